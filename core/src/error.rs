@@ -1,0 +1,384 @@
+//! What can go wrong with a download, as facts.
+//!
+//! A variant says what happened, never what to do about it. Whether another attempt makes sense is decided in one place,
+//! [`classify`](crate::classify); what a person can do about it is [`Error::advice`].
+
+use std::time::Duration;
+
+/// The source of an error, as the host saw it (an `io::Error`, a TLS alert, a SQLite message).
+pub type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Which timeout ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Name lookup, TCP, TLS: no connection in time.
+    Connect,
+    /// The request was sent and no response head came in time.
+    Headers,
+    /// The body stood still.
+    Idle,
+}
+
+/// Why one attempt, or the whole download, ended without a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The connection could not be made or broke: DNS, refused, reset, handshake cut.
+    #[error("the connection failed: {what}")]
+    Network {
+        /// What was being done, for example `connecting to 127.0.0.1:80`.
+        what: String,
+        /// What the system said.
+        #[source]
+        source: Option<Source>,
+    },
+    /// A timeout ran out.
+    #[error("{}", timeout_text(*.timeout, *.after))]
+    Timeout {
+        /// Which one.
+        timeout: Timeout,
+        /// How long it was.
+        after: Duration,
+    },
+    /// Fewer bytes than the low-speed limit allows, over its whole window.
+    #[error("only {bytes} bytes came in {} s", .window.as_secs())]
+    LowSpeed {
+        /// Bytes that came within the window.
+        bytes: u64,
+        /// Length of the window.
+        window: Duration,
+    },
+    /// The body ended before its length was reached.
+    #[error("the body ended at {got} of {} bytes", known(*.expected))]
+    Incomplete {
+        /// Offset in the file that was reached.
+        got: u64,
+        /// Size of the file, where known.
+        expected: Option<u64>,
+    },
+    /// The server answered with an error status.
+    #[error("the server answered {status}")]
+    Status {
+        /// The status as sent, 400 to 599.
+        status: u16,
+        /// `Retry-After`, where it was there and readable.
+        retry_after: Option<Duration>,
+        /// Listed in `extraRetryStatuses`.
+        retry_listed: bool,
+    },
+    /// The peer broke HTTP, or sent what was not asked for.
+    #[error("the server broke the protocol: {0}")]
+    Protocol(String),
+    /// A certificate that does not hold.
+    #[error("the certificate was refused: {0}")]
+    Certificate(String),
+    /// A redirect that must not be followed.
+    #[error("a redirect was refused: {0}")]
+    RedirectRefused(String),
+    /// The address must not be connected to.
+    #[error("the address was refused: {0}")]
+    AddressRefused(String),
+    /// The body came with a content coding.
+    #[error("the body came coded as {0:?}, so its bytes are not the file's")]
+    Coded(String),
+    /// Neither the response nor the release says how long the file is.
+    #[error("the size of the file is unknown")]
+    UnknownSize,
+    /// Larger than `maxDownloadBytes`.
+    #[error("the file is too large: {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Size announced or counted.
+        bytes: u64,
+        /// The limit in force.
+        limit: u64,
+    },
+    /// More restarts than the attempt cap.
+    #[error("started over {restarts} times, more than the {limit} allowed")]
+    TooManyRestarts {
+        /// Restarts so far, the refused one included.
+        restarts: u32,
+        /// The limit in force.
+        limit: u32,
+    },
+    /// The bytes are not the ones their digest names.
+    #[error("the sha256 is {got}, not {wanted}")]
+    DigestMismatch {
+        /// Lower-case hex, as asked for.
+        wanted: String,
+        /// Lower-case hex, as computed.
+        got: String,
+    },
+    /// Two digests were given for one file.
+    #[error("two digests differ: {first} from {first_source}, {second} from {second_source}")]
+    DigestConflict {
+        /// The one that ranks higher.
+        first: String,
+        /// Where it came from.
+        first_source: &'static str,
+        /// The other one.
+        second: String,
+        /// Where that came from.
+        second_source: &'static str,
+    },
+    /// A part file that no row of this ledger claims.
+    #[error("{path} is there already and is not ours")]
+    ForeignPart {
+        /// The part file.
+        path: String,
+    },
+    /// Somebody else is writing the part.
+    #[error("{path} is being written by {}", holder_text(*.pid))]
+    PartLocked {
+        /// The part file.
+        path: String,
+        /// The process that holds it, where the system tells.
+        pid: Option<u32>,
+    },
+    /// The destination exists and `onExists` is `fail` (or a file appeared meanwhile).
+    #[error("{path} exists already")]
+    DestinationExists {
+        /// The destination.
+        path: String,
+    },
+    /// The destination is a link, a folder or a device: never followed, never replaced.
+    #[error("{path} is {what}, which is never replaced")]
+    DestinationRefused {
+        /// The destination.
+        path: String,
+        /// For example `a folder`.
+        what: &'static str,
+    },
+    /// Another source is being downloaded to this destination.
+    #[error("{path} is the destination of download {id} from {url}")]
+    DestinationBusy {
+        /// The destination.
+        path: String,
+        /// The download that has it.
+        id: i64,
+        /// Where that one comes from, without query.
+        url: String,
+    },
+    /// The name is not a plain safe file name.
+    #[error("the name {name:?} was refused: {why}")]
+    NameRefused {
+        /// As the peer sent it.
+        name: String,
+        /// For example `it has a path in it`.
+        why: &'static str,
+    },
+    /// The row needs credentials that this run was not given.
+    #[error("the download needs credentials that are not kept: {names}")]
+    CredentialsMissing {
+        /// The header names, comma separated.
+        names: String,
+    },
+    /// No room on the disk (ENOSPC, EDQUOT).
+    #[error("no room left for {path}")]
+    DiskFull {
+        /// The file being written.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: Option<Source>,
+    },
+    /// The disk failed in another way.
+    #[error("cannot {what} {path}")]
+    Disk {
+        /// What was being done, for example `open`.
+        what: &'static str,
+        /// The file or folder.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: Option<Source>,
+    },
+    /// Too many open files: there will be fewer later.
+    #[error("too many open files")]
+    TooManyFiles {
+        /// What the system said.
+        #[source]
+        source: Option<Source>,
+    },
+    /// The ledger could not be read or written.
+    #[error("the ledger failed: {what}")]
+    Ledger {
+        /// What was being done.
+        what: String,
+        /// What the database said.
+        #[source]
+        source: Option<Source>,
+    },
+    /// No such download.
+    #[error("there is no download {0}")]
+    NoSuchDownload(i64),
+    /// The state does not allow it.
+    #[error("download {id} is {status}")]
+    WrongState {
+        /// The download.
+        id: i64,
+        /// Its status.
+        status: &'static str,
+    },
+    /// Part and destination are both gone.
+    #[error("the bytes are gone: neither part nor destination is there")]
+    Lost,
+    /// Another row for the same destination was driven instead.
+    #[error("superseded by download {by}")]
+    Superseded {
+        /// The row that is driven.
+        by: i64,
+    },
+    /// A user (or an `AbortSignal`) called it off.
+    #[error("cancelled")]
+    Cancelled,
+    /// The process ends; the download goes on at the next start. Never a row's last word.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// The stable name a program can match: the ledger's `error_code`, the API's and the events' `code`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Network { .. } => "Network",
+            Error::Timeout { timeout, .. } => match timeout {
+                Timeout::Connect => "ConnectTimeout",
+                Timeout::Headers => "HeadersTimeout",
+                Timeout::Idle => "IdleTimeout",
+            },
+            Error::LowSpeed { .. } => "LowSpeed",
+            Error::Incomplete { .. } => "Incomplete",
+            Error::Status { .. } => "Status",
+            Error::Protocol(_) => "Protocol",
+            Error::Certificate(_) => "Certificate",
+            Error::RedirectRefused(_) => "RedirectRefused",
+            Error::AddressRefused(_) => "AddressRefused",
+            Error::Coded(_) => "Coded",
+            Error::UnknownSize => "UnknownSize",
+            Error::TooLarge { .. } => "TooLarge",
+            Error::TooManyRestarts { .. } => "TooManyRestarts",
+            Error::DigestMismatch { .. } => "DigestMismatch",
+            Error::DigestConflict { .. } => "DigestConflict",
+            Error::ForeignPart { .. } => "ForeignPart",
+            Error::PartLocked { .. } => "PartLocked",
+            Error::DestinationExists { .. } => "DestinationExists",
+            Error::DestinationRefused { .. } => "DestinationRefused",
+            Error::DestinationBusy { .. } => "DestinationBusy",
+            Error::NameRefused { .. } => "NameRefused",
+            Error::CredentialsMissing { .. } => "CredentialsMissing",
+            Error::DiskFull { .. } => "DiskFull",
+            Error::Disk { .. } => "Disk",
+            Error::TooManyFiles { .. } => "TooManyFiles",
+            Error::Ledger { .. } => "Ledger",
+            Error::NoSuchDownload(_) => "NoSuchDownload",
+            Error::WrongState { .. } => "WrongState",
+            Error::Lost => "Lost",
+            Error::Superseded { .. } => "superseded",
+            Error::Cancelled => "cancelled",
+            Error::Interrupted => "interrupted",
+        }
+    }
+
+    /// What a person can do about it, where there is something: one sentence.
+    pub fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Error::ForeignPart { .. } => {
+                "move it away, or take it up with --adopt-part (its tail is compared with the source first)"
+            }
+            Error::PartLocked { .. } => {
+                "wait for that process to end, or stop it; the bytes are kept"
+            }
+            Error::DestinationExists { .. } => {
+                "choose another name, or --on-exists overwrite or rename"
+            }
+            Error::DestinationRefused { .. } => "choose another destination",
+            Error::DestinationBusy { .. } => {
+                "choose another destination, or remove that download first"
+            }
+            Error::DiskFull { .. } => "make room and run it again; the bytes so far are kept",
+            Error::CredentialsMissing { .. } => {
+                "run it again with the same credentials; the part is kept"
+            }
+            Error::TooManyRestarts { .. } => {
+                "the source keeps changing; try again when it is quiet"
+            }
+            Error::UnknownSize => "the server must send a Content-Length or a chunked body",
+            Error::TooLarge { .. } => {
+                "raise maxDownloadBytes if the file is meant to be that large"
+            }
+            Error::DigestMismatch { .. } => "check the digest; the source may hold another file",
+            Error::Certificate(_) => "check the server's name and clock, or trust its authority",
+            Error::Status {
+                status: 401 | 403, ..
+            } => "the server wants credentials, or others than it got",
+            Error::Status {
+                status: 404 | 410, ..
+            } => "check the address; the server does not have this file",
+            Error::Lost => "download it again",
+            _ => return None,
+        })
+    }
+
+    /// The delay the server asked for.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Error::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// A network error with its source.
+    pub fn network(what: impl Into<String>, source: impl Into<Source>) -> Self {
+        Error::Network {
+            what: what.into(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// A ledger error with its source.
+    pub fn ledger(what: impl Into<String>, source: impl Into<Source>) -> Self {
+        Error::Ledger {
+            what: what.into(),
+            source: Some(source.into()),
+        }
+    }
+}
+
+/// An error and its sources in one line: what the ledger and the events keep.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let text = inner.to_string();
+        // hyper and rustls repeat their source in their own text; a reader needs it once.
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        source = inner.source();
+    }
+    line
+}
+
+fn timeout_text(timeout: Timeout, after: Duration) -> String {
+    let seconds = after.as_secs_f64();
+    match timeout {
+        Timeout::Connect => format!("no connection within {seconds} s"),
+        Timeout::Headers => format!("no answer within {seconds} s"),
+        Timeout::Idle => format!("not a byte for {seconds} s"),
+    }
+}
+
+fn known(size: Option<u64>) -> String {
+    size.map_or_else(
+        || "an unknown number of".to_owned(),
+        |size| size.to_string(),
+    )
+}
+
+fn holder_text(pid: Option<u32>) -> String {
+    pid.map_or_else(
+        || "another process".to_owned(),
+        |pid| format!("process {pid}"),
+    )
+}

@@ -1,0 +1,143 @@
+//! What a user may want to see while a download runs.
+
+use crate::classify::Class;
+use crate::record::{DownloadId, RestartReason, SizeSource};
+use crate::retry::AskedBy;
+use std::time::{Duration, SystemTime};
+
+/// One thing that happened to one download.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event<'a> {
+    /// The download.
+    pub id: DownloadId,
+    /// When, by the wall clock.
+    pub at: SystemTime,
+    /// Where the bytes come from, without userinfo, query and fragment.
+    pub url: &'a str,
+    /// The destination.
+    pub path: &'a str,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// Accepted, and not started yet.
+    Queued,
+    /// An attempt starts.
+    Started {
+        /// Its number over the row's life.
+        attempt: u32,
+        /// The offset it starts from.
+        from: u64,
+    },
+    /// A response was taken up: its bytes count.
+    Headers {
+        /// Size of the file, where known.
+        expected_bytes: Option<u64>,
+        /// What said so.
+        source: Option<SizeSource>,
+        /// The transfer's size is not the release's.
+        mismatch: bool,
+    },
+    /// Bytes arrived; a few times a second at most.
+    Progress {
+        /// Bytes in the part.
+        bytes: u64,
+        /// Size of the file, where known.
+        total: Option<u64>,
+    },
+    /// The bytes so far were discarded.
+    Restart {
+        /// Why.
+        reason: RestartReason,
+        /// How many.
+        discarded_bytes: u64,
+    },
+    /// An attempt failed and another one follows.
+    Retrying {
+        /// The one that failed.
+        attempt: u32,
+        /// The wait before the next.
+        delay: Duration,
+        /// Who asked for that wait.
+        asked_by: AskedBy,
+        /// Its class, always transient.
+        class: Class,
+        /// The error and its sources in one line.
+        error: String,
+    },
+    /// It waits for something else than its own backoff.
+    Waiting {
+        /// Until when, by the wall clock.
+        until: SystemTime,
+        /// Why, in a few words.
+        why: String,
+    },
+    /// The file is at its final name.
+    Completed(Summary),
+    /// Ended without a file.
+    Failed(Summary),
+    /// Called off; the part is kept.
+    Cancelled(Summary),
+}
+
+impl What {
+    /// As `--json`, SSE and JavaScript spell it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            What::Queued => "queued",
+            What::Started { .. } => "started",
+            What::Headers { .. } => "headers",
+            What::Progress { .. } => "progress",
+            What::Restart { .. } => "restart",
+            What::Retrying { .. } => "retrying",
+            What::Waiting { .. } => "waiting",
+            What::Completed(_) => "completed",
+            What::Failed(_) => "failed",
+            What::Cancelled(_) => "cancelled",
+        }
+    }
+}
+
+/// How a download ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Bytes in the file, or in the part that is kept.
+    pub bytes: u64,
+    /// Attempts over the row's life.
+    pub attempts: u32,
+    /// Restarts over the row's life.
+    pub restarts: u32,
+    /// Digest of the file, where one was computed.
+    pub sha256: Option<String>,
+    /// Class of the error.
+    pub class: Option<Class>,
+    /// [`Error::code`](crate::Error::code).
+    pub code: Option<&'static str>,
+    /// The error and its sources in one line.
+    pub error: Option<String>,
+    /// What a person can do about it.
+    pub advice: Option<&'static str>,
+}
+
+/// A URL as it may be shown: without userinfo, query and fragment.
+///
+/// ```
+/// assert_eq!(regrip_core::display_url("https://me:secret@host/a?key=1#x"), "https://host/a");
+/// ```
+pub fn display_url(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, ""),
+    };
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}

@@ -1,0 +1,29 @@
+//! The engine of regrip.
+//!
+//! This crate opens no socket and no file, asks no clock, starts no thread, needs no executor and draws on no global random
+//! source. It decides; a host does. What to do next is a pure function of what is known, and everything else reaches it
+//! through the traits of [`io`].
+#![forbid(unsafe_code)]
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+#![allow(async_fn_in_trait)] // no `Send` bound on purpose, see `io`
+
+pub mod bounds;
+pub mod classify;
+pub mod config;
+pub mod error;
+pub mod event;
+pub mod io;
+pub mod record;
+pub mod retry;
+
+pub use classify::{Class, class, is_transient};
+pub use config::{DownloadsConfig, OnExists};
+pub use error::Error;
+pub use event::{Event, Summary, What, display_url};
+pub use record::{Change, DownloadId, Row, Source, Status};
+pub use retry::{RetryPolicy, retry};
