@@ -17,7 +17,7 @@ pub trait Host {
     type Transport: Transport;
     /// Keeps part files.
     type Store: PartStore<
-        Part: for<'a> Part<<<Self::Transport as Transport>::Body as Body>::Chunk<'a>>,
+        Part: for<'a> PartBytes<<<Self::Transport as Transport>::Body as Body>::Chunk<'a>>,
     >;
     /// Remembers downloads.
     type Ledger: Ledger;
@@ -219,7 +219,7 @@ pub enum Found {
 /// Keeps part files and gives them their final names.
 pub trait PartStore {
     /// An open, locked part.
-    type Part;
+    type Part: Part;
 
     /// Whether anything has the part's name.
     ///
@@ -261,21 +261,12 @@ pub trait PartStore {
 }
 
 /// An open part. Dropping it unlocks and closes it.
-pub trait Part<C> {
+pub trait Part {
     /// A digest over the part's bytes.
-    type Digest: Digest<C>;
+    type Digest: Digest;
 
     /// Its length in bytes.
     async fn length(&mut self) -> Result<u64, Error>;
-
-    /// Writes a chunk at `offset`, which is the part's length.
-    ///
-    /// # Errors
-    /// `DiskFull`, `Disk`.
-    async fn write(&mut self, offset: u64, chunk: C) -> Result<(), Error>;
-
-    /// Whether the part's bytes at `offset` are those of the chunk. The part is not changed.
-    async fn matches(&mut self, offset: u64, chunk: C) -> Result<bool, Error>;
 
     /// Cuts the part to `length` bytes. The file stays the same file.
     async fn truncate(&mut self, length: u64) -> Result<(), Error>;
@@ -297,10 +288,25 @@ pub trait Part<C> {
     -> Result<Self::Digest, Error>;
 }
 
+/// What a part does with the chunks of one kind of body.
+pub trait PartBytes<C>: Part {
+    /// Writes a chunk at `offset`, which is the part's length, and takes it into `digest`.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Disk`.
+    async fn write(
+        &mut self,
+        offset: u64,
+        chunk: C,
+        digest: Option<&mut Self::Digest>,
+    ) -> Result<(), Error>;
+
+    /// Whether the part's bytes at `offset` are those of the chunk. The part is not changed.
+    async fn matches(&mut self, offset: u64, chunk: C) -> Result<bool, Error>;
+}
+
 /// A running SHA-256.
-pub trait Digest<C> {
-    /// Takes in a chunk.
-    fn update(&mut self, chunk: &C);
+pub trait Digest {
     /// Its state, from which [`Part::digest`] can go on; `None` where the hasher cannot tell.
     fn save(&self) -> Option<Vec<u8>>;
     /// Lower-case hex of all bytes so far.

@@ -23,7 +23,19 @@ pub mod retry;
 
 pub use classify::{Class, class, is_transient};
 pub use config::{DownloadsConfig, OnExists};
+pub use engine::Engine;
 pub use error::Error;
 pub use event::{Event, Summary, What, display_url};
 pub use record::{Change, DownloadId, Row, Source, Status};
 pub use retry::{RetryPolicy, retry};
+
+pub mod engine;
+mod finish;
+pub mod http;
+mod job;
+mod pump;
+pub mod resume;
+pub mod semaphore;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod transfer;

@@ -158,6 +158,8 @@ pub struct Validators {
     /// Last-Modified as sent, kept only where it is strong: at least 60 s before that response's Date
     /// (RFC 9110 §8.8.2.2).
     pub last_modified: Option<String>,
+    /// SHA-256 by Repr-Digest, lower-case hex.
+    pub sha256: Option<String>,
 }
 
 /// Why the bytes so far were discarded.
@@ -314,9 +316,11 @@ pub enum Change {
         size: Option<KnownSize>,
         /// The transfer's size is not the release's.
         mismatch: bool,
+        /// SHA-256 by Repr-Digest, where this response is the first to tell it.
+        sha256: Option<String>,
+        /// The boot in which they are written.
+        boot_id: String,
     },
-    /// A digest to hold the file against was learned from its source.
-    DigestWanted(String),
     /// Bytes are durable.
     Checkpoint {
         /// Bytes in the part.
@@ -363,6 +367,33 @@ pub enum Change {
     Cancelled,
     /// A user takes it up again: `queued`, with fresh bounds.
     Retried,
+    /// It was asked for once more, on these terms.
+    Terms(Terms),
+}
+
+/// What asking for the same download once more can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Replaces the digest that was wanted, where given.
+    pub sha256: Option<String>,
+    /// Take up a part that no row claims.
+    pub adopt: bool,
+    /// What to do where the destination exists.
+    pub on_exists: OnExists,
+    /// Names of the headers that requests need and the ledger does not keep.
+    pub header_names: Vec<String>,
+}
+
+impl Terms {
+    /// Those of a new download.
+    pub fn of(new: &NewDownload) -> Self {
+        Terms {
+            sha256: new.sha256.clone(),
+            adopt: new.adopt,
+            on_exists: new.on_exists,
+            header_names: new.header_names.clone(),
+        }
+    }
 }
 
 /// A download as the ledger knows it.
@@ -471,12 +502,20 @@ impl Row {
                 self.forget_bytes();
                 self.responses = 1;
             }
-            Change::Resumed { size, mismatch } => {
-                self.size = size.or(self.size);
+            Change::Resumed {
+                size,
+                mismatch,
+                sha256,
+                boot_id,
+            } => {
+                self.size = self.size.or(*size);
                 self.mismatch |= *mismatch;
+                if self.validators.sha256.is_none() {
+                    self.validators.sha256.clone_from(sha256);
+                }
+                self.boot_id = Some(boot_id.clone());
                 self.responses = self.responses.saturating_add(1);
             }
-            Change::DigestWanted(sha256) => self.new.sha256 = Some(sha256.clone()),
             Change::Checkpoint {
                 downloaded,
                 durable,
@@ -530,6 +569,14 @@ impl Row {
                 };
                 self.digest_restarted = false;
                 self.failure = None;
+            }
+            Change::Terms(terms) => {
+                if terms.sha256.is_some() {
+                    self.new.sha256.clone_from(&terms.sha256);
+                }
+                self.new.adopt = terms.adopt;
+                self.new.on_exists = terms.on_exists;
+                self.new.header_names.clone_from(&terms.header_names);
             }
         }
     }

@@ -1,0 +1,72 @@
+//! What an accepted download means, given the rows there are for its destination.
+
+use crate::record::{DownloadId, NewDownload, Row, Source, Status};
+
+/// An accepted download.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its row.
+    pub id: DownloadId,
+    /// The row was there before.
+    pub known: bool,
+}
+
+/// What to do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is under way already.
+    Known(DownloadId),
+    /// Take up this failed or cancelled one.
+    Retry(DownloadId),
+    /// A new row.
+    New,
+    /// Another source has the destination.
+    Busy(DownloadId),
+}
+
+/// Decides, from the rows of the same destination, newest first.
+///
+/// Of several unfinished rows of this source, the one with most durable bytes counts. A failed or cancelled row of another
+/// source that still has its part keeps the destination too: its bytes are not thrown away behind its back.
+pub fn admission(rows: &[Row], new: &NewDownload) -> Admission {
+    let same = |row: &&Row| same_source(&row.new.source, &new.source);
+    let unfinished = || rows.iter().filter(|row| !row.status.is_finished());
+    if let Some(row) = unfinished().filter(same).max_by_key(|row| row.durable) {
+        return Admission::Known(row.id);
+    }
+    if let Some(row) = unfinished().next() {
+        return Admission::Busy(row.id);
+    }
+    match rows
+        .iter()
+        .find(|row| matches!(row.status, Status::Failed | Status::Cancelled) && row.claimed)
+    {
+        Some(row) if same(&row) => Admission::Retry(row.id),
+        Some(row) => Admission::Busy(row.id),
+        None => match rows.first() {
+            Some(row) if same(&row) && matches!(row.status, Status::Failed | Status::Cancelled) => {
+                Admission::Retry(row.id)
+            }
+            Some(_) | None => Admission::New,
+        },
+    }
+}
+
+fn same_source(one: &Source, other: &Source) -> bool {
+    match (one, other) {
+        (Source::Url { url }, Source::Url { url: other }) => url == other,
+        (
+            Source::Peer {
+                peer_id, item_id, ..
+            },
+            Source::Peer {
+                peer_id: other_peer,
+                item_id: other_item,
+                ..
+            },
+        ) => peer_id == other_peer && item_id == other_item,
+        (Source::Url { .. }, Source::Peer { .. }) | (Source::Peer { .. }, Source::Url { .. }) => {
+            false
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! Many downloads at once.
+//!
+//! The engine hands out permits, keeps one writer to a destination, and returns one future a download; it never spawns.
+//! A host that wants downloads on several threads spawns those futures, one that has a single thread polls them together.
+//!
+//! Invariant: a permit is held only while bytes can move. A backoff gives it back, and the download then re-enters ahead of
+//! those that never started.
+//!
+//! async-lock's `Mutex` is used where a lock is held over an await: one per destination, from looking for a row to
+//! inserting one, so that there is no gap between check and claim.
+
+mod admission;
+mod drive;
+mod stop;
+
+pub use admission::{Accepted, Admission, admission};
+
+use crate::config::{DownloadsConfig, InvalidConfig};
+use crate::error::Error;
+use crate::event::{Event, Summary, What, display_url};
+use crate::io::{Clock, Host, Ledger, PartStore};
+use crate::job::failure;
+use crate::record::{Change, DownloadId, NewDownload, Row, Source, Status, Terms};
+use crate::semaphore::Semaphore;
+use futures::channel::oneshot;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use stop::Stop;
+
+/// Drives downloads. Clones share everything.
+#[derive(Debug)]
+pub struct Engine<H: Host>(Arc<Shared<H>>);
+
+impl<H: Host> Clone for Engine<H> {
+    fn clone(&self) -> Self {
+        Engine(Arc::clone(&self.0))
+    }
+}
+
+#[derive(Debug)]
+struct Shared<H> {
+    host: H,
+    digests: bool,
+    config: Mutex<Arc<DownloadsConfig>>,
+    permits: Semaphore,
+    peers: Mutex<HashMap<String, Semaphore>>,
+    /// By destination: a lock over looking and inserting.
+    doors: Mutex<HashMap<String, Arc<async_lock::Mutex<()>>>>,
+    /// By destination: who writes there.
+    writers: Mutex<HashMap<String, Writer>>,
+}
+
+#[derive(Debug)]
+struct Writer {
+    id: DownloadId,
+    stop: Option<oneshot::Sender<Stop>>,
+}
+
+/// What start-up found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// To be driven, oldest first.
+    pub drive: Vec<DownloadId>,
+    /// Failed as superseded: another row of the same destination has more durable bytes.
+    pub superseded: Vec<DownloadId>,
+}
+
+impl<H: Host> Engine<H> {
+    /// An engine. With `digests` a SHA-256 of every file is computed while it is written.
+    ///
+    /// # Errors
+    /// The first key of the configuration that is out of range.
+    pub fn new(host: H, config: DownloadsConfig, digests: bool) -> Result<Self, InvalidConfig> {
+        config.check()?;
+        let permits = Semaphore::new(config.max_concurrent_downloads as usize).map_err(|_| {
+            InvalidConfig {
+                key: "maxConcurrentDownloads",
+                found: "0".to_owned(),
+                expected: "at least 1",
+            }
+        })?;
+        Ok(Engine(Arc::new(Shared {
+            host,
+            digests,
+            config: Mutex::new(Arc::new(config)),
+            permits,
+            peers: Mutex::default(),
+            doors: Mutex::default(),
+            writers: Mutex::default(),
+        })))
+    }
+
+    /// The host.
+    pub fn host(&self) -> &H {
+        &self.0.host
+    }
+
+    /// Permits in use.
+    pub fn permits_used(&self) -> usize {
+        self.0.permits.used()
+    }
+
+    /// Takes other limits into use: permits at once, the rest from each download's next attempt on.
+    ///
+    /// # Errors
+    /// The first key that is out of range; the old limits stay in force.
+    pub fn reconfigure(&self, config: DownloadsConfig) -> Result<(), InvalidConfig> {
+        config.check()?;
+        // `check` has refused a zero.
+        let _ = self
+            .0
+            .permits
+            .resize(config.max_concurrent_downloads as usize);
+        for peer in lock(&self.0.peers).values() {
+            let _ = peer.resize(config.permits_per_peer() as usize);
+        }
+        *lock(&self.0.config) = Arc::new(config);
+        Ok(())
+    }
+
+    /// Accepts a download: a new row, or the one that is there for the same source and destination. A failed or cancelled
+    /// one is taken up again with fresh bounds.
+    ///
+    /// # Errors
+    /// `DestinationBusy` where another source has the destination, `Ledger`.
+    pub async fn accept(&self, new: NewDownload) -> Result<Accepted, Error> {
+        let door = self.door(&new.destination);
+        let _inside = door.lock().await;
+        let ledger = self.0.host.ledger();
+        let rows = ledger.rows_for(&new.destination).await?;
+        match admission(&rows, &new) {
+            Admission::Known(id) => {
+                self.record(id, &Change::Terms(Terms::of(&new))).await?;
+                if !self.is_driven(id) {
+                    self.tell(id, &new, What::Queued);
+                }
+                Ok(Accepted { id, known: true })
+            }
+            Admission::Retry(id) => {
+                self.record(id, &Change::Retried).await?;
+                self.record(id, &Change::Terms(Terms::of(&new))).await?;
+                self.tell(id, &new, What::Queued);
+                Ok(Accepted { id, known: true })
+            }
+            Admission::New => {
+                let id = ledger.insert(&new, self.0.host.clock().wall()).await?;
+                self.tell(id, &new, What::Queued);
+                Ok(Accepted { id, known: false })
+            }
+            Admission::Busy(id) => {
+                let url = rows
+                    .iter()
+                    .find(|row| row.id == id)
+                    .map(|row| display_url(row.new.source.url()));
+                Err(Error::DestinationBusy {
+                    path: new.destination,
+                    id,
+                    url: url.unwrap_or_default(),
+                })
+            }
+        }
+    }
+
+    /// Drives a download to its end: permits, attempts, backoff, commit. Returns at once where it is completed already.
+    ///
+    /// # Errors
+    /// What the download ended with, `Cancelled` and `Interrupted` included.
+    ///
+    /// # Cancel safety
+    /// Dropping the future is like a crash of the process: the permit and the lock are given back, the row and the part
+    /// stay as they are, and the next drive goes on from them.
+    pub async fn drive(&self, id: DownloadId) -> Result<Summary, Error> {
+        drive::drive(&self.0, id).await
+    }
+
+    /// Calls a download off, promptly. Its part is kept. From `committing` on it is too late.
+    ///
+    /// # Errors
+    /// `WrongState` where it is finished or being committed, `NoSuchDownload`, `Ledger`.
+    pub async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
+        if self.stop_one(id, Stop::Cancel) {
+            return Ok(());
+        }
+        let row = self.0.host.ledger().row(id).await?;
+        let door = self.door(&row.new.destination);
+        let _inside = door.lock().await;
+        let row = self.0.host.ledger().row(id).await?;
+        if row.status.is_finished() || row.status == Status::Committing {
+            return Err(Error::WrongState {
+                id,
+                status: row.status.name(),
+            });
+        }
+        if self.stop_one(id, Stop::Cancel) {
+            return Ok(());
+        }
+        self.record(id, &Change::Cancelled).await?;
+        let summary = Summary {
+            bytes: row.downloaded,
+            attempts: row.attempts,
+            ..Summary::default()
+        };
+        self.tell(id, &row.new, What::Cancelled(summary));
+        Ok(())
+    }
+
+    /// Takes up a failed or cancelled download with fresh bounds. The caller drives it then.
+    ///
+    /// # Errors
+    /// `WrongState` where it is neither, `NoSuchDownload`, `Ledger`.
+    pub async fn retry(&self, id: DownloadId) -> Result<(), Error> {
+        let row = self.0.host.ledger().row(id).await?;
+        let door = self.door(&row.new.destination);
+        let _inside = door.lock().await;
+        let row = self.0.host.ledger().row(id).await?;
+        if !matches!(row.status, Status::Failed | Status::Cancelled) {
+            return Err(Error::WrongState {
+                id,
+                status: row.status.name(),
+            });
+        }
+        self.record(id, &Change::Retried).await
+    }
+
+    /// Deletes a download's row and part. A file at its final name stays.
+    ///
+    /// # Errors
+    /// `WrongState` while it is driven, `PartLocked` while another process writes it, `NoSuchDownload`, `Ledger`, `Disk`.
+    pub async fn remove(&self, id: DownloadId) -> Result<(), Error> {
+        let row = self.0.host.ledger().row(id).await?;
+        let door = self.door(&row.new.destination);
+        let _inside = door.lock().await;
+        if self.is_driven(id) {
+            return Err(Error::WrongState {
+                id,
+                status: row.status.name(),
+            });
+        }
+        if row.claimed && !matches!(row.status, Status::Completed | Status::ImportQueued) {
+            self.0.host.store().remove(&row.new.part).await?;
+        }
+        self.0.host.ledger().remove(id).await
+    }
+
+    /// Ends every drive because the process ends: rows go back to `queued`, parts are synced and kept.
+    pub fn end(&self) {
+        for writer in lock(&self.0.writers).values_mut() {
+            if let Some(stop) = writer.stop.take() {
+                // A drive that is over by now needs no word.
+                let _ = stop.send(Stop::End);
+            }
+        }
+    }
+
+    /// Looks at what an earlier process left unfinished. Of several rows for one destination the one with most durable
+    /// bytes is to be driven, and the others fail as superseded.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn recover(&self) -> Result<Recovered, Error> {
+        let mut rows = self.0.host.ledger().unfinished().await?;
+        rows.sort_by_key(|row| {
+            (
+                std::cmp::Reverse((row.status == Status::Committing, row.durable)),
+                row.id,
+            )
+        });
+        let mut driven: HashMap<String, DownloadId> = HashMap::new();
+        let mut recovered = Recovered::default();
+        for row in rows {
+            let Row { id, new, .. } = row;
+            match driven.get(&new.destination) {
+                Some(&by) => {
+                    self.record(id, &Change::Failed(failure(&Error::Superseded { by })))
+                        .await?;
+                    recovered.superseded.push(id);
+                }
+                None => {
+                    driven.insert(new.destination, id);
+                    recovered.drive.push(id);
+                }
+            }
+        }
+        recovered.drive.sort_unstable();
+        Ok(recovered)
+    }
+
+    fn is_driven(&self, id: DownloadId) -> bool {
+        lock(&self.0.writers).values().any(|writer| writer.id == id)
+    }
+
+    fn stop_one(&self, id: DownloadId, stop: Stop) -> bool {
+        let mut writers = lock(&self.0.writers);
+        let sender = writers
+            .values_mut()
+            .find(|writer| writer.id == id)
+            .and_then(|writer| writer.stop.take());
+        sender.is_some_and(|sender| sender.send(stop).is_ok())
+    }
+
+    fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {
+        let mut doors = lock(&self.0.doors);
+        // Those nobody holds any more are of no use.
+        doors.retain(|_, door| Arc::strong_count(door) > 1);
+        Arc::clone(doors.entry(destination.to_owned()).or_default())
+    }
+
+    async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Error> {
+        self.0
+            .host
+            .ledger()
+            .record(id, change, self.0.host.clock().wall())
+            .await
+    }
+
+    fn tell(&self, id: DownloadId, new: &NewDownload, what: What) {
+        let (at, url) = (self.0.host.clock().wall(), display_url(new.source.url()));
+        self.0.host.on_event(&Event {
+            id,
+            at,
+            url: &url,
+            path: &new.destination,
+            what,
+        });
+    }
+}
+
+impl<H> Shared<H> {
+    fn config(&self) -> Arc<DownloadsConfig> {
+        Arc::clone(&lock(&self.config))
+    }
+
+    /// The permits of a peer; a plain URL has none of its own.
+    fn peer(&self, source: &Source) -> Option<Semaphore> {
+        let Source::Peer { peer_id, .. } = source else {
+            return None;
+        };
+        let permits = self.config().permits_per_peer() as usize;
+        let mut peers = lock(&self.peers);
+        if let Some(peer) = peers.get(peer_id) {
+            return Some(peer.clone());
+        }
+        let peer = Semaphore::new(permits).ok()?;
+        peers.insert(peer_id.clone(), peer.clone());
+        Some(peer)
+    }
+}
+
+/// Nothing that runs under these locks can leave their data half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

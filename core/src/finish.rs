@@ -1,0 +1,72 @@
+//! Gives a whole file its final name, and repairs what a crash in that left behind.
+//!
+//! Invariant: the file is counted, verified and synced, and the ledger says `committing` with its identity, before the
+//! rename; so after a crash at any point start-up can tell which side of the rename it was on.
+
+use crate::config::OnExists;
+use crate::error::Error;
+use crate::io::{Found, Host, OpenPart, Part, PartStore, Replace};
+use crate::job::{Job, PartOf};
+use crate::record::{Change, Committing};
+use crate::transfer::Whole;
+
+/// Commits a whole part. From here on a cancel is too late.
+pub(crate) async fn commit<H: Host>(
+    job: &mut Job<'_, H>,
+    mut part: PartOf<H>,
+    whole: Whole,
+) -> Result<(), Error> {
+    part.sync().await?;
+    let Whole { size, sha256 } = whole;
+    let committing = Committing {
+        file: part.file_id(),
+        size,
+        sha256: sha256.clone(),
+    };
+    job.record(Change::Committing(committing)).await?;
+    let replace = match job.row.new.on_exists {
+        OnExists::Overwrite => Replace::Existing,
+        OnExists::Fail | OnExists::Rename => Replace::Nothing,
+    };
+    job.host
+        .store()
+        .commit(part, &job.row.new.destination, replace)
+        .await?;
+    job.record(Change::Completed { size, sha256 }).await
+}
+
+/// What became of an interrupted commit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Repaired {
+    /// The file is at its final name.
+    Completed,
+    /// The part is there but is not the file that was about to be renamed: the download goes on from it.
+    GoOn,
+}
+
+/// Takes up a row that was `committing` when its process died. Repeating it changes nothing more.
+///
+/// # Errors
+/// `Lost` where neither the part nor the destination is the file; else as the commit.
+pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Error> {
+    let Some(committing) = job.row.committing.clone() else {
+        return Ok(Repaired::GoOn);
+    };
+    let (part, destination) = (job.row.new.part.clone(), job.row.new.destination.clone());
+    let Committing { file, size, sha256 } = committing;
+    match job.host.store().find(&part, &destination, file).await? {
+        Found::Destination => {
+            job.record(Change::Completed { size, sha256 }).await?;
+            Ok(Repaired::Completed)
+        }
+        Found::Part => {
+            let mut part = job.host.store().open(&part, OpenPart::Claimed).await?;
+            if part.length().await? != size || part.file_id() != file {
+                return Ok(Repaired::GoOn);
+            }
+            commit(job, part, Whole { size, sha256 }).await?;
+            Ok(Repaired::Completed)
+        }
+        Found::Nothing => Err(Error::Lost),
+    }
+}

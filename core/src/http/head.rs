@@ -1,0 +1,119 @@
+//! A response head, read once: the facts that the verdict is made of.
+
+use super::content_range::{ContentRange, content_range};
+use super::retry_after::parse_retry_after;
+use super::validators;
+use crate::error::Error;
+use crate::io::Headers;
+use crate::record::Validators;
+use std::time::{Duration, SystemTime};
+
+/// What delimits a body (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Content-Length.
+    Length(u64),
+    /// A last chunk.
+    Chunked,
+    /// Only the end of the connection, which proves nothing.
+    Close,
+}
+
+/// The facts of a response head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The status.
+    pub status: u16,
+    /// What delimits the body, or what is wrong with its length.
+    pub framing: Result<Framing, String>,
+    /// How many Content-Range fields there are.
+    pub content_ranges: usize,
+    /// The Content-Range, where there is exactly one that can be read and the body is not multipart.
+    pub content_range: Option<ContentRange>,
+    /// The first content coding that is not `identity`.
+    pub coding: Option<String>,
+    /// What tells the version.
+    pub validators: Validators,
+    /// Last-Modified as sent.
+    pub last_modified: Option<String>,
+    /// The delay Retry-After asks for.
+    pub retry_after: Option<Duration>,
+}
+
+impl Head {
+    /// Reads a response head. `wall` is our own clock, for a Retry-After date without a Date beside it.
+    pub fn read(status: u16, headers: &Headers, wall: SystemTime) -> Head {
+        let now = headers
+            .only("date")
+            .and_then(|date| httpdate::parse_http_date(date).ok())
+            .unwrap_or(wall);
+        let multipart = headers.all("content-type").any(|value| {
+            value
+                .get(..10)
+                .is_some_and(|start| start.eq_ignore_ascii_case("multipart/"))
+        });
+        let range = if multipart {
+            None
+        } else {
+            headers.only("content-range").and_then(content_range)
+        };
+        Head {
+            status,
+            framing: framing(headers),
+            content_ranges: headers.all("content-range").count(),
+            content_range: range,
+            coding: coding(headers),
+            validators: validators(headers),
+            last_modified: headers.only("last-modified").map(str::to_owned),
+            retry_after: headers
+                .only("retry-after")
+                .and_then(|value| parse_retry_after(value, now)),
+        }
+    }
+
+    /// The framing, of a response whose body is to be used.
+    ///
+    /// # Errors
+    /// `Coded` where the bytes are not the file's, `Protocol` where the length is absurd.
+    pub fn usable_framing(&self) -> Result<Framing, Error> {
+        if let Some(coding) = &self.coding {
+            return Err(Error::Coded(coding.clone()));
+        }
+        self.framing.clone().map_err(Error::Protocol)
+    }
+}
+
+/// Digits only, and no more than 64 bits hold.
+pub(super) fn digits(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { text.parse().ok() } else { None }
+}
+
+fn framing(headers: &Headers) -> Result<Framing, String> {
+    let mut length = None;
+    for value in headers.all("content-length") {
+        let bytes = digits(value).filter(|&bytes| bytes <= i64::MAX as u64);
+        let bytes = bytes.ok_or_else(|| format!("Content-Length is {value:?}"))?;
+        if length.is_some_and(|other| other != bytes) {
+            return Err("two Content-Length fields differ".to_owned());
+        }
+        length = Some(bytes);
+    }
+    let transfer_encoding = headers.all("transfer-encoding").next().is_some();
+    match (length, transfer_encoding) {
+        (Some(_), true) => Err("both Content-Length and Transfer-Encoding".to_owned()),
+        (Some(bytes), false) => Ok(Framing::Length(bytes)),
+        (None, true) => Ok(Framing::Chunked),
+        (None, false) => Ok(Framing::Close),
+    }
+}
+
+fn coding(headers: &Headers) -> Option<String> {
+    let codings = headers
+        .all("content-encoding")
+        .flat_map(|value| value.split(','));
+    let mut odd = codings
+        .map(str::trim)
+        .filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity"));
+    odd.next().map(str::to_owned)
+}

@@ -1,0 +1,13 @@
+//! The grammar of the header fields that decide whether bytes belong together.
+
+mod content_range;
+mod digest;
+mod head;
+mod retry_after;
+mod validator;
+
+pub use content_range::{ContentRange, content_range};
+pub use digest::sha256_of_repr_digest;
+pub use head::{Framing, Head};
+pub use retry_after::parse_retry_after;
+pub use validator::{is_strong_etag, is_strong_last_modified, validators};

@@ -1,0 +1,130 @@
+//! One download while it is worked on: its row, kept in step with the ledger, and its voice.
+
+use crate::classify::class;
+use crate::config::DownloadsConfig;
+use crate::error::{Error, chain};
+use crate::event::{Event, Summary, What, display_url};
+use crate::io::{Clock, Host, Ledger, Part, PartStore, Transport};
+use crate::record::{Change, Failure, RestartReason, Row};
+use std::sync::Arc;
+
+/// A host's parts.
+pub(crate) type PartOf<H> = <<H as Host>::Store as PartStore>::Part;
+/// A host's response bodies.
+pub(crate) type BodyOf<H> = <<H as Host>::Transport as Transport>::Body;
+
+/// A download that is being driven.
+pub(crate) struct Job<'a, H: Host> {
+    pub(crate) host: &'a H,
+    pub(crate) config: Arc<DownloadsConfig>,
+    /// Compute a SHA-256 while writing.
+    pub(crate) digests: bool,
+    /// The row, as the ledger has it.
+    pub(crate) row: Row,
+    /// The number of the attempt under way, over the row's life.
+    pub(crate) attempt: u32,
+    shown_url: String,
+}
+
+impl<'a, H: Host> Job<'a, H> {
+    pub(crate) fn new(host: &'a H, config: Arc<DownloadsConfig>, digests: bool, row: Row) -> Self {
+        let shown_url = display_url(row.new.source.url());
+        Job {
+            host,
+            config,
+            digests,
+            attempt: row.attempts,
+            row,
+            shown_url,
+        }
+    }
+
+    /// Records a change, then applies it here: the row never runs ahead of the ledger.
+    pub(crate) async fn record(&mut self, change: Change) -> Result<(), Error> {
+        self.host
+            .ledger()
+            .record(self.row.id, &change, self.host.clock().wall())
+            .await?;
+        self.row.apply(&change);
+        Ok(())
+    }
+
+    /// Tells the host.
+    pub(crate) fn emit(&self, what: What) {
+        let at = self.host.clock().wall();
+        let event = Event {
+            id: self.row.id,
+            at,
+            url: &self.shown_url,
+            path: &self.row.new.destination,
+            what,
+        };
+        self.host.on_event(&event);
+    }
+
+    /// Discards the part's bytes: the file stays, its length goes to 0.
+    pub(crate) async fn restart(
+        &mut self,
+        part: &mut PartOf<H>,
+        reason: RestartReason,
+    ) -> Result<(), Error> {
+        let discarded = part.length().await?;
+        part.truncate(0).await?;
+        self.record(Change::Restart {
+            attempt: self.attempt,
+            reason,
+            discarded,
+        })
+        .await?;
+        self.emit(What::Restart {
+            reason,
+            discarded_bytes: discarded,
+        });
+        self.row.bounds.check_restarts(&self.config)
+    }
+
+    /// Makes what is written durable and notes how far it goes: after an attempt without a file, whatever ended it.
+    /// Returns the offset.
+    pub(crate) async fn settle(&mut self, part: &mut PartOf<H>) -> Result<u64, Error> {
+        let offset = part.length().await?;
+        // Before the first recorded byte there is nothing to keep; and a stand-still needs no new line.
+        if self.row.boot_id.is_some()
+            && (offset != self.row.durable || offset != self.row.downloaded)
+        {
+            part.sync().await?;
+            let digest = self.row.digest.clone();
+            let boot_id = self.host.store().boot_id();
+            self.record(Change::Checkpoint {
+                downloaded: offset,
+                durable: offset,
+                boot_id,
+                digest,
+            })
+            .await?;
+        }
+        Ok(offset)
+    }
+
+    /// What is told at the end.
+    pub(crate) fn summary(&self, error: Option<&Error>) -> Summary {
+        Summary {
+            bytes: self.row.downloaded,
+            attempts: self.row.attempts,
+            restarts: self.row.restarts,
+            sha256: self.row.sha256_got.clone(),
+            class: error.map(class),
+            code: error.map(Error::code),
+            error: error.map(|error| chain(error)),
+            advice: error.and_then(Error::advice),
+        }
+    }
+}
+
+/// An error as the ledger keeps it.
+pub(crate) fn failure(error: &Error) -> Failure {
+    Failure {
+        class: class(error).name(),
+        code: error.code(),
+        text: chain(error),
+    }
+}

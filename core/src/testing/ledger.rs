@@ -1,0 +1,180 @@
+//! A ledger in memory: [`Row::apply`] and a timeline.
+
+use crate::error::Error;
+use crate::io::Ledger;
+use crate::record::{AttemptEnd, Change, DownloadId, NewAttempt, NewDownload, RestartReason, Row};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// A ledger. Clones are the same one; it survives what the disk survives.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLedger(Arc<Mutex<Tables>>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    last: DownloadId,
+    rows: BTreeMap<DownloadId, Row>,
+    lines: Vec<(DownloadId, Line)>,
+    changes: Vec<(DownloadId, Change)>,
+    /// Calls until one fails.
+    fail_after: Option<u32>,
+}
+
+/// A line of the timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its number over the row's life.
+    pub attempt: u32,
+    /// Its start.
+    pub begin: NewAttempt,
+    /// Its end; none while it is under way or was killed.
+    pub end: Option<AttemptEnd>,
+    /// The restart in it, with the bytes it discarded.
+    pub restart: Option<(RestartReason, u64)>,
+}
+
+impl MemoryLedger {
+    /// The timeline of a download.
+    pub fn timeline(&self, id: DownloadId) -> Vec<Line> {
+        self.tables()
+            .lines
+            .iter()
+            .filter(|(row, _)| *row == id)
+            .map(|(_, line)| line.clone())
+            .collect()
+    }
+
+    /// Every change so far, in order.
+    pub fn changes(&self) -> Vec<(DownloadId, Change)> {
+        self.tables().changes.clone()
+    }
+
+    /// The rows as they are.
+    pub fn rows(&self) -> Vec<Row> {
+        self.tables().rows.values().cloned().collect()
+    }
+
+    /// Every write after the next so many fails, until this is called again.
+    pub fn fail_after(&self, writes: Option<u32>) {
+        self.tables().fail_after = writes;
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut Tables) -> Result<T, Error>) -> Result<T, Error> {
+        let mut tables = self.tables();
+        match &mut tables.fail_after {
+            Some(0) => {
+                return Err(Error::Ledger {
+                    what: "writing".to_owned(),
+                    source: None,
+                });
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        change(&mut tables)
+    }
+}
+
+impl Tables {
+    fn row(&mut self, id: DownloadId) -> Result<&mut Row, Error> {
+        self.rows.get_mut(&id).ok_or(Error::NoSuchDownload(id))
+    }
+
+    fn line(&mut self, id: DownloadId, attempt: u32) -> Option<&mut Line> {
+        self.lines
+            .iter_mut()
+            .find(|(row, line)| *row == id && line.attempt == attempt)
+            .map(|(_, line)| line)
+    }
+}
+
+impl Ledger for MemoryLedger {
+    async fn insert(&self, new: &NewDownload, _at: SystemTime) -> Result<DownloadId, Error> {
+        self.write(|tables| {
+            tables.last += 1;
+            let id = tables.last;
+            tables.rows.insert(id, Row::new(id, new.clone()));
+            Ok(id)
+        })
+    }
+
+    async fn row(&self, id: DownloadId) -> Result<Row, Error> {
+        self.tables().row(id).cloned()
+    }
+
+    async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
+        let tables = self.tables();
+        Ok(tables
+            .rows
+            .values()
+            .rev()
+            .filter(|row| row.new.destination == destination)
+            .cloned()
+            .collect())
+    }
+
+    async fn unfinished(&self) -> Result<Vec<Row>, Error> {
+        Ok(self
+            .tables()
+            .rows
+            .values()
+            .filter(|row| !row.status.is_finished())
+            .cloned()
+            .collect())
+    }
+
+    async fn begin_attempt(&self, id: DownloadId, begin: &NewAttempt) -> Result<u32, Error> {
+        self.write(|tables| {
+            let attempt = tables.row(id)?.begin_attempt();
+            let line = Line {
+                attempt,
+                begin: begin.clone(),
+                end: None,
+                restart: None,
+            };
+            tables.lines.push((id, line));
+            Ok(attempt)
+        })
+    }
+
+    async fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> Result<(), Error> {
+        self.write(|tables| {
+            tables.row(id)?.apply(change);
+            tables.changes.push((id, change.clone()));
+            match change {
+                Change::Restart {
+                    attempt,
+                    reason,
+                    discarded,
+                } => {
+                    if let Some(line) = tables.line(id, *attempt) {
+                        line.restart = Some((*reason, *discarded));
+                    }
+                }
+                Change::AttemptEnded { end, .. } => {
+                    if let Some(line) = tables.line(id, end.attempt) {
+                        line.end = Some(end.clone());
+                    }
+                }
+                _ => {}
+            }
+            Ok(())
+        })
+    }
+
+    async fn remove(&self, id: DownloadId) -> Result<(), Error> {
+        self.write(|tables| {
+            tables.lines.retain(|(row, _)| *row != id);
+            tables
+                .rows
+                .remove(&id)
+                .map(drop)
+                .ok_or(Error::NoSuchDownload(id))
+        })
+    }
+}

@@ -1,0 +1,348 @@
+//! A disk in memory, that fills up, fails and loses power on demand.
+
+use crate::error::Error;
+use crate::io::{Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
+use crate::record::{DigestState, FileId};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A disk. Clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore(Arc<Mutex<Disk>>);
+
+#[derive(Debug, Default)]
+struct Disk {
+    names: BTreeMap<String, u64>,
+    files: BTreeMap<u64, File>,
+    boots: u64,
+    room: Option<u64>,
+    failing_syncs: u32,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    bytes: Vec<u8>,
+    synced: Vec<u8>,
+    locked: bool,
+}
+
+impl MemoryStore {
+    /// The content of the file or part of that name.
+    pub fn file(&self, path: &str) -> Option<Vec<u8>> {
+        let disk = self.disk();
+        disk.names
+            .get(path)
+            .and_then(|inode| disk.files.get(inode))
+            .map(|file| file.bytes.clone())
+    }
+
+    /// Every name, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.disk().names.keys().cloned().collect()
+    }
+
+    /// Puts a file there, synced.
+    pub fn put(&self, path: &str, bytes: &[u8]) {
+        let mut disk = self.disk();
+        let inode = disk.create(path);
+        if let Some(file) = disk.files.get_mut(&inode) {
+            file.bytes = bytes.to_vec();
+            file.synced = bytes.to_vec();
+        }
+    }
+
+    /// From now on only so many bytes fit in all.
+    pub fn set_room(&self, bytes: Option<u64>) {
+        self.disk().room = bytes;
+    }
+
+    /// The next so many syncs fail.
+    pub fn fail_syncs(&self, times: u32) {
+        self.disk().failing_syncs = times;
+    }
+
+    /// The machine loses power and boots again: what was not synced is gone, and so is every lock.
+    pub fn lose_power(&self) {
+        let mut disk = self.disk();
+        disk.boots += 1;
+        for file in disk.files.values_mut() {
+            file.bytes = file.synced.clone();
+            file.locked = false;
+        }
+    }
+
+    /// The process dies: locks go, pages stay.
+    pub fn crash(&self) {
+        self.disk()
+            .files
+            .values_mut()
+            .for_each(|file| file.locked = false);
+    }
+
+    /// Parts that are open.
+    pub fn open_parts(&self) -> usize {
+        self.disk()
+            .files
+            .values()
+            .filter(|file| file.locked)
+            .count()
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Disk {
+    fn create(&mut self, path: &str) -> u64 {
+        let inode = self.files.keys().next_back().map_or(1, |last| last + 1);
+        self.files.insert(inode, File::default());
+        self.names.insert(path.to_owned(), inode);
+        inode
+    }
+
+    fn used(&self) -> u64 {
+        self.files
+            .values()
+            .map(|file| file.bytes.len() as u64)
+            .sum()
+    }
+}
+
+impl PartStore for MemoryStore {
+    type Part = MemoryPart;
+
+    async fn exists(&self, part: &str) -> Result<bool, Error> {
+        Ok(self.disk().names.contains_key(part))
+    }
+
+    async fn open(&self, part: &str, how: OpenPart) -> Result<MemoryPart, Error> {
+        let mut disk = self.disk();
+        let path = part.to_owned();
+        let inode = match disk.names.get(part).copied() {
+            Some(_) if how == OpenPart::Create => return Err(Error::ForeignPart { path }),
+            Some(inode) => inode,
+            None => disk.create(part),
+        };
+        match disk.files.get_mut(&inode) {
+            Some(file) if file.locked => Err(Error::PartLocked { path, pid: None }),
+            Some(file) => {
+                file.locked = true;
+                Ok(MemoryPart {
+                    store: self.clone(),
+                    path,
+                    inode,
+                })
+            }
+            None => Err(gone(part)),
+        }
+    }
+
+    async fn commit(
+        &self,
+        part: MemoryPart,
+        destination: &str,
+        replace: Replace,
+    ) -> Result<(), Error> {
+        let mut disk = self.disk();
+        if replace == Replace::Nothing && disk.names.contains_key(destination) {
+            return Err(Error::DestinationExists {
+                path: destination.to_owned(),
+            });
+        }
+        disk.names.remove(&part.path);
+        disk.names.insert(destination.to_owned(), part.inode);
+        drop(disk);
+        Ok(())
+    }
+
+    async fn find(&self, part: &str, destination: &str, file: FileId) -> Result<Found, Error> {
+        let disk = self.disk();
+        Ok(match (disk.names.get(part), disk.names.get(destination)) {
+            (Some(_), _) => Found::Part,
+            (None, Some(&inode)) if inode == file.inode => Found::Destination,
+            (None, _) => Found::Nothing,
+        })
+    }
+
+    async fn remove(&self, part: &str) -> Result<(), Error> {
+        let mut disk = self.disk();
+        let locked = disk
+            .names
+            .get(part)
+            .and_then(|inode| disk.files.get(inode))
+            .is_some_and(|file| file.locked);
+        if locked {
+            return Err(Error::PartLocked {
+                path: part.to_owned(),
+                pid: None,
+            });
+        }
+        disk.names.remove(part);
+        Ok(())
+    }
+
+    fn boot_id(&self) -> String {
+        format!("boot {}", self.disk().boots)
+    }
+}
+
+/// An open part in memory.
+#[derive(Debug)]
+pub struct MemoryPart {
+    store: MemoryStore,
+    path: String,
+    inode: u64,
+}
+
+impl Drop for MemoryPart {
+    fn drop(&mut self) {
+        if let Some(file) = self.store.disk().files.get_mut(&self.inode) {
+            file.locked = false;
+        }
+    }
+}
+
+impl MemoryPart {
+    fn with<T>(&self, look: impl FnOnce(&mut File) -> T) -> Result<T, Error> {
+        let mut disk = self.store.disk();
+        disk.files
+            .get_mut(&self.inode)
+            .map(look)
+            .ok_or_else(|| gone(&self.path))
+    }
+}
+
+impl Part for MemoryPart {
+    type Digest = MemoryDigest;
+
+    async fn length(&mut self) -> Result<u64, Error> {
+        self.with(|file| file.bytes.len() as u64)
+    }
+
+    async fn truncate(&mut self, length: u64) -> Result<(), Error> {
+        self.with(|file| {
+            file.bytes
+                .truncate(usize::try_from(length).unwrap_or(usize::MAX))
+        })
+    }
+
+    async fn reserve(&mut self, size: u64) -> Result<(), Error> {
+        let length = self.length().await?;
+        let disk = self.store.disk();
+        let needed = disk.used().saturating_add(size.saturating_sub(length));
+        match disk.room {
+            Some(room) if needed > room => Err(full(&self.path)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn sync(&mut self) -> Result<(), Error> {
+        {
+            let mut disk = self.store.disk();
+            if disk.failing_syncs > 0 {
+                disk.failing_syncs -= 1;
+                return Err(Error::Disk {
+                    what: "sync",
+                    path: self.path.clone(),
+                    source: None,
+                });
+            }
+        }
+        self.with(|file| file.synced = file.bytes.clone())
+    }
+
+    fn file_id(&self) -> FileId {
+        FileId {
+            device: 0,
+            inode: self.inode,
+        }
+    }
+
+    async fn digest(
+        &mut self,
+        saved: Option<&DigestState>,
+        to: u64,
+    ) -> Result<MemoryDigest, Error> {
+        let usable =
+            saved.filter(|saved| saved.offset <= to && saved.state.len() as u64 == saved.offset);
+        let bytes = self.with(|file| file.bytes.clone())?;
+        let to = usize::try_from(to).unwrap_or(usize::MAX).min(bytes.len());
+        // The state is the bytes themselves: a saved one that was altered gives another digest, as a real one would.
+        let mut taken = usable.map(|saved| saved.state.clone()).unwrap_or_default();
+        taken.extend_from_slice(bytes.get(taken.len()..to).unwrap_or_default());
+        Ok(MemoryDigest(taken))
+    }
+}
+
+impl PartBytes<&[u8]> for MemoryPart {
+    async fn write(
+        &mut self,
+        offset: u64,
+        chunk: &[u8],
+        digest: Option<&mut MemoryDigest>,
+    ) -> Result<(), Error> {
+        {
+            let disk = self.store.disk();
+            if disk
+                .room
+                .is_some_and(|room| disk.used() + chunk.len() as u64 > room)
+            {
+                return Err(full(&self.path));
+            }
+        }
+        self.with(|file| {
+            file.bytes
+                .resize(usize::try_from(offset).unwrap_or(usize::MAX), 0);
+            file.bytes.extend_from_slice(chunk);
+        })?;
+        if let Some(digest) = digest {
+            digest.0.extend_from_slice(chunk);
+        }
+        Ok(())
+    }
+
+    async fn matches(&mut self, offset: u64, chunk: &[u8]) -> Result<bool, Error> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        self.with(|file| file.bytes.get(from..from.saturating_add(chunk.len())) == Some(chunk))
+    }
+}
+
+/// A SHA-256 in memory, whose saved state is all it took in.
+#[derive(Debug, Default)]
+pub struct MemoryDigest(Vec<u8>);
+
+impl MemoryDigest {
+    /// The digest of some bytes, lower-case hex.
+    pub fn of(bytes: &[u8]) -> String {
+        Sha256::digest(bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+}
+
+impl Digest for MemoryDigest {
+    fn save(&self) -> Option<Vec<u8>> {
+        Some(self.0.clone())
+    }
+    fn finish(self) -> String {
+        MemoryDigest::of(&self.0)
+    }
+}
+
+fn full(path: &str) -> Error {
+    Error::DiskFull {
+        path: path.to_owned(),
+        source: None,
+    }
+}
+
+fn gone(path: &str) -> Error {
+    Error::Disk {
+        what: "find",
+        path: path.to_owned(),
+        source: None,
+    }
+}

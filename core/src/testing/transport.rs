@@ -1,0 +1,283 @@
+//! A peer in memory: answers by a closure, with bodies that wait, stall and break.
+
+use super::VirtualClock;
+use crate::error::Error;
+use crate::io::{Body, Clock, Headers, Request, RequestRules, Response, Transport};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// A request as the peer saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The URL.
+    pub url: String,
+    /// First byte of the Range, where there was one.
+    pub first: Option<u64>,
+    /// If-Range.
+    pub if_range: Option<String>,
+    /// When, by the virtual clock.
+    pub at: Duration,
+}
+
+/// A piece of a body.
+#[derive(Debug)]
+pub enum Piece {
+    /// These bytes arrive.
+    Bytes(Vec<u8>),
+    /// Nothing arrives for so long.
+    Wait(Duration),
+    /// Nothing ever arrives.
+    Forever,
+    /// The body breaks.
+    Break(Error),
+}
+
+/// An answer.
+#[derive(Debug, Default)]
+pub struct Reply {
+    /// Before the head arrives.
+    pub delay: Duration,
+    /// 200 to 599.
+    pub status: u16,
+    /// As sent.
+    pub headers: Headers,
+    /// What follows; its end is the proven end of the body.
+    pub body: Vec<Piece>,
+}
+
+type Peer = Box<dyn FnMut(&Asked) -> Result<Reply, Error> + Send>;
+
+/// A transport to one peer.
+#[derive(Clone)]
+pub struct FakeTransport {
+    clock: VirtualClock,
+    rules: RequestRules,
+    peer: Arc<Mutex<Peer>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+    open: Arc<AtomicUsize>,
+}
+
+impl fmt::Debug for FakeTransport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FakeTransport")
+            .field("asked", &self.asked)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FakeTransport {
+    /// A transport whose peer answers by `peer`.
+    pub fn new(
+        clock: VirtualClock,
+        peer: impl FnMut(&Asked) -> Result<Reply, Error> + Send + 'static,
+    ) -> Self {
+        FakeTransport {
+            clock,
+            rules: RequestRules::FREE,
+            peer: Arc::new(Mutex::new(Box::new(peer))),
+            asked: Arc::default(),
+            open: Arc::default(),
+        }
+    }
+
+    /// The same with other rules, such as those of `fetch`.
+    pub fn with_rules(self, rules: RequestRules) -> Self {
+        FakeTransport { rules, ..self }
+    }
+
+    /// Every request so far.
+    pub fn requests(&self) -> Vec<Asked> {
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Bodies that were neither dropped nor read to their end: open connections.
+    pub fn open_bodies(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
+    }
+}
+
+impl Transport for FakeTransport {
+    type Body = FakeBody;
+
+    fn rules(&self, _url: &str) -> RequestRules {
+        self.rules
+    }
+
+    async fn get(&self, request: Request<'_>) -> Result<Response<FakeBody>, Error> {
+        let asked = Asked {
+            url: request.url.to_owned(),
+            first: request.first,
+            if_range: request.if_range.map(str::to_owned),
+            at: self.clock.elapsed(),
+        };
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(asked.clone());
+        let answer = {
+            let mut peer = self.peer.lock().unwrap_or_else(PoisonError::into_inner);
+            peer(&asked)
+        };
+        let Reply {
+            delay,
+            status,
+            headers,
+            body,
+        } = answer?;
+        if !delay.is_zero() {
+            self.clock.sleep(delay).await;
+        }
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let body = FakeBody {
+            clock: self.clock.clone(),
+            pieces: body.into(),
+            current: Vec::new(),
+            open: Arc::clone(&self.open),
+        };
+        Ok(Response {
+            status,
+            headers,
+            body,
+        })
+    }
+}
+
+/// A body in memory.
+#[derive(Debug)]
+pub struct FakeBody {
+    clock: VirtualClock,
+    pieces: VecDeque<Piece>,
+    current: Vec<u8>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for FakeBody {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Body for FakeBody {
+    type Chunk<'a> = &'a [u8];
+
+    async fn chunk(&mut self) -> Result<Option<&[u8]>, Error> {
+        loop {
+            match self.pieces.front_mut() {
+                None => return Ok(None),
+                Some(Piece::Forever) => pending::<()>().await,
+                Some(Piece::Wait(left)) => {
+                    // Cut to what is left when the wait is dropped and taken up again.
+                    let (left, from) = (*left, self.clock.elapsed());
+                    self.clock.sleep(left).await;
+                    debug_assert!(self.clock.elapsed() - from >= left);
+                    self.pieces.pop_front();
+                }
+                Some(Piece::Bytes(_) | Piece::Break(_)) => break,
+            }
+        }
+        match self.pieces.pop_front() {
+            Some(Piece::Bytes(bytes)) => {
+                self.current = bytes;
+                Ok(Some(&self.current))
+            }
+            Some(Piece::Break(error)) => Err(error),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A file behind an honest server, with faults to come: the simplest peer.
+#[derive(Clone, Debug)]
+pub struct Served {
+    content: Vec<u8>,
+    etag: Option<String>,
+    cuts: VecDeque<u64>,
+}
+
+/// Bodies arrive in pieces of this size.
+const PIECE_BYTES: usize = 16 << 10;
+
+impl Served {
+    /// A file without a validator.
+    pub fn new(content: Vec<u8>) -> Self {
+        Served {
+            content,
+            etag: None,
+            cuts: VecDeque::new(),
+        }
+    }
+
+    /// With an ETag, as it goes on the wire.
+    pub fn etag(mut self, etag: &str) -> Self {
+        self.etag = Some(etag.to_owned());
+        self
+    }
+
+    /// The next answer's body breaks after so many bytes; call it again for the one after.
+    pub fn cut_after(mut self, bytes: u64) -> Self {
+        self.cuts.push_back(bytes);
+        self
+    }
+
+    /// Answers a request, as RFC 9110 says, but for the next cut.
+    pub fn answer(&mut self, asked: &Asked) -> Result<Reply, Error> {
+        let total = self.content.len() as u64;
+        let same = asked.if_range.is_none() || asked.if_range == self.etag;
+        let first = asked.first.filter(|_| same);
+        let mut headers = Headers::default();
+        if let Some(etag) = &self.etag {
+            headers.push("etag", etag.as_bytes());
+        }
+        if first.is_some_and(|first| first >= total) {
+            headers.push("content-range", format!("bytes */{total}").as_bytes());
+            return Ok(Reply {
+                status: 416,
+                headers,
+                ..Reply::default()
+            });
+        }
+        let from = first.unwrap_or(0);
+        headers.push("content-length", (total - from).to_string().as_bytes());
+        if first.is_some() {
+            let last = total.saturating_sub(1);
+            headers.push(
+                "content-range",
+                format!("bytes {from}-{last}/{total}").as_bytes(),
+            );
+        }
+        let whole = self
+            .content
+            .get(usize::try_from(from).unwrap_or(usize::MAX)..)
+            .unwrap_or_default();
+        let cut = self
+            .cuts
+            .pop_front()
+            .and_then(|cut| usize::try_from(cut).ok());
+        let sent = whole.get(..cut.unwrap_or(whole.len())).unwrap_or(whole);
+        let mut body: Vec<Piece> = sent
+            .chunks(PIECE_BYTES)
+            .map(|piece| Piece::Bytes(piece.to_vec()))
+            .collect();
+        if sent.len() < whole.len() {
+            body.push(Piece::Break(Error::Network {
+                what: "reading the body".to_owned(),
+                source: None,
+            }));
+        }
+        let status = if first.is_some() { 206 } else { 200 };
+        Ok(Reply {
+            status,
+            headers,
+            body,
+            ..Reply::default()
+        })
+    }
+}

@@ -1,0 +1,459 @@
+//! One attempt: from a part on the disk to all of its bytes, or an error.
+//!
+//! Invariant: before the first byte of a version is written, the ledger knows its validators; a byte is appended only after
+//! the verdict (and the comparison, where one is due) said so; at most one restart, whose plain GET belongs to this attempt.
+//!
+//! It does not decide about further attempts ([`bounds`](crate::bounds)) and gives no file its final name
+//! ([`finish`](crate::finish)).
+
+use crate::error::Error;
+use crate::event::What;
+use crate::http::{Framing, Head};
+use crate::io::{Clock, Host, Part, PartStore, Request, Response, Transport};
+use crate::job::{BodyOf, Job, PartOf};
+use crate::pump::{Moved, Pump};
+use crate::record::{Change, KnownSize, RestartReason, SizeSource};
+use crate::resume::{Ask, Held, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain};
+
+/// The least that is compared of an adopted part.
+const ADOPTED_OVERLAP_BYTES: u64 = 65_536;
+
+/// All bytes of a file, counted, in its part.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    /// Size of the file.
+    pub(crate) size: u64,
+    /// Its digest, where one is computed.
+    pub(crate) sha256: Option<String>,
+}
+
+/// Where a response led.
+enum Step {
+    /// To the whole file.
+    Whole(Whole),
+    /// To nothing: the part is to be discarded, and the whole file asked for.
+    StartOver(RestartReason),
+}
+
+/// How many bytes of the part are to be kept, or why none.
+pub(crate) type Stock = Result<u64, RestartReason>;
+
+/// Counts the part's bytes before the attempt starts, and cuts it back to what was durable where the machine was rebooted.
+pub(crate) async fn take_stock<H: Host>(
+    job: &mut Job<'_, H>,
+    part: &mut PartOf<H>,
+) -> Result<Stock, Error> {
+    let length = part.length().await?;
+    let boot_id = job.host.store().boot_id();
+    if job.row.new.adopt && job.row.boot_id.is_none() && length > 0 {
+        adopt(job, part, length, boot_id).await?;
+        return Ok(Ok(length));
+    }
+    let same_boot = job
+        .row
+        .boot_id
+        .as_ref()
+        .map(|recorded| *recorded == boot_id);
+    match usable(length, job.row.durable, same_boot) {
+        Usable::All => Ok(Ok(length)),
+        Usable::First(durable) => {
+            part.truncate(durable).await?;
+            Ok(Ok(durable))
+        }
+        Usable::None => Ok(Err(RestartReason::PartChanged)),
+    }
+}
+
+/// Takes up a part of unknown origin: its bytes are made durable and recorded, without a validator, so that nothing is
+/// appended before its tail was compared.
+async fn adopt<H: Host>(
+    job: &mut Job<'_, H>,
+    part: &mut PartOf<H>,
+    length: u64,
+    boot_id: String,
+) -> Result<(), Error> {
+    part.sync().await?;
+    job.record(Change::Checkpoint {
+        downloaded: length,
+        durable: length,
+        boot_id,
+        digest: None,
+    })
+    .await
+}
+
+/// Runs one attempt. `stock` is what [`take_stock`] found.
+pub(crate) async fn attempt<H: Host>(
+    job: &mut Job<'_, H>,
+    part: &mut PartOf<H>,
+    stock: Stock,
+) -> Result<Whole, Error> {
+    let reason = match first_request(job, part, stock).await? {
+        Step::Whole(whole) => return Ok(whole),
+        Step::StartOver(reason) => reason,
+    };
+    job.restart(part, reason).await?;
+    match plain(job, part).await? {
+        Step::Whole(whole) => Ok(whole),
+        // A plain GET discards nothing: all its bytes are of one response.
+        Step::StartOver(_) => Err(Error::Protocol("a second misfit in one attempt".to_owned())),
+    }
+}
+
+async fn first_request<H: Host>(
+    job: &mut Job<'_, H>,
+    part: &mut PartOf<H>,
+    stock: Stock,
+) -> Result<Step, Error> {
+    let offset = match stock {
+        Ok(offset) => offset,
+        Err(reason) => return Ok(Step::StartOver(reason)),
+    };
+    let held = Held {
+        offset,
+        size: job.row.known_size(),
+        validators: &job.row.validators,
+    };
+    let rules = job.host.transport().rules(job.row.new.source.url());
+    match plan(held, overlap(job), rules) {
+        Plan::Plain => plain(job, part).await,
+        Plan::Discard(reason) => Ok(Step::StartOver(reason)),
+        Plan::Finish => finish_what_is_there(job, part, offset).await,
+        Plan::Ranged(ask) => ranged(job, part, ask).await,
+    }
+}
+
+/// An adopted part is compared even where comparing is turned off: nothing else vouches for it.
+fn overlap<H: Host>(job: &Job<'_, H>) -> u64 {
+    let configured = job.config.resume_overlap_bytes;
+    let adopted = job.row.new.adopt && job.row.responses == 0;
+    if adopted {
+        configured.max(ADOPTED_OVERLAP_BYTES)
+    } else {
+        configured
+    }
+}
+
+/// Asks for the whole file.
+async fn plain<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<Step, Error> {
+    let rules = job.host.transport().rules(job.row.new.source.url());
+    let (head, body) = send(job, rules.range_always.then_some(0), None).await?;
+    match verdict_on_plain(rules, &head) {
+        Verdict::Fresh {
+            framing,
+            size,
+            restart,
+        } => {
+            take_fresh(
+                job,
+                part,
+                Answer {
+                    head,
+                    framing,
+                    size,
+                    restart,
+                },
+                body,
+            )
+            .await
+        }
+        Verdict::Fail(error) => Err(listed(job, error)),
+        Verdict::Append { .. } | Verdict::Restart(_) | Verdict::Complete => Err(Error::Protocol(
+            "a range where none was asked for".to_owned(),
+        )),
+    }
+}
+
+/// Asks for the rest.
+async fn ranged<H: Host>(
+    job: &mut Job<'_, H>,
+    part: &mut PartOf<H>,
+    ask: Ask,
+) -> Result<Step, Error> {
+    // Before the request, so that no connection stands idle while a long part is read again.
+    let pump = Pump::resume(job, part, ask.offset).await?;
+    let if_range = ask.if_range.as_ref().map(|value| value.value());
+    let (head, body) = send(job, Some(ask.first), if_range).await?;
+    let held = Held {
+        offset: ask.offset,
+        size: job.row.known_size(),
+        validators: &job.row.validators,
+    };
+    match verdict(&ask, held, &head) {
+        Verdict::Append { end, total } => {
+            let size = total.map(|bytes| KnownSize {
+                bytes,
+                source: SizeSource::ContentRange,
+            });
+            check_before_writing(job, &head, size)?;
+            append(
+                job,
+                part,
+                pump,
+                Range {
+                    first: ask.first,
+                    end,
+                    size,
+                    head,
+                },
+                body,
+            )
+            .await
+        }
+        Verdict::Fresh {
+            framing,
+            size,
+            restart,
+        } => {
+            take_fresh(
+                job,
+                part,
+                Answer {
+                    head,
+                    framing,
+                    size,
+                    restart,
+                },
+                body,
+            )
+            .await
+        }
+        Verdict::Restart(reason) => Ok(Step::StartOver(reason)),
+        Verdict::Complete => {
+            drop(body);
+            finish_what_is_there(job, part, ask.offset).await
+        }
+        Verdict::Fail(error) => Err(listed(job, error)),
+    }
+}
+
+async fn send<H: Host>(
+    job: &Job<'_, H>,
+    first: Option<u64>,
+    if_range: Option<&str>,
+) -> Result<(Head, BodyOf<H>), Error> {
+    let request = Request {
+        url: job.row.new.source.url(),
+        first,
+        if_range,
+    };
+    let Response {
+        status,
+        headers,
+        body,
+    } = job.host.transport().get(request).await?;
+    Ok((Head::read(status, &headers, job.host.clock().wall()), body))
+}
+
+/// A response that is the file from its first byte.
+struct Answer {
+    head: Head,
+    framing: Framing,
+    size: Option<KnownSize>,
+    restart: Option<RestartReason>,
+}
+
+async fn take_fresh<H: Host>(
+    job: &mut Job<'_, H>,
+    part: &mut PartOf<H>,
+    answer: Answer,
+    body: BodyOf<H>,
+) -> Result<Step, Error> {
+    let Answer {
+        head,
+        framing,
+        size,
+        restart,
+    } = answer;
+    let release = job.row.new.release_size;
+    let known = size.or(release.map(|bytes| KnownSize {
+        bytes,
+        source: SizeSource::ReleaseSize,
+    }));
+    if known.is_none() && framing != Framing::Chunked {
+        return Err(Error::UnknownSize);
+    }
+    check_before_writing(job, &head, known)?;
+    if let Some(reason) = restart {
+        job.restart(part, reason).await?;
+    }
+    let mismatch = mismatches(release, size);
+    let boot_id = job.host.store().boot_id();
+    job.record(Change::Fresh {
+        validators: head.validators,
+        size,
+        mismatch,
+        boot_id,
+    })
+    .await?;
+    job.emit(headers_event(known, mismatch));
+    if let Some(known) = known {
+        part.reserve(known.bytes).await?;
+    }
+    let pump = Pump::resume(job, part, 0).await?;
+    let end = known.map(|known| known.bytes);
+    let moved = pump.append(job, part, body, end).await?;
+    whole(job, part, moved).await
+}
+
+/// A response whose body goes on where the part ends, after the bytes from `first` on were compared.
+struct Range {
+    first: u64,
+    end: u64,
+    size: Option<KnownSize>,
+    head: Head,
+}
+
+async fn append<H: Host>(
+    job: &mut Job<'_, H>,
+    part: &mut PartOf<H>,
+    pump: Pump<H>,
+    range: Range,
+    body: BodyOf<H>,
+) -> Result<Step, Error> {
+    let Range {
+        first,
+        end,
+        size,
+        head,
+    } = range;
+    let mismatch = mismatches(job.row.new.release_size, size);
+    let (sha256, boot_id) = (head.validators.sha256, job.host.store().boot_id());
+    job.record(Change::Resumed {
+        size,
+        mismatch,
+        sha256,
+        boot_id,
+    })
+    .await?;
+    let known = job.row.known_size();
+    job.emit(headers_event(known, job.row.mismatch));
+    if let Some(known) = known {
+        part.reserve(known.bytes).await?;
+    }
+    match pump
+        .compare_then_append(job, part, body, first, end)
+        .await?
+    {
+        Some(moved) => whole(job, part, moved).await,
+        None => Ok(Step::StartOver(RestartReason::OverlapMismatch)),
+    }
+}
+
+/// All that moved, held against the size and the digest.
+async fn whole<H: Host>(
+    job: &Job<'_, H>,
+    part: &mut PartOf<H>,
+    moved: Moved,
+) -> Result<Step, Error> {
+    // What the part holds, not what was meant to be written, is what counts.
+    let got = part.length().await?;
+    match job.row.known_size() {
+        Some(size) if got != size.bytes => Err(Error::Incomplete {
+            got,
+            expected: Some(size.bytes),
+        }),
+        // A last chunk ends the file; the end of one range of an unknown whole does not.
+        None if !moved.to_its_end => Err(Error::Incomplete {
+            got,
+            expected: None,
+        }),
+        Some(_) | None => verify(job, got, moved.sha256),
+    }
+}
+
+/// All bytes are there without another one from the source.
+async fn finish_what_is_there<H: Host>(
+    job: &mut Job<'_, H>,
+    part: &mut PartOf<H>,
+    size: u64,
+) -> Result<Step, Error> {
+    job.emit(headers_event(job.row.known_size(), job.row.mismatch));
+    let sha256 = Pump::resume(job, part, size).await?.finish();
+    verify(job, size, sha256)
+}
+
+/// Holds the file against the digest it must have. Where its bytes came in several responses a mismatch is worth one more
+/// try from the start, ever.
+fn verify<H: Host>(job: &Job<'_, H>, size: u64, sha256: Option<String>) -> Result<Step, Error> {
+    let wanted = job
+        .row
+        .new
+        .sha256
+        .as_ref()
+        .or(job.row.validators.sha256.as_ref());
+    match (&sha256, wanted) {
+        (Some(got), Some(wanted)) if got != wanted => {
+            if job.row.responses != 1 && !job.row.digest_restarted {
+                return Ok(Step::StartOver(RestartReason::DigestMismatch));
+            }
+            Err(Error::DigestMismatch {
+                wanted: wanted.clone(),
+                got: got.clone(),
+            })
+        }
+        _ => Ok(Step::Whole(Whole { size, sha256 })),
+    }
+}
+
+/// Refuses what is too large, and what its source says is another file than the one that was asked for, before a byte of it
+/// is written or one of the part is discarded.
+fn check_before_writing<H: Host>(
+    job: &Job<'_, H>,
+    head: &Head,
+    size: Option<KnownSize>,
+) -> Result<(), Error> {
+    let limit = job.config.max_download_bytes;
+    if let Some(size) = size.filter(|size| size.bytes > limit) {
+        return Err(Error::TooLarge {
+            bytes: size.bytes,
+            limit,
+        });
+    }
+    match (&job.row.new.sha256, &head.validators.sha256) {
+        (Some(wanted), Some(stated)) if job.digests && wanted != stated => {
+            Err(Error::DigestConflict {
+                first: wanted.clone(),
+                first_source: "the caller or the release",
+                second: stated.clone(),
+                second_source: "Repr-Digest",
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn mismatches(release: Option<u64>, size: Option<KnownSize>) -> bool {
+    matches!((release, size), (Some(release), Some(size)) if release != size.bytes)
+}
+
+fn headers_event(known: Option<KnownSize>, mismatch: bool) -> What {
+    let (expected_bytes, source) = (
+        known.map(|known| known.bytes),
+        known.map(|known| known.source),
+    );
+    What::Headers {
+        expected_bytes,
+        source,
+        mismatch,
+    }
+}
+
+/// Marks a status that the configuration lists as worth another attempt.
+fn listed<H: Host>(job: &Job<'_, H>, error: Error) -> Error {
+    match error {
+        Error::Status {
+            status,
+            retry_after,
+            ..
+        } => {
+            let retry_listed = job.config.extra_retry_statuses.contains(&status);
+            Error::Status {
+                status,
+                retry_after,
+                retry_listed,
+            }
+        }
+        other => other,
+    }
+}
