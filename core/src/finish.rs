@@ -16,7 +16,7 @@ pub(crate) async fn commit<H: Host>(
     mut part: PartOf<H>,
     whole: Whole,
 ) -> Result<(), Error> {
-    part.sync().await?;
+    job.sync(&mut part).await?;
     let Whole { size, sha256 } = whole;
     let committing = Committing {
         file: part.file_id(),

@@ -83,6 +83,20 @@ impl<'a, H: Host> Job<'a, H> {
         self.row.bounds.check_restarts(&self.config)
     }
 
+    /// Makes what is written durable. A sync that failed may have dropped pages, and the next one would not tell: nothing
+    /// is believed then of what no earlier one vouches for, and nothing at all of a disk that fails otherwise than by
+    /// being full.
+    pub(crate) async fn sync(&mut self, part: &mut PartOf<H>) -> Result<(), Error> {
+        let Err(error) = part.sync().await else {
+            return Ok(());
+        };
+        match error {
+            Error::DiskFull { .. } => part.truncate(self.row.durable).await?,
+            _ => self.restart(part, RestartReason::PartChanged).await?,
+        }
+        Err(error)
+    }
+
     /// Makes what is written durable and notes how far it goes: after an attempt without a file, whatever ended it.
     /// Returns the offset.
     pub(crate) async fn settle(&mut self, part: &mut PartOf<H>) -> Result<u64, Error> {
@@ -91,7 +105,7 @@ impl<'a, H: Host> Job<'a, H> {
         if self.row.boot_id.is_some()
             && (offset != self.row.durable || offset != self.row.downloaded)
         {
-            part.sync().await?;
+            self.sync(part).await?;
             let digest = self.row.digest.clone();
             let boot_id = self.host.store().boot_id();
             self.record(Change::Checkpoint {

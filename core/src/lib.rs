@@ -18,6 +18,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod io;
+pub mod name;
 pub mod record;
 pub mod retry;
 
@@ -26,6 +27,7 @@ pub use config::{DownloadsConfig, OnExists};
 pub use engine::Engine;
 pub use error::Error;
 pub use event::{Event, Summary, What, display_url};
+pub use name::SafeName;
 pub use record::{Change, DownloadId, Row, Source, Status};
 pub use retry::{RetryPolicy, retry};
 

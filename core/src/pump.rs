@@ -60,6 +60,11 @@ impl<H: Host> Pump<H> {
         })
     }
 
+    /// The part's length.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// The digest, of a part to which nothing is added.
     pub(crate) fn finish(self) -> Option<String> {
         self.digest.map(Digest::finish)
@@ -152,6 +157,13 @@ impl<H: Host> Pump<H> {
                 self.write(job, part, new, last).await?;
             }
         }
+        if at < self.offset {
+            // It ended before the part did: the comparison is not over, and nothing was proved.
+            return Err(Error::Incomplete {
+                got: self.offset,
+                expected: job.row.known_size().map(|size| size.bytes),
+            });
+        }
         Ok(Some(Moved {
             to_its_end: false,
             sha256: self.digest.map(Digest::finish),
@@ -192,7 +204,7 @@ impl<H: Host> Pump<H> {
         job: &mut Job<'_, H>,
         part: &mut PartOf<H>,
     ) -> Result<(), Error> {
-        part.sync().await?;
+        job.sync(part).await?;
         let state = self.digest.as_ref().and_then(Digest::save);
         let digest = state.map(|state| DigestState {
             offset: self.offset,

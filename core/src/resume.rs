@@ -121,13 +121,12 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, rules: RequestRules) -> Plan {
     })
 }
 
+/// A date only where there is no ETag at all, not even a weak one (RFC 9110 §13.1.5).
 fn if_range(validators: &Validators) -> Option<IfRange> {
-    let etag = validators
-        .etag
-        .clone()
-        .filter(|etag| is_strong_etag(etag))
-        .map(IfRange::ETag);
-    etag.or_else(|| validators.last_modified.clone().map(IfRange::Date))
+    match validators.etag.clone() {
+        Some(etag) => is_strong_etag(&etag).then_some(IfRange::ETag(etag)),
+        None => validators.last_modified.clone().map(IfRange::Date),
+    }
 }
 
 /// What a response is worth.
@@ -221,8 +220,9 @@ fn whole_range(framing: Framing, last: u64, total: Option<u64>) -> Verdict {
         bytes,
         source: SizeSource::ContentRange,
     });
+    // Whatever frames the message, its end is that of the range, and not the file's where the total is `*`.
     Verdict::Fresh {
-        framing,
+        framing: Framing::Length(length),
         size,
         restart: None,
     }

@@ -186,7 +186,10 @@ impl Future for Acquire {
             state.next_ticket += 1;
             (lane, ticket)
         });
-        state.waiting.insert(place, context.waker().clone());
+        let replaced = state.waiting.insert(place, context.waker().clone());
+        // Dropping a waker may drop a task, and with it a permit: never under the lock.
+        drop(state);
+        drop(replaced);
         Poll::Pending
     }
 }
@@ -194,8 +197,9 @@ impl Future for Acquire {
 impl Drop for Acquire {
     fn drop(&mut self) {
         let Some(place) = self.place else { return };
+        let mut removed = None;
         self.semaphore.change(|state| {
-            state.waiting.remove(&place);
+            removed = state.waiting.remove(&place);
             if state.granted.remove(&place) {
                 state.used -= 1;
             }

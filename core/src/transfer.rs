@@ -291,9 +291,12 @@ async fn take_fresh<H: Host>(
         part.reserve(known.bytes).await?;
     }
     let pump = Pump::resume(job, part, 0).await?;
-    let end = known.map(|known| known.bytes);
+    let end = match framing {
+        Framing::Length(bytes) => Some(bytes),
+        Framing::Chunked | Framing::Close => known.map(|known| known.bytes),
+    };
     let moved = pump.append(job, part, body, end).await?;
-    whole(job, part, moved).await
+    whole(job, part, known, moved).await
 }
 
 /// A response whose body goes on where the part ends, after the bytes from `first` on were compared.
@@ -319,14 +322,16 @@ async fn append<H: Host>(
     } = range;
     let mismatch = mismatches(job.row.new.release_size, size);
     let (sha256, boot_id) = (head.validators.sha256, job.host.store().boot_id());
+    let known = job.row.known_size().or(size);
+    // A size that the part has already would complete it at the next attempt, also where this comparison is cut short.
+    let recorded = size.filter(|size| size.bytes > pump.offset());
     job.record(Change::Resumed {
-        size,
+        size: recorded,
         mismatch,
         sha256,
         boot_id,
     })
     .await?;
-    let known = job.row.known_size();
     job.emit(headers_event(known, job.row.mismatch));
     if let Some(known) = known {
         part.reserve(known.bytes).await?;
@@ -335,7 +340,7 @@ async fn append<H: Host>(
         .compare_then_append(job, part, body, first, end)
         .await?
     {
-        Some(moved) => whole(job, part, moved).await,
+        Some(moved) => whole(job, part, known, moved).await,
         None => Ok(Step::StartOver(RestartReason::OverlapMismatch)),
     }
 }
@@ -344,11 +349,12 @@ async fn append<H: Host>(
 async fn whole<H: Host>(
     job: &Job<'_, H>,
     part: &mut PartOf<H>,
+    known: Option<KnownSize>,
     moved: Moved,
 ) -> Result<Step, Error> {
     // What the part holds, not what was meant to be written, is what counts.
     let got = part.length().await?;
-    match job.row.known_size() {
+    match known {
         Some(size) if got != size.bytes => Err(Error::Incomplete {
             got,
             expected: Some(size.bytes),

@@ -1,6 +1,12 @@
 //! The native host of regrip: HTTP by surf on a transport of our own, part files, a SQLite ledger, and the command line.
-#![allow(async_fn_in_trait)]
+//!
+//! Where a byte goes: [`transport`] lends it from the socket, the core counts it, [`store`] writes it, [`ledger`] remembers
+//! how far it is. [`host`] ties them together for the core's engine, [`cli`] is what a user types.
 
+pub mod cli;
+pub mod clock;
+pub mod host;
 pub mod ledger;
 pub mod store;
 pub mod transport;
+pub mod workers;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The binary `regrip`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    regrip::cli::main()
+}

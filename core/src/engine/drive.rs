@@ -10,7 +10,7 @@ use crate::classify::class;
 use crate::error::{Error, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
-use crate::io::{Clock, Host, Ledger, OpenPart, PartStore};
+use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore};
 use crate::job::{Job, PartOf, failure};
 use crate::record::{AttemptEnd, Change, DownloadId, NewAttempt, Status, Waiting};
 use crate::semaphore::{Lane, Permit};
@@ -29,8 +29,10 @@ enum After {
 }
 
 pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Error> {
+    let destination = shared.host.ledger().row(id).await?.new.destination;
+    let (_writer, mut ear) = enter(shared, id, &destination)?;
+    // Only now nobody else in this process changes it.
     let row = shared.host.ledger().row(id).await?;
-    let (_writer, mut ear) = enter(shared, id, &row.new.destination)?;
     let mut job = Job::new(&shared.host, shared.config(), shared.digests, row);
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
@@ -218,8 +220,11 @@ async fn finish<H: Host>(
         error,
         wait: None,
     };
-    job.record(Change::AttemptEnded { end, bounds }).await?;
-    committed.map(|()| After::Done)
+    let noted = job.record(Change::AttemptEnded { end, bounds }).await;
+    committed?;
+    // The file is at its name and the ledger says so: a line missing in the timeline takes nothing back.
+    drop(noted);
+    Ok(After::Done)
 }
 
 /// What a failed attempt leads to. `offset` is what it reached, where it began at all.
@@ -295,12 +300,30 @@ async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Resul
             job.emit(What::Cancelled(job.summary(Some(&error))));
             return Err(error);
         }
-        _ => job.record(Change::Failed(failure(&error))).await?,
+        _ => {
+            job.record(Change::Failed(failure(&error))).await?;
+            // The error is told whether or not the sweeping works.
+            let _ = sweep(job).await;
+        }
     }
     if !matches!(error, Error::Interrupted) {
         job.emit(What::Failed(job.summary(Some(&error))));
     }
     Err(error)
+}
+
+/// A download that came to nothing leaves no empty part behind.
+async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Error> {
+    let (store, path) = (job.host.store(), job.row.new.part.clone());
+    if !job.row.claimed || job.row.downloaded > 0 || !store.exists(&path).await? {
+        return Ok(());
+    }
+    let empty = store.open(&path, OpenPart::Claimed).await?.length().await? == 0;
+    if empty {
+        store.remove(&path).await?;
+        job.record(Change::Claimed(false)).await?;
+    }
+    Ok(())
 }
 
 fn stopped(stop: Stop) -> Error {
@@ -342,6 +365,7 @@ fn enter<'a, H>(
         Writer {
             id,
             stop: Some(sender),
+            told: None,
         },
     );
     Ok((

@@ -15,8 +15,9 @@ mod stop;
 
 pub use admission::{Accepted, Admission, admission};
 
+use crate::classify::class;
 use crate::config::{DownloadsConfig, InvalidConfig};
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, PartStore};
 use crate::job::failure;
@@ -54,6 +55,20 @@ struct Shared<H> {
 struct Writer {
     id: DownloadId,
     stop: Option<oneshot::Sender<Stop>>,
+    /// What it was told, if it listened.
+    told: Option<Stop>,
+}
+
+impl Writer {
+    /// Tells it to end. Whether it will, for this reason, by this word or an earlier one.
+    fn tell(&mut self, stop: Stop) -> bool {
+        if let Some(sender) = self.stop.take()
+            && sender.send(stop).is_ok()
+        {
+            self.told = Some(stop);
+        }
+        self.told == Some(stop)
+    }
 }
 
 /// What start-up found.
@@ -178,30 +193,37 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// `WrongState` where it is finished or being committed, `NoSuchDownload`, `Ledger`.
     pub async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
-        if self.stop_one(id, Stop::Cancel) {
-            return Ok(());
-        }
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
         let _inside = door.lock().await;
         let row = self.0.host.ledger().row(id).await?;
-        if row.status.is_finished() || row.status == Status::Committing {
-            return Err(Error::WrongState {
-                id,
-                status: row.status.name(),
-            });
-        }
-        if self.stop_one(id, Stop::Cancel) {
-            return Ok(());
-        }
-        self.record(id, &Change::Cancelled).await?;
-        let summary = Summary {
-            bytes: row.downloaded,
-            attempts: row.attempts,
-            ..Summary::default()
+        let too_late = |status: Status| {
+            let status = status.name();
+            Err(Error::WrongState { id, status })
         };
-        self.tell(id, &row.new, What::Cancelled(summary));
-        Ok(())
+        if row.status.is_finished() || row.status == Status::Committing {
+            return too_late(row.status);
+        }
+        match self.stop_one(id, Stop::Cancel) {
+            Some(true) => Ok(()),
+            // It listens no more: all bytes are there, and the next thing it records is `committing`.
+            Some(false) => too_late(Status::Committing),
+            None => {
+                self.record(id, &Change::Cancelled).await?;
+                let error = Error::Cancelled;
+                let summary = Summary {
+                    bytes: row.downloaded,
+                    attempts: row.attempts,
+                    restarts: row.restarts,
+                    class: Some(class(&error)),
+                    code: Some(error.code()),
+                    error: Some(chain(&error)),
+                    ..Summary::default()
+                };
+                self.tell(id, &row.new, What::Cancelled(summary));
+                Ok(())
+            }
+        }
     }
 
     /// Takes up a failed or cancelled download with fresh bounds. The caller drives it then.
@@ -219,7 +241,9 @@ impl<H: Host> Engine<H> {
                 status: row.status.name(),
             });
         }
-        self.record(id, &Change::Retried).await
+        self.record(id, &Change::Retried).await?;
+        self.tell(id, &row.new, What::Queued);
+        Ok(())
     }
 
     /// Deletes a download's row and part. A file at its final name stays.
@@ -230,13 +254,19 @@ impl<H: Host> Engine<H> {
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
         let _inside = door.lock().await;
+        let row = self.0.host.ledger().row(id).await?;
         if self.is_driven(id) {
             return Err(Error::WrongState {
                 id,
                 status: row.status.name(),
             });
         }
-        if row.claimed && !matches!(row.status, Status::Completed | Status::ImportQueued) {
+        let rows = self.0.host.ledger().rows_for(&row.new.destination).await?;
+        // A superseded row claims the same part as the one that superseded it: the last one to go takes it along.
+        let others = rows
+            .iter()
+            .any(|other| other.id != id && other.new.part == row.new.part && has_part(other));
+        if has_part(&row) && !others {
             self.0.host.store().remove(&row.new.part).await?;
         }
         self.0.host.ledger().remove(id).await
@@ -245,10 +275,8 @@ impl<H: Host> Engine<H> {
     /// Ends every drive because the process ends: rows go back to `queued`, parts are synced and kept.
     pub fn end(&self) {
         for writer in lock(&self.0.writers).values_mut() {
-            if let Some(stop) = writer.stop.take() {
-                // A drive that is over by now needs no word.
-                let _ = stop.send(Stop::End);
-            }
+            // A drive that is over by now needs no word.
+            writer.tell(Stop::End);
         }
     }
 
@@ -289,13 +317,13 @@ impl<H: Host> Engine<H> {
         lock(&self.0.writers).values().any(|writer| writer.id == id)
     }
 
-    fn stop_one(&self, id: DownloadId, stop: Stop) -> bool {
+    /// Tells the drive of a download to end. `None` where nobody drives it, else whether it will.
+    fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<bool> {
         let mut writers = lock(&self.0.writers);
-        let sender = writers
-            .values_mut()
+        let mut writers = writers.values_mut();
+        writers
             .find(|writer| writer.id == id)
-            .and_then(|writer| writer.stop.take());
-        sender.is_some_and(|sender| sender.send(stop).is_ok())
+            .map(|writer| writer.tell(stop))
     }
 
     fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {
@@ -344,6 +372,11 @@ impl<H> Shared<H> {
         peers.insert(peer_id.clone(), peer.clone());
         Some(peer)
     }
+}
+
+/// Whether a row claims its part, and has not turned it into the file.
+fn has_part(row: &Row) -> bool {
+    row.claimed && !matches!(row.status, Status::Completed | Status::ImportQueued)
 }
 
 /// Nothing that runs under these locks can leave their data half changed.

@@ -1,7 +1,7 @@
 //! A peer in memory: answers by a closure, with bodies that wait, stall and break.
 
 use super::VirtualClock;
-use crate::error::Error;
+use crate::error::{Error, Timeout};
 use crate::io::{Body, Clock, Headers, Request, RequestRules, Response, Transport};
 use std::collections::VecDeque;
 use std::fmt;
@@ -56,6 +56,7 @@ type Peer = Box<dyn FnMut(&Asked) -> Result<Reply, Error> + Send>;
 pub struct FakeTransport {
     clock: VirtualClock,
     rules: RequestRules,
+    headers_timeout: Option<Duration>,
     peer: Arc<Mutex<Peer>>,
     asked: Arc<Mutex<Vec<Asked>>>,
     open: Arc<AtomicUsize>,
@@ -79,6 +80,7 @@ impl FakeTransport {
         FakeTransport {
             clock,
             rules: RequestRules::FREE,
+            headers_timeout: None,
             peer: Arc::new(Mutex::new(Box::new(peer))),
             asked: Arc::default(),
             open: Arc::default(),
@@ -88,6 +90,14 @@ impl FakeTransport {
     /// The same with other rules, such as those of `fetch`.
     pub fn with_rules(self, rules: RequestRules) -> Self {
         FakeTransport { rules, ..self }
+    }
+
+    /// The same with a timeout for a reply's `delay`; without one it is waited for.
+    pub fn with_headers_timeout(self, timeout: Duration) -> Self {
+        FakeTransport {
+            headers_timeout: Some(timeout),
+            ..self
+        }
     }
 
     /// Every request so far.
@@ -132,6 +142,12 @@ impl Transport for FakeTransport {
             headers,
             body,
         } = answer?;
+        let after = self.headers_timeout.unwrap_or(Duration::MAX);
+        if delay > after {
+            self.clock.sleep(after).await;
+            let timeout = Timeout::Headers;
+            return Err(Error::Timeout { timeout, after });
+        }
         if !delay.is_zero() {
             self.clock.sleep(delay).await;
         }
@@ -140,6 +156,7 @@ impl Transport for FakeTransport {
             clock: self.clock.clone(),
             pieces: body.into(),
             current: Vec::new(),
+            until: None,
             open: Arc::clone(&self.open),
         };
         Ok(Response {
@@ -156,6 +173,8 @@ pub struct FakeBody {
     clock: VirtualClock,
     pieces: VecDeque<Piece>,
     current: Vec<u8>,
+    /// When the wait at the front is over, once it has begun.
+    until: Option<Duration>,
     open: Arc<AtomicUsize>,
 }
 
@@ -173,11 +192,12 @@ impl Body for FakeBody {
             match self.pieces.front_mut() {
                 None => return Ok(None),
                 Some(Piece::Forever) => pending::<()>().await,
-                Some(Piece::Wait(left)) => {
-                    // Cut to what is left when the wait is dropped and taken up again.
-                    let (left, from) = (*left, self.clock.elapsed());
-                    self.clock.sleep(left).await;
-                    debug_assert!(self.clock.elapsed() - from >= left);
+                Some(Piece::Wait(wait)) => {
+                    // A wait that is dropped and taken up again goes on, and does not begin anew.
+                    let now = self.clock.elapsed();
+                    let until = *self.until.get_or_insert(now.saturating_add(*wait));
+                    self.clock.sleep(until.saturating_sub(now)).await;
+                    self.until = None;
                     self.pieces.pop_front();
                 }
                 Some(Piece::Bytes(_) | Piece::Break(_)) => break,

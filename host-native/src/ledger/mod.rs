@@ -1,1 +1,23 @@
-//! .
+//! The ledger: one SQLite file that remembers every download.
+//!
+//! Invariant: a call returns after its transaction is durable (WAL, `synchronous = FULL`), and the row it leaves is the
+//! one [`Row::apply`](regrip_core::record::Row::apply) describes. Several processes may share the file.
+//!
+//! Read [`SqliteLedger`] first. It decides nothing about downloads.
+
+mod change;
+mod database;
+mod entry;
+mod file;
+mod migrate;
+mod queue;
+mod rows;
+mod sqlite;
+mod timeline;
+mod values;
+
+pub use database::Patience;
+pub use entry::Entry;
+pub use file::OpenError;
+pub use sqlite::SqliteLedger;
+pub use timeline::AttemptLine;

@@ -1,1 +1,28 @@
-//! .
+//! Part files on a real disk: opened and locked, written, digested, and given their final names.
+//!
+//! Invariant: a file gets its final name only after its bytes were synced, by one rename within one folder; whatever is at
+//! the part's or the destination's name and is not a regular file is refused, never followed and never changed.
+//!
+//! Read [`DiskStore`] first, then [`DiskPart`]. What a download may do with a part (how many of its bytes count, when it
+//! is discarded) is decided in the core.
+
+mod boot;
+mod commit;
+mod digest;
+mod disk;
+mod existing;
+mod failure;
+#[cfg(test)]
+mod faults;
+mod lock;
+mod part;
+mod path;
+mod stamp;
+mod system;
+
+pub use digest::Sha256Digest;
+pub use disk::DiskStore;
+pub use existing::{look_at, sha256_of};
+pub use part::DiskPart;
+pub use path::{destination, part_path};
+pub use stamp::FileStamp;

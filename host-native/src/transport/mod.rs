@@ -1,1 +1,35 @@
-//! .
+//! HTTP: how the engine's requests reach the network, and how their bytes come back.
+//!
+//! ```text
+//! HttpTransport ── surf::Client ── AddCredentials ── FollowRedirects ── HyperClient ──┬── Pool   an idle connection, or
+//!                                                                                     └── dial   name, reach, TCP, TLS
+//!                                                                                          │
+//! HttpBody ◄─────────────────── surf::Body ◄───────────────── BodyReader ◄──────────── Connection ── Socket
+//! ```
+//!
+//! Read [`HttpTransport`] first, then `client.rs`. Two invariants: **credentials and connections go only where they were
+//! vetted for**, and **a byte of one response is never taken for a byte of another**.
+//!
+//! It decodes no content coding, keeps no cookies, knows no idle timeout (the core has it) and retries nothing but a
+//! connection from the pool that turns out to be closed.
+
+mod body;
+mod client;
+mod connection;
+mod credentials;
+mod dial;
+mod errors;
+mod http_transport;
+mod options;
+mod origin;
+mod pool;
+mod reach;
+mod redirect;
+mod roots;
+mod socket;
+mod wire;
+
+pub use http_transport::{HttpBody, HttpTransport};
+pub use options::{Credentials, Header, HeaderRefused, TransportOptions};
+pub use origin::{NotAnOrigin, Origin};
+pub use roots::Roots;

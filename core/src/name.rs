@@ -1,0 +1,115 @@
+//! File names that a stranger chose.
+//!
+//! A name is taken as it is or refused; it is never altered into another one. Refused is what could leave the folder, name
+//! a device on some system, hide what it is, or collide with our own part files.
+
+use crate::error::Error;
+use std::fmt;
+
+/// A plain file name that is safe on every system.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SafeName(String);
+
+/// Longest name of a file, in bytes, on common file systems.
+const LONGEST_BYTES: usize = 255;
+
+impl SafeName {
+    /// Takes the name as it is.
+    ///
+    /// # Errors
+    /// `NameRefused`, with what is wrong about it.
+    pub fn new(name: &str) -> Result<SafeName, Error> {
+        match flaw(name) {
+            None => Ok(SafeName(name.to_owned())),
+            Some(why) => Err(Error::NameRefused {
+                name: shown(name),
+                why,
+            }),
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SafeName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+fn flaw(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("it is empty");
+    }
+    if name == "." || name == ".." {
+        return Some("it names a folder");
+    }
+    if name.len() > LONGEST_BYTES {
+        return Some("it is longer than 255 bytes");
+    }
+    if name.contains(['/', '\\']) {
+        return Some("it has a path in it");
+    }
+    if name.contains([':', '*', '?', '"', '<', '>', '|']) {
+        return Some("it has a character that some systems do not allow");
+    }
+    if name.chars().any(|letter| letter.is_control()) {
+        return Some("it has a control character");
+    }
+    if name.chars().any(is_invisible) {
+        return Some("it has an invisible character that changes how it reads");
+    }
+    if name.ends_with(['.', ' ']) || name.starts_with(' ') {
+        return Some("it begins with a space, or ends with a dot or a space");
+    }
+    if is_device(name) {
+        return Some("it names a device on Windows");
+    }
+    if name.to_ascii_lowercase().ends_with(".part") {
+        return Some("it ends like a part file");
+    }
+    None
+}
+
+/// Direction marks, joiners and the like (Unicode bidi controls and zero-width characters).
+fn is_invisible(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{061C}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{FEFF}'
+            | '\u{FFF9}'..='\u{FFFB}'
+    )
+}
+
+fn is_device(name: &str) -> bool {
+    let stem = name
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .to_uppercase();
+    let numbered = |prefix: &str| {
+        let rest = stem.strip_prefix(prefix);
+        let digit = |rest: &str| {
+            let mut letters = rest.chars();
+            matches!(
+                (letters.next(), letters.next()),
+                (Some('0'..='9' | '¹' | '²' | '³'), None)
+            )
+        };
+        rest.is_some_and(digit)
+    };
+    let plain = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&stem.as_str());
+    plain || numbered("COM") || numbered("LPT")
+}
+
+/// A refused name may be as long as its sender likes.
+fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
+}

@@ -1,0 +1,249 @@
+//! Which row an accepted download becomes (spec §6): one writer a destination, one row a source.
+
+use crate::world::*;
+use regrip_core::engine::{Accepted, Admission, admission};
+use regrip_core::record::{NewDownload, Source, Terms};
+use regrip_core::testing::{Piece, new_download};
+use regrip_core::{DownloadId, Error, OnExists, Row, Status};
+
+const OTHER: &str = "http://other.example/film.mkv";
+
+fn peers(item: &str, url: &str) -> Source {
+    Source::Peer {
+        peer_id: "0badcafe".to_owned(),
+        peer_name: "north".to_owned(),
+        item_id: item.to_owned(),
+        url: url.to_owned(),
+    }
+}
+
+fn row(id: DownloadId, url: &str, status: Status, claimed: bool) -> Row {
+    let mut row = Row::new(id, new_download(url, FILE));
+    row.status = status;
+    row.claimed = claimed;
+    row
+}
+
+#[test]
+fn what_an_accepted_download_becomes() {
+    use Admission::{Busy, Known, New, Retry};
+    let new = new_download(URL, FILE);
+    let unfinished = [
+        Status::Queued,
+        Status::Downloading,
+        Status::Waiting,
+        Status::Committing,
+    ];
+    for status in unfinished {
+        assert_eq!(
+            admission(&[row(1, URL, status, true)], &new),
+            Known(1),
+            "{status:?}"
+        );
+        assert_eq!(
+            admission(&[row(1, OTHER, status, true)], &new),
+            Busy(1),
+            "{status:?}"
+        );
+        let finished = row(2, URL, Status::Failed, true);
+        assert_eq!(
+            admission(&[finished, row(1, OTHER, status, true)], &new),
+            Busy(1)
+        );
+    }
+    for status in [Status::Completed, Status::ImportQueued] {
+        assert_eq!(
+            admission(&[row(1, URL, status, true)], &new),
+            New,
+            "{status:?}"
+        );
+        assert_eq!(
+            admission(&[row(1, OTHER, status, true)], &new),
+            New,
+            "{status:?}"
+        );
+    }
+    for status in [Status::Failed, Status::Cancelled] {
+        for claimed in [true, false] {
+            assert_eq!(
+                admission(&[row(1, URL, status, claimed)], &new),
+                Retry(1),
+                "{status:?}"
+            );
+        }
+        // Its part is there: another source must not take the destination behind its back.
+        assert_eq!(
+            admission(&[row(1, OTHER, status, true)], &new),
+            Busy(1),
+            "{status:?}"
+        );
+        assert_eq!(
+            admission(&[row(1, OTHER, status, false)], &new),
+            New,
+            "{status:?}"
+        );
+        // One that was completed since is new work.
+        let rows = [
+            row(2, URL, Status::Completed, true),
+            row(1, URL, status, false),
+        ];
+        assert_eq!(admission(&rows, &new), New, "{status:?}");
+    }
+    assert_eq!(admission(&[], &new), New);
+    let mut ahead = row(1, URL, Status::Queued, true);
+    ahead.durable = 9;
+    assert_eq!(
+        admission(&[row(2, URL, Status::Queued, true), ahead], &new),
+        Known(1)
+    );
+}
+
+#[test]
+fn a_peers_item_is_the_same_source_wherever_its_file_is() {
+    let of = |source| NewDownload {
+        source,
+        ..new_download(URL, FILE)
+    };
+    let mut there = row(1, URL, Status::Queued, true);
+    there.new.source = peers("a:b", "http://north.example/peer/items/a%3Ab/file");
+    let rows = [there];
+    let moved = peers("a:b", "http://north.example:8080/peer/items/a%3Ab/file");
+    assert_eq!(admission(&rows, &of(moved)), Admission::Known(1));
+    let another = peers("a:c", "http://north.example/peer/items/a%3Ab/file");
+    assert_eq!(admission(&rows, &of(another)), Admission::Busy(1));
+    let plain = Source::Url {
+        url: "http://north.example/peer/items/a%3Ab/file".to_owned(),
+    };
+    assert_eq!(admission(&rows, &of(plain)), Admission::Busy(1));
+}
+
+// L08
+#[test]
+fn the_same_source_gets_the_same_id_and_another_one_is_refused() {
+    let world = World::answering(config(), |_| {
+        let mut reply = whole(b"film");
+        reply.body.insert(0, Piece::Wait(seconds(10)));
+        Ok(reply)
+    });
+    world.run(async {
+        let accept = |url| world.engine.accept(new_download(url, FILE));
+        let first = accept(URL).await.expect("it is new");
+        assert!(!first.known);
+        let drive = world.engine.drive(first.id);
+        let meanwhile = async {
+            wait(&world.clock, seconds(5)).await;
+            let again = accept(URL).await.expect("it is under way");
+            assert_eq!(
+                again,
+                Accepted {
+                    id: first.id,
+                    known: true
+                }
+            );
+            let secret = accept("http://other.example/film.mkv?key=secret").await;
+            let Err(busy) = secret else {
+                panic!("one writer a destination")
+            };
+            assert!(matches!(&busy, Error::DestinationBusy { id, path, url }
+                if *id == first.id && path == FILE && url == URL));
+            assert!(!busy.to_string().contains("secret"));
+            let twice = world.engine.drive(first.id).await;
+            assert!(
+                matches!(twice, Err(Error::DestinationBusy { .. })),
+                "one drive at once"
+            );
+        };
+        let (drive, ()) = futures::join!(drive, meanwhile);
+        drive.expect("nothing came in between");
+    });
+    assert_eq!(
+        world.host.story(1),
+        ["queued", "started", "headers", "completed"]
+    );
+    assert_eq!(world.host.ledger.rows().len(), 1);
+}
+
+// S42, L08: no gap between the check and the claim, however slow the ledger is.
+#[test]
+fn of_many_at_once_for_one_destination_one_becomes_a_row() {
+    let world = World::scripted(config(), []);
+    let slow = slow::Slow::new(world.host.clone(), seconds(0));
+    let engine = regrip_core::Engine::new(slow, config(), true).expect("in range");
+    let accepted = world.run(async {
+        let accepts = (0..20).map(|n| {
+            let url = if n % 2 == 0 { URL } else { OTHER };
+            engine.accept(new_download(url, FILE))
+        });
+        futures::future::join_all(accepts).await
+    });
+    assert_eq!(world.host.ledger.rows().len(), 1);
+    for (n, result) in accepted.into_iter().enumerate() {
+        match result {
+            Ok(accepted) => assert_eq!((accepted.id, n % 2), (1, 0)),
+            Err(error) => assert!(matches!(error, Error::DestinationBusy { id: 1, .. })),
+        }
+    }
+}
+
+#[test]
+fn asking_again_brings_its_own_terms() {
+    let world = World::scripted(config(), []);
+    let id = world.accept();
+    let again = NewDownload {
+        sha256: Some("ab".to_owned()),
+        adopt: true,
+        on_exists: OnExists::Fail,
+        header_names: vec!["authorization".to_owned()],
+        ..new_download(URL, FILE)
+    };
+    world
+        .run(world.engine.accept(again.clone()))
+        .expect("it is known");
+    assert_eq!(Terms::of(&world.row(id).new), Terms::of(&again));
+    // A digest once asked for is not forgotten by one who does not ask.
+    world.accept();
+    let row = world.row(id);
+    assert_eq!(
+        (row.new.sha256.as_deref(), row.new.adopt),
+        (Some("ab"), false)
+    );
+}
+
+#[test]
+fn a_failed_download_is_taken_up_by_asking_for_it_again() {
+    let file = content(1000);
+    let world = World::scripted(
+        config(),
+        [
+            cut(whole(&file), 400),
+            Ok(reply(403, &[], vec![])),
+            Ok(rest(&file, 400)),
+        ],
+    );
+    let id = world.accept();
+    world.drive(id).expect_err("403 is permanent");
+    let busy = world.run(world.engine.accept(new_download(OTHER, FILE)));
+    assert!(
+        matches!(busy, Err(Error::DestinationBusy { .. })),
+        "its part is kept for it"
+    );
+    let again = world.run(world.engine.accept(new_download(URL, FILE)));
+    assert_eq!(again.ok(), Some(Accepted { id, known: true }));
+    let row = world.row(id);
+    assert_eq!(
+        (row.status, row.failure, row.bounds.in_all),
+        (Status::Queued, None, 0)
+    );
+    world.drive(id).expect("it resumes");
+    world.assert_whole(&file);
+}
+
+#[test]
+fn a_completed_download_asked_for_again_is_new_work() {
+    let world = World::answering(config(), |_| Ok(whole(b"film")));
+    world.get().expect("it is served");
+    let id = world.accept();
+    assert_eq!(id, 2);
+    world.drive(id).expect("it is served again");
+    assert_eq!(world.asked().len(), 2);
+}

@@ -1,0 +1,382 @@
+//! Cancelling, ending, retrying, removing (spec §6, K06).
+
+use crate::world::slow::Slow;
+use crate::world::*;
+use regrip_core::testing::{FakeHost, Piece, Served, new_download};
+use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, Status, What};
+
+fn terminal(host: &FakeHost, id: DownloadId) -> Vec<&'static str> {
+    let story = host.story(id).into_iter();
+    story
+        .filter(|name| ["completed", "failed", "cancelled"].contains(name))
+        .collect()
+}
+
+/// A body that stands still after 400 of 1000 bytes.
+fn stalled() -> World {
+    World::answering(config(), |asked| {
+        let file = content(1000);
+        let from = asked.first.unwrap_or(0) as usize;
+        let mut reply = if from > 0 {
+            rest(&file, from)
+        } else {
+            whole(&file)
+        };
+        if from == 0 {
+            reply.body = vec![
+                bytes(&file[..400]),
+                Piece::Wait(seconds(50)),
+                bytes(&file[400..]),
+            ];
+        }
+        Ok(reply)
+    })
+}
+
+/// Drives, and cancels at second `at`.
+fn cancelled_at(world: &World, id: DownloadId, at: u64) {
+    world.run(async {
+        let cancel = async {
+            wait(&world.clock, seconds(at)).await;
+            world.engine.cancel(id).await
+        };
+        let (ended, told) = futures::join!(world.engine.drive(id), cancel);
+        assert!(matches!(ended, Err(Error::Cancelled)));
+        told.expect("it was in time");
+    });
+    assert_eq!(world.clock.elapsed(), seconds(at), "promptly");
+    assert_eq!(world.row(id).status, Status::Cancelled);
+    assert_eq!(terminal(&world.host, id), ["cancelled"]);
+    world.assert_at_rest();
+}
+
+#[test]
+fn a_cancel_in_the_middle_of_a_body_keeps_the_part() {
+    let world = stalled();
+    let id = world.accept();
+    cancelled_at(&world, id, 10);
+    assert_eq!(world.part().map(|part| part.len()), Some(400));
+    assert_eq!(world.row(id).durable, 400);
+    let end = world.host.ledger.timeline(id)[0]
+        .end
+        .clone()
+        .expect("it ended");
+    assert_eq!((end.outcome, end.to, end.error), ("cancelled", 400, None));
+    let Some((_, What::Cancelled(summary))) = world.host.events().pop() else {
+        panic!("the last event is the cancel");
+    };
+    assert_eq!((summary.bytes, summary.code), (400, Some("cancelled")));
+    // And asking for it again goes on from there.
+    assert_eq!(world.accept(), id);
+    world.drive(id).expect("it resumes");
+    assert_eq!(world.asked()[1].0, Some(400));
+    world.assert_whole(&content(1000));
+}
+
+#[test]
+fn a_cancel_in_a_backoff_is_heard_at_once() {
+    let world = World::answering(config(), |_| {
+        Ok(reply(503, &[("retry-after", "60")], vec![]))
+    });
+    let id = world.accept();
+    cancelled_at(&world, id, 10);
+}
+
+#[test]
+fn a_cancel_in_the_queue_is_heard_at_once() {
+    let world = World::answering(
+        DownloadsConfig {
+            max_concurrent_downloads: 1,
+            ..config()
+        },
+        |_| {
+            let mut reply = whole(b"film");
+            reply.body.insert(0, Piece::Wait(seconds(30)));
+            Ok(reply)
+        },
+    );
+    world.run(async {
+        let first = world
+            .engine
+            .accept(new_download(URL, FILE))
+            .await
+            .expect("new")
+            .id;
+        let second = world
+            .engine
+            .accept(new_download(URL, "/other"))
+            .await
+            .expect("new")
+            .id;
+        let cancel = async {
+            wait(&world.clock, seconds(5)).await;
+            world.engine.cancel(second).await.expect("it waits");
+        };
+        let second = async {
+            let ended = world.engine.drive(second).await;
+            assert!(matches!(ended, Err(Error::Cancelled)));
+            assert_eq!(world.clock.elapsed(), seconds(5));
+        };
+        let (first, (), ()) = futures::join!(world.engine.drive(first), second, cancel);
+        first.expect("nobody called it off");
+    });
+    world.assert_at_rest();
+}
+
+#[test]
+fn a_download_that_is_not_driven_is_cancelled_in_its_row() {
+    let world = World::scripted(config(), []);
+    let id = world.accept();
+    world.run(world.engine.cancel(id)).expect("it is queued");
+    assert_eq!(world.row(id).status, Status::Cancelled);
+    let Some((_, What::Cancelled(summary))) = world.host.events().pop() else {
+        panic!("the last event is the cancel");
+    };
+    assert_eq!(
+        (summary.code, summary.class.map(|class| class.name())),
+        (Some("cancelled"), Some("permanent"))
+    );
+    assert!(matches!(
+        world.drive(id),
+        Err(Error::WrongState {
+            status: "cancelled",
+            ..
+        })
+    ));
+    assert_eq!(terminal(&world.host, id), ["cancelled"]);
+}
+
+// K06
+#[test]
+fn a_finished_download_cannot_be_called_off() {
+    let world = World::scripted(config(), [Ok(whole(b"film"))]);
+    let id = world.accept();
+    world.drive(id).expect("it is served");
+    let late = world.run(world.engine.cancel(id));
+    assert!(matches!(
+        late,
+        Err(Error::WrongState {
+            status: "completed",
+            ..
+        })
+    ));
+    assert_eq!(terminal(&world.host, id), ["completed"]);
+    assert!(matches!(
+        world.run(world.engine.cancel(99)),
+        Err(Error::NoSuchDownload(99))
+    ));
+}
+
+// K06: at every await of a download somebody calls it off, once or twice.
+#[test]
+fn a_cancel_at_any_moment_leads_to_exactly_one_last_word() {
+    let (mut cancelled, mut completed) = (0, 0);
+    for polls in 0.. {
+        let served = Served::new(content(20_000)).etag("\"v1\"");
+        let fake = FakeHost::serving(served);
+        let slow = Slow::new(fake.clone(), seconds(0));
+        let engine = Engine::new(slow, config(), true).expect("in range");
+        let (ended, told, again) = fake
+            .clock
+            .run(async {
+                let id = engine
+                    .accept(new_download(URL, FILE))
+                    .await
+                    .expect("new")
+                    .id;
+                let cancel = async {
+                    for _ in 0..polls {
+                        pause().await;
+                    }
+                    let told = engine.cancel(id).await;
+                    (told, engine.cancel(id).await)
+                };
+                let (ended, (told, again)) = futures::join!(engine.drive(id), cancel);
+                (ended, told, again)
+            })
+            .expect("it ends");
+        let row = &fake.ledger.rows()[0];
+        assert_eq!(terminal(&fake, 1), [row.status.name()], "poll {polls}");
+        let context = format!("poll {polls}: {ended:?}, {told:?}, {again:?}");
+        match row.status {
+            Status::Cancelled => {
+                cancelled += 1;
+                assert!(told.is_ok() && fake.store.file(FILE).is_none(), "{context}");
+                // Before the drive has begun it finds a row that is cancelled already.
+                assert!(
+                    matches!(ended, Err(Error::Cancelled | Error::WrongState { .. })),
+                    "{context}"
+                );
+            }
+            Status::Completed => {
+                completed += 1;
+                assert!(
+                    ended.is_ok() && matches!(told, Err(Error::WrongState { .. })),
+                    "{context}"
+                );
+                assert!(matches!(again, Err(Error::WrongState { .. })), "{context}");
+                assert!(fake.store.file(FILE).is_some(), "{context}");
+            }
+            other => panic!("{other:?}, {context}"),
+        }
+        assert_eq!(
+            (
+                engine.permits_used(),
+                fake.store.open_parts(),
+                fake.transport.open_bodies()
+            ),
+            (0, 0, 0)
+        );
+        if completed > 20 {
+            break;
+        }
+    }
+    assert!(cancelled > 20, "{cancelled} were in time");
+}
+
+#[test]
+fn the_end_of_the_process_is_not_a_cancel() {
+    let world = stalled();
+    let id = world.accept();
+    world.run(async {
+        let end = async {
+            wait(&world.clock, seconds(10)).await;
+            world.engine.end();
+            world.engine.end();
+        };
+        let (ended, ()) = futures::join!(world.engine.drive(id), end);
+        assert!(matches!(ended, Err(Error::Interrupted)));
+    });
+    let row = world.row(id);
+    assert_eq!(
+        (row.status, row.durable, row.bounds.in_all),
+        (Status::Queued, 400, 0)
+    );
+    assert_eq!(terminal(&world.host, id), [""; 0]);
+    assert_eq!(
+        world.host.ledger.timeline(id)[0]
+            .end
+            .as_ref()
+            .map(|end| end.outcome),
+        Some("interrupted")
+    );
+    world.assert_at_rest();
+    let next = World::on(world.host.clone(), config());
+    next.drive(id).expect("the next process goes on");
+    next.assert_whole(&content(1000));
+}
+
+// G3: with a cap of 2, ten kills and then the file.
+#[test]
+fn a_kill_costs_no_attempt() {
+    let config = DownloadsConfig {
+        max_download_attempts: 2,
+        max_total_attempts: 2,
+        ..config()
+    };
+    let file = content(1000);
+    let mut kills = 0;
+    let served = file.clone();
+    let world = World::answering(config.clone(), move |asked| {
+        kills += 1;
+        let from = asked.first.unwrap_or(0) as usize;
+        let mut reply = if from > 0 {
+            rest(&served, from)
+        } else {
+            whole(&served)
+        };
+        if kills <= 10 {
+            reply.body = vec![bytes(&served[from..from + 50]), Piece::Forever];
+        }
+        Ok(reply)
+    });
+    let id = world.accept();
+    for kill in 1..=10 {
+        let engine = World::on(world.host.clone(), config.clone()).engine;
+        assert!(world.run(at_most(1, engine.drive(id))).is_none());
+        world.host.store.crash();
+        let row = world.row(id);
+        assert_eq!(
+            (row.status, row.attempts, row.bounds.in_a_row),
+            (Status::Downloading, kill, 0)
+        );
+    }
+    let next = World::on(world.host.clone(), config);
+    assert_eq!(next.drive(id).expect("it goes on").attempts, 11);
+    next.assert_whole(&file);
+}
+
+#[test]
+fn a_retry_takes_up_a_failed_or_cancelled_one_only() {
+    let world = World::answering(
+        DownloadsConfig {
+            max_download_attempts: 1,
+            ..config()
+        },
+        |_| Err(broken()),
+    );
+    let id = world.accept();
+    let refused = |status: &'static str| {
+        let refused = world.run(world.engine.retry(id));
+        assert!(matches!(refused, Err(Error::WrongState { status: was, .. }) if was == status));
+    };
+    refused("queued");
+    world.drive(id).expect_err("the peer is dead");
+    world.run(world.engine.retry(id)).expect("it failed");
+    assert_eq!(world.row(id).bounds, Default::default());
+    refused("queued");
+    world.drive(id).expect_err("still dead, but it was tried");
+    assert_eq!(world.row(id).attempts, 2);
+    world.run(world.engine.retry(id)).expect("it failed");
+    world.run(world.engine.cancel(id)).expect("it is queued");
+    world.run(world.engine.retry(id)).expect("it is cancelled");
+    let story = [
+        "queued",
+        "started",
+        "failed",
+        "queued",
+        "started",
+        "failed",
+        "queued",
+        "cancelled",
+        "queued",
+    ];
+    assert_eq!(world.host.story(id), story);
+    assert!(matches!(
+        world.run(world.engine.retry(99)),
+        Err(Error::NoSuchDownload(99))
+    ));
+}
+
+#[test]
+fn removing_deletes_row_and_part_but_no_finished_file() {
+    let world = stalled();
+    let id = world.accept();
+    world.run(async {
+        let meanwhile = async {
+            wait(&world.clock, seconds(10)).await;
+            let early = world.engine.remove(id).await;
+            assert!(
+                matches!(early, Err(Error::WrongState { .. })),
+                "it is driven"
+            );
+            world.engine.cancel(id).await.expect("in time");
+        };
+        let _ = futures::join!(world.engine.drive(id), meanwhile);
+    });
+    assert_eq!(world.part().map(|part| part.len()), Some(400));
+    world
+        .run(world.engine.remove(id))
+        .expect("it is not driven");
+    assert_eq!((world.part(), world.host.ledger.rows().len()), (None, 0));
+    assert!(matches!(
+        world.run(world.engine.remove(id)),
+        Err(Error::NoSuchDownload(_))
+    ));
+    let id = world.accept();
+    assert!(id > 1, "no id is used twice");
+    world.drive(id).expect("it is served");
+    world.run(world.engine.remove(id)).expect("it is finished");
+    world.assert_whole(&content(1000));
+    assert_eq!(world.host.ledger.rows().len(), 0);
+}

@@ -1,0 +1,349 @@
+//! The part and the disk under it: checkpoints, room, failing syncs, whose part it is, the final name (spec §5).
+
+use crate::world::*;
+use regrip_core::io::{Ledger, OpenPart, PartStore};
+use regrip_core::record::{NewDownload, RestartReason};
+use regrip_core::testing::{Piece, new_download};
+use regrip_core::{Change, Engine, Error, OnExists, Status, Summary};
+
+fn get(world: &World, new: NewDownload) -> Result<Summary, Error> {
+    world.run(async {
+        let id = world.engine.accept(new).await?.id;
+        world.engine.drive(id).await
+    })
+}
+
+fn told(world: &World) -> Vec<&'static str> {
+    let changes = world.host.ledger.changes();
+    let names = changes.into_iter().filter_map(|(_, change)| match change {
+        Change::Claimed(true) => Some("claimed"),
+        Change::Fresh { .. } => Some("fresh"),
+        Change::Resumed { .. } => Some("resumed"),
+        Change::Checkpoint { .. } => Some("checkpoint"),
+        Change::Committing(_) => Some("committing"),
+        Change::Completed { .. } => Some("completed"),
+        _ => None,
+    });
+    names.collect()
+}
+
+#[test]
+fn the_part_is_claimed_and_the_version_recorded_before_the_first_byte() {
+    let file = content(1000);
+    let mut reply = whole(&file);
+    reply.body = file.chunks(600).map(bytes).collect();
+    let world = World::scripted(config(), [Ok(reply)]);
+    world.get().expect("it is served");
+    assert_eq!(
+        told(&world),
+        ["claimed", "fresh", "checkpoint", "committing", "completed"]
+    );
+    // And where the ledger does not take the version, no byte is written.
+    let world = World::scripted(config(), [Ok(whole(&file))]);
+    let id = world.accept();
+    world.host.ledger.fail_after(Some(2)); // claimed, attempt, and then `fresh`
+    assert!(matches!(world.drive(id), Err(Error::Ledger { .. })));
+    assert_eq!(world.part().as_deref(), Some(b"".as_slice()));
+}
+
+// S29
+#[test]
+fn a_checkpoint_is_due_after_the_first_chunk_and_every_64_mib() {
+    const CHUNK: usize = 8 << 20;
+    let total = (18 * CHUNK).to_string();
+    let pieces = (0..18).map(|_| Piece::Bytes(vec![7; CHUNK])).collect();
+    let world = World::scripted(
+        config(),
+        [Ok(reply(200, &[("content-length", &total)], pieces))],
+    );
+    // Hashing in the fake keeps every byte.
+    let engine = Engine::new(world.host.clone(), config(), false).expect("in range");
+    let id = world.accept();
+    world.run(engine.drive(id)).expect("it is served");
+    assert_eq!(world.checkpoints(), [8 << 20, 72 << 20, 136 << 20]);
+}
+
+// S29
+#[test]
+fn a_checkpoint_is_due_every_ten_seconds() {
+    let file = content(1_000_000);
+    let mut slow = whole(&file);
+    slow.body = file
+        .chunks(100_000)
+        .flat_map(|piece| [Piece::Wait(seconds(4)), bytes(piece)])
+        .collect();
+    let world = World::scripted(config(), [Ok(slow)]);
+    world.get().expect("it is served");
+    // At 4 s, and then at the first chunk ten seconds later or more.
+    assert_eq!(world.checkpoints(), [100_000, 400_000, 700_000]);
+}
+
+// D01, S32
+#[test]
+fn no_room_to_reserve_is_permanent_and_nothing_is_asked_again() {
+    let file = content(1000);
+    let world = World::scripted(config(), [Ok(whole(&file)), Ok(whole(&file))]);
+    world.host.store.set_room(Some(999));
+    let id = world.accept();
+    assert!(matches!(world.drive(id), Err(Error::DiskFull { .. })));
+    assert_eq!(
+        (world.asked().len(), world.row(id).status),
+        (1, Status::Failed)
+    );
+    world.assert_at_rest();
+    world.host.store.set_room(None);
+    world.run(world.engine.retry(id)).expect("it failed");
+    world.drive(id).expect("there is room now");
+    world.assert_whole(&file);
+}
+
+// D01
+#[test]
+fn a_disk_that_fills_up_while_writing_keeps_the_part_and_is_not_retried() {
+    let file = content(1000);
+    let chunked = [("transfer-encoding", "chunked"), V1];
+    let pieces = file.chunks(400).map(bytes).collect();
+    let world = World::scripted(
+        config(),
+        [Ok(reply(200, &chunked, pieces)), Ok(rest(&file, 400))],
+    );
+    world.host.store.set_room(Some(500));
+    let id = world.accept();
+    assert!(matches!(world.drive(id), Err(Error::DiskFull { .. })));
+    assert_eq!(world.part().as_deref(), Some(&file[..400]));
+    assert_eq!((world.asked().len(), world.row(id).durable), (1, 400));
+    world.assert_at_rest();
+    world.host.store.set_room(None);
+    world.run(world.engine.retry(id)).expect("it failed");
+    world.drive(id).expect("there is room now");
+    world.assert_whole(&file);
+}
+
+// D03: what a failed sync has dropped the next one does not tell, so it must not be believed.
+#[test]
+fn after_a_failed_sync_the_part_is_not_believed() {
+    let file = content(1000);
+    let mut reply = whole(&file);
+    reply.body = file.chunks(400).map(bytes).collect();
+    let world = World::scripted(config(), [Ok(reply), Ok(whole(&file))]);
+    world.host.store.fail_syncs(1);
+    let id = world.accept();
+    assert!(matches!(
+        world.drive(id),
+        Err(Error::Disk { what: "sync", .. })
+    ));
+    assert_eq!(world.restarts(), [(RestartReason::PartChanged, 400)]);
+    assert_eq!(
+        (
+            world.row(id).durable,
+            world.part().unwrap_or_default().len()
+        ),
+        (0, 0)
+    );
+    assert_eq!(world.checkpoints(), [0_u64; 0], "nothing is called durable");
+    world.assert_at_rest();
+    world.run(world.engine.retry(id)).expect("it failed");
+    world.drive(id).expect("the disk works again");
+    assert_eq!(world.asked()[1], (None, None));
+    world.assert_whole(&file);
+}
+
+// D03
+#[test]
+fn a_file_whose_last_sync_fails_does_not_get_its_name() {
+    let file = content(1000);
+    let world = World::scripted(config(), [Ok(whole(&file)), Ok(whole(&file))]);
+    world.host.store.fail_syncs(1);
+    let id = world.accept();
+    assert!(matches!(
+        world.drive(id),
+        Err(Error::Disk { what: "sync", .. })
+    ));
+    assert_eq!((world.file(), world.row(id).status), (None, Status::Failed));
+    assert!(!told(&world).contains(&"committing"));
+    world.run(world.engine.retry(id)).expect("it failed");
+    world.drive(id).expect("the disk works again");
+    world.assert_whole(&file);
+}
+
+// D07
+#[test]
+fn a_part_no_row_claims_is_not_touched() {
+    let world = World::scripted(config(), []);
+    world.host.store.put(PART, b"somebody else's");
+    let id = world.accept();
+    for _ in 0..2 {
+        let error = world.drive(id).expect_err("it is not ours");
+        assert!(matches!(&error, Error::ForeignPart { path } if path == PART));
+        assert!(
+            error
+                .advice()
+                .is_some_and(|advice| advice.contains("--adopt-part"))
+        );
+        assert_eq!(world.part().as_deref(), Some(b"somebody else's".as_slice()));
+        world.run(world.engine.retry(id)).expect("it failed");
+    }
+    world
+        .run(world.engine.remove(id))
+        .expect("it is not driven");
+    assert_eq!(world.part().as_deref(), Some(b"somebody else's".as_slice()));
+}
+
+#[test]
+fn an_adopted_part_is_taken_up_after_a_comparison() {
+    let file = content(100_000);
+    let new = || NewDownload {
+        adopt: true,
+        ..new_download(URL, FILE)
+    };
+    // Also where comparing is turned off: nothing else vouches for it.
+    for overlap in [0, 65_536] {
+        let config = regrip_core::DownloadsConfig {
+            resume_overlap_bytes: overlap,
+            ..config()
+        };
+        let world = World::scripted(config, [Ok(rest(&file, 70_000 - 65_536))]);
+        world.host.store.put(PART, &file[..70_000]);
+        let summary = get(&world, new()).expect("it fits");
+        assert_eq!((summary.attempts, summary.restarts), (1, 0));
+        assert_eq!(world.asked(), [(Some(70_000 - 65_536), None)]);
+        world.assert_whole(&file);
+    }
+    let world = World::scripted(
+        config(),
+        [Ok(rest(&file, 70_000 - 65_536)), Ok(whole(&file))],
+    );
+    world.host.store.put(PART, &bytes_of(2, 70_000));
+    get(&world, new()).expect("it starts over");
+    assert_eq!(world.restarts(), [(RestartReason::OverlapMismatch, 70_000)]);
+    world.assert_whole(&file);
+}
+
+#[test]
+fn a_part_that_is_being_written_by_another_is_left_to_it() {
+    let file = content(1000);
+    let world = World::scripted(
+        config(),
+        [
+            cut(whole(&file), 400),
+            Ok(reply(403, &[], vec![])),
+            Ok(rest(&file, 400)),
+        ],
+    );
+    let id = world.accept();
+    world.drive(id).expect_err("403 is permanent");
+    world.run(world.engine.retry(id)).expect("it failed");
+    let held = world
+        .run(world.host.store.open(PART, OpenPart::Claimed))
+        .expect("it is closed");
+    let before = world.row(id);
+    assert!(matches!(world.drive(id), Err(Error::PartLocked { .. })));
+    assert_eq!(world.row(id), before, "the row is its writer's");
+    drop(held);
+    world.drive(id).expect("it resumes");
+    world.assert_whole(&file);
+}
+
+// D10, S23
+#[test]
+fn what_stands_at_the_destination_is_replaced_or_not_as_was_asked() {
+    let file = content(1000);
+    let on = |on_exists| NewDownload {
+        on_exists,
+        ..new_download(URL, FILE)
+    };
+    let world = World::scripted(config(), [Ok(whole(&file))]);
+    world.host.store.put(FILE, b"old");
+    get(&world, on(OnExists::Overwrite)).expect("it is replaced");
+    world.assert_whole(&file);
+    for on_exists in [OnExists::Fail, OnExists::Rename] {
+        let world = World::scripted(config(), [Ok(whole(&file))]);
+        world.host.store.put(FILE, b"old");
+        let error = get(&world, on(on_exists)).expect_err("it is in the way");
+        assert!(matches!(error, Error::DestinationExists { .. }));
+        assert_eq!(world.file().as_deref(), Some(b"old".as_slice()));
+        assert_eq!(world.part().as_deref(), Some(&file[..]), "the part stays");
+        world.assert_at_rest();
+        // Once it is out of the way the part is finished, without another request, and verified again.
+        world
+            .run(world.host.store.remove(FILE))
+            .expect("it is a file");
+        world.run(world.engine.retry(1)).expect("it failed");
+        assert_eq!(world.drive(1).expect("nothing is in the way").bytes, 1000);
+        assert_eq!(world.asked().len(), 1);
+        let story = world.host.story(1);
+        assert_eq!(
+            story[story.len() - 3..],
+            ["started", "headers", "completed"]
+        );
+        world.assert_whole(&file);
+    }
+}
+
+// L02: whichever write fails, nothing is called finished that is not, and the next drive gets there.
+#[test]
+fn a_ledger_that_fails_at_any_write_finishes_nothing_wrongly() {
+    let file = content(100_000);
+    for writes in 0.. {
+        let mut first = whole(&file);
+        first.body = file[..60_000].chunks(20_000).map(bytes).collect();
+        first.body.push(Piece::Break(broken()));
+        let mut served = Some(first);
+        let answers = file.clone();
+        let world = World::answering(config(), move |asked| {
+            let from = asked
+                .first
+                .map_or(0, |first| usize::try_from(first).expect("it is short"));
+            Ok(match (served.take(), asked.first) {
+                (Some(first), None) => first,
+                (_, None) => whole(&answers),
+                (_, Some(_)) => rest(&answers, from),
+            })
+        });
+        let id = world.accept();
+        world.host.ledger.fail_after(Some(writes));
+        let result = world.drive(id);
+        world.host.ledger.fail_after(None);
+        world.assert_at_rest();
+        let row = world.run(world.host.ledger.row(id)).expect("it is there");
+        let failed = result.is_err();
+        match (&result, row.status) {
+            (Ok(_), status) => assert_eq!(status, Status::Completed),
+            (Err(error), Status::Completed) => {
+                panic!("write {writes}: {error} of a completed download")
+            }
+            (Err(error), status) => {
+                assert!(
+                    matches!(error, Error::Ledger { .. }),
+                    "write {writes}: {error}"
+                );
+                assert!(!status.is_finished(), "write {writes}: {status:?}");
+            }
+        }
+        if world.file().is_some() {
+            assert!(
+                matches!(row.status, Status::Committing | Status::Completed),
+                "write {writes}"
+            );
+        }
+        let again = World::on(world.host.clone(), config());
+        again
+            .drive(id)
+            .unwrap_or_else(|error| panic!("write {writes}: {error}"));
+        again.assert_whole(&file);
+        if !failed && writes > 20 {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_download_that_came_to_nothing_leaves_its_destination_to_others() {
+    let world = World::scripted(config(), [Ok(reply(404, &[], vec![])), Ok(whole(b"film"))]);
+    let id = world.accept();
+    world.drive(id).expect_err("404 is permanent");
+    assert_eq!((world.part(), world.row(id).claimed), (None, false));
+    let other = new_download("http://other.example/film.mkv", FILE);
+    get(&world, other).expect("the name is free");
+    world.assert_whole(b"film");
+}

@@ -1,0 +1,12 @@
+//! One download on the fake host, from its first request to its last word.
+
+#[path = "../world/mod.rs"]
+mod world;
+
+mod crashes;
+mod digests;
+mod disk;
+mod patience;
+mod restarts;
+mod sizes;
+mod stories;

@@ -1,0 +1,307 @@
+//! How long the file is, who says so, and what is refused before a byte is written (spec §5, Size).
+
+use crate::world::*;
+use regrip_core::io::RequestRules;
+use regrip_core::record::{KnownSize, NewDownload, SizeSource};
+use regrip_core::testing::{FakeTransport, Piece, new_download};
+use regrip_core::{DownloadsConfig, Error, Status, Summary, What};
+
+fn release(size: u64) -> NewDownload {
+    NewDownload {
+        release_size: Some(size),
+        ..new_download(URL, FILE)
+    }
+}
+
+fn get(world: &World, new: NewDownload) -> Result<Summary, Error> {
+    world.run(async {
+        let id = world.engine.accept(new).await?.id;
+        world.engine.drive(id).await
+    })
+}
+
+fn headers_told(world: &World) -> Vec<(Option<u64>, Option<SizeSource>, bool)> {
+    let events = world.host.events();
+    let told = events.into_iter().filter_map(|(_, what)| match what {
+        What::Headers {
+            expected_bytes,
+            source,
+            mismatch,
+        } => Some((expected_bytes, source, mismatch)),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn limit(max_download_bytes: u64) -> DownloadsConfig {
+    DownloadsConfig {
+        max_download_bytes,
+        ..config()
+    }
+}
+
+fn chunked(pieces: Vec<Piece>) -> Answer {
+    Ok(reply(200, &[("transfer-encoding", "chunked"), V1], pieces))
+}
+
+// H27, S28
+#[test]
+fn too_large_a_file_is_refused_by_its_header_before_a_byte_is_written() {
+    let world = World::scripted(limit(999), [Ok(whole(&content(1000)))]);
+    let error = world.get().expect_err("the limit is 999");
+    assert!(matches!(
+        error,
+        Error::TooLarge {
+            bytes: 1000,
+            limit: 999
+        }
+    ));
+    assert_eq!(world.part().unwrap_or_default(), b"");
+    world.assert_at_rest();
+    let world = World::scripted(limit(1000), [Ok(whole(&content(1000)))]);
+    world.get().expect("the limit itself is allowed");
+}
+
+// S28
+#[test]
+fn too_large_a_chunked_file_is_refused_by_count() {
+    let file = content(1000);
+    let pieces = file.chunks(400).map(bytes).collect();
+    let world = World::scripted(limit(999), [chunked(pieces)]);
+    let error = world.get().expect_err("the limit is 999");
+    assert!(matches!(
+        error,
+        Error::TooLarge {
+            bytes: 1000,
+            limit: 999
+        }
+    ));
+    assert_eq!(
+        (world.part().map(|part| part.len()), world.file()),
+        (Some(800), None)
+    );
+    world.assert_at_rest();
+}
+
+// H22, S26
+#[test]
+fn an_unknown_size_fails_before_a_byte_is_written() {
+    let world = World::scripted(config(), [Ok(reply(200, &[V1], vec![bytes(b"film")]))]);
+    let id = world.accept();
+    assert!(matches!(world.drive(id), Err(Error::UnknownSize)));
+    assert_eq!(world.part().unwrap_or_default(), b"");
+    assert_eq!(world.row(id).boot_id, None, "no version was begun");
+    world.assert_at_rest();
+}
+
+// H22
+#[test]
+fn an_unframed_body_is_taken_where_the_release_knows_the_size() {
+    let answer = || Ok(reply(200, &[V1], vec![bytes(b"film")]));
+    let world = World::scripted(config(), [answer()]);
+    get(&world, release(4)).expect("four bytes came");
+    assert_eq!(
+        headers_told(&world),
+        [(Some(4), Some(SizeSource::ReleaseSize), false)]
+    );
+    world.assert_whole(b"film");
+    let world = World::scripted(config(), [answer(), Err(Error::UnknownSize)]);
+    get(&world, release(5)).expect_err("one is missing");
+    let end = world.host.ledger.timeline(1)[0].end.clone();
+    let code = end.and_then(|end| end.error).map(|error| error.code);
+    assert_eq!(code, Some("Incomplete"));
+}
+
+// H21
+#[test]
+fn a_chunked_body_is_complete_by_its_last_chunk() {
+    let file = content(1000);
+    let world = World::scripted(config(), [chunked(file.chunks(300).map(bytes).collect())]);
+    assert_eq!(world.get().expect("its last chunk came").bytes, 1000);
+    world.assert_whole(&file);
+    assert_eq!(headers_told(&world), [(None, None, false)]);
+}
+
+// H25
+#[test]
+fn a_cut_chunked_body_is_kept_and_resumed() {
+    let file = content(1000);
+    let cut = vec![bytes(&file[..400]), Piece::Break(broken())];
+    let world = World::scripted(config(), [chunked(cut), Ok(rest(&file, 400))]);
+    world.get().expect("it resumes");
+    world.assert_whole(&file);
+    let size = KnownSize {
+        bytes: 1000,
+        source: SizeSource::ContentRange,
+    };
+    assert_eq!(world.row(1).size, Some(size));
+}
+
+// H11: all of a chunked body came but its last chunk.
+#[test]
+fn a_416_at_the_parts_end_completes_a_file_of_unknown_size() {
+    let file = content(1000);
+    let cut = vec![bytes(&file), Piece::Break(broken())];
+    let end = reply(
+        416,
+        &[("content-range", "bytes */1000")],
+        vec![bytes(b"nothing more")],
+    );
+    let world = World::scripted(config(), [chunked(cut), Ok(end)]);
+    assert_eq!(world.get().expect("there is no more").attempts, 2);
+    world.assert_whole(&file);
+}
+
+// The end of a range is no proof of the end of a file whose length it does not tell.
+#[test]
+fn a_range_of_an_unknown_whole_does_not_complete_it() {
+    let file = content(1000);
+    let cut = vec![bytes(&file[..400]), Piece::Break(broken())];
+    let some = reply(
+        206,
+        &[("content-range", "bytes 400-699/*"), V1],
+        vec![bytes(&file[400..700])],
+    );
+    let world = World::scripted(config(), [chunked(cut), Ok(some), Ok(rest(&file, 700))]);
+    assert_eq!(world.get().expect("the third knows the size").attempts, 3);
+    world.assert_whole(&file);
+}
+
+// H24, H40
+#[test]
+fn a_body_longer_than_its_length_is_cut_there() {
+    let file = content(1000);
+    for pieces in [vec![content(1500)], vec![file.clone(), b"EVIL".to_vec()]] {
+        let mut long = whole(&file);
+        long.body = pieces.into_iter().map(Piece::Bytes).collect();
+        long.body[0] = match &long.body[0] {
+            Piece::Bytes(all) => bytes(&[&file, &all[1000..]].concat()),
+            _ => unreachable!("the body begins with bytes"),
+        };
+        let world = World::scripted(config(), [Ok(long)]);
+        assert_eq!(world.get().expect("its length came").bytes, 1000);
+        world.assert_whole(&file);
+    }
+}
+
+// H24
+#[test]
+fn a_range_longer_than_it_says_is_cut_there() {
+    let file = content(1000);
+    let long = reply(
+        206,
+        &[("content-range", "bytes 400-699/1000"), V1],
+        vec![
+            bytes(&file[400..600]),
+            bytes(&[&file[600..700], b"EVIL".as_slice()].concat()),
+        ],
+    );
+    let world = World::scripted(
+        config(),
+        [cut(whole(&file), 400), Ok(long), Ok(rest(&file, 700))],
+    );
+    world.get().expect("it resumes");
+    world.assert_whole(&file);
+}
+
+// H27, S26, S38
+#[test]
+fn a_length_other_than_the_releases_is_recorded_and_counts() {
+    let file = content(1000);
+    for size in [1, 999, 1001, 5000] {
+        let world = World::scripted(config(), [Ok(whole(&file))]);
+        get(&world, release(size)).expect("the transfer counts");
+        world.assert_whole(&file);
+        assert_eq!(
+            headers_told(&world),
+            [(Some(1000), Some(SizeSource::ContentLength), true)]
+        );
+        let row = world.row(1);
+        assert!(row.mismatch);
+        assert_eq!(
+            row.size.map(|size| size.source),
+            Some(SizeSource::ContentLength)
+        );
+    }
+}
+
+// H26
+#[test]
+fn absurd_lengths_are_permanent_and_nothing_is_written() {
+    let absurd: [&[(&str, &str)]; 4] = [
+        &[("content-length", "-1")],
+        &[("content-length", "4"), ("content-length", "5")],
+        &[("content-length", "4"), ("transfer-encoding", "chunked")],
+        &[("content-length", "9223372036854775808")],
+    ];
+    for fields in absurd {
+        let world = World::scripted(config(), [Ok(reply(200, fields, vec![bytes(b"film")]))]);
+        let id = world.accept();
+        assert!(
+            matches!(world.drive(id), Err(Error::Protocol(_))),
+            "{fields:?}"
+        );
+        assert_eq!(
+            (world.part().unwrap_or_default(), world.row(id).status),
+            (Vec::new(), Status::Failed)
+        );
+    }
+}
+
+/// A world whose host is a cross-origin fetch.
+fn fetching(answers: impl IntoIterator<Item = Answer>) -> World {
+    let mut answers: Vec<Answer> = answers.into_iter().collect();
+    answers.reverse();
+    let mut world = World::scripted(config(), []);
+    let peer = move |_: &_| answers.pop().expect("no more requests than answers");
+    let rules = RequestRules {
+        if_range: false,
+        range_always: true,
+    };
+    world.host.transport = FakeTransport::new(world.clock.clone(), peer).with_rules(rules);
+    World::on(world.host, config())
+}
+
+#[test]
+fn on_fetch_every_request_has_a_range_and_none_an_if_range() {
+    let file = content(100_000);
+    let mut first = rest(&file, 0);
+    first.body = vec![bytes(&file[..80_000]), Piece::Break(broken())];
+    let world = fetching([Ok(first), Ok(rest(&file, 80_000 - 65_536))]);
+    let summary = world.get().expect("it resumes");
+    assert_eq!((summary.attempts, summary.restarts), (2, 0));
+    world.assert_whole(&file);
+    assert_eq!(
+        world.asked(),
+        [(Some(0), None), (Some(80_000 - 65_536), None)]
+    );
+}
+
+#[test]
+fn on_fetch_a_416_of_an_empty_file_is_the_file() {
+    let empty = reply(
+        416,
+        &[("content-range", "bytes */0")],
+        vec![bytes(b"<html>no</html>")],
+    );
+    let world = fetching([Ok(empty)]);
+    assert_eq!(world.get().expect("it is empty").bytes, 0);
+    world.assert_whole(b"");
+    assert!(world.restarts().is_empty());
+}
+
+#[test]
+fn on_fetch_a_first_range_that_ends_early_is_not_the_file() {
+    let file = content(1000);
+    let fields = [("content-range", "bytes 0-499/1000"), V1];
+    let early = reply(206, &fields, vec![bytes(&file[..500]), bytes(b"EVIL")]);
+    let world = fetching([Ok(early), Ok(rest(&file, 0))]);
+    assert_eq!(world.get().expect("the rest comes").attempts, 2);
+    world.assert_whole(&file);
+    let starred = [
+        ("content-range", "bytes 0-499/*"),
+        ("transfer-encoding", "chunked"),
+    ];
+    let world = fetching([Ok(reply(206, &starred, vec![bytes(&file[..500])]))]);
+    assert!(matches!(world.get(), Err(Error::UnknownSize)));
+}

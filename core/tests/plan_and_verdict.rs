@@ -1,0 +1,421 @@
+//! What to ask for and what the answer is worth: every row of the tables of spec §5.
+
+use regrip_core::http::{Framing, Head};
+use regrip_core::io::{Headers, RequestRules};
+use regrip_core::record::{KnownSize, RestartReason, SizeSource, Validators};
+use regrip_core::resume::{
+    Ask, Held, IfRange, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain,
+};
+use std::time::{Duration, SystemTime};
+
+const OLD: &str = "Wed, 31 Dec 1997 23:59:59 GMT";
+const OTHER_OLD: &str = "Tue, 30 Dec 1997 23:59:59 GMT";
+/// A cross-origin fetch.
+const FETCH: RequestRules = RequestRules {
+    if_range: false,
+    range_always: true,
+};
+const FREE: RequestRules = RequestRules::FREE;
+const OVERLAP: u64 = 65_536;
+
+fn size(bytes: u64, source: SizeSource) -> Option<KnownSize> {
+    Some(KnownSize { bytes, source })
+}
+
+fn known(bytes: u64) -> Option<KnownSize> {
+    size(bytes, SizeSource::ContentLength)
+}
+
+fn validators(etag: Option<&str>, last_modified: Option<&str>) -> Validators {
+    Validators {
+        etag: etag.map(str::to_owned),
+        last_modified: last_modified.map(str::to_owned),
+        sha256: None,
+    }
+}
+
+#[test]
+fn how_much_of_a_part_counts() {
+    use Usable::{All, First, None as Nothing};
+    let rows = [
+        // length, durable, the boot it was recorded in
+        (0, 0, None, All),
+        (7, 0, None, Nothing),
+        // Within one boot a crash of the process loses no page.
+        (0, 0, Some(true), All),
+        (7, 0, Some(true), All),
+        (7, 5, Some(true), All),
+        (5, 5, Some(true), All),
+        (4, 5, Some(true), Nothing),
+        (0, 5, Some(true), Nothing),
+        // After a reboot only what was synced counts.
+        (0, 0, Some(false), All),
+        (7, 0, Some(false), First(0)),
+        (7, 5, Some(false), First(5)),
+        (5, 5, Some(false), All),
+        (4, 5, Some(false), Nothing),
+        (0, 5, Some(false), Nothing),
+    ];
+    for (length, durable, same_boot, expected) in rows {
+        let got = usable(length, durable, same_boot);
+        assert_eq!(
+            got, expected,
+            "{length} bytes, {durable} durable, {same_boot:?}"
+        );
+    }
+}
+
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_is_asked_for() {
+    let strong = validators(Some("\"a\""), None);
+    let both = validators(Some("\"a\""), Some(OLD));
+    let dated = validators(None, Some(OLD));
+    let weak = validators(Some("W/\"a\""), None);
+    let weak_dated = validators(Some("W/\"a\""), Some(OLD));
+    let none = Validators::default();
+    let etag = Some(IfRange::ETag("\"a\"".to_owned()));
+    let date = Some(IfRange::Date(OLD.to_owned()));
+    let ranged = |first, offset, if_range: &Option<IfRange>| Plan::Ranged(Ask { first, offset, if_range: if_range.clone() });
+    let whole = Plan::Discard(RestartReason::PartOversize);
+    let release = |bytes| size(bytes, SizeSource::ReleaseSize);
+    let n = 100_000;
+    let rows = [
+        // N = 0
+        ("nothing held", 0, None, &none, OVERLAP, FREE, Plan::Plain),
+        ("a size held", 0, known(9), &strong, OVERLAP, FREE, Plan::Plain),
+        ("on fetch", 0, known(9), &strong, OVERLAP, FETCH, Plan::Plain),
+        ("an empty release", 0, release(0), &none, OVERLAP, FREE, Plan::Plain),
+        // N > known size
+        ("longer than it is", 10, known(9), &strong, OVERLAP, FREE, whole.clone()),
+        ("longer than its release", 10, release(9), &none, OVERLAP, FREE, whole.clone()),
+        ("longer, on fetch", 10, known(9), &strong, OVERLAP, FETCH, whole),
+        // N = known size
+        ("all is there", 9, known(9), &none, OVERLAP, FREE, Plan::Finish),
+        ("by its release", 9, release(9), &none, OVERLAP, FREE, Plan::Finish),
+        ("an empty file", 0, known(0), &none, OVERLAP, FREE, Plan::Finish),
+        // A strong ETag
+        ("strong", n, known(n + 1), &strong, OVERLAP, FREE, ranged(n, n, &etag)),
+        ("strong, size unknown", n, None, &strong, OVERLAP, FREE, ranged(n, n, &etag)),
+        ("strong and dated", n, None, &both, OVERLAP, FREE, ranged(n, n, &etag)),
+        // A strong Last-Modified
+        ("dated", n, None, &dated, OVERLAP, FREE, ranged(n - OVERLAP, n, &date)),
+        ("dated and short", 9, None, &dated, OVERLAP, FREE, ranged(0, 9, &date)),
+        ("dated, not compared", n, None, &dated, 0, FREE, ranged(n, n, &date)),
+        // Neither, or a weak ETag; then not even a date may be sent (RFC 9110 §13.1.5).
+        ("neither", n, None, &none, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
+        ("neither, short", 9, known(20), &none, OVERLAP, FREE, ranged(0, 9, &None)),
+        ("neither, not compared", n, None, &none, 0, FREE, ranged(n, n, &None)),
+        ("weak", n, None, &weak, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
+        ("weak and dated", n, None, &weak_dated, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
+        // A host that cannot send If-Range
+        ("strong, on fetch", n, None, &strong, OVERLAP, FETCH, ranged(n - OVERLAP, n, &None)),
+        ("dated, on fetch", n, None, &dated, OVERLAP, FETCH, ranged(n - OVERLAP, n, &None)),
+    ];
+    for (name, offset, size, validators, overlap, rules, expected) in rows {
+        let held = Held { offset, size, validators };
+        assert_eq!(plan(held, overlap, rules), expected, "{name}");
+    }
+}
+
+#[test]
+fn an_etag_that_cannot_be_sent_back_is_only_compared() {
+    let odd = validators(Some("\"caf\u{e9}\""), None);
+    let held = Held {
+        offset: 9,
+        size: None,
+        validators: &odd,
+    };
+    let Plan::Ranged(ask) = plan(held, OVERLAP, FREE) else {
+        panic!("bytes are missing");
+    };
+    assert_eq!((ask.first, ask.if_range), (0, None));
+}
+
+/// What a verdict says, in one line.
+fn told(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Append { end, total } => format!("append to {end} of {total:?}"),
+        Verdict::Fresh {
+            framing,
+            size,
+            restart,
+        } => {
+            let framing = match framing {
+                Framing::Length(bytes) => bytes.to_string(),
+                Framing::Chunked => "chunked".to_owned(),
+                Framing::Close => "close".to_owned(),
+            };
+            let size = size.map_or("?".to_owned(), |size| {
+                format!("{} {}", size.bytes, size.source.name())
+            });
+            format!(
+                "fresh {framing}, {size}, {}",
+                restart.map_or("-", RestartReason::name)
+            )
+        }
+        Verdict::Restart(reason) => format!("restart {}", reason.name()),
+        Verdict::Complete => "complete".to_owned(),
+        Verdict::Fail(error) => format!("fail {}", error.code()),
+    }
+}
+
+type Fields = [(&'static str, &'static str)];
+
+fn head(status: u16, fields: &Fields) -> Head {
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    Head::read(status, &fields.iter().copied().collect::<Headers>(), wall)
+}
+
+const ETAG: (&str, &str) = ("etag", "\"a\"");
+const RANGE: (&str, &str) = ("content-range", "bytes 40-99/100");
+const CLEN: (&str, &str) = ("content-length", "60");
+
+/// A part of 40 bytes of a file of `size`, asked for from byte 40 with a strong ETag.
+fn with_etag(size: Option<KnownSize>, status: u16, fields: &Fields) -> String {
+    let held = validators(Some("\"a\""), None);
+    let if_range = Some(IfRange::ETag("\"a\"".to_owned()));
+    answered(size, &held, if_range, status, fields)
+}
+
+fn answered(
+    size: Option<KnownSize>,
+    validators: &Validators,
+    if_range: Option<IfRange>,
+    status: u16,
+    fields: &Fields,
+) -> String {
+    let ask = Ask {
+        first: 40,
+        offset: 40,
+        if_range,
+    };
+    let held = Held {
+        offset: 40,
+        size,
+        validators,
+    };
+    told(&verdict(&ask, held, &head(status, fields)))
+}
+
+const MISFIT: &str = "restart content_range_mismatch";
+const CHANGED: &str = "restart validator_changed";
+
+// H01 to H08, H15, H18, H20, H26
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_a_206_is_worth() {
+    let range = |value| ("content-range", value);
+    let all = "append to 100 of Some(100)";
+    let rows: &[(&str, Option<KnownSize>, &Fields, &str)] = &[
+        ("H01: it fits", known(100), &[RANGE, CLEN, ETAG], all),
+        ("framed by chunks", known(100), &[RANGE, ETAG, ("transfer-encoding", "chunked")], all),
+        ("framed by its range alone", known(100), &[RANGE, ETAG], all),
+        ("it tells an unknown size", None, &[RANGE, CLEN, ETAG], all),
+        ("an unknown size stays so", None, &[range("bytes 40-99/*"), CLEN, ETAG], "append to 100 of None"),
+        ("H04: an honest shorter end", known(100), &[range("bytes 40-59/100"), ("content-length", "20"), ETAG], "append to 60 of Some(100)"),
+        ("identity is no coding", known(100), &[RANGE, CLEN, ETAG, ("content-encoding", "identity")], all),
+        ("H02: an earlier start", known(100), &[range("bytes 39-99/100"), ETAG], MISFIT),
+        ("H02: from 0", known(100), &[range("bytes 0-99/100"), ETAG], MISFIT),
+        ("H03: a later start", known(100), &[range("bytes 41-99/100"), ETAG], MISFIT),
+        ("H05: no range", known(100), &[CLEN, ETAG], MISFIT),
+        ("H05: an unreadable one", known(100), &[range("bytes 40-/100"), CLEN, ETAG], MISFIT),
+        ("H05: two, if equal", known(100), &[RANGE, RANGE, CLEN, ETAG], MISFIT),
+        ("H05: another unit", known(100), &[range("items 40-99/100"), ETAG], MISFIT),
+        ("H05: its end before its start", known(100), &[range("bytes 40-39/100"), ETAG], MISFIT),
+        ("H05: its end past the end", known(100), &[range("bytes 40-100/100"), ETAG], MISFIT),
+        ("H05: unsatisfied", known(100), &[range("bytes */100"), ETAG], MISFIT),
+        ("H07: another total", known(100), &[range("bytes 40-99/101"), ETAG], MISFIT),
+        ("H07: a smaller total", known(100), &[range("bytes 40-89/90"), ETAG], MISFIT),
+        ("H07: a total for a star", known(100), &[range("bytes 40-99/*"), ETAG], MISFIT),
+        ("H08: multipart", known(100), &[RANGE, CLEN, ETAG, ("content-type", "multipart/byteranges; boundary=x")], MISFIT),
+        ("H15: another ETag", known(100), &[RANGE, CLEN, ("etag", "\"b\"")], CHANGED),
+        ("H15: the same but weak", known(100), &[RANGE, CLEN, ("etag", "W/\"a\"")], CHANGED),
+        ("H15: two ETags", known(100), &[RANGE, CLEN, ETAG, ETAG], CHANGED),
+        ("H18: no ETag", known(100), &[RANGE, CLEN], CHANGED),
+        ("H20: coded", known(100), &[RANGE, CLEN, ETAG, ("content-encoding", "gzip")], "fail Coded"),
+        ("H20: coded and a misfit", known(100), &[range("bytes 0-99/100"), ETAG, ("content-encoding", "br")], "fail Coded"),
+        ("H20: coded and another", known(100), &[RANGE, ("etag", "\"b\""), ("content-encoding", "br")], "fail Coded"),
+        ("H26: unequal lengths", known(100), &[RANGE, ("content-length", "61"), ETAG], "fail Protocol"),
+        ("H26: an absurd length", known(100), &[RANGE, ("content-length", "-1"), ETAG], "fail Protocol"),
+        ("H26: two lengths", known(100), &[RANGE, CLEN, ("content-length", "61"), ETAG], "fail Protocol"),
+    ];
+    for (name, size, fields, expected) in rows {
+        assert_eq!(with_etag(*size, 206, fields), *expected, "{name}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_a_206_is_worth_without_a_strong_etag() {
+    let range = ("content-range", "bytes 40-99/100");
+    let fits = "append to 100 of Some(100)";
+    let (none, weak) = (Validators::default(), validators(Some("W/\"a\""), None));
+    let (strong, dated) = (validators(Some("\"a\""), None), validators(None, Some(OLD)));
+    let date = Some(IfRange::Date(OLD.to_owned()));
+    let rows: &[(&str, &Validators, &Option<IfRange>, &Fields, &str)] = &[
+        ("nothing held, nothing told", &none, &None, &[range], fits),
+        ("nothing held, one told now", &none, &None, &[range, ETAG], fits),
+        ("weak, the same", &weak, &None, &[range, ("etag", "W/\"a\"")], fits),
+        ("weak, another", &weak, &None, &[range, ("etag", "W/\"b\"")], CHANGED),
+        ("weak, missing", &weak, &None, &[range], CHANGED),
+        ("weak, now strong", &weak, &None, &[range, ETAG], CHANGED),
+        ("on fetch, the same", &strong, &None, &[range, ETAG], fits),
+        ("on fetch, another", &strong, &None, &[range, ("etag", "\"b\"")], CHANGED),
+        ("on fetch, hidden now", &strong, &None, &[range], CHANGED),
+        ("dated, the same", &dated, &date, &[range, ("last-modified", OLD)], fits),
+        ("dated, another", &dated, &date, &[range, ("last-modified", OTHER_OLD)], CHANGED),
+        ("dated, missing", &dated, &date, &[range], CHANGED),
+    ];
+    for (name, held, if_range, fields, expected) in rows {
+        let got = answered(known(100), held, (*if_range).clone(), 206, fields);
+        assert_eq!(got, *expected, "{name}");
+    }
+}
+
+#[test]
+fn two_stated_digests_that_differ_are_two_versions() {
+    let stated = |letter: &str| format!("sha-256=:{}=:", letter.repeat(43));
+    let held = Validators {
+        sha256: Some("0".repeat(64)),
+        ..Validators::default()
+    };
+    let ask = Ask {
+        first: 40,
+        offset: 40,
+        if_range: None,
+    };
+    for (digest, expected) in [
+        (Some(stated("A")), "append to 100 of Some(100)"),
+        (Some(stated("E")), CHANGED),
+        (None, "append to 100 of Some(100)"),
+    ] {
+        let mut headers: Headers = [RANGE].into_iter().collect();
+        if let Some(digest) = &digest {
+            headers.push("repr-digest", digest.as_bytes());
+        }
+        let head = Head::read(206, &headers, SystemTime::UNIX_EPOCH);
+        let held = Held {
+            offset: 40,
+            size: None,
+            validators: &held,
+        };
+        assert_eq!(told(&verdict(&ask, held, &head)), expected, "{digest:?}");
+    }
+}
+
+// H09, H10, H15, H20 to H22, H26
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_a_200_to_a_ranged_request_is_worth() {
+    let none = Validators::default();
+    let (length, chunked) = (("content-length", "100"), ("transfer-encoding", "chunked"));
+    let rows: &[(&str, &Fields, &str)] = &[
+        ("H09: a length", &[length], "fresh 100, 100 content_length, range_ignored"),
+        ("another length than was known", &[("content-length", "7")], "fresh 7, 7 content_length, range_ignored"),
+        ("H21: chunked", &[chunked], "fresh chunked, ?, range_ignored"),
+        ("H22: neither", &[], "fresh close, ?, range_ignored"),
+        ("H10: with a Content-Range", &[length, RANGE], MISFIT),
+        ("H10: with an unreadable one", &[length, ("content-range", "?")], MISFIT),
+        ("H20: coded", &[length, ("content-encoding", "gzip")], "fail Coded"),
+        ("H20: coded, with a range", &[RANGE, ("content-encoding", "gzip")], "fail Coded"),
+        ("H26: both framings", &[length, chunked], "fail Protocol"),
+    ];
+    for (name, fields, expected) in rows {
+        assert_eq!(answered(known(100), &none, None, 200, fields), *expected, "{name}");
+    }
+    let changed = "fresh 100, 100 content_length, validator_changed";
+    assert_eq!(with_etag(known(100), 200, &[length, ("etag", "\"b\"")]), changed);
+    assert_eq!(with_etag(known(100), 200, &[length, ETAG]), changed, "the server said so");
+    assert_eq!(with_etag(known(100), 200, &[length, RANGE]), MISFIT);
+}
+
+// H11 to H13
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_a_416_to_a_ranged_request_is_worth() {
+    let at_end = ("content-range", "bytes */40");
+    let no = "restart range_not_satisfiable";
+    let release = size(90, SizeSource::ReleaseSize);
+    let rows: &[(&str, Option<KnownSize>, &Fields, &str)] = &[
+        ("H11: the part's end", None, &[at_end], "complete"),
+        ("H11: and the ETag", None, &[at_end, ETAG], "complete"),
+        ("H11: the transfer counts, not the release", release, &[at_end], "complete"),
+        ("another ETag", None, &[at_end, ("etag", "\"b\"")], no),
+        ("a weak one", None, &[at_end, ("etag", "W/\"a\"")], no),
+        ("H12: a larger end", None, &[("content-range", "bytes */41")], no),
+        ("H12: a smaller end", None, &[("content-range", "bytes */39")], no),
+        ("H12: not what a transfer said", known(100), &[at_end], no),
+        ("H13: no range", None, &[ETAG], no),
+        ("two ranges", None, &[at_end, at_end], no),
+        ("no unit", None, &[("content-range", "*/40")], no),
+        ("a range of bytes", None, &[("content-range", "bytes 0-39/40")], no),
+    ];
+    for (name, size, fields, expected) in rows {
+        assert_eq!(with_etag(*size, 416, fields), *expected, "{name}");
+    }
+    let none = Validators::default();
+    assert_eq!(answered(None, &none, None, 416, &[at_end]), no, "no If-Range, no proof");
+}
+
+// H24, H28 to H31
+#[test]
+fn any_other_status_ends_the_attempt() {
+    for status in (400..=599).filter(|status| *status != 416) {
+        assert_eq!(
+            with_etag(known(100), status, &[]),
+            "fail Status",
+            "{status}"
+        );
+        let plain = verdict_on_plain(FREE, &head(status, &[]));
+        assert_eq!(told(&plain), "fail Status", "{status}");
+    }
+    for status in [
+        201, 202, 203, 204, 205, 226, 299, 300, 301, 304, 399, 100, 103, 600, 999,
+    ] {
+        assert_eq!(
+            with_etag(known(100), status, &[RANGE, ETAG]),
+            "fail Protocol",
+            "{status}"
+        );
+        let plain = verdict_on_plain(FREE, &head(status, &[CLEN]));
+        assert_eq!(told(&plain), "fail Protocol", "{status}");
+    }
+}
+
+// H06, H14, H20, H26, H31
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_the_answer_to_a_plain_request_is_worth() {
+    let range = |value| ("content-range", value);
+    let length = ("content-length", "100");
+    let chunked = ("transfer-encoding", "chunked");
+    let whole = "fresh 100, 100 content_length, -";
+    let ranged = "fresh 100, 100 content_range, -";
+    // On fetch the plain request is `bytes=0-`.
+    let rows: &[(&str, u16, &Fields, &str, &str)] = &[
+        // status, fields, on a free client, on fetch
+        ("H14: nothing there", 416, &[], "fail Status", "fail Status"),
+        ("H14: not empty", 416, &[range("bytes */5")], "fail Status", "fail Status"),
+        ("an empty file", 416, &[range("bytes */0")], "fail Status", "fresh 0, 0 content_range, -"),
+        ("a length", 200, &[length], whole, whole),
+        ("an empty body", 200, &[("content-length", "0")], "fresh 0, 0 content_length, -", "fresh 0, 0 content_length, -"),
+        ("chunked", 200, &[chunked], "fresh chunked, ?, -", "fresh chunked, ?, -"),
+        ("unframed", 200, &[], "fresh close, ?, -", "fresh close, ?, -"),
+        ("coded", 200, &[length, ("content-encoding", "gzip")], "fail Coded", "fail Coded"),
+        ("an absurd length", 200, &[("content-length", "x")], "fail Protocol", "fail Protocol"),
+        ("H06: all of it", 206, &[range("bytes 0-99/100"), length], "fail Protocol", ranged),
+        ("chunked, all of it", 206, &[range("bytes 0-99/100"), chunked], "fail Protocol", ranged),
+        ("an honest shorter end", 206, &[range("bytes 0-49/100")], "fail Protocol", "fresh 50, 100 content_range, -"),
+        ("the end of the range is not that of the file", 206, &[range("bytes 0-49/*"), chunked], "fail Protocol", "fresh 50, ?, -"),
+        ("from elsewhere", 206, &[range("bytes 1-99/100")], "fail Protocol", "fail Protocol"),
+        ("no range", 206, &[length], "fail Protocol", "fail Protocol"),
+        ("multipart", 206, &[range("bytes 0-99/100"), ("content-type", "multipart/byteranges")], "fail Protocol", "fail Protocol"),
+        ("unequal lengths", 206, &[range("bytes 0-99/100"), ("content-length", "99")], "fail Protocol", "fail Protocol"),
+        ("a coded 206", 206, &[range("bytes 0-99/100"), ("content-encoding", "br")], "fail Protocol", "fail Coded"),
+    ];
+    for (name, status, fields, free, fetch) in rows {
+        assert_eq!(told(&verdict_on_plain(FREE, &head(*status, fields))), *free, "{name}");
+        assert_eq!(told(&verdict_on_plain(FETCH, &head(*status, fields))), *fetch, "{name}, on fetch");
+    }
+}

@@ -1,0 +1,360 @@
+//! `regrip demo`: several files from a server that does everything wrong, through the real transport, ledger and disk, and
+//! a table of what became of them.
+
+use super::args::Demo;
+use super::report::{Bars, Json, Lines, Reporter};
+use super::{Exit, text};
+use crate::clock::SmolClock;
+use crate::host::{Listener, NativeHost};
+use crate::ledger::SqliteLedger;
+use crate::store::{DiskStore, part_path, sha256_of};
+use crate::transport::{HttpTransport, TransportOptions};
+use crate::workers::Workers;
+use regrip_core::record::NewDownload;
+use regrip_core::{DownloadsConfig, Engine, Event, OnExists, Source, Summary, What};
+use regrip_faultd::faults::{Cut, IgnoreRange, Replace, Stall, Status};
+use regrip_faultd::{Content, FileScript, Script, Server, Version};
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{IsTerminal, stderr, stdout};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+/// A file of the demo: its name, its script, and the version that has to arrive.
+struct Film {
+    name: &'static str,
+    trouble: &'static str,
+    script: FileScript,
+    right: Content,
+}
+
+/// Everything that can go wrong, on files of a few megabytes.
+fn films() -> Vec<Film> {
+    let megabytes = |count: u64| count * 1_000_000;
+    let version = |seed, size| Version::new(seed, size).etag(&format!("\"v{seed}\""));
+    let film = |name, trouble, script, seed, size| Film {
+        name,
+        trouble,
+        script,
+        right: Content::new(seed, size),
+    };
+    vec![
+        film(
+            "cut.mkv",
+            "the line is cut three times",
+            FileScript::honest(version(1, megabytes(24)))
+                .answer([Cut::after(megabytes(7))])
+                .answer([Cut::reset_after(megabytes(6))])
+                .answer([Cut::after(megabytes(5))]),
+            1,
+            megabytes(24),
+        ),
+        film(
+            "stalls.mkv",
+            "the server falls silent",
+            FileScript::honest(version(2, megabytes(12))).answer([Stall::after(megabytes(8))]),
+            2,
+            megabytes(12),
+        ),
+        film(
+            "busy.mkv",
+            "503 with Retry-After, then a cut",
+            FileScript::honest(version(3, megabytes(10)))
+                .answer([Status::retry_after(503, "1")])
+                .answer([Cut::after(megabytes(9))]),
+            3,
+            megabytes(10),
+        ),
+        film(
+            "whole.mkv",
+            "a cut, then Range is ignored",
+            FileScript::honest(Version::new(4, megabytes(9)))
+                .answer([Cut::after(megabytes(4))])
+                .answer([IgnoreRange::always()]),
+            4,
+            megabytes(9),
+        ),
+        film(
+            "replaced.mkv",
+            "a cut, then the file is replaced",
+            FileScript::honest(version(5, megabytes(14)))
+                .version(version(6, megabytes(14)))
+                .answer([Cut::after(megabytes(6))])
+                .answer([Replace::with(1)]),
+            6,
+            megabytes(14),
+        ),
+        film(
+            "unmarked.mkv",
+            "the same, and no validator says so",
+            FileScript::honest(Version::new(7, megabytes(11)))
+                .version(Version::new(8, megabytes(11)))
+                .answer([Cut::after(megabytes(5))])
+                .answer([Replace::with(1)]),
+            8,
+            megabytes(11),
+        ),
+    ]
+}
+
+/// Runs the command.
+pub(crate) fn main(demo: &Demo) -> Exit {
+    match run(demo) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("regrip: the demo could not run: {error}");
+            Exit::Unusable
+        }
+    }
+}
+
+fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
+    let folder = Scratch::new()?;
+    let films = films();
+    let mut script = Script::new().bytes_per_second(12_000_000).latency_ms(5);
+    for film in &films {
+        script = script.file(&format!("/{}", film.name), film.script.clone());
+    }
+    let server = Server::start(script)?;
+    let seen = Arc::new(Seen::new(reporter(demo)));
+    let engine = engine(&folder, Arc::clone(&seen))?;
+    if !demo.json {
+        eprintln!(
+            "A server at {} does everything wrong; regrip fetches {} files from it.\n",
+            server.origin(),
+            films.len()
+        );
+    }
+    let begun = Instant::now();
+    let ended = Workers::new(3).run(fetch(&engine, &server, &folder, &films));
+    let took = begun.elapsed();
+    let rows: Vec<Line> = films
+        .iter()
+        .zip(ended)
+        .map(|(film, ended)| line(film, ended, &folder, &seen))
+        .collect();
+    let right = rows.iter().all(|row| row.right);
+    seen.reporter.end(Exit::Done);
+    if !demo.json {
+        print_table(&rows);
+        println!("\n{} files in {}.", rows.len(), text::wait(took));
+        println!(
+            "{}",
+            if right {
+                "Every one is byte for byte the one on the server."
+            } else {
+                "NOT every file is right."
+            }
+        );
+    }
+    Ok(if right { Exit::Done } else { Exit::Failed })
+}
+
+fn reporter(demo: &Demo) -> Arc<dyn Reporter> {
+    if demo.json {
+        Arc::new(Json::default())
+    } else if stderr().is_terminal() {
+        Arc::new(Bars::default())
+    } else {
+        Arc::new(Lines)
+    }
+}
+
+fn engine(
+    folder: &Scratch,
+    seen: Arc<Seen>,
+) -> Result<Engine<NativeHost>, Box<dyn std::error::Error>> {
+    // Impatient, so that the demo is over soon; a real run waits longer for everything.
+    let config = DownloadsConfig {
+        retry_base_delay_ms: 200,
+        idle_timeout_ms: 700,
+        progress_reset_bytes: 2_000_000,
+        ..DownloadsConfig::default()
+    };
+    let host = NativeHost {
+        transport: HttpTransport::new(TransportOptions::new(&config)),
+        store: DiskStore::new(),
+        ledger: SqliteLedger::open(&folder.0.join("state.db"))?,
+        clock: SmolClock::default(),
+        listener: seen,
+    };
+    Ok(Engine::new(host, config, true)?)
+}
+
+async fn fetch(
+    engine: &Engine<NativeHost>,
+    server: &Server,
+    folder: &Scratch,
+    films: &[Film],
+) -> Vec<Result<Summary, regrip_core::Error>> {
+    let mut tasks = Vec::new();
+    for film in films {
+        let (engine, new) = (
+            engine.clone(),
+            new_download(&server.url(&format!("/{}", film.name)), &folder.path(film)),
+        );
+        tasks.push(Workers::spawn(async move {
+            let accepted = engine.accept(new).await?;
+            engine.drive(accepted.id).await
+        }));
+    }
+    futures::future::join_all(tasks).await
+}
+
+fn new_download(url: &str, destination: &Path) -> NewDownload {
+    NewDownload {
+        source: Source::Url {
+            url: url.to_owned(),
+        },
+        header_names: Vec::new(),
+        destination: destination.to_string_lossy().into_owned(),
+        part: part_path(destination).to_string_lossy().into_owned(),
+        on_exists: OnExists::Fail,
+        release_size: None,
+        sha256: None,
+        adopt: false,
+    }
+}
+
+/// Watches the events for the table, and passes them on.
+struct Seen {
+    reporter: Arc<dyn Reporter>,
+    /// By path: the offset that the last attempt took up and kept.
+    kept: Mutex<HashMap<String, u64>>,
+}
+
+impl Seen {
+    fn new(reporter: Arc<dyn Reporter>) -> Self {
+        Seen {
+            reporter,
+            kept: Mutex::default(),
+        }
+    }
+
+    fn kept(&self, path: &Path) -> u64 {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get(path.to_string_lossy().as_ref())
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+impl Listener for Seen {
+    fn hear(&self, event: &Event<'_>) {
+        let kept = match event.what {
+            What::Started { from, .. } => Some(from),
+            What::Restart { .. } => Some(0),
+            _ => None,
+        };
+        if let Some(kept) = kept {
+            self.kept
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(event.path.to_owned(), kept);
+        }
+        self.reporter.hear(event);
+    }
+}
+
+/// A line of the table.
+struct Line {
+    cells: [String; 7],
+    right: bool,
+}
+
+fn line(
+    film: &Film,
+    ended: Result<Summary, regrip_core::Error>,
+    folder: &Scratch,
+    seen: &Seen,
+) -> Line {
+    let path = folder.path(film);
+    // What is on the disk counts, not what the engine says of it.
+    let digest = sha256_of(&path).unwrap_or_default();
+    let right = digest == film.right.sha256() && ended.is_ok();
+    let summary = ended.unwrap_or_default();
+    let verdict = if right {
+        format!("{} equal", digest.get(..8).unwrap_or_default())
+    } else {
+        "DIFFERS".to_owned()
+    };
+    let cells = [
+        film.name.to_owned(),
+        film.trouble.to_owned(),
+        text::bytes(summary.bytes),
+        summary.attempts.to_string(),
+        summary.restarts.to_string(),
+        text::bytes(seen.kept(&path)),
+        verdict,
+    ];
+    Line { cells, right }
+}
+
+fn print_table(rows: &[Line]) {
+    let head = [
+        "file",
+        "what went wrong",
+        "bytes",
+        "attempts",
+        "restarts",
+        "kept by resuming",
+        "sha256",
+    ]
+    .map(str::to_owned);
+    let widest = |column: usize| {
+        let cells = rows.iter().map(|row| &row.cells).chain([&head]);
+        cells
+            .map(|cells| cells[column].chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let widths: [usize; 7] = std::array::from_fn(widest);
+    let _ = stdout().lock();
+    for cells in std::iter::once(&head).chain(rows.iter().map(|row| &row.cells)) {
+        println!("{}", Cells(cells, &widths));
+    }
+}
+
+/// Text to the left, numbers to the right.
+struct Cells<'a>(&'a [String; 7], &'a [usize; 7]);
+
+impl fmt::Display for Cells<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (column, (cell, width)) in self.0.iter().zip(self.1).enumerate() {
+            match column {
+                0 => write!(formatter, "{cell:<width$}")?,
+                1 => write!(formatter, "  {cell:<width$}")?,
+                6 => write!(formatter, "  {cell}")?,
+                _ => write!(formatter, "  {cell:>width$}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A folder that is gone afterwards.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> std::io::Result<Self> {
+        let path = std::env::temp_dir().join(format!(
+            "regrip-demo-{}-{:x}",
+            std::process::id(),
+            fastrand::u32(..)
+        ));
+        std::fs::create_dir(&path)?;
+        Ok(Scratch(path.canonicalize()?))
+    }
+
+    fn path(&self, film: &Film) -> PathBuf {
+        self.0.join(film.name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A temporary folder that cannot be removed is the system's to clear.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,33 @@
+//! The command line: what was typed, what it means, and what the user sees.
+//!
+//! `main` parses, then one `match` hands over to a command. Arguments go through two stages: [`args`] is what was typed,
+//! each command turns it into what it means before anything is written.
+
+pub mod args;
+mod demo;
+mod exit;
+mod get;
+mod report;
+mod signals;
+mod state;
+mod text;
+
+use args::{Args, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+pub use exit::Exit;
+
+/// Runs the command that was typed and returns the process's exit code.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        // clap prints help to stdout with 0, usage errors to stderr with 2.
+        Err(error) => error.exit(),
+    };
+    let exit = match args.command {
+        Command::Get(get) => get::main(&get),
+        Command::Demo(demo) => demo::main(&demo),
+    };
+    ExitCode::from(exit.code())
+}

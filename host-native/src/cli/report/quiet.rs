@@ -1,0 +1,27 @@
+//! Errors, and nothing else.
+
+use super::{Reporter, lines};
+use crate::cli::exit::Exit;
+use crate::cli::get::Target;
+use crate::host::Listener;
+use regrip_core::{Error, Event, Row, What};
+
+/// Says nothing but errors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quiet;
+
+impl Listener for Quiet {
+    fn hear(&self, event: &Event<'_>) {
+        if let What::Failed(summary) = &event.what {
+            eprintln!("{}", lines::failed(event.path, summary));
+        }
+    }
+}
+
+impl Reporter for Quiet {
+    fn was_done(&self, _row: &Row) {}
+    fn refused(&self, target: &Target, error: &Error) {
+        eprintln!("{}", lines::refused(target, error));
+    }
+    fn end(&self, _exit: Exit) {}
+}

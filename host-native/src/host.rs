@@ -1,0 +1,63 @@
+//! All that the native host brings to the core.
+
+use crate::clock::SmolClock;
+use crate::ledger::SqliteLedger;
+use crate::store::DiskStore;
+use crate::transport::HttpTransport;
+use regrip_core::Event;
+use regrip_core::io::Host;
+use std::fmt;
+use std::sync::Arc;
+
+/// Is told what happens; shows it, or hands it on. Called in the transfer's own thread.
+pub trait Listener: Send + Sync {
+    /// Something happened.
+    fn hear(&self, event: &Event<'_>);
+}
+
+/// The native host.
+pub struct NativeHost {
+    /// Fetches.
+    pub transport: HttpTransport,
+    /// Keeps parts.
+    pub store: DiskStore,
+    /// Remembers.
+    pub ledger: SqliteLedger,
+    /// Tells the time.
+    pub clock: SmolClock,
+    /// Is told.
+    pub listener: Arc<dyn Listener>,
+}
+
+impl fmt::Debug for NativeHost {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("NativeHost").finish_non_exhaustive()
+    }
+}
+
+impl Host for NativeHost {
+    type Transport = HttpTransport;
+    type Store = DiskStore;
+    type Ledger = SqliteLedger;
+    type Clock = SmolClock;
+
+    fn transport(&self) -> &HttpTransport {
+        &self.transport
+    }
+    fn store(&self) -> &DiskStore {
+        &self.store
+    }
+    fn ledger(&self) -> &SqliteLedger {
+        &self.ledger
+    }
+    fn clock(&self) -> &SmolClock {
+        &self.clock
+    }
+    fn seed(&self) -> u64 {
+        // fastrand's global generator is seeded from the system's entropy, once a thread.
+        fastrand::u64(..)
+    }
+    fn on_event(&self, event: &Event<'_>) {
+        self.listener.hear(event);
+    }
+}

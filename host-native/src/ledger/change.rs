@@ -1,0 +1,257 @@
+//! What each [`Change`] does to the tables: the same as [`Row::apply`](regrip_core::record::Row::apply), in SQL.
+
+use super::database::Fault;
+use super::values::{integer, time};
+use super::{rows, timeline};
+use regrip_core::record::{
+    Change, Committing, DigestState, DownloadId, Failure, KnownSize, RestartReason, Status, Terms,
+    Validators, Waiting,
+};
+use regrip_core::{Error, bounds::Bounds};
+use rusqlite::{ToSql, Transaction, named_params};
+use std::time::SystemTime;
+
+/// One row, at one moment, within a transaction.
+struct Update<'a> {
+    transaction: &'a Transaction<'a>,
+    id: DownloadId,
+    at: String,
+}
+
+/// Applies a change.
+pub(super) fn apply(
+    transaction: &Transaction<'_>,
+    id: DownloadId,
+    change: &Change,
+    at: SystemTime,
+) -> Result<(), Fault> {
+    let row = Update {
+        transaction,
+        id,
+        at: time(at),
+    };
+    match change {
+        Change::Claimed(claimed) => {
+            row.set("claimed = :claimed", named_params! { ":claimed": claimed })
+        }
+        Change::Fresh {
+            validators,
+            size,
+            mismatch,
+            boot_id,
+        } => row.fresh(validators, *size, *mismatch, boot_id),
+        Change::Resumed {
+            size,
+            mismatch,
+            sha256,
+            boot_id,
+        } => row.resumed(*size, *mismatch, sha256.as_deref(), boot_id),
+        Change::Checkpoint {
+            downloaded,
+            durable,
+            boot_id,
+            digest,
+        } => row.checkpoint(*downloaded, *durable, boot_id, digest.as_ref()),
+        Change::Restart {
+            attempt,
+            reason,
+            discarded,
+        } => {
+            row.restart(*reason)?;
+            timeline::note_restart(transaction, id, *attempt, *reason, *discarded)
+        }
+        Change::AttemptEnded { end, bounds } => {
+            row.bounds(bounds)?;
+            timeline::end(transaction, id, end, at)
+        }
+        Change::Waits(waiting) => row.waits(waiting),
+        Change::Queued => row.stands(Status::Queued),
+        Change::Committing(committing) => row.committing(committing),
+        Change::Completed { size, sha256 } => row.completed(*size, sha256.as_deref()),
+        Change::Failed(failure) => row.failed(failure),
+        Change::Cancelled => row.stands(Status::Cancelled),
+        Change::Retried => row.retried(),
+        Change::Terms(terms) => row.terms(terms),
+    }
+}
+
+impl Update<'_> {
+    /// Sets columns. Every change of a row moves it to the front of the list.
+    fn set(&self, columns: &str, params: &[(&str, &dyn ToSql)]) -> Result<(), Fault> {
+        let sql = format!("UPDATE downloads SET {columns}, updated_at = :at WHERE id = :id");
+        let mut all: Vec<(&str, &dyn ToSql)> = vec![(":at", &self.at), (":id", &self.id)];
+        all.extend_from_slice(params);
+        match self
+            .transaction
+            .prepare_cached(&sql)?
+            .execute(all.as_slice())?
+        {
+            0 => Err(Error::NoSuchDownload(self.id).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn stands(&self, status: Status) -> Result<(), Fault> {
+        self.set(
+            "status = :status, waiting_until = NULL, waiting_why = NULL",
+            named_params! { ":status": status.name() },
+        )
+    }
+
+    fn fresh(
+        &self,
+        validators: &Validators,
+        size: Option<KnownSize>,
+        mismatch: bool,
+        boot_id: &str,
+    ) -> Result<(), Fault> {
+        self.set(
+            "etag = :etag, last_modified = :last_modified, sha256_announced = :sha256, expected_bytes = :bytes,
+             expected_bytes_source = :source, expected_bytes_mismatch = :mismatch, boot_id = :boot_id,
+             downloaded_bytes = 0, durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL, responses = 1",
+            named_params! {
+                ":etag": validators.etag,
+                ":last_modified": validators.last_modified,
+                ":sha256": validators.sha256,
+                ":bytes": size.map(|size| integer(size.bytes)),
+                ":source": size.map(|size| size.source.name()),
+                ":mismatch": mismatch,
+                ":boot_id": boot_id,
+            },
+        )
+    }
+
+    fn resumed(
+        &self,
+        size: Option<KnownSize>,
+        mismatch: bool,
+        sha256: Option<&str>,
+        boot_id: &str,
+    ) -> Result<(), Fault> {
+        self.set(
+            "expected_bytes = coalesce(expected_bytes, :bytes),
+             expected_bytes_source = coalesce(expected_bytes_source, :source),
+             expected_bytes_mismatch = expected_bytes_mismatch | :mismatch,
+             sha256_announced = coalesce(sha256_announced, :sha256), boot_id = :boot_id,
+             responses = min(responses + 1, 4294967295)",
+            named_params! {
+                ":bytes": size.map(|size| integer(size.bytes)),
+                ":source": size.map(|size| size.source.name()),
+                ":mismatch": mismatch,
+                ":sha256": sha256,
+                ":boot_id": boot_id,
+            },
+        )
+    }
+
+    fn checkpoint(
+        &self,
+        downloaded: u64,
+        durable: u64,
+        boot_id: &str,
+        digest: Option<&DigestState>,
+    ) -> Result<(), Fault> {
+        self.set(
+            "downloaded_bytes = :downloaded, durable_bytes = :durable, boot_id = :boot_id, sha256_state = :state,
+             sha256_state_offset = :offset",
+            named_params! {
+                ":downloaded": integer(downloaded),
+                ":durable": integer(durable),
+                ":boot_id": boot_id,
+                ":state": digest.map(|digest| &digest.state),
+                ":offset": digest.map(|digest| integer(digest.offset)),
+            },
+        )
+    }
+
+    fn restart(&self, reason: RestartReason) -> Result<(), Fault> {
+        self.set(
+            "restarts = min(restarts + 1, 4294967295), bound_restarts = min(bound_restarts + 1, 4294967295),
+             bound_furthest = 0, digest_restarted = digest_restarted | :digest, etag = NULL, last_modified = NULL,
+             sha256_announced = NULL, expected_bytes = NULL, expected_bytes_source = NULL, boot_id = NULL, responses = 0, downloaded_bytes = 0,
+             durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL",
+            named_params! { ":digest": reason == RestartReason::DigestMismatch },
+        )
+    }
+
+    fn bounds(&self, bounds: &Bounds) -> Result<(), Fault> {
+        self.set(
+            "bound_in_a_row = :in_a_row, bound_in_all = :in_all, bound_restarts = :restarts, bound_furthest = :furthest",
+            named_params! {
+                ":in_a_row": bounds.in_a_row,
+                ":in_all": bounds.in_all,
+                ":restarts": bounds.restarts,
+                ":furthest": integer(bounds.furthest),
+            },
+        )
+    }
+
+    fn waits(&self, waiting: &Waiting) -> Result<(), Fault> {
+        self.set(
+            "status = :status, waiting_until = :until, waiting_why = :why",
+            named_params! {
+                ":status": Status::Waiting.name(),
+                ":until": time(waiting.until),
+                ":why": waiting.why,
+            },
+        )
+    }
+
+    fn committing(&self, committing: &Committing) -> Result<(), Fault> {
+        self.stands(Status::Committing)?;
+        self.set(
+            "committing_device = :device, committing_inode = :inode, committing_size = :size,
+             committing_sha256 = :sha256",
+            named_params! {
+                ":device": committing.file.device.cast_signed(),
+                ":inode": committing.file.inode.cast_signed(),
+                ":size": integer(committing.size),
+                ":sha256": committing.sha256,
+            },
+        )
+    }
+
+    fn completed(&self, size: u64, sha256: Option<&str>) -> Result<(), Fault> {
+        self.stands(Status::Completed)?;
+        self.set(
+            "committing_device = NULL, committing_inode = NULL, committing_size = NULL, committing_sha256 = NULL,
+             error = NULL, error_class = NULL, error_code = NULL, downloaded_bytes = :size, durable_bytes = :size,
+             sha256_got = :sha256, completed_at = :at, completed_size = :size, completed_mtime_ns = NULL",
+            named_params! { ":size": integer(size), ":sha256": sha256 },
+        )
+    }
+
+    fn failed(&self, failure: &Failure) -> Result<(), Fault> {
+        self.stands(Status::Failed)?;
+        self.set(
+            "error = :error, error_class = :class, error_code = :code",
+            named_params! {
+                ":error": failure.text,
+                ":class": failure.class,
+                ":code": failure.code,
+            },
+        )
+    }
+
+    fn retried(&self) -> Result<(), Fault> {
+        self.stands(Status::Queued)?;
+        self.set(
+            "bound_in_a_row = 0, bound_in_all = 0, bound_restarts = 0, digest_restarted = 0, error = NULL,
+             error_class = NULL, error_code = NULL",
+            &[],
+        )
+    }
+
+    fn terms(&self, terms: &Terms) -> Result<(), Fault> {
+        self.set(
+            "sha256_wanted = coalesce(:sha256, sha256_wanted), adopt = :adopt, on_exists = :on_exists,
+             header_names = :header_names",
+            named_params! {
+                ":sha256": terms.sha256,
+                ":adopt": terms.adopt,
+                ":on_exists": terms.on_exists.name(),
+                ":header_names": rows::names(&terms.header_names)?,
+            },
+        )
+    }
+}

@@ -1,0 +1,205 @@
+//! The ledger's file: made for its owner only, and looked at before it is opened for writing.
+//!
+//! Invariant: a file that is not a sound ledger of this version or an older one is refused before a byte of it, or of what
+//! lies beside it, changes.
+
+use super::database::Patience;
+use super::migrate::{self, Verdict};
+use crate::store::FileStamp;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Looks at most, where other processes keep writing meanwhile.
+const LOOKS: u32 = 8;
+
+/// Why a ledger could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The folder or the file cannot be made, opened or read.
+    #[error("cannot open the ledger {path}", path = .path.display())]
+    File {
+        /// The ledger, or its folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A later version of regrip wrote it.
+    #[error(
+        "the ledger {path} has schema {found}, this version of regrip knows up to {known}",
+        path = .path.display()
+    )]
+    Newer {
+        /// The ledger.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The latest known one.
+        known: i64,
+    },
+    /// Not a database, or a damaged one.
+    #[error("{path} is damaged or not a ledger: {what}", path = .path.display())]
+    Corrupt {
+        /// The ledger.
+        path: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// SQLite failed in another way.
+    #[error("cannot open the ledger {path}", path = .path.display())]
+    Sqlite {
+        /// The ledger.
+        path: PathBuf,
+        /// What it said.
+        source: rusqlite::Error,
+    },
+}
+
+/// Mode 0600 before SQLite writes the first byte; the files it puts beside take the mode from this one.
+pub(super) fn make(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match made {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if std::fs::metadata(path)?.is_file() {
+                return Ok(());
+            }
+            Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is not a file",
+            ))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// An older file, or one put there by hand, may be open to others.
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
+    if std::fs::metadata(path)?.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
+}
+
+/// A connection to a file that is a sound ledger, or empty.
+pub(super) fn open(path: &Path, patience: Patience) -> Result<Connection, OpenError> {
+    let fail = |source| refusal(source, path);
+    accept(look(path), path).or_else(|refused| {
+        // The truth may be in the log that a killed process left, and only SQLite can tell.
+        if has_log(path) { Ok(()) } else { Err(refused) }
+    })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
+    connection
+        .busy_timeout(patience.busy_timeout)
+        .map_err(fail)?;
+    // Closing it on a refusal must not write the log into the file.
+    let keep_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(keep_log, true).map_err(fail)?;
+    let verdict = if has_log(path) {
+        migrate::examine(&connection)
+    } else {
+        migrate::check(&connection)
+    };
+    accept(verdict, path)?;
+    connection.set_db_config(keep_log, false).map_err(fail)?;
+    Ok(connection)
+}
+
+fn accept(verdict: Result<Verdict, rusqlite::Error>, path: &Path) -> Result<(), OpenError> {
+    let owned = path.to_owned();
+    match verdict {
+        Ok(Verdict::Ours) => Ok(()),
+        Ok(Verdict::Newer { found, known }) => Err(OpenError::Newer {
+            path: owned,
+            found,
+            known,
+        }),
+        Ok(Verdict::Corrupt(what)) => Err(OpenError::Corrupt { path: owned, what }),
+        Err(source) => Err(refusal(source, path)),
+    }
+}
+
+/// Examines the file as if nobody could change it: no lock is taken and nothing is put beside it. What was found counts
+/// only where nobody did change it meanwhile.
+fn look(path: &Path) -> Result<Verdict, rusqlite::Error> {
+    let mut found = look_once(path);
+    for _ in 1..LOOKS {
+        if matches!(found, Ok((Verdict::Ours, _) | (_, true))) {
+            break;
+        }
+        found = look_once(path);
+    }
+    found.map(|(verdict, _)| verdict)
+}
+
+/// The verdict, and whether the file stayed as it was.
+fn look_once(path: &Path) -> Result<(Verdict, bool), rusqlite::Error> {
+    let stamp = || FileStamp::of(path).ok();
+    let before = stamp();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let verdict = Connection::open_with_flags(immutable(path), flags)
+        .and_then(|connection| migrate::examine(&connection));
+    let quiet = stamp() == before;
+    match verdict {
+        Err(error) if is_corrupt(&error) => Ok((Verdict::Corrupt(error.to_string()), quiet)),
+        verdict => verdict.map(|verdict| (verdict, quiet)),
+    }
+}
+
+/// The path as SQLite reads a URI.
+fn immutable(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for &byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
+                uri.push(char::from(byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri + "?immutable=1"
+}
+
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|metadata| metadata.len() > 0)
+}
+
+fn is_corrupt(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
+    )
+}
+
+/// What SQLite said, as a reason not to open.
+pub(super) fn refusal(source: rusqlite::Error, path: &Path) -> OpenError {
+    let path = path.to_owned();
+    if is_corrupt(&source) {
+        let what = source.to_string();
+        return OpenError::Corrupt { path, what };
+    }
+    OpenError::Sqlite { path, source }
+}

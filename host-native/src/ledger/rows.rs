@@ -1,0 +1,198 @@
+//! A row of the table `downloads` and the core's [`Row`].
+
+use super::database::Fault;
+use super::values::{Columns, code, integer, time};
+use regrip_core::bounds::Bounds;
+use regrip_core::record::{
+    Committing, DigestState, DownloadId, Failure, FileId, KnownSize, NewDownload, Row, SizeSource,
+    Source, Status, Validators, Waiting,
+};
+use regrip_core::{Error, OnExists};
+use rusqlite::{Connection, OptionalExtension, Params, Transaction, named_params};
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Adds a row.
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    new: &NewDownload,
+    at: SystemTime,
+) -> Result<DownloadId, Fault> {
+    let (kind, peer) = match &new.source {
+        Source::Url { .. } => ("url", None),
+        Source::Peer {
+            peer_id,
+            peer_name,
+            item_id,
+            ..
+        } => ("peer", Some((peer_id, peer_name, item_id))),
+    };
+    let filename = Path::new(&new.destination).file_name();
+    transaction
+        .prepare_cached(
+            "INSERT INTO downloads (
+                 kind, url, peer_id, peer_name, item_id, filename, dest_path, part_path, header_names, on_exists,
+                 adopt, release_size, sha256_wanted, status, created_at, updated_at
+             ) VALUES (
+                 :kind, :url, :peer_id, :peer_name, :item_id, :filename, :dest_path, :part_path, :header_names, :on_exists,
+                 :adopt, :release_size, :sha256_wanted, :status, :at, :at
+             )",
+        )?
+        .execute(named_params! {
+            ":kind": kind,
+            ":url": new.source.url(),
+            ":peer_id": peer.map(|(id, _, _)| id),
+            ":peer_name": peer.map(|(_, name, _)| name),
+            ":item_id": peer.map(|(_, _, item)| item),
+            ":filename": filename.unwrap_or_default().to_string_lossy(),
+            ":dest_path": new.destination,
+            ":part_path": new.part,
+            ":header_names": names(&new.header_names)?,
+            ":on_exists": new.on_exists.name(),
+            ":adopt": new.adopt,
+            ":release_size": new.release_size.map(integer),
+            ":sha256_wanted": new.sha256,
+            ":status": Status::Queued.name(),
+            ":at": time(at),
+        })?;
+    Ok(transaction.last_insert_rowid())
+}
+
+/// Header names, as one column keeps them.
+pub(super) fn names(header_names: &[String]) -> Result<String, Error> {
+    serde_json::to_string(header_names)
+        .map_err(|error| Error::ledger("writing header_names", error))
+}
+
+/// Reads one row.
+pub(super) fn row(connection: &Connection, id: DownloadId) -> Result<Row, Fault> {
+    let found = connection
+        .prepare_cached("SELECT * FROM downloads WHERE id = ?1")?
+        .query_row([id], |row| Ok(read(row)))
+        .optional()?;
+    Ok(found.ok_or(Error::NoSuchDownload(id))??)
+}
+
+/// Reads the rows that a `SELECT * FROM downloads …` finds.
+pub(super) fn rows(
+    connection: &Connection,
+    select: &str,
+    params: impl Params,
+) -> Result<Vec<Row>, Fault> {
+    let mut statement = connection.prepare_cached(select)?;
+    let found = statement.query_and_then(params, |row| Ok(read(row)?))?;
+    found.collect()
+}
+
+/// A row of the table as the core knows it. Nothing in it is trusted: what makes no sense is an error that names it.
+pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Error> {
+    let id = row
+        .get("id")
+        .map_err(|error| Error::ledger("reading the id of a download", error))?;
+    let columns = Columns { row, id };
+    Ok(Row {
+        id,
+        new: read_new(&columns)?,
+        claimed: columns.get("claimed")?,
+        status: columns.word("status", Status::named)?,
+        waiting: read_waiting(&columns)?,
+        validators: Validators {
+            etag: columns.get("etag")?,
+            last_modified: columns.get("last_modified")?,
+            sha256: columns.get("sha256_announced")?,
+        },
+        size: read_size(&columns)?,
+        mismatch: columns.get("expected_bytes_mismatch")?,
+        downloaded: columns.count("downloaded_bytes")?,
+        durable: columns.count("durable_bytes")?,
+        boot_id: columns.get("boot_id")?,
+        responses: columns.count("responses")?,
+        digest: read_digest(&columns)?,
+        digest_restarted: columns.get("digest_restarted")?,
+        sha256_got: columns.get("sha256_got")?,
+        attempts: columns.count("attempts")?,
+        restarts: columns.count("restarts")?,
+        bounds: Bounds {
+            in_a_row: columns.count("bound_in_a_row")?,
+            in_all: columns.count("bound_in_all")?,
+            restarts: columns.count("bound_restarts")?,
+            furthest: columns.count("bound_furthest")?,
+        },
+        committing: read_committing(&columns)?,
+        failure: read_failure(&columns)?,
+    })
+}
+
+fn read_new(columns: &Columns<'_>) -> Result<NewDownload, Error> {
+    let url = columns.get("url")?;
+    let source = match columns.get::<String>("kind")?.as_str() {
+        "peer" => Source::Peer {
+            peer_id: columns.get("peer_id")?,
+            peer_name: columns.get("peer_name")?,
+            item_id: columns.get("item_id")?,
+            url,
+        },
+        _ => Source::Url { url }, // the table allows no third
+    };
+    let header_names: String = columns.get("header_names")?;
+    Ok(NewDownload {
+        source,
+        header_names: serde_json::from_str(&header_names)
+            .map_err(|error| columns.bad("header_names", error))?,
+        destination: columns.get("dest_path")?,
+        part: columns.get("part_path")?,
+        on_exists: columns.word("on_exists", OnExists::named)?,
+        release_size: columns.count_if_any("release_size")?,
+        sha256: columns.get("sha256_wanted")?,
+        adopt: columns.get("adopt")?,
+    })
+}
+
+fn read_waiting(columns: &Columns<'_>) -> Result<Option<Waiting>, Error> {
+    let Some(why) = columns.get("waiting_why")? else {
+        return Ok(None);
+    };
+    let until = columns.time("waiting_until")?;
+    Ok(Some(Waiting { until, why }))
+}
+
+fn read_size(columns: &Columns<'_>) -> Result<Option<KnownSize>, Error> {
+    let Some(bytes) = columns.count_if_any("expected_bytes")? else {
+        return Ok(None);
+    };
+    let source = columns.word("expected_bytes_source", SizeSource::named)?;
+    Ok(Some(KnownSize { bytes, source }))
+}
+
+fn read_digest(columns: &Columns<'_>) -> Result<Option<DigestState>, Error> {
+    let Some(offset) = columns.count_if_any("sha256_state_offset")? else {
+        return Ok(None);
+    };
+    let state = columns.get("sha256_state")?;
+    Ok(Some(DigestState { offset, state }))
+}
+
+fn read_committing(columns: &Columns<'_>) -> Result<Option<Committing>, Error> {
+    let Some(size) = columns.count_if_any("committing_size")? else {
+        return Ok(None);
+    };
+    Ok(Some(Committing {
+        file: FileId {
+            device: columns.get::<i64>("committing_device")?.cast_unsigned(),
+            inode: columns.get::<i64>("committing_inode")?.cast_unsigned(),
+        },
+        size,
+        sha256: columns.get("committing_sha256")?,
+    }))
+}
+
+fn read_failure(columns: &Columns<'_>) -> Result<Option<Failure>, Error> {
+    let Some(text) = columns.get("error")? else {
+        return Ok(None);
+    };
+    Ok(Some(Failure {
+        class: columns.word("error_class", |class| Some(code(class)))?,
+        code: columns.word("error_code", |word| Some(code(word)))?,
+        text,
+    }))
+}

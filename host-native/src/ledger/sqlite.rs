@@ -1,0 +1,271 @@
+//! The ledger of the native host.
+
+use super::database::{Database, Fault, Patience};
+use super::entry::{self, Entry};
+use super::file::OpenError;
+use super::queue::Queue;
+use super::timeline::{self, AttemptLine};
+use super::values::{integer, time};
+use super::{change, rows};
+use crate::store::FileStamp;
+use regrip_core::Error;
+use regrip_core::io::Ledger;
+use regrip_core::record::{Change, DownloadId, NewAttempt, NewDownload, Row, Status};
+use rusqlite::{ToSql, Transaction};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Remembers downloads in a SQLite file. A clone is another handle on the same thread; the last one to go waits until
+/// everything asked for is written, and closes the file.
+#[derive(Clone)]
+pub struct SqliteLedger {
+    queue: Arc<Queue>,
+}
+
+impl std::fmt::Debug for SqliteLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SqliteLedger")
+    }
+}
+
+impl SqliteLedger {
+    /// Opens the ledger at `path`, making the file (mode 0600) and its folder (0700) where they are missing, and upgrades
+    /// an older one. Blocks: for the start of a program.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a file that is not a ledger, damaged or newer is left as it is.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        SqliteLedger::open_with(path, Patience::default())
+    }
+
+    /// [`open`](Self::open), with another patience towards other processes.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_with(path: &Path, patience: Patience) -> Result<Self, OpenError> {
+        let queue = Queue::start(Database::open(path, patience)?);
+        let queue = queue.map_err(|source| OpenError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(SqliteLedger {
+            queue: Arc::new(queue),
+        })
+    }
+
+    /// One download with all that is known about it.
+    ///
+    /// # Errors
+    /// `NoSuchDownload`, `Ledger`.
+    pub async fn entry(&self, id: DownloadId) -> Result<Entry, Error> {
+        let read = move |database: &mut Database| {
+            database.read("reading a download", |connection| {
+                entry::entry(connection, id)
+            })
+        };
+        self.queue.ask(read).await
+    }
+
+    /// Downloads by their last change, newest first: at most `limit` (and 1000), of one status or of all, from the one
+    /// after `after` on.
+    ///
+    /// # Errors
+    /// `NoSuchDownload` where `after` is gone, `Ledger`.
+    pub async fn list(
+        &self,
+        status: Option<Status>,
+        limit: u32,
+        after: Option<DownloadId>,
+    ) -> Result<Vec<Entry>, Error> {
+        let read = move |database: &mut Database| {
+            database.read("listing downloads", |connection| {
+                entry::list(connection, status, limit, after)
+            })
+        };
+        self.queue.ask(read).await
+    }
+
+    /// The attempts of a download, first to last; none where there is no such download.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn timeline(&self, id: DownloadId) -> Result<Vec<AttemptLine>, Error> {
+        let read = move |database: &mut Database| {
+            database.read("reading a timeline", |connection| {
+                timeline::lines(connection, id)
+            })
+        };
+        self.queue.ask(read).await
+    }
+
+    /// Closes the attempts that killed processes left open, as `lost`, and returns how many. For a process that has the
+    /// ledger to itself: another one's attempts look the same.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    pub async fn close_open_attempts(&self) -> Result<usize, Error> {
+        self.write("closing attempts", |transaction| {
+            timeline::close_open(transaction, None)
+        })
+        .await
+    }
+
+    /// Notes the finished file's size and time, by which it is known to be unchanged later.
+    ///
+    /// # Errors
+    /// `NoSuchDownload`, `Ledger`, `DiskFull`.
+    pub async fn stamp(&self, id: DownloadId, stamp: FileStamp) -> Result<(), Error> {
+        self.write("noting a finished file", move |transaction| {
+            let set =
+                "UPDATE downloads SET completed_size = ?2, completed_mtime_ns = ?3 WHERE id = ?1";
+            let params = (id, integer(stamp.size), stamp.mtime_ns);
+            one(id, transaction.prepare_cached(set)?.execute(params)?)
+        })
+        .await
+    }
+
+    /// The stamp noted for a download that stands completed.
+    ///
+    /// # Errors
+    /// `NoSuchDownload`, `Ledger`.
+    pub async fn completed_stamp(&self, id: DownloadId) -> Result<Option<FileStamp>, Error> {
+        let entry = self.entry(id).await?;
+        Ok(match entry.row.status {
+            Status::Completed | Status::ImportQueued => entry.stamp,
+            _ => None,
+        })
+    }
+
+    /// Notes the stub a download came from and its release as the peer sent it.
+    ///
+    /// # Errors
+    /// `NoSuchDownload`, `Ledger`, `DiskFull`.
+    pub async fn note_release(
+        &self,
+        id: DownloadId,
+        stub_name: Option<String>,
+        release_json: Option<String>,
+    ) -> Result<(), Error> {
+        self.write("noting a release", move |transaction| {
+            let set = "UPDATE downloads SET stub_name = ?2, release_json = ?3 WHERE id = ?1";
+            let params: [&dyn ToSql; 3] = [&id, &stub_name, &release_json];
+            one(id, transaction.prepare_cached(set)?.execute(params)?)
+        })
+        .await
+    }
+
+    /// Notes how telling the servers about a completed download went; `accepted` by one at least makes it
+    /// `import_queued`.
+    ///
+    /// # Errors
+    /// `WrongState` where it is not completed, `NoSuchDownload`, `Ledger`, `DiskFull`.
+    pub async fn note_import(
+        &self,
+        id: DownloadId,
+        state: String,
+        accepted: bool,
+        at: SystemTime,
+    ) -> Result<(), Error> {
+        self.write("noting an import", move |transaction| {
+            let status = rows::row(transaction, id)?.status;
+            let after = match (status, accepted) {
+                (Status::Completed, true) => Status::ImportQueued,
+                (Status::Completed | Status::ImportQueued, _) => status,
+                _ => {
+                    let status = status.name();
+                    return Err(Error::WrongState { id, status }.into());
+                }
+            };
+            let set = "UPDATE downloads SET import_state = ?2, status = ?3, updated_at = ?4 WHERE id = ?1";
+            let params = (id, &state, after.name(), time(at));
+            one(id, transaction.prepare_cached(set)?.execute(params)?)
+        })
+        .await
+    }
+
+    /// Requests that wait for the ledger's thread now; never more than a fixed bound.
+    pub fn waiting_requests(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        write: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.queue
+            .ask(move |database| database.write(what, write))
+            .await
+    }
+
+    async fn rows(&self, select: &'static str, params: Vec<String>) -> Result<Vec<Row>, Error> {
+        let read = move |database: &mut Database| {
+            database.read("reading downloads", |connection| {
+                rows::rows(connection, select, rusqlite::params_from_iter(params))
+            })
+        };
+        self.queue.ask(read).await
+    }
+}
+
+impl Ledger for SqliteLedger {
+    async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error> {
+        let new = new.clone();
+        self.write("adding a download", move |transaction| {
+            rows::insert(transaction, &new, at)
+        })
+        .await
+    }
+
+    async fn row(&self, id: DownloadId) -> Result<Row, Error> {
+        let read = move |database: &mut Database| {
+            database.read("reading a download", |connection| rows::row(connection, id))
+        };
+        self.queue.ask(read).await
+    }
+
+    async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
+        let select = "SELECT * FROM downloads WHERE dest_path = ?1 ORDER BY id DESC";
+        self.rows(select, vec![destination.to_owned()]).await
+    }
+
+    async fn unfinished(&self) -> Result<Vec<Row>, Error> {
+        // A status this version does not know is not among them: such a row is kept and not driven.
+        let select = "SELECT * FROM downloads WHERE status IN ('queued', 'downloading', 'waiting', 'committing')
+                      ORDER BY id";
+        self.rows(select, Vec::new()).await
+    }
+
+    async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error> {
+        let attempt = attempt.clone();
+        self.write("beginning an attempt", move |transaction| {
+            timeline::begin(transaction, id, &attempt)
+        })
+        .await
+    }
+
+    async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error> {
+        let change = change.clone();
+        self.write("recording a change", move |transaction| {
+            change::apply(transaction, id, &change, at)
+        })
+        .await
+    }
+
+    async fn remove(&self, id: DownloadId) -> Result<(), Error> {
+        self.write("removing a download", move |transaction| {
+            let delete = "DELETE FROM downloads WHERE id = ?1";
+            one(id, transaction.prepare_cached(delete)?.execute([id])?)
+        })
+        .await
+    }
+}
+
+/// Exactly that row must have been touched.
+fn one(id: DownloadId, touched: usize) -> Result<(), Fault> {
+    match touched {
+        0 => Err(Error::NoSuchDownload(id).into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,137 @@
+//! How numbers, times and words are kept in the database, and read back without trusting it.
+
+use regrip_core::Error;
+use rusqlite::Row;
+use rusqlite::types::{FromSql, FromSqlError};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+/// The last second humantime can write, 9999-12-31T23:59:59Z.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// A count as SQLite keeps it. What does not fit is beyond any disk, so the largest number stands for it.
+pub(super) fn integer(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A time as the database keeps it: RFC 3339, UTC, milliseconds. A clock before 1970 or after 9999 is at that end.
+pub(super) fn time(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    let since = since
+        .unwrap_or_default()
+        .min(Duration::from_secs(LAST_SECOND));
+    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
+}
+
+/// A wait as the database keeps it.
+pub(super) fn milliseconds(wait: Duration) -> i64 {
+    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A row of the table `downloads`, read column by column.
+pub(super) struct Columns<'a> {
+    pub(super) row: &'a Row<'a>,
+    pub(super) id: i64,
+}
+
+impl Columns<'_> {
+    /// The column, by its type.
+    pub(super) fn get<T: FromSql>(&self, column: &str) -> Result<T, Error> {
+        self.row
+            .get(column)
+            .map_err(|error| self.bad(column, error))
+    }
+
+    /// A count: a negative one, or one too large for its type, is an error.
+    pub(super) fn count<T: TryFrom<i64>>(&self, column: &str) -> Result<T, Error> {
+        let value: i64 = self.get(column)?;
+        T::try_from(value).map_err(|_| self.bad(column, FromSqlError::OutOfRange(value)))
+    }
+
+    /// A count that may be missing.
+    pub(super) fn count_if_any(&self, column: &str) -> Result<Option<u64>, Error> {
+        let Some(value) = self.get::<Option<i64>>(column)? else {
+            return Ok(None);
+        };
+        let count = u64::try_from(value);
+        count
+            .map(Some)
+            .map_err(|_| self.bad(column, FromSqlError::OutOfRange(value)))
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T>(
+        &self,
+        column: &str,
+        named: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, Error> {
+        let word: String = self.get(column)?;
+        named(&word).ok_or_else(|| self.bad(column, UnknownWord(word)))
+    }
+
+    /// A time.
+    pub(super) fn time(&self, column: &str) -> Result<SystemTime, Error> {
+        let text: String = self.get(column)?;
+        humantime::parse_rfc3339(&text).map_err(|error| self.bad(column, error))
+    }
+
+    /// The error for a value that makes no sense.
+    pub(super) fn bad(&self, column: &str, source: impl Into<regrip_core::error::Source>) -> Error {
+        Error::ledger(format!("reading {column} of download {}", self.id), source)
+    }
+}
+
+/// A word this version does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is unknown to this version")]
+pub(super) struct UnknownWord(pub(super) String);
+
+/// Error codes come from the core as `&'static str`; one that is read back becomes one again. Each different one is kept
+/// once and for good, so their number and length are bounded.
+pub(super) fn code(text: &str) -> &'static str {
+    const CODES: usize = 256;
+    const CODE_BYTES: usize = 64;
+    const UNKNOWN: &str = "Unknown";
+    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+
+    let mut known = KNOWN
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(code) = known.get(text) {
+        return code;
+    }
+    if known.len() >= CODES || text.len() > CODE_BYTES {
+        return UNKNOWN;
+    }
+    let code: &'static str = Box::leak(text.into());
+    known.insert(code);
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_outside_the_calendar_are_written_as_its_ends() {
+        let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        let late = SystemTime::UNIX_EPOCH + Duration::from_secs(LAST_SECOND + 1_000);
+        assert_eq!(time(early), "1970-01-01T00:00:00.000Z");
+        assert_eq!(time(late), "9999-12-31T23:59:59.000Z");
+    }
+
+    #[test]
+    fn counts_beyond_the_databases_range_become_its_largest() {
+        assert_eq!(integer(u64::MAX), i64::MAX);
+        assert_eq!(integer(7), 7);
+        assert_eq!(milliseconds(Duration::MAX), i64::MAX);
+    }
+
+    #[test]
+    fn a_code_is_kept_once_and_an_absurd_one_not_at_all() {
+        let (first, second) = (code("SomeCode"), code("SomeCode"));
+        assert!(std::ptr::eq(first, second));
+        assert_eq!(code(&"x".repeat(65)), "Unknown");
+    }
+}

@@ -1,0 +1,188 @@
+//! The last step: the part gets its final name.
+//!
+//! Invariant: at the destination there is at every moment what was there before, or the whole new file. Only a regular
+//! file is ever replaced, and with `Replace::Nothing` not even that. Until the name is given, every error leaves the part.
+//!
+//! The kind of what is at the destination is looked at just before the rename; a link put there in between is replaced as
+//! a name, never followed.
+
+use super::failure::{disk, errno};
+use super::lock::file_id;
+use super::part::DiskPart;
+use super::path::hex;
+use super::stamp::is_absent;
+use super::system::{self, System, folder_of};
+use regrip_core::Error;
+use regrip_core::io::Replace;
+use rustix::io::Errno;
+use sha2::{Digest, Sha256};
+use std::fs::{File, FileType, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+/// A copy lets other tasks of the thread run after so many bytes.
+const COPY_BYTES: u64 = 8 << 20;
+
+/// Renames the part to `destination` and makes the name durable. The lock is held until then.
+pub(super) async fn commit(
+    mut part: DiskPart,
+    destination: &Path,
+    replace: Replace,
+) -> Result<(), Error> {
+    part.settle()?;
+    check_still_named(&part)?;
+    let system = part.system;
+    match check_destination(&part, destination, replace)? {
+        // A process died between giving the second name and taking the first: take it now.
+        Taken::ByThePart => remove_name(&part)?,
+        Taken::ByAnother | Taken::No => match name(&part.path, destination, replace, &system) {
+            Err(error) if errno(&error) == Some(Errno::XDEV) => {
+                copy_over(&part, destination, replace).await?;
+            }
+            named => named.map_err(|error| naming_error(error, destination))?,
+        },
+    }
+    sync_folder(destination, &system)
+}
+
+/// What is at the destination.
+enum Taken {
+    No,
+    ByThePart,
+    ByAnother,
+}
+
+fn check_destination(
+    part: &DiskPart,
+    destination: &Path,
+    replace: Replace,
+) -> Result<Taken, Error> {
+    let there = match std::fs::symlink_metadata(destination) {
+        Ok(there) => there,
+        Err(error) if is_absent(&error) => return Ok(Taken::No),
+        Err(error) => return Err(disk("look at", destination, error)),
+    };
+    if let Some(what) = refused(there.file_type()) {
+        let path = destination.display().to_string();
+        return Err(Error::DestinationRefused { path, what });
+    }
+    match replace {
+        _ if file_id(&there) == part.held.id => Ok(Taken::ByThePart),
+        Replace::Existing => Ok(Taken::ByAnother),
+        Replace::Nothing => Err(exists(destination)),
+    }
+}
+
+pub(super) fn refused(kind: FileType) -> Option<&'static str> {
+    [
+        (kind.is_symlink(), "a link"),
+        (kind.is_dir(), "a folder"),
+        (kind.is_fifo(), "a named pipe"),
+        (kind.is_socket(), "a socket"),
+        (kind.is_block_device() || kind.is_char_device(), "a device"),
+    ]
+    .into_iter()
+    .find_map(|(is, what)| is.then_some(what))
+}
+
+/// The name must still be that of the file that was written.
+fn check_still_named(part: &DiskPart) -> Result<(), Error> {
+    let named = std::fs::symlink_metadata(&part.path);
+    let named = named.map_err(|error| disk("rename", &part.path, error))?;
+    if file_id(&named) == part.held.id {
+        return Ok(());
+    }
+    let source = io::Error::other("another file has its name now");
+    Err(disk("rename", &part.path, source))
+}
+
+/// Gives `from` the name `to`, by the rule.
+fn name(from: &Path, to: &Path, replace: Replace, system: &System) -> io::Result<()> {
+    match replace {
+        Replace::Existing => (system.rename)(from, to),
+        Replace::Nothing => match (system.rename_new)(from, to) {
+            Err(error) if system::unsupported(&error) => {
+                (system.link)(from, to)?;
+                std::fs::remove_file(from)
+            }
+            named => named,
+        },
+    }
+}
+
+/// Only where the two names are on different mounts, which they are not unless somebody mounted something over a file: a
+/// copy beside the target, synced, then renamed. A crash after that rename leaves a finished file and a part.
+async fn copy_over(part: &DiskPart, destination: &Path, replace: Replace) -> Result<(), Error> {
+    let copy = copy_path(destination);
+    let copied = match copy_to(part, &copy).await {
+        Ok(()) => name(&copy, destination, replace, &part.system)
+            .map_err(|error| naming_error(error, destination)),
+        Err(error) => Err(disk("copy to", &copy, error)),
+    };
+    if copied.is_err() {
+        let _ = std::fs::remove_file(&copy); // the first error is the one to tell
+        return copied;
+    }
+    sync_folder(destination, &part.system)?;
+    remove_name(part)
+}
+
+async fn copy_to(part: &DiskPart, copy: &Path) -> io::Result<()> {
+    // The name is ours alone and the part's lock is held, so what is there was left by a crash.
+    match std::fs::remove_file(copy) {
+        Err(error) if !is_absent(&error) => return Err(error),
+        _ => {}
+    }
+    let mut to = OpenOptions::new().write(true).create_new(true).open(copy)?;
+    let from = File::open(&part.path)?;
+    if file_id(&from.metadata()?) != part.held.id {
+        return Err(io::Error::other("another file has the part's name now"));
+    }
+    let mut copied = 0;
+    loop {
+        match io::copy(&mut (&from).take(COPY_BYTES), &mut to)? {
+            0 => break,
+            bytes => copied += bytes,
+        }
+        smol::future::yield_now().await;
+    }
+    if copied != from.metadata()?.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    (part.system.sync_data)(&to)
+}
+
+/// The same for every try at one destination, so that a copy cut short by a crash is found and replaced.
+pub(super) fn copy_path(destination: &Path) -> PathBuf {
+    let name = destination.file_name().unwrap_or_default();
+    let hash = hex(&Sha256::digest(name.as_bytes()));
+    folder_of(destination).join(format!(".regrip-{hash}.copy"))
+}
+
+fn remove_name(part: &DiskPart) -> Result<(), Error> {
+    std::fs::remove_file(&part.path).map_err(|error| disk("remove", &part.path, error))
+}
+
+fn sync_folder(destination: &Path, system: &System) -> Result<(), Error> {
+    system::sync_folder_of(destination, system)
+        .map_err(|error| disk("sync the folder of", destination, error))
+}
+
+fn naming_error(error: io::Error, destination: &Path) -> Error {
+    match errno(&error) {
+        Some(Errno::EXIST) => exists(destination),
+        Some(Errno::ISDIR) => Error::DestinationRefused {
+            path: destination.display().to_string(),
+            what: "a folder",
+        },
+        _ => disk("rename the part to", destination, error),
+    }
+}
+
+fn exists(destination: &Path) -> Error {
+    Error::DestinationExists {
+        path: destination.display().to_string(),
+    }
+}

@@ -1,0 +1,112 @@
+//! The part store of the native host.
+
+use super::failure::disk;
+use super::lock::{self, file_id};
+use super::part::DiskPart;
+use super::stamp::is_absent;
+use super::system::{self, System};
+use super::{boot, commit};
+use regrip_core::Error;
+use regrip_core::io::{Found, OpenPart, PartStore, Replace};
+use regrip_core::record::FileId;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Keeps part files on disk.
+#[derive(Clone, Debug)]
+pub struct DiskStore {
+    boot_id: Arc<str>,
+    system: System,
+}
+
+impl DiskStore {
+    /// A store on this machine.
+    pub fn new() -> Self {
+        DiskStore::with_boot_id(boot::boot_id())
+    }
+
+    /// A store that takes the machine to be in its boot `boot_id`: with another one a test has a reboot.
+    pub fn with_boot_id(boot_id: impl Into<Arc<str>>) -> Self {
+        DiskStore {
+            boot_id: boot_id.into(),
+            system: System::default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn on(system: System) -> Self {
+        let boot_id = "a boot".into();
+        DiskStore { boot_id, system }
+    }
+}
+
+impl Default for DiskStore {
+    fn default() -> Self {
+        DiskStore::new()
+    }
+}
+
+impl PartStore for DiskStore {
+    type Part = DiskPart;
+
+    async fn exists(&self, part: &str) -> Result<bool, Error> {
+        match std::fs::symlink_metadata(part) {
+            Ok(_) => Ok(true),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(disk("look at", part.as_ref(), error)),
+        }
+    }
+
+    async fn open(&self, part: &str, how: OpenPart) -> Result<DiskPart, Error> {
+        let path = Path::new(part);
+        DiskPart::new(lock::open(path, how)?, path.to_owned(), self.system)
+    }
+
+    async fn commit(
+        &self,
+        part: DiskPart,
+        destination: &str,
+        replace: Replace,
+    ) -> Result<(), Error> {
+        commit::commit(part, Path::new(destination), replace).await
+    }
+
+    async fn find(&self, part: &str, destination: &str, file: FileId) -> Result<Found, Error> {
+        let (at_part, at_destination) = (id_at(part)?, id_at(destination)?);
+        Ok(if at_part == Some(file) {
+            Found::Part
+        } else if at_destination == Some(file) {
+            Found::Destination
+        } else if at_part.is_some() {
+            // Another inode, as a restored backup has it: its bytes are verified before it is committed.
+            Found::Part
+        } else {
+            Found::Nothing
+        })
+    }
+
+    async fn remove(&self, part: &str) -> Result<(), Error> {
+        let path = Path::new(part);
+        // Locked while it goes, so that whoever opened it meanwhile finds the name gone and begins anew.
+        let Some(_locked) = lock::open_existing(path)? else {
+            return Ok(());
+        };
+        std::fs::remove_file(path).map_err(|error| disk("remove", path, error))?;
+        system::sync_folder_of(path, &self.system)
+            .map_err(|error| disk("sync the folder of", path, error))
+    }
+
+    fn boot_id(&self) -> String {
+        self.boot_id.to_string()
+    }
+}
+
+/// Of whatever has that name, links not followed. A part that is not a regular file is nobody's part.
+fn id_at(path: &str) -> Result<Option<FileId>, Error> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(Some(file_id(&metadata))),
+        Ok(_) => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(disk("look at", path.as_ref(), error)),
+    }
+}

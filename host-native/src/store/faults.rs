@@ -1,0 +1,355 @@
+//! Tests with a system that fails in ways no ordinary file system can be made to.
+
+use super::DiskStore;
+use super::failure::errno;
+use super::system::System;
+use regrip_core::Error;
+use regrip_core::io::{OpenPart, Part, PartBytes, PartStore, Replace};
+use rustix::io::Errno;
+use smol::block_on;
+use std::io;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+struct Place {
+    folder: TempDir,
+    part: String,
+    destination: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let (part, destination) = (path("film.mkv.part"), path("film.mkv"));
+        Place {
+            folder,
+            part,
+            destination,
+        }
+    }
+
+    fn names(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn destination(&self) -> Vec<u8> {
+        std::fs::read(&self.destination).unwrap()
+    }
+
+    /// Writes a part of `bytes` and commits it on `system`.
+    fn commit(&self, system: System, bytes: &[u8], replace: Replace) -> Result<(), Error> {
+        block_on(async {
+            let store = DiskStore::on(system);
+            let mut part = store.open(&self.part, OpenPart::Claimed).await?;
+            part.write(0, bytes, None).await?;
+            part.sync().await?;
+            store.commit(part, &self.destination, replace).await
+        })
+    }
+}
+
+fn from_the_part(path: &Path) -> bool {
+    path.extension() == Some("part".as_ref())
+}
+
+/// Another mount begins at the destination.
+fn two_mounts() -> System {
+    System {
+        rename: |from, to| {
+            if from_the_part(from) {
+                return Err(Errno::XDEV.into());
+            }
+            std::fs::rename(from, to)
+        },
+        rename_new: |from, to| {
+            if from_the_part(from) {
+                return Err(Errno::XDEV.into());
+            }
+            (System::default().rename_new)(from, to)
+        },
+        ..System::default()
+    }
+}
+
+/// `RENAME_NOREPLACE` is not known.
+fn no_rename_new(errno: fn(&Path, &Path) -> io::Result<()>) -> System {
+    System {
+        rename_new: errno,
+        ..System::default()
+    }
+}
+
+#[test]
+fn across_mounts_a_copy_beside_the_target_is_renamed_and_nothing_else_stays() {
+    for replace in [Replace::Existing, Replace::Nothing] {
+        let place = Place::new();
+        let bytes = vec![7; 20 << 20]; // more than one piece of the copy
+        place.commit(two_mounts(), &bytes, replace).unwrap();
+        assert!(place.destination() == bytes);
+        assert_eq!(place.names(), [Path::new("film.mkv")], "{replace:?}");
+    }
+}
+
+#[test]
+fn across_mounts_a_file_that_appeared_is_not_replaced_and_the_part_stays() {
+    let place = Place::new();
+    std::fs::write(&place.destination, "another").unwrap();
+    let error = place
+        .commit(two_mounts(), b"film", Replace::Nothing)
+        .unwrap_err();
+    assert_eq!(error.code(), "DestinationExists");
+    assert_eq!(place.destination(), b"another");
+    assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
+}
+
+#[test]
+fn a_copy_that_cannot_be_renamed_leaves_the_old_file_the_part_and_no_copy() {
+    let place = Place::new();
+    std::fs::write(&place.destination, "the old one").unwrap();
+    let system = System {
+        rename: |from, _| {
+            let errno = if from_the_part(from) {
+                Errno::XDEV
+            } else {
+                Errno::ROFS
+            };
+            Err(errno.into())
+        },
+        ..System::default()
+    };
+    let error = place
+        .commit(system, b"film", Replace::Existing)
+        .unwrap_err();
+    assert_eq!(error.code(), "Disk");
+    assert_eq!(place.destination(), b"the old one");
+    let names = ["film.mkv", "film.mkv.part"].map(PathBuf::from);
+    assert_eq!(place.names(), names);
+}
+
+#[test]
+fn a_copy_left_by_a_crash_is_replaced_by_the_next_commit() {
+    let place = Place::new();
+    let killed = System {
+        rename: |from, to| {
+            if from_the_part(from) {
+                return Err(Errno::XDEV.into());
+            }
+            // As after kill -9 at this moment: a second copy of the name stays behind.
+            std::fs::hard_link(from, to.with_file_name("kept"))?;
+            Err(Errno::IO.into())
+        },
+        ..System::default()
+    };
+    place
+        .commit(killed, b"half", Replace::Existing)
+        .unwrap_err();
+    let copy = super::commit::copy_path(Path::new(&place.destination));
+    std::fs::rename(place.folder.path().join("kept"), copy).unwrap();
+
+    place
+        .commit(two_mounts(), b"whole", Replace::Existing)
+        .unwrap();
+    assert_eq!(place.destination(), b"whole");
+    assert_eq!(place.names(), [Path::new("film.mkv")]);
+}
+
+#[test]
+fn without_rename_noreplace_a_link_gives_the_name_and_never_takes_one() {
+    for system in [
+        no_rename_new(|_, _| Err(Errno::INVAL.into())),
+        no_rename_new(|_, _| Err(Errno::NOSYS.into())),
+        no_rename_new(|_, _| Err(Errno::OPNOTSUPP.into())),
+    ] {
+        let place = Place::new();
+        place.commit(system, b"film", Replace::Nothing).unwrap();
+        assert_eq!(place.destination(), b"film");
+        assert_eq!(place.names(), [Path::new("film.mkv")]);
+
+        // It appears after the look at the destination: the link must find it.
+        let late = System {
+            link: |from, to| {
+                std::fs::write(to, "another")?;
+                std::fs::hard_link(from, to)
+            },
+            ..system
+        };
+        std::fs::remove_file(&place.destination).unwrap();
+        let error = place.commit(late, b"film", Replace::Nothing).unwrap_err();
+        assert_eq!(error.code(), "DestinationExists");
+        assert_eq!(place.destination(), b"another");
+        assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
+    }
+}
+
+#[test]
+fn a_file_that_appears_at_the_last_moment_is_not_replaced() {
+    let place = Place::new();
+    let system = System {
+        rename_new: |from, to| {
+            std::fs::write(to, "another")?;
+            (System::default().rename_new)(from, to)
+        },
+        ..System::default()
+    };
+    let error = place.commit(system, b"film", Replace::Nothing).unwrap_err();
+    assert_eq!(error.code(), "DestinationExists");
+    assert_eq!(place.destination(), b"another");
+}
+
+#[test]
+fn a_commit_killed_between_link_and_unlink_is_finished_by_the_next() {
+    for replace in [Replace::Existing, Replace::Nothing] {
+        let place = Place::new();
+        std::fs::write(&place.part, "film").unwrap();
+        std::fs::hard_link(&place.part, &place.destination).unwrap();
+        place.commit(System::default(), b"film", replace).unwrap();
+        assert_eq!(place.destination(), b"film");
+        assert_eq!(place.names(), [Path::new("film.mkv")], "{replace:?}");
+    }
+}
+
+#[test]
+fn a_failed_rename_leaves_the_part_and_what_was_there() {
+    let place = Place::new();
+    std::fs::write(&place.destination, "the old one").unwrap();
+    let system = System {
+        rename: |_, _| Err(Errno::IO.into()),
+        ..System::default()
+    };
+    let error = place
+        .commit(system, b"film", Replace::Existing)
+        .unwrap_err();
+    assert_eq!(error.code(), "Disk");
+    assert_eq!(place.destination(), b"the old one");
+    assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
+}
+
+#[test]
+fn a_folder_that_cannot_be_synced_is_an_error_of_the_commit() {
+    let place = Place::new();
+    std::fs::write(&place.part, "").unwrap(); // not new, so that its sync leaves the folder alone
+    let system = System {
+        sync_names: |_| Err(Errno::IO.into()),
+        ..System::default()
+    };
+    let error = place
+        .commit(system, b"film", Replace::Existing)
+        .unwrap_err();
+    assert_eq!(error.to_string().split(' ').nth(1), Some("sync"), "{error}");
+}
+
+#[test]
+fn the_name_of_a_new_part_is_synced_once_and_that_of_an_old_one_never() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static SYNCS: AtomicU32 = AtomicU32::new(0);
+    let system = System {
+        sync_names: |_| {
+            SYNCS.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        },
+        ..System::default()
+    };
+    let place = Place::new();
+    let store = DiskStore::on(system);
+    block_on(async {
+        let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
+        for _ in 0..3 {
+            part.sync().await.unwrap();
+        }
+        assert_eq!(SYNCS.load(Ordering::Relaxed), 1);
+        drop(part);
+        let mut part = store.open(&place.part, OpenPart::Claimed).await.unwrap();
+        part.sync().await.unwrap();
+        assert_eq!(SYNCS.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn after_a_failed_sync_no_sync_is_believed_and_only_synced_bytes_are_left() {
+    let place = Place::new();
+    let store = DiskStore::on(System::default());
+    block_on(async {
+        let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
+        part.write(0, b"durable", None).await.unwrap();
+        part.sync().await.unwrap();
+        part.write(7, b"lost", None).await.unwrap();
+
+        part.system.sync_data = |_| Err(Errno::IO.into());
+        let error = part.sync().await.unwrap_err();
+        assert_eq!(error.code(), "Disk");
+        assert_eq!(part.length().await.unwrap(), 7);
+
+        part.system = System::default();
+        part.sync().await.unwrap_err();
+        store
+            .commit(part, &place.destination, Replace::Existing)
+            .await
+            .unwrap_err();
+        assert_eq!(place.names(), [Path::new("film.mkv.part")]);
+    });
+}
+
+#[test]
+fn a_part_whose_sync_failed_is_good_again_once_it_was_discarded() {
+    let place = Place::new();
+    let store = DiskStore::on(System::default());
+    block_on(async {
+        let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
+        part.write(0, b"lost", None).await.unwrap();
+        part.system.sync_data = |_| Err(Errno::IO.into());
+        part.sync().await.unwrap_err();
+
+        part.system = System::default();
+        part.truncate(0).await.unwrap();
+        part.write(0, b"film", None).await.unwrap();
+        part.sync().await.unwrap();
+        store
+            .commit(part, &place.destination, Replace::Existing)
+            .await
+            .unwrap();
+        assert_eq!(place.destination(), b"film");
+    });
+}
+
+#[test]
+fn bytes_that_were_never_synced_are_synced_before_they_get_their_name() {
+    let place = Place::new();
+    block_on(async {
+        let store = DiskStore::on(System {
+            sync_data: |_| Err(Errno::NOSPC.into()),
+            ..System::default()
+        });
+        let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
+        part.write(0, b"film", None).await.unwrap();
+        let error = store
+            .commit(part, &place.destination, Replace::Existing)
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), "DiskFull");
+        assert_eq!(place.names(), [Path::new("film.mkv.part")]);
+    });
+}
+
+#[test]
+fn a_dropped_part_is_free_even_while_a_process_being_forked_has_its_file() {
+    let place = Place::new();
+    let store = DiskStore::on(System::default());
+    block_on(async {
+        let part = store.open(&place.part, OpenPart::Create).await.unwrap();
+        let _forked = part.held.file.try_clone().unwrap();
+        drop(part);
+        store.open(&place.part, OpenPart::Claimed).await.unwrap();
+    });
+}
+
+#[test]
+fn errors_of_the_system_keep_their_number() {
+    let error: io::Error = Errno::XDEV.into();
+    assert_eq!(errno(&error), Some(Errno::XDEV));
+}

@@ -1,0 +1,203 @@
+//! Opening a part so that nobody else writes it: no link followed, a regular file only, an exclusive lock (flock) on the
+//! open file.
+//!
+//! Invariant: the file that was locked is the one that has the name. Between opening and locking another process may have
+//! removed or renamed it, so the inode is looked at once more after locking, and if it differs all begins anew.
+
+use super::failure::{disk, errno, foreign};
+use super::stamp::is_absent;
+use regrip_core::Error;
+use regrip_core::io::OpenPart;
+use regrip_core::record::FileId;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// How often a name may change hands under us before we give up.
+const TRIES: u32 = 16;
+
+/// How often the kernel's list of locks is read: an entry can be missed while others come and go.
+const READS: u32 = 5;
+
+/// An open part that is locked. Dropping it unlocks it, also where a process being forked at this moment still has the
+/// open file.
+#[derive(Debug)]
+pub(super) struct Locked {
+    pub(super) file: File,
+    pub(super) id: FileId,
+    /// It was not there before.
+    pub(super) created: bool,
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = self.file.unlock(); // closing it does the same, a little later
+    }
+}
+
+/// Opens and locks the part, creating it where `how` allows that.
+pub(super) fn open(path: &Path, how: OpenPart) -> Result<Locked, Error> {
+    for _ in 0..TRIES {
+        let Some((file, created)) = open_once(path, how)? else {
+            continue;
+        };
+        if let Some(id) = lock(&file, path)? {
+            return Ok(Locked { file, id, created });
+        }
+    }
+    Err(changes_hands(path))
+}
+
+/// Opens and locks the part; `None` where there is none.
+pub(super) fn open_existing(path: &Path) -> Result<Option<Locked>, Error> {
+    for _ in 0..TRIES {
+        let Some(file) = existing(path)? else {
+            return Ok(None);
+        };
+        if let Some(id) = lock(&file, path)? {
+            let created = false;
+            return Ok(Some(Locked { file, id, created }));
+        }
+    }
+    Err(changes_hands(path))
+}
+
+/// `None` where the name was given away just now.
+fn open_once(path: &Path, how: OpenPart) -> Result<Option<(File, bool)>, Error> {
+    if how != OpenPart::Create
+        && let Some(file) = existing(path)?
+    {
+        return Ok(Some((file, false)));
+    }
+    match options().create_new(true).open(path) {
+        Ok(file) => Ok(Some((file, true))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match how {
+            OpenPart::Create => Err(foreign(path)),
+            OpenPart::Claimed | OpenPart::Adopt => Ok(None),
+        },
+        Err(error) => Err(disk("create", path, error)),
+    }
+}
+
+fn existing(path: &Path) -> Result<Option<File>, Error> {
+    // Opening a device can have effects, so its kind is looked at first, and again on the open file.
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => return Err(foreign(path)),
+        Ok(_) => {}
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(disk("look at", path, error)),
+    }
+    let file = match options().open(path) {
+        Ok(file) => file,
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) if is_not_a_file(&error) => return Err(foreign(path)),
+        Err(error) => return Err(disk("open", path, error)),
+    };
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(Some(file)),
+        Ok(_) => Err(foreign(path)),
+        Err(error) => Err(disk("look at", path, error)),
+    }
+}
+
+/// Mode 0666 less the umask. Not blocking, so that a fifo put there at the last moment cannot hold us.
+fn options() -> OpenOptions {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .custom_flags(flags.bits().cast_signed());
+    options
+}
+
+fn is_not_a_file(error: &io::Error) -> bool {
+    matches!(errno(error), Some(Errno::LOOP | Errno::ISDIR | Errno::NXIO))
+}
+
+/// Locks the open file; `None` where it no longer has the name.
+fn lock(file: &File, path: &Path) -> Result<Option<FileId>, Error> {
+    let look = |error| disk("look at", path, error);
+    let id = file_id(&file.metadata().map_err(look)?);
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(Error::PartLocked {
+                path: path.display().to_string(),
+                pid: holder(id),
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(disk("lock", path, error)),
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(named) => Ok((file_id(&named) == id).then_some(id)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(look(error)),
+    }
+}
+
+/// What identifies a file.
+pub(super) fn file_id(metadata: &Metadata) -> FileId {
+    FileId {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    }
+}
+
+fn changes_hands(path: &Path) -> Error {
+    disk(
+        "lock",
+        path,
+        io::Error::other("it is replaced again and again"),
+    )
+}
+
+/// The process that holds the lock, as `/proc/locks` tells; `None` elsewhere, and for a process we cannot see.
+fn holder(id: FileId) -> Option<u32> {
+    (0..READS).find_map(|_| holder_in(&std::fs::read_to_string("/proc/locks").ok()?, id))
+}
+
+/// Lines like `7: FLOCK  ADVISORY  WRITE 4713 fe:00:10019323 0 EOF`; one of a waiter has `->` after the number.
+fn holder_in(locks: &str, id: FileId) -> Option<u32> {
+    let (major, minor) = (rustix::fs::major(id.device), rustix::fs::minor(id.device));
+    let file = format!("{major:02x}:{minor:02x}:{}", id.inode);
+    locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (kind, _advisory, _mode) = (words.next()?, words.next()?, words.next()?);
+        let (pid, locked) = (words.next()?, words.next()?);
+        (kind == "FLOCK" && locked == file)
+            .then(|| pid.parse().ok().filter(|&pid| pid > 0))
+            .flatten()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_is_the_one_with_our_device_and_inode_and_not_a_waiter() {
+        let locks = "1: POSIX  ADVISORY  WRITE 11 fe:00:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 12 fe:01:77 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 13 fe:00:77 0 EOF\n\
+                     3: -> FLOCK  ADVISORY  WRITE 14 fe:00:77 0 EOF\n";
+        let device = rustix::fs::makedev(0xfe, 0);
+        let holder = |inode| holder_in(locks, FileId { device, inode });
+        assert_eq!(holder(77), Some(13));
+        assert_eq!(holder(78), None);
+        assert_eq!(
+            holder_in(
+                "4: FLOCK ADVISORY WRITE 0 fe:00:77 0 EOF",
+                FileId { device, inode: 77 }
+            ),
+            None
+        );
+        assert_eq!(
+            holder_in("rubbish\n\n1:", FileId { device, inode: 77 }),
+            None
+        );
+    }
+}

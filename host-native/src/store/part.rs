@@ -1,0 +1,264 @@
+//! An open, locked part.
+//!
+//! Writes happen in the calling task, on purpose: handing each chunk to another thread was measured and costs more than
+//! it gives. Long reads give way to other tasks in between.
+//!
+//! Invariant: the part has no holes and, after a sync that failed, no byte that was not synced before. The kernel reports
+//! a lost page once and then forgets it, so a second sync would prove nothing; the bytes go instead.
+
+use super::digest::Sha256Digest;
+use super::failure::disk;
+use super::lock::Locked;
+use super::system::{self, System};
+use regrip_core::Error;
+use regrip_core::io::{Part, PartBytes};
+use regrip_core::record::{DigestState, FileId};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+/// A read of the part: large enough to be cheap, small enough for many parts at once.
+const BLOCK_BYTES: usize = 256 << 10;
+/// After so many bytes a long read lets other tasks of the thread run.
+const YIELD_BYTES: u64 = 4 << 20;
+/// Smaller files are not worth a reservation.
+const RESERVE_BYTES: u64 = 1 << 20;
+
+/// A part file on disk.
+#[derive(Debug)]
+pub struct DiskPart {
+    pub(super) held: Locked,
+    pub(super) path: PathBuf,
+    pub(super) system: System,
+    /// Its length, as far as we wrote it.
+    end: u64,
+    /// Room that was reserved, from the start.
+    reserved: u64,
+    /// Its length when this handle last synced it.
+    synced: u64,
+    /// Changed since.
+    dirty: bool,
+    /// Its name is not known to be durable.
+    nameless: bool,
+    /// A sync failed.
+    poisoned: bool,
+}
+
+impl DiskPart {
+    pub(super) fn new(held: Locked, path: PathBuf, system: System) -> Result<Self, Error> {
+        let length = held.file.metadata().map(|metadata| metadata.len());
+        Ok(DiskPart {
+            end: length.map_err(|error| disk("look at", &path, error))?,
+            nameless: held.created,
+            held,
+            path,
+            system,
+            reserved: 0,
+            synced: 0,
+            dirty: false,
+            poisoned: false,
+        })
+    }
+
+    /// Makes bytes and name durable.
+    pub(super) fn make_durable(&mut self) -> Result<(), Error> {
+        let fail = |error| disk("sync", &self.path, error);
+        if self.poisoned {
+            return Err(fail(io::Error::other("an earlier sync of it failed")));
+        }
+        if let Err(error) = (self.system.sync_data)(&self.held.file) {
+            let error = fail(error);
+            self.poison();
+            return Err(error);
+        }
+        if self.nameless {
+            system::sync_folder_of(&self.path, &self.system).map_err(fail)?;
+            self.nameless = false;
+        }
+        self.synced = self.end;
+        self.dirty = false;
+        Ok(())
+    }
+
+    /// What is left to do before the part may get its final name.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        if self.dirty || self.poisoned {
+            self.make_durable()?;
+        }
+        if self.reserved > self.end {
+            self.give_back();
+        }
+        Ok(())
+    }
+
+    fn poison(&mut self) {
+        self.poisoned = true;
+        self.end = self.end.min(self.synced);
+        // Where even this fails there is nothing left to try; the error of the sync is told in any case.
+        let _ = self.held.file.set_len(self.end);
+    }
+
+    /// Frees reserved blocks past the end: cutting a file to the length it has does that and nothing else.
+    fn give_back(&mut self) {
+        let _ = self.held.file.set_len(self.end); // the room is lost to others for a while, no more
+        self.reserved = 0;
+    }
+
+    /// Fills `block` from `offset` on; less than all of it at the end of the file.
+    fn read(&self, block: &mut [u8], offset: u64) -> Result<usize, Error> {
+        let mut filled = 0;
+        while let Some(rest) = block.get_mut(filled..)
+            && !rest.is_empty()
+        {
+            match self.held.file.read_at(rest, offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(disk("read", &self.path, error)),
+            }
+        }
+        Ok(filled)
+    }
+}
+
+impl Part for DiskPart {
+    type Digest = Sha256Digest;
+
+    async fn length(&mut self) -> Result<u64, Error> {
+        let metadata = self.held.file.metadata();
+        self.end = metadata
+            .map_err(|error| disk("look at", &self.path, error))?
+            .len();
+        Ok(self.end)
+    }
+
+    async fn truncate(&mut self, length: u64) -> Result<(), Error> {
+        if length > self.end {
+            let source = io::Error::other("that would leave a hole in it");
+            return Err(disk("cut", &self.path, source));
+        }
+        self.held
+            .file
+            .set_len(length)
+            .map_err(|error| disk("cut", &self.path, error))?;
+        self.end = length;
+        self.synced = self.synced.min(length);
+        self.reserved = self.reserved.min(length);
+        self.dirty = true;
+        // Without bytes there is none that could have been lost.
+        self.poisoned &= length > 0;
+        Ok(())
+    }
+
+    async fn reserve(&mut self, size: u64) -> Result<(), Error> {
+        if size < RESERVE_BYTES || size <= self.reserved {
+            return Ok(());
+        }
+        let Err(error) = reserve(&self.held.file, size) else {
+            self.reserved = size;
+            return Ok(());
+        };
+        let error = disk("reserve room for", &self.path, error);
+        if matches!(error, Error::DiskFull { .. }) {
+            self.give_back(); // some file systems keep what they found before they ran out
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<(), Error> {
+        self.make_durable()
+    }
+
+    fn file_id(&self) -> FileId {
+        self.held.id
+    }
+
+    async fn digest(
+        &mut self,
+        saved: Option<&DigestState>,
+        to: u64,
+    ) -> Result<Sha256Digest, Error> {
+        let resumed =
+            saved.and_then(|saved| Some((Sha256Digest::resume(saved, to)?, saved.offset)));
+        let (mut digest, mut at) = resumed.unwrap_or_default();
+        let mut block = vec![0; BLOCK_BYTES];
+        let mut unyielded = 0;
+        while at < to {
+            let left = usize::try_from(to - at).unwrap_or(usize::MAX);
+            let wanted = block.get_mut(..left.min(BLOCK_BYTES)).unwrap_or_default();
+            let read = self.read(wanted, at)?;
+            if read < wanted.len() {
+                let short = io::ErrorKind::UnexpectedEof;
+                return Err(disk("read", &self.path, short.into()));
+            }
+            digest.take(wanted);
+            at += read as u64;
+            unyielded += read as u64;
+            if unyielded >= YIELD_BYTES {
+                unyielded = 0;
+                smol::future::yield_now().await;
+            }
+        }
+        Ok(digest)
+    }
+}
+
+impl PartBytes<&[u8]> for DiskPart {
+    async fn write(
+        &mut self,
+        offset: u64,
+        chunk: &[u8],
+        digest: Option<&mut Sha256Digest>,
+    ) -> Result<(), Error> {
+        let fail = |error| disk("write", &self.path, error);
+        if offset > self.end {
+            return Err(fail(io::Error::other("that would leave a hole in it")));
+        }
+        self.dirty = true;
+        let (mut rest, mut at) = (chunk, offset);
+        while !rest.is_empty() {
+            match self.held.file.write_at(rest, at) {
+                Ok(0) => return Err(fail(io::ErrorKind::WriteZero.into())),
+                Ok(written) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    at += written as u64;
+                    self.end = self.end.max(at);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(fail(error)),
+            }
+        }
+        if let Some(digest) = digest {
+            digest.take(chunk);
+        }
+        Ok(())
+    }
+
+    async fn matches(&mut self, offset: u64, chunk: &[u8]) -> Result<bool, Error> {
+        let mut block = vec![0; BLOCK_BYTES.min(chunk.len())];
+        let mut at = offset;
+        for piece in chunk.chunks(BLOCK_BYTES) {
+            let mine = block.get_mut(..piece.len()).unwrap_or_default();
+            if self.read(mine, at)? < piece.len() || mine != piece {
+                return Ok(false);
+            }
+            at += piece.len() as u64;
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn reserve(file: &File, size: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    Ok(rustix::io::retry_on_intr(|| {
+        fallocate(file, FallocateFlags::KEEP_SIZE, 0, size)
+    })?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn reserve(_: &File, _: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}

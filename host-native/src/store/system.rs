@@ -1,0 +1,78 @@
+//! The few system calls whose failures no test can provoke on an ordinary file system, behind a table of functions.
+
+use super::failure::errno;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// A call that gives a file another name.
+type Naming = fn(&Path, &Path) -> io::Result<()>;
+
+/// What the store asks of the system for durability and names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct System {
+    /// rename(2): replaces a file at the new name, atomically.
+    pub(super) rename: Naming,
+    /// renameat2(2) with `RENAME_NOREPLACE`: `EEXIST` where the new name is taken.
+    pub(super) rename_new: Naming,
+    /// link(2): a second name; `EEXIST` where it is taken.
+    pub(super) link: Naming,
+    /// fdatasync(2): bytes and length, not times.
+    pub(super) sync_data: fn(&File) -> io::Result<()>,
+    /// fsync(2) of a folder: its names.
+    pub(super) sync_names: fn(&File) -> io::Result<()>,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        System {
+            rename: |from, to| std::fs::rename(from, to),
+            rename_new,
+            link: |from, to| std::fs::hard_link(from, to),
+            sync_data: |file| where_supported(file.sync_data()),
+            sync_names: |folder| where_supported(folder.sync_all()),
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    Ok(rustix::fs::renameat_with(CWD, from, CWD, to, flags)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn rename_new(_: &Path, _: &Path) -> io::Result<()> {
+    Err(Errno::NOSYS.into())
+}
+
+/// The call, or the file system, does not know what was asked for.
+pub(super) fn unsupported(error: &io::Error) -> bool {
+    matches!(
+        errno(error),
+        Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+    )
+}
+
+/// A file system that cannot sync is used as it is: there is nothing better to be had from it.
+fn where_supported(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
+        Err(error) if unsupported(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes the names in a folder durable.
+pub(super) fn sync_folder_of(path: &Path, system: &System) -> io::Result<()> {
+    (system.sync_names)(&File::open(folder_of(path))?)
+}
+
+/// The folder a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,290 @@
+//! From an origin to a connected socket: name, addresses, reach, TCP, TLS; all of it within the connect timeout.
+//!
+//! Name lookup blocks, so it runs off the executor. Addresses the [`Reach`] does not allow are left out before anything is
+//! connected to. The others are tried in turn, each with a head start of 250 ms, the families alternating, so that a
+//! family that leads nowhere costs a moment and not the whole timeout (RFC 8305 §4, §5).
+
+use super::errors::{connecting, timed_out};
+use super::origin::Origin;
+use super::reach::Reach;
+use super::roots::Tls;
+use super::socket::{Meter, Socket, Stream};
+use async_io::{Async, Timer};
+use futures::StreamExt;
+use futures::future::{Either, select};
+use futures::stream::FuturesUnordered;
+use futures_rustls::TlsConnector;
+use regrip_core::Error;
+use regrip_core::error::Timeout;
+use rustls::pki_types::ServerName;
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+use url::Host;
+
+/// How long an address is waited for before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Most addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 16;
+
+/// A socket fresh from the dial.
+pub(super) struct Dialed {
+    pub(super) socket: Socket,
+    pub(super) meter: Arc<Meter>,
+    pub(super) peer: SocketAddr,
+}
+
+/// Connects to an origin.
+///
+/// # Errors
+/// `Network`, `Timeout`, `Certificate`, `AddressRefused`, `TooManyFiles`.
+///
+/// # Cancel safety
+/// Dropping the future closes what was open.
+pub(super) async fn dial(
+    origin: &Origin,
+    reach: Reach,
+    tls: &Tls,
+    timeout: Duration,
+) -> Result<Dialed, Error> {
+    let too_late = async {
+        Timer::after(timeout).await;
+        Err(timed_out(Timeout::Connect, timeout))
+    };
+    smol::future::or(connect(origin, reach, tls), too_late).await
+}
+
+async fn connect(origin: &Origin, reach: Reach, tls: &Tls) -> Result<Dialed, Error> {
+    let allowed = allowed(origin, reach, resolve(origin).await?)?;
+    let (stream, peer) = first_to_connect(alternating(allowed)).await?;
+    // A request is one small write; waiting for more to send with it would only delay it.
+    let _ = stream.get_ref().set_nodelay(true);
+    let stream = if origin.is_https() {
+        secure(origin, tls, stream).await?
+    } else {
+        Stream::Plain(stream)
+    };
+    let meter = Meter::new();
+    Ok(Dialed {
+        socket: Socket::new(stream, meter.clone()),
+        meter,
+        peer,
+    })
+}
+
+async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, Error> {
+    let port = origin.port();
+    let name = match origin.host() {
+        Host::Ipv4(address) => return Ok(vec![SocketAddr::from((*address, port))]),
+        Host::Ipv6(address) => return Ok(vec![SocketAddr::from((*address, port))]),
+        Host::Domain(name) => name.clone(),
+    };
+    let what = format!("looking up {name}");
+    let found =
+        smol::unblock(move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter)).await;
+    match found {
+        Ok(addresses) if addresses.is_empty() => Err(Error::Network {
+            what: format!("{what}: no address"),
+            source: None,
+        }),
+        Ok(addresses) => Ok(addresses),
+        Err(error) => Err(connecting(what, error)),
+    }
+}
+
+fn allowed(
+    origin: &Origin,
+    reach: Reach,
+    found: Vec<SocketAddr>,
+) -> Result<Vec<SocketAddr>, Error> {
+    let (allowed, refused): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|address| reach.allows(address.ip()));
+    match (allowed.is_empty(), refused.first()) {
+        (true, Some(address)) => Err(refused_address(origin, reach, address)),
+        _ => Ok(allowed),
+    }
+}
+
+fn refused_address(origin: &Origin, reach: Reach, address: &SocketAddr) -> Error {
+    let why = match reach {
+        Reach::Loopback => "it is link-local",
+        Reach::Outside => "a redirect from elsewhere must not lead there",
+    };
+    Error::AddressRefused(format!("{} for {origin}: {why}", address.ip()))
+}
+
+/// The system's order, but the families take turns.
+fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (mut first, mut second): (VecDeque<_>, VecDeque<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    let mut order = Vec::new();
+    while order.len() < MAX_ADDRESSES && !(first.is_empty() && second.is_empty()) {
+        order.extend(first.pop_front());
+        order.extend(second.pop_front());
+    }
+    order
+}
+
+async fn first_to_connect(
+    addresses: Vec<SocketAddr>,
+) -> Result<(Async<TcpStream>, SocketAddr), Error> {
+    let mut waiting = addresses.into_iter();
+    let mut racing = FuturesUnordered::new();
+    let mut last = Error::Network {
+        what: "no address to connect to".to_owned(),
+        source: None,
+    };
+    loop {
+        racing.extend(waiting.next().map(connect_to));
+        let head_start = if waiting.len() == 0 {
+            Timer::never()
+        } else {
+            Timer::after(HEAD_START)
+        };
+        match select(racing.next(), head_start).await {
+            Either::Left((Some(Ok(connected)), _)) => return Ok(connected),
+            Either::Left((Some(Err((address, error))), _)) => {
+                last = connecting(format!("connecting to {address}"), error)
+            }
+            Either::Left((None, _)) => return Err(last),
+            Either::Right(_) => {} // the next one's turn
+        }
+    }
+}
+
+type Connected = Result<(Async<TcpStream>, SocketAddr), (SocketAddr, io::Error)>;
+
+async fn connect_to(address: SocketAddr) -> Connected {
+    match Async::<TcpStream>::connect(address).await {
+        Ok(stream) => Ok((stream, address)),
+        Err(error) => Err((address, error)),
+    }
+}
+
+async fn secure(origin: &Origin, tls: &Tls, stream: Async<TcpStream>) -> Result<Stream, Error> {
+    let what = format!("the TLS handshake with {origin}");
+    let name = server_name(origin.host())
+        .map_err(|_| Error::Certificate(format!("{what}: no such server name")))?;
+    let connector = TlsConnector::from(tls.config().await?);
+    let stream = connector
+        .connect(name, stream)
+        .await
+        .map_err(|error| connecting(what, error))?;
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+/// Without the dot of a fully qualified name: certificates and SNI never have it (RFC 6066 §3).
+fn server_name(
+    host: &Host<String>,
+) -> Result<ServerName<'static>, rustls::pki_types::InvalidDnsNameError> {
+    match host {
+        Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned()),
+        Host::Ipv4(address) => Ok(ServerName::from(std::net::IpAddr::from(*address))),
+        Host::Ipv6(address) => Ok(ServerName::from(std::net::IpAddr::from(*address))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_families_take_turns_in_the_order_of_the_system() {
+        let table: [(&[&str], &[&str]); 4] = [
+            (&[], &[]),
+            (&["10.0.0.1:1", "10.0.0.2:1"], &["10.0.0.1:1", "10.0.0.2:1"]),
+            (
+                &["[::1]:1", "[::2]:1", "10.0.0.1:1"],
+                &["[::1]:1", "10.0.0.1:1", "[::2]:1"],
+            ),
+            (
+                &["10.0.0.1:1", "10.0.0.2:1", "[::1]:1"],
+                &["10.0.0.1:1", "[::1]:1", "10.0.0.2:1"],
+            ),
+        ];
+        for (found, order) in table {
+            assert_eq!(alternating(addresses(found)), addresses(order));
+        }
+    }
+
+    #[test]
+    fn only_allowed_addresses_of_a_name_are_connected_to() {
+        let origin: Origin = "http://a.test/".parse().unwrap();
+        let mixed = addresses(&["127.0.0.1:80", "10.0.0.1:80", "[fe80::1]:80"]);
+        let kept = allowed(&origin, Reach::Outside, mixed).unwrap();
+        assert_eq!(kept, addresses(&["10.0.0.1:80"]));
+        let error = allowed(&origin, Reach::Outside, addresses(&["[::1]:80"])).unwrap_err();
+        assert!(matches!(error, Error::AddressRefused(_)), "{error}");
+    }
+
+    #[test]
+    fn a_refused_address_gives_way_to_the_next_one() {
+        let refusing = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let (_, peer) = smol::block_on(first_to_connect(vec![refusing, good])).unwrap();
+        assert_eq!(peer, good);
+    }
+
+    /// A listener whose queue is full: Linux drops what else knocks.
+    #[cfg(target_os = "linux")]
+    fn black_hole() -> (Vec<rustix::fd::OwnedFd>, SocketAddr) {
+        use rustix::net::*;
+        let tcp = || {
+            socket_with(
+                AddressFamily::INET,
+                SocketType::STREAM,
+                SocketFlags::NONBLOCK,
+                None,
+            )
+            .unwrap()
+        };
+        let listener = tcp();
+        bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listen(&listener, 0).unwrap();
+        let address = SocketAddr::try_from(getsockname(&listener).unwrap()).unwrap();
+        let mut sockets = vec![listener];
+        for _ in 0..3 {
+            let caller = tcp();
+            let _ = connect(&caller, &address);
+            sockets.push(caller);
+        }
+        (sockets, address)
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn an_address_that_leads_nowhere_costs_a_moment_only() {
+        let (_sockets, nowhere) = black_hole();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let dialled = async {
+            first_to_connect(vec![nowhere, good])
+                .await
+                .ok()
+                .map(|(_, peer)| peer)
+        };
+        let too_late = async {
+            Timer::after(Duration::from_secs(20)).await;
+            None
+        };
+        assert_eq!(
+            smol::block_on(smol::future::or(dialled, too_late)),
+            Some(good)
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! What a transport is built from: timeouts, headers, credentials, trust. It reads no files and knows no defaults but the
+//! core's.
+//!
+//! Invariant: a [`Header`] can go on the wire as it is (no control characters), and its value is never printed.
+
+use super::origin::Origin;
+use super::roots::Roots;
+use hyper::header::{self, HeaderName, HeaderValue};
+use regrip_core::DownloadsConfig;
+use std::fmt;
+use std::time::Duration;
+use surf::http::auth::BasicAuth;
+use url::Url;
+
+/// What an [`HttpTransport`](super::HttpTransport) is built from.
+#[derive(Clone, Debug)]
+pub struct TransportOptions {
+    /// For name lookup, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// From the request being sent to the end of the response head, for each hop of a redirect.
+    pub headers_timeout: Duration,
+    /// Headers for the origin a request starts at, whichever that is, unless `credentials` has others of the same name for it.
+    /// They do not follow a redirect to another one. A `User-Agent` replaces `regrip/<version>`.
+    pub headers: Vec<Header>,
+    /// Headers for one origin each.
+    pub credentials: Vec<Credentials>,
+    /// Which certificates are trusted.
+    pub roots: Roots,
+}
+
+impl Default for TransportOptions {
+    fn default() -> Self {
+        TransportOptions::new(&DownloadsConfig::default())
+    }
+}
+
+impl TransportOptions {
+    /// The configured timeouts, the platform's trust, no headers.
+    pub fn new(config: &DownloadsConfig) -> TransportOptions {
+        TransportOptions {
+            connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+            headers_timeout: Duration::from_millis(config.headers_timeout_ms),
+            headers: Vec::new(),
+            credentials: Vec::new(),
+            roots: Roots::platform(),
+        }
+    }
+
+    /// User and password for the origin of `url` (RFC 7617), in place of those it had. Its own userinfo plays no part.
+    pub fn basic_auth(&mut self, url: &Url, user: &str, password: &str) {
+        let Some(origin) = Origin::of(url) else {
+            return; // never asked for anything
+        };
+        for known in self
+            .credentials
+            .iter_mut()
+            .filter(|known| known.origin == origin)
+        {
+            known
+                .headers
+                .retain(|header| header.name != header::AUTHORIZATION);
+        }
+        let text = BasicAuth::new(user, password).value();
+        // Base64 has no character that a header cannot have.
+        let authorization = Header::new(header::AUTHORIZATION.as_str(), text.as_str());
+        self.credentials.push(Credentials {
+            origin,
+            headers: Vec::from_iter(authorization),
+        });
+    }
+}
+
+/// Headers that one origin, and no other, gets to see.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// Who gets them.
+    pub origin: Origin,
+    /// For example `X-Api-Key`, `Authorization`, `Cookie`.
+    pub headers: Vec<Header>,
+}
+
+/// A request header whose value may be a secret: `Debug` prints `***` for it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Header {
+    name: HeaderName,
+    value: HeaderValue,
+}
+
+/// Headers that frame the message or say which bytes are asked for: those are the transport's own.
+const RESERVED: [HeaderName; 9] = [
+    header::ACCEPT_ENCODING,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::IF_RANGE,
+    header::RANGE,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+impl Header {
+    /// Checks a header.
+    ///
+    /// # Errors
+    /// A name that is no token, a value with control characters (CR and LF would start another header), and the headers
+    /// that the transport itself is responsible for: framing, ranges, content codings.
+    pub fn new(name: &str, value: &str) -> Result<Header, HeaderRefused> {
+        let refused = |why| HeaderRefused {
+            name: name.escape_debug().to_string(),
+            why,
+        };
+        let parsed = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| refused("the name is not a header name"))?;
+        if RESERVED.contains(&parsed) {
+            return Err(refused("it is set by regrip itself"));
+        }
+        let mut value = HeaderValue::from_str(value.trim_matches([' ', '\t']))
+            .map_err(|_| refused("the value has control characters"))?;
+        value.set_sensitive(true);
+        Ok(Header {
+            name: parsed,
+            value,
+        })
+    }
+
+    /// Its name, in lower case.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    pub(super) fn parts(&self) -> (&HeaderName, &HeaderValue) {
+        (&self.name, &self.value)
+    }
+}
+
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ***", self.name)
+    }
+}
+
+/// A header that cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the header {name:?} cannot be sent: {why}")]
+pub struct HeaderRefused {
+    /// Its name as given, control characters escaped.
+    pub name: String,
+    /// One clause.
+    pub why: &'static str,
+}

@@ -1,0 +1,224 @@
+//! Follows redirects, at most five (RFC 9110 §15.4).
+//!
+//! Invariants: no header but those that say what is asked for crosses to another origin, and none comes back; https never
+//! becomes http; the next request's [`Reach`] follows from who sent the redirect. A redirect's own headers (Retry-After)
+//! end with it. Only GET and HEAD are followed: nothing else is sent twice.
+
+use super::errors::into_surf;
+use super::origin::Origin;
+use super::reach::Reach;
+use super::wire::{Head, WireHeaders, head};
+use hyper::header::{self, HeaderMap, HeaderName};
+use regrip_core::{Error, display_url};
+use surf::http::Method;
+use surf::middleware::{Middleware, Next};
+use surf::utils::async_trait;
+use surf::{Client, Request, Response, Url};
+
+/// Most redirects of one request.
+const MAX_HOPS: usize = 5;
+
+/// What another origin gets to see: the range that is asked for. A list of what may cross, not of what may not, so that a
+/// header nobody thought of stays at home. Neither can be configured ([`Header`](super::Header) refuses both).
+const CROSSING: [HeaderName; 2] = [header::IF_RANGE, header::RANGE];
+
+/// The middleware that follows redirects.
+pub(super) struct FollowRedirects;
+
+#[async_trait]
+impl Middleware for FollowRedirects {
+    async fn handle(
+        &self,
+        mut request: Request,
+        client: Client,
+        next: Next<'_>,
+    ) -> surf::Result<Response> {
+        if !matches!(request.method(), Method::Get | Method::Head) {
+            return next.run(request, client).await;
+        }
+        for _ in 0..=MAX_HOPS {
+            let response = next.run(duplicate(&request), client.clone()).await?;
+            match head(&response).filter(|head| is_redirect(head.status)) {
+                None => return Ok(response),
+                Some(head) => request = onward(request, head).map_err(into_surf)?,
+            }
+        }
+        Err(into_surf(Error::RedirectRefused(format!(
+            "more than {MAX_HOPS} of them"
+        ))))
+    }
+}
+
+/// 300 and 304 offer or confirm something, they do not redirect; 305 and 306 are obsolete.
+fn is_redirect(status: u16) -> bool {
+    matches!(status, 301 | 302 | 303 | 307 | 308)
+}
+
+/// `clone` leaves the `ext()` behind, and the body, which a GET does not have.
+fn duplicate(request: &Request) -> Request {
+    let mut copy = request.clone();
+    if let Some(headers) = request.ext::<WireHeaders>() {
+        copy.set_ext(headers.clone());
+    }
+    if let Some(reach) = request.ext::<Reach>() {
+        copy.set_ext(*reach);
+    }
+    copy
+}
+
+/// The request that a redirect leads to.
+fn onward(request: Request, redirect: &Head) -> Result<Request, Error> {
+    let url = target(request.url(), &redirect.headers)?;
+    let reach = request
+        .ext::<Reach>()
+        .copied()
+        .unwrap_or(Reach::Loopback)
+        .after(redirect.peer.ip());
+    let mut onward = Request::new(request.method(), url);
+    let mut wire = request.ext::<WireHeaders>().cloned().unwrap_or_default();
+    if Origin::of(onward.url()) == Origin::of(request.url()) {
+        for (name, values) in request.iter() {
+            for value in values {
+                onward.append_header(name.clone(), value.clone());
+            }
+        }
+    } else {
+        wire.0 = crossing(&wire.0);
+    }
+    onward.set_ext(wire);
+    onward.set_ext(reach);
+    Ok(onward)
+}
+
+fn crossing(headers: &HeaderMap) -> HeaderMap {
+    let fields = headers.iter().filter(|(name, _)| CROSSING.contains(name));
+    fields
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Where a redirect leads, as RFC 3986 §5 resolves it: `//host` and relative references included.
+fn target(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
+    let mut locations = headers.get_all(header::LOCATION).iter();
+    let location = locations
+        .next()
+        .ok_or_else(|| refused("it has no Location"))?;
+    if locations.any(|other| other != location) {
+        return Err(refused("it has several Locations"));
+    }
+    let location = std::str::from_utf8(location.as_bytes())
+        .map_err(|_| refused("its Location is not text"))?;
+    let mut url = from
+        .join(location)
+        .map_err(|_| refused("its Location cannot be read"))?;
+    match (from.scheme(), url.scheme()) {
+        (_, "https") | ("http", "http") => {}
+        ("https", "http") => {
+            return Err(refused(&format!(
+                "from https to {}",
+                display_url(url.as_str())
+            )));
+        }
+        (_, other) => return Err(refused(&format!("the scheme is {other}"))),
+    }
+    url.set_fragment(None);
+    // Credentials that a server makes up are not ours to send.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    Ok(url)
+}
+
+fn refused(why: &str) -> Error {
+    Error::RedirectRefused(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    fn lead(from: &str, locations: &[&str]) -> Result<String, String> {
+        let mut headers = HeaderMap::new();
+        for location in locations {
+            headers.append(
+                header::LOCATION,
+                HeaderValue::from_bytes(location.as_bytes()).unwrap(),
+            );
+        }
+        let url = target(&Url::parse(from).unwrap(), &headers);
+        url.map(String::from).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_location_is_resolved_against_the_url_that_sent_it() {
+        let table = [
+            ("http://a.test/x/y?q", "z", "http://a.test/x/z"),
+            ("http://a.test/x/y?q", "/z?r", "http://a.test/z?r"),
+            ("http://a.test/x/y?q", "?r", "http://a.test/x/y?r"),
+            ("http://a.test/x/y?q", "../z", "http://a.test/z"),
+            ("http://a.test/x/y?q", "", "http://a.test/x/y?q"),
+            ("http://a.test/x", "//b.test/z", "http://b.test/z"),
+            ("https://a.test/x", "//b.test/z", "https://b.test/z"),
+            ("http://a.test/x", "https://a.test/x", "https://a.test/x"),
+            ("http://a.test/x", "HTTP://B.TEST:80/z", "http://b.test/z"),
+            ("http://a.test/x", "http://b.test/z#part", "http://b.test/z"),
+            (
+                "http://a.test/x",
+                "http://me:secret@b.test/z",
+                "http://b.test/z",
+            ),
+            ("http://a.test/x", "/\u{e9}", "http://a.test/%C3%A9"),
+            ("http://a.test/x", "http://0x7f.1/", "http://127.0.0.1/"),
+            ("http://a.test/x", "http://2130706433/", "http://127.0.0.1/"),
+        ];
+        for (from, location, to) in table {
+            assert_eq!(
+                lead(from, &[location]).as_deref(),
+                Ok(to),
+                "{from} to {location}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_location_that_leads_nowhere_good_is_refused() {
+        let table: [(&str, &[&str], &str); 8] = [
+            ("http://a.test/", &[], "it has no Location"),
+            ("http://a.test/", &["/b", "/c"], "it has several Locations"),
+            (
+                "http://a.test/",
+                &["http://"],
+                "its Location cannot be read",
+            ),
+            (
+                "http://a.test/",
+                &["http://[1"],
+                "its Location cannot be read",
+            ),
+            (
+                "http://a.test/",
+                &["file:///etc/passwd"],
+                "the scheme is file",
+            ),
+            (
+                "http://a.test/",
+                &["gopher://a.test/"],
+                "the scheme is gopher",
+            ),
+            ("https://a.test/", &["data:,x"], "the scheme is data"),
+            (
+                "https://a.test/",
+                &["http://a.test/z?key=secret"],
+                "from https to http://a.test/z",
+            ),
+        ];
+        for (from, locations, why) in table {
+            let told = lead(from, locations).unwrap_err();
+            assert_eq!(
+                told,
+                format!("a redirect was refused: {why}"),
+                "{from} to {locations:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A connected socket, plain or encrypted, as hyper wants to read and write it.
+//!
+//! A plain socket is received straight into hyper's uninitialised buffer: no zeroing, no copy. The [`Meter`] beside it
+//! counts what came, which tells whether an answer had begun, and bounds what may come before a response head is
+//! complete (hyper skips interim responses without counting them). It does not dial and does not time out.
+
+use super::errors::HeadTooLong;
+use async_io::Async;
+use futures::io::AsyncWrite;
+use futures::ready;
+use futures_rustls::client::TlsStream;
+use hyper::rt::ReadBufCursor;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::TcpStream;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+/// Most bytes that may come before a response head is complete, interim responses included. More than hyper reads ahead
+/// of a body before it hands its head over (twice its read buffer, some 800 KiB), so that no body counts as a head.
+const MAX_BEFORE_HEAD_BYTES: u64 = 4 << 20;
+
+/// What is zeroed at most for one read of an encrypted socket: four records.
+const MAX_DECRYPTED_BYTES: usize = 4 * 16_384;
+
+/// Counts the bytes that came over a socket.
+#[derive(Debug)]
+pub(super) struct Meter {
+    received: AtomicU64,
+    limit: AtomicU64,
+}
+
+impl Meter {
+    pub(super) fn new() -> Arc<Meter> {
+        Arc::new(Meter {
+            received: AtomicU64::new(0),
+            limit: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// Bytes so far, decrypted.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// A request is being sent: its response head is bounded.
+    pub(super) fn expect_head(&self) {
+        self.limit
+            .store(self.received() + MAX_BEFORE_HEAD_BYTES, Ordering::Relaxed);
+    }
+
+    /// The head is there: what follows is the body's, as long as it likes.
+    pub(super) fn expect_body(&self) {
+        self.limit.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    fn admit(&self) -> io::Result<()> {
+        if self.received() < self.limit.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err(io::Error::other(HeadTooLong))
+        }
+    }
+
+    fn count(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// What carries the bytes.
+pub(super) enum Stream {
+    /// TCP.
+    Plain(Async<TcpStream>),
+    /// TLS over TCP.
+    Tls(Box<TlsStream<Async<TcpStream>>>),
+}
+
+/// A connected socket. Dropping it closes it.
+pub(super) struct Socket {
+    stream: Stream,
+    meter: Arc<Meter>,
+}
+
+impl Socket {
+    pub(super) fn new(stream: Stream, meter: Arc<Meter>) -> Socket {
+        Socket { stream, meter }
+    }
+
+    fn writer(&mut self) -> Pin<&mut dyn AsyncWrite> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream) as Pin<&mut dyn AsyncWrite>,
+            Stream::Tls(stream) => Pin::new(&mut **stream) as Pin<&mut dyn AsyncWrite>,
+        }
+    }
+}
+
+impl hyper::rt::Read for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let socket = self.get_mut();
+        socket.meter.admit()?;
+        // SAFETY: nothing initialised is overwritten with uninitialised bytes: `receive` and `decrypt` only write data.
+        let room = unsafe { buffer.as_mut() };
+        let count = match &mut socket.stream {
+            Stream::Plain(stream) => ready!(receive(stream, cx, room))?,
+            Stream::Tls(stream) => ready!(decrypt(stream, cx, room))?,
+        };
+        socket.meter.count(count);
+        // SAFETY: both return how many bytes at the start of `room` they initialised.
+        unsafe { buffer.advance(count) };
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// recv(2) into the uninitialised buffer.
+fn receive(
+    stream: &Async<TcpStream>,
+    cx: &mut Context<'_>,
+    room: &mut [MaybeUninit<u8>],
+) -> Poll<io::Result<usize>> {
+    loop {
+        match recv(stream.get_ref(), &mut *room, RecvFlags::empty()) {
+            Ok(((received, _), _)) => return Poll::Ready(Ok(received.len())),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => ready!(stream.poll_readable(cx))?,
+            Err(error) => return Poll::Ready(Err(error.into())),
+        }
+    }
+}
+
+/// rustls wants initialised bytes; it hands out what it has decrypted, so zeroing the whole buffer would be waste.
+fn decrypt(
+    stream: &mut TlsStream<Async<TcpStream>>,
+    cx: &mut Context<'_>,
+    room: &mut [MaybeUninit<u8>],
+) -> Poll<io::Result<usize>> {
+    let length = room.len().min(MAX_DECRYPTED_BYTES);
+    let room = &mut room[..length];
+    room.fill(MaybeUninit::new(0));
+    // SAFETY: every byte of `room` was just initialised, and `MaybeUninit<u8>` has the layout of `u8`.
+    let room = unsafe { &mut *(std::ptr::from_mut(room) as *mut [u8]) };
+    futures::io::AsyncRead::poll_read(Pin::new(stream), cx, room)
+}
+
+impl hyper::rt::Write for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().writer().poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().writer().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().writer().poll_close(cx)
+    }
+}

@@ -1,0 +1,83 @@
+//! What is wrong is said, with what to do, and nothing is written: exit 2.
+
+use crate::support::Bench;
+use regrip_faultd::{FileScript, Script, Version};
+
+/// Arguments (`{url}` is a file that exists), and what the message must contain.
+const TABLE: &[(&[&str], &str)] = &[
+    (&["film"], "is not a URL"),
+    (&["http://"], "is not a URL"),
+    (&["http://[::1"], "is not a URL"),
+    (&["ftp://host/film"], "only http and https"),
+    (&["file:///etc/passwd"], "only http and https"),
+    (&["{url}", "-o", "folder"], "is a folder"),
+    (&["{url}", "-o", "new/"], "is a folder"),
+    (&["{url}", "-o", "missing/film"], "does not exist"),
+    (&["{url}", "-d", "missing"], "does not exist"),
+    (&["{url}", "-d", "file"], "is not a folder"),
+    (&["{url}", "{url}2", "-o", "film"], "-o names one file"),
+    (&["{url}", "{url}?other", "-d", "folder"], "both"),
+    (&["{url}", "--sha256", "abc"], "64 hexadecimal digits"),
+    (
+        &[
+            "{url}",
+            "{url}2",
+            "--sha256",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+        ],
+        "one file",
+    ),
+    (&["{url}", "--max-attempts", "0"], "--max-attempts"),
+    (&["{url}", "--max-attempts", "many"], "--max-attempts"),
+    (&["{url}", "-j", "0"], "--jobs"),
+    (&["{url}", "--on-exists", "maybe"], "--on-exists"),
+    (&["{url}/"], "-o FILE"),
+    (&["{url}/..%2fetc"], "-o FILE"),
+    (&["{url}/%00"], "-o FILE"),
+    (&["{url}/film.part"], "-o FILE"),
+    (&["{url}", "--nonsense"], "--nonsense"),
+    (&[], "<URL>"),
+];
+
+#[test]
+fn bad_input_is_refused_before_anything_is_written() {
+    let bench = Bench::serving(Script::one(
+        "/film",
+        FileScript::honest(Version::new(1, 10)),
+    ));
+    std::fs::create_dir(bench.path("folder")).expect("a folder");
+    std::fs::write(bench.path("file"), "mine").expect("a file");
+    let url = bench.url("/film");
+    for (arguments, message) in TABLE {
+        let typed: Vec<String> = arguments
+            .iter()
+            .map(|argument| argument.replace("{url}", &url))
+            .collect();
+        let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
+        let ran = bench.run(&typed);
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
+        assert!(ran.err.contains(message), "{arguments:?}: {}", ran.err);
+        assert_eq!(bench.names(), ["file", "folder"], "{arguments:?}");
+        assert!(!bench.path("state").exists(), "{arguments:?}");
+    }
+    assert!(bench.server.log().is_empty(), "a request was made");
+}
+
+#[test]
+fn a_state_file_that_cannot_be_used_is_exit_3_and_stays_as_it_is() {
+    let bench = Bench::serving(Script::one(
+        "/film",
+        FileScript::honest(Version::new(1, 10)),
+    ));
+    std::fs::write(
+        bench.path("junk"),
+        "this is no database, and long enough to be looked at",
+    )
+    .expect("a file");
+    let before = std::fs::read(bench.path("junk")).expect("there");
+    let ran = bench.run(&[&bench.url("/film"), "--state", "junk"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.err.contains("--state"), "{}", ran.err);
+    assert_eq!(std::fs::read(bench.path("junk")).expect("there"), before);
+    assert_eq!(bench.names(), ["junk"]);
+}

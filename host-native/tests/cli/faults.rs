@@ -1,0 +1,140 @@
+//! Parts and destinations that are not as regrip left them, and disks that end.
+
+use crate::support::{Bench, length};
+use regrip_faultd::faults::Cut;
+use regrip_faultd::{Content, FileScript, Script, Version};
+use std::process::Command;
+
+fn film() -> Version {
+    Version::new(1, 300_000).etag("\"v1\"")
+}
+
+#[test]
+fn a_part_that_is_not_ours_is_left_alone_until_it_is_adopted() {
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
+    let half = Content::new(1, 300_000).bytes(0..150_000);
+    std::fs::write(bench.path("film.part"), &half).expect("written");
+    let ran = bench.run(&[&bench.url("/film")]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.err.contains("--adopt-part"), "{}", ran.err);
+    assert_eq!(std::fs::read(bench.path("film.part")).expect("there"), half);
+    assert!(bench.server.log().is_empty(), "a request was made");
+    assert_eq!(
+        bench.run(&[&bench.url("/film"), "--adopt-part"]).code,
+        Some(0)
+    );
+    bench.assert_is("film", Content::new(1, 300_000));
+    // Its tail was compared, and the rest appended.
+    assert_eq!(
+        bench.ranges("/film"),
+        [Some(format!("bytes={}-", 150_000 - 65_536))]
+    );
+}
+
+#[test]
+fn an_adopted_part_of_another_file_is_started_over() {
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
+    std::fs::write(
+        bench.path("film.part"),
+        Content::new(2, 200_000).bytes(0..200_000),
+    )
+    .expect("written");
+    assert_eq!(
+        bench.run(&[&bench.url("/film"), "--adopt-part"]).code,
+        Some(0)
+    );
+    bench.assert_is("film", Content::new(1, 300_000));
+}
+
+#[test]
+fn a_part_that_is_a_link_is_not_followed() {
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
+    std::fs::write(bench.path("victim"), "mine").expect("written");
+    std::os::unix::fs::symlink("victim", bench.path("film.part")).expect("linked");
+    for extra in ["-q", "--adopt-part"] {
+        assert_eq!(bench.run(&[&bench.url("/film"), extra]).code, Some(1));
+        assert_eq!(std::fs::read(bench.path("victim")).expect("there"), b"mine");
+    }
+}
+
+#[test]
+fn a_destination_that_another_source_has_begun_is_refused_with_exit_2() {
+    let script = Script::new()
+        .file("/one", FileScript::honest(film()).then([Cut::after(1000)]))
+        .file("/two", FileScript::honest(film()));
+    let bench = Bench::serving(script);
+    assert_eq!(
+        bench
+            .run(&[&bench.url("/one"), "-o", "film", "--max-attempts", "2"])
+            .code,
+        Some(1)
+    );
+    assert_eq!(length(&bench.path("film.part")), 2000);
+    let ran = bench.run(&[&bench.url("/two"), "-o", "film"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.err.contains("/one"), "{}", ran.err);
+    assert_eq!(length(&bench.path("film.part")), 2000);
+}
+
+#[test]
+fn the_source_of_a_second_process_is_told_who_holds_the_part() {
+    let bench =
+        Bench::serving(Script::one("/film", FileScript::honest(film())).bytes_per_second(50_000));
+    let mut first = bench.start(&[&bench.url("/film")]);
+    while length(&bench.path("film.part")) == 0 {
+        std::thread::yield_now();
+    }
+    let ran = bench.run(&[&bench.url("/film")]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(
+        ran.err.contains(&format!("process {}", first.id())),
+        "{}",
+        ran.err
+    );
+    first.kill().expect("killed");
+    first.wait().expect("ended");
+}
+
+#[test]
+fn a_full_disk_is_exit_3_keeps_the_part_and_goes_on_when_there_is_room() {
+    // Too large for the disk, and of a length the server does not tell, so that it fills up on the way.
+    let script = FileScript::honest(Version::new(1, 3_000_000).etag("\"v1\""))
+        .then([regrip_faultd::faults::Chunked::plain()]);
+    let bench = Bench::serving(Script::one("/film", script));
+    let disk = bench.path("disk");
+    std::fs::create_dir(&disk).expect("a folder");
+    let mount = |option: &str| {
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", option, "tmpfs"])
+            .arg(&disk)
+            .output();
+        mount.is_ok_and(|mount| mount.status.success())
+    };
+    if !mount("size=2m") {
+        eprintln!("not root: a full disk cannot be shown here");
+        return;
+    }
+    let _unmount = Unmount(&disk);
+    let ran = bench.run(&[&bench.url("/film"), "-d", "disk", "--max-attempts", "3"]);
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(
+        ran.err.contains("no room left") && ran.err.contains("make room"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(bench.ranges("/film").len(), 1, "a full disk is not retried");
+    assert!(length(&disk.join("film.part")) > 1_000_000);
+    assert!(mount("remount,size=8m"));
+    let ran = bench.run(&[&bench.url("/film"), "-d", "disk"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    bench.assert_is("disk/film", Content::new(1, 3_000_000));
+    assert_eq!(bench.ranges("/film").len(), 2);
+}
+
+struct Unmount<'a>(&'a std::path::Path);
+
+impl Drop for Unmount<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0).status();
+    }
+}

@@ -1,0 +1,87 @@
+//! Signals: Ctrl-C, SIGTERM, and SIGKILL at random moments (C03, C05–C08).
+
+use crate::support::{Bench, Ran, length};
+use regrip_faultd::{Content, FileScript, Script, Version};
+use std::time::Duration;
+
+const SIZE: u64 = 6_000_000;
+
+fn slow(bytes_per_second: u64) -> Bench {
+    let file = FileScript::honest(Version::new(1, SIZE).etag("\"v1\""));
+    Bench::serving(Script::one("/film", file).bytes_per_second(bytes_per_second))
+}
+
+fn wait_for_bytes(bench: &Bench, bytes: u64) {
+    while length(&bench.path("film.part")) < bytes {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn after_ctrl_c_the_same_command_goes_on_from_the_bytes_on_disk() {
+    for signal in ["INT", "TERM"] {
+        let bench = slow(3_000_000);
+        let child = bench.start(&[&bench.url("/film")]);
+        wait_for_bytes(&bench, 1_000_000);
+        let pid = child.id().to_string();
+        let kill = std::process::Command::new("kill")
+            .args(["-s", signal, &pid])
+            .status();
+        assert!(kill.expect("kill runs").success());
+        let ran = Ran::of(child.wait_with_output().expect("it ends"));
+        assert_eq!(ran.code, Some(130), "{ran:?}");
+        assert!(
+            ran.err.contains("run the same command again"),
+            "{}",
+            ran.err
+        );
+        let kept = length(&bench.path("film.part"));
+        assert!(kept >= 1_000_000);
+        let ran = bench.run(&[&bench.url("/film")]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        bench.assert_is("film", Content::new(1, SIZE));
+        assert_eq!(
+            bench.ranges("/film"),
+            [None, Some(format!("bytes={kept}-"))]
+        );
+    }
+}
+
+#[test]
+fn killed_ten_times_at_random_moments_it_still_ends_with_one_whole_file() {
+    let bench = slow(8_000_000);
+    let url = bench.url("/film");
+    for _ in 0..10 {
+        // Fewer attempts than kills: a kill costs none.
+        let mut child = bench.start(&[&url, "--max-attempts", "2"]);
+        std::thread::sleep(Duration::from_millis(fastrand::u64(1..120)));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+    let ran = bench.run(&[&url, "--max-attempts", "2", "--json"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    bench.assert_is("film", Content::new(1, SIZE));
+    assert_eq!(bench.names(), ["film"]);
+}
+
+#[test]
+fn killed_around_the_commit_it_is_whole_or_goes_on() {
+    // Small enough that the kill falls on the commit again and again.
+    let file = FileScript::honest(Version::new(2, 2000).etag("\"v2\""));
+    let bench = Bench::serving(Script::one("/film", file));
+    let url = bench.url("/film");
+    for _ in 0..25 {
+        let mut child = bench.start(&[&url]);
+        std::thread::sleep(Duration::from_micros(fastrand::u64(1000..40_000)));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        if bench.path("film").exists() {
+            bench.assert_is("film", Content::new(2, 2000));
+        }
+        let ran = bench.run(&[&url]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        bench.assert_is("film", Content::new(2, 2000));
+        assert_eq!(bench.names(), ["film"]);
+        std::fs::remove_file(bench.path("film")).expect("removed");
+    }
+}

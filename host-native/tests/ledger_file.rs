@@ -1,0 +1,233 @@
+//! The ledger as a file: how it is made, closed, upgraded and refused.
+
+use regrip::ledger::{OpenError, SqliteLedger};
+use regrip_core::OnExists;
+use regrip_core::io::Ledger;
+use regrip_core::record::*;
+use rusqlite::Connection;
+use smol::block_on;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+
+const AT: SystemTime = UNIX_EPOCH;
+const FIRST_MIGRATION: &str = include_str!("../src/ledger/migrations/0001_downloads.sql");
+
+fn place() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    (folder, path)
+}
+
+fn new(name: &str) -> NewDownload {
+    NewDownload {
+        source: Source::Url {
+            url: format!("https://example.org/{name}"),
+        },
+        header_names: Vec::new(),
+        destination: format!("/films/{name}"),
+        part: format!("/films/{name}.part"),
+        on_exists: OnExists::Overwrite,
+        release_size: None,
+        sha256: None,
+        adopt: false,
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}{suffix}", path.display()))
+}
+
+/// Every file of the folder, with its bytes.
+fn snapshot(folder: &TempDir) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = std::fs::read_dir(folder.path()).unwrap();
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_ledger_is_for_its_owner_only_and_so_are_its_log_and_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/b/ledger.db");
+    let ledger = SqliteLedger::open(&path).unwrap();
+    block_on(ledger.insert(&new("f"), AT)).unwrap();
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(mode(&beside(&path, "-wal")), 0o600);
+    assert_eq!(mode(&beside(&path, "-shm")), 0o600);
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    assert_eq!(mode(&folder.path().join("a")), 0o700);
+}
+
+#[test]
+fn a_ledger_may_lie_in_a_folder_of_any_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a b%20?immutable=0&x#1 é/ledger.db");
+    for _ in 0..2 {
+        let ledger = SqliteLedger::open(&path).unwrap();
+        block_on(ledger.insert(&new("f"), AT)).unwrap();
+    }
+    let ledger = SqliteLedger::open(&path).unwrap();
+    assert_eq!(block_on(ledger.unfinished()).unwrap().len(), 2);
+}
+
+#[test]
+fn a_ledger_that_was_open_to_others_is_closed_to_them() {
+    let (_folder, path) = place();
+    drop(SqliteLedger::open(&path).unwrap());
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+    drop(SqliteLedger::open(&path).unwrap());
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[test]
+fn the_last_handle_to_go_writes_the_log_back_and_closes_the_file() {
+    let (folder, path) = place();
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let clone = ledger.clone();
+    block_on(ledger.insert(&new("f"), AT)).unwrap();
+    drop(ledger);
+    block_on(clone.insert(&new("g"), AT)).unwrap();
+    drop(clone);
+    let files: Vec<_> = snapshot(&folder)
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(files, [path]);
+}
+
+#[test]
+fn a_file_of_the_first_schema_is_upgraded_with_its_rows() {
+    let (_folder, path) = place();
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(FIRST_MIGRATION).unwrap();
+    old.execute_batch(
+        "PRAGMA user_version = 1;
+         INSERT INTO downloads (kind, url, filename, dest_path, part_path, on_exists, status, created_at, updated_at,
+                                downloaded_bytes, durable_bytes, boot_id, etag)
+         VALUES ('url', 'https://example.org/f', 'f', '/films/f', '/films/f.part', 'overwrite', 'downloading',
+                 '2024-01-01T00:00:00.000Z', '2024-01-01T00:00:00.000Z', 100, 64, 'boot', '\"x\"'),
+                ('url', 'https://example.org/g', 'g', '/films/g', '/films/g.part', 'fail', 'completed',
+                 '2024-01-01T00:00:00.000Z', '2024-01-02T00:00:00.000Z', 5, 5, 'boot', NULL);",
+    )
+    .unwrap();
+    let no_attempts = old.prepare("SELECT attempts FROM downloads").is_err()
+        && old.prepare("SELECT * FROM attempts").is_err();
+    assert!(no_attempts, "the first schema knows no attempts");
+    drop(old);
+
+    for _ in 0..2 {
+        let ledger = SqliteLedger::open(&path).unwrap();
+        let mut wanted = Row::new(1, new("f"));
+        wanted.status = Status::Downloading;
+        (wanted.downloaded, wanted.durable) = (100, 64);
+        wanted.boot_id = Some("boot".to_owned());
+        wanted.validators.etag = Some("\"x\"".to_owned());
+        assert_eq!(block_on(ledger.row(1)).unwrap(), wanted);
+        assert_eq!(block_on(ledger.row(2)).unwrap().status, Status::Completed);
+        assert!(block_on(ledger.timeline(1)).unwrap().is_empty());
+    }
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let attempt = NewAttempt { at: AT, from: 64 };
+    assert_eq!(block_on(ledger.begin_attempt(1, &attempt)).unwrap(), 1);
+    assert_eq!(block_on(ledger.insert(&new("h"), AT)).unwrap(), 3);
+}
+
+#[test]
+fn an_upgrade_that_fails_leaves_the_file_at_the_schema_before() {
+    let (_folder, path) = place();
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(FIRST_MIGRATION).unwrap();
+    // The second step adds its column, then finds its table's name taken.
+    let blocked = "PRAGMA user_version = 1; CREATE TABLE attempts (mine TEXT);";
+    old.execute_batch(blocked).unwrap();
+    drop(old);
+    SqliteLedger::open(&path).unwrap_err();
+    let after = Connection::open(&path).unwrap();
+    let version: i64 = after
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 1);
+    assert!(after.prepare("SELECT attempts FROM downloads").is_err());
+}
+
+#[test]
+fn a_newer_schema_is_refused_and_not_a_byte_changes() {
+    let (folder, path) = place();
+    drop(SqliteLedger::open(&path).unwrap());
+    let newer = Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 3).unwrap();
+    newer
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    drop(newer);
+    let before = snapshot(&folder);
+    match SqliteLedger::open(&path).unwrap_err() {
+        OpenError::Newer { found, known, .. } => assert_eq!((found, known), (3, 2)),
+        other => panic!("{other:?}"),
+    }
+    assert!(snapshot(&folder) == before);
+}
+
+#[test]
+fn what_is_not_a_ledger_is_refused_and_not_a_byte_changes() {
+    let sound = {
+        let (_folder, path) = place();
+        let ledger = SqliteLedger::open(&path).unwrap();
+        for number in 0..50 {
+            block_on(ledger.insert(&new(&number.to_string()), AT)).unwrap();
+        }
+        drop(ledger);
+        std::fs::read(&path).unwrap()
+    };
+    let mut overwritten = sound.clone();
+    overwritten[4096..8192].fill(0xAA);
+    let mut holed = sound.clone();
+    let end = holed.len() - 4096;
+    holed[end..].fill(0);
+    let foreign = {
+        let (_folder, path) = place();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("CREATE TABLE downloads (id)").unwrap();
+        drop(other);
+        std::fs::read(&path).unwrap()
+    };
+    let cases = [
+        ("text", b"{\"this\": \"is not a database\"}".repeat(100)),
+        ("short", b"SQLite".to_vec()),
+        ("overwritten", overwritten),
+        ("holed", holed),
+        ("cut", sound[..sound.len() / 2].to_vec()),
+        ("another program's", foreign),
+    ];
+    for (what, bytes) in cases {
+        let (folder, path) = place();
+        std::fs::write(&path, &bytes).unwrap();
+        let before = snapshot(&folder);
+        let refused = SqliteLedger::open(&path);
+        assert!(
+            matches!(refused, Err(OpenError::Corrupt { .. })),
+            "{what}: {refused:?}"
+        );
+        assert!(snapshot(&folder) == before, "{what}");
+    }
+}
+
+#[test]
+fn a_folder_in_the_ledgers_place_is_refused() {
+    let (_folder, path) = place();
+    std::fs::create_dir(&path).unwrap();
+    let refused = SqliteLedger::open(&path);
+    assert!(
+        matches!(refused, Err(OpenError::File { .. })),
+        "{refused:?}"
+    );
+}

@@ -1,0 +1,271 @@
+//! Finding, listing and removing rows, and what is done with values that make no sense.
+
+use regrip::ledger::{Entry, SqliteLedger};
+use regrip::store::FileStamp;
+use regrip_core::io::Ledger;
+use regrip_core::record::*;
+use regrip_core::{Error, OnExists};
+use smol::block_on;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+
+/// In memory where that is possible: a commit waits for the disk.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
+}
+
+fn open(folder: &TempDir) -> SqliteLedger {
+    SqliteLedger::open(&folder.path().join("ledger.db")).unwrap()
+}
+
+/// Milliseconds are what the ledger keeps.
+fn at(millisecond: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(1_700_000_000_000 + millisecond)
+}
+
+fn new(name: &str) -> NewDownload {
+    NewDownload {
+        source: Source::Url {
+            url: format!("https://example.org/{name}?key=1"),
+        },
+        header_names: vec!["authorization".to_owned()],
+        destination: format!("/films/{name}"),
+        part: format!("/films/{name}.part"),
+        on_exists: OnExists::Fail,
+        release_size: None,
+        sha256: None,
+        adopt: false,
+    }
+}
+
+#[test]
+fn rows_are_found_by_destination_and_by_what_is_unfinished() {
+    let folder = folder();
+    let ledger = open(&folder);
+    block_on(async {
+        let mut ids = Vec::new();
+        for name in ["a", "b", "a"] {
+            ids.push(ledger.insert(&new(name), at(0)).await.unwrap());
+        }
+        let found = ledger.rows_for("/films/a").await.unwrap();
+        let found: Vec<_> = found.iter().map(|row| row.id).collect();
+        assert_eq!(found, [ids[2], ids[0]], "newest first");
+        assert!(ledger.rows_for("/films/c").await.unwrap().is_empty());
+
+        ledger
+            .record(ids[1], &Change::Cancelled, at(1))
+            .await
+            .unwrap();
+        let unfinished = ledger.unfinished().await.unwrap();
+        let found: Vec<_> = unfinished.iter().map(|row| row.id).collect();
+        assert_eq!(found, [ids[0], ids[2]]);
+        assert_eq!(ledger.unfinished().await.unwrap(), unfinished, "reads only");
+    });
+}
+
+#[test]
+fn every_unfinished_status_is_listed_and_no_finished_one() {
+    let folder = folder();
+    let ledger = open(&folder);
+    block_on(async {
+        let mut unfinished = Vec::new();
+        for status in Status::ALL {
+            let id = ledger.insert(&new(status.name()), at(0)).await.unwrap();
+            set(&folder, id, "status", &format!("'{}'", status.name()));
+            if !status.is_finished() {
+                unfinished.push(id);
+            }
+        }
+        let found = ledger.unfinished().await.unwrap();
+        let found: Vec<_> = found.iter().map(|row| row.id).collect();
+        assert_eq!(found, unfinished);
+    });
+}
+
+#[test]
+fn what_was_removed_is_gone_with_its_attempts_and_its_id_never_comes_back() {
+    let folder = folder();
+    let ledger = open(&folder);
+    block_on(async {
+        let id = ledger.insert(&new("f"), at(0)).await.unwrap();
+        let attempt = NewAttempt { at: at(1), from: 0 };
+        ledger.begin_attempt(id, &attempt).await.unwrap();
+        ledger.remove(id).await.unwrap();
+        assert!(ledger.timeline(id).await.unwrap().is_empty());
+        let gone =
+            |error: Error| assert!(matches!(error, Error::NoSuchDownload(gone) if gone == id));
+        gone(ledger.row(id).await.unwrap_err());
+        gone(ledger.entry(id).await.unwrap_err());
+        gone(ledger.remove(id).await.unwrap_err());
+        gone(ledger.begin_attempt(id, &attempt).await.unwrap_err());
+        for change in [Change::Queued, Change::Claimed(true), Change::Retried] {
+            gone(ledger.record(id, &change, at(2)).await.unwrap_err());
+        }
+        assert_ne!(ledger.insert(&new("f"), at(3)).await.unwrap(), id);
+    });
+}
+
+#[test]
+fn the_list_is_ordered_by_the_last_change_and_pages_lose_nothing() {
+    let folder = folder();
+    let ledger = open(&folder);
+    block_on(async {
+        let mut ids = Vec::new();
+        for number in 0..7 {
+            // Three each share a millisecond.
+            let new = new(&number.to_string());
+            ids.push(ledger.insert(&new, at(number / 3)).await.unwrap());
+        }
+        ledger
+            .record(ids[1], &Change::Queued, at(100))
+            .await
+            .unwrap();
+        ledger
+            .record(ids[4], &Change::Cancelled, at(50))
+            .await
+            .unwrap();
+        let wanted = [1, 4, 6, 5, 3, 2, 0].map(|number| ids[number]);
+
+        let of = |entries: &[Entry]| entries.iter().map(|entry| entry.row.id).collect::<Vec<_>>();
+        assert_eq!(of(&ledger.list(None, 100, None).await.unwrap()), wanted);
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let page = ledger.list(None, 2, after).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.row.id);
+            paged.extend(of(&page));
+        }
+        assert_eq!(paged, wanted);
+
+        let cancelled = ledger
+            .list(Some(Status::Cancelled), 100, None)
+            .await
+            .unwrap();
+        assert_eq!(of(&cancelled), [ids[4]]);
+        ledger.remove(ids[0]).await.unwrap();
+        let error = ledger.list(None, 2, Some(ids[0])).await.unwrap_err();
+        assert_eq!(error.code(), "NoSuchDownload");
+    });
+}
+
+#[test]
+fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
+    let folder = folder();
+    let ledger = open(&folder);
+    block_on(async {
+        let id = ledger.insert(&new("f.mkv"), at(0)).await.unwrap();
+        let first = NewAttempt { at: at(1), from: 0 };
+        ledger.begin_attempt(id, &first).await.unwrap();
+        let second = NewAttempt { at: at(2), from: 9 };
+        ledger.begin_attempt(id, &second).await.unwrap();
+        let (stub, release) = ("f.torrent".to_owned(), "{}".to_owned());
+        ledger
+            .note_release(id, Some(stub.clone()), Some(release.clone()))
+            .await
+            .unwrap();
+        let import = ledger
+            .note_import(id, "early".to_owned(), true, at(3))
+            .await;
+        assert_eq!(import.unwrap_err().code(), "WrongState");
+        let completed = Change::Completed {
+            size: 5,
+            sha256: Some("ab".to_owned()),
+        };
+        ledger.record(id, &completed, at(4)).await.unwrap();
+        assert_eq!(ledger.completed_stamp(id).await.unwrap(), None);
+        let stamp = FileStamp {
+            size: 5,
+            mtime_ns: -3,
+        };
+        ledger.stamp(id, stamp).await.unwrap();
+        assert_eq!(ledger.completed_stamp(id).await.unwrap(), Some(stamp));
+        ledger
+            .note_import(id, "told radarr".to_owned(), true, at(5))
+            .await
+            .unwrap();
+        ledger
+            .note_import(id, "sonarr failed".to_owned(), false, at(6))
+            .await
+            .unwrap();
+
+        let entry = ledger.entry(id).await.unwrap();
+        assert_eq!(entry.row.status, Status::ImportQueued);
+        assert_eq!((entry.kind(), entry.filename.as_str()), ("url", "f.mkv"));
+        assert_eq!(
+            (entry.stub_name, entry.release_json),
+            (Some(stub), Some(release))
+        );
+        assert_eq!(entry.import_state.as_deref(), Some("sonarr failed"));
+        assert_eq!(entry.created_at, "2023-11-14T22:13:20.000Z");
+        assert_eq!(
+            entry.started_at.as_deref(),
+            Some("2023-11-14T22:13:20.001Z")
+        );
+        assert_eq!(
+            entry.completed_at.as_deref(),
+            Some("2023-11-14T22:13:20.004Z")
+        );
+        assert_eq!(entry.updated_at, "2023-11-14T22:13:20.006Z");
+
+        ledger.record(id, &Change::Queued, at(7)).await.unwrap();
+        assert_eq!(
+            ledger.completed_stamp(id).await.unwrap(),
+            None,
+            "not completed"
+        );
+    });
+}
+
+#[test]
+fn a_senseless_value_is_an_error_that_names_row_and_column() {
+    let cases = [
+        ("status", "'dancing'"),
+        ("on_exists", "'perhaps'"),
+        ("downloaded_bytes", "-1"),
+        ("attempts", "-1"),
+        ("responses", "4294967296"),
+        ("header_names", "'{'"),
+        ("waiting_why", "'no until'"),
+        ("expected_bytes", "7"),
+        ("sha256_state_offset", "-7"),
+        ("committing_size", "3"),
+        ("error", "'no class'"),
+    ];
+    let folder = folder();
+    let ledger = open(&folder);
+    for (column, value) in cases {
+        let id = block_on(ledger.insert(&new(column), at(0))).unwrap();
+        set(&folder, id, column, value);
+        let error = block_on(ledger.row(id)).unwrap_err();
+        assert_eq!(error.code(), "Ledger", "{column}");
+        let text = error.to_string();
+        let named = text.contains(&id.to_string())
+            && text
+                .split(' ')
+                .any(|word| word.len() > 3 && column.starts_with(&word[..4]));
+        assert!(named, "{column}: {text}");
+        block_on(ledger.remove(id)).unwrap();
+    }
+}
+
+#[test]
+fn a_row_of_a_status_from_a_later_version_is_kept_and_not_driven() {
+    let folder = folder();
+    let ledger = open(&folder);
+    let id = block_on(ledger.insert(&new("f"), at(0))).unwrap();
+    set(&folder, id, "status", "'dancing'");
+    assert!(block_on(ledger.unfinished()).unwrap().is_empty());
+    assert_eq!(block_on(ledger.row(id)).unwrap_err().code(), "Ledger");
+}
+
+fn set(folder: &TempDir, id: i64, column: &str, value: &str) {
+    let file = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();
+    let set = format!("UPDATE downloads SET {column} = {value} WHERE id = {id}");
+    assert_eq!(file.execute(&set, []).unwrap(), 1);
+}

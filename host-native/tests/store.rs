@@ -1,0 +1,312 @@
+//! The part store on a real file system.
+
+use regrip::store::{DiskPart, DiskStore};
+use regrip_core::Error;
+use regrip_core::io::{Digest, OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::record::FileId;
+use sha2::Digest as _;
+use smol::block_on;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+struct Place {
+    folder: TempDir,
+    store: DiskStore,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place {
+            folder: tempfile::tempdir().unwrap(),
+            store: DiskStore::new(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    async fn open(&self, name: &str, how: OpenPart) -> Result<DiskPart, Error> {
+        self.store.open(&self.text(name), how).await
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+const WAYS: [OpenPart; 3] = [OpenPart::Create, OpenPart::Claimed, OpenPart::Adopt];
+
+fn fifo(path: &Path) {
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = sha2::Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn a_part_that_is_there_is_taken_up_unless_it_was_to_be_new() {
+    block_on(async {
+        for how in WAYS {
+            let place = Place::new();
+            let part = place.text("f.part");
+            assert!(!place.store.exists(&part).await.unwrap());
+            let mut open = place.store.open(&part, how).await.unwrap();
+            assert_eq!(open.length().await.unwrap(), 0, "{how:?}");
+            assert!(place.store.exists(&part).await.unwrap());
+        }
+        for how in WAYS {
+            let place = Place::new();
+            let part = place.text("f.part");
+            std::fs::write(&part, "bytes").unwrap();
+            let opened = place.store.open(&part, how).await;
+            match (how, opened) {
+                (OpenPart::Create, Err(Error::ForeignPart { path })) => assert_eq!(path, part),
+                (OpenPart::Claimed | OpenPart::Adopt, Ok(mut open)) => {
+                    assert_eq!(open.length().await.unwrap(), 5);
+                }
+                (how, other) => panic!("{how:?}: {other:?}"),
+            }
+            assert_eq!(std::fs::read(&part).unwrap(), b"bytes");
+        }
+    });
+}
+
+#[test]
+fn links_folders_and_pipes_at_the_parts_name_are_refused_and_untouched() {
+    block_on(async {
+        let place = Place::new();
+        std::fs::write(place.path("victim"), "bytes").unwrap();
+        symlink(place.path("victim"), place.path("link")).unwrap();
+        symlink(place.path("nothing"), place.path("dangling")).unwrap();
+        std::fs::create_dir(place.path("folder")).unwrap();
+        fifo(&place.path("pipe"));
+        let before = place.names();
+        for name in ["link", "dangling", "folder", "pipe"] {
+            let part = place.text(name);
+            assert!(place.store.exists(&part).await.unwrap(), "{name}");
+            for how in WAYS {
+                let error = place.store.open(&part, how).await.unwrap_err();
+                assert_eq!(error.code(), "ForeignPart", "{name} {how:?}");
+            }
+            let error = place.store.remove(&part).await.unwrap_err();
+            assert_eq!(error.code(), "ForeignPart", "{name}");
+        }
+        assert_eq!(place.names(), before);
+        assert_eq!(std::fs::read(place.path("victim")).unwrap(), b"bytes");
+    });
+}
+
+#[test]
+fn a_part_in_a_folder_that_is_gone_is_a_disk_error_and_makes_no_folder() {
+    block_on(async {
+        let place = Place::new();
+        let part = place.text("gone/f.part");
+        for how in WAYS {
+            let error = place.store.open(&part, how).await.unwrap_err();
+            assert_eq!(error.code(), "Disk", "{how:?}");
+        }
+        assert!(place.names().is_empty());
+        assert!(!place.store.exists(&part).await.unwrap());
+        place.store.remove(&part).await.unwrap();
+    });
+}
+
+#[test]
+fn a_new_part_is_readable_as_the_umask_says() {
+    block_on(async {
+        let place = Place::new();
+        let _part = place.open("f.part", OpenPart::Create).await.unwrap();
+        std::fs::write(place.path("ordinary"), "").unwrap();
+        let mode = |name| {
+            std::fs::metadata(place.path(name))
+                .unwrap()
+                .permissions()
+                .mode()
+        };
+        assert_eq!(mode("f.part"), mode("ordinary"));
+    });
+}
+
+#[test]
+fn what_is_written_is_there_and_counted() {
+    block_on(async {
+        let place = Place::new();
+        let part = place.text("f.part");
+        let mut open = place.store.open(&part, OpenPart::Create).await.unwrap();
+        let mut digest = open.digest(None, 0).await.unwrap();
+        open.write(0, b"abc", Some(&mut digest)).await.unwrap();
+        open.write(3, b"", Some(&mut digest)).await.unwrap();
+        open.write(3, b"defg", Some(&mut digest)).await.unwrap();
+        open.sync().await.unwrap();
+        assert_eq!(open.length().await.unwrap(), 7);
+        assert_eq!(std::fs::read(&part).unwrap(), b"abcdefg");
+        assert_eq!(digest.finish(), sha256(b"abcdefg"));
+        let metadata = std::fs::metadata(&part).unwrap();
+        let id = FileId {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        };
+        assert_eq!(open.file_id(), id);
+    });
+}
+
+#[test]
+fn a_part_never_gets_a_hole() {
+    block_on(async {
+        let place = Place::new();
+        let part = place.text("f.part");
+        let mut open = place.store.open(&part, OpenPart::Create).await.unwrap();
+        open.write(0, b"abc", None).await.unwrap();
+        open.write(4, b"e", None).await.unwrap_err();
+        open.truncate(4).await.unwrap_err();
+        assert_eq!(std::fs::read(&part).unwrap(), b"abc");
+    });
+}
+
+#[test]
+fn bytes_match_only_where_all_of_them_are_there_and_equal() {
+    block_on(async {
+        let place = Place::new();
+        let bytes: Vec<u8> = (0..600_000_u32).map(|at| (at % 251) as u8).collect();
+        std::fs::write(place.path("f.part"), &bytes).unwrap();
+        let mut part = place.open("f.part", OpenPart::Claimed).await.unwrap();
+        assert!(part.matches(0, &bytes).await.unwrap());
+        assert!(part.matches(7, &bytes[7..9]).await.unwrap());
+        assert!(part.matches(600_000, b"").await.unwrap());
+        assert!(!part.matches(8, &bytes[7..9]).await.unwrap());
+
+        let mut other = bytes.clone();
+        other[599_999] ^= 1;
+        assert!(!part.matches(0, &other).await.unwrap(), "last byte");
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert!(!part.matches(0, &longer).await.unwrap(), "past the end");
+        assert!(!part.matches(600_000, b"x").await.unwrap(), "at the end");
+        assert!(!part.matches(1 << 40, b"x").await.unwrap(), "far past it");
+        assert_eq!(part.length().await.unwrap(), 600_000);
+    });
+}
+
+#[test]
+fn discarding_cuts_the_same_file() {
+    block_on(async {
+        let place = Place::new();
+        let part = place.text("f.part");
+        std::fs::write(&part, "abcdef").unwrap();
+        let before = std::fs::metadata(&part).unwrap().ino();
+        let mut open = place.store.open(&part, OpenPart::Claimed).await.unwrap();
+        open.truncate(2).await.unwrap();
+        assert_eq!(std::fs::read(&part).unwrap(), b"ab");
+        open.truncate(0).await.unwrap();
+        assert_eq!(open.length().await.unwrap(), 0);
+        assert_eq!(std::fs::metadata(&part).unwrap().ino(), before);
+        open.write(0, b"new", None).await.unwrap();
+        assert_eq!(std::fs::read(&part).unwrap(), b"new");
+    });
+}
+
+#[test]
+fn reserving_room_changes_no_length_and_unused_room_is_given_back() {
+    block_on(async {
+        let place = Place::new();
+        let part = place.text("f.part");
+        let mut open = place.store.open(&part, OpenPart::Create).await.unwrap();
+        open.write(0, b"abc", None).await.unwrap();
+        open.reserve(8 << 20).await.unwrap();
+        assert_eq!(open.length().await.unwrap(), 3);
+        let blocks = |path: &str| std::fs::metadata(path).unwrap().blocks() * 512;
+        if blocks(&part) < 8 << 20 {
+            eprintln!("SKIPPED in part: this file system reserves nothing");
+        }
+        open.sync().await.unwrap();
+        let destination = place.text("f");
+        let committed = place.store.commit(open, &destination, Replace::Existing);
+        committed.await.unwrap();
+        assert_eq!(std::fs::read(&destination).unwrap(), b"abc");
+        assert!(blocks(&destination) < 1 << 20);
+    });
+}
+
+#[test]
+fn more_room_than_there_can_be_is_a_full_disk() {
+    block_on(async {
+        let place = Place::new();
+        let part = place.text("f.part");
+        let mut open = place.store.open(&part, OpenPart::Create).await.unwrap();
+        match open.reserve(1 << 43).await {
+            Err(error) => assert_eq!(error.code(), "DiskFull"),
+            Ok(()) => eprintln!("SKIPPED: this file system reserves nothing, or has no size"),
+        }
+        let blocks = std::fs::metadata(&part).unwrap().blocks();
+        assert!(blocks < 2048, "{blocks} blocks stay reserved");
+        assert_eq!(open.length().await.unwrap(), 0);
+    });
+}
+
+/// A file system that takes 4 MiB, while it is mounted.
+struct Small(TempDir);
+
+impl Small {
+    fn mounted() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .is_ok_and(|done| done.status.success());
+        mounted.then_some(Small(folder))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let unmount = std::process::Command::new("umount")
+            .arg(self.0.path())
+            .status();
+        assert!(unmount.is_ok_and(|status| status.success()));
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_as_such_and_keeps_what_was_written() {
+    let Some(small) = Small::mounted() else {
+        eprintln!("SKIPPED: only root can mount a small file system");
+        return;
+    };
+    block_on(async {
+        let store = DiskStore::new();
+        let part = small.0.path().join("f.part");
+        let part = part.to_str().unwrap();
+        let mut open = store.open(part, OpenPart::Create).await.unwrap();
+        let error = open.reserve(8 << 20).await.unwrap_err();
+        assert_eq!(error.code(), "DiskFull");
+
+        let block = vec![1; 1 << 20];
+        let mut at = 0;
+        let error = loop {
+            assert!(at < 8 << 20, "it takes more than it has");
+            match open.write(at, &block, None).await {
+                Ok(()) => at += 1 << 20,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.code(), "DiskFull");
+        open.sync().await.unwrap();
+        assert!(open.length().await.unwrap() >= at);
+        drop(open);
+    });
+}

@@ -1,0 +1,217 @@
+//! https: who is believed, and what a redirect may do with it.
+
+use crate::support::{Answer, Server, fetch, found, keep, ok, options, transport};
+use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
+use regrip::transport::{HttpTransport, Roots};
+use regrip_core::Error;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::sync::Arc;
+
+use crate::support::Seen;
+
+/// A certificate authority made for one test.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Authority {
+        let mut params = CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        Authority {
+            issuer: CertifiedIssuer::self_signed(params, key).unwrap(),
+        }
+    }
+
+    /// A transport that believes it.
+    fn believer(&self) -> HttpTransport {
+        let mut options = options();
+        options.roots = Roots::platform()
+            .and_pem(self.issuer.pem().as_bytes())
+            .unwrap();
+        HttpTransport::new(options)
+    }
+
+    /// A server with a certificate for `name` that ends in the given year.
+    fn server(
+        &self,
+        name: &str,
+        last_year: i32,
+        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    ) -> Server {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            );
+        let config = Arc::new(config.unwrap());
+        let wrap = move |stream| {
+            let session = ServerConnection::new(config.clone()).unwrap();
+            Box::new(StreamOwned::new(session, stream)) as Box<dyn crate::support::Wire>
+        };
+        Server::wrapped("127.0.0.1:0", Arc::new(wrap), script).unwrap()
+    }
+}
+
+fn https(server: &Server, path: &str) -> String {
+    server.url(path).replace("http:", "https:")
+}
+
+#[test]
+fn a_certificate_of_an_added_authority_is_believed_and_the_connection_used_again() {
+    let authority = Authority::new();
+    let server = authority.server("127.0.0.1", 2999, |_| ok("private"));
+    let transport = authority.believer();
+    for _ in 0..2 {
+        assert_eq!(
+            fetch(&transport, &https(&server, "/")).unwrap().body,
+            "private"
+        );
+    }
+    assert_eq!(server.seen()[1].connection, 0);
+}
+
+#[test]
+fn a_large_body_comes_whole_through_tls() {
+    let authority = Authority::new();
+    let body: String = (0..3_000_000_u32)
+        .map(|at| char::from(b'a' + (at % 23) as u8))
+        .collect();
+    let server = authority.server("127.0.0.1", 2999, {
+        let body = body.clone();
+        move |_| ok(&body)
+    });
+    assert!(
+        fetch(&authority.believer(), &https(&server, "/"))
+            .unwrap()
+            .body
+            == body
+    );
+}
+
+#[test]
+fn a_certificate_that_does_not_hold_is_permanent() {
+    let authority = Authority::new();
+    let stranger = Authority::new();
+    let table = [
+        ("expired", authority.server("127.0.0.1", 2001, |_| ok("x"))),
+        (
+            "for another name",
+            authority.server("other.test", 2999, |_| ok("x")),
+        ),
+        (
+            "of a stranger",
+            stranger.server("127.0.0.1", 2999, |_| ok("x")),
+        ),
+    ];
+    let transport = authority.believer();
+    for (what, server) in table {
+        let error = fetch(&transport, &https(&server, "/")).unwrap_err();
+        assert!(matches!(error, Error::Certificate(_)), "{what}: {error:?}");
+        assert!(server.seen().is_empty(), "{what}: a request was sent");
+    }
+}
+
+#[test]
+fn the_platform_does_not_believe_a_stranger() {
+    let server = Authority::new().server("127.0.0.1", 2999, |_| ok("x"));
+    let error = fetch(&transport(), &https(&server, "/")).unwrap_err();
+    assert!(matches!(error, Error::Certificate(_)), "{error:?}");
+}
+
+#[test]
+fn a_handshake_that_breaks_is_a_network_error() {
+    for reply in ["", "HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let _ = std::io::Write::write_all(&mut stream, reply.as_bytes());
+        });
+        let error = fetch(&transport(), &url).unwrap_err();
+        assert!(
+            matches!(error, Error::Network { .. }),
+            "{reply:?}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_redirect_from_https_to_http_is_refused() {
+    let authority = Authority::new();
+    let plain = Server::new(|_| ok("x"));
+    let to = plain.url("/?key=secret");
+    let server = authority.server("127.0.0.1", 2999, move |_| found(&to));
+    let error = fetch(&authority.believer(), &https(&server, "/")).unwrap_err();
+    assert!(matches!(error, Error::RedirectRefused(_)), "{error:?}");
+    assert!(!error.to_string().contains("secret"), "{error}");
+    assert!(plain.seen().is_empty());
+}
+
+#[test]
+fn a_redirect_from_http_to_https_is_followed() {
+    let authority = Authority::new();
+    let server = authority.server("127.0.0.1", 2999, |_| ok("private"));
+    let to = https(&server, "/");
+    let plain = Server::new(move |_| found(&to));
+    assert_eq!(
+        fetch(&authority.believer(), &plain.url("/")).unwrap().body,
+        "private"
+    );
+}
+
+#[test]
+fn a_close_delimited_body_that_ends_without_a_word_of_tls_is_cut() {
+    let authority = Authority::new();
+    let server = authority.server("127.0.0.1", 2999, |_| {
+        crate::support::close("HTTP/1.1 200 OK\r\n\r\nabc")
+    });
+    let (body, error) = crate::support::fetch_broken(&authority.believer(), &https(&server, "/"));
+    assert_eq!(body, "abc");
+    assert!(matches!(error, Error::Network { .. }), "{error:?}");
+}
+
+#[test]
+fn a_body_of_known_length_needs_no_goodbye() {
+    let authority = Authority::new();
+    let server = authority.server("127.0.0.1", 2999, |_| {
+        crate::support::close("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
+    });
+    assert_eq!(
+        fetch(&authority.believer(), &https(&server, "/"))
+            .unwrap()
+            .body,
+        "abc"
+    );
+}
+
+#[test]
+fn a_pem_text_without_a_usable_certificate_is_refused() {
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for pem in ["", "hello", "-----BEGIN CERTIFICATE-----\n????", broken] {
+        let error = Roots::platform().and_pem(pem.as_bytes()).unwrap_err();
+        assert!(matches!(error, Error::Certificate(_)), "{pem:?}: {error:?}");
+    }
+}
+
+#[test]
+fn an_http_server_at_an_https_address_is_not_believed() {
+    let server = Server::new(|_| keep("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    // It reads the handshake as a request line without end, so it is the connect timeout that ends this.
+    let mut options = options();
+    options.connect_timeout = std::time::Duration::from_millis(100);
+    let error = fetch(&HttpTransport::new(options), &https(&server, "/")).unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+}

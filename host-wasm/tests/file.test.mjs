@@ -1,0 +1,120 @@
+// Node's file sink by itself.
+import assert from "node:assert/strict";
+import { mkdtemp, open, readFile, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, test } from "node:test";
+import { FileSink } from "../js/file.js";
+
+let folder, path, sink;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "regrip-"));
+  path = join(folder, "file");
+  sink = new FileSink(path);
+});
+afterEach(async () => {
+  await sink.close().catch(() => {});
+  await rm(folder, { recursive: true });
+});
+
+const bytes = (length, first = 0) => Uint8Array.from({ length }, (_, index) => (first + index) % 251);
+
+async function fill(size, piece) {
+  for (let at = 0; at < size; at += piece) {
+    await sink.write(bytes(Math.min(piece, size - at), at), at);
+  }
+}
+
+test("small chunks and large ones all arrive, in order", async () => {
+  await sink.size();
+  await fill(3_000_000, 1013);
+  await sink.write(bytes(2_000_000, 3_000_000), 3_000_000);
+  assert.equal(await sink.size(), 5_000_000);
+  await sink.commit(true);
+  assert.deepEqual(await readdir(folder), ["file"]);
+  assert.ok((await readFile(path)).equals(bytes(5_000_000)));
+});
+
+test("what was handed over counts, is read and is cut, before it is on the disk", async () => {
+  await sink.size();
+  await sink.write(bytes(1000), 0);
+  assert.equal(await sink.size(), 1000);
+  await sink.write(bytes(500, 1000), 1000);
+  assert.deepEqual(await sink.read(900, 200), bytes(200, 900));
+  assert.equal((await sink.read(1400, 200)).length, 100);
+  await sink.write(bytes(500, 1500), 1500);
+  await sink.truncate(1200);
+  assert.equal(await sink.size(), 1200);
+});
+
+test("a closed sink goes on where its file ends", async () => {
+  await sink.size();
+  await sink.write(bytes(1000), 0);
+  await sink.close();
+  assert.equal(await sink.size(), 1000);
+  await sink.write(bytes(1000, 1000), 1000);
+  await sink.commit(true);
+  assert.ok((await readFile(path)).equals(bytes(2000)));
+});
+
+test("a file that is there is replaced only where it may be", async () => {
+  await writeFile(path, "old");
+  await sink.size();
+  await sink.write(bytes(10), 0);
+  await assert.rejects(sink.commit(false), { code: "EEXIST" });
+  assert.equal(await readFile(path, "utf8"), "old");
+  assert.equal((await readFile(`${path}.part`)).length, 10);
+  await sink.commit(true);
+  assert.ok((await readFile(path)).equals(bytes(10)));
+});
+
+test("without replacing a free name is taken, and the part is gone", async () => {
+  await sink.size();
+  await sink.write(bytes(10), 0);
+  await sink.commit(false);
+  assert.deepEqual(await readdir(folder), ["file"]);
+});
+
+test("a link in the part's place is not followed", async () => {
+  await writeFile(join(folder, "elsewhere"), "precious");
+  await symlink(join(folder, "elsewhere"), `${path}.part`);
+  await assert.rejects(sink.size(), { code: "ELOOP" });
+});
+
+/** Has writev answer as `instead` says, until the test is over. */
+async function tamper(context, instead) {
+  const handle = await open(folder);
+  const prototype = Object.getPrototypeOf(handle);
+  await handle.close();
+  const { writev } = prototype;
+  prototype.writev = function (chunks, at) {
+    return instead(chunks, at, writev.bind(this));
+  };
+  context.after(() => (prototype.writev = writev));
+}
+
+test("a write that takes only some of the bytes is gone on with", async (context) => {
+  await tamper(context, (chunks, at, writev) => writev([chunks[0].subarray(0, 700)], at));
+  await sink.size();
+  await fill(10_000, 1000);
+  await sink.commit(true);
+  assert.ok((await readFile(path)).equals(bytes(10_000)));
+});
+
+test("after a write that failed nothing is written beyond the hole", async (context) => {
+  const starts = [];
+  await tamper(context, async (chunks, at, writev) => {
+    starts.push(at);
+    if (at > 0) throw Object.assign(new Error("full"), { code: "ENOSPC" });
+    return writev(chunks, at);
+  });
+  await sink.size();
+  const batch = bytes(1 << 20);
+  await sink.write(batch, 0);
+  await sink.write(batch, batch.length);
+  await assert.rejects(sink.write(batch, 2 * batch.length), { code: "ENOSPC" });
+  await assert.rejects(sink.flush(), { code: "ENOSPC" });
+  await assert.rejects(sink.close(), { code: "ENOSPC" });
+  assert.deepEqual(starts, [0, batch.length]);
+  assert.equal(await sink.size(), batch.length);
+});

@@ -1,0 +1,285 @@
+// The built package in Node, against the fault server.
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, test } from "node:test";
+import { Downloader, FileSink } from "../pkg/node.js";
+import { Faultd, sha256, startFaultd } from "./faultd.mjs";
+
+const SIZE = 6_000_000;
+const ONE = { seed: 1, size: SIZE, etag: '"one"' };
+const TWO = { seed: 2, size: SIZE, etag: '"two"' };
+const bare = ({ seed, size }) => ({ seed, size });
+const CONFIG = { retryBaseDelayMs: 1, retryMaxDelayMs: 5 };
+
+let server, faultd, digestOfOne, digestOfTwo, folder;
+
+before(async () => {
+  server = await startFaultd();
+  faultd = new Faultd(server.origin);
+  await faultd.play({ files: { "/one": { versions: [ONE] }, "/two": { versions: [TWO] } } });
+  const digest = async (path) => sha256(new Uint8Array(await (await fetch(faultd.url(path))).arrayBuffer()));
+  [digestOfOne, digestOfTwo] = [await digest("/one"), await digest("/two")];
+  assert.notEqual(digestOfOne, digestOfTwo);
+});
+after(() => server.stop());
+beforeEach(async (context) => {
+  folder = await mkdtemp(join(tmpdir(), "regrip-"));
+  context.after?.(() => rm(folder, { recursive: true }));
+});
+
+/** A downloader, a place for the file, and a list of what is told but for the progress. */
+function setUp(config = {}) {
+  const path = join(folder, "film.mkv");
+  const events = [];
+  const onEvent = (event) => event.event !== "progress" && events.push(event);
+  return { downloader: new Downloader({ ...CONFIG, ...config }), path, events, onEvent };
+}
+
+const digestOf = async (path) => sha256(await readFile(path));
+const told = (events, name) => events.filter(({ event }) => event === name);
+const from = ({ range }) => Number(/^bytes=(\d+)-$/.exec(range)[1]);
+
+test("a download that is cut in the middle goes on where it was, with If-Range", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE], answers: [[{ cut: { after: 2_000_000 } }]] } } });
+  const { downloader, path, events, onEvent } = setUp();
+
+  const summary = await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+
+  assert.equal(await digestOf(path), digestOfOne);
+  assert.deepEqual(await readdir(folder), ["film.mkv"]);
+  const [first, second, ...more] = await faultd.gets("/film");
+  assert.equal(more.length, 0);
+  assert.equal(first.range, "bytes=0-");
+  assert.ok(from(second) > 0 && from(second) <= 2_000_000, second.range);
+  assert.equal(second.if_range, '"one"');
+  assert.equal(second.sent_bytes, SIZE - from(second));
+  assert.deepEqual(
+    events.map(({ event }) => event),
+    ["queued", "started", "headers", "retrying", "started", "headers", "completed"],
+  );
+  assert.equal(told(events, "started")[1].from, from(second));
+  assert.deepEqual([summary.bytes, summary.attempts, summary.restarts], [SIZE, 2, 0]);
+});
+
+test("a download that was called off goes on at the next call", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE], answers: [[{ stall: { after: 2_000_000 } }]] } } });
+  const { downloader, path, events, onEvent } = setUp();
+  const stop = new AbortController();
+  const stopAtProgress = ({ event }) => event === "progress" && stop.abort();
+
+  const first = downloader.download(faultd.url("/film"), new FileSink(path), { signal: stop.signal, onEvent: stopAtProgress });
+  await assert.rejects(first, { name: "AbortError", code: "cancelled" });
+  assert.deepEqual(await readdir(folder), ["film.mkv.part"]);
+  const kept = (await readFile(`${path}.part`)).length;
+  assert.ok(kept > 0 && kept <= 2_000_000, `${kept} bytes were kept`);
+
+  const summary = await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+  assert.equal(await digestOf(path), digestOfOne);
+  const second = (await faultd.gets("/film"))[1];
+  assert.equal(from(second), kept);
+  assert.equal(second.if_range, '"one"');
+  assert.deepEqual([summary.attempts, summary.restarts], [2, 0]);
+  assert.equal(told(events, "started")[0].attempt, 2);
+});
+
+test("a file that is replaced in the middle starts over by its ETag", async () => {
+  const answers = [[{ cut: { after: 2_000_000 } }], [{ replace: { version: 1 } }]];
+  await faultd.play({ files: { "/film": { versions: [ONE, TWO], answers } } });
+  const { downloader, path, events, onEvent } = setUp();
+
+  const summary = await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+
+  assert.equal(await digestOf(path), digestOfTwo);
+  assert.equal(summary.restarts, 1);
+  const [restart] = told(events, "restart");
+  assert.equal(restart.reason, "validator_changed");
+  assert.ok(restart.discardedBytes > 0 && restart.discardedBytes <= 2_000_000);
+});
+
+const REPLACED_UNSEEN = {
+  versions: [bare(ONE), bare(TWO)],
+  answers: [[{ cut: { after: 2_000_000 } }], [{ replace: { version: 1 } }]],
+};
+
+test("a file that is replaced in the middle without any validator starts over by its bytes", async () => {
+  await faultd.play({ files: { "/film": REPLACED_UNSEEN } });
+  const { downloader, path, events, onEvent } = setUp();
+
+  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+
+  assert.equal(await digestOf(path), digestOfTwo);
+  assert.deepEqual(told(events, "restart").map(({ reason }) => reason), ["overlap_mismatch"]);
+  const [, second, third] = await faultd.gets("/film");
+  assert.equal(second.if_range, null);
+  assert.equal(third.range, "bytes=0-");
+});
+
+test("with the comparison turned off that same server gets its splice", async () => {
+  // What the test above would miss if it were not for the comparison.
+  await faultd.play({ files: { "/film": REPLACED_UNSEEN } });
+  const { downloader, path } = setUp({ resumeOverlapBytes: 0 });
+
+  await downloader.download(faultd.url("/film"), new FileSink(path));
+
+  assert.ok(![digestOfOne, digestOfTwo].includes(await digestOf(path)));
+});
+
+test("without any validator an unchanged file goes on after its tail was compared", async () => {
+  const answers = [[{ cut: { after: 2_000_000 } }]];
+  await faultd.play({ files: { "/film": { versions: [bare(ONE)], answers } } });
+  const { downloader, path, events, onEvent } = setUp();
+
+  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+
+  assert.equal(await digestOf(path), digestOfOne);
+  assert.equal(told(events, "restart").length, 0);
+  assert.equal(from((await faultd.gets("/film"))[1]), told(events, "started")[1].from - 65_536);
+});
+
+test("a part that nobody knows is left alone, unless it is to be adopted", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE] } } });
+  const { downloader, path } = setUp();
+  const whole = new Uint8Array(await (await fetch(faultd.url("/film"))).arrayBuffer());
+  await writeFile(`${path}.part`, whole.subarray(0, 1_000_000));
+
+  const first = downloader.download(faultd.url("/film"), new FileSink(path));
+  await assert.rejects(first, { code: "ForeignPart", class: "permanent", message: /film\.mkv\.part/ });
+  assert.equal((await readFile(`${path}.part`)).length, 1_000_000);
+
+  await downloader.download(faultd.url("/film"), new FileSink(path), { adoptPart: true });
+  assert.equal(await digestOf(path), digestOfOne);
+  assert.equal(from((await faultd.gets("/film"))[1]), 1_000_000 - 65_536);
+});
+
+test("an error status that means no is final", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE], then: [{ status: { code: 404 } }] } } });
+  const { downloader, path } = setUp();
+
+  const failing = downloader.download(faultd.url("/film"), new FileSink(path));
+
+  await assert.rejects(failing, { name: "RegripError", code: "Status", status: 404, class: "permanent" });
+  assert.equal((await faultd.gets("/film")).length, 1);
+});
+
+test("a server that is not there is tried as often as allowed", async () => {
+  const { downloader, path, events, onEvent } = setUp({ maxDownloadAttempts: 3 });
+  const gone = await startFaultd();
+  await gone.stop();
+
+  const failing = downloader.download(`${gone.origin}/film`, new FileSink(path), { onEvent });
+
+  await assert.rejects(failing, { code: "Network", class: "transient", message: /ECONNREFUSED/ });
+  assert.equal(told(events, "started").length, 3);
+});
+
+test("a stall ends the attempt after the idle timeout", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE], answers: [[{ stall: { after: 2_000_000 } }]] } } });
+  const { downloader, path, events, onEvent } = setUp({ idleTimeoutMs: 200 });
+
+  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+
+  assert.equal(await digestOf(path), digestOfOne);
+  assert.match(told(events, "retrying")[0].error, /not a byte for 0\.2 s/);
+});
+
+test("a certificate that does not hold is final", async () => {
+  const tls = await startFaultd("--tls", "self-signed");
+  try {
+    const { downloader, path } = setUp();
+    const failing = downloader.download(`${tls.origin}/random/1000`, new FileSink(path));
+    await assert.rejects(failing, { code: "Certificate", class: "permanent" });
+  } finally {
+    await tls.stop();
+  }
+});
+
+test("an empty file is a file", async () => {
+  await faultd.play({ files: { "/empty": { versions: [{ seed: 1, size: 0, etag: '"none"' }] } } });
+  const { downloader, path } = setUp();
+
+  await downloader.download(faultd.url("/empty"), new FileSink(path));
+
+  assert.equal((await readFile(path)).length, 0);
+});
+
+test("no more downloads move at once than allowed", async () => {
+  const slow = { versions: [ONE], then: [{ pause: { after: 1_000_000, ms: 50 } }] };
+  await faultd.play({ files: { "/a": slow, "/b": slow, "/c": slow } });
+  const downloader = new Downloader({ maxConcurrentDownloads: 1 });
+  let moving = 0;
+  let most = 0;
+  const onEvent = ({ event }) => {
+    if (event === "headers") most = Math.max(most, ++moving);
+    if (event === "completed") moving--;
+  };
+
+  const names = ["a", "b", "c"];
+  const all = names.map((name) => downloader.download(faultd.url(`/${name}`), new FileSink(join(folder, name)), { onEvent }));
+  await Promise.all(all);
+
+  assert.equal(most, 1);
+});
+
+test("a listener that throws does not end a download", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE] } } });
+  const { downloader, path } = setUp();
+  const onEvent = () => {
+    throw new Error("from the listener");
+  };
+
+  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+
+  assert.equal(await digestOf(path), digestOfOne);
+});
+
+test("a sink of one's own is called once at a time, also when a download is called off", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE] } } });
+  const { downloader } = setUp();
+  const stop = new AbortController();
+  let inside = 0;
+  let bytes = 0;
+  const slowly = async (act) => {
+    assert.equal(++inside, 1);
+    await new Promise((done) => setTimeout(done, 5));
+    inside--;
+    return act();
+  };
+  const sink = {
+    size: () => slowly(() => bytes),
+    write: (chunk, at) => {
+      assert.equal(at, bytes);
+      if (bytes > 0) stop.abort();
+      return slowly(() => (bytes += chunk.length));
+    },
+    flush: () => slowly(() => {}),
+  };
+
+  const stopped = downloader.download(faultd.url("/film"), sink, { signal: stop.signal });
+
+  await assert.rejects(stopped, { name: "AbortError" });
+  assert.ok(bytes > 0 && bytes < SIZE);
+});
+
+test("a full disk is final, and says so", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE] } } });
+  const { downloader } = setUp();
+  const full = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+  const sink = {
+    size: () => 0,
+    write: () => Promise.reject(full),
+    flush: () => {},
+  };
+
+  const failing = downloader.download(faultd.url("/film"), sink);
+
+  await assert.rejects(failing, { code: "DiskFull", class: "permanent", message: /no space left on device/ });
+});
+
+test("a number that is none, or out of range, is refused", () => {
+  for (const maxDownloadAttempts of [0, -1, 1.5, NaN, "3"]) {
+    assert.throws(() => new Downloader({ maxDownloadAttempts }), RangeError, String(maxDownloadAttempts));
+  }
+  assert.throws(() => new Downloader({ maxDownloadAttempts: 0 }), /maxDownloadAttempts is 0, expected at least 1/);
+});

@@ -1,0 +1,120 @@
+//! One connection: read a request, answer it, and so on until one side has had enough.
+
+use std::sync::atomic::AtomicBool;
+
+use crate::control;
+use crate::honest;
+use crate::reply::{End, Reply};
+use crate::request::{HEAD_LIMIT, Request};
+use crate::send::{Gone, Sender};
+use crate::site::Site;
+use crate::stream::Stream;
+
+/// The largest request body that is read, in bytes: a script.
+const BODY_LIMIT: usize = 4 * 1024 * 1024;
+
+/// Serves a connection until it is over; returns how it is to end.
+pub(crate) fn serve(stream: &mut Stream, number: u64, site: &Site, stop: &AtomicBool) -> End {
+    let mut pending = Vec::new();
+    let mut block = Vec::new();
+    loop {
+        let request = match read_request(stream, &mut pending) {
+            Ok(Some(request)) => Request {
+                connection: number,
+                ..request
+            },
+            Ok(None) => return End::Close,
+            Err(refusal) => {
+                // Whether the refusal arrives makes no difference: the connection ends.
+                let _ = Sender::new(stream, stop, &mut block).send(&refusal.reply(), &mut |_| {});
+                return End::Close;
+            }
+        };
+        match answer(&request, &mut Sender::new(stream, stop, &mut block), site) {
+            Ok(End::KeepAlive) => {}
+            Ok(end) => return end,
+            Err(Gone) => return End::Close,
+        }
+    }
+}
+
+fn answer(request: &Request, sender: &mut Sender<'_>, site: &Site) -> Result<End, Gone> {
+    if let Some(reply) = control::answer(site, request) {
+        return sender.send(&reply, &mut |_| {});
+    }
+    let exchange = site.exchange(request);
+    let end = sender.send(&exchange.reply, &mut |sent| {
+        site.record_sent(exchange.entry, sent)
+    });
+    site.record_end(exchange.entry, end.is_err());
+    end
+}
+
+/// The next request; none where the peer closed, a refusal where it cannot be read.
+fn read_request(stream: &mut Stream, pending: &mut Vec<u8>) -> Result<Option<Request>, Refusal> {
+    let head_bytes = loop {
+        if let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if pending.len() > HEAD_LIMIT {
+            return Err(refusal(431, "the head is too large\n"));
+        }
+        if !read_more(stream, pending) {
+            return Ok(None);
+        }
+    };
+    let head: Vec<u8> = pending.drain(..head_bytes).collect();
+    let mut request = Request::parse(&head).map_err(|error| refusal(400, &format!("{error}\n")))?;
+    let body_bytes = match (
+        request.header("Transfer-Encoding"),
+        request.header("Content-Length"),
+    ) {
+        (Some(_), _) => return Err(refusal(411, "a body needs a length\n")),
+        (None, None) => 0,
+        (None, Some(length)) => length
+            .parse()
+            .map_err(|_| refusal(400, "the length is no number\n"))?,
+    };
+    if body_bytes > BODY_LIMIT {
+        return Err(refusal(413, "the body is too large\n"));
+    }
+    while pending.len() < body_bytes {
+        if !read_more(stream, pending) {
+            return Ok(None);
+        }
+    }
+    request.body = pending.drain(..body_bytes).collect();
+    Ok(Some(request))
+}
+
+/// Takes in what comes next; false at the end.
+fn read_more(stream: &mut Stream, pending: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 8 * 1024];
+    match stream.read(&mut buffer) {
+        Ok(0) | Err(_) => false,
+        Ok(len) => {
+            pending.extend_from_slice(&buffer[..len]);
+            true
+        }
+    }
+}
+
+/// Why a request cannot be answered.
+struct Refusal {
+    status: u16,
+    text: String,
+}
+
+fn refusal(status: u16, text: &str) -> Refusal {
+    Refusal {
+        status,
+        text: text.to_owned(),
+    }
+}
+
+impl Refusal {
+    fn reply(&self) -> Reply {
+        let request = Request::get("/").with("Connection", "close");
+        honest::plain(&request, self.status, &self.text, None)
+    }
+}
