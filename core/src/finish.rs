@@ -28,11 +28,28 @@ pub(crate) async fn commit<H: Host>(
         OnExists::Overwrite => Replace::Existing,
         OnExists::Fail | OnExists::Rename => Replace::Nothing,
     };
-    job.host
-        .store()
-        .commit(part, &job.row.new.destination, replace)
-        .await?;
-    job.record(Change::Completed { size, sha256 }).await
+    let destination = &job.row.new.destination;
+    match job.host.store().commit(part, destination, replace).await {
+        Ok(()) => job.record(Change::Completed { size, sha256 }).await,
+        Err(error) => {
+            keep_whole(job, size).await?;
+            Err(error)
+        }
+    }
+}
+
+/// The part stays, and every byte of it is durable: also after a reboot nothing of it is asked for again.
+async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Error> {
+    let digest = job.row.digest.clone();
+    let boot_id = job.host.store().boot_id();
+    let (downloaded, durable) = (size, size);
+    job.record(Change::Checkpoint {
+        downloaded,
+        durable,
+        boot_id,
+        digest,
+    })
+    .await
 }
 
 /// What became of an interrupted commit.

@@ -1,8 +1,8 @@
 //! The traits through which everything reaches the core: transport, part store, digest, ledger, clock, randomness.
 //!
 //! They are plain `async fn`s without a `Send` bound. The core never spawns, so whether a download may cross threads is
-//! decided where it is spawned, by the compiler, from the host's own types. An implementation of all of them in about a
-//! hundred lines, on `futures::executor::LocalPool`, is in `tests/tests/local_pool.rs`; a complete fake one is
+//! decided where it is spawned, by the compiler, from the host's own types. The smallest implementation of all of them, not
+//! `Send` and on `futures::executor::LocalPool`, is in `tests/tests/local_pool.rs`; a complete fake one is
 //! [`testing`](crate::testing).
 
 use crate::error::Error;

@@ -322,7 +322,7 @@ async fn append<H: Host>(
     } = range;
     let mismatch = mismatches(job.row.new.release_size, size);
     let (sha256, boot_id) = (head.validators.sha256, job.host.store().boot_id());
-    let known = job.row.known_size().or(size);
+    let known = job.row.size.or(size).or(job.row.known_size());
     // A size that the part has already would complete it at the next attempt, also where this comparison is cut short.
     let recorded = size.filter(|size| size.bytes > pump.offset());
     job.record(Change::Resumed {

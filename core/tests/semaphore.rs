@@ -78,8 +78,8 @@ fn waiters_are_served_first_in_first_out() {
     let mut waiters: Vec<Acquire> = (0..5).map(|_| waiter(&semaphore, Lane::Arriving)).collect();
     for turn in 0..5 {
         drop(permit);
-        for later in turn + 1..5 {
-            assert!(poll(&mut waiters[later]).is_none(), "{later} before {turn}");
+        for later in &mut waiters[turn + 1..] {
+            assert!(poll(later).is_none(), "a later one before {turn}");
         }
         permit = poll(&mut waiters[turn]).expect("its turn");
     }
@@ -239,14 +239,13 @@ fn ten_thousand_waiters_with_random_drops_keep_their_order_and_conserve_permits(
                 2 => semaphore.resize(random.usize(1..12)).expect("at least one"),
                 // Those that were granted one come to know.
                 _ => {
-                    for index in order.last().map_or(0, |last| last + 1)..WAITERS {
-                        let Some(one) = &mut waiters[index] else {
-                            continue;
-                        };
-                        let Some(permit) = poll(one) else { break };
+                    let from = order.last().map_or(0, |last| last + 1);
+                    for (index, one) in waiters.iter_mut().enumerate().skip(from) {
+                        let Some(acquire) = one else { continue };
+                        let Some(permit) = poll(acquire) else { break };
                         held.push(permit);
                         order.push(index);
-                        waiters[index] = None;
+                        *one = None;
                     }
                 }
             }

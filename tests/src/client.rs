@@ -17,7 +17,7 @@ const NEVER: Duration = Duration::from_secs(1 << 40);
 ///
 /// # Errors
 /// `Network` where the connection ends before a head, `Protocol` where the head cannot be read.
-pub(crate) fn received(reply: &regrip_faultd::Reply) -> Result<Reply, Error> {
+pub fn received(reply: &regrip_faultd::Reply) -> Result<Reply, Error> {
     match reply.head {
         Head::Withheld => return withheld(reply),
         Head::Endless => return Err(protocol("the response head is too long")),

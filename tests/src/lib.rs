@@ -4,7 +4,7 @@
 //! runs it in its own way, [`core_host`] in memory on a virtual clock, [`native_host`] over a socket onto a disk; both hand
 //! back the same [`Outcome`], and [`judge`] holds it against what was expected.
 
-mod client;
+pub mod client;
 pub mod core_host;
 mod drive;
 pub mod judge;

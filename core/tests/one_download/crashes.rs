@@ -149,7 +149,7 @@ fn a_crash_at_any_await_leaves_what_the_next_process_finishes() {
 fn a_process_that_is_killed_again_and_again_gets_there() {
     let file = content(40_000);
     for end in [End::Crash, End::PowerLoss] {
-        for polls in [35, 42, 50] {
+        for polls in [35, 42] {
             let world = World::on(
                 host(&file, true),
                 DownloadsConfig {

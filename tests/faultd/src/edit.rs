@@ -85,6 +85,22 @@ pub(crate) fn insert(reply: &mut Reply, at: u64, op: Op) {
     reply.body = body;
 }
 
+/// The first `most` payload bytes that operations send.
+pub(crate) fn payload(ops: Vec<Op>, most: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for op in split(ops, most).0 {
+        match op {
+            Op::Content { content, from, to }
+            | Op::Trickle {
+                content, from, to, ..
+            } => bytes.extend(content.bytes(from..to)),
+            Op::Raw(raw) => bytes.extend(raw),
+            Op::Wire(_) | Op::Wait(_) | Op::Forever | Op::Cut => {}
+        }
+    }
+    bytes
+}
+
 /// Puts an operation after the first `at` payload bytes of a reply, in place of all that follows.
 pub(crate) fn end_with(reply: &mut Reply, at: u64, op: Op) {
     let (mut body, _) = split(std::mem::take(&mut reply.body), at);

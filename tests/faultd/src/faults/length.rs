@@ -158,13 +158,16 @@ impl Misbehave for BadChunk {
         if !matches!(reply.framing, Framing::Chunked { .. }) {
             chunk(reply, CHUNK_BYTES);
         }
-        let wire: &[u8] = match self.kind {
-            BadChunkKind::Size => b"zz\r\n",
-            BadChunkKind::Empty => b"\r\n",
-            BadChunkKind::Huge => b"fffffffffffffffff\r\n",
-            BadChunkKind::Cut => b"1000\r\ncut",
+        let (body, rest) = edit::split(std::mem::take(&mut reply.body), self.after);
+        let wire = match self.kind {
+            BadChunkKind::Size => b"zz\r\n".to_vec(),
+            BadChunkKind::Empty => b"\r\n".to_vec(),
+            BadChunkKind::Huge => b"fffffffffffffffff\r\n".to_vec(),
+            // A client that takes them as they come has three more bytes of the file.
+            BadChunkKind::Cut => [b"1000\r\n".to_vec(), edit::payload(rest, 3)].concat(),
         };
-        edit::end_with(reply, self.after, Op::Wire(wire.to_vec()));
+        reply.body = body;
+        reply.body.push(Op::Wire(wire));
         reply.body.push(Op::Cut);
         reply.end = End::Close;
     }
