@@ -361,11 +361,22 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 fn timeout_text(timeout: Timeout, after: Duration) -> String {
-    let seconds = after.as_secs_f64();
+    let after = seconds(after);
     match timeout {
-        Timeout::Connect => format!("no connection within {seconds} s"),
-        Timeout::Headers => format!("no answer within {seconds} s"),
-        Timeout::Idle => format!("not a byte for {seconds} s"),
+        Timeout::Connect => format!("no connection within {after} s"),
+        Timeout::Headers => format!("no answer within {after} s"),
+        Timeout::Idle => format!("not a byte for {after} s"),
+    }
+}
+
+/// Seconds with as many decimals as there are, three at most. Without floats, whose formatting alone would be a tenth of
+/// the wasm module.
+fn seconds(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => duration.as_secs().to_string(),
+        millis => format!("{}.{millis:03}", duration.as_secs())
+            .trim_end_matches('0')
+            .to_owned(),
     }
 }
 

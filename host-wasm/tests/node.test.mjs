@@ -10,18 +10,20 @@ import { Faultd, sha256, startFaultd } from "./faultd.mjs";
 const SIZE = 6_000_000;
 const ONE = { seed: 1, size: SIZE, etag: '"one"' };
 const TWO = { seed: 2, size: SIZE, etag: '"two"' };
+const SHORTER = { seed: 3, size: 1_000_000, etag: '"shorter"' };
 const bare = ({ seed, size }) => ({ seed, size });
 const CONFIG = { retryBaseDelayMs: 1, retryMaxDelayMs: 5 };
 
-let server, faultd, digestOfOne, digestOfTwo, folder;
+let server, faultd, folder;
+/** What the server serves, fetched without the package. */
+let one, two, shorter;
 
 before(async () => {
   server = await startFaultd();
   faultd = new Faultd(server.origin);
-  await faultd.play({ files: { "/one": { versions: [ONE] }, "/two": { versions: [TWO] } } });
-  const digest = async (path) => sha256(new Uint8Array(await (await fetch(faultd.url(path))).arrayBuffer()));
-  [digestOfOne, digestOfTwo] = [await digest("/one"), await digest("/two")];
-  assert.notEqual(digestOfOne, digestOfTwo);
+  await faultd.play({ files: { "/1": { versions: [ONE] }, "/2": { versions: [TWO] }, "/3": { versions: [SHORTER] } } });
+  const bytes = async (path) => new Uint8Array(await (await fetch(faultd.url(path))).arrayBuffer());
+  [one, two, shorter] = await Promise.all(["/1", "/2", "/3"].map(bytes));
 });
 after(() => server.stop());
 beforeEach(async (context) => {
@@ -37,7 +39,35 @@ function setUp(config = {}) {
   return { downloader: new Downloader({ ...CONFIG, ...config }), path, events, onEvent };
 }
 
-const digestOf = async (path) => sha256(await readFile(path));
+/** Compares by digest: nobody wants to read six million bytes that differ. */
+async function assertFile(path, bytes) {
+  assert.equal(sha256(await readFile(path)), sha256(bytes));
+}
+
+/** A sink in memory that notes what it is asked. */
+class MemorySink {
+  calls = [];
+  bytes = new Uint8Array(0);
+  size = () => this.bytes.length;
+  write(chunk, at) {
+    assert.equal(at, this.bytes.length);
+    this.bytes = Buffer.concat([this.bytes, chunk]);
+  }
+  read = (at, length) => this.bytes.subarray(at, at + length);
+  truncate = (size) => (this.bytes = this.bytes.subarray(0, size));
+  flush = () => this.calls.push("flush");
+  commit = (replace) => this.calls.push(`commit ${replace}`);
+  close = () => this.calls.push("close");
+}
+
+async function until(condition) {
+  for (let turn = 0; turn < 500; turn++) {
+    if (await condition()) return;
+    await new Promise((done) => setTimeout(done, 10));
+  }
+  assert.fail(`not so within 5 s: ${condition}`);
+}
+
 const told = (events, name) => events.filter(({ event }) => event === name);
 const from = ({ range }) => Number(/^bytes=(\d+)-$/.exec(range)[1]);
 
@@ -47,7 +77,7 @@ test("a download that is cut in the middle goes on where it was, with If-Range",
 
   const summary = await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
 
-  assert.equal(await digestOf(path), digestOfOne);
+  await assertFile(path, one);
   assert.deepEqual(await readdir(folder), ["film.mkv"]);
   const [first, second, ...more] = await faultd.gets("/film");
   assert.equal(more.length, 0);
@@ -74,9 +104,10 @@ test("a download that was called off goes on at the next call", async () => {
   assert.deepEqual(await readdir(folder), ["film.mkv.part"]);
   const kept = (await readFile(`${path}.part`)).length;
   assert.ok(kept > 0 && kept <= 2_000_000, `${kept} bytes were kept`);
+  await until(async () => (await faultd.gets("/film"))[0].peer_closed);
 
   const summary = await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
-  assert.equal(await digestOf(path), digestOfOne);
+  await assertFile(path, one);
   const second = (await faultd.gets("/film"))[1];
   assert.equal(from(second), kept);
   assert.equal(second.if_range, '"one"');
@@ -86,12 +117,12 @@ test("a download that was called off goes on at the next call", async () => {
 
 test("a file that is replaced in the middle starts over by its ETag", async () => {
   const answers = [[{ cut: { after: 2_000_000 } }], [{ replace: { version: 1 } }]];
-  await faultd.play({ files: { "/film": { versions: [ONE, TWO], answers } } });
+  await faultd.play({ files: { "/film": { versions: [ONE, SHORTER], answers } } });
   const { downloader, path, events, onEvent } = setUp();
 
   const summary = await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
 
-  assert.equal(await digestOf(path), digestOfTwo);
+  await assertFile(path, shorter);
   assert.equal(summary.restarts, 1);
   const [restart] = told(events, "restart");
   assert.equal(restart.reason, "validator_changed");
@@ -109,7 +140,7 @@ test("a file that is replaced in the middle without any validator starts over by
 
   await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
 
-  assert.equal(await digestOf(path), digestOfTwo);
+  await assertFile(path, two);
   assert.deepEqual(told(events, "restart").map(({ reason }) => reason), ["overlap_mismatch"]);
   const [, second, third] = await faultd.gets("/film");
   assert.equal(second.if_range, null);
@@ -123,7 +154,8 @@ test("with the comparison turned off that same server gets its splice", async ()
 
   await downloader.download(faultd.url("/film"), new FileSink(path));
 
-  assert.ok(![digestOfOne, digestOfTwo].includes(await digestOf(path)));
+  const got = await readFile(path);
+  assert.ok(!got.equals(one) && !got.equals(two));
 });
 
 test("without any validator an unchanged file goes on after its tail was compared", async () => {
@@ -133,7 +165,7 @@ test("without any validator an unchanged file goes on after its tail was compare
 
   await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
 
-  assert.equal(await digestOf(path), digestOfOne);
+  await assertFile(path, one);
   assert.equal(told(events, "restart").length, 0);
   assert.equal(from((await faultd.gets("/film"))[1]), told(events, "started")[1].from - 65_536);
 });
@@ -141,16 +173,37 @@ test("without any validator an unchanged file goes on after its tail was compare
 test("a part that nobody knows is left alone, unless it is to be adopted", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] } } });
   const { downloader, path } = setUp();
-  const whole = new Uint8Array(await (await fetch(faultd.url("/film"))).arrayBuffer());
-  await writeFile(`${path}.part`, whole.subarray(0, 1_000_000));
+  await writeFile(`${path}.part`, one.subarray(0, 1_000_000));
 
   const first = downloader.download(faultd.url("/film"), new FileSink(path));
   await assert.rejects(first, { code: "ForeignPart", class: "permanent", message: /film\.mkv\.part/ });
   assert.equal((await readFile(`${path}.part`)).length, 1_000_000);
 
   await downloader.download(faultd.url("/film"), new FileSink(path), { adoptPart: true });
-  assert.equal(await digestOf(path), digestOfOne);
-  assert.equal(from((await faultd.gets("/film"))[1]), 1_000_000 - 65_536);
+  await assertFile(path, one);
+  assert.equal(from((await faultd.gets("/film"))[0]), 1_000_000 - 65_536);
+});
+
+test("a file that has the name already is kept where it must not be replaced", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE] } } });
+  const { downloader, path } = setUp({ onExists: "fail" });
+  await writeFile(path, "here first");
+
+  const failing = downloader.download(faultd.url("/film"), new FileSink(path));
+
+  await assert.rejects(failing, { code: "DestinationExists", class: "permanent" });
+  assert.equal(await readFile(path, "utf8"), "here first");
+  await assertFile(`${path}.part`, one);
+});
+
+test("a file that has the name already is replaced otherwise", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE] } } });
+  const { downloader, path } = setUp();
+  await writeFile(path, "here first");
+
+  await downloader.download(faultd.url("/film"), new FileSink(path));
+
+  await assertFile(path, one);
 });
 
 test("an error status that means no is final", async () => {
@@ -180,8 +233,40 @@ test("a stall ends the attempt after the idle timeout", async () => {
 
   await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
 
-  assert.equal(await digestOf(path), digestOfOne);
+  await assertFile(path, one);
   assert.match(told(events, "retrying")[0].error, /not a byte for 0\.2 s/);
+});
+
+test("a server that takes the request and says nothing is waited for no longer than allowed", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE], answers: [[{ no_reply: {} }]] } } });
+  const { downloader, path, events, onEvent } = setUp({ connectTimeoutMs: 100, headersTimeoutMs: 100 });
+
+  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+
+  await assertFile(path, one);
+  assert.match(told(events, "retrying")[0].error, /no answer within 0\.2 s/);
+});
+
+test("a server that asks for a wait gets it, within the limit", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE], answers: [[{ status: { code: 503, retry_after: "7" } }]] } } });
+  const { downloader, path, events, onEvent } = setUp({ retryMaxDelayMs: 100 });
+
+  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+
+  const [retrying] = told(events, "retrying");
+  assert.deepEqual([retrying.askedBy, retrying.delayMs, retrying.class], ["retry_after", 100, "transient"]);
+  const waited = told(events, "started")[1].at - retrying.at;
+  // The wall clock counts whole milliseconds, the timer does not.
+  assert.ok(waited >= 99, `${waited} ms`);
+});
+
+test("a coded body is refused: its bytes are not the file's", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE], then: [{ coding: { name: "gzip" } }] } } });
+  const { downloader, path } = setUp();
+
+  await assert.rejects(downloader.download(faultd.url("/film"), new FileSink(path)), { code: "Coded" });
+
+  assert.equal((await readFile(`${path}.part`)).length, 0);
 });
 
 test("a certificate that does not hold is final", async () => {
@@ -231,7 +316,7 @@ test("a listener that throws does not end a download", async () => {
 
   await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
 
-  assert.equal(await digestOf(path), digestOfOne);
+  await assertFile(path, one);
 });
 
 test("a sink of one's own is called once at a time, also when a download is called off", async () => {
@@ -260,6 +345,46 @@ test("a sink of one's own is called once at a time, also when a download is call
 
   await assert.rejects(stopped, { name: "AbortError" });
   assert.ok(bytes > 0 && bytes < SIZE);
+});
+
+test("the bytes are flushed, then committed, then the sink is closed", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE] } } });
+  const { downloader } = setUp();
+  const sink = new MemorySink();
+
+  await downloader.download(faultd.url("/film"), sink);
+
+  assert.ok(sink.bytes.equals(one));
+  assert.deepEqual(sink.calls.slice(-3), ["flush", "commit true", "close"]);
+});
+
+test("a sink that fails is closed, and the next one of its name takes over", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE] } } });
+  const { downloader } = setUp();
+  const [broken, sound] = [new MemorySink(), new MemorySink()];
+  broken.name = sound.name = "film";
+  broken.write = () => {
+    throw new Error("broken");
+  };
+
+  const failing = downloader.download(faultd.url("/film"), broken);
+  await assert.rejects(failing, { code: "Disk", message: "cannot write film.part: broken" });
+  assert.deepEqual(broken.calls.filter((call) => call !== "flush"), ["close"]);
+
+  await downloader.download(faultd.url("/film"), sound);
+  assert.ok(sound.bytes.equals(one));
+});
+
+test("one sink is not written by two downloads at once", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE] } } });
+  const { downloader } = setUp();
+  const sink = new MemorySink();
+
+  const first = downloader.download(faultd.url("/film"), sink);
+  await assert.rejects(downloader.download(faultd.url("/film"), sink), TypeError);
+
+  await first;
+  assert.ok(sink.bytes.equals(one));
 });
 
 test("a full disk is final, and says so", async () => {

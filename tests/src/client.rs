@@ -9,7 +9,7 @@ use regrip_faultd::{End, Framing, Head, Op};
 use std::time::Duration;
 
 /// Bytes arrive in pieces of at most this size.
-const PIECE_BYTES: u64 = 16 << 10;
+const PIECE_BYTES: usize = 16 << 10;
 /// Longer than any timeout.
 const NEVER: Duration = Duration::from_secs(1 << 40);
 
@@ -98,7 +98,7 @@ impl Arriving {
             }
             match op {
                 Op::Content { content, from, to } => {
-                    self.content(*content, *from, *to, PIECE_BYTES, None)
+                    self.content(*content, *from, *to, PIECE_BYTES as u64, None)
                 }
                 Op::Trickle {
                     content,
@@ -155,8 +155,13 @@ impl Arriving {
             bytes.truncate(usize::try_from(length - self.got).unwrap_or(usize::MAX));
         }
         self.got += bytes.len() as u64;
-        if !bytes.is_empty() {
-            self.pieces.push(Piece::Bytes(bytes));
+        match self.pieces.last_mut() {
+            // What is sent at once arrives at once.
+            Some(Piece::Bytes(last)) if last.len() + bytes.len() <= PIECE_BYTES => {
+                last.append(&mut bytes);
+            }
+            _ if bytes.is_empty() => {}
+            _ => self.pieces.push(Piece::Bytes(bytes)),
         }
     }
 
