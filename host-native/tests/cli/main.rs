@@ -4,4 +4,8 @@ mod bad_input;
 mod faults;
 mod get;
 mod kill;
+mod list;
+mod network;
+#[path = "../proxy/mod.rs"]
+mod proxy;
 mod support;
