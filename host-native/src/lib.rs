@@ -7,6 +7,8 @@ pub mod cli;
 pub mod clock;
 pub mod host;
 pub mod ledger;
+pub mod server;
+pub mod share;
 pub mod store;
 pub mod transport;
 pub mod workers;

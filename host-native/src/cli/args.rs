@@ -1,6 +1,7 @@
 //! What was typed.
 
 use clap::{Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -18,6 +19,8 @@ pub struct Args {
 pub enum Command {
     /// Fetch files by URL, resuming what an earlier run left.
     Get(Box<Get>),
+    /// Serve folders to peers, nothing else.
+    Share(Share),
     /// Show what regrip does, offline: a misbehaving server on this machine, and several files fetched from it.
     Demo(Demo),
 }
@@ -162,6 +165,36 @@ impl From<OnExists> for regrip_core::OnExists {
             OnExists::Rename => regrip_core::OnExists::Rename,
         }
     }
+}
+
+/// Arguments of `share`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Shared is every plain file in the folders, at any depth, but not links, hidden files, parts, and what
+lies beside a film (subtitles, pictures, .nfo). Ids and episodes are read from names as Radarr and
+Sonarr write them: `Film (2020) {tmdb-123}`, `Show S01E02`.
+
+SIGTERM and Ctrl-C end it within 10 s, with exit code 0; a second one at once.")]
+pub struct Share {
+    /// The folders to share
+    #[arg(value_name = "DIR", required = true)]
+    pub dirs: Vec<PathBuf>,
+
+    /// Where to listen; without a key this must be a loopback address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5226")]
+    pub listen: SocketAddr,
+
+    /// A file with the keys that peers send in X-Api-Key, one a line: one for each peer
+    #[arg(long, value_name = "FILE", conflicts_with = "key_env")]
+    pub key_file: Option<PathBuf>,
+
+    /// The environment variable that holds the key, or several, one a line
+    #[arg(long, value_name = "NAME")]
+    pub key_env: Option<String>,
+
+    /// The database that remembers SHA-256s [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
 }
 
 /// Arguments of `demo`.

@@ -8,6 +8,7 @@ mod demo;
 mod exit;
 mod get;
 mod report;
+mod share;
 mod signals;
 mod state;
 mod text;
@@ -27,6 +28,7 @@ pub fn main() -> ExitCode {
     };
     let exit = match args.command {
         Command::Get(get) => get::main(&get),
+        Command::Share(share) => share::main(&share),
         Command::Demo(demo) => demo::main(&demo),
     };
     ExitCode::from(exit.code())

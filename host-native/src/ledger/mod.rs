@@ -12,6 +12,7 @@ mod file;
 mod migrate;
 mod queue;
 mod rows;
+mod shared;
 mod sqlite;
 mod timeline;
 mod values;

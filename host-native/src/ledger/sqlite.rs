@@ -6,7 +6,7 @@ use super::file::OpenError;
 use super::queue::Queue;
 use super::timeline::{self, AttemptLine};
 use super::values::{integer, time};
-use super::{change, rows};
+use super::{change, rows, shared};
 use crate::store::FileStamp;
 use regrip_core::Error;
 use regrip_core::io::Ledger;
@@ -180,6 +180,35 @@ impl SqliteLedger {
             let set = "UPDATE downloads SET import_state = ?2, status = ?3, updated_at = ?4 WHERE id = ?1";
             let params = (id, &state, after.name(), time(at));
             one(id, transaction.prepare_cached(set)?.execute(params)?)
+        })
+        .await
+    }
+
+    /// The SHA-256 noted for a shared file at `path`, and the stamp the file had.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn shared_digest(&self, path: Vec<u8>) -> Result<Option<(FileStamp, String)>, Error> {
+        let read = move |database: &mut Database| {
+            database.read("reading a digest", |connection| {
+                shared::digest(connection, &path)
+            })
+        };
+        self.queue.ask(read).await
+    }
+
+    /// Notes the SHA-256 of a shared file, in place of what was noted for its path before.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    pub async fn note_shared_digest(
+        &self,
+        path: Vec<u8>,
+        stamp: FileStamp,
+        sha256: String,
+    ) -> Result<(), Error> {
+        self.write("noting a digest", move |transaction| {
+            shared::note(transaction, &path, stamp, &sha256)
         })
         .await
     }

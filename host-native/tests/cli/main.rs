@@ -8,4 +8,5 @@ mod list;
 mod network;
 #[path = "../proxy/mod.rs"]
 mod proxy;
+mod share;
 mod support;
