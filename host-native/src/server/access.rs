@@ -155,7 +155,9 @@ fn is_own_origin(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+    type Fields<'a> = &'a [(&'static str, &'a str)];
+
+    fn headers(fields: Fields<'_>) -> HeaderMap {
         let fields = fields
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn one_right_key_opens_and_nothing_else_does() {
         let access = Access::Keys(Keys::parse("# friends\nalpha\n\n beta \n").unwrap());
-        let table: [(&[(&'static str, &str)], bool); 8] = [
+        let table: [(Fields<'_>, bool); 8] = [
             (&[("x-api-key", "alpha")], true),
             (&[("x-api-key", "beta")], true),
             (&[], false),
@@ -187,7 +189,7 @@ mod tests {
 
     #[test]
     fn without_a_key_only_this_machine_under_its_own_name_is_served() {
-        let table: [(&str, &[(&'static str, &str)], bool); 14] = [
+        let table: [(&str, Fields<'_>, bool); 14] = [
             ("127.0.0.1:9", &[("host", "127.0.0.1:5226")], true),
             ("[::1]:9", &[("host", "[::1]:5226")], true),
             ("[::ffff:127.0.0.1]:9", &[("host", "127.1.2.3")], true),

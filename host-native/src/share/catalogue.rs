@@ -254,7 +254,8 @@ mod tests {
             ("/r", "Show {tvdb-5}/Show S02E02.mkv"),
             ("/r", "plain.mkv"),
         ]);
-        let table: [(&[(&str, &str)], &[&str]); 14] = [
+        type Search<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+        let table: [Search<'_>; 14] = [
             (&[("imdbId", "tt0000007")], &["film.mkv"]),
             (&[("imdbId", "7")], &["film.mkv"]),
             (&[("imdbId", "tt0000008")], &[]),

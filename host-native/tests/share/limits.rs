@@ -42,6 +42,7 @@ fn a_head_that_never_ends_is_cut_off_however_steadily_it_comes() {
 fn a_connection_without_a_request_is_closed() {
     let bench = limited(Limits {
         idle_timeout: Duration::from_millis(200),
+        head_timeout: 2 * PATIENCE,
         ..Limits::default()
     });
     assert!(bench.connect().is_closed());
