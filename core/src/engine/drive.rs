@@ -11,7 +11,7 @@ use crate::error::{Error, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
 use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore};
-use crate::job::{Job, PartOf, failure};
+use crate::job::{Job, PartOf, failure, overruled};
 use crate::record::{AttemptEnd, Change, DownloadId, NewAttempt, Status, Waiting};
 use crate::semaphore::{Lane, Permit};
 use crate::transfer::{Whole, attempt, take_stock};
@@ -36,12 +36,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     let mut job = Job::new(&shared.host, shared.config(), shared.digests, row);
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
-        Status::Failed | Status::Cancelled => {
-            return Err(Error::WrongState {
-                id,
-                status: job.row.status.name(),
-            });
-        }
+        Status::Failed | Status::Cancelled => return Err(job.row.wrong_state()),
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let ended = run(shared, &mut job, &mut ear).await;
@@ -103,8 +98,12 @@ async fn one_attempt<H: Host>(
         Ok(part) => part,
         Err(error) => return retry_or_fail(job, error, None, random).await,
     };
-    // Another process may have driven this row while we waited; the lock on the part now keeps it as it is.
-    job.row = job.host.ledger().row(job.row.id).await?;
+    // Another process may have driven, ended or removed this row while we waited. From here on the lock on the part keeps
+    // it from being driven or removed, and the ledger refuses what an end does not admit.
+    match job.host.ledger().row(job.row.id).await {
+        Ok(row) => job.row = row,
+        Err(error) => return leave(job, part, error).await,
+    }
     if job.row.status.is_finished() {
         return elsewhere(job, part).await;
     }
@@ -114,7 +113,10 @@ async fn one_attempt<H: Host>(
         at: job.host.clock().wall(),
         from,
     };
-    let number = job.host.ledger().begin_attempt(job.row.id, &begin).await?;
+    let number = match job.host.ledger().begin_attempt(job.row.id, &begin).await {
+        Ok(number) => number,
+        Err(error) => return leave(job, part, overruled(error)).await,
+    };
     job.row.begin_attempt();
     job.attempt = number;
     job.emit(What::Started {
@@ -193,11 +195,25 @@ async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<Aft
             job.host.store().remove(&job.row.new.part).await?;
             Ok(After::DoneElsewhere)
         }
-        _ => Err(Error::WrongState {
-            id: job.row.id,
-            status: job.row.status.name(),
-        }),
+        Status::Cancelled => leave(job, part, Error::Cancelled).await,
+        _ => leave(job, part, job.row.wrong_state()).await,
     }
+}
+
+/// Gives up a part that was only opened: an empty one may have been created by that, after its row was removed, and would
+/// then be nobody's.
+async fn leave<H: Host>(
+    job: &Job<'_, H>,
+    mut part: PartOf<H>,
+    error: Error,
+) -> Result<After, Error> {
+    let ended = !matches!(error, Error::Ledger { .. });
+    if ended && part.length().await.is_ok_and(|length| length == 0) {
+        drop(part);
+        // What is told is the error; the file is empty.
+        let _ = job.host.store().remove(&job.row.new.part).await;
+    }
+    Err(error)
 }
 
 async fn finish<H: Host>(
@@ -207,11 +223,10 @@ async fn finish<H: Host>(
 ) -> Result<After, Error> {
     let (size, bounds) = (whole.size, job.row.bounds);
     let committed = commit(job, part, whole).await;
-    let error = committed.as_ref().err().map(failure);
-    let outcome = if error.is_some() {
-        "failed"
-    } else {
-        "completed"
+    let (outcome, error) = match &committed {
+        Ok(()) => ("completed", None),
+        Err(Error::Cancelled) => ("cancelled", None),
+        Err(error) => ("failed", Some(failure(error))),
     };
     let end = AttemptEnd {
         attempt: job.attempt,
@@ -289,27 +304,31 @@ async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Resul
         }
         Err(error) => error,
     };
+    // What keeps it from being recorded counts for more: another process may have called the download off.
+    let error = last_word(job, &error).await.err().unwrap_or(error);
     match &error {
-        // Not this process's row to change: its writer will.
-        Error::PartLocked { .. } | Error::WrongState { .. } => {}
-        // The row cannot be trusted to take it, and one that is `committing` may have its file: the next start looks.
-        Error::Ledger { .. } => {}
-        Error::Interrupted => job.record(Change::Queued).await?,
-        Error::Cancelled => {
-            job.record(Change::Cancelled).await?;
-            job.emit(What::Cancelled(job.summary(Some(&error))));
-            return Err(error);
-        }
-        _ => {
-            job.record(Change::Failed(failure(&error))).await?;
-            // The error is told whether or not the sweeping works.
-            let _ = sweep(job).await;
-        }
-    }
-    if !matches!(error, Error::Interrupted) {
-        job.emit(What::Failed(job.summary(Some(&error))));
+        Error::Interrupted => {}
+        Error::Cancelled => job.emit(What::Cancelled(job.summary(Some(&error)))),
+        _ => job.emit(What::Failed(job.summary(Some(&error)))),
     }
     Err(error)
+}
+
+async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), Error> {
+    match error {
+        // Not this process's row to change: its writer will, or has.
+        Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => Ok(()),
+        // The row cannot be trusted to take it, and one that is `committing` may have its file: the next start looks.
+        Error::Ledger { .. } => Ok(()),
+        Error::Interrupted => job.record(Change::Queued).await,
+        Error::Cancelled => job.record(Change::Cancelled).await,
+        _ => {
+            job.record(Change::Failed(failure(error))).await?;
+            // The error is told whether or not the sweeping works.
+            let _ = sweep(job).await;
+            Ok(())
+        }
+    }
 }
 
 /// A download that came to nothing leaves no empty part behind.

@@ -163,7 +163,11 @@ impl<H: Host> Engine<H> {
                 Ok(Accepted { id, known: true })
             }
             Admission::Retry(id) => {
-                self.record(id, &Change::Retried).await?;
+                match self.record(id, &Change::Retried).await {
+                    // Another process takes it up at this moment.
+                    Ok(()) | Err(Error::WrongState { .. }) => {}
+                    Err(error) => return Err(error),
+                }
                 self.record(id, &Change::Terms(Terms::of(&new))).await?;
                 self.tell(id, &new, What::Queued);
                 Ok(Accepted { id, known: true })
@@ -237,6 +241,29 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Stops the drives of downloads that another process has called off or removed. For a host whose ledger is shared, to
+    /// be called soon after somebody else has written there.
+    ///
+    /// It only makes the end prompt: that a download that was called off is not committed is the ledger's to see to.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn heed(&self) -> Result<(), Error> {
+        let driven: Vec<DownloadId> = lock(&self.0.writers)
+            .values()
+            .map(|writer| writer.id)
+            .collect();
+        for id in driven {
+            match self.0.host.ledger().row(id).await {
+                Ok(row) if row.status != Status::Cancelled => {}
+                // One that listens no more is told by the ledger.
+                Ok(_) | Err(Error::NoSuchDownload(_)) => drop(self.stop_one(id, Stop::Cancel)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Takes up a failed or cancelled download with fresh bounds. The caller drives it then.
     ///
     /// # Errors
@@ -247,10 +274,7 @@ impl<H: Host> Engine<H> {
         let _inside = door.lock().await;
         let row = self.0.host.ledger().row(id).await?;
         if !matches!(row.status, Status::Failed | Status::Cancelled) {
-            return Err(Error::WrongState {
-                id,
-                status: row.status.name(),
-            });
+            return Err(row.wrong_state());
         }
         self.record(id, &Change::Retried).await?;
         self.tell(id, &row.new, What::Queued);
@@ -267,10 +291,11 @@ impl<H: Host> Engine<H> {
         let _inside = door.lock().await;
         let row = self.0.host.ledger().row(id).await?;
         if self.is_driven(id) {
-            return Err(Error::WrongState {
-                id,
-                status: row.status.name(),
-            });
+            return Err(row.wrong_state());
+        }
+        if matches!(row.status, Status::Queued | Status::Waiting) {
+            // Another process may be about to begin an attempt: it must find the end before the part is gone.
+            self.record(id, &Change::Cancelled).await?;
         }
         let rows = self.0.host.ledger().rows_for(&row.new.destination).await?;
         // A superseded row claims the same part as the one that superseded it: the last one to go takes it along.

@@ -1,13 +1,26 @@
 //! What was typed.
 
+use super::downloads::args::{Cancel, List, Remove, Retry, Show};
+use super::manual::{Completions, Man};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 /// Downloads that take hold again: whole files, once, over links that break.
+///
+/// Every download is remembered in a state file. One that broke, was interrupted or lost its process goes on from the bytes
+/// on disk, if they are still of the file the server has.
 #[derive(Debug, Parser)]
-#[command(name = "regrip", version, about, max_term_width = 100)]
+#[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  regrip get https://host/film.mkv   fetch a file, or go on with it
+  regrip list                        what was fetched, and what is not whole
+  regrip show 3                      one download, attempt by attempt
+  regrip demo                        see it work, offline
+
+`regrip help COMMAND` says more about each; `regrip man | man -l -` is the whole manual.")]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -17,12 +30,26 @@ pub struct Args {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Fetch files by URL, resuming what an earlier run left.
+    /// Fetch files by URL, resuming what an earlier run left
     Get(Box<Get>),
-    /// Serve folders to peers, nothing else.
+    /// List the downloads that are known, the newest change first
+    List(List),
+    /// Show one download with the timeline of its attempts
+    Show(Show),
+    /// Take up a failed or cancelled download again, to its end
+    Retry(Retry),
+    /// Call a download off; what came is kept
+    Cancel(Cancel),
+    /// Delete a download and what came of it; a finished file stays
+    Remove(Remove),
+    /// Serve folders to peers, nothing else
     Share(Share),
     /// Show what regrip does, offline: a misbehaving server on this machine, and several files fetched from it.
     Demo(Demo),
+    /// Print a script that completes regrip's arguments in a shell
+    Completions(Completions),
+    /// Print the whole manual as a man page
+    Man(Man),
 }
 
 /// Arguments of `get`.
@@ -30,6 +57,11 @@ pub enum Command {
 #[command(after_help = "\
 The last segment of a URL's path names the file. Until it is whole its bytes are in FILE.part;
 run the same command again to go on after Ctrl-C, a crash or a reboot.
+
+Examples:
+  regrip get https://host/film.mkv
+  regrip get https://host/film.mkv -o other.mkv --sha256 HEX
+  regrip get https://host/{1,2,3}.iso -d isos -j 2
 
 Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 disk or database unusable, 130 interrupted.")]
 pub struct Get {
@@ -174,7 +206,11 @@ Shared is every plain file in the folders, at any depth, but not links, hidden f
 lies beside a film (subtitles, pictures, .nfo). Ids and episodes are read from names as Radarr and
 Sonarr write them: `Film (2020) {tmdb-123}`, `Show S01E02`.
 
-SIGTERM and Ctrl-C end it within 10 s, with exit code 0; a second one at once.")]
+SIGTERM and Ctrl-C end it within 10 s, with exit code 0; a second one at once.
+
+Examples:
+  regrip share /films
+  regrip share /films /series --listen 0.0.0.0:5226 --key-file keys")]
 pub struct Share {
     /// The folders to share
     #[arg(value_name = "DIR", required = true)]
@@ -199,6 +235,12 @@ pub struct Share {
 
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Nothing leaves this machine, and the files are gone afterwards. It ends with a table of what went
+wrong and what it cost, and with an error if a byte is wrong.
+
+Example:
+  regrip demo")]
 pub struct Demo {
     /// One JSON object a line on standard output, instead of bars and a table
     #[arg(long)]

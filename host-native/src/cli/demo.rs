@@ -2,7 +2,7 @@
 //! a table of what became of them.
 
 use super::args::Demo;
-use super::report::{Bars, Json, Lines, Reporter};
+use super::report::{self, Reporter};
 use super::{Exit, text};
 use crate::clock::SmolClock;
 use crate::host::{Listener, NativeHost};
@@ -16,7 +16,7 @@ use regrip_faultd::faults::{Cut, IgnoreRange, Replace, Stall, Status};
 use regrip_faultd::{Content, FileScript, Script, Server, Version};
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::stdout;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -135,7 +135,7 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
         .map(|(film, ended)| line(film, ended, &folder, &seen))
         .collect();
     let right = rows.iter().all(|row| row.right);
-    seen.reporter.end(Exit::Done);
+    seen.reporter.end(Exit::Done, "");
     if !demo.json {
         print_table(&rows);
         println!("\n{} files in {}.", rows.len(), text::wait(took));
@@ -152,13 +152,7 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
 }
 
 fn reporter(demo: &Demo) -> Arc<dyn Reporter> {
-    if demo.json {
-        Arc::new(Json::default())
-    } else if stderr().is_terminal() {
-        Arc::new(Bars::default())
-    } else {
-        Arc::new(Lines)
-    }
+    report::reporter(demo.json, false)
 }
 
 fn engine(

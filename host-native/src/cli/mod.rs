@@ -5,12 +5,16 @@
 
 pub mod args;
 mod demo;
+mod downloads;
+mod drive;
 mod exit;
 mod get;
+mod manual;
 mod report;
 mod share;
 mod signals;
 mod state;
+mod terminal;
 mod text;
 
 use args::{Args, Command};
@@ -28,8 +32,15 @@ pub fn main() -> ExitCode {
     };
     let exit = match args.command {
         Command::Get(get) => get::main(&get),
+        Command::List(list) => downloads::list(&list),
+        Command::Show(show) => downloads::show(&show),
+        Command::Retry(retry) => downloads::retry(&retry),
+        Command::Cancel(cancel) => downloads::cancel(&cancel),
+        Command::Remove(remove) => downloads::remove(&remove),
         Command::Share(share) => share::main(&share),
         Command::Demo(demo) => demo::main(&demo),
+        Command::Completions(completions) => manual::completions(&completions),
+        Command::Man(_) => manual::man(),
     };
     ExitCode::from(exit.code())
 }

@@ -25,6 +25,7 @@ pub(super) fn apply(
     change: &Change,
     at: SystemTime,
 ) -> Result<(), Fault> {
+    admit(transaction, id, change)?;
     let row = Update {
         transaction,
         id,
@@ -73,6 +74,18 @@ pub(super) fn apply(
         Change::Retried => row.retried(),
         Change::Terms(terms) => row.terms(terms),
     }
+}
+
+/// Refuses what the row's status does not admit. In the transaction that writes, so that of two processes one comes first.
+fn admit(transaction: &Transaction<'_>, id: DownloadId, change: &Change) -> Result<(), Fault> {
+    if Status::ALL.iter().all(|status| status.admits(change)) {
+        return Ok(()); // the frequent ones need no look
+    }
+    let row = rows::row(transaction, id)?;
+    if row.status.admits(change) {
+        return Ok(());
+    }
+    Err(row.wrong_state().into())
 }
 
 impl Update<'_> {

@@ -7,6 +7,7 @@
 
 mod change;
 mod database;
+mod download;
 mod entry;
 mod file;
 mod migrate;
@@ -18,6 +19,7 @@ mod timeline;
 mod values;
 
 pub use database::Patience;
+pub use download::Download;
 pub use entry::Entry;
 pub use file::OpenError;
 pub use sqlite::SqliteLedger;

@@ -16,6 +16,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// Downloads of one page at most.
+const PAGE: u32 = 1000;
+
 /// Remembers downloads in a SQLite file. A clone is another handle on the same thread; the last one to go waits until
 /// everything asked for is written, and closes the file.
 #[derive(Clone)]
@@ -80,7 +83,33 @@ impl SqliteLedger {
     ) -> Result<Vec<Entry>, Error> {
         let read = move |database: &mut Database| {
             database.read("listing downloads", |connection| {
-                entry::list(connection, status, limit, after)
+                entry::list(connection, status, limit.min(PAGE), after)
+            })
+        };
+        self.queue.ask(read).await
+    }
+
+    /// All downloads by their last change, newest first, as they are at one moment; of one status or of all.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
+        let read = move |database: &mut Database| {
+            database.read("listing downloads", |connection| {
+                entry::list(connection, status, u32::MAX, None)
+            })
+        };
+        self.queue.ask(read).await
+    }
+
+    /// A number that changes whenever somebody else has written to the ledger, another process for one.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn version(&self) -> Result<i64, Error> {
+        let read = |database: &mut Database| {
+            database.read("looking for changes", |connection| {
+                Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
             })
         };
         self.queue.ask(read).await

@@ -1,10 +1,12 @@
 //! The binary itself: what is typed, what is seen, what is on the disk afterwards.
 
 mod bad_input;
+mod downloads;
 mod faults;
 mod get;
 mod kill;
 mod list;
+mod manual;
 mod network;
 #[path = "../proxy/mod.rs"]
 mod proxy;

@@ -23,5 +23,13 @@ impl Reporter for Quiet {
     fn refused(&self, target: &Target, error: &Error) {
         eprintln!("{}", lines::refused(target, error));
     }
-    fn end(&self, _exit: Exit) {}
+    fn end(&self, _exit: Exit, _to_go_on: &str) {}
+}
+
+/// Hears what happens, and says nothing at all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silent;
+
+impl Listener for Silent {
+    fn hear(&self, _event: &Event<'_>) {}
 }
