@@ -103,7 +103,7 @@ pub(crate) fn main(demo: &Demo) -> Exit {
     match run(demo) {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("regrip: the demo could not run: {error}");
+            say!("regrip: the demo could not run: {error}");
             Exit::Unusable
         }
     }
@@ -120,7 +120,7 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
     let seen = Arc::new(Seen::new(reporter(demo)));
     let engine = engine(&folder, Arc::clone(&seen))?;
     if !demo.json {
-        eprintln!(
+        say!(
             "A server at {} does everything wrong; regrip fetches {} files from it.\n",
             server.origin(),
             films.len()
@@ -138,8 +138,8 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
     seen.reporter.end(Exit::Done, "");
     if !demo.json {
         print_table(&rows);
-        println!("\n{} files in {}.", rows.len(), text::wait(took));
-        println!(
+        out!("\n{} files in {}.", rows.len(), text::wait(took));
+        out!(
             "{}",
             if right {
                 "Every one is byte for byte the one on the server."
@@ -306,7 +306,7 @@ fn print_table(rows: &[Line]) {
     let widths: [usize; 7] = std::array::from_fn(widest);
     let _ = stdout().lock();
     for cells in std::iter::once(&head).chain(rows.iter().map(|row| &row.cells)) {
-        println!("{}", Cells(cells, &widths));
+        out!("{}", Cells(cells, &widths));
     }
 }
 

@@ -95,6 +95,6 @@ fn print(bytes: &[u8]) -> Exit {
 }
 
 fn print_error(error: &io::Error) -> Exit {
-    eprintln!("regrip: cannot write to standard output: {error}");
+    say!("regrip: cannot write to standard output: {error}");
     Exit::Unusable
 }

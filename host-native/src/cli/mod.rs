@@ -3,6 +3,9 @@
 //! `main` parses, then one `match` hands over to a command. Arguments go through two stages: [`args`] is what was typed,
 //! each command turns it into what it means before anything is written.
 
+#[macro_use]
+mod say;
+
 pub mod args;
 mod demo;
 mod downloads;

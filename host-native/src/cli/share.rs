@@ -14,7 +14,7 @@ pub(crate) fn main(args: &Args) -> Exit {
     match run(args) {
         Ok(()) => Exit::Done,
         Err((exit, text)) => {
-            eprintln!("regrip: {text}");
+            say!("regrip: {text}");
             exit
         }
     }
@@ -118,15 +118,13 @@ fn announce(census: &Census, server: &Server) {
     ];
     for (count, why, thing) in left_out {
         if count > 0 {
-            eprintln!(
+            say!(
                 "regrip: {} {why}",
                 text::count(u32::try_from(count).unwrap_or(u32::MAX), thing)
             );
         }
     }
     if census.cut_short {
-        eprintln!(
-            "regrip: there is more in the folders than is shared: too many files, or too deep"
-        );
+        say!("regrip: there is more in the folders than is shared: too many files, or too deep");
     }
 }

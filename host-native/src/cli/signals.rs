@@ -22,7 +22,7 @@ pub(crate) fn first() -> io::Result<Receiver<()>> {
             }
             if signals.next().is_some() {
                 // Below the bars that may be there.
-                eprintln!("\nregrip: stopped at once");
+                say!("\nregrip: stopped at once");
                 std::process::exit(130);
             }
         })?;

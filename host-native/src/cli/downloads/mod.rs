@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 pub(crate) fn list(args: &List) -> Exit {
     // No state file yet is an empty list, unless one was named.
     if args.place.state.is_none() && StateFile::is_missing(&args.place) {
-        eprintln!("no downloads yet");
+        say!("no downloads yet");
         return Exit::Done;
     }
     with(&args.place, None, async |place| {
@@ -37,7 +37,7 @@ pub(crate) fn list(args: &List) -> Exit {
             ));
         }
         if downloads.is_empty() {
-            eprintln!("no such downloads");
+            say!("no such downloads");
         }
         Ok(print(table::table(
             &downloads,
@@ -68,11 +68,9 @@ pub(crate) fn cancel(args: &Cancel) -> Exit {
             .await
             .map_err(|error| advised(error, &not_cancelled(id)))?;
         let kept = text::bytes(called_off.kept_bytes);
-        eprintln!(
-            "download {id} is cancelled; {kept} are kept, `regrip retry {id}` goes on from there"
-        );
+        say!("download {id} is cancelled; {kept} are kept, `regrip retry {id}` goes on from there");
         if let Some(pid) = called_off.writer {
-            eprintln!("  process {pid} has not let go of the part yet");
+            say!("  process {pid} has not let go of the part yet");
         }
         Ok(Exit::Done)
     })
@@ -94,7 +92,7 @@ pub(crate) fn remove(args: &Remove) -> Exit {
             }
             _ => "what came of it is deleted".to_owned(),
         };
-        eprintln!("download {id} is removed; {what}");
+        say!("download {id} is removed; {what}");
         Ok(Exit::Done)
     })
 }
@@ -147,7 +145,7 @@ fn with(
     let opened = match StateFile::open(place) {
         Ok(opened) => opened,
         Err((exit, text)) => {
-            eprintln!("regrip: {text}");
+            say!("regrip: {text}");
             return exit;
         }
     };
@@ -168,7 +166,7 @@ fn tell(told: &Told, id: Option<DownloadId>) {
         (_, Some(id)) => format!("download {id}: "),
     };
     let line = text::plain(&format!("regrip: {about}{what}"));
-    eprintln!("{}", text::with_advice(&line, told.advice.as_deref()));
+    say!("{}", text::with_advice(&line, told.advice.as_deref()));
 }
 
 /// Lines on standard output. Whoever reads them may stop at any time, as `head` does.
@@ -182,7 +180,7 @@ fn print(lines: impl IntoIterator<Item = String>) -> Exit {
         Ok(()) => Exit::Done,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         Err(error) => {
-            eprintln!("regrip: cannot write to standard output: {error}");
+            say!("regrip: cannot write to standard output: {error}");
             Exit::Unusable
         }
     }

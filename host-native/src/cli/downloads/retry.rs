@@ -19,7 +19,7 @@ pub(crate) fn retry(args: &Retry) -> Exit {
     let place = match StateFile::open(&args.place) {
         Ok(place) => place,
         Err((exit, text)) => {
-            eprintln!("regrip: {text}");
+            say!("regrip: {text}");
             return exit;
         }
     };
@@ -67,7 +67,7 @@ fn to_its_end(engine: &Engine<NativeHost>, reporter: &Arc<dyn Reporter>, row: &R
     let signal = match signals::first() {
         Ok(signal) => signal,
         Err(error) => {
-            eprintln!("regrip: cannot listen for Ctrl-C: {error}");
+            say!("regrip: cannot listen for Ctrl-C: {error}");
             return Exit::Unusable;
         }
     };

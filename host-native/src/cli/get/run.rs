@@ -37,14 +37,14 @@ pub(crate) fn main(get: &Get) -> Exit {
     let (network, targets, reporter, engine) = match started {
         Ok(started) => started,
         Err((exit, text)) => {
-            eprintln!("regrip: {text}");
+            say!("regrip: {text}");
             return exit;
         }
     };
     let signal = match signals::first() {
         Ok(signal) => signal,
         Err(error) => {
-            eprintln!("regrip: cannot listen for Ctrl-C: {error}");
+            say!("regrip: cannot listen for Ctrl-C: {error}");
             return Exit::Unusable;
         }
     };

@@ -78,7 +78,7 @@ impl Bars {
 
     /// Above the bars, as an ordinary line: it may be longer than the terminal is wide.
     fn print(&self, line: impl std::fmt::Display) {
-        self.all.suspend(|| eprintln!("{line}"));
+        self.all.suspend(|| say!("{line}"));
     }
 }
 

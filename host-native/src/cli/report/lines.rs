@@ -58,7 +58,7 @@ impl Listener for Lines {
         }
         if let Some(line) = line {
             *last = now;
-            eprintln!("{line}");
+            say!("{line}");
         }
         if let What::Completed(_) | What::Failed(_) | What::Cancelled(_) = &event.what {
             told.last.remove(&event.id);
@@ -70,11 +70,11 @@ impl Listener for Lines {
 impl Reporter for Lines {
     fn was_done(&self, row: &Row) {
         self.told().journeys.was_done(row.downloaded);
-        eprintln!("{}", was_done(row));
+        say!("{}", was_done(row));
     }
     fn refused(&self, target: &Target, error: &Error) {
         self.told().journeys.was_not_done();
-        eprintln!("{}", refused(target, error));
+        say!("{}", refused(target, error));
     }
     fn end(&self, exit: Exit, to_go_on: &str) {
         end(&self.told().journeys, exit, to_go_on);
@@ -84,10 +84,10 @@ impl Reporter for Lines {
 /// The last lines of a run: the sum of many files, and how to go on after Ctrl-C.
 pub(super) fn end(journeys: &Journeys, exit: Exit, to_go_on: &str) {
     if let Some(sum) = journeys.sum(Instant::now()) {
-        eprintln!("{sum}");
+        say!("{sum}");
     }
     if exit == Exit::Interrupted {
-        eprintln!("{}", interrupted(to_go_on));
+        say!("{}", interrupted(to_go_on));
     }
 }
 
