@@ -132,6 +132,7 @@ fn what_is_not_http_is_refused_and_the_next_client_served() {
 fn told_to_stop_it_closes_idle_connections_at_once() {
     let mut bench = limited(Limits {
         stop_within: 2 * PATIENCE,
+        head_timeout: 2 * PATIENCE,
         ..Limits::default()
     });
     let mut idle = bench.connect();
