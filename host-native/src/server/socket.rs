@@ -10,7 +10,7 @@ use async_io::{Async, Timer};
 use futures::ready;
 use hyper::rt::ReadBufCursor;
 use rustix::io::Errno;
-use rustix::net::sockopt::{set_tcp_nodelay, set_tcp_user_timeout};
+use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -24,6 +24,12 @@ use std::time::{Duration, Instant};
 const BYTES_A_TURN: u64 = 4 << 20;
 /// What is read and sent at once where the file system knows no sendfile.
 const COPIED_BYTES: usize = 256 << 10;
+
+/// Has the kernel wait for the file before it sends a packet with the head alone.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MORE_FOLLOWS: SendFlags = SendFlags::MORE;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const MORE_FOLLOWS: SendFlags = SendFlags::empty();
 
 /// A connected socket. Dropping it closes it.
 pub(super) struct ServedSocket {
@@ -45,13 +51,11 @@ impl ServedSocket {
         idle_timeout: Duration,
     ) -> io::Result<ServedSocket> {
         set_tcp_nodelay(stream.get_ref(), true)?;
-        // The kernel alone sees whether a slow client still takes bytes out of a full send buffer, so it times the sending.
-        let milliseconds = u32::try_from(idle_timeout.as_millis()).unwrap_or(u32::MAX);
-        set_tcp_user_timeout(stream.get_ref(), milliseconds)?;
+        let idle = Idle::new(idle_timeout, time_sending(stream.get_ref(), idle_timeout)?);
         Ok(ServedSocket {
             stream,
             outbox,
-            idle: Idle::new(idle_timeout),
+            idle,
             this_turn: 0,
         })
     }
@@ -63,10 +67,11 @@ impl ServedSocket {
         bytes: &[u8],
         more: bool,
     ) -> Poll<io::Result<usize>> {
-        let mut flags = SendFlags::NOSIGNAL;
-        if more {
-            flags |= SendFlags::MORE;
-        }
+        let flags = if more {
+            MORE_FOLLOWS
+        } else {
+            SendFlags::empty()
+        };
         self.until_sent(cx, |stream| send(stream, bytes, flags))
     }
 
@@ -120,6 +125,22 @@ impl ServedSocket {
     }
 }
 
+/// The kernel alone sees whether a slow client still takes bytes out of a full send buffer, so it times the sending where
+/// it can; whether it does.
+fn time_sending(stream: &TcpStream, timeout: Duration) -> io::Result<bool> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds)?;
+        Ok(true)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = (stream, timeout);
+        Ok(false)
+    }
+}
+
 /// sendfile(2), or read and send where the file system does not know it; 0 at the end of the file.
 fn send_span(stream: &TcpStream, span: &FileSpan, most: usize) -> Result<usize, Errno> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -140,7 +161,7 @@ fn copy_span(stream: &TcpStream, span: &FileSpan, most: usize) -> Result<usize, 
     let read = read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     match read {
         0 => Ok(0),
-        read => send(stream, &block[..read], SendFlags::NOSIGNAL),
+        read => send(stream, &block[..read], SendFlags::empty()),
     }
 }
 
@@ -218,16 +239,18 @@ impl hyper::rt::Write for ServedSocket {
 struct Idle {
     timeout: Duration,
     since: Instant,
-    /// The socket was full last time: then the kernel's own timeout counts.
+    kernel_times_sending: bool,
+    /// The socket was full last time.
     sending: bool,
     timer: Timer,
 }
 
 impl Idle {
-    fn new(timeout: Duration) -> Idle {
+    fn new(timeout: Duration, kernel_times_sending: bool) -> Idle {
         Idle {
             timeout,
             since: Instant::now(),
+            kernel_times_sending,
             sending: false,
             timer: Timer::after(timeout),
         }
@@ -243,7 +266,7 @@ impl Idle {
         loop {
             ready!(Pin::new(&mut self.timer).poll(cx));
             let now = Instant::now();
-            if self.sending {
+            if self.sending && self.kernel_times_sending {
                 self.since = now;
             }
             let deadline = self.since + self.timeout;

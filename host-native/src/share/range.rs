@@ -5,7 +5,7 @@
 
 /// What to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Extent {
     /// The whole file, with 200.
     Whole,
     /// From `first` to `last`, both included, with 206.
@@ -15,14 +15,14 @@ pub(super) enum Part {
 }
 
 /// What a Range header asks for, of a file of `size` bytes.
-pub(super) fn part(range: Option<&str>, size: u64) -> Part {
+pub(super) fn extent(range: Option<&str>, size: u64) -> Extent {
     range
         .and_then(|range| asked(range, size))
-        .unwrap_or(Part::Whole)
+        .unwrap_or(Extent::Whole)
 }
 
 /// `None` where the header is to be ignored.
-fn asked(range: &str, size: u64) -> Option<Part> {
+fn asked(range: &str, size: u64) -> Option<Extent> {
     let (unit, spec) = range.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {
         return None;
@@ -30,9 +30,9 @@ fn asked(range: &str, size: u64) -> Option<Part> {
     let (first, last) = spec.trim_matches([' ', '\t']).split_once('-')?;
     if first.is_empty() {
         return match number(last)? {
-            0 => Some(Part::Unsatisfiable),
+            0 => Some(Extent::Unsatisfiable),
             // RFC 9110 §14.1.2: a suffix longer than the file is all of it; of an empty file there is nothing to name.
-            suffix => (size > 0).then(|| Part::Bytes {
+            suffix => (size > 0).then(|| Extent::Bytes {
                 first: size.saturating_sub(suffix),
                 last: size - 1,
             }),
@@ -48,12 +48,12 @@ fn asked(range: &str, size: u64) -> Option<Part> {
         return None;
     }
     Some(if first < size {
-        Part::Bytes {
+        Extent::Bytes {
             first,
             last: last.min(size - 1),
         }
     } else {
-        Part::Unsatisfiable
+        Extent::Unsatisfiable
     })
 }
 
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn one_range_is_served_and_what_may_be_ignored_is() {
-        let bytes = |first, last| Part::Bytes { first, last };
+        let bytes = |first, last| Extent::Bytes { first, last };
         let table = [
             ("bytes=0-", bytes(0, 99)),
             ("bytes=0-0", bytes(0, 0)),
@@ -81,33 +81,33 @@ mod tests {
             ("bytes=-1", bytes(99, 99)),
             ("bytes=-100", bytes(0, 99)),
             ("bytes=-1000", bytes(0, 99)),
-            ("bytes=100-", Part::Unsatisfiable),
-            ("bytes=100-200", Part::Unsatisfiable),
-            ("bytes=99999999999999999999999-", Part::Unsatisfiable),
-            ("bytes=-0", Part::Unsatisfiable),
-            ("bytes=20-10", Part::Whole),
-            ("bytes=0-1,5-6", Part::Whole),
-            ("bytes=-1,-2", Part::Whole),
-            ("bytes=", Part::Whole),
-            ("bytes=-", Part::Whole),
-            ("bytes=a-b", Part::Whole),
-            ("bytes=+1-2", Part::Whole),
-            ("bytes=1 -2", Part::Whole),
-            ("bytes=0x1-2", Part::Whole),
-            ("items=0-1", Part::Whole),
-            ("0-1", Part::Whole),
-            ("", Part::Whole),
+            ("bytes=100-", Extent::Unsatisfiable),
+            ("bytes=100-200", Extent::Unsatisfiable),
+            ("bytes=99999999999999999999999-", Extent::Unsatisfiable),
+            ("bytes=-0", Extent::Unsatisfiable),
+            ("bytes=20-10", Extent::Whole),
+            ("bytes=0-1,5-6", Extent::Whole),
+            ("bytes=-1,-2", Extent::Whole),
+            ("bytes=", Extent::Whole),
+            ("bytes=-", Extent::Whole),
+            ("bytes=a-b", Extent::Whole),
+            ("bytes=+1-2", Extent::Whole),
+            ("bytes=1 -2", Extent::Whole),
+            ("bytes=0x1-2", Extent::Whole),
+            ("items=0-1", Extent::Whole),
+            ("0-1", Extent::Whole),
+            ("", Extent::Whole),
         ];
         for (range, wanted) in table {
-            assert_eq!(part(Some(range), 100), wanted, "{range}");
+            assert_eq!(extent(Some(range), 100), wanted, "{range}");
         }
-        assert_eq!(part(None, 100), Part::Whole);
+        assert_eq!(extent(None, 100), Extent::Whole);
     }
 
     #[test]
     fn an_empty_file_has_no_range() {
-        assert_eq!(part(Some("bytes=0-"), 0), Part::Unsatisfiable);
-        assert_eq!(part(Some("bytes=-5"), 0), Part::Whole);
-        assert_eq!(part(None, 0), Part::Whole);
+        assert_eq!(extent(Some("bytes=0-"), 0), Extent::Unsatisfiable);
+        assert_eq!(extent(Some("bytes=-5"), 0), Extent::Whole);
+        assert_eq!(extent(None, 0), Extent::Whole);
     }
 }

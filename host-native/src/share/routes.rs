@@ -1,7 +1,7 @@
 //! The peer wire.
 
 use super::catalogue::{Item, Query, Release};
-use super::range::{self, Part};
+use super::range::{self, Extent};
 use super::shelf::Shelf;
 use super::tree;
 use super::version::Version;
@@ -102,11 +102,11 @@ fn file(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
     let version = Version::of(&file).map_err(|_| unavailable())?;
     let now = SystemTime::now();
     let size = version.stamp.size;
-    let part = wanted(asked, &version, now);
-    let (status, first, length) = match part {
-        Part::Whole => (StatusCode::OK, 0, size),
-        Part::Bytes { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
-        Part::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
+    let extent = wanted(asked, &version, now);
+    let (status, first, length) = match extent {
+        Extent::Whole => (StatusCode::OK, 0, size),
+        Extent::Bytes { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+        Extent::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
     let payload = Payload::File(FileSpan {
         file: Arc::new(file),
@@ -134,12 +134,12 @@ fn file(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
     {
         reply = reply.text_header(REPR_DIGEST, &digest);
     }
-    Ok(match part {
-        Part::Whole => reply,
-        Part::Bytes { first, last } => {
+    Ok(match extent {
+        Extent::Whole => reply,
+        Extent::Bytes { first, last } => {
             reply.text_header(CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"))
         }
-        Part::Unsatisfiable => reply.text_header(CONTENT_RANGE, &format!("bytes */{size}")),
+        Extent::Unsatisfiable => reply.text_header(CONTENT_RANGE, &format!("bytes */{size}")),
     })
 }
 
@@ -166,9 +166,9 @@ fn unavailable() -> Refusal {
 }
 
 /// Range means something to GET only; an If-Range that does not name this version undoes it.
-fn wanted(asked: &Asked, version: &Version, now: SystemTime) -> Part {
+fn wanted(asked: &Asked, version: &Version, now: SystemTime) -> Extent {
     if asked.method() != Method::GET {
-        return Part::Whole;
+        return Extent::Whole;
     }
     let headers = asked.headers();
     let same = match headers.contains_key(IF_RANGE) {
@@ -176,7 +176,7 @@ fn wanted(asked: &Asked, version: &Version, now: SystemTime) -> Part {
         false => true,
     };
     let range = only(headers, &RANGE).filter(|_| same);
-    range::part(range, version.stamp.size)
+    range::extent(range, version.stamp.size)
 }
 
 /// The value of a header that came exactly once.

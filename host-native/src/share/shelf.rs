@@ -40,7 +40,7 @@ pub struct Census {
 /// The shared state of a share.
 #[derive(Debug)]
 pub(super) struct Shelf {
-    pub(super) folders: Vec<Arc<Path>>,
+    folders: Vec<Arc<Path>>,
     pub(super) digests: Digests,
     pub(super) stop: Stop,
     found: RwLock<Found>,

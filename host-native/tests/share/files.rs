@@ -1,6 +1,6 @@
 //! What a request gets of a file.
 
-use crate::support::{Bench, age_to, bytes, put, put_aged, until};
+use crate::support::{Bench, How, age_to, bytes, put, put_aged, until};
 use std::fs;
 use std::time::Duration;
 
@@ -353,4 +353,28 @@ fn an_item_is_found_by_what_its_names_tell_and_new_ones_appear() {
     put(&bench.path("Show {tvdb-9}/Show S02E03.mkv"), b"show");
     let found = until(|| bench.search("tvdbId=9&season=2&episode=3").pop());
     assert_eq!(found["category"], 5000);
+}
+
+#[test]
+fn a_search_and_an_unknown_id_have_the_folders_looked_through() {
+    let mut bench = Bench::film(b"film");
+    put(&bench.path("new.mkv"), b"new");
+    let id = until(|| {
+        bench
+            .search("")
+            .into_iter()
+            .find(|item| item["filename"] == "new.mkv")
+    });
+    let id = id["id"].as_str().unwrap().to_owned();
+    std::fs::remove_file(bench.path("new.mkv")).unwrap();
+    bench.stop();
+    bench.start(How {
+        looks_by_itself: false,
+        ..How::default()
+    });
+    assert_eq!(bench.get(&format!("/peer/items/{id}"), "").status, 404);
+    put(&bench.path("new.mkv"), b"new");
+    until(|| (bench.get(&format!("/peer/items/{id}"), "").status == 200).then_some(()));
+    put(&bench.path("newer.mkv"), b"newer");
+    until(|| (bench.search("").len() == 3).then_some(()));
 }

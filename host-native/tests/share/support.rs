@@ -57,6 +57,8 @@ pub(crate) struct Bench {
 pub(crate) struct How {
     pub(crate) access: Access,
     pub(crate) limits: Limits,
+    /// Whether the folder is looked through all the time, or only when a peer asks.
+    pub(crate) looks_by_itself: bool,
 }
 
 impl Default for How {
@@ -64,6 +66,7 @@ impl Default for How {
         How {
             access: Access::Loopback,
             limits: Limits::default(),
+            looks_by_itself: true,
         }
     }
 }
@@ -112,10 +115,12 @@ impl Bench {
 
     pub(crate) fn start(&mut self, how: How) {
         let ledger = SqliteLedger::open(&self.folder.path().join("state.db")).unwrap();
-        let options = ShareOptions {
-            scan_every: Duration::from_millis(100),
-            ..ShareOptions::new(vec![self.path("")])
-        };
+        let mut options = ShareOptions::new(vec![self.path("")]);
+        if how.looks_by_itself {
+            options.scan_every = Duration::from_millis(100);
+        } else {
+            options.scan_when_asked_after = Duration::ZERO;
+        }
         let share = Share::start(&options, ledger).unwrap();
         let server = Server::bind(self.address, how.limits).unwrap();
         self.address = server.address();
