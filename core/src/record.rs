@@ -420,7 +420,7 @@ pub enum Change {
 /// What asking for the same download once more can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// Replaces the digest that was wanted, where given.
+    /// The digest it must have now, if any.
     pub sha256: Option<String>,
     /// Take up a part that no row claims.
     pub adopt: bool,
@@ -625,9 +625,7 @@ impl Row {
                 self.failure = None;
             }
             Change::Terms(terms) => {
-                if terms.sha256.is_some() {
-                    self.new.sha256.clone_from(&terms.sha256);
-                }
+                self.new.sha256.clone_from(&terms.sha256);
                 self.new.adopt = terms.adopt;
                 self.new.on_exists = terms.on_exists;
                 self.new.header_names.clone_from(&terms.header_names);

@@ -60,7 +60,7 @@ async fn run<H: Host>(
             .await
             .map_err(stopped)?;
         job.config = shared.config();
-        let after = one_attempt(job, ear, &mut random).await?;
+        let after = one_attempt(shared, job, ear, &mut random).await?;
         drop(permits);
         match after {
             After::Done | After::DoneElsewhere => return Ok(()),
@@ -89,10 +89,15 @@ async fn permits<H: Host>(
 }
 
 async fn one_attempt<H: Host>(
+    shared: &Shared<H>,
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     random: &mut fastrand::Rng,
 ) -> Result<After, Error> {
+    let terms = lock(&shared.terms).get(&job.row.id).cloned();
+    if let Some(terms) = &terms {
+        job.row.new.adopt = terms.adopt;
+    }
     let opened = ear.unless_stopped(open(job)).await.map_err(stopped)?;
     let mut part = match opened {
         Ok(part) => part,
@@ -106,6 +111,11 @@ async fn one_attempt<H: Host>(
     }
     if job.row.status.is_finished() {
         return elsewhere(job, part).await;
+    }
+    if let Some(terms) = terms {
+        // Only now: while another process wrote the part, the terms were that one's.
+        job.record(Change::Terms(terms)).await?;
+        lock(&shared.terms).remove(&job.row.id);
     }
     let stock = take_stock(job, &mut part).await?;
     let from = stock.unwrap_or(0);
@@ -175,15 +185,36 @@ async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Error> {
         return Ok(part);
     }
     if store.exists(&path).await? {
-        return Err(Error::ForeignPart { path });
+        return there_already(job, path).await;
     }
     job.record(Change::Claimed(true)).await?;
     match store.open(&path, OpenPart::Create).await {
-        Err(error @ Error::ForeignPart { .. }) => {
-            job.record(Change::Claimed(false)).await?;
+        Err(Error::ForeignPart { path }) => {
+            let error = not_ours(job, path).await;
+            if matches!(error, Error::ForeignPart { .. }) {
+                job.record(Change::Claimed(false)).await?;
+            }
             Err(error)
         }
         opened => opened,
+    }
+}
+
+/// A part that our row did not claim when we read it. Another process may have begun the same download at this moment: then
+/// the row claims it by now, and the lock says who has it.
+async fn there_already<H: Host>(job: &mut Job<'_, H>, path: String) -> Result<PartOf<H>, Error> {
+    job.row = job.host.ledger().row(job.row.id).await?;
+    if job.row.claimed {
+        return job.host.store().open(&path, OpenPart::Claimed).await;
+    }
+    Err(not_ours(job, path).await)
+}
+
+/// What a part is that is not ours: another one's who writes it now, or nobody's. Looking changes nothing of it.
+async fn not_ours<H: Host>(job: &Job<'_, H>, path: String) -> Error {
+    match job.host.store().open(&path, OpenPart::Adopt).await {
+        Err(error @ Error::PartLocked { .. }) => error,
+        Ok(_) | Err(_) => Error::ForeignPart { path },
     }
 }
 

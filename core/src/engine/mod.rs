@@ -22,7 +22,7 @@ use crate::error::{Error, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, PartStore};
 use crate::job::failure;
-use crate::record::{Change, DownloadId, NewDownload, Row, Source, Status, Terms};
+use crate::record::{Change, DownloadId, NewDownload, RestartReason, Row, Source, Status, Terms};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
 use std::collections::HashMap;
@@ -48,6 +48,8 @@ struct Shared<H> {
     peers: Mutex<HashMap<String, Semaphore>>,
     /// By destination: a lock over looking and inserting.
     doors: Mutex<HashMap<String, Arc<async_lock::Mutex<()>>>>,
+    /// By download: the terms of the last call, until the part is locked and they can be recorded.
+    terms: Mutex<HashMap<DownloadId, Terms>>,
     /// By destination: who writes there.
     writers: Mutex<HashMap<String, Writer>>,
 }
@@ -102,6 +104,7 @@ impl<H: Host> Engine<H> {
             permits,
             peers: Mutex::default(),
             doors: Mutex::default(),
+            terms: Mutex::default(),
             writers: Mutex::default(),
         })))
     }
@@ -156,7 +159,7 @@ impl<H: Host> Engine<H> {
         }
         match admission {
             Admission::Known(id) => {
-                self.record(id, &Change::Terms(Terms::of(&new))).await?;
+                lock(&self.0.terms).insert(id, Terms::of(&new));
                 if !self.is_driven(id) {
                     self.tell(id, &new, What::Queued);
                 }
@@ -167,6 +170,9 @@ impl<H: Host> Engine<H> {
                     // Another process takes it up at this moment.
                     Ok(()) | Err(Error::WrongState { .. }) => {}
                     Err(error) => return Err(error),
+                }
+                if let Some(row) = rows.iter().find(|row| row.id == id) {
+                    self.disown_what_a_digest_refused(row, &new).await?;
                 }
                 self.record(id, &Change::Terms(Terms::of(&new))).await?;
                 self.tell(id, &new, What::Queued);
@@ -360,6 +366,33 @@ impl<H: Host> Engine<H> {
         writers
             .find(|writer| writer.id == id)
             .map(|writer| writer.tell(stop))
+    }
+
+    /// A whole part with the wrong digest would be refused again and again without a request. Where the digest that is
+    /// wanted is still the same, its bytes count no more; where it is another one, they may be the right ones.
+    async fn disown_what_a_digest_refused(
+        &self,
+        row: &Row,
+        new: &NewDownload,
+    ) -> Result<(), Error> {
+        let refused = row
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.code == "DigestMismatch");
+        if !refused || row.new.sha256 != new.sha256 {
+            return Ok(());
+        }
+        let (attempt, reason, discarded) =
+            (row.attempts, RestartReason::DigestMismatch, row.downloaded);
+        self.record(
+            row.id,
+            &Change::Restart {
+                attempt,
+                reason,
+                discarded,
+            },
+        )
+        .await
     }
 
     fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {

@@ -120,7 +120,7 @@ pub struct Get {
     #[arg(long, value_name = "N", default_value_t = 60_000)]
     pub retry_max_ms: u64,
 
-    /// Take a connection for dead after so long without a byte
+    /// Give a file's connection up after so long without a byte of it
     #[arg(long, value_name = "N", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub idle_timeout_ms: u64,
 

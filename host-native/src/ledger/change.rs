@@ -257,7 +257,7 @@ impl Update<'_> {
 
     fn terms(&self, terms: &Terms) -> Result<(), Fault> {
         self.set(
-            "sha256_wanted = coalesce(:sha256, sha256_wanted), adopt = :adopt, on_exists = :on_exists,
+            "sha256_wanted = :sha256, adopt = :adopt, on_exists = :on_exists,
              header_names = :header_names",
             named_params! {
                 ":sha256": terms.sha256,
