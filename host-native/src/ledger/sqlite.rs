@@ -59,12 +59,11 @@ impl SqliteLedger {
     /// # Errors
     /// `NoSuchDownload`, `Ledger`.
     pub async fn entry(&self, id: DownloadId) -> Result<Entry, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading a download", |connection| {
-                entry::entry(connection, id)
+        self.queue
+            .read("reading a download", move |transaction| {
+                entry::entry(transaction, id)
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 
     /// Downloads by their last change, newest first: at most `limit` (and 1000), of one status or of all, from the one
@@ -78,12 +77,11 @@ impl SqliteLedger {
         limit: u32,
         after: Option<DownloadId>,
     ) -> Result<Vec<Entry>, Error> {
-        let read = move |database: &mut Database| {
-            database.read("listing downloads", |connection| {
-                entry::list(connection, status, limit, after)
+        self.queue
+            .read("listing downloads", move |transaction| {
+                entry::list(transaction, status, limit, after)
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 
     /// The attempts of a download, first to last; none where there is no such download.
@@ -91,12 +89,11 @@ impl SqliteLedger {
     /// # Errors
     /// `Ledger`.
     pub async fn timeline(&self, id: DownloadId) -> Result<Vec<AttemptLine>, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading a timeline", |connection| {
-                timeline::lines(connection, id)
+        self.queue
+            .read("reading a timeline", move |transaction| {
+                timeline::lines(transaction, id)
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 
     /// Closes the attempts that killed processes left open, as `lost`, and returns how many. For a process that has the
@@ -194,18 +191,15 @@ impl SqliteLedger {
         what: &'static str,
         write: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        self.queue
-            .ask(move |database| database.write(what, write))
-            .await
+        self.queue.write(what, write).await
     }
 
     async fn rows(&self, select: &'static str, params: Vec<String>) -> Result<Vec<Row>, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading downloads", |connection| {
-                rows::rows(connection, select, rusqlite::params_from_iter(params))
+        self.queue
+            .read("reading downloads", move |transaction| {
+                rows::rows(transaction, select, rusqlite::params_from_iter(&params))
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 }
 
@@ -219,10 +213,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn row(&self, id: DownloadId) -> Result<Row, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading a download", |connection| rows::row(connection, id))
-        };
-        self.queue.ask(read).await
+        self.queue
+            .read("reading a download", move |transaction| {
+                rows::row(transaction, id)
+            })
+            .await
     }
 
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
