@@ -12,7 +12,7 @@ use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
 use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore};
 use crate::job::{Job, PartOf, failure, overruled};
-use crate::record::{AttemptEnd, Change, DownloadId, NewAttempt, Status, Waiting};
+use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Status, Waiting};
 use crate::semaphore::{Lane, Permit};
 use crate::transfer::{Whole, attempt, take_stock};
 use futures::channel::oneshot;
@@ -252,24 +252,26 @@ async fn finish<H: Host>(
     part: PartOf<H>,
     whole: Whole,
 ) -> Result<After, Error> {
-    let (size, bounds) = (whole.size, job.row.bounds);
-    let committed = commit(job, part, whole).await;
-    let (outcome, error) = match &committed {
-        Ok(()) => ("completed", None),
-        Err(Error::Cancelled) => ("cancelled", None),
-        Err(error) => ("failed", Some(failure(error))),
+    let (attempt, size, bounds) = (job.attempt, whole.size, job.row.bounds);
+    let ended = |outcome: &'static str, error: Option<Failure>| Change::AttemptEnded {
+        end: AttemptEnd {
+            attempt,
+            to: size,
+            outcome,
+            error,
+            wait: None,
+        },
+        bounds,
     };
-    let end = AttemptEnd {
-        attempt: job.attempt,
-        to: size,
-        outcome,
-        error,
-        wait: None,
-    };
-    let noted = job.record(Change::AttemptEnded { end, bounds }).await;
-    committed?;
-    // The file is at its name and the ledger says so: a line missing in the timeline takes nothing back.
-    drop(noted);
+    if let Err(error) = commit(job, part, whole, Some(ended("completed", None))).await {
+        let ended = match &error {
+            Error::Cancelled => ended("cancelled", None),
+            other => ended("failed", Some(failure(other))),
+        };
+        // The first error is the one to tell.
+        let _ = job.record(ended).await;
+        return Err(error);
+    }
     Ok(After::Done)
 }
 

@@ -88,7 +88,7 @@ pub(super) fn list(
 
 fn read(row: &rusqlite::Row<'_>) -> Result<Entry, Error> {
     let known = rows::read(row)?;
-    let columns = Columns { row, id: known.id };
+    let columns = Columns::new(row, known.id);
     let mtime_ns: Option<i64> = columns.get("completed_mtime_ns")?;
     let size = columns.count_if_any("completed_size")?;
     Ok(Entry {

@@ -62,12 +62,11 @@ impl SqliteLedger {
     /// # Errors
     /// `NoSuchDownload`, `Ledger`.
     pub async fn entry(&self, id: DownloadId) -> Result<Entry, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading a download", |connection| {
-                entry::entry(connection, id)
+        self.queue
+            .read("reading a download", move |transaction| {
+                entry::entry(transaction, id)
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 
     /// Downloads by their last change, newest first: at most `limit` (and 1000), of one status or of all, from the one
@@ -81,12 +80,11 @@ impl SqliteLedger {
         limit: u32,
         after: Option<DownloadId>,
     ) -> Result<Vec<Entry>, Error> {
-        let read = move |database: &mut Database| {
-            database.read("listing downloads", |connection| {
-                entry::list(connection, status, limit.min(PAGE), after)
+        self.queue
+            .read("listing downloads", move |transaction| {
+                entry::list(transaction, status, limit.min(PAGE), after)
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 
     /// All downloads by their last change, newest first, as they are at one moment; of one status or of all.
@@ -94,12 +92,11 @@ impl SqliteLedger {
     /// # Errors
     /// `Ledger`.
     pub async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
-        let read = move |database: &mut Database| {
-            database.read("listing downloads", |connection| {
-                entry::list(connection, status, u32::MAX, None)
+        self.queue
+            .read("listing downloads", move |transaction| {
+                entry::list(transaction, status, u32::MAX, None)
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 
     /// A number that changes whenever somebody else has written to the ledger, another process for one.
@@ -107,12 +104,11 @@ impl SqliteLedger {
     /// # Errors
     /// `Ledger`.
     pub async fn version(&self) -> Result<i64, Error> {
-        let read = |database: &mut Database| {
-            database.read("looking for changes", |connection| {
-                Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+        self.queue
+            .read("looking for changes", |transaction| {
+                Ok(transaction.pragma_query_value(None, "data_version", |row| row.get(0))?)
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 
     /// The attempts of a download, first to last; none where there is no such download.
@@ -120,12 +116,11 @@ impl SqliteLedger {
     /// # Errors
     /// `Ledger`.
     pub async fn timeline(&self, id: DownloadId) -> Result<Vec<AttemptLine>, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading a timeline", |connection| {
-                timeline::lines(connection, id)
+        self.queue
+            .read("reading a timeline", move |transaction| {
+                timeline::lines(transaction, id)
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 
     /// Closes the attempts that killed processes left open, as `lost`, and returns how many. For a process that has the
@@ -218,12 +213,11 @@ impl SqliteLedger {
     /// # Errors
     /// `Ledger`.
     pub async fn shared_digest(&self, path: Vec<u8>) -> Result<Option<(FileStamp, String)>, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading a digest", |connection| {
-                shared::digest(connection, &path)
+        self.queue
+            .read("reading a digest", move |transaction| {
+                shared::digest(transaction, &path)
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 
     /// Notes the SHA-256 of a shared file, in place of what was noted for its path before.
@@ -252,18 +246,15 @@ impl SqliteLedger {
         what: &'static str,
         write: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        self.queue
-            .ask(move |database| database.write(what, write))
-            .await
+        self.queue.write(what, write).await
     }
 
     async fn rows(&self, select: &'static str, params: Vec<String>) -> Result<Vec<Row>, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading downloads", |connection| {
-                rows::rows(connection, select, rusqlite::params_from_iter(params))
+        self.queue
+            .read("reading downloads", move |transaction| {
+                rows::rows(transaction, select, rusqlite::params_from_iter(&params))
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 }
 
@@ -277,10 +268,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn row(&self, id: DownloadId) -> Result<Row, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading a download", |connection| rows::row(connection, id))
-        };
-        self.queue.ask(read).await
+        self.queue
+            .read("reading a download", move |transaction| {
+                rows::row(transaction, id)
+            })
+            .await
     }
 
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {

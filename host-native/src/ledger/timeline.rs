@@ -133,12 +133,18 @@ pub(super) fn close_open(
     transaction: &Transaction<'_>,
     id: Option<DownloadId>,
 ) -> Result<usize, Fault> {
-    let close = "UPDATE attempts
-                 SET outcome = 'lost', ended_at = downloads.updated_at, offset_to = downloads.downloaded_bytes
-                 FROM downloads
-                 WHERE downloads.id = attempts.download_id AND attempts.ended_at IS NULL
-                     AND (?1 IS NULL OR attempts.download_id = ?1)";
-    Ok(transaction.prepare_cached(close)?.execute([id])?)
+    // Two statements: one for both cases would be planned anew for each download, and read the attempts of all of them.
+    const CLOSE: &str = "UPDATE attempts
+         SET outcome = 'lost', ended_at = downloads.updated_at, offset_to = downloads.downloaded_bytes
+         FROM downloads
+         WHERE downloads.id = attempts.download_id AND attempts.ended_at IS NULL";
+    const OF_ONE: &str = " AND attempts.download_id = ?1";
+    Ok(match id {
+        Some(id) => transaction
+            .prepare_cached(&[CLOSE, OF_ONE].concat())?
+            .execute([id])?,
+        None => transaction.prepare_cached(CLOSE)?.execute([])?,
+    })
 }
 
 /// All lines of a download, first to last.

@@ -14,6 +14,7 @@ mod existing;
 mod failure;
 #[cfg(test)]
 mod faults;
+mod folders;
 mod lock;
 mod part;
 mod path;

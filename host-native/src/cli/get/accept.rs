@@ -101,13 +101,12 @@ fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = P
 }
 
 async fn place(ledger: &SqliteLedger, destination: &Path, target: &Target) -> Result<Place, Error> {
+    let Some(stamp) = look_at(destination)? else {
+        return Ok(Place::Ours);
+    };
     let rows = ledger.rows_for(&text(destination)).await?;
     let url = target.url.as_str();
     let newest = rows.first().filter(|row| row.new.source.url() == url);
-    let there = look_at(destination)?;
-    let Some(stamp) = there else {
-        return Ok(Place::Ours);
-    };
     match newest {
         Some(row) if !row.status.is_finished() => Ok(Place::Ours),
         Some(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => {

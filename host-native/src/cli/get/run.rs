@@ -13,7 +13,7 @@ use crate::store::DiskStore;
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::stream::{self, FuturesUnordered};
 use regrip_core::{DownloadsConfig, Engine, Error};
 use std::cell::Cell;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use std::sync::Arc;
 /// How many downloads may be waiting, for a permit or for another attempt, beside those whose bytes move. The rest of a long
 /// list is neither rows nor memory yet.
 const MAX_WAITING: usize = 256;
+
+/// How many targets are looked up at once. They are asked for in order, and what they write they write together.
+const ACCEPTED_AT_ONCE: usize = 32;
 
 /// Runs the command.
 pub(crate) fn main(get: &Get) -> Exit {
@@ -106,12 +109,15 @@ async fn all(
     let mut driven = FuturesUnordered::new();
     let ended =
         |result: Result<(), Error>| result.map_or_else(|error| Exit::from(&error), |()| Exit::Done);
-    for target in targets {
+    let mut accepted = stream::iter(targets)
+        .map(|target| async move { (accept(engine, &target, terms).await, target) })
+        .buffered(ACCEPTED_AT_ONCE);
+    while let Some((outcome, target)) = accepted.next().await {
         if ending.get() {
             exit = exit.and(Exit::Interrupted);
             break;
         }
-        match accept(engine, &target, terms).await {
+        match outcome {
             Ok(Outcome::Done(row)) => reporter.was_done(&row),
             Ok(Outcome::Drive(accepted, destination)) => {
                 let one = drive::one(engine.clone(), accepted.id, destination);
