@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod host;
 pub mod ledger;
+pub mod peers;
 pub mod store;
 pub mod transport;
 pub mod workers;

@@ -19,6 +19,9 @@ pub enum Command {
     Get(Get),
     /// Show what regrip does, offline: a misbehaving server on this machine, and several files fetched from it.
     Demo(Demo),
+    /// Make a stub, the small .torrent file that names an item of a peer, or say what is in one.
+    #[command(subcommand)]
+    Stub(Stub),
 }
 
 /// Arguments of `get`.
@@ -122,4 +125,44 @@ pub struct Demo {
     /// One JSON object a line on standard output, instead of bars and a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to do with a stub.
+#[derive(Debug, Subcommand)]
+pub enum Stub {
+    /// Make a stub; a file that is there is not touched
+    Create(StubCreate),
+    /// Say what is in a stub, or why it is none (exit code 1)
+    Inspect(StubInspect),
+}
+
+/// Arguments of `stub create`.
+#[derive(Debug, clap::Args)]
+pub struct StubCreate {
+    /// The peer, exactly as the configuration of the server that takes the stub has it
+    #[arg(long, value_name = "URL")]
+    pub peer: String,
+
+    /// The item, as the peer names it
+    #[arg(long, value_name = "ID")]
+    pub item: String,
+
+    /// A name to show; the file gets the name that the peer's release has
+    #[arg(long)]
+    pub name: String,
+
+    /// Size of the item in bytes
+    #[arg(long, value_name = "N")]
+    pub length: u64,
+
+    /// Where to write it [default: NAME.torrent]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Arguments of `stub inspect`.
+#[derive(Debug, clap::Args)]
+pub struct StubInspect {
+    /// The stub
+    pub file: PathBuf,
 }

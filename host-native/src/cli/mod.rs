@@ -10,6 +10,7 @@ mod get;
 mod report;
 mod signals;
 mod state;
+mod stub;
 mod text;
 
 use args::{Args, Command};
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
     let exit = match args.command {
         Command::Get(get) => get::main(&get),
         Command::Demo(demo) => demo::main(&demo),
+        Command::Stub(stub) => stub::main(&stub),
     };
     ExitCode::from(exit.code())
 }

@@ -4,4 +4,5 @@ mod bad_input;
 mod faults;
 mod get;
 mod kill;
+mod stub;
 mod support;
