@@ -22,6 +22,8 @@ pub enum Command {
     /// Make a stub, the small .torrent file that names an item of a peer, or say what is in one.
     #[command(subcommand)]
     Stub(Stub),
+    /// Say what is wrong with a configuration (exit code 2), what is odd about it, and what it comes to.
+    CheckConfig(CheckConfig),
 }
 
 /// Arguments of `get`.
@@ -165,4 +167,16 @@ pub struct StubCreate {
 pub struct StubInspect {
     /// The stub
     pub file: PathBuf,
+}
+
+/// Arguments of `check-config`.
+#[derive(Debug, clap::Args)]
+pub struct CheckConfig {
+    /// The configuration
+    #[arg(value_name = "FILE", required_unless_present = "config")]
+    pub file: Option<PathBuf>,
+
+    /// The same, as `serve` takes it
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub config: Option<PathBuf>,
 }

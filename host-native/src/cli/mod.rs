@@ -4,6 +4,7 @@
 //! each command turns it into what it means before anything is written.
 
 pub mod args;
+mod check_config;
 mod demo;
 mod exit;
 mod get;
@@ -30,6 +31,7 @@ pub fn main() -> ExitCode {
         Command::Get(get) => get::main(&get),
         Command::Demo(demo) => demo::main(&demo),
         Command::Stub(stub) => stub::main(&stub),
+        Command::CheckConfig(check) => check_config::main(&check),
     };
     ExitCode::from(exit.code())
 }

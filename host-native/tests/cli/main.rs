@@ -1,6 +1,7 @@
 //! The binary itself: what is typed, what is seen, what is on the disk afterwards.
 
 mod bad_input;
+mod check_config;
 mod faults;
 mod get;
 mod kill;
