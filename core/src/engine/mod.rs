@@ -15,6 +15,7 @@ mod stop;
 
 pub use admission::{Accepted, Admission, admission};
 
+use self::admission::missing;
 use crate::classify::class;
 use crate::config::{DownloadsConfig, InvalidConfig};
 use crate::error::{Error, chain};
@@ -137,13 +138,23 @@ impl<H: Host> Engine<H> {
     /// one is taken up again with fresh bounds.
     ///
     /// # Errors
-    /// `DestinationBusy` where another source has the destination, `Ledger`.
+    /// `DestinationBusy` where another source has the destination, `CredentialsMissing` where what was fetched so far came
+    /// by headers that are not given again, `Ledger`; nothing was changed then.
     pub async fn accept(&self, new: NewDownload) -> Result<Accepted, Error> {
         let door = self.door(&new.destination);
         let _inside = door.lock().await;
         let ledger = self.0.host.ledger();
         let rows = ledger.rows_for(&new.destination).await?;
-        match admission(&rows, &new) {
+        let admission = admission(&rows, &new);
+        if let Admission::Known(id) | Admission::Retry(id) = admission {
+            let row = rows.iter().find(|row| row.id == id);
+            let missing = row.map_or_else(Vec::new, |row| missing(row, &new));
+            if !missing.is_empty() {
+                let names = missing.join(", ");
+                return Err(Error::CredentialsMissing { names });
+            }
+        }
+        match admission {
             Admission::Known(id) => {
                 self.record(id, &Change::Terms(Terms::of(&new))).await?;
                 if !self.is_driven(id) {

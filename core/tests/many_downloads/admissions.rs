@@ -239,6 +239,36 @@ fn a_failed_download_is_taken_up_by_asking_for_it_again() {
 }
 
 #[test]
+fn bytes_that_came_by_credentials_wait_until_those_are_given_again() {
+    let file = content(1000);
+    let answers = [
+        cut(whole(&file), 400),
+        Ok(reply(403, &[], vec![])),
+        Ok(rest(&file, 400)),
+    ];
+    let world = World::scripted(config(), answers);
+    let with = |names: &[&str]| NewDownload {
+        header_names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..new_download(URL, FILE)
+    };
+    let accept = |names: &[&str]| world.run(world.engine.accept(with(names)));
+    let id = accept(&["cookie", "x-key"]).expect("it is new").id;
+    // Nothing came yet, so nothing is lost by asking otherwise.
+    accept(&["x-key"]).expect("it is known");
+    accept(&["cookie", "x-key"]).expect("it is known");
+    world.drive(id).expect_err("403 is permanent");
+    let before = (world.row(id), world.part());
+    match accept(&["accept", "x-key"]) {
+        Err(Error::CredentialsMissing { names }) => assert_eq!(names, "cookie"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((world.row(id), world.part()), before);
+    accept(&["accept", "cookie", "x-key"]).expect("more than there were");
+    world.drive(id).expect("it resumes");
+    world.assert_whole(&file);
+}
+
+#[test]
 fn a_completed_download_asked_for_again_is_new_work() {
     let world = World::answering(config(), |_| Ok(whole(b"film")));
     world.get().expect("it is served");

@@ -5,5 +5,9 @@ mod check_config;
 mod faults;
 mod get;
 mod kill;
+mod list;
+mod network;
+#[path = "../proxy/mod.rs"]
+mod proxy;
 mod stub;
 mod support;

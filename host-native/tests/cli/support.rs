@@ -1,10 +1,13 @@
 //! A folder, a fault server and the binary.
 
-use regrip_faultd::{Content, Script, Server};
+use regrip_faultd::{Content, Options, Script, Server, TlsIdentity};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
+
+/// What names a proxy: nothing of the machine's own, so that every test is the same everywhere.
+const PROXY_VARIABLES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
 /// The binary in a folder of its own, with a state file of its own.
 pub(crate) struct Bench {
@@ -16,6 +19,19 @@ impl Bench {
     pub(crate) fn serving(script: Script) -> Bench {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let server = Server::start(script).expect("a free port");
+        Bench { folder, server }
+    }
+
+    /// The same behind TLS; the certificate lies in the folder as `ca.pem`.
+    pub(crate) fn serving_tls(script: Script) -> Bench {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let identity = TlsIdentity::self_signed().expect("a certificate");
+        std::fs::write(folder.path().join("ca.pem"), identity.certificate_pem()).expect("written");
+        let options = Options {
+            tls: Some(identity),
+            ..Options::default()
+        };
+        let server = Server::start_with(options, script).expect("a free port");
         Bench { folder, server }
     }
 
@@ -37,6 +53,10 @@ impl Bench {
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("HOME")
             .stdin(Stdio::null());
+        for name in PROXY_VARIABLES {
+            command.env_remove(name);
+            command.env_remove(name.to_uppercase());
+        }
         command
     }
 

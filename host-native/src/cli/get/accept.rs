@@ -1,5 +1,6 @@
 //! From a target to a row: what is there already, and what that means under `--on-exists`.
 
+use super::network::Network;
 use super::target::Target;
 use crate::host::NativeHost;
 use crate::ledger::SqliteLedger;
@@ -20,8 +21,10 @@ pub(crate) enum Outcome {
 }
 
 /// How files are accepted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Terms {
+    /// What requests carry.
+    pub(crate) network: Network,
     /// `--on-exists`
     pub(crate) on_exists: OnExists,
     /// `--adopt-part`
@@ -41,11 +44,12 @@ enum Place {
 /// Finds or makes the row of a target.
 ///
 /// # Errors
-/// `DestinationExists`, `DestinationRefused`, `DestinationBusy`, `Disk`, `Ledger`; nothing was written then.
+/// `DestinationExists`, `DestinationRefused`, `DestinationBusy`, `CredentialsMissing`, `Disk`, `Ledger`; nothing was written
+/// then.
 pub(crate) async fn accept(
     engine: &Engine<NativeHost>,
     target: &Target,
-    terms: Terms,
+    terms: &Terms,
 ) -> Result<Outcome, Error> {
     let ledger = &engine.host().ledger;
     for destination in candidates(&target.destination, terms.on_exists) {
@@ -147,17 +151,12 @@ async fn is_unchanged(
     Ok(got == *wanted)
 }
 
-fn new_download(target: &Target, destination: &Path, terms: Terms) -> NewDownload {
-    let header_names = target
-        .userinfo
-        .iter()
-        .map(|_| "authorization".to_owned())
-        .collect();
+fn new_download(target: &Target, destination: &Path, terms: &Terms) -> NewDownload {
     NewDownload {
         source: Source::Url {
             url: target.url.to_string(),
         },
-        header_names,
+        header_names: terms.network.header_names(target),
         destination: text(destination),
         part: text(&part_path(destination)),
         on_exists: terms.on_exists,

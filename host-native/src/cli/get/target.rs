@@ -1,6 +1,7 @@
 //! What the arguments of `get` mean: which URL goes to which file. Everything that can be wrong about it is found here,
 //! before anything is written.
 
+use super::list::{Typed, typed};
 use crate::cli::args::Get;
 use percent_encoding::percent_decode_str;
 use regrip_core::{SafeName, display_url};
@@ -27,9 +28,7 @@ pub(crate) struct Target {
 /// # Errors
 /// One or two lines: what was wrong, and what to do.
 pub(crate) fn targets(get: &Get) -> Result<Vec<Target>, String> {
-    let mut urls = get.urls.clone();
-    let mut seen = std::collections::HashSet::new();
-    urls.retain(|url| seen.insert(url.clone()));
+    let urls = typed(get)?;
     if get.output.is_some() && urls.len() > 1 {
         return Err(format!(
             "-o names one file, but there are {} URLs\n  name a folder with -d instead",
@@ -45,29 +44,34 @@ pub(crate) fn targets(get: &Get) -> Result<Vec<Target>, String> {
     let sha256 = get.sha256.as_deref().map(digest).transpose()?;
     let mut targets = Vec::new();
     for typed in &urls {
-        let (url, userinfo) = url(typed)?;
-        let destination = destination(get, &url)?;
-        targets.push(Target {
-            url,
-            userinfo,
-            destination,
-            sha256: sha256.clone(),
-        });
+        let target = target(get, typed, sha256.clone()).map_err(|error| typed.error(&error))?;
+        targets.push(target);
     }
-    one_url_a_file(&targets)?;
+    one_url_a_file(&urls, &targets)?;
     Ok(targets)
 }
 
-fn one_url_a_file(targets: &[Target]) -> Result<(), String> {
+fn target(get: &Get, typed: &Typed, sha256: Option<String>) -> Result<Target, String> {
+    let (url, userinfo) = url(&typed.url)?;
+    let destination = destination(get, &url)?;
+    Ok(Target {
+        url,
+        userinfo,
+        destination,
+        sha256,
+    })
+}
+
+fn one_url_a_file(urls: &[Typed], targets: &[Target]) -> Result<(), String> {
     let mut files: HashMap<&Path, &Target> = HashMap::new();
-    for target in targets {
+    for (typed, target) in urls.iter().zip(targets) {
         if let Some(other) = files.insert(&target.destination, target) {
-            return Err(format!(
+            return Err(typed.error(&format!(
                 "{} and {} would both be written to {}\n  fetch them in two commands, each with its own -o",
                 display_url(other.url.as_str()),
                 display_url(target.url.as_str()),
                 target.destination.display()
-            ));
+            )));
         }
     }
     Ok(())
