@@ -5,7 +5,7 @@ use futures::future::{Either, join_all, select};
 use regrip_core::error::Timeout;
 use regrip_core::io::{Clock, Ledger};
 use regrip_core::record::{NewDownload, Source};
-use regrip_core::testing::{Asked, Piece, new_download};
+use regrip_core::testing::{Asked, FakeHost, FakeTransport, Piece, VirtualClock, new_download};
 use regrip_core::{Class, DownloadId, DownloadsConfig, Error, Status, Summary, What};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -157,13 +157,8 @@ fn attempts_in_vain(world: &World) -> u32 {
 }
 
 #[test]
-fn a_probe_that_takes_its_time_stays_the_only_one() {
-    let world = World::answering(config(), |_| {
-        Err(Error::Timeout {
-            timeout: Timeout::Headers,
-            after: seconds(60),
-        })
-    });
+fn a_probe_that_takes_its_time_stays_the_only_one_and_holds_nobody_up() {
+    let world = World::answering(config(), |_| Err(broken()));
     let hanging = Arc::new(AtomicBool::new(false));
     let line = world.engine.peer_line("1a2b3c4d");
     for _ in 0..3 {
@@ -175,16 +170,45 @@ fn a_probe_that_takes_its_time_stays_the_only_one() {
         hanging.store(false, Ordering::SeqCst);
         Err::<(), _>(broken())
     };
-    let waits = (0..10).map(|_| line.reachable(&world.clock, seconds(HOUR), probe));
-    let results = world.run(join_all(waits));
-    assert!(results.iter().all(Result::is_err));
+    // A probe is under way from 3495 s to 3555 s. The one that probes sees it through.
+    let patience = seconds(3520);
+    let waits = (0..10).map(async |_| {
+        let reached = line.reachable(&world.clock, patience, probe).await;
+        (reached.is_err(), world.clock.elapsed())
+    });
+    let ends = world.run(join_all(waits));
+    assert_eq!(ends[0], (true, seconds(3555)));
+    assert!(
+        ends[1..].iter().all(|end| *end == (true, patience)),
+        "{ends:?}"
+    );
     assert_eq!(world.clock.timers(), 0);
+}
+
+#[test]
+fn those_in_the_queue_for_permits_spend_nothing_either() {
+    // Connections take ten seconds to fail, so that most wait for a permit when the breaker opens.
+    let clock = VirtualClock::default();
+    let silent = |asked: &Asked| {
+        let mut reply = whole(b"film");
+        if asked.at < seconds(HOUR) {
+            reply.delay = seconds(60);
+        }
+        Ok(reply)
+    };
+    let transport = FakeTransport::new(clock.clone(), silent).with_headers_timeout(seconds(10));
+    let world = World::on(FakeHost::new(clock, transport), config());
+    let results = run_all(&world, 100);
+    assert!(results.iter().all(Result::is_ok));
+    assert!((3..=5).contains(&attempts_in_vain(&world)));
+    world.assert_at_rest();
 }
 
 #[test]
 fn a_wait_that_was_in_vain_fails_with_the_last_error() {
     let config = DownloadsConfig {
-        peer_patience_ms: HOUR * 1000,
+        // Two hundred seconds before a probe is due.
+        peer_patience_ms: 3_400_000,
         ..config()
     };
     let world = World::answering(config, |_| {
@@ -204,7 +228,8 @@ fn a_wait_that_was_in_vain_fails_with_the_last_error() {
         assert_eq!(failure.code, "ConnectTimeout");
         assert_eq!(failure.class, Class::Transient.name());
     }
-    let (least, most) = (seconds(HOUR), seconds(HOUR + 120));
+    // When it began to wait it had three attempts and their backoffs behind it.
+    let (least, most) = (seconds(3400), seconds(3430));
     let took = world.clock.elapsed();
     assert!((least..=most).contains(&took), "{took:?}");
     world.assert_at_rest();
