@@ -320,6 +320,7 @@ impl Error {
                 status: 404 | 410, ..
             } => "check the address; the server does not have this file",
             Error::Lost => "download it again",
+            Error::NoSuchDownload(_) => "`regrip list` shows those there are",
             _ => return None,
         })
     }

@@ -343,9 +343,16 @@ pub trait Ledger {
     async fn unfinished(&self) -> Result<Vec<Row>, Error>;
 
     /// Counts an attempt, atomically, and opens its line in the timeline. Returns its number over the row's whole life.
+    ///
+    /// # Errors
+    /// `WrongState` where the row is finished, `NoSuchDownload`, `Ledger`.
     async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error>;
 
-    /// Applies a change; see [`Row::apply`] for what each one means.
+    /// Applies a change; see [`Row::apply`] for what each one means. Whether the row
+    /// [admits](crate::record::Status::admits) it is decided in the same transaction.
+    ///
+    /// # Errors
+    /// `WrongState` with the status that does not admit it, `NoSuchDownload`, `Ledger`.
     async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error>;
 
     /// Deletes a row and its timeline.

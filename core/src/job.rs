@@ -6,7 +6,7 @@ use crate::engine::PeerLine;
 use crate::error::{Error, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, Part, PartStore, Transport};
-use crate::record::{Change, Failure, RestartReason, Row};
+use crate::record::{Change, Failure, RestartReason, Row, Status};
 use std::sync::Arc;
 
 /// A host's parts.
@@ -44,11 +44,15 @@ impl<'a, H: Host> Job<'a, H> {
     }
 
     /// Records a change, then applies it here: the row never runs ahead of the ledger.
+    ///
+    /// # Errors
+    /// `Cancelled` where another process called the download off, `Ledger`.
     pub(crate) async fn record(&mut self, change: Change) -> Result<(), Error> {
         self.host
             .ledger()
             .record(self.row.id, &change, self.host.clock().wall())
-            .await?;
+            .await
+            .map_err(overruled)?;
         self.row.apply(&change);
         Ok(())
     }
@@ -142,6 +146,14 @@ impl<'a, H: Host> Job<'a, H> {
             error: error.map(|error| chain(error)),
             advice: error.and_then(Error::advice),
         }
+    }
+}
+
+/// A row that does not admit what is to be recorded because another process called it off: this drive is called off, too.
+pub(crate) fn overruled(error: Error) -> Error {
+    match error {
+        Error::WrongState { status, .. } if status == Status::Cancelled.name() => Error::Cancelled,
+        error => error,
     }
 }
 

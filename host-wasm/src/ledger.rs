@@ -59,11 +59,22 @@ impl Ledger for MemoryLedger {
     }
 
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
-        self.change(id, Row::begin_attempt)
+        self.change(id, |row| {
+            if row.status.is_finished() {
+                return Err(row.wrong_state());
+            }
+            Ok(row.begin_attempt())
+        })?
     }
 
     async fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> Result<(), Error> {
-        self.change(id, |row| row.apply(change))
+        self.change(id, |row| {
+            if !row.status.admits(change) {
+                return Err(row.wrong_state());
+            }
+            row.apply(change);
+            Ok(())
+        })?
     }
 
     async fn remove(&self, id: DownloadId) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! One download from its first attempt to its last.
 //!
-//! The order of things: the destination is ours alone; the peer can be reached; permits; the part, opened and locked before the row is changed; one
-//! attempt; then either the commit, or the permits back and a wait, or the end.
+//! The order of things: the destination is ours alone; the peer can be reached; permits; the part, opened and locked before
+//! the row is changed; one attempt; then either the commit, or the permits back and a wait, or the end.
 
 use super::stop::{Ear, Stop};
 use super::{Shared, Writer, lock};
@@ -11,7 +11,7 @@ use crate::error::{Error, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
 use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore, Request, Transport};
-use crate::job::{Job, PartOf, failure};
+use crate::job::{Job, PartOf, failure, overruled};
 use crate::record::{AttemptEnd, Change, DownloadId, NewAttempt, Source, Status, Waiting};
 use crate::semaphore::{Lane, Permit};
 use crate::transfer::{Whole, attempt, take_stock};
@@ -39,12 +39,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     }
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
-        Status::Failed | Status::Cancelled => {
-            return Err(Error::WrongState {
-                id,
-                status: job.row.status.name(),
-            });
-        }
+        Status::Failed | Status::Cancelled => return Err(job.row.wrong_state()),
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let ended = run(shared, &mut job, &mut ear).await;
@@ -65,7 +60,7 @@ async fn run<H: Host>(
     loop {
         let permits = leave_to_move(shared, job, ear, lane).await?;
         job.config = shared.config();
-        let after = one_attempt(job, ear, &mut random).await?;
+        let after = one_attempt(shared, job, ear, &mut random).await?;
         drop(permits);
         match after {
             After::Done | After::DoneElsewhere => return Ok(()),
@@ -155,19 +150,33 @@ async fn permits<H: Host>(
 }
 
 async fn one_attempt<H: Host>(
+    shared: &Shared<H>,
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     random: &mut fastrand::Rng,
 ) -> Result<After, Error> {
+    let terms = lock(&shared.terms).get(&job.row.id).cloned();
+    if let Some(terms) = &terms {
+        job.row.new.adopt = terms.adopt;
+    }
     let opened = ear.unless_stopped(open(job)).await.map_err(stopped)?;
     let mut part = match opened {
         Ok(part) => part,
         Err(error) => return retry_or_fail(job, error, None, random).await,
     };
-    // Another process may have driven this row while we waited; the lock on the part now keeps it as it is.
-    job.row = job.host.ledger().row(job.row.id).await?;
+    // Another process may have driven, ended or removed this row while we waited. From here on the lock on the part keeps
+    // it from being driven or removed, and the ledger refuses what an end does not admit.
+    match job.host.ledger().row(job.row.id).await {
+        Ok(row) => job.row = row,
+        Err(error) => return leave(job, part, error).await,
+    }
     if job.row.status.is_finished() {
         return elsewhere(job, part).await;
+    }
+    if let Some(terms) = terms {
+        // Only now: while another process wrote the part, the terms were that one's.
+        job.record(Change::Terms(terms)).await?;
+        lock(&shared.terms).remove(&job.row.id);
     }
     let stock = take_stock(job, &mut part).await?;
     let from = stock.unwrap_or(0);
@@ -175,7 +184,10 @@ async fn one_attempt<H: Host>(
         at: job.host.clock().wall(),
         from,
     };
-    let number = job.host.ledger().begin_attempt(job.row.id, &begin).await?;
+    let number = match job.host.ledger().begin_attempt(job.row.id, &begin).await {
+        Ok(number) => number,
+        Err(error) => return leave(job, part, overruled(error)).await,
+    };
     job.row.begin_attempt();
     job.attempt = number;
     job.emit(What::Started {
@@ -234,15 +246,36 @@ async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Error> {
         return Ok(part);
     }
     if store.exists(&path).await? {
-        return Err(Error::ForeignPart { path });
+        return there_already(job, path).await;
     }
     job.record(Change::Claimed(true)).await?;
     match store.open(&path, OpenPart::Create).await {
-        Err(error @ Error::ForeignPart { .. }) => {
-            job.record(Change::Claimed(false)).await?;
+        Err(Error::ForeignPart { path }) => {
+            let error = not_ours(job, path).await;
+            if matches!(error, Error::ForeignPart { .. }) {
+                job.record(Change::Claimed(false)).await?;
+            }
             Err(error)
         }
         opened => opened,
+    }
+}
+
+/// A part that our row did not claim when we read it. Another process may have begun the same download at this moment: then
+/// the row claims it by now, and the lock says who has it.
+async fn there_already<H: Host>(job: &mut Job<'_, H>, path: String) -> Result<PartOf<H>, Error> {
+    job.row = job.host.ledger().row(job.row.id).await?;
+    if job.row.claimed {
+        return job.host.store().open(&path, OpenPart::Claimed).await;
+    }
+    Err(not_ours(job, path).await)
+}
+
+/// What a part is that is not ours: another one's who writes it now, or nobody's. Looking changes nothing of it.
+async fn not_ours<H: Host>(job: &Job<'_, H>, path: String) -> Error {
+    match job.host.store().open(&path, OpenPart::Adopt).await {
+        Err(error @ Error::PartLocked { .. }) => error,
+        Ok(_) | Err(_) => Error::ForeignPart { path },
     }
 }
 
@@ -254,11 +287,25 @@ async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<Aft
             job.host.store().remove(&job.row.new.part).await?;
             Ok(After::DoneElsewhere)
         }
-        _ => Err(Error::WrongState {
-            id: job.row.id,
-            status: job.row.status.name(),
-        }),
+        Status::Cancelled => leave(job, part, Error::Cancelled).await,
+        _ => leave(job, part, job.row.wrong_state()).await,
     }
+}
+
+/// Gives up a part that was only opened: an empty one may have been created by that, after its row was removed, and would
+/// then be nobody's.
+async fn leave<H: Host>(
+    job: &Job<'_, H>,
+    mut part: PartOf<H>,
+    error: Error,
+) -> Result<After, Error> {
+    let ended = !matches!(error, Error::Ledger { .. });
+    if ended && part.length().await.is_ok_and(|length| length == 0) {
+        drop(part);
+        // What is told is the error; the file is empty.
+        let _ = job.host.store().remove(&job.row.new.part).await;
+    }
+    Err(error)
 }
 
 async fn finish<H: Host>(
@@ -268,11 +315,10 @@ async fn finish<H: Host>(
 ) -> Result<After, Error> {
     let (size, bounds) = (whole.size, job.row.bounds);
     let committed = commit(job, part, whole).await;
-    let error = committed.as_ref().err().map(failure);
-    let outcome = if error.is_some() {
-        "failed"
-    } else {
-        "completed"
+    let (outcome, error) = match &committed {
+        Ok(()) => ("completed", None),
+        Err(Error::Cancelled) => ("cancelled", None),
+        Err(error) => ("failed", Some(failure(error))),
     };
     let end = AttemptEnd {
         attempt: job.attempt,
@@ -350,27 +396,31 @@ async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Resul
         }
         Err(error) => error,
     };
+    // What keeps it from being recorded counts for more: another process may have called the download off.
+    let error = last_word(job, &error).await.err().unwrap_or(error);
     match &error {
-        // Not this process's row to change: its writer will.
-        Error::PartLocked { .. } | Error::WrongState { .. } => {}
-        // The row cannot be trusted to take it, and one that is `committing` may have its file: the next start looks.
-        Error::Ledger { .. } => {}
-        Error::Interrupted => job.record(Change::Queued).await?,
-        Error::Cancelled => {
-            job.record(Change::Cancelled).await?;
-            job.emit(What::Cancelled(job.summary(Some(&error))));
-            return Err(error);
-        }
-        _ => {
-            job.record(Change::Failed(failure(&error))).await?;
-            // The error is told whether or not the sweeping works.
-            let _ = sweep(job).await;
-        }
-    }
-    if !matches!(error, Error::Interrupted) {
-        job.emit(What::Failed(job.summary(Some(&error))));
+        Error::Interrupted => {}
+        Error::Cancelled => job.emit(What::Cancelled(job.summary(Some(&error)))),
+        _ => job.emit(What::Failed(job.summary(Some(&error)))),
     }
     Err(error)
+}
+
+async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), Error> {
+    match error {
+        // Not this process's row to change: its writer will, or has.
+        Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => Ok(()),
+        // The row cannot be trusted to take it, and one that is `committing` may have its file: the next start looks.
+        Error::Ledger { .. } => Ok(()),
+        Error::Interrupted => job.record(Change::Queued).await,
+        Error::Cancelled => job.record(Change::Cancelled).await,
+        _ => {
+            job.record(Change::Failed(failure(error))).await?;
+            // The error is told whether or not the sweeping works.
+            let _ = sweep(job).await;
+            Ok(())
+        }
+    }
 }
 
 /// A download that came to nothing leaves no empty part behind.

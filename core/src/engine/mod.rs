@@ -26,7 +26,7 @@ use crate::error::{Error, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, PartStore};
 use crate::job::failure;
-use crate::record::{Change, DownloadId, NewDownload, Row, Source, Status, Terms};
+use crate::record::{Change, DownloadId, NewDownload, RestartReason, Row, Source, Status, Terms};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
 use std::collections::HashMap;
@@ -54,6 +54,8 @@ struct Shared<H> {
     lines: Mutex<HashMap<String, PeerLine>>,
     /// By destination: a lock over looking and inserting.
     doors: Mutex<HashMap<String, Arc<async_lock::Mutex<()>>>>,
+    /// By download: the terms of the last call, until the part is locked and they can be recorded.
+    terms: Mutex<HashMap<DownloadId, Terms>>,
     /// By destination: who writes there.
     writers: Mutex<HashMap<String, Writer>>,
 }
@@ -109,6 +111,7 @@ impl<H: Host> Engine<H> {
             peers: Mutex::default(),
             lines: Mutex::default(),
             doors: Mutex::default(),
+            terms: Mutex::default(),
             writers: Mutex::default(),
         })))
     }
@@ -179,14 +182,21 @@ impl<H: Host> Engine<H> {
         }
         match admission {
             Admission::Known(id) => {
-                self.record(id, &Change::Terms(Terms::of(&new))).await?;
+                lock(&self.0.terms).insert(id, Terms::of(&new));
                 if !self.is_driven(id) {
                     self.tell(id, &new, What::Queued);
                 }
                 Ok(Accepted { id, known: true })
             }
             Admission::Retry(id) => {
-                self.record(id, &Change::Retried).await?;
+                match self.record(id, &Change::Retried).await {
+                    // Another process takes it up at this moment.
+                    Ok(()) | Err(Error::WrongState { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+                if let Some(row) = rows.iter().find(|row| row.id == id) {
+                    self.disown_what_a_digest_refused(row, &new).await?;
+                }
                 self.record(id, &Change::Terms(Terms::of(&new))).await?;
                 self.tell(id, &new, What::Queued);
                 Ok(Accepted { id, known: true })
@@ -260,6 +270,29 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Stops the drives of downloads that another process has called off or removed. For a host whose ledger is shared, to
+    /// be called soon after somebody else has written there.
+    ///
+    /// It only makes the end prompt: that a download that was called off is not committed is the ledger's to see to.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn heed(&self) -> Result<(), Error> {
+        let driven: Vec<DownloadId> = lock(&self.0.writers)
+            .values()
+            .map(|writer| writer.id)
+            .collect();
+        for id in driven {
+            match self.0.host.ledger().row(id).await {
+                Ok(row) if row.status != Status::Cancelled => {}
+                // One that listens no more is told by the ledger.
+                Ok(_) | Err(Error::NoSuchDownload(_)) => drop(self.stop_one(id, Stop::Cancel)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Takes up a failed or cancelled download with fresh bounds. The caller drives it then.
     ///
     /// # Errors
@@ -270,10 +303,7 @@ impl<H: Host> Engine<H> {
         let _inside = door.lock().await;
         let row = self.0.host.ledger().row(id).await?;
         if !matches!(row.status, Status::Failed | Status::Cancelled) {
-            return Err(Error::WrongState {
-                id,
-                status: row.status.name(),
-            });
+            return Err(row.wrong_state());
         }
         self.record(id, &Change::Retried).await?;
         self.tell(id, &row.new, What::Queued);
@@ -290,10 +320,11 @@ impl<H: Host> Engine<H> {
         let _inside = door.lock().await;
         let row = self.0.host.ledger().row(id).await?;
         if self.is_driven(id) {
-            return Err(Error::WrongState {
-                id,
-                status: row.status.name(),
-            });
+            return Err(row.wrong_state());
+        }
+        if matches!(row.status, Status::Queued | Status::Waiting) {
+            // Another process may be about to begin an attempt: it must find the end before the part is gone.
+            self.record(id, &Change::Cancelled).await?;
         }
         let rows = self.0.host.ledger().rows_for(&row.new.destination).await?;
         // A superseded row claims the same part as the one that superseded it: the last one to go takes it along.
@@ -358,6 +389,33 @@ impl<H: Host> Engine<H> {
         writers
             .find(|writer| writer.id == id)
             .map(|writer| writer.tell(stop))
+    }
+
+    /// A whole part with the wrong digest would be refused again and again without a request. Where the digest that is
+    /// wanted is still the same, its bytes count no more; where it is another one, they may be the right ones.
+    async fn disown_what_a_digest_refused(
+        &self,
+        row: &Row,
+        new: &NewDownload,
+    ) -> Result<(), Error> {
+        let refused = row
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.code == "DigestMismatch");
+        if !refused || row.new.sha256 != new.sha256 {
+            return Ok(());
+        }
+        let (attempt, reason, discarded) =
+            (row.attempts, RestartReason::DigestMismatch, row.downloaded);
+        self.record(
+            row.id,
+            &Change::Restart {
+                attempt,
+                reason,
+                discarded,
+            },
+        )
+        .await
     }
 
     fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {

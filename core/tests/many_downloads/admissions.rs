@@ -2,6 +2,7 @@
 
 use crate::world::*;
 use regrip_core::engine::{Accepted, Admission, admission};
+use regrip_core::io::{OpenPart, PartStore};
 use regrip_core::record::{NewDownload, Source, Terms};
 use regrip_core::testing::{Piece, new_download};
 use regrip_core::{DownloadId, Error, OnExists, Row, Status};
@@ -186,9 +187,10 @@ fn of_many_at_once_for_one_destination_one_becomes_a_row() {
 }
 
 #[test]
-fn asking_again_brings_its_own_terms() {
-    let world = World::scripted(config(), []);
+fn asking_again_brings_its_own_terms_once_the_part_is_locked() {
+    let world = World::answering(config(), |_| Err(Error::Protocol("no peer".to_owned())));
     let id = world.accept();
+    let before = Terms::of(&world.row(id).new);
     let again = NewDownload {
         sha256: Some("ab".to_owned()),
         adopt: true,
@@ -199,14 +201,45 @@ fn asking_again_brings_its_own_terms() {
     world
         .run(world.engine.accept(again.clone()))
         .expect("it is known");
+    // Another process may be writing the part, on the terms it was given.
+    assert_eq!(Terms::of(&world.row(id).new), before);
+    world.run(world.engine.drive(id)).expect_err("no peer");
     assert_eq!(Terms::of(&world.row(id).new), Terms::of(&again));
-    // A digest once asked for is not forgotten by one who does not ask.
-    world.accept();
+    // The terms are those of the last call, its digest too.
+    world
+        .run(world.engine.accept(NewDownload {
+            header_names: again.header_names.clone(),
+            ..new_download(URL, FILE)
+        }))
+        .expect("it is taken up");
     let row = world.row(id);
-    assert_eq!(
-        (row.new.sha256.as_deref(), row.new.adopt),
-        (Some("ab"), false)
-    );
+    assert_eq!((row.new.sha256, row.new.adopt), (None, false));
+}
+
+#[test]
+fn one_that_is_refused_the_part_changes_nothing_of_its_writers_terms() {
+    let world = World::scripted(config(), []);
+    let id = world.accept();
+    let before = Terms::of(&world.row(id).new);
+    let held = world
+        .run(
+            world
+                .host
+                .store
+                .open(&format!("{FILE}.part"), OpenPart::Adopt),
+        )
+        .expect("another process has it");
+    let again = NewDownload {
+        on_exists: OnExists::Fail,
+        sha256: Some("ab".to_owned()),
+        ..new_download(URL, FILE)
+    };
+    world.run(world.engine.accept(again)).expect("it is known");
+    let error = world.run(world.engine.drive(id)).expect_err("it is held");
+    assert!(matches!(error, Error::PartLocked { .. }), "{error:?}");
+    drop(held);
+    assert_eq!(Terms::of(&world.row(id).new), before);
+    assert!(!world.row(id).status.is_finished());
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub(super) fn main(args: &CheckConfig) -> Exit {
     match load(file) {
         Ok(Loaded { config, warnings }) => {
             tell(file, "warning: ", &warnings);
-            print!("{}", summary(&config));
+            out!("{}", summary(&config).trim_end());
             Exit::Done
         }
         Err(ConfigRefused::Wrong { errors, warnings }) => {
@@ -24,7 +24,7 @@ pub(super) fn main(args: &CheckConfig) -> Exit {
             Exit::Usage
         }
         Err(refused) => {
-            eprintln!("regrip: {}: {refused}", file.display());
+            say!("regrip: {}: {refused}", file.display());
             Exit::Usage
         }
     }
@@ -32,7 +32,7 @@ pub(super) fn main(args: &CheckConfig) -> Exit {
 
 fn tell(file: &Path, mark: &str, problems: &[Problem]) {
     for problem in problems {
-        eprintln!("regrip: {mark}{}: {problem}", file.display());
+        say!("regrip: {mark}{}: {problem}", file.display());
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) fn apply(
     change: &Change,
     at: SystemTime,
 ) -> Result<(), Fault> {
+    admit(transaction, id, change)?;
     let row = Update {
         transaction,
         id,
@@ -73,6 +74,18 @@ pub(super) fn apply(
         Change::Retried => row.retried(),
         Change::Terms(terms) => row.terms(terms),
     }
+}
+
+/// Refuses what the row's status does not admit. In the transaction that writes, so that of two processes one comes first.
+fn admit(transaction: &Transaction<'_>, id: DownloadId, change: &Change) -> Result<(), Fault> {
+    if Status::ALL.iter().all(|status| status.admits(change)) {
+        return Ok(()); // the frequent ones need no look
+    }
+    let row = rows::row(transaction, id)?;
+    if row.status.admits(change) {
+        return Ok(());
+    }
+    Err(row.wrong_state().into())
 }
 
 impl Update<'_> {
@@ -244,7 +257,7 @@ impl Update<'_> {
 
     fn terms(&self, terms: &Terms) -> Result<(), Fault> {
         self.set(
-            "sha256_wanted = coalesce(:sha256, sha256_wanted), adopt = :adopt, on_exists = :on_exists,
+            "sha256_wanted = :sha256, adopt = :adopt, on_exists = :on_exists,
              header_names = :header_names",
             named_params! {
                 ":sha256": terms.sha256,

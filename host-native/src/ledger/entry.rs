@@ -8,9 +8,6 @@ use regrip_core::record::{DownloadId, Row, Status};
 use regrip_core::{Error, record::Source};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-/// Entries of one list at most.
-const LIST: u32 = 1000;
-
 /// A download and what is known about it besides. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -82,7 +79,7 @@ pub(super) fn list(
         named_params! {
             ":status": status.map(Status::name),
             ":after": after,
-            ":limit": limit.min(LIST),
+            ":limit": limit,
         },
         |row| Ok(read(row)?),
     )?;

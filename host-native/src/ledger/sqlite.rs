@@ -6,7 +6,7 @@ use super::file::OpenError;
 use super::queue::Queue;
 use super::timeline::{self, AttemptLine};
 use super::values::{integer, time};
-use super::{change, rows};
+use super::{change, rows, shared};
 use crate::store::FileStamp;
 use regrip_core::Error;
 use regrip_core::io::Ledger;
@@ -15,6 +15,9 @@ use rusqlite::{ToSql, Transaction};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// Downloads of one page at most.
+const PAGE: u32 = 1000;
 
 /// Remembers downloads in a SQLite file. A clone is another handle on the same thread; the last one to go waits until
 /// everything asked for is written, and closes the file.
@@ -80,7 +83,33 @@ impl SqliteLedger {
     ) -> Result<Vec<Entry>, Error> {
         let read = move |database: &mut Database| {
             database.read("listing downloads", |connection| {
-                entry::list(connection, status, limit, after)
+                entry::list(connection, status, limit.min(PAGE), after)
+            })
+        };
+        self.queue.ask(read).await
+    }
+
+    /// All downloads by their last change, newest first, as they are at one moment; of one status or of all.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
+        let read = move |database: &mut Database| {
+            database.read("listing downloads", |connection| {
+                entry::list(connection, status, u32::MAX, None)
+            })
+        };
+        self.queue.ask(read).await
+    }
+
+    /// A number that changes whenever somebody else has written to the ledger, another process for one.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn version(&self) -> Result<i64, Error> {
+        let read = |database: &mut Database| {
+            database.read("looking for changes", |connection| {
+                Ok(connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
             })
         };
         self.queue.ask(read).await
@@ -180,6 +209,35 @@ impl SqliteLedger {
             let set = "UPDATE downloads SET import_state = ?2, status = ?3, updated_at = ?4 WHERE id = ?1";
             let params = (id, &state, after.name(), time(at));
             one(id, transaction.prepare_cached(set)?.execute(params)?)
+        })
+        .await
+    }
+
+    /// The SHA-256 noted for a shared file at `path`, and the stamp the file had.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn shared_digest(&self, path: Vec<u8>) -> Result<Option<(FileStamp, String)>, Error> {
+        let read = move |database: &mut Database| {
+            database.read("reading a digest", |connection| {
+                shared::digest(connection, &path)
+            })
+        };
+        self.queue.ask(read).await
+    }
+
+    /// Notes the SHA-256 of a shared file, in place of what was noted for its path before.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    pub async fn note_shared_digest(
+        &self,
+        path: Vec<u8>,
+        stamp: FileStamp,
+        sha256: String,
+    ) -> Result<(), Error> {
+        self.write("noting a digest", move |transaction| {
+            shared::note(transaction, &path, stamp, &sha256)
         })
         .await
     }

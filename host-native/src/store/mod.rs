@@ -23,6 +23,7 @@ mod system;
 pub use digest::Sha256Digest;
 pub use disk::DiskStore;
 pub use existing::{look_at, sha256_of};
+pub use lock::writer;
 pub use part::DiskPart;
 pub use path::{destination, part_path};
 pub use stamp::FileStamp;

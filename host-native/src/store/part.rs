@@ -122,6 +122,15 @@ impl DiskPart {
     }
 }
 
+impl Drop for DiskPart {
+    /// A part that stays behind keeps its bytes and no more.
+    fn drop(&mut self) {
+        if self.reserved > self.end {
+            self.give_back();
+        }
+    }
+}
+
 impl Part for DiskPart {
     type Digest = Sha256Digest;
 

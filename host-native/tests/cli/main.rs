@@ -2,12 +2,15 @@
 
 mod bad_input;
 mod check_config;
+mod downloads;
 mod faults;
 mod get;
 mod kill;
 mod list;
+mod manual;
 mod network;
 #[path = "../proxy/mod.rs"]
 mod proxy;
+mod share;
 mod stub;
 mod support;

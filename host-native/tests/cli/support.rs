@@ -41,23 +41,35 @@ impl Bench {
 
     /// `regrip get` with these arguments, in the folder. Waits are short unless the arguments say otherwise.
     pub(crate) fn get(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
-        command
-            .current_dir(self.folder.path())
-            .arg("get")
-            .args(arguments);
+        let mut command = self.command();
+        command.arg("get").args(arguments);
         if !arguments.contains(&"--retry-base-ms") {
             command.args(["--retry-base-ms", "0"]);
         }
         command
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
+        command
+            .current_dir(self.folder.path())
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("HOME")
+            .env_remove("LANG")
+            .env_remove("LC_ALL")
+            .env_remove("LC_CTYPE")
             .stdin(Stdio::null());
         for name in PROXY_VARIABLES {
             command.env_remove(name);
             command.env_remove(name.to_uppercase());
         }
         command
+    }
+
+    /// `regrip` with these arguments, in the folder, on its state file.
+    pub(crate) fn regrip(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.command();
+        Ran::of(command.args(arguments).output().expect("regrip runs"))
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
@@ -109,6 +121,12 @@ impl Bench {
             .map(|entry| entry.range)
             .collect()
     }
+}
+
+/// `regrip` with these arguments, anywhere.
+pub(crate) fn regrip(arguments: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
+    Ran::of(command.args(arguments).output().expect("regrip runs"))
 }
 
 /// Length of a file, 0 where there is none.

@@ -10,6 +10,7 @@ use regrip_core::io::Ledger;
 use regrip_core::record::{NewDownload, Row};
 use regrip_core::{Engine, Error, OnExists, Source, Status};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// What a target led to.
 #[derive(Debug)]
@@ -132,23 +133,34 @@ async fn is_unchanged(
     let recorded = ledger.completed_stamp(row.id).await?;
     let same_stamp = match recorded {
         Some(recorded) => recorded == stamp,
-        // Killed between the commit and its stamp: the bytes themselves have to tell.
-        None => stamp.size == row.downloaded && row.sha256_got.is_some(),
+        // Killed between the commit and its stamp: nobody wrote to it since, if it is older than the commit.
+        None => {
+            let completed_at = ledger.entry(row.id).await?.completed_at;
+            stamp.size == row.downloaded && is_older(stamp, completed_at.as_deref())
+        }
     };
     if !same_stamp {
         return Ok(false);
     }
-    let wanted = match (&target.sha256, recorded) {
-        (Some(wanted), Some(_)) if row.sha256_got.as_ref() == Some(wanted) => return Ok(true),
-        (Some(wanted), _) => wanted,
-        (None, Some(_)) => return Ok(true),
-        (None, None) => row.sha256_got.as_ref().unwrap_or(&row.new.destination),
+    let right = match &target.sha256 {
+        None => true,
+        Some(wanted) if row.sha256_got.is_some() => row.sha256_got.as_ref() == Some(wanted),
+        Some(wanted) => sha256_of(destination)? == *wanted,
     };
-    let got = sha256_of(destination)?;
-    if got == *wanted && recorded.is_none() {
+    if right && recorded.is_none() {
         ledger.stamp(row.id, stamp).await?;
     }
-    Ok(got == *wanted)
+    Ok(right)
+}
+
+/// Whether a file was last written before a moment in RFC 3339.
+fn is_older(stamp: FileStamp, moment: Option<&str>) -> bool {
+    let moment = moment.and_then(|moment| humantime::parse_rfc3339(moment).ok());
+    let since_1970 = moment.and_then(|moment| moment.duration_since(SystemTime::UNIX_EPOCH).ok());
+    // Times of rows are whole milliseconds, rounded down.
+    since_1970.is_some_and(|moment| {
+        i128::from(stamp.mtime_ns) <= (moment.as_millis() as i128 + 1) * 1_000_000
+    })
 }
 
 fn new_download(target: &Target, destination: &Path, terms: &Terms) -> NewDownload {

@@ -5,29 +5,22 @@ use super::network::{Network, network};
 use super::target::{Target, targets};
 use crate::cli::args::Get;
 use crate::cli::report::{Reporter, reporter};
-use crate::cli::{Exit, signals, state, text};
+use crate::cli::{Exit, drive, signals, state};
 use crate::clock::SmolClock;
 use crate::host::{Listener, NativeHost};
-use crate::ledger::{OpenError, SqliteLedger};
-use crate::store::{DiskStore, FileStamp};
+use crate::ledger::SqliteLedger;
+use crate::store::DiskStore;
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use regrip_core::{DownloadsConfig, Engine, Error};
-use smol::Timer;
-use smol::future::FutureExt;
 use std::cell::Cell;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// How many downloads may be waiting, for a permit or for another attempt, beside those whose bytes move. The rest of a long
 /// list is neither rows nor memory yet.
 const MAX_WAITING: usize = 256;
-
-/// How often the end of the process is told to whoever has only begun.
-const TELL_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs the command.
 pub(crate) fn main(get: &Get) -> Exit {
@@ -44,14 +37,14 @@ pub(crate) fn main(get: &Get) -> Exit {
     let (network, targets, reporter, engine) = match started {
         Ok(started) => started,
         Err((exit, text)) => {
-            eprintln!("regrip: {text}");
+            say!("regrip: {text}");
             return exit;
         }
     };
     let signal = match signals::first() {
         Ok(signal) => signal,
         Err(error) => {
-            eprintln!("regrip: cannot listen for Ctrl-C: {error}");
+            say!("regrip: cannot listen for Ctrl-C: {error}");
             return Exit::Unusable;
         }
     };
@@ -65,21 +58,10 @@ pub(crate) fn main(get: &Get) -> Exit {
             .min(u32::try_from(targets.len()).unwrap_or(u32::MAX)),
     );
     let ending = Cell::new(false);
-    let end_on_signal = async {
-        if signal.recv().await.is_err() {
-            // No signal ever: the channel is closed only at the end.
-            std::future::pending().await
-        }
-        ending.set(true);
-        loop {
-            engine.end();
-            Timer::after(TELL_EVERY).await;
-        }
-    };
     let at_once = get.jobs as usize + MAX_WAITING;
     let driven = all(&engine, &reporter, targets, &terms, at_once, &ending);
-    let exit = workers.run(driven.or(end_on_signal));
-    reporter.end(exit);
+    let exit = drive::run(&engine, &signal, &workers, &ending, driven);
+    reporter.end(exit, "run the same command again");
     exit
 }
 
@@ -98,8 +80,8 @@ fn engine(
         ..DownloadsConfig::default()
     };
     let path = state::path(get.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
-    let ledger =
-        SqliteLedger::open(&path).map_err(|error| (Exit::Unusable, unusable(&path, &error)))?;
+    let ledger = SqliteLedger::open(&path)
+        .map_err(|error| (Exit::Unusable, state::unusable(&path, &error)))?;
     let host = NativeHost {
         transport: HttpTransport::new(network.options(&config, targets)),
         store: DiskStore::new(),
@@ -108,15 +90,6 @@ fn engine(
         listener,
     };
     Engine::new(host, config, !get.no_digest).map_err(|error| (Exit::Usage, error.to_string()))
-}
-
-fn unusable(path: &Path, error: &OpenError) -> String {
-    let line = format!(
-        "the state file {} cannot be used: {}",
-        path.display(),
-        regrip_core::error::chain(error)
-    );
-    text::with_advice(&line, Some("name another one with --state"))
 }
 
 /// Accepts in order, so that rows are numbered as the URLs were typed, and drives what was accepted together, `at_once` of
@@ -141,7 +114,7 @@ async fn all(
         match accept(engine, &target, terms).await {
             Ok(Outcome::Done(row)) => reporter.was_done(&row),
             Ok(Outcome::Drive(accepted, destination)) => {
-                let one = one(engine.clone(), accepted.id, destination);
+                let one = drive::one(engine.clone(), accepted.id, destination);
                 driven.push(Workers::spawn(one));
             }
             Err(error) => {
@@ -157,13 +130,4 @@ async fn all(
         exit = exit.and(ended(result));
     }
     exit
-}
-
-async fn one(engine: Engine<NativeHost>, id: i64, path: PathBuf) -> Result<(), Error> {
-    engine.drive(id).await?;
-    // So that the next run knows the file is as it was left. Without it that run reads the file instead.
-    if let Ok(Some(stamp)) = FileStamp::of(&path) {
-        engine.host().ledger.stamp(id, stamp).await?;
-    }
-    Ok(())
 }

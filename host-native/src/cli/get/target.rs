@@ -10,6 +10,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use url::Url;
 
+/// Longer ones are no addresses, and the state file does not take them.
+const LONGEST_URL_BYTES: usize = 65_536;
+
 /// A file to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -78,14 +81,23 @@ fn one_url_a_file(urls: &[Typed], targets: &[Target]) -> Result<(), String> {
 }
 
 fn url(typed: &str) -> Result<(Url, Option<(String, String)>), String> {
-    let shown = display_url(typed);
-    let mut url = Url::parse(typed).map_err(|error| format!("{shown:?} is not a URL: {error}\n  write it with its scheme, for example https://host/file"))?;
+    let mut url = Url::parse(typed).map_err(|error| {
+        let shown = without_secrets(typed);
+        format!("{shown:?} is not a URL: {error}\n  write it with its scheme, for example https://host/file")
+    })?;
     if !matches!(url.scheme(), "http" | "https") {
+        let shown = without_secrets(typed);
         return Err(format!(
-            "{shown} has the scheme {:?}\n  only http and https are fetched",
-            url.scheme()
+            "{shown} is not an http or https URL\n  only http and https are fetched"
         ));
     }
+    if typed.len() > LONGEST_URL_BYTES {
+        return Err(format!(
+            "a URL has {} bytes; {LONGEST_URL_BYTES} are the most",
+            typed.len()
+        ));
+    }
+    let shown = display_url(url.as_str());
     if url.host_str().is_none_or(str::is_empty) {
         return Err(format!("{shown:?} names no host"));
     }
@@ -103,6 +115,19 @@ fn url(typed: &str) -> Result<(Url, Option<(String, String)>), String> {
     let _ = url.set_password(None);
     url.set_fragment(None);
     Ok((url, userinfo))
+}
+
+/// What was typed and is no URL of ours, as far as it can be shown: a password ends at an `@`, a token follows a `?`.
+fn without_secrets(typed: &str) -> String {
+    let (before, rest) = typed
+        .rsplit_once('@')
+        .map_or((false, typed), |(_, rest)| (true, rest));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    if before {
+        format!("…@{rest}")
+    } else {
+        rest.to_owned()
+    }
 }
 
 fn digest(typed: &str) -> Result<String, String> {

@@ -13,17 +13,17 @@ pub(super) fn main(args: &StubCreate) -> Exit {
     let (stub, file) = match meant(args) {
         Ok(meant) => meant,
         Err(error) => {
-            eprintln!("regrip: {error}");
+            say!("regrip: {error}");
             return Exit::Usage;
         }
     };
     match write(&file, &stub.write()) {
         Ok(()) => {
-            println!("{}", file.display());
+            out!("{}", file.display());
             Exit::Done
         }
         Err(error) => {
-            eprintln!("regrip: cannot write {}: {error}", file.display());
+            say!("regrip: cannot write {}: {error}", file.display());
             Exit::Unusable
         }
     }

@@ -13,20 +13,20 @@ pub(super) fn main(args: &StubInspect) -> Exit {
     let bytes = match read(&args.file) {
         Ok(bytes) => bytes,
         Err(error) => {
-            eprintln!("regrip: cannot read {file}: {error}");
+            say!("regrip: cannot read {file}: {error}");
             return Exit::Usage;
         }
     };
     match Stub::read(&bytes) {
         Ok(stub) => {
-            println!("peer    {}", stub.peer);
-            println!("item    {}", stub.item);
-            println!("name    {}", stub.name);
-            println!("length  {}", stub.length);
+            out!("peer    {}", stub.peer);
+            out!("item    {}", stub.item);
+            out!("name    {}", stub.name);
+            out!("length  {}", stub.length);
             Exit::Done
         }
         Err(refused) => {
-            eprintln!("regrip: {file} is no stub: {refused}");
+            say!("regrip: {file} is no stub: {refused}");
             Exit::Failed
         }
     }
