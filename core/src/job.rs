@@ -2,6 +2,7 @@
 
 use crate::classify::class;
 use crate::config::DownloadsConfig;
+use crate::engine::PeerLine;
 use crate::error::{Error, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, Part, PartStore, Transport};
@@ -19,6 +20,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) config: Arc<DownloadsConfig>,
     /// Compute a SHA-256 while writing.
     pub(crate) digests: bool,
+    /// The line to its peer, where it comes from one.
+    pub(crate) line: Option<PeerLine>,
     /// The row, as the ledger has it.
     pub(crate) row: Row,
     /// The number of the attempt under way, over the row's life.
@@ -33,6 +36,7 @@ impl<'a, H: Host> Job<'a, H> {
             host,
             config,
             digests,
+            line: None,
             attempt: row.attempts,
             row,
             shown_url,
@@ -64,6 +68,13 @@ impl<'a, H: Host> Job<'a, H> {
             what,
         };
         self.host.on_event(&event);
+    }
+
+    /// Tells the line to the peer what a request came to.
+    pub(crate) fn note<T>(&self, head: &Result<T, Error>) {
+        if let Some(line) = &self.line {
+            line.note(self.host.clock(), self.config.breaker_failures, head);
+        }
     }
 
     /// Discards the part's bytes: the file stays, its length goes to 0.

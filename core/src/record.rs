@@ -323,7 +323,7 @@ pub struct Failure {
 /// A wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Until when, by the wall clock.
+    /// Until when at the latest, by the wall clock.
     pub until: SystemTime,
     /// Why, in a few words.
     pub why: String,

@@ -1,6 +1,6 @@
 //! The engine of regrip for JavaScript: it converts and delegates.
 //!
-//! `fetch` brings the bytes ([`transport`]) and a JavaScript object takes them ([`sink`]); none of them enters wasm memory,
+//! `fetch` brings the bytes (`transport`) and a JavaScript object takes them (`sink`); none of them enters wasm memory,
 //! but for the few that are compared on a resume. The idiomatic interface is in `host-wasm/js`; what is exported here is
 //! what that is built on.
 

@@ -1,7 +1,7 @@
 //! One download from its first attempt to its last.
 //!
-//! The order of things: the destination is ours alone; permits; the part, opened and locked before the row is changed; one
-//! attempt; then either the commit, or the permits back and a wait, or the end.
+//! The order of things: the destination is ours alone; the peer can be reached; permits; the part, opened and locked before
+//! the row is changed; one attempt; then either the commit, or the permits back and a wait, or the end.
 
 use super::stop::{Ear, Stop};
 use super::{Shared, Writer, lock};
@@ -10,9 +10,9 @@ use crate::classify::class;
 use crate::error::{Error, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
-use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore};
+use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore, Request, Transport};
 use crate::job::{Job, PartOf, failure, overruled};
-use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Status, Waiting};
+use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Source, Status, Waiting};
 use crate::semaphore::{Lane, Permit};
 use crate::transfer::{Whole, attempt, take_stock};
 use futures::channel::oneshot;
@@ -34,6 +34,9 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     // Only now nobody else in this process changes it.
     let row = shared.host.ledger().row(id).await?;
     let mut job = Job::new(&shared.host, shared.config(), shared.digests, row);
+    if let Source::Peer { peer_id, .. } = &job.row.new.source {
+        job.line = Some(shared.line(peer_id));
+    }
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state()),
@@ -55,10 +58,7 @@ async fn run<H: Host>(
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
     let mut lane = Lane::Arriving;
     loop {
-        let permits = ear
-            .unless_stopped(permits(shared, job, lane))
-            .await
-            .map_err(stopped)?;
+        let permits = leave_to_move(shared, job, ear, lane).await?;
         job.config = shared.config();
         let after = one_attempt(shared, job, ear, &mut random).await?;
         drop(permits);
@@ -73,6 +73,67 @@ async fn run<H: Host>(
             }
         }
     }
+}
+
+/// Permits, once the peer can be reached. They may be long in coming, so the peer is looked at again then.
+async fn leave_to_move<H: Host>(
+    shared: &Shared<H>,
+    job: &mut Job<'_, H>,
+    ear: &mut Ear,
+    lane: Lane,
+) -> Result<(Option<Permit>, Permit), Error> {
+    loop {
+        if is_out(job) {
+            job.config = shared.config();
+            wait_for_peer(job, ear).await?;
+        }
+        let permits = ear
+            .unless_stopped(permits(shared, job, lane))
+            .await
+            .map_err(stopped)?;
+        if !is_out(job) {
+            return Ok(permits);
+        }
+    }
+}
+
+fn is_out<H: Host>(job: &Job<'_, H>) -> bool {
+    let line = job.line.as_ref();
+    line.is_some_and(|line| line.outage().is_some())
+}
+
+/// Waits until the peer can be reached, with nothing of the engine's held and no attempt spent.
+async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Error> {
+    let Some(line) = job.line.clone() else {
+        return Ok(());
+    };
+    let Some(outage) = line.outage() else {
+        return Ok(());
+    };
+    let (clock, transport) = (job.host.clock(), job.host.transport());
+    let patience = Duration::from_millis(job.config.peer_patience_ms);
+    let why = format!("the peer cannot be reached: {}", outage.last.error());
+    let until = clock.wall().checked_add(patience);
+    let until = until.unwrap_or_else(|| clock.wall());
+    let waiting = Waiting {
+        until,
+        why: why.clone(),
+    };
+    job.record(Change::Waits(waiting)).await?;
+    job.emit(What::Waiting { until, why });
+    let url = job.row.new.source.url().to_owned();
+    // Its head says enough: the body is dropped, and with it the connection.
+    let probe = || async {
+        let request = Request {
+            url: &url,
+            first: transport.rules(&url).range_always.then_some(0),
+            if_range: None,
+        };
+        transport.get(request).await.map(drop)
+    };
+    let reached = ear.unless_stopped(line.reachable(clock, patience, probe));
+    reached.await.map_err(stopped)??;
+    job.record(Change::Queued).await
 }
 
 /// The peer's permit first, then the global one, so that a slow peer's queue does not hold up others.

@@ -4,16 +4,20 @@
 //! A host that wants downloads on several threads spawns those futures, one that has a single thread polls them together.
 //!
 //! Invariant: a permit is held only while bytes can move. A backoff gives it back, and the download then re-enters ahead of
-//! those that never started.
+//! those that never started. Nor is one held while a peer cannot be reached: then nothing of it even spends an attempt.
 //!
 //! async-lock's `Mutex` is used where a lock is held over an await: one per destination, from looking for a row to
 //! inserting one, so that there is no gap between check and claim.
 
 mod admission;
+mod breaker;
 mod drive;
+mod line;
 mod stop;
 
 pub use admission::{Accepted, Admission, admission};
+pub use breaker::{Breaker, NoAnswer, Outage};
+pub use line::PeerLine;
 
 use self::admission::missing;
 use crate::classify::class;
@@ -46,6 +50,8 @@ struct Shared<H> {
     config: Mutex<Arc<DownloadsConfig>>,
     permits: Semaphore,
     peers: Mutex<HashMap<String, Semaphore>>,
+    /// By peer: whether it can be reached.
+    lines: Mutex<HashMap<String, PeerLine>>,
     /// By destination: a lock over looking and inserting.
     doors: Mutex<HashMap<String, Arc<async_lock::Mutex<()>>>>,
     /// By download: the terms of the last call, until the part is locked and they can be recorded.
@@ -103,6 +109,7 @@ impl<H: Host> Engine<H> {
             config: Mutex::new(Arc::new(config)),
             permits,
             peers: Mutex::default(),
+            lines: Mutex::default(),
             doors: Mutex::default(),
             terms: Mutex::default(),
             writers: Mutex::default(),
@@ -133,8 +140,24 @@ impl<H: Host> Engine<H> {
         for peer in lock(&self.0.peers).values() {
             let _ = peer.resize(config.permits_per_peer() as usize);
         }
+        let breaker_is_off = config.breaker_failures == 0;
         *lock(&self.0.config) = Arc::new(config);
+        if breaker_is_off {
+            for line in lock(&self.0.lines).values() {
+                line.answered();
+            }
+        }
         Ok(())
+    }
+
+    /// The limits in force.
+    pub fn config(&self) -> Arc<DownloadsConfig> {
+        self.0.config()
+    }
+
+    /// The line to a peer, which its downloads wait by. What else is asked of the peer belongs on it too.
+    pub fn peer_line(&self, peer_id: &str) -> PeerLine {
+        self.0.line(peer_id)
     }
 
     /// Accepts a download: a new row, or the one that is there for the same source and destination. A failed or cancelled
@@ -440,6 +463,13 @@ impl<H> Shared<H> {
         let peer = Semaphore::new(permits).ok()?;
         peers.insert(peer_id.clone(), peer.clone());
         Some(peer)
+    }
+}
+
+impl<H> Shared<H> {
+    fn line(&self, peer_id: &str) -> PeerLine {
+        let mut lines = lock(&self.lines);
+        lines.entry(peer_id.to_owned()).or_default().clone()
     }
 }
 

@@ -46,6 +46,11 @@ pub enum Command {
     Share(Share),
     /// Show what regrip does, offline: a misbehaving server on this machine, and several files fetched from it.
     Demo(Demo),
+    /// Make a stub, the small .torrent file that names an item of a peer, or say what is in one
+    #[command(subcommand, after_help = STUB_EXAMPLES)]
+    Stub(Stub),
+    /// Say what is wrong with a configuration (exit code 2), what is odd about it, and what it comes to
+    CheckConfig(CheckConfig),
     /// Print a script that completes regrip's arguments in a shell
     Completions(Completions),
     /// Print the whole manual as a man page
@@ -245,6 +250,68 @@ pub struct Demo {
     /// One JSON object a line on standard output, instead of bars and a table
     #[arg(long)]
     pub json: bool,
+}
+
+const STUB_EXAMPLES: &str = "\
+Examples:
+  regrip stub create --peer https://anna.example --item 42 --name Film --length 60000000000
+  regrip stub inspect Film.torrent";
+
+/// What to do with a stub.
+#[derive(Debug, Subcommand)]
+pub enum Stub {
+    /// Make a stub; a file that is there is not touched
+    Create(StubCreate),
+    /// Say what is in a stub, or why it is none (exit code 1)
+    Inspect(StubInspect),
+}
+
+/// Arguments of `stub create`.
+#[derive(Debug, clap::Args)]
+pub struct StubCreate {
+    /// The peer, exactly as the configuration of the server that takes the stub has it
+    #[arg(long, value_name = "URL")]
+    pub peer: String,
+
+    /// The item, as the peer names it
+    #[arg(long, value_name = "ID")]
+    pub item: String,
+
+    /// A name to show; the file gets the name that the peer's release has
+    #[arg(long)]
+    pub name: String,
+
+    /// Size of the item in bytes
+    #[arg(long, value_name = "N")]
+    pub length: u64,
+
+    /// Where to write it [default: NAME.torrent]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Arguments of `stub inspect`.
+#[derive(Debug, clap::Args)]
+pub struct StubInspect {
+    /// The stub
+    pub file: PathBuf,
+}
+
+/// Arguments of `check-config`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Errors name key, line, what was found and what was expected. Secrets are not shown.
+
+Example:
+  regrip check-config /etc/regrip/config.jsonc")]
+pub struct CheckConfig {
+    /// The configuration
+    #[arg(value_name = "FILE", required_unless_present = "config")]
+    pub file: Option<PathBuf>,
+
+    /// The same, as `serve` takes it
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub config: Option<PathBuf>,
 }
 
 #[cfg(test)]

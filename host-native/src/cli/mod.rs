@@ -7,6 +7,7 @@
 mod say;
 
 pub mod args;
+mod check_config;
 mod demo;
 mod downloads;
 mod drive;
@@ -17,6 +18,7 @@ mod report;
 mod share;
 mod signals;
 mod state;
+mod stub;
 mod terminal;
 mod text;
 
@@ -42,6 +44,8 @@ pub fn main() -> ExitCode {
         Command::Remove(remove) => downloads::remove(&remove),
         Command::Share(share) => share::main(&share),
         Command::Demo(demo) => demo::main(&demo),
+        Command::Stub(stub) => stub::main(&stub),
+        Command::CheckConfig(check) => check_config::main(&check),
         Command::Completions(completions) => manual::completions(&completions),
         Command::Man(_) => manual::man(),
     };

@@ -50,10 +50,10 @@ impl HttpTransport {
         HttpTransport { client, rate }
     }
 
-    /// The surf client, for requests that are not downloads: peers, import commands. Without a default client a request is
+    /// The surf client, for requests that are no GETs: import commands. Without a default client a request is
     /// made by `RequestBuilder::new(..).build()` and goes out by `client.send`. Of its response read
     /// [`head`](super::wire::head), not `status()`.
-    #[allow(dead_code, reason = "peers and imports, which use it, come next")]
+    #[allow(dead_code, reason = "imports, which use it, come next")]
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }

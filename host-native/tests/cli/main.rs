@@ -1,6 +1,7 @@
 //! The binary itself: what is typed, what is seen, what is on the disk afterwards.
 
 mod bad_input;
+mod check_config;
 mod downloads;
 mod faults;
 mod get;
@@ -11,4 +12,5 @@ mod network;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod share;
+mod stub;
 mod support;

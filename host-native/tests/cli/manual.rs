@@ -2,7 +2,7 @@
 
 use crate::support::regrip;
 
-const COMMANDS: [&str; 10] = [
+const COMMANDS: [&str; 12] = [
     "get",
     "share",
     "list",
@@ -11,6 +11,8 @@ const COMMANDS: [&str; 10] = [
     "cancel",
     "remove",
     "demo",
+    "stub",
+    "check-config",
     "completions",
     "man",
 ];
