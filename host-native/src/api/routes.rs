@@ -24,8 +24,7 @@ macro_rules! route {
 pub(super) const ROUTES: &[Route<Api>] = &[
     route!(GET "/ping", Anyone, session::ping),
     route!(GET "/", Keyless, page::index),
-    route!(GET "/dashboard.css", Keyless, page::style),
-    route!(GET "/dashboard.js", Keyless, page::script),
+    route!(GET "/dashboard/{file}", Keyless, page::file),
     route!(POST "/api/session", Keyless, session::log_in),
     route!(DELETE "/api/session", Keyless, session::log_out),
     route!(GET "/api/downloads", Keyed, downloads::list),
