@@ -49,3 +49,31 @@ async fn description(_: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
     Ok(Reply::new(StatusCode::OK, payload)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_description_has_every_route_and_no_other() {
+        let description: Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, operations) in description["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                if method == "parameters" {
+                    continue;
+                }
+                let open = operation["security"].as_array().is_some_and(Vec::is_empty);
+                described.insert((method.to_uppercase(), path.clone(), open));
+            }
+        }
+        let routes = ROUTES.iter().map(|route| {
+            let open = route.entry != Entry::Keyed;
+            (route.method.to_string(), route.path.to_owned(), open)
+        });
+        assert_eq!(routes.collect::<BTreeSet<_>>(), described);
+        assert_eq!(description["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+}
