@@ -29,6 +29,9 @@ export function onChange(callback) {
   changed = callback;
 }
 
+// `atOnce`: something is about to be seen that must not be old.
+export const noteChange = (atOnce) => changed(atOnce);
+
 export const sectionOf = (download) => SECTIONS.find((section) => section.statuses.includes(download.status)) ?? SECTIONS[0];
 const LIVE = ["status", "downloaded_bytes", "attempts", "restarts", "waiting_until", "waiting_why", "error", "error_class", "error_code", "completed_at", "updated_at"];
 
@@ -124,17 +127,23 @@ export async function readLatest() {
   changed();
 }
 
-// Does something soon, once for many wishes, and not more often than every so often.
+// Does something soon, once for many wishes, and once more for those that came while it was being done.
 export function soon(pause, task) {
   let timer = null;
-  return (delay = pause) => {
+  let again = false;
+  const wish = () => {
+    again = true;
     timer ??= setTimeout(async () => {
+      again = false;
       await task().catch(() => {});
       timer = null;
-    }, delay);
+      if (again) wish();
+    }, pause);
   };
+  return wish;
 }
 export const latestSoon = soon(500, readLatest);
+export const importSoon = soon(3000, readLatest);
 export const allSoon = soon(500, readAll);
 
 export async function readSides() {

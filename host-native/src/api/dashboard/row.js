@@ -35,14 +35,14 @@ export function describe(row) {
       return { figures: [probe], why: plain(row.waiting_why), notes: joined(notes, `gives up ${inAWhile(row.waiting_until)}`) };
     }
     case "failed":
-      return { figures: [ago(row.updated_at)], why: plain(row.error), notes: joined(advice(row), `${kept} kept`, from, counted(row.attempts, "attempt")) };
+      return { figures: [ago(row.updated_at)], why: plain(row.error), advice: advice(row), notes: joined(`${kept} kept`, from, counted(row.attempts, "attempt")) };
     case "queued":
       return { figures: [], notes: joined(row.downloaded_bytes > 0 && `${kept} kept`, from, `since ${moment(row.created_at)}`) };
     case "cancelled":
       return { figures: [ago(row.updated_at)], notes: joined(`${kept} kept`, from, "retry goes on from there") };
     default: {
       const imported = row.import_state ?? (row.status === "import_queued" ? "import queued" : null);
-      return { figures: [bytes(row.downloaded_bytes), ago(row.completed_at ?? row.updated_at)], notes: joined(from, imported && plain(imported)) };
+      return { figures: [joined(from, imported && plain(imported)), bytes(row.downloaded_bytes), ago(row.completed_at ?? row.updated_at)], notes: "" };
     }
   }
 }
@@ -86,10 +86,11 @@ export class RowView {
 
   update(row) {
     this.drawn = row;
-    const { figures, why = "", notes } = describe(row);
+    const { figures, why = "", advice: told = "", notes } = describe(row);
     const name = plain(row.filename);
     say(this.at.name, name);
     say(this.at.why, why);
+    say(this.at.advice, told);
     say(this.at.notes, notes);
     while (this.at.figures.children.length < figures.length) this.at.figures.append(make("span"));
     while (this.at.figures.children.length > figures.length) this.at.figures.lastChild.remove();

@@ -3,8 +3,9 @@
 import { api, onLocked } from "./api.js";
 import { page, parts, say } from "./elements.js";
 import { hear } from "./events.js";
-import { downloads, readAll, readSides } from "./known.js";
-import { logIn } from "./login.js";
+import { downloads, noteChange, readAll, readSides } from "./known.js";
+import { hasLoggedIn, logIn } from "./login.js";
+import { forgetSpeeds } from "./speed.js";
 import { time } from "./words.js";
 
 const SILENCE = 40000;
@@ -87,12 +88,14 @@ async function* events(body) {
 
 function connected() {
   lostAt = null;
-  page("link").className = "live";
-  say(page("link"), "Live");
+  noteChange(true);
   page("trouble").hidden = true;
   page("board").hidden = false;
   page("board").classList.remove("stale");
   page("add").hidden = false;
+  page("leave").hidden = !hasLoggedIn();
+  page("link").className = "live";
+  say(page("link"), "Live");
 }
 
 // Waits before the next try: twice as long each time, up to half a minute, and not in step with other pages.
@@ -100,6 +103,8 @@ async function lost(failures) {
   const pause = Math.min(30000, 1000 * 2 ** Math.min(failures, 5)) * (0.5 + Math.random() / 2);
   const until = Date.now() + pause;
   lostAt ??= new Date();
+  forgetSpeeds();
+  noteChange();
   page("link").className = "lost";
   say(page("link"), "Not connected");
   page("board").classList.add("stale");

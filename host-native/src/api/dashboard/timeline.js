@@ -25,7 +25,7 @@ export function attemptItem(attempt) {
       make("strong", null, `Attempt ${attempt.attempt}`),
       make("span", bad ? { class: "bad" } : null, plain(attempt.outcome)),
       make("span", null, moment(attempt.started_at)),
-      make("span", null, attempt.outcome === "under way" ? "so far" : wait(Math.max(0, took))),
+      make("span", null, `${wait(Math.max(0, took))}${attempt.outcome === "under way" ? " so far" : ""}`),
       make("span", null, `${bytes(attempt.offset_from)} → ${bytes(attempt.offset_to)}`),
     ),
   );
@@ -107,7 +107,7 @@ export function picture(attempts, row, width) {
       runs.push([[at, 0]]);
     }
     runs.at(-1).push([to, attempt.offset_to]);
-    strip.push(bar(attempt, from, to, tall));
+    strip.push(...bar(attempt, from, to, tall));
   }
   runs.forEach((run, place) => svg.append(...area(run, y, place < runs.length - 1)));
   let free = 0;
@@ -132,9 +132,14 @@ function area(run, y, discarded) {
 }
 
 function bar(attempt, from, to, top) {
-  const kind = { failed: " bad", completed: "", "under way": "" }[attempt.outcome] ?? " cut";
+  const kind = { failed: " failed", completed: "", "under way": "" }[attempt.outcome] ?? " cut";
   const told = make("title", null, `Attempt ${attempt.attempt}: ${plain(attempt.outcome)}, ${bytes(attempt.offset_from)} → ${bytes(attempt.offset_to)}`);
-  return make("rect", { class: `attempt${kind}`, x: from.toFixed(1), y: top + 3, width: Math.max(1.5, to - from - 1).toFixed(1), height: PLOT.strip - 3, rx: 1 }, told);
+  const width = Math.max(1.5, to - from - 1);
+  const place = { y: top + 3, height: PLOT.strip - 3 };
+  const body = make("rect", { class: `attempt${kind}`, x: from.toFixed(1), width: width.toFixed(1), ...place }, told);
+  if (attempt.outcome !== "failed") return [body];
+  const mark = Math.min(3, width);
+  return [body, make("rect", { class: "mark", x: (from + width - mark).toFixed(1), width: mark.toFixed(1), ...place })];
 }
 
 function gap({ from, to, gap: length, waited, cut }, top) {
@@ -155,7 +160,7 @@ function legend(dropped, attempts, more) {
   const items = [
     ["kept", "bytes kept"],
     dropped && ["lost", "bytes discarded"],
-    has((one) => one.outcome === "failed") && ["bad", "attempt failed"],
+    has((one) => one.outcome === "failed") && ["failed", "attempt failed"],
     has((one) => one.wait_ms !== null) && ["wait", "wait"],
   ].filter(Boolean);
   const note = more > 0 ? make("b", null, `the last ${attempts.length} attempts of ${attempts.length + more}`) : null;
