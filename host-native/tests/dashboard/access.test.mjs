@@ -36,7 +36,15 @@ test("the_key_opens_a_session_and_is_kept_nowhere", async (t) => {
   assert.equal(await page.locator("#key").getAttribute("aria-invalid"), "true");
   await logIn(page);
   await rowOf(page, "secret.mkv").waitFor();
-  const kept = await page.evaluate(() => [document.cookie, location.href, document.querySelector("#key").value, ...Object.values(localStorage), ...Object.values(sessionStorage)].join());
+  const kept = await page.evaluate(() =>
+    [
+      document.cookie,
+      location.href,
+      document.querySelector("#key").value,
+      ...Object.values(localStorage),
+      ...Object.values(sessionStorage),
+    ].join(),
+  );
   assert.ok(!kept.includes(KEY), kept);
   assert.ok(mock.requests.every((asked) => !asked.includes(KEY)));
 
@@ -76,7 +84,15 @@ test("a_lost_connection_is_said_and_mended_by_itself", async (t) => {
   assert.equal(await rowOf(page, "film.mkv").isVisible(), true);
 
   // What happened meanwhile had no listener.
-  mock.emit("completed", id, { bytes: 1000, attempts: 1, restarts: 0, sha256: null, class: null, code: null, error: null });
+  mock.emit("completed", id, {
+    bytes: 1000,
+    attempts: 1,
+    restarts: 0,
+    sha256: null,
+    class: null,
+    code: null,
+    error: null,
+  });
   mock.add({ filename: "other.mkv" });
   await mock.start();
   await sees(page, "Live");

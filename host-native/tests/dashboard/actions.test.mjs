@@ -74,7 +74,8 @@ test("a_url_is_added_and_errors_stand_beside_their_field", async (t) => {
   await button(page, "add a URL").click();
   const dialog = page.locator("#adding");
   const url = page.getByLabel("URL", { exact: true });
-  const wrong = (name) => eventually(async () => assert.notEqual(await page.locator(`#${name}-wrong`).textContent(), ""));
+  const wrong = (name) =>
+    eventually(async () => assert.notEqual(await page.locator(`#${name}-wrong`).textContent(), ""));
   const right = async (...names) => {
     for (const name of names) assert.equal(await page.locator(`#${name}-wrong`).textContent(), "");
   };
@@ -107,7 +108,10 @@ test("a_url_is_added_and_errors_stand_beside_their_field", async (t) => {
   await button(page, "Add").click();
   await page.locator("section.queued").locator(rowOf(page, "film.mkv")).waitFor();
   assert.equal(await dialog.isVisible(), false);
-  assert.deepEqual([mock.row(1).url, mock.row(1).sha256_wanted], ["https://files.example.org/film.mkv", "ab".repeat(32)]);
+  assert.deepEqual(
+    [mock.row(1).url, mock.row(1).sha256_wanted],
+    ["https://files.example.org/film.mkv", "ab".repeat(32)],
+  );
 
   // The next one begins empty; a known one is the same row.
   await button(page, "Add a URL").click();

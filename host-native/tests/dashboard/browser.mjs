@@ -2,7 +2,14 @@
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
-const QUIET = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const QUIET = [
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
 
 export function launch() {
   // As root, Chromium's own sandbox does not work.
@@ -22,7 +29,12 @@ export async function open(t, browser, server, options = {}) {
 }
 
 export async function visit(browser, origin, options = {}) {
-  const context = await browser.newContext({ locale: "en-GB", timezoneId: "UTC", viewport: { width: 1400, height: 900 }, ...options });
+  const context = await browser.newContext({
+    locale: "en-GB",
+    timezoneId: "UTC",
+    viewport: { width: 1400, height: 900 },
+    ...options,
+  });
   const page = await context.newPage();
   page.setDefaultTimeout(15000);
   const wrong = [];

@@ -118,8 +118,16 @@ export class Mock {
       ...fields,
     };
     this.#rows.set(id, row);
-    this.#timelines.set(id, attempts.map((attempt, place) => ({ ...ATTEMPT, attempt: place + 1, ...attempt })));
+    this.#timelines.set(
+      id,
+      attempts.map((attempt, place) => ({ ...ATTEMPT, attempt: place + 1, ...attempt })),
+    );
     return row;
+  }
+
+  /** Somebody else removes it. */
+  remove(id) {
+    this.#rows.delete(id);
   }
 
   row(id) {
@@ -148,11 +156,16 @@ export class Mock {
       const planned = this.#refusals.findIndex((one) => asked.startsWith(one.request));
       if (planned >= 0) throw this.#refusals.splice(planned, 1)[0].refusal;
       const [status, body, headers] = await this.#api(request, url, response);
-      if (status !== null) response.writeHead(status, { "content-type": "application/json", ...headers }).end(body === null ? "" : JSON.stringify(body));
+      if (status !== null)
+        response
+          .writeHead(status, { "content-type": "application/json", ...headers })
+          .end(body === null ? "" : JSON.stringify(body));
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const { status, code, message, field } = error;
-      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify({ error: { code, message, field } }));
+      response
+        .writeHead(status, { "content-type": "application/json" })
+        .end(JSON.stringify({ error: { code, message, field } }));
     }
     return undefined;
   }
@@ -162,24 +175,32 @@ export class Mock {
     const type = TYPES[name.split(".").at(-1)];
     if (!type || name.includes("/")) return response.writeHead(404).end();
     const text = await readFile(new URL(name, FILES));
-    const headers = { "content-type": `${type}; charset=utf-8`, "content-security-policy": this.policy, "cache-control": "no-cache", "x-content-type-options": "nosniff" };
+    const headers = {
+      "content-type": `${type}; charset=utf-8`,
+      "content-security-policy": this.policy,
+      "cache-control": "no-cache",
+      "x-content-type-options": "nosniff",
+    };
     return response.writeHead(200, headers).end(text);
   }
 
   async #api(request, url, response) {
     const { method } = request;
-    if (method !== "GET" && request.headers.origin !== this.origin) throw new Refusal(403, "ForeignOrigin", "the request comes from another site's page");
+    if (method !== "GET" && request.headers.origin !== this.origin)
+      throw new Refusal(403, "ForeignOrigin", "the request comes from another site's page");
     const body = await json(request);
     const path = url.pathname.slice("/api/".length);
     if (path === "session" && method === "POST") return this.#logIn(body);
     const token = /regrip_session=([^;]+)/.exec(request.headers.cookie ?? "")?.[1];
-    if (this.key !== null && !this.#sessions.has(token)) throw new Refusal(401, "Unauthorized", "the key is missing or wrong");
+    if (this.key !== null && !this.#sessions.has(token))
+      throw new Refusal(401, "Unauthorized", "the key is missing or wrong");
     if (path === "session") {
       this.#sessions.delete(token);
       return [204, null, { "set-cookie": "regrip_session=; Path=/; Max-Age=0" }];
     }
     if (path === "events") return this.#stream(request, response);
-    if (path === "stubs") return [200, { stubs: this.stubs, watch_path: this.watchPath }];
+    if (path === "stubs")
+      return [200, { stubs: this.stubs.slice(0, 1000), total: this.stubs.length, watch_path: this.watchPath }];
     if (path === "peers") return [200, { peers: this.peers }];
     const [, id, action = ""] = path.split("/");
     if (id === undefined) return method === "GET" ? [200, this.#list(url.searchParams)] : this.#accept(body);
@@ -207,8 +228,12 @@ export class Mock {
     const wanted = query.get("status")?.split(",");
     const all = [...this.#rows.values()];
     const rows = wanted ? all.filter((row) => wanted.includes(row.status)) : all;
-    rows.sort((one, other) => (one.updated_at === other.updated_at ? other.id - one.id : one.updated_at < other.updated_at ? 1 : -1));
+    rows.sort((one, other) =>
+      one.updated_at === other.updated_at ? other.id - one.id : one.updated_at < other.updated_at ? 1 : -1,
+    );
     const after = query.get("after");
+    if (after !== null && !this.#rows.has(Number(after)))
+      throw new Refusal(404, "NoSuchDownload", `there is no download ${after}`, "after");
     const from = after === null ? 0 : rows.findIndex((row) => row.id === Number(after)) + 1;
     const limit = Number(query.get("limit"));
     const downloads = rows.slice(from, from + limit);
@@ -218,9 +243,17 @@ export class Mock {
   }
 
   #accept({ url, filename, sha256 }) {
-    if (!/^https?:\/\/\S+$/.test(url)) throw new Refusal(400, "BadUrl", `${JSON.stringify(url)} is not an http or https URL`, "url");
-    if (filename?.includes("/")) throw new Refusal(400, "NameRefused", `the name ${JSON.stringify(filename)} was refused: it has a path in it`, "filename");
-    if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256)) throw new Refusal(400, "BadDigest", "a sha256 has 64 hexadecimal digits", "sha256");
+    if (!/^https?:\/\/\S+$/.test(url))
+      throw new Refusal(400, "BadUrl", `${JSON.stringify(url)} is not an http or https URL`, "url");
+    if (filename?.includes("/"))
+      throw new Refusal(
+        400,
+        "NameRefused",
+        `the name ${JSON.stringify(filename)} was refused: it has a path in it`,
+        "filename",
+      );
+    if (sha256 !== undefined && !/^[0-9a-f]{64}$/i.test(sha256))
+      throw new Refusal(400, "BadDigest", "a sha256 has 64 hexadecimal digits", "sha256");
     const known = [...this.#rows.values()].find((row) => row.url === url);
     if (known) return [200, known];
     const row = this.add({ url, filename: filename ?? url.split("/").at(-1), sha256_wanted: sha256 ?? null });
@@ -285,7 +318,11 @@ const CHANGES = {
   headers: (event) => ({ expected_bytes: event.expected_bytes }),
   progress: (event) => ({ downloaded_bytes: event.bytes }),
   restart: (event, row) => ({ downloaded_bytes: 0, restarts: row.restarts + 1 }),
-  retrying: (event) => ({ status: "waiting", waiting_until: time(Date.now() + event.delay_ms), waiting_why: event.error }),
+  retrying: (event) => ({
+    status: "waiting",
+    waiting_until: time(Date.now() + event.delay_ms),
+    waiting_why: event.error,
+  }),
   waiting: (event) => ({ status: "waiting", waiting_until: event.until, waiting_why: event.why }),
   completed: (event, row, at) => ({ ...ended("completed")(event), sha256_got: event.sha256, completed_at: at }),
   failed: ended("failed"),
@@ -304,7 +341,8 @@ export const time = (at) => new Date(at).toISOString();
 async function json(request) {
   const chunks = await request.toArray();
   if (chunks.length === 0) return null;
-  if (request.headers["content-type"] !== "application/json") throw new Refusal(415, "NotJson", "the body must be JSON");
+  if (request.headers["content-type"] !== "application/json")
+    throw new Refusal(415, "NotJson", "the body must be JSON");
   return JSON.parse(Buffer.concat(chunks));
 }
 

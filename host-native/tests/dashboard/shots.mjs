@@ -18,7 +18,12 @@ async function shot(page, name, width, scheme) {
 
 for (const colorScheme of ["light", "dark"]) {
   for (const width of [1400, 360]) {
-    const options = { colorScheme, viewport: { width, height: width === 360 ? 740 : 900 }, deviceScaleFactor: width === 360 ? 2 : 1, hasTouch: width === 360 };
+    const options = {
+      colorScheme,
+      viewport: { width, height: width === 360 ? 740 : 900 },
+      deviceScaleFactor: width === 360 ? 2 : 1,
+      hasTouch: width === 360,
+    };
     const mock = await scene();
     const { page } = await visit(browser, mock.origin, options);
     await sees(page, "Live");

@@ -28,7 +28,9 @@ async function breaches(page) {
 const tooWide = (page) =>
   page.evaluate(() => {
     const width = document.documentElement.clientWidth;
-    const out = [...document.querySelectorAll("body *")].filter((one) => one.checkVisibility() && !one.closest("svg") && one.getBoundingClientRect().right > width + 0.5);
+    const out = [...document.querySelectorAll("body *")].filter(
+      (one) => one.checkVisibility() && !one.closest("svg") && one.getBoundingClientRect().right > width + 0.5,
+    );
     return { scroll: document.documentElement.scrollWidth - width, out: out.map((one) => one.outerHTML.slice(0, 120)) };
   });
 
@@ -67,7 +69,12 @@ test("axe_finds_nothing_in_the_login_and_in_an_empty_list", async (t) => {
 for (const width of [360, 320]) {
   test(`nothing_sticks_out_at_${width}_pixels`, async (t) => {
     const mock = await scene();
-    mock.add({ filename: `${"W".repeat(251)}.mkv`, status: "downloading", downloaded_bytes: 1, peer_name: "p".repeat(200) });
+    mock.add({
+      filename: `${"W".repeat(251)}.mkv`,
+      status: "downloading",
+      downloaded_bytes: 1,
+      peer_name: "p".repeat(200),
+    });
     mock.add({ filename: "long.mkv", status: "failed", error: "e".repeat(4000), error_code: "Disk" });
     mock.peers[0].name = "n".repeat(300);
     const page = await open(t, browser, mock, { viewport: { width, height: 740 }, hasTouch: true, isMobile: true });
@@ -81,7 +88,11 @@ for (const width of [360, 320]) {
     await button(page, "Add").click();
     assert.deepEqual(await tooWide(page), { scroll: 0, out: [] });
     // A finger needs room.
-    const small = await page.locator("button:visible, input:visible").evaluateAll((all) => all.map((one) => [one.textContent, one.getBoundingClientRect().height]).filter(([, height]) => height < 32));
+    const small = await page
+      .locator("button:visible, input:visible")
+      .evaluateAll((all) =>
+        all.map((one) => [one.textContent, one.getBoundingClientRect().height]).filter(([, height]) => height < 32),
+      );
     assert.deepEqual(small, []);
   });
 }
@@ -92,7 +103,8 @@ test("a_keyboard_is_enough", async (t) => {
   mock.add({ filename: "two.mkv", status: "failed" });
   const page = await open(t, browser, await mock.start());
   const { keyboard } = page;
-  const focus = () => page.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.innerText);
+  const focus = () =>
+    page.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.innerText);
   /** Tabs to what is named so, which must be seen to have the focus. */
   async function tabTo(name, key = "Tab") {
     for (let steps = 0; steps < 40; steps += 1) {
@@ -161,12 +173,15 @@ test("the_focus_stays_while_rows_come_and_go", async (t) => {
 test("nothing_moves_where_that_is_not_wanted", async (t) => {
   const page = await open(t, browser, await scene(), { reducedMotion: "reduce" });
   await sees(page, "Live");
-  const moving = await page.evaluate(() =>
-    [...document.querySelectorAll("*")].filter((one) => {
-      const { transitionDuration, animationName } = getComputedStyle(one);
-      const value = one.matches("progress") ? getComputedStyle(one, "::-webkit-progress-value").transitionDuration : "0s";
-      return transitionDuration !== "0s" || animationName !== "none" || value !== "0s";
-    }).length,
+  const moving = await page.evaluate(
+    () =>
+      [...document.querySelectorAll("*")].filter((one) => {
+        const { transitionDuration, animationName } = getComputedStyle(one);
+        const value = one.matches("progress")
+          ? getComputedStyle(one, "::-webkit-progress-value").transitionDuration
+          : "0s";
+        return transitionDuration !== "0s" || animationName !== "none" || value !== "0s";
+      }).length,
   );
   assert.equal(moving, 0);
 });

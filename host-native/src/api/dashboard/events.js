@@ -18,11 +18,30 @@ const ended = (status) => (event) => ({
 const STANDING = ["queued", "waiting"];
 const CHANGES = {
   queued: () => ({ ...STANDS, status: "queued" }),
-  started: (event) => ({ ...STANDS, status: "downloading", attempts: event.attempt, downloaded_bytes: event.from, started_over: null }),
-  headers: (event) => ({ expected_bytes: event.expected_bytes, expected_bytes_source: event.source, expected_bytes_mismatch: event.mismatch }),
-  progress: (event, row) => ({ status: STANDING.includes(row.status) ? "downloading" : row.status, downloaded_bytes: event.bytes, expected_bytes: event.total }),
+  started: (event) => ({
+    ...STANDS,
+    status: "downloading",
+    attempts: event.attempt,
+    downloaded_bytes: event.from,
+    started_over: null,
+  }),
+  headers: (event) => ({
+    expected_bytes: event.expected_bytes,
+    expected_bytes_source: event.source,
+    expected_bytes_mismatch: event.mismatch,
+  }),
+  progress: (event, row) => ({
+    status: STANDING.includes(row.status) ? "downloading" : row.status,
+    downloaded_bytes: event.bytes,
+    expected_bytes: event.total,
+  }),
   restart: (event, row) => ({ downloaded_bytes: 0, restarts: row.restarts + 1, started_over: event }),
-  retrying: (event) => ({ ...STANDS, status: "waiting", waiting_until: new Date(Date.parse(event.at) + event.delay_ms).toISOString(), waiting_why: event.error }),
+  retrying: (event) => ({
+    ...STANDS,
+    status: "waiting",
+    waiting_until: new Date(Date.parse(event.at) + event.delay_ms).toISOString(),
+    waiting_why: event.error,
+  }),
   waiting: (event) => ({ ...STANDS, status: "waiting", waiting_until: event.until, waiting_why: event.why }),
   completed: (event) => ({ ...ended("completed")(event), sha256_got: event.sha256, completed_at: event.at }),
   failed: ended("failed"),

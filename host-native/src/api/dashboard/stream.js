@@ -40,7 +40,11 @@ export async function stayConnected() {
     connection = new AbortController();
     locked = false;
     try {
-      const response = await fetch("api/events", { cache: "no-store", headers: { accept: "text/event-stream" }, signal: connection.signal });
+      const response = await fetch("api/events", {
+        cache: "no-store",
+        headers: { accept: "text/event-stream" },
+        signal: connection.signal,
+      });
       if (response.status === 401) {
         await response.body?.cancel();
         await logIn();
@@ -109,7 +113,9 @@ async function lost(failures) {
   say(page("link"), "Not connected");
   page("board").classList.add("stale");
   const banner = parts(page("trouble"));
-  const shown = page("board").hidden ? "The server does not answer." : `The server does not answer. What is shown is as of ${time(lostAt)}.`;
+  const shown = page("board").hidden
+    ? "The server does not answer."
+    : `The server does not answer. What is shown is as of ${time(lostAt)}.`;
   page("trouble").hidden = false;
   say(banner.what, shown);
   const tell = () => say(banner.when, `Trying again in ${Math.max(1, Math.ceil((until - Date.now()) / 1000))} s`);
