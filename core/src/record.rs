@@ -46,6 +46,25 @@ impl Source {
             Source::Url { url } | Source::Peer { url, .. } => url,
         }
     }
+
+    /// Whether the other one names the same bytes: the same URL, or the same item of the same peer.
+    pub fn is_same(&self, other: &Source) -> bool {
+        match (self, other) {
+            (Source::Url { url }, Source::Url { url: other }) => url == other,
+            (
+                Source::Peer {
+                    peer_id, item_id, ..
+                },
+                Source::Peer {
+                    peer_id: other_peer,
+                    item_id: other_item,
+                    ..
+                },
+            ) => peer_id == other_peer && item_id == other_item,
+            (Source::Url { .. }, Source::Peer { .. })
+            | (Source::Peer { .. }, Source::Url { .. }) => false,
+        }
+    }
 }
 
 /// Where a download stands.

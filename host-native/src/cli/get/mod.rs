@@ -1,6 +1,5 @@
 //! `regrip get`.
 
-mod accept;
 mod list;
 mod network;
 mod run;
