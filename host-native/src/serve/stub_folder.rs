@@ -93,6 +93,15 @@ impl StubFolder {
         gone_is_fine(std::fs::rename(self.0.join(name), failed.join(name)))
     }
 
+    /// Removes what lies in `failed/` of a stub that is done after all: it was taken up again without being put back.
+    pub(super) fn remove_failed(&self, name: &str, item: &Item) {
+        let failed = StubFolder(self.0.join(FAILED));
+        let is_a_folder = std::fs::symlink_metadata(&failed.0).is_ok_and(|there| there.is_dir());
+        if is_a_folder && failed.names(name, item) && failed.remove(name, item).is_ok() {
+            self.forget_failure(name);
+        }
+    }
+
     /// Removes the explanation of an earlier failure, once its stub was put back.
     pub(super) fn forget_failure(&self, name: &str) {
         let failed = self.0.join(FAILED);

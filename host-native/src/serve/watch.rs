@@ -10,7 +10,7 @@
 
 use super::claims::Claims;
 use super::stub_folder::{NotTaken, StubFolder};
-use super::trouble::Troubles;
+use crate::control::Troubles;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use regrip_core::Stub;
@@ -44,7 +44,7 @@ const ENDING: &str = ".torrent";
 /// What the watch folder is watched for.
 pub(super) trait Taker: Send + Sync {
     /// Takes a stub, or says why not.
-    fn take(&self, name: &str, stub: Stub) -> Taken;
+    fn take(self: Arc<Self>, name: &str, stub: Stub) -> Taken;
     /// The stubs that are worked on.
     fn claims(&self) -> &Claims;
     /// What is wrong, for whoever wants to see it.
@@ -162,8 +162,8 @@ impl<T: Taker> Watching<T> {
     fn run(mut self, woken: &Receiver<()>) {
         while let Some(taker) = self.taker.upgrade() {
             let began = Instant::now();
-            self.keep_watching(&*taker);
-            let young = self.look(&*taker);
+            self.keep_watching(&taker);
+            let young = self.look(&taker);
             drop(taker);
             let rest = REST.max(began.elapsed().saturating_mul(REST_OF_LOOK));
             let next = if young { SETTLED } else { LOOK_EVERY };
@@ -175,7 +175,7 @@ impl<T: Taker> Watching<T> {
     }
 
     /// Registers the watcher where there is none, or where the folder is another one than it was.
-    fn keep_watching(&mut self, taker: &T) {
+    fn keep_watching(&mut self, taker: &Arc<T>) {
         let Ok(metadata) = std::fs::metadata(self.stubs.path()) else {
             // The look says so.
             self.watcher = None;
@@ -203,7 +203,7 @@ impl<T: Taker> Watching<T> {
     }
 
     /// Looks through the folder once. Whether some stubs are too young to be taken.
-    fn look(&mut self, taker: &T) -> bool {
+    fn look(&mut self, taker: &Arc<T>) -> bool {
         if self.reconsider.swap(false, Ordering::AcqRel) {
             self.seen.strangers.clear();
         }
@@ -228,7 +228,7 @@ impl<T: Taker> Watching<T> {
         }
     }
 
-    fn look_through(&mut self, taker: &T) -> io::Result<Look> {
+    fn look_through(&mut self, taker: &Arc<T>) -> io::Result<Look> {
         let mut look = Look::default();
         let mut claimed = HashMap::new();
         for entry in std::fs::read_dir(self.stubs.path())? {
@@ -254,7 +254,7 @@ impl<T: Taker> Watching<T> {
         Ok(look)
     }
 
-    fn consider(&mut self, taker: &T, name: &std::ffi::OsStr, stamp: Stamp, look: &mut Look) {
+    fn consider(&mut self, taker: &Arc<T>, name: &std::ffi::OsStr, stamp: Stamp, look: &mut Look) {
         let (key, now) = (self.seen.hasher.hash_one(name), self.seen.hasher.hash_one(stamp));
         if self.seen.left.get(&key) == Some(&now) {
             look.left.insert(key, now);
@@ -281,7 +281,7 @@ impl<T: Taker> Watching<T> {
         match self.stubs.read(name) {
             Ok(stub) => {
                 let peer = stub.peer.clone();
-                match taker.take(name, stub) {
+                match Arc::clone(taker).take(name, stub) {
                     Taken::Claimed => {}
                     Taken::Later => {
                         look.still_young.insert(name.to_owned(), (stamp, since));
