@@ -126,6 +126,11 @@ impl<H: Host> Engine<H> {
         self.0.permits.used()
     }
 
+    /// Downloads that wait for a permit.
+    pub fn permits_waiting(&self) -> usize {
+        self.0.permits.waiting()
+    }
+
     /// Takes other limits into use: permits at once, the rest from each download's next attempt on.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The stubs that are not downloads yet: their release has not arrived.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -31,17 +32,23 @@ pub struct PendingStub {
 
 /// All of them, by the stub's name. Clones are the same board.
 #[derive(Clone, Debug, Default)]
-pub struct Stubs(Arc<Mutex<BTreeMap<String, PendingStub>>>);
+pub struct Stubs(Arc<Mutex<Board>>);
+
+#[derive(Debug, Default)]
+struct Board {
+    stubs: BTreeMap<String, PendingStub>,
+    watch: Option<PathBuf>,
+}
 
 impl Stubs {
     /// Puts a stub on the board, in place of what stood there under its name.
     pub fn put(&self, stub: PendingStub) {
-        self.lock().insert(stub.stub_name.clone(), stub);
+        self.lock().stubs.insert(stub.stub_name.clone(), stub);
     }
 
     /// Changes a stub that is on the board.
     pub fn change(&self, stub_name: &str, change: impl FnOnce(&mut PendingStub)) {
-        if let Some(stub) = self.lock().get_mut(stub_name) {
+        if let Some(stub) = self.lock().stubs.get_mut(stub_name) {
             change(stub);
         }
     }
@@ -57,20 +64,30 @@ impl Stubs {
 
     /// Takes a stub off the board: it is a download now, or gone.
     pub fn remove(&self, stub_name: &str) {
-        self.lock().remove(stub_name);
+        self.lock().stubs.remove(stub_name);
     }
 
     /// Those on the board, by name, `most` at most.
     pub fn list(&self, most: usize) -> Vec<PendingStub> {
-        self.lock().values().take(most).cloned().collect()
+        self.lock().stubs.values().take(most).cloned().collect()
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().stubs.len()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, PendingStub>> {
+    /// Says which folder is watched.
+    pub fn watch(&self, folder: PathBuf) {
+        self.lock().watch = Some(folder);
+    }
+
+    /// The folder that is watched, where one is.
+    pub fn watch_path(&self) -> Option<PathBuf> {
+        self.lock().watch.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Board> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -71,20 +71,33 @@ impl SqliteLedger {
             .await
     }
 
-    /// Downloads by their last change, newest first: at most `limit` (and 1000), of one status or of all, from the one
-    /// after `after` on.
+    /// Downloads by their last change, newest first: at most `limit` (and 1000), of these statuses or, where none is named,
+    /// of all, from the one after `after` on.
     ///
     /// # Errors
     /// `NoSuchDownload` where `after` is gone, `Ledger`.
     pub async fn list(
         &self,
-        status: Option<Status>,
+        statuses: &[Status],
         limit: u32,
         after: Option<DownloadId>,
     ) -> Result<Vec<Entry>, Error> {
+        let statuses = statuses.to_vec();
         self.queue
             .read("listing downloads", move |transaction| {
-                entry::list(transaction, status, limit.min(PAGE), after)
+                entry::list(transaction, &statuses, limit.min(PAGE), after)
+            })
+            .await
+    }
+
+    /// How many downloads there are of each status, those of which there are none left out.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
+        self.queue
+            .read("counting downloads", |transaction| {
+                entry::counts(transaction)
             })
             .await
     }
@@ -96,7 +109,7 @@ impl SqliteLedger {
     pub async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
         self.queue
             .read("listing downloads", move |transaction| {
-                entry::list(transaction, status, u32::MAX, None)
+                entry::list(transaction, status.as_slice(), u32::MAX, None)
             })
             .await
     }

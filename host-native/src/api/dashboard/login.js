@@ -1,0 +1,39 @@
+// The login: shown where the API wants a key.
+
+import { api } from "./api.js";
+import { mark, page, say } from "./elements.js";
+import { failure } from "./words.js";
+
+export function logIn() {
+  const form = page("login");
+  const key = page("key");
+  const wrong = page("key-wrong");
+  page("board").hidden = true;
+  page("trouble").hidden = true;
+  page("add").hidden = true;
+  page("leave").hidden = true;
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  page("link").className = "";
+  say(page("link"), "Locked");
+  say(page("summary"), "");
+  form.hidden = false;
+  key.focus();
+  return new Promise((resolve) => {
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      mark(key, wrong, key.value === "" ? "The key is missing." : "");
+      if (key.value === "") return;
+      try {
+        await api("session", { method: "POST", body: { key: key.value } });
+      } catch (error) {
+        mark(key, wrong, error.status === 401 ? "The server does not take this key." : failure(error));
+        return;
+      }
+      form.reset();
+      form.hidden = true;
+      page("leave").hidden = false;
+      say(page("link"), "Connecting");
+      resolve();
+    };
+  });
+}
