@@ -10,6 +10,7 @@ use crate::control::time;
 use regrip_core::Stub;
 use regrip_core::stub::LARGEST_BYTES;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -155,7 +156,8 @@ impl NotTaken {
     fn of(error: io::Error) -> NotTaken {
         match error.kind() {
             io::ErrorKind::NotFound => NotTaken::Vanished,
-            io::ErrorKind::FilesystemLoop => no_file(),
+            // A link, which is not followed.
+            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => no_file(),
             _ => NotTaken::Unreadable(error),
         }
     }
