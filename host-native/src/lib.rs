@@ -11,6 +11,7 @@ pub mod control;
 pub mod host;
 pub mod ledger;
 pub mod peers;
+pub mod serve;
 pub mod server;
 pub mod share;
 pub mod store;

@@ -237,6 +237,15 @@ impl<H: Host> Engine<H> {
         drive::drive(&self.0, id).await
     }
 
+    /// Gives a file its name whose process died in that moment, and asks nothing of the network. Whether that made it whole;
+    /// where it did not, its row is as it was.
+    ///
+    /// # Errors
+    /// As [`drive`](Self::drive). The row has failed then, unless it was the ledger.
+    pub async fn repair(&self, id: DownloadId) -> Result<bool, Error> {
+        drive::repair_only(&self.0, id).await
+    }
+
     /// Calls a download off, promptly. Its part is kept. From `committing` on it is too late.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use super::drives::{Drives, End};
 use super::events::Events;
 use super::peers::Peers;
 use super::stubs::Stubs;
+use super::troubles::Troubles;
 use crate::host::NativeHost;
 use crate::ledger::SqliteLedger;
 use crate::store::{FileStamp, destination};
@@ -56,6 +57,7 @@ struct Shared {
     events: Events,
     stubs: Stubs,
     peers: Peers,
+    troubles: Troubles,
     drives: Drives,
     completed: Option<PathBuf>,
 }
@@ -69,6 +71,7 @@ impl Control {
             events,
             stubs: Stubs::default(),
             peers: Peers::default(),
+            troubles: Troubles::default(),
             drives: Drives::default(),
             completed,
         }))
@@ -97,6 +100,11 @@ impl Control {
     /// The configured peers.
     pub fn peers(&self) -> &Peers {
         &self.0.peers
+    }
+
+    /// What is wrong with the server's surroundings.
+    pub fn troubles(&self) -> &Troubles {
+        &self.0.troubles
     }
 
     /// The folder that files go to.
@@ -258,19 +266,15 @@ impl Control {
     }
 
     async fn drive_until_done(&self, id: DownloadId) {
-        let mut something_to_do = true;
         loop {
-            if something_to_do {
-                let result = self.drive_once(id).await;
-                self.0.events.forget(id);
-                self.0.drives.tell(&End { id, result });
-            }
+            let result = self.drive_once(id).await;
+            self.0.events.forget(id);
+            self.0.drives.tell(&End { id, result });
             if self.0.drives.leave(id) {
                 return;
             }
-            // It was asked for meanwhile: by whom the row was put back, or by one who did not know that it is driven.
-            something_to_do =
-                matches!(self.ledger().row(id).await, Ok(row) if !row.status.is_finished());
+            // It was asked for meanwhile, by whom the row was put back, or by one who did not know that it is driven and
+            // waits for an end to be told. Where it is finished the next drive is none, and only tells it.
         }
     }
 

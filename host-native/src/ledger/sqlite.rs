@@ -6,12 +6,14 @@ use super::file::OpenError;
 use super::queue::Queue;
 use super::timeline::{self, AttemptLine};
 use super::values::{integer, time};
+use super::origin::{self, Origin};
 use super::{change, rows, shared};
 use crate::store::FileStamp;
 use regrip_core::Error;
 use regrip_core::io::Ledger;
 use regrip_core::record::{Change, DownloadId, NewAttempt, NewDownload, Row, Status};
 use rusqlite::{ToSql, Transaction};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -219,6 +221,31 @@ impl SqliteLedger {
             one(id, transaction.prepare_cached(set)?.execute(params)?)
         })
         .await
+    }
+
+    /// Where the downloads came from that are not finished.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn unfinished_origins(&self) -> Result<HashMap<DownloadId, Origin>, Error> {
+        self.queue
+            .read("reading downloads", |transaction| {
+                origin::unfinished(transaction)
+            })
+            .await
+    }
+
+    /// Where completed downloads came from whose import has not come to its end: those after `after`, by id, `limit` at
+    /// most.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn to_import(&self, after: DownloadId, limit: u32) -> Result<Vec<Origin>, Error> {
+        self.queue
+            .read("reading downloads", move |transaction| {
+                origin::to_import(transaction, after, limit)
+            })
+            .await
     }
 
     /// The SHA-256 noted for a shared file at `path`, and the stamp the file had.

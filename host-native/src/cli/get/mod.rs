@@ -7,3 +7,4 @@ mod target;
 
 pub(crate) use run::main;
 pub(crate) use target::Target;
+pub(super) use network::proxies;
