@@ -143,10 +143,7 @@ fn the_list_is_ordered_by_the_last_change_and_pages_lose_nothing() {
         }
         assert_eq!(paged, wanted);
 
-        let cancelled = ledger
-            .list(&[Status::Cancelled], 100, None)
-            .await
-            .unwrap();
+        let cancelled = ledger.list(&[Status::Cancelled], 100, None).await.unwrap();
         assert_eq!(of(&cancelled), [ids[4]]);
         ledger.remove(ids[0]).await.unwrap();
         let error = ledger.list(&[], 2, Some(ids[0])).await.unwrap_err();

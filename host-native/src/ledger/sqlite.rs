@@ -3,10 +3,10 @@
 use super::database::{Database, Fault, Patience};
 use super::entry::{self, Entry};
 use super::file::OpenError;
+use super::origin::{self, Origin};
 use super::queue::Queue;
 use super::timeline::{self, AttemptLine};
 use super::values::{integer, time};
-use super::origin::{self, Origin};
 use super::{change, rows, shared};
 use crate::store::FileStamp;
 use regrip_core::Error;

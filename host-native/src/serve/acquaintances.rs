@@ -2,10 +2,10 @@
 
 use crate::config::Peer;
 use crate::control::Control;
-use crate::peers::PeerClient;
-use regrip_core::{Engine, PeerId};
-use regrip_core::semaphore::Semaphore;
 use crate::host::NativeHost;
+use crate::peers::PeerClient;
+use regrip_core::semaphore::Semaphore;
+use regrip_core::{Engine, PeerId};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -40,7 +40,9 @@ impl Acquaintances {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let before = std::mem::take(&mut *known);
         for peer in peers {
-            let kept = before.get(&peer.id).filter(|kept| kept.client.peer() == peer);
+            let kept = before
+                .get(&peer.id)
+                .filter(|kept| kept.client.peer() == peer);
             let kept = kept.cloned().or_else(|| meet(self.control.engine(), peer));
             if let Some(acquaintance) = kept {
                 known.insert(peer.id.clone(), acquaintance);

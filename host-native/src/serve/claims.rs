@@ -252,14 +252,20 @@ mod tests {
         for number in 0..STUBS_OF_A_PEER {
             receivers.push(claims.offer(&format!("stub {number}"), &item(&number.to_string())));
         }
-        assert!(matches!(claims.offer("more", &item("more")), Offered::NoRoom));
+        assert!(matches!(
+            claims.offer("more", &item("more")),
+            Offered::NoRoom
+        ));
         let other = Item {
             peer: PeerId::new("ffffffff").unwrap(),
             id: "1".to_owned(),
         };
         assert!(matches!(claims.offer("other", &other), Offered::New(_)));
         claims.end(&item("0"), &["stub 0".to_owned()]);
-        assert!(matches!(claims.offer("more", &item("more")), Offered::New(_)));
+        assert!(matches!(
+            claims.offer("more", &item("more")),
+            Offered::New(_)
+        ));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::service::Service;
 use super::settings::Settings;
 use super::signals::{self, Asked};
 use super::{ending, later, outages, recover, reload, without_downloads};
+use crate::api;
 use crate::clock::SmolClock;
 use crate::config::{Config, Downloads, Loaded, Secret};
 use crate::control::{Control, Events};
@@ -20,7 +21,6 @@ use crate::share::{Share, ShareError, ShareOptions};
 use crate::store::DiskStore;
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
 use crate::workers::Workers;
-use crate::api;
 use regrip_core::{DownloadsConfig, Engine, Error, Event};
 use smol::channel::{Receiver, bounded};
 use smol::future::FutureExt;
@@ -294,8 +294,7 @@ impl House {
             executor,
         );
         let hearing = Arc::clone(&service);
-        self.control
-            .on_end(move |end| ending::hear(&hearing, end));
+        self.control.on_end(move |end| ending::hear(&hearing, end));
         // Said once, before anything waits for it.
         let _ = service.completed.check();
         recover::recover(&service).await?;
@@ -323,9 +322,13 @@ impl House {
 fn end_in_time() {
     let wait = || {
         std::thread::sleep(END_WITHIN);
-        tracing::error!("something hangs: ended all the same; the next start goes on from what is on the disk");
+        tracing::error!(
+            "something hangs: ended all the same; the next start goes on from what is on the disk"
+        );
         std::process::exit(1);
     };
     // Without it the end may take longer.
-    let _ = std::thread::Builder::new().name("end".to_owned()).spawn(wait);
+    let _ = std::thread::Builder::new()
+        .name("end".to_owned())
+        .spawn(wait);
 }

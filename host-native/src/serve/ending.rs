@@ -133,7 +133,8 @@ async fn settle(
             }
             while let Err(error) = deal_with(&name) {
                 let folder = service.stubs.path().display();
-                let told = format!("the stub {name:?} in {folder} cannot be moved or removed: {error}");
+                let told =
+                    format!("the stub {name:?} in {folder} cannot be moved or removed: {error}");
                 service.control.troubles().note("stubs", &told);
                 Timer::after(ASK_AGAIN).await;
             }
@@ -161,9 +162,19 @@ fn wait(service: &Service, entry: &Entry) {
     let Some(failure) = &entry.row.failure else {
         return;
     };
-    tracing::warn!(id = entry.row.id, error = failure.text, "tried again in {} s", rest.as_secs());
+    tracing::warn!(
+        id = entry.row.id,
+        error = failure.text,
+        "tried again in {} s",
+        rest.as_secs()
+    );
     if let Some(item) = item_of(entry) {
-        service.show_waiting(&item, entry, &failure.text, SystemTime::now().checked_add(rest));
+        service.show_waiting(
+            &item,
+            entry,
+            &failure.text,
+            SystemTime::now().checked_add(rest),
+        );
     }
 }
 

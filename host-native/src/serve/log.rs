@@ -20,7 +20,9 @@ pub(super) fn start(format: LogFormat) {
         LogFormat::Text => registry()
             .with(lines.with_ansi(false).with_filter(own))
             .try_init(),
-        LogFormat::Json => registry().with(lines.json().flatten_event(true).with_filter(own)).try_init(),
+        LogFormat::Json => registry()
+            .with(lines.json().flatten_event(true).with_filter(own))
+            .try_init(),
     };
     // Somebody logs already: a test that starts two servers.
     drop(started);
@@ -60,7 +62,13 @@ impl Listener for LogEvents {
                 ..
             } => {
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-                tracing::warn!(id, attempt, delay_ms, error = error.as_str(), "attempt failed");
+                tracing::warn!(
+                    id,
+                    attempt,
+                    delay_ms,
+                    error = error.as_str(),
+                    "attempt failed"
+                );
             }
             What::Waiting { why, .. } => tracing::warn!(id, why = why.as_str(), "waiting"),
             What::Completed(summary) => {

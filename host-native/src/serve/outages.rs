@@ -25,7 +25,10 @@ fn look(service: &Service) {
     for peer in &service.settings.get().peers {
         if let Some(outage) = engine.peer_line(peer.id.as_str()).outage() {
             let due = outage.next_probe.since(clock.now());
-            let why = format!("the peer cannot be reached: {}", chain(&outage.last.error()));
+            let why = format!(
+                "the peer cannot be reached: {}",
+                chain(&outage.last.error())
+            );
             out.insert(peer.id.as_str().to_owned(), (why, due));
         }
     }

@@ -13,7 +13,12 @@ use std::path::Path;
 const TROUBLE: &str = "configuration";
 
 /// Puts the file's configuration in force, or says why not.
-pub(super) fn reload(file: &Path, control: &Control, settings: &Settings, service: Option<&Service>) {
+pub(super) fn reload(
+    file: &Path,
+    control: &Control,
+    settings: &Settings,
+    service: Option<&Service>,
+) {
     let loaded = match load(file) {
         Ok(loaded) => loaded,
         Err(refused) => {
@@ -92,7 +97,10 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         (old.server.listen != new.server.listen, "regrip.listen"),
         (old.server.api_key != new.server.api_key, "regrip.apiKey"),
         (old.server.data_dir != new.server.data_dir, "regrip.dataDir"),
-        (old.server.share_keys != new.server.share_keys, "regrip.shareKeys"),
+        (
+            old.server.share_keys != new.server.share_keys,
+            "regrip.shareKeys",
+        ),
         (old.share != new.share, "share"),
     ];
     let differ = differ.into_iter().filter(|(differs, _)| *differs);

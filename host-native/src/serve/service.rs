@@ -120,9 +120,7 @@ impl Service {
     /// Says on the board what keeps stubs from being downloads.
     pub(super) fn wait_on_board(&self, item: &Item, why: &str, until: Option<SystemTime>) {
         for name in self.claims.names(item) {
-            self.control
-                .stubs()
-                .failed(&name, why.to_owned(), until);
+            self.control.stubs().failed(&name, why.to_owned(), until);
         }
     }
 

@@ -232,7 +232,11 @@ mod tests {
     fn a_stub_that_failed_lies_in_failed_with_a_text_that_says_why() {
         let (folder, stubs) = folder(&[("Film.torrent", "1")]);
         stubs
-            .fail("Film.torrent", &Item::from(&stub("1")), "the peer answered 404")
+            .fail(
+                "Film.torrent",
+                &Item::from(&stub("1")),
+                "the peer answered 404",
+            )
             .unwrap();
         assert!(!folder.path().join("Film.torrent").exists());
         assert!(folder.path().join("failed/Film.torrent").exists());

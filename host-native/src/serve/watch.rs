@@ -74,7 +74,10 @@ impl Watch {
     ///
     /// # Errors
     /// The system gave no thread.
-    pub(super) fn start<T: Taker + 'static>(stubs: StubFolder, taker: &Arc<T>) -> io::Result<Watch> {
+    pub(super) fn start<T: Taker + 'static>(
+        stubs: StubFolder,
+        taker: &Arc<T>,
+    ) -> io::Result<Watch> {
         let (wake, woken) = sync_channel(1);
         let reconsider = Arc::new(AtomicBool::new(false));
         let watching = Watching {
@@ -212,7 +215,10 @@ impl<T: Taker> Watching<T> {
                 taker.troubles().over("watch folder");
                 if look.told > TOLD_ONE_BY_ONE {
                     let more = look.told - TOLD_ONE_BY_ONE;
-                    tracing::warn!(more, "left where they are: more files that are no stubs of ours");
+                    tracing::warn!(
+                        more,
+                        "left where they are: more files that are no stubs of ours"
+                    );
                 }
                 self.seen.young = look.still_young;
                 self.seen.left = look.left;
@@ -255,7 +261,10 @@ impl<T: Taker> Watching<T> {
     }
 
     fn consider(&mut self, taker: &Arc<T>, name: &std::ffi::OsStr, stamp: Stamp, look: &mut Look) {
-        let (key, now) = (self.seen.hasher.hash_one(name), self.seen.hasher.hash_one(stamp));
+        let (key, now) = (
+            self.seen.hasher.hash_one(name),
+            self.seen.hasher.hash_one(stamp),
+        );
         if self.seen.left.get(&key) == Some(&now) {
             look.left.insert(key, now);
             return;

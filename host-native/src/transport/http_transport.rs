@@ -13,8 +13,8 @@ use super::timeouts::Timeouts;
 use super::wire::{Head, add_wire_headers, head};
 use futures::AsyncBufReadExt;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use regrip_core::{DownloadsConfig, Error};
 use regrip_core::io::{Body, Headers, Request, RequestRules, Response, Transport};
+use regrip_core::{DownloadsConfig, Error};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,8 +143,7 @@ impl Transport for HttpTransport {
 }
 
 fn parse(url: &str) -> Result<Url, Error> {
-    Url::parse(url)
-        .map_err(|error| Error::Protocol(format!("the address cannot be read: {error}")))
+    Url::parse(url).map_err(|error| Error::Protocol(format!("the address cannot be read: {error}")))
 }
 
 /// `Range` and `If-Range` (RFC 9110 §14.2, §13.1.5).

@@ -5,6 +5,6 @@ mod network;
 mod run;
 mod target;
 
+pub(super) use network::proxies;
 pub(crate) use run::main;
 pub(crate) use target::Target;
-pub(super) use network::proxies;

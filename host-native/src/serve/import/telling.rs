@@ -46,7 +46,10 @@ impl Telling {
 
     /// Those that are still to be told.
     pub(super) fn pending(&self) -> Vec<String> {
-        let pending = self.0.iter().filter(|(_, told)| matches!(told, Told::Pending(_)));
+        let pending = self
+            .0
+            .iter()
+            .filter(|(_, told)| matches!(told, Told::Pending(_)));
         pending.map(|(name, _)| name.clone()).collect()
     }
 
@@ -105,7 +108,10 @@ mod tests {
         let mut telling = Telling::go_on(&all, None);
         assert_eq!(telling.pending(), all);
         telling.set("Films", Told::Accepted);
-        telling.set("Anime", Told::Pending(Some("503; pending at noon".to_owned())));
+        telling.set(
+            "Anime",
+            Told::Pending(Some("503; pending at noon".to_owned())),
+        );
         telling.set("Old", Told::Failed("the server\nanswered 401".to_owned()));
         let line = telling.to_string();
         assert_eq!(
@@ -122,7 +128,10 @@ mod tests {
 
     #[test]
     fn a_server_whose_name_begins_like_anothers_is_not_taken_for_it() {
-        let telling = Telling::go_on(&names(&["Film"]), Some("accepted by Films; failed at Films: no"));
+        let telling = Telling::go_on(
+            &names(&["Film"]),
+            Some("accepted by Films; failed at Films: no"),
+        );
         assert_eq!(telling.pending(), ["Film"]);
     }
 }
