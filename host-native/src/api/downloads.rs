@@ -106,16 +106,14 @@ pub(super) async fn list(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> 
     // One more, which says whether there is another page.
     let entries = ledger.list(&query.statuses, limit + 1, query.after).await;
     let mut entries = entries.map_err(|error| match error {
-        Error::NoSuchDownload(_) => {
-            Refusal::bad_request("the download after is gone; begin anew").about("after")
-        }
+        gone @ Error::NoSuchDownload(_) => Refusal::from(gone).about("after"),
         error => error.into(),
     })?;
     let counts = ledger.counts().await?;
     let more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
     let last = entries.last().map(|entry| entry.row.id);
-    let downloads = entries.into_iter().map(|entry| api.download(entry));
+    let downloads = entries.into_iter().map(up_to_date);
     Ok(Reply::json(&Page {
         downloads: downloads.collect(),
         next: last.filter(|_| more),
@@ -134,7 +132,7 @@ pub(super) async fn one(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
 
 async fn shown(api: &Api, id: DownloadId, status: StatusCode) -> Result<Reply, Refusal> {
     let entry = api.control.ledger().entry(id).await?;
-    Ok(Reply::json_with(status, &api.download(entry)))
+    Ok(Reply::json_with(status, &up_to_date(entry)))
 }
 
 #[derive(Serialize)]
@@ -195,17 +193,15 @@ pub(super) async fn remove(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal
     Ok(Reply::new(StatusCode::NO_CONTENT, Payload::Empty))
 }
 
-impl Api {
-    /// As it is shown: how far it is comes from its drive, where it is driven; the ledger has the last checkpoint.
-    fn download(&self, entry: Entry) -> Download {
-        let mut download = Download::from(entry);
-        if !download.status.is_finished()
-            && let Some(offset) = self.control.events().offset(download.id)
-        {
-            download.downloaded_bytes = offset;
-        }
-        download
+/// As it is shown: of one that is under way the part itself says how far it is, the ledger has the last checkpoint.
+fn up_to_date(entry: Entry) -> Download {
+    let mut download = Download::from(entry);
+    if !download.status.is_finished()
+        && let Ok(part) = std::fs::symlink_metadata(&download.part_path)
+    {
+        download.downloaded_bytes = part.len();
     }
+    download
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! Invariant: no answer has a secret in it: no key, no header's value, of a URL neither userinfo nor query.
 
 mod boards;
+mod dashboard;
 mod door;
 mod downloads;
 mod metrics;

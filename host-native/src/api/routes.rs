@@ -24,8 +24,7 @@ macro_rules! route {
 pub(super) const ROUTES: &[Route<Api>] = &[
     route!(GET "/ping", Anyone, session::ping),
     route!(GET "/", Keyless, page::index),
-    route!(GET "/dashboard.css", Keyless, page::style),
-    route!(GET "/dashboard.js", Keyless, page::script),
+    route!(GET "/dashboard/{file}", Keyless, page::file),
     route!(POST "/api/session", Keyless, session::log_in),
     route!(DELETE "/api/session", Keyless, session::log_out),
     route!(GET "/api/downloads", Keyed, downloads::list),
@@ -49,4 +48,32 @@ async fn description(_: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
     let payload = Payload::Bytes(Bytes::from_static(OPENAPI.as_bytes()));
     Ok(Reply::new(StatusCode::OK, payload)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_description_has_every_route_and_no_other() {
+        let description: Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, operations) in description["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                if method == "parameters" {
+                    continue;
+                }
+                let open = operation["security"].as_array().is_some_and(Vec::is_empty);
+                described.insert((method.to_uppercase(), path.clone(), open));
+            }
+        }
+        let routes = ROUTES.iter().map(|route| {
+            let open = route.entry != Entry::Keyed;
+            (route.method.to_string(), route.path.to_owned(), open)
+        });
+        assert_eq!(routes.collect::<BTreeSet<_>>(), described);
+        assert_eq!(description["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
 }

@@ -118,11 +118,6 @@ impl Counters {
         }
     }
 
-    /// How far a download that is driven is.
-    pub(super) fn offset(&self, id: DownloadId) -> Option<u64> {
-        self.courses.get(&id)?.offset
-    }
-
     /// The sums.
     pub(super) fn counted(&self) -> Counted {
         let mut counted = self.counted.clone();

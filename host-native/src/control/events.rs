@@ -78,11 +78,6 @@ impl Events {
         subscribers.list.iter().filter(open).count()
     }
 
-    /// How far a download that is driven is, in bytes.
-    pub fn offset(&self, id: DownloadId) -> Option<u64> {
-        self.counters().offset(id)
-    }
-
     /// What has happened so far.
     pub fn counted(&self) -> Counted {
         self.counters().counted()

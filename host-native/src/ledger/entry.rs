@@ -182,8 +182,10 @@ mod tests {
         for (of_status, after) in [(false, false), (false, true), (true, false), (true, true)] {
             let explain = format!("EXPLAIN QUERY PLAN {}", statement(of_status, after));
             let mut plan = connection.prepare(&explain).unwrap();
-            let steps = plan.query_map([], |row| row.get::<_, String>("detail"));
-            let steps: Vec<String> = steps.unwrap().collect::<Result<_, _>>().unwrap();
+            let steps = plan
+                .raw_query()
+                .mapped(|row| row.get::<_, String>("detail"));
+            let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
             let index = if of_status {
                 "downloads_by_status_and_change (status=?"
             } else {

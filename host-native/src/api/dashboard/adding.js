@@ -5,7 +5,14 @@ import { mark, page, parts, say } from "./elements.js";
 import { take } from "./known.js";
 import { failure, plain } from "./words.js";
 
-const FIELD_OF = { NameRefused: "filename", DestinationBusy: "filename", DestinationExists: "filename", DestinationRefused: "filename", ForeignPart: "filename", DigestConflict: "sha256" };
+const FIELD_OF = {
+  NameRefused: "filename",
+  DestinationBusy: "filename",
+  DestinationExists: "filename",
+  DestinationRefused: "filename",
+  ForeignPart: "filename",
+  DigestConflict: "sha256",
+};
 
 export function prepareAdding() {
   const dialog = page("adding");
@@ -22,8 +29,11 @@ export function prepareAdding() {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     clear();
-    const body = Object.fromEntries(fields.map(([name, input]) => [name, input.value.trim()]).filter(([, value]) => value !== ""));
-    if (!body.url) return mark(page("url"), page("url-wrong"), "A URL is needed, such as https://example.org/film.mkv.");
+    const body = Object.fromEntries(
+      fields.map(([name, input]) => [name, input.value.trim()]).filter(([, value]) => value !== ""),
+    );
+    if (!body.url)
+      return mark(page("url"), page("url-wrong"), "A URL is needed, such as https://example.org/film.mkv.");
     try {
       const row = await api("downloads", { method: "POST", body });
       take(row);

@@ -10,23 +10,27 @@ import { RowView, views } from "./row.js";
 import { drawSides, prepareSides } from "./sides.js";
 import { meters, speed } from "./speed.js";
 import { isConnected, prepareLeaving, stayConnected, tryNow } from "./stream.js";
-import { bytes, joined, plain } from "./words.js";
+import { bytes, failure, joined, plain } from "./words.js";
 
 let drawing = null;
 
-function redraw() {
+function redraw(atOnce) {
+  if (atOnce) return draw();
   drawing ??= setTimeout(() => {
     drawing = null;
     draw();
   }, 100);
+  return undefined;
 }
 
 // `all`: rows that did not change too, for their times go on.
 function draw(all = false) {
   const held = document.activeElement;
+  let heir = null;
   for (const [id, view] of views) {
     if (downloads.has(id)) continue;
-    if (view.element.contains(document.activeElement)) focusBeside(view.element);
+    if (view.element.contains(held))
+      heir = view.element.nextElementSibling ?? view.element.previousElementSibling ?? page("board");
     view.element.remove();
     views.delete(id);
     meters.delete(id);
@@ -38,7 +42,7 @@ function draw(all = false) {
   if (known.watchPath) say(folder, plain(known.watchPath));
   drawSides();
   drawSummary();
-  keepFocus(held);
+  keepFocus(held, heir);
 }
 
 function drawSection(section, all) {
@@ -57,7 +61,10 @@ function drawSection(section, all) {
     if (ticking || view.drawn !== row) view.update(row);
   }
   if (section.arranged === section.ids && !section.order) return;
-  arrange(at.list, rows.map((row) => views.get(row.id).element));
+  arrange(
+    at.list,
+    rows.map((row) => views.get(row.id).element),
+  );
   section.arranged = section.ids;
 }
 
@@ -70,22 +77,27 @@ function count(section) {
 
 function drawSummary() {
   const rate = SECTIONS[0].ids.reduce((sum, id) => sum + (speed(id) ?? 0), 0);
-  const told = SECTIONS.slice(0, 4).filter((section) => section.ids.length > 0).map((section) => `${count(section)} ${section.name}`);
-  say(page("summary"), joined(...told.slice(0, 1), rate >= 1 && `${bytes(Math.round(rate))}/s`, ...told.slice(1)));
+  const told = SECTIONS.slice(0, 4)
+    .filter((section) => section.ids.length > 0)
+    .map((section) => `${count(section)} ${section.name}`);
+  say(
+    page("summary"),
+    joined(
+      ...[told[0], rate >= 1 && `${bytes(Math.round(rate))}/s`, ...told.slice(1)]
+        .filter(Boolean)
+        .map((part) => part.replaceAll(" ", "\u00a0")),
+    ),
+  );
   document.title = told.length > 0 ? `${told.slice(0, 2).join(", ")} – regrip` : "regrip";
 }
 
-// What moved to another section keeps the focus; a button that is gone passes it on to its row.
-function keepFocus(held) {
-  if (!held?.isConnected || held === document.body || (held === document.activeElement && !held.hidden)) return;
-  (held.hidden ? held.closest(".row")?.querySelector(".name") : held)?.focus({ preventScroll: true });
-}
-
-function focusBeside(element) {
-  const beside = element.nextElementSibling ?? element.previousElementSibling;
-  const section = element.closest("section");
-  (beside?.querySelector(".name") ?? section?.querySelector("h2"))?.focus();
-  if (!document.activeElement || document.activeElement === document.body) page("board").focus();
+// What moved to another section keeps the focus; a button that is gone passes it on to its row, a row to the one beside it.
+function keepFocus(held, heir) {
+  if (heir)
+    return ((heir.isConnected && heir.querySelector(":scope > .name")) || page("board")).focus({ preventScroll: true });
+  if (!held?.isConnected || held === document.body || (held === document.activeElement && !held.hidden))
+    return undefined;
+  return (held.hidden ? held.closest(".row")?.querySelector(".name") : held)?.focus({ preventScroll: true });
 }
 
 function buildSections() {
@@ -101,7 +113,13 @@ function buildSections() {
     if (section.name === "running") say(section.at.none, "Nothing is running.");
     section.at.more.addEventListener("click", async () => {
       const last = section.at.list.lastElementChild;
-      await readMore(section).catch(() => {});
+      try {
+        await readMore(section);
+      } catch (error) {
+        say(section.at.problem, failure(error));
+        return;
+      }
+      say(section.at.problem, "");
       draw();
       // The focus goes to the first of the rows that came.
       last?.nextElementSibling?.querySelector(".name").focus();

@@ -1,7 +1,8 @@
 // Elements of the page. Invariant: what comes from elsewhere becomes text, never markup.
 
 export const page = (id) => document.getElementById(id);
-export const parts = (root) => Object.fromEntries([...root.querySelectorAll("[data-at]")].map((part) => [part.dataset.at, part]));
+export const parts = (root) =>
+  Object.fromEntries([...root.querySelectorAll("[data-at]")].map((part) => [part.dataset.at, part]));
 
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -1,6 +1,6 @@
 // Events: what each changes in a row.
 
-import { allSoon, downloads, latestSoon, put } from "./known.js";
+import { allSoon, downloads, importSoon, latestSoon, put } from "./known.js";
 import { views } from "./row.js";
 import { measure } from "./speed.js";
 
@@ -15,13 +15,33 @@ const ended = (status) => (event) => ({
   error_class: event.class,
   error_code: event.code,
 });
+const STANDING = ["queued", "waiting"];
 const CHANGES = {
   queued: () => ({ ...STANDS, status: "queued" }),
-  started: (event) => ({ ...STANDS, status: "downloading", attempts: event.attempt, downloaded_bytes: event.from, started_over: null }),
-  headers: (event) => ({ expected_bytes: event.expected_bytes, expected_bytes_source: event.source, expected_bytes_mismatch: event.mismatch }),
-  progress: (event) => ({ downloaded_bytes: event.bytes, expected_bytes: event.total }),
+  started: (event) => ({
+    ...STANDS,
+    status: "downloading",
+    attempts: event.attempt,
+    downloaded_bytes: event.from,
+    started_over: null,
+  }),
+  headers: (event) => ({
+    expected_bytes: event.expected_bytes,
+    expected_bytes_source: event.source,
+    expected_bytes_mismatch: event.mismatch,
+  }),
+  progress: (event, row) => ({
+    status: STANDING.includes(row.status) ? "downloading" : row.status,
+    downloaded_bytes: event.bytes,
+    expected_bytes: event.total,
+  }),
   restart: (event, row) => ({ downloaded_bytes: 0, restarts: row.restarts + 1, started_over: event }),
-  retrying: (event) => ({ ...STANDS, status: "waiting", waiting_until: new Date(Date.parse(event.at) + event.delay_ms).toISOString(), waiting_why: event.error }),
+  retrying: (event) => ({
+    ...STANDS,
+    status: "waiting",
+    waiting_until: new Date(Date.parse(event.at) + event.delay_ms).toISOString(),
+    waiting_why: event.error,
+  }),
   waiting: (event) => ({ ...STANDS, status: "waiting", waiting_until: event.until, waiting_why: event.why }),
   completed: (event) => ({ ...ended("completed")(event), sha256_got: event.sha256, completed_at: event.at }),
   failed: ended("failed"),
@@ -40,6 +60,6 @@ export function hear(event) {
   measure(event);
   if (!quiet) views.get(event.id)?.rereadSoon();
   // What follows a completed download (its import) has no event.
-  if (event.event === "completed") latestSoon(3000);
+  if (event.event === "completed") importSoon();
   return undefined;
 }

@@ -8,9 +8,15 @@ import { api } from "./api.js";
 export const PAGE = 50;
 const MOST = 200;
 
-const bySoonest = (one, other) => (one.waiting_until ?? "").localeCompare(other.waiting_until ?? "") || one.id - other.id;
+const bySoonest = (one, other) =>
+  (one.waiting_until ?? "").localeCompare(other.waiting_until ?? "") || one.id - other.id;
 export const SECTIONS = [
-  { name: "running", title: "Running", statuses: ["downloading", "committing"], order: (one, other) => one.id - other.id },
+  {
+    name: "running",
+    title: "Running",
+    statuses: ["downloading", "committing"],
+    order: (one, other) => one.id - other.id,
+  },
   { name: "waiting", title: "Waiting", statuses: ["waiting"], order: bySoonest },
   { name: "failed", title: "Failed", statuses: ["failed"] },
   { name: "queued", title: "Queued", statuses: ["queued"] },
@@ -20,7 +26,7 @@ export const SECTIONS = [
 
 export const downloads = new Map();
 // Beside them: how many there are by status (null where the API does not say), peers, pending stubs and their folder.
-export const known = { counts: null, peers: [], stubs: [], watchPath: null };
+export const known = { counts: null, peers: [], stubs: [], stubsInAll: 0, watchPath: null };
 
 let changed = () => {};
 
@@ -29,8 +35,24 @@ export function onChange(callback) {
   changed = callback;
 }
 
-export const sectionOf = (download) => SECTIONS.find((section) => section.statuses.includes(download.status)) ?? SECTIONS[0];
-const LIVE = ["status", "downloaded_bytes", "attempts", "restarts", "waiting_until", "waiting_why", "error", "error_class", "error_code", "completed_at", "updated_at"];
+// `atOnce`: something is about to be seen that must not be old.
+export const noteChange = (atOnce) => changed(atOnce);
+
+export const sectionOf = (download) =>
+  SECTIONS.find((section) => section.statuses.includes(download.status)) ?? SECTIONS[0];
+const LIVE = [
+  "status",
+  "downloaded_bytes",
+  "attempts",
+  "restarts",
+  "waiting_until",
+  "waiting_why",
+  "error",
+  "error_class",
+  "error_code",
+  "completed_at",
+  "updated_at",
+];
 
 // Takes over a row as the API gave it. Events that came meanwhile know better how it stands.
 export function take(row) {
@@ -92,7 +114,11 @@ export async function readAll() {
     const seen = rows.map((row) => row.id).filter((id) => sectionOf(downloads.get(id)) === section);
     const rest = section.ids.filter((id) => !seen.includes(id));
     const gone = (id) => next === null && downloads.get(id).came < began;
-    section.ids = [...rest.filter((id) => downloads.get(id).came >= began), ...seen, ...rest.filter((id) => downloads.get(id).came < began)];
+    section.ids = [
+      ...rest.filter((id) => downloads.get(id).came >= began),
+      ...seen,
+      ...rest.filter((id) => downloads.get(id).came < began),
+    ];
     section.next = next !== null && rest.length > 0 ? (section.next ?? next) : next;
     section.loaded = true;
     rest.filter(gone).forEach(drop);
@@ -101,9 +127,19 @@ export async function readAll() {
 }
 
 export async function readMore(section) {
+  const most = section.ids.length / PAGE + 2;
   // What was changed meanwhile has moved to the top: such a page may hold nothing new.
-  for (let tries = 0; tries < 5 && section.next !== null; tries += 1) {
-    const answer = await read(section, section.next);
+  for (let pages = 0; pages < most && section.next !== null; pages += 1) {
+    let answer;
+    try {
+      answer = await read(section, section.next);
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      // The row after which it would go on was removed: there is another one to go on from.
+      section.next = null;
+      await readAll();
+      continue;
+    }
     section.next = answer.next;
     const fresh = answer.downloads.filter((row) => !section.ids.includes(row.id));
     for (const row of fresh) {
@@ -124,21 +160,32 @@ export async function readLatest() {
   changed();
 }
 
-// Does something soon, once for many wishes, and not more often than every so often.
+// Does something soon, once for many wishes, and once more for those that came while it was being done.
 export function soon(pause, task) {
   let timer = null;
-  return (delay = pause) => {
+  let again = false;
+  const wish = () => {
+    again = true;
     timer ??= setTimeout(async () => {
+      again = false;
       await task().catch(() => {});
       timer = null;
-    }, delay);
+      if (again) wish();
+    }, pause);
   };
+  return wish;
 }
 export const latestSoon = soon(500, readLatest);
+export const importSoon = soon(3000, readLatest);
 export const allSoon = soon(500, readAll);
 
 export async function readSides() {
   const [stubsAnswer, peersAnswer] = await Promise.all([api("stubs"), api("peers")]);
-  Object.assign(known, { stubs: stubsAnswer.stubs, watchPath: stubsAnswer.watch_path ?? null, peers: peersAnswer.peers });
+  Object.assign(known, {
+    stubs: stubsAnswer.stubs,
+    stubsInAll: stubsAnswer.total ?? stubsAnswer.stubs.length,
+    watchPath: stubsAnswer.watch_path ?? null,
+    peers: peersAnswer.peers,
+  });
   changed();
 }

@@ -4,6 +4,11 @@ import { api } from "./api.js";
 import { mark, page, say } from "./elements.js";
 import { failure } from "./words.js";
 
+// That there is a session, not the key: the cookie cannot be seen from here.
+const LOGGED_IN = "regrip-logged-in";
+export const hasLoggedIn = () => localStorage.getItem(LOGGED_IN) !== null;
+
+// Shows the form, until the server takes a key.
 export function logIn() {
   const form = page("login");
   const key = page("key");
@@ -12,6 +17,7 @@ export function logIn() {
   page("trouble").hidden = true;
   page("add").hidden = true;
   page("leave").hidden = true;
+  localStorage.removeItem(LOGGED_IN);
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
   page("link").className = "";
   say(page("link"), "Locked");
@@ -31,7 +37,7 @@ export function logIn() {
       }
       form.reset();
       form.hidden = true;
-      page("leave").hidden = false;
+      localStorage.setItem(LOGGED_IN, "yes");
       say(page("link"), "Connecting");
       resolve();
     };

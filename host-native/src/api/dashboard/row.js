@@ -17,32 +17,60 @@ export function describe(row) {
   const kept = total === null ? bytes(row.downloaded_bytes) : `${bytes(row.downloaded_bytes)} of ${bytes(total)}`;
   const from = `from ${plain(row.peer_name ?? (URL.canParse(row.url) ? new URL(row.url).host : row.url))}`;
   const tries = row.attempts > 0 && `attempt ${row.attempts}`;
-  const over = row.started_over && `started over, ${bytes(row.started_over.discarded_bytes)} discarded: ${RESTARTS[row.started_over.reason] ?? row.started_over.reason}`;
+  const over =
+    row.started_over &&
+    `started over, ${bytes(row.started_over.discarded_bytes)} discarded: ${RESTARTS[row.started_over.reason] ?? row.started_over.reason}`;
   switch (row.status) {
     case "downloading": {
       const rate = speed(row.id);
       const left = rate >= 1 && total !== null ? `${clock((total - row.downloaded_bytes) / rate)} left` : "";
-      const share = total === null ? "" : `${total === 0 ? 100 : Math.floor((100 * Math.min(row.downloaded_bytes, total)) / total)} %`;
-      return { figures: [share, rate === null ? "" : `${bytes(Math.round(rate))}/s`, left], notes: joined(kept, from, tries, over) };
+      const share =
+        total === null
+          ? ""
+          : `${total === 0 ? 100 : Math.floor((100 * Math.min(row.downloaded_bytes, total)) / total)} %`;
+      return {
+        figures: [share, rate === null ? "" : `${bytes(Math.round(rate))}/s`, left],
+        notes: joined(kept, from, tries, over),
+      };
     }
     case "committing":
       return { figures: ["finishing"], notes: joined(kept, from, tries) };
     case "waiting": {
       const peer = known.peers.find((one) => one.id === row.peer_id && one.reachable === false);
       const notes = joined(`${kept} kept`, from, row.attempts > 0 && counted(row.attempts, "attempt"));
-      if (!peer) return { figures: [`next attempt ${inAWhile(row.waiting_until)}`], why: plain(row.waiting_why), notes };
+      if (!peer)
+        return { figures: [`next attempt ${inAWhile(row.waiting_until)}`], why: plain(row.waiting_why), notes };
       const probe = peer.next_probe_at ? `asked again ${inAWhile(peer.next_probe_at)}` : "asked now";
-      return { figures: [probe], why: plain(row.waiting_why), notes: joined(notes, `gives up ${inAWhile(row.waiting_until)}`) };
+      return {
+        figures: [probe],
+        why: plain(row.waiting_why),
+        notes: joined(notes, `gives up ${inAWhile(row.waiting_until)}`),
+      };
     }
     case "failed":
-      return { figures: [ago(row.updated_at)], why: plain(row.error), notes: joined(advice(row), `${kept} kept`, from, counted(row.attempts, "attempt")) };
+      return {
+        figures: [ago(row.updated_at)],
+        why: plain(row.error),
+        advice: advice(row),
+        notes: joined(`${kept} kept`, from, counted(row.attempts, "attempt")),
+      };
     case "queued":
-      return { figures: [], notes: joined(row.downloaded_bytes > 0 && `${kept} kept`, from, `since ${moment(row.created_at)}`) };
+      return {
+        figures: [],
+        notes: joined(row.downloaded_bytes > 0 && `${kept} kept`, from, `since ${moment(row.created_at)}`),
+      };
     case "cancelled":
       return { figures: [ago(row.updated_at)], notes: joined(`${kept} kept`, from, "retry goes on from there") };
     default: {
       const imported = row.import_state ?? (row.status === "import_queued" ? "import queued" : null);
-      return { figures: [bytes(row.downloaded_bytes), ago(row.completed_at ?? row.updated_at)], notes: joined(from, imported && plain(imported)) };
+      return {
+        figures: [
+          joined(from, imported && plain(imported)),
+          bytes(row.downloaded_bytes),
+          ago(row.completed_at ?? row.updated_at),
+        ],
+        notes: "",
+      };
     }
   }
 }
@@ -86,10 +114,11 @@ export class RowView {
 
   update(row) {
     this.drawn = row;
-    const { figures, why = "", notes } = describe(row);
+    const { figures, why = "", advice: told = "", notes } = describe(row);
     const name = plain(row.filename);
     say(this.at.name, name);
     say(this.at.why, why);
+    say(this.at.advice, told);
     say(this.at.notes, notes);
     while (this.at.figures.children.length < figures.length) this.at.figures.append(make("span"));
     while (this.at.figures.children.length > figures.length) this.at.figures.lastChild.remove();
@@ -161,7 +190,9 @@ export class RowView {
 
   drawFacts(row) {
     const pairs = facts(row).filter(([, value]) => value !== null && value !== undefined && value !== "");
-    this.at.facts.replaceChildren(...pairs.flatMap(([name, value]) => [make("dt", null, name), make("dd", null, plain(value))]));
+    this.at.facts.replaceChildren(
+      ...pairs.flatMap(([name, value]) => [make("dt", null, name), make("dd", null, plain(value))]),
+    );
   }
 }
 
@@ -173,8 +204,27 @@ export function facts(row) {
     ["Part", done ? null : row.part_path],
     ["From", row.peer_name ? `item ${row.item_id} of peer ${row.peer_name} (${row.url})` : row.url],
     ["Stub", row.stub_name],
-    ["Size", row.expected_bytes === null ? null : joined(exact(row.expected_bytes), row.expected_bytes_source && `by ${row.expected_bytes_source}`, row.expected_bytes_mismatch && row.release_size !== null && `${row.release_size.toLocaleString("en")} bytes were announced`)],
-    ["On disk", done ? null : joined(exact(row.downloaded_bytes), row.durable_bytes < row.downloaded_bytes && `${bytes(row.durable_bytes)} of it safe from a power cut`)],
+    [
+      "Size",
+      row.expected_bytes === null
+        ? null
+        : joined(
+            exact(row.expected_bytes),
+            row.expected_bytes_source && `by ${row.expected_bytes_source}`,
+            row.expected_bytes_mismatch &&
+              row.release_size !== null &&
+              `${row.release_size.toLocaleString("en")} bytes were announced`,
+          ),
+    ],
+    [
+      "On disk",
+      done
+        ? null
+        : joined(
+            exact(row.downloaded_bytes),
+            row.durable_bytes < row.downloaded_bytes && `${bytes(row.durable_bytes)} of it safe from a power cut`,
+          ),
+    ],
     ["SHA-256", row.sha256_got && joined(row.sha256_got, row.sha256_got === row.sha256_wanted && "as wanted")],
     ["SHA-256 wanted", row.sha256_wanted === row.sha256_got ? null : row.sha256_wanted],
     ["ETag", row.etag],

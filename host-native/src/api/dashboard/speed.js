@@ -5,6 +5,11 @@ import { now } from "./api.js";
 export const meters = new Map();
 const SMOOTH = 5;
 
+// What was measured says nothing any more: the connection was lost.
+export function forgetSpeeds() {
+  meters.clear();
+}
+
 export function measure({ event, id, at, bytes: count, from }) {
   const meter = meters.get(id);
   if (event === "progress" && meter) {

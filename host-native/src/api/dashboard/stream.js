@@ -3,8 +3,9 @@
 import { api, onLocked } from "./api.js";
 import { page, parts, say } from "./elements.js";
 import { hear } from "./events.js";
-import { downloads, readAll, readSides } from "./known.js";
-import { logIn } from "./login.js";
+import { downloads, noteChange, readAll, readSides } from "./known.js";
+import { hasLoggedIn, logIn } from "./login.js";
+import { forgetSpeeds } from "./speed.js";
 import { time } from "./words.js";
 
 const SILENCE = 40000;
@@ -39,7 +40,11 @@ export async function stayConnected() {
     connection = new AbortController();
     locked = false;
     try {
-      const response = await fetch("api/events", { cache: "no-store", headers: { accept: "text/event-stream" }, signal: connection.signal });
+      const response = await fetch("api/events", {
+        cache: "no-store",
+        headers: { accept: "text/event-stream" },
+        signal: connection.signal,
+      });
       if (response.status === 401) {
         await response.body?.cancel();
         await logIn();
@@ -87,12 +92,14 @@ async function* events(body) {
 
 function connected() {
   lostAt = null;
-  page("link").className = "live";
-  say(page("link"), "Live");
+  noteChange(true);
   page("trouble").hidden = true;
   page("board").hidden = false;
   page("board").classList.remove("stale");
   page("add").hidden = false;
+  page("leave").hidden = !hasLoggedIn();
+  page("link").className = "live";
+  say(page("link"), "Live");
 }
 
 // Waits before the next try: twice as long each time, up to half a minute, and not in step with other pages.
@@ -100,11 +107,15 @@ async function lost(failures) {
   const pause = Math.min(30000, 1000 * 2 ** Math.min(failures, 5)) * (0.5 + Math.random() / 2);
   const until = Date.now() + pause;
   lostAt ??= new Date();
+  forgetSpeeds();
+  noteChange();
   page("link").className = "lost";
   say(page("link"), "Not connected");
   page("board").classList.add("stale");
   const banner = parts(page("trouble"));
-  const shown = page("board").hidden ? "The server does not answer." : `The server does not answer. What is shown is as of ${time(lostAt)}.`;
+  const shown = page("board").hidden
+    ? "The server does not answer."
+    : `The server does not answer. What is shown is as of ${time(lostAt)}.`;
   page("trouble").hidden = false;
   say(banner.what, shown);
   const tell = () => say(banner.when, `Trying again in ${Math.max(1, Math.ceil((until - Date.now()) / 1000))} s`);

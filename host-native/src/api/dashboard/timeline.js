@@ -10,7 +10,12 @@ export function live(attempts, row) {
   return attempts.map((attempt, place) => {
     if (attempt.ended_at !== null) return attempt;
     const going = running && place === attempts.length - 1;
-    return { ...attempt, ended_at: going ? new Date(now()).toISOString() : row.updated_at, offset_to: attempt.offset_to ?? row.downloaded_bytes, outcome: going ? "under way" : "lost" };
+    return {
+      ...attempt,
+      ended_at: going ? new Date(now()).toISOString() : row.updated_at,
+      offset_to: attempt.offset_to ?? row.downloaded_bytes,
+      outcome: going ? "under way" : "lost",
+    };
   });
 }
 
@@ -25,17 +30,30 @@ export function attemptItem(attempt) {
       make("strong", null, `Attempt ${attempt.attempt}`),
       make("span", bad ? { class: "bad" } : null, plain(attempt.outcome)),
       make("span", null, moment(attempt.started_at)),
-      make("span", null, attempt.outcome === "under way" ? "so far" : wait(Math.max(0, took))),
+      make("span", null, `${wait(Math.max(0, took))}${attempt.outcome === "under way" ? " so far" : ""}`),
       make("span", null, `${bytes(attempt.offset_from)} → ${bytes(attempt.offset_to)}`),
     ),
   );
   if (attempt.restart_reason) {
     const reasons = attempt.restart_reason.split(",").map((reason) => RESTARTS[reason] ?? plain(reason));
-    item.append(make("p", { class: "bad" }, `Started over, ${bytes(attempt.discarded_bytes ?? 0)} discarded: ${reasons.join("; then ")}.`));
+    item.append(
+      make(
+        "p",
+        { class: "bad" },
+        `Started over, ${bytes(attempt.discarded_bytes ?? 0)} discarded: ${reasons.join("; then ")}.`,
+      ),
+    );
   }
-  if (attempt.error) item.append(make("p", null, `${plain(attempt.error)} (${joined(plain(attempt.code), attempt.class)})`));
+  if (attempt.error)
+    item.append(make("p", null, `${plain(attempt.error)} (${joined(plain(attempt.code), attempt.class)})`));
   if (attempt.wait_ms !== null) {
-    item.append(make("p", null, `Then a wait of ${wait(attempt.wait_ms)}, ${attempt.asked_by === "retry_after" ? "as the server asked" : "drawn at random"}.`));
+    item.append(
+      make(
+        "p",
+        null,
+        `Then a wait of ${wait(attempt.wait_ms)}, ${attempt.asked_by === "retry_after" ? "as the server asked" : "drawn at random"}.`,
+      ),
+    );
   }
   return item;
 }
@@ -77,11 +95,23 @@ export function picture(attempts, row, width) {
   if (width < 40) return [];
   const shown = attempts.slice(-200);
   const tall = PLOT.top + PLOT.height;
-  const most = Math.max(1, row.expected_bytes ?? 0, ...shown.flatMap((one) => [one.offset_from, one.offset_to, one.discarded_bytes ?? 0]));
+  const most = Math.max(
+    1,
+    row.expected_bytes ?? 0,
+    ...shown.flatMap((one) => [one.offset_from, one.offset_to, one.discarded_bytes ?? 0]),
+  );
   const y = (count) => PLOT.top + PLOT.height * (1 - count / most);
   const size = { width, height: tall + PLOT.strip + PLOT.room };
-  const svg = make("svg", { ...size, viewBox: `0 0 ${size.width} ${size.height}`, role: "img", "aria-label": summary(attempts, row) });
-  svg.append(make("line", { class: "grid", x1: 0, x2: width, y1: PLOT.top, y2: PLOT.top }), make("line", { class: "grid", x1: 0, x2: width, y1: tall, y2: tall }));
+  const svg = make("svg", {
+    ...size,
+    viewBox: `0 0 ${size.width} ${size.height}`,
+    role: "img",
+    "aria-label": summary(attempts, row),
+  });
+  svg.append(
+    make("line", { class: "grid", x1: 0, x2: width, y1: PLOT.top, y2: PLOT.top }),
+    make("line", { class: "grid", x1: 0, x2: width, y1: tall, y2: tall }),
+  );
   svg.append(make("text", { x: 0, y: PLOT.top - 4 }, bytes(most)));
 
   // Runs of bytes: each ends where its bytes were discarded.
@@ -107,7 +137,7 @@ export function picture(attempts, row, width) {
       runs.push([[at, 0]]);
     }
     runs.at(-1).push([to, attempt.offset_to]);
-    strip.push(bar(attempt, from, to, tall));
+    strip.push(...bar(attempt, from, to, tall));
   }
   runs.forEach((run, place) => svg.append(...area(run, y, place < runs.length - 1)));
   let free = 0;
@@ -128,25 +158,46 @@ function area(run, y, discarded) {
   if (run.length < 2) return [];
   const points = run.map(([x, count]) => `${x.toFixed(1)} ${y(count).toFixed(1)}`).join("L");
   const [first, last] = [run[0][0].toFixed(1), run.at(-1)[0].toFixed(1)];
-  return [make("path", { class: discarded ? "lost" : "kept", d: `M${first} ${y(0)}L${points}L${last} ${y(0)}Z` }), make("path", { class: discarded ? "line gone" : "line", d: `M${points}` })];
+  return [
+    make("path", { class: discarded ? "lost" : "kept", d: `M${first} ${y(0)}L${points}L${last} ${y(0)}Z` }),
+    make("path", { class: discarded ? "line gone" : "line", d: `M${points}` }),
+  ];
 }
 
 function bar(attempt, from, to, top) {
-  const kind = { failed: " bad", completed: "", "under way": "" }[attempt.outcome] ?? " cut";
-  const told = make("title", null, `Attempt ${attempt.attempt}: ${plain(attempt.outcome)}, ${bytes(attempt.offset_from)} → ${bytes(attempt.offset_to)}`);
-  return make("rect", { class: `attempt${kind}`, x: from.toFixed(1), y: top + 3, width: Math.max(1.5, to - from - 1).toFixed(1), height: PLOT.strip - 3, rx: 1 }, told);
+  const kind = { failed: " failed", completed: "", "under way": "" }[attempt.outcome] ?? " cut";
+  const told = make(
+    "title",
+    null,
+    `Attempt ${attempt.attempt}: ${plain(attempt.outcome)}, ${bytes(attempt.offset_from)} → ${bytes(attempt.offset_to)}`,
+  );
+  const width = Math.max(1.5, to - from - 1);
+  const place = { y: top + 3, height: PLOT.strip - 3 };
+  const body = make("rect", { class: `attempt${kind}`, x: from.toFixed(1), width: width.toFixed(1), ...place }, told);
+  if (attempt.outcome !== "failed") return [body];
+  const mark = Math.min(3, width);
+  return [body, make("rect", { class: "mark", x: (from + width - mark).toFixed(1), width: mark.toFixed(1), ...place })];
 }
 
 function gap({ from, to, gap: length, waited, cut }, top) {
   const middle = top + 3 + (PLOT.strip - 3) / 2;
-  const line = make("line", { class: waited ? "wait" : "pause", x1: from + 2, x2: Math.max(from + 2, to - 2), y1: middle, y2: middle }, make("title", null, `${waited ? "Wait" : "Pause"} of ${wait(length)}`));
+  const line = make(
+    "line",
+    { class: waited ? "wait" : "pause", x1: from + 2, x2: Math.max(from + 2, to - 2), y1: middle, y2: middle },
+    make("title", null, `${waited ? "Wait" : "Pause"} of ${wait(length)}`),
+  );
   const label = wait(length);
   const fits = cut && to - from > label.length * 6;
-  return [line, fits && make("text", { x: (from + to) / 2, y: top - 4, "text-anchor": "middle" }, label)].filter(Boolean);
+  return [line, fits && make("text", { x: (from + to) / 2, y: top - 4, "text-anchor": "middle" }, label)].filter(
+    Boolean,
+  );
 }
 
 function ends(attempts, width, y) {
-  const [first, last] = [moment(attempts[0].started_at), attempts.at(-1).outcome === "under way" ? "now" : time(attempts.at(-1).ended_at)];
+  const [first, last] = [
+    moment(attempts[0].started_at),
+    attempts.at(-1).outcome === "under way" ? "now" : time(attempts.at(-1).ended_at),
+  ];
   return [make("text", { x: 0, y }, first), make("text", { x: width, y, "text-anchor": "end" }, last)];
 }
 
@@ -155,18 +206,26 @@ function legend(dropped, attempts, more) {
   const items = [
     ["kept", "bytes kept"],
     dropped && ["lost", "bytes discarded"],
-    has((one) => one.outcome === "failed") && ["bad", "attempt failed"],
+    has((one) => one.outcome === "failed") && ["failed", "attempt failed"],
     has((one) => one.wait_ms !== null) && ["wait", "wait"],
   ].filter(Boolean);
   const note = more > 0 ? make("b", null, `the last ${attempts.length} attempts of ${attempts.length + more}`) : null;
-  return make("figcaption", { class: "legend" }, ...items.map(([name, text]) => make("span", { class: name }, text)), note);
+  return make(
+    "figcaption",
+    { class: "legend" },
+    ...items.map(([name, text]) => make("span", { class: name }, text)),
+    note,
+  );
 }
 
 function summary(attempts, row) {
   const discarded = attempts.reduce((sum, one) => sum + (one.discarded_bytes ?? 0), 0);
   const waited = attempts.reduce((sum, one) => sum + (one.wait_ms ?? 0), 0);
   const over = Date.parse(attempts.at(-1).ended_at) - Date.parse(attempts[0].started_at);
-  const told = [`Timeline: ${counted(attempts.length, "attempt")} over ${wait(Math.max(0, over) || 0)}`, `${bytes(row.downloaded_bytes)} kept`];
+  const told = [
+    `Timeline: ${counted(attempts.length, "attempt")} over ${wait(Math.max(0, over) || 0)}`,
+    `${bytes(row.downloaded_bytes)} kept`,
+  ];
   if (discarded > 0) told.push(`${bytes(discarded)} discarded`);
   if (waited > 0) told.push(`waits of ${wait(waited)} in all`);
   return `${told.join(", ")}, ${attempts.at(-1).outcome}. The list below has each attempt.`;

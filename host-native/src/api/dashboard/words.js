@@ -96,6 +96,7 @@ export const counted = (number, word) => `${number.toLocaleString("en")} ${word}
 export const joined = (...parts) => parts.filter(Boolean).join(" · ");
 
 // Without what could turn the text around it: control characters, and those that change the direction of writing.
-export const plain = (text) => String(text ?? "").replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+export const plain = (text) =>
+  String(text ?? "").replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
 
 export const failure = (error) => (error instanceof Refused ? plain(error.message) : "The server does not answer.");
