@@ -5,3 +5,7 @@ mod house;
 mod import;
 mod peer;
 mod radarr;
+mod reload;
+mod restarts;
+mod stubs;
+mod troubles;
