@@ -73,21 +73,20 @@ impl House {
     }
 
     /// Starts a server and waits until it watches.
-    pub(crate) fn start(&self) -> Served<'_> {
+    pub(crate) fn start(&self) -> Served {
         let served = self.begin();
         served.log.wait_for("watching for stubs");
         served
     }
 
     /// Starts a server.
-    pub(crate) fn begin(&self) -> Served<'_> {
+    pub(crate) fn begin(&self) -> Served {
         self.write_config();
         let number = std::fs::read_dir(self.folder.path()).map_or(0, Iterator::count);
         let path = self.path(&format!("log {number}"));
         let log = File::create(&path).expect("created");
         let child = self.command().stderr(log).spawn().expect("regrip starts");
         Served {
-            house: self,
             child: Some(child),
             log: Log { path },
         }
@@ -227,13 +226,12 @@ impl Log {
 }
 
 /// A server that runs. It is killed at the end of the test.
-pub(crate) struct Served<'a> {
-    house: &'a House,
+pub(crate) struct Served {
     child: Option<Child>,
     pub(crate) log: Log,
 }
 
-impl Served<'_> {
+impl Served {
     pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.as_ref().expect("it runs").id().to_string();
         let sent = Command::new("kill").args(["-s", signal, &pid]).status();
@@ -292,13 +290,9 @@ impl Served<'_> {
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         (status.expect("a status"), body.to_owned())
     }
-
-    pub(crate) fn house(&self) -> &House {
-        self.house
-    }
 }
 
-impl Drop for Served<'_> {
+impl Drop for Served {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.log.text());
