@@ -161,6 +161,64 @@ test("names_and_errors_of_strangers_are_text", async (t) => {
   assert.equal(await page.evaluate(() => window.pwned), undefined);
 });
 
+test("an_answer_does_not_undo_what_an_event_told_after_it", async (t) => {
+  const mock = new Mock();
+  const { id } = mock.add({ filename: "film.mkv", expected_bytes: 1000, updated_at: time(Date.now() - 5000) });
+  const page = await open(t, browser, await mock.start());
+  await sees(page, "Live");
+  const row = rowOf(page, "film.mkv");
+  const held = mock.hold("GET /api/downloads?status=queued");
+  mock.send({ event: "lagged" });
+  await held.reached;
+  mock.emit("started", id, { attempt: 1, from: 0 });
+  mock.emit("progress", id, { bytes: 700, total: 1000 });
+  await sees(row, "70 %");
+  held.release();
+  // Whatever comes after the answer shows that it was taken.
+  mock.emit("queued", mock.add({ filename: "next.mkv" }).id);
+  await rowOf(page, "next.mkv").waitFor();
+  assert.equal(await section(page, "running").locator(row).count(), 1);
+  await sees(row, "70 %");
+});
+
+test("what_comes_while_a_list_is_read_is_read_too", async (t) => {
+  const mock = await new Mock().start();
+  const page = await open(t, browser, mock);
+  await sees(page, "No downloads yet");
+  const held = mock.hold("GET /api/downloads?limit");
+  mock.emit("queued", mock.add({ filename: "first.mkv" }).id);
+  await held.reached;
+  mock.emit("queued", mock.add({ filename: "second.mkv" }).id);
+  held.release();
+  await rowOf(page, "first.mkv").waitFor();
+  await rowOf(page, "second.mkv").waitFor();
+});
+
+test("what_somebody_else_removed_goes", async (t) => {
+  const mock = new Mock();
+  mock.add({ filename: "stays.mkv" });
+  const { id } = mock.add({ filename: "goes.mkv" });
+  const page = await open(t, browser, await mock.start());
+  await rowOf(page, "goes.mkv").waitFor();
+  mock.remove(id);
+  mock.send({ event: "lagged" });
+  await rowOf(page, "goes.mkv").waitFor({ state: "detached" });
+  assert.equal(await rowOf(page, "stays.mkv").count(), 1);
+});
+
+test("times_are_those_of_the_server_where_the_clocks_differ", async (t) => {
+  const mock = new Mock();
+  mock.ahead = 7_200_000;
+  mock.add({
+    filename: "film.mkv",
+    status: "waiting",
+    waiting_until: time(Date.now() + mock.ahead + 3_000_000),
+    waiting_why: "503",
+  });
+  const page = await open(t, browser, await mock.start());
+  await sees(rowOf(page, "film.mkv"), /next attempt in (49|50) min/);
+});
+
 test("many_downloads_come_by_pages", async (t) => {
   const mock = await new Mock().start();
   const total = 100_000;
