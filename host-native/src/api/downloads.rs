@@ -19,7 +19,9 @@ const LARGEST_PAGE: u32 = 500;
 struct Page {
     downloads: Vec<Download>,
     next: Option<DownloadId>,
-    counts: BTreeMap<&'static str, u64>,
+    /// Of all downloads, with the first page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<BTreeMap<&'static str, u64>>,
 }
 
 /// What is asked of a list.
@@ -109,7 +111,10 @@ pub(super) async fn list(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> 
         gone @ Error::NoSuchDownload(_) => Refusal::from(gone).about("after"),
         error => error.into(),
     })?;
-    let counts = ledger.counts().await?;
+    let counts = match query.after {
+        None => Some(ledger.counts().await?.into_iter()),
+        Some(_) => None,
+    };
     let more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
     let last = entries.last().map(|entry| entry.row.id);
@@ -117,10 +122,10 @@ pub(super) async fn list(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> 
     Ok(Reply::json(&Page {
         downloads: downloads.collect(),
         next: last.filter(|_| more),
-        counts: counts
-            .into_iter()
-            .map(|(status, count)| (status.name(), count))
-            .collect(),
+        counts: counts.map(|counts| {
+            let named = counts.map(|(status, count)| (status.name(), count));
+            named.collect()
+        }),
     }))
 }
 
