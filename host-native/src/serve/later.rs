@@ -137,7 +137,8 @@ async fn try_again(service: &Arc<Service>, id: DownloadId) {
             service.drive(&source_of(&row), id);
         }
         Status::Failed if !may_go_on(service, &row) => {
-            service.later.put(id);
+            let rest = service.later.put(id);
+            service.postpone_on_board(id, rest);
         }
         Status::Failed => match service.control.engine().retry(id).await {
             Ok(()) => service.drive(&source_of(&row), id),

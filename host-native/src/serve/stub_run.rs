@@ -148,8 +148,9 @@ async fn make_row(
         Outcome::Drive(accepted, path) => {
             service.claims.drives(item, accepted.id);
             note(service, item, release, accepted.id).await;
-            let how = if accepted.known { "known" } else { "new" };
-            tracing::info!(id = accepted.id, file = ?path, peer = peer.name, "{how} download");
+            if accepted.known {
+                tracing::info!(id = accepted.id, file = ?path, "the stub is of a known download");
+            }
             for name in service.claims.names(item) {
                 service.control.stubs().remove(&name);
             }

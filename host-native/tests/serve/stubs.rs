@@ -247,3 +247,58 @@ fn a_stub_that_is_taken_away_while_its_peer_is_away_is_let_go() {
     served.log.wait_for("the stub is gone");
     served.stop();
 }
+
+#[test]
+fn a_download_that_is_called_off_or_removed_leaves_its_stub_in_failed() {
+    let peer = Peer::new().honest();
+    peer.film(1, 3_000_000);
+    let film = peer.film(2, 3_000_000);
+    peer.rate(500_000);
+    let house = House::with(&[&peer]);
+    let served = house.start();
+    house.drop_stub("1.torrent", &peer, 1);
+    wait_until("it is under way", || house.part_bytes("Film 1.mkv") > 0);
+    assert_eq!(served.ask("DELETE", "/api/downloads/1").0, 204);
+    wait_until("its stub is out of the way", || {
+        !house.has_stub("1.torrent")
+    });
+    house.drop_stub("2.torrent", &peer, 2);
+    wait_until("it is under way", || house.part_bytes("Film 2.mkv") > 0);
+    assert_eq!(served.ask("POST", "/api/downloads/2/cancel").0, 200);
+    wait_until("its stub is out of the way", || {
+        !house.has_stub("2.torrent")
+    });
+    house.wait_for_rows(&[("Film 2.mkv", "cancelled")]);
+    for number in [1, 2] {
+        let why = std::fs::read_to_string(house.path(&format!("watch/failed/{number}.txt")));
+        assert!(why.expect("a reason").contains("by a user"));
+    }
+    // Taken up again by hand, without putting the stub back: it is done all the same.
+    peer.rate(0);
+    assert_eq!(served.ask("POST", "/api/downloads/2/retry").0, 200);
+    house.wait_for_file("Film 2.mkv", film);
+    wait_until("the failed stub is gone", || {
+        house.names("watch/failed") == ["1.torrent", "1.txt"]
+    });
+    served.stop();
+}
+
+#[test]
+fn the_stub_of_a_retried_download_that_is_put_back_joins_it() {
+    let peer = Peer::new().honest();
+    let film = peer.film(1, 2_000_000);
+    peer.rate(500_000);
+    let house = House::with(&[&peer]);
+    let served = house.start();
+    house.drop_stub("1.torrent", &peer, 1);
+    wait_until("it is under way", || house.part_bytes("Film 1.mkv") > 0);
+    assert_eq!(served.ask("POST", "/api/downloads/1/cancel").0, 200);
+    let failed = house.path("watch/failed/1.torrent");
+    wait_until("its stub is out of the way", || failed.exists());
+    assert_eq!(served.ask("POST", "/api/downloads/1/retry").0, 200);
+    rename(&failed, &house.path("watch/1.torrent"));
+    house.wait_for_file("Film 1.mkv", film);
+    wait_until("the stub is gone", || !house.has_stub("1.torrent"));
+    house.wait_for_rows(&[("Film 1.mkv", "completed")]);
+    served.stop();
+}
