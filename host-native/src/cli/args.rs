@@ -1,6 +1,6 @@
 //! What was typed.
 
-use super::downloads::args::{Cancel, List, Remove, Retry, Show};
+use super::downloads::args::{Add, Cancel, List, Remove, Retry, Show};
 use super::manual::{Completions, Man};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -42,6 +42,8 @@ pub enum Command {
     Cancel(Cancel),
     /// Delete a download and what came of it; a finished file stays
     Remove(Remove),
+    /// Have a running server download a URL
+    Add(Add),
     /// The server: stubs from a watch folder, downloads from peers, imports, API and dashboard
     Serve(Serve),
     /// Serve folders to peers, nothing else

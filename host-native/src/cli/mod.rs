@@ -43,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Retry(retry) => downloads::retry(&retry),
         Command::Cancel(cancel) => downloads::cancel(&cancel),
         Command::Remove(remove) => downloads::remove(&remove),
+        Command::Add(add) => downloads::add(&add),
         Command::Serve(serve) => serve::main(&serve),
         Command::Share(share) => share::main(&share),
         Command::Demo(demo) => demo::main(&demo),

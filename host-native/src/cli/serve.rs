@@ -2,9 +2,10 @@
 
 use super::args::{LogFormat, Serve};
 use super::{Exit, check_config, get, state, text};
-use crate::config::load;
+use crate::config::{Config, load};
 use crate::serve::{self, DataFolderRefused, ServeError, ServeOptions};
 use regrip_core::error::chain;
+use std::path::PathBuf;
 
 /// Runs the command.
 pub(crate) fn main(args: &Serve) -> Exit {
@@ -32,13 +33,7 @@ pub(crate) fn main(args: &Serve) -> Exit {
 }
 
 fn options(args: &Serve, loaded: crate::config::Loaded) -> Result<ServeOptions, String> {
-    let data_folder = match &loaded.config.server.data_dir {
-        Some(folder) => folder.clone(),
-        // Not where `get` keeps its own: the server takes up every download of its ledger.
-        None => state::path(None)
-            .map_err(|_| "neither XDG_STATE_HOME nor HOME says where state belongs; name a folder by regrip.dataDir")?
-            .with_file_name("serve"),
-    };
+    let data_folder = data_folder(&loaded.config)?;
     Ok(ServeOptions {
         file: args.config.clone(),
         loaded,
@@ -49,6 +44,21 @@ fn options(args: &Serve, loaded: crate::config::Loaded) -> Result<ServeOptions, 
             LogFormat::Json => serve::LogFormat::Json,
         },
     })
+}
+
+/// Where a server keeps its ledger.
+///
+/// # Errors
+/// A sentence, where nothing says so.
+pub(crate) fn data_folder(config: &Config) -> Result<PathBuf, String> {
+    if let Some(folder) = &config.server.data_dir {
+        return Ok(folder.clone());
+    }
+    let ours = state::path(None).map_err(|_| {
+        "neither XDG_STATE_HOME nor HOME says where state belongs; name a folder by regrip.dataDir"
+    })?;
+    // Not where `get` keeps its own: the server takes up every download of its ledger.
+    Ok(ours.with_file_name("serve"))
 }
 
 fn exit(error: &ServeError) -> Exit {

@@ -3,6 +3,7 @@
 //! Invariant: whoever holds a [`DataFolder`] has the folder to itself. The lock is on an open file (flock), so it ends with
 //! the process however that ends, and a file that lies there says nothing.
 
+use crate::store::writer;
 use rustix::fs::OFlags;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -104,6 +105,12 @@ pub fn ledger_in(folder: &Path) -> PathBuf {
     folder.join("state.db")
 }
 
+/// The server that has a data folder now, where there is one and the system tells. Only looks: a server that is about to
+/// lock it is not disturbed.
+pub fn serving(folder: &Path) -> Option<u32> {
+    writer(&folder.join(LOCK))
+}
+
 fn written(lock: &mut File) -> Option<u32> {
     let mut text = String::new();
     lock.rewind().ok()?;
@@ -119,7 +126,9 @@ mod tests {
     fn one_at_a_time_has_it_and_the_other_learns_who() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b");
+        assert_eq!(serving(&path), None);
         let held = DataFolder::lock(&path).unwrap();
+        assert_eq!(serving(&path), Some(std::process::id()));
         let refused = DataFolder::lock(&path).unwrap_err().to_string();
         assert!(refused.contains(&path.display().to_string()), "{refused}");
         assert!(
@@ -127,6 +136,7 @@ mod tests {
             "{refused}"
         );
         drop(held);
+        assert_eq!(serving(&path), None);
         DataFolder::lock(&path).unwrap();
     }
 

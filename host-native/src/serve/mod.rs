@@ -37,4 +37,4 @@ mod watch;
 mod without_downloads;
 
 pub use daemon::{LogFormat, ServeError, ServeOptions, serve};
-pub use data_folder::{DataFolder, DataFolderRefused, ledger_in};
+pub use data_folder::{DataFolder, DataFolderRefused, ledger_in, serving};

@@ -84,11 +84,28 @@ impl HttpTransport {
         headers: &[Header],
         json: String,
     ) -> Result<Response<HttpBody>, Error> {
-        let url = parse(url)?;
-        let mut outgoing = RequestBuilder::new(Method::Post, url)
-            .body(surf::Body::from_string(json))
-            .content_type(surf::http::mime::JSON)
-            .build();
+        self.ask(Method::Post, url, headers, Some(json)).await
+    }
+
+    /// Sends a request of any method, once, with these headers and JSON as its body where there is one, and waits for the
+    /// response head.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[Header],
+        json: Option<String>,
+    ) -> Result<Response<HttpBody>, Error> {
+        let mut outgoing = RequestBuilder::new(method, parse(url)?);
+        if let Some(json) = json {
+            outgoing = outgoing
+                .body(surf::Body::from_string(json))
+                .content_type(surf::http::mime::JSON);
+        }
+        let mut outgoing = outgoing.build();
         add_wire_headers(&mut outgoing, headers.iter().map(Header::parts));
         self.send(outgoing).await
     }

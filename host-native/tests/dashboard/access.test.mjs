@@ -132,6 +132,21 @@ test("the_user_can_ask_for_the_next_try_now", async (t) => {
   await page.locator("#link.live").waitFor();
 });
 
+test("a_stream_that_is_silent_for_too_long_counts_as_lost", async (t) => {
+  const mock = await new Mock().start();
+  const page = await open(t, browser, mock);
+  await page.clock.install();
+  // The clock is in place from the next read of the stream on.
+  mock.send({ event: "lagged" });
+  await sees(page, "Live");
+  await eventually(() => assert.equal(mock.requests.filter((asked) => asked === "GET /api/events").length, 1));
+  await eventually(() =>
+    assert.equal(mock.requests.filter((asked) => asked.startsWith("GET /api/downloads")).length, 12),
+  );
+  await page.clock.fastForward(41_000);
+  await eventually(() => assert.equal(mock.requests.filter((asked) => asked === "GET /api/events").length, 2));
+});
+
 test("what_the_server_left_out_is_read_anew", async (t) => {
   const mock = new Mock();
   const { id } = mock.add({ filename: "film.mkv" });

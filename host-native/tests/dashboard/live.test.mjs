@@ -24,7 +24,8 @@ test("every_download_stands_in_its_section_with_what_it_needs", async (t) => {
     Saltmarsh: ["next attempt in", "the server answered 503", "700 MB of 1.90 GB kept"],
     Orchard: ["asked again in", "the peer cannot be reached", "gives up in 22 h"],
     "A Quiet Winter": ["the server answered 404", "Check the address", "Retry", "Remove"],
-    S02E02: ["from attic · import queued", "1.30 GB"],
+    S02E02: ["from attic · accepted by Series", "1.30 GB"],
+    S04E04: ["Import: pending at Series: the server answered 503"],
   };
   for (const [name, texts] of Object.entries(told)) {
     const text = (await rowOf(page, name).first().innerText()).replace(/\s+/g, " ");
@@ -97,10 +98,10 @@ test("a_download_goes_through_its_life_by_events_alone", async (t) => {
   // Its import has no event.
   Object.assign(mock.row(id), {
     status: "import_queued",
-    import_state: "taken by radarr",
+    import_state: "accepted by Films",
     updated_at: time(Date.now()),
   });
-  await sees(row, "taken by radarr");
+  await sees(row, "accepted by Films");
 });
 
 test("names_and_errors_of_strangers_are_text", async (t) => {
@@ -159,6 +160,72 @@ test("names_and_errors_of_strangers_are_text", async (t) => {
   await page.locator("dialog[open]").waitFor();
   assert.equal(await page.locator("img, script:not([src]), a[href^='javascript']").count(), 0);
   assert.equal(await page.evaluate(() => window.pwned), undefined);
+});
+
+test("an_answer_does_not_undo_what_an_event_told_after_it", async (t) => {
+  const mock = new Mock();
+  const { id } = mock.add({ filename: "film.mkv", expected_bytes: 1000, updated_at: time(Date.now() - 5000) });
+  const page = await open(t, browser, await mock.start());
+  await sees(page, "Live");
+  const row = rowOf(page, "film.mkv");
+  const held = mock.hold("GET /api/downloads?status=queued");
+  // Comes by the same answers, and so shows that they were taken.
+  mock.add({ filename: "with-it.mkv", status: "failed" });
+  mock.send({ event: "lagged" });
+  await held.reached;
+  mock.emit("started", id, { attempt: 1, from: 0 });
+  mock.emit("progress", id, { bytes: 700, total: 1000 });
+  await sees(row, "70 %");
+  held.release();
+  await rowOf(page, "with-it.mkv").waitFor();
+  assert.equal(await section(page, "running").locator(row).count(), 1);
+  await sees(row, "70 %");
+});
+
+test("what_comes_while_a_list_is_read_is_read_too", async (t) => {
+  const mock = await new Mock().start();
+  const page = await open(t, browser, mock);
+  await sees(page, "No downloads yet");
+  const held = mock.hold("GET /api/downloads?limit");
+  mock.emit("queued", mock.add({ filename: "first.mkv" }).id);
+  await held.reached;
+  mock.emit("queued", mock.add({ filename: "second.mkv" }).id);
+  held.release();
+  await rowOf(page, "first.mkv").waitFor();
+  await rowOf(page, "second.mkv").waitFor();
+});
+
+test("a_server_that_downloads_nothing_says_so", async (t) => {
+  const mock = new Mock();
+  mock.watchPath = null;
+  const page = await open(t, browser, await mock.start());
+  await sees(page, "This server downloads nothing");
+  assert.equal(await page.getByText("Drop a stub").isVisible(), false);
+});
+
+test("what_somebody_else_removed_goes", async (t) => {
+  const mock = new Mock();
+  mock.add({ filename: "stays.mkv" });
+  const { id } = mock.add({ filename: "goes.mkv" });
+  const page = await open(t, browser, await mock.start());
+  await rowOf(page, "goes.mkv").waitFor();
+  mock.remove(id);
+  mock.send({ event: "lagged" });
+  await rowOf(page, "goes.mkv").waitFor({ state: "detached" });
+  assert.equal(await rowOf(page, "stays.mkv").count(), 1);
+});
+
+test("times_are_those_of_the_server_where_the_clocks_differ", async (t) => {
+  const mock = new Mock();
+  mock.ahead = 7_200_000;
+  mock.add({
+    filename: "film.mkv",
+    status: "waiting",
+    waiting_until: time(Date.now() + mock.ahead + 3_000_000),
+    waiting_why: "503",
+  });
+  const page = await open(t, browser, await mock.start());
+  await sees(rowOf(page, "film.mkv"), /next attempt in (49|50) min/);
 });
 
 test("many_downloads_come_by_pages", async (t) => {

@@ -23,6 +23,7 @@ export class Mock {
   #streams = new Set();
   #sessions = new Set();
   #refusals = [];
+  #held = [];
   #nextId = 1;
   #port = 0;
 
@@ -33,6 +34,8 @@ export class Mock {
     this.watchPath = "/srv/regrip/watch";
     /** `METHOD /path?query` of each request to the API, in order. */
     this.requests = [];
+    /** How far the server's clock is ahead, in milliseconds. */
+    this.ahead = 0;
   }
 
   async start() {
@@ -72,6 +75,17 @@ export class Mock {
   /** The next request that begins so (`POST /api/downloads`) is refused. */
   refuse(request, status, code, message, field) {
     this.#refusals.push({ request, refusal: new Refusal(status, code, message, field) });
+  }
+
+  /** The next request that begins so is answered as things stand then, but only once `release` was called. */
+  hold(request) {
+    let release;
+    let reached;
+    const held = { request, until: new Promise((resolve) => (release = resolve)) };
+    held.reached = new Promise((resolve) => (reached = resolve));
+    held.reach = reached;
+    this.#held.push(held);
+    return { reached: held.reached, release };
   }
 
   /** Adds a download, without an event. */
@@ -149,6 +163,7 @@ export class Mock {
 
   async #answer(request, response) {
     const url = new URL(request.url, this.origin);
+    response.setHeader("date", new Date(Date.now() + this.ahead).toUTCString());
     try {
       if (!url.pathname.startsWith("/api/")) return await this.#file(url.pathname, response);
       const asked = `${request.method} ${url.pathname}${url.search}`;
@@ -156,10 +171,14 @@ export class Mock {
       const planned = this.#refusals.findIndex((one) => asked.startsWith(one.request));
       if (planned >= 0) throw this.#refusals.splice(planned, 1)[0].refusal;
       const [status, body, headers] = await this.#api(request, url, response);
-      if (status !== null)
-        response
-          .writeHead(status, { "content-type": "application/json", ...headers })
-          .end(body === null ? "" : JSON.stringify(body));
+      const text = body === null ? "" : JSON.stringify(body);
+      const held = this.#held.findIndex((one) => asked.startsWith(one.request));
+      if (held >= 0) {
+        const [{ until, reach }] = this.#held.splice(held, 1);
+        reach();
+        await until;
+      }
+      if (status !== null) response.writeHead(status, { "content-type": "application/json", ...headers }).end(text);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const { status, code, message, field } = error;

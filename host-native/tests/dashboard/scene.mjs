@@ -73,6 +73,8 @@ export async function scene(options) {
     mock.add({
       filename: name,
       status: number % 3 ? "import_queued" : "completed",
+      import_state:
+        number % 3 ? "accepted by Series" : number === 3 ? "pending at Series: the server answered 503" : null,
       expected_bytes: size,
       downloaded_bytes: size,
       attempts: 1 + (number % 4),

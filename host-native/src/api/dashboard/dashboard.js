@@ -37,9 +37,11 @@ function draw(all = false) {
   }
   SECTIONS.forEach((section) => drawSection(section, all));
   const none = downloads.size === 0 && known.stubs.length === 0;
-  const { folder } = parts(page("empty"));
+  const empty = parts(page("empty"));
   page("empty").hidden = !(none && SECTIONS.every((section) => section.loaded));
-  if (known.watchPath) say(folder, plain(known.watchPath));
+  empty.first.hidden = known.watchPath === null;
+  empty.none.hidden = known.watchPath !== null;
+  say(empty.folder, plain(known.watchPath));
   drawSides();
   drawSummary();
   keepFocus(held, heir);

@@ -62,13 +62,16 @@ export function describe(row) {
     case "cancelled":
       return { figures: [ago(row.updated_at)], notes: joined(`${kept} kept`, from, "retry goes on from there") };
     default: {
-      const imported = row.import_state ?? (row.status === "import_queued" ? "import queued" : null);
+      // Who took the import fits beside the rest; what went wrong with it needs a line of its own.
+      const imported = plain(row.import_state ?? "");
+      const troubled = !/^(accepted by [^:;]{1,40})?$/.test(imported);
       return {
         figures: [
-          joined(from, imported && plain(imported)),
+          joined(from, !troubled && imported),
           bytes(row.downloaded_bytes),
           ago(row.completed_at ?? row.updated_at),
         ],
+        why: troubled ? `Import: ${imported}` : "",
         notes: "",
       };
     }
