@@ -1,4 +1,4 @@
-//! `/api/stubs` and `/api/peers`.
+//! `/api/stubs`, `/api/peers` and `/api/troubles`.
 
 use super::Api;
 use crate::control::{PeerCard, PendingStub, time};
@@ -113,6 +113,30 @@ fn peer(api: &Api, card: PeerCard) -> Peer {
         peer.next_probe_at = Some(at(outage.next_probe));
     }
     peer
+}
+
+#[derive(Serialize)]
+struct Troubles {
+    troubles: Vec<Trouble>,
+}
+
+#[derive(Serialize)]
+struct Trouble {
+    what: &'static str,
+    message: String,
+    since: String,
+}
+
+pub(super) async fn troubles(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
+    let troubles = api.control.troubles().list().into_iter();
+    let troubles = troubles.map(|trouble| Trouble {
+        what: trouble.what,
+        message: trouble.told,
+        since: time(trouble.since),
+    });
+    Ok(Reply::json(&Troubles {
+        troubles: troubles.collect(),
+    }))
 }
 
 /// A moment of the monotonic clock on the wall clock.

@@ -120,6 +120,12 @@ fn text(api: &Api, counts: &[(Status, u64)]) -> String {
         "Stubs whose release has not arrived.",
     );
     page.sample(&[], control.stubs().count());
+    page.family(
+        "regrip_troubles",
+        "gauge",
+        "What is wrong with the server's folders, disk or configuration.",
+    );
+    page.sample(&[], control.troubles().list().len());
     peers(&mut page, api);
     page.family(
         "regrip_ledger_waiting_requests",

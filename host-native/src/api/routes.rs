@@ -36,6 +36,7 @@ pub(super) const ROUTES: &[Route<Api>] = &[
     route!(POST "/api/downloads/{id}/cancel", Keyed, downloads::cancel),
     route!(GET "/api/stubs", Keyed, boards::stubs),
     route!(GET "/api/peers", Keyed, boards::peers),
+    route!(GET "/api/troubles", Keyed, boards::troubles),
     route!(GET "/api/events", Keyed, stream::events),
     route!(GET "/metrics", Keyed, metrics::metrics),
     route!(GET "/openapi.json", Keyed, description),

@@ -130,3 +130,25 @@ fn stub_object(bench: &Bench) -> Value {
     bench.control.stubs().put(stub("a.torrent"));
     bench.json("/api/stubs")["stubs"][0].clone()
 }
+
+#[test]
+fn what_is_wrong_with_the_surroundings_is_told_until_it_is_over() {
+    let bench = Bench::new();
+    assert_eq!(bench.json("/api/troubles"), json!({ "troubles": [] }));
+    let board = bench.control.troubles();
+    board.note("configuration", "line 3: found 0, expected at least 1");
+    let troubles = bench.json("/api/troubles");
+    assert_eq!(troubles["troubles"][0]["what"], "configuration");
+    assert_eq!(
+        troubles["troubles"][0]["message"],
+        "line 3: found 0, expected at least 1"
+    );
+    assert!(
+        bench
+            .get("/metrics")
+            .text()
+            .contains("\nregrip_troubles 1\n")
+    );
+    board.over("configuration");
+    assert_eq!(bench.json("/api/troubles"), json!({ "troubles": [] }));
+}

@@ -1,6 +1,6 @@
 //! Downloads by the API: added, watched, called off, taken up again, removed.
 
-use crate::support::{Bench, KEY};
+use crate::support::{Bench, KEY, until};
 use regrip_core::io::{Clock, Host, Ledger};
 use regrip_core::record::{Change, Failure, NewDownload};
 use regrip_core::{OnExists, Source};
@@ -16,6 +16,13 @@ fn film() -> Version {
 
 fn serving(script: FileScript) -> Server {
     Server::start(Script::one("/film.mkv", script)).unwrap()
+}
+
+fn until_it_stalls(bench: &Bench, id: i64) {
+    until(|| {
+        let download = bench.json(&format!("/api/downloads/{id}"));
+        (download["downloaded_bytes"] == 100_000).then_some(())
+    });
 }
 
 fn assert_whole(bench: &Bench, name: &str) {
@@ -124,10 +131,7 @@ fn a_download_is_called_off_with_its_bytes_kept_and_taken_up_from_them() {
     let bench = Bench::new();
     let source = serving(FileScript::honest(film()).answer([Stall::after(100_000)]));
     let id = bench.add(&source.url("/film.mkv"));
-    crate::support::until(|| {
-        let download = bench.json(&format!("/api/downloads/{id}"));
-        (download["downloaded_bytes"] == 100_000).then_some(())
-    });
+    until_it_stalls(&bench, id);
     let path = |what: &str| format!("/api/downloads/{id}/{what}");
     let refused = bench.ask("POST", &path("retry"));
     assert_eq!(
@@ -157,7 +161,7 @@ fn removing_a_running_download_calls_it_off_and_takes_its_part_along() {
     let bench = Bench::new();
     let source = serving(FileScript::honest(film()).answer([Stall::after(100_000)]));
     let id = bench.add(&source.url("/film.mkv"));
-    crate::support::until(|| bench.file("film.mkv.part").exists().then_some(()));
+    until_it_stalls(&bench, id);
     let path = format!("/api/downloads/{id}");
     let removed = bench.ask("DELETE", &path);
     assert_eq!((removed.status, removed.body.len()), (204, 0));

@@ -76,8 +76,10 @@ pub(super) struct CalledOff {
 
 /// The one that is meant.
 pub(super) enum Kept {
+    /// A state file, whoever is at it.
     File(StateFile),
-    Server(Remote),
+    /// A server that runs.
+    Server(Box<Remote>),
 }
 
 /// What was typed comes to: a server by `--server`; the one that `--config` describes, or its state file while it does not
@@ -88,14 +90,15 @@ pub(super) enum Kept {
 pub(super) fn open(place: &Place) -> Result<Kept, (Exit, String)> {
     if let Some(url) = &place.server {
         let remote = Remote::named(url, None);
-        return remote.map(Kept::Server).map_err(|text| (Exit::Usage, text));
+        let remote = remote.map_err(|text| (Exit::Usage, text))?;
+        return Ok(Kept::Server(Box::new(remote)));
     }
     let Some(config) = configured(place)? else {
         return StateFile::open(place.state.as_ref()).map(Kept::File);
     };
     let remote = Remote::configured(&config).map_err(|text| (Exit::Usage, text))?;
     if smol::block_on(remote.is_there()) {
-        return Ok(Kept::Server(remote));
+        return Ok(Kept::Server(Box::new(remote)));
     }
     let state = state_file(&config).map_err(|text| (Exit::Unusable, text))?;
     say!("regrip: the server does not run; this is its state file");
@@ -106,7 +109,7 @@ pub(super) fn open(place: &Place) -> Result<Kept, (Exit, String)> {
 ///
 /// # Errors
 /// What to tell, and how to exit.
-pub(super) fn server(place: &Place) -> Result<Remote, (Exit, String)> {
+pub(super) fn server(place: &Place) -> Result<Box<Remote>, (Exit, String)> {
     match open(place)? {
         Kept::Server(remote) => Ok(remote),
         Kept::File(_) => Err((

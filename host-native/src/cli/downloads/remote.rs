@@ -34,7 +34,7 @@ pub(super) enum ServerSaid {
     Silent {
         url: String,
         #[source]
-        source: Error,
+        source: Box<Error>,
     },
     /// It is another program, or another version.
     #[error("what answers at {url} is no regrip server: {what}")]
@@ -195,7 +195,7 @@ impl Remote {
         let asked = self.transport.ask(method, &url, self.key.as_slice(), json);
         let silent = |source| ServerSaid::Silent {
             url: display_url(&self.base),
-            source,
+            source: Box::new(source),
         };
         let Response {
             status, mut body, ..
