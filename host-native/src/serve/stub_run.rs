@@ -21,8 +21,9 @@ use smol::future::FutureExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// The longest wait for a destination that is in use: its download may end at any moment.
-const BUSY_REST: Duration = Duration::from_secs(15);
+/// The longest wait for what may be over at any moment and costs little to look at: a destination that is in use, a folder
+/// that is gone.
+const LONGEST_REST: Duration = Duration::from_secs(15);
 
 /// How far it got.
 enum Step {
@@ -47,10 +48,7 @@ pub(super) async fn run(service: Arc<Service>, item: Item, unwanted: Receiver<()
                 return ending::fail_stubs(&service, &item, &[], &why).await;
             }
             Step::Wait(error) => {
-                let mut rest = rest_after(tries);
-                if matches!(error, Error::DestinationBusy { .. }) {
-                    rest = rest.min(BUSY_REST);
-                }
+                let rest = rest_after(tries).min(LONGEST_REST);
                 tries = tries.saturating_add(1);
                 let until = SystemTime::now().checked_add(rest);
                 service.wait_on_board(&item, &chain(&error), until);

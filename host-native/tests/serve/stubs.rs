@@ -73,6 +73,7 @@ fn a_stub_that_is_written_slowly_or_under_another_name_is_taken_once_it_is_whole
     house.wait_for_file("Film 2.mkv", moved);
     wait_until("both stubs are gone", || house.names("watch").is_empty());
     assert_eq!(house.rows().len(), 2);
+    assert_eq!(served.log.count("left where it is"), 0);
     served.stop();
 }
 
@@ -300,5 +301,28 @@ fn the_stub_of_a_retried_download_that_is_put_back_joins_it() {
     house.wait_for_file("Film 1.mkv", film);
     wait_until("the stub is gone", || !house.has_stub("1.torrent"));
     house.wait_for_rows(&[("Film 1.mkv", "completed")]);
+    served.stop();
+}
+
+#[test]
+fn a_redirect_to_where_nobody_may_go_fails_the_stub() {
+    let peer = Peer::new();
+    for (number, location) in [(1, "http://169.254.169.254/"), (2, "file:///etc/passwd")] {
+        peer.film(number, 1000);
+        peer.redirect(number, location);
+    }
+    let house = House::with(&[&peer]);
+    let served = house.start();
+    for number in [1, 2] {
+        house.drop_stub(&format!("{number}.torrent"), &peer, number);
+        let why = house.path(&format!("watch/failed/{number}.txt"));
+        wait_until("it failed", || {
+            !house.has_stub(&format!("{number}.torrent"))
+        });
+        let why = std::fs::read_to_string(why).expect("a reason");
+        assert!(why.contains("was refused"), "{why}");
+    }
+    house.wait_for_rows(&[("Film 1.mkv", "failed"), ("Film 2.mkv", "failed")]);
+    assert_eq!(house.names("completed"), Vec::<String>::new());
     served.stop();
 }
