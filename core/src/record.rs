@@ -506,6 +506,30 @@ pub struct Row {
     pub failure: Option<Failure>,
 }
 
+/// What decides which of the unfinished rows are driven after a start: of a hundred thousand of them no more is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The row.
+    pub id: DownloadId,
+    /// [`NewDownload::destination`].
+    pub destination: String,
+    /// It was being renamed.
+    pub committing: bool,
+    /// Bytes known to be durable.
+    pub durable: u64,
+}
+
+impl From<Row> for Mark {
+    fn from(row: Row) -> Self {
+        Mark {
+            id: row.id,
+            destination: row.new.destination,
+            committing: row.status == Status::Committing,
+            durable: row.durable,
+        }
+    }
+}
+
 impl Row {
     /// A row as [`Ledger::insert`](crate::io::Ledger::insert) makes it.
     pub fn new(id: DownloadId, new: NewDownload) -> Self {

@@ -26,7 +26,9 @@ use crate::error::{Error, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, PartStore};
 use crate::job::failure;
-use crate::record::{Change, DownloadId, NewDownload, RestartReason, Row, Source, Status, Terms};
+use crate::record::{
+    Change, DownloadId, Mark, NewDownload, RestartReason, Row, Source, Status, Terms,
+};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
 use std::collections::HashMap;
@@ -365,25 +367,22 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// `Ledger`.
     pub async fn recover(&self) -> Result<Recovered, Error> {
-        let mut rows = self.0.host.ledger().unfinished().await?;
-        rows.sort_by_key(|row| {
-            (
-                std::cmp::Reverse((row.status == Status::Committing, row.durable)),
-                row.id,
-            )
-        });
+        let mut marks = self.0.host.ledger().unfinished_marks().await?;
+        marks.sort_by_key(|mark| (std::cmp::Reverse((mark.committing, mark.durable)), mark.id));
         let mut driven: HashMap<String, DownloadId> = HashMap::new();
         let mut recovered = Recovered::default();
-        for row in rows {
-            let Row { id, new, .. } = row;
-            match driven.get(&new.destination) {
+        for Mark {
+            id, destination, ..
+        } in marks
+        {
+            match driven.get(&destination) {
                 Some(&by) => {
                     self.record(id, &Change::Failed(failure(&Error::Superseded { by })))
                         .await?;
                     recovered.superseded.push(id);
                 }
                 None => {
-                    driven.insert(new.destination, id);
+                    driven.insert(destination, id);
                     recovered.drive.push(id);
                 }
             }

@@ -1,8 +1,9 @@
-//! What downloads came from, of many at once: for a start that has a hundred thousand of them.
+//! What a start needs to know of downloads, no more: it may have a hundred thousand of them.
 
 use super::database::Fault;
 use crate::serve::import::PENDING;
 use regrip_core::DownloadId;
+use regrip_core::record::Mark;
 use rusqlite::{Connection, named_params};
 use std::collections::HashMap;
 
@@ -17,6 +18,25 @@ pub struct Origin {
     pub item_id: Option<String>,
     /// The stub it came from, where that was noted.
     pub stub_name: Option<String>,
+}
+
+/// What decides which of the unfinished are driven.
+pub(super) fn marks(connection: &Connection) -> Result<Vec<Mark>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, dest_path, status = 'committing' AS committing, durable_bytes FROM downloads
+         WHERE status IN ('queued', 'downloading', 'waiting', 'committing')",
+    )?;
+    let marks = statement.query_and_then([], |row| -> Result<Mark, Fault> {
+        let durable: i64 = row.get("durable_bytes")?;
+        Ok(Mark {
+            id: row.get("id")?,
+            destination: row.get("dest_path")?,
+            committing: row.get("committing")?,
+            // A senseless one is told when the row is driven; it keeps no other row from being driven.
+            durable: u64::try_from(durable).unwrap_or_default(),
+        })
+    })?;
+    marks.collect()
 }
 
 /// Of all that are not finished.

@@ -11,7 +11,7 @@ use super::{change, rows, shared};
 use crate::store::FileStamp;
 use regrip_core::Error;
 use regrip_core::io::Ledger;
-use regrip_core::record::{Change, DownloadId, NewAttempt, NewDownload, Row, Status};
+use regrip_core::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row, Status};
 use rusqlite::{ToSql, Transaction};
 use std::collections::HashMap;
 use std::path::Path;
@@ -325,6 +325,14 @@ impl Ledger for SqliteLedger {
         let select = "SELECT * FROM downloads WHERE status IN ('queued', 'downloading', 'waiting', 'committing')
                       ORDER BY id";
         self.rows(select, Vec::new()).await
+    }
+
+    async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
+        self.queue
+            .read("reading downloads", |transaction| {
+                origin::marks(transaction)
+            })
+            .await
     }
 
     async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error> {

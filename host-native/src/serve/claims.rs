@@ -9,8 +9,8 @@
 
 use regrip_core::{DownloadId, PeerId, Stub};
 use smol::channel::{Receiver, Sender, bounded};
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Stubs of one peer that are claimed at once.
 const STUBS_OF_A_PEER: usize = 1024;
@@ -42,9 +42,10 @@ pub(super) enum Offered {
     NoRoom,
 }
 
+/// Small: there is one for each row that a start takes up.
 #[derive(Debug, Default)]
 struct Claim {
-    names: BTreeSet<String>,
+    names: Vec<Arc<str>>,
     download: Option<DownloadId>,
     /// Dropped with the claim, or when its stubs are gone.
     wanted: Option<Sender<()>>,
@@ -52,11 +53,11 @@ struct Claim {
 
 #[derive(Debug, Default)]
 struct Held {
-    claims: HashMap<Item, Claim>,
+    claims: HashMap<Arc<Item>, Claim>,
     /// By the name of a stub.
-    names: HashMap<String, Item>,
+    names: HashMap<Arc<str>, Arc<Item>>,
     /// By download.
-    downloads: HashMap<DownloadId, Item>,
+    downloads: HashMap<DownloadId, Arc<Item>>,
     /// How many stubs each peer has claimed.
     of_peers: HashMap<PeerId, usize>,
 }
@@ -82,12 +83,13 @@ impl Claims {
             return Offered::NoRoom;
         }
         let known = held.claims.contains_key(item);
-        held.add(name, item);
+        let item = held.item(item);
+        held.add(name, &item);
         if known {
             return Offered::Joined;
         }
         let (wanted, unwanted) = bounded(1);
-        if let Some(claim) = held.claims.get_mut(item) {
+        if let Some(claim) = held.claims.get_mut(&item) {
             claim.wanted = Some(wanted);
         }
         Offered::New(unwanted)
@@ -96,13 +98,14 @@ impl Claims {
     /// Claims an item for a download that an earlier process began, with the stub it noted. Not bounded: the rows are.
     pub(super) fn take_up(&self, item: &Item, download: DownloadId, name: Option<&str>) {
         let mut held = self.held();
-        held.claims.entry(item.clone()).or_default();
+        let item = held.item(item);
+        held.claims.entry(Arc::clone(&item)).or_default();
         if let Some(name) = name
             && !held.names.contains_key(name)
         {
-            held.add(name, item);
+            held.add(name, &item);
         }
-        held.drives(item, download);
+        held.drives(&item, download);
     }
 
     /// An item is a download now.
@@ -112,7 +115,8 @@ impl Claims {
 
     /// The item that a download was claimed for.
     pub(super) fn item_of(&self, download: DownloadId) -> Option<Item> {
-        self.held().downloads.get(&download).cloned()
+        let held = self.held();
+        held.downloads.get(&download).map(|item| (**item).clone())
     }
 
     /// The download that an item is.
@@ -124,7 +128,9 @@ impl Claims {
     pub(super) fn names(&self, item: &Item) -> Vec<String> {
         let held = self.held();
         let claim = held.claims.get(item);
-        claim.map_or_else(Vec::new, |claim| claim.names.iter().cloned().collect())
+        claim.map_or_else(Vec::new, |claim| {
+            claim.names.iter().map(|name| (**name).to_owned()).collect()
+        })
     }
 
     /// Ends a claim whose stubs were `settled`. Where others joined meanwhile it goes on, and those are returned.
@@ -133,8 +139,9 @@ impl Claims {
         let Some(claim) = held.claims.get(item) else {
             return Vec::new();
         };
-        let joined = claim.names.iter().filter(|name| !settled.contains(name));
-        let joined: Vec<String> = joined.cloned().collect();
+        let is_settled = |name: &Arc<str>| settled.iter().any(|other| **other == **name);
+        let joined = claim.names.iter().filter(|name| !is_settled(name));
+        let joined: Vec<String> = joined.map(|name| (**name).to_owned()).collect();
         if joined.is_empty() {
             held.drop_claim(item);
         }
@@ -147,7 +154,7 @@ impl Claims {
         let pending = held.claims.iter().filter(|(_, claim)| {
             claim.download.is_none() && !claim.names.iter().any(|name| is_there(name))
         });
-        let unwanted: Vec<Item> = pending.map(|(item, _)| item.clone()).collect();
+        let unwanted: Vec<Arc<Item>> = pending.map(|(item, _)| Arc::clone(item)).collect();
         for item in unwanted {
             if let Some(claim) = held.claims.get_mut(&item) {
                 claim.wanted = None;
@@ -162,19 +169,27 @@ impl Claims {
 }
 
 impl Held {
-    fn add(&mut self, name: &str, item: &Item) {
-        self.names.insert(name.to_owned(), item.clone());
-        let claim = self.claims.entry(item.clone()).or_default();
-        claim.names.insert(name.to_owned());
+    /// The item as it is held, so that it is held once.
+    fn item(&self, item: &Item) -> Arc<Item> {
+        let held = self.claims.get_key_value(item);
+        held.map_or_else(|| Arc::new(item.clone()), |(held, _)| Arc::clone(held))
+    }
+
+    fn add(&mut self, name: &str, item: &Arc<Item>) {
+        let name: Arc<str> = name.into();
+        self.names.insert(Arc::clone(&name), Arc::clone(item));
+        let claim = self.claims.entry(Arc::clone(item)).or_default();
+        claim.names.push(name);
         *self.of_peers.entry(item.peer.clone()).or_default() += 1;
     }
 
     fn drives(&mut self, item: &Item, download: DownloadId) {
-        if let Some(claim) = self.claims.get_mut(item) {
+        let item = self.item(item);
+        if let Some(claim) = self.claims.get_mut(&item) {
             if let Some(before) = claim.download.replace(download) {
                 self.downloads.remove(&before);
             }
-            self.downloads.insert(download, item.clone());
+            self.downloads.insert(download, item);
         }
     }
 

@@ -1,7 +1,9 @@
 //! Downloads that met trouble of this machine's own: no room on the disk, a folder that is gone, a locked database. None of
-//! them failed for good. They are tried again, at intervals that grow to five minutes, for as long as it takes.
+//! them failed for good. They are tried again for as long as it takes.
 //!
-//! Invariant: trouble makes no storm. A download that found no room waits until there is as much as it needs.
+//! Invariant: trouble makes no storm, of requests or of words. What can be seen without trying (room, the folder) is looked
+//! at every half minute, in silence; a download that found no room waits until there is as much as it needs. What only a
+//! try can tell is tried at intervals that grow to an hour.
 
 use super::service::Service;
 use futures::future::{Either, select};
@@ -16,7 +18,10 @@ use std::time::{Duration, Instant};
 
 /// Between two tries, at first and at most.
 const FIRST_REST: Duration = Duration::from_secs(5);
-const LONGEST_REST: Duration = Duration::from_secs(300);
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
+/// Between two looks at trouble that can be seen.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Whether an error of that code comes from this machine and not from the source or the download.
 pub(super) fn is_of_this_machine(code: &str) -> bool {
@@ -62,10 +67,23 @@ impl Later {
             let tries = waiting.tries.entry(id).or_default();
             let rest = rest_after(*tries);
             *tries = tries.saturating_add(1);
-            waiting.due.retain(|(_, other)| *other != id);
-            waiting.due.insert((Instant::now() + rest, id));
             rest
         };
+        self.at(id, rest)
+    }
+
+    /// Has a download looked at again, without a try having been in vain. Returns in how long.
+    fn put_back(&self, id: DownloadId) -> Duration {
+        self.held().tries.entry(id).or_default();
+        self.at(id, LOOK_EVERY)
+    }
+
+    fn at(&self, id: DownloadId, rest: Duration) -> Duration {
+        {
+            let mut waiting = self.held();
+            waiting.due.retain(|(_, other)| *other != id);
+            waiting.due.insert((Instant::now() + rest, id));
+        }
         // One word that waits already is enough.
         let _ = self.news.0.try_send(());
         rest
@@ -137,7 +155,8 @@ async fn try_again(service: &Arc<Service>, id: DownloadId) {
             service.drive(&source_of(&row), id);
         }
         Status::Failed if !may_go_on(service, &row) => {
-            service.later.put(id);
+            let rest = service.later.put_back(id);
+            service.postpone_on_board(id, rest);
         }
         Status::Failed => match service.control.engine().retry(id).await {
             Ok(()) => service.drive(&source_of(&row), id),
@@ -172,9 +191,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_between_tries_grows_to_five_minutes() {
-        let rests = [0, 1, 2, 5, 6, 40].map(|tries| rest_after(tries).as_secs());
-        assert_eq!(rests, [5, 10, 20, 160, 300, 300]);
+    fn the_rest_between_tries_grows_to_an_hour() {
+        let rests = [0, 1, 2, 5, 9, 10, 40].map(|tries| rest_after(tries).as_secs());
+        assert_eq!(rests, [5, 10, 20, 160, 2560, 3600, 3600]);
     }
 
     #[test]

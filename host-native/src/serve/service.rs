@@ -22,7 +22,7 @@ use smol::Executor;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A server that downloads.
 pub(super) struct Service {
@@ -144,6 +144,18 @@ impl Service {
                 attempts: entry.row.attempts,
                 error: Some(why.to_owned()),
                 next_try_at: until,
+            });
+        }
+    }
+
+    /// Shows that a download is tried again later than was thought.
+    pub(super) fn postpone_on_board(&self, id: DownloadId, rest: Duration) {
+        let Some(item) = self.claims.item_of(id) else {
+            return;
+        };
+        for name in self.claims.names(&item) {
+            self.control.stubs().change(&name, |stub| {
+                stub.next_try_at = SystemTime::now().checked_add(rest);
             });
         }
     }

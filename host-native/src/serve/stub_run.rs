@@ -21,8 +21,9 @@ use smol::future::FutureExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// The longest wait for a destination that is in use: its download may end at any moment.
-const BUSY_REST: Duration = Duration::from_secs(15);
+/// The longest wait for what may be over at any moment and costs little to look at: a destination that is in use, a folder
+/// that is gone.
+const LONGEST_REST: Duration = Duration::from_secs(15);
 
 /// How far it got.
 enum Step {
@@ -47,10 +48,7 @@ pub(super) async fn run(service: Arc<Service>, item: Item, unwanted: Receiver<()
                 return ending::fail_stubs(&service, &item, &[], &why).await;
             }
             Step::Wait(error) => {
-                let mut rest = rest_after(tries);
-                if matches!(error, Error::DestinationBusy { .. }) {
-                    rest = rest.min(BUSY_REST);
-                }
+                let rest = rest_after(tries).min(LONGEST_REST);
                 tries = tries.saturating_add(1);
                 let until = SystemTime::now().checked_add(rest);
                 service.wait_on_board(&item, &chain(&error), until);
@@ -148,8 +146,9 @@ async fn make_row(
         Outcome::Drive(accepted, path) => {
             service.claims.drives(item, accepted.id);
             note(service, item, release, accepted.id).await;
-            let how = if accepted.known { "known" } else { "new" };
-            tracing::info!(id = accepted.id, file = ?path, peer = peer.name, "{how} download");
+            if accepted.known {
+                tracing::info!(id = accepted.id, file = ?path, "the stub is of a known download");
+            }
             for name in service.claims.names(item) {
                 service.control.stubs().remove(&name);
             }

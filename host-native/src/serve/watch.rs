@@ -85,6 +85,7 @@ impl Watch {
             taker: Arc::downgrade(taker),
             wake: wake.clone(),
             watcher: None,
+            stale: Arc::default(),
             reconsider: Arc::clone(&reconsider),
             seen: Seen::default(),
         };
@@ -157,6 +158,8 @@ struct Watching<T> {
     wake: SyncSender<()>,
     /// The watcher, and the folder it watches: one that was made anew needs a new one.
     watcher: Option<(RecommendedWatcher, (u64, u64))>,
+    /// Something happened to the folder itself: a new one may even have its inode.
+    stale: Arc<AtomicBool>,
     reconsider: Arc<AtomicBool>,
     seen: Seen,
 }
@@ -185,11 +188,13 @@ impl<T: Taker> Watching<T> {
             return;
         };
         let folder = (metadata.dev(), metadata.ino());
-        if self.watcher.as_ref().is_some_and(|(_, of)| *of == folder) {
+        let stale = self.stale.swap(false, Ordering::AcqRel);
+        if !stale && self.watcher.as_ref().is_some_and(|(_, of)| *of == folder) {
             return;
         }
         self.watcher = None;
-        match watcher(self.stubs.path(), self.wake.clone()) {
+        let (wake, stale) = (self.wake.clone(), Arc::clone(&self.stale));
+        match watcher(self.stubs.path(), wake, stale) {
             Ok(watcher) => {
                 self.watcher = Some((watcher, folder));
                 taker.troubles().over("watch events");
@@ -329,11 +334,22 @@ fn is_stubs_name(entry: &DirEntry) -> bool {
     ends && at > 0 && !name.starts_with(b".")
 }
 
-fn watcher(folder: &Path, wake: SyncSender<()>) -> notify::Result<RecommendedWatcher> {
+fn watcher(
+    folder: &Path,
+    wake: SyncSender<()>,
+    stale: Arc<AtomicBool>,
+) -> notify::Result<RecommendedWatcher> {
+    let itself = folder.to_owned();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        if event.map_or(true, |event| matters(event.kind)) {
-            let _ = wake.try_send(());
+        if let Ok(event) = &event {
+            if !matters(event.kind) {
+                return;
+            }
+            if event.paths.contains(&itself) && !event.kind.is_access() {
+                stale.store(true, Ordering::Release);
+            }
         }
+        let _ = wake.try_send(());
     })?;
     watcher.watch(folder, RecursiveMode::NonRecursive)?;
     Ok(watcher)

@@ -271,17 +271,32 @@ impl Served {
 
     /// Status and body of a request.
     pub(crate) fn ask(&self, method: &str, target: &str) -> (u16, String) {
+        self.exchange(method, target, &[("Content-Type", "application/json")])
+    }
+
+    /// Status and body of a GET with these headers; those without a value are left out.
+    pub(crate) fn ask_with(&self, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        self.exchange("GET", target, headers)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
         let text = self.log.text();
-        let address = text
-            .split("listening at http://")
-            .nth(1)
-            .and_then(|rest| rest.lines().next())
-            .expect("it listens")
-            .trim();
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        let head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        let line = text.split("listening at http://").nth(1);
+        let address = line.and_then(|rest| rest.lines().next());
+        address.expect("it listens").trim().to_owned()
+    }
+
+    fn exchange(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        let address = self.address();
+        let mut stream = TcpStream::connect(&address).expect("it listens");
+        let mut head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n"
         );
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str("\r\n");
         stream.write_all(head.as_bytes()).expect("sent");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("answered");

@@ -1,10 +1,12 @@
 //! `regrip serve` from end to end: the real binary, a peer as today's software is, and a Radarr.
 
+mod address;
 mod ends;
 mod house;
 mod import;
 mod peer;
 mod radarr;
+mod readme;
 mod reload;
 mod restarts;
 mod stubs;

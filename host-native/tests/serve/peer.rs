@@ -26,6 +26,8 @@ struct State {
     key: Mutex<String>,
     /// Statuses that the next questions for a release are answered with.
     statuses: Mutex<Vec<u16>>,
+    /// Where files of items are said to be instead.
+    redirects: Mutex<HashMap<String, String>>,
     /// Sends validators, and takes ranges.
     honest: AtomicBool,
     /// Closes every connection without an answer.
@@ -95,6 +97,12 @@ impl Peer {
 
     pub(crate) fn cut_after(&self, bytes: u64) {
         self.state.cut.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Answers for a file with a redirect.
+    pub(crate) fn redirect(&self, number: u64, location: &str) {
+        let mut redirects = self.state.redirects.lock().unwrap();
+        redirects.insert(number.to_string(), location.to_owned());
     }
 
     pub(crate) fn key(&self, key: &str) {
@@ -182,6 +190,12 @@ fn answer(
         return status(out, 404);
     };
     if rest.ends_with("/file") {
+        let redirect = state.redirects.lock().unwrap().get(id).cloned();
+        if let Some(location) = redirect {
+            let head =
+                format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+            return out.write_all(head.as_bytes());
+        }
         return file(out, state, &item, range);
     }
     let refused = {

@@ -24,7 +24,7 @@ fn killed_at_random_moments_every_stub_ends_with_one_row_and_one_whole_file() {
     for (number, peer, _) in &films {
         house.drop_stub(&format!("{number}.torrent"), peer, *number);
     }
-    for _ in 0..12 {
+    for _ in 0..20 {
         let served = house.begin();
         std::thread::sleep(Duration::from_millis(fastrand::u64(20..900)));
         served.kill();

@@ -73,6 +73,7 @@ fn a_stub_that_is_written_slowly_or_under_another_name_is_taken_once_it_is_whole
     house.wait_for_file("Film 2.mkv", moved);
     wait_until("both stubs are gone", || house.names("watch").is_empty());
     assert_eq!(house.rows().len(), 2);
+    assert_eq!(served.log.count("left where it is"), 0);
     served.stop();
 }
 
@@ -245,5 +246,83 @@ fn a_stub_that_is_taken_away_while_its_peer_is_away_is_let_go() {
     std::fs::remove_file(house.path("watch/Film.torrent")).expect("removed");
     wait_until("it is let go", || pending() == 0);
     served.log.wait_for("the stub is gone");
+    served.stop();
+}
+
+#[test]
+fn a_download_that_is_called_off_or_removed_leaves_its_stub_in_failed() {
+    let peer = Peer::new().honest();
+    peer.film(1, 3_000_000);
+    let film = peer.film(2, 3_000_000);
+    peer.rate(500_000);
+    let house = House::with(&[&peer]);
+    let served = house.start();
+    house.drop_stub("1.torrent", &peer, 1);
+    wait_until("it is under way", || house.part_bytes("Film 1.mkv") > 0);
+    assert_eq!(served.ask("DELETE", "/api/downloads/1").0, 204);
+    wait_until("its stub is out of the way", || {
+        !house.has_stub("1.torrent")
+    });
+    house.drop_stub("2.torrent", &peer, 2);
+    wait_until("it is under way", || house.part_bytes("Film 2.mkv") > 0);
+    assert_eq!(served.ask("POST", "/api/downloads/2/cancel").0, 200);
+    wait_until("its stub is out of the way", || {
+        !house.has_stub("2.torrent")
+    });
+    house.wait_for_rows(&[("Film 2.mkv", "cancelled")]);
+    for number in [1, 2] {
+        let why = std::fs::read_to_string(house.path(&format!("watch/failed/{number}.txt")));
+        assert!(why.expect("a reason").contains("by a user"));
+    }
+    // Taken up again by hand, without putting the stub back: it is done all the same.
+    peer.rate(0);
+    assert_eq!(served.ask("POST", "/api/downloads/2/retry").0, 200);
+    house.wait_for_file("Film 2.mkv", film);
+    wait_until("the failed stub is gone", || {
+        house.names("watch/failed") == ["1.torrent", "1.txt"]
+    });
+    served.stop();
+}
+
+#[test]
+fn the_stub_of_a_retried_download_that_is_put_back_joins_it() {
+    let peer = Peer::new().honest();
+    let film = peer.film(1, 2_000_000);
+    peer.rate(500_000);
+    let house = House::with(&[&peer]);
+    let served = house.start();
+    house.drop_stub("1.torrent", &peer, 1);
+    wait_until("it is under way", || house.part_bytes("Film 1.mkv") > 0);
+    assert_eq!(served.ask("POST", "/api/downloads/1/cancel").0, 200);
+    let failed = house.path("watch/failed/1.torrent");
+    wait_until("its stub is out of the way", || failed.exists());
+    assert_eq!(served.ask("POST", "/api/downloads/1/retry").0, 200);
+    rename(&failed, &house.path("watch/1.torrent"));
+    house.wait_for_file("Film 1.mkv", film);
+    wait_until("the stub is gone", || !house.has_stub("1.torrent"));
+    house.wait_for_rows(&[("Film 1.mkv", "completed")]);
+    served.stop();
+}
+
+#[test]
+fn a_redirect_to_where_nobody_may_go_fails_the_stub() {
+    let peer = Peer::new();
+    for (number, location) in [(1, "http://169.254.169.254/"), (2, "file:///etc/passwd")] {
+        peer.film(number, 1000);
+        peer.redirect(number, location);
+    }
+    let house = House::with(&[&peer]);
+    let served = house.start();
+    for number in [1, 2] {
+        house.drop_stub(&format!("{number}.torrent"), &peer, number);
+        let why = house.path(&format!("watch/failed/{number}.txt"));
+        wait_until("it failed", || {
+            !house.has_stub(&format!("{number}.torrent"))
+        });
+        let why = std::fs::read_to_string(why).expect("a reason");
+        assert!(why.contains("was refused"), "{why}");
+    }
+    house.wait_for_rows(&[("Film 1.mkv", "failed"), ("Film 2.mkv", "failed")]);
+    assert_eq!(house.names("completed"), Vec::<String>::new());
     served.stop();
 }

@@ -113,3 +113,79 @@ fn a_ledger_that_another_process_locks_for_a_while_loses_nothing() {
     house.wait_for_rows(&[("Film 1.mkv", "completed")]);
     served.stop();
 }
+
+struct Unmount(std::path::PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_fails_nothing_for_good_and_downloads_go_on_when_there_is_room() {
+    let peer = Peer::new().honest();
+    let (large, small) = (peer.film(1, 3_000_000), peer.film(2, 500_000));
+    let house = House::with(&[&peer]);
+    let disk = house.path("completed");
+    let mount = |options: &str| {
+        let mount = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(&disk)
+            .output();
+        mount.is_ok_and(|mount| mount.status.success())
+    };
+    if !mount("size=2m") {
+        eprintln!("not root: a full disk cannot be shown here");
+        return;
+    }
+    let _unmount = Unmount(disk.clone());
+    let served = house.start();
+    house.drop_stub("large.torrent", &peer, 1);
+    wait_until("it is shown", || {
+        pending_error(&served).contains("no room left")
+    });
+    house.wait_for_rows(&[("Film 1.mkv", "failed")]);
+    assert!(house.has_stub("large.torrent"));
+    // What fits is not held up.
+    house.drop_stub("small.torrent", &peer, 2);
+    house.wait_for_file("Film 2.mkv", small);
+    let fetched = peer.fetched(1);
+    // Its first try again has come and gone.
+    std::thread::sleep(std::time::Duration::from_secs(6));
+    assert_eq!(peer.fetched(1), fetched, "without room nothing is asked");
+    assert!(mount("remount,size=8m"));
+    house.wait_for_file("Film 1.mkv", large);
+    wait_until("the stub is gone", || house.names("watch").is_empty());
+    served.stop();
+}
+
+#[test]
+fn a_disk_that_is_not_mounted_any_more_gets_no_files_in_its_place() {
+    let peer = Peer::new().honest();
+    let film = peer.film(1, 3_000_000);
+    let house = House::with(&[&peer]);
+    let disk = house.path("completed");
+    let run = |program: &str, arguments: &[&str]| {
+        let ran = std::process::Command::new(program)
+            .args(arguments)
+            .arg(&disk)
+            .output();
+        ran.is_ok_and(|ran| ran.status.success())
+    };
+    if !run("mount", &["-t", "tmpfs", "tmpfs"]) {
+        eprintln!("not root: a disk that goes cannot be shown here");
+        return;
+    }
+    let _unmount = Unmount(disk.clone());
+    let served = house.start();
+    assert!(run("umount", &[]));
+    house.drop_stub("film.torrent", &peer, 1);
+    wait_until("it waits", || {
+        pending_error(&served).contains("mount it again")
+    });
+    assert_eq!(house.names("completed"), Vec::<String>::new());
+    assert!(run("mount", &["-t", "tmpfs", "tmpfs"]));
+    house.wait_for_file("Film 1.mkv", film);
+    served.stop();
+}
