@@ -1,0 +1,42 @@
+// The dialog that asks before anything is deleted, and says what.
+
+import { api } from "./api.js";
+import { page, parts, say } from "./elements.js";
+import { drop } from "./known.js";
+import { bytes, failure, plain } from "./words.js";
+
+// The download that is asked about, and where it is said if that fails.
+let removing = null;
+
+export function askToRemove(row, problem) {
+  const dialog = page("removing");
+  const at = parts(dialog);
+  const done = row.status === "completed" || row.status === "import_queued";
+  removing = { id: row.id, problem };
+  say(at.name, plain(row.filename));
+  say(
+    at.what,
+    done
+      ? `Its line in this list and its timeline are deleted. The file stays: ${plain(row.dest_path)}`
+      : `What came of it is deleted, for good: ${bytes(row.downloaded_bytes)} in ${plain(row.part_path)}, its line in this list and its timeline.`,
+  );
+  dialog.showModal();
+  at.keep.focus();
+}
+
+export function prepareRemoving() {
+  const dialog = page("removing");
+  const at = parts(dialog);
+  at.keep.addEventListener("click", () => dialog.close());
+  at.remove.addEventListener("click", async () => {
+    const { id, problem } = removing;
+    dialog.close();
+    try {
+      await api(`downloads/${id}`, { method: "DELETE" });
+    } catch (error) {
+      if (error.status !== 404) return say(problem, failure(error));
+    }
+    say(page("said"), `${at.name.textContent} is removed`);
+    return drop(id);
+  });
+}

@@ -1,0 +1,72 @@
+// Pending stubs and peers.
+
+import { make, page, say } from "./elements.js";
+import { PAGE, known } from "./known.js";
+import { bytes, inAWhile, joined, moment, plain } from "./words.js";
+
+let stubsShown = PAGE;
+
+function sideItem(title, state, bad, ...lines) {
+  const told = make("span", bad ? { class: "bad" } : null, state);
+  return make(
+    "li",
+    null,
+    make("p", { class: "title" }, make("bdi", null, plain(title)), told),
+    ...lines.filter(Boolean).map((line) => make("p", null, plain(line))),
+  );
+}
+
+function stubItem(stub) {
+  const state = stub.next_try_at
+    ? `next try ${inAWhile(stub.next_try_at)}`
+    : stub.error
+      ? "asking again"
+      : "asking its peer";
+  const from = stub.peer_name ? `from ${stub.peer_name}` : `no peer ${stub.peer_id} is configured`;
+  return sideItem(
+    stub.name || stub.stub_name,
+    state,
+    false,
+    joined(from, stub.size !== null && bytes(stub.size), stub.attempts > 0 && `asked ${stub.attempts} ×`),
+    stub.error,
+  );
+}
+
+function peerItem(peer) {
+  const state = peer.reachable === null ? "not asked yet" : peer.reachable ? "reachable" : "not reachable";
+  const since = peer.since && `since ${moment(peer.since)}`;
+  const probe = peer.next_probe_at && `asked again ${inAWhile(peer.next_probe_at)}`;
+  return sideItem(
+    peer.name,
+    state,
+    peer.reachable === false,
+    peer.url,
+    joined(since, probe, peer.version && `version ${peer.version}`),
+    peer.error,
+  );
+}
+
+// Redrawn only where a word of it changed.
+function fill(list, items) {
+  const same =
+    list.children.length === items.length && items.every((item, place) => item.isEqualNode(list.children[place]));
+  if (!same) list.replaceChildren(...items);
+}
+
+export function drawSides() {
+  page("stubs").hidden = known.stubs.length === 0;
+  say(page("stubs").querySelector(".count"), known.stubsInAll.toLocaleString("en"));
+  fill(page("stubs").querySelector("ul"), known.stubs.slice(0, stubsShown).map(stubItem));
+  page("stubs").querySelector(".more").hidden = known.stubs.length <= stubsShown;
+  fill(page("peers").querySelector("ul"), known.peers.map(peerItem));
+  page("peers").querySelector(".none").hidden = known.peers.length > 0;
+}
+
+export function prepareSides() {
+  page("stubs")
+    .querySelector(".more")
+    .addEventListener("click", () => {
+      stubsShown += PAGE;
+      drawSides();
+    });
+}

@@ -1,0 +1,130 @@
+// The event stream, by fetch: the cookie goes with it, and its end is seen.
+
+import { api, onLocked } from "./api.js";
+import { page, parts, say } from "./elements.js";
+import { hear } from "./events.js";
+import { downloads, noteChange, readAll, readSides } from "./known.js";
+import { hasLoggedIn, logIn } from "./login.js";
+import { forgetSpeeds } from "./speed.js";
+import { time } from "./words.js";
+
+const SILENCE = 40000;
+let connection = new AbortController();
+let wake = () => {};
+let lostAt = null;
+let locked = false;
+
+export const isConnected = () => lostAt === null && page("link").classList.contains("live");
+
+// Ends a wait, and the connection where it is no longer let in: the next one's answer shows the login.
+export function tryNow() {
+  wake();
+}
+
+function lock() {
+  locked = true;
+  connection.abort();
+  wake();
+}
+onLocked(lock);
+
+export function prepareLeaving() {
+  page("leave").addEventListener("click", async () => {
+    await api("session", { method: "DELETE" }).catch(() => {});
+    lock();
+  });
+}
+
+export async function stayConnected() {
+  for (let failures = 0; ; failures += 1) {
+    connection = new AbortController();
+    locked = false;
+    try {
+      const response = await fetch("api/events", {
+        cache: "no-store",
+        headers: { accept: "text/event-stream" },
+        signal: connection.signal,
+      });
+      if (response.status === 401) {
+        await response.body?.cancel();
+        await logIn();
+        failures = -1;
+        continue;
+      }
+      if (!response.ok) throw new Error(`the server answered ${response.status}`);
+      // Events are collected while the lists are read, so that nothing falls between the two.
+      const heard = events(response.body);
+      const first = heard.next();
+      first.catch(() => {});
+      for (const row of downloads.values()) row.heard = "";
+      await Promise.all([readAll(), readSides()]);
+      connected();
+      failures = 0;
+      for (let next = await first; !next.done; next = await heard.next()) hear(next.value);
+    } catch {
+      // Whatever it was, the answer is another try.
+    }
+    connection.abort();
+    if (!locked) await lost(failures);
+  }
+}
+
+async function* events(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  let data = [];
+  for (;;) {
+    const dead = setTimeout(() => connection.abort(), SILENCE);
+    const { done, value } = await reader.read().finally(() => clearTimeout(dead));
+    if (done) return;
+    text += value;
+    const lines = text.split(/\r\n|\n|\r/);
+    text = lines.pop();
+    if (text.length > 1 << 20) throw new Error("a line without an end");
+    for (const line of lines) {
+      if (line.startsWith("data:")) data.push(line.slice(5).trimStart());
+      if (line !== "" || data.length === 0) continue;
+      yield JSON.parse(data.join("\n"));
+      data = [];
+    }
+  }
+}
+
+function connected() {
+  lostAt = null;
+  noteChange(true);
+  page("trouble").hidden = true;
+  page("board").hidden = false;
+  page("board").classList.remove("stale");
+  page("add").hidden = false;
+  page("leave").hidden = !hasLoggedIn();
+  page("link").className = "live";
+  say(page("link"), "Live");
+}
+
+// Waits before the next try: twice as long each time, up to half a minute, and not in step with other pages.
+async function lost(failures) {
+  const pause = Math.min(30000, 1000 * 2 ** Math.min(failures, 5)) * (0.5 + Math.random() / 2);
+  const until = Date.now() + pause;
+  lostAt ??= new Date();
+  forgetSpeeds();
+  noteChange();
+  page("link").className = "lost";
+  say(page("link"), "Not connected");
+  page("board").classList.add("stale");
+  const banner = parts(page("trouble"));
+  const shown = page("board").hidden
+    ? "The server does not answer."
+    : `The server does not answer. What is shown is as of ${time(lostAt)}.`;
+  page("trouble").hidden = false;
+  say(banner.what, shown);
+  const tell = () => say(banner.when, `Trying again in ${Math.max(1, Math.ceil((until - Date.now()) / 1000))} s`);
+  tell();
+  const ticking = setInterval(tell, 1000);
+  await new Promise((resolve) => {
+    wake = resolve;
+    setTimeout(resolve, pause);
+  });
+  clearInterval(ticking);
+  say(banner.when, "Trying now");
+}

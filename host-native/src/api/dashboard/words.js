@@ -1,0 +1,102 @@
+// Units and phrases, those of `regrip list` and `show`; and what a person can do about an error.
+
+import { Refused, now } from "./api.js";
+
+export const RESTARTS = {
+  part_oversize: "the part was longer than the file",
+  part_changed: "the part was not as it was left",
+  content_range_mismatch: "the server sent another range than was asked for",
+  validator_changed: "the file was replaced on the server",
+  overlap_mismatch: "the server had other bytes where the part ended",
+  range_ignored: "the server sent the whole file again",
+  range_not_satisfiable: "the server said that the file is shorter than the part",
+  digest_mismatch: "the whole file had another digest",
+};
+
+const GOES_ON = "Retry goes on from the bytes that are kept.";
+const ADVICE = {
+  Certificate: "Check the server's name and clock, or trust its authority; then retry.",
+  Coded: "The server changes the bytes on their way: ask whoever runs it to send files as they are.",
+  CredentialsMissing: "It needs headers that are never kept: put them into the configuration of its peer, then retry.",
+  DestinationBusy: "Another download writes this file: remove that one first, or add this under another name.",
+  DestinationExists: "A file of this name is there: move it away and retry, or add this under another name.",
+  DestinationRefused: "Move away what has this name (a link, a folder, a device), then retry.",
+  DigestConflict: "Two sources name two digests for this file: find out which one is right.",
+  DigestMismatch: "The source may hold another file: check the digest, then retry to download it again.",
+  Disk: "Look at the disk and at the folder's permissions, then retry.",
+  DiskFull: "Make room on the disk, then retry: it goes on from the bytes that are kept.",
+  ForeignPart: "A part that is not regrip's is in the way: move it away, then retry.",
+  Ledger: "Look at the disk with the data folder, then retry.",
+  Lost: "Retry downloads it again.",
+  NameRefused: "Its peer has to name the file in a plain and safe way.",
+  PartLocked: "Another process writes the part: let it end, then retry.",
+  ProxyRefused: "Check the proxy's address, user and password; then retry.",
+  TooLarge: "Raise maxDownloadBytes if the file is meant to be so large, then retry.",
+  TooManyRestarts: "The file keeps changing at its source: retry when it is quiet there.",
+  UnknownSize: "The server does not say how long the file is, and without that it cannot be known to be whole.",
+  superseded: "Nothing to do: another download has this file.",
+};
+const OF_STATUS = {
+  401: "The server wants credentials, or others than it got.",
+  403: "The server wants credentials, or others than it got.",
+  404: "Check the address: the server does not have this file.",
+  410: "Check the address: the server does not have this file any more.",
+};
+
+export function advice({ error_code: code, error }) {
+  const status = code === "Status" && /\b\d{3}\b/.exec(error ?? "");
+  return (status && OF_STATUS[status[0]]) || ADVICE[code] || GOES_ON;
+}
+
+export function bytes(count) {
+  if (count < 1000) return `${count} B`;
+  const units = ["kB", "MB", "GB", "TB", "PB", "EB"];
+  let value = count / 1000;
+  let unit = 0;
+  for (; value >= 999.5 && unit < 5; unit += 1) value /= 1000;
+  return `${value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0)} ${units[unit]}`;
+}
+
+export function wait(ms) {
+  const seconds = Math.floor(ms / 1000);
+  if (seconds < 10) return `${(ms / 1000).toFixed(1)} s`;
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+  return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
+}
+
+// In whole seconds, so that it does not flicker while it is counted down.
+export function inAWhile(at) {
+  const left = Date.parse(at) - now();
+  return left < 1000 ? "now" : `in ${left < 10000 ? `${Math.ceil(left / 1000)} s` : wait(left)}`;
+}
+
+export function ago(at) {
+  const seconds = Math.floor((now() - Date.parse(at)) / 1000);
+  if (!(seconds >= 2)) return "just now";
+  if (seconds < 60) return `${seconds} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  return seconds < 172800 ? `${Math.floor(seconds / 3600)} h ago` : `${Math.floor(seconds / 86400)} d ago`;
+}
+
+// A time left, of a fixed shape so that it does not dance: 00:12, 1:02:03.
+export function clock(seconds) {
+  if (seconds >= 86400) return seconds < 8640000 ? wait(seconds * 1000) : "> 99 d";
+  const two = (number) => String(Math.floor(number)).padStart(2, "0");
+  const minutes = `${two((seconds % 3600) / 60)}:${two(seconds % 60)}`;
+  return seconds < 3600 ? minutes : `${Math.floor(seconds / 3600)}:${minutes}`;
+}
+
+const moments = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const times = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+export const moment = (at) => (Number.isNaN(Date.parse(at)) ? String(at) : moments.format(Date.parse(at)));
+export const time = (at) => (Number.isNaN(Date.parse(at)) ? String(at) : times.format(Date.parse(at)));
+export const counted = (number, word) => `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
+export const joined = (...parts) => parts.filter(Boolean).join(" · ");
+
+// Without what could turn the text around it: control characters, and those that change the direction of writing.
+export const plain = (text) =>
+  String(text ?? "").replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+
+export const failure = (error) => (error instanceof Refused ? plain(error.message) : "The server does not answer.");

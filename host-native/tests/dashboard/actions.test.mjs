@@ -1,0 +1,133 @@
+// Retry, cancel, remove and add, with what the API says when it does not want to.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { eventually, launch, open, rowOf, sees } from "./browser.mjs";
+import { Mock } from "./mock.mjs";
+
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+const asked = (mock, request) => mock.requests.filter((one) => one.startsWith(request)).length;
+
+test("retry_and_cancel_move_a_download_and_are_said_to_screen_readers", async (t) => {
+  const mock = new Mock();
+  mock.add({ filename: "film.mkv", status: "failed", error: "the server answered 404", error_code: "Status" });
+  const page = await open(t, browser, await mock.start());
+  await button(page, "Retry film.mkv").click();
+  await page.locator("section.queued").locator(rowOf(page, "film.mkv")).waitFor();
+  await eventually(async () => assert.equal(await page.locator("#said").textContent(), "film.mkv is tried again"));
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "film.mkv", "the focus stays at the row");
+  await button(page, "Cancel film.mkv").click();
+  await page.locator("section.cancelled").locator(rowOf(page, "film.mkv")).waitFor();
+  assert.equal(await button(page, "Cancel film.mkv").count(), 0);
+});
+
+test("what_the_api_refuses_is_said_at_the_row", async (t) => {
+  const mock = new Mock();
+  mock.add({ filename: "film.mkv", status: "downloading" });
+  mock.add({ filename: "gone.mkv", status: "failed" });
+  const page = await open(t, browser, await mock.start());
+  mock.refuse("POST /api/downloads/1/cancel", 409, "WrongState", "download 1 is committing");
+  await button(page, "Cancel film.mkv").click();
+  await sees(rowOf(page, "film.mkv"), "download 1 is committing");
+  mock.refuse("DELETE /api/downloads/2", 409, "PartLocked", "the part is being written by process 7");
+  await button(page, "Remove gone.mkv").click();
+  await button(page, "Remove").click();
+  await sees(rowOf(page, "gone.mkv"), "written by process 7");
+  // Somebody else removed it meanwhile.
+  mock.refuse("POST /api/downloads/2/retry", 404, "NoSuchDownload", "there is no download 2");
+  await button(page, "Retry gone.mkv").click();
+  await rowOf(page, "gone.mkv").waitFor({ state: "detached" });
+});
+
+test("remove_says_first_what_it_deletes", async (t) => {
+  const mock = new Mock();
+  mock.add({ filename: "half.mkv", status: "cancelled", downloaded_bytes: 1.25e9 });
+  mock.add({ filename: "whole.mkv", status: "completed", downloaded_bytes: 2e9 });
+  const page = await open(t, browser, await mock.start());
+  const dialog = page.locator("#removing");
+  await button(page, "Remove half.mkv").click();
+  await sees(dialog, "deleted, for good: 1.25 GB in /srv/films/half.mkv.part");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Keep it");
+  await button(page, "Keep it").click();
+  assert.equal(asked(mock, "DELETE"), 0);
+  assert.equal(await rowOf(page, "half.mkv").count(), 1);
+  await button(page, "Remove whole.mkv").click();
+  await sees(dialog, "The file stays: /srv/films/whole.mkv");
+  await button(page, "Remove").click();
+  await rowOf(page, "whole.mkv").waitFor({ state: "detached" });
+  assert.equal(asked(mock, "DELETE /api/downloads/2"), 1);
+  assert.equal(mock.row(2), undefined);
+  await button(page, "Remove half.mkv").click();
+  await page.keyboard.press("Escape");
+  assert.equal(await dialog.isVisible(), false);
+  assert.equal(asked(mock, "DELETE"), 1);
+});
+
+test("a_url_is_added_and_errors_stand_beside_their_field", async (t) => {
+  const mock = await new Mock().start();
+  const page = await open(t, browser, mock);
+  await button(page, "add a URL").click();
+  const dialog = page.locator("#adding");
+  const url = page.getByLabel("URL", { exact: true });
+  const wrong = (name) =>
+    eventually(async () => assert.notEqual(await page.locator(`#${name}-wrong`).textContent(), ""));
+  const right = async (...names) => {
+    for (const name of names) assert.equal(await page.locator(`#${name}-wrong`).textContent(), "");
+  };
+  await button(page, "Add").click();
+  await sees(dialog, "A URL is needed");
+  assert.equal(asked(mock, "POST"), 0);
+  await url.fill("files.example.org/film.mkv");
+  await button(page, "Add").click();
+  await wrong("url");
+  await sees(dialog, "is not an http or https URL");
+  await url.fill("https://files.example.org/film.mkv");
+  await page.getByLabel("File name").fill("../film.mkv");
+  await button(page, "Add").click();
+  await wrong("filename");
+  await right("url", "sha256");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "filename");
+  await page.getByLabel("File name").fill("film.mkv");
+  await page.getByLabel("SHA-256").fill("abc");
+  await button(page, "Add").click();
+  await wrong("sha256");
+  await right("url", "filename");
+  await page.getByLabel("SHA-256").fill("ab".repeat(32));
+  // Without a field, the code says where it belongs; an unknown one stands at the URL.
+  mock.refuse("POST /api/downloads", 409, "DestinationBusy", "/srv/films/film.mkv is the destination of download 7");
+  await button(page, "Add").click();
+  await wrong("filename");
+  mock.refuse("POST /api/downloads", 500, "Bug", "this is a bug in regrip");
+  await button(page, "Add").click();
+  await wrong("url");
+  await button(page, "Add").click();
+  await page.locator("section.queued").locator(rowOf(page, "film.mkv")).waitFor();
+  assert.equal(await dialog.isVisible(), false);
+  assert.deepEqual(
+    [mock.row(1).url, mock.row(1).sha256_wanted],
+    ["https://files.example.org/film.mkv", "ab".repeat(32)],
+  );
+
+  // The next one begins empty; a known one is the same row.
+  await button(page, "Add a URL").click();
+  assert.equal(await url.inputValue(), "");
+  await url.fill("https://files.example.org/film.mkv");
+  await page.keyboard.press("Enter");
+  await dialog.waitFor({ state: "hidden" });
+  assert.equal(await page.locator(".row").count(), 1);
+});
+
+test("a_server_that_does_not_answer_is_said_in_the_dialog", async (t) => {
+  const mock = await new Mock().start();
+  const page = await open(t, browser, mock);
+  await button(page, "Add a URL").click();
+  await page.getByLabel("URL", { exact: true }).fill("https://files.example.org/film.mkv");
+  await mock.stop();
+  await page.keyboard.press("Enter");
+  await sees(page.locator("#adding"), "The server does not answer");
+});

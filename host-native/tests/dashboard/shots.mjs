@@ -1,0 +1,60 @@
+// Pictures of the dashboard, to look at: wide and narrow, light and dark.
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { launch, visit, rowOf, sees } from "./browser.mjs";
+import { Mock } from "./mock.mjs";
+import { run, scene } from "./scene.mjs";
+
+const folder = process.argv[2];
+await mkdir(folder, { recursive: true });
+const browser = await launch();
+
+// From the top, not so far down that it could not be looked at.
+async function shot(page, name, width, scheme) {
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  const clip = { x: 0, y: 0, width, height: Math.min(height, width === 360 ? 1300 : 1000) };
+  await page.screenshot({ path: join(folder, `${name}-${width}-${scheme}.png`), fullPage: true, clip });
+}
+
+for (const colorScheme of ["light", "dark"]) {
+  for (const width of [1400, 360]) {
+    const options = {
+      colorScheme,
+      viewport: { width, height: width === 360 ? 740 : 900 },
+      deviceScaleFactor: width === 360 ? 2 : 1,
+      hasTouch: width === 360,
+    };
+    const mock = await scene();
+    const { page } = await visit(browser, mock.origin, options);
+    await sees(page, "Live");
+    await run(mock, 10);
+    await shot(page, "board", width, colorScheme);
+    await rowOf(page, "Meridian").locator(".name").click();
+    await rowOf(page, "Meridian").locator("svg").waitFor();
+    await shot(page, "timeline", width, colorScheme);
+    await page.getByRole("button", { name: "Add a URL" }).first().click();
+    await page.getByLabel("URL", { exact: true }).fill("https//files.example.org/film.mkv");
+    await page.getByRole("button", { name: "Add", exact: true }).click();
+    await sees(page, "is not an http");
+    await page.screenshot({ path: join(folder, `add-${width}-${colorScheme}.png`) });
+    await page.getByRole("button", { name: "Close" }).click();
+    await rowOf(page, "Harbour").getByRole("button", { name: "Remove" }).click();
+    await page.screenshot({ path: join(folder, `remove-${width}-${colorScheme}.png`) });
+    await page.getByRole("button", { name: "Keep it" }).click();
+    await mock.stop();
+    await sees(page, "Not connected");
+    await page.evaluate(() => scrollTo(0, 0));
+    await page.screenshot({ path: join(folder, `lost-${width}-${colorScheme}.png`) });
+
+    const empty = await new Mock({ key: "k" }).start();
+    const other = await visit(browser, empty.origin, options);
+    await sees(other.page, "This server wants its key");
+    await shot(other.page, "login", width, colorScheme);
+    await other.page.getByLabel("API key").fill("k");
+    await other.page.getByRole("button", { name: "Log in" }).click();
+    await sees(other.page, "No downloads yet");
+    await shot(other.page, "empty", width, colorScheme);
+    await empty.stop();
+  }
+}
+await browser.close();

@@ -1,0 +1,187 @@
+// Everyone's ways to it: a phone, a keyboard, the dark, a screen reader, and nothing that moves.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { after, before, test } from "node:test";
+import { launch, open, rowOf, sees } from "./browser.mjs";
+import { Mock } from "./mock.mjs";
+import { scene } from "./scene.mjs";
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+let browser;
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+
+/** What axe finds against WCAG 2.2 AA and good practice, contrast included. */
+async function breaches(page) {
+  // Not through the page's own policy: as the browser's own script.
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target} ${node.failureSummary}`));
+}
+
+/** How much wider than the window the page is, and what sticks out. */
+const tooWide = (page) =>
+  page.evaluate(() => {
+    const width = document.documentElement.clientWidth;
+    const out = [...document.querySelectorAll("body *")].filter(
+      (one) => one.checkVisibility() && !one.closest("svg") && one.getBoundingClientRect().right > width + 0.5,
+    );
+    return { scroll: document.documentElement.scrollWidth - width, out: out.map((one) => one.outerHTML.slice(0, 120)) };
+  });
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`axe_finds_nothing_in_the_${colorScheme}`, async (t) => {
+    const mock = await scene();
+    const page = await open(t, browser, mock, { colorScheme });
+    await sees(page, "Live");
+    await rowOf(page, "Meridian").locator(".name").click();
+    await rowOf(page, "Meridian").locator("svg").waitFor();
+    assert.deepEqual(await breaches(page), []);
+    await button(page, "Add a URL").click();
+    await button(page, "Add").click();
+    assert.deepEqual(await breaches(page), []);
+    await button(page, "Close").click();
+    await rowOf(page, "Harbour").getByRole("button", { name: "Remove" }).click();
+    assert.deepEqual(await breaches(page), []);
+    await button(page, "Keep it").click();
+    await mock.stop();
+    await sees(page, "Not connected");
+    assert.deepEqual(await breaches(page), []);
+  });
+}
+
+test("axe_finds_nothing_in_the_login_and_in_an_empty_list", async (t) => {
+  const page = await open(t, browser, await new Mock({ key: "k" }).start());
+  await sees(page, "This server wants its key");
+  await button(page, "Log in").click();
+  assert.deepEqual(await breaches(page), []);
+  await page.getByLabel("API key").fill("k");
+  await page.keyboard.press("Enter");
+  await sees(page, "No downloads yet");
+  assert.deepEqual(await breaches(page), []);
+});
+
+for (const width of [360, 320]) {
+  test(`nothing_sticks_out_at_${width}_pixels`, async (t) => {
+    const mock = await scene();
+    mock.add({
+      filename: `${"W".repeat(251)}.mkv`,
+      status: "downloading",
+      downloaded_bytes: 1,
+      peer_name: "p".repeat(200),
+    });
+    mock.add({ filename: "long.mkv", status: "failed", error: "e".repeat(4000), error_code: "Disk" });
+    mock.peers[0].name = "n".repeat(300);
+    const page = await open(t, browser, mock, { viewport: { width, height: 740 }, hasTouch: true, isMobile: true });
+    await sees(page, "Live");
+    for (const name of ["Meridian", "WWW", "long.mkv"]) {
+      await rowOf(page, name).locator(".name").click();
+      await rowOf(page, name).locator("dl > dt").first().waitFor();
+    }
+    assert.deepEqual(await tooWide(page), { scroll: 0, out: [] });
+    await button(page, "Add a URL").click();
+    await button(page, "Add").click();
+    assert.deepEqual(await tooWide(page), { scroll: 0, out: [] });
+    // A finger needs room.
+    const small = await page
+      .locator("button:visible, input:visible")
+      .evaluateAll((all) =>
+        all.map((one) => [one.textContent, one.getBoundingClientRect().height]).filter(([, height]) => height < 32),
+      );
+    assert.deepEqual(small, []);
+  });
+}
+
+test("a_keyboard_is_enough", async (t) => {
+  const mock = new Mock({ key: "k" });
+  mock.add({ filename: "one.mkv", status: "failed" });
+  mock.add({ filename: "two.mkv", status: "failed" });
+  const page = await open(t, browser, await mock.start());
+  const { keyboard } = page;
+  const focus = () =>
+    page.evaluate(() => document.activeElement.getAttribute("aria-label") ?? document.activeElement.innerText);
+  /** Tabs to what is named so, which must be seen to have the focus. */
+  async function tabTo(name, key = "Tab") {
+    for (let steps = 0; steps < 40; steps += 1) {
+      await keyboard.press(key);
+      if ((await focus()) !== name) continue;
+      const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+      assert.notEqual(outline, "none", `the focus at ${name} can be seen`);
+      return;
+    }
+    assert.fail(`${name} cannot be reached: the focus is at ${await focus()}`);
+  }
+  await sees(page, "This server wants its key");
+  await keyboard.type("k");
+  await keyboard.press("Enter");
+  await sees(page, "Live");
+
+  await tabTo("Add a URL");
+  await keyboard.press("Enter");
+  await keyboard.type("https://files.example.org/three.mkv");
+  await keyboard.press("Enter");
+  await rowOf(page, "three.mkv").waitFor();
+  await page.locator("#adding").waitFor({ state: "hidden" });
+  assert.equal(await focus(), "Add a URL", "back where it came from");
+
+  await tabTo("two.mkv");
+  await keyboard.press("Enter");
+  await page.locator(".details:visible").waitFor();
+  await keyboard.press("Space");
+  await page.locator(".details:visible").waitFor({ state: "detached" });
+  await tabTo("Retry two.mkv");
+  await keyboard.press("Space");
+  await page.locator("section.queued").locator(rowOf(page, "two.mkv")).waitFor();
+  assert.equal(await focus(), "two.mkv", "its row, now that the button is gone");
+
+  await tabTo("Remove one.mkv", "Shift+Tab");
+  await keyboard.press("Enter");
+  await sees(page, "Remove this download?");
+  await tabTo("Remove");
+  await keyboard.press("Enter");
+  await rowOf(page, "one.mkv").waitFor({ state: "detached" });
+  assert.notEqual(await page.evaluate(() => document.activeElement), null);
+  assert.notEqual(await page.evaluate(() => document.activeElement.tagName), "BODY", "the focus has somewhere to be");
+});
+
+test("a_link_leads_past_the_header", async (t) => {
+  const page = await open(t, browser, await scene());
+  await sees(page, "Live");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.innerText), "Skip to the downloads");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "board");
+});
+
+test("the_focus_stays_while_rows_come_and_go", async (t) => {
+  const mock = new Mock();
+  const { id } = mock.add({ filename: "film.mkv", status: "queued" });
+  const page = await open(t, browser, await mock.start());
+  await rowOf(page, "film.mkv").locator(".name").focus();
+  for (let more = 0; more < 5; more += 1) mock.emit("queued", mock.add({ filename: `other-${more}.mkv` }).id);
+  await rowOf(page, "other-4.mkv").waitFor();
+  mock.emit("started", id, { attempt: 1, from: 0 });
+  await page.locator("section.running").locator(rowOf(page, "film.mkv")).waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.innerText), "film.mkv");
+});
+
+test("nothing_moves_where_that_is_not_wanted", async (t) => {
+  const page = await open(t, browser, await scene(), { reducedMotion: "reduce" });
+  await sees(page, "Live");
+  const moving = await page.evaluate(
+    () =>
+      [...document.querySelectorAll("*")].filter((one) => {
+        const { transitionDuration, animationName } = getComputedStyle(one);
+        const value = one.matches("progress")
+          ? getComputedStyle(one, "::-webkit-progress-value").transitionDuration
+          : "0s";
+        return transitionDuration !== "0s" || animationName !== "none" || value !== "0s";
+      }).length,
+  );
+  assert.equal(moving, 0);
+});
