@@ -59,6 +59,7 @@ export function bytes(count) {
 
 export function wait(ms) {
   const seconds = Math.floor(ms / 1000);
+  if (ms < 100) return `${Math.round(ms)} ms`;
   if (seconds < 10) return `${(ms / 1000).toFixed(1)} s`;
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
