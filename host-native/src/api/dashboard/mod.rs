@@ -71,12 +71,29 @@ mod tests {
 
     #[test]
     fn nothing_in_the_page_breaks_its_own_policy() {
-        for forbidden in ["style=", "onclick=", "onerror=", "<style", "<script>", "javascript:"] {
+        for forbidden in [
+            "style=",
+            "onclick=",
+            "onerror=",
+            "<style",
+            "<script>",
+            "javascript:",
+        ] {
             assert!(!INDEX.text.contains(forbidden), "{forbidden}");
         }
         for file in FILES {
-            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
-                assert!(!file.text.contains(forbidden), "{forbidden} in {}", file.name);
+            for forbidden in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+            ] {
+                assert!(
+                    !file.text.contains(forbidden),
+                    "{forbidden} in {}",
+                    file.name
+                );
             }
         }
     }

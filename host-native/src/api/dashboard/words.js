@@ -14,7 +14,7 @@ export const RESTARTS = {
 };
 
 const GOES_ON = "Retry goes on from the bytes that are kept.";
-const ADVICE = {
+export const ADVICE = {
   Certificate: "Check the server's name and clock, or trust its authority; then retry.",
   Coded: "The server changes the bytes on their way: ask whoever runs it to send files as they are.",
   CredentialsMissing: "It needs headers that are never kept: put them into the configuration of its peer, then retry.",
