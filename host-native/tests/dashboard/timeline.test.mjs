@@ -88,7 +88,10 @@ test("it_grows_while_the_download_goes_on", async (t) => {
   const label = () => details.locator("svg").getAttribute("aria-label");
   mock.emit("progress", row.id, { bytes: 5.5e9, total: 6.1e9 });
   await eventually(async () => assert.match(await label(), /5\.50 GB kept/));
-  await details.locator("ol").waitFor();
+  await eventually(async () =>
+    assert.match(await details.locator("ol > li").last().innerText(), /2\.10 GB → 5\.50 GB/),
+  );
+  await sees(details.locator("dl"), /^5\.50 GB \(5,500,000,000 bytes\)/);
   mock.emit("retrying", row.id, {
     attempt: 4,
     delay_ms: 60000,
