@@ -7,7 +7,7 @@
 
 use crate::error::Error;
 use crate::event::Event;
-use crate::record::{Change, DigestState, DownloadId, FileId, NewAttempt, NewDownload, Row};
+use crate::record::{Change, DigestState, DownloadId, FileId, Mark, NewAttempt, NewDownload, Row};
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
@@ -341,6 +341,12 @@ pub trait Ledger {
 
     /// The rows that are not finished: `queued`, `downloading`, `waiting`, `committing`. Reads only.
     async fn unfinished(&self) -> Result<Vec<Row>, Error>;
+
+    /// The same rows, no more of each than decides which are driven. A ledger that may have many of them reads no more.
+    async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
+        let rows = self.unfinished().await?;
+        Ok(rows.into_iter().map(Mark::from).collect())
+    }
 
     /// Counts an attempt, atomically, and opens its line in the timeline. Returns its number over the row's whole life.
     ///

@@ -46,6 +46,25 @@ impl Source {
             Source::Url { url } | Source::Peer { url, .. } => url,
         }
     }
+
+    /// Whether the other one names the same bytes: the same URL, or the same item of the same peer.
+    pub fn is_same(&self, other: &Source) -> bool {
+        match (self, other) {
+            (Source::Url { url }, Source::Url { url: other }) => url == other,
+            (
+                Source::Peer {
+                    peer_id, item_id, ..
+                },
+                Source::Peer {
+                    peer_id: other_peer,
+                    item_id: other_item,
+                    ..
+                },
+            ) => peer_id == other_peer && item_id == other_item,
+            (Source::Url { .. }, Source::Peer { .. })
+            | (Source::Peer { .. }, Source::Url { .. }) => false,
+        }
+    }
 }
 
 /// Where a download stands.
@@ -485,6 +504,30 @@ pub struct Row {
     pub committing: Option<Committing>,
     /// Why it failed.
     pub failure: Option<Failure>,
+}
+
+/// What decides which of the unfinished rows are driven after a start: of a hundred thousand of them no more is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The row.
+    pub id: DownloadId,
+    /// [`NewDownload::destination`].
+    pub destination: String,
+    /// It was being renamed.
+    pub committing: bool,
+    /// Bytes known to be durable.
+    pub durable: u64,
+}
+
+impl From<Row> for Mark {
+    fn from(row: Row) -> Self {
+        Mark {
+            id: row.id,
+            destination: row.new.destination,
+            committing: row.status == Status::Committing,
+            durable: row.durable,
+        }
+    }
 }
 
 impl Row {

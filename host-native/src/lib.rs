@@ -3,12 +3,15 @@
 //! Where a byte goes: [`transport`] lends it from the socket, the core counts it, [`store`] writes it, [`ledger`] remembers
 //! how far it is. [`host`] ties them together for the core's engine, [`cli`] is what a user types.
 
+pub mod api;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod host;
 pub mod ledger;
 pub mod peers;
+pub mod serve;
 pub mod server;
 pub mod share;
 pub mod store;

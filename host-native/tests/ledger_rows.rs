@@ -133,23 +133,20 @@ fn the_list_is_ordered_by_the_last_change_and_pages_lose_nothing() {
         let wanted = [1, 4, 6, 5, 3, 2, 0].map(|number| ids[number]);
 
         let of = |entries: &[Entry]| entries.iter().map(|entry| entry.row.id).collect::<Vec<_>>();
-        assert_eq!(of(&ledger.list(None, 100, None).await.unwrap()), wanted);
+        assert_eq!(of(&ledger.list(&[], 100, None).await.unwrap()), wanted);
         let (mut paged, mut after) = (Vec::new(), None);
         loop {
-            let page = ledger.list(None, 2, after).await.unwrap();
+            let page = ledger.list(&[], 2, after).await.unwrap();
             let Some(last) = page.last() else { break };
             after = Some(last.row.id);
             paged.extend(of(&page));
         }
         assert_eq!(paged, wanted);
 
-        let cancelled = ledger
-            .list(Some(Status::Cancelled), 100, None)
-            .await
-            .unwrap();
+        let cancelled = ledger.list(&[Status::Cancelled], 100, None).await.unwrap();
         assert_eq!(of(&cancelled), [ids[4]]);
         ledger.remove(ids[0]).await.unwrap();
-        let error = ledger.list(None, 2, Some(ids[0])).await.unwrap_err();
+        let error = ledger.list(&[], 2, Some(ids[0])).await.unwrap_err();
         assert_eq!(error.code(), "NoSuchDownload");
     });
 }

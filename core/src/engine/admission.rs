@@ -1,6 +1,6 @@
 //! What an accepted download means, given the rows there are for its destination.
 
-use crate::record::{DownloadId, NewDownload, Row, Source, Status};
+use crate::record::{DownloadId, NewDownload, Row, Status};
 
 /// An accepted download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Admission {
 /// Of several unfinished rows of this source, the one with most durable bytes counts. A failed or cancelled row of another
 /// source that still has its part keeps the destination too: its bytes are not thrown away behind its back.
 pub fn admission(rows: &[Row], new: &NewDownload) -> Admission {
-    let same = |row: &&Row| same_source(&row.new.source, &new.source);
+    let same = |row: &&Row| row.new.source.is_same(&new.source);
     let unfinished = || rows.iter().filter(|row| !row.status.is_finished());
     if let Some(row) = unfinished().filter(same).max_by_key(|row| row.durable) {
         return Admission::Known(row.id);
@@ -63,23 +63,4 @@ pub(super) fn missing(row: &Row, new: &NewDownload) -> Vec<String> {
         .filter(|name| !new.header_names.contains(name))
         .cloned()
         .collect()
-}
-
-fn same_source(one: &Source, other: &Source) -> bool {
-    match (one, other) {
-        (Source::Url { url }, Source::Url { url: other }) => url == other,
-        (
-            Source::Peer {
-                peer_id, item_id, ..
-            },
-            Source::Peer {
-                peer_id: other_peer,
-                item_id: other_item,
-                ..
-            },
-        ) => peer_id == other_peer && item_id == other_item,
-        (Source::Url { .. }, Source::Peer { .. }) | (Source::Peer { .. }, Source::Url { .. }) => {
-            false
-        }
-    }
 }

@@ -46,6 +46,26 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     close(&mut job, ended).await
 }
 
+/// The end of a commit that was interrupted, and nothing else.
+pub(super) async fn repair_only<H: Host>(
+    shared: &Shared<H>,
+    id: DownloadId,
+) -> Result<bool, Error> {
+    let destination = shared.host.ledger().row(id).await?.new.destination;
+    let (_writer, _ear) = enter(shared, id, &destination)?;
+    let row = shared.host.ledger().row(id).await?;
+    if row.status != Status::Committing {
+        return Ok(false);
+    }
+    let mut job = Job::new(&shared.host, shared.config(), shared.digests, row);
+    let repaired = match repair(&mut job).await {
+        Ok(Repaired::GoOn) => return Ok(false),
+        Ok(Repaired::Completed) => Ok(()),
+        Err(error) => Err(error),
+    };
+    close(&mut job, repaired).await.map(|_| true)
+}
+
 /// Attempts until there is a file or no hope.
 async fn run<H: Host>(
     shared: &Shared<H>,

@@ -26,7 +26,9 @@ use crate::error::{Error, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, PartStore};
 use crate::job::failure;
-use crate::record::{Change, DownloadId, NewDownload, RestartReason, Row, Source, Status, Terms};
+use crate::record::{
+    Change, DownloadId, Mark, NewDownload, RestartReason, Row, Source, Status, Terms,
+};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
 use std::collections::HashMap;
@@ -124,6 +126,11 @@ impl<H: Host> Engine<H> {
     /// Permits in use.
     pub fn permits_used(&self) -> usize {
         self.0.permits.used()
+    }
+
+    /// Downloads that wait for a permit.
+    pub fn permits_waiting(&self) -> usize {
+        self.0.permits.waiting()
     }
 
     /// Takes other limits into use: permits at once, the rest from each download's next attempt on.
@@ -230,6 +237,15 @@ impl<H: Host> Engine<H> {
     /// stay as they are, and the next drive goes on from them.
     pub async fn drive(&self, id: DownloadId) -> Result<Summary, Error> {
         drive::drive(&self.0, id).await
+    }
+
+    /// Gives a file its name whose process died in that moment, and asks nothing of the network. Whether that made it whole;
+    /// where it did not, its row is as it was.
+    ///
+    /// # Errors
+    /// As [`drive`](Self::drive). The row has failed then, unless it was the ledger.
+    pub async fn repair(&self, id: DownloadId) -> Result<bool, Error> {
+        drive::repair_only(&self.0, id).await
     }
 
     /// Calls a download off, promptly. Its part is kept. From `committing` on it is too late.
@@ -351,25 +367,22 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// `Ledger`.
     pub async fn recover(&self) -> Result<Recovered, Error> {
-        let mut rows = self.0.host.ledger().unfinished().await?;
-        rows.sort_by_key(|row| {
-            (
-                std::cmp::Reverse((row.status == Status::Committing, row.durable)),
-                row.id,
-            )
-        });
+        let mut marks = self.0.host.ledger().unfinished_marks().await?;
+        marks.sort_by_key(|mark| (std::cmp::Reverse((mark.committing, mark.durable)), mark.id));
         let mut driven: HashMap<String, DownloadId> = HashMap::new();
         let mut recovered = Recovered::default();
-        for row in rows {
-            let Row { id, new, .. } = row;
-            match driven.get(&new.destination) {
+        for Mark {
+            id, destination, ..
+        } in marks
+        {
+            match driven.get(&destination) {
                 Some(&by) => {
                     self.record(id, &Change::Failed(failure(&Error::Superseded { by })))
                         .await?;
                     recovered.superseded.push(id);
                 }
                 None => {
-                    driven.insert(new.destination, id);
+                    driven.insert(destination, id);
                     recovered.drive.push(id);
                 }
             }

@@ -1,6 +1,6 @@
 //! What was typed.
 
-use super::downloads::args::{Cancel, List, Remove, Retry, Show};
+use super::downloads::args::{Add, Cancel, List, Remove, Retry, Show};
 use super::manual::{Completions, Man};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -42,6 +42,10 @@ pub enum Command {
     Cancel(Cancel),
     /// Delete a download and what came of it; a finished file stays
     Remove(Remove),
+    /// Have a running server download a URL
+    Add(Add),
+    /// The server: stubs from a watch folder, downloads from peers, imports, API and dashboard
+    Serve(Serve),
     /// Serve folders to peers, nothing else
     Share(Share),
     /// Show what regrip does, offline: a misbehaving server on this machine, and several files fetched from it.
@@ -202,6 +206,35 @@ impl From<OnExists> for regrip_core::OnExists {
             OnExists::Rename => regrip_core::OnExists::Rename,
         }
     }
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+SIGHUP reads the configuration again: peers, servers and limits change at once. SIGTERM and Ctrl-C end
+it within 10 s, with exit code 0; the next start goes on from there. A second one ends it at once.
+
+`regrip check-config FILE` says what is wrong with a configuration.
+
+Example:
+  regrip serve --config /etc/regrip/config.jsonc")]
+pub struct Serve {
+    /// The configuration: JSON with comments
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// How the log on standard error is written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub log: LogFormat,
+}
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 /// Arguments of `share`.

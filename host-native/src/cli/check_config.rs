@@ -18,15 +18,21 @@ pub(super) fn main(args: &CheckConfig) -> Exit {
             out!("{}", summary(&config).trim_end());
             Exit::Done
         }
-        Err(ConfigRefused::Wrong { errors, warnings }) => {
-            tell(file, "warning: ", &warnings);
-            tell(file, "", &errors);
-            Exit::Usage
-        }
         Err(refused) => {
-            say!("regrip: {}: {refused}", file.display());
+            tell_refused(file, &refused);
             Exit::Usage
         }
+    }
+}
+
+/// Says what is wrong with a configuration.
+pub(super) fn tell_refused(file: &Path, refused: &ConfigRefused) {
+    match refused {
+        ConfigRefused::Wrong { errors, warnings } => {
+            tell(file, "warning: ", warnings);
+            tell(file, "", errors);
+        }
+        refused => say!("regrip: {}: {refused}", file.display()),
     }
 }
 

@@ -15,6 +15,7 @@ mod exit;
 mod get;
 mod manual;
 mod report;
+mod serve;
 mod share;
 mod signals;
 mod state;
@@ -42,6 +43,8 @@ pub fn main() -> ExitCode {
         Command::Retry(retry) => downloads::retry(&retry),
         Command::Cancel(cancel) => downloads::cancel(&cancel),
         Command::Remove(remove) => downloads::remove(&remove),
+        Command::Add(add) => downloads::add(&add),
+        Command::Serve(serve) => serve::main(&serve),
         Command::Share(share) => share::main(&share),
         Command::Demo(demo) => demo::main(&demo),
         Command::Stub(stub) => stub::main(&stub),

@@ -57,7 +57,7 @@ impl Default for Server {
 }
 
 /// What one peer brings to be let in to the shared folders.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareKey {
     /// Whose it is, to show.
     pub name: String,
@@ -66,7 +66,7 @@ pub struct ShareKey {
 }
 
 /// A peer that has items.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// To show.
     pub name: String,

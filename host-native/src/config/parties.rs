@@ -56,11 +56,21 @@ pub(super) fn servers(
     around: &Surroundings<'_>,
     notes: &mut Notes,
 ) -> Vec<ImportServer> {
-    let servers = list(node, notes);
+    let mut servers: Vec<ImportServer> = Vec::new();
+    for node in list(node, notes) {
+        let Some(mut server) = import_server(&node, around, notes) else {
+            continue;
+        };
+        // Each is told by its name how an import went.
+        let name = server.name.clone();
+        let mut number = 1;
+        while servers.iter().any(|other| other.name == server.name) {
+            number += 1;
+            server.name = format!("{name} {number}");
+        }
+        servers.push(server);
+    }
     servers
-        .iter()
-        .filter_map(|server| import_server(server, around, notes))
-        .collect()
 }
 
 fn import_server(

@@ -4,10 +4,10 @@ use super::entry::Entry;
 use super::values::time;
 use regrip_core::record::{DownloadId, SizeSource, Source, Status};
 use regrip_core::{OnExists, display_url};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What may be shown of a download. Times are RFC 3339 in UTC; sizes are bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Download {
     /// Its name.
     pub id: DownloadId,

@@ -26,6 +26,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         to: 3,
         sql: include_str!("migrations/0003_shared_digests.sql"),
     },
+    Migration {
+        to: 4,
+        sql: include_str!("migrations/0004_list_by_status.sql"),
+    },
 ];
 
 /// The schema's number in this version.

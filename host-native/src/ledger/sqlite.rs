@@ -3,6 +3,7 @@
 use super::database::{Database, Fault, Patience};
 use super::entry::{self, Entry};
 use super::file::OpenError;
+use super::origin::{self, Origin};
 use super::queue::Queue;
 use super::timeline::{self, AttemptLine};
 use super::values::{integer, time};
@@ -10,8 +11,9 @@ use super::{change, rows, shared};
 use crate::store::FileStamp;
 use regrip_core::Error;
 use regrip_core::io::Ledger;
-use regrip_core::record::{Change, DownloadId, NewAttempt, NewDownload, Row, Status};
+use regrip_core::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row, Status};
 use rusqlite::{ToSql, Transaction};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -69,20 +71,33 @@ impl SqliteLedger {
             .await
     }
 
-    /// Downloads by their last change, newest first: at most `limit` (and 1000), of one status or of all, from the one
-    /// after `after` on.
+    /// Downloads by their last change, newest first: at most `limit` (and 1000), of these statuses or, where none is named,
+    /// of all, from the one after `after` on.
     ///
     /// # Errors
     /// `NoSuchDownload` where `after` is gone, `Ledger`.
     pub async fn list(
         &self,
-        status: Option<Status>,
+        statuses: &[Status],
         limit: u32,
         after: Option<DownloadId>,
     ) -> Result<Vec<Entry>, Error> {
+        let statuses = statuses.to_vec();
         self.queue
             .read("listing downloads", move |transaction| {
-                entry::list(transaction, status, limit.min(PAGE), after)
+                entry::list(transaction, &statuses, limit.min(PAGE), after)
+            })
+            .await
+    }
+
+    /// How many downloads there are of each status, those of which there are none left out.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
+        self.queue
+            .read("counting downloads", |transaction| {
+                entry::counts(transaction)
             })
             .await
     }
@@ -94,7 +109,7 @@ impl SqliteLedger {
     pub async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
         self.queue
             .read("listing downloads", move |transaction| {
-                entry::list(transaction, status, u32::MAX, None)
+                entry::list(transaction, status.as_slice(), u32::MAX, None)
             })
             .await
     }
@@ -208,6 +223,31 @@ impl SqliteLedger {
         .await
     }
 
+    /// Where the downloads came from that are not finished.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn unfinished_origins(&self) -> Result<HashMap<DownloadId, Origin>, Error> {
+        self.queue
+            .read("reading downloads", |transaction| {
+                origin::unfinished(transaction)
+            })
+            .await
+    }
+
+    /// Where completed downloads came from whose import has not come to its end: those after `after`, by id, `limit` at
+    /// most.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn to_import(&self, after: DownloadId, limit: u32) -> Result<Vec<Origin>, Error> {
+        self.queue
+            .read("reading downloads", move |transaction| {
+                origin::to_import(transaction, after, limit)
+            })
+            .await
+    }
+
     /// The SHA-256 noted for a shared file at `path`, and the stamp the file had.
     ///
     /// # Errors
@@ -285,6 +325,14 @@ impl Ledger for SqliteLedger {
         let select = "SELECT * FROM downloads WHERE status IN ('queued', 'downloading', 'waiting', 'committing')
                       ORDER BY id";
         self.rows(select, Vec::new()).await
+    }
+
+    async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
+        self.queue
+            .read("reading downloads", |transaction| {
+                origin::marks(transaction)
+            })
+            .await
     }
 
     async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error> {

@@ -8,11 +8,11 @@ use super::rows;
 use super::values::{integer, milliseconds, time};
 use regrip_core::record::{AttemptEnd, DownloadId, NewAttempt, RestartReason, Status};
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
 
 /// One attempt, as it was recorded. Times are RFC 3339 in UTC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptLine {
     /// Its number over the row's life, from 1.
     pub attempt: u32,

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 use url::Url;
 
@@ -36,6 +37,8 @@ pub struct PeerClient {
     line: PeerLine,
     /// The handshake was made and holds. Locked while it is made, so that many who ask at once make one.
     greeted: Mutex<bool>,
+    /// What the last handshake said.
+    version: std::sync::Mutex<Option<String>>,
 }
 
 impl fmt::Debug for PeerClient {
@@ -76,6 +79,7 @@ impl PeerClient {
             engine,
             peer,
             greeted: Mutex::new(false),
+            version: std::sync::Mutex::new(None),
         }
     }
 
@@ -87,6 +91,15 @@ impl PeerClient {
     /// The line to it, which tells whether it can be reached.
     pub fn line(&self) -> &PeerLine {
         &self.line
+    }
+
+    /// Its version, by the last handshake that worked.
+    pub fn version(&self) -> Option<String> {
+        self.held().clone()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<String>> {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for a release. `told` hears of every attempt that is followed by another, and of the wait.
@@ -206,7 +219,8 @@ impl PeerClient {
 
     async fn shake_hands(&self) -> Result<(), Error> {
         let handshake = self.ask(&format!("{}/handshake", self.base())).await?;
-        version::check(&handshake)
+        *self.held() = Some(version::check(&handshake)?);
+        Ok(())
     }
 
     async fn ask(&self, url: &str) -> Result<Vec<u8>, Error> {

@@ -11,14 +11,14 @@ struct Handshake {
     version: String,
 }
 
-/// Takes a handshake whose version is new enough.
+/// Takes a handshake whose version is new enough, and returns that version.
 ///
 /// # Errors
 /// `Protocol`.
-pub(super) fn check(handshake: &[u8]) -> Result<(), Error> {
+pub(super) fn check(handshake: &[u8]) -> Result<String, Error> {
     let Handshake { version } = super::answer::read(handshake)?;
     match numbers(&version) {
-        Some(numbers) if numbers >= OLDEST => Ok(()),
+        Some(numbers) if numbers >= OLDEST => Ok(version),
         Some(_) => Err(Error::Protocol(format!(
             "the peer speaks version {version}, 0.1.0 is the oldest that will do"
         ))),

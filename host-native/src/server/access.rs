@@ -7,13 +7,15 @@
 
 use super::reply::Refusal;
 use hyper::header::{HOST, HeaderName, ORIGIN};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use subtle::{Choice, ConstantTimeEq};
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// The header that carries a key.
+pub const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Keys that open the server, one a peer.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -57,7 +59,14 @@ impl Keys {
         }
     }
 
-    fn fits(&self, key: &[u8]) -> bool {
+    /// The one key there is.
+    pub fn one(key: &str) -> Keys {
+        // No header begins or ends with a space.
+        Keys(vec![digest(key.trim().as_bytes())])
+    }
+
+    /// Whether it is one of them.
+    pub fn fits(&self, key: &[u8]) -> bool {
         let given = digest(key);
         let fits = self.0.iter().fold(Choice::from(0), |fits, known| {
             fits | known.as_slice().ct_eq(given.as_slice())
@@ -85,6 +94,45 @@ pub enum Access {
     Loopback,
 }
 
+/// Lets requests in, or says why not.
+pub trait Guard: fmt::Debug + Send + Sync {
+    /// Looks at the head of a request for a route of which `entry` is asked.
+    ///
+    /// # Errors
+    /// The answer to whoever is not let in.
+    fn check(&self, head: &Parts, from: SocketAddr, entry: Entry) -> Result<(), Refusal>;
+}
+
+/// Who a route is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Everybody, anywhere.
+    Anyone,
+    /// Whoever has no key yet.
+    Keyless,
+    /// Whoever has a key.
+    Keyed,
+}
+
+impl Guard for Access {
+    fn check(&self, head: &Parts, from: SocketAddr, entry: Entry) -> Result<(), Refusal> {
+        match entry {
+            Entry::Anyone => Ok(()),
+            Entry::Keyless if matches!(self, Access::Keys(_)) => Ok(()),
+            Entry::Keyless | Entry::Keyed => Access::check(self, &head.headers, from),
+        }
+    }
+}
+
+/// The answer to whoever has no right key.
+pub fn unauthorized() -> Refusal {
+    Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        "Unauthorized",
+        "the header X-Api-Key is missing or wrong",
+    )
+}
+
 impl Access {
     /// Lets a request in or says why not.
     ///
@@ -94,11 +142,7 @@ impl Access {
         match self {
             Access::Keys(keys) => match only(headers, &X_API_KEY) {
                 Some(key) if keys.fits(key) => Ok(()),
-                _ => Err(Refusal::new(
-                    StatusCode::UNAUTHORIZED,
-                    "Unauthorized",
-                    "the header X-Api-Key is missing or wrong",
-                )),
+                _ => Err(unauthorized()),
             },
             Access::Loopback => {
                 let local = from.ip().to_canonical().is_loopback();
@@ -116,7 +160,7 @@ impl Access {
 }
 
 /// The value of a header that came exactly once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     values.next().is_none().then_some(value.as_bytes())
@@ -138,17 +182,18 @@ fn is_local_host(headers: &HeaderMap) -> bool {
     })
 }
 
-/// No `Origin`, or the one that `Host` names.
-fn is_own_origin(headers: &HeaderMap) -> bool {
+/// No `Origin`, or the one that `Host` names; by https where a proxy in front speaks TLS.
+pub fn is_own_origin(headers: &HeaderMap) -> bool {
     if !headers.contains_key(ORIGIN) {
         return true;
     }
     let (Some(origin), Some(host)) = (only(headers, &ORIGIN), only(headers, &HOST)) else {
         return false;
     };
-    origin
+    let authority = origin
         .strip_prefix(b"http://")
-        .is_some_and(|origin| origin.eq_ignore_ascii_case(host))
+        .or_else(|| origin.strip_prefix(b"https://"));
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]

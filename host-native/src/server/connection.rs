@@ -7,7 +7,7 @@ use super::router::Answer;
 use super::socket::ServedSocket;
 use super::timer::SmolTimer;
 use async_io::{Async, Timer};
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, ready};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -72,10 +72,14 @@ impl Body for Outgoing {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
+        if let Payload::Stream(stream) = &mut self.payload {
+            let bytes = ready!(stream.poll_next_unpin(cx));
+            return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(Piece::Bytes(bytes)))));
+        }
         let piece = match std::mem::take(&mut self.payload) {
-            Payload::Empty => return Poll::Ready(None),
+            Payload::Empty | Payload::Stream(_) => return Poll::Ready(None),
             Payload::Bytes(bytes) => Piece::Bytes(bytes),
             Payload::File(span) => self.outbox.put(span),
         };
@@ -87,10 +91,11 @@ impl Body for Outgoing {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match &self.payload {
-            Payload::Empty => 0,
-            Payload::Bytes(bytes) => bytes.len() as u64,
-            Payload::File(span) => span.length,
-        })
+        match &self.payload {
+            Payload::Empty => SizeHint::with_exact(0),
+            Payload::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Payload::File(span) => SizeHint::with_exact(span.length),
+            Payload::Stream(_) => SizeHint::default(),
+        }
     }
 }

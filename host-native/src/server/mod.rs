@@ -1,10 +1,11 @@
 //! The HTTP server: hyper's HTTP/1.1 on smol sockets, a table of routes, and files sent by the kernel.
 //!
 //! Where a byte goes: [`Server`] accepts, a connection parses the request (hyper), [`Router`] finds the handler and says no
-//! to whom [`Access`] does not let in, the handler makes a [`Reply`], and its bytes, or the [`FileSpan`] it names, leave by
-//! the socket. Everything a stranger sends is bounded by [`Limits`]. It decides nothing about what is served.
+//! to whom its [`Guard`] does not let in, the handler makes a [`Reply`], and its bytes, or the [`FileSpan`] it names, leave
+//! by the socket. Everything a stranger sends is bounded by [`Limits`]. It decides nothing about what is served.
 
 mod access;
+mod body;
 mod connection;
 mod limits;
 mod listener;
@@ -15,7 +16,9 @@ mod socket;
 mod threads;
 mod timer;
 
-pub use access::{Access, Keys, KeysError};
+pub(crate) use access::only;
+pub use access::{Access, Entry, Guard, Keys, KeysError, X_API_KEY, is_own_origin, unauthorized};
+pub(crate) use body::{is_json, not_json};
 pub use limits::Limits;
 pub use listener::Server;
 pub use outbox::FileSpan;

@@ -2,14 +2,16 @@
 
 use super::outbox::FileSpan;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::json;
+use std::fmt;
 
 /// The body of a reply.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub enum Payload {
     /// None.
     #[default]
@@ -18,6 +20,20 @@ pub enum Payload {
     Bytes(Bytes),
     /// Bytes of a file.
     File(FileSpan),
+    /// Bytes as they come about; its end is the end of the body. It must bring some now and then, or the connection is
+    /// closed as idle.
+    Stream(BoxStream<'static, Bytes>),
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Payload::Empty => "Empty",
+            Payload::Bytes(_) => "Bytes",
+            Payload::File(_) => "File",
+            Payload::Stream(_) => "Stream",
+        })
+    }
 }
 
 /// A reply. hyper adds `Date` and `Content-Length`, and leaves the body of a reply to HEAD out.
@@ -43,7 +59,8 @@ impl Reply {
         Reply::json_with(StatusCode::OK, value)
     }
 
-    fn json_with(status: StatusCode, value: &impl Serialize) -> Reply {
+    /// A JSON object with another status.
+    pub fn json_with(status: StatusCode, value: &impl Serialize) -> Reply {
         // Only a map with keys that are no strings cannot be written, and no reply has one.
         let text = serde_json::to_vec(value).unwrap_or_default();
         Reply::new(status, Payload::Bytes(text.into()))
@@ -66,6 +83,15 @@ impl Reply {
         }
     }
 
+    /// Adds a header, unless there is one of that name.
+    #[must_use]
+    pub fn default_header(self, name: HeaderName, value: HeaderValue) -> Reply {
+        match self.headers.contains_key(&name) {
+            true => self,
+            false => self.header(name, value),
+        }
+    }
+
     pub(super) fn into_parts(self) -> (Parts, Payload) {
         let (mut parts, ()) = hyper::Response::new(()).into_parts();
         parts.status = self.status;
@@ -74,7 +100,7 @@ impl Reply {
     }
 }
 
-/// Why a request was not done: `{"error": {"code", "message"}}`.
+/// Why a request was not done: `{"error": {"code", "message"}}`, where it helps with a `field`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
@@ -84,6 +110,8 @@ pub struct Refusal {
     pub code: &'static str,
     /// One line for people, without a secret.
     pub message: String,
+    /// The field of the request that is to blame.
+    pub field: Option<&'static str>,
 }
 
 impl Refusal {
@@ -93,6 +121,16 @@ impl Refusal {
             status,
             code,
             message: message.into(),
+            field: None,
+        }
+    }
+
+    /// Blames a field of the request.
+    #[must_use]
+    pub fn about(self, field: &'static str) -> Refusal {
+        Refusal {
+            field: Some(field),
+            ..self
         }
     }
 
@@ -109,7 +147,10 @@ impl Refusal {
 
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Reply {
-        let error = json!({ "code": refusal.code, "message": refusal.message });
+        let mut error = json!({ "code": refusal.code, "message": refusal.message });
+        if let Some(field) = refusal.field {
+            error["field"] = field.into();
+        }
         Reply::json_with(refusal.status, &json!({ "error": error }))
     }
 }

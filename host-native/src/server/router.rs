@@ -1,8 +1,9 @@
 //! Which handler a request goes to: a table, looked through from the top.
 //!
-//! Invariant: whoever [`Access`] does not let in learns nothing, not even which paths there are.
+//! Invariant: whoever the [`Guard`] does not let in learns nothing, not even which paths there are.
 
-use super::access::Access;
+use super::access::{Entry, Guard};
+use super::body;
 use super::reply::{Refusal, Reply};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -11,6 +12,7 @@ use hyper::header::ALLOW;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -20,11 +22,12 @@ use std::sync::Arc;
 pub type Answer =
     Arc<dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Reply> + Send + Sync>;
 
-/// What a handler is given. Bodies are not read: hyper drops what a request brings beyond its head.
+/// What a handler is given. A body that no handler reads is not read: hyper drops what comes of it.
 #[derive(Debug)]
 pub struct Asked {
     head: Parts,
     captured: Option<String>,
+    body: Option<Incoming>,
 }
 
 impl Asked {
@@ -41,6 +44,16 @@ impl Asked {
     /// What stands where the pattern has braces, percent-decoded.
     pub fn captured(&self) -> &str {
         self.captured.as_deref().unwrap_or_default()
+    }
+
+    /// Reads the body as JSON; once.
+    ///
+    /// # Errors
+    /// 415 where it is not said to be JSON, 413 where it is too long, 408 where it is too slow, 400 where it is something
+    /// else than what is expected.
+    pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Refusal> {
+        let body = self.body.take();
+        body::json(&self.head.headers, body).await
     }
 
     /// The parameters of the query, decoded, in order.
@@ -60,6 +73,8 @@ pub struct Route<S> {
     pub method: Method,
     /// The path, with at most one segment in braces that stands for any one: `/peer/items/{id}`.
     pub path: &'static str,
+    /// Who it is for.
+    pub entry: Entry,
     /// What to do.
     pub handler: Handler<S>,
 }
@@ -69,16 +84,16 @@ pub struct Route<S> {
 pub struct Router<S: 'static> {
     state: Arc<S>,
     routes: &'static [Route<S>],
-    access: Access,
+    guard: Arc<dyn Guard>,
 }
 
 impl<S: Send + Sync> Router<S> {
     /// A router.
-    pub fn new(state: Arc<S>, routes: &'static [Route<S>], access: Access) -> Self {
+    pub fn new(state: Arc<S>, routes: &'static [Route<S>], guard: Arc<dyn Guard>) -> Self {
         Router {
             state,
             routes,
-            access,
+            guard,
         }
     }
 
@@ -89,11 +104,12 @@ impl<S: Send + Sync> Router<S> {
     }
 
     async fn respond(self: Arc<Self>, request: Request<Incoming>, from: SocketAddr) -> Reply {
-        let (head, _) = request.into_parts();
-        let (handler, asked) = match self.find(head, from) {
+        let (head, body) = request.into_parts();
+        let (handler, mut asked) = match self.find(head, from) {
             Ok(found) => found,
             Err(reply) => return *reply,
         };
+        asked.body = Some(body);
         let handled = AssertUnwindSafe(handler(Arc::clone(&self.state), asked));
         match handled.catch_unwind().await {
             Ok(Ok(reply)) => reply,
@@ -109,7 +125,6 @@ impl<S: Send + Sync> Router<S> {
     }
 
     fn find(&self, head: Parts, from: SocketAddr) -> Result<(Handler<S>, Asked), Box<Reply>> {
-        self.access.check(&head.headers, from)?;
         let path = head.uri.path();
         let here = |route: &&Route<S>| captured(route.path, path).is_some();
         let method = if head.method == Method::HEAD {
@@ -122,11 +137,18 @@ impl<S: Send + Sync> Router<S> {
             .iter()
             .filter(here)
             .find(|route| route.method == method);
+        let entry = route.map_or(Entry::Keyed, |route| route.entry);
+        self.guard.check(&head, from, entry)?;
         let Some(route) = route else {
             return Err(Box::new(self.without_route(path)));
         };
         let captured = captured(route.path, path).flatten();
-        Ok((route.handler, Asked { head, captured }))
+        let asked = Asked {
+            head,
+            captured,
+            body: None,
+        };
+        Ok((route.handler, asked))
     }
 
     /// 405 where the path is known with other methods, else 404.

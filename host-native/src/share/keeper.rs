@@ -83,7 +83,7 @@ impl Share {
 
     /// The peer wire's routes.
     pub fn router(&self, access: Access) -> Router<impl Send + Sync + use<>> {
-        Router::new(Arc::clone(&self.shelf), ROUTES, access)
+        Router::new(Arc::clone(&self.shelf), ROUTES, Arc::new(access))
     }
 
     fn spawn(

@@ -5,7 +5,7 @@ use super::range::{self, Extent};
 use super::shelf::Shelf;
 use super::tree;
 use super::version::Version;
-use crate::server::{Asked, FileSpan, Payload, Refusal, Reply, Route};
+use crate::server::{Asked, Entry, FileSpan, Payload, Refusal, Reply, Route};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::FutureExt;
@@ -30,21 +30,25 @@ pub(super) const ROUTES: &[Route<Shelf>] = &[
     Route {
         method: Method::GET,
         path: "/handshake",
+        entry: Entry::Keyed,
         handler: |_, _| done(Ok(handshake())),
     },
     Route {
         method: Method::GET,
         path: "/peer/search",
+        entry: Entry::Keyed,
         handler: |shelf, asked| done(search(&shelf, &asked)),
     },
     Route {
         method: Method::GET,
         path: "/peer/items/{id}",
+        entry: Entry::Keyed,
         handler: |shelf, asked| done(item(&shelf, &asked)),
     },
     Route {
         method: Method::GET,
         path: "/peer/items/{id}/file",
+        entry: Entry::Keyed,
         handler: |shelf, asked| done(file(&shelf, &asked)),
     },
 ];

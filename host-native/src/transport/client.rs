@@ -12,6 +12,7 @@ use super::origin::Origin;
 use super::pool::Pool;
 use super::proxy::{Proxies, Proxy, Route};
 use super::reach::Reach;
+use super::timeouts::Timeouts;
 use super::wire::{Head, WireHeaders};
 use async_io::Timer;
 use bytes::Bytes;
@@ -24,7 +25,6 @@ use regrip_core::Error;
 use regrip_core::error::{Timeout, chain};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 use url::{Position, Url};
 
 /// What the program calls itself.
@@ -33,7 +33,7 @@ pub(super) const USER_AGENT: &str = concat!("regrip/", env!("CARGO_PKG_VERSION")
 /// surf's backend.
 pub(super) struct HyperClient {
     pub(super) dialer: Dialer,
-    pub(super) headers_timeout: Duration,
+    pub(super) timeouts: Timeouts,
     pub(super) proxies: Proxies,
     pub(super) pool: Arc<Pool>,
 }
@@ -123,9 +123,10 @@ impl HyperClient {
         request: Outgoing,
     ) -> Result<Result<hyper::Response<Incoming>, hyper::Error>, Error> {
         let answer = async { Ok(connection.exchange(request).await) };
+        let timeout = self.timeouts.headers();
         let too_late = async {
-            Timer::after(self.headers_timeout).await;
-            Err(errors::timed_out(Timeout::Headers, self.headers_timeout))
+            Timer::after(timeout).await;
+            Err(errors::timed_out(Timeout::Headers, timeout))
         };
         smol::future::or(answer, too_late).await
     }

@@ -6,8 +6,9 @@
 
 use super::options::{Credentials, Header};
 use super::origin::Origin;
-use super::wire::add_wire_headers;
+use super::wire::{WireHeaders, add_wire_headers};
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use surf::middleware::{Middleware, Next};
 use surf::utils::async_trait;
 use surf::{Client, Request, Response, Url};
@@ -17,7 +18,7 @@ pub(super) struct AddCredentials {
     /// For the URL a request starts at, whichever that is.
     pub(super) for_all: Vec<Header>,
     /// For one origin each.
-    pub(super) by_origin: Vec<Credentials>,
+    pub(super) by_origin: SharedCredentials,
     /// For one URL each.
     pub(super) by_url: HashMap<Url, Header>,
 }
@@ -31,21 +32,52 @@ impl Middleware for AddCredentials {
         next: Next<'_>,
     ) -> surf::Result<Response> {
         let headers = self.for_url(request.url());
-        add_wire_headers(&mut request, headers.into_iter().map(Header::parts));
+        // What the request brings is closest of all.
+        let own = request
+            .ext::<WireHeaders>()
+            .map(|WireHeaders(own)| own.clone())
+            .unwrap_or_default();
+        let parts = headers.iter().map(Header::parts);
+        add_wire_headers(
+            &mut request,
+            parts.filter(|(name, _)| !own.contains_key(*name)),
+        );
         next.run(request, client).await
     }
 }
 
 impl AddCredentials {
-    fn for_url(&self, url: &Url) -> Vec<&Header> {
+    fn for_url(&self, url: &Url) -> Vec<Header> {
         let origin = Origin::of(url);
-        let of_origin = self.by_origin.iter();
+        let all = self.by_origin.get();
+        let of_origin = all.iter();
         let of_origin =
             of_origin.filter(|credentials| Some(&credentials.origin) == origin.as_ref());
         let own: Vec<_> = self.by_url.get(url).into_iter().collect();
         let of_origin = of_origin.flat_map(|credentials| &credentials.headers);
         let closer = replace_more_general(own, of_origin);
-        replace_more_general(closer, &self.for_all)
+        let all = replace_more_general(closer, &self.for_all);
+        all.into_iter().cloned().collect()
+    }
+}
+
+/// Headers for one origin each, which may be replaced while requests are under way: each request has either the old or
+/// the new ones. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct SharedCredentials(Arc<RwLock<Arc<[Credentials]>>>);
+
+impl SharedCredentials {
+    pub(super) fn new(credentials: Vec<Credentials>) -> SharedCredentials {
+        SharedCredentials(Arc::new(RwLock::new(credentials.into())))
+    }
+
+    pub(super) fn replace(&self, credentials: Vec<Credentials>) {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *held = credentials.into();
+    }
+
+    fn get(&self) -> Arc<[Credentials]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

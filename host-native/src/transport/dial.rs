@@ -12,6 +12,7 @@ use super::proxy::{Proxy, Route};
 use super::reach::Reach;
 use super::roots::Tls;
 use super::socket::{Meter, Socket, Stream};
+use super::timeouts::Timeouts;
 use super::tunnel::open_tunnel;
 use async_io::{Async, Timer};
 use futures::StreamExt;
@@ -47,7 +48,7 @@ pub(super) struct Dialed {
 
 /// How connections are made.
 pub(super) struct Dialer {
-    pub(super) timeout: Duration,
+    pub(super) timeouts: Timeouts,
     pub(super) tls: Tls,
     /// The kernel's receive buffer, where it must be small.
     pub(super) receive_buffer_bytes: Option<usize>,
@@ -61,7 +62,7 @@ pub(super) struct Dialer {
 /// # Cancel safety
 /// Dropping the future closes what was open.
 pub(super) async fn dial(dialer: &Dialer, route: &Route, reach: Reach) -> Result<Dialed, Error> {
-    let timeout = dialer.timeout;
+    let timeout = dialer.timeouts.connect();
     let too_late = async {
         Timer::after(timeout).await;
         Err(timed_out(Timeout::Connect, timeout))

@@ -1,21 +1,23 @@
 //! The core's `Transport`: every request goes through one surf client.
 
 use super::client::HyperClient;
-use super::credentials::AddCredentials;
+use super::credentials::{AddCredentials, SharedCredentials};
 use super::dial::Dialer;
 use super::errors;
-use super::options::TransportOptions;
+use super::options::{Credentials, Header, TransportOptions};
 use super::pool::Pool;
 use super::rate::Rate;
 use super::redirect::FollowRedirects;
 use super::roots::Tls;
+use super::timeouts::Timeouts;
 use super::wire::{Head, add_wire_headers, head};
 use futures::AsyncBufReadExt;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use regrip_core::Error;
 use regrip_core::io::{Body, Headers, Request, RequestRules, Response, Transport};
+use regrip_core::{DownloadsConfig, Error};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use surf::http::Method;
 use surf::{Client, RequestBuilder, Url};
 
@@ -23,60 +25,92 @@ use surf::{Client, RequestBuilder, Url};
 pub struct HttpTransport {
     client: Client,
     rate: Option<Rate>,
+    credentials: SharedCredentials,
+    timeouts: Timeouts,
 }
 
 impl HttpTransport {
     /// A transport with connections and trust of its own. Nothing is connected to or read from the disk yet.
     pub fn new(options: TransportOptions) -> HttpTransport {
         let rate = options.bytes_per_second.map(Rate::new);
+        let timeouts = Timeouts::new(options.connect_timeout, options.headers_timeout);
+        let by_origin = SharedCredentials::new(options.credentials);
         let backend = HyperClient {
             dialer: Dialer {
-                timeout: options.connect_timeout,
+                timeouts: timeouts.clone(),
                 tls: Tls::new(options.roots),
                 receive_buffer_bytes: rate.as_ref().and_then(Rate::receive_buffer_bytes),
             },
-            headers_timeout: options.headers_timeout,
+            timeouts: timeouts.clone(),
             proxies: options.proxies,
             pool: Arc::new(Pool::default()),
         };
         let credentials = AddCredentials {
             for_all: options.headers,
-            by_origin: options.credentials,
+            by_origin: by_origin.clone(),
             by_url: options.userinfo,
         };
         let client = Client::with_http_client(backend)
             .with(credentials)
             .with(FollowRedirects);
-        HttpTransport { client, rate }
+        HttpTransport {
+            client,
+            rate,
+            credentials: by_origin,
+            timeouts,
+        }
     }
 
-    /// The surf client, for requests that are no GETs: import commands. Without a default client a request is
-    /// made by `RequestBuilder::new(..).build()` and goes out by `client.send`. Of its response read
-    /// [`head`](super::wire::head), not `status()`.
-    #[allow(dead_code, reason = "imports, which use it, come next")]
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
-    }
-}
-
-impl fmt::Debug for HttpTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpTransport").finish_non_exhaustive()
-    }
-}
-
-impl Transport for HttpTransport {
-    type Body = HttpBody;
-
-    fn rules(&self, _url: &str) -> RequestRules {
-        RequestRules::FREE
+    /// Takes other credentials and timeouts into use, from the next request on.
+    pub fn reconfigure(&self, config: &DownloadsConfig, credentials: Vec<Credentials>) {
+        self.timeouts.replace(
+            Duration::from_millis(config.connect_timeout_ms),
+            Duration::from_millis(config.headers_timeout_ms),
+        );
+        self.credentials.replace(credentials);
     }
 
-    async fn get(&self, request: Request<'_>) -> Result<Response<HttpBody>, Error> {
-        let url = Url::parse(request.url)
-            .map_err(|error| Error::Protocol(format!("the address cannot be read: {error}")))?;
-        let mut outgoing = RequestBuilder::new(Method::Get, url).build();
-        add_wire_headers(&mut outgoing, &range_headers(&request)?);
+    /// Sends JSON by a POST, with these headers, and waits for the response head. It is sent once, whatever happens, and
+    /// no redirect is followed.
+    ///
+    /// # Errors
+    /// As [`Transport::get`]. An error status is a response.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection; the server may have acted.
+    pub async fn post(
+        &self,
+        url: &str,
+        headers: &[Header],
+        json: String,
+    ) -> Result<Response<HttpBody>, Error> {
+        self.ask(Method::Post, url, headers, Some(json)).await
+    }
+
+    /// Sends a request of any method, once, with these headers and JSON as its body where there is one, and waits for the
+    /// response head.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[Header],
+        json: Option<String>,
+    ) -> Result<Response<HttpBody>, Error> {
+        let mut outgoing = RequestBuilder::new(method, parse(url)?);
+        if let Some(json) = json {
+            outgoing = outgoing
+                .body(surf::Body::from_string(json))
+                .content_type(surf::http::mime::JSON);
+        }
+        let mut outgoing = outgoing.build();
+        add_wire_headers(&mut outgoing, headers.iter().map(Header::parts));
+        self.send(outgoing).await
+    }
+
+    async fn send(&self, outgoing: surf::Request) -> Result<Response<HttpBody>, Error> {
         let mut response = self
             .client
             .send(outgoing)
@@ -96,12 +130,37 @@ impl Transport for HttpTransport {
             },
         })
     }
+}
+
+impl fmt::Debug for HttpTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpTransport").finish_non_exhaustive()
+    }
+}
+
+impl Transport for HttpTransport {
+    type Body = HttpBody;
+
+    fn rules(&self, _url: &str) -> RequestRules {
+        RequestRules::FREE
+    }
+
+    async fn get(&self, request: Request<'_>) -> Result<Response<HttpBody>, Error> {
+        let url = parse(request.url)?;
+        let mut outgoing = RequestBuilder::new(Method::Get, url).build();
+        add_wire_headers(&mut outgoing, &range_headers(&request)?);
+        self.send(outgoing).await
+    }
 
     async fn pace(&self, bytes: u64) {
         if let Some(rate) = &self.rate {
             rate.take(bytes).await;
         }
     }
+}
+
+fn parse(url: &str) -> Result<Url, Error> {
+    Url::parse(url).map_err(|error| Error::Protocol(format!("the address cannot be read: {error}")))
 }
 
 /// `Range` and `If-Range` (RFC 9110 §14.2, §13.1.5).

@@ -30,6 +30,7 @@ mod reach;
 mod redirect;
 mod roots;
 mod socket;
+mod timeouts;
 mod tunnel;
 mod wire;
 

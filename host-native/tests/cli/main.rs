@@ -11,6 +11,7 @@ mod manual;
 mod network;
 #[path = "../proxy/mod.rs"]
 mod proxy;
+mod server;
 mod share;
 mod stub;
 mod support;

@@ -55,6 +55,7 @@ impl Bench {
             .current_dir(self.folder.path())
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("HOME")
+            .env_remove("REGRIP_API_KEY")
             .env_remove("LANG")
             .env_remove("LC_ALL")
             .env_remove("LC_CTYPE")
@@ -68,8 +69,15 @@ impl Bench {
 
     /// `regrip` with these arguments, in the folder, on its state file.
     pub(crate) fn regrip(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.regrip_command(arguments);
+        Ran::of(command.output().expect("regrip runs"))
+    }
+
+    /// The same, to be run.
+    pub(crate) fn regrip_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.command();
-        Ran::of(command.args(arguments).output().expect("regrip runs"))
+        command.args(arguments);
+        command
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {

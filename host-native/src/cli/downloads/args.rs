@@ -1,4 +1,4 @@
-//! What was typed after `list`, `show`, `retry`, `cancel` and `remove`.
+//! What was typed after `list`, `show`, `retry`, `cancel`, `remove` and `add`.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use regrip_core::{DownloadId, Status};
@@ -10,6 +10,14 @@ pub struct Place {
     /// The database that remembers downloads [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
+
+    /// Ask the running server at this URL instead; its key is in REGRIP_API_KEY
+    #[arg(long, value_name = "URL", conflicts_with = "state")]
+    pub server: Option<String>,
+
+    /// Ask the server with this configuration instead, or its state file while it does not run
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["state", "server"])]
+    pub config: Option<PathBuf>,
 }
 
 /// Arguments of `list`.
@@ -22,6 +30,7 @@ Examples:
   regrip list                        what there is, and how far it is
   regrip list --status failed        what needs a look
   regrip list --json | jq .dest_path
+  regrip list --server http://nas:5225   on a running server, whose key is in REGRIP_API_KEY
 
 --json prints an object a line, with the names of the state file's columns: id, status, url,
 dest_path, expected_bytes, downloaded_bytes, attempts, error, updated_at and more.")]
@@ -71,7 +80,8 @@ pub struct Show {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The download goes on from the bytes that are there, with all its attempts before it again, and this
-command stays until it has ended, as `regrip get` does. One that needs a user, a password or headers
+command stays until it has ended, as `regrip get` does. A server that is asked goes on with it by
+itself, and this command is done once it has agreed. One that needs a user, a password or headers
 cannot be retried so, because those are never kept: run its `regrip get` again.
 
 Examples:
@@ -126,6 +136,35 @@ pub struct Remove {
     #[arg(value_name = "ID")]
     pub id: DownloadId,
     /// Where the downloads are kept.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of `add`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The server downloads the URL into its completed folder, and this command is done once it has agreed.
+A URL that it knows already is not downloaded twice.
+
+Examples:
+  regrip add https://host/film.mkv --config /etc/regrip/config.jsonc
+  REGRIP_API_KEY=... regrip add https://host/film.mkv --server http://nas:5225
+
+Exit codes: 0 it is accepted, 1 it is refused, or the server cannot be asked, 2 wrong usage.")]
+pub struct Add {
+    /// What to download: http or https
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// The file's name [default: the last segment of the URL]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The SHA-256 the file must have
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// One JSON object: the download
+    #[arg(long)]
+    pub json: bool,
+    /// Which server.
     #[command(flatten)]
     pub place: Place,
 }

@@ -1,22 +1,28 @@
-//! The commands about downloads that are known already: `list`, `show`, `retry`, `cancel`, `remove`.
+//! The commands about downloads that are known already: `list`, `show`, `retry`, `cancel`, `remove`; and `add`, which makes
+//! one known to a server.
 //!
-//! Each asks a [`Downloads`] and prints the answer; where that keeps them is not the commands' business.
+//! Each asks a [`Downloads`] and prints the answer; where that keeps them, in a state file or a running server, is not the
+//! commands' business.
 
+mod add;
 pub(crate) mod args;
 mod place;
+mod remote;
 mod retry;
 mod show;
 mod state_file;
 mod table;
 mod timeline;
 
+pub(crate) use add::add;
 pub(crate) use retry::retry;
 
 use super::terminal::Look;
 use super::{Exit, text};
 use args::{Cancel, List, Remove, Show};
-use place::Downloads;
+use place::{Downloads, Fault, Kept};
 use regrip_core::{DownloadId, Error, Status};
+use remote::ServerSaid;
 use serde_json::json;
 use state_file::StateFile;
 use std::io::{self, Write, stdout};
@@ -25,7 +31,9 @@ use std::time::{Duration, SystemTime};
 /// `regrip list`
 pub(crate) fn list(args: &List) -> Exit {
     // No state file yet is an empty list, unless one was named.
-    if args.place.state.is_none() && StateFile::is_missing(&args.place) {
+    let place = &args.place;
+    let by_default = place.state.is_none() && place.server.is_none() && place.config.is_none();
+    if by_default && StateFile::is_missing() {
         say!("no downloads yet");
         return Exit::Done;
     }
@@ -80,8 +88,8 @@ pub(crate) fn cancel(args: &Cancel) -> Exit {
 pub(crate) fn remove(args: &Remove) -> Exit {
     let id = args.id;
     with(&args.place, Some(id), async |place| {
-        let removed = place.remove(id).await.map_err(|error| match error {
-            locked @ Error::PartLocked { .. } => advised(locked, &|_| {
+        let removed = place.remove(id).await.map_err(|fault| match fault {
+            Fault::Core(locked @ Error::PartLocked { .. }) => advised(locked.into(), &|_| {
                 Some(format!("cancel it first: regrip cancel {id}"))
             }),
             other => Told::from(other),
@@ -109,27 +117,43 @@ fn not_cancelled(id: DownloadId) -> impl Fn(Status) -> Option<String> {
     }
 }
 
-/// An error with what to do about it.
+/// Why a command was not done, with what to do about it.
 struct Told {
-    error: Error,
+    fault: Fault,
     advice: Option<String>,
 }
 
-impl From<Error> for Told {
-    fn from(error: Error) -> Self {
-        let advice = error.advice().map(str::to_owned);
-        Told { error, advice }
+impl Told {
+    fn exit(&self) -> Exit {
+        match &self.fault {
+            Fault::Core(error) => Exit::from(error),
+            // Something in what was asked for, as opposed to how things stand.
+            Fault::Server(ServerSaid::Refused { status: 400, .. }) => Exit::Usage,
+            Fault::Server(_) => Exit::Failed,
+        }
     }
 }
 
-/// An error, with this command's own advice where the status is what forbids it.
-fn advised(error: Error, advice: &dyn Fn(Status) -> Option<String>) -> Told {
-    let own = match &error {
-        Error::WrongState { status, .. } => Status::named(status).and_then(advice),
-        Error::PartLocked { .. } => advice(Status::Downloading),
+impl<T: Into<Fault>> From<T> for Told {
+    fn from(fault: T) -> Self {
+        let fault = fault.into();
+        let advice = match &fault {
+            Fault::Core(error) => error.advice(),
+            Fault::Server(said) => said.advice(),
+        };
+        let advice = advice.map(str::to_owned);
+        Told { fault, advice }
+    }
+}
+
+/// A fault, with this command's own advice where the status is what forbids it.
+fn advised(fault: Fault, advice: &dyn Fn(Status) -> Option<String>) -> Told {
+    let own = match &fault {
+        Fault::Core(Error::WrongState { status, .. }) => Status::named(status).and_then(advice),
+        Fault::Core(Error::PartLocked { .. }) => advice(Status::Downloading),
         _ => None,
     };
-    let told = Told::from(error);
+    let told = Told::from(fault);
     Told {
         advice: own.or(told.advice),
         ..told
@@ -140,30 +164,40 @@ fn advised(error: Error, advice: &dyn Fn(Status) -> Option<String>) -> Told {
 fn with(
     place: &args::Place,
     id: Option<DownloadId>,
-    command: impl AsyncFnOnce(&StateFile) -> Result<Exit, Told>,
+    command: impl AsyncFnOnce(&Kept) -> Result<Exit, Told>,
 ) -> Exit {
-    let opened = match StateFile::open(place) {
+    let opened = match place::open(place) {
         Ok(opened) => opened,
         Err((exit, text)) => {
             say!("regrip: {text}");
             return exit;
         }
     };
+    if let Kept::File(file) = &opened
+        && let Some(pid) = file.server()
+    {
+        say!("regrip: `regrip serve` (process {pid}) is at work with this state file");
+    }
     match smol::block_on(command(&opened)) {
         Ok(exit) => exit,
         Err(told) => {
             tell(&told, id);
-            Exit::from(&told.error)
+            told.exit()
         }
     }
 }
 
 fn tell(told: &Told, id: Option<DownloadId>) {
-    let what = regrip_core::error::chain(&told.error);
-    let about = match (&told.error, id) {
+    let what = match &told.fault {
+        Fault::Core(error) => regrip_core::error::chain(error),
+        Fault::Server(said) => regrip_core::error::chain(said),
+    };
+    let about = match (&told.fault, id) {
         // These name it themselves.
-        (Error::WrongState { .. } | Error::NoSuchDownload(_), _) | (_, None) => String::new(),
-        (_, Some(id)) => format!("download {id}: "),
+        (Fault::Core(Error::WrongState { .. } | Error::NoSuchDownload(_)), _)
+        | (Fault::Server(_), _)
+        | (_, None) => String::new(),
+        (Fault::Core(_), Some(id)) => format!("download {id}: "),
     };
     let line = text::plain(&format!("regrip: {about}{what}"));
     say!("{}", text::with_advice(&line, told.advice.as_deref()));

@@ -1,8 +1,11 @@
-//! `regrip retry`: takes up a failed or cancelled download, and drives it to its end in this process.
+//! `regrip retry`: takes up a failed or cancelled download, and drives it to its end in this process; where a server has it,
+//! the server does.
 
 use super::args::Retry;
+use super::place::{self, Kept};
+use super::remote::Remote;
 use super::state_file::StateFile;
-use super::{Told, advised, tell};
+use super::{Told, advised, print, tell};
 use crate::cli::report::{Reporter, reporter};
 use crate::cli::{Exit, drive, signals};
 use crate::host::{Listener, NativeHost};
@@ -10,19 +13,51 @@ use crate::workers::Workers;
 use regrip_core::io::Ledger;
 use regrip_core::record::Row;
 use regrip_core::{DownloadId, Engine, Error, Status, display_url};
+use serde_json::json;
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Runs the command.
 pub(crate) fn retry(args: &Retry) -> Exit {
-    let place = match StateFile::open(&args.place) {
-        Ok(place) => place,
+    match place::open(&args.place) {
+        Ok(Kept::Server(server)) => by_server(&server, args),
+        Ok(Kept::File(file)) => here(&file, args),
         Err((exit, text)) => {
             say!("regrip: {text}");
-            return exit;
+            exit
         }
-    };
+    }
+}
+
+fn by_server(server: &Remote, args: &Retry) -> Exit {
+    let id = args.id;
+    let retried = smol::block_on(server.retry(id));
+    let told = |fault| advised(fault, &|status| Some(not_retried(id, status)));
+    match retried.map_err(told) {
+        Ok(download) if args.json => print([json!(download).to_string()]),
+        Ok(_) => {
+            if !args.quiet {
+                say!("download {id} is taken up again; `regrip show {id}` says how it goes");
+            }
+            Exit::Done
+        }
+        Err(told) => {
+            tell(&told, Some(id));
+            told.exit()
+        }
+    }
+}
+
+fn here(place: &StateFile, args: &Retry) -> Exit {
+    if let Some(pid) = place.server() {
+        say!(
+            "regrip: `regrip serve` (process {pid}) is at work with this state file, and would not know of it\n  \
+             ask it: regrip retry {} --config FILE",
+            args.id
+        );
+        return Exit::Failed;
+    }
     let reporter = reporter(args.json, args.quiet);
     let taken = place
         .engine(Arc::clone(&reporter) as Arc<dyn Listener>)
@@ -32,7 +67,7 @@ pub(crate) fn retry(args: &Retry) -> Exit {
         Ok(taken) => taken,
         Err(told) => {
             tell(&told, Some(args.id));
-            return Exit::from(&told.error);
+            return told.exit();
         }
     };
     to_its_end(&engine, &reporter, &row)
@@ -46,7 +81,7 @@ async fn take_up(engine: &Engine<NativeHost>, id: DownloadId) -> Result<Row, Tol
         let names = row.new.header_names.join(", ");
         return Err(Error::CredentialsMissing { names }.into());
     }
-    let refused = |error| advised(error, &|status| Some(not_retried(id, status)));
+    let refused = |error: Error| advised(error.into(), &|status| Some(not_retried(id, status)));
     engine.retry(id).await.map_err(refused)?;
     Ok(row)
 }

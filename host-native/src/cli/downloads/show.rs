@@ -1,7 +1,7 @@
 //! What `show` says about one download above its timeline.
 
 use super::Moment;
-use super::place::Shown;
+use super::place::{Shown, Writer};
 use crate::cli::terminal::Look;
 use crate::cli::text;
 use crate::ledger::Download;
@@ -35,8 +35,11 @@ fn standing(shown: &Shown, now: Moment) -> String {
     let download = &shown.download;
     let status = download.status.name();
     match (download.status, shown.writer) {
-        (Status::Downloading | Status::Committing, Some(pid)) => {
+        (Status::Downloading | Status::Committing, Some(Writer::Process(pid))) => {
             format!("{status}, by process {pid}")
+        }
+        (Status::Downloading | Status::Committing, Some(Writer::Server)) => {
+            format!("{status}, by the server")
         }
         (Status::Downloading | Status::Committing, None) => {
             format!("{status}, but its process has ended; its `regrip get` again goes on")
@@ -209,7 +212,16 @@ mod tests {
             writer,
         };
         let table = [
-            (Status::Downloading, Some(77), "downloading, by process 77"),
+            (
+                Status::Downloading,
+                Some(Writer::Process(77)),
+                "downloading, by process 77",
+            ),
+            (
+                Status::Downloading,
+                Some(Writer::Server),
+                "downloading, by the server",
+            ),
             (Status::Downloading, None, "its process has ended"),
             (Status::Queued, None, "queued"),
             (Status::Cancelled, None, "cancelled"),

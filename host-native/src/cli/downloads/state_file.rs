@@ -3,19 +3,19 @@
 //! What a command changes goes through the ledger, and the ledger decides: see [`Status::admits`]. A process that drives a
 //! download looks for such changes ([`crate::cli::drive`]) and is stopped by what it finds.
 
-use super::args::Place;
-use super::place::{CalledOff, Downloads, Shown};
+use super::place::{CalledOff, Downloads, Fault, Shown, Writer};
 use crate::cli::report::Silent;
 use crate::cli::{Exit, state};
 use crate::clock::SmolClock;
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{Download, SqliteLedger};
+use crate::serve::serving;
 use crate::store::{DiskStore, writer};
 use crate::transport::{HttpTransport, TransportOptions};
 use regrip_core::io::Ledger;
 use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, Status};
 use smol::Timer;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The downloads of one state file.
 pub(super) struct StateFile {
     ledger: SqliteLedger,
+    server: Option<u32>,
 }
 
 impl StateFile {
@@ -35,8 +36,8 @@ impl StateFile {
     ///
     /// # Errors
     /// What to tell, and how to exit.
-    pub(super) fn open(place: &Place) -> Result<Self, (Exit, String)> {
-        let path = state::path(place.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
+    pub(super) fn open(given: Option<&PathBuf>) -> Result<Self, (Exit, String)> {
+        let path = state::path(given).map_err(|text| (Exit::Unusable, text))?;
         if !path.exists() {
             let path = path.display();
             let text = format!(
@@ -46,12 +47,18 @@ impl StateFile {
         }
         let ledger = SqliteLedger::open(&path)
             .map_err(|error| (Exit::Unusable, state::unusable(&path, &error)))?;
-        Ok(StateFile { ledger })
+        let server = path.parent().and_then(serving);
+        Ok(StateFile { ledger, server })
     }
 
-    /// Whether it is not there.
-    pub(super) fn is_missing(place: &Place) -> bool {
-        state::path(place.state.as_ref()).is_ok_and(|path| !path.exists())
+    /// Whether the one that is meant by default is not there.
+    pub(super) fn is_missing() -> bool {
+        state::path(None).is_ok_and(|path| !path.exists())
+    }
+
+    /// The server that has this state file, where one runs.
+    pub(super) fn server(&self) -> Option<u32> {
+        self.server
     }
 
     /// An engine on it.
@@ -83,21 +90,21 @@ impl StateFile {
 }
 
 impl Downloads for StateFile {
-    async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, Error> {
+    async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, Fault> {
         let entries = self.ledger.all(status).await?.into_iter();
         Ok(entries.map(|entry| self.up_to_date(entry.into())).collect())
     }
 
-    async fn show(&self, id: DownloadId) -> Result<Shown, Error> {
+    async fn show(&self, id: DownloadId) -> Result<Shown, Fault> {
         let download = self.download(id).await?;
         Ok(Shown {
-            writer: writer(Path::new(&download.part_path)),
+            writer: writer(Path::new(&download.part_path)).map(Writer::Process),
             attempts: self.ledger.timeline(id).await?,
             download,
         })
     }
 
-    async fn cancel(&self, id: DownloadId) -> Result<CalledOff, Error> {
+    async fn cancel(&self, id: DownloadId) -> Result<CalledOff, Fault> {
         let part = self.ledger.row(id).await?.new.part;
         let engine = self.engine(Arc::new(Silent))?;
         engine.cancel(id).await?;
@@ -116,7 +123,7 @@ impl Downloads for StateFile {
         })
     }
 
-    async fn remove(&self, id: DownloadId) -> Result<Download, Error> {
+    async fn remove(&self, id: DownloadId) -> Result<Download, Fault> {
         let download = self.download(id).await?;
         self.engine(Arc::new(Silent))?.remove(id).await?;
         Ok(download)

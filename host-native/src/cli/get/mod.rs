@@ -1,10 +1,10 @@
 //! `regrip get`.
 
-mod accept;
 mod list;
 mod network;
 mod run;
 mod target;
 
+pub(super) use network::proxies;
 pub(crate) use run::main;
 pub(crate) use target::Target;

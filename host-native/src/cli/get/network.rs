@@ -35,7 +35,7 @@ pub(crate) fn network(
     Ok(Network {
         headers: headers(get)?,
         roots: roots(get)?,
-        proxies: proxies(get, environment)?,
+        proxies: proxies(get.proxy.as_deref(), environment)?,
         bytes_per_second: get.limit_rate,
     })
 }
@@ -123,17 +123,23 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// `--proxy` serves everything but what `NO_PROXY` covers; without it each scheme has the one its variable names. As with
 /// curl, an empty `--proxy` is none, an empty variable is not there, and loopback is no exception.
-fn proxies(get: &Get, environment: impl Fn(&str) -> Option<String>) -> Result<Proxies, String> {
+///
+/// # Errors
+/// Which of them cannot be used, and why.
+pub(crate) fn proxies(
+    typed: Option<&str>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Proxies, String> {
     let variable = |names: [&'static str; 2]| {
         let mut values = names.into_iter().map(|name| (name, environment(name)));
         values.find_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
     };
     let except = variable(["no_proxy", "NO_PROXY"]);
     let except = NoProxy::parse(&except.map(|(_, list)| list).unwrap_or_default());
-    if except.is_everybody() || get.proxy.as_deref() == Some("") {
+    if except.is_everybody() || typed == Some("") {
         return Ok(Proxies::default());
     }
-    if let Some(typed) = &get.proxy {
+    if let Some(typed) = typed {
         let proxy = Some(proxy("--proxy", typed)?);
         return Ok(Proxies {
             http: proxy.clone(),
@@ -236,7 +242,7 @@ mod tests {
                 let found = environment.iter().find(|(have, _)| *have == name);
                 found.map(|(_, value)| (*value).to_owned())
             };
-            let proxies = proxies(&get(arguments), read).unwrap();
+            let proxies = proxies(get(arguments).proxy.as_deref(), read).unwrap();
             let shown = |proxy: Option<Arc<Proxy>>| proxy.map(|proxy| proxy.to_string());
             let found = [proxies.http, proxies.https].map(|proxy| shown(proxy).unwrap_or_default());
             assert_eq!(found, [http, https], "{arguments:?} {environment:?}");
@@ -246,7 +252,7 @@ mod tests {
     #[test]
     fn a_proxy_that_cannot_be_used_is_named_by_its_variable_and_not_repeated() {
         let read = |name: &str| (name == "ALL_PROXY").then(|| "socks5://me:secret@x:1".to_owned());
-        let told = proxies(&get(&[]), read).unwrap_err();
+        let told = proxies(None, read).unwrap_err();
         assert!(
             told.contains("ALL_PROXY") && told.contains("socks5"),
             "{told}"

@@ -1,12 +1,12 @@
 //! Runs `get`: opens the state, accepts every target, drives them together, and says how each one ended.
 
-use super::accept::{Outcome, Terms, accept};
 use super::network::{Network, network};
 use super::target::{Target, targets};
 use crate::cli::args::Get;
 use crate::cli::report::{Reporter, reporter};
 use crate::cli::{Exit, drive, signals, state};
 use crate::clock::SmolClock;
+use crate::control::{Outcome, Wanted, accept};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::SqliteLedger;
 use crate::store::DiskStore;
@@ -14,7 +14,7 @@ use crate::transport::HttpTransport;
 use crate::workers::Workers;
 use futures::StreamExt;
 use futures::stream::{self, FuturesUnordered};
-use regrip_core::{DownloadsConfig, Engine, Error};
+use regrip_core::{DownloadsConfig, Engine, Error, OnExists, Source};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -24,6 +24,33 @@ const MAX_WAITING: usize = 256;
 
 /// How many targets are looked up at once. They are asked for in order, and what they write they write together.
 const ACCEPTED_AT_ONCE: usize = 32;
+
+/// How files are accepted.
+#[derive(Debug)]
+struct Terms {
+    /// What requests carry.
+    network: Network,
+    /// `--on-exists`
+    on_exists: OnExists,
+    /// `--adopt-part`
+    adopt: bool,
+}
+
+impl Terms {
+    fn wanted(&self, target: &Target) -> Wanted {
+        Wanted {
+            source: Source::Url {
+                url: target.url.to_string(),
+            },
+            header_names: self.network.header_names(target),
+            destination: target.destination.clone(),
+            release_size: None,
+            sha256: target.sha256.clone(),
+            on_exists: self.on_exists,
+            adopt: self.adopt,
+        }
+    }
+}
 
 /// Runs the command.
 pub(crate) fn main(get: &Get) -> Exit {
@@ -110,7 +137,7 @@ async fn all(
     let ended =
         |result: Result<(), Error>| result.map_or_else(|error| Exit::from(&error), |()| Exit::Done);
     let mut accepted = stream::iter(targets)
-        .map(|target| async move { (accept(engine, &target, terms).await, target) })
+        .map(|target| async move { (accept(engine, &terms.wanted(&target)).await, target) })
         .buffered(ACCEPTED_AT_ONCE);
     while let Some((outcome, target)) = accepted.next().await {
         if ending.get() {

@@ -3,15 +3,13 @@
 
 use super::list::{Typed, typed};
 use crate::cli::args::Get;
-use percent_encoding::percent_decode_str;
-use regrip_core::{SafeName, display_url};
+use crate::cli::text;
+use crate::control::{BadAddress, Userinfo, file_name, parse_sha256, parse_url};
+use regrip_core::display_url;
 use rustix::fs::{Access, access};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use url::Url;
-
-/// Longer ones are no addresses, and the state file does not take them.
-const LONGEST_URL_BYTES: usize = 65_536;
 
 /// A file to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +17,7 @@ pub(crate) struct Target {
     /// Absolute, http or https, without userinfo.
     pub(crate) url: Url,
     /// Userinfo of the URL: user and password, percent-decoded.
-    pub(crate) userinfo: Option<(String, String)>,
+    pub(crate) userinfo: Option<Userinfo>,
     /// Absolute, its folder canonical.
     pub(crate) destination: PathBuf,
     /// The digest it must have, lower-case hex.
@@ -55,7 +53,7 @@ pub(crate) fn targets(get: &Get) -> Result<Vec<Target>, String> {
 }
 
 fn target(get: &Get, typed: &Typed, sha256: Option<String>) -> Result<Target, String> {
-    let (url, userinfo) = url(&typed.url)?;
+    let (url, userinfo) = parse_url(&typed.url).map_err(|error| told(&error))?;
     let destination = destination(get, &url)?;
     Ok(Target {
         url,
@@ -80,64 +78,25 @@ fn one_url_a_file(urls: &[Typed], targets: &[Target]) -> Result<(), String> {
     Ok(())
 }
 
-fn url(typed: &str) -> Result<(Url, Option<(String, String)>), String> {
-    let mut url = Url::parse(typed).map_err(|error| {
-        let shown = without_secrets(typed);
-        format!("{shown:?} is not a URL: {error}\n  write it with its scheme, for example https://host/file")
-    })?;
-    if !matches!(url.scheme(), "http" | "https") {
-        let shown = without_secrets(typed);
-        return Err(format!(
-            "{shown} is not an http or https URL\n  only http and https are fetched"
-        ));
-    }
-    if typed.len() > LONGEST_URL_BYTES {
-        return Err(format!(
-            "a URL has {} bytes; {LONGEST_URL_BYTES} are the most",
-            typed.len()
-        ));
-    }
-    let shown = display_url(url.as_str());
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err(format!("{shown:?} names no host"));
-    }
-    let decode = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
-    let userinfo = match (url.username(), url.password()) {
-        ("", None) => None,
-        (user, password) => Some(
-            decode(user)
-                .zip(decode(password.unwrap_or_default()))
-                .ok_or_else(|| format!("{shown} has a user or password that cannot be decoded"))?,
-        ),
+/// What was wrong about something typed, and what to do.
+fn told(error: &BadAddress) -> String {
+    let advice = match error {
+        BadAddress::NotAUrl { .. } => {
+            Some("write it with its scheme, for example https://host/file")
+        }
+        BadAddress::Scheme(_) => Some("only http and https are fetched"),
+        BadAddress::NoName(_) | BadAddress::NameNotText(_) | BadAddress::Name(_) => {
+            Some("name it with -o FILE")
+        }
+        _ => None,
     };
-    // Neither fails on a URL that has a host.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_fragment(None);
-    Ok((url, userinfo))
-}
-
-/// What was typed and is no URL of ours, as far as it can be shown: a password ends at an `@`, a token follows a `?`.
-fn without_secrets(typed: &str) -> String {
-    let (before, rest) = typed
-        .rsplit_once('@')
-        .map_or((false, typed), |(_, rest)| (true, rest));
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    if before {
-        format!("…@{rest}")
-    } else {
-        rest.to_owned()
-    }
+    text::with_advice(&error.to_string(), advice)
 }
 
 fn digest(typed: &str) -> Result<String, String> {
-    let hex = typed.len() == 64 && typed.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if hex {
-        return Ok(typed.to_ascii_lowercase());
-    }
-    Err(format!(
-        "--sha256 is {typed:?}\n  a SHA-256 is 64 hexadecimal digits; sha256sum prints it"
-    ))
+    parse_sha256(typed).map_err(|_| {
+        format!("--sha256 is {typed:?}\n  a SHA-256 is 64 hexadecimal digits; sha256sum prints it")
+    })
 }
 
 fn destination(get: &Get, url: &Url) -> Result<PathBuf, String> {
@@ -156,7 +115,13 @@ fn destination(get: &Get, url: &Url) -> Result<PathBuf, String> {
                 name.to_owned(),
             )
         }
-        None => (get.dir.clone().unwrap_or_default(), name_of(url)?),
+        None => {
+            let name = file_name(url).map_err(|error| told(&error))?;
+            (
+                get.dir.clone().unwrap_or_default(),
+                name.as_str().to_owned(),
+            )
+        }
     };
     let folder = if folder.as_os_str().is_empty() {
         PathBuf::from(".")
@@ -177,22 +142,4 @@ fn destination(get: &Get, url: &Url) -> Result<PathBuf, String> {
         )
     })?;
     crate::store::destination(&folder, &name).map_err(|error| regrip_core::error::chain(&error))
-}
-
-/// The last segment of the path, percent-decoded, if it is a safe name.
-fn name_of(url: &Url) -> Result<String, String> {
-    let shown = display_url(url.as_str());
-    let segment = url.path().rsplit('/').next().unwrap_or_default();
-    if segment.is_empty() {
-        return Err(format!(
-            "{shown} does not name a file\n  name it with -o FILE"
-        ));
-    }
-    let name = percent_decode_str(segment).decode_utf8();
-    let name =
-        name.map_err(|_| format!("the name in {shown} is not UTF-8\n  name it with -o FILE"))?;
-    match SafeName::new(&name) {
-        Ok(name) => Ok(name.as_str().to_owned()),
-        Err(error) => Err(format!("{error}\n  name it with -o FILE")),
-    }
 }

@@ -1,7 +1,7 @@
-//! From a target to a row: what is there already, and what that means under `--on-exists`.
+//! From what is wanted to a row: what is there already, and what that means under `onExists`.
+//!
+//! Decides for everyone who asks for a download: `get`, the API and stubs.
 
-use super::network::Network;
-use super::target::Target;
 use crate::host::NativeHost;
 use crate::ledger::SqliteLedger;
 use crate::store::{FileStamp, look_at, part_path, sha256_of};
@@ -12,24 +12,32 @@ use regrip_core::{Engine, Error, OnExists, Source, Status};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// What a target led to.
+/// A file that is wanted.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Where its bytes come from.
+    pub source: Source,
+    /// Names of the headers that its requests need and the ledger does not keep.
+    pub header_names: Vec<String>,
+    /// Absolute, its folder canonical: see [`destination`](crate::store::destination).
+    pub destination: PathBuf,
+    /// Size by the release's metadata.
+    pub release_size: Option<u64>,
+    /// The digest it must have, lower-case hex.
+    pub sha256: Option<String>,
+    /// What to do where the destination exists.
+    pub on_exists: OnExists,
+    /// Take up a part that no row claims.
+    pub adopt: bool,
+}
+
+/// What it led to.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// A row to drive, and the file it will be.
     Drive(Accepted, PathBuf),
     /// The file is there, whole and unchanged, from an earlier run.
     Done(Box<Row>),
-}
-
-/// How files are accepted.
-#[derive(Debug)]
-pub(crate) struct Terms {
-    /// What requests carry.
-    pub(crate) network: Network,
-    /// `--on-exists`
-    pub(crate) on_exists: OnExists,
-    /// `--adopt-part`
-    pub(crate) adopt: bool,
 }
 
 /// A candidate for a destination.
@@ -42,37 +50,33 @@ enum Place {
     Taken,
 }
 
-/// Finds or makes the row of a target.
+/// Finds or makes the row of what is wanted.
 ///
 /// # Errors
 /// `DestinationExists`, `DestinationRefused`, `DestinationBusy`, `CredentialsMissing`, `Disk`, `Ledger`; nothing was written
 /// then.
-pub(crate) async fn accept(
-    engine: &Engine<NativeHost>,
-    target: &Target,
-    terms: &Terms,
-) -> Result<Outcome, Error> {
+pub async fn accept(engine: &Engine<NativeHost>, wanted: &Wanted) -> Result<Outcome, Error> {
     let ledger = &engine.host().ledger;
-    for destination in candidates(&target.destination, terms.on_exists) {
-        match place(ledger, &destination, target).await? {
+    for destination in candidates(&wanted.destination, wanted.on_exists) {
+        match place(ledger, &destination, wanted).await? {
             Place::Done(row) => return Ok(Outcome::Done(row)),
-            Place::Taken if terms.on_exists == OnExists::Rename => continue,
-            Place::Taken if terms.on_exists == OnExists::Fail => {
+            Place::Taken if wanted.on_exists == OnExists::Rename => continue,
+            Place::Taken if wanted.on_exists == OnExists::Fail => {
                 return Err(Error::DestinationExists {
                     path: text(&destination),
                 });
             }
             Place::Taken | Place::Ours => {}
         }
-        let new = new_download(target, &destination, terms);
+        let new = new_download(wanted, &destination);
         match engine.accept(new).await {
             // Another source has that name for its own.
-            Err(Error::DestinationBusy { .. }) if terms.on_exists == OnExists::Rename => {}
+            Err(Error::DestinationBusy { .. }) if wanted.on_exists == OnExists::Rename => {}
             accepted => return Ok(Outcome::Drive(accepted?, destination)),
         }
     }
     Err(Error::DestinationExists {
-        path: text(&target.destination),
+        path: text(&wanted.destination),
     })
 }
 
@@ -100,17 +104,18 @@ fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = P
     })
 }
 
-async fn place(ledger: &SqliteLedger, destination: &Path, target: &Target) -> Result<Place, Error> {
+async fn place(ledger: &SqliteLedger, destination: &Path, wanted: &Wanted) -> Result<Place, Error> {
     let Some(stamp) = look_at(destination)? else {
         return Ok(Place::Ours);
     };
     let rows = ledger.rows_for(&text(destination)).await?;
-    let url = target.url.as_str();
-    let newest = rows.first().filter(|row| row.new.source.url() == url);
+    let newest = rows
+        .first()
+        .filter(|row| row.new.source.is_same(&wanted.source));
     match newest {
         Some(row) if !row.status.is_finished() => Ok(Place::Ours),
         Some(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => {
-            let unchanged = is_unchanged(ledger, row, destination, stamp, target).await?;
+            let unchanged = is_unchanged(ledger, row, destination, stamp, wanted).await?;
             Ok(if unchanged {
                 Place::Done(Box::new(row.clone()))
             } else {
@@ -127,7 +132,7 @@ async fn is_unchanged(
     row: &Row,
     destination: &Path,
     stamp: FileStamp,
-    target: &Target,
+    wanted: &Wanted,
 ) -> Result<bool, Error> {
     let recorded = ledger.completed_stamp(row.id).await?;
     let same_stamp = match recorded {
@@ -141,10 +146,10 @@ async fn is_unchanged(
     if !same_stamp {
         return Ok(false);
     }
-    let right = match &target.sha256 {
+    let right = match &wanted.sha256 {
         None => true,
-        Some(wanted) if row.sha256_got.is_some() => row.sha256_got.as_ref() == Some(wanted),
-        Some(wanted) => sha256_of(destination)? == *wanted,
+        Some(digest) if row.sha256_got.is_some() => row.sha256_got.as_ref() == Some(digest),
+        Some(digest) => sha256_of(destination)? == *digest,
     };
     if right && recorded.is_none() {
         ledger.stamp(row.id, stamp).await?;
@@ -162,18 +167,16 @@ fn is_older(stamp: FileStamp, moment: Option<&str>) -> bool {
     })
 }
 
-fn new_download(target: &Target, destination: &Path, terms: &Terms) -> NewDownload {
+fn new_download(wanted: &Wanted, destination: &Path) -> NewDownload {
     NewDownload {
-        source: Source::Url {
-            url: target.url.to_string(),
-        },
-        header_names: terms.network.header_names(target),
+        source: wanted.source.clone(),
+        header_names: wanted.header_names.clone(),
         destination: text(destination),
         part: text(&part_path(destination)),
-        on_exists: terms.on_exists,
-        release_size: None,
-        sha256: target.sha256.clone(),
-        adopt: terms.adopt,
+        on_exists: wanted.on_exists,
+        release_size: wanted.release_size,
+        sha256: wanted.sha256.clone(),
+        adopt: wanted.adopt,
     }
 }
 

@@ -1,0 +1,138 @@
+//! Who is let in to the API.
+//!
+//! With a configured key: whoever brings it in `X-Api-Key`, or the cookie of a session that it opened. Without one: this
+//! machine alone, under its own name ([`Access::Loopback`]). A key in the URL opens nothing.
+//!
+//! Against other sites' pages in a user's browser, which can send requests along with the cookie, or from this machine:
+//! the cookie is `SameSite=Strict`; an `Origin` must be the server's own; a request that says it comes from another site
+//! (`Sec-Fetch-Site`) is refused; and a body must be said to be JSON, which no form can.
+
+use super::sessions::{LIFE, Sessions};
+use crate::server::{
+    Access, Entry, Guard, Keys, Refusal, X_API_KEY, is_json, is_own_origin, not_json, only,
+    unauthorized,
+};
+use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName};
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, StatusCode};
+use std::io;
+use std::net::SocketAddr;
+
+/// The cookie's name.
+const COOKIE_NAME: &str = "regrip_session";
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The API's guard.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    keys: Option<Keys>,
+    sessions: Sessions,
+}
+
+impl Door {
+    /// A door that this key opens; without one, only this machine is served.
+    pub(super) fn new(key: Option<&str>) -> Door {
+        Door {
+            keys: key.map(Keys::one),
+            sessions: Sessions::default(),
+        }
+    }
+
+    /// Opens a session with the key. Returns the `Set-Cookie` of it; none where no key is needed.
+    pub(super) fn log_in(&self, key: &str, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+        let Some(keys) = &self.keys else {
+            return Ok(None);
+        };
+        if !keys.fits(key.as_bytes()) {
+            return Err(Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "this is not the server's key",
+            ));
+        }
+        let token = self.sessions.begin().map_err(no_random)?;
+        Ok(Some(set_cookie(&token, LIFE.as_secs(), headers)))
+    }
+
+    /// Ends the session whose cookie comes along. Returns the `Set-Cookie` that takes it away.
+    pub(super) fn log_out(&self, headers: &HeaderMap) -> String {
+        tokens(headers).for_each(|token| self.sessions.end(token));
+        set_cookie("", 0, headers)
+    }
+
+    fn let_in(&self, keys: &Keys, headers: &HeaderMap) -> Result<(), Refusal> {
+        if headers.contains_key(&X_API_KEY) {
+            let given = only(headers, &X_API_KEY);
+            return match given.is_some_and(|given| keys.fits(given)) {
+                true => Ok(()),
+                false => Err(unauthorized()),
+            };
+        }
+        let mut tokens = tokens(headers);
+        match tokens.any(|token| self.sessions.holds(token)) {
+            true => Ok(()),
+            false => Err(unauthorized()),
+        }
+    }
+}
+
+impl Guard for Door {
+    fn check(&self, head: &Parts, from: SocketAddr, entry: Entry) -> Result<(), Refusal> {
+        let headers = &head.headers;
+        if entry == Entry::Anyone {
+            return Ok(());
+        }
+        match &self.keys {
+            None => Access::Loopback.check(headers, from)?,
+            Some(_) if entry == Entry::Keyless => {}
+            Some(keys) => self.let_in(keys, headers)?,
+        }
+        if !is_own_origin(headers) || is_from_another_site(head) {
+            return Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "ForeignOrigin",
+                "the request comes from another site's page",
+            ));
+        }
+        if headers.contains_key(CONTENT_TYPE) && !is_json(headers) {
+            return Err(not_json());
+        }
+        Ok(())
+    }
+}
+
+/// Whether a browser says that another site's page sent it. A link to the page itself may be anywhere.
+fn is_from_another_site(head: &Parts) -> bool {
+    let site = only(&head.headers, &SEC_FETCH_SITE);
+    let foreign = site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"));
+    foreign && !(head.method == Method::GET && head.uri.path() == "/")
+}
+
+/// The tokens that come along: other paths of this host may have set cookies of the same name.
+fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let cookies = headers.get_all(COOKIE).iter();
+    let pairs = cookies.filter_map(|cookie| cookie.to_str().ok());
+    let pairs = pairs.flat_map(|cookie| cookie.split(';'));
+    pairs.filter_map(|pair| {
+        let (name, value) = pair.trim().split_once('=')?;
+        (name == COOKIE_NAME).then_some(value)
+    })
+}
+
+/// `Secure` only where the browser speaks TLS, to a proxy in front: elsewhere it would not send the cookie back.
+fn set_cookie(token: &str, seconds: u64, headers: &HeaderMap) -> String {
+    let secure = match only(headers, &X_FORWARDED_PROTO) {
+        Some(b"https") => "; Secure",
+        _ => "",
+    };
+    format!("{COOKIE_NAME}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}")
+}
+
+fn no_random(error: io::Error) -> Refusal {
+    Refusal::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "NoRandomNumbers",
+        format!("the system has no random numbers: {error}"),
+    )
+}

@@ -1,0 +1,248 @@
+//! `/api/downloads` and what is below it.
+
+use super::Api;
+use crate::ledger::{AttemptLine, Download, Entry};
+use crate::server::{Asked, Payload, Refusal, Reply};
+use hyper::StatusCode;
+use hyper::header::LOCATION;
+use regrip_core::{DownloadId, Error, Status};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Downloads of a page where the request does not say.
+const PAGE: u32 = 100;
+/// Downloads of a page at most.
+const LARGEST_PAGE: u32 = 500;
+
+#[derive(Serialize)]
+struct Page {
+    downloads: Vec<Download>,
+    next: Option<DownloadId>,
+    /// Of all downloads, with the first page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<BTreeMap<&'static str, u64>>,
+}
+
+/// What is asked of a list.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Query {
+    statuses: Vec<Status>,
+    limit: Option<u32>,
+    after: Option<DownloadId>,
+}
+
+impl Query {
+    fn read<'a>(
+        pairs: impl Iterator<Item = (impl AsRef<str> + 'a, impl AsRef<str> + 'a)>,
+    ) -> Result<Query, Refusal> {
+        let mut query = Query::default();
+        for (name, value) in pairs {
+            let value = value.as_ref();
+            match name.as_ref() {
+                "status" => query.statuses = statuses(value)?,
+                "limit" => query.limit = Some(limit(value)?),
+                "after" => query.after = Some(after(value)?),
+                // A parameter of another version of a program is no reason to show nothing.
+                _ => {}
+            }
+        }
+        Ok(query)
+    }
+}
+
+/// One or several, comma separated; nothing is all.
+fn statuses(value: &str) -> Result<Vec<Status>, Refusal> {
+    let mut statuses = Vec::new();
+    for name in value.split(',').filter(|name| !name.is_empty()) {
+        let status = Status::named(name).ok_or_else(|| {
+            let all = Status::ALL.map(Status::name).join(", ");
+            Refusal::bad_request(format!(
+                "status is one of {all}, or several, comma separated"
+            ))
+            .about("status")
+        })?;
+        if !statuses.contains(&status) {
+            statuses.push(status);
+        }
+    }
+    Ok(statuses)
+}
+
+fn limit(value: &str) -> Result<u32, Refusal> {
+    let plain = value.bytes().all(|byte| byte.is_ascii_digit());
+    let limit = value.parse().ok().filter(|_| plain);
+    limit
+        .filter(|limit| (1..=LARGEST_PAGE).contains(limit))
+        .ok_or_else(|| {
+            Refusal::bad_request(format!("limit is a number from 1 to {LARGEST_PAGE}"))
+                .about("limit")
+        })
+}
+
+fn after(value: &str) -> Result<DownloadId, Refusal> {
+    id(value).ok_or_else(|| Refusal::bad_request("after is the id of a download").about("after"))
+}
+
+/// Ids are written in one way only: no sign, no leading zero.
+fn id(text: &str) -> Option<DownloadId> {
+    let plain = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| plain)
+}
+
+fn captured_id(asked: &Asked) -> Result<DownloadId, Refusal> {
+    id(asked.captured()).ok_or_else(|| {
+        Refusal::new(
+            StatusCode::NOT_FOUND,
+            "NoSuchDownload",
+            "a download's id is a number from 1 on",
+        )
+    })
+}
+
+pub(super) async fn list(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+    let query = Query::read(asked.query())?;
+    let _turn = api.turn().await;
+    let ledger = api.control.ledger();
+    let limit = query.limit.unwrap_or(PAGE);
+    // One more, which says whether there is another page.
+    let entries = ledger.list(&query.statuses, limit + 1, query.after).await;
+    let mut entries = entries.map_err(|error| match error {
+        gone @ Error::NoSuchDownload(_) => Refusal::from(gone).about("after"),
+        error => error.into(),
+    })?;
+    let counts = match query.after {
+        None => Some(ledger.counts().await?.into_iter()),
+        Some(_) => None,
+    };
+    let more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    let last = entries.last().map(|entry| entry.row.id);
+    let downloads = entries.into_iter().map(up_to_date);
+    Ok(Reply::json(&Page {
+        downloads: downloads.collect(),
+        next: last.filter(|_| more),
+        counts: counts.map(|counts| {
+            let named = counts.map(|(status, count)| (status.name(), count));
+            named.collect()
+        }),
+    }))
+}
+
+pub(super) async fn one(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+    let id = captured_id(&asked)?;
+    let _turn = api.turn().await;
+    shown(&api, id, StatusCode::OK).await
+}
+
+async fn shown(api: &Api, id: DownloadId, status: StatusCode) -> Result<Reply, Refusal> {
+    let entry = api.control.ledger().entry(id).await?;
+    Ok(Reply::json_with(status, &up_to_date(entry)))
+}
+
+#[derive(Serialize)]
+struct Timeline {
+    attempts: Vec<AttemptLine>,
+}
+
+pub(super) async fn timeline(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+    let id = captured_id(&asked)?;
+    let _turn = api.turn().await;
+    let ledger = api.control.ledger();
+    let attempts = ledger.timeline(id).await?;
+    if attempts.is_empty() {
+        // None yet, or no such download.
+        ledger.entry(id).await?;
+    }
+    Ok(Reply::json(&Timeline { attempts }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wish {
+    url: String,
+    filename: Option<String>,
+    sha256: Option<String>,
+}
+
+pub(super) async fn add(api: Arc<Api>, mut asked: Asked) -> Result<Reply, Refusal> {
+    let wish: Wish = asked.json().await?;
+    let _turn = api.turn().await;
+    let accepted = api
+        .control
+        .add(&wish.url, wish.filename.as_deref(), wish.sha256.as_deref())
+        .await?;
+    let status = match accepted.known {
+        true => StatusCode::OK,
+        false => StatusCode::CREATED,
+    };
+    let reply = shown(&api, accepted.id, status).await?;
+    Ok(reply.text_header(LOCATION, &format!("/api/downloads/{}", accepted.id)))
+}
+
+pub(super) async fn retry(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+    let id = captured_id(&asked)?;
+    api.control.retry(id).await?;
+    shown(&api, id, StatusCode::OK).await
+}
+
+pub(super) async fn cancel(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+    let id = captured_id(&asked)?;
+    api.control.cancel(id).await?;
+    shown(&api, id, StatusCode::OK).await
+}
+
+pub(super) async fn remove(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+    let id = captured_id(&asked)?;
+    api.control.remove(id).await?;
+    Ok(Reply::new(StatusCode::NO_CONTENT, Payload::Empty))
+}
+
+/// As it is shown: of one that is under way the part itself says how far it is, the ledger has the last checkpoint.
+fn up_to_date(entry: Entry) -> Download {
+    let mut download = Download::from(entry);
+    if !download.status.is_finished()
+        && let Ok(part) = std::fs::symlink_metadata(&download.part_path)
+    {
+        download.downloaded_bytes = part.len();
+    }
+    download
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_taken_whole_or_refused() {
+        let read = |text: &str| Query::read(url::form_urlencoded::parse(text.as_bytes()));
+        let table = [
+            ("", Some((vec![], None, None))),
+            ("status=", Some((vec![], None, None))),
+            (
+                "status=failed,waiting,failed&limit=7&after=3",
+                Some((vec![Status::Failed, Status::Waiting], Some(7), Some(3))),
+            ),
+            ("status=done", None),
+            ("limit=0", None),
+            ("limit=501", None),
+            ("limit=+5", None),
+            ("limit=x", None),
+            ("limit=", None),
+            ("after=x", None),
+            ("after=-1", None),
+            ("after=0", None),
+            ("after=01", None),
+            ("after=9223372036854775808", None),
+            ("other=x", Some((vec![], None, None))),
+        ];
+        for (text, wanted) in table {
+            let wanted = wanted.map(|(statuses, limit, after)| Query {
+                statuses,
+                limit,
+                after,
+            });
+            assert_eq!(read(text).ok(), wanted, "{text}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The HTTP API of a running server (spec §10), and its dashboard.
+//!
+//! [`router`] makes of a [`Control`] what a [`Server`](crate::server::Server) answers with. Where the same server shares
+//! folders with peers, [`beside`] puts both on one address: the peers' keys open the peer wire and nothing else, the
+//! server's key opens the API and nothing else.
+//!
+//! ```text
+//! let api = api::router(control.clone(), config.server.api_key.as_ref().map(Secret::reveal));
+//! let answer = api::beside(api, share.router(access).answer());     // or `api` alone
+//! threads.run(server.run(threads.executor(), answer, stopped));     // first `control.end()`, which ends the event streams
+//! ```
+//!
+//! `routes` is the table, `door` who is let in, `refusal` what is answered where something is not done. Nothing here decides
+//! about downloads.
+//!
+//! Invariant: no answer has a secret in it: no key, no header's value, of a URL neither userinfo nor query.
+
+mod boards;
+mod dashboard;
+mod door;
+mod downloads;
+mod metrics;
+mod page;
+mod refusal;
+mod routes;
+mod session;
+mod sessions;
+mod stream;
+
+use crate::control::Control;
+use crate::server::{Answer, Router};
+use async_lock::{Semaphore, SemaphoreGuard};
+use door::Door;
+use futures::FutureExt;
+use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// How many requests may ask the ledger at once. The others wait for their turn, so that downloads, which write there, never
+/// wait for more than a few of them.
+const AT_ONCE: usize = 4;
+
+/// What the handlers share.
+struct Api {
+    control: Control,
+    door: Arc<Door>,
+    turns: Semaphore,
+    started: SystemTime,
+}
+
+impl Api {
+    /// Waits until it may ask the ledger.
+    async fn turn(&self) -> SemaphoreGuard<'_> {
+        self.turns.acquire().await
+    }
+}
+
+/// The API as a server takes it. Without a key only this machine is served.
+pub fn router(control: Control, key: Option<&str>) -> Answer {
+    let door = Arc::new(Door::new(key));
+    let api = Api {
+        control,
+        door: Arc::clone(&door),
+        turns: Semaphore::new(AT_ONCE),
+        started: SystemTime::now(),
+    };
+    let answer = Router::new(Arc::new(api), routes::ROUTES, door).answer();
+    Arc::new(move |request, from| {
+        let reply = answer(request, from);
+        let reply = reply.map(|reply| {
+            reply
+                .default_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+                .default_header(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"))
+        });
+        reply.boxed()
+    })
+}
+
+/// The API and the peer wire on one address.
+pub fn beside(api: Answer, wire: Answer) -> Answer {
+    Arc::new(move |request, from| {
+        let path = request.uri().path();
+        match path == "/handshake" || path.starts_with("/peer/") {
+            true => wire(request, from),
+            false => api(request, from),
+        }
+    })
+}

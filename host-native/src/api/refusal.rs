@@ -1,0 +1,69 @@
+//! What the API answers where something was not done.
+
+use crate::control::{BadAddress, Refused};
+use crate::server::Refusal;
+use hyper::StatusCode;
+use regrip_core::Error;
+use regrip_core::error::chain;
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        let refusal = Refusal::new(status(&error), error.code(), chain(&error));
+        match error {
+            Error::NameRefused { .. } => refusal.about("filename"),
+            _ => refusal,
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Refusal {
+        match refused {
+            Refused::NoDownloads => {
+                Refusal::new(StatusCode::CONFLICT, "NoDownloads", refused.to_string())
+            }
+            Refused::Credentials => Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "CredentialsRefused",
+                refused.to_string(),
+            )
+            .about("url"),
+            Refused::Address(error) => address(&error),
+            Refused::Core(error) => error.into(),
+        }
+    }
+}
+
+fn address(error: &BadAddress) -> Refusal {
+    let (code, field) = match error {
+        BadAddress::Sha256(_) => ("BadDigest", "sha256"),
+        // The name comes from the URL; another one can be given.
+        BadAddress::NoName(_) | BadAddress::NameNotText(_) | BadAddress::Name(_) => {
+            ("NameRefused", "filename")
+        }
+        _ => ("BadUrl", "url"),
+    };
+    let line = match field {
+        "filename" => format!("{error}; name the file by filename"),
+        _ => error.to_string(),
+    };
+    Refusal::new(StatusCode::BAD_REQUEST, code, line).about(field)
+}
+
+fn status(error: &Error) -> StatusCode {
+    match error {
+        Error::NoSuchDownload(_) => StatusCode::NOT_FOUND,
+        Error::NameRefused { .. } => StatusCode::BAD_REQUEST,
+        Error::WrongState { .. }
+        | Error::DestinationBusy { .. }
+        | Error::DestinationExists { .. }
+        | Error::DestinationRefused { .. }
+        | Error::PartLocked { .. }
+        | Error::ForeignPart { .. }
+        | Error::CredentialsMissing { .. } => StatusCode::CONFLICT,
+        Error::DiskFull { .. } | Error::Disk { .. } | Error::TooManyFiles { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}

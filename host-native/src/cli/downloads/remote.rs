@@ -1,0 +1,381 @@
+//! The downloads of a running server, asked by its API.
+//!
+//! Invariant: the key comes from the environment or the configuration, goes out in one header to the server that was named,
+//! and is printed nowhere.
+
+use super::place::{CalledOff, Downloads, Fault, Shown, Writer};
+use crate::config::Config;
+use crate::ledger::{AttemptLine, Download};
+use crate::transport::{Header, HttpTransport, TransportOptions};
+use regrip_core::io::{Body, Response};
+use regrip_core::{DownloadId, DownloadsConfig, Error, Status, display_url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use surf::http::Method;
+use url::Url;
+
+/// The variable that has the key.
+const KEY_VARIABLE: &str = "REGRIP_API_KEY";
+/// Downloads asked for at once.
+const PAGE: usize = 500;
+/// How often a list is read before it is given up on.
+const READS: u32 = 5;
+/// Longest answer that is read: a page of downloads is far below.
+const LARGEST_BYTES: usize = 16 << 20;
+
+/// What a server said, or that it says nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ServerSaid {
+    /// There is no answer.
+    #[error("the server at {url} cannot be asked")]
+    Silent {
+        url: String,
+        #[source]
+        source: Box<Error>,
+    },
+    /// It is another program, or another version.
+    #[error("what answers at {url} is no regrip server: {what}")]
+    Strange { url: String, what: String },
+    /// It did not do it.
+    #[error("{message}")]
+    Refused {
+        status: u16,
+        code: String,
+        message: String,
+    },
+}
+
+impl ServerSaid {
+    /// What a person can do about it.
+    pub(super) fn advice(&self) -> Option<&'static str> {
+        match self {
+            ServerSaid::Silent { .. } => {
+                Some("check the address, and whether `regrip serve` runs there")
+            }
+            ServerSaid::Strange { .. } => Some("check the address"),
+            ServerSaid::Refused { code, .. } => match code.as_str() {
+                "Unauthorized" => Some("put the server's key into REGRIP_API_KEY"),
+                "NameRefused" => Some("name the file with --name"),
+                "DestinationBusy" => {
+                    Some("give it another name with --name, or remove that download first")
+                }
+                "CredentialsRefused" => {
+                    Some("fetch it by `regrip get`, which is given them at every run")
+                }
+                _ => None,
+            },
+        }
+    }
+}
+
+/// A server.
+pub(super) struct Remote {
+    transport: HttpTransport,
+    /// Without a slash at its end.
+    base: String,
+    key: Option<Header>,
+}
+
+impl Remote {
+    /// The server at a URL; its key is in the environment, or this one.
+    ///
+    /// # Errors
+    /// What is wrong about the URL or the key.
+    pub(super) fn named(url: &str, key: Option<&str>) -> Result<Remote, String> {
+        let parsed = Url::parse(url).ok().filter(|url| {
+            let plain = url.username().is_empty() && url.password().is_none();
+            plain && matches!(url.scheme(), "http" | "https") && url.query().is_none()
+        });
+        if parsed.is_none_or(|url| url.host_str().is_none_or(str::is_empty)) {
+            return Err(format!(
+                "{:?} is no server's URL\n  write it like this: http://127.0.0.1:5225; its key belongs into {KEY_VARIABLE}",
+                display_url(url)
+            ));
+        }
+        let given = std::env::var(KEY_VARIABLE)
+            .ok()
+            .filter(|key| !key.is_empty());
+        let key = given.as_deref().or(key);
+        let key = key.map(|key| Header::new("x-api-key", key)).transpose();
+        let options = TransportOptions::new(&DownloadsConfig::default());
+        Ok(Remote {
+            transport: HttpTransport::new(options),
+            base: url.trim_end_matches('/').to_owned(),
+            key: key
+                .map_err(|_| format!("the key in {KEY_VARIABLE} is none a header can carry"))?,
+        })
+    }
+
+    /// The server that a configuration describes.
+    ///
+    /// # Errors
+    /// What is wrong about the key in the environment.
+    pub(super) fn configured(config: &Config) -> Result<Remote, String> {
+        let address = reachable(config.server.listen);
+        let key = config.server.api_key.as_ref().map(|key| key.reveal());
+        Remote::named(&format!("http://{address}"), key)
+    }
+
+    /// Whether somebody listens there.
+    pub(super) async fn is_there(&self) -> bool {
+        let url = format!("{}/ping", self.base);
+        self.transport
+            .ask(Method::Get, &url, &[], None)
+            .await
+            .is_ok()
+    }
+
+    /// Asks for a URL to be downloaded. Returns the download, and whether it was known.
+    pub(super) async fn add(
+        &self,
+        url: &str,
+        name: Option<&str>,
+        sha256: Option<&str>,
+    ) -> Result<(Download, bool), Fault> {
+        let wish = json!({ "url": url, "filename": name, "sha256": sha256 });
+        let said = self.ask(Method::Post, "/api/downloads", Some(wish.to_string()));
+        let (status, body) = said.await?;
+        Ok((self.read(&body)?, status == 200))
+    }
+
+    /// Has a download taken up again.
+    pub(super) async fn retry(&self, id: DownloadId) -> Result<Download, Fault> {
+        self.change(id, "retry").await
+    }
+
+    async fn one(&self, id: DownloadId) -> Result<Download, Fault> {
+        self.get(&format!("/api/downloads/{id}"))
+            .await
+            .map_err(|said| about(id, said))
+    }
+
+    async fn change(&self, id: DownloadId, what: &str) -> Result<Download, Fault> {
+        let path = format!("/api/downloads/{id}/{what}");
+        match self.ask(Method::Post, &path, None).await {
+            Ok((_, body)) => Ok(self.read(&body)?),
+            Err(said) => Err(self.explained(id, said).await),
+        }
+    }
+
+    /// A refusal as the state file would give it, so that the same advice follows.
+    async fn explained(&self, id: DownloadId, said: ServerSaid) -> Fault {
+        let code = match &said {
+            ServerSaid::Refused { code, .. } => code.as_str(),
+            ServerSaid::Silent { .. } | ServerSaid::Strange { .. } => return said.into(),
+        };
+        match (code, self.one(id).await) {
+            ("WrongState", Ok(download)) => {
+                let status = download.status.name();
+                Error::WrongState { id, status }.into()
+            }
+            ("CredentialsMissing", Ok(download)) => {
+                let names = download.header_names.join(", ");
+                Error::CredentialsMissing { names }.into()
+            }
+            _ => about(id, said),
+        }
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ServerSaid> {
+        let (_, body) = self.ask(Method::Get, path, None).await?;
+        self.read(&body)
+    }
+
+    /// The status and the body of an answer that is a success.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        json: Option<String>,
+    ) -> Result<(u16, Vec<u8>), ServerSaid> {
+        let url = format!("{}{path}", self.base);
+        let asked = self.transport.ask(method, &url, self.key.as_slice(), json);
+        let silent = |source| ServerSaid::Silent {
+            url: display_url(&self.base),
+            source: Box::new(source),
+        };
+        let Response {
+            status, mut body, ..
+        } = asked.await.map_err(silent)?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.chunk().await.map_err(silent)? {
+            if bytes.len() + chunk.len() > LARGEST_BYTES {
+                return Err(self.strange("its answer is too large"));
+            }
+            bytes.extend_from_slice(chunk);
+        }
+        match status {
+            200..=299 => Ok((status, bytes)),
+            _ => Err(self.refusal(status, &bytes)),
+        }
+    }
+
+    fn refusal(&self, status: u16, body: &[u8]) -> ServerSaid {
+        #[derive(Deserialize)]
+        struct Answer {
+            error: Refusal,
+        }
+        #[derive(Deserialize)]
+        struct Refusal {
+            code: String,
+            message: String,
+        }
+        match serde_json::from_slice(body) {
+            Ok(Answer { error }) => ServerSaid::Refused {
+                status,
+                code: error.code,
+                message: error.message,
+            },
+            Err(_) => self.strange(&format!("its status is {status}")),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ServerSaid> {
+        serde_json::from_slice(body).map_err(|error| self.strange(&error.to_string()))
+    }
+
+    fn strange(&self, what: &str) -> ServerSaid {
+        ServerSaid::Strange {
+            url: display_url(&self.base),
+            what: what.to_owned(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Page {
+    downloads: Vec<Download>,
+    next: Option<DownloadId>,
+}
+
+impl Remote {
+    /// All pages. What changes meanwhile moves to the front, behind the back of who reads on: so that is read again.
+    async fn read_through(&self, status: Option<Status>) -> Result<Vec<Download>, ServerSaid> {
+        let of = status.map_or_else(String::new, |status| format!("&status={}", status.name()));
+        let path = format!("/api/downloads?limit={PAGE}{of}");
+        let mut found: BTreeMap<DownloadId, Download> = BTreeMap::new();
+        let mut page: Page = self.get(&path).await?;
+        let mut more = page.next.is_some();
+        loop {
+            found.extend(page.downloads.into_iter().map(|one| (one.id, one)));
+            page = match page.next {
+                Some(next) => self.get(&format!("{path}&after={next}")).await?,
+                None if more => {
+                    more = false;
+                    let front: Page = self.get(&path).await?;
+                    Page {
+                        next: None,
+                        ..front
+                    }
+                }
+                None => break,
+            };
+        }
+        let mut all: Vec<Download> = found.into_values().collect();
+        all.sort_by(|one, other| (&other.updated_at, other.id).cmp(&(&one.updated_at, one.id)));
+        Ok(all)
+    }
+}
+
+fn about(id: DownloadId, said: ServerSaid) -> Fault {
+    match said {
+        ServerSaid::Refused { code, .. } if code == "NoSuchDownload" => {
+            Error::NoSuchDownload(id).into()
+        }
+        said => said.into(),
+    }
+}
+
+/// Where a server that listens everywhere is found on this machine.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+impl Downloads for Remote {
+    async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, Fault> {
+        let mut tries = READS;
+        loop {
+            tries -= 1;
+            match self.read_through(status).await {
+                // The last one of a page was removed before the next page was asked for.
+                Err(ServerSaid::Refused { code, .. }) if code == "NoSuchDownload" && tries > 0 => {}
+                list => return Ok(list?),
+            }
+        }
+    }
+
+    async fn show(&self, id: DownloadId) -> Result<Shown, Fault> {
+        #[derive(Deserialize)]
+        struct Timeline {
+            attempts: Vec<AttemptLine>,
+        }
+        let download = self.one(id).await?;
+        let path = format!("/api/downloads/{id}/timeline");
+        let timeline: Timeline = self.get(&path).await.map_err(|said| about(id, said))?;
+        let writing = matches!(download.status, Status::Downloading | Status::Committing);
+        Ok(Shown {
+            writer: writing.then_some(Writer::Server),
+            attempts: timeline.attempts,
+            download,
+        })
+    }
+
+    async fn cancel(&self, id: DownloadId) -> Result<CalledOff, Fault> {
+        let download = self.change(id, "cancel").await?;
+        Ok(CalledOff {
+            kept_bytes: download.downloaded_bytes,
+            writer: None,
+        })
+    }
+
+    async fn remove(&self, id: DownloadId) -> Result<Download, Fault> {
+        let download = self.one(id).await?;
+        let path = format!("/api/downloads/{id}");
+        match self.ask(Method::Delete, &path, None).await {
+            Ok(_) => Ok(download),
+            Err(said) => Err(self.explained(id, said).await),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_listens_everywhere_is_asked_on_this_machine() {
+        let table = [
+            ("0.0.0.0:5225", "127.0.0.1:5225"),
+            ("[::]:1", "[::1]:1"),
+            ("192.168.1.2:3", "192.168.1.2:3"),
+        ];
+        for (listen, asked) in table {
+            let listen = listen.parse().expect("an address");
+            assert_eq!(reachable(listen).to_string(), asked);
+        }
+    }
+
+    #[test]
+    fn what_is_no_servers_url_is_refused_without_its_secrets() {
+        for url in [
+            "",
+            "host",
+            "ftp://host",
+            "http://",
+            "http://me:secret@host",
+            "http://host/?key=secret",
+        ] {
+            let text = Remote::named(url, None).err().expect("refused");
+            assert!(!text.contains("secret"), "{text}");
+        }
+        assert!(Remote::named("https://regrip.example/", None).is_ok());
+    }
+}

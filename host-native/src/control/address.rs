@@ -1,0 +1,123 @@
+//! What a person or a program typed to name a download: its URL, its file's name, its digest.
+//!
+//! Nothing that is told about it contains userinfo or a query.
+
+use percent_encoding::percent_decode_str;
+use regrip_core::{Error, SafeName, display_url};
+use url::Url;
+
+/// Longer ones are no addresses, and the state file does not take them.
+const LONGEST_URL_BYTES: usize = 65_536;
+
+/// Why something typed names no download.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadAddress {
+    /// It cannot be read.
+    #[error("{shown:?} is not a URL: {why}")]
+    NotAUrl {
+        /// As far as it can be shown.
+        shown: String,
+        /// What is wrong.
+        why: url::ParseError,
+    },
+    /// Neither http nor https.
+    #[error("{0} is not an http or https URL")]
+    Scheme(String),
+    /// Too long.
+    #[error("a URL has {0} bytes; {LONGEST_URL_BYTES} are the most")]
+    TooLong(usize),
+    /// Without a host.
+    #[error("{0:?} names no host")]
+    NoHost(String),
+    /// Percent signs that stand for no text.
+    #[error("{0} has a user or password that cannot be decoded")]
+    Userinfo(String),
+    /// The path ends with a slash.
+    #[error("{0} does not name a file")]
+    NoName(String),
+    /// Percent signs that stand for no text.
+    #[error("the name in {0} is not UTF-8")]
+    NameNotText(String),
+    /// Not a plain safe name.
+    #[error(transparent)]
+    Name(Error),
+    /// No SHA-256.
+    #[error("{0:?} is no SHA-256: that is 64 hexadecimal digits")]
+    Sha256(String),
+}
+
+/// User and password.
+pub type Userinfo = (String, String);
+
+/// Reads a URL: http or https, with a host. Its userinfo is taken out of it and returned beside it, its fragment dropped.
+///
+/// # Errors
+/// [`BadAddress`].
+pub fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddress> {
+    let mut url = Url::parse(typed).map_err(|why| BadAddress::NotAUrl {
+        shown: without_secrets(typed),
+        why,
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(BadAddress::Scheme(without_secrets(typed)));
+    }
+    if typed.len() > LONGEST_URL_BYTES {
+        return Err(BadAddress::TooLong(typed.len()));
+    }
+    let shown = display_url(url.as_str());
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(BadAddress::NoHost(shown));
+    }
+    let decode = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
+    let userinfo = match (url.username(), url.password()) {
+        ("", None) => None,
+        (user, password) => Some(
+            decode(user)
+                .zip(decode(password.unwrap_or_default()))
+                .ok_or(BadAddress::Userinfo(shown))?,
+        ),
+    };
+    // Neither fails on a URL that has a host.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    Ok((url, userinfo))
+}
+
+/// The last segment of a URL's path, percent-decoded.
+///
+/// # Errors
+/// Where it is no safe name.
+pub fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
+    let shown = || display_url(url.as_str());
+    let segment = url.path().rsplit('/').next().unwrap_or_default();
+    if segment.is_empty() {
+        return Err(BadAddress::NoName(shown()));
+    }
+    let name = percent_decode_str(segment).decode_utf8();
+    let name = name.map_err(|_| BadAddress::NameNotText(shown()))?;
+    SafeName::new(&name).map_err(BadAddress::Name)
+}
+
+/// Reads a SHA-256 into lower-case hex.
+///
+/// # Errors
+/// Where it is none.
+pub fn parse_sha256(typed: &str) -> Result<String, BadAddress> {
+    let hex = typed.len() == 64 && typed.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if hex {
+        return Ok(typed.to_ascii_lowercase());
+    }
+    Err(BadAddress::Sha256(typed.chars().take(80).collect()))
+}
+
+/// What was typed and is no URL of ours, as far as it can be shown: a password ends at an `@`, a token follows a `?`.
+fn without_secrets(typed: &str) -> String {
+    let (before, rest) = typed
+        .rsplit_once('@')
+        .map_or((false, typed), |(_, rest)| (true, rest));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let rest: String = rest.chars().take(200).collect();
+    if before { format!("…@{rest}") } else { rest }
+}

@@ -1,0 +1,397 @@
+//! What can be asked of running downloads.
+
+use super::accept::{Outcome, Wanted, accept};
+use super::address::{self, BadAddress};
+use super::drives::{Drives, End};
+use super::events::Events;
+use super::peers::Peers;
+use super::stubs::Stubs;
+use super::troubles::Troubles;
+use crate::host::NativeHost;
+use crate::ledger::SqliteLedger;
+use crate::store::{FileStamp, destination};
+use crate::workers::Workers;
+use regrip_core::engine::Accepted;
+use regrip_core::error::chain;
+use regrip_core::io::{Clock, Host, Ledger};
+use regrip_core::record::{Change, Failure, Row};
+use regrip_core::{
+    DownloadId, Engine, Error, Event, SafeName, Source, Status, Summary, What, class, display_url,
+};
+use smol::Timer;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How often drives that have only begun are told of the end, and the ledger is looked at for changes by others.
+const TELL_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Why something asked for was not done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// There is no folder that files go to.
+    #[error("this server downloads nothing: its configuration has no downloads block")]
+    NoDownloads,
+    /// A URL with user and password.
+    #[error("a URL with a user and password is not taken: they would not be known after a restart")]
+    Credentials,
+    /// The URL, the name or the digest.
+    #[error(transparent)]
+    Address(#[from] BadAddress),
+    /// The engine's refusal.
+    #[error(transparent)]
+    Core(#[from] Error),
+}
+
+/// The downloads of this process. Clones are the same.
+///
+/// Drives run as tasks of [`Workers`], so somebody must run those.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    engine: Engine<NativeHost>,
+    events: Events,
+    stubs: Stubs,
+    peers: Peers,
+    troubles: Troubles,
+    drives: Drives,
+    completed: Option<PathBuf>,
+    begin: OnceLock<Begin>,
+}
+
+/// How what is asked for is begun.
+struct Begin(Box<dyn Fn(&Source, DownloadId) + Send + Sync>);
+
+impl fmt::Debug for Begin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Begin")
+    }
+}
+
+impl Control {
+    /// Takes control. `events` is, or is told by, the engine's listener; `completed` is the folder that files go to, and
+    /// without it nothing is downloaded.
+    pub fn new(engine: Engine<NativeHost>, events: Events, completed: Option<PathBuf>) -> Control {
+        Control(Arc::new(Shared {
+            engine,
+            events,
+            stubs: Stubs::default(),
+            peers: Peers::default(),
+            troubles: Troubles::default(),
+            drives: Drives::default(),
+            completed,
+            begin: OnceLock::new(),
+        }))
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine<NativeHost> {
+        &self.0.engine
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &SqliteLedger {
+        &self.0.engine.host().ledger
+    }
+
+    /// What happens.
+    pub fn events(&self) -> &Events {
+        &self.0.events
+    }
+
+    /// The stubs that are no downloads yet.
+    pub fn stubs(&self) -> &Stubs {
+        &self.0.stubs
+    }
+
+    /// The configured peers.
+    pub fn peers(&self) -> &Peers {
+        &self.0.peers
+    }
+
+    /// What is wrong with the server's surroundings.
+    pub fn troubles(&self) -> &Troubles {
+        &self.0.troubles
+    }
+
+    /// The folder that files go to.
+    pub fn completed(&self) -> Option<&Path> {
+        self.0.completed.as_deref()
+    }
+
+    /// How many downloads are driven now, those that wait included.
+    pub fn drives_count(&self) -> usize {
+        self.0.drives.count()
+    }
+
+    /// Has every end of a drive told, from now on, in the drive's own task and before anybody else learns that it is gone.
+    /// A hook must not block; it spawns what takes long. One download may end several times: retried, for one.
+    pub fn on_end(&self, hook: impl Fn(&End) + Send + Sync + 'static) {
+        self.0.drives.hook(Arc::new(hook));
+    }
+
+    /// Has what is added and retried from now on begun by this, for a host that keeps it in a line of its own until it is
+    /// its turn; it calls [`drive`](Self::drive) then, sooner or later. To be set once. Without it everything is driven at
+    /// once, and waits for its permit in a task of its own.
+    pub fn begin_by(&self, begin: impl Fn(&Source, DownloadId) + Send + Sync + 'static) {
+        // A second one would mean two lines.
+        let _ = self.0.begin.set(Begin(Box::new(begin)));
+    }
+
+    fn begin(&self, source: &Source, id: DownloadId) {
+        match self.0.begin.get() {
+            Some(Begin(begin)) => begin(source, id),
+            None => self.drive(id),
+        }
+    }
+
+    /// Drives a download in a task of its own, unless it is driven already. Where that drive is just ending, the row is
+    /// looked at again then: what was put into the ledger before this call is not missed.
+    pub fn drive(&self, id: DownloadId) {
+        if !self.0.drives.enter(id) {
+            return;
+        }
+        let control = self.clone();
+        Workers::spawn(async move {
+            let mut guard = DropOut {
+                control,
+                id,
+                left: false,
+            };
+            guard.control.drive_until_done(id).await;
+            guard.left = true;
+        })
+        .detach();
+    }
+
+    /// Waits until nobody drives a download.
+    pub async fn ended(&self, id: DownloadId) {
+        if let Some(going) = self.0.drives.going(id) {
+            // Nothing is ever sent: it closes.
+            let _ = going.recv().await;
+        }
+    }
+
+    /// Asks for a file by its URL, to be put into the completed folder under `filename`, or the URL's last segment.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing was changed then.
+    pub async fn add(
+        &self,
+        url: &str,
+        filename: Option<&str>,
+        sha256: Option<&str>,
+    ) -> Result<Accepted, Refused> {
+        let folder = self.completed().ok_or(Refused::NoDownloads)?;
+        let (url, userinfo) = address::parse_url(url)?;
+        if userinfo.is_some() {
+            return Err(Refused::Credentials);
+        }
+        let name = match filename {
+            Some(name) => SafeName::new(name)?,
+            None => address::file_name(&url)?,
+        };
+        let sha256 = sha256.map(address::parse_sha256).transpose()?;
+        let wanted = Wanted {
+            source: Source::Url { url: url.into() },
+            header_names: Vec::new(),
+            destination: destination(folder, name.as_str())?,
+            release_size: None,
+            sha256,
+            on_exists: self.0.engine.config().on_exists,
+            adopt: false,
+        };
+        match accept(&self.0.engine, &wanted).await? {
+            Outcome::Drive(accepted, _) => {
+                self.begin(&wanted.source, accepted.id);
+                Ok(accepted)
+            }
+            Outcome::Done(row) => Ok(Accepted {
+                id: row.id,
+                known: true,
+            }),
+        }
+    }
+
+    /// Takes up a failed or cancelled download with fresh bounds, and drives it.
+    ///
+    /// # Errors
+    /// `NoDownloads`; `WrongState` where it is neither, `CredentialsMissing` where its requests need headers that are not
+    /// known, `NoSuchDownload`, `Ledger`.
+    pub async fn retry(&self, id: DownloadId) -> Result<(), Refused> {
+        let row = self.ledger().row(id).await?;
+        self.completed().ok_or(Refused::NoDownloads)?;
+        if !matches!(row.status, Status::Failed | Status::Cancelled) {
+            return Err(row.wrong_state().into());
+        }
+        if let Some(names) = self.missing(&row) {
+            return Err(Error::CredentialsMissing { names }.into());
+        }
+        self.0.engine.retry(id).await?;
+        self.begin(&row.new.source, id);
+        Ok(())
+    }
+
+    /// Calls a download off, and waits until its drive is gone. Its part is kept.
+    ///
+    /// # Errors
+    /// `WrongState` where it is finished or being committed, `NoSuchDownload`, `Ledger`.
+    pub async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
+        self.0.engine.cancel(id).await?;
+        self.ended(id).await;
+        Ok(())
+    }
+
+    /// Calls a download off where that is to be done first, then deletes its row and part. A finished file stays.
+    ///
+    /// # Errors
+    /// `WrongState` where somebody takes it up again at this moment, `PartLocked` while another process writes it,
+    /// `NoSuchDownload`, `Ledger`, `Disk`.
+    pub async fn remove(&self, id: DownloadId) -> Result<(), Error> {
+        match self.0.engine.cancel(id).await {
+            // What is finished needs no cancel, and what is being committed is about to be finished.
+            Ok(()) | Err(Error::WrongState { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.ended(id).await;
+        self.0.engine.remove(id).await
+    }
+
+    /// Stops the drives of downloads that another process calls off or removes in the ledger. Never ends.
+    pub async fn heed_others<T>(&self) -> T {
+        let mut seen = None;
+        loop {
+            // A look that fails says nothing; if the ledger is broken the drives will tell.
+            if let Ok(version) = self.ledger().version().await
+                && seen != Some(version)
+                && self.0.engine.heed().await.is_ok()
+            {
+                seen = Some(version);
+            }
+            Timer::after(LOOK_EVERY).await;
+        }
+    }
+
+    /// Ends every drive because the process ends, and waits until they are gone: rows go back to `queued`, parts are
+    /// synced. No drive begins any more, and subscribers hear the end.
+    ///
+    /// # Cancel safety
+    /// Dropping it, for a process that must not wait longer, leaves the rest to the next start, as a crash does.
+    pub async fn end(&self) {
+        self.0.drives.end();
+        while self.0.drives.count() > 0 {
+            // Again and again: a drive that has only begun did not listen yet.
+            self.0.engine.end();
+            Timer::after(TELL_EVERY).await;
+        }
+        self.0.events.close();
+    }
+
+    async fn drive_until_done(&self, id: DownloadId) {
+        loop {
+            let result = self.drive_once(id).await;
+            self.0.events.forget(id);
+            self.0.drives.tell(&End { id, result });
+            if self.0.drives.leave(id) {
+                return;
+            }
+            // It was asked for meanwhile, by whom the row was put back, or by one who did not know that it is driven and
+            // waits for an end to be told. Where it is finished the next drive is none, and only tells it.
+        }
+    }
+
+    async fn drive_once(&self, id: DownloadId) -> Result<Summary, Error> {
+        let row = self.ledger().row(id).await?;
+        if !row.status.is_finished()
+            && row.status != Status::Committing
+            && let Some(names) = self.missing(&row)
+        {
+            return Err(self.fail(&row, Error::CredentialsMissing { names }).await);
+        }
+        let summary = self.0.engine.drive(id).await.map_err(called_off)?;
+        // So that it is known later whether the file is as it was left. Without it the file is read instead.
+        if let Ok(Some(stamp)) = FileStamp::of(Path::new(&row.new.destination)) {
+            let _ = self.ledger().stamp(id, stamp).await;
+        }
+        Ok(summary)
+    }
+
+    /// The headers that a download's requests need and nobody has, comma separated.
+    fn missing(&self, row: &Row) -> Option<String> {
+        let known = match &row.new.source {
+            Source::Url { .. } => Vec::new(),
+            Source::Peer { peer_id, .. } => self.0.peers.header_names(peer_id),
+        };
+        let names = row.new.header_names.iter();
+        let missing: Vec<&str> = names
+            .filter(|name| !known.contains(name))
+            .map(String::as_str)
+            .collect();
+        (!missing.is_empty()).then(|| missing.join(", "))
+    }
+
+    /// Fails a download that cannot even be begun. Returns what it failed with.
+    async fn fail(&self, row: &Row, error: Error) -> Error {
+        let host = self.0.engine.host();
+        let failure = Failure {
+            class: class(&error).name(),
+            code: error.code(),
+            text: chain(&error),
+        };
+        let at = host.clock().wall();
+        if let Err(error) = host
+            .ledger()
+            .record(row.id, &Change::Failed(failure), at)
+            .await
+        {
+            return error;
+        }
+        let summary = Summary {
+            bytes: row.downloaded,
+            attempts: row.attempts,
+            restarts: row.restarts,
+            sha256: None,
+            class: Some(class(&error)),
+            code: Some(error.code()),
+            error: Some(chain(&error)),
+            advice: error.advice(),
+        };
+        host.on_event(&Event {
+            id: row.id,
+            at,
+            url: &display_url(row.new.source.url()),
+            path: &row.new.destination,
+            what: What::Failed(summary),
+        });
+        error
+    }
+}
+
+/// A drive that found its row cancelled was called off before it began.
+fn called_off(error: Error) -> Error {
+    match error {
+        Error::WrongState { status, .. } if status == Status::Cancelled.name() => Error::Cancelled,
+        error => error,
+    }
+}
+
+/// Leaves the table of drives even where the task is dropped or panics.
+struct DropOut {
+    control: Control,
+    id: DownloadId,
+    /// It has left. Another drive may have its place by now.
+    left: bool,
+}
+
+impl Drop for DropOut {
+    fn drop(&mut self) {
+        if !self.left {
+            self.control.0.drives.drop_out(self.id);
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The start and the end of the server.
+//!
+//! Start: the data folder is locked, the ledger opened, the address listened at; what an earlier process left is taken up;
+//! only then the watch folder is looked at. End: no stub is taken any more, downloads go back to `queued` with their parts
+//! synced, replies are sent to their end, all within ten seconds.
+
+use super::data_folder::{DataFolder, DataFolderRefused};
+use super::log::{self, LogEvents};
+use super::service::Service;
+use super::settings::Settings;
+use super::signals::{self, Asked};
+use super::{ending, later, outages, recover, reload, without_downloads};
+use crate::api;
+use crate::clock::SmolClock;
+use crate::config::{Config, Downloads, Loaded, Secret};
+use crate::control::{Control, Events};
+use crate::host::{Listener, NativeHost};
+use crate::ledger::{OpenError, SqliteLedger};
+use crate::server::{Access, Answer, Keys, Limits, Server, Threads};
+use crate::share::{Share, ShareError, ShareOptions};
+use crate::store::DiskStore;
+use crate::transport::{HttpTransport, Proxies, TransportOptions};
+use crate::workers::Workers;
+use regrip_core::{DownloadsConfig, Engine, Error, Event, Source};
+use smol::channel::{Receiver, bounded};
+use smol::future::FutureExt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the end may take before the process ends all the same.
+const END_WITHIN: Duration = Duration::from_millis(9_500);
+
+/// How long downloads and replies have for their end.
+const LET_GO_WITHIN: Duration = Duration::from_secs(8);
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// What a server is started with.
+#[derive(Debug)]
+pub struct ServeOptions {
+    /// The configuration's file, which is read again at SIGHUP.
+    pub file: PathBuf,
+    /// What it said.
+    pub loaded: Loaded,
+    /// The data folder where the configuration names none.
+    pub data_folder: PathBuf,
+    /// How requests go out.
+    pub proxies: Proxies,
+    /// How the log is written.
+    pub log: LogFormat,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The data folder.
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderRefused),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] OpenError),
+    /// The ledger, once it was open.
+    #[error(transparent)]
+    Core(#[from] Error),
+    /// The address.
+    #[error("cannot listen at {at}")]
+    Listen {
+        /// As configured.
+        at: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another address than loopback without a key.
+    #[error("without an apiKey only loopback is served, and {0} is not")]
+    NoKey(SocketAddr),
+    /// A shared folder.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// A limit that is out of range.
+    #[error("downloads.{key} cannot be {found}")]
+    Limit {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+    },
+    /// A key that opens nothing.
+    #[error("{0}")]
+    Key(String),
+    /// The system gave no thread or no signal.
+    #[error("the system refused")]
+    System(#[from] io::Error),
+}
+
+/// Runs a server until a signal ends it.
+///
+/// # Errors
+/// What keeps it from starting; nothing was downloaded then.
+pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
+    log::start(options.log);
+    let Loaded { config, warnings } = options.loaded;
+    for warning in warnings {
+        tracing::warn!("{}: {warning}", options.file.display());
+    }
+    let signals = signals::listen()?;
+    let path = config.server.data_dir.clone();
+    let folder = DataFolder::lock(&path.unwrap_or(options.data_folder))?;
+    let ledger = SqliteLedger::open(&folder.ledger())?;
+    let listen = config.server.listen;
+    if config.server.api_key.is_none() && !listen.ip().is_loopback() {
+        return Err(ServeError::NoKey(listen));
+    }
+    // Whether the address is free is known at once; how long the rest takes is not.
+    let server = Server::bind(listen, Limits::default());
+    let server = server.map_err(|source| ServeError::Listen { at: listen, source })?;
+    let threads = Threads::start()?;
+    let share = share(&config, ledger.clone())?;
+    let limits = config.downloads.as_ref();
+    let limits = limits.map_or_else(DownloadsConfig::default, |d| d.engine.clone());
+    let workers = Workers::new(limits.max_concurrent_downloads);
+    let settings = Settings::new(config);
+    let control = control(&settings, ledger, limits, options.proxies)?;
+    let house = House {
+        file: options.file,
+        settings,
+        control,
+        signals,
+    };
+    let done = workers.run(house.run(server, share, &threads));
+    drop(folder);
+    done
+}
+
+/// Tells the log, then whoever listens by the API.
+#[derive(Debug)]
+struct Listeners(Events);
+
+impl Listener for Listeners {
+    fn hear(&self, event: &Event<'_>) {
+        LogEvents.hear(event);
+        self.0.hear(event);
+    }
+}
+
+fn control(
+    settings: &Settings,
+    ledger: SqliteLedger,
+    limits: DownloadsConfig,
+    proxies: Proxies,
+) -> Result<Control, ServeError> {
+    let config = settings.get();
+    let events = Events::default();
+    let options = TransportOptions {
+        credentials: config.peers.iter().map(|peer| peer.credentials()).collect(),
+        proxies,
+        ..TransportOptions::new(&limits)
+    };
+    let host = NativeHost {
+        transport: HttpTransport::new(options),
+        store: DiskStore::new(),
+        ledger,
+        clock: SmolClock::default(),
+        listener: Arc::new(Listeners(events.clone())),
+    };
+    let engine = Engine::new(host, limits, true).map_err(|invalid| ServeError::Limit {
+        key: invalid.key,
+        found: invalid.found,
+    })?;
+    let completed = config.downloads.as_ref();
+    let completed = completed.map(|downloads| downloads.completed.clone());
+    let control = Control::new(engine, events, completed);
+    control.peers().configure(&config.peers);
+    Ok(control)
+}
+
+fn share(config: &Config, ledger: SqliteLedger) -> Result<Option<Shared>, ServeError> {
+    if config.share.is_empty() {
+        return Ok(None);
+    }
+    let keys: Vec<&str> = config
+        .server
+        .share_keys
+        .iter()
+        .map(|key| key.api_key.reveal())
+        .collect();
+    let access = match keys.is_empty() {
+        true => Access::Loopback,
+        false => Access::Keys(
+            Keys::parse(&keys.join("\n"))
+                .map_err(|error| ServeError::Key(format!("regrip.shareKeys: {error}")))?,
+        ),
+    };
+    let share = Share::start(&ShareOptions::new(config.share.clone()), ledger)?;
+    let census = share.census();
+    tracing::info!(files = census.files, bytes = census.bytes, "sharing");
+    Ok(Some(Shared { share, access }))
+}
+
+/// Shared folders and who is let in.
+struct Shared {
+    share: Share,
+    access: Access,
+}
+
+/// What runs until a signal.
+struct House {
+    file: PathBuf,
+    settings: Settings,
+    control: Control,
+    signals: Receiver<Asked>,
+}
+
+impl House {
+    async fn run(
+        self,
+        server: Server,
+        share: Option<Shared>,
+        threads: &Threads,
+    ) -> Result<(), ServeError> {
+        let address = server.address();
+        let (stop, stopping) = bounded::<()>(1);
+        let answer = self.answer(share.as_ref());
+        let executor = Arc::clone(threads.executor());
+        let serving = threads.executor().spawn(async move {
+            let stopped = async {
+                // Closed at the end.
+                let _ = stopping.recv().await;
+            };
+            server.run(&executor, answer, stopped).await;
+        });
+        tracing::info!("listening at http://{address}");
+        let downloads = self.settings.get().downloads.clone();
+        let service = match downloads {
+            Some(downloads) => Some(self.begin(&downloads, threads).await?),
+            None => {
+                without_downloads::settle(&self.control).await?;
+                tracing::warn!("there is no downloads block: nothing is downloaded");
+                None
+            }
+        };
+        let asked = self.until_end(service.as_deref());
+        asked.or(self.control.heed_others()).await;
+        tracing::info!("ending");
+        end_in_time();
+        drop(stop);
+        let all = async {
+            self.control.end().await;
+            serving.await;
+        };
+        let too_late = async {
+            smol::Timer::after(LET_GO_WITHIN).await;
+            tracing::warn!("not all downloads or replies came to an end in time");
+        };
+        all.or(too_late).await;
+        tracing::info!("ended");
+        Ok(())
+    }
+
+    fn answer(&self, share: Option<&Shared>) -> Answer {
+        let config = self.settings.get();
+        let key = config.server.api_key.as_ref().map(Secret::reveal);
+        let api = api::router(self.control.clone(), key);
+        match share {
+            Some(Shared { share, access }) => {
+                api::beside(api, share.router(access.clone()).answer())
+            }
+            None => api,
+        }
+    }
+
+    /// Takes up what was left, and then stubs.
+    async fn begin(
+        &self,
+        downloads: &Downloads,
+        threads: &Threads,
+    ) -> Result<Arc<Service>, ServeError> {
+        let executor = Arc::clone(threads.executor());
+        let service = Service::new(
+            self.control.clone(),
+            self.settings.clone(),
+            downloads,
+            executor,
+        );
+        let hearing = Arc::clone(&service);
+        self.control.on_end(move |end| ending::hear(&hearing, end));
+        let lines = Arc::clone(&service);
+        self.control
+            .begin_by(move |source, id| lines.drive(line_of(source), id));
+        // Said once, before anything waits for it.
+        let _ = service.completed.check();
+        recover::recover(&service).await?;
+        service.watch()?;
+        service.spawn(later::run(Arc::clone(&service)));
+        service.spawn(outages::show(Arc::clone(&service)));
+        service.spawn(recover::go_on_with_imports(Arc::clone(&service)));
+        tracing::info!(
+            watch = %downloads.watch.display(),
+            completed = %downloads.completed.display(),
+            "watching for stubs"
+        );
+        Ok(service)
+    }
+
+    /// Reloads as often as it is asked to, until it is asked to end.
+    async fn until_end(&self, service: Option<&Service>) {
+        while let Ok(Asked::Reload) = self.signals.recv().await {
+            reload::reload(&self.file, &self.control, &self.settings, service);
+        }
+    }
+}
+
+/// The line that a download waits in: its peer's, or the one of plain URLs.
+fn line_of(source: &Source) -> &str {
+    match source {
+        Source::Url { .. } => "",
+        Source::Peer { peer_id, .. } => peer_id,
+    }
+}
+
+/// Ends the process after a while, whatever hangs.
+fn end_in_time() {
+    let wait = || {
+        std::thread::sleep(END_WITHIN);
+        tracing::error!(
+            "something hangs: ended all the same; the next start goes on from what is on the disk"
+        );
+        std::process::exit(1);
+    };
+    // Without it the end may take longer.
+    let _ = std::thread::Builder::new()
+        .name("end".to_owned())
+        .spawn(wait);
+}

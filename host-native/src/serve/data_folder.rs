@@ -1,0 +1,154 @@
+//! The data folder: the ledger is in it, and one server at a time has it.
+//!
+//! Invariant: whoever holds a [`DataFolder`] has the folder to itself. The lock is on an open file (flock), so it ends with
+//! the process however that ends, and a file that lies there says nothing.
+
+use crate::store::writer;
+use rustix::fs::OFlags;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What is locked.
+const LOCK: &str = "regrip.lock";
+
+/// Longest process id that is read from the lock.
+const LONGEST_PID: u64 = 20;
+
+/// A data folder that this process has to itself. Dropping it lets the next server in.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why the folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataFolderRefused {
+    /// Another server has it.
+    #[error("the data folder {path} is in use by another `regrip serve`{}", holder(*.pid), path = .path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// The other process, where it says so.
+        pid: Option<u32>,
+    },
+    /// It cannot be made or written to.
+    #[error("the data folder {path} cannot be used", path = .path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (process {pid})"))
+}
+
+impl DataFolder {
+    /// Makes the folder (mode 0700) where it is missing, and locks it.
+    ///
+    /// # Errors
+    /// [`DataFolderRefused`]; nothing in the folder was changed where another server has it.
+    pub fn lock(path: &Path) -> Result<DataFolder, DataFolderRefused> {
+        let unusable = |source| DataFolderRefused::Unusable {
+            path: path.to_owned(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(unusable)?;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(flags.bits().cast_signed())
+            .open(path.join(LOCK))
+            .map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(DataFolderRefused::InUse {
+                    path: path.to_owned(),
+                    pid: written(&mut lock),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
+        // For whoever is refused; the lock holds without it, also on a full disk.
+        let _ = lock
+            .set_len(0)
+            .and_then(|()| writeln!(lock, "{}", std::process::id()));
+        Ok(DataFolder {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Where the ledger is.
+    pub fn ledger(&self) -> PathBuf {
+        ledger_in(&self.path)
+    }
+}
+
+/// Where the ledger is in a data folder.
+pub fn ledger_in(folder: &Path) -> PathBuf {
+    folder.join("state.db")
+}
+
+/// The server that has a data folder now, where there is one and the system tells. Only looks: a server that is about to
+/// lock it is not disturbed.
+pub fn serving(folder: &Path) -> Option<u32> {
+    writer(&folder.join(LOCK))
+}
+
+fn written(lock: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    lock.rewind().ok()?;
+    lock.take(LONGEST_PID).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_at_a_time_has_it_and_the_other_learns_who() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        assert_eq!(serving(&path), None);
+        let held = DataFolder::lock(&path).unwrap();
+        assert_eq!(serving(&path), Some(std::process::id()));
+        let refused = DataFolder::lock(&path).unwrap_err().to_string();
+        assert!(refused.contains(&path.display().to_string()), "{refused}");
+        assert!(
+            refused.contains(&format!("process {}", std::process::id())),
+            "{refused}"
+        );
+        drop(held);
+        assert_eq!(serving(&path), None);
+        DataFolder::lock(&path).unwrap();
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_lock_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, "precious").unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, data.join(LOCK)).unwrap();
+        assert!(DataFolder::lock(&data).is_err());
+        assert_eq!(std::fs::read(elsewhere).unwrap(), b"precious");
+    }
+}

@@ -1,0 +1,202 @@
+//! What the end of a download leads to.
+//!
+//! The row is looked at, not what the drive said: the row is what the next process would find. Completed: the stubs are
+//! removed, then the servers are told. Failed for good or called off: the stubs are moved to `failed/`. Trouble of this
+//! machine's own is no end.
+//!
+//! Invariant: a claim is kept until its stubs were dealt with, however long the watch folder refuses that; so nothing is
+//! done twice because a stub could not be removed.
+
+use super::claims::Item;
+use super::later::is_of_this_machine;
+use super::service::Service;
+use crate::control::End;
+use crate::ledger::Entry;
+use regrip_core::error::chain;
+use regrip_core::{DownloadId, Error, PeerId, Source, Status};
+use smol::Timer;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How often the watch folder is asked again to let a stub go.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What is told to whoever finds a stub in `failed/` although nothing failed.
+const CALLED_OFF: &str = "The download was called off by a user.";
+const REMOVED: &str = "The download was removed by a user.";
+
+/// Hears of an end, in the drive's own task.
+pub(super) fn hear(service: &Arc<Service>, end: &End) {
+    service.lines.left(end.id);
+    if matches!(end.result, Err(Error::Interrupted)) {
+        return;
+    }
+    let advice = end.result.as_ref().err().and_then(Error::advice);
+    let (service, id) = (Arc::clone(service), end.id);
+    service.clone().spawn(async move {
+        after(&service, id, advice).await;
+    });
+}
+
+/// Does what is to be done after a drive.
+async fn after(service: &Arc<Service>, id: DownloadId, advice: Option<&'static str>) {
+    let entry = match service.control.ledger().entry(id).await {
+        Ok(entry) => entry,
+        Err(Error::NoSuchDownload(_)) => {
+            service.later.forget(id);
+            if let Some(item) = service.claims.item_of(id) {
+                fail_stubs(service, &item, &[], REMOVED).await;
+            }
+            return;
+        }
+        Err(error) => {
+            tracing::error!(id, error = %chain(&error), "cannot tell how it ended; looking again");
+            service.later.put(id);
+            return;
+        }
+    };
+    match entry.row.status {
+        Status::Completed | Status::ImportQueued => {
+            service.later.forget(id);
+            finish(service, id, false).await;
+        }
+        Status::Failed if is_of_this_machine(code(&entry)) => wait(service, &entry),
+        Status::Failed => {
+            service.later.forget(id);
+            give_up(service, &entry, &why(&failed_because(&entry), advice)).await;
+        }
+        Status::Cancelled => {
+            service.later.forget(id);
+            give_up(service, &entry, CALLED_OFF).await;
+        }
+        // Its drive ended and it did not: another process has its part, the ledger refused, or it was taken up again.
+        Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {
+            service.later.put(id);
+        }
+    }
+}
+
+/// Removes the stubs of a completed download, then tells the import servers; `again` also those that were told.
+pub(super) async fn finish(service: &Arc<Service>, id: DownloadId, again: bool) {
+    match service.control.ledger().entry(id).await {
+        Ok(entry) => {
+            if let Some(item) = item_of(&entry) {
+                let (service, item) = (Arc::clone(service), item);
+                let noted: Vec<String> = entry.stub_name.into_iter().collect();
+                // Before the import: what is imported is moved away, and a stub that is found then would be new work.
+                settle(&service, &item, &noted, |name| {
+                    service.stubs.remove(name, &item)?;
+                    service.stubs.remove_failed(name, &item);
+                    Ok(())
+                })
+                .await;
+            }
+        }
+        Err(error) => tracing::error!(id, error = %chain(&error), "the stub cannot be told"),
+    }
+    if let Err(error) = service.imports.import(id, again).await {
+        tracing::error!(id, error = %chain(&error), "the import cannot begin; the next start goes on with it");
+    }
+}
+
+/// Moves the stubs of an item to `failed/` and ends its claim.
+pub(super) async fn fail_stubs(service: &Arc<Service>, item: &Item, noted: &[String], why: &str) {
+    settle(service, item, noted, |name| {
+        service.stubs.fail(name, item, why)
+    })
+    .await;
+}
+
+/// What is said of an error, and what can be done about it.
+pub(super) fn why(error: &str, advice: Option<&str>) -> String {
+    match advice {
+        Some(advice) => format!("{error}\n{advice}"),
+        None => error.to_owned(),
+    }
+}
+
+/// Deals with every stub of an item, those that join meanwhile too, and ends the claim.
+async fn settle(
+    service: &Service,
+    item: &Item,
+    noted: &[String],
+    deal_with: impl Fn(&str) -> io::Result<()>,
+) {
+    let mut settled: Vec<String> = Vec::new();
+    let mut names = service.claims.names(item);
+    names.extend(noted.iter().cloned());
+    loop {
+        for name in names {
+            if settled.contains(&name) {
+                continue;
+            }
+            while let Err(error) = deal_with(&name) {
+                let folder = service.stubs.path().display();
+                let told =
+                    format!("the stub {name:?} in {folder} cannot be moved or removed: {error}");
+                service.control.troubles().note("stubs", &told);
+                Timer::after(ASK_AGAIN).await;
+            }
+            service.control.troubles().over("stubs");
+            settled.push(name);
+        }
+        // Once it has ended it may be made anew at any moment: it is ended once.
+        names = service.end_claim(item, &settled);
+        if names.is_empty() {
+            return;
+        }
+    }
+}
+
+async fn give_up(service: &Arc<Service>, entry: &Entry, why: &str) {
+    if let Some(item) = item_of(entry) {
+        let noted: Vec<String> = entry.stub_name.clone().into_iter().collect();
+        fail_stubs(service, &item, &noted, why).await;
+    }
+}
+
+/// The download goes on when the trouble is over; until then its stubs are shown as pending.
+fn wait(service: &Service, entry: &Entry) {
+    let rest = service.later.put(entry.row.id);
+    let Some(failure) = &entry.row.failure else {
+        return;
+    };
+    tracing::warn!(
+        id = entry.row.id,
+        error = failure.text,
+        "tried again in {} s",
+        rest.as_secs()
+    );
+    if let Some(item) = item_of(entry) {
+        service.show_waiting(
+            &item,
+            entry,
+            &failure.text,
+            SystemTime::now().checked_add(rest),
+        );
+    }
+}
+
+fn code(entry: &Entry) -> &str {
+    let failure = entry.row.failure.as_ref();
+    failure.map_or("", |failure| failure.code)
+}
+
+fn failed_because(entry: &Entry) -> String {
+    let failure = entry.row.failure.as_ref();
+    failure.map_or_else(String::new, |failure| failure.text.clone())
+}
+
+/// The item that a row is of.
+pub(super) fn item_of(entry: &Entry) -> Option<Item> {
+    match &entry.row.new.source {
+        Source::Url { .. } => None,
+        Source::Peer {
+            peer_id, item_id, ..
+        } => Some(Item {
+            peer: PeerId::new(peer_id)?,
+            id: item_id.clone(),
+        }),
+    }
+}

@@ -1,0 +1,67 @@
+//! One command to one server.
+
+use crate::config::{ImportServer, ImportServerKind};
+use crate::host::NativeHost;
+use regrip_core::http::Head;
+use regrip_core::io::{Body, Clock, Response};
+use regrip_core::{DownloadsConfig, Error};
+use serde_json::json;
+use std::path::Path;
+
+/// How much of an answer is read, so that its connection ends in good order.
+const MOST_READ_BYTES: usize = 64 << 10;
+
+/// Whether a server wants to hear of a release of that category: 2000 and what is below it are films, 5000 series.
+pub(super) fn wants(server: &ImportServer, category: u32) -> bool {
+    match server.kind {
+        ImportServerKind::Radarr => category / 1000 == 2,
+        ImportServerKind::Sonarr => category / 1000 == 5,
+    }
+}
+
+/// Tells a server to look through the completed folder.
+///
+/// # Errors
+/// `Status` with its `Retry-After`, `Protocol` for an answer that is neither that nor a success; else as the transport.
+pub(super) async fn send(
+    host: &NativeHost,
+    config: &DownloadsConfig,
+    server: &ImportServer,
+    completed: &Path,
+) -> Result<(), Error> {
+    let url = format!("{}/api/v3/command", server.url.trim_end_matches('/'));
+    let name = match server.kind {
+        ImportServerKind::Radarr => "DownloadedMoviesScan",
+        ImportServerKind::Sonarr => "DownloadedEpisodesScan",
+    };
+    let path = match &server.import_path {
+        Some(path) => path.clone(),
+        None => completed.display().to_string(),
+    };
+    let command = json!({ "name": name, "path": path }).to_string();
+    let response = host.transport.post(&url, &server.headers, command).await?;
+    let Response {
+        status,
+        headers,
+        mut body,
+    } = response;
+    match status {
+        200..=299 => {
+            let mut read = 0;
+            // It is accepted: what becomes of the rest of the answer changes nothing.
+            while let Ok(Some(chunk)) = body.chunk().await {
+                read += chunk.len();
+                if read > MOST_READ_BYTES {
+                    break;
+                }
+            }
+            Ok(())
+        }
+        400..=599 => Err(Error::Status {
+            status,
+            retry_after: Head::read(status, &headers, host.clock.wall()).retry_after,
+            retry_listed: config.extra_retry_statuses.contains(&status),
+        }),
+        _ => Err(Error::Protocol(format!("the status is {status}"))),
+    }
+}

@@ -1,0 +1,208 @@
+//! Downloads that met trouble of this machine's own: no room on the disk, a folder that is gone, a locked database. None of
+//! them failed for good. They are tried again for as long as it takes.
+//!
+//! Invariant: trouble makes no storm, of requests or of words. What can be seen without trying (room, the folder) is looked
+//! at every half minute, in silence; a download that found no room waits until there is as much as it needs. What only a
+//! try can tell is tried at intervals that grow to an hour.
+
+use super::service::Service;
+use futures::future::{Either, select};
+use regrip_core::error::chain;
+use regrip_core::io::Ledger;
+use regrip_core::{DownloadId, Error, Row, Status};
+use smol::channel::{Receiver, Sender, bounded};
+use std::collections::{BTreeSet, HashMap};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Between two tries, at first and at most.
+const FIRST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
+/// Between two looks at trouble that can be seen.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// Whether an error of that code comes from this machine and not from the source or the download.
+pub(super) fn is_of_this_machine(code: &str) -> bool {
+    matches!(
+        code,
+        "DiskFull" | "Disk" | "TooManyFiles" | "Ledger" | "PartLocked"
+    )
+}
+
+/// The wait after so many tries in vain.
+pub(super) fn rest_after(tries: u32) -> Duration {
+    let factor = 1_u32.checked_shl(tries).unwrap_or(u32::MAX);
+    FIRST_REST.saturating_mul(factor).min(LONGEST_REST)
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    due: BTreeSet<(Instant, DownloadId)>,
+    tries: HashMap<DownloadId, u32>,
+}
+
+/// Those that wait.
+#[derive(Debug)]
+pub(super) struct Later {
+    waiting: Mutex<Waiting>,
+    news: (Sender<()>, Receiver<()>),
+}
+
+impl Default for Later {
+    fn default() -> Self {
+        Later {
+            waiting: Mutex::default(),
+            news: bounded(1),
+        }
+    }
+}
+
+impl Later {
+    /// Has a download tried again later. Returns in how long.
+    pub(super) fn put(&self, id: DownloadId) -> Duration {
+        let rest = {
+            let mut waiting = self.held();
+            let tries = waiting.tries.entry(id).or_default();
+            let rest = rest_after(*tries);
+            *tries = tries.saturating_add(1);
+            rest
+        };
+        self.at(id, rest)
+    }
+
+    /// Has a download looked at again, without a try having been in vain. Returns in how long.
+    fn put_back(&self, id: DownloadId) -> Duration {
+        self.held().tries.entry(id).or_default();
+        self.at(id, LOOK_EVERY)
+    }
+
+    fn at(&self, id: DownloadId, rest: Duration) -> Duration {
+        {
+            let mut waiting = self.held();
+            waiting.due.retain(|(_, other)| *other != id);
+            waiting.due.insert((Instant::now() + rest, id));
+        }
+        // One word that waits already is enough.
+        let _ = self.news.0.try_send(());
+        rest
+    }
+
+    /// The trouble of a download is over, one way or another.
+    pub(super) fn forget(&self, id: DownloadId) {
+        let mut waiting = self.held();
+        if waiting.tries.remove(&id).is_some() {
+            waiting.due.retain(|(_, other)| *other != id);
+        }
+    }
+
+    /// Those whose time has come, and when the next one's comes.
+    fn due(&self) -> (Vec<DownloadId>, Option<Instant>) {
+        let mut waiting = self.held();
+        let now = Instant::now();
+        let mut due = Vec::new();
+        while let Some(&(at, id)) = waiting.due.first() {
+            if at > now {
+                return (due, Some(at));
+            }
+            waiting.due.pop_first();
+            due.push(id);
+        }
+        (due, None)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tries those again whose time has come. Never ends.
+pub(super) async fn run(service: Arc<Service>) {
+    loop {
+        let (due, next) = service.later.due();
+        for id in due {
+            try_again(&service, id).await;
+        }
+        let news = pin!(service.later.news.1.recv());
+        match next {
+            Some(at) => {
+                if let Either::Left((Err(_), _)) = select(news, pin!(smol::Timer::at(at))).await {
+                    return;
+                }
+            }
+            None => {
+                if news.await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn try_again(service: &Arc<Service>, id: DownloadId) {
+    let row = match service.control.ledger().row(id).await {
+        Ok(row) => row,
+        Err(Error::NoSuchDownload(_)) => return service.later.forget(id),
+        Err(_) => {
+            service.later.put(id);
+            return;
+        }
+    };
+    match row.status {
+        Status::Completed | Status::ImportQueued | Status::Cancelled => service.later.forget(id),
+        Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {
+            service.drive(&source_of(&row), id);
+        }
+        Status::Failed if !may_go_on(service, &row) => {
+            let rest = service.later.put_back(id);
+            service.postpone_on_board(id, rest);
+        }
+        Status::Failed => match service.control.engine().retry(id).await {
+            Ok(()) => service.drive(&source_of(&row), id),
+            // Somebody else was faster.
+            Err(Error::WrongState { .. } | Error::NoSuchDownload(_)) => service.later.forget(id),
+            Err(error) => {
+                tracing::warn!(id, error = %chain(&error), "cannot be tried again yet");
+                service.later.put(id);
+            }
+        },
+    }
+}
+
+/// Whether what a download failed by may be over.
+fn may_go_on(service: &Service, row: &Row) -> bool {
+    let code = row.failure.as_ref().map_or("", |failure| failure.code);
+    let size = row.known_size().map_or(0, |size| size.bytes);
+    let needs = size.saturating_sub(row.downloaded);
+    service.completed.check().is_ok() && (code != "DiskFull" || service.completed.has_room(needs))
+}
+
+/// What a row waits in line for.
+pub(super) fn source_of(row: &Row) -> String {
+    match &row.new.source {
+        regrip_core::Source::Url { .. } => String::new(),
+        regrip_core::Source::Peer { peer_id, .. } => peer_id.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_between_tries_grows_to_an_hour() {
+        let rests = [0, 1, 2, 5, 9, 10, 40].map(|tries| rest_after(tries).as_secs());
+        assert_eq!(rests, [5, 10, 20, 160, 2560, 3600, 3600]);
+    }
+
+    #[test]
+    fn one_that_waits_twice_is_tried_once() {
+        let later = Later::default();
+        later.put(1);
+        assert_eq!(later.put(1), FIRST_REST * 2);
+        assert_eq!(later.held().due.len(), 1);
+        later.forget(1);
+        assert_eq!(later.put(1), FIRST_REST);
+    }
+}

@@ -1,0 +1,108 @@
+//! What an earlier process left unfinished, before the watch folder is looked at.
+//!
+//! Invariants: every stub of an unfinished download is claimed before the first look, so none of them makes a second row,
+//! however fast its drive fails. The stub of a download that was completed by a process that died before it removed the
+//! stub goes before its import goes on, which may move the file away.
+
+use super::claims::Item;
+use super::service::Service;
+use regrip_core::{Error, PeerId};
+use std::sync::Arc;
+
+/// Downloads whose import is taken up at once.
+const IMPORTS_AT_ONCE: u32 = 64;
+
+/// Claims, cleans up and puts in line. Begins nothing yet where files cannot go.
+///
+/// # Errors
+/// `Ledger`.
+pub(super) async fn recover(service: &Arc<Service>) -> Result<(), Error> {
+    let (engine, ledger) = (service.control.engine(), service.control.ledger());
+    let lost = ledger.close_open_attempts().await?;
+    let recovered = engine.recover().await?;
+    let mut origins = ledger.unfinished_origins().await?;
+    let (drive, superseded) = (recovered.drive.len(), recovered.superseded.len());
+    if drive + superseded + lost > 0 {
+        tracing::info!(
+            drive,
+            superseded,
+            lost_attempts = lost,
+            "an earlier run left downloads unfinished"
+        );
+    }
+    for id in &recovered.drive {
+        let Some(origin) = origins.remove(id) else {
+            continue;
+        };
+        if let Some(item) = item(origin.peer_id, origin.item_id) {
+            service
+                .claims
+                .take_up(&item, *id, origin.stub_name.as_deref());
+            service.drive(item.peer.as_str(), *id);
+        } else {
+            service.drive("", *id);
+        }
+    }
+    remove_finished_stubs(service).await
+}
+
+/// Goes on with the imports that were under way, some at a time.
+pub(super) async fn go_on_with_imports(service: Arc<Service>) {
+    let mut after = 0;
+    loop {
+        let page = service
+            .control
+            .ledger()
+            .to_import(after, IMPORTS_AT_ONCE)
+            .await;
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                tracing::error!(%error, "the imports that are left cannot be read; the next start goes on");
+                return;
+            }
+        };
+        let Some(last) = page.last() else {
+            return;
+        };
+        after = last.id;
+        let imports = page.iter().map(|one| service.imports.import(one.id, false));
+        for done in futures::future::join_all(imports).await {
+            if let Err(error) = done {
+                tracing::error!(%error, "an import cannot be gone on with");
+            }
+        }
+    }
+}
+
+async fn remove_finished_stubs(service: &Service) -> Result<(), Error> {
+    let mut after = 0;
+    loop {
+        let page = service
+            .control
+            .ledger()
+            .to_import(after, IMPORTS_AT_ONCE)
+            .await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = last.id;
+        for origin in page {
+            let Some(name) = origin.stub_name else {
+                continue;
+            };
+            if let Some(item) = item(origin.peer_id, origin.item_id)
+                && let Err(error) = service.stubs.remove(&name, &item)
+            {
+                tracing::warn!(stub = ?name, %error, "the stub of a completed download cannot be removed");
+            }
+        }
+    }
+}
+
+fn item(peer: Option<String>, id: Option<String>) -> Option<Item> {
+    Some(Item {
+        peer: PeerId::new(&peer?)?,
+        id: id?,
+    })
+}

@@ -1,0 +1,314 @@
+//! The watch folder as regrip touches it: stubs are read, removed when they are done, and moved to `failed/` when they
+//! failed for good.
+//!
+//! Invariants: whoever can write there may put anything there, so only a regular file is opened, no link is followed, and
+//! no more than the largest stub is read. A stub is removed or moved only while it still names the item that was worked
+//! on: what was put in its place meanwhile is new work.
+
+use super::claims::Item;
+use crate::control::time;
+use regrip_core::Stub;
+use regrip_core::stub::LARGEST_BYTES;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// What is beside the stubs for those that failed.
+const FAILED: &str = "failed";
+
+/// How the explanation beside a failed stub begins: only such a file is ever removed.
+const SIGNATURE: &str = "regrip could not download this";
+
+/// Why a file is not taken as a stub.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotTaken {
+    /// It was there a moment ago.
+    #[error("it is gone")]
+    Vanished,
+    /// It is none; it is left where it is.
+    #[error("{0}")]
+    NoStub(String),
+    /// It cannot be read now.
+    #[error("it cannot be read: {0}")]
+    Unreadable(io::Error),
+}
+
+/// The watch folder. No handle on it is kept: it may be another one tomorrow.
+#[derive(Clone, Debug)]
+pub(super) struct StubFolder(PathBuf);
+
+impl StubFolder {
+    pub(super) fn new(path: &Path) -> StubFolder {
+        StubFolder(path.to_owned())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Reads a stub.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub(super) fn read(&self, name: &str) -> Result<Stub, NotTaken> {
+        let mut bytes = Vec::new();
+        self.open(name)?
+            .take(LARGEST_BYTES as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(NotTaken::Unreadable)?;
+        Stub::read(&bytes).map_err(|refused| NotTaken::NoStub(refused.to_string()))
+    }
+
+    /// Whether a file of that name names that item now.
+    pub(super) fn names(&self, name: &str, item: &Item) -> bool {
+        self.read(name).is_ok_and(|stub| Item::from(&stub) == *item)
+    }
+
+    /// Removes a stub that is done. Whether there is nothing of it any more, now or before.
+    ///
+    /// # Errors
+    /// What the system said; the stub is still there.
+    pub(super) fn remove(&self, name: &str, item: &Item) -> io::Result<()> {
+        if !self.names(name, item) {
+            return Ok(());
+        }
+        gone_is_fine(std::fs::remove_file(self.0.join(name)))
+    }
+
+    /// Moves a stub that failed for good to `failed/`, with a text beside it that says why. One that failed before under
+    /// the same name is replaced.
+    ///
+    /// # Errors
+    /// What the system said; the stub is still where it was.
+    pub(super) fn fail(&self, name: &str, item: &Item, why: &str) -> io::Result<()> {
+        if !self.names(name, item) {
+            return Ok(());
+        }
+        let failed = self.failed_folder()?;
+        let told = explanation(name, why);
+        write(&failed.join(explanation_name(name)), &told)?;
+        gone_is_fine(std::fs::rename(self.0.join(name), failed.join(name)))
+    }
+
+    /// Removes what lies in `failed/` of a stub that is done after all: it was taken up again without being put back.
+    pub(super) fn remove_failed(&self, name: &str, item: &Item) {
+        let failed = StubFolder(self.0.join(FAILED));
+        let is_a_folder = std::fs::symlink_metadata(&failed.0).is_ok_and(|there| there.is_dir());
+        if is_a_folder && failed.names(name, item) && failed.remove(name, item).is_ok() {
+            self.forget_failure(name);
+        }
+    }
+
+    /// Removes the explanation of an earlier failure, once its stub was put back.
+    pub(super) fn forget_failure(&self, name: &str) {
+        let failed = self.0.join(FAILED);
+        let told = failed.join(explanation_name(name));
+        if failed.join(name).exists() || !is_ours(&told) {
+            return;
+        }
+        // A text that stays says what was true when it was written; it has a date.
+        let _ = std::fs::remove_file(told);
+    }
+
+    fn open(&self, name: &str) -> Result<File, NotTaken> {
+        let path = self.0.join(name);
+        // Opening a device can have effects, so its kind is looked at first, and again on the open file.
+        let kind = std::fs::symlink_metadata(&path).map_err(NotTaken::of)?;
+        if !kind.is_file() {
+            return Err(no_file());
+        }
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(&path)
+            .map_err(NotTaken::of)?;
+        let metadata = file.metadata().map_err(NotTaken::Unreadable)?;
+        match metadata.is_file() {
+            true => Ok(file),
+            false => Err(no_file()),
+        }
+    }
+
+    /// `failed/`, made where it is missing.
+    fn failed_folder(&self) -> io::Result<PathBuf> {
+        let failed = self.0.join(FAILED);
+        match DirBuilder::new().mode(0o777).create(&failed) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        // A link there would lead out of the folder.
+        match std::fs::symlink_metadata(&failed)?.is_dir() {
+            true => Ok(failed),
+            false => Err(io::Error::new(
+                io::ErrorKind::NotADirectory,
+                format!("{} is not a folder", failed.display()),
+            )),
+        }
+    }
+}
+
+impl NotTaken {
+    fn of(error: io::Error) -> NotTaken {
+        match error.kind() {
+            io::ErrorKind::NotFound => NotTaken::Vanished,
+            // A link, which is not followed.
+            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => no_file(),
+            _ => NotTaken::Unreadable(error),
+        }
+    }
+}
+
+fn no_file() -> NotTaken {
+    NotTaken::NoStub("it is no regular file".to_owned())
+}
+
+fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// `Film.torrent` is explained by `Film.txt`: shorter than the stub's name, so it fits wherever that did.
+fn explanation_name(name: &str) -> PathBuf {
+    Path::new(name).with_extension("txt")
+}
+
+fn explanation(name: &str, why: &str) -> String {
+    let at = time(SystemTime::now());
+    format!(
+        "{SIGNATURE}: {name:?}\n\n{why}\n\nMove the stub back into the folder above to have it tried again.\n{at}\n"
+    )
+}
+
+fn is_ours(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = regular(path).map(|file| file.take(SIGNATURE.len() as u64).read_to_end(&mut head));
+    matches!(read, Some(Ok(_))) && head == SIGNATURE.as_bytes()
+}
+
+fn regular(path: &Path) -> Option<File> {
+    let is_file = std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    is_file.then(|| File::open(path).ok()).flatten()
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?
+        .write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regrip_core::PeerId;
+    use tempfile::TempDir;
+
+    fn stub(item: &str) -> Stub {
+        let peer = PeerId::new("0123abcd").unwrap();
+        Stub::new(peer, item, "Film", 9).unwrap()
+    }
+
+    fn folder(stubs: &[(&str, &str)]) -> (TempDir, StubFolder) {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, item) in stubs {
+            std::fs::write(folder.path().join(name), stub(item).write()).unwrap();
+        }
+        let stubs = StubFolder::new(folder.path());
+        (folder, stubs)
+    }
+
+    #[test]
+    fn a_stub_that_failed_lies_in_failed_with_a_text_that_says_why() {
+        let (folder, stubs) = folder(&[("Film.torrent", "1")]);
+        stubs
+            .fail(
+                "Film.torrent",
+                &Item::from(&stub("1")),
+                "the peer answered 404",
+            )
+            .unwrap();
+        assert!(!folder.path().join("Film.torrent").exists());
+        assert!(folder.path().join("failed/Film.torrent").exists());
+        let why = std::fs::read_to_string(folder.path().join("failed/Film.txt")).unwrap();
+        assert!(why.contains("the peer answered 404"), "{why}");
+        std::fs::rename(
+            folder.path().join("failed/Film.torrent"),
+            folder.path().join("Film.torrent"),
+        )
+        .unwrap();
+        stubs.forget_failure("Film.torrent");
+        assert!(!folder.path().join("failed/Film.txt").exists());
+    }
+
+    #[test]
+    fn what_was_put_in_the_place_of_a_stub_stays() {
+        let (folder, stubs) = folder(&[("a.torrent", "2"), ("b.torrent", "2")]);
+        stubs.remove("a.torrent", &Item::from(&stub("1"))).unwrap();
+        stubs
+            .fail("b.torrent", &Item::from(&stub("1")), "no")
+            .unwrap();
+        assert!(folder.path().join("a.torrent").exists());
+        assert!(folder.path().join("b.torrent").exists());
+        stubs.remove("a.torrent", &Item::from(&stub("2"))).unwrap();
+        assert!(!folder.path().join("a.torrent").exists());
+        stubs.remove("a.torrent", &Item::from(&stub("2"))).unwrap();
+    }
+
+    #[test]
+    fn the_explanation_of_somebody_else_is_not_removed() {
+        let (folder, stubs) = folder(&[]);
+        std::fs::create_dir(folder.path().join("failed")).unwrap();
+        std::fs::write(folder.path().join("failed/Film.txt"), "mine").unwrap();
+        stubs.forget_failure("Film.torrent");
+        assert!(folder.path().join("failed/Film.txt").exists());
+    }
+
+    #[test]
+    fn a_link_in_place_of_failed_leads_nowhere() {
+        let (folder, stubs) = folder(&[("a.torrent", "1")]);
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("failed")).unwrap();
+        let moved = stubs.fail("a.torrent", &Item::from(&stub("1")), "no");
+        assert!(moved.is_err());
+        assert!(folder.path().join("a.torrent").exists());
+        assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_a_regular_file_of_a_stubs_size_is_read() {
+        let (folder, stubs) = folder(&[("real.torrent", "1")]);
+        let at = |name: &str| folder.path().join(name);
+        std::os::unix::fs::symlink(at("real.torrent"), at("link.torrent")).unwrap();
+        std::fs::create_dir(at("folder.torrent")).unwrap();
+        std::fs::write(at("large.torrent"), vec![b'd'; LARGEST_BYTES + 1]).unwrap();
+        std::fs::write(at("empty.torrent"), "").unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            at("fifo.torrent"),
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
+        for name in ["link", "folder", "large", "empty", "fifo"] {
+            let read = stubs.read(&format!("{name}.torrent"));
+            assert!(matches!(read, Err(NotTaken::NoStub(_))), "{name}: {read:?}");
+        }
+        assert!(matches!(
+            stubs.read("none.torrent"),
+            Err(NotTaken::Vanished)
+        ));
+        assert!(stubs.read("real.torrent").is_ok());
+    }
+}

@@ -1,0 +1,364 @@
+//! The watch folder: which stubs are new, and when they are whole.
+//!
+//! The system tells of changes (inotify and its like), and the folder is looked through every ten seconds besides, since
+//! network folders tell nothing. Both lead to the same look. A thread of its own does it: a folder that hangs stops
+//! nothing else.
+//!
+//! Invariants: the watcher is registered before the first look, so that nothing falls between the two. A stub is taken once
+//! its size, time and file have stayed the same for a moment; one that was taken too early all the same is no bencode, and
+//! is looked at again once it changed. What is no stub of ours is left where it is and told once, until it changes.
+
+use super::claims::Claims;
+use super::stub_folder::{NotTaken, StubFolder};
+use crate::control::Troubles;
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use regrip_core::Stub;
+use std::collections::HashMap;
+use std::fs::{DirEntry, Metadata};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+/// How often the folder is looked through when nothing tells of a change.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a stub must stay as it is.
+const SETTLED: Duration = Duration::from_millis(500);
+
+/// Between two looks, at least; and so many times as long as the last one took.
+const REST: Duration = Duration::from_millis(100);
+const REST_OF_LOOK: u32 = 4;
+
+/// Files that are told of one by one, in one look.
+const TOLD_ONE_BY_ONE: usize = 20;
+
+/// The ending of a stub's name, in any case.
+const ENDING: &str = ".torrent";
+
+/// What the watch folder is watched for.
+pub(super) trait Taker: Send + Sync {
+    /// Takes a stub, or says why not.
+    fn take(self: Arc<Self>, name: &str, stub: Stub) -> Taken;
+    /// The stubs that are worked on.
+    fn claims(&self) -> &Claims;
+    /// What is wrong, for whoever wants to see it.
+    fn troubles(&self) -> &Troubles;
+}
+
+/// What became of a stub that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is worked on.
+    Claimed,
+    /// There is no room for it now.
+    Later,
+    /// No peer of that id is configured.
+    UnknownPeer,
+}
+
+/// Tells the watching thread.
+#[derive(Debug)]
+pub(super) struct Watch {
+    wake: SyncSender<()>,
+    reconsider: Arc<AtomicBool>,
+}
+
+impl Watch {
+    /// Begins to watch. The thread ends when nobody takes any more.
+    ///
+    /// # Errors
+    /// The system gave no thread.
+    pub(super) fn start<T: Taker + 'static>(
+        stubs: StubFolder,
+        taker: &Arc<T>,
+    ) -> io::Result<Watch> {
+        let (wake, woken) = sync_channel(1);
+        let reconsider = Arc::new(AtomicBool::new(false));
+        let watching = Watching {
+            stubs,
+            taker: Arc::downgrade(taker),
+            wake: wake.clone(),
+            watcher: None,
+            stale: Arc::default(),
+            reconsider: Arc::clone(&reconsider),
+            seen: Seen::default(),
+        };
+        std::thread::Builder::new()
+            .name("watch".to_owned())
+            .spawn(move || watching.run(&woken))?;
+        Ok(Watch { wake, reconsider })
+    }
+
+    /// Looks at the folder soon: room was made, or a stub was let go.
+    pub(super) fn look_soon(&self) {
+        // One look that waits already is enough.
+        let _ = self.wake.try_send(());
+    }
+
+    /// Looks again also at stubs whose peer was not known.
+    pub(super) fn reconsider(&self) {
+        self.reconsider.store(true, Ordering::Release);
+        self.look_soon();
+    }
+}
+
+/// A file as it was found. Two that are equal are taken for the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Stamp {
+    inode: u64,
+    size: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        Stamp {
+            inode: metadata.ino(),
+            size: metadata.len(),
+            seconds: metadata.mtime(),
+            nanoseconds: metadata.mtime_nsec(),
+        }
+    }
+}
+
+/// What earlier looks found. All of it is forgotten with the file; hashes keep it small where thousands of foreign files
+/// lie in the folder.
+#[derive(Debug, Default)]
+struct Seen {
+    hasher: RandomState,
+    /// Stubs that may still be written to, and since when they are as they are.
+    young: HashMap<String, (Stamp, Instant)>,
+    /// What is left where it is, by the hash of its name: the hash of its stamp.
+    left: HashMap<u64, u64>,
+    /// The same for stubs of peers that are not configured.
+    strangers: HashMap<u64, u64>,
+}
+
+/// What one look came to.
+#[derive(Debug, Default)]
+struct Look {
+    /// Some stubs were too young.
+    young: bool,
+    left: HashMap<u64, u64>,
+    strangers: HashMap<u64, u64>,
+    still_young: HashMap<String, (Stamp, Instant)>,
+    told: usize,
+}
+
+struct Watching<T> {
+    stubs: StubFolder,
+    taker: Weak<T>,
+    wake: SyncSender<()>,
+    /// The watcher, and the folder it watches: one that was made anew needs a new one.
+    watcher: Option<(RecommendedWatcher, (u64, u64))>,
+    /// Something happened to the folder itself: a new one may even have its inode.
+    stale: Arc<AtomicBool>,
+    reconsider: Arc<AtomicBool>,
+    seen: Seen,
+}
+
+impl<T: Taker> Watching<T> {
+    fn run(mut self, woken: &Receiver<()>) {
+        while let Some(taker) = self.taker.upgrade() {
+            let began = Instant::now();
+            self.keep_watching(&taker);
+            let young = self.look(&taker);
+            drop(taker);
+            let rest = REST.max(began.elapsed().saturating_mul(REST_OF_LOOK));
+            let next = if young { SETTLED } else { LOOK_EVERY };
+            std::thread::sleep(rest);
+            if let Err(RecvTimeoutError::Disconnected) = woken.recv_timeout(next) {
+                return;
+            }
+        }
+    }
+
+    /// Registers the watcher where there is none, or where the folder is another one than it was.
+    fn keep_watching(&mut self, taker: &Arc<T>) {
+        let Ok(metadata) = std::fs::metadata(self.stubs.path()) else {
+            // The look says so.
+            self.watcher = None;
+            return;
+        };
+        let folder = (metadata.dev(), metadata.ino());
+        let stale = self.stale.swap(false, Ordering::AcqRel);
+        if !stale && self.watcher.as_ref().is_some_and(|(_, of)| *of == folder) {
+            return;
+        }
+        self.watcher = None;
+        let (wake, stale) = (self.wake.clone(), Arc::clone(&self.stale));
+        match watcher(self.stubs.path(), wake, stale) {
+            Ok(watcher) => {
+                self.watcher = Some((watcher, folder));
+                taker.troubles().over("watch events");
+            }
+            Err(error) => taker.troubles().note(
+                "watch events",
+                &format!(
+                    "the system tells of no changes in {}, it is looked through every {} s: {error}",
+                    self.stubs.path().display(),
+                    LOOK_EVERY.as_secs()
+                ),
+            ),
+        }
+    }
+
+    /// Looks through the folder once. Whether some stubs are too young to be taken.
+    fn look(&mut self, taker: &Arc<T>) -> bool {
+        if self.reconsider.swap(false, Ordering::AcqRel) {
+            self.seen.strangers.clear();
+        }
+        match self.look_through(taker) {
+            Ok(look) => {
+                taker.troubles().over("watch folder");
+                if look.told > TOLD_ONE_BY_ONE {
+                    let more = look.told - TOLD_ONE_BY_ONE;
+                    tracing::warn!(
+                        more,
+                        "left where they are: more files that are no stubs of ours"
+                    );
+                }
+                self.seen.young = look.still_young;
+                self.seen.left = look.left;
+                self.seen.strangers = look.strangers;
+                look.young
+            }
+            Err(error) => {
+                let folder = self.stubs.path().display();
+                let told = format!("the watch folder {folder} cannot be read: {error}");
+                taker.troubles().note("watch folder", &told);
+                false
+            }
+        }
+    }
+
+    fn look_through(&mut self, taker: &Arc<T>) -> io::Result<Look> {
+        let mut look = Look::default();
+        let mut claimed = HashMap::new();
+        for entry in std::fs::read_dir(self.stubs.path())? {
+            let entry = entry?;
+            if !is_stubs_name(&entry) {
+                continue;
+            }
+            let name = entry.file_name();
+            if let Some(name) = name.to_str()
+                && taker.claims().has(name)
+            {
+                claimed.insert(name.to_owned(), ());
+                continue;
+            }
+            // One that is gone by now is looked at no more.
+            if let Ok(metadata) = entry.metadata() {
+                self.consider(taker, &name, Stamp::from(&metadata), &mut look);
+            }
+        }
+        taker.claims().keep_only(|name| {
+            claimed.contains_key(name) || self.stubs.path().join(name).symlink_metadata().is_ok()
+        });
+        Ok(look)
+    }
+
+    fn consider(&mut self, taker: &Arc<T>, name: &std::ffi::OsStr, stamp: Stamp, look: &mut Look) {
+        let (key, now) = (
+            self.seen.hasher.hash_one(name),
+            self.seen.hasher.hash_one(stamp),
+        );
+        if self.seen.left.get(&key) == Some(&now) {
+            look.left.insert(key, now);
+            return;
+        }
+        if self.seen.strangers.get(&key) == Some(&now) {
+            look.strangers.insert(key, now);
+            return;
+        }
+        let Some(name) = name.to_str() else {
+            look.left.insert(key, now);
+            tell(look, &name.to_string_lossy(), "its name is not UTF-8");
+            return;
+        };
+        let since = match self.seen.young.get(name) {
+            Some((before, since)) if *before == stamp => *since,
+            _ => Instant::now(),
+        };
+        if since.elapsed() < SETTLED {
+            look.young = true;
+            look.still_young.insert(name.to_owned(), (stamp, since));
+            return;
+        }
+        match self.stubs.read(name) {
+            Ok(stub) => {
+                let peer = stub.peer.clone();
+                match Arc::clone(taker).take(name, stub) {
+                    Taken::Claimed => {}
+                    Taken::Later => {
+                        look.still_young.insert(name.to_owned(), (stamp, since));
+                    }
+                    Taken::UnknownPeer => {
+                        look.strangers.insert(key, now);
+                        tell(look, name, &format!("no peer {peer} is configured"));
+                    }
+                }
+            }
+            Err(NotTaken::Vanished) => {}
+            // Who may not read it now may later: it is told of, and looked at again.
+            Err(refused @ (NotTaken::NoStub(_) | NotTaken::Unreadable(_))) => {
+                look.left.insert(key, now);
+                tell(look, name, &refused.to_string());
+            }
+        }
+    }
+}
+
+fn tell(look: &mut Look, name: &str, why: &str) {
+    look.told += 1;
+    if look.told <= TOLD_ONE_BY_ONE {
+        tracing::warn!(stub = ?name, why, "left where it is");
+    }
+}
+
+/// `*.torrent`, and not hidden: that is how a file is called that is not whole yet.
+fn is_stubs_name(entry: &DirEntry) -> bool {
+    let name = entry.file_name();
+    let name = name.as_encoded_bytes();
+    let at = name.len().saturating_sub(ENDING.len());
+    let ends = name
+        .get(at..)
+        .is_some_and(|end| end.eq_ignore_ascii_case(ENDING.as_bytes()));
+    ends && at > 0 && !name.starts_with(b".")
+}
+
+fn watcher(
+    folder: &Path,
+    wake: SyncSender<()>,
+    stale: Arc<AtomicBool>,
+) -> notify::Result<RecommendedWatcher> {
+    let itself = folder.to_owned();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if let Ok(event) = &event {
+            if !matters(event.kind) {
+                return;
+            }
+            if event.paths.contains(&itself) && !event.kind.is_access() {
+                stale.store(true, Ordering::Release);
+            }
+        }
+        let _ = wake.try_send(());
+    })?;
+    watcher.watch(folder, RecursiveMode::NonRecursive)?;
+    Ok(watcher)
+}
+
+/// Our own reading is told of too.
+fn matters(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}

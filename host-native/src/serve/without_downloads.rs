@@ -1,0 +1,82 @@
+//! A server whose configuration has no downloads block: it fetches nothing, so what an earlier one left unfinished fails,
+//! with what was found of it. A file that was whole and only lacked its name gets it first.
+
+use crate::control::Control;
+use crate::store::FileStamp;
+use regrip_core::io::{Clock, Host, Ledger};
+use regrip_core::record::{Change, Failure};
+use regrip_core::{Error, Event, Row, Status, Summary, What, display_url};
+use std::path::Path;
+
+/// The failure's stable name.
+const CODE: &str = "NoDownloads";
+
+/// Repairs and fails.
+///
+/// # Errors
+/// `Ledger`.
+pub(super) async fn settle(control: &Control) -> Result<(), Error> {
+    let (engine, ledger) = (control.engine(), control.ledger());
+    ledger.close_open_attempts().await?;
+    for id in engine.recover().await?.drive {
+        let row = ledger.row(id).await?;
+        if row.status == Status::Committing {
+            match engine.repair(id).await {
+                Ok(true) => {
+                    tracing::info!(id, file = ?row.new.destination, "the file was whole, and has its name now");
+                    continue;
+                }
+                Ok(false) => {}
+                // It has failed by that, and its row says so.
+                Err(_) if ledger.row(id).await?.status.is_finished() => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        fail(control, &row).await?;
+    }
+    Ok(())
+}
+
+async fn fail(control: &Control, row: &Row) -> Result<(), Error> {
+    let host = control.engine().host();
+    let text = format!(
+        "the configuration has no downloads block: {}",
+        found(&row.new.part)
+    );
+    tracing::warn!(id = row.id, "failed: {text}");
+    let failure = Failure {
+        class: "permanent",
+        code: CODE,
+        text: text.clone(),
+    };
+    let at = host.clock().wall();
+    host.ledger
+        .record(row.id, &Change::Failed(failure), at)
+        .await?;
+    let summary = Summary {
+        bytes: row.downloaded,
+        attempts: row.attempts,
+        restarts: row.restarts,
+        class: Some(regrip_core::Class::Permanent),
+        code: Some(CODE),
+        error: Some(text),
+        ..Summary::default()
+    };
+    host.on_event(&Event {
+        id: row.id,
+        at,
+        url: &display_url(row.new.source.url()),
+        path: &row.new.destination,
+        what: What::Failed(summary),
+    });
+    Ok(())
+}
+
+/// What is on the disk of a download.
+fn found(part: &str) -> String {
+    match FileStamp::of(Path::new(part)) {
+        Ok(Some(stamp)) => format!("its part {part} has {} bytes and is kept", stamp.size),
+        Ok(None) => format!("there is no part {part}"),
+        Err(error) => format!("its part {part} cannot be looked at: {error}"),
+    }
+}

@@ -1,0 +1,83 @@
+//! The body of a request, where a handler wants one: JSON, no longer than the limit, within a time.
+
+use super::reply::Refusal;
+use async_io::Timer;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+use smol::future::FutureExt;
+use std::time::Duration;
+
+/// Longest body.
+const MOST_BYTES: usize = 64 << 10;
+/// A body must be complete so long after its head, however steadily it comes.
+const WITHIN: Duration = Duration::from_secs(20);
+
+/// Reads a body as JSON.
+pub(super) async fn json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Option<Incoming>,
+) -> Result<T, Refusal> {
+    if !is_json(headers) {
+        return Err(not_json());
+    }
+    let bytes = match body {
+        Some(body) => whole(body).await?,
+        None => Bytes::new(),
+    };
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::bad_request(format!("the body is not as expected: {error}")))
+}
+
+/// Whether the body is said to be JSON. What a form of another site's page sends is not (Fetch standard, CORS-safelisted
+/// content types).
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let essence = value.to_str().ok().and_then(|text| text.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// The refusal of any other body.
+pub(crate) fn not_json() -> Refusal {
+    Refusal::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "NotJson",
+        "the body must be JSON: send it with Content-Type: application/json",
+    )
+}
+
+async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > MOST_BYTES as u64 {
+        return Err(too_large());
+    }
+    let read = async {
+        let collected = Limited::new(body, MOST_BYTES).collect().await;
+        let collected = collected.map_err(|error| match error.is::<LengthLimitError>() {
+            true => too_large(),
+            false => Refusal::bad_request("the body ended early"),
+        });
+        Ok(collected?.to_bytes())
+    };
+    let late = async {
+        Timer::after(WITHIN).await;
+        Err(Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "TooSlow",
+            format!("the body did not come within {} s", WITHIN.as_secs()),
+        ))
+    };
+    read.or(late).await
+}
+
+fn too_large() -> Refusal {
+    Refusal::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "TooLarge",
+        format!("the body has more than {MOST_BYTES} bytes"),
+    )
+}

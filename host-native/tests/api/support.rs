@@ -1,0 +1,330 @@
+//! A server with its API in this process, on a loopback port, and a client that hides nothing.
+
+use regrip::api;
+use regrip::clock::SmolClock;
+use regrip::control::{Control, Events};
+use regrip::host::NativeHost;
+use regrip::ledger::SqliteLedger;
+use regrip::server::{Limits, Server, Threads};
+use regrip::store::DiskStore;
+use regrip::transport::{HttpTransport, TransportOptions};
+use regrip::workers::Workers;
+use regrip_core::{DownloadsConfig, Engine};
+use serde_json::Value;
+use smol::channel::{Sender, bounded};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Once};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Longer than anything here takes; a test that gets there has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The key of servers that have one.
+pub(crate) const KEY: &str = "a-key-of-32-letters-for-the-tests";
+
+/// Drives run on threads that all tests share.
+fn workers() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for _ in 0..2 {
+            std::thread::spawn(|| Workers::new(1).run(std::future::pending::<()>()));
+        }
+    });
+}
+
+/// How a bench serves.
+pub(crate) struct How {
+    pub(crate) key: Option<&'static str>,
+    pub(crate) downloads: bool,
+    pub(crate) limits: Limits,
+    pub(crate) config: DownloadsConfig,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        How {
+            key: Some(KEY),
+            downloads: true,
+            limits: Limits::default(),
+            config: DownloadsConfig {
+                retry_base_delay_ms: 0,
+                connect_timeout_ms: 5000,
+                ..DownloadsConfig::default()
+            },
+        }
+    }
+}
+
+/// A server with its folder.
+pub(crate) struct Bench {
+    pub(crate) folder: TempDir,
+    pub(crate) control: Control,
+    pub(crate) address: SocketAddr,
+    key: Option<&'static str>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Bench {
+        Bench::how(How::default())
+    }
+
+    pub(crate) fn how(how: How) -> Bench {
+        workers();
+        let folder = tempfile::tempdir().unwrap();
+        let completed = folder.path().join("completed");
+        std::fs::create_dir(&completed).unwrap();
+        let events = Events::default();
+        let host = NativeHost {
+            transport: HttpTransport::new(TransportOptions::new(&how.config)),
+            store: DiskStore::new(),
+            ledger: SqliteLedger::open(&folder.path().join("state.db")).unwrap(),
+            clock: SmolClock::default(),
+            listener: Arc::new(events.clone()),
+        };
+        let engine = Engine::new(host, how.config, true).unwrap();
+        let control = Control::new(engine, events, how.downloads.then_some(completed));
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), how.limits).unwrap();
+        let address = server.address();
+        let answer = api::router(control.clone(), how.key);
+        let (stop, stopped) = bounded::<()>(1);
+        let ending = control.clone();
+        let thread = std::thread::spawn(move || {
+            let threads = Threads::start().unwrap();
+            let stopped = async {
+                let _ = stopped.recv().await;
+                ending.end().await;
+            };
+            threads.run(server.run(threads.executor(), answer, stopped));
+        });
+        Bench {
+            folder,
+            control,
+            address,
+            key: how.key,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// Tells it to stop and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    /// A path in the completed folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join("completed").join(name)
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client {
+            stream,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// One request on a connection of its own, with the key.
+    pub(crate) fn ask(&self, method: &str, path: &str) -> Reply {
+        self.with(method, path, &self.credentials(), "")
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path)
+    }
+
+    /// The object at a path.
+    pub(crate) fn json(&self, path: &str) -> Value {
+        let reply = self.get(path);
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        reply.json()
+    }
+
+    /// A POST of JSON, with the key.
+    pub(crate) fn post(&self, path: &str, body: &str) -> Reply {
+        let headers = format!("{}Content-Type: application/json\r\n", self.credentials());
+        self.with("POST", path, &headers, body)
+    }
+
+    /// Header lines are ended by CR LF each.
+    pub(crate) fn with(&self, method: &str, path: &str, headers: &str, body: &str) -> Reply {
+        self.connect().ask(method, path, headers, body)
+    }
+
+    pub(crate) fn credentials(&self) -> String {
+        self.key
+            .map_or_else(String::new, |key| format!("X-Api-Key: {key}\r\n"))
+    }
+
+    /// Adds a download and returns its id.
+    pub(crate) fn add(&self, url: &str) -> i64 {
+        let body = serde_json::json!({ "url": url }).to_string();
+        let reply = self.post("/api/downloads", &body);
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        reply.json()["id"].as_i64().unwrap()
+    }
+
+    /// Waits until a download has a status, and returns it.
+    pub(crate) fn until(&self, id: i64, status: &str) -> Value {
+        until(|| {
+            let download = self.json(&format!("/api/downloads/{id}"));
+            (download["status"] == status).then_some(download)
+        })
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop = None;
+    }
+}
+
+/// Waits for something to become so, however long a loaded machine takes.
+pub(crate) fn until<T>(mut so: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = so() {
+            return value;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it never became so");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A connection.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    ahead: Vec<u8>,
+}
+
+/// A reply, read whole.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        let mut values = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        values.next().map(|(_, value)| value)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The code of the error, which has the form that all errors have.
+    pub(crate) fn code(&self) -> String {
+        let json = self.json();
+        let error = json["error"].as_object().unwrap();
+        assert!(error["message"].is_string());
+        for key in error.keys() {
+            assert!(["code", "message", "field"].contains(&key.as_str()));
+        }
+        error["code"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Client {
+    pub(crate) fn write(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Reply {
+        let host = match headers.to_ascii_lowercase().contains("host:") {
+            true => "",
+            false => "Host: localhost\r\n",
+        };
+        let length = match body.is_empty() {
+            true => String::new(),
+            false => format!("Content-Length: {}\r\n", body.len()),
+        };
+        self.write(&format!(
+            "{method} {path} HTTP/1.1\r\n{host}{headers}{length}\r\n{body}"
+        ));
+        self.reply(method == "HEAD").expect("a reply")
+    }
+
+    /// The next reply; `None` where the connection was closed instead.
+    pub(crate) fn reply(&mut self, to_head: bool) -> Option<Reply> {
+        let head = self.head()?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        let mut reply = Reply {
+            status,
+            head,
+            body: Vec::new(),
+        };
+        let length = reply.header("content-length");
+        let length = length.map_or(0, |length| length.parse().unwrap());
+        if !to_head {
+            reply.body = self.take(length);
+            assert_eq!(reply.body.len(), length, "the body was cut");
+        }
+        Some(reply)
+    }
+
+    /// A head, without its empty line.
+    pub(crate) fn head(&mut self) -> Option<String> {
+        let head = self.through("\r\n\r\n")?;
+        Some(head.trim_end().to_owned())
+    }
+
+    /// All up to and with a mark; `None` where the connection ends before.
+    pub(crate) fn through(&mut self, mark: &str) -> Option<String> {
+        loop {
+            let mark = mark.as_bytes();
+            let at = self.ahead.windows(mark.len()).position(|some| some == mark);
+            if let Some(at) = at {
+                let rest = self.ahead.split_off(at + mark.len());
+                let text = std::mem::replace(&mut self.ahead, rest);
+                return Some(String::from_utf8(text).unwrap());
+            }
+            if !self.more() {
+                return None;
+            }
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        while self.ahead.len() < length && self.more() {}
+        let rest = self.ahead.split_off(length.min(self.ahead.len()));
+        std::mem::replace(&mut self.ahead, rest)
+    }
+
+    /// Whether the server has closed, once nothing more comes.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        while self.more() {}
+        true
+    }
+
+    fn more(&mut self) -> bool {
+        let mut block = vec![0; 64 << 10];
+        match self.stream.read(&mut block) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.ahead.extend_from_slice(&block[..count]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("the server neither answers nor closes: {error}"),
+        }
+    }
+}

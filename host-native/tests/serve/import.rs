@@ -1,0 +1,122 @@
+//! S44, S45: what happens to a download that is whole.
+
+use crate::house::{House, wait_until};
+use crate::peer::Peer;
+use crate::radarr::Radarr;
+use serde_json::{Value, json};
+
+/// The import state of the only row.
+fn import_state(house: &House) -> String {
+    let rows = house.rows();
+    assert_eq!(rows.len(), 1);
+    rows[0]["import_state"].as_str().unwrap_or("").to_owned()
+}
+
+#[test]
+fn a_stub_becomes_a_file_and_the_servers_of_its_category_are_told() {
+    let (peer, radarr, sonarr) = (Peer::new(), Radarr::new(), Radarr::new());
+    let film = peer.film(1, 3_000_000);
+    let mut house = House::with(&[&peer]);
+    let mut elsewhere = radarr.config("radarr", "Elsewhere");
+    elsewhere["importPath"] = json!("/downloads");
+    house.config["servers"] = json!([
+        radarr.config("radarr", "Films"),
+        elsewhere,
+        sonarr.config("sonarr", "Series"),
+    ]);
+    let served = house.start();
+    house.drop_stub("Film.torrent", &peer, 1);
+    house.wait_for_file("Film 1.mkv", film);
+    house.wait_for_rows(&[("Film 1.mkv", "import_queued")]);
+    wait_until("both are told", || radarr.got().len() == 2);
+    assert!(!house.has_stub("Film.torrent"));
+    let mut got = radarr.got();
+    got.sort_by_key(|(_, key, _)| key.clone());
+    let completed = house.path("completed").display().to_string();
+    let command = |path: &str| json!({ "name": "DownloadedMoviesScan", "path": path });
+    let target = "POST /base/api/v3/command".to_owned();
+    assert_eq!(
+        got,
+        [
+            (
+                target.clone(),
+                "key of Elsewhere".to_owned(),
+                command("/downloads")
+            ),
+            (target, "key of Films".to_owned(), command(&completed)),
+        ]
+    );
+    assert_eq!(sonarr.got(), Vec::<(String, String, Value)>::new());
+    wait_until("both are noted", || {
+        import_state(&house) == "accepted by Films; accepted by Elsewhere"
+    });
+    let rows = served.get("/api/downloads");
+    assert_eq!(rows["downloads"][0]["stub_name"], "Film.torrent");
+    let log = served.log.text();
+    assert!(!log.contains("hush") && !log.contains("key of"), "{log}");
+    served.stop();
+}
+
+#[test]
+fn series_go_to_sonarr_and_what_nobody_wants_stays_completed() {
+    let (peer, radarr, sonarr) = (Peer::new(), Radarr::new(), Radarr::new());
+    peer.item(1, "Show S01E01.mkv", 5000, 1000);
+    peer.item(2, "Song.flac", 3000, 1000);
+    let mut house = House::with(&[&peer]);
+    house.config["servers"] = json!([
+        radarr.config("radarr", "Films"),
+        sonarr.config("sonarr", "Series")
+    ]);
+    let served = house.start();
+    house.drop_stub("show.torrent", &peer, 1);
+    house.drop_stub("song.torrent", &peer, 2);
+    house.wait_for_rows(&[
+        ("Show S01E01.mkv", "import_queued"),
+        ("Song.flac", "completed"),
+    ]);
+    wait_until("the stubs are gone", || house.names("watch").is_empty());
+    assert_eq!(sonarr.got()[0].2["name"], "DownloadedEpisodesScan");
+    assert!(radarr.got().is_empty());
+    served.stop();
+}
+
+#[test]
+fn a_failing_import_fails_no_download_and_is_shown() {
+    let (peer, radarr) = (Peer::new(), Radarr::new());
+    peer.film(1, 1000);
+    radarr.refuse(&[503, 500, 401]);
+    let mut house = House::with(&[&peer]);
+    house.config["servers"] = json!([radarr.config("radarr", "Films")]);
+    let served = house.start();
+    house.drop_stub("Film.torrent", &peer, 1);
+    wait_until("it was refused", || radarr.got().len() == 3);
+    let failed = "failed at Films: the server answered 401";
+    wait_until("it is shown", || import_state(&house) == failed);
+    house.wait_for_rows(&[("Film 1.mkv", "completed")]);
+    assert!(!house.has_stub("Film.torrent"));
+    assert_eq!(radarr.got().len(), 3, "a refusal for good is not repeated");
+    served.stop();
+}
+
+#[test]
+fn an_import_that_was_not_accepted_yet_goes_on_after_a_restart() {
+    let (peer, radarr) = (Peer::new(), Radarr::new());
+    peer.film(1, 1000);
+    radarr.refuse(&[503; 5]);
+    let mut house = House::with(&[&peer]);
+    house.config["servers"] = json!([radarr.config("radarr", "Films")]);
+    let served = house.start();
+    house.drop_stub("Film.torrent", &peer, 1);
+    wait_until("a round is over", || radarr.got().len() == 5);
+    served.log.wait_for("the import is tried again");
+    assert_eq!(
+        import_state(&house),
+        "pending at Films: the server answered 503"
+    );
+    served.kill();
+    let served = house.start();
+    house.wait_for_rows(&[("Film 1.mkv", "import_queued")]);
+    assert_eq!(import_state(&house), "accepted by Films");
+    assert_eq!(peer.fetched(1), 1);
+    served.stop();
+}

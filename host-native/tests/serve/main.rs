@@ -1,0 +1,13 @@
+//! `regrip serve` from end to end: the real binary, a peer as today's software is, and a Radarr.
+
+mod address;
+mod ends;
+mod house;
+mod import;
+mod peer;
+mod radarr;
+mod readme;
+mod reload;
+mod restarts;
+mod stubs;
+mod troubles;

@@ -1,0 +1,93 @@
+//! A test Radarr (or Sonarr): takes commands, or answers with the statuses it is told to.
+
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+#[derive(Default)]
+struct State {
+    /// Key and command of each request.
+    got: Mutex<Vec<(String, String, Value)>>,
+    statuses: Mutex<VecDeque<u16>>,
+}
+
+/// A server; its threads end with the test process.
+pub(crate) struct Radarr {
+    address: SocketAddr,
+    state: Arc<State>,
+}
+
+impl Radarr {
+    pub(crate) fn new() -> Radarr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = Arc::clone(&shared);
+                std::thread::spawn(move || converse(stream, &state));
+            }
+        });
+        Radarr { address, state }
+    }
+
+    /// Answers the next commands with these statuses, and the others with 201.
+    pub(crate) fn refuse(&self, statuses: &[u16]) {
+        self.state.statuses.lock().unwrap().extend(statuses);
+    }
+
+    /// As the configuration has it.
+    pub(crate) fn config(&self, kind: &str, name: &str) -> Value {
+        json!({
+            "type": kind, "name": name, "url": format!("http://{}/base/", self.address),
+            "apiKey": format!("key of {name}"),
+        })
+    }
+
+    /// Target, key and command of each request so far.
+    pub(crate) fn got(&self) -> Vec<(String, String, Value)> {
+        self.state.got.lock().unwrap().clone()
+    }
+}
+
+fn converse(stream: TcpStream, state: &State) {
+    let Ok(mut out) = stream.try_clone() else {
+        return;
+    };
+    let mut lines = BufReader::new(stream);
+    loop {
+        let (mut target, mut key, mut length) = (String::new(), String::new(), 0);
+        loop {
+            let mut line = String::new();
+            if !matches!(lines.read_line(&mut line), Ok(1..)) {
+                return;
+            }
+            match line.trim().split_once(": ") {
+                Some((name, value)) if name.eq_ignore_ascii_case("x-api-key") => {
+                    assert_eq!(key, "", "one key only");
+                    key = value.to_owned();
+                }
+                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                    length = value.parse().unwrap_or(0);
+                }
+                Some(_) => {}
+                None if line.trim().is_empty() => break,
+                None => target = line.trim().trim_end_matches(" HTTP/1.1").to_owned(),
+            }
+        }
+        let mut body = vec![0; length];
+        if lines.read_exact(&mut body).is_err() {
+            return;
+        }
+        let command = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let status = state.statuses.lock().unwrap().pop_front().unwrap_or(201);
+        state.got.lock().unwrap().push((target, key, command));
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}");
+        if out.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! SIGHUP.
+
+use crate::house::{House, wait_until};
+use crate::peer::Peer;
+use crate::radarr::Radarr;
+use serde_json::json;
+
+#[test]
+fn a_configuration_that_is_read_again_changes_peers_servers_and_limits() {
+    let (peer, new, radarr) = (Peer::new(), Peer::new(), Radarr::new());
+    peer.film(1, 1000);
+    let film = new.film(2, 1000);
+    let mut house = House::with(&[&peer]);
+    let served = house.start();
+    house.drop_stub("2.torrent", &new, 2);
+    served.log.wait_for("is configured");
+    // The key changed too.
+    peer.key("other");
+    let peers = [("Old", &peer, "other"), ("New", &new, "hush")];
+    let peers =
+        peers.map(|(name, peer, key)| json!({ "name": name, "url": peer.url(), "apiKey": key }));
+    house.config["peers"] = json!(peers);
+    house.config["servers"] = json!([radarr.config("radarr", "Films")]);
+    house.config["downloads"]["maxConcurrentDownloads"] = 7.into();
+    house.config["regrip"]["listen"] = "127.0.0.1:1".into();
+    house.write_config();
+    served.signal("HUP");
+    served.log.wait_for("the configuration was read again");
+    assert_eq!(served.log.count("regrip.listen has changed"), 1);
+    house.wait_for_file("Film 2.mkv", film);
+    house.drop_stub("1.torrent", &peer, 1);
+    house.wait_for_rows(&[
+        ("Film 1.mkv", "import_queued"),
+        ("Film 2.mkv", "import_queued"),
+    ]);
+    served.stop();
+}
+
+#[test]
+fn a_configuration_that_is_broken_changes_nothing_and_is_told() {
+    let peer = Peer::new();
+    let film = peer.film(1, 1000);
+    let mut house = House::with(&[&peer]);
+    let served = house.start();
+    let good = house.config.clone();
+    house.config["downloads"]["maxConcurrentDownloads"] = 0.into();
+    house.config["peers"] = json!([]);
+    house.write_config();
+    for _ in 0..2 {
+        served.signal("HUP");
+        served.log.wait_for("stays in force");
+    }
+    assert!(served.log.text().contains("maxConcurrentDownloads"));
+    house.drop_stub("1.torrent", &peer, 1);
+    house.wait_for_file("Film 1.mkv", film);
+    std::fs::write(house.path("config.jsonc"), "{").expect("written");
+    served.signal("HUP");
+    wait_until("it is told again", || {
+        served.log.count("stays in force") >= 2
+    });
+    house.config = good;
+    house.write_config();
+    served.signal("HUP");
+    served.log.wait_for("the configuration was read again");
+    served.log.wait_for("over: ");
+    served.stop();
+}
