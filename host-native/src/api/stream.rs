@@ -29,7 +29,7 @@ pub(super) async fn events(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
     })?;
     let hello = futures::stream::iter([Bytes::from_static(b": regrip\n\n")]);
     let stream = hello.chain(unfold(subscription, |subscription| async move {
-        let chunk = next(&subscription).await?;
+        let chunk = next(&subscription, HEARTBEAT).await?;
         Some((chunk, subscription))
     }));
     let reply = Reply::new(StatusCode::OK, Payload::Stream(stream.boxed()));
@@ -41,10 +41,10 @@ pub(super) async fn events(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
         .header(X_ACCEL_BUFFERING, HeaderValue::from_static("no")))
 }
 
-async fn next(subscription: &Subscription) -> Option<Bytes> {
+async fn next(subscription: &Subscription, heartbeat: Duration) -> Option<Bytes> {
     let heard = async { subscription.next().await.map(written) };
     let silence = async {
-        Timer::after(HEARTBEAT).await;
+        Timer::after(heartbeat).await;
         Some(Bytes::from_static(b":\n\n"))
     };
     heard.or(silence).await
@@ -55,5 +55,21 @@ fn written(heard: Heard) -> Bytes {
     match heard {
         Heard::Event(line) => format!("data: {line}\n\n").into(),
         Heard::Lagged => Bytes::from_static(b"data: {\"event\":\"lagged\"}\n\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::Events;
+
+    #[test]
+    fn silence_is_broken_by_a_comment_that_loses_no_event() {
+        let events = Events::default();
+        let subscription = events.subscribe().unwrap();
+        let comment = smol::block_on(next(&subscription, Duration::ZERO)).unwrap();
+        assert_eq!(comment, ":\n\n");
+        events.close();
+        assert_eq!(smol::block_on(next(&subscription, HEARTBEAT)), None);
     }
 }

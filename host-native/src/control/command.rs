@@ -19,8 +19,9 @@ use regrip_core::{
     DownloadId, Engine, Error, Event, SafeName, Source, Status, Summary, What, class, display_url,
 };
 use smol::Timer;
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How often drives that have only begun are told of the end, and the ledger is looked at for changes by others.
@@ -60,6 +61,16 @@ struct Shared {
     troubles: Troubles,
     drives: Drives,
     completed: Option<PathBuf>,
+    begin: OnceLock<Begin>,
+}
+
+/// How what is asked for is begun.
+struct Begin(Box<dyn Fn(&Source, DownloadId) + Send + Sync>);
+
+impl fmt::Debug for Begin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Begin")
+    }
 }
 
 impl Control {
@@ -74,6 +85,7 @@ impl Control {
             troubles: Troubles::default(),
             drives: Drives::default(),
             completed,
+            begin: OnceLock::new(),
         }))
     }
 
@@ -121,6 +133,21 @@ impl Control {
     /// A hook must not block; it spawns what takes long. One download may end several times: retried, for one.
     pub fn on_end(&self, hook: impl Fn(&End) + Send + Sync + 'static) {
         self.0.drives.hook(Arc::new(hook));
+    }
+
+    /// Has what is added and retried from now on begun by this, for a host that keeps it in a line of its own until it is
+    /// its turn; it calls [`drive`](Self::drive) then, sooner or later. To be set once. Without it everything is driven at
+    /// once, and waits for its permit in a task of its own.
+    pub fn begin_by(&self, begin: impl Fn(&Source, DownloadId) + Send + Sync + 'static) {
+        // A second one would mean two lines.
+        let _ = self.0.begin.set(Begin(Box::new(begin)));
+    }
+
+    fn begin(&self, source: &Source, id: DownloadId) {
+        match self.0.begin.get() {
+            Some(Begin(begin)) => begin(source, id),
+            None => self.drive(id),
+        }
     }
 
     /// Drives a download in a task of its own, unless it is driven already. Where that drive is just ending, the row is
@@ -181,7 +208,7 @@ impl Control {
         };
         match accept(&self.0.engine, &wanted).await? {
             Outcome::Drive(accepted, _) => {
-                self.drive(accepted.id);
+                self.begin(&wanted.source, accepted.id);
                 Ok(accepted)
             }
             Outcome::Done(row) => Ok(Accepted {
@@ -206,7 +233,7 @@ impl Control {
             return Err(Error::CredentialsMissing { names }.into());
         }
         self.0.engine.retry(id).await?;
-        self.drive(id);
+        self.begin(&row.new.source, id);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use crate::share::{Share, ShareError, ShareOptions};
 use crate::store::DiskStore;
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
 use crate::workers::Workers;
-use regrip_core::{DownloadsConfig, Engine, Error, Event};
+use regrip_core::{DownloadsConfig, Engine, Error, Event, Source};
 use smol::channel::{Receiver, bounded};
 use smol::future::FutureExt;
 use std::io;
@@ -295,6 +295,9 @@ impl House {
         );
         let hearing = Arc::clone(&service);
         self.control.on_end(move |end| ending::hear(&hearing, end));
+        let lines = Arc::clone(&service);
+        self.control
+            .begin_by(move |source, id| lines.drive(line_of(source), id));
         // Said once, before anything waits for it.
         let _ = service.completed.check();
         recover::recover(&service).await?;
@@ -315,6 +318,14 @@ impl House {
         while let Ok(Asked::Reload) = self.signals.recv().await {
             reload::reload(&self.file, &self.control, &self.settings, service);
         }
+    }
+}
+
+/// The line that a download waits in: its peer's, or the one of plain URLs.
+fn line_of(source: &Source) -> &str {
+    match source {
+        Source::Url { .. } => "",
+        Source::Peer { peer_id, .. } => peer_id,
     }
 }
 

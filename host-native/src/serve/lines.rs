@@ -8,7 +8,7 @@ use super::service::Service;
 use regrip_core::DownloadId;
 use regrip_core::semaphore::{Permit, Semaphore};
 use smol::channel::{Receiver, Sender, unbounded};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Downloads of one source that are under way at once.
@@ -19,6 +19,8 @@ const UNDER_WAY: usize = 64;
 pub(super) struct Lines {
     /// By source: its line.
     lines: Mutex<HashMap<String, Sender<DownloadId>>>,
+    /// Those in a line: one that is asked for again and again stands there once.
+    waiting: Mutex<HashSet<DownloadId>>,
     /// By download: its place among those under way.
     places: Mutex<HashMap<DownloadId, Permit>>,
 }
@@ -26,6 +28,9 @@ pub(super) struct Lines {
 impl Lines {
     /// Puts a download at the end of its source's line.
     pub(super) fn push(&self, service: &Arc<Service>, source: &str, id: DownloadId) {
+        if !held(&self.waiting).insert(id) {
+            return;
+        }
         let mut lines = held(&self.lines);
         let line = lines.entry(source.to_owned()).or_insert_with(|| {
             let (line, waiting) = unbounded();
@@ -50,6 +55,7 @@ async fn begin(service: Arc<Service>, waiting: Receiver<DownloadId>) {
     while let Ok(id) = waiting.recv().await {
         let place = places.acquire().await;
         service.completed.usable().await;
+        held(&service.lines.waiting).remove(&id);
         held(&service.lines.places).insert(id, place);
         service.control.drive(id);
     }

@@ -75,6 +75,8 @@ fn the_stream_ends_when_the_server_does() {
     let mut bench = Bench::new();
     let mut client = listening(&bench);
     bench.stop();
+    // Ended, not cut: by its last chunk.
+    assert!(client.through("\r\n0\r\n\r\n").is_some());
     assert!(client.is_closed());
     assert!(bench.control.events().subscribe().is_none());
 }

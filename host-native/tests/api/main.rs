@@ -4,6 +4,7 @@ mod access;
 mod boards;
 mod bodies;
 mod downloads;
+mod drives;
 mod events;
 mod list;
 mod load;

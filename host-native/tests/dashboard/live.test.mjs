@@ -195,6 +195,22 @@ test("what_comes_while_a_list_is_read_is_read_too", async (t) => {
   await rowOf(page, "second.mkv").waitFor();
 });
 
+test("the_speed_is_right_from_the_beginning", async (t) => {
+  const mock = new Mock();
+  const { id } = mock.add({ filename: "film.mkv", expected_bytes: 60e6 });
+  const page = await open(t, browser, await mock.start());
+  await sees(page, "Live");
+  const begin = Date.now();
+  const tell = (seconds, fields) => mock.send({ id, at: time(begin + seconds * 1000), ...fields });
+  tell(2, { event: "started", attempt: 1, from: 0 });
+  // The first bytes come at once and say little; from then on it is 6 MB a second.
+  tell(2.1, { event: "progress", bytes: 8192, total: 60e6 });
+  tell(3.1, { event: "progress", bytes: 6e6, total: 60e6 });
+  tell(4.1, { event: "progress", bytes: 12e6, total: 60e6 });
+  await sees(rowOf(page, "film.mkv"), /^5\.[678]\d MB\/s$/);
+  await sees(rowOf(page, "film.mkv"), /^00:0[89] left$/);
+});
+
 test("a_server_that_downloads_nothing_says_so", async (t) => {
   const mock = new Mock();
   mock.watchPath = null;

@@ -11,6 +11,9 @@ import { promisify } from "node:util";
 export const isMissing =
   process.env.REGRIP && process.env.REGRIP_FAULTD ? false : "REGRIP and REGRIP_FAULTD do not name the programs";
 
+/** Where nobody listens. */
+const NOBODY = "http://127.0.0.1:1/cellar";
+
 /** A program, once a line of its output says where it listens. */
 async function started(program, options, stream, pattern) {
   const child = spawn(program, options, { stdio: ["ignore", "pipe", "pipe"] });
@@ -50,7 +53,7 @@ export class Real {
           retryBaseDelayMs: 50,
         },
         regrip: { listen: "127.0.0.1:0", apiKey: this.key, dataDir: join(this.folder, "data") },
-        peers: [{ name: "attic", url: `${this.source.origin}/attic`, apiKey: "k" }],
+        peers: [{ name: "cellar", url: NOBODY, apiKey: "k" }],
       }),
     );
     await this.#serve("127.0.0.1:0");
@@ -67,10 +70,9 @@ export class Real {
     return `${this.source.origin}${path}`;
   }
 
-  /** Drops a stub for an item of the peer. */
+  /** Drops a stub for an item of the peer that cannot be reached. */
   async drop(name) {
-    const peer = `${this.source.origin}/attic`;
-    const options = ["stub", "create", "--peer", peer, "--item", name, "--name", name, "--length", "1000"];
+    const options = ["stub", "create", "--peer", NOBODY, "--item", name, "--name", name, "--length", "1000"];
     await promisify(execFile)(process.env.REGRIP, [...options, "-o", join(this.folder, "watch", `${name}.torrent`)]);
   }
 

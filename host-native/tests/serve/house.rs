@@ -240,8 +240,16 @@ impl Served {
 
     /// Waits until it ends by itself.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        let mut child = self.child.take().expect("it runs");
-        child.wait().expect("it ends")
+        let child = self.child.as_mut().expect("it runs");
+        let began = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().expect("it is there") {
+                self.child = None;
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// SIGTERM, and its end.

@@ -147,9 +147,13 @@ addEventListener("online", tryNow);
 document.addEventListener("visibilitychange", () => document.hidden || tryNow());
 every(1, () => {
   draw();
-  for (const id of SECTIONS[0].ids) if (views.get(id)?.open) views.get(id).drawTimeline(downloads.get(id));
+  for (const id of SECTIONS[0].ids) if (views.get(id)?.open) views.get(id).drawDetails();
 });
 every(30, () => draw(true));
-every(10, () => readSides().catch(() => {}));
+every(10, () => {
+  // How much is safe on the disk has no event.
+  for (const id of SECTIONS[0].ids) views.get(id)?.rereadSoon();
+});
+every(5, () => readSides().catch(() => {}));
 every(60, allSoon);
 stayConnected();

@@ -26,6 +26,16 @@ export function arrange(list, wanted) {
   });
 }
 
+// Puts new children in place of those that differ, so that a selection and the focus outlast what stays the same.
+export function refill(list, wanted) {
+  wanted.forEach((child, place) => {
+    const there = list.children[place];
+    if (!there) list.append(child);
+    else if (!there.isEqualNode(child)) there.replaceWith(child);
+  });
+  while (list.children.length > wanted.length) list.lastElementChild.remove();
+}
+
 // Says what is wrong with a field, beside it; nothing where the text is empty.
 export function mark(input, wrong, text) {
   say(wrong, text);

@@ -1,7 +1,7 @@
 // A download as a row, with its details where it was opened.
 
 import { api } from "./api.js";
-import { make, page, parts, say } from "./elements.js";
+import { make, page, parts, refill, say } from "./elements.js";
 import { downloads, drop, known, soon, take } from "./known.js";
 import { askToRemove } from "./removing.js";
 import { speed } from "./speed.js";
@@ -171,10 +171,14 @@ export class RowView {
     const [row, timeline] = await Promise.all([api(`downloads/${this.id}`), api(`downloads/${this.id}/timeline`)]);
     this.attempts = timeline.attempts;
     take(row);
-    const current = downloads.get(this.id);
-    this.drawTimeline(current);
-    this.drawAttempts(current);
-    this.drawFacts(current);
+    this.drawDetails();
+  }
+
+  drawDetails() {
+    const row = downloads.get(this.id);
+    this.drawTimeline(row);
+    this.drawAttempts(row);
+    this.drawFacts(row);
   }
 
   drawTimeline(row) {
@@ -188,13 +192,17 @@ export class RowView {
     const more = this.attempts.length - shown.length;
     this.at.earlier.hidden = more === 0;
     say(this.at.earlier, `Show ${counted(more, "earlier attempt")}`);
-    this.at.attempts.replaceChildren(...live(shown, row).map((attempt) => attemptItem(attempt)));
+    refill(
+      this.at.attempts,
+      live(shown, row).map((attempt) => attemptItem(attempt)),
+    );
   }
 
   drawFacts(row) {
     const pairs = facts(row).filter(([, value]) => value !== null && value !== undefined && value !== "");
-    this.at.facts.replaceChildren(
-      ...pairs.flatMap(([name, value]) => [make("dt", null, name), make("dd", null, plain(value))]),
+    refill(
+      this.at.facts,
+      pairs.flatMap(([name, value]) => [make("dt", null, name), make("dd", null, plain(value))]),
     );
   }
 }

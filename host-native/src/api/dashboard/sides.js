@@ -1,6 +1,6 @@
 // Pending stubs and peers.
 
-import { make, page, say } from "./elements.js";
+import { make, page, refill, say } from "./elements.js";
 import { PAGE, known } from "./known.js";
 import { bytes, inAWhile, joined, moment, plain } from "./words.js";
 
@@ -46,19 +46,12 @@ function peerItem(peer) {
   );
 }
 
-// Redrawn only where a word of it changed.
-function fill(list, items) {
-  const same =
-    list.children.length === items.length && items.every((item, place) => item.isEqualNode(list.children[place]));
-  if (!same) list.replaceChildren(...items);
-}
-
 export function drawSides() {
   page("stubs").hidden = known.stubs.length === 0;
   say(page("stubs").querySelector(".count"), known.stubsInAll.toLocaleString("en"));
-  fill(page("stubs").querySelector("ul"), known.stubs.slice(0, stubsShown).map(stubItem));
+  refill(page("stubs").querySelector("ul"), known.stubs.slice(0, stubsShown).map(stubItem));
   page("stubs").querySelector(".more").hidden = known.stubs.length <= stubsShown;
-  fill(page("peers").querySelector("ul"), known.peers.map(peerItem));
+  refill(page("peers").querySelector("ul"), known.peers.map(peerItem));
   page("peers").querySelector(".none").hidden = known.peers.length > 0;
 }
 

@@ -1,9 +1,10 @@
-// Bytes a second, smoothed over some five seconds.
+// Bytes a second over about the last five seconds: what came and how long that took, both forgotten alike.
 
 import { now } from "./api.js";
 
 export const meters = new Map();
-const SMOOTH = 5;
+const MEMORY = 5;
+const SOONEST = 0.5;
 
 // What was measured says nothing any more: the connection was lost.
 export function forgetSpeeds() {
@@ -11,25 +12,28 @@ export function forgetSpeeds() {
 }
 
 export function measure({ event, id, at, bytes: count, from }) {
+  const time = Date.parse(at) / 1000;
   const meter = meters.get(id);
   if (event === "progress" && meter) {
-    const seconds = (Date.parse(at) - meter.at) / 1000;
-    if (seconds <= 0) return;
-    const rate = Math.max(0, count - meter.bytes) / seconds;
-    const share = meter.rate === null ? 1 : 1 - Math.exp(-seconds / SMOOTH);
-    meters.set(id, { at: Date.parse(at), bytes: count, rate: (meter.rate ?? 0) + (rate - (meter.rate ?? 0)) * share });
+    const took = time - meter.time;
+    if (took <= 0) return;
+    const kept = Math.exp(-took / MEMORY);
+    const came = Math.max(0, count - meter.count);
+    meters.set(id, { time, count, came: meter.came * kept + came, took: meter.took * kept + took });
   } else if (event === "progress" || event === "started") {
-    meters.set(id, { at: Date.parse(at), bytes: count ?? from, rate: null });
-  } else if (event === "restart") {
-    meters.set(id, { at: Date.parse(at), bytes: 0, rate: meter?.rate ?? null });
+    meters.set(id, { time, count: count ?? from, came: 0, took: 0 });
+  } else if (event === "restart" && meter) {
+    meters.set(id, { ...meter, time, count: 0 });
   } else if (event !== "headers") {
     meters.delete(id);
   }
 }
 
+// Null while it is not known. A silence of more than two seconds counts as one in which nothing came.
 export function speed(id) {
   const meter = meters.get(id);
-  if (!meter || meter.rate === null) return null;
-  const silence = Math.max(0, (now() - meter.at) / 1000 - 2);
-  return meter.rate * Math.exp(-silence / SMOOTH);
+  if (!meter) return null;
+  const silence = now() / 1000 - meter.time;
+  const took = meter.took + (silence > 2 ? silence : 0);
+  return took < SOONEST ? null : meter.came / took;
 }

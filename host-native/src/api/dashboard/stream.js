@@ -1,12 +1,12 @@
 // The event stream, by fetch: the cookie goes with it, and its end is seen.
 
-import { api, onLocked } from "./api.js";
+import { Refused, api, onLocked } from "./api.js";
 import { page, parts, say } from "./elements.js";
 import { hear } from "./events.js";
 import { downloads, noteChange, readAll, readSides } from "./known.js";
 import { hasLoggedIn, logIn } from "./login.js";
 import { forgetSpeeds } from "./speed.js";
-import { time } from "./words.js";
+import { failure, time } from "./words.js";
 
 const SILENCE = 40000;
 let connection = new AbortController();
@@ -36,7 +36,7 @@ export function prepareLeaving() {
 }
 
 export async function stayConnected() {
-  for (let failures = 0; ; failures += 1) {
+  for (let failures = 0, why = null; ; failures += 1) {
     connection = new AbortController();
     locked = false;
     try {
@@ -51,7 +51,7 @@ export async function stayConnected() {
         failures = -1;
         continue;
       }
-      if (!response.ok) throw new Error(`the server answered ${response.status}`);
+      if (!response.ok) throw new Refused(response.status, (await response.json().catch(() => null))?.error);
       // Events are collected while the lists are read, so that nothing falls between the two.
       const heard = events(response.body);
       const first = heard.next();
@@ -61,11 +61,13 @@ export async function stayConnected() {
       connected();
       failures = 0;
       for (let next = await first; !next.done; next = await heard.next()) hear(next.value);
-    } catch {
+      why = null;
+    } catch (error) {
       // Whatever it was, the answer is another try.
+      why = error;
     }
     connection.abort();
-    if (!locked) await lost(failures);
+    if (!locked) await lost(failures, why);
   }
 }
 
@@ -103,7 +105,7 @@ function connected() {
 }
 
 // Waits before the next try: twice as long each time, up to half a minute, and not in step with other pages.
-async function lost(failures) {
+async function lost(failures, why) {
   const pause = Math.min(30000, 1000 * 2 ** Math.min(failures, 5)) * (0.5 + Math.random() / 2);
   const until = Date.now() + pause;
   lostAt ??= new Date();
@@ -113,11 +115,10 @@ async function lost(failures) {
   say(page("link"), "Not connected");
   page("board").classList.add("stale");
   const banner = parts(page("trouble"));
-  const shown = page("board").hidden
-    ? "The server does not answer."
-    : `The server does not answer. What is shown is as of ${time(lostAt)}.`;
+  const refused = why instanceof Refused && `The server is there, but does not answer as it should: ${failure(why)}.`;
+  const old = page("board").hidden ? "" : `What is shown is as of ${time(lostAt)}.`;
+  say(banner.what, `${refused || "The server does not answer."} ${old}`);
   page("trouble").hidden = false;
-  say(banner.what, shown);
   const tell = () => say(banner.when, `Trying again in ${Math.max(1, Math.ceil((until - Date.now()) / 1000))} s`);
   tell();
   const ticking = setInterval(tell, 1000);

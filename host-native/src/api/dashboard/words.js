@@ -14,7 +14,7 @@ export const RESTARTS = {
 };
 
 const GOES_ON = "Retry goes on from the bytes that are kept.";
-const ADVICE = {
+export const ADVICE = {
   Certificate: "Check the server's name and clock, or trust its authority; then retry.",
   Coded: "The server changes the bytes on their way: ask whoever runs it to send files as they are.",
   CredentialsMissing: "It needs headers that are never kept: put them into the configuration of its peer, then retry.",
@@ -59,6 +59,7 @@ export function bytes(count) {
 
 export function wait(ms) {
   const seconds = Math.floor(ms / 1000);
+  if (ms < 100) return `${Math.round(ms)} ms`;
   if (seconds < 10) return `${(ms / 1000).toFixed(1)} s`;
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
