@@ -64,8 +64,10 @@ struct Shared {
     begin: OnceLock<Begin>,
 }
 
+type BeginFn = dyn Fn(&Source, DownloadId) + Send + Sync;
+
 /// How what is asked for is begun.
-struct Begin(Box<dyn Fn(&Source, DownloadId) + Send + Sync>);
+struct Begin(Box<BeginFn>);
 
 impl fmt::Debug for Begin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
