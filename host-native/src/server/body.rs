@@ -2,8 +2,9 @@
 
 use super::reply::Refusal;
 use async_io::Timer;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Bytes, Incoming};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 /// Longest body.
 const MOST_BYTES: usize = 64 << 10;
+/// A longer one is not even read to its end.
+const MOST_SKIPPED_BYTES: usize = 1 << 20;
 /// A body must be complete so long after its head, however steadily it comes.
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -52,17 +55,6 @@ pub(crate) fn not_json() -> Refusal {
 }
 
 async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
-    if body.size_hint().lower() > MOST_BYTES as u64 {
-        return Err(too_large());
-    }
-    let read = async {
-        let collected = Limited::new(body, MOST_BYTES).collect().await;
-        let collected = collected.map_err(|error| match error.is::<LengthLimitError>() {
-            true => too_large(),
-            false => Refusal::bad_request("the body ended early"),
-        });
-        Ok(collected?.to_bytes())
-    };
     let late = async {
         Timer::after(WITHIN).await;
         Err(Refusal::new(
@@ -71,7 +63,34 @@ async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
             format!("the body did not come within {} s", WITHIN.as_secs()),
         ))
     };
-    read.or(late).await
+    read(body).or(late).await
+}
+
+/// A body that is a little too long is read to its end and thrown away: a client that is still sending would not see the
+/// answer, for what it sends to a closed connection resets that.
+async fn read(mut body: Incoming) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > MOST_SKIPPED_BYTES as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = BytesMut::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::bad_request("the body ended early"))?;
+        let Ok(data) = frame.into_data() else {
+            continue; // trailers
+        };
+        length += data.len();
+        if length > MOST_SKIPPED_BYTES {
+            break;
+        }
+        if length <= MOST_BYTES {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    match length > MOST_BYTES {
+        true => Err(too_large()),
+        false => Ok(bytes.freeze()),
+    }
 }
 
 fn too_large() -> Refusal {
