@@ -3,21 +3,18 @@
 use super::accept::{Outcome, Wanted, accept};
 use super::address::{self, BadAddress};
 use super::drives::{Drives, End};
+use super::driving::DropOut;
 use super::events::Events;
 use super::peers::Peers;
 use super::stubs::Stubs;
 use super::troubles::Troubles;
 use crate::host::NativeHost;
 use crate::ledger::SqliteLedger;
-use crate::store::{FileStamp, destination};
+use crate::store::destination;
 use crate::workers::Workers;
 use regrip_core::engine::Accepted;
-use regrip_core::error::chain;
-use regrip_core::io::{Clock, Host, Ledger};
-use regrip_core::record::{Change, Failure, Row};
-use regrip_core::{
-    DownloadId, Engine, Error, Event, SafeName, Source, Status, Summary, What, class, display_url,
-};
+use regrip_core::io::Ledger;
+use regrip_core::{DownloadId, Engine, Error, SafeName, Source, Status};
 use smol::Timer;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -50,22 +47,24 @@ pub enum Refused {
 ///
 /// Drives run as tasks of [`Workers`], so somebody must run those.
 #[derive(Clone, Debug)]
-pub struct Control(Arc<Shared>);
+pub struct Control(pub(super) Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
-    engine: Engine<NativeHost>,
-    events: Events,
-    stubs: Stubs,
-    peers: Peers,
-    troubles: Troubles,
-    drives: Drives,
-    completed: Option<PathBuf>,
+pub(super) struct Shared {
+    pub(super) engine: Engine<NativeHost>,
+    pub(super) events: Events,
+    pub(super) stubs: Stubs,
+    pub(super) peers: Peers,
+    pub(super) troubles: Troubles,
+    pub(super) drives: Drives,
+    pub(super) completed: Option<PathBuf>,
     begin: OnceLock<Begin>,
 }
 
+type BeginFn = dyn Fn(&Source, DownloadId) + Send + Sync;
+
 /// How what is asked for is begun.
-struct Begin(Box<dyn Fn(&Source, DownloadId) + Send + Sync>);
+struct Begin(Box<BeginFn>);
 
 impl fmt::Debug for Begin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -290,108 +289,5 @@ impl Control {
             Timer::after(TELL_EVERY).await;
         }
         self.0.events.close();
-    }
-
-    async fn drive_until_done(&self, id: DownloadId) {
-        loop {
-            let result = self.drive_once(id).await;
-            self.0.events.forget(id);
-            self.0.drives.tell(&End { id, result });
-            if self.0.drives.leave(id) {
-                return;
-            }
-            // It was asked for meanwhile, by whom the row was put back, or by one who did not know that it is driven and
-            // waits for an end to be told. Where it is finished the next drive is none, and only tells it.
-        }
-    }
-
-    async fn drive_once(&self, id: DownloadId) -> Result<Summary, Error> {
-        let row = self.ledger().row(id).await?;
-        if !row.status.is_finished()
-            && row.status != Status::Committing
-            && let Some(names) = self.missing(&row)
-        {
-            return Err(self.fail(&row, Error::CredentialsMissing { names }).await);
-        }
-        let summary = self.0.engine.drive(id).await.map_err(called_off)?;
-        // So that it is known later whether the file is as it was left. Without it the file is read instead.
-        if let Ok(Some(stamp)) = FileStamp::of(Path::new(&row.new.destination)) {
-            let _ = self.ledger().stamp(id, stamp).await;
-        }
-        Ok(summary)
-    }
-
-    /// The headers that a download's requests need and nobody has, comma separated.
-    fn missing(&self, row: &Row) -> Option<String> {
-        let known = match &row.new.source {
-            Source::Url { .. } => Vec::new(),
-            Source::Peer { peer_id, .. } => self.0.peers.header_names(peer_id),
-        };
-        let names = row.new.header_names.iter();
-        let missing: Vec<&str> = names
-            .filter(|name| !known.contains(name))
-            .map(String::as_str)
-            .collect();
-        (!missing.is_empty()).then(|| missing.join(", "))
-    }
-
-    /// Fails a download that cannot even be begun. Returns what it failed with.
-    async fn fail(&self, row: &Row, error: Error) -> Error {
-        let host = self.0.engine.host();
-        let failure = Failure {
-            class: class(&error).name(),
-            code: error.code(),
-            text: chain(&error),
-        };
-        let at = host.clock().wall();
-        if let Err(error) = host
-            .ledger()
-            .record(row.id, &Change::Failed(failure), at)
-            .await
-        {
-            return error;
-        }
-        let summary = Summary {
-            bytes: row.downloaded,
-            attempts: row.attempts,
-            restarts: row.restarts,
-            sha256: None,
-            class: Some(class(&error)),
-            code: Some(error.code()),
-            error: Some(chain(&error)),
-            advice: error.advice(),
-        };
-        host.on_event(&Event {
-            id: row.id,
-            at,
-            url: &display_url(row.new.source.url()),
-            path: &row.new.destination,
-            what: What::Failed(summary),
-        });
-        error
-    }
-}
-
-/// A drive that found its row cancelled was called off before it began.
-fn called_off(error: Error) -> Error {
-    match error {
-        Error::WrongState { status, .. } if status == Status::Cancelled.name() => Error::Cancelled,
-        error => error,
-    }
-}
-
-/// Leaves the table of drives even where the task is dropped or panics.
-struct DropOut {
-    control: Control,
-    id: DownloadId,
-    /// It has left. Another drive may have its place by now.
-    left: bool,
-}
-
-impl Drop for DropOut {
-    fn drop(&mut self) {
-        if !self.left {
-            self.control.0.drives.drop_out(self.id);
-        }
     }
 }

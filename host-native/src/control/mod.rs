@@ -12,6 +12,7 @@ mod address;
 mod command;
 mod counters;
 mod drives;
+mod driving;
 mod events;
 mod object;
 mod peers;

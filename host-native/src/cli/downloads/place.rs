@@ -1,7 +1,8 @@
 //! Where downloads are kept, as the commands see it: a state file, or a running server.
 
 use super::args::Place;
-use super::remote::{Remote, ServerSaid};
+use super::remote::Remote;
+use super::said::ServerSaid;
 use super::state_file::StateFile;
 use crate::cli::Exit;
 use crate::cli::{check_config, serve};
