@@ -14,7 +14,7 @@ const QUIET = [
 export function launch() {
   // As root, Chromium's own sandbox does not work.
   const sandbox = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: [...QUIET, ...sandbox] });
+  return chromium.launch({ executablePath: process.env.REGRIP_CHROMIUM ?? "/usr/bin/chromium", args: [...QUIET, ...sandbox] });
 }
 
 /** Opens the page of a server for a test, which fails where anything went wrong in it; both end with the test. */
