@@ -30,6 +30,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         to: 4,
         sql: include_str!("migrations/0004_list_by_status.sql"),
     },
+    Migration {
+        to: 5,
+        sql: include_str!("migrations/0005_to_import.sql"),
+    },
 ];
 
 /// The schema's number in this version.

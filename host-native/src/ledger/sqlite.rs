@@ -13,7 +13,6 @@ use regrip_core::Error;
 use regrip_core::io::Ledger;
 use regrip_core::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row, Status};
 use rusqlite::{ToSql, Transaction};
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -223,14 +222,14 @@ impl SqliteLedger {
         .await
     }
 
-    /// Where the downloads came from that are not finished.
+    /// Where these downloads came from, in any order; those that are gone are left out.
     ///
     /// # Errors
     /// `Ledger`.
-    pub async fn unfinished_origins(&self) -> Result<HashMap<DownloadId, Origin>, Error> {
+    pub async fn origins(&self, ids: Vec<DownloadId>) -> Result<Vec<Origin>, Error> {
         self.queue
-            .read("reading downloads", |transaction| {
-                origin::unfinished(transaction)
+            .read("reading downloads", move |transaction| {
+                origin::of(transaction, &ids)
             })
             .await
     }

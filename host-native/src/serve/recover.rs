@@ -6,11 +6,15 @@
 
 use super::claims::Item;
 use super::service::Service;
+use crate::ledger::Origin;
 use regrip_core::{Error, PeerId};
 use std::sync::Arc;
 
 /// Downloads whose import is taken up at once.
 const IMPORTS_AT_ONCE: u32 = 64;
+
+/// Rows that are read at once.
+const READ_AT_ONCE: usize = 512;
 
 /// Claims, cleans up and puts in line. Begins nothing yet where files cannot go.
 ///
@@ -20,7 +24,6 @@ pub(super) async fn recover(service: &Arc<Service>) -> Result<(), Error> {
     let (engine, ledger) = (service.control.engine(), service.control.ledger());
     let lost = ledger.close_open_attempts().await?;
     let recovered = engine.recover().await?;
-    let mut origins = ledger.unfinished_origins().await?;
     let (drive, superseded) = (recovered.drive.len(), recovered.superseded.len());
     if drive + superseded + lost > 0 {
         tracing::info!(
@@ -30,18 +33,22 @@ pub(super) async fn recover(service: &Arc<Service>) -> Result<(), Error> {
             "an earlier run left downloads unfinished"
         );
     }
-    for id in &recovered.drive {
-        let Some(origin) = origins.remove(id) else {
-            continue;
-        };
-        if let Some(item) = item(origin.peer_id, origin.item_id) {
-            service
-                .claims
-                .take_up(&item, *id, origin.stub_name.as_deref());
-            service.drive(item.peer.as_str(), *id);
-        } else {
-            service.drive("", *id);
+    // All are claimed before any is begun, and the oldest is begun first.
+    let mut lines = Vec::with_capacity(recovered.drive.len());
+    for ids in recovered.drive.chunks(READ_AT_ONCE) {
+        let mut origins = ledger.origins(ids.to_vec()).await?;
+        origins.sort_unstable_by_key(|origin| origin.id);
+        for origin in origins {
+            let Origin { id, stub_name, .. } = origin;
+            let item = item(origin.peer_id, origin.item_id);
+            if let Some(item) = &item {
+                service.claims.take_up(item, id, stub_name.as_deref());
+            }
+            lines.push((id, item.map(|item| item.peer)));
         }
+    }
+    for (id, peer) in lines {
+        service.drive(peer.as_ref().map_or("", PeerId::as_str), id);
     }
     remove_finished_stubs(service).await
 }
