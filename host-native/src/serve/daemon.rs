@@ -182,6 +182,9 @@ fn control(
     let completed = completed.map(|downloads| downloads.completed.clone());
     let control = Control::new(engine, events, completed);
     control.peers().configure(&config.peers);
+    if let Some(downloads) = &config.downloads {
+        control.stubs().watch(downloads.watch.clone());
+    }
     Ok(control)
 }
 

@@ -24,7 +24,7 @@ test("every_download_stands_in_its_section_with_what_it_needs", async (t) => {
     Saltmarsh: ["next attempt in", "the server answered 503", "700 MB of 1.90 GB kept"],
     Orchard: ["asked again in", "the peer cannot be reached", "gives up in 22 h"],
     "A Quiet Winter": ["the server answered 404", "Check the address", "Retry", "Remove"],
-    S02E02: ["from attic · accepted by Series", "1.30 GB"],
+    S02E02: ["from attic · import accepted by Series", "1.30 GB"],
     S04E04: ["Import: pending at Series: the server answered 503"],
   };
   for (const [name, texts] of Object.entries(told)) {

@@ -67,7 +67,7 @@ export function describe(row) {
       const troubled = !/^(accepted by [^:;]{1,40})?$/.test(imported);
       return {
         figures: [
-          joined(from, !troubled && imported),
+          joined(from, !troubled && imported && `import ${imported}`),
           bytes(row.downloaded_bytes),
           ago(row.completed_at ?? row.updated_at),
         ],
