@@ -30,9 +30,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the end may take before the process ends all the same.
-const END_WITHIN: Duration = Duration::from_millis(9_500);
-
 /// How long downloads and replies have for their end.
 const LET_GO_WITHIN: Duration = Duration::from_secs(8);
 
@@ -256,7 +253,6 @@ impl House {
         let asked = self.until_end(service.as_deref());
         asked.or(self.control.heed_others()).await;
         tracing::info!("ending");
-        end_in_time();
         drop(stop);
         let all = async {
             self.control.end().await;
@@ -330,19 +326,4 @@ fn line_of(source: &Source) -> &str {
         Source::Url { .. } => "",
         Source::Peer { peer_id, .. } => peer_id,
     }
-}
-
-/// Ends the process after a while, whatever hangs.
-fn end_in_time() {
-    let wait = || {
-        std::thread::sleep(END_WITHIN);
-        tracing::error!(
-            "something hangs: ended all the same; the next start goes on from what is on the disk"
-        );
-        std::process::exit(1);
-    };
-    // Without it the end may take longer.
-    let _ = std::thread::Builder::new()
-        .name("end".to_owned())
-        .spawn(wait);
 }

@@ -10,6 +10,7 @@
 use super::claims::Item;
 use super::later::is_of_this_machine;
 use super::service::Service;
+use super::stub_run;
 use crate::control::End;
 use crate::ledger::Entry;
 use regrip_core::error::chain;
@@ -20,7 +21,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// How often the watch folder is asked again to let a stub go.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// What stubs that cannot be moved are called among the troubles.
+const TROUBLE: &str = "stubs";
 
 /// What is told to whoever finds a stub in `failed/` although nothing failed.
 const CALLED_OFF: &str = "The download was called off by a user.";
@@ -82,10 +86,15 @@ pub(super) async fn finish(service: &Arc<Service>, id: DownloadId, again: bool) 
     match service.control.ledger().entry(id).await {
         Ok(entry) => {
             if let Some(item) = item_of(&entry) {
-                let (service, item) = (Arc::clone(service), item);
-                let noted: Vec<String> = entry.stub_name.into_iter().collect();
+                let mut noted: Vec<String> = entry.stub_name.into_iter().collect();
+                if entry.release_json.is_none() {
+                    // Its first process died between making the row and noting release and stub. While the stub is
+                    // there, whoever comes after a further crash finds it.
+                    stub_run::learn_release(service, &item, id).await;
+                    noted.extend(service.stubs.find(&item));
+                }
                 // Before the import: what is imported is moved away, and a stub that is found then would be new work.
-                settle(&service, &item, &noted, |name| {
+                settle(service, &item, &noted, |name| {
                     service.stubs.remove(name, &item)?;
                     service.stubs.remove_failed(name, &item);
                     Ok(())
@@ -124,6 +133,7 @@ async fn settle(
     deal_with: impl Fn(&str) -> io::Result<()>,
 ) {
     let mut settled: Vec<String> = Vec::new();
+    let mut troubled = false;
     let mut names = service.claims.names(item);
     names.extend(noted.iter().cloned());
     loop {
@@ -133,12 +143,14 @@ async fn settle(
             }
             while let Err(error) = deal_with(&name) {
                 let folder = service.stubs.path().display();
-                let told =
-                    format!("the stub {name:?} in {folder} cannot be moved or removed: {error}");
-                service.control.troubles().note("stubs", &told);
+                let told = format!("stubs in {folder} cannot be moved or removed: {error}");
+                service.control.troubles().note(TROUBLE, &told);
+                troubled = true;
                 Timer::after(ASK_AGAIN).await;
             }
-            service.control.troubles().over("stubs");
+            if std::mem::take(&mut troubled) {
+                service.control.troubles().over(TROUBLE);
+            }
             settled.push(name);
         }
         // Once it has ended it may be made anew at any moment: it is ended once.

@@ -20,6 +20,9 @@ use std::time::SystemTime;
 /// What is beside the stubs for those that failed.
 const FAILED: &str = "failed";
 
+/// The ending of a stub's name, in any case.
+const ENDING: &str = ".torrent";
+
 /// How the explanation beside a failed stub begins: only such a file is ever removed.
 const SIGNATURE: &str = "regrip could not download this";
 
@@ -64,16 +67,34 @@ impl StubFolder {
     }
 
     /// Whether a file of that name names that item now.
-    pub(super) fn names(&self, name: &str, item: &Item) -> bool {
-        self.read(name).is_ok_and(|stub| Item::from(&stub) == *item)
-    }
-
-    /// Removes a stub that is done. Whether there is nothing of it any more, now or before.
     ///
     /// # Errors
-    /// What the system said; the stub is still there.
+    /// Where that cannot be told: a folder that is gone may come back with all that is in it.
+    pub(super) fn names(&self, name: &str, item: &Item) -> io::Result<bool> {
+        match self.read(name) {
+            Ok(stub) => Ok(Item::from(&stub) == *item),
+            Err(NotTaken::NoStub(_)) => Ok(false),
+            Err(NotTaken::Vanished) => std::fs::read_dir(&self.0).map(|_| false),
+            Err(NotTaken::Unreadable(error)) => Err(error),
+        }
+    }
+
+    /// The stubs that name an item now, by reading all there are.
+    pub(super) fn find(&self, item: &Item) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names
+            .filter(|name| is_stubs_name(name.as_bytes()))
+            .filter(|name| self.names(name, item).unwrap_or(false))
+            .collect()
+    }
+
+    /// Removes a stub that is done.
+    ///
+    /// # Errors
+    /// What the system said; the stub may still be there.
     pub(super) fn remove(&self, name: &str, item: &Item) -> io::Result<()> {
-        if !self.names(name, item) {
+        if !self.names(name, item)? {
             return Ok(());
         }
         gone_is_fine(std::fs::remove_file(self.0.join(name)))
@@ -85,7 +106,7 @@ impl StubFolder {
     /// # Errors
     /// What the system said; the stub is still where it was.
     pub(super) fn fail(&self, name: &str, item: &Item, why: &str) -> io::Result<()> {
-        if !self.names(name, item) {
+        if !self.names(name, item)? {
             return Ok(());
         }
         let failed = self.failed_folder()?;
@@ -98,7 +119,8 @@ impl StubFolder {
     pub(super) fn remove_failed(&self, name: &str, item: &Item) {
         let failed = StubFolder(self.0.join(FAILED));
         let is_a_folder = std::fs::symlink_metadata(&failed.0).is_ok_and(|there| there.is_dir());
-        if is_a_folder && failed.names(name, item) && failed.remove(name, item).is_ok() {
+        let is_there = || failed.names(name, item).unwrap_or(false);
+        if is_a_folder && is_there() && failed.remove(name, item).is_ok() {
             self.forget_failure(name);
         }
     }
@@ -161,6 +183,15 @@ impl NotTaken {
             _ => NotTaken::Unreadable(error),
         }
     }
+}
+
+/// `*.torrent`, and not hidden: that is how a file is called that is not whole yet.
+pub(super) fn is_stubs_name(name: &[u8]) -> bool {
+    let at = name.len().saturating_sub(ENDING.len());
+    let ends = name
+        .get(at..)
+        .is_some_and(|end| end.eq_ignore_ascii_case(ENDING.as_bytes()));
+    ends && at > 0 && !name.starts_with(b".")
 }
 
 fn no_file() -> NotTaken {
@@ -263,6 +294,19 @@ mod tests {
         stubs.remove("a.torrent", &Item::from(&stub("2"))).unwrap();
         assert!(!folder.path().join("a.torrent").exists());
         stubs.remove("a.torrent", &Item::from(&stub("2"))).unwrap();
+    }
+
+    #[test]
+    fn while_the_folder_is_gone_nothing_is_taken_for_removed() {
+        let (folder, stubs) = folder(&[("a.torrent", "1")]);
+        let aside = folder.path().with_extension("aside");
+        std::fs::rename(folder.path(), &aside).unwrap();
+        assert!(stubs.remove("a.torrent", &Item::from(&stub("1"))).is_err());
+        let failed = stubs.fail("a.torrent", &Item::from(&stub("1")), "no");
+        assert!(failed.is_err());
+        std::fs::rename(&aside, folder.path()).unwrap();
+        stubs.remove("a.torrent", &Item::from(&stub("1"))).unwrap();
+        assert!(!folder.path().join("a.torrent").exists());
     }
 
     #[test]

@@ -170,6 +170,20 @@ async fn make_row(
     Ok(())
 }
 
+/// Asks for the release of a download whose row does not have it, and notes it. Without it nobody knows who imports the
+/// file; where the peer does not have it any more nobody ever will, and the file stays as it is.
+pub(super) async fn learn_release(service: &Service, item: &Item, id: DownloadId) {
+    let Some(acquaintance) = service.acquaintances.get(&item.peer) else {
+        return;
+    };
+    match ask(service, item, &acquaintance).await {
+        Ok(release) => note(service, item, &release, id).await,
+        Err(error) => {
+            tracing::warn!(id, error = %chain(&error), "the release cannot be had: the file is not imported");
+        }
+    }
+}
+
 /// Notes the release, by which the import knows its servers, and the stub, by which the next process knows its claim. The
 /// row is there, so this goes on until the ledger takes it.
 async fn note(service: &Service, item: &Item, release: &Release, id: DownloadId) {
@@ -189,10 +203,11 @@ async fn note(service: &Service, item: &Item, release: &Release, id: DownloadId)
     }
 }
 
-/// Whether a stub of the item is there still.
+/// Whether a stub of the item is there still, or that cannot be told.
 fn is_wanted(service: &Service, item: &Item) -> bool {
     let names = service.claims.names(item);
-    names.iter().any(|name| service.stubs.names(name, item))
+    let is_there = |name: &String| service.stubs.names(name, item).unwrap_or(true);
+    names.iter().any(is_there)
 }
 
 fn let_go(service: &Service, item: &Item, why: &str) -> Step {

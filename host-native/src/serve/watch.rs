@@ -9,13 +9,13 @@
 //! is looked at again once it changed. What is no stub of ours is left where it is and told once, until it changes.
 
 use super::claims::Claims;
-use super::stub_folder::{NotTaken, StubFolder};
+use super::stub_folder::{NotTaken, StubFolder, is_stubs_name};
 use crate::control::Troubles;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use regrip_core::Stub;
 use std::collections::HashMap;
-use std::fs::{DirEntry, Metadata};
+use std::fs::Metadata;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -37,9 +37,6 @@ const REST_OF_LOOK: u32 = 4;
 
 /// Files that are told of one by one, in one look.
 const TOLD_ONE_BY_ONE: usize = 20;
-
-/// The ending of a stub's name, in any case.
-const ENDING: &str = ".torrent";
 
 /// What the watch folder is watched for.
 pub(super) trait Taker: Send + Sync {
@@ -244,10 +241,10 @@ impl<T: Taker> Watching<T> {
         let mut claimed = HashMap::new();
         for entry in std::fs::read_dir(self.stubs.path())? {
             let entry = entry?;
-            if !is_stubs_name(&entry) {
+            let name = entry.file_name();
+            if !is_stubs_name(name.as_encoded_bytes()) {
                 continue;
             }
-            let name = entry.file_name();
             if let Some(name) = name.to_str()
                 && taker.claims().has(name)
             {
@@ -321,17 +318,6 @@ fn tell(look: &mut Look, name: &str, why: &str) {
     if look.told <= TOLD_ONE_BY_ONE {
         tracing::warn!(stub = ?name, why, "left where it is");
     }
-}
-
-/// `*.torrent`, and not hidden: that is how a file is called that is not whole yet.
-fn is_stubs_name(entry: &DirEntry) -> bool {
-    let name = entry.file_name();
-    let name = name.as_encoded_bytes();
-    let at = name.len().saturating_sub(ENDING.len());
-    let ends = name
-        .get(at..)
-        .is_some_and(|end| end.eq_ignore_ascii_case(ENDING.as_bytes()));
-    ends && at > 0 && !name.starts_with(b".")
 }
 
 fn watcher(

@@ -163,3 +163,27 @@ fn a_stub_left_by_a_server_that_died_after_the_file_was_whole_is_removed_before_
     assert_eq!(releases.count(), 1, "nobody asked about it again");
     served.stop();
 }
+
+#[test]
+fn a_download_whose_process_died_before_it_noted_the_release_is_imported_all_the_same() {
+    let (peer, radarr) = (Peer::new(), Radarr::new());
+    let film = peer.film(1, 1_000_000);
+    peer.rate(500_000);
+    let mut house = House::with(&[&peer]);
+    house.config["servers"] = json!([radarr.config("radarr", "Films")]);
+    let served = house.start();
+    house.drop_stub("Film.torrent", &peer, 1);
+    wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 0);
+    served.kill();
+    let ledger = rusqlite::Connection::open(house.path("data/state.db")).expect("opened");
+    let forget = "UPDATE downloads SET stub_name = NULL, release_json = NULL";
+    ledger.execute_batch(forget).expect("forgotten");
+    drop(ledger);
+    peer.rate(0);
+    let served = house.start();
+    house.wait_for_rows(&[("Film 1.mkv", "import_queued")]);
+    wait_until("the stub is gone", || !house.has_stub("Film.torrent"));
+    house.assert_is("Film 1.mkv", film);
+    assert_eq!(radarr.got().len(), 1);
+    served.stop();
+}

@@ -70,6 +70,27 @@ fn a_watch_folder_that_is_missing_and_made_later_is_watched() {
 }
 
 #[test]
+fn a_watch_folder_that_is_away_when_a_file_becomes_whole_gives_up_its_stub_when_it_is_back() {
+    let peer = Peer::new();
+    let film = peer.film(1, 1_000_000);
+    peer.rate(500_000);
+    let house = House::with(&[&peer]);
+    let served = house.start();
+    house.drop_stub("Film.torrent", &peer, 1);
+    wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 0);
+    rename(&house.path("watch"), &house.path("aside"));
+    house.wait_for_file("Film 1.mkv", film);
+    served.log.wait_for("cannot be moved or removed");
+    // As an import would.
+    std::fs::remove_file(house.path("completed/Film 1.mkv")).expect("moved away");
+    rename(&house.path("aside"), &house.path("watch"));
+    wait_until("the stub is gone", || !house.has_stub("Film.torrent"));
+    house.wait_for_rows(&[("Film 1.mkv", "completed")]);
+    assert_eq!(peer.fetched(1), 1);
+    served.stop();
+}
+
+#[test]
 fn a_peer_that_is_away_keeps_its_stubs_pending_and_goes_on_when_it_is_back() {
     let (peer, other) = (Peer::new(), Peer::new());
     let (film, others) = (peer.film(1, 1000), other.film(2, 1000));

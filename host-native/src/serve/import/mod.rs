@@ -11,4 +11,5 @@ mod imports;
 mod telling;
 
 pub(super) use imports::Imports;
+#[cfg(test)]
 pub(crate) use telling::PENDING;
