@@ -7,7 +7,8 @@
 use super::claims::Item;
 use super::service::Service;
 use crate::ledger::Origin;
-use regrip_core::{Error, PeerId};
+use regrip_core::{DownloadId, Error, PeerId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Downloads whose import is taken up at once.
@@ -34,21 +35,27 @@ pub(super) async fn recover(service: &Arc<Service>) -> Result<(), Error> {
         );
     }
     // All are claimed before any is begun, and the oldest is begun first.
-    let mut lines = Vec::with_capacity(recovered.drive.len());
+    let mut lines: BTreeMap<String, Vec<DownloadId>> = BTreeMap::new();
     for ids in recovered.drive.chunks(READ_AT_ONCE) {
         let mut origins = ledger.origins(ids.to_vec()).await?;
         origins.sort_unstable_by_key(|origin| origin.id);
         for origin in origins {
             let Origin { id, stub_name, .. } = origin;
-            let item = item(origin.peer_id, origin.item_id);
-            if let Some(item) = &item {
-                service.claims.take_up(item, id, stub_name.as_deref());
+            let Some(item) = item(origin.peer_id, origin.item_id) else {
+                lines.entry(String::new()).or_default().push(id);
+                continue;
+            };
+            service.claims.take_up(&item, id, stub_name.as_deref());
+            match lines.get_mut(item.peer.as_str()) {
+                Some(line) => line.push(id),
+                None => drop(lines.insert(item.peer.as_str().to_owned(), vec![id])),
             }
-            lines.push((id, item.map(|item| item.peer)));
         }
     }
-    for (id, peer) in lines {
-        service.drive(peer.as_ref().map_or("", PeerId::as_str), id);
+    for (source, ids) in lines {
+        for id in ids {
+            service.drive(&source, id);
+        }
     }
     remove_finished_stubs(service).await
 }

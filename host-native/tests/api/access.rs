@@ -250,3 +250,36 @@ fn unknown_paths_and_methods_are_told_in_one_form() {
         assert_eq!(reply.header("allow"), Some(allowed));
     }
 }
+
+#[test]
+fn a_peers_key_opens_the_peer_wire_alone_and_the_servers_key_the_api_alone() {
+    const PEER: &str = "the-key-of-a-friend";
+    let bench = Bench::how(How {
+        shared_with: Some(PEER),
+        ..How::default()
+    });
+    let status = |key: &str, path: &str| {
+        let headers = format!("X-Api-Key: {key}\r\n");
+        bench.with("GET", path, &headers, "").status
+    };
+    let wire = [
+        "/handshake",
+        "/peer/search",
+        "/peer/items/x",
+        "/peer/nothing",
+    ];
+    for path in wire {
+        assert_ne!(status(PEER, path), 401, "{path}");
+        assert_eq!(status(KEY, path), 401, "{path}");
+    }
+    for path in KEYED.iter().chain(&["/nothing", "/peer", "//peer/search"]) {
+        assert_eq!(status(PEER, path), 401, "{path}");
+    }
+    assert_eq!(status(KEY, "/api/downloads"), 200);
+    let body = format!(r#"{{"key":"{PEER}"}}"#);
+    let headers = "Content-Type: application/json\r\n";
+    assert_eq!(
+        bench.with("POST", "/api/session", headers, &body).status,
+        401
+    );
+}

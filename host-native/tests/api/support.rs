@@ -5,7 +5,8 @@ use regrip::clock::SmolClock;
 use regrip::control::{Control, Events};
 use regrip::host::NativeHost;
 use regrip::ledger::SqliteLedger;
-use regrip::server::{Limits, Server, Threads};
+use regrip::server::{Access, Keys, Limits, Server, Threads};
+use regrip::share::{Share, ShareOptions};
 use regrip::store::DiskStore;
 use regrip::transport::{HttpTransport, TransportOptions};
 use regrip::workers::Workers;
@@ -39,6 +40,8 @@ fn workers() {
 /// How a bench serves.
 pub(crate) struct How {
     pub(crate) key: Option<&'static str>,
+    /// The key of a peer that the completed folder is shared with.
+    pub(crate) shared_with: Option<&'static str>,
     pub(crate) downloads: bool,
     pub(crate) limits: Limits,
     pub(crate) config: DownloadsConfig,
@@ -48,6 +51,7 @@ impl Default for How {
     fn default() -> Self {
         How {
             key: Some(KEY),
+            shared_with: None,
             downloads: true,
             limits: Limits::default(),
             config: DownloadsConfig {
@@ -91,7 +95,13 @@ impl Bench {
         let control = Control::new(engine, events, how.downloads.then_some(completed));
         let server = Server::bind(([127, 0, 0, 1], 0).into(), how.limits).unwrap();
         let address = server.address();
-        let answer = api::router(control.clone(), how.key);
+        let mut answer = api::router(control.clone(), how.key);
+        if let Some(key) = how.shared_with {
+            let options = ShareOptions::new(vec![folder.path().join("completed")]);
+            let share = Share::start(&options, control.ledger().clone()).unwrap();
+            let access = Access::Keys(Keys::one(key));
+            answer = api::beside(answer, share.router(access).answer());
+        }
         let (stop, stopped) = bounded::<()>(1);
         let ending = control.clone();
         let thread = std::thread::spawn(move || {
