@@ -16,7 +16,8 @@ fn sigterm_ends_it_with_parts_that_the_next_start_goes_on_from() {
     house.wait_for_rows(&[("Film 1.mkv", "queued")]);
     let kept = house.part_bytes("Film 1.mkv");
     assert!(kept > 500_000 && house.has_stub("Film.torrent"));
-    peer.rate(0);
+    // Slow enough that the watch folder is looked at meanwhile.
+    peer.rate(1_500_000);
     let served = house.start();
     house.wait_for_file("Film 1.mkv", film);
     house.wait_for_rows(&[("Film 1.mkv", "completed")]);
