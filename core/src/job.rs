@@ -29,6 +29,7 @@ pub(crate) struct Job<'a, H: Host> {
 impl<'a, H: Host> Job<'a, H> {
     pub(crate) fn new(host: &'a H, config: Arc<DownloadsConfig>, digests: bool, row: Row) -> Self {
         let shown_url = display_url(row.new.source.url());
+        let digests = digests && host.wants_digest(&row);
         Job {
             host,
             config,
