@@ -79,7 +79,7 @@ pub enum Error {
     #[error("the address was refused: {0}")]
     AddressRefused(String),
     /// The body came with a content coding.
-    #[error("the body came coded as {0:?}, so its bytes are not the file's")]
+    #[error("the body came coded as \"{}\", so its bytes are not the file's", .0.escape_default())]
     Coded(String),
     /// Neither the response nor the release says how long the file is.
     #[error("the size of the file is unknown")]
@@ -159,7 +159,7 @@ pub enum Error {
         url: String,
     },
     /// The name is not a plain safe file name.
-    #[error("the name {name:?} was refused: {why}")]
+    #[error("the name \"{}\" was refused: {why}", .name.escape_default())]
     NameRefused {
         /// As the peer sent it.
         name: String,
@@ -345,9 +345,11 @@ impl Error {
 }
 
 /// An error and its sources in one line: what the ledger and the events keep.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
+pub fn chain<E: std::error::Error + ?Sized>(error: &E) -> String {
+    with_sources(error.to_string(), error.source())
+}
+
+fn with_sources(mut line: String, mut source: Option<&(dyn std::error::Error + 'static)>) -> String {
     while let Some(inner) = source {
         let text = inner.to_string();
         // hyper and rustls repeat their source in their own text; a reader needs it once.

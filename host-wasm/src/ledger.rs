@@ -33,9 +33,10 @@ impl Rows {
         }
     }
 
-    /// Lets go of a row whose drive is over. Its record stays on the other side as long as it is of use.
-    pub(crate) fn let_go(&self, id: DownloadId) {
-        self.rows.borrow_mut().retain(|row| row.id != id);
+    /// Lets go of the row of a download that is over. Its record stays on the other side as long as it is of use.
+    pub(crate) fn let_go(&self, destination: &str) {
+        let mut rows = self.rows.borrow_mut();
+        rows.retain(|row| row.new.destination != destination);
     }
 
     /// Changes a row and has it recorded.
@@ -90,7 +91,7 @@ impl Ledger for Rows {
             return Ok(Vec::new());
         }
         let id = self.host.id_of(destination) as DownloadId;
-        let row = read(id, destination, &record.unchecked_into());
+        let row = read(id, &record.unchecked_into());
         self.rows.borrow_mut().push(row.clone());
         Ok(vec![row])
     }
@@ -113,7 +114,7 @@ impl Ledger for Rows {
 
     fn remove(&self, id: DownloadId) -> impl Future<Output = Result<(), Error>> {
         // Records are removed on the other side, by destination.
-        self.let_go(id);
+        self.rows.borrow_mut().retain(|row| row.id != id);
         std::future::ready(Ok(()))
     }
 }
@@ -126,7 +127,8 @@ fn write(row: &Row, record: &Fields) {
         .put("path", &new.destination)
         .put("part", &new.part)
         .put("onExists", new.on_exists.name())
-        .put("headerNames", &new.header_names.join(","))
+        .put_some("headerNames", new.header_names.first().map(String::as_str))
+        .count_some("releaseBytes", new.release_size)
         .put_some("sha256", new.sha256.as_deref())
         .mark("adopt", new.adopt)
         .mark("claimed", row.claimed)
@@ -167,28 +169,26 @@ fn write(row: &Row, record: &Fields) {
     }
 }
 
-/// The row of a record. What is missing in it is as in a new row: the part's bytes are worth less then, never more.
-fn read(id: DownloadId, destination: &str, record: &Fields) -> Row {
-    let names = record.text("headerNames").unwrap_or_default();
-    let new = NewDownload {
-        source: Source::Url {
-            url: record.text("url").unwrap_or_default(),
-        },
-        header_names: names
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(str::to_owned)
-            .collect(),
-        destination: destination.to_owned(),
-        part: record.text("part").unwrap_or_default(),
-        on_exists: record
-            .text("onExists")
-            .and_then(|name| OnExists::named(&name))
-            .unwrap_or_default(),
-        release_size: None,
+/// What is to be downloaded, as a record has it.
+pub(crate) fn read_new(record: &Fields) -> NewDownload {
+    let text = |name| record.text(name).unwrap_or_default();
+    // A list with commas, kept as the one text it is: the names are only told.
+    let header_names = text("headerNames");
+    NewDownload {
+        source: Source::Url { url: text("url") },
+        header_names: if header_names.is_empty() { Vec::new() } else { vec![header_names] },
+        destination: text("path"),
+        part: text("part"),
+        on_exists: OnExists::named(&text("onExists")).unwrap_or_default(),
+        release_size: record.number("releaseBytes"),
         sha256: record.text("sha256"),
         adopt: record.flag("adopt"),
-    };
+    }
+}
+
+/// The row of a record. What is missing in it is as in a new row: the part's bytes are worth less then, never more.
+fn read(id: DownloadId, record: &Fields) -> Row {
+    let new = read_new(record);
     let mut row = Row::new(id, new);
     row.claimed = record.flag("claimed");
     let status = record.text("status");

@@ -19,8 +19,7 @@ use fields::Fields;
 use host::{JsHost, WebHost};
 use js_sys::Promise;
 use regrip_core::io::Host;
-use regrip_core::record::NewDownload;
-use regrip_core::{DownloadId, Error, OnExists, Source};
+use regrip_core::{DownloadId, Error};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
@@ -58,30 +57,15 @@ impl Core {
     /// to what it failed with.
     pub fn run(&self, asked: &Fields) -> Promise {
         let engine = self.engine.clone();
-        let text = |name| asked.text(name);
-        let names = text("headerNames").unwrap_or_default();
-        let on_exists = text("onExists").and_then(|name| OnExists::named(&name));
-        let new = NewDownload {
-            source: Source::Url {
-                url: text("url").unwrap_or_default(),
-            },
-            header_names: names
-                .split(',')
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned)
-                .collect(),
-            destination: text("path").unwrap_or_default(),
-            part: text("part").unwrap_or_default(),
-            on_exists: on_exists.unwrap_or_default(),
-            release_size: None,
-            sha256: text("sha256"),
-            adopt: asked.flag("adopt"),
-        };
+        let new = ledger::read_new(asked);
         promise(engine.clone(), Box::pin(async move {
-            let id = engine.accept(new).await?.id;
-            let ended = engine.drive(id).await;
-            engine.host().ledger().let_go(id);
-            ended.map(drop)
+            let destination = new.destination.clone();
+            let ended = match engine.accept(new).await {
+                Ok(accepted) => engine.drive(accepted.id).await.map(drop),
+                Err(error) => Err(error),
+            };
+            engine.host().ledger().let_go(&destination);
+            ended
         }))
     }
 

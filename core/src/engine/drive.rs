@@ -44,8 +44,8 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         }
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
-    let ended = run(shared, &mut job, &mut ear).await;
-    close(&mut job, ended).await
+    let ended = Box::pin(run(shared, &mut job, &mut ear)).await;
+    Box::pin(close(&mut job, ended)).await
 }
 
 /// Attempts until there is a file or no hope.
@@ -54,7 +54,7 @@ async fn run<H: Host>(
     job: &mut Job<'_, H>,
     ear: &mut Ear,
 ) -> Result<(), Error> {
-    if job.row.status == Status::Committing && repair(job).await? == Repaired::Completed {
+    if job.row.status == Status::Committing && Box::pin(repair(job)).await? == Repaired::Completed {
         return Ok(());
     }
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
@@ -65,7 +65,7 @@ async fn run<H: Host>(
             .await
             .map_err(stopped)?;
         job.config = shared.config();
-        let after = one_attempt(job, ear, &mut random).await?;
+        let after = Box::pin(one_attempt(job, ear, &mut random)).await?;
         drop(permits);
         match after {
             After::Done | After::DoneElsewhere => return Ok(()),
@@ -98,7 +98,7 @@ async fn one_attempt<H: Host>(
     ear: &mut Ear,
     random: &mut fastrand::Rng,
 ) -> Result<After, Error> {
-    let opened = ear.unless_stopped(open(job)).await.map_err(stopped)?;
+    let opened = ear.unless_stopped(Box::pin(open(job))).await.map_err(stopped)?;
     let mut part = match opened {
         Ok(part) => part,
         Err(error) => return retry_or_fail(job, error, None, random).await,
@@ -121,11 +121,11 @@ async fn one_attempt<H: Host>(
         attempt: number,
         from,
     });
-    let ended = ear.unless_stopped(attempt(job, &mut part, stock)).await;
+    let ended = ear.unless_stopped(Box::pin(attempt(job, &mut part, stock))).await;
     match ended {
         Ok(Ok(whole)) => match ear.close() {
             Some(Stop::Cancel) => stop_here(job, part, Stop::Cancel).await,
-            Some(Stop::End) | None => finish(job, part, whole).await,
+            Some(Stop::End) | None => Box::pin(finish(job, part, whole)).await,
         },
         Ok(Err(error)) => {
             // What came is kept; where even that fails the first error is the one to tell.
