@@ -15,6 +15,8 @@ mod pending;
 mod primitives;
 mod transport;
 
+pub use primitives::{Held, Permits, backoff_delay, is_transient_status, retry, retry_after_ms};
+
 use fields::Fields;
 use host::{JsHost, WebHost};
 use js_sys::Promise;
