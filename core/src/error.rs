@@ -349,7 +349,10 @@ pub fn chain<E: std::error::Error + ?Sized>(error: &E) -> String {
     with_sources(error.to_string(), error.source())
 }
 
-fn with_sources(mut line: String, mut source: Option<&(dyn std::error::Error + 'static)>) -> String {
+fn with_sources(
+    mut line: String,
+    mut source: Option<&(dyn std::error::Error + 'static)>,
+) -> String {
     while let Some(inner) = source {
         let text = inner.to_string();
         // hyper and rustls repeat their source in their own text; a reader needs it once.

@@ -158,7 +158,10 @@ impl State {
 
     /// Queues up, or leaves another waker at a place that is taken already. Returns the one that was there.
     fn wait(&mut self, place: Place, waker: Waker) -> Option<Waker> {
-        match self.waiting.binary_search_by_key(&place, |(place, _)| *place) {
+        match self
+            .waiting
+            .binary_search_by_key(&place, |(place, _)| *place)
+        {
             Err(index) => {
                 self.waiting.insert(index, (place, waker));
                 None
@@ -171,7 +174,9 @@ impl State {
     }
 
     fn leave(&mut self, place: Place) -> Option<(Place, Waker)> {
-        let index = self.waiting.binary_search_by_key(&place, |(place, _)| *place);
+        let index = self
+            .waiting
+            .binary_search_by_key(&place, |(place, _)| *place);
         self.waiting.remove(index.ok()?)
     }
 

@@ -14,8 +14,21 @@ extern "C" {
 
 /// What may have been done to a path, and what may stand in a destination's place: the core keeps such words as constants.
 const WORDS: [&str; 15] = [
-    "open", "read", "write", "truncate", "sync", "rename", "remove", "look at", "lock", "close", "a link", "a folder",
-    "a named pipe", "a socket", "a device",
+    "open",
+    "read",
+    "write",
+    "truncate",
+    "sync",
+    "rename",
+    "remove",
+    "look at",
+    "lock",
+    "close",
+    "a link",
+    "a folder",
+    "a named pipe",
+    "a socket",
+    "a device",
 ];
 
 /// What a `Failed` of `js/failed.js` says.
@@ -24,7 +37,12 @@ pub(crate) fn read(failed: JsValue) -> Error {
     let what = text("what");
     let path = text("path");
     let source: Option<Source> = Some(text("message").into());
-    let word = || WORDS.into_iter().find(|word| *word == what).unwrap_or("use");
+    let word = || {
+        WORDS
+            .into_iter()
+            .find(|word| *word == what)
+            .unwrap_or("use")
+    };
     match text("code").as_str() {
         "Network" => Error::Network { what, source },
         "HeadersTimeout" => Error::Timeout {

@@ -25,7 +25,12 @@ extern "C" {
     #[wasm_bindgen(method, js_name = maySendIfRange)]
     pub(crate) fn may_send_if_range(this: &JsHost, url: &str) -> bool;
     #[wasm_bindgen(method)]
-    pub(crate) fn request(this: &JsHost, url: &str, first: f64, if_range: Option<&str>) -> JsRequest;
+    pub(crate) fn request(
+        this: &JsHost,
+        url: &str,
+        first: f64,
+        if_range: Option<&str>,
+    ) -> JsRequest;
 
     #[wasm_bindgen(method)]
     pub(crate) fn part(this: &JsHost, name: &str) -> JsPart;

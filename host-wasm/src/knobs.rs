@@ -18,7 +18,8 @@ pub(crate) fn config(knobs: &Fields) -> DownloadsConfig {
         connect_timeout_ms: knobs.number_or("connectTimeoutMs", usual.connect_timeout_ms),
         headers_timeout_ms: knobs.number_or("headersTimeoutMs", usual.headers_timeout_ms),
         idle_timeout_ms: knobs.number_or("idleTimeoutMs", usual.idle_timeout_ms),
-        low_speed_bytes_per_sec: knobs.number_or("lowSpeedBytesPerSec", usual.low_speed_bytes_per_sec),
+        low_speed_bytes_per_sec: knobs
+            .number_or("lowSpeedBytesPerSec", usual.low_speed_bytes_per_sec),
         low_speed_window_ms: knobs.number_or("lowSpeedWindowMs", usual.low_speed_window_ms),
         max_download_bytes: knobs.number_or("maxDownloadBytes", usual.max_download_bytes),
         resume_overlap_bytes: knobs.number_or("resumeOverlapBytes", usual.resume_overlap_bytes),

@@ -121,7 +121,12 @@ impl Ledger for Rows {
 
 /// A row as a record. What only a running process needs is left out.
 fn write(row: &Row, record: &Fields) {
-    let Row { new, bounds, validators, .. } = row;
+    let Row {
+        new,
+        bounds,
+        validators,
+        ..
+    } = row;
     record
         .put("url", new.source.url())
         .put("path", &new.destination)
@@ -137,7 +142,10 @@ fn write(row: &Row, record: &Fields) {
         .put_some("lastModified", validators.last_modified.as_deref())
         .put_some("reprSha256", validators.sha256.as_deref())
         .count_some("expectedBytes", row.size.map(|size| size.bytes))
-        .put_some("expectedBytesSource", row.size.map(|size| size.source.name()))
+        .put_some(
+            "expectedBytesSource",
+            row.size.map(|size| size.source.name()),
+        )
         .mark("mismatch", row.mismatch)
         .count("bytes", row.downloaded)
         .count("durableBytes", row.durable)
@@ -163,9 +171,7 @@ fn write(row: &Row, record: &Fields) {
             .put_some("committingSha256", committing.sha256.as_deref());
     }
     if let Some(failure) = &row.failure {
-        record
-            .put("code", failure.code)
-            .put("error", &failure.text);
+        record.put("code", failure.code).put("error", &failure.text);
     }
 }
 
@@ -176,7 +182,11 @@ pub(crate) fn read_new(record: &Fields) -> NewDownload {
     let header_names = text("headerNames");
     NewDownload {
         source: Source::Url { url: text("url") },
-        header_names: if header_names.is_empty() { Vec::new() } else { vec![header_names] },
+        header_names: if header_names.is_empty() {
+            Vec::new()
+        } else {
+            vec![header_names]
+        },
         destination: text("path"),
         part: text("part"),
         on_exists: OnExists::named(&text("onExists")).unwrap_or_default(),
@@ -220,12 +230,10 @@ fn read(id: DownloadId, record: &Fields) -> Row {
         restarts: record.small_or("restartsInAll", 0),
         furthest: record.number_or("furthestBytes", 0),
     };
-    row.digest = record
-        .bytes("digestState")
-        .map(|state| DigestState {
-            offset: record.number_or("digestOffset", 0),
-            state,
-        });
+    row.digest = record.bytes("digestState").map(|state| DigestState {
+        offset: record.number_or("digestOffset", 0),
+        state,
+    });
     row.committing = record.number("committingBytes").map(|size| Committing {
         file: FileId {
             device: record.number_or("committingDevice", 0),

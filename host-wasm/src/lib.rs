@@ -60,21 +60,27 @@ impl Core {
     pub fn run(&self, asked: &Fields) -> Promise {
         let engine = self.engine.clone();
         let new = ledger::read_new(asked);
-        promise(engine.clone(), Box::pin(async move {
-            let destination = new.destination.clone();
-            let ended = match engine.accept(new).await {
-                Ok(accepted) => engine.drive(accepted.id).await.map(drop),
-                Err(error) => Err(error),
-            };
-            engine.host().ledger().let_go(&destination);
-            ended
-        }))
+        promise(
+            engine.clone(),
+            Box::pin(async move {
+                let destination = new.destination.clone();
+                let ended = match engine.accept(new).await {
+                    Ok(accepted) => engine.drive(accepted.id).await.map(drop),
+                    Err(error) => Err(error),
+                };
+                engine.host().ledger().let_go(&destination);
+                ended
+            }),
+        )
     }
 
     /// Calls a download off; what came of it is kept.
     pub fn cancel(&self, id: f64) -> Promise {
         let engine = self.engine.clone();
-        promise(engine.clone(), Box::pin(async move { engine.cancel(id as DownloadId).await }))
+        promise(
+            engine.clone(),
+            Box::pin(async move { engine.cancel(id as DownloadId).await }),
+        )
     }
 }
 

@@ -140,7 +140,10 @@ impl PartStore for Parts {
         _destination: &str,
         file: FileId,
     ) -> impl Future<Output = Result<Found, Error>> {
-        let found = self.0.part(part).find(file.device as f64, file.inode as f64);
+        let found = self
+            .0
+            .part(part)
+            .find(file.device as f64, file.inode as f64);
         Pending::new(found, |found| match found.as_f64() {
             Some(1.0) => Found::Part,
             Some(2.0) => Found::Destination,
@@ -222,11 +225,7 @@ impl PartBytes<Bytes> for OpenedPart {
         Pending::done(answer)
     }
 
-    fn matches(
-        &mut self,
-        offset: u64,
-        chunk: Bytes,
-    ) -> impl Future<Output = Result<bool, Error>> {
+    fn matches(&mut self, offset: u64, chunk: Bytes) -> impl Future<Output = Result<bool, Error>> {
         Pending::flag(chunk.with(|chunk| self.0.matches(chunk, offset as f64)))
     }
 }

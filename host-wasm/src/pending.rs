@@ -74,8 +74,6 @@ impl<T> Future for Pending<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let read = self.read;
-        self.answer
-            .poll(context)
-            .map(|answer| answer.map(read))
+        self.answer.poll(context).map(|answer| answer.map(read))
     }
 }

@@ -142,7 +142,9 @@ impl Permits {
     #[wasm_bindgen(constructor)]
     pub fn new(permits: u32) -> Result<Permits, JsValue> {
         let semaphore = Semaphore::new(permits as usize);
-        semaphore.map(Permits).map_err(|error| JsValue::from_str(&error.to_string()))
+        semaphore
+            .map(Permits)
+            .map_err(|error| JsValue::from_str(&error.to_string()))
     }
 
     /// A permit, if one is free and nobody waits.

@@ -98,7 +98,10 @@ async fn one_attempt<H: Host>(
     ear: &mut Ear,
     random: &mut fastrand::Rng,
 ) -> Result<After, Error> {
-    let opened = ear.unless_stopped(Box::pin(open(job))).await.map_err(stopped)?;
+    let opened = ear
+        .unless_stopped(Box::pin(open(job)))
+        .await
+        .map_err(stopped)?;
     let mut part = match opened {
         Ok(part) => part,
         Err(error) => return retry_or_fail(job, error, None, random).await,
@@ -121,7 +124,9 @@ async fn one_attempt<H: Host>(
         attempt: number,
         from,
     });
-    let ended = ear.unless_stopped(Box::pin(attempt(job, &mut part, stock))).await;
+    let ended = ear
+        .unless_stopped(Box::pin(attempt(job, &mut part, stock)))
+        .await;
     match ended {
         Ok(Ok(whole)) => match ear.close() {
             Some(Stop::Cancel) => stop_here(job, part, Stop::Cancel).await,

@@ -93,7 +93,8 @@ fn framing(headers: &Headers) -> Result<Framing, String> {
     let mut length = None;
     for value in headers.all("content-length") {
         let bytes = digits(value).filter(|&bytes| bytes <= i64::MAX as u64);
-        let bytes = bytes.ok_or_else(|| format!("Content-Length is \"{}\"", value.escape_default()))?;
+        let bytes =
+            bytes.ok_or_else(|| format!("Content-Length is \"{}\"", value.escape_default()))?;
         if length.is_some_and(|other| other != bytes) {
             return Err("two Content-Length fields differ".to_owned());
         }

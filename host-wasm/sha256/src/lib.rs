@@ -58,7 +58,10 @@ pub extern "C" fn save() -> usize {
 pub extern "C" fn restore(length: usize) -> bool {
     with(|Hasher { sha256, buffer }| {
         let bytes = buffer.get(..length).unwrap_or_default();
-        let state = bytes.try_into().ok().and_then(|state| Sha256::deserialize(state).ok());
+        let state = bytes
+            .try_into()
+            .ok()
+            .and_then(|state| Sha256::deserialize(state).ok());
         state.map(|state| *sha256 = state).is_some()
     })
 }
