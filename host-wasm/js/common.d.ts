@@ -160,7 +160,7 @@ export interface Failure {
 export type DownloadEvent = { id: number; at: number; url: string; path: string } & (
   | { event: "queued" }
   | { event: "started"; attempt: number; from: number }
-  | { event: "headers"; expectedBytes?: number; source?: "content_range" | "content_length"; mismatch: boolean }
+  | { event: "headers"; expectedBytes?: number; source?: "content_range" | "content_length" | "release_size"; mismatch: boolean }
   | { event: "progress"; bytes: number; total?: number }
   | { event: "restart"; reason: RestartReason; discardedBytes: number }
   | { event: "retrying"; attempt: number; delayMs: number; askedBy: "jitter" | "retry_after"; class: "transient"; error: string }
@@ -197,6 +197,8 @@ export class RegripError extends Error {
 export interface JobOptions {
   /** Hex: the download fails unless this is the file's SHA-256. `true`: compute it, and compare it with `Repr-Digest`. */
   sha256?: string | true;
+  /** The size by another source. It counts where the server names none; where the two differ the server's does, and an event says so. */
+  expectedBytes?: number;
   /** Sent with every request for this file, also after a redirect as `fetch` does it. Never kept: a resume in another process needs them again. */
   headers?: HeadersLike;
   /** Ends the download; the bytes are kept, and the next call goes on from them. */

@@ -52,6 +52,7 @@ const platform = {
     return { hasher, restored: false };
   },
   whenOnline: () => undefined,
+  redirectsByHand: true,
   // No preflight from here.
   maySendIfRange: () => true,
   bootId,

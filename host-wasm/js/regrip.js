@@ -6,15 +6,16 @@
 //   exists(path)          → whether a finished file is there
 //   newHasher(state)      → { hasher, restored }
 //   whenOnline()          → a promise while there is no network, else undefined
+//   redirectsByHand       → whether `fetch` shows redirects
 //   maySendIfRange(url), bootId()
 import { Failed, RegripError, diskFailure, messageOf } from "./errors.js";
 import { Fields } from "./fields.js";
 import { Host, Job, partOf, quietly } from "./host.js";
-import { fieldsOf, refuseUnknown, split } from "./knobs.js";
+import { fieldsOf, refuseUnknown, split, whole } from "./knobs.js";
 import { needed } from "./load.js";
 
 const ENGINE_OPTIONS = ["ledger", "fetch", "onEvent", "folder"];
-const JOB_OPTIONS = ["sha256", "headers", "signal", "onEvent", "adoptPart"];
+const JOB_OPTIONS = ["sha256", "headers", "signal", "onEvent", "adoptPart", "expectedBytes"];
 const UNFINISHED = ["queued", "downloading", "waiting", "committing"];
 /** Under `rename`: `file.1.bin`, `file.2.bin` and so on. */
 const MOST_NAMES = 9_999;
@@ -64,6 +65,7 @@ class Downloads {
       fetch: rest.fetch ?? ((...asked) => fetch(...asked)),
       timeoutMs: timeoutOf(knobs),
       whenOnline: () => platform.whenOnline(),
+      redirectsByHand: platform.redirectsByHand,
     };
     const ledger = rest.ledger ?? platform.ledgerFor(rest);
     this.#host = new Host({ platform, ledger, network: this.#network, onEvent: rest.onEvent });
@@ -76,6 +78,7 @@ class Downloads {
       url: addressOf(url),
       headers: [...new Headers(headersOf(options.headers))],
       sha256: digestOf(options.sha256),
+      expectedBytes: options.expectedBytes === undefined ? undefined : whole("expectedBytes", options.expectedBytes, 0),
       ...this.#sinkOf(to),
     };
     const known = this.#driven.get(asked.path);
@@ -217,7 +220,7 @@ class Downloads {
     }
   }
 
-  async #drive(core, job, { sha256, adoptPart, signal, sink }) {
+  async #drive(core, job, { sha256, adoptPart, expectedBytes, signal, sink }) {
     const failure = await core.run(
       new Fields({
         url: job.url,
@@ -226,7 +229,8 @@ class Downloads {
         onExists: this.#knobs.onExists ?? "overwrite",
         headerNames: job.headers.map(([name]) => name).join(","),
         adopt: Boolean(adoptPart),
-        ...(typeof sha256 === "string" && { sha256 }),
+        releaseBytes: expectedBytes,
+        sha256,
       }),
     );
     if (!failure) {
