@@ -344,6 +344,27 @@ impl Error {
     }
 }
 
+/// An error on its way up. In a box of its own: errors are large and rare, and every future it passes through would have
+/// room for it, and code to move it.
+#[derive(Debug)]
+pub(crate) struct Failed(pub(crate) Box<Error>);
+
+impl std::ops::Deref for Failed {
+    type Target = Error;
+
+    fn deref(&self) -> &Error {
+        &self.0
+    }
+}
+
+impl From<Error> for Failed {
+    #[cold]
+    #[inline(never)]
+    fn from(error: Error) -> Self {
+        Failed(Box::new(error))
+    }
+}
+
 /// An error and its sources in one line: what the ledger and the events keep.
 pub fn chain<E: std::error::Error + ?Sized>(error: &E) -> String {
     with_sources(error.to_string(), error.source())

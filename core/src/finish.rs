@@ -4,7 +4,7 @@
 //! rename; so after a crash at any point start-up can tell which side of the rename it was on.
 
 use crate::config::OnExists;
-use crate::error::Error;
+use crate::error::{Error, Failed};
 use crate::io::{Found, Host, OpenPart, Part, PartStore, Replace};
 use crate::job::{Job, PartOf};
 use crate::record::{Change, Committing};
@@ -15,7 +15,7 @@ pub(crate) async fn commit<H: Host>(
     job: &mut Job<'_, H>,
     mut part: PartOf<H>,
     whole: Whole,
-) -> Result<(), Error> {
+) -> Result<(), Failed> {
     job.sync(&mut part).await?;
     let Whole { size, sha256 } = whole;
     let committing = Committing {
@@ -33,13 +33,13 @@ pub(crate) async fn commit<H: Host>(
         Ok(()) => job.record(Change::Completed { size, sha256 }).await,
         Err(error) => {
             keep_whole(job, size).await?;
-            Err(error)
+            Err(error.into())
         }
     }
 }
 
 /// The part stays, and every byte of it is durable: also after a reboot nothing of it is asked for again.
-async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Error> {
+async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Failed> {
     let digest = job.row.digest.clone();
     let boot_id = job.host.store().boot_id();
     let (downloaded, durable) = (size, size);
@@ -65,7 +65,7 @@ pub(crate) enum Repaired {
 ///
 /// # Errors
 /// `Lost` where neither the part nor the destination is the file; else as the commit.
-pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Error> {
+pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Failed> {
     let Some(committing) = job.row.committing.clone() else {
         return Ok(Repaired::GoOn);
     };
@@ -84,6 +84,6 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Er
             commit(job, part, Whole { size, sha256 }).await?;
             Ok(Repaired::Completed)
         }
-        Found::Nothing => Err(Error::Lost),
+        Found::Nothing => Err(Error::Lost.into()),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::classify::class;
 use crate::config::DownloadsConfig;
-use crate::error::{Error, chain};
+use crate::error::{Error, Failed, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, Part, PartStore, Transport};
 use crate::record::{Change, Failure, RestartReason, Row};
@@ -41,7 +41,7 @@ impl<'a, H: Host> Job<'a, H> {
     }
 
     /// Records a change, then applies it here: the row never runs ahead of the ledger.
-    pub(crate) async fn record(&mut self, change: Change) -> Result<(), Error> {
+    pub(crate) async fn record(&mut self, change: Change) -> Result<(), Failed> {
         self.host
             .ledger()
             .record(self.row.id, &change, self.host.clock().wall())
@@ -68,7 +68,7 @@ impl<'a, H: Host> Job<'a, H> {
         &mut self,
         part: &mut PartOf<H>,
         reason: RestartReason,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failed> {
         let discarded = part.length().await?;
         part.truncate(0).await?;
         self.record(Change::Restart {
@@ -81,13 +81,13 @@ impl<'a, H: Host> Job<'a, H> {
             reason,
             discarded_bytes: discarded,
         });
-        self.row.bounds.check_restarts(&self.config)
+        Ok(self.row.bounds.check_restarts(&self.config)?)
     }
 
     /// Makes what is written durable. A sync that failed may have dropped pages, and the next one would not tell: nothing
     /// is believed then of what no earlier one vouches for, and nothing at all of a disk that fails otherwise than by
     /// being full.
-    pub(crate) async fn sync(&mut self, part: &mut PartOf<H>) -> Result<(), Error> {
+    pub(crate) async fn sync(&mut self, part: &mut PartOf<H>) -> Result<(), Failed> {
         let Err(error) = part.sync().await else {
             return Ok(());
         };
@@ -95,12 +95,12 @@ impl<'a, H: Host> Job<'a, H> {
             Error::DiskFull { .. } => part.truncate(self.row.durable).await?,
             _ => self.restart(part, RestartReason::PartChanged).await?,
         }
-        Err(error)
+        Err(error.into())
     }
 
     /// Makes what is written durable and notes how far it goes: after an attempt without a file, whatever ended it.
     /// Returns the offset.
-    pub(crate) async fn settle(&mut self, part: &mut PartOf<H>) -> Result<u64, Error> {
+    pub(crate) async fn settle(&mut self, part: &mut PartOf<H>) -> Result<u64, Failed> {
         let offset = part.length().await?;
         // Before the first recorded byte there is nothing to keep; and a stand-still needs no new line.
         if self.row.boot_id.is_some()

@@ -4,6 +4,7 @@ use crate::clock::{duration, ms};
 use crate::fields::Fields;
 use regrip_core::error::{Source, Timeout, chain};
 use regrip_core::{Error, class};
+use std::fmt;
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
@@ -36,7 +37,7 @@ pub(crate) fn read(failed: JsValue) -> Error {
     let text = |name| property(&failed, name).as_string().unwrap_or_default();
     let what = text("what");
     let path = text("path");
-    let source: Option<Source> = Some(text("message").into());
+    let source: Option<Source> = Some(Box::new(Said(text("message"))));
     let word = || {
         WORDS
             .into_iter()
@@ -79,3 +80,20 @@ pub(crate) fn told(error: &Error, into: &Fields) {
         into.milliseconds("retryAfterMs", ms(asked));
     }
 }
+
+/// What JavaScript said, as a source of an error. (A plain text would bring the standard library's way to print it.)
+struct Said(String);
+
+impl fmt::Debug for Said {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Said {}

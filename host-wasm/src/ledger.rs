@@ -41,16 +41,13 @@ impl Rows {
 
     /// Changes a row and has it recorded.
     #[inline(never)]
-    fn change(
-        &self,
-        id: DownloadId,
-        change: &mut dyn FnMut(&mut Row),
-    ) -> Result<Pending<()>, Error> {
+    fn change(&self, id: DownloadId, change: &mut dyn FnMut(&mut Row)) -> Pending<()> {
         let mut rows = self.rows.borrow_mut();
-        let row = rows.iter_mut().find(|row| row.id == id);
-        let row = row.ok_or(Error::NoSuchDownload(id))?;
+        let Some(row) = rows.iter_mut().find(|row| row.id == id) else {
+            return Pending::failed(Error::NoSuchDownload(id), drop);
+        };
         change(row);
-        Ok(self.save(row))
+        self.save(row)
     }
 
     fn save(&self, row: &Row) -> Pending<()> {
@@ -103,13 +100,18 @@ impl Ledger for Rows {
 
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
         let mut attempts = 0;
-        let saved = self.change(id, &mut |row| attempts = row.begin_attempt());
-        saved?.await?;
+        self.change(id, &mut |row| attempts = row.begin_attempt())
+            .await?;
         Ok(attempts)
     }
 
-    async fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> Result<(), Error> {
-        self.change(id, &mut |row| row.apply(change))?.await
+    fn record(
+        &self,
+        id: DownloadId,
+        change: &Change,
+        _at: SystemTime,
+    ) -> impl Future<Output = Result<(), Error>> {
+        self.change(id, &mut |row| row.apply(change))
     }
 
     fn remove(&self, id: DownloadId) -> impl Future<Output = Result<(), Error>> {

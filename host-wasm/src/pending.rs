@@ -18,6 +18,8 @@ pub(crate) struct Pending<T> {
 enum Answer {
     There(JsValue),
     Promised(JsFuture),
+    /// Nothing was asked, for it could not be.
+    Failed(Option<Error>),
 }
 
 impl<T> Pending<T> {
@@ -27,6 +29,14 @@ impl<T> Pending<T> {
             answer: Answer::of(answer),
             read,
         }
+    }
+}
+
+impl<T> Pending<T> {
+    /// Fails at once.
+    pub(crate) fn failed(error: Error, read: fn(JsValue) -> T) -> Self {
+        let answer = Answer::Failed(Some(error));
+        Pending { answer, read }
     }
 }
 
@@ -62,6 +72,7 @@ impl Answer {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<JsValue, Error>> {
         match self {
             Answer::There(value) => Poll::Ready(Ok(std::mem::take(value))),
+            Answer::Failed(error) => Poll::Ready(error.take().map_or(Ok(JsValue::UNDEFINED), Err)),
             Answer::Promised(promise) => Pin::new(promise)
                 .poll(context)
                 .map(|answer| answer.map_err(failure::read)),

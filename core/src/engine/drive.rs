@@ -7,7 +7,7 @@ use super::stop::{Ear, Stop};
 use super::{Shared, Writer, lock};
 use crate::bounds::Next;
 use crate::classify::class;
-use crate::error::{Error, chain};
+use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
 use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore};
@@ -28,7 +28,7 @@ enum After {
     DoneElsewhere,
 }
 
-pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Error> {
+pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Failed> {
     let destination = shared.host.ledger().row(id).await?.new.destination;
     let (_writer, mut ear) = enter(shared, id, &destination)?;
     // Only now nobody else in this process changes it.
@@ -40,7 +40,8 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
             return Err(Error::WrongState {
                 id,
                 status: job.row.status.name(),
-            });
+            }
+            .into());
         }
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
@@ -53,7 +54,7 @@ async fn run<H: Host>(
     shared: &Shared<H>,
     job: &mut Job<'_, H>,
     ear: &mut Ear,
-) -> Result<(), Error> {
+) -> Result<(), Failed> {
     if job.row.status == Status::Committing && Box::pin(repair(job)).await? == Repaired::Completed {
         return Ok(());
     }
@@ -97,7 +98,7 @@ async fn one_attempt<H: Host>(
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     random: &mut fastrand::Rng,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let opened = ear
         .unless_stopped(Box::pin(open(job)))
         .await
@@ -147,7 +148,7 @@ async fn stop_here<H: Host>(
     job: &mut Job<'_, H>,
     mut part: PartOf<H>,
     stop: Stop,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let to = job.settle(&mut part).await.unwrap_or(job.row.durable);
     let outcome = match stop {
         Stop::Cancel => "cancelled",
@@ -162,15 +163,15 @@ async fn stop_here<H: Host>(
         wait: None,
     };
     job.record(Change::AttemptEnded { end, bounds }).await?;
-    Err(stopped(stop))
+    Err(stopped(stop).into())
 }
 
 /// Opens the part. A row claims it before it is first created, and only where nothing is there.
-async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Error> {
+async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Failed> {
     let store = job.host.store();
     let path = job.row.new.part.clone();
     if job.row.claimed {
-        return store.open(&path, OpenPart::Claimed).await;
+        return Ok(store.open(&path, OpenPart::Claimed).await?);
     }
     if job.row.new.adopt {
         let part = store.open(&path, OpenPart::Adopt).await?;
@@ -178,19 +179,19 @@ async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Error> {
         return Ok(part);
     }
     if store.exists(&path).await? {
-        return Err(Error::ForeignPart { path });
+        return Err(Error::ForeignPart { path }.into());
     }
     job.record(Change::Claimed(true)).await?;
     match store.open(&path, OpenPart::Create).await {
         Err(error @ Error::ForeignPart { .. }) => {
             job.record(Change::Claimed(false)).await?;
-            Err(error)
+            Err(error.into())
         }
-        opened => opened,
+        opened => Ok(opened?),
     }
 }
 
-async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After, Error> {
+async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After, Failed> {
     match job.row.status {
         Status::Completed | Status::ImportQueued => {
             // Opening has created an empty part anew.
@@ -201,7 +202,8 @@ async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<Aft
         _ => Err(Error::WrongState {
             id: job.row.id,
             status: job.row.status.name(),
-        }),
+        }
+        .into()),
     }
 }
 
@@ -209,10 +211,10 @@ async fn finish<H: Host>(
     job: &mut Job<'_, H>,
     part: PartOf<H>,
     whole: Whole,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let (size, bounds) = (whole.size, job.row.bounds);
     let committed = commit(job, part, whole).await;
-    let error = committed.as_ref().err().map(failure);
+    let error = committed.as_ref().err().map(|error| failure(error));
     let outcome = if error.is_some() {
         "failed"
     } else {
@@ -235,10 +237,10 @@ async fn finish<H: Host>(
 /// What a failed attempt leads to. `offset` is what it reached, where it began at all.
 async fn retry_or_fail<H: Host>(
     job: &mut Job<'_, H>,
-    error: Error,
+    error: Failed,
     offset: Option<u64>,
     random: &mut fastrand::Rng,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let Ok(policy) = job.config.retry_policy() else {
         return Err(error);
     };
@@ -270,10 +272,10 @@ async fn retry_or_fail<H: Host>(
     let until = until.unwrap_or_else(|| job.host.clock().wall());
     job.record(Change::Waits(Waiting {
         until,
-        why: chain(&error),
+        why: chain(&*error),
     }))
     .await?;
-    let (attempt, class, error) = (job.attempt, class(&error), chain(&error));
+    let (attempt, class, error) = (job.attempt, class(&error), chain(&*error));
     job.emit(What::Retrying {
         attempt,
         delay,
@@ -285,7 +287,10 @@ async fn retry_or_fail<H: Host>(
 }
 
 /// The row's last word, and the listener's.
-async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Result<Summary, Error> {
+async fn close<H: Host>(
+    job: &mut Job<'_, H>,
+    ended: Result<(), Failed>,
+) -> Result<Summary, Failed> {
     let error = match ended {
         Ok(()) => {
             let summary = job.summary(None);
@@ -294,7 +299,7 @@ async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Resul
         }
         Err(error) => error,
     };
-    match &error {
+    match &*error {
         // Not this process's row to change: its writer will.
         Error::PartLocked { .. } | Error::WrongState { .. } => {}
         // The row cannot be trusted to take it, and one that is `committing` may have its file: the next start looks.
@@ -311,14 +316,14 @@ async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Resul
             let _ = sweep(job).await;
         }
     }
-    if !matches!(error, Error::Interrupted) {
+    if !matches!(*error, Error::Interrupted) {
         job.emit(What::Failed(job.summary(Some(&error))));
     }
     Err(error)
 }
 
 /// A download that came to nothing leaves no empty part behind.
-async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Error> {
+async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Failed> {
     let (store, path) = (job.host.store(), job.row.new.part.clone());
     if !job.row.claimed || job.row.downloaded > 0 || !store.exists(&path).await? {
         return Ok(());
@@ -354,7 +359,7 @@ fn enter<'a, H>(
     shared: &'a Shared<H>,
     id: DownloadId,
     destination: &str,
-) -> Result<(Entered<'a, H>, Ear), Error> {
+) -> Result<(Entered<'a, H>, Ear), Failed> {
     let mut writers = lock(&shared.writers);
     if let Some(writer) = writers.get(destination) {
         let (path, id) = (destination.to_owned(), writer.id);
@@ -362,11 +367,12 @@ fn enter<'a, H>(
             path,
             id,
             url: String::new(),
-        });
+        }
+        .into());
     }
     let (sender, receiver) = oneshot::channel();
     writers.insert(
-        destination.to_owned(),
+        destination,
         Writer {
             id,
             stop: Some(sender),

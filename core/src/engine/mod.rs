@@ -10,6 +10,7 @@
 //! inserting one, so that there is no gap between check and claim.
 
 mod admission;
+mod by_name;
 mod drive;
 mod stop;
 
@@ -23,6 +24,7 @@ use crate::io::{Clock, Host, Ledger, PartStore};
 use crate::job::failure;
 use crate::record::{Change, DownloadId, NewDownload, Row, Source, Status, Terms};
 use crate::semaphore::Semaphore;
+use by_name::ByName;
 use futures::channel::oneshot;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,11 +46,11 @@ struct Shared<H> {
     digests: bool,
     config: Mutex<Arc<DownloadsConfig>>,
     permits: Semaphore,
-    peers: Mutex<HashMap<String, Semaphore>>,
+    peers: Mutex<ByName<Semaphore>>,
     /// By destination: a lock over looking and inserting.
-    doors: Mutex<HashMap<String, Arc<async_lock::Mutex<()>>>>,
+    doors: Mutex<ByName<Arc<async_lock::Mutex<()>>>>,
     /// By destination: who writes there.
-    writers: Mutex<HashMap<String, Writer>>,
+    writers: Mutex<ByName<Writer>>,
 }
 
 #[derive(Debug)]
@@ -185,7 +187,7 @@ impl<H: Host> Engine<H> {
     /// Dropping the future is like a crash of the process: the permit and the lock are given back, the row and the part
     /// stay as they are, and the next drive goes on from them.
     pub async fn drive(&self, id: DownloadId) -> Result<Summary, Error> {
-        drive::drive(&self.0, id).await
+        drive::drive(&self.0, id).await.map_err(|failed| *failed.0)
     }
 
     /// Calls a download off, promptly. Its part is kept. From `committing` on it is too late.
@@ -329,8 +331,13 @@ impl<H: Host> Engine<H> {
     fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {
         let mut doors = lock(&self.0.doors);
         // Those nobody holds any more are of no use.
-        doors.retain(|_, door| Arc::strong_count(door) > 1);
-        Arc::clone(doors.entry(destination.to_owned()).or_default())
+        doors.retain(|door| Arc::strong_count(door) > 1);
+        if let Some(door) = doors.get(destination) {
+            return Arc::clone(door);
+        }
+        let door = Arc::default();
+        doors.insert(destination, Arc::clone(&door));
+        door
     }
 
     async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Error> {
@@ -369,7 +376,7 @@ impl<H> Shared<H> {
             return Some(peer.clone());
         }
         let peer = Semaphore::new(permits).ok()?;
-        peers.insert(peer_id.clone(), peer.clone());
+        peers.insert(peer_id, peer.clone());
         Some(peer)
     }
 }

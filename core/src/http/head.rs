@@ -114,7 +114,7 @@ fn coding(headers: &Headers) -> Option<String> {
         .all("content-encoding")
         .flat_map(|value| value.split(','));
     let mut odd = codings
-        .map(str::trim)
+        .map(str::trim_ascii)
         .filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity"));
     odd.next().map(str::to_owned)
 }
