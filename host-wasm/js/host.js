@@ -75,9 +75,9 @@ export class Host {
     const { ledger } = job;
     const ended = record.status === "failed" || record.status === "cancelled";
     if (record.status === "completed" || (ended && !record.claimed)) {
-      return guarded("removing a record", () => ledger.remove(record.path));
+      return job.inTurn("removing a record", () => ledger.remove(record.path));
     }
-    return guarded("recording", () => ledger.save(record.path, record));
+    return job.inTurn("recording", () => ledger.save(record.path, record));
   }
 
   // ---- asked by `regrip.js` ----
@@ -102,8 +102,7 @@ export class Job {
   record;
   /** What was thrown last on this side. */
   cause;
-  /** The module has it. */
-  accepted = false;
+  #recording;
 
   constructor({ id, url, shownUrl, path, sink, headers, wantsDigest, ledger, platform, listeners }) {
     Object.assign(this, { id, url, shownUrl, path, headers, wantsDigest, ledger, platform, listeners });
@@ -124,6 +123,24 @@ export class Job {
   failed(failure) {
     if (failure.cause !== undefined) this.cause = failure.cause;
     return failure;
+  }
+
+  /** A call of its ledger, after the one that may be under way: also where nobody waits for that one any more. */
+  inTurn(what, work) {
+    const answer = this.#recording ? guarded(what, () => this.#recording.then(work)) : guarded(what, work);
+    if (!answer) return undefined;
+    const over = () => {
+      if (this.#recording === recording) this.#recording = undefined;
+    };
+    const recording = answer.then(over, over);
+    this.#recording = recording;
+    return answer;
+  }
+
+  /** Resolves once nothing of it is under way any more. */
+  async settled() {
+    while (this.#recording) await this.#recording;
+    await this.part.settled();
   }
 
   newHasher(state) {

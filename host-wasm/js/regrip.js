@@ -167,7 +167,7 @@ class Downloads {
         download.stopBy = () => core.cancel(job.id);
         return await this.#drive(core, job, asked);
       } finally {
-        await job.part.settled();
+        await job.settled();
         this.#host.jobs.delete(job.path);
         if (job.ended?.event === "completed") this.#host.forget(job.path);
         await unlock();
