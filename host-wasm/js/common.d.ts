@@ -253,8 +253,11 @@ export interface EngineBase<To> {
   configure(knobs: Knobs): Promise<void>;
 }
 
-/** Loads the WebAssembly module. Everything that is asynchronous does so by itself, when first needed. */
-export function load(source?: BufferSource | WebAssembly.Module | URL | string): Promise<void>;
+/**
+ * Loads the WebAssembly module. Everything that is asynchronous does so by itself, when first needed. `source`: a URL, a
+ * Response, the bytes, or a WebAssembly.Module.
+ */
+export function load(source?: string | object): Promise<void>;
 
 // ---- the primitives alone ----
 

@@ -1,5 +1,6 @@
 // The module, loaded when it is first needed. Importing the package does no work.
 import * as core from "./core.js";
+import { Runtime } from "./runtime.js";
 
 let loader = { sync: undefined, async: () => core.default() };
 let loaded = false;
@@ -14,9 +15,7 @@ export function loadBy(found) {
 export function load(source) {
   if (loaded) return Promise.resolve();
   loading ??= Promise.resolve(source === undefined ? loader.async() : core.default({ module_or_path: source })).then(
-    () => {
-      loaded = true;
-    },
+    () => begin(),
     (error) => {
       loading = undefined; // the next one may find it
       throw error;
@@ -36,7 +35,13 @@ export function neededNow(what) {
   if (!loaded) {
     if (!loader.sync) throw new Error(`${what} needs the module: await load() first`);
     loader.sync();
-    loaded = true;
+    begin();
   }
   return core;
+}
+
+function begin() {
+  if (loaded) return;
+  loaded = true;
+  core.begin(new Runtime(core));
 }

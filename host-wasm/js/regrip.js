@@ -415,7 +415,7 @@ class Download {
 
   #stop() {
     // Where it is too late, the download ends by itself.
-    if (this.#accepted) this.stopBy?.().catch(() => {});
+    if (this.#accepted) this.stopBy?.();
   }
 
   #stopAt(signal) {

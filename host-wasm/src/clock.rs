@@ -4,7 +4,7 @@
 //! server kept us waiting: it is taken off this clock, so that no idle timeout runs out over it. A backoff is over all the
 //! same.
 
-use gloo_timers::future::TimeoutFuture;
+use crate::task::Waited;
 use regrip_core::io::{Clock, Instant};
 use std::cell::Cell;
 use std::future::Future;
@@ -56,7 +56,8 @@ async fn sleep_until(deadline: f64) {
             return;
         }
         let nap = left.min(NAP_MS).ceil();
-        TimeoutFuture::new(nap as u32).await;
+        // It never fails.
+        let _ = Waited::sleep(nap).await;
         note_late(begun + nap, monotonic_ms());
     }
 }

@@ -10,20 +10,23 @@ mod fields;
 mod host;
 mod knobs;
 mod ledger;
+#[cfg(target_arch = "wasm32")]
+mod memory;
 mod part;
 mod pending;
 mod primitives;
+mod task;
 mod transport;
 
 pub use primitives::{Held, Permits, backoff_delay, is_transient_status, retry, retry_after_ms};
+pub use task::{begin, settle, turn};
 
 use fields::Fields;
 use host::{JsHost, WebHost};
 use js_sys::Promise;
+use regrip_core::DownloadId;
 use regrip_core::io::Host;
-use regrip_core::{DownloadId, Error};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
 
 /// Drives downloads. It lives as long as its process or page.
 #[wasm_bindgen]
@@ -60,39 +63,25 @@ impl Core {
     pub fn run(&self, asked: &Fields) -> Promise {
         let engine = self.engine.clone();
         let new = ledger::read_new(asked);
-        promise(
-            engine.clone(),
-            Box::pin(async move {
-                let destination = new.destination.clone();
-                let ended = match engine.accept(new).await {
-                    Ok(accepted) => engine.drive(accepted.id).await.map(drop),
-                    Err(error) => Err(error),
-                };
-                engine.host().ledger().let_go(&destination);
-                ended
-            }),
-        )
+        task::spawn(async move {
+            let destination = new.destination.clone();
+            let ended = match engine.accept(new).await {
+                Ok(accepted) => engine.drive(accepted.id).await.map(drop),
+                Err(error) => Err(error),
+            };
+            let host = engine.host();
+            host.ledger().let_go(&destination);
+            let Err(error) = ended else {
+                return Ok(JsValue::UNDEFINED);
+            };
+            let told = host.fields();
+            failure::told(&error, &told);
+            Ok(told.into())
+        })
     }
 
-    /// Calls a download off; what came of it is kept.
-    pub fn cancel(&self, id: f64) -> Promise {
-        let engine = self.engine.clone();
-        promise(
-            engine.clone(),
-            Box::pin(async move { engine.cancel(id as DownloadId).await }),
-        )
+    /// Calls a download off that is under way; what came of it is kept. Whether it was not too late.
+    pub fn cancel(&self, id: f64) -> bool {
+        self.engine.call_off(id as DownloadId)
     }
-}
-
-type Work = std::pin::Pin<Box<dyn std::future::Future<Output = Result<(), Error>>>>;
-
-fn promise(engine: regrip_core::Engine<WebHost>, work: Work) -> Promise {
-    future_to_promise(async move {
-        let Err(error) = work.await else {
-            return Ok(JsValue::UNDEFINED);
-        };
-        let told = engine.host().fields();
-        failure::told(&error, &told);
-        Ok(told.into())
-    })
 }

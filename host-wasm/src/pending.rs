@@ -1,13 +1,12 @@
 //! What JavaScript was asked for, as a future: a leaf without a state machine of its own, one for all calls.
 
 use crate::failure;
-use js_sys::Promise;
+use crate::task::Waited;
 use regrip_core::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
 
 /// An answer of `js/host.js`: there at once, or promised. A promise that rejects is an error of the core.
 pub(crate) struct Pending<T> {
@@ -17,7 +16,7 @@ pub(crate) struct Pending<T> {
 
 enum Answer {
     There(JsValue),
-    Promised(JsFuture),
+    Promised(Waited),
     /// Nothing was asked, for it could not be.
     Failed(Option<Error>),
 }
@@ -62,7 +61,7 @@ impl Answer {
     #[inline(never)]
     fn of(answer: JsValue) -> Answer {
         if answer.is_object() {
-            Answer::Promised(JsFuture::from(answer.unchecked_into::<Promise>()))
+            Answer::Promised(Waited::promise(&answer))
         } else {
             Answer::There(answer)
         }

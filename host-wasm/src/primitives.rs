@@ -2,6 +2,7 @@
 
 use crate::clock::{duration, ms};
 use crate::pending::Pending;
+use crate::task::{Waited, spawn};
 use js_sys::Promise;
 use regrip_core::http::parse_retry_after;
 use regrip_core::io::{Clock, Instant, Random};
@@ -11,7 +12,6 @@ use regrip_core::{Error, RetryPolicy, is_transient};
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 #[wasm_bindgen]
 extern "C" {
@@ -19,7 +19,7 @@ extern "C" {
     #[derive(Clone, Debug)]
     pub type Hooks;
     #[wasm_bindgen(method)]
-    fn operate(this: &Hooks, attempt: u32) -> Promise;
+    fn operate(this: &Hooks, attempt: u32) -> JsValue;
     #[wasm_bindgen(method, js_name = isRetryable)]
     fn is_retryable(this: &Hooks, error: &JsValue) -> bool;
     #[wasm_bindgen(method, js_name = retryAfter)]
@@ -35,11 +35,11 @@ extern "C" {
 /// The core's `retry`.
 #[wasm_bindgen]
 pub fn retry(max_attempts: u32, base_ms: f64, max_ms: f64, hooks: Hooks) -> Promise {
-    future_to_promise(async move {
+    spawn(async move {
         let policy = policy(max_attempts, base_ms, max_ms)?;
         let hooks = Hooked(hooks);
         let (mut random, mut rules) = (hooks.clone(), hooks.clone());
-        let operation = async |attempt| JsFuture::from(hooks.0.operate(attempt)).await;
+        let operation = async |attempt| Waited::promise(&hooks.0.operate(attempt)).await;
         regrip_core::retry(&policy, &hooks, &mut random, &mut rules, operation).await
     })
 }
@@ -156,7 +156,7 @@ impl Permits {
     /// Waits for one.
     pub fn acquire(&self) -> Promise {
         let permit = self.0.acquire();
-        future_to_promise(async move { Ok(Held(permit.await).into()) })
+        spawn(async move { Ok(Held(permit.await).into()) })
     }
 
     /// Changes their number.

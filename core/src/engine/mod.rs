@@ -228,6 +228,12 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Calls off a download that is being driven, without looking at its row: [`cancel`](Self::cancel) for those who drive
+    /// it themselves. Whether its drive will end by it.
+    pub fn call_off(&self, id: DownloadId) -> bool {
+        self.stop_one(id, Stop::Cancel) == Some(true)
+    }
+
     /// Takes up a failed or cancelled download with fresh bounds. The caller drives it then.
     ///
     /// # Errors
