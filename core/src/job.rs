@@ -129,7 +129,7 @@ impl<'a, H: Host> Job<'a, H> {
             sha256: self.row.sha256_got.clone(),
             class: error.map(class),
             code: error.map(Error::code),
-            error: error.map(|error| chain(error)),
+            error: error.map(chain),
             advice: error.and_then(Error::advice),
         }
     }
