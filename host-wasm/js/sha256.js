@@ -51,6 +51,7 @@ class Hasher {
   }
 
   #buffer(length) {
-    return new Uint8Array(this.#wasm.memory.buffer, this.#wasm.buffer(), length);
+    const at = this.#wasm.buffer(); // first: the memory may grow by it
+    return new Uint8Array(this.#wasm.memory.buffer, at, length);
   }
 }
