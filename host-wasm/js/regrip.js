@@ -7,7 +7,7 @@
 //   newHasher(state)      → { hasher, restored }
 //   whenOnline()          → a promise while there is no network, else undefined
 //   redirectsByHand       → whether `fetch` shows redirects
-//   maySendIfRange(url), bootId()
+//   maySendIfRange(url), sendNoIfRange(url)?, bootId()
 import { Failed, RegripError, diskFailure, messageOf } from "./errors.js";
 import { Fields } from "./fields.js";
 import { Host, Job, partOf, quietly } from "./host.js";
@@ -66,6 +66,7 @@ class Downloads {
       timeoutMs: timeoutOf(knobs),
       whenOnline: () => platform.whenOnline(),
       redirectsByHand: platform.redirectsByHand,
+      sendNoIfRange: platform.sendNoIfRange,
     };
     const ledger = rest.ledger ?? platform.ledgerFor(rest);
     this.#host = new Host({ platform, ledger, network: this.#network, onEvent: rest.onEvent });
@@ -161,7 +162,8 @@ class Downloads {
   async #run(download, asked) {
     try {
       asked.signal?.throwIfAborted();
-      const core = await this.#loaded();
+      // Without a network it can take any time.
+      const core = await unlessAborted(this.#loaded(), asked.signal);
       const { job, unlock } = await this.#inTurn(() => this.#begin(download, asked));
       try {
         download.stopBy = () => core.cancel(job.id);
@@ -429,6 +431,16 @@ class Download {
   #end() {
     for (const [signal, stop] of this.#signals) signal.removeEventListener("abort", stop);
   }
+}
+
+/** What is promised, or the reason of the signal where that comes first. */
+function unlessAborted(promise, signal) {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    promise.then(resolve, reject).then(() => signal.removeEventListener("abort", abort));
+  });
 }
 
 /** Nobody needs a progress that has been overtaken. */

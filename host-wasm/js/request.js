@@ -4,6 +4,8 @@ import { Failed, networkFailure } from "./errors.js";
 /** A timer that rings so much late was held up: the machine slept, or the page was in the background. */
 const LATE_MS = 5_000;
 
+const HIDDEN = "a server of another origin has to let pages see Content-Range, and better ETag too (Access-Control-Expose-Headers)";
+
 const MOST_REDIRECTS = 5;
 
 /** All that goes along to another origin: what says which bytes are wanted. */
@@ -27,7 +29,7 @@ export class Request {
   #reading = false;
   #wake = () => {};
 
-  /** `network`: `{ fetch, timeoutMs, whenOnline, redirectsByHand }`. */
+  /** `network`: `{ fetch, timeoutMs, whenOnline, redirectsByHand, sendNoIfRange }`. */
   constructor(job, network, url, first, ifRange) {
     this.#job = job;
     this.#network = network;
@@ -48,15 +50,25 @@ export class Request {
       }
       try {
         this.#response = await this.#ask();
+        if (this.#response.redirected && isElsewhere(this.#response.url)) this.#network.sendNoIfRange?.(this.#url);
+        if (this.#hidesRange()) throw new Failed("Protocol", { message: HIDDEN });
         this.#reader = this.#response.body?.getReader();
         if (!this.#reader) this.#last = {};
         this.#readAhead();
         return;
       } catch (error) {
         if (error instanceof Failed) throw this.#job.failed(error);
+        // It may be a preflight that was refused after a redirect: the next attempt does without.
+        if (this.#headers.has("if-range")) this.#network.sendNoIfRange?.(this.#url);
         if (this.#controller.signal.aborted || !this.#network.whenOnline()) throw this.#job.failed(networkFailure("asking", error));
       }
     }
+  }
+
+  /** A page sees of another origin only what that one exposes, and without its range no answer can be trusted. */
+  #hidesRange() {
+    const { status, type, headers } = this.#response;
+    return status === 206 && type === "cors" && !headers.has("content-range");
   }
 
   get status() {
@@ -157,6 +169,9 @@ export class Request {
     throw refused(`more than ${MOST_REDIRECTS} of them`);
   }
 }
+
+/** Not of the page's own origin. */
+const isElsewhere = (url) => new URL(url).origin !== globalThis.location?.origin;
 
 function target(from, location) {
   if (location === null) throw refused("it has no Location");

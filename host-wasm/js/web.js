@@ -1,4 +1,5 @@
 // The package in browsers.
+import { bootId } from "./boot.js";
 import { loadBy } from "./load.js";
 import { IndexedDbLedger } from "./ledgers/indexeddb.js";
 import { MemoryLedger } from "./ledgers/memory.js";
@@ -10,13 +11,26 @@ import { existing, removeFile as remove } from "./sinks/private-file.js";
 import { StreamSink } from "./sinks/stream.js";
 import init from "./core.js";
 
-loadBy({ async: () => init() });
+loadBy({ async: whenOnlineAgain });
 
-/** No page is told of a reboot: after a reload only what was flushed counts. */
-const bootId = `page ${globalThis.crypto?.randomUUID?.() ?? Math.random()}`;
+/** Loads the module; where that fails for want of a network, once there is one. */
+async function whenOnlineAgain() {
+  for (;;) {
+    try {
+      return await init();
+    } catch (error) {
+      const online = platform.whenOnline();
+      if (!online) throw error;
+      await online;
+    }
+  }
+}
 
 /** A file the person chose has one sink, and with it what is known of its bytes. */
 const chosen = new WeakMap();
+
+/** URLs that lead to another origin, or may do. */
+const elsewhere = new Set();
 
 /** Names that are locked where there are no Web Locks: within this page. */
 const held = new Set();
@@ -40,8 +54,9 @@ const platform = {
     return new Promise((online) => addEventListener("online", online, { once: true }));
   },
   // To another origin it causes a preflight, which many servers refuse.
-  maySendIfRange: (url) => new URL(url).origin === globalThis.location?.origin,
-  bootId: () => bootId,
+  maySendIfRange: (url) => new URL(url).origin === globalThis.location?.origin && !elsewhere.has(url),
+  sendNoIfRange: (url) => elsewhere.add(url),
+  bootId,
 };
 
 /** One writer to a name, in all tabs of this origin. */

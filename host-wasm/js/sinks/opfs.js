@@ -1,5 +1,6 @@
 // A file of the origin private file system: by a synchronous handle, in a worker of our own where this is a page.
 import { SyncFile, existing } from "./private-file.js";
+import { NO_WORKER, RemoteFile } from "./remote-file.js";
 import { WritableFile } from "./writable-file.js";
 
 /** Chunks are gathered to batches of so many bytes: one is written while the next one fills. */
@@ -24,16 +25,16 @@ export class OpfsSink {
   }
 
   exists() {
-    return this.#file.exists();
+    return this.#begun((file) => file.exists());
   }
 
   async open(create) {
-    await this.#file.open(create);
+    await this.#begun((file) => file.open(create));
   }
 
   async size() {
     await this.#settled();
-    return this.#file.size();
+    return this.#begun((file) => file.size());
   }
 
   write(chunk, at) {
@@ -65,14 +66,14 @@ export class OpfsSink {
 
   /** What a page that was closed during `commit` left. */
   async find({ size }) {
-    if (await this.#file.exists()) return "part";
+    if (await this.exists()) return "part";
     const there = await existing(this.name);
     return there && (await there.getFile()).size === size ? "destination" : "nothing";
   }
 
   async remove() {
     this.#forget();
-    await this.#file.remove();
+    await this.#begun((file) => file.remove());
   }
 
   async close() {
@@ -81,6 +82,17 @@ export class OpfsSink {
     } finally {
       this.#forget();
       await this.#file.close();
+    }
+  }
+
+  /** Where the worker cannot be started (a policy, a script of another origin), the page writes by itself. */
+  async #begun(ask) {
+    try {
+      return await ask(this.#file);
+    } catch (error) {
+      if (error.code !== NO_WORKER) throw error;
+      this.#file = new WritableFile({ name: this.name });
+      return ask(this.#file);
     }
   }
 
@@ -104,78 +116,4 @@ export class OpfsSink {
     this.#written = this.#file.write(chunks, start);
     this.#written.catch(() => {}); // whoever waits for it next is told
   }
-}
-
-let worker;
-let lastId = 0;
-const asked = new Map();
-
-/** A `SyncFile` in the worker. */
-class RemoteFile {
-  #path;
-
-  constructor(path) {
-    this.#path = path;
-  }
-
-  #ask(method, args, transfer = []) {
-    worker ??= start();
-    return new Promise((resolve, reject) => {
-      const id = ++lastId;
-      asked.set(id, { resolve, reject });
-      worker.postMessage({ id, path: this.#path, method, args }, transfer);
-    });
-  }
-
-  exists() {
-    return this.#ask("exists", []);
-  }
-  open(create) {
-    return this.#ask("open", [create]);
-  }
-  size() {
-    return this.#ask("size", []);
-  }
-  write(chunks, at) {
-    // Handed over rather than copied, where a chunk has its memory for itself.
-    const own = chunks.filter(({ byteLength, buffer }) => byteLength === buffer.byteLength).map(({ buffer }) => buffer);
-    return this.#ask("write", [chunks, at], own);
-  }
-  read(at, length) {
-    return this.#ask("read", [at, length]);
-  }
-  truncate(size) {
-    return this.#ask("truncate", [size]);
-  }
-  flush() {
-    return this.#ask("flush", []);
-  }
-  commit(replace) {
-    return this.#ask("commit", [replace]);
-  }
-  remove() {
-    return this.#ask("remove", []);
-  }
-  close() {
-    return this.#ask("close", []);
-  }
-}
-
-function start() {
-  const started = new Worker(new URL("../opfs-worker.js", import.meta.url), { type: "module", name: "regrip" });
-  started.addEventListener("message", ({ data: { id, result, error } }) => {
-    const { resolve, reject } = asked.get(id);
-    asked.delete(id);
-    if (error) reject(Object.assign(new Error(error.message), error));
-    else resolve(result);
-  });
-  // It could not be loaded, or broke: whoever waits for it is told, and the next one starts it anew.
-  started.addEventListener("error", ({ message }) => {
-    worker = undefined;
-    started.terminate();
-    const waiting = [...asked.values()];
-    asked.clear();
-    for (const { reject } of waiting) reject(new Error(message || "the worker for private files could not be started"));
-  });
-  return started;
 }

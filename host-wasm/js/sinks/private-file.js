@@ -51,6 +51,16 @@ export async function removeFile(path) {
   await folder.removeEntry(name);
 }
 
+/** What Chromium answers, as a count of bytes, where there is no room: -8 in 32 bits. */
+const NO_SPACE = 2 ** 32 - 8;
+
+/** The count that a write answered with, checked: some browsers answer with an error in it where they should throw. */
+function written(count, asked) {
+  if (count > 0 && count <= asked) return count;
+  if (count === 0 || count === NO_SPACE) throw new DOMException("there is no more room for this site", "QuotaExceededError");
+  throw new Error(`the browser says that it wrote ${count} of ${asked} bytes`);
+}
+
 export class SyncFile {
   #path;
   #name;
@@ -78,9 +88,7 @@ export class SyncFile {
     const file = await this.#opened();
     for (const chunk of chunks) {
       for (let done = 0; done < chunk.length; ) {
-        const wrote = file.write(done === 0 ? chunk : chunk.subarray(done), { at: at + done });
-        if (wrote === 0) throw new DOMException("nothing was written", "QuotaExceededError");
-        done += wrote;
+        done += written(file.write(done === 0 ? chunk : chunk.subarray(done), { at: at + done }), chunk.length - done);
       }
       at += chunk.length;
     }
