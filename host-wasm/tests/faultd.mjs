@@ -33,6 +33,11 @@ export class Faultd {
     if (!answer.ok) throw new Error(await answer.text());
   }
 
+  /** Ends every answer under way, as a broken line would. */
+  async cut() {
+    await fetch(`${this.origin}/_faultd/cut`, { method: "POST" });
+  }
+
   /** What it was asked so far, oldest first. */
   async log() {
     return (await fetch(`${this.origin}/_faultd/log`)).json();

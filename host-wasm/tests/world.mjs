@@ -13,11 +13,11 @@ export const TWO = { seed: 2, size: SIZE, etag: '"two"' };
 /** Filled in before the first test. */
 export const world = { faultd: undefined, folder: undefined, one: undefined, two: undefined };
 
-/** Has a server for all tests of a file, and a folder for each. */
-export function prepareWorld() {
+/** Has a server for all tests of a file, started with these options, and a folder for each. */
+export function prepareWorld(...options) {
   let server;
   before(async () => {
-    server = await startFaultd();
+    server = await startFaultd(...options);
     world.faultd = new Faultd(server.origin);
     await world.faultd.play({ files: { "/1": { versions: [ONE] }, "/2": { versions: [TWO] } } });
     const bytes = async (path) => Buffer.from(await (await fetch(world.faultd.url(path))).arrayBuffer());
