@@ -43,11 +43,11 @@ export async function assertFile(path, bytes) {
 }
 
 export async function until(condition) {
-  for (let turn = 0; turn < 1000; turn++) {
+  for (let turn = 0; turn < 3000; turn++) {
     if (await condition()) return;
     await new Promise((done) => setTimeout(done, 10));
   }
-  assert.fail(`not so within 10 s: ${condition}`);
+  assert.fail(`not so within 30 s: ${condition}`);
 }
 
 export const from = ({ range }) => Number(/^bytes=(\d+)-$/.exec(range)[1]);
