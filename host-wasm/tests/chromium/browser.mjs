@@ -35,13 +35,17 @@ export function prepareBrowser() {
 }
 
 /** Chromium as Debian packages it, or the one that REGRIP_CHROMIUM names. */
-export function launch() {
-  return chromium.launch({
-    executablePath: process.env.REGRIP_CHROMIUM ?? "/usr/bin/chromium",
-    // Root, as in CI, has no sandbox. The shared memory of a container is too small.
-    args: ["--no-sandbox", "--disable-dev-shm-usage", `--host-resolver-rules=MAP ${INSECURE} 127.0.0.1`],
-  });
-}
+const OPTIONS = {
+  executablePath: process.env.REGRIP_CHROMIUM ?? "/usr/bin/chromium",
+  // Root, as in CI, has no sandbox. The shared memory of a container is too small.
+  args: ["--no-sandbox", "--disable-dev-shm-usage", `--host-resolver-rules=MAP ${INSECURE} 127.0.0.1`],
+};
+
+/** A browser whose contexts are like private windows: they keep nothing. */
+export const launch = () => chromium.launch(OPTIONS);
+
+/** A browser with a profile in a folder, as people have. */
+export const launchOnDisk = (folder) => chromium.launchPersistentContext(folder, OPTIONS);
 
 /** A page with the package in it. What a page throws and nobody catches fails the test. */
 export async function open(origin = world.faultd.origin) {
