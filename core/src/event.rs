@@ -129,7 +129,10 @@ pub struct Summary {
 /// ```
 pub fn display_url(url: &str) -> String {
     let url = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = url.split_once("://") else {
+    let parts = url
+        .split_once(':')
+        .and_then(|(scheme, rest)| Some((scheme, rest.strip_prefix("//")?)));
+    let Some((scheme, rest)) = parts else {
         return url.to_owned();
     };
     let (authority, path) = match rest.find('/') {

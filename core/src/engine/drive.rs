@@ -7,7 +7,7 @@ use super::stop::{Ear, Stop};
 use super::{Shared, Writer, lock};
 use crate::bounds::Next;
 use crate::classify::class;
-use crate::error::{Error, chain};
+use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
 use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore, Request, Transport};
@@ -28,7 +28,7 @@ enum After {
     DoneElsewhere,
 }
 
-pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Error> {
+pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Failed> {
     let destination = shared.host.ledger().row(id).await?.new.destination;
     let (_writer, mut ear) = enter(shared, id, &destination)?;
     // Only now nobody else in this process changes it.
@@ -39,7 +39,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     }
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
-        Status::Failed | Status::Cancelled => return Err(job.row.wrong_state()),
+        Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let ended = run(shared, &mut job, &mut ear).await;
@@ -51,7 +51,7 @@ async fn run<H: Host>(
     shared: &Shared<H>,
     job: &mut Job<'_, H>,
     ear: &mut Ear,
-) -> Result<(), Error> {
+) -> Result<(), Failed> {
     if job.row.status == Status::Committing && repair(job).await? == Repaired::Completed {
         return Ok(());
     }
@@ -81,7 +81,7 @@ async fn leave_to_move<H: Host>(
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     lane: Lane,
-) -> Result<(Option<Permit>, Permit), Error> {
+) -> Result<(Option<Permit>, Permit), Failed> {
     loop {
         if is_out(job) {
             job.config = shared.config();
@@ -103,7 +103,7 @@ fn is_out<H: Host>(job: &Job<'_, H>) -> bool {
 }
 
 /// Waits until the peer can be reached, with nothing of the engine's held and no attempt spent.
-async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Error> {
+async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Failed> {
     let Some(line) = job.line.clone() else {
         return Ok(());
     };
@@ -154,7 +154,7 @@ async fn one_attempt<H: Host>(
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     random: &mut fastrand::Rng,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let terms = lock(&shared.terms).get(&job.row.id).cloned();
     if let Some(terms) = &terms {
         job.row.new.adopt = terms.adopt;
@@ -168,7 +168,7 @@ async fn one_attempt<H: Host>(
     // it from being driven or removed, and the ledger refuses what an end does not admit.
     match job.host.ledger().row(job.row.id).await {
         Ok(row) => job.row = row,
-        Err(error) => return leave(job, part, error).await,
+        Err(error) => return leave(job, part, error.into()).await,
     }
     if job.row.status.is_finished() {
         return elsewhere(job, part).await;
@@ -186,7 +186,7 @@ async fn one_attempt<H: Host>(
     };
     let number = match job.host.ledger().begin_attempt(job.row.id, &begin).await {
         Ok(number) => number,
-        Err(error) => return leave(job, part, overruled(error)).await,
+        Err(error) => return leave(job, part, overruled(error).into()).await,
     };
     job.row.begin_attempt();
     job.attempt = number;
@@ -215,7 +215,7 @@ async fn stop_here<H: Host>(
     job: &mut Job<'_, H>,
     mut part: PartOf<H>,
     stop: Stop,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let to = job.settle(&mut part).await.unwrap_or(job.row.durable);
     let outcome = match stop {
         Stop::Cancel => "cancelled",
@@ -230,15 +230,15 @@ async fn stop_here<H: Host>(
         wait: None,
     };
     job.record(Change::AttemptEnded { end, bounds }).await?;
-    Err(stopped(stop))
+    Err(stopped(stop).into())
 }
 
 /// Opens the part. A row claims it before it is first created, and only where nothing is there.
-async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Error> {
+async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Failed> {
     let store = job.host.store();
     let path = job.row.new.part.clone();
     if job.row.claimed {
-        return store.open(&path, OpenPart::Claimed).await;
+        return Ok(store.open(&path, OpenPart::Claimed).await?);
     }
     if job.row.new.adopt {
         let part = store.open(&path, OpenPart::Adopt).await?;
@@ -255,20 +255,20 @@ async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Error> {
             if matches!(error, Error::ForeignPart { .. }) {
                 job.record(Change::Claimed(false)).await?;
             }
-            Err(error)
+            Err(error.into())
         }
-        opened => opened,
+        opened => Ok(opened?),
     }
 }
 
 /// A part that our row did not claim when we read it. Another process may have begun the same download at this moment: then
 /// the row claims it by now, and the lock says who has it.
-async fn there_already<H: Host>(job: &mut Job<'_, H>, path: String) -> Result<PartOf<H>, Error> {
+async fn there_already<H: Host>(job: &mut Job<'_, H>, path: String) -> Result<PartOf<H>, Failed> {
     job.row = job.host.ledger().row(job.row.id).await?;
     if job.row.claimed {
-        return job.host.store().open(&path, OpenPart::Claimed).await;
+        return Ok(job.host.store().open(&path, OpenPart::Claimed).await?);
     }
-    Err(not_ours(job, path).await)
+    Err(not_ours(job, path).await.into())
 }
 
 /// What a part is that is not ours: another one's who writes it now, or nobody's. Looking changes nothing of it.
@@ -279,7 +279,7 @@ async fn not_ours<H: Host>(job: &Job<'_, H>, path: String) -> Error {
     }
 }
 
-async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After, Error> {
+async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After, Failed> {
     match job.row.status {
         Status::Completed | Status::ImportQueued => {
             // Opening has created an empty part anew.
@@ -287,8 +287,8 @@ async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<Aft
             job.host.store().remove(&job.row.new.part).await?;
             Ok(After::DoneElsewhere)
         }
-        Status::Cancelled => leave(job, part, Error::Cancelled).await,
-        _ => leave(job, part, job.row.wrong_state()).await,
+        Status::Cancelled => leave(job, part, Error::Cancelled.into()).await,
+        _ => leave(job, part, job.row.wrong_state().into()).await,
     }
 }
 
@@ -297,9 +297,9 @@ async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<Aft
 async fn leave<H: Host>(
     job: &Job<'_, H>,
     mut part: PartOf<H>,
-    error: Error,
-) -> Result<After, Error> {
-    let ended = !matches!(error, Error::Ledger { .. });
+    error: Failed,
+) -> Result<After, Failed> {
+    let ended = !matches!(*error, Error::Ledger { .. });
     if ended && part.length().await.is_ok_and(|length| length == 0) {
         drop(part);
         // What is told is the error; the file is empty.
@@ -312,7 +312,7 @@ async fn finish<H: Host>(
     job: &mut Job<'_, H>,
     part: PartOf<H>,
     whole: Whole,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let (attempt, size, bounds) = (job.attempt, whole.size, job.row.bounds);
     let ended = |outcome: &'static str, error: Option<Failure>| Change::AttemptEnded {
         end: AttemptEnd {
@@ -325,7 +325,7 @@ async fn finish<H: Host>(
         bounds,
     };
     if let Err(error) = commit(job, part, whole, Some(ended("completed", None))).await {
-        let ended = match &error {
+        let ended = match &*error {
             Error::Cancelled => ended("cancelled", None),
             other => ended("failed", Some(failure(other))),
         };
@@ -339,10 +339,10 @@ async fn finish<H: Host>(
 /// What a failed attempt leads to. `offset` is what it reached, where it began at all.
 async fn retry_or_fail<H: Host>(
     job: &mut Job<'_, H>,
-    error: Error,
+    error: Failed,
     offset: Option<u64>,
     random: &mut fastrand::Rng,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let Ok(policy) = job.config.retry_policy() else {
         return Err(error);
     };
@@ -374,10 +374,10 @@ async fn retry_or_fail<H: Host>(
     let until = until.unwrap_or_else(|| job.host.clock().wall());
     job.record(Change::Waits(Waiting {
         until,
-        why: chain(&error),
+        why: chain(&*error),
     }))
     .await?;
-    let (attempt, class, error) = (job.attempt, class(&error), chain(&error));
+    let (attempt, class, error) = (job.attempt, class(&error), chain(&*error));
     job.emit(What::Retrying {
         attempt,
         delay,
@@ -389,7 +389,10 @@ async fn retry_or_fail<H: Host>(
 }
 
 /// The row's last word, and the listener's.
-async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Result<Summary, Error> {
+async fn close<H: Host>(
+    job: &mut Job<'_, H>,
+    ended: Result<(), Failed>,
+) -> Result<Summary, Failed> {
     let error = match ended {
         Ok(()) => {
             let summary = job.summary(None);
@@ -400,7 +403,7 @@ async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Resul
     };
     // What keeps it from being recorded counts for more: another process may have called the download off.
     let error = last_word(job, &error).await.err().unwrap_or(error);
-    match &error {
+    match &*error {
         Error::Interrupted => {}
         Error::Cancelled => job.emit(What::Cancelled(job.summary(Some(&error)))),
         _ => job.emit(What::Failed(job.summary(Some(&error)))),
@@ -408,7 +411,7 @@ async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Resul
     Err(error)
 }
 
-async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), Error> {
+async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), Failed> {
     match error {
         // Not this process's row to change: its writer will, or has.
         Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => Ok(()),
@@ -426,7 +429,7 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), E
 }
 
 /// A download that came to nothing leaves no empty part behind.
-async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Error> {
+async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Failed> {
     let (store, path) = (job.host.store(), job.row.new.part.clone());
     if !job.row.claimed || job.row.downloaded > 0 || !store.exists(&path).await? {
         return Ok(());
@@ -462,7 +465,7 @@ fn enter<'a, H>(
     shared: &'a Shared<H>,
     id: DownloadId,
     destination: &str,
-) -> Result<(Entered<'a, H>, Ear), Error> {
+) -> Result<(Entered<'a, H>, Ear), Failed> {
     let mut writers = lock(&shared.writers);
     if let Some(writer) = writers.get(destination) {
         let (path, id) = (destination.to_owned(), writer.id);
@@ -470,7 +473,8 @@ fn enter<'a, H>(
             path,
             id,
             url: String::new(),
-        });
+        }
+        .into());
     }
     let (sender, receiver) = oneshot::channel();
     writers.insert(

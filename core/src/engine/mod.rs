@@ -29,7 +29,7 @@ use crate::job::failure;
 use crate::record::{Change, DownloadId, NewDownload, RestartReason, Row, Source, Status, Terms};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
-use std::collections::HashMap;
+use litemap::LiteMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stop::Stop;
 
@@ -49,15 +49,15 @@ struct Shared<H> {
     digests: bool,
     config: Mutex<Arc<DownloadsConfig>>,
     permits: Semaphore,
-    peers: Mutex<HashMap<String, Semaphore>>,
+    peers: Mutex<LiteMap<String, Semaphore>>,
     /// By peer: whether it can be reached.
-    lines: Mutex<HashMap<String, PeerLine>>,
+    lines: Mutex<LiteMap<String, PeerLine>>,
     /// By destination: a lock over looking and inserting.
-    doors: Mutex<HashMap<String, Arc<async_lock::Mutex<()>>>>,
+    doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
     /// By download: the terms of the last call, until the part is locked and they can be recorded.
-    terms: Mutex<HashMap<DownloadId, Terms>>,
+    terms: Mutex<LiteMap<DownloadId, Terms>>,
     /// By destination: who writes there.
-    writers: Mutex<HashMap<String, Writer>>,
+    writers: Mutex<LiteMap<String, Writer>>,
 }
 
 #[derive(Debug)]
@@ -229,7 +229,7 @@ impl<H: Host> Engine<H> {
     /// Dropping the future is like a crash of the process: the permit and the lock are given back, the row and the part
     /// stay as they are, and the next drive goes on from them.
     pub async fn drive(&self, id: DownloadId) -> Result<Summary, Error> {
-        drive::drive(&self.0, id).await
+        drive::drive(&self.0, id).await.map_err(|failed| *failed.0)
     }
 
     /// Calls a download off, promptly. Its part is kept. From `committing` on it is too late.
@@ -293,6 +293,12 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
+    /// Calls off a download that is being driven, without looking at its row: [`cancel`](Self::cancel) for those who drive
+    /// it themselves. Whether its drive will end by it.
+    pub fn call_off(&self, id: DownloadId) -> bool {
+        self.stop_one(id, Stop::Cancel) == Some(true)
+    }
+
     /// Takes up a failed or cancelled download with fresh bounds. The caller drives it then.
     ///
     /// # Errors
@@ -339,7 +345,7 @@ impl<H: Host> Engine<H> {
 
     /// Ends every drive because the process ends: rows go back to `queued`, parts are synced and kept.
     pub fn end(&self) {
-        for writer in lock(&self.0.writers).values_mut() {
+        for (_, writer) in lock(&self.0.writers).iter_mut() {
             // A drive that is over by now needs no word.
             writer.tell(Stop::End);
         }
@@ -358,7 +364,7 @@ impl<H: Host> Engine<H> {
                 row.id,
             )
         });
-        let mut driven: HashMap<String, DownloadId> = HashMap::new();
+        let mut driven: LiteMap<String, DownloadId> = LiteMap::new();
         let mut recovered = Recovered::default();
         for row in rows {
             let Row { id, new, .. } = row;
@@ -385,10 +391,8 @@ impl<H: Host> Engine<H> {
     /// Tells the drive of a download to end. `None` where nobody drives it, else whether it will.
     fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<bool> {
         let mut writers = lock(&self.0.writers);
-        let mut writers = writers.values_mut();
-        writers
-            .find(|writer| writer.id == id)
-            .map(|writer| writer.tell(stop))
+        let writer = writers.iter_mut().find(|(_, writer)| writer.id == id);
+        writer.map(|(_, writer)| writer.tell(stop))
     }
 
     /// A whole part with the wrong digest would be refused again and again without a request. Where the digest that is

@@ -93,7 +93,8 @@ fn framing(headers: &Headers) -> Result<Framing, String> {
     let mut length = None;
     for value in headers.all("content-length") {
         let bytes = digits(value).filter(|&bytes| bytes <= i64::MAX as u64);
-        let bytes = bytes.ok_or_else(|| format!("Content-Length is {value:?}"))?;
+        let bytes =
+            bytes.ok_or_else(|| format!("Content-Length is \"{}\"", value.escape_default()))?;
         if length.is_some_and(|other| other != bytes) {
             return Err("two Content-Length fields differ".to_owned());
         }
@@ -115,7 +116,7 @@ fn coding(headers: &Headers) -> Option<String> {
         .all("content-encoding")
         .flat_map(|value| value.split(','));
     let mut odd = codings
-        .map(str::trim)
+        .map(str::trim_ascii)
         .filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity"));
     odd.next().map(str::to_owned)
 }
