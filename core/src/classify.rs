@@ -40,6 +40,7 @@ pub fn class(error: &Error) -> Class {
         | Error::Certificate(_)
         | Error::RedirectRefused(_)
         | Error::AddressRefused(_)
+        | Error::ProxyRefused(_)
         | Error::Coded(_)
         | Error::UnknownSize
         | Error::TooLarge { .. }

@@ -78,6 +78,9 @@ pub enum Error {
     /// The address must not be connected to.
     #[error("the address was refused: {0}")]
     AddressRefused(String),
+    /// The proxy does not let the request through.
+    #[error("the proxy refused: {0}")]
+    ProxyRefused(String),
     /// The body came with a content coding.
     #[error("the body came coded as \"{}\", so its bytes are not the file's", .0.escape_default())]
     Coded(String),
@@ -253,6 +256,7 @@ impl Error {
             Error::Certificate(_) => "Certificate",
             Error::RedirectRefused(_) => "RedirectRefused",
             Error::AddressRefused(_) => "AddressRefused",
+            Error::ProxyRefused(_) => "ProxyRefused",
             Error::Coded(_) => "Coded",
             Error::UnknownSize => "UnknownSize",
             Error::TooLarge { .. } => "TooLarge",
@@ -308,6 +312,7 @@ impl Error {
             }
             Error::DigestMismatch { .. } => "check the digest; the source may hold another file",
             Error::Certificate(_) => "check the server's name and clock, or trust its authority",
+            Error::ProxyRefused(_) => "check the proxy's address, user and password",
             Error::Status {
                 status: 401 | 403, ..
             } => "the server wants credentials, or others than it got",
@@ -315,6 +320,7 @@ impl Error {
                 status: 404 | 410, ..
             } => "check the address; the server does not have this file",
             Error::Lost => "download it again",
+            Error::NoSuchDownload(_) => "`regrip list` shows those there are",
             _ => return None,
         })
     }

@@ -70,7 +70,7 @@ pub enum What {
     },
     /// It waits for something else than its own backoff.
     Waiting {
-        /// Until when, by the wall clock.
+        /// Until when at the latest, by the wall clock.
         until: SystemTime,
         /// Why, in a few words.
         why: String,

@@ -5,16 +5,18 @@
 
 use crate::config::OnExists;
 use crate::error::{Error, Failed};
-use crate::io::{Found, Host, OpenPart, Part, PartStore, Replace};
+use crate::io::{Clock, Found, Host, Ledger, OpenPart, Part, PartStore, Replace};
 use crate::job::{Job, PartOf};
 use crate::record::{Change, Committing};
 use crate::transfer::Whole;
+use futures::future::join;
 
-/// Commits a whole part. From here on a cancel is too late.
+/// Commits a whole part. From here on a cancel is too late. `ended` ends the attempt that completed it, where there was one.
 pub(crate) async fn commit<H: Host>(
     job: &mut Job<'_, H>,
     mut part: PartOf<H>,
     whole: Whole,
+    ended: Option<Change>,
 ) -> Result<(), Failed> {
     job.sync(&mut part).await?;
     let Whole { size, sha256 } = whole;
@@ -30,12 +32,37 @@ pub(crate) async fn commit<H: Host>(
     };
     let destination = &job.row.new.destination;
     match job.host.store().commit(part, destination, replace).await {
-        Ok(()) => job.record(Change::Completed { size, sha256 }).await,
+        Ok(()) => completed(job, size, sha256, ended).await,
         Err(error) => {
             keep_whole(job, size).await?;
             Err(error.into())
         }
     }
+}
+
+/// The row's last word and the attempt's. Side by side, so that a ledger that writes several changes at once syncs once.
+async fn completed<H: Host>(
+    job: &mut Job<'_, H>,
+    size: u64,
+    sha256: Option<String>,
+    ended: Option<Change>,
+) -> Result<(), Failed> {
+    let (ledger, id, at) = (job.host.ledger(), job.row.id, job.host.clock().wall());
+    let completed = Change::Completed { size, sha256 };
+    let note = async {
+        match &ended {
+            Some(ended) => ledger.record(id, ended, at).await,
+            None => Ok(()),
+        }
+    };
+    let (recorded, noted) = join(ledger.record(id, &completed, at), note).await;
+    recorded?;
+    job.row.apply(&completed);
+    // The file is at its name and the ledger says so: a line missing in the timeline takes nothing back.
+    if let (Ok(()), Some(ended)) = (noted, ended) {
+        job.row.apply(&ended);
+    }
+    Ok(())
 }
 
 /// The part stays, and every byte of it is durable: also after a reboot nothing of it is asked for again.
@@ -81,7 +108,7 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
             if part.length().await? != size || part.file_id() != file {
                 return Ok(Repaired::GoOn);
             }
-            commit(job, part, Whole { size, sha256 }).await?;
+            commit(job, part, Whole { size, sha256 }, None).await?;
             Ok(Repaired::Completed)
         }
         Found::Nothing => Err(Error::Lost.into()),

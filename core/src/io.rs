@@ -147,11 +147,21 @@ pub trait Transport {
     /// Sends a GET and waits for the response head, within the transport's own connect and header timeouts.
     ///
     /// # Errors
-    /// `Network`, `Timeout`, `Protocol`, `Certificate`, `RedirectRefused`, `AddressRefused`. An error status is a response.
+    /// `Network`, `Timeout`, `Protocol`, `Certificate`, `RedirectRefused`, `AddressRefused`, `ProxyRefused`. An
+    /// error status is a response.
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection.
     async fn get(&self, request: Request<'_>) -> Result<Response<Self::Body>, Error>;
+
+    /// Waits until so many bytes may be taken on: where a user limits the rate. It is called for each chunk between the one
+    /// wait for the network and the next, so that this wait counts neither as idle nor as slow.
+    ///
+    /// # Cancel safety
+    /// A dropped wait may have used up what it asked for.
+    async fn pace(&self, bytes: u64) {
+        let _ = bytes; // no limit
+    }
 }
 
 /// The bytes of a response, lent chunk by chunk.
@@ -337,9 +347,16 @@ pub trait Ledger {
     async fn unfinished(&self) -> Result<Vec<Row>, Error>;
 
     /// Counts an attempt, atomically, and opens its line in the timeline. Returns its number over the row's whole life.
+    ///
+    /// # Errors
+    /// `WrongState` where the row is finished, `NoSuchDownload`, `Ledger`.
     async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error>;
 
-    /// Applies a change; see [`Row::apply`] for what each one means.
+    /// Applies a change; see [`Row::apply`] for what each one means. Whether the row
+    /// [admits](crate::record::Status::admits) it is decided in the same transaction.
+    ///
+    /// # Errors
+    /// `WrongState` with the status that does not admit it, `NoSuchDownload`, `Ledger`.
     async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error>;
 
     /// Deletes a row and its timeline.

@@ -2,10 +2,11 @@
 
 use crate::classify::class;
 use crate::config::DownloadsConfig;
+use crate::engine::PeerLine;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, Part, PartStore, Transport};
-use crate::record::{Change, Failure, RestartReason, Row};
+use crate::record::{Change, Failure, RestartReason, Row, Status};
 use std::sync::Arc;
 
 /// A host's parts.
@@ -19,6 +20,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) config: Arc<DownloadsConfig>,
     /// Compute a SHA-256 while writing.
     pub(crate) digests: bool,
+    /// The line to its peer, where it comes from one.
+    pub(crate) line: Option<PeerLine>,
     /// The row, as the ledger has it.
     pub(crate) row: Row,
     /// The number of the attempt under way, over the row's life.
@@ -34,6 +37,7 @@ impl<'a, H: Host> Job<'a, H> {
             host,
             config,
             digests,
+            line: None,
             attempt: row.attempts,
             row,
             shown_url,
@@ -41,11 +45,15 @@ impl<'a, H: Host> Job<'a, H> {
     }
 
     /// Records a change, then applies it here: the row never runs ahead of the ledger.
+    ///
+    /// # Errors
+    /// `Cancelled` where another process called the download off, `Ledger`.
     pub(crate) async fn record(&mut self, change: Change) -> Result<(), Failed> {
         self.host
             .ledger()
             .record(self.row.id, &change, self.host.clock().wall())
-            .await?;
+            .await
+            .map_err(overruled)?;
         self.row.apply(&change);
         Ok(())
     }
@@ -61,6 +69,13 @@ impl<'a, H: Host> Job<'a, H> {
             what,
         };
         self.host.on_event(&event);
+    }
+
+    /// Tells the line to the peer what a request came to.
+    pub(crate) fn note<T>(&self, head: &Result<T, Error>) {
+        if let Some(line) = &self.line {
+            line.note(self.host.clock(), self.config.breaker_failures, head);
+        }
     }
 
     /// Discards the part's bytes: the file stays, its length goes to 0.
@@ -132,6 +147,14 @@ impl<'a, H: Host> Job<'a, H> {
             error: error.map(chain),
             advice: error.and_then(Error::advice),
         }
+    }
+}
+
+/// A row that does not admit what is to be recorded because another process called it off: this drive is called off, too.
+pub(crate) fn overruled(error: Error) -> Error {
+    match error {
+        Error::WrongState { status, .. } if status == Status::Cancelled.name() => Error::Cancelled,
+        error => error,
     }
 }
 

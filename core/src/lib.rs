@@ -21,6 +21,7 @@ pub mod io;
 pub mod name;
 pub mod record;
 pub mod retry;
+pub mod stub;
 
 pub use classify::{Class, class, is_transient};
 pub use config::{DownloadsConfig, OnExists};
@@ -30,7 +31,9 @@ pub use event::{Event, Summary, What, display_url};
 pub use name::SafeName;
 pub use record::{Change, DownloadId, Row, Source, Status};
 pub use retry::{RetryPolicy, retry};
+pub use stub::{PeerId, Stub};
 
+mod bencode;
 pub mod engine;
 mod finish;
 pub mod http;

@@ -1,12 +1,12 @@
 //! Moves a body into a part: writing, comparing, checkpoints, and patience with the network.
 //!
 //! Invariant: what the ledger knows as durable was synced before. Only time spent waiting for the network counts as idle or
-//! slow, never time spent on the disk.
+//! slow, never time spent on the disk or on keeping to a rate that the user set.
 
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed, Timeout};
 use crate::event::What;
-use crate::io::{Body, Chunk, Clock, Digest, Host, Instant, Part, PartBytes, PartStore};
+use crate::io::{Body, Chunk, Clock, Digest, Host, Instant, Part, PartBytes, PartStore, Transport};
 use crate::job::{BodyOf, Job, PartOf};
 use crate::record::{Change, DigestState};
 use futures::future::{Either, select};
@@ -144,6 +144,7 @@ impl<H: Host> Pump<H> {
             };
             let Some(chunk) = chunk? else { break };
             patience.got(chunk.length(), clock.now())?;
+            job.host.transport().pace(chunk.length()).await;
             let (chunk, _) = chunk.split_at(end.map_or(u64::MAX, |end| end - at));
             let (known, new) = chunk.split_at(self.offset.saturating_sub(at));
             at += known.length() + new.length();

@@ -3,10 +3,13 @@
 //! [`Row::apply`] is the meaning of every [`Change`], as a pure function: an in-memory ledger calls it, a database does the
 //! same in SQL, and one contract test compares the two.
 //!
-//! Invariant: `attempts` only grows; a row that [is finished](Status::is_finished) changes only by [`Change::Retried`].
+//! Invariant: `attempts` only grows; the status of a row that [is finished](Status::is_finished) changes only by
+//! [`Change::Retried`]. [`Status::admits`] says so, and a ledger asks it in the transaction that records a change: several
+//! processes share a ledger, and of a cancel and a commit that meet exactly one may count.
 
 use crate::bounds::Bounds;
 use crate::config::OnExists;
+use crate::error::Error;
 use crate::retry::AskedBy;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
@@ -97,6 +100,30 @@ impl Status {
     /// The status of that name.
     pub fn named(name: &str) -> Option<Status> {
         Status::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    /// Whether a row that stands so may be changed in that way. Facts about its bytes and attempts are always taken; what
+    /// gives it another status is not, once somebody else has had the last word.
+    pub fn admits(self, change: &Change) -> bool {
+        match change {
+            Change::Claimed(_)
+            | Change::Fresh { .. }
+            | Change::Resumed { .. }
+            | Change::Checkpoint { .. }
+            | Change::Restart { .. }
+            | Change::AttemptEnded { .. }
+            | Change::Terms(_) => true,
+            Change::Waits(_) | Change::Queued | Change::Committing(_) | Change::Failed(_) => {
+                !self.is_finished()
+            }
+            // The same once more is no contradiction: two processes may finish or call off one download.
+            Change::Completed { .. } => !self.is_finished() || self == Status::Completed,
+            // From `committing` on it is too late.
+            Change::Cancelled => {
+                self == Status::Cancelled || !(self.is_finished() || self == Status::Committing)
+            }
+            Change::Retried => matches!(self, Status::Failed | Status::Cancelled),
+        }
     }
 
     /// Nothing more happens by itself.
@@ -198,6 +225,25 @@ impl RestartReason {
             RestartReason::DigestMismatch => "digest_mismatch",
         }
     }
+
+    /// All of them.
+    pub const ALL: [RestartReason; 8] = [
+        RestartReason::PartOversize,
+        RestartReason::PartChanged,
+        RestartReason::ContentRangeMismatch,
+        RestartReason::ValidatorChanged,
+        RestartReason::OverlapMismatch,
+        RestartReason::RangeIgnored,
+        RestartReason::RangeNotSatisfiable,
+        RestartReason::DigestMismatch,
+    ];
+
+    /// The reason of that name.
+    pub fn named(name: &str) -> Option<RestartReason> {
+        RestartReason::ALL
+            .into_iter()
+            .find(|reason| reason.name() == name)
+    }
 }
 
 /// What identifies a file on its file system, whatever its name.
@@ -277,7 +323,7 @@ pub struct Failure {
 /// A wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Until when, by the wall clock.
+    /// Until when at the latest, by the wall clock.
     pub until: SystemTime,
     /// Why, in a few words.
     pub why: String,
@@ -374,7 +420,7 @@ pub enum Change {
 /// What asking for the same download once more can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// Replaces the digest that was wanted, where given.
+    /// The digest it must have now, if any.
     pub sha256: Option<String>,
     /// Take up a part that no row claims.
     pub adopt: bool,
@@ -477,6 +523,14 @@ impl Row {
         self.size.or(release)
     }
 
+    /// The error for what its status does not allow.
+    pub fn wrong_state(&self) -> Error {
+        Error::WrongState {
+            id: self.id,
+            status: self.status.name(),
+        }
+    }
+
     /// Counts an attempt: what [`Ledger::begin_attempt`](crate::io::Ledger::begin_attempt) does to the row.
     pub fn begin_attempt(&mut self) -> u32 {
         self.attempts = self.attempts.saturating_add(1);
@@ -485,7 +539,7 @@ impl Row {
         self.attempts
     }
 
-    /// What each change means.
+    /// What each change means, where it is [admitted](Status::admits).
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Claimed(claimed) => self.claimed = *claimed,
@@ -571,9 +625,7 @@ impl Row {
                 self.failure = None;
             }
             Change::Terms(terms) => {
-                if terms.sha256.is_some() {
-                    self.new.sha256.clone_from(&terms.sha256);
-                }
+                self.new.sha256.clone_from(&terms.sha256);
                 self.new.adopt = terms.adopt;
                 self.new.on_exists = terms.on_exists;
                 self.new.header_names.clone_from(&terms.header_names);

@@ -6,6 +6,7 @@
 
 use crate::io::{Clock, Random};
 use serde::{Deserialize, Serialize};
+use std::future::Future;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -139,15 +140,16 @@ pub trait RetryRules<E> {
 ///
 /// # Cancel safety
 /// Dropping the future drops the operation or the wait it is in; nothing else is held.
-pub async fn retry<T, E, F>(
+pub async fn retry<T, E, A>(
     policy: &RetryPolicy,
     clock: &impl Clock,
     random: &mut impl Random,
     rules: &mut impl RetryRules<E>,
-    mut operation: F,
+    mut operation: impl FnMut(u32) -> A,
 ) -> Result<T, E>
 where
-    F: AsyncFnMut(u32) -> Result<T, E>,
+    // Not `AsyncFnMut`: whether the futures of one are `Send` cannot be told yet where it borrows.
+    A: Future<Output = Result<T, E>>,
 {
     let mut attempt = 1;
     loop {

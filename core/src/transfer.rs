@@ -239,11 +239,13 @@ async fn send<H: Host>(
         first,
         if_range,
     };
+    let answer = job.host.transport().get(request).await;
+    job.note(&answer);
     let Response {
         status,
         headers,
         body,
-    } = job.host.transport().get(request).await?;
+    } = answer?;
     Ok((Head::read(status, &headers, job.host.clock().wall()), body))
 }
 

@@ -46,6 +46,7 @@ fn table() -> Vec<(Error, Class, &'static str)> {
         (Error::Certificate(text()), Permanent, "Certificate"),
         (Error::RedirectRefused(text()), Permanent, "RedirectRefused"),
         (Error::AddressRefused(text()), Permanent, "AddressRefused"),
+        (Error::ProxyRefused(text()), Permanent, "ProxyRefused"),
         (Error::Coded(text()), Permanent, "Coded"),
         (Error::UnknownSize, Permanent, "UnknownSize"),
         (Error::TooLarge { bytes: 2, limit: 1 }, Permanent, "TooLarge"),

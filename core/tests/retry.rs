@@ -4,6 +4,7 @@ use regrip_core::io::Random;
 use regrip_core::retry::{AskedBy, RetryRules, Retrying};
 use regrip_core::testing::{Constant, VirtualClock};
 use regrip_core::{RetryPolicy, retry};
+use std::future::ready;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -66,16 +67,10 @@ fn run<T>(
     mut operation: impl FnMut(u32) -> Result<T, Fault>,
 ) -> Ran<T> {
     let (clock, mut watch, mut calls) = (VirtualClock::default(), Watch::default(), Vec::new());
-    let result = clock.run(retry(
-        &policy,
-        &clock,
-        &mut random,
-        &mut watch,
-        async |attempt| {
-            calls.push(attempt);
-            operation(attempt)
-        },
-    ));
+    let result = clock.run(retry(&policy, &clock, &mut random, &mut watch, |attempt| {
+        calls.push(attempt);
+        ready(operation(attempt))
+    }));
     assert_eq!(clock.timers(), 0);
     Ran {
         result: result.expect("it ends"),

@@ -5,8 +5,12 @@
 
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod host;
 pub mod ledger;
+pub mod peers;
+pub mod server;
+pub mod share;
 pub mod store;
 pub mod transport;
 pub mod workers;

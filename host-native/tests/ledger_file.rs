@@ -164,14 +164,14 @@ fn a_newer_schema_is_refused_and_not_a_byte_changes() {
     let (folder, path) = place();
     drop(SqliteLedger::open(&path).unwrap());
     let newer = Connection::open(&path).unwrap();
-    newer.pragma_update(None, "user_version", 3).unwrap();
+    newer.pragma_update(None, "user_version", 4).unwrap();
     newer
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         .unwrap();
     drop(newer);
     let before = snapshot(&folder);
     match SqliteLedger::open(&path).unwrap_err() {
-        OpenError::Newer { found, known, .. } => assert_eq!((found, known), (3, 2)),
+        OpenError::Newer { found, known, .. } => assert_eq!((found, known), (4, 3)),
         other => panic!("{other:?}"),
     }
     assert!(snapshot(&folder) == before);

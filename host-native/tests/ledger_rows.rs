@@ -213,9 +213,11 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
         );
         assert_eq!(entry.updated_at, "2023-11-14T22:13:20.006Z");
 
-        ledger.record(id, &Change::Queued, at(7)).await.unwrap();
+        let back = ledger.record(id, &Change::Queued, at(7)).await;
+        assert_eq!(back.unwrap_err().code(), "WrongState");
+        let other = ledger.insert(&new("other"), at(8)).await.unwrap();
         assert_eq!(
-            ledger.completed_stamp(id).await.unwrap(),
+            ledger.completed_stamp(other).await.unwrap(),
             None,
             "not completed"
         );

@@ -39,15 +39,21 @@ impl Rows {
         rows.retain(|row| row.new.destination != destination);
     }
 
-    /// Changes a row and has it recorded.
+    /// Changes a row and has it recorded, unless the row refuses it.
     #[inline(never)]
-    fn change(&self, id: DownloadId, change: &mut dyn FnMut(&mut Row)) -> Pending<()> {
+    fn change(
+        &self,
+        id: DownloadId,
+        change: &mut dyn FnMut(&mut Row) -> Result<(), Error>,
+    ) -> Pending<()> {
         let mut rows = self.rows.borrow_mut();
         let Some(row) = rows.iter_mut().find(|row| row.id == id) else {
             return Pending::failed(Error::NoSuchDownload(id), drop);
         };
-        change(row);
-        self.save(row)
+        match change(row) {
+            Ok(()) => self.save(row),
+            Err(error) => Pending::failed(error, drop),
+        }
     }
 
     fn save(&self, row: &Row) -> Pending<()> {
@@ -100,8 +106,14 @@ impl Ledger for Rows {
 
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
         let mut attempts = 0;
-        self.change(id, &mut |row| attempts = row.begin_attempt())
-            .await?;
+        self.change(id, &mut |row| {
+            if row.status.is_finished() {
+                return Err(row.wrong_state());
+            }
+            attempts = row.begin_attempt();
+            Ok(())
+        })
+        .await?;
         Ok(attempts)
     }
 
@@ -111,7 +123,13 @@ impl Ledger for Rows {
         change: &Change,
         _at: SystemTime,
     ) -> impl Future<Output = Result<(), Error>> {
-        self.change(id, &mut |row| row.apply(change))
+        self.change(id, &mut |row| {
+            if !row.status.admits(change) {
+                return Err(row.wrong_state());
+            }
+            row.apply(change);
+            Ok(())
+        })
     }
 
     fn remove(&self, id: DownloadId) -> impl Future<Output = Result<(), Error>> {
@@ -134,7 +152,7 @@ fn write(row: &Row, record: &Fields) {
         .put("path", &new.destination)
         .put("part", &new.part)
         .put("onExists", new.on_exists.name())
-        .put_some("headerNames", new.header_names.first().map(String::as_str))
+        .put("headerNames", &new.header_names.join(","))
         .count_some("releaseBytes", new.release_size)
         .put_some("sha256", new.sha256.as_deref())
         .mark("adopt", new.adopt)
@@ -180,15 +198,13 @@ fn write(row: &Row, record: &Fields) {
 /// What is to be downloaded, as a record has it.
 pub(crate) fn read_new(record: &Fields) -> NewDownload {
     let text = |name| record.text(name).unwrap_or_default();
-    // A list with commas, kept as the one text it is: the names are only told.
     let header_names = text("headerNames");
     NewDownload {
         source: Source::Url { url: text("url") },
-        header_names: if header_names.is_empty() {
-            Vec::new()
-        } else {
-            vec![header_names]
-        },
+        header_names: header_names
+            .split_terminator(',')
+            .map(str::to_owned)
+            .collect(),
         destination: text("path"),
         part: text("part"),
         on_exists: OnExists::named(&text("onExists")).unwrap_or_default(),

@@ -69,7 +69,14 @@ async function run(scenario) {
   } finally {
     restore();
     await rm(folder, { recursive: true });
+    if (scenario.cancel_at) await renewServer();
   }
+}
+
+/** A request that was called off may reach its server late, and would be taken for the first one of the next scenario. */
+async function renewServer() {
+  await servers.here.stop();
+  servers.here = await startFaultd();
 }
 
 async function prepare(scenario) {

@@ -17,7 +17,7 @@ use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// A run that takes longer is stuck.
@@ -71,7 +71,10 @@ pub fn run(scenario: &Scenario) -> Result<Outcome, String> {
 
 /// Whether a disk of a given size can be made here: on Linux, as root.
 pub fn has_small_disks() -> bool {
-    tempfile::tempdir().is_ok_and(|folder| SmallDisk::mount(folder.path(), 4096).is_ok())
+    static TRIED: OnceLock<bool> = OnceLock::new();
+    *TRIED.get_or_init(|| {
+        tempfile::tempdir().is_ok_and(|folder| SmallDisk::mount(folder.path(), 4096).is_ok())
+    })
 }
 
 fn transport(

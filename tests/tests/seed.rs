@@ -35,8 +35,9 @@ fn every_test_named_in_the_seed_exists() {
         .map(|one| format!("{} {}", one.id, one.name))
         .collect();
     let text = seed();
-    let missing: Vec<_> = named_in(&text)
-        .into_iter()
+    let lines = text.lines().filter(|line| line.starts_with("| S"));
+    let missing: Vec<_> = lines
+        .flat_map(named_in)
         .filter(|(path, name)| !exists(&scenarios, path, name))
         .collect();
     assert!(missing.is_empty(), "{missing:#?}");

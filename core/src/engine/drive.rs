@@ -1,7 +1,7 @@
 //! One download from its first attempt to its last.
 //!
-//! The order of things: the destination is ours alone; permits; the part, opened and locked before the row is changed; one
-//! attempt; then either the commit, or the permits back and a wait, or the end.
+//! The order of things: the destination is ours alone; the peer can be reached; permits; the part, opened and locked before
+//! the row is changed; one attempt; then either the commit, or the permits back and a wait, or the end.
 
 use super::stop::{Ear, Stop};
 use super::{Shared, Writer, lock};
@@ -10,9 +10,9 @@ use crate::classify::class;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
-use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore};
-use crate::job::{Job, PartOf, failure};
-use crate::record::{AttemptEnd, Change, DownloadId, NewAttempt, Status, Waiting};
+use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore, Request, Transport};
+use crate::job::{Job, PartOf, failure, overruled};
+use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Source, Status, Waiting};
 use crate::semaphore::{Lane, Permit};
 use crate::transfer::{Whole, attempt, take_stock};
 use futures::channel::oneshot;
@@ -34,19 +34,16 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     // Only now nobody else in this process changes it.
     let row = shared.host.ledger().row(id).await?;
     let mut job = Job::new(&shared.host, shared.config(), shared.digests, row);
+    if let Source::Peer { peer_id, .. } = &job.row.new.source {
+        job.line = Some(shared.line(peer_id));
+    }
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
-        Status::Failed | Status::Cancelled => {
-            return Err(Error::WrongState {
-                id,
-                status: job.row.status.name(),
-            }
-            .into());
-        }
+        Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
-    let ended = Box::pin(run(shared, &mut job, &mut ear)).await;
-    Box::pin(close(&mut job, ended)).await
+    let ended = run(shared, &mut job, &mut ear).await;
+    close(&mut job, ended).await
 }
 
 /// Attempts until there is a file or no hope.
@@ -55,18 +52,15 @@ async fn run<H: Host>(
     job: &mut Job<'_, H>,
     ear: &mut Ear,
 ) -> Result<(), Failed> {
-    if job.row.status == Status::Committing && Box::pin(repair(job)).await? == Repaired::Completed {
+    if job.row.status == Status::Committing && repair(job).await? == Repaired::Completed {
         return Ok(());
     }
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
     let mut lane = Lane::Arriving;
     loop {
-        let permits = ear
-            .unless_stopped(permits(shared, job, lane))
-            .await
-            .map_err(stopped)?;
+        let permits = leave_to_move(shared, job, ear, lane).await?;
         job.config = shared.config();
-        let after = Box::pin(one_attempt(job, ear, &mut random)).await?;
+        let after = one_attempt(shared, job, ear, &mut random).await?;
         drop(permits);
         match after {
             After::Done | After::DoneElsewhere => return Ok(()),
@@ -79,6 +73,67 @@ async fn run<H: Host>(
             }
         }
     }
+}
+
+/// Permits, once the peer can be reached. They may be long in coming, so the peer is looked at again then.
+async fn leave_to_move<H: Host>(
+    shared: &Shared<H>,
+    job: &mut Job<'_, H>,
+    ear: &mut Ear,
+    lane: Lane,
+) -> Result<(Option<Permit>, Permit), Failed> {
+    loop {
+        if is_out(job) {
+            job.config = shared.config();
+            wait_for_peer(job, ear).await?;
+        }
+        let permits = ear
+            .unless_stopped(permits(shared, job, lane))
+            .await
+            .map_err(stopped)?;
+        if !is_out(job) {
+            return Ok(permits);
+        }
+    }
+}
+
+fn is_out<H: Host>(job: &Job<'_, H>) -> bool {
+    let line = job.line.as_ref();
+    line.is_some_and(|line| line.outage().is_some())
+}
+
+/// Waits until the peer can be reached, with nothing of the engine's held and no attempt spent.
+async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Failed> {
+    let Some(line) = job.line.clone() else {
+        return Ok(());
+    };
+    let Some(outage) = line.outage() else {
+        return Ok(());
+    };
+    let (clock, transport) = (job.host.clock(), job.host.transport());
+    let patience = Duration::from_millis(job.config.peer_patience_ms);
+    let why = format!("the peer cannot be reached: {}", outage.last.error());
+    let until = clock.wall().checked_add(patience);
+    let until = until.unwrap_or_else(|| clock.wall());
+    let waiting = Waiting {
+        until,
+        why: why.clone(),
+    };
+    job.record(Change::Waits(waiting)).await?;
+    job.emit(What::Waiting { until, why });
+    let url = job.row.new.source.url().to_owned();
+    // Its head says enough: the body is dropped, and with it the connection.
+    let probe = || async {
+        let request = Request {
+            url: &url,
+            first: transport.rules(&url).range_always.then_some(0),
+            if_range: None,
+        };
+        transport.get(request).await.map(drop)
+    };
+    let reached = ear.unless_stopped(line.reachable(clock, patience, probe));
+    reached.await.map_err(stopped)??;
+    job.record(Change::Queued).await
 }
 
 /// The peer's permit first, then the global one, so that a slow peer's queue does not hold up others.
@@ -95,22 +150,33 @@ async fn permits<H: Host>(
 }
 
 async fn one_attempt<H: Host>(
+    shared: &Shared<H>,
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     random: &mut fastrand::Rng,
 ) -> Result<After, Failed> {
-    let opened = ear
-        .unless_stopped(Box::pin(open(job)))
-        .await
-        .map_err(stopped)?;
+    let terms = lock(&shared.terms).get(&job.row.id).cloned();
+    if let Some(terms) = &terms {
+        job.row.new.adopt = terms.adopt;
+    }
+    let opened = ear.unless_stopped(open(job)).await.map_err(stopped)?;
     let mut part = match opened {
         Ok(part) => part,
         Err(error) => return retry_or_fail(job, error, None, random).await,
     };
-    // Another process may have driven this row while we waited; the lock on the part now keeps it as it is.
-    job.row = job.host.ledger().row(job.row.id).await?;
+    // Another process may have driven, ended or removed this row while we waited. From here on the lock on the part keeps
+    // it from being driven or removed, and the ledger refuses what an end does not admit.
+    match job.host.ledger().row(job.row.id).await {
+        Ok(row) => job.row = row,
+        Err(error) => return leave(job, part, error.into()).await,
+    }
     if job.row.status.is_finished() {
         return elsewhere(job, part).await;
+    }
+    if let Some(terms) = terms {
+        // Only now: while another process wrote the part, the terms were that one's.
+        job.record(Change::Terms(terms)).await?;
+        lock(&shared.terms).remove(&job.row.id);
     }
     let stock = take_stock(job, &mut part).await?;
     let from = stock.unwrap_or(0);
@@ -118,20 +184,21 @@ async fn one_attempt<H: Host>(
         at: job.host.clock().wall(),
         from,
     };
-    let number = job.host.ledger().begin_attempt(job.row.id, &begin).await?;
+    let number = match job.host.ledger().begin_attempt(job.row.id, &begin).await {
+        Ok(number) => number,
+        Err(error) => return leave(job, part, overruled(error).into()).await,
+    };
     job.row.begin_attempt();
     job.attempt = number;
     job.emit(What::Started {
         attempt: number,
         from,
     });
-    let ended = ear
-        .unless_stopped(Box::pin(attempt(job, &mut part, stock)))
-        .await;
+    let ended = ear.unless_stopped(attempt(job, &mut part, stock)).await;
     match ended {
         Ok(Ok(whole)) => match ear.close() {
             Some(Stop::Cancel) => stop_here(job, part, Stop::Cancel).await,
-            Some(Stop::End) | None => Box::pin(finish(job, part, whole)).await,
+            Some(Stop::End) | None => finish(job, part, whole).await,
         },
         Ok(Err(error)) => {
             // What came is kept; where even that fails the first error is the one to tell.
@@ -179,15 +246,36 @@ async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Failed> {
         return Ok(part);
     }
     if store.exists(&path).await? {
-        return Err(Error::ForeignPart { path }.into());
+        return there_already(job, path).await;
     }
     job.record(Change::Claimed(true)).await?;
     match store.open(&path, OpenPart::Create).await {
-        Err(error @ Error::ForeignPart { .. }) => {
-            job.record(Change::Claimed(false)).await?;
+        Err(Error::ForeignPart { path }) => {
+            let error = not_ours(job, path).await;
+            if matches!(error, Error::ForeignPart { .. }) {
+                job.record(Change::Claimed(false)).await?;
+            }
             Err(error.into())
         }
         opened => Ok(opened?),
+    }
+}
+
+/// A part that our row did not claim when we read it. Another process may have begun the same download at this moment: then
+/// the row claims it by now, and the lock says who has it.
+async fn there_already<H: Host>(job: &mut Job<'_, H>, path: String) -> Result<PartOf<H>, Failed> {
+    job.row = job.host.ledger().row(job.row.id).await?;
+    if job.row.claimed {
+        return Ok(job.host.store().open(&path, OpenPart::Claimed).await?);
+    }
+    Err(not_ours(job, path).await.into())
+}
+
+/// What a part is that is not ours: another one's who writes it now, or nobody's. Looking changes nothing of it.
+async fn not_ours<H: Host>(job: &Job<'_, H>, path: String) -> Error {
+    match job.host.store().open(&path, OpenPart::Adopt).await {
+        Err(error @ Error::PartLocked { .. }) => error,
+        Ok(_) | Err(_) => Error::ForeignPart { path },
     }
 }
 
@@ -199,12 +287,25 @@ async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<Aft
             job.host.store().remove(&job.row.new.part).await?;
             Ok(After::DoneElsewhere)
         }
-        _ => Err(Error::WrongState {
-            id: job.row.id,
-            status: job.row.status.name(),
-        }
-        .into()),
+        Status::Cancelled => leave(job, part, Error::Cancelled.into()).await,
+        _ => leave(job, part, job.row.wrong_state().into()).await,
     }
+}
+
+/// Gives up a part that was only opened: an empty one may have been created by that, after its row was removed, and would
+/// then be nobody's.
+async fn leave<H: Host>(
+    job: &Job<'_, H>,
+    mut part: PartOf<H>,
+    error: Failed,
+) -> Result<After, Failed> {
+    let ended = !matches!(*error, Error::Ledger { .. });
+    if ended && part.length().await.is_ok_and(|length| length == 0) {
+        drop(part);
+        // What is told is the error; the file is empty.
+        let _ = job.host.store().remove(&job.row.new.part).await;
+    }
+    Err(error)
 }
 
 async fn finish<H: Host>(
@@ -212,25 +313,26 @@ async fn finish<H: Host>(
     part: PartOf<H>,
     whole: Whole,
 ) -> Result<After, Failed> {
-    let (size, bounds) = (whole.size, job.row.bounds);
-    let committed = commit(job, part, whole).await;
-    let error = committed.as_ref().err().map(|error| failure(error));
-    let outcome = if error.is_some() {
-        "failed"
-    } else {
-        "completed"
+    let (attempt, size, bounds) = (job.attempt, whole.size, job.row.bounds);
+    let ended = |outcome: &'static str, error: Option<Failure>| Change::AttemptEnded {
+        end: AttemptEnd {
+            attempt,
+            to: size,
+            outcome,
+            error,
+            wait: None,
+        },
+        bounds,
     };
-    let end = AttemptEnd {
-        attempt: job.attempt,
-        to: size,
-        outcome,
-        error,
-        wait: None,
-    };
-    let noted = job.record(Change::AttemptEnded { end, bounds }).await;
-    committed?;
-    // The file is at its name and the ledger says so: a line missing in the timeline takes nothing back.
-    drop(noted);
+    if let Err(error) = commit(job, part, whole, Some(ended("completed", None))).await {
+        let ended = match &*error {
+            Error::Cancelled => ended("cancelled", None),
+            other => ended("failed", Some(failure(other))),
+        };
+        // The first error is the one to tell.
+        let _ = job.record(ended).await;
+        return Err(error);
+    }
     Ok(After::Done)
 }
 
@@ -299,27 +401,31 @@ async fn close<H: Host>(
         }
         Err(error) => error,
     };
+    // What keeps it from being recorded counts for more: another process may have called the download off.
+    let error = last_word(job, &error).await.err().unwrap_or(error);
     match &*error {
-        // Not this process's row to change: its writer will.
-        Error::PartLocked { .. } | Error::WrongState { .. } => {}
-        // The row cannot be trusted to take it, and one that is `committing` may have its file: the next start looks.
-        Error::Ledger { .. } => {}
-        Error::Interrupted => job.record(Change::Queued).await?,
-        Error::Cancelled => {
-            job.record(Change::Cancelled).await?;
-            job.emit(What::Cancelled(job.summary(Some(&error))));
-            return Err(error);
-        }
-        _ => {
-            job.record(Change::Failed(failure(&error))).await?;
-            // The error is told whether or not the sweeping works.
-            let _ = sweep(job).await;
-        }
-    }
-    if !matches!(*error, Error::Interrupted) {
-        job.emit(What::Failed(job.summary(Some(&error))));
+        Error::Interrupted => {}
+        Error::Cancelled => job.emit(What::Cancelled(job.summary(Some(&error)))),
+        _ => job.emit(What::Failed(job.summary(Some(&error)))),
     }
     Err(error)
+}
+
+async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), Failed> {
+    match error {
+        // Not this process's row to change: its writer will, or has.
+        Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => Ok(()),
+        // The row cannot be trusted to take it, and one that is `committing` may have its file: the next start looks.
+        Error::Ledger { .. } => Ok(()),
+        Error::Interrupted => job.record(Change::Queued).await,
+        Error::Cancelled => job.record(Change::Cancelled).await,
+        _ => {
+            job.record(Change::Failed(failure(error))).await?;
+            // The error is told whether or not the sweeping works.
+            let _ = sweep(job).await;
+            Ok(())
+        }
+    }
 }
 
 /// A download that came to nothing leaves no empty part behind.
@@ -372,7 +478,7 @@ fn enter<'a, H>(
     }
     let (sender, receiver) = oneshot::channel();
     writers.insert(
-        destination,
+        destination.to_owned(),
         Writer {
             id,
             stop: Some(sender),

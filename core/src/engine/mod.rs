@@ -4,29 +4,32 @@
 //! A host that wants downloads on several threads spawns those futures, one that has a single thread polls them together.
 //!
 //! Invariant: a permit is held only while bytes can move. A backoff gives it back, and the download then re-enters ahead of
-//! those that never started.
+//! those that never started. Nor is one held while a peer cannot be reached: then nothing of it even spends an attempt.
 //!
 //! async-lock's `Mutex` is used where a lock is held over an await: one per destination, from looking for a row to
 //! inserting one, so that there is no gap between check and claim.
 
 mod admission;
-mod by_name;
+mod breaker;
 mod drive;
+mod line;
 mod stop;
 
 pub use admission::{Accepted, Admission, admission};
+pub use breaker::{Breaker, NoAnswer, Outage};
+pub use line::PeerLine;
 
+use self::admission::missing;
 use crate::classify::class;
 use crate::config::{DownloadsConfig, InvalidConfig};
 use crate::error::{Error, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, PartStore};
 use crate::job::failure;
-use crate::record::{Change, DownloadId, NewDownload, Row, Source, Status, Terms};
+use crate::record::{Change, DownloadId, NewDownload, RestartReason, Row, Source, Status, Terms};
 use crate::semaphore::Semaphore;
-use by_name::ByName;
 use futures::channel::oneshot;
-use std::collections::HashMap;
+use litemap::LiteMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stop::Stop;
 
@@ -46,11 +49,15 @@ struct Shared<H> {
     digests: bool,
     config: Mutex<Arc<DownloadsConfig>>,
     permits: Semaphore,
-    peers: Mutex<ByName<Semaphore>>,
+    peers: Mutex<LiteMap<String, Semaphore>>,
+    /// By peer: whether it can be reached.
+    lines: Mutex<LiteMap<String, PeerLine>>,
     /// By destination: a lock over looking and inserting.
-    doors: Mutex<ByName<Arc<async_lock::Mutex<()>>>>,
+    doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
+    /// By download: the terms of the last call, until the part is locked and they can be recorded.
+    terms: Mutex<LiteMap<DownloadId, Terms>>,
     /// By destination: who writes there.
-    writers: Mutex<ByName<Writer>>,
+    writers: Mutex<LiteMap<String, Writer>>,
 }
 
 #[derive(Debug)]
@@ -102,7 +109,9 @@ impl<H: Host> Engine<H> {
             config: Mutex::new(Arc::new(config)),
             permits,
             peers: Mutex::default(),
+            lines: Mutex::default(),
             doors: Mutex::default(),
+            terms: Mutex::default(),
             writers: Mutex::default(),
         })))
     }
@@ -131,30 +140,63 @@ impl<H: Host> Engine<H> {
         for peer in lock(&self.0.peers).values() {
             let _ = peer.resize(config.permits_per_peer() as usize);
         }
+        let breaker_is_off = config.breaker_failures == 0;
         *lock(&self.0.config) = Arc::new(config);
+        if breaker_is_off {
+            for line in lock(&self.0.lines).values() {
+                line.answered();
+            }
+        }
         Ok(())
+    }
+
+    /// The limits in force.
+    pub fn config(&self) -> Arc<DownloadsConfig> {
+        self.0.config()
+    }
+
+    /// The line to a peer, which its downloads wait by. What else is asked of the peer belongs on it too.
+    pub fn peer_line(&self, peer_id: &str) -> PeerLine {
+        self.0.line(peer_id)
     }
 
     /// Accepts a download: a new row, or the one that is there for the same source and destination. A failed or cancelled
     /// one is taken up again with fresh bounds.
     ///
     /// # Errors
-    /// `DestinationBusy` where another source has the destination, `Ledger`.
+    /// `DestinationBusy` where another source has the destination, `CredentialsMissing` where what was fetched so far came
+    /// by headers that are not given again, `Ledger`; nothing was changed then.
     pub async fn accept(&self, new: NewDownload) -> Result<Accepted, Error> {
         let door = self.door(&new.destination);
         let _inside = door.lock().await;
         let ledger = self.0.host.ledger();
         let rows = ledger.rows_for(&new.destination).await?;
-        match admission(&rows, &new) {
+        let admission = admission(&rows, &new);
+        if let Admission::Known(id) | Admission::Retry(id) = admission {
+            let row = rows.iter().find(|row| row.id == id);
+            let missing = row.map_or_else(Vec::new, |row| missing(row, &new));
+            if !missing.is_empty() {
+                let names = missing.join(", ");
+                return Err(Error::CredentialsMissing { names });
+            }
+        }
+        match admission {
             Admission::Known(id) => {
-                self.record(id, &Change::Terms(Terms::of(&new))).await?;
+                lock(&self.0.terms).insert(id, Terms::of(&new));
                 if !self.is_driven(id) {
                     self.tell(id, &new, What::Queued);
                 }
                 Ok(Accepted { id, known: true })
             }
             Admission::Retry(id) => {
-                self.record(id, &Change::Retried).await?;
+                match self.record(id, &Change::Retried).await {
+                    // Another process takes it up at this moment.
+                    Ok(()) | Err(Error::WrongState { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+                if let Some(row) = rows.iter().find(|row| row.id == id) {
+                    self.disown_what_a_digest_refused(row, &new).await?;
+                }
                 self.record(id, &Change::Terms(Terms::of(&new))).await?;
                 self.tell(id, &new, What::Queued);
                 Ok(Accepted { id, known: true })
@@ -228,6 +270,29 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Stops the drives of downloads that another process has called off or removed. For a host whose ledger is shared, to
+    /// be called soon after somebody else has written there.
+    ///
+    /// It only makes the end prompt: that a download that was called off is not committed is the ledger's to see to.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn heed(&self) -> Result<(), Error> {
+        let driven: Vec<DownloadId> = lock(&self.0.writers)
+            .values()
+            .map(|writer| writer.id)
+            .collect();
+        for id in driven {
+            match self.0.host.ledger().row(id).await {
+                Ok(row) if row.status != Status::Cancelled => {}
+                // One that listens no more is told by the ledger.
+                Ok(_) | Err(Error::NoSuchDownload(_)) => drop(self.stop_one(id, Stop::Cancel)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Calls off a download that is being driven, without looking at its row: [`cancel`](Self::cancel) for those who drive
     /// it themselves. Whether its drive will end by it.
     pub fn call_off(&self, id: DownloadId) -> bool {
@@ -244,10 +309,7 @@ impl<H: Host> Engine<H> {
         let _inside = door.lock().await;
         let row = self.0.host.ledger().row(id).await?;
         if !matches!(row.status, Status::Failed | Status::Cancelled) {
-            return Err(Error::WrongState {
-                id,
-                status: row.status.name(),
-            });
+            return Err(row.wrong_state());
         }
         self.record(id, &Change::Retried).await?;
         self.tell(id, &row.new, What::Queued);
@@ -264,10 +326,11 @@ impl<H: Host> Engine<H> {
         let _inside = door.lock().await;
         let row = self.0.host.ledger().row(id).await?;
         if self.is_driven(id) {
-            return Err(Error::WrongState {
-                id,
-                status: row.status.name(),
-            });
+            return Err(row.wrong_state());
+        }
+        if matches!(row.status, Status::Queued | Status::Waiting) {
+            // Another process may be about to begin an attempt: it must find the end before the part is gone.
+            self.record(id, &Change::Cancelled).await?;
         }
         let rows = self.0.host.ledger().rows_for(&row.new.destination).await?;
         // A superseded row claims the same part as the one that superseded it: the last one to go takes it along.
@@ -282,7 +345,7 @@ impl<H: Host> Engine<H> {
 
     /// Ends every drive because the process ends: rows go back to `queued`, parts are synced and kept.
     pub fn end(&self) {
-        for writer in lock(&self.0.writers).values_mut() {
+        for (_, writer) in lock(&self.0.writers).iter_mut() {
             // A drive that is over by now needs no word.
             writer.tell(Stop::End);
         }
@@ -301,7 +364,7 @@ impl<H: Host> Engine<H> {
                 row.id,
             )
         });
-        let mut driven: HashMap<String, DownloadId> = HashMap::new();
+        let mut driven: LiteMap<String, DownloadId> = LiteMap::new();
         let mut recovered = Recovered::default();
         for row in rows {
             let Row { id, new, .. } = row;
@@ -328,22 +391,42 @@ impl<H: Host> Engine<H> {
     /// Tells the drive of a download to end. `None` where nobody drives it, else whether it will.
     fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<bool> {
         let mut writers = lock(&self.0.writers);
-        let mut writers = writers.values_mut();
-        writers
-            .find(|writer| writer.id == id)
-            .map(|writer| writer.tell(stop))
+        let writer = writers.iter_mut().find(|(_, writer)| writer.id == id);
+        writer.map(|(_, writer)| writer.tell(stop))
+    }
+
+    /// A whole part with the wrong digest would be refused again and again without a request. Where the digest that is
+    /// wanted is still the same, its bytes count no more; where it is another one, they may be the right ones.
+    async fn disown_what_a_digest_refused(
+        &self,
+        row: &Row,
+        new: &NewDownload,
+    ) -> Result<(), Error> {
+        let refused = row
+            .failure
+            .as_ref()
+            .is_some_and(|failure| failure.code == "DigestMismatch");
+        if !refused || row.new.sha256 != new.sha256 {
+            return Ok(());
+        }
+        let (attempt, reason, discarded) =
+            (row.attempts, RestartReason::DigestMismatch, row.downloaded);
+        self.record(
+            row.id,
+            &Change::Restart {
+                attempt,
+                reason,
+                discarded,
+            },
+        )
+        .await
     }
 
     fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {
         let mut doors = lock(&self.0.doors);
         // Those nobody holds any more are of no use.
-        doors.retain(|door| Arc::strong_count(door) > 1);
-        if let Some(door) = doors.get(destination) {
-            return Arc::clone(door);
-        }
-        let door = Arc::default();
-        doors.insert(destination, Arc::clone(&door));
-        door
+        doors.retain(|_, door| Arc::strong_count(door) > 1);
+        Arc::clone(doors.entry(destination.to_owned()).or_default())
     }
 
     async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Error> {
@@ -382,8 +465,15 @@ impl<H> Shared<H> {
             return Some(peer.clone());
         }
         let peer = Semaphore::new(permits).ok()?;
-        peers.insert(peer_id, peer.clone());
+        peers.insert(peer_id.clone(), peer.clone());
         Some(peer)
+    }
+}
+
+impl<H> Shared<H> {
+    fn line(&self, peer_id: &str) -> PeerLine {
+        let mut lines = lock(&self.lines);
+        lines.entry(peer_id.to_owned()).or_default().clone()
     }
 }
 

@@ -100,12 +100,14 @@ fn framing(headers: &Headers) -> Result<Framing, String> {
         }
         length = Some(bytes);
     }
-    let transfer_encoding = headers.all("transfer-encoding").next().is_some();
-    match (length, transfer_encoding) {
-        (Some(_), true) => Err("both Content-Length and Transfer-Encoding".to_owned()),
-        (Some(bytes), false) => Ok(Framing::Length(bytes)),
-        (None, true) => Ok(Framing::Chunked),
-        (None, false) => Ok(Framing::Close),
+    let encodings: Vec<&str> = headers.all("transfer-encoding").collect();
+    match (length, encodings.as_slice()) {
+        (Some(_), [_, ..]) => Err("both Content-Length and Transfer-Encoding".to_owned()),
+        (Some(bytes), []) => Ok(Framing::Length(bytes)),
+        (None, [one]) if one.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
+        // Any other one codes the bytes, or ends with the connection, or both: it is not the file, or proves no end.
+        (None, [_, ..]) => Err(format!("Transfer-Encoding is {:?}", encodings.join(", "))),
+        (None, []) => Ok(Framing::Close),
     }
 }
 

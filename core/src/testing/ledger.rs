@@ -130,7 +130,11 @@ impl Ledger for MemoryLedger {
 
     async fn begin_attempt(&self, id: DownloadId, begin: &NewAttempt) -> Result<u32, Error> {
         self.write(|tables| {
-            let attempt = tables.row(id)?.begin_attempt();
+            let row = tables.row(id)?;
+            if row.status.is_finished() {
+                return Err(row.wrong_state());
+            }
+            let attempt = row.begin_attempt();
             let line = Line {
                 attempt,
                 begin: begin.clone(),
@@ -144,7 +148,11 @@ impl Ledger for MemoryLedger {
 
     async fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> Result<(), Error> {
         self.write(|tables| {
-            tables.row(id)?.apply(change);
+            let row = tables.row(id)?;
+            if !row.status.admits(change) {
+                return Err(row.wrong_state());
+            }
+            row.apply(change);
             tables.changes.push((id, change.clone()));
             match change {
                 Change::Restart {

@@ -57,6 +57,7 @@ pub struct FakeTransport {
     clock: VirtualClock,
     rules: RequestRules,
     headers_timeout: Option<Duration>,
+    pace: Duration,
     peer: Arc<Mutex<Peer>>,
     asked: Arc<Mutex<Vec<Asked>>>,
     open: Arc<AtomicUsize>,
@@ -81,6 +82,7 @@ impl FakeTransport {
             clock,
             rules: RequestRules::FREE,
             headers_timeout: None,
+            pace: Duration::ZERO,
             peer: Arc::new(Mutex::new(Box::new(peer))),
             asked: Arc::default(),
             open: Arc::default(),
@@ -98,6 +100,11 @@ impl FakeTransport {
             headers_timeout: Some(timeout),
             ..self
         }
+    }
+
+    /// The same under a rate limit that makes every chunk wait so long.
+    pub fn with_pace(self, pace: Duration) -> Self {
+        FakeTransport { pace, ..self }
     }
 
     /// Every request so far.
@@ -164,6 +171,12 @@ impl Transport for FakeTransport {
             headers,
             body,
         })
+    }
+
+    async fn pace(&self, _bytes: u64) {
+        if !self.pace.is_zero() {
+            self.clock.sleep(self.pace).await;
+        }
     }
 }
 

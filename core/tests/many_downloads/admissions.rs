@@ -2,6 +2,7 @@
 
 use crate::world::*;
 use regrip_core::engine::{Accepted, Admission, admission};
+use regrip_core::io::{OpenPart, PartStore};
 use regrip_core::record::{NewDownload, Source, Terms};
 use regrip_core::testing::{Piece, new_download};
 use regrip_core::{DownloadId, Error, OnExists, Row, Status};
@@ -186,9 +187,10 @@ fn of_many_at_once_for_one_destination_one_becomes_a_row() {
 }
 
 #[test]
-fn asking_again_brings_its_own_terms() {
-    let world = World::scripted(config(), []);
+fn asking_again_brings_its_own_terms_once_the_part_is_locked() {
+    let world = World::answering(config(), |_| Err(Error::Protocol("no peer".to_owned())));
     let id = world.accept();
+    let before = Terms::of(&world.row(id).new);
     let again = NewDownload {
         sha256: Some("ab".to_owned()),
         adopt: true,
@@ -199,14 +201,45 @@ fn asking_again_brings_its_own_terms() {
     world
         .run(world.engine.accept(again.clone()))
         .expect("it is known");
+    // Another process may be writing the part, on the terms it was given.
+    assert_eq!(Terms::of(&world.row(id).new), before);
+    world.run(world.engine.drive(id)).expect_err("no peer");
     assert_eq!(Terms::of(&world.row(id).new), Terms::of(&again));
-    // A digest once asked for is not forgotten by one who does not ask.
-    world.accept();
+    // The terms are those of the last call, its digest too.
+    world
+        .run(world.engine.accept(NewDownload {
+            header_names: again.header_names.clone(),
+            ..new_download(URL, FILE)
+        }))
+        .expect("it is taken up");
     let row = world.row(id);
-    assert_eq!(
-        (row.new.sha256.as_deref(), row.new.adopt),
-        (Some("ab"), false)
-    );
+    assert_eq!((row.new.sha256, row.new.adopt), (None, false));
+}
+
+#[test]
+fn one_that_is_refused_the_part_changes_nothing_of_its_writers_terms() {
+    let world = World::scripted(config(), []);
+    let id = world.accept();
+    let before = Terms::of(&world.row(id).new);
+    let held = world
+        .run(
+            world
+                .host
+                .store
+                .open(&format!("{FILE}.part"), OpenPart::Adopt),
+        )
+        .expect("another process has it");
+    let again = NewDownload {
+        on_exists: OnExists::Fail,
+        sha256: Some("ab".to_owned()),
+        ..new_download(URL, FILE)
+    };
+    world.run(world.engine.accept(again)).expect("it is known");
+    let error = world.run(world.engine.drive(id)).expect_err("it is held");
+    assert!(matches!(error, Error::PartLocked { .. }), "{error:?}");
+    drop(held);
+    assert_eq!(Terms::of(&world.row(id).new), before);
+    assert!(!world.row(id).status.is_finished());
 }
 
 #[test]
@@ -234,6 +267,36 @@ fn a_failed_download_is_taken_up_by_asking_for_it_again() {
         (row.status, row.failure, row.bounds.in_all),
         (Status::Queued, None, 0)
     );
+    world.drive(id).expect("it resumes");
+    world.assert_whole(&file);
+}
+
+#[test]
+fn bytes_that_came_by_credentials_wait_until_those_are_given_again() {
+    let file = content(1000);
+    let answers = [
+        cut(whole(&file), 400),
+        Ok(reply(403, &[], vec![])),
+        Ok(rest(&file, 400)),
+    ];
+    let world = World::scripted(config(), answers);
+    let with = |names: &[&str]| NewDownload {
+        header_names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..new_download(URL, FILE)
+    };
+    let accept = |names: &[&str]| world.run(world.engine.accept(with(names)));
+    let id = accept(&["cookie", "x-key"]).expect("it is new").id;
+    // Nothing came yet, so nothing is lost by asking otherwise.
+    accept(&["x-key"]).expect("it is known");
+    accept(&["cookie", "x-key"]).expect("it is known");
+    world.drive(id).expect_err("403 is permanent");
+    let before = (world.row(id), world.part());
+    match accept(&["accept", "x-key"]) {
+        Err(Error::CredentialsMissing { names }) => assert_eq!(names, "cookie"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!((world.row(id), world.part()), before);
+    accept(&["accept", "cookie", "x-key"]).expect("more than there were");
     world.drive(id).expect("it resumes");
     world.assert_whole(&file);
 }

@@ -3,7 +3,7 @@
 use crate::world::slow::Slow;
 use crate::world::*;
 use regrip_core::testing::{FakeHost, Piece, Served, new_download};
-use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, Status, What};
+use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, Status, What};
 
 fn terminal(host: &FakeHost, id: DownloadId) -> Vec<&'static str> {
     let story = host.story(id).into_iter();
@@ -232,6 +232,174 @@ fn a_cancel_at_any_moment_leads_to_exactly_one_last_word() {
         }
     }
     assert!(cancelled > 20, "{cancelled} were in time");
+}
+
+/// What another process on the same disk and ledger sees; its events are its own.
+fn other_process(host: &FakeHost) -> Engine<FakeHost> {
+    let mut other = FakeHost::new(host.clock.clone(), host.transport.clone());
+    other.store = host.store.clone();
+    other.ledger = host.ledger.clone();
+    Engine::new(other, config(), true).expect("in range")
+}
+
+// K06 between processes: also where nobody tells the one that drives, the ledger lets only one of the two ends count.
+#[test]
+fn a_cancel_by_another_process_at_any_moment_leads_to_exactly_one_last_word() {
+    for heeded in [true, false] {
+        let (mut cancelled, mut completed) = (0, 0);
+        for polls in 0.. {
+            let served = Served::new(content(20_000)).etag("\"v1\"");
+            let fake = FakeHost::serving(served);
+            let engine = Engine::new(Slow::new(fake.clone(), seconds(0)), config(), true);
+            let engine = engine.expect("in range");
+            let other = other_process(&fake);
+            let (ended, told) = fake
+                .clock
+                .run(async {
+                    let accepted = engine.accept(new_download(URL, FILE)).await;
+                    let id = accepted.expect("new").id;
+                    let cancel = async {
+                        for _ in 0..polls {
+                            pause().await;
+                        }
+                        let told = other.cancel(id).await;
+                        if heeded {
+                            engine.heed().await.expect("the ledger works");
+                        }
+                        told
+                    };
+                    futures::join!(engine.drive(id), cancel)
+                })
+                .expect("it ends");
+            let row = &fake.ledger.rows()[0];
+            let context = format!("poll {polls}: {ended:?}, {told:?}, {:?}", row.status);
+            match row.status {
+                Status::Cancelled => {
+                    cancelled += 1;
+                    assert!(told.is_ok() && fake.store.file(FILE).is_none(), "{context}");
+                    match ended {
+                        Err(Error::Cancelled) => assert_eq!(terminal(&fake, 1), ["cancelled"]),
+                        // Before the drive has begun it finds a row that is cancelled already.
+                        Err(Error::WrongState { .. }) => assert!(polls < 5, "{context}"),
+                        _ => panic!("{context}"),
+                    }
+                }
+                Status::Completed => {
+                    completed += 1;
+                    assert_eq!(terminal(&fake, 1), ["completed"]);
+                    assert!(
+                        ended.is_ok() && matches!(told, Err(Error::WrongState { .. })),
+                        "{context}"
+                    );
+                }
+                _ => panic!("{context}"),
+            }
+            assert_eq!((engine.permits_used(), fake.store.open_parts()), (0, 0));
+            if completed > 20 {
+                break;
+            }
+        }
+        assert!(cancelled > 20, "{cancelled} were in time");
+    }
+}
+
+#[test]
+fn a_download_removed_by_another_process_in_its_backoff_ends_and_leaves_nothing() {
+    for heeded in [true, false] {
+        let world = World::answering(config(), |_| {
+            Ok(reply(503, &[("retry-after", "60")], vec![]))
+        });
+        let id = world.accept();
+        let other = other_process(&world.host);
+        world.run(async {
+            let remove = async {
+                wait(&world.clock, seconds(10)).await;
+                other.remove(id).await.expect("nobody writes its part now");
+                if heeded {
+                    world.engine.heed().await.expect("the ledger works");
+                    world.engine.heed().await.expect("and once more");
+                }
+            };
+            let (ended, ()) = futures::join!(world.engine.drive(id), remove);
+            assert!(matches!(ended, Err(Error::NoSuchDownload(gone)) if gone == id));
+        });
+        let at = if heeded { seconds(10) } else { seconds(60) };
+        assert_eq!(world.clock.elapsed(), at);
+        assert_eq!(terminal(&world.host, id), ["failed"]);
+        assert_eq!((world.part(), world.host.ledger.rows().len()), (None, 0));
+        world.assert_at_rest();
+    }
+}
+
+// Whatever the moment: what is removed has neither row nor part, what is not removed has both or is the file.
+#[test]
+fn a_removal_by_another_process_at_any_moment_leaves_no_part_without_a_row() {
+    let (mut removed, mut refused) = (0, 0);
+    for polls in 0..60 {
+        let answers = [Ok(reply(503, &[], vec![])), Ok(whole(b"film"))];
+        let mut answers = answers.into_iter();
+        let world = World::answering(config(), move |_| {
+            answers.next().expect("two are asked for")
+        });
+        let slow = |host: FakeHost| Engine::new(Slow::new(host, seconds(0)), config(), true);
+        let engine = slow(world.host.clone()).expect("in range");
+        let other = slow(other_process(&world.host).host().clone()).expect("in range");
+        let told = world.run(async {
+            let accepted = engine.accept(new_download(URL, FILE)).await;
+            let id = accepted.expect("new").id;
+            let remove = async {
+                for _ in 0..polls {
+                    pause().await;
+                }
+                other.remove(id).await
+            };
+            futures::join!(engine.drive(id), remove).1
+        });
+        let (row, part) = (world.host.ledger.rows().pop(), world.part());
+        let context = format!("poll {polls}: {told:?}, {row:?}");
+        match told {
+            Ok(()) => {
+                removed += 1;
+                assert!(row.is_none() && part.is_none(), "{context}");
+            }
+            Err(Error::PartLocked { .. }) => {
+                refused += 1;
+                let row = row.expect("it was refused");
+                assert!(row.claimed && row.status.is_finished(), "{context}");
+            }
+            Err(_) => panic!("{context}"),
+        }
+        world.assert_at_rest();
+    }
+    assert!(removed > 20 && refused > 2, "{removed}, {refused}");
+}
+
+// Between the part's end and the row's, whoever waits for its next attempt could else begin it.
+#[test]
+fn what_may_be_about_to_begin_is_called_off_before_its_part_is_removed() {
+    let world = World::scripted(config(), []);
+    let id = world.accept();
+    world.run(world.engine.remove(id)).expect("nobody is at it");
+    let last = world.host.ledger.changes().pop();
+    assert_eq!(last, Some((id, Change::Cancelled)));
+}
+
+#[test]
+fn what_another_process_is_writing_is_not_removed() {
+    let world = stalled();
+    let id = world.accept();
+    let other = other_process(&world.host);
+    world.run(async {
+        let remove = async {
+            wait(&world.clock, seconds(10)).await;
+            let refused = other.remove(id).await;
+            assert!(matches!(refused, Err(Error::PartLocked { .. })));
+            world.engine.heed().await.expect("the ledger works");
+        };
+        let (ended, ()) = futures::join!(world.engine.drive(id), remove);
+        ended.expect("it goes on");
+    });
+    world.assert_whole(&content(1000));
 }
 
 #[test]

@@ -7,3 +7,4 @@ mod admissions;
 mod calling_off;
 mod permits;
 mod start_up;
+mod unreachable;

@@ -3,7 +3,7 @@
 use crate::world::slow::Slow;
 use crate::world::*;
 use regrip_core::record::AttemptEnd;
-use regrip_core::testing::{Piece, Reply, new_download};
+use regrip_core::testing::{FakeHost, FakeTransport, Piece, Reply, VirtualClock, new_download};
 use regrip_core::{DownloadsConfig, Engine, Error};
 use std::time::Duration;
 
@@ -121,6 +121,20 @@ fn time_spent_on_the_disk_is_not_idle() {
         engine.drive(accepted.id).await
     });
     assert_eq!(summary.expect("only the disk was slow").attempts, 1);
+    assert_eq!(world.clock.elapsed(), seconds(10 * 95));
+    world.assert_whole(&file);
+}
+
+#[test]
+fn time_spent_on_keeping_to_a_rate_is_neither_idle_nor_slow() {
+    let file = content(1_000);
+    // A hundred bytes in 90 s: under the low-speed rule, over the idle timeout, and wanted so.
+    let clock = VirtualClock::default();
+    let mut answer = Some(dripping(&file, 100, seconds(5)));
+    let transport = FakeTransport::new(clock.clone(), move |_| answer.take().ok_or_else(broken));
+    let transport = transport.with_pace(seconds(90));
+    let world = World::on(FakeHost::new(clock, transport), config());
+    assert_eq!(world.get().expect("only the limit was slow").attempts, 1);
     assert_eq!(world.clock.elapsed(), seconds(10 * 95));
     world.assert_whole(&file);
 }

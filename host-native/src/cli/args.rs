@@ -1,11 +1,26 @@
 //! What was typed.
 
+use super::downloads::args::{Cancel, List, Remove, Retry, Show};
+use super::manual::{Completions, Man};
 use clap::{Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 /// Downloads that take hold again: whole files, once, over links that break.
+///
+/// Every download is remembered in a state file. One that broke, was interrupted or lost its process goes on from the bytes
+/// on disk, if they are still of the file the server has.
 #[derive(Debug, Parser)]
-#[command(name = "regrip", version, about, max_term_width = 100)]
+#[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100)]
+#[command(after_help = "\
+Examples:
+  regrip get https://host/film.mkv   fetch a file, or go on with it
+  regrip list                        what was fetched, and what is not whole
+  regrip show 3                      one download, attempt by attempt
+  regrip demo                        see it work, offline
+
+`regrip help COMMAND` says more about each; `regrip man | man -l -` is the whole manual.")]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -15,10 +30,31 @@ pub struct Args {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Fetch files by URL, resuming what an earlier run left.
-    Get(Get),
+    /// Fetch files by URL, resuming what an earlier run left
+    Get(Box<Get>),
+    /// List the downloads that are known, the newest change first
+    List(List),
+    /// Show one download with the timeline of its attempts
+    Show(Show),
+    /// Take up a failed or cancelled download again, to its end
+    Retry(Retry),
+    /// Call a download off; what came is kept
+    Cancel(Cancel),
+    /// Delete a download and what came of it; a finished file stays
+    Remove(Remove),
+    /// Serve folders to peers, nothing else
+    Share(Share),
     /// Show what regrip does, offline: a misbehaving server on this machine, and several files fetched from it.
     Demo(Demo),
+    /// Make a stub, the small .torrent file that names an item of a peer, or say what is in one
+    #[command(subcommand, after_help = STUB_EXAMPLES)]
+    Stub(Stub),
+    /// Say what is wrong with a configuration (exit code 2), what is odd about it, and what it comes to
+    CheckConfig(CheckConfig),
+    /// Print a script that completes regrip's arguments in a shell
+    Completions(Completions),
+    /// Print the whole manual as a man page
+    Man(Man),
 }
 
 /// Arguments of `get`.
@@ -27,11 +63,21 @@ pub enum Command {
 The last segment of a URL's path names the file. Until it is whole its bytes are in FILE.part;
 run the same command again to go on after Ctrl-C, a crash or a reboot.
 
+Examples:
+  regrip get https://host/film.mkv
+  regrip get https://host/film.mkv -o other.mkv --sha256 HEX
+  regrip get https://host/{1,2,3}.iso -d isos -j 2
+
 Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 disk or database unusable, 130 interrupted.")]
 pub struct Get {
     /// Where to fetch from: http or https
-    #[arg(value_name = "URL", required = true)]
+    #[arg(value_name = "URL", required_unless_present = "input")]
     pub urls: Vec<String>,
+
+    /// Fetch the URLs in this file as well, one a line; blank lines and lines that begin with # are left out; - is
+    /// standard input
+    #[arg(short = 'i', long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
 
     /// Write to this file (one URL only)
     #[arg(
@@ -58,6 +104,15 @@ pub struct Get {
     #[arg(long)]
     pub no_digest: bool,
 
+    /// Send this header to the host of every URL; may be given several times. It follows no redirect to another host. Its
+    /// value is kept nowhere, so a later run that goes on needs it again
+    #[arg(long = "header", value_name = "K: V")]
+    pub headers: Vec<String>,
+
+    /// User and password for the host of every URL that has none of its own (https://user:password@host/file)
+    #[arg(long, value_name = "U:P")]
+    pub user: Option<String>,
+
     /// Attempts in a row without progress, the first included
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_attempts: u32,
@@ -70,9 +125,26 @@ pub struct Get {
     #[arg(long, value_name = "N", default_value_t = 60_000)]
     pub retry_max_ms: u64,
 
-    /// Take a connection for dead after so long without a byte
+    /// Give a file's connection up after so long without a byte of it
     #[arg(long, value_name = "N", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub idle_timeout_ms: u64,
+
+    /// Keep all downloads together under so many bytes a second; k, M and G are powers of 1024
+    #[arg(long, value_name = "N", value_parser = rate)]
+    pub limit_rate: Option<NonZeroU64>,
+
+    /// Trust the authorities in this PEM file, and no others
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    pub cacert: Option<PathBuf>,
+
+    /// Believe every certificate: encrypted, but nobody knows with whom
+    #[arg(short = 'k', long)]
+    pub insecure: bool,
+
+    /// Go through this HTTP proxy: http://user:password@host:port; '' is none. Without it http_proxy, https_proxy and
+    /// all_proxy count, in small or capital letters; NO_PROXY lists who is reached without one
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
 
     /// What to do where the file exists
     #[arg(long, value_enum, default_value_t = OnExists::Fail)]
@@ -93,6 +165,22 @@ pub struct Get {
     /// Say nothing but errors
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// A number of bytes with or without a unit, as curl reads it.
+fn rate(typed: &str) -> Result<NonZeroU64, String> {
+    let (digits, unit) = match typed.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&typed[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&typed[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&typed[..at], 1 << 30),
+        _ => (typed, 1_u64),
+    };
+    let only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let bytes = digits.parse::<u64>().ok().filter(|_| only_digits);
+    let bytes = bytes.and_then(|bytes| bytes.checked_mul(unit));
+    bytes
+        .and_then(NonZeroU64::new)
+        .ok_or_else(|| "a number of bytes from 1 on, for example 500k or 2M".to_owned())
 }
 
 /// What to do where a file exists.
@@ -116,10 +204,141 @@ impl From<OnExists> for regrip_core::OnExists {
     }
 }
 
+/// Arguments of `share`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Shared is every plain file in the folders, at any depth, but not links, hidden files, parts, and what
+lies beside a film (subtitles, pictures, .nfo). Ids and episodes are read from names as Radarr and
+Sonarr write them: `Film (2020) {tmdb-123}`, `Show S01E02`.
+
+SIGTERM and Ctrl-C end it within 10 s, with exit code 0; a second one at once.
+
+Examples:
+  regrip share /films
+  regrip share /films /series --listen 0.0.0.0:5226 --key-file keys")]
+pub struct Share {
+    /// The folders to share
+    #[arg(value_name = "DIR", required = true)]
+    pub dirs: Vec<PathBuf>,
+
+    /// Where to listen; without a key this must be a loopback address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5226")]
+    pub listen: SocketAddr,
+
+    /// A file with the keys that peers send in X-Api-Key, one a line: one for each peer
+    #[arg(long, value_name = "FILE", conflicts_with = "key_env")]
+    pub key_file: Option<PathBuf>,
+
+    /// The environment variable that holds the key, or several, one a line
+    #[arg(long, value_name = "NAME")]
+    pub key_env: Option<String>,
+
+    /// The database that remembers SHA-256s [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+}
+
 /// Arguments of `demo`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Nothing leaves this machine, and the files are gone afterwards. It ends with a table of what went
+wrong and what it cost, and with an error if a byte is wrong.
+
+Example:
+  regrip demo")]
 pub struct Demo {
     /// One JSON object a line on standard output, instead of bars and a table
     #[arg(long)]
     pub json: bool,
+}
+
+const STUB_EXAMPLES: &str = "\
+Examples:
+  regrip stub create --peer https://anna.example --item 42 --name Film --length 60000000000
+  regrip stub inspect Film.torrent";
+
+/// What to do with a stub.
+#[derive(Debug, Subcommand)]
+pub enum Stub {
+    /// Make a stub; a file that is there is not touched
+    Create(StubCreate),
+    /// Say what is in a stub, or why it is none (exit code 1)
+    Inspect(StubInspect),
+}
+
+/// Arguments of `stub create`.
+#[derive(Debug, clap::Args)]
+pub struct StubCreate {
+    /// The peer, exactly as the configuration of the server that takes the stub has it
+    #[arg(long, value_name = "URL")]
+    pub peer: String,
+
+    /// The item, as the peer names it
+    #[arg(long, value_name = "ID")]
+    pub item: String,
+
+    /// A name to show; the file gets the name that the peer's release has
+    #[arg(long)]
+    pub name: String,
+
+    /// Size of the item in bytes
+    #[arg(long, value_name = "N")]
+    pub length: u64,
+
+    /// Where to write it [default: NAME.torrent]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Arguments of `stub inspect`.
+#[derive(Debug, clap::Args)]
+pub struct StubInspect {
+    /// The stub
+    pub file: PathBuf,
+}
+
+/// Arguments of `check-config`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Errors name key, line, what was found and what was expected. Secrets are not shown.
+
+Example:
+  regrip check-config /etc/regrip/config.jsonc")]
+pub struct CheckConfig {
+    /// The configuration
+    #[arg(value_name = "FILE", required_unless_present = "config")]
+    pub file: Option<PathBuf>,
+
+    /// The same, as `serve` takes it
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub config: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_read_as_curl_reads_it() {
+        let table = [
+            ("1", Some(1)),
+            ("500k", Some(512_000)),
+            ("2M", Some(2 << 20)),
+            ("3g", Some(3 << 30)),
+            ("0", None),
+            ("0k", None),
+            ("", None),
+            ("k", None),
+            ("+1", None),
+            ("-1", None),
+            ("1.5M", None),
+            ("2 M", None),
+            ("2MB", None),
+            ("99999999999G", None),
+            ("5\u{20ac}", None),
+        ];
+        for (typed, bytes) in table {
+            assert_eq!(rate(typed).ok().map(NonZeroU64::get), bytes, "{typed:?}");
+        }
+    }
 }

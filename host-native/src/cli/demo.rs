@@ -2,7 +2,7 @@
 //! a table of what became of them.
 
 use super::args::Demo;
-use super::report::{Bars, Json, Lines, Reporter};
+use super::report::{self, Reporter};
 use super::{Exit, text};
 use crate::clock::SmolClock;
 use crate::host::{Listener, NativeHost};
@@ -16,7 +16,7 @@ use regrip_faultd::faults::{Cut, IgnoreRange, Replace, Stall, Status};
 use regrip_faultd::{Content, FileScript, Script, Server, Version};
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{IsTerminal, stderr, stdout};
+use std::io::stdout;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -103,7 +103,7 @@ pub(crate) fn main(demo: &Demo) -> Exit {
     match run(demo) {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("regrip: the demo could not run: {error}");
+            say!("regrip: the demo could not run: {error}");
             Exit::Unusable
         }
     }
@@ -120,7 +120,7 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
     let seen = Arc::new(Seen::new(reporter(demo)));
     let engine = engine(&folder, Arc::clone(&seen))?;
     if !demo.json {
-        eprintln!(
+        say!(
             "A server at {} does everything wrong; regrip fetches {} files from it.\n",
             server.origin(),
             films.len()
@@ -135,11 +135,11 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
         .map(|(film, ended)| line(film, ended, &folder, &seen))
         .collect();
     let right = rows.iter().all(|row| row.right);
-    seen.reporter.end(Exit::Done);
+    seen.reporter.end(Exit::Done, "");
     if !demo.json {
         print_table(&rows);
-        println!("\n{} files in {}.", rows.len(), text::wait(took));
-        println!(
+        out!("\n{} files in {}.", rows.len(), text::wait(took));
+        out!(
             "{}",
             if right {
                 "Every one is byte for byte the one on the server."
@@ -152,13 +152,7 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
 }
 
 fn reporter(demo: &Demo) -> Arc<dyn Reporter> {
-    if demo.json {
-        Arc::new(Json::default())
-    } else if stderr().is_terminal() {
-        Arc::new(Bars::default())
-    } else {
-        Arc::new(Lines)
-    }
+    report::reporter(demo.json, false)
 }
 
 fn engine(
@@ -312,7 +306,7 @@ fn print_table(rows: &[Line]) {
     let widths: [usize; 7] = std::array::from_fn(widest);
     let _ = stdout().lock();
     for cells in std::iter::once(&head).chain(rows.iter().map(|row| &row.cells)) {
-        println!("{}", Cells(cells, &widths));
+        out!("{}", Cells(cells, &widths));
     }
 }
 

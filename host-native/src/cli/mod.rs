@@ -3,13 +3,23 @@
 //! `main` parses, then one `match` hands over to a command. Arguments go through two stages: [`args`] is what was typed,
 //! each command turns it into what it means before anything is written.
 
+#[macro_use]
+mod say;
+
 pub mod args;
+mod check_config;
 mod demo;
+mod downloads;
+mod drive;
 mod exit;
 mod get;
+mod manual;
 mod report;
+mod share;
 mod signals;
 mod state;
+mod stub;
+mod terminal;
 mod text;
 
 use args::{Args, Command};
@@ -27,7 +37,17 @@ pub fn main() -> ExitCode {
     };
     let exit = match args.command {
         Command::Get(get) => get::main(&get),
+        Command::List(list) => downloads::list(&list),
+        Command::Show(show) => downloads::show(&show),
+        Command::Retry(retry) => downloads::retry(&retry),
+        Command::Cancel(cancel) => downloads::cancel(&cancel),
+        Command::Remove(remove) => downloads::remove(&remove),
+        Command::Share(share) => share::main(&share),
         Command::Demo(demo) => demo::main(&demo),
+        Command::Stub(stub) => stub::main(&stub),
+        Command::CheckConfig(check) => check_config::main(&check),
+        Command::Completions(completions) => manual::completions(&completions),
+        Command::Man(_) => manual::man(),
     };
     ExitCode::from(exit.code())
 }

@@ -21,6 +21,8 @@ pub(crate) fn first() -> io::Result<Receiver<()>> {
                 let _ = first.try_send(());
             }
             if signals.next().is_some() {
+                // Below the bars that may be there.
+                say!("\nregrip: stopped at once");
                 std::process::exit(130);
             }
         })?;

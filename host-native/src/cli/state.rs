@@ -1,7 +1,9 @@
 //! Where the state file is.
 
+use super::text;
+use crate::ledger::OpenError;
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `--state`, else `regrip/state.db` in `$XDG_STATE_HOME`, else in `~/.local/state`.
 ///
@@ -22,4 +24,14 @@ pub(crate) fn path(given: Option<&PathBuf>) -> Result<PathBuf, String> {
         "neither XDG_STATE_HOME nor HOME says where state belongs; name a file with --state",
     )?;
     Ok(folder.join("regrip/state.db"))
+}
+
+/// Why the state file cannot be used, and what to do.
+pub(crate) fn unusable(path: &Path, error: &OpenError) -> String {
+    let line = format!(
+        "the state file {} cannot be used: {}",
+        path.display(),
+        regrip_core::error::chain(error)
+    );
+    text::with_advice(&line, Some("name another one with --state"))
 }

@@ -11,6 +11,9 @@ use regrip_core::{Error, bounds::Bounds};
 use rusqlite::{ToSql, Transaction, named_params};
 use std::time::SystemTime;
 
+/// What a new status sets: a wait is over with it.
+const STANDS: &str = "status = :status, waiting_until = NULL, waiting_why = NULL";
+
 /// One row, at one moment, within a transaction.
 struct Update<'a> {
     transaction: &'a Transaction<'a>,
@@ -25,6 +28,7 @@ pub(super) fn apply(
     change: &Change,
     at: SystemTime,
 ) -> Result<(), Fault> {
+    admit(transaction, id, change)?;
     let row = Update {
         transaction,
         id,
@@ -75,6 +79,18 @@ pub(super) fn apply(
     }
 }
 
+/// Refuses what the row's status does not admit. In the transaction that writes, so that of two processes one comes first.
+fn admit(transaction: &Transaction<'_>, id: DownloadId, change: &Change) -> Result<(), Fault> {
+    if Status::ALL.iter().all(|status| status.admits(change)) {
+        return Ok(()); // the frequent ones need no look
+    }
+    let row = rows::row(transaction, id)?;
+    if row.status.admits(change) {
+        return Ok(());
+    }
+    Err(row.wrong_state().into())
+}
+
 impl Update<'_> {
     /// Sets columns. Every change of a row moves it to the front of the list.
     fn set(&self, columns: &str, params: &[(&str, &dyn ToSql)]) -> Result<(), Fault> {
@@ -92,10 +108,21 @@ impl Update<'_> {
     }
 
     fn stands(&self, status: Status) -> Result<(), Fault> {
-        self.set(
-            "status = :status, waiting_until = NULL, waiting_why = NULL",
-            named_params! { ":status": status.name() },
-        )
+        self.set(STANDS, named_params! { ":status": status.name() })
+    }
+
+    /// Sets the status and other columns.
+    fn stands_with(
+        &self,
+        status: Status,
+        columns: &str,
+        params: &[(&str, &dyn ToSql)],
+    ) -> Result<(), Fault> {
+        let columns = format!("{STANDS}, {columns}");
+        let status = status.name();
+        let mut all: Vec<(&str, &dyn ToSql)> = vec![(":status", &status)];
+        all.extend_from_slice(params);
+        self.set(&columns, &all)
     }
 
     fn fresh(
@@ -198,8 +225,8 @@ impl Update<'_> {
     }
 
     fn committing(&self, committing: &Committing) -> Result<(), Fault> {
-        self.stands(Status::Committing)?;
-        self.set(
+        self.stands_with(
+            Status::Committing,
             "committing_device = :device, committing_inode = :inode, committing_size = :size,
              committing_sha256 = :sha256",
             named_params! {
@@ -212,8 +239,8 @@ impl Update<'_> {
     }
 
     fn completed(&self, size: u64, sha256: Option<&str>) -> Result<(), Fault> {
-        self.stands(Status::Completed)?;
-        self.set(
+        self.stands_with(
+            Status::Completed,
             "committing_device = NULL, committing_inode = NULL, committing_size = NULL, committing_sha256 = NULL,
              error = NULL, error_class = NULL, error_code = NULL, downloaded_bytes = :size, durable_bytes = :size,
              sha256_got = :sha256, completed_at = :at, completed_size = :size, completed_mtime_ns = NULL",
@@ -222,8 +249,8 @@ impl Update<'_> {
     }
 
     fn failed(&self, failure: &Failure) -> Result<(), Fault> {
-        self.stands(Status::Failed)?;
-        self.set(
+        self.stands_with(
+            Status::Failed,
             "error = :error, error_class = :class, error_code = :code",
             named_params! {
                 ":error": failure.text,
@@ -234,8 +261,8 @@ impl Update<'_> {
     }
 
     fn retried(&self) -> Result<(), Fault> {
-        self.stands(Status::Queued)?;
-        self.set(
+        self.stands_with(
+            Status::Queued,
             "bound_in_a_row = 0, bound_in_all = 0, bound_restarts = 0, digest_restarted = 0, error = NULL,
              error_class = NULL, error_code = NULL",
             &[],
@@ -244,7 +271,7 @@ impl Update<'_> {
 
     fn terms(&self, terms: &Terms) -> Result<(), Fault> {
         self.set(
-            "sha256_wanted = coalesce(:sha256, sha256_wanted), adopt = :adopt, on_exists = :on_exists,
+            "sha256_wanted = :sha256, adopt = :adopt, on_exists = :on_exists,
              header_names = :header_names",
             named_params! {
                 ":sha256": terms.sha256,

@@ -1,10 +1,13 @@
 //! The open database, and how a write is repeated while another process is writing.
 //!
-//! Invariant: every write is one immediate transaction; it is durable when it returns, or has not happened.
+//! Invariant: every write is part of one immediate transaction; it is durable when it is answered, or has not happened.
+//! Neighbours in a transaction share its sync and nothing else: where one of them fails, or the commit does, all of it is
+//! taken back and each is done for itself.
 
 use super::file::{self, OpenError};
 use super::migrate;
 use regrip_core::Error;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +55,28 @@ impl From<Error> for Fault {
     }
 }
 
+/// Something asked of the database.
+pub(super) trait Request: Send {
+    /// For the error's text.
+    fn what(&self) -> &'static str;
+    /// Whether it changes anything.
+    fn writes(&self) -> bool;
+    /// Does it. May be called several times, each time from the state before.
+    fn act(&mut self, transaction: &Transaction<'_>) -> Result<(), Fault>;
+    /// Says how it went, and hands over what it came to.
+    fn answer(self: Box<Self>, done: Result<(), Error>);
+}
+
+/// How requests fared in one transaction.
+enum Together {
+    /// Durable, all of them.
+    Done,
+    /// Another process kept the database for itself.
+    Busy(rusqlite::ffi::Error, Option<String>),
+    /// Nothing was done.
+    Failed,
+}
+
 /// The connection, owned by the ledger's thread.
 pub(super) struct Database {
     connection: Connection,
@@ -88,48 +113,78 @@ impl Database {
             .map_err(|source| file::refusal(source, &self.path))?;
         for migration in migrate::MIGRATIONS {
             let path = self.path.clone();
-            self.transact(|transaction| Ok(migrate::run(transaction, migration)?))
-                .map_err(|fault| match fault {
-                    Fault::Sqlite(source) => file::refusal(source, &path),
-                    Fault::Core(error) => OpenError::Corrupt {
-                        path,
-                        what: error.to_string(),
-                    },
-                })?;
+            self.transact(TransactionBehavior::Immediate, |transaction| {
+                Ok(migrate::run(transaction, migration)?)
+            })
+            .map_err(|fault| match fault {
+                Fault::Sqlite(source) => file::refusal(source, &path),
+                Fault::Core(error) => OpenError::Corrupt {
+                    path,
+                    what: error.to_string(),
+                },
+            })?;
         }
         Ok(())
     }
 
-    /// Reads, with `what` for the error's text.
-    pub(super) fn read<T>(
-        &self,
-        what: &'static str,
-        read: impl FnOnce(&Connection) -> Result<T, Fault>,
-    ) -> Result<T, Error> {
-        read(&self.connection).map_err(|fault| self.error(what, fault))
+    /// Does what was asked, in order, and answers. All of it in one transaction where that goes well.
+    pub(super) fn serve(&mut self, batch: &mut Vec<Box<dyn Request>>) {
+        let together = match batch.len() {
+            1 => Together::Failed,
+            _ => self.together(batch),
+        };
+        for mut request in batch.drain(..) {
+            let done = match &together {
+                Together::Done => Ok(()),
+                Together::Busy(error, text) if request.writes() => {
+                    let busy = rusqlite::Error::SqliteFailure(*error, text.clone());
+                    Err(self.error(request.what(), busy.into()))
+                }
+                Together::Busy(..) | Together::Failed => self.alone(&mut *request),
+            };
+            request.answer(done);
+        }
     }
 
-    /// Writes in one transaction, which is durable when this returns. `write` may run several times, each time from the
-    /// state before.
-    pub(super) fn write<T>(
-        &mut self,
-        what: &'static str,
-        write: impl Fn(&Transaction<'_>) -> Result<T, Fault>,
-    ) -> Result<T, Error> {
-        let written = self.transact(write);
-        written.map_err(|fault| self.error(what, fault))
+    /// Does them in one transaction. What one of them, or the commit, did not stand takes all of it back.
+    fn together(&mut self, batch: &mut [Box<dyn Request>]) -> Together {
+        let behavior = behavior(batch.iter().any(|request| request.writes()));
+        let done = self.transact(behavior, |transaction| {
+            for request in &mut *batch {
+                request.act(transaction)?;
+            }
+            Ok(())
+        });
+        match done {
+            Ok(()) => Together::Done,
+            // It was waited for as long as any of them would have waited.
+            Err(Fault::Sqlite(rusqlite::Error::SqliteFailure(error, text)))
+                if is_busy(error.code) =>
+            {
+                Together::Busy(error, text)
+            }
+            Err(_) => Together::Failed,
+        }
     }
 
+    /// Each for itself, so that none suffers for another.
+    fn alone(&mut self, request: &mut dyn Request) -> Result<(), Error> {
+        self.transact(behavior(request.writes()), |transaction| {
+            request.act(transaction)
+        })
+        .map_err(|fault| self.error(request.what(), fault))
+    }
+
+    /// Acts in one transaction, which is durable when this returns. `act` may run several times, each time from the state
+    /// before.
     fn transact<T>(
         &mut self,
-        write: impl Fn(&Transaction<'_>) -> Result<T, Fault>,
+        behavior: TransactionBehavior,
+        mut act: impl FnMut(&Transaction<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         self.patiently(|database| {
-            // Immediate: a lock taken at the first write, after a read, would ignore the busy timeout.
-            let transaction = database
-                .connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = write(&transaction)?;
+            let transaction = database.connection.transaction_with_behavior(behavior)?;
+            let value = act(&transaction)?;
             transaction.commit()?;
             Ok(value)
         })
@@ -182,10 +237,7 @@ trait MaybeBusy {
 
 impl MaybeBusy for rusqlite::Error {
     fn is_busy(&self) -> bool {
-        matches!(
-            self.sqlite_error_code(),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-        )
+        self.sqlite_error_code().is_some_and(is_busy)
     }
 }
 
@@ -198,7 +250,23 @@ impl MaybeBusy for Fault {
     }
 }
 
+fn is_busy(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+}
+
+/// A lock taken at the first write, after a read, would ignore the busy timeout.
+fn behavior(writes: bool) -> TransactionBehavior {
+    if writes {
+        TransactionBehavior::Immediate
+    } else {
+        TransactionBehavior::Deferred
+    }
+}
+
 fn set_pragmas(connection: &Connection) -> Result<(), rusqlite::Error> {
+    // The bundled SQLite would plan a statement anew for each value that is bound, in case statistics say something about
+    // it. There are none, and each of these statements has one good plan.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // A file system without shared memory keeps its rollback journal, which is as durable.
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.execute_batch(
@@ -207,4 +275,59 @@ fn set_pragmas(connection: &Connection) -> Result<(), rusqlite::Error> {
          PRAGMA trusted_schema = OFF; -- nothing in the file runs code
          PRAGMA journal_size_limit = 67108864;",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// Adds so many bytes to a table.
+    struct Add {
+        bytes: i64,
+        answers: Answers,
+    }
+
+    type Answers = Arc<Mutex<Vec<(i64, Option<&'static str>)>>>;
+
+    impl Request for Add {
+        fn what(&self) -> &'static str {
+            "adding"
+        }
+        fn writes(&self) -> bool {
+            true
+        }
+        fn act(&mut self, transaction: &Transaction<'_>) -> Result<(), Fault> {
+            transaction.execute("INSERT INTO added VALUES (zeroblob(?1))", [self.bytes])?;
+            Ok(())
+        }
+        fn answer(self: Box<Self>, done: Result<(), Error>) {
+            let code = done.err().map(|error| error.code());
+            self.answers.lock().unwrap().push((self.bytes, code));
+        }
+    }
+
+    #[test]
+    fn one_that_does_not_fit_on_the_disk_takes_nothing_from_its_neighbours() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let mut database = Database::open(&path, Patience::default()).unwrap();
+        let table = "CREATE TABLE added (bytes BLOB); PRAGMA max_page_count = 100;";
+        database.connection.execute_batch(table).unwrap();
+        let answers = Answers::default();
+        let sizes = [10, 20, 10_000_000, 30, 40];
+        let mut batch: Vec<Box<dyn Request>> = Vec::new();
+        for bytes in sizes {
+            let answers = Arc::clone(&answers);
+            batch.push(Box::new(Add { bytes, answers }));
+        }
+        database.serve(&mut batch);
+        let wanted = sizes.map(|bytes| (bytes, (bytes > 100).then_some("DiskFull")));
+        assert_eq!(*answers.lock().unwrap(), wanted);
+
+        let other = Connection::open(&path).unwrap();
+        let select = "SELECT group_concat(length(bytes)) FROM added";
+        let there: String = other.query_row(select, [], |row| row.get(0)).unwrap();
+        assert_eq!(there, "10,20,30,40", "each once, in order");
+    }
 }

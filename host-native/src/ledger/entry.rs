@@ -8,9 +8,6 @@ use regrip_core::record::{DownloadId, Row, Status};
 use regrip_core::{Error, record::Source};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
-/// Entries of one list at most.
-const LIST: u32 = 1000;
-
 /// A download and what is known about it besides. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -82,7 +79,7 @@ pub(super) fn list(
         named_params! {
             ":status": status.map(Status::name),
             ":after": after,
-            ":limit": limit.min(LIST),
+            ":limit": limit,
         },
         |row| Ok(read(row)?),
     )?;
@@ -91,7 +88,7 @@ pub(super) fn list(
 
 fn read(row: &rusqlite::Row<'_>) -> Result<Entry, Error> {
     let known = rows::read(row)?;
-    let columns = Columns { row, id: known.id };
+    let columns = Columns::new(row, known.id);
     let mtime_ns: Option<i64> = columns.get("completed_mtime_ns")?;
     let size = columns.count_if_any("completed_size")?;
     Ok(Entry {

@@ -22,6 +22,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         to: 2,
         sql: include_str!("migrations/0002_attempts.sql"),
     },
+    Migration {
+        to: 3,
+        sql: include_str!("migrations/0003_shared_digests.sql"),
+    },
 ];
 
 /// The schema's number in this version.

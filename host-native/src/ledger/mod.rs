@@ -7,16 +7,19 @@
 
 mod change;
 mod database;
+mod download;
 mod entry;
 mod file;
 mod migrate;
 mod queue;
 mod rows;
+mod shared;
 mod sqlite;
 mod timeline;
 mod values;
 
 pub use database::Patience;
+pub use download::Download;
 pub use entry::Entry;
 pub use file::OpenError;
 pub use sqlite::SqliteLedger;

@@ -89,43 +89,66 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Error> {
     let id = row
         .get("id")
         .map_err(|error| Error::ledger("reading the id of a download", error))?;
-    let columns = Columns { row, id };
+    let columns = Columns::new(row, id);
+    // In the table's order: see `Columns`.
+    let mut new = read_new(&columns)?;
+    let size = read_size(&columns)?;
+    let mismatch = columns.get("expected_bytes_mismatch")?;
+    let validators = Validators {
+        etag: columns.get("etag")?,
+        last_modified: columns.get("last_modified")?,
+        sha256: columns.get("sha256_announced")?,
+    };
+    let claimed = columns.get("claimed")?;
+    let downloaded = columns.count("downloaded_bytes")?;
+    let durable = columns.count("durable_bytes")?;
+    let boot_id = columns.get("boot_id")?;
+    let responses = columns.count("responses")?;
+    new.sha256 = columns.get("sha256_wanted")?;
+    let digest = read_digest(&columns)?;
+    let sha256_got = columns.get("sha256_got")?;
+    let digest_restarted = columns.get("digest_restarted")?;
+    let restarts = columns.count("restarts")?;
+    let bounds = Bounds {
+        in_a_row: columns.count("bound_in_a_row")?,
+        in_all: columns.count("bound_in_all")?,
+        restarts: columns.count("bound_restarts")?,
+        furthest: columns.count("bound_furthest")?,
+    };
+    let status = columns.word("status", Status::named)?;
+    let waiting = read_waiting(&columns)?;
+    let committing = read_committing(&columns)?;
+    let failure = read_failure(&columns)?;
+    let attempts = columns.count("attempts")?;
     Ok(Row {
         id,
-        new: read_new(&columns)?,
-        claimed: columns.get("claimed")?,
-        status: columns.word("status", Status::named)?,
-        waiting: read_waiting(&columns)?,
-        validators: Validators {
-            etag: columns.get("etag")?,
-            last_modified: columns.get("last_modified")?,
-            sha256: columns.get("sha256_announced")?,
-        },
-        size: read_size(&columns)?,
-        mismatch: columns.get("expected_bytes_mismatch")?,
-        downloaded: columns.count("downloaded_bytes")?,
-        durable: columns.count("durable_bytes")?,
-        boot_id: columns.get("boot_id")?,
-        responses: columns.count("responses")?,
-        digest: read_digest(&columns)?,
-        digest_restarted: columns.get("digest_restarted")?,
-        sha256_got: columns.get("sha256_got")?,
-        attempts: columns.count("attempts")?,
-        restarts: columns.count("restarts")?,
-        bounds: Bounds {
-            in_a_row: columns.count("bound_in_a_row")?,
-            in_all: columns.count("bound_in_all")?,
-            restarts: columns.count("bound_restarts")?,
-            furthest: columns.count("bound_furthest")?,
-        },
-        committing: read_committing(&columns)?,
-        failure: read_failure(&columns)?,
+        new,
+        claimed,
+        status,
+        waiting,
+        validators,
+        size,
+        mismatch,
+        downloaded,
+        durable,
+        boot_id,
+        responses,
+        digest,
+        digest_restarted,
+        sha256_got,
+        attempts,
+        restarts,
+        bounds,
+        committing,
+        failure,
     })
 }
 
+/// All but the digest that is wanted, which has its column elsewhere.
 fn read_new(columns: &Columns<'_>) -> Result<NewDownload, Error> {
+    let kind: String = columns.get("kind")?;
     let url = columns.get("url")?;
-    let source = match columns.get::<String>("kind")?.as_str() {
+    let source = match kind.as_str() {
         "peer" => Source::Peer {
             peer_id: columns.get("peer_id")?,
             peer_name: columns.get("peer_name")?,
@@ -134,17 +157,19 @@ fn read_new(columns: &Columns<'_>) -> Result<NewDownload, Error> {
         },
         _ => Source::Url { url }, // the table allows no third
     };
+    let destination = columns.get("dest_path")?;
+    let part = columns.get("part_path")?;
     let header_names: String = columns.get("header_names")?;
     Ok(NewDownload {
         source,
         header_names: serde_json::from_str(&header_names)
             .map_err(|error| columns.bad("header_names", error))?,
-        destination: columns.get("dest_path")?,
-        part: columns.get("part_path")?,
+        destination,
+        part,
         on_exists: columns.word("on_exists", OnExists::named)?,
-        release_size: columns.count_if_any("release_size")?,
-        sha256: columns.get("sha256_wanted")?,
         adopt: columns.get("adopt")?,
+        release_size: columns.count_if_any("release_size")?,
+        sha256: None,
     })
 }
 

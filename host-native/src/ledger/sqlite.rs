@@ -6,7 +6,7 @@ use super::file::OpenError;
 use super::queue::Queue;
 use super::timeline::{self, AttemptLine};
 use super::values::{integer, time};
-use super::{change, rows};
+use super::{change, rows, shared};
 use crate::store::FileStamp;
 use regrip_core::Error;
 use regrip_core::io::Ledger;
@@ -15,6 +15,9 @@ use rusqlite::{ToSql, Transaction};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// Downloads of one page at most.
+const PAGE: u32 = 1000;
 
 /// Remembers downloads in a SQLite file. A clone is another handle on the same thread; the last one to go waits until
 /// everything asked for is written, and closes the file.
@@ -59,12 +62,11 @@ impl SqliteLedger {
     /// # Errors
     /// `NoSuchDownload`, `Ledger`.
     pub async fn entry(&self, id: DownloadId) -> Result<Entry, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading a download", |connection| {
-                entry::entry(connection, id)
+        self.queue
+            .read("reading a download", move |transaction| {
+                entry::entry(transaction, id)
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 
     /// Downloads by their last change, newest first: at most `limit` (and 1000), of one status or of all, from the one
@@ -78,12 +80,35 @@ impl SqliteLedger {
         limit: u32,
         after: Option<DownloadId>,
     ) -> Result<Vec<Entry>, Error> {
-        let read = move |database: &mut Database| {
-            database.read("listing downloads", |connection| {
-                entry::list(connection, status, limit, after)
+        self.queue
+            .read("listing downloads", move |transaction| {
+                entry::list(transaction, status, limit.min(PAGE), after)
             })
-        };
-        self.queue.ask(read).await
+            .await
+    }
+
+    /// All downloads by their last change, newest first, as they are at one moment; of one status or of all.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
+        self.queue
+            .read("listing downloads", move |transaction| {
+                entry::list(transaction, status, u32::MAX, None)
+            })
+            .await
+    }
+
+    /// A number that changes whenever somebody else has written to the ledger, another process for one.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn version(&self) -> Result<i64, Error> {
+        self.queue
+            .read("looking for changes", |transaction| {
+                Ok(transaction.pragma_query_value(None, "data_version", |row| row.get(0))?)
+            })
+            .await
     }
 
     /// The attempts of a download, first to last; none where there is no such download.
@@ -91,12 +116,11 @@ impl SqliteLedger {
     /// # Errors
     /// `Ledger`.
     pub async fn timeline(&self, id: DownloadId) -> Result<Vec<AttemptLine>, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading a timeline", |connection| {
-                timeline::lines(connection, id)
+        self.queue
+            .read("reading a timeline", move |transaction| {
+                timeline::lines(transaction, id)
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 
     /// Closes the attempts that killed processes left open, as `lost`, and returns how many. For a process that has the
@@ -184,6 +208,34 @@ impl SqliteLedger {
         .await
     }
 
+    /// The SHA-256 noted for a shared file at `path`, and the stamp the file had.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn shared_digest(&self, path: Vec<u8>) -> Result<Option<(FileStamp, String)>, Error> {
+        self.queue
+            .read("reading a digest", move |transaction| {
+                shared::digest(transaction, &path)
+            })
+            .await
+    }
+
+    /// Notes the SHA-256 of a shared file, in place of what was noted for its path before.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    pub async fn note_shared_digest(
+        &self,
+        path: Vec<u8>,
+        stamp: FileStamp,
+        sha256: String,
+    ) -> Result<(), Error> {
+        self.write("noting a digest", move |transaction| {
+            shared::note(transaction, &path, stamp, &sha256)
+        })
+        .await
+    }
+
     /// Requests that wait for the ledger's thread now; never more than a fixed bound.
     pub fn waiting_requests(&self) -> usize {
         self.queue.waiting()
@@ -194,18 +246,15 @@ impl SqliteLedger {
         what: &'static str,
         write: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        self.queue
-            .ask(move |database| database.write(what, write))
-            .await
+        self.queue.write(what, write).await
     }
 
     async fn rows(&self, select: &'static str, params: Vec<String>) -> Result<Vec<Row>, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading downloads", |connection| {
-                rows::rows(connection, select, rusqlite::params_from_iter(params))
+        self.queue
+            .read("reading downloads", move |transaction| {
+                rows::rows(transaction, select, rusqlite::params_from_iter(&params))
             })
-        };
-        self.queue.ask(read).await
+            .await
     }
 }
 
@@ -219,10 +268,11 @@ impl Ledger for SqliteLedger {
     }
 
     async fn row(&self, id: DownloadId) -> Result<Row, Error> {
-        let read = move |database: &mut Database| {
-            database.read("reading a download", |connection| rows::row(connection, id))
-        };
-        self.queue.ask(read).await
+        self.queue
+            .read("reading a download", move |transaction| {
+                rows::row(transaction, id)
+            })
+            .await
     }
 
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {

@@ -4,8 +4,8 @@
 //! next begins.
 
 use super::database::Fault;
+use super::rows;
 use super::values::{integer, milliseconds, time};
-use regrip_core::Error;
 use regrip_core::record::{AttemptEnd, DownloadId, NewAttempt, RestartReason, Status};
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params};
 use serde::Serialize;
@@ -54,14 +54,14 @@ pub(super) fn begin(
         .prepare_cached(
             "UPDATE downloads SET attempts = min(attempts + 1, 4294967295), status = :status, waiting_until = NULL,
                  waiting_why = NULL, started_at = coalesce(started_at, :at), updated_at = :at
-             WHERE id = :id RETURNING attempts",
+             WHERE id = :id AND status IN ('queued', 'downloading', 'waiting', 'committing') RETURNING attempts",
         )?
         .query_row(
             named_params! { ":status": Status::Downloading.name(), ":at": at, ":id": id },
             |row| row.get(0),
         )
         .optional()?
-        .ok_or(Error::NoSuchDownload(id))?;
+        .map_or_else(|| Err(refusal(transaction, id)), Ok)?;
     // The number comes twice only at the end of its range.
     transaction
         .prepare_cached(
@@ -69,6 +69,14 @@ pub(super) fn begin(
         )?
         .execute((id, number, at, integer(attempt.from)))?;
     Ok(number)
+}
+
+/// Why an attempt cannot begin: there is no such row, or it is finished.
+fn refusal(transaction: &Transaction<'_>, id: DownloadId) -> Fault {
+    match rows::row(transaction, id) {
+        Ok(row) => row.wrong_state().into(),
+        Err(fault) => fault,
+    }
 }
 
 /// Writes the end of a line.
@@ -125,12 +133,18 @@ pub(super) fn close_open(
     transaction: &Transaction<'_>,
     id: Option<DownloadId>,
 ) -> Result<usize, Fault> {
-    let close = "UPDATE attempts
-                 SET outcome = 'lost', ended_at = downloads.updated_at, offset_to = downloads.downloaded_bytes
-                 FROM downloads
-                 WHERE downloads.id = attempts.download_id AND attempts.ended_at IS NULL
-                     AND (?1 IS NULL OR attempts.download_id = ?1)";
-    Ok(transaction.prepare_cached(close)?.execute([id])?)
+    // Two statements: one for both cases would be planned anew for each download, and read the attempts of all of them.
+    const CLOSE: &str = "UPDATE attempts
+         SET outcome = 'lost', ended_at = downloads.updated_at, offset_to = downloads.downloaded_bytes
+         FROM downloads
+         WHERE downloads.id = attempts.download_id AND attempts.ended_at IS NULL";
+    const OF_ONE: &str = " AND attempts.download_id = ?1";
+    Ok(match id {
+        Some(id) => transaction
+            .prepare_cached(&[CLOSE, OF_ONE].concat())?
+            .execute([id])?,
+        None => transaction.prepare_cached(CLOSE)?.execute([])?,
+    })
 }
 
 /// All lines of a download, first to last.

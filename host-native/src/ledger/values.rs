@@ -3,6 +3,7 @@
 use regrip_core::Error;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
@@ -31,16 +32,37 @@ pub(super) fn milliseconds(wait: Duration) -> i64 {
 
 /// A row of the table `downloads`, read column by column.
 pub(super) struct Columns<'a> {
-    pub(super) row: &'a Row<'a>,
-    pub(super) id: i64,
+    row: &'a Row<'a>,
+    id: i64,
+    /// Where the last one was found. Read in the table's order, each is found at once.
+    last: Cell<usize>,
 }
 
-impl Columns<'_> {
+impl<'a> Columns<'a> {
+    /// Of the row of the download `id`.
+    pub(super) fn new(row: &'a Row<'a>, id: i64) -> Self {
+        let last = Cell::new(0);
+        Columns { row, id, last }
+    }
+
     /// The column, by its type.
     pub(super) fn get<T: FromSql>(&self, column: &str) -> Result<T, Error> {
-        self.row
-            .get(column)
-            .map_err(|error| self.bad(column, error))
+        let got = self.find(column).and_then(|index| self.row.get(index));
+        got.map_err(|error| self.bad(column, error))
+    }
+
+    fn find(&self, column: &str) -> Result<usize, rusqlite::Error> {
+        let statement = self.row.as_ref();
+        let from = self.last.get();
+        let there = |&index: &usize| {
+            statement
+                .column_name(index)
+                .is_ok_and(|name| name == column)
+        };
+        let index = (from..statement.column_count()).chain(0..from).find(there);
+        let index = index.ok_or_else(|| rusqlite::Error::InvalidColumnName(column.to_owned()))?;
+        self.last.set(index);
+        Ok(index)
     }
 
     /// A count: a negative one, or one too large for its type, is an error.

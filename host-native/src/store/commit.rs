@@ -31,7 +31,7 @@ pub(super) async fn commit(
     destination: &Path,
     replace: Replace,
 ) -> Result<(), Error> {
-    part.settle()?;
+    part.settle().await?;
     check_still_named(&part)?;
     let system = part.system;
     match check_destination(&part, destination, replace)? {
@@ -44,7 +44,7 @@ pub(super) async fn commit(
             named => named.map_err(|error| naming_error(error, destination))?,
         },
     }
-    sync_folder(destination, &system)
+    sync_folder(&part, destination).await
 }
 
 /// What is at the destination.
@@ -125,7 +125,7 @@ async fn copy_over(part: &DiskPart, destination: &Path, replace: Replace) -> Res
         let _ = std::fs::remove_file(&copy); // the first error is the one to tell
         return copied;
     }
-    sync_folder(destination, &part.system)?;
+    sync_folder(part, destination).await?;
     remove_name(part)
 }
 
@@ -165,9 +165,9 @@ fn remove_name(part: &DiskPart) -> Result<(), Error> {
     std::fs::remove_file(&part.path).map_err(|error| disk("remove", &part.path, error))
 }
 
-fn sync_folder(destination: &Path, system: &System) -> Result<(), Error> {
-    system::sync_folder_of(destination, system)
-        .map_err(|error| disk("sync the folder of", destination, error))
+async fn sync_folder(part: &DiskPart, destination: &Path) -> Result<(), Error> {
+    let synced = part.folders.sync_folder_of(destination, &part.system).await;
+    synced.map_err(|error| disk("sync the folder of", destination, error))
 }
 
 fn naming_error(error: io::Error, destination: &Path) -> Error {

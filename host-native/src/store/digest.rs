@@ -30,7 +30,7 @@ impl Sha256Digest {
     }
 
     /// Takes in bytes.
-    pub(super) fn take(&mut self, bytes: &[u8]) {
+    pub fn take(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 }

@@ -1,10 +1,11 @@
 //! The part store of the native host.
 
 use super::failure::disk;
+use super::folders::Folders;
 use super::lock::{self, file_id};
 use super::part::DiskPart;
 use super::stamp::is_absent;
-use super::system::{self, System};
+use super::system::System;
 use super::{boot, commit};
 use regrip_core::Error;
 use regrip_core::io::{Found, OpenPart, PartStore, Replace};
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub struct DiskStore {
     boot_id: Arc<str>,
     system: System,
+    folders: Arc<Folders>,
 }
 
 impl DiskStore {
@@ -30,13 +32,19 @@ impl DiskStore {
         DiskStore {
             boot_id: boot_id.into(),
             system: System::default(),
+            folders: Arc::default(),
         }
     }
 
     #[cfg(test)]
     pub(super) fn on(system: System) -> Self {
         let boot_id = "a boot".into();
-        DiskStore { boot_id, system }
+        let folders = Arc::default();
+        DiskStore {
+            boot_id,
+            system,
+            folders,
+        }
     }
 }
 
@@ -59,7 +67,12 @@ impl PartStore for DiskStore {
 
     async fn open(&self, part: &str, how: OpenPart) -> Result<DiskPart, Error> {
         let path = Path::new(part);
-        DiskPart::new(lock::open(path, how)?, path.to_owned(), self.system)
+        DiskPart::new(
+            lock::open(path, how)?,
+            path.to_owned(),
+            self.system,
+            Arc::clone(&self.folders),
+        )
     }
 
     async fn commit(
@@ -92,8 +105,8 @@ impl PartStore for DiskStore {
             return Ok(());
         };
         std::fs::remove_file(path).map_err(|error| disk("remove", path, error))?;
-        system::sync_folder_of(path, &self.system)
-            .map_err(|error| disk("sync the folder of", path, error))
+        let synced = self.folders.sync_folder_of(path, &self.system).await;
+        synced.map_err(|error| disk("sync the folder of", path, error))
     }
 
     fn boot_id(&self) -> String {

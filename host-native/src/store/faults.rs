@@ -353,3 +353,73 @@ fn errors_of_the_system_keep_their_number() {
     let error: io::Error = Errno::XDEV.into();
     assert_eq!(errno(&error), Some(Errno::XDEV));
 }
+
+/// What a folder's sync does in the tests below: counts, waits for the word to go on, and fails where it is told to.
+mod slow_folder {
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+
+    pub(super) static BEGUN: AtomicU32 = AtomicU32::new(0);
+    pub(super) static GO_ON: AtomicBool = AtomicBool::new(false);
+    pub(super) static FAIL: AtomicBool = AtomicBool::new(false);
+
+    pub(super) fn sync(_: &std::fs::File) -> std::io::Result<()> {
+        BEGUN.fetch_add(1, SeqCst);
+        while !GO_ON.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        if FAIL.load(SeqCst) {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn names_given_while_a_folder_is_synced_wait_for_the_next_sync_and_share_it() {
+    use super::folders::Folders;
+    use slow_folder::{BEGUN, FAIL, GO_ON};
+    use smol::future::poll_once;
+    use std::sync::atomic::Ordering::SeqCst;
+    let place = Place::new();
+    let path = Path::new(&place.destination);
+    let system = System {
+        sync_names: slow_folder::sync,
+        ..System::default()
+    };
+    let folders = Folders::default();
+    for fails in [false, true] {
+        BEGUN.store(0, SeqCst);
+        GO_ON.store(false, SeqCst);
+        FAIL.store(fails, SeqCst);
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| block_on(folders.sync_folder_of(path, &system)));
+            while BEGUN.load(SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            // Their names were given after the first sync began, so it does not serve them.
+            let mut others: Vec<_> = (0..10)
+                .map(|_| Box::pin(folders.sync_folder_of(path, &system)))
+                .collect();
+            for other in &mut others {
+                assert!(
+                    block_on(poll_once(other)).is_none(),
+                    "served by an earlier sync"
+                );
+            }
+            GO_ON.store(true, SeqCst);
+            assert_eq!(first.join().unwrap().is_err(), fails);
+            // A failure is told to everybody it concerns: the kernel would not tell it to a second sync.
+            for other in others {
+                assert_eq!(block_on(other).is_err(), fails);
+            }
+            assert_eq!(BEGUN.load(SeqCst), 2);
+        });
+    }
+    FAIL.store(false, SeqCst);
+    block_on(folders.sync_folder_of(path, &system)).unwrap();
+    assert_eq!(
+        BEGUN.load(SeqCst),
+        3,
+        "a later call is not served by what was before"
+    );
+}

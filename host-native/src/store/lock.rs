@@ -65,6 +65,13 @@ pub(super) fn open_existing(path: &Path) -> Result<Option<Locked>, Error> {
     Err(changes_hands(path))
 }
 
+/// The process that is writing the part now, where there is one and the system tells. Only looks: who is about to lock
+/// the part is not disturbed.
+pub fn writer(path: &Path) -> Option<u32> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    holder(file_id(&metadata))
+}
+
 /// `None` where the name was given away just now.
 fn open_once(path: &Path, how: OpenPart) -> Result<Option<(File, bool)>, Error> {
     if how != OpenPart::Create

@@ -14,6 +14,7 @@ mod existing;
 mod failure;
 #[cfg(test)]
 mod faults;
+mod folders;
 mod lock;
 mod part;
 mod path;
@@ -23,6 +24,7 @@ mod system;
 pub use digest::Sha256Digest;
 pub use disk::DiskStore;
 pub use existing::{look_at, sha256_of};
+pub use lock::writer;
 pub use part::DiskPart;
 pub use path::{destination, part_path};
 pub use stamp::FileStamp;

@@ -8,8 +8,9 @@
 
 use super::digest::Sha256Digest;
 use super::failure::disk;
+use super::folders::Folders;
 use super::lock::Locked;
-use super::system::{self, System};
+use super::system::System;
 use regrip_core::Error;
 use regrip_core::io::{Part, PartBytes};
 use regrip_core::record::{DigestState, FileId};
@@ -17,6 +18,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A read of the part: large enough to be cheap, small enough for many parts at once.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -31,6 +33,7 @@ pub struct DiskPart {
     pub(super) held: Locked,
     pub(super) path: PathBuf,
     pub(super) system: System,
+    pub(super) folders: Arc<Folders>,
     /// Its length, as far as we wrote it.
     end: u64,
     /// Room that was reserved, from the start.
@@ -46,7 +49,12 @@ pub struct DiskPart {
 }
 
 impl DiskPart {
-    pub(super) fn new(held: Locked, path: PathBuf, system: System) -> Result<Self, Error> {
+    pub(super) fn new(
+        held: Locked,
+        path: PathBuf,
+        system: System,
+        folders: Arc<Folders>,
+    ) -> Result<Self, Error> {
         let length = held.file.metadata().map(|metadata| metadata.len());
         Ok(DiskPart {
             end: length.map_err(|error| disk("look at", &path, error))?,
@@ -54,6 +62,7 @@ impl DiskPart {
             held,
             path,
             system,
+            folders,
             reserved: 0,
             synced: 0,
             dirty: false,
@@ -62,7 +71,7 @@ impl DiskPart {
     }
 
     /// Makes bytes and name durable.
-    pub(super) fn make_durable(&mut self) -> Result<(), Error> {
+    pub(super) async fn make_durable(&mut self) -> Result<(), Error> {
         let fail = |error| disk("sync", &self.path, error);
         if self.poisoned {
             return Err(fail(io::Error::other("an earlier sync of it failed")));
@@ -73,7 +82,8 @@ impl DiskPart {
             return Err(error);
         }
         if self.nameless {
-            system::sync_folder_of(&self.path, &self.system).map_err(fail)?;
+            let named = self.folders.sync_folder_of(&self.path, &self.system).await;
+            named.map_err(fail)?;
             self.nameless = false;
         }
         self.synced = self.end;
@@ -82,9 +92,9 @@ impl DiskPart {
     }
 
     /// What is left to do before the part may get its final name.
-    pub(super) fn settle(&mut self) -> Result<(), Error> {
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
         if self.dirty || self.poisoned {
-            self.make_durable()?;
+            self.make_durable().await?;
         }
         if self.reserved > self.end {
             self.give_back();
@@ -119,6 +129,15 @@ impl DiskPart {
             }
         }
         Ok(filled)
+    }
+}
+
+impl Drop for DiskPart {
+    /// A part that stays behind keeps its bytes and no more.
+    fn drop(&mut self) {
+        if self.reserved > self.end {
+            self.give_back();
+        }
     }
 }
 
@@ -168,7 +187,7 @@ impl Part for DiskPart {
     }
 
     async fn sync(&mut self) -> Result<(), Error> {
-        self.make_durable()
+        self.make_durable().await
     }
 
     fn file_id(&self) -> FileId {
@@ -183,11 +202,10 @@ impl Part for DiskPart {
         let resumed =
             saved.and_then(|saved| Some((Sha256Digest::resume(saved, to)?, saved.offset)));
         let (mut digest, mut at) = resumed.unwrap_or_default();
-        let mut block = vec![0; BLOCK_BYTES];
+        let mut block = vec![0; block_bytes(to - at)];
         let mut unyielded = 0;
         while at < to {
-            let left = usize::try_from(to - at).unwrap_or(usize::MAX);
-            let wanted = block.get_mut(..left.min(BLOCK_BYTES)).unwrap_or_default();
+            let wanted = block.get_mut(..block_bytes(to - at)).unwrap_or_default();
             let read = self.read(wanted, at)?;
             if read < wanted.len() {
                 let short = io::ErrorKind::UnexpectedEof;
@@ -248,6 +266,11 @@ impl PartBytes<&[u8]> for DiskPart {
         }
         Ok(true)
     }
+}
+
+/// What is read at once of so many bytes.
+fn block_bytes(left: u64) -> usize {
+    usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES))
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -2,6 +2,7 @@
 
 use super::failure::disk;
 use regrip_core::Error;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -26,11 +27,25 @@ impl FileStamp {
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(disk("look at", path, error)),
         };
+        Ok(metadata.is_file().then(|| FileStamp::from(&metadata)))
+    }
+
+    /// The stamp of an open file.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn of_open(file: &File) -> io::Result<FileStamp> {
+        Ok(FileStamp::from(&file.metadata()?))
+    }
+}
+
+impl From<&Metadata> for FileStamp {
+    fn from(metadata: &Metadata) -> Self {
         let seconds = metadata.mtime().saturating_mul(1_000_000_000);
-        Ok(metadata.is_file().then(|| FileStamp {
+        FileStamp {
             size: metadata.len(),
             mtime_ns: seconds.saturating_add(metadata.mtime_nsec()),
-        }))
+        }
     }
 }
 

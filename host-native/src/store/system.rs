@@ -64,11 +64,6 @@ fn where_supported(synced: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Makes the names in a folder durable.
-pub(super) fn sync_folder_of(path: &Path, system: &System) -> io::Result<()> {
-    (system.sync_names)(&File::open(folder_of(path))?)
-}
-
 /// The folder a file is in.
 pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {

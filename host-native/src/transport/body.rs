@@ -6,8 +6,8 @@
 
 use super::connection::Connection;
 use super::errors;
-use super::origin::Origin;
 use super::pool::Pool;
+use super::proxy::Route;
 use bytes::{Buf, Bytes};
 use futures::io::{AsyncBufRead, AsyncRead};
 use futures::ready;
@@ -21,13 +21,13 @@ use std::task::{Context, Poll};
 /// A connection in use, and where it belongs afterwards.
 pub(super) struct Lease {
     pub(super) connection: Connection,
-    pub(super) origin: Origin,
+    pub(super) route: Route,
     pub(super) pool: Arc<Pool>,
 }
 
 impl Lease {
     fn give_back(self) {
-        self.pool.put(self.origin, self.connection);
+        self.pool.put(self.route, self.connection);
     }
 }
 

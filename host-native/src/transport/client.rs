@@ -6,12 +6,12 @@
 
 use super::body::{BodyReader, Lease};
 use super::connection::Connection;
-use super::dial::dial;
+use super::dial::{Dialer, dial};
 use super::errors;
 use super::origin::Origin;
 use super::pool::Pool;
+use super::proxy::{Proxies, Proxy, Route};
 use super::reach::Reach;
-use super::roots::Tls;
 use super::wire::{Head, WireHeaders};
 use async_io::Timer;
 use bytes::Bytes;
@@ -28,13 +28,13 @@ use std::time::Duration;
 use url::{Position, Url};
 
 /// What the program calls itself.
-const USER_AGENT: &str = concat!("regrip/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("regrip/", env!("CARGO_PKG_VERSION"));
 
 /// surf's backend.
 pub(super) struct HyperClient {
-    pub(super) connect_timeout: Duration,
+    pub(super) dialer: Dialer,
     pub(super) headers_timeout: Duration,
-    pub(super) tls: Tls,
+    pub(super) proxies: Proxies,
     pub(super) pool: Arc<Pool>,
 }
 
@@ -58,17 +58,24 @@ impl HyperClient {
             .ok_or_else(|| Error::Protocol("neither http nor https".to_owned()))?;
         let reach = request.ext().get::<Reach>().copied();
         let reach = reach.unwrap_or(Reach::Loopback);
-        let headers = headers(request, !body.is_empty())?;
-        let outgoing = outgoing(request, headers, body)?;
-        let pooled = self.over_pooled(&origin, reach, outgoing.clone()).await?;
+        let route = self.proxies.route(origin);
+        route.check(reach)?;
+        let headers = headers(request, &route, !body.is_empty())?;
+        let outgoing = outgoing(request, &route, headers, body)?;
+        let pooled = self.over_pooled(&route, reach, outgoing.clone()).await?;
         let (connection, response) = match pooled {
             Some(answered) => answered,
-            None => self.over_new(&origin, reach, outgoing).await?,
+            None => self.over_new(&route, reach, outgoing).await?,
         };
+        if let Some(proxy) = route.forwarder()
+            && response.status() == hyper::StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        {
+            return Err(Error::ProxyRefused(format!("{proxy} answered 407")));
+        }
         let pool = Arc::clone(&self.pool);
         incoming(connection, response, |connection| Lease {
             connection,
-            origin,
+            route,
             pool,
         })
     }
@@ -76,7 +83,7 @@ impl HyperClient {
     /// `None` where no connection is idle, or one was and had been closed before a byte of an answer came.
     async fn over_pooled(
         &self,
-        origin: &Origin,
+        route: &Route,
         reach: Reach,
         request: Outgoing,
     ) -> Result<Option<Answered>, Error> {
@@ -84,7 +91,7 @@ impl HyperClient {
         if !matches!(*request.method(), hyper::Method::GET | hyper::Method::HEAD) {
             return Ok(None);
         }
-        let Some(mut connection) = self.pool.take(origin, reach) else {
+        let Some(mut connection) = self.pool.take(route, reach) else {
             return Ok(None);
         };
         let before = connection.received();
@@ -97,11 +104,11 @@ impl HyperClient {
 
     async fn over_new(
         &self,
-        origin: &Origin,
+        route: &Route,
         reach: Reach,
         request: Outgoing,
     ) -> Result<Answered, Error> {
-        let dialed = dial(origin, reach, &self.tls, self.connect_timeout).await?;
+        let dialed = dial(&self.dialer, route, reach).await?;
         let mut connection = Connection::open(dialed).await?;
         let response = self
             .exchange(&mut connection, request)
@@ -128,7 +135,7 @@ type Outgoing = hyper::Request<Full<Bytes>>;
 type Answered = (Connection, hyper::Response<Incoming>);
 
 /// Ours, then surf's, then those that travelled beside it; a later one of a name replaces the earlier.
-fn headers(request: &Request, has_body: bool) -> Result<HeaderMap, Error> {
+fn headers(request: &Request, route: &Route, has_body: bool) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, host(request.url())?);
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -161,6 +168,9 @@ fn headers(request: &Request, has_body: bool) -> Result<HeaderMap, Error> {
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
     );
+    if let Some(value) = route.forwarder().and_then(Proxy::authorization) {
+        headers.insert(header::PROXY_AUTHORIZATION, value.clone());
+    }
     Ok(headers)
 }
 
@@ -169,8 +179,21 @@ fn host(url: &Url) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort]).map_err(unsendable)
 }
 
-fn outgoing(request: &Request, headers: HeaderMap, body: Bytes) -> Result<Outgoing, Error> {
-    let target = &request.url()[Position::BeforePath..Position::AfterQuery];
+fn outgoing(
+    request: &Request,
+    route: &Route,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Outgoing, Error> {
+    let url = request.url();
+    let path = &url[Position::BeforePath..Position::AfterQuery];
+    let target = match route.forwarder() {
+        None => path.to_owned(),
+        Some(_) => {
+            let authority = &url[Position::BeforeHost..Position::AfterPort];
+            format!("{}://{authority}{path}", url.scheme())
+        }
+    };
     let method = request.method().to_string();
     let built = hyper::Request::builder()
         .method(method.as_str())
@@ -214,6 +237,10 @@ mod tests {
     use super::*;
     use http_client::http_types::Method;
 
+    fn direct() -> Route {
+        Proxies::default().route("http://a.test".parse().unwrap())
+    }
+
     #[test]
     fn what_travels_beside_surf_replaces_what_surf_says_and_that_replaces_ours() {
         let mut request = Request::new(Method::Post, "http://me:secret@a.test:80/x");
@@ -224,7 +251,7 @@ mod tests {
         let mut beside = HeaderMap::new();
         beside.insert("x-api-key", HeaderValue::from_static("beside"));
         request.ext_mut().insert(WireHeaders(beside));
-        let sent = headers(&request, false).unwrap();
+        let sent = headers(&request, &direct(), false).unwrap();
         let expected = [
             ("host", "a.test"),
             ("user-agent", USER_AGENT),
@@ -245,7 +272,7 @@ mod tests {
     fn a_body_says_what_it_is() {
         let mut request = Request::new(Method::Post, "http://a.test/");
         request.set_body(surf::Body::from_string("{}".to_owned()));
-        let sent = headers(&request, true).unwrap();
+        let sent = headers(&request, &direct(), true).unwrap();
         assert_eq!(
             sent.get("content-type").unwrap(),
             "text/plain;charset=utf-8"

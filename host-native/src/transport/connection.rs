@@ -12,7 +12,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use regrip_core::Error;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,13 +24,16 @@ const MAX_FIELDS: usize = 64;
 /// Longest response head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// The read buffer of a connection whose rate is limited: what is read ahead is hidden from the limit.
+const SLOW_BUFFER_BYTES: usize = MAX_HEAD_BYTES;
+
 /// One HTTP/1.1 connection. Dropping it closes the socket at once.
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: http1::Connection<Socket, Full<Bytes>>,
     ended: bool,
     meter: Arc<Meter>,
-    peer: SocketAddr,
+    peer: Option<IpAddr>,
 }
 
 impl Connection {
@@ -42,6 +45,9 @@ impl Connection {
             .max_headers(MAX_FIELDS)
             .max_header_size(MAX_HEAD_BYTES)
             .title_case_headers(true);
+        if dialed.slow {
+            builder.max_buf_size(SLOW_BUFFER_BYTES);
+        }
         let (sender, driver) = builder
             .handshake(dialed.socket)
             .await
@@ -55,8 +61,8 @@ impl Connection {
         })
     }
 
-    /// Who is at the other end.
-    pub(super) fn peer(&self) -> SocketAddr {
+    /// Who answers at the other end, where that is known.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
 

@@ -1,14 +1,18 @@
-//! From an origin to a connected socket: name, addresses, reach, TCP, TLS; all of it within the connect timeout.
+//! From a route to a connected socket: name, addresses, reach, TCP, the proxy's tunnel, TLS; all of it within the connect
+//! timeout.
 //!
 //! Name lookup blocks, so it runs off the executor. Addresses the [`Reach`] does not allow are left out before anything is
 //! connected to. The others are tried in turn, each with a head start of 250 ms, the families alternating, so that a
-//! family that leads nowhere costs a moment and not the whole timeout (RFC 8305 §4, §5).
+//! family that leads nowhere costs a moment and not the whole timeout (RFC 8305 §4, §5). A proxy is where the user put it:
+//! its own address is not judged.
 
 use super::errors::{connecting, timed_out};
 use super::origin::Origin;
+use super::proxy::{Proxy, Route};
 use super::reach::Reach;
 use super::roots::Tls;
 use super::socket::{Meter, Socket, Stream};
+use super::tunnel::open_tunnel;
 use async_io::{Async, Timer};
 use futures::StreamExt;
 use futures::future::{Either, select};
@@ -16,10 +20,11 @@ use futures::stream::FuturesUnordered;
 use futures_rustls::TlsConnector;
 use regrip_core::Error;
 use regrip_core::error::Timeout;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustls::pki_types::ServerName;
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 use url::Host;
@@ -34,36 +39,53 @@ const MAX_ADDRESSES: usize = 16;
 pub(super) struct Dialed {
     pub(super) socket: Socket,
     pub(super) meter: Arc<Meter>,
-    pub(super) peer: SocketAddr,
+    /// Who will answer, where that is known.
+    pub(super) peer: Option<IpAddr>,
+    /// Its rate is limited: nothing may read far ahead.
+    pub(super) slow: bool,
 }
 
-/// Connects to an origin.
+/// How connections are made.
+pub(super) struct Dialer {
+    pub(super) timeout: Duration,
+    pub(super) tls: Tls,
+    /// The kernel's receive buffer, where it must be small.
+    pub(super) receive_buffer_bytes: Option<usize>,
+}
+
+/// Connects by a route.
 ///
 /// # Errors
-/// `Network`, `Timeout`, `Certificate`, `AddressRefused`, `TooManyFiles`.
+/// `Network`, `Timeout`, `Certificate`, `AddressRefused`, `ProxyRefused`, `Protocol` (of a proxy), `TooManyFiles`.
 ///
 /// # Cancel safety
 /// Dropping the future closes what was open.
-pub(super) async fn dial(
-    origin: &Origin,
-    reach: Reach,
-    tls: &Tls,
-    timeout: Duration,
-) -> Result<Dialed, Error> {
+pub(super) async fn dial(dialer: &Dialer, route: &Route, reach: Reach) -> Result<Dialed, Error> {
+    let timeout = dialer.timeout;
     let too_late = async {
         Timer::after(timeout).await;
         Err(timed_out(Timeout::Connect, timeout))
     };
-    smol::future::or(connect(origin, reach, tls), too_late).await
+    smol::future::or(connect(dialer, route, reach), too_late).await
 }
 
-async fn connect(origin: &Origin, reach: Reach, tls: &Tls) -> Result<Dialed, Error> {
-    let allowed = allowed(origin, reach, resolve(origin).await?)?;
-    let (stream, peer) = first_to_connect(alternating(allowed)).await?;
+async fn connect(dialer: &Dialer, route: &Route, reach: Reach) -> Result<Dialed, Error> {
+    let origin = &route.origin;
+    let (mut stream, peer) = match &route.proxy {
+        None => to_origin(origin, reach).await?,
+        Some(proxy) => (to_proxy(proxy).await?, route.literal()),
+    };
+    if let Some(bytes) = dialer.receive_buffer_bytes {
+        // Where it cannot be had, the limit is kept here and shows later at the sender.
+        let _ = set_socket_recv_buffer_size(stream.get_ref(), bytes);
+    }
     // A request is one small write; waiting for more to send with it would only delay it.
     let _ = stream.get_ref().set_nodelay(true);
     let stream = if origin.is_https() {
-        secure(origin, tls, stream).await?
+        if let Some(proxy) = &route.proxy {
+            open_tunnel(&mut stream, proxy, origin).await?;
+        }
+        secure(origin, &dialer.tls, stream).await?
     } else {
         Stream::Plain(stream)
     };
@@ -72,12 +94,37 @@ async fn connect(origin: &Origin, reach: Reach, tls: &Tls) -> Result<Dialed, Err
         socket: Socket::new(stream, meter.clone()),
         meter,
         peer,
+        slow: dialer.receive_buffer_bytes.is_some(),
     })
 }
 
-async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, Error> {
-    let port = origin.port();
-    let name = match origin.host() {
+async fn to_origin(
+    origin: &Origin,
+    reach: Reach,
+) -> Result<(Async<TcpStream>, Option<IpAddr>), Error> {
+    let found = resolve(origin.host(), origin.port()).await?;
+    let allowed = allowed(origin, reach, found)?;
+    let (stream, address) = first_to_connect(alternating(allowed)).await?;
+    Ok((stream, Some(address.ip())))
+}
+
+async fn to_proxy(proxy: &Proxy) -> Result<Async<TcpStream>, Error> {
+    let connected = async {
+        let found = resolve(proxy.host(), proxy.port()).await?;
+        first_to_connect(alternating(found)).await
+    };
+    let connected = connected.await.map(|(stream, _)| stream);
+    connected.map_err(|error| match error {
+        Error::Network { what, source } => {
+            let what = format!("the proxy {proxy}: {what}");
+            Error::Network { what, source }
+        }
+        other => other,
+    })
+}
+
+async fn resolve(host: &Host<String>, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    let name = match host {
         Host::Ipv4(address) => return Ok(vec![SocketAddr::from((*address, port))]),
         Host::Ipv6(address) => return Ok(vec![SocketAddr::from((*address, port))]),
         Host::Domain(name) => name.clone(),
@@ -104,17 +151,9 @@ fn allowed(
         .into_iter()
         .partition(|address| reach.allows(address.ip()));
     match (allowed.is_empty(), refused.first()) {
-        (true, Some(address)) => Err(refused_address(origin, reach, address)),
+        (true, Some(address)) => Err(reach.refusal(origin, address.ip())),
         _ => Ok(allowed),
     }
-}
-
-fn refused_address(origin: &Origin, reach: Reach, address: &SocketAddr) -> Error {
-    let why = match reach {
-        Reach::Loopback => "it is link-local",
-        Reach::Outside => "a redirect from elsewhere must not lead there",
-    };
-    Error::AddressRefused(format!("{} for {origin}: {why}", address.ip()))
 }
 
 /// The system's order, but the families take turns.

@@ -2,9 +2,11 @@
 
 use super::client::HyperClient;
 use super::credentials::AddCredentials;
+use super::dial::Dialer;
 use super::errors;
 use super::options::TransportOptions;
 use super::pool::Pool;
+use super::rate::Rate;
 use super::redirect::FollowRedirects;
 use super::roots::Tls;
 use super::wire::{Head, add_wire_headers, head};
@@ -20,31 +22,38 @@ use surf::{Client, RequestBuilder, Url};
 /// Fetches over HTTP/1.1, with and without TLS. Cheap to share by reference; one for a process is enough.
 pub struct HttpTransport {
     client: Client,
+    rate: Option<Rate>,
 }
 
 impl HttpTransport {
     /// A transport with connections and trust of its own. Nothing is connected to or read from the disk yet.
     pub fn new(options: TransportOptions) -> HttpTransport {
+        let rate = options.bytes_per_second.map(Rate::new);
         let backend = HyperClient {
-            connect_timeout: options.connect_timeout,
+            dialer: Dialer {
+                timeout: options.connect_timeout,
+                tls: Tls::new(options.roots),
+                receive_buffer_bytes: rate.as_ref().and_then(Rate::receive_buffer_bytes),
+            },
             headers_timeout: options.headers_timeout,
-            tls: Tls::new(options.roots),
+            proxies: options.proxies,
             pool: Arc::new(Pool::default()),
         };
         let credentials = AddCredentials {
             for_all: options.headers,
             by_origin: options.credentials,
+            by_url: options.userinfo,
         };
         let client = Client::with_http_client(backend)
             .with(credentials)
             .with(FollowRedirects);
-        HttpTransport { client }
+        HttpTransport { client, rate }
     }
 
-    /// The surf client, for requests that are not downloads: peers, import commands. Without a default client a request is
+    /// The surf client, for requests that are no GETs: import commands. Without a default client a request is
     /// made by `RequestBuilder::new(..).build()` and goes out by `client.send`. Of its response read
     /// [`head`](super::wire::head), not `status()`.
-    #[allow(dead_code, reason = "peers and imports, which use it, come next")]
+    #[allow(dead_code, reason = "imports, which use it, come next")]
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
@@ -83,8 +92,15 @@ impl Transport for HttpTransport {
             body: HttpBody {
                 body: response.take_body(),
                 lent: 0,
+                most: self.rate.as_ref().map_or(usize::MAX, Rate::piece_bytes),
             },
         })
+    }
+
+    async fn pace(&self, bytes: u64) {
+        if let Some(rate) = &self.rate {
+            rate.take(bytes).await;
+        }
     }
 }
 
@@ -135,6 +151,8 @@ pub struct HttpBody {
     body: surf::Body,
     /// How much of the reader's chunk the caller has had.
     lent: usize,
+    /// How much it gets at once.
+    most: usize,
 }
 
 impl fmt::Debug for HttpBody {
@@ -149,6 +167,7 @@ impl Body for HttpBody {
     async fn chunk(&mut self) -> Result<Option<&[u8]>, Error> {
         self.body.consume_unpin(std::mem::take(&mut self.lent));
         let chunk = self.body.fill_buf().await.map_err(errors::from_io)?;
+        let chunk = &chunk[..chunk.len().min(self.most)];
         self.lent = chunk.len();
         Ok((!chunk.is_empty()).then_some(chunk))
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! HttpTransport ── surf::Client ── AddCredentials ── FollowRedirects ── HyperClient ──┬── Pool   an idle connection, or
-//!                                                                                     └── dial   name, reach, TCP, TLS
+//!                                                                                     └── dial   name, reach, TCP, tunnel, TLS
 //!                                                                                          │
 //! HttpBody ◄─────────────────── surf::Body ◄───────────────── BodyReader ◄──────────── Connection ── Socket
 //! ```
@@ -20,16 +20,22 @@ mod credentials;
 mod dial;
 mod errors;
 mod http_transport;
+mod no_proxy;
 mod options;
 mod origin;
 mod pool;
+mod proxy;
+mod rate;
 mod reach;
 mod redirect;
 mod roots;
 mod socket;
+mod tunnel;
 mod wire;
 
 pub use http_transport::{HttpBody, HttpTransport};
+pub use no_proxy::NoProxy;
 pub use options::{Credentials, Header, HeaderRefused, TransportOptions};
 pub use origin::{NotAnOrigin, Origin};
+pub use proxy::{Proxies, Proxy, ProxyUnusable};
 pub use roots::Roots;

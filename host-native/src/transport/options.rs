@@ -4,10 +4,13 @@
 //! Invariant: a [`Header`] can go on the wire as it is (no control characters), and its value is never printed.
 
 use super::origin::Origin;
+use super::proxy::Proxies;
 use super::roots::Roots;
 use hyper::header::{self, HeaderName, HeaderValue};
 use regrip_core::DownloadsConfig;
+use std::collections::HashMap;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 use surf::http::auth::BasicAuth;
 use url::Url;
@@ -19,13 +22,19 @@ pub struct TransportOptions {
     pub connect_timeout: Duration,
     /// From the request being sent to the end of the response head, for each hop of a redirect.
     pub headers_timeout: Duration,
-    /// Headers for the origin a request starts at, whichever that is, unless `credentials` has others of the same name for it.
+    /// Headers for the origin a request starts at, whichever that is, unless something closer has others of the same name.
     /// They do not follow a redirect to another one. A `User-Agent` replaces `regrip/<version>`.
     pub headers: Vec<Header>,
     /// Headers for one origin each.
     pub credentials: Vec<Credentials>,
+    /// `Authorization` for one URL each, without userinfo and fragment; see [`userinfo()`](Self::userinfo()).
+    pub userinfo: HashMap<Url, Header>,
     /// Which certificates are trusted.
     pub roots: Roots,
+    /// Which proxies are used.
+    pub proxies: Proxies,
+    /// The rate that all bodies together keep to, where there is one.
+    pub bytes_per_second: Option<NonZeroU64>,
 }
 
 impl Default for TransportOptions {
@@ -42,31 +51,22 @@ impl TransportOptions {
             headers_timeout: Duration::from_millis(config.headers_timeout_ms),
             headers: Vec::new(),
             credentials: Vec::new(),
+            userinfo: HashMap::new(),
             roots: Roots::platform(),
+            proxies: Proxies::default(),
+            bytes_per_second: None,
         }
     }
 
-    /// User and password for the origin of `url` (RFC 7617), in place of those it had. Its own userinfo plays no part.
-    pub fn basic_auth(&mut self, url: &Url, user: &str, password: &str) {
-        let Some(origin) = Origin::of(url) else {
-            return; // never asked for anything
-        };
-        for known in self
-            .credentials
-            .iter_mut()
-            .filter(|known| known.origin == origin)
-        {
-            known
-                .headers
-                .retain(|header| header.name != header::AUTHORIZATION);
-        }
-        let text = BasicAuth::new(user, password).value();
-        // Base64 has no character that a header cannot have.
-        let authorization = Header::new(header::AUTHORIZATION.as_str(), text.as_str());
-        self.credentials.push(Credentials {
-            origin,
-            headers: Vec::from_iter(authorization),
-        });
+    /// User and password for requests that start at `url` (RFC 7617), in place of those it had. Its own userinfo plays no
+    /// part. Another URL of the same origin is not served by them: it may have its own.
+    pub fn userinfo(&mut self, url: &Url, user: &str, password: &str) {
+        let mut url = url.clone();
+        // Neither fails on a URL that has a host, and others are never asked for anything.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.set_fragment(None);
+        self.userinfo.insert(url, Header::basic(user, password));
     }
 }
 
@@ -86,15 +86,19 @@ pub struct Header {
     value: HeaderValue,
 }
 
-/// Headers that frame the message or say which bytes are asked for: those are the transport's own.
-const RESERVED: [HeaderName; 9] = [
+/// Headers that frame the message, say which bytes are asked for, or are meant for a proxy: those are the transport's own.
+const RESERVED: [HeaderName; 13] = [
     header::ACCEPT_ENCODING,
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::EXPECT,
     header::IF_RANGE,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
     header::RANGE,
     header::TE,
+    header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
 ];
@@ -122,6 +126,19 @@ impl Header {
             name: parsed,
             value,
         })
+    }
+
+    /// `Authorization: Basic` (RFC 7617).
+    pub fn basic(user: &str, password: &str) -> Header {
+        let text = BasicAuth::new(user, password).value();
+        // Base64 has no character that a header cannot have.
+        let mut value =
+            HeaderValue::from_str(text.as_str()).unwrap_or(HeaderValue::from_static("Basic"));
+        value.set_sensitive(true);
+        Header {
+            name: header::AUTHORIZATION,
+            value,
+        }
     }
 
     /// Its name, in lower case.

@@ -1,17 +1,17 @@
-//! Idle connections, kept for the next request to the same origin.
+//! Idle connections, kept for the next request to the same origin by the same way.
 //!
 //! Invariant: what is in here was left at the clean end of a response and had nothing more to say then. Keyed by scheme,
-//! host and port, never by address: a connection verified for one host serves no other on the same machine. Bounded in
-//! number and age. It makes no connections and polls them only when they come and go.
+//! host, port and proxy, never by address: a connection verified for one host serves no other on the same machine, and one
+//! through a proxy is never taken for a direct one. Bounded in number and age. It makes no connections and polls them only when they come and go.
 
 use super::connection::Connection;
-use super::origin::Origin;
+use super::proxy::Route;
 use super::reach::Reach;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most idle connections to one origin.
-const MAX_IDLE_PER_ORIGIN: usize = 32;
+/// Most idle connections to one origin by one way.
+const MAX_IDLE_PER_ROUTE: usize = 32;
 
 /// Most idle connections in all.
 const MAX_IDLE: usize = 256;
@@ -20,7 +20,7 @@ const MAX_IDLE: usize = 256;
 const MAX_IDLE_TIME: Duration = Duration::from_secs(60);
 
 struct Idle {
-    origin: Origin,
+    route: Route,
     connection: Connection,
     since: Instant,
 }
@@ -30,35 +30,35 @@ struct Idle {
 pub(super) struct Pool(Mutex<Vec<Idle>>);
 
 impl Pool {
-    /// Takes the connection to `origin` that was used last and is still good, where there is one.
-    pub(super) fn take(&self, origin: &Origin, reach: Reach) -> Option<Connection> {
+    /// Takes the connection by `route` that was used last and is still good, where there is one.
+    pub(super) fn take(&self, route: &Route, reach: Reach) -> Option<Connection> {
         loop {
-            let mut connection = self.pop(origin, reach)?;
+            let mut connection = self.pop(route, reach)?;
             if connection.is_idle() {
                 return Some(connection);
             }
         }
     }
 
-    fn pop(&self, origin: &Origin, reach: Reach) -> Option<Connection> {
+    fn pop(&self, route: &Route, reach: Reach) -> Option<Connection> {
         let mut idle = self.fresh();
         // A request may have come here by other ways than the connection did, so its reach counts, not the dialler's.
-        let fits =
-            |idle: &Idle| idle.origin == *origin && reach.allows(idle.connection.peer().ip());
+        let allowed = |peer: Option<_>| peer.is_none_or(|peer| reach.allows(peer));
+        let fits = |idle: &Idle| idle.route == *route && allowed(idle.connection.peer());
         let newest = idle.iter().rposition(fits)?;
         Some(idle.remove(newest).connection)
     }
 
     /// Keeps a connection, if it is idle and there is room.
-    pub(super) fn put(&self, origin: Origin, mut connection: Connection) {
+    pub(super) fn put(&self, route: Route, mut connection: Connection) {
         if !connection.is_idle() {
             return;
         }
         let mut idle = self.fresh();
-        let of_this_origin = idle.iter().filter(|idle| idle.origin == origin).count();
-        if of_this_origin < MAX_IDLE_PER_ORIGIN && idle.len() < MAX_IDLE {
+        let by_this_route = idle.iter().filter(|idle| idle.route == route).count();
+        if by_this_route < MAX_IDLE_PER_ROUTE && idle.len() < MAX_IDLE {
             idle.push(Idle {
-                origin,
+                route,
                 connection,
                 since: Instant::now(),
             });

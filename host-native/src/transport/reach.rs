@@ -7,6 +7,8 @@
 //! The rule is applied to resolved addresses and the connection goes to an address it allowed, so a name that resolves
 //! differently the next time (DNS rebinding) gains nothing. It knows no names.
 
+use super::origin::Origin;
+use regrip_core::Error;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Which addresses a request may connect to.
@@ -19,9 +21,11 @@ pub(super) enum Reach {
 }
 
 impl Reach {
-    /// The reach of a redirect that came from `peer`. What a chain has lost it does not get back.
-    pub(super) fn after(self, peer: IpAddr) -> Reach {
-        if self == Reach::Loopback && is_loopback(peer.to_canonical()) {
+    /// The reach of a redirect that came from `peer`, where that is known: who answers behind a proxy may be anybody. What a
+    /// chain has lost it does not get back.
+    pub(super) fn after(self, peer: Option<IpAddr>) -> Reach {
+        let from_loopback = peer.is_some_and(|peer| is_loopback(peer.to_canonical()));
+        if self == Reach::Loopback && from_loopback {
             Reach::Loopback
         } else {
             Reach::Outside
@@ -32,6 +36,15 @@ impl Reach {
     pub(super) fn allows(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         !is_link_local(address) && (self == Reach::Loopback || !is_loopback(address))
+    }
+
+    /// What is said of an address of `origin` that is not allowed.
+    pub(super) fn refusal(self, origin: &Origin, address: IpAddr) -> Error {
+        let why = match self {
+            Reach::Loopback => "it is link-local",
+            Reach::Outside => "a redirect from elsewhere must not lead there",
+        };
+        Error::AddressRefused(format!("{address} for {origin}: {why}"))
     }
 }
 
@@ -91,9 +104,9 @@ mod tests {
 
     #[test]
     fn a_chain_that_left_loopback_does_not_get_back() {
-        let (here, elsewhere): (IpAddr, IpAddr) =
-            ("127.0.0.1".parse().unwrap(), "10.0.0.7".parse().unwrap());
+        let (here, elsewhere) = ("127.0.0.1".parse().ok(), "10.0.0.7".parse().ok());
         assert_eq!(Reach::Loopback.after(here), Reach::Loopback);
+        assert_eq!(Reach::Loopback.after(None), Reach::Outside);
         assert_eq!(Reach::Loopback.after(elsewhere), Reach::Outside);
         assert_eq!(Reach::Outside.after(here), Reach::Outside);
     }

@@ -73,7 +73,7 @@ fn onward(request: Request, redirect: &Head) -> Result<Request, Error> {
         .ext::<Reach>()
         .copied()
         .unwrap_or(Reach::Loopback)
-        .after(redirect.peer.ip());
+        .after(redirect.peer);
     let mut onward = Request::new(request.method(), url);
     let mut wire = request.ext::<WireHeaders>().cloned().unwrap_or_default();
     if Origin::of(onward.url()) == Origin::of(request.url()) {

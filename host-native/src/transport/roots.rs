@@ -6,25 +6,51 @@
 
 use async_lock::OnceCell;
 use regrip_core::Error;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::ServerCertVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use rustls_platform_verifier::Verifier;
 use std::sync::Arc;
 
 /// Which certificates are trusted.
 #[derive(Clone, Debug)]
 pub struct Roots {
+    base: Base,
     extra: Vec<CertificateDer<'static>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Base {
+    Platform,
+    Nothing,
+    Everything,
 }
 
 impl Roots {
     /// Those of the platform, or Mozilla's where it has none.
     pub fn platform() -> Roots {
-        Roots { extra: Vec::new() }
+        Roots::on(Base::Platform)
+    }
+
+    /// None, until some are added.
+    pub fn none() -> Roots {
+        Roots::on(Base::Nothing)
+    }
+
+    /// No certificate is looked at: whoever answers is believed to be who was meant.
+    pub fn unverified() -> Roots {
+        Roots::on(Base::Everything)
+    }
+
+    fn on(base: Base) -> Roots {
+        let extra = Vec::new();
+        Roots { base, extra }
     }
 
     /// These as well, from the text of a PEM file.
@@ -82,7 +108,11 @@ impl Tls {
 
 fn client_config(roots: Roots) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = verifier(roots, &provider)?;
+    let given = roots.extra.clone();
+    let mut verifier = verifier(roots, &provider)?;
+    if !given.is_empty() {
+        verifier = Arc::new(OrGiven { verifier, given });
+    }
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
@@ -97,24 +127,143 @@ fn verifier(
     roots: Roots,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    let platform = Verifier::new(provider.clone());
-    if let Ok(platform) = platform {
-        if roots.extra.is_empty() {
-            return Ok(Arc::new(platform));
+    let mut store = RootCertStore::empty();
+    match roots.base {
+        Base::Everything => return Ok(Arc::new(Unverified(provider.clone()))),
+        Base::Nothing => {}
+        Base::Platform => {
+            if let Ok(platform) = Verifier::new(provider.clone()) {
+                return with_extra(platform, roots.extra, provider);
+            }
+            store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
         }
-        let both =
-            Verifier::new_with_extra_roots(roots.extra, provider.clone()).map_err(unusable)?;
-        return Ok(Arc::new(both));
     }
-    let mut store = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
     for certificate in roots.extra {
         store.add(certificate).map_err(unusable)?;
     }
     let verifier =
         WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build();
     Ok(verifier.map_err(|error| Error::Certificate(error.to_string()))?)
+}
+
+fn with_extra(
+    platform: Verifier,
+    extra: Vec<CertificateDer<'static>>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    if extra.is_empty() {
+        return Ok(Arc::new(platform));
+    }
+    let both = Verifier::new_with_extra_roots(extra, provider.clone()).map_err(unusable)?;
+    Ok(Arc::new(both))
+}
+
+/// Believes a server's own certificate as well, where it was given, byte for byte. `openssl req -x509` marks what it signs
+/// for itself as an authority, which webpki does not let a server be.
+#[derive(Debug)]
+struct OrGiven {
+    verifier: Arc<dyn ServerCertVerifier>,
+    given: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for OrGiven {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified = self.verifier.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        match verified {
+            // webpki says so only after it has looked at the dates.
+            Err(error) if is_an_authority(&error) && self.given.contains(end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// rustls has no variant for it.
+fn is_an_authority(error: &rustls::Error) -> bool {
+    matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(why))
+        if why.to_string() == "CaUsedAsEndEntity")
+}
+
+/// Believes everybody. What is exchanged is still encrypted, only nobody knows for whom.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    // A signature says something about a certificate that is believed, and no more than that.
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let Unverified(provider) = self;
+        provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
 }
 
 fn unusable(error: rustls::Error) -> Error {

@@ -5,7 +5,7 @@
 //! status in a surf response is a stand-in where http-types does not know the real one: read [`Head::status`].
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 /// The head of a response, as it came.
 #[derive(Clone, Debug)]
@@ -14,8 +14,8 @@ pub(crate) struct Head {
     pub(crate) status: u16,
     /// All fields, duplicates kept, values unchanged.
     pub(crate) headers: HeaderMap,
-    /// Who answered.
-    pub(crate) peer: SocketAddr,
+    /// Who answered, where that is known: not behind a proxy, unless the URL has it.
+    pub(crate) peer: Option<IpAddr>,
 }
 
 /// The head of a response that came through a transport's client.

@@ -36,6 +36,54 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["{url}/%00"], "-o FILE"),
     (&["{url}/film.part"], "-o FILE"),
     (&["{url}", "--nonsense"], "--nonsense"),
+    (&["{url}", "--header", "hunter2"], "has no colon"),
+    (
+        &["{url}", "--header", "Range: hunter2"],
+        "\"Range\" cannot be sent",
+    ),
+    (
+        &["{url}", "--header", "Proxy-Authorization: hunter2"],
+        "by regrip itself",
+    ),
+    (&["{url}", "--header", "A b: hunter2"], "not a header name"),
+    (
+        &["{url}", "--header", "A: hunter2\r\nB: c"],
+        "control characters",
+    ),
+    (&["{url}", "--user", "hunter2"], "--user has no colon"),
+    (
+        &[
+            "{url}",
+            "--user",
+            "me:hunter2",
+            "--header",
+            "authorization: hunter2",
+        ],
+        "--user and --header",
+    ),
+    (
+        &["{url}", "--cacert", "missing"],
+        "--cacert missing: No such file",
+    ),
+    (&["{url}", "--cacert", "folder"], "--cacert folder"),
+    (&["{url}", "--cacert", "file"], "holds no certificate"),
+    (&["{url}", "--cacert", "/dev/zero"], "too long"),
+    (&["{url}", "--cacert", "file", "-k"], "--insecure"),
+    (
+        &["{url}", "--proxy", "socks5://me:hunter2@127.0.0.1:1"],
+        "socks5",
+    ),
+    (
+        &["{url}", "--proxy", "https://me:hunter2@127.0.0.1:1"],
+        "only http proxies",
+    ),
+    (&["{url}", "--proxy", "http://"], "--proxy"),
+    (&["{url}", "--limit-rate", "0"], "--limit-rate"),
+    (&["{url}", "--limit-rate", "fast"], "--limit-rate"),
+    (&["-i", "missing"], "-i missing: No such file"),
+    (&["-i", "file"], "file, line 1: \"mine\" is not a URL"),
+    (&["-i", "-"], "no URL in the list"),
+    (&["{url}", "-i", "file", "-o", "film"], "there are 2 URLs"),
     (&[], "<URL>"),
 ];
 
@@ -57,6 +105,7 @@ fn bad_input_is_refused_before_anything_is_written() {
         let ran = bench.run(&typed);
         assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
         assert!(ran.err.contains(message), "{arguments:?}: {}", ran.err);
+        assert!(!ran.err.contains("hunter2"), "{arguments:?}: {}", ran.err);
         assert_eq!(bench.names(), ["file", "folder"], "{arguments:?}");
         assert!(!bench.path("state").exists(), "{arguments:?}");
     }

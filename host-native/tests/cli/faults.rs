@@ -138,3 +138,15 @@ impl Drop for Unmount<'_> {
         let _ = Command::new("umount").arg(self.0).status();
     }
 }
+
+#[test]
+fn a_download_goes_on_when_nobody_reads_what_it_says() {
+    let script = FileScript::honest(film()).answer([Cut::after(100_000)]);
+    for extra in ["--json", "-q", "--no-digest"] {
+        let bench = Bench::serving(Script::one("/film", script.clone()));
+        let mut child = bench.start(&[&bench.url("/film"), extra]);
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(child.wait().expect("it ends").code(), Some(0), "{extra}");
+        bench.assert_is("film", Content::new(1, 300_000));
+    }
+}

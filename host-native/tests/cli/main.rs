@@ -1,7 +1,16 @@
 //! The binary itself: what is typed, what is seen, what is on the disk afterwards.
 
 mod bad_input;
+mod check_config;
+mod downloads;
 mod faults;
 mod get;
 mod kill;
+mod list;
+mod manual;
+mod network;
+#[path = "../proxy/mod.rs"]
+mod proxy;
+mod share;
+mod stub;
 mod support;

@@ -1,10 +1,13 @@
 //! A folder, a fault server and the binary.
 
-use regrip_faultd::{Content, Script, Server};
+use regrip_faultd::{Content, Options, Script, Server, TlsIdentity};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
+
+/// What names a proxy: nothing of the machine's own, so that every test is the same everywhere.
+const PROXY_VARIABLES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
 /// The binary in a folder of its own, with a state file of its own.
 pub(crate) struct Bench {
@@ -19,25 +22,54 @@ impl Bench {
         Bench { folder, server }
     }
 
+    /// The same behind TLS; the certificate lies in the folder as `ca.pem`.
+    pub(crate) fn serving_tls(script: Script) -> Bench {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let identity = TlsIdentity::self_signed().expect("a certificate");
+        std::fs::write(folder.path().join("ca.pem"), identity.certificate_pem()).expect("written");
+        let options = Options {
+            tls: Some(identity),
+            ..Options::default()
+        };
+        let server = Server::start_with(options, script).expect("a free port");
+        Bench { folder, server }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// `regrip get` with these arguments, in the folder. Waits are short unless the arguments say otherwise.
     pub(crate) fn get(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
-        command
-            .current_dir(self.folder.path())
-            .arg("get")
-            .args(arguments);
+        let mut command = self.command();
+        command.arg("get").args(arguments);
         if !arguments.contains(&"--retry-base-ms") {
             command.args(["--retry-base-ms", "0"]);
         }
         command
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
+        command
+            .current_dir(self.folder.path())
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("HOME")
+            .env_remove("LANG")
+            .env_remove("LC_ALL")
+            .env_remove("LC_CTYPE")
             .stdin(Stdio::null());
+        for name in PROXY_VARIABLES {
+            command.env_remove(name);
+            command.env_remove(name.to_uppercase());
+        }
         command
+    }
+
+    /// `regrip` with these arguments, in the folder, on its state file.
+    pub(crate) fn regrip(&self, arguments: &[&str]) -> Ran {
+        let mut command = self.command();
+        Ran::of(command.args(arguments).output().expect("regrip runs"))
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
@@ -89,6 +121,12 @@ impl Bench {
             .map(|entry| entry.range)
             .collect()
     }
+}
+
+/// `regrip` with these arguments, anywhere.
+pub(crate) fn regrip(arguments: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
+    Ran::of(command.args(arguments).output().expect("regrip runs"))
 }
 
 /// Length of a file, 0 where there is none.

@@ -6,6 +6,10 @@
 mod body;
 mod connection;
 mod head;
+mod proxied;
+#[path = "../proxy/mod.rs"]
+mod proxy;
+mod rate;
 mod redirect;
 mod support;
 mod tls;

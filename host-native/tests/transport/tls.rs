@@ -27,11 +27,7 @@ impl Authority {
 
     /// A transport that believes it.
     fn believer(&self) -> HttpTransport {
-        let mut options = options();
-        options.roots = Roots::platform()
-            .and_pem(self.issuer.pem().as_bytes())
-            .unwrap();
-        HttpTransport::new(options)
+        believer_of(&self.issuer.pem())
     }
 
     /// A server with a certificate for `name` that ends in the given year.
@@ -46,22 +42,38 @@ impl Authority {
         params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-            );
-        let config = Arc::new(config.unwrap());
-        let wrap = move |stream| {
-            let session = ServerConnection::new(config.clone()).unwrap();
-            Box::new(StreamOwned::new(session, stream)) as Box<dyn crate::support::Wire>
-        };
-        Server::wrapped("127.0.0.1:0", Arc::new(wrap), script).unwrap()
+        serving(&certificate, &key, script)
     }
+}
+
+/// A transport that believes a certificate, and the platform's.
+fn believer_of(pem: &str) -> HttpTransport {
+    let mut options = options();
+    options.roots = Roots::platform().and_pem(pem.as_bytes()).unwrap();
+    HttpTransport::new(options)
+}
+
+/// A server with this certificate.
+fn serving(
+    certificate: &rcgen::Certificate,
+    key: &KeyPair,
+    script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+) -> Server {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        );
+    let config = Arc::new(config.unwrap());
+    let wrap = move |stream| {
+        let session = ServerConnection::new(config.clone()).unwrap();
+        Box::new(StreamOwned::new(session, stream)) as Box<dyn crate::support::Wire>
+    };
+    Server::wrapped("127.0.0.1:0", Arc::new(wrap), script).unwrap()
 }
 
 fn https(server: &Server, path: &str) -> String {
@@ -120,6 +132,38 @@ fn a_certificate_that_does_not_hold_is_permanent() {
         let error = fetch(&transport, &https(&server, "/")).unwrap_err();
         assert!(matches!(error, Error::Certificate(_)), "{what}: {error:?}");
         assert!(server.seen().is_empty(), "{what}: a request was sent");
+    }
+}
+
+#[test]
+fn a_certificate_signed_by_itself_as_an_authority_is_believed_where_it_was_given() {
+    let signed = |name: &str, last_year: i32| {
+        // As `openssl req -x509` makes them.
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap(), key)
+    };
+    let table = [
+        ("127.0.0.1", 2999, true),
+        ("127.0.0.1", 2001, false),
+        ("other.test", 2999, false),
+    ];
+    for (name, last_year, believed) in table {
+        let (certificate, key) = signed(name, last_year);
+        let server = serving(&certificate, &key, |_| ok("x"));
+        let fetched = fetch(&believer_of(&certificate.pem()), &https(&server, "/"));
+        assert_eq!(
+            fetched.is_ok(),
+            believed,
+            "{name}, {last_year}: {fetched:?}"
+        );
+        // Another one of the same name is another one.
+        let (other, _) = signed(name, last_year);
+        let error = fetch(&believer_of(&other.pem()), &https(&server, "/")).unwrap_err();
+        assert!(matches!(error, Error::Certificate(_)), "{error:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a target to a row: what is there already, and what that means under `--on-exists`.
 
+use super::network::Network;
 use super::target::Target;
 use crate::host::NativeHost;
 use crate::ledger::SqliteLedger;
@@ -9,6 +10,7 @@ use regrip_core::io::Ledger;
 use regrip_core::record::{NewDownload, Row};
 use regrip_core::{Engine, Error, OnExists, Source, Status};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// What a target led to.
 #[derive(Debug)]
@@ -20,8 +22,10 @@ pub(crate) enum Outcome {
 }
 
 /// How files are accepted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Terms {
+    /// What requests carry.
+    pub(crate) network: Network,
     /// `--on-exists`
     pub(crate) on_exists: OnExists,
     /// `--adopt-part`
@@ -41,11 +45,12 @@ enum Place {
 /// Finds or makes the row of a target.
 ///
 /// # Errors
-/// `DestinationExists`, `DestinationRefused`, `DestinationBusy`, `Disk`, `Ledger`; nothing was written then.
+/// `DestinationExists`, `DestinationRefused`, `DestinationBusy`, `CredentialsMissing`, `Disk`, `Ledger`; nothing was written
+/// then.
 pub(crate) async fn accept(
     engine: &Engine<NativeHost>,
     target: &Target,
-    terms: Terms,
+    terms: &Terms,
 ) -> Result<Outcome, Error> {
     let ledger = &engine.host().ledger;
     for destination in candidates(&target.destination, terms.on_exists) {
@@ -96,13 +101,12 @@ fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = P
 }
 
 async fn place(ledger: &SqliteLedger, destination: &Path, target: &Target) -> Result<Place, Error> {
+    let Some(stamp) = look_at(destination)? else {
+        return Ok(Place::Ours);
+    };
     let rows = ledger.rows_for(&text(destination)).await?;
     let url = target.url.as_str();
     let newest = rows.first().filter(|row| row.new.source.url() == url);
-    let there = look_at(destination)?;
-    let Some(stamp) = there else {
-        return Ok(Place::Ours);
-    };
     match newest {
         Some(row) if !row.status.is_finished() => Ok(Place::Ours),
         Some(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => {
@@ -128,36 +132,42 @@ async fn is_unchanged(
     let recorded = ledger.completed_stamp(row.id).await?;
     let same_stamp = match recorded {
         Some(recorded) => recorded == stamp,
-        // Killed between the commit and its stamp: the bytes themselves have to tell.
-        None => stamp.size == row.downloaded && row.sha256_got.is_some(),
+        // Killed between the commit and its stamp: nobody wrote to it since, if it is older than the commit.
+        None => {
+            let completed_at = ledger.entry(row.id).await?.completed_at;
+            stamp.size == row.downloaded && is_older(stamp, completed_at.as_deref())
+        }
     };
     if !same_stamp {
         return Ok(false);
     }
-    let wanted = match (&target.sha256, recorded) {
-        (Some(wanted), Some(_)) if row.sha256_got.as_ref() == Some(wanted) => return Ok(true),
-        (Some(wanted), _) => wanted,
-        (None, Some(_)) => return Ok(true),
-        (None, None) => row.sha256_got.as_ref().unwrap_or(&row.new.destination),
+    let right = match &target.sha256 {
+        None => true,
+        Some(wanted) if row.sha256_got.is_some() => row.sha256_got.as_ref() == Some(wanted),
+        Some(wanted) => sha256_of(destination)? == *wanted,
     };
-    let got = sha256_of(destination)?;
-    if got == *wanted && recorded.is_none() {
+    if right && recorded.is_none() {
         ledger.stamp(row.id, stamp).await?;
     }
-    Ok(got == *wanted)
+    Ok(right)
 }
 
-fn new_download(target: &Target, destination: &Path, terms: Terms) -> NewDownload {
-    let header_names = target
-        .userinfo
-        .iter()
-        .map(|_| "authorization".to_owned())
-        .collect();
+/// Whether a file was last written before a moment in RFC 3339.
+fn is_older(stamp: FileStamp, moment: Option<&str>) -> bool {
+    let moment = moment.and_then(|moment| humantime::parse_rfc3339(moment).ok());
+    let since_1970 = moment.and_then(|moment| moment.duration_since(SystemTime::UNIX_EPOCH).ok());
+    // Times of rows are whole milliseconds, rounded down.
+    since_1970.is_some_and(|moment| {
+        i128::from(stamp.mtime_ns) <= (moment.as_millis() as i128 + 1) * 1_000_000
+    })
+}
+
+fn new_download(target: &Target, destination: &Path, terms: &Terms) -> NewDownload {
     NewDownload {
         source: Source::Url {
             url: target.url.to_string(),
         },
-        header_names,
+        header_names: terms.network.header_names(target),
         destination: text(destination),
         part: text(&part_path(destination)),
         on_exists: terms.on_exists,

@@ -1,6 +1,8 @@
 //! `regrip get`.
 
 mod accept;
+mod list;
+mod network;
 mod run;
 mod target;
 

@@ -1,46 +1,58 @@
 //! Runs `get`: opens the state, accepts every target, drives them together, and says how each one ended.
 
 use super::accept::{Outcome, Terms, accept};
+use super::network::{Network, network};
 use super::target::{Target, targets};
 use crate::cli::args::Get;
 use crate::cli::report::{Reporter, reporter};
-use crate::cli::{Exit, signals, state, text};
+use crate::cli::{Exit, drive, signals, state};
 use crate::clock::SmolClock;
 use crate::host::{Listener, NativeHost};
-use crate::ledger::{OpenError, SqliteLedger};
-use crate::store::{DiskStore, FileStamp};
-use crate::transport::{HttpTransport, TransportOptions};
+use crate::ledger::SqliteLedger;
+use crate::store::DiskStore;
+use crate::transport::HttpTransport;
 use crate::workers::Workers;
+use futures::StreamExt;
+use futures::stream::{self, FuturesUnordered};
 use regrip_core::{DownloadsConfig, Engine, Error};
-use smol::future::FutureExt;
-use std::future::pending;
-use std::path::{Path, PathBuf};
+use std::cell::Cell;
 use std::sync::Arc;
+
+/// How many downloads may be waiting, for a permit or for another attempt, beside those whose bytes move. The rest of a long
+/// list is neither rows nor memory yet.
+const MAX_WAITING: usize = 256;
+
+/// How many targets are looked up at once. They are asked for in order, and what they write they write together.
+const ACCEPTED_AT_ONCE: usize = 32;
 
 /// Runs the command.
 pub(crate) fn main(get: &Get) -> Exit {
-    let started = targets(get)
+    let meant = network(get, |name| std::env::var(name).ok())
+        .and_then(|network| Ok((network, targets(get)?)));
+    let started = meant
         .map_err(|text| (Exit::Usage, text))
-        .and_then(|targets| {
+        .and_then(|(network, targets)| {
             let reporter = reporter(get.json, get.quiet);
-            let engine = engine(get, &targets, Arc::clone(&reporter) as Arc<dyn Listener>)?;
-            Ok((targets, reporter, engine))
+            let listener = Arc::clone(&reporter) as Arc<dyn Listener>;
+            let engine = engine(get, &network, &targets, listener)?;
+            Ok((network, targets, reporter, engine))
         });
-    let (targets, reporter, engine) = match started {
+    let (network, targets, reporter, engine) = match started {
         Ok(started) => started,
         Err((exit, text)) => {
-            eprintln!("regrip: {text}");
+            say!("regrip: {text}");
             return exit;
         }
     };
     let signal = match signals::first() {
         Ok(signal) => signal,
         Err(error) => {
-            eprintln!("regrip: cannot listen for Ctrl-C: {error}");
+            say!("regrip: cannot listen for Ctrl-C: {error}");
             return Exit::Unusable;
         }
     };
     let terms = Terms {
+        network,
         on_exists: get.on_exists.into(),
         adopt: get.adopt_part,
     };
@@ -48,20 +60,17 @@ pub(crate) fn main(get: &Get) -> Exit {
         get.jobs
             .min(u32::try_from(targets.len()).unwrap_or(u32::MAX)),
     );
-    let end_on_signal = async {
-        // No signal ever: the channel is closed only at the end.
-        if signal.recv().await.is_ok() {
-            engine.end();
-        }
-        pending().await
-    };
-    let exit = workers.run(all(&engine, &reporter, targets, terms).or(end_on_signal));
-    reporter.end(exit);
+    let ending = Cell::new(false);
+    let at_once = get.jobs as usize + MAX_WAITING;
+    let driven = all(&engine, &reporter, targets, &terms, at_once, &ending);
+    let exit = drive::run(&engine, &signal, &workers, &ending, driven);
+    reporter.end(exit, "run the same command again");
     exit
 }
 
 fn engine(
     get: &Get,
+    network: &Network,
     targets: &[Target],
     listener: Arc<dyn Listener>,
 ) -> Result<Engine<NativeHost>, (Exit, String)> {
@@ -74,11 +83,10 @@ fn engine(
         ..DownloadsConfig::default()
     };
     let path = state::path(get.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
-    let ledger =
-        SqliteLedger::open(&path).map_err(|error| (Exit::Unusable, unusable(&path, &error)))?;
-    let transport = transport(&config, targets);
+    let ledger = SqliteLedger::open(&path)
+        .map_err(|error| (Exit::Unusable, state::unusable(&path, &error)))?;
     let host = NativeHost {
-        transport,
+        transport: HttpTransport::new(network.options(&config, targets)),
         store: DiskStore::new(),
         ledger,
         clock: SmolClock::default(),
@@ -87,62 +95,45 @@ fn engine(
     Engine::new(host, config, !get.no_digest).map_err(|error| (Exit::Usage, error.to_string()))
 }
 
-fn unusable(path: &Path, error: &OpenError) -> String {
-    let line = format!(
-        "the state file {} cannot be used: {}",
-        path.display(),
-        regrip_core::error::chain(error)
-    );
-    text::with_advice(&line, Some("name another one with --state"))
-}
-
-/// Credentials of a URL go to its origin and nowhere else, and are kept in memory only.
-fn transport(config: &DownloadsConfig, targets: &[Target]) -> HttpTransport {
-    let mut options = TransportOptions::new(config);
-    for target in targets {
-        if let Some((user, password)) = &target.userinfo {
-            options.basic_auth(&target.url, user, password);
-        }
-    }
-    HttpTransport::new(options)
-}
-
-/// Accepts in order, so that rows are numbered as the URLs were typed; then drives all together.
+/// Accepts in order, so that rows are numbered as the URLs were typed, and drives what was accepted together, `at_once` of
+/// them at most.
 async fn all(
     engine: &Engine<NativeHost>,
     reporter: &Arc<dyn Reporter>,
     targets: Vec<Target>,
-    terms: Terms,
+    terms: &Terms,
+    at_once: usize,
+    ending: &Cell<bool>,
 ) -> Exit {
     let mut exit = Exit::Done;
-    let mut driven = Vec::new();
-    for target in targets {
-        match accept(engine, &target, terms).await {
+    let mut driven = FuturesUnordered::new();
+    let ended =
+        |result: Result<(), Error>| result.map_or_else(|error| Exit::from(&error), |()| Exit::Done);
+    let mut accepted = stream::iter(targets)
+        .map(|target| async move { (accept(engine, &target, terms).await, target) })
+        .buffered(ACCEPTED_AT_ONCE);
+    while let Some((outcome, target)) = accepted.next().await {
+        if ending.get() {
+            exit = exit.and(Exit::Interrupted);
+            break;
+        }
+        match outcome {
             Ok(Outcome::Done(row)) => reporter.was_done(&row),
-            Ok(Outcome::Drive(accepted, destination)) => driven.push((accepted.id, destination)),
+            Ok(Outcome::Drive(accepted, destination)) => {
+                let one = drive::one(engine.clone(), accepted.id, destination);
+                driven.push(Workers::spawn(one));
+            }
             Err(error) => {
                 reporter.refused(&target, &error);
                 exit = exit.and(Exit::from(&error));
             }
         }
-    }
-    let tasks: Vec<_> = driven
-        .into_iter()
-        .map(|(id, path)| Workers::spawn(one(engine.clone(), id, path)))
-        .collect();
-    for task in tasks {
-        if let Err(error) = task.await {
-            exit = exit.and(Exit::from(&error));
+        while driven.len() >= at_once {
+            exit = exit.and(driven.next().await.map_or(Exit::Done, ended));
         }
     }
-    exit
-}
-
-async fn one(engine: Engine<NativeHost>, id: i64, path: PathBuf) -> Result<(), Error> {
-    engine.drive(id).await?;
-    // So that the next run knows the file is as it was left. Without it that run reads the file instead.
-    if let Ok(Some(stamp)) = FileStamp::of(&path) {
-        engine.host().ledger.stamp(id, stamp).await?;
+    while let Some(result) = driven.next().await {
+        exit = exit.and(ended(result));
     }
-    Ok(())
+    exit
 }

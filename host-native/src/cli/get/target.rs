@@ -1,6 +1,7 @@
 //! What the arguments of `get` mean: which URL goes to which file. Everything that can be wrong about it is found here,
 //! before anything is written.
 
+use super::list::{Typed, typed};
 use crate::cli::args::Get;
 use percent_encoding::percent_decode_str;
 use regrip_core::{SafeName, display_url};
@@ -8,6 +9,9 @@ use rustix::fs::{Access, access};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use url::Url;
+
+/// Longer ones are no addresses, and the state file does not take them.
+const LONGEST_URL_BYTES: usize = 65_536;
 
 /// A file to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +31,7 @@ pub(crate) struct Target {
 /// # Errors
 /// One or two lines: what was wrong, and what to do.
 pub(crate) fn targets(get: &Get) -> Result<Vec<Target>, String> {
-    let mut urls = get.urls.clone();
-    let mut seen = std::collections::HashSet::new();
-    urls.retain(|url| seen.insert(url.clone()));
+    let urls = typed(get)?;
     if get.output.is_some() && urls.len() > 1 {
         return Err(format!(
             "-o names one file, but there are {} URLs\n  name a folder with -d instead",
@@ -45,43 +47,57 @@ pub(crate) fn targets(get: &Get) -> Result<Vec<Target>, String> {
     let sha256 = get.sha256.as_deref().map(digest).transpose()?;
     let mut targets = Vec::new();
     for typed in &urls {
-        let (url, userinfo) = url(typed)?;
-        let destination = destination(get, &url)?;
-        targets.push(Target {
-            url,
-            userinfo,
-            destination,
-            sha256: sha256.clone(),
-        });
+        let target = target(get, typed, sha256.clone()).map_err(|error| typed.error(&error))?;
+        targets.push(target);
     }
-    one_url_a_file(&targets)?;
+    one_url_a_file(&urls, &targets)?;
     Ok(targets)
 }
 
-fn one_url_a_file(targets: &[Target]) -> Result<(), String> {
+fn target(get: &Get, typed: &Typed, sha256: Option<String>) -> Result<Target, String> {
+    let (url, userinfo) = url(&typed.url)?;
+    let destination = destination(get, &url)?;
+    Ok(Target {
+        url,
+        userinfo,
+        destination,
+        sha256,
+    })
+}
+
+fn one_url_a_file(urls: &[Typed], targets: &[Target]) -> Result<(), String> {
     let mut files: HashMap<&Path, &Target> = HashMap::new();
-    for target in targets {
+    for (typed, target) in urls.iter().zip(targets) {
         if let Some(other) = files.insert(&target.destination, target) {
-            return Err(format!(
+            return Err(typed.error(&format!(
                 "{} and {} would both be written to {}\n  fetch them in two commands, each with its own -o",
                 display_url(other.url.as_str()),
                 display_url(target.url.as_str()),
                 target.destination.display()
-            ));
+            )));
         }
     }
     Ok(())
 }
 
 fn url(typed: &str) -> Result<(Url, Option<(String, String)>), String> {
-    let shown = display_url(typed);
-    let mut url = Url::parse(typed).map_err(|error| format!("{shown:?} is not a URL: {error}\n  write it with its scheme, for example https://host/file"))?;
+    let mut url = Url::parse(typed).map_err(|error| {
+        let shown = without_secrets(typed);
+        format!("{shown:?} is not a URL: {error}\n  write it with its scheme, for example https://host/file")
+    })?;
     if !matches!(url.scheme(), "http" | "https") {
+        let shown = without_secrets(typed);
         return Err(format!(
-            "{shown} has the scheme {:?}\n  only http and https are fetched",
-            url.scheme()
+            "{shown} is not an http or https URL\n  only http and https are fetched"
         ));
     }
+    if typed.len() > LONGEST_URL_BYTES {
+        return Err(format!(
+            "a URL has {} bytes; {LONGEST_URL_BYTES} are the most",
+            typed.len()
+        ));
+    }
+    let shown = display_url(url.as_str());
     if url.host_str().is_none_or(str::is_empty) {
         return Err(format!("{shown:?} names no host"));
     }
@@ -99,6 +115,19 @@ fn url(typed: &str) -> Result<(Url, Option<(String, String)>), String> {
     let _ = url.set_password(None);
     url.set_fragment(None);
     Ok((url, userinfo))
+}
+
+/// What was typed and is no URL of ours, as far as it can be shown: a password ends at an `@`, a token follows a `?`.
+fn without_secrets(typed: &str) -> String {
+    let (before, rest) = typed
+        .rsplit_once('@')
+        .map_or((false, typed), |(_, rest)| (true, rest));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    if before {
+        format!("…@{rest}")
+    } else {
+        rest.to_owned()
+    }
 }
 
 fn digest(typed: &str) -> Result<String, String> {

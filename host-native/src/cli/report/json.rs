@@ -65,7 +65,7 @@ impl Reporter for Json {
         }));
     }
 
-    fn end(&self, _exit: Exit) {}
+    fn end(&self, _exit: Exit, _to_go_on: &str) {}
 }
 
 /// An event as `--json` and SSE send it.

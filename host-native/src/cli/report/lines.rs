@@ -1,64 +1,127 @@
 //! Plain lines on standard error: for logs, pipes and dumb terminals.
 
 use super::Reporter;
+use super::journey::{Journey, Journeys};
 use crate::cli::exit::Exit;
 use crate::cli::get::Target;
 use crate::cli::text;
 use crate::host::Listener;
 use regrip_core::record::RestartReason;
 use regrip_core::retry::AskedBy;
-use regrip_core::{Error, Event, Row, Summary, What};
+use regrip_core::{Class, DownloadId, Error, Event, Row, Summary, What};
+use std::collections::HashMap;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Writes a line for each thing that happens, progress left out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Lines;
+/// A log hears of a long download so often.
+const STILL_COMING: Duration = Duration::from_secs(30);
+
+/// Writes a line for each thing that happens, and now and then one for how far a file is.
+#[derive(Debug)]
+pub(crate) struct Lines(Mutex<Told>);
+
+#[derive(Debug)]
+struct Told {
+    journeys: Journeys,
+    /// When there was a line about a file last.
+    last: HashMap<DownloadId, Instant>,
+}
+
+impl Lines {
+    pub(crate) fn new() -> Self {
+        Lines(Mutex::new(Told {
+            journeys: Journeys::begin(Instant::now()),
+            last: HashMap::new(),
+        }))
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Listener for Lines {
     fn hear(&self, event: &Event<'_>) {
-        if let Some(line) = line(event) {
-            eprintln!("{line}");
+        let now = Instant::now();
+        let mut told = self.told();
+        let journey = told.journeys.hear(event, now);
+        let progress = matches!(event.what, What::Progress { .. });
+        let line = if progress {
+            Some(still_coming(event.path, journey, now))
+        } else {
+            line(event, journey, now)
+        };
+        let last = told.last.entry(event.id).or_insert(now);
+        if progress && now - *last < STILL_COMING {
+            return;
+        }
+        if let Some(line) = line {
+            *last = now;
+            say!("{line}");
+        }
+        if let What::Completed(_) | What::Failed(_) | What::Cancelled(_) = &event.what {
+            told.last.remove(&event.id);
+            told.journeys.forget(event.id);
         }
     }
 }
 
 impl Reporter for Lines {
     fn was_done(&self, row: &Row) {
-        eprintln!("{}", was_done(row));
+        self.told().journeys.was_done(row.downloaded);
+        say!("{}", was_done(row));
     }
     fn refused(&self, target: &Target, error: &Error) {
-        eprintln!("{}", refused(target, error));
+        self.told().journeys.was_not_done();
+        say!("{}", refused(target, error));
     }
-    fn end(&self, exit: Exit) {
-        if exit == Exit::Interrupted {
-            eprintln!("{INTERRUPTED}");
-        }
+    fn end(&self, exit: Exit, to_go_on: &str) {
+        end(&self.told().journeys, exit, to_go_on);
+    }
+}
+
+/// The last lines of a run: the sum of many files, and how to go on after Ctrl-C.
+pub(super) fn end(journeys: &Journeys, exit: Exit, to_go_on: &str) {
+    if let Some(sum) = journeys.sum(Instant::now()) {
+        say!("{sum}");
+    }
+    if exit == Exit::Interrupted {
+        say!("{}", interrupted(to_go_on));
     }
 }
 
 /// What Ctrl-C leaves behind, and how to go on.
-pub(super) const INTERRUPTED: &str =
-    "regrip: interrupted; what came is kept, run the same command again to go on from there";
+pub(super) fn interrupted(to_go_on: &str) -> String {
+    format!("regrip: interrupted; what came is kept\n  to go on from there, {to_go_on}")
+}
 
 /// The line for an event, where it deserves one.
-pub(super) fn line(event: &Event<'_>) -> Option<String> {
+pub(super) fn line(event: &Event<'_>, journey: &Journey, now: Instant) -> Option<String> {
     let name = name(event.path);
     Some(match &event.what {
         What::Queued | What::Progress { .. } => return None,
+        What::Headers { .. } if !journey.size_is_news => return None,
         What::Started {
             attempt: 1,
             from: 0,
-        } => format!("{name}: from {}", event.url),
+        } => format!("{name}: fetching {}", event.url),
+        What::Started { attempt, from: 0 } => format!("{name}: attempt {attempt}, from the start"),
         What::Started { attempt, from } => {
-            format!("{name}: attempt {attempt}, from {}", text::bytes(*from))
+            format!(
+                "{name}: attempt {attempt}, going on from {}",
+                text::bytes(*from)
+            )
         }
         What::Headers {
             expected_bytes,
             mismatch,
             ..
         } => {
-            let size = expected_bytes.map_or_else(|| "of unknown size".to_owned(), text::bytes);
+            let size = expected_bytes.map_or_else(
+                || "its size is not known".to_owned(),
+                |bytes| format!("it has {}", text::bytes(bytes)),
+            );
             let warning = if *mismatch {
                 ", which is not what was announced"
             } else {
@@ -77,56 +140,99 @@ pub(super) fn line(event: &Event<'_>) -> Option<String> {
             )
         }
         What::Retrying {
+            attempt,
             delay,
             asked_by,
             error,
             ..
-        } => format!("{name}: {}", retrying(*delay, *asked_by, error)),
-        What::Waiting { why, .. } => format!("{name}: waiting: {why}"),
-        What::Completed(summary) => completed(event.path, summary),
+        } => format!(
+            "{name}: attempt {attempt} failed: {}; attempt {} {}",
+            wait_reason(*asked_by, error),
+            attempt.saturating_add(1),
+            text::in_a_while(*delay)
+        ),
+        What::Waiting { why, .. } => format!("{name}: waiting: {}", text::plain(why)),
+        What::Completed(summary) => completed(event.path, summary, &journey.came(summary, now)),
         What::Failed(summary) => failed(event.path, summary),
-        What::Cancelled(_) => format!("{name}: cancelled; what came is kept"),
+        What::Cancelled(summary) => format!(
+            "{name}: cancelled; {} are kept, `regrip retry {}` goes on from there",
+            text::bytes(summary.bytes),
+            event.id
+        ),
     })
 }
 
-/// The wait before the next attempt, and why.
-pub(super) fn retrying(delay: Duration, asked_by: AskedBy, error: &str) -> String {
+/// How far a file is, for who reads a log.
+fn still_coming(path: &str, journey: &Journey, now: Instant) -> String {
+    let bytes = text::bytes(journey.bytes);
+    let so_far = match journey.total {
+        Some(total) => format!(
+            "{bytes} of {}, {}%",
+            text::bytes(total),
+            text::percent(journey.bytes, total)
+        ),
+        None => bytes,
+    };
+    let speed = journey.speed.per_second(now);
+    let speed = speed.map(|speed| format!(", {}/s", text::bytes(speed)));
+    let left = journey.left(now);
+    let left = left.map(|left| format!(", {} left", text::wait(left)));
+    format!(
+        "{}: {so_far}{}{}",
+        name(path),
+        speed.unwrap_or_default(),
+        left.unwrap_or_default()
+    )
+}
+
+/// What went wrong, and whether the server asked for the wait that follows.
+pub(super) fn wait_reason(asked_by: AskedBy, error: &str) -> String {
     let asked = match asked_by {
         AskedBy::Jitter => "",
-        AskedBy::RetryAfter => ", as the server asked",
+        AskedBy::RetryAfter => " and asked to wait",
     };
-    format!("{error}; again in {}{asked}", text::wait(delay))
+    text::plain(&format!("{error}{asked}"))
 }
 
 /// The last line of a finished file.
-pub(super) fn completed(path: &str, summary: &Summary) -> String {
+fn completed(path: &str, summary: &Summary, came: &str) -> String {
+    let attempts = match summary.attempts {
+        0 | 1 => String::new(),
+        attempts => format!(", {}", text::count(attempts, "attempt")),
+    };
     let restarts = match summary.restarts {
         0 => String::new(),
         restarts => format!(", {}", text::count(restarts, "restart")),
     };
-    let digest = summary
-        .sha256
-        .as_ref()
-        .map(|sha256| format!(", sha256 {sha256}"))
-        .unwrap_or_default();
-    let attempts = text::count(summary.attempts, "attempt");
+    let digest = summary.sha256.as_ref();
+    let digest = digest.map(|sha256| format!(", sha256 {sha256}"));
     format!(
-        "{}: whole, {} in {attempts}{restarts}{digest}",
+        "{}: whole, {}{came}{attempts}{restarts}{}",
         name(path),
-        text::bytes(summary.bytes)
+        text::bytes(summary.bytes),
+        digest.unwrap_or_default()
     )
 }
 
 /// The last lines of a file that did not come.
 pub(super) fn failed(path: &str, summary: &Summary) -> String {
-    let error = summary.error.as_deref().unwrap_or("failed");
+    let error = text::plain(summary.error.as_deref().unwrap_or("failed"));
     let attempts = match summary.attempts {
         0 | 1 => String::new(),
         attempts => format!(" (after {attempts} attempts)"),
     };
+    let advice = match (summary.advice, summary.class) {
+        (None, Some(Class::Transient)) if summary.bytes > 0 => {
+            Some("run it again later: it goes on from the bytes that are here")
+        }
+        (None, Some(Class::Transient)) => {
+            Some("run it again later; --max-attempts N allows more attempts")
+        }
+        (advice, _) => advice,
+    };
     text::with_advice(
         &format!("regrip: {}: {error}{attempts}", name(path)),
-        summary.advice,
+        advice,
     )
 }
 
@@ -143,14 +249,12 @@ pub(super) fn was_done(row: &Row) -> String {
 
 /// The file's own name.
 pub(super) fn name(path: &str) -> String {
-    Path::new(path).file_name().map_or_else(
-        || path.to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    )
+    let name = Path::new(path).file_name();
+    text::plain(&name.map_or_else(|| path.into(), |name| name.to_string_lossy()))
 }
 
 /// A restart's reason in a sentence.
-pub(super) fn why(reason: RestartReason) -> &'static str {
+pub(crate) fn why(reason: RestartReason) -> &'static str {
     match reason {
         RestartReason::PartOversize => "the part is longer than the file",
         RestartReason::PartChanged => "the part is not as it was left",

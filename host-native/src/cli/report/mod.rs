@@ -1,21 +1,25 @@
 //! What a user sees while downloads run: bars on a terminal, plain lines elsewhere, JSON lines for programs.
 
+mod bar;
 mod bars;
+mod journey;
 mod json;
 mod lines;
 mod quiet;
+mod screen;
+mod speed;
 
 use super::exit::Exit;
 use super::get::Target;
+use super::terminal;
 use crate::host::Listener;
 use regrip_core::{Error, Row};
-use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 
 pub(crate) use bars::Bars;
 pub(crate) use json::Json;
-pub(crate) use lines::Lines;
-pub(crate) use quiet::Quiet;
+pub(crate) use lines::{Lines, why};
+pub(crate) use quiet::{Quiet, Silent};
 
 /// Shows downloads.
 pub(crate) trait Reporter: Listener {
@@ -23,20 +27,19 @@ pub(crate) trait Reporter: Listener {
     fn was_done(&self, row: &Row);
     /// A target was refused before it became a row.
     fn refused(&self, target: &Target, error: &Error);
-    /// Everything is over.
-    fn end(&self, exit: Exit);
+    /// Everything is over; if it was interrupted, `to_go_on` says how to go on: `run …`.
+    fn end(&self, exit: Exit, to_go_on: &str);
 }
 
 /// The reporter that fits the flags and the terminal.
 pub(crate) fn reporter(json: bool, quiet: bool) -> Arc<dyn Reporter> {
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     if json {
         Arc::new(Json::default())
     } else if quiet {
         Arc::new(Quiet)
-    } else if stderr().is_terminal() && !dumb {
-        Arc::new(Bars::default())
+    } else if terminal::can_draw(&console::Term::stderr()) {
+        Arc::new(Bars::new())
     } else {
-        Arc::new(Lines)
+        Arc::new(Lines::new())
     }
 }

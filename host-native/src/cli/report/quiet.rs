@@ -13,7 +13,7 @@ pub(crate) struct Quiet;
 impl Listener for Quiet {
     fn hear(&self, event: &Event<'_>) {
         if let What::Failed(summary) = &event.what {
-            eprintln!("{}", lines::failed(event.path, summary));
+            say!("{}", lines::failed(event.path, summary));
         }
     }
 }
@@ -21,7 +21,15 @@ impl Listener for Quiet {
 impl Reporter for Quiet {
     fn was_done(&self, _row: &Row) {}
     fn refused(&self, target: &Target, error: &Error) {
-        eprintln!("{}", lines::refused(target, error));
+        say!("{}", lines::refused(target, error));
     }
-    fn end(&self, _exit: Exit) {}
+    fn end(&self, _exit: Exit, _to_go_on: &str) {}
+}
+
+/// Hears what happens, and says nothing at all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silent;
+
+impl Listener for Silent {
+    fn hear(&self, _event: &Event<'_>) {}
 }

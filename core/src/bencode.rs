@@ -1,0 +1,186 @@
+//! Bencode (BEP 3), as far as a stub needs it: a strict reader, and a writer of strings and numbers.
+//!
+//! Bounded: nothing longer than its input is kept, nesting deeper than [`DEEPEST`] is refused, and so are bytes after the
+//! value. Strict: a number or a length is written in one way only, a key comes once. Keys out of order are taken, since
+//! not every writer sorts them and nothing is hashed here.
+
+use std::collections::BTreeMap;
+
+/// Deepest nesting that is read. A torrent has three levels.
+const DEEPEST: u32 = 16;
+
+/// A value that borrows from its input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    /// A number.
+    Number(i64),
+    /// A string, which may be any bytes.
+    Bytes(&'a [u8]),
+    /// A list. What is in it is checked and let go: a stub needs none.
+    List,
+    /// A dictionary.
+    Dictionary(BTreeMap<&'a [u8], Value<'a>>),
+}
+
+impl<'a> Value<'a> {
+    /// The value of a key, where this is a dictionary that has it.
+    pub(crate) fn get(&self, key: &str) -> Option<&Value<'a>> {
+        match self {
+            Value::Dictionary(entries) => entries.get(key.as_bytes()),
+            Value::Number(_) | Value::Bytes(_) | Value::List => None,
+        }
+    }
+
+    /// The string, where it is one and is UTF-8.
+    pub(crate) fn text(&self) -> Option<&'a str> {
+        match self {
+            Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
+            Value::Number(_) | Value::List | Value::Dictionary(_) => None,
+        }
+    }
+}
+
+/// Where and why the input is no bencode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flaw {
+    /// Offset of the byte at which reading ended.
+    pub(crate) at: usize,
+    /// What is wrong there.
+    pub(crate) what: &'static str,
+}
+
+/// Reads one value that is all of the input.
+///
+/// # Errors
+/// The first flaw.
+pub(crate) fn read(input: &[u8]) -> Result<Value<'_>, Flaw> {
+    let mut reader = Reader { input, at: 0 };
+    let value = reader.value(0)?;
+    if reader.at < input.len() {
+        return Err(reader.flaw("bytes after the end"));
+    }
+    Ok(value)
+}
+
+/// Writes a string.
+pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(text.len().to_string().as_bytes());
+    out.push(b':');
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Writes a number.
+pub(crate) fn write_number(number: u64, out: &mut Vec<u8>) {
+    out.push(b'i');
+    out.extend_from_slice(number.to_string().as_bytes());
+    out.push(b'e');
+}
+
+struct Reader<'a> {
+    input: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn value(&mut self, depth: u32) -> Result<Value<'a>, Flaw> {
+        if depth >= DEEPEST {
+            return Err(self.flaw("nested too deep"));
+        }
+        match self.peek() {
+            Some(b'i') => self.number().map(Value::Number),
+            Some(b'0'..=b'9') => self.string().map(Value::Bytes),
+            Some(b'l') => self.list(depth),
+            Some(b'd') => self.dictionary(depth),
+            Some(_) => Err(self.flaw("no value begins like this")),
+            None => Err(self.flaw("the end where a value was due")),
+        }
+    }
+
+    fn list(&mut self, depth: u32) -> Result<Value<'a>, Flaw> {
+        self.at += 1;
+        while self.peek() != Some(b'e') {
+            self.value(depth + 1)?;
+        }
+        self.at += 1;
+        Ok(Value::List)
+    }
+
+    fn dictionary(&mut self, depth: u32) -> Result<Value<'a>, Flaw> {
+        self.at += 1;
+        let mut entries = BTreeMap::new();
+        while self.peek() != Some(b'e') {
+            let begin = self.at;
+            let key = self.string()?;
+            let value = self.value(depth + 1)?;
+            if entries.insert(key, value).is_some() {
+                let what = "a key that came before";
+                return Err(Flaw { at: begin, what });
+            }
+        }
+        self.at += 1;
+        Ok(Value::Dictionary(entries))
+    }
+
+    fn string(&mut self) -> Result<&'a [u8], Flaw> {
+        let length = self.digits()?;
+        self.expect(b':', "no colon after a length")?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let rest = self.input.get(self.at..).unwrap_or_default();
+        let Some((string, _)) = rest.split_at_checked(length) else {
+            return Err(self.flaw("a string longer than its file"));
+        };
+        self.at += length;
+        Ok(string)
+    }
+
+    fn number(&mut self) -> Result<i64, Flaw> {
+        self.at += 1;
+        let negative = self.peek() == Some(b'-');
+        self.at += usize::from(negative);
+        let begin = self.at;
+        let digits = i64::try_from(self.digits()?).map_err(|_| self.flaw("a number too large"))?;
+        if negative && digits == 0 {
+            let what = "a minus before nothing";
+            return Err(Flaw { at: begin, what });
+        }
+        self.expect(b'e', "no end after a number")?;
+        Ok(if negative { -digits } else { digits })
+    }
+
+    /// Digits without a leading zero.
+    fn digits(&mut self) -> Result<u64, Flaw> {
+        let begin = self.at;
+        let mut number: u64 = 0;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            let grown = number
+                .checked_mul(10)
+                .and_then(|grown| grown.checked_add(u64::from(digit - b'0')));
+            number = grown.ok_or_else(|| self.flaw("a number too large"))?;
+            self.at += 1;
+        }
+        match self.at - begin {
+            0 => Err(self.flaw("no digit where one was due")),
+            2.. if self.input.get(begin) == Some(&b'0') => {
+                let what = "a leading zero";
+                Err(Flaw { at: begin, what })
+            }
+            _ => Ok(number),
+        }
+    }
+
+    fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Flaw> {
+        if self.peek() != Some(byte) {
+            return Err(self.flaw(what));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.input.get(self.at).copied()
+    }
+
+    fn flaw(&self, what: &'static str) -> Flaw {
+        Flaw { at: self.at, what }
+    }
+}

@@ -1,0 +1,87 @@
+//! `regrip check-config`: what is wrong with a configuration, what is odd about it, and what it comes to.
+
+use super::Exit;
+use super::args::CheckConfig;
+use crate::config::{Config, ConfigRefused, Loaded, Problem, load};
+use regrip_core::display_url;
+use std::fmt::Write;
+use std::path::Path;
+
+/// Runs the command.
+pub(super) fn main(args: &CheckConfig) -> Exit {
+    let Some(file) = args.config.as_ref().or(args.file.as_ref()) else {
+        return Exit::Usage; // clap asks for one of the two
+    };
+    match load(file) {
+        Ok(Loaded { config, warnings }) => {
+            tell(file, "warning: ", &warnings);
+            out!("{}", summary(&config).trim_end());
+            Exit::Done
+        }
+        Err(ConfigRefused::Wrong { errors, warnings }) => {
+            tell(file, "warning: ", &warnings);
+            tell(file, "", &errors);
+            Exit::Usage
+        }
+        Err(refused) => {
+            say!("regrip: {}: {refused}", file.display());
+            Exit::Usage
+        }
+    }
+}
+
+fn tell(file: &Path, mark: &str, problems: &[Problem]) {
+    for problem in problems {
+        say!("regrip: {mark}{}: {problem}", file.display());
+    }
+}
+
+/// What a configuration comes to. No secret is in it, only that there is one.
+fn summary(config: &Config) -> String {
+    let mut lines = String::new();
+    let mut line = |label: &str, text: String| {
+        // Writing to a string does not fail.
+        let _ = writeln!(lines, "{label:<10} {text}");
+    };
+    match &config.downloads {
+        Some(downloads) => {
+            line("watch", downloads.watch.display().to_string());
+            line("completed", downloads.completed.display().to_string());
+        }
+        None => line("downloads", "none".to_owned()),
+    }
+    let key = if config.server.api_key.is_some() {
+        "with an apiKey"
+    } else {
+        "this machine only"
+    };
+    line("listen", format!("{}, {key}", config.server.listen));
+    if let Some(folder) = &config.server.data_dir {
+        line("data", folder.display().to_string());
+    }
+    for peer in &config.peers {
+        let (id, url) = (&peer.id, display_url(&peer.url));
+        let sent = sent(peer.headers.iter().map(|header| header.name()));
+        line("peer", format!("{} ({id}) at {url}, {sent}", peer.name));
+    }
+    for server in &config.import_servers {
+        let (kind, url) = (server.kind.name(), display_url(&server.url));
+        let sent = sent(server.headers.iter().map(|header| header.name()));
+        line(kind, format!("{} at {url}, {sent}", server.name));
+    }
+    for folder in &config.share {
+        line("share", folder.display().to_string());
+    }
+    for key in &config.server.share_keys {
+        line("share key", key.name.clone());
+    }
+    lines
+}
+
+fn sent<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<_> = names.collect();
+    match names.is_empty() {
+        true => "no headers".to_owned(),
+        false => format!("with {}", names.join(", ")),
+    }
+}

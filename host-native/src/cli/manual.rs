@@ -1,0 +1,100 @@
+//! What is made from the description of the arguments: completions for shells, and the manual.
+
+use super::Exit;
+use super::args::Args;
+use clap::{Command, CommandFactory};
+use clap_complete::{Shell, generate};
+use clap_mangen::Man as Page;
+use std::io::{self, Write, stdout};
+
+/// Arguments of `completions`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  regrip completions bash > ~/.local/share/bash-completion/completions/regrip
+  regrip completions fish > ~/.config/fish/completions/regrip.fish
+  regrip completions zsh > \"${fpath[1]}/_regrip\"")]
+pub struct Completions {
+    /// Which shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  regrip man | man -l -
+  regrip man > ~/.local/share/man/man1/regrip.1")]
+pub struct Man {}
+
+/// Prints the script.
+pub(crate) fn completions(args: &Completions) -> Exit {
+    let mut script = Vec::new();
+    generate(args.shell, &mut Args::command(), "regrip", &mut script);
+    print(&script)
+}
+
+/// Prints the manual.
+pub(crate) fn man() -> Exit {
+    let mut page = Vec::new();
+    match write_manual(&mut page) {
+        Ok(()) => print(&page),
+        Err(error) => print_error(&error),
+    }
+}
+
+/// One page for all: the command, then a section for each subcommand with its own parts below it.
+fn write_manual(page: &mut Vec<u8>) -> io::Result<()> {
+    let mut command = Args::command().disable_help_subcommand(true);
+    // Fills in what subcommands inherit, such as their names in usage lines.
+    command.build();
+    let main = Page::new(command.clone());
+    main.render_title(page)?;
+    main.render_name_section(page)?;
+    main.render_synopsis_section(page)?;
+    main.render_description_section(page)?;
+    main.render_options_section(page)?;
+    for subcommand in command.get_subcommands() {
+        write_subcommand(subcommand, page)?;
+    }
+    write_notes(&main, page)?;
+    main.render_version_section(page)
+}
+
+fn write_subcommand(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
+    writeln!(page, ".SH \"REGRIP {}\"", command.get_name().to_uppercase())?;
+    let (part, mut below) = (Page::new(command.clone()), Vec::new());
+    part.render_description_section(&mut below)?;
+    part.render_synopsis_section(&mut below)?;
+    part.render_options_section(&mut below)?;
+    write_notes(&part, &mut below)?;
+    // Its sections are parts of this one.
+    let below = String::from_utf8_lossy(&below).replace("\n.SH ", "\n.SS ");
+    match below.strip_prefix(".SH ") {
+        Some(rest) => write!(page, ".SS {rest}"),
+        None => write!(page, "{below}"),
+    }
+}
+
+/// What stands below the options in the help. clap_mangen calls it extra, which tells nobody anything.
+fn write_notes(part: &Page, page: &mut Vec<u8>) -> io::Result<()> {
+    let mut notes = Vec::new();
+    part.render_extra_section(&mut notes)?;
+    let notes = String::from_utf8_lossy(&notes).replace("\n.SH EXTRA\n", "\n.SH NOTES\n");
+    write!(page, "{notes}")
+}
+
+fn print(bytes: &[u8]) -> Exit {
+    match stdout().lock().write_all(bytes) {
+        Ok(()) => Exit::Done,
+        // Who reads it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => print_error(&error),
+    }
+}
+
+fn print_error(error: &io::Error) -> Exit {
+    say!("regrip: cannot write to standard output: {error}");
+    Exit::Unusable
+}

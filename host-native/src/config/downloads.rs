@@ -1,0 +1,122 @@
+//! The `downloads` block.
+
+use super::block::Block;
+use super::load::Surroundings;
+use super::model::Downloads;
+use super::problem::Notes;
+use super::value::{Node, list, number, path, text};
+use regrip_core::{DownloadsConfig, OnExists};
+use std::collections::HashMap;
+
+type Count = fn(&mut DownloadsConfig) -> &mut u32;
+type Amount = fn(&mut DownloadsConfig) -> &mut u64;
+
+const COUNTS: [(&str, Count); 4] = [
+    ("maxConcurrentDownloads", |config| {
+        &mut config.max_concurrent_downloads
+    }),
+    ("maxDownloadAttempts", |config| {
+        &mut config.max_download_attempts
+    }),
+    ("maxTotalAttempts", |config| &mut config.max_total_attempts),
+    ("breakerFailures", |config| &mut config.breaker_failures),
+];
+
+const AMOUNTS: [(&str, Amount); 11] = [
+    ("retryBaseDelayMs", |config| &mut config.retry_base_delay_ms),
+    ("retryMaxDelayMs", |config| &mut config.retry_max_delay_ms),
+    ("connectTimeoutMs", |config| &mut config.connect_timeout_ms),
+    ("headersTimeoutMs", |config| &mut config.headers_timeout_ms),
+    ("idleTimeoutMs", |config| &mut config.idle_timeout_ms),
+    ("lowSpeedBytesPerSec", |config| {
+        &mut config.low_speed_bytes_per_sec
+    }),
+    ("lowSpeedWindowMs", |config| &mut config.low_speed_window_ms),
+    ("maxDownloadBytes", |config| &mut config.max_download_bytes),
+    ("resumeOverlapBytes", |config| {
+        &mut config.resume_overlap_bytes
+    }),
+    ("progressResetBytes", |config| {
+        &mut config.progress_reset_bytes
+    }),
+    ("peerPatienceMs", |config| &mut config.peer_patience_ms),
+];
+
+/// Reads the block.
+pub(super) fn downloads(
+    node: &Node<'_>,
+    around: &Surroundings<'_>,
+    notes: &mut Notes,
+) -> Option<Downloads> {
+    let mut block = Block::open(node, notes)?;
+    let watch = block.need("watchPath", "the folder that stubs are dropped into", notes);
+    let completed = block.need("completedPath", "the folder that files go to", notes);
+    let engine = engine(&mut block, node, notes);
+    block.close(notes);
+    let (watch_at, completed_at) = (watch?, completed?);
+    let watch = path(&watch_at, around.folder, notes);
+    let completed = path(&completed_at, around.folder, notes);
+    let (watch, completed) = (watch?, completed?);
+    if watch == completed {
+        completed_at.refuse("another folder than watchPath", notes);
+    }
+    Some(Downloads {
+        watch,
+        completed,
+        engine,
+    })
+}
+
+/// The knobs of the engine; those that cannot be read stay at their defaults, and are told.
+fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes) -> DownloadsConfig {
+    let mut config = DownloadsConfig::default();
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut take = |name: &'static str| {
+        let knob = block.take(name)?;
+        seen.insert(name, knob.at);
+        Some(knob)
+    };
+    for (name, field) in COUNTS {
+        if let Some(count) = take(name).and_then(|knob| number(&knob, notes)) {
+            *field(&mut config) = count;
+        }
+    }
+    for (name, field) in AMOUNTS {
+        if let Some(amount) = take(name).and_then(|knob| number(&knob, notes)) {
+            *field(&mut config) = amount;
+        }
+    }
+    if let Some(knob) = take("maxConcurrentPerPeer") {
+        config.max_concurrent_per_peer = number(&knob, notes);
+    }
+    if let Some(knob) = take("extraRetryStatuses") {
+        let listed = list(&knob, notes);
+        config.extra_retry_statuses = listed
+            .iter()
+            .filter_map(|status| number(status, notes))
+            .collect();
+    }
+    if let Some(knob) = take("onExists") {
+        on_exists(&knob, &mut config, notes);
+    }
+    if let Err(invalid) = config.check() {
+        let at = seen.get(invalid.key).copied().unwrap_or(node.at);
+        let key = format!("{}.{}", node.key, invalid.key);
+        notes.error(
+            at,
+            &key,
+            format!("found {}, expected {}", invalid.found, invalid.expected),
+        );
+    }
+    config
+}
+
+fn on_exists(knob: &Node<'_>, config: &mut DownloadsConfig, notes: &mut Notes) {
+    let Some(name) = text(knob, notes) else {
+        return;
+    };
+    match OnExists::named(&name) {
+        Some(on_exists) => config.on_exists = on_exists,
+        None => knob.refuse("\"overwrite\", \"fail\" or \"rename\"", notes),
+    }
+}

@@ -1,0 +1,144 @@
+//! From a file to what it means.
+
+use super::block::Block;
+use super::downloads::downloads;
+use super::model::Config;
+use super::parties::{peers, servers};
+use super::problem::{Notes, Problem};
+use super::server::{server, share};
+use super::value::Node;
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use std::io::Read;
+use std::path::{Path, absolute};
+
+/// Larger files are no configuration.
+const LARGEST_BYTES: u64 = 1 << 20;
+
+/// A configuration and what is odd about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it means.
+    pub config: Config,
+    /// Keys that are passed over, and the like.
+    pub warnings: Vec<Problem>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigRefused {
+    /// The file cannot be read.
+    #[error("the configuration cannot be read: {0}")]
+    Unreadable(std::io::Error),
+    /// It is too large, or no text.
+    #[error("{0}")]
+    NoText(&'static str),
+    /// It is wrong, in one place at least.
+    #[error("the configuration is wrong in {} place(s)", .errors.len())]
+    Wrong {
+        /// Where and how, in the order of the file.
+        errors: Vec<Problem>,
+        /// What is odd besides.
+        warnings: Vec<Problem>,
+    },
+}
+
+/// What a configuration refers to beside itself.
+pub(super) struct Surroundings<'a> {
+    /// Where relative paths begin.
+    pub(super) folder: &'a Path,
+    /// A variable of the environment.
+    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Reads a file, the files its secrets are in, and the process's environment.
+///
+/// # Errors
+/// [`ConfigRefused`], with everything that is wrong.
+pub fn load(file: &Path) -> Result<Loaded, ConfigRefused> {
+    let file = absolute(file).map_err(ConfigRefused::Unreadable)?;
+    let mut bytes = Vec::new();
+    std::fs::File::open(&file)
+        .and_then(|open| open.take(LARGEST_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(ConfigRefused::Unreadable)?;
+    if bytes.len() as u64 > LARGEST_BYTES {
+        return Err(ConfigRefused::NoText(
+            "the configuration is larger than 1 MiB",
+        ));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|_| ConfigRefused::NoText("the configuration is not UTF-8"))?;
+    let folder = file.parent().unwrap_or(&file);
+    parse(&text, folder, &|name| std::env::var(name).ok())
+}
+
+/// Reads a text. Relative paths begin at `folder`, which is absolute.
+///
+/// # Errors
+/// `Wrong`, with everything that is wrong.
+pub fn parse(
+    text: &str,
+    folder: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, ConfigRefused> {
+    let mut notes = Notes::on(text);
+    let config = read(text, &Surroundings { folder, env }, &mut notes);
+    notes.sort();
+    let Notes {
+        errors, warnings, ..
+    } = notes;
+    match config {
+        Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
+        _ => Err(ConfigRefused::Wrong { errors, warnings }),
+    }
+}
+
+/// JSON, comments, trailing commas, and nothing else that a JSON5 reader would let pass.
+const JSONC: ParseOptions = ParseOptions {
+    allow_comments: true,
+    allow_trailing_commas: true,
+    allow_loose_object_property_names: false,
+    allow_missing_commas: false,
+    allow_single_quoted_strings: false,
+    allow_hexadecimal_numbers: false,
+    allow_unary_plus_numbers: false,
+    allow_bare_decimal_point_numbers: false,
+    allow_non_finite_numbers: false,
+    allow_extended_string_escapes: false,
+};
+
+fn read(text: &str, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Config> {
+    let parsed = match parse_to_ast(text, &CollectOptions::default(), &JSONC) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            notes.error(
+                error.range().start,
+                "",
+                format!("it cannot be read: {}", error.kind()),
+            );
+            return None;
+        }
+    };
+    let Some(value) = parsed.value else {
+        notes.error(0, "", "found nothing, expected an object");
+        return None;
+    };
+    let mut block = Block::open(&Node::new(&value, String::new()), notes)?;
+    let mut config = Config::default();
+    if let Some(node) = block.take("downloads") {
+        config.downloads = downloads(&node, around, notes);
+    }
+    if let Some(node) = block.take("regrip") {
+        config.server = server(&node, around, notes).unwrap_or_default();
+    }
+    if let Some(node) = block.take("peers") {
+        config.peers = peers(&node, around, notes);
+    }
+    if let Some(node) = block.take("servers") {
+        config.import_servers = servers(&node, around, notes);
+    }
+    if let Some(node) = block.take("share") {
+        config.share = share(&node, around, notes);
+    }
+    block.close(notes);
+    Some(config)
+}

@@ -1,0 +1,125 @@
+//! What a configuration means. All paths are absolute, all secrets are read.
+
+use super::secret::Secret;
+use crate::transport::{Credentials, Header, Origin};
+use regrip_core::{DownloadsConfig, PeerId};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Without it nothing is downloaded.
+    pub downloads: Option<Downloads>,
+    /// The `regrip` block.
+    pub server: Server,
+    /// Who has the items that stubs name.
+    pub peers: Vec<Peer>,
+    /// Who is told of finished downloads.
+    pub import_servers: Vec<ImportServer>,
+    /// Folders that peers may fetch from.
+    pub share: Vec<PathBuf>,
+}
+
+/// The `downloads` block.
+#[derive(Clone, Debug)]
+pub struct Downloads {
+    /// Where stubs are dropped.
+    pub watch: PathBuf,
+    /// Where files go, and their parts while they are not whole.
+    pub completed: PathBuf,
+    /// The knobs of the engine, in range.
+    pub engine: DownloadsConfig,
+}
+
+/// The `regrip` block.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// Opens the API. Without it only this machine is served.
+    pub api_key: Option<Secret>,
+    /// Where the ledger is; where it is by default is not known here.
+    pub data_dir: Option<PathBuf>,
+    /// Open the shared folders, one a peer.
+    pub share_keys: Vec<ShareKey>,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5225),
+            api_key: None,
+            data_dir: None,
+            share_keys: Vec::new(),
+        }
+    }
+}
+
+/// What one peer brings to be let in to the shared folders.
+#[derive(Clone, Debug)]
+pub struct ShareKey {
+    /// Whose it is, to show.
+    pub name: String,
+    /// The key.
+    pub api_key: Secret,
+}
+
+/// A peer that has items.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// To show.
+    pub name: String,
+    /// As configured.
+    pub url: String,
+    /// What stubs call it.
+    pub id: PeerId,
+    /// Who gets its credentials.
+    pub origin: Origin,
+    /// What every request to it carries: its `X-Api-Key` and the configured headers.
+    pub headers: Vec<Header>,
+}
+
+impl Peer {
+    /// Its headers, for a transport that adds them to every request to its origin and to no other.
+    pub fn credentials(&self) -> Credentials {
+        Credentials {
+            origin: self.origin.clone(),
+            headers: self.headers.clone(),
+        }
+    }
+}
+
+/// Which of them it is, and so what it imports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportServerKind {
+    /// Films.
+    Radarr,
+    /// Series.
+    Sonarr,
+}
+
+impl ImportServerKind {
+    /// As the configuration spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ImportServerKind::Radarr => "radarr",
+            ImportServerKind::Sonarr => "sonarr",
+        }
+    }
+}
+
+/// A server that imports what was downloaded.
+#[derive(Clone, Debug)]
+pub struct ImportServer {
+    /// Radarr or Sonarr.
+    pub kind: ImportServerKind,
+    /// To show.
+    pub name: String,
+    /// As configured.
+    pub url: String,
+    /// What every request to it carries: its `X-Api-Key` and the configured headers.
+    pub headers: Vec<Header>,
+    /// The completed folder as that server sees it, where it sees it elsewhere.
+    pub import_path: Option<String>,
+}

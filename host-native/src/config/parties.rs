@@ -1,0 +1,132 @@
+//! `peers` and `servers`: with whom regrip speaks, and what it brings.
+
+use super::block::Block;
+use super::load::Surroundings;
+use super::model::{ImportServer, ImportServerKind, Peer};
+use super::problem::Notes;
+use super::secret::secret;
+use super::value::{Node, base_url, list, name, text};
+use crate::peers::id_of;
+use crate::transport::{Header, Origin};
+
+/// What carries a peer's or a server's key.
+const API_KEY: &str = "X-Api-Key";
+
+/// Reads `peers`.
+pub(super) fn peers(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Vec<Peer> {
+    let mut peers: Vec<Peer> = Vec::new();
+    for node in list(node, notes) {
+        let Some(peer) = peer(&node, around, notes) else {
+            continue;
+        };
+        let twin = peers.iter().find(|other| other.origin == peer.origin);
+        if let Some(twin) = twin {
+            // Credentials are bound to an origin, so each would get to see the other's.
+            let what = format!(
+                "found the origin of {:?}, expected one of its own",
+                twin.name
+            );
+            notes.error(node.at, &format!("{}.url", node.key), what);
+        }
+        peers.push(peer);
+    }
+    peers
+}
+
+fn peer(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Peer> {
+    let mut block = Block::open(node, notes)?;
+    let url = block.need("url", "an http or https URL", notes);
+    let name = block.take("name").and_then(|node| name(&node, notes));
+    let headers = headers(&mut block, around, notes);
+    block.close(notes);
+    let url = base_url(&url?, notes)?;
+    let origin: Origin = url.parse().ok()?;
+    Some(Peer {
+        name: name.unwrap_or_else(|| origin.to_string()),
+        id: id_of(&url),
+        url,
+        origin,
+        headers,
+    })
+}
+
+/// Reads `servers`.
+pub(super) fn servers(
+    node: &Node<'_>,
+    around: &Surroundings<'_>,
+    notes: &mut Notes,
+) -> Vec<ImportServer> {
+    let servers = list(node, notes);
+    servers
+        .iter()
+        .filter_map(|server| import_server(server, around, notes))
+        .collect()
+}
+
+fn import_server(
+    node: &Node<'_>,
+    around: &Surroundings<'_>,
+    notes: &mut Notes,
+) -> Option<ImportServer> {
+    const EXPECTED: &str = "\"radarr\" or \"sonarr\"";
+    let mut block = Block::open(node, notes)?;
+    let kind = block.need("type", EXPECTED, notes);
+    let url = block.need("url", "an http or https URL", notes);
+    let name = block.take("name").and_then(|node| name(&node, notes));
+    let import_path = block.take("importPath").and_then(|node| text(&node, notes));
+    let headers = headers(&mut block, around, notes);
+    block.close(notes);
+    let (kind, url) = (kind?, url?);
+    let url = base_url(&url, notes);
+    let kind = match text(&kind, notes)?.as_str() {
+        "radarr" => ImportServerKind::Radarr,
+        "sonarr" => ImportServerKind::Sonarr,
+        _ => {
+            kind.refuse(EXPECTED, notes);
+            return None;
+        }
+    };
+    Some(ImportServer {
+        kind,
+        name: name.unwrap_or_else(|| kind.name().to_owned()),
+        url: url?,
+        headers,
+        import_path,
+    })
+}
+
+/// `apiKey` and `headers`, ready to be sent. The key is not overridden by a header of its name.
+fn headers(block: &mut Block<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Vec<Header> {
+    let mut ready = Vec::new();
+    if let Some(key) = block.take("apiKey")
+        && let Some(secret) = secret(&key, around, notes)
+    {
+        add(API_KEY, secret.reveal(), &key, &mut ready, notes);
+    }
+    let Some(mut others) = block
+        .take("headers")
+        .and_then(|node| Block::open(&node, notes))
+    else {
+        return ready;
+    };
+    for (name, node) in others.rest() {
+        if name.eq_ignore_ascii_case(API_KEY) && !ready.is_empty() {
+            notes.warn(node.at, &node.key, "is passed over: the apiKey is sent");
+            continue;
+        }
+        if let Some(secret) = secret(&node, around, notes) {
+            add(&name, secret.reveal(), &node, &mut ready, notes);
+        }
+    }
+    ready
+}
+
+fn add(name: &str, value: &str, node: &Node<'_>, ready: &mut Vec<Header>, notes: &mut Notes) {
+    match Header::new(name, value) {
+        Ok(header) => ready.push(header),
+        Err(refused) => {
+            let what = format!("found a header that cannot be sent: {}", refused.why);
+            notes.error(node.at, &node.key, what);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Single values: each reader takes what fits or notes what was found and expected.
+
+use super::problem::Notes;
+use jsonc_parser::ast::Value;
+use jsonc_parser::common::Ranged;
+use std::path::{Path, PathBuf};
+use url::Url;
+
+/// More of a string is not shown.
+const LONGEST_SHOWN: usize = 60;
+
+/// A value and where it is.
+#[derive(Clone, Debug)]
+pub(super) struct Node<'a> {
+    pub(super) value: &'a Value<'a>,
+    /// Its key, from the top.
+    pub(super) key: String,
+    /// Offset in the file.
+    pub(super) at: usize,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn new(value: &'a Value<'a>, key: String) -> Node<'a> {
+        let at = value.range().start;
+        Node { value, key, at }
+    }
+
+    /// What it is, without saying its content.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::StringLit(_) => "a string",
+            Value::NumberLit(_) => "a number",
+            Value::BooleanLit(_) => "true or false",
+            Value::Object(_) => "an object",
+            Value::Array(_) => "a list",
+            Value::NullKeyword(_) => "null",
+        }
+    }
+
+    /// Notes that something else was expected. For what is no secret.
+    pub(super) fn refuse(&self, expected: &str, notes: &mut Notes) {
+        let found = match self.value {
+            Value::StringLit(string) => {
+                let shown: String = string.value.chars().take(LONGEST_SHOWN).collect();
+                format!("{shown:?}")
+            }
+            Value::NumberLit(number) => number.value.chars().take(LONGEST_SHOWN).collect(),
+            Value::BooleanLit(boolean) => boolean.value.to_string(),
+            _ => self.kind().to_owned(),
+        };
+        notes.error(
+            self.at,
+            &self.key,
+            format!("found {found}, expected {expected}"),
+        );
+    }
+}
+
+/// A string.
+pub(super) fn text(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+    match node.value {
+        Value::StringLit(string) => Some(string.value.clone().into_owned()),
+        _ => {
+            node.refuse("a string", notes);
+            None
+        }
+    }
+}
+
+/// A string that has something in it and no control characters.
+pub(super) fn name(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+    let name = text(node, notes)?;
+    if name.trim().is_empty() || name.chars().any(char::is_control) {
+        node.refuse("a name", notes);
+        return None;
+    }
+    Some(name)
+}
+
+/// A whole number that fits.
+pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes) -> Option<N> {
+    let number = match node.value {
+        Value::NumberLit(number) => number.value.parse::<u64>().ok(),
+        _ => None,
+    };
+    let fits = number.and_then(|number| N::try_from(number).ok());
+    if fits.is_none() {
+        node.refuse("a whole number from 0 on", notes);
+    }
+    fits
+}
+
+/// The elements of a list.
+pub(super) fn list<'a>(node: &Node<'a>, notes: &mut Notes) -> Vec<Node<'a>> {
+    let Value::Array(array) = node.value else {
+        node.refuse("a list", notes);
+        return Vec::new();
+    };
+    let numbered = array.elements.iter().enumerate();
+    numbered
+        .map(|(number, value)| Node::new(value, format!("{}[{number}]", node.key)))
+        .collect()
+}
+
+/// A path; a relative one begins at the folder of the configuration.
+pub(super) fn path(node: &Node<'_>, folder: &Path, notes: &mut Notes) -> Option<PathBuf> {
+    let path = text(node, notes)?;
+    if path.is_empty() || path.contains('\0') {
+        node.refuse("a path", notes);
+        return None;
+    }
+    Some(folder.join(path))
+}
+
+/// Where a peer or a server is: http or https, nothing secret in it and nothing after its path.
+pub(super) fn base_url(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+    let written = text(node, notes)?;
+    let flaw = match Url::parse(&written) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => "it is neither http nor https",
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "it has a user or password in it; send them by headers"
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => "it has a ? or # in it",
+        Ok(_) => return Some(written),
+        Err(_) => "it is no URL",
+    };
+    // A wrong one may have a password or a key in it.
+    let shown = regrip_core::display_url(&written);
+    let what = format!("found {shown:?}, expected an http or https URL: {flaw}");
+    notes.error(node.at, &node.key, what);
+    None
+}

@@ -1,0 +1,85 @@
+//! A peer's JSON: asked for once, read within bounds.
+
+use crate::host::NativeHost;
+use crate::transport::HttpBody;
+use futures::future::{Either, select};
+use regrip_core::error::Timeout;
+use regrip_core::http::Head;
+use regrip_core::io::{Body, Clock, Response};
+use regrip_core::{DownloadsConfig, Error};
+use serde::de::DeserializeOwned;
+use std::pin::pin;
+use std::time::Duration;
+
+/// Largest answer. A search with thousands of releases is far below.
+const LARGEST_BYTES: usize = 4 << 20;
+
+/// The body of a 200.
+///
+/// # Errors
+/// `Status` with its `Retry-After`; `Protocol` for any other answer that is no 200, and for a body that is too large;
+/// `Coded`; `Timeout` where the body takes longer than a head may.
+pub(super) async fn body(
+    response: Response<HttpBody>,
+    host: &NativeHost,
+    config: &DownloadsConfig,
+) -> Result<Vec<u8>, Error> {
+    let Response {
+        status,
+        headers,
+        body,
+    } = response;
+    let head = Head::read(status, &headers, host.clock.wall());
+    match status {
+        200 => {}
+        400..=599 => {
+            return Err(Error::Status {
+                status,
+                retry_after: head.retry_after,
+                retry_listed: config.extra_retry_statuses.contains(&status),
+            });
+        }
+        _ => return Err(Error::Protocol(format!("the status is {status}"))),
+    }
+    if let Some(coding) = head.coding {
+        return Err(Error::Coded(coding));
+    }
+    let after = Duration::from_millis(config.headers_timeout_ms);
+    let too_late = pin!(host.clock.sleep(after));
+    match select(pin!(all(body)), too_late).await {
+        Either::Left((read, _)) => read,
+        Either::Right(((), _)) => {
+            let timeout = Timeout::Idle;
+            Err(Error::Timeout { timeout, after })
+        }
+    }
+}
+
+async fn all(mut body: HttpBody) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.chunk().await? {
+        bytes.extend_from_slice(chunk);
+        if bytes.len() > LARGEST_BYTES {
+            let what = format!("an answer of more than {LARGEST_BYTES} bytes");
+            return Err(Error::Protocol(what));
+        }
+    }
+    Ok(bytes)
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// `Incomplete` where it ends before its end, else `Protocol`.
+pub(super) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(json).map_err(|error| {
+        if error.is_eof() {
+            let got = json.len() as u64;
+            return Error::Incomplete {
+                got,
+                expected: None,
+            };
+        }
+        Error::Protocol(format!("the answer is not what was asked for: {error}"))
+    })
+}

@@ -1,0 +1,227 @@
+//! The client of the peer wire.
+//!
+//! Invariants: nothing is asked of a peer before its handshake, and a handshake is never waited for but by who asks; every
+//! request is noted on the peer's line, by which its downloads wait too.
+
+use super::answer;
+use super::release::{Query, Release};
+use super::version;
+use crate::config::Peer;
+use crate::host::NativeHost;
+use async_lock::Mutex;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use regrip_core::classify::is_transient;
+use regrip_core::engine::{NoAnswer, PeerLine};
+use regrip_core::io::{Host, Request, Transport};
+use regrip_core::retry::{RetryRules, Retrying};
+use regrip_core::{Engine, Error, Source, retry};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::fmt;
+use std::time::Duration;
+use url::Url;
+
+/// What stands for itself in a path (RFC 3986 §2.3).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// A peer, as it is asked.
+pub struct PeerClient {
+    engine: Engine<NativeHost>,
+    peer: Peer,
+    line: PeerLine,
+    /// The handshake was made and holds. Locked while it is made, so that many who ask at once make one.
+    greeted: Mutex<bool>,
+}
+
+impl fmt::Debug for PeerClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("PeerClient")
+            .field(&self.peer)
+            .finish()
+    }
+}
+
+/// An error, and whether its patience is used up as well.
+struct Failed {
+    error: Error,
+    for_good: bool,
+}
+
+/// Decides about another attempt, and tells of it.
+struct Rules<T>(T);
+
+impl<T: FnMut(&Error, Duration)> RetryRules<Failed> for Rules<T> {
+    fn is_retryable(&self, failed: &Failed) -> bool {
+        !failed.for_good && is_transient(&failed.error)
+    }
+    fn retry_after(&self, failed: &Failed) -> Option<Duration> {
+        failed.error.retry_after()
+    }
+    fn on_retry(&mut self, retrying: Retrying<'_, Failed>) {
+        (self.0)(&retrying.error.error, retrying.delay);
+    }
+}
+
+impl PeerClient {
+    /// A client for a configured peer, whose credentials the engine's transport has. Nothing is asked yet.
+    pub fn new(engine: Engine<NativeHost>, peer: Peer) -> PeerClient {
+        PeerClient {
+            line: engine.peer_line(peer.id.as_str()),
+            engine,
+            peer,
+            greeted: Mutex::new(false),
+        }
+    }
+
+    /// Its configuration.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The line to it, which tells whether it can be reached.
+    pub fn line(&self) -> &PeerLine {
+        &self.line
+    }
+
+    /// Asks for a release. `told` hears of every attempt that is followed by another, and of the wait.
+    ///
+    /// # Errors
+    /// `NameRefused` for an id that no path can have or a file name that is not a plain safe one, `Status` where the peer
+    /// does not have it, `Protocol`, `Coded`, and what the last attempt failed with.
+    pub async fn item(
+        &self,
+        id: &str,
+        told: impl FnMut(&Error, Duration),
+    ) -> Result<Release, Error> {
+        let url = self.item_url(id)?;
+        Release::read(self.ask_persistently(&url, told).await?)
+    }
+
+    /// Searches it. Releases that are none, or whose files no safe name has, are left out.
+    ///
+    /// # Errors
+    /// As [`item`](Self::item).
+    pub async fn search(
+        &self,
+        query: &Query,
+        told: impl FnMut(&Error, Duration),
+    ) -> Result<Vec<Release>, Error> {
+        #[derive(Deserialize)]
+        struct Found {
+            items: Vec<Value>,
+        }
+        let base = format!("{}/peer/search", self.base());
+        let url = Url::parse_with_params(&base, query.pairs()).map_err(unreadable)?;
+        let Found { items } = self.ask_persistently(url.as_str(), told).await?;
+        let releases = items.into_iter().map(Release::read);
+        Ok(releases.filter_map(Result::ok).collect())
+    }
+
+    /// Where a download of an item gets its bytes from.
+    ///
+    /// # Errors
+    /// `NameRefused` for an id that no path can have.
+    pub fn source(&self, id: &str) -> Result<Source, Error> {
+        Ok(Source::Peer {
+            peer_id: self.peer.id.as_str().to_owned(),
+            peer_name: self.peer.name.clone(),
+            item_id: id.to_owned(),
+            url: format!("{}/file", self.item_url(id)?),
+        })
+    }
+
+    fn base(&self) -> &str {
+        self.peer.url.trim_end_matches('/')
+    }
+
+    fn item_url(&self, id: &str) -> Result<String, Error> {
+        // A URL's path has no such segment, encoded or not: it would name another resource (WHATWG URL, path state).
+        if matches!(id, "" | "." | "..") {
+            return Err(Error::NameRefused {
+                name: id.to_owned(),
+                why: "no item can have it as its id",
+            });
+        }
+        let id = utf8_percent_encode(id, ENCODED);
+        Ok(format!("{}/peer/items/{id}", self.base()))
+    }
+
+    /// Asks until there is an answer or no hope, by the engine's limits. While the peer cannot be reached no attempt is
+    /// spent.
+    async fn ask_persistently<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        told: impl FnMut(&Error, Duration),
+    ) -> Result<T, Error> {
+        let host = self.engine.host();
+        let policy = self.engine.config().retry_policy();
+        let policy = policy.map_err(|error| Error::Protocol(error.to_string()))?;
+        let mut random = fastrand::Rng::with_seed(host.seed());
+        let attempt = |_| self.attempt(url);
+        retry(&policy, &host.clock, &mut random, &mut Rules(told), attempt)
+            .await
+            .map_err(|failed| failed.error)
+    }
+
+    async fn attempt<T: DeserializeOwned>(&self, url: &str) -> Result<T, Failed> {
+        let patience = Duration::from_millis(self.engine.config().peer_patience_ms);
+        let probe = || self.shake_hands();
+        let reached = self
+            .line
+            .reachable(&self.engine.host().clock, patience, probe);
+        reached.await.map_err(|error| Failed {
+            error,
+            for_good: true,
+        })?;
+        let answer = self.greet_then_ask(url).await;
+        // An answer that was cut off is worth another attempt, so it is read here.
+        let value = answer.and_then(|json| answer::read(&json));
+        value.map_err(|error| Failed {
+            error,
+            for_good: false,
+        })
+    }
+
+    async fn greet_then_ask(&self, url: &str) -> Result<Vec<u8>, Error> {
+        {
+            let mut greeted = self.greeted.lock().await;
+            if !*greeted {
+                self.shake_hands().await?;
+                *greeted = true;
+            }
+        }
+        let answer = self.ask(url).await;
+        if answer.as_ref().err().and_then(NoAnswer::of).is_some() {
+            // Who comes back may be another version.
+            *self.greeted.lock().await = false;
+        }
+        answer
+    }
+
+    async fn shake_hands(&self) -> Result<(), Error> {
+        let handshake = self.ask(&format!("{}/handshake", self.base())).await?;
+        version::check(&handshake)
+    }
+
+    async fn ask(&self, url: &str) -> Result<Vec<u8>, Error> {
+        let (host, config) = (self.engine.host(), self.engine.config());
+        let request = Request {
+            url,
+            first: None,
+            if_range: None,
+        };
+        let head = host.transport.get(request).await;
+        self.line.note(&host.clock, config.breaker_failures, &head);
+        answer::body(head?, host, &config).await
+    }
+}
+
+fn unreadable(error: url::ParseError) -> Error {
+    Error::Protocol(format!("the address cannot be read: {error}"))
+}

@@ -1,0 +1,14 @@
+//! Peers: friends' servers that have the items which stubs name.
+//!
+//! [`PeerClient`] speaks the peer wire (spec §8). What it asks goes through the same transport as the files, so a peer's
+//! credentials reach its own origin and no other; it waits by the same line as the peer's downloads.
+
+mod answer;
+mod client;
+mod id;
+mod release;
+mod version;
+
+pub use client::PeerClient;
+pub use id::id_of;
+pub use release::{Query, Release};

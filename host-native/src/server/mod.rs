@@ -1,0 +1,24 @@
+//! The HTTP server: hyper's HTTP/1.1 on smol sockets, a table of routes, and files sent by the kernel.
+//!
+//! Where a byte goes: [`Server`] accepts, a connection parses the request (hyper), [`Router`] finds the handler and says no
+//! to whom [`Access`] does not let in, the handler makes a [`Reply`], and its bytes, or the [`FileSpan`] it names, leave by
+//! the socket. Everything a stranger sends is bounded by [`Limits`]. It decides nothing about what is served.
+
+mod access;
+mod connection;
+mod limits;
+mod listener;
+mod outbox;
+mod reply;
+mod router;
+mod socket;
+mod threads;
+mod timer;
+
+pub use access::{Access, Keys, KeysError};
+pub use limits::Limits;
+pub use listener::Server;
+pub use outbox::FileSpan;
+pub use reply::{Payload, Refusal, Reply};
+pub use router::{Answer, Asked, Handler, Route, Router};
+pub use threads::Threads;

@@ -1,0 +1,115 @@
+//! What a handler answers.
+
+use super::outbox::FileSpan;
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::http::response::Parts;
+use hyper::{HeaderMap, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+
+/// The body of a reply.
+#[derive(Debug, Default)]
+pub enum Payload {
+    /// None.
+    #[default]
+    Empty,
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// Bytes of a file.
+    File(FileSpan),
+}
+
+/// A reply. hyper adds `Date` and `Content-Length`, and leaves the body of a reply to HEAD out.
+#[derive(Debug)]
+pub struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    payload: Payload,
+}
+
+impl Reply {
+    /// A reply without headers.
+    pub fn new(status: StatusCode, payload: Payload) -> Reply {
+        Reply {
+            status,
+            headers: HeaderMap::new(),
+            payload,
+        }
+    }
+
+    /// 200 with a JSON object.
+    pub fn json(value: &impl Serialize) -> Reply {
+        Reply::json_with(StatusCode::OK, value)
+    }
+
+    fn json_with(status: StatusCode, value: &impl Serialize) -> Reply {
+        // Only a map with keys that are no strings cannot be written, and no reply has one.
+        let text = serde_json::to_vec(value).unwrap_or_default();
+        Reply::new(status, Payload::Bytes(text.into()))
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Reply {
+        self.headers.append(name, value);
+        self
+    }
+
+    /// Adds a header whose value is made of ASCII.
+    #[must_use]
+    pub fn text_header(self, name: HeaderName, value: &str) -> Reply {
+        match HeaderValue::from_str(value) {
+            Ok(value) => self.header(name, value),
+            Err(_) => self,
+        }
+    }
+
+    pub(super) fn into_parts(self) -> (Parts, Payload) {
+        let (mut parts, ()) = hyper::Response::new(()).into_parts();
+        parts.status = self.status;
+        parts.headers = self.headers;
+        (parts, self.payload)
+    }
+}
+
+/// Why a request was not done: `{"error": {"code", "message"}}`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The status.
+    pub status: StatusCode,
+    /// One word for programs.
+    pub code: &'static str,
+    /// One line for people, without a secret.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal {
+            status,
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// 404.
+    pub fn not_found(message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::NOT_FOUND, "NotFound", message)
+    }
+
+    /// 400.
+    pub fn bad_request(message: impl Into<String>) -> Refusal {
+        Refusal::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Reply {
+        let error = json!({ "code": refusal.code, "message": refusal.message });
+        Reply::json_with(refusal.status, &json!({ "error": error }))
+    }
+}

@@ -1,0 +1,207 @@
+//! Which handler a request goes to: a table, looked through from the top.
+//!
+//! Invariant: whoever [`Access`] does not let in learns nothing, not even which paths there are.
+
+use super::access::Access;
+use super::reply::{Refusal, Reply};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::header::ALLOW;
+use hyper::http::request::Parts;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+/// Answers a request; the connection's other end comes with it.
+pub type Answer =
+    Arc<dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Reply> + Send + Sync>;
+
+/// What a handler is given. Bodies are not read: hyper drops what a request brings beyond its head.
+#[derive(Debug)]
+pub struct Asked {
+    head: Parts,
+    captured: Option<String>,
+}
+
+impl Asked {
+    /// The method: GET or HEAD where the route says GET.
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// What stands where the pattern has braces, percent-decoded.
+    pub fn captured(&self) -> &str {
+        self.captured.as_deref().unwrap_or_default()
+    }
+
+    /// The parameters of the query, decoded, in order.
+    pub fn query(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        let query = self.head.uri.query().unwrap_or_default();
+        url::form_urlencoded::parse(query.as_bytes())
+    }
+}
+
+/// Does what a request asks for.
+pub type Handler<S> = fn(Arc<S>, Asked) -> BoxFuture<'static, Result<Reply, Refusal>>;
+
+/// A line of the table.
+#[derive(Debug)]
+pub struct Route<S> {
+    /// The method; GET takes HEAD too.
+    pub method: Method,
+    /// The path, with at most one segment in braces that stands for any one: `/peer/items/{id}`.
+    pub path: &'static str,
+    /// What to do.
+    pub handler: Handler<S>,
+}
+
+/// The table and what its handlers share.
+#[derive(Debug)]
+pub struct Router<S: 'static> {
+    state: Arc<S>,
+    routes: &'static [Route<S>],
+    access: Access,
+}
+
+impl<S: Send + Sync> Router<S> {
+    /// A router.
+    pub fn new(state: Arc<S>, routes: &'static [Route<S>], access: Access) -> Self {
+        Router {
+            state,
+            routes,
+            access,
+        }
+    }
+
+    /// The router as a server takes it.
+    pub fn answer(self) -> Answer {
+        let router = Arc::new(self);
+        Arc::new(move |request, from| Arc::clone(&router).respond(request, from).boxed())
+    }
+
+    async fn respond(self: Arc<Self>, request: Request<Incoming>, from: SocketAddr) -> Reply {
+        let (head, _) = request.into_parts();
+        let (handler, asked) = match self.find(head, from) {
+            Ok(found) => found,
+            Err(reply) => return *reply,
+        };
+        let handled = AssertUnwindSafe(handler(Arc::clone(&self.state), asked));
+        match handled.catch_unwind().await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(refusal)) => refusal.into(),
+            // It has been printed; the other requests go on.
+            Err(_) => Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Bug",
+                "this is a bug in regrip",
+            )
+            .into(),
+        }
+    }
+
+    fn find(&self, head: Parts, from: SocketAddr) -> Result<(Handler<S>, Asked), Box<Reply>> {
+        self.access.check(&head.headers, from)?;
+        let path = head.uri.path();
+        let here = |route: &&Route<S>| captured(route.path, path).is_some();
+        let method = if head.method == Method::HEAD {
+            &Method::GET
+        } else {
+            &head.method
+        };
+        let route = self
+            .routes
+            .iter()
+            .filter(here)
+            .find(|route| route.method == method);
+        let Some(route) = route else {
+            return Err(Box::new(self.without_route(path)));
+        };
+        let captured = captured(route.path, path).flatten();
+        Ok((route.handler, Asked { head, captured }))
+    }
+
+    /// 405 where the path is known with other methods, else 404.
+    fn without_route(&self, path: &str) -> Reply {
+        let mut allowed = Vec::new();
+        for route in self.routes {
+            if captured(route.path, path).is_some() {
+                allowed.push(route.method.as_str());
+                allowed.extend((route.method == Method::GET).then_some("HEAD"));
+            }
+        }
+        if allowed.is_empty() {
+            return Refusal::not_found("there is nothing at this path").into();
+        }
+        let refusal = Refusal::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            "this path does not take that method",
+        );
+        Reply::from(refusal).text_header(ALLOW, &allowed.join(", "))
+    }
+}
+
+impl From<Refusal> for Box<Reply> {
+    fn from(refusal: Refusal) -> Self {
+        Box::new(refusal.into())
+    }
+}
+
+/// Whether a path fits a pattern, and what stands in its braces. Split before it is decoded: an id may have slashes.
+#[allow(
+    clippy::option_option,
+    reason = "no fit, or a fit with or without braces"
+)]
+fn captured(pattern: &str, path: &str) -> Option<Option<String>> {
+    let mut captured = None;
+    let mut segments = path.split('/');
+    for wanted in pattern.split('/') {
+        let segment = segments.next()?;
+        if wanted.starts_with('{') {
+            if segment.is_empty() {
+                return None;
+            }
+            captured = Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned());
+        } else if segment != wanted {
+            return None;
+        }
+    }
+    segments.next().is_none().then_some(captured)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_fits_whole_paths_and_captures_one_decoded_segment() {
+        let pattern = "/peer/items/{id}/file";
+        let table = [
+            ("/peer/items/ab/file", Some("ab")),
+            ("/peer/items/a%2Fb%3Ac/file", Some("a/b:c")),
+            ("/peer/items/../file", Some("..")),
+            ("/peer/items/%ff/file", None),
+            ("/peer/items//file", None),
+            ("/peer/items/ab/file/", None),
+            ("/peer/items/ab", None),
+            ("/peer/items/a/b/file", None),
+            ("peer/items/ab/file", None),
+            ("//peer/items/ab/file", None),
+        ];
+        for (path, wanted) in table {
+            let got = captured(pattern, path).flatten();
+            assert_eq!(got.as_deref(), wanted, "{path}");
+        }
+        assert_eq!(captured("/handshake", "/handshake"), Some(None));
+        assert_eq!(captured("/handshake", "/handshake/"), None);
+    }
+}

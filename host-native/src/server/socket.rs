@@ -1,0 +1,279 @@
+//! A served socket, as hyper wants to read and write it, with files sent by the kernel.
+//!
+//! Invariant: no more and no other bytes than the span's leave for it. A file that changes or ends early closes the
+//! connection, the only way left to say that the body is not whole: the client sees it cut, asks again, and is told of the
+//! new version. Bytes that changed after they were handed to the kernel may still leave.
+
+use super::outbox::{FileSpan, Outbox, is_placeholder};
+use crate::store::FileStamp;
+use async_io::{Async, Timer};
+use futures::ready;
+use hyper::rt::ReadBufCursor;
+use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_nodelay;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// A connection whose client takes bytes as fast as they come lets others run after so many.
+const BYTES_A_TURN: u64 = 4 << 20;
+/// What is read and sent at once where the file system knows no sendfile.
+const COPIED_BYTES: usize = 256 << 10;
+
+/// Has the kernel wait for the file before it sends a packet with the head alone.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const MORE_FOLLOWS: SendFlags = SendFlags::MORE;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const MORE_FOLLOWS: SendFlags = SendFlags::empty();
+
+/// A connected socket. Dropping it closes it.
+pub(super) struct ServedSocket {
+    stream: Async<TcpStream>,
+    outbox: Outbox,
+    idle: Idle,
+    /// Bytes sent since the others last had their turn.
+    this_turn: u64,
+}
+
+impl ServedSocket {
+    /// Takes over an accepted socket.
+    ///
+    /// # Errors
+    /// The socket is gone already.
+    pub(super) fn new(
+        stream: Async<TcpStream>,
+        outbox: Outbox,
+        idle_timeout: Duration,
+    ) -> io::Result<ServedSocket> {
+        set_tcp_nodelay(stream.get_ref(), true)?;
+        let idle = Idle::new(idle_timeout, time_sending(stream.get_ref(), idle_timeout)?);
+        Ok(ServedSocket {
+            stream,
+            outbox,
+            idle,
+            this_turn: 0,
+        })
+    }
+
+    /// Sends bytes; `more` says that others follow at once, so that a head does not go alone.
+    fn send_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
+        let flags = if more {
+            MORE_FOLLOWS
+        } else {
+            SendFlags::empty()
+        };
+        self.until_sent(cx, |stream| send(stream, bytes, flags))
+    }
+
+    /// Sends from the first span of the outbox, at most `most` bytes.
+    fn send_file(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        let Some(span) = self.outbox.first() else {
+            return Poll::Ready(Err(io::Error::other("a placeholder without a file")));
+        };
+        if self.this_turn >= BYTES_A_TURN {
+            self.this_turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if FileStamp::of_open(&span.file)? != span.stamp {
+            return Poll::Ready(Err(io::Error::other("the file changed while it was sent")));
+        }
+        let most = most.min(usize::try_from(span.length).unwrap_or(usize::MAX));
+        let sent = ready!(self.until_sent(cx, |stream| send_span(stream, &span, most)))?;
+        if sent == 0 {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file became shorter while it was sent",
+            )));
+        }
+        self.outbox.sent(sent as u64);
+        self.this_turn += sent as u64;
+        Poll::Ready(Ok(sent))
+    }
+
+    /// Repeats a call until the socket takes something.
+    fn until_sent(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(&TcpStream) -> Result<usize, Errno>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match call(self.stream.get_ref()) {
+                Ok(count) => {
+                    self.idle.moved();
+                    return Poll::Ready(Ok(count));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    self.this_turn = 0;
+                    self.idle.sending = true;
+                    ready!(self.stream.poll_writable(cx))?;
+                }
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+}
+
+/// The kernel alone sees whether a slow client still takes bytes out of a full send buffer, so it times the sending where
+/// it can; whether it does.
+fn time_sending(stream: &TcpStream, timeout: Duration) -> io::Result<bool> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds)?;
+        Ok(true)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = (stream, timeout);
+        Ok(false)
+    }
+}
+
+/// sendfile(2), or read and send where the file system does not know it; 0 at the end of the file.
+fn send_span(stream: &TcpStream, span: &FileSpan, most: usize) -> Result<usize, Errno> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let mut offset = span.offset;
+        match rustix::fs::sendfile(stream, &*span.file, Some(&mut offset), most) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+            sent => return sent,
+        }
+    }
+    copy_span(stream, span, most)
+}
+
+/// What the socket does not take is read again the next time.
+fn copy_span(stream: &TcpStream, span: &FileSpan, most: usize) -> Result<usize, Errno> {
+    let mut block = vec![0; most.min(COPIED_BYTES)];
+    let read = span.file.read_at(&mut block, span.offset);
+    let read = read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    match read {
+        0 => Ok(0),
+        read => send(stream, &block[..read], SendFlags::empty()),
+    }
+}
+
+impl hyper::rt::Read for ServedSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let socket = self.get_mut();
+        loop {
+            // SAFETY: recv only writes data, it never takes initialised bytes back.
+            let room = unsafe { buffer.as_mut() };
+            match recv(socket.stream.get_ref(), &mut *room, RecvFlags::empty()) {
+                Ok(((received, _), _)) => {
+                    let count = received.len();
+                    // SAFETY: recv initialised so many bytes at the start.
+                    unsafe { buffer.advance(count) };
+                    socket.idle.moved();
+                    return Poll::Ready(Ok(()));
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    if socket.stream.poll_readable(cx)?.is_pending() {
+                        return socket.idle.poll(cx);
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+}
+
+impl hyper::rt::Write for ServedSocket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let socket = self.get_mut();
+        let mut filled = slices.iter().filter(|slice| !slice.is_empty());
+        match filled.next() {
+            None => Poll::Ready(Ok(0)),
+            Some(first) if is_placeholder(first) => socket.send_file(cx, first.len()),
+            Some(first) => socket.send_bytes(cx, first, filled.next().is_some()),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().idle.sending = false;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.stream.get_ref().shutdown(Shutdown::Write) {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+/// Ends a connection on which nothing comes and nothing is being sent.
+struct Idle {
+    timeout: Duration,
+    since: Instant,
+    kernel_times_sending: bool,
+    /// The socket was full last time.
+    sending: bool,
+    timer: Timer,
+}
+
+impl Idle {
+    fn new(timeout: Duration, kernel_times_sending: bool) -> Idle {
+        Idle {
+            timeout,
+            since: Instant::now(),
+            kernel_times_sending,
+            sending: false,
+            timer: Timer::after(timeout),
+        }
+    }
+
+    fn moved(&mut self) {
+        self.since = Instant::now();
+        self.sending = false;
+    }
+
+    /// One timer per idle window, not one per chunk: when it fires too early it is set anew.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(Pin::new(&mut self.timer).poll(cx));
+            let now = Instant::now();
+            if self.sending && self.kernel_times_sending {
+                self.since = now;
+            }
+            let deadline = self.since + self.timeout;
+            if deadline <= now {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.timer.set_at(deadline);
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! What is shared: items by their ids, and which of them a search means.
+//!
+//! An id is the hash of a path within its folder: it stays when the folder moves to another disk, and tells nothing. Where
+//! two folders have the same path, the folder named first counts.
+
+use super::names::Clues;
+use super::tree::Found;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Most items that a search returns.
+const MAX_RESULTS: usize = 1000;
+/// Radarr's and Sonarr's numbers for the kinds.
+const FILMS: u32 = 2000;
+const SERIES: u32 = 5000;
+
+/// A shared file, as it was when it was last looked at.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) id: String,
+    /// The folder it is in.
+    pub(super) root: Arc<Path>,
+    /// Its path within.
+    pub(super) path: PathBuf,
+    filename: String,
+    size: u64,
+    mtime_ns: i64,
+    clues: Clues,
+}
+
+impl Item {
+    pub(super) fn new(root: &Arc<Path>, found: Found) -> Item {
+        let names = found.path.iter().filter_map(|name| name.to_str());
+        let clues = Clues::of(names);
+        let filename = found.path.file_name().unwrap_or_default();
+        Item {
+            id: id(&found.path),
+            root: Arc::clone(root),
+            filename: filename.to_string_lossy().into_owned(),
+            clues,
+            path: found.path,
+            size: found.size,
+            mtime_ns: found.mtime_ns,
+        }
+    }
+
+    /// The item as peers see it, with its digest where one is known.
+    pub(super) fn release(&self, sha256: Option<String>) -> Release<'_> {
+        let stem = Path::new(&self.filename).file_stem();
+        Release {
+            id: &self.id,
+            title: stem
+                .and_then(|stem| stem.to_str())
+                .unwrap_or(&self.filename),
+            filename: &self.filename,
+            category: if self.clues.episodes.is_some() {
+                SERIES
+            } else {
+                FILMS
+            },
+            size: self.size,
+            imdb_id: self.clues.imdb.map(|number| format!("tt{number:07}")),
+            tmdb_id: self.clues.tmdb,
+            tvdb_id: self.clues.tvdb,
+            season: self.clues.season,
+            episode: self
+                .clues
+                .episodes
+                .as_ref()
+                .map(|episodes| *episodes.start()),
+            sha256,
+        }
+    }
+
+    /// What it was when it was last looked at.
+    pub(super) fn stamp(&self) -> crate::store::FileStamp {
+        crate::store::FileStamp {
+            size: self.size,
+            mtime_ns: self.mtime_ns,
+        }
+    }
+}
+
+fn id(path: &Path) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"regrip item\0");
+    hash.update(path.as_os_str().as_bytes());
+    hash.finalize()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A release on the wire.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Release<'a> {
+    id: &'a str,
+    title: &'a str,
+    filename: &'a str,
+    category: u32,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imdb_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tmdb_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tvdb_id: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    season: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    episode: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+}
+
+/// What a search asks for; what is `None` was not asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Query {
+    imdb: Option<u64>,
+    tmdb: Option<u64>,
+    tvdb: Option<u64>,
+    season: Option<u64>,
+    episode: Option<u64>,
+}
+
+impl Query {
+    /// Reads a parameter; empty ones and names it does not know are left out.
+    ///
+    /// # Errors
+    /// The name of the parameter whose value is no number.
+    pub(super) fn read(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let (slot, name, digits) = match name {
+            "imdbId" => (
+                &mut self.imdb,
+                "imdbId",
+                value.strip_prefix("tt").unwrap_or(value),
+            ),
+            "tmdbId" => (&mut self.tmdb, "tmdbId", value),
+            "tvdbId" => (&mut self.tvdb, "tvdbId", value),
+            "season" => (&mut self.season, "season", value),
+            "episode" => (&mut self.episode, "episode", value),
+            _ => return Ok(()),
+        };
+        if value.is_empty() {
+            return Ok(());
+        }
+        *slot = Some(digits.parse().map_err(|_| name)?);
+        Ok(())
+    }
+
+    /// One id that fits is enough: names seldom have all of them. One that is known to be another is too much.
+    fn fits(&self, clues: &Clues) -> bool {
+        let ids = [
+            (self.imdb, clues.imdb),
+            (self.tmdb, clues.tmdb),
+            (self.tvdb, clues.tvdb),
+        ];
+        let asked = ids.iter().any(|(asked, _)| asked.is_some());
+        let both = || ids.iter().filter_map(|(asked, known)| asked.zip(*known));
+        let id_fits = !asked || (both().count() > 0 && both().all(|(asked, known)| asked == known));
+        let season_fits = self
+            .season
+            .is_none_or(|season| clues.season == Some(season));
+        let episodes = clues.episodes.as_ref();
+        let episode_fits = self
+            .episode
+            .is_none_or(|episode| episodes.is_some_and(|episodes| episodes.contains(&episode)));
+        id_fits && season_fits && episode_fits
+    }
+}
+
+/// All that is shared.
+#[derive(Debug, Default)]
+pub(super) struct Catalogue {
+    by_id: HashMap<String, Arc<Item>>,
+    /// Newest first.
+    items: Vec<Arc<Item>>,
+    /// Files left out because another folder has the same path.
+    pub(super) shadowed: usize,
+}
+
+impl Catalogue {
+    /// Of items in the order of their folders.
+    pub(super) fn new(items: impl IntoIterator<Item = Arc<Item>>) -> Catalogue {
+        let mut catalogue = Catalogue::default();
+        for item in items {
+            if catalogue.by_id.contains_key(&item.id) {
+                catalogue.shadowed += 1;
+                continue;
+            }
+            catalogue.by_id.insert(item.id.clone(), Arc::clone(&item));
+            catalogue.items.push(item);
+        }
+        catalogue.items.sort_by(|one, other| {
+            other
+                .mtime_ns
+                .cmp(&one.mtime_ns)
+                .then_with(|| one.path.cmp(&other.path))
+        });
+        catalogue
+    }
+
+    pub(super) fn item(&self, id: &str) -> Option<&Arc<Item>> {
+        self.by_id.get(id)
+    }
+
+    /// Every item, newest first.
+    pub(super) fn items(&self) -> &[Arc<Item>] {
+        &self.items
+    }
+
+    /// How many bytes they are in all.
+    pub(super) fn bytes(&self) -> u64 {
+        self.items
+            .iter()
+            .map(|item| item.size)
+            .fold(0, u64::saturating_add)
+    }
+
+    /// The items that a search means, newest first, at most [`MAX_RESULTS`].
+    pub(super) fn search(&self, query: &Query) -> impl Iterator<Item = &Arc<Item>> {
+        let fitting = self.items.iter().filter(|item| query.fits(&item.clues));
+        fitting.take(MAX_RESULTS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalogue(paths: &[(&str, &str)]) -> Catalogue {
+        let items = paths.iter().enumerate().map(|(number, (root, path))| {
+            let found = Found {
+                path: PathBuf::from(path),
+                size: 10,
+                mtime_ns: -i64::try_from(number).unwrap(),
+            };
+            Arc::new(Item::new(&Arc::from(Path::new(root)), found))
+        });
+        Catalogue::new(items)
+    }
+
+    #[test]
+    fn a_search_means_what_its_parameters_name() {
+        let catalogue = catalogue(&[
+            ("/r", "Film {imdb-tt0000007} {tmdb-70}/film.mkv"),
+            ("/r", "Other {tmdb-71}/other.mkv"),
+            ("/r", "Show {tvdb-5}/Show S01E02E03.mkv"),
+            ("/r", "Show {tvdb-5}/Show S02E02.mkv"),
+            ("/r", "plain.mkv"),
+        ]);
+        type Search<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+        let table: [Search<'_>; 14] = [
+            (&[("imdbId", "tt0000007")], &["film.mkv"]),
+            (&[("imdbId", "7")], &["film.mkv"]),
+            (&[("imdbId", "tt0000008")], &[]),
+            (&[("tmdbId", "71")], &["other.mkv"]),
+            (&[("imdbId", "tt0000009"), ("tmdbId", "71")], &["other.mkv"]),
+            (&[("imdbId", "tt0000009"), ("tmdbId", "70")], &[]),
+            (
+                &[("tvdbId", "5")],
+                &["Show S01E02E03.mkv", "Show S02E02.mkv"],
+            ),
+            (&[("tvdbId", "5"), ("season", "2")], &["Show S02E02.mkv"]),
+            (
+                &[("tvdbId", "5"), ("season", "1"), ("episode", "3")],
+                &["Show S01E02E03.mkv"],
+            ),
+            (&[("tvdbId", "5"), ("season", "1"), ("episode", "4")], &[]),
+            (
+                &[("tvdbId", ""), ("tmdbId", "71"), ("q", "x")],
+                &["other.mkv"],
+            ),
+            (&[("tmdbId", "5")], &[]),
+            (&[("season", "9")], &[]),
+            (
+                &[],
+                &[
+                    "film.mkv",
+                    "other.mkv",
+                    "Show S01E02E03.mkv",
+                    "Show S02E02.mkv",
+                    "plain.mkv",
+                ],
+            ),
+        ];
+        for (parameters, wanted) in table {
+            let mut query = Query::default();
+            for (name, value) in parameters {
+                query.read(name, value).unwrap();
+            }
+            let found: Vec<&str> = catalogue
+                .search(&query)
+                .map(|item| item.filename.as_str())
+                .collect();
+            assert_eq!(found, wanted, "{parameters:?}");
+        }
+        for (name, value) in [
+            ("imdbId", "nm1"),
+            ("tmdbId", "-1"),
+            ("season", "1.5"),
+            ("episode", "99999999999999999999"),
+        ] {
+            assert_eq!(Query::default().read(name, value), Err(name));
+        }
+    }
+
+    #[test]
+    fn an_id_is_the_same_in_another_folder_and_the_first_folder_counts() {
+        let (one, other) = (
+            catalogue(&[("/old", "a/f.mkv")]),
+            catalogue(&[("/new", "a/f.mkv")]),
+        );
+        let id = &one.items[0].id;
+        assert!(other.item(id).is_some());
+        assert!(!id.contains("f.mkv"));
+        let both = catalogue(&[("/one", "f.mkv"), ("/two", "f.mkv"), ("/two", "g.mkv")]);
+        assert_eq!((both.items().len(), both.shadowed), (2, 1));
+        assert_eq!(*both.items[0].root, *Path::new("/one"));
+    }
+
+    #[test]
+    fn a_release_says_what_its_names_say() {
+        let catalogue = catalogue(&[("/r", "Show {tvdb-5}/Show S01E02.1080p.mkv")]);
+        let item = &catalogue.items[0];
+        let json = serde_json::to_value(item.release(Some("ab".to_owned()))).unwrap();
+        let wanted = serde_json::json!({
+            "id": item.id, "title": "Show S01E02.1080p", "filename": "Show S01E02.1080p.mkv", "category": 5000,
+            "size": 10, "tvdbId": 5, "season": 1, "episode": 2, "sha256": "ab",
+        });
+        assert_eq!(json, wanted);
+    }
+}

@@ -1,0 +1,144 @@
+//! A share that runs: two threads keep what was found and its digests up to date.
+
+use super::digests;
+use super::routes::ROUTES;
+use super::shelf::{Census, FolderError, Shelf};
+use crate::ledger::SqliteLedger;
+use crate::server::{Access, Router};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// What to share and how.
+#[derive(Clone, Debug)]
+pub struct ShareOptions {
+    /// The folders, each with all that is in it.
+    pub folders: Vec<PathBuf>,
+    /// How often they are looked through.
+    pub scan_every: Duration,
+    /// A search, or a request for an unknown item, has them looked through once the last look is so old.
+    pub scan_when_asked_after: Duration,
+}
+
+impl ShareOptions {
+    /// These folders, at the usual intervals.
+    pub fn new(folders: Vec<PathBuf>) -> ShareOptions {
+        ShareOptions {
+            folders,
+            scan_every: Duration::from_secs(15 * 60),
+            scan_when_asked_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a share cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShareError {
+    /// A folder cannot be read.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The system gave no thread.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Folders that are shared. Dropping it ends its threads; a router made from it then answers from what it has.
+#[derive(Debug)]
+pub struct Share {
+    shelf: Arc<Shelf>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Share {
+    /// Looks through the folders, then begins to keep that up to date and to compute digests. Blocks while it looks.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn start(options: &ShareOptions, ledger: SqliteLedger) -> Result<Share, ShareError> {
+        let folders: Result<Vec<_>, _> =
+            options.folders.iter().map(|folder| whole(folder)).collect();
+        let (ask, asked) = sync_channel(1);
+        let shelf = Shelf::new(folders?, options.scan_when_asked_after, ledger, ask)?;
+        let mut share = Share {
+            shelf: Arc::new(shelf),
+            threads: Vec::new(),
+        };
+        let (changed, changes) = sync_channel(1);
+        let every = options.scan_every;
+        share.spawn("share scan", move |shelf| {
+            keep_looking(shelf, every, &asked, &changed)
+        })?;
+        share.spawn("share digests", move |shelf| keep_hashing(shelf, &changes))?;
+        Ok(share)
+    }
+
+    /// What the last look through the folders came to.
+    pub fn census(&self) -> Census {
+        self.shelf.census()
+    }
+
+    /// The peer wire's routes.
+    pub fn router(&self, access: Access) -> Router<impl Send + Sync + use<>> {
+        Router::new(Arc::clone(&self.shelf), ROUTES, access)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&Shelf) + Send + 'static,
+    ) -> Result<(), ShareError> {
+        let shelf = Arc::clone(&self.shelf);
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&shelf))
+            .map_err(ShareError::Thread)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.shelf.stop.tell();
+        self.shelf.ask_now();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join(); // a panic in it has been printed
+        }
+    }
+}
+
+/// The folder as it is recorded in the ledger.
+fn whole(folder: &Path) -> Result<Arc<Path>, FolderError> {
+    match std::path::absolute(folder) {
+        Ok(whole) => Ok(whole.into()),
+        Err(source) => Err(FolderError {
+            folder: folder.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn keep_looking(shelf: &Shelf, every: Duration, asked: &Receiver<()>, changed: &SyncSender<()>) {
+    // The first look was the start's.
+    let _ = changed.try_send(());
+    while let Ok(()) | Err(RecvTimeoutError::Timeout) = asked.recv_timeout(every) {
+        if shelf.stop.was_told() {
+            return;
+        }
+        shelf.look_again();
+        // A pass that waits already will see this look too.
+        let _ = changed.try_send(());
+    }
+}
+
+/// Ends when the other thread does, whose end of the channel is then gone.
+fn keep_hashing(shelf: &Shelf, changes: &Receiver<()>) {
+    digests::lower_priority();
+    while changes.recv().is_ok() {
+        digests::pass(shelf);
+    }
+}

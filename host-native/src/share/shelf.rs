@@ -1,0 +1,188 @@
+//! What the handlers and the background threads have in common: the folders, what was found in them, the digests.
+
+use super::catalogue::{Catalogue, Item};
+use super::digests::Digests;
+use super::tree;
+use crate::ledger::SqliteLedger;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// A folder cannot be shared.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot share {folder}", folder = .folder.display())]
+pub struct FolderError {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// What a look through the folders came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Files shared.
+    pub files: usize,
+    /// Their bytes in all.
+    pub bytes: u64,
+    /// Files left out because no peer would take their names.
+    pub refused_names: usize,
+    /// Files left out because another folder has one at the same path.
+    pub shadowed: usize,
+    /// Folders that could not be read.
+    pub unreadable: usize,
+    /// There was more than is looked at.
+    pub cut_short: bool,
+}
+
+/// The shared state of a share.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    folders: Vec<Arc<Path>>,
+    pub(super) digests: Digests,
+    pub(super) stop: Stop,
+    found: RwLock<Found>,
+    scan_when_asked_after: Duration,
+    ask: SyncSender<()>,
+}
+
+/// What was found, and when.
+#[derive(Debug)]
+pub(super) struct Found {
+    catalogue: Arc<Catalogue>,
+    census: Census,
+    at: Instant,
+}
+
+impl Shelf {
+    /// Looks through the folders for the first time. `ask` is how handlers have it done again.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub(super) fn new(
+        folders: Vec<Arc<Path>>,
+        scan_when_asked_after: Duration,
+        ledger: SqliteLedger,
+        ask: SyncSender<()>,
+    ) -> Result<Shelf, FolderError> {
+        let found = look(&folders, |folder, source| {
+            Err(FolderError {
+                folder: folder.to_owned(),
+                source,
+            })
+        })?;
+        Ok(Shelf {
+            folders,
+            digests: Digests::new(ledger),
+            stop: Stop::default(),
+            found: RwLock::new(found),
+            scan_when_asked_after,
+            ask,
+        })
+    }
+
+    /// What is shared now.
+    pub(super) fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.read().catalogue)
+    }
+
+    /// What the last look came to.
+    pub(super) fn census(&self) -> Census {
+        self.read().census
+    }
+
+    /// Looks through the folders again. Of one that cannot be read, a network folder that is away, everything stays: its
+    /// files are then unavailable, which passes, and not gone, which ends a peer's download.
+    pub(super) fn look_again(&self) {
+        let before = self.catalogue();
+        let kept = |folder: &Path, _| {
+            let of_it = before.items().iter().filter(|item| *item.root == *folder);
+            Ok::<_, std::convert::Infallible>(of_it.cloned().collect())
+        };
+        let Ok(found) = look(&self.folders, kept);
+        let catalogue = Arc::clone(&found.catalogue);
+        *self.found.write().unwrap_or_else(PoisonError::into_inner) = found;
+        self.digests.retain(|id| catalogue.item(id).is_some());
+    }
+
+    /// A peer asks for what may be new: has the folders looked through, unless that was done just now.
+    pub(super) fn may_be_behind(&self) {
+        if self.read().at.elapsed() >= self.scan_when_asked_after {
+            self.ask_now();
+        }
+    }
+
+    /// Wakes the thread that looks, to look or to end.
+    pub(super) fn ask_now(&self) {
+        // One that waits already is enough.
+        let _ = self.ask.try_send(());
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Found> {
+        self.found.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks through the folders; `unread` says what counts for one that cannot be read.
+fn look<E>(
+    folders: &[Arc<Path>],
+    unread: impl Fn(&Path, io::Error) -> Result<Vec<Arc<Item>>, E>,
+) -> Result<Found, E> {
+    let mut census = Census::default();
+    let mut items = Vec::new();
+    for folder in folders {
+        let scan = match tree::scan(folder) {
+            Ok(scan) => scan,
+            Err(error) => {
+                census.unreadable += 1;
+                items.extend(unread(folder, error.into())?);
+                continue;
+            }
+        };
+        census.refused_names += scan.refused;
+        census.unreadable += scan.unreadable;
+        census.cut_short |= scan.cut_short;
+        items.extend(
+            scan.found
+                .into_iter()
+                .map(|found| Arc::new(Item::new(folder, found))),
+        );
+    }
+    let catalogue = Catalogue::new(items);
+    census.files = catalogue.items().len();
+    census.bytes = catalogue.bytes();
+    census.shadowed = catalogue.shadowed;
+    Ok(Found {
+        catalogue: Arc::new(catalogue),
+        census,
+        at: Instant::now(),
+    })
+}
+
+/// Tells the threads to end, and lets them rest until then.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    told: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    pub(super) fn tell(&self) {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn was_told(&self) -> bool {
+        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits so long; false as soon as it was told to stop.
+    pub(super) fn rest(&self, wait: Duration) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let rested = self.changed.wait_timeout_while(told, wait, |told| !*told);
+        let (told, _) = rested.unwrap_or_else(PoisonError::into_inner);
+        !*told
+    }
+}

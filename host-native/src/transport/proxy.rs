@@ -1,0 +1,280 @@
+//! Which way a request goes: straight to its origin, or through a proxy.
+//!
+//! An http request is handed to the proxy whole, with an absolute target (RFC 9112 §3.2.2); for https the proxy only lends a
+//! line ([`tunnel`](super::tunnel)). Invariants: a proxy's user and password go to that proxy and nowhere else, and a
+//! connection through a proxy never stands in for a direct one.
+//!
+//! Names are resolved by the proxy, where nobody here can look: of a target behind a proxy only literal addresses and
+//! `localhost` are judged ([`Reach`]). It reads no environment; who does is `cli/get/network.rs`.
+
+use super::no_proxy::NoProxy;
+use super::origin::Origin;
+use super::reach::Reach;
+use hyper::header::HeaderValue;
+use percent_encoding::percent_decode_str;
+use regrip_core::Error;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use surf::http::auth::BasicAuth;
+use url::{Host, Url};
+
+/// An HTTP proxy. `Debug` and `Display` leave its user and password out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proxy {
+    host: Host<String>,
+    port: u16,
+    authorization: Option<HeaderValue>,
+}
+
+impl Proxy {
+    /// Reads `http://user:password@host:port`. The scheme may be left out, and is http then; so may the port, which is 80
+    /// then.
+    ///
+    /// # Errors
+    /// What cannot be read, and proxies that speak anything but plain HTTP. The text is not repeated: it may hold a password.
+    pub fn parse(text: &str) -> Result<Proxy, ProxyUnusable> {
+        let text = text.trim();
+        let with_scheme = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
+        let url = Url::parse(&with_scheme)
+            .map_err(|error| ProxyUnusable(format!("it is not a URL: {error}")))?;
+        if url.scheme() != "http" {
+            let scheme = url.scheme();
+            return Err(ProxyUnusable(format!(
+                "its scheme is {scheme}, and only http proxies are spoken to"
+            )));
+        }
+        let host = url
+            .host()
+            .ok_or_else(|| ProxyUnusable("it names no host".to_owned()))?;
+        Ok(Proxy {
+            host: host.to_owned(),
+            port: url.port_or_known_default().unwrap_or(80),
+            authorization: authorization(&url)?,
+        })
+    }
+
+    pub(super) fn host(&self) -> &Host<String> {
+        &self.host
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The value of `Proxy-Authorization`, where it has one.
+    pub(super) fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+}
+
+fn authorization(url: &Url) -> Result<Option<HeaderValue>, ProxyUnusable> {
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(None);
+    }
+    let decode = |text: &str| percent_decode_str(text).decode_utf8().map(String::from);
+    let user = decode(url.username());
+    let password = decode(url.password().unwrap_or_default());
+    let (Ok(user), Ok(password)) = (user, password) else {
+        let why = "its user or password cannot be decoded";
+        return Err(ProxyUnusable(why.to_owned()));
+    };
+    let value = BasicAuth::new(user, password).value();
+    // Base64 has no character that a header cannot have.
+    let mut value = HeaderValue::from_str(value.as_str()).ok();
+    if let Some(value) = &mut value {
+        value.set_sensitive(true);
+    }
+    Ok(value)
+}
+
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({self})")
+    }
+}
+
+/// A proxy that cannot be used: one clause.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ProxyUnusable(String);
+
+/// Which proxy serves which origin. The default is none.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    /// For http.
+    pub http: Option<Arc<Proxy>>,
+    /// For https.
+    pub https: Option<Arc<Proxy>>,
+    /// Who is reached without one.
+    pub except: NoProxy,
+}
+
+impl Proxies {
+    /// The way to an origin.
+    pub(super) fn route(&self, origin: Origin) -> Route {
+        let proxy = if origin.is_https() {
+            &self.https
+        } else {
+            &self.http
+        };
+        let direct = self.except.covers(origin.host(), origin.port());
+        let proxy = proxy.as_ref().filter(|_| !direct);
+        Route {
+            proxy: proxy.cloned(),
+            origin,
+        }
+    }
+}
+
+/// The way to an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) origin: Origin,
+    pub(super) proxy: Option<Arc<Proxy>>,
+}
+
+impl Route {
+    /// The proxy that gets the whole request: that of an http origin.
+    pub(super) fn forwarder(&self) -> Option<&Proxy> {
+        self.proxy.as_deref().filter(|_| !self.origin.is_https())
+    }
+
+    /// The address that will answer, as far as it is known before the dial: that of the URL itself, behind a proxy.
+    pub(super) fn literal(&self) -> Option<IpAddr> {
+        match self.origin.host() {
+            Host::Ipv4(address) => Some(IpAddr::from(*address)),
+            Host::Ipv6(address) => Some(IpAddr::from(*address)),
+            Host::Domain(_) => None,
+        }
+    }
+
+    /// Judges a target behind a proxy, as far as that can be done from here. A direct one is judged by the dial.
+    ///
+    /// # Errors
+    /// `AddressRefused`.
+    pub(super) fn check(&self, reach: Reach) -> Result<(), Error> {
+        let Route { origin, proxy } = self;
+        if proxy.is_none() {
+            return Ok(());
+        }
+        let address = match origin.host() {
+            // RFC 6761 §6.3: that name is the loopback address of whoever resolves it.
+            Host::Domain(name) if is_localhost(name) => Some(IpAddr::from([127, 0, 0, 1])),
+            Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_) => self.literal(),
+        };
+        match address.filter(|address| !reach.allows(*address)) {
+            Some(address) => Err(reach.refusal(origin, address)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_localhost(name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_read_with_and_without_its_scheme() {
+        let table = [
+            ("http://proxy.test:3128", "http://proxy.test:3128", None),
+            ("proxy.test:3128", "http://proxy.test:3128", None),
+            ("http://proxy.test", "http://proxy.test:80", None),
+            ("[::1]:8080", "http://[::1]:8080", None),
+            (
+                "me:s%40crt@p.test:1",
+                "http://p.test:1",
+                Some("Basic bWU6c0BjcnQ="),
+            ),
+            ("http://me@p.test:1/", "http://p.test:1", Some("Basic bWU6")),
+        ];
+        for (text, shown, authorization) in table {
+            let proxy = Proxy::parse(text).unwrap();
+            let value = proxy.authorization().map(|value| value.to_str().unwrap());
+            assert_eq!(
+                (proxy.to_string().as_str(), value),
+                (shown, authorization),
+                "{text}"
+            );
+            assert!(!format!("{proxy:?}").contains("me"), "{proxy:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_http_proxy_is_refused_without_being_repeated() {
+        let table = [
+            ("https://me:hunter2@p.test", "its scheme is https"),
+            ("socks5h://me:hunter2@p.test:1", "its scheme is socks5h"),
+            ("http://me:hunter2@", "it is not a URL"),
+            ("http://me:hunter2@p.test:99999", "it is not a URL"),
+            ("http://me:%ff@p.test", "cannot be decoded"),
+        ];
+        for (text, why) in table {
+            let told = Proxy::parse(text).unwrap_err().to_string();
+            assert!(
+                told.contains(why) && !told.contains("hunter2"),
+                "{text}: {told}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_scheme_has_its_own_proxy_but_for_the_exceptions() {
+        let proxy = |text| Some(Arc::new(Proxy::parse(text).unwrap()));
+        let proxies = Proxies {
+            http: proxy("http://one.test:1"),
+            https: proxy("http://two.test:2"),
+            except: NoProxy::parse("inside.test"),
+        };
+        let table = [
+            ("http://a.test/", Some("http://one.test:1")),
+            ("https://a.test/", Some("http://two.test:2")),
+            ("http://x.inside.test/", None),
+        ];
+        for (url, by) in table {
+            let route = proxies.route(url.parse().unwrap());
+            assert_eq!(
+                route.proxy.map(|proxy| proxy.to_string()).as_deref(),
+                by,
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn behind_a_proxy_literal_addresses_and_localhost_are_judged() {
+        let proxies = Proxies {
+            http: Some(Arc::new(Proxy::parse("http://127.0.0.1:1").unwrap())),
+            ..Proxies::default()
+        };
+        let table = [
+            // target, from the start, after a redirect
+            ("http://a.test/", true, true),
+            ("http://10.0.0.1/", true, true),
+            ("http://127.0.0.1/", true, false),
+            ("http://localhost/", true, false),
+            ("http://a.localhost./", true, false),
+            ("http://169.254.169.254/", false, false),
+        ];
+        for (url, at_first, redirected) in table {
+            let route = proxies.route(url.parse().unwrap());
+            assert_eq!(route.check(Reach::Loopback).is_ok(), at_first, "{url}");
+            assert_eq!(route.check(Reach::Outside).is_ok(), redirected, "{url}");
+        }
+    }
+}

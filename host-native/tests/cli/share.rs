@@ -1,0 +1,131 @@
+//! `regrip share` as it is typed.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
+    command
+        .current_dir(folder)
+        .args(["share", "--state", "state.db"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::create_dir(folder.path().join("films")).expect("a folder");
+    std::fs::write(folder.path().join("films/film.mkv"), "film").expect("written");
+    std::fs::write(folder.path().join("films/CON"), "device").expect("written");
+    folder
+}
+
+/// The line that says where it listens.
+fn first_line(child: &mut Child) -> String {
+    let mut line = String::new();
+    let out = child.stdout.take().expect("piped");
+    BufReader::new(out).read_line(&mut line).expect("a line");
+    line
+}
+
+#[test]
+fn it_says_what_it_shares_and_where_and_sigterm_ends_it_with_0() {
+    let folder = folder();
+    let mut child = command(folder.path(), &["films", "--listen", "127.0.0.1:0"])
+        .spawn()
+        .expect("regrip starts");
+    let line = first_line(&mut child);
+    assert!(
+        line.starts_with("sharing 1 file, 4 B, at http://127.0.0.1:"),
+        "{line}"
+    );
+    let killed = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(killed.expect("kill runs").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    let mut err = String::new();
+    child
+        .stderr
+        .take()
+        .expect("piped")
+        .read_to_string(&mut err)
+        .expect("text");
+    assert_eq!(err, "regrip: 1 file left out: no peer takes such a name\n");
+}
+
+#[test]
+fn keys_come_from_a_file_or_a_variable_and_are_shown_nowhere() {
+    let folder = folder();
+    std::fs::write(folder.path().join("keys"), "# friend\nsecret-one\n").expect("written");
+    let listen = ["films", "--listen", "127.0.0.1:0"];
+    for extra in [["--key-file", "keys"], ["--key-env", "FRIEND"]] {
+        let mut child = command(folder.path(), &[&listen[..], &extra].concat())
+            .env("FRIEND", "secret-one")
+            .spawn()
+            .expect("regrip starts");
+        let line = first_line(&mut child);
+        let url = line
+            .split_whitespace()
+            .last()
+            .expect("an address")
+            .to_owned();
+        let status = |key: &str| {
+            let address = url.trim_start_matches("http://");
+            let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+            let head = format!(
+                "GET /handshake HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Api-Key: {key}\r\n\r\n"
+            );
+            std::io::Write::write_all(&mut stream, head.as_bytes()).expect("sent");
+            let mut reply = String::new();
+            stream.read_to_string(&mut reply).expect("a reply");
+            reply.split(' ').nth(1).map(str::to_owned)
+        };
+        assert_eq!(status("secret-one").as_deref(), Some("200"));
+        assert_eq!(status("secret-two").as_deref(), Some("401"));
+        assert!(!line.contains("secret"));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+}
+
+#[test]
+fn what_cannot_be_shared_is_exit_2_and_says_why() {
+    let folder = folder();
+    std::fs::write(folder.path().join("empty"), "# nothing\n").expect("written");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    let table: [(&[&str], &str); 8] = [
+        (
+            &["films", "--listen", "0.0.0.0:0"],
+            "without a key only loopback is served",
+        ),
+        (
+            &["films", "--listen", "127.0.0.1:0", "--key-file", "gone"],
+            "the key file gone cannot be read",
+        ),
+        (
+            &["films", "--listen", "127.0.0.1:0", "--key-file", "empty"],
+            "there is no key in it",
+        ),
+        (
+            &["films", "--listen", "127.0.0.1:0", "--key-env", "NOT_SET"],
+            "NOT_SET is not set",
+        ),
+        (&["films", "--listen", &taken], "cannot listen at"),
+        (&["gone", "--listen", "127.0.0.1:0"], "cannot share"),
+        (&["films", "--listen", "nowhere"], "--listen"),
+        (&[], "DIR"),
+    ];
+    for (arguments, wanted) in table {
+        let ran = command(folder.path(), arguments)
+            .output()
+            .expect("regrip runs");
+        let err = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(2), "{arguments:?}: {err}");
+        assert!(err.contains(wanted), "{arguments:?}: {err}");
+    }
+}

@@ -1,0 +1,215 @@
+//! How errors read: line, key, what was found, what was expected.
+
+use crate::support::errors;
+use regrip::config::{ConfigRefused, load};
+
+/// What is in the `downloads` block beside the paths, and what is said about it.
+const KNOBS: &[(&str, &str)] = &[
+    (
+        r#""maxConcurrentDownloads": 0"#,
+        "maxConcurrentDownloads: found 0, expected at least 1",
+    ),
+    (
+        r#""maxConcurrentPerPeer": 0"#,
+        "maxConcurrentPerPeer: found 0, expected at least 1",
+    ),
+    (
+        r#""maxDownloadAttempts": "5""#,
+        "maxDownloadAttempts: found \"5\", expected a whole number from 0 on",
+    ),
+    (
+        r#""retryBaseDelayMs": -1"#,
+        "retryBaseDelayMs: found -1, expected a whole number from 0 on",
+    ),
+    (
+        r#""retryBaseDelayMs": 0.5"#,
+        "retryBaseDelayMs: found 0.5, expected a whole number from 0 on",
+    ),
+    (
+        r#""maxTotalAttempts": 4294967296"#,
+        "maxTotalAttempts: found 4294967296, expected a whole number from 0 on",
+    ),
+    (
+        r#""idleTimeoutMs": true"#,
+        "idleTimeoutMs: found true, expected a whole number from 0 on",
+    ),
+    (
+        r#""peerPatienceMs": null"#,
+        "peerPatienceMs: found null, expected a whole number from 0 on",
+    ),
+    (
+        r#""connectTimeoutMs": 0"#,
+        "connectTimeoutMs: found 0, expected at least 1 millisecond",
+    ),
+    (
+        r#""extraRetryStatuses": 408"#,
+        "extraRetryStatuses: found 408, expected a list",
+    ),
+    (
+        r#""extraRetryStatuses": ["a"]"#,
+        "extraRetryStatuses[0]: found \"a\", expected a whole number from 0 on",
+    ),
+    (
+        r#""extraRetryStatuses": [500]"#,
+        "extraRetryStatuses: found 500, expected statuses from 400 to 499",
+    ),
+    (
+        r#""onExists": "ask""#,
+        "onExists: found \"ask\", expected \"overwrite\", \"fail\" or \"rename\"",
+    ),
+    (r#""onExists": 1"#, "onExists: found 1, expected a string"),
+];
+
+#[test]
+fn a_knob_out_of_range_is_named_with_its_line() {
+    for (knob, expected) in KNOBS {
+        let text = format!(
+            "{{\"downloads\": {{\n\"watchPath\": \"/w\",\n\"completedPath\": \"/c\",\n// the knob\n{knob}\n}}}}"
+        );
+        assert_eq!(
+            errors(&text),
+            [format!("line 5: downloads.{expected}")],
+            "{knob}"
+        );
+    }
+}
+
+#[test]
+fn what_is_missing_or_of_another_kind_is_named() {
+    let table = [
+        ("[]", "line 1: found a list, expected an object"),
+        ("", "line 1: found nothing, expected an object"),
+        (
+            r#"{"downloads": []}"#,
+            "line 1: downloads: found a list, expected an object",
+        ),
+        (
+            r#"{"downloads": {"watchPath": "/w"}}"#,
+            "line 1: downloads.completedPath: found nothing, expected the folder that files go to",
+        ),
+        (
+            r#"{"downloads": {"watchPath": "/w", "completedPath": ""}}"#,
+            "line 1: downloads.completedPath: found \"\", expected a path",
+        ),
+        (
+            r#"{"downloads": {"watchPath": "/w", "completedPath": "/w"}}"#,
+            "line 1: downloads.completedPath: found \"/w\", expected another folder than watchPath",
+        ),
+        (
+            r#"{"regrip": {"listen": "5225"}}"#,
+            "line 1: regrip.listen: found \"5225\", expected an address and a port, such as \"127.0.0.1:5225\"",
+        ),
+        (
+            r#"{"regrip": {"shareKeys": [{"apiKey": "a"}]}}"#,
+            "line 1: regrip.shareKeys[0].name: found nothing, expected whose key it is",
+        ),
+        (
+            r#"{"peers": {}}"#,
+            "line 1: peers: found an object, expected a list",
+        ),
+        (
+            r#"{"peers": ["a"]}"#,
+            "line 1: peers[0]: found \"a\", expected an object",
+        ),
+        (
+            r#"{"peers": [{"name": "A"}]}"#,
+            "line 1: peers[0].url: found nothing, expected an http or https URL",
+        ),
+        (
+            r#"{"servers": [{"type": "lidarr", "url": "http://a"}]}"#,
+            "line 1: servers[0].type: found \"lidarr\", expected \"radarr\" or \"sonarr\"",
+        ),
+        (
+            r#"{"share": "/films"}"#,
+            "line 1: share: found \"/films\", expected a list",
+        ),
+        (
+            r#"{"share": [1]}"#,
+            "line 1: share[0]: found 1, expected a string",
+        ),
+        (
+            "{\"regrip\": {},\n\"regrip\": {}}",
+            "line 2: regrip: found a second time, expected once",
+        ),
+        (
+            "{\"peers\": [{\"url\": \"http://a\"},\n{\"url\": \"http://a:80/b\"}]}",
+            "line 2: peers[1].url: found the origin of \"http://a:80\", expected one of its own",
+        ),
+    ];
+    for (text, expected) in table {
+        let told = errors(text);
+        assert_eq!(told[0], expected, "{text}");
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_one_is_named_without_what_is_secret_in_it() {
+    for (url, why) in [
+        ("anna.example:5225", "it is neither http nor https"),
+        ("anna", "it is no URL"),
+        ("file:///etc", "it is neither http nor https"),
+        ("http://", "it is no URL"),
+        (
+            "http://me:secret@anna",
+            "it has a user or password in it; send them by headers",
+        ),
+        ("http://anna/?key=secret", "it has a ? or # in it"),
+        ("http://anna/#secret", "it has a ? or # in it"),
+    ] {
+        let told = errors(&format!(r#"{{"peers": [{{"url": "{url}"}}]}}"#));
+        assert!(
+            told[0].starts_with("line 1: peers[0].url: found "),
+            "{told:?}"
+        );
+        assert!(told[0].ends_with(why), "{url}: {told:?}");
+        assert!(!told[0].contains("secret"), "{told:?}");
+    }
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_in_the_order_of_the_file() {
+    let text = "{\n\"share\": 1,\n\"peers\": 2,\n\"downloads\": 3\n}";
+    let lines: Vec<_> = errors(text)
+        .iter()
+        .map(|told| told[..7].to_owned())
+        .collect();
+    assert_eq!(lines, ["line 2:", "line 3:", "line 4:"]);
+}
+
+#[test]
+fn what_is_no_jsonc_is_named_with_its_line() {
+    for (text, expected) in [
+        (
+            "{\n\n\"regrip\": {\n",
+            "line 3: it cannot be read: Unterminated object",
+        ),
+        (
+            "{\n'regrip': {}}",
+            "line 2: it cannot be read: Single-quoted strings",
+        ),
+        ("{\nregrip: {}}", "line 2: it cannot be read: "),
+        (
+            "{\"a\": 1\n\"b\": 2}",
+            "line 1: it cannot be read: Expected comma",
+        ),
+        ("{\"a\": 0x10}", "line 1: it cannot be read: Hexadecimal"),
+        ("{}\n{}", "line 2: it cannot be read: "),
+        ("{\n/* no end", "line 2: it cannot be read: "),
+    ] {
+        let told = errors(text);
+        assert!(told[0].starts_with(expected), "{text:?}: {told:?}");
+    }
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(errors(&deep)[0].contains("it cannot be read"));
+}
+
+#[test]
+fn a_file_that_is_no_configuration_is_not_read_to_its_end() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("config.jsonc");
+    assert!(matches!(load(&file), Err(ConfigRefused::Unreadable(_))));
+    std::fs::write(&file, [0xff, 0xfe]).expect("a file");
+    assert!(matches!(load(&file), Err(ConfigRefused::NoText(_))));
+    std::fs::write(&file, vec![b' '; (1 << 20) + 1]).expect("a file");
+    assert!(matches!(load(&file), Err(ConfigRefused::NoText(_))));
+}

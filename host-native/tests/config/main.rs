@@ -1,0 +1,7 @@
+//! The configuration of the server: what it means, and how its errors read.
+
+mod errors;
+mod example;
+mod secrets;
+mod support;
+mod takes;

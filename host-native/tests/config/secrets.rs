@@ -1,0 +1,105 @@
+//! Secrets: where they come from, and that nobody gets to see them.
+
+use crate::support::{config, errors, read};
+
+fn with_key(secret: &str) -> String {
+    format!("{{\n\"regrip\": {{\"apiKey\": {secret}}}}}")
+}
+
+#[test]
+fn a_secret_is_a_string_or_in_the_environment_or_in_a_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("key");
+    let in_file = format!(r#"{{"file": {:?}}}"#, file);
+    for (content, secret, expected) in [
+        ("", r#""plain""#, "plain"),
+        ("", r#"{"env": "KEY"}"#, "from the environment"),
+        ("in a file\n", &in_file, "in a file"),
+        ("in a file\r\n", &in_file, "in a file"),
+        ("in a file", &in_file, "in a file"),
+    ] {
+        std::fs::write(&file, content).expect("a file");
+        let key = config(&with_key(secret)).server.api_key;
+        assert_eq!(key.expect("there is one").reveal(), expected, "{secret}");
+    }
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_named_with_its_line() {
+    let table = [
+        (
+            r#"5"#,
+            r#"found a number, expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#,
+        ),
+        (
+            r#"null"#,
+            r#"found null, expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#,
+        ),
+        (
+            r#"{}"#,
+            r#"found neither one nor the other, expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#,
+        ),
+        (
+            r#"{"env": "KEY", "file": "/key"}"#,
+            r#"found neither one nor the other, expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#,
+        ),
+        (r#""""#, "found nothing, expected a secret"),
+        (
+            r#""a\nX-Other: b""#,
+            "found other than visible ASCII characters, expected what a header can carry",
+        ),
+        (
+            r#""pässword""#,
+            "found other than visible ASCII characters, expected what a header can carry",
+        ),
+    ];
+    for (secret, expected) in table {
+        assert_eq!(
+            errors(&with_key(secret)),
+            [format!("line 2: regrip.apiKey: {expected}")]
+        );
+    }
+    let missing = errors(&with_key(r#"{"env": "NO_KEY"}"#));
+    assert_eq!(
+        missing,
+        ["line 2: regrip.apiKey.env: the environment has no NO_KEY, expected a secret there"]
+    );
+    let relative = errors(&with_key(r#"{"file": "key"}"#));
+    assert_eq!(
+        relative,
+        [r#"line 2: regrip.apiKey.file: found "key", expected an absolute path"#]
+    );
+    let gone = errors(&with_key(r#"{"file": "/no/such/key"}"#));
+    assert!(gone[0].starts_with(
+        r#"line 2: regrip.apiKey.file: found "/no/such/key", which cannot be read: "#
+    ));
+}
+
+// X10
+#[test]
+fn nobody_gets_to_see_a_secret() {
+    let text = r#"{
+        "regrip": {"apiKey": "hush1", "shareKeys": [{"name": "Anna", "apiKey": "hush2"}]},
+        "peers": [{"url": "http://a", "apiKey": "hush3", "headers": {"X-A": "hush4"}}],
+        "servers": [{"type": "radarr", "url": "http://b", "apiKey": "hush5", "headers": {"X-B": "hush6"}}],
+    }"#;
+    let shown = format!("{:?}", config(text));
+    assert!(shown.contains("***") && !shown.contains("hush"), "{shown}");
+    let refused = read(&text.replace("hush", "hüsh")).expect_err("no header carries them");
+    let shown = format!("{refused} {refused:?}");
+    assert!(!shown.contains("hüsh"), "{shown}");
+}
+
+#[test]
+fn a_header_that_cannot_be_sent_is_named() {
+    for (header, why) in [
+        (r#""Range": "bytes=0-""#, "it is set by regrip itself"),
+        (r#""a b": "c""#, "the name is not a header name"),
+    ] {
+        let told = errors(&format!(
+            r#"{{"peers": [{{"url": "http://a", "headers": {{{header}}}}}]}}"#
+        ));
+        let expected = format!("found a header that cannot be sent: {why}");
+        assert!(told[0].ends_with(&expected), "{told:?}");
+    }
+}

@@ -1,0 +1,140 @@
+//! What is taken, and what it means.
+
+use crate::support::{config, read};
+use regrip::config::{ImportServerKind, Problem};
+use regrip_core::{DownloadsConfig, OnExists};
+use std::path::Path;
+
+// S16
+#[test]
+fn a_configuration_that_knows_only_the_paths_has_every_default() {
+    let config = config(r#"{"downloads": {"watchPath": "/watch", "completedPath": "/done"}}"#);
+    let downloads = config.downloads.expect("there is a block");
+    assert_eq!(downloads.watch, Path::new("/watch"));
+    assert_eq!(downloads.completed, Path::new("/done"));
+    assert_eq!(downloads.engine, DownloadsConfig::default());
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:5225");
+    assert!(config.server.api_key.is_none() && config.peers.is_empty());
+}
+
+#[test]
+fn an_empty_configuration_is_one() {
+    assert!(config("{}").downloads.is_none());
+    assert!(config("// nothing\n{ /* at all */ }\n").downloads.is_none());
+}
+
+#[test]
+fn every_knob_of_the_engine_reaches_it() {
+    // A value of its own for each knob, by the names that serde gives them.
+    let mut numbered = serde_json::to_value(DownloadsConfig::default()).expect("it is plain");
+    let knobs = numbered.as_object_mut().expect("it is an object");
+    for (number, (_, value)) in knobs.iter_mut().enumerate() {
+        *value = (number + 1).into();
+    }
+    knobs.insert("extraRetryStatuses".to_owned(), [408, 425].into());
+    knobs.insert("onExists".to_owned(), "rename".into());
+    let expected: DownloadsConfig = serde_json::from_value(numbered.clone()).expect("it is one");
+    let knobs = numbered.as_object_mut().expect("it is an object");
+    knobs.insert("watchPath".to_owned(), "/watch".into());
+    knobs.insert("completedPath".to_owned(), "/done".into());
+    let text = format!(r#"{{"downloads": {numbered}}}"#);
+    let engine = config(&text).downloads.expect("there is a block").engine;
+    assert_eq!(engine, expected);
+    assert_eq!(engine.on_exists, OnExists::Rename);
+}
+
+#[test]
+fn relative_paths_begin_at_the_folder_of_the_file() {
+    let text = r#"{"downloads": {"watchPath": "in", "completedPath": "../out"}, "regrip": {"dataDir": "data"}, "share": ["films"]}"#;
+    let config = config(text);
+    let downloads = config.downloads.expect("there is a block");
+    assert_eq!(downloads.watch, Path::new("/etc/regrip/in"));
+    assert_eq!(downloads.completed, Path::new("/etc/regrip/../out"));
+    assert_eq!(
+        config.server.data_dir.as_deref(),
+        Some(Path::new("/etc/regrip/data"))
+    );
+    assert_eq!(config.share, [Path::new("/etc/regrip/films")]);
+}
+
+// S31
+#[test]
+fn a_peer_has_an_id_by_its_url_and_a_key_that_no_header_overrides() {
+    let text = r#"{"peers": [{
+        "name": "Anna",
+        "url": "http://peer.example:5225",
+        "apiKey": "right",
+        "headers": {"X-Extra": "1", "x-api-key": "wrong"},
+    }]}"#;
+    let loaded = read(text).expect("it is one");
+    let peer = &loaded.config.peers[0];
+    assert_eq!((peer.name.as_str(), peer.id.as_str()), ("Anna", "6a7d8929"));
+    let names: Vec<_> = peer.headers.iter().map(|header| header.name()).collect();
+    assert_eq!(names, ["x-api-key", "x-extra"]);
+    assert_eq!(
+        peer.credentials().origin.to_string(),
+        "http://peer.example:5225"
+    );
+    let told: Vec<_> = loaded.warnings.iter().map(Problem::to_string).collect();
+    assert_eq!(
+        told,
+        ["line 5: peers[0].headers.x-api-key: is passed over: the apiKey is sent"]
+    );
+}
+
+#[test]
+fn servers_are_radarr_or_sonarr() {
+    let text = r#"{"servers": [
+        {"type": "radarr", "url": "http://nas/radarr", "apiKey": "a", "importPath": "/downloads"},
+        {"type": "sonarr", "name": "Series", "url": "http://nas/sonarr", "apiKey": "b"},
+    ]}"#;
+    let servers = config(text).import_servers;
+    assert_eq!(servers[0].kind, ImportServerKind::Radarr);
+    assert_eq!(servers[0].name, "radarr");
+    assert_eq!(servers[0].import_path.as_deref(), Some("/downloads"));
+    assert_eq!(servers[1].kind, ImportServerKind::Sonarr);
+    assert_eq!(
+        (servers[1].name.as_str(), servers[1].import_path.as_deref()),
+        ("Series", None)
+    );
+}
+
+#[test]
+fn keys_that_are_not_known_are_named_and_passed_over() {
+    let text = r#"{
+        "jack": {"port": 5225},
+        "downloads": {"watchPath": "/watch", "completedPath": "/done", "maxConcurentDownloads": 9},
+        "peers": [
+            {"url": "http://peer.example", "autoregister": true}
+        ],
+        "servers": [
+            {"type": "radarr", "url": "http://nas", "source": "a", "destination": {"b": []}}
+        ]
+    }"#;
+    let loaded = read(text).expect("it is one");
+    let engine = loaded.config.downloads.expect("there is a block").engine;
+    assert_eq!(engine, DownloadsConfig::default());
+    let told: Vec<_> = loaded.warnings.iter().map(Problem::to_string).collect();
+    let expected = [
+        "line 2: jack: is of no use to regrip and is passed over",
+        "line 3: downloads.maxConcurentDownloads: is not known and is passed over",
+        "line 5: peers[0].autoregister: is of no use to regrip and is passed over",
+        "line 8: servers[0].source: is of no use to regrip and is passed over",
+        "line 8: servers[0].destination: is of no use to regrip and is passed over",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn who_serves_others_without_a_key_is_warned() {
+    for (block, warned) in [
+        (r#"{"listen": "0.0.0.0:5225"}"#, true),
+        (r#"{"listen": "[::]:1"}"#, true),
+        (r#"{"listen": "0.0.0.0:5225", "apiKey": "a"}"#, false),
+        (r#"{"listen": "[::1]:5225"}"#, false),
+        (r#"{}"#, false),
+    ] {
+        let loaded = read(&format!(r#"{{"regrip": {block}}}"#)).expect(block);
+        assert_eq!(!loaded.warnings.is_empty(), warned, "{block}");
+    }
+}

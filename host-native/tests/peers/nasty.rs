@@ -1,0 +1,175 @@
+//! A peer that means no good, or is broken.
+
+use crate::support::{Bench, HANDSHAKE, RELEASE, peer, targets};
+use crate::wire::{Answer, Server, Then, close, found, keep, ok};
+use regrip::peers::Release;
+use regrip_core::Error;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn item(server: &Server) -> Result<Release, Error> {
+    let bench = Bench::of(server);
+    smol::block_on(bench.client.item("1", |_, _| {}))
+}
+
+fn status(status: u16, fields: &str) -> Answer {
+    keep(format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{fields}\r\n"
+    ))
+}
+
+// S41, X04
+#[test]
+fn a_name_that_is_not_plain_and_safe_is_refused() {
+    let long = "x".repeat(300);
+    for name in [
+        "../../x",
+        "/etc/passwd",
+        "a/b",
+        r"a\\b",
+        "..",
+        "",
+        r"a\u0000b",
+        "CON",
+        "nul.txt",
+        "COM1",
+        "a:b",
+        "x.mkv.part",
+        r"a\u202eb",
+        r"a\nb",
+        "a.",
+        &long,
+    ] {
+        let release = RELEASE.replace("Film (1999).mkv", name);
+        let server = peer(move |_| ok(&release));
+        let refused = item(&server).expect_err(name);
+        assert_eq!(refused.code(), "NameRefused", "{name}: {refused}");
+        assert_eq!(targets(&server).len(), 2, "{name}: asked once");
+    }
+}
+
+#[test]
+fn what_is_no_release_is_refused_at_once() {
+    for answer in [
+        "[]",
+        "5",
+        "null",
+        "hello",
+        r#"{"id": "1"}"#,
+        &RELEASE.replace("9,", "-9,"),
+        &RELEASE.replace("9,", "\"9\","),
+        &RELEASE.replace("9,", "1e400,"),
+        &"[".repeat(100_000),
+    ] {
+        let answer = answer.to_owned();
+        let shown: String = answer.chars().take(60).collect();
+        let server = peer(move |_| ok(&answer));
+        let refused = item(&server).expect_err(&shown);
+        assert_eq!(refused.code(), "Protocol", "{shown}: {refused}");
+        assert_eq!(targets(&server).len(), 2, "{shown}: asked once");
+    }
+}
+
+#[test]
+fn a_digest_is_taken_where_it_is_one() {
+    let hex = "0123456789ABCDEF".repeat(4);
+    for (sha256, taken) in [
+        (hex.clone(), Some(hex.to_lowercase())),
+        ("abc".to_owned(), None),
+    ] {
+        let release = RELEASE.replace("\"size\"", &format!("\"sha256\": \"{sha256}\", \"size\""));
+        let server = peer(move |_| ok(&release));
+        assert_eq!(item(&server).expect("it is a release").sha256, taken);
+    }
+}
+
+#[test]
+fn an_answer_without_end_is_cut_off() {
+    let endless = || Answer(b"HTTP/1.1 200 OK\r\n\r\n{\"id\": \"".to_vec(), Then::Flood);
+    let of_an_item = peer(move |_| endless());
+    let of_a_handshake = Server::new(move |_| endless());
+    for server in [of_an_item, of_a_handshake] {
+        let refused = item(&server).expect_err("it has no end");
+        assert_eq!(refused.code(), "Protocol", "{refused}");
+    }
+}
+
+#[test]
+fn a_coded_answer_is_refused() {
+    let server =
+        peer(|_| keep("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"));
+    assert_eq!(item(&server).expect_err("it is coded").code(), "Coded");
+}
+
+#[test]
+fn a_permanent_status_ends_it_and_a_transient_one_does_not() {
+    for (code, requests) in [(404, 2), (401, 2), (204, 2), (500, 6), (503, 6), (429, 6)] {
+        let server = peer(move |_| status(code, ""));
+        let error = item(&server).expect_err("there is no release");
+        assert_eq!(targets(&server).len(), requests, "{code}: {error}");
+    }
+}
+
+#[test]
+fn whoever_waits_hears_why_and_how_long() {
+    let asked = AtomicUsize::new(0);
+    let server = peer(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => status(503, "Retry-After: 7\r\n"),
+        1 => close("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"id\""),
+        2 => ok("{\"id\": \"1\""),
+        _ => ok(RELEASE),
+    });
+    let bench = Bench::of(&server);
+    let mut told = Vec::new();
+    let hear =
+        |error: &Error, _| told.push((error.code(), error.retry_after().map(|d| d.as_secs())));
+    smol::block_on(bench.client.item("1", hear)).expect("the fourth attempt brings it");
+    assert_eq!(
+        told,
+        [("Status", Some(7)), ("Network", None), ("Incomplete", None)]
+    );
+}
+
+// X07, G6
+#[test]
+fn a_redirect_elsewhere_carries_no_key_and_reaches_no_link_local_address() {
+    let other = Server::new(|_| ok(RELEASE));
+    let there = other.url("/stolen");
+    let server = peer(move |_| found(&there));
+    item(&server).expect("what comes is a release all the same");
+    assert_eq!(other.only_request().header("x-api-key"), None);
+    let server = peer(|_| found("http://169.254.169.254/latest/meta-data/"));
+    assert_eq!(
+        item(&server).expect_err("nobody goes there").code(),
+        "AddressRefused"
+    );
+}
+
+#[test]
+fn a_peer_of_another_version_is_asked_for_nothing() {
+    for handshake in [
+        r#"{"version": "0.0.9"}"#,
+        r#"{"version": "v1"}"#,
+        "{}",
+        "OK",
+    ] {
+        let server = Server::new(move |_| ok(handshake));
+        let refused = item(&server).expect_err(handshake);
+        assert_eq!(refused.code(), "Protocol", "{handshake}: {refused}");
+        assert_eq!(targets(&server), ["/handshake"], "{handshake}");
+    }
+}
+
+#[test]
+fn a_handshake_that_failed_is_made_again() {
+    let asked = AtomicUsize::new(0);
+    let server = Server::new(move |seen| match seen.target() {
+        "/handshake" if asked.fetch_add(1, Ordering::SeqCst) == 0 => status(503, ""),
+        "/handshake" => ok(HANDSHAKE),
+        _ => ok(RELEASE),
+    });
+    item(&server).expect("the second handshake is fine");
+    assert_eq!(
+        targets(&server),
+        ["/handshake", "/handshake", "/peer/items/1"]
+    );
+}

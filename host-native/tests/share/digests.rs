@@ -1,0 +1,66 @@
+//! SHA-256s of shared files.
+
+use crate::support::{Bench, How, bytes, put, until};
+use regrip::ledger::SqliteLedger;
+use regrip::store::{FileStamp, sha256_of};
+use regrip_core::http::sha256_of_repr_digest;
+use smol::block_on;
+use std::os::unix::ffi::OsStrExt;
+
+/// Waits until the file has a digest on the wire.
+fn digest(bench: &Bench, path: &str) -> String {
+    until(|| {
+        let reply = bench.get(path, "Range: bytes=0-0\r\n");
+        reply.header("repr-digest").and_then(sha256_of_repr_digest)
+    })
+}
+
+#[test]
+fn a_digest_is_sent_once_it_is_known_and_is_that_of_the_whole_file() {
+    let bench = Bench::film(&bytes(1, 3_000_000));
+    let path = bench.file("film.mkv");
+    let wanted = sha256_of(&bench.path("film.mkv")).unwrap();
+    assert_eq!(digest(&bench, &path), wanted);
+    assert_eq!(bench.search("")[0]["sha256"], wanted.as_str());
+}
+
+#[test]
+fn a_changed_file_has_no_digest_until_it_has_its_own() {
+    let bench = Bench::film(&bytes(1, 100_000));
+    let path = bench.file("film.mkv");
+    let before = digest(&bench, &path);
+    put(&bench.path("film.mkv"), &bytes(2, 100_000));
+    let wanted = sha256_of(&bench.path("film.mkv")).unwrap();
+    let first = bench
+        .get(&path, "")
+        .header("repr-digest")
+        .and_then(sha256_of_repr_digest);
+    assert_ne!(first.as_ref(), Some(&before));
+    assert_eq!(digest(&bench, &path), wanted);
+}
+
+#[test]
+fn a_restart_takes_the_digest_from_the_ledger_as_long_as_the_file_is_the_same() {
+    let mut bench = Bench::film(&bytes(1, 1000));
+    let path = bench.file("film.mkv");
+    let real = digest(&bench, &path);
+    bench.stop();
+    // A digest that nobody could compute shows where it comes from.
+    let film = bench.path("film.mkv");
+    let marked = "ab".repeat(32);
+    let ledger = SqliteLedger::open(&bench.folder.path().join("state.db")).unwrap();
+    let key = film.as_os_str().as_bytes().to_vec();
+    let stamp = FileStamp::of(&film).unwrap().unwrap();
+    assert_eq!(
+        block_on(ledger.shared_digest(key.clone())).unwrap(),
+        Some((stamp, real))
+    );
+    block_on(ledger.note_shared_digest(key, stamp, marked.clone())).unwrap();
+    drop(ledger);
+    bench.start(How::default());
+    assert_eq!(digest(&bench, &path), marked);
+    bench.stop();
+    put(&film, &bytes(2, 1000));
+    bench.start(How::default());
+    assert_eq!(digest(&bench, &path), sha256_of(&film).unwrap());
+}

@@ -1,0 +1,317 @@
+//! A shared folder on a loopback port, and a client that hides nothing.
+
+use regrip::ledger::SqliteLedger;
+use regrip::server::{Access, Keys, Limits, Server, Threads};
+use regrip::share::{Share, ShareOptions};
+use smol::channel::{Sender, bounded};
+use std::fs::{self, File, FileTimes};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
+
+/// Longer than anything here takes; a test that gets there has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Bytes that differ by position and seed.
+pub(crate) fn bytes(seed: u8, size: usize) -> Vec<u8> {
+    let byte = |at: usize| {
+        (at as u64)
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .to_be_bytes()[0]
+            ^ seed
+    };
+    (0..size).map(byte).collect()
+}
+
+/// Writes a file that was last changed so long ago.
+pub(crate) fn put_aged(path: &Path, content: &[u8], age: Duration) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+    age_to(path, age);
+}
+
+/// Sets when a file was last changed.
+pub(crate) fn age_to(path: &Path, age: Duration) {
+    let file = File::options().write(true).open(path).unwrap();
+    let times = FileTimes::new().set_modified(SystemTime::now() - age);
+    file.set_times(times).unwrap();
+}
+
+/// Writes a file that was last changed an hour ago.
+pub(crate) fn put(path: &Path, content: &[u8]) {
+    put_aged(path, content, Duration::from_secs(3600));
+}
+
+/// A folder and what serves it.
+pub(crate) struct Bench {
+    pub(crate) folder: TempDir,
+    pub(crate) address: SocketAddr,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How a bench serves.
+pub(crate) struct How {
+    pub(crate) access: Access,
+    pub(crate) limits: Limits,
+    /// Whether the folder is looked through all the time, or only when a peer asks.
+    pub(crate) looks_by_itself: bool,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        How {
+            access: Access::Loopback,
+            limits: Limits::default(),
+            looks_by_itself: true,
+        }
+    }
+}
+
+impl How {
+    pub(crate) fn keys(text: &str) -> How {
+        How {
+            access: Access::Keys(Keys::parse(text).unwrap()),
+            ..How::default()
+        }
+    }
+
+    pub(crate) fn limits(limits: Limits) -> How {
+        How {
+            limits,
+            ..How::default()
+        }
+    }
+}
+
+impl Bench {
+    /// Shares `films/` of a new folder, once `fill` has put files there.
+    pub(crate) fn of(fill: impl FnOnce(&Path)) -> Bench {
+        Bench::how(How::default(), fill)
+    }
+
+    pub(crate) fn how(how: How, fill: impl FnOnce(&Path)) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let films = folder.path().join("films");
+        fs::create_dir(&films).unwrap();
+        fill(&films);
+        let mut bench = Bench {
+            folder,
+            address: ([127, 0, 0, 1], 0).into(),
+            stop: None,
+            thread: None,
+        };
+        bench.start(how);
+        bench
+    }
+
+    /// A bench with one film.
+    pub(crate) fn film(content: &[u8]) -> Bench {
+        Bench::of(|films| put(&films.join("film.mkv"), content))
+    }
+
+    pub(crate) fn start(&mut self, how: How) {
+        let ledger = SqliteLedger::open(&self.folder.path().join("state.db")).unwrap();
+        let mut options = ShareOptions::new(vec![self.path("")]);
+        if how.looks_by_itself {
+            options.scan_every = Duration::from_millis(100);
+        } else {
+            options.scan_when_asked_after = Duration::ZERO;
+        }
+        let share = Share::start(&options, ledger).unwrap();
+        let server = Server::bind(self.address, how.limits).unwrap();
+        self.address = server.address();
+        let (stop, stopped) = bounded(1);
+        self.stop = Some(stop);
+        self.thread = Some(std::thread::spawn(move || {
+            let threads = Threads::start().unwrap();
+            let answer = share.router(how.access).answer();
+            let stopped = async {
+                let _ = stopped.recv().await;
+            };
+            threads.run(server.run(threads.executor(), answer, stopped));
+        }));
+    }
+
+    /// Tells it to stop and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    pub(crate) fn tell_to_stop(&mut self) {
+        self.stop = None;
+    }
+
+    /// A path in the shared folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("films").join(name)
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client {
+            stream,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// One GET on a connection of its own.
+    pub(crate) fn get(&self, path: &str, headers: &str) -> Reply {
+        self.connect().ask("GET", path, headers)
+    }
+
+    /// What a search finds.
+    pub(crate) fn search(&self, query: &str) -> Vec<serde_json::Value> {
+        let reply = self.get(&format!("/peer/search?{query}"), "");
+        assert_eq!(reply.status, 200);
+        let found: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        found["items"].as_array().unwrap().clone()
+    }
+
+    /// The path on the wire of a shared file.
+    pub(crate) fn file(&self, filename: &str) -> String {
+        let items = self.search("");
+        let item = items.iter().find(|item| item["filename"] == filename);
+        let id = item.expect("the file is shared")["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        format!("/peer/items/{id}/file")
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.stop = None;
+    }
+}
+
+/// Waits for something to become so, however long a loaded machine takes.
+pub(crate) fn until<T>(mut so: impl FnMut() -> Option<T>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        if let Some(value) = so() {
+            return value;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it never became so");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A connection.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    ahead: Vec<u8>,
+}
+
+/// A reply, read whole.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    head: String,
+    pub(crate) body: Vec<u8>,
+    /// Whether the body was as long as its head said.
+    pub(crate) whole: bool,
+}
+
+impl Reply {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        let mut values = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        values.next().map(|(_, value)| value)
+    }
+
+    pub(crate) fn code(&self) -> String {
+        let json: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        assert!(json["error"]["message"].is_string());
+        json["error"]["code"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Client {
+    pub(crate) fn write(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Header lines are ended by CR LF each.
+    pub(crate) fn send(&mut self, method: &str, path: &str, headers: &str) {
+        let host = if headers.contains("Host:") {
+            ""
+        } else {
+            "Host: localhost\r\n"
+        };
+        self.write(&format!("{method} {path} HTTP/1.1\r\n{host}{headers}\r\n"));
+    }
+
+    pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &str) -> Reply {
+        self.send(method, path, headers);
+        self.reply(method == "HEAD").expect("a reply")
+    }
+
+    /// The next reply; `None` where the connection was closed instead.
+    pub(crate) fn reply(&mut self, to_head: bool) -> Option<Reply> {
+        let head = self.head()?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        let mut reply = Reply {
+            status,
+            head,
+            body: Vec::new(),
+            whole: true,
+        };
+        let length = reply
+            .header("content-length")
+            .map_or(0, |length| length.parse().unwrap());
+        if !to_head {
+            reply.body = self.take(length);
+            reply.whole = reply.body.len() == length;
+        }
+        Some(reply)
+    }
+
+    /// A head, without its empty line.
+    pub(crate) fn head(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.ahead.windows(4).position(|four| four == b"\r\n\r\n") {
+                let rest = self.ahead.split_off(end + 4);
+                let head = std::mem::replace(&mut self.ahead, rest);
+                return Some(String::from_utf8(head).unwrap());
+            }
+            if !self.more() {
+                return None;
+            }
+        }
+    }
+
+    /// So many bytes, or fewer where the connection ends.
+    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
+        while self.ahead.len() < length && self.more() {}
+        let rest = self.ahead.split_off(length.min(self.ahead.len()));
+        std::mem::replace(&mut self.ahead, rest)
+    }
+
+    /// Whether the server has closed, once nothing more comes.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        while self.more() {}
+        true
+    }
+
+    fn more(&mut self) -> bool {
+        let mut block = vec![0; 64 << 10];
+        match self.stream.read(&mut block) {
+            Ok(0) => false,
+            Ok(count) => {
+                self.ahead.extend_from_slice(&block[..count]);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("the server neither answers nor closes: {error}"),
+        }
+    }
+}
