@@ -12,9 +12,15 @@ export async function retry(operation, options = {}) {
   duration("baseDelayMs", baseDelayMs);
   duration("maxDelayMs", maxDelayMs);
   signal?.throwIfAborted();
+  let first;
+  try {
+    // Where it succeeds there is nothing to decide, and the module is not even loaded.
+    return await operation(1);
+  } catch (error) {
+    first = error;
+  }
+  const hooks = new Hooks(operation, options, first);
   const core = await needed();
-  signal?.throwIfAborted();
-  const hooks = new Hooks(operation, options);
   try {
     return await core.retry(maxAttempts, baseDelayMs, maxDelayMs, hooks);
   } catch (error) {
@@ -27,13 +33,16 @@ export async function retry(operation, options = {}) {
 class Hooks {
   fault;
 
-  constructor(operation, options) {
+  /** `first`: what the first attempt failed with, which was made before the core was asked. */
+  constructor(operation, options, first) {
+    this.first = first;
     this.operation = operation;
     this.options = options;
     this.signal = options.signal;
   }
 
   async operate(attempt) {
+    if (attempt === 1) throw this.first;
     if (this.stopped()) throw this.fault.error;
     return this.operation(attempt);
   }

@@ -1,5 +1,6 @@
 // retry, Semaphore and the three plain functions, as the package exports them. The rules themselves are core's tests.
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { Semaphore, backoffDelay, isTransient, parseRetryAfter, retry } from "../pkg/node.js";
 
@@ -164,4 +165,30 @@ test("errors are transient or permanent by what they say", async () => {
     ["text", false],
   ];
   for (const [error, expected] of table) assert.equal(isTransient(error), expected, String(error?.status ?? error));
+});
+
+test("where the first attempt succeeds, the module is not loaded", () => {
+  const program = `
+    let compiled = 0;
+    const { Module } = WebAssembly;
+    WebAssembly.Module = class extends Module { constructor(...given) { super(...given); compiled++; } };
+    const { retry } = await import(${JSON.stringify(new URL("../pkg/node.js", import.meta.url).href)});
+    await retry(() => 1);
+    const before = compiled;
+    await retry(() => { throw new Error("no"); }).catch(() => {});
+    console.log(before, compiled);`;
+  const { stdout } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], { encoding: "utf8" });
+  assert.equal(stdout, "0 1\n");
+});
+
+test("an abort during the first attempt ends it, also where that fails afterwards", async () => {
+  const stop = new AbortController();
+  let calls = 0;
+  const failing = retry(async () => {
+    calls++;
+    stop.abort(new Error("enough"));
+    throw transient();
+  }, { ...NOW, signal: stop.signal });
+  await assert.rejects(failing, { message: "enough" });
+  assert.equal(calls, 1);
 });

@@ -1,8 +1,13 @@
 // The sink of `plain`: writes what it is sent.
-const root = await navigator.storage.getDirectory();
-const file = await (await root.getFileHandle("file", { create: true })).createSyncAccessHandle();
+const opening = open();
 
-addEventListener("message", ({ data: { chunks, at, end } }) => {
+async function open() {
+  const root = await navigator.storage.getDirectory();
+  return (await root.getFileHandle("file", { create: true })).createSyncAccessHandle();
+}
+
+addEventListener("message", async ({ data: { chunks, at, end } }) => {
+  const file = await opening;
   for (const chunk of chunks ?? []) {
     file.write(chunk, { at });
     at += chunk.length;
