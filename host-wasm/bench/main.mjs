@@ -6,9 +6,10 @@ import { parseArgs } from "node:util";
 import { chromium } from "./chromium.mjs";
 import { node } from "./node.mjs";
 import { primitives } from "./primitives.mjs";
+import { sizes } from "./sizes.mjs";
 
 const PAGE = new URL("../BENCHMARKS.md", import.meta.url);
-const PARTS = { node, chromium, primitives };
+const PARTS = { node, chromium, primitives, sizes };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Faultd, sha256, startFaultd } from "../faultd.mjs";
-import { ONE, TWO, from, serve, world } from "../world.mjs";
-import { CUT, STALL, assertOverlap, browser, open, prepareBrowser } from "./browser.mjs";
+import { ONE, TWO, from, serve, until, world } from "../world.mjs";
+import { CUT, STALL, assertOverlap, browser, open, prepareBrowser, reload, startAndStall } from "./browser.mjs";
 
 prepareBrowser();
 
@@ -145,11 +145,24 @@ test("of a server that exposes nothing at all nothing is guessed, and the person
 
 test("a redirect to another origin that refuses the preflight of If-Range ends no download", async () => {
   const refuse = { refuse_preflight: {} };
-  await other.play({ files: { "/film": { versions: [ONE], answers: [[refuse, ...CUT], [refuse, ...CUT]], then: [refuse] } } });
+  await other.play({ files: { "/film": { versions: [ONE], answers: [[refuse, ...CUT], [refuse, ...STALL]], then: [refuse] } } });
   await world.faultd.play({ files: { "/film": { versions: [ONE], then: [{ redirect: { to: other.url("/film") } }] } } });
-  const got = await downloaded(await open(), world.faultd.url("/film"), { maxDownloadAttempts: 4, progressResetBytes: 0 });
+  const page = await open();
+  const asked = async () => (await other.log()).map(({ method }) => method).join();
+
+  // Where the first answer shows the way, the second request goes without.
+  await startAndStall(page, world.faultd.url("/film"));
+  await until(async () => (await asked()) === "GET,GET");
+
+  // The next page does not know it before it was refused once.
+  await reload(page);
+  const got = await page.evaluate(async () => {
+    const [download] = await new regrip.Engine({ retryBaseDelayMs: 1 }).resumeUnfinished();
+    return { summary: await download.done, there: await sha256Of("big.iso") };
+  });
   assert.equal(got.there, sha256(world.one));
-  assert.equal(got.summary.restarts, 0);
+  assert.deepEqual([got.summary.attempts, got.summary.restarts], [4, 0]);
+  assert.equal(await asked(), "GET,GET,OPTIONS,GET");
 });
 
 test("a laptop that slept an hour finds its download going on, with no attempt spent", async () => {
