@@ -38,6 +38,8 @@ export class OpfsSink {
   }
 
   write(chunk, at) {
+    // In a worker of the page's own there is nobody to wait for, and nothing to gather.
+    if (this.#file.isOpen) return this.#file.put(chunk, at);
     if (this.#bytes === 0) this.#start = at;
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;

@@ -85,12 +85,22 @@ export class SyncFile {
   }
 
   async write(chunks, at) {
-    const file = await this.#opened();
+    await this.#opened();
     for (const chunk of chunks) {
-      for (let done = 0; done < chunk.length; ) {
-        done += written(file.write(done === 0 ? chunk : chunk.subarray(done), { at: at + done }), chunk.length - done);
-      }
+      this.put(chunk, at);
       at += chunk.length;
+    }
+  }
+
+  get isOpen() {
+    return this.#file !== undefined;
+  }
+
+  /** Writes to the open file, at once. */
+  put(chunk, at) {
+    for (let done = 0; done < chunk.length; ) {
+      const rest = done === 0 ? chunk : chunk.subarray(done);
+      done += written(this.#file.write(rest, { at: at + done }), rest.length);
     }
   }
 
