@@ -76,9 +76,15 @@ export async function startAndStall(page, url) {
   await page.waitForFunction(() => globalThis.bytes > 1_000_000);
 }
 
-/** An answer that is cut after `CUT_AT` bytes. On their way through the browser the last ones before a break may be lost. */
+/**
+ * An answer that is cut after `CUT_AT` bytes. What a page has not read before a break the browser drops; it comes slowly
+ * enough that this is not much.
+ */
 export const CUT_AT = 2_500_000;
-export const CUT = [{ cut: { after: CUT_AT } }];
+const SLOWLY = { trickle: { every_ms: 5, bytes: 50_000 } };
+export const CUT = [SLOWLY, { cut: { after: CUT_AT } }];
+/** The same with fewer bytes, and by a reset. */
+export const cutAfter = (after, how = "close") => [SLOWLY, { cut: { after, how } }];
 
 /** The second of two requests went on where the first was cut. */
 export function assertResumed(asked, overlap = 0) {
