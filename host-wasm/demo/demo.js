@@ -33,6 +33,8 @@ async function main() {
   for (const button of ["start", "cut", "over"]) element(button).hidden = !peer;
   listen();
   await takeUp();
+  // Nobody presses a button before it does something.
+  document.querySelector("main").inert = false;
   setInterval(() => rows.forEach((row) => row.state === "waiting" && row.draw()), 100);
 }
 
