@@ -27,7 +27,8 @@ export class Request {
   #ahead = 0;
   #last;
   #reading = false;
-  #wake = () => {};
+  /** Who waits for the next piece: `{ resolve, reject }`. */
+  #taker;
 
   /** `network`: `{ fetch, timeoutMs, whenOnline, redirectsByHand, sendNoIfRange }`. */
   constructor(job, network, url, first, ifRange) {
@@ -81,25 +82,33 @@ export class Request {
     return value === null ? undefined : Uint8Array.from(value, (letter) => letter.charCodeAt(0));
   }
 
-  /** The next piece, never empty; undefined at the end. */
-  async piece() {
-    for (;;) {
-      const piece = this.#pieces.shift();
-      if (piece) {
-        this.#ahead -= piece.length;
-        this.#readAhead();
-        return piece;
-      }
-      if (this.#last?.error) throw this.#job.failed(networkFailure("reading the body", this.#last.error));
-      if (this.#last) return undefined;
-      await new Promise((woken) => (this.#wake = woken));
+  /** The next piece, never empty; undefined at the end. No turn of the event loop more than the reader itself takes. */
+  piece() {
+    const piece = this.#pieces.shift();
+    if (piece) {
+      this.#ahead -= piece.length;
+      if (!this.#reading) this.#readAhead();
+      return Promise.resolve(piece);
     }
+    return new Promise((resolve, reject) => {
+      this.#taker = { resolve, reject };
+      if (this.#last) this.#end();
+    });
+  }
+
+  #end() {
+    const { error } = this.#last;
+    const taker = this.#taker;
+    this.#taker = undefined;
+    if (error) taker?.reject(this.#job.failed(networkFailure("reading the body", error)));
+    else taker?.resolve(undefined);
   }
 
   /** Ends the request, unless it has ended by itself. */
   cut() {
     if (!this.#last) this.#controller.abort();
     this.#pieces = [];
+    this.#taker = undefined;
   }
 
   async #readAhead() {
@@ -110,17 +119,19 @@ export class Request {
         const { done, value } = await this.#reader.read();
         if (done) {
           this.#last = {};
+        } else if (this.#taker && value.length > 0) {
+          this.#taker.resolve(value);
+          this.#taker = undefined;
         } else if (value.length > 0) {
           this.#pieces.push(value);
           this.#ahead += value.length;
         }
-        this.#wake();
       }
     } catch (error) {
       this.#last = { error };
-      this.#wake();
     }
     this.#reading = false;
+    if (this.#last && this.#taker) this.#end();
   }
 
   async #ask() {
