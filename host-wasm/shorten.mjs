@@ -1,4 +1,5 @@
-// Shortens the names of a module's imports, in the module and in the JavaScript around it: `node shorten.mjs MODULE SCRIPT`.
+// Shortens the names of a module's imports, and of where they come from, in the module and in the JavaScript around it:
+// `node shorten.mjs MODULE SCRIPT`.
 //
 // wasm-bindgen's names carry a hash each, to be unique; here numbers do, and hashes do not compress.
 import { readFileSync, writeFileSync } from "node:fs";
@@ -7,6 +8,7 @@ const [modulePath, scriptPath] = process.argv.slice(2);
 const module = readFileSync(modulePath);
 let script = readFileSync(scriptPath, "utf8");
 const IMPORTS = 2;
+const FROM = "./core_bg.js";
 
 const pieces = [module.subarray(0, 8)];
 for (let at = 8; at < module.length; ) {
@@ -18,7 +20,8 @@ for (let at = 8; at < module.length; ) {
   at = start + length;
 }
 writeFileSync(modulePath, Buffer.concat(pieces));
-writeFileSync(scriptPath, script);
+if (!script.includes(`"${FROM}":`)) throw new Error(`${FROM} is not in the script`);
+writeFileSync(scriptPath, script.replace(`"${FROM}":`, '"r":'));
 if (!WebAssembly.validate(readFileSync(modulePath))) throw new Error("the module is broken");
 
 function shortened(start) {
@@ -29,12 +32,13 @@ function shortened(start) {
     const [name, afterName] = text(afterFrom);
     const after = afterDescription(afterName);
     const short = `i${index}`;
-    if (from.startsWith("./")) {
+    const ours = from === FROM;
+    if (ours) {
       const named = new RegExp(`^( +)${name}:`, "m");
       if (!named.test(script)) throw new Error(`${name} is not in the script`);
       script = script.replace(named, `$1${short}:`);
     }
-    entries.push(named(from), named(from.startsWith("./") ? short : name), module.subarray(afterName, after));
+    entries.push(named(ours ? "r" : from), named(ours ? short : name), module.subarray(afterName, after));
     at = after;
   }
   return Buffer.concat(entries);

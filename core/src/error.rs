@@ -82,7 +82,7 @@ pub enum Error {
     #[error("the proxy refused: {0}")]
     ProxyRefused(String),
     /// The body came with a content coding.
-    #[error("the body came coded as \"{}\", so its bytes are not the file's", .0.escape_default())]
+    #[error("the body came coded as {}, so its bytes are not the file's", quoted(.0))]
     Coded(String),
     /// Neither the response nor the release says how long the file is.
     #[error("the size of the file is unknown")]
@@ -162,7 +162,7 @@ pub enum Error {
         url: String,
     },
     /// The name is not a plain safe file name.
-    #[error("the name \"{}\" was refused: {why}", .name.escape_default())]
+    #[error("the name {} was refused: {why}", quoted(.name))]
     NameRefused {
         /// As the peer sent it.
         name: String,
@@ -348,6 +348,15 @@ impl Error {
             source: Some(source.into()),
         }
     }
+}
+
+/// What a stranger sent, in quotes, and without what could move a terminal's cursor.
+pub(crate) fn quoted(text: &str) -> String {
+    let shown = |letter: char| if letter.is_control() { '?' } else { letter };
+    let mut quoted = String::from("\"");
+    quoted.extend(text.chars().map(shown));
+    quoted.push('"');
+    quoted
 }
 
 /// An error on its way up. In a box of its own: errors are large and rare, and every future it passes through would have

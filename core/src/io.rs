@@ -98,7 +98,7 @@ impl Headers {
         self.0
             .iter()
             .filter(move |(have, _)| have == name)
-            .map(|(_, value)| value.trim_matches([' ', '\t']))
+            .map(|(_, value)| value.trim_ascii())
     }
 
     /// The value of a field that came exactly once.

@@ -251,7 +251,7 @@ struct Patience {
 impl Patience {
     fn new(config: &DownloadsConfig, now: Instant) -> Self {
         let (rate, window) = (config.low_speed_bytes_per_sec, config.low_speed_window());
-        let bytes = u64::try_from(u128::from(rate) * window.as_millis() / 1000).unwrap_or(u64::MAX);
+        let bytes = rate.saturating_mul(config.low_speed_window_ms) / 1000;
         let least = (bytes > 0).then_some((bytes, window));
         Patience {
             idle: config.idle_timeout(),

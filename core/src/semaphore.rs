@@ -8,7 +8,6 @@
 //! async-lock's own types are used: a `Mutex` per destination in [`engine`](crate::engine), a `OnceCell` in the native
 //! host's TLS roots and per peer.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,8 +41,8 @@ struct State {
     /// Permits held or granted. Above `limit` only after the limit was lowered.
     used: usize,
     next_ticket: u64,
-    /// In order of their places, so that the first is at the front.
-    waiting: VecDeque<(Place, Waker)>,
+    /// In order of their places, the first at the end, where it is taken off.
+    waiting: Vec<(Place, Waker)>,
     /// Permits handed over to waiters that have not been polled since: few at any moment.
     granted: Vec<Place>,
 }
@@ -61,7 +60,7 @@ impl Semaphore {
             limit: permits,
             used: 0,
             next_ticket: 0,
-            waiting: VecDeque::new(),
+            waiting: Vec::new(),
             granted: Vec::new(),
         };
         Ok(Semaphore(Arc::new(Mutex::new(state))))
@@ -146,7 +145,7 @@ impl State {
     fn grant(&mut self) -> Vec<Waker> {
         let mut woken = Vec::new();
         while self.used < self.limit {
-            let Some((place, waker)) = self.waiting.pop_front() else {
+            let Some((place, waker)) = self.waiting.pop() else {
                 break;
             };
             self.used += 1;
@@ -156,12 +155,13 @@ impl State {
         woken
     }
 
+    fn find(&self, place: Place) -> Result<usize, usize> {
+        self.waiting.binary_search_by(|(there, _)| place.cmp(there))
+    }
+
     /// Queues up, or leaves another waker at a place that is taken already. Returns the one that was there.
     fn wait(&mut self, place: Place, waker: Waker) -> Option<Waker> {
-        match self
-            .waiting
-            .binary_search_by_key(&place, |(place, _)| *place)
-        {
+        match self.find(place) {
             Err(index) => {
                 self.waiting.insert(index, (place, waker));
                 None
@@ -174,10 +174,8 @@ impl State {
     }
 
     fn leave(&mut self, place: Place) -> Option<(Place, Waker)> {
-        let index = self
-            .waiting
-            .binary_search_by_key(&place, |(place, _)| *place);
-        self.waiting.remove(index.ok()?)
+        let index = self.find(place).ok()?;
+        Some(self.waiting.remove(index))
     }
 
     /// Whether a permit was handed over to this place; it is no more then.

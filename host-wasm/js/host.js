@@ -65,16 +65,20 @@ export class Host {
   async load(path) {
     const job = this.jobs.get(path);
     job.record = await guarded("reading a record", async () => job.ledger.load(path));
+    const missing = job.missing();
+    if (missing.length > 0) throw new Failed("CredentialsMissing", { what: missing.join(", ") });
     return job.record && new Fields({ ...job.record });
   }
 
   save({ all: record }) {
     const job = this.jobs.get(record.path);
     record.digest = job.wantsDigest;
+    if (job.headerNames.length > 0) record.headerNames = job.headerNames.join(",");
     job.record = record;
     const { ledger } = job;
     const ended = record.status === "failed" || record.status === "cancelled";
-    if (record.status === "completed" || (ended && !record.claimed)) {
+    job.ofUse = !(record.status === "completed" || (ended && !record.claimed));
+    if (!job.ofUse) {
       return job.inTurn("removing a record", () => ledger.remove(record.path));
     }
     return job.inTurn("recording", () => ledger.save(record.path, record));
@@ -100,6 +104,8 @@ export class Job {
   /** What the last event of its kind told. */
   ended;
   record;
+  /** Whether its record is worth keeping. */
+  ofUse = true;
   /** What was thrown last on this side. */
   cause;
   #recording;
@@ -123,6 +129,17 @@ export class Job {
   failed(failure) {
     if (failure.cause !== undefined) this.cause = failure.cause;
     return failure;
+  }
+
+  get headerNames() {
+    return this.headers.map(([name]) => name);
+  }
+
+  /** Names of the headers that its bytes were fetched with and that it is not asked for with again. */
+  missing() {
+    const { url, bytes, headerNames } = this.record ?? {};
+    if (url !== this.url || !bytes || !headerNames) return [];
+    return headerNames.split(",").filter((name) => !this.headerNames.includes(name));
   }
 
   /** A call of its ledger, after the one that may be under way: also where nobody waits for that one any more. */

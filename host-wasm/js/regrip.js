@@ -51,6 +51,10 @@ class Downloads {
   /** Sinks that bring no name have one as long as they live, and with it what is known of their bytes. */
   #names = new WeakMap();
   #unnamed = 0;
+  #sinks = new FinalizationRegistry((name) => {
+    this.#host.passing.remove(name);
+    this.#host.forget(name);
+  });
   /** Destinations are chosen one after the other, so that no two downloads choose the same. */
   #choosing = Promise.resolve();
 
@@ -171,7 +175,7 @@ class Downloads {
       } finally {
         await job.settled();
         this.#host.jobs.delete(job.path);
-        if (job.ended?.event === "completed") this.#host.forget(job.path);
+        if (!job.ofUse) this.#host.forget(job.path);
         await unlock();
       }
     } finally {
@@ -229,7 +233,6 @@ class Downloads {
         path: job.path,
         part: partOf(job.path),
         onExists: this.#knobs.onExists ?? "overwrite",
-        headerNames: job.headers.map(([name]) => name).join(","),
         adopt: Boolean(adoptPart),
         releaseBytes: expectedBytes,
         sha256,
@@ -304,7 +307,11 @@ class Downloads {
     const persistent = Boolean(sink.persistent);
     if (persistent && !(sink.name && sink.flush)) throw new TypeError("a persistent sink has a name and flush()");
     if (sink.name !== undefined) return { path: sink.name, sink, persistent };
-    if (!this.#names.has(sink)) this.#names.set(sink, `sink ${++this.#unnamed}`);
+    if (!this.#names.has(sink)) {
+      const name = `sink ${++this.#unnamed}`;
+      this.#names.set(sink, name);
+      this.#sinks.register(sink, name);
+    }
     return { path: this.#names.get(sink), sink, persistent };
   }
 

@@ -57,6 +57,7 @@ pub(crate) fn read(failed: JsValue) -> Error {
         "ForeignPart" => Error::ForeignPart { path },
         "DestinationExists" => Error::DestinationExists { path },
         "DestinationRefused" => Error::DestinationRefused { path, what: word() },
+        "CredentialsMissing" => Error::CredentialsMissing { names: what },
         "Ledger" => Error::Ledger { what, source },
         "Disk" => Error::Disk {
             what: word(),

@@ -62,7 +62,7 @@ impl Rows {
         Pending::done(self.host.save(record))
     }
 
-    fn find(&self, wanted: impl Fn(&Row) -> bool) -> Vec<Row> {
+    fn find(&self, wanted: &dyn Fn(&Row) -> bool) -> Vec<Row> {
         let rows = self.rows.borrow();
         rows.iter().filter(|row| wanted(row)).cloned().collect()
     }
@@ -79,12 +79,12 @@ impl Ledger for Rows {
     }
 
     fn row(&self, id: DownloadId) -> impl Future<Output = Result<Row, Error>> {
-        let row = self.find(|row| row.id == id).pop();
+        let row = self.find(&|row| row.id == id).pop();
         std::future::ready(row.ok_or(Error::NoSuchDownload(id)))
     }
 
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
-        let here = self.find(|row| row.new.destination == destination);
+        let here = self.find(&|row| row.new.destination == destination);
         if !here.is_empty() {
             return Ok(here);
         }
@@ -101,7 +101,7 @@ impl Ledger for Rows {
 
     fn unfinished(&self) -> impl Future<Output = Result<Vec<Row>, Error>> {
         // What earlier processes left is looked for on the other side, which starts it by its destination.
-        std::future::ready(Ok(self.find(|row| !row.status.is_finished())))
+        std::future::ready(Ok(self.find(&|row| !row.status.is_finished())))
     }
 
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
@@ -152,7 +152,6 @@ fn write(row: &Row, record: &Fields) {
         .put("path", &new.destination)
         .put("part", &new.part)
         .put("onExists", new.on_exists.name())
-        .put("headerNames", &new.header_names.join(","))
         .count_some("releaseBytes", new.release_size)
         .put_some("sha256", new.sha256.as_deref())
         .mark("adopt", new.adopt)
@@ -198,13 +197,10 @@ fn write(row: &Row, record: &Fields) {
 /// What is to be downloaded, as a record has it.
 pub(crate) fn read_new(record: &Fields) -> NewDownload {
     let text = |name| record.text(name).unwrap_or_default();
-    let header_names = text("headerNames");
     NewDownload {
         source: Source::Url { url: text("url") },
-        header_names: header_names
-            .split_terminator(',')
-            .map(str::to_owned)
-            .collect(),
+        // The names are in the record, and the other side misses them.
+        header_names: Vec::new(),
         destination: text("path"),
         part: text("part"),
         on_exists: OnExists::named(&text("onExists")).unwrap_or_default(),

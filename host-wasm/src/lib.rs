@@ -23,7 +23,6 @@ pub use task::{begin, settle, turn};
 
 use fields::Fields;
 use host::{JsHost, WebHost};
-use js_sys::Promise;
 use regrip_core::DownloadId;
 use regrip_core::io::Host;
 use wasm_bindgen::prelude::*;
@@ -40,12 +39,12 @@ impl Core {
     /// An engine with these knobs, all of them defaulted.
     ///
     /// # Errors
-    /// What is wrong with the first knob that is out of range, as a text.
+    /// A text, where a knob is out of range.
     #[wasm_bindgen(constructor)]
     pub fn new(knobs: &Fields, host: JsHost) -> Result<Core, JsValue> {
         let config = knobs::config(knobs);
         let engine = regrip_core::Engine::new(WebHost::new(host), config, true);
-        let engine = engine.map_err(|error| JsValue::from_str(&error.to_string()))?;
+        let engine = engine.map_err(out_of_range)?;
         Ok(Core { engine })
     }
 
@@ -55,12 +54,12 @@ impl Core {
     /// As the constructor.
     pub fn configure(&self, knobs: &Fields) -> Result<(), JsValue> {
         let configured = self.engine.reconfigure(knobs::config(knobs));
-        configured.map_err(|error| JsValue::from_str(&error.to_string()))
+        configured.map_err(out_of_range)
     }
 
     /// Accepts a download and drives it to its end. Its last event tells how it ended; the promise resolves to nothing, or
     /// to what it failed with.
-    pub fn run(&self, asked: &Fields) -> Promise {
+    pub fn run(&self, asked: &Fields) -> JsValue {
         let engine = self.engine.clone();
         let new = ledger::read_new(asked);
         task::spawn(async move {
@@ -84,4 +83,9 @@ impl Core {
     pub fn cancel(&self, id: f64) -> bool {
         self.engine.call_off(id as DownloadId)
     }
+}
+
+/// What should not come here: `js/knobs.js` and `js/retry.js` look first, and have better words for it.
+pub(crate) fn out_of_range<E>(_: E) -> JsValue {
+    JsValue::from_str("a number is out of range")
 }

@@ -4,7 +4,6 @@
 
 use crate::host::JsHost;
 use crate::pending::Pending;
-use js_sys::Uint8Array;
 use regrip_core::Error;
 use regrip_core::io::{Chunk, Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
 use regrip_core::record::{DigestState, FileId};
@@ -14,6 +13,14 @@ use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
 extern "C" {
+    /// A piece of a file. (js-sys has it too, and beside it what every module would carry along.)
+    #[derive(Debug)]
+    pub type Uint8Array;
+    #[wasm_bindgen(method, getter)]
+    fn length(this: &Uint8Array) -> u32;
+    #[wasm_bindgen(method)]
+    fn subarray(this: &Uint8Array, from: u32, to: u32) -> Uint8Array;
+
     /// A `Part` of `js/part.js`: nothing of it throws, promises reject with a `Failed`, and calls queue up behind one that
     /// is still under way.
     #[derive(Debug)]
@@ -71,13 +78,6 @@ impl Bytes {
         Bytes {
             array: Some(array),
             length,
-        }
-    }
-
-    fn with<T>(&self, take: impl FnOnce(&Uint8Array) -> T) -> T {
-        match &self.array {
-            Some(array) => take(array),
-            None => take(&Uint8Array::new_with_length(0)),
         }
     }
 }
@@ -216,17 +216,20 @@ impl PartBytes<Bytes> for OpenedPart {
         chunk: Bytes,
         digest: Option<&mut Hasher>,
     ) -> impl Future<Output = Result<(), Error>> {
-        let answer = chunk.with(|chunk| {
-            if let Some(digest) = digest {
-                digest.0.update(chunk);
-            }
-            self.0.write(chunk, offset as f64)
-        });
-        Pending::done(answer)
+        let Some(array) = &chunk.array else {
+            return Pending::done(JsValue::UNDEFINED);
+        };
+        if let Some(digest) = digest {
+            digest.0.update(array);
+        }
+        Pending::done(self.0.write(array, offset as f64))
     }
 
     fn matches(&mut self, offset: u64, chunk: Bytes) -> impl Future<Output = Result<bool, Error>> {
-        Pending::flag(chunk.with(|chunk| self.0.matches(chunk, offset as f64)))
+        let Some(array) = &chunk.array else {
+            return Pending::flag(JsValue::TRUE);
+        };
+        Pending::flag(self.0.matches(array, offset as f64))
     }
 }
 

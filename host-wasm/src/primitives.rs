@@ -1,9 +1,9 @@
 //! The core's primitives alone: retry, backoff, Retry-After, classes, permits.
 
 use crate::clock::{duration, ms};
+use crate::out_of_range;
 use crate::pending::Pending;
 use crate::task::{Waited, spawn};
-use js_sys::Promise;
 use regrip_core::http::parse_retry_after;
 use regrip_core::io::{Clock, Instant, Random};
 use regrip_core::retry::{RetryRules, Retrying};
@@ -32,9 +32,9 @@ extern "C" {
     fn random(this: &Hooks) -> f64;
 }
 
-/// The core's `retry`.
+/// The core's `retry`; a promise.
 #[wasm_bindgen]
-pub fn retry(max_attempts: u32, base_ms: f64, max_ms: f64, hooks: Hooks) -> Promise {
+pub fn retry(max_attempts: u32, base_ms: f64, max_ms: f64, hooks: Hooks) -> JsValue {
     spawn(async move {
         let policy = policy(max_attempts, base_ms, max_ms)?;
         let hooks = Hooked(hooks);
@@ -73,7 +73,7 @@ pub fn is_transient_status(status: u16) -> bool {
 
 fn policy(max_attempts: u32, base_ms: f64, max_ms: f64) -> Result<RetryPolicy, JsValue> {
     let policy = RetryPolicy::new(max_attempts, duration(base_ms), duration(max_ms));
-    policy.map_err(|error| JsValue::from_str(&error.to_string()))
+    policy.map_err(out_of_range)
 }
 
 #[derive(Clone, Debug)]
@@ -142,9 +142,7 @@ impl Permits {
     #[wasm_bindgen(constructor)]
     pub fn new(permits: u32) -> Result<Permits, JsValue> {
         let semaphore = Semaphore::new(permits as usize);
-        semaphore
-            .map(Permits)
-            .map_err(|error| JsValue::from_str(&error.to_string()))
+        semaphore.map(Permits).map_err(out_of_range)
     }
 
     /// A permit, if one is free and nobody waits.
@@ -153,8 +151,8 @@ impl Permits {
         self.0.try_acquire().map(Held)
     }
 
-    /// Waits for one.
-    pub fn acquire(&self) -> Promise {
+    /// A promise of one.
+    pub fn acquire(&self) -> JsValue {
         let permit = self.0.acquire();
         spawn(async move { Ok(Held(permit.await).into()) })
     }
@@ -165,7 +163,7 @@ impl Permits {
     /// A text, where they are none.
     pub fn resize(&self, permits: u32) -> Result<(), JsValue> {
         let resized = self.0.resize(permits as usize);
-        resized.map_err(|error| JsValue::from_str(&error.to_string()))
+        resized.map_err(out_of_range)
     }
 
     /// Permits in use.

@@ -3,9 +3,7 @@
 //! One waker a task and one slot a wait, without a closure for each promise: JavaScript (`js/runtime.js`) is handed a
 //! number and calls [`settle`] with it, once. A task runs as soon as something it waits for has come, in that same turn.
 
-use js_sys::Promise;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,7 +28,7 @@ extern "C" {
     fn soon(this: &Runtime);
     /// A promise for the end of a task.
     #[wasm_bindgen(method)]
-    fn promise(this: &Runtime, task: u32) -> Promise;
+    fn promise(this: &Runtime, task: u32) -> JsValue;
     #[wasm_bindgen(method)]
     fn resolve(this: &Runtime, task: u32, value: JsValue);
     #[wasm_bindgen(method)]
@@ -39,13 +37,13 @@ extern "C" {
 
 type Work = Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>>;
 
-#[derive(Default)]
 struct Executor {
     runtime: Option<Runtime>,
     /// By number; none where a number is free, or its task is being polled.
     tasks: Vec<Option<Work>>,
     free_tasks: Vec<u32>,
-    ready: VecDeque<u32>,
+    /// First come, first run; few at any moment.
+    ready: Vec<u32>,
     running: bool,
     slots: Vec<Slot>,
     free_slots: Vec<u32>,
@@ -61,7 +59,7 @@ enum Slot {
 }
 
 thread_local! {
-    static EXECUTOR: RefCell<Executor> = RefCell::default();
+    static EXECUTOR: RefCell<Executor> = const { RefCell::new(Executor::new()) };
 }
 
 /// Nothing that runs under this borrow calls back.
@@ -100,15 +98,15 @@ pub fn turn() {
 }
 
 /// Starts a task; a promise for its end.
-pub(crate) fn spawn(work: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> Promise {
+pub(crate) fn spawn(work: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> JsValue {
     spawn_boxed(Box::pin(work))
 }
 
-fn spawn_boxed(work: Work) -> Promise {
+fn spawn_boxed(work: Work) -> JsValue {
     let task = with(|executor| executor.add(work));
     let promise = runtime().map(|runtime| runtime.promise(task));
     run();
-    promise.unwrap_or_else(|| Promise::resolve(&JsValue::UNDEFINED))
+    promise.unwrap_or_default()
 }
 
 /// Runs what is ready, and what becomes so by it.
@@ -139,13 +137,25 @@ fn end(task: u32, result: Result<JsValue, JsValue>) {
 }
 
 impl Executor {
+    const fn new() -> Self {
+        Executor {
+            runtime: None,
+            tasks: Vec::new(),
+            free_tasks: Vec::new(),
+            ready: Vec::new(),
+            running: false,
+            slots: Vec::new(),
+            free_slots: Vec::new(),
+        }
+    }
+
     fn add(&mut self, work: Work) -> u32 {
         let task = self.free_tasks.pop().unwrap_or(self.tasks.len() as u32);
         if task as usize == self.tasks.len() {
             self.tasks.push(None);
         }
         self.put_back(task, work);
-        self.ready.push_back(task);
+        self.ready.push(task);
         task
     }
 
@@ -158,7 +168,10 @@ impl Executor {
     /// The next task that is ready. One that has ended meanwhile is passed over.
     fn next(&mut self) -> Option<(u32, Work)> {
         loop {
-            let task = self.ready.pop_front()?;
+            if self.ready.is_empty() {
+                return None;
+            }
+            let task = self.ready.remove(0);
             let work = self.tasks.get_mut(task as usize).and_then(Option::take);
             if let Some(work) = work {
                 return Some((task, work));
@@ -201,7 +214,7 @@ struct Woken(u32);
 impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         let idle = with(|executor| {
-            executor.ready.push_back(self.0);
+            executor.ready.push(self.0);
             !executor.running && executor.ready.len() == 1
         });
         // Not at once: whoever wakes may hold a lock.

@@ -4,9 +4,8 @@
 //! preflight: to the page's own origin, and anywhere from Node. Redirects are followed by `fetch`, by its own rules.
 
 use crate::host::JsHost;
-use crate::part::Bytes;
+use crate::part::{Bytes, Uint8Array};
 use crate::pending::Pending;
-use js_sys::Uint8Array;
 use regrip_core::Error;
 use regrip_core::io::{Body, Headers, Request, RequestRules, Response, Transport};
 use std::rc::Rc;

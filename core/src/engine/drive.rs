@@ -2,7 +2,10 @@
 //!
 //! The order of things: the destination is ours alone; the peer can be reached; permits; the part, opened and locked before
 //! the row is changed; one attempt; then either the commit, or the permits back and a wait, or the end.
+//!
+//! The larger steps are boxed where they are awaited: one future of all of them would be large, and so would be its code.
 
+use super::peers::leave_to_move;
 use super::stop::{Ear, Stop};
 use super::{Shared, Writer, lock};
 use crate::bounds::Next;
@@ -10,10 +13,10 @@ use crate::classify::class;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
-use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore, Request, Transport};
+use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore};
 use crate::job::{Job, PartOf, failure, overruled};
-use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Source, Status, Waiting};
-use crate::semaphore::{Lane, Permit};
+use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Status, Waiting};
+use crate::semaphore::Lane;
 use crate::transfer::{Whole, attempt, take_stock};
 use futures::channel::oneshot;
 use std::time::Duration;
@@ -34,9 +37,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     // Only now nobody else in this process changes it.
     let row = shared.host.ledger().row(id).await?;
     let mut job = Job::new(&shared.host, shared.config(), shared.digests, row);
-    if let Source::Peer { peer_id, .. } = &job.row.new.source {
-        job.line = Some(shared.line(peer_id));
-    }
+    job.line = shared.peers.line_of(&job.row.new.source);
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
@@ -60,7 +61,7 @@ async fn run<H: Host>(
     loop {
         let permits = leave_to_move(shared, job, ear, lane).await?;
         job.config = shared.config();
-        let after = one_attempt(shared, job, ear, &mut random).await?;
+        let after = Box::pin(one_attempt(shared, job, ear, &mut random)).await?;
         drop(permits);
         match after {
             After::Done | After::DoneElsewhere => return Ok(()),
@@ -75,80 +76,6 @@ async fn run<H: Host>(
     }
 }
 
-/// Permits, once the peer can be reached. They may be long in coming, so the peer is looked at again then.
-async fn leave_to_move<H: Host>(
-    shared: &Shared<H>,
-    job: &mut Job<'_, H>,
-    ear: &mut Ear,
-    lane: Lane,
-) -> Result<(Option<Permit>, Permit), Failed> {
-    loop {
-        if is_out(job) {
-            job.config = shared.config();
-            wait_for_peer(job, ear).await?;
-        }
-        let permits = ear
-            .unless_stopped(permits(shared, job, lane))
-            .await
-            .map_err(stopped)?;
-        if !is_out(job) {
-            return Ok(permits);
-        }
-    }
-}
-
-fn is_out<H: Host>(job: &Job<'_, H>) -> bool {
-    let line = job.line.as_ref();
-    line.is_some_and(|line| line.outage().is_some())
-}
-
-/// Waits until the peer can be reached, with nothing of the engine's held and no attempt spent.
-async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Failed> {
-    let Some(line) = job.line.clone() else {
-        return Ok(());
-    };
-    let Some(outage) = line.outage() else {
-        return Ok(());
-    };
-    let (clock, transport) = (job.host.clock(), job.host.transport());
-    let patience = Duration::from_millis(job.config.peer_patience_ms);
-    let why = format!("the peer cannot be reached: {}", outage.last.error());
-    let until = clock.wall().checked_add(patience);
-    let until = until.unwrap_or_else(|| clock.wall());
-    let waiting = Waiting {
-        until,
-        why: why.clone(),
-    };
-    job.record(Change::Waits(waiting)).await?;
-    job.emit(What::Waiting { until, why });
-    let url = job.row.new.source.url().to_owned();
-    // Its head says enough: the body is dropped, and with it the connection.
-    let probe = || async {
-        let request = Request {
-            url: &url,
-            first: transport.rules(&url).range_always.then_some(0),
-            if_range: None,
-        };
-        transport.get(request).await.map(drop)
-    };
-    let reached = ear.unless_stopped(line.reachable(clock, patience, probe));
-    reached.await.map_err(stopped)??;
-    job.record(Change::Queued).await
-}
-
-/// The peer's permit first, then the global one, so that a slow peer's queue does not hold up others.
-async fn permits<H: Host>(
-    shared: &Shared<H>,
-    job: &Job<'_, H>,
-    lane: Lane,
-) -> (Option<Permit>, Permit) {
-    let peer = match shared.peer(&job.row.new.source) {
-        Some(peer) => Some(peer.acquire_in(lane).await),
-        None => None,
-    };
-    (peer, shared.permits.acquire_in(lane).await)
-}
-
 async fn one_attempt<H: Host>(
     shared: &Shared<H>,
     job: &mut Job<'_, H>,
@@ -159,7 +86,10 @@ async fn one_attempt<H: Host>(
     if let Some(terms) = &terms {
         job.row.new.adopt = terms.adopt;
     }
-    let opened = ear.unless_stopped(open(job)).await.map_err(stopped)?;
+    let opened = ear
+        .unless_stopped(Box::pin(open(job)))
+        .await
+        .map_err(stopped)?;
     let mut part = match opened {
         Ok(part) => part,
         Err(error) => return retry_or_fail(job, error, None, random).await,
@@ -194,7 +124,9 @@ async fn one_attempt<H: Host>(
         attempt: number,
         from,
     });
-    let ended = ear.unless_stopped(attempt(job, &mut part, stock)).await;
+    let ended = ear
+        .unless_stopped(Box::pin(attempt(job, &mut part, stock)))
+        .await;
     match ended {
         Ok(Ok(whole)) => match ear.close() {
             Some(Stop::Cancel) => stop_here(job, part, Stop::Cancel).await,
@@ -442,7 +374,7 @@ async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Failed> {
     Ok(())
 }
 
-fn stopped(stop: Stop) -> Error {
+pub(super) fn stopped(stop: Stop) -> Error {
     match stop {
         Stop::Cancel => Error::Cancelled,
         Stop::End => Error::Interrupted,

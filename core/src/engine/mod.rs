@@ -10,14 +10,25 @@
 //! inserting one, so that there is no gap between check and claim.
 
 mod admission;
+#[cfg(feature = "peers")]
 mod breaker;
 mod drive;
+#[cfg(feature = "peers")]
 mod line;
+#[cfg(feature = "peers")]
+mod peers;
+#[cfg(not(feature = "peers"))]
+#[path = "no_peers.rs"]
+mod peers;
 mod stop;
 
 pub use admission::{Accepted, Admission, admission};
+#[cfg(feature = "peers")]
 pub use breaker::{Breaker, NoAnswer, Outage};
+#[cfg(feature = "peers")]
 pub use line::PeerLine;
+#[cfg(not(feature = "peers"))]
+pub(crate) use peers::PeerLine;
 
 use self::admission::missing;
 use crate::classify::class;
@@ -26,10 +37,11 @@ use crate::error::{Error, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, PartStore};
 use crate::job::failure;
-use crate::record::{Change, DownloadId, NewDownload, RestartReason, Row, Source, Status, Terms};
+use crate::record::{Change, DownloadId, NewDownload, RestartReason, Row, Status, Terms};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
 use litemap::LiteMap;
+use peers::Peers;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stop::Stop;
 
@@ -49,9 +61,7 @@ struct Shared<H> {
     digests: bool,
     config: Mutex<Arc<DownloadsConfig>>,
     permits: Semaphore,
-    peers: Mutex<LiteMap<String, Semaphore>>,
-    /// By peer: whether it can be reached.
-    lines: Mutex<LiteMap<String, PeerLine>>,
+    peers: Peers,
     /// By destination: a lock over looking and inserting.
     doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
     /// By download: the terms of the last call, until the part is locked and they can be recorded.
@@ -108,8 +118,7 @@ impl<H: Host> Engine<H> {
             digests,
             config: Mutex::new(Arc::new(config)),
             permits,
-            peers: Mutex::default(),
-            lines: Mutex::default(),
+            peers: Peers::default(),
             doors: Mutex::default(),
             terms: Mutex::default(),
             writers: Mutex::default(),
@@ -137,16 +146,9 @@ impl<H: Host> Engine<H> {
             .0
             .permits
             .resize(config.max_concurrent_downloads as usize);
-        for peer in lock(&self.0.peers).values() {
-            let _ = peer.resize(config.permits_per_peer() as usize);
-        }
-        let breaker_is_off = config.breaker_failures == 0;
-        *lock(&self.0.config) = Arc::new(config);
-        if breaker_is_off {
-            for line in lock(&self.0.lines).values() {
-                line.answered();
-            }
-        }
+        let config = Arc::new(config);
+        *lock(&self.0.config) = Arc::clone(&config);
+        self.0.peers.reconfigure(&config);
         Ok(())
     }
 
@@ -156,8 +158,9 @@ impl<H: Host> Engine<H> {
     }
 
     /// The line to a peer, which its downloads wait by. What else is asked of the peer belongs on it too.
+    #[cfg(feature = "peers")]
     pub fn peer_line(&self, peer_id: &str) -> PeerLine {
-        self.0.line(peer_id)
+        self.0.peers.line(peer_id)
     }
 
     /// Accepts a download: a new row, or the one that is there for the same source and destination. A failed or cancelled
@@ -174,9 +177,7 @@ impl<H: Host> Engine<H> {
         let admission = admission(&rows, &new);
         if let Admission::Known(id) | Admission::Retry(id) = admission {
             let row = rows.iter().find(|row| row.id == id);
-            let missing = row.map_or_else(Vec::new, |row| missing(row, &new));
-            if !missing.is_empty() {
-                let names = missing.join(", ");
+            if let Some(names) = row.and_then(|row| missing(row, &new)) {
                 return Err(Error::CredentialsMissing { names });
             }
         }
@@ -452,28 +453,6 @@ impl<H: Host> Engine<H> {
 impl<H> Shared<H> {
     fn config(&self) -> Arc<DownloadsConfig> {
         Arc::clone(&lock(&self.config))
-    }
-
-    /// The permits of a peer; a plain URL has none of its own.
-    fn peer(&self, source: &Source) -> Option<Semaphore> {
-        let Source::Peer { peer_id, .. } = source else {
-            return None;
-        };
-        let permits = self.config().permits_per_peer() as usize;
-        let mut peers = lock(&self.peers);
-        if let Some(peer) = peers.get(peer_id) {
-            return Some(peer.clone());
-        }
-        let peer = Semaphore::new(permits).ok()?;
-        peers.insert(peer_id.clone(), peer.clone());
-        Some(peer)
-    }
-}
-
-impl<H> Shared<H> {
-    fn line(&self, peer_id: &str) -> PeerLine {
-        let mut lines = lock(&self.lines);
-        lines.entry(peer_id.to_owned()).or_default().clone()
     }
 }
 
