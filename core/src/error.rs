@@ -82,7 +82,7 @@ pub enum Error {
     #[error("the proxy refused: {0}")]
     ProxyRefused(String),
     /// The body came with a content coding.
-    #[error("the body came coded as {0:?}, so its bytes are not the file's")]
+    #[error("the body came coded as {}, so its bytes are not the file's", quoted(.0))]
     Coded(String),
     /// Neither the response nor the release says how long the file is.
     #[error("the size of the file is unknown")]
@@ -162,7 +162,7 @@ pub enum Error {
         url: String,
     },
     /// The name is not a plain safe file name.
-    #[error("the name {name:?} was refused: {why}")]
+    #[error("the name {} was refused: {why}", quoted(.name))]
     NameRefused {
         /// As the peer sent it.
         name: String,
@@ -350,10 +350,45 @@ impl Error {
     }
 }
 
+/// What a stranger sent, in quotes, and without what could move a terminal's cursor.
+pub(crate) fn quoted(text: &str) -> String {
+    let shown = |letter: char| if letter.is_control() { '?' } else { letter };
+    let mut quoted = String::from("\"");
+    quoted.extend(text.chars().map(shown));
+    quoted.push('"');
+    quoted
+}
+
+/// An error on its way up. In a box of its own: errors are large and rare, and every future it passes through would have
+/// room for it, and code to move it.
+#[derive(Debug)]
+pub(crate) struct Failed(pub(crate) Box<Error>);
+
+impl std::ops::Deref for Failed {
+    type Target = Error;
+
+    fn deref(&self) -> &Error {
+        &self.0
+    }
+}
+
+impl From<Error> for Failed {
+    #[cold]
+    #[inline(never)]
+    fn from(error: Error) -> Self {
+        Failed(Box::new(error))
+    }
+}
+
 /// An error and its sources in one line: what the ledger and the events keep.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
+pub fn chain<E: std::error::Error + ?Sized>(error: &E) -> String {
+    with_sources(error.to_string(), error.source())
+}
+
+fn with_sources(
+    mut line: String,
+    mut source: Option<&(dyn std::error::Error + 'static)>,
+) -> String {
     while let Some(inner) = source {
         let text = inner.to_string();
         // hyper and rustls repeat their source in their own text; a reader needs it once.

@@ -128,16 +128,19 @@ pub struct Summary {
 /// assert_eq!(regrip_core::display_url("https://me:secret@host/a?key=1#x"), "https://host/a");
 /// ```
 pub fn display_url(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = url.split_once("://") else {
+    let end = url.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    let (url, _) = url.split_at(end.unwrap_or(url.len()));
+    let parts = url
+        .split_once(':')
+        .and_then(|(scheme, rest)| Some((scheme, rest.strip_prefix("//")?)));
+    let Some((scheme, rest)) = parts else {
         return url.to_owned();
     };
     let (authority, path) = match rest.find('/') {
         Some(slash) => rest.split_at(slash),
         None => (rest, ""),
     };
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
+    let userinfo = authority.bytes().rposition(|byte| byte == b'@');
+    let (_, host) = authority.split_at(userinfo.map_or(0, |at| at + 1));
     format!("{scheme}://{host}{path}")
 }

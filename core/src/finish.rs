@@ -4,7 +4,7 @@
 //! rename; so after a crash at any point start-up can tell which side of the rename it was on.
 
 use crate::config::OnExists;
-use crate::error::Error;
+use crate::error::{Error, Failed};
 use crate::io::{Clock, Found, Host, Ledger, OpenPart, Part, PartStore, Replace};
 use crate::job::{Job, PartOf};
 use crate::record::{Change, Committing};
@@ -17,7 +17,7 @@ pub(crate) async fn commit<H: Host>(
     mut part: PartOf<H>,
     whole: Whole,
     ended: Option<Change>,
-) -> Result<(), Error> {
+) -> Result<(), Failed> {
     job.sync(&mut part).await?;
     let Whole { size, sha256 } = whole;
     let committing = Committing {
@@ -35,7 +35,7 @@ pub(crate) async fn commit<H: Host>(
         Ok(()) => completed(job, size, sha256, ended).await,
         Err(error) => {
             keep_whole(job, size).await?;
-            Err(error)
+            Err(error.into())
         }
     }
 }
@@ -46,7 +46,7 @@ async fn completed<H: Host>(
     size: u64,
     sha256: Option<String>,
     ended: Option<Change>,
-) -> Result<(), Error> {
+) -> Result<(), Failed> {
     let (ledger, id, at) = (job.host.ledger(), job.row.id, job.host.clock().wall());
     let completed = Change::Completed { size, sha256 };
     let note = async {
@@ -66,7 +66,7 @@ async fn completed<H: Host>(
 }
 
 /// The part stays, and every byte of it is durable: also after a reboot nothing of it is asked for again.
-async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Error> {
+async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Failed> {
     let digest = job.row.digest.clone();
     let boot_id = job.host.store().boot_id();
     let (downloaded, durable) = (size, size);
@@ -92,7 +92,7 @@ pub(crate) enum Repaired {
 ///
 /// # Errors
 /// `Lost` where neither the part nor the destination is the file; else as the commit.
-pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Error> {
+pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Failed> {
     let Some(committing) = job.row.committing.clone() else {
         return Ok(Repaired::GoOn);
     };
@@ -111,6 +111,6 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Er
             commit(job, part, Whole { size, sha256 }, None).await?;
             Ok(Repaired::Completed)
         }
-        Found::Nothing => Err(Error::Lost),
+        Found::Nothing => Err(Error::Lost.into()),
     }
 }

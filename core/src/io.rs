@@ -36,6 +36,10 @@ pub trait Host {
     fn seed(&self) -> u64;
     /// Is told of everything a user may want to see. Called often and in the transfer's own task: hand over and return.
     fn on_event(&self, event: &Event<'_>);
+    /// Whether a SHA-256 of this download is computed, in an engine that computes them at all.
+    fn wants_digest(&self, _row: &Row) -> bool {
+        true
+    }
 }
 
 // ---- transport ----
@@ -94,7 +98,7 @@ impl Headers {
         self.0
             .iter()
             .filter(move |(have, _)| have == name)
-            .map(|(_, value)| value.trim_matches([' ', '\t']))
+            .map(|(_, value)| value.trim_ascii())
     }
 
     /// The value of a field that came exactly once.

@@ -3,7 +3,7 @@
 use crate::classify::class;
 use crate::config::DownloadsConfig;
 use crate::engine::PeerLine;
-use crate::error::{Error, chain};
+use crate::error::{Error, Failed, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, Part, PartStore, Transport};
 use crate::record::{Change, Failure, RestartReason, Row, Status};
@@ -32,6 +32,7 @@ pub(crate) struct Job<'a, H: Host> {
 impl<'a, H: Host> Job<'a, H> {
     pub(crate) fn new(host: &'a H, config: Arc<DownloadsConfig>, digests: bool, row: Row) -> Self {
         let shown_url = display_url(row.new.source.url());
+        let digests = digests && host.wants_digest(&row);
         Job {
             host,
             config,
@@ -47,7 +48,7 @@ impl<'a, H: Host> Job<'a, H> {
     ///
     /// # Errors
     /// `Cancelled` where another process called the download off, `Ledger`.
-    pub(crate) async fn record(&mut self, change: Change) -> Result<(), Error> {
+    pub(crate) async fn record(&mut self, change: Change) -> Result<(), Failed> {
         self.host
             .ledger()
             .record(self.row.id, &change, self.host.clock().wall())
@@ -82,7 +83,7 @@ impl<'a, H: Host> Job<'a, H> {
         &mut self,
         part: &mut PartOf<H>,
         reason: RestartReason,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failed> {
         let discarded = part.length().await?;
         part.truncate(0).await?;
         self.record(Change::Restart {
@@ -95,13 +96,13 @@ impl<'a, H: Host> Job<'a, H> {
             reason,
             discarded_bytes: discarded,
         });
-        self.row.bounds.check_restarts(&self.config)
+        Ok(self.row.bounds.check_restarts(&self.config)?)
     }
 
     /// Makes what is written durable. A sync that failed may have dropped pages, and the next one would not tell: nothing
     /// is believed then of what no earlier one vouches for, and nothing at all of a disk that fails otherwise than by
     /// being full.
-    pub(crate) async fn sync(&mut self, part: &mut PartOf<H>) -> Result<(), Error> {
+    pub(crate) async fn sync(&mut self, part: &mut PartOf<H>) -> Result<(), Failed> {
         let Err(error) = part.sync().await else {
             return Ok(());
         };
@@ -109,12 +110,12 @@ impl<'a, H: Host> Job<'a, H> {
             Error::DiskFull { .. } => part.truncate(self.row.durable).await?,
             _ => self.restart(part, RestartReason::PartChanged).await?,
         }
-        Err(error)
+        Err(error.into())
     }
 
     /// Makes what is written durable and notes how far it goes: after an attempt without a file, whatever ended it.
     /// Returns the offset.
-    pub(crate) async fn settle(&mut self, part: &mut PartOf<H>) -> Result<u64, Error> {
+    pub(crate) async fn settle(&mut self, part: &mut PartOf<H>) -> Result<u64, Failed> {
         let offset = part.length().await?;
         // Before the first recorded byte there is nothing to keep; and a stand-still needs no new line.
         if self.row.boot_id.is_some()
@@ -143,7 +144,7 @@ impl<'a, H: Host> Job<'a, H> {
             sha256: self.row.sha256_got.clone(),
             class: error.map(class),
             code: error.map(Error::code),
-            error: error.map(|error| chain(error)),
+            error: error.map(chain),
             advice: error.and_then(Error::advice),
         }
     }

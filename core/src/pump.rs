@@ -4,7 +4,7 @@
 //! slow, never time spent on the disk or on keeping to a rate that the user set.
 
 use crate::config::DownloadsConfig;
-use crate::error::{Error, Timeout};
+use crate::error::{Error, Failed, Timeout};
 use crate::event::What;
 use crate::io::{Body, Chunk, Clock, Digest, Host, Instant, Part, PartBytes, PartStore, Transport};
 use crate::job::{BodyOf, Job, PartOf};
@@ -45,7 +45,7 @@ impl<H: Host> Pump<H> {
         job: &Job<'_, H>,
         part: &mut PartOf<H>,
         offset: u64,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, Failed> {
         let digest = match job.digests {
             true => Some(part.digest(job.row.digest.as_ref(), offset).await?),
             false => None,
@@ -77,7 +77,7 @@ impl<H: Host> Pump<H> {
         part: &mut PartOf<H>,
         body: BodyOf<H>,
         end: Option<u64>,
-    ) -> Result<Moved, Error> {
+    ) -> Result<Moved, Failed> {
         let whole = end.is_none();
         let compared = self.offset;
         let moved = self.run(job, part, body, compared, end).await?;
@@ -86,9 +86,11 @@ impl<H: Host> Pump<H> {
                 to_its_end: whole,
                 ..moved
             })
-            .ok_or(Error::Incomplete {
-                got: compared,
-                expected: end,
+            .ok_or_else(|| {
+                Failed::from(Error::Incomplete {
+                    got: compared,
+                    expected: end,
+                })
             })
     }
 
@@ -101,7 +103,7 @@ impl<H: Host> Pump<H> {
         body: BodyOf<H>,
         first: u64,
         end: u64,
-    ) -> Result<Option<Moved>, Error> {
+    ) -> Result<Option<Moved>, Failed> {
         self.run(job, part, body, first, Some(end)).await
     }
 
@@ -112,7 +114,7 @@ impl<H: Host> Pump<H> {
         mut body: BodyOf<H>,
         first: u64,
         end: Option<u64>,
-    ) -> Result<Option<Moved>, Error> {
+    ) -> Result<Option<Moved>, Failed> {
         let clock = job.host.clock();
         let mut patience = Patience::new(&job.config, clock.now());
         let mut timer = pin!(clock.sleep(patience.left(clock.now())));
@@ -133,7 +135,7 @@ impl<H: Host> Pump<H> {
                             // The timer may be late, and the bytes there already.
                             match futures::poll!(next.as_mut()) {
                                 std::task::Poll::Ready(chunk) => break chunk,
-                                std::task::Poll::Pending => return Err(error),
+                                std::task::Poll::Pending => return Err(error.into()),
                             }
                         }
                         timer.set(clock.sleep(patience.left(clock.now())));
@@ -163,7 +165,8 @@ impl<H: Host> Pump<H> {
             return Err(Error::Incomplete {
                 got: self.offset,
                 expected: job.row.known_size().map(|size| size.bytes),
-            });
+            }
+            .into());
         }
         Ok(Some(Moved {
             to_its_end: false,
@@ -177,12 +180,12 @@ impl<H: Host> Pump<H> {
         part: &mut PartOf<H>,
         chunk: <BodyOf<H> as Body>::Chunk<'b>,
         last: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failed> {
         let length = chunk.length();
         let limit = job.config.max_download_bytes;
         let bytes = self.offset.saturating_add(length);
         if bytes > limit {
-            return Err(Error::TooLarge { bytes, limit });
+            return Err(Error::TooLarge { bytes, limit }.into());
         }
         part.write(self.offset, chunk, self.digest.as_mut()).await?;
         self.offset = bytes;
@@ -204,7 +207,7 @@ impl<H: Host> Pump<H> {
         &mut self,
         job: &mut Job<'_, H>,
         part: &mut PartOf<H>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failed> {
         job.sync(part).await?;
         let state = self.digest.as_ref().and_then(Digest::save);
         let digest = state.map(|state| DigestState {
@@ -248,7 +251,7 @@ struct Patience {
 impl Patience {
     fn new(config: &DownloadsConfig, now: Instant) -> Self {
         let (rate, window) = (config.low_speed_bytes_per_sec, config.low_speed_window());
-        let bytes = u64::try_from(u128::from(rate) * window.as_millis() / 1000).unwrap_or(u64::MAX);
+        let bytes = rate.saturating_mul(config.low_speed_window_ms) / 1000;
         let least = (bytes > 0).then_some((bytes, window));
         Patience {
             idle: config.idle_timeout(),
@@ -287,11 +290,11 @@ impl Patience {
     }
 
     /// Counts a chunk and the wait for it.
-    fn got(&mut self, bytes: u64, now: Instant) -> Result<(), Error> {
+    fn got(&mut self, bytes: u64, now: Instant) -> Result<(), Failed> {
         self.waited += now.since(self.waiting_from);
         self.bytes = self.bytes.saturating_add(bytes);
         if let Some(error) = self.too_slow(self.waited) {
-            return Err(error);
+            return Err(error.into());
         }
         if self.least.is_some_and(|(_, window)| self.waited >= window) {
             self.waited = Duration::ZERO;

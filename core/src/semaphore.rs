@@ -8,7 +8,6 @@
 //! async-lock's own types are used: a `Mutex` per destination in [`engine`](crate::engine), a `OnceCell` in the native
 //! host's TLS roots and per peer.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,9 +41,10 @@ struct State {
     /// Permits held or granted. Above `limit` only after the limit was lowered.
     used: usize,
     next_ticket: u64,
-    waiting: BTreeMap<Place, Waker>,
-    /// Permits handed over to waiters that have not been polled since.
-    granted: BTreeSet<Place>,
+    /// In order of their places, the first at the end, where it is taken off.
+    waiting: Vec<(Place, Waker)>,
+    /// Permits handed over to waiters that have not been polled since: few at any moment.
+    granted: Vec<Place>,
 }
 
 impl Semaphore {
@@ -60,8 +60,8 @@ impl Semaphore {
             limit: permits,
             used: 0,
             next_ticket: 0,
-            waiting: BTreeMap::new(),
-            granted: BTreeSet::new(),
+            waiting: Vec::new(),
+            granted: Vec::new(),
         };
         Ok(Semaphore(Arc::new(Mutex::new(state))))
     }
@@ -145,14 +145,43 @@ impl State {
     fn grant(&mut self) -> Vec<Waker> {
         let mut woken = Vec::new();
         while self.used < self.limit {
-            let Some((place, waker)) = self.waiting.pop_first() else {
+            let Some((place, waker)) = self.waiting.pop() else {
                 break;
             };
             self.used += 1;
-            self.granted.insert(place);
+            self.granted.push(place);
             woken.push(waker);
         }
         woken
+    }
+
+    fn find(&self, place: Place) -> Result<usize, usize> {
+        self.waiting.binary_search_by(|(there, _)| place.cmp(there))
+    }
+
+    /// Queues up, or leaves another waker at a place that is taken already. Returns the one that was there.
+    fn wait(&mut self, place: Place, waker: Waker) -> Option<Waker> {
+        match self.find(place) {
+            Err(index) => {
+                self.waiting.insert(index, (place, waker));
+                None
+            }
+            Ok(index) => {
+                let there = self.waiting.get_mut(index);
+                there.map(|(_, there)| std::mem::replace(there, waker))
+            }
+        }
+    }
+
+    fn leave(&mut self, place: Place) -> Option<(Place, Waker)> {
+        let index = self.find(place).ok()?;
+        Some(self.waiting.remove(index))
+    }
+
+    /// Whether a permit was handed over to this place; it is no more then.
+    fn collect(&mut self, place: Place) -> bool {
+        let index = self.granted.iter().position(|granted| *granted == place);
+        index.map(|index| self.granted.swap_remove(index)).is_some()
     }
 }
 
@@ -173,7 +202,7 @@ impl Future for Acquire {
         let mut state = semaphore.state();
         let got = match self.place {
             None => state.take(),
-            Some(place) => state.granted.remove(&place),
+            Some(place) => state.collect(place),
         };
         if got {
             self.place = None;
@@ -186,7 +215,7 @@ impl Future for Acquire {
             state.next_ticket += 1;
             (lane, ticket)
         });
-        let replaced = state.waiting.insert(place, context.waker().clone());
+        let replaced = state.wait(place, context.waker().clone());
         // Dropping a waker may drop a task, and with it a permit: never under the lock.
         drop(state);
         drop(replaced);
@@ -199,8 +228,8 @@ impl Drop for Acquire {
         let Some(place) = self.place else { return };
         let mut removed = None;
         self.semaphore.change(|state| {
-            removed = state.waiting.remove(&place);
-            if state.granted.remove(&place) {
+            removed = state.leave(place);
+            if state.collect(place) {
                 state.used -= 1;
             }
         });

@@ -6,7 +6,7 @@
 //! It does not decide about further attempts ([`bounds`](crate::bounds)) and gives no file its final name
 //! ([`finish`](crate::finish)).
 
-use crate::error::Error;
+use crate::error::{Error, Failed};
 use crate::event::What;
 use crate::http::{Framing, Head};
 use crate::io::{Clock, Host, Part, PartStore, Request, Response, Transport};
@@ -42,7 +42,7 @@ pub(crate) type Stock = Result<u64, RestartReason>;
 pub(crate) async fn take_stock<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
-) -> Result<Stock, Error> {
+) -> Result<Stock, Failed> {
     let length = part.length().await?;
     let boot_id = job.host.store().boot_id();
     if job.row.new.adopt && job.row.boot_id.is_none() && length > 0 {
@@ -71,7 +71,7 @@ async fn adopt<H: Host>(
     part: &mut PartOf<H>,
     length: u64,
     boot_id: String,
-) -> Result<(), Error> {
+) -> Result<(), Failed> {
     part.sync().await?;
     job.record(Change::Checkpoint {
         downloaded: length,
@@ -87,7 +87,7 @@ pub(crate) async fn attempt<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
     stock: Stock,
-) -> Result<Whole, Error> {
+) -> Result<Whole, Failed> {
     let reason = match first_request(job, part, stock).await? {
         Step::Whole(whole) => return Ok(whole),
         Step::StartOver(reason) => reason,
@@ -96,7 +96,9 @@ pub(crate) async fn attempt<H: Host>(
     match plain(job, part).await? {
         Step::Whole(whole) => Ok(whole),
         // A plain GET discards nothing: all its bytes are of one response.
-        Step::StartOver(_) => Err(Error::Protocol("a second misfit in one attempt".to_owned())),
+        Step::StartOver(_) => {
+            Err(Error::Protocol("a second misfit in one attempt".to_owned()).into())
+        }
     }
 }
 
@@ -104,7 +106,7 @@ async fn first_request<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
     stock: Stock,
-) -> Result<Step, Error> {
+) -> Result<Step, Failed> {
     let offset = match stock {
         Ok(offset) => offset,
         Err(reason) => return Ok(Step::StartOver(reason)),
@@ -135,7 +137,7 @@ fn overlap<H: Host>(job: &Job<'_, H>) -> u64 {
 }
 
 /// Asks for the whole file.
-async fn plain<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<Step, Error> {
+async fn plain<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<Step, Failed> {
     let rules = job.host.transport().rules(job.row.new.source.url());
     let (head, body) = send(job, rules.range_always.then_some(0), None).await?;
     match verdict_on_plain(rules, &head) {
@@ -157,10 +159,10 @@ async fn plain<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<St
             )
             .await
         }
-        Verdict::Fail(error) => Err(listed(job, error)),
-        Verdict::Append { .. } | Verdict::Restart(_) | Verdict::Complete => Err(Error::Protocol(
-            "a range where none was asked for".to_owned(),
-        )),
+        Verdict::Fail(error) => Err(listed(job, error).into()),
+        Verdict::Append { .. } | Verdict::Restart(_) | Verdict::Complete => {
+            Err(Error::Protocol("a range where none was asked for".to_owned()).into())
+        }
     }
 }
 
@@ -169,7 +171,7 @@ async fn ranged<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
     ask: Ask,
-) -> Result<Step, Error> {
+) -> Result<Step, Failed> {
     // Before the request, so that no connection stands idle while a long part is read again.
     let pump = Pump::resume(job, part, ask.offset).await?;
     let if_range = ask.if_range.as_ref().map(|value| value.value());
@@ -223,7 +225,7 @@ async fn ranged<H: Host>(
             drop(body);
             finish_what_is_there(job, part, ask.offset).await
         }
-        Verdict::Fail(error) => Err(listed(job, error)),
+        Verdict::Fail(error) => Err(listed(job, error).into()),
     }
 }
 
@@ -231,7 +233,7 @@ async fn send<H: Host>(
     job: &Job<'_, H>,
     first: Option<u64>,
     if_range: Option<&str>,
-) -> Result<(Head, BodyOf<H>), Error> {
+) -> Result<(Head, BodyOf<H>), Failed> {
     let request = Request {
         url: job.row.new.source.url(),
         first,
@@ -260,7 +262,7 @@ async fn take_fresh<H: Host>(
     part: &mut PartOf<H>,
     answer: Answer,
     body: BodyOf<H>,
-) -> Result<Step, Error> {
+) -> Result<Step, Failed> {
     let Answer {
         head,
         framing,
@@ -273,7 +275,7 @@ async fn take_fresh<H: Host>(
         source: SizeSource::ReleaseSize,
     }));
     if known.is_none() && framing != Framing::Chunked {
-        return Err(Error::UnknownSize);
+        return Err(Error::UnknownSize.into());
     }
     check_before_writing(job, &head, known)?;
     if let Some(reason) = restart {
@@ -315,7 +317,7 @@ async fn append<H: Host>(
     pump: Pump<H>,
     range: Range,
     body: BodyOf<H>,
-) -> Result<Step, Error> {
+) -> Result<Step, Failed> {
     let Range {
         first,
         end,
@@ -353,19 +355,21 @@ async fn whole<H: Host>(
     part: &mut PartOf<H>,
     known: Option<KnownSize>,
     moved: Moved,
-) -> Result<Step, Error> {
+) -> Result<Step, Failed> {
     // What the part holds, not what was meant to be written, is what counts.
     let got = part.length().await?;
     match known {
         Some(size) if got != size.bytes => Err(Error::Incomplete {
             got,
             expected: Some(size.bytes),
-        }),
+        }
+        .into()),
         // A last chunk ends the file; the end of one range of an unknown whole does not.
         None if !moved.to_its_end => Err(Error::Incomplete {
             got,
             expected: None,
-        }),
+        }
+        .into()),
         Some(_) | None => verify(job, got, moved.sha256),
     }
 }
@@ -375,7 +379,7 @@ async fn finish_what_is_there<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
     size: u64,
-) -> Result<Step, Error> {
+) -> Result<Step, Failed> {
     job.emit(headers_event(job.row.known_size(), job.row.mismatch));
     let sha256 = Pump::resume(job, part, size).await?.finish();
     verify(job, size, sha256)
@@ -383,7 +387,7 @@ async fn finish_what_is_there<H: Host>(
 
 /// Holds the file against the digest it must have. Where its bytes came in several responses a mismatch is worth one more
 /// try from the start, ever.
-fn verify<H: Host>(job: &Job<'_, H>, size: u64, sha256: Option<String>) -> Result<Step, Error> {
+fn verify<H: Host>(job: &Job<'_, H>, size: u64, sha256: Option<String>) -> Result<Step, Failed> {
     let wanted = job
         .row
         .new
@@ -398,7 +402,8 @@ fn verify<H: Host>(job: &Job<'_, H>, size: u64, sha256: Option<String>) -> Resul
             Err(Error::DigestMismatch {
                 wanted: wanted.clone(),
                 got: got.clone(),
-            })
+            }
+            .into())
         }
         _ => Ok(Step::Whole(Whole { size, sha256 })),
     }
@@ -410,13 +415,14 @@ fn check_before_writing<H: Host>(
     job: &Job<'_, H>,
     head: &Head,
     size: Option<KnownSize>,
-) -> Result<(), Error> {
+) -> Result<(), Failed> {
     let limit = job.config.max_download_bytes;
     if let Some(size) = size.filter(|size| size.bytes > limit) {
         return Err(Error::TooLarge {
             bytes: size.bytes,
             limit,
-        });
+        }
+        .into());
     }
     match (&job.row.new.sha256, &head.validators.sha256) {
         (Some(wanted), Some(stated)) if job.digests && wanted != stated => {
@@ -425,7 +431,8 @@ fn check_before_writing<H: Host>(
                 first_source: "the caller or the release",
                 second: stated.clone(),
                 second_source: "Repr-Digest",
-            })
+            }
+            .into())
         }
         _ => Ok(()),
     }

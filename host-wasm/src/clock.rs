@@ -1,7 +1,12 @@
 //! Time, by the clocks and timers that Node, pages and workers share. Rust's own panic on this target.
+//!
+//! A page in the background and a laptop that slept have timers that ring late. What a late one missed is no time that a
+//! server kept us waiting: it is taken off this clock, so that no idle timeout runs out over it. A backoff is over all the
+//! same.
 
-use gloo_timers::future::TimeoutFuture;
+use crate::task::Waited;
 use regrip_core::io::{Clock, Instant};
+use std::cell::Cell;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wasm_bindgen::prelude::*;
@@ -14,8 +19,15 @@ extern "C" {
     fn wall_ms() -> f64;
 }
 
-/// Timers hold 31 bits of milliseconds; a longer one rings at once.
-const LONGEST_TIMER_MS: u128 = i32::MAX as u128;
+/// The longest single timer: within it a machine that slept is noticed.
+const NAP_MS: f64 = 15_000.0;
+/// A timer that rings so much after its time was held up by more than a busy event loop.
+const LATE_MS: f64 = 5_000.0;
+
+thread_local! {
+    /// Time that was missed so far, and when the last of it ended.
+    static MISSED: Cell<(f64, f64)> = const { Cell::new((0.0, 0.0)) };
+}
 
 /// `performance.now()`, `Date.now()` and `setTimeout`.
 #[derive(Clone, Copy, Debug)]
@@ -23,29 +35,54 @@ pub(crate) struct WebClock;
 
 impl Clock for WebClock {
     fn now(&self) -> Instant {
-        Instant(milliseconds(monotonic_ms()))
+        Instant(duration(monotonic_ms() - MISSED.get().0))
     }
 
     fn wall(&self) -> SystemTime {
-        UNIX_EPOCH + milliseconds(wall_ms())
+        UNIX_EPOCH + duration(wall_ms())
     }
 
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
-        let deadline = self.now().after(duration);
-        async move {
-            // A timer may ring a little early, and a long wait takes several.
-            loop {
-                let left = deadline.since(WebClock.now());
-                if left.is_zero() {
-                    return;
-                }
-                let whole = left.as_nanos().div_ceil(1_000_000);
-                TimeoutFuture::new(whole.min(LONGEST_TIMER_MS) as u32).await;
-            }
-        }
+        sleep_until(monotonic_ms() + ms(duration))
     }
 }
 
-fn milliseconds(count: f64) -> Duration {
-    Duration::try_from_secs_f64(count / 1000.0).unwrap_or_default()
+async fn sleep_until(deadline: f64) {
+    loop {
+        let begun = monotonic_ms();
+        let left = deadline - begun;
+        // A timer may ring a little early.
+        if left <= 0.0 {
+            return;
+        }
+        let nap = left.min(NAP_MS).ceil();
+        // It never fails.
+        let _ = Waited::sleep(nap).await;
+        note_late(begun + nap, monotonic_ms());
+    }
+}
+
+/// Several timers that ring late together missed the same time.
+fn note_late(due: f64, now: f64) {
+    let (missed, ended) = MISSED.get();
+    let late = now - due.max(ended);
+    if late > LATE_MS {
+        MISSED.set((missed + late, now));
+    }
+}
+
+/// Milliseconds as JavaScript counts them.
+pub(crate) fn duration(ms: f64) -> Duration {
+    // Negative and NaN become 0, and what is too large the largest there is.
+    Duration::from_micros((ms * 1000.0) as u64)
+}
+
+/// As milliseconds, fractions included.
+pub(crate) fn ms(duration: Duration) -> f64 {
+    duration.as_secs() as f64 * 1000.0 + f64::from(duration.subsec_nanos()) / 1e6
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn epoch_ms(at: SystemTime) -> f64 {
+    ms(at.duration_since(UNIX_EPOCH).unwrap_or_default())
 }

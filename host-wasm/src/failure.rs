@@ -1,105 +1,100 @@
-//! Errors across the border: what JavaScript throws becomes an [`Error`] of the core, and the other way round.
+//! Errors across the border: what `js/host.js` rejects with becomes an [`Error`] of the core, and the other way round.
 
-use js_sys::{Object, RangeError, Reflect};
-use regrip_core::error::{Source, chain};
+use crate::clock::{duration, ms};
+use crate::fields::Fields;
+use regrip_core::error::{Source, Timeout, chain};
 use regrip_core::{Error, class};
+use std::fmt;
 use wasm_bindgen::prelude::*;
 
-/// What a sink was asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Doing {
-    Measure,
-    Write,
-    Read,
-    Truncate,
-    Sync,
-    Commit,
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = Reflect, js_name = get)]
+    fn property(of: &JsValue, name: &str) -> JsValue;
 }
 
-impl Doing {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Doing::Measure => "measure",
-            Doing::Write => "write",
-            Doing::Read => "read",
-            Doing::Truncate => "truncate",
-            Doing::Sync => "sync",
-            Doing::Commit => "commit",
-        }
-    }
-}
+/// What may have been done to a path, and what may stand in a destination's place: the core keeps such words as constants.
+const WORDS: [&str; 15] = [
+    "open",
+    "read",
+    "write",
+    "truncate",
+    "sync",
+    "rename",
+    "remove",
+    "look at",
+    "lock",
+    "close",
+    "a link",
+    "a folder",
+    "a named pipe",
+    "a socket",
+    "a device",
+];
 
-/// What a sink threw.
-pub(crate) fn disk(doing: Doing, path: &str, error: &JsValue) -> Error {
-    let path = path.to_owned();
-    let source: Option<Source> = Some(message(error).into());
-    let code = text(error, "code").or_else(|| text(error, "name"));
-    match code.as_deref() {
-        Some("ENOSPC" | "EDQUOT" | "QuotaExceededError") => Error::DiskFull { path, source },
-        Some("EMFILE" | "ENFILE") => Error::TooManyFiles { source },
-        Some("EEXIST") if doing == Doing::Commit => Error::DestinationExists { path },
-        _ => Error::Disk {
-            what: doing.name(),
+/// What a `Failed` of `js/failed.js` says.
+pub(crate) fn read(failed: JsValue) -> Error {
+    let text = |name| property(&failed, name).as_string().unwrap_or_default();
+    let what = text("what");
+    let path = text("path");
+    let source: Option<Source> = Some(Box::new(Said(text("message"))));
+    let word = || {
+        WORDS
+            .into_iter()
+            .find(|word| *word == what)
+            .unwrap_or("use")
+    };
+    match text("code").as_str() {
+        "Network" => Error::Network { what, source },
+        "HeadersTimeout" => Error::Timeout {
+            timeout: Timeout::Headers,
+            after: duration(property(&failed, "after").as_f64().unwrap_or_default()),
+        },
+        "Certificate" => Error::Certificate(text("message")),
+        "RedirectRefused" => Error::RedirectRefused(text("message")),
+        "DiskFull" => Error::DiskFull { path, source },
+        "TooManyFiles" => Error::TooManyFiles { source },
+        "ForeignPart" => Error::ForeignPart { path },
+        "DestinationExists" => Error::DestinationExists { path },
+        "DestinationRefused" => Error::DestinationRefused { path, what: word() },
+        "CredentialsMissing" => Error::CredentialsMissing { names: what },
+        "Ledger" => Error::Ledger { what, source },
+        "Disk" => Error::Disk {
+            what: word(),
             path,
             source,
         },
+        _ => Error::Protocol(text("message")),
     }
 }
 
-/// What `fetch` or its body threw. Only Node tells a bad certificate from a failed connection.
-pub(crate) fn network(what: &str, error: &JsValue) -> Error {
-    let cause = Reflect::get(error, &"cause".into()).unwrap_or_default();
-    match text(&cause, "code") {
-        Some(code) if code.contains("CERT") || code.starts_with("UNABLE_TO_VERIFY") => {
-            Error::Certificate(text(&cause, "message").unwrap_or(code))
-        }
-        _ => Error::network(what, message(error)),
-    }
-}
-
-/// An error's message, with the cause that Node's `fetch` hides one level down.
-pub(crate) fn message(error: &JsValue) -> String {
-    let own = text(error, "message").unwrap_or_else(|| format!("{error:?}"));
-    let cause = Reflect::get(error, &"cause".into()).unwrap_or_default();
-    match text(&cause, "message")
-        .filter(|cause| !cause.is_empty())
-        .or_else(|| text(&cause, "code"))
-    {
-        Some(cause) => format!("{own}: {cause}"),
-        None => own,
-    }
-}
-
-/// A `RegripError`, as `js/node.d.ts` describes it.
-pub(crate) fn thrown(error: &Error) -> JsValue {
-    let made = js_sys::Error::new(&chain(error));
-    // As everything in JavaScript that an `AbortSignal` has ended.
-    made.set_name(if matches!(error, Error::Cancelled) {
-        "AbortError"
-    } else {
-        "RegripError"
-    });
-    set(&made, "code", error.code());
-    set(&made, "class", class(error).name());
-    if let Some(advice) = error.advice() {
-        set(&made, "advice", advice);
-    }
+/// For `js/error.js`, which makes a `RegripError` of it.
+pub(crate) fn told(error: &Error, into: &Fields) {
+    into.put("code", error.code())
+        .put("class", class(error).name())
+        .put("message", &chain(error))
+        .put_some("advice", error.advice());
     if let Error::Status { status, .. } = error {
-        set(&made, "status", f64::from(*status));
+        into.count("status", u64::from(*status));
     }
-    made.into()
+    if let Some(asked) = error.retry_after() {
+        into.milliseconds("retryAfterMs", ms(asked));
+    }
 }
 
-/// For what a program got wrong before anything began.
-pub(crate) fn invalid(what: &str) -> JsValue {
-    RangeError::new(what).into()
+/// What JavaScript said, as a source of an error. (A plain text would bring the standard library's way to print it.)
+struct Said(String);
+
+impl fmt::Debug for Said {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
 }
 
-fn set(object: &Object, name: &str, value: impl Into<JsValue>) {
-    // Cannot fail on an object that was made just now.
-    let _ = Reflect::set(object, &name.into(), &value.into());
+impl fmt::Display for Said {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
 }
 
-fn text(value: &JsValue, name: &str) -> Option<String> {
-    Reflect::get(value, &name.into()).ok()?.as_string()
-}
+impl std::error::Error for Said {}

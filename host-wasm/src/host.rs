@@ -1,74 +1,117 @@
-//! The host: `fetch`, a JavaScript sink for each download, rows in memory, the timers all JavaScript has.
+//! The host: everything that is asked of JavaScript, by one object (`js/host.js`).
 
 use crate::clock::WebClock;
 use crate::event;
-use crate::ledger::MemoryLedger;
-use crate::sink::Sinks;
-use crate::transport::Fetch;
-use js_sys::{Function, Uint8Array};
+use crate::fields::Fields;
+use crate::ledger::Rows;
+use crate::part::{JsPart, Parts};
+use crate::transport::{Fetch, JsRequest};
 use regrip_core::io::Host;
-use regrip_core::{DownloadsConfig, Event};
+use regrip_core::{Event, Row};
+use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 
 #[wasm_bindgen]
 extern "C" {
-    #[wasm_bindgen(js_namespace = crypto, js_name = getRandomValues)]
-    fn get_random_values(into: &Uint8Array);
+    /// A `Host` of `js/host.js`. Nothing of it throws.
+    #[derive(Debug)]
+    pub type JsHost;
+
+    #[wasm_bindgen(method)]
+    pub(crate) fn fields(this: &JsHost) -> Fields;
+    #[wasm_bindgen(method)]
+    fn tell(this: &JsHost, event: Fields);
+
+    #[wasm_bindgen(method, js_name = maySendIfRange)]
+    pub(crate) fn may_send_if_range(this: &JsHost, url: &str) -> bool;
+    #[wasm_bindgen(method)]
+    pub(crate) fn request(
+        this: &JsHost,
+        url: &str,
+        first: f64,
+        if_range: Option<&str>,
+    ) -> JsRequest;
+
+    #[wasm_bindgen(method)]
+    pub(crate) fn part(this: &JsHost, name: &str) -> JsPart;
+    #[wasm_bindgen(method, getter, js_name = bootId)]
+    pub(crate) fn boot_id(this: &JsHost) -> String;
+    #[wasm_bindgen(method, js_name = wantsDigest)]
+    fn wants_digest(this: &JsHost, destination: &str) -> bool;
+
+    #[wasm_bindgen(method, js_name = idOf)]
+    pub(crate) fn id_of(this: &JsHost, destination: &str) -> f64;
+    #[wasm_bindgen(method)]
+    pub(crate) fn load(this: &JsHost, destination: &str) -> JsValue;
+    #[wasm_bindgen(method)]
+    pub(crate) fn save(this: &JsHost, record: Fields) -> JsValue;
+
+    #[wasm_bindgen(js_namespace = Math, js_name = random)]
+    fn random() -> f64;
 }
 
 /// Node, a page or a worker: what they have in common.
 #[derive(Debug)]
 pub(crate) struct WebHost {
     transport: Fetch,
-    sinks: Sinks,
-    ledger: MemoryLedger,
-    clock: WebClock,
-    listener: Function,
+    parts: Parts,
+    rows: Rows,
+    js: Rc<JsHost>,
 }
 
 impl WebHost {
-    pub(crate) fn new(config: &DownloadsConfig, listener: Function) -> Self {
+    pub(crate) fn new(js: JsHost) -> Self {
+        let js = Rc::new(js);
         WebHost {
-            transport: Fetch::new(config),
-            sinks: Sinks::default(),
-            ledger: MemoryLedger::default(),
-            clock: WebClock,
-            listener,
+            transport: Fetch(Rc::clone(&js)),
+            parts: Parts(Rc::clone(&js)),
+            rows: Rows::new(Rc::clone(&js)),
+            js,
         }
+    }
+
+    /// A new object with no fields yet.
+    pub(crate) fn fields(&self) -> Fields {
+        self.js.fields()
     }
 }
 
 impl Host for WebHost {
     type Transport = Fetch;
-    type Store = Sinks;
-    type Ledger = MemoryLedger;
+    type Store = Parts;
+    type Ledger = Rows;
     type Clock = WebClock;
 
     fn transport(&self) -> &Fetch {
         &self.transport
     }
-    fn store(&self) -> &Sinks {
-        &self.sinks
+    fn store(&self) -> &Parts {
+        &self.parts
     }
-    fn ledger(&self) -> &MemoryLedger {
-        &self.ledger
+    fn ledger(&self) -> &Rows {
+        &self.rows
     }
     fn clock(&self) -> &WebClock {
-        &self.clock
+        &WebClock
     }
 
     fn seed(&self) -> u64 {
-        let bytes = Uint8Array::new_with_length(8);
-        get_random_values(&bytes);
-        let mut seed = [0; 8];
-        bytes.copy_to(&mut seed);
-        u64::from_le_bytes(seed)
+        seed()
     }
 
     fn on_event(&self, event: &Event<'_>) {
-        // A listener that throws must not end a download.
-        let _ = self
-            .listener
-            .call1(&JsValue::UNDEFINED, &event::told(event));
+        let fields = self.fields();
+        event::told(event, &fields);
+        self.js.tell(fields);
     }
+
+    fn wants_digest(&self, row: &Row) -> bool {
+        self.js.wants_digest(&row.new.destination)
+    }
+}
+
+/// From the platform's own generator, which is seeded by its entropy.
+pub(crate) fn seed() -> u64 {
+    // 2^53: as many bits as a number holds.
+    (random() * 9_007_199_254_740_992.0) as u64
 }

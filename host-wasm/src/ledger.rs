@@ -1,84 +1,260 @@
-//! The ledger: rows in memory, gone with the process or page.
+//! The ledger: the rows of the downloads under way, each written through to JavaScript (`js/ledger/`) as a plain record.
+//!
+//! Invariant: a row changes here only together with its record, and the call is over when the record is durable. One row a
+//! destination: a record that is there is taken up, and one that is of no more use is forgotten on the other side.
 
+use crate::fields::Fields;
+use crate::host::JsHost;
+use crate::pending::Pending;
+use regrip_core::bounds::Bounds;
 use regrip_core::io::Ledger;
-use regrip_core::record::{NewAttempt, NewDownload};
-use regrip_core::{Change, DownloadId, Error, Row};
+use regrip_core::record::{
+    Committing, DigestState, FileId, KnownSize, NewAttempt, NewDownload, SizeSource, Validators,
+};
+use regrip_core::{Change, DownloadId, Error, OnExists, Row, Source, Status};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::future::Future;
+use std::rc::Rc;
 use std::time::SystemTime;
+use wasm_bindgen::prelude::*;
 
-/// Rows by id. [`Row::apply`] says what each change means.
-#[derive(Debug, Default)]
-pub(crate) struct MemoryLedger(RefCell<Rows>);
-
-#[derive(Debug, Default)]
-struct Rows {
-    last: DownloadId,
-    by_id: BTreeMap<DownloadId, Row>,
+/// Rows under way. [`Row::apply`] says what each change means.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    host: Rc<JsHost>,
+    rows: RefCell<Vec<Row>>,
 }
 
-impl MemoryLedger {
-    fn change<T>(&self, id: DownloadId, change: impl FnOnce(&mut Row) -> T) -> Result<T, Error> {
-        let mut rows = self.0.borrow_mut();
-        rows.by_id
-            .get_mut(&id)
-            .map(change)
-            .ok_or(Error::NoSuchDownload(id))
+impl Rows {
+    pub(crate) fn new(host: Rc<JsHost>) -> Self {
+        Rows {
+            host,
+            rows: RefCell::default(),
+        }
     }
 
-    fn newest_first(&self, wanted: impl Fn(&Row) -> bool) -> Vec<Row> {
-        let rows = self.0.borrow();
-        rows.by_id
-            .values()
-            .rev()
-            .filter(|row| wanted(row))
-            .cloned()
-            .collect()
+    /// Lets go of the row of a download that is over. Its record stays on the other side as long as it is of use.
+    pub(crate) fn let_go(&self, destination: &str) {
+        let mut rows = self.rows.borrow_mut();
+        rows.retain(|row| row.new.destination != destination);
+    }
+
+    /// Changes a row and has it recorded, unless the row refuses it.
+    #[inline(never)]
+    fn change(
+        &self,
+        id: DownloadId,
+        change: &mut dyn FnMut(&mut Row) -> Result<(), Error>,
+    ) -> Pending<()> {
+        let mut rows = self.rows.borrow_mut();
+        let Some(row) = rows.iter_mut().find(|row| row.id == id) else {
+            return Pending::failed(Error::NoSuchDownload(id), drop);
+        };
+        match change(row) {
+            Ok(()) => self.save(row),
+            Err(error) => Pending::failed(error, drop),
+        }
+    }
+
+    fn save(&self, row: &Row) -> Pending<()> {
+        let record = self.host.fields();
+        write(row, &record);
+        Pending::done(self.host.save(record))
+    }
+
+    fn find(&self, wanted: &dyn Fn(&Row) -> bool) -> Vec<Row> {
+        let rows = self.rows.borrow();
+        rows.iter().filter(|row| wanted(row)).cloned().collect()
     }
 }
 
-impl Ledger for MemoryLedger {
+impl Ledger for Rows {
     async fn insert(&self, new: &NewDownload, _at: SystemTime) -> Result<DownloadId, Error> {
-        let mut rows = self.0.borrow_mut();
-        rows.last += 1;
-        let id = rows.last;
-        rows.by_id.insert(id, Row::new(id, new.clone()));
+        let id = self.host.id_of(&new.destination) as DownloadId;
+        let row = Row::new(id, new.clone());
+        let saved = self.save(&row);
+        self.rows.borrow_mut().push(row);
+        saved.await?;
         Ok(id)
     }
 
-    async fn row(&self, id: DownloadId) -> Result<Row, Error> {
-        self.change(id, |row| row.clone())
+    fn row(&self, id: DownloadId) -> impl Future<Output = Result<Row, Error>> {
+        let row = self.find(&|row| row.id == id).pop();
+        std::future::ready(row.ok_or(Error::NoSuchDownload(id)))
     }
 
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
-        Ok(self.newest_first(|row| row.new.destination == destination))
+        let here = self.find(&|row| row.new.destination == destination);
+        if !here.is_empty() {
+            return Ok(here);
+        }
+        let record = Pending::new(self.host.load(destination), |record| record);
+        let record = record.await?;
+        if !record.is_object() {
+            return Ok(Vec::new());
+        }
+        let id = self.host.id_of(destination) as DownloadId;
+        let row = read(id, &record.unchecked_into());
+        self.rows.borrow_mut().push(row.clone());
+        Ok(vec![row])
     }
 
-    async fn unfinished(&self) -> Result<Vec<Row>, Error> {
-        Ok(self.newest_first(|row| !row.status.is_finished()))
+    fn unfinished(&self) -> impl Future<Output = Result<Vec<Row>, Error>> {
+        // What earlier processes left is looked for on the other side, which starts it by its destination.
+        std::future::ready(Ok(self.find(&|row| !row.status.is_finished())))
     }
 
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
-        self.change(id, |row| {
+        let mut attempts = 0;
+        self.change(id, &mut |row| {
             if row.status.is_finished() {
                 return Err(row.wrong_state());
             }
-            Ok(row.begin_attempt())
-        })?
+            attempts = row.begin_attempt();
+            Ok(())
+        })
+        .await?;
+        Ok(attempts)
     }
 
-    async fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> Result<(), Error> {
-        self.change(id, |row| {
+    fn record(
+        &self,
+        id: DownloadId,
+        change: &Change,
+        _at: SystemTime,
+    ) -> impl Future<Output = Result<(), Error>> {
+        self.change(id, &mut |row| {
             if !row.status.admits(change) {
                 return Err(row.wrong_state());
             }
             row.apply(change);
             Ok(())
-        })?
+        })
     }
 
-    async fn remove(&self, id: DownloadId) -> Result<(), Error> {
-        let removed = self.0.borrow_mut().by_id.remove(&id);
-        removed.map(drop).ok_or(Error::NoSuchDownload(id))
+    fn remove(&self, id: DownloadId) -> impl Future<Output = Result<(), Error>> {
+        // Records are removed on the other side, by destination.
+        self.rows.borrow_mut().retain(|row| row.id != id);
+        std::future::ready(Ok(()))
     }
+}
+
+/// A row as a record. What only a running process needs is left out.
+fn write(row: &Row, record: &Fields) {
+    let Row {
+        new,
+        bounds,
+        validators,
+        ..
+    } = row;
+    record
+        .put("url", new.source.url())
+        .put("path", &new.destination)
+        .put("part", &new.part)
+        .put("onExists", new.on_exists.name())
+        .count_some("releaseBytes", new.release_size)
+        .put_some("sha256", new.sha256.as_deref())
+        .mark("adopt", new.adopt)
+        .mark("claimed", row.claimed)
+        .put("status", row.status.name())
+        .put_some("etag", validators.etag.as_deref())
+        .put_some("lastModified", validators.last_modified.as_deref())
+        .put_some("reprSha256", validators.sha256.as_deref())
+        .count_some("expectedBytes", row.size.map(|size| size.bytes))
+        .put_some(
+            "expectedBytesSource",
+            row.size.map(|size| size.source.name()),
+        )
+        .mark("mismatch", row.mismatch)
+        .count("bytes", row.downloaded)
+        .count("durableBytes", row.durable)
+        .put_some("bootId", row.boot_id.as_deref())
+        .count("responses", u64::from(row.responses))
+        .mark("digestRestarted", row.digest_restarted)
+        .count("attempts", u64::from(row.attempts))
+        .count("restarts", u64::from(row.restarts))
+        .count("attemptsInARow", u64::from(bounds.in_a_row))
+        .count("attemptsInAll", u64::from(bounds.in_all))
+        .count("restartsInAll", u64::from(bounds.restarts))
+        .count("furthestBytes", bounds.furthest);
+    if let Some(digest) = &row.digest {
+        record
+            .count("digestOffset", digest.offset)
+            .binary("digestState", &digest.state);
+    }
+    if let Some(committing) = &row.committing {
+        record
+            .count("committingDevice", committing.file.device)
+            .count("committingInode", committing.file.inode)
+            .count("committingBytes", committing.size)
+            .put_some("committingSha256", committing.sha256.as_deref());
+    }
+    if let Some(failure) = &row.failure {
+        record.put("code", failure.code).put("error", &failure.text);
+    }
+}
+
+/// What is to be downloaded, as a record has it.
+pub(crate) fn read_new(record: &Fields) -> NewDownload {
+    let text = |name| record.text(name).unwrap_or_default();
+    NewDownload {
+        source: Source::Url { url: text("url") },
+        // The names are in the record, and the other side misses them.
+        header_names: Vec::new(),
+        destination: text("path"),
+        part: text("part"),
+        on_exists: OnExists::named(&text("onExists")).unwrap_or_default(),
+        release_size: record.number("releaseBytes"),
+        sha256: record.text("sha256"),
+        adopt: record.flag("adopt"),
+    }
+}
+
+/// The row of a record. What is missing in it is as in a new row: the part's bytes are worth less then, never more.
+fn read(id: DownloadId, record: &Fields) -> Row {
+    let new = read_new(record);
+    let mut row = Row::new(id, new);
+    row.claimed = record.flag("claimed");
+    let status = record.text("status");
+    row.status = status
+        .and_then(|name| Status::named(&name))
+        .unwrap_or(Status::Queued);
+    row.validators = Validators {
+        etag: record.text("etag"),
+        last_modified: record.text("lastModified"),
+        sha256: record.text("reprSha256"),
+    };
+    let source = record.text("expectedBytesSource");
+    let source = source.and_then(|name| SizeSource::named(&name));
+    row.size = record
+        .number("expectedBytes")
+        .zip(source)
+        .map(|(bytes, source)| KnownSize { bytes, source });
+    row.mismatch = record.flag("mismatch");
+    row.downloaded = record.number_or("bytes", 0);
+    row.durable = record.number_or("durableBytes", 0);
+    row.boot_id = record.text("bootId");
+    row.responses = record.small_or("responses", 0);
+    row.digest_restarted = record.flag("digestRestarted");
+    row.attempts = record.small_or("attempts", 0);
+    row.restarts = record.small_or("restarts", 0);
+    row.bounds = Bounds {
+        in_a_row: record.small_or("attemptsInARow", 0),
+        in_all: record.small_or("attemptsInAll", 0),
+        restarts: record.small_or("restartsInAll", 0),
+        furthest: record.number_or("furthestBytes", 0),
+    };
+    row.digest = record.bytes("digestState").map(|state| DigestState {
+        offset: record.number_or("digestOffset", 0),
+        state,
+    });
+    row.committing = record.number("committingBytes").map(|size| Committing {
+        file: FileId {
+            device: record.number_or("committingDevice", 0),
+            inode: record.number_or("committingInode", 0),
+        },
+        size,
+        sha256: record.text("committingSha256"),
+    });
+    row
 }

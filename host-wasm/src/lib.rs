@@ -1,103 +1,91 @@
 //! The engine of regrip for JavaScript: it converts and delegates.
 //!
-//! `fetch` brings the bytes (`transport`) and a JavaScript object takes them (`sink`); none of them enters wasm memory,
-//! but for the few that are compared on a resume. The idiomatic interface is in `host-wasm/js`; what is exported here is
-//! what that is built on.
+//! Everything outside is asked of one JavaScript object ([`host`]); no byte of a file enters wasm memory. The idiomatic
+//! interface is in `host-wasm/js`; what is exported here is what that is built on.
 
 mod clock;
 mod event;
 mod failure;
+mod fields;
 mod host;
+mod knobs;
 mod ledger;
-mod sink;
+#[cfg(target_arch = "wasm32")]
+mod memory;
+mod part;
+mod pending;
+mod primitives;
+mod task;
 mod transport;
 
-use failure::{invalid, thrown};
-use host::WebHost;
-use js_sys::{Function, Promise};
-use regrip_core::io::{Host, Ledger};
-use regrip_core::record::NewDownload;
-use regrip_core::{DownloadsConfig, Error, OnExists, Source};
-use sink::JsSink;
-use std::future::Future;
-use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::future_to_promise;
+pub use primitives::{Held, Permits, backoff_delay, is_transient_status, retry, retry_after_ms};
+pub use task::{begin, settle, turn};
 
-/// Drives downloads. It lives as long as its process or page, and so does what it remembers.
+use fields::Fields;
+use host::{JsHost, WebHost};
+use regrip_core::DownloadId;
+use regrip_core::io::Host;
+use wasm_bindgen::prelude::*;
+
+/// Drives downloads. It lives as long as its process or page.
 #[wasm_bindgen]
 #[derive(Debug)]
-pub struct Engine {
+pub struct Core {
     engine: regrip_core::Engine<WebHost>,
-    on_exists: OnExists,
 }
 
 #[wasm_bindgen]
-impl Engine {
-    /// An engine with the knobs of the `downloads` block, all of them defaulted. `listener` is called with every event.
+impl Core {
+    /// An engine with these knobs, all of them defaulted.
     ///
     /// # Errors
-    /// A `RangeError` that names the first knob that is no such number, or out of range.
+    /// A text, where a knob is out of range.
     #[wasm_bindgen(constructor)]
-    pub fn new(config: JsValue, listener: Function) -> Result<Engine, JsValue> {
-        let config: DownloadsConfig = if config.is_undefined() {
-            DownloadsConfig::default()
-        } else {
-            serde_wasm_bindgen::from_value(config).map_err(|error| invalid(&error.to_string()))?
-        };
-        let on_exists = config.on_exists;
-        let host = WebHost::new(&config, listener);
-        let engine = regrip_core::Engine::new(host, config, false);
-        let engine = engine.map_err(|error| invalid(&error.to_string()))?;
-        Ok(Engine { engine, on_exists })
+    pub fn new(knobs: &Fields, host: JsHost) -> Result<Core, JsValue> {
+        let config = knobs::config(knobs);
+        let engine = regrip_core::Engine::new(WebHost::new(host), config, true);
+        let engine = engine.map_err(out_of_range)?;
+        Ok(Core { engine })
     }
 
-    /// Accepts a download of an absolute URL to the destination called `name`; resolves to its id. The same URL and name
-    /// have the same id until it is completed. With `adopt` bytes that this engine knows nothing of are taken up.
-    pub fn accept(&self, url: String, name: String, adopt: bool) -> Promise {
+    /// Takes other knobs into use.
+    ///
+    /// # Errors
+    /// As the constructor.
+    pub fn configure(&self, knobs: &Fields) -> Result<(), JsValue> {
+        let configured = self.engine.reconfigure(knobs::config(knobs));
+        configured.map_err(out_of_range)
+    }
+
+    /// Accepts a download and drives it to its end. Its last event tells how it ended; the promise resolves to nothing, or
+    /// to what it failed with.
+    pub fn run(&self, asked: &Fields) -> JsValue {
         let engine = self.engine.clone();
-        let new = NewDownload {
-            source: Source::Url { url },
-            header_names: Vec::new(),
-            part: format!("{name}.part"),
-            destination: name,
-            on_exists: self.on_exists,
-            release_size: None,
-            sha256: None,
-            adopt,
-        };
-        promise(async move {
-            let accepted = engine.accept(new).await?;
-            // Ids count from 1: no program comes near the first that a JavaScript number cannot hold.
-            Ok(JsValue::from_f64(accepted.id as f64))
-        })
-    }
-
-    /// Drives a download into `sink`; resolves to how it ended, rejects with what it ended with.
-    pub fn drive(&self, id: f64, sink: JsSink) -> Promise {
-        let (engine, id) = (self.engine.clone(), id as i64);
-        promise(async move {
+        let new = ledger::read_new(asked);
+        task::spawn(async move {
+            let destination = new.destination.clone();
+            let ended = match engine.accept(new).await {
+                Ok(accepted) => engine.drive(accepted.id).await.map(drop),
+                Err(error) => Err(error),
+            };
             let host = engine.host();
-            let part = host.ledger().row(id).await?.new.part;
-            // Where another drive has the destination the engine says so, and that drive keeps its sink.
-            let lent = host.store().lend(&part, sink);
-            let ended = engine.drive(id).await;
-            if lent {
-                host.store().take_back(&part);
-            }
-            let summary = ended?;
-            // Nothing is left to be resumed, and nobody asks for the row.
-            host.ledger().remove(id).await?;
-            Ok(event::summary(&summary))
+            host.ledger().let_go(&destination);
+            let Err(error) = ended else {
+                return Ok(JsValue::UNDEFINED);
+            };
+            let told = host.fields();
+            failure::told(&error, &told);
+            Ok(told.into())
         })
     }
 
-    /// Calls a download off. What it was driven into keeps its bytes.
-    pub fn cancel(&self, id: f64) -> Promise {
-        let (engine, id) = (self.engine.clone(), id as i64);
-        promise(async move { engine.cancel(id).await.map(|()| JsValue::UNDEFINED) })
+    /// Calls a download off that is under way; what came of it is kept. Whether it was not too late.
+    pub fn cancel(&self, id: f64) -> bool {
+        self.engine.call_off(id as DownloadId)
     }
 }
 
-fn promise(work: impl Future<Output = Result<JsValue, Error>> + 'static) -> Promise {
-    future_to_promise(async move { work.await.map_err(|error| thrown(&error)) })
+/// What should not come here: `js/knobs.js` and `js/retry.js` look first, and have better words for it.
+pub(crate) fn out_of_range<E>(_: E) -> JsValue {
+    JsValue::from_str("a number is out of range")
 }

@@ -33,10 +33,19 @@ export class Faultd {
     if (!answer.ok) throw new Error(await answer.text());
   }
 
+  /** Ends every answer under way, as a broken line would. */
+  async cut() {
+    await fetch(`${this.origin}/_faultd/cut`, { method: "POST" });
+  }
+
+  /** What it was asked so far, oldest first. */
+  async log() {
+    return (await fetch(`${this.origin}/_faultd/log`)).json();
+  }
+
   /** The GETs of a file so far, oldest first. */
   async gets(path) {
-    const log = await (await fetch(`${this.origin}/_faultd/log`)).json();
-    return log.filter((entry) => entry.method === "GET" && entry.path === path);
+    return (await this.log()).filter((entry) => entry.method === "GET" && entry.path === path);
   }
 
   url(path) {

@@ -4,7 +4,7 @@ import { mkdtemp, open, readFile, readdir, rm, symlink, writeFile } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
-import { FileSink } from "../js/file.js";
+import { FileSink } from "../js/sinks/file.js";
 
 let folder, path, sink;
 beforeEach(async () => {
@@ -78,7 +78,8 @@ test("without replacing a free name is taken, and the part is gone", async () =>
 test("a link in the part's place is not followed", async () => {
   await writeFile(join(folder, "elsewhere"), "precious");
   await symlink(join(folder, "elsewhere"), `${path}.part`);
-  await assert.rejects(sink.size(), { code: "ELOOP" });
+  await assert.rejects(sink.size(), { code: "ForeignPart" });
+  await assert.rejects(sink.open(true), { code: "ForeignPart" });
 });
 
 /** Has writev answer as `instead` says, until the test is over. */

@@ -4,7 +4,7 @@ import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, test } from "node:test";
-import { Downloader, FileSink } from "../pkg/node.js";
+import { Engine } from "../pkg/node.js";
 import { Faultd, sha256, startFaultd } from "./faultd.mjs";
 
 const SIZE = 6_000_000;
@@ -31,12 +31,12 @@ beforeEach(async (context) => {
   context.after?.(() => rm(folder, { recursive: true }));
 });
 
-/** A downloader, a place for the file, and a list of what is told but for the progress. */
+/** An engine, a place for the file, and a list of what is told but for the progress. */
 function setUp(config = {}) {
   const path = join(folder, "film.mkv");
   const events = [];
   const onEvent = (event) => event.event !== "progress" && events.push(event);
-  return { downloader: new Downloader({ ...CONFIG, ...config }), path, events, onEvent };
+  return { engine: new Engine({ ...CONFIG, ...config }), path, events, onEvent };
 }
 
 /** Compares by digest: nobody wants to read six million bytes that differ. */
@@ -73,9 +73,9 @@ const from = ({ range }) => Number(/^bytes=(\d+)-$/.exec(range)[1]);
 
 test("a download that is cut in the middle goes on where it was, with If-Range", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE], answers: [[{ cut: { after: 2_000_000 } }]] } } });
-  const { downloader, path, events, onEvent } = setUp();
+  const { engine, path, events, onEvent } = setUp();
 
-  const summary = await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+  const summary = await engine.download(faultd.url("/film"), path, { onEvent });
 
   await assertFile(path, one);
   assert.deepEqual(await readdir(folder), ["film.mkv"]);
@@ -95,18 +95,18 @@ test("a download that is cut in the middle goes on where it was, with If-Range",
 
 test("a download that was called off goes on at the next call", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE], answers: [[{ stall: { after: 2_000_000 } }]] } } });
-  const { downloader, path, events, onEvent } = setUp();
+  const { engine, path, events, onEvent } = setUp();
   const stop = new AbortController();
   const stopAtProgress = ({ event }) => event === "progress" && stop.abort();
 
-  const first = downloader.download(faultd.url("/film"), new FileSink(path), { signal: stop.signal, onEvent: stopAtProgress });
+  const first = engine.download(faultd.url("/film"), path, { signal: stop.signal, onEvent: stopAtProgress });
   await assert.rejects(first, { name: "AbortError", code: "cancelled" });
-  assert.deepEqual(await readdir(folder), ["film.mkv.part"]);
+  assert.deepEqual(await readdir(folder), ["film.mkv.part", "film.mkv.part.json"]);
   const kept = (await readFile(`${path}.part`)).length;
   assert.ok(kept > 0 && kept <= 2_000_000, `${kept} bytes were kept`);
   await until(async () => (await faultd.gets("/film"))[0].peer_closed);
 
-  const summary = await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+  const summary = await engine.download(faultd.url("/film"), path, { onEvent });
   await assertFile(path, one);
   const second = (await faultd.gets("/film"))[1];
   assert.equal(from(second), kept);
@@ -118,9 +118,9 @@ test("a download that was called off goes on at the next call", async () => {
 test("a file that is replaced in the middle starts over by its ETag", async () => {
   const answers = [[{ cut: { after: 2_000_000 } }], [{ replace: { version: 1 } }]];
   await faultd.play({ files: { "/film": { versions: [ONE, SHORTER], answers } } });
-  const { downloader, path, events, onEvent } = setUp();
+  const { engine, path, events, onEvent } = setUp();
 
-  const summary = await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+  const summary = await engine.download(faultd.url("/film"), path, { onEvent });
 
   await assertFile(path, shorter);
   assert.equal(summary.restarts, 1);
@@ -136,9 +136,9 @@ const REPLACED_UNSEEN = {
 
 test("a file that is replaced in the middle without any validator starts over by its bytes", async () => {
   await faultd.play({ files: { "/film": REPLACED_UNSEEN } });
-  const { downloader, path, events, onEvent } = setUp();
+  const { engine, path, events, onEvent } = setUp();
 
-  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+  await engine.download(faultd.url("/film"), path, { onEvent });
 
   await assertFile(path, two);
   assert.deepEqual(told(events, "restart").map(({ reason }) => reason), ["overlap_mismatch"]);
@@ -150,9 +150,9 @@ test("a file that is replaced in the middle without any validator starts over by
 test("with the comparison turned off that same server gets its splice", async () => {
   // What the test above would miss if it were not for the comparison.
   await faultd.play({ files: { "/film": REPLACED_UNSEEN } });
-  const { downloader, path } = setUp({ resumeOverlapBytes: 0 });
+  const { engine, path } = setUp({ resumeOverlapBytes: 0 });
 
-  await downloader.download(faultd.url("/film"), new FileSink(path));
+  await engine.download(faultd.url("/film"), path);
 
   const got = await readFile(path);
   assert.ok(!got.equals(one) && !got.equals(two));
@@ -161,9 +161,9 @@ test("with the comparison turned off that same server gets its splice", async ()
 test("without any validator an unchanged file goes on after its tail was compared", async () => {
   const answers = [[{ cut: { after: 2_000_000 } }]];
   await faultd.play({ files: { "/film": { versions: [bare(ONE)], answers } } });
-  const { downloader, path, events, onEvent } = setUp();
+  const { engine, path, events, onEvent } = setUp();
 
-  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+  await engine.download(faultd.url("/film"), path, { onEvent });
 
   await assertFile(path, one);
   assert.equal(told(events, "restart").length, 0);
@@ -172,56 +172,57 @@ test("without any validator an unchanged file goes on after its tail was compare
 
 test("a part that nobody knows is left alone, unless it is to be adopted", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] } } });
-  const { downloader, path } = setUp();
+  const { engine, path } = setUp();
   await writeFile(`${path}.part`, one.subarray(0, 1_000_000));
 
-  const first = downloader.download(faultd.url("/film"), new FileSink(path));
+  const first = engine.download(faultd.url("/film"), path);
   await assert.rejects(first, { code: "ForeignPart", class: "permanent", message: /film\.mkv\.part/ });
   assert.equal((await readFile(`${path}.part`)).length, 1_000_000);
 
-  await downloader.download(faultd.url("/film"), new FileSink(path), { adoptPart: true });
+  await engine.download(faultd.url("/film"), path, { adoptPart: true });
   await assertFile(path, one);
   assert.equal(from((await faultd.gets("/film"))[0]), 1_000_000 - 65_536);
 });
 
-test("a file that has the name already is kept where it must not be replaced", async () => {
+test("a file that has the name already is kept where it must not be replaced, and nothing is asked for", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] } } });
-  const { downloader, path } = setUp({ onExists: "fail" });
+  const { engine, path } = setUp({ onExists: "fail" });
   await writeFile(path, "here first");
 
-  const failing = downloader.download(faultd.url("/film"), new FileSink(path));
+  const failing = engine.download(faultd.url("/film"), path);
 
   await assert.rejects(failing, { code: "DestinationExists", class: "permanent" });
   assert.equal(await readFile(path, "utf8"), "here first");
-  await assertFile(`${path}.part`, one);
+  assert.deepEqual(await readdir(folder), ["film.mkv"]);
+  assert.equal((await faultd.gets("/film")).length, 0);
 });
 
 test("a file that has the name already is replaced otherwise", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] } } });
-  const { downloader, path } = setUp();
+  const { engine, path } = setUp();
   await writeFile(path, "here first");
 
-  await downloader.download(faultd.url("/film"), new FileSink(path));
+  await engine.download(faultd.url("/film"), path);
 
   await assertFile(path, one);
 });
 
 test("an error status that means no is final", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE], then: [{ status: { code: 404 } }] } } });
-  const { downloader, path } = setUp();
+  const { engine, path } = setUp();
 
-  const failing = downloader.download(faultd.url("/film"), new FileSink(path));
+  const failing = engine.download(faultd.url("/film"), path);
 
   await assert.rejects(failing, { name: "RegripError", code: "Status", status: 404, class: "permanent" });
   assert.equal((await faultd.gets("/film")).length, 1);
 });
 
 test("a server that is not there is tried as often as allowed", async () => {
-  const { downloader, path, events, onEvent } = setUp({ maxDownloadAttempts: 3 });
+  const { engine, path, events, onEvent } = setUp({ maxDownloadAttempts: 3 });
   const gone = await startFaultd();
   await gone.stop();
 
-  const failing = downloader.download(`${gone.origin}/film`, new FileSink(path), { onEvent });
+  const failing = engine.download(`${gone.origin}/film`, path, { onEvent });
 
   await assert.rejects(failing, { code: "Network", class: "transient", message: /ECONNREFUSED/ });
   assert.equal(told(events, "started").length, 3);
@@ -229,9 +230,9 @@ test("a server that is not there is tried as often as allowed", async () => {
 
 test("a stall ends the attempt after the idle timeout", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE], answers: [[{ stall: { after: 2_000_000 } }]] } } });
-  const { downloader, path, events, onEvent } = setUp({ idleTimeoutMs: 200 });
+  const { engine, path, events, onEvent } = setUp({ idleTimeoutMs: 200 });
 
-  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+  await engine.download(faultd.url("/film"), path, { onEvent });
 
   await assertFile(path, one);
   assert.match(told(events, "retrying")[0].error, /not a byte for 0\.2 s/);
@@ -239,9 +240,9 @@ test("a stall ends the attempt after the idle timeout", async () => {
 
 test("a server that takes the request and says nothing is waited for no longer than allowed", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE], answers: [[{ no_reply: {} }]] } } });
-  const { downloader, path, events, onEvent } = setUp({ connectTimeoutMs: 100, headersTimeoutMs: 100 });
+  const { engine, path, events, onEvent } = setUp({ connectTimeoutMs: 100, headersTimeoutMs: 100 });
 
-  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+  await engine.download(faultd.url("/film"), path, { onEvent });
 
   await assertFile(path, one);
   assert.match(told(events, "retrying")[0].error, /no answer within 0\.2 s/);
@@ -249,9 +250,9 @@ test("a server that takes the request and says nothing is waited for no longer t
 
 test("a server that asks for a wait gets it, within the limit", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE], answers: [[{ status: { code: 503, retry_after: "7" } }]] } } });
-  const { downloader, path, events, onEvent } = setUp({ retryMaxDelayMs: 100 });
+  const { engine, path, events, onEvent } = setUp({ retryMaxDelayMs: 100 });
 
-  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+  await engine.download(faultd.url("/film"), path, { onEvent });
 
   const [retrying] = told(events, "retrying");
   assert.deepEqual([retrying.askedBy, retrying.delayMs, retrying.class], ["retry_after", 100, "transient"]);
@@ -262,18 +263,18 @@ test("a server that asks for a wait gets it, within the limit", async () => {
 
 test("a coded body is refused: its bytes are not the file's", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE], then: [{ coding: { name: "gzip" } }] } } });
-  const { downloader, path } = setUp();
+  const { engine, path } = setUp();
 
-  await assert.rejects(downloader.download(faultd.url("/film"), new FileSink(path)), { code: "Coded" });
+  await assert.rejects(engine.download(faultd.url("/film"), path), { code: "Coded" });
 
-  assert.equal((await readFile(`${path}.part`)).length, 0);
+  assert.deepEqual(await readdir(folder), []);
 });
 
 test("a certificate that does not hold is final", async () => {
   const tls = await startFaultd("--tls", "self-signed");
   try {
-    const { downloader, path } = setUp();
-    const failing = downloader.download(`${tls.origin}/random/1000`, new FileSink(path));
+    const { engine, path } = setUp();
+    const failing = engine.download(`${tls.origin}/random/1000`, path);
     await assert.rejects(failing, { code: "Certificate", class: "permanent" });
   } finally {
     await tls.stop();
@@ -282,9 +283,9 @@ test("a certificate that does not hold is final", async () => {
 
 test("an empty file is a file", async () => {
   await faultd.play({ files: { "/empty": { versions: [{ seed: 1, size: 0, etag: '"none"' }] } } });
-  const { downloader, path } = setUp();
+  const { engine, path } = setUp();
 
-  await downloader.download(faultd.url("/empty"), new FileSink(path));
+  await engine.download(faultd.url("/empty"), path);
 
   assert.equal((await readFile(path)).length, 0);
 });
@@ -292,7 +293,7 @@ test("an empty file is a file", async () => {
 test("no more downloads move at once than allowed", async () => {
   const slow = { versions: [ONE], then: [{ pause: { after: 1_000_000, ms: 50 } }] };
   await faultd.play({ files: { "/a": slow, "/b": slow, "/c": slow } });
-  const downloader = new Downloader({ maxConcurrentDownloads: 1 });
+  const engine = new Engine({ maxConcurrentDownloads: 1 });
   let moving = 0;
   let most = 0;
   const onEvent = ({ event }) => {
@@ -301,7 +302,7 @@ test("no more downloads move at once than allowed", async () => {
   };
 
   const names = ["a", "b", "c"];
-  const all = names.map((name) => downloader.download(faultd.url(`/${name}`), new FileSink(join(folder, name)), { onEvent }));
+  const all = names.map((name) => engine.download(faultd.url(`/${name}`), join(folder, name), { onEvent }));
   await Promise.all(all);
 
   assert.equal(most, 1);
@@ -309,19 +310,19 @@ test("no more downloads move at once than allowed", async () => {
 
 test("a listener that throws does not end a download", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] } } });
-  const { downloader, path } = setUp();
+  const { engine, path } = setUp();
   const onEvent = () => {
     throw new Error("from the listener");
   };
 
-  await downloader.download(faultd.url("/film"), new FileSink(path), { onEvent });
+  await engine.download(faultd.url("/film"), path, { onEvent });
 
   await assertFile(path, one);
 });
 
 test("a sink of one's own is called once at a time, also when a download is called off", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] } } });
-  const { downloader } = setUp();
+  const { engine } = setUp();
   const stop = new AbortController();
   let [inside, most, bytes] = [0, 0, 0];
   const slowly = async (act) => {
@@ -340,7 +341,7 @@ test("a sink of one's own is called once at a time, also when a download is call
     flush: () => slowly(() => {}),
   };
 
-  const stopped = downloader.download(faultd.url("/film"), sink, { signal: stop.signal });
+  const stopped = engine.download(faultd.url("/film"), sink, { signal: stop.signal });
 
   await assert.rejects(stopped, { name: "AbortError" });
   assert.equal(most, 1);
@@ -349,10 +350,10 @@ test("a sink of one's own is called once at a time, also when a download is call
 
 test("the bytes are flushed, then committed, then the sink is closed", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] } } });
-  const { downloader } = setUp();
+  const { engine } = setUp();
   const sink = new MemorySink();
 
-  await downloader.download(faultd.url("/film"), sink);
+  await engine.download(faultd.url("/film"), sink);
 
   assert.ok(sink.bytes.equals(one));
   assert.deepEqual(sink.calls.slice(-3), ["flush", "commit true", "close"]);
@@ -360,36 +361,38 @@ test("the bytes are flushed, then committed, then the sink is closed", async () 
 
 test("a sink that fails is closed, and the next one of its name takes over", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] } } });
-  const { downloader } = setUp();
+  const { engine } = setUp();
   const [broken, sound] = [new MemorySink(), new MemorySink()];
   broken.name = sound.name = "film";
   broken.write = () => {
     throw new Error("broken");
   };
 
-  const failing = downloader.download(faultd.url("/film"), broken);
+  const failing = engine.download(faultd.url("/film"), broken);
   await assert.rejects(failing, { code: "Disk", message: "cannot write film.part: broken" });
   assert.deepEqual(broken.calls.filter((call) => call !== "flush"), ["close"]);
 
-  await downloader.download(faultd.url("/film"), sound);
+  await engine.download(faultd.url("/film"), sound);
   assert.ok(sound.bytes.equals(one));
 });
 
-test("one sink is not written by two downloads at once", async () => {
-  await faultd.play({ files: { "/film": { versions: [ONE] } } });
-  const { downloader } = setUp();
+test("the same download asked for twice is one, and another one for its sink is refused", async () => {
+  await faultd.play({ files: { "/film": { versions: [ONE] }, "/other": { versions: [TWO] } } });
+  const { engine } = setUp();
   const sink = new MemorySink();
 
-  const first = downloader.download(faultd.url("/film"), sink);
-  await assert.rejects(downloader.download(faultd.url("/film"), sink), TypeError);
+  const both = [engine.start({ url: faultd.url("/film"), to: sink }), engine.start({ url: faultd.url("/film"), to: sink })];
+  assert.equal(both[0], both[1]);
+  await assert.rejects(engine.download(faultd.url("/other"), sink), { code: "DestinationBusy", class: "permanent" });
 
-  await first;
+  await both[0].done;
   assert.ok(sink.bytes.equals(one));
+  assert.equal((await faultd.gets("/film")).length, 1);
 });
 
 test("a full disk is final, and says so", async () => {
   await faultd.play({ files: { "/film": { versions: [ONE] } } });
-  const { downloader } = setUp();
+  const { engine } = setUp();
   const full = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
   const sink = {
     size: () => 0,
@@ -397,14 +400,14 @@ test("a full disk is final, and says so", async () => {
     flush: () => {},
   };
 
-  const failing = downloader.download(faultd.url("/film"), sink);
+  const failing = engine.download(faultd.url("/film"), sink);
 
   await assert.rejects(failing, { code: "DiskFull", class: "permanent", message: /no space left on device/ });
 });
 
 test("a number that is none, or out of range, is refused", () => {
   for (const maxDownloadAttempts of [0, -1, 1.5, NaN, "3"]) {
-    assert.throws(() => new Downloader({ maxDownloadAttempts }), RangeError, String(maxDownloadAttempts));
+    assert.throws(() => new Engine({ maxDownloadAttempts }), RangeError, String(maxDownloadAttempts));
   }
-  assert.throws(() => new Downloader({ maxDownloadAttempts: 0 }), /maxDownloadAttempts is 0, expected at least 1/);
+  assert.throws(() => new Engine({ maxDownloadAttempts: 0 }), /maxDownloadAttempts is 0, expected a whole number from 1/);
 });

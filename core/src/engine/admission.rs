@@ -54,13 +54,14 @@ pub fn admission(rows: &[Row], new: &NewDownload) -> Admission {
 
 /// Names of the headers that a row's bytes were fetched with and that it is not asked for with again. Where nothing was
 /// fetched nothing can be lost, and whoever asks may leave out what did not help.
-pub(super) fn missing(row: &Row, new: &NewDownload) -> Vec<String> {
+pub(super) fn missing(row: &Row, new: &NewDownload) -> Option<String> {
     if row.downloaded == 0 {
-        return Vec::new();
+        return None;
     }
     let names = row.new.header_names.iter();
-    names
-        .filter(|name| !new.header_names.contains(name))
-        .cloned()
-        .collect()
+    let names = names.filter(|name| !new.header_names.contains(name));
+    names.fold(None, |list, name| match list {
+        Some(list) => Some(list + ", " + name),
+        None => Some(name.clone()),
+    })
 }

@@ -2,18 +2,21 @@
 //!
 //! The order of things: the destination is ours alone; the peer can be reached; permits; the part, opened and locked before
 //! the row is changed; one attempt; then either the commit, or the permits back and a wait, or the end.
+//!
+//! The larger steps are boxed where they are awaited: one future of all of them would be large, and so would be its code.
 
+use super::peers::leave_to_move;
 use super::stop::{Ear, Stop};
 use super::{Shared, Writer, lock};
 use crate::bounds::Next;
 use crate::classify::class;
-use crate::error::{Error, chain};
+use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
-use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore, Request, Transport};
+use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore};
 use crate::job::{Job, PartOf, failure, overruled};
-use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Source, Status, Waiting};
-use crate::semaphore::{Lane, Permit};
+use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Status, Waiting};
+use crate::semaphore::Lane;
 use crate::transfer::{Whole, attempt, take_stock};
 use futures::channel::oneshot;
 use std::time::Duration;
@@ -28,18 +31,16 @@ enum After {
     DoneElsewhere,
 }
 
-pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Error> {
+pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Failed> {
     let destination = shared.host.ledger().row(id).await?.new.destination;
     let (_writer, mut ear) = enter(shared, id, &destination)?;
     // Only now nobody else in this process changes it.
     let row = shared.host.ledger().row(id).await?;
     let mut job = Job::new(&shared.host, shared.config(), shared.digests, row);
-    if let Source::Peer { peer_id, .. } = &job.row.new.source {
-        job.line = Some(shared.line(peer_id));
-    }
+    job.line = shared.peers.line_of(&job.row.new.source);
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
-        Status::Failed | Status::Cancelled => return Err(job.row.wrong_state()),
+        Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let ended = run(shared, &mut job, &mut ear).await;
@@ -50,7 +51,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
 pub(super) async fn repair_only<H: Host>(
     shared: &Shared<H>,
     id: DownloadId,
-) -> Result<bool, Error> {
+) -> Result<bool, Failed> {
     let destination = shared.host.ledger().row(id).await?.new.destination;
     let (_writer, _ear) = enter(shared, id, &destination)?;
     let row = shared.host.ledger().row(id).await?;
@@ -71,7 +72,7 @@ async fn run<H: Host>(
     shared: &Shared<H>,
     job: &mut Job<'_, H>,
     ear: &mut Ear,
-) -> Result<(), Error> {
+) -> Result<(), Failed> {
     if job.row.status == Status::Committing && repair(job).await? == Repaired::Completed {
         return Ok(());
     }
@@ -80,7 +81,7 @@ async fn run<H: Host>(
     loop {
         let permits = leave_to_move(shared, job, ear, lane).await?;
         job.config = shared.config();
-        let after = one_attempt(shared, job, ear, &mut random).await?;
+        let after = Box::pin(one_attempt(shared, job, ear, &mut random)).await?;
         drop(permits);
         match after {
             After::Done | After::DoneElsewhere => return Ok(()),
@@ -95,91 +96,20 @@ async fn run<H: Host>(
     }
 }
 
-/// Permits, once the peer can be reached. They may be long in coming, so the peer is looked at again then.
-async fn leave_to_move<H: Host>(
-    shared: &Shared<H>,
-    job: &mut Job<'_, H>,
-    ear: &mut Ear,
-    lane: Lane,
-) -> Result<(Option<Permit>, Permit), Error> {
-    loop {
-        if is_out(job) {
-            job.config = shared.config();
-            wait_for_peer(job, ear).await?;
-        }
-        let permits = ear
-            .unless_stopped(permits(shared, job, lane))
-            .await
-            .map_err(stopped)?;
-        if !is_out(job) {
-            return Ok(permits);
-        }
-    }
-}
-
-fn is_out<H: Host>(job: &Job<'_, H>) -> bool {
-    let line = job.line.as_ref();
-    line.is_some_and(|line| line.outage().is_some())
-}
-
-/// Waits until the peer can be reached, with nothing of the engine's held and no attempt spent.
-async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Error> {
-    let Some(line) = job.line.clone() else {
-        return Ok(());
-    };
-    let Some(outage) = line.outage() else {
-        return Ok(());
-    };
-    let (clock, transport) = (job.host.clock(), job.host.transport());
-    let patience = Duration::from_millis(job.config.peer_patience_ms);
-    let why = format!("the peer cannot be reached: {}", outage.last.error());
-    let until = clock.wall().checked_add(patience);
-    let until = until.unwrap_or_else(|| clock.wall());
-    let waiting = Waiting {
-        until,
-        why: why.clone(),
-    };
-    job.record(Change::Waits(waiting)).await?;
-    job.emit(What::Waiting { until, why });
-    let url = job.row.new.source.url().to_owned();
-    // Its head says enough: the body is dropped, and with it the connection.
-    let probe = || async {
-        let request = Request {
-            url: &url,
-            first: transport.rules(&url).range_always.then_some(0),
-            if_range: None,
-        };
-        transport.get(request).await.map(drop)
-    };
-    let reached = ear.unless_stopped(line.reachable(clock, patience, probe));
-    reached.await.map_err(stopped)??;
-    job.record(Change::Queued).await
-}
-
-/// The peer's permit first, then the global one, so that a slow peer's queue does not hold up others.
-async fn permits<H: Host>(
-    shared: &Shared<H>,
-    job: &Job<'_, H>,
-    lane: Lane,
-) -> (Option<Permit>, Permit) {
-    let peer = match shared.peer(&job.row.new.source) {
-        Some(peer) => Some(peer.acquire_in(lane).await),
-        None => None,
-    };
-    (peer, shared.permits.acquire_in(lane).await)
-}
-
 async fn one_attempt<H: Host>(
     shared: &Shared<H>,
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     random: &mut fastrand::Rng,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let terms = lock(&shared.terms).get(&job.row.id).cloned();
     if let Some(terms) = &terms {
         job.row.new.adopt = terms.adopt;
     }
-    let opened = ear.unless_stopped(open(job)).await.map_err(stopped)?;
+    let opened = ear
+        .unless_stopped(Box::pin(open(job)))
+        .await
+        .map_err(stopped)?;
     let mut part = match opened {
         Ok(part) => part,
         Err(error) => return retry_or_fail(job, error, None, random).await,
@@ -188,7 +118,7 @@ async fn one_attempt<H: Host>(
     // it from being driven or removed, and the ledger refuses what an end does not admit.
     match job.host.ledger().row(job.row.id).await {
         Ok(row) => job.row = row,
-        Err(error) => return leave(job, part, error).await,
+        Err(error) => return leave(job, part, error.into()).await,
     }
     if job.row.status.is_finished() {
         return elsewhere(job, part).await;
@@ -206,7 +136,7 @@ async fn one_attempt<H: Host>(
     };
     let number = match job.host.ledger().begin_attempt(job.row.id, &begin).await {
         Ok(number) => number,
-        Err(error) => return leave(job, part, overruled(error)).await,
+        Err(error) => return leave(job, part, overruled(error).into()).await,
     };
     job.row.begin_attempt();
     job.attempt = number;
@@ -214,7 +144,9 @@ async fn one_attempt<H: Host>(
         attempt: number,
         from,
     });
-    let ended = ear.unless_stopped(attempt(job, &mut part, stock)).await;
+    let ended = ear
+        .unless_stopped(Box::pin(attempt(job, &mut part, stock)))
+        .await;
     match ended {
         Ok(Ok(whole)) => match ear.close() {
             Some(Stop::Cancel) => stop_here(job, part, Stop::Cancel).await,
@@ -235,7 +167,7 @@ async fn stop_here<H: Host>(
     job: &mut Job<'_, H>,
     mut part: PartOf<H>,
     stop: Stop,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let to = job.settle(&mut part).await.unwrap_or(job.row.durable);
     let outcome = match stop {
         Stop::Cancel => "cancelled",
@@ -250,15 +182,15 @@ async fn stop_here<H: Host>(
         wait: None,
     };
     job.record(Change::AttemptEnded { end, bounds }).await?;
-    Err(stopped(stop))
+    Err(stopped(stop).into())
 }
 
 /// Opens the part. A row claims it before it is first created, and only where nothing is there.
-async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Error> {
+async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Failed> {
     let store = job.host.store();
     let path = job.row.new.part.clone();
     if job.row.claimed {
-        return store.open(&path, OpenPart::Claimed).await;
+        return Ok(store.open(&path, OpenPart::Claimed).await?);
     }
     if job.row.new.adopt {
         let part = store.open(&path, OpenPart::Adopt).await?;
@@ -275,20 +207,20 @@ async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Error> {
             if matches!(error, Error::ForeignPart { .. }) {
                 job.record(Change::Claimed(false)).await?;
             }
-            Err(error)
+            Err(error.into())
         }
-        opened => opened,
+        opened => Ok(opened?),
     }
 }
 
 /// A part that our row did not claim when we read it. Another process may have begun the same download at this moment: then
 /// the row claims it by now, and the lock says who has it.
-async fn there_already<H: Host>(job: &mut Job<'_, H>, path: String) -> Result<PartOf<H>, Error> {
+async fn there_already<H: Host>(job: &mut Job<'_, H>, path: String) -> Result<PartOf<H>, Failed> {
     job.row = job.host.ledger().row(job.row.id).await?;
     if job.row.claimed {
-        return job.host.store().open(&path, OpenPart::Claimed).await;
+        return Ok(job.host.store().open(&path, OpenPart::Claimed).await?);
     }
-    Err(not_ours(job, path).await)
+    Err(not_ours(job, path).await.into())
 }
 
 /// What a part is that is not ours: another one's who writes it now, or nobody's. Looking changes nothing of it.
@@ -299,7 +231,7 @@ async fn not_ours<H: Host>(job: &Job<'_, H>, path: String) -> Error {
     }
 }
 
-async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After, Error> {
+async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After, Failed> {
     match job.row.status {
         Status::Completed | Status::ImportQueued => {
             // Opening has created an empty part anew.
@@ -307,8 +239,8 @@ async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<Aft
             job.host.store().remove(&job.row.new.part).await?;
             Ok(After::DoneElsewhere)
         }
-        Status::Cancelled => leave(job, part, Error::Cancelled).await,
-        _ => leave(job, part, job.row.wrong_state()).await,
+        Status::Cancelled => leave(job, part, Error::Cancelled.into()).await,
+        _ => leave(job, part, job.row.wrong_state().into()).await,
     }
 }
 
@@ -317,9 +249,9 @@ async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<Aft
 async fn leave<H: Host>(
     job: &Job<'_, H>,
     mut part: PartOf<H>,
-    error: Error,
-) -> Result<After, Error> {
-    let ended = !matches!(error, Error::Ledger { .. });
+    error: Failed,
+) -> Result<After, Failed> {
+    let ended = !matches!(*error, Error::Ledger { .. });
     if ended && part.length().await.is_ok_and(|length| length == 0) {
         drop(part);
         // What is told is the error; the file is empty.
@@ -332,7 +264,7 @@ async fn finish<H: Host>(
     job: &mut Job<'_, H>,
     part: PartOf<H>,
     whole: Whole,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let (attempt, size, bounds) = (job.attempt, whole.size, job.row.bounds);
     let ended = |outcome: &'static str, error: Option<Failure>| Change::AttemptEnded {
         end: AttemptEnd {
@@ -345,7 +277,7 @@ async fn finish<H: Host>(
         bounds,
     };
     if let Err(error) = commit(job, part, whole, Some(ended("completed", None))).await {
-        let ended = match &error {
+        let ended = match &*error {
             Error::Cancelled => ended("cancelled", None),
             other => ended("failed", Some(failure(other))),
         };
@@ -359,10 +291,10 @@ async fn finish<H: Host>(
 /// What a failed attempt leads to. `offset` is what it reached, where it began at all.
 async fn retry_or_fail<H: Host>(
     job: &mut Job<'_, H>,
-    error: Error,
+    error: Failed,
     offset: Option<u64>,
     random: &mut fastrand::Rng,
-) -> Result<After, Error> {
+) -> Result<After, Failed> {
     let Ok(policy) = job.config.retry_policy() else {
         return Err(error);
     };
@@ -394,10 +326,10 @@ async fn retry_or_fail<H: Host>(
     let until = until.unwrap_or_else(|| job.host.clock().wall());
     job.record(Change::Waits(Waiting {
         until,
-        why: chain(&error),
+        why: chain(&*error),
     }))
     .await?;
-    let (attempt, class, error) = (job.attempt, class(&error), chain(&error));
+    let (attempt, class, error) = (job.attempt, class(&error), chain(&*error));
     job.emit(What::Retrying {
         attempt,
         delay,
@@ -409,7 +341,10 @@ async fn retry_or_fail<H: Host>(
 }
 
 /// The row's last word, and the listener's.
-async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Result<Summary, Error> {
+async fn close<H: Host>(
+    job: &mut Job<'_, H>,
+    ended: Result<(), Failed>,
+) -> Result<Summary, Failed> {
     let error = match ended {
         Ok(()) => {
             let summary = job.summary(None);
@@ -420,7 +355,7 @@ async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Resul
     };
     // What keeps it from being recorded counts for more: another process may have called the download off.
     let error = last_word(job, &error).await.err().unwrap_or(error);
-    match &error {
+    match &*error {
         Error::Interrupted => {}
         Error::Cancelled => job.emit(What::Cancelled(job.summary(Some(&error)))),
         _ => job.emit(What::Failed(job.summary(Some(&error)))),
@@ -428,7 +363,7 @@ async fn close<H: Host>(job: &mut Job<'_, H>, ended: Result<(), Error>) -> Resul
     Err(error)
 }
 
-async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), Error> {
+async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), Failed> {
     match error {
         // Not this process's row to change: its writer will, or has.
         Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => Ok(()),
@@ -446,7 +381,7 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), E
 }
 
 /// A download that came to nothing leaves no empty part behind.
-async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Error> {
+async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Failed> {
     let (store, path) = (job.host.store(), job.row.new.part.clone());
     if !job.row.claimed || job.row.downloaded > 0 || !store.exists(&path).await? {
         return Ok(());
@@ -459,7 +394,7 @@ async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Error> {
     Ok(())
 }
 
-fn stopped(stop: Stop) -> Error {
+pub(super) fn stopped(stop: Stop) -> Error {
     match stop {
         Stop::Cancel => Error::Cancelled,
         Stop::End => Error::Interrupted,
@@ -482,7 +417,7 @@ fn enter<'a, H>(
     shared: &'a Shared<H>,
     id: DownloadId,
     destination: &str,
-) -> Result<(Entered<'a, H>, Ear), Error> {
+) -> Result<(Entered<'a, H>, Ear), Failed> {
     let mut writers = lock(&shared.writers);
     if let Some(writer) = writers.get(destination) {
         let (path, id) = (destination.to_owned(), writer.id);
@@ -490,7 +425,8 @@ fn enter<'a, H>(
             path,
             id,
             url: String::new(),
-        });
+        }
+        .into());
     }
     let (sender, receiver) = oneshot::channel();
     writers.insert(

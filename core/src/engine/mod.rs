@@ -10,14 +10,25 @@
 //! inserting one, so that there is no gap between check and claim.
 
 mod admission;
+#[cfg(feature = "peers")]
 mod breaker;
 mod drive;
+#[cfg(feature = "peers")]
 mod line;
+#[cfg(feature = "peers")]
+mod peers;
+#[cfg(not(feature = "peers"))]
+#[path = "no_peers.rs"]
+mod peers;
 mod stop;
 
 pub use admission::{Accepted, Admission, admission};
+#[cfg(feature = "peers")]
 pub use breaker::{Breaker, NoAnswer, Outage};
+#[cfg(feature = "peers")]
 pub use line::PeerLine;
+#[cfg(not(feature = "peers"))]
+pub(crate) use peers::PeerLine;
 
 use self::admission::missing;
 use crate::classify::class;
@@ -26,12 +37,12 @@ use crate::error::{Error, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::io::{Clock, Host, Ledger, PartStore};
 use crate::job::failure;
-use crate::record::{
-    Change, DownloadId, Mark, NewDownload, RestartReason, Row, Source, Status, Terms,
-};
+use crate::record::{Change, DownloadId, Mark, NewDownload, RestartReason, Row, Status, Terms};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
-use std::collections::HashMap;
+use litemap::LiteMap;
+use peers::Peers;
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stop::Stop;
 
@@ -51,15 +62,13 @@ struct Shared<H> {
     digests: bool,
     config: Mutex<Arc<DownloadsConfig>>,
     permits: Semaphore,
-    peers: Mutex<HashMap<String, Semaphore>>,
-    /// By peer: whether it can be reached.
-    lines: Mutex<HashMap<String, PeerLine>>,
+    peers: Peers,
     /// By destination: a lock over looking and inserting.
-    doors: Mutex<HashMap<String, Arc<async_lock::Mutex<()>>>>,
+    doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
     /// By download: the terms of the last call, until the part is locked and they can be recorded.
-    terms: Mutex<HashMap<DownloadId, Terms>>,
+    terms: Mutex<LiteMap<DownloadId, Terms>>,
     /// By destination: who writes there.
-    writers: Mutex<HashMap<String, Writer>>,
+    writers: Mutex<LiteMap<String, Writer>>,
 }
 
 #[derive(Debug)]
@@ -110,8 +119,7 @@ impl<H: Host> Engine<H> {
             digests,
             config: Mutex::new(Arc::new(config)),
             permits,
-            peers: Mutex::default(),
-            lines: Mutex::default(),
+            peers: Peers::default(),
             doors: Mutex::default(),
             terms: Mutex::default(),
             writers: Mutex::default(),
@@ -144,16 +152,9 @@ impl<H: Host> Engine<H> {
             .0
             .permits
             .resize(config.max_concurrent_downloads as usize);
-        for peer in lock(&self.0.peers).values() {
-            let _ = peer.resize(config.permits_per_peer() as usize);
-        }
-        let breaker_is_off = config.breaker_failures == 0;
-        *lock(&self.0.config) = Arc::new(config);
-        if breaker_is_off {
-            for line in lock(&self.0.lines).values() {
-                line.answered();
-            }
-        }
+        let config = Arc::new(config);
+        *lock(&self.0.config) = Arc::clone(&config);
+        self.0.peers.reconfigure(&config);
         Ok(())
     }
 
@@ -163,8 +164,9 @@ impl<H: Host> Engine<H> {
     }
 
     /// The line to a peer, which its downloads wait by. What else is asked of the peer belongs on it too.
+    #[cfg(feature = "peers")]
     pub fn peer_line(&self, peer_id: &str) -> PeerLine {
-        self.0.line(peer_id)
+        self.0.peers.line(peer_id)
     }
 
     /// Accepts a download: a new row, or the one that is there for the same source and destination. A failed or cancelled
@@ -181,9 +183,7 @@ impl<H: Host> Engine<H> {
         let admission = admission(&rows, &new);
         if let Admission::Known(id) | Admission::Retry(id) = admission {
             let row = rows.iter().find(|row| row.id == id);
-            let missing = row.map_or_else(Vec::new, |row| missing(row, &new));
-            if !missing.is_empty() {
-                let names = missing.join(", ");
+            if let Some(names) = row.and_then(|row| missing(row, &new)) {
                 return Err(Error::CredentialsMissing { names });
             }
         }
@@ -236,7 +236,7 @@ impl<H: Host> Engine<H> {
     /// Dropping the future is like a crash of the process: the permit and the lock are given back, the row and the part
     /// stay as they are, and the next drive goes on from them.
     pub async fn drive(&self, id: DownloadId) -> Result<Summary, Error> {
-        drive::drive(&self.0, id).await
+        drive::drive(&self.0, id).await.map_err(|failed| *failed.0)
     }
 
     /// Gives a file its name whose process died in that moment, and asks nothing of the network. Whether that made it whole;
@@ -245,7 +245,9 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// As [`drive`](Self::drive). The row has failed then, unless it was the ledger.
     pub async fn repair(&self, id: DownloadId) -> Result<bool, Error> {
-        drive::repair_only(&self.0, id).await
+        drive::repair_only(&self.0, id)
+            .await
+            .map_err(|failed| *failed.0)
     }
 
     /// Calls a download off, promptly. Its part is kept. From `committing` on it is too late.
@@ -309,6 +311,12 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
+    /// Calls off a download that is being driven, without looking at its row: [`cancel`](Self::cancel) for those who drive
+    /// it themselves. Whether its drive will end by it.
+    pub fn call_off(&self, id: DownloadId) -> bool {
+        self.stop_one(id, Stop::Cancel) == Some(true)
+    }
+
     /// Takes up a failed or cancelled download with fresh bounds. The caller drives it then.
     ///
     /// # Errors
@@ -355,7 +363,7 @@ impl<H: Host> Engine<H> {
 
     /// Ends every drive because the process ends: rows go back to `queued`, parts are synced and kept.
     pub fn end(&self) {
-        for writer in lock(&self.0.writers).values_mut() {
+        for (_, writer) in lock(&self.0.writers).iter_mut() {
             // A drive that is over by now needs no word.
             writer.tell(Stop::End);
         }
@@ -368,22 +376,21 @@ impl<H: Host> Engine<H> {
     /// `Ledger`.
     pub async fn recover(&self) -> Result<Recovered, Error> {
         let mut marks = self.0.host.ledger().unfinished_marks().await?;
-        marks.sort_by_key(|mark| (std::cmp::Reverse((mark.committing, mark.durable)), mark.id));
-        let mut driven: HashMap<String, DownloadId> = HashMap::new();
+        // Those of one destination follow each other, the one to be driven first.
+        marks.sort_by(|one, other| order(one).cmp(&order(other)));
         let mut recovered = Recovered::default();
-        for Mark {
-            id, destination, ..
-        } in marks
-        {
-            match driven.get(&destination) {
-                Some(&by) => {
+        let mut driven: Option<Mark> = None;
+        for mark in marks {
+            match &driven {
+                Some(first) if first.destination == mark.destination => {
+                    let (id, by) = (mark.id, first.id);
                     self.record(id, &Change::Failed(failure(&Error::Superseded { by })))
                         .await?;
                     recovered.superseded.push(id);
                 }
-                None => {
-                    driven.insert(destination, id);
-                    recovered.drive.push(id);
+                _ => {
+                    recovered.drive.push(mark.id);
+                    driven = Some(mark);
                 }
             }
         }
@@ -398,10 +405,8 @@ impl<H: Host> Engine<H> {
     /// Tells the drive of a download to end. `None` where nobody drives it, else whether it will.
     fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<bool> {
         let mut writers = lock(&self.0.writers);
-        let mut writers = writers.values_mut();
-        writers
-            .find(|writer| writer.id == id)
-            .map(|writer| writer.tell(stop))
+        let writer = writers.iter_mut().find(|(_, writer)| writer.id == id);
+        writer.map(|(_, writer)| writer.tell(stop))
     }
 
     /// A whole part with the wrong digest would be refused again and again without a request. Where the digest that is
@@ -462,28 +467,12 @@ impl<H> Shared<H> {
     fn config(&self) -> Arc<DownloadsConfig> {
         Arc::clone(&lock(&self.config))
     }
-
-    /// The permits of a peer; a plain URL has none of its own.
-    fn peer(&self, source: &Source) -> Option<Semaphore> {
-        let Source::Peer { peer_id, .. } = source else {
-            return None;
-        };
-        let permits = self.config().permits_per_peer() as usize;
-        let mut peers = lock(&self.peers);
-        if let Some(peer) = peers.get(peer_id) {
-            return Some(peer.clone());
-        }
-        let peer = Semaphore::new(permits).ok()?;
-        peers.insert(peer_id.clone(), peer.clone());
-        Some(peer)
-    }
 }
 
-impl<H> Shared<H> {
-    fn line(&self, peer_id: &str) -> PeerLine {
-        let mut lines = lock(&self.lines);
-        lines.entry(peer_id.to_owned()).or_default().clone()
-    }
+/// In which order rows are looked at after a start.
+fn order(mark: &Mark) -> (&str, Reverse<(bool, u64)>, DownloadId) {
+    let most = Reverse((mark.committing, mark.durable));
+    (&mark.destination, most, mark.id)
 }
 
 /// Whether a row claims its part, and has not turned it into the file.

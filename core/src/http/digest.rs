@@ -3,9 +3,9 @@
 /// The SHA-256 a `Repr-Digest` names, as lower-case hex; `None` where there is none or it is malformed.
 pub fn sha256_of_repr_digest(value: &str) -> Option<String> {
     let member = |item: &str| {
-        let (key, value) = item.trim().split_once('=')?;
-        let inner = value.trim().strip_prefix(':')?.strip_suffix(':')?;
-        (key.trim() == "sha-256")
+        let (key, value) = item.trim_ascii().split_once('=')?;
+        let inner = value.trim_ascii().strip_prefix(':')?.strip_suffix(':')?;
+        (key.trim_ascii() == "sha-256")
             .then(|| hex_of_base64(inner))
             .flatten()
     };

@@ -3,7 +3,7 @@
 use super::content_range::{ContentRange, content_range};
 use super::retry_after::parse_retry_after;
 use super::validators;
-use crate::error::Error;
+use crate::error::{Error, quoted};
 use crate::io::Headers;
 use crate::record::Validators;
 use std::time::{Duration, SystemTime};
@@ -93,7 +93,7 @@ fn framing(headers: &Headers) -> Result<Framing, String> {
     let mut length = None;
     for value in headers.all("content-length") {
         let bytes = digits(value).filter(|&bytes| bytes <= i64::MAX as u64);
-        let bytes = bytes.ok_or_else(|| format!("Content-Length is {value:?}"))?;
+        let bytes = bytes.ok_or_else(|| format!("Content-Length is {}", quoted(value)))?;
         if length.is_some_and(|other| other != bytes) {
             return Err("two Content-Length fields differ".to_owned());
         }
@@ -105,7 +105,7 @@ fn framing(headers: &Headers) -> Result<Framing, String> {
         (Some(bytes), []) => Ok(Framing::Length(bytes)),
         (None, [one]) if one.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
         // Any other one codes the bytes, or ends with the connection, or both: it is not the file, or proves no end.
-        (None, [_, ..]) => Err(format!("Transfer-Encoding is {:?}", encodings.join(", "))),
+        (None, [first, ..]) => Err(format!("Transfer-Encoding is {}", quoted(first))),
         (None, []) => Ok(Framing::Close),
     }
 }
@@ -115,7 +115,7 @@ fn coding(headers: &Headers) -> Option<String> {
         .all("content-encoding")
         .flat_map(|value| value.split(','));
     let mut odd = codings
-        .map(str::trim)
+        .map(str::trim_ascii)
         .filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity"));
     odd.next().map(str::to_owned)
 }

@@ -277,12 +277,26 @@ pub struct Share {
 Nothing leaves this machine, and the files are gone afterwards. It ends with a table of what went
 wrong and what it cost, and with an error if a byte is wrong.
 
-Example:
-  regrip demo")]
+Examples:
+  regrip demo
+  regrip demo --web")]
 pub struct Demo {
     /// One JSON object a line on standard output, instead of bars and a table
-    #[arg(long)]
+    #[arg(long, conflicts_with = "web")]
     pub json: bool,
+
+    /// The same in a browser: serves the page in host-wasm/demo, with the npm package and a breaking server
+    #[arg(long)]
+    pub web: bool,
+
+    /// Where the page is served
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:5227",
+        requires = "web"
+    )]
+    pub listen: SocketAddr,
 }
 
 const STUB_EXAMPLES: &str = "\

@@ -9,6 +9,7 @@ mod say;
 pub mod args;
 mod check_config;
 mod demo;
+mod demo_web;
 mod downloads;
 mod drive;
 mod exit;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Add(add) => downloads::add(&add),
         Command::Serve(serve) => serve::main(&serve),
         Command::Share(share) => share::main(&share),
+        Command::Demo(demo) if demo.web => demo_web::main(&demo),
         Command::Demo(demo) => demo::main(&demo),
         Command::Stub(stub) => stub::main(&stub),
         Command::CheckConfig(check) => check_config::main(&check),

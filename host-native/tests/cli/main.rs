@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod check_config;
+mod demo_web;
 mod downloads;
 mod faults;
 mod get;

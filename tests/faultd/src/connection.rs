@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::control;
 use crate::honest;
+use crate::pages::Pages;
 use crate::reply::{End, Reply};
 use crate::request::{HEAD_LIMIT, Request};
 use crate::send::{Gone, Sender};
@@ -13,8 +14,17 @@ use crate::stream::Stream;
 /// The largest request body that is read, in bytes: a script.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
+/// What connections are served from.
+#[derive(Clone, Copy)]
+pub(crate) struct Served<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) pages: &'a Pages,
+    /// The server stops.
+    pub(crate) stop: &'a AtomicBool,
+}
+
 /// Serves a connection until it is over; returns how it is to end.
-pub(crate) fn serve(stream: &mut Stream, number: u64, site: &Site, stop: &AtomicBool) -> End {
+pub(crate) fn serve(stream: &mut Stream, number: u64, served: Served<'_>) -> End {
     let mut pending = Vec::new();
     let mut block = Vec::new();
     loop {
@@ -26,11 +36,13 @@ pub(crate) fn serve(stream: &mut Stream, number: u64, site: &Site, stop: &Atomic
             Ok(None) => return End::Close,
             Err(refusal) => {
                 // Whether the refusal arrives makes no difference: the connection ends.
-                let _ = Sender::new(stream, stop, &mut block).send(&refusal.reply(), &mut |_| {});
+                let _ = Sender::new(stream, served.stop, &mut block)
+                    .send(&refusal.reply(), &mut |_| {});
                 return End::Close;
             }
         };
-        match answer(&request, &mut Sender::new(stream, stop, &mut block), site) {
+        let sender = Sender::new(stream, served.stop, &mut block);
+        match answer(&request, sender, served) {
             Ok(End::KeepAlive) => {}
             Ok(end) => return end,
             Err(Gone) => return End::Close,
@@ -38,10 +50,13 @@ pub(crate) fn serve(stream: &mut Stream, number: u64, site: &Site, stop: &Atomic
     }
 }
 
-fn answer(request: &Request, sender: &mut Sender<'_>, site: &Site) -> Result<End, Gone> {
-    if let Some(reply) = control::answer(site, request) {
+fn answer<'a>(request: &Request, mut sender: Sender<'a>, served: Served<'a>) -> Result<End, Gone> {
+    let site = served.site;
+    if let Some(reply) = control::answer(site, request).or_else(|| served.pages.answer(request)) {
         return sender.send(&reply, &mut |_| {});
     }
+    // Before the log says that the answer is under way.
+    sender = sender.cut_by(site.cuts());
     let exchange = site.exchange(request);
     let end = sender.send(&exchange.reply, &mut |sent| {
         site.record_sent(exchange.entry, sent)

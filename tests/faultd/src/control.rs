@@ -1,10 +1,12 @@
-//! The server's own paths, for tests in other languages: read the log, play another script, replace a file.
+//! The server's own paths, for tests in other languages: read the log, play another script, replace a file, cut
+//! the lines.
 //!
 //! | request | does |
 //! |---|---|
 //! | `GET /_faultd/log` | the log as a JSON array |
 //! | `POST /_faultd/script` | plays the script in the body from its beginning and clears the log |
 //! | `POST /_faultd/replace?path=/a&version=1` | makes the file that version, from 0 |
+//! | `POST /_faultd/cut` | ends every answer under way, as a broken line would |
 //!
 //! They are neither logged nor slowed down.
 
@@ -25,10 +27,14 @@ pub fn answer(site: &Site, request: &Request) -> Option<Reply> {
         ("GET", "log") => log(site, request),
         ("POST", "script") => script(site, request),
         ("POST", "replace") => replace(site, request),
+        ("POST", "cut") => {
+            site.cut_all();
+            honest::plain(request, 200, "cut\n", None)
+        }
         _ => honest::plain(
             request,
             404,
-            "there are GET log, POST script, POST replace\n",
+            "there are GET log, POST script, POST replace, POST cut\n",
             None,
         ),
     })

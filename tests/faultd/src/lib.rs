@@ -1,8 +1,8 @@
 //! An HTTP/1.1 server that misbehaves on purpose, by script.
 //!
 //! It serves content that is computed from a seed, honestly where the script says nothing, and with the
-//! faults of the script otherwise. It is for tests and for `regrip demo`; it is no file server, it parses
-//! no bodies, and it listens on loopback unless told otherwise.
+//! faults of the script otherwise. It is for tests and for `regrip demo`; files it serves only as the page of a
+//! browser test or demo ([`Pages`]), it parses no bodies, and it listens on loopback unless told otherwise.
 //!
 //! Read first: [`Reply`], the value that says exactly what goes on the wire, and [`Site`], which makes one
 //! from each [`Request`] and has no socket. [`Server`] puts replies on real sockets; an in-memory transport
@@ -26,6 +26,7 @@ mod edit;
 pub mod faults;
 pub mod honest;
 mod log;
+mod pages;
 mod range;
 mod reply;
 mod request;
@@ -39,6 +40,7 @@ mod tls;
 pub use content::Content;
 pub use faults::{Fault, Misbehave};
 pub use log::LogEntry;
+pub use pages::Pages;
 pub use reply::{End, Framing, Head, Op, Reply};
 pub use request::{BadRequest, HEAD_LIMIT, HEADER_LIMIT, Request};
 pub use script::{FileScript, RequiredHeader, Script, ScriptError, Version};

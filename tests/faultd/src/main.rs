@@ -3,20 +3,22 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 
-use regrip_faultd::{Options, Script, ScriptError, Server, TlsIdentity};
+use regrip_faultd::{Options, Pages, Script, ScriptError, Server, TlsIdentity};
 
 const HELP: &str = "\
 An HTTP server that misbehaves on purpose, by script.
 
-usage: regrip-faultd [--listen ADDR] [--script FILE|-] [--tls self-signed|expired] [--cert-out FILE]
+usage: regrip-faultd [--listen ADDR] [--script FILE|-] [--tls self-signed|expired] [--cert-out FILE] [--pages PATH=DIR]...
 
   --listen ADDR    address and port, port 0 takes a free one (default 127.0.0.1:0)
   --script FILE    the script as JSON; - reads it from standard input to its end
   --tls KIND       speak TLS with a certificate that is made now: self-signed or expired
   --cert-out FILE  write that certificate there as PEM
+  --pages PATH=DIR serve the files of a folder at a path, /app/=DIR: the page of a test in a browser
   --help           this text
 
 The first line on standard output is `listening on http://127.0.0.1:PORT`. It runs until it is killed.
@@ -48,8 +50,8 @@ fn run() -> Result<(), Failure> {
         std::fs::write(path, identity.certificate_pem())
             .map_err(|error| Failure::Io(format!("{path}: {error}")))?;
     }
-    let listen = arguments.listen;
-    let server = Server::start_with(Options { listen, tls }, script)
+    let (listen, pages) = (arguments.listen, arguments.pages);
+    let server = Server::start_with(Options { listen, tls, pages }, script)
         .map_err(|error| Failure::Io(format!("{listen}: {error}")))?;
     let mut out = io::stdout();
     writeln!(out, "listening on {}", server.origin())
@@ -67,6 +69,7 @@ struct Arguments {
     script: Option<String>,
     tls: Option<Certificate>,
     cert_out: Option<String>,
+    pages: Pages,
 }
 
 /// Which certificate to make.
@@ -84,6 +87,7 @@ impl Arguments {
             script: None,
             tls: None,
             cert_out: None,
+            pages: Pages::default(),
         };
         while let Some(word) = words.next() {
             let mut value = || {
@@ -101,6 +105,7 @@ impl Arguments {
                 "--script" => arguments.script = Some(value()?),
                 "--tls" => arguments.tls = Some(certificate(&value()?)?),
                 "--cert-out" => arguments.cert_out = Some(value()?),
+                "--pages" => arguments.pages = with_folder(arguments.pages, &value()?)?,
                 "--help" | "-h" => return Ok(None),
                 _ => {
                     return Err(Failure::Usage(format!(
@@ -113,6 +118,15 @@ impl Arguments {
             return Err(Failure::Usage("--cert-out needs --tls".to_owned()));
         }
         Ok(Some(arguments))
+    }
+}
+
+fn with_folder(pages: Pages, value: &str) -> Result<Pages, Failure> {
+    match value.split_once('=') {
+        Some((at, folder)) if at.starts_with('/') && at.ends_with('/') => {
+            Ok(pages.folder(at, Path::new(folder)))
+        }
+        _ => Err(Failure::Usage(format!("`{value}` is not /PATH/=FOLDER"))),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Content is made in one buffer per connection and goes from there to the socket.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::content::Content;
@@ -16,13 +16,15 @@ const SLICE: Duration = Duration::from_millis(50);
 /// How often a throttled body sends, so that its rate is even.
 const PIECES_PER_SECOND: u64 = 20;
 
-/// The peer went away, or the server stops.
+/// The peer went away, the server stops, or the line was cut.
 pub(crate) struct Gone;
 
 /// What a connection needs to send answers.
 pub(crate) struct Sender<'a> {
     stream: &'a mut Stream,
     stop: &'a AtomicBool,
+    /// Changes when all lines are cut, and what it was when this answer began.
+    cuts: Option<(&'a AtomicU64, u64)>,
     block: &'a mut Vec<u8>,
 }
 
@@ -36,7 +38,17 @@ impl<'a> Sender<'a> {
         Self {
             stream,
             stop,
+            cuts: None,
             block,
+        }
+    }
+
+    /// The same, which gives up when `cuts` changes.
+    pub(crate) fn cut_by(self, cuts: &'a AtomicU64) -> Self {
+        let now = cuts.load(Ordering::Relaxed);
+        Self {
+            cuts: Some((cuts, now)),
+            ..self
         }
     }
 
@@ -136,6 +148,9 @@ impl<'a> Sender<'a> {
         if let Some(early) = payload.early_by(piece.len() as u64) {
             self.wait(early)?;
         }
+        if self.over() {
+            return Err(Gone);
+        }
         match payload.framing {
             Framing::Length | Framing::Close => self.write(piece)?,
             Framing::Chunked { .. } => {
@@ -173,10 +188,18 @@ impl<'a> Sender<'a> {
             if left.is_zero() {
                 return Ok(());
             }
-            if self.stop.load(Ordering::Relaxed) || self.stream.gone_within(left.min(SLICE)) {
+            if self.over() || self.stream.gone_within(left.min(SLICE)) {
                 return Err(Gone);
             }
         }
+    }
+
+    /// The server stops, or the line was cut.
+    fn over(&self) -> bool {
+        let cut = self
+            .cuts
+            .is_some_and(|(cuts, before)| cuts.load(Ordering::Relaxed) != before);
+        cut || self.stop.load(Ordering::Relaxed)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Gone> {

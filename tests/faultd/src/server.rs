@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::connection;
+use crate::connection::{self, Served};
 use crate::log::LogEntry;
+use crate::pages::Pages;
 use crate::reply::End;
 use crate::script::Script;
 use crate::site::Site;
@@ -32,6 +33,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The certificate to speak TLS with; none speaks plain HTTP.
     pub tls: Option<TlsIdentity>,
+    /// Files served beside the script.
+    pub pages: Pages,
 }
 
 impl Default for Options {
@@ -39,6 +42,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
             tls: None,
+            pages: Pages::default(),
         }
     }
 }
@@ -56,6 +60,7 @@ pub struct Server {
 #[derive(Debug)]
 struct Shared {
     site: Site,
+    pages: Pages,
     stop: AtomicBool,
     open: Mutex<HashMap<u64, TcpStream>>,
     closed: Condvar,
@@ -85,6 +90,7 @@ impl Server {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Arc::new(Shared {
             site: Site::new(script),
+            pages: options.pages,
             stop: AtomicBool::new(false),
             open: Mutex::new(HashMap::new()),
             closed: Condvar::new(),
@@ -238,7 +244,12 @@ fn serve(socket: TcpStream, number: u64, shared: &Arc<Shared>) -> io::Result<()>
 /// The life of a connection thread.
 fn run(mut stream: Stream, registered: Registered) {
     let shared = Arc::clone(&registered.shared);
-    let end = connection::serve(&mut stream, registered.number, &shared.site, &shared.stop);
+    let served = Served {
+        site: &shared.site,
+        pages: &shared.pages,
+        stop: &shared.stop,
+    };
+    let end = connection::serve(&mut stream, registered.number, served);
     match end {
         End::Reset => {
             // Only the last handle of a socket can reset it.

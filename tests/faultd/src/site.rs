@@ -4,6 +4,7 @@
 //! Date, which [`Site::set_time`] fixes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -23,6 +24,7 @@ const ORIGIN_MARK: &str = "{origin}";
 #[derive(Debug)]
 pub struct Site {
     state: Mutex<State>,
+    cuts: AtomicU64,
 }
 
 /// An answer and the log entry that its progress belongs to.
@@ -76,6 +78,7 @@ impl Site {
         };
         Self {
             state: Mutex::new(state),
+            cuts: AtomicU64::new(0),
         }
     }
 
@@ -123,6 +126,16 @@ impl Site {
             state.progress.entry(path.to_owned()).or_default().version = version;
         }
         known
+    }
+
+    /// Cuts every answer that is under way at its next piece. Those to come are not touched.
+    pub fn cut_all(&self) {
+        self.cuts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Changes with every [`Site::cut_all`].
+    pub(crate) fn cuts(&self) -> &AtomicU64 {
+        &self.cuts
     }
 
     /// Every request so far, oldest first.

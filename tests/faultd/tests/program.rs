@@ -88,6 +88,23 @@ fn without_a_script_it_serves_random_files() {
 }
 
 #[test]
+fn a_folder_is_served_beside_the_script() {
+    let source = concat!("/app/=", env!("CARGO_MANIFEST_DIR"), "/src");
+    let (_running, address) = start(&["--pages", source], "");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream
+        .write_all(b"GET /app/lib.rs HTTP/1.1\r\n\r\n")
+        .expect("it reads");
+    let text = include_str!("../src/lib.rs").as_bytes();
+    let head = read_head(&mut stream);
+    assert_eq!(
+        head.header("Content-Length"),
+        Some(text.len().to_string().as_str())
+    );
+    assert_eq!(read_exactly(&mut stream, text.len()), text);
+}
+
+#[test]
 fn a_bad_script_ends_it_with_2_and_the_line() {
     let output = run(&["--script", "-"], "{\n\n\"fils\": {}}");
     let error = String::from_utf8_lossy(&output.stderr);
@@ -101,11 +118,12 @@ fn a_bad_script_ends_it_with_2_and_the_line() {
 
 #[test]
 fn bad_arguments_end_it_with_2_and_a_missing_file_with_1() {
-    let table: [(&[&str], i32, &str); 5] = [
+    let table: [(&[&str], i32, &str); 6] = [
         (&["--lisen"], 2, "--lisen"),
         (&["--listen"], 2, "needs a value"),
         (&["--listen", "localhost"], 2, "ADDRESS:PORT"),
         (&["--tls", "good"], 2, "self-signed"),
+        (&["--pages", "app=src"], 2, "/PATH/=FOLDER"),
         (
             &["--script", "/nonexistent/script"],
             1,
@@ -125,7 +143,7 @@ fn help_names_every_argument() {
     let output = run(&["--help"], "");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success());
-    for argument in ["--listen", "--script", "--tls", "--cert-out"] {
+    for argument in ["--listen", "--script", "--tls", "--cert-out", "--pages"] {
         assert!(text.contains(argument), "{argument}");
     }
 }

@@ -43,6 +43,28 @@ fn a_stop_ends_a_connection_whatever_it_is_doing() {
 }
 
 #[test]
+fn a_cut_ends_what_is_under_way_and_nothing_that_comes_after() {
+    for fault in endless() {
+        if fault == EndlessHead::ever() {
+            continue; // it never gets to a piece, and is not the line of a download
+        }
+        let server = server(100, |file| file.answer([fault.clone()]));
+        let mut stream = connect(&server);
+        ask(&mut stream, "");
+        eventually("the request is read", || server.log().len() == 1);
+        server.site().cut_all();
+        eventually(&format!("{fault:?} is cut"), || {
+            server.open_connections() == 0
+        });
+        let _ = read_to_end(&mut stream);
+        let mut stream = connect(&server);
+        ask(&mut stream, "");
+        read_head(&mut stream);
+        assert_eq!(read_exactly(&mut stream, 100), bytes(0, 100));
+    }
+}
+
+#[test]
 fn a_stop_ends_a_connection_whose_peer_does_not_read() {
     let server = server(u64::MAX / 2, |file| file);
     let mut stream = connect(&server);

@@ -1,0 +1,63 @@
+// Errors: what the module is told of a failure, and what a caller is told of a download that failed.
+
+/** What a download rejects with, see `common.d.ts`. */
+export class RegripError extends Error {
+  constructor(message, { cause, name = "RegripError", ...facts }) {
+    super(message, cause === undefined ? undefined : { cause });
+    Object.defineProperty(this, "name", { value: name, configurable: true, writable: true });
+    this.attempts = 0;
+    for (const [fact, value] of Object.entries(facts)) if (value !== undefined) this[fact] = value;
+  }
+}
+
+/** A failure on this side of the border, in the core's words. `src/failure.rs` reads it. */
+export class Failed {
+  constructor(code, { what = "", path = "", message = "", after = 0, cause } = {}) {
+    Object.assign(this, { code, what, path, message, after, cause });
+  }
+}
+
+/** What a sink threw while it was asked to do `what`. */
+export function diskFailure(what, path, error) {
+  const facts = { what, path, message: messageOf(error), cause: error };
+  switch (codeOf(error)) {
+    case "ENOSPC":
+    case "EDQUOT":
+    case "QuotaExceededError":
+      return new Failed("DiskFull", facts);
+    case "EMFILE":
+    case "ENFILE":
+      return new Failed("TooManyFiles", facts);
+    case "EEXIST":
+      if (what === "rename") return new Failed("DestinationExists", facts);
+      break;
+    case "ForeignPart":
+      return new Failed("ForeignPart", facts);
+    case "DestinationRefused":
+      return new Failed("DestinationRefused", { ...facts, what: error.what });
+  }
+  return new Failed("Disk", facts);
+}
+
+/** What `fetch` or its body threw. Only Node tells a bad certificate from a failed connection. */
+export function networkFailure(what, error) {
+  const facts = { what, message: messageOf(error), cause: error };
+  const code = codeOf(error?.cause);
+  if (/CERT|^UNABLE_TO_VERIFY|SELF_SIGNED/.test(code)) return new Failed("Certificate", { ...facts, message: messageOf(error.cause) });
+  // A head that is none, or too large.
+  if (what === "asking" && /^HPE_|^UND_ERR_HEADERS_OVERFLOW/.test(code)) return new Failed("Protocol", facts);
+  if (/redirect count exceeded/.test(error?.cause?.message ?? "")) return new Failed("RedirectRefused", { ...facts, message: error.cause.message });
+  return new Failed("Network", facts);
+}
+
+function codeOf(error) {
+  const code = error?.code;
+  return typeof code === "string" ? code : String(error?.name ?? "");
+}
+
+/** An error's message, with the cause that Node's `fetch` hides one level down. */
+export function messageOf(error) {
+  const own = error?.message || String(error);
+  const cause = error?.cause?.message || error?.cause?.code;
+  return cause ? `${own}: ${cause}` : own;
+}

@@ -1,0 +1,186 @@
+// The host: everything the module asks for, of one object. Nothing of it throws into the module.
+import { Failed, messageOf } from "./errors.js";
+import { Fields } from "./fields.js";
+import { MemoryLedger } from "./ledgers/memory.js";
+import { Part } from "./part.js";
+import { Request } from "./request.js";
+
+const SUFFIX = ".part";
+
+export class Host {
+  /** The downloads under way, by path. */
+  jobs = new Map();
+  /** Records of sinks whose bytes do not outlive this process. */
+  passing = new MemoryLedger();
+  #ids = new Map();
+  #lastId = 0;
+
+  /** `network`: see `request.js`. */
+  constructor({ platform, ledger, network, onEvent }) {
+    this.platform = platform;
+    this.ledger = ledger;
+    this.network = network;
+    this.onEvent = onEvent;
+  }
+
+  // ---- asked by the module ----
+
+  fields() {
+    return new Fields();
+  }
+
+  tell({ all: event }) {
+    const job = this.jobs.get(event.path);
+    quietly(this.onEvent, event);
+    job?.tell(event);
+  }
+
+  maySendIfRange(url) {
+    return this.platform.maySendIfRange(url);
+  }
+
+  request(url, first, ifRange) {
+    // One URL has the same headers wherever it is downloaded to at the same time: `regrip.js` sees to it.
+    const job = [...this.jobs.values()].find((job) => job.url === url);
+    return new Request(job, this.network, url, first, ifRange);
+  }
+
+  part(name) {
+    return this.jobs.get(name.slice(0, -SUFFIX.length)).part;
+  }
+
+  get bootId() {
+    return this.platform.bootId();
+  }
+
+  wantsDigest(path) {
+    return this.jobs.get(path).wantsDigest;
+  }
+
+  idOf(path) {
+    if (!this.#ids.has(path)) this.#ids.set(path, ++this.#lastId);
+    return this.#ids.get(path);
+  }
+
+  async load(path) {
+    const job = this.jobs.get(path);
+    job.record = await guarded("reading a record", async () => job.ledger.load(path));
+    const missing = job.missing();
+    if (missing.length > 0) throw new Failed("CredentialsMissing", { what: missing.join(", ") });
+    return job.record && new Fields({ ...job.record });
+  }
+
+  save({ all: record }) {
+    const job = this.jobs.get(record.path);
+    record.digest = job.wantsDigest;
+    if (job.headerNames.length > 0) record.headerNames = job.headerNames.join(",");
+    job.record = record;
+    const { ledger } = job;
+    const ended = record.status === "failed" || record.status === "cancelled";
+    job.ofUse = !(record.status === "completed" || (ended && !record.claimed));
+    if (!job.ofUse) {
+      return job.inTurn("removing a record", () => ledger.remove(record.path));
+    }
+    return job.inTurn("recording", () => ledger.save(record.path, record));
+  }
+
+  // ---- asked by `regrip.js` ----
+
+  /** Nothing is known of this path any more. */
+  forget(path) {
+    this.#ids.delete(path);
+  }
+
+  pathOf(id) {
+    for (const [path, of] of this.#ids) if (of === id) return path;
+  }
+}
+
+/** The name of the part of a path. */
+export const partOf = (path) => path + SUFFIX;
+
+/** A download under way, as the host knows it. */
+export class Job {
+  /** What the last event of its kind told. */
+  ended;
+  record;
+  /** Whether its record is worth keeping. */
+  ofUse = true;
+  /** What was thrown last on this side. */
+  cause;
+  #recording;
+
+  constructor({ id, url, shownUrl, path, sink, headers, wantsDigest, ledger, platform, listeners }) {
+    Object.assign(this, { id, url, shownUrl, path, headers, wantsDigest, ledger, platform, listeners });
+    this.part = new Part(this, sink, partOf(path));
+  }
+
+  tell(event) {
+    if (event.event === "completed" || event.event === "failed" || event.event === "cancelled") this.ended = event;
+    for (const listener of this.listeners) quietly(listener, event);
+  }
+
+  /** It waits for something that no clock knows. */
+  waits(why) {
+    const { id, shownUrl: url, path } = this;
+    this.tell({ event: "waiting", id, at: Date.now(), url, path, why });
+  }
+
+  failed(failure) {
+    if (failure.cause !== undefined) this.cause = failure.cause;
+    return failure;
+  }
+
+  get headerNames() {
+    return this.headers.map(([name]) => name);
+  }
+
+  /** Names of the headers that its bytes were fetched with and that it is not asked for with again. */
+  missing() {
+    const { url, bytes, headerNames } = this.record ?? {};
+    if (url !== this.url || !bytes || !headerNames) return [];
+    return headerNames.split(",").filter((name) => !this.headerNames.includes(name));
+  }
+
+  /** A call of its ledger, after the one that may be under way: also where nobody waits for that one any more. */
+  inTurn(what, work) {
+    const answer = this.#recording ? guarded(what, () => this.#recording.then(work)) : guarded(what, work);
+    if (!answer) return undefined;
+    const over = () => {
+      if (this.#recording === recording) this.#recording = undefined;
+    };
+    const recording = answer.then(over, over);
+    this.#recording = recording;
+    return answer;
+  }
+
+  /** Resolves once nothing of it is under way any more. */
+  async settled() {
+    while (this.#recording) await this.#recording;
+    await this.part.settled();
+  }
+
+  newHasher(state) {
+    return this.platform.newHasher(state);
+  }
+}
+
+/** Calls a listener; what it throws is its own matter. */
+export function quietly(listener, event) {
+  try {
+    listener?.(event);
+  } catch {
+    // ignored, as the types say
+  }
+}
+
+/** A call of a ledger: at once where that one is done at once. */
+function guarded(what, work) {
+  const failed = (error) => Promise.reject(new Failed("Ledger", { what, message: messageOf(error), cause: error }));
+  try {
+    const answer = work();
+    return answer?.then ? Promise.resolve(answer).catch(failed) : undefined;
+  } catch (error) {
+    return failed(error);
+  }
+}

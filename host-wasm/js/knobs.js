@@ -1,0 +1,69 @@
+// The knobs of spec §7, refused here where they are no numbers. The defaults are the core's.
+import { Fields } from "./fields.js";
+
+const COUNT = 2 ** 32 - 1;
+const SIZE = Number.MAX_SAFE_INTEGER;
+const NUMBERS = {
+  maxConcurrentDownloads: [1, COUNT],
+  maxDownloadAttempts: [1, COUNT],
+  maxTotalAttempts: [1, COUNT],
+  retryBaseDelayMs: [0, SIZE],
+  retryMaxDelayMs: [0, SIZE],
+  connectTimeoutMs: [1, SIZE],
+  headersTimeoutMs: [1, SIZE],
+  idleTimeoutMs: [1, SIZE],
+  lowSpeedBytesPerSec: [0, SIZE],
+  lowSpeedWindowMs: [1, SIZE],
+  maxDownloadBytes: [0, SIZE],
+  resumeOverlapBytes: [0, SIZE],
+  progressResetBytes: [0, SIZE],
+};
+
+/** Splits options into knobs and the rest. Knobs that are undefined are as if they were not there. */
+export function split(options) {
+  const knobs = {};
+  const rest = {};
+  for (const [name, value] of Object.entries(options)) {
+    if (name in NUMBERS || name === "onExists" || name === "extraRetryStatuses") {
+      if (value !== undefined) knobs[name] = value;
+    } else {
+      rest[name] = value;
+    }
+  }
+  return [knobs, rest];
+}
+
+/** Refuses an option that there is not: a misspelt one would do nothing. */
+export function refuseUnknown(options, known) {
+  const odd = Object.keys(options).find((name) => !known.includes(name));
+  if (odd !== undefined) throw new TypeError(`there is no option ${odd}`);
+}
+
+/** Knobs as the module takes them. */
+export function fieldsOf(knobs) {
+  const all = {};
+  for (const [name, [least, most]] of Object.entries(NUMBERS)) {
+    if (knobs[name] !== undefined) all[name] = whole(name, knobs[name], least, most);
+  }
+  if (knobs.onExists !== undefined) all.onExists = oneOf("onExists", knobs.onExists, ["overwrite", "fail", "rename"]);
+  if (knobs.extraRetryStatuses !== undefined) {
+    const statuses = [...knobs.extraRetryStatuses];
+    for (const status of statuses) whole("extraRetryStatuses", status, 400, 499);
+    all.extraRetryStatuses = btoa(String.fromCharCode(...new Uint8Array(Uint16Array.from(statuses).buffer)));
+  }
+  return new Fields(all);
+}
+
+/** A whole number from `least` to `most`, or a RangeError. */
+export function whole(name, value, least, most = SIZE) {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    const expected = value > most ? `at most ${most}` : `a whole number from ${least}`;
+    throw new RangeError(`${name} is ${String(value)}, expected ${expected}`);
+  }
+  return value;
+}
+
+function oneOf(name, value, all) {
+  if (!all.includes(value)) throw new RangeError(`${name} is ${String(value)}, expected ${all.join(", ")}`);
+  return value;
+}

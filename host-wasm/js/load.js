@@ -1,0 +1,47 @@
+// The module, loaded when it is first needed. Importing the package does no work.
+import * as core from "./core.js";
+import { Runtime } from "./runtime.js";
+
+let loader = { sync: undefined, async: () => core.default() };
+let loaded = false;
+let loading;
+
+/** How this platform finds the module's bytes. */
+export function loadBy(found) {
+  loader = found;
+}
+
+/** Loads the module, from `source` where it is given. */
+export function load(source) {
+  if (loaded) return Promise.resolve();
+  loading ??= Promise.resolve(source === undefined ? loader.async() : core.default({ module_or_path: source })).then(
+    () => begin(),
+    (error) => {
+      loading = undefined; // the next one may find it
+      throw error;
+    },
+  );
+  return loading;
+}
+
+/** The module's exports, once it is loaded. */
+export async function needed() {
+  if (!loaded) await load();
+  return core;
+}
+
+/** The same where nobody can wait. */
+export function neededNow(what) {
+  if (!loaded) {
+    if (!loader.sync) throw new Error(`${what} needs the module: await load() first`);
+    loader.sync();
+    begin();
+  }
+  return core;
+}
+
+function begin() {
+  if (loaded) return;
+  loaded = true;
+  core.begin(new Runtime(core));
+}

@@ -1,0 +1,188 @@
+// A part: a sink as the module uses it. It asks a sink only for what it can do, one call after the other, and puts what
+// the sink throws into the core's words.
+import { Failed, diskFailure } from "./errors.js";
+
+/** Read at once, to be compared or hashed. */
+const READ_BYTES = 1 << 20;
+
+/** What `find` answers. */
+const FOUND = { nothing: 0, part: 1, destination: 2 };
+
+export class Part {
+  device = 0;
+  inode = 0;
+  #job;
+  #sink;
+  #name;
+  /** The call under way, also one whose answer nobody waits for any more. */
+  #busy;
+  /** The hasher of the bytes so far, while they are only added to. */
+  #hasher;
+
+  constructor(job, sink, name) {
+    this.#job = job;
+    this.#sink = sink;
+    this.#name = name;
+  }
+
+  exists() {
+    const sink = this.#sink;
+    return this.#call("look at", async () => (sink.exists ? sink.exists() : (await sink.size()) > 0));
+  }
+
+  open(create) {
+    const sink = this.#sink;
+    return this.#call("open", async () => {
+      if (sink.open) {
+        const { device = 0, inode = 0 } = (await sink.open(create)) ?? {};
+        Object.assign(this, { device, inode });
+      } else if ((await sink.size()) > 0 && create) {
+        throw Object.assign(new Error("there are bytes in it already"), { code: "ForeignPart" });
+      }
+    });
+  }
+
+  size() {
+    return this.#call("look at", () => this.#sink.size(), checkedSize);
+  }
+
+  write(chunk, at) {
+    return this.#call("write", () => this.#sink.write(chunk, at));
+  }
+
+  /** Whether these bytes are there. What cannot be read back is never taken for equal. */
+  matches(chunk, at) {
+    const sink = this.#sink;
+    if (!sink.read) return false;
+    return this.#call("read", async () => {
+      for (let done = 0; done < chunk.length; ) {
+        const there = await sink.read(at + done, Math.min(READ_BYTES, chunk.length - done));
+        if (there.length === 0 || !equal(there, chunk.subarray(done, done + there.length))) return false;
+        done += there.length;
+      }
+      return true;
+    });
+  }
+
+  truncate(size) {
+    const sink = this.#sink;
+    if (this.#hasher?.at !== size) this.#hasher = undefined;
+    return this.#call("truncate", async () => {
+      if (sink.truncate) return sink.truncate(size);
+      if ((await sink.size()) !== size) throw new Error("this sink takes no bytes back");
+    });
+  }
+
+  sync() {
+    return this.#call("sync", () => this.#sink.flush?.());
+  }
+
+  commit(replace) {
+    return this.#call("rename", () => this.#sink.commit?.(replace), undefined, this.#job.path);
+  }
+
+  find(device, inode) {
+    const sink = this.#sink;
+    return this.#call("look at", async () => {
+      if (sink.find) return FOUND[await sink.find({ device, inode, size: this.#job.record?.committingBytes })];
+      return (await sink.size()) > 0 ? FOUND.part : FOUND.nothing;
+    });
+  }
+
+  remove() {
+    this.#hasher = undefined;
+    const sink = this.#sink;
+    return this.#call("remove", () => (sink.remove ? sink.remove() : this.#sink.truncate?.(0)));
+  }
+
+  /** Nobody waits for it, and what it has to say is not what the download ended with. */
+  close() {
+    const closed = this.#call("close", () => this.#sink.close?.());
+    if (isPromise(closed)) closed.catch(() => {});
+  }
+
+  /** Resolves once no call is under way any more. */
+  async settled() {
+    while (this.#busy) await this.#busy;
+  }
+
+  /** A hasher of the first `to` bytes: the one at hand, one from a saved state, or one that reads them all again. */
+  digest(state, from, to) {
+    const atHand = this.#hasher;
+    if (atHand && atHand.at === to) return Promise.resolve(atHand);
+    this.#hasher = undefined;
+    return this.#call("read", async () => {
+      const { hasher, restored } = await this.#job.newHasher(from <= to ? state : undefined);
+      const running = new Running(hasher, restored ? from : 0);
+      while (running.at < to) {
+        if (!this.#sink.read) throw new Error("this sink gives no bytes back to be hashed");
+        const bytes = await this.#sink.read(running.at, Math.min(READ_BYTES, to - running.at));
+        if (bytes.length === 0) throw new Error("there are fewer bytes than there were");
+        running.update(bytes);
+      }
+      return (this.#hasher = running);
+    });
+  }
+
+  /** Answers at once where the sink does and no call is under way, else with a promise. */
+  #call(what, work, check, path = this.#name) {
+    const failed = (error) => this.#job.failed(error instanceof Failed ? error : diskFailure(what, path, error));
+    if (this.#busy) return this.#track(this.#busy.then(work), failed, check);
+    try {
+      const answer = work();
+      if (isPromise(answer)) return this.#track(answer, failed, check);
+      return check ? check(answer) : answer;
+    } catch (error) {
+      return Promise.reject(failed(error));
+    }
+  }
+
+  #track(answer, failed, check = (answer) => answer) {
+    const promise = Promise.resolve(answer).then(check);
+    const busy = promise.then(
+      () => {},
+      () => {},
+    );
+    this.#busy = busy;
+    busy.then(() => {
+      if (this.#busy === busy) this.#busy = undefined;
+    });
+    return promise.catch((error) => {
+      throw failed(error);
+    });
+  }
+}
+
+/** Counts what it hashes. */
+class Running {
+  constructor(hasher, at) {
+    this.hasher = hasher;
+    this.at = at;
+  }
+  update(chunk) {
+    this.hasher.update(chunk);
+    this.at += chunk.length;
+  }
+  save() {
+    return this.hasher.save?.();
+  }
+  finish() {
+    this.at = -1; // a finished one goes on from nowhere
+    return this.hasher.finish();
+  }
+}
+
+function checkedSize(size) {
+  if (!Number.isInteger(size) || size < 0) throw new TypeError("size() did not answer with a number of bytes");
+  return size;
+}
+
+function isPromise(value) {
+  return typeof value === "object" && value !== null && typeof value.then === "function";
+}
+
+function equal(one, other) {
+  if (one.length !== other.length) return false;
+  for (let index = 0; index < one.length; index++) if (one[index] !== other[index]) return false;
+  return true;
+}

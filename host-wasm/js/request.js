@@ -1,0 +1,204 @@
+// One request by `fetch`, as the module asks for it.
+import { Failed, networkFailure } from "./errors.js";
+
+/** A timer that rings so much late was held up: the machine slept, or the page was in the background. */
+const LATE_MS = 5_000;
+
+const HIDDEN = "a server of another origin has to let pages see Content-Range, and better ETag too (Access-Control-Expose-Headers)";
+
+const MOST_REDIRECTS = 5;
+
+/** All that goes along to another origin: what says which bytes are wanted. */
+const CROSSING = ["range", "if-range"];
+
+/** So much is read ahead. When a connection breaks, a stream forgets what nobody has read; this keeps it. */
+const AHEAD_BYTES = 1 << 20;
+
+export class Request {
+  #controller = new AbortController();
+  #job;
+  #network;
+  #url;
+  #headers;
+  #response;
+  #reader;
+  /** Pieces that were read ahead, and what came after them: `{ error }` or the end. */
+  #pieces = [];
+  #ahead = 0;
+  #last;
+  #reading = false;
+  /** Who waits for the next piece: `{ resolve, reject }`. */
+  #taker;
+
+  /** `network`: `{ fetch, timeoutMs, whenOnline, redirectsByHand, sendNoIfRange }`. */
+  constructor(job, network, url, first, ifRange) {
+    this.#job = job;
+    this.#network = network;
+    this.#url = url;
+    this.#headers = new Headers(job.headers);
+    // Without a range `fetch` asks for codings.
+    this.#headers.set("range", `bytes=${first}-`);
+    if (ifRange !== undefined) this.#headers.set("if-range", ifRange);
+  }
+
+  /** Waits for the response head. Offline it waits for the network first, and costs no attempt by it. */
+  async head() {
+    for (;;) {
+      const online = this.#network.whenOnline();
+      if (online) {
+        this.#job.waits("offline");
+        await Promise.race([online, aborted(this.#controller.signal)]);
+      }
+      try {
+        this.#response = await this.#ask();
+        if (this.#response.redirected && isElsewhere(this.#response.url)) this.#network.sendNoIfRange?.(this.#url);
+        if (this.#hidesRange()) throw new Failed("Protocol", { message: HIDDEN });
+        this.#reader = this.#response.body?.getReader();
+        if (!this.#reader) this.#last = {};
+        this.#readAhead();
+        return;
+      } catch (error) {
+        if (error instanceof Failed) throw this.#job.failed(error);
+        // It may be a preflight that was refused after a redirect: the next attempt does without.
+        if (this.#headers.has("if-range")) this.#network.sendNoIfRange?.(this.#url);
+        if (this.#controller.signal.aborted || !this.#network.whenOnline()) throw this.#job.failed(networkFailure("asking", error));
+      }
+    }
+  }
+
+  /** A page sees of another origin only what that one exposes, and without its range no answer can be trusted. */
+  #hidesRange() {
+    const { status, type, headers } = this.#response;
+    return status === 206 && type === "cors" && !headers.has("content-range");
+  }
+
+  get status() {
+    return this.#response.status;
+  }
+
+  /** A field's value, as `fetch` reads its bytes: Latin-1. */
+  field(name) {
+    const value = this.#response.headers.get(name);
+    return value === null ? undefined : Uint8Array.from(value, (letter) => letter.charCodeAt(0));
+  }
+
+  /** The next piece, never empty; undefined at the end. No turn of the event loop more than the reader itself takes. */
+  piece() {
+    const piece = this.#pieces.shift();
+    if (piece) {
+      this.#ahead -= piece.length;
+      if (!this.#reading) this.#readAhead();
+      return Promise.resolve(piece);
+    }
+    return new Promise((resolve, reject) => {
+      this.#taker = { resolve, reject };
+      if (this.#last) this.#end();
+    });
+  }
+
+  #end() {
+    const { error } = this.#last;
+    const taker = this.#taker;
+    this.#taker = undefined;
+    if (error) taker?.reject(this.#job.failed(networkFailure("reading the body", error)));
+    else taker?.resolve(undefined);
+  }
+
+  /** Ends the request, unless it has ended by itself. */
+  cut() {
+    if (!this.#last) this.#controller.abort();
+    this.#pieces = [];
+    this.#taker = undefined;
+  }
+
+  async #readAhead() {
+    if (this.#reading) return;
+    this.#reading = true;
+    try {
+      while (!this.#last && this.#ahead < AHEAD_BYTES) {
+        const { done, value } = await this.#reader.read();
+        if (done) {
+          this.#last = {};
+        } else if (this.#taker && value.length > 0) {
+          this.#taker.resolve(value);
+          this.#taker = undefined;
+        } else if (value.length > 0) {
+          this.#pieces.push(value);
+          this.#ahead += value.length;
+        }
+      }
+    } catch (error) {
+      this.#last = { error };
+    }
+    this.#reading = false;
+    if (this.#last && this.#taker) this.#end();
+  }
+
+  async #ask() {
+    const { fetch, timeoutMs } = this.#network;
+    let timedOut = false;
+    let timer;
+    const begin = () => {
+      const due = performance.now() + timeoutMs;
+      timer = setTimeout(() => {
+        if (performance.now() - due > LATE_MS) return begin();
+        timedOut = true;
+        this.#controller.abort();
+      }, Math.min(timeoutMs, 2 ** 31 - 1));
+    };
+    begin();
+    try {
+      return await this.#follow(fetch);
+    } catch (error) {
+      throw timedOut ? new Failed("HeadersTimeout", { after: timeoutMs, cause: error }) : error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Follows redirects, where `fetch` shows them: no header of the caller's goes along to another origin, and none comes back. */
+  async #follow(fetch) {
+    const { redirectsByHand } = this.#network;
+    let url = this.#url;
+    let headers = this.#headers;
+    for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
+      const response = await fetch(url, {
+        headers,
+        signal: this.#controller.signal,
+        // A browser's cache keeps ranges of files, and puts them together by its own rules.
+        cache: "no-store",
+        redirect: redirectsByHand ? "manual" : "follow",
+      });
+      if (!redirectsByHand || ![301, 302, 303, 307, 308].includes(response.status)) return response;
+      await response.body?.cancel();
+      const next = target(url, response.headers.get("location"));
+      if (next.origin !== new URL(url).origin) {
+        headers = new Headers([...headers].filter(([name]) => CROSSING.includes(name)));
+      }
+      url = next.href;
+    }
+    throw refused(`more than ${MOST_REDIRECTS} of them`);
+  }
+}
+
+/** Not of the page's own origin. */
+const isElsewhere = (url) => new URL(url).origin !== globalThis.location?.origin;
+
+function target(from, location) {
+  if (location === null) throw refused("it has no Location");
+  if (!URL.canParse(location, from)) throw refused("its Location cannot be read");
+  const to = new URL(location, from);
+  if (to.protocol !== "https:" && to.protocol !== "http:") throw refused(`the scheme is ${to.protocol.slice(0, -1)}`);
+  if (to.protocol === "http:" && from.startsWith("https:")) throw refused(`from https to ${to.origin}${to.pathname}`);
+  // Credentials that a server makes up are not ours to send.
+  to.username = to.password = to.hash = "";
+  return to;
+}
+
+function refused(why) {
+  return new Failed("RedirectRefused", { message: why });
+}
+
+function aborted(signal) {
+  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
+}

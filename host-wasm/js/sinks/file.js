@@ -1,0 +1,217 @@
+// A sink for Node's file system: the bytes go to `<path>.part`, and get the name `path` when they are all there.
+//
+// Links, folders and devices at either name are never followed, opened or replaced.
+import { constants } from "node:fs";
+import { link, lstat, open, rename, unlink } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+
+/** Chunks are gathered to batches of so many bytes: one is written while the next one fills. */
+const BATCH_BYTES = 1 << 20;
+
+// No link is followed: it could lead anywhere. A pipe is not waited for.
+const FLAGS = constants.O_RDWR | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+
+export class FileSink {
+  /** The destination, absolute. */
+  name;
+  persistent = true;
+  #part;
+  #file = null;
+  /** The batch that fills: its chunks, where they begin, how many bytes they are. */
+  #chunks = [];
+  #start = 0;
+  #bytes = 0;
+  /** The batch that is written. It rejects from the first failure on, so that nothing is written beyond a hole. */
+  #written = Promise.resolve();
+
+  constructor(path) {
+    this.name = resolve(path);
+    this.#part = `${this.name}.part`;
+  }
+
+  /** Whether anything has the part's name. */
+  async exists() {
+    return (await kindOf(this.#part)) !== undefined;
+  }
+
+  /** Opens the part, or makes it; with `create` it must not be there yet. Answers with what identifies the file. */
+  async open(create = false) {
+    await this.close().catch(() => {});
+    this.#file = await openPart(this.#part, create);
+    return identity(await this.#file.stat({ bigint: true }));
+  }
+
+  /** What a crash during `commit` left: our part, the very file at the destination, or nothing. */
+  async find({ device, inode }) {
+    const [part, destination] = await Promise.all([identityAt(this.#part), identityAt(this.name)]);
+    const same = (file) => file?.device === device && file.inode === inode;
+    if (same(part)) return "part";
+    if (same(destination)) return "destination";
+    return part ? "part" : "nothing";
+  }
+
+  async size() {
+    const file = await this.#settled();
+    return (await file.stat()).size;
+  }
+
+  write(chunk, at) {
+    if (this.#bytes === 0) this.#start = at;
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+    if (this.#bytes >= BATCH_BYTES) return this.#push();
+  }
+
+  async read(at, length) {
+    const file = await this.#settled();
+    const buffer = new Uint8Array(length);
+    let got = 0;
+    while (got < length) {
+      const { bytesRead } = await file.read(buffer, got, length - got, at + got);
+      if (bytesRead === 0) break;
+      got += bytesRead;
+    }
+    return buffer.subarray(0, got);
+  }
+
+  async truncate(size) {
+    const file = await this.#settled();
+    await file.truncate(size);
+  }
+
+  async flush() {
+    const file = await this.#settled();
+    await file.sync();
+  }
+
+  /** Gives the file its name. Without `replace` one that has it already is an EEXIST. */
+  async commit(replace) {
+    await this.close(); // some systems rename no open file
+    const there = await kindOf(this.name);
+    if (there !== undefined && there !== "a file") throw refused(this.name, there);
+    if (replace) {
+      await this.#rename();
+    } else {
+      await link(this.#part, this.name);
+      await unlink(this.#part);
+    }
+    await syncFolder(dirname(this.name));
+  }
+
+  async remove() {
+    await this.close().catch(() => {});
+    await unlink(this.#part).catch(unlessMissing);
+    await syncFolder(dirname(this.name));
+  }
+
+  /** Whatever comes of it, the sink is as new then. */
+  async close() {
+    const file = this.#file;
+    try {
+      if (file) await this.#settled();
+    } finally {
+      this.#file = null;
+      this.#chunks = [];
+      this.#bytes = 0;
+      this.#written = Promise.resolve();
+      await file?.close();
+    }
+  }
+
+  async #rename() {
+    try {
+      await rename(this.#part, this.name);
+    } catch (error) {
+      if (error.code === "EISDIR") throw refused(this.name, "a folder");
+      throw error;
+    }
+  }
+
+  /** The open file, with all that was handed over written to it. */
+  async #settled() {
+    this.#file ??= await openPart(this.#part, false);
+    await this.#push();
+    await this.#written;
+    return this.#file;
+  }
+
+  /** Has the batch written as soon as the one before is. */
+  async #push() {
+    const [chunks, start] = [this.#chunks, this.#start];
+    this.#chunks = [];
+    this.#bytes = 0;
+    await this.#written;
+    if (chunks.length === 0) return;
+    this.#written = writeAll(this.#file, chunks, start);
+    this.#written.catch(() => {}); // whoever waits for it next is told
+  }
+}
+
+async function openPart(path, create) {
+  for (;;) {
+    const kind = create ? undefined : await kindOf(path);
+    if (kind !== undefined && kind !== "a file") throw foreign(path, kind);
+    try {
+      return await open(path, kind === undefined ? FLAGS | constants.O_CREAT | constants.O_EXCL : FLAGS);
+    } catch (error) {
+      if (create && error.code === "EEXIST") throw foreign(path, "there already");
+      if (error.code === "ELOOP") throw foreign(path, "a link");
+      // It came or went in between.
+      const passed = kind === undefined ? "EEXIST" : "ENOENT";
+      if (error.code !== passed) throw error;
+    }
+  }
+}
+
+async function kindOf(path) {
+  const stats = await lstat(path).catch(unlessMissing);
+  if (!stats) return undefined;
+  if (stats.isFile()) return "a file";
+  if (stats.isSymbolicLink()) return "a link";
+  if (stats.isDirectory()) return "a folder";
+  if (stats.isFIFO()) return "a named pipe";
+  return stats.isSocket() ? "a socket" : "a device";
+}
+
+async function identityAt(path) {
+  const stats = await lstat(path, { bigint: true }).catch(unlessMissing);
+  return stats?.isFile() ? identity(stats) : undefined;
+}
+
+/** Device and inode, as far as a number holds them: it is only compared for being the same. */
+function identity({ dev, ino }) {
+  const low = (number) => Number(BigInt.asUintN(53, number));
+  return { device: low(dev), inode: low(ino) };
+}
+
+function foreign(path, what) {
+  return Object.assign(new Error(`${path} is ${what}`), { code: "ForeignPart" });
+}
+
+function refused(path, what) {
+  return Object.assign(new Error(`${path} is ${what}`), { code: "DestinationRefused", what });
+}
+
+function unlessMissing(error) {
+  if (error.code !== "ENOENT") throw error;
+}
+
+async function writeAll(file, chunks, at) {
+  while (chunks.length > 0) {
+    const { bytesWritten } = await file.writev(chunks, at);
+    at += bytesWritten;
+    let left = bytesWritten;
+    while (chunks.length > 0 && left >= chunks[0].length) left -= chunks.shift().length;
+    if (left > 0) chunks[0] = chunks[0].subarray(left);
+  }
+}
+
+async function syncFolder(path) {
+  if (process.platform === "win32") return; // a folder cannot be opened there
+  const folder = await open(path, constants.O_RDONLY);
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

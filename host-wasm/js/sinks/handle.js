@@ -1,0 +1,32 @@
+// A file the person chose. The browser writes to a copy that takes its place at the end.
+import { WritableFile } from "./writable-file.js";
+
+export class HandleSink {
+  #file;
+
+  constructor(handle) {
+    this.#file = new WritableFile({ handle });
+  }
+
+  size() {
+    return this.#file.size();
+  }
+  write(chunk, at) {
+    return this.#file.write([chunk], at);
+  }
+  read(at, length) {
+    return this.#file.read(at, length);
+  }
+  truncate(size) {
+    return this.#file.truncate(size);
+  }
+  /** Nothing of it would outlive the page: the record of it does not either. */
+  flush() {}
+  commit() {
+    return this.#file.commit(true);
+  }
+  /** What came is kept in the file, so that another call with the same handle goes on from it. */
+  abandon() {
+    return this.#file.close();
+  }
+}

@@ -1,0 +1,100 @@
+// A file by `createWritable`: what is written goes to a copy that replaces the file when it is closed. It cannot be read
+// before, so its last bytes are kept to be compared.
+import { existing, give, place, removeFile } from "./private-file.js";
+import { Tail } from "./tail.js";
+
+/** At most so much is compared by default. */
+const KEPT_BYTES = 65_536;
+
+export class WritableFile {
+  #name;
+  #part;
+  #handle;
+  #writable;
+  /** The bytes in the file itself, which can be read. */
+  #base = 0;
+  #size = 0;
+  #tail = new Tail(KEPT_BYTES);
+
+  /** A private file by its name, or a file that the person chose. */
+  constructor({ name, handle }) {
+    this.#name = name;
+    this.#part = `${name}.part`;
+    this.#handle = handle;
+  }
+
+  async exists() {
+    return this.#writable !== undefined || (await existing(this.#part)) !== undefined;
+  }
+
+  async open(create) {
+    if (create && this.#writable === undefined && (await this.exists())) {
+      throw Object.assign(new Error(`${this.#part} is there already`), { code: "ForeignPart" });
+    }
+    await this.#opened();
+  }
+
+  async size() {
+    await this.#opened();
+    return this.#size;
+  }
+
+  async write(chunks, at) {
+    const writable = await this.#opened();
+    for (const chunk of chunks) {
+      await writable.write({ type: "write", position: at, data: chunk });
+      at += chunk.length;
+      this.#tail.add(chunk);
+    }
+    this.#size = at;
+  }
+
+  async read(at, length) {
+    await this.#opened();
+    if (at >= this.#base) return this.#tail.read(at - this.#base, length);
+    const file = await this.#handle.getFile();
+    return new Uint8Array(await file.slice(at, Math.min(at + length, this.#base)).arrayBuffer());
+  }
+
+  async truncate(size) {
+    const writable = await this.#opened();
+    await writable.truncate(size);
+    this.#size = size;
+    this.#base = Math.min(this.#base, size);
+    this.#tail.cut(size - this.#base);
+  }
+
+  /** Puts what was written into the file. The browser copies the file for it. */
+  async flush() {
+    await this.close();
+    await this.#opened();
+  }
+
+  async commit(replace) {
+    await this.close();
+    if (this.#name !== undefined) await give(this.#part, this.#name, replace);
+  }
+
+  async remove() {
+    await this.#writable?.abort();
+    this.#writable = undefined;
+    if (await existing(this.#part)) await removeFile(this.#part);
+  }
+
+  async close() {
+    const writable = this.#writable;
+    this.#writable = undefined;
+    await writable?.close();
+  }
+
+  async #opened() {
+    if (this.#writable) return this.#writable;
+    if (this.#name !== undefined) {
+      const { folder, name } = await place(this.#part, true);
+      this.#handle = await folder.getFileHandle(name, { create: true });
+    }
+    this.#base = this.#size = (await this.#handle.getFile()).size;
+    this.#tail.cut(0);
+    return (this.#writable = await this.#handle.createWritable({ keepExistingData: true }));
+  }
+}

@@ -1,0 +1,247 @@
+//! The part store: each download's part is a JavaScript object (`js/part.js`) over a sink.
+//!
+//! No byte of a file enters wasm memory: writing, comparing and hashing are the other side's.
+
+use crate::host::JsHost;
+use crate::pending::Pending;
+use regrip_core::Error;
+use regrip_core::io::{Chunk, Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::record::{DigestState, FileId};
+use std::future::Future;
+use std::rc::Rc;
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    /// A piece of a file. (js-sys has it too, and beside it what every module would carry along.)
+    #[derive(Debug)]
+    pub type Uint8Array;
+    #[wasm_bindgen(method, getter)]
+    fn length(this: &Uint8Array) -> u32;
+    #[wasm_bindgen(method)]
+    fn subarray(this: &Uint8Array, from: u32, to: u32) -> Uint8Array;
+
+    /// A `Part` of `js/part.js`: nothing of it throws, promises reject with a `Failed`, and calls queue up behind one that
+    /// is still under way.
+    #[derive(Debug)]
+    pub type JsPart;
+    #[wasm_bindgen(method)]
+    fn exists(this: &JsPart) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn open(this: &JsPart, create: bool) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn size(this: &JsPart) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn write(this: &JsPart, chunk: &Uint8Array, at: f64) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn matches(this: &JsPart, chunk: &Uint8Array, at: f64) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn truncate(this: &JsPart, size: f64) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn sync(this: &JsPart) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn commit(this: &JsPart, replace: bool) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn find(this: &JsPart, device: f64, inode: f64) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn remove(this: &JsPart) -> JsValue;
+    #[wasm_bindgen(method)]
+    fn close(this: &JsPart);
+    #[wasm_bindgen(method, getter)]
+    fn device(this: &JsPart) -> f64;
+    #[wasm_bindgen(method, getter)]
+    fn inode(this: &JsPart) -> f64;
+    #[wasm_bindgen(method)]
+    fn digest(this: &JsPart, state: Option<Vec<u8>>, from: f64, to: f64) -> JsValue;
+
+    /// A running SHA-256.
+    #[derive(Debug)]
+    pub type JsHasher;
+    #[wasm_bindgen(method)]
+    fn update(this: &JsHasher, chunk: &Uint8Array);
+    #[wasm_bindgen(method)]
+    fn save(this: &JsHasher) -> Option<Vec<u8>>;
+    #[wasm_bindgen(method)]
+    fn finish(this: &JsHasher) -> String;
+}
+
+/// A chunk whose bytes stay on the JavaScript side. An empty one needs no array.
+#[derive(Debug)]
+pub(crate) struct Bytes {
+    array: Option<Uint8Array>,
+    length: u32,
+}
+
+impl Bytes {
+    pub(crate) fn new(array: Uint8Array) -> Self {
+        let length = array.length();
+        Bytes {
+            array: Some(array),
+            length,
+        }
+    }
+}
+
+impl Chunk for Bytes {
+    fn length(&self) -> u64 {
+        u64::from(self.length)
+    }
+
+    fn split_at(self, at: u64) -> (Self, Self) {
+        let empty = Bytes {
+            array: None,
+            length: 0,
+        };
+        // Nearly every chunk is taken whole: no view is made for it.
+        if at == 0 {
+            return (empty, self);
+        }
+        let Some(array) = self.array.as_ref().filter(|_| at < self.length()) else {
+            return (self, empty);
+        };
+        let at = at as u32; // below the length
+        (
+            Bytes::new(array.subarray(0, at)),
+            Bytes::new(array.subarray(at, self.length)),
+        )
+    }
+}
+
+/// All parts, by name.
+#[derive(Debug)]
+pub(crate) struct Parts(pub(crate) Rc<JsHost>);
+
+impl PartStore for Parts {
+    type Part = OpenedPart;
+
+    fn exists(&self, part: &str) -> impl Future<Output = Result<bool, Error>> {
+        Pending::flag(self.0.part(part).exists())
+    }
+
+    async fn open(&self, part: &str, how: OpenPart) -> Result<OpenedPart, Error> {
+        // Closed also where opening it fails, or is not waited for.
+        let opened = OpenedPart(self.0.part(part));
+        Pending::done(opened.0.open(how == OpenPart::Create)).await?;
+        Ok(opened)
+    }
+
+    async fn commit(
+        &self,
+        part: OpenedPart,
+        _destination: &str,
+        replace: Replace,
+    ) -> Result<(), Error> {
+        Pending::done(part.0.commit(replace == Replace::Existing)).await
+    }
+
+    fn find(
+        &self,
+        part: &str,
+        _destination: &str,
+        file: FileId,
+    ) -> impl Future<Output = Result<Found, Error>> {
+        let found = self
+            .0
+            .part(part)
+            .find(file.device as f64, file.inode as f64);
+        Pending::new(found, |found| match found.as_f64() {
+            Some(1.0) => Found::Part,
+            Some(2.0) => Found::Destination,
+            _ => Found::Nothing,
+        })
+    }
+
+    fn remove(&self, part: &str) -> impl Future<Output = Result<(), Error>> {
+        Pending::done(self.0.part(part).remove())
+    }
+
+    fn boot_id(&self) -> String {
+        self.0.boot_id()
+    }
+}
+
+/// A part that is open; dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct OpenedPart(JsPart);
+
+impl Drop for OpenedPart {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl Part for OpenedPart {
+    type Digest = Hasher;
+
+    fn length(&mut self) -> impl Future<Output = Result<u64, Error>> {
+        Pending::count(self.0.size())
+    }
+
+    fn truncate(&mut self, length: u64) -> impl Future<Output = Result<(), Error>> {
+        Pending::done(self.0.truncate(length as f64))
+    }
+
+    fn reserve(&mut self, _size: u64) -> impl Future<Output = Result<(), Error>> {
+        // Nothing JavaScript has reserves room without changing a file's length.
+        std::future::ready(Ok(()))
+    }
+
+    fn sync(&mut self) -> impl Future<Output = Result<(), Error>> {
+        Pending::done(self.0.sync())
+    }
+
+    fn file_id(&self) -> FileId {
+        FileId {
+            device: self.0.device() as u64,
+            inode: self.0.inode() as u64,
+        }
+    }
+
+    fn digest(
+        &mut self,
+        saved: Option<&DigestState>,
+        to: u64,
+    ) -> impl Future<Output = Result<Hasher, Error>> {
+        let state = saved.map(|saved| saved.state.clone());
+        let from = saved.map_or(0, |saved| saved.offset);
+        let hasher = self.0.digest(state, from as f64, to as f64);
+        Pending::new(hasher, |hasher| Hasher(hasher.unchecked_into()))
+    }
+}
+
+impl PartBytes<Bytes> for OpenedPart {
+    fn write(
+        &mut self,
+        offset: u64,
+        chunk: Bytes,
+        digest: Option<&mut Hasher>,
+    ) -> impl Future<Output = Result<(), Error>> {
+        let Some(array) = &chunk.array else {
+            return Pending::done(JsValue::UNDEFINED);
+        };
+        if let Some(digest) = digest {
+            digest.0.update(array);
+        }
+        Pending::done(self.0.write(array, offset as f64))
+    }
+
+    fn matches(&mut self, offset: u64, chunk: Bytes) -> impl Future<Output = Result<bool, Error>> {
+        let Some(array) = &chunk.array else {
+            return Pending::flag(JsValue::TRUE);
+        };
+        Pending::flag(self.0.matches(array, offset as f64))
+    }
+}
+
+/// `node:crypto`, or our own where there is none.
+#[derive(Debug)]
+pub(crate) struct Hasher(JsHasher);
+
+impl Digest for Hasher {
+    fn save(&self) -> Option<Vec<u8>> {
+        self.0.save()
+    }
+    fn finish(self) -> String {
+        self.0.finish()
+    }
+}

@@ -1,0 +1,161 @@
+// What npm would publish, installed into fresh projects: by `import`, by `require`, in TypeScript, through Vite in a browser.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import ts from "typescript";
+import { build } from "vite";
+import { launch } from "../chromium/browser.mjs";
+import { Faultd, sha256, startFaultd } from "../faultd.mjs";
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const run = promisify(execFile);
+const FILM = { files: { "/film": { versions: [{ seed: 1, size: 6_000_000, etag: '"one"' }], answers: [[{ cut: { after: 2_000_000 } }]] } } };
+
+let folder, tarball, files, server, faultd, digest;
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), "regrip-packed-"));
+  const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder], { cwd: here("../../pkg") });
+  const [packed] = [JSON.parse(stdout)].flat();
+  tarball = join(folder, packed.filename);
+  files = packed.files.map(({ path }) => path);
+  server = await startFaultd("--pages", `/=${join(folder, "dist")}`);
+  faultd = new Faultd(server.origin);
+  await faultd.play({ files: { "/film": { versions: FILM.files["/film"].versions } } });
+  digest = sha256(Buffer.from(await (await fetch(faultd.url("/film"))).arrayBuffer()));
+});
+after(async () => {
+  await server?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** A project that has nothing but the package. */
+async function project(name, manifest = {}) {
+  const path = join(folder, name);
+  await mkdir(path);
+  await writeFile(join(path, "package.json"), JSON.stringify({ name, private: true, ...manifest }));
+  await run("npm", ["install", "--offline", "--no-audit", "--no-fund", tarball], { cwd: path });
+  return path;
+}
+
+/** Runs a program of a project; it prints JSON. */
+async function printed(path, name, program) {
+  await writeFile(join(path, name), program);
+  const { stdout } = await run(process.execPath, [name, faultd.url("/film")], { cwd: path });
+  return JSON.parse(stdout);
+}
+
+const USE = `
+  const url = process.argv[2];
+  download(url, "film", { sha256: true, retryBaseDelayMs: 1 }).then(async ({ attempts, sha256 }) => {
+    const answer = await retry(async (attempt) => attempt);
+    console.log(JSON.stringify({ attempts, sha256, answer, waits: parseRetryAfter("2") }));
+  });`;
+
+test("the package has what it needs and nothing else", async () => {
+  const expected = /^(LICENSE|README\.md|package\.json|[a-z_0-9-]+\.(js|cjs|wasm|d\.ts|d\.cts)|(sinks|ledgers)\/[a-z-]+\.js)$/;
+  assert.deepEqual(files.filter((path) => !expected.test(path)), []);
+  for (const path of ["LICENSE", "README.md", "core_bg.wasm", "sha256.wasm", "node.js", "node.cjs", "web.js", "opfs-worker.js", "node.d.ts", "node.d.cts", "web.d.ts"]) {
+    assert.ok(files.includes(path), path);
+  }
+  const manifest = JSON.parse(await readFile(here("../../pkg/package.json"), "utf8"));
+  assert.deepEqual([manifest.dependencies, manifest.scripts], [undefined, undefined]);
+  assert.match(manifest.version, /^\d+\.\d+\.\d+$/);
+  assert.notEqual(manifest.version, "0.0.0");
+});
+
+test("in a project of modules it is imported", async () => {
+  const path = await project("esm", { type: "module" });
+  await faultd.play(FILM);
+  const got = await printed(path, "use.js", `import { download, parseRetryAfter, retry } from "regrip";${USE}`);
+  assert.deepEqual(got, { attempts: 2, sha256: digest, answer: 1, waits: 2000 });
+  assert.ok((await readdir(path)).includes("film"));
+});
+
+test("in a project of CommonJS it is required", async () => {
+  const path = await project("cjs");
+  await faultd.play(FILM);
+  const got = await printed(path, "use.js", `const { download, parseRetryAfter, retry } = require("regrip");${USE}`);
+  assert.deepEqual(got, { attempts: 2, sha256: digest, answer: 1, waits: 2000 });
+});
+
+test("importing it does no work: no module is compiled before it is needed", async () => {
+  const path = await project("lazy", { type: "module" });
+  const program = `
+    let compiled = 0;
+    for (const name of ["Module", "Instance"]) {
+      const Own = WebAssembly[name];
+      WebAssembly[name] = class extends Own { constructor(...given) { super(...given); compiled++; } };
+    }
+    const { parseRetryAfter } = await import("regrip");
+    const before = compiled;
+    parseRetryAfter("1");
+    console.log(JSON.stringify([before, compiled > 0]));`;
+  assert.deepEqual(await printed(path, "use.js", program), [0, true]);
+});
+
+test("its types hold in TypeScript, by import and by require, and refuse what is wrong", async () => {
+  const path = await project("types");
+  await cp(here("types"), path, { recursive: true });
+  const node = { module: "nodenext", moduleResolution: "nodenext", lib: ["esnext"], types: ["node"], typeRoots: [here("../../node_modules/@types")] };
+  const browser = { module: "esnext", moduleResolution: "bundler", lib: ["esnext", "dom", "dom.iterable"], types: [] };
+  assert.deepEqual(mistakes(path, ["node.mts", "node-required.cts"], node), []);
+  assert.deepEqual(mistakes(path, ["web.ts"], browser), []);
+});
+
+test("the types name what is there, and all of it", async () => {
+  const options = { module: "nodenext", moduleResolution: "nodenext", strict: true, lib: ["esnext", "dom"], types: [] };
+  for (const name of ["node", "web"]) {
+    const types = here(`../../pkg/${name}.d.ts`);
+    const program = ts.createProgram([types], compilerOptions(options));
+    const checker = program.getTypeChecker();
+    const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(types)));
+    const isValue = (symbol) => (symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol).flags & ts.SymbolFlags.Value;
+    const declared = exported.filter(isValue).map((symbol) => symbol.name);
+    assert.deepEqual(declared.sort(), Object.keys(await import(here(`../../pkg/${name}.js`))).sort(), name);
+  }
+});
+
+function mistakes(path, names, options) {
+  const program = ts.createProgram(names.map((name) => join(path, name)), compilerOptions(options));
+  return ts.getPreEmitDiagnostics(program).map((found) => {
+    const { line } = found.file?.getLineAndCharacterOfPosition(found.start) ?? {};
+    return `${found.file?.fileName}:${line + 1}: ${ts.flattenDiagnosticMessageText(found.messageText, " ")}`;
+  });
+}
+
+/** As a tsconfig.json has them. The package's own declarations are checked too. */
+function compilerOptions(options) {
+  const { options: read, errors } = ts.convertCompilerOptionsFromJson({ strict: true, noEmit: true, exactOptionalPropertyTypes: true, skipDefaultLibCheck: true, target: "es2022", ...options }, folder);
+  assert.deepEqual(errors, []);
+  return read;
+}
+
+test("Vite finds the worker and the modules, and the page downloads under a strict policy", async () => {
+  const path = await project("vite", { type: "module" });
+  await cp(here("vite"), path, { recursive: true });
+  await build({ root: path, logLevel: "warn", build: { outDir: join(folder, "dist"), emptyOutDir: true, modulePreload: { polyfill: false } } });
+  const assets = await readdir(join(folder, "dist/assets"));
+  for (const wanted of [/^core_bg-.+\.wasm$/, /^sha256-.+\.wasm$/, /^opfs-worker-.+\.js$/]) {
+    assert.ok(assets.some((name) => wanted.test(name)), `${wanted} in ${assets}`);
+  }
+
+  await faultd.play(FILM);
+  const browser = await launch();
+  try {
+    const page = await browser.newPage();
+    const asked = [];
+    page.on("request", (request) => asked.push(new URL(request.url()).pathname));
+    await page.goto(`${faultd.origin}/`);
+    await page.waitForFunction(() => document.title !== "waiting");
+    assert.equal(await page.title(), `2 ${digest} ${digest}`);
+    assert.ok(asked.some((path) => /opfs-worker/.test(path)), "the worker was started");
+  } finally {
+    await browser.close();
+  }
+});
