@@ -297,7 +297,7 @@ impl Error {
             }
             Error::DestinationRefused { .. } => "choose another destination",
             Error::DestinationBusy { .. } => {
-                "choose another destination, or remove that download first"
+                "choose another destination, or give that download up: `regrip remove` and its number"
             }
             Error::DiskFull { .. } => "make room and run it again; the bytes so far are kept",
             Error::CredentialsMissing { .. } => {

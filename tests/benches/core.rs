@@ -3,7 +3,7 @@
 #![allow(missing_docs)] // criterion_group! makes a public function without any
 
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion};
 use futures::executor::block_on;
 use futures::future::join_all;
 use regrip_core::io::{Clock, Instant};
@@ -133,5 +133,9 @@ fn semaphores(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(core, retries, semaphores);
-criterion_main!(core);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    retries(&mut criterion);
+    semaphores(&mut criterion);
+    criterion.final_summary();
+}

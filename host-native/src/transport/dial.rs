@@ -11,7 +11,7 @@ use super::origin::Origin;
 use super::proxy::{Proxy, Route};
 use super::reach::Reach;
 use super::roots::Tls;
-use super::socket::{Meter, Socket, Stream};
+use super::socket::{Meter, Socket, Stream, buffered};
 use super::tunnel::open_tunnel;
 use async_io::{Async, Timer};
 use futures::StreamExt;
@@ -212,7 +212,7 @@ async fn secure(origin: &Origin, tls: &Tls, stream: Async<TcpStream>) -> Result<
         .map_err(|_| Error::Certificate(format!("{what}: no such server name")))?;
     let connector = TlsConnector::from(tls.config().await?);
     let stream = connector
-        .connect(name, stream)
+        .connect(name, buffered(stream))
         .await
         .map_err(|error| connecting(what, error))?;
     Ok(Stream::Tls(Box::new(stream)))
