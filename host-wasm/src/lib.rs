@@ -10,7 +10,7 @@ mod fields;
 mod host;
 mod knobs;
 mod ledger;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(test, target_arch = "wasm32"))]
 mod memory;
 mod part;
 mod pending;
