@@ -1,6 +1,6 @@
 //! The engine of regrip for JavaScript: it converts and delegates.
 //!
-//! Everything outside is asked of one JavaScript object ([`host`]); no byte of a file enters wasm memory. The idiomatic
+//! Everything outside is asked of one JavaScript object (`host`); no byte of a file enters wasm memory. The idiomatic
 //! interface is in `host-wasm/js`; what is exported here is what that is built on.
 
 mod clock;
@@ -10,7 +10,7 @@ mod fields;
 mod host;
 mod knobs;
 mod ledger;
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(test, target_arch = "wasm32"))]
 mod memory;
 mod part;
 mod pending;

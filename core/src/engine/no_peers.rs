@@ -11,7 +11,7 @@ use crate::record::Source;
 use crate::semaphore::{Lane, Permit};
 
 #[derive(Debug, Default)]
-pub(super) struct Peers;
+pub(super) struct Peers {}
 
 /// There is none.
 pub(crate) enum PeerLine {}
