@@ -92,7 +92,8 @@ test("a_download_goes_through_its_life_by_events_alone", async (t) => {
   await sees(row, "Raise maxDownloadBytes");
   mock.emit("queued", id);
   mock.emit("started", id, { attempt: 3, from: 0 });
-  assert.deepEqual(mock.requests.slice(reads), [], "events of known downloads need no request");
+  const asked = mock.requests.slice(reads).filter((request) => request.includes("/api/downloads"));
+  assert.deepEqual(asked, [], "events of known downloads need no request");
   mock.emit("completed", id, summary(mock.row(id), { bytes: 4e9, sha256: "ab".repeat(32) }));
   await section(page, "done").locator(row).waitFor();
   // Its import has no event.
@@ -137,6 +138,7 @@ test("names_and_errors_of_strangers_are_text", async (t) => {
     next_probe_at: evil,
     error: evil,
   });
+  mock.troubles.push({ what: evil, message: evil, since: evil });
   mock.stubs.push({
     stub_name: evil,
     name: evil,
@@ -301,6 +303,21 @@ test("a_page_goes_on_where_its_last_row_was_removed_or_has_moved", async (t) => 
   assert.equal(new Set(shown).size, shown.length, "none twice");
   assert.ok(shown.includes("film-0.mkv"));
   assert.equal(await section(page, "done").getByText("this is a bug").count(), 0);
+});
+
+test("trouble_of_the_server_is_shown_while_it_lasts", async (t) => {
+  const mock = await new Mock().start();
+  mock.troubles = [
+    {
+      what: "configuration",
+      message: "config.jsonc was not taken, the old one stays in force: line 3: downloads.retryBaseDelayMs is -1",
+      since: new Date().toISOString(),
+    },
+  ];
+  const page = await open(t, browser, mock);
+  await sees(page.locator("#troubles"), "the old one stays in force");
+  mock.troubles = [];
+  await page.locator("#troubles").waitFor({ state: "hidden" });
 });
 
 test("many_stubs_are_shown_by_pages", async (t) => {

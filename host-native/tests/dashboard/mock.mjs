@@ -31,6 +31,7 @@ export class Mock {
     this.key = key;
     this.stubs = [];
     this.peers = [];
+    this.troubles = [];
     this.watchPath = "/srv/regrip/watch";
     /** `METHOD /path?query` of each request to the API, in order. */
     this.requests = [];
@@ -221,6 +222,7 @@ export class Mock {
     if (path === "stubs")
       return [200, { stubs: this.stubs.slice(0, 1000), total: this.stubs.length, watch_path: this.watchPath }];
     if (path === "peers") return [200, { peers: this.peers }];
+    if (path === "troubles") return [200, { troubles: this.troubles }];
     const [, id, action = ""] = path.split("/");
     if (id === undefined) return method === "GET" ? [200, this.#list(url.searchParams)] : this.#accept(body);
     const row = this.#rows.get(Number(id));

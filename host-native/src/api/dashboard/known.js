@@ -25,8 +25,9 @@ export const SECTIONS = [
 ].map((section) => ({ ...section, ids: [], next: null, loaded: false })); // `ids` are replaced, never changed in place
 
 export const downloads = new Map();
-// Beside them: how many there are by status (null where the API does not say), peers, pending stubs and their folder.
-export const known = { counts: null, peers: [], stubs: [], stubsInAll: 0, watchPath: null };
+// Beside them: how many there are by status (null where the API does not say), peers, pending stubs and their folder, and
+// what is wrong with the server's surroundings.
+export const known = { counts: null, troubles: [], peers: [], stubs: [], stubsInAll: 0, watchPath: null };
 
 let changed = () => {};
 
@@ -180,12 +181,13 @@ export const importSoon = soon(3000, readLatest);
 export const allSoon = soon(500, readAll);
 
 export async function readSides() {
-  const [stubsAnswer, peersAnswer] = await Promise.all([api("stubs"), api("peers")]);
+  const [stubsAnswer, peersAnswer, troublesAnswer] = await Promise.all([api("stubs"), api("peers"), api("troubles")]);
   Object.assign(known, {
     stubs: stubsAnswer.stubs,
     stubsInAll: stubsAnswer.total ?? stubsAnswer.stubs.length,
     watchPath: stubsAnswer.watch_path ?? null,
     peers: peersAnswer.peers,
+    troubles: troublesAnswer.troubles,
   });
   changed();
 }

@@ -1,4 +1,4 @@
-// Pending stubs and peers.
+// Beside the downloads: what is wrong with the server, pending stubs, peers.
 
 import { make, page, refill, say } from "./elements.js";
 import { PAGE, known } from "./known.js";
@@ -46,7 +46,13 @@ function peerItem(peer) {
   );
 }
 
+function troubleItem(trouble) {
+  return sideItem(trouble.what, "", false, trouble.message, `since ${moment(trouble.since)}`);
+}
+
 export function drawSides() {
+  page("troubles").hidden = known.troubles.length === 0;
+  refill(page("troubles").querySelector("ul"), known.troubles.map(troubleItem));
   page("stubs").hidden = known.stubs.length === 0;
   say(page("stubs").querySelector(".count"), known.stubsInAll.toLocaleString("en"));
   refill(page("stubs").querySelector("ul"), known.stubs.slice(0, stubsShown).map(stubItem));
