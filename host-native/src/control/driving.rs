@@ -6,7 +6,9 @@ use crate::store::FileStamp;
 use regrip_core::error::chain;
 use regrip_core::io::{Clock, Host, Ledger};
 use regrip_core::record::{Change, Failure, Row};
-use regrip_core::{DownloadId, Error, Event, Source, Status, Summary, What, class, display_url};
+use regrip_core::{
+    Class, DownloadId, Error, Event, Source, Status, Summary, What, class, display_url,
+};
 use std::path::Path;
 
 impl Control {
@@ -56,29 +58,46 @@ impl Control {
 
     /// Fails a download that cannot even be begun. Returns what it failed with.
     async fn fail(&self, row: &Row, error: Error) -> Error {
-        let host = self.0.engine.host();
-        let failure = Failure {
-            class: class(&error).name(),
-            code: error.code(),
-            text: chain(&error),
-        };
-        let at = host.clock().wall();
-        if let Err(error) = host
-            .ledger()
-            .record(row.id, &Change::Failed(failure), at)
+        let (class, code, text) = (class(&error), error.code(), chain(&error));
+        match self
+            .note_failure(row, class, code, text, error.advice())
             .await
         {
-            return error;
+            Ok(()) => error,
+            Err(refused) => refused,
         }
+    }
+
+    /// The failure of a download that is not driven: in the ledger, then for whoever listens.
+    ///
+    /// # Errors
+    /// `Ledger`; nobody was told then.
+    pub(crate) async fn note_failure(
+        &self,
+        row: &Row,
+        class: Class,
+        code: &'static str,
+        text: String,
+        advice: Option<&'static str>,
+    ) -> Result<(), Error> {
+        let host = self.0.engine.host();
+        let failure = Failure {
+            class: class.name(),
+            code,
+            text: text.clone(),
+        };
+        let at = host.clock().wall();
+        let ledger = host.ledger();
+        ledger.record(row.id, &Change::Failed(failure), at).await?;
         let summary = Summary {
             bytes: row.downloaded,
             attempts: row.attempts,
             restarts: row.restarts,
             sha256: None,
-            class: Some(class(&error)),
-            code: Some(error.code()),
-            error: Some(chain(&error)),
-            advice: error.advice(),
+            class: Some(class),
+            code: Some(code),
+            error: Some(text),
+            advice,
         };
         host.on_event(&Event {
             id: row.id,
@@ -87,7 +106,7 @@ impl Control {
             path: &row.new.destination,
             what: What::Failed(summary),
         });
-        error
+        Ok(())
     }
 }
 

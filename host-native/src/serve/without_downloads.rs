@@ -3,9 +3,8 @@
 
 use crate::control::Control;
 use crate::store::FileStamp;
-use regrip_core::io::{Clock, Host, Ledger};
-use regrip_core::record::{Change, Failure};
-use regrip_core::{Error, Event, Row, Status, Summary, What, display_url};
+use regrip_core::io::Ledger;
+use regrip_core::{Class, Error, Row, Status};
 use std::path::Path;
 
 /// The failure's stable name.
@@ -38,38 +37,13 @@ pub(super) async fn settle(control: &Control) -> Result<(), Error> {
 }
 
 async fn fail(control: &Control, row: &Row) -> Result<(), Error> {
-    let host = control.engine().host();
     let text = format!(
         "the configuration has no downloads block: {}",
         found(&row.new.part)
     );
     tracing::warn!(id = row.id, "failed: {text}");
-    let failure = Failure {
-        class: "permanent",
-        code: CODE,
-        text: text.clone(),
-    };
-    let at = host.clock().wall();
-    host.ledger
-        .record(row.id, &Change::Failed(failure), at)
-        .await?;
-    let summary = Summary {
-        bytes: row.downloaded,
-        attempts: row.attempts,
-        restarts: row.restarts,
-        class: Some(regrip_core::Class::Permanent),
-        code: Some(CODE),
-        error: Some(text),
-        ..Summary::default()
-    };
-    host.on_event(&Event {
-        id: row.id,
-        at,
-        url: &display_url(row.new.source.url()),
-        path: &row.new.destination,
-        what: What::Failed(summary),
-    });
-    Ok(())
+    let class = Class::Permanent;
+    control.note_failure(row, class, CODE, text, None).await
 }
 
 /// What is on the disk of a download.

@@ -140,7 +140,7 @@ fn a_body_beyond_the_limit_is_not_read() {
     for _ in 0..65 {
         client.write(&format!("4000\r\n{}\r\n", " ".repeat(0x4000)));
     }
-    let reply = client.reply(false).unwrap();
+    let reply = client.whole_reply(false);
     assert_eq!((reply.status, reply.code().as_str()), (413, "TooLarge"));
 
     // One that is only announced.

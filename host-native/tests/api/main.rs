@@ -3,6 +3,8 @@
 mod access;
 mod boards;
 mod bodies;
+#[path = "../support/client.rs"]
+mod client;
 mod downloads;
 mod drives;
 mod events;

@@ -1,5 +1,6 @@
-//! A server with its API in this process, on a loopback port, and a client that hides nothing.
+//! A server with its API in this process, on a loopback port, and what its client asks.
 
+pub(crate) use crate::client::{Client, Reply, until};
 use regrip::api;
 use regrip::clock::SmolClock;
 use regrip::control::{Control, Events};
@@ -13,12 +14,11 @@ use regrip::workers::Workers;
 use regrip_core::{DownloadsConfig, Engine};
 use serde_json::Value;
 use smol::channel::{Sender, bounded};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Longer than anything here takes; a test that gets there has failed.
@@ -136,12 +136,7 @@ impl Bench {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client {
-            stream,
-            ahead: Vec::new(),
-        }
+        Client::connect(self.address)
     }
 
     /// One request on a connection of its own, with the key.
@@ -199,39 +194,7 @@ impl Drop for Bench {
     }
 }
 
-/// Waits for something to become so, however long a loaded machine takes.
-pub(crate) fn until<T>(mut so: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(value) = so() {
-            return value;
-        }
-        assert!(begun.elapsed() < PATIENCE, "it never became so");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// A connection.
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
-    ahead: Vec<u8>,
-}
-
-/// A reply, read whole.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: Vec<u8>,
-}
-
 impl Reply {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
-        let mut values = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));
-        values.next().map(|(_, value)| value)
-    }
-
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -254,10 +217,6 @@ impl Reply {
 }
 
 impl Client {
-    pub(crate) fn write(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).unwrap();
-    }
-
     pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &str, body: &str) -> Reply {
         let host = match headers.to_ascii_lowercase().contains("host:") {
             true => "",
@@ -270,71 +229,13 @@ impl Client {
         self.write(&format!(
             "{method} {path} HTTP/1.1\r\n{host}{headers}{length}\r\n{body}"
         ));
-        self.reply(method == "HEAD").expect("a reply")
+        self.whole_reply(method == "HEAD")
     }
 
-    /// The next reply; `None` where the connection was closed instead.
-    pub(crate) fn reply(&mut self, to_head: bool) -> Option<Reply> {
-        let head = self.head()?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        let mut reply = Reply {
-            status,
-            head,
-            body: Vec::new(),
-        };
-        let length = reply.header("content-length");
-        let length = length.map_or(0, |length| length.parse().unwrap());
-        if !to_head {
-            reply.body = self.take(length);
-            assert_eq!(reply.body.len(), length, "the body was cut");
-        }
-        Some(reply)
-    }
-
-    /// A head, without its empty line.
-    pub(crate) fn head(&mut self) -> Option<String> {
-        let head = self.through("\r\n\r\n")?;
-        Some(head.trim_end().to_owned())
-    }
-
-    /// All up to and with a mark; `None` where the connection ends before.
-    pub(crate) fn through(&mut self, mark: &str) -> Option<String> {
-        loop {
-            let mark = mark.as_bytes();
-            let at = self.ahead.windows(mark.len()).position(|some| some == mark);
-            if let Some(at) = at {
-                let rest = self.ahead.split_off(at + mark.len());
-                let text = std::mem::replace(&mut self.ahead, rest);
-                return Some(String::from_utf8(text).unwrap());
-            }
-            if !self.more() {
-                return None;
-            }
-        }
-    }
-
-    fn take(&mut self, length: usize) -> Vec<u8> {
-        while self.ahead.len() < length && self.more() {}
-        let rest = self.ahead.split_off(length.min(self.ahead.len()));
-        std::mem::replace(&mut self.ahead, rest)
-    }
-
-    /// Whether the server has closed, once nothing more comes.
-    pub(crate) fn is_closed(&mut self) -> bool {
-        while self.more() {}
-        true
-    }
-
-    fn more(&mut self) -> bool {
-        let mut block = vec![0; 64 << 10];
-        match self.stream.read(&mut block) {
-            Ok(0) => false,
-            Ok(count) => {
-                self.ahead.extend_from_slice(&block[..count]);
-                true
-            }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-            Err(error) => panic!("the server neither answers nor closes: {error}"),
-        }
+    /// The next reply, with all of its body.
+    pub(crate) fn whole_reply(&mut self, to_head: bool) -> Reply {
+        let reply = self.reply(to_head).expect("a reply");
+        assert!(reply.whole, "the body was cut");
+        reply
     }
 }

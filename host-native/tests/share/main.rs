@@ -1,6 +1,8 @@
 //! Folders shared over a real socket: what goes on the wire, who is let in, and what becomes of a download.
 
 mod access;
+#[path = "../support/client.rs"]
+mod client;
 mod digests;
 mod end_to_end;
 mod files;

@@ -1,12 +1,12 @@
-//! A shared folder on a loopback port, and a client that hides nothing.
+//! A shared folder on a loopback port, and what its client asks.
 
+pub(crate) use crate::client::{Client, Reply, until};
 use regrip::ledger::SqliteLedger;
 use regrip::server::{Access, Keys, Limits, Server, Threads};
 use regrip::share::{Share, ShareOptions};
 use smol::channel::{Sender, bounded};
 use std::fs::{self, File, FileTimes};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -154,12 +154,7 @@ impl Bench {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client {
-            stream,
-            ahead: Vec::new(),
-        }
+        Client::connect(self.address)
     }
 
     /// One GET on a connection of its own.
@@ -193,41 +188,7 @@ impl Drop for Bench {
     }
 }
 
-/// Waits for something to become so, however long a loaded machine takes.
-pub(crate) fn until<T>(mut so: impl FnMut() -> Option<T>) -> T {
-    let begun = std::time::Instant::now();
-    loop {
-        if let Some(value) = so() {
-            return value;
-        }
-        assert!(begun.elapsed() < PATIENCE, "it never became so");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// A connection.
-pub(crate) struct Client {
-    pub(crate) stream: TcpStream,
-    ahead: Vec<u8>,
-}
-
-/// A reply, read whole.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    head: String,
-    pub(crate) body: Vec<u8>,
-    /// Whether the body was as long as its head said.
-    pub(crate) whole: bool,
-}
-
 impl Reply {
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
-        let mut values = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));
-        values.next().map(|(_, value)| value)
-    }
-
     pub(crate) fn code(&self) -> String {
         let json: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
         assert!(json["error"]["message"].is_string());
@@ -236,10 +197,6 @@ impl Reply {
 }
 
 impl Client {
-    pub(crate) fn write(&mut self, text: &str) {
-        self.stream.write_all(text.as_bytes()).unwrap();
-    }
-
     /// Header lines are ended by CR LF each.
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &str) {
         let host = if headers.contains("Host:") {
@@ -253,65 +210,5 @@ impl Client {
     pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &str) -> Reply {
         self.send(method, path, headers);
         self.reply(method == "HEAD").expect("a reply")
-    }
-
-    /// The next reply; `None` where the connection was closed instead.
-    pub(crate) fn reply(&mut self, to_head: bool) -> Option<Reply> {
-        let head = self.head()?;
-        let status = head.split(' ').nth(1)?.parse().ok()?;
-        let mut reply = Reply {
-            status,
-            head,
-            body: Vec::new(),
-            whole: true,
-        };
-        let length = reply
-            .header("content-length")
-            .map_or(0, |length| length.parse().unwrap());
-        if !to_head {
-            reply.body = self.take(length);
-            reply.whole = reply.body.len() == length;
-        }
-        Some(reply)
-    }
-
-    /// A head, without its empty line.
-    pub(crate) fn head(&mut self) -> Option<String> {
-        loop {
-            if let Some(end) = self.ahead.windows(4).position(|four| four == b"\r\n\r\n") {
-                let rest = self.ahead.split_off(end + 4);
-                let head = std::mem::replace(&mut self.ahead, rest);
-                return Some(String::from_utf8(head).unwrap());
-            }
-            if !self.more() {
-                return None;
-            }
-        }
-    }
-
-    /// So many bytes, or fewer where the connection ends.
-    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
-        while self.ahead.len() < length && self.more() {}
-        let rest = self.ahead.split_off(length.min(self.ahead.len()));
-        std::mem::replace(&mut self.ahead, rest)
-    }
-
-    /// Whether the server has closed, once nothing more comes.
-    pub(crate) fn is_closed(&mut self) -> bool {
-        while self.more() {}
-        true
-    }
-
-    fn more(&mut self) -> bool {
-        let mut block = vec![0; 64 << 10];
-        match self.stream.read(&mut block) {
-            Ok(0) => false,
-            Ok(count) => {
-                self.ahead.extend_from_slice(&block[..count]);
-                true
-            }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
-            Err(error) => panic!("the server neither answers nor closes: {error}"),
-        }
     }
 }
