@@ -6,7 +6,7 @@
 use crate::classify::is_transient;
 use crate::config::DownloadsConfig;
 use crate::error::Error;
-use crate::io::Random;
+use crate::random::Random;
 use crate::retry::{AskedBy, RetryPolicy};
 use std::time::Duration;
 

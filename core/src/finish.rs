@@ -5,9 +5,12 @@
 
 use crate::config::OnExists;
 use crate::error::{Error, Failed};
-use crate::io::{Clock, Found, Host, Ledger, OpenPart, Part, PartStore, Replace};
+use crate::host::Host;
 use crate::job::{Job, PartOf};
+use crate::ledger::Ledger;
 use crate::record::{Change, Committing};
+use crate::store::{Found, OpenPart, Part, PartStore, Replace};
+use crate::time::Clock;
 use crate::transfer::Whole;
 use futures::future::join;
 

@@ -2,11 +2,15 @@
 
 use crate::classify::class;
 use crate::config::DownloadsConfig;
-use crate::engine::PeerLine;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Event, Summary, What, display_url};
-use crate::io::{Clock, Host, Ledger, Part, PartStore, Transport};
+use crate::host::Host;
+use crate::ledger::Ledger;
+use crate::peer::Reachability;
 use crate::record::{Change, Failure, RestartReason, Row, Status};
+use crate::store::{Part, PartStore};
+use crate::time::Clock;
+use crate::transport::Transport;
 use std::sync::Arc;
 
 /// A host's parts.
@@ -20,8 +24,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) config: Arc<DownloadsConfig>,
     /// Compute a SHA-256 while writing.
     pub(crate) digests: bool,
-    /// The line to its peer, where it comes from one.
-    pub(crate) line: Option<PeerLine>,
+    /// Whether its peer can be reached, if it comes from one.
+    pub(crate) reachability: Option<Reachability>,
     /// The row, as the ledger has it.
     pub(crate) row: Row,
     /// The number of the attempt under way, over the row's life.
@@ -37,7 +41,7 @@ impl<'a, H: Host> Job<'a, H> {
             host,
             config,
             digests,
-            line: None,
+            reachability: None,
             attempt: row.attempts,
             row,
             shown_url,
@@ -71,10 +75,10 @@ impl<'a, H: Host> Job<'a, H> {
         self.host.on_event(&event);
     }
 
-    /// Tells the line to the peer what a request came to.
+    /// Records the outcome of a request to the peer.
     pub(crate) fn note<T>(&self, head: &Result<T, Error>) {
-        if let Some(line) = &self.line {
-            line.note(self.host.clock(), self.config.breaker_failures, head);
+        if let Some(peer) = &self.reachability {
+            peer.note(self.host.clock(), self.config.breaker_failures, head);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! This crate opens no socket and no file, asks no clock, starts no thread, needs no executor and draws on no global random
 //! source. It decides; a host does. What to do next is a pure function of what is known, and everything else reaches it
-//! through the traits of [`io`].
+//! through the traits of [`host`].
 #![forbid(unsafe_code)]
 #![warn(
     clippy::unwrap_used,
@@ -10,24 +10,30 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
-#![allow(async_fn_in_trait)] // no `Send` bound on purpose, see `io`
+#![allow(async_fn_in_trait)] // no `Send` bound on purpose, see `host`
 
 pub mod bounds;
 pub mod classify;
 pub mod config;
 pub mod error;
 pub mod event;
-pub mod io;
+pub mod host;
+pub mod ledger;
 pub mod name;
+pub mod random;
 pub mod record;
 pub mod retry;
+pub mod store;
 pub mod stub;
+pub mod time;
+pub mod transport;
 
 pub use classify::{Class, class, is_transient};
 pub use config::{DownloadsConfig, OnExists};
 pub use engine::Engine;
 pub use error::Error;
 pub use event::{Event, Summary, What, display_url};
+pub use host::Host;
 pub use name::SafeName;
 pub use record::{Change, DownloadId, Row, Source, Status};
 pub use retry::{RetryPolicy, retry};
@@ -38,6 +44,8 @@ pub mod engine;
 mod finish;
 pub mod http;
 mod job;
+mod mutex;
+pub mod peer;
 mod pump;
 pub mod resume;
 pub mod semaphore;

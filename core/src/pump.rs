@@ -6,9 +6,13 @@
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed, Timeout};
 use crate::event::What;
-use crate::io::{Body, Chunk, Clock, Digest, Host, Instant, Part, PartBytes, PartStore, Transport};
+use crate::host::Host;
 use crate::job::{BodyOf, Job, PartOf};
-use crate::record::{Change, DigestState};
+use crate::record::Change;
+use crate::store::DigestState;
+use crate::store::{Digest, Part, PartBytes, PartStore};
+use crate::time::{Clock, Instant};
+use crate::transport::{Body, Chunk, Transport};
 use futures::future::{Either, select};
 use std::pin::pin;
 use std::time::Duration;

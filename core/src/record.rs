@@ -11,6 +11,7 @@ use crate::bounds::Bounds;
 use crate::config::OnExists;
 use crate::error::Error;
 use crate::retry::AskedBy;
+use crate::store::{DigestState, FileId};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
@@ -265,24 +266,6 @@ impl RestartReason {
     }
 }
 
-/// What identifies a file on its file system, whatever its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileId {
-    /// The device.
-    pub device: u64,
-    /// The inode.
-    pub inode: u64,
-}
-
-/// A hasher's saved state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DigestState {
-    /// How many bytes it has taken in.
-    pub offset: u64,
-    /// The state, as [`Digest::save`](crate::io::Digest::save) gave it.
-    pub state: Vec<u8>,
-}
-
 /// A download to be remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDownload {
@@ -531,7 +514,7 @@ impl From<Row> for Mark {
 }
 
 impl Row {
-    /// A row as [`Ledger::insert`](crate::io::Ledger::insert) makes it.
+    /// A row as [`Ledger::insert`](crate::ledger::Ledger::insert) makes it.
     pub fn new(id: DownloadId, new: NewDownload) -> Self {
         Row {
             id,
@@ -574,7 +557,7 @@ impl Row {
         }
     }
 
-    /// Counts an attempt: what [`Ledger::begin_attempt`](crate::io::Ledger::begin_attempt) does to the row.
+    /// Counts an attempt: what [`Ledger::begin_attempt`](crate::ledger::Ledger::begin_attempt) does to the row.
     pub fn begin_attempt(&mut self) -> u32 {
         self.attempts = self.attempts.saturating_add(1);
         self.status = Status::Downloading;

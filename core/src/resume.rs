@@ -7,8 +7,8 @@
 
 use crate::error::Error;
 use crate::http::{ContentRange, Framing, Head, is_strong_etag};
-use crate::io::RequestRules;
 use crate::record::{KnownSize, RestartReason, SizeSource, Validators};
+use crate::transport::RequestRules;
 
 /// How much of a part counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

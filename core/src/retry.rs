@@ -4,7 +4,8 @@
 //! or an import trigger. The engine has a loop of its own, since its attempts in a row start anew after progress, and
 //! shares the wait.
 
-use crate::io::{Clock, Random};
+use crate::random::Random;
+use crate::time::Clock;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::num::NonZeroU32;

@@ -8,12 +8,15 @@
 
 use crate::error::{Error, Failed};
 use crate::event::What;
+use crate::host::Host;
 use crate::http::{Framing, Head};
-use crate::io::{Clock, Host, Part, PartStore, Request, Response, Transport};
 use crate::job::{BodyOf, Job, PartOf};
 use crate::pump::{Moved, Pump};
 use crate::record::{Change, KnownSize, RestartReason, SizeSource};
 use crate::resume::{Ask, Held, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain};
+use crate::store::{Part, PartStore};
+use crate::time::Clock;
+use crate::transport::{Request, Response, Transport};
 
 /// The least that is compared of an adopted part.
 const ADOPTED_OVERLAP_BYTES: u64 = 65_536;

@@ -5,7 +5,7 @@ use regrip_core::http::{
     ContentRange, Framing, Head, content_range, is_strong_etag, is_strong_last_modified,
     parse_retry_after, sha256_of_repr_digest, validators,
 };
-use regrip_core::io::Headers;
+use regrip_core::transport::Headers;
 use std::time::{Duration, SystemTime};
 
 fn headers(fields: &[(&str, &str)]) -> Headers {

@@ -1,11 +1,11 @@
 //! What to ask for and what the answer is worth: every row of the tables of spec §5.
 
 use regrip_core::http::{Framing, Head};
-use regrip_core::io::{Headers, RequestRules};
 use regrip_core::record::{KnownSize, RestartReason, SizeSource, Validators};
 use regrip_core::resume::{
     Ask, Held, IfRange, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain,
 };
+use regrip_core::transport::{Headers, RequestRules};
 use std::time::{Duration, SystemTime};
 
 const OLD: &str = "Wed, 31 Dec 1997 23:59:59 GMT";

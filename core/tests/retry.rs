@@ -1,6 +1,6 @@
 //! The retry loop and its waits (spec §2).
 
-use regrip_core::io::Random;
+use regrip_core::random::Random;
 use regrip_core::retry::{AskedBy, RetryRules, Retrying};
 use regrip_core::testing::{Constant, VirtualClock};
 use regrip_core::{RetryPolicy, retry};

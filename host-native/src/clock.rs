@@ -1,6 +1,6 @@
 //! The machine's clocks and smol's timers.
 
-use regrip_core::io::{Clock, Instant};
+use regrip_core::time::{Clock, Instant};
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 

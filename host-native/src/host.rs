@@ -5,7 +5,7 @@ use crate::ledger::SqliteLedger;
 use crate::store::DiskStore;
 use crate::transport::HttpTransport;
 use regrip_core::Event;
-use regrip_core::io::Host;
+use regrip_core::host::Host;
 use std::fmt;
 use std::sync::Arc;
 

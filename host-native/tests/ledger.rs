@@ -2,9 +2,10 @@
 
 use regrip::ledger::SqliteLedger;
 use regrip_core::bounds::Bounds;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
 use regrip_core::retry::AskedBy;
+use regrip_core::store::{DigestState, FileId};
 use regrip_core::{Error, OnExists};
 use smol::block_on;
 use std::path::Path;

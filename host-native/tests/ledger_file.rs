@@ -2,7 +2,7 @@
 
 use regrip::ledger::{OpenError, SqliteLedger};
 use regrip_core::OnExists;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
 use rusqlite::Connection;
 use smol::block_on;

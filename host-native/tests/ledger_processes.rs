@@ -4,7 +4,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use regrip::ledger::{Patience, SqliteLedger};
 use regrip_core::OnExists;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
 use rusqlite::Connection;
 use smol::block_on;

@@ -2,7 +2,7 @@
 
 use regrip::ledger::{Entry, SqliteLedger};
 use regrip::store::FileStamp;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
 use regrip_core::{Error, OnExists};
 use smol::block_on;

@@ -3,7 +3,7 @@
 use regrip::ledger::{AttemptLine, SqliteLedger};
 use regrip_core::OnExists;
 use regrip_core::bounds::Bounds;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
 use regrip_core::retry::AskedBy;
 use smol::block_on;

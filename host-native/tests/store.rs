@@ -2,8 +2,8 @@
 
 use regrip::store::{DiskPart, DiskStore};
 use regrip_core::Error;
-use regrip_core::io::{Digest, OpenPart, Part, PartBytes, PartStore, Replace};
-use regrip_core::record::FileId;
+use regrip_core::store::FileId;
+use regrip_core::store::{Digest, OpenPart, Part, PartBytes, PartStore, Replace};
 use sha2::Digest as _;
 use smol::block_on;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

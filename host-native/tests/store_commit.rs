@@ -2,7 +2,7 @@
 
 use regrip::store::{DiskPart, DiskStore, destination, part_path};
 use regrip_core::Error;
-use regrip_core::io::{Found, OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::store::{Found, OpenPart, Part, PartBytes, PartStore, Replace};
 use smol::block_on;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;

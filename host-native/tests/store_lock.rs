@@ -2,7 +2,7 @@
 
 use regrip::store::DiskStore;
 use regrip_core::Error;
-use regrip_core::io::{OpenPart, Part, PartBytes, PartStore};
+use regrip_core::store::{OpenPart, Part, PartBytes, PartStore};
 use smol::block_on;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};

@@ -2,8 +2,8 @@
 
 use regrip::store::{DiskPart, DiskStore, FileStamp};
 use regrip_core::Error;
-use regrip_core::io::{Digest, Found, OpenPart, Part, PartStore};
-use regrip_core::record::{DigestState, FileId};
+use regrip_core::store::{Digest, Found, OpenPart, Part, PartStore};
+use regrip_core::store::{DigestState, FileId};
 use sha2::Digest as _;
 use smol::block_on;
 use std::os::unix::fs::symlink;

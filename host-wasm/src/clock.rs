@@ -5,7 +5,7 @@
 //! same.
 
 use crate::task::Waited;
-use regrip_core::io::{Clock, Instant};
+use regrip_core::time::{Clock, Instant};
 use std::cell::Cell;
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

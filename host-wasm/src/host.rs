@@ -6,7 +6,7 @@ use crate::fields::Fields;
 use crate::ledger::Rows;
 use crate::part::{JsPart, Parts};
 use crate::transport::{Fetch, JsRequest};
-use regrip_core::io::Host;
+use regrip_core::host::Host;
 use regrip_core::{Event, Row};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;

@@ -7,10 +7,9 @@ use crate::fields::Fields;
 use crate::host::JsHost;
 use crate::pending::Pending;
 use regrip_core::bounds::Bounds;
-use regrip_core::io::Ledger;
-use regrip_core::record::{
-    Committing, DigestState, FileId, KnownSize, NewAttempt, NewDownload, SizeSource, Validators,
-};
+use regrip_core::ledger::Ledger;
+use regrip_core::record::{Committing, KnownSize, NewAttempt, NewDownload, SizeSource, Validators};
+use regrip_core::store::{DigestState, FileId};
 use regrip_core::{Change, DownloadId, Error, OnExists, Row, Source, Status};
 use std::cell::RefCell;
 use std::future::Future;

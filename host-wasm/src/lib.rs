@@ -24,7 +24,7 @@ pub use task::{begin, settle, turn};
 use fields::Fields;
 use host::{JsHost, WebHost};
 use regrip_core::DownloadId;
-use regrip_core::io::Host;
+use regrip_core::host::Host;
 use wasm_bindgen::prelude::*;
 
 /// Drives downloads. It lives as long as its process or page.

@@ -5,8 +5,9 @@
 use crate::host::JsHost;
 use crate::pending::Pending;
 use regrip_core::Error;
-use regrip_core::io::{Chunk, Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
-use regrip_core::record::{DigestState, FileId};
+use regrip_core::store::{Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::store::{DigestState, FileId};
+use regrip_core::transport::Chunk;
 use std::future::Future;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;

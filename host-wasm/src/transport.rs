@@ -7,7 +7,7 @@ use crate::host::JsHost;
 use crate::part::{Bytes, Uint8Array};
 use crate::pending::Pending;
 use regrip_core::Error;
-use regrip_core::io::{Body, Headers, Request, RequestRules, Response, Transport};
+use regrip_core::transport::{Body, Headers, Request, RequestRules, Response, Transport};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 

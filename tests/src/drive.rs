@@ -3,8 +3,9 @@
 use crate::scenario::Scenario;
 use futures::future::{Either, select};
 use regrip_core::engine::Engine;
-use regrip_core::io::{Clock, Host};
+use regrip_core::host::Host;
 use regrip_core::record::{DownloadId, NewDownload, Source};
+use regrip_core::time::Clock;
 use regrip_core::{Error, What};
 use std::pin::pin;
 use std::time::Duration;

@@ -9,7 +9,7 @@ use regrip::host::{Listener, NativeHost};
 use regrip::ledger::SqliteLedger;
 use regrip::store::DiskStore;
 use regrip::transport::{Header, HttpTransport, Roots, TransportOptions};
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::{DownloadsConfig, Engine, Event, What};
 use regrip_faultd::{Options, Server, TlsIdentity};
 use std::fmt::Display;

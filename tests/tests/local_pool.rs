@@ -1,14 +1,19 @@
 //! A host of one's own, whole and as small as it gets: not `Send`, on `futures::executor::LocalPool`.
 //!
 //! Read this first when you port regrip to another runtime. The core decides what to do; a host says how, by six traits of
-//! [`regrip_core::io`]. The simplest implementation of each stands below, in `Rc` and `RefCell`, since the core never
+//! [`regrip_core::host`]. The simplest implementation of each stands below, in `Rc` and `RefCell`, since the core never
 //! spawns and asks for no `Send`. `host-native` and `host-wasm` are the same, for real disks and networks.
 
 use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt;
 use regrip_core::error::Error;
-use regrip_core::io::*;
-use regrip_core::record::{DigestState, FileId, NewAttempt, NewDownload, Row, Source};
+use regrip_core::host::Host;
+use regrip_core::ledger::Ledger;
+use regrip_core::record::{NewAttempt, NewDownload, Row, Source};
+use regrip_core::store::*;
+use regrip_core::store::{DigestState, FileId};
+use regrip_core::time::{Clock, Instant};
+use regrip_core::transport::*;
 use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Event, OnExists};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -5,20 +5,23 @@
 //!
 //! The larger steps are boxed where they are awaited: one future of all of them would be large, and so would be its code.
 
-use super::peers::leave_to_move;
-use super::stop::{Ear, Stop};
-use super::{Shared, Writer, lock};
+use super::permits::leave_to_move;
+use super::shared::{Shared, enter};
+use super::stop::{Ear, Stop, stopped};
 use crate::bounds::Next;
 use crate::classify::class;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
-use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore};
+use crate::host::Host;
 use crate::job::{Job, PartOf, failure, overruled};
+use crate::ledger::Ledger;
+use crate::mutex::lock;
 use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Status, Waiting};
 use crate::semaphore::Lane;
+use crate::store::{OpenPart, Part, PartStore};
+use crate::time::Clock;
 use crate::transfer::{Whole, attempt, take_stock};
-use futures::channel::oneshot;
 use std::time::Duration;
 
 /// How an attempt left things.
@@ -37,7 +40,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     // Only now nobody else in this process changes it.
     let row = shared.host.ledger().row(id).await?;
     let mut job = Job::new(&shared.host, shared.config(), shared.digests, row);
-    job.line = shared.peers.line_of(&job.row.new.source);
+    job.reachability = shared.peers.of_source(&job.row.new.source);
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
@@ -392,56 +395,4 @@ async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Failed> {
         job.record(Change::Claimed(false)).await?;
     }
     Ok(())
-}
-
-pub(super) fn stopped(stop: Stop) -> Error {
-    match stop {
-        Stop::Cancel => Error::Cancelled,
-        Stop::End => Error::Interrupted,
-    }
-}
-
-/// Keeps a destination for one writer; dropping it lets the next one in.
-struct Entered<'a, H> {
-    shared: &'a Shared<H>,
-    destination: String,
-}
-
-impl<H> Drop for Entered<'_, H> {
-    fn drop(&mut self) {
-        lock(&self.shared.writers).remove(&self.destination);
-    }
-}
-
-fn enter<'a, H>(
-    shared: &'a Shared<H>,
-    id: DownloadId,
-    destination: &str,
-) -> Result<(Entered<'a, H>, Ear), Failed> {
-    let mut writers = lock(&shared.writers);
-    if let Some(writer) = writers.get(destination) {
-        let (path, id) = (destination.to_owned(), writer.id);
-        return Err(Error::DestinationBusy {
-            path,
-            id,
-            url: String::new(),
-        }
-        .into());
-    }
-    let (sender, receiver) = oneshot::channel();
-    writers.insert(
-        destination.to_owned(),
-        Writer {
-            id,
-            stop: Some(sender),
-            told: None,
-        },
-    );
-    Ok((
-        Entered {
-            shared,
-            destination: destination.to_owned(),
-        },
-        Ear::new(receiver),
-    ))
 }

@@ -1,5 +1,6 @@
 //! How a drive is told to end, and how it listens.
 
+use crate::error::Error;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use std::future::Future;
@@ -39,5 +40,13 @@ impl Ear {
     pub(super) fn close(&mut self) -> Option<Stop> {
         self.0.close();
         self.0.try_recv().ok().flatten()
+    }
+}
+
+/// The error that a stop ends a drive with.
+pub(super) fn stopped(stop: Stop) -> Error {
+    match stop {
+        Stop::Cancel => Error::Cancelled,
+        Stop::End => Error::Interrupted,
     }
 }

@@ -1,7 +1,5 @@
 //! `Content-Range` (RFC 9110 §14.4): `bytes first-last/total`, `bytes first-last/*` or `bytes */total`.
 
-use super::head::digits;
-
 /// A Content-Range that holds together: `first <= last < total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentRange {
@@ -40,4 +38,10 @@ pub fn content_range(value: &str) -> Option<ContentRange> {
     let (first, last) = (digits(first)?, digits(last)?);
     let fits = first <= last && last < total.unwrap_or(u64::MAX);
     fits.then_some(ContentRange::Part { first, last, total })
+}
+
+/// Digits only, and no more than 64 bits hold.
+pub(super) fn digits(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if plain { text.parse().ok() } else { None }
 }

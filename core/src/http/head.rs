@@ -1,11 +1,11 @@
 //! A response head, read once: the facts that the verdict is made of.
 
-use super::content_range::{ContentRange, content_range};
+use super::content_range::{ContentRange, content_range, digits};
 use super::retry_after::parse_retry_after;
-use super::validators;
+use super::validator::validators;
 use crate::error::{Error, quoted};
-use crate::io::Headers;
 use crate::record::Validators;
+use crate::transport::Headers;
 use std::time::{Duration, SystemTime};
 
 /// What delimits a body (RFC 9112 §6.3).
@@ -81,12 +81,6 @@ impl Head {
         }
         self.framing.clone().map_err(Error::Protocol)
     }
-}
-
-/// Digits only, and no more than 64 bits hold.
-pub(super) fn digits(text: &str) -> Option<u64> {
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if plain { text.parse().ok() } else { None }
 }
 
 fn framing(headers: &Headers) -> Result<Framing, String> {

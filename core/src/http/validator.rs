@@ -1,8 +1,8 @@
 //! ETag and Last-Modified: what tells one version of a file from another (RFC 9110 §8.8).
 
-use super::sha256_of_repr_digest;
-use crate::io::Headers;
+use super::digest::sha256_of_repr_digest;
 use crate::record::Validators;
+use crate::transport::Headers;
 use std::time::Duration;
 
 /// A Last-Modified younger than this may name two versions of the same second (RFC 9110 §8.8.2.2).

@@ -1,6 +1,6 @@
 //! Time that passes only when nothing else can happen.
 
-use crate::io::{Clock, Instant};
+use crate::time::{Clock, Instant};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::{Pin, pin};

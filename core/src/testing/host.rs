@@ -1,9 +1,13 @@
 //! The fake host: all the fakes together.
 
-use super::{FakeTransport, MemoryLedger, MemoryStore, Served, VirtualClock};
+use super::clock::VirtualClock;
+use super::ledger::MemoryLedger;
+use super::store::MemoryStore;
+use super::transport::{FakeTransport, Served};
 use crate::config::OnExists;
 use crate::event::{Event, What};
-use crate::io::{Host, Random};
+use crate::host::Host;
+use crate::random::Random;
 use crate::record::{DownloadId, NewDownload, Source};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

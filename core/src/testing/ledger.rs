@@ -1,7 +1,7 @@
 //! A ledger in memory: [`Row::apply`] and a timeline.
 
 use crate::error::Error;
-use crate::io::Ledger;
+use crate::ledger::Ledger;
 use crate::record::{AttemptEnd, Change, DownloadId, NewAttempt, NewDownload, RestartReason, Row};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,8 @@
 //! A disk in memory, that fills up, fails and loses power on demand.
 
 use crate::error::Error;
-use crate::io::{Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
-use crate::record::{DigestState, FileId};
+use crate::store::{Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
+use crate::store::{DigestState, FileId};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,8 +1,9 @@
 //! A peer in memory: answers by a closure, with bodies that wait, stall and break.
 
-use super::VirtualClock;
+use super::clock::VirtualClock;
 use crate::error::{Error, Timeout};
-use crate::io::{Body, Clock, Headers, Request, RequestRules, Response, Transport};
+use crate::time::Clock;
+use crate::transport::{Body, Headers, Request, RequestRules, Response, Transport};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::pending;

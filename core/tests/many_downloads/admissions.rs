@@ -2,8 +2,8 @@
 
 use crate::world::*;
 use regrip_core::engine::{Accepted, Admission, admission};
-use regrip_core::io::{OpenPart, PartStore};
 use regrip_core::record::{NewDownload, Source, Terms};
+use regrip_core::store::{OpenPart, PartStore};
 use regrip_core::testing::{Piece, new_download};
 use regrip_core::{DownloadId, Error, OnExists, Row, Status};
 

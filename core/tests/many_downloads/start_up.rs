@@ -2,8 +2,9 @@
 
 use crate::world::*;
 use regrip_core::engine::Recovered;
-use regrip_core::io::{Ledger, OpenPart, Part, PartStore, Replace};
+use regrip_core::ledger::Ledger;
 use regrip_core::record::{Committing, NewAttempt};
+use regrip_core::store::{OpenPart, Part, PartStore, Replace};
 use regrip_core::testing::new_download;
 use regrip_core::{Change, DownloadId, Error, Status};
 use std::time::SystemTime;

@@ -3,9 +3,10 @@
 use crate::world::*;
 use futures::future::{Either, join_all, select};
 use regrip_core::error::Timeout;
-use regrip_core::io::{Clock, Ledger};
+use regrip_core::ledger::Ledger;
 use regrip_core::record::{NewDownload, Source};
 use regrip_core::testing::{Asked, FakeHost, FakeTransport, Piece, VirtualClock, new_download};
+use regrip_core::time::Clock;
 use regrip_core::{Class, DownloadId, DownloadsConfig, Error, Status, Summary, What};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -55,7 +56,7 @@ fn away_until(back: u64) -> impl FnMut(&Asked) -> Answer + Send + 'static {
 }
 
 fn outage(world: &World) -> bool {
-    world.engine.peer_line("1a2b3c4d").outage().is_some()
+    world.engine.reachability("1a2b3c4d").outage().is_some()
 }
 
 fn attempts(world: &World) -> u32 {
@@ -160,7 +161,7 @@ fn attempts_in_vain(world: &World) -> u32 {
 fn a_probe_that_takes_its_time_stays_the_only_one_and_holds_nobody_up() {
     let world = World::answering(config(), |_| Err(broken()));
     let hanging = Arc::new(AtomicBool::new(false));
-    let line = world.engine.peer_line("1a2b3c4d");
+    let line = world.engine.reachability("1a2b3c4d");
     for _ in 0..3 {
         line.note(&world.clock, 3, &Err::<(), _>(broken()));
     }
@@ -278,7 +279,7 @@ fn an_answer_to_anybody_wakes_all() {
         let drives = join_all(ids.iter().map(|id| world.engine.drive(*id)));
         let hear = async {
             wait(&world.clock, seconds(HOUR + 1)).await;
-            let line = world.engine.peer_line("1a2b3c4d");
+            let line = world.engine.reachability("1a2b3c4d");
             assert!(line.outage().is_some());
             line.note(&world.clock, 3, &Ok(()));
         };

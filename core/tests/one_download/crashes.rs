@@ -2,7 +2,8 @@
 
 use crate::world::slow::Slow;
 use crate::world::*;
-use regrip_core::io::{Host, Ledger};
+use regrip_core::host::Host;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::RestartReason;
 use regrip_core::testing::{Asked, FakeHost, FakeTransport, Piece, VirtualClock, new_download};
 use regrip_core::{DownloadsConfig, Engine, Error, Status};

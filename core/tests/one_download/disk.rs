@@ -1,8 +1,9 @@
 //! The part and the disk under it: checkpoints, room, failing syncs, whose part it is, the final name (spec §5).
 
 use crate::world::*;
-use regrip_core::io::{Ledger, OpenPart, PartStore};
+use regrip_core::ledger::Ledger;
 use regrip_core::record::{NewDownload, RestartReason};
+use regrip_core::store::{OpenPart, PartStore};
 use regrip_core::testing::{Piece, new_download};
 use regrip_core::{Change, Engine, Error, OnExists, Status, Summary};
 

@@ -1,8 +1,8 @@
 //! Starting over: why, what it discards, and how often at most (spec §5, The response and Bounds).
 
 use crate::world::*;
-use regrip_core::io::PartStore;
 use regrip_core::record::RestartReason;
+use regrip_core::store::PartStore;
 use regrip_core::testing::{Piece, Reply};
 use regrip_core::{DownloadsConfig, Error, Status};
 

@@ -1,9 +1,9 @@
 //! How long the file is, who says so, and what is refused before a byte is written (spec §5, Size).
 
 use crate::world::*;
-use regrip_core::io::RequestRules;
 use regrip_core::record::{KnownSize, NewDownload, SizeSource};
 use regrip_core::testing::{FakeTransport, Piece, new_download};
+use regrip_core::transport::RequestRules;
 use regrip_core::{DownloadsConfig, Error, Status, Summary, What};
 
 fn release(size: u64) -> NewDownload {

@@ -3,11 +3,13 @@
 
 pub(crate) mod slow;
 
-use regrip_core::io::{Clock, Headers, Ledger};
+use regrip_core::ledger::Ledger;
 use regrip_core::record::RestartReason;
 use regrip_core::testing::{
     Asked, FakeHost, FakeTransport, Piece, Reply, VirtualClock, new_download,
 };
+use regrip_core::time::Clock;
+use regrip_core::transport::Headers;
 use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, Row, Summary, What};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};

@@ -3,8 +3,11 @@
 
 use super::pause;
 use regrip_core::error::Error;
-use regrip_core::io::{Found, Host, Ledger, OpenPart, Part, PartBytes, PartStore, Replace};
-use regrip_core::record::{DigestState, FileId, NewAttempt, NewDownload};
+use regrip_core::host::Host;
+use regrip_core::ledger::Ledger;
+use regrip_core::record::{NewAttempt, NewDownload};
+use regrip_core::store::{DigestState, FileId};
+use regrip_core::store::{Found, OpenPart, Part, PartBytes, PartStore, Replace};
 use regrip_core::testing::{
     FakeHost, FakeTransport, MemoryDigest, MemoryLedger, MemoryPart, MemoryStore, VirtualClock,
 };

@@ -3,7 +3,8 @@
 use super::Api;
 use crate::control::{PeerCard, PendingStub, time};
 use crate::server::{Asked, Refusal, Reply};
-use regrip_core::io::{Clock, Host, Instant};
+use regrip_core::host::Host;
+use regrip_core::time::{Clock, Instant};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -103,7 +104,7 @@ fn peer(api: &Api, card: PeerCard) -> Peer {
         url: card.url,
     };
     let engine = api.control.engine();
-    if let Some(outage) = engine.peer_line(&peer.id).outage() {
+    if let Some(outage) = engine.reachability(&peer.id).outage() {
         let clock = engine.host().clock();
         let at = |moment| time(wall(moment, clock.now(), clock.wall()));
         peer.reachable = Some(false);

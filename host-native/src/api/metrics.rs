@@ -146,7 +146,7 @@ fn peers(page: &mut Page, api: &Api) {
     let peers = api.control.peers().list();
     let outages: Vec<_> = peers
         .iter()
-        .map(|peer| api.control.engine().peer_line(&peer.id).outage())
+        .map(|peer| api.control.engine().reachability(&peer.id).outage())
         .collect();
     let labels = |at: usize| {
         [

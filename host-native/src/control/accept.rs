@@ -6,7 +6,7 @@ use crate::host::NativeHost;
 use crate::ledger::SqliteLedger;
 use crate::store::{FileStamp, look_at, part_path, sha256_of};
 use regrip_core::engine::Accepted;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::{NewDownload, Row};
 use regrip_core::{Engine, Error, OnExists, Source, Status};
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use crate::ledger::SqliteLedger;
 use crate::store::destination;
 use crate::workers::Workers;
 use regrip_core::engine::Accepted;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::{DownloadId, Engine, Error, SafeName, Source, Status};
 use smol::Timer;
 use std::fmt;

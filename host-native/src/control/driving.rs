@@ -4,8 +4,10 @@ use super::command::Control;
 use super::drives::End;
 use crate::store::FileStamp;
 use regrip_core::error::chain;
-use regrip_core::io::{Clock, Host, Ledger};
+use regrip_core::host::Host;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::{Change, Failure, Row};
+use regrip_core::time::Clock;
 use regrip_core::{
     Class, DownloadId, Error, Event, Source, Status, Summary, What, class, display_url,
 };

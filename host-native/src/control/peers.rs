@@ -1,5 +1,5 @@
 //! The configured peers and what is known of them. Whether one can be reached is the engine's to say
-//! ([`Engine::peer_line`](regrip_core::Engine::peer_line)), by the same breaker that its downloads wait by.
+//! ([`Engine::reachability`](regrip_core::Engine::reachability)), by the same breaker that its downloads wait by.
 
 use crate::config::Peer;
 use regrip_core::display_url;

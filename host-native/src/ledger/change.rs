@@ -4,9 +4,10 @@ use super::database::Fault;
 use super::values::{integer, time};
 use super::{rows, timeline};
 use regrip_core::record::{
-    Change, Committing, DigestState, DownloadId, Failure, KnownSize, RestartReason, Status, Terms,
-    Validators, Waiting,
+    Change, Committing, DownloadId, Failure, KnownSize, RestartReason, Status, Terms, Validators,
+    Waiting,
 };
+use regrip_core::store::DigestState;
 use regrip_core::{Error, bounds::Bounds};
 use rusqlite::{ToSql, Transaction, named_params};
 use std::time::SystemTime;

@@ -4,9 +4,10 @@ use super::database::Fault;
 use super::values::{Columns, code, integer, time};
 use regrip_core::bounds::Bounds;
 use regrip_core::record::{
-    Committing, DigestState, DownloadId, Failure, FileId, KnownSize, NewDownload, Row, SizeSource,
-    Source, Status, Validators, Waiting,
+    Committing, DownloadId, Failure, KnownSize, NewDownload, Row, SizeSource, Source, Status,
+    Validators, Waiting,
 };
+use regrip_core::store::{DigestState, FileId};
 use regrip_core::{Error, OnExists};
 use rusqlite::{Connection, OptionalExtension, Params, Transaction, named_params};
 use std::path::Path;

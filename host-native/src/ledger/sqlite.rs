@@ -10,7 +10,7 @@ use super::values::{integer, time};
 use super::{change, rows, shared};
 use crate::store::FileStamp;
 use regrip_core::Error;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row, Status};
 use rusqlite::{ToSql, Transaction};
 use std::path::Path;

@@ -11,9 +11,10 @@ use crate::host::NativeHost;
 use async_lock::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regrip_core::classify::is_transient;
-use regrip_core::engine::{NoAnswer, PeerLine};
-use regrip_core::io::{Host, Request, Transport};
+use regrip_core::host::Host;
+use regrip_core::peer::{NoAnswer, Reachability};
 use regrip_core::retry::{RetryRules, Retrying};
+use regrip_core::transport::{Request, Transport};
 use regrip_core::{Engine, Error, Source, retry};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -34,7 +35,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 pub struct PeerClient {
     engine: Engine<NativeHost>,
     peer: Peer,
-    line: PeerLine,
+    line: Reachability,
     /// The handshake was made and holds. Locked while it is made, so that many who ask at once make one.
     greeted: Mutex<bool>,
     /// What the last handshake said.
@@ -75,7 +76,7 @@ impl PeerClient {
     /// A client for a configured peer, whose credentials the engine's transport has. Nothing is asked yet.
     pub fn new(engine: Engine<NativeHost>, peer: Peer) -> PeerClient {
         PeerClient {
-            line: engine.peer_line(peer.id.as_str()),
+            line: engine.reachability(peer.id.as_str()),
             engine,
             peer,
             greeted: Mutex::new(false),
@@ -89,7 +90,7 @@ impl PeerClient {
     }
 
     /// The line to it, which tells whether it can be reached.
-    pub fn line(&self) -> &PeerLine {
+    pub fn line(&self) -> &Reachability {
         &self.line
     }
 

@@ -8,7 +8,7 @@
 use super::service::Service;
 use futures::future::{Either, select};
 use regrip_core::error::chain;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::{DownloadId, Error, Row, Status};
 use smol::channel::{Receiver, Sender, bounded};
 use std::collections::{BTreeSet, HashMap};

@@ -2,7 +2,7 @@
 
 use super::service::Service;
 use regrip_core::error::chain;
-use regrip_core::io::Clock;
+use regrip_core::time::Clock;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -23,7 +23,7 @@ fn look(service: &Service) {
     let clock = engine.host().clock;
     let mut out = HashMap::new();
     for peer in &service.settings.get().peers {
-        if let Some(outage) = engine.peer_line(peer.id.as_str()).outage() {
+        if let Some(outage) = engine.reachability(peer.id.as_str()).outage() {
             let due = outage.next_probe.since(clock.now());
             let why = format!(
                 "the peer cannot be reached: {}",

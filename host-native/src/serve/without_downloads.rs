@@ -3,7 +3,7 @@
 
 use crate::control::Control;
 use crate::store::FileStamp;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::{Class, Error, Row, Status};
 use std::path::Path;
 

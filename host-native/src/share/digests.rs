@@ -8,7 +8,7 @@ use super::shelf::Shelf;
 use super::tree;
 use crate::ledger::SqliteLedger;
 use crate::store::{FileStamp, Sha256Digest};
-use regrip_core::io::Digest;
+use regrip_core::store::Digest;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;

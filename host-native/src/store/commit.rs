@@ -13,7 +13,7 @@ use super::path::hex;
 use super::stamp::is_absent;
 use super::system::{self, System, folder_of};
 use regrip_core::Error;
-use regrip_core::io::Replace;
+use regrip_core::store::Replace;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::fs::{File, FileType, OpenOptions};

@@ -4,8 +4,8 @@
 //! anything else is ignored, and the bytes are read again.
 
 use super::path::hex;
-use regrip_core::io::Digest;
-use regrip_core::record::DigestState;
+use regrip_core::store::Digest;
+use regrip_core::store::DigestState;
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
 

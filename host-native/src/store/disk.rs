@@ -8,8 +8,8 @@ use super::stamp::is_absent;
 use super::system::System;
 use super::{boot, commit};
 use regrip_core::Error;
-use regrip_core::io::{Found, OpenPart, PartStore, Replace};
-use regrip_core::record::FileId;
+use regrip_core::store::FileId;
+use regrip_core::store::{Found, OpenPart, PartStore, Replace};
 use std::path::Path;
 use std::sync::Arc;
 

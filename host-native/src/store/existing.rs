@@ -5,7 +5,7 @@ use super::digest::Sha256Digest;
 use super::failure::disk;
 use super::stamp::{FileStamp, is_absent};
 use regrip_core::Error;
-use regrip_core::io::Digest;
+use regrip_core::store::Digest;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;

@@ -4,7 +4,7 @@ use super::DiskStore;
 use super::failure::errno;
 use super::system::System;
 use regrip_core::Error;
-use regrip_core::io::{OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::store::{OpenPart, Part, PartBytes, PartStore, Replace};
 use rustix::io::Errno;
 use smol::block_on;
 use std::io;

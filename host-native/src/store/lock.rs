@@ -7,8 +7,8 @@
 use super::failure::{disk, errno, foreign};
 use super::stamp::is_absent;
 use regrip_core::Error;
-use regrip_core::io::OpenPart;
-use regrip_core::record::FileId;
+use regrip_core::store::FileId;
+use regrip_core::store::OpenPart;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};

@@ -13,7 +13,7 @@ use super::timeouts::Timeouts;
 use super::wire::{Head, add_wire_headers, head};
 use futures::AsyncBufReadExt;
 use hyper::header::{self, HeaderMap, HeaderValue};
-use regrip_core::io::{Body, Headers, Request, RequestRules, Response, Transport};
+use regrip_core::transport::{Body, Headers, Request, RequestRules, Response, Transport};
 use regrip_core::{DownloadsConfig, Error};
 use std::fmt;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use crate::support::Bench;
 use regrip::config;
 use regrip::control::PendingStub;
 use regrip_core::Error;
-use regrip_core::io::Host;
+use regrip_core::host::Host;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -89,7 +89,7 @@ fn peers_are_shown_as_they_were_found_and_without_their_secrets() {
     );
     // The breaker of the other one opens.
     let engine = bench.control.engine();
-    let line = engine.peer_line(bob.as_str().unwrap());
+    let line = engine.reachability(bob.as_str().unwrap());
     for _ in 0..3 {
         let failed: Result<(), Error> = Err(Error::network("connecting", "refused"));
         line.note(engine.host().clock(), 3, &failed);

@@ -1,8 +1,10 @@
 //! Downloads by the API: added, watched, called off, taken up again, removed.
 
 use crate::support::{Bench, KEY, until};
-use regrip_core::io::{Clock, Host, Ledger};
+use regrip_core::host::Host;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::{Change, Failure, NewDownload};
+use regrip_core::time::Clock;
 use regrip_core::{OnExists, Source};
 use regrip_faultd::faults::{Cut, Stall};
 use regrip_faultd::{Content, FileScript, Script, Server, Version};

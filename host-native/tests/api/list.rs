@@ -2,8 +2,10 @@
 
 use crate::support::{Bench, until};
 use regrip_core::Status;
-use regrip_core::io::{Clock, Host, Ledger};
+use regrip_core::host::Host;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::{Change, NewDownload};
+use regrip_core::time::Clock;
 use regrip_core::{OnExists, Source};
 use serde_json::Value;
 use std::time::{Duration, SystemTime};

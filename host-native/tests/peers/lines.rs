@@ -36,7 +36,7 @@ fn a_dead_peer_costs_no_more_attempts_than_open_the_breaker() {
     );
     let outage = bench
         .engine
-        .peer_line(bench.client.peer().id.as_str())
+        .reachability(bench.client.peer().id.as_str())
         .outage();
     assert!(outage.is_some(), "the downloads know it too");
     let mut told = 0;

@@ -5,7 +5,7 @@ use crate::wire::{close, ok};
 use futures::future::join_all;
 use regrip::peers::{PeerClient, Query, Release};
 use regrip::store::part_path;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::NewDownload;
 use regrip_core::{Error, OnExists, Status};
 use serde_json::Value;

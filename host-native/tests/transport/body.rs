@@ -4,7 +4,7 @@ use crate::support::{
     Answer, Server, Then, close, fetch, fetch_broken, hold, keep, plain, transport,
 };
 use regrip_core::Error;
-use regrip_core::io::{Body, Transport};
+use regrip_core::transport::{Body, Transport};
 
 #[test]
 fn a_body_ends_with_its_length_its_last_chunk_or_its_connection() {

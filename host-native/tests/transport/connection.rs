@@ -3,7 +3,7 @@
 use crate::support::{Server, close, fetch, keep, ok, options, plain, transport};
 use futures::future::join_all;
 use regrip::transport::HttpTransport;
-use regrip_core::io::{Body, Transport};
+use regrip_core::transport::{Body, Transport};
 use regrip_core::{Error, is_transient};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -4,7 +4,7 @@ use crate::support::{Server, close, fetch, fetch_request, hold, keep, ok, option
 use regrip::transport::{Credentials, Header, HttpTransport};
 use regrip_core::Error;
 use regrip_core::error::Timeout;
-use regrip_core::io::{Request, RequestRules, Transport};
+use regrip_core::transport::{Request, RequestRules, Transport};
 use std::time::Duration;
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::support::{Server, ok, options, plain};
 use regrip::transport::HttpTransport;
-use regrip_core::io::{Body, Transport};
+use regrip_core::transport::{Body, Transport};
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 

@@ -3,7 +3,7 @@
 use crate::support::{Answer, Server, fetch, fetch_request, found, keep, ok, options, transport};
 use regrip::transport::{Credentials, Header, HttpTransport};
 use regrip_core::Error;
-use regrip_core::io::Request;
+use regrip_core::transport::Request;
 use std::net::{IpAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 

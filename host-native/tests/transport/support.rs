@@ -2,7 +2,7 @@
 
 use regrip::transport::{HttpTransport, TransportOptions};
 use regrip_core::Error;
-use regrip_core::io::{Body, Headers, Request, Transport};
+use regrip_core::transport::{Body, Headers, Request, Transport};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};

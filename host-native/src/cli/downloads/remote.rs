@@ -8,7 +8,7 @@ use super::said::ServerSaid;
 use crate::config::Config;
 use crate::ledger::{AttemptLine, Download};
 use crate::transport::{Header, HttpTransport, TransportOptions};
-use regrip_core::io::{Body, Response};
+use regrip_core::transport::{Body, Response};
 use regrip_core::{DownloadId, DownloadsConfig, Error, Status, display_url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

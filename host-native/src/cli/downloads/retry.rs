@@ -10,7 +10,7 @@ use crate::cli::report::{Reporter, reporter};
 use crate::cli::{Exit, drive, signals};
 use crate::host::{Listener, NativeHost};
 use crate::workers::Workers;
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::Row;
 use regrip_core::{DownloadId, Engine, Error, Status, display_url};
 use serde_json::json;

@@ -12,7 +12,7 @@ use crate::ledger::{Download, SqliteLedger};
 use crate::serve::serving;
 use crate::store::{DiskStore, writer};
 use crate::transport::{HttpTransport, TransportOptions};
-use regrip_core::io::Ledger;
+use regrip_core::ledger::Ledger;
 use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, Status};
 use smol::Timer;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,8 @@
 use crate::config::{ImportServer, ImportServerKind};
 use crate::host::NativeHost;
 use regrip_core::http::Head;
-use regrip_core::io::{Body, Clock, Response};
+use regrip_core::time::Clock;
+use regrip_core::transport::{Body, Response};
 use regrip_core::{DownloadsConfig, Error};
 use serde_json::json;
 use std::path::Path;

@@ -5,9 +5,9 @@
 //! and each one's own patience, and nobody waits for a prober that is gone.
 
 use super::breaker::{Breaker, NoAnswer, Outage};
-use super::lock;
 use crate::error::Error;
-use crate::io::Clock;
+use crate::mutex::lock;
+use crate::time::Clock;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use std::future::Future;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// The line to one peer. Clones are the same line.
 #[derive(Clone, Debug, Default)]
-pub struct PeerLine(Arc<Line>);
+pub struct Reachability(Arc<Line>);
 
 #[derive(Debug, Default)]
 struct Line {
@@ -33,7 +33,7 @@ struct State {
     answered: Option<oneshot::Sender<()>>,
 }
 
-impl PeerLine {
+impl Reachability {
     /// The outage, while there is one.
     pub fn outage(&self) -> Option<Outage> {
         lock(&self.0.state).breaker.outage().cloned()

@@ -2,12 +2,12 @@
 //!
 //! After `breakerFailures` failed connections in a row the breaker is open: nothing of that peer spends an attempt any more.
 //! One probe at a time asks again, at intervals that double up to five minutes; the first answer of any kind closes the
-//! breaker. [`Breaker`] is that as a pure state machine. [`line`](super::line) waits by it.
+//! breaker. [`Breaker`] is that as a pure state machine. [`Reachability`](super::Reachability) waits by it.
 //!
 //! A failed connection is one that brought no response head. An error status is an answer: the peer is there.
 
 use crate::error::{Error, Timeout, chain};
-use crate::io::Instant;
+use crate::time::Instant;
 use std::time::Duration;
 
 /// From the breaker's opening to the first probe.

@@ -1,0 +1,98 @@
+//! What the downloads of one engine share: limits, permits, and one writer to a destination.
+
+use super::peers::Peers;
+use super::stop::{Ear, Stop};
+use crate::config::DownloadsConfig;
+use crate::error::{Error, Failed};
+use crate::mutex::lock;
+use crate::record::{DownloadId, Terms};
+use crate::semaphore::Semaphore;
+use futures::channel::oneshot;
+use litemap::LiteMap;
+use std::sync::{Arc, Mutex};
+
+#[derive(Debug)]
+pub(super) struct Shared<H> {
+    pub(super) host: H,
+    pub(super) digests: bool,
+    pub(super) config: Mutex<Arc<DownloadsConfig>>,
+    pub(super) permits: Semaphore,
+    pub(super) peers: Peers,
+    /// By destination: a lock over looking and inserting.
+    pub(super) doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
+    /// By download: the terms of the last call, until the part is locked and they can be recorded.
+    pub(super) terms: Mutex<LiteMap<DownloadId, Terms>>,
+    /// By destination: who writes there.
+    pub(super) writers: Mutex<LiteMap<String, Writer>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) id: DownloadId,
+    pub(super) stop: Option<oneshot::Sender<Stop>>,
+    /// What it was told, if it listened.
+    told: Option<Stop>,
+}
+
+impl Writer {
+    /// Tells it to end. Whether it will, for this reason, by this word or an earlier one.
+    pub(super) fn tell(&mut self, stop: Stop) -> bool {
+        if let Some(sender) = self.stop.take()
+            && sender.send(stop).is_ok()
+        {
+            self.told = Some(stop);
+        }
+        self.told == Some(stop)
+    }
+}
+
+impl<H> Shared<H> {
+    pub(super) fn config(&self) -> Arc<DownloadsConfig> {
+        Arc::clone(&lock(&self.config))
+    }
+}
+
+/// Keeps a destination for one writer; dropping it lets the next one in.
+pub(super) struct Entered<'a, H> {
+    shared: &'a Shared<H>,
+    destination: String,
+}
+
+impl<H> Drop for Entered<'_, H> {
+    fn drop(&mut self) {
+        lock(&self.shared.writers).remove(&self.destination);
+    }
+}
+
+pub(super) fn enter<'a, H>(
+    shared: &'a Shared<H>,
+    id: DownloadId,
+    destination: &str,
+) -> Result<(Entered<'a, H>, Ear), Failed> {
+    let mut writers = lock(&shared.writers);
+    if let Some(writer) = writers.get(destination) {
+        let (path, id) = (destination.to_owned(), writer.id);
+        return Err(Error::DestinationBusy {
+            path,
+            id,
+            url: String::new(),
+        }
+        .into());
+    }
+    let (sender, receiver) = oneshot::channel();
+    writers.insert(
+        destination.to_owned(),
+        Writer {
+            id,
+            stop: Some(sender),
+            told: None,
+        },
+    );
+    Ok((
+        Entered {
+            shared,
+            destination: destination.to_owned(),
+        },
+        Ear::new(receiver),
+    ))
+}

@@ -1,0 +1,45 @@
+//! The table of downloads, as the engine writes it.
+
+use crate::error::Error;
+use crate::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row};
+use std::time::SystemTime;
+
+/// Remembers downloads. Each call is one transaction: when it returns, it is durable.
+pub trait Ledger {
+    /// Adds a row with status `queued`.
+    async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error>;
+
+    /// Reads a row.
+    ///
+    /// # Errors
+    /// `NoSuchDownload`, `Ledger`.
+    async fn row(&self, id: DownloadId) -> Result<Row, Error>;
+
+    /// The rows for a destination, newest first.
+    async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error>;
+
+    /// The rows that are not finished: `queued`, `downloading`, `waiting`, `committing`. Reads only.
+    async fn unfinished(&self) -> Result<Vec<Row>, Error>;
+
+    /// The same rows, no more of each than decides which are driven. A ledger that may have many of them reads no more.
+    async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
+        let rows = self.unfinished().await?;
+        Ok(rows.into_iter().map(Mark::from).collect())
+    }
+
+    /// Counts an attempt, atomically, and opens its line in the timeline. Returns its number over the row's whole life.
+    ///
+    /// # Errors
+    /// `WrongState` where the row is finished, `NoSuchDownload`, `Ledger`.
+    async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error>;
+
+    /// Applies a change; see [`Row::apply`] for what each one means. Whether the row
+    /// [admits](crate::record::Status::admits) it is decided in the same transaction.
+    ///
+    /// # Errors
+    /// `WrongState` with the status that does not admit it, `NoSuchDownload`, `Ledger`.
+    async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error>;
+
+    /// Deletes a row and its timeline.
+    async fn remove(&self, id: DownloadId) -> Result<(), Error>;
+}

@@ -1,0 +1,149 @@
+//! Part files: opened and locked, written at their end, compared, synced, and renamed when complete.
+
+use crate::error::Error;
+
+/// How to open a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenPart {
+    /// It must not be there yet, else `ForeignPart`.
+    Create,
+    /// The ledger claims it: take it up, or create it where it is gone.
+    Claimed,
+    /// Take up whatever is there, or create it.
+    Adopt,
+}
+
+/// How the part gets its final name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    /// A regular file at the destination is replaced, atomically.
+    Existing,
+    /// A file at the destination is an error, `DestinationExists`, and the part stays.
+    Nothing,
+}
+
+/// What start-up finds of a download that was `committing` when the process died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The part is there: the rename has not happened.
+    Part,
+    /// The destination is the very file that was the part.
+    Destination,
+    /// Neither.
+    Nothing,
+}
+
+/// Keeps part files and gives them their final names.
+pub trait PartStore {
+    /// An open, locked part.
+    type Part: Part;
+
+    /// Whether anything has the part's name.
+    ///
+    /// # Errors
+    /// `Disk` where the folder cannot be read.
+    async fn exists(&self, part: &str) -> Result<bool, Error>;
+
+    /// Opens the part and locks it against other writers, links not followed.
+    ///
+    /// # Errors
+    /// `ForeignPart`, `PartLocked`, `Disk`, `DiskFull`, `TooManyFiles`.
+    async fn open(&self, part: &str, how: OpenPart) -> Result<Self::Part, Error>;
+
+    /// Renames a synced part to its destination and syncs the folder.
+    ///
+    /// # Errors
+    /// `DestinationExists`, `DestinationRefused`, `Disk`; the part is still there then.
+    async fn commit(
+        &self,
+        part: Self::Part,
+        destination: &str,
+        replace: Replace,
+    ) -> Result<(), Error>;
+
+    /// Looks for what an interrupted [`commit`](Self::commit) left.
+    ///
+    /// # Errors
+    /// `Disk`.
+    async fn find(&self, part: &str, destination: &str, file: FileId) -> Result<Found, Error>;
+
+    /// Removes the part, where there is one.
+    ///
+    /// # Errors
+    /// `PartLocked`, `Disk`.
+    async fn remove(&self, part: &str) -> Result<(), Error>;
+
+    /// Changes with every boot of the machine: as long as it is the same, a crash of this process lost no written page.
+    fn boot_id(&self) -> String;
+}
+
+/// An open part. Dropping it unlocks and closes it.
+pub trait Part {
+    /// A digest over the part's bytes.
+    type Digest: Digest;
+
+    /// Its length in bytes.
+    async fn length(&mut self) -> Result<u64, Error>;
+
+    /// Cuts the part to `length` bytes. The file stays the same file.
+    async fn truncate(&mut self, length: u64) -> Result<(), Error>;
+
+    /// Reserves room for `size` bytes without changing the length, where the file system can; otherwise does nothing.
+    ///
+    /// # Errors
+    /// `DiskFull`.
+    async fn reserve(&mut self, size: u64) -> Result<(), Error>;
+
+    /// Returns once all that was written is durable.
+    async fn sync(&mut self) -> Result<(), Error>;
+
+    /// What identifies the file wherever it is renamed to.
+    fn file_id(&self) -> FileId;
+
+    /// A digest of the part's first `to` bytes, continued from `saved` where that is usable, else by reading them all.
+    async fn digest(&mut self, saved: Option<&DigestState>, to: u64)
+    -> Result<Self::Digest, Error>;
+}
+
+/// What a part does with the chunks of one kind of body.
+pub trait PartBytes<C>: Part {
+    /// Writes a chunk at `offset`, which is the part's length, and takes it into `digest`.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Disk`.
+    async fn write(
+        &mut self,
+        offset: u64,
+        chunk: C,
+        digest: Option<&mut Self::Digest>,
+    ) -> Result<(), Error>;
+
+    /// Whether the part's bytes at `offset` are those of the chunk. The part is not changed.
+    async fn matches(&mut self, offset: u64, chunk: C) -> Result<bool, Error>;
+}
+
+/// A running SHA-256.
+pub trait Digest {
+    /// Its state, from which [`Part::digest`] can go on; `None` where the hasher cannot tell.
+    fn save(&self) -> Option<Vec<u8>>;
+    /// Lower-case hex of all bytes so far.
+    fn finish(self) -> String;
+}
+
+/// What identifies a file on its file system, whatever its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileId {
+    /// The device.
+    pub device: u64,
+    /// The inode.
+    pub inode: u64,
+}
+
+/// A hasher's saved state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DigestState {
+    /// How many bytes it has taken in.
+    pub offset: u64,
+    /// The state, as [`Digest::save`](crate::store::Digest::save) gave it.
+    pub state: Vec<u8>,
+}
