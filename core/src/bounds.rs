@@ -66,7 +66,7 @@ impl Bounds {
     ) -> Next {
         let spent =
             self.in_a_row >= policy.max_attempts.get() || self.in_all >= config.max_total_attempts;
-        if !is_transient(error) || spent {
+        if !is_transient(error, &config.extra_retry_statuses) || spent {
             return Next::Fail;
         }
         let (delay, asked_by) = policy.wait(self.in_a_row.max(1), error.retry_after(), random);

@@ -3,6 +3,7 @@
 //! One exhaustive match without a catch-all arm, so that a new kind of error does not compile until its class is chosen.
 
 use crate::error::Error;
+use crate::error_code::ErrorCode;
 
 /// Whether another attempt makes sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,21 +22,25 @@ impl Class {
             Class::Permanent => "permanent",
         }
     }
+
+    /// The class of that name.
+    pub fn named(name: &str) -> Option<Class> {
+        [Class::Transient, Class::Permanent]
+            .into_iter()
+            .find(|class| class.name() == name)
+    }
 }
 
-/// The class of an error.
-pub fn class(error: &Error) -> Class {
+/// The class of an error. `extra_retry_statuses` are those 4xx that the configuration
+/// (`extraRetryStatuses`) holds to be transient.
+pub fn class(error: &Error, extra_retry_statuses: &[u16]) -> Class {
     match error {
         Error::Network { .. }
         | Error::Timeout { .. }
         | Error::LowSpeed { .. }
         | Error::Incomplete { .. }
         | Error::TooManyFiles { .. } => Class::Transient,
-        Error::Status {
-            status,
-            retry_listed,
-            ..
-        } => class_of_status(*status, *retry_listed),
+        Error::Status { status, .. } => class_of_status(*status, extra_retry_statuses),
         Error::Protocol(_)
         | Error::Certificate(_)
         | Error::RedirectRefused(_)
@@ -68,15 +73,28 @@ pub fn class(error: &Error) -> Class {
 
 /// The class of an error status: every 5xx (also unassigned ones) and 429 are transient, and those 4xx that
 /// `extraRetryStatuses` lists.
-pub fn class_of_status(status: u16, retry_listed: bool) -> Class {
+pub fn class_of_status(status: u16, extra_retry_statuses: &[u16]) -> Class {
     match status {
         429 | 500..=599 => Class::Transient,
-        400..=499 if retry_listed => Class::Transient,
+        400..=499 if extra_retry_statuses.contains(&status) => Class::Transient,
         _ => Class::Permanent,
     }
 }
 
-/// Whether another attempt makes sense.
-pub fn is_transient(error: &Error) -> bool {
-    class(error) == Class::Transient
+/// Returns `true` if another attempt makes sense.
+pub fn is_transient(error: &Error, extra_retry_statuses: &[u16]) -> bool {
+    class(error, extra_retry_statuses) == Class::Transient
+}
+
+/// Returns `true` if an error with this code is a fault of this machine (its disk, its ledger, another process), not of the
+/// source or of the download.
+pub fn is_of_this_machine(code: &ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::DiskFull
+            | ErrorCode::Disk
+            | ErrorCode::TooManyFiles
+            | ErrorCode::Ledger
+            | ErrorCode::PartLocked
+    )
 }

@@ -3,6 +3,8 @@
 //! A variant says what happened, never what to do about it. Whether another attempt makes sense is decided in one place,
 //! [`classify`](crate::classify); what a person can do about it is [`Error::advice`].
 
+use crate::error_code::ErrorCode;
+use crate::record::status::Status;
 use std::time::Duration;
 
 /// The source of an error, as the host saw it (an `io::Error`, a TLS alert, a SQLite message).
@@ -63,8 +65,6 @@ pub enum Error {
         status: u16,
         /// `Retry-After`, where it was there and readable.
         retry_after: Option<Duration>,
-        /// Listed in `extraRetryStatuses`.
-        retry_listed: bool,
     },
     /// The peer broke HTTP, or sent what was not asked for.
     #[error("the server broke the protocol: {0}")]
@@ -215,12 +215,12 @@ pub enum Error {
     #[error("there is no download {0}")]
     NoSuchDownload(i64),
     /// The state does not allow it.
-    #[error("download {id} is {status}")]
+    #[error("download {id} is {}", .status.name())]
     WrongState {
         /// The download.
         id: i64,
         /// Its status.
-        status: &'static str,
+        status: Status,
     },
     /// Part and destination are both gone.
     #[error("the bytes are gone: neither part nor destination is there")]
@@ -241,45 +241,45 @@ pub enum Error {
 
 impl Error {
     /// The stable name a program can match: the ledger's `error_code`, the API's and the events' `code`.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> ErrorCode {
         match self {
-            Error::Network { .. } => "Network",
+            Error::Network { .. } => ErrorCode::Network,
             Error::Timeout { timeout, .. } => match timeout {
-                Timeout::Connect => "ConnectTimeout",
-                Timeout::Headers => "HeadersTimeout",
-                Timeout::Idle => "IdleTimeout",
+                Timeout::Connect => ErrorCode::ConnectTimeout,
+                Timeout::Headers => ErrorCode::HeadersTimeout,
+                Timeout::Idle => ErrorCode::IdleTimeout,
             },
-            Error::LowSpeed { .. } => "LowSpeed",
-            Error::Incomplete { .. } => "Incomplete",
-            Error::Status { .. } => "Status",
-            Error::Protocol(_) => "Protocol",
-            Error::Certificate(_) => "Certificate",
-            Error::RedirectRefused(_) => "RedirectRefused",
-            Error::AddressRefused(_) => "AddressRefused",
-            Error::ProxyRefused(_) => "ProxyRefused",
-            Error::Coded(_) => "Coded",
-            Error::UnknownSize => "UnknownSize",
-            Error::TooLarge { .. } => "TooLarge",
-            Error::TooManyRestarts { .. } => "TooManyRestarts",
-            Error::DigestMismatch { .. } => "DigestMismatch",
-            Error::DigestConflict { .. } => "DigestConflict",
-            Error::ForeignPart { .. } => "ForeignPart",
-            Error::PartLocked { .. } => "PartLocked",
-            Error::DestinationExists { .. } => "DestinationExists",
-            Error::DestinationRefused { .. } => "DestinationRefused",
-            Error::DestinationBusy { .. } => "DestinationBusy",
-            Error::NameRefused { .. } => "NameRefused",
-            Error::CredentialsMissing { .. } => "CredentialsMissing",
-            Error::DiskFull { .. } => "DiskFull",
-            Error::Disk { .. } => "Disk",
-            Error::TooManyFiles { .. } => "TooManyFiles",
-            Error::Ledger { .. } => "Ledger",
-            Error::NoSuchDownload(_) => "NoSuchDownload",
-            Error::WrongState { .. } => "WrongState",
-            Error::Lost => "Lost",
-            Error::Superseded { .. } => "superseded",
-            Error::Cancelled => "cancelled",
-            Error::Interrupted => "interrupted",
+            Error::LowSpeed { .. } => ErrorCode::LowSpeed,
+            Error::Incomplete { .. } => ErrorCode::Incomplete,
+            Error::Status { .. } => ErrorCode::Status,
+            Error::Protocol(_) => ErrorCode::Protocol,
+            Error::Certificate(_) => ErrorCode::Certificate,
+            Error::RedirectRefused(_) => ErrorCode::RedirectRefused,
+            Error::AddressRefused(_) => ErrorCode::AddressRefused,
+            Error::ProxyRefused(_) => ErrorCode::ProxyRefused,
+            Error::Coded(_) => ErrorCode::Coded,
+            Error::UnknownSize => ErrorCode::UnknownSize,
+            Error::TooLarge { .. } => ErrorCode::TooLarge,
+            Error::TooManyRestarts { .. } => ErrorCode::TooManyRestarts,
+            Error::DigestMismatch { .. } => ErrorCode::DigestMismatch,
+            Error::DigestConflict { .. } => ErrorCode::DigestConflict,
+            Error::ForeignPart { .. } => ErrorCode::ForeignPart,
+            Error::PartLocked { .. } => ErrorCode::PartLocked,
+            Error::DestinationExists { .. } => ErrorCode::DestinationExists,
+            Error::DestinationRefused { .. } => ErrorCode::DestinationRefused,
+            Error::DestinationBusy { .. } => ErrorCode::DestinationBusy,
+            Error::NameRefused { .. } => ErrorCode::NameRefused,
+            Error::CredentialsMissing { .. } => ErrorCode::CredentialsMissing,
+            Error::DiskFull { .. } => ErrorCode::DiskFull,
+            Error::Disk { .. } => ErrorCode::Disk,
+            Error::TooManyFiles { .. } => ErrorCode::TooManyFiles,
+            Error::Ledger { .. } => ErrorCode::Ledger,
+            Error::NoSuchDownload(_) => ErrorCode::NoSuchDownload,
+            Error::WrongState { .. } => ErrorCode::WrongState,
+            Error::Lost => ErrorCode::Lost,
+            Error::Superseded { .. } => ErrorCode::Superseded,
+            Error::Cancelled => ErrorCode::Cancelled,
+            Error::Interrupted => ErrorCode::Interrupted,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a user may want to see while a download runs.
 
 use crate::classify::Class;
+use crate::error_code::ErrorCode;
 use crate::record::{DownloadId, RestartReason, SizeSource};
 use crate::retry::AskedBy;
 use std::time::{Duration, SystemTime};
@@ -115,7 +116,7 @@ pub struct Summary {
     /// Class of the error.
     pub class: Option<Class>,
     /// [`Error::code`](crate::Error::code).
-    pub code: Option<&'static str>,
+    pub code: Option<ErrorCode>,
     /// The error and its sources in one line.
     pub error: Option<String>,
     /// What a person can do about it.

@@ -1,6 +1,6 @@
 //! One download while it is worked on: its row, kept in step with the ledger, and its voice.
 
-use crate::classify::class;
+use crate::classify::{Class, class};
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Event, Summary, What, display_url};
@@ -139,6 +139,16 @@ impl<'a, H: Host> Job<'a, H> {
         Ok(offset)
     }
 
+    /// The class of an error under this download's configuration.
+    pub(crate) fn class(&self, error: &Error) -> Class {
+        class(error, &self.config.extra_retry_statuses)
+    }
+
+    /// An error as the ledger keeps it.
+    pub(crate) fn failure(&self, error: &Error) -> Failure {
+        failure(error, &self.config.extra_retry_statuses)
+    }
+
     /// What is told at the end.
     pub(crate) fn summary(&self, error: Option<&Error>) -> Summary {
         Summary {
@@ -146,7 +156,7 @@ impl<'a, H: Host> Job<'a, H> {
             attempts: self.row.attempts,
             restarts: self.row.restarts,
             sha256: self.row.sha256_got.clone(),
-            class: error.map(class),
+            class: error.map(|error| self.class(error)),
             code: error.map(Error::code),
             error: error.map(chain),
             advice: error.and_then(Error::advice),
@@ -157,15 +167,15 @@ impl<'a, H: Host> Job<'a, H> {
 /// A row that does not admit what is to be recorded because another process called it off: this drive is called off, too.
 pub(crate) fn overruled(error: Error) -> Error {
     match error {
-        Error::WrongState { status, .. } if status == Status::Cancelled.name() => Error::Cancelled,
+        Error::WrongState { status, .. } if status == Status::Cancelled => Error::Cancelled,
         error => error,
     }
 }
 
 /// An error as the ledger keeps it.
-pub(crate) fn failure(error: &Error) -> Failure {
+pub(crate) fn failure(error: &Error, extra_retry_statuses: &[u16]) -> Failure {
     Failure {
-        class: class(error).name(),
+        class: class(error, extra_retry_statuses),
         code: error.code(),
         text: chain(error),
     }

@@ -319,7 +319,6 @@ fn refused(head: &Head) -> Error {
         400..=599 => Error::Status {
             status: head.status,
             retry_after: head.retry_after,
-            retry_listed: false,
         },
         other => Error::Protocol(format!("status {other}, which no request asked for")),
     }

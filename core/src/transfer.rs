@@ -162,7 +162,7 @@ async fn plain<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<St
             )
             .await
         }
-        Verdict::Fail(error) => Err(listed(job, error).into()),
+        Verdict::Fail(error) => Err(error.into()),
         Verdict::Append { .. } | Verdict::Restart(_) | Verdict::Complete => {
             Err(Error::Protocol("a range where none was asked for".to_owned()).into())
         }
@@ -228,7 +228,7 @@ async fn ranged<H: Host>(
             drop(body);
             finish_what_is_there(job, part, ask.offset).await
         }
-        Verdict::Fail(error) => Err(listed(job, error).into()),
+        Verdict::Fail(error) => Err(error.into()),
     }
 }
 
@@ -454,24 +454,5 @@ fn headers_event(known: Option<KnownSize>, mismatch: bool) -> What {
         expected_bytes,
         source,
         mismatch,
-    }
-}
-
-/// Marks a status that the configuration lists as worth another attempt.
-fn listed<H: Host>(job: &Job<'_, H>, error: Error) -> Error {
-    match error {
-        Error::Status {
-            status,
-            retry_after,
-            ..
-        } => {
-            let retry_listed = job.config.extra_retry_statuses.contains(&status);
-            Error::Status {
-                status,
-                retry_after,
-                retry_listed,
-            }
-        }
-        other => other,
     }
 }

@@ -124,7 +124,6 @@ fn the_wait_grows_with_the_attempts_in_a_row_and_shrinks_after_progress() {
     let busy = Error::Status {
         status: 429,
         retry_after: Some(Duration::from_secs(7)),
-        retry_listed: false,
     };
     let expected = Next::Retry {
         delay: Duration::from_secs(7),

@@ -2,21 +2,23 @@
 
 use regrip_core::classify::class_of_status;
 use regrip_core::error::Timeout;
-use regrip_core::{Class, Error, class, is_transient};
+use regrip_core::{Class, Error, Status, class, is_transient};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use Class::{Permanent, Transient};
 
+/// `extraRetryStatuses` of the example configuration.
+const LISTED: &[u16] = &[408, 425];
+
 fn text() -> String {
     "x".to_owned()
 }
 
-fn status(status: u16, retry_listed: bool) -> Error {
+fn status(status: u16) -> Error {
     Error::Status {
         status,
         retry_after: None,
-        retry_listed,
     }
 }
 
@@ -38,9 +40,9 @@ fn table() -> Vec<(Error, Class, &'static str)> {
         (Error::LowSpeed { bytes: 1, window: Duration::from_secs(1) }, Transient, "LowSpeed"),
         (Error::Incomplete { got: 1, expected: Some(2) }, Transient, "Incomplete"),
         (Error::Incomplete { got: 1, expected: None }, Transient, "Incomplete"),
-        (status(503, false), Transient, "Status"),
-        (status(404, false), Permanent, "Status"),
-        (status(404, true), Transient, "Status"),
+        (status(503), Transient, "Status"),
+        (status(404), Permanent, "Status"),
+        (status(408), Transient, "Status"),
         (Error::TooManyFiles { source: None }, Transient, "TooManyFiles"),
         (Error::Protocol(text()), Permanent, "Protocol"),
         (Error::Certificate(text()), Permanent, "Certificate"),
@@ -64,7 +66,7 @@ fn table() -> Vec<(Error, Class, &'static str)> {
         (disk(), Permanent, "Disk"),
         (Error::Ledger { what: text(), source: None }, Permanent, "Ledger"),
         (Error::NoSuchDownload(1), Permanent, "NoSuchDownload"),
-        (Error::WrongState { id: 1, status: "queued" }, Permanent, "WrongState"),
+        (Error::WrongState { id: 1, status: Status::Queued }, Permanent, "WrongState"),
         (Error::Lost, Permanent, "Lost"),
         (Error::Superseded { by: 1 }, Permanent, "superseded"),
         (Error::Cancelled, Permanent, "cancelled"),
@@ -75,9 +77,9 @@ fn table() -> Vec<(Error, Class, &'static str)> {
 #[test]
 fn every_error_has_its_class_and_code() {
     for (error, expected, code) in table() {
-        assert_eq!(class(&error), expected, "{error:?}");
-        assert_eq!(is_transient(&error), expected == Transient);
-        assert_eq!(error.code(), code);
+        assert_eq!(class(&error, LISTED), expected, "{error:?}");
+        assert_eq!(is_transient(&error, LISTED), expected == Transient);
+        assert_eq!(error.code().as_str(), code);
         let line = error.to_string();
         assert!(!line.contains('\n') && !line.ends_with('.'), "{line:?}");
     }
@@ -118,15 +120,15 @@ fn every_status_has_its_class_with_and_without_being_listed() {
     for code in 400..=599 {
         let transient = code == 429 || code >= 500;
         let unlisted = if transient { Transient } else { Permanent };
-        assert_eq!(class_of_status(code, false), unlisted, "{code}");
-        assert_eq!(class_of_status(code, true), Transient, "{code} listed");
-        assert_eq!(class(&status(code, false)), unlisted);
-        assert_eq!(class(&status(code, true)), Transient);
+        assert_eq!(class_of_status(code, &[]), unlisted, "{code}");
+        assert_eq!(class_of_status(code, &[code]), Transient, "{code} listed");
+        assert_eq!(class(&status(code), &[]), unlisted);
+        assert_eq!(class(&status(code), &[code]), Transient);
     }
     for code in [0, 100, 200, 206, 304, 399, 600, u16::MAX] {
-        assert_eq!(class_of_status(code, false), Permanent);
+        assert_eq!(class_of_status(code, &[]), Permanent);
         assert_eq!(
-            class_of_status(code, true),
+            class_of_status(code, &[code]),
             Permanent,
             "only a 4xx can be listed"
         );
@@ -139,10 +141,9 @@ fn a_wait_is_asked_for_by_a_status_only() {
     let busy = Error::Status {
         status: 503,
         retry_after: asked,
-        retry_listed: false,
     };
     assert_eq!(busy.retry_after(), asked);
-    assert_eq!(status(503, false).retry_after(), None);
+    assert_eq!(status(503).retry_after(), None);
     assert_eq!(Error::Lost.retry_after(), None);
 }
 

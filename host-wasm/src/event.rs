@@ -2,6 +2,7 @@
 
 use crate::clock::{epoch_ms, ms};
 use crate::fields::Fields;
+use regrip_core::ErrorCode;
 use regrip_core::{Event, Summary, What};
 
 /// An event for its listener.
@@ -64,7 +65,7 @@ fn ended(summary: &Summary, into: &Fields) {
         .count("restarts", u64::from(summary.restarts))
         .put_some("sha256", summary.sha256.as_deref())
         .put_some("class", summary.class.map(|class| class.name()))
-        .put_some("code", summary.code)
+        .put_some("code", summary.code.as_ref().map(ErrorCode::as_str))
         .put_some("error", summary.error.as_deref())
         .put_some("advice", summary.advice);
 }

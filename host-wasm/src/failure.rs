@@ -3,7 +3,7 @@
 use crate::clock::{duration, ms};
 use crate::fields::Fields;
 use regrip_core::error::{Source, Timeout, chain};
-use regrip_core::{Error, class};
+use regrip_core::{Class, Error};
 use std::fmt;
 use wasm_bindgen::prelude::*;
 
@@ -69,9 +69,9 @@ pub(crate) fn read(failed: JsValue) -> Error {
 }
 
 /// For `js/error.js`, which makes a `RegripError` of it.
-pub(crate) fn told(error: &Error, into: &Fields) {
-    into.put("code", error.code())
-        .put("class", class(error).name())
+pub(crate) fn told(error: &Error, class: Class, into: &Fields) {
+    into.put("code", error.code().as_str())
+        .put("class", class.name())
         .put("message", &chain(error))
         .put_some("advice", error.advice());
     if let Error::Status { status, .. } = error {

@@ -189,7 +189,9 @@ fn write(row: &Row, record: &Fields) {
             .put_some("committingSha256", committing.sha256.as_deref());
     }
     if let Some(failure) = &row.failure {
-        record.put("code", failure.code).put("error", &failure.text);
+        record
+            .put("code", failure.code.as_str())
+            .put("error", &failure.text);
     }
 }
 

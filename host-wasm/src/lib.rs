@@ -74,7 +74,8 @@ impl Core {
                 return Ok(JsValue::UNDEFINED);
             };
             let told = host.fields();
-            failure::told(&error, &told);
+            let class = class(&error, &engine.config().extra_retry_statuses);
+            failure::told(&error, class, &told);
             Ok(told.into())
         })
     }

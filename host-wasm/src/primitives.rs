@@ -65,11 +65,7 @@ pub fn retry_after_ms(value: &str, now: f64) -> Option<f64> {
 /// Whether this answer of a server is worth another attempt.
 #[wasm_bindgen(js_name = isTransientStatus)]
 pub fn is_transient_status(status: u16) -> bool {
-    is_transient(&Error::Status {
-        status,
-        retry_after: None,
-        retry_listed: false,
-    })
+    class_of_status(status, &[]) == Class::Transient
 }
 
 fn policy(max_attempts: u32, base_ms: f64, max_ms: f64) -> Result<RetryPolicy, JsValue> {

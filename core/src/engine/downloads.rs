@@ -17,6 +17,7 @@ use super::stop::Stop;
 use crate::classify::class;
 use crate::config::{DownloadsConfig, InvalidConfig};
 use crate::error::{Error, chain};
+use crate::error_code::ErrorCode;
 use crate::event::{Event, Summary, What, display_url};
 use crate::host::Host;
 use crate::job::failure;
@@ -207,10 +208,7 @@ impl<H: Host> Engine<H> {
         let door = self.door(&row.new.destination);
         let _inside = door.lock().await;
         let row = self.0.host.ledger().row(id).await?;
-        let too_late = |status: Status| {
-            let status = status.name();
-            Err(Error::WrongState { id, status })
-        };
+        let too_late = |status: Status| Err(Error::WrongState { id, status });
         if row.status.is_finished() || row.status == Status::Committing {
             return too_late(row.status);
         }
@@ -225,7 +223,7 @@ impl<H: Host> Engine<H> {
                     bytes: row.downloaded,
                     attempts: row.attempts,
                     restarts: row.restarts,
-                    class: Some(class(&error)),
+                    class: Some(class(&error, &self.config().extra_retry_statuses)),
                     code: Some(error.code()),
                     error: Some(chain(&error)),
                     ..Summary::default()
@@ -332,7 +330,7 @@ impl<H: Host> Engine<H> {
             match &driven {
                 Some(first) if first.destination == mark.destination => {
                     let (id, by) = (mark.id, first.id);
-                    self.record(id, &Change::Failed(failure(&Error::Superseded { by })))
+                    self.record(id, &Change::Failed(failure(&Error::Superseded { by }, &[])))
                         .await?;
                     recovered.superseded.push(id);
                 }
@@ -367,7 +365,7 @@ impl<H: Host> Engine<H> {
         let refused = row
             .failure
             .as_ref()
-            .is_some_and(|failure| failure.code == "DigestMismatch");
+            .is_some_and(|failure| failure.code == ErrorCode::DigestMismatch);
         if !refused || row.new.sha256 != new.sha256 {
             return Ok(());
         }

@@ -9,15 +9,16 @@ use super::permits::leave_to_move;
 use super::shared::{Shared, enter};
 use super::stop::{Ear, Stop, stopped};
 use crate::bounds::Next;
-use crate::classify::class;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, repair};
 use crate::host::Host;
-use crate::job::{Job, PartOf, failure, overruled};
+use crate::job::{Job, PartOf, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
-use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Status, Waiting};
+use crate::record::{
+    AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, Status, Waiting,
+};
 use crate::semaphore::Lane;
 use crate::store::{OpenPart, Part, PartStore};
 use crate::time::Clock;
@@ -173,8 +174,8 @@ async fn stop_here<H: Host>(
 ) -> Result<After, Failed> {
     let to = job.settle(&mut part).await.unwrap_or(job.row.durable);
     let outcome = match stop {
-        Stop::Cancel => "cancelled",
-        Stop::End => "interrupted",
+        Stop::Cancel => Outcome::Cancelled,
+        Stop::End => Outcome::Interrupted,
     };
     let (attempt, bounds) = (job.attempt, job.row.bounds);
     let end = AttemptEnd {
@@ -269,7 +270,7 @@ async fn finish<H: Host>(
     whole: Whole,
 ) -> Result<After, Failed> {
     let (attempt, size, bounds) = (job.attempt, whole.size, job.row.bounds);
-    let ended = |outcome: &'static str, error: Option<Failure>| Change::AttemptEnded {
+    let ended = |outcome: Outcome, error: Option<Failure>| Change::AttemptEnded {
         end: AttemptEnd {
             attempt,
             to: size,
@@ -279,10 +280,10 @@ async fn finish<H: Host>(
         },
         bounds,
     };
-    if let Err(error) = commit(job, part, whole, Some(ended("completed", None))).await {
+    if let Err(error) = commit(job, part, whole, Some(ended(Outcome::Completed, None))).await {
         let ended = match &*error {
-            Error::Cancelled => ended("cancelled", None),
-            other => ended("failed", Some(failure(other))),
+            Error::Cancelled => ended(Outcome::Cancelled, None),
+            other => ended(Outcome::Failed, Some(job.failure(other))),
         };
         // The first error is the one to tell.
         let _ = job.record(ended).await;
@@ -314,8 +315,8 @@ async fn retry_or_fail<H: Host>(
         let end = AttemptEnd {
             attempt: job.attempt,
             to,
-            outcome: "failed",
-            error: Some(failure(&error)),
+            outcome: Outcome::Failed,
+            error: Some(job.failure(&error)),
             wait,
         };
         job.record(Change::AttemptEnded { end, bounds }).await?;
@@ -332,7 +333,7 @@ async fn retry_or_fail<H: Host>(
         why: chain(&*error),
     }))
     .await?;
-    let (attempt, class, error) = (job.attempt, class(&error), chain(&*error));
+    let (attempt, class, error) = (job.attempt, job.class(&error), chain(&*error));
     job.emit(What::Retrying {
         attempt,
         delay,
@@ -375,7 +376,7 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), F
         Error::Interrupted => job.record(Change::Queued).await,
         Error::Cancelled => job.record(Change::Cancelled).await,
         _ => {
-            job.record(Change::Failed(failure(error))).await?;
+            job.record(Change::Failed(job.failure(error))).await?;
             // The error is told whether or not the sweeping works.
             let _ = sweep(job).await;
             Ok(())

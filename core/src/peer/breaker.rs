@@ -223,7 +223,6 @@ mod tests {
                 Error::Status {
                     status: 503,
                     retry_after: None,
-                    retry_listed: false,
                 },
                 false,
             ),

@@ -8,9 +8,7 @@ use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{Change, Failure, Row};
 use regrip_core::time::Clock;
-use regrip_core::{
-    Class, DownloadId, Error, Event, Source, Status, Summary, What, class, display_url,
-};
+use regrip_core::{Class, DownloadId, Error, ErrorCode, Event, Source, Status, Summary, What, class, display_url};
 use std::path::Path;
 
 impl Control {
@@ -60,7 +58,11 @@ impl Control {
 
     /// Fails a download that cannot even be begun. Returns what it failed with.
     async fn fail(&self, row: &Row, error: Error) -> Error {
-        let (class, code, text) = (class(&error), error.code(), chain(&error));
+        let (class, code, text) = (
+            class(&error, &self.0.engine.config().extra_retry_statuses),
+            error.code(),
+            chain(&error),
+        );
         match self
             .note_failure(row, class, code, text, error.advice())
             .await
@@ -78,14 +80,14 @@ impl Control {
         &self,
         row: &Row,
         class: Class,
-        code: &'static str,
+        code: ErrorCode,
         text: String,
         advice: Option<&'static str>,
     ) -> Result<(), Error> {
         let host = self.0.engine.host();
         let failure = Failure {
-            class: class.name(),
-            code,
+            class,
+            code: code.clone(),
             text: text.clone(),
         };
         let at = host.clock().wall();
@@ -115,7 +117,7 @@ impl Control {
 /// A drive that found its row cancelled was called off before it began.
 fn called_off(error: Error) -> Error {
     match error {
-        Error::WrongState { status, .. } if status == Status::Cancelled.name() => Error::Cancelled,
+        Error::WrongState { status, .. } if status == Status::Cancelled => Error::Cancelled,
         error => error,
     }
 }

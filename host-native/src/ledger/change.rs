@@ -255,8 +255,8 @@ impl Update<'_> {
             "error = :error, error_class = :class, error_code = :code",
             named_params! {
                 ":error": failure.text,
-                ":class": failure.class,
-                ":code": failure.code,
+                ":class": failure.class.name(),
+                ":code": failure.code.as_str(),
             },
         )
     }

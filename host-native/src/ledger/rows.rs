@@ -1,7 +1,8 @@
 //! A row of the table `downloads` and the core's [`Row`].
 
 use super::database::Fault;
-use super::values::{Columns, code, integer, time};
+use super::values::{Columns, integer, time};
+use regrip_core::classify::Class;
 use regrip_core::bounds::Bounds;
 use regrip_core::record::{
     Committing, DownloadId, Failure, KnownSize, NewDownload, Row, SizeSource, Source, Status,
@@ -217,8 +218,8 @@ fn read_failure(columns: &Columns<'_>) -> Result<Option<Failure>, Error> {
         return Ok(None);
     };
     Ok(Some(Failure {
-        class: columns.word("error_class", |class| Some(code(class)))?,
-        code: columns.word("error_code", |word| Some(code(word)))?,
+        class: columns.word("error_class", Class::named)?,
+        code: columns.word("error_code", |code| code.parse().ok())?,
         text,
     }))
 }

@@ -210,10 +210,7 @@ impl SqliteLedger {
             let after = match (status, accepted) {
                 (Status::Completed, true) => Status::ImportQueued,
                 (Status::Completed | Status::ImportQueued, _) => status,
-                _ => {
-                    let status = status.name();
-                    return Err(Error::WrongState { id, status }.into());
-                }
+                _ => return Err(Error::WrongState { id, status }.into()),
             };
             let set = "UPDATE downloads SET import_state = ?2, status = ?3, updated_at = ?4 WHERE id = ?1";
             let params = (id, &state, after.name(), time(at));

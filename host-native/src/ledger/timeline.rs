@@ -96,9 +96,9 @@ pub(super) fn end(
         .execute(named_params! {
             ":at": time(at),
             ":to": integer(end.to),
-            ":outcome": end.outcome,
-            ":class": error.map(|error| error.class),
-            ":code": error.map(|error| error.code),
+            ":outcome": end.outcome.name(),
+            ":class": error.map(|error| error.class.name()),
+            ":code": error.map(|error| error.code.as_str()),
             ":error": error.map(|error| &error.text),
             ":wait_ms": end.wait.map(|(wait, _)| milliseconds(wait)),
             ":asked_by": end.wait.map(|(_, asked_by)| asked_by.name()),

@@ -4,8 +4,6 @@ use regrip_core::Error;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError};
 use std::cell::Cell;
-use std::collections::BTreeSet;
-use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 /// The last second humantime can write, 9999-12-31T23:59:59Z.
@@ -109,28 +107,6 @@ impl<'a> Columns<'a> {
 #[error("{0:?} is unknown to this version")]
 pub(super) struct UnknownWord(pub(super) String);
 
-/// Error codes come from the core as `&'static str`; one that is read back becomes one again. Each different one is kept
-/// once and for good, so their number and length are bounded.
-pub(super) fn code(text: &str) -> &'static str {
-    const CODES: usize = 256;
-    const CODE_BYTES: usize = 64;
-    const UNKNOWN: &str = "Unknown";
-    static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-
-    let mut known = KNOWN
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    if let Some(code) = known.get(text) {
-        return code;
-    }
-    if known.len() >= CODES || text.len() > CODE_BYTES {
-        return UNKNOWN;
-    }
-    let code: &'static str = Box::leak(text.into());
-    known.insert(code);
-    code
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,12 +124,5 @@ mod tests {
         assert_eq!(integer(u64::MAX), i64::MAX);
         assert_eq!(integer(7), 7);
         assert_eq!(milliseconds(Duration::MAX), i64::MAX);
-    }
-
-    #[test]
-    fn a_code_is_kept_once_and_an_absurd_one_not_at_all() {
-        let (first, second) = (code("SomeCode"), code("SomeCode"));
-        assert!(std::ptr::eq(first, second));
-        assert_eq!(code(&"x".repeat(65)), "Unknown");
     }
 }

@@ -37,7 +37,6 @@ pub(super) async fn body(
             return Err(Error::Status {
                 status,
                 retry_after: head.retry_after,
-                retry_listed: config.extra_retry_statuses.contains(&status),
             });
         }
         _ => return Err(Error::Protocol(format!("the status is {status}"))),

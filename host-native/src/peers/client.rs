@@ -15,12 +15,12 @@ use regrip_core::host::Host;
 use regrip_core::peer::{NoAnswer, Reachability};
 use regrip_core::retry::{RetryRules, Retrying};
 use regrip_core::transport::{Request, Transport};
-use regrip_core::{Engine, Error, Source, retry};
+use regrip_core::{DownloadsConfig, Engine, Error, Source, retry};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use url::Url;
 
@@ -58,17 +58,20 @@ struct Failed {
 }
 
 /// Decides about another attempt, and tells of it.
-struct Rules<T>(T);
+struct Rules<T> {
+    told: T,
+    config: Arc<DownloadsConfig>,
+}
 
 impl<T: FnMut(&Error, Duration)> RetryRules<Failed> for Rules<T> {
     fn is_retryable(&self, failed: &Failed) -> bool {
-        !failed.for_good && is_transient(&failed.error)
+        !failed.for_good && is_transient(&failed.error, &self.config.extra_retry_statuses)
     }
     fn retry_after(&self, failed: &Failed) -> Option<Duration> {
         failed.error.retry_after()
     }
     fn on_retry(&mut self, retrying: Retrying<'_, Failed>) {
-        (self.0)(&retrying.error.error, retrying.delay);
+        (self.told)(&retrying.error.error, retrying.delay);
     }
 }
 
@@ -174,11 +177,13 @@ impl PeerClient {
         told: impl FnMut(&Error, Duration),
     ) -> Result<T, Error> {
         let host = self.engine.host();
-        let policy = self.engine.config().retry_policy();
+        let config = self.engine.config();
+        let policy = config.retry_policy();
         let policy = policy.map_err(|error| Error::Protocol(error.to_string()))?;
+        let mut rules = Rules { told, config };
         let mut random = fastrand::Rng::with_seed(host.seed());
         let attempt = |_| self.attempt(url);
-        retry(&policy, &host.clock, &mut random, &mut Rules(told), attempt)
+        retry(&policy, &host.clock, &mut random, &mut rules, attempt)
             .await
             .map_err(|failed| failed.error)
     }

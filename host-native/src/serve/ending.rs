@@ -8,11 +8,11 @@
 //! done twice because a stub could not be removed.
 
 use super::claims::Item;
-use super::later::is_of_this_machine;
 use super::service::Service;
 use super::stub_run;
 use crate::control::End;
 use crate::ledger::Entry;
+use regrip_core::classify::is_of_this_machine;
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error, PeerId, Source, Status};
 use smol::Timer;
@@ -65,7 +65,7 @@ async fn after(service: &Arc<Service>, id: DownloadId, advice: Option<&'static s
             service.later.forget(id);
             finish(service, id, false).await;
         }
-        Status::Failed if is_of_this_machine(code(&entry)) => wait(service, &entry),
+        Status::Failed if failed_here(&entry) => wait(service, &entry),
         Status::Failed => {
             service.later.forget(id);
             give_up(service, &entry, &why(&failed_because(&entry), advice)).await;
@@ -190,9 +190,10 @@ fn wait(service: &Service, entry: &Entry) {
     }
 }
 
-fn code(entry: &Entry) -> &str {
+/// Returns `true` if a fault of this machine ended it.
+fn failed_here(entry: &Entry) -> bool {
     let failure = entry.row.failure.as_ref();
-    failure.map_or("", |failure| failure.code)
+    failure.is_some_and(|failure| is_of_this_machine(&failure.code))
 }
 
 fn failed_because(entry: &Entry) -> String {

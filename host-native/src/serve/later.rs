@@ -7,6 +7,7 @@
 
 use super::service::Service;
 use futures::future::{Either, select};
+use regrip_core::ErrorCode;
 use regrip_core::error::chain;
 use regrip_core::ledger::Ledger;
 use regrip_core::{DownloadId, Error, Row, Status};
@@ -22,14 +23,6 @@ const LONGEST_REST: Duration = Duration::from_secs(3600);
 
 /// Between two looks at trouble that can be seen.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-
-/// Whether an error of that code comes from this machine and not from the source or the download.
-pub(super) fn is_of_this_machine(code: &str) -> bool {
-    matches!(
-        code,
-        "DiskFull" | "Disk" | "TooManyFiles" | "Ledger" | "PartLocked"
-    )
-}
 
 /// The wait after so many tries in vain.
 pub(super) fn rest_after(tries: u32) -> Duration {
@@ -172,10 +165,13 @@ async fn try_again(service: &Arc<Service>, id: DownloadId) {
 
 /// Whether what a download failed by may be over.
 fn may_go_on(service: &Service, row: &Row) -> bool {
-    let code = row.failure.as_ref().map_or("", |failure| failure.code);
+    let is_full = row
+        .failure
+        .as_ref()
+        .is_some_and(|failure| failure.code == ErrorCode::DiskFull);
     let size = row.known_size().map_or(0, |size| size.bytes);
     let needs = size.saturating_sub(row.downloaded);
-    service.completed.check().is_ok() && (code != "DiskFull" || service.completed.has_room(needs))
+    service.completed.check().is_ok() && (!is_full || service.completed.has_room(needs))
 }
 
 /// What a row waits in line for.

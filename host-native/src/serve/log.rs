@@ -5,6 +5,7 @@
 
 use super::daemon::LogFormat;
 use crate::host::Listener;
+use regrip_core::ErrorCode;
 use regrip_core::{Event, What};
 use std::io::stderr;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -77,7 +78,8 @@ impl Listener for LogEvents {
                 tracing::info!(id, ?file, bytes, attempts, restarts, "completed");
             }
             What::Failed(summary) => {
-                let (code, error) = (summary.code, summary.error.as_deref());
+                let code = summary.code.as_ref().map(ErrorCode::as_str);
+                let error = summary.error.as_deref();
                 tracing::error!(id, ?file, code, error, "failed");
             }
             What::Cancelled(_) => tracing::info!(id, ?file, "cancelled"),

@@ -8,11 +8,12 @@
 
 use super::claims::Item;
 use super::ending;
-use super::later::{is_of_this_machine, rest_after};
+use super::later::rest_after;
 use super::service::Service;
 use crate::control::{Outcome, Wanted, accept};
 use crate::peers::Release;
 use crate::store::destination;
+use regrip_core::classify::is_of_this_machine;
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error};
 use smol::Timer;
@@ -78,7 +79,7 @@ async fn step(
         match asked {
             None => return let_go(service, item, "the stub is gone"),
             Some(Ok(release)) => *known = Some(release),
-            Some(Err(error)) if is_of_this_machine(error.code()) => return Step::Wait(error),
+            Some(Err(error)) if is_of_this_machine(&error.code()) => return Step::Wait(error),
             Some(Err(error)) => return Step::Failed(error),
         }
         if !is_wanted(service, item) {
@@ -91,7 +92,7 @@ async fn step(
     match make_row(service, item, release, &acquaintance).await {
         Ok(()) => Step::Over,
         Err(error @ Error::DestinationBusy { .. }) => Step::Wait(error),
-        Err(error) if is_of_this_machine(error.code()) => Step::Wait(error),
+        Err(error) if is_of_this_machine(&error.code()) => Step::Wait(error),
         Err(error) => Step::Failed(error),
     }
 }

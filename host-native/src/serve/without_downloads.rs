@@ -3,6 +3,7 @@
 
 use crate::control::Control;
 use crate::store::FileStamp;
+use regrip_core::ErrorCode;
 use regrip_core::ledger::Ledger;
 use regrip_core::{Class, Error, Row, Status};
 use std::path::Path;
@@ -43,7 +44,7 @@ async fn fail(control: &Control, row: &Row) -> Result<(), Error> {
     );
     tracing::warn!(id = row.id, "failed: {text}");
     let class = Class::Permanent;
-    control.note_failure(row, class, CODE, text, None).await
+    control.note_failure(row, class, ErrorCode::Other(CODE.into()), text, None).await
 }
 
 /// What is on the disk of a download.

@@ -8,6 +8,7 @@ use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::json;
+use std::borrow::Cow;
 use std::fmt;
 
 /// The body of a reply.
@@ -107,7 +108,7 @@ pub struct Refusal {
     /// The status.
     pub status: StatusCode,
     /// One word for programs.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// One line for people, without a secret.
     pub message: String,
     /// The field of the request that is to blame.
@@ -116,10 +117,14 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal.
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
+    pub fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Refusal {
         Refusal {
             status,
-            code,
+            code: code.into(),
             message: message.into(),
             field: None,
         }

@@ -150,7 +150,7 @@ impl<T: Into<Fault>> From<T> for Told {
 /// A fault, with this command's own advice where the status is what forbids it.
 fn advised(fault: Fault, advice: &dyn Fn(Status) -> Option<String>) -> Told {
     let own = match &fault {
-        Fault::Core(Error::WrongState { status, .. }) => Status::named(status).and_then(advice),
+        Fault::Core(Error::WrongState { status, .. }) => advice(*status),
         Fault::Core(Error::PartLocked { .. }) => advice(Status::Downloading),
         _ => None,
     };

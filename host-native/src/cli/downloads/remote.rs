@@ -124,7 +124,7 @@ impl Remote {
         };
         match (code, self.one(id).await) {
             ("WrongState", Ok(download)) => {
-                let status = download.status.name();
+                let status = download.status;
                 Error::WrongState { id, status }.into()
             }
             ("CredentialsMissing", Ok(download)) => {

@@ -62,7 +62,7 @@ impl Reporter for Json {
             "url": display_url(target.url.as_str()),
             "path": target.destination,
             "bytes": 0, "attempts": 0, "restarts": 0, "sha256": null,
-            "class": class(error).name(), "code": error.code(), "error": chain(error),
+            "class": class(error, &[]).name(), "code": error.code(), "error": chain(error),
         }));
     }
 

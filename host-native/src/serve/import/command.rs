@@ -5,7 +5,7 @@ use crate::host::NativeHost;
 use regrip_core::http::Head;
 use regrip_core::time::Clock;
 use regrip_core::transport::{Body, Response};
-use regrip_core::{DownloadsConfig, Error};
+use regrip_core::Error;
 use serde_json::json;
 use std::path::Path;
 
@@ -26,7 +26,6 @@ pub(super) fn wants(server: &ImportServer, category: u32) -> bool {
 /// `Status` with its `Retry-After`, `Protocol` for an answer that is neither that nor a success; else as the transport.
 pub(super) async fn send(
     host: &NativeHost,
-    config: &DownloadsConfig,
     server: &ImportServer,
     completed: &Path,
 ) -> Result<(), Error> {
@@ -61,7 +60,6 @@ pub(super) async fn send(
         400..=599 => Err(Error::Status {
             status,
             retry_after: Head::read(status, &headers, host.clock.wall()).retry_after,
-            retry_listed: config.extra_retry_statuses.contains(&status),
         }),
         _ => Err(Error::Protocol(format!("the status is {status}"))),
     }

@@ -12,11 +12,11 @@ use regrip_core::host::Host;
 use regrip_core::retry::{RetryRules, Retrying};
 use regrip_core::semaphore::Semaphore;
 use regrip_core::time::Clock;
-use regrip_core::{DownloadId, Error, is_transient, retry};
+use regrip_core::{DownloadId, DownloadsConfig, Error, is_transient, retry};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Commands that one server gets at once.
@@ -43,11 +43,11 @@ pub(crate) struct Imports {
 }
 
 /// The core's retry, by the configured policy.
-struct Rules;
+struct Rules(Arc<DownloadsConfig>);
 
 impl RetryRules<Error> for Rules {
     fn is_retryable(&self, error: &Error) -> bool {
-        is_transient(error)
+        is_transient(error, &self.0.extra_retry_statuses)
     }
     fn retry_after(&self, error: &Error) -> Option<Duration> {
         error.retry_after()
@@ -174,7 +174,7 @@ impl Import<'_> {
                 }
                 Err(error) => error,
             };
-            let gives_up = !is_transient(&error) || host.clock().now() >= deadline;
+            let gives_up = !is_transient(&error, &config.extra_retry_statuses) || host.clock().now() >= deadline;
             let why = chain(&error);
             if gives_up {
                 tracing::error!(id = self.id, server = name, error = %why, "the import failed");
@@ -198,7 +198,8 @@ impl Import<'_> {
             None => None,
         };
         let attempt = |_| self.attempt(name);
-        retry(&policy, host.clock(), &mut random, &mut Rules, attempt).await
+        let mut rules = Rules(config);
+        retry(&policy, host.clock(), &mut random, &mut rules, attempt).await
     }
 
     async fn attempt(&self, name: &str) -> Result<(), Error> {
@@ -208,7 +209,7 @@ impl Import<'_> {
             return Err(Error::Protocol(what));
         };
         let engine = imports.control.engine();
-        let sent = send(engine.host(), &engine.config(), &server, &imports.completed).await;
+        let sent = send(engine.host(), &server, &imports.completed).await;
         if let Err(error) = &sent {
             let why = Some(chain(error));
             self.write_down(Some((name, Told::Pending(why)))).await;

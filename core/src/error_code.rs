@@ -1,0 +1,129 @@
+//! The stable names of errors: the ledger's `error_code`, the `code` of the API, of events and in JavaScript.
+
+use serde::{Serialize, Serializer};
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::fmt;
+use std::str::FromStr;
+
+/// One variant and one spelling for every code.
+macro_rules! error_codes {
+    ($($variant:ident => $name:literal,)*) => {
+        /// Names a kind of [`Error`](crate::Error) for programs. A code that another version of regrip wrote is kept as
+        /// [`Other`](ErrorCode::Other), so that reading a ledger and writing it back changes nothing.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorCode {
+            $(
+                #[doc = concat!("`", $name, "`")]
+                $variant,
+            )*
+            /// A code this version does not know.
+            Other(Cow<'static, str>),
+        }
+
+        impl ErrorCode {
+            /// Every known code.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)*];
+
+            /// As the ledger, the API, events and JavaScript spell it.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(ErrorCode::$variant => $name,)*
+                    ErrorCode::Other(name) => name,
+                }
+            }
+
+            fn name(self) -> Cow<'static, str> {
+                match self {
+                    $(ErrorCode::$variant => Cow::Borrowed($name),)*
+                    ErrorCode::Other(name) => name,
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    Network => "Network",
+    ConnectTimeout => "ConnectTimeout",
+    HeadersTimeout => "HeadersTimeout",
+    IdleTimeout => "IdleTimeout",
+    LowSpeed => "LowSpeed",
+    Incomplete => "Incomplete",
+    Status => "Status",
+    Protocol => "Protocol",
+    Certificate => "Certificate",
+    RedirectRefused => "RedirectRefused",
+    AddressRefused => "AddressRefused",
+    ProxyRefused => "ProxyRefused",
+    Coded => "Coded",
+    UnknownSize => "UnknownSize",
+    TooLarge => "TooLarge",
+    TooManyRestarts => "TooManyRestarts",
+    DigestMismatch => "DigestMismatch",
+    DigestConflict => "DigestConflict",
+    ForeignPart => "ForeignPart",
+    PartLocked => "PartLocked",
+    DestinationExists => "DestinationExists",
+    DestinationRefused => "DestinationRefused",
+    DestinationBusy => "DestinationBusy",
+    NameRefused => "NameRefused",
+    CredentialsMissing => "CredentialsMissing",
+    DiskFull => "DiskFull",
+    Disk => "Disk",
+    TooManyFiles => "TooManyFiles",
+    Ledger => "Ledger",
+    NoSuchDownload => "NoSuchDownload",
+    WrongState => "WrongState",
+    Lost => "Lost",
+    Superseded => "superseded",
+    Cancelled => "cancelled",
+    Interrupted => "interrupted",
+}
+
+impl FromStr for ErrorCode {
+    type Err = Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Infallible> {
+        let known = ErrorCode::ALL.iter().find(|code| code.as_str() == name);
+        let other = || ErrorCode::Other(Cow::Owned(name.to_owned()));
+        Ok(known.cloned().unwrap_or_else(other))
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl From<ErrorCode> for Cow<'static, str> {
+    fn from(code: ErrorCode) -> Self {
+        code.name()
+    }
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_code_is_read_back_from_its_own_name_and_an_unknown_one_is_kept() {
+        let names: BTreeSet<&str> = ErrorCode::ALL.iter().map(ErrorCode::as_str).collect();
+        assert_eq!(names.len(), ErrorCode::ALL.len());
+        for code in ErrorCode::ALL {
+            assert_eq!(code.as_str().parse(), Ok(code.clone()));
+        }
+        let other: ErrorCode = "FromTheFuture".parse().unwrap_or(ErrorCode::Network);
+        assert_eq!(other, ErrorCode::Other("FromTheFuture".into()));
+        assert_eq!(other.as_str(), "FromTheFuture");
+    }
+}

@@ -1,0 +1,314 @@
+//! What can happen to a row, and which status admits it.
+
+use super::source::Source;
+use super::status::Status;
+use super::version::{KnownSize, Validators};
+use crate::bounds::Bounds;
+use crate::classify::Class;
+use crate::config::OnExists;
+use crate::error_code::ErrorCode;
+use crate::retry::AskedBy;
+use crate::store::{DigestState, FileId};
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, SystemTime};
+
+/// A download to be remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDownload {
+    /// Where the bytes come from.
+    pub source: Source,
+    /// Names of the headers (and `authorization` for userinfo) that requests need and the ledger does not keep.
+    pub header_names: Vec<String>,
+    /// Absolute path of the file when it is whole.
+    pub destination: String,
+    /// Absolute path of the part.
+    pub part: String,
+    /// What to do where the destination exists.
+    pub on_exists: OnExists,
+    /// Size by the release's metadata.
+    pub release_size: Option<u64>,
+    /// The digest it must have, lower-case hex.
+    pub sha256: Option<String>,
+    /// Take up a part that no row claims.
+    pub adopt: bool,
+}
+
+/// Why the bytes so far were discarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartReason {
+    /// The part is longer than the file.
+    PartOversize,
+    /// The part is shorter than what was made durable, or holds bytes nobody recorded.
+    PartChanged,
+    /// The Content-Range is not the one asked for.
+    ContentRangeMismatch,
+    /// The file is another version.
+    ValidatorChanged,
+    /// The part's tail is not what the source has there.
+    OverlapMismatch,
+    /// The whole file came where a range was asked.
+    RangeIgnored,
+    /// 416.
+    RangeNotSatisfiable,
+    /// The whole file has another digest, and its bytes came in several responses.
+    DigestMismatch,
+}
+
+impl RestartReason {
+    /// As the ledger and the events spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            RestartReason::PartOversize => "part_oversize",
+            RestartReason::PartChanged => "part_changed",
+            RestartReason::ContentRangeMismatch => "content_range_mismatch",
+            RestartReason::ValidatorChanged => "validator_changed",
+            RestartReason::OverlapMismatch => "overlap_mismatch",
+            RestartReason::RangeIgnored => "range_ignored",
+            RestartReason::RangeNotSatisfiable => "range_not_satisfiable",
+            RestartReason::DigestMismatch => "digest_mismatch",
+        }
+    }
+
+    /// All of them.
+    pub const ALL: [RestartReason; 8] = [
+        RestartReason::PartOversize,
+        RestartReason::PartChanged,
+        RestartReason::ContentRangeMismatch,
+        RestartReason::ValidatorChanged,
+        RestartReason::OverlapMismatch,
+        RestartReason::RangeIgnored,
+        RestartReason::RangeNotSatisfiable,
+        RestartReason::DigestMismatch,
+    ];
+
+    /// The reason of that name.
+    pub fn named(name: &str) -> Option<RestartReason> {
+        RestartReason::ALL
+            .into_iter()
+            .find(|reason| reason.name() == name)
+    }
+}
+
+/// A line of the timeline, at its start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAttempt {
+    /// When.
+    pub at: SystemTime,
+    /// Offset at which it starts.
+    pub from: u64,
+}
+
+/// A line of the timeline, at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptEnd {
+    /// Its number over the row's life.
+    pub attempt: u32,
+    /// Offset reached.
+    pub to: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What went wrong, where something did.
+    pub error: Option<Failure>,
+    /// The wait that follows, and who asked for it.
+    pub wait: Option<(Duration, AskedBy)>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// With the whole file.
+    Completed,
+    /// With an error.
+    Failed,
+    /// By a user's cancel.
+    Cancelled,
+    /// By the end of its process.
+    Interrupted,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Outcome; 4] = [
+        Outcome::Completed,
+        Outcome::Failed,
+        Outcome::Cancelled,
+        Outcome::Interrupted,
+    ];
+
+    /// As the timeline spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::Failed => "failed",
+            Outcome::Cancelled => "cancelled",
+            Outcome::Interrupted => "interrupted",
+        }
+    }
+
+    /// The outcome of that name.
+    pub fn named(name: &str) -> Option<Outcome> {
+        Outcome::ALL
+            .into_iter()
+            .find(|outcome| outcome.name() == name)
+    }
+}
+
+/// An error as the ledger keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Transient or permanent.
+    pub class: Class,
+    /// [`Error::code`](crate::Error::code).
+    pub code: ErrorCode,
+    /// One line: the error and its sources.
+    pub text: String,
+}
+
+/// A wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Until when at the latest, by the wall clock.
+    pub until: SystemTime,
+    /// Why, in a few words.
+    pub why: String,
+}
+
+/// What is recorded before the rename, so that a crash in it can be repaired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committing {
+    /// The part's identity, which the rename keeps.
+    pub file: FileId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest, where one was computed.
+    pub sha256: Option<String>,
+}
+
+/// One thing that happens to a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The part is (or is no longer) ours.
+    Claimed(bool),
+    /// The bytes of one version begin to arrive, from offset 0. Recorded before the first is written.
+    Fresh {
+        /// What tells this version.
+        validators: Validators,
+        /// Its size, where known.
+        size: Option<KnownSize>,
+        /// The transfer's size is not the release's.
+        mismatch: bool,
+        /// The boot in which they are written.
+        boot_id: String,
+    },
+    /// Bytes of the same version go on arriving in a further response.
+    Resumed {
+        /// The size, where this response is the first to tell it.
+        size: Option<KnownSize>,
+        /// The transfer's size is not the release's.
+        mismatch: bool,
+        /// SHA-256 by Repr-Digest, where this response is the first to tell it.
+        sha256: Option<String>,
+        /// The boot in which they are written.
+        boot_id: String,
+    },
+    /// Bytes are durable.
+    Checkpoint {
+        /// Bytes in the part.
+        downloaded: u64,
+        /// Of these, how many are synced.
+        durable: u64,
+        /// The boot in which they were written.
+        boot_id: String,
+        /// The hasher's state at some offset up to `durable`.
+        digest: Option<DigestState>,
+    },
+    /// The bytes so far were discarded.
+    Restart {
+        /// The attempt in which it happened.
+        attempt: u32,
+        /// Why.
+        reason: RestartReason,
+        /// How many.
+        discarded: u64,
+    },
+    /// An attempt is over.
+    AttemptEnded {
+        /// Its line in the timeline.
+        end: AttemptEnd,
+        /// The bounds after it.
+        bounds: Bounds,
+    },
+    /// The row waits.
+    Waits(Waiting),
+    /// The row is to be driven again (its process ends, or its wait was over).
+    Queued,
+    /// The rename comes next.
+    Committing(Committing),
+    /// The file is at its final name.
+    Completed {
+        /// Its size in bytes.
+        size: u64,
+        /// Its digest, where one was computed.
+        sha256: Option<String>,
+    },
+    /// Ended without a file.
+    Failed(Failure),
+    /// Called off.
+    Cancelled,
+    /// A user takes it up again: `queued`, with fresh bounds.
+    Retried,
+    /// It was asked for once more, on these terms.
+    Terms(Terms),
+}
+
+/// What asking for the same download once more can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The digest it must have now, if any.
+    pub sha256: Option<String>,
+    /// Take up a part that no row claims.
+    pub adopt: bool,
+    /// What to do where the destination exists.
+    pub on_exists: OnExists,
+    /// Names of the headers that requests need and the ledger does not keep.
+    pub header_names: Vec<String>,
+}
+
+impl Terms {
+    /// Those of a new download.
+    pub fn of(new: &NewDownload) -> Self {
+        Terms {
+            sha256: new.sha256.clone(),
+            adopt: new.adopt,
+            on_exists: new.on_exists,
+            header_names: new.header_names.clone(),
+        }
+    }
+}
+
+impl Status {
+    /// Whether a row that stands so may be changed in that way. Facts about its bytes and attempts are always taken; what
+    /// gives it another status is not, once somebody else has had the last word.
+    pub fn admits(self, change: &Change) -> bool {
+        match change {
+            Change::Claimed(_)
+            | Change::Fresh { .. }
+            | Change::Resumed { .. }
+            | Change::Checkpoint { .. }
+            | Change::Restart { .. }
+            | Change::AttemptEnded { .. }
+            | Change::Terms(_) => true,
+            Change::Waits(_) | Change::Queued | Change::Committing(_) | Change::Failed(_) => {
+                !self.is_finished()
+            }
+            // The same once more is no contradiction: two processes may finish or call off one download.
+            Change::Completed { .. } => !self.is_finished() || self == Status::Completed,
+            // From `committing` on it is too late.
+            Change::Cancelled => {
+                self == Status::Cancelled || !(self.is_finished() || self == Status::Committing)
+            }
+            Change::Retried => matches!(self, Status::Failed | Status::Cancelled),
+        }
+    }
+}

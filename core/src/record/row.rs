@@ -1,0 +1,236 @@
+//! The row, and the meaning of every change to it.
+
+use super::change::{Change, Committing, Failure, NewDownload, RestartReason, Waiting};
+use super::source::DownloadId;
+use super::status::Status;
+use super::version::{KnownSize, SizeSource, Validators};
+use crate::bounds::Bounds;
+use crate::error::Error;
+use crate::store::DigestState;
+
+/// A download as the ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its name.
+    pub id: DownloadId,
+    /// What was accepted.
+    pub new: NewDownload,
+    /// The part is ours.
+    pub claimed: bool,
+    /// Where it stands.
+    pub status: Status,
+    /// The wait it is in.
+    pub waiting: Option<Waiting>,
+    /// What tells the version whose bytes the part holds.
+    pub validators: Validators,
+    /// Its size, as a transfer told it.
+    pub size: Option<KnownSize>,
+    /// The transfer's size is not the release's.
+    pub mismatch: bool,
+    /// Bytes in the part at the last checkpoint.
+    pub downloaded: u64,
+    /// Bytes known to be durable.
+    pub durable: u64,
+    /// The boot in which they were written; `None` before the first byte.
+    pub boot_id: Option<String>,
+    /// The responses that the part's bytes came from.
+    pub responses: u32,
+    /// Saved hasher.
+    pub digest: Option<DigestState>,
+    /// Already started over for its digest once.
+    pub digest_restarted: bool,
+    /// The digest of the finished file.
+    pub sha256_got: Option<String>,
+    /// Attempts over the row's life; only grows.
+    pub attempts: u32,
+    /// Restarts over the row's life.
+    pub restarts: u32,
+    /// What counts against the bounds.
+    pub bounds: Bounds,
+    /// What is being renamed.
+    pub committing: Option<Committing>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// What decides which of the unfinished rows are driven after a start: of a hundred thousand of them no more is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The row.
+    pub id: DownloadId,
+    /// [`NewDownload::destination`].
+    pub destination: String,
+    /// It was being renamed.
+    pub committing: bool,
+    /// Bytes known to be durable.
+    pub durable: u64,
+}
+
+impl From<Row> for Mark {
+    fn from(row: Row) -> Self {
+        Mark {
+            id: row.id,
+            destination: row.new.destination,
+            committing: row.status == Status::Committing,
+            durable: row.durable,
+        }
+    }
+}
+
+impl Row {
+    /// A row as [`Ledger::insert`](crate::ledger::Ledger::insert) makes it.
+    pub fn new(id: DownloadId, new: NewDownload) -> Self {
+        Row {
+            id,
+            new,
+            claimed: false,
+            status: Status::Queued,
+            waiting: None,
+            validators: Validators::default(),
+            size: None,
+            mismatch: false,
+            downloaded: 0,
+            durable: 0,
+            boot_id: None,
+            responses: 0,
+            digest: None,
+            digest_restarted: false,
+            sha256_got: None,
+            attempts: 0,
+            restarts: 0,
+            bounds: Bounds::default(),
+            committing: None,
+            failure: None,
+        }
+    }
+
+    /// The size to count against: the transfer's, else the release's.
+    pub fn known_size(&self) -> Option<KnownSize> {
+        let release = self.new.release_size.map(|bytes| KnownSize {
+            bytes,
+            source: SizeSource::ReleaseSize,
+        });
+        self.size.or(release)
+    }
+
+    /// The error for what its status does not allow.
+    pub fn wrong_state(&self) -> Error {
+        Error::WrongState {
+            id: self.id,
+            status: self.status,
+        }
+    }
+
+    /// Counts an attempt: what [`Ledger::begin_attempt`](crate::ledger::Ledger::begin_attempt) does to the row.
+    pub fn begin_attempt(&mut self) -> u32 {
+        self.attempts = self.attempts.saturating_add(1);
+        self.status = Status::Downloading;
+        self.waiting = None;
+        self.attempts
+    }
+
+    /// What each change means, where it is [admitted](Status::admits).
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Claimed(claimed) => self.claimed = *claimed,
+            Change::Fresh {
+                validators,
+                size,
+                mismatch,
+                boot_id,
+            } => {
+                self.validators = validators.clone();
+                self.size = *size;
+                self.mismatch = *mismatch;
+                self.boot_id = Some(boot_id.clone());
+                self.forget_bytes();
+                self.responses = 1;
+            }
+            Change::Resumed {
+                size,
+                mismatch,
+                sha256,
+                boot_id,
+            } => {
+                self.size = self.size.or(*size);
+                self.mismatch |= *mismatch;
+                if self.validators.sha256.is_none() {
+                    self.validators.sha256.clone_from(sha256);
+                }
+                self.boot_id = Some(boot_id.clone());
+                self.responses = self.responses.saturating_add(1);
+            }
+            Change::Checkpoint {
+                downloaded,
+                durable,
+                boot_id,
+                digest,
+            } => {
+                self.downloaded = *downloaded;
+                self.durable = *durable;
+                self.boot_id = Some(boot_id.clone());
+                self.digest = digest.clone();
+            }
+            Change::Restart { reason, .. } => {
+                self.restarts = self.restarts.saturating_add(1);
+                self.bounds.restarts = self.bounds.restarts.saturating_add(1);
+                self.bounds.furthest = 0;
+                self.digest_restarted |= *reason == RestartReason::DigestMismatch;
+                self.validators = Validators::default();
+                self.size = None;
+                self.boot_id = None;
+                self.responses = 0;
+                self.forget_bytes();
+            }
+            Change::AttemptEnded { bounds, .. } => self.bounds = *bounds,
+            Change::Waits(waiting) => {
+                self.status = Status::Waiting;
+                self.waiting = Some(waiting.clone());
+            }
+            Change::Queued => self.stand(Status::Queued),
+            Change::Committing(committing) => {
+                self.stand(Status::Committing);
+                self.committing = Some(committing.clone());
+            }
+            Change::Completed { size, sha256 } => {
+                self.stand(Status::Completed);
+                self.committing = None;
+                self.failure = None;
+                self.downloaded = *size;
+                self.durable = *size;
+                self.sha256_got = sha256.clone();
+            }
+            Change::Failed(failure) => {
+                self.stand(Status::Failed);
+                self.failure = Some(failure.clone());
+            }
+            Change::Cancelled => self.stand(Status::Cancelled),
+            Change::Retried => {
+                self.stand(Status::Queued);
+                self.bounds = Bounds {
+                    furthest: self.bounds.furthest,
+                    ..Bounds::default()
+                };
+                self.digest_restarted = false;
+                self.failure = None;
+            }
+            Change::Terms(terms) => {
+                self.new.sha256.clone_from(&terms.sha256);
+                self.new.adopt = terms.adopt;
+                self.new.on_exists = terms.on_exists;
+                self.new.header_names.clone_from(&terms.header_names);
+            }
+        }
+    }
+
+    fn stand(&mut self, status: Status) {
+        self.status = status;
+        self.waiting = None;
+    }
+
+    fn forget_bytes(&mut self) {
+        self.downloaded = 0;
+        self.durable = 0;
+        self.digest = None;
+    }
+}
