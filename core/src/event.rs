@@ -112,6 +112,8 @@ pub struct Summary {
     pub restarts: u32,
     /// Digest of the file, where one was computed.
     pub sha256: Option<String>,
+    /// What failed after a completed file got its name, in one line.
+    pub warning: Option<String>,
     /// Class of the error.
     pub class: Option<Class>,
     /// [`Error::code`](crate::Error::code).

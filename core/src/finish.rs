@@ -1,13 +1,14 @@
 //! Gives a whole file its final name, and repairs what a crash in that left behind.
 //!
 //! Invariant: the file is counted, verified and synced, and the ledger says `committing` with its identity, before the
-//! rename; so after a crash at any point start-up can tell which side of the rename it was on.
+//! rename; so after a crash at any point start-up can tell which side of the rename it was on. After the rename nothing
+//! fails the download any more: what goes wrong then is a warning on a completed one.
 
 use crate::config::OnExists;
 use crate::error::{Error, Failed};
-use crate::io::{Clock, Found, Host, Ledger, OpenPart, Part, PartStore, Replace};
-use crate::job::{Job, PartOf};
-use crate::record::{Change, Committing};
+use crate::io::{Clock, Committed, Found, Host, Ledger, OpenPart, Part, PartStore, Replace};
+use crate::job::{Job, PartOf, failure};
+use crate::record::{Change, Committing, Failure};
 use crate::transfer::Whole;
 use futures::future::join;
 
@@ -32,7 +33,14 @@ pub(crate) async fn commit<H: Host>(
     };
     let destination = &job.row.new.destination;
     match job.host.store().commit(part, destination, replace).await {
-        Ok(()) => completed(job, size, sha256, ended).await,
+        Ok(committed) => {
+            let warning = match committed {
+                Committed::Durable => None,
+                Committed::WithWarning(error) => Some(failure(&error)),
+            };
+            completed(job, size, sha256, warning, ended).await;
+            Ok(())
+        }
         Err(error) => {
             keep_whole(job, size).await?;
             Err(error.into())
@@ -41,14 +49,21 @@ pub(crate) async fn commit<H: Host>(
 }
 
 /// The row's last word and the attempt's. Side by side, so that a ledger that writes several changes at once syncs once.
+///
+/// A ledger that does not take it is a warning, too: the row stays `committing`, and the next start repairs it.
 async fn completed<H: Host>(
     job: &mut Job<'_, H>,
     size: u64,
     sha256: Option<String>,
+    warning: Option<Failure>,
     ended: Option<Change>,
-) -> Result<(), Failed> {
+) {
     let (ledger, id, at) = (job.host.ledger(), job.row.id, job.host.clock().wall());
-    let completed = Change::Completed { size, sha256 };
+    let mut completed = Change::Completed {
+        size,
+        sha256,
+        warning,
+    };
     let note = async {
         match &ended {
             Some(ended) => ledger.record(id, ended, at).await,
@@ -56,13 +71,14 @@ async fn completed<H: Host>(
         }
     };
     let (recorded, noted) = join(ledger.record(id, &completed, at), note).await;
-    recorded?;
+    if let (Err(error), Change::Completed { warning, .. }) = (recorded, &mut completed) {
+        *warning = Some(failure(&error));
+    }
     job.row.apply(&completed);
-    // The file is at its name and the ledger says so: a line missing in the timeline takes nothing back.
+    // A line missing in the timeline takes nothing back.
     if let (Ok(()), Some(ended)) = (noted, ended) {
         job.row.apply(&ended);
     }
-    Ok(())
 }
 
 /// The part stays, and every byte of it is durable: also after a reboot nothing of it is asked for again.
@@ -96,15 +112,16 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
     let Some(committing) = job.row.committing.clone() else {
         return Ok(Repaired::GoOn);
     };
-    let (part, destination) = (job.row.new.part.clone(), job.row.new.destination.clone());
+    let found = find(job, &committing).await?;
     let Committing { file, size, sha256 } = committing;
-    match job.host.store().find(&part, &destination, file).await? {
+    match found {
         Found::Destination => {
-            job.record(Change::Completed { size, sha256 }).await?;
+            completed(job, size, sha256, None, None).await;
             Ok(Repaired::Completed)
         }
         Found::Part => {
-            let mut part = job.host.store().open(&part, OpenPart::Claimed).await?;
+            let path = &job.row.new.part;
+            let mut part = job.host.store().open(path, OpenPart::Claimed).await?;
             if part.length().await? != size || part.file_id() != file {
                 return Ok(Repaired::GoOn);
             }
@@ -113,4 +130,26 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
         }
         Found::Nothing => Err(Error::Lost.into()),
     }
+}
+
+/// Whether a row that is to be driven again has its file: an earlier process renamed it, and could not say so. Completes it
+/// then. `wanted` is the digest that the file must have.
+pub(crate) async fn recognise<H: Host>(
+    job: &mut Job<'_, H>,
+    wanted: Option<&str>,
+) -> Result<bool, Failed> {
+    let Some(committing) = job.row.committing.clone() else {
+        return Ok(false);
+    };
+    let right = wanted.is_none() || wanted == committing.sha256.as_deref();
+    if !right || find(job, &committing).await? != Found::Destination {
+        return Ok(false);
+    }
+    completed(job, committing.size, committing.sha256, None, None).await;
+    Ok(true)
+}
+
+async fn find<H: Host>(job: &Job<'_, H>, committing: &Committing) -> Result<Found, Failed> {
+    let (part, destination) = (&job.row.new.part, &job.row.new.destination);
+    Ok(job.host.store().find(part, destination, committing).await?)
 }

@@ -137,7 +137,9 @@ impl<'a, H: Host> Job<'a, H> {
 
     /// What is told at the end.
     pub(crate) fn summary(&self, error: Option<&Error>) -> Summary {
+        let warning = self.row.failure.as_ref().filter(|_| error.is_none());
         Summary {
+            warning: warning.map(|warning| warning.text.clone()),
             bytes: self.row.downloaded,
             attempts: self.row.attempts,
             restarts: self.row.restarts,

@@ -239,9 +239,11 @@ class Downloads {
       }),
     );
     if (!failure) {
-      const { bytes, attempts, restarts, sha256 } = job.ended;
+      const { bytes, attempts, restarts, sha256, warning } = job.ended;
       const summary = { id: job.id, url: job.shownUrl, path: job.path, bytes, attempts, restarts };
-      return sha256 === undefined ? summary : { ...summary, sha256 };
+      if (sha256 !== undefined) summary.sha256 = sha256;
+      if (warning !== undefined) summary.warning = warning;
+      return summary;
     }
     const error = errorOf(failure.all, job, signal);
     await sink.abandon?.(error).catch(() => {});

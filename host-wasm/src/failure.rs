@@ -68,6 +68,15 @@ pub(crate) fn read(failed: JsValue) -> Error {
     }
 }
 
+/// What went wrong after the file at `path` got its name.
+pub(crate) fn after_naming(path: &str, text: String) -> Error {
+    Error::Disk {
+        what: "sync the folder of",
+        path: path.to_owned(),
+        source: Some(Box::new(Said(text))),
+    }
+}
+
 /// For `js/error.js`, which makes a `RegripError` of it.
 pub(crate) fn told(error: &Error, into: &Fields) {
     into.put("code", error.code())

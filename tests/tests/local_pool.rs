@@ -8,7 +8,7 @@ use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt;
 use regrip_core::error::Error;
 use regrip_core::io::*;
-use regrip_core::record::{DigestState, FileId, NewAttempt, NewDownload, Row, Source};
+use regrip_core::record::{Committing, DigestState, FileId, NewAttempt, NewDownload, Row, Source};
 use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Event, OnExists};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -134,13 +134,23 @@ impl PartStore for Disk {
             name: part.to_owned(),
         })
     }
-    async fn commit(&self, part: Open, destination: &str, _replace: Replace) -> Result<(), Error> {
+    async fn commit(
+        &self,
+        part: Open,
+        destination: &str,
+        _replace: Replace,
+    ) -> Result<Committed, Error> {
         let mut files = self.0.borrow_mut();
         let bytes = files.remove(&part.name).unwrap_or_default();
         files.insert(destination.to_owned(), bytes);
-        Ok(())
+        Ok(Committed::Durable)
     }
-    async fn find(&self, _part: &str, _destination: &str, _file: FileId) -> Result<Found, Error> {
+    async fn find(
+        &self,
+        _part: &str,
+        _destination: &str,
+        _committing: &Committing,
+    ) -> Result<Found, Error> {
         Ok(Found::Nothing) // nothing here survives a crash, so there is nothing to repair
     }
     async fn remove(&self, part: &str) -> Result<(), Error> {

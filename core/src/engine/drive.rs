@@ -12,10 +12,10 @@ use crate::bounds::Next;
 use crate::classify::class;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
-use crate::finish::{Repaired, commit, repair};
+use crate::finish::{Repaired, commit, recognise, repair};
 use crate::io::{Clock, Host, Ledger, OpenPart, Part, PartStore};
 use crate::job::{Job, PartOf, failure, overruled};
-use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Status, Waiting};
+use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Row, Status, Waiting};
 use crate::semaphore::Lane;
 use crate::transfer::{Whole, attempt, take_stock};
 use futures::channel::oneshot;
@@ -73,7 +73,11 @@ async fn run<H: Host>(
     job: &mut Job<'_, H>,
     ear: &mut Ear,
 ) -> Result<(), Failed> {
-    if job.row.status == Status::Committing && repair(job).await? == Repaired::Completed {
+    if job.row.status == Status::Committing {
+        if repair(job).await? == Repaired::Completed {
+            return Ok(());
+        }
+    } else if recognise(job, wanted(shared, &job.row).as_deref()).await? {
         return Ok(());
     }
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
@@ -93,6 +97,14 @@ async fn run<H: Host>(
                 lane = Lane::Returning;
             }
         }
+    }
+}
+
+/// The digest that the file must have, by the last call.
+fn wanted<H: Host>(shared: &Shared<H>, row: &Row) -> Option<String> {
+    match lock(&shared.terms).get(&row.id) {
+        Some(terms) => terms.sha256.clone(),
+        None => row.new.sha256.clone(),
     }
 }
 
@@ -140,6 +152,9 @@ async fn one_attempt<H: Host>(
     };
     job.row.begin_attempt();
     job.attempt = number;
+    job.received = 0;
+    // What is there already is no progress of this attempt, also if a killed process left it.
+    job.row.bounds.furthest = job.row.bounds.furthest.max(from);
     job.emit(What::Started {
         attempt: number,
         from,

@@ -3,8 +3,10 @@
 
 use super::pause;
 use regrip_core::error::Error;
-use regrip_core::io::{Found, Host, Ledger, OpenPart, Part, PartBytes, PartStore, Replace};
-use regrip_core::record::{DigestState, FileId, NewAttempt, NewDownload};
+use regrip_core::io::{
+    Committed, Found, Host, Ledger, OpenPart, Part, PartBytes, PartStore, Replace,
+};
+use regrip_core::record::{Committing, DigestState, FileId, NewAttempt, NewDownload};
 use regrip_core::testing::{
     FakeHost, FakeTransport, MemoryDigest, MemoryLedger, MemoryPart, MemoryStore, VirtualClock,
 };
@@ -96,11 +98,16 @@ impl PartStore for SlowStore {
         part: SlowPart,
         destination: &str,
         replace: Replace,
-    ) -> Result<(), Error> {
+    ) -> Result<Committed, Error> {
         slowly(self.disk.commit(part.part, destination, replace)).await
     }
-    async fn find(&self, part: &str, destination: &str, file: FileId) -> Result<Found, Error> {
-        slowly(self.disk.find(part, destination, file)).await
+    async fn find(
+        &self,
+        part: &str,
+        destination: &str,
+        committing: &Committing,
+    ) -> Result<Found, Error> {
+        slowly(self.disk.find(part, destination, committing)).await
     }
     async fn remove(&self, part: &str) -> Result<(), Error> {
         slowly(self.disk.remove(part)).await

@@ -6,7 +6,7 @@ use crate::host::NativeHost;
 use crate::ledger::SqliteLedger;
 use crate::store::{FileStamp, look_at, part_path, sha256_of};
 use regrip_core::engine::Accepted;
-use regrip_core::io::Ledger;
+use regrip_core::io::{Found, Ledger, PartStore};
 use regrip_core::record::{NewDownload, Row};
 use regrip_core::{Engine, Error, OnExists, Source, Status};
 use std::path::{Path, PathBuf};
@@ -56,9 +56,8 @@ enum Place {
 /// `DestinationExists`, `DestinationRefused`, `DestinationBusy`, `CredentialsMissing`, `Disk`, `Ledger`; nothing was written
 /// then.
 pub async fn accept(engine: &Engine<NativeHost>, wanted: &Wanted) -> Result<Outcome, Error> {
-    let ledger = &engine.host().ledger;
     for destination in candidates(&wanted.destination, wanted.on_exists) {
-        match place(ledger, &destination, wanted).await? {
+        match place(engine, &destination, wanted).await? {
             Place::Done(row) => return Ok(Outcome::Done(row)),
             Place::Taken if wanted.on_exists == OnExists::Rename => continue,
             Place::Taken if wanted.on_exists == OnExists::Fail => {
@@ -104,7 +103,12 @@ fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = P
     })
 }
 
-async fn place(ledger: &SqliteLedger, destination: &Path, wanted: &Wanted) -> Result<Place, Error> {
+async fn place(
+    engine: &Engine<NativeHost>,
+    destination: &Path,
+    wanted: &Wanted,
+) -> Result<Place, Error> {
+    let ledger = &engine.host().ledger;
     let Some(stamp) = look_at(destination)? else {
         return Ok(Place::Ours);
     };
@@ -122,8 +126,20 @@ async fn place(ledger: &SqliteLedger, destination: &Path, wanted: &Wanted) -> Re
                 Place::Taken
             })
         }
+        // It ended after its file got its name, and could not say so.
+        Some(row) if is_its_file(engine, row).await? => Ok(Place::Ours),
         Some(_) | None => Ok(Place::Taken),
     }
+}
+
+/// Whether the destination is the file that the row was giving its name to when it ended.
+async fn is_its_file(engine: &Engine<NativeHost>, row: &Row) -> Result<bool, Error> {
+    let Some(committing) = &row.committing else {
+        return Ok(false);
+    };
+    let (part, destination) = (&row.new.part, &row.new.destination);
+    let found = engine.host().store.find(part, destination, committing);
+    Ok(found.await? == Found::Destination)
 }
 
 /// Whether the file is still the one the row completed, and the one that is wanted now.

@@ -93,11 +93,11 @@ impl Control {
             bytes: row.downloaded,
             attempts: row.attempts,
             restarts: row.restarts,
-            sha256: None,
             class: Some(class),
             code: Some(code),
             error: Some(text),
             advice,
+            ..Summary::default()
         };
         host.on_event(&Event {
             id: row.id,

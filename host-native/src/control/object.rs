@@ -56,6 +56,7 @@ fn details(what: &What) -> Value {
             "attempts": summary.attempts,
             "restarts": summary.restarts,
             "sha256": summary.sha256,
+            "warning": summary.warning,
             "class": summary.class.map(|class| class.name()),
             "code": summary.code,
             "error": summary.error,

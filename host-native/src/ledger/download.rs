@@ -63,7 +63,7 @@ pub struct Download {
     pub waiting_until: Option<String>,
     /// Why it waits.
     pub waiting_why: Option<String>,
-    /// Why it failed: the error and its sources.
+    /// Why it failed: the error and its sources. Of a completed download, what failed after the file got its name.
     pub error: Option<String>,
     /// `transient` or `permanent`.
     pub error_class: Option<String>,

@@ -75,6 +75,9 @@ impl Listener for LogEvents {
                 let (bytes, attempts) = (summary.bytes, summary.attempts);
                 let restarts = summary.restarts;
                 tracing::info!(id, ?file, bytes, attempts, restarts, "completed");
+                if let Some(warning) = &summary.warning {
+                    tracing::warn!(id, ?file, warning, "completed with a warning");
+                }
             }
             What::Failed(summary) => {
                 let (code, error) = (summary.code, summary.error.as_deref());

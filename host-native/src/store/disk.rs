@@ -8,8 +8,9 @@ use super::stamp::is_absent;
 use super::system::System;
 use super::{boot, commit};
 use regrip_core::Error;
-use regrip_core::io::{Found, OpenPart, PartStore, Replace};
-use regrip_core::record::FileId;
+use regrip_core::io::{Committed, Found, OpenPart, PartStore, Replace};
+use regrip_core::record::Committing;
+use std::fs::Metadata;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,15 +81,23 @@ impl PartStore for DiskStore {
         part: DiskPart,
         destination: &str,
         replace: Replace,
-    ) -> Result<(), Error> {
+    ) -> Result<Committed, Error> {
         commit::commit(part, Path::new(destination), replace).await
     }
 
-    async fn find(&self, part: &str, destination: &str, file: FileId) -> Result<Found, Error> {
-        let (at_part, at_destination) = (id_at(part)?, id_at(destination)?);
-        Ok(if at_part == Some(file) {
+    async fn find(
+        &self,
+        part: &str,
+        destination: &str,
+        committing: &Committing,
+    ) -> Result<Found, Error> {
+        let (at_part, at_destination) = (look_at(part)?, look_at(destination)?);
+        let is_file = |there: &Metadata| file_id(there) == committing.file;
+        Ok(if at_part.as_ref().is_some_and(is_file) {
             Found::Part
-        } else if at_destination == Some(file) {
+        } else if at_destination
+            .is_some_and(|there| is_file(&there) && there.len() == committing.size)
+        {
             Found::Destination
         } else if at_part.is_some() {
             // Another inode, as a restored backup has it: its bytes are verified before it is committed.
@@ -114,11 +123,10 @@ impl PartStore for DiskStore {
     }
 }
 
-/// Of whatever has that name, links not followed. A part that is not a regular file is nobody's part.
-fn id_at(path: &str) -> Result<Option<FileId>, Error> {
+/// The file of that name, links not followed. A part that is not a regular file is nobody's part.
+fn look_at(path: &str) -> Result<Option<Metadata>, Error> {
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(Some(file_id(&metadata))),
-        Ok(_) => Ok(None),
+        Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(disk("look at", path.as_ref(), error)),
     }

@@ -42,7 +42,7 @@ pub struct DiskPart {
     synced: u64,
     /// Changed since.
     dirty: bool,
-    /// Its name is not known to be durable.
+    /// Its name is not known to be durable; each sync tries again.
     nameless: bool,
     /// A sync failed.
     poisoned: bool,
@@ -70,7 +70,7 @@ impl DiskPart {
         })
     }
 
-    /// Makes bytes and name durable.
+    /// Makes the bytes durable, and the name if the folder can be synced.
     pub(super) async fn make_durable(&mut self) -> Result<(), Error> {
         let fail = |error| disk("sync", &self.path, error);
         if self.poisoned {
@@ -82,9 +82,10 @@ impl DiskPart {
             return Err(error);
         }
         if self.nameless {
+            // No byte is lost by a folder that cannot be opened or synced. If a power failure takes the name, the part is
+            // shorter than the ledger says, and the download starts over.
             let named = self.folders.sync_folder_of(&self.path, &self.system).await;
-            named.map_err(fail)?;
-            self.nameless = false;
+            self.nameless = named.is_err();
         }
         self.synced = self.end;
         self.dirty = false;

@@ -42,11 +42,11 @@ export class FileSink {
   }
 
   /** What a crash during `commit` left: our part, the very file at the destination, or nothing. */
-  async find({ device, inode }) {
+  async find({ device, inode, size }) {
     const [part, destination] = await Promise.all([identityAt(this.#part), identityAt(this.name)]);
     const same = (file) => file?.device === device && file.inode === inode;
     if (same(part)) return "part";
-    if (same(destination)) return "destination";
+    if (same(destination) && (size ?? destination.size) === destination.size) return "destination";
     return part ? "part" : "nothing";
   }
 
@@ -84,18 +84,21 @@ export class FileSink {
     await file.sync();
   }
 
-  /** Gives the file its name. Without `replace` one that has it already is an EEXIST. */
+  /** Gives the file its name. Without `replace` one that has it already is an EEXIST. Returns the error of what fails after that. */
   async commit(replace) {
     await this.close(); // some systems rename no open file
     const there = await kindOf(this.name);
     if (there !== undefined && there !== "a file") throw refused(this.name, there);
+    let warning;
+    const warn = (error) => (warning ??= error);
     if (replace) {
       await this.#rename();
     } else {
       await link(this.#part, this.name);
-      await unlink(this.#part);
+      await unlink(this.#part).catch(warn);
     }
-    await syncFolder(dirname(this.name));
+    await syncFolder(dirname(this.name)).catch(warn);
+    return warning;
   }
 
   async remove() {
@@ -175,7 +178,7 @@ async function kindOf(path) {
 
 async function identityAt(path) {
   const stats = await lstat(path, { bigint: true }).catch(unlessMissing);
-  return stats?.isFile() ? identity(stats) : undefined;
+  return stats?.isFile() ? { ...identity(stats), size: Number(stats.size) } : undefined;
 }
 
 /** Device and inode, as far as a number holds them: it is only compared for being the same. */
