@@ -26,6 +26,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) row: Row,
     /// The number of the attempt under way, over the row's life.
     pub(crate) attempt: u32,
+    /// Bytes of bodies that this attempt received, compared ones included.
+    pub(crate) received: u64,
     shown_url: String,
 }
 
@@ -39,6 +41,7 @@ impl<'a, H: Host> Job<'a, H> {
             digests,
             line: None,
             attempt: row.attempts,
+            received: 0,
             row,
             shown_url,
         }
