@@ -313,10 +313,12 @@ async fn retry_or_fail<H: Host>(
     let Ok(policy) = job.config.retry_policy() else {
         return Err(error);
     };
-    let bounds = job
-        .row
-        .bounds
-        .after_attempt(offset.unwrap_or(0), job.config.progress_reset_bytes);
+    let (reached, received) = match offset {
+        Some(offset) => (offset, job.received),
+        None => (0, 0),
+    };
+    let reset = job.config.progress_reset_bytes;
+    let bounds = job.row.bounds.after_attempt(reached, received, reset);
     let next = bounds.next(&error, &job.config, &policy, random);
     let wait = match next {
         Next::Retry { delay, asked_by } => Some((delay, asked_by)),
