@@ -86,10 +86,12 @@ class Lock {
 
   /** One that cannot be removed is taken over once this process has ended. */
   async unlock() {
-    await this.check().then(
-      () => unlink(this.#file),
-      () => {},
-    ).catch(() => {});
+    try {
+      await this.check();
+      await unlink(this.#file);
+    } catch {
+      // Another writer's by now, or it stays.
+    }
   }
 }
 
