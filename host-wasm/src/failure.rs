@@ -55,11 +55,11 @@ pub(crate) fn read(failed: JsValue) -> Error {
         "DiskFull" => Error::DiskFull { path, source },
         "TooManyFiles" => Error::TooManyFiles { source },
         "ForeignPart" => Error::ForeignPart { path },
-        // Of a part that was locked: a lock that is refused never gets here.
+        // A lock file was lost, or a browser has its own lock: a lock file that is held is refused before.
         "PartLocked" => Error::PartLocked {
             path,
             pid: None,
-            lock_file: Some(LockFile {
+            lock_file: (!what.is_empty()).then_some(LockFile {
                 path: what,
                 host: None,
                 doubt: Some(Doubt::Lost),

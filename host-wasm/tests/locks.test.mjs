@@ -6,7 +6,7 @@ import { unlinkSync, writeFileSync } from "node:fs";
 import { readFile, readdir, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
-import { test } from "node:test";
+import { afterEach, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { Engine, MemorySink, download } from "../pkg/node.js";
 import { assertFile, prepareWorld, serve, until, world } from "./world.mjs";
@@ -15,6 +15,9 @@ prepareWorld();
 
 const STALL = [{ stall: { after: 2_000_000 } }];
 const PACKAGE = new URL("../pkg/node.js", import.meta.url).href;
+
+const workers = [];
+afterEach(() => Promise.all(workers.splice(0).map((worker) => worker.terminate())));
 
 /** A download in a worker thread; `ended` resolves to "completed" or to a code and a message. */
 async function inWorker(url, path) {
@@ -28,6 +31,7 @@ async function inWorker(url, path) {
       );
     });`;
   const worker = new Worker(program, { eval: true, workerData: { PACKAGE, url, path } });
+  workers.push(worker);
   const seen = [];
   worker.on("message", (message) => seen.push(message));
   return {
@@ -77,9 +81,9 @@ test("of two worker threads that download two versions to one path the second is
     assert.deepEqual(await first.ended(), ["completed"]);
     await assertFile(path, world.one);
     assert.deepEqual(await readdir(world.folder), ["film"]);
-    await Promise.all([first.terminate(), second.terminate()]);
   } finally {
     server.close();
+    server.closeAllConnections();
   }
 });
 
