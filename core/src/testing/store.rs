@@ -141,7 +141,11 @@ impl PartStore for MemoryStore {
             None => disk.create(part),
         };
         match disk.files.get_mut(&inode) {
-            Some(file) if file.locked => Err(Error::PartLocked { path, pid: None }),
+            Some(file) if file.locked => Err(Error::PartLocked {
+                path,
+                pid: None,
+                lock_file: None,
+            }),
             Some(file) => {
                 file.locked = true;
                 Ok(MemoryPart {
@@ -210,6 +214,7 @@ impl PartStore for MemoryStore {
             return Err(Error::PartLocked {
                 path: part.to_owned(),
                 pid: None,
+                lock_file: None,
             });
         }
         disk.names.remove(part);

@@ -69,7 +69,7 @@ impl PartStore for DiskStore {
     async fn open(&self, part: &str, how: OpenPart) -> Result<DiskPart, Error> {
         let path = Path::new(part);
         DiskPart::new(
-            lock::open(path, how)?,
+            lock::open(path, how, &self.system)?,
             path.to_owned(),
             self.system,
             Arc::clone(&self.folders),
@@ -110,7 +110,7 @@ impl PartStore for DiskStore {
     async fn remove(&self, part: &str) -> Result<(), Error> {
         let path = Path::new(part);
         // Locked while it goes, so that whoever opened it meanwhile finds the name gone and begins anew.
-        let Some(_locked) = lock::open_existing(path)? else {
+        let Some(_locked) = lock::open_existing(path, &self.system)? else {
             return Ok(());
         };
         std::fs::remove_file(path).map_err(|error| disk("remove", path, error))?;

@@ -15,7 +15,11 @@ mod failure;
 #[cfg(test)]
 mod faults;
 mod folders;
+mod holder;
 mod lock;
+mod lock_file;
+#[cfg(test)]
+mod lock_tests;
 mod part;
 mod path;
 mod stamp;

@@ -8,6 +8,7 @@ mod faults;
 mod get;
 mod kill;
 mod list;
+mod locks;
 mod manual;
 mod network;
 #[path = "../proxy/mod.rs"]

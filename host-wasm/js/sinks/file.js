@@ -17,6 +17,8 @@ export class FileSink {
   persistent = true;
   #part;
   #file = null;
+  /** The lock of the part: what may no longer be written is not. */
+  #lock;
   /** The batch that fills: its chunks, where they begin, how many bytes they are. */
   #chunks = [];
   #start = 0;
@@ -27,6 +29,11 @@ export class FileSink {
   constructor(path) {
     this.name = resolve(path);
     this.#part = `${this.name}.part`;
+  }
+
+  /** From now on nothing is changed that this lock does not hold; without one, nothing is asked. */
+  lockedBy(lock) {
+    this.#lock = lock;
   }
 
   /** Whether anything has the part's name. */
@@ -76,17 +83,21 @@ export class FileSink {
 
   async truncate(size) {
     const file = await this.#settled();
+    await this.#lock?.check();
     await file.truncate(size);
   }
 
   async flush() {
     const file = await this.#settled();
+    // What is called durable is recorded next, and the record is its writer's too.
+    await this.#lock?.check();
     await file.sync();
   }
 
   /** Gives the file its name. Without `replace` one that has it already is an EEXIST. Returns the error of what fails after that. */
   async commit(replace) {
     await this.close(); // some systems rename no open file
+    await this.#lock?.check();
     const there = await kindOf(this.name);
     if (there !== undefined && there !== "a file") throw refused(this.name, there);
     let warning;
@@ -103,6 +114,7 @@ export class FileSink {
 
   async remove() {
     await this.close().catch(() => {});
+    await this.#lock?.check();
     await unlink(this.#part).catch(unlessMissing);
     await syncFolder(dirname(this.name));
   }
@@ -145,7 +157,8 @@ export class FileSink {
     this.#bytes = 0;
     await this.#written;
     if (chunks.length === 0) return;
-    this.#written = writeAll(this.#file, chunks, start);
+    const file = this.#file;
+    this.#written = Promise.resolve(this.#lock?.check()).then(() => writeAll(file, chunks, start));
     this.#written.catch(() => {}); // whoever waits for it next is told
   }
 }
