@@ -3,6 +3,7 @@
 use super::database::{Database, Fault, Patience};
 use super::entry::{self, Entry};
 use super::file::OpenError;
+use super::left_stubs::{self, LeftStub};
 use super::origin::{self, Origin};
 use super::queue::Queue;
 use super::timeline::{self, AttemptLine};
@@ -245,6 +246,40 @@ impl SqliteLedger {
                 origin::to_import(transaction, after, limit)
             })
             .await
+    }
+
+    /// Stubs of completed downloads that could not be removed yet.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn left_stubs(&self) -> Result<Vec<LeftStub>, Error> {
+        self.queue
+            .read("reading left stubs", |transaction| {
+                left_stubs::all(transaction)
+            })
+            .await
+    }
+
+    /// Notes a stub that could not be removed.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    pub async fn note_left_stub(&self, stub: LeftStub) -> Result<(), Error> {
+        self.write("noting a left stub", move |transaction| {
+            left_stubs::add(transaction, &stub)
+        })
+        .await
+    }
+
+    /// Forgets a left stub that is gone.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    pub async fn forget_left_stub(&self, stub_name: String) -> Result<(), Error> {
+        self.write("forgetting a left stub", move |transaction| {
+            left_stubs::remove(transaction, &stub_name)
+        })
+        .await
     }
 
     /// The SHA-256 noted for a shared file at `path`, and the stamp the file had.

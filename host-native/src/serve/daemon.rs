@@ -9,7 +9,7 @@ use super::log::{self, LogEvents};
 use super::service::Service;
 use super::settings::Settings;
 use super::signals::{self, Asked};
-use super::{ending, later, outages, recover, reload, without_downloads};
+use super::{ending, later, left_stubs, outages, recover, reload, without_downloads};
 use crate::api;
 use crate::clock::SmolClock;
 use crate::config::{Config, Downloads, Loaded, Secret};
@@ -302,6 +302,7 @@ impl House {
         recover::recover(&service).await?;
         service.watch()?;
         service.spawn(later::run(Arc::clone(&service)));
+        service.spawn(left_stubs::run(Arc::clone(&service)));
         service.spawn(outages::show(Arc::clone(&service)));
         service.spawn(recover::go_on_with_imports(Arc::clone(&service)));
         tracing::info!(
