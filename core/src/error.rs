@@ -293,7 +293,7 @@ impl Error {
                 "wait for that process to end, or stop it; the bytes are kept"
             }
             Error::DestinationExists { .. } => {
-                "choose another name, or --on-exists overwrite or rename"
+                "choose another name, or set --on-exists (onExists in a configuration) to overwrite or rename"
             }
             Error::DestinationRefused { .. } => "choose another destination",
             Error::DestinationBusy { .. } => {

@@ -84,7 +84,8 @@ impl Claims {
     pub(super) fn left(&self) -> Vec<(String, Item)> {
         let held = self.held();
         let left = held.left.iter();
-        left.map(|(name, item)| (name.clone(), item.clone())).collect()
+        left.map(|(name, item)| (name.clone(), item.clone()))
+            .collect()
     }
 
     /// Whether a stub of that name was left.

@@ -94,7 +94,12 @@ async fn try_all(service: &Service) {
             first_error.get_or_insert(error);
             continue;
         }
-        match service.control.ledger().forget_left_stub(name.clone()).await {
+        match service
+            .control
+            .ledger()
+            .forget_left_stub(name.clone())
+            .await
+        {
             Ok(()) => {
                 service.claims.let_go(&name);
                 service.control.stubs().remove(&name);

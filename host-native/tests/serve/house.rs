@@ -59,10 +59,15 @@ impl House {
     }
 
     pub(crate) fn command(&self) -> Command {
+        self.command_of("serve")
+    }
+
+    /// `serve` or `check-config`.
+    pub(crate) fn command_of(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
         command
             .current_dir(self.folder.path())
-            .args(["serve", "--config", "config.jsonc"])
+            .args([name, "--config", "config.jsonc"])
             .env_remove("XDG_STATE_HOME")
             .stdin(Stdio::null())
             .stdout(Stdio::null());

@@ -84,9 +84,16 @@ fn the_finished_file_is_imported_by_a_server_on_windows_and_through_a_linked_fol
     let served = house.start();
     house.drop_stub("Film.torrent", &peer, 1);
     wait_until("both imported it", || radarr.imported().len() == 2);
-    let mut paths: Vec<Value> = radarr.got().iter().map(|got| got.2["path"].clone()).collect();
+    let mut paths: Vec<Value> = radarr
+        .got()
+        .iter()
+        .map(|got| got.2["path"].clone())
+        .collect();
     paths.sort_by_key(Value::to_string);
-    assert_eq!(paths, ["D:\\films\\Film 1.mkv", "\\\\nas\\films\\Film 1.mkv"]);
+    assert_eq!(
+        paths,
+        ["D:\\films\\Film 1.mkv", "\\\\nas\\films\\Film 1.mkv"]
+    );
     served.stop();
 }
 

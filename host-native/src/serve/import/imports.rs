@@ -211,7 +211,11 @@ impl Import<'_> {
             return Err(Error::Protocol(what));
         };
         let engine = imports.control.engine();
-        let path = seen(&self.file, &imports.completed, server.import_path.as_deref())?;
+        let path = seen(
+            &self.file,
+            &imports.completed,
+            server.import_path.as_deref(),
+        )?;
         let sent = send(engine.host(), &engine.config(), &server, &path).await;
         if let Err(error) = &sent {
             let why = Some(chain(error));
