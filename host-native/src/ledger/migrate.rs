@@ -36,7 +36,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     },
     Migration {
         to: 7,
-        sql: include_str!("migrations/0007_left_stubs.sql"),
+        sql: include_str!("migrations/0007_left_stubs_and_bounds.sql"),
     },
 ];
 
