@@ -8,7 +8,7 @@ use rusqlite::{Connection, Transaction};
 /// One step.
 pub(super) struct Migration {
     /// The schema's number after it (`user_version`).
-    to: i64,
+    pub(super) to: i64,
     sql: &'static str,
 }
 

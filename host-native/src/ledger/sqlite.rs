@@ -49,7 +49,7 @@ impl SqliteLedger {
     /// # Errors
     /// As `open`.
     pub fn open_with(path: &Path, patience: Patience) -> Result<Self, OpenError> {
-        let queue = Queue::start(Database::open(path, patience)?);
+        let queue = Queue::start(Database::open(path, patience)?, path);
         let queue = queue.map_err(|source| OpenError::File {
             path: path.to_owned(),
             source,
@@ -65,7 +65,7 @@ impl SqliteLedger {
     /// `NoSuchDownload`, `Ledger`.
     pub async fn entry(&self, id: DownloadId) -> Result<Entry, Error> {
         self.queue
-            .read("reading a download", move |transaction| {
+            .show("reading a download", move |transaction| {
                 entry::entry(transaction, id)
             })
             .await
@@ -84,7 +84,7 @@ impl SqliteLedger {
     ) -> Result<Vec<Entry>, Error> {
         let statuses = statuses.to_vec();
         self.queue
-            .read("listing downloads", move |transaction| {
+            .show("listing downloads", move |transaction| {
                 entry::list(transaction, &statuses, limit.min(PAGE), after)
             })
             .await
@@ -96,7 +96,7 @@ impl SqliteLedger {
     /// `Ledger`.
     pub async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
         self.queue
-            .read("counting downloads", |transaction| {
+            .show("counting downloads", |transaction| {
                 entry::counts(transaction)
             })
             .await
@@ -108,7 +108,7 @@ impl SqliteLedger {
     /// `Ledger`.
     pub async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
         self.queue
-            .read("listing downloads", move |transaction| {
+            .show("listing downloads", move |transaction| {
                 entry::list(transaction, status.as_slice(), u32::MAX, None)
             })
             .await
@@ -132,7 +132,7 @@ impl SqliteLedger {
     /// `Ledger`.
     pub async fn timeline(&self, id: DownloadId) -> Result<Vec<AttemptLine>, Error> {
         self.queue
-            .read("reading a timeline", move |transaction| {
+            .show("reading a timeline", move |transaction| {
                 timeline::lines(transaction, id)
             })
             .await
@@ -308,6 +308,12 @@ impl SqliteLedger {
             shared::note(transaction, &path, stamp, &sha256)
         })
         .await
+    }
+
+    /// Whether what is written now takes so long that a person would not wait for it: another program keeps the database
+    /// locked, or its disk hangs.
+    pub fn is_stuck(&self) -> bool {
+        self.queue.is_stuck()
     }
 
     /// Requests that wait for the ledger's thread now; never more than a fixed bound.
