@@ -3,6 +3,7 @@
 //! A variant says what happened, never what to do about it. Whether another attempt makes sense is decided in one place,
 //! [`classify`](crate::classify); what a person can do about it is [`Error::advice`].
 
+use crate::shown::shown;
 use std::time::Duration;
 
 /// The source of an error, as the host saw it (an `io::Error`, a TLS alert, a SQLite message).
@@ -350,7 +351,7 @@ impl Error {
                     Doubt::advice,
                 ),
             Error::DestinationExists { .. } => {
-                "choose another name, or --on-exists overwrite or rename"
+                "choose another name, or set --on-exists (onExists in a configuration) to overwrite or rename"
             }
             Error::DestinationRefused { .. } => "choose another destination",
             Error::DestinationBusy { .. } => {
@@ -437,9 +438,11 @@ impl From<Error> for Failed {
     }
 }
 
-/// An error and its sources in one line: what the ledger and the events keep.
+/// An error and its sources in one line, within the bounds of [`shown`]: what the ledger and the events keep, and what
+/// people see. Both may quote what a stranger sent.
 pub fn chain<E: std::error::Error + ?Sized>(error: &E) -> String {
-    with_sources(error.to_string(), error.source())
+    let line = with_sources(error.to_string(), error.source());
+    shown(&line).into_owned()
 }
 
 fn with_sources(

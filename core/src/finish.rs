@@ -27,12 +27,7 @@ pub(crate) async fn commit<H: Host>(
         sha256: sha256.clone(),
     };
     job.record(Change::Committing(committing)).await?;
-    let replace = match job.row.new.on_exists {
-        OnExists::Overwrite => Replace::Existing,
-        OnExists::Fail | OnExists::Rename => Replace::Nothing,
-    };
-    let destination = &job.row.new.destination;
-    match job.host.store().commit(part, destination, replace).await {
+    match name(job, part).await {
         Ok(committed) => {
             let warning = match committed {
                 Committed::Durable => None,
@@ -46,6 +41,16 @@ pub(crate) async fn commit<H: Host>(
             Err(error.into())
         }
     }
+}
+
+/// Gives the part its name, by the rule for what is there already.
+async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, Error> {
+    let replace = match job.row.new.on_exists {
+        OnExists::Overwrite if job.host.may_replace(&job.row).await? => Replace::Existing,
+        OnExists::Overwrite | OnExists::Fail | OnExists::Rename => Replace::Nothing,
+    };
+    let destination = &job.row.new.destination;
+    job.host.store().commit(part, destination, replace).await
 }
 
 /// The row's last word and the attempt's. Side by side, so that a ledger that writes several changes at once syncs once.

@@ -42,6 +42,10 @@ pub trait Host {
     fn wants_digest(&self, _row: &Row) -> bool {
         true
     }
+    /// Whether a download with `overwrite` may replace what is at its destination now; asked right before it is committed.
+    async fn may_replace(&self, _row: &Row) -> Result<bool, Error> {
+        Ok(true)
+    }
 }
 
 // ---- transport ----

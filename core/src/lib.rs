@@ -21,6 +21,7 @@ pub mod io;
 pub mod name;
 pub mod record;
 pub mod retry;
+pub mod shown;
 pub mod stub;
 
 pub use classify::{Class, class, is_transient};
@@ -31,6 +32,7 @@ pub use event::{Event, Summary, What, display_url};
 pub use name::SafeName;
 pub use record::{Change, DownloadId, Row, Source, Status};
 pub use retry::{RetryPolicy, retry};
+pub use shown::shown;
 pub use stub::{PeerId, Stub};
 
 mod bencode;

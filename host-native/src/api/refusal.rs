@@ -1,13 +1,27 @@
 //! What the API answers where something was not done.
 
 use crate::control::{BadAddress, Refused};
+use crate::ledger::is_busy;
 use crate::server::Refusal;
 use hyper::StatusCode;
 use regrip_core::Error;
 use regrip_core::error::chain;
 
+/// When a request may be made again that found the ledger locked.
+const AGAIN_AFTER_SECONDS: u32 = 5;
+
+/// The ledger does not answer. `more` says what that means for the request.
+pub(super) fn ledger_busy(more: &str) -> Refusal {
+    let message = format!("another program keeps the ledger locked, or its disk hangs{more}");
+    let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "LedgerBusy", message);
+    refusal.again_after(AGAIN_AFTER_SECONDS)
+}
+
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
+        if is_busy(&error) {
+            return ledger_busy("");
+        }
         let refusal = Refusal::new(status(&error), error.code(), chain(&error));
         match error {
             Error::NameRefused { .. } => refusal.about("filename"),

@@ -1,8 +1,8 @@
 //! `regrip check-config`: what is wrong with a configuration, what is odd about it, and what it comes to.
 
-use super::Exit;
 use super::args::CheckConfig;
-use crate::config::{Config, ConfigRefused, Loaded, Problem, load};
+use super::{Exit, serve};
+use crate::config::{Config, ConfigRefused, Loaded, Problem, data_folder_clash, load};
 use regrip_core::display_url;
 use std::fmt::Write;
 use std::path::Path;
@@ -15,6 +15,12 @@ pub(super) fn main(args: &CheckConfig) -> Exit {
     match load(file) {
         Ok(Loaded { config, warnings }) => {
             tell(file, "warning: ", &warnings);
+            let data_folder = serve::data_folder(&config).ok();
+            let clash = data_folder.and_then(|folder| data_folder_clash(&config, &folder));
+            if let Some(clash) = clash {
+                say!("regrip: {}: {clash}", file.display());
+                return Exit::Usage;
+            }
             out!("{}", summary(&config).trim_end());
             Exit::Done
         }

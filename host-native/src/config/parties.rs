@@ -84,6 +84,7 @@ fn import_server(
     let url = block.need("url", "an http or https URL", notes);
     let name = block.take("name").and_then(|node| name(&node, notes));
     let import_path = block.take("importPath").and_then(|node| text(&node, notes));
+    let import_path = import_path.filter(|path| !path.is_empty());
     let headers = headers(&mut block, around, notes);
     block.close(notes);
     let (kind, url) = (kind?, url?);

@@ -3,6 +3,7 @@
 use super::block::Block;
 use super::load::Surroundings;
 use super::problem::Notes;
+use super::regular_file;
 use super::value::{Node, text};
 use jsonc_parser::ast::Value;
 use std::fmt;
@@ -10,6 +11,9 @@ use std::path::Path;
 
 /// No secret is longer; a file that is was meant to be another one.
 const LONGEST_BYTES: usize = 8 << 10;
+
+/// A file with the longest secret and the end of its line.
+const LARGEST_BYTES: u64 = LONGEST_BYTES as u64 + 2;
 
 /// A secret that was read. `Debug` prints `***` for it.
 #[derive(Clone, PartialEq, Eq)]
@@ -82,7 +86,10 @@ fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes)
         (None, Some(path)) => {
             let file = text(&path, notes)?;
             match read(&file) {
-                Ok(secret) => Some(secret),
+                Ok(secret) => {
+                    notes.secret_files.push((path.key.clone(), file.into()));
+                    Some(secret)
+                }
                 Err(why) => {
                     notes.error(path.at, &path.key, format!("found {file:?}, {why}"));
                     None
@@ -102,17 +109,11 @@ fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes)
 
 /// The one line of a file.
 fn read(file: &str) -> Result<String, String> {
-    use std::io::Read;
     if !Path::new(file).is_absolute() {
         return Err("expected an absolute path".to_owned());
     }
-    let unreadable = |error| format!("which cannot be read: {error}");
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)
-        .map_err(unreadable)?
-        .take(LONGEST_BYTES as u64 + 3)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    let bytes = regular_file::read(Path::new(file), LARGEST_BYTES)
+        .map_err(|error| format!("which cannot be read: {error}"))?;
     let text = String::from_utf8(bytes).map_err(|_| "which is not text".to_owned())?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())

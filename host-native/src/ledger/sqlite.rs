@@ -3,6 +3,7 @@
 use super::database::{Database, Fault, Patience};
 use super::entry::{self, Entry};
 use super::file::OpenError;
+use super::left_stubs::{self, LeftStub};
 use super::origin::{self, Origin};
 use super::queue::Queue;
 use super::timeline::{self, AttemptLine};
@@ -48,7 +49,7 @@ impl SqliteLedger {
     /// # Errors
     /// As `open`.
     pub fn open_with(path: &Path, patience: Patience) -> Result<Self, OpenError> {
-        let queue = Queue::start(Database::open(path, patience)?);
+        let queue = Queue::start(Database::open(path, patience)?, path);
         let queue = queue.map_err(|source| OpenError::File {
             path: path.to_owned(),
             source,
@@ -64,7 +65,7 @@ impl SqliteLedger {
     /// `NoSuchDownload`, `Ledger`.
     pub async fn entry(&self, id: DownloadId) -> Result<Entry, Error> {
         self.queue
-            .read("reading a download", move |transaction| {
+            .show("reading a download", move |transaction| {
                 entry::entry(transaction, id)
             })
             .await
@@ -83,7 +84,7 @@ impl SqliteLedger {
     ) -> Result<Vec<Entry>, Error> {
         let statuses = statuses.to_vec();
         self.queue
-            .read("listing downloads", move |transaction| {
+            .show("listing downloads", move |transaction| {
                 entry::list(transaction, &statuses, limit.min(PAGE), after)
             })
             .await
@@ -95,7 +96,7 @@ impl SqliteLedger {
     /// `Ledger`.
     pub async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
         self.queue
-            .read("counting downloads", |transaction| {
+            .show("counting downloads", |transaction| {
                 entry::counts(transaction)
             })
             .await
@@ -107,7 +108,7 @@ impl SqliteLedger {
     /// `Ledger`.
     pub async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
         self.queue
-            .read("listing downloads", move |transaction| {
+            .show("listing downloads", move |transaction| {
                 entry::list(transaction, status.as_slice(), u32::MAX, None)
             })
             .await
@@ -131,7 +132,7 @@ impl SqliteLedger {
     /// `Ledger`.
     pub async fn timeline(&self, id: DownloadId) -> Result<Vec<AttemptLine>, Error> {
         self.queue
-            .read("reading a timeline", move |transaction| {
+            .show("reading a timeline", move |transaction| {
                 timeline::lines(transaction, id)
             })
             .await
@@ -247,6 +248,40 @@ impl SqliteLedger {
             .await
     }
 
+    /// Stubs of completed downloads that could not be removed yet.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn left_stubs(&self) -> Result<Vec<LeftStub>, Error> {
+        self.queue
+            .read("reading left stubs", |transaction| {
+                left_stubs::all(transaction)
+            })
+            .await
+    }
+
+    /// Notes a stub that could not be removed.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    pub async fn note_left_stub(&self, stub: LeftStub) -> Result<(), Error> {
+        self.write("noting a left stub", move |transaction| {
+            left_stubs::add(transaction, &stub)
+        })
+        .await
+    }
+
+    /// Forgets a left stub that is gone.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    pub async fn forget_left_stub(&self, stub_name: String) -> Result<(), Error> {
+        self.write("forgetting a left stub", move |transaction| {
+            left_stubs::remove(transaction, &stub_name)
+        })
+        .await
+    }
+
     /// The SHA-256 noted for a shared file at `path`, and the stamp the file had.
     ///
     /// # Errors
@@ -273,6 +308,12 @@ impl SqliteLedger {
             shared::note(transaction, &path, stamp, &sha256)
         })
         .await
+    }
+
+    /// Whether what is written now takes so long that a person would not wait for it: another program keeps the database
+    /// locked, or its disk hangs.
+    pub fn is_stuck(&self) -> bool {
+        self.queue.is_stuck()
     }
 
     /// Requests that wait for the ledger's thread now; never more than a fixed bound.

@@ -9,10 +9,10 @@ use super::log::{self, LogEvents};
 use super::service::Service;
 use super::settings::Settings;
 use super::signals::{self, Asked};
-use super::{ending, later, outages, recover, reload, without_downloads};
+use super::{ending, later, left_stubs, outages, recover, reload, without_downloads};
 use crate::api;
 use crate::clock::SmolClock;
-use crate::config::{Config, Downloads, Loaded, Secret};
+use crate::config::{Config, Downloads, Loaded, Secret, data_folder_clash};
 use crate::control::{Control, Events};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{OpenError, SqliteLedger};
@@ -93,6 +93,9 @@ pub enum ServeError {
         /// Its value.
         found: String,
     },
+    /// Downloads would go where files of regrip's own are.
+    #[error("{0}")]
+    Folders(String),
     /// A key that opens nothing.
     #[error("{0}")]
     Key(String),
@@ -114,6 +117,9 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let signals = signals::listen()?;
     let path = config.server.data_dir.clone();
     let folder = DataFolder::lock(&path.unwrap_or(options.data_folder))?;
+    if let Some(clash) = data_folder_clash(&config, folder.path()) {
+        return Err(ServeError::Folders(clash));
+    }
     let ledger = SqliteLedger::open(&folder.ledger())?;
     let listen = config.server.listen;
     if config.server.api_key.is_none() && !listen.ip().is_loopback() {
@@ -129,6 +135,11 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let workers = Workers::new(limits.max_concurrent_downloads);
     let settings = Settings::new(config);
     let control = control(&settings, ledger, limits, options.proxies)?;
+    let own = control.engine().host().store.own();
+    own.add_database(&folder.ledger());
+    own.add(&folder.lock_file());
+    own.add(&std::path::absolute(&options.file)?);
+    reload::replace_and_protect(&control, &settings.get());
     let house = House {
         file: options.file,
         settings,
@@ -302,6 +313,7 @@ impl House {
         recover::recover(&service).await?;
         service.watch()?;
         service.spawn(later::run(Arc::clone(&service)));
+        service.spawn(left_stubs::run(Arc::clone(&service)));
         service.spawn(outages::show(Arc::clone(&service)));
         service.spawn(recover::go_on_with_imports(Arc::clone(&service)));
         tracing::info!(

@@ -45,6 +45,7 @@ pub(super) fn reload(
         downloads: match (&old.downloads, config.downloads) {
             (Some(old), Some(new)) => Some(crate::config::Downloads {
                 engine: new.engine,
+                on_exists_given: new.on_exists_given,
                 ..old.clone()
             }),
             (old, _) => old.clone(),
@@ -64,6 +65,7 @@ pub(super) fn reload(
             tracing::error!("downloads.{} cannot be {}", invalid.key, invalid.found);
         }
     }
+    replace_and_protect(control, &config);
     settings.replace(config);
     match service {
         Some(service) => {
@@ -74,6 +76,17 @@ pub(super) fn reload(
     }
     control.troubles().over(TROUBLE);
     tracing::info!("the configuration was read again");
+}
+
+/// Puts in force which files downloads may replace, and which they never touch.
+pub(super) fn replace_and_protect(control: &Control, config: &Config) {
+    let store = &control.engine().host().store;
+    for file in &config.secret_files {
+        store.own().add(file);
+    }
+    let downloads = config.downloads.as_ref();
+    let given = downloads.is_some_and(|downloads| downloads.on_exists_given);
+    store.replace_delivered_only(!given);
 }
 
 /// All that is wrong, in one line.

@@ -6,8 +6,9 @@ use super::reply::{Payload, Reply};
 use super::router::Answer;
 use super::socket::ServedSocket;
 use super::timer::SmolTimer;
+use crate::wall_time;
 use async_io::{Async, Timer};
-use futures::{FutureExt, StreamExt, ready};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, ready};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,6 +18,7 @@ use std::convert::Infallible;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 /// Serves a connection to its end. Once `stopping` is closed the reply under way may go on for `stop_within`.
 pub(super) async fn serve(
@@ -26,6 +28,9 @@ pub(super) async fn serve(
     limits: Limits,
     stopping: Receiver<()>,
 ) {
+    if !wall_time::has_text(SystemTime::now()) {
+        return refuse_by_clock(stream, &limits).await;
+    }
     let outbox = Outbox::default();
     let Ok(socket) = ServedSocket::new(stream, outbox.clone(), limits.idle_timeout) else {
         return;
@@ -53,6 +58,26 @@ pub(super) async fn serve(
         let overtime = Timer::after(limits.stop_within);
         futures::future::select(connection, overtime).await;
     }
+}
+
+/// hyper cannot write the date, and would take its thread along.
+async fn refuse_by_clock(mut stream: Async<TcpStream>, limits: &Limits) {
+    const WHY: &str = "the clock of this server is before 1970 or after 9999";
+    tracing::error!("a request was refused: {WHY}");
+    let reply = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nConnection: close\r\n\
+         Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{WHY}",
+        WHY.len()
+    );
+    let answered = async {
+        // Closed with something unread, the connection would be reset and the reply lost.
+        let mut head = [0; 8 << 10];
+        let _ = stream.read(&mut head).await;
+        // Whoever asks may be gone.
+        let _ = stream.write_all(reply.as_bytes()).await;
+    };
+    let too_late = Timer::after(limits.head_timeout);
+    futures::future::select(pin!(answered), too_late).await;
 }
 
 fn response(reply: Reply, outbox: Outbox) -> Response<Outgoing> {

@@ -3,7 +3,7 @@
 use super::outbox::FileSpan;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -112,6 +112,8 @@ pub struct Refusal {
     pub message: String,
     /// The field of the request that is to blame.
     pub field: Option<&'static str>,
+    /// `Retry-After`, in seconds.
+    pub retry_after: Option<u32>,
 }
 
 impl Refusal {
@@ -122,6 +124,16 @@ impl Refusal {
             code,
             message: message.into(),
             field: None,
+            retry_after: None,
+        }
+    }
+
+    /// Says when the same request may be made again.
+    #[must_use]
+    pub fn again_after(self, seconds: u32) -> Refusal {
+        Refusal {
+            retry_after: Some(seconds),
+            ..self
         }
     }
 
@@ -151,6 +163,10 @@ impl From<Refusal> for Reply {
         if let Some(field) = refusal.field {
             error["field"] = field.into();
         }
-        Reply::json_with(refusal.status, &json!({ "error": error }))
+        let reply = Reply::json_with(refusal.status, &json!({ "error": error }));
+        match refusal.retry_after {
+            Some(seconds) => reply.header(RETRY_AFTER, seconds.into()),
+            None => reply,
+        }
     }
 }

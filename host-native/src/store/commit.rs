@@ -136,14 +136,38 @@ fn name(from: &Path, to: &Path, replace: Replace, system: &System) -> io::Result
     match replace {
         Replace::Existing => (system.rename)(from, to)?,
         Replace::Nothing => match (system.rename_new)(from, to) {
-            Err(error) if system::unsupported(&error) => {
-                (system.link)(from, to)?;
-                return Ok(Left::Name(from.to_owned()));
-            }
+            Err(error) if system::unsupported(&error) => match (system.link)(from, to) {
+                Err(error) if system::has_no_links(&error) => name_over_empty(from, to, system)?,
+                linked => {
+                    linked?;
+                    return Ok(Left::Name(from.to_owned()));
+                }
+            },
             named => named?,
         },
     }
     Ok(Left::Nothing)
+}
+
+/// Gives `from` the name `to`, which must be free.
+///
+/// # Errors
+/// `AlreadyExists` if it is taken; else what the system said.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match name(from, to, Replace::Nothing, &System::default())? {
+        Left::Name(old) => std::fs::remove_file(old),
+        Left::Nothing | Left::Part => Ok(()),
+    }
+}
+
+/// For a file system that has neither: takes the name exclusively, by an empty file, and renames over that.
+fn name_over_empty(from: &Path, to: &Path, system: &System) -> io::Result<()> {
+    let taken = OpenOptions::new().write(true).create_new(true).open(to)?;
+    let named = (system.rename)(from, to);
+    if named.is_err() && taken.metadata()?.len() == 0 {
+        let _ = std::fs::remove_file(to); // the first error is the one to tell
+    }
+    named
 }
 
 /// Only where the two names are on different mounts, which they are not unless somebody mounted something over a file: a

@@ -3,6 +3,7 @@
 use super::failure::disk;
 use super::folders::Folders;
 use super::lock::{self, file_id};
+use super::own_files::OwnFiles;
 use super::part::DiskPart;
 use super::stamp::is_absent;
 use super::system::System;
@@ -13,6 +14,7 @@ use regrip_core::record::Committing;
 use std::fs::Metadata;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Keeps part files on disk.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct DiskStore {
     boot_id: Arc<str>,
     system: System,
     folders: Arc<Folders>,
+    own: OwnFiles,
+    replaces_delivered_only: Arc<AtomicBool>,
 }
 
 impl DiskStore {
@@ -34,17 +38,30 @@ impl DiskStore {
             boot_id: boot_id.into(),
             system: System::default(),
             folders: Arc::default(),
+            own: OwnFiles::default(),
+            replaces_delivered_only: Arc::default(),
         }
+    }
+
+    /// Files of regrip's own, to which no download is written.
+    pub fn own(&self) -> &OwnFiles {
+        &self.own
+    }
+
+    /// Says whether `overwrite` replaces only what regrip itself delivered: so it is if the user did not ask for it.
+    pub fn replace_delivered_only(&self, only: bool) {
+        self.replaces_delivered_only.store(only, Ordering::Relaxed);
+    }
+
+    pub(crate) fn replaces_delivered_only(&self) -> bool {
+        self.replaces_delivered_only.load(Ordering::Relaxed)
     }
 
     #[cfg(test)]
     pub(super) fn on(system: System) -> Self {
-        let boot_id = "a boot".into();
-        let folders = Arc::default();
         DiskStore {
-            boot_id,
             system,
-            folders,
+            ..DiskStore::with_boot_id("a boot")
         }
     }
 }
@@ -68,6 +85,7 @@ impl PartStore for DiskStore {
 
     async fn open(&self, part: &str, how: OpenPart) -> Result<DiskPart, Error> {
         let path = Path::new(part);
+        self.own.check(path)?;
         DiskPart::new(
             lock::open(path, how, &self.system)?,
             path.to_owned(),
@@ -82,7 +100,9 @@ impl PartStore for DiskStore {
         destination: &str,
         replace: Replace,
     ) -> Result<Committed, Error> {
-        commit::commit(part, Path::new(destination), replace).await
+        let destination = Path::new(destination);
+        self.own.check(destination)?;
+        commit::commit(part, destination, replace).await
     }
 
     async fn find(
@@ -109,6 +129,7 @@ impl PartStore for DiskStore {
 
     async fn remove(&self, part: &str) -> Result<(), Error> {
         let path = Path::new(part);
+        self.own.check(path)?;
         // Locked while it goes, so that whoever opened it meanwhile finds the name gone and begins anew.
         let Some(_locked) = lock::open_existing(path, &self.system)? else {
             return Ok(());

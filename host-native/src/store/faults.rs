@@ -201,6 +201,31 @@ fn without_rename_noreplace_a_link_gives_the_name_and_never_takes_one() {
 }
 
 #[test]
+fn without_rename_noreplace_and_links_an_empty_file_takes_the_name_and_never_another_one() {
+    let neither = System {
+        link: |_, _| Err(Errno::PERM.into()),
+        ..no_rename_new(|_, _| Err(Errno::INVAL.into()))
+    };
+    let place = Place::new();
+    place.commit(neither, b"film", Replace::Nothing).unwrap();
+    assert_eq!(place.destination(), b"film");
+    assert_eq!(place.names(), [Path::new("film.mkv")]);
+
+    let late = System {
+        link: |_, to| {
+            std::fs::write(to, "another")?;
+            Err(Errno::PERM.into())
+        },
+        ..neither
+    };
+    std::fs::remove_file(&place.destination).unwrap();
+    let error = place.commit(late, b"film", Replace::Nothing).unwrap_err();
+    assert_eq!(error.code(), "DestinationExists");
+    assert_eq!(place.destination(), b"another");
+    assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
+}
+
+#[test]
 fn a_file_that_appears_at_the_last_moment_is_not_replaced() {
     let place = Place::new();
     let system = System {

@@ -20,15 +20,18 @@ mod lock;
 mod lock_file;
 #[cfg(test)]
 mod lock_tests;
+mod own_files;
 mod part;
 mod path;
 mod stamp;
 mod system;
 
+pub(crate) use commit::rename_new;
 pub use digest::Sha256Digest;
 pub use disk::DiskStore;
 pub use existing::{look_at, sha256_of};
 pub use lock::writer;
+pub use own_files::{OwnFiles, is_same_folder};
 pub use part::DiskPart;
 pub use path::{destination, part_path};
 pub use stamp::FileStamp;

@@ -68,6 +68,11 @@ pub(super) fn no_flock(error: &io::Error) -> bool {
         )
 }
 
+/// The file system has no hard links, or not as many.
+pub(super) fn has_no_links(error: &io::Error) -> bool {
+    unsupported(error) || matches!(errno(error), Some(Errno::PERM | Errno::MLINK))
+}
+
 /// A file system that cannot sync is used as it is: there is nothing better to be had from it.
 fn where_supported(synced: io::Result<()>) -> io::Result<()> {
     match synced {

@@ -10,5 +10,6 @@ mod drives;
 mod events;
 mod list;
 mod load;
+mod locked;
 mod metrics;
 mod support;

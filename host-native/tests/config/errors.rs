@@ -204,6 +204,82 @@ fn what_is_no_jsonc_is_named_with_its_line() {
 }
 
 #[test]
+fn downloads_may_not_go_where_files_of_regrips_own_are() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |path: &str| folder.path().join(path);
+    for name in ["etc", "secrets", "watch", "done", "films"] {
+        std::fs::create_dir(at(name)).expect("a folder");
+    }
+    std::fs::write(at("secrets/key"), "hush").expect("written");
+    std::os::unix::fs::symlink(at("secrets/key"), at("films/linked key")).expect("linked");
+    std::os::unix::fs::symlink(at("etc"), at("link")).expect("linked");
+    let key = |file: &str| serde_json::json!({ "file": at(file) });
+    let load_with = |completed: &str, data: &str, api_key: serde_json::Value| {
+        let config = serde_json::json!({
+            "downloads": { "watchPath": "../watch", "completedPath": completed },
+            "regrip": { "dataDir": data, "apiKey": api_key },
+        });
+        let file = at("etc/config.jsonc");
+        std::fs::write(&file, config.to_string()).expect("written");
+        load(&file)
+    };
+    let refused = [
+        ("../done", "../done/", key("secrets/key"), "regrip.dataDir"),
+        (
+            "../new",
+            "../etc/../new",
+            key("secrets/key"),
+            "regrip.dataDir",
+        ),
+        (".", "data", key("secrets/key"), "the configuration file"),
+        (
+            "../link",
+            "data",
+            key("secrets/key"),
+            "the configuration file",
+        ),
+        (
+            "../secrets",
+            "data",
+            key("secrets/key"),
+            "regrip.apiKey.file",
+        ),
+        (
+            "../films",
+            "data",
+            key("films/linked key"),
+            "regrip.apiKey.file",
+        ),
+        (
+            "../secrets",
+            "data",
+            key("films/linked key"),
+            "regrip.apiKey.file",
+        ),
+        ("../watch/.", "data", key("secrets/key"), "watchPath"),
+        (
+            "../watch/failed",
+            "data",
+            key("secrets/key"),
+            "failed in watchPath",
+        ),
+    ];
+    for (completed, data, api_key, setting) in refused {
+        let told = match load_with(completed, data, api_key) {
+            Err(ConfigRefused::Wrong { errors, .. }) => errors[0].to_string(),
+            other => panic!("{completed} {data}: {other:?}"),
+        };
+        let is_named = told.contains("downloads.completedPath: found") && told.contains(setting);
+        assert!(is_named, "{completed} {data}: {told}");
+    }
+    // Beside each other and one in the other are ordinary arrangements.
+    for (completed, data) in [("../done", "../data"), ("..", "data"), ("../done", "..")] {
+        let loaded = load_with(completed, data, key("secrets/key"));
+        assert!(loaded.is_ok(), "{completed} {data}: {loaded:?}");
+    }
+}
+
+#[test]
 fn a_file_that_is_no_configuration_is_not_read_to_its_end() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("config.jsonc");

@@ -25,6 +25,40 @@ fn a_secret_is_a_string_or_in_the_environment_or_in_a_file() {
 }
 
 #[test]
+fn a_secret_that_is_no_regular_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo runs").success());
+    std::fs::write(folder.path().join("large"), vec![b'x'; 9 << 10]).expect("written");
+    std::os::unix::fs::symlink("pipe", folder.path().join("link")).expect("linked");
+    let table = [
+        (pipe, "it is a named pipe, expected a regular file"),
+        (
+            folder.path().join("link"),
+            "it is a named pipe, expected a regular file",
+        ),
+        (
+            folder.path().to_owned(),
+            "it is a folder, expected a regular file",
+        ),
+        (
+            "/dev/zero".into(),
+            "it is a device, expected a regular file",
+        ),
+        (folder.path().join("large"), "it is larger than 8 KiB"),
+    ];
+    for (file, why) in table {
+        let told = errors(&with_key(&format!(r#"{{"file": {file:?}}}"#)));
+        assert!(
+            told[0].starts_with("line 2: regrip.apiKey.file: found "),
+            "{told:?}"
+        );
+        assert!(told[0].ends_with(why), "{file:?}: {told:?}");
+    }
+}
+
+#[test]
 fn a_secret_that_is_not_there_is_named_with_its_line() {
     let table = [
         (

@@ -2,6 +2,7 @@
 
 mod address;
 mod ends;
+mod folders;
 mod house;
 mod import;
 mod peer;

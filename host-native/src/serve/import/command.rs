@@ -6,7 +6,6 @@ use regrip_core::http::Head;
 use regrip_core::io::{Body, Clock, Response};
 use regrip_core::{DownloadsConfig, Error};
 use serde_json::json;
-use std::path::Path;
 
 /// How much of an answer is read, so that its connection ends in good order.
 const MOST_READ_BYTES: usize = 64 << 10;
@@ -19,7 +18,7 @@ pub(super) fn wants(server: &ImportServer, category: u32) -> bool {
     }
 }
 
-/// Tells a server to look through the completed folder.
+/// Has a server import the file at `path`, which is the path as that server sees it.
 ///
 /// # Errors
 /// `Status` with its `Retry-After`, `Protocol` for an answer that is neither that nor a success; else as the transport.
@@ -27,16 +26,12 @@ pub(super) async fn send(
     host: &NativeHost,
     config: &DownloadsConfig,
     server: &ImportServer,
-    completed: &Path,
+    path: &str,
 ) -> Result<(), Error> {
     let url = format!("{}/api/v3/command", server.url.trim_end_matches('/'));
     let name = match server.kind {
         ImportServerKind::Radarr => "DownloadedMoviesScan",
         ImportServerKind::Sonarr => "DownloadedEpisodesScan",
-    };
-    let path = match &server.import_path {
-        Some(path) => path.clone(),
-        None => completed.display().to_string(),
     };
     let command = json!({ "name": name, "path": path }).to_string();
     let response = host.transport.post(&url, &server.headers, command).await?;
