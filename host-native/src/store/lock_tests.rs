@@ -293,7 +293,8 @@ fn a_writer_whose_lock_file_was_replaced_changes_nothing_any_more() {
                         place.folder.path().join("film").to_str().unwrap(),
                         Replace::Existing,
                     )
-                    .await,
+                    .await
+                    .map(drop),
             ];
             for tried in tries {
                 let error = tried.unwrap_err();
