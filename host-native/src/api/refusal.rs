@@ -8,11 +8,10 @@ use regrip_core::error::chain;
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
-        let refusal = Refusal::new(status(&error), error.code(), chain(&error));
-        match error {
-            Error::NameRefused { .. } => refusal.about("filename"),
-            _ => refusal,
+        if let Error::NameRefused { why, .. } = error {
+            return name_refused(why);
         }
+        Refusal::new(status(&error), error.code(), chain(&error))
     }
 }
 
@@ -34,7 +33,16 @@ impl From<Refused> for Refusal {
     }
 }
 
+/// Whoever sent the name knows it, and it may have been meant for another field.
+fn name_refused(why: &str) -> Refusal {
+    let line = format!("the name of the file was refused: {why}");
+    Refusal::new(StatusCode::BAD_REQUEST, "NameRefused", line).about("filename")
+}
+
 fn address(error: &BadAddress) -> Refusal {
+    if let BadAddress::Name(Error::NameRefused { why, .. }) = error {
+        return name_refused(&format!("{why}; name the file by filename"));
+    }
     let (code, field) = match error {
         BadAddress::Sha256(_) => ("BadDigest", "sha256"),
         // The name comes from the URL; another one can be given.

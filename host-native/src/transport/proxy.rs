@@ -8,7 +8,7 @@
 //! `localhost` are judged ([`Reach`]). It reads no environment; who does is `cli/get/network.rs`.
 
 use super::no_proxy::NoProxy;
-use super::origin::Origin;
+use super::origin::{Origin, known_scheme};
 use super::reach::Reach;
 use hyper::header::HeaderValue;
 use percent_encoding::percent_decode_str;
@@ -43,7 +43,7 @@ impl Proxy {
         let url = Url::parse(&with_scheme)
             .map_err(|error| ProxyUnusable(format!("it is not a URL: {error}")))?;
         if url.scheme() != "http" {
-            let scheme = url.scheme();
+            let scheme = known_scheme(&url).unwrap_or("not known");
             return Err(ProxyUnusable(format!(
                 "its scheme is {scheme}, and only http proxies are spoken to"
             )));

@@ -62,16 +62,18 @@ fn a_secret_that_is_not_there_is_named_with_its_line() {
     let missing = errors(&with_key(r#"{"env": "NO_KEY"}"#));
     assert_eq!(
         missing,
-        ["line 2: regrip.apiKey.env: the environment has no NO_KEY, expected a secret there"]
+        [
+            "line 2: regrip.apiKey.env: found a string of 6 characters, expected the name of a variable that the environment has"
+        ]
     );
     let relative = errors(&with_key(r#"{"file": "key"}"#));
     assert_eq!(
         relative,
-        [r#"line 2: regrip.apiKey.file: found "key", expected an absolute path"#]
+        ["line 2: regrip.apiKey.file: found a string of 3 characters, expected an absolute path"]
     );
     let gone = errors(&with_key(r#"{"file": "/no/such/key"}"#));
     assert!(gone[0].starts_with(
-        r#"line 2: regrip.apiKey.file: found "/no/such/key", which cannot be read: "#
+        "line 2: regrip.apiKey.file: found a string of 12 characters, which cannot be read: "
     ));
 }
 

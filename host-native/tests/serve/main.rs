@@ -9,5 +9,6 @@ mod radarr;
 mod readme;
 mod reload;
 mod restarts;
+mod secrets;
 mod stubs;
 mod troubles;
