@@ -265,7 +265,8 @@ mod tests {
         let table = [
             // target, from the start, after a redirect
             ("http://a.test/", true, true),
-            ("http://10.0.0.1/", true, true),
+            ("http://10.0.0.1/", true, false),
+            ("http://1.1.1.1/", true, true),
             ("http://127.0.0.1/", true, false),
             ("http://localhost/", true, false),
             ("http://a.localhost./", true, false),
@@ -274,7 +275,7 @@ mod tests {
         for (url, at_first, redirected) in table {
             let route = proxies.route(url.parse().unwrap());
             assert_eq!(route.check(Reach::Loopback).is_ok(), at_first, "{url}");
-            assert_eq!(route.check(Reach::Outside).is_ok(), redirected, "{url}");
+            assert_eq!(route.check(Reach::Public).is_ok(), redirected, "{url}");
         }
     }
 }
