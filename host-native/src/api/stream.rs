@@ -28,9 +28,15 @@ pub(super) async fn events(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
         )
     })?;
     let hello = futures::stream::iter([Bytes::from_static(b": regrip\n\n")]);
-    let stream = hello.chain(unfold(subscription, |subscription| async move {
-        let chunk = next(&subscription, HEARTBEAT).await?;
-        Some((chunk, subscription))
+    let key_changes = api.door.key_changes();
+    let stream = hello.chain(unfold(subscription, move |subscription| {
+        let api = Arc::clone(&api);
+        async move {
+            let chunk = next(&subscription, HEARTBEAT).await?;
+            // Whoever has only the key from before gets no more.
+            let same_key = api.door.key_changes() == key_changes;
+            same_key.then_some((chunk, subscription))
+        }
     }));
     let reply = Reply::new(StatusCode::OK, Payload::Stream(stream.boxed()));
     Ok(reply

@@ -51,6 +51,8 @@ pub(super) fn secret(
     }?;
     let flaw = if found.is_empty() {
         "found nothing, expected a secret"
+    } else if found.trim().is_empty() {
+        "found nothing but white space, expected a secret"
     } else if found.len() > LONGEST_BYTES {
         "found more than 8 KiB, expected a secret"
     } else if !found

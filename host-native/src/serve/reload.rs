@@ -1,12 +1,15 @@
 //! SIGHUP: another configuration is put in force while everything runs.
 //!
-//! Peers, import servers and limits change at once. Where files and stubs are, where the server listens and who is let in
-//! takes a restart, and is told. A file that is wrong changes nothing.
+//! Peers, import servers, limits and the key of the API change at once; another key ends the sessions of the one before.
+//! Where files and stubs are, where the server listens and what is shared with whom takes a restart, and is logged. A file
+//! that is wrong changes nothing.
 
+use super::daemon::api_keys;
 use super::service::Service;
 use super::settings::Settings;
-use crate::config::{Config, ConfigRefused, Loaded, load};
+use crate::config::{Config, ConfigRefused, Loaded, Server, load};
 use crate::control::Control;
+use crate::server::CurrentKeys;
 use std::path::Path;
 
 /// What a configuration that cannot be taken is called among the troubles.
@@ -17,20 +20,24 @@ pub(super) fn reload(
     file: &Path,
     control: &Control,
     settings: &Settings,
+    keys: &CurrentKeys,
     service: Option<&Service>,
 ) {
-    let loaded = match load(file) {
-        Ok(loaded) => loaded,
-        Err(refused) => {
+    let read = load(file).map_err(|refused| all_of(&refused));
+    let read = read.and_then(|loaded| match api_keys(&loaded.config) {
+        Ok(new_keys) => Ok((loaded, new_keys)),
+        Err(error) => Err(error.to_string()),
+    });
+    let (Loaded { config, warnings }, new_keys) = match read {
+        Ok(read) => read,
+        Err(why) => {
             let told = format!(
-                "{} is not taken, the configuration before it stays in force: {}",
+                "{} is not taken, the configuration before it stays in force: {why}",
                 file.display(),
-                all_of(&refused)
             );
             return control.troubles().note(TROUBLE, &told);
         }
     };
-    let Loaded { config, warnings } = loaded;
     for warning in warnings {
         tracing::warn!("{}: {warning}", file.display());
     }
@@ -38,9 +45,20 @@ pub(super) fn reload(
     for what in needs_restart(&old, &config) {
         tracing::warn!("{what} has changed: that takes a restart");
     }
+    let api_key = match new_keys {
+        // An address that others reach is never opened without one.
+        None if !old.server.listen.ip().is_loopback() => old.server.api_key.clone(),
+        new_keys => {
+            keys.replace(new_keys);
+            config.server.api_key
+        }
+    };
     // What needs a restart stays as it was, so that the next reload says it again.
     let config = Config {
-        server: old.server.clone(),
+        server: Server {
+            api_key,
+            ..old.server.clone()
+        },
         share: old.share.clone(),
         downloads: match (&old.downloads, config.downloads) {
             (Some(old), Some(new)) => Some(crate::config::Downloads {
@@ -95,7 +113,12 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let differ = [
         (paths(old) != paths(new), "a path of downloads"),
         (old.server.listen != new.server.listen, "regrip.listen"),
-        (old.server.api_key != new.server.api_key, "regrip.apiKey"),
+        (
+            new.server.api_key.is_none()
+                && old.server.api_key.is_some()
+                && !old.server.listen.ip().is_loopback(),
+            "regrip.apiKey",
+        ),
         (old.server.data_dir != new.server.data_dir, "regrip.dataDir"),
         (
             old.server.share_keys != new.server.share_keys,

@@ -8,6 +8,7 @@ mod client;
 mod downloads;
 mod drives;
 mod events;
+mod keys;
 mod list;
 mod load;
 mod metrics;

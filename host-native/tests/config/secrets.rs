@@ -1,6 +1,8 @@
 //! Secrets: where they come from, and that nobody gets to see them.
 
 use crate::support::{config, errors, read};
+use regrip::config::parse;
+use std::path::Path;
 
 fn with_key(secret: &str) -> String {
     format!("{{\n\"regrip\": {{\"apiKey\": {secret}}}}}")
@@ -45,6 +47,10 @@ fn a_secret_that_is_not_there_is_named_with_its_line() {
         ),
         (r#""""#, "found nothing, expected a secret"),
         (
+            r#""  ""#,
+            "found nothing but white space, expected a secret",
+        ),
+        (
             r#""a\nX-Other: b""#,
             "found other than visible ASCII characters, expected what a header can carry",
         ),
@@ -75,6 +81,32 @@ fn a_secret_that_is_not_there_is_named_with_its_line() {
     assert!(gone[0].starts_with(
         "line 2: regrip.apiKey.file: found a string of 12 characters, which cannot be read: "
     ));
+}
+
+#[test]
+fn a_blank_key_is_refused_wherever_it_stands_and_wherever_it_comes_from() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("key");
+    std::fs::write(&file, " \t\n").expect("a file");
+    let in_file = format!(r#"{{"file": {file:?}}}"#);
+    let places = [
+        r#"{"regrip": {"apiKey": KEY}}"#,
+        r#"{"regrip": {"shareKeys": [{"name": "Anna", "apiKey": KEY}]}}"#,
+        r#"{"peers": [{"url": "http://a", "apiKey": KEY}]}"#,
+        r#"{"peers": [{"url": "http://a", "headers": {"X-A": KEY}}]}"#,
+        r#"{"servers": [{"type": "radarr", "url": "http://a", "apiKey": KEY}]}"#,
+    ];
+    for place in places {
+        for blank in [r#""""#, r#""   ""#, r#"{"env": "BLANK"}"#, &in_file] {
+            let text = place.replace("KEY", blank);
+            let env = |_: &str| Some(" ".to_owned());
+            let refused = parse(&text, Path::new("/etc/regrip"), &env).expect_err(&text);
+            assert!(
+                format!("{refused:?}").contains("expected a secret"),
+                "{text}: {refused:?}"
+            );
+        }
+    }
 }
 
 // X10
