@@ -5,6 +5,7 @@
 use super::access::{Entry, Guard};
 use super::body;
 use super::guesses::{Guesses, Way};
+use super::places::Place;
 use super::reply::{Refusal, Reply};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -14,6 +15,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use smol::channel::Receiver;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -46,6 +48,12 @@ impl Asked {
     /// Who asks.
     pub fn from(&self) -> SocketAddr {
         self.from
+    }
+
+    /// A channel that is closed once the client has closed its sending half: only what is sent to it shows whether it is
+    /// gone. `None` for a request that no connection brought.
+    pub fn client_sends(&self) -> Option<Receiver<()>> {
+        self.head.extensions.get().map(Place::client_sends)
     }
 
     /// What stands where the pattern has braces, percent-decoded.
@@ -157,6 +165,9 @@ impl<S: Send + Sync> Router<S> {
         let entry = route.map_or(Entry::Keyed, |route| route.entry);
         let checked = self.guard.check(&head, from, entry);
         checked.map_err(|refusal| self.refuse(refusal, from, Way::Header))?;
+        if let (Entry::Keyed, Some(place)) = (entry, head.extensions.get::<Place>()) {
+            place.is_known();
+        }
         let Some(route) = route else {
             return Err(Box::new(self.without_route(path)));
         };

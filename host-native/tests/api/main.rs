@@ -5,6 +5,7 @@ mod boards;
 mod bodies;
 #[path = "../support/client.rs"]
 mod client;
+mod crowd;
 mod downloads;
 mod drives;
 mod events;

@@ -104,6 +104,42 @@ fn keys_come_from_a_file_or_a_variable_and_are_shown_nowhere() {
 }
 
 #[test]
+fn with_few_open_files_a_crowd_without_a_key_keeps_nobody_out() {
+    let folder = folder();
+    std::fs::write(folder.path().join("keys"), "secret-one\n").expect("written");
+    let mut child = Command::new("sh")
+        .current_dir(folder.path())
+        .args([
+            "-c",
+            "ulimit -n 64; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_regrip"),
+        ])
+        .args([
+            "share",
+            "films",
+            "--state",
+            "state.db",
+            "--key-file",
+            "keys",
+        ])
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh starts");
+    let line = first_line(&mut child);
+    let address = line.trim().rsplit("http://").next().expect("an address");
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        held.push(TcpStream::connect(address).expect("it listens"));
+        if held.len() % 20 == 0 {
+            assert_eq!(status(&line, "secret-one").as_deref(), Some("200"));
+        }
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+}
+
+#[test]
 fn what_cannot_be_shared_is_exit_2_and_says_why() {
     let folder = folder();
     std::fs::write(folder.path().join("empty"), "# nothing\n").expect("written");
