@@ -7,9 +7,9 @@
 use super::daemon::api_keys;
 use super::service::Service;
 use super::settings::Settings;
-use crate::config::{Config, ConfigRefused, Loaded, Server, load};
+use crate::config::{Config, ConfigRefused, Loaded, load};
 use crate::control::Control;
-use crate::server::CurrentKeys;
+use crate::server::{CurrentKeys, Keys};
 use std::path::Path;
 
 /// What a configuration that cannot be taken is called among the troubles.
@@ -23,12 +23,7 @@ pub(super) fn reload(
     keys: &CurrentKeys,
     service: Option<&Service>,
 ) {
-    let read = load(file).map_err(|refused| all_of(&refused));
-    let read = read.and_then(|loaded| match api_keys(&loaded.config) {
-        Ok(new_keys) => Ok((loaded, new_keys)),
-        Err(error) => Err(error.to_string()),
-    });
-    let (Loaded { config, warnings }, new_keys) = match read {
+    let (Loaded { config, warnings }, new_keys) = match read(file) {
         Ok(read) => read,
         Err(why) => {
             let told = format!(
@@ -45,20 +40,14 @@ pub(super) fn reload(
     for what in needs_restart(&old, &config) {
         tracing::warn!("{what} has changed: that takes a restart");
     }
-    let api_key = match new_keys {
-        // An address that others reach is never opened without one.
-        None if !old.server.listen.ip().is_loopback() => old.server.api_key.clone(),
-        new_keys => {
-            keys.replace(new_keys);
-            config.server.api_key
-        }
-    };
+    let mut server = old.server.clone();
+    if !loses_key(&old, &config) {
+        keys.replace(new_keys);
+        server.api_key = config.server.api_key;
+    }
     // What needs a restart stays as it was, so that the next reload says it again.
     let config = Config {
-        server: Server {
-            api_key,
-            ..old.server.clone()
-        },
+        server,
         share: old.share.clone(),
         downloads: match (&old.downloads, config.downloads) {
             (Some(old), Some(new)) => Some(crate::config::Downloads {
@@ -94,6 +83,18 @@ pub(super) fn reload(
     tracing::info!("the configuration was read again");
 }
 
+fn read(file: &Path) -> Result<(Loaded, Option<Keys>), String> {
+    let loaded = load(file).map_err(|refused| all_of(&refused))?;
+    let keys = api_keys(&loaded.config).map_err(|error| error.to_string())?;
+    Ok((loaded, keys))
+}
+
+/// Whether a server that others reach would have no key any more: it is never opened to them.
+fn loses_key(old: &Config, new: &Config) -> bool {
+    let (old, new) = (&old.server, &new.server);
+    !old.listen.ip().is_loopback() && old.api_key.is_some() && new.api_key.is_none()
+}
+
 /// All that is wrong, in one line.
 fn all_of(refused: &ConfigRefused) -> String {
     match refused {
@@ -113,12 +114,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let differ = [
         (paths(old) != paths(new), "a path of downloads"),
         (old.server.listen != new.server.listen, "regrip.listen"),
-        (
-            new.server.api_key.is_none()
-                && old.server.api_key.is_some()
-                && !old.server.listen.ip().is_loopback(),
-            "regrip.apiKey",
-        ),
+        (loses_key(old, new), "regrip.apiKey"),
         (old.server.data_dir != new.server.data_dir, "regrip.dataDir"),
         (
             old.server.share_keys != new.server.share_keys,
