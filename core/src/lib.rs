@@ -28,7 +28,7 @@ pub use classify::{Class, class, is_transient};
 pub use config::{DownloadsConfig, OnExists};
 pub use engine::Engine;
 pub use error::Error;
-pub use event::{Event, Summary, What, display_url};
+pub use event::{Event, Summary, What, display_url, redacted};
 pub use name::SafeName;
 pub use record::{Change, DownloadId, Row, Source, Status};
 pub use retry::{RetryPolicy, retry};

@@ -351,7 +351,25 @@ fn a_url_is_shown_without_its_secrets() {
             "http://me@x:secret@peer.example:80/",
             "http://peer.example:80/",
         ),
-        ("not an address", "not an address"),
+        ("http://[::1]:80/film", "http://[::1]:80/film"),
+        ("HTTPS://peer.example/film", "HTTPS://peer.example/film"),
+        (
+            "ftp://me:secret@peer.example/film",
+            "ftp://peer.example/film",
+        ),
+        ("not an address", "a string of 14 characters"),
+        ("me:secret@peer.example", "a string of 22 characters"),
+        ("//me:secret@peer.example", "a string of 24 characters"),
+        ("http:me:secret@peer.example", "a string of 27 characters"),
+        ("http:/me:secret@peer.example", "a string of 28 characters"),
+        (
+            "http://me:sec/ret@peer.example",
+            "a string of 30 characters",
+        ),
+        ("http://me:secret\\@peer.example", "http://peer.example"),
+        ("http://me:12\\secret@x\\y", "a string of 23 characters"),
+        ("secret://peer.example", "a string of 21 characters"),
+        ("", "an empty string"),
     ] {
         assert_eq!(regrip_core::display_url(url), shown);
     }

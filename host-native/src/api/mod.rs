@@ -5,7 +5,7 @@
 //! server's key opens the API and nothing else.
 //!
 //! ```text
-//! let api = api::router(control.clone(), config.server.api_key.as_ref().map(Secret::reveal));
+//! let api = api::router(control.clone(), CurrentKeys::new(Some(Keys::new([key])?)));
 //! let answer = api::beside(api, share.router(access).answer());     // or `api` alone
 //! threads.run(server.run(threads.executor(), answer, stopped));     // first `control.end()`, which ends the event streams
 //! ```
@@ -28,7 +28,7 @@ mod sessions;
 mod stream;
 
 use crate::control::Control;
-use crate::server::{Answer, Refusal, Router};
+use crate::server::{Answer, CurrentKeys, Refusal, Router};
 use crate::workers::Workers;
 use async_lock::{Semaphore, SemaphoreGuard};
 use door::Door;
@@ -96,8 +96,8 @@ impl Api {
 }
 
 /// The API as a server takes it. Without a key only this machine is served.
-pub fn router(control: Control, key: Option<&str>) -> Answer {
-    let door = Arc::new(Door::new(key));
+pub fn router(control: Control, keys: CurrentKeys) -> Answer {
+    let door = Arc::new(Door::new(keys));
     let api = Api {
         control,
         door: Arc::clone(&door),

@@ -1,7 +1,7 @@
 //! `regrip check-config`: what is wrong with a configuration, what is odd about it, and what it comes to.
 
 use super::args::CheckConfig;
-use super::{Exit, serve};
+use super::{Exit, serve, text};
 use crate::config::{Config, ConfigRefused, Loaded, Problem, data_folder_clash, load};
 use regrip_core::display_url;
 use std::fmt::Write;
@@ -90,10 +90,16 @@ fn summary(config: &Config) -> String {
     lines
 }
 
+/// How many headers are sent. Their names are a user's own words.
 fn sent<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.collect();
-    match names.is_empty() {
-        true => "no headers".to_owned(),
-        false => format!("with {}", names.join(", ")),
+    let has_key = names.contains(&"x-api-key");
+    let others = names.len() - usize::from(has_key);
+    let others = text::count(u32::try_from(others).unwrap_or(u32::MAX), "header");
+    match (has_key, names.len()) {
+        (_, 0) => "no headers".to_owned(),
+        (true, 1) => "with an apiKey".to_owned(),
+        (true, _) => format!("with an apiKey and {others}"),
+        (false, _) => format!("with {others}"),
     }
 }

@@ -3,6 +3,7 @@
 use super::args::Share as Args;
 use super::{Exit, signals, state, text};
 use crate::ledger::SqliteLedger;
+use crate::serve::{LogFormat, start_log};
 use crate::server::{Access, Keys, Limits, Server, Threads};
 use crate::share::{Census, Share, ShareOptions};
 use regrip_core::error::chain;
@@ -46,6 +47,7 @@ fn run(args: &Args) -> Result<(), (Exit, String)> {
     let share = Share::start(&ShareOptions::new(args.dirs.clone()), ledger)
         .map_err(|error| (Exit::Usage, chain(&error)))?;
     announce(&share.census(), &server);
+    start_log(LogFormat::Text);
     let stopped = async {
         // The channel closes only with the process.
         let _ = stop.recv().await;
@@ -60,21 +62,21 @@ fn unusable<E: Error>(what: &str) -> impl FnOnce(E) -> (Exit, String) {
 
 /// Keys from the file or the variable; without any, only this machine is served, and so only it may be listened to.
 fn access(args: &Args) -> Result<Access, String> {
-    let (place, text) = match (&args.key_file, &args.key_env) {
+    let (place, keys) = match (&args.key_file, &args.key_env) {
         (Some(file), _) => {
-            let place = format!("the key file {}", file.display());
-            let text = std::fs::read_to_string(file);
-            (
-                place.clone(),
-                text.map_err(|error| format!("{place} cannot be read: {error}"))?,
-            )
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| format!("the key file cannot be read: {error}"))?;
+            ("the key file", Keys::parse(&text))
         }
         (None, Some(name)) => {
-            let text = std::env::var(name);
-            (
-                name.clone(),
-                text.map_err(|_| format!("the environment variable {name} is not set"))?,
-            )
+            let text = std::env::var(name)
+                .map_err(|_| "the environment has no variable of the name in --key-env")?;
+            // A single line is the key itself; several are those of a file.
+            let keys = match text.trim().contains('\n') {
+                true => Keys::parse(&text),
+                false => Keys::new([text.as_str()]),
+            };
+            ("the variable of --key-env", keys)
         }
         (None, None) if args.listen.ip().is_loopback() => return Ok(Access::Loopback),
         (None, None) => {
@@ -88,7 +90,6 @@ fn access(args: &Args) -> Result<Access, String> {
             ));
         }
     };
-    let keys = Keys::parse(&text);
     keys.map(Access::Keys)
         .map_err(|error| format!("{place}: {error}"))
 }

@@ -55,6 +55,8 @@ pub(super) fn secret(
     }?;
     let flaw = if found.is_empty() {
         "found nothing, expected a secret"
+    } else if found.trim().is_empty() {
+        "found nothing but white space, expected a secret"
     } else if found.len() > LONGEST_BYTES {
         "found more than 8 KiB, expected a secret"
     } else if !found
@@ -70,7 +72,7 @@ pub(super) fn secret(
 }
 
 fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Option<String> {
-    let mut block = Block::open(node, notes)?;
+    let mut block = Block::open_private(node, notes)?;
     let (env, file) = (block.take("env"), block.take("file"));
     block.close(notes);
     match (env, file) {
@@ -78,7 +80,11 @@ fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes)
             let variable = text(&name, notes)?;
             let value = (around.env)(&variable);
             if value.is_none() {
-                let what = format!("the environment has no {variable}, expected a secret there");
+                // It may be the secret itself.
+                let what = format!(
+                    "found {}, expected the name of a variable that the environment has",
+                    name.shown()
+                );
                 notes.error(name.at, &name.key, what);
             }
             value
@@ -91,7 +97,8 @@ fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes)
                     Some(secret)
                 }
                 Err(why) => {
-                    notes.error(path.at, &path.key, format!("found {file:?}, {why}"));
+                    let found = path.shown();
+                    notes.error(path.at, &path.key, format!("found {found}, {why}"));
                     None
                 }
             }

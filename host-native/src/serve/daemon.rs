@@ -12,11 +12,11 @@ use super::signals::{self, Asked};
 use super::{ending, later, left_stubs, outages, recover, reload, without_downloads};
 use crate::api;
 use crate::clock::SmolClock;
-use crate::config::{Config, Downloads, Loaded, Secret, data_folder_clash};
+use crate::config::{Config, Downloads, Loaded, data_folder_clash};
 use crate::control::{Control, Events};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{OpenError, SqliteLedger};
-use crate::server::{Access, Answer, Keys, Limits, Server, Threads};
+use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Share, ShareError, ShareOptions};
 use crate::store::DiskStore;
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
@@ -125,6 +125,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     if config.server.api_key.is_none() && !listen.ip().is_loopback() {
         return Err(ServeError::NoKey(listen));
     }
+    let api_keys = CurrentKeys::new(api_keys(&config)?);
     // Whether the address is free is known at once; how long the rest takes is not.
     let server = Server::bind(listen, Limits::default());
     let server = server.map_err(|source| ServeError::Listen { at: listen, source })?;
@@ -143,6 +144,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let house = House {
         file: options.file,
         settings,
+        api_keys,
         control,
         signals,
     };
@@ -196,20 +198,25 @@ fn control(
     Ok(control)
 }
 
+/// The key that opens the API, if there is one.
+///
+/// # Errors
+/// [`ServeError::Key`].
+pub(super) fn api_keys(config: &Config) -> Result<Option<Keys>, ServeError> {
+    let key = config.server.api_key.as_ref();
+    let keys = key.map(|key| Keys::new([key.reveal()])).transpose();
+    keys.map_err(|error| ServeError::Key(format!("regrip.apiKey: {error}")))
+}
+
 fn share(config: &Config, ledger: SqliteLedger) -> Result<Option<Shared>, ServeError> {
     if config.share.is_empty() {
         return Ok(None);
     }
-    let keys: Vec<&str> = config
-        .server
-        .share_keys
-        .iter()
-        .map(|key| key.api_key.reveal())
-        .collect();
-    let access = match keys.is_empty() {
+    let keys = config.server.share_keys.iter();
+    let access = match config.server.share_keys.is_empty() {
         true => Access::Loopback,
         false => Access::Keys(
-            Keys::parse(&keys.join("\n"))
+            Keys::new(keys.map(|key| key.api_key.reveal()))
                 .map_err(|error| ServeError::Key(format!("regrip.shareKeys: {error}")))?,
         ),
     };
@@ -229,6 +236,8 @@ struct Shared {
 struct House {
     file: PathBuf,
     settings: Settings,
+    /// What opens the API.
+    api_keys: CurrentKeys,
     control: Control,
     signals: Receiver<Asked>,
 }
@@ -279,9 +288,7 @@ impl House {
     }
 
     fn answer(&self, share: Option<&Shared>) -> Answer {
-        let config = self.settings.get();
-        let key = config.server.api_key.as_ref().map(Secret::reveal);
-        let api = api::router(self.control.clone(), key);
+        let api = api::router(self.control.clone(), self.api_keys.clone());
         match share {
             Some(Shared { share, access }) => {
                 api::beside(api, share.router(access.clone()).answer())
@@ -327,7 +334,8 @@ impl House {
     /// Reloads as often as it is asked to, until it is asked to end.
     async fn until_end(&self, service: Option<&Service>) {
         while let Ok(Asked::Reload) = self.signals.recv().await {
-            reload::reload(&self.file, &self.control, &self.settings, service);
+            let (settings, keys) = (&self.settings, &self.api_keys);
+            reload::reload(&self.file, &self.control, settings, keys, service);
         }
     }
 }

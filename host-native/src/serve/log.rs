@@ -13,7 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
 /// Begins to log. Once a process; a second time changes nothing.
-pub(super) fn start(format: LogFormat) {
+pub(crate) fn start(format: LogFormat) {
     let own = Targets::new().with_target("regrip", LevelFilter::INFO);
     let lines = fmt::layer().with_writer(stderr).with_target(false);
     let started = match format {

@@ -39,3 +39,4 @@ mod without_downloads;
 
 pub use daemon::{LogFormat, ServeError, ServeOptions, serve};
 pub use data_folder::{DataFolder, DataFolderRefused, ledger_in, serving};
+pub(crate) use log::start as start_log;

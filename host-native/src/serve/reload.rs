@@ -1,12 +1,15 @@
 //! SIGHUP: another configuration is put in force while everything runs.
 //!
-//! Peers, import servers and limits change at once. Where files and stubs are, where the server listens and who is let in
-//! takes a restart, and is told. A file that is wrong changes nothing.
+//! Peers, import servers, limits and the key of the API change at once; another key ends the sessions of the one before.
+//! Where files and stubs are, where the server listens and what is shared with whom takes a restart, and is logged. A file
+//! that is wrong changes nothing.
 
+use super::daemon::api_keys;
 use super::service::Service;
 use super::settings::Settings;
 use crate::config::{Config, ConfigRefused, Loaded, load};
 use crate::control::Control;
+use crate::server::{CurrentKeys, Keys};
 use std::path::Path;
 
 /// What a configuration that cannot be taken is called among the troubles.
@@ -17,20 +20,19 @@ pub(super) fn reload(
     file: &Path,
     control: &Control,
     settings: &Settings,
+    keys: &CurrentKeys,
     service: Option<&Service>,
 ) {
-    let loaded = match load(file) {
-        Ok(loaded) => loaded,
-        Err(refused) => {
+    let (Loaded { config, warnings }, new_keys) = match read(file) {
+        Ok(read) => read,
+        Err(why) => {
             let told = format!(
-                "{} is not taken, the configuration before it stays in force: {}",
+                "{} is not taken, the configuration before it stays in force: {why}",
                 file.display(),
-                all_of(&refused)
             );
             return control.troubles().note(TROUBLE, &told);
         }
     };
-    let Loaded { config, warnings } = loaded;
     for warning in warnings {
         tracing::warn!("{}: {warning}", file.display());
     }
@@ -38,9 +40,14 @@ pub(super) fn reload(
     for what in needs_restart(&old, &config) {
         tracing::warn!("{what} has changed: that takes a restart");
     }
+    let mut server = old.server.clone();
+    if !loses_key(&old, &config) {
+        keys.replace(new_keys);
+        server.api_key = config.server.api_key;
+    }
     // What needs a restart stays as it was, so that the next reload says it again.
     let config = Config {
-        server: old.server.clone(),
+        server,
         share: old.share.clone(),
         downloads: match (&old.downloads, config.downloads) {
             (Some(old), Some(new)) => Some(crate::config::Downloads {
@@ -89,6 +96,18 @@ pub(super) fn replace_and_protect(control: &Control, config: &Config) {
     store.replace_delivered_only(!given);
 }
 
+fn read(file: &Path) -> Result<(Loaded, Option<Keys>), String> {
+    let loaded = load(file).map_err(|refused| all_of(&refused))?;
+    let keys = api_keys(&loaded.config).map_err(|error| error.to_string())?;
+    Ok((loaded, keys))
+}
+
+/// Whether a server that others reach would have no key any more: it is never opened to them.
+fn loses_key(old: &Config, new: &Config) -> bool {
+    let (old, new) = (&old.server, &new.server);
+    !old.listen.ip().is_loopback() && old.api_key.is_some() && new.api_key.is_none()
+}
+
 /// All that is wrong, in one line.
 fn all_of(refused: &ConfigRefused) -> String {
     match refused {
@@ -108,7 +127,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let differ = [
         (paths(old) != paths(new), "a path of downloads"),
         (old.server.listen != new.server.listen, "regrip.listen"),
-        (old.server.api_key != new.server.api_key, "regrip.apiKey"),
+        (loses_key(old, new), "regrip.apiKey"),
         (old.server.data_dir != new.server.data_dir, "regrip.dataDir"),
         (
             old.server.share_keys != new.server.share_keys,

@@ -1,7 +1,9 @@
 //! One connection: hyper parses requests and frames replies, one after the other.
 
+use super::host;
 use super::limits::Limits;
 use super::outbox::{Outbox, Piece};
+use super::places::{Leave, Place};
 use super::reply::{Payload, Reply};
 use super::router::Answer;
 use super::socket::ServedSocket;
@@ -20,23 +22,37 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-/// Serves a connection to its end. Once `stopping` is closed the reply under way may go on for `stop_within`.
+/// Serves a connection to its end, or until it is to make room. Once `stopping` is closed the reply under way may go on for
+/// `stop_within`.
+///
+/// A client that closes its sending half has its requests answered all the same (RFC 9112 §9.6).
 pub(super) async fn serve(
     stream: Async<TcpStream>,
     from: SocketAddr,
     answer: Answer,
     limits: Limits,
+    place: Place,
     stopping: Receiver<()>,
 ) {
     if !wall_time::has_text(SystemTime::now()) {
         return refuse_by_clock(stream, &limits).await;
     }
     let outbox = Outbox::default();
-    let Ok(socket) = ServedSocket::new(stream, outbox.clone(), limits.idle_timeout) else {
+    let socket = ServedSocket::new(stream, outbox.clone(), place.clone(), limits.idle_timeout);
+    let Ok(socket) = socket else {
         return;
     };
-    let service = service_fn(move |request: Request<Incoming>| {
-        let reply = answer(request, from);
+    let requests = place.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        requests.begin();
+        outbox.begin_reply();
+        let reply = match host::settle(&mut request) {
+            Ok(()) => {
+                request.extensions_mut().insert(requests.clone());
+                answer(request, from)
+            }
+            Err(refusal) => std::future::ready(refusal.into()).boxed(),
+        };
         let outbox = outbox.clone();
         async move { Ok::<_, Infallible>(response(reply.await, outbox)) }
     });
@@ -46,14 +62,16 @@ pub(super) async fn serve(
         .max_buf_size(limits.head_bytes)
         .max_headers(limits.head_fields)
         .writev(true)
+        .half_close(true)
         .serve_connection(socket, service);
     let mut connection = pin!(connection);
     // How a connection ended is its client's affair: a cut, a timeout or a malformed head is nothing the server can mend.
-    let ended = futures::select_biased! {
-        _ = connection.as_mut().fuse() => true,
-        _ = stopping.recv().fuse() => false,
+    let end_gracefully = futures::select_biased! {
+        _ = connection.as_mut().fuse() => false,
+        _ = stopping.recv().fuse() => true,
+        leave = place.asked_to_leave().fuse() => leave == Leave::AfterReply,
     };
-    if !ended {
+    if end_gracefully {
         connection.as_mut().graceful_shutdown();
         let overtime = Timer::after(limits.stop_within);
         futures::future::select(connection, overtime).await;
@@ -89,6 +107,12 @@ fn response(reply: Reply, outbox: Outbox) -> Response<Outgoing> {
 struct Outgoing {
     payload: Payload,
     outbox: Outbox,
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.outbox.end_reply();
+    }
 }
 
 impl Body for Outgoing {

@@ -7,9 +7,13 @@
 mod access;
 mod body;
 mod connection;
+mod guesses;
+mod host;
 mod limits;
 mod listener;
+mod network;
 mod outbox;
+mod places;
 mod reply;
 mod router;
 mod socket;
@@ -17,10 +21,13 @@ mod threads;
 mod timer;
 
 pub(crate) use access::only;
-pub use access::{Access, Entry, Guard, Keys, KeysError, X_API_KEY, is_own_origin, unauthorized};
+pub use access::{
+    Access, CurrentKeys, Entry, Guard, Keys, KeysError, X_API_KEY, is_own_origin, unauthorized,
+};
 pub(crate) use body::{is_json, not_json};
 pub use limits::Limits;
 pub use listener::Server;
+pub(crate) use network::Network;
 pub use outbox::FileSpan;
 pub use reply::{Payload, Refusal, Reply};
 pub use router::{Answer, Asked, Handler, Route, Router};

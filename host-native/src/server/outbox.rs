@@ -32,28 +32,50 @@ pub struct FileSpan {
     pub stamp: FileStamp,
 }
 
-/// The spans a connection has to send, first to last.
+/// The spans a connection has to send, first to last, and whether more of the reply may follow.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outbox(Arc<Mutex<VecDeque<FileSpan>>>);
+pub(super) struct Outbox(Arc<Mutex<Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    spans: VecDeque<FileSpan>,
+    /// A reply is under way of which hyper has not taken all.
+    in_reply: bool,
+}
 
 impl Outbox {
     /// Queues a span and returns the placeholder for it.
     pub(super) fn put(&self, span: FileSpan) -> Piece {
         let length = span.length;
         if length > 0 {
-            self.lock().push_back(span);
+            self.lock().spans.push_back(span);
         }
         Piece::File { length }
     }
 
     /// The span to send from now.
     pub(super) fn first(&self) -> Option<FileSpan> {
-        self.lock().front().cloned()
+        self.lock().spans.front().cloned()
+    }
+
+    /// A request was read: its reply is under way.
+    pub(super) fn begin_reply(&self) {
+        self.lock().in_reply = true;
+    }
+
+    /// hyper has taken all of a reply.
+    pub(super) fn end_reply(&self) {
+        self.lock().in_reply = false;
+    }
+
+    /// Whether hyper may have more to send than it was given so far.
+    pub(super) fn in_reply(&self) -> bool {
+        self.lock().in_reply
     }
 
     /// So many bytes of the first span were sent.
     pub(super) fn sent(&self, count: u64) {
-        let mut spans = self.lock();
+        let spans = &mut self.lock().spans;
         let Some(first) = spans.front_mut() else {
             return;
         };
@@ -64,7 +86,7 @@ impl Outbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<FileSpan>> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

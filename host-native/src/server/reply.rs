@@ -9,6 +9,7 @@ use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 use std::fmt;
+use std::time::Duration;
 
 /// The body of a reply.
 #[derive(Default)]
@@ -112,8 +113,10 @@ pub struct Refusal {
     pub message: String,
     /// The field of the request that is to blame.
     pub field: Option<&'static str>,
-    /// `Retry-After`, in seconds.
-    pub retry_after: Option<u32>,
+    /// How long to wait before another request makes sense.
+    pub retry_after: Option<Duration>,
+    /// A key was given and is wrong. The router counts it.
+    pub is_wrong_key: bool,
 }
 
 impl Refusal {
@@ -125,15 +128,7 @@ impl Refusal {
             message: message.into(),
             field: None,
             retry_after: None,
-        }
-    }
-
-    /// Says when the same request may be made again.
-    #[must_use]
-    pub fn again_after(self, seconds: u32) -> Refusal {
-        Refusal {
-            retry_after: Some(seconds),
-            ..self
+            is_wrong_key: false,
         }
     }
 
@@ -142,6 +137,24 @@ impl Refusal {
     pub fn about(self, field: &'static str) -> Refusal {
         Refusal {
             field: Some(field),
+            ..self
+        }
+    }
+
+    /// Says when to ask again, in whole seconds, rounded up.
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Refusal {
+        Refusal {
+            retry_after: Some(wait),
+            ..self
+        }
+    }
+
+    /// Says that a key was given and is wrong.
+    #[must_use]
+    pub fn wrong_key(self) -> Refusal {
+        Refusal {
+            is_wrong_key: true,
             ..self
         }
     }
@@ -165,8 +178,11 @@ impl From<Refusal> for Reply {
         }
         let reply = Reply::json_with(refusal.status, &json!({ "error": error }));
         match refusal.retry_after {
-            Some(seconds) => reply.header(RETRY_AFTER, seconds.into()),
             None => reply,
+            Some(wait) => {
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                reply.header(RETRY_AFTER, seconds.into())
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! new version. Bytes that changed after they were handed to the kernel may still leave.
 
 use super::outbox::{FileSpan, Outbox, is_placeholder};
+use super::places::Place;
 use crate::store::FileStamp;
 use async_io::{Async, Timer};
 use futures::ready;
@@ -35,6 +36,11 @@ const MORE_FOLLOWS: SendFlags = SendFlags::empty();
 pub(super) struct ServedSocket {
     stream: Async<TcpStream>,
     outbox: Outbox,
+    place: Place,
+    /// Bytes of a reply were sent since the last reply ended.
+    replying: bool,
+    /// The client has closed its sending half.
+    client_ended: bool,
     idle: Idle,
     /// Bytes sent since the others last had their turn.
     this_turn: u64,
@@ -48,6 +54,7 @@ impl ServedSocket {
     pub(super) fn new(
         stream: Async<TcpStream>,
         outbox: Outbox,
+        place: Place,
         idle_timeout: Duration,
     ) -> io::Result<ServedSocket> {
         set_tcp_nodelay(stream.get_ref(), true)?;
@@ -55,6 +62,9 @@ impl ServedSocket {
         Ok(ServedSocket {
             stream,
             outbox,
+            place,
+            replying: false,
+            client_ended: false,
             idle,
             this_turn: 0,
         })
@@ -111,17 +121,47 @@ impl ServedSocket {
             match call(self.stream.get_ref()) {
                 Ok(count) => {
                     self.idle.moved();
+                    self.replying = true;
                     return Poll::Ready(Ok(count));
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     self.this_turn = 0;
                     self.idle.sending = true;
-                    ready!(self.stream.poll_writable(cx))?;
+                    if self.stream.poll_writable(cx)?.is_pending() {
+                        ready!(self.idle.poll(cx))?;
+                    }
                 }
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
+    }
+}
+
+impl ServedSocket {
+    fn client_ended(&mut self) {
+        self.client_ended = true;
+        self.place.client_sends_no_more();
+    }
+
+    /// While a reply is under way hyper does not read, as the client may have closed its sending half. So this looks whether
+    /// it has, or is gone, and takes nothing.
+    fn watch_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.client_ended {
+            match recv(self.stream.get_ref(), &mut [0; 1], RecvFlags::PEEK) {
+                Ok((_, 0)) => self.client_ended(),
+                // A request that was sent ahead, or more of a body.
+                Ok(_) => return Poll::Pending,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    if self.stream.poll_readable(cx)?.is_pending() {
+                        break;
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        self.idle.poll(cx)
     }
 }
 
@@ -178,6 +218,9 @@ impl hyper::rt::Read for ServedSocket {
             match recv(socket.stream.get_ref(), &mut *room, RecvFlags::empty()) {
                 Ok(((received, _), _)) => {
                     let count = received.len();
+                    if count == 0 {
+                        socket.client_ended();
+                    }
                     // SAFETY: recv initialised so many bytes at the start.
                     unsafe { buffer.advance(count) };
                     socket.idle.moved();
@@ -222,8 +265,18 @@ impl hyper::rt::Write for ServedSocket {
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().idle.sending = false;
+    /// hyper flushes once it has written all it has, and whenever it looks for something to do.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = self.get_mut();
+        socket.idle.sending = false;
+        if socket.outbox.in_reply() {
+            if let Poll::Ready(Err(error)) = socket.watch_client(cx) {
+                return Poll::Ready(Err(error));
+            }
+        } else if socket.replying {
+            socket.replying = false;
+            socket.place.end();
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -4,7 +4,7 @@ use super::DiskStore;
 use super::path::lock_path;
 use super::system::System;
 use regrip_core::Error;
-use regrip_core::io::{OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::io::{Committed, OpenPart, Part, PartBytes, PartStore, Replace};
 use rustix::io::Errno;
 use serde_json::{Map, Value, json};
 use smol::block_on;
@@ -230,10 +230,8 @@ fn without_flock_a_part_is_committed_and_removed_with_its_lock_file() {
         let mut open = place.open(no_flock(), OpenPart::Create).unwrap();
         open.write(0, b"film", None).await.unwrap();
         let destination = destination.to_str().unwrap();
-        store
-            .commit(open, destination, Replace::Nothing)
-            .await
-            .unwrap();
+        let committed = store.commit(open, destination, Replace::Nothing).await;
+        assert!(matches!(committed, Ok(Committed::Durable)));
         assert_eq!(place.names(), ["film.mkv"]);
         drop(place.open(no_flock(), OpenPart::Create).unwrap());
         store.remove(place.part.to_str().unwrap()).await.unwrap();

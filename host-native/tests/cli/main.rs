@@ -13,6 +13,7 @@ mod manual;
 mod network;
 #[path = "../proxy/mod.rs"]
 mod proxy;
+mod secrets;
 mod server;
 mod share;
 mod stub;

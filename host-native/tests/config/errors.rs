@@ -15,7 +15,7 @@ const KNOBS: &[(&str, &str)] = &[
     ),
     (
         r#""maxDownloadAttempts": "5""#,
-        "maxDownloadAttempts: found \"5\", expected a whole number from 0 on",
+        "maxDownloadAttempts: found a string of 1 character, expected a whole number from 0 on",
     ),
     (
         r#""retryBaseDelayMs": -1"#,
@@ -43,11 +43,11 @@ const KNOBS: &[(&str, &str)] = &[
     ),
     (
         r#""extraRetryStatuses": 408"#,
-        "extraRetryStatuses: found 408, expected a list",
+        "extraRetryStatuses: found a number, expected a list",
     ),
     (
         r#""extraRetryStatuses": ["a"]"#,
-        "extraRetryStatuses[0]: found \"a\", expected a whole number from 0 on",
+        "extraRetryStatuses[0]: found a string of 1 character, expected a whole number from 0 on",
     ),
     (
         r#""extraRetryStatuses": [500]"#,
@@ -55,9 +55,12 @@ const KNOBS: &[(&str, &str)] = &[
     ),
     (
         r#""onExists": "ask""#,
-        "onExists: found \"ask\", expected \"overwrite\", \"fail\" or \"rename\"",
+        "onExists: found a string of 3 characters, expected \"overwrite\", \"fail\" or \"rename\"",
     ),
-    (r#""onExists": 1"#, "onExists: found 1, expected a string"),
+    (
+        r#""onExists": 1"#,
+        "onExists: found a number, expected a string",
+    ),
 ];
 
 #[test]
@@ -89,15 +92,15 @@ fn what_is_missing_or_of_another_kind_is_named() {
         ),
         (
             r#"{"downloads": {"watchPath": "/w", "completedPath": ""}}"#,
-            "line 1: downloads.completedPath: found \"\", expected a path",
+            "line 1: downloads.completedPath: found an empty string, expected a path",
         ),
         (
             r#"{"downloads": {"watchPath": "/w", "completedPath": "/w"}}"#,
-            "line 1: downloads.completedPath: found \"/w\", expected another folder than watchPath",
+            "line 1: downloads.completedPath: found a string of 2 characters, expected another folder than watchPath",
         ),
         (
             r#"{"regrip": {"listen": "5225"}}"#,
-            "line 1: regrip.listen: found \"5225\", expected an address and a port, such as \"127.0.0.1:5225\"",
+            "line 1: regrip.listen: found a string of 4 characters, expected an address and a port, such as \"127.0.0.1:5225\"",
         ),
         (
             r#"{"regrip": {"shareKeys": [{"apiKey": "a"}]}}"#,
@@ -109,7 +112,7 @@ fn what_is_missing_or_of_another_kind_is_named() {
         ),
         (
             r#"{"peers": ["a"]}"#,
-            "line 1: peers[0]: found \"a\", expected an object",
+            "line 1: peers[0]: found a string of 1 character, expected an object",
         ),
         (
             r#"{"peers": [{"name": "A"}]}"#,
@@ -117,15 +120,15 @@ fn what_is_missing_or_of_another_kind_is_named() {
         ),
         (
             r#"{"servers": [{"type": "lidarr", "url": "http://a"}]}"#,
-            "line 1: servers[0].type: found \"lidarr\", expected \"radarr\" or \"sonarr\"",
+            "line 1: servers[0].type: found a string of 6 characters, expected \"radarr\" or \"sonarr\"",
         ),
         (
             r#"{"share": "/films"}"#,
-            "line 1: share: found \"/films\", expected a list",
+            "line 1: share: found a string of 6 characters, expected a list",
         ),
         (
             r#"{"share": [1]}"#,
-            "line 1: share[0]: found 1, expected a string",
+            "line 1: share[0]: found a number, expected a string",
         ),
         (
             "{\"regrip\": {},\n\"regrip\": {}}",
@@ -133,7 +136,7 @@ fn what_is_missing_or_of_another_kind_is_named() {
         ),
         (
             "{\"peers\": [{\"url\": \"http://a\"},\n{\"url\": \"http://a:80/b\"}]}",
-            "line 2: peers[1].url: found the origin of \"http://a:80\", expected one of its own",
+            "line 2: peers[1].url: found http://a:80, expected an origin of its own",
         ),
     ];
     for (text, expected) in table {

@@ -12,7 +12,11 @@ fn a_peers_key_opens_the_peer_wire_and_the_servers_key_the_api() {
     std::fs::write(house.path("films/Film.mkv"), "film").expect("written");
     house.config["share"] = json!(["films"]);
     house.config["regrip"]["apiKey"] = "mine".into();
-    house.config["regrip"]["shareKeys"] = json!([{ "name": "Anna", "apiKey": "annas" }]);
+    house.config["regrip"]["shareKeys"] = json!([
+        { "name": "Anna", "apiKey": "annas" },
+        // No comment: only a key file has them.
+        { "name": "Bob", "apiKey": "#bobs" },
+    ]);
     let served = house.start();
     let table = [
         ("/ping", "", 200),
@@ -24,6 +28,7 @@ fn a_peers_key_opens_the_peer_wire_and_the_servers_key_the_api() {
         ("/peer/search", "mine", 401),
         ("/peer/search", "", 401),
         ("/handshake", "annas", 200),
+        ("/handshake", "#bobs", 200),
     ];
     for (target, key, wanted) in table {
         let (status, _) = served.ask_with(target, &[("X-Api-Key", key)]);

@@ -311,6 +311,12 @@ impl Served {
         self.exchange(method, target, &[("Content-Type", "application/json")])
     }
 
+    /// Status and body of a POST of JSON with a key.
+    pub(crate) fn post(&self, target: &str, key: &str, body: &str) -> (u16, String) {
+        let json = [("Content-Type", "application/json"), ("X-Api-Key", key)];
+        self.exchange_body("POST", target, &json, body)
+    }
+
     /// Status and body of a GET with these headers; those without a value are left out.
     pub(crate) fn ask_with(&self, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
         self.exchange("GET", target, headers)
@@ -325,15 +331,27 @@ impl Served {
     }
 
     fn exchange(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        self.exchange_body(method, target, headers, "")
+    }
+
+    fn exchange_body(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, String) {
+        let length = body.len();
         let address = self.address();
         let mut stream = TcpStream::connect(&address).expect("it listens");
         let mut head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n"
+            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n"
         );
         for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
+        head.push_str(body);
         stream.write_all(head.as_bytes()).expect("sent");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("answered");

@@ -10,5 +10,6 @@ mod radarr;
 mod readme;
 mod reload;
 mod restarts;
+mod secrets;
 mod stubs;
 mod troubles;

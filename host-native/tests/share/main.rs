@@ -3,6 +3,7 @@
 mod access;
 #[path = "../support/client.rs"]
 mod client;
+mod crowd;
 mod digests;
 mod end_to_end;
 mod files;
