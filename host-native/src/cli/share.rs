@@ -1,13 +1,21 @@
-//! `regrip share`: folders for peers, until a signal.
+//! `regrip share`: folders for peers, until a signal. SIGHUP has the key file read and the folders looked through again.
 
 use super::args::Share as Args;
+use super::signals::Signal;
 use super::{Exit, signals, state, text};
 use crate::ledger::SqliteLedger;
-use crate::server::{Access, Keys, Limits, Server, Threads};
+use crate::server::{Access, Keys, Limits, ReloadableAccess, Server, Threads};
 use crate::share::{Census, Share, ShareOptions};
 use regrip_core::error::chain;
+use rustix::fs::OFlags;
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write, stdout};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Most bytes of a key file that are read: more keys than anybody has peers.
+const LARGEST_KEY_FILE: u64 = 1 << 20;
 
 /// Runs the command.
 pub(crate) fn main(args: &Args) -> Exit {
@@ -22,6 +30,7 @@ pub(crate) fn main(args: &Args) -> Exit {
 
 fn run(args: &Args) -> Result<(), (Exit, String)> {
     let access = access(args).map_err(|text| (Exit::Usage, text))?;
+    let access = ReloadableAccess::new(access);
     let state = state::path(args.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
     let ledger = SqliteLedger::open(&state).map_err(|error| {
         let line = format!(
@@ -34,7 +43,7 @@ fn run(args: &Args) -> Result<(), (Exit, String)> {
             text::with_advice(&line, Some("name another one with --state")),
         )
     })?;
-    let stop = signals::first().map_err(unusable("cannot listen for Ctrl-C"))?;
+    let signals = signals::with_reload().map_err(unusable("cannot listen for Ctrl-C"))?;
     let threads = Threads::start().map_err(unusable("cannot start a thread"))?;
     // Listens first: whether the address is free is known at once, and how long the folders take is not.
     let server = Server::bind(args.listen, Limits::default()).map_err(|error| {
@@ -43,15 +52,33 @@ fn run(args: &Args) -> Result<(), (Exit, String)> {
             format!("cannot listen at {}: {error}", args.listen),
         )
     })?;
-    let share = Share::start(&ShareOptions::new(args.dirs.clone()), ledger)
-        .map_err(|error| (Exit::Usage, chain(&error)))?;
+    let mut options = ShareOptions::new(args.dirs.clone());
+    options.own_files = [state].into_iter().chain(args.key_file.clone()).collect();
+    let share = Share::start(&options, ledger).map_err(|error| (Exit::Usage, chain(&error)))?;
     announce(&share.census(), &server);
     let stopped = async {
         // The channel closes only with the process.
-        let _ = stop.recv().await;
+        while let Ok(Signal::Reload) = signals.recv().await {
+            reload(args, &access).await;
+            share.look_again();
+        }
     };
-    threads.run(server.run(threads.executor(), share.router(access).answer(), stopped));
+    let answer = share.router(access.clone()).answer();
+    threads.run(server.run(threads.executor(), answer, stopped));
     Ok(())
+}
+
+/// Puts the keys in force that the key file has now. One that is wrong changes nothing.
+async fn reload(args: &Args, access: &ReloadableAccess) {
+    let of_now = args.clone();
+    // On a thread of its own: the file may be on a disk that hangs.
+    match smol::unblock(move || self::access(&of_now)).await {
+        Ok(now) => {
+            access.replace(now);
+            say!("regrip: keys and folders are read again");
+        }
+        Err(text) => say!("regrip: the keys before stay in force: {text}"),
+    }
 }
 
 fn unusable<E: Error>(what: &str) -> impl FnOnce(E) -> (Exit, String) {
@@ -63,7 +90,7 @@ fn access(args: &Args) -> Result<Access, String> {
     let (place, text) = match (&args.key_file, &args.key_env) {
         (Some(file), _) => {
             let place = format!("the key file {}", file.display());
-            let text = std::fs::read_to_string(file);
+            let text = read(file);
             (
                 place.clone(),
                 text.map_err(|error| format!("{place} cannot be read: {error}"))?,
@@ -91,6 +118,22 @@ fn access(args: &Args) -> Result<Access, String> {
     let keys = Keys::parse(&text);
     keys.map(Access::Keys)
         .map_err(|error| format!("{place}: {error}"))
+}
+
+/// The text of a key file. Not of a pipe: opening one waits until somebody writes into it, and reads what it has once.
+fn read(file: &Path) -> io::Result<String> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let open = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(file)?;
+    if !open.metadata()?.is_file() {
+        let what = "it is no regular file; give the key by --key-env";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    let mut text = String::new();
+    open.take(LARGEST_KEY_FILE).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// One line for what is shared and where, and one for each thing left out.

@@ -84,8 +84,15 @@ pub fn parse(
     let config = read(text, &Surroundings { folder, env }, &mut notes);
     notes.sort();
     let Notes {
-        errors, warnings, ..
+        errors,
+        warnings,
+        secret_files,
+        ..
     } = notes;
+    let config = config.map(|config| Config {
+        secret_files,
+        ..config
+    });
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
         _ => Err(ConfigRefused::Wrong { errors, warnings }),

@@ -19,6 +19,8 @@ pub struct Config {
     pub import_servers: Vec<ImportServer>,
     /// Folders that peers may fetch from.
     pub share: Vec<PathBuf>,
+    /// The files that its secrets are in.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// The `downloads` block.

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, or odd about it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// One thing, where it is and what was expected there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(super) struct Notes {
     line_starts: Vec<usize>,
     pub(super) warnings: Vec<Problem>,
     pub(super) errors: Vec<Problem>,
+    /// Files that secrets are in.
+    pub(super) secret_files: Vec<PathBuf>,
 }
 
 impl Notes {

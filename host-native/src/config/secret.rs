@@ -6,7 +6,7 @@ use super::problem::Notes;
 use super::value::{Node, text};
 use jsonc_parser::ast::Value;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// No secret is longer; a file that is was meant to be another one.
 const LONGEST_BYTES: usize = 8 << 10;
@@ -81,6 +81,7 @@ fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes)
         }
         (None, Some(path)) => {
             let file = text(&path, notes)?;
+            notes.secret_files.push(PathBuf::from(&file));
             match read(&file) {
                 Ok(secret) => Some(secret),
                 Err(why) => {

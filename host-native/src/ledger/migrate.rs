@@ -34,6 +34,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         to: 5,
         sql: include_str!("migrations/0005_to_import.sql"),
     },
+    Migration {
+        to: 6,
+        sql: include_str!("migrations/0006_shared_versions.sql"),
+    },
 ];
 
 /// The schema's number in this version.

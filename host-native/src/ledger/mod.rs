@@ -24,5 +24,6 @@ pub use download::Download;
 pub use entry::Entry;
 pub use file::OpenError;
 pub use origin::Origin;
+pub use shared::SharedDigest;
 pub use sqlite::SqliteLedger;
 pub use timeline::AttemptLine;

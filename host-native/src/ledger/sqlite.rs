@@ -5,6 +5,7 @@ use super::entry::{self, Entry};
 use super::file::OpenError;
 use super::origin::{self, Origin};
 use super::queue::Queue;
+use super::shared::SharedDigest;
 use super::timeline::{self, AttemptLine};
 use super::values::{integer, time};
 use super::{change, rows, shared};
@@ -247,11 +248,11 @@ impl SqliteLedger {
             .await
     }
 
-    /// The SHA-256 noted for a shared file at `path`, and the stamp the file had.
+    /// The SHA-256 noted for a shared file at `path`.
     ///
     /// # Errors
     /// `Ledger`.
-    pub async fn shared_digest(&self, path: Vec<u8>) -> Result<Option<(FileStamp, String)>, Error> {
+    pub async fn shared_digest(&self, path: Vec<u8>) -> Result<Option<SharedDigest>, Error> {
         self.queue
             .read("reading a digest", move |transaction| {
                 shared::digest(transaction, &path)
@@ -266,11 +267,10 @@ impl SqliteLedger {
     pub async fn note_shared_digest(
         &self,
         path: Vec<u8>,
-        stamp: FileStamp,
-        sha256: String,
+        digest: SharedDigest,
     ) -> Result<(), Error> {
         self.write("noting a digest", move |transaction| {
-            shared::note(transaction, &path, stamp, &sha256)
+            shared::note(transaction, &path, &digest)
         })
         .await
     }

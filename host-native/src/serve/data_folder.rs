@@ -94,6 +94,11 @@ impl DataFolder {
         })
     }
 
+    /// What is locked.
+    pub fn lock_file(&self) -> PathBuf {
+        self.path.join(LOCK)
+    }
+
     /// Where the ledger is.
     pub fn ledger(&self) -> PathBuf {
         ledger_in(&self.path)

@@ -1,4 +1,4 @@
-//! The HTTP server: hyper's HTTP/1.1 on smol sockets, a table of routes, and files sent by the kernel.
+//! The HTTP server: hyper's HTTP/1.1 on smol sockets, a table of routes, and files sent from where they are.
 //!
 //! Where a byte goes: [`Server`] accepts, a connection parses the request (hyper), [`Router`] finds the handler and says no
 //! to whom its [`Guard`] does not let in, the handler makes a [`Reply`], and its bytes, or the [`FileSpan`] it names, leave
@@ -10,6 +10,7 @@ mod connection;
 mod limits;
 mod listener;
 mod outbox;
+mod reloadable;
 mod reply;
 mod router;
 mod socket;
@@ -22,6 +23,7 @@ pub(crate) use body::{is_json, not_json};
 pub use limits::Limits;
 pub use listener::Server;
 pub use outbox::FileSpan;
+pub use reloadable::ReloadableAccess;
 pub use reply::{Payload, Refusal, Reply};
 pub use router::{Answer, Asked, Handler, Route, Router};
 pub use threads::Threads;

@@ -20,6 +20,7 @@ mod part;
 mod path;
 mod stamp;
 mod system;
+mod version;
 
 pub use digest::Sha256Digest;
 pub use disk::DiskStore;
@@ -28,3 +29,4 @@ pub use lock::writer;
 pub use part::DiskPart;
 pub use path::{destination, part_path};
 pub use stamp::FileStamp;
+pub use version::FileVersion;
