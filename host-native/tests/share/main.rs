@@ -6,5 +6,7 @@ mod client;
 mod digests;
 mod end_to_end;
 mod files;
+mod left_out;
 mod limits;
 mod support;
+mod versions;

@@ -66,6 +66,8 @@ pub(crate) struct Bench {
 pub(crate) struct How {
     pub(crate) access: Access,
     pub(crate) limits: Limits,
+    /// Files that are never shared, beside the database.
+    pub(crate) own_files: Vec<PathBuf>,
     /// Whether the folder is looked through all the time, or only when a peer asks.
     pub(crate) looks_by_itself: bool,
 }
@@ -75,6 +77,7 @@ impl Default for How {
         How {
             access: Access::Loopback,
             limits: Limits::default(),
+            own_files: Vec::new(),
             looks_by_itself: true,
         }
     }
@@ -125,7 +128,8 @@ impl Bench {
     pub(crate) fn start(&mut self, how: How) {
         let ledger = SqliteLedger::open(&self.folder.path().join("state.db")).unwrap();
         let mut options = ShareOptions::new(vec![self.path("")]);
-        options.own_files = vec![self.folder.path().join("state.db")];
+        options.own_files = how.own_files;
+        options.own_files.push(self.folder.path().join("state.db"));
         if how.looks_by_itself {
             options.scan_every = Duration::from_millis(100);
         } else {
