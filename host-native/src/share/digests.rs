@@ -9,7 +9,7 @@
 use super::catalogue::Item;
 use super::conditions::Validators;
 use super::shelf::Shelf;
-use super::version::{SETTLED, etag, validators};
+use super::version::{etag, is_settled, validators};
 use crate::ledger::{SharedDigest, SqliteLedger};
 use crate::store::{FileVersion, Sha256Digest};
 use async_io::Timer;
@@ -24,6 +24,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// What is read at once.
 const STEP_BYTES: usize = 1 << 20;
+/// How often a file that has just changed is looked at until it can be hashed.
+const UNTIL_SETTLED: Duration = Duration::from_millis(250);
 /// How long peers are asked to wait for a hash that may keep the ETag: two or three of their attempts. Hashing a large file
 /// takes longer; it is then sent with an ETag of its own.
 const HASH_WITHIN: Duration = Duration::from_secs(4);
@@ -240,8 +242,8 @@ fn digest(shelf: &Shelf, item: &Item) -> io::Result<Option<(FileVersion, String)
     if shelf.digests.of(&item.id, &version).is_some() {
         return Ok(None);
     }
-    while version.changed_within(SETTLED, SystemTime::now()) {
-        if !shelf.stop.rest(SETTLED / 4) {
+    while !is_settled(&version, SystemTime::now()) {
+        if !shelf.stop.rest(UNTIL_SETTLED) {
             return Ok(None);
         }
     }

@@ -6,7 +6,7 @@ use super::digests::Described;
 use super::range::{self, Extent};
 use super::shelf::Shelf;
 use super::tree;
-use super::version::SETTLED;
+use super::version::is_settled;
 use crate::server::{Asked, Entry, FileSpan, Payload, Refusal, Reply, Route};
 use crate::store::FileVersion;
 use base64::Engine as _;
@@ -125,7 +125,7 @@ async fn file(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
         shelf.may_be_behind();
     }
     let now = SystemTime::now();
-    if version.changed_within(SETTLED, now) {
+    if !is_settled(&version, now) {
         return Ok(changing());
     }
     let Some(described) = shelf.digests.describe(&item, &version, now).await else {

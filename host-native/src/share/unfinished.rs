@@ -96,7 +96,7 @@ pub(super) fn is_unfinished_folder(name: &OsStr) -> bool {
         || FOLDERS
             .iter()
             .any(|folder| name.eq_ignore_ascii_case(folder))
-        || FOLDER_EXTENSIONS.iter().any(|listed| is(listed))
+        || FOLDER_EXTENSIONS.iter().any(is)
 }
 
 /// Marked at either end: by a program that unpacks or downloads, or as a backup (`keys~`, `film.mkv.partial~`).

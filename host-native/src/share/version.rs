@@ -6,7 +6,17 @@ use sha2::{Digest, Sha256};
 use std::time::{Duration, SystemTime};
 
 /// A file that changed within this is not sent: timestamps move in ticks, and it may change again and keep its own.
-pub(super) const SETTLED: Duration = Duration::from_secs(1);
+const SETTLED: Duration = Duration::from_secs(1);
+/// The same for whole seconds: the tick of FAT is two of them.
+const SETTLED_COARSE: Duration = Duration::from_secs(2);
+
+/// Whether a version is old enough to be told from the next.
+pub(super) fn is_settled(version: &FileVersion, now: SystemTime) -> bool {
+    let is_whole = |time_ns: i64| time_ns % 1_000_000_000 == 0;
+    let is_coarse = is_whole(version.mtime_ns) && is_whole(version.ctime_ns);
+    let within = if is_coarse { SETTLED_COARSE } else { SETTLED };
+    !version.changed_within(within, now)
+}
 
 /// The strong ETag of a version.
 pub(super) fn etag(version: &FileVersion) -> String {
@@ -36,8 +46,8 @@ pub(super) fn validators(
     }
     // Not from before 1970 and, by RFC 9110 §8.8.2.1, not from the future.
     let modified = whole_seconds(version.mtime_ns).filter(|modified| *modified <= now);
-    // Every response with this date was made at least `SETTLED` after the date's second began to pass. An edit after it
-    // has a later ctime, even if its mtime was set back.
+    // Every response with this date was made a second after it, or later. An edit after the response has a ctime that is
+    // later still, even if its mtime was set back.
     let next_second = version.mtime_ns.div_euclid(1_000_000_000).saturating_add(1);
     let date_is_strong = version.ctime_ns < next_second.saturating_mul(1_000_000_000);
     Validators {
@@ -82,6 +92,15 @@ mod tests {
         }
         assert_eq!(etag(&version(5_000_000_001, 6)), etag(&first));
         assert!(etag(&first).starts_with('"') && etag(&first).len() > 10);
+    }
+
+    #[test]
+    fn a_version_with_coarse_times_takes_longer_to_settle() {
+        let settled = |mtime_ns, ctime_ns| is_settled(&version(mtime_ns, ctime_ns), at(100));
+        assert!(settled(98_000_000_000, 98_000_000_000));
+        assert!(!settled(99_000_000_000, 99_000_000_000));
+        assert!(settled(50_000_000_000, 99_000_000_000 - 1));
+        assert!(!settled(50_000_000_000, 99_000_000_000 + 1));
     }
 
     #[test]

@@ -67,3 +67,17 @@ fn a_restart_takes_the_digest_from_the_ledger_as_long_as_the_file_is_the_same() 
     bench.start(How::default());
     assert_eq!(digest(&bench, &path), sha256_of(&film).unwrap());
 }
+
+#[test]
+fn a_digest_from_before_versions_were_noted_is_not_believed() {
+    let mut bench = Bench::film(&bytes(1, 1000));
+    let path = bench.file("film.mkv");
+    let real = digest(&bench, &path);
+    bench.stop();
+    let ledger = rusqlite::Connection::open(bench.folder.path().join("state.db")).unwrap();
+    let forget = "UPDATE shared_digests SET sha256 = ?1, device = NULL, inode = NULL, ctime_ns = NULL, etag = NULL";
+    assert_eq!(ledger.execute(forget, ["ab".repeat(32)]).unwrap(), 1);
+    drop(ledger);
+    bench.start(How::default());
+    assert_eq!(digest(&bench, &path), real);
+}
