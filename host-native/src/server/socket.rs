@@ -164,7 +164,7 @@ fn copy<'a>(span: &FileSpan, block: &'a mut [u8]) -> io::Result<&'a [u8]> {
             read => break read?,
         }
     };
-    // Before the end of a body the file system's own word counts, not what is cached of it.
+    // Before the end of a body, a network file system is asked, and not the cache of its attributes.
     let version = match read as u64 == span.length {
         true => FileVersion::of_open_now(&span.file)?,
         false => FileVersion::of_open(&span.file)?,

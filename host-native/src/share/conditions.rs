@@ -1,4 +1,4 @@
-//! What the conditions of a request come to (RFC 9110 §13), before its Range is looked at.
+//! Evaluates the conditions of a request (RFC 9110 §13), before its Range counts.
 
 use hyper::HeaderMap;
 use hyper::header::{
@@ -11,9 +11,9 @@ use std::time::{Duration, SystemTime};
 pub(super) struct Validators {
     /// Strong ETags, with their quotes. Each is of these very bytes; the first is sent unless the request holds another.
     pub(super) etags: Vec<String>,
-    /// The Last-Modified, in whole seconds; none if it is no date that a server may send.
+    /// The Last-Modified, in whole seconds; none if a server may not send this date.
     pub(super) modified: Option<SystemTime>,
-    /// Whether the date names these very bytes too, and not only their day (RFC 9110 §8.8.2.2).
+    /// Whether the date names these very bytes too (a strong validator, RFC 9110 §8.8.2.2).
     pub(super) date_is_strong: bool,
 }
 
@@ -111,7 +111,7 @@ fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
 }
 
-/// The entity tags of a list, as written; what comes after bad grammar is left out.
+/// The entity tags of a list, as written, up to the first that breaks the grammar.
 fn tags(list: &str) -> impl Iterator<Item = &str> {
     let mut rest = list;
     std::iter::from_fn(move || {
@@ -125,7 +125,7 @@ fn tags(list: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A date; none where the header is to be ignored: missing, twice, or no HTTP-date.
+/// A date; none if the header is to be ignored: missing, sent twice, or not an HTTP-date.
 fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
     httpdate::parse_http_date(only(headers, name)?.trim()).ok()
 }

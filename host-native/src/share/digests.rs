@@ -75,8 +75,7 @@ impl Digests {
         (digest.version == *version).then(|| digest.sha256.clone())
     }
 
-    /// What a version of an item's file is sent with; `None` while it is not yet known whether it is the version before, but
-    /// soon will be.
+    /// What a version of an item's file is sent with; `None` while a hash is under way that may keep the ETag.
     pub(super) async fn describe(
         &self,
         item: &Arc<Item>,
@@ -101,7 +100,7 @@ impl Digests {
             let since = match known.doubted {
                 Some((doubted, since)) if doubted == *version => since,
                 _ => {
-                    // The thread may have enough to do; the next pass will come to it then.
+                    // If the queue is full, the next pass hashes it.
                     let _ = self.again.try_send(Some(Arc::clone(item)));
                     let since = Instant::now();
                     known.doubted = Some((*version, since));
@@ -120,7 +119,7 @@ impl Digests {
 
     /// Wakes the thread that hashes again, to end.
     pub(super) fn wake(&self) {
-        // If it has enough to do, it looks before it does it.
+        // If the queue is full, the thread is awake, and checks before it takes the next.
         let _ = self.again.try_send(None);
     }
 
@@ -246,6 +245,9 @@ fn digest(shelf: &Shelf, item: &Item) -> io::Result<Option<(FileVersion, String)
         if !shelf.stop.rest(UNTIL_SETTLED) {
             return Ok(None);
         }
+    }
+    if FileVersion::of_open_now(&file)? != version {
+        return Ok(None); // it is still being written
     }
     let mut digest = Sha256Digest::default();
     let mut step = vec![0; STEP_BYTES];

@@ -1,7 +1,7 @@
 //! Files that regrip itself uses and never shares, wherever they are and whatever they are called.
 //!
-//! Told by device and inode, so that another name (a link, a second mount) hides nothing. Asked anew each time: SQLite makes
-//! and removes its log, and an editor puts another file in place of a configuration.
+//! They are identified by device and inode, so that another name (a link, a second mount) hides nothing, and looked up anew
+//! each time: SQLite makes and removes its log, and an editor puts another file in place of a configuration.
 
 use crate::store::FileVersion;
 use regrip_core::record::FileId;

@@ -234,7 +234,7 @@ fn unavailable() -> Refusal {
     )
 }
 
-/// What passes too, and when it is worth to ask again.
+/// A change that will be over by the time the peer asks again.
 fn changing() -> Reply {
     let refusal = Refusal::new(
         StatusCode::SERVICE_UNAVAILABLE,

@@ -1,7 +1,7 @@
-//! Which files are not finished: what other programs write has names that say so, or a control file beside it.
+//! Recognises the unfinished files of other programs, by their names or by a control file beside them.
 //!
-//! A file that is being written under its final name, with nothing beside it, cannot be told from a finished one. As long as
-//! it grows it has just changed, and is not sent.
+//! A file that is being written under its final name, with nothing beside it, looks like a finished one. While it grows it has
+//! always just changed, and is not sent.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_names_of_unfinished_files_are_told_from_those_of_films() {
+    fn unfinished_files_are_recognised_and_films_are_not_mistaken_for_them() {
         let unfinished = [
             "film.mkv.part",
             "Film.MKV.!qB",
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_unfinished_folders_are_told_from_those_of_films() {
+    fn unfinished_folders_are_recognised_and_those_of_films_are_not_mistaken_for_them() {
         for name in [
             "_UNPACK_Film",
             "_FAILED_Film",

@@ -10,7 +10,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// The same for whole seconds: the tick of FAT is two of them.
 const SETTLED_COARSE: Duration = Duration::from_secs(2);
 
-/// Whether a version is old enough to be told from the next.
+/// Whether a version is old enough that the next one will differ from it.
 pub(super) fn is_settled(version: &FileVersion, now: SystemTime) -> bool {
     let is_whole = |time_ns: i64| time_ns % 1_000_000_000 == 0;
     let is_coarse = is_whole(version.mtime_ns) && is_whole(version.ctime_ns);

@@ -23,7 +23,7 @@ pub struct FileVersion {
     pub id: FileId,
     /// Length in bytes.
     pub size: u64,
-    /// Last change of its bytes as the file system tells it, in nanoseconds since 1970; programs can set it.
+    /// Last change of its bytes as the file system reports it, in nanoseconds since 1970; programs can set it.
     pub mtime_ns: i64,
     /// Last change of its bytes, times, owner, mode, names or links, in nanoseconds since 1970.
     pub ctime_ns: i64,
