@@ -5,7 +5,7 @@
 //! named, may be a link. What is unfinished, by its own name or by a control file beside it, is neither listed nor opened,
 //! and what regrip itself uses is not listed.
 
-use super::unfinished::{controlled, controls, is_unfinished_file, is_unfinished_folder};
+use super::unfinished::{awaited, controlled, controls, is_unfinished_file, is_unfinished_folder};
 use crate::store::FileVersion;
 use regrip_core::SafeName;
 use regrip_core::record::FileId;
@@ -84,6 +84,7 @@ fn list(
 ) -> Result<Vec<OsString>, Errno> {
     let names = names(folder, scan)?;
     let unfinished = controlled(names.iter().map(OsString::as_os_str));
+    let awaited = awaited(names.iter().map(OsString::as_os_str));
     let mut inner = Vec::new();
     for name in names.into_iter().filter(|name| !unfinished.contains(name)) {
         if scan.found.len() >= MAX_FILES {
@@ -98,7 +99,8 @@ fn list(
             FileType::Directory if !is_unfinished_folder(&name) => inner.push(name),
             FileType::RegularFile if !is_unfinished_file(&name) => {
                 let version = FileVersion::from(&stat);
-                if own.contains(&version.id) {
+                let is_placeholder = version.size == 0 && awaited.contains(&name);
+                if own.contains(&version.id) || is_placeholder {
                     continue;
                 }
                 match name.to_str().filter(|name| SafeName::new(name).is_ok()) {

@@ -122,6 +122,17 @@ pub(super) fn controlled<'a>(names: impl Iterator<Item = &'a OsStr>) -> HashSet<
     controlled.collect()
 }
 
+/// The names that the unfinished files among these will have. Firefox and others keep an empty file there meanwhile.
+pub(super) fn awaited<'a>(names: impl Iterator<Item = &'a OsStr>) -> HashSet<OsString> {
+    let unfinished = names.filter(|name| is_unfinished_file(name));
+    let stems = unfinished.filter_map(|name| {
+        let bytes = name.as_bytes();
+        let dot = bytes.iter().rposition(|byte| *byte == b'.')?;
+        Some(OsString::from_vec(bytes.get(..dot)?.to_vec()))
+    });
+    stems.collect()
+}
+
 /// The names that control files of a file or folder would have.
 pub(super) fn controls(name: &OsStr) -> impl Iterator<Item = OsString> {
     CONTROL.iter().map(move |extension| {

@@ -31,11 +31,17 @@ fn unfinished_files_of_other_programs_are_neither_listed_nor_sent() {
             "l.mkv.download/l.mkv",
             "m.mkv.tmp",
         ];
-        for path in unfinished.into_iter().chain(["film.mkv", "Pack 2/n.mkv"]) {
+        put(&films.join("empty.mkv"), b"");
+        put(&films.join("empty.mkv.part"), b"");
+        put(&films.join("replaced.mkv.part"), b"");
+        for path in unfinished
+            .into_iter()
+            .chain(["film.mkv", "Pack 2/n.mkv", "replaced.mkv"])
+        {
             put(&films.join(path), b"x");
         }
     });
-    assert_eq!(names(&bench), ["film.mkv", "n.mkv"]);
+    assert_eq!(names(&bench), ["film.mkv", "n.mkv", "replaced.mkv"]);
 }
 
 #[test]
