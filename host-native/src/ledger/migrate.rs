@@ -35,6 +35,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         sql: include_str!("migrations/0005_to_import.sql"),
     },
     Migration {
+        to: 6,
+        sql: include_str!("migrations/0006_shared_versions.sql"),
+    },
+    Migration {
         to: 7,
         sql: include_str!("migrations/0007_left_stubs_and_bounds.sql"),
     },

@@ -28,5 +28,6 @@ pub use entry::Entry;
 pub use file::OpenError;
 pub use left_stubs::LeftStub;
 pub use origin::Origin;
+pub use shared::SharedDigest;
 pub use sqlite::SqliteLedger;
 pub use timeline::AttemptLine;

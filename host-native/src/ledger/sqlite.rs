@@ -6,6 +6,7 @@ use super::file::OpenError;
 use super::left_stubs::{self, LeftStub};
 use super::origin::{self, Origin};
 use super::queue::Queue;
+use super::shared::SharedDigest;
 use super::timeline::{self, AttemptLine};
 use super::values::{integer, time};
 use super::{change, rows, shared};
@@ -282,11 +283,11 @@ impl SqliteLedger {
         .await
     }
 
-    /// The SHA-256 noted for a shared file at `path`, and the stamp the file had.
+    /// The SHA-256 noted for a shared file at `path`.
     ///
     /// # Errors
     /// `Ledger`.
-    pub async fn shared_digest(&self, path: Vec<u8>) -> Result<Option<(FileStamp, String)>, Error> {
+    pub async fn shared_digest(&self, path: Vec<u8>) -> Result<Option<SharedDigest>, Error> {
         self.queue
             .read("reading a digest", move |transaction| {
                 shared::digest(transaction, &path)
@@ -301,11 +302,10 @@ impl SqliteLedger {
     pub async fn note_shared_digest(
         &self,
         path: Vec<u8>,
-        stamp: FileStamp,
-        sha256: String,
+        digest: SharedDigest,
     ) -> Result<(), Error> {
         self.write("noting a digest", move |transaction| {
-            shared::note(transaction, &path, stamp, &sha256)
+            shared::note(transaction, &path, &digest)
         })
         .await
     }

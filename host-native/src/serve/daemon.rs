@@ -130,7 +130,8 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let server = Server::bind(listen, Limits::default());
     let server = server.map_err(|source| ServeError::Listen { at: listen, source })?;
     let threads = Threads::start()?;
-    let share = share(&config, ledger.clone())?;
+    let own = [options.file.clone(), folder.ledger(), folder.lock_file()];
+    let share = share(&config, own.into(), ledger.clone())?;
     let limits = config.downloads.as_ref();
     let limits = limits.map_or_else(DownloadsConfig::default, |d| d.engine.clone());
     let workers = Workers::new(limits.max_concurrent_downloads);
@@ -208,7 +209,12 @@ pub(super) fn api_keys(config: &Config) -> Result<Option<Keys>, ServeError> {
     keys.map_err(|error| ServeError::Key(format!("regrip.apiKey: {error}")))
 }
 
-fn share(config: &Config, ledger: SqliteLedger) -> Result<Option<Shared>, ServeError> {
+/// The shared folders; `own` are files of the server that are never shared, beside those that its secrets are in.
+fn share(
+    config: &Config,
+    own: Vec<PathBuf>,
+    ledger: SqliteLedger,
+) -> Result<Option<Shared>, ServeError> {
     if config.share.is_empty() {
         return Ok(None);
     }
@@ -220,7 +226,10 @@ fn share(config: &Config, ledger: SqliteLedger) -> Result<Option<Shared>, ServeE
                 .map_err(|error| ServeError::Key(format!("regrip.shareKeys: {error}")))?,
         ),
     };
-    let share = Share::start(&ShareOptions::new(config.share.clone()), ledger)?;
+    let mut options = ShareOptions::new(config.share.clone());
+    options.own_files = own;
+    options.own_files.extend_from_slice(&config.secret_files);
+    let share = Share::start(&options, ledger)?;
     let census = share.census();
     tracing::info!(files = census.files, bytes = census.bytes, "sharing");
     Ok(Some(Shared { share, access }))

@@ -99,7 +99,7 @@ impl DataFolder {
         &self.path
     }
 
-    /// What is locked in it.
+    /// What is locked.
     pub fn lock_file(&self) -> PathBuf {
         self.path.join(LOCK)
     }

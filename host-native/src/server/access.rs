@@ -230,6 +230,16 @@ impl CurrentKeys {
     }
 }
 
+impl Guard for CurrentKeys {
+    fn check(&self, head: &Parts, from: SocketAddr, entry: Entry) -> Result<(), Refusal> {
+        let access = match self.get() {
+            (Some(keys), _) => Access::Keys(keys),
+            (None, _) => Access::Loopback,
+        };
+        Guard::check(&access, head, from, entry)
+    }
+}
+
 /// The value of a header that came exactly once.
 pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();

@@ -1,19 +1,20 @@
 //! How a file gets past hyper.
 //!
-//! hyper sends buffers, the kernel sends files. So a body that is a file shows hyper a buffer of the right length whose
-//! bytes are placeholders, and puts the [`FileSpan`] itself into the connection's outbox. The socket knows the placeholders
-//! by their address, never sends one, and has sendfile(2) send the span instead. hyper queues buffers without looking at
-//! them because the socket takes vectored writes; `the_placeholder_never_reaches_the_wire` holds it to that.
+//! hyper sends buffers, and a connection should hold no part of a file while its client reads slowly. So a body that is a
+//! file shows hyper a buffer of the right length whose bytes are placeholders, and puts the [`FileSpan`] itself into the
+//! connection's outbox. The socket knows the placeholders by their address, never sends one, and reads from the span instead
+//! when the client has room. hyper queues buffers without looking at them because the socket takes vectored writes;
+//! `the_placeholder_never_reaches_the_wire` holds it to that.
 //!
 //! Invariant: spans are sent in the order in which their placeholders were queued, byte for byte as many.
 
-use crate::store::FileStamp;
+use crate::store::FileVersion;
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// Longest run of placeholders at once, which is also the most that one sendfile(2) sends.
+/// Longest run of placeholders at once.
 const PLACEHOLDER_BYTES: usize = 1 << 20;
 
 /// Fresh zeroed memory: as nobody reads it, it costs address space and no page.
@@ -29,7 +30,7 @@ pub struct FileSpan {
     /// How many.
     pub length: u64,
     /// What the file was when the reply was made. Once it is another, nothing more of it is sent.
-    pub stamp: FileStamp,
+    pub version: FileVersion,
 }
 
 /// The spans a connection has to send, first to last, and whether more of the reply may follow.
@@ -140,7 +141,7 @@ mod tests {
             file: Arc::clone(file),
             offset,
             length,
-            stamp: FileStamp::of_open(file).unwrap(),
+            version: FileVersion::of_open(file).unwrap(),
         }
     }
 

@@ -25,6 +25,7 @@ mod part;
 mod path;
 mod stamp;
 mod system;
+mod version;
 
 pub(crate) use commit::rename_new;
 pub use digest::Sha256Digest;
@@ -35,3 +36,4 @@ pub use own_files::{OwnFiles, is_same_folder};
 pub use part::DiskPart;
 pub use path::{destination, part_path};
 pub use stamp::FileStamp;
+pub use version::FileVersion;

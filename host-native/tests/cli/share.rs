@@ -7,10 +7,14 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 fn command(folder: &Path, arguments: &[&str]) -> Command {
+    command_with(folder, "state.db", arguments)
+}
+
+fn command_with(folder: &Path, state: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
     command
         .current_dir(folder)
-        .args(["share", "--state", "state.db"])
+        .args(["share", "--state", state])
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -101,6 +105,78 @@ fn keys_come_from_a_file_or_a_variable_and_are_shown_nowhere() {
         );
         assert!(!err.contains("secret"), "{err}");
     }
+}
+
+#[test]
+fn sighup_reads_the_keys_again_and_a_key_file_that_is_wrong_changes_nothing() {
+    let folder = folder();
+    let keys = folder.path().join("keys");
+    std::fs::write(&keys, "key-one\n").expect("written");
+    let arguments = ["films", "--listen", "127.0.0.1:0", "--key-file", "keys"];
+    let mut child = command(folder.path(), &arguments)
+        .spawn()
+        .expect("regrip starts");
+    let line = first_line(&mut child);
+    let address = line.trim().rsplit('/').next().expect("an address");
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    let mut next = String::new();
+    said.read_line(&mut next).expect("what is left out");
+    // Hands a line of the log to each SIGHUP.
+    let mut hang_up = || {
+        let pid = child.id().to_string();
+        let killed = Command::new("kill").args(["-HUP", &pid]).status();
+        assert!(killed.expect("kill runs").success());
+        let mut line = String::new();
+        // The log says that a wrong key was tried, too.
+        while !line.starts_with("regrip: ") {
+            line.clear();
+            assert_ne!(said.read_line(&mut line).expect("a line"), 0);
+        }
+        line
+    };
+    assert_eq!(status(address, "key-one").as_deref(), Some("200"));
+    std::fs::write(&keys, "key-two\n").expect("written");
+    assert_eq!(hang_up(), "regrip: keys and folders are read again\n");
+    assert_eq!(status(address, "key-one").as_deref(), Some("401"));
+    assert_eq!(status(address, "key-two").as_deref(), Some("200"));
+
+    std::fs::write(&keys, "kéy-three\n").expect("written");
+    let wrong = hang_up();
+    assert!(
+        wrong.starts_with("regrip: the keys before stay in force: "),
+        "{wrong}"
+    );
+    assert!(!wrong.contains("three"), "{wrong}");
+    std::fs::remove_file(&keys).expect("removed");
+    assert!(hang_up().contains("cannot be read"));
+    let pipe = Command::new("mkfifo").arg(&keys).status();
+    assert!(pipe.expect("mkfifo runs").success());
+    assert!(hang_up().contains("a named pipe, expected a regular file"));
+    assert_eq!(status(address, "key-two").as_deref(), Some("200"));
+
+    let killed = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(killed.expect("kill runs").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
+fn the_database_and_the_key_file_are_not_shared_whatever_their_names() {
+    let folder = folder();
+    std::fs::write(folder.path().join("films/friends.mkv"), "key-one\n").expect("written");
+    let arguments = [
+        "films",
+        "--listen",
+        "127.0.0.1:0",
+        "--key-file",
+        "films/friends.mkv",
+    ];
+    let mut child = command_with(folder.path(), "films/ledger.mkv", &arguments)
+        .spawn()
+        .expect("regrip starts");
+    let line = first_line(&mut child);
+    assert!(line.starts_with("sharing 1 file, 4 B, at"), "{line}");
+    child.kill().expect("killed");
+    child.wait().expect("ended");
 }
 
 #[test]

@@ -7,5 +7,7 @@ mod crowd;
 mod digests;
 mod end_to_end;
 mod files;
+mod left_out;
 mod limits;
 mod support;
+mod versions;
