@@ -40,7 +40,7 @@ impl Door {
         }
     }
 
-    /// How often the key was changed: what was opened before the last time is to end.
+    /// The number of key changes so far. Streams that began before the last one end.
     pub(super) fn key_changes(&self) -> u64 {
         self.keys.get().1
     }

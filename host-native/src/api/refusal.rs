@@ -48,7 +48,7 @@ impl From<Refused> for Refusal {
     }
 }
 
-/// Whoever sent the name knows it, and it may have been meant for another field.
+/// The message leaves the name out: the client has it, and it may be a secret in the wrong field.
 fn name_refused(why: &str) -> Refusal {
     let line = format!("the name of the file was refused: {why}");
     Refusal::new(StatusCode::BAD_REQUEST, "NameRefused", line).about("filename")

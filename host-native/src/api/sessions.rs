@@ -24,7 +24,7 @@ pub(super) const LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 const MOST: usize = 512;
 /// Sessions of one client at once.
 const MOST_OF_A_CLIENT: usize = 32;
-/// A session that was not used for so long is the first to make room.
+/// A session that was not used for this time makes room first.
 const IDLE: Duration = Duration::from_secs(24 * 3600);
 
 /// Who logs in: the same program (`User-Agent`) at the same network is the same client.
@@ -45,7 +45,7 @@ impl Client {
 struct Session {
     token: [u8; 32],
     client: Client,
-    /// How often the key had been changed before it opened this.
+    /// The number of key changes before this session began.
     key_changes: u64,
     ends: Instant,
     last_used: Instant,
@@ -78,7 +78,7 @@ impl Sessions {
         Ok(token)
     }
 
-    /// Whether a session of this token goes on; it is used then. `key_changes` is how often the key was changed until now.
+    /// Returns `true` if a live session has this token, and counts the use. `key_changes` is the number of key changes so far.
     pub(super) fn holds(&self, token: &str, key_changes: u64) -> bool {
         let given = digest(token);
         let now = Instant::now();

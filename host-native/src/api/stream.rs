@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// A comment goes out after so much silence: proxies and the server's own idle timeout close silent connections.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// The same for a client that has closed its sending half: what it does with a comment shows whether it is gone.
+/// The same for a client that has closed its sending half: if it is gone, sending a comment fails.
 const PROBE: Duration = Duration::from_secs(1);
 /// Tells nginx to pass each event on as it comes.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");

@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-/// Takes out of a usage error what was typed in place of a value or a command: it may be a secret. Names of options stay.
+/// Replaces typed values and commands in a usage error by kind and length: they may be secrets. Names of options stay.
 fn redact(mut error: clap::Error) -> clap::Error {
     for kind in [
         ContextKind::InvalidValue,
@@ -77,7 +77,7 @@ fn redact(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Whether clap names an argument of ours there, as it does for options and placeholders.
+/// Returns `true` for options and placeholders, which are our own words.
 fn is_named(typed: &str) -> bool {
     typed.starts_with(['-', '<', '['])
 }

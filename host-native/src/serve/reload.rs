@@ -1,8 +1,8 @@
 //! SIGHUP: another configuration is put in force while everything runs.
 //!
 //! Peers, import servers, limits and the key of the API change at once; another key ends the sessions of the one before.
-//! Where files and stubs are, where the server listens and what is shared with whom takes a restart, and is logged. A file
-//! that is wrong changes nothing.
+//! Paths, the address to listen at and the shared folders with their keys need a restart, which is logged. A wrong file
+//! changes nothing.
 
 use super::daemon::api_keys;
 use super::service::Service;
@@ -102,7 +102,7 @@ fn read(file: &Path) -> Result<(Loaded, Option<Keys>), String> {
     Ok((loaded, keys))
 }
 
-/// Whether a server that others reach would have no key any more: it is never opened to them.
+/// Returns `true` if a server that others can reach would lose its key. It keeps the old one.
 fn loses_key(old: &Config, new: &Config) -> bool {
     let (old, new) = (&old.server, &new.server);
     !old.listen.ip().is_loopback() && old.api_key.is_some() && new.api_key.is_none()

@@ -3,7 +3,8 @@
 //! Keys are kept as their SHA-256 and compared in constant time, every one of them, so that neither a key's length nor how
 //! much of it was right shows in the time an answer takes. Without a key, a web page that the user visits could reach a
 //! server on loopback through the user's own browser: so `Host` must name this machine (DNS rebinding), and an `Origin`,
-//! which browsers add, must be the server itself. What a proxy on this machine forwards comes from anywhere: it needs a key.
+//! which browsers add, must be the server itself. A request that a proxy on this machine forwards may be anybody's: it needs
+//! a key.
 
 use super::reply::Refusal;
 use hyper::header::{HOST, HeaderName, ORIGIN};
@@ -73,7 +74,7 @@ impl Keys {
         Keys::new(lines.filter(|line| !line.is_empty() && !line.starts_with('#')))
     }
 
-    /// Whether it is one of them. A blank one never is.
+    /// Returns `true` if this is one of the keys. A blank one never is.
     pub fn fits(&self, key: &[u8]) -> bool {
         let given = digest(key);
         let fits = self.0.iter().fold(Choice::from(0), |fits, known| {
@@ -83,7 +84,7 @@ impl Keys {
     }
 }
 
-/// Whether a header can carry it.
+/// Returns `true` if a header can carry it.
 fn is_sendable(key: &str) -> bool {
     key.bytes()
         .all(|byte| byte == b' ' || byte.is_ascii_graphic())
@@ -213,7 +214,7 @@ impl CurrentKeys {
         CurrentKeys(Arc::new(RwLock::new((keys, 0))))
     }
 
-    /// The keys, and how often they were changed.
+    /// The keys, and the number of changes so far.
     pub fn get(&self) -> (Option<Keys>, u64) {
         self.0
             .read()

@@ -40,7 +40,7 @@ fn flaw(error: &serde_json::Error) -> String {
     if error.is_syntax() || error.is_eof() || ours.iter().any(|ours| text.starts_with(ours)) {
         return format!("the body is not as expected: {text}");
     }
-    // What serde expected are our own words, and come last.
+    // The text after the last "expected" is ours.
     match text.rsplit_once(", expected ") {
         Some((found, expected)) if found.starts_with("unknown field") => {
             format!("the body has an unknown field: expected {expected}")

@@ -89,7 +89,7 @@ async fn log_later(table: Weak<Mutex<Table>>) {
 #[derive(Debug, Default)]
 struct Table {
     networks: HashMap<Network, Record>,
-    /// Somebody looks for what is due.
+    /// The task that logs later runs.
     is_watched: bool,
 }
 
@@ -106,11 +106,11 @@ struct Record {
 /// What a wrong key led to.
 #[derive(Debug, PartialEq, Eq)]
 struct Counted {
-    /// It is one too many for so long.
+    /// Time until another one is answered like the first, if this is one too many.
     wait: Option<Duration>,
     /// To be logged now.
     due: Option<(Network, u64)>,
-    /// Nobody looks for what is due later.
+    /// The task that logs later does not run.
     is_first_of_all: bool,
 }
 
@@ -141,7 +141,7 @@ impl Table {
         }
     }
 
-    /// What is to be logged now, and whether there will be more.
+    /// Returns what is to be logged now, and `true` if there may be more later.
     fn due(&mut self, now: Instant) -> (Vec<(Network, u64)>, bool) {
         let of = |(network, record): (&Network, &mut Record)| Some((*network, record.due(now)?));
         let due = self.networks.iter_mut().filter_map(of).collect();
@@ -164,7 +164,7 @@ impl Table {
 }
 
 impl Record {
-    /// Whether its last line is so recent that there is no other one yet.
+    /// Returns `true` while its last line is too recent for another one.
     fn is_quiet(&self, now: Instant) -> bool {
         self.logged.is_some_and(|logged| now < logged + LOG_EVERY)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Bounds of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once, fewer if the process may open few files. Whoever comes then takes the place of an idle one; a
+    /// Connections at once, fewer if the process may open few files. A newcomer then takes the place of an idle one; a
     /// quarter is kept for those that showed a key.
     pub connections: usize,
     /// Most bytes of a request head, at least 8 KiB; a longer one is answered with 431.

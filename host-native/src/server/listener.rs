@@ -1,4 +1,4 @@
-//! Accepts connections, no more at once than the limit, until it is told to stop. [`Places`] decides who makes room.
+//! Accepts connections, no more at once than the limit, until it has to stop. [`Places`] decides which one makes room.
 
 use super::connection;
 use super::limits::Limits;

@@ -33,7 +33,7 @@ pub struct FileSpan {
     pub version: FileVersion,
 }
 
-/// The spans a connection has to send, first to last, and whether more of the reply may follow.
+/// The spans a connection has to send, first to last, and the state of the reply.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outbox(Arc<Mutex<Queue>>);
 
@@ -69,7 +69,7 @@ impl Outbox {
         self.lock().in_reply = false;
     }
 
-    /// Whether hyper may have more to send than it was given so far.
+    /// Returns `true` while hyper may have more to send than was written so far.
     pub(super) fn in_reply(&self) -> bool {
         self.lock().in_reply
     }

@@ -52,7 +52,7 @@ struct Held {
 }
 
 impl Places {
-    /// So many places.
+    /// A server with `count` places, at least one.
     pub(super) fn new(count: usize) -> Places {
         Places {
             table: Arc::new(Mutex::new(Table::new(count))),
@@ -219,7 +219,7 @@ impl Table {
         Some((number, asked))
     }
 
-    /// Has an unknown connection make room, else a known one without a reply under way. Returns whether there was one.
+    /// Has an unknown connection make room, else a known one without a reply under way. Returns `true` if there was one.
     fn make_room(&mut self, now: Instant) -> bool {
         if self.dismiss_unknown(now, |_| true) {
             return true;
@@ -346,7 +346,7 @@ mod tests {
         table.change(all[2].0, false);
         let new = admit(&mut table, 5, now).unwrap();
         assert_eq!(all[2].1.try_recv(), Ok(Leave::AfterReply));
-        // Known ones have all the other places, and the newcomer has this one until the next comes.
+        // The only unknown connection makes room for the next newcomer.
         admit(&mut table, 6, now).unwrap();
         assert_eq!(new.1.try_recv(), Ok(Leave::Now));
         assert_eq!(left(&all), [0_u64; 0]);

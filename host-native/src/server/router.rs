@@ -50,8 +50,8 @@ impl Asked {
         self.from
     }
 
-    /// A channel that is closed once the client has closed its sending half: only what is sent to it shows whether it is
-    /// gone. `None` for a request that no connection brought.
+    /// A channel that is closed once the client has closed its sending half; if the client is gone, sending to it fails.
+    /// `None` for a request without a connection.
     pub fn client_sends(&self) -> Option<Receiver<()>> {
         self.head.extensions.get().map(Place::client_sends)
     }
@@ -141,7 +141,7 @@ impl<S: Send + Sync> Router<S> {
         }
     }
 
-    /// Wrong keys count against the network they come from.
+    /// Counts a wrong key against the network of its address.
     fn refuse(&self, refusal: Refusal, from: SocketAddr, way: Way) -> Refusal {
         match refusal.is_wrong_key {
             true => self.guesses.count(from.ip(), way, refusal),

@@ -159,8 +159,8 @@ impl ServedSocket {
         self.place.client_sends_no_more();
     }
 
-    /// While a reply is under way hyper does not read, as the client may have closed its sending half. So this looks whether
-    /// it has, or is gone, and takes nothing.
+    /// While a reply is under way hyper does not read, as the client may have closed its sending half. So this
+    /// looks for the end of its data or an error, and reads nothing.
     fn watch_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.client_ended {
             match recv(self.stream.get_ref(), &mut [0; 1], RecvFlags::PEEK) {

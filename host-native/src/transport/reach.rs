@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Which addresses a request may connect to, the fewest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reach {
-    /// Redirected from a public address, or by nobody knows whom: public addresses.
+    /// Redirected from a public or an unknown address: public addresses.
     Public,
     /// Redirected from a private network: not this machine.
     Private,
@@ -26,7 +26,7 @@ pub(super) enum Reach {
     Loopback,
 }
 
-/// Where an address is, the farthest first.
+/// How far an address is from this machine, the farthest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Place {
     /// Globally reachable unicast.
@@ -40,7 +40,7 @@ enum Place {
 }
 
 impl Reach {
-    /// The reach of a redirect that came from `peer`, if that is known: behind a proxy anybody may have answered. What a
+    /// The reach of a redirect that came from `peer`, if that is known: behind a proxy it is not. What a
     /// chain has lost it does not get back.
     pub(super) fn after(self, peer: Option<IpAddr>) -> Reach {
         let from = match peer.map(place) {

@@ -79,7 +79,7 @@ fn a_body_whose_client_sends_no_more_is_answered() {
 }
 
 #[test]
-fn a_listener_that_sends_no_more_hears_on_and_one_that_left_makes_room() {
+fn a_half_closed_event_stream_goes_on_and_one_without_a_client_ends() {
     let bench = Bench::new();
     let key = bench.credentials();
     let ask = format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\n{key}\r\n");

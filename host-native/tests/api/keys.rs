@@ -108,11 +108,11 @@ fn another_key_ends_the_sessions_and_event_streams_of_the_one_before() {
     let now = "X-Api-Key: another-key\r\nContent-Type: application/json\r\n";
     let body = r#"{"url":"http://127.0.0.1:9/film"}"#;
     assert_eq!(bench.with("POST", "/api/downloads", now, body).status, 201);
-    // The stream ends with the first event, which is not told any more.
+    // The stream ends before the first event after the change.
     assert_eq!(events.through("film"), None);
     let after = session(&log_in(&bench, "another-key", "browser"));
     assert_eq!(status(&bench, &after), 200);
-    // The key from before comes back, its sessions do not.
+    // The first key is in force again, its sessions are not.
     bench.keys.replace(Some(Keys::new([KEY]).unwrap()));
     assert_eq!(status(&bench, &before), 401);
 }

@@ -43,7 +43,7 @@ fn is_served(bench: &Bench) -> bool {
     bench.get("/handshake", KEY).status == 200
 }
 
-/// Whether the server has not closed a connection on which it has nothing to say.
+/// Returns `true` if the server has not closed a connection without a reply under way.
 fn is_open(client: &mut Client) -> bool {
     client.stream.set_nonblocking(true).unwrap();
     let read = std::io::Read::read(&mut client.stream, &mut [0]);
@@ -115,7 +115,7 @@ fn an_idle_connection_with_a_key_makes_room_and_one_with_a_reply_does_not() {
         })
         .collect();
     assert_eq!(busy.take(8 << 20).len(), 8 << 20);
-    // Of one address only so many stay.
+    // More than the limit are never open.
     until(|| {
         let open = held.iter_mut().filter_map(|one| is_open(one).then_some(()));
         (open.count() < FEW.connections).then_some(())
