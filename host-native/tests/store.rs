@@ -2,7 +2,7 @@
 
 use regrip::store::{DiskPart, DiskStore};
 use regrip_core::Error;
-use regrip_core::io::{Digest, OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::io::{Committed, Digest, OpenPart, Part, PartBytes, PartStore, Replace};
 use regrip_core::record::FileId;
 use sha2::Digest as _;
 use smol::block_on;
@@ -235,7 +235,7 @@ fn reserving_room_changes_no_length_and_unused_room_is_given_back() {
         open.sync().await.unwrap();
         let destination = place.text("f");
         let committed = place.store.commit(open, &destination, Replace::Existing);
-        committed.await.unwrap();
+        assert!(matches!(committed.await, Ok(Committed::Durable)));
         assert_eq!(std::fs::read(&destination).unwrap(), b"abc");
         assert!(blocks(&destination) < 1 << 20);
     });
