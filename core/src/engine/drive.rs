@@ -249,9 +249,9 @@ async fn not_ours<H: Host>(job: &Job<'_, H>, path: String) -> Error {
 async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After, Failed> {
     match job.row.status {
         Status::Completed | Status::ImportQueued => {
-            // Opening has created an empty part anew.
+            // Opening has created an empty part anew. Whatever becomes of that, the file is whole.
             drop(part);
-            job.host.store().remove(&job.row.new.part).await?;
+            let _ = job.host.store().remove(&job.row.new.part).await;
             Ok(After::DoneElsewhere)
         }
         Status::Cancelled => leave(job, part, Error::Cancelled.into()).await,

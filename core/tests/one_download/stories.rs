@@ -2,9 +2,9 @@
 
 use crate::world::*;
 use regrip_core::event::Summary;
-use regrip_core::record::SizeSource;
+use regrip_core::record::{NewDownload, SizeSource};
 use regrip_core::retry::AskedBy;
-use regrip_core::testing::{FakeHost, Served};
+use regrip_core::testing::{FakeHost, Served, new_download};
 use regrip_core::{Class, DownloadsConfig, Error, Status, What};
 use std::time::Duration;
 
@@ -326,6 +326,50 @@ fn progress_makes_the_attempts_in_a_row_count_anew() {
         10
     );
     world.assert_whole(&file);
+}
+
+// The overlap that is compared again and again is received, but not new.
+#[test]
+fn less_than_a_sixteenth_of_what_is_received_is_no_progress() {
+    let file = content(50_000);
+    let config = DownloadsConfig {
+        max_download_attempts: 2,
+        progress_reset_bytes: 1000,
+        resume_overlap_bytes: 20_000,
+        ..config()
+    };
+    let world = World::answering(config, move |asked| {
+        let from = asked.first.unwrap_or(0) as usize;
+        let answer = if from > 0 {
+            rest(&file, from)
+        } else {
+            whole(&file)
+        };
+        cut(without(answer, "etag"), 21_000)
+    });
+    let id = world.accept();
+    world.drive(id).expect_err("1000 of 21,000 are new");
+    assert_eq!(world.part().map(|part| part.len()), Some(23_000));
+    assert_eq!(world.row(id).attempts, 3);
+}
+
+#[test]
+fn bytes_that_were_there_before_an_attempt_are_no_progress_of_it() {
+    let file = content(300_000);
+    let config = DownloadsConfig {
+        max_download_attempts: 2,
+        ..config()
+    };
+    let world = World::answering(config, |_| Err(broken()));
+    world.host.store.put(PART, &file[..200_000]);
+    let new = NewDownload {
+        adopt: true,
+        ..new_download(URL, FILE)
+    };
+    let id = world.run(world.engine.accept(new)).expect("a row").id;
+    world.drive(id).expect_err("nobody answers");
+    let row = world.row(id);
+    assert_eq!((row.attempts, row.bounds.furthest), (2, 200_000));
 }
 
 #[test]
