@@ -1,7 +1,10 @@
 //! What keeps a download from going on for ever, and what comes after a failed attempt.
 //!
-//! Three counts, each with its limit: attempts in a row without progress, attempts in all, restarts. All three start
-//! afresh only when a user retries. A process that is killed ends no attempt, so a kill counts nothing.
+//! Three counts, each with its limit: attempts without progress in a row, attempts without progress in all, restarts. All
+//! three start afresh only when a user retries. A process that is killed ends no attempt, so a kill counts nothing.
+//!
+//! An attempt made progress if it moved the furthest offset of this version by `progressResetBytes` or more, and by at
+//! least a sixteenth of what it received: a source that sends the same bytes again and again makes none.
 
 use crate::classify::is_transient;
 use crate::config::DownloadsConfig;
@@ -10,16 +13,19 @@ use crate::random::Random;
 use crate::retry::{AskedBy, RetryPolicy};
 use std::time::Duration;
 
+/// Of what an attempt receives, one byte in so many must be new.
+const PROGRESS_SHARE: u64 = 16;
+
 /// The counts, as the ledger keeps them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// Failed attempts in a row without progress.
     pub in_a_row: u32,
-    /// Ended attempts in all.
+    /// Failed attempts without progress in all.
     pub in_all: u32,
     /// Restarts.
     pub restarts: u32,
-    /// The offset of this version at which progress was last counted. Bytes below it came before and are no progress.
+    /// The furthest offset that any attempt reached in this version. Bytes below it are no progress.
     pub furthest: u64,
 }
 
@@ -38,21 +44,27 @@ pub enum Next {
 }
 
 impl Bounds {
-    /// The counts after an attempt that ended at `offset` without a file.
-    ///
-    /// Progress is `progress_reset_bytes` beyond the furthest offset, 0 is never.
-    pub fn after_attempt(self, offset: u64, progress_reset_bytes: u64) -> Bounds {
+    /// The counts after an attempt that ended at `offset` without a file and received `received` bytes, compared and
+    /// discarded ones included. With a `progress_reset_bytes` of 0 no attempt counts as progress.
+    pub fn after_attempt(self, offset: u64, received: u64, progress_reset_bytes: u64) -> Bounds {
         let gained = offset.saturating_sub(self.furthest);
-        let progressed = progress_reset_bytes > 0 && gained >= progress_reset_bytes;
+        let progressed = progress_reset_bytes > 0
+            && gained >= progress_reset_bytes
+            && gained >= received.div_ceil(PROGRESS_SHARE);
+        let furthest = self.furthest.max(offset);
+        if progressed {
+            let in_a_row = 0;
+            return Bounds {
+                in_a_row,
+                furthest,
+                ..self
+            };
+        }
         Bounds {
-            in_a_row: if progressed {
-                0
-            } else {
-                self.in_a_row.saturating_add(1)
-            },
+            in_a_row: self.in_a_row.saturating_add(1),
             in_all: self.in_all.saturating_add(1),
             restarts: self.restarts,
-            furthest: if progressed { offset } else { self.furthest },
+            furthest,
         }
     }
 

@@ -46,7 +46,7 @@ pub struct DownloadsConfig {
     pub max_concurrent_per_peer: Option<u32>,
     /// Attempts in a row without progress, the first included; at least 1.
     pub max_download_attempts: u32,
-    /// Attempts in all.
+    /// Attempts without progress over a download's life; at least 1.
     pub max_total_attempts: u32,
     /// Backoff before the second attempt, at most.
     pub retry_base_delay_ms: u64,
@@ -66,7 +66,8 @@ pub struct DownloadsConfig {
     pub max_download_bytes: u64,
     /// How much of the part's tail is compared where no ETag vouches for it; 0 is off.
     pub resume_overlap_bytes: u64,
-    /// Progress beyond the furthest offset that makes the attempts in a row count anew; 0 is never.
+    /// An attempt that moves the furthest offset by this many bytes or more, and by at least a sixteenth of what it
+    /// received, made progress: the attempts in a row and the backoff start anew. 0 is never.
     pub progress_reset_bytes: u64,
     /// 4xx statuses that are worth another attempt, for example 408 and 425.
     pub extra_retry_statuses: Vec<u16>,
@@ -94,7 +95,7 @@ impl Default for DownloadsConfig {
             low_speed_window_ms: 120_000,
             max_download_bytes: 100 << 30,
             resume_overlap_bytes: 65_536,
-            progress_reset_bytes: 8 << 20,
+            progress_reset_bytes: 65_536,
             extra_retry_statuses: Vec::new(),
             breaker_failures: 3,
             peer_patience_ms: 86_400_000,

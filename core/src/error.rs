@@ -5,6 +5,7 @@
 
 use crate::error_code::ErrorCode;
 use crate::record::status::Status;
+use crate::shown::shown;
 use std::time::Duration;
 
 /// The source of an error, as the host saw it (an `io::Error`, a TLS alert, a SQLite message).
@@ -19,6 +20,57 @@ pub enum Timeout {
     Headers,
     /// The body stood still.
     Idle,
+}
+
+/// The lock file of a part that another writer has, or may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockFile {
+    /// Its path.
+    pub path: String,
+    /// The host it names.
+    pub host: Option<String>,
+    /// Why nobody can say whether its process still writes; `None` if that process runs.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why a lock file stays locked although nobody can say whether its process still writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It is not a lock file that regrip wrote, or only half of one.
+    Unreadable,
+    /// It names another host.
+    OtherHost,
+    /// It names another boot.
+    OtherBoot,
+    /// It names another process namespace, for example of another container.
+    OtherNamespace,
+    /// The system does not show enough of its process.
+    Hidden,
+    /// It was this writer's own, and was removed or replaced.
+    Lost,
+}
+
+impl Doubt {
+    /// The reason in a few words.
+    pub fn why(self) -> &'static str {
+        match self {
+            Doubt::Unreadable => "not a readable lock file",
+            Doubt::OtherHost => "another host",
+            Doubt::OtherBoot => "another boot",
+            Doubt::OtherNamespace => "another process namespace",
+            Doubt::Hidden => "no information about processes",
+            Doubt::Lost => "removed or replaced",
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Doubt::Lost => "run it again once nothing else writes the part; the bytes are kept",
+            _ => {
+                "if nothing writes the part any more, delete the lock file and run it again; the bytes are kept"
+            }
+        }
+    }
 }
 
 /// Why one attempt, or the whole download, ended without a file.
@@ -129,13 +181,15 @@ pub enum Error {
         /// The part file.
         path: String,
     },
-    /// Somebody else is writing the part.
-    #[error("{path} is being written by {}", holder_text(*.pid))]
+    /// Another writer has locked the part, or may have.
+    #[error("{path} {}", locked_text(*.pid, .lock_file.as_ref()))]
     PartLocked {
         /// The part file.
         path: String,
-        /// The process that holds it, where the system tells.
+        /// The process that holds it, if known.
         pid: Option<u32>,
+        /// The lock file, if one locks it.
+        lock_file: Option<LockFile>,
     },
     /// The destination exists and `onExists` is `fail` (or a file appeared meanwhile).
     #[error("{path} exists already")]
@@ -289,11 +343,15 @@ impl Error {
             Error::ForeignPart { .. } => {
                 "move it away, or take it up with --adopt-part (its tail is compared with the source first)"
             }
-            Error::PartLocked { .. } => {
-                "wait for that process to end, or stop it; the bytes are kept"
-            }
+            Error::PartLocked { lock_file, .. } => lock_file
+                .as_ref()
+                .and_then(|lock_file| lock_file.doubt)
+                .map_or(
+                    "wait for that process to end, or stop it; the bytes are kept",
+                    Doubt::advice,
+                ),
             Error::DestinationExists { .. } => {
-                "choose another name, or --on-exists overwrite or rename"
+                "choose another name, or set --on-exists (onExists in a configuration) to overwrite or rename"
             }
             Error::DestinationRefused { .. } => "choose another destination",
             Error::DestinationBusy { .. } => {
@@ -380,9 +438,11 @@ impl From<Error> for Failed {
     }
 }
 
-/// An error and its sources in one line: what the ledger and the events keep.
+/// An error and its sources in one line, within the bounds of [`shown`]: what the ledger and the events keep, and what
+/// people see. Both may quote what a stranger sent.
 pub fn chain<E: std::error::Error + ?Sized>(error: &E) -> String {
-    with_sources(error.to_string(), error.source())
+    let line = with_sources(error.to_string(), error.source());
+    shown(&line).into_owned()
 }
 
 fn with_sources(
@@ -428,9 +488,26 @@ fn known(size: Option<u64>) -> String {
     )
 }
 
-fn holder_text(pid: Option<u32>) -> String {
-    pid.map_or_else(
+fn locked_text(pid: Option<u32>, lock_file: Option<&LockFile>) -> String {
+    let process = pid.map_or_else(
         || "another process".to_owned(),
         |pid| format!("process {pid}"),
-    )
+    );
+    let Some(LockFile { path, host, doubt }) = lock_file else {
+        return format!("is being written by {process}");
+    };
+    let host = host.as_deref().unwrap_or("unknown");
+    match doubt {
+        None => format!("is being written by {process} on host {host} (lock file {path})"),
+        Some(Doubt::Unreadable) => {
+            format!("is locked by {path}, which is not a readable lock file")
+        }
+        Some(Doubt::Lost) => {
+            format!("is no longer locked by this download: {path} was removed or replaced")
+        }
+        Some(doubt) => format!(
+            "may be in use by {process} on host {host}, which cannot be checked: {} (lock file {path})",
+            doubt.why()
+        ),
+    }
 }

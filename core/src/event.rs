@@ -113,6 +113,8 @@ pub struct Summary {
     pub restarts: u32,
     /// Digest of the file, where one was computed.
     pub sha256: Option<String>,
+    /// What failed after a completed file got its name, in one line.
+    pub warning: Option<String>,
     /// Class of the error.
     pub class: Option<Class>,
     /// [`Error::code`](crate::Error::code).
@@ -123,25 +125,63 @@ pub struct Summary {
     pub advice: Option<&'static str>,
 }
 
-/// A URL as it may be shown: without userinfo, query and fragment.
+/// A URL as it may be shown: without userinfo, query and fragment. Of what is no URL of a known scheme only kind and length
+/// are shown: it may be a secret that belongs elsewhere.
 ///
 /// ```
 /// assert_eq!(regrip_core::display_url("https://me:secret@host/a?key=1#x"), "https://host/a");
+/// assert_eq!(regrip_core::display_url("me:secret@host"), "a string of 14 characters");
 /// ```
 pub fn display_url(url: &str) -> String {
+    without_secrets(url).unwrap_or_else(|| redacted(url))
+}
+
+/// What is said of a text that may be a secret: kind and length.
+///
+/// ```
+/// assert_eq!(regrip_core::redacted("secret"), "a string of 6 characters");
+/// ```
+pub fn redacted(text: &str) -> String {
+    match text.chars().count() {
+        0 => "an empty string".to_owned(),
+        1 => "a string of 1 character".to_owned(),
+        count => format!("a string of {count} characters"),
+    }
+}
+
+/// Schemes of the form `scheme://host`, which are no secret themselves.
+const KNOWN_SCHEMES: [&str; 9] = [
+    "http", "https", "ftp", "ftps", "sftp", "s3", "ws", "wss", "socks5",
+];
+
+fn without_secrets(url: &str) -> Option<String> {
     let end = url.bytes().position(|byte| matches!(byte, b'?' | b'#'));
     let (url, _) = url.split_at(end.unwrap_or(url.len()));
-    let parts = url
-        .split_once(':')
-        .and_then(|(scheme, rest)| Some((scheme, rest.strip_prefix("//")?)));
-    let Some((scheme, rest)) = parts else {
-        return url.to_owned();
-    };
+    let (scheme, rest) = url.split_once("://")?;
+    let mut known = KNOWN_SCHEMES.iter();
+    known.find(|known| scheme.eq_ignore_ascii_case(known))?;
     let (authority, path) = match rest.find('/') {
         Some(slash) => rest.split_at(slash),
         None => (rest, ""),
     };
     let userinfo = authority.bytes().rposition(|byte| byte == b'@');
     let (_, host) = authority.split_at(userinfo.map_or(0, |at| at + 1));
-    format!("{scheme}://{host}{path}")
+    is_host(host).then(|| format!("{scheme}://{host}{path}"))
+}
+
+/// A name or an address, with or without a port. A password with a slash in it leaves something else before the slash.
+fn is_host(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port),
+        _ => (host, ""),
+    };
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    let fits = |letter: char| match bare {
+        Some(_) => letter.is_ascii_hexdigit() || matches!(letter, ':' | '.'),
+        None => letter.is_alphanumeric() || matches!(letter, '-' | '.' | '_' | '~'),
+    };
+    let name = bare.unwrap_or(name);
+    !name.is_empty() && name.chars().all(fits) && port.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,15 +1,16 @@
 //! Gives a whole file its final name, and repairs what a crash in that left behind.
 //!
 //! Invariant: the file is counted, verified and synced, and the ledger says `committing` with its identity, before the
-//! rename; so after a crash at any point start-up can tell which side of the rename it was on.
+//! rename; so after a crash at any point start-up can tell which side of the rename it was on. After the rename nothing
+//! fails the download any more: what goes wrong then is a warning on a completed one.
 
 use crate::config::OnExists;
 use crate::error::{Error, Failed};
 use crate::host::Host;
 use crate::job::{Job, PartOf};
 use crate::ledger::Ledger;
-use crate::record::{Change, Committing};
-use crate::store::{Found, OpenPart, Part, PartStore, Replace};
+use crate::record::{Change, Failure};
+use crate::store::{Committed, Committing, Found, OpenPart, Part, PartStore, Replace};
 use crate::time::Clock;
 use crate::transfer::Whole;
 use futures::future::join;
@@ -29,13 +30,15 @@ pub(crate) async fn commit<H: Host>(
         sha256: sha256.clone(),
     };
     job.record(Change::Committing(committing)).await?;
-    let replace = match job.row.new.on_exists {
-        OnExists::Overwrite => Replace::Existing,
-        OnExists::Fail | OnExists::Rename => Replace::Nothing,
-    };
-    let destination = &job.row.new.destination;
-    match job.host.store().commit(part, destination, replace).await {
-        Ok(()) => completed(job, size, sha256, ended).await,
+    match name(job, part).await {
+        Ok(committed) => {
+            let warning = match committed {
+                Committed::Durable => None,
+                Committed::WithWarning(error) => Some(job.failure(&error)),
+            };
+            completed(job, size, sha256, warning, ended).await;
+            Ok(())
+        }
         Err(error) => {
             keep_whole(job, size).await?;
             Err(error.into())
@@ -43,15 +46,32 @@ pub(crate) async fn commit<H: Host>(
     }
 }
 
+/// Gives the part its name, by the rule for what is there already.
+async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, Error> {
+    let replace = match job.row.new.on_exists {
+        OnExists::Overwrite if job.host.may_replace(&job.row).await? => Replace::Existing,
+        OnExists::Overwrite | OnExists::Fail | OnExists::Rename => Replace::Nothing,
+    };
+    let destination = &job.row.new.destination;
+    job.host.store().commit(part, destination, replace).await
+}
+
 /// The row's last word and the attempt's. Side by side, so that a ledger that writes several changes at once syncs once.
+///
+/// A ledger that does not take it is a warning, too: the row stays `committing`, and the next start repairs it.
 async fn completed<H: Host>(
     job: &mut Job<'_, H>,
     size: u64,
     sha256: Option<String>,
+    warning: Option<Failure>,
     ended: Option<Change>,
-) -> Result<(), Failed> {
+) {
     let (ledger, id, at) = (job.host.ledger(), job.row.id, job.host.clock().wall());
-    let completed = Change::Completed { size, sha256 };
+    let mut completed = Change::Completed {
+        size,
+        sha256,
+        warning,
+    };
     let note = async {
         match &ended {
             Some(ended) => ledger.record(id, ended, at).await,
@@ -59,13 +79,14 @@ async fn completed<H: Host>(
         }
     };
     let (recorded, noted) = join(ledger.record(id, &completed, at), note).await;
-    recorded?;
+    if let (Err(error), Change::Completed { warning, .. }) = (recorded, &mut completed) {
+        *warning = Some(job.failure(&error));
+    }
     job.row.apply(&completed);
-    // The file is at its name and the ledger says so: a line missing in the timeline takes nothing back.
+    // A line missing in the timeline takes nothing back.
     if let (Ok(()), Some(ended)) = (noted, ended) {
         job.row.apply(&ended);
     }
-    Ok(())
 }
 
 /// The part stays, and every byte of it is durable: also after a reboot nothing of it is asked for again.
@@ -99,15 +120,16 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
     let Some(committing) = job.row.committing.clone() else {
         return Ok(Repaired::GoOn);
     };
-    let (part, destination) = (job.row.new.part.clone(), job.row.new.destination.clone());
+    let found = find(job, &committing).await?;
     let Committing { file, size, sha256 } = committing;
-    match job.host.store().find(&part, &destination, file).await? {
+    match found {
         Found::Destination => {
-            job.record(Change::Completed { size, sha256 }).await?;
+            completed(job, size, sha256, None, None).await;
             Ok(Repaired::Completed)
         }
         Found::Part => {
-            let mut part = job.host.store().open(&part, OpenPart::Claimed).await?;
+            let path = &job.row.new.part;
+            let mut part = job.host.store().open(path, OpenPart::Claimed).await?;
             if part.length().await? != size || part.file_id() != file {
                 return Ok(Repaired::GoOn);
             }
@@ -116,4 +138,26 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
         }
         Found::Nothing => Err(Error::Lost.into()),
     }
+}
+
+/// Whether a row that is to be driven again has its file: an earlier process renamed it, and could not say so. Completes it
+/// then. `wanted` is the digest that the file must have.
+pub(crate) async fn recognise<H: Host>(
+    job: &mut Job<'_, H>,
+    wanted: Option<&str>,
+) -> Result<bool, Failed> {
+    let Some(committing) = job.row.committing.clone() else {
+        return Ok(false);
+    };
+    let right = wanted.is_none() || wanted == committing.sha256.as_deref();
+    if !right || find(job, &committing).await? != Found::Destination {
+        return Ok(false);
+    }
+    completed(job, committing.size, committing.sha256, None, None).await;
+    Ok(true)
+}
+
+async fn find<H: Host>(job: &Job<'_, H>, committing: &Committing) -> Result<Found, Failed> {
+    let (part, destination) = (&job.row.new.part, &job.row.new.destination);
+    Ok(job.host.store().find(part, destination, committing).await?)
 }

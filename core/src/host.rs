@@ -5,6 +5,7 @@
 //! runs on `futures::executor::LocalPool`, is `tests/tests/local_pool.rs`; [`testing`](crate::testing) has a complete fake
 //! one.
 
+use crate::error::Error;
 use crate::event::Event;
 use crate::ledger::Ledger;
 use crate::record::Row;
@@ -40,5 +41,9 @@ pub trait Host {
     /// Whether a SHA-256 of this download is computed, in an engine that computes them at all.
     fn wants_digest(&self, _row: &Row) -> bool {
         true
+    }
+    /// Whether a download with `overwrite` may replace what is at its destination now; asked right before it is committed.
+    async fn may_replace(&self, _row: &Row) -> Result<bool, Error> {
+        Ok(true)
     }
 }

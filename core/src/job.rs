@@ -30,6 +30,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) row: Row,
     /// The number of the attempt under way, over the row's life.
     pub(crate) attempt: u32,
+    /// Bytes of bodies that this attempt received, compared ones included.
+    pub(crate) received: u64,
     shown_url: String,
 }
 
@@ -43,6 +45,7 @@ impl<'a, H: Host> Job<'a, H> {
             digests,
             reachability: None,
             attempt: row.attempts,
+            received: 0,
             row,
             shown_url,
         }
@@ -151,7 +154,9 @@ impl<'a, H: Host> Job<'a, H> {
 
     /// What is told at the end.
     pub(crate) fn summary(&self, error: Option<&Error>) -> Summary {
+        let warning = self.row.failure.as_ref().filter(|_| error.is_none());
         Summary {
+            warning: warning.map(|warning| warning.text.clone()),
             bytes: self.row.downloaded,
             attempts: self.row.attempts,
             restarts: self.row.restarts,

@@ -4,6 +4,7 @@
 //! a device on some system, hide what it is, or collide with our own part files.
 
 use crate::error::Error;
+use crate::shown::is_invisible;
 use std::fmt;
 
 /// A plain file name that is safe on every system.
@@ -72,19 +73,6 @@ fn flaw(name: &str) -> Option<&'static str> {
         return Some("it ends like a part file");
     }
     None
-}
-
-/// Direction marks, joiners and the like (Unicode bidi controls and zero-width characters).
-fn is_invisible(letter: char) -> bool {
-    matches!(
-        letter,
-        '\u{061C}'
-            | '\u{200B}'..='\u{200F}'
-            | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{2069}'
-            | '\u{FEFF}'
-            | '\u{FFF9}'..='\u{FFFB}'
-    )
 }
 
 fn is_device(name: &str) -> bool {

@@ -25,13 +25,13 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 type DigestOf<H> = <PartOf<H> as Part>::Digest;
 
-/// What was moved.
+/// What a comparison with the part's tail led to.
 #[derive(Debug)]
-pub(crate) struct Moved {
-    /// The body came to its proven end, and it was the whole rest of the file.
-    pub(crate) to_its_end: bool,
-    /// Digest of all of the part's bytes.
-    pub(crate) sha256: Option<String>,
+pub(crate) enum Compared {
+    /// The rest was appended; the digest of all of the part's bytes.
+    Equal(Option<String>),
+    /// Nothing was written.
+    Different,
 }
 
 /// A part that is being filled, at its end.
@@ -75,31 +75,27 @@ impl<H: Host> Pump<H> {
     }
 
     /// Appends a body, up to the offset `end` where one is known; what comes after it is cut and its connection dropped.
+    /// Returns the digest of all of the part's bytes.
     pub(crate) async fn append(
         self,
         job: &mut Job<'_, H>,
         part: &mut PartOf<H>,
         body: BodyOf<H>,
         end: Option<u64>,
-    ) -> Result<Moved, Failed> {
-        let whole = end.is_none();
-        let compared = self.offset;
-        let moved = self.run(job, part, body, compared, end).await?;
-        moved
-            .map(|moved| Moved {
-                to_its_end: whole,
-                ..moved
-            })
-            .ok_or_else(|| {
-                Failed::from(Error::Incomplete {
-                    got: compared,
-                    expected: end,
-                })
-            })
+    ) -> Result<Option<String>, Failed> {
+        let from = self.offset;
+        match self.run(job, part, body, from, end).await? {
+            Compared::Equal(sha256) => Ok(sha256),
+            // Nothing is compared, so nothing can differ.
+            Compared::Different => Err(Error::Incomplete {
+                got: from,
+                expected: end,
+            }
+            .into()),
+        }
     }
 
-    /// Compares the body with the part from `first` on, and appends what comes after the part's end, up to `end`. `None`
-    /// where the comparison failed; nothing is written then.
+    /// Compares the body with the part from `first` on, and appends what comes after the part's end, up to `end`.
     pub(crate) async fn compare_then_append(
         self,
         job: &mut Job<'_, H>,
@@ -107,7 +103,7 @@ impl<H: Host> Pump<H> {
         body: BodyOf<H>,
         first: u64,
         end: u64,
-    ) -> Result<Option<Moved>, Failed> {
+    ) -> Result<Compared, Failed> {
         self.run(job, part, body, first, Some(end)).await
     }
 
@@ -118,7 +114,7 @@ impl<H: Host> Pump<H> {
         mut body: BodyOf<H>,
         first: u64,
         end: Option<u64>,
-    ) -> Result<Option<Moved>, Failed> {
+    ) -> Result<Compared, Failed> {
         let clock = job.host.clock();
         let mut patience = Patience::new(&job.config, clock.now());
         let mut timer = pin!(clock.sleep(patience.left(clock.now())));
@@ -147,6 +143,7 @@ impl<H: Host> Pump<H> {
                 }
             };
             let Some(chunk) = chunk? else { break };
+            job.received = job.received.saturating_add(chunk.length());
             patience.got(chunk.length(), clock.now())?;
             job.host.transport().pace(chunk.length()).await;
             let (chunk, _) = chunk.split_at(end.map_or(u64::MAX, |end| end - at));
@@ -157,7 +154,7 @@ impl<H: Host> Pump<H> {
                     .matches(at - new.length() - known.length(), known)
                     .await?
             {
-                return Ok(None);
+                return Ok(Compared::Different);
             }
             if new.length() > 0 {
                 let last = end == Some(at);
@@ -172,10 +169,7 @@ impl<H: Host> Pump<H> {
             }
             .into());
         }
-        Ok(Some(Moved {
-            to_its_end: false,
-            sha256: self.digest.map(Digest::finish),
-        }))
+        Ok(Compared::Equal(self.digest.map(Digest::finish)))
     }
 
     async fn write<'b>(
@@ -235,6 +229,8 @@ impl<H: Host> Pump<H> {
     fn tell(&mut self, job: &Job<'_, H>, now: Instant) {
         self.progress_at = now;
         let total = job.row.known_size().map(|size| size.bytes);
+        // A release that announced less than was received by now was wrong.
+        let total = total.filter(|&total| total >= self.offset);
         job.emit(What::Progress {
             bytes: self.offset,
             total,

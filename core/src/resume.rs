@@ -41,8 +41,10 @@ pub fn usable(length: u64, durable: u64, same_boot: Option<bool>) -> Usable {
 pub struct Held<'a> {
     /// Bytes in the part that count.
     pub offset: u64,
-    /// Size of the file, where known.
-    pub size: Option<KnownSize>,
+    /// Size of the file, if a transfer of this version gave it.
+    pub size: Option<u64>,
+    /// Size by the release's metadata. It never refuses a response, discards a part or ends a download by itself.
+    pub announced: Option<u64>,
     /// What tells the version they are of.
     pub validators: &'a Validators,
 }
@@ -56,6 +58,8 @@ pub enum Plan {
     Discard(RestartReason),
     /// Nothing: all bytes are there.
     Finish,
+    /// The part has the size that the release announced: nothing if a digest matches, else this.
+    Prove(Ask),
     /// The rest.
     Ranged(Ask),
 }
@@ -93,15 +97,15 @@ impl IfRange {
 pub fn plan(held: Held<'_>, overlap_bytes: u64, rules: RequestRules) -> Plan {
     let offset = held.offset;
     match held.size {
-        Some(size) if offset > size.bytes => return Plan::Discard(RestartReason::PartOversize),
-        // An empty part of an empty file is asked for all the same, unless a transfer said that it is empty.
-        Some(size)
-            if offset == size.bytes && (offset > 0 || size.source != SizeSource::ReleaseSize) =>
-        {
-            return Plan::Finish;
-        }
+        Some(size) if offset > size => return Plan::Discard(RestartReason::PartOversize),
+        Some(size) if offset == size => return Plan::Finish,
         _ if offset == 0 => return Plan::Plain,
-        _ => {}
+        Some(_) => {}
+        None => {
+            if let Some(announced) = held.announced.filter(|&announced| offset >= announced) {
+                return beyond_the_announced(offset, announced, overlap_bytes);
+            }
+        }
     }
     let if_range = if rules.if_range {
         if_range(held.validators)
@@ -119,6 +123,21 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, rules: RequestRules) -> Plan {
         offset,
         if_range,
     })
+}
+
+/// The announced bytes are all there, but no transfer said that the file ends there. At least the last byte is asked for
+/// once more, so that the response has a total even if the file is complete.
+fn beyond_the_announced(offset: u64, announced: u64, overlap_bytes: u64) -> Plan {
+    let ask = Ask {
+        first: offset.saturating_sub(overlap_bytes.saturating_add(1)),
+        offset,
+        if_range: None,
+    };
+    if offset == announced {
+        Plan::Prove(ask)
+    } else {
+        Plan::Ranged(ask)
+    }
 }
 
 /// A date only where there is no ETag at all, not even a weak one (RFC 9110 §13.1.5).
@@ -181,7 +200,21 @@ pub fn verdict(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
 /// What the response to a request for the whole file is worth.
 pub fn verdict_on_plain(rules: RequestRules, head: &Head) -> Verdict {
     match (head.status, head.content_range) {
-        (200, _) => fresh(head, None),
+        (200, _) if head.content_ranges == 0 => fresh(head, None),
+        (
+            200,
+            Some(ContentRange::Part {
+                first: 0,
+                last,
+                total: Some(total),
+            }),
+        ) if last.saturating_add(1) == total => first_range(head, last, Some(total)),
+        (200, _) => coded_or(
+            head,
+            Verdict::Fail(Error::Protocol(
+                "a 200 whose Content-Range is not the whole file".to_owned(),
+            )),
+        ),
         (
             206,
             Some(ContentRange::Part {
@@ -189,10 +222,7 @@ pub fn verdict_on_plain(rules: RequestRules, head: &Head) -> Verdict {
                 last,
                 total,
             }),
-        ) if rules.range_always => match head.usable_framing() {
-            Err(error) => Verdict::Fail(error),
-            Ok(framing) => whole_range(framing, last, total),
-        },
+        ) if rules.range_always => first_range(head, last, total),
         (416, Some(ContentRange::Unsatisfied { total: 0 })) if rules.range_always => {
             let size = Some(KnownSize {
                 bytes: 0,
@@ -211,7 +241,12 @@ pub fn verdict_on_plain(rules: RequestRules, head: &Head) -> Verdict {
     }
 }
 
-fn whole_range(framing: Framing, last: u64, total: Option<u64>) -> Verdict {
+/// A response to a request for the whole file that says it is the bytes from 0 to `last`.
+fn first_range(head: &Head, last: u64, total: Option<u64>) -> Verdict {
+    let framing = match head.usable_framing() {
+        Ok(framing) => framing,
+        Err(error) => return Verdict::Fail(error),
+    };
     let length = last.saturating_add(1);
     if matches!(framing, Framing::Length(bytes) if bytes != length) {
         return Verdict::Fail(unequal_lengths());
@@ -254,7 +289,7 @@ fn verdict_on_206(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
         return mismatch;
     };
     let total_fits = match held.size {
-        Some(size) => total == Some(size.bytes),
+        Some(size) => total == Some(size),
         None => total.is_none_or(|total| total >= held.offset),
     };
     if first != ask.first || !total_fits {
@@ -292,17 +327,7 @@ fn same_version(ask: &Ask, held: Held<'_>, head: &Head) -> bool {
 fn proves_complete(ask: &Ask, held: Held<'_>, head: &Head) -> bool {
     let at_end = head.content_range == Some(ContentRange::Unsatisfied { total: held.offset });
     let same_etag = head.validators.etag.is_none() || head.validators.etag == held.validators.etag;
-    let same_size = match held.size {
-        Some(KnownSize {
-            bytes,
-            source: SizeSource::ContentRange | SizeSource::ContentLength,
-        }) => bytes == held.offset,
-        Some(KnownSize {
-            source: SizeSource::ReleaseSize,
-            ..
-        })
-        | None => true,
-    };
+    let same_size = held.size.is_none_or(|size| size == held.offset);
     ask.if_range.is_some() && at_end && same_etag && same_size
 }
 

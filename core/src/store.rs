@@ -33,6 +33,17 @@ pub enum Found {
     Nothing,
 }
 
+/// A part that has its final name.
+#[derive(Debug)]
+#[must_use]
+pub enum Committed {
+    /// The name is durable.
+    Durable,
+    /// The file has its name, but something after that failed: the name may be lost in a power failure, or the part's
+    /// name is still beside it.
+    WithWarning(Error),
+}
+
 /// Keeps part files and gives them their final names.
 pub trait PartStore {
     /// An open, locked part.
@@ -50,7 +61,7 @@ pub trait PartStore {
     /// `ForeignPart`, `PartLocked`, `Disk`, `DiskFull`, `TooManyFiles`.
     async fn open(&self, part: &str, how: OpenPart) -> Result<Self::Part, Error>;
 
-    /// Renames a synced part to its destination and syncs the folder.
+    /// Renames a synced part to its destination and syncs the folder. What fails after the rename is a warning.
     ///
     /// # Errors
     /// `DestinationExists`, `DestinationRefused`, `Disk`; the part is still there then.
@@ -59,13 +70,18 @@ pub trait PartStore {
         part: Self::Part,
         destination: &str,
         replace: Replace,
-    ) -> Result<(), Error>;
+    ) -> Result<Committed, Error>;
 
-    /// Looks for what an interrupted [`commit`](Self::commit) left.
+    /// Looks for what an interrupted [`commit`](Self::commit) left. A destination of another size is not the file.
     ///
     /// # Errors
     /// `Disk`.
-    async fn find(&self, part: &str, destination: &str, file: FileId) -> Result<Found, Error>;
+    async fn find(
+        &self,
+        part: &str,
+        destination: &str,
+        committing: &Committing,
+    ) -> Result<Found, Error>;
 
     /// Removes the part, where there is one.
     ///
@@ -146,4 +162,15 @@ pub struct DigestState {
     pub offset: u64,
     /// The state, as [`Digest::save`](crate::store::Digest::save) gave it.
     pub state: Vec<u8>,
+}
+
+/// What is recorded before the rename, so that a crash in it can be repaired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committing {
+    /// The part's identity, which the rename keeps.
+    pub file: FileId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its digest, where one was computed.
+    pub sha256: Option<String>,
 }

@@ -11,7 +11,7 @@ use crate::event::What;
 use crate::host::Host;
 use crate::http::{Framing, Head};
 use crate::job::{BodyOf, Job, PartOf};
-use crate::pump::{Moved, Pump};
+use crate::pump::{Compared, Pump};
 use crate::record::{Change, KnownSize, RestartReason, SizeSource};
 use crate::resume::{Ask, Held, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain};
 use crate::store::{Part, PartStore};
@@ -114,18 +114,46 @@ async fn first_request<H: Host>(
         Ok(offset) => offset,
         Err(reason) => return Ok(Step::StartOver(reason)),
     };
-    let held = Held {
-        offset,
-        size: job.row.known_size(),
-        validators: &job.row.validators,
-    };
     let rules = job.host.transport().rules(job.row.new.source.url());
-    match plan(held, overlap(job), rules) {
+    match plan(held(job, offset), overlap(job), rules) {
         Plan::Plain => plain(job, part).await,
         Plan::Discard(reason) => Ok(Step::StartOver(reason)),
-        Plan::Finish => finish_what_is_there(job, part, offset).await,
+        Plan::Finish => {
+            let known = job.row.known_size();
+            finish_what_is_there(job, part, offset, known).await
+        }
+        Plan::Prove(ask) => match proven(job, part, offset).await? {
+            Some(whole) => Ok(Step::Whole(whole)),
+            None => ranged(job, part, ask).await,
+        },
         Plan::Ranged(ask) => ranged(job, part, ask).await,
     }
+}
+
+fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
+    Held {
+        offset,
+        size: job.row.size.map(|size| size.bytes),
+        announced: job.row.new.release_size,
+        validators: &job.row.validators,
+    }
+}
+
+/// The part as the whole file, if a digest says so.
+async fn proven<H: Host>(
+    job: &Job<'_, H>,
+    part: &mut PartOf<H>,
+    size: u64,
+) -> Result<Option<Whole>, Failed> {
+    let Some(wanted) = wanted(job).filter(|_| job.digests) else {
+        return Ok(None);
+    };
+    let sha256 = Pump::resume(job, part, size).await?.finish();
+    if sha256.as_ref() != Some(wanted) {
+        return Ok(None);
+    }
+    job.emit(headers_event(job.row.known_size(), job.row.mismatch));
+    Ok(Some(Whole { size, sha256 }))
 }
 
 /// An adopted part is compared even where comparing is turned off: nothing else vouches for it.
@@ -179,17 +207,13 @@ async fn ranged<H: Host>(
     let pump = Pump::resume(job, part, ask.offset).await?;
     let if_range = ask.if_range.as_ref().map(|value| value.value());
     let (head, body) = send(job, Some(ask.first), if_range).await?;
-    let held = Held {
-        offset: ask.offset,
-        size: job.row.known_size(),
-        validators: &job.row.validators,
+    let from_range = |bytes| KnownSize {
+        bytes,
+        source: SizeSource::ContentRange,
     };
-    match verdict(&ask, held, &head) {
+    match verdict(&ask, held(job, ask.offset), &head) {
         Verdict::Append { end, total } => {
-            let size = total.map(|bytes| KnownSize {
-                bytes,
-                source: SizeSource::ContentRange,
-            });
+            let size = total.map(from_range);
             check_before_writing(job, &head, size)?;
             append(
                 job,
@@ -226,7 +250,8 @@ async fn ranged<H: Host>(
         Verdict::Restart(reason) => Ok(Step::StartOver(reason)),
         Verdict::Complete => {
             drop(body);
-            finish_what_is_there(job, part, ask.offset).await
+            let size = Some(from_range(ask.offset));
+            finish_what_is_there(job, part, ask.offset, size).await
         }
         Verdict::Fail(error) => Err(error.into()),
     }
@@ -280,7 +305,7 @@ async fn take_fresh<H: Host>(
     if known.is_none() && framing != Framing::Chunked {
         return Err(Error::UnknownSize.into());
     }
-    check_before_writing(job, &head, known)?;
+    check_before_writing(job, &head, size)?;
     if let Some(reason) = restart {
         job.restart(part, reason).await?;
     }
@@ -294,16 +319,25 @@ async fn take_fresh<H: Host>(
     })
     .await?;
     job.emit(headers_event(known, mismatch));
-    if let Some(known) = known {
-        part.reserve(known.bytes).await?;
+    if let Some(size) = size {
+        part.reserve(size.bytes).await?;
     }
     let pump = Pump::resume(job, part, 0).await?;
-    let end = match framing {
-        Framing::Length(bytes) => Some(bytes),
-        Framing::Chunked | Framing::Close => known.map(|known| known.bytes),
+    let (end, ends_file) = match framing {
+        Framing::Length(bytes) => (Some(bytes), false),
+        Framing::Chunked => (None, true),
+        Framing::Close => (None, false),
     };
-    let moved = pump.append(job, part, body, end).await?;
-    whole(job, part, known, moved).await
+    let sha256 = pump.append(job, part, body, end).await?;
+    whole(job, part, End { size, ends_file }, sha256).await
+}
+
+/// What a transfer says about the end of the file.
+struct End {
+    /// Its size, by a header.
+    size: Option<KnownSize>,
+    /// A last chunk was received: the file ends there.
+    ends_file: bool,
 }
 
 /// A response whose body goes on where the part ends, after the bytes from `first` on were compared.
@@ -329,7 +363,7 @@ async fn append<H: Host>(
     } = range;
     let mismatch = mismatches(job.row.new.release_size, size);
     let (sha256, boot_id) = (head.validators.sha256, job.host.store().boot_id());
-    let known = job.row.size.or(size).or(job.row.known_size());
+    let size = job.row.size.or(size);
     // A size that the part has already would complete it at the next attempt, also where this comparison is cut short.
     let recorded = size.filter(|size| size.bytes > pump.offset());
     job.record(Change::Resumed {
@@ -339,42 +373,53 @@ async fn append<H: Host>(
         boot_id,
     })
     .await?;
-    job.emit(headers_event(known, job.row.mismatch));
-    if let Some(known) = known {
-        part.reserve(known.bytes).await?;
+    job.emit(headers_event(
+        size.or(job.row.known_size()),
+        job.row.mismatch,
+    ));
+    if let Some(size) = size {
+        part.reserve(size.bytes).await?;
     }
-    match pump
+    let compared = pump
         .compare_then_append(job, part, body, first, end)
-        .await?
-    {
-        Some(moved) => whole(job, part, known, moved).await,
-        None => Ok(Step::StartOver(RestartReason::OverlapMismatch)),
+        .await?;
+    let ends_file = false; // the end of one range of an unknown whole
+    match compared {
+        Compared::Equal(sha256) => whole(job, part, End { size, ends_file }, sha256).await,
+        Compared::Different => Ok(Step::StartOver(RestartReason::OverlapMismatch)),
     }
 }
 
 /// All that moved, held against the size and the digest.
+///
+/// The transfer counts. The size that the release announced only proves an end that nothing in the transfer marks; it
+/// never cuts a body, so one that goes on beyond it is not complete.
 async fn whole<H: Host>(
     job: &Job<'_, H>,
     part: &mut PartOf<H>,
-    known: Option<KnownSize>,
-    moved: Moved,
+    end: End,
+    sha256: Option<String>,
 ) -> Result<Step, Failed> {
     // What the part holds, not what was meant to be written, is what counts.
     let got = part.length().await?;
-    match known {
-        Some(size) if got != size.bytes => Err(Error::Incomplete {
-            got,
-            expected: Some(size.bytes),
-        }
-        .into()),
-        // A last chunk ends the file; the end of one range of an unknown whole does not.
-        None if !moved.to_its_end => Err(Error::Incomplete {
-            got,
-            expected: None,
-        }
-        .into()),
-        Some(_) | None => verify(job, got, moved.sha256),
+    let release = job.row.new.release_size;
+    let expected = match end.size {
+        Some(size) => Some(size.bytes),
+        None if end.ends_file => Some(got),
+        None => release,
+    };
+    if expected != Some(got) {
+        let expected = expected.filter(|&expected| expected > got);
+        return Err(Error::Incomplete { got, expected }.into());
     }
+    if end.size.is_none() && release.is_some_and(|release| release != got) {
+        job.emit(What::Headers {
+            expected_bytes: Some(got),
+            source: None,
+            mismatch: true,
+        });
+    }
+    verify(job, got, sha256)
 }
 
 /// All bytes are there without another one from the source.
@@ -382,8 +427,10 @@ async fn finish_what_is_there<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
     size: u64,
+    known: Option<KnownSize>,
 ) -> Result<Step, Failed> {
-    job.emit(headers_event(job.row.known_size(), job.row.mismatch));
+    let mismatch = job.row.mismatch || mismatches(job.row.new.release_size, known);
+    job.emit(headers_event(known, mismatch));
     let sha256 = Pump::resume(job, part, size).await?.finish();
     verify(job, size, sha256)
 }
@@ -391,13 +438,7 @@ async fn finish_what_is_there<H: Host>(
 /// Holds the file against the digest it must have. Where its bytes came in several responses a mismatch is worth one more
 /// try from the start, ever.
 fn verify<H: Host>(job: &Job<'_, H>, size: u64, sha256: Option<String>) -> Result<Step, Failed> {
-    let wanted = job
-        .row
-        .new
-        .sha256
-        .as_ref()
-        .or(job.row.validators.sha256.as_ref());
-    match (&sha256, wanted) {
+    match (&sha256, wanted(job)) {
         (Some(got), Some(wanted)) if got != wanted => {
             if job.row.responses != 1 && !job.row.digest_restarted {
                 return Ok(Step::StartOver(RestartReason::DigestMismatch));
@@ -410,6 +451,12 @@ fn verify<H: Host>(job: &Job<'_, H>, size: u64, sha256: Option<String>) -> Resul
         }
         _ => Ok(Step::Whole(Whole { size, sha256 })),
     }
+}
+
+/// The digest that the file must have.
+fn wanted<'j, H: Host>(job: &'j Job<'_, H>) -> Option<&'j String> {
+    let stated = job.row.validators.sha256.as_ref();
+    job.row.new.sha256.as_ref().or(stated)
 }
 
 /// Refuses what is too large, and what its source says is another file than the one that was asked for, before a byte of it

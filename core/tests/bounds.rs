@@ -28,17 +28,19 @@ fn config(max_download_attempts: u32, max_total_attempts: u32) -> DownloadsConfi
     }
 }
 
-/// Runs attempts that end at these offsets; how many there were when the last was refused another.
+/// Runs attempts that end at these offsets and receive only new bytes; how many there were when the last was refused
+/// another.
 fn attempts(
     offsets: impl IntoIterator<Item = u64>,
     reset: u64,
     config: &DownloadsConfig,
 ) -> Option<u32> {
     let mut bounds = Bounds::default();
-    for offset in offsets {
-        bounds = bounds.after_attempt(offset, reset);
+    for (number, offset) in (1..).zip(offsets) {
+        let received = offset.saturating_sub(bounds.furthest);
+        bounds = bounds.after_attempt(offset, received, reset);
         if next(bounds, &cut(), config) == Next::Fail {
-            return Some(bounds.in_all);
+            return Some(number);
         }
     }
     None
@@ -55,14 +57,15 @@ fn attempts_without_progress_end_at_the_cap_the_first_included() {
 #[test]
 fn progress_makes_the_attempts_in_a_row_count_anew() {
     let steps = |step: u64| (1..=100).map(move |n| n * step);
+    let usual = DownloadsConfig::default().progress_reset_bytes;
     let rows = [
         // bytes an attempt, progressResetBytes, ended after
+        (65_536, usual, None),
+        (65_535, usual, Some(5)),
+        (300_000, usual, None),
         (8 * MIB, 8 * MIB, None),
-        (100 * MIB, 8 * MIB, None),
-        // Progress adds up over several attempts: every fourth reaches 8 MiB beyond the last count.
-        (2 * MIB, 8 * MIB, None),
-        // Not quite: the fifth attempt in a row comes before 8 MiB.
-        (8 * MIB / 5 - 1, 8 * MIB, Some(5)),
+        // Each attempt is measured by itself: what several moved together does not count.
+        (4 * MIB, 8 * MIB, Some(5)),
         (1, 1, None),
         // 0 is never.
         (100 * MIB, 0, Some(5)),
@@ -83,21 +86,51 @@ fn bytes_fetched_again_after_a_cut_back_are_no_progress() {
         in_a_row: 2,
         ..Bounds::default()
     };
-    let after = again.after_attempt(16 * MIB - 1, 8 * MIB);
-    assert_eq!((after.in_a_row, after.furthest), (3, 8 * MIB));
-    let after = again.after_attempt(16 * MIB, 8 * MIB);
+    let after = again.after_attempt(16 * MIB - 1, 8 * MIB, 8 * MIB);
+    assert_eq!((after.in_a_row, after.furthest), (3, 16 * MIB - 1));
+    let after = again.after_attempt(16 * MIB, 8 * MIB, 8 * MIB);
     assert_eq!((after.in_a_row, after.furthest), (0, 16 * MIB));
+    let after = again.after_attempt(MIB, 8 * MIB, 8 * MIB);
+    assert_eq!(after.furthest, 8 * MIB, "it never goes back");
 }
 
 #[test]
-fn attempts_in_all_are_bounded_whatever_the_progress() {
-    let offsets = (1..).map(|n| n * 100 * MIB);
-    assert_eq!(attempts(offsets, 8 * MIB, &config(5, 12)), Some(12));
+fn a_sixteenth_of_what_an_attempt_received_must_be_new() {
+    let rows = [
+        // gained, received, progress
+        (65_536, 65_536, true),
+        (65_536, 16 * 65_536, true),
+        (65_536, 16 * 65_536 + 1, false),
+        (MIB, 16 * MIB, true),
+        (MIB, 16 * MIB + 1, false),
+        (MIB, u64::MAX, false),
+    ];
+    for (gained, received, progress) in rows {
+        let before = Bounds {
+            in_a_row: 3,
+            in_all: 3,
+            restarts: 0,
+            furthest: 5 * MIB,
+        };
+        let after = before.after_attempt(5 * MIB + gained, received, 65_536);
+        let expected = if progress { (0, 3) } else { (4, 4) };
+        let got = (after.in_a_row, after.in_all);
+        assert_eq!(got, expected, "{gained} new of {received}");
+    }
+}
+
+#[test]
+fn attempts_without_progress_are_bounded_in_all_and_those_with_progress_are_not() {
+    // Every third attempt makes progress, so there are never three in a row without.
+    let offsets = (0..).map(|n| n / 3 * MIB);
+    assert_eq!(attempts(offsets, MIB, &config(5, 12)), Some(17));
+    let progress = (1..=10_000).map(|n| n * MIB);
+    assert_eq!(attempts(progress, MIB, &config(5, 12)), None);
 }
 
 #[test]
 fn a_permanent_error_is_followed_by_nothing() {
-    let bounds = Bounds::default().after_attempt(0, 0);
+    let bounds = Bounds::default().after_attempt(0, 0, 0);
     assert_eq!(
         next(bounds, &Error::UnknownSize, &config(5, 1000)),
         Next::Fail
@@ -162,7 +195,10 @@ fn progress_takes_back_no_restart() {
         restarts: 3,
         ..Bounds::default()
     };
-    assert_eq!(bounds.after_attempt(100 * MIB, 8 * MIB).restarts, 3);
+    assert_eq!(
+        bounds.after_attempt(100 * MIB, 100 * MIB, 8 * MIB).restarts,
+        3
+    );
 }
 
 #[test]
@@ -199,7 +235,7 @@ fn counts_never_overflow() {
         restarts: u32::MAX,
         furthest: 0,
     };
-    let after = full.after_attempt(0, 1);
+    let after = full.after_attempt(0, 0, 1);
     assert_eq!((after.in_a_row, after.in_all), (u32::MAX, u32::MAX));
     assert_eq!(next(after, &cut(), &config(u32::MAX, u32::MAX)), Next::Fail);
 }

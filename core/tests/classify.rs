@@ -56,7 +56,7 @@ fn table() -> Vec<(Error, Class, &'static str)> {
         (Error::DigestMismatch { wanted: text(), got: text() }, Permanent, "DigestMismatch"),
         (Error::DigestConflict { first: text(), first_source: "a", second: text(), second_source: "b" }, Permanent, "DigestConflict"),
         (Error::ForeignPart { path: text() }, Permanent, "ForeignPart"),
-        (Error::PartLocked { path: text(), pid: Some(1) }, Permanent, "PartLocked"),
+        (Error::PartLocked { path: text(), pid: Some(1), lock_file: None }, Permanent, "PartLocked"),
         (Error::DestinationExists { path: text() }, Permanent, "DestinationExists"),
         (Error::DestinationRefused { path: text(), what: "a folder" }, Permanent, "DestinationRefused"),
         (Error::DestinationBusy { path: text(), id: 1, url: text() }, Permanent, "DestinationBusy"),

@@ -1,7 +1,7 @@
 //! What to ask for and what the answer is worth: every row of the tables of spec §5.
 
 use regrip_core::http::{Framing, Head};
-use regrip_core::record::{KnownSize, RestartReason, SizeSource, Validators};
+use regrip_core::record::{RestartReason, Validators};
 use regrip_core::resume::{
     Ask, Held, IfRange, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain,
 };
@@ -18,12 +18,17 @@ const FETCH: RequestRules = RequestRules {
 const FREE: RequestRules = RequestRules::FREE;
 const OVERLAP: u64 = 65_536;
 
-fn size(bytes: u64, source: SizeSource) -> Option<KnownSize> {
-    Some(KnownSize { bytes, source })
+/// The sizes by a transfer and by the release.
+type Sizes = (Option<u64>, Option<u64>);
+
+const UNKNOWN: Sizes = (None, None);
+
+fn known(bytes: u64) -> Sizes {
+    (Some(bytes), None)
 }
 
-fn known(bytes: u64) -> Option<KnownSize> {
-    size(bytes, SizeSource::ContentLength)
+fn announced(bytes: u64) -> Sizes {
+    (None, Some(bytes))
 }
 
 fn validators(etag: Option<&str>, last_modified: Option<&str>) -> Validators {
@@ -78,42 +83,50 @@ fn what_is_asked_for() {
     let date = Some(IfRange::Date(OLD.to_owned()));
     let ranged = |first, offset, if_range: &Option<IfRange>| Plan::Ranged(Ask { first, offset, if_range: if_range.clone() });
     let whole = Plan::Discard(RestartReason::PartOversize);
-    let release = |bytes| size(bytes, SizeSource::ReleaseSize);
+    let prove = |first, offset| Plan::Prove(Ask { first, offset, if_range: None });
     let n = 100_000;
     let rows = [
         // N = 0
-        ("nothing held", 0, None, &none, OVERLAP, FREE, Plan::Plain),
+        ("nothing held", 0, UNKNOWN, &none, OVERLAP, FREE, Plan::Plain),
         ("a size held", 0, known(9), &strong, OVERLAP, FREE, Plan::Plain),
         ("on fetch", 0, known(9), &strong, OVERLAP, FETCH, Plan::Plain),
-        ("an empty release", 0, release(0), &none, OVERLAP, FREE, Plan::Plain),
+        ("an empty release", 0, announced(0), &none, OVERLAP, FREE, Plan::Plain),
         // N > known size
         ("longer than it is", 10, known(9), &strong, OVERLAP, FREE, whole.clone()),
-        ("longer than its release", 10, release(9), &none, OVERLAP, FREE, whole.clone()),
         ("longer, on fetch", 10, known(9), &strong, OVERLAP, FETCH, whole),
         // N = known size
         ("all is there", 9, known(9), &none, OVERLAP, FREE, Plan::Finish),
-        ("by its release", 9, release(9), &none, OVERLAP, FREE, Plan::Finish),
         ("an empty file", 0, known(0), &none, OVERLAP, FREE, Plan::Finish),
+        ("all is there, the release says more", 9, (Some(9), Some(20)), &none, OVERLAP, FREE, Plan::Finish),
+        // N ≥ a size that only the release gave: as if there were no validator, from before the last byte
+        ("by its release", 9, announced(9), &none, OVERLAP, FREE, prove(0, 9)),
+        ("by its release, strong", n, announced(n), &strong, OVERLAP, FREE, prove(n - OVERLAP - 1, n)),
+        ("by its release, not compared", n, announced(n), &dated, 0, FREE, prove(n - 1, n)),
+        ("by its release, all compared", n, announced(n), &none, u64::MAX, FREE, prove(0, n)),
+        ("longer than its release", n, announced(n - 1), &strong, OVERLAP, FREE, ranged(n - OVERLAP - 1, n, &None)),
+        ("longer than its release, on fetch", n, announced(9), &strong, OVERLAP, FETCH, ranged(n - OVERLAP - 1, n, &None)),
+        ("longer than its release, the transfer's end ahead", n, (Some(n + 1), Some(9)), &strong, OVERLAP, FREE, ranged(n, n, &etag)),
+        ("shorter than its release", n, announced(n + 1), &strong, OVERLAP, FREE, ranged(n, n, &etag)),
         // A strong ETag
         ("strong", n, known(n + 1), &strong, OVERLAP, FREE, ranged(n, n, &etag)),
-        ("strong, size unknown", n, None, &strong, OVERLAP, FREE, ranged(n, n, &etag)),
-        ("strong and dated", n, None, &both, OVERLAP, FREE, ranged(n, n, &etag)),
+        ("strong, size unknown", n, UNKNOWN, &strong, OVERLAP, FREE, ranged(n, n, &etag)),
+        ("strong and dated", n, UNKNOWN, &both, OVERLAP, FREE, ranged(n, n, &etag)),
         // A strong Last-Modified
-        ("dated", n, None, &dated, OVERLAP, FREE, ranged(n - OVERLAP, n, &date)),
-        ("dated and short", 9, None, &dated, OVERLAP, FREE, ranged(0, 9, &date)),
-        ("dated, not compared", n, None, &dated, 0, FREE, ranged(n, n, &date)),
+        ("dated", n, UNKNOWN, &dated, OVERLAP, FREE, ranged(n - OVERLAP, n, &date)),
+        ("dated and short", 9, UNKNOWN, &dated, OVERLAP, FREE, ranged(0, 9, &date)),
+        ("dated, not compared", n, UNKNOWN, &dated, 0, FREE, ranged(n, n, &date)),
         // Neither, or a weak ETag; then not even a date may be sent (RFC 9110 §13.1.5).
-        ("neither", n, None, &none, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
+        ("neither", n, UNKNOWN, &none, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
         ("neither, short", 9, known(20), &none, OVERLAP, FREE, ranged(0, 9, &None)),
-        ("neither, not compared", n, None, &none, 0, FREE, ranged(n, n, &None)),
-        ("weak", n, None, &weak, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
-        ("weak and dated", n, None, &weak_dated, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
+        ("neither, not compared", n, UNKNOWN, &none, 0, FREE, ranged(n, n, &None)),
+        ("weak", n, UNKNOWN, &weak, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
+        ("weak and dated", n, UNKNOWN, &weak_dated, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
         // A host that cannot send If-Range
-        ("strong, on fetch", n, None, &strong, OVERLAP, FETCH, ranged(n - OVERLAP, n, &None)),
-        ("dated, on fetch", n, None, &dated, OVERLAP, FETCH, ranged(n - OVERLAP, n, &None)),
+        ("strong, on fetch", n, UNKNOWN, &strong, OVERLAP, FETCH, ranged(n - OVERLAP, n, &None)),
+        ("dated, on fetch", n, UNKNOWN, &dated, OVERLAP, FETCH, ranged(n - OVERLAP, n, &None)),
     ];
-    for (name, offset, size, validators, overlap, rules, expected) in rows {
-        let held = Held { offset, size, validators };
+    for (name, offset, (size, announced), validators, overlap, rules, expected) in rows {
+        let held = Held { offset, size, announced, validators };
         assert_eq!(plan(held, overlap, rules), expected, "{name}");
     }
 }
@@ -124,6 +137,7 @@ fn an_etag_that_cannot_be_sent_back_is_only_compared() {
     let held = Held {
         offset: 9,
         size: None,
+        announced: None,
         validators: &odd,
     };
     let Plan::Ranged(ask) = plan(held, OVERLAP, FREE) else {
@@ -172,14 +186,14 @@ const RANGE: (&str, &str) = ("content-range", "bytes 40-99/100");
 const CLEN: (&str, &str) = ("content-length", "60");
 
 /// A part of 40 bytes of a file of `size`, asked for from byte 40 with a strong ETag.
-fn with_etag(size: Option<KnownSize>, status: u16, fields: &Fields) -> String {
+fn with_etag(sizes: Sizes, status: u16, fields: &Fields) -> String {
     let held = validators(Some("\"a\""), None);
     let if_range = Some(IfRange::ETag("\"a\"".to_owned()));
-    answered(size, &held, if_range, status, fields)
+    answered(sizes, &held, if_range, status, fields)
 }
 
 fn answered(
-    size: Option<KnownSize>,
+    (size, announced): Sizes,
     validators: &Validators,
     if_range: Option<IfRange>,
     status: u16,
@@ -193,6 +207,7 @@ fn answered(
     let held = Held {
         offset: 40,
         size,
+        announced,
         validators,
     };
     told(&verdict(&ask, held, &head(status, fields)))
@@ -207,12 +222,18 @@ const CHANGED: &str = "restart validator_changed";
 fn what_a_206_is_worth() {
     let range = |value| ("content-range", value);
     let all = "append to 100 of Some(100)";
-    let rows: &[(&str, Option<KnownSize>, &Fields, &str)] = &[
+    let rows: &[(&str, Sizes, &Fields, &str)] = &[
         ("H01: it fits", known(100), &[RANGE, CLEN, ETAG], all),
         ("framed by chunks", known(100), &[RANGE, ETAG, ("transfer-encoding", "chunked")], all),
         ("framed by its range alone", known(100), &[RANGE, ETAG], all),
-        ("it tells an unknown size", None, &[RANGE, CLEN, ETAG], all),
-        ("an unknown size stays so", None, &[range("bytes 40-99/*"), CLEN, ETAG], "append to 100 of None"),
+        ("it tells an unknown size", UNKNOWN, &[RANGE, CLEN, ETAG], all),
+        ("an unknown size stays so", UNKNOWN, &[range("bytes 40-99/*"), CLEN, ETAG], "append to 100 of None"),
+        ("the release says less", announced(50), &[RANGE, CLEN, ETAG], all),
+        ("the release says less than is there", announced(30), &[RANGE, CLEN, ETAG], all),
+        ("the release says more", announced(200), &[RANGE, CLEN, ETAG], all),
+        ("a star beside a release", announced(100), &[range("bytes 40-99/*"), CLEN, ETAG], "append to 100 of None"),
+        ("a smaller total than is there, as the release says", announced(30), &[range("bytes 40-49/30"), ETAG], MISFIT),
+        ("another total, as the release says", (Some(100), Some(101)), &[range("bytes 40-99/101"), ETAG], MISFIT),
         ("H04: an honest shorter end", known(100), &[range("bytes 40-59/100"), ("content-length", "20"), ETAG], "append to 60 of Some(100)"),
         ("identity is no coding", known(100), &[RANGE, CLEN, ETAG, ("content-encoding", "identity")], all),
         ("H02: an earlier start", known(100), &[range("bytes 39-99/100"), ETAG], MISFIT),
@@ -298,6 +319,7 @@ fn two_stated_digests_that_differ_are_two_versions() {
         let held = Held {
             offset: 40,
             size: None,
+            announced: None,
             validators: &held,
         };
         assert_eq!(told(&verdict(&ask, held, &head)), expected, "{digest:?}");
@@ -336,26 +358,25 @@ fn what_a_200_to_a_ranged_request_is_worth() {
 fn what_a_416_to_a_ranged_request_is_worth() {
     let at_end = ("content-range", "bytes */40");
     let no = "restart range_not_satisfiable";
-    let release = size(90, SizeSource::ReleaseSize);
-    let rows: &[(&str, Option<KnownSize>, &Fields, &str)] = &[
-        ("H11: the part's end", None, &[at_end], "complete"),
-        ("H11: and the ETag", None, &[at_end, ETAG], "complete"),
-        ("H11: the transfer counts, not the release", release, &[at_end], "complete"),
-        ("another ETag", None, &[at_end, ("etag", "\"b\"")], no),
-        ("a weak one", None, &[at_end, ("etag", "W/\"a\"")], no),
-        ("H12: a larger end", None, &[("content-range", "bytes */41")], no),
-        ("H12: a smaller end", None, &[("content-range", "bytes */39")], no),
+    let rows: &[(&str, Sizes, &Fields, &str)] = &[
+        ("H11: the part's end", UNKNOWN, &[at_end], "complete"),
+        ("H11: and the ETag", UNKNOWN, &[at_end, ETAG], "complete"),
+        ("H11: the transfer counts, not the release", announced(90), &[at_end], "complete"),
+        ("another ETag", UNKNOWN, &[at_end, ("etag", "\"b\"")], no),
+        ("a weak one", UNKNOWN, &[at_end, ("etag", "W/\"a\"")], no),
+        ("H12: a larger end", UNKNOWN, &[("content-range", "bytes */41")], no),
+        ("H12: a smaller end", UNKNOWN, &[("content-range", "bytes */39")], no),
         ("H12: not what a transfer said", known(100), &[at_end], no),
-        ("H13: no range", None, &[ETAG], no),
-        ("two ranges", None, &[at_end, at_end], no),
-        ("no unit", None, &[("content-range", "*/40")], no),
-        ("a range of bytes", None, &[("content-range", "bytes 0-39/40")], no),
+        ("H13: no range", UNKNOWN, &[ETAG], no),
+        ("two ranges", UNKNOWN, &[at_end, at_end], no),
+        ("no unit", UNKNOWN, &[("content-range", "*/40")], no),
+        ("a range of bytes", UNKNOWN, &[("content-range", "bytes 0-39/40")], no),
     ];
     for (name, size, fields, expected) in rows {
         assert_eq!(with_etag(*size, 416, fields), *expected, "{name}");
     }
     let none = Validators::default();
-    assert_eq!(answered(None, &none, None, 416, &[at_end]), no, "no If-Range, no proof");
+    assert_eq!(answered(UNKNOWN, &none, None, 416, &[at_end]), no, "no If-Range, no proof");
 }
 
 // H24, H28 to H31
@@ -404,6 +425,22 @@ fn what_the_answer_to_a_plain_request_is_worth() {
         ("unframed", 200, &[], "fresh close, ?, -", "fresh close, ?, -"),
         ("coded", 200, &[length, ("content-encoding", "gzip")], "fail Coded", "fail Coded"),
         ("an absurd length", 200, &[("content-length", "x")], "fail Protocol", "fail Protocol"),
+        ("a range that is all of it", 200, &[range("bytes 0-99/100"), length], ranged, ranged),
+        ("a range that is all of it, chunked", 200, &[range("bytes 0-99/100"), chunked], ranged, ranged),
+        ("a range that is all of it, unframed", 200, &[range("bytes 0-99/100")], ranged, ranged),
+        ("a range that is all of it, in another length", 200, &[range("bytes 0-99/100"), ("content-length", "99")], "fail Protocol", "fail Protocol"),
+        ("a range that is all of it, coded", 200, &[range("bytes 0-99/100"), ("content-encoding", "br")], "fail Coded", "fail Coded"),
+        ("the end of it", 200, &[range("bytes 5-99/100"), ("content-length", "95")], "fail Protocol", "fail Protocol"),
+        ("the start of it", 200, &[range("bytes 0-49/100"), ("content-length", "50")], "fail Protocol", "fail Protocol"),
+        ("a range of an unknown whole", 200, &[range("bytes 0-99/*"), length], "fail Protocol", "fail Protocol"),
+        ("no range of it", 200, &[range("bytes */100"), length], "fail Protocol", "fail Protocol"),
+        ("no range of an empty one", 200, &[range("bytes */0"), ("content-length", "0")], "fail Protocol", "fail Protocol"),
+        ("an unreadable range", 200, &[range("bytes=0-99/100"), length], "fail Protocol", "fail Protocol"),
+        ("another unit", 200, &[range("items 0-99/100"), length], "fail Protocol", "fail Protocol"),
+        ("an empty range field", 200, &[range(""), length], "fail Protocol", "fail Protocol"),
+        ("two ranges, if equal", 200, &[range("bytes 0-99/100"), range("bytes 0-99/100"), length], "fail Protocol", "fail Protocol"),
+        ("a range of several parts", 200, &[range("bytes 0-99/100"), ("content-type", "multipart/byteranges; boundary=x")], "fail Protocol", "fail Protocol"),
+        ("a range and a coding", 200, &[range("bytes 5-99/100"), ("content-encoding", "gzip")], "fail Coded", "fail Coded"),
         ("H06: all of it", 206, &[range("bytes 0-99/100"), length], "fail Protocol", ranged),
         ("chunked, all of it", 206, &[range("bytes 0-99/100"), chunked], "fail Protocol", ranged),
         ("an honest shorter end", 206, &[range("bytes 0-49/100")], "fail Protocol", "fresh 50, 100 content_range, -"),

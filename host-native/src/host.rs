@@ -1,12 +1,14 @@
 //! All that the native host brings to the core.
 
 use crate::clock::SmolClock;
+use crate::control::is_delivered;
 use crate::ledger::SqliteLedger;
-use crate::store::DiskStore;
+use crate::store::{DiskStore, FileStamp};
 use crate::transport::HttpTransport;
-use regrip_core::Event;
 use regrip_core::host::Host;
+use regrip_core::{Error, Event, Row};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Is told what happens; shows it, or hands it on. Called in the transfer's own thread.
@@ -59,5 +61,16 @@ impl Host for NativeHost {
     }
     fn on_event(&self, event: &Event<'_>) {
         self.listener.hear(event);
+    }
+    async fn may_replace(&self, row: &Row) -> Result<bool, Error> {
+        if !self.store.replaces_delivered_only() {
+            return Ok(true);
+        }
+        let destination = Path::new(&row.new.destination);
+        match FileStamp::of(destination)? {
+            Some(stamp) => is_delivered(&self.ledger, destination, stamp).await,
+            // What appears there from now on is somebody else's.
+            None => Ok(false),
+        }
     }
 }

@@ -16,4 +16,5 @@ pub mod server;
 pub mod share;
 pub mod store;
 pub mod transport;
+mod wall_time;
 pub mod workers;

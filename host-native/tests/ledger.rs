@@ -198,6 +198,7 @@ impl Draw {
             10 => Change::Completed {
                 size: self.bytes(),
                 sha256: self.maybe(Draw::text),
+                warning: self.maybe(Draw::failure),
             },
             11 => Change::Failed(self.failure()),
             12 => Change::Cancelled,

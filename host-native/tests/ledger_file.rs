@@ -142,6 +142,42 @@ fn a_file_of_the_first_schema_is_upgraded_with_its_rows() {
 }
 
 #[test]
+fn an_upgrade_cuts_what_peers_said_and_keeps_what_an_import_needs() {
+    let (_folder, path) = place();
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(FIRST_MIGRATION).unwrap();
+    let long = "ß".repeat(20_000);
+    let release = format!(
+        "{{\"id\": \"1\", \"title\": \"{long}\", \"category\": 2000, \"size\": 9, \"more\": \"{long}\"}}"
+    );
+    let insert = "PRAGMA user_version = 1;
+        INSERT INTO downloads (kind, url, peer_id, item_id, peer_name, filename, dest_path, part_path, on_exists, status,
+                               created_at, updated_at, error, error_class, error_code, release_json)
+        VALUES ('peer', 'http://a/1', '0123abcd', '1', 'Anna', 'f', '/f', '/f.part', 'overwrite', 'failed', '2024', '2024',
+                LONG, 'permanent', 'Protocol', RELEASE);";
+    let quoted = |text: &str| format!("'{text}'");
+    let insert = insert
+        .replace("LONG", &quoted(&long))
+        .replace("RELEASE", &quoted(&release));
+    old.execute_batch(&insert).unwrap();
+    drop(old);
+
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let entry = block_on(ledger.entry(1)).unwrap();
+    let failure = entry.row.failure.unwrap();
+    assert_eq!(failure.text.chars().count(), 512);
+    let kept: serde_json::Value = serde_json::from_str(&entry.release_json.unwrap()).unwrap();
+    assert_eq!(
+        (&kept["id"], &kept["category"]),
+        (&"1".into(), &2000.into())
+    );
+    assert_eq!(kept["title"].as_str().unwrap().chars().count(), 512);
+    assert!(kept.get("more").is_none());
+    let listed = block_on(ledger.list(&[], 9, None)).unwrap();
+    assert_eq!(listed[0].release_json, None, "a list is read without them");
+}
+
+#[test]
 fn an_upgrade_that_fails_leaves_the_file_at_the_schema_before() {
     let (_folder, path) = place();
     let old = Connection::open(&path).unwrap();
@@ -171,7 +207,7 @@ fn a_newer_schema_is_refused_and_not_a_byte_changes() {
     drop(newer);
     let before = snapshot(&folder);
     match SqliteLedger::open(&path).unwrap_err() {
-        OpenError::Newer { found, known, .. } => assert_eq!((found, known), (99, 5)),
+        OpenError::Newer { found, known, .. } => assert_eq!((found, known), (99, 7)),
         other => panic!("{other:?}"),
     }
     assert!(snapshot(&folder) == before);

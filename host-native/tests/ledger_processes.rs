@@ -236,7 +236,16 @@ fn a_write_that_reads_first_is_not_thrown_back_by_another_writer() {
             let ledger = SqliteLedger::open_with(&path, patience).unwrap();
             let id = block_on(ledger.insert(&new("f"), AT)).unwrap();
             let (size, sha256) = (1, None);
-            block_on(ledger.record(id, &Change::Completed { size, sha256 }, AT)).unwrap();
+            block_on(ledger.record(
+                id,
+                &Change::Completed {
+                    size,
+                    sha256,
+                    warning: None,
+                },
+                AT,
+            ))
+            .unwrap();
             scope.spawn(move || {
                 for number in 0..200 {
                     let state = format!("{thread} {number}");

@@ -173,6 +173,7 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
         let completed = Change::Completed {
             size: 5,
             sha256: Some("ab".to_owned()),
+            warning: None,
         };
         ledger.record(id, &completed, at(4)).await.unwrap();
         assert_eq!(ledger.completed_stamp(id).await.unwrap(), None);
@@ -261,6 +262,113 @@ fn a_row_of_a_status_from_a_later_version_is_kept_and_not_driven() {
     set(&folder, id, "status", "'dancing'");
     assert!(block_on(ledger.unfinished()).unwrap().is_empty());
     assert_eq!(block_on(ledger.row(id)).unwrap_err().code(), "Ledger");
+}
+
+fn changes() -> Vec<Change> {
+    let failure = Failure {
+        class: "permanent",
+        code: "Disk",
+        text: "no".to_owned(),
+    };
+    vec![
+        Change::Waits(Waiting {
+            until: at(9),
+            why: "a while".to_owned(),
+        }),
+        Change::Queued,
+        Change::Committing(Committing {
+            file: FileId::default(),
+            size: 5,
+            sha256: None,
+        }),
+        Change::Completed {
+            size: 5,
+            sha256: None,
+            warning: None,
+        },
+        Change::Failed(failure),
+        Change::Cancelled,
+        Change::Retried,
+    ]
+}
+
+// Each status with each change: what the database takes is what the core says, and a refusal changes nothing.
+#[test]
+fn a_status_admits_in_the_database_what_it_admits_in_the_core() {
+    let folder = folder();
+    let ledger = open(&folder);
+    block_on(async {
+        for status in Status::ALL {
+            for change in changes() {
+                let id = ledger.insert(&new("f"), at(0)).await.unwrap();
+                set(&folder, id, "status", &format!("'{}'", status.name()));
+                let before = ledger.row(id).await.unwrap();
+                let recorded = ledger.record(id, &change, at(1)).await;
+                assert_eq!(
+                    recorded.is_ok(),
+                    status.admits(&change),
+                    "{status:?} {change:?}"
+                );
+                if recorded.is_err() {
+                    assert_eq!(ledger.row(id).await.unwrap(), before);
+                }
+            }
+        }
+    });
+}
+
+// The ends of two processes that meet, without asking the core: exactly one counts.
+#[test]
+fn completed_is_refused_on_a_cancelled_row_and_a_cancel_on_a_committing_one() {
+    let folder = folder();
+    let ledger = open(&folder);
+    block_on(async {
+        let completed = Change::Completed {
+            size: 5,
+            sha256: None,
+            warning: None,
+        };
+        for (first, second, status) in [
+            (Change::Cancelled, &completed, "cancelled"),
+            (changes().swap_remove(2), &Change::Cancelled, "committing"),
+        ] {
+            let id = ledger.insert(&new("f"), at(0)).await.unwrap();
+            ledger.record(id, &first, at(1)).await.unwrap();
+            let refused = ledger.record(id, second, at(2)).await;
+            assert!(
+                matches!(&refused, Err(Error::WrongState { status: found, .. }) if *found == status),
+                "{refused:?}"
+            );
+            assert_eq!(ledger.row(id).await.unwrap().status.name(), status);
+        }
+    });
+}
+
+#[test]
+fn the_marks_of_unfinished_rows_say_which_was_being_renamed() {
+    let folder = folder();
+    let ledger = open(&folder);
+    block_on(async {
+        let mut wanted = Vec::new();
+        for (durable, status) in (1..).zip(Status::ALL) {
+            let name = format!("f{durable}");
+            let id = ledger.insert(&new(&name), at(0)).await.unwrap();
+            set(&folder, id, "status", &format!("'{}'", status.name()));
+            set(&folder, id, "durable_bytes", &durable.to_string());
+            let unfinished = ["queued", "downloading", "waiting", "committing"];
+            if unfinished.contains(&status.name()) {
+                wanted.push(Mark {
+                    id,
+                    destination: format!("/films/{name}"),
+                    committing: status.name() == "committing",
+                    durable,
+                });
+            }
+        }
+        let mut marks = ledger.unfinished_marks().await.unwrap();
+        marks.sort_by_key(|mark| mark.id);
+        assert_eq!(marks, wanted);
+    });
 }
 
 fn set(folder: &TempDir, id: i64, column: &str, value: &str) {

@@ -3,7 +3,7 @@
 use regrip::store::{DiskPart, DiskStore};
 use regrip_core::Error;
 use regrip_core::store::FileId;
-use regrip_core::store::{Digest, OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::store::{Committed, Digest, OpenPart, Part, PartBytes, PartStore, Replace};
 use sha2::Digest as _;
 use smol::block_on;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -235,7 +235,7 @@ fn reserving_room_changes_no_length_and_unused_room_is_given_back() {
         open.sync().await.unwrap();
         let destination = place.text("f");
         let committed = place.store.commit(open, &destination, Replace::Existing);
-        committed.await.unwrap();
+        assert!(matches!(committed.await, Ok(Committed::Durable)));
         assert_eq!(std::fs::read(&destination).unwrap(), b"abc");
         assert!(blocks(&destination) < 1 << 20);
     });

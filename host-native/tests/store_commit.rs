@@ -2,7 +2,8 @@
 
 use regrip::store::{DiskPart, DiskStore, destination, part_path};
 use regrip_core::Error;
-use regrip_core::store::{Found, OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::store::Committing;
+use regrip_core::store::{Committed, Found, OpenPart, Part, PartBytes, PartStore, Replace};
 use smol::block_on;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
@@ -43,7 +44,9 @@ impl Place {
     }
 
     async fn finish(&self, part: DiskPart, replace: Replace) -> Result<(), Error> {
-        self.store.commit(part, &self.text("f"), replace).await
+        let committed = self.store.commit(part, &self.text("f"), replace).await?;
+        assert!(matches!(committed, Committed::Durable));
+        Ok(())
     }
 }
 
@@ -60,8 +63,16 @@ fn a_whole_part_gets_its_name_and_stays_the_same_file() {
             assert_eq!(std::fs::read(place.path("f")).unwrap(), b"new");
             assert!(!place.path("f.part").exists());
             let (part, destination) = (place.text("f.part"), place.text("f"));
-            let found = place.store.find(&part, &destination, id).await.unwrap();
-            assert_eq!(found, Found::Destination);
+            // By its identity and its size.
+            for (size, expected) in [(3, Found::Destination), (4, Found::Nothing)] {
+                let committing = Committing {
+                    file: id,
+                    size,
+                    sha256: None,
+                };
+                let found = place.store.find(&part, &destination, &committing).await;
+                assert_eq!(found.unwrap(), expected);
+            }
         }
     });
 }
@@ -241,7 +252,7 @@ fn a_file_with_the_longest_name_can_be_written_and_committed() {
         let committed = place
             .store
             .commit(open, path.to_str().unwrap(), Replace::Nothing);
-        committed.await.unwrap();
+        assert!(matches!(committed.await, Ok(Committed::Durable)));
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
     });
 }

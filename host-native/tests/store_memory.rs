@@ -2,8 +2,8 @@
 
 use regrip::store::{DiskPart, DiskStore, FileStamp};
 use regrip_core::Error;
+use regrip_core::store::{Committing, DigestState, FileId};
 use regrip_core::store::{Digest, Found, OpenPart, Part, PartStore};
-use regrip_core::store::{DigestState, FileId};
 use sha2::Digest as _;
 use smol::block_on;
 use std::os::unix::fs::symlink;
@@ -161,7 +161,14 @@ fn an_interrupted_commit_is_found_on_the_side_it_was_on() {
     block_on(async {
         let place = Place::new();
         let (part, destination) = (place.text("f.part"), place.text("f"));
-        let find = |file| place.store.find(&part, &destination, file);
+        let find = async |file| {
+            let committing = Committing {
+                file,
+                size: 0,
+                sha256: None,
+            };
+            place.store.find(&part, &destination, &committing).await
+        };
         let open = place.store.open(&part, OpenPart::Create).await.unwrap();
         let file = open.file_id();
         drop(open);

@@ -6,7 +6,7 @@ export interface Knobs {
   maxConcurrentDownloads?: number;
   /** Attempts in a row without progress, the first included. Default 5, at least 1. */
   maxDownloadAttempts?: number;
-  /** Attempts in all. Default 1000. */
+  /** Attempts without progress over the life of a download. Default 1000. */
   maxTotalAttempts?: number;
   /** Default 1000. 0: no wait. */
   retryBaseDelayMs?: number;
@@ -26,7 +26,10 @@ export interface Knobs {
   maxDownloadBytes?: number;
   /** So many bytes are compared on a resume for which no ETag vouches. Default 65 536; 0 is off. */
   resumeOverlapBytes?: number;
-  /** So much progress makes the attempts in a row count anew. Default 8 MiB; 0 is never. */
+  /**
+   * An attempt that moves the furthest offset by this many bytes or more, and by at least a sixteenth of what it received,
+   * made progress: the attempts in a row and the backoff start anew. Default 65 536; 0: never.
+   */
   progressResetBytes?: number;
   /** 4xx statuses worth another attempt, for example 408 and 425. */
   extraRetryStatuses?: number[];
@@ -55,8 +58,11 @@ export interface Sink {
   truncate?(size: number): void | Promise<void>;
   /** All that was written is durable when this is done. */
   flush?(): void | Promise<void>;
-  /** All bytes are there: give them their final name. Without `replace`, throw an error with code EEXIST where it is taken. */
-  commit?(replace: boolean): void | Promise<void>;
+  /**
+   * All bytes are there: give them their final name. Without `replace`, throw an error with code EEXIST where it is taken.
+   * After that nothing fails the download any more: return the error of what goes wrong then. It becomes a warning.
+   */
+  commit?(replace: boolean): void | Error | Promise<void | Error>;
   /** The bytes are not wanted any more. Missing: `truncate(0)`. */
   remove?(): void | Promise<void>;
   /** The attempt is over, well or not. The next call may be `size` again. */
@@ -134,6 +140,8 @@ export interface Summary {
   restarts: number;
   /** Where one was asked for. */
   sha256?: string;
+  /** What failed after the file got its name, for example a folder that cannot be synced. */
+  warning?: string;
 }
 
 export type RestartReason =
@@ -166,7 +174,7 @@ export type DownloadEvent = { id: number; at: number; url: string; path: string 
   | { event: "retrying"; attempt: number; delayMs: number; askedBy: "jitter" | "retry_after"; class: "transient"; error: string }
   /** `until` is missing where nobody can know: the machine is offline. */
   | { event: "waiting"; until?: number; why: string }
-  | { event: "completed"; bytes: number; attempts: number; restarts: number; sha256?: string }
+  | { event: "completed"; bytes: number; attempts: number; restarts: number; sha256?: string; warning?: string }
   | ({ event: "failed" | "cancelled" } & Failure)
 );
 

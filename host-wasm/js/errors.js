@@ -31,6 +31,9 @@ export function diskFailure(what, path, error) {
     case "EEXIST":
       if (what === "rename") return new Failed("DestinationExists", facts);
       break;
+    case "PartLocked":
+    case "NoModificationAllowedError": // the browser's own lock of a file
+      return new Failed("PartLocked", { ...facts, what: error.file });
     case "ForeignPart":
       return new Failed("ForeignPart", facts);
     case "DestinationRefused":

@@ -35,7 +35,7 @@ export class FileSink implements Sink {
   read(at: number, length: number): Promise<Uint8Array>;
   truncate(size: number): Promise<void>;
   flush(): Promise<void>;
-  commit(replace: boolean): Promise<void>;
+  commit(replace: boolean): Promise<void | Error>;
   remove(): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 // A part: a sink as the module uses it. It asks a sink only for what it can do, one call after the other, and puts what
 // the sink throws into the core's words.
-import { Failed, diskFailure } from "./errors.js";
+import { Failed, diskFailure, messageOf } from "./errors.js";
 
 /** Read at once, to be compared or hashed. */
 const READ_BYTES = 1 << 20;
@@ -77,8 +77,10 @@ export class Part {
     return this.#call("sync", () => this.#sink.flush?.());
   }
 
+  /** Answers with what went wrong after the sink gave the file its name, if anything did. */
   commit(replace) {
-    return this.#call("rename", () => this.#sink.commit?.(replace), undefined, this.#job.path);
+    const text = (warning) => (warning instanceof Error ? messageOf(warning) : undefined);
+    return this.#call("rename", () => this.#sink.commit?.(replace), text, this.#job.path);
   }
 
   find(device, inode) {

@@ -2,7 +2,7 @@
 //
 //   sinkFor(to, folder)   → { path, sink }; a path names the destination
 //   ledgerFor(options)    → a Ledger
-//   lock(path)            → a function that unlocks; throws an error with code PartLocked
+//   lock(path)            → { unlock(), check()? }; throws an error with code PartLocked
 //   exists(path)          → whether a finished file is there
 //   newHasher(state)      → { hasher, restored }
 //   whenOnline()          → a promise while there is no network, else undefined
@@ -19,6 +19,9 @@ const JOB_OPTIONS = ["sha256", "headers", "signal", "onEvent", "adoptPart", "exp
 const UNFINISHED = ["queued", "downloading", "waiting", "committing"];
 /** Under `rename`: `file.1.bin`, `file.2.bin` and so on. */
 const MOST_NAMES = 9_999;
+
+/** Sinks that a download of any engine writes to. */
+const inUse = new WeakSet();
 
 /** The interface on a platform. */
 export function on(platform) {
@@ -132,7 +135,7 @@ class Downloads {
     const { path } = record;
     if (this.#driven.has(path)) throw wrongState(id, record.status);
     const { sink, persistent } = this.#sinkOf(path);
-    const unlock = persistent ? await this.#lock(path) : () => {};
+    const unlock = await this.#lock({ path, sink, persistent });
     try {
       if (record.claimed) await sink.remove();
       await this.#host.ledger.remove(path);
@@ -197,7 +200,7 @@ class Downloads {
       const same = String(other.headers) === String(asked.headers);
       if (other.url === asked.url && !same) throw new TypeError("the same URL is being downloaded with other headers");
     }
-    const unlock = persistent ? await this.#lock(path, asked, download) : () => {};
+    const unlock = await this.#lock(chosen, asked, download);
     try {
       const job = new Job({
         id: this.#host.idOf(path),
@@ -239,25 +242,41 @@ class Downloads {
       }),
     );
     if (!failure) {
-      const { bytes, attempts, restarts, sha256 } = job.ended;
+      const { bytes, attempts, restarts, sha256, warning } = job.ended;
       const summary = { id: job.id, url: job.shownUrl, path: job.path, bytes, attempts, restarts };
-      return sha256 === undefined ? summary : { ...summary, sha256 };
+      if (sha256 !== undefined) summary.sha256 = sha256;
+      if (warning !== undefined) summary.warning = warning;
+      return summary;
     }
     const error = errorOf(failure.all, job, signal);
     await sink.abandon?.(error).catch(() => {});
     throw error;
   }
 
-  async #lock(path, asked, download) {
+  /** Resolves to what unlocks it. */
+  async #lock({ path, sink, persistent }, asked, download) {
     try {
-      return await this.#platform.lock(path);
+      if (inUse.has(sink)) throw Object.assign(new Error(`${path} is being written by another download of this process`), { code: "PartLocked" });
+      inUse.add(sink);
+      try {
+        const lock = persistent ? await this.#platform.lock(path) : undefined;
+        sink.lockedBy?.(lock);
+        return async () => {
+          sink.lockedBy?.();
+          inUse.delete(sink);
+          await lock?.unlock();
+        };
+      } catch (error) {
+        inUse.delete(sink);
+        throw error;
+      }
     } catch (error) {
       const code = error.code === "PartLocked" ? "PartLocked" : diskFailure("lock", partOf(path), error).code;
       const locked = new RegripError(messageOf(error), {
         code,
         class: code === "TooManyFiles" ? "transient" : "permanent",
         cause: error,
-        advice: code === "PartLocked" ? "wait for the other one to end, or stop it; the bytes are kept" : undefined,
+        advice: code === "PartLocked" ? (error.advice ?? "wait for the other one to end, or stop it; the bytes are kept") : undefined,
       });
       if (download) this.#tellFailed(download, asked, path, locked);
       throw locked;

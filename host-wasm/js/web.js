@@ -66,12 +66,12 @@ function lock(path) {
   if (!navigator.locks) {
     if (held.has(name)) return Promise.reject(locked());
     held.add(name);
-    return Promise.resolve(() => held.delete(name));
+    return Promise.resolve({ unlock: () => held.delete(name) });
   }
   return new Promise((got, failed) => {
     const over = navigator.locks.request(name, { ifAvailable: true }, (lock) => {
       if (!lock) throw locked();
-      return new Promise((unlock) => got(() => (unlock(), over)));
+      return new Promise((unlock) => got({ unlock: () => (unlock(), over) }));
     });
     over.catch(failed);
   });

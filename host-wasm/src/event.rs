@@ -64,6 +64,7 @@ fn ended(summary: &Summary, into: &Fields) {
         .count("attempts", u64::from(summary.attempts))
         .count("restarts", u64::from(summary.restarts))
         .put_some("sha256", summary.sha256.as_deref())
+        .put_some("warning", summary.warning.as_deref())
         .put_some("class", summary.class.map(|class| class.name()))
         .put_some("code", summary.code.as_ref().map(ErrorCode::as_str))
         .put_some("error", summary.error.as_deref())

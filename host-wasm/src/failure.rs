@@ -2,7 +2,7 @@
 
 use crate::clock::{duration, ms};
 use crate::fields::Fields;
-use regrip_core::error::{Source, Timeout, chain};
+use regrip_core::error::{Doubt, LockFile, Source, Timeout, chain};
 use regrip_core::{Class, Error};
 use std::fmt;
 use wasm_bindgen::prelude::*;
@@ -55,6 +55,16 @@ pub(crate) fn read(failed: JsValue) -> Error {
         "DiskFull" => Error::DiskFull { path, source },
         "TooManyFiles" => Error::TooManyFiles { source },
         "ForeignPart" => Error::ForeignPart { path },
+        // A lock file was lost, or a browser has its own lock: a lock file that is held is refused before.
+        "PartLocked" => Error::PartLocked {
+            path,
+            pid: None,
+            lock_file: (!what.is_empty()).then_some(LockFile {
+                path: what,
+                host: None,
+                doubt: Some(Doubt::Lost),
+            }),
+        },
         "DestinationExists" => Error::DestinationExists { path },
         "DestinationRefused" => Error::DestinationRefused { path, what: word() },
         "CredentialsMissing" => Error::CredentialsMissing { names: what },
@@ -65,6 +75,15 @@ pub(crate) fn read(failed: JsValue) -> Error {
             source,
         },
         _ => Error::Protocol(text("message")),
+    }
+}
+
+/// What went wrong after the file at `path` got its name.
+pub(crate) fn after_naming(path: &str, text: String) -> Error {
+    Error::Disk {
+        what: "sync the folder of",
+        path: path.to_owned(),
+        source: Some(Box::new(Said(text))),
     }
 }
 

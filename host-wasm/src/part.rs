@@ -2,11 +2,12 @@
 //!
 //! No byte of a file enters wasm memory: writing, comparing and hashing are the other side's.
 
+use crate::failure;
 use crate::host::JsHost;
 use crate::pending::Pending;
 use regrip_core::Error;
-use regrip_core::store::{Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
-use regrip_core::store::{DigestState, FileId};
+use regrip_core::store::{Committed, Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::store::{Committing, DigestState, FileId};
 use regrip_core::transport::Chunk;
 use std::future::Future;
 use std::rc::Rc;
@@ -129,18 +130,24 @@ impl PartStore for Parts {
     async fn commit(
         &self,
         part: OpenedPart,
-        _destination: &str,
+        destination: &str,
         replace: Replace,
-    ) -> Result<(), Error> {
-        Pending::done(part.0.commit(replace == Replace::Existing)).await
+    ) -> Result<Committed, Error> {
+        let committed = part.0.commit(replace == Replace::Existing);
+        let warning = Pending::new(committed, |warning| warning.as_string());
+        Ok(match warning.await? {
+            None => Committed::Durable,
+            Some(text) => Committed::WithWarning(failure::after_naming(destination, text)),
+        })
     }
 
     fn find(
         &self,
         part: &str,
         _destination: &str,
-        file: FileId,
+        committing: &Committing,
     ) -> impl Future<Output = Result<Found, Error>> {
+        let file = committing.file;
         let found = self
             .0
             .part(part)

@@ -47,6 +47,29 @@ test("what was handed over counts, is read and is cut, before it is on the disk"
   assert.equal(await sink.size(), 1200);
 });
 
+test("a folder that cannot be opened after the rename is a warning, and the file has its name", async () => {
+  const { chmod, chown } = await import("node:fs/promises");
+  const root = process.geteuid() === 0;
+  await sink.size();
+  await sink.write(bytes(1000), 0);
+  if (root) await Promise.all([chown(folder, 65534, 65534), chown(`${path}.part`, 65534, 65534)]);
+  await chmod(folder, 0o300);
+  if (root) process.seteuid(65534); // root may open everything
+  const warning = await sink.commit(true).finally(() => root && process.seteuid(0));
+  await chmod(folder, 0o700);
+  assert.equal(warning?.code, "EACCES");
+  assert.deepEqual(await readdir(folder), ["file"]);
+});
+
+test("only a file with the part's identity and size is what a crash left", async () => {
+  const { device, inode } = await sink.open(true);
+  await sink.write(bytes(1000), 0);
+  assert.equal(await sink.commit(true), undefined);
+  assert.equal(await sink.find({ device, inode, size: 1000 }), "destination");
+  assert.equal(await sink.find({ device, inode, size: 999 }), "nothing");
+  assert.equal(await sink.find({ device, inode: inode + 1, size: 1000 }), "nothing");
+});
+
 test("a closed sink goes on where its file ends", async () => {
   await sink.size();
   await sink.write(bytes(1000), 0);

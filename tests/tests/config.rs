@@ -21,7 +21,7 @@ fn the_defaults_are_those_of_the_page() {
     assert_eq!(config.low_speed_window_ms, 120_000);
     assert_eq!(config.max_download_bytes, 100 << 30);
     assert_eq!(config.resume_overlap_bytes, 65_536);
-    assert_eq!(config.progress_reset_bytes, 8 << 20);
+    assert_eq!(config.progress_reset_bytes, 65_536);
     assert_eq!(config.extra_retry_statuses, [0_u16; 0]);
     assert_eq!(config.breaker_failures, 3);
     assert_eq!(config.peer_patience_ms, 86_400_000);

@@ -11,7 +11,6 @@ use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{NewAttempt, NewDownload, Row, Source};
 use regrip_core::store::*;
-use regrip_core::store::{DigestState, FileId};
 use regrip_core::time::{Clock, Instant};
 use regrip_core::transport::*;
 use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Event, OnExists};
@@ -139,13 +138,23 @@ impl PartStore for Disk {
             name: part.to_owned(),
         })
     }
-    async fn commit(&self, part: Open, destination: &str, _replace: Replace) -> Result<(), Error> {
+    async fn commit(
+        &self,
+        part: Open,
+        destination: &str,
+        _replace: Replace,
+    ) -> Result<Committed, Error> {
         let mut files = self.0.borrow_mut();
         let bytes = files.remove(&part.name).unwrap_or_default();
         files.insert(destination.to_owned(), bytes);
-        Ok(())
+        Ok(Committed::Durable)
     }
-    async fn find(&self, _part: &str, _destination: &str, _file: FileId) -> Result<Found, Error> {
+    async fn find(
+        &self,
+        _part: &str,
+        _destination: &str,
+        _committing: &Committing,
+    ) -> Result<Found, Error> {
         Ok(Found::Nothing) // nothing here survives a crash, so there is nothing to repair
     }
     async fn remove(&self, part: &str) -> Result<(), Error> {

@@ -11,13 +11,13 @@ use super::stop::{Ear, Stop, stopped};
 use crate::bounds::Next;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
-use crate::finish::{Repaired, commit, repair};
+use crate::finish::{Repaired, commit, recognise, repair};
 use crate::host::Host;
 use crate::job::{Job, PartOf, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::record::{
-    AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, Status, Waiting,
+    AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, Row, Status, Waiting,
 };
 use crate::semaphore::Lane;
 use crate::store::{OpenPart, Part, PartStore};
@@ -77,7 +77,11 @@ async fn run<H: Host>(
     job: &mut Job<'_, H>,
     ear: &mut Ear,
 ) -> Result<(), Failed> {
-    if job.row.status == Status::Committing && repair(job).await? == Repaired::Completed {
+    if job.row.status == Status::Committing {
+        if repair(job).await? == Repaired::Completed {
+            return Ok(());
+        }
+    } else if recognise(job, wanted(shared, &job.row).as_deref()).await? {
         return Ok(());
     }
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
@@ -97,6 +101,14 @@ async fn run<H: Host>(
                 lane = Lane::Returning;
             }
         }
+    }
+}
+
+/// The digest that the file must have, by the last call.
+fn wanted<H: Host>(shared: &Shared<H>, row: &Row) -> Option<String> {
+    match lock(&shared.terms).get(&row.id) {
+        Some(terms) => terms.sha256.clone(),
+        None => row.new.sha256.clone(),
     }
 }
 
@@ -144,6 +156,9 @@ async fn one_attempt<H: Host>(
     };
     job.row.begin_attempt();
     job.attempt = number;
+    job.received = 0;
+    // What is there already is no progress of this attempt, also if a killed process left it.
+    job.row.bounds.furthest = job.row.bounds.furthest.max(from);
     job.emit(What::Started {
         attempt: number,
         from,
@@ -238,9 +253,9 @@ async fn not_ours<H: Host>(job: &Job<'_, H>, path: String) -> Error {
 async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After, Failed> {
     match job.row.status {
         Status::Completed | Status::ImportQueued => {
-            // Opening has created an empty part anew.
+            // Opening has created an empty part anew. Whatever becomes of that, the file is whole.
             drop(part);
-            job.host.store().remove(&job.row.new.part).await?;
+            let _ = job.host.store().remove(&job.row.new.part).await;
             Ok(After::DoneElsewhere)
         }
         Status::Cancelled => leave(job, part, Error::Cancelled.into()).await,
@@ -302,10 +317,12 @@ async fn retry_or_fail<H: Host>(
     let Ok(policy) = job.config.retry_policy() else {
         return Err(error);
     };
-    let bounds = job
-        .row
-        .bounds
-        .after_attempt(offset.unwrap_or(0), job.config.progress_reset_bytes);
+    let (reached, received) = match offset {
+        Some(offset) => (offset, job.received),
+        None => (0, 0),
+    };
+    let reset = job.config.progress_reset_bytes;
+    let bounds = job.row.bounds.after_attempt(reached, received, reset);
     let next = bounds.next(&error, &job.config, &policy, random);
     let wait = match next {
         Next::Retry { delay, asked_by } => Some((delay, asked_by)),

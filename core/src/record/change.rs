@@ -8,7 +8,7 @@ use crate::classify::Class;
 use crate::config::OnExists;
 use crate::error_code::ErrorCode;
 use crate::retry::AskedBy;
-use crate::store::{DigestState, FileId};
+use crate::store::{Committing, DigestState};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
@@ -174,17 +174,6 @@ pub struct Waiting {
     pub why: String,
 }
 
-/// What is recorded before the rename, so that a crash in it can be repaired.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committing {
-    /// The part's identity, which the rename keeps.
-    pub file: FileId,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Its digest, where one was computed.
-    pub sha256: Option<String>,
-}
-
 /// One thing that happens to a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -251,6 +240,8 @@ pub enum Change {
         size: u64,
         /// Its digest, where one was computed.
         sha256: Option<String>,
+        /// What failed after the file got its name.
+        warning: Option<Failure>,
     },
     /// Ended without a file.
     Failed(Failure),

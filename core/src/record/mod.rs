@@ -14,8 +14,7 @@ pub(crate) mod status;
 mod version;
 
 pub use change::{
-    AttemptEnd, Change, Committing, Failure, NewAttempt, NewDownload, Outcome, RestartReason,
-    Terms, Waiting,
+    AttemptEnd, Change, Failure, NewAttempt, NewDownload, Outcome, RestartReason, Terms, Waiting,
 };
 pub use row::{Mark, Row};
 pub use source::{DownloadId, Source};

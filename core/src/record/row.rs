@@ -1,12 +1,12 @@
 //! The row, and the meaning of every change to it.
 
-use super::change::{Change, Committing, Failure, NewDownload, RestartReason, Waiting};
+use super::change::{Change, Failure, NewDownload, RestartReason, Waiting};
 use super::source::DownloadId;
 use super::status::Status;
 use super::version::{KnownSize, SizeSource, Validators};
 use crate::bounds::Bounds;
 use crate::error::Error;
-use crate::store::DigestState;
+use crate::store::{Committing, DigestState};
 
 /// A download as the ledger knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,9 +47,9 @@ pub struct Row {
     pub restarts: u32,
     /// What counts against the bounds.
     pub bounds: Bounds,
-    /// What is being renamed.
+    /// What is being renamed, or was when its process died. `None` again as soon as the part is known to be there.
     pub committing: Option<Committing>,
-    /// Why it failed.
+    /// Why it failed; of a completed download, what failed after the file got its name.
     pub failure: Option<Failure>,
 }
 
@@ -104,12 +104,13 @@ impl Row {
         }
     }
 
-    /// The size to count against: the transfer's, else the release's.
+    /// The size to show: the transfer's, else the release's unless the transfer has contradicted it.
     pub fn known_size(&self) -> Option<KnownSize> {
         let release = self.new.release_size.map(|bytes| KnownSize {
             bytes,
             source: SizeSource::ReleaseSize,
         });
+        let release = release.filter(|size| !self.mismatch && size.bytes >= self.downloaded);
         self.size.or(release)
     }
 
@@ -170,6 +171,7 @@ impl Row {
                 self.durable = *durable;
                 self.boot_id = Some(boot_id.clone());
                 self.digest = digest.clone();
+                self.committing = None;
             }
             Change::Restart { reason, .. } => {
                 self.restarts = self.restarts.saturating_add(1);
@@ -192,10 +194,18 @@ impl Row {
                 self.stand(Status::Committing);
                 self.committing = Some(committing.clone());
             }
-            Change::Completed { size, sha256 } => {
+            Change::Completed {
+                size,
+                sha256,
+                warning,
+            } => {
                 self.stand(Status::Completed);
+                self.mismatch |= self
+                    .new
+                    .release_size
+                    .is_some_and(|release| release != *size);
                 self.committing = None;
-                self.failure = None;
+                self.failure.clone_from(warning);
                 self.downloaded = *size;
                 self.durable = *size;
                 self.sha256_got = sha256.clone();
@@ -232,5 +242,6 @@ impl Row {
         self.downloaded = 0;
         self.durable = 0;
         self.digest = None;
+        self.committing = None;
     }
 }

@@ -1,8 +1,8 @@
 //! A disk in memory, that fills up, fails and loses power on demand.
 
 use crate::error::Error;
-use crate::store::{Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
-use crate::store::{DigestState, FileId};
+use crate::store::{Committed, Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
+use crate::store::{Committing, DigestState, FileId};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,7 @@ struct Disk {
     boots: u64,
     room: Option<u64>,
     failing_syncs: u32,
+    failing_folder_syncs: u32,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +53,15 @@ impl MemoryStore {
         }
     }
 
+    /// Somebody writes to the end of a file.
+    pub fn append(&self, path: &str, bytes: &[u8]) {
+        let mut disk = self.disk();
+        let inode = disk.names.get(path).copied().unwrap_or_default();
+        if let Some(file) = disk.files.get_mut(&inode) {
+            file.bytes.extend_from_slice(bytes);
+        }
+    }
+
     /// From now on only so many bytes fit in all.
     pub fn set_room(&self, bytes: Option<u64>) {
         self.disk().room = bytes;
@@ -60,6 +70,11 @@ impl MemoryStore {
     /// The next so many syncs fail.
     pub fn fail_syncs(&self, times: u32) {
         self.disk().failing_syncs = times;
+    }
+
+    /// The next so many renames are followed by a folder that cannot be synced.
+    pub fn fail_folder_syncs(&self, times: u32) {
+        self.disk().failing_folder_syncs = times;
     }
 
     /// The machine loses power and boots again: what was not synced is gone, and so is every lock.
@@ -126,7 +141,11 @@ impl PartStore for MemoryStore {
             None => disk.create(part),
         };
         match disk.files.get_mut(&inode) {
-            Some(file) if file.locked => Err(Error::PartLocked { path, pid: None }),
+            Some(file) if file.locked => Err(Error::PartLocked {
+                path,
+                pid: None,
+                lock_file: None,
+            }),
             Some(file) => {
                 file.locked = true;
                 Ok(MemoryPart {
@@ -144,7 +163,7 @@ impl PartStore for MemoryStore {
         part: MemoryPart,
         destination: &str,
         replace: Replace,
-    ) -> Result<(), Error> {
+    ) -> Result<Committed, Error> {
         let mut disk = self.disk();
         if replace == Replace::Nothing && disk.names.contains_key(destination) {
             return Err(Error::DestinationExists {
@@ -153,15 +172,33 @@ impl PartStore for MemoryStore {
         }
         disk.names.remove(&part.path);
         disk.names.insert(destination.to_owned(), part.inode);
-        drop(disk);
-        Ok(())
+        let unsynced = disk.failing_folder_syncs > 0;
+        disk.failing_folder_syncs = disk.failing_folder_syncs.saturating_sub(1);
+        drop(disk); // the part's own drop locks it
+        if unsynced {
+            return Ok(Committed::WithWarning(Error::Disk {
+                what: "sync the folder of",
+                path: destination.to_owned(),
+                source: None,
+            }));
+        }
+        Ok(Committed::Durable)
     }
 
-    async fn find(&self, part: &str, destination: &str, file: FileId) -> Result<Found, Error> {
+    async fn find(
+        &self,
+        part: &str,
+        destination: &str,
+        committing: &Committing,
+    ) -> Result<Found, Error> {
         let disk = self.disk();
+        let is_file = |inode: &u64| {
+            let length = disk.files.get(inode).map(|file| file.bytes.len() as u64);
+            *inode == committing.file.inode && length == Some(committing.size)
+        };
         Ok(match (disk.names.get(part), disk.names.get(destination)) {
             (Some(_), _) => Found::Part,
-            (None, Some(&inode)) if inode == file.inode => Found::Destination,
+            (None, Some(inode)) if is_file(inode) => Found::Destination,
             (None, _) => Found::Nothing,
         })
     }
@@ -177,6 +214,7 @@ impl PartStore for MemoryStore {
             return Err(Error::PartLocked {
                 path: part.to_owned(),
                 pid: None,
+                lock_file: None,
             });
         }
         disk.names.remove(part);

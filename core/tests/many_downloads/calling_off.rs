@@ -2,8 +2,9 @@
 
 use crate::world::slow::Slow;
 use crate::world::*;
+use regrip_core::record::Outcome;
 use regrip_core::testing::{FakeHost, Piece, Served, new_download};
-use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, Status, What};
+use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, ErrorCode, Status, What};
 
 fn terminal(host: &FakeHost, id: DownloadId) -> Vec<&'static str> {
     let story = host.story(id).into_iter();
@@ -61,11 +62,17 @@ fn a_cancel_in_the_middle_of_a_body_keeps_the_part() {
         .end
         .clone()
         .expect("it ended");
-    assert_eq!((end.outcome, end.to, end.error), ("cancelled", 400, None));
+    assert_eq!(
+        (end.outcome, end.to, end.error),
+        (Outcome::Cancelled, 400, None)
+    );
     let Some((_, What::Cancelled(summary))) = world.host.events().pop() else {
         panic!("the last event is the cancel");
     };
-    assert_eq!((summary.bytes, summary.code), (400, Some("cancelled")));
+    assert_eq!(
+        (summary.bytes, summary.code),
+        (400, Some(ErrorCode::Cancelled))
+    );
     // And asking for it again goes on from there.
     assert_eq!(world.accept(), id);
     world.drive(id).expect("it resumes");
@@ -134,12 +141,12 @@ fn a_download_that_is_not_driven_is_cancelled_in_its_row() {
     };
     assert_eq!(
         (summary.code, summary.class.map(|class| class.name())),
-        (Some("cancelled"), Some("permanent"))
+        (Some(ErrorCode::Cancelled), Some("permanent"))
     );
     assert!(matches!(
         world.drive(id),
         Err(Error::WrongState {
-            status: "cancelled",
+            status: Status::Cancelled,
             ..
         })
     ));
@@ -156,7 +163,7 @@ fn a_finished_download_cannot_be_called_off() {
     assert!(matches!(
         late,
         Err(Error::WrongState {
-            status: "completed",
+            status: Status::Completed,
             ..
         })
     ));
@@ -426,7 +433,7 @@ fn the_end_of_the_process_is_not_a_cancel() {
             .end
             .as_ref()
             .map(|end| end.outcome),
-        Some("interrupted")
+        Some(Outcome::Interrupted)
     );
     world.assert_at_rest();
     let next = World::on(world.host.clone(), config());
@@ -484,15 +491,15 @@ fn a_retry_takes_up_a_failed_or_cancelled_one_only() {
         |_| Err(broken()),
     );
     let id = world.accept();
-    let refused = |status: &'static str| {
+    let refused = |status: Status| {
         let refused = world.run(world.engine.retry(id));
         assert!(matches!(refused, Err(Error::WrongState { status: was, .. }) if was == status));
     };
-    refused("queued");
+    refused(Status::Queued);
     world.drive(id).expect_err("the peer is dead");
     world.run(world.engine.retry(id)).expect("it failed");
     assert_eq!(world.row(id).bounds, Default::default());
-    refused("queued");
+    refused(Status::Queued);
     world.drive(id).expect_err("still dead, but it was tried");
     assert_eq!(world.row(id).attempts, 2);
     world.run(world.engine.retry(id)).expect("it failed");

@@ -4,10 +4,10 @@ use crate::world::*;
 use futures::future::{Either, join_all, select};
 use regrip_core::error::Timeout;
 use regrip_core::ledger::Ledger;
-use regrip_core::record::{NewDownload, Source};
+use regrip_core::record::{NewDownload, Outcome, Source};
 use regrip_core::testing::{Asked, FakeHost, FakeTransport, Piece, VirtualClock, new_download};
 use regrip_core::time::Clock;
-use regrip_core::{Class, DownloadId, DownloadsConfig, Error, Status, Summary, What};
+use regrip_core::{Class, DownloadId, DownloadsConfig, Error, ErrorCode, Status, Summary, What};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -153,7 +153,11 @@ fn a_thousand_downloads_of_a_dead_peer_spend_nothing_hold_nothing_and_ask_one_at
 fn attempts_in_vain(world: &World) -> u32 {
     let ids = world.host.ledger.rows().into_iter().map(|row| row.id);
     let lines = ids.flat_map(|id| world.host.ledger.timeline(id));
-    let failed = lines.filter(|line| line.end.as_ref().is_some_and(|end| end.outcome == "failed"));
+    let failed = lines.filter(|line| {
+        line.end
+            .as_ref()
+            .is_some_and(|end| end.outcome == Outcome::Failed)
+    });
     u32::try_from(failed.count()).expect("a few")
 }
 
@@ -221,13 +225,13 @@ fn a_wait_that_was_in_vain_fails_with_the_last_error() {
     let results = run_all(&world, 4);
     for result in &results {
         let error = result.as_ref().expect_err("the peer is dead");
-        assert_eq!(error.code(), "ConnectTimeout", "{error}");
+        assert_eq!(error.code(), ErrorCode::ConnectTimeout, "{error}");
     }
     for row in world.host.ledger.rows() {
         assert_eq!(row.status, Status::Failed);
         let failure = row.failure.expect("it says why");
-        assert_eq!(failure.code, "ConnectTimeout");
-        assert_eq!(failure.class, Class::Transient.name());
+        assert_eq!(failure.code, ErrorCode::ConnectTimeout);
+        assert_eq!(failure.class, Class::Transient);
     }
     // When it began to wait it had three attempts and their backoffs behind it.
     let (least, most) = (seconds(3400), seconds(3430));

@@ -22,8 +22,8 @@ fn ends(world: &World) -> Vec<AttemptEnd> {
     lines.into_iter().filter_map(|line| line.end).collect()
 }
 
-fn code(end: &AttemptEnd) -> Option<&'static str> {
-    end.error.as_ref().map(|error| error.code)
+fn code(end: &AttemptEnd) -> Option<&str> {
+    end.error.as_ref().map(|error| error.code.as_str())
 }
 
 // H37, S30

@@ -4,7 +4,7 @@ use crate::world::*;
 use regrip_core::record::{KnownSize, NewDownload, SizeSource};
 use regrip_core::testing::{FakeTransport, Piece, new_download};
 use regrip_core::transport::RequestRules;
-use regrip_core::{DownloadsConfig, Error, Status, Summary, What};
+use regrip_core::{DownloadsConfig, Error, ErrorCode, Status, Summary, What};
 
 fn release(size: u64) -> NewDownload {
     NewDownload {
@@ -109,7 +109,7 @@ fn an_unframed_body_is_taken_where_the_release_knows_the_size() {
     get(&world, release(5)).expect_err("one is missing");
     let end = world.host.ledger.timeline(1)[0].end.clone();
     let code = end.and_then(|end| end.error).map(|error| error.code);
-    assert_eq!(code, Some("Incomplete"));
+    assert_eq!(code, Some(ErrorCode::Incomplete));
 }
 
 // H21
@@ -120,6 +120,37 @@ fn a_chunked_body_is_complete_by_its_last_chunk() {
     assert_eq!(world.get().expect("its last chunk came").bytes, 1000);
     world.assert_whole(&file);
     assert_eq!(headers_told(&world), [(None, None, false)]);
+}
+
+// H27: the transfer counts, whatever the release announced.
+#[test]
+fn a_chunked_body_is_complete_by_its_last_chunk_whatever_its_release_says() {
+    let file = content(1000);
+    for announced in [0, 1, 300, 999, 1001, 5000] {
+        let slowly = |piece| [Piece::Wait(seconds(1)), bytes(piece)];
+        let pieces = file.chunks(300).flat_map(slowly).collect();
+        let world = World::scripted(limit(4000), [chunked(pieces)]);
+        get(&world, release(announced)).expect("its last chunk came");
+        world.assert_whole(&file);
+        assert_eq!(
+            headers_told(&world),
+            [
+                (Some(announced), Some(SizeSource::ReleaseSize), false),
+                (Some(1000), None, true)
+            ]
+        );
+        let row = world.row(1);
+        assert!(row.mismatch);
+        assert_eq!((row.size, row.known_size()), (None, None));
+        for (_, what) in world.host.events() {
+            if let What::Progress { bytes, total } = what {
+                assert!(
+                    total.is_none_or(|total| total >= bytes),
+                    "{bytes} of {total:?}"
+                );
+            }
+        }
+    }
 }
 
 // H25

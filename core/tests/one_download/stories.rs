@@ -2,10 +2,10 @@
 
 use crate::world::*;
 use regrip_core::event::Summary;
-use regrip_core::record::SizeSource;
+use regrip_core::record::{NewDownload, Outcome, SizeSource};
 use regrip_core::retry::AskedBy;
-use regrip_core::testing::{FakeHost, Served};
-use regrip_core::{Class, DownloadsConfig, Error, Status, What};
+use regrip_core::testing::{FakeHost, Served, new_download};
+use regrip_core::{Class, DownloadsConfig, Error, ErrorCode, Status, What};
 use std::time::Duration;
 
 // S6, S18
@@ -98,13 +98,14 @@ fn a_cut_body_is_kept_and_the_rest_asked_for() {
         })
         .collect();
     let expected = [
-        (0, Some((100_000, "failed"))),
-        (100_000, Some((300_000, "completed"))),
+        (0, Some((100_000, Outcome::Failed))),
+        (100_000, Some((300_000, Outcome::Completed))),
     ];
     assert_eq!(spans, expected);
     let end = lines[0].end.as_ref().expect("it ended");
     let failure = end.error.as_ref().expect("it failed");
-    assert_eq!((failure.class, failure.code), ("transient", "Network"));
+    assert_eq!(failure.class, Class::Transient);
+    assert_eq!(failure.code, ErrorCode::Network);
     assert!(
         end.wait
             .is_some_and(|(_, asked_by)| asked_by == AskedBy::Jitter)
@@ -127,7 +128,7 @@ fn a_body_that_ends_early_without_an_error_is_incomplete() {
             .is_some_and(|end| {
                 end.error
                     .as_ref()
-                    .is_some_and(|error| error.code == "Incomplete")
+                    .is_some_and(|error| error.code == ErrorCode::Incomplete)
             })
     );
 }
@@ -298,13 +299,16 @@ fn attempts_end_at_the_cap_with_the_last_error_itself() {
     assert!(matches!(&error, Error::Network { what, .. } if what == "reading"));
     assert_eq!((world.asked().len(), world.row(id).attempts), (3, 3));
     let row = world.row(id);
-    assert_eq!(row.failure.map(|failure| failure.code), Some("Network"));
+    assert_eq!(
+        row.failure.map(|failure| failure.code),
+        Some(ErrorCode::Network)
+    );
     let Some((_, What::Failed(summary))) = world.host.events().pop() else {
         panic!("the last event is the failure");
     };
     assert_eq!(
         (summary.attempts, summary.class, summary.code),
-        (3, Some(Class::Transient), Some("Network"))
+        (3, Some(Class::Transient), Some(ErrorCode::Network))
     );
     world.assert_at_rest();
 }
@@ -326,6 +330,50 @@ fn progress_makes_the_attempts_in_a_row_count_anew() {
         10
     );
     world.assert_whole(&file);
+}
+
+// The overlap that is compared again and again is received, but not new.
+#[test]
+fn less_than_a_sixteenth_of_what_is_received_is_no_progress() {
+    let file = content(50_000);
+    let config = DownloadsConfig {
+        max_download_attempts: 2,
+        progress_reset_bytes: 1000,
+        resume_overlap_bytes: 20_000,
+        ..config()
+    };
+    let world = World::answering(config, move |asked| {
+        let from = asked.first.unwrap_or(0) as usize;
+        let answer = if from > 0 {
+            rest(&file, from)
+        } else {
+            whole(&file)
+        };
+        cut(without(answer, "etag"), 21_000)
+    });
+    let id = world.accept();
+    world.drive(id).expect_err("1000 of 21,000 are new");
+    assert_eq!(world.part().map(|part| part.len()), Some(23_000));
+    assert_eq!(world.row(id).attempts, 3);
+}
+
+#[test]
+fn bytes_that_were_there_before_an_attempt_are_no_progress_of_it() {
+    let file = content(300_000);
+    let config = DownloadsConfig {
+        max_download_attempts: 2,
+        ..config()
+    };
+    let world = World::answering(config, |_| Err(broken()));
+    world.host.store.put(PART, &file[..200_000]);
+    let new = NewDownload {
+        adopt: true,
+        ..new_download(URL, FILE)
+    };
+    let id = world.run(world.engine.accept(new)).expect("a row").id;
+    world.drive(id).expect_err("nobody answers");
+    let row = world.row(id);
+    assert_eq!((row.attempts, row.bounds.furthest), (2, 200_000));
 }
 
 #[test]
@@ -351,7 +399,25 @@ fn a_url_is_shown_without_its_secrets() {
             "http://me@x:secret@peer.example:80/",
             "http://peer.example:80/",
         ),
-        ("not an address", "not an address"),
+        ("http://[::1]:80/film", "http://[::1]:80/film"),
+        ("HTTPS://peer.example/film", "HTTPS://peer.example/film"),
+        (
+            "ftp://me:secret@peer.example/film",
+            "ftp://peer.example/film",
+        ),
+        ("not an address", "a string of 14 characters"),
+        ("me:secret@peer.example", "a string of 22 characters"),
+        ("//me:secret@peer.example", "a string of 24 characters"),
+        ("http:me:secret@peer.example", "a string of 27 characters"),
+        ("http:/me:secret@peer.example", "a string of 28 characters"),
+        (
+            "http://me:sec/ret@peer.example",
+            "a string of 30 characters",
+        ),
+        ("http://me:secret\\@peer.example", "http://peer.example"),
+        ("http://me:12\\secret@x\\y", "a string of 23 characters"),
+        ("secret://peer.example", "a string of 21 characters"),
+        ("", "an empty string"),
     ] {
         assert_eq!(regrip_core::display_url(url), shown);
     }

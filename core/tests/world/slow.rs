@@ -6,8 +6,8 @@ use regrip_core::error::Error;
 use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{NewAttempt, NewDownload};
-use regrip_core::store::{DigestState, FileId};
-use regrip_core::store::{Found, OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::store::{Committed, Found, OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::store::{Committing, DigestState, FileId};
 use regrip_core::testing::{
     FakeHost, FakeTransport, MemoryDigest, MemoryLedger, MemoryPart, MemoryStore, VirtualClock,
 };
@@ -99,11 +99,16 @@ impl PartStore for SlowStore {
         part: SlowPart,
         destination: &str,
         replace: Replace,
-    ) -> Result<(), Error> {
+    ) -> Result<Committed, Error> {
         slowly(self.disk.commit(part.part, destination, replace)).await
     }
-    async fn find(&self, part: &str, destination: &str, file: FileId) -> Result<Found, Error> {
-        slowly(self.disk.find(part, destination, file)).await
+    async fn find(
+        &self,
+        part: &str,
+        destination: &str,
+        committing: &Committing,
+    ) -> Result<Found, Error> {
+        slowly(self.disk.find(part, destination, committing)).await
     }
     async fn remove(&self, part: &str) -> Result<(), Error> {
         slowly(self.disk.remove(part)).await

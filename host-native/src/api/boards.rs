@@ -3,6 +3,7 @@
 use super::Api;
 use crate::control::{PeerCard, PendingStub, time};
 use crate::server::{Asked, Refusal, Reply};
+use regrip_core::error::chain;
 use regrip_core::host::Host;
 use regrip_core::time::{Clock, Instant};
 use serde::Serialize;
@@ -109,7 +110,7 @@ fn peer(api: &Api, card: PeerCard) -> Peer {
         let at = |moment| time(wall(moment, clock.now(), clock.wall()));
         peer.reachable = Some(false);
         peer.since = Some(at(outage.since));
-        peer.error = Some(outage.last.error().to_string());
+        peer.error = Some(chain(&outage.last.error()));
         peer.probes = outage.probes;
         peer.next_probe_at = Some(at(outage.next_probe));
     }

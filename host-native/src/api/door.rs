@@ -1,18 +1,19 @@
 //! Who is let in to the API.
 //!
 //! With a configured key: whoever brings it in `X-Api-Key`, or the cookie of a session that it opened. Without one: this
-//! machine alone, under its own name ([`Access::Loopback`]). A key in the URL opens nothing.
+//! machine alone, under its own name ([`Access::Loopback`]). A key in the URL opens nothing. A session ends when the key is
+//! changed.
 //!
 //! Against other sites' pages in a user's browser, which can send requests along with the cookie, or from this machine:
 //! the cookie is `SameSite=Strict`; an `Origin` must be the server's own; a request that says it comes from another site
 //! (`Sec-Fetch-Site`) is refused; and a body must be said to be JSON, which no form can.
 
-use super::sessions::{LIFE, Sessions};
+use super::sessions::{Client, LIFE, Sessions};
 use crate::server::{
-    Access, Entry, Guard, Keys, Refusal, X_API_KEY, is_json, is_own_origin, not_json, only,
+    Access, CurrentKeys, Entry, Guard, Refusal, X_API_KEY, is_json, is_own_origin, not_json, only,
     unauthorized,
 };
-use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName};
+use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
 use std::io;
@@ -24,34 +25,50 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The API's guard.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Door {
-    keys: Option<Keys>,
+    keys: CurrentKeys,
     sessions: Sessions,
 }
 
 impl Door {
-    /// A door that this key opens; without one, only this machine is served.
-    pub(super) fn new(key: Option<&str>) -> Door {
+    /// A door that these keys open; without any, only this machine is served.
+    pub(super) fn new(keys: CurrentKeys) -> Door {
         Door {
-            keys: key.map(Keys::one),
+            keys,
             sessions: Sessions::default(),
         }
     }
 
-    /// Opens a session with the key. Returns the `Set-Cookie` of it; none where no key is needed.
-    pub(super) fn log_in(&self, key: &str, headers: &HeaderMap) -> Result<Option<String>, Refusal> {
-        let Some(keys) = &self.keys else {
+    /// The number of key changes so far. Streams that began before the last one end.
+    pub(super) fn key_changes(&self) -> u64 {
+        self.keys.get().1
+    }
+
+    /// Opens a session with the key. Returns the `Set-Cookie` of it; none if no key is needed.
+    pub(super) fn log_in(
+        &self,
+        key: &str,
+        headers: &HeaderMap,
+        from: SocketAddr,
+    ) -> Result<Option<String>, Refusal> {
+        let (Some(keys), key_changes) = self.keys.get() else {
             return Ok(None);
         };
         if !keys.fits(key.as_bytes()) {
-            return Err(Refusal::new(
+            let refusal = Refusal::new(
                 StatusCode::UNAUTHORIZED,
                 "Unauthorized",
                 "this is not the server's key",
-            ));
+            );
+            return Err(refusal.wrong_key());
         }
-        let token = self.sessions.begin().map_err(no_random)?;
+        let program = headers
+            .get(USER_AGENT)
+            .map_or(&b""[..], |name| name.as_bytes());
+        let client = Client::new(from.ip(), program);
+        let token = self.sessions.begin(client, key_changes);
+        let token = token.map_err(no_random)?;
         Ok(Some(set_cookie(&token, LIFE.as_secs(), headers)))
     }
 
@@ -61,16 +78,9 @@ impl Door {
         set_cookie("", 0, headers)
     }
 
-    fn let_in(&self, keys: &Keys, headers: &HeaderMap) -> Result<(), Refusal> {
-        if headers.contains_key(&X_API_KEY) {
-            let given = only(headers, &X_API_KEY);
-            return match given.is_some_and(|given| keys.fits(given)) {
-                true => Ok(()),
-                false => Err(unauthorized()),
-            };
-        }
+    fn holds_session(&self, headers: &HeaderMap, key_changes: u64) -> Result<(), Refusal> {
         let mut tokens = tokens(headers);
-        match tokens.any(|token| self.sessions.holds(token)) {
+        match tokens.any(|token| self.sessions.holds(token, key_changes)) {
             true => Ok(()),
             false => Err(unauthorized()),
         }
@@ -83,10 +93,13 @@ impl Guard for Door {
         if entry == Entry::Anyone {
             return Ok(());
         }
-        match &self.keys {
-            None => Access::Loopback.check(headers, from)?,
-            Some(_) if entry == Entry::Keyless => {}
-            Some(keys) => self.let_in(keys, headers)?,
+        match self.keys.get() {
+            (None, _) => Access::Loopback.check(headers, from)?,
+            (Some(_), _) if entry == Entry::Keyless => {}
+            (Some(keys), _) if headers.contains_key(&X_API_KEY) => {
+                Access::Keys(keys).check(headers, from)?;
+            }
+            (Some(_), key_changes) => self.holds_session(headers, key_changes)?,
         }
         if !is_own_origin(headers) || is_from_another_site(head) {
             return Err(Refusal::new(

@@ -168,10 +168,12 @@ struct Wish {
 pub(super) async fn add(api: Arc<Api>, mut asked: Asked) -> Result<Reply, Refusal> {
     let wish: Wish = asked.json().await?;
     let _turn = api.turn().await;
-    let accepted = api
-        .control
-        .add(&wish.url, wish.filename.as_deref(), wish.sha256.as_deref())
-        .await?;
+    let control = api.control.clone();
+    let add = async move {
+        let (filename, sha256) = (wish.filename.as_deref(), wish.sha256.as_deref());
+        control.add(&wish.url, filename, sha256).await
+    };
+    let accepted = api.change(add).await?;
     let status = match accepted.known {
         true => StatusCode::OK,
         false => StatusCode::CREATED,
@@ -182,19 +184,22 @@ pub(super) async fn add(api: Arc<Api>, mut asked: Asked) -> Result<Reply, Refusa
 
 pub(super) async fn retry(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
     let id = captured_id(&asked)?;
-    api.control.retry(id).await?;
+    let control = api.control.clone();
+    api.change(async move { control.retry(id).await }).await?;
     shown(&api, id, StatusCode::OK).await
 }
 
 pub(super) async fn cancel(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
     let id = captured_id(&asked)?;
-    api.control.cancel(id).await?;
+    let control = api.control.clone();
+    api.change(async move { control.cancel(id).await }).await?;
     shown(&api, id, StatusCode::OK).await
 }
 
 pub(super) async fn remove(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
     let id = captured_id(&asked)?;
-    api.control.remove(id).await?;
+    let control = api.control.clone();
+    api.change(async move { control.remove(id).await }).await?;
     Ok(Reply::new(StatusCode::NO_CONTENT, Payload::Empty))
 }
 

@@ -5,7 +5,7 @@
 //! server's key opens the API and nothing else.
 //!
 //! ```text
-//! let api = api::router(control.clone(), config.server.api_key.as_ref().map(Secret::reveal));
+//! let api = api::router(control.clone(), CurrentKeys::new(Some(Keys::new([key])?)));
 //! let answer = api::beside(api, share.router(access).answer());     // or `api` alone
 //! threads.run(server.run(threads.executor(), answer, stopped));     // first `control.end()`, which ends the event streams
 //! ```
@@ -28,17 +28,25 @@ mod sessions;
 mod stream;
 
 use crate::control::Control;
-use crate::server::{Answer, Router};
+use crate::server::{Answer, CurrentKeys, Refusal, Router};
+use crate::workers::Workers;
 use async_lock::{Semaphore, SemaphoreGuard};
 use door::Door;
 use futures::FutureExt;
+use futures::future::{Either, select};
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use refusal::ledger_busy;
+use smol::Timer;
+use std::future::Future;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// How many requests may ask the ledger at once. The others wait for their turn, so that downloads, which write there, never
 /// wait for more than a few of them.
 const AT_ONCE: usize = 4;
+
+/// How often it is looked at whether the ledger takes what is written.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What the handlers share.
 struct Api {
@@ -49,6 +57,38 @@ struct Api {
 }
 
 impl Api {
+    /// Has something changed. While another program keeps the ledger locked nothing new is begun, and what was begun goes on
+    /// without being waited for: its client would give up before it ends.
+    ///
+    /// # Errors
+    /// `LedgerBusy`, and what `change` ends with.
+    async fn change<T, E>(
+        &self,
+        change: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        E: Into<Refusal> + Send + 'static,
+    {
+        let ledger = self.control.ledger();
+        if ledger.is_stuck() {
+            return Err(ledger_busy("; nothing was done"));
+        }
+        let mut change = Workers::spawn(change);
+        loop {
+            match select(&mut change, Timer::after(LOOK_EVERY)).await {
+                Either::Left((done, _)) => return done.map_err(E::into),
+                Either::Right(_) if ledger.is_stuck() => {
+                    change.detach();
+                    return Err(ledger_busy(
+                        "; it is done once the lock is gone, unless that takes too long",
+                    ));
+                }
+                Either::Right(_) => {}
+            }
+        }
+    }
+
     /// Waits until it may ask the ledger.
     async fn turn(&self) -> SemaphoreGuard<'_> {
         self.turns.acquire().await
@@ -56,8 +96,8 @@ impl Api {
 }
 
 /// The API as a server takes it. Without a key only this machine is served.
-pub fn router(control: Control, key: Option<&str>) -> Answer {
-    let door = Arc::new(Door::new(key));
+pub fn router(control: Control, keys: CurrentKeys) -> Answer {
+    let door = Arc::new(Door::new(keys));
     let api = Api {
         control,
         door: Arc::clone(&door),

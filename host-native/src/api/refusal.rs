@@ -1,18 +1,32 @@
 //! What the API answers where something was not done.
 
 use crate::control::{BadAddress, Refused};
+use crate::ledger::is_busy;
 use crate::server::Refusal;
 use hyper::StatusCode;
 use regrip_core::Error;
 use regrip_core::error::chain;
+use std::time::Duration;
+
+/// When a request may be made again that found the ledger locked.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// The ledger does not answer. `more` says what that means for the request.
+pub(super) fn ledger_busy(more: &str) -> Refusal {
+    let message = format!("another program keeps the ledger locked, or its disk hangs{more}");
+    let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "LedgerBusy", message);
+    refusal.retry_after(AGAIN_AFTER)
+}
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Refusal {
-        let refusal = Refusal::new(status(&error), error.code(), chain(&error));
-        match error {
-            Error::NameRefused { .. } => refusal.about("filename"),
-            _ => refusal,
+        if is_busy(&error) {
+            return ledger_busy("");
         }
+        if let Error::NameRefused { why, .. } = error {
+            return name_refused(why);
+        }
+        Refusal::new(status(&error), error.code(), chain(&error))
     }
 }
 
@@ -34,7 +48,16 @@ impl From<Refused> for Refusal {
     }
 }
 
+/// The message leaves the name out: the client has it, and it may be a secret in the wrong field.
+fn name_refused(why: &str) -> Refusal {
+    let line = format!("the name of the file was refused: {why}");
+    Refusal::new(StatusCode::BAD_REQUEST, "NameRefused", line).about("filename")
+}
+
 fn address(error: &BadAddress) -> Refusal {
+    if let BadAddress::Name(Error::NameRefused { why, .. }) = error {
+        return name_refused(&format!("{why}; name the file by filename"));
+    }
     let (code, field) = match error {
         BadAddress::Sha256(_) => ("BadDigest", "sha256"),
         // The name comes from the URL; another one can be given.

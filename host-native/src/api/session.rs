@@ -27,7 +27,7 @@ impl fmt::Debug for Login {
 
 pub(super) async fn log_in(api: Arc<Api>, mut asked: Asked) -> Result<Reply, Refusal> {
     let login: Login = asked.json().await?;
-    let cookie = api.door.log_in(&login.key, asked.headers())?;
+    let cookie = api.door.log_in(&login.key, asked.headers(), asked.from())?;
     let reply = Reply::new(StatusCode::NO_CONTENT, Payload::Empty);
     Ok(match cookie {
         Some(cookie) => reply.text_header(SET_COOKIE, &cookie),

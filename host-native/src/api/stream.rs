@@ -10,16 +10,20 @@ use futures::StreamExt;
 use futures::stream::unfold;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use smol::channel::Receiver;
 use smol::future::FutureExt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A comment goes out after so much silence: proxies and the server's own idle timeout close silent connections.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The same for a client that has closed its sending half: if it is gone, sending a comment fails.
+const PROBE: Duration = Duration::from_secs(1);
 /// Tells nginx to pass each event on as it comes.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-pub(super) async fn events(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn events(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
     let subscription = api.control.events().subscribe().ok_or_else(|| {
         Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -28,9 +32,19 @@ pub(super) async fn events(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
         )
     })?;
     let hello = futures::stream::iter([Bytes::from_static(b": regrip\n\n")]);
-    let stream = hello.chain(unfold(subscription, |subscription| async move {
-        let chunk = next(&subscription, HEARTBEAT).await?;
-        Some((chunk, subscription))
+    let key_changes = api.door.key_changes();
+    let client_sends = asked.client_sends();
+    let stream = hello.chain(unfold(subscription, move |subscription| {
+        let (api, client_sends) = (Arc::clone(&api), client_sends.clone());
+        async move {
+            let chunk = match client_sends.filter(|open| !open.is_closed()) {
+                Some(open) => next(&subscription, until_closed(&open, HEARTBEAT)).await?,
+                None => next(&subscription, silence(PROBE)).await?,
+            };
+            // Whoever has only the key from before gets no more.
+            let same_key = api.door.key_changes() == key_changes;
+            same_key.then_some((chunk, subscription))
+        }
     }));
     let reply = Reply::new(StatusCode::OK, Payload::Stream(stream.boxed()));
     Ok(reply
@@ -41,13 +55,27 @@ pub(super) async fn events(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
         .header(X_ACCEL_BUFFERING, HeaderValue::from_static("no")))
 }
 
-async fn next(subscription: &Subscription, heartbeat: Duration) -> Option<Bytes> {
+/// The next event, or a comment once `silence` is over.
+async fn next(subscription: &Subscription, silence: impl Future<Output = ()>) -> Option<Bytes> {
     let heard = async { subscription.next().await.map(written) };
-    let silence = async {
-        Timer::after(heartbeat).await;
+    let comment = async {
+        silence.await;
         Some(Bytes::from_static(b":\n\n"))
     };
-    heard.or(silence).await
+    heard.or(comment).await
+}
+
+async fn silence(duration: Duration) {
+    Timer::after(duration).await;
+}
+
+/// No longer than until the client closes its sending half.
+async fn until_closed(client_sends: &Receiver<()>, duration: Duration) {
+    let closed = async {
+        // Nothing is ever sent by it.
+        let _ = client_sends.recv().await;
+    };
+    closed.or(silence(duration)).await;
 }
 
 /// An object is one line: its own line ends are escaped.
@@ -67,9 +95,12 @@ mod tests {
     fn silence_is_broken_by_a_comment_that_loses_no_event() {
         let events = Events::default();
         let subscription = events.subscribe().unwrap();
-        let comment = smol::block_on(next(&subscription, Duration::ZERO)).unwrap();
+        let comment = smol::block_on(next(&subscription, silence(Duration::ZERO))).unwrap();
         assert_eq!(comment, ":\n\n");
         events.close();
-        assert_eq!(smol::block_on(next(&subscription, HEARTBEAT)), None);
+        assert_eq!(
+            smol::block_on(next(&subscription, silence(HEARTBEAT))),
+            None
+        );
     }
 }

@@ -238,13 +238,15 @@ pub enum LogFormat {
 }
 
 /// Arguments of `share`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Shared is every plain file in the folders, at any depth, but not links, hidden files, parts, and what
-lies beside a film (subtitles, pictures, .nfo). Ids and episodes are read from names as Radarr and
+Every plain file in the folders is shared, at any depth, except links, hidden files, unfinished files
+(.part, .!qB, .crdownload, what has a .aria2 file beside it, ...), what lies beside a film (subtitles,
+pictures, .nfo), and regrip's own files (the database, the key file). Ids and episodes are read from names as Radarr and
 Sonarr write them: `Film (2020) {tmdb-123}`, `Show S01E02`.
 
-SIGTERM and Ctrl-C end it within 10 s, with exit code 0; a second one at once.
+SIGTERM and Ctrl-C end it within 10 s, with exit code 0; a second one at once. SIGHUP has it read the
+key file and look through the folders again; a key file that is wrong changes nothing.
 
 Examples:
   regrip share /films

@@ -1,8 +1,8 @@
 //! `regrip check-config`: what is wrong with a configuration, what is odd about it, and what it comes to.
 
-use super::Exit;
 use super::args::CheckConfig;
-use crate::config::{Config, ConfigRefused, Loaded, Problem, load};
+use super::{Exit, serve, text};
+use crate::config::{Config, ConfigRefused, Loaded, Problem, data_folder_clash, load};
 use regrip_core::display_url;
 use std::fmt::Write;
 use std::path::Path;
@@ -15,6 +15,12 @@ pub(super) fn main(args: &CheckConfig) -> Exit {
     match load(file) {
         Ok(Loaded { config, warnings }) => {
             tell(file, "warning: ", &warnings);
+            let data_folder = serve::data_folder(&config).ok();
+            let clash = data_folder.and_then(|folder| data_folder_clash(&config, &folder));
+            if let Some(clash) = clash {
+                say!("regrip: {}: {clash}", file.display());
+                return Exit::Usage;
+            }
             out!("{}", summary(&config).trim_end());
             Exit::Done
         }
@@ -84,10 +90,16 @@ fn summary(config: &Config) -> String {
     lines
 }
 
+/// How many headers are sent. Their names are a user's own words.
 fn sent<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.collect();
-    match names.is_empty() {
-        true => "no headers".to_owned(),
-        false => format!("with {}", names.join(", ")),
+    let has_key = names.contains(&"x-api-key");
+    let others = names.len() - usize::from(has_key);
+    let others = text::count(u32::try_from(others).unwrap_or(u32::MAX), "header");
+    match (has_key, names.len()) {
+        (_, 0) => "no headers".to_owned(),
+        (true, 1) => "with an apiKey".to_owned(),
+        (true, _) => format!("with an apiKey and {others}"),
+        (false, _) => format!("with {others}"),
     }
 }

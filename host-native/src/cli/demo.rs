@@ -163,7 +163,6 @@ fn engine(
     let config = DownloadsConfig {
         retry_base_delay_ms: 200,
         idle_timeout_ms: 700,
-        progress_reset_bytes: 2_000_000,
         ..DownloadsConfig::default()
     };
     let host = NativeHost {

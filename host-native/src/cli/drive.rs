@@ -72,7 +72,7 @@ pub(crate) async fn one(
     engine.drive(id).await?;
     // So that the next run knows the file is as it was left. Without it that run reads the file instead.
     if let Ok(Some(stamp)) = FileStamp::of(&path) {
-        engine.host().ledger.stamp(id, stamp).await?;
+        let _ = engine.host().ledger.stamp(id, stamp).await; // the file is whole all the same
     }
     Ok(())
 }

@@ -26,6 +26,8 @@ mod text;
 
 use args::{Args, Command};
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
+use regrip_core::redacted;
 use std::process::ExitCode;
 
 pub use exit::Exit;
@@ -35,7 +37,7 @@ pub fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         // clap prints help to stdout with 0, usage errors to stderr with 2.
-        Err(error) => error.exit(),
+        Err(error) => redact(error).exit(),
     };
     let exit = match args.command {
         Command::Get(get) => get::main(&get),
@@ -55,4 +57,27 @@ pub fn main() -> ExitCode {
         Command::Man(_) => manual::man(),
     };
     ExitCode::from(exit.code())
+}
+
+/// Replaces typed values and commands in a usage error by kind and length: they may be secrets. Names of options stay.
+fn redact(mut error: clap::Error) -> clap::Error {
+    for kind in [
+        ContextKind::InvalidValue,
+        ContextKind::InvalidArg,
+        ContextKind::InvalidSubcommand,
+    ] {
+        match error.get(kind) {
+            Some(ContextValue::String(typed)) if !is_named(typed) => {
+                let shown = ContextValue::String(redacted(typed));
+                error.insert(kind, shown);
+            }
+            _ => {}
+        }
+    }
+    error
+}
+
+/// Returns `true` for options and placeholders, which are our own words.
+fn is_named(typed: &str) -> bool {
+    typed.starts_with(['-', '<', '['])
 }

@@ -1,13 +1,20 @@
-//! `regrip share`: folders for peers, until a signal.
+//! `regrip share`: folders for peers, until a signal. SIGHUP has the key file read and the folders looked through again.
 
 use super::args::Share as Args;
+use super::signals::Signal;
 use super::{Exit, signals, state, text};
+use crate::config::regular_file;
 use crate::ledger::SqliteLedger;
-use crate::server::{Access, Keys, Limits, Server, Threads};
+use crate::serve::{LogFormat, start_log};
+use crate::server::{CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Census, Share, ShareOptions};
 use regrip_core::error::chain;
 use std::error::Error;
-use std::io::{Write, stdout};
+use std::io::{self, Write, stdout};
+use std::path::Path;
+
+/// Most bytes of a key file that are read: more keys than anybody has peers.
+const LARGEST_KEY_FILE: u64 = 1 << 20;
 
 /// Runs the command.
 pub(crate) fn main(args: &Args) -> Exit {
@@ -21,7 +28,8 @@ pub(crate) fn main(args: &Args) -> Exit {
 }
 
 fn run(args: &Args) -> Result<(), (Exit, String)> {
-    let access = access(args).map_err(|text| (Exit::Usage, text))?;
+    let keys = keys(args).map_err(|text| (Exit::Usage, text))?;
+    let keys = CurrentKeys::new(keys);
     let state = state::path(args.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
     let ledger = SqliteLedger::open(&state).map_err(|error| {
         let line = format!(
@@ -34,7 +42,7 @@ fn run(args: &Args) -> Result<(), (Exit, String)> {
             text::with_advice(&line, Some("name another one with --state")),
         )
     })?;
-    let stop = signals::first().map_err(unusable("cannot listen for Ctrl-C"))?;
+    let signals = signals::with_reload().map_err(unusable("cannot listen for Ctrl-C"))?;
     let threads = Threads::start().map_err(unusable("cannot start a thread"))?;
     // Listens first: whether the address is free is known at once, and how long the folders take is not.
     let server = Server::bind(args.listen, Limits::default()).map_err(|error| {
@@ -43,15 +51,34 @@ fn run(args: &Args) -> Result<(), (Exit, String)> {
             format!("cannot listen at {}: {error}", args.listen),
         )
     })?;
-    let share = Share::start(&ShareOptions::new(args.dirs.clone()), ledger)
-        .map_err(|error| (Exit::Usage, chain(&error)))?;
+    let mut options = ShareOptions::new(args.dirs.clone());
+    options.own_files = [state].into_iter().chain(args.key_file.clone()).collect();
+    let share = Share::start(&options, ledger).map_err(|error| (Exit::Usage, chain(&error)))?;
     announce(&share.census(), &server);
+    start_log(LogFormat::Text);
     let stopped = async {
         // The channel closes only with the process.
-        let _ = stop.recv().await;
+        while let Ok(Signal::Reload) = signals.recv().await {
+            reload(args, &keys).await;
+            share.look_again();
+        }
     };
-    threads.run(server.run(threads.executor(), share.router(access).answer(), stopped));
+    let answer = share.router(keys.clone()).answer();
+    threads.run(server.run(threads.executor(), answer, stopped));
     Ok(())
+}
+
+/// Puts the keys in force that the key file has now. One that is wrong changes nothing.
+async fn reload(args: &Args, keys: &CurrentKeys) {
+    let of_now = args.clone();
+    // On a thread of its own: the file may be on a disk that hangs.
+    match smol::unblock(move || self::keys(&of_now)).await {
+        Ok(now) => {
+            keys.replace(now);
+            say!("regrip: keys and folders are read again");
+        }
+        Err(text) => say!("regrip: the keys before stay in force: {text}"),
+    }
 }
 
 fn unusable<E: Error>(what: &str) -> impl FnOnce(E) -> (Exit, String) {
@@ -59,24 +86,24 @@ fn unusable<E: Error>(what: &str) -> impl FnOnce(E) -> (Exit, String) {
 }
 
 /// Keys from the file or the variable; without any, only this machine is served, and so only it may be listened to.
-fn access(args: &Args) -> Result<Access, String> {
-    let (place, text) = match (&args.key_file, &args.key_env) {
+fn keys(args: &Args) -> Result<Option<Keys>, String> {
+    let (place, keys) = match (&args.key_file, &args.key_env) {
         (Some(file), _) => {
-            let place = format!("the key file {}", file.display());
-            let text = std::fs::read_to_string(file);
-            (
-                place.clone(),
-                text.map_err(|error| format!("{place} cannot be read: {error}"))?,
-            )
+            let text =
+                read(file).map_err(|error| format!("the key file cannot be read: {error}"))?;
+            ("the key file", Keys::parse(&text))
         }
         (None, Some(name)) => {
-            let text = std::env::var(name);
-            (
-                name.clone(),
-                text.map_err(|_| format!("the environment variable {name} is not set"))?,
-            )
+            let text = std::env::var(name)
+                .map_err(|_| "the environment has no variable of the name in --key-env")?;
+            // A single line is the key itself; several are those of a file.
+            let keys = match text.trim().contains('\n') {
+                true => Keys::parse(&text),
+                false => Keys::new([text.as_str()]),
+            };
+            ("the variable of --key-env", keys)
         }
-        (None, None) if args.listen.ip().is_loopback() => return Ok(Access::Loopback),
+        (None, None) if args.listen.ip().is_loopback() => return Ok(None),
         (None, None) => {
             let line = format!(
                 "without a key only loopback is served, and {} is not",
@@ -88,9 +115,12 @@ fn access(args: &Args) -> Result<Access, String> {
             ));
         }
     };
-    let keys = Keys::parse(&text);
-    keys.map(Access::Keys)
-        .map_err(|error| format!("{place}: {error}"))
+    keys.map(Some).map_err(|error| format!("{place}: {error}"))
+}
+
+fn read(file: &Path) -> io::Result<String> {
+    let bytes = regular_file::read(file, LARGEST_KEY_FILE)?;
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 
 /// One line for what is shared and where, and one for each thing left out.

@@ -12,12 +12,24 @@ const ELSEWHERE: [&str; 4] = ["jack", "source", "destination", "autoregister"];
 pub(super) struct Block<'a> {
     key: String,
     at: usize,
-    left: Vec<&'a ObjectProp<'a>>,
+    /// Its keys are not shown, for one may be a secret.
+    private: bool,
+    /// With the place of each, from 0.
+    left: Vec<(usize, &'a ObjectProp<'a>)>,
 }
 
 impl<'a> Block<'a> {
     /// Begins to read an object. A key that comes twice is an error: one of the two would not count.
     pub(super) fn open(node: &Node<'a>, notes: &mut Notes) -> Option<Block<'a>> {
+        Block::begin(node, false, notes)
+    }
+
+    /// The same for an object of headers or of a secret: a key that is not asked for is shown by its place alone.
+    pub(super) fn open_private(node: &Node<'a>, notes: &mut Notes) -> Option<Block<'a>> {
+        Block::begin(node, true, notes)
+    }
+
+    fn begin(node: &Node<'a>, private: bool, notes: &mut Notes) -> Option<Block<'a>> {
         let Value::Object(object) = node.value else {
             node.refuse("an object", notes);
             return None;
@@ -25,18 +37,16 @@ impl<'a> Block<'a> {
         let block = Block {
             key: node.key.clone(),
             at: node.at,
-            left: object.properties.iter().collect(),
+            private,
+            left: object.properties.iter().enumerate().collect(),
         };
-        for (number, property) in block.left.iter().enumerate() {
+        for (place, property) in &block.left {
             let name = property.name.as_str();
-            if block
-                .left
-                .iter()
-                .take(number)
-                .any(|before| before.name.as_str() == name)
-            {
+            let mut before = block.left.iter().take(*place);
+            if before.any(|(_, before)| before.name.as_str() == name) {
                 let at = property.range().start;
-                notes.error(at, &block.path(name), "found a second time, expected once");
+                let key = block.shown_path(*place, name);
+                notes.error(at, &key, "found a second time, expected once");
             }
         }
         Some(block)
@@ -47,8 +57,8 @@ impl<'a> Block<'a> {
         let at = self
             .left
             .iter()
-            .position(|property| property.name.as_str() == name)?;
-        let property = self.left.remove(at);
+            .position(|(_, property)| property.name.as_str() == name)?;
+        let (_, property) = self.left.remove(at);
         Some(Node::new(&property.value, self.path(name)))
     }
 
@@ -73,23 +83,32 @@ impl<'a> Block<'a> {
     /// All that is left, where any key may be there.
     pub(super) fn rest(&mut self) -> Vec<(String, Node<'a>)> {
         let left = std::mem::take(&mut self.left);
-        let named = left.into_iter().map(|property| {
+        let named = left.into_iter().map(|(place, property)| {
             let name = property.name.as_str();
-            (name.to_owned(), Node::new(&property.value, self.path(name)))
+            let key = self.shown_path(place, name);
+            (name.to_owned(), Node::new(&property.value, key))
         });
         named.collect()
     }
 
     /// Warns about what is left.
     pub(super) fn close(self, notes: &mut Notes) {
-        for property in &self.left {
+        for (place, property) in &self.left {
             let name = property.name.as_str();
             let what = if ELSEWHERE.contains(&name) {
                 "is of no use to regrip and is passed over"
             } else {
                 "is not known and is passed over"
             };
-            notes.warn(property.range().start, &self.path(name), what);
+            let key = self.shown_path(*place, name);
+            notes.warn(property.range().start, &key, what);
+        }
+    }
+
+    fn shown_path(&self, place: usize, name: &str) -> String {
+        match self.private {
+            true => format!("{}[{place}]", self.key),
+            false => self.path(name),
         }
     }
 

@@ -5,6 +5,7 @@ use super::load::Surroundings;
 use super::model::Downloads;
 use super::problem::Notes;
 use super::value::{Node, list, number, path, text};
+use crate::store::is_same_folder;
 use regrip_core::{DownloadsConfig, OnExists};
 use std::collections::HashMap;
 
@@ -51,24 +52,27 @@ pub(super) fn downloads(
     let mut block = Block::open(node, notes)?;
     let watch = block.need("watchPath", "the folder that stubs are dropped into", notes);
     let completed = block.need("completedPath", "the folder that files go to", notes);
-    let engine = engine(&mut block, node, notes);
+    let (engine, on_exists_given) = engine(&mut block, node, notes);
     block.close(notes);
     let (watch_at, completed_at) = (watch?, completed?);
     let watch = path(&watch_at, around.folder, notes);
     let completed = path(&completed_at, around.folder, notes);
     let (watch, completed) = (watch?, completed?);
-    if watch == completed {
+    if is_same_folder(&watch, &completed) {
         completed_at.refuse("another folder than watchPath", notes);
+    } else if is_same_folder(&watch.join("failed"), &completed) {
+        completed_at.refuse("another folder than failed in watchPath", notes);
     }
     Some(Downloads {
         watch,
         completed,
         engine,
+        on_exists_given,
     })
 }
 
-/// The knobs of the engine; those that cannot be read stay at their defaults, and are told.
-fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes) -> DownloadsConfig {
+/// The knobs of the engine; those that cannot be read stay at their defaults, and are told. And whether `onExists` is one.
+fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes) -> (DownloadsConfig, bool) {
     let mut config = DownloadsConfig::default();
     let mut seen: HashMap<&str, usize> = HashMap::new();
     let mut take = |name: &'static str| {
@@ -96,8 +100,9 @@ fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes) -> Download
             .filter_map(|status| number(status, notes))
             .collect();
     }
-    if let Some(knob) = take("onExists") {
-        on_exists(&knob, &mut config, notes);
+    let on_exists_knob = take("onExists");
+    if let Some(knob) = &on_exists_knob {
+        on_exists(knob, &mut config, notes);
     }
     if let Err(invalid) = config.check() {
         let at = seen.get(invalid.key).copied().unwrap_or(node.at);
@@ -108,7 +113,7 @@ fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes) -> Download
             format!("found {}, expected {}", invalid.found, invalid.expected),
         );
     }
-    config
+    (config, on_exists_knob.is_some())
 }
 
 fn on_exists(knob: &Node<'_>, config: &mut DownloadsConfig, notes: &mut Notes) {

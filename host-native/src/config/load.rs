@@ -1,14 +1,16 @@
 //! From a file to what it means.
 
 use super::block::Block;
+use super::coincide::{self, OwnFolder};
 use super::downloads::downloads;
 use super::model::Config;
 use super::parties::{peers, servers};
 use super::problem::{Notes, Problem};
+use super::regular_file;
 use super::server::{server, share};
 use super::value::Node;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
-use std::io::Read;
+use std::io;
 use std::path::{Path, absolute};
 
 /// Larger files are no configuration.
@@ -44,6 +46,8 @@ pub enum ConfigRefused {
 
 /// What a configuration refers to beside itself.
 pub(super) struct Surroundings<'a> {
+    /// The configuration's own file.
+    pub(super) file: &'a Path,
     /// Where relative paths begin.
     pub(super) folder: &'a Path,
     /// A variable of the environment.
@@ -56,19 +60,15 @@ pub(super) struct Surroundings<'a> {
 /// [`ConfigRefused`], with everything that is wrong.
 pub fn load(file: &Path) -> Result<Loaded, ConfigRefused> {
     let file = absolute(file).map_err(ConfigRefused::Unreadable)?;
-    let mut bytes = Vec::new();
-    std::fs::File::open(&file)
-        .and_then(|open| open.take(LARGEST_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(ConfigRefused::Unreadable)?;
-    if bytes.len() as u64 > LARGEST_BYTES {
-        return Err(ConfigRefused::NoText(
-            "the configuration is larger than 1 MiB",
-        ));
-    }
+    let bytes = regular_file::read(&file, LARGEST_BYTES).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => {
+            ConfigRefused::NoText("the configuration is larger than 1 MiB")
+        }
+        _ => ConfigRefused::Unreadable(error),
+    })?;
     let text = String::from_utf8(bytes)
         .map_err(|_| ConfigRefused::NoText("the configuration is not UTF-8"))?;
-    let folder = file.parent().unwrap_or(&file);
-    parse(&text, folder, &|name| std::env::var(name).ok())
+    parse_file(&text, &file, &|name| std::env::var(name).ok())
 }
 
 /// Reads a text. Relative paths begin at `folder`, which is absolute.
@@ -80,8 +80,19 @@ pub fn parse(
     folder: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, ConfigRefused> {
+    // Whatever the file is called, its folder is what counts.
+    parse_file(text, &folder.join("config.jsonc"), env)
+}
+
+fn parse_file(
+    text: &str,
+    file: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, ConfigRefused> {
+    let folder = file.parent().unwrap_or(file);
     let mut notes = Notes::on(text);
-    let config = read(text, &Surroundings { folder, env }, &mut notes);
+    let around = Surroundings { file, folder, env };
+    let config = read(text, &around, &mut notes);
     notes.sort();
     let Notes {
         errors, warnings, ..
@@ -124,8 +135,9 @@ fn read(text: &str, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Conf
     };
     let mut block = Block::open(&Node::new(&value, String::new()), notes)?;
     let mut config = Config::default();
-    if let Some(node) = block.take("downloads") {
-        config.downloads = downloads(&node, around, notes);
+    let downloads_at = block.take("downloads");
+    if let Some(node) = &downloads_at {
+        config.downloads = downloads(node, around, notes);
     }
     if let Some(node) = block.take("regrip") {
         config.server = server(&node, around, notes).unwrap_or_default();
@@ -140,5 +152,39 @@ fn read(text: &str, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Conf
         config.share = share(&node, around, notes);
     }
     block.close(notes);
+    config.secret_files = notes
+        .secret_files
+        .iter()
+        .map(|(_, file)| file.clone())
+        .collect();
+    if let (Some(node), Some(downloads)) = (downloads_at, &config.downloads) {
+        check_folders(&node, &downloads.completed, &config, around, notes);
+    }
     Some(config)
+}
+
+/// Files of regrip's own may not be where downloads go.
+fn check_folders(
+    downloads: &Node<'_>,
+    completed: &Path,
+    config: &Config,
+    around: &Surroundings<'_>,
+    notes: &mut Notes,
+) {
+    let mut own = coincide::folders_of("the configuration file", around.file);
+    if let Some(folder) = &config.server.data_dir {
+        own.push(OwnFolder {
+            setting: "regrip.dataDir".to_owned(),
+            folder: folder.clone(),
+        });
+    }
+    for (setting, file) in &notes.secret_files {
+        own.extend(coincide::folders_of(setting, file));
+    }
+    // The block was opened before: what is wrong about it was noted then.
+    if let Some(node) = Block::open(downloads, &mut Notes::default())
+        .and_then(|mut block| block.take("completedPath"))
+    {
+        coincide::check(&node, completed, &own, notes);
+    }
 }

@@ -7,15 +7,18 @@
 //! Invariant: a secret is never printed, not in an error, not by `Debug`.
 
 mod block;
+mod coincide;
 mod downloads;
 mod load;
 mod model;
 mod parties;
 mod problem;
+pub(crate) mod regular_file;
 mod secret;
 mod server;
 mod value;
 
+pub use coincide::data_folder_clash;
 pub use load::{ConfigRefused, Loaded, load, parse};
 pub use model::{Config, Downloads, ImportServer, ImportServerKind, Peer, Server, ShareKey};
 pub use problem::Problem;

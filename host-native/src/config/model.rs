@@ -19,6 +19,8 @@ pub struct Config {
     pub import_servers: Vec<ImportServer>,
     /// Folders that peers may fetch from.
     pub share: Vec<PathBuf>,
+    /// Files that secrets were read from.
+    pub secret_files: Vec<PathBuf>,
 }
 
 /// The `downloads` block.
@@ -30,6 +32,8 @@ pub struct Downloads {
     pub completed: PathBuf,
     /// The knobs of the engine, in range.
     pub engine: DownloadsConfig,
+    /// `onExists` is in the file. Without it only files that regrip delivered are replaced.
+    pub on_exists_given: bool,
 }
 
 /// The `regrip` block.

@@ -22,10 +22,7 @@ pub(super) fn peers(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Note
         let twin = peers.iter().find(|other| other.origin == peer.origin);
         if let Some(twin) = twin {
             // Credentials are bound to an origin, so each would get to see the other's.
-            let what = format!(
-                "found the origin of {:?}, expected one of its own",
-                twin.name
-            );
+            let what = format!("found {}, expected an origin of its own", twin.origin);
             notes.error(node.at, &format!("{}.url", node.key), what);
         }
         peers.push(peer);
@@ -84,6 +81,7 @@ fn import_server(
     let url = block.need("url", "an http or https URL", notes);
     let name = block.take("name").and_then(|node| name(&node, notes));
     let import_path = block.take("importPath").and_then(|node| text(&node, notes));
+    let import_path = import_path.filter(|path| !path.is_empty());
     let headers = headers(&mut block, around, notes);
     block.close(notes);
     let (kind, url) = (kind?, url?);
@@ -113,15 +111,16 @@ fn headers(block: &mut Block<'_>, around: &Surroundings<'_>, notes: &mut Notes) 
     {
         add(API_KEY, secret.reveal(), &key, &mut ready, notes);
     }
-    let Some(mut others) = block
-        .take("headers")
-        .and_then(|node| Block::open(&node, notes))
-    else {
+    let Some(all) = block.take("headers") else {
+        return ready;
+    };
+    let Some(mut others) = Block::open_private(&all, notes) else {
         return ready;
     };
     for (name, node) in others.rest() {
         if name.eq_ignore_ascii_case(API_KEY) && !ready.is_empty() {
-            notes.warn(node.at, &node.key, "is passed over: the apiKey is sent");
+            let key = format!("{}.{name}", all.key);
+            notes.warn(node.at, &key, "is passed over: the apiKey is sent");
             continue;
         }
         if let Some(secret) = secret(&node, around, notes) {

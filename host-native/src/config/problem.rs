@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, or odd about it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// One thing, where it is and what was expected there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,8 @@ impl fmt::Display for Problem {
 pub(super) struct Notes {
     /// Offsets at which lines begin, the first left out.
     line_starts: Vec<usize>,
+    /// Files that secrets were read from, each with its key.
+    pub(super) secret_files: Vec<(String, PathBuf)>,
     pub(super) warnings: Vec<Problem>,
     pub(super) errors: Vec<Problem>,
 }

@@ -3,6 +3,7 @@
 use super::block::Block;
 use super::load::Surroundings;
 use super::problem::Notes;
+use super::regular_file;
 use super::value::{Node, text};
 use jsonc_parser::ast::Value;
 use std::fmt;
@@ -10,6 +11,9 @@ use std::path::Path;
 
 /// No secret is longer; a file that is was meant to be another one.
 const LONGEST_BYTES: usize = 8 << 10;
+
+/// A file with the longest secret and the end of its line.
+const LARGEST_BYTES: u64 = LONGEST_BYTES as u64 + 2;
 
 /// A secret that was read. `Debug` prints `***` for it.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,6 +55,8 @@ pub(super) fn secret(
     }?;
     let flaw = if found.is_empty() {
         "found nothing, expected a secret"
+    } else if found.trim().is_empty() {
+        "found nothing but white space, expected a secret"
     } else if found.len() > LONGEST_BYTES {
         "found more than 8 KiB, expected a secret"
     } else if !found
@@ -66,7 +72,7 @@ pub(super) fn secret(
 }
 
 fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Option<String> {
-    let mut block = Block::open(node, notes)?;
+    let mut block = Block::open_private(node, notes)?;
     let (env, file) = (block.take("env"), block.take("file"));
     block.close(notes);
     match (env, file) {
@@ -74,7 +80,11 @@ fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes)
             let variable = text(&name, notes)?;
             let value = (around.env)(&variable);
             if value.is_none() {
-                let what = format!("the environment has no {variable}, expected a secret there");
+                // It may be the secret itself.
+                let what = format!(
+                    "found {}, expected the name of a variable that the environment has",
+                    name.shown()
+                );
                 notes.error(name.at, &name.key, what);
             }
             value
@@ -82,9 +92,13 @@ fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes)
         (None, Some(path)) => {
             let file = text(&path, notes)?;
             match read(&file) {
-                Ok(secret) => Some(secret),
+                Ok(secret) => {
+                    notes.secret_files.push((path.key.clone(), file.into()));
+                    Some(secret)
+                }
                 Err(why) => {
-                    notes.error(path.at, &path.key, format!("found {file:?}, {why}"));
+                    let found = path.shown();
+                    notes.error(path.at, &path.key, format!("found {found}, {why}"));
                     None
                 }
             }
@@ -102,17 +116,11 @@ fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes)
 
 /// The one line of a file.
 fn read(file: &str) -> Result<String, String> {
-    use std::io::Read;
     if !Path::new(file).is_absolute() {
         return Err("expected an absolute path".to_owned());
     }
-    let unreadable = |error| format!("which cannot be read: {error}");
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)
-        .map_err(unreadable)?
-        .take(LONGEST_BYTES as u64 + 3)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    let bytes = regular_file::read(Path::new(file), LARGEST_BYTES)
+        .map_err(|error| format!("which cannot be read: {error}"))?;
     let text = String::from_utf8(bytes).map_err(|_| "which is not text".to_owned())?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())

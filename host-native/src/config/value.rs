@@ -3,10 +3,11 @@
 use super::problem::Notes;
 use jsonc_parser::ast::Value;
 use jsonc_parser::common::Ranged;
+use regrip_core::{display_url, redacted};
 use std::path::{Path, PathBuf};
 use url::Url;
 
-/// More of a string is not shown.
+/// More of a number is not shown.
 const LONGEST_SHOWN: usize = 60;
 
 /// A value and where it is.
@@ -37,22 +38,23 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Notes that something else was expected. For what is no secret.
-    pub(super) fn refuse(&self, expected: &str, notes: &mut Notes) {
-        let found = match self.value {
-            Value::StringLit(string) => {
-                let shown: String = string.value.chars().take(LONGEST_SHOWN).collect();
-                format!("{shown:?}")
-            }
-            Value::NumberLit(number) => number.value.chars().take(LONGEST_SHOWN).collect(),
+    /// What was found, as it may be shown in any place: a secret may have been put into the wrong one.
+    pub(super) fn shown(&self) -> String {
+        match self.value {
+            Value::StringLit(string) => redacted(&string.value),
             Value::BooleanLit(boolean) => boolean.value.to_string(),
             _ => self.kind().to_owned(),
-        };
-        notes.error(
-            self.at,
-            &self.key,
-            format!("found {found}, expected {expected}"),
-        );
+        }
+    }
+
+    /// Notes that something else was expected.
+    pub(super) fn refuse(&self, expected: &str, notes: &mut Notes) {
+        self.refuse_found(&self.shown(), expected, notes);
+    }
+
+    fn refuse_found(&self, found: &str, expected: &str, notes: &mut Notes) {
+        let what = format!("found {found}, expected {expected}");
+        notes.error(self.at, &self.key, what);
     }
 }
 
@@ -85,7 +87,12 @@ pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes) -> Opt
     };
     let fits = number.and_then(|number| N::try_from(number).ok());
     if fits.is_none() {
-        node.refuse("a whole number from 0 on", notes);
+        // A number in the place of another one is no secret.
+        let found = match node.value {
+            Value::NumberLit(number) => number.value.chars().take(LONGEST_SHOWN).collect(),
+            _ => node.shown(),
+        };
+        node.refuse_found(&found, "a whole number from 0 on", notes);
     }
     fits
 }
@@ -124,9 +131,8 @@ pub(super) fn base_url(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
         Ok(_) => return Some(written),
         Err(_) => "it is no URL",
     };
-    // A wrong one may have a password or a key in it.
-    let shown = regrip_core::display_url(&written);
-    let what = format!("found {shown:?}, expected an http or https URL: {flaw}");
-    notes.error(node.at, &node.key, what);
+    // A wrong one may have a password or a key in it, or be one.
+    let expected = format!("an http or https URL: {flaw}");
+    node.refuse_found(&display_url(&written), &expected, notes);
     None
 }

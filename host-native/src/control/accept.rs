@@ -8,6 +8,7 @@ use crate::store::{FileStamp, look_at, part_path, sha256_of};
 use regrip_core::engine::Accepted;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{NewDownload, Row};
+use regrip_core::store::{Found, PartStore};
 use regrip_core::{Engine, Error, OnExists, Source, Status};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -47,7 +48,7 @@ enum Place {
     /// Free, or ours from an earlier run.
     Ours,
     /// A file is there.
-    Taken,
+    Taken(FileStamp),
 }
 
 /// Finds or makes the row of what is wanted.
@@ -57,16 +58,24 @@ enum Place {
 /// then.
 pub async fn accept(engine: &Engine<NativeHost>, wanted: &Wanted) -> Result<Outcome, Error> {
     let ledger = &engine.host().ledger;
+    let store = &engine.host().store;
     for destination in candidates(&wanted.destination, wanted.on_exists) {
-        match place(ledger, &destination, wanted).await? {
+        store.own().check(&destination)?;
+        store.own().check(&part_path(&destination))?;
+        match place(engine, &destination, wanted).await? {
             Place::Done(row) => return Ok(Outcome::Done(row)),
-            Place::Taken if wanted.on_exists == OnExists::Rename => continue,
-            Place::Taken if wanted.on_exists == OnExists::Fail => {
-                return Err(Error::DestinationExists {
-                    path: text(&destination),
-                });
+            Place::Taken(_) if wanted.on_exists == OnExists::Rename => continue,
+            Place::Taken(stamp) => {
+                let may_be_replaced = wanted.on_exists == OnExists::Overwrite
+                    && (!store.replaces_delivered_only()
+                        || is_delivered(ledger, &destination, stamp).await?);
+                if !may_be_replaced {
+                    return Err(Error::DestinationExists {
+                        path: text(&destination),
+                    });
+                }
             }
-            Place::Taken | Place::Ours => {}
+            Place::Ours => {}
         }
         let new = new_download(wanted, &destination);
         match engine.accept(new).await {
@@ -104,7 +113,12 @@ fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = P
     })
 }
 
-async fn place(ledger: &SqliteLedger, destination: &Path, wanted: &Wanted) -> Result<Place, Error> {
+async fn place(
+    engine: &Engine<NativeHost>,
+    destination: &Path,
+    wanted: &Wanted,
+) -> Result<Place, Error> {
+    let ledger = &engine.host().ledger;
     let Some(stamp) = look_at(destination)? else {
         return Ok(Place::Ours);
     };
@@ -119,11 +133,61 @@ async fn place(ledger: &SqliteLedger, destination: &Path, wanted: &Wanted) -> Re
             Ok(if unchanged {
                 Place::Done(Box::new(row.clone()))
             } else {
-                Place::Taken
+                Place::Taken(stamp)
             })
         }
-        Some(_) | None => Ok(Place::Taken),
+        // It ended after its file got its name, and could not say so.
+        Some(row) if is_its_file(engine, row).await? => Ok(Place::Ours),
+        Some(_) | None => Ok(Place::Taken(stamp)),
     }
+}
+
+/// Whether a file was delivered by a download of this ledger, and is as it was left.
+///
+/// # Errors
+/// `Ledger`.
+pub(crate) async fn is_delivered(
+    ledger: &SqliteLedger,
+    destination: &Path,
+    stamp: FileStamp,
+) -> Result<bool, Error> {
+    for row in ledger.rows_for(&text(destination)).await? {
+        let is_completed = matches!(row.status, Status::Completed | Status::ImportQueued);
+        if is_completed {
+            let recorded = ledger.completed_stamp(row.id).await?;
+            if is_as_left(ledger, &row, recorded, stamp).await? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the file that a row completed was not written to since. `recorded` is its stamp.
+async fn is_as_left(
+    ledger: &SqliteLedger,
+    row: &Row,
+    recorded: Option<FileStamp>,
+    stamp: FileStamp,
+) -> Result<bool, Error> {
+    match recorded {
+        Some(recorded) => Ok(recorded == stamp),
+        // Killed between the commit and its stamp: nobody wrote to it since, if it is older than the commit.
+        None => {
+            let completed_at = ledger.entry(row.id).await?.completed_at;
+            Ok(stamp.size == row.downloaded && is_older(stamp, completed_at.as_deref()))
+        }
+    }
+}
+
+/// Whether the destination is the file that the row was giving its name to when it ended.
+async fn is_its_file(engine: &Engine<NativeHost>, row: &Row) -> Result<bool, Error> {
+    let Some(committing) = &row.committing else {
+        return Ok(false);
+    };
+    let (part, destination) = (&row.new.part, &row.new.destination);
+    let found = engine.host().store.find(part, destination, committing);
+    Ok(found.await? == Found::Destination)
 }
 
 /// Whether the file is still the one the row completed, and the one that is wanted now.
@@ -135,15 +199,7 @@ async fn is_unchanged(
     wanted: &Wanted,
 ) -> Result<bool, Error> {
     let recorded = ledger.completed_stamp(row.id).await?;
-    let same_stamp = match recorded {
-        Some(recorded) => recorded == stamp,
-        // Killed between the commit and its stamp: nobody wrote to it since, if it is older than the commit.
-        None => {
-            let completed_at = ledger.entry(row.id).await?.completed_at;
-            stamp.size == row.downloaded && is_older(stamp, completed_at.as_deref())
-        }
-    };
-    if !same_stamp {
+    if !is_as_left(ledger, row, recorded, stamp).await? {
         return Ok(false);
     }
     let right = match &wanted.sha256 {

@@ -1,9 +1,9 @@
 //! What a person or a program typed to name a download: its URL, its file's name, its digest.
 //!
-//! Nothing that is told about it contains userinfo or a query.
+//! Nothing that is said about it contains userinfo or a query, nor what is no URL: that may be a secret.
 
 use percent_encoding::percent_decode_str;
-use regrip_core::{Error, SafeName, display_url};
+use regrip_core::{Error, SafeName, display_url, redacted};
 use url::Url;
 
 /// Longer ones are no addresses, and the state file does not take them.
@@ -14,7 +14,7 @@ const LONGEST_URL_BYTES: usize = 65_536;
 #[non_exhaustive]
 pub enum BadAddress {
     /// It cannot be read.
-    #[error("{shown:?} is not a URL: {why}")]
+    #[error("{shown} is not a URL: {why}")]
     NotAUrl {
         /// As far as it can be shown.
         shown: String,
@@ -28,7 +28,7 @@ pub enum BadAddress {
     #[error("a URL has {0} bytes; {LONGEST_URL_BYTES} are the most")]
     TooLong(usize),
     /// Without a host.
-    #[error("{0:?} names no host")]
+    #[error("{0} names no host")]
     NoHost(String),
     /// Percent signs that stand for no text.
     #[error("{0} has a user or password that cannot be decoded")]
@@ -43,7 +43,7 @@ pub enum BadAddress {
     #[error(transparent)]
     Name(Error),
     /// No SHA-256.
-    #[error("{0:?} is no SHA-256: that is 64 hexadecimal digits")]
+    #[error("{0} is no SHA-256: that is 64 hexadecimal digits")]
     Sha256(String),
 }
 
@@ -56,11 +56,11 @@ pub type Userinfo = (String, String);
 /// [`BadAddress`].
 pub fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddress> {
     let mut url = Url::parse(typed).map_err(|why| BadAddress::NotAUrl {
-        shown: without_secrets(typed),
+        shown: display_url(typed),
         why,
     })?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(BadAddress::Scheme(without_secrets(typed)));
+        return Err(BadAddress::Scheme(display_url(typed)));
     }
     if typed.len() > LONGEST_URL_BYTES {
         return Err(BadAddress::TooLong(typed.len()));
@@ -109,15 +109,5 @@ pub fn parse_sha256(typed: &str) -> Result<String, BadAddress> {
     if hex {
         return Ok(typed.to_ascii_lowercase());
     }
-    Err(BadAddress::Sha256(typed.chars().take(80).collect()))
-}
-
-/// What was typed and is no URL of ours, as far as it can be shown: a password ends at an `@`, a token follows a `?`.
-fn without_secrets(typed: &str) -> String {
-    let (before, rest) = typed
-        .rsplit_once('@')
-        .map_or((false, typed), |(_, rest)| (true, rest));
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let rest: String = rest.chars().take(200).collect();
-    if before { format!("…@{rest}") } else { rest }
+    Err(BadAddress::Sha256(redacted(typed)))
 }

@@ -8,7 +8,9 @@ use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{Change, Failure, Row};
 use regrip_core::time::Clock;
-use regrip_core::{Class, DownloadId, Error, ErrorCode, Event, Source, Status, Summary, What, class, display_url};
+use regrip_core::{
+    Class, DownloadId, Error, ErrorCode, Event, Source, Status, Summary, What, class, display_url,
+};
 use std::path::Path;
 
 impl Control {
@@ -97,11 +99,11 @@ impl Control {
             bytes: row.downloaded,
             attempts: row.attempts,
             restarts: row.restarts,
-            sha256: None,
             class: Some(class),
             code: Some(code),
             error: Some(text),
             advice,
+            ..Summary::default()
         };
         host.on_event(&Event {
             id: row.id,

@@ -1,8 +1,8 @@
 //! Events as objects: the same for `--json` and the API's event stream (spec §9).
 
+pub(crate) use crate::wall_time::rfc3339 as time;
 use regrip_core::{Event, What};
 use serde_json::{Value, json};
-use std::time::SystemTime;
 
 /// An event as `--json` and SSE send it.
 pub fn object(event: &Event<'_>) -> Value {
@@ -56,14 +56,10 @@ fn details(what: &What) -> Value {
             "attempts": summary.attempts,
             "restarts": summary.restarts,
             "sha256": summary.sha256,
+            "warning": summary.warning,
             "class": summary.class.map(|class| class.name()),
             "code": summary.code,
             "error": summary.error,
         }),
     }
-}
-
-/// A time as the ledger, events and the API spell it.
-pub(crate) fn time(at: SystemTime) -> String {
-    humantime::format_rfc3339_millis(at).to_string()
 }

@@ -1,5 +1,6 @@
 //! The stubs that are not downloads yet: their release has not arrived.
 
+use regrip_core::shown;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,7 +43,8 @@ struct Board {
 
 impl Stubs {
     /// Puts a stub on the board, in place of what stood there under its name.
-    pub fn put(&self, stub: PendingStub) {
+    pub fn put(&self, mut stub: PendingStub) {
+        stub.name = shown(&stub.name).into_owned();
         self.lock().stubs.insert(stub.stub_name.clone(), stub);
     }
 

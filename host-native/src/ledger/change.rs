@@ -4,9 +4,9 @@ use super::database::Fault;
 use super::values::{integer, time};
 use super::{rows, timeline};
 use regrip_core::record::{
-    Change, Committing, DownloadId, Failure, KnownSize, RestartReason, Status, Terms, Validators,
-    Waiting,
+    Change, DownloadId, Failure, KnownSize, RestartReason, Status, Terms, Validators, Waiting,
 };
+use regrip_core::store::Committing;
 use regrip_core::store::DigestState;
 use regrip_core::{Error, bounds::Bounds};
 use rusqlite::{ToSql, Transaction, named_params};
@@ -72,7 +72,11 @@ pub(super) fn apply(
         Change::Waits(waiting) => row.waits(waiting),
         Change::Queued => row.stands(Status::Queued),
         Change::Committing(committing) => row.committing(committing),
-        Change::Completed { size, sha256 } => row.completed(*size, sha256.as_deref()),
+        Change::Completed {
+            size,
+            sha256,
+            warning,
+        } => row.completed(*size, sha256.as_deref(), warning.as_ref()),
         Change::Failed(failure) => row.failed(failure),
         Change::Cancelled => row.stands(Status::Cancelled),
         Change::Retried => row.retried(),
@@ -136,7 +140,8 @@ impl Update<'_> {
         self.set(
             "etag = :etag, last_modified = :last_modified, sha256_announced = :sha256, expected_bytes = :bytes,
              expected_bytes_source = :source, expected_bytes_mismatch = :mismatch, boot_id = :boot_id,
-             downloaded_bytes = 0, durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL, responses = 1",
+             downloaded_bytes = 0, durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL, responses = 1,
+             committing_device = NULL, committing_inode = NULL, committing_size = NULL, committing_sha256 = NULL",
             named_params! {
                 ":etag": validators.etag,
                 ":last_modified": validators.last_modified,
@@ -181,7 +186,8 @@ impl Update<'_> {
     ) -> Result<(), Fault> {
         self.set(
             "downloaded_bytes = :downloaded, durable_bytes = :durable, boot_id = :boot_id, sha256_state = :state,
-             sha256_state_offset = :offset",
+             sha256_state_offset = :offset,
+             committing_device = NULL, committing_inode = NULL, committing_size = NULL, committing_sha256 = NULL",
             named_params! {
                 ":downloaded": integer(downloaded),
                 ":durable": integer(durable),
@@ -197,7 +203,8 @@ impl Update<'_> {
             "restarts = min(restarts + 1, 4294967295), bound_restarts = min(bound_restarts + 1, 4294967295),
              bound_furthest = 0, digest_restarted = digest_restarted | :digest, etag = NULL, last_modified = NULL,
              sha256_announced = NULL, expected_bytes = NULL, expected_bytes_source = NULL, boot_id = NULL, responses = 0, downloaded_bytes = 0,
-             durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL",
+             durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL,
+             committing_device = NULL, committing_inode = NULL, committing_size = NULL, committing_sha256 = NULL",
             named_params! { ":digest": reason == RestartReason::DigestMismatch },
         )
     }
@@ -239,13 +246,25 @@ impl Update<'_> {
         )
     }
 
-    fn completed(&self, size: u64, sha256: Option<&str>) -> Result<(), Fault> {
+    fn completed(
+        &self,
+        size: u64,
+        sha256: Option<&str>,
+        warning: Option<&Failure>,
+    ) -> Result<(), Fault> {
         self.stands_with(
             Status::Completed,
             "committing_device = NULL, committing_inode = NULL, committing_size = NULL, committing_sha256 = NULL,
-             error = NULL, error_class = NULL, error_code = NULL, downloaded_bytes = :size, durable_bytes = :size,
+             error = :error, error_class = :class, error_code = :code, downloaded_bytes = :size, durable_bytes = :size,
+             expected_bytes_mismatch = expected_bytes_mismatch | (release_size IS NOT NULL AND release_size <> :size),
              sha256_got = :sha256, completed_at = :at, completed_size = :size, completed_mtime_ns = NULL",
-            named_params! { ":size": integer(size), ":sha256": sha256 },
+            named_params! {
+                ":size": integer(size),
+                ":sha256": sha256,
+                ":error": warning.map(|warning| &warning.text),
+                ":class": warning.map(|warning| warning.class.name()),
+                ":code": warning.map(|warning| warning.code.as_str()),
+            },
         )
     }
 

@@ -8,12 +8,15 @@ use super::file::{self, OpenError};
 use super::migrate;
 use regrip_core::Error;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Statements kept prepared: more than there are.
 const STATEMENTS: usize = 64;
+
+/// How long reading waits for another program that keeps even readers out.
+const READER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a write waits for another process's write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +104,25 @@ impl Database {
         Ok(database)
     }
 
+    /// A second connection to a ledger that is open: it reads, beside what the first one writes, and waits for nobody long.
+    pub(super) fn beside(path: &Path) -> Result<Self, rusqlite::Error> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(READER_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;")?;
+        Ok(Database {
+            connection,
+            path: path.to_owned(),
+            patience: Patience {
+                busy_timeout: READER_TIMEOUT,
+                tries: 1,
+                max_pause: Duration::ZERO,
+            },
+        })
+    }
+
     /// Only now, after every check, may the file change.
     fn settle(&mut self) -> Result<(), OpenError> {
         file::make_private(&self.path).map_err(|source| OpenError::File {
@@ -111,7 +133,12 @@ impl Database {
             .set_prepared_statement_cache_capacity(STATEMENTS);
         self.patiently(|database| set_pragmas(&database.connection))
             .map_err(|source| file::refusal(source, &self.path))?;
-        for migration in migrate::MIGRATIONS {
+        // A step takes the lock of a write, which another process may have.
+        let at: i64 = self
+            .connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(|source| file::refusal(source, &self.path))?;
+        for migration in migrate::MIGRATIONS.iter().filter(|step| step.to > at) {
             let path = self.path.clone();
             self.transact(TransactionBehavior::Immediate, |transaction| {
                 Ok(migrate::run(transaction, migration)?)
@@ -129,6 +156,7 @@ impl Database {
 
     /// Does what was asked, in order, and answers. All of it in one transaction where that goes well.
     pub(super) fn serve(&mut self, batch: &mut Vec<Box<dyn Request>>) {
+        let any_writes = batch.iter().any(|request| request.writes());
         let together = match batch.len() {
             1 => Together::Failed,
             _ => self.together(batch),
@@ -136,7 +164,8 @@ impl Database {
         for mut request in batch.drain(..) {
             let done = match &together {
                 Together::Done => Ok(()),
-                Together::Busy(error, text) if request.writes() => {
+                // Without writes it is the reading that was refused.
+                Together::Busy(error, text) if request.writes() || !any_writes => {
                     let busy = rusqlite::Error::SqliteFailure(*error, text.clone());
                     Err(self.error(request.what(), busy.into()))
                 }
@@ -159,7 +188,7 @@ impl Database {
             Ok(()) => Together::Done,
             // It was waited for as long as any of them would have waited.
             Err(Fault::Sqlite(rusqlite::Error::SqliteFailure(error, text)))
-                if is_busy(error.code) =>
+                if is_busy_code(error.code) =>
             {
                 Together::Busy(error, text)
             }
@@ -237,7 +266,7 @@ trait MaybeBusy {
 
 impl MaybeBusy for rusqlite::Error {
     fn is_busy(&self) -> bool {
-        self.sqlite_error_code().is_some_and(is_busy)
+        self.sqlite_error_code().is_some_and(is_busy_code)
     }
 }
 
@@ -250,8 +279,21 @@ impl MaybeBusy for Fault {
     }
 }
 
-fn is_busy(code: ErrorCode) -> bool {
+fn is_busy_code(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+}
+
+/// Whether an error is that another program kept the database locked.
+pub(crate) fn is_busy(error: &Error) -> bool {
+    let Error::Ledger {
+        source: Some(source),
+        ..
+    } = error
+    else {
+        return false;
+    };
+    let source = source.downcast_ref::<rusqlite::Error>();
+    source.is_some_and(MaybeBusy::is_busy)
 }
 
 /// A lock taken at the first write, after a read, would ignore the busy timeout.

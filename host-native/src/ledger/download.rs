@@ -63,7 +63,7 @@ pub struct Download {
     pub waiting_until: Option<String>,
     /// Why it waits.
     pub waiting_why: Option<String>,
-    /// Why it failed: the error and its sources.
+    /// Why it failed: the error and its sources. Of a completed download, what failed after the file got its name.
     pub error: Option<String>,
     /// `transient` or `permanent`.
     pub error_class: Option<String>,
@@ -128,7 +128,10 @@ impl From<Entry> for Download {
             waiting_until: row.waiting.as_ref().map(|waiting| time(waiting.until)),
             waiting_why: row.waiting.map(|waiting| waiting.why),
             error: row.failure.as_ref().map(|failure| failure.text.clone()),
-            error_class: row.failure.as_ref().map(|failure| failure.class.name().to_owned()),
+            error_class: row
+                .failure
+                .as_ref()
+                .map(|failure| failure.class.name().to_owned()),
             error_code: row.failure.map(|failure| failure.code.to_string()),
             import_state: entry.import_state,
             created_at: entry.created_at,

@@ -17,7 +17,7 @@ pub struct Entry {
     pub filename: String,
     /// The stub it came from.
     pub stub_name: Option<String>,
-    /// The release as the peer sent it.
+    /// What is kept of the release that the peer sent; a list does not have it.
     pub release_json: Option<String>,
     /// How telling the servers about it went.
     pub import_state: Option<String>,
@@ -47,12 +47,12 @@ impl Entry {
 pub(super) fn entry(connection: &Connection, id: DownloadId) -> Result<Entry, Fault> {
     let found = connection
         .prepare_cached("SELECT * FROM downloads WHERE id = ?1")?
-        .query_row([id], |row| Ok(read(row)))
+        .query_row([id], |row| Ok(read(row, true)))
         .optional()?;
     Ok(found.ok_or(Error::NoSuchDownload(id))??)
 }
 
-/// Reads a page: newest change first, of these statuses or, where none is named, of all; those after the entry `after`.
+/// Reads a page, the releases left out: newest change first, of these statuses or, where none is named, of all; those after the entry `after`.
 pub(super) fn list(
     connection: &Connection,
     statuses: &[Status],
@@ -127,7 +127,7 @@ fn page(
         params.push((":after", id));
     }
     let mut statement = connection.prepare_cached(statement(status.is_some(), after.is_some()))?;
-    let found = statement.query_and_then(params.as_slice(), |row| Ok(read(row)?))?;
+    let found = statement.query_and_then(params.as_slice(), |row| Ok(read(row, false)?))?;
     found.collect()
 }
 
@@ -145,7 +145,8 @@ pub(super) fn counts(connection: &Connection) -> Result<Vec<(Status, u64)>, Faul
     Ok(known)
 }
 
-fn read(row: &rusqlite::Row<'_>) -> Result<Entry, Error> {
+/// Reads a row; `with_release` also what may be the largest part of it.
+fn read(row: &rusqlite::Row<'_>, with_release: bool) -> Result<Entry, Error> {
     let known = rows::read(row)?;
     let columns = Columns::new(row, known.id);
     let mtime_ns: Option<i64> = columns.get("completed_mtime_ns")?;
@@ -154,7 +155,10 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Entry, Error> {
         row: known,
         filename: columns.get("filename")?,
         stub_name: columns.get("stub_name")?,
-        release_json: columns.get("release_json")?,
+        release_json: match with_release {
+            true => columns.get("release_json")?,
+            false => None,
+        },
         import_state: columns.get("import_state")?,
         stamp: size
             .zip(mtime_ns)

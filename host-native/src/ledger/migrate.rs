@@ -8,7 +8,7 @@ use rusqlite::{Connection, Transaction};
 /// One step.
 pub(super) struct Migration {
     /// The schema's number after it (`user_version`).
-    to: i64,
+    pub(super) to: i64,
     sql: &'static str,
 }
 
@@ -34,10 +34,18 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         to: 5,
         sql: include_str!("migrations/0005_to_import.sql"),
     },
+    Migration {
+        to: 6,
+        sql: include_str!("migrations/0006_shared_versions.sql"),
+    },
+    Migration {
+        to: 7,
+        sql: include_str!("migrations/0007_left_stubs_and_bounds.sql"),
+    },
 ];
 
 /// The schema's number in this version.
-const KNOWN: i64 = MIGRATIONS.len() as i64;
+const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].to;
 /// What tells our databases from others, "rgrp".
 const APPLICATION_ID: i64 = 0x7267_7270;
 

@@ -1,7 +1,8 @@
 //! The ledger: one SQLite file that remembers every download.
 //!
 //! Invariant: a call returns after its transaction is durable (WAL, `synchronous = FULL`), and the row it leaves is the
-//! one [`Row::apply`](regrip_core::record::Row::apply) describes. Several processes may share the file.
+//! one [`Row::apply`](regrip_core::record::Row::apply) describes. Several processes may share the file. What only shows downloads is
+//! read beside the writes, by a connection of its own: it sees all that was durable when it was asked for.
 //!
 //! Read [`SqliteLedger`] first. It decides nothing about downloads.
 
@@ -10,6 +11,7 @@ mod database;
 mod download;
 mod entry;
 mod file;
+mod left_stubs;
 mod migrate;
 mod origin;
 mod queue;
@@ -20,9 +22,12 @@ mod timeline;
 mod values;
 
 pub use database::Patience;
+pub(crate) use database::is_busy;
 pub use download::Download;
 pub use entry::Entry;
 pub use file::OpenError;
+pub use left_stubs::LeftStub;
 pub use origin::Origin;
+pub use shared::SharedDigest;
 pub use sqlite::SqliteLedger;
 pub use timeline::AttemptLine;

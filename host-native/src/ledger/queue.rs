@@ -1,4 +1,6 @@
-//! The ledger's thread: it alone has the database, and takes what is asked of it from a bounded queue.
+//! The ledger's threads, each with a connection of its own and a bounded queue: one does what is written and what the engine
+//! reads, in order; the other one, started when it is first needed, reads what is only shown. So another program that keeps
+//! the database locked for writing keeps nobody from seeing what is there.
 //!
 //! Whatever waits when it is ready for more is done in one transaction, so that downloads side by side share one sync of
 //! the disk. Nothing waits for company: a request that comes alone is done alone, at once.
@@ -12,28 +14,90 @@ use regrip_core::Error;
 use rusqlite::Transaction;
 use smol::channel::{Receiver, Sender, bounded};
 use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Requests that may wait. Whoever comes then waits for room, so a slow disk costs a bounded amount of memory.
 const REQUESTS: usize = 64;
 
-/// The way to the thread. Dropping it lets the requests that wait be done, closes the database and ends the thread.
+/// A request that takes longer has the thread stuck: the database is locked, or its disk hangs.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
+
+/// The way to the threads. Dropping it lets the requests that wait be done, closes the database and ends the threads.
 pub(super) struct Queue {
+    /// Before the other one: who writes closes the file last.
+    reader: OnceLock<Lane>,
+    writer: Lane,
+    path: PathBuf,
+}
+
+/// The way to one thread.
+struct Lane {
     requests: Sender<Box<dyn Request>>,
+    /// Since when it does what it is doing.
+    since: Arc<Mutex<Option<Instant>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Queue {
-    /// Starts the thread.
-    pub(super) fn start(database: Database) -> io::Result<Self> {
+impl Lane {
+    fn start(database: Database) -> io::Result<Self> {
         let (requests, incoming) = bounded(REQUESTS);
+        let since = Arc::default();
+        let clock = Arc::clone(&since);
         let thread = std::thread::Builder::new()
             .name("regrip-ledger".to_owned())
-            .spawn(move || serve(database, &incoming))?;
-        Ok(Queue {
+            .spawn(move || serve(database, &incoming, &clock))?;
+        Ok(Lane {
             requests,
+            since,
             thread: Some(thread),
         })
+    }
+}
+
+impl Queue {
+    /// Starts the thread that writes.
+    pub(super) fn start(database: Database, path: &Path) -> io::Result<Self> {
+        Ok(Queue {
+            reader: OnceLock::new(),
+            writer: Lane::start(database)?,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Has something read that is only shown, beside what is written. `act` may run several times.
+    ///
+    /// # Cancel safety
+    /// As [`write`](Self::write).
+    pub(super) async fn show<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        act: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.ask(self.reader(), what, false, act).await
+    }
+
+    /// The lane of what is shown; where it cannot be had, the other one.
+    fn reader(&self) -> &Lane {
+        if let Some(reader) = self.reader.get() {
+            return reader;
+        }
+        let started = Database::beside(&self.path)
+            .ok()
+            .and_then(|database| Lane::start(database).ok());
+        match started {
+            Some(lane) => self.reader.get_or_init(|| lane),
+            None => &self.writer,
+        }
+    }
+
+    /// Whether what is written now takes so long that a person would not wait for it.
+    pub(super) fn is_stuck(&self) -> bool {
+        let since = self.writer.since.lock();
+        let since = since.unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() > STUCK_AFTER)
     }
 
     /// Has something read. `act` may run several times.
@@ -45,7 +109,7 @@ impl Queue {
         what: &'static str,
         act: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        self.ask(what, false, act).await
+        self.ask(&self.writer, what, false, act).await
     }
 
     /// Has something written; it is durable when this returns. `act` may run several times, each time from the state
@@ -58,11 +122,12 @@ impl Queue {
         what: &'static str,
         act: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
-        self.ask(what, true, act).await
+        self.ask(&self.writer, what, true, act).await
     }
 
     async fn ask<T: Send + 'static>(
         &self,
+        lane: &Lane,
         what: &'static str,
         writes: bool,
         act: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
@@ -75,7 +140,7 @@ impl Queue {
             value: None,
             reply,
         };
-        self.requests
+        lane.requests
             .send(Box::new(asked))
             .await
             .map_err(|_| gone())?;
@@ -84,11 +149,11 @@ impl Queue {
 
     /// Requests that wait now.
     pub(super) fn waiting(&self) -> usize {
-        self.requests.len()
+        self.writer.requests.len()
     }
 }
 
-impl Drop for Queue {
+impl Drop for Lane {
     fn drop(&mut self) {
         self.requests.close();
         if let Some(thread) = self.thread.take() {
@@ -132,7 +197,13 @@ where
     }
 }
 
-fn serve(mut database: Database, incoming: &Receiver<Box<dyn Request>>) {
+fn serve(
+    mut database: Database,
+    incoming: &Receiver<Box<dyn Request>>,
+    since: &Mutex<Option<Instant>>,
+) {
+    let note = |at| *since.lock().unwrap_or_else(PoisonError::into_inner) = at;
+
     let mut batch = Vec::with_capacity(REQUESTS);
     while let Ok(first) = incoming.recv_blocking() {
         batch.push(first);
@@ -141,7 +212,9 @@ fn serve(mut database: Database, incoming: &Receiver<Box<dyn Request>>) {
         {
             batch.push(next);
         }
+        note(Some(Instant::now()));
         database.serve(&mut batch);
+        note(None);
     }
     database.close();
 }

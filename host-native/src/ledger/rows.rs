@@ -2,12 +2,13 @@
 
 use super::database::Fault;
 use super::values::{Columns, integer, time};
-use regrip_core::classify::Class;
 use regrip_core::bounds::Bounds;
+use regrip_core::classify::Class;
 use regrip_core::record::{
-    Committing, DownloadId, Failure, KnownSize, NewDownload, Row, SizeSource, Source, Status,
-    Validators, Waiting,
+    DownloadId, Failure, KnownSize, NewDownload, Row, SizeSource, Source, Status, Validators,
+    Waiting,
 };
+use regrip_core::store::Committing;
 use regrip_core::store::{DigestState, FileId};
 use regrip_core::{Error, OnExists};
 use rusqlite::{Connection, OptionalExtension, Params, Transaction, named_params};

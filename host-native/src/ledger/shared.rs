@@ -2,44 +2,81 @@
 
 use super::database::Fault;
 use super::values::integer;
-use crate::store::FileStamp;
+use crate::store::FileVersion;
 use regrip_core::Error;
+use regrip_core::store::FileId;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 /// Rows kept, more than a share has files; those noted longest ago go first.
 const ROWS: i64 = 400_000;
 
-/// The digest noted for a path, and the stamp the file had.
-pub(super) fn digest(
-    connection: &Connection,
-    path: &[u8],
-) -> Result<Option<(FileStamp, String)>, Fault> {
-    let select = "SELECT size, mtime_ns, sha256 FROM shared_digests WHERE path = ?1";
-    let row = connection
+/// The digest of one version of a shared file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedDigest {
+    /// The version that was hashed.
+    pub version: FileVersion,
+    /// Its SHA-256, lower-case hex.
+    pub sha256: String,
+    /// The strong ETag of these bytes: of this version, or of an earlier one that differed in ctime alone and had the same
+    /// digest.
+    pub etag: String,
+}
+
+/// The digest noted for a path. Rows from before schema 6 do not say of which version theirs is, and do not count.
+pub(super) fn digest(connection: &Connection, path: &[u8]) -> Result<Option<SharedDigest>, Fault> {
+    let select = "SELECT size, mtime_ns, sha256, device, inode, ctime_ns, etag FROM shared_digests
+        WHERE path = ?1 AND device IS NOT NULL AND inode IS NOT NULL AND ctime_ns IS NOT NULL AND etag IS NOT NULL";
+    let found = connection
         .prepare_cached(select)?
-        .query_row([path], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([path], |row| {
+            let (device, inode): (i64, i64) = (row.get(3)?, row.get(4)?);
+            let version = FileVersion {
+                id: FileId {
+                    device: device.cast_unsigned(),
+                    inode: inode.cast_unsigned(),
+                },
+                size: 0,
+                mtime_ns: row.get(1)?,
+                ctime_ns: row.get(5)?,
+            };
+            let (sha256, etag) = (row.get(2)?, row.get(6)?);
+            let size: i64 = row.get(0)?;
+            Ok((
+                size,
+                SharedDigest {
+                    version,
+                    sha256,
+                    etag,
+                },
+            ))
+        })
         .optional()?;
-    let Some((size, mtime_ns, sha256)) = row else {
+    let Some((size, mut digest)) = found else {
         return Ok(None);
     };
-    let size: i64 = size;
-    let size = u64::try_from(size).map_err(|error| Error::ledger("reading a digest", error))?;
-    Ok(Some((FileStamp { size, mtime_ns }, sha256)))
+    digest.version.size =
+        u64::try_from(size).map_err(|error| Error::ledger("reading a digest", error))?;
+    Ok(Some(digest))
 }
 
 /// Notes a digest, in place of an older one for the path.
 pub(super) fn note(
     transaction: &Transaction<'_>,
     path: &[u8],
-    stamp: FileStamp,
-    sha256: &str,
+    digest: &SharedDigest,
 ) -> Result<(), Fault> {
-    let insert = "INSERT OR REPLACE INTO shared_digests (path, size, mtime_ns, sha256) VALUES (?1, ?2, ?3, ?4)";
+    let insert = "INSERT OR REPLACE INTO shared_digests (path, size, mtime_ns, sha256, device, inode, ctime_ns, etag)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let version = &digest.version;
     transaction.prepare_cached(insert)?.execute(params![
         path,
-        integer(stamp.size),
-        stamp.mtime_ns,
-        sha256
+        integer(version.size),
+        version.mtime_ns,
+        digest.sha256,
+        version.id.device.cast_signed(),
+        version.id.inode.cast_signed(),
+        version.ctime_ns,
+        digest.etag,
     ])?;
     let trim = "DELETE FROM shared_digests WHERE noted <= ?1";
     let oldest = transaction.last_insert_rowid().saturating_sub(ROWS);

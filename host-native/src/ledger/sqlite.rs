@@ -3,8 +3,10 @@
 use super::database::{Database, Fault, Patience};
 use super::entry::{self, Entry};
 use super::file::OpenError;
+use super::left_stubs::{self, LeftStub};
 use super::origin::{self, Origin};
 use super::queue::Queue;
+use super::shared::SharedDigest;
 use super::timeline::{self, AttemptLine};
 use super::values::{integer, time};
 use super::{change, rows, shared};
@@ -48,7 +50,7 @@ impl SqliteLedger {
     /// # Errors
     /// As `open`.
     pub fn open_with(path: &Path, patience: Patience) -> Result<Self, OpenError> {
-        let queue = Queue::start(Database::open(path, patience)?);
+        let queue = Queue::start(Database::open(path, patience)?, path);
         let queue = queue.map_err(|source| OpenError::File {
             path: path.to_owned(),
             source,
@@ -64,7 +66,7 @@ impl SqliteLedger {
     /// `NoSuchDownload`, `Ledger`.
     pub async fn entry(&self, id: DownloadId) -> Result<Entry, Error> {
         self.queue
-            .read("reading a download", move |transaction| {
+            .show("reading a download", move |transaction| {
                 entry::entry(transaction, id)
             })
             .await
@@ -83,7 +85,7 @@ impl SqliteLedger {
     ) -> Result<Vec<Entry>, Error> {
         let statuses = statuses.to_vec();
         self.queue
-            .read("listing downloads", move |transaction| {
+            .show("listing downloads", move |transaction| {
                 entry::list(transaction, &statuses, limit.min(PAGE), after)
             })
             .await
@@ -95,7 +97,7 @@ impl SqliteLedger {
     /// `Ledger`.
     pub async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
         self.queue
-            .read("counting downloads", |transaction| {
+            .show("counting downloads", |transaction| {
                 entry::counts(transaction)
             })
             .await
@@ -107,7 +109,7 @@ impl SqliteLedger {
     /// `Ledger`.
     pub async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
         self.queue
-            .read("listing downloads", move |transaction| {
+            .show("listing downloads", move |transaction| {
                 entry::list(transaction, status.as_slice(), u32::MAX, None)
             })
             .await
@@ -131,7 +133,7 @@ impl SqliteLedger {
     /// `Ledger`.
     pub async fn timeline(&self, id: DownloadId) -> Result<Vec<AttemptLine>, Error> {
         self.queue
-            .read("reading a timeline", move |transaction| {
+            .show("reading a timeline", move |transaction| {
                 timeline::lines(transaction, id)
             })
             .await
@@ -244,11 +246,45 @@ impl SqliteLedger {
             .await
     }
 
-    /// The SHA-256 noted for a shared file at `path`, and the stamp the file had.
+    /// Stubs of completed downloads that could not be removed yet.
     ///
     /// # Errors
     /// `Ledger`.
-    pub async fn shared_digest(&self, path: Vec<u8>) -> Result<Option<(FileStamp, String)>, Error> {
+    pub async fn left_stubs(&self) -> Result<Vec<LeftStub>, Error> {
+        self.queue
+            .read("reading left stubs", |transaction| {
+                left_stubs::all(transaction)
+            })
+            .await
+    }
+
+    /// Notes a stub that could not be removed.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    pub async fn note_left_stub(&self, stub: LeftStub) -> Result<(), Error> {
+        self.write("noting a left stub", move |transaction| {
+            left_stubs::add(transaction, &stub)
+        })
+        .await
+    }
+
+    /// Forgets a left stub that is gone.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    pub async fn forget_left_stub(&self, stub_name: String) -> Result<(), Error> {
+        self.write("forgetting a left stub", move |transaction| {
+            left_stubs::remove(transaction, &stub_name)
+        })
+        .await
+    }
+
+    /// The SHA-256 noted for a shared file at `path`.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub async fn shared_digest(&self, path: Vec<u8>) -> Result<Option<SharedDigest>, Error> {
         self.queue
             .read("reading a digest", move |transaction| {
                 shared::digest(transaction, &path)
@@ -263,13 +299,18 @@ impl SqliteLedger {
     pub async fn note_shared_digest(
         &self,
         path: Vec<u8>,
-        stamp: FileStamp,
-        sha256: String,
+        digest: SharedDigest,
     ) -> Result<(), Error> {
         self.write("noting a digest", move |transaction| {
-            shared::note(transaction, &path, stamp, &sha256)
+            shared::note(transaction, &path, &digest)
         })
         .await
+    }
+
+    /// Whether what is written now takes so long that a person would not wait for it: another program keeps the database
+    /// locked, or its disk hangs.
+    pub fn is_stuck(&self) -> bool {
+        self.queue.is_stuck()
     }
 
     /// Requests that wait for the ledger's thread now; never more than a fixed bound.

@@ -1,26 +1,15 @@
 //! How numbers, times and words are kept in the database, and read back without trusting it.
 
+pub(super) use crate::wall_time::rfc3339 as time;
 use regrip_core::Error;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError};
 use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
-/// The last second humantime can write, 9999-12-31T23:59:59Z.
-const LAST_SECOND: u64 = 253_402_300_799;
-
 /// A count as SQLite keeps it. What does not fit is beyond any disk, so the largest number stands for it.
 pub(super) fn integer(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// A time as the database keeps it: RFC 3339, UTC, milliseconds. A clock before 1970 or after 9999 is at that end.
-pub(super) fn time(at: SystemTime) -> String {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH);
-    let since = since
-        .unwrap_or_default()
-        .min(Duration::from_secs(LAST_SECOND));
-    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
 /// A wait as the database keeps it.
@@ -110,14 +99,6 @@ pub(super) struct UnknownWord(pub(super) String);
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_outside_the_calendar_are_written_as_its_ends() {
-        let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
-        let late = SystemTime::UNIX_EPOCH + Duration::from_secs(LAST_SECOND + 1_000);
-        assert_eq!(time(early), "1970-01-01T00:00:00.000Z");
-        assert_eq!(time(late), "9999-12-31T23:59:59.000Z");
-    }
 
     #[test]
     fn counts_beyond_the_databases_range_become_its_largest() {

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use std::pin::pin;
 use std::time::Duration;
 
-/// Largest answer. A search with thousands of releases is far below.
-const LARGEST_BYTES: usize = 4 << 20;
+/// Largest answer. A search with a thousand releases is below.
+const LARGEST_BYTES: usize = 256 << 10;
 
 /// The body of a 200.
 ///

@@ -1,8 +1,17 @@
 //! What a peer says about an item, and what it can be asked for.
 
-use regrip_core::{Error, SafeName};
+use regrip_core::{Error, SafeName, shown};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+/// Longest id, as for stubs.
+const LONGEST_ID_BYTES: usize = 1024;
+
+/// What is kept of a release beside what has a meaning here, at most.
+const LARGEST_KEPT_BYTES: usize = 8 << 10;
+
+/// What has a meaning here.
+const KNOWN: [&str; 6] = ["id", "title", "filename", "category", "size", "sha256"];
 
 /// An item of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +28,7 @@ pub struct Release {
     pub size: u64,
     /// The digest of its file, lower-case hex, where the peer knows it.
     pub sha256: Option<String>,
-    /// All that the peer said, for the ledger.
+    /// What the peer said, within bounds, for the ledger.
     pub json: String,
 }
 
@@ -40,19 +49,53 @@ impl Release {
     /// # Errors
     /// `Protocol` where something is missing, `NameRefused` where the file's name is not a plain safe one.
     pub(super) fn read(value: Value) -> Result<Release, Error> {
-        let json = value.to_string();
-        let known: Known = serde_json::from_value(value)
+        let known = Known::deserialize(&value)
             .map_err(|error| Error::Protocol(format!("that is no release: {error}")))?;
+        if known.id.len() > LONGEST_ID_BYTES {
+            let what =
+                format!("that is no release: its id is longer than {LONGEST_ID_BYTES} bytes");
+            return Err(Error::Protocol(what));
+        }
         let sha256 = known.sha256.map(|hex| hex.to_ascii_lowercase());
         Ok(Release {
             id: known.id,
-            title: known.title,
+            title: shown(&known.title).into_owned(),
             filename: SafeName::new(&known.filename)?,
             category: known.category,
             size: known.size,
             sha256: sha256.filter(|hex| is_sha256(hex)),
-            json,
+            json: kept(&value).to_string(),
         })
+    }
+}
+
+/// What is kept of a release: its values with their texts cut, as far as they fit. Those that have a meaning here always do.
+fn kept(release: &Value) -> Value {
+    let mut kept = Map::new();
+    let mut room = LARGEST_KEPT_BYTES;
+    let values = release.as_object().into_iter().flatten();
+    for (name, value) in values {
+        let value = cut(value);
+        let bytes = name.len() + value.to_string().len();
+        let is_known = KNOWN.contains(&name.as_str());
+        if is_known || bytes <= room {
+            room = room.saturating_sub(bytes);
+            kept.insert(name.clone(), value);
+        }
+    }
+    Value::Object(kept)
+}
+
+fn cut(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(shown(text).into_owned()),
+        Value::Array(values) => values.iter().map(cut).collect(),
+        Value::Object(fields) => {
+            let fields = fields.iter();
+            let cut = fields.map(|(name, value)| (shown(name).into_owned(), cut(value)));
+            Value::Object(cut.collect())
+        }
+        plain => plain.clone(),
     }
 }
 

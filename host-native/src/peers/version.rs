@@ -6,6 +6,9 @@ use serde::Deserialize;
 /// The oldest version of the wire that is spoken.
 const OLDEST: [u64; 3] = [0, 1, 0];
 
+/// Longest version.
+const LONGEST_BYTES: usize = 64;
+
 #[derive(Deserialize)]
 struct Handshake {
     version: String,
@@ -17,15 +20,16 @@ struct Handshake {
 /// `Protocol`.
 pub(super) fn check(handshake: &[u8]) -> Result<String, Error> {
     let Handshake { version } = super::answer::read(handshake)?;
+    if version.len() > LONGEST_BYTES {
+        let what = format!("a version of more than {LONGEST_BYTES} bytes");
+        return Err(Error::Protocol(what));
+    }
     match numbers(&version) {
         Some(numbers) if numbers >= OLDEST => Ok(version),
         Some(_) => Err(Error::Protocol(format!(
             "the peer speaks version {version}, 0.1.0 is the oldest that will do"
         ))),
-        None => {
-            let shown: String = version.chars().take(40).collect();
-            Err(Error::Protocol(format!("{shown:?} is no version")))
-        }
+        None => Err(Error::Protocol(format!("{version:?} is no version"))),
     }
 }
 

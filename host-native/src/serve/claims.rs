@@ -60,6 +60,8 @@ struct Held {
     downloads: HashMap<DownloadId, Arc<Item>>,
     /// How many stubs each peer has claimed.
     of_peers: HashMap<PeerId, usize>,
+    /// Stubs of completed downloads that cannot be removed, by name. Each ends for itself, not with a claim.
+    left: HashMap<String, Item>,
 }
 
 /// All claims.
@@ -69,7 +71,31 @@ pub(super) struct Claims(Mutex<Held>);
 impl Claims {
     /// Whether a stub of this name is claimed.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.held().names.contains_key(name)
+        let held = self.held();
+        held.names.contains_key(name) || held.left.contains_key(name)
+    }
+
+    /// Keeps the name of a stub that is done and cannot be removed, beyond the end of its claim.
+    pub(super) fn leave(&self, name: &str, item: &Item) {
+        self.held().left.insert(name.to_owned(), item.clone());
+    }
+
+    /// Those that were left.
+    pub(super) fn left(&self) -> Vec<(String, Item)> {
+        let held = self.held();
+        let left = held.left.iter();
+        left.map(|(name, item)| (name.clone(), item.clone()))
+            .collect()
+    }
+
+    /// Whether a stub of that name was left.
+    pub(super) fn is_left(&self, name: &str) -> bool {
+        self.held().left.contains_key(name)
+    }
+
+    /// Gives up the name of a stub that was left and is gone now.
+    pub(super) fn let_go(&self, name: &str) {
+        self.held().left.remove(name);
     }
 
     /// Claims a stub for its item.

@@ -9,14 +9,14 @@ use super::log::{self, LogEvents};
 use super::service::Service;
 use super::settings::Settings;
 use super::signals::{self, Asked};
-use super::{ending, later, outages, recover, reload, without_downloads};
+use super::{ending, later, left_stubs, outages, recover, reload, without_downloads};
 use crate::api;
 use crate::clock::SmolClock;
-use crate::config::{Config, Downloads, Loaded, Secret};
+use crate::config::{Config, Downloads, Loaded, data_folder_clash};
 use crate::control::{Control, Events};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{OpenError, SqliteLedger};
-use crate::server::{Access, Answer, Keys, Limits, Server, Threads};
+use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Share, ShareError, ShareOptions};
 use crate::store::DiskStore;
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
@@ -93,6 +93,9 @@ pub enum ServeError {
         /// Its value.
         found: String,
     },
+    /// Downloads would go where files of regrip's own are.
+    #[error("{0}")]
+    Folders(String),
     /// A key that opens nothing.
     #[error("{0}")]
     Key(String),
@@ -114,24 +117,35 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let signals = signals::listen()?;
     let path = config.server.data_dir.clone();
     let folder = DataFolder::lock(&path.unwrap_or(options.data_folder))?;
+    if let Some(clash) = data_folder_clash(&config, folder.path()) {
+        return Err(ServeError::Folders(clash));
+    }
     let ledger = SqliteLedger::open(&folder.ledger())?;
     let listen = config.server.listen;
     if config.server.api_key.is_none() && !listen.ip().is_loopback() {
         return Err(ServeError::NoKey(listen));
     }
+    let api_keys = CurrentKeys::new(api_keys(&config)?);
     // Whether the address is free is known at once; how long the rest takes is not.
     let server = Server::bind(listen, Limits::default());
     let server = server.map_err(|source| ServeError::Listen { at: listen, source })?;
     let threads = Threads::start()?;
-    let share = share(&config, ledger.clone())?;
+    let own = [options.file.clone(), folder.ledger(), folder.lock_file()];
+    let share = share(&config, own.into(), ledger.clone())?;
     let limits = config.downloads.as_ref();
     let limits = limits.map_or_else(DownloadsConfig::default, |d| d.engine.clone());
     let workers = Workers::new(limits.max_concurrent_downloads);
     let settings = Settings::new(config);
     let control = control(&settings, ledger, limits, options.proxies)?;
+    let own = control.engine().host().store.own();
+    own.add_database(&folder.ledger());
+    own.add(&folder.lock_file());
+    own.add(&std::path::absolute(&options.file)?);
+    reload::replace_and_protect(&control, &settings.get());
     let house = House {
         file: options.file,
         settings,
+        api_keys,
         control,
         signals,
     };
@@ -185,24 +199,37 @@ fn control(
     Ok(control)
 }
 
-fn share(config: &Config, ledger: SqliteLedger) -> Result<Option<Shared>, ServeError> {
+/// The key that opens the API, if there is one.
+///
+/// # Errors
+/// [`ServeError::Key`].
+pub(super) fn api_keys(config: &Config) -> Result<Option<Keys>, ServeError> {
+    let key = config.server.api_key.as_ref();
+    let keys = key.map(|key| Keys::new([key.reveal()])).transpose();
+    keys.map_err(|error| ServeError::Key(format!("regrip.apiKey: {error}")))
+}
+
+/// The shared folders; `own` are files of the server that are never shared, beside those that its secrets are in.
+fn share(
+    config: &Config,
+    own: Vec<PathBuf>,
+    ledger: SqliteLedger,
+) -> Result<Option<Shared>, ServeError> {
     if config.share.is_empty() {
         return Ok(None);
     }
-    let keys: Vec<&str> = config
-        .server
-        .share_keys
-        .iter()
-        .map(|key| key.api_key.reveal())
-        .collect();
-    let access = match keys.is_empty() {
+    let keys = config.server.share_keys.iter();
+    let access = match config.server.share_keys.is_empty() {
         true => Access::Loopback,
         false => Access::Keys(
-            Keys::parse(&keys.join("\n"))
+            Keys::new(keys.map(|key| key.api_key.reveal()))
                 .map_err(|error| ServeError::Key(format!("regrip.shareKeys: {error}")))?,
         ),
     };
-    let share = Share::start(&ShareOptions::new(config.share.clone()), ledger)?;
+    let mut options = ShareOptions::new(config.share.clone());
+    options.own_files = own;
+    options.own_files.extend_from_slice(&config.secret_files);
+    let share = Share::start(&options, ledger)?;
     let census = share.census();
     tracing::info!(files = census.files, bytes = census.bytes, "sharing");
     Ok(Some(Shared { share, access }))
@@ -218,6 +245,8 @@ struct Shared {
 struct House {
     file: PathBuf,
     settings: Settings,
+    /// What opens the API.
+    api_keys: CurrentKeys,
     control: Control,
     signals: Receiver<Asked>,
 }
@@ -268,9 +297,7 @@ impl House {
     }
 
     fn answer(&self, share: Option<&Shared>) -> Answer {
-        let config = self.settings.get();
-        let key = config.server.api_key.as_ref().map(Secret::reveal);
-        let api = api::router(self.control.clone(), key);
+        let api = api::router(self.control.clone(), self.api_keys.clone());
         match share {
             Some(Shared { share, access }) => {
                 api::beside(api, share.router(access.clone()).answer())
@@ -302,6 +329,7 @@ impl House {
         recover::recover(&service).await?;
         service.watch()?;
         service.spawn(later::run(Arc::clone(&service)));
+        service.spawn(left_stubs::run(Arc::clone(&service)));
         service.spawn(outages::show(Arc::clone(&service)));
         service.spawn(recover::go_on_with_imports(Arc::clone(&service)));
         tracing::info!(
@@ -315,7 +343,8 @@ impl House {
     /// Reloads as often as it is asked to, until it is asked to end.
     async fn until_end(&self, service: Option<&Service>) {
         while let Ok(Asked::Reload) = self.signals.recv().await {
-            reload::reload(&self.file, &self.control, &self.settings, service);
+            let (settings, keys) = (&self.settings, &self.api_keys);
+            reload::reload(&self.file, &self.control, settings, keys, service);
         }
     }
 }

@@ -94,6 +94,16 @@ impl DataFolder {
         })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is locked.
+    pub fn lock_file(&self) -> PathBuf {
+        self.path.join(LOCK)
+    }
+
     /// Where the ledger is.
     pub fn ledger(&self) -> PathBuf {
         ledger_in(&self.path)

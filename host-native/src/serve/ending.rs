@@ -4,10 +4,12 @@
 //! removed, then the servers are told. Failed for good or called off: the stubs are moved to `failed/`. Trouble of this
 //! machine's own is no end.
 //!
-//! Invariant: a claim is kept until its stubs were dealt with, however long the watch folder refuses that; so nothing is
-//! done twice because a stub could not be removed.
+//! Invariant: a claim is kept until its stubs were dealt with, however long the watch folder refuses that, or, if the file
+//! is whole, until those that cannot be removed are left by name; so nothing is done twice because a stub could not be
+//! removed, and nothing waits for it that needs only the file.
 
 use super::claims::Item;
+use super::left_stubs;
 use super::service::Service;
 use super::stub_run;
 use crate::control::End;
@@ -16,7 +18,6 @@ use regrip_core::classify::is_of_this_machine;
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error, PeerId, Source, Status};
 use smol::Timer;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -94,12 +95,7 @@ pub(super) async fn finish(service: &Arc<Service>, id: DownloadId, again: bool) 
                     noted.extend(service.stubs.find(&item));
                 }
                 // Before the import: what is imported is moved away, and a stub that is found then would be new work.
-                settle(service, &item, &noted, |name| {
-                    service.stubs.remove(name, &item)?;
-                    service.stubs.remove_failed(name, &item);
-                    Ok(())
-                })
-                .await;
+                remove_stubs(service, &item, &noted).await;
             }
         }
         Err(error) => tracing::error!(id, error = %chain(&error), "the stub cannot be told"),
@@ -109,29 +105,37 @@ pub(super) async fn finish(service: &Arc<Service>, id: DownloadId, again: bool) 
     }
 }
 
-/// Moves the stubs of an item to `failed/` and ends its claim.
-pub(super) async fn fail_stubs(service: &Arc<Service>, item: &Item, noted: &[String], why: &str) {
-    settle(service, item, noted, |name| {
-        service.stubs.fail(name, item, why)
-    })
-    .await;
-}
-
-/// What is said of an error, and what can be done about it.
-pub(super) fn why(error: &str, advice: Option<&str>) -> String {
-    match advice {
-        Some(advice) => format!("{error}\n{advice}"),
-        None => error.to_owned(),
+/// Removes the stubs of a completed download, those that join meanwhile too, and ends the claim. One that cannot be removed
+/// is left, so that nothing waits for it.
+async fn remove_stubs(service: &Service, item: &Item, noted: &[String]) {
+    let mut settled: Vec<String> = Vec::new();
+    let mut left = Vec::new();
+    let mut names = service.claims.names(item);
+    names.extend(noted.iter().cloned());
+    loop {
+        for name in names {
+            if settled.contains(&name) {
+                continue;
+            }
+            if let Err(error) = left_stubs::remove(service, &name, item) {
+                left_stubs::leave(service, &name, item, &error).await;
+                left.push((name.clone(), error));
+            }
+            settled.push(name);
+        }
+        // Once it has ended it may be made anew at any moment: it is ended once.
+        names = service.end_claim(item, &settled);
+        if names.is_empty() {
+            break;
+        }
+    }
+    for (name, error) in left {
+        left_stubs::list(service, &name, item, &error);
     }
 }
 
-/// Deals with every stub of an item, those that join meanwhile too, and ends the claim.
-async fn settle(
-    service: &Service,
-    item: &Item,
-    noted: &[String],
-    deal_with: impl Fn(&str) -> io::Result<()>,
-) {
+/// Moves the stubs of an item to `failed/`, those that join meanwhile too, and ends its claim.
+pub(super) async fn fail_stubs(service: &Arc<Service>, item: &Item, noted: &[String], why: &str) {
     let mut settled: Vec<String> = Vec::new();
     let mut troubled = false;
     let mut names = service.claims.names(item);
@@ -141,9 +145,9 @@ async fn settle(
             if settled.contains(&name) {
                 continue;
             }
-            while let Err(error) = deal_with(&name) {
+            while let Err(error) = service.stubs.fail(&name, item, why) {
                 let folder = service.stubs.path().display();
-                let told = format!("stubs in {folder} cannot be moved or removed: {error}");
+                let told = format!("stubs in {folder} cannot be moved to failed/: {error}");
                 service.control.troubles().note(TROUBLE, &told);
                 troubled = true;
                 Timer::after(ASK_AGAIN).await;
@@ -158,6 +162,14 @@ async fn settle(
         if names.is_empty() {
             return;
         }
+    }
+}
+
+/// What is said of an error, and what can be done about it.
+pub(super) fn why(error: &str, advice: Option<&str>) -> String {
+    match advice {
+        Some(advice) => format!("{error}\n{advice}"),
+        None => error.to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
 
 /// Begins to log. Once a process; a second time changes nothing.
-pub(super) fn start(format: LogFormat) {
+pub(crate) fn start(format: LogFormat) {
     let own = Targets::new().with_target("regrip", LevelFilter::INFO);
     let lines = fmt::layer().with_writer(stderr).with_target(false);
     let started = match format {
@@ -76,6 +76,9 @@ impl Listener for LogEvents {
                 let (bytes, attempts) = (summary.bytes, summary.attempts);
                 let restarts = summary.restarts;
                 tracing::info!(id, ?file, bytes, attempts, restarts, "completed");
+                if let Some(warning) = &summary.warning {
+                    tracing::warn!(id, ?file, warning, "completed with a warning");
+                }
             }
             What::Failed(summary) => {
                 let code = summary.code.as_ref().map(ErrorCode::as_str);

@@ -10,7 +10,7 @@
 //! parts together. `recover` takes up what an earlier process left, `reload` puts another configuration in force.
 //!
 //! Invariants: an item that a stub names is worked on once, whatever dies in between; a stub lies in the watch folder until
-//! its file is whole, or in `failed/` with the reason; trouble of this machine (a full disk, a folder that is gone, a locked
+//! its file is whole and it can be removed, or in `failed/` with the reason; trouble of this machine (a full disk, a folder that is gone, a locked
 //! database) fails nothing for good. What is in memory is bounded by what is under way, not by how long the server runs.
 //!
 //! It decides nothing about attempts, resuming or permits: the core's engine does.
@@ -23,6 +23,7 @@ mod data_folder;
 mod ending;
 pub(crate) mod import;
 mod later;
+mod left_stubs;
 mod lines;
 mod log;
 mod outages;
@@ -38,3 +39,4 @@ mod without_downloads;
 
 pub use daemon::{LogFormat, ServeError, ServeOptions, serve};
 pub use data_folder::{DataFolder, DataFolderRefused, ledger_in, serving};
+pub(crate) use log::start as start_log;

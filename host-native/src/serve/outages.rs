@@ -36,7 +36,9 @@ fn look(service: &Service) {
         return;
     }
     for stub in stubs.list(usize::MAX) {
-        if let Some((why, due)) = out.get(&stub.peer_id) {
+        if let Some((why, due)) = out.get(&stub.peer_id)
+            && !service.claims.is_left(&stub.stub_name)
+        {
             stubs.change(&stub.stub_name, |stub| {
                 stub.error = Some(why.clone());
                 stub.next_try_at = SystemTime::now().checked_add(*due);

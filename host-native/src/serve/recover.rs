@@ -5,6 +5,7 @@
 //! stub goes before its import goes on, which may move the file away.
 
 use super::claims::Item;
+use super::left_stubs;
 use super::service::Service;
 use crate::ledger::Origin;
 use regrip_core::{DownloadId, Error, PeerId};
@@ -57,7 +58,8 @@ pub(super) async fn recover(service: &Arc<Service>) -> Result<(), Error> {
             service.drive(&source, id);
         }
     }
-    remove_finished_stubs(service).await
+    remove_finished_stubs(service).await?;
+    left_stubs::recover(service).await
 }
 
 /// Goes on with the imports that were under way, some at a time.
@@ -108,7 +110,7 @@ async fn remove_finished_stubs(service: &Service) -> Result<(), Error> {
             if let Some(item) = item(origin.peer_id, origin.item_id)
                 && let Err(error) = service.stubs.remove(&name, &item)
             {
-                tracing::warn!(stub = ?name, %error, "the stub of a completed download cannot be removed");
+                left_stubs::leave(service, &name, &item, &error).await;
             }
         }
     }

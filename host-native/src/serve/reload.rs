@@ -1,12 +1,15 @@
 //! SIGHUP: another configuration is put in force while everything runs.
 //!
-//! Peers, import servers and limits change at once. Where files and stubs are, where the server listens and who is let in
-//! takes a restart, and is told. A file that is wrong changes nothing.
+//! Peers, import servers, limits and the key of the API change at once; another key ends the sessions of the one before.
+//! Paths, the address to listen at and the shared folders with their keys need a restart, which is logged. A wrong file
+//! changes nothing.
 
+use super::daemon::api_keys;
 use super::service::Service;
 use super::settings::Settings;
 use crate::config::{Config, ConfigRefused, Loaded, load};
 use crate::control::Control;
+use crate::server::{CurrentKeys, Keys};
 use std::path::Path;
 
 /// What a configuration that cannot be taken is called among the troubles.
@@ -17,20 +20,19 @@ pub(super) fn reload(
     file: &Path,
     control: &Control,
     settings: &Settings,
+    keys: &CurrentKeys,
     service: Option<&Service>,
 ) {
-    let loaded = match load(file) {
-        Ok(loaded) => loaded,
-        Err(refused) => {
+    let (Loaded { config, warnings }, new_keys) = match read(file) {
+        Ok(read) => read,
+        Err(why) => {
             let told = format!(
-                "{} is not taken, the configuration before it stays in force: {}",
+                "{} is not taken, the configuration before it stays in force: {why}",
                 file.display(),
-                all_of(&refused)
             );
             return control.troubles().note(TROUBLE, &told);
         }
     };
-    let Loaded { config, warnings } = loaded;
     for warning in warnings {
         tracing::warn!("{}: {warning}", file.display());
     }
@@ -38,13 +40,19 @@ pub(super) fn reload(
     for what in needs_restart(&old, &config) {
         tracing::warn!("{what} has changed: that takes a restart");
     }
+    let mut server = old.server.clone();
+    if !loses_key(&old, &config) {
+        keys.replace(new_keys);
+        server.api_key = config.server.api_key;
+    }
     // What needs a restart stays as it was, so that the next reload says it again.
     let config = Config {
-        server: old.server.clone(),
+        server,
         share: old.share.clone(),
         downloads: match (&old.downloads, config.downloads) {
             (Some(old), Some(new)) => Some(crate::config::Downloads {
                 engine: new.engine,
+                on_exists_given: new.on_exists_given,
                 ..old.clone()
             }),
             (old, _) => old.clone(),
@@ -64,6 +72,7 @@ pub(super) fn reload(
             tracing::error!("downloads.{} cannot be {}", invalid.key, invalid.found);
         }
     }
+    replace_and_protect(control, &config);
     settings.replace(config);
     match service {
         Some(service) => {
@@ -74,6 +83,29 @@ pub(super) fn reload(
     }
     control.troubles().over(TROUBLE);
     tracing::info!("the configuration was read again");
+}
+
+/// Puts in force which files downloads may replace, and which they never touch.
+pub(super) fn replace_and_protect(control: &Control, config: &Config) {
+    let store = &control.engine().host().store;
+    for file in &config.secret_files {
+        store.own().add(file);
+    }
+    let downloads = config.downloads.as_ref();
+    let given = downloads.is_some_and(|downloads| downloads.on_exists_given);
+    store.replace_delivered_only(!given);
+}
+
+fn read(file: &Path) -> Result<(Loaded, Option<Keys>), String> {
+    let loaded = load(file).map_err(|refused| all_of(&refused))?;
+    let keys = api_keys(&loaded.config).map_err(|error| error.to_string())?;
+    Ok((loaded, keys))
+}
+
+/// Returns `true` if a server that others can reach would lose its key. It keeps the old one.
+fn loses_key(old: &Config, new: &Config) -> bool {
+    let (old, new) = (&old.server, &new.server);
+    !old.listen.ip().is_loopback() && old.api_key.is_some() && new.api_key.is_none()
 }
 
 /// All that is wrong, in one line.
@@ -95,7 +127,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let differ = [
         (paths(old) != paths(new), "a path of downloads"),
         (old.server.listen != new.server.listen, "regrip.listen"),
-        (old.server.api_key != new.server.api_key, "regrip.apiKey"),
+        (loses_key(old, new), "regrip.apiKey"),
         (old.server.data_dir != new.server.data_dir, "regrip.dataDir"),
         (
             old.server.share_keys != new.server.share_keys,

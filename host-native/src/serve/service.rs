@@ -17,7 +17,7 @@ use super::watch::{Taken, Taker, Watch};
 use crate::config::Downloads;
 use crate::control::{Control, PendingStub, Troubles};
 use crate::ledger::Entry;
-use regrip_core::{DownloadId, Stub};
+use regrip_core::{DownloadId, Stub, shown};
 use smol::Executor;
 use std::future::Future;
 use std::io;
@@ -190,7 +190,7 @@ impl Taker for Service {
             Offered::Joined => self.put_on_board(name, &stub),
             Offered::New(unwanted) => {
                 self.put_on_board(name, &stub);
-                tracing::info!(stub = ?name, name = ?stub.name, peer = %stub.peer, "found a stub");
+                tracing::info!(stub = ?name, name = ?shown(&stub.name), peer = %stub.peer, "found a stub");
                 let service = Arc::clone(&self);
                 self.spawn(stub_run::run(service, item, unwanted));
             }

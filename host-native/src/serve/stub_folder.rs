@@ -7,6 +7,7 @@
 
 use super::claims::Item;
 use crate::control::time;
+use crate::store::rename_new;
 use regrip_core::Stub;
 use regrip_core::stub::LARGEST_BYTES;
 use rustix::fs::OFlags;
@@ -22,6 +23,9 @@ const FAILED: &str = "failed";
 
 /// The ending of a stub's name, in any case.
 const ENDING: &str = ".torrent";
+
+/// Names that are tried for a stub in `failed/` if others are taken.
+const MOST_NAMES: u32 = 99;
 
 /// How the explanation beside a failed stub begins: only such a file is ever removed.
 const SIGNATURE: &str = "regrip could not download this";
@@ -100,8 +104,8 @@ impl StubFolder {
         gone_is_fine(std::fs::remove_file(self.0.join(name)))
     }
 
-    /// Moves a stub that failed for good to `failed/`, with a text beside it that says why. One that failed before under
-    /// the same name is replaced.
+    /// Moves a stub that failed for good to `failed/`, with a text beside it that says why. A stub of the same item that
+    /// failed before and regrip's own text are replaced; if something else has one of the two names, both get another one.
     ///
     /// # Errors
     /// What the system said; the stub is still where it was.
@@ -109,19 +113,47 @@ impl StubFolder {
         if !self.names(name, item)? {
             return Ok(());
         }
-        let failed = self.failed_folder()?;
+        let failed = StubFolder(self.failed_folder()?);
         let told = explanation(name, why);
-        write(&failed.join(explanation_name(name)), &told)?;
-        gone_is_fine(std::fs::rename(self.0.join(name), failed.join(name)))
+        for number in 0..=MOST_NAMES {
+            let to = numbered(name, number);
+            match failed.place(&self.0.join(name), &to, item, &told) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                done => return gone_is_fine(done),
+            }
+        }
+        let what = format!("all names like {name:?} are taken in failed/");
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, what))
+    }
+
+    /// Moves the stub `from` into this folder as `name`, and writes its text.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if one of the two names is taken by something that is not regrip's; else what the system said.
+    fn place(&self, from: &Path, name: &str, item: &Item, told: &str) -> io::Result<()> {
+        let (stub, text) = (self.0.join(name), self.0.join(explanation_name(name)));
+        if is_there(&stub) && !self.names(name, item).unwrap_or(false)
+            || is_there(&text) && !is_ours(&text)
+        {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        write(&text, told)?;
+        if is_there(&stub) {
+            return std::fs::rename(from, stub);
+        }
+        rename_new(from, &stub)
     }
 
     /// Removes what lies in `failed/` of a stub that is done after all: it was taken up again without being put back.
     pub(super) fn remove_failed(&self, name: &str, item: &Item) {
         let failed = StubFolder(self.0.join(FAILED));
         let is_a_folder = std::fs::symlink_metadata(&failed.0).is_ok_and(|there| there.is_dir());
-        let is_there = || failed.names(name, item).unwrap_or(false);
-        if is_a_folder && is_there() && failed.remove(name, item).is_ok() {
-            self.forget_failure(name);
+        let names = (0..=MOST_NAMES).map(|number| numbered(name, number));
+        for name in names.take_while(|name| is_a_folder && is_there(&failed.0.join(name))) {
+            let is_of_the_item = failed.names(&name, item).unwrap_or(false);
+            if is_of_the_item && failed.remove(&name, item).is_ok() {
+                self.forget_failure(&name);
+            }
         }
     }
 
@@ -228,15 +260,35 @@ fn regular(path: &Path) -> Option<File> {
     is_file.then(|| File::open(path).ok()).flatten()
 }
 
+/// Writes a text in place of regrip's own at that name, or of none. It is written under a name of its own first: what else
+/// the old file is called, by hard links, keeps its bytes, and a link put there meanwhile is not followed.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    OpenOptions::new()
+    let temporary = path.with_file_name(format!(".regrip-{:016x}.tmp", fastrand::u64(..)));
+    let written = OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?
-        .write_all(text.as_bytes())
+        .create_new(true)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| match is_there(path) && is_ours(path) {
+            true => std::fs::rename(&temporary, path),
+            false => rename_new(&temporary, path),
+        });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary); // the first error is the one to tell
+    }
+    written
+}
+
+fn is_there(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
+/// `Film.torrent`, then `Film.1.torrent` and so on.
+fn numbered(name: &str, number: u32) -> String {
+    match (number, name.rsplit_once('.')) {
+        (1.., Some((stem, ending))) => format!("{stem}.{number}.{ending}"),
+        _ => name.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -316,6 +368,52 @@ mod tests {
         std::fs::write(folder.path().join("failed/Film.txt"), "mine").unwrap();
         stubs.forget_failure("Film.torrent");
         assert!(folder.path().join("failed/Film.txt").exists());
+    }
+
+    #[test]
+    fn what_is_not_ours_in_failed_is_neither_replaced_nor_written_through() {
+        let (folder, stubs) = folder(&[("a.torrent", "1"), ("b.torrent", "2"), ("c.torrent", "3")]);
+        let failed = folder.path().join("failed");
+        std::fs::create_dir(&failed).unwrap();
+        let precious = folder.path().join("precious");
+        std::fs::write(&precious, "mine").unwrap();
+        // A text of the user's own, a hard link and a link to one, and a stub of another item.
+        std::fs::write(failed.join("a.txt"), "mine").unwrap();
+        std::fs::hard_link(&precious, failed.join("b.txt")).unwrap();
+        std::os::unix::fs::symlink(&precious, failed.join("b.1.txt")).unwrap();
+        std::fs::write(failed.join("c.torrent"), stub("other").write()).unwrap();
+        for (name, item) in [("a.torrent", "1"), ("b.torrent", "2"), ("c.torrent", "3")] {
+            stubs.fail(name, &Item::from(&stub(item)), "no").unwrap();
+            assert!(!folder.path().join(name).exists());
+        }
+        for path in [&precious, &failed.join("a.txt"), &failed.join("b.txt")] {
+            assert_eq!(std::fs::read_to_string(path).unwrap(), "mine", "{path:?}");
+        }
+        assert!(failed.join("b.1.txt").is_symlink());
+        let other = std::fs::read(failed.join("c.torrent")).unwrap();
+        assert_eq!(other, stub("other").write());
+        for name in ["a.1", "b.2", "c.1"] {
+            assert!(failed.join(format!("{name}.torrent")).exists(), "{name}");
+            let why = std::fs::read_to_string(failed.join(format!("{name}.txt"))).unwrap();
+            assert!(why.starts_with(SIGNATURE), "{name}: {why}");
+        }
+        let names = std::fs::read_dir(&failed).unwrap().count();
+        assert_eq!(names, 10, "nothing else is left there");
+    }
+
+    #[test]
+    fn a_text_of_ours_is_replaced_and_its_other_names_keep_their_bytes() {
+        let (folder, stubs) = folder(&[("a.torrent", "1")]);
+        let item = Item::from(&stub("1"));
+        stubs.fail("a.torrent", &item, "the first time").unwrap();
+        let text = folder.path().join("failed/a.txt");
+        std::fs::hard_link(&text, folder.path().join("kept")).unwrap();
+        std::fs::write(folder.path().join("a.torrent"), stub("1").write()).unwrap();
+        stubs.fail("a.torrent", &item, "the second time").unwrap();
+        let second = std::fs::read_to_string(text).unwrap();
+        assert!(second.contains("the second time"), "{second}");
+        let kept = std::fs::read_to_string(folder.path().join("kept")).unwrap();
+        assert!(kept.contains("the first time"), "{kept}");
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!
 //! Invariants: the watcher is registered before the first look, so that nothing falls between the two. A stub is taken once
 //! its size, time and file have stayed the same for a moment; one that was taken too early all the same is no bencode, and
-//! is looked at again once it changed. What is no stub of ours is left where it is and told once, until it changes.
+//! is looked at again once it changed. What is no stub of ours is left where it is and told once, until it changes; what
+//! cannot be read is told once and tried again at every look.
 
 use super::claims::Claims;
 use super::stub_folder::{NotTaken, StubFolder, is_stubs_name};
@@ -112,6 +113,8 @@ struct Stamp {
     size: u64,
     seconds: i64,
     nanoseconds: i64,
+    /// Changes with the file's mode and owner too.
+    changed: (i64, i64),
 }
 
 impl From<&Metadata> for Stamp {
@@ -121,6 +124,7 @@ impl From<&Metadata> for Stamp {
             size: metadata.len(),
             seconds: metadata.mtime(),
             nanoseconds: metadata.mtime_nsec(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 }
@@ -136,6 +140,8 @@ struct Seen {
     left: HashMap<u64, u64>,
     /// The same for stubs of peers that are not configured.
     strangers: HashMap<u64, u64>,
+    /// The same for files that could not be read. They are tried again: what permits it may be no part of the file.
+    unreadable: HashMap<u64, u64>,
 }
 
 /// What one look came to.
@@ -145,6 +151,7 @@ struct Look {
     young: bool,
     left: HashMap<u64, u64>,
     strangers: HashMap<u64, u64>,
+    unreadable: HashMap<u64, u64>,
     still_young: HashMap<String, (Stamp, Instant)>,
     told: usize,
 }
@@ -225,6 +232,7 @@ impl<T: Taker> Watching<T> {
                 self.seen.young = look.still_young;
                 self.seen.left = look.left;
                 self.seen.strangers = look.strangers;
+                self.seen.unreadable = look.unreadable;
                 look.young
             }
             Err(error) => {
@@ -304,10 +312,16 @@ impl<T: Taker> Watching<T> {
                 }
             }
             Err(NotTaken::Vanished) => {}
-            // Who may not read it now may later: it is told of, and looked at again.
-            Err(refused @ (NotTaken::NoStub(_) | NotTaken::Unreadable(_))) => {
+            Err(refused @ NotTaken::NoStub(_)) => {
                 look.left.insert(key, now);
                 tell(look, name, &refused.to_string());
+            }
+            Err(refused @ NotTaken::Unreadable(_)) => {
+                if self.seen.unreadable.get(&key) != Some(&now) {
+                    tell(look, name, &refused.to_string());
+                }
+                look.unreadable.insert(key, now);
+                look.still_young.insert(name.to_owned(), (stamp, since));
             }
         }
     }

@@ -44,7 +44,9 @@ async fn fail(control: &Control, row: &Row) -> Result<(), Error> {
     );
     tracing::warn!(id = row.id, "failed: {text}");
     let class = Class::Permanent;
-    control.note_failure(row, class, ErrorCode::Other(CODE.into()), text, None).await
+    control
+        .note_failure(row, class, ErrorCode::Other(CODE.into()), text, None)
+        .await
 }
 
 /// What is on the disk of a download.

@@ -3,7 +3,8 @@
 //! Keys are kept as their SHA-256 and compared in constant time, every one of them, so that neither a key's length nor how
 //! much of it was right shows in the time an answer takes. Without a key, a web page that the user visits could reach a
 //! server on loopback through the user's own browser: so `Host` must name this machine (DNS rebinding), and an `Origin`,
-//! which browsers add, must be the server itself.
+//! which browsers add, must be the server itself. A request that a proxy on this machine forwards may be anybody's: it needs
+//! a key.
 
 use super::reply::Refusal;
 use hyper::header::{HOST, HeaderName, ORIGIN};
@@ -12,6 +13,7 @@ use hyper::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 use subtle::{Choice, ConstantTimeEq};
 
 /// The header that carries a key.
@@ -26,8 +28,14 @@ pub struct Keys(Vec<[u8; 32]>);
 #[non_exhaustive]
 pub enum KeysError {
     /// A key that no header can carry.
-    #[error("key {number} is no visible ASCII without spaces")]
+    #[error("key {number} has other than visible ASCII characters in it")]
     NotAscii {
+        /// Which one, from 1.
+        number: usize,
+    },
+    /// A key that a request without one would have.
+    #[error("key {number} is blank")]
+    Blank {
         /// Which one, from 1.
         number: usize,
     },
@@ -37,20 +45,18 @@ pub enum KeysError {
 }
 
 impl Keys {
-    /// Reads keys, one a line; blank lines and those that begin with `#` are left out.
+    /// These keys, each as it is: what would be a comment in a file is a key here.
     ///
     /// # Errors
     /// [`KeysError`].
-    pub fn parse(text: &str) -> Result<Keys, KeysError> {
-        let lines = text.lines().map(str::trim);
-        let keys = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    pub fn new<'a>(keys: impl IntoIterator<Item = &'a str>) -> Result<Keys, KeysError> {
         let digests: Result<Vec<_>, _> = (1..)
             .zip(keys)
-            .map(|(number, key)| {
-                let plain = key.bytes().all(|byte| byte.is_ascii_graphic());
-                plain
-                    .then(|| digest(key.as_bytes()))
-                    .ok_or(KeysError::NotAscii { number })
+            // No header begins or ends with a space.
+            .map(|(number, key)| match key.trim() {
+                "" => Err(KeysError::Blank { number }),
+                key if is_sendable(key) => Ok(digest(key.as_bytes())),
+                _ => Err(KeysError::NotAscii { number }),
             })
             .collect();
         match digests? {
@@ -59,13 +65,16 @@ impl Keys {
         }
     }
 
-    /// The one key there is.
-    pub fn one(key: &str) -> Keys {
-        // No header begins or ends with a space.
-        Keys(vec![digest(key.trim().as_bytes())])
+    /// Reads the keys of a file, one a line; blank lines and those that begin with `#` are left out.
+    ///
+    /// # Errors
+    /// [`KeysError`].
+    pub fn parse(text: &str) -> Result<Keys, KeysError> {
+        let lines = text.lines().map(str::trim);
+        Keys::new(lines.filter(|line| !line.is_empty() && !line.starts_with('#')))
     }
 
-    /// Whether it is one of them.
+    /// Returns `true` if this is one of the keys. A blank one never is.
     pub fn fits(&self, key: &[u8]) -> bool {
         let given = digest(key);
         let fits = self.0.iter().fold(Choice::from(0), |fits, known| {
@@ -73,6 +82,12 @@ impl Keys {
         });
         fits.into()
     }
+}
+
+/// Returns `true` if a header can carry it.
+fn is_sendable(key: &str) -> bool {
+    key.bytes()
+        .all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
 impl fmt::Debug for Keys {
@@ -137,25 +152,92 @@ impl Access {
     /// Lets a request in or says why not.
     ///
     /// # Errors
-    /// 401 without a right key, 403 where only this machine is served.
+    /// 401 without a right key, 403 if only this machine is served.
     pub fn check(&self, headers: &HeaderMap, from: SocketAddr) -> Result<(), Refusal> {
         match self {
             Access::Keys(keys) => match only(headers, &X_API_KEY) {
                 Some(key) if keys.fits(key) => Ok(()),
+                Some(key) if !key.is_empty() => Err(unauthorized().wrong_key()),
                 _ => Err(unauthorized()),
             },
             Access::Loopback => {
+                if let Some(name) = forwarded_by(headers) {
+                    return Err(forbidden(format!(
+                        "a proxy forwarded this request ({name}), and without a configured key only requests of this \
+                         machine itself are served: configure a key, and send it in X-Api-Key"
+                    )));
+                }
                 let local = from.ip().to_canonical().is_loopback();
                 if local && is_local_host(headers) && is_own_origin(headers) {
                     return Ok(());
                 }
-                Err(Refusal::new(
-                    StatusCode::FORBIDDEN,
-                    "Forbidden",
+                Err(forbidden(
                     "without a key only this machine is served, under its own name",
                 ))
             }
         }
+    }
+}
+
+fn forbidden(message: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message)
+}
+
+/// What proxies add to say for whom they ask (RFC 7239, RFC 9110 §7.6.3, and what was usual before). Every name that begins
+/// with `x-forwarded` is one, too.
+const FORWARDED: [&str; 10] = [
+    "cf-connecting-ip",
+    "client-ip",
+    "forwarded",
+    "forwarded-for",
+    "true-client-ip",
+    "via",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-real-ip",
+];
+
+/// The field by which a request shows that a proxy forwarded it.
+fn forwarded_by(headers: &HeaderMap) -> Option<&str> {
+    let mut names = headers.keys().map(HeaderName::as_str);
+    names.find(|name| name.starts_with("x-forwarded") || FORWARDED.contains(name))
+}
+
+/// The keys in force, or none. Clones are the same, and a change holds for the next request.
+#[derive(Clone, Debug, Default)]
+pub struct CurrentKeys(Arc<RwLock<(Option<Keys>, u64)>>);
+
+impl CurrentKeys {
+    /// These keys; without any, only this machine is served.
+    pub fn new(keys: Option<Keys>) -> CurrentKeys {
+        CurrentKeys(Arc::new(RwLock::new((keys, 0))))
+    }
+
+    /// The keys, and the number of changes so far.
+    pub fn get(&self) -> (Option<Keys>, u64) {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Puts others in their place, which ends what was opened by these.
+    pub fn replace(&self, keys: Option<Keys>) {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if held.0 != keys {
+            *held = (keys, held.1 + 1);
+        }
+    }
+}
+
+impl Guard for CurrentKeys {
+    fn check(&self, head: &Parts, from: SocketAddr, entry: Entry) -> Result<(), Refusal> {
+        let access = match self.get() {
+            (Some(keys), _) => Access::Keys(keys),
+            (None, _) => Access::Loopback,
+        };
+        Guard::check(&access, head, from, entry)
     }
 }
 
@@ -281,10 +363,60 @@ mod tests {
     }
 
     #[test]
+    fn without_a_key_a_request_that_a_proxy_forwarded_is_not_of_this_machine() {
+        let forwarded = [
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-host", "localhost"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-server", "proxy"),
+            ("x-real-ip", "127.0.0.1"),
+            ("forwarded", "for=127.0.0.1"),
+            ("via", "1.1 proxy"),
+            ("cf-connecting-ip", ""),
+        ];
+        let from = "127.0.0.1:9".parse().unwrap();
+        for field in forwarded {
+            let fields = headers(&[("host", "localhost"), field]);
+            let refusal = Access::Loopback.check(&fields, from).unwrap_err();
+            assert_eq!(refusal.status, StatusCode::FORBIDDEN, "{field:?}");
+            assert!(refusal.message.contains("configure a key"), "{refusal}");
+            let with_key = headers(&[("x-api-key", "alpha"), field]);
+            let access = Access::Keys(Keys::new(["alpha"]).unwrap());
+            assert_eq!(access.check(&with_key, from), Ok(()), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_key_that_was_given_and_is_wrong_counts_as_wrong() {
+        let access = Access::Keys(Keys::new(["alpha"]).unwrap());
+        let table: [(Fields<'_>, bool); 4] = [
+            (&[], false),
+            (&[("x-api-key", "")], false),
+            (&[("x-api-key", "a"), ("x-api-key", "b")], false),
+            (&[("x-api-key", "beta")], true),
+        ];
+        for (fields, wrong) in table {
+            let refusal = access.check(&headers(fields), "8.8.8.8:1".parse().unwrap());
+            assert_eq!(refusal.unwrap_err().is_wrong_key, wrong, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_given_by_itself_is_no_comment_and_never_blank() {
+        let keys = Keys::new(["#alpha", " two words "]).unwrap();
+        assert!(keys.fits(b"#alpha") && keys.fits(b"two words"));
+        assert!(!keys.fits(b"") && !keys.fits(b" "));
+        for blank in ["", " ", "\t \n"] {
+            let refused = Keys::new(["alpha", blank]);
+            assert_eq!(refused, Err(KeysError::Blank { number: 2 }), "{blank:?}");
+        }
+    }
+
+    #[test]
     fn keys_that_no_header_can_carry_are_refused_and_none_is_ever_shown() {
         assert_eq!(Keys::parse("\n# x\n"), Err(KeysError::Empty));
         assert_eq!(
-            Keys::parse("ok\nno good"),
+            Keys::parse("ok\nno\tgood"),
             Err(KeysError::NotAscii { number: 2 })
         );
         assert_eq!(

@@ -30,8 +30,24 @@ pub(super) async fn json<T: DeserializeOwned>(
         Some(body) => whole(body).await?,
         None => Bytes::new(),
     };
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Refusal::bad_request(format!("the body is not as expected: {error}")))
+    serde_json::from_slice(&bytes).map_err(|error| Refusal::bad_request(flaw(&error)))
+}
+
+/// What is wrong about a body, without repeating any of it: a key may be in it.
+fn flaw(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let ours = ["missing field", "duplicate field"];
+    if error.is_syntax() || error.is_eof() || ours.iter().any(|ours| text.starts_with(ours)) {
+        return format!("the body is not as expected: {text}");
+    }
+    // The text after the last "expected" is ours.
+    match text.rsplit_once(", expected ") {
+        Some((found, expected)) if found.starts_with("unknown field") => {
+            format!("the body has an unknown field: expected {expected}")
+        }
+        Some((_, expected)) => format!("the body is not as expected: expected {expected}"),
+        None => "the body is not as expected".to_owned(),
+    }
 }
 
 /// Whether the body is said to be JSON. What a form of another site's page sends is not (Fetch standard, CORS-safelisted

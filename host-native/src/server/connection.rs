@@ -1,13 +1,16 @@
 //! One connection: hyper parses requests and frames replies, one after the other.
 
+use super::host;
 use super::limits::Limits;
 use super::outbox::{Outbox, Piece};
+use super::places::{Leave, Place};
 use super::reply::{Payload, Reply};
 use super::router::Answer;
 use super::socket::ServedSocket;
 use super::timer::SmolTimer;
+use crate::wall_time;
 use async_io::{Async, Timer};
-use futures::{FutureExt, StreamExt, ready};
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, ready};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,21 +20,39 @@ use std::convert::Infallible;
 use std::net::{SocketAddr, TcpStream};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
-/// Serves a connection to its end. Once `stopping` is closed the reply under way may go on for `stop_within`.
+/// Serves a connection to its end, or until it is to make room. Once `stopping` is closed the reply under way may go on for
+/// `stop_within`.
+///
+/// A client that closes its sending half has its requests answered all the same (RFC 9112 §9.6).
 pub(super) async fn serve(
     stream: Async<TcpStream>,
     from: SocketAddr,
     answer: Answer,
     limits: Limits,
+    place: Place,
     stopping: Receiver<()>,
 ) {
+    if !wall_time::has_text(SystemTime::now()) {
+        return refuse_by_clock(stream, &limits).await;
+    }
     let outbox = Outbox::default();
-    let Ok(socket) = ServedSocket::new(stream, outbox.clone(), limits.idle_timeout) else {
+    let socket = ServedSocket::new(stream, outbox.clone(), place.clone(), limits.idle_timeout);
+    let Ok(socket) = socket else {
         return;
     };
-    let service = service_fn(move |request: Request<Incoming>| {
-        let reply = answer(request, from);
+    let requests = place.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        requests.begin();
+        outbox.begin_reply();
+        let reply = match host::settle(&mut request) {
+            Ok(()) => {
+                request.extensions_mut().insert(requests.clone());
+                answer(request, from)
+            }
+            Err(refusal) => std::future::ready(refusal.into()).boxed(),
+        };
         let outbox = outbox.clone();
         async move { Ok::<_, Infallible>(response(reply.await, outbox)) }
     });
@@ -41,18 +62,40 @@ pub(super) async fn serve(
         .max_buf_size(limits.head_bytes)
         .max_headers(limits.head_fields)
         .writev(true)
+        .half_close(true)
         .serve_connection(socket, service);
     let mut connection = pin!(connection);
     // How a connection ended is its client's affair: a cut, a timeout or a malformed head is nothing the server can mend.
-    let ended = futures::select_biased! {
-        _ = connection.as_mut().fuse() => true,
-        _ = stopping.recv().fuse() => false,
+    let end_gracefully = futures::select_biased! {
+        _ = connection.as_mut().fuse() => false,
+        _ = stopping.recv().fuse() => true,
+        leave = place.asked_to_leave().fuse() => leave == Leave::AfterReply,
     };
-    if !ended {
+    if end_gracefully {
         connection.as_mut().graceful_shutdown();
         let overtime = Timer::after(limits.stop_within);
         futures::future::select(connection, overtime).await;
     }
+}
+
+/// hyper cannot write the date, and would take its thread along.
+async fn refuse_by_clock(mut stream: Async<TcpStream>, limits: &Limits) {
+    const WHY: &str = "the clock of this server is before 1970 or after 9999";
+    tracing::error!("a request was refused: {WHY}");
+    let reply = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 60\r\nConnection: close\r\n\
+         Content-Type: text/plain\r\nContent-Length: {}\r\n\r\n{WHY}",
+        WHY.len()
+    );
+    let answered = async {
+        // Closed with something unread, the connection would be reset and the reply lost.
+        let mut head = [0; 8 << 10];
+        let _ = stream.read(&mut head).await;
+        // Whoever asks may be gone.
+        let _ = stream.write_all(reply.as_bytes()).await;
+    };
+    let too_late = Timer::after(limits.head_timeout);
+    futures::future::select(pin!(answered), too_late).await;
 }
 
 fn response(reply: Reply, outbox: Outbox) -> Response<Outgoing> {
@@ -64,6 +107,12 @@ fn response(reply: Reply, outbox: Outbox) -> Response<Outgoing> {
 struct Outgoing {
     payload: Payload,
     outbox: Outbox,
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.outbox.end_reply();
+    }
 }
 
 impl Body for Outgoing {

@@ -1,10 +1,11 @@
-//! Accepts connections, no more at once than the limit, until it is told to stop.
+//! Accepts connections, no more at once than the limit, until it has to stop. [`Places`] decides which one makes room.
 
 use super::connection;
 use super::limits::Limits;
+use super::network::Network;
+use super::places::Places;
 use super::router::Answer;
 use async_io::{Async, Timer};
-use async_lock::Semaphore;
 use smol::Executor;
 use smol::channel::{self, Receiver};
 use smol::future::FutureExt;
@@ -36,7 +37,7 @@ impl Server {
         Ok(Server {
             listener,
             address,
-            limits,
+            limits: limits.within_open_files(),
         })
     }
 
@@ -53,49 +54,44 @@ impl Server {
         answer: Answer,
         stop: impl Future<Output = ()>,
     ) {
-        let limits = self.limits;
-        let places = Arc::new(Semaphore::new(limits.connections));
+        let places = Places::new(self.limits.connections);
         let (stopped, stopping) = channel::bounded::<()>(1);
         let accept = self.accept(executor, answer, &places, stopping);
         stop.or(accept).await;
         // The listener is closed; a closed channel is what every connection waits for.
         drop(stopped);
-        for _ in 0..limits.connections {
-            places.acquire_arc().await.forget();
-        }
+        places.all_closed().await;
     }
 
     async fn accept(
         self,
         executor: &Executor<'static>,
         answer: Answer,
-        places: &Arc<Semaphore>,
+        places: &Places,
         stopping: Receiver<()>,
     ) {
         loop {
-            let place = places.acquire_arc().await;
-            let (stream, from) = self.next().await;
+            let (stream, from) = self.next(places).await;
+            let place = places.admit(Network::of(from.ip())).await;
             let served = connection::serve(
                 stream,
                 from,
                 Arc::clone(&answer),
                 self.limits,
+                place,
                 stopping.clone(),
             );
-            let task = executor.spawn(async move {
-                served.await;
-                drop(place);
-            });
-            task.detach();
+            executor.spawn(served).detach();
         }
     }
 
-    async fn next(&self) -> (Async<TcpStream>, SocketAddr) {
+    async fn next(&self, places: &Places) -> (Async<TcpStream>, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok(accepted) => return accepted,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(_) => {
+                    places.make_room();
                     Timer::after(BEFORE_NEXT_ACCEPT).await;
                 }
             }

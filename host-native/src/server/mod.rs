@@ -1,4 +1,4 @@
-//! The HTTP server: hyper's HTTP/1.1 on smol sockets, a table of routes, and files sent by the kernel.
+//! The HTTP server: hyper's HTTP/1.1 on smol sockets, a table of routes, and files sent from where they are.
 //!
 //! Where a byte goes: [`Server`] accepts, a connection parses the request (hyper), [`Router`] finds the handler and says no
 //! to whom its [`Guard`] does not let in, the handler makes a [`Reply`], and its bytes, or the [`FileSpan`] it names, leave
@@ -7,9 +7,13 @@
 mod access;
 mod body;
 mod connection;
+mod guesses;
+mod host;
 mod limits;
 mod listener;
+mod network;
 mod outbox;
+mod places;
 mod reply;
 mod router;
 mod socket;
@@ -17,10 +21,13 @@ mod threads;
 mod timer;
 
 pub(crate) use access::only;
-pub use access::{Access, Entry, Guard, Keys, KeysError, X_API_KEY, is_own_origin, unauthorized};
+pub use access::{
+    Access, CurrentKeys, Entry, Guard, Keys, KeysError, X_API_KEY, is_own_origin, unauthorized,
+};
 pub(crate) use body::{is_json, not_json};
 pub use limits::Limits;
 pub use listener::Server;
+pub(crate) use network::Network;
 pub use outbox::FileSpan;
 pub use reply::{Payload, Refusal, Reply};
 pub use router::{Answer, Asked, Handler, Route, Router};

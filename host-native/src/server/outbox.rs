@@ -1,19 +1,20 @@
 //! How a file gets past hyper.
 //!
-//! hyper sends buffers, the kernel sends files. So a body that is a file shows hyper a buffer of the right length whose
-//! bytes are placeholders, and puts the [`FileSpan`] itself into the connection's outbox. The socket knows the placeholders
-//! by their address, never sends one, and has sendfile(2) send the span instead. hyper queues buffers without looking at
-//! them because the socket takes vectored writes; `the_placeholder_never_reaches_the_wire` holds it to that.
+//! hyper sends buffers, and a connection should hold no part of a file while its client reads slowly. So a body that is a
+//! file shows hyper a buffer of the right length whose bytes are placeholders, and puts the [`FileSpan`] itself into the
+//! connection's outbox. The socket knows the placeholders by their address, never sends one, and reads from the span instead
+//! when the client has room. hyper queues buffers without looking at them because the socket takes vectored writes;
+//! `the_placeholder_never_reaches_the_wire` holds it to that.
 //!
 //! Invariant: spans are sent in the order in which their placeholders were queued, byte for byte as many.
 
-use crate::store::FileStamp;
+use crate::store::FileVersion;
 use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-/// Longest run of placeholders at once, which is also the most that one sendfile(2) sends.
+/// Longest run of placeholders at once.
 const PLACEHOLDER_BYTES: usize = 1 << 20;
 
 /// Fresh zeroed memory: as nobody reads it, it costs address space and no page.
@@ -29,31 +30,53 @@ pub struct FileSpan {
     /// How many.
     pub length: u64,
     /// What the file was when the reply was made. Once it is another, nothing more of it is sent.
-    pub stamp: FileStamp,
+    pub version: FileVersion,
 }
 
-/// The spans a connection has to send, first to last.
+/// The spans a connection has to send, first to last, and the state of the reply.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outbox(Arc<Mutex<VecDeque<FileSpan>>>);
+pub(super) struct Outbox(Arc<Mutex<Queue>>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    spans: VecDeque<FileSpan>,
+    /// A reply is under way of which hyper has not taken all.
+    in_reply: bool,
+}
 
 impl Outbox {
     /// Queues a span and returns the placeholder for it.
     pub(super) fn put(&self, span: FileSpan) -> Piece {
         let length = span.length;
         if length > 0 {
-            self.lock().push_back(span);
+            self.lock().spans.push_back(span);
         }
         Piece::File { length }
     }
 
     /// The span to send from now.
     pub(super) fn first(&self) -> Option<FileSpan> {
-        self.lock().front().cloned()
+        self.lock().spans.front().cloned()
+    }
+
+    /// A request was read: its reply is under way.
+    pub(super) fn begin_reply(&self) {
+        self.lock().in_reply = true;
+    }
+
+    /// hyper has taken all of a reply.
+    pub(super) fn end_reply(&self) {
+        self.lock().in_reply = false;
+    }
+
+    /// Returns `true` while hyper may have more to send than was written so far.
+    pub(super) fn in_reply(&self) -> bool {
+        self.lock().in_reply
     }
 
     /// So many bytes of the first span were sent.
     pub(super) fn sent(&self, count: u64) {
-        let mut spans = self.lock();
+        let spans = &mut self.lock().spans;
         let Some(first) = spans.front_mut() else {
             return;
         };
@@ -64,7 +87,7 @@ impl Outbox {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<FileSpan>> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -118,7 +141,7 @@ mod tests {
             file: Arc::clone(file),
             offset,
             length,
-            stamp: FileStamp::of_open(file).unwrap(),
+            version: FileVersion::of_open(file).unwrap(),
         }
     }
 

@@ -3,13 +3,14 @@
 use super::outbox::FileSpan;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::json;
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 /// The body of a reply.
 #[derive(Default)]
@@ -113,6 +114,10 @@ pub struct Refusal {
     pub message: String,
     /// The field of the request that is to blame.
     pub field: Option<&'static str>,
+    /// How long to wait before another request makes sense.
+    pub retry_after: Option<Duration>,
+    /// A key was given and is wrong. The router counts it.
+    pub is_wrong_key: bool,
 }
 
 impl Refusal {
@@ -127,6 +132,8 @@ impl Refusal {
             code: code.into(),
             message: message.into(),
             field: None,
+            retry_after: None,
+            is_wrong_key: false,
         }
     }
 
@@ -135,6 +142,24 @@ impl Refusal {
     pub fn about(self, field: &'static str) -> Refusal {
         Refusal {
             field: Some(field),
+            ..self
+        }
+    }
+
+    /// Says when to ask again, in whole seconds, rounded up.
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Refusal {
+        Refusal {
+            retry_after: Some(wait),
+            ..self
+        }
+    }
+
+    /// Says that a key was given and is wrong.
+    #[must_use]
+    pub fn wrong_key(self) -> Refusal {
+        Refusal {
+            is_wrong_key: true,
             ..self
         }
     }
@@ -156,6 +181,13 @@ impl From<Refusal> for Reply {
         if let Some(field) = refusal.field {
             error["field"] = field.into();
         }
-        Reply::json_with(refusal.status, &json!({ "error": error }))
+        let reply = Reply::json_with(refusal.status, &json!({ "error": error }));
+        match refusal.retry_after {
+            None => reply,
+            Some(wait) => {
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                reply.header(RETRY_AFTER, seconds.into())
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@
 
 use super::access::{Entry, Guard};
 use super::body;
+use super::guesses::{Guesses, Way};
+use super::places::Place;
 use super::reply::{Refusal, Reply};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -13,6 +15,7 @@ use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
+use smol::channel::Receiver;
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -26,6 +29,7 @@ pub type Answer =
 #[derive(Debug)]
 pub struct Asked {
     head: Parts,
+    from: SocketAddr,
     captured: Option<String>,
     body: Option<Incoming>,
 }
@@ -39,6 +43,17 @@ impl Asked {
     /// The header fields.
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
+    }
+
+    /// Who asks.
+    pub fn from(&self) -> SocketAddr {
+        self.from
+    }
+
+    /// A channel that is closed once the client has closed its sending half; if the client is gone, sending to it fails.
+    /// `None` for a request without a connection.
+    pub fn client_sends(&self) -> Option<Receiver<()>> {
+        self.head.extensions.get().map(Place::client_sends)
     }
 
     /// What stands where the pattern has braces, percent-decoded.
@@ -85,6 +100,7 @@ pub struct Router<S: 'static> {
     state: Arc<S>,
     routes: &'static [Route<S>],
     guard: Arc<dyn Guard>,
+    guesses: Guesses,
 }
 
 impl<S: Send + Sync> Router<S> {
@@ -94,6 +110,7 @@ impl<S: Send + Sync> Router<S> {
             state,
             routes,
             guard,
+            guesses: Guesses::default(),
         }
     }
 
@@ -113,7 +130,7 @@ impl<S: Send + Sync> Router<S> {
         let handled = AssertUnwindSafe(handler(Arc::clone(&self.state), asked));
         match handled.catch_unwind().await {
             Ok(Ok(reply)) => reply,
-            Ok(Err(refusal)) => refusal.into(),
+            Ok(Err(refusal)) => self.refuse(refusal, from, Way::Login).into(),
             // It has been printed; the other requests go on.
             Err(_) => Refusal::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -121,6 +138,14 @@ impl<S: Send + Sync> Router<S> {
                 "this is a bug in regrip",
             )
             .into(),
+        }
+    }
+
+    /// Counts a wrong key against the network of its address.
+    fn refuse(&self, refusal: Refusal, from: SocketAddr, way: Way) -> Refusal {
+        match refusal.is_wrong_key {
+            true => self.guesses.count(from.ip(), way, refusal),
+            false => refusal,
         }
     }
 
@@ -138,13 +163,18 @@ impl<S: Send + Sync> Router<S> {
             .filter(here)
             .find(|route| route.method == method);
         let entry = route.map_or(Entry::Keyed, |route| route.entry);
-        self.guard.check(&head, from, entry)?;
+        let checked = self.guard.check(&head, from, entry);
+        checked.map_err(|refusal| self.refuse(refusal, from, Way::Header))?;
+        if let (Entry::Keyed, Some(place)) = (entry, head.extensions.get::<Place>()) {
+            place.is_known();
+        }
         let Some(route) = route else {
             return Err(Box::new(self.without_route(path)));
         };
         let captured = captured(route.path, path).flatten();
         let asked = Asked {
             head,
+            from,
             captured,
             body: None,
         };

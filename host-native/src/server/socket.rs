@@ -1,17 +1,23 @@
-//! A served socket, as hyper wants to read and write it, with files sent by the kernel.
+//! A served socket, as hyper wants to read and write it, with bytes of files read when the client has room for them.
 //!
-//! Invariant: no more and no other bytes than the span's leave for it. A file that changes or ends early closes the
-//! connection, the only way left to say that the body is not whole: the client sees it cut, asks again, and is told of the
-//! new version. Bytes that changed after they were handed to the kernel may still leave.
+//! Invariant: no byte of a file leaves that is not of the span's version. Each block is copied out of the file, then the
+//! version is looked at, and only if it is unchanged the block is sent. So the last block of a body is sent after all of the
+//! body was copied and found to be of one version. A file that changes or ends early closes the connection, the only way left
+//! to say that the body is not whole: the client sees it cut, asks again, and gets the new version.
+//!
+//! Not sendfile(2): it sends references to the file's pages, and a write into the file changes what they refer to. A client
+//! on the same machine (loopback, a container) even finds the new bytes in what it has acknowledged and not yet read.
 
 use super::outbox::{FileSpan, Outbox, is_placeholder};
-use crate::store::FileStamp;
+use super::places::Place;
+use crate::store::FileVersion;
 use async_io::{Async, Timer};
 use futures::ready;
 use hyper::rt::ReadBufCursor;
 use rustix::io::Errno;
 use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream};
@@ -22,8 +28,15 @@ use std::time::{Duration, Instant};
 
 /// A connection whose client takes bytes as fast as they come lets others run after so many.
 const BYTES_A_TURN: u64 = 4 << 20;
-/// What is read and sent at once where the file system knows no sendfile.
-const COPIED_BYTES: usize = 256 << 10;
+/// Most bytes that are copied at once: they stay in the processor's cache until they are sent.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Fewest, unless less is left. A slow client has room for little at a time, and what it does not take is copied again.
+const LEAST_BLOCK_BYTES: usize = 16 << 10;
+
+thread_local! {
+    /// What a block is copied into. No connection keeps anything in it from one turn to the next.
+    static BLOCK: RefCell<Vec<u8>> = RefCell::new(vec![0; BLOCK_BYTES]);
+}
 
 /// Has the kernel wait for the file before it sends a packet with the head alone.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -35,9 +48,16 @@ const MORE_FOLLOWS: SendFlags = SendFlags::empty();
 pub(super) struct ServedSocket {
     stream: Async<TcpStream>,
     outbox: Outbox,
+    place: Place,
+    /// Bytes of a reply were sent since the last reply ended.
+    replying: bool,
+    /// The client has closed its sending half.
+    client_ended: bool,
     idle: Idle,
     /// Bytes sent since the others last had their turn.
     this_turn: u64,
+    /// How many bytes of a file are copied next.
+    block_bytes: usize,
 }
 
 impl ServedSocket {
@@ -48,6 +68,7 @@ impl ServedSocket {
     pub(super) fn new(
         stream: Async<TcpStream>,
         outbox: Outbox,
+        place: Place,
         idle_timeout: Duration,
     ) -> io::Result<ServedSocket> {
         set_tcp_nodelay(stream.get_ref(), true)?;
@@ -55,8 +76,12 @@ impl ServedSocket {
         Ok(ServedSocket {
             stream,
             outbox,
+            place,
+            replying: false,
+            client_ended: false,
             idle,
             this_turn: 0,
+            block_bytes: BLOCK_BYTES,
         })
     }
 
@@ -85,17 +110,17 @@ impl ServedSocket {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if FileStamp::of_open(&span.file)? != span.stamp {
-            return Poll::Ready(Err(io::Error::other("the file changed while it was sent")));
-        }
+        let most = most.min(self.block_bytes);
         let most = most.min(usize::try_from(span.length).unwrap_or(usize::MAX));
-        let sent = ready!(self.until_sent(cx, |stream| send_span(stream, &span, most)))?;
-        if sent == 0 {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the file became shorter while it was sent",
-            )));
-        }
+        let (copied, sent) = ready!(BLOCK.with_borrow_mut(|block| {
+            let copied = copy(&span, block.get_mut(..most).unwrap_or_default())?;
+            self.until_sent(cx, |stream| send(stream, copied, SendFlags::empty()))
+                .map_ok(|sent| (copied.len(), sent))
+        }))?;
+        self.block_bytes = match sent < copied {
+            true => sent.max(LEAST_BLOCK_BYTES),
+            false => BLOCK_BYTES.min(self.block_bytes * 2),
+        };
         self.outbox.sent(sent as u64);
         self.this_turn += sent as u64;
         Poll::Ready(Ok(sent))
@@ -111,17 +136,47 @@ impl ServedSocket {
             match call(self.stream.get_ref()) {
                 Ok(count) => {
                     self.idle.moved();
+                    self.replying = true;
                     return Poll::Ready(Ok(count));
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
                     self.this_turn = 0;
                     self.idle.sending = true;
-                    ready!(self.stream.poll_writable(cx))?;
+                    if self.stream.poll_writable(cx)?.is_pending() {
+                        ready!(self.idle.poll(cx))?;
+                    }
                 }
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
+    }
+}
+
+impl ServedSocket {
+    fn client_ended(&mut self) {
+        self.client_ended = true;
+        self.place.client_sends_no_more();
+    }
+
+    /// While a reply is under way hyper does not read, as the client may have closed its sending half. So this
+    /// looks for the end of its data or an error, and reads nothing.
+    fn watch_client(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.client_ended {
+            match recv(self.stream.get_ref(), &mut [0; 1], RecvFlags::PEEK) {
+                Ok((_, 0)) => self.client_ended(),
+                // A request that was sent ahead, or more of a body.
+                Ok(_) => return Poll::Pending,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => {
+                    if self.stream.poll_readable(cx)?.is_pending() {
+                        break;
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+        self.idle.poll(cx)
     }
 }
 
@@ -141,27 +196,25 @@ fn time_sending(stream: &TcpStream, timeout: Duration) -> io::Result<bool> {
     }
 }
 
-/// sendfile(2), or read and send where the file system does not know it; 0 at the end of the file.
-fn send_span(stream: &TcpStream, span: &FileSpan, most: usize) -> Result<usize, Errno> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        let mut offset = span.offset;
-        match rustix::fs::sendfile(stream, &*span.file, Some(&mut offset), most) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
-            sent => return sent,
+/// Copies the next bytes of a span: some at least, all of one version of the file.
+fn copy<'a>(span: &FileSpan, block: &'a mut [u8]) -> io::Result<&'a [u8]> {
+    let read = loop {
+        match span.file.read_at(block, span.offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
         }
+    };
+    // Before the end of a body, a network file system is asked, and not the cache of its attributes.
+    let version = match read as u64 == span.length {
+        true => FileVersion::of_open_now(&span.file)?,
+        false => FileVersion::of_open(&span.file)?,
+    };
+    if version != span.version {
+        return Err(io::Error::other("the file changed while it was sent"));
     }
-    copy_span(stream, span, most)
-}
-
-/// What the socket does not take is read again the next time.
-fn copy_span(stream: &TcpStream, span: &FileSpan, most: usize) -> Result<usize, Errno> {
-    let mut block = vec![0; most.min(COPIED_BYTES)];
-    let read = span.file.read_at(&mut block, span.offset);
-    let read = read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    match read {
-        0 => Ok(0),
-        read => send(stream, &block[..read], SendFlags::empty()),
+    match block.get(..read) {
+        Some(copied) if read > 0 => Ok(copied),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
@@ -178,6 +231,9 @@ impl hyper::rt::Read for ServedSocket {
             match recv(socket.stream.get_ref(), &mut *room, RecvFlags::empty()) {
                 Ok(((received, _), _)) => {
                     let count = received.len();
+                    if count == 0 {
+                        socket.client_ended();
+                    }
                     // SAFETY: recv initialised so many bytes at the start.
                     unsafe { buffer.advance(count) };
                     socket.idle.moved();
@@ -222,8 +278,18 @@ impl hyper::rt::Write for ServedSocket {
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().idle.sending = false;
+    /// hyper flushes once it has written all it has, and whenever it looks for something to do.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = self.get_mut();
+        socket.idle.sending = false;
+        if socket.outbox.in_reply() {
+            if let Poll::Ready(Err(error)) = socket.watch_client(cx) {
+                return Poll::Ready(Err(error));
+            }
+        } else if socket.replying {
+            socket.replying = false;
+            socket.place.end();
+        }
         Poll::Ready(Ok(()))
     }
 

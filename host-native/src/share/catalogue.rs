@@ -5,6 +5,7 @@
 
 use super::names::Clues;
 use super::tree::Found;
+use crate::store::FileVersion;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -27,8 +28,8 @@ pub(super) struct Item {
     /// Its path within.
     pub(super) path: PathBuf,
     filename: String,
-    size: u64,
-    mtime_ns: i64,
+    /// What it was when it was last looked at.
+    pub(super) version: FileVersion,
     clues: Clues,
 }
 
@@ -43,13 +44,12 @@ impl Item {
             filename: filename.to_string_lossy().into_owned(),
             clues,
             path: found.path,
-            size: found.size,
-            mtime_ns: found.mtime_ns,
+            version: found.version,
         }
     }
 
-    /// The item as peers see it, with its digest where one is known.
-    pub(super) fn release(&self, sha256: Option<String>) -> Release<'_> {
+    /// The item as peers see it: how long its file is now, and its digest if that is known.
+    pub(super) fn release(&self, size: u64, sha256: Option<String>) -> Release<'_> {
         let stem = Path::new(&self.filename).file_stem();
         Release {
             id: &self.id,
@@ -62,7 +62,7 @@ impl Item {
             } else {
                 FILMS
             },
-            size: self.size,
+            size,
             imdb_id: self.clues.imdb.map(|number| format!("tt{number:07}")),
             tmdb_id: self.clues.tmdb,
             tvdb_id: self.clues.tvdb,
@@ -73,14 +73,6 @@ impl Item {
                 .as_ref()
                 .map(|episodes| *episodes.start()),
             sha256,
-        }
-    }
-
-    /// What it was when it was last looked at.
-    pub(super) fn stamp(&self) -> crate::store::FileStamp {
-        crate::store::FileStamp {
-            size: self.size,
-            mtime_ns: self.mtime_ns,
         }
     }
 }
@@ -198,8 +190,9 @@ impl Catalogue {
         }
         catalogue.items.sort_by(|one, other| {
             other
+                .version
                 .mtime_ns
-                .cmp(&one.mtime_ns)
+                .cmp(&one.version.mtime_ns)
                 .then_with(|| one.path.cmp(&other.path))
         });
         catalogue
@@ -218,7 +211,7 @@ impl Catalogue {
     pub(super) fn bytes(&self) -> u64 {
         self.items
             .iter()
-            .map(|item| item.size)
+            .map(|item| item.version.size)
             .fold(0, u64::saturating_add)
     }
 
@@ -232,13 +225,18 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use regrip_core::store::FileId;
 
     fn catalogue(paths: &[(&str, &str)]) -> Catalogue {
         let items = paths.iter().enumerate().map(|(number, (root, path))| {
             let found = Found {
                 path: PathBuf::from(path),
-                size: 10,
-                mtime_ns: -i64::try_from(number).unwrap(),
+                version: FileVersion {
+                    id: FileId::default(),
+                    size: 10,
+                    mtime_ns: -i64::try_from(number).unwrap(),
+                    ctime_ns: 0,
+                },
             };
             Arc::new(Item::new(&Arc::from(Path::new(root)), found))
         });
@@ -328,7 +326,7 @@ mod tests {
     fn a_release_says_what_its_names_say() {
         let catalogue = catalogue(&[("/r", "Show {tvdb-5}/Show S01E02.1080p.mkv")]);
         let item = &catalogue.items[0];
-        let json = serde_json::to_value(item.release(Some("ab".to_owned()))).unwrap();
+        let json = serde_json::to_value(item.release(10, Some("ab".to_owned()))).unwrap();
         let wanted = serde_json::json!({
             "id": item.id, "title": "Show S01E02.1080p", "filename": "Show S01E02.1080p.mkv", "category": 5000,
             "size": 10, "tvdbId": 5, "season": 1, "episode": 2, "sha256": "ab",

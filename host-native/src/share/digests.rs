@@ -1,80 +1,185 @@
 //! SHA-256s of what is shared, computed in the background and kept in the ledger.
 //!
-//! Invariant: a digest belongs to a stamp (size and time) that the open file had before the first byte was read and after
-//! the last, and it is handed out for that stamp only. A restart reads no file again whose stamp is still the recorded one.
+//! Invariant: a digest belongs to the version that the open file had before the first byte was read and after the last, and
+//! it is handed out for that version only. A restart reads no file again whose version is still the recorded one.
+//!
+//! A version that differs in ctime alone may have the same bytes (a link was made) or others (size and mtime were set back).
+//! Only another hash tells. An equal digest keeps the ETag, so that a peer goes on with what it has.
 
 use super::catalogue::Item;
+use super::conditions::Validators;
 use super::shelf::Shelf;
-use super::tree;
-use crate::ledger::SqliteLedger;
-use crate::store::{FileStamp, Sha256Digest};
+use super::version::{etag, is_settled, validators};
+use crate::ledger::{SharedDigest, SqliteLedger};
+use crate::store::{FileVersion, Sha256Digest};
+use async_io::Timer;
 use regrip_core::store::Digest;
+use smol::future::FutureExt;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// What is read at once.
 const STEP_BYTES: usize = 1 << 20;
-/// A file that changed within this is still being written, or could change and keep its time.
-const SETTLED: Duration = Duration::from_secs(2);
+/// How often a file that has just changed is looked at until it can be hashed.
+const UNTIL_SETTLED: Duration = Duration::from_millis(250);
+/// How long peers are asked to wait for a hash that may keep the ETag: two or three of their attempts. Hashing a large file
+/// takes longer; it is then sent with an ETag of its own.
+const HASH_WITHIN: Duration = Duration::from_secs(4);
+/// How long a request waits for what the ledger has.
+const RECALL_WITHIN: Duration = Duration::from_secs(1);
 /// The lowest priority there is; Linux derives the one for the disk from it.
 const NICEST: i32 = 19;
 
 /// The digests known by now, by item.
 #[derive(Debug)]
 pub(super) struct Digests {
-    known: Mutex<HashMap<String, (FileStamp, String)>>,
+    known: Mutex<HashMap<String, Known>>,
     ledger: SqliteLedger,
+    again: SyncSender<Option<Arc<Item>>>,
+}
+
+/// What is known of an item; nothing if no digest of it was ever computed.
+#[derive(Debug, Default)]
+struct Known {
+    digest: Option<SharedDigest>,
+    /// Since when peers ask for a version that differs in ctime alone from the hashed one, and which.
+    doubted: Option<(FileVersion, Instant)>,
+}
+
+/// What a version of a file is sent with.
+#[derive(Debug)]
+pub(super) struct Described {
+    pub(super) validators: Validators,
+    /// Lower-case hex.
+    pub(super) sha256: Option<String>,
 }
 
 impl Digests {
-    pub(super) fn new(ledger: SqliteLedger) -> Digests {
+    /// `again` is how requests have a file hashed at once, and how the thread that does it is woken to end.
+    pub(super) fn new(ledger: SqliteLedger, again: SyncSender<Option<Arc<Item>>>) -> Digests {
         Digests {
             known: Mutex::default(),
             ledger,
+            again,
         }
     }
 
-    /// The digest of an item whose file has this stamp, lower-case hex.
-    pub(super) fn of(&self, id: &str, stamp: FileStamp) -> Option<String> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (of, sha256) = known.get(id)?;
-        (*of == stamp).then(|| sha256.clone())
+    /// The digest of an item whose file is this version, lower-case hex.
+    pub(super) fn of(&self, id: &str, version: &FileVersion) -> Option<String> {
+        let known = self.lock();
+        let digest = known.get(id)?.digest.as_ref()?;
+        (digest.version == *version).then(|| digest.sha256.clone())
     }
 
-    fn note(&self, id: &str, stamp: FileStamp, sha256: String) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(id.to_owned(), (stamp, sha256));
+    /// What a version of an item's file is sent with; `None` while a hash is under way that may keep the ETag.
+    pub(super) async fn describe(
+        &self,
+        item: &Arc<Item>,
+        version: &FileVersion,
+        now: SystemTime,
+    ) -> Option<Described> {
+        // Without the ledger's answer the version has an ETag of its own, which is right too.
+        let late = async {
+            Timer::after(RECALL_WITHIN).await;
+        };
+        self.recall(item).or(late).await;
+        let mut known = self.lock();
+        let known = known.entry(item.id.clone()).or_default();
+        let of_it = known.digest.as_ref();
+        if let Some(digest) = of_it.filter(|digest| digest.version == *version) {
+            return Some(Described {
+                validators: validators(version, Some(digest.etag.clone()), now),
+                sha256: Some(digest.sha256.clone()),
+            });
+        }
+        if of_it.is_some_and(|digest| version.differs_in_ctime_alone(&digest.version)) {
+            let since = match known.doubted {
+                Some((doubted, since)) if doubted == *version => since,
+                _ => {
+                    // If the queue is full, the next pass hashes it.
+                    let _ = self.again.try_send(Some(Arc::clone(item)));
+                    let since = Instant::now();
+                    known.doubted = Some((*version, since));
+                    since
+                }
+            };
+            if since.elapsed() < HASH_WITHIN {
+                return None;
+            }
+        }
+        Some(Described {
+            validators: validators(version, None, now),
+            sha256: None,
+        })
+    }
+
+    /// Wakes the thread that hashes again, to end.
+    pub(super) fn wake(&self) {
+        // If the queue is full, the thread is awake, and checks before it takes the next.
+        let _ = self.again.try_send(None);
     }
 
     /// Forgets items that are shared no more.
     pub(super) fn retain(&self, is_shared: impl Fn(&str) -> bool) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|id, _| is_shared(id));
+        self.lock().retain(|id, _| is_shared(id));
     }
 
-    /// Takes up what the ledger has of an item; whether that was its digest.
-    fn recall(&self, item: &Item) -> bool {
-        if self.of(&item.id, item.stamp()).is_some() {
-            return true;
+    /// Takes up what the ledger has of an item, unless something is known already. A ledger that cannot be read costs another
+    /// hashing and nothing else.
+    async fn recall(&self, item: &Item) {
+        if self.lock().contains_key(&item.id) {
+            return;
         }
-        let recorded = smol::block_on(self.ledger.shared_digest(key(item)));
-        match recorded {
-            Ok(Some((stamp, sha256))) if stamp == item.stamp() => {
-                self.note(&item.id, stamp, sha256);
-                true
-            }
-            // A ledger that cannot be read costs another hashing and nothing else.
-            _ => false,
+        if let Ok(digest) = self.ledger.shared_digest(key(item)).await {
+            let doubted = None;
+            let recalled = Known { digest, doubted };
+            self.lock().entry(item.id.clone()).or_insert(recalled);
         }
     }
 
-    fn record(&self, item: &Item, stamp: FileStamp, sha256: String) {
-        self.note(&item.id, stamp, sha256.clone());
-        // Nor does one that cannot be written: the digest is known until the next start.
-        let _ = smol::block_on(self.ledger.note_shared_digest(key(item), stamp, sha256));
+    /// How far an item is from being known: 0 if it is, 1 if a hash may keep its ETag, else 2.
+    fn distance(&self, item: &Item) -> u8 {
+        let known = self.lock();
+        let digest = known.get(&item.id).and_then(|known| known.digest.as_ref());
+        match digest {
+            Some(digest) if digest.version == item.version => 0,
+            Some(digest) if item.version.differs_in_ctime_alone(&digest.version) => 1,
+            _ => 2,
+        }
+    }
+
+    /// Notes a digest, with the ETag of the version before if only ctime tells them apart and the digests are equal.
+    fn record(&self, item: &Item, version: FileVersion, sha256: String) {
+        let digest = {
+            let mut known = self.lock();
+            let known = known.entry(item.id.clone()).or_default();
+            let kept = known.digest.take().filter(|before| {
+                let same =
+                    before.version == version || version.differs_in_ctime_alone(&before.version);
+                same && before.sha256 == sha256
+            });
+            let etag = kept.map_or_else(|| etag(&version), |before| before.etag);
+            let digest = SharedDigest {
+                version,
+                sha256,
+                etag,
+            };
+            *known = Known {
+                digest: Some(digest.clone()),
+                doubted: None,
+            };
+            digest
+        };
+        // If it cannot be written, the digest is known until the next start.
+        let _ = smol::block_on(self.ledger.note_shared_digest(key(item), digest));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -82,22 +187,37 @@ fn key(item: &Item) -> Vec<u8> {
     item.root.join(&item.path).as_os_str().as_bytes().to_vec()
 }
 
-/// Goes through all items once: first those whose digests are recorded, then the others, file by file.
+/// Goes through all items once: first takes up what is recorded, then hashes the others, those first whose ETag that may keep.
 pub(super) fn pass(shelf: &Shelf) {
     let catalogue = shelf.catalogue();
-    let unknown: Vec<&Arc<Item>> = catalogue
+    let mut unknown: Vec<(u8, &Arc<Item>)> = catalogue
         .items()
         .iter()
         .take_while(|_| !shelf.stop.was_told())
-        .filter(|item| !shelf.digests.recall(item))
+        .map(|item| {
+            smol::block_on(shelf.digests.recall(item));
+            (shelf.digests.distance(item), item)
+        })
+        .filter(|(distance, _)| *distance > 0)
         .collect();
-    for item in unknown {
+    unknown.sort_by_key(|(distance, _)| *distance);
+    for (_, item) in unknown {
         if shelf.stop.was_told() {
             return;
         }
-        // One that is gone, unreadable or changed meanwhile is for the next pass.
-        if let Ok(Some((stamp, sha256))) = digest(shelf, item) {
-            shelf.digests.record(item, stamp, sha256);
+        hash(shelf, item);
+    }
+}
+
+/// Hashes the files that requests wait for, until the shelf is told to stop.
+pub(super) fn hash_again(shelf: &Shelf, asked: &Receiver<Option<Arc<Item>>>) {
+    lower_priority();
+    while let Ok(item) = asked.recv() {
+        if shelf.stop.was_told() {
+            return;
+        }
+        if let Some(item) = item {
+            hash(shelf, &item);
         }
     }
 }
@@ -108,12 +228,26 @@ pub(super) fn lower_priority() {
     let _ = rustix::process::setpriority_process(None, NICEST);
 }
 
+/// Hashes the file of an item. One that is gone, unreadable or changed meanwhile is for the next pass.
+fn hash(shelf: &Shelf, item: &Item) {
+    if let Ok(Some((version, sha256))) = digest(shelf, item) {
+        shelf.digests.record(item, version, sha256);
+    }
+}
+
 /// Reads a file in steps and rests after each as long as it took, so that it takes half of the disk at most.
-fn digest(shelf: &Shelf, item: &Item) -> io::Result<Option<(FileStamp, String)>> {
-    let mut file = tree::open_file(&item.root, &item.path)?;
-    let stamp = FileStamp::of_open(&file)?;
-    if !settles(shelf, stamp) {
+fn digest(shelf: &Shelf, item: &Item) -> io::Result<Option<(FileVersion, String)>> {
+    let (mut file, version) = shelf.open(item)?;
+    if shelf.digests.of(&item.id, &version).is_some() {
         return Ok(None);
+    }
+    while !is_settled(&version, SystemTime::now()) {
+        if !shelf.stop.rest(UNTIL_SETTLED) {
+            return Ok(None);
+        }
+    }
+    if FileVersion::of_open_now(&file)? != version {
+        return Ok(None); // it is still being written
     }
     let mut digest = Sha256Digest::default();
     let mut step = vec![0; STEP_BYTES];
@@ -129,16 +263,6 @@ fn digest(shelf: &Shelf, item: &Item) -> io::Result<Option<(FileStamp, String)>>
             return Ok(None);
         }
     }
-    let unchanged = FileStamp::of_open(&file)? == stamp;
-    Ok(unchanged.then(|| (stamp, digest.finish())))
-}
-
-/// Waits until the file is [`SETTLED`]; false when the shelf is told to stop first.
-fn settles(shelf: &Shelf, stamp: FileStamp) -> bool {
-    let changed = Duration::from_nanos(u64::try_from(stamp.mtime_ns).unwrap_or_default());
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let age = now.unwrap_or_default().checked_sub(changed);
-    // A time in the future was set by hand.
-    let wait = age.map_or(Duration::ZERO, |age| SETTLED.saturating_sub(age));
-    shelf.stop.rest(wait)
+    let unchanged = FileVersion::of_open_now(&file)? == version;
+    Ok(unchanged.then(|| (version, digest.finish())))
 }

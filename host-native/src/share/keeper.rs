@@ -1,10 +1,11 @@
-//! A share that runs: two threads keep what was found and its digests up to date.
+//! A share that runs: threads keep what was found and its digests up to date.
 
-use super::digests;
+use super::digests::{self, Digests};
+use super::own::OwnFiles;
 use super::routes::ROUTES;
 use super::shelf::{Census, FolderError, Shelf};
 use crate::ledger::SqliteLedger;
-use crate::server::{Access, Router};
+use crate::server::{Guard, Router};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,11 +13,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Most files that wait to be hashed again because peers ask for them.
+const HASHED_AGAIN: usize = 64;
+
 /// What to share and how.
 #[derive(Clone, Debug)]
 pub struct ShareOptions {
     /// The folders, each with all that is in it.
     pub folders: Vec<PathBuf>,
+    /// Files that are never shared, wherever they are: the ledger, the configuration, key files. What SQLite keeps beside a
+    /// database counts with it.
+    pub own_files: Vec<PathBuf>,
     /// How often they are looked through.
     pub scan_every: Duration,
     /// A search, or a request for an unknown item, has them looked through once the last look is so old.
@@ -28,6 +35,7 @@ impl ShareOptions {
     pub fn new(folders: Vec<PathBuf>) -> ShareOptions {
         ShareOptions {
             folders,
+            own_files: Vec::new(),
             scan_every: Duration::from_secs(15 * 60),
             scan_when_asked_after: Duration::from_secs(30),
         }
@@ -61,8 +69,11 @@ impl Share {
     pub fn start(options: &ShareOptions, ledger: SqliteLedger) -> Result<Share, ShareError> {
         let folders: Result<Vec<_>, _> =
             options.folders.iter().map(|folder| whole(folder)).collect();
+        let own = OwnFiles::new(&options.own_files);
         let (ask, asked) = sync_channel(1);
-        let shelf = Shelf::new(folders?, options.scan_when_asked_after, ledger, ask)?;
+        let (again, to_hash_again) = sync_channel(HASHED_AGAIN);
+        let digests = Digests::new(ledger, again);
+        let shelf = Shelf::new(folders?, own, options.scan_when_asked_after, digests, ask)?;
         let mut share = Share {
             shelf: Arc::new(shelf),
             threads: Vec::new(),
@@ -73,6 +84,9 @@ impl Share {
             keep_looking(shelf, every, &asked, &changed)
         })?;
         share.spawn("share digests", move |shelf| keep_hashing(shelf, &changes))?;
+        share.spawn("share re-hash", move |shelf| {
+            digests::hash_again(shelf, &to_hash_again)
+        })?;
         Ok(share)
     }
 
@@ -81,9 +95,14 @@ impl Share {
         self.shelf.census()
     }
 
-    /// The peer wire's routes.
-    pub fn router(&self, access: Access) -> Router<impl Send + Sync + use<>> {
-        Router::new(Arc::clone(&self.shelf), ROUTES, Arc::new(access))
+    /// Has the folders looked through soon.
+    pub fn look_again(&self) {
+        self.shelf.ask_now();
+    }
+
+    /// The peer wire's routes, for whom `guard` lets in.
+    pub fn router<G: Guard + 'static>(&self, guard: G) -> Router<impl Send + Sync + use<G>> {
+        Router::new(Arc::clone(&self.shelf), ROUTES, Arc::new(guard))
     }
 
     fn spawn(
@@ -105,6 +124,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.shelf.stop.tell();
         self.shelf.ask_now();
+        self.shelf.digests.wake();
         for thread in self.threads.drain(..) {
             let _ = thread.join(); // a panic in it has been printed
         }

@@ -8,13 +8,16 @@
 //! only for the very file, by size and time, that it was computed from.
 
 mod catalogue;
+mod conditions;
 mod digests;
 mod keeper;
 mod names;
+mod own;
 mod range;
 mod routes;
 mod shelf;
 mod tree;
+mod unfinished;
 mod version;
 
 pub use keeper::{Share, ShareError, ShareOptions};

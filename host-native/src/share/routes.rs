@@ -1,27 +1,34 @@
 //! The peer wire.
 
 use super::catalogue::{Item, Query, Release};
+use super::conditions::{Outcome, only};
+use super::digests::Described;
 use super::range::{self, Extent};
 use super::shelf::Shelf;
 use super::tree;
-use super::version::Version;
+use super::version::is_settled;
 use crate::server::{Asked, Entry, FileSpan, Payload, Refusal, Reply, Route};
+use crate::store::FileVersion;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
-    HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
+    HeaderValue, LAST_MODIFIED, RANGE, RETRY_AFTER,
 };
-use hyper::{HeaderMap, Method, StatusCode};
+use hyper::{Method, StatusCode};
 use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::json;
 use std::fs::File;
 use std::future::ready;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+/// A body up to this length is copied before the reply begins, so that a change can still be answered.
+const COPIED_FIRST: u64 = 64 << 10;
 
 const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
@@ -49,11 +56,11 @@ pub(super) const ROUTES: &[Route<Shelf>] = &[
         method: Method::GET,
         path: "/peer/items/{id}/file",
         entry: Entry::Keyed,
-        handler: |shelf, asked| done(file(&shelf, &asked)),
+        handler: |shelf, asked| async move { file(&shelf, &asked).await }.boxed(),
     },
 ];
 
-/// None of them waits for anything but the disk, which has the server's own threads for that.
+/// These wait for nothing but the disk, which has the server's own threads for that.
 fn done(answer: Result<Reply, Refusal>) -> BoxFuture<'static, Result<Reply, Refusal>> {
     ready(answer).boxed()
 }
@@ -76,19 +83,25 @@ fn search(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
     }
     shelf.may_be_behind();
     let catalogue = shelf.catalogue();
-    let items = catalogue.search(&query);
+    // As found the last time: opening a thousand files would keep a peer waiting for the disk.
+    let items = catalogue.search(&query).map(|item| {
+        let version = &item.version;
+        item.release(version.size, shelf.digests.of(&item.id, version))
+    });
     Ok(Reply::json(&Items {
-        items: items.map(|item| release(shelf, item)).collect(),
+        items: items.collect(),
     }))
 }
 
+/// The item as it is now. Of one that cannot be looked at, since a network folder is away, what was found the last time.
 fn item(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
     let item = find(shelf, asked)?;
-    Ok(Reply::json(&release(shelf, &item)))
-}
-
-fn release<'a>(shelf: &Shelf, item: &'a Item) -> Release<'a> {
-    item.release(shelf.digests.of(&item.id, item.stamp()))
+    let (size, sha256) = match shelf.open(&item) {
+        Ok((_, version)) => (version.size, shelf.digests.of(&item.id, &version)),
+        Err(error) if is_gone(&item, error) => return Err(gone()),
+        Err(_) => (item.version.size, None),
+    };
+    Ok(Reply::json(&item.release(size, sha256)))
 }
 
 fn find(shelf: &Shelf, asked: &Asked) -> Result<Arc<Item>, Refusal> {
@@ -99,65 +112,117 @@ fn find(shelf: &Shelf, asked: &Asked) -> Result<Arc<Item>, Refusal> {
     })
 }
 
-/// The file, from wherever the request wants it (RFC 9110 §13.1.5, §14.2).
-fn file(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
+/// The file, or the range of it that the request wants (RFC 9110 §13, §14.2).
+async fn file(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
     let item = find(shelf, asked)?;
-    let file = open(&item)?;
-    let version = Version::of(&file).map_err(|_| unavailable())?;
+    let (file, version) = shelf
+        .open(&item)
+        .map_err(|error| match is_gone(&item, error) {
+            true => gone(),
+            false => unavailable(),
+        })?;
+    if version != item.version {
+        shelf.may_be_behind();
+    }
     let now = SystemTime::now();
-    let size = version.stamp.size;
-    let extent = wanted(asked, &version, now);
-    let (status, first, length) = match extent {
+    if !is_settled(&version, now) {
+        return Ok(changing());
+    }
+    let Some(described) = shelf.digests.describe(&item, &version, now).await else {
+        return Ok(changing());
+    };
+    let headers = asked.headers();
+    let reply = match described.validators.decide(headers) {
+        // Range means something to GET only.
+        Outcome::Send { range } => {
+            let range = only(headers, &RANGE).filter(|_| range && asked.method() == Method::GET);
+            let extent = range::extent(range, version.size);
+            match content(asked, file, version, extent, &described) {
+                Some(reply) => reply,
+                None => return Ok(changing()),
+            }
+        }
+        Outcome::NotModified => Reply::new(StatusCode::NOT_MODIFIED, Payload::Empty),
+        Outcome::PreconditionFailed => Refusal::new(
+            StatusCode::PRECONDITION_FAILED,
+            "PreconditionFailed",
+            "the file is not the version that the request names",
+        )
+        .into(),
+    };
+    // A proxy on the way must not code the bytes: ranges would no longer fit.
+    let reply = reply
+        .header(CACHE_CONTROL, HeaderValue::from_static("no-transform"))
+        .text_header(ETAG, described.validators.etag(headers));
+    Ok(match described.validators.modified {
+        Some(modified) => reply.text_header(LAST_MODIFIED, &httpdate::fmt_http_date(modified)),
+        None => reply,
+    })
+}
+
+/// The reply that has bytes of the file, or would have them if it were not to a HEAD; none if the file changed meanwhile.
+fn content(
+    asked: &Asked,
+    file: File,
+    version: FileVersion,
+    extent: Extent,
+    described: &Described,
+) -> Option<Reply> {
+    let size = version.size;
+    let (status, offset, length) = match extent {
         Extent::Whole => (StatusCode::OK, 0, size),
         Extent::Bytes { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
         Extent::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
-    let payload = Payload::File(FileSpan {
+    let span = FileSpan {
         file: Arc::new(file),
-        offset: first,
+        offset,
         length,
-        stamp: version.stamp,
-    });
-    let mut reply = Reply::new(status, payload)
+        version,
+    };
+    let payload = match asked.method() == Method::GET && length <= COPIED_FIRST {
+        true => copied(&span)?,
+        false => Payload::File(span),
+    };
+    let reply = Reply::new(status, payload)
         .header(
             CONTENT_TYPE,
             HeaderValue::from_static("application/octet-stream"),
         )
         .header(ACCEPT_RANGES, HeaderValue::from_static("bytes"))
-        // A proxy on the way must not code the bytes: ranges would no longer fit.
-        .header(CACHE_CONTROL, HeaderValue::from_static("no-transform"))
-        .header(CONTENT_LENGTH, HeaderValue::from(length))
-        .text_header(ETAG, &version.etag(now));
-    if let Some(date) = version.last_modified(now) {
-        reply = reply.text_header(LAST_MODIFIED, &date);
-    }
-    if let Some(digest) = shelf
-        .digests
-        .of(&item.id, version.stamp)
-        .and_then(|hex| repr_digest(&hex))
-    {
-        reply = reply.text_header(REPR_DIGEST, &digest);
-    }
-    Ok(match extent {
+        .header(CONTENT_LENGTH, HeaderValue::from(length));
+    let reply = match extent {
         Extent::Whole => reply,
         Extent::Bytes { first, last } => {
             reply.text_header(CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"))
         }
         Extent::Unsatisfiable => reply.text_header(CONTENT_RANGE, &format!("bytes */{size}")),
+    };
+    Some(match described.sha256.as_deref().and_then(repr_digest) {
+        Some(digest) => reply.text_header(REPR_DIGEST, &digest),
+        None => reply,
     })
 }
 
-fn open(item: &Item) -> Result<File, Refusal> {
-    tree::open_file(&item.root, &item.path).map_err(|error| {
-        let gone = matches!(
-            error,
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO
-        );
-        if gone && tree::is_there(&item.root) {
-            return Refusal::not_found("the file of this item is gone");
-        }
-        unavailable()
-    })
+/// The bytes of a span; none if the file changed meanwhile or cannot be read.
+fn copied(span: &FileSpan) -> Option<Payload> {
+    let mut bytes = vec![0; usize::try_from(span.length).ok()?];
+    span.file.read_exact_at(&mut bytes, span.offset).ok()?;
+    let unchanged = FileVersion::of_open_now(&span.file).ok()? == span.version;
+    unchanged.then(|| Payload::Bytes(bytes.into()))
+}
+
+/// Whether an item's file is gone, and not its whole folder away.
+fn is_gone(item: &Item, error: Errno) -> bool {
+    let is_absent = matches!(
+        error,
+        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO
+    );
+    is_absent && tree::is_there(&item.root)
+}
+
+fn gone() -> Refusal {
+    Refusal::not_found("the file of this item is gone")
 }
 
 /// What passes: a network folder that is away, no file descriptors left. Peers try again.
@@ -169,25 +234,14 @@ fn unavailable() -> Refusal {
     )
 }
 
-/// Range means something to GET only; an If-Range that does not name this version undoes it.
-fn wanted(asked: &Asked, version: &Version, now: SystemTime) -> Extent {
-    if asked.method() != Method::GET {
-        return Extent::Whole;
-    }
-    let headers = asked.headers();
-    let same = match headers.contains_key(IF_RANGE) {
-        true => only(headers, &IF_RANGE).is_some_and(|given| version.is_named_by(given, now)),
-        false => true,
-    };
-    let range = only(headers, &RANGE).filter(|_| same);
-    range::extent(range, version.stamp.size)
-}
-
-/// The value of a header that came exactly once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?.to_str().ok()?;
-    values.next().is_none().then_some(value)
+/// A change that will be over by the time the peer asks again.
+fn changing() -> Reply {
+    let refusal = Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Changing",
+        "the file has just changed",
+    );
+    Reply::from(refusal).header(RETRY_AFTER, HeaderValue::from_static("2"))
 }
 
 /// `sha-256=:<base64>:` (RFC 9530).

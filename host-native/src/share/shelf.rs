@@ -2,8 +2,11 @@
 
 use super::catalogue::{Catalogue, Item};
 use super::digests::Digests;
+use super::own::OwnFiles;
 use super::tree;
-use crate::ledger::SqliteLedger;
+use crate::store::FileVersion;
+use rustix::io::Errno;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
@@ -41,6 +44,7 @@ pub struct Census {
 #[derive(Debug)]
 pub(super) struct Shelf {
     folders: Vec<Arc<Path>>,
+    own: OwnFiles,
     pub(super) digests: Digests,
     pub(super) stop: Stop,
     found: RwLock<Found>,
@@ -63,11 +67,12 @@ impl Shelf {
     /// A folder that cannot be read.
     pub(super) fn new(
         folders: Vec<Arc<Path>>,
+        own: OwnFiles,
         scan_when_asked_after: Duration,
-        ledger: SqliteLedger,
+        digests: Digests,
         ask: SyncSender<()>,
     ) -> Result<Shelf, FolderError> {
-        let found = look(&folders, |folder, source| {
+        let found = look(&folders, &own, |folder, source| {
             Err(FolderError {
                 folder: folder.to_owned(),
                 source,
@@ -75,7 +80,8 @@ impl Shelf {
         })?;
         Ok(Shelf {
             folders,
-            digests: Digests::new(ledger),
+            own,
+            digests,
             stop: Stop::default(),
             found: RwLock::new(found),
             scan_when_asked_after,
@@ -101,10 +107,24 @@ impl Shelf {
             let of_it = before.items().iter().filter(|item| *item.root == *folder);
             Ok::<_, std::convert::Infallible>(of_it.cloned().collect())
         };
-        let Ok(found) = look(&self.folders, kept);
+        let Ok(found) = look(&self.folders, &self.own, kept);
         let catalogue = Arc::clone(&found.catalogue);
         *self.found.write().unwrap_or_else(PoisonError::into_inner) = found;
         self.digests.retain(|id| catalogue.item(id).is_some());
+    }
+
+    /// Opens the file of an item, and says which version it is.
+    ///
+    /// # Errors
+    /// It is gone, unfinished or not to be shared (`NOENT` and its like), or cannot be read now.
+    pub(super) fn open(&self, item: &Item) -> Result<(File, FileVersion), Errno> {
+        let file = tree::open_file(&item.root, &item.path)?;
+        let version = FileVersion::of_open_now(&file)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        match self.own.ids().contains(&version.id) {
+            true => Err(Errno::NOENT),
+            false => Ok((file, version)),
+        }
     }
 
     /// A peer asks for what may be new: has the folders looked through, unless that was done just now.
@@ -128,12 +148,14 @@ impl Shelf {
 /// Looks through the folders; `unread` says what counts for one that cannot be read.
 fn look<E>(
     folders: &[Arc<Path>],
+    own: &OwnFiles,
     unread: impl Fn(&Path, io::Error) -> Result<Vec<Arc<Item>>, E>,
 ) -> Result<Found, E> {
     let mut census = Census::default();
     let mut items = Vec::new();
+    let own = own.ids();
     for folder in folders {
-        let scan = match tree::scan(folder) {
+        let scan = match tree::scan(folder, &own) {
             Ok(scan) => scan,
             Err(error) => {
                 census.unreadable += 1;

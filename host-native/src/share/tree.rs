@@ -2,9 +2,13 @@
 //!
 //! Invariant: every step goes from an open folder to a name in it, and never follows a link (`O_NOFOLLOW`). So whatever is
 //! swapped for what, and whenever, nothing outside the folder is listed or opened. Only the folder itself, which the user
-//! named, may be a link.
+//! named, may be a link. What is unfinished, by its own name or by a control file beside it, is neither listed nor opened,
+//! and what regrip itself uses is not listed.
 
+use super::unfinished::{awaited, controlled, controls, is_unfinished_file, is_unfinished_folder};
+use crate::store::FileVersion;
 use regrip_core::SafeName;
+use regrip_core::store::FileId;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -21,9 +25,10 @@ const MAX_NAMES: usize = 2_000_000;
 const MAX_DEPTH: usize = 16;
 
 /// What Radarr, Sonarr and their like keep beside a film.
-const COMPANIONS: [&str; 26] = [
-    "ass", "bif", "db", "gif", "html", "idx", "ini", "jpeg", "jpg", "json", "log", "md5", "nfo",
-    "nzb", "png", "sfv", "smi", "srt", "ssa", "sub", "sup", "tbn", "torrent", "txt", "vtt", "xml",
+const COMPANIONS: [&str; 28] = [
+    "ass", "bif", "cfg", "db", "gif", "html", "idx", "ini", "jpeg", "jpg", "json", "jsonc", "log",
+    "md5", "nfo", "nzb", "png", "sfv", "smi", "srt", "ssa", "sub", "sup", "tbn", "torrent", "txt",
+    "vtt", "xml",
 ];
 
 /// A file that was found.
@@ -31,8 +36,7 @@ const COMPANIONS: [&str; 26] = [
 pub(super) struct Found {
     /// Its path within the folder.
     pub(super) path: PathBuf,
-    pub(super) size: u64,
-    pub(super) mtime_ns: i64,
+    pub(super) version: FileVersion,
 }
 
 /// What a scan came to.
@@ -49,16 +53,16 @@ pub(super) struct Scan {
     pub(super) cut_short: bool,
 }
 
-/// Looks through a folder.
+/// Looks through a folder, for files other than `own`.
 ///
 /// # Errors
 /// The folder itself cannot be read.
-pub(super) fn scan(root: &Path) -> Result<Scan, Errno> {
+pub(super) fn scan(root: &Path, own: &[FileId]) -> Result<Scan, Errno> {
     let mut scan = Scan::default();
     let mut folders = vec![PathBuf::new()];
     while let Some(path) = folders.pop() {
         let listed = open_beneath(root, &path, OFlags::DIRECTORY)
-            .and_then(|folder| list(&folder, &path, &mut scan));
+            .and_then(|folder| list(&folder, &path, own, &mut scan));
         match listed {
             Ok(inner) if path.components().count() < MAX_DEPTH => {
                 folders.extend(inner.into_iter().map(|name| path.join(name)));
@@ -72,58 +76,69 @@ pub(super) fn scan(root: &Path) -> Result<Scan, Errno> {
 }
 
 /// Notes the files of one folder and returns the folders in it.
-fn list(folder: &OwnedFd, path: &Path, scan: &mut Scan) -> Result<Vec<OsString>, Errno> {
+fn list(
+    folder: &OwnedFd,
+    path: &Path,
+    own: &[FileId],
+    scan: &mut Scan,
+) -> Result<Vec<OsString>, Errno> {
+    let names = names(folder, scan)?;
+    let unfinished = controlled(names.iter().map(OsString::as_os_str));
+    let awaited = awaited(names.iter().map(OsString::as_os_str));
     let mut inner = Vec::new();
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        if is_hidden(name) {
-            continue;
-        }
-        if scan.found.len() >= MAX_FILES || scan.names >= MAX_NAMES {
+    for name in names.into_iter().filter(|name| !unfinished.contains(name)) {
+        if scan.found.len() >= MAX_FILES {
             scan.cut_short = true;
             break;
         }
-        scan.names += 1;
         // The entry's own type is a hint that some file systems leave out.
-        let Ok(stat) = statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else {
+        let Ok(stat) = statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) else {
             continue; // gone since
         };
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => inner.push(name.to_owned()),
-            FileType::RegularFile => match name.to_str().filter(|name| SafeName::new(name).is_ok())
-            {
-                Some(name) if is_companion(name) => {}
-                Some(name) => scan.found.push(Found {
-                    path: path.join(name),
-                    size: u64::try_from(stat.st_size).unwrap_or_default(),
-                    mtime_ns: nanoseconds(&stat),
-                }),
-                // A part is no flaw, just not ready.
-                None => scan.refused += usize::from(!is_part(name)),
-            },
+            FileType::Directory if !is_unfinished_folder(&name) => inner.push(name),
+            FileType::RegularFile if !is_unfinished_file(&name) => {
+                let version = FileVersion::from(&stat);
+                let is_placeholder = version.size == 0 && awaited.contains(&name);
+                if own.contains(&version.id) || is_placeholder {
+                    continue;
+                }
+                match name.to_str().filter(|name| SafeName::new(name).is_ok()) {
+                    Some(name) if is_companion(name) => {}
+                    Some(name) => scan.found.push(Found {
+                        path: path.join(name),
+                        version,
+                    }),
+                    None => scan.refused += 1,
+                }
+            }
             _ => {}
         }
     }
     Ok(inner)
 }
 
-#[allow(
-    clippy::unnecessary_cast,
-    clippy::useless_conversion,
-    reason = "these types differ between systems"
-)]
-fn nanoseconds(stat: &rustix::fs::Stat) -> i64 {
-    let seconds = (stat.st_mtime as i64).saturating_mul(1_000_000_000);
-    seconds.saturating_add(stat.st_mtime_nsec as i64)
+/// The names in a folder, those of control files too; hidden ones are left out.
+fn names(folder: &OwnedFd, scan: &mut Scan) -> Result<Vec<OsString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if is_hidden(name) {
+            continue;
+        }
+        if scan.names >= MAX_NAMES {
+            scan.cut_short = true;
+            break;
+        }
+        scan.names += 1;
+        names.push(name.to_owned());
+    }
+    Ok(names)
 }
 
 fn is_hidden(name: &OsStr) -> bool {
     name.as_bytes().starts_with(b".")
-}
-
-fn is_part(name: &OsStr) -> bool {
-    name.as_bytes().to_ascii_lowercase().ends_with(b".part")
 }
 
 fn is_companion(name: &str) -> bool {
@@ -136,7 +151,7 @@ fn is_companion(name: &str) -> bool {
 /// Opens a regular file of the folder for reading.
 ///
 /// # Errors
-/// It is gone, a link is on the way, or it is no regular file.
+/// It is gone, a link is on the way, it is no regular file, or it is unfinished.
 pub(super) fn open_file(root: &Path, path: &Path) -> Result<File, Errno> {
     // Nonblocking: opening a pipe must not wait for somebody to write into it.
     let file = open_beneath(root, path, OFlags::NONBLOCK)?;
@@ -164,9 +179,17 @@ fn open_beneath(root: &Path, path: &Path, flags: OFlags) -> Result<OwnedFd, Errn
         } else {
             flags
         };
+        if controls(name).any(|control| is_named(&here, &control)) {
+            return Err(Errno::NOENT);
+        }
         here = step(&here, name, flags)?;
     }
     Ok(here)
+}
+
+/// Whether a folder has something of that name.
+fn is_named(folder: impl AsFd, name: &OsStr) -> bool {
+    statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
 
 fn step(folder: impl AsFd, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -187,7 +210,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     fn names(root: &Path) -> Vec<String> {
-        let scan = scan(root).unwrap();
+        let scan = scan(root, &[]).unwrap();
         let mut names: Vec<String> = scan
             .found
             .iter()
@@ -243,7 +266,7 @@ mod tests {
         .unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at("socket.mkv")).unwrap();
         assert_eq!(names(root.path()), ["a/b/y.mkv", "x.mkv"]);
-        assert_eq!(scan(root.path()).unwrap().refused, 8);
+        assert_eq!(scan(root.path(), &[]).unwrap().refused, 8);
     }
 
     #[test]
@@ -301,7 +324,7 @@ mod tests {
             "",
         )
         .unwrap();
-        let scan = scan(root.path()).unwrap();
+        let scan = scan(root.path(), &[]).unwrap();
         assert_eq!(scan.found.len(), 1);
         assert!(scan.cut_short);
     }

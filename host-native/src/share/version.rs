@@ -1,146 +1,142 @@
-//! Which version of a file is open: what its validators are made from.
+//! The validators of a version of a file.
 
-use crate::store::FileStamp;
+use super::conditions::{Validators, whole_seconds};
+use crate::store::FileVersion;
 use sha2::{Digest, Sha256};
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-/// A file's time moves in ticks of the kernel's clock: within the newest ones it may change again and keep its time.
-const TICKS: Duration = Duration::from_secs(1);
-/// `Last-Modified` has seconds. It proves a version only if it is so much older than the reply's Date (RFC 9110 §8.8.2.2).
-const DATES_APART: Duration = Duration::from_secs(60);
+/// A file that changed within this is not sent: timestamps move in ticks, and it may change again and keep its own.
+const SETTLED: Duration = Duration::from_secs(1);
+/// The same for whole seconds: the tick of FAT is two of them.
+const SETTLED_COARSE: Duration = Duration::from_secs(2);
 
-/// One version of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Version {
-    pub(super) stamp: FileStamp,
-    device: u64,
-    inode: u64,
+/// Whether a version is old enough that the next one will differ from it.
+pub(super) fn is_settled(version: &FileVersion, now: SystemTime) -> bool {
+    let is_whole = |time_ns: i64| time_ns % 1_000_000_000 == 0;
+    let is_coarse = is_whole(version.mtime_ns) && is_whole(version.ctime_ns);
+    let within = if is_coarse { SETTLED_COARSE } else { SETTLED };
+    !version.changed_within(within, now)
 }
 
-impl Version {
-    /// The version of an open file.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub(super) fn of(file: &File) -> io::Result<Version> {
-        let metadata = file.metadata()?;
-        Ok(Version {
-            stamp: FileStamp::from(&metadata),
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        })
-    }
+/// The strong ETag of a version.
+pub(super) fn etag(version: &FileVersion) -> String {
+    let mut hash = Sha256::new();
+    hash.update(version.id.device.to_be_bytes());
+    hash.update(version.id.inode.to_be_bytes());
+    hash.update(version.size.to_be_bytes());
+    hash.update(version.mtime_ns.to_be_bytes());
+    hash.update(version.ctime_ns.to_be_bytes());
+    let tag: String = hash.finalize()[..12]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("\"{tag}\"")
+}
 
-    /// The ETag: strong, unless the file changed just now (then it may again, unseen).
-    pub(super) fn etag(&self, now: SystemTime) -> String {
-        let mut hash = Sha256::new();
-        hash.update(self.device.to_be_bytes());
-        hash.update(self.inode.to_be_bytes());
-        hash.update(self.stamp.size.to_be_bytes());
-        hash.update(self.stamp.mtime_ns.to_be_bytes());
-        let tag: String = hash.finalize()[..12]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        if self.is_older_than(TICKS, now) {
-            format!("\"{tag}\"")
-        } else {
-            format!("W/\"{tag}\"")
-        }
+/// The validators of a version; `kept` is an ETag that an earlier version with the same bytes had.
+pub(super) fn validators(
+    version: &FileVersion,
+    kept: Option<String>,
+    now: SystemTime,
+) -> Validators {
+    let mut etags: Vec<String> = kept.into_iter().collect();
+    let own = etag(version);
+    if !etags.contains(&own) {
+        etags.push(own);
     }
-
-    /// The Last-Modified; none for a file from before 1970 or, against RFC 9110 §8.8.2.1, from the future.
-    pub(super) fn last_modified(&self, now: SystemTime) -> Option<String> {
-        let changed = self.changed()?;
-        (changed <= now).then(|| httpdate::fmt_http_date(changed))
-    }
-
-    /// Whether an `If-Range` names this version, by a validator strong enough (RFC 9110 §13.1.5).
-    pub(super) fn is_named_by(&self, if_range: &str, now: SystemTime) -> bool {
-        if if_range.starts_with('"') {
-            return if_range == self.etag(now);
-        }
-        // Compared as text: it is the date we sent, or it is not.
-        self.is_older_than(DATES_APART, now) && self.last_modified(now).as_deref() == Some(if_range)
-    }
-
-    fn is_older_than(&self, age: Duration, now: SystemTime) -> bool {
-        let changed = self.changed();
-        // A time in the future was set by hand; the next write sets another one.
-        changed.is_none_or(|changed| {
-            now.duration_since(changed).is_ok_and(|since| since >= age) || changed > now
-        })
-    }
-
-    fn changed(&self) -> Option<SystemTime> {
-        let since = Duration::from_nanos(u64::try_from(self.stamp.mtime_ns).ok()?);
-        SystemTime::UNIX_EPOCH.checked_add(since)
+    // Not from before 1970 and, by RFC 9110 §8.8.2.1, not from the future.
+    let modified = whole_seconds(version.mtime_ns).filter(|modified| *modified <= now);
+    // Every response with this date was made a second after it, or later. An edit after the response has a ctime that is
+    // later still, even if its mtime was set back.
+    let next_second = version.mtime_ns.div_euclid(1_000_000_000).saturating_add(1);
+    let date_is_strong = version.ctime_ns < next_second.saturating_mul(1_000_000_000);
+    Validators {
+        etags,
+        modified,
+        date_is_strong,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use regrip_core::store::FileId;
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn version(mtime_ns: i64) -> Version {
-        Version {
-            stamp: FileStamp { size: 10, mtime_ns },
-            device: 1,
-            inode: 2,
+    fn version(mtime_ns: i64, ctime_ns: i64) -> FileVersion {
+        FileVersion {
+            id: FileId {
+                device: 1,
+                inode: 2,
+            },
+            size: 10,
+            mtime_ns,
+            ctime_ns,
         }
     }
 
     #[test]
     fn every_part_of_a_version_shows_in_its_etag() {
-        let first = version(5_000_000_001);
-        let mut others = [first; 4];
-        others[0].stamp.mtime_ns += 1;
-        others[1].stamp.size += 1;
-        others[2].inode += 1;
-        others[3].device += 1;
+        let first = version(5_000_000_001, 6);
+        let mut others = [first; 5];
+        others[0].mtime_ns += 1;
+        others[1].size += 1;
+        others[2].id.inode += 1;
+        others[3].id.device += 1;
+        others[4].ctime_ns += 1;
         for other in others {
-            assert_ne!(other.etag(at(1000)), first.etag(at(1000)));
+            assert_ne!(etag(&other), etag(&first));
         }
-        assert_eq!(version(5_000_000_001).etag(at(9)), first.etag(at(1000)));
+        assert_eq!(etag(&version(5_000_000_001, 6)), etag(&first));
+        assert!(etag(&first).starts_with('"') && etag(&first).len() > 10);
     }
 
     #[test]
-    fn an_etag_is_weak_while_the_file_may_change_within_a_tick() {
-        let version = version(100_000_000_000);
-        assert!(version.etag(at(100)).starts_with("W/\""));
-        assert!(version.etag(at(101)).starts_with('"'));
-        assert!(version.etag(at(50)).starts_with('"'));
-        assert!(!version.is_named_by(&version.etag(at(100)), at(100)));
-        assert!(!version.is_named_by(&version.etag(at(101)), at(100)));
-        assert!(version.is_named_by(&version.etag(at(101)), at(102)));
+    fn a_version_with_coarse_times_takes_longer_to_settle() {
+        let settled = |mtime_ns, ctime_ns| is_settled(&version(mtime_ns, ctime_ns), at(100));
+        assert!(settled(98_000_000_000, 98_000_000_000));
+        assert!(!settled(99_000_000_000, 99_000_000_000));
+        assert!(settled(50_000_000_000, 99_000_000_000 - 1));
+        assert!(!settled(50_000_000_000, 99_000_000_000 + 1));
     }
 
     #[test]
-    fn a_date_names_a_version_only_when_it_is_exact_and_old_enough() {
-        let version = version(100_500_000_000);
-        let date = version.last_modified(at(1000)).unwrap();
+    fn a_kept_etag_comes_first_and_the_versions_own_counts_too() {
+        let version = version(1, 2);
+        let own = etag(&version);
+        let kept = validators(&version, Some("\"kept\"".to_owned()), at(1000));
+        assert_eq!(kept.etags, ["\"kept\"", &own]);
+        assert_eq!(
+            validators(&version, Some(own.clone()), at(1000)).etags,
+            [own.as_str()]
+        );
+        assert_eq!(validators(&version, None, at(1000)).etags, [own]);
+    }
+
+    #[test]
+    fn a_date_is_strong_if_nothing_changed_after_its_second() {
         let table = [
-            (date.as_str(), 161, true),
-            (date.as_str(), 160, false),
-            ("Thu, 01 Jan 1970 00:01:41 GMT", 1000, false),
-            ("Thu, 01 Jan 1970 00:01:39 GMT", 1000, false),
-            ("rubbish", 1000, false),
-            ("", 1000, false),
+            (100_500_000_000, 100_500_000_000, true),
+            (100_000_000_000, 100_999_999_999, true),
+            (100_500_000_000, 50_000_000_000, true),
+            (100_500_000_000, 101_000_000_000, false),
+            (100_500_000_000, 900_000_000_000, false),
+            (i64::MAX, i64::MAX, false),
         ];
-        for (given, now, named) in table {
-            assert_eq!(
-                version.is_named_by(given, at(now)),
-                named,
-                "{given} at {now}"
-            );
+        for (mtime_ns, ctime_ns, strong) in table {
+            let validators = validators(&version(mtime_ns, ctime_ns), None, at(1000));
+            assert_eq!(validators.date_is_strong, strong, "{mtime_ns} {ctime_ns}");
         }
-        assert_eq!(version.last_modified(at(99)), None);
+    }
+
+    #[test]
+    fn no_date_is_from_the_future_or_from_before_1970() {
+        let modified = |mtime_ns| validators(&version(mtime_ns, 0), None, at(1000)).modified;
+        assert_eq!(modified(999_900_000_000), Some(at(999)));
+        assert_eq!(modified(1_001_000_000_000), None);
+        assert_eq!(modified(-1), None);
     }
 }

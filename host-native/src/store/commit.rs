@@ -1,7 +1,8 @@
 //! The last step: the part gets its final name.
 //!
 //! Invariant: at the destination there is at every moment what was there before, or the whole new file. Only a regular
-//! file is ever replaced, and with `Replace::Nothing` not even that. Until the name is given, every error leaves the part.
+//! file is ever replaced, and with `Replace::Nothing` not even that. Until the name is given, every error leaves the part;
+//! from then on the file is whole, and an error is a warning.
 //!
 //! The kind of what is at the destination is looked at just before the rename; a link put there in between is replaced as
 //! a name, never followed.
@@ -13,7 +14,7 @@ use super::path::hex;
 use super::stamp::is_absent;
 use super::system::{self, System, folder_of};
 use regrip_core::Error;
-use regrip_core::store::Replace;
+use regrip_core::store::{Committed, Replace};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::fs::{File, FileType, OpenOptions};
@@ -30,21 +31,53 @@ pub(super) async fn commit(
     mut part: DiskPart,
     destination: &Path,
     replace: Replace,
-) -> Result<(), Error> {
+) -> Result<Committed, Error> {
     part.settle().await?;
     check_still_named(&part)?;
     let system = part.system;
-    match check_destination(&part, destination, replace)? {
+    let left = match check_destination(&part, destination, replace)? {
         // A process died between giving the second name and taking the first: take it now.
-        Taken::ByThePart => remove_name(&part)?,
+        Taken::ByThePart => Left::Name(part.path.clone()),
         Taken::ByAnother | Taken::No => match name(&part.path, destination, replace, &system) {
             Err(error) if errno(&error) == Some(Errno::XDEV) => {
-                copy_over(&part, destination, replace).await?;
+                copy_over(&part, destination, replace).await?
             }
             named => named.map_err(|error| naming_error(error, destination))?,
         },
+    };
+    Ok(match tidy(&part, destination, left).await {
+        Ok(()) => Committed::Durable,
+        Err(error) => Committed::WithWarning(error),
+    })
+}
+
+/// What is left to remove once the file has its name.
+enum Left {
+    Nothing,
+    /// A second name of the same file.
+    Name(PathBuf),
+    /// The part, of which the file is a copy.
+    Part,
+}
+
+/// Removes what is left, and makes the name durable: both are tried, and the first error is the one to tell. The part of a
+/// copy goes only after the copy's name is durable.
+async fn tidy(part: &DiskPart, destination: &Path, left: Left) -> Result<(), Error> {
+    let removed = match &left {
+        Left::Name(path) => remove_name(path),
+        Left::Nothing | Left::Part => Ok(()),
+    };
+    let synced = part.folders.sync_folder_of(destination, &part.system).await;
+    // Whatever the reason, also too many open files or a full disk: the file is there, so this says what is not.
+    synced.map_err(|error| Error::Disk {
+        what: "sync the folder of",
+        path: destination.display().to_string(),
+        source: Some(error.into()),
+    })?;
+    if let Left::Part = left {
+        remove_name(&part.path)?;
     }
-    sync_folder(&part, destination).await
+    removed
 }
 
 /// What is at the destination.
@@ -99,34 +132,64 @@ fn check_still_named(part: &DiskPart) -> Result<(), Error> {
 }
 
 /// Gives `from` the name `to`, by the rule.
-fn name(from: &Path, to: &Path, replace: Replace, system: &System) -> io::Result<()> {
+fn name(from: &Path, to: &Path, replace: Replace, system: &System) -> io::Result<Left> {
     match replace {
-        Replace::Existing => (system.rename)(from, to),
+        Replace::Existing => (system.rename)(from, to)?,
         Replace::Nothing => match (system.rename_new)(from, to) {
-            Err(error) if system::unsupported(&error) => {
-                (system.link)(from, to)?;
-                std::fs::remove_file(from)
-            }
-            named => named,
+            Err(error) if system::unsupported(&error) => match (system.link)(from, to) {
+                Err(error) if system::has_no_links(&error) => name_over_empty(from, to, system)?,
+                linked => {
+                    linked?;
+                    return Ok(Left::Name(from.to_owned()));
+                }
+            },
+            named => named?,
         },
     }
+    Ok(Left::Nothing)
+}
+
+/// Gives `from` the name `to`, which must be free.
+///
+/// # Errors
+/// `AlreadyExists` if it is taken; else what the system said.
+pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match name(from, to, Replace::Nothing, &System::default())? {
+        Left::Name(old) => std::fs::remove_file(old),
+        Left::Nothing | Left::Part => Ok(()),
+    }
+}
+
+/// For a file system that has neither: takes the name exclusively, by an empty file, and renames over that.
+fn name_over_empty(from: &Path, to: &Path, system: &System) -> io::Result<()> {
+    let taken = OpenOptions::new().write(true).create_new(true).open(to)?;
+    let named = (system.rename)(from, to);
+    if named.is_err() && taken.metadata()?.len() == 0 {
+        let _ = std::fs::remove_file(to); // the first error is the one to tell
+    }
+    named
 }
 
 /// Only where the two names are on different mounts, which they are not unless somebody mounted something over a file: a
 /// copy beside the target, synced, then renamed. A crash after that rename leaves a finished file and a part.
-async fn copy_over(part: &DiskPart, destination: &Path, replace: Replace) -> Result<(), Error> {
+async fn copy_over(part: &DiskPart, destination: &Path, replace: Replace) -> Result<Left, Error> {
     let copy = copy_path(destination);
     let copied = match copy_to(part, &copy).await {
         Ok(()) => name(&copy, destination, replace, &part.system)
             .map_err(|error| naming_error(error, destination)),
         Err(error) => Err(disk("copy to", &copy, error)),
     };
-    if copied.is_err() {
-        let _ = std::fs::remove_file(&copy); // the first error is the one to tell
-        return copied;
+    match copied {
+        Ok(Left::Name(copy)) => {
+            let _ = std::fs::remove_file(copy); // the file has its name, and the next copy replaces this one
+            Ok(Left::Part)
+        }
+        Ok(_) => Ok(Left::Part),
+        Err(error) => {
+            let _ = std::fs::remove_file(&copy); // the first error is the one to tell
+            Err(error)
+        }
     }
-    sync_folder(part, destination).await?;
-    remove_name(part)
 }
 
 async fn copy_to(part: &DiskPart, copy: &Path) -> io::Result<()> {
@@ -161,13 +224,8 @@ pub(super) fn copy_path(destination: &Path) -> PathBuf {
     folder_of(destination).join(format!(".regrip-{hash}.copy"))
 }
 
-fn remove_name(part: &DiskPart) -> Result<(), Error> {
-    std::fs::remove_file(&part.path).map_err(|error| disk("remove", &part.path, error))
-}
-
-async fn sync_folder(part: &DiskPart, destination: &Path) -> Result<(), Error> {
-    let synced = part.folders.sync_folder_of(destination, &part.system).await;
-    synced.map_err(|error| disk("sync the folder of", destination, error))
+fn remove_name(path: &Path) -> Result<(), Error> {
+    std::fs::remove_file(path).map_err(|error| disk("remove", path, error))
 }
 
 fn naming_error(error: io::Error, destination: &Path) -> Error {

@@ -3,15 +3,18 @@
 use super::failure::disk;
 use super::folders::Folders;
 use super::lock::{self, file_id};
+use super::own_files::OwnFiles;
 use super::part::DiskPart;
 use super::stamp::is_absent;
 use super::system::System;
 use super::{boot, commit};
 use regrip_core::Error;
-use regrip_core::store::FileId;
-use regrip_core::store::{Found, OpenPart, PartStore, Replace};
+use regrip_core::store::Committing;
+use regrip_core::store::{Committed, Found, OpenPart, PartStore, Replace};
+use std::fs::Metadata;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Keeps part files on disk.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct DiskStore {
     boot_id: Arc<str>,
     system: System,
     folders: Arc<Folders>,
+    own: OwnFiles,
+    replaces_delivered_only: Arc<AtomicBool>,
 }
 
 impl DiskStore {
@@ -33,17 +38,30 @@ impl DiskStore {
             boot_id: boot_id.into(),
             system: System::default(),
             folders: Arc::default(),
+            own: OwnFiles::default(),
+            replaces_delivered_only: Arc::default(),
         }
+    }
+
+    /// Files of regrip's own, to which no download is written.
+    pub fn own(&self) -> &OwnFiles {
+        &self.own
+    }
+
+    /// Says whether `overwrite` replaces only what regrip itself delivered: so it is if the user did not ask for it.
+    pub fn replace_delivered_only(&self, only: bool) {
+        self.replaces_delivered_only.store(only, Ordering::Relaxed);
+    }
+
+    pub(crate) fn replaces_delivered_only(&self) -> bool {
+        self.replaces_delivered_only.load(Ordering::Relaxed)
     }
 
     #[cfg(test)]
     pub(super) fn on(system: System) -> Self {
-        let boot_id = "a boot".into();
-        let folders = Arc::default();
         DiskStore {
-            boot_id,
             system,
-            folders,
+            ..DiskStore::with_boot_id("a boot")
         }
     }
 }
@@ -67,8 +85,9 @@ impl PartStore for DiskStore {
 
     async fn open(&self, part: &str, how: OpenPart) -> Result<DiskPart, Error> {
         let path = Path::new(part);
+        self.own.check(path)?;
         DiskPart::new(
-            lock::open(path, how)?,
+            lock::open(path, how, &self.system)?,
             path.to_owned(),
             self.system,
             Arc::clone(&self.folders),
@@ -80,15 +99,25 @@ impl PartStore for DiskStore {
         part: DiskPart,
         destination: &str,
         replace: Replace,
-    ) -> Result<(), Error> {
-        commit::commit(part, Path::new(destination), replace).await
+    ) -> Result<Committed, Error> {
+        let destination = Path::new(destination);
+        self.own.check(destination)?;
+        commit::commit(part, destination, replace).await
     }
 
-    async fn find(&self, part: &str, destination: &str, file: FileId) -> Result<Found, Error> {
-        let (at_part, at_destination) = (id_at(part)?, id_at(destination)?);
-        Ok(if at_part == Some(file) {
+    async fn find(
+        &self,
+        part: &str,
+        destination: &str,
+        committing: &Committing,
+    ) -> Result<Found, Error> {
+        let (at_part, at_destination) = (look_at(part)?, look_at(destination)?);
+        let is_file = |there: &Metadata| file_id(there) == committing.file;
+        Ok(if at_part.as_ref().is_some_and(is_file) {
             Found::Part
-        } else if at_destination == Some(file) {
+        } else if at_destination
+            .is_some_and(|there| is_file(&there) && there.len() == committing.size)
+        {
             Found::Destination
         } else if at_part.is_some() {
             // Another inode, as a restored backup has it: its bytes are verified before it is committed.
@@ -100,8 +129,9 @@ impl PartStore for DiskStore {
 
     async fn remove(&self, part: &str) -> Result<(), Error> {
         let path = Path::new(part);
+        self.own.check(path)?;
         // Locked while it goes, so that whoever opened it meanwhile finds the name gone and begins anew.
-        let Some(_locked) = lock::open_existing(path)? else {
+        let Some(_locked) = lock::open_existing(path, &self.system)? else {
             return Ok(());
         };
         std::fs::remove_file(path).map_err(|error| disk("remove", path, error))?;
@@ -114,11 +144,10 @@ impl PartStore for DiskStore {
     }
 }
 
-/// Of whatever has that name, links not followed. A part that is not a regular file is nobody's part.
-fn id_at(path: &str) -> Result<Option<FileId>, Error> {
+/// The file of that name, links not followed. A part that is not a regular file is nobody's part.
+fn look_at(path: &str) -> Result<Option<Metadata>, Error> {
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(Some(file_id(&metadata))),
-        Ok(_) => Ok(None),
+        Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(disk("look at", path.as_ref(), error)),
     }

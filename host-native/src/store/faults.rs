@@ -4,7 +4,7 @@ use super::DiskStore;
 use super::failure::errno;
 use super::system::System;
 use regrip_core::Error;
-use regrip_core::store::{OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::store::{Committed, OpenPart, Part, PartBytes, PartStore, Replace};
 use rustix::io::Errno;
 use smol::block_on;
 use std::io;
@@ -42,14 +42,27 @@ impl Place {
         std::fs::read(&self.destination).unwrap()
     }
 
-    /// Writes a part of `bytes` and commits it on `system`.
+    /// Writes a part of `bytes` and commits it on `system`; a warning is as good as success.
     fn commit(&self, system: System, bytes: &[u8], replace: Replace) -> Result<(), Error> {
+        self.warning(system, bytes, replace).map(drop)
+    }
+
+    /// The same; what failed after the file got its name.
+    fn warning(
+        &self,
+        system: System,
+        bytes: &[u8],
+        replace: Replace,
+    ) -> Result<Option<Error>, Error> {
         block_on(async {
             let store = DiskStore::on(system);
             let mut part = store.open(&self.part, OpenPart::Claimed).await?;
             part.write(0, bytes, None).await?;
             part.sync().await?;
-            store.commit(part, &self.destination, replace).await
+            match store.commit(part, &self.destination, replace).await? {
+                Committed::Durable => Ok(None),
+                Committed::WithWarning(error) => Ok(Some(error)),
+            }
         })
     }
 }
@@ -188,6 +201,31 @@ fn without_rename_noreplace_a_link_gives_the_name_and_never_takes_one() {
 }
 
 #[test]
+fn without_rename_noreplace_and_links_an_empty_file_takes_the_name_and_never_another_one() {
+    let neither = System {
+        link: |_, _| Err(Errno::PERM.into()),
+        ..no_rename_new(|_, _| Err(Errno::INVAL.into()))
+    };
+    let place = Place::new();
+    place.commit(neither, b"film", Replace::Nothing).unwrap();
+    assert_eq!(place.destination(), b"film");
+    assert_eq!(place.names(), [Path::new("film.mkv")]);
+
+    let late = System {
+        link: |_, to| {
+            std::fs::write(to, "another")?;
+            Err(Errno::PERM.into())
+        },
+        ..neither
+    };
+    std::fs::remove_file(&place.destination).unwrap();
+    let error = place.commit(late, b"film", Replace::Nothing).unwrap_err();
+    assert_eq!(error.code(), "DestinationExists");
+    assert_eq!(place.destination(), b"another");
+    assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
+}
+
+#[test]
 fn a_file_that_appears_at_the_last_moment_is_not_replaced() {
     let place = Place::new();
     let system = System {
@@ -230,18 +268,74 @@ fn a_failed_rename_leaves_the_part_and_what_was_there() {
     assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
 }
 
-#[test]
-fn a_folder_that_cannot_be_synced_is_an_error_of_the_commit() {
-    let place = Place::new();
-    std::fs::write(&place.part, "").unwrap(); // not new, so that its sync leaves the folder alone
-    let system = System {
-        sync_names: |_| Err(Errno::IO.into()),
+fn unsynced_folders(errno: fn(&std::fs::File) -> io::Result<()>) -> System {
+    System {
+        sync_names: errno,
         ..System::default()
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_synced_after_the_rename_is_a_warning() {
+    for system in [
+        unsynced_folders(|_| Err(Errno::IO.into())),
+        unsynced_folders(|_| Err(Errno::MFILE.into())),
+        System {
+            sync_names: |_| Err(Errno::ACCESS.into()),
+            ..two_mounts()
+        },
+        System {
+            sync_names: |_| Err(Errno::ACCESS.into()),
+            ..no_rename_new(|_, _| Err(Errno::INVAL.into()))
+        },
+    ] {
+        for replace in [Replace::Existing, Replace::Nothing] {
+            let place = Place::new();
+            let warning = place.warning(system, b"film", replace).unwrap();
+            let warning = warning.expect("the folder cannot be synced");
+            let text = warning.to_string();
+            assert!(text.starts_with("cannot sync the folder of"), "{text}");
+            assert_eq!(place.destination(), b"film", "{warning}");
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_costs_no_byte_of_a_part_and_is_tried_again() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static TRIES: AtomicU32 = AtomicU32::new(0);
+    let system = unsynced_folders(|_| match TRIES.fetch_add(1, Ordering::Relaxed) {
+        0 => Err(Errno::ACCESS.into()),
+        _ => Ok(()),
+    });
+    let place = Place::new();
+    let store = DiskStore::on(system);
+    block_on(async {
+        let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
+        part.write(0, b"film", None).await.unwrap();
+        for tries in [1, 2, 2] {
+            part.sync().await.unwrap();
+            assert_eq!(TRIES.load(Ordering::Relaxed), tries);
+        }
+        assert_eq!(part.length().await.unwrap(), 4);
+    });
+}
+
+#[test]
+fn a_name_that_cannot_be_taken_from_the_part_is_a_warning() {
+    // The link is made, and then the part's name is that of a folder.
+    let system = System {
+        link: |from, to| {
+            std::fs::hard_link(from, to)?;
+            std::fs::remove_file(from)?;
+            std::fs::create_dir(from)
+        },
+        ..no_rename_new(|_, _| Err(Errno::INVAL.into()))
     };
-    let error = place
-        .commit(system, b"film", Replace::Existing)
-        .unwrap_err();
-    assert_eq!(error.to_string().split(' ').nth(1), Some("sync"), "{error}");
+    let place = Place::new();
+    let warning = place.warning(system, b"film", Replace::Nothing).unwrap();
+    assert_eq!(warning.map(|warning| warning.code()), Some("Disk"));
+    assert_eq!(place.destination(), b"film");
 }
 
 #[test]
@@ -309,10 +403,8 @@ fn a_part_whose_sync_failed_is_good_again_once_it_was_discarded() {
         part.truncate(0).await.unwrap();
         part.write(0, b"film", None).await.unwrap();
         part.sync().await.unwrap();
-        store
-            .commit(part, &place.destination, Replace::Existing)
-            .await
-            .unwrap();
+        let committed = store.commit(part, &place.destination, Replace::Existing);
+        assert!(matches!(committed.await, Ok(Committed::Durable)));
         assert_eq!(place.destination(), b"film");
     });
 }

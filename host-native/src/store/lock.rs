@@ -1,11 +1,16 @@
 //! Opening a part so that nobody else writes it: no link followed, a regular file only, an exclusive lock (flock) on the
-//! open file.
+//! open file. A lock file beside the part is respected too, and replaces the flock on a file system that has none.
 //!
 //! Invariant: the file that was locked is the one that has the name. Between opening and locking another process may have
 //! removed or renamed it, so the inode is looked at once more after locking, and if it differs all begins anew.
+//!
+//! Node has no flock: it creates a lock file and then looks for a flock in `/proc/locks`. Here the flock is first and the
+//! look at the lock file second, so that of two that begin at once at least one sees the other.
 
 use super::failure::{disk, errno, foreign};
+use super::lock_file::{self, OwnLockFile};
 use super::stamp::is_absent;
+use super::system::{System, no_flock};
 use regrip_core::Error;
 use regrip_core::store::FileId;
 use regrip_core::store::OpenPart;
@@ -30,6 +35,18 @@ pub(super) struct Locked {
     pub(super) id: FileId,
     /// It was not there before.
     pub(super) created: bool,
+    /// Removed when this is dropped.
+    lock_file: Option<OwnLockFile>,
+}
+
+impl Locked {
+    /// Whether the part is still ours: a flock cannot be lost, a lock file can.
+    ///
+    /// # Errors
+    /// `PartLocked` if the lock file was removed or replaced.
+    pub(super) fn check(&mut self) -> Result<(), Error> {
+        self.lock_file.as_mut().map_or(Ok(()), OwnLockFile::check)
+    }
 }
 
 impl Drop for Locked {
@@ -39,27 +56,42 @@ impl Drop for Locked {
 }
 
 /// Opens and locks the part, creating it where `how` allows that.
-pub(super) fn open(path: &Path, how: OpenPart) -> Result<Locked, Error> {
+pub(super) fn open(path: &Path, how: OpenPart, system: &System) -> Result<Locked, Error> {
     for _ in 0..TRIES {
         let Some((file, created)) = open_once(path, how)? else {
             continue;
         };
-        if let Some(id) = lock(&file, path)? {
-            return Ok(Locked { file, id, created });
+        let lock = lock(&file, path, system).inspect_err(|error| {
+            // One that is locked is another writer's by now, however empty.
+            if created && !matches!(error, Error::PartLocked { .. }) {
+                remove_empty(&file, path);
+            }
+        });
+        if let Some((id, lock_file)) = lock? {
+            return Ok(Locked {
+                file,
+                id,
+                created,
+                lock_file,
+            });
         }
     }
     Err(changes_hands(path))
 }
 
 /// Opens and locks the part; `None` where there is none.
-pub(super) fn open_existing(path: &Path) -> Result<Option<Locked>, Error> {
+pub(super) fn open_existing(path: &Path, system: &System) -> Result<Option<Locked>, Error> {
     for _ in 0..TRIES {
         let Some(file) = existing(path)? else {
             return Ok(None);
         };
-        if let Some(id) = lock(&file, path)? {
-            let created = false;
-            return Ok(Some(Locked { file, id, created }));
+        if let Some((id, lock_file)) = lock(&file, path, system)? {
+            return Ok(Some(Locked {
+                file,
+                id,
+                created: false,
+                lock_file,
+            }));
         }
     }
     Err(changes_hands(path))
@@ -69,7 +101,7 @@ pub(super) fn open_existing(path: &Path) -> Result<Option<Locked>, Error> {
 /// the part is not disturbed.
 pub fn writer(path: &Path) -> Option<u32> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
-    holder(file_id(&metadata))
+    holder(file_id(&metadata)).or_else(|| lock_file::writer(path))
 }
 
 /// `None` where the name was given away just now.
@@ -79,6 +111,7 @@ fn open_once(path: &Path, how: OpenPart) -> Result<Option<(File, bool)>, Error> 
     {
         return Ok(Some((file, false)));
     }
+    lock_file::refuse_held(path)?; // before there is an empty part
     match options().create_new(true).open(path) {
         Ok(file) => Ok(Some((file, true))),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match how {
@@ -125,24 +158,50 @@ fn is_not_a_file(error: &io::Error) -> bool {
     matches!(errno(error), Some(Errno::LOOP | Errno::ISDIR | Errno::NXIO))
 }
 
-/// Locks the open file; `None` where it no longer has the name.
-fn lock(file: &File, path: &Path) -> Result<Option<FileId>, Error> {
+/// Locks the open file, and takes the lock file if there is one or no flock; `None` if the file no longer has the name.
+fn lock(
+    file: &File,
+    path: &Path,
+    system: &System,
+) -> Result<Option<(FileId, Option<OwnLockFile>)>, Error> {
     let look = |error| disk("look at", path, error);
     let id = file_id(&file.metadata().map_err(look)?);
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(Error::PartLocked {
-                path: path.display().to_string(),
-                pid: holder(id),
-            });
+    let flocked = |pid| Error::PartLocked {
+        path: path.display().to_string(),
+        pid,
+        lock_file: None,
+    };
+    let lock_file = match (system.try_lock)(file) {
+        // One that is stale is taken over, so that it does not stay behind.
+        Ok(()) if lock_file::is_there(path) => Some(lock_file::take(path)?),
+        Ok(()) => None,
+        Err(TryLockError::WouldBlock) => return Err(flocked(holder(id))),
+        Err(TryLockError::Error(error)) if no_flock(&error) => {
+            let lock_file = lock_file::take(path)?;
+            if let Some(pid) = holder(id) {
+                return Err(flocked(Some(pid)));
+            }
+            Some(lock_file)
         }
         Err(TryLockError::Error(error)) => return Err(disk("lock", path, error)),
-    }
+    };
     match std::fs::symlink_metadata(path) {
-        Ok(named) => Ok((file_id(&named) == id).then_some(id)),
+        Ok(named) => Ok((file_id(&named) == id).then_some((id, lock_file))),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(look(error)),
+    }
+}
+
+/// Removes a part that was just created and could not be locked.
+fn remove_empty(file: &File, path: &Path) {
+    let same = |named: Metadata| {
+        named.len() == 0
+            && file
+                .metadata()
+                .is_ok_and(|open| file_id(&open) == file_id(&named))
+    };
+    if std::fs::symlink_metadata(path).is_ok_and(same) {
+        let _ = std::fs::remove_file(path); // the first error counts
     }
 }
 

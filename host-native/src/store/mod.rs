@@ -15,16 +15,25 @@ mod failure;
 #[cfg(test)]
 mod faults;
 mod folders;
+mod holder;
 mod lock;
+mod lock_file;
+#[cfg(test)]
+mod lock_tests;
+mod own_files;
 mod part;
 mod path;
 mod stamp;
 mod system;
+mod version;
 
+pub(crate) use commit::rename_new;
 pub use digest::Sha256Digest;
 pub use disk::DiskStore;
 pub use existing::{look_at, sha256_of};
 pub use lock::writer;
+pub use own_files::{OwnFiles, is_same_folder};
 pub use part::DiskPart;
 pub use path::{destination, part_path};
 pub use stamp::FileStamp;
+pub use version::FileVersion;

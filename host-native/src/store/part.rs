@@ -42,7 +42,7 @@ pub struct DiskPart {
     synced: u64,
     /// Changed since.
     dirty: bool,
-    /// Its name is not known to be durable.
+    /// Its name is not known to be durable; each sync tries again.
     nameless: bool,
     /// A sync failed.
     poisoned: bool,
@@ -70,8 +70,9 @@ impl DiskPart {
         })
     }
 
-    /// Makes bytes and name durable.
+    /// Makes the bytes durable, and the name if the folder can be synced.
     pub(super) async fn make_durable(&mut self) -> Result<(), Error> {
+        self.held.check()?;
         let fail = |error| disk("sync", &self.path, error);
         if self.poisoned {
             return Err(fail(io::Error::other("an earlier sync of it failed")));
@@ -82,9 +83,10 @@ impl DiskPart {
             return Err(error);
         }
         if self.nameless {
+            // No byte is lost by a folder that cannot be opened or synced. If a power failure takes the name, the part is
+            // shorter than the ledger says, and the download starts over.
             let named = self.folders.sync_folder_of(&self.path, &self.system).await;
-            named.map_err(fail)?;
-            self.nameless = false;
+            self.nameless = named.is_err();
         }
         self.synced = self.end;
         self.dirty = false;
@@ -93,6 +95,7 @@ impl DiskPart {
 
     /// What is left to do before the part may get its final name.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        self.held.check()?;
         if self.dirty || self.poisoned {
             self.make_durable().await?;
         }
@@ -105,14 +108,20 @@ impl DiskPart {
     fn poison(&mut self) {
         self.poisoned = true;
         self.end = self.end.min(self.synced);
+        if self.held.check().is_err() {
+            return; // another writer's by now
+        }
         // Where even this fails there is nothing left to try; the error of the sync is told in any case.
         let _ = self.held.file.set_len(self.end);
     }
 
     /// Frees reserved blocks past the end: cutting a file to the length it has does that and nothing else.
     fn give_back(&mut self) {
-        let _ = self.held.file.set_len(self.end); // the room is lost to others for a while, no more
         self.reserved = 0;
+        if self.held.check().is_err() {
+            return; // another writer's by now
+        }
+        let _ = self.held.file.set_len(self.end); // the room is lost to others for a while, no more
     }
 
     /// Fills `block` from `offset` on; less than all of it at the end of the file.
@@ -157,6 +166,7 @@ impl Part for DiskPart {
             let source = io::Error::other("that would leave a hole in it");
             return Err(disk("cut", &self.path, source));
         }
+        self.held.check()?;
         self.held
             .file
             .set_len(length)
@@ -230,6 +240,7 @@ impl PartBytes<&[u8]> for DiskPart {
         chunk: &[u8],
         digest: Option<&mut Sha256Digest>,
     ) -> Result<(), Error> {
+        self.held.check()?;
         let fail = |error| disk("write", &self.path, error);
         if offset > self.end {
             return Err(fail(io::Error::other("that would leave a hole in it")));

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 /// Longest file name, in bytes (`NAME_MAX`).
 const NAME_BYTES: usize = 255;
 const SUFFIX: &str = ".part";
+const LOCK_SUFFIX: &str = ".lock";
 /// Longer "extensions" are not one, and would leave no room.
 const EXTENSION_BYTES: usize = 64;
 
@@ -54,6 +55,16 @@ pub fn destination(dir: &Path, name: &str) -> Result<PathBuf, Error> {
 pub fn part_path(destination: &Path) -> PathBuf {
     let name = destination.file_name().unwrap_or_default();
     destination.with_file_name(part_name(name))
+}
+
+/// `<part>.lock`. Where that name with two times `.new` would exceed 255 bytes, the SHA-256 of the part's name and `.lock`.
+pub(super) fn lock_path(part: &Path) -> PathBuf {
+    let mut name = part.file_name().unwrap_or_default().to_owned();
+    if name.len() + LOCK_SUFFIX.len() + 2 * ".new".len() > NAME_BYTES {
+        name = hex(&Sha256::digest(name.as_bytes())).into();
+    }
+    name.push(LOCK_SUFFIX);
+    part.with_file_name(name)
 }
 
 fn part_name(name: &OsStr) -> OsString {

@@ -2,7 +2,7 @@
 
 use super::failure::disk;
 use regrip_core::Error;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -28,14 +28,6 @@ impl FileStamp {
             Err(error) => return Err(disk("look at", path, error)),
         };
         Ok(metadata.is_file().then(|| FileStamp::from(&metadata)))
-    }
-
-    /// The stamp of an open file.
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn of_open(file: &File) -> io::Result<FileStamp> {
-        Ok(FileStamp::from(&file.metadata()?))
     }
 }
 

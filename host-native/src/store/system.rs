@@ -3,7 +3,7 @@
 use super::failure::errno;
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::Path;
 
@@ -19,6 +19,8 @@ pub(super) struct System {
     pub(super) rename_new: Naming,
     /// link(2): a second name; `EEXIST` where it is taken.
     pub(super) link: Naming,
+    /// flock(2), exclusive, without waiting.
+    pub(super) try_lock: fn(&File) -> Result<(), TryLockError>,
     /// fdatasync(2): bytes and length, not times.
     pub(super) sync_data: fn(&File) -> io::Result<()>,
     /// fsync(2) of a folder: its names.
@@ -31,6 +33,7 @@ impl Default for System {
             rename: |from, to| std::fs::rename(from, to),
             rename_new,
             link: |from, to| std::fs::hard_link(from, to),
+            try_lock: File::try_lock,
             sync_data: |file| where_supported(file.sync_data()),
             sync_names: |folder| where_supported(folder.sync_all()),
         }
@@ -54,6 +57,20 @@ pub(super) fn unsupported(error: &io::Error) -> bool {
         errno(error),
         Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
     )
+}
+
+/// The file system has no flock. (Over NFS, ENOLCK says so.)
+pub(super) fn no_flock(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+        || matches!(
+            errno(error),
+            Some(Errno::NOSYS | Errno::NOLCK | Errno::OPNOTSUPP)
+        )
+}
+
+/// The file system has no hard links, or not as many.
+pub(super) fn has_no_links(error: &io::Error) -> bool {
+    unsupported(error) || matches!(errno(error), Some(Errno::PERM | Errno::MLINK))
 }
 
 /// A file system that cannot sync is used as it is: there is nothing better to be had from it.

@@ -261,10 +261,12 @@ mod tests {
     #[test]
     fn only_allowed_addresses_of_a_name_are_connected_to() {
         let origin: Origin = "http://a.test/".parse().unwrap();
-        let mixed = addresses(&["127.0.0.1:80", "10.0.0.1:80", "[fe80::1]:80"]);
-        let kept = allowed(&origin, Reach::Outside, mixed).unwrap();
-        assert_eq!(kept, addresses(&["10.0.0.1:80"]));
-        let error = allowed(&origin, Reach::Outside, addresses(&["[::1]:80"])).unwrap_err();
+        let mixed = ["127.0.0.1:80", "10.0.0.1:80", "[fe80::1]:80", "1.1.1.1:80"];
+        let kept = allowed(&origin, Reach::Private, addresses(&mixed)).unwrap();
+        assert_eq!(kept, addresses(&["10.0.0.1:80", "1.1.1.1:80"]));
+        let kept = allowed(&origin, Reach::Public, addresses(&mixed)).unwrap();
+        assert_eq!(kept, addresses(&["1.1.1.1:80"]));
+        let error = allowed(&origin, Reach::Private, addresses(&["[::1]:80"])).unwrap_err();
         assert!(matches!(error, Error::AddressRefused(_)), "{error}");
     }
 

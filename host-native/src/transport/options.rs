@@ -110,14 +110,18 @@ impl Header {
     /// A name that is no token, a value with control characters (CR and LF would start another header), and the headers
     /// that the transport itself is responsible for: framing, ranges, content codings.
     pub fn new(name: &str, value: &str) -> Result<Header, HeaderRefused> {
+        // A name that is not known may be a secret in the wrong place.
         let refused = |why| HeaderRefused {
-            name: name.escape_debug().to_string(),
+            name: format!("with a name of {} characters", name.chars().count()),
             why,
         };
         let parsed = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| refused("the name is not a header name"))?;
         if RESERVED.contains(&parsed) {
-            return Err(refused("it is set by regrip itself"));
+            return Err(HeaderRefused {
+                name: format!("{name:?}"),
+                why: "it is set by regrip itself",
+            });
         }
         let mut value = HeaderValue::from_str(value.trim_matches([' ', '\t']))
             .map_err(|_| refused("the value has control characters"))?;
@@ -159,9 +163,9 @@ impl fmt::Debug for Header {
 
 /// A header that cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the header {name:?} cannot be sent: {why}")]
+#[error("the header {name} cannot be sent: {why}")]
 pub struct HeaderRefused {
-    /// Its name as given, control characters escaped.
+    /// Its name as it may be shown: as given if it is a known one, else its length.
     pub name: String,
     /// One clause.
     pub why: &'static str,

@@ -55,6 +55,18 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Schemes that are no secret.
+const KNOWN_SCHEMES: [&str; 17] = [
+    "http", "https", "ftp", "ftps", "sftp", "file", "data", "magnet", "s3", "ws", "wss", "gopher",
+    "blob", "socks4", "socks5", "socks5h", "rsync",
+];
+
+/// The scheme of a URL as it may be shown. Of `me:secret@host` the scheme is `me`, and it may be the secret.
+pub(super) fn known_scheme(url: &Url) -> Option<&'static str> {
+    let known = KNOWN_SCHEMES.iter().find(|known| **known == url.scheme());
+    known.copied()
+}
+
 /// The text is not an http or https URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an http or https address")]

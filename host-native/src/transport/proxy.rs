@@ -8,7 +8,7 @@
 //! `localhost` are judged ([`Reach`]). It reads no environment; who does is `cli/get/network.rs`.
 
 use super::no_proxy::NoProxy;
-use super::origin::Origin;
+use super::origin::{Origin, known_scheme};
 use super::reach::Reach;
 use hyper::header::HeaderValue;
 use percent_encoding::percent_decode_str;
@@ -43,7 +43,7 @@ impl Proxy {
         let url = Url::parse(&with_scheme)
             .map_err(|error| ProxyUnusable(format!("it is not a URL: {error}")))?;
         if url.scheme() != "http" {
-            let scheme = url.scheme();
+            let scheme = known_scheme(&url).unwrap_or("not known");
             return Err(ProxyUnusable(format!(
                 "its scheme is {scheme}, and only http proxies are spoken to"
             )));
@@ -265,7 +265,8 @@ mod tests {
         let table = [
             // target, from the start, after a redirect
             ("http://a.test/", true, true),
-            ("http://10.0.0.1/", true, true),
+            ("http://10.0.0.1/", true, false),
+            ("http://1.1.1.1/", true, true),
             ("http://127.0.0.1/", true, false),
             ("http://localhost/", true, false),
             ("http://a.localhost./", true, false),
@@ -274,7 +275,7 @@ mod tests {
         for (url, at_first, redirected) in table {
             let route = proxies.route(url.parse().unwrap());
             assert_eq!(route.check(Reach::Loopback).is_ok(), at_first, "{url}");
-            assert_eq!(route.check(Reach::Outside).is_ok(), redirected, "{url}");
+            assert_eq!(route.check(Reach::Public).is_ok(), redirected, "{url}");
         }
     }
 }

@@ -1,113 +1,353 @@
 //! Which addresses a request may connect to.
 //!
-//! A redirect is somebody else's choice of address. Link-local addresses are never connected to: cloud metadata services
-//! live there (169.254.169.254). Loopback is reached only by who was there already: a request that a user or a config
-//! starts there, or a redirect from there. Private networks are allowed, for that is where peers are.
+//! A redirect is somebody else's choice of address, so it never leads to a place that is closer to this machine than the
+//! ones before it: from a public address to public addresses, from a private network to private networks and public
+//! addresses, from loopback anywhere. What a user or a configuration starts may go anywhere: peers have private addresses.
+//! Link-local addresses and those of cloud metadata services are never connected to.
+//!
+//! An IPv6 address that stands for an IPv4 address, or leads through one (RFC 4291 §2.5.5, RFC 2765, RFC 3056, RFC 4380,
+//! RFC 5214, RFC 6052, RFC 8215), is as close as the closer of the two.
 //!
 //! The rule is applied to resolved addresses and the connection goes to an address it allowed, so a name that resolves
 //! differently the next time (DNS rebinding) gains nothing. It knows no names.
 
 use super::origin::Origin;
 use regrip_core::Error;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Which addresses a request may connect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which addresses a request may connect to, the fewest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reach {
-    /// Started by the user, or redirected from loopback all the way: all but link-local.
+    /// Redirected from a public or an unknown address: public addresses.
+    Public,
+    /// Redirected from a private network: not this machine.
+    Private,
+    /// Started by the user, or redirected from loopback all the way: all but those that are closed to everybody.
     Loopback,
-    /// Redirected from another machine: not loopback either.
-    Outside,
+}
+
+/// How far an address is from this machine, the farthest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// Globally reachable unicast.
+    Public,
+    /// A network of its own, or no place for a server.
+    Private,
+    /// This machine.
+    Loopback,
+    /// Link-local, or a cloud metadata service.
+    Closed,
 }
 
 impl Reach {
-    /// The reach of a redirect that came from `peer`, where that is known: who answers behind a proxy may be anybody. What a
+    /// The reach of a redirect that came from `peer`, if that is known: behind a proxy it is not. What a
     /// chain has lost it does not get back.
     pub(super) fn after(self, peer: Option<IpAddr>) -> Reach {
-        let from_loopback = peer.is_some_and(|peer| is_loopback(peer.to_canonical()));
-        if self == Reach::Loopback && from_loopback {
-            Reach::Loopback
-        } else {
-            Reach::Outside
-        }
+        let from = match peer.map(place) {
+            Some(Place::Loopback) => Reach::Loopback,
+            Some(Place::Private) => Reach::Private,
+            Some(Place::Public | Place::Closed) | None => Reach::Public,
+        };
+        self.min(from)
     }
 
     /// Whether a connection may be made.
     pub(super) fn allows(self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        !is_link_local(address) && (self == Reach::Loopback || !is_loopback(address))
+        match place(address) {
+            Place::Public => true,
+            Place::Private => self >= Reach::Private,
+            Place::Loopback => self >= Reach::Loopback,
+            Place::Closed => false,
+        }
     }
 
     /// What is said of an address of `origin` that is not allowed.
     pub(super) fn refusal(self, origin: &Origin, address: IpAddr) -> Error {
-        let why = match self {
-            Reach::Loopback => "it is link-local",
-            Reach::Outside => "a redirect from elsewhere must not lead there",
+        let why = match (place(address), self) {
+            (Place::Closed, _) => "link-local and cloud metadata addresses are never connected to",
+            (_, Reach::Public) => {
+                "a redirect from a public address must not lead into a private network or to this machine"
+            }
+            (_, Reach::Private | Reach::Loopback) => {
+                "a redirect from another machine must not lead to this one"
+            }
         };
         Error::AddressRefused(format!("{address} for {origin}: {why}"))
     }
 }
 
-/// The unspecified address counts: connecting to 0.0.0.0 reaches this machine.
-fn is_loopback(address: IpAddr) -> bool {
-    address.is_loopback() || address.is_unspecified()
-}
-
-fn is_link_local(address: IpAddr) -> bool {
+fn place(address: IpAddr) -> Place {
     match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V4(v4) => place_of_v4(v4),
         IpAddr::V6(v6) => {
-            v6.is_unicast_link_local() || embedded_v4(v6).is_some_and(|v4| v4.is_link_local())
+            let embedded = embedded(v6).into_iter().flatten();
+            embedded.map(place_of_v4).fold(place_of_v6(v6), Place::max)
         }
     }
 }
 
-/// The IPv4 address that a NAT64 gateway would connect to (RFC 6052 §2.1, the well-known prefix 64:ff9b::/96).
-fn embedded_v4(address: Ipv6Addr) -> Option<std::net::Ipv4Addr> {
-    let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = address.segments() else {
-        return None;
+/// Metadata services outside of 169.254.0.0/16: Alibaba, Azure, Oracle.
+const METADATA_V4: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(100, 100, 100, 200),
+    Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
+];
+
+/// Networks that are not globally reachable unicast (the registry of RFC 6890, and RFC 1112 and RFC 5771 for what follows
+/// 224.0.0.0).
+const PRIVATE_V4: [(Ipv4Addr, u32); 11] = [
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(192, 0, 2, 0), 24),
+    (Ipv4Addr::new(192, 88, 99, 0), 24),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),
+    (Ipv4Addr::new(198, 51, 100, 0), 24),
+    (Ipv4Addr::new(203, 0, 113, 0), 24),
+    (Ipv4Addr::new(224, 0, 0, 0), 3),
+];
+
+/// 0.0.0.0/8 counts as this machine: connecting to 0.0.0.0 reaches it.
+fn place_of_v4(address: Ipv4Addr) -> Place {
+    let is_in = |network: Ipv4Addr, bits: u32| {
+        (address.to_bits() ^ network.to_bits()).checked_shr(32 - bits) == Some(0)
     };
-    Some((u32::from(high) << 16 | u32::from(low)).into())
+    if address.is_link_local() || METADATA_V4.contains(&address) {
+        Place::Closed
+    } else if address.is_loopback() || is_in(Ipv4Addr::UNSPECIFIED, 8) {
+        Place::Loopback
+    } else if PRIVATE_V4
+        .iter()
+        .any(|(network, bits)| is_in(*network, *bits))
+    {
+        Place::Private
+    } else {
+        Place::Public
+    }
+}
+
+/// What an IPv6 address is by itself: globally reachable is 2000::/3 without its special parts (the registry of RFC 6890),
+/// and the well-known NAT64 prefix, which is as close as what it stands for.
+fn place_of_v6(address: Ipv6Addr) -> Place {
+    let metadata = match address.segments() {
+        // Amazon, Google, Oracle, Scaleway, Akamai.
+        [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..] | [0xfd00, 0xc1, ..] => true,
+        [0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42] | [0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1] => true,
+        _ => false,
+    };
+    if metadata || address.is_unicast_link_local() {
+        return Place::Closed;
+    }
+    if address.is_loopback() || address.is_unspecified() {
+        return Place::Loopback;
+    }
+    match address.segments() {
+        // Written as IPv6, but an IPv4 address.
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => {
+            Place::Public
+        }
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x2002, ..] | [0x2001, 0, ..] => Place::Public,
+        [0x2001, second, ..] if second < 0x200 => Place::Private,
+        [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Place::Private,
+        [0x2000..=0x3fff, ..] => Place::Public,
+        _ => Place::Private,
+    }
+}
+
+/// The IPv4 addresses that an IPv6 address stands for or leads through.
+fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
+    let v4 = |high: u16, low: u16| {
+        Some(Ipv4Addr::from_bits(
+            (u32::from(high) << 16) | u32::from(low),
+        ))
+    };
+    let s = address.segments();
+    let last = v4(s[6], s[7]);
+    match s {
+        // These two are IPv6 addresses of their own.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None, None],
+        // IPv4-mapped, IPv4-compatible, IPv4-translated.
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => {
+            [last, None]
+        }
+        // NAT64: the well-known prefix, and the local one, in which the address is at the end or after 48 bits, around
+        // the byte of zeros (RFC 6052 §2.2).
+        [0x64, 0xff9b, 0, ..] => [last, None],
+        [0x64, 0xff9b, 1, ..] => {
+            let middle = v4(s[3], ((s[4] & 0xff) << 8) | (s[5] >> 8));
+            [last, middle].map(|v4| v4.filter(|v4| !v4.is_unspecified()))
+        }
+        // 6to4.
+        [0x2002, high, low, ..] => [v4(high, low), None],
+        // Teredo: the server, and the client, whose bits are inverted.
+        [0x2001, 0, high, low, ..] => [v4(high, low), v4(!s[6], !s[7])],
+        // ISATAP.
+        [.., 0 | 0x200, 0x5efe, _, _] => [last, None],
+        _ => [None, None],
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(address: &str) -> IpAddr {
+        address.parse().unwrap()
+    }
+
     #[test]
-    fn link_local_is_never_reached_and_loopback_only_from_loopback() {
-        let table = [
-            // address, from the start, after a redirect from elsewhere
-            ("93.184.216.34", true, true),
-            ("10.0.0.7", true, true),
-            ("192.168.1.2", true, true),
-            ("fd00::1", true, true),
-            ("2001:db8::1", true, true),
-            ("127.0.0.1", true, false),
-            ("127.9.9.9", true, false),
-            ("::1", true, false),
-            ("::ffff:127.0.0.1", true, false),
-            ("0.0.0.0", true, false),
-            ("::", true, false),
-            ("169.254.169.254", false, false),
-            ("::ffff:169.254.169.254", false, false),
-            ("64:ff9b::a9fe:a9fe", false, false),
-            ("fe80::1", false, false),
-            ("febf::1", false, false),
+    fn each_address_is_reached_from_no_farther_than_where_it_is() {
+        let table: [(Place, &[&str]); 4] = [
+            (
+                Place::Public,
+                &[
+                    "93.184.216.34",
+                    "1.1.1.1",
+                    "9.255.255.255",
+                    "11.0.0.0",
+                    "100.63.255.255",
+                    "100.128.0.0",
+                    "172.15.255.255",
+                    "172.32.0.0",
+                    "169.253.255.255",
+                    "192.167.1.1",
+                    "198.20.0.1",
+                    "223.255.255.255",
+                    "168.63.129.17",
+                    "2606:2800:220:1::1",
+                    "2a00::1",
+                    "2001:4860::8888",
+                    "::ffff:93.184.216.34",
+                    "64:ff9b::93.184.216.34",
+                    "2002:5db8:d822::1",
+                    "2001:0:5db8:d822::a247:27dd",
+                ],
+            ),
+            (
+                Place::Private,
+                &[
+                    "10.0.0.7",
+                    "172.16.0.1",
+                    "172.31.255.255",
+                    "192.168.1.2",
+                    "100.64.0.1",
+                    "100.127.255.255",
+                    "192.0.0.1",
+                    "192.0.2.1",
+                    "198.18.0.1",
+                    "198.19.255.255",
+                    "198.51.100.1",
+                    "203.0.113.1",
+                    "224.0.0.1",
+                    "239.255.255.250",
+                    "240.0.0.1",
+                    "255.255.255.255",
+                    "fc00::1",
+                    "fd12:3456:789a::1",
+                    "fec0::1",
+                    "ff02::1",
+                    "100::1",
+                    "2001:db8::1",
+                    "2001:2::1",
+                    "3fff:fff::1",
+                    "5f00::1",
+                    "::ffff:10.0.0.7",
+                    "::10.0.0.7",
+                    "::ffff:0:10.0.0.7",
+                    "64:ff9b::10.0.0.7",
+                    "64:ff9b:1::93.184.216.34",
+                    "2002:a00:7::1",
+                    "2001:0:5db8:d822::f5ff:fff8",
+                    "2001:0:a00:7::a247:27dd",
+                    "2606:2800::5efe:10.0.0.7",
+                ],
+            ),
+            (
+                Place::Loopback,
+                &[
+                    "127.0.0.1",
+                    "127.9.9.9",
+                    "0.0.0.0",
+                    "0.1.2.3",
+                    "::1",
+                    "::",
+                    "::ffff:127.0.0.1",
+                    "::ffff:0.0.0.0",
+                    "::127.0.0.1",
+                    "::ffff:0:127.0.0.1",
+                    "64:ff9b::127.0.0.1",
+                    "2002:7f00:1::1",
+                    "2001:0:5db8:d822::80ff:fffe",
+                ],
+            ),
+            (
+                Place::Closed,
+                &[
+                    "169.254.169.254",
+                    "169.254.170.2",
+                    "100.100.100.200",
+                    "168.63.129.16",
+                    "192.0.0.192",
+                    "fe80::1",
+                    "febf::1",
+                    "fe80::a9fe:a9fe",
+                    "fd00:ec2::254",
+                    "fd00:ec2::23",
+                    "fd20:ce::254",
+                    "fd00:c1::a9fe:a9fe",
+                    "fd00:42::42",
+                    "fd00:a9fe:a9fe::1",
+                    "::ffff:169.254.169.254",
+                    "::ffff:100.100.100.200",
+                    "::ffff:168.63.129.16",
+                    "::169.254.169.254",
+                    "::ffff:0:169.254.169.254",
+                    "64:ff9b::a9fe:a9fe",
+                    "64:ff9b::168.63.129.16",
+                    "64:ff9b:1::a9fe:a9fe",
+                    "64:ff9b:1:a9fe:a9:fe00::",
+                    "2002:a9fe:a9fe::1",
+                    "2002:6464:64c8::",
+                    "2001:0:a9fe:a9fe::a247:27dd",
+                    "2001:0:5db8:d822::5601:5601",
+                    "2606:2800::200:5efe:a9fe:a9fe",
+                ],
+            ),
         ];
-        for (address, at_first, redirected) in table {
-            let ip: IpAddr = address.parse().unwrap();
-            assert_eq!(Reach::Loopback.allows(ip), at_first, "{address}");
-            assert_eq!(Reach::Outside.allows(ip), redirected, "{address}");
+        let reaches = [Reach::Public, Reach::Private, Reach::Loopback];
+        for (is_at, addresses) in table {
+            for address in addresses {
+                assert_eq!(place(at(address)), is_at, "{address}");
+                let allowed = reaches.map(|reach| reach.allows(at(address)));
+                let wanted = match is_at {
+                    Place::Public => [true, true, true],
+                    Place::Private => [false, true, true],
+                    Place::Loopback => [false, false, true],
+                    Place::Closed => [false, false, false],
+                };
+                assert_eq!(allowed, wanted, "{address}");
+            }
         }
     }
 
     #[test]
-    fn a_chain_that_left_loopback_does_not_get_back() {
-        let (here, elsewhere) = ("127.0.0.1".parse().ok(), "10.0.0.7".parse().ok());
-        assert_eq!(Reach::Loopback.after(here), Reach::Loopback);
-        assert_eq!(Reach::Loopback.after(None), Reach::Outside);
-        assert_eq!(Reach::Loopback.after(elsewhere), Reach::Outside);
-        assert_eq!(Reach::Outside.after(here), Reach::Outside);
+    fn a_redirect_reaches_no_closer_than_where_it_comes_from() {
+        let (here, private, public) = (at("127.0.0.1"), at("10.0.0.7"), at("93.184.216.34"));
+        let table = [
+            (Reach::Loopback, Some(here), Reach::Loopback),
+            (Reach::Loopback, Some(private), Reach::Private),
+            (Reach::Loopback, Some(public), Reach::Public),
+            // Who answers behind a proxy may be anybody.
+            (Reach::Loopback, None, Reach::Public),
+            // What a chain has lost it does not get back.
+            (Reach::Private, Some(here), Reach::Private),
+            (Reach::Public, Some(private), Reach::Public),
+            (Reach::Public, Some(here), Reach::Public),
+        ];
+        for (reach, peer, after) in table {
+            assert_eq!(reach.after(peer), after, "{reach:?} {peer:?}");
+        }
     }
 }

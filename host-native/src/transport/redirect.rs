@@ -5,7 +5,7 @@
 //! end with it. Only GET and HEAD are followed: nothing else is sent twice.
 
 use super::errors::into_surf;
-use super::origin::Origin;
+use super::origin::{Origin, known_scheme};
 use super::reach::Reach;
 use super::wire::{Head, WireHeaders, head};
 use hyper::header::{self, HeaderMap, HeaderName};
@@ -119,7 +119,10 @@ fn target(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
                 display_url(url.as_str())
             )));
         }
-        (_, other) => return Err(refused(&format!("the scheme is {other}"))),
+        _ => {
+            let scheme = known_scheme(&url).unwrap_or("not known");
+            return Err(refused(&format!("the scheme is {scheme}")));
+        }
     }
     url.set_fragment(None);
     // Credentials that a server makes up are not ours to send.
@@ -182,8 +185,13 @@ mod tests {
 
     #[test]
     fn a_location_that_leads_nowhere_good_is_refused() {
-        let table: [(&str, &[&str], &str); 8] = [
+        let table: [(&str, &[&str], &str); 9] = [
             ("http://a.test/", &[], "it has no Location"),
+            (
+                "http://a.test/",
+                &["me:secret@b.test"],
+                "the scheme is not known",
+            ),
             ("http://a.test/", &["/b", "/c"], "it has several Locations"),
             (
                 "http://a.test/",

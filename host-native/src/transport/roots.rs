@@ -12,11 +12,13 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 use rustls_platform_verifier::Verifier;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Which certificates are trusted.
 #[derive(Clone, Debug)]
@@ -113,7 +115,7 @@ fn client_config(roots: Roots) -> Result<Arc<ClientConfig>, Error> {
     if !given.is_empty() {
         verifier = Arc::new(OrGiven { verifier, given });
     }
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_details(provider, Arc::new(WallClock))
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
         .dangerous() // rustls' word for a verifier of one's own; this one verifies
@@ -121,6 +123,17 @@ fn client_config(roots: Roots) -> Result<Arc<ClientConfig>, Error> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// The wall clock. rustls' own panics before 1970; without a time it refuses certificates.
+#[derive(Debug)]
+struct WallClock;
+
+impl TimeProvider for WallClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        since_1970.ok().map(UnixTime::since_unix_epoch)
+    }
 }
 
 fn verifier(

@@ -5,10 +5,13 @@ mod boards;
 mod bodies;
 #[path = "../support/client.rs"]
 mod client;
+mod crowd;
 mod downloads;
 mod drives;
 mod events;
+mod keys;
 mod list;
 mod load;
+mod locked;
 mod metrics;
 mod support;

@@ -6,7 +6,7 @@ use regrip::clock::SmolClock;
 use regrip::control::{Control, Events};
 use regrip::host::NativeHost;
 use regrip::ledger::SqliteLedger;
-use regrip::server::{Access, Keys, Limits, Server, Threads};
+use regrip::server::{Access, CurrentKeys, Keys, Limits, Server, Threads};
 use regrip::share::{Share, ShareOptions};
 use regrip::store::DiskStore;
 use regrip::transport::{HttpTransport, TransportOptions};
@@ -68,6 +68,8 @@ pub(crate) struct Bench {
     pub(crate) folder: TempDir,
     pub(crate) control: Control,
     pub(crate) address: SocketAddr,
+    /// What opens the API now.
+    pub(crate) keys: CurrentKeys,
     key: Option<&'static str>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -95,11 +97,12 @@ impl Bench {
         let control = Control::new(engine, events, how.downloads.then_some(completed));
         let server = Server::bind(([127, 0, 0, 1], 0).into(), how.limits).unwrap();
         let address = server.address();
-        let mut answer = api::router(control.clone(), how.key);
+        let keys = CurrentKeys::new(how.key.map(|key| Keys::new([key]).unwrap()));
+        let mut answer = api::router(control.clone(), keys.clone());
         if let Some(key) = how.shared_with {
             let options = ShareOptions::new(vec![folder.path().join("completed")]);
             let share = Share::start(&options, control.ledger().clone()).unwrap();
-            let access = Access::Keys(Keys::one(key));
+            let access = Access::Keys(Keys::new([key]).unwrap());
             answer = api::beside(answer, share.router(access).answer());
         }
         let (stop, stopped) = bounded::<()>(1);
@@ -116,6 +119,7 @@ impl Bench {
             folder,
             control,
             address,
+            keys,
             key: how.key,
             stop: Some(stop),
             thread: Some(thread),

@@ -81,7 +81,10 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["{url}", "--limit-rate", "0"], "--limit-rate"),
     (&["{url}", "--limit-rate", "fast"], "--limit-rate"),
     (&["-i", "missing"], "-i missing: No such file"),
-    (&["-i", "file"], "file, line 1: \"mine\" is not a URL"),
+    (
+        &["-i", "file"],
+        "file, line 1: a string of 4 characters is not a URL",
+    ),
     (&["-i", "-"], "no URL in the list"),
     (&["{url}", "-i", "file", "-o", "film"], "there are 2 URLs"),
     (&[], "<URL>"),

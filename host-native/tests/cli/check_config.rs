@@ -32,7 +32,7 @@ watch      /watch
 completed  /done
 listen     0.0.0.0:80, with an apiKey
 data       /data
-peer       Anna (6a7d8929) at http://peer.example:5225, with x-api-key, x-a
+peer       Anna (6a7d8929) at http://peer.example:5225, with an apiKey and 1 header
 radarr     radarr at http://nas/radarr, no headers
 share      /films
 ";

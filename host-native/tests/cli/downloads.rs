@@ -99,6 +99,21 @@ fn the_list_has_the_newest_change_first_and_says_why() {
 }
 
 #[test]
+fn a_state_file_that_another_program_keeps_locked_is_listed_all_the_same() {
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
+    assert_eq!(bench.run(&[&bench.url("/film")]).code, Some(0));
+    let state = bench.path("state/regrip/state.db");
+    let lock = rusqlite::Connection::open(state).expect("opened");
+    lock.execute_batch("BEGIN EXCLUSIVE").expect("locked");
+    for command in [&["list"][..], &["show", "1"]] {
+        let ran = bench.regrip(command);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.out.contains("completed"), "{ran:?}");
+    }
+    lock.execute_batch("ROLLBACK").expect("let go");
+}
+
+#[test]
 fn show_draws_every_attempt_and_has_it_all_as_json() {
     let script = FileScript::honest(film())
         .answer([Cut::after(2_000_000)])
@@ -146,8 +161,9 @@ fn show_draws_every_attempt_and_has_it_all_as_json() {
 #[test]
 fn a_retry_goes_on_from_the_bytes_and_stays_to_the_end() {
     let script = FileScript::honest(film())
-        .answer([Cut::after(1_000_000)])
-        .answer([Cut::after(1_000_000)]);
+        .answer([Cut::after(2_000_000)])
+        .answer([Status::code(503)])
+        .answer([Status::code(503)]);
     let bench = Bench::serving(Script::one("/film", script));
     assert_eq!(
         bench
@@ -173,7 +189,7 @@ fn a_retry_goes_on_from_the_bytes_and_stays_to_the_end() {
     );
     // As after any `get`, the file is known to be as it was left.
     assert_eq!(bench.run(&[&bench.url("/film")]).code, Some(0));
-    assert_eq!(bench.ranges("/film").len(), 3);
+    assert_eq!(bench.ranges("/film").len(), 4);
 }
 
 #[test]

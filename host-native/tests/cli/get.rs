@@ -143,6 +143,34 @@ fn what_exists_is_refused_replaced_or_left_beside_as_asked() {
 }
 
 #[test]
+fn the_state_file_is_no_destination() {
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
+    let url = bench.url("/film");
+    std::os::unix::fs::symlink(".", bench.path("here")).expect("linked");
+    for (output, state) in [
+        ("state.db", "state.db"),
+        ("state.db-wal", "state.db"),
+        ("STATE.DB", "state.db"),
+        ("here/state.db", "state.db"),
+        ("film", "film.part"),
+    ] {
+        let ran = bench.run(&[
+            &url,
+            "-o",
+            output,
+            "--state",
+            state,
+            "--on-exists",
+            "overwrite",
+        ]);
+        assert_eq!(ran.code, Some(1), "{output}: {ran:?}");
+        assert!(ran.err.contains("a file of regrip itself"), "{}", ran.err);
+        let list = bench.regrip(&["list", "--json", "--state", state]);
+        assert_eq!((list.code, list.out.as_str()), (Some(0), ""), "{list:?}");
+    }
+}
+
+#[test]
 fn a_link_at_the_destination_is_neither_followed_nor_replaced() {
     let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
     std::fs::write(bench.path("other"), "mine").expect("written");

@@ -8,10 +8,12 @@ mod faults;
 mod get;
 mod kill;
 mod list;
+mod locks;
 mod manual;
 mod network;
 #[path = "../proxy/mod.rs"]
 mod proxy;
+mod secrets;
 mod server;
 mod share;
 mod stub;

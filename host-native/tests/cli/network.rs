@@ -2,7 +2,7 @@
 
 use crate::proxy::Proxy;
 use crate::support::{Bench, Ran, length};
-use regrip_faultd::faults::Cut;
+use regrip_faultd::faults::{Cut, Status};
 use regrip_faultd::{Content, FileScript, Script, Version};
 use std::time::{Duration, Instant};
 
@@ -67,7 +67,9 @@ fn headers_go_along_and_only_their_names_are_kept() {
 fn a_part_that_came_by_credentials_waits_for_them() {
     let script = Script::one(
         "/film",
-        FileScript::honest(film()).answer([Cut::after(200_000)]),
+        FileScript::honest(film())
+            .answer([Cut::after(200_000)])
+            .answer([Status::code(503)]),
     );
     let bench = Bench::serving(script.require_header("X-Key", "hunter2"));
     let url = bench.url("/film");
@@ -83,13 +85,13 @@ fn a_part_that_came_by_credentials_waits_for_them() {
         ran.err
     );
     assert_eq!(length(&bench.path("film.part")), 200_000);
-    assert_eq!(bench.server.log().len(), 1, "a request was made");
+    assert_eq!(bench.server.log().len(), 2, "a request was made");
     assert_eq!(
         bench.run(&[&[url.as_str()], key.as_slice()].concat()).code,
         Some(0)
     );
     bench.assert_is("film", Content::new(1, 300_000));
-    assert_eq!(bench.ranges("/film")[1].as_deref(), Some("bytes=200000-"));
+    assert_eq!(bench.ranges("/film")[2].as_deref(), Some("bytes=200000-"));
     // Nothing is asked for any more, so nothing is needed.
     assert_eq!(bench.run(&[&url]).code, Some(0));
 }

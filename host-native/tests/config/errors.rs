@@ -15,7 +15,7 @@ const KNOBS: &[(&str, &str)] = &[
     ),
     (
         r#""maxDownloadAttempts": "5""#,
-        "maxDownloadAttempts: found \"5\", expected a whole number from 0 on",
+        "maxDownloadAttempts: found a string of 1 character, expected a whole number from 0 on",
     ),
     (
         r#""retryBaseDelayMs": -1"#,
@@ -43,11 +43,11 @@ const KNOBS: &[(&str, &str)] = &[
     ),
     (
         r#""extraRetryStatuses": 408"#,
-        "extraRetryStatuses: found 408, expected a list",
+        "extraRetryStatuses: found a number, expected a list",
     ),
     (
         r#""extraRetryStatuses": ["a"]"#,
-        "extraRetryStatuses[0]: found \"a\", expected a whole number from 0 on",
+        "extraRetryStatuses[0]: found a string of 1 character, expected a whole number from 0 on",
     ),
     (
         r#""extraRetryStatuses": [500]"#,
@@ -55,9 +55,12 @@ const KNOBS: &[(&str, &str)] = &[
     ),
     (
         r#""onExists": "ask""#,
-        "onExists: found \"ask\", expected \"overwrite\", \"fail\" or \"rename\"",
+        "onExists: found a string of 3 characters, expected \"overwrite\", \"fail\" or \"rename\"",
     ),
-    (r#""onExists": 1"#, "onExists: found 1, expected a string"),
+    (
+        r#""onExists": 1"#,
+        "onExists: found a number, expected a string",
+    ),
 ];
 
 #[test]
@@ -89,15 +92,15 @@ fn what_is_missing_or_of_another_kind_is_named() {
         ),
         (
             r#"{"downloads": {"watchPath": "/w", "completedPath": ""}}"#,
-            "line 1: downloads.completedPath: found \"\", expected a path",
+            "line 1: downloads.completedPath: found an empty string, expected a path",
         ),
         (
             r#"{"downloads": {"watchPath": "/w", "completedPath": "/w"}}"#,
-            "line 1: downloads.completedPath: found \"/w\", expected another folder than watchPath",
+            "line 1: downloads.completedPath: found a string of 2 characters, expected another folder than watchPath",
         ),
         (
             r#"{"regrip": {"listen": "5225"}}"#,
-            "line 1: regrip.listen: found \"5225\", expected an address and a port, such as \"127.0.0.1:5225\"",
+            "line 1: regrip.listen: found a string of 4 characters, expected an address and a port, such as \"127.0.0.1:5225\"",
         ),
         (
             r#"{"regrip": {"shareKeys": [{"apiKey": "a"}]}}"#,
@@ -109,7 +112,7 @@ fn what_is_missing_or_of_another_kind_is_named() {
         ),
         (
             r#"{"peers": ["a"]}"#,
-            "line 1: peers[0]: found \"a\", expected an object",
+            "line 1: peers[0]: found a string of 1 character, expected an object",
         ),
         (
             r#"{"peers": [{"name": "A"}]}"#,
@@ -117,15 +120,15 @@ fn what_is_missing_or_of_another_kind_is_named() {
         ),
         (
             r#"{"servers": [{"type": "lidarr", "url": "http://a"}]}"#,
-            "line 1: servers[0].type: found \"lidarr\", expected \"radarr\" or \"sonarr\"",
+            "line 1: servers[0].type: found a string of 6 characters, expected \"radarr\" or \"sonarr\"",
         ),
         (
             r#"{"share": "/films"}"#,
-            "line 1: share: found \"/films\", expected a list",
+            "line 1: share: found a string of 6 characters, expected a list",
         ),
         (
             r#"{"share": [1]}"#,
-            "line 1: share[0]: found 1, expected a string",
+            "line 1: share[0]: found a number, expected a string",
         ),
         (
             "{\"regrip\": {},\n\"regrip\": {}}",
@@ -133,7 +136,7 @@ fn what_is_missing_or_of_another_kind_is_named() {
         ),
         (
             "{\"peers\": [{\"url\": \"http://a\"},\n{\"url\": \"http://a:80/b\"}]}",
-            "line 2: peers[1].url: found the origin of \"http://a:80\", expected one of its own",
+            "line 2: peers[1].url: found http://a:80, expected an origin of its own",
         ),
     ];
     for (text, expected) in table {
@@ -201,6 +204,82 @@ fn what_is_no_jsonc_is_named_with_its_line() {
     }
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(errors(&deep)[0].contains("it cannot be read"));
+}
+
+#[test]
+fn downloads_may_not_go_where_files_of_regrips_own_are() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |path: &str| folder.path().join(path);
+    for name in ["etc", "secrets", "watch", "done", "films"] {
+        std::fs::create_dir(at(name)).expect("a folder");
+    }
+    std::fs::write(at("secrets/key"), "hush").expect("written");
+    std::os::unix::fs::symlink(at("secrets/key"), at("films/linked key")).expect("linked");
+    std::os::unix::fs::symlink(at("etc"), at("link")).expect("linked");
+    let key = |file: &str| serde_json::json!({ "file": at(file) });
+    let load_with = |completed: &str, data: &str, api_key: serde_json::Value| {
+        let config = serde_json::json!({
+            "downloads": { "watchPath": "../watch", "completedPath": completed },
+            "regrip": { "dataDir": data, "apiKey": api_key },
+        });
+        let file = at("etc/config.jsonc");
+        std::fs::write(&file, config.to_string()).expect("written");
+        load(&file)
+    };
+    let refused = [
+        ("../done", "../done/", key("secrets/key"), "regrip.dataDir"),
+        (
+            "../new",
+            "../etc/../new",
+            key("secrets/key"),
+            "regrip.dataDir",
+        ),
+        (".", "data", key("secrets/key"), "the configuration file"),
+        (
+            "../link",
+            "data",
+            key("secrets/key"),
+            "the configuration file",
+        ),
+        (
+            "../secrets",
+            "data",
+            key("secrets/key"),
+            "regrip.apiKey.file",
+        ),
+        (
+            "../films",
+            "data",
+            key("films/linked key"),
+            "regrip.apiKey.file",
+        ),
+        (
+            "../secrets",
+            "data",
+            key("films/linked key"),
+            "regrip.apiKey.file",
+        ),
+        ("../watch/.", "data", key("secrets/key"), "watchPath"),
+        (
+            "../watch/failed",
+            "data",
+            key("secrets/key"),
+            "failed in watchPath",
+        ),
+    ];
+    for (completed, data, api_key, setting) in refused {
+        let told = match load_with(completed, data, api_key) {
+            Err(ConfigRefused::Wrong { errors, .. }) => errors[0].to_string(),
+            other => panic!("{completed} {data}: {other:?}"),
+        };
+        let is_named = told.contains("downloads.completedPath: found") && told.contains(setting);
+        assert!(is_named, "{completed} {data}: {told}");
+    }
+    // Beside each other and one in the other are ordinary arrangements.
+    for (completed, data) in [("../done", "../data"), ("..", "data"), ("../done", "..")] {
+        let loaded = load_with(completed, data, key("secrets/key"));
+        assert!(loaded.is_ok(), "{completed} {data}: {loaded:?}");
+    }
 }
 
 #[test]

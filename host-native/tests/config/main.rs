@@ -4,4 +4,5 @@ mod errors;
 mod example;
 mod secrets;
 mod support;
+mod sweep;
 mod takes;

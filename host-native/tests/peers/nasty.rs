@@ -70,6 +70,43 @@ fn what_is_no_release_is_refused_at_once() {
 }
 
 #[test]
+fn an_answer_of_more_than_256_kib_is_not_read_to_its_end() {
+    let release = RELEASE.replace("Film\"", &format!("{}\"", "x".repeat(256 << 10)));
+    let server = peer(move |_| ok(&release));
+    let refused = item(&server).expect_err("it is too large");
+    assert_eq!(refused.code(), "Protocol", "{refused}");
+    assert_eq!(targets(&server).len(), 2, "asked once");
+}
+
+#[test]
+fn what_is_kept_of_a_release_is_bounded_and_so_is_what_is_said_of_a_bad_one() {
+    let long = "x".repeat(60_000);
+    let release = RELEASE.replace("\"Film\"", &format!("\"{long}\"")).replace(
+        "\"1080p\"",
+        &format!("[[{{\"{long}\": \"a\\nb\"}}], \"{long}\"]"),
+    );
+    let many: String = (0..3000).map(|n| format!("\"{n}\": \"{n}\",")).collect();
+    let server = peer(move |_| ok(&release.replacen('{', &format!("{{{many}"), 1)));
+    let release = item(&server).expect("it is a release");
+    assert_eq!(release.title.chars().count(), 512);
+    assert!(release.json.len() < 16 << 10, "{}", release.json.len());
+    let kept: serde_json::Value = serde_json::from_str(&release.json).expect("JSON");
+    assert_eq!(
+        (&kept["category"], &kept["size"]),
+        (&2000.into(), &9.into())
+    );
+    assert_eq!(kept["title"], release.title.as_str());
+
+    let bad = RELEASE.replace(
+        "9,",
+        &format!("\"{}\u{1b}\",", "x".repeat(60_000)).replace('\u{1b}', "\\u001b"),
+    );
+    let server = peer(move |_| ok(&bad));
+    let refused = regrip_core::error::chain(&item(&server).expect_err("its size is a text"));
+    assert_eq!(refused.chars().count(), 512, "{refused}");
+}
+
+#[test]
 fn a_digest_is_taken_where_it_is_one() {
     let hex = "0123456789ABCDEF".repeat(4);
     for (sha256, taken) in [

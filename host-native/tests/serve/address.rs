@@ -2,7 +2,7 @@
 
 use crate::house::{House, wait_until};
 use crate::peer::Peer;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn a_peers_key_opens_the_peer_wire_and_the_servers_key_the_api() {
@@ -12,7 +12,11 @@ fn a_peers_key_opens_the_peer_wire_and_the_servers_key_the_api() {
     std::fs::write(house.path("films/Film.mkv"), "film").expect("written");
     house.config["share"] = json!(["films"]);
     house.config["regrip"]["apiKey"] = "mine".into();
-    house.config["regrip"]["shareKeys"] = json!([{ "name": "Anna", "apiKey": "annas" }]);
+    house.config["regrip"]["shareKeys"] = json!([
+        { "name": "Anna", "apiKey": "annas" },
+        // No comment: only a key file has them.
+        { "name": "Bob", "apiKey": "#bobs" },
+    ]);
     let served = house.start();
     let table = [
         ("/ping", "", 200),
@@ -24,12 +28,48 @@ fn a_peers_key_opens_the_peer_wire_and_the_servers_key_the_api() {
         ("/peer/search", "mine", 401),
         ("/peer/search", "", 401),
         ("/handshake", "annas", 200),
+        ("/handshake", "#bobs", 200),
     ];
     for (target, key, wanted) in table {
         let (status, _) = served.ask_with(target, &[("X-Api-Key", key)]);
         assert_eq!(status, wanted, "{target} with {key:?}");
     }
     assert!(!served.log.text().contains("mine"));
+    served.stop();
+}
+
+#[test]
+fn the_servers_own_files_are_not_shared_whatever_their_names() {
+    let mut house = House::with(&[]);
+    let (films, data) = (house.path("films"), house.path("films/data"));
+    std::fs::create_dir(&films).expect("a folder");
+    std::fs::write(films.join("Film.mkv"), "film").expect("written");
+    std::fs::write(films.join("secret.mkv"), "annas\n").expect("written");
+    house.config["share"] = json!(["films"]);
+    house.config["regrip"]["dataDir"] = json!(data);
+    house.config["regrip"]["shareKeys"] =
+        json!([{ "name": "Anna", "apiKey": { "file": films.join("secret.mkv") } }]);
+    let served = house.start();
+    for own in [
+        "films/data/state.db",
+        "films/data/regrip.lock",
+        "config.jsonc",
+    ] {
+        let link = films.join(format!("{}.mkv", own.replace('/', " ")));
+        std::fs::hard_link(house.path(own), link).expect("a link");
+    }
+    std::fs::write(films.join("Later.mkv"), "later").expect("written");
+    served.stop();
+    let served = house.start();
+    let (_, found) = served.ask_with("/peer/search", &[("X-Api-Key", "annas")]);
+    let found: Value = serde_json::from_str(&found).expect("JSON");
+    let found = found["items"].as_array().expect("items");
+    let mut names: Vec<_> = found
+        .iter()
+        .filter_map(|item| item["filename"].as_str())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["Film.mkv", "Later.mkv"]);
     served.stop();
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -58,10 +59,15 @@ impl House {
     }
 
     pub(crate) fn command(&self) -> Command {
+        self.command_of("serve")
+    }
+
+    /// `serve` or `check-config`.
+    pub(crate) fn command_of(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
         command
             .current_dir(self.folder.path())
-            .args(["serve", "--config", "config.jsonc"])
+            .args([name, "--config", "config.jsonc"])
             .env_remove("XDG_STATE_HOME")
             .stdin(Stdio::null())
             .stdout(Stdio::null());
@@ -79,13 +85,36 @@ impl House {
         served
     }
 
+    /// Starts a server as the user nobody, who owns the folder then, and waits until it watches; `None` if only root can.
+    pub(crate) fn start_as_nobody(&self) -> Option<Served> {
+        const NOBODY: u32 = 65_534;
+        self.write_config();
+        let chown = Command::new("chown")
+            .args(["-R", &NOBODY.to_string()])
+            .arg(self.folder.path())
+            .output();
+        let mut can_run = Command::new(env!("CARGO_BIN_EXE_regrip"));
+        can_run.arg("--version").stdout(Stdio::null()).uid(NOBODY);
+        let is_root = chown.is_ok_and(|chown| chown.status.success());
+        if !is_root || !can_run.status().is_ok_and(|ran| ran.success()) {
+            return None;
+        }
+        let served = self.run(self.command().uid(NOBODY));
+        served.log.wait_for("watching for stubs");
+        Some(served)
+    }
+
     /// Starts a server.
     pub(crate) fn begin(&self) -> Served {
         self.write_config();
+        self.run(&mut self.command())
+    }
+
+    fn run(&self, command: &mut Command) -> Served {
         let number = std::fs::read_dir(self.folder.path()).map_or(0, Iterator::count);
         let path = self.path(&format!("log {number}"));
         let log = File::create(&path).expect("created");
-        let child = self.command().stderr(log).spawn().expect("regrip starts");
+        let child = command.stderr(log).spawn().expect("regrip starts");
         Served {
             child: Some(child),
             log: Log { path },
@@ -282,6 +311,12 @@ impl Served {
         self.exchange(method, target, &[("Content-Type", "application/json")])
     }
 
+    /// Status and body of a POST of JSON with a key.
+    pub(crate) fn post(&self, target: &str, key: &str, body: &str) -> (u16, String) {
+        let json = [("Content-Type", "application/json"), ("X-Api-Key", key)];
+        self.exchange_body("POST", target, &json, body)
+    }
+
     /// Status and body of a GET with these headers; those without a value are left out.
     pub(crate) fn ask_with(&self, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
         self.exchange("GET", target, headers)
@@ -296,15 +331,27 @@ impl Served {
     }
 
     fn exchange(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        self.exchange_body(method, target, headers, "")
+    }
+
+    fn exchange_body(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, String) {
+        let length = body.len();
         let address = self.address();
         let mut stream = TcpStream::connect(&address).expect("it listens");
         let mut head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n"
+            "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n"
         );
         for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         head.push_str("\r\n");
+        head.push_str(body);
         stream.write_all(head.as_bytes()).expect("sent");
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("answered");

@@ -19,6 +19,7 @@ fn a_stub_becomes_a_file_and_the_servers_of_its_category_are_told() {
     let mut house = House::with(&[&peer]);
     let mut elsewhere = radarr.config("radarr", "Elsewhere");
     elsewhere["importPath"] = json!("/downloads");
+    radarr.mount("/downloads", house.path("completed"));
     house.config["servers"] = json!([
         radarr.config("radarr", "Films"),
         elsewhere,
@@ -32,7 +33,7 @@ fn a_stub_becomes_a_file_and_the_servers_of_its_category_are_told() {
     assert!(!house.has_stub("Film.torrent"));
     let mut got = radarr.got();
     got.sort_by_key(|(_, key, _)| key.clone());
-    let completed = house.path("completed").display().to_string();
+    let file = house.path("completed/Film 1.mkv");
     let command = |path: &str| json!({ "name": "DownloadedMoviesScan", "path": path });
     let target = "POST /base/api/v3/command".to_owned();
     assert_eq!(
@@ -41,11 +42,16 @@ fn a_stub_becomes_a_file_and_the_servers_of_its_category_are_told() {
             (
                 target.clone(),
                 "key of Elsewhere".to_owned(),
-                command("/downloads")
+                command("/downloads/Film 1.mkv")
             ),
-            (target, "key of Films".to_owned(), command(&completed)),
+            (
+                target,
+                "key of Films".to_owned(),
+                command(&file.display().to_string())
+            ),
         ]
     );
+    assert_eq!(radarr.imported(), [file.clone(), file]);
     assert_eq!(sonarr.got(), Vec::<(String, String, Value)>::new());
     wait_until("both are noted", || {
         import_state(&house) == "accepted by Films; accepted by Elsewhere"
@@ -54,6 +60,40 @@ fn a_stub_becomes_a_file_and_the_servers_of_its_category_are_told() {
     assert_eq!(rows["downloads"][0]["stub_name"], "Film.torrent");
     let log = served.log.text();
     assert!(!log.contains("hush") && !log.contains("key of"), "{log}");
+    served.stop();
+}
+
+#[test]
+fn the_finished_file_is_imported_by_a_server_on_windows_and_through_a_linked_folder() {
+    let (peer, radarr) = (Peer::new(), Radarr::new());
+    peer.film(1, 1000);
+    let mut house = House::with(&[&peer]);
+    std::fs::create_dir(house.path("disk")).expect("made");
+    std::fs::remove_dir(house.path("completed")).expect("removed");
+    std::os::unix::fs::symlink("disk", house.path("completed")).expect("linked");
+    let server = |name: &str, import_path: &str| {
+        let mut server = radarr.config("radarr", name);
+        server["importPath"] = json!(import_path);
+        radarr.mount(import_path.trim_end_matches('\\'), house.path("disk"));
+        server
+    };
+    house.config["servers"] = json!([
+        server("Share", "\\\\nas\\films"),
+        server("Drive", "D:\\films\\")
+    ]);
+    let served = house.start();
+    house.drop_stub("Film.torrent", &peer, 1);
+    wait_until("both imported it", || radarr.imported().len() == 2);
+    let mut paths: Vec<Value> = radarr
+        .got()
+        .iter()
+        .map(|got| got.2["path"].clone())
+        .collect();
+    paths.sort_by_key(Value::to_string);
+    assert_eq!(
+        paths,
+        ["D:\\films\\Film 1.mkv", "\\\\nas\\films\\Film 1.mkv"]
+    );
     served.stop();
 }
 

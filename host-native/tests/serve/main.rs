@@ -2,6 +2,7 @@
 
 mod address;
 mod ends;
+mod folders;
 mod house;
 mod import;
 mod peer;
@@ -9,5 +10,6 @@ mod radarr;
 mod readme;
 mod reload;
 mod restarts;
+mod secrets;
 mod stubs;
 mod troubles;

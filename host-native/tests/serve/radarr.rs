@@ -1,9 +1,11 @@
-//! A test Radarr (or Sonarr): takes commands, or answers with the statuses it is told to.
+//! A test Radarr (or Sonarr): takes commands, or answers with the statuses it is told to. As the real ones do, it accepts
+//! any path with 201 and imports only the film that the path itself names: a folder of many films imports nothing.
 
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
@@ -11,6 +13,9 @@ struct State {
     /// Key and command of each request.
     got: Mutex<Vec<(String, String, Value)>>,
     statuses: Mutex<VecDeque<u16>>,
+    /// Folders of this machine, by the path at which the server sees them.
+    mounts: Mutex<Vec<(String, PathBuf)>>,
+    imported: Mutex<Vec<PathBuf>>,
 }
 
 /// A server; its threads end with the test process.
@@ -39,6 +44,19 @@ impl Radarr {
         self.state.statuses.lock().unwrap().extend(statuses);
     }
 
+    /// Has it see a folder under another path, of this system or of Windows.
+    pub(crate) fn mount(&self, seen_at: &str, folder: PathBuf) {
+        let mut mounts = self.state.mounts.lock().unwrap();
+        mounts.push((seen_at.to_owned(), folder));
+    }
+
+    /// The files that it imported so far, in order of their paths.
+    pub(crate) fn imported(&self) -> Vec<PathBuf> {
+        let mut imported = self.state.imported.lock().unwrap().clone();
+        imported.sort();
+        imported
+    }
+
     /// As the configuration has it.
     pub(crate) fn config(&self, kind: &str, name: &str) -> Value {
         json!({
@@ -50,6 +68,20 @@ impl Radarr {
     /// Target, key and command of each request so far.
     pub(crate) fn got(&self) -> Vec<(String, String, Value)> {
         self.state.got.lock().unwrap().clone()
+    }
+}
+
+/// Imports what the path of an accepted command names.
+fn import(command: &Value, state: &State) {
+    let path = command["path"].as_str().unwrap_or("");
+    let mounts = state.mounts.lock().unwrap();
+    let mounted = mounts.iter().find_map(|(seen_at, folder)| {
+        let below = path.strip_prefix(seen_at)?;
+        Some(folder.join(below.trim_start_matches(['/', '\\']).replace('\\', "/")))
+    });
+    let file = mounted.unwrap_or_else(|| Path::new(path).to_owned());
+    if file.is_file() && file.extension().is_some_and(|extension| extension == "mkv") {
+        state.imported.lock().unwrap().push(file);
     }
 }
 
@@ -84,6 +116,9 @@ fn converse(stream: TcpStream, state: &State) {
         }
         let command = serde_json::from_slice(&body).unwrap_or(Value::Null);
         let status = state.statuses.lock().unwrap().pop_front().unwrap_or(201);
+        if (200..300).contains(&status) {
+            import(&command, state);
+        }
         state.got.lock().unwrap().push((target, key, command));
         let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}");
         if out.write_all(answer.as_bytes()).is_err() {

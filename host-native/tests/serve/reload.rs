@@ -65,3 +65,25 @@ fn a_configuration_that_is_broken_changes_nothing_and_is_told() {
     served.log.wait_for("over: ");
     served.stop();
 }
+
+#[test]
+fn another_key_is_in_force_at_once_and_the_one_before_opens_nothing() {
+    let mut house = House::with(&[]);
+    house.config["regrip"]["apiKey"] = json!("#one");
+    let served = house.start();
+    let status = |key: &str| served.ask_with("/api/downloads", &[("X-Api-Key", key)]).0;
+    assert_eq!((status("#one"), status("two"), status("")), (200, 401, 401));
+    house.config["regrip"]["apiKey"] = json!("two");
+    house.write_config();
+    served.signal("HUP");
+    served.log.wait_for("the configuration was read again");
+    assert_eq!((status("#one"), status("two")), (401, 200));
+    // A blank key is no key: what was in force stays.
+    house.config["regrip"]["apiKey"] = json!(" ");
+    house.write_config();
+    served.signal("HUP");
+    served.log.wait_for("stays in force");
+    assert_eq!((status(""), status("two")), (401, 200));
+    assert_eq!(served.log.count("takes a restart"), 0);
+    served.stop();
+}

@@ -2,6 +2,8 @@
 
 use crate::house::{House, rename, wait_until};
 use crate::peer::Peer;
+use crate::radarr::Radarr;
+use std::os::unix::fs::PermissionsExt;
 
 fn pending_error(served: &crate::house::Served) -> String {
     let stubs = served.get("/api/stubs");
@@ -70,23 +72,69 @@ fn a_watch_folder_that_is_missing_and_made_later_is_watched() {
 }
 
 #[test]
-fn a_watch_folder_that_is_away_when_a_file_becomes_whole_gives_up_its_stub_when_it_is_back() {
-    let peer = Peer::new();
+fn a_file_whose_stub_cannot_be_removed_is_imported_and_its_stub_is_no_new_work_after_a_restart() {
+    let (peer, radarr) = (Peer::new(), Radarr::new());
     let film = peer.film(1, 1_000_000);
     peer.rate(500_000);
-    let house = House::with(&[&peer]);
+    let mut house = House::with(&[&peer]);
+    house.config["servers"] = serde_json::json!([radarr.config("radarr", "Films")]);
     let served = house.start();
     house.drop_stub("Film.torrent", &peer, 1);
     wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 0);
     rename(&house.path("watch"), &house.path("aside"));
     house.wait_for_file("Film 1.mkv", film);
-    served.log.wait_for("cannot be moved or removed");
-    // As an import would.
-    std::fs::remove_file(house.path("completed/Film 1.mkv")).expect("moved away");
+    house.wait_for_rows(&[("Film 1.mkv", "import_queued")]);
+    wait_until("the stub is listed", || {
+        pending_error(&served).contains("the stub cannot be removed")
+    });
+    let troubles = served.get("/api/troubles").to_string();
+    assert!(troubles.contains("cannot be removed"), "{troubles}");
+    let file = house.path("completed/Film 1.mkv");
+    assert_eq!(radarr.imported(), [file.clone()]);
+    // As an import does.
+    std::fs::remove_file(&file).expect("moved away");
+    served.kill();
+    let served = house.start();
+    wait_until("the next process lists it too", || {
+        pending_error(&served).contains("the stub cannot be removed")
+    });
     rename(&house.path("aside"), &house.path("watch"));
     wait_until("the stub is gone", || !house.has_stub("Film.torrent"));
-    house.wait_for_rows(&[("Film 1.mkv", "completed")]);
+    wait_until("it is not listed any more", || {
+        served.get("/api/stubs")["total"] == 0
+    });
+    house.wait_for_rows(&[("Film 1.mkv", "import_queued")]);
     assert_eq!(peer.fetched(1), 1);
+    // The same name is new work again.
+    peer.rate(0);
+    house.drop_stub("Film.torrent", &peer, 1);
+    house.wait_for_file("Film 1.mkv", film);
+    wait_until("that stub is gone", || !house.has_stub("Film.torrent"));
+    served.stop();
+}
+
+#[test]
+fn a_stub_that_could_not_be_read_at_first_is_taken_once_it_can_be() {
+    let peer = Peer::new();
+    let film = peer.film(1, 1000);
+    let house = House::with(&[&peer]);
+    house.drop_stub("Film.torrent", &peer, 1);
+    let stub = house.path("watch/Film.torrent");
+    let allow = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&stub, permissions).expect("changed");
+    };
+    allow(0o000);
+    // Root may read everything, so the server runs as somebody else.
+    let Some(served) = house.start_as_nobody() else {
+        eprintln!("not root, or nobody may not run it: this cannot be shown here");
+        return;
+    };
+    served.log.wait_for("it cannot be read");
+    allow(0o644);
+    house.wait_for_file("Film 1.mkv", film);
+    wait_until("the stub is gone", || !house.has_stub("Film.torrent"));
+    assert_eq!(served.log.count("it cannot be read"), 1);
     served.stop();
 }
 

@@ -1,8 +1,8 @@
 //! SHA-256s of shared files.
 
 use crate::support::{Bench, How, bytes, put, until};
-use regrip::ledger::SqliteLedger;
-use regrip::store::{FileStamp, sha256_of};
+use regrip::ledger::{SharedDigest, SqliteLedger};
+use regrip::store::sha256_of;
 use regrip_core::http::sha256_of_repr_digest;
 use smol::block_on;
 use std::os::unix::ffi::OsStrExt;
@@ -50,12 +50,15 @@ fn a_restart_takes_the_digest_from_the_ledger_as_long_as_the_file_is_the_same() 
     let marked = "ab".repeat(32);
     let ledger = SqliteLedger::open(&bench.folder.path().join("state.db")).unwrap();
     let key = film.as_os_str().as_bytes().to_vec();
-    let stamp = FileStamp::of(&film).unwrap().unwrap();
-    assert_eq!(
-        block_on(ledger.shared_digest(key.clone())).unwrap(),
-        Some((stamp, real))
-    );
-    block_on(ledger.note_shared_digest(key, stamp, marked.clone())).unwrap();
+    let noted = block_on(ledger.shared_digest(key.clone()))
+        .unwrap()
+        .unwrap();
+    assert_eq!(noted.sha256, real);
+    let forged = SharedDigest {
+        sha256: marked.clone(),
+        ..noted
+    };
+    block_on(ledger.note_shared_digest(key, forged)).unwrap();
     drop(ledger);
     bench.start(How::default());
     assert_eq!(digest(&bench, &path), marked);
@@ -63,4 +66,18 @@ fn a_restart_takes_the_digest_from_the_ledger_as_long_as_the_file_is_the_same() 
     put(&film, &bytes(2, 1000));
     bench.start(How::default());
     assert_eq!(digest(&bench, &path), sha256_of(&film).unwrap());
+}
+
+#[test]
+fn a_digest_from_before_versions_were_noted_is_not_believed() {
+    let mut bench = Bench::film(&bytes(1, 1000));
+    let path = bench.file("film.mkv");
+    let real = digest(&bench, &path);
+    bench.stop();
+    let ledger = rusqlite::Connection::open(bench.folder.path().join("state.db")).unwrap();
+    let forget = "UPDATE shared_digests SET sha256 = ?1, device = NULL, inode = NULL, ctime_ns = NULL, etag = NULL";
+    assert_eq!(ledger.execute(forget, ["ab".repeat(32)]).unwrap(), 1);
+    drop(ledger);
+    bench.start(How::default());
+    assert_eq!(digest(&bench, &path), real);
 }

@@ -1,13 +1,15 @@
 //! `regrip get` from a share, over a line that breaks.
 
-use crate::support::{Bench, bytes, put};
+use crate::support::{Bench, bytes, edit, put};
 use serde_json::Value;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const SIZE: usize = 5_000_000;
 
@@ -198,4 +200,90 @@ fn a_share_that_starts_again_is_gone_on_with() {
     assert_eq!(code, Some(0), "{events:?}");
     assert!(restarts(&events).is_empty());
     assert!(fs::read(bench.folder.path().join("got.mkv")).unwrap() == content);
+}
+
+/// `regrip share` as a process of its own.
+struct Sharing {
+    child: std::process::Child,
+    address: SocketAddr,
+}
+
+impl Sharing {
+    fn start(folder: &Path) -> Sharing {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_regrip"))
+            .current_dir(folder)
+            .args(["share", "films", "--listen", "127.0.0.1:0"])
+            .args(["--state", "share.db"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let address = line.rsplit_once('/').unwrap().1.trim().parse().unwrap();
+        Sharing { child, address }
+    }
+}
+
+impl Drop for Sharing {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_file_overwritten_again_and_again_is_fetched_in_one_whole_version_or_not_at_all() {
+    const FILES: u8 = 6;
+    const VERSIONS: u8 = 3;
+    let size = 1_500_000;
+    let folder = tempfile::tempdir().unwrap();
+    let films = folder.path().join("films");
+    for file in 0..FILES {
+        put(&films.join(format!("{file}.mkv")), &bytes(file, size));
+    }
+    let sharing = Sharing::start(folder.path());
+    let mut client = crate::client::Client::connect(sharing.address);
+    let found = client.ask("GET", "/peer/search", "").body;
+    let found: Value = serde_json::from_slice(&found).unwrap();
+    std::thread::scope(|scope| {
+        for file in 0..FILES {
+            let items = found["items"].as_array().unwrap();
+            let name = format!("{file}.mkv");
+            let item = items.iter().find(|item| item["filename"] == name.as_str());
+            let id = item.unwrap()["id"].as_str().unwrap();
+            let url = format!("http://{}/peer/items/{id}/file", sharing.address);
+            let (films, folder) = (&films, folder.path());
+            scope.spawn(move || {
+                let mut getting = Command::new(env!("CARGO_BIN_EXE_regrip"))
+                    .current_dir(folder)
+                    .args(["get", &url, "-o", &format!("got-{file}"), "-q"])
+                    .args(["--retry-base-ms", "10", "--limit-rate", "1M"])
+                    .args(["--state", &format!("get-{file}.db")])
+                    .spawn()
+                    .unwrap();
+                let mut random = fastrand::Rng::with_seed(file.into());
+                let part = folder.join(format!("got-{file}.part"));
+                let mut exit = None;
+                for version in 1..VERSIONS {
+                    let moment = random.u64(1..size as u64);
+                    while exit.is_none()
+                        && fs::metadata(&part).map_or(0, |part| part.len()) < moment
+                    {
+                        std::thread::sleep(Duration::from_millis(1));
+                        exit = getting.try_wait().unwrap();
+                    }
+                    edit(&films.join(&name), &bytes(file + FILES * version, size));
+                }
+                let code = getting.wait().unwrap().code();
+                eprintln!("{code:?}");
+                if code == Some(0) {
+                    let got = fs::read(folder.join(format!("got-{file}"))).unwrap();
+                    let whole =
+                        (0..VERSIONS).any(|version| got == bytes(file + FILES * version, size));
+                    assert!(whole, "{name} is mixed");
+                }
+            });
+        }
+    });
 }

@@ -1,6 +1,6 @@
 //! What a request gets of a file.
 
-use crate::support::{Bench, How, age_to, bytes, put, put_aged, until};
+use crate::support::{Bench, How, age_to, bytes, edit, put, put_aged, until};
 use std::fs;
 use std::time::Duration;
 
@@ -74,7 +74,8 @@ fn if_range_gives_the_rest_of_the_version_it_names_and_else_the_whole() {
     let date = first.header("last-modified").unwrap();
     let table = [
         (etag.to_owned(), 206),
-        (date.to_owned(), 206),
+        // The time was set back, so that it proves nothing.
+        (date.to_owned(), 200),
         (format!("W/{etag}"), 200),
         (etag.trim_matches('"').to_owned(), 200),
         ("\"another\"".to_owned(), 200),
@@ -111,6 +112,7 @@ fn a_replaced_file_has_another_etag_and_no_range_of_the_old_one() {
         .unwrap();
     new.set_modified(old).unwrap();
     fs::rename(bench.path("new"), bench.path("film.mkv")).unwrap();
+    bench.settled(&path);
     let reply = bench.get(&path, &format!("Range: bytes=10-\r\nIf-Range: {etag}\r\n"));
     assert_eq!(reply.status, 200);
     assert_ne!(reply.header("etag"), Some(etag.as_str()));
@@ -118,23 +120,31 @@ fn a_replaced_file_has_another_etag_and_no_range_of_the_old_one() {
 }
 
 #[test]
-fn a_file_that_changed_just_now_has_a_weak_etag_and_a_date_too_young_to_resume_by() {
-    let bench = Bench::of(|films| put_aged(&films.join("film.mkv"), b"0123456789", Duration::ZERO));
+fn a_file_that_has_just_changed_is_asked_for_again_two_seconds_later() {
+    let bench = film();
     let path = bench.file("film.mkv");
-    // On a loaded machine the second may be over: then the file is made younger.
-    let young = until(|| {
-        age_to(&bench.path("film.mkv"), Duration::ZERO);
-        let reply = bench.get(&path, "");
-        reply
-            .header("etag")
-            .unwrap()
-            .starts_with("W/")
-            .then_some(reply)
-    });
-    for name in ["etag", "last-modified"] {
-        let held = young.header(name).unwrap();
-        let reply = bench.get(&path, &format!("Range: bytes=5-\r\nIf-Range: {held}\r\n"));
-        assert_eq!(reply.status, 200, "{name}");
+    type Change = fn(&Bench);
+    let changes: [Change; 4] = [
+        |bench| put_aged(&bench.path("film.mkv"), b"0123456789", Duration::ZERO),
+        // The times of these are an hour old, but for ctime.
+        |bench| put(&bench.path("film.mkv"), b"0123456789"),
+        |bench| edit(&bench.path("film.mkv"), b"9876543210"),
+        |bench| fs::hard_link(bench.path("film.mkv"), bench.path("link.mkv")).unwrap(),
+    ];
+    for change in changes {
+        bench.settled(&path);
+        // On a loaded machine the second may be over before it is asked for.
+        for (method, headers) in [("GET", ""), ("HEAD", ""), ("GET", "Range: bytes=1-2\r\n")] {
+            let _ = fs::remove_file(bench.path("link.mkv"));
+            let reply = until(|| {
+                let _ = fs::remove_file(bench.path("link.mkv"));
+                change(&bench);
+                let reply = bench.connect().ask(method, &path, headers);
+                (reply.status == 503).then_some(reply)
+            });
+            assert_eq!(reply.header("retry-after"), Some("2"));
+            assert_eq!(reply.header("etag"), None);
+        }
     }
 }
 

@@ -77,14 +77,27 @@ fn a_client_that_takes_nothing_more_is_cut_off() {
 }
 
 #[test]
-fn whoever_comes_beyond_the_limit_waits_until_one_leaves() {
-    let bench = limited(Limits {
+fn whoever_comes_beyond_the_limit_waits_until_a_reply_ends() {
+    let limits = Limits {
         connections: 2,
         ..Limits::default()
+    };
+    let bench = Bench::how(How::limits(limits), |films| {
+        put(&films.join("film.mkv"), b"");
+        let film = fs::File::options()
+            .write(true)
+            .open(films.join("film.mkv"))
+            .unwrap();
+        film.set_len(256 << 20).unwrap();
     });
-    let mut held: Vec<_> = (0..2).map(|_| bench.connect()).collect();
+    let mut first = bench.connect();
+    let found = first.ask("GET", "/peer/search", "");
+    let found: serde_json::Value = serde_json::from_slice(&found.body).unwrap();
+    let id = found["items"][0]["id"].as_str().unwrap();
+    let mut held = vec![first, bench.connect()];
     for client in &mut held {
-        assert_eq!(client.ask("GET", "/handshake", "").status, 200);
+        client.send("GET", &format!("/peer/items/{id}/file"), "");
+        client.head().unwrap();
     }
     let mut waiting = bench.connect();
     waiting.send("GET", "/handshake", "");

@@ -3,8 +3,11 @@
 mod access;
 #[path = "../support/client.rs"]
 mod client;
+mod crowd;
 mod digests;
 mod end_to_end;
 mod files;
+mod left_out;
 mod limits;
 mod support;
+mod versions;

@@ -7,6 +7,7 @@ use regrip::share::{Share, ShareOptions};
 use smol::channel::{Sender, bounded};
 use std::fs::{self, File, FileTimes};
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -45,6 +46,14 @@ pub(crate) fn put(path: &Path, content: &[u8]) {
     put_aged(path, content, Duration::from_secs(3600));
 }
 
+/// Overwrites a file in place, and sets its time back.
+pub(crate) fn edit(path: &Path, content: &[u8]) {
+    let file = File::options().write(true).open(path).unwrap();
+    let before = file.metadata().unwrap().modified().unwrap();
+    file.write_all_at(content, 0).unwrap();
+    file.set_modified(before).unwrap();
+}
+
 /// A folder and what serves it.
 pub(crate) struct Bench {
     pub(crate) folder: TempDir,
@@ -57,6 +66,8 @@ pub(crate) struct Bench {
 pub(crate) struct How {
     pub(crate) access: Access,
     pub(crate) limits: Limits,
+    /// Files that are never shared, beside the database.
+    pub(crate) own_files: Vec<PathBuf>,
     /// Whether the folder is looked through all the time, or only when a peer asks.
     pub(crate) looks_by_itself: bool,
 }
@@ -66,6 +77,7 @@ impl Default for How {
         How {
             access: Access::Loopback,
             limits: Limits::default(),
+            own_files: Vec::new(),
             looks_by_itself: true,
         }
     }
@@ -116,6 +128,8 @@ impl Bench {
     pub(crate) fn start(&mut self, how: How) {
         let ledger = SqliteLedger::open(&self.folder.path().join("state.db")).unwrap();
         let mut options = ShareOptions::new(vec![self.path("")]);
+        options.own_files = how.own_files;
+        options.own_files.push(self.folder.path().join("state.db"));
         if how.looks_by_itself {
             options.scan_every = Duration::from_millis(100);
         } else {
@@ -170,8 +184,20 @@ impl Bench {
         found["items"].as_array().unwrap().clone()
     }
 
-    /// The path on the wire of a shared file.
+    /// The path on the wire of a shared file, once the file is old enough to be sent.
     pub(crate) fn file(&self, filename: &str) -> String {
+        let path = self.new_file(filename);
+        self.settled(&path);
+        path
+    }
+
+    /// Waits until a file is old enough to be sent.
+    pub(crate) fn settled(&self, path: &str) {
+        until(|| (self.connect().ask("HEAD", path, "").status != 503).then_some(()));
+    }
+
+    /// The path on the wire of a shared file, which may have been written just now.
+    pub(crate) fn new_file(&self, filename: &str) -> String {
         let items = self.search("");
         let item = items.iter().find(|item| item["filename"] == filename);
         let id = item.expect("the file is shared")["id"]

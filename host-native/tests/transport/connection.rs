@@ -207,7 +207,7 @@ fn a_name_that_does_not_resolve_is_a_network_error() {
 }
 
 #[test]
-fn a_link_local_address_is_refused_without_a_connection() {
+fn a_link_local_or_cloud_metadata_address_is_refused_without_a_connection() {
     let mut options = options();
     options.connect_timeout = std::time::Duration::from_millis(1);
     let transport = HttpTransport::new(options);
@@ -216,6 +216,13 @@ fn a_link_local_address_is_refused_without_a_connection() {
         "[::ffff:169.254.169.254]",
         "[fe80::1]",
         "0xa9fea9fe",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "[fd00:ec2::254]",
+        "[2002:a9fe:a9fe::1]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[::ffff:168.63.129.16]",
     ] {
         let error = fetch(&transport, &format!("http://{host}/latest/meta-data/")).unwrap_err();
         assert!(

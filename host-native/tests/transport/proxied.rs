@@ -79,13 +79,16 @@ fn a_proxy_that_wants_a_password_is_not_mistaken_for_the_origin() {
 }
 
 #[test]
-fn a_redirect_behind_a_local_proxy_does_not_lead_to_this_machine() {
+fn a_redirect_behind_a_local_proxy_leads_neither_to_this_machine_nor_into_a_private_network() {
     // The proxy answers from 127.0.0.1, but who it speaks for is somewhere else.
     let secret = Server::new(|_| ok("secret"));
     let targets = [
         secret.url("/"),
         format!("http://localhost:{}/", secret.address.port()),
         "http://169.254.169.254/".to_owned(),
+        "http://10.0.0.7/".to_owned(),
+        "http://[fd12:3456:789a::1]/".to_owned(),
+        "http://100.100.100.200/".to_owned(),
     ];
     for to in targets {
         let proxy = Server::new({

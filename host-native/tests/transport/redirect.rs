@@ -213,12 +213,15 @@ fn other_3xx_are_answers() {
 }
 
 #[test]
-fn a_redirect_never_leads_to_a_link_local_address() {
+fn a_redirect_never_leads_to_a_link_local_or_cloud_metadata_address() {
     for host in [
         "169.254.169.254",
         "[::ffff:a9fe:a9fe]",
         "[fe80::1]",
         "2852039166",
+        "100.100.100.200",
+        "[fd00:ec2::254]",
+        "[2002:a9fe:a9fe::1]",
     ] {
         let server = Server::new(move |_| found(&format!("http://{host}/latest/meta-data/")));
         let mut options = options();

@@ -17,6 +17,8 @@ export class FileSink {
   persistent = true;
   #part;
   #file = null;
+  /** The lock of the part: what may no longer be written is not. */
+  #lock;
   /** The batch that fills: its chunks, where they begin, how many bytes they are. */
   #chunks = [];
   #start = 0;
@@ -27,6 +29,11 @@ export class FileSink {
   constructor(path) {
     this.name = resolve(path);
     this.#part = `${this.name}.part`;
+  }
+
+  /** From now on nothing is changed that this lock does not hold; without one, nothing is asked. */
+  lockedBy(lock) {
+    this.#lock = lock;
   }
 
   /** Whether anything has the part's name. */
@@ -42,11 +49,11 @@ export class FileSink {
   }
 
   /** What a crash during `commit` left: our part, the very file at the destination, or nothing. */
-  async find({ device, inode }) {
+  async find({ device, inode, size }) {
     const [part, destination] = await Promise.all([identityAt(this.#part), identityAt(this.name)]);
     const same = (file) => file?.device === device && file.inode === inode;
     if (same(part)) return "part";
-    if (same(destination)) return "destination";
+    if (same(destination) && (size ?? destination.size) === destination.size) return "destination";
     return part ? "part" : "nothing";
   }
 
@@ -76,30 +83,38 @@ export class FileSink {
 
   async truncate(size) {
     const file = await this.#settled();
+    await this.#lock?.check();
     await file.truncate(size);
   }
 
   async flush() {
     const file = await this.#settled();
+    // What is called durable is recorded next, and the record is its writer's too.
+    await this.#lock?.check();
     await file.sync();
   }
 
-  /** Gives the file its name. Without `replace` one that has it already is an EEXIST. */
+  /** Gives the file its name. Without `replace` one that has it already is an EEXIST. Returns the error of what fails after that. */
   async commit(replace) {
     await this.close(); // some systems rename no open file
+    await this.#lock?.check();
     const there = await kindOf(this.name);
     if (there !== undefined && there !== "a file") throw refused(this.name, there);
+    let warning;
+    const warn = (error) => (warning ??= error);
     if (replace) {
       await this.#rename();
     } else {
       await link(this.#part, this.name);
-      await unlink(this.#part);
+      await unlink(this.#part).catch(warn);
     }
-    await syncFolder(dirname(this.name));
+    await syncFolder(dirname(this.name)).catch(warn);
+    return warning;
   }
 
   async remove() {
     await this.close().catch(() => {});
+    await this.#lock?.check();
     await unlink(this.#part).catch(unlessMissing);
     await syncFolder(dirname(this.name));
   }
@@ -142,7 +157,8 @@ export class FileSink {
     this.#bytes = 0;
     await this.#written;
     if (chunks.length === 0) return;
-    this.#written = writeAll(this.#file, chunks, start);
+    const file = this.#file;
+    this.#written = Promise.resolve(this.#lock?.check()).then(() => writeAll(file, chunks, start));
     this.#written.catch(() => {}); // whoever waits for it next is told
   }
 }
@@ -175,7 +191,7 @@ async function kindOf(path) {
 
 async function identityAt(path) {
   const stats = await lstat(path, { bigint: true }).catch(unlessMissing);
-  return stats?.isFile() ? identity(stats) : undefined;
+  return stats?.isFile() ? { ...identity(stats), size: Number(stats.size) } : undefined;
 }
 
 /** Device and inode, as far as a number holds them: it is only compared for being the same. */

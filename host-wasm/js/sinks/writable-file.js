@@ -95,6 +95,7 @@ export class WritableFile {
     }
     this.#base = this.#size = (await this.#handle.getFile()).size;
     this.#tail.cut(0);
-    return (this.#writable = await this.#handle.createWritable({ keepExistingData: true }));
+    // Elsewhere than in Chromium `mode` is ignored: then two writers have a copy each, and the last one that is closed stays.
+    return (this.#writable = await this.#handle.createWritable({ keepExistingData: true, mode: "exclusive" }));
   }
 }

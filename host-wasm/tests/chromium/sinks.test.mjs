@@ -98,6 +98,29 @@ test("a chosen file is gone on with in the same page, by the same handle", async
   assert.deepEqual((await world.faultd.gets("/film")).map(from), [0, got.bytes]);
 });
 
+test("a file that was chosen twice has one writer, and so has one that the page itself writes", async () => {
+  const url = await serve([STALL]);
+  const page = await open();
+  const got = await page.evaluate(async (url) => {
+    const root = await navigator.storage.getDirectory();
+    const chosen = () => root.getFileHandle("chosen", { create: true });
+    const first = new regrip.Engine().start({ url, to: await chosen() });
+    for await (const { event } of first) if (event === "progress") break;
+    const second = await failure(regrip.download(url, await chosen()));
+    first.cancel();
+    await failure(first.done);
+    const writable = await (await root.getFileHandle("own", { create: true })).createWritable({ mode: "exclusive" });
+    const third = await failure(regrip.download(url, await root.getFileHandle("own")));
+    await writable.abort();
+    return [second, third].map(({ code, message }) => ({ code, message }));
+  }, url);
+  for (const { code, message } of got) {
+    assert.equal(code, "PartLocked", message);
+    assert.match(message, /being written by another process/);
+  }
+  assert.equal((await world.faultd.gets("/film")).length, 1);
+});
+
 test("a WritableStream takes the bytes in order, and is closed at the end", async () => {
   const url = await serve([CUT], [bare(ONE)]);
   const page = await open();

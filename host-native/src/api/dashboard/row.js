@@ -217,10 +217,10 @@ export function facts(row) {
     ["Stub", row.stub_name],
     [
       "Size",
-      row.expected_bytes === null
+      row.expected_bytes === null && !row.expected_bytes_mismatch
         ? null
         : joined(
-            exact(row.expected_bytes),
+            exact(row.expected_bytes ?? row.downloaded_bytes),
             row.expected_bytes_source && `by ${row.expected_bytes_source}`,
             row.expected_bytes_mismatch &&
               row.release_size !== null &&
@@ -240,7 +240,7 @@ export function facts(row) {
     ["SHA-256 wanted", row.sha256_wanted === row.sha256_got ? null : row.sha256_wanted],
     ["ETag", row.etag],
     ["Last modified", row.last_modified],
-    ["Error", row.error && joined(row.error_code, row.error_class)],
+    [done ? "Warning" : "Error", row.error && joined(row.error_code, row.error_class, done && plain(row.error))],
     ["Import", row.import_state],
     ["Counts", joined(counted(row.attempts, "attempt"), counted(row.restarts, "restart"), `download ${row.id}`)],
     ["Added", moment(row.created_at)],

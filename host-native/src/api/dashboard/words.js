@@ -29,7 +29,7 @@ export const ADVICE = {
   Ledger: "Look at the disk with the data folder, then retry.",
   Lost: "Retry downloads it again.",
   NameRefused: "Its peer has to name the file in a plain and safe way.",
-  PartLocked: "Another process writes the part: let it end, then retry.",
+  PartLocked: "Another process writes the part: let it end, then retry. If nothing writes it any more, delete the lock file that the error names.",
   ProxyRefused: "Check the proxy's address, user and password; then retry.",
   TooLarge: "Raise maxDownloadBytes if the file is meant to be so large, then retry.",
   TooManyRestarts: "The file keeps changing at its source: retry when it is quiet there.",

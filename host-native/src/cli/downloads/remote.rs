@@ -47,13 +47,13 @@ impl Remote {
         });
         if parsed.is_none_or(|url| url.host_str().is_none_or(str::is_empty)) {
             return Err(format!(
-                "{:?} is no server's URL\n  write it like this: http://127.0.0.1:5225; its key belongs into {KEY_VARIABLE}",
+                "{} is no server's URL\n  write it like this: http://127.0.0.1:5225; its key belongs into {KEY_VARIABLE}",
                 display_url(url)
             ));
         }
         let given = std::env::var(KEY_VARIABLE)
             .ok()
-            .filter(|key| !key.is_empty());
+            .filter(|key| !key.trim().is_empty());
         let key = given.as_deref().or(key);
         let key = key.map(|key| Header::new("x-api-key", key)).transpose();
         let options = TransportOptions::new(&DownloadsConfig::default());

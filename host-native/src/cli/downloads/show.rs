@@ -90,7 +90,10 @@ fn facts(download: &Download, now: Moment) -> Vec<(&'static str, String)> {
     add("changed", Some(moment(&download.updated_at, now)));
     add("imported", download.import_state.clone());
     add("waits for", download.waiting_why.clone());
-    add("error", error(download));
+    match download.status {
+        Status::Completed | Status::ImportQueued => add("warning", download.error.clone()),
+        _ => add("error", error(download)),
+    }
     facts
 }
 
@@ -102,9 +105,17 @@ fn from(download: &Download) -> String {
 }
 
 fn size(download: &Download) -> String {
+    let mismatch = match download.release_size {
+        Some(release) if download.expected_bytes_mismatch => {
+            format!("; {release} were announced")
+        }
+        _ => String::new(),
+    };
     let Some(bytes) = download.expected_bytes else {
         return match download.status {
-            Status::Completed | Status::ImportQueued => exact(download.downloaded_bytes),
+            Status::Completed | Status::ImportQueued => {
+                format!("{}{mismatch}", exact(download.downloaded_bytes))
+            }
             _ => "unknown so far".to_owned(),
         };
     };
@@ -112,12 +123,6 @@ fn size(download: &Download) -> String {
         .expected_bytes_source
         .map(|source| format!(", by {}", source.name()))
         .unwrap_or_default();
-    let mismatch = match download.release_size {
-        Some(release) if download.expected_bytes_mismatch => {
-            format!("; {release} were announced")
-        }
-        _ => String::new(),
-    };
     format!("{}{source}{mismatch}", exact(bytes))
 }
 

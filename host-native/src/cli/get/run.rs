@@ -112,9 +112,11 @@ fn engine(
     let path = state::path(get.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
     let ledger = SqliteLedger::open(&path)
         .map_err(|error| (Exit::Unusable, state::unusable(&path, &error)))?;
+    let store = DiskStore::new();
+    store.own().add_database(&path);
     let host = NativeHost {
         transport: HttpTransport::new(network.options(&config, targets)),
-        store: DiskStore::new(),
+        store,
         ledger,
         clock: SmolClock::default(),
         listener,

@@ -5,7 +5,7 @@ use super::list::{Typed, typed};
 use crate::cli::args::Get;
 use crate::cli::text;
 use crate::control::{BadAddress, Userinfo, file_name, parse_sha256, parse_url};
-use regrip_core::display_url;
+use regrip_core::{display_url, redacted};
 use rustix::fs::{Access, access};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -95,7 +95,8 @@ fn told(error: &BadAddress) -> String {
 
 fn digest(typed: &str) -> Result<String, String> {
     parse_sha256(typed).map_err(|_| {
-        format!("--sha256 is {typed:?}\n  a SHA-256 is 64 hexadecimal digits; sha256sum prints it")
+        let found = redacted(typed);
+        format!("--sha256 is {found}\n  a SHA-256 is 64 hexadecimal digits; sha256sum prints it")
     })
 }
 

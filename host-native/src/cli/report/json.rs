@@ -61,7 +61,7 @@ impl Reporter for Json {
             "at": time(SystemTime::now()),
             "url": display_url(target.url.as_str()),
             "path": target.destination,
-            "bytes": 0, "attempts": 0, "restarts": 0, "sha256": null,
+            "bytes": 0, "attempts": 0, "restarts": 0, "sha256": null, "warning": null,
             "class": class(error, &[]).name(), "code": error.code(), "error": chain(error),
         }));
     }

@@ -206,11 +206,14 @@ fn completed(path: &str, summary: &Summary, came: &str) -> String {
     };
     let digest = summary.sha256.as_ref();
     let digest = digest.map(|sha256| format!(", sha256 {sha256}"));
+    let warning = summary.warning.as_ref();
+    let warning = warning.map(|warning| format!("\n  warning: {}", text::plain(warning)));
     format!(
-        "{}: whole, {}{came}{attempts}{restarts}{}",
+        "{}: whole, {}{came}{attempts}{restarts}{}{}",
         name(path),
         text::bytes(summary.bytes),
-        digest.unwrap_or_default()
+        digest.unwrap_or_default(),
+        warning.unwrap_or_default()
     )
 }
 

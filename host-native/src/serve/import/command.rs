@@ -2,12 +2,11 @@
 
 use crate::config::{ImportServer, ImportServerKind};
 use crate::host::NativeHost;
+use regrip_core::Error;
 use regrip_core::http::Head;
 use regrip_core::time::Clock;
 use regrip_core::transport::{Body, Response};
-use regrip_core::Error;
 use serde_json::json;
-use std::path::Path;
 
 /// How much of an answer is read, so that its connection ends in good order.
 const MOST_READ_BYTES: usize = 64 << 10;
@@ -20,23 +19,19 @@ pub(super) fn wants(server: &ImportServer, category: u32) -> bool {
     }
 }
 
-/// Tells a server to look through the completed folder.
+/// Has a server import the file at `path`, which is the path as that server sees it.
 ///
 /// # Errors
 /// `Status` with its `Retry-After`, `Protocol` for an answer that is neither that nor a success; else as the transport.
 pub(super) async fn send(
     host: &NativeHost,
     server: &ImportServer,
-    completed: &Path,
+    path: &str,
 ) -> Result<(), Error> {
     let url = format!("{}/api/v3/command", server.url.trim_end_matches('/'));
     let name = match server.kind {
         ImportServerKind::Radarr => "DownloadedMoviesScan",
         ImportServerKind::Sonarr => "DownloadedEpisodesScan",
-    };
-    let path = match &server.import_path {
-        Some(path) => path.clone(),
-        None => completed.display().to_string(),
     };
     let command = json!({ "name": name, "path": path }).to_string();
     let response = host.transport.post(&url, &server.headers, command).await?;

@@ -1,6 +1,7 @@
 //! All imports that are under way.
 
 use super::command::{send, wants};
+use super::seen::seen;
 use super::telling::{Telling, Told};
 use crate::config::ImportServer;
 use crate::control::Control;
@@ -59,6 +60,8 @@ impl RetryRules<Error> for Rules {
 struct Import<'a> {
     imports: &'a Imports,
     id: DownloadId,
+    /// The finished file.
+    file: String,
     /// Locked while it is written down, so that the last word is the last.
     telling: Mutex<Telling>,
 }
@@ -110,6 +113,7 @@ impl Imports {
         let import = Import {
             imports: self,
             id,
+            file: entry.row.new.destination,
             telling: Mutex::new(telling),
         };
         import.write_down(None).await;
@@ -174,7 +178,8 @@ impl Import<'_> {
                 }
                 Err(error) => error,
             };
-            let gives_up = !is_transient(&error, &config.extra_retry_statuses) || host.clock().now() >= deadline;
+            let gives_up = !is_transient(&error, &config.extra_retry_statuses)
+                || host.clock().now() >= deadline;
             let why = chain(&error);
             if gives_up {
                 tracing::error!(id = self.id, server = name, error = %why, "the import failed");
@@ -209,7 +214,12 @@ impl Import<'_> {
             return Err(Error::Protocol(what));
         };
         let engine = imports.control.engine();
-        let sent = send(engine.host(), &server, &imports.completed).await;
+        let path = seen(
+            &self.file,
+            &imports.completed,
+            server.import_path.as_deref(),
+        )?;
+        let sent = send(engine.host(), &server, &path).await;
         if let Err(error) = &sent {
             let why = Some(chain(error));
             self.write_down(Some((name, Told::Pending(why)))).await;

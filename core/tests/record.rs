@@ -1,0 +1,677 @@
+//! The ledger's row: its words, what each status admits, and what each change does.
+
+use regrip_core::bounds::Bounds;
+use regrip_core::ledger::Ledger;
+use regrip_core::record::{
+    AttemptEnd, Failure, KnownSize, Mark, NewAttempt, NewDownload, Outcome, RestartReason,
+    SizeSource, Source, Terms, Validators, Waiting,
+};
+use regrip_core::store::{Committing, DigestState, FileId};
+use regrip_core::testing::{MemoryLedger, new_download};
+use regrip_core::{Change, Class, Error, ErrorCode, OnExists, Row, Status};
+use std::time::{Duration, SystemTime};
+
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+#[test]
+fn every_status_has_its_word_and_is_found_by_it() {
+    let words = [
+        (Status::Queued, "queued"),
+        (Status::Downloading, "downloading"),
+        (Status::Waiting, "waiting"),
+        (Status::Committing, "committing"),
+        (Status::Completed, "completed"),
+        (Status::ImportQueued, "import_queued"),
+        (Status::Failed, "failed"),
+        (Status::Cancelled, "cancelled"),
+    ];
+    assert_eq!(words.map(|(status, _)| status), Status::ALL);
+    for (status, word) in words {
+        assert_eq!((status.name(), Status::named(word)), (word, Some(status)));
+    }
+    for word in ["", "Queued", "queued ", "done", "import", "imported\0"] {
+        assert_eq!(Status::named(word), None, "{word:?}");
+    }
+}
+
+#[test]
+fn every_source_of_a_size_has_its_word_and_is_found_by_it() {
+    for (source, word) in [
+        (SizeSource::ContentRange, "content_range"),
+        (SizeSource::ContentLength, "content_length"),
+        (SizeSource::ReleaseSize, "release_size"),
+    ] {
+        let found = SizeSource::named(word);
+        assert_eq!((source.name(), found), (word, Some(source)));
+    }
+    for word in ["", "content-length", "release", "ContentRange"] {
+        assert_eq!(SizeSource::named(word), None, "{word:?}");
+    }
+}
+
+#[test]
+fn every_reason_to_restart_has_its_word_and_is_found_by_it() {
+    let words = [
+        (RestartReason::PartOversize, "part_oversize"),
+        (RestartReason::PartChanged, "part_changed"),
+        (
+            RestartReason::ContentRangeMismatch,
+            "content_range_mismatch",
+        ),
+        (RestartReason::ValidatorChanged, "validator_changed"),
+        (RestartReason::OverlapMismatch, "overlap_mismatch"),
+        (RestartReason::RangeIgnored, "range_ignored"),
+        (RestartReason::RangeNotSatisfiable, "range_not_satisfiable"),
+        (RestartReason::DigestMismatch, "digest_mismatch"),
+    ];
+    assert_eq!(words.map(|(reason, _)| reason), RestartReason::ALL);
+    for (reason, word) in words {
+        let found = RestartReason::named(word);
+        assert_eq!((reason.name(), found), (word, Some(reason)));
+    }
+    for word in ["", "part", "range_ignored ", "RangeIgnored"] {
+        assert_eq!(RestartReason::named(word), None, "{word:?}");
+    }
+}
+
+fn failure(text: &str) -> Failure {
+    Failure {
+        class: Class::Permanent,
+        code: ErrorCode::Disk,
+        text: text.to_owned(),
+    }
+}
+
+fn committing() -> Committing {
+    Committing {
+        file: FileId {
+            device: 7,
+            inode: 8,
+        },
+        size: 900,
+        sha256: Some("ab".to_owned()),
+    }
+}
+
+fn fresh() -> Change {
+    Change::Fresh {
+        validators: Validators {
+            etag: Some("\"new\"".to_owned()),
+            last_modified: None,
+            sha256: None,
+        },
+        size: Some(KnownSize {
+            bytes: 900,
+            source: SizeSource::ContentLength,
+        }),
+        mismatch: false,
+        boot_id: "boot 2".to_owned(),
+    }
+}
+
+fn resumed() -> Change {
+    Change::Resumed {
+        size: Some(KnownSize {
+            bytes: 950,
+            source: SizeSource::ContentRange,
+        }),
+        mismatch: true,
+        sha256: Some("cd".to_owned()),
+        boot_id: "boot 2".to_owned(),
+    }
+}
+
+fn checkpoint() -> Change {
+    Change::Checkpoint {
+        downloaded: 600,
+        durable: 500,
+        boot_id: "boot 2".to_owned(),
+        digest: Some(DigestState {
+            offset: 500,
+            state: vec![9],
+        }),
+    }
+}
+
+fn restart(reason: RestartReason) -> Change {
+    Change::Restart {
+        attempt: 3,
+        reason,
+        discarded: 400,
+    }
+}
+
+fn attempt_ended() -> Change {
+    Change::AttemptEnded {
+        end: AttemptEnd {
+            attempt: 3,
+            to: 700,
+            outcome: Outcome::Failed,
+            error: None,
+            wait: None,
+        },
+        bounds: Bounds {
+            in_a_row: 4,
+            in_all: 5,
+            restarts: 6,
+            furthest: 700,
+        },
+    }
+}
+
+fn waits() -> Change {
+    Change::Waits(Waiting {
+        until: NOW + Duration::from_secs(9),
+        why: "another try".to_owned(),
+    })
+}
+
+fn completed(size: u64, warning: Option<Failure>) -> Change {
+    Change::Completed {
+        size,
+        sha256: Some("ef".to_owned()),
+        warning,
+    }
+}
+
+fn terms() -> Terms {
+    Terms {
+        sha256: Some("12".to_owned()),
+        adopt: true,
+        on_exists: OnExists::Rename,
+        header_names: vec!["cookie".to_owned()],
+    }
+}
+
+#[test]
+fn each_status_admits_what_gives_no_row_two_last_words() {
+    use Status::*;
+    let facts = [
+        Change::Claimed(true),
+        fresh(),
+        resumed(),
+        checkpoint(),
+        restart(RestartReason::PartChanged),
+        attempt_ended(),
+        Change::Terms(terms()),
+    ];
+    let open: &[Status] = &[Queued, Downloading, Waiting, Committing];
+    let rows: [(Change, &[Status]); 7] = [
+        (waits(), open),
+        (Change::Queued, open),
+        (Change::Committing(committing()), open),
+        (Change::Failed(failure("no")), open),
+        // The same once more is no contradiction, but never the end that another process has refused.
+        (
+            completed(900, None),
+            &[Queued, Downloading, Waiting, Committing, Completed],
+        ),
+        // From `committing` on it is too late.
+        (
+            Change::Cancelled,
+            &[Queued, Downloading, Waiting, Cancelled],
+        ),
+        (Change::Retried, &[Failed, Cancelled]),
+    ];
+    for status in Status::ALL {
+        for fact in &facts {
+            assert!(status.admits(fact), "{status:?} {fact:?}");
+        }
+        for (change, admitting) in &rows {
+            let expected = admitting.contains(&status);
+            assert_eq!(status.admits(change), expected, "{status:?} {change:?}");
+        }
+        assert_eq!(status.is_finished(), !open.contains(&status), "{status:?}");
+    }
+}
+
+#[test]
+fn a_ledger_refuses_completed_on_a_cancelled_row_and_a_cancel_of_a_committing_one() {
+    let ledger = MemoryLedger::default();
+    futures::executor::block_on(async {
+        let new = new_download("http://peer.example/a", "/a");
+        let cancelled = ledger.insert(&new, NOW).await.expect("a row");
+        let record = async |id, change: Change| ledger.record(id, &change, NOW).await;
+        record(cancelled, Change::Cancelled).await.expect("in time");
+        let refused = record(cancelled, completed(900, None)).await;
+        assert!(matches!(
+            refused,
+            Err(Error::WrongState {
+                status: Status::Cancelled,
+                ..
+            })
+        ));
+        let row = ledger.row(cancelled).await.expect("a row");
+        assert_eq!((row.status, row.downloaded), (Status::Cancelled, 0));
+
+        let late = ledger.insert(&new, NOW).await.expect("a row");
+        let change = Change::Committing(committing());
+        record(late, change).await.expect("it is queued");
+        let refused = record(late, Change::Cancelled).await;
+        assert!(matches!(
+            refused,
+            Err(Error::WrongState {
+                status: Status::Committing,
+                ..
+            })
+        ));
+        record(late, completed(900, None)).await.expect("it counts");
+    });
+}
+
+#[test]
+fn a_mark_has_what_decides_which_row_is_driven() {
+    for status in Status::ALL {
+        let row = Row {
+            status,
+            durable: 42,
+            ..Row::new(7, new_download("http://peer.example/a", "/films/a"))
+        };
+        let expected = Mark {
+            id: 7,
+            destination: "/films/a".to_owned(),
+            committing: status == Status::Committing,
+            durable: 42,
+        };
+        assert_eq!(Mark::from(row), expected, "{status:?}");
+    }
+}
+
+/// A row in which nothing is as in a new one.
+fn full() -> Row {
+    Row {
+        id: 1,
+        new: NewDownload {
+            release_size: Some(900),
+            sha256: Some("ab".to_owned()),
+            ..new_download("http://peer.example/a", "/a")
+        },
+        claimed: true,
+        status: Status::Waiting,
+        waiting: Some(Waiting {
+            until: NOW,
+            why: "a while".to_owned(),
+        }),
+        validators: Validators {
+            etag: Some("\"old\"".to_owned()),
+            last_modified: Some("then".to_owned()),
+            sha256: Some("ab".to_owned()),
+        },
+        size: Some(KnownSize {
+            bytes: 900,
+            source: SizeSource::ContentLength,
+        }),
+        mismatch: false,
+        downloaded: 400,
+        durable: 300,
+        boot_id: Some("boot 1".to_owned()),
+        responses: 2,
+        digest: Some(DigestState {
+            offset: 300,
+            state: vec![1, 2],
+        }),
+        digest_restarted: true,
+        sha256_got: None,
+        attempts: 3,
+        restarts: 2,
+        bounds: Bounds {
+            in_a_row: 1,
+            in_all: 3,
+            restarts: 2,
+            furthest: 400,
+        },
+        committing: Some(committing()),
+        failure: Some(failure("before")),
+    }
+}
+
+/// What a change makes of a full row.
+fn after(change: &Change) -> Row {
+    let mut row = full();
+    row.apply(change);
+    row
+}
+
+#[test]
+fn an_attempt_is_counted_and_ends_the_wait() {
+    let mut row = full();
+    assert_eq!(row.begin_attempt(), 4);
+    let expected = Row {
+        attempts: 4,
+        status: Status::Downloading,
+        waiting: None,
+        ..full()
+    };
+    assert_eq!(row, expected);
+}
+
+#[test]
+fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
+    let none_yet = Row {
+        downloaded: 0,
+        durable: 0,
+        digest: None,
+        committing: None,
+        ..full()
+    };
+    let rows = [
+        (
+            Change::Claimed(false),
+            Row {
+                claimed: false,
+                ..full()
+            },
+        ),
+        (
+            fresh(),
+            Row {
+                validators: Validators {
+                    etag: Some("\"new\"".to_owned()),
+                    ..Validators::default()
+                },
+                boot_id: Some("boot 2".to_owned()),
+                responses: 1,
+                ..none_yet.clone()
+            },
+        ),
+        // What is known already stays.
+        (
+            resumed(),
+            Row {
+                mismatch: true,
+                boot_id: Some("boot 2".to_owned()),
+                responses: 3,
+                ..full()
+            },
+        ),
+        (
+            checkpoint(),
+            Row {
+                downloaded: 600,
+                durable: 500,
+                boot_id: Some("boot 2".to_owned()),
+                digest: Some(DigestState {
+                    offset: 500,
+                    state: vec![9],
+                }),
+                committing: None,
+                ..full()
+            },
+        ),
+        (
+            restart(RestartReason::RangeIgnored),
+            Row {
+                restarts: 3,
+                bounds: Bounds {
+                    restarts: 3,
+                    furthest: 0,
+                    ..full().bounds
+                },
+                validators: Validators::default(),
+                size: None,
+                boot_id: None,
+                responses: 0,
+                ..none_yet
+            },
+        ),
+        (
+            attempt_ended(),
+            Row {
+                bounds: Bounds {
+                    in_a_row: 4,
+                    in_all: 5,
+                    restarts: 6,
+                    furthest: 700,
+                },
+                ..full()
+            },
+        ),
+    ];
+    for (change, expected) in rows {
+        assert_eq!(after(&change), expected, "{change:?}");
+    }
+}
+
+#[test]
+fn a_further_response_tells_what_was_not_known() {
+    let mut row = full();
+    (row.size, row.validators.sha256) = (None, None);
+    row.apply(&resumed());
+    assert_eq!(row.size.map(|size| size.bytes), Some(950));
+    assert_eq!(row.validators.sha256.as_deref(), Some("cd"));
+    // A mismatch that was seen once is not forgotten.
+    row.apply(&Change::Resumed {
+        size: None,
+        mismatch: false,
+        sha256: None,
+        boot_id: "boot 2".to_owned(),
+    });
+    assert!(row.mismatch);
+}
+
+#[test]
+fn only_a_wrong_digest_uses_up_the_one_restart_for_it() {
+    for reason in RestartReason::ALL {
+        let mut row = Row {
+            digest_restarted: false,
+            ..full()
+        };
+        row.apply(&restart(reason));
+        let expected = reason == RestartReason::DigestMismatch;
+        assert_eq!(row.digest_restarted, expected, "{reason:?}");
+    }
+    assert!(after(&restart(RestartReason::RangeIgnored)).digest_restarted);
+}
+
+#[test]
+fn changes_of_the_status_end_the_wait() {
+    let stands = |status| Row {
+        status,
+        waiting: None,
+        ..full()
+    };
+    let done = Row {
+        downloaded: 900,
+        durable: 900,
+        sha256_got: Some("ef".to_owned()),
+        committing: None,
+        failure: None,
+        ..stands(Status::Completed)
+    };
+    let Change::Waits(waiting) = waits() else {
+        panic!("it waits");
+    };
+    let rows = [
+        (
+            waits(),
+            Row {
+                waiting: Some(waiting),
+                ..full()
+            },
+        ),
+        (Change::Queued, stands(Status::Queued)),
+        (
+            Change::Committing(Committing {
+                size: 5,
+                ..committing()
+            }),
+            Row {
+                committing: Some(Committing {
+                    size: 5,
+                    ..committing()
+                }),
+                ..stands(Status::Committing)
+            },
+        ),
+        (completed(900, None), done.clone()),
+        (
+            completed(900, Some(failure("unsynced"))),
+            Row {
+                failure: Some(failure("unsynced")),
+                ..done.clone()
+            },
+        ),
+        // The release announced 900: the transfer counts, and the difference is recorded.
+        (
+            completed(901, None),
+            Row {
+                downloaded: 901,
+                durable: 901,
+                mismatch: true,
+                ..done
+            },
+        ),
+        (
+            Change::Failed(failure("now")),
+            Row {
+                failure: Some(failure("now")),
+                ..stands(Status::Failed)
+            },
+        ),
+        (Change::Cancelled, stands(Status::Cancelled)),
+        (
+            Change::Retried,
+            Row {
+                bounds: Bounds {
+                    furthest: 400,
+                    ..Bounds::default()
+                },
+                digest_restarted: false,
+                failure: None,
+                ..stands(Status::Queued)
+            },
+        ),
+        (
+            Change::Terms(terms()),
+            Row {
+                new: NewDownload {
+                    sha256: Some("12".to_owned()),
+                    adopt: true,
+                    on_exists: OnExists::Rename,
+                    header_names: vec!["cookie".to_owned()],
+                    ..full().new
+                },
+                ..full()
+            },
+        ),
+    ];
+    for (change, expected) in rows {
+        assert_eq!(after(&change), expected, "{change:?}");
+    }
+}
+
+#[test]
+fn counts_of_a_row_never_overflow() {
+    let mut row = Row {
+        attempts: u32::MAX,
+        restarts: u32::MAX,
+        responses: u32::MAX,
+        bounds: Bounds {
+            restarts: u32::MAX,
+            ..Bounds::default()
+        },
+        ..full()
+    };
+    assert_eq!(row.begin_attempt(), u32::MAX);
+    row.apply(&resumed());
+    assert_eq!(row.responses, u32::MAX);
+    row.apply(&restart(RestartReason::PartChanged));
+    assert_eq!((row.restarts, row.bounds.restarts), (u32::MAX, u32::MAX));
+}
+
+#[test]
+fn the_size_that_is_shown_is_the_transfers_or_a_release_that_is_not_contradicted() {
+    let transfer = KnownSize {
+        bytes: 950,
+        source: SizeSource::ContentRange,
+    };
+    let release = |bytes| {
+        Some(KnownSize {
+            bytes,
+            source: SizeSource::ReleaseSize,
+        })
+    };
+    let rows = [
+        // by a transfer, by the release, mismatch, bytes in the part
+        (Some(transfer), Some(900), true, 0, Some(transfer)),
+        (Some(transfer), None, false, 0, Some(transfer)),
+        (None, Some(900), false, 0, release(900)),
+        (None, Some(900), false, 900, release(900)),
+        (None, Some(900), false, 901, None),
+        (None, Some(900), true, 800, None),
+        (None, None, false, 0, None),
+    ];
+    for (size, release_size, mismatch, downloaded, expected) in rows {
+        let mut row = Row {
+            size,
+            mismatch,
+            downloaded,
+            ..full()
+        };
+        row.new.release_size = release_size;
+        assert_eq!(row.known_size(), expected);
+    }
+}
+
+#[test]
+fn the_same_url_or_the_same_item_of_the_same_peer_is_the_same_source() {
+    let url = |url: &str| Source::Url {
+        url: url.to_owned(),
+    };
+    let peer = |peer_id: &str, item_id: &str, url: &str| Source::Peer {
+        peer_id: peer_id.to_owned(),
+        peer_name: "nas".to_owned(),
+        item_id: item_id.to_owned(),
+        url: url.to_owned(),
+    };
+    let rows = [
+        (url("http://a/1"), url("http://a/1"), true),
+        (url("http://a/1"), url("http://a/2"), false),
+        (
+            peer("p", "1", "http://a/1"),
+            peer("p", "1", "http://b/1"),
+            true,
+        ),
+        (
+            peer("p", "1", "http://a/1"),
+            peer("p", "2", "http://a/1"),
+            false,
+        ),
+        (
+            peer("p", "1", "http://a/1"),
+            peer("q", "1", "http://a/1"),
+            false,
+        ),
+        (peer("p", "1", "http://a/1"), url("http://a/1"), false),
+    ];
+    for (one, other, expected) in rows {
+        assert_eq!(one.is_same(&other), expected, "{one:?} {other:?}");
+        assert_eq!(other.is_same(&one), expected, "{other:?} {one:?}");
+    }
+}
+
+#[test]
+fn the_marks_of_a_ledger_are_those_of_its_unfinished_rows() {
+    let ledger = MemoryLedger::default();
+    futures::executor::block_on(async {
+        let new = new_download("http://peer.example/a", "/a");
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            ids.push(ledger.insert(&new, NOW).await.expect("a row"));
+        }
+        let at = NewAttempt { at: NOW, from: 0 };
+        ledger.begin_attempt(ids[1], &at).await.expect("it begins");
+        for (id, change) in [
+            (ids[2], Change::Committing(committing())),
+            (ids[3], Change::Cancelled),
+        ] {
+            ledger.record(id, &change, NOW).await.expect("it is new");
+        }
+        let marks = ledger.unfinished_marks().await.expect("they are read");
+        let marks: Vec<_> = marks
+            .iter()
+            .map(|mark| (mark.id, mark.committing))
+            .collect();
+        assert_eq!(marks, [(ids[0], false), (ids[1], false), (ids[2], true)]);
+    });
+}

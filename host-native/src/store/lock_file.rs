@@ -1,0 +1,249 @@
+//! The lock file beside a part, `<part>.lock`: how Node locks a part, and how we do on a file system without flock.
+//!
+//! Invariant: a lock file is created exclusively, and only the holder of `<lock>.new`, which is locked by the same rules, may
+//! replace it, by a rename, after its process is provably gone. So two writers that find the same stale lock file never
+//! both get it.
+
+use super::failure::disk;
+use super::holder::{Fate, Holder};
+use super::path::lock_path;
+use super::stamp::is_absent;
+use regrip_core::Error;
+use regrip_core::error::{Doubt, LockFile};
+use rustix::fs::OFlags;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// How often a lock file may change hands under us before we give up.
+const TRIES: u32 = 16;
+
+/// How many takeovers that a crash interrupted can be taken over: `.lock.new`, `.lock.new.new`.
+const DEEPEST: u32 = 2;
+
+/// A lock file is about 300 bytes.
+const LONGEST_BYTES: u64 = 4096;
+
+/// A lock file that is ours. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct OwnLockFile {
+    path: PathBuf,
+    part: PathBuf,
+    token: String,
+    stamp: Option<Stamp>,
+}
+
+/// Locks the part by its lock file.
+///
+/// # Errors
+/// `PartLocked` if another writer has it, or may have; `Disk`, `DiskFull`, `TooManyFiles`.
+pub(super) fn take(part: &Path) -> Result<OwnLockFile, Error> {
+    let path = lock_path(part);
+    let me = Holder::new();
+    acquire(&path, part, &me, 0)?;
+    match Found::at(&path) {
+        Some(found) if found.has(&me.token) => Ok(OwnLockFile {
+            path,
+            part: part.to_owned(),
+            token: me.token,
+            stamp: found.stamp,
+        }),
+        _ => Err(locked(part, &path, None, Some(Doubt::Lost))),
+    }
+}
+
+/// Refuses a part whose lock file cannot be taken over. Changes nothing.
+///
+/// # Errors
+/// `PartLocked`.
+pub(super) fn refuse_held(part: &Path) -> Result<(), Error> {
+    let mut path = lock_path(part);
+    for _ in 0..=DEEPEST {
+        let Some(found) = Found::at(&path) else { break };
+        found.refuse_held(&path, part, &Holder::new())?;
+        path = takeover_path(&path);
+    }
+    Ok(())
+}
+
+/// The lock of whoever replaces the lock file.
+fn takeover_path(path: &Path) -> PathBuf {
+    let mut new = OsString::from(path);
+    new.push(".new");
+    new.into()
+}
+
+/// Whether the part has a lock file.
+pub(super) fn is_there(part: &Path) -> bool {
+    fs::symlink_metadata(lock_path(part)).is_ok()
+}
+
+/// The process that holds the part's lock file and runs.
+pub(super) fn writer(part: &Path) -> Option<u32> {
+    let holder = Found::at(&lock_path(part))?.holder()?;
+    (holder.fate(&Holder::new()) == Fate::Running).then_some(holder.pid)
+}
+
+impl OwnLockFile {
+    /// Whether it is still ours. Looks at the file only, and reads it if that was touched.
+    ///
+    /// # Errors
+    /// `PartLocked` if it was removed or replaced.
+    pub(super) fn check(&mut self) -> Result<(), Error> {
+        let now = fs::symlink_metadata(&self.path).ok();
+        if self.stamp.is_some() && self.stamp == now.as_ref().map(Stamp::of) {
+            return Ok(());
+        }
+        self.stamp = match Found::at(&self.path) {
+            Some(found) if found.has(&self.token) => found.stamp,
+            _ => None,
+        };
+        if self.stamp.is_some() {
+            return Ok(());
+        }
+        Err(locked(&self.part, &self.path, None, Some(Doubt::Lost)))
+    }
+}
+
+impl Drop for OwnLockFile {
+    fn drop(&mut self) {
+        if self.check().is_ok() {
+            let _ = fs::remove_file(&self.path); // one that stays is taken over once this process has ended
+        }
+    }
+}
+
+/// Creates the lock file at `path`, or replaces a stale one.
+fn acquire(path: &Path, part: &Path, me: &Holder, depth: u32) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        if create(path, me).map_err(|error| disk("create", path, error))? {
+            return Ok(());
+        }
+        let Some(stale) = Found::at(path) else {
+            continue;
+        };
+        stale.refuse_held(path, part, me)?;
+        if depth == DEEPEST {
+            let pid = stale.holder();
+            return Err(locked(part, path, pid, Some(Doubt::Hidden)));
+        }
+        let new = takeover_path(path);
+        acquire(&new, part, me, depth + 1)?;
+        let renamed = match Found::at(path) {
+            Some(now) if now.text == stale.text => fs::rename(&new, path).map(|()| true),
+            _ => Ok(false),
+        };
+        if !matches!(renamed, Ok(true)) {
+            let _ = fs::remove_file(&new); // ours, by its exclusive creation
+        }
+        if renamed.map_err(|error| disk("take over", path, error))? {
+            return Ok(());
+        }
+    }
+    let error = io::Error::other("it is replaced again and again");
+    Err(disk("lock", path, error))
+}
+
+/// `false` if there is one already.
+fn create(path: &Path, me: &Holder) -> io::Result<bool> {
+    let text = me.text()?;
+    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    file.write_all(text.as_bytes()).inspect_err(|_| {
+        let _ = fs::remove_file(path); // the first error counts
+    })?;
+    Ok(true)
+}
+
+/// What is at a lock file's name.
+struct Found {
+    /// Empty if it cannot be read.
+    text: Vec<u8>,
+    stamp: Option<Stamp>,
+}
+
+impl Found {
+    /// `None` if there is nothing.
+    fn at(path: &Path) -> Option<Self> {
+        match read(path) {
+            Ok((text, stamp)) => Some(Found {
+                text,
+                stamp: Some(stamp),
+            }),
+            Err(error) if is_absent(&error) => None,
+            Err(_) => Some(Found {
+                text: Vec::new(),
+                stamp: None,
+            }),
+        }
+    }
+
+    fn holder(&self) -> Option<Holder> {
+        Holder::parse(&self.text)
+    }
+
+    fn has(&self, token: &str) -> bool {
+        self.holder().is_some_and(|holder| holder.token == token)
+    }
+
+    fn refuse_held(&self, path: &Path, part: &Path, me: &Holder) -> Result<(), Error> {
+        let holder = self.holder();
+        let doubt = match holder.as_ref().map(|holder| holder.fate(me)) {
+            Some(Fate::Gone) => return Ok(()),
+            Some(Fate::Running) => None,
+            Some(Fate::Unknown(doubt)) => Some(doubt),
+            None => Some(Doubt::Unreadable),
+        };
+        Err(locked(part, path, holder, doubt))
+    }
+}
+
+/// A regular file only: a link leads elsewhere, and a pipe would block.
+fn read(path: &Path) -> io::Result<(Vec<u8>, Stamp)> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() > LONGEST_BYTES {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut text = Vec::new();
+    file.take(LONGEST_BYTES).read_to_end(&mut text)?;
+    Ok((text, Stamp::of(&metadata)))
+}
+
+/// What shows that a lock file was not touched.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp([i64; 6], u64);
+
+impl Stamp {
+    fn of(file: &Metadata) -> Self {
+        let (modified, changed) = (file.mtime(), file.ctime());
+        let device = file.dev().cast_signed();
+        let inode = file.ino().cast_signed();
+        let times = [modified, file.mtime_nsec(), changed, file.ctime_nsec()];
+        let [modified, modified_ns, changed, changed_ns] = times;
+        let parts = [device, inode, modified, modified_ns, changed, changed_ns];
+        Stamp(parts, file.len())
+    }
+}
+
+fn locked(part: &Path, path: &Path, holder: Option<Holder>, doubt: Option<Doubt>) -> Error {
+    let pid = holder.as_ref().map(|holder| holder.pid);
+    Error::PartLocked {
+        path: part.display().to_string(),
+        pid,
+        lock_file: Some(LockFile {
+            path: path.display().to_string(),
+            host: holder.and_then(|holder| holder.host),
+            doubt,
+        }),
+    }
+}

@@ -1,0 +1,180 @@
+//! Which version of a file is open: what changes whenever somebody writes into it.
+//!
+//! Size and mtime can be set back after an edit; ctime cannot. The kernel sets ctime before a write changes a byte, so bytes
+//! that were read before the version was looked at, and found unchanged, are bytes of that version. Two writes can leave the
+//! same ctime only within one tick of the kernel's clock: nothing is concluded from a version that has
+//! [just changed](FileVersion::changed_within).
+//!
+//! Not seen: bytes written through a memory map until the kernel writes them back, and a single write call that goes on
+//! after its ctime has become old.
+
+use regrip_core::store::FileId;
+use rustix::fs::{Stat, fstat};
+use std::fs::File;
+use std::io;
+use std::time::{Duration, SystemTime};
+
+const NANOSECONDS: i64 = 1_000_000_000;
+
+/// A version of a file: which file, how long, and when it was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileVersion {
+    /// The file, whatever its name.
+    pub id: FileId,
+    /// Length in bytes.
+    pub size: u64,
+    /// Last change of its bytes as the file system reports it, in nanoseconds since 1970; programs can set it.
+    pub mtime_ns: i64,
+    /// Last change of its bytes, times, owner, mode, names or links, in nanoseconds since 1970.
+    pub ctime_ns: i64,
+}
+
+impl FileVersion {
+    /// The version of an open file, as far as this machine knows.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn of_open(file: &File) -> io::Result<FileVersion> {
+        Ok(FileVersion::from(&fstat(file)?))
+    }
+
+    /// The version of an open file; of one on a network or FUSE file system, whose attributes are cached, as it is there now.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn of_open_now(file: &File) -> io::Result<FileVersion> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            use rustix::fs::{AtFlags, StatxFlags, statx};
+            let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+            // A kernel or sandbox without statx has fstat.
+            if let Ok(stat) = statx(file, c"", flags, StatxFlags::BASIC_STATS) {
+                return Ok(FileVersion {
+                    id: FileId {
+                        device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+                        inode: stat.stx_ino,
+                    },
+                    size: stat.stx_size,
+                    mtime_ns: nanoseconds(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec.into()),
+                    ctime_ns: nanoseconds(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec.into()),
+                });
+            }
+        }
+        FileVersion::of_open(file)
+    }
+
+    /// Whether the file changed, by either time, less than `age` before or after `now`: it may then change again and keep
+    /// its times. Times further in the future were set by hand or by another clock; the next write sets another ctime.
+    pub fn changed_within(&self, age: Duration, now: SystemTime) -> bool {
+        let now = match now.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => i128::try_from(since.as_nanos()).unwrap_or(i128::MAX),
+            Err(before) => -i128::try_from(before.duration().as_nanos()).unwrap_or(i128::MAX),
+        };
+        let is_young = |time_ns: i64| (now - i128::from(time_ns)).unsigned_abs() < age.as_nanos();
+        is_young(self.mtime_ns) || is_young(self.ctime_ns)
+    }
+
+    /// Whether nothing but ctime differs: a new link or mode, or an edit whose size and mtime were set back.
+    pub fn differs_in_ctime_alone(&self, other: &FileVersion) -> bool {
+        let ctime_ns = self.ctime_ns;
+        ctime_ns != other.ctime_ns && *self == FileVersion { ctime_ns, ..*other }
+    }
+}
+
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::useless_conversion,
+    reason = "these types differ between systems"
+)]
+impl From<&Stat> for FileVersion {
+    fn from(stat: &Stat) -> Self {
+        FileVersion {
+            id: FileId {
+                device: stat.st_dev as u64,
+                inode: stat.st_ino as u64,
+            },
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            mtime_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            ctime_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+}
+
+fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
+    seconds
+        .saturating_mul(NANOSECONDS)
+        .saturating_add(nanoseconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn version(mtime_ns: i64, ctime_ns: i64) -> FileVersion {
+        FileVersion {
+            id: FileId::default(),
+            size: 10,
+            mtime_ns,
+            ctime_ns,
+        }
+    }
+
+    #[test]
+    fn both_ways_of_asking_give_the_version_that_std_gives() {
+        use std::os::unix::fs::MetadataExt;
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(b"film", 0).unwrap();
+        let metadata = file.metadata().unwrap();
+        let wanted = FileVersion {
+            id: FileId {
+                device: metadata.dev(),
+                inode: metadata.ino(),
+            },
+            size: 4,
+            mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        };
+        assert_eq!(FileVersion::of_open(&file).unwrap(), wanted);
+        assert_eq!(FileVersion::of_open_now(&file).unwrap(), wanted);
+    }
+
+    #[test]
+    fn a_file_has_just_changed_by_either_time_and_a_little_in_the_future_too() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let table = [
+            (99_000_000_001, 0, true),
+            (0, 99_000_000_001, true),
+            (100_000_000_000, 0, true),
+            (0, 100_999_999_999, true),
+            (0, 0, false),
+            (99_000_000_000, 99_000_000_000, false),
+            (101_000_000_000, 0, false),
+            (0, i64::MAX, false),
+            (i64::MIN, i64::MIN, false),
+            (-1, -1, false),
+        ];
+        for (mtime_ns, ctime_ns, wanted) in table {
+            let version = version(mtime_ns, ctime_ns);
+            assert_eq!(version.changed_within(SECOND, now), wanted, "{version:?}");
+        }
+        let before_1970 = SystemTime::UNIX_EPOCH - Duration::from_millis(1);
+        assert!(version(0, 0).changed_within(SECOND, before_1970));
+    }
+
+    #[test]
+    fn a_version_differs_in_ctime_alone_if_the_rest_is_equal() {
+        let first = version(1, 2);
+        assert!(version(1, 3).differs_in_ctime_alone(&first));
+        assert!(!first.differs_in_ctime_alone(&first));
+        assert!(!version(0, 3).differs_in_ctime_alone(&first));
+        let mut longer = version(1, 3);
+        longer.size += 1;
+        assert!(!longer.differs_in_ctime_alone(&first));
+        let mut other = version(1, 3);
+        other.id.inode += 1;
+        assert!(!other.differs_in_ctime_alone(&first));
+    }
+}

@@ -1,0 +1,52 @@
+//! The wall clock's times as text.
+//!
+//! Invariant: every time that is written goes through here. Years before 1970 and after 9999 have no text in these formats,
+//! and libraries panic over them; a clock that is there, or a file's time that somebody set, is written as the nearest
+//! moment that has one.
+
+use std::time::{Duration, SystemTime};
+
+/// 9999-12-31T23:59:59.999Z, since 1970.
+const LAST: Duration = Duration::from_millis(253_402_300_799_999);
+
+/// RFC 3339 in UTC with milliseconds, as the ledger, events and the API spell a time.
+pub(crate) fn rfc3339(at: SystemTime) -> String {
+    humantime::format_rfc3339_millis(within(at)).to_string()
+}
+
+/// Whether the formats have a text for the time itself.
+pub(crate) fn has_text(at: SystemTime) -> bool {
+    within(at) == at
+}
+
+fn within(at: SystemTime) -> SystemTime {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
+    SystemTime::UNIX_EPOCH + since.unwrap_or_default().min(LAST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_outside_the_calendar_are_written_as_its_ends() {
+        let at = |seconds: i64| match u64::try_from(seconds) {
+            Ok(seconds) => SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+            Err(_) => SystemTime::UNIX_EPOCH - Duration::from_secs(seconds.unsigned_abs()),
+        };
+        let table = [
+            (-1, "1970-01-01T00:00:00.000Z", false),
+            (-315_000_000_000, "1970-01-01T00:00:00.000Z", false),
+            (0, "1970-01-01T00:00:00.000Z", true),
+            (1_785_000_000, "2026-07-25T17:20:00.000Z", true),
+            (253_402_300_799, "9999-12-31T23:59:59.000Z", true),
+            (253_402_300_800, "9999-12-31T23:59:59.999Z", false),
+            (316_600_000_000, "9999-12-31T23:59:59.999Z", false),
+            (i64::MAX, "9999-12-31T23:59:59.999Z", false),
+        ];
+        for (seconds, text, has) in table {
+            assert_eq!(rfc3339(at(seconds)), text, "{seconds}");
+            assert_eq!(has_text(at(seconds)), has, "{seconds}");
+        }
+    }
+}
