@@ -8,8 +8,10 @@ use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
 use rusqlite::Connection;
 use smol::block_on;
+use smol::future::poll_once;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -254,4 +256,27 @@ fn a_write_that_reads_first_is_not_thrown_back_by_another_writer() {
             });
         }
     });
+}
+
+#[test]
+fn what_is_shown_is_read_while_a_write_waits_for_another_program() {
+    let (_folder, path) = place();
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let id = block_on(ledger.insert(&new("f"), AT)).unwrap();
+    let lock = Connection::open(&path).unwrap();
+    lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let mut write = pin!(ledger.record(id, &Change::Cancelled, AT));
+    assert!(block_on(poll_once(write.as_mut())).is_none());
+    let listed = block_on(ledger.list(&[], 9, None)).unwrap();
+    assert_eq!((listed.len(), listed[0].row.status), (1, Status::Queued));
+    assert_eq!(block_on(ledger.entry(id)).unwrap().row.id, id);
+    assert!(
+        block_on(poll_once(write.as_mut())).is_none(),
+        "it still waits"
+    );
+    lock.execute_batch("ROLLBACK").unwrap();
+    block_on(write).unwrap();
+    // What is durable is seen by whoever asks next.
+    let shown = block_on(ledger.entry(id)).unwrap();
+    assert_eq!(shown.row.status, Status::Cancelled);
 }

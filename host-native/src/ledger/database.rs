@@ -10,6 +10,8 @@ use regrip_core::Error;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Statements kept prepared: more than there are.
@@ -27,6 +29,15 @@ pub struct Patience {
     pub tries: u32,
     /// The longest pause between two tries; each is drawn from zero to this.
     pub max_pause: Duration,
+}
+
+impl Patience {
+    /// Of a server: its downloads wait minutes rather than fail, and its end does not wait for a long try.
+    pub const SERVER: Patience = Patience {
+        busy_timeout: Duration::from_secs(1),
+        tries: 300,
+        max_pause: Duration::from_millis(250),
+    };
 }
 
 impl Default for Patience {
@@ -85,6 +96,8 @@ pub(super) struct Database {
     connection: Connection,
     path: PathBuf,
     patience: Patience,
+    /// Whoever asks is about to end: no try follows another one.
+    ending: Arc<AtomicBool>,
 }
 
 impl Database {
@@ -99,6 +112,7 @@ impl Database {
             connection,
             path: path.to_owned(),
             patience,
+            ending: Arc::default(),
         };
         database.settle()?;
         Ok(database)
@@ -120,7 +134,13 @@ impl Database {
                 tries: 1,
                 max_pause: Duration::ZERO,
             },
+            ending: Arc::default(),
         })
+    }
+
+    /// To be set once the process is about to end.
+    pub(super) fn ending(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ending)
     }
 
     /// Only now, after every check, may the file change.
@@ -226,7 +246,9 @@ impl Database {
     ) -> Result<T, E> {
         for _ in 1..self.patience.tries {
             match act(self) {
-                Err(error) if error.is_busy() => std::thread::sleep(self.pause()),
+                Err(error) if error.is_busy() && !self.ending.load(Ordering::Relaxed) => {
+                    std::thread::sleep(self.pause());
+                }
                 done => return done,
             }
         }
@@ -322,7 +344,7 @@ fn set_pragmas(connection: &Connection) -> Result<(), rusqlite::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     /// Adds so many bytes to a table.
     struct Add {

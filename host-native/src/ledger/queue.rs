@@ -15,6 +15,7 @@ use rusqlite::Transaction;
 use smol::channel::{Receiver, Sender, bounded};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ struct Lane {
     requests: Sender<Box<dyn Request>>,
     /// Since when it does what it is doing.
     since: Arc<Mutex<Option<Instant>>>,
+    /// Set at the end: what waits for a lock is given up then.
+    ending: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -46,12 +49,14 @@ impl Lane {
         let (requests, incoming) = bounded(REQUESTS);
         let since = Arc::default();
         let clock = Arc::clone(&since);
+        let ending = database.ending();
         let thread = std::thread::Builder::new()
             .name("regrip-ledger".to_owned())
             .spawn(move || serve(database, &incoming, &clock))?;
         Ok(Lane {
             requests,
             since,
+            ending,
             thread: Some(thread),
         })
     }
@@ -156,6 +161,7 @@ impl Queue {
 impl Drop for Lane {
     fn drop(&mut self) {
         self.requests.close();
+        self.ending.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join(); // a panic in it has been printed
         }

@@ -15,7 +15,7 @@ use crate::clock::SmolClock;
 use crate::config::{Config, Downloads, Loaded, data_folder_clash};
 use crate::control::{Control, Events};
 use crate::host::{Listener, NativeHost};
-use crate::ledger::{OpenError, SqliteLedger};
+use crate::ledger::{OpenError, Patience, SqliteLedger};
 use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Share, ShareError, ShareOptions};
 use crate::store::DiskStore;
@@ -120,7 +120,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     if let Some(clash) = data_folder_clash(&config, folder.path()) {
         return Err(ServeError::Folders(clash));
     }
-    let ledger = SqliteLedger::open(&folder.ledger())?;
+    let ledger = SqliteLedger::open_with(&folder.ledger(), Patience::SERVER)?;
     let listen = config.server.listen;
     if config.server.api_key.is_none() && !listen.ip().is_loopback() {
         return Err(ServeError::NoKey(listen));
