@@ -2,11 +2,12 @@
 
 use regrip::ledger::SqliteLedger;
 use regrip_core::bounds::Bounds;
+use regrip_core::classify::Class;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
 use regrip_core::retry::AskedBy;
-use regrip_core::store::{DigestState, FileId};
-use regrip_core::{Error, OnExists};
+use regrip_core::store::{Committing, DigestState, FileId};
+use regrip_core::{Error, ErrorCode, OnExists};
 use smol::block_on;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -100,10 +101,10 @@ impl Draw {
     }
 
     fn failure(&mut self) -> Failure {
-        let codes = ["Network", "Status", "Ledger", "superseded", "cancelled"];
+        let codes = ErrorCode::ALL;
         Failure {
-            class: ["transient", "permanent"][self.0.usize(..2)],
-            code: codes[self.0.usize(..codes.len())],
+            class: [Class::Transient, Class::Permanent][self.0.usize(..2)],
+            code: codes[self.0.usize(..codes.len())].clone(),
             text: self.text(),
         }
     }
@@ -217,7 +218,7 @@ impl Draw {
             end: AttemptEnd {
                 attempt: self.0.u32(..5),
                 to: self.bytes(),
-                outcome: "failed",
+                outcome: Outcome::Failed,
                 error: self.maybe(Draw::failure),
                 wait: self.maybe(|draw| {
                     let wait = Duration::from_millis(draw.0.u64(..1 << 40));
@@ -238,7 +239,7 @@ impl Draw {
 }
 
 fn assert_refused<T: std::fmt::Debug>(answer: Result<T, Error>, row: &Row) {
-    let status = row.status.name();
+    let status = row.status;
     assert!(
         matches!(&answer, Err(Error::WrongState { status: found, .. }) if *found == status),
         "{answer:?} for {row:?}"

@@ -146,7 +146,7 @@ fn one_that_fails_takes_nothing_from_its_neighbours() {
         while let Some((number, done)) = asked.next().await {
             let wanted = match number % 7 {
                 3 => {
-                    assert_eq!(done.unwrap_err().code(), "NoSuchDownload");
+                    assert_eq!(done.unwrap_err().code().as_str(), "NoSuchDownload");
                     Status::Queued
                 }
                 _ => done.map(|()| Status::Cancelled).unwrap(),

@@ -93,7 +93,7 @@ fn a_write_waits_for_another_process_only_so_long() {
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let error = block_on(ledger.record(id, &Change::Cancelled, AT)).unwrap_err();
-    assert_eq!(error.code(), "Ledger");
+    assert_eq!(error.code().as_str(), "Ledger");
     assert_eq!(
         block_on(ledger.row(id)).unwrap().status,
         Status::Queued,

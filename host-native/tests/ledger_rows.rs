@@ -4,6 +4,7 @@ use regrip::ledger::{Entry, SqliteLedger};
 use regrip::store::FileStamp;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
+use regrip_core::store::{Committing, FileId};
 use regrip_core::{Error, OnExists};
 use smol::block_on;
 use std::path::Path;
@@ -147,7 +148,7 @@ fn the_list_is_ordered_by_the_last_change_and_pages_lose_nothing() {
         assert_eq!(of(&cancelled), [ids[4]]);
         ledger.remove(ids[0]).await.unwrap();
         let error = ledger.list(&[], 2, Some(ids[0])).await.unwrap_err();
-        assert_eq!(error.code(), "NoSuchDownload");
+        assert_eq!(error.code().as_str(), "NoSuchDownload");
     });
 }
 
@@ -169,7 +170,7 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
         let import = ledger
             .note_import(id, "early".to_owned(), true, at(3))
             .await;
-        assert_eq!(import.unwrap_err().code(), "WrongState");
+        assert_eq!(import.unwrap_err().code().as_str(), "WrongState");
         let completed = Change::Completed {
             size: 5,
             sha256: Some("ab".to_owned()),
@@ -212,7 +213,7 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
         assert_eq!(entry.updated_at, "2023-11-14T22:13:20.006Z");
 
         let back = ledger.record(id, &Change::Queued, at(7)).await;
-        assert_eq!(back.unwrap_err().code(), "WrongState");
+        assert_eq!(back.unwrap_err().code().as_str(), "WrongState");
         let other = ledger.insert(&new("other"), at(8)).await.unwrap();
         assert_eq!(
             ledger.completed_stamp(other).await.unwrap(),
@@ -243,7 +244,7 @@ fn a_senseless_value_is_an_error_that_names_row_and_column() {
         let id = block_on(ledger.insert(&new(column), at(0))).unwrap();
         set(&folder, id, column, value);
         let error = block_on(ledger.row(id)).unwrap_err();
-        assert_eq!(error.code(), "Ledger", "{column}");
+        assert_eq!(error.code().as_str(), "Ledger", "{column}");
         let text = error.to_string();
         let named = text.contains(&id.to_string())
             && text
@@ -261,13 +262,16 @@ fn a_row_of_a_status_from_a_later_version_is_kept_and_not_driven() {
     let id = block_on(ledger.insert(&new("f"), at(0))).unwrap();
     set(&folder, id, "status", "'dancing'");
     assert!(block_on(ledger.unfinished()).unwrap().is_empty());
-    assert_eq!(block_on(ledger.row(id)).unwrap_err().code(), "Ledger");
+    assert_eq!(
+        block_on(ledger.row(id)).unwrap_err().code().as_str(),
+        "Ledger"
+    );
 }
 
 fn changes() -> Vec<Change> {
     let failure = Failure {
-        class: "permanent",
-        code: "Disk",
+        class: regrip_core::Class::Permanent,
+        code: regrip_core::ErrorCode::Disk,
         text: "no".to_owned(),
     };
     vec![
@@ -329,8 +333,12 @@ fn completed_is_refused_on_a_cancelled_row_and_a_cancel_on_a_committing_one() {
             warning: None,
         };
         for (first, second, status) in [
-            (Change::Cancelled, &completed, "cancelled"),
-            (changes().swap_remove(2), &Change::Cancelled, "committing"),
+            (Change::Cancelled, &completed, Status::Cancelled),
+            (
+                changes().swap_remove(2),
+                &Change::Cancelled,
+                Status::Committing,
+            ),
         ] {
             let id = ledger.insert(&new("f"), at(0)).await.unwrap();
             ledger.record(id, &first, at(1)).await.unwrap();
@@ -339,7 +347,7 @@ fn completed_is_refused_on_a_cancelled_row_and_a_cancel_on_a_committing_one() {
                 matches!(&refused, Err(Error::WrongState { status: found, .. }) if *found == status),
                 "{refused:?}"
             );
-            assert_eq!(ledger.row(id).await.unwrap().status.name(), status);
+            assert_eq!(ledger.row(id).await.unwrap().status, status);
         }
     });
 }

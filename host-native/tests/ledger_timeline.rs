@@ -1,11 +1,12 @@
 //! The attempts of a download, line by line.
 
 use regrip::ledger::{AttemptLine, SqliteLedger};
-use regrip_core::OnExists;
 use regrip_core::bounds::Bounds;
+use regrip_core::classify::Class;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
 use regrip_core::retry::AskedBy;
+use regrip_core::{ErrorCode, OnExists};
 use smol::block_on;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -65,10 +66,10 @@ fn a_line_tells_its_attempt_from_start_to_end() {
         end: AttemptEnd {
             attempt,
             to: 70,
-            outcome: "failed",
+            outcome: Outcome::Failed,
             error: Some(Failure {
-                class: "transient",
-                code: "Network",
+                class: Class::Transient,
+                code: ErrorCode::Network,
                 text: "the connection failed".to_owned(),
             }),
             wait: Some((Duration::from_millis(1500), AskedBy::RetryAfter)),
@@ -146,7 +147,7 @@ fn open_lines_can_be_closed_all_at_once_and_ended_ones_stay_as_they_are() {
     let end = AttemptEnd {
         attempt,
         to: 3,
-        outcome: "interrupted",
+        outcome: Outcome::Interrupted,
         error: None,
         wait: None,
     };

@@ -122,7 +122,7 @@ fn a_digest_of_more_than_there_is_fails() {
             .digest(None, 4)
             .await
             .unwrap_err();
-        assert_eq!(error.code(), "Disk");
+        assert_eq!(error.code().as_str(), "Disk");
     });
 }
 

@@ -23,8 +23,8 @@ pub use task::{begin, settle, turn};
 
 use fields::Fields;
 use host::{JsHost, WebHost};
-use regrip_core::DownloadId;
 use regrip_core::host::Host;
+use regrip_core::{DownloadId, class};
 use wasm_bindgen::prelude::*;
 
 /// Drives downloads. It lives as long as its process or page.

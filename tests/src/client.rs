@@ -212,56 +212,71 @@ mod tests {
     use regrip_faultd::{FileScript, Request, Script, Site, Version};
 
     /// What arrives of a file of 100 bytes, and how it ends.
-    fn arrives<const N: usize>(faults: [regrip_faultd::Fault; N]) -> (u64, &'static str) {
+    fn arrives<const N: usize>(faults: [regrip_faultd::Fault; N]) -> (u64, String) {
         let file = FileScript::honest(Version::new(1, 100)).answer(faults);
         let site = Site::new(Script::one("/a", file));
         let reply = match received(&site.answer(&Request::get("/a"))) {
             Ok(reply) => reply,
-            Err(error) => return (0, error.code()),
+            Err(error) => return (0, error.code().to_string()),
         };
         let bytes = reply.body.iter().map(|piece| match piece {
             Piece::Bytes(bytes) => bytes.len() as u64,
             _ => 0,
         });
         let end = match reply.body.last() {
-            Some(Piece::Break(error)) => error.code(),
-            Some(Piece::Forever) => "forever",
-            _ if reply.delay == NEVER => "never",
-            _ => "end",
+            Some(Piece::Break(error)) => error.code().to_string(),
+            Some(Piece::Forever) => "forever".to_owned(),
+            _ if reply.delay == NEVER => "never".to_owned(),
+            _ => "end".to_owned(),
         };
         (bytes.sum(), end)
     }
 
     #[test]
     fn a_body_ends_where_its_framing_says_and_breaks_where_it_lies() {
-        assert_eq!(arrives([]), (100, "end"));
-        assert_eq!(arrives([Longer::by(20)]), (100, "end"));
-        assert_eq!(arrives([Cut::after(30)]), (30, "Network"));
-        assert_eq!(arrives([Cut::after(100)]), (100, "end"));
-        assert_eq!(arrives([Stall::after(30)]), (30, "forever"));
-        assert_eq!(arrives([NoReply::ever()]), (0, "never"));
-        assert_eq!(arrives([Chunked::of(7)]), (100, "end"));
-        assert_eq!(arrives([Chunked::of(7), Cut::after(100)]), (100, "Network"));
-        assert_eq!(arrives([Unframed::body()]), (100, "end"));
-        assert_eq!(arrives([Unframed::body(), Cut::after(30)]), (30, "end"));
+        assert_eq!(arrives([]), (100, "end".to_owned()));
+        assert_eq!(arrives([Longer::by(20)]), (100, "end".to_owned()));
+        assert_eq!(arrives([Cut::after(30)]), (30, "Network".to_owned()));
+        assert_eq!(arrives([Cut::after(100)]), (100, "end".to_owned()));
+        assert_eq!(arrives([Stall::after(30)]), (30, "forever".to_owned()));
+        assert_eq!(arrives([NoReply::ever()]), (0, "never".to_owned()));
+        assert_eq!(arrives([Chunked::of(7)]), (100, "end".to_owned()));
+        assert_eq!(
+            arrives([Chunked::of(7), Cut::after(100)]),
+            (100, "Network".to_owned())
+        );
+        assert_eq!(arrives([Unframed::body()]), (100, "end".to_owned()));
+        assert_eq!(
+            arrives([Unframed::body(), Cut::after(30)]),
+            (30, "end".to_owned())
+        );
         assert_eq!(
             arrives([BadChunk::after(30, BadChunkKind::Size)]),
-            (30, "Network")
+            (30, "Network".to_owned())
         );
         assert_eq!(
             arrives([BadChunk::after(30, BadChunkKind::Huge)]),
-            (30, "Network")
+            (30, "Network".to_owned())
         );
         assert_eq!(
             arrives([BadChunk::after(30, BadChunkKind::Empty)]),
-            (30, "Network")
+            (30, "Network".to_owned())
         );
-        assert_eq!(arrives([ContentLength::values([])]), (100, "forever"));
-        assert_eq!(arrives([ContentLength::values(["200"])]), (100, "forever"));
-        assert_eq!(arrives([ContentLength::values(["-1"])]), (0, "Protocol"));
+        assert_eq!(
+            arrives([ContentLength::values([])]),
+            (100, "forever".to_owned())
+        );
+        assert_eq!(
+            arrives([ContentLength::values(["200"])]),
+            (100, "forever".to_owned())
+        );
+        assert_eq!(
+            arrives([ContentLength::values(["-1"])]),
+            (0, "Protocol".to_owned())
+        );
         assert_eq!(
             arrives([ContentLength::values(["1", "2"])]),
-            (0, "Protocol")
+            (0, "Protocol".to_owned())
         );
     }
 }

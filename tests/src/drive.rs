@@ -6,7 +6,7 @@ use regrip_core::engine::Engine;
 use regrip_core::host::Host;
 use regrip_core::record::{DownloadId, NewDownload, Source};
 use regrip_core::time::Clock;
-use regrip_core::{Error, What};
+use regrip_core::{Error, ErrorCode, What};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) async fn drive<H: Host>(
     scenario: &Scenario,
     new: NewDownload,
     heard: impl Fn() -> Vec<What>,
-) -> Result<(DownloadId, Option<&'static str>), Error> {
+) -> Result<(DownloadId, Option<ErrorCode>), Error> {
     let id = engine.accept(new.clone()).await?.id;
     let mut ended = match &scenario.cancel_at {
         None => engine.drive(id).await,

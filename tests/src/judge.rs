@@ -7,7 +7,7 @@ use crate::outcome::Outcome;
 use crate::scenario::{Asked, ClassName, End, Kept, Scenario, There};
 use regrip_core::record::RestartReason;
 use regrip_core::retry::AskedBy;
-use regrip_core::{Class, DownloadsConfig, What};
+use regrip_core::{Class, DownloadsConfig, ErrorCode, What};
 use regrip_faultd::LogEntry;
 use std::fmt::Debug;
 use std::time::Duration;
@@ -57,8 +57,13 @@ impl Differences {
             return;
         };
         self.compare("the end", end, expect.end.name());
-        self.compare("the code", summary.code, expect.code.as_deref());
-        self.compare("what the call returned", outcome.returned, summary.code);
+        let code = summary.code.as_ref().map(ErrorCode::as_str);
+        self.compare("the code", code, expect.code.as_deref());
+        self.compare(
+            "what the call returned",
+            outcome.returned.as_ref(),
+            summary.code.as_ref(),
+        );
         let class = expect
             .code
             .as_ref()
@@ -66,7 +71,7 @@ impl Differences {
         self.compare("the class", summary.class, class);
         self.compare("the attempts", summary.attempts, expect.attempts);
         if let Some(error) = &summary.error
-            && expect.code.as_deref() != summary.code
+            && expect.code.as_deref() != code
         {
             self.add(format!("the error: {error}"));
         }
@@ -227,8 +232,8 @@ impl Differences {
         self.compare("the row's bytes", row.downloaded, summary.bytes);
         self.compare("the row's digest", &row.sha256_got, &summary.sha256);
         if end == "failed" {
-            let code = row.failure.as_ref().map(|failure| failure.code);
-            self.compare("the row's error", code, summary.code);
+            let code = row.failure.as_ref().map(|failure| &failure.code);
+            self.compare("the row's error", code, summary.code.as_ref());
         }
         let restarts = outcome
             .events

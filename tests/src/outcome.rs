@@ -1,5 +1,6 @@
 //! What became of a scenario, in terms that every host has.
 
+use regrip_core::ErrorCode;
 use regrip_core::{Row, Summary, What};
 use regrip_faultd::LogEntry;
 
@@ -11,7 +12,7 @@ pub struct Outcome {
     /// Every event, in order.
     pub events: Vec<What>,
     /// What the last call returned: nothing, or an error's code.
-    pub returned: Option<&'static str>,
+    pub returned: Option<ErrorCode>,
     /// What was asked of the peer, in order.
     pub requests: Vec<LogEntry>,
     /// What was asked of the other origin, in order.

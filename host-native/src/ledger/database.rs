@@ -352,7 +352,7 @@ mod tests {
         answers: Answers,
     }
 
-    type Answers = Arc<Mutex<Vec<(i64, Option<&'static str>)>>>;
+    type Answers = Arc<Mutex<Vec<(i64, Option<regrip_core::ErrorCode>)>>>;
 
     impl Request for Add {
         fn what(&self) -> &'static str {
@@ -386,7 +386,12 @@ mod tests {
             batch.push(Box::new(Add { bytes, answers }));
         }
         database.serve(&mut batch);
-        let wanted = sizes.map(|bytes| (bytes, (bytes > 100).then_some("DiskFull")));
+        let wanted = sizes.map(|bytes| {
+            (
+                bytes,
+                (bytes > 100).then_some(regrip_core::ErrorCode::DiskFull),
+            )
+        });
         assert_eq!(*answers.lock().unwrap(), wanted);
 
         let other = Connection::open(&path).unwrap();

@@ -53,7 +53,7 @@ mod tests {
         ];
         for (errno, code) in cases {
             let error = disk("write", Path::new("/f"), errno.into());
-            assert_eq!(error.code(), code, "{errno:?}");
+            assert_eq!(error.code().as_str(), code, "{errno:?}");
         }
     }
 }

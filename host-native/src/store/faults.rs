@@ -116,7 +116,7 @@ fn across_mounts_a_file_that_appeared_is_not_replaced_and_the_part_stays() {
     let error = place
         .commit(two_mounts(), b"film", Replace::Nothing)
         .unwrap_err();
-    assert_eq!(error.code(), "DestinationExists");
+    assert_eq!(error.code().as_str(), "DestinationExists");
     assert_eq!(place.destination(), b"another");
     assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
 }
@@ -139,7 +139,7 @@ fn a_copy_that_cannot_be_renamed_leaves_the_old_file_the_part_and_no_copy() {
     let error = place
         .commit(system, b"film", Replace::Existing)
         .unwrap_err();
-    assert_eq!(error.code(), "Disk");
+    assert_eq!(error.code().as_str(), "Disk");
     assert_eq!(place.destination(), b"the old one");
     let names = ["film.mkv", "film.mkv.part"].map(PathBuf::from);
     assert_eq!(place.names(), names);
@@ -194,7 +194,7 @@ fn without_rename_noreplace_a_link_gives_the_name_and_never_takes_one() {
         };
         std::fs::remove_file(&place.destination).unwrap();
         let error = place.commit(late, b"film", Replace::Nothing).unwrap_err();
-        assert_eq!(error.code(), "DestinationExists");
+        assert_eq!(error.code().as_str(), "DestinationExists");
         assert_eq!(place.destination(), b"another");
         assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
     }
@@ -220,7 +220,7 @@ fn without_rename_noreplace_and_links_an_empty_file_takes_the_name_and_never_ano
     };
     std::fs::remove_file(&place.destination).unwrap();
     let error = place.commit(late, b"film", Replace::Nothing).unwrap_err();
-    assert_eq!(error.code(), "DestinationExists");
+    assert_eq!(error.code().as_str(), "DestinationExists");
     assert_eq!(place.destination(), b"another");
     assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
 }
@@ -236,7 +236,7 @@ fn a_file_that_appears_at_the_last_moment_is_not_replaced() {
         ..System::default()
     };
     let error = place.commit(system, b"film", Replace::Nothing).unwrap_err();
-    assert_eq!(error.code(), "DestinationExists");
+    assert_eq!(error.code().as_str(), "DestinationExists");
     assert_eq!(place.destination(), b"another");
 }
 
@@ -263,7 +263,7 @@ fn a_failed_rename_leaves_the_part_and_what_was_there() {
     let error = place
         .commit(system, b"film", Replace::Existing)
         .unwrap_err();
-    assert_eq!(error.code(), "Disk");
+    assert_eq!(error.code().as_str(), "Disk");
     assert_eq!(place.destination(), b"the old one");
     assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
 }
@@ -334,7 +334,10 @@ fn a_name_that_cannot_be_taken_from_the_part_is_a_warning() {
     };
     let place = Place::new();
     let warning = place.warning(system, b"film", Replace::Nothing).unwrap();
-    assert_eq!(warning.map(|warning| warning.code()), Some("Disk"));
+    assert_eq!(
+        warning.map(|warning| warning.code()),
+        Some(regrip_core::ErrorCode::Disk)
+    );
     assert_eq!(place.destination(), b"film");
 }
 
@@ -376,7 +379,7 @@ fn after_a_failed_sync_no_sync_is_believed_and_only_synced_bytes_are_left() {
 
         part.system.sync_data = |_| Err(Errno::IO.into());
         let error = part.sync().await.unwrap_err();
-        assert_eq!(error.code(), "Disk");
+        assert_eq!(error.code().as_str(), "Disk");
         assert_eq!(part.length().await.unwrap(), 7);
 
         part.system = System::default();
@@ -423,7 +426,7 @@ fn bytes_that_were_never_synced_are_synced_before_they_get_their_name() {
             .commit(part, &place.destination, Replace::Existing)
             .await
             .unwrap_err();
-        assert_eq!(error.code(), "DiskFull");
+        assert_eq!(error.code().as_str(), "DiskFull");
         assert_eq!(place.names(), [Path::new("film.mkv.part")]);
     });
 }

@@ -244,7 +244,7 @@ fn without_flock_a_flock_of_another_process_is_respected() {
     let place = Place::new();
     let _open = place.open(System::default(), OpenPart::Create).unwrap();
     let error = place.open(no_flock(), OpenPart::Claimed).unwrap_err();
-    assert_eq!(error.code(), "PartLocked");
+    assert_eq!(error.code().as_str(), "PartLocked");
     assert_eq!(place.names(), ["film.mkv.part"]);
 }
 
@@ -256,7 +256,7 @@ fn a_part_that_cannot_be_locked_leaves_nothing_behind() {
         ..System::default()
     };
     let error = place.open(broken, OpenPart::Create).unwrap_err();
-    assert_eq!(error.code(), "Disk");
+    assert_eq!(error.code().as_str(), "Disk");
     assert_eq!(place.names(), [""; 0]);
     fs::write(&place.part, "abc").unwrap();
     place.open(broken, OpenPart::Claimed).unwrap_err();
@@ -296,7 +296,7 @@ fn a_writer_whose_lock_file_was_replaced_changes_nothing_any_more() {
             ];
             for tried in tries {
                 let error = tried.unwrap_err();
-                assert_eq!(error.code(), "PartLocked");
+                assert_eq!(error.code().as_str(), "PartLocked");
                 assert!(
                     error.to_string().contains("was removed or replaced"),
                     "{error}"

@@ -153,7 +153,7 @@ mod tests {
             "second name.mkv",
         ] {
             let refused = own.check(&at(path)).unwrap_err();
-            assert_eq!(refused.code(), "DestinationRefused", "{path}");
+            assert_eq!(refused.code().as_str(), "DestinationRefused", "{path}");
         }
         for path in ["data/film.mkv", "state.db", "data/state.db.mkv", "none/x"] {
             own.check(&at(path)).unwrap();

@@ -240,8 +240,8 @@ fn a_download_whose_headers_are_not_known_is_neither_retried_nor_driven() {
     let bench = Bench::new();
     let id = needing_a_header(&bench);
     let failure = Failure {
-        class: "permanent",
-        code: "Status",
+        class: regrip_core::Class::Permanent,
+        code: regrip_core::ErrorCode::Status,
         text: "the server answered 401".to_owned(),
     };
     let at = bench.control.engine().host().clock().wall();

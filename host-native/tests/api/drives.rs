@@ -1,6 +1,7 @@
 //! One drive a download, and none that is missed.
 
 use crate::support::{Bench, until};
+use regrip_core::ErrorCode;
 use regrip_faultd::faults::{Stall, Status};
 use regrip_faultd::{FileScript, Script, Server, Version};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -82,13 +83,13 @@ fn whoever_hears_of_ends_hears_of_each_with_its_result() {
     );
     until(|| (bench.control.drives_count() == 0).then_some(()));
     let mut heard = heard.lock().unwrap().clone();
-    heard.sort_unstable();
+    heard.sort_by_key(|(id, _)| *id);
     assert_eq!(
         heard,
         [
             (film, None),
-            (gone, Some("Status")),
-            (slow, Some("cancelled"))
+            (gone, Some(ErrorCode::Status)),
+            (slow, Some(ErrorCode::Cancelled))
         ]
     );
 }

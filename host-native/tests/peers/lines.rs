@@ -29,7 +29,10 @@ fn a_dead_peer_costs_no_more_attempts_than_open_the_breaker() {
     );
     let mut told = 0;
     let result = smol::block_on(bench.client.item("1", |_, _| told += 1));
-    assert_eq!(result.expect_err("nobody is there").code(), "Network");
+    assert_eq!(
+        result.expect_err("nobody is there").code().as_str(),
+        "Network"
+    );
     assert_eq!(
         told, 2,
         "the third attempt waits, and its patience is at its end"

@@ -4,6 +4,7 @@ use crate::support::{Bench, HANDSHAKE, RELEASE, peer, targets};
 use crate::wire::{Answer, Server, Then, close, found, keep, ok};
 use regrip::peers::Release;
 use regrip_core::Error;
+use regrip_core::ErrorCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn item(server: &Server) -> Result<Release, Error> {
@@ -42,7 +43,7 @@ fn a_name_that_is_not_plain_and_safe_is_refused() {
         let release = RELEASE.replace("Film (1999).mkv", name);
         let server = peer(move |_| ok(&release));
         let refused = item(&server).expect_err(name);
-        assert_eq!(refused.code(), "NameRefused", "{name}: {refused}");
+        assert_eq!(refused.code().as_str(), "NameRefused", "{name}: {refused}");
         assert_eq!(targets(&server).len(), 2, "{name}: asked once");
     }
 }
@@ -64,7 +65,7 @@ fn what_is_no_release_is_refused_at_once() {
         let shown: String = answer.chars().take(60).collect();
         let server = peer(move |_| ok(&answer));
         let refused = item(&server).expect_err(&shown);
-        assert_eq!(refused.code(), "Protocol", "{shown}: {refused}");
+        assert_eq!(refused.code().as_str(), "Protocol", "{shown}: {refused}");
         assert_eq!(targets(&server).len(), 2, "{shown}: asked once");
     }
 }
@@ -74,7 +75,7 @@ fn an_answer_of_more_than_256_kib_is_not_read_to_its_end() {
     let release = RELEASE.replace("Film\"", &format!("{}\"", "x".repeat(256 << 10)));
     let server = peer(move |_| ok(&release));
     let refused = item(&server).expect_err("it is too large");
-    assert_eq!(refused.code(), "Protocol", "{refused}");
+    assert_eq!(refused.code().as_str(), "Protocol", "{refused}");
     assert_eq!(targets(&server).len(), 2, "asked once");
 }
 
@@ -126,7 +127,7 @@ fn an_answer_without_end_is_cut_off() {
     let of_a_handshake = Server::new(move |_| endless());
     for server in [of_an_item, of_a_handshake] {
         let refused = item(&server).expect_err("it has no end");
-        assert_eq!(refused.code(), "Protocol", "{refused}");
+        assert_eq!(refused.code().as_str(), "Protocol", "{refused}");
     }
 }
 
@@ -134,7 +135,10 @@ fn an_answer_without_end_is_cut_off() {
 fn a_coded_answer_is_refused() {
     let server =
         peer(|_| keep("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"));
-    assert_eq!(item(&server).expect_err("it is coded").code(), "Coded");
+    assert_eq!(
+        item(&server).expect_err("it is coded").code().as_str(),
+        "Coded"
+    );
 }
 
 #[test]
@@ -162,7 +166,11 @@ fn whoever_waits_hears_why_and_how_long() {
     smol::block_on(bench.client.item("1", hear)).expect("the fourth attempt brings it");
     assert_eq!(
         told,
-        [("Status", Some(7)), ("Network", None), ("Incomplete", None)]
+        [
+            (ErrorCode::Status, Some(7)),
+            (ErrorCode::Network, None),
+            (ErrorCode::Incomplete, None)
+        ]
     );
 }
 
@@ -176,7 +184,10 @@ fn a_redirect_elsewhere_carries_no_key_and_reaches_no_link_local_address() {
     assert_eq!(other.only_request().header("x-api-key"), None);
     let server = peer(|_| found("http://169.254.169.254/latest/meta-data/"));
     assert_eq!(
-        item(&server).expect_err("nobody goes there").code(),
+        item(&server)
+            .expect_err("nobody goes there")
+            .code()
+            .as_str(),
         "AddressRefused"
     );
 }
@@ -191,7 +202,11 @@ fn a_peer_of_another_version_is_asked_for_nothing() {
     ] {
         let server = Server::new(move |_| ok(handshake));
         let refused = item(&server).expect_err(handshake);
-        assert_eq!(refused.code(), "Protocol", "{handshake}: {refused}");
+        assert_eq!(
+            refused.code().as_str(),
+            "Protocol",
+            "{handshake}: {refused}"
+        );
         assert_eq!(targets(&server), ["/handshake"], "{handshake}");
     }
 }
