@@ -51,13 +51,15 @@ fn is_open(client: &mut Client) -> bool {
     read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
-/// The path of a film, found with the key.
+/// The path of a film, found with the key, once the film is old enough to be sent.
 fn path(bench: &Bench, name: &str) -> String {
     let found = bench.get("/peer/search", KEY);
     let found: serde_json::Value = serde_json::from_slice(&found.body).unwrap();
     let items = found["items"].as_array().unwrap();
     let item = items.iter().find(|item| item["filename"] == name).unwrap();
-    format!("/peer/items/{}/file", item["id"].as_str().unwrap())
+    let path = format!("/peer/items/{}/file", item["id"].as_str().unwrap());
+    bench.settled(&path, KEY);
+    path
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn a_replaced_file_has_another_etag_and_no_range_of_the_old_one() {
         .unwrap();
     new.set_modified(old).unwrap();
     fs::rename(bench.path("new"), bench.path("film.mkv")).unwrap();
-    bench.settled(&path);
+    bench.settled(&path, "");
     let reply = bench.get(&path, &format!("Range: bytes=10-\r\nIf-Range: {etag}\r\n"));
     assert_eq!(reply.status, 200);
     assert_ne!(reply.header("etag"), Some(etag.as_str()));
@@ -132,7 +132,7 @@ fn a_file_that_has_just_changed_is_asked_for_again_two_seconds_later() {
         |bench| fs::hard_link(bench.path("film.mkv"), bench.path("link.mkv")).unwrap(),
     ];
     for change in changes {
-        bench.settled(&path);
+        bench.settled(&path, "");
         // On a loaded machine the second may be over before it is asked for.
         for (method, headers) in [("GET", ""), ("HEAD", ""), ("GET", "Range: bytes=1-2\r\n")] {
             let _ = fs::remove_file(bench.path("link.mkv"));

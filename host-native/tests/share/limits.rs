@@ -93,10 +93,14 @@ fn whoever_comes_beyond_the_limit_waits_until_a_reply_ends() {
     let mut first = bench.connect();
     let found = first.ask("GET", "/peer/search", "");
     let found: serde_json::Value = serde_json::from_slice(&found.body).unwrap();
-    let id = found["items"][0]["id"].as_str().unwrap();
+    let path = format!(
+        "/peer/items/{}/file",
+        found["items"][0]["id"].as_str().unwrap()
+    );
+    until(|| (first.ask("HEAD", &path, "").status != 503).then_some(()));
     let mut held = vec![first, bench.connect()];
     for client in &mut held {
-        client.send("GET", &format!("/peer/items/{id}/file"), "");
+        client.send("GET", &path, "");
         client.head().unwrap();
     }
     let mut waiting = bench.connect();

@@ -187,13 +187,13 @@ impl Bench {
     /// The path on the wire of a shared file, once the file is old enough to be sent.
     pub(crate) fn file(&self, filename: &str) -> String {
         let path = self.new_file(filename);
-        self.settled(&path);
+        self.settled(&path, "");
         path
     }
 
-    /// Waits until a file is old enough to be sent.
-    pub(crate) fn settled(&self, path: &str) {
-        until(|| (self.connect().ask("HEAD", path, "").status != 503).then_some(()));
+    /// Waits until a file is old enough to be sent, asking with these headers.
+    pub(crate) fn settled(&self, path: &str, headers: &str) {
+        until(|| (self.connect().ask("HEAD", path, headers).status != 503).then_some(()));
     }
 
     /// The path on the wire of a shared file, which may have been written just now.

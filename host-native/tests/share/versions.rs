@@ -147,7 +147,7 @@ fn a_file_whose_digest_is_not_known_is_sent_after_a_link_was_made() {
     let bench = Bench::film(&bytes(1, SIZE));
     let path = bench.file("film.mkv");
     fs::hard_link(bench.path("film.mkv"), bench.path("link.mkv")).unwrap();
-    bench.settled(&path);
+    bench.settled(&path, "");
     assert!(bench.get(&path, "").body == bytes(1, SIZE));
 }
 
