@@ -160,3 +160,17 @@ test("the lock file of a long name has a name that fits", () => {
     assert.equal(basename(lockPath(join("/f", "x".repeat(length)))).length, expected);
   }
 });
+
+test("too many open files do not count as a lost lock", () => {
+  const script = `
+    import { openSync, utimesSync } from "node:fs";
+    import { lock } from ${JSON.stringify(new URL("../js/lock-file.js", import.meta.url))};
+    const held = await lock(process.argv[1]);
+    utimesSync(process.argv[2], 1, 1); // so that it is read again
+    try {
+      for (;;) openSync("/dev/null");
+    } catch {}
+    await held.check().catch((error) => console.log(error.code));`;
+  const limited = ["-c", 'ulimit -n 64; exec "$0" "$@"', process.execPath, "--input-type=module", "-e", script, path, file];
+  assert.equal(execFileSync("sh", limited, { encoding: "utf8" }), "EMFILE\n");
+});
