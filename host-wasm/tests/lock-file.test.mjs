@@ -23,10 +23,12 @@ before(async () => {
   const other = spawn("sleep", ["1000"]);
   const gone = spawn("true");
   await once(gone, "exit");
-  // The child of a process that does not wait for it.
-  const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 1000"], { stdio: ["ignore", "pipe", "inherit"] });
+  // The child of a process that does not wait for it; it ends once that process is no shell any more, which would.
+  const parent = spawn("sh", ["-c", "cat <&3 & echo $!; exec sleep 1000"], { stdio: ["ignore", "pipe", "inherit", "pipe"] });
   children.push(other, parent);
   const zombie = Number(String((await once(parent.stdout, "data"))[0]));
+  while (readFileSync(`/proc/${parent.pid}/comm`, "latin1") !== "sleep\n") await new Promise((done) => setTimeout(done, 1));
+  parent.stdio[3].destroy();
   while (stat(zombie)[0] !== "Z") await new Promise((done) => setTimeout(done, 1));
   const me = newHolder();
   words = { $host: me.host, $own: me.pid, $ownStarted: me.started, $other: other.pid, $otherStarted: stat(other.pid)[19], $zombie: zombie, $zombieStarted: stat(zombie)[19], $gone: gone.pid };
