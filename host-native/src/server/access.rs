@@ -183,25 +183,30 @@ fn forbidden(message: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message)
 }
 
-/// What proxies add to say for whom they ask (RFC 7239, RFC 9110 §7.6.3, and what was usual before). Every name that begins
-/// with `x-forwarded` is one, too.
-const FORWARDED: [&str; 10] = [
-    "cf-connecting-ip",
-    "client-ip",
+/// What proxies add to say for whom they ask (RFC 7239, RFC 9110 §7.6.3, RFC 8586, and what was usual before).
+const FORWARDED: [&str; 7] = [
+    "cdn-loop",
     "forwarded",
     "forwarded-for",
-    "true-client-ip",
     "via",
-    "x-client-ip",
-    "x-cluster-client-ip",
+    "x-azure-clientip",
+    "x-envoy-external-address",
     "x-original-forwarded-for",
-    "x-real-ip",
 ];
 
 /// The field by which a request shows that a proxy forwarded it.
+/// Returns `true` for the name of a field that a proxy adds: one of the list, `X-Forwarded-*`, or one that carries the
+/// client's address (`X-Real-IP`, `CF-Connecting-IP`, `Proxy-Client-IP`, `X-Remote-Addr` and so on).
+fn is_of_a_proxy(name: &str) -> bool {
+    name.starts_with("x-forwarded")
+        || name.ends_with("-ip")
+        || name.ends_with("remote-addr")
+        || FORWARDED.contains(&name)
+}
+
 fn forwarded_by(headers: &HeaderMap) -> Option<&str> {
     let mut names = headers.keys().map(HeaderName::as_str);
-    names.find(|name| name.starts_with("x-forwarded") || FORWARDED.contains(name))
+    names.find(|name| is_of_a_proxy(name))
 }
 
 /// The keys in force, or none. Clones are the same, and a change holds for the next request.
@@ -405,6 +410,9 @@ mod tests {
     fn a_key_that_is_given_by_itself_is_no_comment_and_never_blank() {
         let keys = Keys::new(["#alpha", " two words "]).unwrap();
         assert!(keys.fits(b"#alpha") && keys.fits(b"two words"));
+            ("fly-client-ip", "192.0.2.1"),
+            ("x-remote-addr", "192.0.2.1"),
+            ("cdn-loop", "a"),
         assert!(!keys.fits(b"") && !keys.fits(b" "));
         for blank in ["", " ", "\t \n"] {
             let refused = Keys::new(["alpha", blank]);
