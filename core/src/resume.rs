@@ -255,9 +255,13 @@ fn first_range(head: &Head, last: u64, total: Option<u64>) -> Verdict {
         bytes,
         source: SizeSource::ContentRange,
     });
-    // Whatever frames the message, its end is that of the range, and not the file's where the total is `*`.
+    // A body without a length is read to its own end, to see that this is the file's; that of a range alone ends with it.
+    let framing = match total == Some(length) {
+        true => framing,
+        false => Framing::Length(length),
+    };
     Verdict::Fresh {
-        framing: Framing::Length(length),
+        framing,
         size,
         restart: None,
     }

@@ -405,6 +405,10 @@ async fn whole<H: Host>(
         None if end.ends_file => Some(got),
         None => release,
     };
+    if end.size.is_some_and(|size| size.bytes < got) {
+        let why = "the body is longer than its Content-Range says".to_owned();
+        return Err(Error::Protocol(why).into());
+    }
     if expected != Some(got) {
         let expected = expected.filter(|&expected| expected > got);
         return Err(Error::Incomplete { got, expected }.into());

@@ -153,6 +153,8 @@ async function read(file) {
     const text = await handle.readFile("utf8");
     return { text, holder: parsed(text), stamp: stampOf(stats) };
   } catch (error) {
+    // This says nothing about the file, not even whether there is one.
+    if (error.code === "EMFILE" || error.code === "ENFILE") throw error;
     return error.code === "ENOENT" ? undefined : { text: "" };
   } finally {
     await handle?.close();

@@ -23,10 +23,12 @@ before(async () => {
   const other = spawn("sleep", ["1000"]);
   const gone = spawn("true");
   await once(gone, "exit");
-  // The child of a process that does not wait for it.
-  const parent = spawn("sh", ["-c", "true & echo $!; exec sleep 1000"], { stdio: ["ignore", "pipe", "inherit"] });
+  // The child of a process that does not wait for it; it ends once that process is no shell any more, which would.
+  const parent = spawn("sh", ["-c", "cat <&3 & echo $!; exec sleep 1000"], { stdio: ["ignore", "pipe", "inherit", "pipe"] });
   children.push(other, parent);
   const zombie = Number(String((await once(parent.stdout, "data"))[0]));
+  while (readFileSync(`/proc/${parent.pid}/comm`, "latin1") !== "sleep\n") await new Promise((done) => setTimeout(done, 1));
+  parent.stdio[3].destroy();
   while (stat(zombie)[0] !== "Z") await new Promise((done) => setTimeout(done, 1));
   const me = newHolder();
   words = { $host: me.host, $own: me.pid, $ownStarted: me.started, $other: other.pid, $otherStarted: stat(other.pid)[19], $zombie: zombie, $zombieStarted: stat(zombie)[19], $gone: gone.pid };
@@ -159,4 +161,18 @@ test("the lock file of a long name has a name that fits", () => {
   ]) {
     assert.equal(basename(lockPath(join("/f", "x".repeat(length)))).length, expected);
   }
+});
+
+test("too many open files do not count as a lost lock", () => {
+  const script = `
+    import { openSync, utimesSync } from "node:fs";
+    import { lock } from ${JSON.stringify(new URL("../js/lock-file.js", import.meta.url))};
+    const held = await lock(process.argv[1]);
+    utimesSync(process.argv[2], 1, 1); // so that it is read again
+    try {
+      for (;;) openSync("/dev/null");
+    } catch {}
+    await held.check().catch((error) => console.log(error.code));`;
+  const limited = ["-c", 'ulimit -n 64; exec "$0" "$@"', process.execPath, "--input-type=module", "-e", script, path, file];
+  assert.equal(execFileSync("sh", limited, { encoding: "utf8" }), "EMFILE\n");
 });

@@ -58,15 +58,7 @@ impl Validators {
 
     /// The ETag to send: the one that the request holds, if it is of these bytes.
     pub(super) fn etag(&self, headers: &HeaderMap) -> &str {
-        let held = self.etags.iter().find(|etag| {
-            [IF_RANGE, IF_MATCH, IF_NONE_MATCH].iter().any(|name| {
-                let entries = headers.get_all(name).iter();
-                let mut entries = entries
-                    .filter_map(|value| value.to_str().ok())
-                    .flat_map(tags);
-                entries.any(|tag| opaque(tag) == *etag)
-            })
-        });
+        let held = self.etags.iter().find(|etag| is_held(headers, etag));
         let etag = held.or(self.etags.first());
         etag.map_or("", String::as_str)
     }
@@ -97,6 +89,17 @@ impl Validators {
             self.etags.iter().any(|etag| etag == tag)
         })
     }
+}
+
+/// Whether a request names an ETag in one of its conditions: its client has bytes of that version.
+pub(super) fn is_held(headers: &HeaderMap, etag: &str) -> bool {
+    [IF_RANGE, IF_MATCH, IF_NONE_MATCH].iter().any(|name| {
+        let values = headers.get_all(name).iter();
+        let mut held = values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(tags);
+        held.any(|tag| opaque(tag) == etag)
+    })
 }
 
 /// RFC 9110 §8.8.3.2.

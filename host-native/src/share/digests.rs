@@ -7,12 +7,13 @@
 //! Only another hash tells. An equal digest keeps the ETag, so that a peer goes on with what it has.
 
 use super::catalogue::Item;
-use super::conditions::Validators;
+use super::conditions::{Validators, is_held};
 use super::shelf::Shelf;
 use super::version::{etag, is_settled, validators};
 use crate::ledger::{SharedDigest, SqliteLedger};
 use crate::store::{FileVersion, Sha256Digest};
 use async_io::Timer;
+use hyper::HeaderMap;
 use regrip_core::io::Digest;
 use smol::future::FutureExt;
 use std::collections::HashMap;
@@ -26,9 +27,16 @@ use std::time::{Duration, Instant, SystemTime};
 const STEP_BYTES: usize = 1 << 20;
 /// How often a file that has just changed is looked at until it can be hashed.
 const UNTIL_SETTLED: Duration = Duration::from_millis(250);
-/// How long peers are asked to wait for a hash that may keep the ETag: two or three of their attempts. Hashing a large file
-/// takes longer; it is then sent with an ETag of its own.
+/// How long peers are asked to wait for a hash that may keep the ETag: two or three of their attempts. A file that is not
+/// hashed by then is sent with an ETag of its own.
 const HASH_WITHIN: Duration = Duration::from_secs(4);
+/// Whoever holds that ETag has more to lose, and waits for about as long as hashing takes.
+const HASHED_A_SECOND: u64 = 100 << 20;
+/// At most three waits of a minute: peers try five times.
+const HELD_WITHIN: Duration = Duration::from_secs(180);
+/// When peers are asked to come again, at the earliest and at the latest.
+pub(super) const SOON: Duration = Duration::from_secs(2);
+const LATE: Duration = Duration::from_secs(60);
 /// How long a request waits for what the ledger has.
 const RECALL_WITHIN: Duration = Duration::from_secs(1);
 /// The lowest priority there is; Linux derives the one for the disk from it.
@@ -75,13 +83,17 @@ impl Digests {
         (digest.version == *version).then(|| digest.sha256.clone())
     }
 
-    /// What a version of an item's file is sent with; `None` while a hash is under way that may keep the ETag.
+    /// What a version of an item's file is sent with to a request with these headers.
+    ///
+    /// # Errors
+    /// When to ask again: a hash is under way that may keep the ETag.
     pub(super) async fn describe(
         &self,
         item: &Arc<Item>,
         version: &FileVersion,
         now: SystemTime,
-    ) -> Option<Described> {
+        headers: &HeaderMap,
+    ) -> Result<Described, Duration> {
         // Without the ledger's answer the version has an ETag of its own, which is right too.
         let late = async {
             Timer::after(RECALL_WITHIN).await;
@@ -91,12 +103,14 @@ impl Digests {
         let known = known.entry(item.id.clone()).or_default();
         let of_it = known.digest.as_ref();
         if let Some(digest) = of_it.filter(|digest| digest.version == *version) {
-            return Some(Described {
+            return Ok(Described {
                 validators: validators(version, Some(digest.etag.clone()), now),
                 sha256: Some(digest.sha256.clone()),
             });
         }
-        if of_it.is_some_and(|digest| version.differs_in_ctime_alone(&digest.version)) {
+        if let Some(digest) = of_it.filter(|digest| version.differs_in_ctime_alone(&digest.version))
+        {
+            let within = hash_within(version.size, is_held(headers, &digest.etag));
             let since = match known.doubted {
                 Some((doubted, since)) if doubted == *version => since,
                 _ => {
@@ -107,11 +121,12 @@ impl Digests {
                     since
                 }
             };
-            if since.elapsed() < HASH_WITHIN {
-                return None;
+            let left = within.saturating_sub(since.elapsed());
+            if !left.is_zero() {
+                return Err(ask_again_after(left));
             }
         }
-        Some(Described {
+        Ok(Described {
             validators: validators(version, None, now),
             sha256: None,
         })
@@ -180,6 +195,22 @@ impl Digests {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long a request may wait for the hash of a file of this size.
+fn hash_within(size: u64, holds_the_etag: bool) -> Duration {
+    let hashing = Duration::from_secs(size / HASHED_A_SECOND);
+    match holds_the_etag {
+        true => HELD_WITHIN.min(HASH_WITHIN + hashing),
+        false => HASH_WITHIN,
+    }
+}
+
+fn ask_again_after(left: Duration) -> Duration {
+    match left > HASH_WITHIN {
+        true => left.min(LATE),
+        false => SOON,
     }
 }
 
@@ -265,4 +296,34 @@ fn digest(shelf: &Shelf, item: &Item) -> io::Result<Option<(FileVersion, String)
     }
     let unchanged = FileVersion::of_open_now(&file)? == version;
     Ok(unchanged.then(|| (version, digest.finish())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_holds_the_etag_of_a_large_file_waits_for_its_hash_within_four_tries() {
+        let seconds = Duration::from_secs;
+        let table = [
+            (1_000_000, false, 4),
+            (1_000_000, true, 4),
+            (1 << 40, false, 4),
+            (1000 << 20, true, 14),
+            (1 << 40, true, 180),
+        ];
+        for (size, holds, wanted) in table {
+            assert_eq!(hash_within(size, holds), seconds(wanted), "{size} {holds}");
+        }
+        for within in [4, 5, 14, 60, 61, 119, 121, 180] {
+            let (mut left, mut tries) = (seconds(within), 0);
+            while !left.is_zero() {
+                let wait = ask_again_after(left);
+                assert!(wait >= SOON && wait <= LATE, "{left:?}");
+                left = left.saturating_sub(wait);
+                tries += 1;
+            }
+            assert!(tries <= 4, "{within}: {tries}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::catalogue::{Item, Query, Release};
 use super::conditions::{Outcome, only};
-use super::digests::Described;
+use super::digests::{Described, SOON};
 use super::range::{self, Extent};
 use super::shelf::Shelf;
 use super::tree;
@@ -25,7 +25,7 @@ use std::fs::File;
 use std::future::ready;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A body up to this length is copied before the reply begins, so that a change can still be answered.
 const COPIED_FIRST: u64 = 64 << 10;
@@ -126,12 +126,13 @@ async fn file(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
     }
     let now = SystemTime::now();
     if !is_settled(&version, now) {
-        return Ok(changing());
+        return Ok(changing(SOON));
     }
-    let Some(described) = shelf.digests.describe(&item, &version, now).await else {
-        return Ok(changing());
-    };
     let headers = asked.headers();
+    let described = match shelf.digests.describe(&item, &version, now, headers).await {
+        Ok(described) => described,
+        Err(after) => return Ok(changing(after)),
+    };
     let reply = match described.validators.decide(headers) {
         // Range means something to GET only.
         Outcome::Send { range } => {
@@ -139,7 +140,7 @@ async fn file(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
             let extent = range::extent(range, version.size);
             match content(asked, file, version, extent, &described) {
                 Some(reply) => reply,
-                None => return Ok(changing()),
+                None => return Ok(changing(SOON)),
             }
         }
         Outcome::NotModified => Reply::new(StatusCode::NOT_MODIFIED, Payload::Empty),
@@ -235,13 +236,13 @@ fn unavailable() -> Refusal {
 }
 
 /// A change that will be over by the time the peer asks again.
-fn changing() -> Reply {
+fn changing(after: Duration) -> Reply {
     let refusal = Refusal::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "Changing",
         "the file has just changed",
     );
-    Reply::from(refusal).header(RETRY_AFTER, HeaderValue::from_static("2"))
+    Reply::from(refusal).header(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)))
 }
 
 /// `sha-256=:<base64>:` (RFC 9530).

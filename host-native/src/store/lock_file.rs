@@ -43,7 +43,10 @@ pub(super) fn take(part: &Path) -> Result<OwnLockFile, Error> {
     let path = lock_path(part);
     let me = Holder::new();
     acquire(&path, part, &me, 0)?;
-    match Found::at(&path) {
+    let found = Found::at(&path).inspect_err(|_| {
+        let _ = fs::remove_file(&path); // ours, as it was just acquired
+    })?;
+    match found {
         Some(found) if found.has(&me.token) => Ok(OwnLockFile {
             path,
             part: part.to_owned(),
@@ -57,11 +60,13 @@ pub(super) fn take(part: &Path) -> Result<OwnLockFile, Error> {
 /// Refuses a part whose lock file cannot be taken over. Changes nothing.
 ///
 /// # Errors
-/// `PartLocked`.
+/// `PartLocked`, `TooManyFiles`.
 pub(super) fn refuse_held(part: &Path) -> Result<(), Error> {
     let mut path = lock_path(part);
     for _ in 0..=DEEPEST {
-        let Some(found) = Found::at(&path) else { break };
+        let Some(found) = Found::at(&path)? else {
+            break;
+        };
         found.refuse_held(&path, part, &Holder::new())?;
         path = takeover_path(&path);
     }
@@ -82,7 +87,7 @@ pub(super) fn is_there(part: &Path) -> bool {
 
 /// The process that holds the part's lock file and runs.
 pub(super) fn writer(part: &Path) -> Option<u32> {
-    let holder = Found::at(&lock_path(part))?.holder()?;
+    let holder = Found::at(&lock_path(part)).ok()??.holder()?;
     (holder.fate(&Holder::new()) == Fate::Running).then_some(holder.pid)
 }
 
@@ -90,13 +95,13 @@ impl OwnLockFile {
     /// Whether it is still ours. Looks at the file only, and reads it if that was touched.
     ///
     /// # Errors
-    /// `PartLocked` if it was removed or replaced.
+    /// `PartLocked` if it was removed or replaced; `TooManyFiles`.
     pub(super) fn check(&mut self) -> Result<(), Error> {
         let now = fs::symlink_metadata(&self.path).ok();
         if self.stamp.is_some() && self.stamp == now.as_ref().map(Stamp::of) {
             return Ok(());
         }
-        self.stamp = match Found::at(&self.path) {
+        self.stamp = match Found::at(&self.path)? {
             Some(found) if found.has(&self.token) => found.stamp,
             _ => None,
         };
@@ -121,7 +126,7 @@ fn acquire(path: &Path, part: &Path, me: &Holder, depth: u32) -> Result<(), Erro
         if create(path, me).map_err(|error| disk("create", path, error))? {
             return Ok(());
         }
-        let Some(stale) = Found::at(path) else {
+        let Some(stale) = Found::at(path)? else {
             continue;
         };
         stale.refuse_held(path, part, me)?;
@@ -131,14 +136,16 @@ fn acquire(path: &Path, part: &Path, me: &Holder, depth: u32) -> Result<(), Erro
         }
         let new = takeover_path(path);
         acquire(&new, part, me, depth + 1)?;
-        let renamed = match Found::at(path) {
-            Some(now) if now.text == stale.text => fs::rename(&new, path).map(|()| true),
+        let renamed = Found::at(path).and_then(|now| match now {
+            Some(now) if now.text == stale.text => fs::rename(&new, path)
+                .map(|()| true)
+                .map_err(|error| disk("take over", path, error)),
             _ => Ok(false),
-        };
+        });
         if !matches!(renamed, Ok(true)) {
             let _ = fs::remove_file(&new); // ours, by its exclusive creation
         }
-        if renamed.map_err(|error| disk("take over", path, error))? {
+        if renamed? {
             return Ok(());
         }
     }
@@ -169,18 +176,19 @@ struct Found {
 
 impl Found {
     /// `None` if there is nothing.
-    fn at(path: &Path) -> Option<Self> {
-        match read(path) {
-            Ok((text, stamp)) => Some(Found {
-                text,
-                stamp: Some(stamp),
-            }),
-            Err(error) if is_absent(&error) => None,
-            Err(_) => Some(Found {
-                text: Vec::new(),
-                stamp: None,
-            }),
-        }
+    ///
+    /// # Errors
+    /// `TooManyFiles`: this says nothing about the lock file, not even whether there is one.
+    fn at(path: &Path) -> Result<Option<Self>, Error> {
+        let (text, stamp) = match read(path) {
+            Ok((text, stamp)) => (text, Some(stamp)),
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => match disk("read", path, error) {
+                error @ Error::TooManyFiles { .. } => return Err(error),
+                _ => (Vec::new(), None),
+            },
+        };
+        Ok(Some(Found { text, stamp }))
     }
 
     fn holder(&self) -> Option<Holder> {

@@ -1,6 +1,6 @@
 //! Parts and destinations that are not as regrip left them, and disks that end.
 
-use crate::support::{Bench, length};
+use crate::support::{Bench, Ran, length};
 use regrip_faultd::faults::Cut;
 use regrip_faultd::{Content, FileScript, Script, Version};
 use std::process::Command;
@@ -93,6 +93,40 @@ fn the_source_of_a_second_process_is_told_who_holds_the_part() {
     );
     first.kill().expect("killed");
     first.wait().expect("ended");
+}
+
+#[test]
+fn too_few_open_files_are_not_taken_for_a_lock_and_fail_no_whole_file() {
+    let names: Vec<String> = (0..40).map(|number| format!("/film{number}")).collect();
+    let script = names.iter().fold(Script::new(), |script, name| {
+        script.file(name.as_str(), FileScript::honest(film()))
+    });
+    let bench = Bench::serving(script);
+    let urls: Vec<String> = names.iter().map(|name| bench.url(name)).collect();
+    let mut arguments: Vec<&str> = urls.iter().map(String::as_str).collect();
+    arguments.extend(["-j", "20", "--max-attempts", "1"]);
+    let get = bench.get(&arguments);
+    let ran = Command::new("sh")
+        .args(["-c", "ulimit -n 16; exec \"$0\" \"$@\""])
+        .arg(get.get_program())
+        .args(get.get_args())
+        .envs(
+            get.get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .current_dir(get.get_current_dir().expect("a folder"))
+        .output();
+    let ran = Ran::of(ran.expect("sh runs"));
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.err.contains("too many open files"), "{}", ran.err);
+    assert!(!ran.err.contains("lock"), "{}", ran.err);
+    for name in names.iter().map(|name| name.trim_start_matches('/')) {
+        if bench.path(name).exists() {
+            bench.assert_is(name, Content::new(1, 300_000));
+            let failed = format!("regrip: {name}: ");
+            assert!(!ran.err.contains(&failed), "{}", ran.err);
+        }
+    }
 }
 
 #[test]
