@@ -69,10 +69,20 @@ fn flaw(name: &str) -> Option<&'static str> {
     if is_device(name) {
         return Some("it names a device on Windows");
     }
-    if name.to_ascii_lowercase().ends_with(".part") {
-        return Some("it ends like a part file");
+    own_ending(&name.to_ascii_lowercase())
+}
+
+/// What is wrong with a lower-case name that one of our own files beside another download may have: its part, the lock
+/// file of the part, or the lock of whoever takes that over. Such a file would keep the other download from its part.
+fn own_ending(name: &str) -> Option<&'static str> {
+    let is_digest = |stem: &str| stem.len() == 64 && stem.bytes().all(|b| b.is_ascii_hexdigit());
+    match name.trim_end_matches(".new").strip_suffix(".lock") {
+        Some(locked) if locked.ends_with(".part") || is_digest(locked) => {
+            Some("it ends like the lock file of a part")
+        }
+        _ if name.ends_with(".part") => Some("it ends like a part file"),
+        _ => None,
     }
-    None
 }
 
 fn is_device(name: &str) -> bool {

@@ -16,6 +16,7 @@ use crate::server::{
 use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
+use smol::channel::Receiver;
 use std::io;
 use std::net::SocketAddr;
 
@@ -40,9 +41,9 @@ impl Door {
         }
     }
 
-    /// The number of key changes so far. Streams that began before the last one end.
-    pub(super) fn key_changes(&self) -> u64 {
-        self.keys.get().1
+    /// A channel that is closed once the key is changed. Streams that began before end then.
+    pub(super) fn until_key_change(&self) -> Receiver<()> {
+        self.keys.until_change()
     }
 
     /// Opens a session with the key. Returns the `Set-Cookie` of it; none if no key is needed.

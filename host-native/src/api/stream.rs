@@ -32,18 +32,24 @@ pub(super) async fn events(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal
         )
     })?;
     let hello = futures::stream::iter([Bytes::from_static(b": regrip\n\n")]);
-    let key_changes = api.door.key_changes();
+    let key_change = api.door.until_key_change();
     let client_sends = asked.client_sends();
     let stream = hello.chain(unfold(subscription, move |subscription| {
-        let (api, client_sends) = (Arc::clone(&api), client_sends.clone());
+        let (key_change, client_sends) = (key_change.clone(), client_sends.clone());
         async move {
-            let chunk = match client_sends.filter(|open| !open.is_closed()) {
-                Some(open) => next(&subscription, until_closed(&open, HEARTBEAT)).await?,
-                None => next(&subscription, silence(PROBE)).await?,
+            let chunk = async {
+                match client_sends.filter(|open| !open.is_closed()) {
+                    Some(open) => next(&subscription, until_closed(&open, HEARTBEAT)).await,
+                    None => next(&subscription, silence(PROBE)).await,
+                }
             };
             // Whoever has only the key from before gets no more.
-            let same_key = api.door.key_changes() == key_changes;
-            same_key.then_some((chunk, subscription))
+            let ended = async {
+                closed(&key_change).await;
+                None
+            };
+            let chunk = ended.or(chunk).await?;
+            Some((chunk, subscription))
         }
     }));
     let reply = Reply::new(StatusCode::OK, Payload::Stream(stream.boxed()));
@@ -71,11 +77,12 @@ async fn silence(duration: Duration) {
 
 /// No longer than until the client closes its sending half.
 async fn until_closed(client_sends: &Receiver<()>, duration: Duration) {
-    let closed = async {
-        // Nothing is ever sent by it.
-        let _ = client_sends.recv().await;
-    };
-    closed.or(silence(duration)).await;
+    closed(client_sends).or(silence(duration)).await;
+}
+
+/// Waits until a channel is closed on which nothing is ever sent.
+async fn closed(channel: &Receiver<()>) {
+    let _ = channel.recv().await;
 }
 
 /// An object is one line: its own line ends are escaped.

@@ -51,8 +51,11 @@ fn run(args: &Args) -> Result<(), (Exit, String)> {
             format!("cannot listen at {}: {error}", args.listen),
         )
     })?;
-    let mut options = ShareOptions::new(args.dirs.clone());
-    options.own_files = [state].into_iter().chain(args.key_file.clone()).collect();
+    let options = ShareOptions::new(args.dirs.clone());
+    options.own_files.add_database(&state);
+    if let Some(file) = &args.key_file {
+        options.own_files.add(file);
+    }
     let share = Share::start(&options, ledger).map_err(|error| (Exit::Usage, chain(&error)))?;
     announce(&share.census(), &server);
     start_log(LogFormat::Text);

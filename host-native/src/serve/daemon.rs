@@ -18,7 +18,7 @@ use crate::host::{Listener, NativeHost};
 use crate::ledger::{OpenError, Patience, SqliteLedger};
 use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Share, ShareError, ShareOptions};
-use crate::store::DiskStore;
+use crate::store::{DiskStore, OwnFiles};
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
 use crate::workers::Workers;
 use regrip_core::{DownloadsConfig, Engine, Error, Event, Source};
@@ -130,18 +130,17 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let server = Server::bind(listen, Limits::default());
     let server = server.map_err(|source| ServeError::Listen { at: listen, source })?;
     let threads = Threads::start()?;
-    let own = [options.file.clone(), folder.ledger(), folder.lock_file()];
-    let share = share(&config, own.into(), ledger.clone())?;
     let limits = config.downloads.as_ref();
     let limits = limits.map_or_else(DownloadsConfig::default, |d| d.engine.clone());
     let workers = Workers::new(limits.max_concurrent_downloads);
     let settings = Settings::new(config);
-    let control = control(&settings, ledger, limits, options.proxies)?;
+    let control = control(&settings, ledger.clone(), limits, options.proxies)?;
     let own = control.engine().host().store.own();
     own.add_database(&folder.ledger());
     own.add(&folder.lock_file());
     own.add(&std::path::absolute(&options.file)?);
     reload::replace_and_protect(&control, &settings.get());
+    let share = share(&settings.get(), own, ledger)?;
     let house = House {
         file: options.file,
         settings,
@@ -209,10 +208,10 @@ pub(super) fn api_keys(config: &Config) -> Result<Option<Keys>, ServeError> {
     keys.map_err(|error| ServeError::Key(format!("regrip.apiKey: {error}")))
 }
 
-/// The shared folders; `own` are files of the server that are never shared, beside those that its secrets are in.
+/// The shared folders; `own` are files of the server, which are never shared.
 fn share(
     config: &Config,
-    own: Vec<PathBuf>,
+    own: &OwnFiles,
     ledger: SqliteLedger,
 ) -> Result<Option<Shared>, ServeError> {
     if config.share.is_empty() {
@@ -227,8 +226,7 @@ fn share(
         ),
     };
     let mut options = ShareOptions::new(config.share.clone());
-    options.own_files = own;
-    options.own_files.extend_from_slice(&config.secret_files);
+    options.own_files = own.clone();
     let share = Share::start(&options, ledger)?;
     let census = share.census();
     tracing::info!(files = census.files, bytes = census.bytes, "sharing");
@@ -279,7 +277,7 @@ impl House {
                 None
             }
         };
-        let asked = self.until_end(service.as_deref());
+        let asked = self.until_end(service.as_deref(), share.as_ref());
         asked.or(self.control.heed_others()).await;
         tracing::info!("ending");
         drop(stop);
@@ -341,10 +339,14 @@ impl House {
     }
 
     /// Reloads as often as it is asked to, until it is asked to end.
-    async fn until_end(&self, service: Option<&Service>) {
+    async fn until_end(&self, service: Option<&Service>, share: Option<&Shared>) {
         while let Ok(Asked::Reload) = self.signals.recv().await {
             let (settings, keys) = (&self.settings, &self.api_keys);
             reload::reload(&self.file, &self.control, settings, keys, service);
+            if let Some(Shared { share, .. }) = share {
+                // A file that was shared may be a key file now.
+                share.look_again();
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
+use smol::channel::{Receiver, Sender, bounded};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -183,50 +184,86 @@ fn forbidden(message: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::FORBIDDEN, "Forbidden", message)
 }
 
-/// What proxies add to say for whom they ask (RFC 7239, RFC 9110 §7.6.3, and what was usual before). Every name that begins
-/// with `x-forwarded` is one, too.
-const FORWARDED: [&str; 10] = [
-    "cf-connecting-ip",
-    "client-ip",
+/// What proxies add to say for whom they ask (RFC 7239, RFC 9110 §7.6.3, RFC 8586, and what was usual before).
+const FORWARDED: [&str; 7] = [
+    "cdn-loop",
     "forwarded",
     "forwarded-for",
-    "true-client-ip",
     "via",
-    "x-client-ip",
-    "x-cluster-client-ip",
+    "x-azure-clientip",
+    "x-envoy-external-address",
     "x-original-forwarded-for",
-    "x-real-ip",
 ];
+
+/// Returns `true` for the name of a field that a proxy adds: one of the list, `X-Forwarded-*`, or one that carries the
+/// client's address (`X-Real-IP`, `CF-Connecting-IP`, `Proxy-Client-IP`, `X-Remote-Addr` and so on).
+fn is_of_a_proxy(name: &str) -> bool {
+    name.starts_with("x-forwarded")
+        || name.ends_with("-ip")
+        || name.ends_with("remote-addr")
+        || FORWARDED.contains(&name)
+}
 
 /// The field by which a request shows that a proxy forwarded it.
 fn forwarded_by(headers: &HeaderMap) -> Option<&str> {
     let mut names = headers.keys().map(HeaderName::as_str);
-    names.find(|name| name.starts_with("x-forwarded") || FORWARDED.contains(name))
+    names.find(|name| is_of_a_proxy(name))
 }
 
 /// The keys in force, or none. Clones are the same, and a change holds for the next request.
 #[derive(Clone, Debug, Default)]
-pub struct CurrentKeys(Arc<RwLock<(Option<Keys>, u64)>>);
+pub struct CurrentKeys(Arc<RwLock<InForce>>);
+
+#[derive(Debug)]
+struct InForce {
+    keys: Option<Keys>,
+    /// Changes so far.
+    changes: u64,
+    /// Closed at the next change.
+    until_change: (Sender<()>, Receiver<()>),
+}
+
+impl InForce {
+    fn new(keys: Option<Keys>, changes: u64) -> InForce {
+        InForce {
+            keys,
+            changes,
+            until_change: bounded(1),
+        }
+    }
+}
+
+impl Default for InForce {
+    fn default() -> InForce {
+        InForce::new(None, 0)
+    }
+}
 
 impl CurrentKeys {
     /// These keys; without any, only this machine is served.
     pub fn new(keys: Option<Keys>) -> CurrentKeys {
-        CurrentKeys(Arc::new(RwLock::new((keys, 0))))
+        CurrentKeys(Arc::new(RwLock::new(InForce::new(keys, 0))))
     }
 
     /// The keys, and the number of changes so far.
     pub fn get(&self) -> (Option<Keys>, u64) {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        (held.keys.clone(), held.changes)
+    }
+
+    /// A channel that is closed once other keys are in force.
+    pub fn until_change(&self) -> Receiver<()> {
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        held.until_change.1.clone()
     }
 
     /// Puts others in their place, which ends what was opened by these.
     pub fn replace(&self, keys: Option<Keys>) {
         let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if held.0 != keys {
-            *held = (keys, held.1 + 1);
+        if held.keys != keys {
+            let changes = held.changes + 1;
+            // Dropping the sender before closes its channel.
+            *held = InForce::new(keys, changes);
         }
     }
 }
@@ -373,6 +410,9 @@ mod tests {
             ("forwarded", "for=127.0.0.1"),
             ("via", "1.1 proxy"),
             ("cf-connecting-ip", ""),
+            ("fly-client-ip", "192.0.2.1"),
+            ("x-remote-addr", "192.0.2.1"),
+            ("cdn-loop", "a"),
         ];
         let from = "127.0.0.1:9".parse().unwrap();
         for field in forwarded {

@@ -1,11 +1,11 @@
 //! A share that runs: threads keep what was found and its digests up to date.
 
 use super::digests::{self, Digests};
-use super::own::OwnFiles;
 use super::routes::ROUTES;
 use super::shelf::{Census, FolderError, Shelf};
 use crate::ledger::SqliteLedger;
 use crate::server::{Guard, Router};
+use crate::store::OwnFiles;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,9 +21,9 @@ const HASHED_AGAIN: usize = 64;
 pub struct ShareOptions {
     /// The folders, each with all that is in it.
     pub folders: Vec<PathBuf>,
-    /// Files that are never shared, wherever they are: the ledger, the configuration, key files. What SQLite keeps beside a
-    /// database counts with it.
-    pub own_files: Vec<PathBuf>,
+    /// Files that are never shared, wherever they are: the ledger, the configuration, key files. One that is added while
+    /// the share runs counts at once.
+    pub own_files: OwnFiles,
     /// How often they are looked through.
     pub scan_every: Duration,
     /// A search, or a request for an unknown item, has them looked through once the last look is so old.
@@ -35,7 +35,7 @@ impl ShareOptions {
     pub fn new(folders: Vec<PathBuf>) -> ShareOptions {
         ShareOptions {
             folders,
-            own_files: Vec::new(),
+            own_files: OwnFiles::default(),
             scan_every: Duration::from_secs(15 * 60),
             scan_when_asked_after: Duration::from_secs(30),
         }
@@ -69,7 +69,7 @@ impl Share {
     pub fn start(options: &ShareOptions, ledger: SqliteLedger) -> Result<Share, ShareError> {
         let folders: Result<Vec<_>, _> =
             options.folders.iter().map(|folder| whole(folder)).collect();
-        let own = OwnFiles::new(&options.own_files);
+        let own = options.own_files.clone();
         let (ask, asked) = sync_channel(1);
         let (again, to_hash_again) = sync_channel(HASHED_AGAIN);
         let digests = Digests::new(ledger, again);

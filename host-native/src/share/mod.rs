@@ -12,7 +12,6 @@ mod conditions;
 mod digests;
 mod keeper;
 mod names;
-mod own;
 mod range;
 mod routes;
 mod shelf;

@@ -2,9 +2,8 @@
 
 use super::catalogue::{Catalogue, Item};
 use super::digests::Digests;
-use super::own::OwnFiles;
 use super::tree;
-use crate::store::FileVersion;
+use crate::store::{FileVersion, OwnFiles};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;

@@ -1,7 +1,9 @@
 //! Files of regrip's own: the ledger, locks, the configuration, keys, the log.
 //!
-//! Invariant: no download is written to one of them, whatever a peer calls its file and whatever way leads there: another
-//! spelling of the folder, a link, another case of the name, a second name of the same file.
+//! Invariant: no download is written to one of them and none is shared, whatever it is called and whatever way leads there:
+//! another spelling of the folder, a link, another case of the name, a second name of the same file. They are looked up anew
+//! each time: SQLite makes and removes its log, an editor puts another file in place of a configuration, and a reload names
+//! other key files.
 
 use super::lock::file_id;
 use super::system::folder_of;
@@ -10,7 +12,7 @@ use regrip_core::record::FileId;
 use rustix::fs::fstat;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// What is beside a SQLite database while it is open.
 const BESIDE_DATABASE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
@@ -51,13 +53,23 @@ impl OwnFiles {
         }
     }
 
+    /// Which files they are now. A link counts for the file it leads to.
+    pub(crate) fn ids(&self) -> Vec<FileId> {
+        let files = self.read();
+        let files = files.iter().filter_map(|file| id(file));
+        files.chain(outputs().into_iter().flatten()).collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Vec<PathBuf>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn has(&self, path: &Path) -> bool {
         let (folder, there) = (id(folder_of(path)), id(path));
         if there.is_some() && outputs().contains(&there) {
             return true;
         }
-        let files = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        files.iter().any(|own| {
+        self.read().iter().any(|own| {
             let is_named_so = is_same_name(own, path)
                 && match folder {
                     Some(_) => id(folder_of(own)) == folder,

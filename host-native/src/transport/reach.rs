@@ -157,7 +157,7 @@ fn place_of_v6(address: Ipv6Addr) -> Place {
 }
 
 /// The IPv4 addresses that an IPv6 address stands for or leads through.
-fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
+fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     let v4 = |high: u16, low: u16| {
         Some(Ipv4Addr::from_bits(
             (u32::from(high) << 16) | u32::from(low),
@@ -167,25 +167,30 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
     let last = v4(s[6], s[7]);
     match s {
         // These two are IPv6 addresses of their own.
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None, None],
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None; 4],
         // IPv4-mapped, IPv4-compatible, IPv4-translated.
         [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => {
-            [last, None]
+            [last, None, None, None]
         }
-        // NAT64: the well-known prefix, and the local one, in which the address is at the end or after 48 bits, around
-        // the byte of zeros (RFC 6052 §2.2).
-        [0x64, 0xff9b, 0, ..] => [last, None],
+        // NAT64: the well-known prefix, and the local one, in which the address is at the end or after 48, 56 or 64 bits,
+        // around the byte of zeros (RFC 6052 §2.2).
+        [0x64, 0xff9b, 0, ..] => [last, None, None, None],
         [0x64, 0xff9b, 1, ..] => {
-            let middle = v4(s[3], ((s[4] & 0xff) << 8) | (s[5] >> 8));
-            [last, middle].map(|v4| v4.filter(|v4| !v4.is_unspecified()))
+            let across = |high: u16, low: u16| (high << 8) | (low >> 8);
+            let after_48 = v4(s[3], across(s[4], s[5]));
+            let after_56 = v4(((s[3] & 0xff) << 8) | (s[4] & 0xff), s[5]);
+            let after_64 = v4(across(s[4], s[5]), across(s[5], s[6]));
+            let all = [last, after_48, after_56, after_64];
+            // What begins with a zero is part of the padding.
+            all.map(|v4| v4.filter(|v4| v4.octets().first() != Some(&0)))
         }
         // 6to4.
-        [0x2002, high, low, ..] => [v4(high, low), None],
+        [0x2002, high, low, ..] => [v4(high, low), None, None, None],
         // Teredo: the server, and the client, whose bits are inverted.
-        [0x2001, 0, high, low, ..] => [v4(high, low), v4(!s[6], !s[7])],
+        [0x2001, 0, high, low, ..] => [v4(high, low), v4(!s[6], !s[7]), None, None],
         // ISATAP.
-        [.., 0 | 0x200, 0x5efe, _, _] => [last, None],
-        _ => [None, None],
+        [.., 0 | 0x200, 0x5efe, _, _] => [last, None, None, None],
+        _ => [None; 4],
     }
 }
 
@@ -308,6 +313,8 @@ mod tests {
                     "64:ff9b::168.63.129.16",
                     "64:ff9b:1::a9fe:a9fe",
                     "64:ff9b:1:a9fe:a9:fe00::",
+                    "64:ff9b:1:a9:fe:a9fe::",
+                    "64:ff9b:1:0:a9:fea9:fe00::",
                     "2002:a9fe:a9fe::1",
                     "2002:6464:64c8::",
                     "2001:0:a9fe:a9fe::a247:27dd",

@@ -74,6 +74,29 @@ fn the_servers_own_files_are_not_shared_whatever_their_names() {
 }
 
 #[test]
+fn a_key_file_that_a_reload_names_is_not_shared_any_more() {
+    let mut house = House::with(&[]);
+    let films = house.path("films");
+    std::fs::create_dir(&films).expect("a folder");
+    std::fs::write(films.join("Film.mkv"), "film").expect("written");
+    std::fs::write(films.join("key.mkv"), "the next key\n").expect("written");
+    house.config["share"] = json!(["films"]);
+    let served = house.start();
+    let names = || {
+        let found = served.get("/peer/search");
+        let found = found["items"].as_array().cloned().unwrap_or_default();
+        let names = found.iter().map(|item| item["filename"].to_string());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names().len(), 2);
+    house.config["regrip"]["apiKey"] = json!({ "file": films.join("key.mkv") });
+    house.write_config();
+    served.signal("HUP");
+    wait_until("the key file is left out", || names() == ["\"Film.mkv\""]);
+    served.stop();
+}
+
+#[test]
 fn one_regrip_fetches_from_another() {
     let mut friend = House::with(&[]);
     std::fs::create_dir(friend.path("films")).expect("a folder");

@@ -128,8 +128,11 @@ impl Bench {
     pub(crate) fn start(&mut self, how: How) {
         let ledger = SqliteLedger::open(&self.folder.path().join("state.db")).unwrap();
         let mut options = ShareOptions::new(vec![self.path("")]);
-        options.own_files = how.own_files;
-        options.own_files.push(self.folder.path().join("state.db"));
+        for file in &how.own_files {
+            options.own_files.add(file);
+        }
+        let state = self.folder.path().join("state.db");
+        options.own_files.add_database(&state);
         if how.looks_by_itself {
             options.scan_every = Duration::from_millis(100);
         } else {
