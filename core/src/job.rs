@@ -172,7 +172,10 @@ impl<'a, H: Host> Job<'a, H> {
 /// A row that does not admit what is to be recorded because another process called it off: this drive is called off, too.
 pub(crate) fn overruled(error: Error) -> Error {
     match error {
-        Error::WrongState { status, .. } if status == Status::Cancelled => Error::Cancelled,
+        Error::WrongState {
+            status: Status::Cancelled,
+            ..
+        } => Error::Cancelled,
         error => error,
     }
 }

@@ -160,7 +160,7 @@ pub struct FileId {
 pub struct DigestState {
     /// How many bytes it has taken in.
     pub offset: u64,
-    /// The state, as [`Digest::save`](crate::store::Digest::save) gave it.
+    /// The state, as [`Digest::save`] gave it.
     pub state: Vec<u8>,
 }
 

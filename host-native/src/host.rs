@@ -1,8 +1,7 @@
 //! All that the native host brings to the core.
 
 use crate::clock::SmolClock;
-use crate::control::is_delivered;
-use crate::ledger::SqliteLedger;
+use crate::ledger::{SqliteLedger, is_delivered};
 use crate::store::{DiskStore, FileStamp};
 use crate::transport::HttpTransport;
 use regrip_core::host::Host;

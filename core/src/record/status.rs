@@ -10,7 +10,7 @@ pub enum Status {
     Queued,
     /// An attempt is under way.
     Downloading,
-    /// Between attempts; [`Row::waiting`] says until when and why.
+    /// Between attempts; [`Row::waiting`](super::Row::waiting) says until when and why.
     Waiting,
     /// All bytes are there and synced, the rename is under way.
     Committing,

@@ -3,10 +3,10 @@
 use super::block::Block;
 use super::load::Surroundings;
 use super::model::{ImportServer, ImportServerKind, Peer};
+use super::peer_id::id_of;
 use super::problem::Notes;
 use super::secret::secret;
 use super::value::{Node, base_url, list, name, text};
-use crate::peers::id_of;
 use crate::transport::{Header, Origin};
 
 /// What carries a peer's or a server's key.

@@ -3,7 +3,7 @@
 //! Decides for everyone who asks for a download: `get`, the API and stubs.
 
 use crate::host::NativeHost;
-use crate::ledger::SqliteLedger;
+use crate::ledger::{SqliteLedger, is_as_left, is_delivered};
 use crate::store::{FileStamp, look_at, part_path, sha256_of};
 use regrip_core::engine::Accepted;
 use regrip_core::ledger::Ledger;
@@ -11,7 +11,6 @@ use regrip_core::record::{NewDownload, Row};
 use regrip_core::store::{Found, PartStore};
 use regrip_core::{Engine, Error, OnExists, Source, Status};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// A file that is wanted.
 #[derive(Clone, Debug)]
@@ -142,44 +141,6 @@ async fn place(
     }
 }
 
-/// Whether a file was delivered by a download of this ledger, and is as it was left.
-///
-/// # Errors
-/// `Ledger`.
-pub(crate) async fn is_delivered(
-    ledger: &SqliteLedger,
-    destination: &Path,
-    stamp: FileStamp,
-) -> Result<bool, Error> {
-    for row in ledger.rows_for(&text(destination)).await? {
-        let is_completed = matches!(row.status, Status::Completed | Status::ImportQueued);
-        if is_completed {
-            let recorded = ledger.completed_stamp(row.id).await?;
-            if is_as_left(ledger, &row, recorded, stamp).await? {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
-/// Whether the file that a row completed was not written to since. `recorded` is its stamp.
-async fn is_as_left(
-    ledger: &SqliteLedger,
-    row: &Row,
-    recorded: Option<FileStamp>,
-    stamp: FileStamp,
-) -> Result<bool, Error> {
-    match recorded {
-        Some(recorded) => Ok(recorded == stamp),
-        // Killed between the commit and its stamp: nobody wrote to it since, if it is older than the commit.
-        None => {
-            let completed_at = ledger.entry(row.id).await?.completed_at;
-            Ok(stamp.size == row.downloaded && is_older(stamp, completed_at.as_deref()))
-        }
-    }
-}
-
 /// Whether the destination is the file that the row was giving its name to when it ended.
 async fn is_its_file(engine: &Engine<NativeHost>, row: &Row) -> Result<bool, Error> {
     let Some(committing) = &row.committing else {
@@ -211,16 +172,6 @@ async fn is_unchanged(
         ledger.stamp(row.id, stamp).await?;
     }
     Ok(right)
-}
-
-/// Whether a file was last written before a moment in RFC 3339.
-fn is_older(stamp: FileStamp, moment: Option<&str>) -> bool {
-    let moment = moment.and_then(|moment| humantime::parse_rfc3339(moment).ok());
-    let since_1970 = moment.and_then(|moment| moment.duration_since(SystemTime::UNIX_EPOCH).ok());
-    // Times of rows are whole milliseconds, rounded down.
-    since_1970.is_some_and(|moment| {
-        i128::from(stamp.mtime_ns) <= (moment.as_millis() as i128 + 1) * 1_000_000
-    })
 }
 
 fn new_download(wanted: &Wanted, destination: &Path) -> NewDownload {

@@ -119,7 +119,10 @@ impl Control {
 /// A drive that found its row cancelled was called off before it began.
 fn called_off(error: Error) -> Error {
     match error {
-        Error::WrongState { status, .. } if status == Status::Cancelled => Error::Cancelled,
+        Error::WrongState {
+            status: Status::Cancelled,
+            ..
+        } => Error::Cancelled,
         error => error,
     }
 }

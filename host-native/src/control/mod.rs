@@ -19,7 +19,6 @@ mod peers;
 mod stubs;
 mod troubles;
 
-pub(crate) use accept::is_delivered;
 pub use accept::{Outcome, Wanted, accept};
 pub use address::{BadAddress, Userinfo, file_name, parse_sha256, parse_url};
 pub use command::{Control, Refused};

@@ -8,6 +8,7 @@
 
 mod change;
 mod database;
+mod delivered;
 mod download;
 mod entry;
 mod file;
@@ -23,6 +24,7 @@ mod values;
 
 pub use database::Patience;
 pub(crate) use database::is_busy;
+pub(crate) use delivered::{is_as_left, is_delivered};
 pub use download::Download;
 pub use entry::Entry;
 pub use file::OpenError;

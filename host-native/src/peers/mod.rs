@@ -5,10 +5,9 @@
 
 mod answer;
 mod client;
-mod id;
 mod release;
 mod version;
 
+pub use crate::config::id_of;
 pub use client::PeerClient;
-pub use id::id_of;
 pub use release::{Query, Release};

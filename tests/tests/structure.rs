@@ -1,0 +1,241 @@
+//! The order of the code: which files and folders may know of each other.
+//!
+//! Imports are read as text, `use` trees and paths that begin with `crate`, `super` or `self`; what stands under
+//! `#[cfg(test)] mod` does not count.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// By file, relative to its source folder: the files it imports from.
+type Imports = BTreeMap<String, BTreeSet<String>>;
+
+#[test]
+fn no_files_of_the_core_import_each_other_in_a_circle() {
+    let imports = imports("core/src");
+    assert!(imports["transfer.rs"].contains("pump.rs"), "{imports:?}");
+    assert_eq!(circles(&imports), Vec::<String>::new());
+}
+
+#[test]
+fn no_folders_of_the_native_host_import_each_other_in_a_circle() {
+    let room = |file: &String| file.split('/').next().unwrap_or_default().to_owned();
+    let mut rooms = Imports::new();
+    for (file, imported) in imports("host-native/src") {
+        let others = imported
+            .iter()
+            .map(room)
+            .filter(|other| *other != room(&file));
+        rooms.entry(room(&file)).or_default().extend(others);
+    }
+    assert!(rooms["serve"].contains("control"), "{rooms:?}");
+    assert_eq!(circles(&rooms), Vec::<String>::new());
+}
+
+#[test]
+fn a_circle_is_found() {
+    let uses = |of: &[&str]| of.iter().map(|name| (*name).to_owned()).collect();
+    let imports = Imports::from([
+        ("a".to_owned(), uses(&["b"])),
+        ("b".to_owned(), uses(&["c", "d"])),
+        ("c".to_owned(), uses(&["a"])),
+        ("d".to_owned(), uses(&[])),
+    ]);
+    assert_eq!(circles(&imports), ["a, b, c"]);
+    let paths = paths(
+        "use crate::a::{b, c::{self, D}};\n#[cfg(test)]\nmod tests { use super::x; }",
+        &[],
+    );
+    let paths: Vec<String> = paths.iter().map(|path| path.join("::")).collect();
+    assert_eq!(
+        paths,
+        ["crate::a::b", "crate::a::c::self", "crate::a::c::D"]
+    );
+}
+
+/// Reads the imports of every file of a source folder.
+fn imports(folder: &str) -> Imports {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(folder);
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.clone()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).expect("a source folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.insert(module(&root, &path), path);
+            }
+        }
+    }
+    assert!(files.len() > 20, "{folder}: {}", files.len());
+    let name = |path: &PathBuf| {
+        let relative = path.strip_prefix(&root).expect("below the root");
+        relative.to_string_lossy().into_owned()
+    };
+    let of_file = |(module, path): (&Vec<String>, &PathBuf)| {
+        let text = fs::read_to_string(path).expect("a source file");
+        let children: Vec<&str> = files
+            .keys()
+            .filter(|other| other.len() == module.len() + 1 && other.starts_with(module))
+            .filter_map(|child| child.last().map(String::as_str))
+            .collect();
+        let imported = paths(&text, &children)
+            .iter()
+            .filter_map(|path| files.get(&resolve(module, path, &files)))
+            .filter(|other| *other != path)
+            .map(name)
+            .collect();
+        (name(path), imported)
+    };
+    files.iter().map(of_file).collect()
+}
+
+/// The path of the module in a file.
+fn module(root: &Path, file: &Path) -> Vec<String> {
+    let relative = file
+        .strip_prefix(root)
+        .expect("below the root")
+        .with_extension("");
+    let mut parts: Vec<String> = relative
+        .iter()
+        .map(|part| part.to_string_lossy().into_owned())
+        .collect();
+    if matches!(
+        parts.last().map(String::as_str),
+        Some("mod" | "lib" | "main")
+    ) {
+        parts.pop();
+    }
+    parts
+}
+
+/// The module that a path leads to: the longest part of it that is one.
+fn resolve(
+    module: &[String],
+    path: &[String],
+    files: &BTreeMap<Vec<String>, PathBuf>,
+) -> Vec<String> {
+    let mut at = module.to_vec();
+    let mut rest = path;
+    match path.first().map(String::as_str) {
+        Some("crate") => (at, rest) = (Vec::new(), &path[1..]),
+        Some("self") => rest = &path[1..],
+        _ => {
+            while rest.first().is_some_and(|part| part == "super") {
+                at.pop();
+                rest = &rest[1..];
+            }
+        }
+    }
+    at.extend_from_slice(rest);
+    while !at.is_empty() && !files.contains_key(&at) {
+        at.pop();
+    }
+    at
+}
+
+/// Every path in a text that may lead to another file of the crate.
+fn paths(text: &str, children: &[&str]) -> Vec<Vec<String>> {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let code: String = text
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .fold(String::new(), |code, line| code + line + "\n");
+    let mut paths = Vec::new();
+    let mut rest = String::new();
+    for (number, piece) in code.split(';').enumerate() {
+        let begin = piece.rfind("use ").filter(|begin| {
+            piece[..*begin]
+                .chars()
+                .next_back()
+                .is_none_or(|before| before.is_whitespace() || before == ')')
+        });
+        match begin {
+            Some(begin) if number == 0 || !piece[begin..].contains(" fn ") => {
+                tree(&[], &piece[begin + 4..], &mut paths);
+                rest.push_str(&piece[..begin]);
+            }
+            _ => rest.push_str(piece),
+        }
+    }
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
+    for word in rest.split(|letter| !is_word(letter)) {
+        if word.contains("::") {
+            paths.push(word.split("::").map(str::to_owned).collect());
+        }
+    }
+    paths.retain(|path| {
+        let first = path.first().map(String::as_str).unwrap_or_default();
+        matches!(first, "crate" | "super" | "self") || children.contains(&first)
+    });
+    paths
+}
+
+/// Reads one tree of a `use`.
+fn tree(prefix: &[String], text: &str, paths: &mut Vec<Vec<String>>) {
+    let text = text.trim();
+    let (path, group) = match text.find('{') {
+        Some(brace) => (&text[..brace], text[brace + 1..].strip_suffix('}')),
+        None => (text.split(" as ").next().unwrap_or_default(), None),
+    };
+    let mut prefix = prefix.to_vec();
+    prefix.extend(
+        path.split("::")
+            .map(|part| part.trim().to_owned())
+            .filter(|part| !part.is_empty()),
+    );
+    let Some(group) = group else {
+        paths.push(prefix);
+        return;
+    };
+    let (mut depth, mut begin) = (0, 0);
+    for (at, letter) in group.char_indices().chain([(group.len(), ',')]) {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                if !group[begin..at].trim().is_empty() {
+                    tree(&prefix, &group[begin..at], paths);
+                }
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Those that reach each other, a line for each circle.
+fn circles(imports: &Imports) -> Vec<String> {
+    let reached = |from: &String| {
+        let mut seen = BTreeSet::new();
+        let mut next = vec![from];
+        while let Some(file) = next.pop() {
+            for other in imports.get(file).into_iter().flatten() {
+                if seen.insert(other.clone()) {
+                    next.push(other);
+                }
+            }
+        }
+        seen
+    };
+    let reach: Imports = imports
+        .keys()
+        .map(|file| (file.clone(), reached(file)))
+        .collect();
+    let mut circles: Vec<String> = Vec::new();
+    for (file, others) in &reach {
+        let circle: BTreeSet<&String> = others
+            .iter()
+            .filter(|other| reach.get(*other).is_some_and(|back| back.contains(file)))
+            .collect();
+        let line: Vec<&str> = circle.iter().map(|file| file.as_str()).collect();
+        let line = line.join(", ");
+        if circle.contains(file) && !circles.contains(&line) {
+            circles.push(line);
+        }
+    }
+    circles
+}
