@@ -272,9 +272,11 @@ impl Database {
         }
     }
 
-    /// Writes the log back into the file, so that nothing lies beside it, and closes.
+    /// Writes the log back into the file, so that nothing lies beside it, and closes. Another process that keeps the file
+    /// locked is not waited for.
     pub(super) fn close(self) {
         // Nothing depends on it: the next one to open the file finds the log and goes on from there.
+        let _ = self.connection.busy_timeout(Duration::ZERO);
         let _ = self
             .connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
