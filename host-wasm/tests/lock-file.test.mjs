@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, readdir, rm, symlink, unlink, writeFile } from "node:fs/promises";
+import fs, { existsSync, readFileSync } from "node:fs";
+import { mkdir, mkdtemp, open, readFile, readdir, rm, symlink, unlink, writeFile } from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
@@ -60,7 +61,7 @@ async function put({ lock, new: next, text, repeat, odd }) {
   if (odd === "pipe") execFileSync("mkfifo", [file]);
 }
 
-const told = (text) => text.replace("$other", words.$other).replace("$host", words.$host);
+const filled = (text) => text.replace("$other", words.$other).replace("$host", words.$host);
 
 for (const row of TABLE) {
   test(`a lock ${row.name} is ${row.end === "taken" ? "taken over" : "respected"}`, async () => {
@@ -77,7 +78,7 @@ for (const row of TABLE) {
         assert.equal(error.code, "PartLocked");
         assert.ok(error.file.startsWith(file));
         const message = error.message.replace("another download of this process", "process");
-        assert.ok(message.includes(told(row.says)) && message.includes(file), message);
+        assert.ok(message.includes(filled(row.says)) && message.includes(file), message);
         assert.match(error.advice, /the bytes are kept$/);
         return true;
       });
@@ -103,6 +104,31 @@ test("a runtime that does not know where it is takes nothing over", () => {
     assert.equal(fateOf(gone, { ...me, [place]: null }), "no information about processes", place);
     assert.equal(fateOf({ ...gone, [place]: null }, { ...me, [place]: null }), "no information about processes", place);
   }
+});
+
+/** Has the kernel's list of locks say this, until the test is over. */
+function listLocks(context, text) {
+  const { readFileSync } = fs;
+  context.mock.method(fs, "readFileSync", (path, ...more) => (path === "/proc/locks" ? text : readFileSync(path, ...more)));
+  syncBuiltinESMExports();
+  context.after(() => {
+    context.mock.restoreAll();
+    syncBuiltinESMExports();
+  });
+}
+
+test("a flock counts if it is on the part, even if the list of locks shows another device number", async (context) => {
+  const part = await open(`${path}.part`, "w");
+  const { ino } = await part.stat();
+  const held = (pid) => `1: POSIX  ADVISORY  WRITE 1 00:99:${ino} 0 EOF\n2: FLOCK  ADVISORY  WRITE ${pid} 00:99:${ino} 0 EOF\n2: -> FLOCK  ADVISORY  WRITE 1 00:99:${ino} 0 EOF\n`;
+  listLocks(context, held(process.pid));
+  await assert.rejects(lock(path), { code: "PartLocked", message: new RegExp(`by process ${process.pid}$`) });
+  assert.deepEqual(await readdir(folder), ["film.part"]);
+  context.mock.restoreAll();
+
+  listLocks(context, held(words.$other));
+  await (await lock(path)).unlock();
+  await part.close();
 });
 
 test("of many that find a stale lock file exactly one gets it", async () => {

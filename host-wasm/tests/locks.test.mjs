@@ -55,7 +55,7 @@ function native(...args) {
 
 const partBytes = (path) => stat(`${path}.part`).then(({ size }) => size, () => 0);
 
-test("of two worker threads that download two versions to one path the second is told so, and there is one whole file", async () => {
+test("of two worker threads that download two versions to one path the second gets PartLocked, and there is one whole file", async () => {
   const path = join(world.folder, "film");
   // Half of the first version, and the rest once the second download has ended.
   let release;
@@ -127,7 +127,7 @@ test("a sink that two engines are given has one writer", async () => {
   await new Engine().download(await serve(), new MemorySink());
 });
 
-test("while Node writes a part, the native regrip is told so, and the other way round", { skip: !process.env.REGRIP && "REGRIP names no binary" }, async () => {
+test("while Node writes a part, the native regrip gets PartLocked, and the other way round", { skip: !process.env.REGRIP && "REGRIP names no binary" }, async () => {
   const path = join(world.folder, "film");
   const url = await serve([STALL, STALL]);
   const engine = new Engine({ folder: world.folder });

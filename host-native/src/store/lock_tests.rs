@@ -73,7 +73,7 @@ impl Cast {
         while !stat(zombie.id()).0.starts_with('Z') {
             std::thread::yield_now();
         }
-        // What a lock file of this process says, by the word of one.
+        // The fields of a lock file of this process.
         let place = Place::new();
         let _open = place.open(no_flock(), OpenPart::Create).unwrap();
         let own = serde_json::from_slice(&fs::read(&place.lock).unwrap()).unwrap();
@@ -181,9 +181,9 @@ fn only_a_lock_file_of_a_process_that_is_provably_gone_is_taken_over() {
                         assert_eq!(place.names(), ["film.mkv.part"], "{context}");
                     }
                     ("locked", Err(error @ Error::PartLocked { .. })) => {
-                        let told = error.to_string();
+                        let message = error.to_string();
                         for part in [row["says"].as_str().unwrap(), place.lock.to_str().unwrap()] {
-                            assert!(told.contains(&cast.says(part)), "{context}: {told}");
+                            assert!(message.contains(&cast.says(part)), "{context}: {message}");
                         }
                         assert_eq!(place.names(), before, "{context}");
                     }
@@ -377,7 +377,7 @@ fn as_a_child_it_holds_a_lock_file() {
     let mut open = block_on(DiskStore::on(no_flock()).open(&part, OpenPart::Create)).unwrap();
     block_on(open.write(0, b"abc", None)).unwrap();
     println!("\nholding");
-    let _ = std::io::stdin().read(&mut [0]); // until the parent lets go
+    let _ = std::io::stdin().read(&mut [0]); // until the parent kills it
 }
 
 #[test]

@@ -95,7 +95,7 @@ export class WritableFile {
     }
     this.#base = this.#size = (await this.#handle.getFile()).size;
     this.#tail.cut(0);
-    // Elsewhere than in Chromium `mode` is ignored: then two writers have a copy each, and the last one that is closed stays.
+    // Only Chromium knows `mode`. In other browsers each writer has a copy, and the one closed last replaces the file.
     return (this.#writable = await this.#handle.createWritable({ keepExistingData: true, mode: "exclusive" }));
   }
 }
