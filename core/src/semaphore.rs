@@ -8,9 +8,10 @@
 //! async-lock's own types are used: a `Mutex` per destination in [`engine`](crate::engine), a `OnceCell` in the native
 //! host's TLS roots and per peer.
 
+use crate::mutex::lock;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 /// Hands out permits, first come first served.
@@ -116,8 +117,7 @@ impl Semaphore {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing under this lock can leave the state half changed, so a panic elsewhere does not spoil it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Changes the state, then wakes those who were granted a permit by it, outside the lock.
