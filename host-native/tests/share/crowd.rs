@@ -1,8 +1,7 @@
 //! Many connections, and how a client with a key gets through.
 
-use crate::support::{Bench, Client, How, PATIENCE, bytes, put, until};
+use crate::support::{Bench, Client, How, PATIENCE, bytes, put, put_long, until};
 use regrip::server::{Access, Keys, Limits};
-use std::fs::File;
 use std::io::Write;
 use std::net::Shutdown;
 
@@ -33,9 +32,7 @@ fn how(limits: Limits) -> How {
 fn crowded() -> Bench {
     Bench::how(how(FEW), |films| {
         put(&films.join("film.mkv"), &bytes(1, 100));
-        put(&films.join("long.mkv"), b"");
-        let long = File::options().write(true).open(films.join("long.mkv"));
-        long.unwrap().set_len(256 << 20).unwrap();
+        put_long(&films.join("long.mkv"));
     })
 }
 
@@ -164,9 +161,7 @@ fn a_client_that_leaves_in_the_middle_frees_its_place() {
         ..FEW
     };
     let bench = Bench::how(how(limits), |films| {
-        put(&films.join("long.mkv"), b"");
-        let long = File::options().write(true).open(films.join("long.mkv"));
-        long.unwrap().set_len(256 << 20).unwrap();
+        put_long(&films.join("long.mkv"));
     });
     let path = path(&bench, "long.mkv");
     for _ in 0..5 {

@@ -1,8 +1,7 @@
 //! What a stranger can make the server hold, and for how long.
 
-use crate::support::{Bench, How, PATIENCE, bytes, put, until};
+use crate::support::{Bench, How, PATIENCE, bytes, put, put_long, until};
 use regrip::server::Limits;
-use std::fs;
 use std::time::{Duration, Instant};
 
 fn limited(limits: Limits) -> Bench {
@@ -60,12 +59,7 @@ fn a_client_that_takes_nothing_more_is_cut_off() {
             ..Limits::default()
         }),
         |films| {
-            put(&films.join("film.mkv"), b"");
-            let film = fs::File::options()
-                .write(true)
-                .open(films.join("film.mkv"))
-                .unwrap();
-            film.set_len(256 << 20).unwrap();
+            put_long(&films.join("film.mkv"));
         },
     );
     let path = bench.file("film.mkv");
@@ -83,12 +77,7 @@ fn whoever_comes_beyond_the_limit_waits_until_a_reply_ends() {
         ..Limits::default()
     };
     let bench = Bench::how(How::limits(limits), |films| {
-        put(&films.join("film.mkv"), b"");
-        let film = fs::File::options()
-            .write(true)
-            .open(films.join("film.mkv"))
-            .unwrap();
-        film.set_len(256 << 20).unwrap();
+        put_long(&films.join("film.mkv"));
     });
     let mut first = bench.connect();
     let found = first.ask("GET", "/peer/search", "");
@@ -167,12 +156,7 @@ fn told_to_stop_it_cuts_replies_at_the_deadline() {
             ..Limits::default()
         }),
         |films| {
-            put(&films.join("film.mkv"), b"");
-            let film = fs::File::options()
-                .write(true)
-                .open(films.join("film.mkv"))
-                .unwrap();
-            film.set_len(256 << 20).unwrap();
+            put_long(&films.join("film.mkv"));
         },
     );
     let path = bench.file("film.mkv");

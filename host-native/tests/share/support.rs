@@ -46,6 +46,12 @@ pub(crate) fn put(path: &Path, content: &[u8]) {
     put_aged(path, content, Duration::from_secs(3600));
 }
 
+/// Writes a file of 256 MiB without blocks, which no socket takes whole.
+pub(crate) fn put_long(path: &Path) {
+    let file = File::create(path).unwrap();
+    file.set_len(256 << 20).unwrap();
+}
+
 /// Overwrites a file in place, and sets its time back.
 pub(crate) fn edit(path: &Path, content: &[u8]) {
     let file = File::options().write(true).open(path).unwrap();
