@@ -233,7 +233,7 @@ impl PeerClient {
         let (host, config) = (self.engine.host(), self.engine.config());
         let request = Request {
             url,
-            first: None,
+            range: None,
             if_range: None,
         };
         let head = host.transport.get(request).await;

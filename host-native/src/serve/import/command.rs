@@ -38,6 +38,7 @@ pub(super) async fn send(
     let Response {
         status,
         headers,
+        end,
         mut body,
     } = response;
     match status {
@@ -54,7 +55,7 @@ pub(super) async fn send(
         }
         400..=599 => Err(Error::Status {
             status,
-            retry_after: Head::read(status, &headers, host.clock.wall()).retry_after,
+            retry_after: Head::read(status, &headers, end, host.clock.wall()).retry_after,
         }),
         _ => Err(Error::Protocol(format!("the status is {status}"))),
     }
