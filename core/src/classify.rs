@@ -39,6 +39,7 @@ pub fn class(error: &Error, extra_retry_statuses: &[u16]) -> Class {
         | Error::Timeout { .. }
         | Error::LowSpeed { .. }
         | Error::Incomplete { .. }
+        | Error::Shrunk { .. }
         | Error::TooManyFiles { .. } => Class::Transient,
         Error::Status { status, .. } => class_of_status(*status, extra_retry_statuses),
         Error::Protocol(_)
@@ -47,6 +48,7 @@ pub fn class(error: &Error, extra_retry_statuses: &[u16]) -> Class {
         | Error::AddressRefused(_)
         | Error::ProxyRefused(_)
         | Error::Coded(_)
+        | Error::UnexpectedPage { .. }
         | Error::NotResumable
         | Error::UnknownSize
         | Error::TooLarge { .. }

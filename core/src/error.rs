@@ -136,6 +136,20 @@ pub enum Error {
     /// The body came with a content coding.
     #[error("the body came coded as {}, so its bytes are not the file's", quoted(.0))]
     Coded(String),
+    /// A page in place of the file, such as a login form or an error text with status 200.
+    #[error("the server sent a page ({}) in place of the file", quoted(.content_type))]
+    UnexpectedPage {
+        /// Its media type.
+        content_type: String,
+    },
+    /// The file is smaller than what was received of it before; not believed at once.
+    #[error("the server's file is {bytes} bytes now, fewer than the {held} received before")]
+    Shrunk {
+        /// Size of the response.
+        bytes: u64,
+        /// Bytes in the part.
+        held: u64,
+    },
     /// The rest cannot be proven to belong to the bytes so far, which can neither be compared nor taken back.
     #[error("cannot resume: no strong validator, and what was written cannot be read back")]
     NotResumable,
@@ -315,6 +329,8 @@ impl Error {
             Error::AddressRefused(_) => ErrorCode::AddressRefused,
             Error::ProxyRefused(_) => ErrorCode::ProxyRefused,
             Error::Coded(_) => ErrorCode::Coded,
+            Error::UnexpectedPage { .. } => ErrorCode::UnexpectedPage,
+            Error::Shrunk { .. } => ErrorCode::Shrunk,
             Error::NotResumable => ErrorCode::NotResumable,
             Error::UnknownSize => ErrorCode::UnknownSize,
             Error::TooLarge { .. } => ErrorCode::TooLarge,
@@ -367,6 +383,9 @@ impl Error {
             }
             Error::TooManyRestarts { .. } => {
                 "the source keeps changing; try again when it is quiet"
+            }
+            Error::UnexpectedPage { .. } => {
+                "open the address in a browser: it may need a login or a new link; the bytes so far are kept"
             }
             Error::NotResumable => {
                 "download to a file instead: its bytes can be compared with the source's"

@@ -58,6 +58,8 @@ error_codes! {
     AddressRefused => "AddressRefused",
     ProxyRefused => "ProxyRefused",
     Coded => "Coded",
+    UnexpectedPage => "UnexpectedPage",
+    Shrunk => "Shrunk",
     NotResumable => "NotResumable",
     UnknownSize => "UnknownSize",
     TooLarge => "TooLarge",

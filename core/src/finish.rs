@@ -33,7 +33,7 @@ pub(crate) async fn commit<H: Host>(
     match name(job, part).await {
         Ok(committed) => {
             let warning = match committed {
-                Committed::Durable => None,
+                Committed::Durable => job.warning.as_ref().map(|error| job.failure(error)),
                 Committed::WithWarning(error) => Some(job.failure(&error)),
             };
             completed(job, size, sha256, warning, ended).await;

@@ -7,7 +7,7 @@ use crate::event::{Event, Summary, What, display_url};
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::peer::Reachability;
-use crate::record::{Change, Failure, RestartReason, Row, Status};
+use crate::record::{Change, Failure, Restart, RestartReason, Row, Status, Terms, Validators};
 use crate::store::{Part, PartStore};
 use crate::time::Clock;
 use crate::transport::Transport;
@@ -17,6 +17,16 @@ use std::sync::Arc;
 pub(crate) type PartOf<H> = <<H as Host>::Store as PartStore>::Part;
 /// A host's response bodies.
 pub(crate) type BodyOf<H> = <<H as Host>::Transport as Transport>::Body;
+
+/// A new URL for a download that has bytes already.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) url: String,
+    /// Only its query differs from the old one.
+    pub(crate) same_path: bool,
+    /// The terms it was asked for with.
+    pub(crate) terms: Terms,
+}
 
 /// A download that is being driven.
 pub(crate) struct Job<'a, H: Host> {
@@ -32,6 +42,10 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) attempt: u32,
     /// Bytes of bodies that this attempt received, compared ones included.
     pub(crate) received: u64,
+    /// A URL that is on trial: whether it has the same file is to be proven.
+    pub(crate) candidate: Option<Candidate>,
+    /// What a person should know about a completed file.
+    pub(crate) warning: Option<Error>,
     shown_url: String,
 }
 
@@ -46,6 +60,8 @@ impl<'a, H: Host> Job<'a, H> {
             reachability: None,
             attempt: row.attempts,
             received: 0,
+            candidate: None,
+            warning: None,
             row,
             shown_url,
         }
@@ -93,17 +109,54 @@ impl<'a, H: Host> Job<'a, H> {
     ) -> Result<(), Failed> {
         let discarded = part.length().await?;
         part.truncate(0).await?;
-        self.record(Change::Restart {
+        let restart = Restart {
             attempt: self.attempt,
             reason,
             discarded,
-        })
-        .await?;
-        self.emit(What::Restart {
-            reason,
-            discarded_bytes: discarded,
-        });
+        };
+        self.record(Change::Restart(restart)).await?;
+        self.emit_restart(restart);
         Ok(self.row.bounds.check_restarts(&self.config)?)
+    }
+
+    pub(crate) fn emit_restart(&self, restart: Restart) {
+        self.emit(What::Restart {
+            reason: restart.reason,
+            discarded_bytes: restart.discarded,
+        });
+    }
+
+    /// The URL that is asked: the row's, or one on trial.
+    pub(crate) fn url(&self) -> &str {
+        match &self.candidate {
+            Some(candidate) => &candidate.url,
+            None => self.row.new.source.url(),
+        }
+    }
+
+    /// The last segment of the destination.
+    pub(crate) fn file_name(&self) -> &str {
+        let path = &self.row.new.destination;
+        path.rsplit(['/', '\\']).next().unwrap_or(path)
+    }
+
+    /// Records that the download goes on from the URL on trial, if there is one, on the terms it was asked for with.
+    pub(crate) async fn move_to_candidate(
+        &mut self,
+        validators: &Validators,
+    ) -> Result<(), Failed> {
+        let Some(candidate) = self.candidate.clone() else {
+            return Ok(());
+        };
+        let change = Change::Moved {
+            url: candidate.url,
+            validators: validators.clone(),
+            terms: candidate.terms,
+        };
+        self.record(change).await?;
+        self.candidate = None;
+        self.shown_url = display_url(self.row.new.source.url());
+        Ok(())
     }
 
     /// Makes what is written durable, and returns how far that goes. A sync that failed may have dropped pages, and the next one would not tell: nothing

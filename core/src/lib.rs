@@ -53,6 +53,7 @@ pub mod peer;
 mod pump;
 pub mod resume;
 pub mod semaphore;
+mod taking;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transfer;

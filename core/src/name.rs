@@ -111,3 +111,10 @@ fn is_device(name: &str) -> bool {
 fn shown(name: &str) -> String {
     name.chars().take(80).collect()
 }
+
+/// What follows the last dot of a name, or of the last segment of a path.
+pub fn extension(name: &str) -> Option<&str> {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    let (stem, extension) = name.rsplit_once('.')?;
+    (!stem.is_empty()).then_some(extension)
+}

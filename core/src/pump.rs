@@ -11,6 +11,7 @@ use crate::job::{BodyOf, Job, PartOf};
 use crate::record::Change;
 use crate::store::DigestState;
 use crate::store::{Digest, Part, PartBytes};
+use crate::taking::{Differing, Taking, believe};
 use crate::time::{Clock, Instant};
 use crate::transport::{Body, Chunk, Transport};
 use futures::future::{Either, select};
@@ -25,12 +26,12 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 type DigestOf<H> = <PartOf<H> as Part>::Digest;
 
-/// What a comparison with the part's tail led to.
+/// What a response led to.
 #[derive(Debug)]
-pub(crate) enum Compared {
-    /// The rest was appended; the digest of all of the part's bytes.
-    Equal(Option<String>),
-    /// Nothing was written.
+pub(crate) enum Pumped {
+    /// All its bytes are in the part; the digest of all of the part's bytes.
+    All(Option<String>),
+    /// Its bytes differ from the part's, and nothing was changed.
     Different,
 }
 
@@ -44,24 +45,29 @@ pub(crate) struct Pump<H: Host> {
 }
 
 impl<H: Host> Pump<H> {
+    /// At `offset`, the part's length; the digest of what is there is taken up when a response is settled.
+    pub(crate) fn at(job: &Job<'_, H>, offset: u64) -> Self {
+        let now = job.host.clock().now();
+        Pump {
+            offset,
+            digest: None,
+            checkpoint_offset: None,
+            checkpoint_at: now,
+            progress_at: now,
+        }
+    }
+
     /// At `offset`, the part's length, with a digest of what is there already.
     pub(crate) async fn resume(
         job: &Job<'_, H>,
         part: &mut PartOf<H>,
         offset: u64,
     ) -> Result<Self, Failed> {
-        let digest = match job.digests {
-            true => Some(part.digest(job.row.digest.as_ref(), offset).await?),
-            false => None,
-        };
-        let now = job.host.clock().now();
-        Ok(Pump {
-            offset,
-            digest,
-            checkpoint_offset: None,
-            checkpoint_at: now,
-            progress_at: now,
-        })
+        let mut pump = Pump::at(job, offset);
+        if job.digests {
+            pump.digest = Some(part.digest(job.row.digest.as_ref(), offset).await?);
+        }
+        Ok(pump)
     }
 
     /// The part's length.
@@ -74,52 +80,25 @@ impl<H: Host> Pump<H> {
         self.digest.map(Digest::finish)
     }
 
-    /// Appends a body, up to the offset `end` where one is known; what comes after it is cut and its connection dropped.
-    /// Returns the digest of all of the part's bytes.
-    pub(crate) async fn append(
-        self,
-        job: &mut Job<'_, H>,
-        part: &mut PartOf<H>,
-        body: BodyOf<H>,
-        end: Option<u64>,
-    ) -> Result<Option<String>, Failed> {
-        let from = self.offset;
-        match self.run(job, part, body, from, end).await? {
-            Compared::Equal(sha256) => Ok(sha256),
-            // Nothing is compared, so nothing can differ.
-            Compared::Different => Err(Error::Incomplete {
-                got: from,
-                expected: end,
-            }
-            .into()),
-        }
-    }
-
-    /// Compares the body with the part from `first` on, and appends what comes after the part's end, up to `end`.
-    pub(crate) async fn compare_then_append(
-        self,
-        job: &mut Job<'_, H>,
-        part: &mut PartOf<H>,
-        body: BodyOf<H>,
-        first: u64,
-        end: u64,
-    ) -> Result<Compared, Failed> {
-        self.run(job, part, body, first, Some(end)).await
-    }
-
-    async fn run(
+    /// Takes a response up: passes over the bytes that the part has already, settles it, and appends the rest up to its
+    /// end. What comes after that is cut, and its connection dropped.
+    pub(crate) async fn run(
         mut self,
         job: &mut Job<'_, H>,
         part: &mut PartOf<H>,
         mut body: BodyOf<H>,
-        first: u64,
-        end: Option<u64>,
-    ) -> Result<Compared, Failed> {
+        mut taking: Taking,
+    ) -> Result<Pumped, Failed> {
         let clock = job.host.clock();
         let mut patience = Patience::new(&job.config, clock.now());
         let mut timer = pin!(clock.sleep(patience.left(clock.now())));
-        let mut at = first;
+        let (mut at, end) = (taking.first, taking.end);
+        let mut settled = false;
         loop {
+            if at >= self.offset && !settled {
+                settled = true;
+                self.settle(job, part, &mut taking, self.offset).await?;
+            }
             if end.is_some_and(|end| at >= end) {
                 // Nothing more is wanted. A body that is at its end gives its connection back, any other one closes it.
                 let _ = futures::poll!(pin!(body.chunk()));
@@ -148,20 +127,29 @@ impl<H: Host> Pump<H> {
             job.host.transport().pace(chunk.length()).await;
             let (chunk, _) = chunk.split_at(end.map_or(u64::MAX, |end| end - at));
             let (known, new) = chunk.split_at(self.offset.saturating_sub(at));
-            at += known.length() + new.length();
-            if known.length() > 0
-                && !part
-                    .matches(at - new.length() - known.length(), known)
-                    .await?
-            {
-                return Ok(Compared::Different);
+            let (from, upto) = (at, at + known.length());
+            at = upto + new.length();
+            if known.length() > 0 && taking.compare && !part.matches(from, &known).await? {
+                if !matches!(taking.differing, Differing::Cut(_)) {
+                    return Ok(Pumped::Different);
+                }
+                settled = true;
+                self.settle(job, part, &mut taking, from).await?;
+                self.write(job, part, known, end == Some(upto)).await?;
             }
             if new.length() > 0 {
-                let last = end == Some(at);
-                self.write(job, part, new, last).await?;
+                if !settled {
+                    settled = true;
+                    self.settle(job, part, &mut taking, upto).await?;
+                }
+                self.write(job, part, new, end == Some(at)).await?;
             }
         }
-        if at < self.offset {
+        if settled {
+            return Ok(Pumped::All(self.digest.map(Digest::finish)));
+        }
+        let proven_end = taking.marked || end == Some(at);
+        if !proven_end || !matches!(taking.differing, Differing::Cut(_)) {
             // It ended before the part did: the comparison is not over, and nothing was proved.
             return Err(Error::Incomplete {
                 got: self.offset,
@@ -169,7 +157,25 @@ impl<H: Host> Pump<H> {
             }
             .into());
         }
-        Ok(Compared::Equal(self.digest.map(Digest::finish)))
+        believe(job, self.offset, &taking.validators, Some(at)).await?;
+        self.settle(job, part, &mut taking, at).await?;
+        Ok(Pumped::All(self.digest.map(Digest::finish)))
+    }
+
+    /// From here on the part is the response's: its first `kept` bytes are equal, and the next ones are appended.
+    async fn settle(
+        &mut self,
+        job: &mut Job<'_, H>,
+        part: &mut PartOf<H>,
+        taking: &mut Taking,
+        kept: u64,
+    ) -> Result<(), Failed> {
+        taking.settle(job, part, self.offset, kept).await?;
+        if job.digests && (self.digest.is_none() || kept != self.offset) {
+            self.digest = Some(part.digest(job.row.digest.as_ref(), kept).await?);
+        }
+        self.offset = kept;
+        Ok(())
     }
 
     async fn write<'b>(

@@ -131,6 +131,12 @@ pub trait Part {
         StoreRules::FILE
     }
 
+    /// Whether all bytes from `from` up to `to` are the same one: such a stretch proves nothing if it is compared.
+    ///
+    /// # Errors
+    /// `Disk`.
+    async fn is_uniform(&mut self, from: u64, to: u64) -> Result<bool, Error>;
+
     /// A digest of the part's first `to` bytes, continued from `saved` where that is usable, else by reading them all.
     async fn digest(&mut self, saved: Option<&DigestState>, to: u64)
     -> Result<Self::Digest, Error>;
@@ -150,7 +156,7 @@ pub trait PartBytes<C>: Part {
     ) -> Result<(), Error>;
 
     /// Whether the part's bytes at `offset` are those of the chunk. The part is not changed.
-    async fn matches(&mut self, offset: u64, chunk: C) -> Result<bool, Error>;
+    async fn matches(&mut self, offset: u64, chunk: &C) -> Result<bool, Error>;
 }
 
 /// A running SHA-256.

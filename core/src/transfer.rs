@@ -1,7 +1,7 @@
 //! One attempt: from a part on the disk to all of its bytes, or an error.
 //!
 //! Invariant: before the first byte of a version is written, the ledger knows its validators; a byte is appended only after
-//! the verdict (and the comparison, where one is due) said so; at most one restart, whose plain GET belongs to this attempt.
+//! the verdict (and the comparison, if one is due) said so; an attempt makes at most two requests after its first.
 //!
 //! It does not decide about further attempts ([`bounds`](crate::bounds)) and gives no file its final name
 //! ([`finish`](crate::finish)).
@@ -11,15 +11,23 @@ use crate::event::What;
 use crate::host::Host;
 use crate::http::Head;
 use crate::job::{BodyOf, Job, PartOf};
-use crate::pump::{Compared, Pump};
-use crate::record::{Change, KnownSize, RestartReason, SizeSource};
-use crate::resume::{Ask, Held, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain};
+use crate::pump::{Pump, Pumped};
+use crate::record::{Behaviour, Change, KnownSize, RestartReason, SizeSource, Validators};
+use crate::resume::{
+    Ask, Held, Plan, Usable, Verdict, is_odd_page, plan, stored_as_sent, usable, verdict,
+    verdict_on_plain,
+};
 use crate::store::Part;
+use crate::taking::{Differing, Taking, another_file, believe, headers_event, mismatches};
 use crate::time::Clock;
 use crate::transport::{BodyEnd, ByteRange, Request, Response, Transport};
 
-/// The least that is compared of an adopted part.
-const ADOPTED_OVERLAP_BYTES: u64 = 65_536;
+/// The least that is compared of a part whose bytes nothing vouches for: of one that was adopted, and for another URL.
+const LEAST_OVERLAP_BYTES: u64 = 65_536;
+/// How far back the comparison begins at most, if the part's last bytes are all the same.
+const WIDEST_OVERLAP_BYTES: u64 = 16 << 20;
+/// Requests of one attempt after its first.
+const EXTRA_REQUESTS: u32 = 2;
 
 /// All bytes of a file, counted, in its part.
 #[derive(Debug)]
@@ -34,7 +42,17 @@ pub(crate) struct Whole {
 enum Step {
     /// To the whole file.
     Whole(Whole),
-    /// To nothing: the part is to be discarded, and the whole file asked for.
+    /// To another request.
+    Ask(Next),
+}
+
+/// What to ask for next.
+enum Next {
+    /// The rest.
+    Rest(Ask),
+    /// The whole file. The reason counts if it differs from the part. With an error the range was refused with it.
+    Whole(RestartReason, Option<Error>),
+    /// The whole file, after all of the part was discarded.
     StartOver(RestartReason),
 }
 
@@ -86,52 +104,97 @@ pub(crate) async fn attempt<H: Host>(
     part: &mut PartOf<H>,
     stock: Stock,
 ) -> Result<Whole, Failed> {
-    let reason = match first_request(job, part, stock).await? {
-        Step::Whole(whole) => return Ok(whole),
-        Step::StartOver(reason) => reason,
+    let mut step = match stock {
+        Ok(offset) => first_step(job, part, offset).await?,
+        Err(reason) => Step::Ask(Next::StartOver(reason)),
     };
-    job.restart(part, reason).await?;
-    match plain(job, part).await? {
+    // One more than there are extra requests, for the first one.
+    for _ in 0..=EXTRA_REQUESTS {
+        let next = match step {
+            Step::Whole(whole) => return Ok(whole),
+            Step::Ask(next) => next,
+        };
+        step = match next {
+            Next::Rest(ask) => rest(job, part, ask).await?,
+            Next::Whole(reason, refused) => whole_file(job, part, reason, refused).await?,
+            Next::StartOver(reason) => {
+                job.restart(part, reason).await?;
+                whole_file(job, part, reason, None).await?
+            }
+        };
+    }
+    match step {
         Step::Whole(whole) => Ok(whole),
-        // A plain GET discards nothing: all its bytes are of one response.
-        Step::StartOver(_) => {
-            Err(Error::Protocol("a second misfit in one attempt".to_owned()).into())
+        // What it would be for is recorded, as far as it outlasts the attempt; the next one goes on from there.
+        Step::Ask(_) => Err(Error::Incomplete {
+            got: part.length().await?,
+            expected: job.row.known_size().map(|size| size.bytes),
         }
+        .into()),
     }
 }
 
-async fn first_request<H: Host>(
+async fn first_step<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
-    stock: Stock,
+    offset: u64,
 ) -> Result<Step, Failed> {
-    let offset = match stock {
-        Ok(offset) => offset,
-        Err(reason) => return Ok(Step::StartOver(reason)),
-    };
-    let requests = job.host.transport().rules(job.row.new.source.url());
-    match plan(held(job, offset), overlap(job), requests, part.rules()) {
-        Plan::Plain => plain(job, part).await,
-        Plan::Discard(reason) => Ok(Step::StartOver(reason)),
+    let requests = job.host.transport().rules(job.url());
+    let nothing = (Validators::default(), Behaviour::default());
+    let planned = plan(
+        held(job, offset, &nothing),
+        overlap(job),
+        requests,
+        part.rules(),
+    );
+    Ok(match planned {
+        Plan::Plain => Step::Ask(Next::Whole(RestartReason::RangeIgnored, None)),
+        Plan::Full(reason) => Step::Ask(Next::Whole(reason, None)),
+        Plan::Discard(reason) => Step::Ask(Next::StartOver(reason)),
         Plan::Finish => {
             let known = job.row.known_size();
-            finish_what_is_there(job, part, offset, known).await
+            return finish_what_is_there(job, part, offset, known).await;
         }
         Plan::Prove(ask) => match proven(job, part, offset).await? {
-            Some(whole) => Ok(Step::Whole(whole)),
-            None => ranged(job, part, ask).await,
+            Some(whole) => Step::Whole(whole),
+            None => Step::Ask(widened(job, part, ask).await?),
         },
-        Plan::Ranged(ask) => ranged(job, part, ask).await,
-        Plan::NotResumable => Err(Error::NotResumable.into()),
-    }
+        Plan::Ranged(ask) => Step::Ask(widened(job, part, ask).await?),
+        Plan::NotResumable => return Err(Error::NotResumable.into()),
+    })
 }
 
-fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
-    Held {
-        offset,
-        size: job.row.size.map(|size| size.bytes),
-        announced: job.row.new.release_size,
-        validators: &job.row.validators,
+/// What is held, as the URL that is asked may be held against it. Of another file's URL `nothing` is known yet.
+fn held<'j, H: Host>(
+    job: &'j Job<'_, H>,
+    offset: u64,
+    nothing: &'j (Validators, Behaviour),
+) -> Held<'j> {
+    let size = job.row.size.map(|size| size.bytes);
+    let announced = job.row.new.release_size;
+    let (validators, behaviour) = (&job.row.validators, &job.row.behaviour);
+    match &job.candidate {
+        Some(candidate) if candidate.same_path => Held {
+            offset,
+            size,
+            announced,
+            validators,
+            behaviour: &nothing.1,
+        },
+        Some(_) => Held {
+            offset,
+            size: None,
+            announced: None,
+            validators: &nothing.0,
+            behaviour: &nothing.1,
+        },
+        None => Held {
+            offset,
+            size,
+            announced,
+            validators,
+            behaviour,
+        },
     }
 }
 
@@ -152,45 +215,101 @@ async fn proven<H: Host>(
     Ok(Some(Whole { size, sha256 }))
 }
 
-/// An adopted part is compared even where comparing is turned off: nothing else vouches for it.
+/// An adopted part is compared even if comparing is turned off, and so is one for another URL: nothing else vouches for it.
 fn overlap<H: Host>(job: &Job<'_, H>) -> u64 {
     let configured = job.config.resume_overlap_bytes;
     let adopted = job.row.new.adopt && job.row.responses == 0;
-    if adopted {
-        configured.max(ADOPTED_OVERLAP_BYTES)
+    if adopted || job.candidate.is_some() {
+        configured.max(LEAST_OVERLAP_BYTES)
     } else {
         configured
     }
 }
 
-/// Asks for the whole file.
-async fn plain<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<Step, Failed> {
-    let rules = job.host.transport().rules(job.row.new.source.url());
-    let (head, body) = send(job, rules.range_always.then_some(0), None).await?;
-    match verdict_on_plain(rules, &head) {
-        Verdict::Fresh { end, size, restart } => {
-            take_fresh(
-                job,
-                part,
-                Answer {
-                    head,
-                    end,
-                    size,
-                    restart,
-                },
-                body,
-            )
-            .await
+/// If only the comparison vouches for the part, its stretch must not be one repeated byte: other files have that, too.
+async fn widened<H: Host>(
+    job: &Job<'_, H>,
+    part: &mut PartOf<H>,
+    ask: Ask,
+) -> Result<Next, Failed> {
+    let Ask { first, offset, .. } = ask;
+    if ask.if_range.is_some() || first == offset {
+        return Ok(Next::Rest(ask));
+    }
+    let mut first = first;
+    let floor = WIDEST_OVERLAP_BYTES.min(part.rules().read_back_bytes);
+    let floor = offset.saturating_sub(floor).min(first);
+    while part.is_uniform(first, offset).await? {
+        if first == floor {
+            return match Plan::compared(RestartReason::OverlapMismatch, offset, part.rules()) {
+                Plan::Full(reason) => Ok(Next::Whole(reason, None)),
+                Plan::Discard(reason) if job.candidate.is_none() => Ok(Next::StartOver(reason)),
+                _ => Err(Error::NotResumable.into()),
+            };
+        }
+        first = offset
+            .saturating_sub((offset - first).saturating_mul(4))
+            .max(floor);
+    }
+    Ok(Next::Rest(Ask { first, ..ask }))
+}
+
+/// Asks for the whole file, and compares it with what there is. If a range was `refused` before, a client that sends one
+/// with every request sends none.
+async fn whole_file<H: Host>(
+    job: &mut Job<'_, H>,
+    part: &mut PartOf<H>,
+    reason: RestartReason,
+    refused: Option<Error>,
+) -> Result<Step, Failed> {
+    let offset = part.length().await?;
+    let requests = job.host.transport().rules(job.url());
+    let bare = refused.is_some() || (offset > 0 && job.row.behaviour.refuses_ranges);
+    let range = (requests.range_always && !bare).then_some(0);
+    let (head, body) = send(job, range, None).await?;
+    let nothing = (Validators::default(), Behaviour::default());
+    let verdict = verdict_on_plain(requests, bare, held(job, offset, &nothing), &head, reason);
+    match verdict {
+        Verdict::Full { end, size, reason } => {
+            let answer = Answer {
+                head,
+                end,
+                size,
+                reason,
+            };
+            if refused.is_some() {
+                refuses_ranges(job, true).await?;
+            }
+            let taken = full(job, part, offset, answer, body).await;
+            if taken.is_err() && bare && part.length().await? == offset {
+                // It broke before it was of use: the next attempt tries a range again.
+                refuses_ranges(job, false).await?;
+            }
+            taken
         }
         Verdict::Fail(error) => Err(error.into()),
-        Verdict::Append { .. } | Verdict::Restart(_) | Verdict::Complete => {
+        Verdict::Append { .. }
+        | Verdict::IgnoredIfRange { .. }
+        | Verdict::AskWhole { .. }
+        | Verdict::Complete => {
             Err(Error::Protocol("a range where none was asked for".to_owned()).into())
         }
     }
 }
 
+async fn refuses_ranges<H: Host>(job: &mut Job<'_, H>, refuses: bool) -> Result<(), Failed> {
+    if job.candidate.is_some() || job.row.behaviour.refuses_ranges == refuses {
+        return Ok(());
+    }
+    let behaviour = Behaviour {
+        refuses_ranges: refuses,
+        ..job.row.behaviour.clone()
+    };
+    job.record(Change::Learned(behaviour)).await
+}
+
 /// Asks for the rest.
-async fn ranged<H: Host>(
+async fn rest<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
     ask: Ask,
@@ -203,45 +322,89 @@ async fn ranged<H: Host>(
         bytes,
         source: SizeSource::ContentRange,
     };
-    match verdict(&ask, held(job, ask.offset), &head) {
+    let nothing = (Validators::default(), Behaviour::default());
+    let verdict = verdict(&ask, held(job, ask.offset, &nothing), &head);
+    match verdict {
         Verdict::Append { end, total } => {
             let size = total.map(from_range);
             check_before_writing(job, &head, size)?;
-            append(
-                job,
-                part,
-                pump,
-                Range {
-                    first: ask.first,
-                    end,
-                    size,
-                    head,
-                },
-                body,
-            )
-            .await
+            let taking = Taking {
+                first: ask.first,
+                end: Some(end),
+                marked: false, // the end of one range of an unknown whole
+                compare: true,
+                differing: on_difference(job, Differing::AskWhole),
+                validators: head.validators,
+                size,
+            };
+            take_up(job, part, pump, body, taking).await
         }
-        Verdict::Fresh { end, size, restart } => {
-            take_fresh(
-                job,
-                part,
-                Answer {
-                    head,
-                    end,
-                    size,
-                    restart,
-                },
-                body,
-            )
-            .await
+        Verdict::Full { end, size, reason } => {
+            let answer = Answer {
+                head,
+                end,
+                size,
+                reason,
+            };
+            full(job, part, ask.offset, answer, body).await
         }
-        Verdict::Restart(reason) => Ok(Step::StartOver(reason)),
+        Verdict::IgnoredIfRange { .. } if part.rules().read_back_bytes >= ask.offset => {
+            drop(body);
+            if job.candidate.is_none() {
+                let behaviour = Behaviour {
+                    ignores_if_range: true,
+                    ..job.row.behaviour.clone()
+                };
+                job.record(Change::Learned(behaviour)).await?;
+            }
+            let if_range = None;
+            Ok(Step::Ask(Next::Rest(Ask { if_range, ..ask })))
+        }
+        Verdict::IgnoredIfRange { end, size } => {
+            let (end, marked) = ends(end);
+            let taking = Taking {
+                first: 0,
+                end,
+                marked,
+                compare: false,
+                differing: Differing::AskWhole,
+                validators: head.validators,
+                size,
+            };
+            take_up(job, part, pump, body, taking).await
+        }
+        Verdict::AskWhole { reason, refused } => {
+            drop(body);
+            let known = job.row.size.is_some() || job.row.new.release_size.is_some();
+            let requests = job.host.transport().rules(job.url());
+            match refused {
+                // Without a range, `fetch` may change the bytes: only a known size could show it.
+                Some(error) if requests.range_always && !known => Err(error.into()),
+                refused => compared_or_over(job, part, ask.offset, reason, refused),
+            }
+        }
         Verdict::Complete => {
             drop(body);
             let size = Some(from_range(ask.offset));
+            job.move_to_candidate(&head.validators).await?;
             finish_what_is_there(job, part, ask.offset, size).await
         }
         Verdict::Fail(error) => Err(error.into()),
+    }
+}
+
+/// The whole file next: compared with the part, or in place of it if it cannot be compared.
+fn compared_or_over<H: Host>(
+    job: &Job<'_, H>,
+    part: &PartOf<H>,
+    offset: u64,
+    reason: RestartReason,
+    refused: Option<Error>,
+) -> Result<Step, Failed> {
+    match Plan::compared(reason, offset, part.rules()) {
+        Plan::Full(reason) => Ok(Step::Ask(Next::Whole(reason, refused))),
+        Plan::Discard(reason) if job.candidate.is_none() => Ok(Step::Ask(Next::StartOver(reason))),
+        _ => Err(refused.unwrap_or(Error::NotResumable).into()),
     }
 }
 
@@ -250,12 +413,13 @@ async fn send<H: Host>(
     first: Option<u64>,
     if_range: Option<&str>,
 ) -> Result<(Head, BodyOf<H>), Failed> {
+    let transport = job.host.transport();
     let request = Request {
-        url: job.row.new.source.url(),
+        url: job.url(),
         range: first.map(ByteRange::from),
         if_range,
     };
-    let answer = job.host.transport().get(request).await;
+    let answer = transport.get(request).await;
     job.note(&answer);
     let Response {
         status,
@@ -263,8 +427,25 @@ async fn send<H: Host>(
         end,
         body,
     } = answer?;
-    let head = Head::read(status, &headers, end, job.host.clock().wall());
+    let mut head = Head::read(status, &headers, end, job.host.clock().wall());
+    if !transport.rules(job.url()).decodes && wants_coded(job, &head) {
+        head.coding = None; // the coded bytes are the file
+    }
     Ok((head, body))
+}
+
+/// Whether the coding of a response is the file's own: by its name, or by a size or digest that the caller knows.
+fn wants_coded<H: Host>(job: &Job<'_, H>, head: &Head) -> bool {
+    let Some(coding) = &head.coding else {
+        return false;
+    };
+    let path = job.url().split(['?', '#']).next().unwrap_or_default();
+    let announced = job.row.new.release_size;
+    let has_size =
+        announced.is_some() && head.end == announced.map(BodyEnd::Length).ok_or_else(String::new);
+    has_size
+        || (job.digests && job.row.new.sha256.is_some())
+        || stored_as_sent(coding, [job.file_name(), path])
 }
 
 /// A response that is the file from its first byte.
@@ -272,12 +453,14 @@ struct Answer {
     head: Head,
     end: BodyEnd,
     size: Option<KnownSize>,
-    restart: Option<RestartReason>,
+    reason: RestartReason,
 }
 
-async fn take_fresh<H: Host>(
+/// Takes up a full response: compares it with the `offset` bytes of the part, and goes on with it from where they differ.
+async fn full<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
+    offset: u64,
     answer: Answer,
     body: BodyOf<H>,
 ) -> Result<Step, Failed> {
@@ -285,40 +468,74 @@ async fn take_fresh<H: Host>(
         head,
         end,
         size,
-        restart,
+        reason,
     } = answer;
-    let release = job.row.new.release_size;
-    let known = size.or(release.map(|bytes| KnownSize {
-        bytes,
-        source: SizeSource::ReleaseSize,
-    }));
-    if known.is_none() && end != BodyEnd::Marked {
+    if size.is_none() && job.row.new.release_size.is_none() && end != BodyEnd::Marked {
         return Err(Error::UnknownSize.into());
     }
     check_before_writing(job, &head, size)?;
-    if let Some(reason) = restart {
-        job.restart(part, reason).await?;
+    if offset > 0 {
+        believe(job, offset, &head.validators, size.map(|size| size.bytes)).await?;
+        if part.rules().read_back_bytes < offset || !part.rules().truncate {
+            return match part.rules().truncate && job.candidate.is_none() {
+                true => Ok(Step::Ask(Next::StartOver(reason))),
+                false => Err(Error::NotResumable.into()),
+            };
+        }
+    } else if is_odd_page(head.validators.content_type.as_deref(), job.file_name()) {
+        let content_type = head.validators.content_type.clone().unwrap_or_default();
+        job.warning = Some(Error::UnexpectedPage { content_type });
     }
-    let mismatch = mismatches(release, size);
-    job.record(Change::Fresh {
+    let pump = Pump::at(job, offset);
+    let (end, marked) = ends(end);
+    let taking = Taking {
+        first: 0,
+        end,
+        marked,
+        compare: true,
+        differing: on_difference(job, Differing::Cut(reason)),
         validators: head.validators,
         size,
-        mismatch,
-        epoch: part.epoch(),
-    })
-    .await?;
-    job.emit(headers_event(known, mismatch));
-    if let Some(size) = size {
-        part.reserve(size.bytes).await?;
-    }
-    let pump = Pump::resume(job, part, 0).await?;
-    let (end, ends_file) = match end {
+    };
+    take_up(job, part, pump, body, taking).await
+}
+
+/// The offset after the last byte, if it is known, and whether a mark ends the body.
+fn ends(end: BodyEnd) -> (Option<u64>, bool) {
+    match end {
         BodyEnd::Length(bytes) => (Some(bytes), false),
         BodyEnd::Marked => (None, true),
         BodyEnd::Unmarked => (None, false),
+    }
+}
+
+/// A URL of another path is believed only if its bytes are the same ones.
+fn on_difference<H: Host>(job: &Job<'_, H>, usual: Differing) -> Differing {
+    match &job.candidate {
+        Some(candidate) if !candidate.same_path => Differing::GiveUp,
+        _ => usual,
+    }
+}
+
+async fn take_up<H: Host>(
+    job: &mut Job<'_, H>,
+    part: &mut PartOf<H>,
+    pump: Pump<H>,
+    body: BodyOf<H>,
+    taking: Taking,
+) -> Result<Step, Failed> {
+    let end = End {
+        size: taking.size,
+        ends_file: taking.marked,
     };
-    let sha256 = pump.append(job, part, body, end).await?;
-    whole(job, part, End { size, ends_file }, sha256).await
+    let (differing, offset) = (taking.differing, pump.offset());
+    match pump.run(job, part, body, taking).await? {
+        Pumped::All(sha256) => whole(job, part, end, sha256).await,
+        Pumped::Different if differing == Differing::GiveUp => Err(another_file(job).into()),
+        Pumped::Different => {
+            compared_or_over(job, part, offset, RestartReason::OverlapMismatch, None)
+        }
+    }
 }
 
 /// What a transfer says about the end of the file.
@@ -327,55 +544,6 @@ struct End {
     size: Option<KnownSize>,
     /// A last chunk was received: the file ends there.
     ends_file: bool,
-}
-
-/// A response whose body goes on where the part ends, after the bytes from `first` on were compared.
-struct Range {
-    first: u64,
-    end: u64,
-    size: Option<KnownSize>,
-    head: Head,
-}
-
-async fn append<H: Host>(
-    job: &mut Job<'_, H>,
-    part: &mut PartOf<H>,
-    pump: Pump<H>,
-    range: Range,
-    body: BodyOf<H>,
-) -> Result<Step, Failed> {
-    let Range {
-        first,
-        end,
-        size,
-        head,
-    } = range;
-    let mismatch = mismatches(job.row.new.release_size, size);
-    let size = job.row.size.or(size);
-    // A size that the part has already would complete it at the next attempt, also where this comparison is cut short.
-    let recorded = size.filter(|size| size.bytes > pump.offset());
-    job.record(Change::Resumed {
-        size: recorded,
-        mismatch,
-        sha256: head.validators.sha256,
-        epoch: part.epoch(),
-    })
-    .await?;
-    job.emit(headers_event(
-        size.or(job.row.known_size()),
-        job.row.mismatch,
-    ));
-    if let Some(size) = size {
-        part.reserve(size.bytes).await?;
-    }
-    let compared = pump
-        .compare_then_append(job, part, body, first, end)
-        .await?;
-    let ends_file = false; // the end of one range of an unknown whole
-    match compared {
-        Compared::Equal(sha256) => whole(job, part, End { size, ends_file }, sha256).await,
-        Compared::Different => Ok(Step::StartOver(RestartReason::OverlapMismatch)),
-    }
 }
 
 /// All that moved, held against the size and the digest.
@@ -433,7 +601,7 @@ fn verify<H: Host>(job: &Job<'_, H>, size: u64, sha256: Option<String>) -> Resul
     match (&sha256, wanted(job)) {
         (Some(got), Some(wanted)) if got != wanted => {
             if job.row.responses != 1 && !job.row.digest_restarted {
-                return Ok(Step::StartOver(RestartReason::DigestMismatch));
+                return Ok(Step::Ask(Next::StartOver(RestartReason::DigestMismatch)));
             }
             Err(Error::DigestMismatch {
                 wanted: wanted.clone(),
@@ -477,21 +645,5 @@ fn check_before_writing<H: Host>(
             .into())
         }
         _ => Ok(()),
-    }
-}
-
-fn mismatches(release: Option<u64>, size: Option<KnownSize>) -> bool {
-    matches!((release, size), (Some(release), Some(size)) if release != size.bytes)
-}
-
-fn headers_event(known: Option<KnownSize>, mismatch: bool) -> What {
-    let (expected_bytes, source) = (
-        known.map(|known| known.bytes),
-        known.map(|known| known.source),
-    );
-    What::Headers {
-        expected_bytes,
-        source,
-        mismatch,
     }
 }

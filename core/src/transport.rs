@@ -127,6 +127,8 @@ pub struct RequestRules {
     pub if_range: bool,
     /// Every request carries a Range, `bytes=0-` at offset 0: without one `fetch` asks for codings.
     pub range_always: bool,
+    /// It undoes content codings by itself, so that coded bytes never reach the store as they were sent.
+    pub decodes: bool,
 }
 
 impl RequestRules {
@@ -134,6 +136,7 @@ impl RequestRules {
     pub const FREE: RequestRules = RequestRules {
         if_range: true,
         range_always: false,
+        decodes: false,
     };
 }
 

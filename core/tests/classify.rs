@@ -50,6 +50,8 @@ fn table() -> Vec<(Error, Class, &'static str)> {
         (Error::AddressRefused(text()), Permanent, "AddressRefused"),
         (Error::ProxyRefused(text()), Permanent, "ProxyRefused"),
         (Error::Coded(text()), Permanent, "Coded"),
+        (Error::UnexpectedPage { content_type: text() }, Permanent, "UnexpectedPage"),
+        (Error::Shrunk { bytes: 1, held: 2 }, Transient, "Shrunk"),
         (Error::NotResumable, Permanent, "NotResumable"),
         (Error::UnknownSize, Permanent, "UnknownSize"),
         (Error::TooLarge { bytes: 2, limit: 1 }, Permanent, "TooLarge"),

@@ -1,6 +1,6 @@
 //! What an accepted download means, given the rows there are for its destination.
 
-use crate::record::{DownloadId, NewDownload, Row, Status};
+use crate::record::{DownloadId, NewDownload, Row, Source, Status};
 
 /// An accepted download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum Admission {
     Retry(DownloadId),
     /// A new row.
     New,
+    /// Go on with this one from another URL, if its bytes prove to be the same file's.
+    Move(DownloadId),
     /// Another source has the destination.
     Busy(DownloadId),
 }
@@ -27,22 +29,27 @@ pub enum Admission {
 /// Decides, from the rows of the same destination, newest first.
 ///
 /// Of several unfinished rows of this source, the one with most durable bytes counts. A failed or cancelled row of another
-/// source that still has its part keeps the destination too: its bytes are not thrown away behind its back.
-pub fn admission(rows: &[Row], new: &NewDownload) -> Admission {
+/// source that still has its part keeps the destination too: its bytes are not thrown away behind its back. The new URL may
+/// still be one for the same file: one that differs in its query (another signature), or, with `any_url`, any other one.
+pub fn admission(rows: &[Row], new: &NewDownload, any_url: bool) -> Admission {
+    let other = |row: &Row| match may_move(row, new, any_url) {
+        true => Admission::Move(row.id),
+        false => Admission::Busy(row.id),
+    };
     let same = |row: &&Row| row.new.source.is_same(&new.source);
     let unfinished = || rows.iter().filter(|row| !row.status.is_finished());
     if let Some(row) = unfinished().filter(same).max_by_key(|row| row.durable) {
         return Admission::Known(row.id);
     }
     if let Some(row) = unfinished().next() {
-        return Admission::Busy(row.id);
+        return other(row);
     }
     match rows
         .iter()
         .find(|row| matches!(row.status, Status::Failed | Status::Cancelled) && row.claimed)
     {
         Some(row) if same(&row) => Admission::Retry(row.id),
-        Some(row) => Admission::Busy(row.id),
+        Some(row) => other(row),
         None => match rows.first() {
             Some(row) if same(&row) && matches!(row.status, Status::Failed | Status::Cancelled) => {
                 Admission::Retry(row.id)
@@ -50,6 +57,22 @@ pub fn admission(rows: &[Row], new: &NewDownload) -> Admission {
             Some(_) | None => Admission::New,
         },
     }
+}
+
+/// Whether a row may go on from the new URL.
+fn may_move(row: &Row, new: &NewDownload, any_url: bool) -> bool {
+    match (&row.new.source, &new.source) {
+        (Source::Url { url: old }, Source::Url { url: new }) => {
+            row.status != Status::Committing && (any_url || differ_in_query(old, new))
+        }
+        _ => false,
+    }
+}
+
+/// Whether two URLs are the same but for query and fragment.
+pub(crate) fn differ_in_query(one: &str, other: &str) -> bool {
+    let path = |url: &str| url.split(['?', '#']).next().map(str::to_owned);
+    path(one) == path(other)
 }
 
 /// Names of the headers that a row's bytes were fetched with and that it is not asked for with again. Where nothing was

@@ -12,7 +12,7 @@
 use super::admission::{Accepted, Admission, admission, missing};
 use super::drive;
 use super::peers::Peers;
-use super::shared::Shared;
+use super::shared::{Asked, Moving, Shared};
 use super::stop::Stop;
 use crate::classify::class;
 use crate::config::{DownloadsConfig, InvalidConfig};
@@ -24,7 +24,9 @@ use crate::job::failure;
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::peer::Reachability;
-use crate::record::{Change, DownloadId, Mark, NewDownload, RestartReason, Row, Status, Terms};
+use crate::record::{
+    Change, DownloadId, Mark, NewDownload, Restart, RestartReason, Row, Status, Terms,
+};
 use crate::semaphore::Semaphore;
 use crate::store::PartStore;
 use crate::time::Clock;
@@ -80,7 +82,7 @@ impl<H: Host> Engine<H> {
             permits,
             peers: Peers::default(),
             doors: Mutex::default(),
-            terms: Mutex::default(),
+            asked: Mutex::default(),
             writers: Mutex::default(),
         })))
     }
@@ -131,14 +133,33 @@ impl<H: Host> Engine<H> {
     /// one is taken up again with fresh bounds.
     ///
     /// # Errors
-    /// `DestinationBusy` where another source has the destination, `CredentialsMissing` where what was fetched so far came
-    /// by headers that are not given again, `Ledger`; nothing was changed then.
+    /// `DestinationBusy` if another source has the destination, `CredentialsMissing` if what was fetched so far needed
+    /// headers that are not given again, `Ledger`; nothing was changed then.
+    ///
+    /// An unfinished, failed or cancelled download that nobody drives may go on from a URL that differs only in its query:
+    /// the drive then proves that it has the same file.
     pub async fn accept(&self, new: NewDownload) -> Result<Accepted, Error> {
+        self.accept_if(new, false).await
+    }
+
+    /// As [`accept`](Self::accept), but the download may go on from any other URL. If that has another file, the drive
+    /// ends with `DestinationBusy`, and part, row and old URL stay as they were.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub async fn accept_any_url(&self, new: NewDownload) -> Result<Accepted, Error> {
+        self.accept_if(new, true).await
+    }
+
+    async fn accept_if(&self, new: NewDownload, any_url: bool) -> Result<Accepted, Error> {
         let door = self.door(&new.destination);
         let _inside = door.lock().await;
         let ledger = self.0.host.ledger();
         let rows = ledger.rows_for(&new.destination).await?;
-        let admission = admission(&rows, &new);
+        let admission = match admission(&rows, &new, any_url) {
+            Admission::Move(id) if self.is_driven(id) => Admission::Busy(id),
+            admission => admission,
+        };
         if let Admission::Known(id) | Admission::Retry(id) = admission {
             let row = rows.iter().find(|row| row.id == id);
             if let Some(names) = row.and_then(|row| missing(row, &new)) {
@@ -147,7 +168,7 @@ impl<H: Host> Engine<H> {
         }
         match admission {
             Admission::Known(id) => {
-                lock(&self.0.terms).insert(id, Terms::of(&new));
+                self.ask(id, &new, None);
                 if !self.is_driven(id) {
                     self.tell(id, &new, What::Queued);
                 }
@@ -163,6 +184,21 @@ impl<H: Host> Engine<H> {
                     self.disown_what_a_digest_refused(row, &new).await?;
                 }
                 self.record(id, &Change::Terms(Terms::of(&new))).await?;
+                self.tell(id, &new, What::Queued);
+                Ok(Accepted { id, known: true })
+            }
+            Admission::Move(id) => {
+                let row = rows.iter().find(|row| row.id == id);
+                let row = row.ok_or(Error::NoSuchDownload(id))?;
+                if row.status.is_finished() {
+                    self.record(id, &Change::Retried).await?;
+                }
+                let moving = Moving {
+                    url: new.source.url().to_owned(),
+                    status: row.status,
+                    failure: row.failure.clone(),
+                };
+                self.ask(id, &new, Some(moving));
                 self.tell(id, &new, What::Queued);
                 Ok(Accepted { id, known: true })
             }
@@ -389,17 +425,18 @@ impl<H: Host> Engine<H> {
         if !refused || row.new.sha256 != new.sha256 {
             return Ok(());
         }
-        let (attempt, reason, discarded) =
-            (row.attempts, RestartReason::DigestMismatch, row.downloaded);
-        self.record(
-            row.id,
-            &Change::Restart {
-                attempt,
-                reason,
-                discarded,
-            },
-        )
-        .await
+        let restart = Restart {
+            attempt: row.attempts,
+            reason: RestartReason::DigestMismatch,
+            discarded: row.downloaded,
+        };
+        self.record(row.id, &Change::Restart(restart)).await
+    }
+
+    /// Keeps what a call asked for until the part is locked.
+    fn ask(&self, id: DownloadId, new: &NewDownload, moving: Option<Moving>) {
+        let terms = Terms::of(new);
+        lock(&self.0.asked).insert(id, Asked { terms, moving });
     }
 
     fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {

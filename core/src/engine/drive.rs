@@ -5,16 +5,17 @@
 //!
 //! The larger steps are boxed where they are awaited: one future of all of them would be large, and so would be its code.
 
+use super::admission::differ_in_query;
 use super::claim::while_claimed;
 use super::permits::leave_to_move;
-use super::shared::{Shared, enter};
+use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Ear, Stop, stopped};
 use crate::bounds::Next;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, recognise, repair};
 use crate::host::Host;
-use crate::job::{Job, PartOf, overruled};
+use crate::job::{Candidate, Job, PartOf, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::record::{
@@ -50,7 +51,13 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     }
     let part = job.row.new.part.clone();
     let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear)).await;
-    close(&mut job, ended).await
+    let before = match job.candidate {
+        Some(_) => lock(&shared.asked)
+            .remove(&id)
+            .and_then(|asked| asked.moving),
+        None => None,
+    };
+    close(&mut job, ended, before).await
 }
 
 /// The end of a commit that was interrupted, and nothing else.
@@ -70,7 +77,7 @@ pub(super) async fn repair_only<H: Host>(
         Ok(Repaired::Completed) => Ok(()),
         Err(error) => Err(error),
     };
-    close(&mut job, repaired).await.map(|_| true)
+    close(&mut job, repaired, None).await.map(|_| true)
 }
 
 /// Attempts until there is a file or no hope.
@@ -108,8 +115,8 @@ async fn run<H: Host>(
 
 /// The digest that the file must have, by the last call.
 fn wanted<H: Host>(shared: &Shared<H>, row: &Row) -> Option<String> {
-    match lock(&shared.terms).get(&row.id) {
-        Some(terms) => terms.sha256.clone(),
+    match lock(&shared.asked).get(&row.id) {
+        Some(asked) => asked.terms.sha256.clone(),
         None => row.new.sha256.clone(),
     }
 }
@@ -120,9 +127,9 @@ async fn one_attempt<H: Host>(
     ear: &mut Ear,
     random: &mut fastrand::Rng,
 ) -> Result<After, Failed> {
-    let terms = lock(&shared.terms).get(&job.row.id).cloned();
-    if let Some(terms) = &terms {
-        job.row.new.adopt = terms.adopt;
+    let asked = lock(&shared.asked).get(&job.row.id).cloned();
+    if let Some(asked) = &asked {
+        job.row.new.adopt = asked.terms.adopt;
     }
     let opened = ear
         .unless_stopped(Box::pin(open(job)))
@@ -141,10 +148,24 @@ async fn one_attempt<H: Host>(
     if job.row.status.is_finished() {
         return elsewhere(job, part).await;
     }
-    if let Some(terms) = terms {
-        // Only now: while another process wrote the part, the terms were that one's.
-        job.record(Change::Terms(terms)).await?;
-        lock(&shared.terms).remove(&job.row.id);
+    // Only now: while another process wrote the part, the terms were that one's.
+    match asked {
+        Some(Asked {
+            terms,
+            moving: Some(moving),
+        }) if moving.url != job.row.new.source.url() => {
+            let same_path = differ_in_query(&moving.url, job.row.new.source.url());
+            job.candidate = Some(Candidate {
+                url: moving.url,
+                same_path,
+                terms,
+            });
+        }
+        Some(Asked { terms, .. }) => {
+            job.record(Change::Terms(terms)).await?;
+            lock(&shared.asked).remove(&job.row.id);
+        }
+        None => {}
     }
     let stock = take_stock(job, &mut part).await?;
     let from = stock.unwrap_or(0);
@@ -168,6 +189,16 @@ async fn one_attempt<H: Host>(
     let ended = ear
         .unless_stopped(Box::pin(attempt(job, &mut part, stock)))
         .await;
+    if job.candidate.is_none() {
+        let mut asked = lock(&shared.asked);
+        // A URL that was on trial is the row's by now.
+        if asked
+            .get(&job.row.id)
+            .is_some_and(|asked| asked.moving.is_some())
+        {
+            asked.remove(&job.row.id);
+        }
+    }
     match ended {
         Ok(Ok(whole)) => match ear.close() {
             Some(Stop::Cancel) => stop_here(job, part, Stop::Cancel).await,
@@ -363,10 +394,12 @@ async fn retry_or_fail<H: Host>(
     Ok(After::Again(delay))
 }
 
-/// The row's last word, and the listener's.
+/// The row's last word, and the listener's. `before` is how the row stood before a URL was tried that did not prove to
+/// have its file.
 async fn close<H: Host>(
     job: &mut Job<'_, H>,
     ended: Result<(), Failed>,
+    before: Option<Moving>,
 ) -> Result<Summary, Failed> {
     let error = match ended {
         Ok(()) => {
@@ -377,7 +410,7 @@ async fn close<H: Host>(
         Err(error) => error,
     };
     // What keeps it from being recorded counts for more: another process may have called the download off.
-    let error = last_word(job, &error).await.err().unwrap_or(error);
+    let error = last_word(job, &error, before).await.err().unwrap_or(error);
     match &*error {
         Error::Interrupted => {}
         Error::Cancelled => job.emit(What::Cancelled(job.summary(Some(&error)))),
@@ -386,7 +419,11 @@ async fn close<H: Host>(
     Err(error)
 }
 
-async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), Failed> {
+async fn last_word<H: Host>(
+    job: &mut Job<'_, H>,
+    error: &Error,
+    before: Option<Moving>,
+) -> Result<(), Failed> {
     match error {
         // Not this process's row to change: its writer will, or has.
         Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => Ok(()),
@@ -394,6 +431,18 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error) -> Result<(), F
         Error::Ledger { .. } => Ok(()),
         Error::Interrupted => job.record(Change::Queued).await,
         Error::Cancelled => job.record(Change::Cancelled).await,
+        _ if before.is_some() => match before {
+            Some(Moving {
+                status: Status::Failed,
+                failure: Some(failure),
+                ..
+            }) => job.record(Change::Failed(failure)).await,
+            Some(Moving {
+                status: Status::Cancelled,
+                ..
+            }) => job.record(Change::Cancelled).await,
+            _ => job.record(Change::Queued).await,
+        },
         _ => {
             job.record(Change::Failed(job.failure(error))).await?;
             // The error is told whether or not the sweeping works.

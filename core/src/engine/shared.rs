@@ -5,7 +5,7 @@ use super::stop::{Ear, Stop};
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed};
 use crate::mutex::lock;
-use crate::record::{DownloadId, Terms};
+use crate::record::{DownloadId, Failure, Status, Terms};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
 use litemap::LiteMap;
@@ -22,10 +22,26 @@ pub(super) struct Shared<H> {
     pub(super) peers: Peers,
     /// By destination: a lock over looking and inserting.
     pub(super) doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
-    /// By download: the terms of the last call, until the part is locked and they can be recorded.
-    pub(super) terms: Mutex<LiteMap<DownloadId, Terms>>,
+    /// By download: what the last call asked for, until the part is locked and it can be recorded.
+    pub(super) asked: Mutex<LiteMap<DownloadId, Asked>>,
     /// By destination: who writes there.
     pub(super) writers: Mutex<LiteMap<String, Writer>>,
+}
+
+/// What the last call for a download asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) terms: Terms,
+    /// Another URL, and how the row stood before it was asked for.
+    pub(super) moving: Option<Moving>,
+}
+
+/// A download that may go on from another URL.
+#[derive(Clone, Debug)]
+pub(super) struct Moving {
+    pub(super) url: String,
+    pub(super) status: Status,
+    pub(super) failure: Option<Failure>,
 }
 
 #[derive(Debug)]

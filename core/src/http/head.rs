@@ -23,8 +23,6 @@ pub struct Head {
     pub coding: Option<String>,
     /// What tells the version.
     pub validators: Validators,
-    /// Last-Modified as sent.
-    pub last_modified: Option<String>,
     /// The delay Retry-After asks for.
     pub retry_after: Option<Duration>,
 }
@@ -59,7 +57,6 @@ impl Head {
             content_range: range,
             coding: coding(headers),
             validators: validators(headers),
-            last_modified: headers.only("last-modified").map(str::to_owned),
             retry_after: headers
                 .only("retry-after")
                 .and_then(|value| parse_retry_after(value, now)),

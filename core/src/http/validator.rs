@@ -8,8 +8,8 @@ use std::time::Duration;
 /// A Last-Modified younger than this may name two versions of the same second (RFC 9110 §8.8.2.2).
 const STRONG_AFTER: Duration = Duration::from_secs(60);
 
-/// Longer ETags are taken for none: a row keeps them as sent, and a cut one would tell nothing.
-const LONGEST_ETAG_BYTES: usize = 512;
+/// Longer fields are taken for none: a row keeps them as sent, and a cut one would tell nothing.
+const LONGEST_BYTES: usize = 512;
 
 /// Whether an ETag is strong and well-formed, so that it may stand in an If-Range. One with bytes beyond ASCII is legal,
 /// but cannot be sent back by every client, so it is only compared.
@@ -36,19 +36,27 @@ pub fn is_strong_last_modified(last_modified: &str, date: &str) -> bool {
         .is_ok_and(|age| age >= STRONG_AFTER)
 }
 
-/// The validators of a response: the ETag as sent if it is not absurdly long, the Last-Modified where it is strong, the digest where it is stated.
+/// The validators of a response, as sent unless they are absurdly long.
 pub fn validators(headers: &Headers) -> Validators {
     let date = headers.only("date").unwrap_or_default();
-    let strong = |value: &&str| is_strong_last_modified(value, date);
+    let field = |name| {
+        let value = headers.only(name)?;
+        (value.len() <= LONGEST_BYTES).then(|| value.to_owned())
+    };
+    let last_modified = field("last-modified");
+    let strong = |value: &String| is_strong_last_modified(value, date);
     Validators {
-        etag: headers
-            .only("etag")
-            .filter(|etag| etag.len() <= LONGEST_ETAG_BYTES)
-            .map(str::to_owned),
-        last_modified: headers
-            .only("last-modified")
-            .filter(strong)
-            .map(str::to_owned),
+        etag: field("etag"),
+        last_modified_strong: last_modified.as_ref().is_some_and(strong),
+        last_modified,
+        content_type: field("content-type").and_then(|value| media_type(&value)),
         sha256: headers.only("repr-digest").and_then(sha256_of_repr_digest),
     }
+}
+
+/// The type and subtype of a Content-Type, lower-case (RFC 9110 §8.3.1).
+fn media_type(value: &str) -> Option<String> {
+    let (name, _parameters) = value.split_once(';').unwrap_or((value, ""));
+    let name = name.trim_ascii();
+    (!name.is_empty()).then(|| name.to_ascii_lowercase())
 }

@@ -2,7 +2,7 @@
 
 use super::source::Source;
 use super::status::Status;
-use super::version::{KnownSize, Validators};
+use super::version::{Behaviour, KnownSize, Validators};
 use crate::bounds::Bounds;
 use crate::classify::Class;
 use crate::config::OnExists;
@@ -47,10 +47,12 @@ pub enum RestartReason {
     ValidatorChanged,
     /// The part's tail is not what the source has there.
     OverlapMismatch,
-    /// The whole file came where a range was asked.
+    /// A range was asked for and the whole file sent.
     RangeIgnored,
     /// 416.
     RangeNotSatisfiable,
+    /// The source refuses ranges (400, 403, 405, 501), and the whole file has other bytes.
+    RangeRefused,
     /// The whole file has another digest, and its bytes came in several responses.
     DigestMismatch,
 }
@@ -66,12 +68,13 @@ impl RestartReason {
             RestartReason::OverlapMismatch => "overlap_mismatch",
             RestartReason::RangeIgnored => "range_ignored",
             RestartReason::RangeNotSatisfiable => "range_not_satisfiable",
+            RestartReason::RangeRefused => "range_refused",
             RestartReason::DigestMismatch => "digest_mismatch",
         }
     }
 
     /// All of them.
-    pub const ALL: [RestartReason; 8] = [
+    pub const ALL: [RestartReason; 9] = [
         RestartReason::PartOversize,
         RestartReason::PartChanged,
         RestartReason::ContentRangeMismatch,
@@ -79,6 +82,7 @@ impl RestartReason {
         RestartReason::OverlapMismatch,
         RestartReason::RangeIgnored,
         RestartReason::RangeNotSatisfiable,
+        RestartReason::RangeRefused,
         RestartReason::DigestMismatch,
     ];
 
@@ -179,8 +183,13 @@ pub struct Waiting {
 pub enum Change {
     /// The part is (or is no longer) ours.
     Claimed(bool),
-    /// The bytes of one version begin to arrive, from offset 0. Recorded before the first is written.
+    /// The part belongs to one full response from now on: its first `kept` bytes were compared with it and are equal, what
+    /// came after them is cut off already. Recorded before the next byte is written.
     Fresh {
+        /// Bytes that are kept.
+        kept: u64,
+        /// The bytes that were discarded, if any.
+        restart: Option<Restart>,
         /// What tells this version.
         validators: Validators,
         /// Its size, where known.
@@ -212,14 +221,18 @@ pub enum Change {
         /// The hasher's state at some offset up to `durable`.
         digest: Option<DigestState>,
     },
-    /// The bytes so far were discarded.
-    Restart {
-        /// The attempt in which it happened.
-        attempt: u32,
-        /// Why.
-        reason: RestartReason,
-        /// How many.
-        discarded: u64,
+    /// All bytes so far were discarded.
+    Restart(Restart),
+    /// What a request has shown of the URL.
+    Learned(Behaviour),
+    /// The download goes on from another URL, for which the bytes so far were proven.
+    Moved {
+        /// The new URL.
+        url: String,
+        /// What tells the version there.
+        validators: Validators,
+        /// The terms it was asked for with.
+        terms: Terms,
     },
     /// An attempt is over.
     AttemptEnded {
@@ -251,6 +264,17 @@ pub enum Change {
     Retried,
     /// It was asked for once more, on these terms.
     Terms(Terms),
+}
+
+/// Bytes that were discarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// The attempt in which it happened.
+    pub attempt: u32,
+    /// Why.
+    pub reason: RestartReason,
+    /// How many.
+    pub discarded: u64,
 }
 
 /// What asking for the same download once more can change.
@@ -287,7 +311,9 @@ impl Status {
             | Change::Fresh { .. }
             | Change::Resumed { .. }
             | Change::Checkpoint { .. }
-            | Change::Restart { .. }
+            | Change::Restart(_)
+            | Change::Learned(_)
+            | Change::Moved { .. }
             | Change::AttemptEnded { .. }
             | Change::Terms(_) => true,
             Change::Waits(_) | Change::Queued | Change::Committing(_) | Change::Failed(_) => {

@@ -14,9 +14,10 @@ pub(crate) mod status;
 mod version;
 
 pub use change::{
-    AttemptEnd, Change, Failure, NewAttempt, NewDownload, Outcome, RestartReason, Terms, Waiting,
+    AttemptEnd, Change, Failure, NewAttempt, NewDownload, Outcome, Restart, RestartReason, Terms,
+    Waiting,
 };
 pub use row::{Mark, Row};
 pub use source::{DownloadId, Source};
 pub use status::Status;
-pub use version::{KnownSize, SizeSource, Validators};
+pub use version::{Behaviour, KnownSize, SizeSource, Validators};

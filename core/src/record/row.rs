@@ -1,9 +1,9 @@
 //! The row, and the meaning of every change to it.
 
-use super::change::{Change, Failure, NewDownload, RestartReason, Waiting};
-use super::source::DownloadId;
+use super::change::{Change, Failure, NewDownload, Restart, RestartReason, Terms, Waiting};
+use super::source::{DownloadId, Source};
 use super::status::Status;
-use super::version::{KnownSize, SizeSource, Validators};
+use super::version::{Behaviour, KnownSize, SizeSource, Validators};
 use crate::bounds::Bounds;
 use crate::error::Error;
 use crate::store::{Committing, DigestState};
@@ -23,6 +23,8 @@ pub struct Row {
     pub waiting: Option<Waiting>,
     /// What tells the version whose bytes the part holds.
     pub validators: Validators,
+    /// What requests to its URL have shown.
+    pub behaviour: Behaviour,
     /// Its size, as a transfer told it.
     pub size: Option<KnownSize>,
     /// The transfer's size is not the release's.
@@ -87,6 +89,7 @@ impl Row {
             status: Status::Queued,
             waiting: None,
             validators: Validators::default(),
+            behaviour: Behaviour::default(),
             size: None,
             mismatch: false,
             downloaded: 0,
@@ -135,16 +138,26 @@ impl Row {
         match change {
             Change::Claimed(claimed) => self.claimed = *claimed,
             Change::Fresh {
+                kept,
+                restart,
                 validators,
                 size,
                 mismatch,
                 epoch,
             } => {
+                if let Some(restart) = restart {
+                    self.count_restart(restart);
+                }
                 self.validators = validators.clone();
+                self.behaviour.shrunk = None;
                 self.size = *size;
                 self.mismatch = *mismatch;
                 self.epoch = Some(epoch.clone());
-                self.forget_bytes();
+                self.downloaded = *kept;
+                self.durable = self.durable.min(*kept);
+                self.digest = self.digest.take().filter(|digest| digest.offset <= *kept);
+                self.committing = None;
+                self.bounds.furthest = self.bounds.furthest.min(*kept);
                 self.responses = 1;
             }
             Change::Resumed {
@@ -173,16 +186,31 @@ impl Row {
                 self.digest = digest.clone();
                 self.committing = None;
             }
-            Change::Restart { reason, .. } => {
-                self.restarts = self.restarts.saturating_add(1);
-                self.bounds.restarts = self.bounds.restarts.saturating_add(1);
+            Change::Restart(restart) => {
+                self.count_restart(restart);
                 self.bounds.furthest = 0;
-                self.digest_restarted |= *reason == RestartReason::DigestMismatch;
                 self.validators = Validators::default();
+                self.behaviour.shrunk = None;
                 self.size = None;
                 self.epoch = None;
                 self.responses = 0;
-                self.forget_bytes();
+                self.downloaded = 0;
+                self.durable = 0;
+                self.digest = None;
+                self.committing = None;
+            }
+            Change::Learned(behaviour) => self.behaviour = behaviour.clone(),
+            Change::Moved {
+                url,
+                validators,
+                terms,
+            } => {
+                self.take_terms(terms);
+                let (Source::Url { url: old } | Source::Peer { url: old, .. }) =
+                    &mut self.new.source;
+                old.clone_from(url);
+                self.validators = validators.clone();
+                self.behaviour = Behaviour::default();
             }
             Change::AttemptEnded { bounds, .. } => self.bounds = *bounds,
             Change::Waits(waiting) => {
@@ -224,13 +252,15 @@ impl Row {
                 self.digest_restarted = false;
                 self.failure = None;
             }
-            Change::Terms(terms) => {
-                self.new.sha256.clone_from(&terms.sha256);
-                self.new.adopt = terms.adopt;
-                self.new.on_exists = terms.on_exists;
-                self.new.header_names.clone_from(&terms.header_names);
-            }
+            Change::Terms(terms) => self.take_terms(terms),
         }
+    }
+
+    fn take_terms(&mut self, terms: &Terms) {
+        self.new.sha256.clone_from(&terms.sha256);
+        self.new.adopt = terms.adopt;
+        self.new.on_exists = terms.on_exists;
+        self.new.header_names.clone_from(&terms.header_names);
     }
 
     fn stand(&mut self, status: Status) {
@@ -238,10 +268,9 @@ impl Row {
         self.waiting = None;
     }
 
-    fn forget_bytes(&mut self) {
-        self.downloaded = 0;
-        self.durable = 0;
-        self.digest = None;
-        self.committing = None;
+    fn count_restart(&mut self, restart: &Restart) {
+        self.restarts = self.restarts.saturating_add(1);
+        self.bounds.restarts = self.bounds.restarts.saturating_add(1);
+        self.digest_restarted |= restart.reason == RestartReason::DigestMismatch;
     }
 }

@@ -49,9 +49,24 @@ pub struct KnownSize {
 pub struct Validators {
     /// ETag as sent, weak or strong.
     pub etag: Option<String>,
-    /// Last-Modified as sent, kept only where it is strong: at least 60 s before that response's Date
-    /// (RFC 9110 §8.8.2.2).
+    /// Last-Modified as sent, weak or strong.
     pub last_modified: Option<String>,
+    /// That Last-Modified is strong: at least 60 s before that response's Date (RFC 9110 §8.8.2.2).
+    pub last_modified_strong: bool,
+    /// The media type of Content-Type, lower-case and without parameters. It validates nothing, but tells an error page
+    /// from a film.
+    pub content_type: Option<String>,
     /// SHA-256 by Repr-Digest, lower-case hex.
     pub sha256: Option<String>,
+}
+
+/// What requests to a URL have shown, so that it is not learned again with every attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Behaviour {
+    /// It answered 200 with the held strong ETag to an If-Range: it ignores that field.
+    pub ignores_if_range: bool,
+    /// It refused a range and then served the whole file.
+    pub refuses_ranges: bool,
+    /// Size and validators of a full response that was smaller than what is held. A second one like it is believed.
+    pub shrunk: Option<String>,
 }

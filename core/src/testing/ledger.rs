@@ -207,13 +207,13 @@ impl Ledger for MemoryLedger {
             row.apply(change);
             tables.changes.push((id, change.clone()));
             match change {
-                Change::Restart {
-                    attempt,
-                    reason,
-                    discarded,
+                Change::Restart(restart)
+                | Change::Fresh {
+                    restart: Some(restart),
+                    ..
                 } => {
-                    if let Some(line) = tables.line(id, *attempt) {
-                        line.restart = Some((*reason, *discarded));
+                    if let Some(line) = tables.line(id, restart.attempt) {
+                        line.restart = Some((restart.reason, restart.discarded));
                     }
                 }
                 Change::AttemptEnded { end, .. } => {

@@ -322,6 +322,14 @@ impl Part for MemoryPart {
         self.store.disk().rules.unwrap_or(StoreRules::FILE)
     }
 
+    async fn is_uniform(&mut self, from: u64, to: u64) -> Result<bool, Error> {
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        self.with(|file| {
+            let stretch = file.bytes.get(at(from)..at(to)).unwrap_or_default();
+            stretch.windows(2).all(|pair| pair.first() == pair.last())
+        })
+    }
+
     async fn digest(
         &mut self,
         saved: Option<&DigestState>,
@@ -365,7 +373,7 @@ impl PartBytes<&[u8]> for MemoryPart {
         Ok(())
     }
 
-    async fn matches(&mut self, offset: u64, chunk: &[u8]) -> Result<bool, Error> {
+    async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let first_kept = self
             .length()
@@ -374,7 +382,7 @@ impl PartBytes<&[u8]> for MemoryPart {
         if offset < first_kept {
             return Ok(false);
         }
-        self.with(|file| file.bytes.get(from..from.saturating_add(chunk.len())) == Some(chunk))
+        self.with(|file| file.bytes.get(from..from.saturating_add(chunk.len())) == Some(*chunk))
     }
 }
 

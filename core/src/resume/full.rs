@@ -1,0 +1,150 @@
+//! A full response while bytes are held, and pages in place of files.
+
+use crate::error::Error;
+use crate::name::extension;
+use crate::record::{Behaviour, Validators};
+
+/// What to do with a full response.
+#[derive(Debug)]
+pub enum Full {
+    /// Compare it with the part.
+    Compare,
+    /// It is smaller than what is held. Record this first; the next one like it is compared.
+    Remember(Behaviour, Error),
+    /// Do not use it.
+    Refuse(Error),
+}
+
+/// What to do with a full response to a request for a download of which `offset` bytes are held.
+///
+/// `size` is the length of the response, if known; `name` the name of the file.
+pub fn full_response(
+    offset: u64,
+    held: &Validators,
+    behaviour: &Behaviour,
+    now: &Validators,
+    size: Option<u64>,
+    name: &str,
+) -> Full {
+    let smaller = size.filter(|&size| size < offset);
+    if let Some(page) = page_in_place_of(held, now, smaller.is_some(), name) {
+        let content_type = page.to_owned();
+        return Full::Refuse(Error::UnexpectedPage { content_type });
+    }
+    let Some(bytes) = smaller else {
+        return Full::Compare;
+    };
+    let seen = fingerprint(bytes, now);
+    if behaviour.shrunk.as_ref() == Some(&seen) {
+        return Full::Compare;
+    }
+    let behaviour = Behaviour {
+        shrunk: Some(seen),
+        ..behaviour.clone()
+    };
+    let held = offset;
+    Full::Remember(behaviour, Error::Shrunk { bytes, held })
+}
+
+/// The type of a response that is a page and no file: HTML in place of anything else, or, if the response is smaller than
+/// what is held, any other type than before.
+fn page_in_place_of<'a>(
+    held: &Validators,
+    now: &'a Validators,
+    smaller: bool,
+    name: &str,
+) -> Option<&'a str> {
+    let now = now.content_type.as_deref()?;
+    let page = match held.content_type.as_deref() {
+        Some(before) if before == now => false,
+        Some(_) if smaller => true,
+        Some(_) => is_html(now) && !is_html_name(name),
+        None => smaller && is_text(now) && !is_html_name(name),
+    };
+    page.then_some(now)
+}
+
+/// Whether a first response is probably a page: HTML under the name of a film, an archive or the like.
+pub fn is_odd_page(content_type: Option<&str>, name: &str) -> bool {
+    let known = |extension: &str| {
+        let mut binary = BINARY_EXTENSIONS.iter();
+        binary.any(|known| extension.eq_ignore_ascii_case(known))
+    };
+    content_type.is_some_and(is_html) && extension(name).is_some_and(known)
+}
+
+const BINARY_EXTENSIONS: [&str; 44] = [
+    "7z",
+    "apk",
+    "appimage",
+    "avi",
+    "bin",
+    "bz2",
+    "cab",
+    "deb",
+    "dmg",
+    "docx",
+    "epub",
+    "exe",
+    "flac",
+    "gguf",
+    "gif",
+    "gz",
+    "img",
+    "iso",
+    "jar",
+    "jpeg",
+    "jpg",
+    "m4a",
+    "m4v",
+    "mkv",
+    "mov",
+    "mp3",
+    "mp4",
+    "msi",
+    "ogg",
+    "onnx",
+    "pdf",
+    "png",
+    "pt",
+    "rar",
+    "rpm",
+    "safetensors",
+    "tar",
+    "tgz",
+    "torrent",
+    "webm",
+    "whl",
+    "xz",
+    "zip",
+    "zst",
+];
+
+fn is_html(content_type: &str) -> bool {
+    matches!(content_type, "text/html" | "application/xhtml+xml")
+}
+
+fn is_text(content_type: &str) -> bool {
+    let subtype = content_type.strip_prefix("application/");
+    content_type.starts_with("text/")
+        || subtype.is_some_and(|name| name.ends_with("json") || name.ends_with("xml"))
+}
+
+fn is_html_name(name: &str) -> bool {
+    let html = ["html", "htm", "xhtml", "xht", "shtml", "mhtml"];
+    let is = |extension: &str| {
+        html.iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
+    };
+    extension(name).is_some_and(is)
+}
+
+/// What makes two small responses the same one.
+fn fingerprint(bytes: u64, validators: &Validators) -> String {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    format!(
+        "{bytes} {} {}",
+        text(&validators.etag),
+        text(&validators.last_modified)
+    )
+}

@@ -1,0 +1,166 @@
+//! How many bytes count, and what to request.
+
+use crate::http::is_strong_etag;
+use crate::record::{Behaviour, RestartReason, Validators};
+use crate::store::StoreRules;
+use crate::transport::RequestRules;
+
+/// How much of a part counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usable {
+    /// All of it.
+    All,
+    /// Only so many bytes: cut it back.
+    First(u64),
+    /// None: it is not what was recorded.
+    None,
+}
+
+/// How many of a part's `length` bytes count.
+///
+/// `unbroken` says whether the part is still in the [epoch](crate::store::Part::epoch) in which its bytes were written, and is
+/// `None` before any byte was recorded. Within one epoch the part's own length counts; in another one only what was made
+/// durable does.
+pub fn usable(length: u64, durable: u64, unbroken: Option<bool>) -> Usable {
+    match unbroken {
+        None if length == 0 => Usable::All,
+        None => Usable::None,
+        Some(_) if length < durable => Usable::None,
+        Some(true) => Usable::All,
+        Some(false) if length == durable => Usable::All,
+        Some(false) => Usable::First(durable),
+    }
+}
+
+/// What is held of a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// Bytes in the part that count.
+    pub offset: u64,
+    /// Size of the file, if a transfer of this version gave it.
+    pub size: Option<u64>,
+    /// Size by the release's metadata. It never refuses a response, discards a part or ends a download by itself.
+    pub announced: Option<u64>,
+    /// What tells the version they are of.
+    pub validators: &'a Validators,
+    /// What earlier requests have shown of the URL.
+    pub behaviour: &'a Behaviour,
+}
+
+/// What to request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// The whole file.
+    Plain,
+    /// The part cannot be of this file: discard it, then the whole file.
+    Discard(RestartReason),
+    /// Nothing: all bytes are there.
+    Finish,
+    /// The part has the size that the release announced: nothing if a digest matches, else this.
+    Prove(Ask),
+    /// The rest.
+    Ranged(Ask),
+    /// The whole file, to be compared with the part; the reason counts if they differ.
+    Full(RestartReason),
+    /// Nothing: the bytes so far cannot be proven to belong to the rest, and cannot be taken back.
+    NotResumable,
+}
+
+/// A ranged request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The first byte asked for.
+    pub first: u64,
+    /// The bytes from `first` up to here are in the part and are compared before one is appended.
+    pub offset: u64,
+    /// What makes the server answer with the whole file where it is another version.
+    pub if_range: Option<IfRange>,
+}
+
+/// The value of an If-Range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IfRange {
+    /// A strong ETag.
+    ETag(String),
+    /// A strong Last-Modified.
+    Date(String),
+}
+
+impl IfRange {
+    /// As it goes on the wire.
+    pub fn value(&self) -> &str {
+        match self {
+            IfRange::ETag(value) | IfRange::Date(value) => value,
+        }
+    }
+}
+
+/// What to request, given what is held.
+pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: StoreRules) -> Plan {
+    let offset = held.offset;
+    match held.size {
+        Some(size) if offset > size && store.truncate => {
+            return Plan::Discard(RestartReason::PartOversize);
+        }
+        Some(size) if offset > size => return Plan::NotResumable,
+        Some(size) if offset == size => return Plan::Finish,
+        _ if offset == 0 => return Plan::Plain,
+        _ => {}
+    }
+    let from = |overlap: u64, if_range| Ask {
+        first: offset.saturating_sub(overlap.min(store.read_back_bytes)),
+        offset,
+        if_range,
+    };
+    let announced = held.announced.filter(|_| held.size.is_none());
+    // All of it may be there, but no transfer said that the file ends there. At least the last byte is asked for once more,
+    // so that the response has a total even if the file is complete.
+    let from_before_the_end = || from(overlap_bytes.saturating_add(1), None);
+    match announced.filter(|&announced| offset >= announced) {
+        Some(announced) if offset == announced && store.read_back_bytes > 0 => {
+            return Plan::Prove(from_before_the_end());
+        }
+        _ if held.behaviour.refuses_ranges => {
+            return Plan::compared(RestartReason::RangeRefused, offset, store);
+        }
+        Some(_) if store.read_back_bytes == 0 => {
+            return Plan::compared(RestartReason::OverlapMismatch, offset, store);
+        }
+        Some(_) => return Plan::Ranged(from_before_the_end()),
+        None => {}
+    }
+    match strong(held.validators).filter(|_| requests.if_range) {
+        // A strong ETag vouches for every byte, anything less is checked against the part's own tail.
+        Some(IfRange::ETag(_)) if held.behaviour.ignores_if_range => Plan::Ranged(from(0, None)),
+        Some(etag @ IfRange::ETag(_)) => Plan::Ranged(from(0, Some(etag))),
+        Some(date @ IfRange::Date(_)) => Plan::Ranged(from(overlap_bytes, Some(date))),
+        None if overlap_bytes.min(store.read_back_bytes) == 0 => {
+            Plan::compared(RestartReason::OverlapMismatch, offset, store)
+        }
+        None => Plan::Ranged(from(overlap_bytes, None)),
+    }
+}
+
+impl Plan {
+    /// The whole file, if the `offset` bytes of the part can be compared with it; else they are of no use.
+    pub fn compared(reason: RestartReason, offset: u64, store: StoreRules) -> Plan {
+        if store.read_back_bytes >= offset && store.truncate {
+            Plan::Full(reason)
+        } else if store.truncate {
+            Plan::Discard(reason)
+        } else {
+            Plan::NotResumable
+        }
+    }
+}
+
+/// What may stand in an If-Range: a date only if there is no ETag at all, not even a weak one (RFC 9110 §13.1.5).
+pub(super) fn strong(validators: &Validators) -> Option<IfRange> {
+    match validators.etag.clone() {
+        Some(etag) => is_strong_etag(&etag).then_some(IfRange::ETag(etag)),
+        None if validators.last_modified_strong => {
+            validators.last_modified.clone().map(IfRange::Date)
+        }
+        None => None,
+    }
+}
