@@ -148,7 +148,7 @@ impl<H: Host> Pump<H> {
         if settled {
             return Ok(Pumped::All(self.digest.map(Digest::finish)));
         }
-        let proven_end = taking.marked || end == Some(at);
+        let proven_end = taking.marked || taking.size.is_some_and(|size| size.bytes == at);
         if !proven_end || !matches!(taking.differing, Differing::Cut(_)) {
             // It ended before the part did: the comparison is not over, and nothing was proved.
             return Err(Error::Incomplete {

@@ -266,15 +266,27 @@ fn validators_are_kept_as_sent_and_only_where_they_came_once() {
     let all = validators(&headers(&[etag, old, date]));
     assert_eq!(all.etag.as_deref(), Some("W/\"a\""));
     assert_eq!(all.last_modified.as_deref(), Some(old.1));
+    assert!(all.last_modified_strong);
     let doubled = validators(&headers(&[etag, etag, old, old, date]));
     assert_eq!((doubled.etag, doubled.last_modified), (None, None));
     let undated = validators(&headers(&[old]));
-    assert_eq!(undated.last_modified, None);
-    assert_eq!(
-        read(&[old]).last_modified.as_deref(),
-        Some(old.1),
-        "compared all the same"
-    );
+    assert_eq!(undated.last_modified.as_deref(), Some(old.1));
+    assert!(!undated.last_modified_strong, "compared all the same");
+}
+
+#[test]
+fn of_a_content_type_only_the_type_is_kept() {
+    let rows = [
+        ("text/html", Some("text/html")),
+        ("Text/HTML; charset=utf-8", Some("text/html")),
+        (" video/mp4 ;x", Some("video/mp4")),
+        ("", None),
+        (";charset=utf-8", None),
+    ];
+    for (value, expected) in rows {
+        let read = validators(&headers(&[("content-type", value)]));
+        assert_eq!(read.content_type.as_deref(), expected, "{value:?}");
+    }
 }
 
 // T03

@@ -1,7 +1,7 @@
 //! What to ask for and what the answer is worth: every row of the tables of spec §5.
 
 use regrip_core::http::{Head, body_end};
-use regrip_core::record::{RestartReason, Validators};
+use regrip_core::record::{Behaviour, RestartReason, Validators};
 use regrip_core::resume::{
     Ask, Held, IfRange, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain,
 };
@@ -15,6 +15,7 @@ const OTHER_OLD: &str = "Tue, 30 Dec 1997 23:59:59 GMT";
 const FETCH: RequestRules = RequestRules {
     if_range: false,
     range_always: true,
+    decodes: true,
 };
 const FREE: RequestRules = RequestRules::FREE;
 const OVERLAP: u64 = 65_536;
@@ -36,7 +37,8 @@ fn validators(etag: Option<&str>, last_modified: Option<&str>) -> Validators {
     Validators {
         etag: etag.map(str::to_owned),
         last_modified: last_modified.map(str::to_owned),
-        sha256: None,
+        last_modified_strong: last_modified.is_some(),
+        ..Validators::default()
     }
 }
 
@@ -119,7 +121,7 @@ fn what_is_asked_for() {
         // Neither, or a weak ETag; then not even a date may be sent (RFC 9110 §13.1.5).
         ("neither", n, UNKNOWN, &none, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
         ("neither, short", 9, known(20), &none, OVERLAP, FREE, ranged(0, 9, &None)),
-        ("neither, not compared", n, UNKNOWN, &none, 0, FREE, ranged(n, n, &None)),
+        ("neither, not compared", n, UNKNOWN, &none, 0, FREE, Plan::Full(RestartReason::OverlapMismatch)),
         ("weak", n, UNKNOWN, &weak, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
         ("weak and dated", n, UNKNOWN, &weak_dated, OVERLAP, FREE, ranged(n - OVERLAP, n, &None)),
         // A host that cannot send If-Range
@@ -127,7 +129,7 @@ fn what_is_asked_for() {
         ("dated, on fetch", n, UNKNOWN, &dated, OVERLAP, FETCH, ranged(n - OVERLAP, n, &None)),
     ];
     for (name, offset, (size, announced), validators, overlap, rules, expected) in rows {
-        let held = Held { offset, size, announced, validators };
+        let held = Held { offset, size, announced, validators, behaviour: &Behaviour::default() };
         assert_eq!(plan(held, overlap, rules, StoreRules::FILE), expected, "{name}");
     }
 }
@@ -140,6 +142,7 @@ fn an_etag_that_cannot_be_sent_back_is_only_compared() {
         size: None,
         announced: None,
         validators: &odd,
+        behaviour: &Behaviour::default(),
     };
     let Plan::Ranged(ask) = plan(held, OVERLAP, FREE, StoreRules::FILE) else {
         panic!("bytes are missing");
@@ -151,7 +154,7 @@ fn an_etag_that_cannot_be_sent_back_is_only_compared() {
 fn told(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Append { end, total } => format!("append to {end} of {total:?}"),
-        Verdict::Fresh { end, size, restart } => {
+        Verdict::Full { end, size, reason } => {
             let end = match end {
                 BodyEnd::Length(bytes) => bytes.to_string(),
                 BodyEnd::Marked => "chunked".to_owned(),
@@ -160,15 +163,33 @@ fn told(verdict: &Verdict) -> String {
             let size = size.map_or("?".to_owned(), |size| {
                 format!("{} {}", size.bytes, size.source.name())
             });
-            format!(
-                "fresh {end}, {size}, {}",
-                restart.map_or("-", RestartReason::name)
-            )
+            format!("full {end}, {size}, {}", reason.name())
         }
-        Verdict::Restart(reason) => format!("restart {}", reason.name()),
+        Verdict::IgnoredIfRange { .. } => "If-Range ignored".to_owned(),
+        Verdict::AskWhole {
+            reason,
+            refused: None,
+        } => format!("ask whole {}", reason.name()),
+        Verdict::AskWhole {
+            reason,
+            refused: Some(error),
+        } => format!("{}, ask whole {}", error.code(), reason.name()),
         Verdict::Complete => "complete".to_owned(),
         Verdict::Fail(error) => format!("fail {}", error.code()),
     }
+}
+
+/// The verdict on the response to a plain request, while nothing is held.
+fn plain(requests: RequestRules, head: &Head) -> Verdict {
+    let (none, behaviour) = (Validators::default(), Behaviour::default());
+    let held = Held {
+        offset: 0,
+        size: None,
+        announced: None,
+        validators: &none,
+        behaviour: &behaviour,
+    };
+    verdict_on_plain(requests, false, held, head, RestartReason::PartChanged)
 }
 
 type Fields = [(&'static str, &'static str)];
@@ -207,12 +228,13 @@ fn answered(
         size,
         announced,
         validators,
+        behaviour: &Behaviour::default(),
     };
     told(&verdict(&ask, held, &head(status, fields)))
 }
 
-const MISFIT: &str = "restart content_range_mismatch";
-const CHANGED: &str = "restart validator_changed";
+const MISFIT: &str = "ask whole content_range_mismatch";
+const CHANGED: &str = "ask whole validator_changed";
 
 // H01 to H08, H15, H18, H20, H26
 #[test]
@@ -319,6 +341,7 @@ fn two_stated_digests_that_differ_are_two_versions() {
             size: None,
             announced: None,
             validators: &held,
+            behaviour: &Behaviour::default(),
         };
         assert_eq!(told(&verdict(&ask, held, &head)), expected, "{digest:?}");
     }
@@ -331,10 +354,10 @@ fn what_a_200_to_a_ranged_request_is_worth() {
     let none = Validators::default();
     let (length, chunked) = (("content-length", "100"), ("transfer-encoding", "chunked"));
     let rows: &[(&str, &Fields, &str)] = &[
-        ("H09: a length", &[length], "fresh 100, 100 content_length, range_ignored"),
-        ("another length than was known", &[("content-length", "7")], "fresh 7, 7 content_length, range_ignored"),
-        ("H21: chunked", &[chunked], "fresh chunked, ?, range_ignored"),
-        ("H22: neither", &[], "fresh close, ?, range_ignored"),
+        ("H09: a length", &[length], "full 100, 100 content_length, range_ignored"),
+        ("another length than was known", &[("content-length", "7")], "full 7, 7 content_length, range_ignored"),
+        ("H21: chunked", &[chunked], "full chunked, ?, range_ignored"),
+        ("H22: neither", &[], "full close, ?, range_ignored"),
         ("H10: with a Content-Range", &[length, RANGE], MISFIT),
         ("H10: with an unreadable one", &[length, ("content-range", "?")], MISFIT),
         ("H20: coded", &[length, ("content-encoding", "gzip")], "fail Coded"),
@@ -344,9 +367,9 @@ fn what_a_200_to_a_ranged_request_is_worth() {
     for (name, fields, expected) in rows {
         assert_eq!(answered(known(100), &none, None, 200, fields), *expected, "{name}");
     }
-    let changed = "fresh 100, 100 content_length, validator_changed";
+    let changed = "full 100, 100 content_length, validator_changed";
     assert_eq!(with_etag(known(100), 200, &[length, ("etag", "\"b\"")]), changed);
-    assert_eq!(with_etag(known(100), 200, &[length, ETAG]), changed, "the server said so");
+    assert_eq!(with_etag(known(100), 200, &[length, ETAG]), "If-Range ignored");
     assert_eq!(with_etag(known(100), 200, &[length, RANGE]), MISFIT);
 }
 
@@ -355,7 +378,7 @@ fn what_a_200_to_a_ranged_request_is_worth() {
 #[rustfmt::skip] // one line a row
 fn what_a_416_to_a_ranged_request_is_worth() {
     let at_end = ("content-range", "bytes */40");
-    let no = "restart range_not_satisfiable";
+    let no = "Status, ask whole range_not_satisfiable";
     let rows: &[(&str, Sizes, &Fields, &str)] = &[
         ("H11: the part's end", UNKNOWN, &[at_end], "complete"),
         ("H11: and the ETag", UNKNOWN, &[at_end, ETAG], "complete"),
@@ -381,13 +404,14 @@ fn what_a_416_to_a_ranged_request_is_worth() {
 #[test]
 fn any_other_status_ends_the_attempt() {
     for status in (400..=599).filter(|status| *status != 416) {
-        assert_eq!(
-            with_etag(known(100), status, &[]),
-            "fail Status",
-            "{status}"
-        );
-        let plain = verdict_on_plain(FREE, &head(status, &[]));
-        assert_eq!(told(&plain), "fail Status", "{status}");
+        let refused = [400, 403, 405, 501].contains(&status);
+        let expected = match refused {
+            true => "Status, ask whole range_refused",
+            false => "fail Status",
+        };
+        assert_eq!(with_etag(known(100), status, &[]), expected, "{status}");
+        let answer = plain(FREE, &head(status, &[]));
+        assert_eq!(told(&answer), "fail Status", "{status}");
     }
     for status in [
         201, 202, 203, 204, 205, 226, 299, 300, 301, 304, 399, 100, 103, 600, 999,
@@ -397,8 +421,8 @@ fn any_other_status_ends_the_attempt() {
             "fail Protocol",
             "{status}"
         );
-        let plain = verdict_on_plain(FREE, &head(status, &[CLEN]));
-        assert_eq!(told(&plain), "fail Protocol", "{status}");
+        let answer = plain(FREE, &head(status, &[CLEN]));
+        assert_eq!(told(&answer), "fail Protocol", "{status}");
     }
 }
 
@@ -409,20 +433,20 @@ fn what_the_answer_to_a_plain_request_is_worth() {
     let range = |value| ("content-range", value);
     let length = ("content-length", "100");
     let chunked = ("transfer-encoding", "chunked");
-    let whole = "fresh 100, 100 content_length, -";
-    let ranged = "fresh 100, 100 content_range, -";
-    let ranged_chunks = "fresh chunked, 100 content_range, -";
-    let ranged_close = "fresh close, 100 content_range, -";
+    let whole = "full 100, 100 content_length, part_changed";
+    let ranged = "full 100, 100 content_range, part_changed";
+    let ranged_chunks = "full chunked, 100 content_range, part_changed";
+    let ranged_close = "full close, 100 content_range, part_changed";
     // On fetch the plain request is `bytes=0-`.
     let rows: &[(&str, u16, &Fields, &str, &str)] = &[
         // status, fields, on a free client, on fetch
         ("H14: nothing there", 416, &[], "fail Status", "fail Status"),
         ("H14: not empty", 416, &[range("bytes */5")], "fail Status", "fail Status"),
-        ("an empty file", 416, &[range("bytes */0")], "fail Status", "fresh 0, 0 content_range, -"),
+        ("an empty file", 416, &[range("bytes */0")], "fail Status", "full 0, 0 content_range, part_changed"),
         ("a length", 200, &[length], whole, whole),
-        ("an empty body", 200, &[("content-length", "0")], "fresh 0, 0 content_length, -", "fresh 0, 0 content_length, -"),
-        ("chunked", 200, &[chunked], "fresh chunked, ?, -", "fresh chunked, ?, -"),
-        ("unframed", 200, &[], "fresh close, ?, -", "fresh close, ?, -"),
+        ("an empty body", 200, &[("content-length", "0")], "full 0, 0 content_length, part_changed", "full 0, 0 content_length, part_changed"),
+        ("chunked", 200, &[chunked], "full chunked, ?, part_changed", "full chunked, ?, part_changed"),
+        ("unframed", 200, &[], "full close, ?, part_changed", "full close, ?, part_changed"),
         ("coded", 200, &[length, ("content-encoding", "gzip")], "fail Coded", "fail Coded"),
         ("an absurd length", 200, &[("content-length", "x")], "fail Protocol", "fail Protocol"),
         ("a range that is all of it", 200, &[range("bytes 0-99/100"), length], ranged, ranged),
@@ -443,8 +467,8 @@ fn what_the_answer_to_a_plain_request_is_worth() {
         ("a range and a coding", 200, &[range("bytes 5-99/100"), ("content-encoding", "gzip")], "fail Coded", "fail Coded"),
         ("H06: all of it", 206, &[range("bytes 0-99/100"), length], "fail Protocol", ranged),
         ("chunked, all of it", 206, &[range("bytes 0-99/100"), chunked], "fail Protocol", ranged_chunks),
-        ("an honest shorter end", 206, &[range("bytes 0-49/100")], "fail Protocol", "fresh 50, 100 content_range, -"),
-        ("the end of the range is not that of the file", 206, &[range("bytes 0-49/*"), chunked], "fail Protocol", "fresh 50, ?, -"),
+        ("an honest shorter end", 206, &[range("bytes 0-49/100")], "fail Protocol", "full 50, 100 content_range, part_changed"),
+        ("the end of the range is not that of the file", 206, &[range("bytes 0-49/*"), chunked], "fail Protocol", "full 50, ?, part_changed"),
         ("from elsewhere", 206, &[range("bytes 1-99/100")], "fail Protocol", "fail Protocol"),
         ("no range", 206, &[length], "fail Protocol", "fail Protocol"),
         ("multipart", 206, &[range("bytes 0-99/100"), ("content-type", "multipart/byteranges")], "fail Protocol", "fail Protocol"),
@@ -452,7 +476,7 @@ fn what_the_answer_to_a_plain_request_is_worth() {
         ("a coded 206", 206, &[range("bytes 0-99/100"), ("content-encoding", "br")], "fail Protocol", "fail Coded"),
     ];
     for (name, status, fields, free, fetch) in rows {
-        assert_eq!(told(&verdict_on_plain(FREE, &head(*status, fields))), *free, "{name}");
-        assert_eq!(told(&verdict_on_plain(FETCH, &head(*status, fields))), *fetch, "{name}, on fetch");
+        assert_eq!(told(&plain(FREE, &head(*status, fields))), *free, "{name}");
+        assert_eq!(told(&plain(FETCH, &head(*status, fields))), *fetch, "{name}, on fetch");
     }
 }

@@ -3,8 +3,8 @@
 use regrip_core::bounds::Bounds;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{
-    AttemptEnd, Failure, KnownSize, Mark, NewAttempt, NewDownload, Outcome, RestartReason,
-    SizeSource, Source, Terms, Validators, Waiting,
+    AttemptEnd, Behaviour, Failure, KnownSize, Mark, NewAttempt, NewDownload, Outcome, Restart,
+    RestartReason, SizeSource, Source, Terms, Validators, Waiting,
 };
 use regrip_core::store::{Committing, DigestState, PartToken};
 use regrip_core::testing::{MemoryLedger, new_download};
@@ -62,6 +62,7 @@ fn every_reason_to_restart_has_its_word_and_is_found_by_it() {
         (RestartReason::OverlapMismatch, "overlap_mismatch"),
         (RestartReason::RangeIgnored, "range_ignored"),
         (RestartReason::RangeNotSatisfiable, "range_not_satisfiable"),
+        (RestartReason::RangeRefused, "range_refused"),
         (RestartReason::DigestMismatch, "digest_mismatch"),
     ];
     assert_eq!(words.map(|(reason, _)| reason), RestartReason::ALL);
@@ -91,11 +92,17 @@ fn committing() -> Committing {
 }
 
 fn fresh() -> Change {
+    taken(0, None)
+}
+
+/// A full response whose first `kept` bytes are those of the part.
+fn taken(kept: u64, restart: Option<Restart>) -> Change {
     Change::Fresh {
+        kept,
+        restart,
         validators: Validators {
             etag: Some("\"new\"".to_owned()),
-            last_modified: None,
-            sha256: None,
+            ..Validators::default()
         },
         size: Some(KnownSize {
             bytes: 900,
@@ -131,10 +138,31 @@ fn checkpoint() -> Change {
 }
 
 fn restart(reason: RestartReason) -> Change {
-    Change::Restart {
+    Change::Restart(Restart {
         attempt: 3,
         reason,
         discarded: 400,
+    })
+}
+
+fn differs(discarded: u64) -> Restart {
+    Restart {
+        attempt: 3,
+        reason: RestartReason::ValidatorChanged,
+        discarded,
+    }
+}
+
+fn moved() -> Change {
+    Change::Moved {
+        url: "http://mirror.example/a".to_owned(),
+        validators: Validators::default(),
+        terms: Terms {
+            sha256: None,
+            adopt: false,
+            on_exists: OnExists::Rename,
+            header_names: Vec::new(),
+        },
     }
 }
 
@@ -292,7 +320,14 @@ fn full() -> Row {
         validators: Validators {
             etag: Some("\"old\"".to_owned()),
             last_modified: Some("then".to_owned()),
+            last_modified_strong: true,
+            content_type: Some("video/x-matroska".to_owned()),
             sha256: Some("ab".to_owned()),
+        },
+        behaviour: Behaviour {
+            ignores_if_range: true,
+            refuses_ranges: true,
+            shrunk: Some("12 a b".to_owned()),
         },
         size: Some(KnownSize {
             bytes: 900,
@@ -366,11 +401,74 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
                     etag: Some("\"new\"".to_owned()),
                     ..Validators::default()
                 },
+                behaviour: Behaviour {
+                    shrunk: None,
+                    ..full().behaviour
+                },
                 epoch: Some("boot 2".to_owned()),
                 responses: 1,
                 ..none_yet.clone()
             },
         ),
+        // All bytes are equal: only bytes past those of the response are forgotten.
+        (
+            taken(350, None),
+            Row {
+                downloaded: 350,
+                durable: 300,
+                digest: full().digest,
+                bounds: Bounds {
+                    furthest: 350,
+                    ..full().bounds
+                },
+                ..after(&fresh())
+            },
+        ),
+        // The bytes from 200 on were others.
+        (
+            taken(200, Some(differs(200))),
+            Row {
+                restarts: 3,
+                downloaded: 200,
+                durable: 200,
+                bounds: Bounds {
+                    restarts: 3,
+                    furthest: 200,
+                    ..full().bounds
+                },
+                ..after(&fresh())
+            },
+        ),
+        (
+            taken(0, Some(differs(400))),
+            Row {
+                restarts: 3,
+                bounds: Bounds {
+                    restarts: 3,
+                    furthest: 0,
+                    ..full().bounds
+                },
+                ..after(&fresh())
+            },
+        ),
+        (
+            Change::Learned(Behaviour::default()),
+            Row {
+                behaviour: Behaviour::default(),
+                ..full()
+            },
+        ),
+        (moved(), {
+            let mut row = full();
+            row.new.source = Source::Url {
+                url: "http://mirror.example/a".to_owned(),
+            };
+            row.new.sha256 = None;
+            row.new.on_exists = OnExists::Rename;
+            row.validators = Validators::default();
+            row.behaviour = Behaviour::default();
+            row
+        }),
         // What is known already stays.
         (
             resumed(),
@@ -405,6 +503,10 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
                     ..full().bounds
                 },
                 validators: Validators::default(),
+                behaviour: Behaviour {
+                    shrunk: None,
+                    ..full().behaviour
+                },
                 size: None,
                 epoch: None,
                 responses: 0,

@@ -157,7 +157,10 @@ impl Row {
                 self.durable = self.durable.min(*kept);
                 self.digest = self.digest.take().filter(|digest| digest.offset <= *kept);
                 self.committing = None;
-                self.bounds.furthest = self.bounds.furthest.min(*kept);
+                // Of a part without bytes nothing was compared: what was reached once is no progress again.
+                if *kept > 0 || restart.is_some() {
+                    self.bounds.furthest = self.bounds.furthest.min(*kept);
+                }
                 self.responses = 1;
             }
             Change::Resumed {

@@ -84,7 +84,7 @@ pub fn verdict_on_plain(
     reason: RestartReason,
 ) -> Verdict {
     let ranged = requests.range_always && !bare;
-    let protocol = |what: &str| coded_or(head, Verdict::Fail(Error::Protocol(what.to_owned())));
+    let protocol = |what: &str| Verdict::Fail(Error::Protocol(what.to_owned()));
     match (head.status, head.content_range) {
         (200, _) if bare && requests.range_always => full_without_a_range(held, head, reason),
         (200, _) if head.content_ranges == 0 => full(head, reason),
@@ -96,7 +96,10 @@ pub fn verdict_on_plain(
                 total: Some(total),
             }),
         ) if last.saturating_add(1) == total => first_range(head, last, Some(total), reason),
-        (200, _) => protocol("a 200 whose Content-Range is not the whole file"),
+        (200, _) => coded_or(
+            head,
+            protocol("a 200 whose Content-Range is not the whole file"),
+        ),
         (
             206,
             Some(ContentRange::Part {

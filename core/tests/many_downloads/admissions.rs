@@ -37,29 +37,29 @@ fn what_an_accepted_download_becomes() {
     ];
     for status in unfinished {
         assert_eq!(
-            admission(&[row(1, URL, status, true)], &new),
+            admission(&[row(1, URL, status, true)], &new, false),
             Known(1),
             "{status:?}"
         );
         assert_eq!(
-            admission(&[row(1, OTHER, status, true)], &new),
+            admission(&[row(1, OTHER, status, true)], &new, false),
             Busy(1),
             "{status:?}"
         );
         let finished = row(2, URL, Status::Failed, true);
         assert_eq!(
-            admission(&[finished, row(1, OTHER, status, true)], &new),
+            admission(&[finished, row(1, OTHER, status, true)], &new, false),
             Busy(1)
         );
     }
     for status in [Status::Completed, Status::ImportQueued] {
         assert_eq!(
-            admission(&[row(1, URL, status, true)], &new),
+            admission(&[row(1, URL, status, true)], &new, false),
             New,
             "{status:?}"
         );
         assert_eq!(
-            admission(&[row(1, OTHER, status, true)], &new),
+            admission(&[row(1, OTHER, status, true)], &new, false),
             New,
             "{status:?}"
         );
@@ -67,19 +67,19 @@ fn what_an_accepted_download_becomes() {
     for status in [Status::Failed, Status::Cancelled] {
         for claimed in [true, false] {
             assert_eq!(
-                admission(&[row(1, URL, status, claimed)], &new),
+                admission(&[row(1, URL, status, claimed)], &new, false),
                 Retry(1),
                 "{status:?}"
             );
         }
         // Its part is there: another source must not take the destination behind its back.
         assert_eq!(
-            admission(&[row(1, OTHER, status, true)], &new),
+            admission(&[row(1, OTHER, status, true)], &new, false),
             Busy(1),
             "{status:?}"
         );
         assert_eq!(
-            admission(&[row(1, OTHER, status, false)], &new),
+            admission(&[row(1, OTHER, status, false)], &new, false),
             New,
             "{status:?}"
         );
@@ -88,13 +88,13 @@ fn what_an_accepted_download_becomes() {
             row(2, URL, Status::Completed, true),
             row(1, URL, status, false),
         ];
-        assert_eq!(admission(&rows, &new), New, "{status:?}");
+        assert_eq!(admission(&rows, &new, false), New, "{status:?}");
     }
-    assert_eq!(admission(&[], &new), New);
+    assert_eq!(admission(&[], &new, false), New);
     let mut ahead = row(1, URL, Status::Queued, true);
     ahead.durable = 9;
     assert_eq!(
-        admission(&[row(2, URL, Status::Queued, true), ahead], &new),
+        admission(&[row(2, URL, Status::Queued, true), ahead], &new, false),
         Known(1)
     );
 }
@@ -109,13 +109,13 @@ fn a_peers_item_is_the_same_source_wherever_its_file_is() {
     there.new.source = peers("a:b", "http://north.example/peer/items/a%3Ab/file");
     let rows = [there];
     let moved = peers("a:b", "http://north.example:8080/peer/items/a%3Ab/file");
-    assert_eq!(admission(&rows, &of(moved)), Admission::Known(1));
+    assert_eq!(admission(&rows, &of(moved), false), Admission::Known(1));
     let another = peers("a:c", "http://north.example/peer/items/a%3Ab/file");
-    assert_eq!(admission(&rows, &of(another)), Admission::Busy(1));
+    assert_eq!(admission(&rows, &of(another), false), Admission::Busy(1));
     let plain = Source::Url {
         url: "http://north.example/peer/items/a%3Ab/file".to_owned(),
     };
-    assert_eq!(admission(&rows, &of(plain)), Admission::Busy(1));
+    assert_eq!(admission(&rows, &of(plain), false), Admission::Busy(1));
 }
 
 // L08
@@ -249,12 +249,12 @@ fn a_failed_download_is_taken_up_by_asking_for_it_again() {
         config(),
         [
             cut(whole(&file), 400),
-            Ok(reply(403, &[], vec![])),
+            Ok(reply(404, &[], vec![])),
             Ok(rest(&file, 400)),
         ],
     );
     let id = world.accept();
-    world.drive(id).expect_err("403 is permanent");
+    world.drive(id).expect_err("404 is permanent");
     let busy = world.run(world.engine.accept(new_download(OTHER, FILE)));
     assert!(
         matches!(busy, Err(Error::DestinationBusy { .. })),
@@ -276,7 +276,7 @@ fn bytes_that_came_by_credentials_wait_until_those_are_given_again() {
     let file = content(1000);
     let answers = [
         cut(whole(&file), 400),
-        Ok(reply(403, &[], vec![])),
+        Ok(reply(404, &[], vec![])),
         Ok(rest(&file, 400)),
     ];
     let world = World::scripted(config(), answers);
@@ -289,7 +289,7 @@ fn bytes_that_came_by_credentials_wait_until_those_are_given_again() {
     // Nothing came yet, so nothing is lost by asking otherwise.
     accept(&["x-key"]).expect("it is known");
     accept(&["cookie", "x-key"]).expect("it is known");
-    world.drive(id).expect_err("403 is permanent");
+    world.drive(id).expect_err("404 is permanent");
     let before = (world.row(id), world.part());
     match accept(&["accept", "x-key"]) {
         Err(Error::CredentialsMissing { names }) => assert_eq!(names, "cookie"),

@@ -227,12 +227,12 @@ fn a_part_that_is_being_written_by_another_is_left_to_it() {
         config(),
         [
             cut(whole(&file), 400),
-            Ok(reply(403, &[], vec![])),
+            Ok(reply(404, &[], vec![])),
             Ok(rest(&file, 400)),
         ],
     );
     let id = world.accept();
-    world.drive(id).expect_err("403 is permanent");
+    world.drive(id).expect_err("404 is permanent");
     world.run(world.engine.retry(id)).expect("it failed");
     let held = world
         .run(world.host.store.open(PART, OpenPart::Claimed))

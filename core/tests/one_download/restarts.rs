@@ -4,7 +4,7 @@ use crate::world::*;
 use regrip_core::record::RestartReason;
 use regrip_core::store::PartStore;
 use regrip_core::testing::{Piece, Reply};
-use regrip_core::{DownloadsConfig, Error, Status};
+use regrip_core::{Change, DownloadsConfig, Error, Status};
 
 /// A part of 400 bytes of `old`, and then these answers.
 fn after_400(old: &[u8], answers: Vec<Answer>) -> World {
@@ -97,25 +97,241 @@ fn what_does_not_fit_is_dropped_unread_and_the_whole_file_asked_for() {
 #[test]
 fn a_200_to_a_ranged_request_is_the_file_from_its_start() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
-    let world = after_400(&old, vec![Ok(whole(&file))]);
+    let world = after_400(&old, vec![Ok(newer(&file))]);
     let summary = world.get().expect("it is used at once");
     assert_eq!((summary.attempts, summary.restarts), (2, 1));
     assert_eq!(world.restarts(), [(RestartReason::ValidatorChanged, 400)]);
     assert_eq!(world.asked().len(), 2, "no third request");
     world.assert_whole(&file);
-    // Where no If-Range was sent, it only ignored the range.
-    let (first, again) = (without(whole(&file), "etag"), without(whole(&file), "etag"));
-    let world = World::scripted(config(), [cut(first, 400), Ok(again)]);
+    // Without an If-Range, it only ignored the range.
+    let plain = |file: &[u8]| without(whole(file), "etag");
+    let world = World::scripted(config(), [cut(plain(&old), 400), Ok(plain(&file))]);
     world.get().expect("it is used at once");
     assert_eq!(world.restarts(), [(RestartReason::RangeIgnored, 400)]);
     world.assert_whole(&file);
+}
+
+/// The whole file under a newer ETag.
+fn newer(file: &[u8]) -> Reply {
+    let length = file.len().to_string();
+    let fields = [("content-length", &*length), ("etag", "\"v2\"")];
+    reply(200, &fields, file.chunks(150).map(bytes).collect())
+}
+
+#[test]
+fn a_full_response_keeps_the_bytes_it_agrees_with() {
+    let file = content(1000);
+    let mut old = file.clone();
+    old[320..].fill(0);
+    for (held, kept, restarts) in [(&file, 400, vec![]), (&old, 300, vec![100])] {
+        let world = after_400(held, vec![Ok(newer(&file))]);
+        let id = world.accept();
+        let summary = world.drive(id).expect("it is compared");
+        let discarded: Vec<u64> = world.restarts().iter().map(|restart| restart.1).collect();
+        assert_eq!((summary.attempts, discarded), (2, restarts));
+        world.assert_whole(&file);
+        let taken = world
+            .host
+            .ledger
+            .changes()
+            .into_iter()
+            .rev()
+            .find_map(|(_, change)| match change {
+                Change::Fresh { kept, .. } => Some(kept),
+                _ => None,
+            });
+        assert_eq!(
+            taken,
+            Some(kept),
+            "from the start of the chunk that differs"
+        );
+    }
+}
+
+#[test]
+fn a_comparison_that_breaks_leaves_part_and_row_as_they_were() {
+    let file = content(1000);
+    let world = after_400(&file, vec![cut(newer(&file), 399), Err(Error::Lost)]);
+    let id = world.accept();
+    world.drive(id).expect_err("the last answer is permanent");
+    let row = world.row(id);
+    assert_eq!((row.downloaded, row.durable, row.restarts), (400, 400, 0));
+    assert_eq!(row.validators.etag.as_deref(), Some("\"v1\""));
+    assert_eq!(world.part().as_deref(), Some(&file[..400]));
+}
+
+#[test]
+fn a_source_that_ignores_if_range_is_asked_without_it_from_then_on() {
+    let file = content(1000);
+    let without_if_range = || cut(rest(&file, 400), 100);
+    let world = after_400(
+        &file,
+        vec![Ok(whole(&file)), without_if_range(), Ok(rest(&file, 500))],
+    );
+    let summary = world.get().expect("the ETag vouches for the bytes");
+    assert_eq!((summary.attempts, summary.restarts), (3, 0));
+    let if_range = Some("\"v1\"".to_owned());
+    let asked = [
+        (None, None),
+        (Some(400), if_range),
+        (Some(400), None),
+        (Some(500), None),
+    ];
+    assert_eq!(world.asked(), asked);
+    world.assert_whole(&file);
+}
+
+#[test]
+fn a_source_that_refuses_ranges_is_compared_until_a_plain_get_breaks() {
+    let file = content(1000);
+    for status in [400, 403, 405, 501, 416] {
+        let refuses = || Ok(reply(status, &[], vec![]));
+        let world = after_400(
+            &file,
+            vec![
+                refuses(),
+                cut(whole(&file), 600),
+                cut(whole(&file), 100),
+                refuses(),
+                Ok(whole(&file)),
+            ],
+        );
+        let summary = world.get().expect("the plain GET serves it");
+        assert_eq!((summary.attempts, summary.restarts), (4, 0), "{status}");
+        let ranged: Vec<Option<u64>> = world.asked().into_iter().map(|(first, _)| first).collect();
+        assert_eq!(
+            ranged,
+            [None, Some(400), None, None, Some(600), None],
+            "{status}"
+        );
+        world.assert_whole(&file);
+        // If the plain GET fails too, its error counts and nothing is lost.
+        let world = after_400(&file, vec![refuses(), Ok(reply(404, &[], vec![]))]);
+        let error = world.get().expect_err("404 is permanent");
+        assert!(
+            matches!(error, Error::Status { status: 404, .. }),
+            "{status}"
+        );
+        assert_eq!(world.part().as_deref(), Some(&file[..400]), "{status}");
+    }
+}
+
+#[test]
+fn a_page_in_place_of_the_file_is_refused_and_the_part_is_kept() {
+    let file = content(1000);
+    let page = |length: usize| {
+        let bytes_in_it = length.to_string();
+        let fields = [
+            ("content-length", &*bytes_in_it),
+            ("content-type", "text/html; charset=x"),
+        ];
+        Ok(reply(200, &fields, vec![bytes(&bytes_of(9, length))]))
+    };
+    for length in [20, 5000] {
+        let mut first = whole(&file);
+        first.headers.push("content-type", b"video/x-matroska");
+        let world = World::scripted(
+            config(),
+            [cut(first, 400), page(length), Ok(rest(&file, 400))],
+        );
+        let id = world.accept();
+        let error = world.drive(id).expect_err("it is a page");
+        assert!(matches!(error, Error::UnexpectedPage { .. }), "{error}");
+        assert_eq!(world.part().as_deref(), Some(&file[..400]));
+        world.run(world.engine.retry(id)).expect("it failed");
+        world.drive(id).expect("it goes on from the part");
+        world.assert_whole(&file);
+    }
+}
+
+#[test]
+fn a_first_response_that_is_a_page_is_warned_about() {
+    let file = content(1000);
+    let mut first = whole(&file);
+    first.headers.push("content-type", b"text/html");
+    let summary = World::scripted(config(), [Ok(first)])
+        .get()
+        .expect("it is taken");
+    let warning = summary.warning.unwrap_or_default();
+    assert!(warning.contains("text/html"), "{warning:?}");
+}
+
+#[test]
+fn a_smaller_file_is_believed_the_second_time() {
+    let (old, file) = (content(1000), bytes_of(3, 300));
+    let chunked = || {
+        let fields = [("transfer-encoding", "chunked"), ("etag", "\"v2\"")];
+        // As far as the old one goes, so that only the end differs.
+        Ok(reply(200, &fields, vec![bytes(&old[..300])]))
+    };
+    let measured = || Ok(newer(&file));
+    let other = Ok(newer(&bytes_of(4, 299)));
+    let rows: [(Vec<Answer>, u32, &[u8], u64); 3] = [
+        (vec![measured(), measured()], 3, &file, 400),
+        (
+            vec![measured(), other, measured(), measured()],
+            5,
+            &file,
+            400,
+        ),
+        (vec![chunked(), chunked()], 3, &old[..300], 100),
+    ];
+    for (answers, attempts, file, discarded) in rows {
+        let world = after_400(&old, answers);
+        let summary = world.get().expect("it is that small");
+        assert_eq!(summary.attempts, attempts);
+        assert_eq!(
+            world.restarts(),
+            [(RestartReason::ValidatorChanged, discarded)]
+        );
+        world.assert_whole(file);
+    }
+}
+
+#[test]
+fn an_overlap_of_one_repeated_byte_proves_nothing() {
+    let mut file = content(300_000);
+    file[100_000..200_000].fill(0);
+    let plain = |status, fields: &[(&str, &str)], from: usize| {
+        Ok(reply(
+            status,
+            fields,
+            file[from..].chunks(1000).map(bytes).collect(),
+        ))
+    };
+    let first = || cut(without(whole(&file), "etag"), 190_000);
+    let range = "bytes 0-299999/300000";
+    let world = World::scripted(
+        config(),
+        [first(), plain(206, &[("content-range", range)], 0)],
+    );
+    world.get().expect("it is compared from further back");
+    assert_eq!(
+        world.asked()[1].0,
+        Some(0),
+        "four times as far as 65536 bytes"
+    );
+    world.assert_whole(&file);
+    // If the whole part is one repeated byte, only the whole file proves anything.
+    let zeros = vec![0; 300_000];
+    let world = World::scripted(
+        config(),
+        [
+            cut(without(whole(&zeros), "etag"), 190_000),
+            Ok(without(whole(&zeros), "etag")),
+        ],
+    );
+    world.get().expect("it is compared");
+    assert_eq!(world.asked()[1], (None, None), "a plain GET");
+    assert_eq!(world.restarts(), []);
+    world.assert_whole(&zeros);
 }
 
 // H09: old bytes are gone before new ones come, so that a cut leaves no mixture.
 #[test]
 fn a_200_to_a_ranged_request_truncates_before_it_writes() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
-    let world = after_400(&old, vec![cut(whole(&file), 100), Err(Error::UnknownSize)]);
+    let world = after_400(&old, vec![cut(newer(&file), 100), Err(Error::UnknownSize)]);
     world.get().expect_err("the last answer is permanent");
     assert_eq!(world.part().as_deref(), Some(&file[..100]));
 }
@@ -189,9 +405,9 @@ fn a_comparison_that_ends_early_completes_nothing() {
 #[test]
 fn a_part_longer_than_the_file_starts_over_without_a_ranged_request() {
     let file = content(1000);
-    let world = after_400(&file, vec![Ok(reply(403, &[], vec![])), Ok(whole(&file))]);
+    let world = after_400(&file, vec![Ok(reply(404, &[], vec![])), Ok(whole(&file))]);
     let id = world.accept();
-    world.drive(id).expect_err("403 is permanent");
+    world.drive(id).expect_err("404 is permanent");
     // Somebody wrote to the part.
     grow(&world, &content(1001));
     world.run(world.engine.retry(id)).expect("it failed");
@@ -214,9 +430,9 @@ fn grow(world: &World, bytes: &[u8]) {
 fn a_part_shorter_than_what_was_durable_starts_over() {
     let file = content(1000);
     for left in [0, 399] {
-        let world = after_400(&file, vec![Ok(reply(403, &[], vec![])), Ok(whole(&file))]);
+        let world = after_400(&file, vec![Ok(reply(404, &[], vec![])), Ok(whole(&file))]);
         let id = world.accept();
-        world.drive(id).expect_err("403 is permanent");
+        world.drive(id).expect_err("404 is permanent");
         grow(&world, &file[..left]);
         world.run(world.engine.retry(id)).expect("it failed");
         world.drive(id).expect("it starts over");
@@ -236,7 +452,11 @@ fn a_second_misfit_in_an_attempt_is_permanent() {
     let world = after_400(&file, vec![misfit(), misfit()]);
     let id = world.accept();
     assert!(matches!(world.drive(id), Err(Error::Protocol(_))));
-    assert_eq!(world.part().unwrap_or_default(), b"");
+    assert_eq!(
+        world.part().as_deref(),
+        Some(&file[..400]),
+        "nothing is lost"
+    );
     assert_eq!(world.row(id).status, Status::Failed);
 }
 
@@ -275,23 +495,18 @@ fn more_restarts_than_attempts_in_a_row_are_permanent_whatever_the_progress() {
 }
 
 #[test]
-fn a_restart_resets_what_is_recorded() {
+fn a_misfit_changes_nothing_until_the_whole_file_is_there_to_be_compared() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
     let misfit = Ok(ranged("bytes 0-999/1000", "\"v1\"", b"EVIL"));
     let world = after_400(
         &old,
-        vec![misfit, Ok(reply(403, &[], vec![])), Ok(whole(&file))],
+        vec![misfit, Ok(reply(404, &[], vec![])), Ok(whole(&file))],
     );
     let id = world.accept();
-    world.drive(id).expect_err("403 is permanent");
+    world.drive(id).expect_err("404 is permanent");
     let row = world.row(id);
-    assert_eq!(
-        (row.downloaded, row.durable, row.size, row.epoch),
-        (0, 0, None, None)
-    );
-    assert_eq!(row.validators, Default::default());
-    assert_eq!(
-        (row.bounds.furthest, row.responses, row.restarts),
-        (0, 0, 1)
-    );
+    assert_eq!((row.downloaded, row.durable, row.restarts), (400, 400, 0));
+    assert_eq!(row.validators.etag.as_deref(), Some("\"v1\""));
+    assert_eq!(world.part().as_deref(), Some(&old[..400]));
+    world.run(world.engine.retry(id)).expect("it failed");
 }

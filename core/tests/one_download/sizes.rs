@@ -288,6 +288,7 @@ fn fetching(answers: impl IntoIterator<Item = Answer>) -> World {
     let rules = RequestRules {
         if_range: false,
         range_always: true,
+        decodes: true,
     };
     world.host.transport = FakeTransport::new(world.clock.clone(), peer).with_rules(rules);
     World::on(world.host, config())

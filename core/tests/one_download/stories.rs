@@ -257,7 +257,7 @@ fn a_permanent_failure_of_a_resume_leaves_the_part_as_it_was() {
         [
             cut(whole(&file), 400),
             Ok(reply(
-                403,
+                404,
                 &[("content-length", "9")],
                 vec![bytes(b"forbidden")],
             )),
@@ -265,7 +265,7 @@ fn a_permanent_failure_of_a_resume_leaves_the_part_as_it_was() {
         ],
     );
     let id = world.accept();
-    world.drive(id).expect_err("403 is permanent");
+    world.drive(id).expect_err("404 is permanent");
     assert_eq!(world.part().as_deref(), Some(&file[..400]));
     assert_eq!((world.row(id).durable, world.file()), (400, None));
     world.assert_at_rest();

@@ -146,6 +146,9 @@ impl Part for SlowPart {
     fn rules(&self) -> StoreRules {
         self.part.rules()
     }
+    async fn is_uniform(&mut self, from: u64, to: u64) -> Result<bool, Error> {
+        slowly(self.part.is_uniform(from, to)).await
+    }
     async fn digest(
         &mut self,
         saved: Option<&DigestState>,
@@ -165,7 +168,7 @@ impl PartBytes<&[u8]> for SlowPart {
         self.clock.advance(self.write_takes);
         slowly(self.part.write(offset, chunk, digest)).await
     }
-    async fn matches(&mut self, offset: u64, chunk: &[u8]) -> Result<bool, Error> {
+    async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
         slowly(self.part.matches(offset, chunk)).await
     }
 }
