@@ -150,14 +150,12 @@ impl Draw {
     }
 
     fn change(&mut self) -> Change {
-        match self.0.u8(0..15) {
+        match self.0.u8(0..17) {
             0 => Change::Claimed(self.0.bool()),
             1 => Change::Fresh {
-                validators: Validators {
-                    etag: self.maybe(Draw::text),
-                    last_modified: self.maybe(Draw::text),
-                    sha256: self.maybe(Draw::text),
-                },
+                kept: self.bytes(),
+                restart: self.maybe(Draw::restart),
+                validators: self.validators(),
                 size: self.maybe(Draw::size),
                 mismatch: self.0.bool(),
                 epoch: self.text(),
@@ -177,11 +175,7 @@ impl Draw {
                     state: (0..draw.0.usize(..110)).map(|_| draw.0.u8(..)).collect(),
                 }),
             },
-            5 => Change::Restart {
-                attempt: self.0.u32(..5),
-                reason: self.reason(),
-                discarded: self.bytes(),
-            },
+            5 => Change::Restart(self.restart()),
             6 => self.attempt_ended(),
             7 => Change::Waits(Waiting {
                 until: at(self.0.u64(..1 << 40)),
@@ -201,12 +195,45 @@ impl Draw {
             11 => Change::Failed(self.failure()),
             12 => Change::Cancelled,
             13 => Change::Retried,
-            _ => Change::Terms(Terms {
-                sha256: self.maybe(Draw::text),
-                adopt: self.0.bool(),
-                on_exists: self.on_exists(),
-                header_names: (0..self.0.usize(..3)).map(|_| self.text()).collect(),
+            14 => Change::Learned(Behaviour {
+                ignores_if_range: self.0.bool(),
+                refuses_ranges: self.0.bool(),
+                shrunk: self.maybe(Draw::text),
             }),
+            15 => Change::Moved {
+                url: self.text(),
+                validators: self.validators(),
+                terms: self.terms(),
+            },
+            _ => Change::Terms(self.terms()),
+        }
+    }
+
+    fn validators(&mut self) -> Validators {
+        let last_modified = self.maybe(Draw::text);
+        Validators {
+            etag: self.maybe(Draw::text),
+            last_modified_strong: last_modified.is_some() && self.0.bool(),
+            last_modified,
+            content_type: self.maybe(Draw::text),
+            sha256: self.maybe(Draw::text),
+        }
+    }
+
+    fn restart(&mut self) -> Restart {
+        Restart {
+            attempt: self.0.u32(..5),
+            reason: self.reason(),
+            discarded: self.bytes(),
+        }
+    }
+
+    fn terms(&mut self) -> Terms {
+        Terms {
+            sha256: self.maybe(Draw::text),
+            adopt: self.0.bool(),
+            on_exists: self.on_exists(),
+            header_names: (0..self.0.usize(..3)).map(|_| self.text()).collect(),
         }
     }
 

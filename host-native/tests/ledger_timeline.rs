@@ -108,11 +108,11 @@ fn restarts_are_noted_on_their_attempt_and_on_no_other() {
         (RestartReason::DigestMismatch, 7),
     ] {
         let attempt = 2;
-        let change = Change::Restart {
+        let change = Change::Restart(Restart {
             attempt,
             reason,
             discarded,
-        };
+        });
         block_on(ledger.record(id, &change, at(3))).unwrap();
     }
     let lines = block_on(ledger.timeline(id)).unwrap();

@@ -154,6 +154,7 @@ export type RestartReason =
   | "overlap_mismatch"
   | "range_ignored"
   | "range_not_satisfiable"
+  | "range_refused"
   | "digest_mismatch";
 
 export interface Failure {

@@ -65,6 +65,21 @@ export class Part {
     });
   }
 
+  /** Whether all bytes from `from` up to `to` are the same one. */
+  isUniform(from, to) {
+    const sink = this.#sink;
+    return this.#call("read", async () => {
+      let first;
+      for (let at = from; at < to; ) {
+        const there = await sink.read(at, Math.min(READ_BYTES, to - at));
+        first ??= there[0];
+        if (there.length === 0 || there.some((byte) => byte !== first)) return false;
+        at += there.length;
+      }
+      return true;
+    });
+  }
+
   truncate(size) {
     const sink = this.#sink;
     if (this.#hasher?.at !== size) this.#hasher = undefined;

@@ -36,8 +36,8 @@ export class Request {
     this.#network = network;
     this.#url = url;
     this.#headers = new Headers(job.headers);
-    // Without a range `fetch` asks for codings.
-    this.#headers.set("range", `bytes=${first}-`);
+    // Without a range `fetch` asks for codings. A negative one asks for none: the server refused it before.
+    if (first >= 0) this.#headers.set("range", `bytes=${first}-`);
     if (ifRange !== undefined) this.#headers.set("if-range", ifRange);
   }
 

@@ -8,7 +8,9 @@ use crate::host::JsHost;
 use crate::pending::Pending;
 use regrip_core::bounds::Bounds;
 use regrip_core::ledger::Ledger;
-use regrip_core::record::{KnownSize, Mark, NewAttempt, NewDownload, SizeSource, Validators};
+use regrip_core::record::{
+    Behaviour, KnownSize, Mark, NewAttempt, NewDownload, SizeSource, Validators,
+};
 use regrip_core::store::Committing;
 use regrip_core::store::{DigestState, PartToken};
 use regrip_core::{Change, DownloadId, Error, OnExists, Row, Source, Status};
@@ -160,6 +162,14 @@ fn write(row: &Row, record: &Fields) {
         .put("status", row.status.name())
         .put_some("etag", validators.etag.as_deref())
         .put_some("lastModified", validators.last_modified.as_deref())
+        .mark(
+            "lastModifiedWeak",
+            validators.last_modified.is_some() && !validators.last_modified_strong,
+        )
+        .put_some("contentType", validators.content_type.as_deref())
+        .mark("ignoresIfRange", row.behaviour.ignores_if_range)
+        .mark("refusesRanges", row.behaviour.refuses_ranges)
+        .put_some("shrunk", row.behaviour.shrunk.as_deref())
         .put_some("reprSha256", validators.sha256.as_deref())
         .count_some("expectedBytes", row.size.map(|size| size.bytes))
         .put_some(
@@ -225,7 +235,15 @@ fn read(id: DownloadId, record: &Fields) -> Row {
     row.validators = Validators {
         etag: record.text("etag"),
         last_modified: record.text("lastModified"),
+        // Earlier versions kept only a strong one.
+        last_modified_strong: !record.flag("lastModifiedWeak"),
+        content_type: record.text("contentType"),
         sha256: record.text("reprSha256"),
+    };
+    row.behaviour = Behaviour {
+        ignores_if_range: record.flag("ignoresIfRange"),
+        refuses_ranges: record.flag("refusesRanges"),
+        shrunk: record.text("shrunk"),
     };
     let source = record.text("expectedBytesSource");
     let source = source.and_then(|name| SizeSource::named(&name));

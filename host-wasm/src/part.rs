@@ -39,6 +39,8 @@ extern "C" {
     fn matches(this: &JsPart, chunk: &Uint8Array, at: f64) -> JsValue;
     #[wasm_bindgen(method)]
     fn truncate(this: &JsPart, size: f64) -> JsValue;
+    #[wasm_bindgen(method, js_name = isUniform)]
+    fn is_uniform(this: &JsPart, from: f64, to: f64) -> JsValue;
     #[wasm_bindgen(method)]
     fn flush(this: &JsPart) -> JsValue;
     #[wasm_bindgen(method)]
@@ -210,6 +212,10 @@ impl Part for OpenedPart {
         }
     }
 
+    fn is_uniform(&mut self, from: u64, to: u64) -> impl Future<Output = Result<bool, Error>> {
+        Pending::flag(self.0.is_uniform(from as f64, to as f64))
+    }
+
     fn digest(
         &mut self,
         saved: Option<&DigestState>,
@@ -238,7 +244,7 @@ impl PartBytes<Bytes> for OpenedPart {
         Pending::done(self.0.write(array, offset as f64))
     }
 
-    fn matches(&mut self, offset: u64, chunk: Bytes) -> impl Future<Output = Result<bool, Error>> {
+    fn matches(&mut self, offset: u64, chunk: &Bytes) -> impl Future<Output = Result<bool, Error>> {
         let Some(array) = &chunk.array else {
             return Pending::flag(JsValue::TRUE);
         };

@@ -43,11 +43,13 @@ impl Transport for Fetch {
         RequestRules {
             if_range: self.0.may_send_if_range(url),
             range_always: true,
+            decodes: true,
         }
     }
 
     async fn get(&self, request: Request<'_>) -> Result<Response<Stream>, Error> {
-        let first = request.range.map_or(0, |range| range.first) as f64;
+        // A negative one asks for no range.
+        let first = request.range.map_or(-1.0, |range| range.first as f64);
         let body = Stream(self.0.request(request.url, first, request.if_range));
         Pending::done(body.0.head()).await?;
         Ok(response(body))

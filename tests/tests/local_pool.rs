@@ -207,6 +207,10 @@ impl Part for Open {
     fn epoch(&self) -> String {
         "the only one".to_owned() // nothing here outlives the process
     }
+    async fn is_uniform(&mut self, from: u64, to: u64) -> Result<bool, Error> {
+        let (from, to) = (from as usize, to as usize);
+        Ok(self.with(|bytes| bytes[from..to].windows(2).all(|pair| pair[0] == pair[1])))
+    }
     async fn digest(&mut self, _saved: Option<&DigestState>, _to: u64) -> Result<Unhashed, Error> {
         Ok(Unhashed)
     }
@@ -226,7 +230,7 @@ impl PartBytes<&[u8]> for Open {
         });
         Ok(())
     }
-    async fn matches(&mut self, offset: u64, chunk: &[u8]) -> Result<bool, Error> {
+    async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
         Ok(self
             .with(|bytes| bytes.get(offset as usize..offset as usize + chunk.len()) == Some(chunk)))
     }

@@ -4,7 +4,8 @@ use super::database::Fault;
 use super::values::{integer, time};
 use super::{rows, timeline};
 use regrip_core::record::{
-    Change, DownloadId, Failure, KnownSize, RestartReason, Status, Terms, Validators, Waiting,
+    Behaviour, Change, DownloadId, Failure, KnownSize, Restart, RestartReason, Status, Terms,
+    Validators, Waiting,
 };
 use regrip_core::store::Committing;
 use regrip_core::store::DigestState;
@@ -40,11 +41,20 @@ pub(super) fn apply(
             row.set("claimed = :claimed", named_params! { ":claimed": claimed })
         }
         Change::Fresh {
+            kept,
+            restart,
             validators,
             size,
             mismatch,
             epoch,
-        } => row.fresh(validators, *size, *mismatch, epoch),
+        } => {
+            row.fresh(*kept, restart.as_ref(), *size, *mismatch, epoch)?;
+            row.validators(validators)?;
+            match restart {
+                Some(restart) => timeline::note_restart(transaction, id, restart),
+                None => Ok(()),
+            }
+        }
         Change::Resumed {
             size,
             mismatch,
@@ -57,13 +67,21 @@ pub(super) fn apply(
             epoch,
             digest,
         } => row.checkpoint(*downloaded, *durable, epoch, digest.as_ref()),
-        Change::Restart {
-            attempt,
-            reason,
-            discarded,
+        Change::Restart(restart) => {
+            row.restart(restart)?;
+            row.validators(&Validators::default())?;
+            timeline::note_restart(transaction, id, restart)
+        }
+        Change::Learned(behaviour) => row.behaviour(behaviour),
+        Change::Moved {
+            url,
+            validators,
+            terms,
         } => {
-            row.restart(*reason)?;
-            timeline::note_restart(transaction, id, *attempt, *reason, *discarded)
+            row.set("url = :url", named_params! { ":url": url })?;
+            row.validators(validators)?;
+            row.behaviour(&Behaviour::default())?;
+            row.terms(terms)
         }
         Change::AttemptEnded { end, bounds } => {
             row.bounds(bounds)?;
@@ -132,25 +150,68 @@ impl Update<'_> {
 
     fn fresh(
         &self,
-        validators: &Validators,
+        kept: u64,
+        restart: Option<&Restart>,
         size: Option<KnownSize>,
         mismatch: bool,
         epoch: &str,
     ) -> Result<(), Fault> {
+        if let Some(restart) = restart {
+            self.count_restart(restart)?;
+        }
+        // Of a part without bytes nothing was compared: what was reached once is no progress again.
+        let furthest = match kept > 0 || restart.is_some() {
+            true => integer(kept),
+            false => i64::MAX,
+        };
         self.set(
-            "etag = :etag, last_modified = :last_modified, sha256_announced = :sha256, expected_bytes = :bytes,
-             expected_bytes_source = :source, expected_bytes_mismatch = :mismatch, boot_id = :boot_id,
-             downloaded_bytes = 0, durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL, responses = 1,
+            "expected_bytes = :bytes, expected_bytes_source = :source, expected_bytes_mismatch = :mismatch,
+             boot_id = :boot_id, downloaded_bytes = :kept, durable_bytes = min(durable_bytes, :kept),
+             sha256_state = CASE WHEN sha256_state_offset <= :kept THEN sha256_state END,
+             sha256_state_offset = CASE WHEN sha256_state_offset <= :kept THEN sha256_state_offset END,
+             bound_furthest = min(bound_furthest, :furthest), responses = 1, shrunk = NULL,
              committing_token = NULL, committing_size = NULL, committing_sha256 = NULL",
             named_params! {
-                ":etag": validators.etag,
-                ":last_modified": validators.last_modified,
-                ":sha256": validators.sha256,
                 ":bytes": size.map(|size| integer(size.bytes)),
                 ":source": size.map(|size| size.source.name()),
                 ":mismatch": mismatch,
                 ":boot_id": epoch,
+                ":kept": integer(kept),
+                ":furthest": furthest,
             },
+        )
+    }
+
+    fn validators(&self, validators: &Validators) -> Result<(), Fault> {
+        self.set(
+            "etag = :etag, last_modified = :last_modified, last_modified_weak = :weak,
+             content_type = :content_type, sha256_announced = :sha256",
+            named_params! {
+                ":etag": validators.etag,
+                ":last_modified": validators.last_modified,
+                ":weak": validators.last_modified.is_some() && !validators.last_modified_strong,
+                ":content_type": validators.content_type,
+                ":sha256": validators.sha256,
+            },
+        )
+    }
+
+    fn behaviour(&self, behaviour: &Behaviour) -> Result<(), Fault> {
+        self.set(
+            "ignores_if_range = :ignores, refuses_ranges = :refuses, shrunk = :shrunk",
+            named_params! {
+                ":ignores": behaviour.ignores_if_range,
+                ":refuses": behaviour.refuses_ranges,
+                ":shrunk": behaviour.shrunk,
+            },
+        )
+    }
+
+    fn count_restart(&self, restart: &Restart) -> Result<(), Fault> {
+        self.set(
+            "restarts = min(restarts + 1, 4294967295), bound_restarts = min(bound_restarts + 1, 4294967295),
+             digest_restarted = digest_restarted | :digest",
+            named_params! { ":digest": restart.reason == RestartReason::DigestMismatch },
         )
     }
 
@@ -198,14 +259,13 @@ impl Update<'_> {
         )
     }
 
-    fn restart(&self, reason: RestartReason) -> Result<(), Fault> {
+    fn restart(&self, restart: &Restart) -> Result<(), Fault> {
+        self.count_restart(restart)?;
         self.set(
-            "restarts = min(restarts + 1, 4294967295), bound_restarts = min(bound_restarts + 1, 4294967295),
-             bound_furthest = 0, digest_restarted = digest_restarted | :digest, etag = NULL, last_modified = NULL,
-             sha256_announced = NULL, expected_bytes = NULL, expected_bytes_source = NULL, boot_id = NULL, responses = 0, downloaded_bytes = 0,
-             durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL,
+            "bound_furthest = 0, expected_bytes = NULL, expected_bytes_source = NULL, boot_id = NULL, responses = 0,
+             downloaded_bytes = 0, durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL, shrunk = NULL,
              committing_token = NULL, committing_size = NULL, committing_sha256 = NULL",
-            named_params! { ":digest": reason == RestartReason::DigestMismatch },
+            &[],
         )
     }
 

@@ -46,6 +46,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         to: 8,
         sql: include_str!("migrations/0008_part_tokens.sql"),
     },
+    Migration {
+        to: 9,
+        sql: include_str!("migrations/0009_full_responses.sql"),
+    },
 ];
 
 /// The schema's number in this version.

@@ -5,8 +5,8 @@ use super::values::{Columns, integer, time};
 use regrip_core::bounds::Bounds;
 use regrip_core::classify::Class;
 use regrip_core::record::{
-    DownloadId, Failure, KnownSize, NewDownload, Row, SizeSource, Source, Status, Validators,
-    Waiting,
+    Behaviour, DownloadId, Failure, KnownSize, NewDownload, Row, SizeSource, Source, Status,
+    Validators, Waiting,
 };
 use regrip_core::store::Committing;
 use regrip_core::store::{DigestState, PartToken};
@@ -97,10 +97,11 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Error> {
     let mut new = read_new(&columns)?;
     let size = read_size(&columns)?;
     let mismatch = columns.get("expected_bytes_mismatch")?;
-    let validators = Validators {
+    let mut validators = Validators {
         etag: columns.get("etag")?,
         last_modified: columns.get("last_modified")?,
         sha256: columns.get("sha256_announced")?,
+        ..Validators::default()
     };
     let claimed = columns.get("claimed")?;
     let downloaded = columns.count("downloaded_bytes")?;
@@ -123,6 +124,14 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Error> {
     let committing = read_committing(&columns)?;
     let failure = read_failure(&columns)?;
     let attempts = columns.count("attempts")?;
+    let weak: bool = columns.get("last_modified_weak")?;
+    validators.last_modified_strong = validators.last_modified.is_some() && !weak;
+    validators.content_type = columns.get("content_type")?;
+    let behaviour = Behaviour {
+        ignores_if_range: columns.get("ignores_if_range")?,
+        refuses_ranges: columns.get("refuses_ranges")?,
+        shrunk: columns.get("shrunk")?,
+    };
     Ok(Row {
         id,
         new,
@@ -130,6 +139,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Error> {
         status,
         waiting,
         validators,
+        behaviour,
         size,
         mismatch,
         downloaded,

@@ -6,7 +6,7 @@
 use super::database::Fault;
 use super::rows;
 use super::values::{integer, milliseconds, time};
-use regrip_core::record::{AttemptEnd, DownloadId, NewAttempt, RestartReason, Status};
+use regrip_core::record::{AttemptEnd, DownloadId, NewAttempt, Restart, Status};
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params};
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
@@ -112,18 +112,16 @@ pub(super) fn end(
 pub(super) fn note_restart(
     transaction: &Transaction<'_>,
     id: DownloadId,
-    attempt: u32,
-    reason: RestartReason,
-    discarded: u64,
+    restart: &Restart,
 ) -> Result<(), Fault> {
     let add = "UPDATE attempts SET restart_reason = coalesce(restart_reason || ',', '') || :reason,
                    discarded_bytes = min(coalesce(discarded_bytes, 0), 9223372036854775807 - :discarded) + :discarded
                WHERE download_id = :id AND attempt = :attempt";
     transaction.prepare_cached(add)?.execute(named_params! {
-        ":reason": reason.name(),
-        ":discarded": integer(discarded),
+        ":reason": restart.reason.name(),
+        ":discarded": integer(restart.discarded),
         ":id": id,
-        ":attempt": attempt,
+        ":attempt": restart.attempt,
     })?;
     Ok(())
 }

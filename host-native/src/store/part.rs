@@ -217,6 +217,22 @@ impl Part for DiskPart {
         self.epoch.is(recorded)
     }
 
+    async fn is_uniform(&mut self, from: u64, to: u64) -> Result<bool, Error> {
+        let mut block = vec![0; block_bytes(to.saturating_sub(from))];
+        let (mut at, mut byte) = (from, None);
+        while at < to {
+            let wanted = block.get_mut(..block_bytes(to - at)).unwrap_or_default();
+            let read = self.read(wanted, at)?;
+            let read = wanted.get(..read).unwrap_or_default();
+            let first = *byte.get_or_insert(read.first().copied().unwrap_or_default());
+            if read.is_empty() || read.iter().any(|&other| other != first) {
+                return Ok(false);
+            }
+            at += read.len() as u64;
+        }
+        Ok(true)
+    }
+
     async fn digest(
         &mut self,
         saved: Option<&DigestState>,
@@ -278,7 +294,7 @@ impl PartBytes<&[u8]> for DiskPart {
         Ok(())
     }
 
-    async fn matches(&mut self, offset: u64, chunk: &[u8]) -> Result<bool, Error> {
+    async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
         let mut block = vec![0; BLOCK_BYTES.min(chunk.len())];
         let mut at = offset;
         for piece in chunk.chunks(BLOCK_BYTES) {

@@ -10,6 +10,7 @@ export const RESTARTS = {
   overlap_mismatch: "the server had other bytes where the part ended",
   range_ignored: "the server sent the whole file again",
   range_not_satisfiable: "the server said that the file is shorter than the part",
+  range_refused: "the server refuses ranges and sent other bytes",
   digest_mismatch: "the whole file had another digest",
 };
 
@@ -33,6 +34,7 @@ export const ADVICE = {
   ProxyRefused: "Check the proxy's address, user and password; then retry.",
   TooLarge: "Raise maxDownloadBytes if the file is meant to be so large, then retry.",
   TooManyRestarts: "The file keeps changing at its source: retry when it is quiet there.",
+  UnexpectedPage: "Open the address in a browser: it may need a login or a new link. The partial data is kept.",
   UnknownSize: "The server does not say how long the file is, and without that it cannot be known to be whole.",
   superseded: "Nothing to do: another download has this file.",
 };

@@ -266,6 +266,7 @@ pub(crate) fn why(reason: RestartReason) -> &'static str {
         RestartReason::OverlapMismatch => "the server has other bytes where the part ends",
         RestartReason::RangeIgnored => "the server sent the whole file again",
         RestartReason::RangeNotSatisfiable => "the server says the file is shorter than the part",
+        RestartReason::RangeRefused => "the server refuses ranges and sent other bytes",
         RestartReason::DigestMismatch => "the whole file has another digest",
     }
 }
