@@ -181,19 +181,28 @@ fn bytes_match_only_where_all_of_them_are_there_and_equal() {
         let bytes: Vec<u8> = (0..600_000_u32).map(|at| (at % 251) as u8).collect();
         std::fs::write(place.path("f.part"), &bytes).unwrap();
         let mut part = place.open("f.part", OpenPart::Claimed).await.unwrap();
-        assert!(part.matches(0, &bytes).await.unwrap());
-        assert!(part.matches(7, &bytes[7..9]).await.unwrap());
-        assert!(part.matches(600_000, b"").await.unwrap());
-        assert!(!part.matches(8, &bytes[7..9]).await.unwrap());
+        assert!(part.matches(0, &&bytes[..]).await.unwrap());
+        assert!(part.matches(7, &&bytes[7..9]).await.unwrap());
+        assert!(part.matches(600_000, &&b""[..]).await.unwrap());
+        assert!(!part.matches(8, &&bytes[7..9]).await.unwrap());
 
         let mut other = bytes.clone();
         other[599_999] ^= 1;
-        assert!(!part.matches(0, &other).await.unwrap(), "last byte");
+        assert!(!part.matches(0, &&other[..]).await.unwrap(), "last byte");
         let mut longer = bytes.clone();
         longer.push(0);
-        assert!(!part.matches(0, &longer).await.unwrap(), "past the end");
-        assert!(!part.matches(600_000, b"x").await.unwrap(), "at the end");
-        assert!(!part.matches(1 << 40, b"x").await.unwrap(), "far past it");
+        assert!(
+            !part.matches(0, &&longer[..]).await.unwrap(),
+            "past the end"
+        );
+        assert!(
+            !part.matches(600_000, &&b"x"[..]).await.unwrap(),
+            "at the end"
+        );
+        assert!(
+            !part.matches(1 << 40, &&b"x"[..]).await.unwrap(),
+            "far past it"
+        );
         assert_eq!(part.length().await.unwrap(), 600_000);
     });
 }
