@@ -1,18 +1,8 @@
 //! Stubs of completed downloads that could not be removed yet.
 
 use super::database::Fault;
+use super::serve_tables::LeftStub;
 use rusqlite::{Connection, Transaction, params};
-
-/// A stub that is left in the watch folder although its download is completed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftStub {
-    /// The stub's name in the watch folder.
-    pub stub_name: String,
-    /// The peer that it names.
-    pub peer_id: String,
-    /// The item that it names.
-    pub item_id: String,
-}
 
 /// All of them, by name.
 pub(super) fn all(connection: &Connection) -> Result<Vec<LeftStub>, Fault> {

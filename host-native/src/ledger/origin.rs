@@ -1,22 +1,10 @@
 //! What a start needs to know of downloads, no more: it may have a hundred thousand of them.
 
 use super::database::Fault;
+use super::serve_tables::Origin;
 use regrip_core::DownloadId;
 use regrip_core::record::Mark;
 use rusqlite::Connection;
-
-/// Where a download came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    /// The download.
-    pub id: DownloadId,
-    /// The peer, by the digest of its URL; `None` for a plain URL.
-    pub peer_id: Option<String>,
-    /// The item, as the peer names it.
-    pub item_id: Option<String>,
-    /// The stub it came from, where that was noted.
-    pub stub_name: Option<String>,
-}
 
 /// What decides which of the unfinished are driven.
 pub(super) fn marks(connection: &Connection) -> Result<Vec<Mark>, Fault> {
@@ -48,17 +36,26 @@ pub(super) fn of(connection: &Connection, ids: &[DownloadId]) -> Result<Vec<Orig
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// Of completed ones whose import has not come to its end, from the one after `after` on. The words are those of the
-/// index, or it could not be used, and `pending at ` begins what they look for.
+/// Of completed ones whose import has not come to its end, from the one after `after` on: those whose import has not begun,
+/// and those with a server that is pending.
 pub(super) fn to_import(
     connection: &Connection,
     after: DownloadId,
     limit: u32,
 ) -> Result<Vec<Origin>, Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, peer_id, item_id, stub_name FROM downloads INDEXED BY downloads_to_import
-         WHERE id > ?1 AND status IN ('completed', 'import_queued') AND release_json IS NOT NULL
-             AND (import_state IS NULL OR import_state LIKE 'pending at %' OR import_state LIKE '%; pending at %')
+        "SELECT id, peer_id, item_id, stub_name FROM downloads WHERE id IN (
+             SELECT id FROM (
+                 SELECT id FROM downloads INDEXED BY downloads_to_begin_import
+                 WHERE id > ?1 AND status IN ('completed', 'import_queued') AND release_json IS NOT NULL
+                     AND import_state IS NULL
+                 ORDER BY id LIMIT ?2)
+             UNION
+             SELECT download FROM (
+                 SELECT DISTINCT download FROM imports INDEXED BY imports_pending JOIN downloads ON id = download
+                 WHERE download > ?1 AND state = 'pending' AND status IN ('completed', 'import_queued')
+                     AND release_json IS NOT NULL
+                 ORDER BY download LIMIT ?2))
          ORDER BY id LIMIT ?2",
     )?;
     let found = statement.query_map((after, limit), read)?;
@@ -72,41 +69,4 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Origin, rusqlite::Error> {
         item_id: row.get("item_id")?,
         stub_name: row.get("stub_name")?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::migrate::{self, MIGRATIONS};
-    use crate::serve::import::PENDING;
-
-    #[test]
-    fn imports_that_are_pending_are_found() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        for migration in MIGRATIONS {
-            let transaction = connection.transaction().unwrap();
-            migrate::run(&transaction, migration).unwrap();
-            transaction.commit().unwrap();
-        }
-        let states = [
-            None,
-            Some(format!("{PENDING}Films")),
-            Some(format!(
-                "accepted by Films; {PENDING}Anime: the server answered 503"
-            )),
-            Some("accepted by Films".to_owned()),
-            Some("failed at Films: pending at dawn".to_owned()),
-            Some("no server takes category 3000".to_owned()),
-        ];
-        for state in states {
-            let insert = "INSERT INTO downloads (kind, url, filename, dest_path, part_path, on_exists, release_json, status,
-                              import_state, created_at, updated_at)
-                          VALUES ('peer', 'u', 'f', 'd', 'p', 'fail', '{}', 'completed', ?1, '', '')";
-            connection.execute(insert, [state]).unwrap();
-        }
-        let found = to_import(&connection, 0, 9).unwrap();
-        let ids: Vec<DownloadId> = found.into_iter().map(|origin| origin.id).collect();
-        assert_eq!(ids, [1, 2, 3]);
-        assert_eq!(of(&connection, &[2, 99, 5]).unwrap().len(), 2);
-    }
 }

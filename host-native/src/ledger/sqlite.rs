@@ -3,13 +3,12 @@
 use super::database::{Database, Fault, Patience};
 use super::entry::{self, Entry};
 use super::file::OpenError;
-use super::left_stubs::{self, LeftStub};
-use super::origin::{self, Origin};
 use super::queue::Queue;
+use super::serve_tables::{Import, LeftStub, Origin};
 use super::shared::SharedDigest;
 use super::timeline::{self, AttemptLine};
-use super::values::{integer, time};
-use super::{change, rows, shared};
+use super::values::integer;
+use super::{change, imports, left_stubs, origin, rows, shared};
 use crate::store::FileStamp;
 use regrip_core::Error;
 use regrip_core::ledger::Ledger;
@@ -195,28 +194,32 @@ impl SqliteLedger {
         .await
     }
 
-    /// Notes how telling the servers about a completed download went; `accepted` by one at least makes it
-    /// `import_queued`.
+    /// The imports of a download, in the order they were recorded; none if none has begun.
     ///
     /// # Errors
-    /// `WrongState` where it is not completed, `NoSuchDownload`, `Ledger`, `DiskFull`.
-    pub async fn note_import(
+    /// `Ledger`.
+    pub async fn imports(&self, id: DownloadId) -> Result<Vec<Import>, Error> {
+        self.queue
+            .read("reading imports", move |transaction| {
+                imports::of(transaction, id)
+            })
+            .await
+    }
+
+    /// Replaces the imports of a completed download and the line that is shown of them. If a server accepted it, the
+    /// download is `import_queued` from then on.
+    ///
+    /// # Errors
+    /// `WrongState` if it is not completed, `NoSuchDownload`, `Ledger`, `DiskFull`.
+    pub async fn record_imports(
         &self,
         id: DownloadId,
-        state: String,
-        accepted: bool,
+        imports: Vec<Import>,
+        shown: String,
         at: SystemTime,
     ) -> Result<(), Error> {
         self.write("noting an import", move |transaction| {
-            let status = rows::row(transaction, id)?.status;
-            let after = match (status, accepted) {
-                (Status::Completed, true) => Status::ImportQueued,
-                (Status::Completed | Status::ImportQueued, _) => status,
-                _ => return Err(Error::WrongState { id, status }.into()),
-            };
-            let set = "UPDATE downloads SET import_state = ?2, status = ?3, updated_at = ?4 WHERE id = ?1";
-            let params = (id, &state, after.name(), time(at));
-            one(id, transaction.prepare_cached(set)?.execute(params)?)
+            imports::record(transaction, id, &imports, &shown, at)
         })
         .await
     }
