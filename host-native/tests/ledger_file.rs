@@ -1,6 +1,6 @@
 //! The ledger as a file: how it is made, closed, upgraded and refused.
 
-use regrip::ledger::{Import, ImportState, OpenError, SqliteLedger};
+use regrip::ledger::{Catalogue, Import, ImportState, OpenError, ServeTables, SqliteLedger};
 use regrip_core::OnExists;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;

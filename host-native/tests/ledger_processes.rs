@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use regrip::ledger::{Patience, SqliteLedger};
+use regrip::ledger::{Catalogue, Patience, ServeTables, SqliteLedger};
 use regrip_core::OnExists;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;

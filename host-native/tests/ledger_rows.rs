@@ -1,6 +1,8 @@
 //! Finding, listing and removing rows, and what is done with values that make no sense.
 
-use regrip::ledger::{Entry, Import, ImportState, SqliteLedger};
+use regrip::ledger::{
+    Catalogue, Entry, Import, ImportState, NativeLedger, ServeTables, SqliteLedger,
+};
 use regrip::store::FileStamp;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
@@ -183,13 +185,16 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
             warning: None,
         };
         ledger.record(id, &completed, at(4)).await.unwrap();
-        assert_eq!(ledger.completed_stamp(id).await.unwrap(), None);
+        assert_eq!(ledger.entry(id).await.unwrap().completed_stamp(), None);
         let stamp = FileStamp {
             size: 5,
             mtime_ns: -3,
         };
         ledger.stamp(id, stamp).await.unwrap();
-        assert_eq!(ledger.completed_stamp(id).await.unwrap(), Some(stamp));
+        assert_eq!(
+            ledger.entry(id).await.unwrap().completed_stamp(),
+            Some(stamp)
+        );
         ledger
             .record_imports(id, imports, "told radarr".to_owned(), at(5))
             .await
@@ -231,7 +236,7 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
         assert_eq!(back.unwrap_err().code().as_str(), "WrongState");
         let other = ledger.insert(&new("other"), at(8)).await.unwrap();
         assert_eq!(
-            ledger.completed_stamp(other).await.unwrap(),
+            ledger.entry(other).await.unwrap().completed_stamp(),
             None,
             "not completed"
         );

@@ -6,6 +6,7 @@
 //! prompt; that of a cancel and a commit that meet only one counts, the ledger sees to.
 
 use crate::host::NativeHost;
+use crate::ledger::NativeLedger;
 use crate::store::FileStamp;
 use crate::workers::Workers;
 use regrip_core::{DownloadId, Engine, Error};
@@ -25,7 +26,7 @@ const TELL_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs `work`, in which the engine's downloads are driven, to its end. The first signal sets `ending` and ends them early.
 pub(crate) fn run<T>(
-    engine: &Engine<NativeHost>,
+    engine: &Engine<NativeHost<impl NativeLedger>>,
     signal: &Receiver<()>,
     workers: &Workers,
     ending: &Cell<bool>,
@@ -46,7 +47,7 @@ pub(crate) fn run<T>(
 }
 
 /// Never ends by itself.
-async fn heed_others<T>(engine: &Engine<NativeHost>) -> T {
+async fn heed_others<T>(engine: &Engine<NativeHost<impl NativeLedger>>) -> T {
     let mut seen = None;
     loop {
         // A look that fails says nothing; if the ledger is broken the drives will tell.
@@ -65,7 +66,7 @@ async fn heed_others<T>(engine: &Engine<NativeHost>) -> T {
 /// # Errors
 /// As [`Engine::drive`].
 pub(crate) async fn one(
-    engine: Engine<NativeHost>,
+    engine: Engine<NativeHost<impl NativeLedger>>,
     id: DownloadId,
     path: PathBuf,
 ) -> Result<(), Error> {

@@ -1,7 +1,80 @@
-//! What `serve` keeps beside the downloads: where they came from, stubs that are left, imports.
+//! What `serve` keeps beside the downloads: their stubs and releases, stubs that are left, imports. Nobody else reads or
+//! writes it.
 
-use regrip_core::DownloadId;
+use regrip_core::{DownloadId, Error};
 use std::time::SystemTime;
+
+/// The tables of `serve`.
+pub trait ServeTables {
+    /// Notes the stub a download came from and its release as the peer sent it.
+    ///
+    /// # Errors
+    /// `NoSuchDownload`, `Ledger`, `DiskFull`.
+    fn note_release(
+        &self,
+        id: DownloadId,
+        stub_name: Option<String>,
+        release_json: Option<String>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Where these downloads came from, in any order; those that are gone are left out.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn origins(
+        &self,
+        ids: Vec<DownloadId>,
+    ) -> impl Future<Output = Result<Vec<Origin>, Error>> + Send;
+
+    /// Where completed downloads came from whose import has not come to its end: those after `after`, by id, `limit` at
+    /// most.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn to_import(
+        &self,
+        after: DownloadId,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Origin>, Error>> + Send;
+
+    /// Stubs of completed downloads that could not be removed yet.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn left_stubs(&self) -> impl Future<Output = Result<Vec<LeftStub>, Error>> + Send;
+
+    /// Notes a stub that could not be removed.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    fn note_left_stub(&self, stub: LeftStub) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Forgets a left stub that is gone.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    fn forget_left_stub(&self, stub_name: String)
+    -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The imports of a download, in the order they were recorded; none if none has begun.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn imports(&self, id: DownloadId) -> impl Future<Output = Result<Vec<Import>, Error>> + Send;
+
+    /// Replaces the imports of a completed download and the line that is shown of them. If a server accepted it, the
+    /// download is `import_queued` from then on.
+    ///
+    /// # Errors
+    /// `WrongState` if it is not completed, `NoSuchDownload`, `Ledger`, `DiskFull`.
+    fn record_imports(
+        &self,
+        id: DownloadId,
+        imports: Vec<Import>,
+        shown: String,
+        at: SystemTime,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
 
 /// Where a download came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use super::catalogue::Item;
 use super::conditions::{Validators, is_held};
 use super::shelf::Shelf;
 use super::version::{etag, is_settled, validators};
-use crate::ledger::{SharedDigest, SqliteLedger};
+use crate::ledger::{SharedDigest, SharedDigests};
 use crate::store::{FileVersion, Sha256Digest};
 use async_io::Timer;
 use hyper::HeaderMap;
@@ -46,7 +46,7 @@ const NICEST: i32 = 19;
 #[derive(Debug)]
 pub(super) struct Digests {
     known: Mutex<HashMap<String, Known>>,
-    ledger: SqliteLedger,
+    ledger: Box<dyn SharedDigests>,
     again: SyncSender<Option<Arc<Item>>>,
 }
 
@@ -68,7 +68,10 @@ pub(super) struct Described {
 
 impl Digests {
     /// `again` is how requests have a file hashed at once, and how the thread that does it is woken to end.
-    pub(super) fn new(ledger: SqliteLedger, again: SyncSender<Option<Arc<Item>>>) -> Digests {
+    pub(super) fn new(
+        ledger: Box<dyn SharedDigests>,
+        again: SyncSender<Option<Arc<Item>>>,
+    ) -> Digests {
         Digests {
             known: Mutex::default(),
             ledger,

@@ -5,7 +5,7 @@ use super::seen::seen;
 use super::telling::{Telling, Told};
 use crate::config::ImportServer;
 use crate::control::Control;
-use crate::ledger;
+use crate::ledger::{self, NativeLedger};
 use crate::serve::settings::Settings;
 use async_lock::Mutex;
 use futures::future::join_all;
@@ -35,8 +35,8 @@ struct Release {
 }
 
 /// Tells servers of finished downloads.
-pub(crate) struct Imports {
-    control: Control,
+pub(crate) struct Imports<L: NativeLedger> {
+    control: Control<L>,
     settings: Settings,
     completed: PathBuf,
     under_way: std::sync::Mutex<HashSet<DownloadId>>,
@@ -58,8 +58,8 @@ impl RetryRules<Error> for Rules {
 }
 
 /// One download's import.
-struct Import<'a> {
-    imports: &'a Imports,
+struct Import<'a, L: NativeLedger> {
+    imports: &'a Imports<L>,
     id: DownloadId,
     /// The finished file.
     file: String,
@@ -67,9 +67,9 @@ struct Import<'a> {
     telling: Mutex<Telling>,
 }
 
-impl Imports {
+impl<L: NativeLedger> Imports<L> {
     /// Nothing is told yet.
-    pub(crate) fn new(control: Control, settings: Settings, completed: PathBuf) -> Imports {
+    pub(crate) fn new(control: Control<L>, settings: Settings, completed: PathBuf) -> Self {
         Imports {
             control,
             settings,
@@ -166,7 +166,7 @@ impl Imports {
     }
 }
 
-impl Import<'_> {
+impl<L: NativeLedger> Import<'_, L> {
     /// Tells one server, round by round, until it took the command, refused it, or patience ended.
     async fn tell(&self, name: &str) {
         let host = self.imports.control.engine().host();

@@ -2,8 +2,8 @@
 
 use super::database::Fault;
 use super::rows;
-use super::serve_tables::{Import, ImportState};
 use super::values::time;
+use crate::ledger::{Import, ImportState};
 use regrip_core::{DownloadId, Error, Status};
 use rusqlite::{Connection, Transaction, named_params, params};
 use std::time::SystemTime;

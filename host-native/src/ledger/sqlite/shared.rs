@@ -2,6 +2,7 @@
 
 use super::database::Fault;
 use super::values::integer;
+use crate::ledger::SharedDigest;
 use crate::store::FileVersion;
 use regrip_core::Error;
 use regrip_core::store::FileId;
@@ -9,18 +10,6 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 /// Rows kept, more than a share has files; those noted longest ago go first.
 const ROWS: i64 = 400_000;
-
-/// The digest of one version of a shared file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedDigest {
-    /// The version that was hashed.
-    pub version: FileVersion,
-    /// Its SHA-256, lower-case hex.
-    pub sha256: String,
-    /// The strong ETag of these bytes: of this version, or of an earlier one that differed in ctime alone and had the same
-    /// digest.
-    pub etag: String,
-}
 
 /// The digest noted for a path. Rows from before schema 6 do not say of which version theirs is, and do not count.
 pub(super) fn digest(connection: &Connection, path: &[u8]) -> Result<Option<SharedDigest>, Fault> {

@@ -16,35 +16,35 @@ pub(super) struct Migration {
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
         to: 1,
-        sql: include_str!("migrations/0001_downloads.sql"),
+        sql: include_str!("../migrations/0001_downloads.sql"),
     },
     Migration {
         to: 2,
-        sql: include_str!("migrations/0002_attempts.sql"),
+        sql: include_str!("../migrations/0002_attempts.sql"),
     },
     Migration {
         to: 3,
-        sql: include_str!("migrations/0003_shared_digests.sql"),
+        sql: include_str!("../migrations/0003_shared_digests.sql"),
     },
     Migration {
         to: 4,
-        sql: include_str!("migrations/0004_list_by_status.sql"),
+        sql: include_str!("../migrations/0004_list_by_status.sql"),
     },
     Migration {
         to: 5,
-        sql: include_str!("migrations/0005_to_import.sql"),
+        sql: include_str!("../migrations/0005_to_import.sql"),
     },
     Migration {
         to: 6,
-        sql: include_str!("migrations/0006_shared_versions.sql"),
+        sql: include_str!("../migrations/0006_shared_versions.sql"),
     },
     Migration {
         to: 7,
-        sql: include_str!("migrations/0007_left_stubs_and_bounds.sql"),
+        sql: include_str!("../migrations/0007_left_stubs_and_bounds.sql"),
     },
     Migration {
         to: 8,
-        sql: include_str!("migrations/0008_imports.sql"),
+        sql: include_str!("../migrations/0008_imports.sql"),
     },
 ];
 

@@ -1,7 +1,7 @@
 //! Stubs of completed downloads that could not be removed yet.
 
 use super::database::Fault;
-use super::serve_tables::LeftStub;
+use crate::ledger::LeftStub;
 use rusqlite::{Connection, Transaction, params};
 
 /// All of them, by name.

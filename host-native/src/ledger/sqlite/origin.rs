@@ -1,7 +1,7 @@
 //! What a start needs to know of downloads, no more: it may have a hundred thousand of them.
 
 use super::database::Fault;
-use super::serve_tables::Origin;
+use crate::ledger::Origin;
 use regrip_core::DownloadId;
 use regrip_core::record::Mark;
 use rusqlite::Connection;

@@ -1,0 +1,27 @@
+//! A ledger in one SQLite file.
+//!
+//! Invariant: a call returns after its transaction is durable (WAL, `synchronous = FULL`). Several processes may share the
+//! file. What only shows downloads is read beside the writes, by a connection of its own: it sees all that was durable when
+//! it was asked for.
+//!
+//! Begin with `ledger`, which has a method for every statement; `queue` and `database` say how they are run.
+
+mod change;
+mod database;
+mod entry;
+mod file;
+mod imports;
+mod ledger;
+mod left_stubs;
+mod migrate;
+mod origin;
+mod queue;
+mod rows;
+mod shared;
+mod timeline;
+mod values;
+
+pub use database::Patience;
+pub(crate) use database::is_busy;
+pub use file::OpenError;
+pub use ledger::SqliteLedger;
