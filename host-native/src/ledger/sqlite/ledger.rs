@@ -1,21 +1,16 @@
-//! A ledger in one SQLite file: a method for every statement.
+//! A ledger in one SQLite file. Its other halves are `serve_tables` and `shared`.
 
 use super::database::{Database, Fault, Patience};
 use super::file::OpenError;
 use super::queue::Queue;
 use super::values::integer;
-use super::{change, entry, imports, left_stubs, origin, rows, shared, timeline};
-use crate::ledger::{
-    AttemptLine, Catalogue, Entry, Import, LeftStub, NativeLedger, Origin, ServeTables,
-    SharedDigest, SharedDigests,
-};
+use super::{change, entry, rows, timeline};
+use crate::ledger::{AttemptLine, Catalogue, Entry, NativeLedger};
 use crate::store::FileStamp;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use regrip_core::Error;
 use regrip_core::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row, Status};
 use regrip_core::send_ledger::SendLedger;
-use rusqlite::{ToSql, Transaction};
+use rusqlite::Transaction;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -27,7 +22,7 @@ const PAGE: u32 = 1000;
 /// everything asked for is written, and closes the file.
 #[derive(Clone)]
 pub struct SqliteLedger {
-    queue: Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
 }
 
 impl std::fmt::Debug for SqliteLedger {
@@ -61,7 +56,7 @@ impl SqliteLedger {
         })
     }
 
-    async fn write<T: Send + 'static>(
+    pub(super) async fn write<T: Send + 'static>(
         &self,
         what: &'static str,
         write: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
@@ -109,9 +104,7 @@ impl SendLedger for SqliteLedger {
 
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
         self.queue
-            .read("reading downloads", |transaction| {
-                origin::marks(transaction)
-            })
+            .read("reading downloads", |transaction| rows::marks(transaction))
             .await
     }
 
@@ -223,103 +216,8 @@ impl Catalogue for SqliteLedger {
     }
 }
 
-impl ServeTables for SqliteLedger {
-    async fn note_release(
-        &self,
-        id: DownloadId,
-        stub_name: Option<String>,
-        release_json: Option<String>,
-    ) -> Result<(), Error> {
-        self.write("noting a release", move |transaction| {
-            let set = "UPDATE downloads SET stub_name = ?2, release_json = ?3 WHERE id = ?1";
-            let params: [&dyn ToSql; 3] = [&id, &stub_name, &release_json];
-            one(id, transaction.prepare_cached(set)?.execute(params)?)
-        })
-        .await
-    }
-
-    async fn origins(&self, ids: Vec<DownloadId>) -> Result<Vec<Origin>, Error> {
-        self.queue
-            .read("reading downloads", move |transaction| {
-                origin::of(transaction, &ids)
-            })
-            .await
-    }
-
-    async fn to_import(&self, after: DownloadId, limit: u32) -> Result<Vec<Origin>, Error> {
-        self.queue
-            .read("reading downloads", move |transaction| {
-                origin::to_import(transaction, after, limit)
-            })
-            .await
-    }
-
-    async fn left_stubs(&self) -> Result<Vec<LeftStub>, Error> {
-        self.queue
-            .read("reading left stubs", |transaction| {
-                left_stubs::all(transaction)
-            })
-            .await
-    }
-
-    async fn note_left_stub(&self, stub: LeftStub) -> Result<(), Error> {
-        self.write("noting a left stub", move |transaction| {
-            left_stubs::add(transaction, &stub)
-        })
-        .await
-    }
-
-    async fn forget_left_stub(&self, stub_name: String) -> Result<(), Error> {
-        self.write("forgetting a left stub", move |transaction| {
-            left_stubs::remove(transaction, &stub_name)
-        })
-        .await
-    }
-
-    async fn imports(&self, id: DownloadId) -> Result<Vec<Import>, Error> {
-        self.queue
-            .read("reading imports", move |transaction| {
-                imports::of(transaction, id)
-            })
-            .await
-    }
-
-    async fn record_imports(
-        &self,
-        id: DownloadId,
-        imports: Vec<Import>,
-        shown: String,
-        at: SystemTime,
-    ) -> Result<(), Error> {
-        self.write("noting an import", move |transaction| {
-            imports::record(transaction, id, &imports, &shown, at)
-        })
-        .await
-    }
-}
-
-impl SharedDigests for SqliteLedger {
-    fn shared_digest(&self, path: Vec<u8>) -> BoxFuture<'_, Result<Option<SharedDigest>, Error>> {
-        let read = self.queue.read("reading a digest", move |transaction| {
-            shared::digest(transaction, &path)
-        });
-        read.boxed()
-    }
-
-    fn note_shared_digest(
-        &self,
-        path: Vec<u8>,
-        digest: SharedDigest,
-    ) -> BoxFuture<'_, Result<(), Error>> {
-        let write = self.write("noting a digest", move |transaction| {
-            shared::note(transaction, &path, &digest)
-        });
-        write.boxed()
-    }
-}
-
 /// Exactly that row must have been touched.
-fn one(id: DownloadId, touched: usize) -> Result<(), Fault> {
+pub(super) fn one(id: DownloadId, touched: usize) -> Result<(), Fault> {
     match touched {
         0 => Err(Error::NoSuchDownload(id).into()),
         _ => Ok(()),

@@ -4,19 +4,18 @@
 //! file. What only shows downloads is read beside the writes, by a connection of its own: it sees all that was durable when
 //! it was asked for.
 //!
-//! Begin with `ledger`, which has a method for every statement; `queue` and `database` say how they are run.
+//! Begin with `ledger`; `queue` and `database` say how statements are run. The tables of `serve` are in `serve_tables`, that
+//! of a share in `shared`.
 
 mod change;
 mod database;
 mod entry;
 mod file;
-mod imports;
 mod ledger;
-mod left_stubs;
 mod migrate;
-mod origin;
 mod queue;
 mod rows;
+mod serve_tables;
 mod shared;
 mod timeline;
 mod values;
