@@ -53,7 +53,7 @@ INSERT INTO imports (download, place, server, state, error)
 SELECT download, place, server, state, error FROM named WHERE server <> ''
 ON CONFLICT (download, server) DO UPDATE SET state = 'pending' WHERE 'pending' IN (state, excluded.state);
 
--- What identifies the file while it gets its name, in the words of the store that keeps its part.
+-- What identifies a part that is being renamed, as its store spells it.
 ALTER TABLE downloads ADD COLUMN committing_token TEXT;
 UPDATE downloads SET committing_token = committing_device || ':' || committing_inode
 WHERE committing_device IS NOT NULL AND committing_inode IS NOT NULL;

@@ -48,6 +48,15 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     },
 ];
 
+/// A number that comes twice would be a step that is never taken.
+const _: () = {
+    let mut number = 0;
+    while number < MIGRATIONS.len() {
+        assert!(MIGRATIONS[number].to == number as i64 + 1);
+        number += 1;
+    }
+};
+
 /// The schema's number in this version.
 const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].to;
 /// What tells our databases from others, "rgrp".
