@@ -24,6 +24,7 @@ pub mod name;
 pub mod random;
 pub mod record;
 pub mod retry;
+pub mod send_ledger;
 pub mod shown;
 pub mod store;
 pub mod stub;

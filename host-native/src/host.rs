@@ -1,7 +1,7 @@
 //! All that the native host brings to the core.
 
 use crate::clock::SmolClock;
-use crate::ledger::{SqliteLedger, is_delivered};
+use crate::ledger::{NativeLedger, is_delivered};
 use crate::store::{DiskStore, FileStamp};
 use crate::transport::HttpTransport;
 use regrip_core::host::Host;
@@ -16,30 +16,30 @@ pub trait Listener: Send + Sync {
     fn hear(&self, event: &Event<'_>);
 }
 
-/// The native host.
-pub struct NativeHost {
+/// The native host, on any [ledger](NativeLedger).
+pub struct NativeHost<L> {
     /// Fetches.
     pub transport: HttpTransport,
     /// Keeps parts.
     pub store: DiskStore,
     /// Remembers.
-    pub ledger: SqliteLedger,
+    pub ledger: L,
     /// Tells the time.
     pub clock: SmolClock,
     /// Is told.
     pub listener: Arc<dyn Listener>,
 }
 
-impl fmt::Debug for NativeHost {
+impl<L> fmt::Debug for NativeHost<L> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("NativeHost").finish_non_exhaustive()
     }
 }
 
-impl Host for NativeHost {
+impl<L: NativeLedger> Host for NativeHost<L> {
     type Transport = HttpTransport;
     type Store = DiskStore;
-    type Ledger = SqliteLedger;
+    type Ledger = L;
     type Clock = SmolClock;
 
     fn transport(&self) -> &HttpTransport {
@@ -48,7 +48,7 @@ impl Host for NativeHost {
     fn store(&self) -> &DiskStore {
         &self.store
     }
-    fn ledger(&self) -> &SqliteLedger {
+    fn ledger(&self) -> &L {
         &self.ledger
     }
     fn clock(&self) -> &SmolClock {

@@ -1,6 +1,6 @@
 //! The ledger as a file: how it is made, closed, upgraded and refused.
 
-use regrip::ledger::{OpenError, SqliteLedger};
+use regrip::ledger::{Catalogue, Import, ImportState, OpenError, ServeTables, SqliteLedger};
 use regrip_core::OnExists;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
@@ -175,6 +175,125 @@ fn an_upgrade_cuts_what_peers_said_and_keeps_what_an_import_needs() {
     assert!(kept.get("more").is_none());
     let listed = block_on(ledger.list(&[], 9, None)).unwrap();
     assert_eq!(listed[0].release_json, None, "a list is read without them");
+}
+
+/// The steps of the last schema whose imports were lines of text.
+const UP_TO_7: [&str; 7] = [
+    FIRST_MIGRATION,
+    include_str!("../src/ledger/migrations/0002_attempts.sql"),
+    include_str!("../src/ledger/migrations/0003_shared_digests.sql"),
+    include_str!("../src/ledger/migrations/0004_list_by_status.sql"),
+    include_str!("../src/ledger/migrations/0005_to_import.sql"),
+    include_str!("../src/ledger/migrations/0006_shared_versions.sql"),
+    include_str!("../src/ledger/migrations/0007_left_stubs_and_bounds.sql"),
+];
+
+/// What schema 7 had of a download's imports, what becomes of it, and if they go on.
+type Line = (
+    Option<&'static str>,
+    &'static [(&'static str, ImportState, Option<&'static str>)],
+    bool,
+);
+
+const LINES: [Line; 9] = {
+    use ImportState::{Accepted, Failed, Pending};
+    [
+        (None, &[], true),
+        (Some("no server takes category 3000"), &[], false),
+        (
+            Some("accepted by Films"),
+            &[("Films", Accepted, None)],
+            false,
+        ),
+        (Some("pending at Films"), &[("Films", Pending, None)], true),
+        (
+            Some(
+                "accepted by Films; pending at Anime: the server answered 503, pending at noon; failed at Old: a: b",
+            ),
+            &[
+                ("Films", Accepted, None),
+                (
+                    "Anime",
+                    Pending,
+                    Some("the server answered 503, pending at noon"),
+                ),
+                ("Old", Failed, Some("a: b")),
+            ],
+            true,
+        ),
+        (
+            Some("failed at Old: pending at dawn; accepted by 4K; HDR; accepted by UHD: new"),
+            &[
+                ("Old", Failed, Some("pending at dawn")),
+                ("4K; HDR", Accepted, None),
+                ("UHD: new", Accepted, None),
+            ],
+            false,
+        ),
+        (
+            Some("pending at 4K; \"HDR\": it's ß"),
+            &[("4K; \"HDR\"", Pending, Some("it's ß"))],
+            true,
+        ),
+        // Servers `A` and `A: B`. The one that was not told is not lost.
+        (
+            Some("accepted by A; pending at A: B"),
+            &[("A", Pending, None)],
+            true,
+        ),
+        (
+            Some("failed at A: B: no; accepted by A"),
+            &[("A", Failed, Some("B: no"))],
+            false,
+        ),
+    ]
+};
+
+#[test]
+fn an_upgrade_makes_rows_of_the_lines_about_imports() {
+    let (_folder, path) = place();
+    let old = Connection::open(&path).unwrap();
+    for step in UP_TO_7 {
+        old.execute_batch(step).unwrap();
+    }
+    old.pragma_update(None, "user_version", 7).unwrap();
+    for (line, ..) in LINES {
+        let insert = "INSERT INTO downloads (kind, url, filename, dest_path, part_path, on_exists, release_json, status,
+                          import_state, created_at, updated_at, committing_device, committing_inode)
+                      VALUES ('peer', 'u', 'f', 'd', 'p', 'fail', '{}', 'completed', ?1, '', '', ?2, 7)";
+        let device = line.map(|_| -3);
+        old.execute(insert, (line, device)).unwrap();
+    }
+    drop(old);
+
+    for _ in 0..2 {
+        let ledger = SqliteLedger::open(&path).unwrap();
+        let mut to_import = Vec::new();
+        for ((line, imports, goes_on), id) in LINES.iter().zip(1..) {
+            let wanted = imports.iter().map(|(server, state, error)| Import {
+                state: *state,
+                error: error.map(str::to_owned),
+                ..Import::new(server)
+            });
+            let found = block_on(ledger.imports(id)).unwrap();
+            assert_eq!(found, wanted.collect::<Vec<_>>(), "{line:?}");
+            to_import.extend(goes_on.then_some(id));
+        }
+        let found = block_on(ledger.to_import(0, 99)).unwrap();
+        let found: Vec<_> = found.iter().map(|origin| origin.id).collect();
+        assert_eq!(found, to_import);
+    }
+    let new = Connection::open(&path).unwrap();
+    let column = |name: &str| -> Vec<Option<String>> {
+        let select = format!("SELECT {name} FROM downloads ORDER BY id");
+        let mut statement = new.prepare(&select).unwrap();
+        let values = statement.query_map([], |row| row.get(0)).unwrap();
+        values.map(Result::unwrap).collect()
+    };
+    let shown = LINES.map(|(line, ..)| line.map(str::to_owned));
+    assert_eq!(column("import_state"), shown, "what is shown stays");
+    let tokens = LINES.map(|(line, ..)| line.map(|_| "-3:7".to_owned()));
+    assert_eq!(column("committing_token"), tokens);
 }
 
 #[test]

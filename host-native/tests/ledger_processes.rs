@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use regrip::ledger::{Patience, SqliteLedger};
+use regrip::ledger::{Catalogue, Patience, ServeTables, SqliteLedger};
 use regrip_core::OnExists;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
@@ -251,7 +251,7 @@ fn a_write_that_reads_first_is_not_thrown_back_by_another_writer() {
             scope.spawn(move || {
                 for number in 0..200 {
                     let state = format!("{thread} {number}");
-                    block_on(ledger.note_import(id, state, false, AT)).unwrap();
+                    block_on(ledger.record_imports(id, Vec::new(), state, AT)).unwrap();
                 }
             });
         }

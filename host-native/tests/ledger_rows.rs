@@ -1,6 +1,8 @@
 //! Finding, listing and removing rows, and what is done with values that make no sense.
 
-use regrip::ledger::{Entry, SqliteLedger};
+use regrip::ledger::{
+    Catalogue, Entry, Import, ImportState, NativeLedger, ServeTables, SqliteLedger,
+};
 use regrip::store::FileStamp;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
@@ -172,8 +174,14 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
             .note_release(id, Some(stub.clone()), Some(release.clone()))
             .await
             .unwrap();
+        let told = |server: &str, state| Import {
+            state,
+            tries: 1,
+            ..Import::new(server)
+        };
+        let imports = vec![told("radarr", ImportState::Accepted)];
         let import = ledger
-            .note_import(id, "early".to_owned(), true, at(3))
+            .record_imports(id, imports.clone(), "early".to_owned(), at(3))
             .await;
         assert_eq!(import.unwrap_err().code().as_str(), "WrongState");
         let completed = Change::Completed {
@@ -182,21 +190,33 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
             warning: None,
         };
         ledger.record(id, &completed, at(4)).await.unwrap();
-        assert_eq!(ledger.completed_stamp(id).await.unwrap(), None);
+        assert_eq!(ledger.entry(id).await.unwrap().completed_stamp(), None);
         let stamp = FileStamp {
             size: 5,
             mtime_ns: -3,
         };
         ledger.stamp(id, stamp).await.unwrap();
-        assert_eq!(ledger.completed_stamp(id).await.unwrap(), Some(stamp));
+        assert_eq!(
+            ledger.entry(id).await.unwrap().completed_stamp(),
+            Some(stamp)
+        );
         ledger
-            .note_import(id, "told radarr".to_owned(), true, at(5))
+            .record_imports(id, imports, "told radarr".to_owned(), at(5))
             .await
             .unwrap();
+        let imports = vec![
+            told("son; arr", ImportState::Failed),
+            Import {
+                next_try: Some(at(9)),
+                error: Some("no".to_owned()),
+                ..told("a\nb", ImportState::Pending)
+            },
+        ];
         ledger
-            .note_import(id, "sonarr failed".to_owned(), false, at(6))
+            .record_imports(id, imports.clone(), "sonarr failed".to_owned(), at(6))
             .await
             .unwrap();
+        assert_eq!(ledger.imports(id).await.unwrap(), imports);
 
         let entry = ledger.entry(id).await.unwrap();
         assert_eq!(entry.row.status, Status::ImportQueued);
@@ -221,10 +241,68 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
         assert_eq!(back.unwrap_err().code().as_str(), "WrongState");
         let other = ledger.insert(&new("other"), at(8)).await.unwrap();
         assert_eq!(
-            ledger.completed_stamp(other).await.unwrap(),
+            ledger.entry(other).await.unwrap().completed_stamp(),
             None,
             "not completed"
         );
+    });
+}
+
+#[test]
+fn an_import_is_gone_on_with_until_no_server_is_pending() {
+    let folder = folder();
+    let ledger = open(&folder);
+    let import = |server: &str, state| Import {
+        state,
+        ..Import::new(server)
+    };
+    let accepted = import("Films", ImportState::Accepted);
+    let failed = import("pending at dawn", ImportState::Failed);
+    let pending = import("; pending at", ImportState::Pending);
+    let other = import("b", ImportState::Pending);
+    // Without imports: not begun, or no server wants it.
+    let table = [
+        (None, true),
+        (Some(vec![]), false),
+        (Some(vec![accepted.clone()]), false),
+        (Some(vec![pending.clone()]), true),
+        (Some(vec![failed.clone()]), false),
+        (Some(vec![accepted, pending.clone(), failed]), true),
+        (Some(vec![pending, other]), true),
+    ];
+    let completed = Change::Completed {
+        size: 5,
+        sha256: None,
+        warning: None,
+    };
+    block_on(async {
+        let mut wanted = Vec::new();
+        for (number, (imports, goes_on)) in table.into_iter().enumerate() {
+            let new = new(&number.to_string());
+            let id = ledger.insert(&new, at(0)).await.unwrap();
+            let release = Some("{}".to_owned());
+            ledger.note_release(id, None, release).await.unwrap();
+            let found = ledger.to_import(id - 1, 9).await.unwrap();
+            assert_eq!(found, [], "not completed");
+            ledger.record(id, &completed, at(1)).await.unwrap();
+            if let Some(imports) = imports {
+                let shown = "pending at Films".to_owned();
+                let recorded = ledger.record_imports(id, imports, shown, at(2)).await;
+                recorded.unwrap();
+            }
+            wanted.extend(goes_on.then_some(id));
+        }
+        let ids = async |after, limit| {
+            let found = ledger.to_import(after, limit).await.unwrap();
+            found.iter().map(|origin| origin.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(0, 99).await, wanted);
+        assert_eq!(ids(0, 3).await, wanted[..3]);
+        assert_eq!(ids(wanted[1], 1).await, wanted[2..3]);
+        ledger.remove(wanted[3]).await.unwrap();
+        assert_eq!(ids(0, 99).await, wanted[..3]);
+        assert_eq!(ledger.imports(wanted[3]).await.unwrap(), []);
+        assert_eq!(ledger.origins(vec![2, 99, 5]).await.unwrap().len(), 2);
     });
 }
 

@@ -1,6 +1,6 @@
 //! The attempts of a download, line by line.
 
-use regrip::ledger::{AttemptLine, SqliteLedger};
+use regrip::ledger::{AttemptLine, Catalogue, NativeLedger, SqliteLedger};
 use regrip_core::bounds::Bounds;
 use regrip_core::classify::Class;
 use regrip_core::ledger::Ledger;

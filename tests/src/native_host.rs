@@ -98,7 +98,7 @@ fn transport(
     Ok(HttpTransport::new(options))
 }
 
-fn leaks(engine: &Engine<NativeHost>, disk: &Disk) -> Vec<String> {
+fn leaks(engine: &Engine<NativeHost<SqliteLedger>>, disk: &Disk) -> Vec<String> {
     let mut leaks = Vec::new();
     if engine.permits_used() > 0 {
         leaks.push(format!("permits in use: {}", engine.permits_used()));

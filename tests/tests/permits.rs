@@ -254,7 +254,7 @@ impl World for OnCore {
 }
 
 struct OnNative {
-    engine: Engine<NativeHost>,
+    engine: Engine<NativeHost<SqliteLedger>>,
     files: usize,
     server: Server,
     folder: tempfile::TempDir,
@@ -294,9 +294,9 @@ impl OnNative {
 }
 
 impl World for OnNative {
-    type Host = NativeHost;
+    type Host = NativeHost<SqliteLedger>;
 
-    fn engine(&self) -> &Engine<NativeHost> {
+    fn engine(&self) -> &Engine<NativeHost<SqliteLedger>> {
         &self.engine
     }
     fn files(&self) -> usize {

@@ -33,6 +33,20 @@ fn no_folders_of_the_native_host_import_each_other_in_a_circle() {
 }
 
 #[test]
+fn sqlite_is_known_to_its_folder_and_its_ledger_to_those_who_open_it() {
+    let sources = sources("host-native/src");
+    let naming = |word: &str| -> Vec<&str> {
+        let naming = sources.iter().filter(|(file, text)| {
+            code(text).contains(word) && !file.starts_with("ledger/sqlite/")
+        });
+        naming.map(|(file, _)| file.as_str()).collect()
+    };
+    assert_eq!(naming("rusqlite"), Vec::<&str>::new());
+    let opening = ["cli/state.rs", "ledger/mod.rs", "serve/daemon.rs"];
+    assert_eq!(naming("SqliteLedger"), opening);
+}
+
+#[test]
 fn a_circle_is_found() {
     let uses = |of: &[&str]| of.iter().map(|name| (*name).to_owned()).collect();
     let imports = Imports::from([
@@ -53,24 +67,46 @@ fn a_circle_is_found() {
     );
 }
 
-/// Reads the imports of every file of a source folder.
-fn imports(folder: &str) -> Imports {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+fn root(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")
-        .join(folder);
-    let mut files = BTreeMap::new();
-    let mut folders = vec![root.clone()];
+        .join(folder)
+}
+
+/// The source files of a folder.
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_owned()];
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(next).expect("a source folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.insert(module(&root, &path), path);
+                files.push(path);
             }
         }
     }
-    assert!(files.len() > 20, "{folder}: {}", files.len());
+    assert!(files.len() > 20, "{root:?}: {}", files.len());
+    files
+}
+
+/// The text of every source file of a folder, by its path there.
+fn sources(folder: &str) -> BTreeMap<String, String> {
+    let root = root(folder);
+    let read = |path: &PathBuf| {
+        let relative = path.strip_prefix(&root).expect("below the root");
+        let text = fs::read_to_string(path).expect("a source file");
+        (relative.to_string_lossy().into_owned(), text)
+    };
+    files(&root).iter().map(read).collect()
+}
+
+/// Reads the imports of every file of a source folder.
+fn imports(folder: &str) -> Imports {
+    let root = root(folder);
+    let files = files(&root).into_iter();
+    let files: BTreeMap<_, _> = files.map(|path| (module(&root, &path), path)).collect();
     let name = |path: &PathBuf| {
         let relative = path.strip_prefix(&root).expect("below the root");
         relative.to_string_lossy().into_owned()
@@ -137,13 +173,17 @@ fn resolve(
     at
 }
 
+/// A text without its tests and comments.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .fold(String::new(), |code, line| code + line + "\n")
+}
+
 /// Every path in a text that may lead to another file of the crate.
 fn paths(text: &str, children: &[&str]) -> Vec<Vec<String>> {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    let code: String = text
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .fold(String::new(), |code, line| code + line + "\n");
+    let code = code(text);
     let mut paths = Vec::new();
     let mut rest = String::new();
     for (number, piece) in code.split(';').enumerate() {

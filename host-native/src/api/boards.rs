@@ -2,6 +2,7 @@
 
 use super::Api;
 use crate::control::{PeerCard, PendingStub, time};
+use crate::ledger::NativeLedger;
 use crate::server::{Asked, Refusal, Reply};
 use regrip_core::error::chain;
 use regrip_core::host::Host;
@@ -52,7 +53,7 @@ impl From<PendingStub> for Stub {
     }
 }
 
-pub(super) async fn stubs(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn stubs<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Result<Reply, Refusal> {
     let board = api.control.stubs();
     let stubs = board.list(MOST_STUBS).into_iter().map(Stub::from);
     Ok(Reply::json(&Stubs {
@@ -82,7 +83,7 @@ struct Peer {
     next_probe_at: Option<String>,
 }
 
-pub(super) async fn peers(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn peers<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Result<Reply, Refusal> {
     let cards = api.control.peers().list();
     let peers = cards.into_iter().map(|card| peer(&api, card));
     Ok(Reply::json(&Peers {
@@ -91,7 +92,7 @@ pub(super) async fn peers(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
 }
 
 /// An outage by the breaker says more than what was seen last.
-fn peer(api: &Api, card: PeerCard) -> Peer {
+fn peer<L: NativeLedger>(api: &Api<L>, card: PeerCard) -> Peer {
     let seen = card.seen;
     let mut peer = Peer {
         version: seen.version,
@@ -129,7 +130,10 @@ struct Trouble {
     since: String,
 }
 
-pub(super) async fn troubles(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn troubles<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    _: Asked,
+) -> Result<Reply, Refusal> {
     let troubles = api.control.troubles().list().into_iter();
     let troubles = troubles.map(|trouble| Trouble {
         what: trouble.what,

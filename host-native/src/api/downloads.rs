@@ -1,7 +1,7 @@
 //! `/api/downloads` and what is below it.
 
 use super::Api;
-use crate::ledger::{AttemptLine, Download, Entry};
+use crate::ledger::{AttemptLine, Download, Entry, NativeLedger};
 use crate::server::{Asked, Payload, Refusal, Reply};
 use hyper::StatusCode;
 use hyper::header::LOCATION;
@@ -100,7 +100,10 @@ fn captured_id(asked: &Asked) -> Result<DownloadId, Refusal> {
     })
 }
 
-pub(super) async fn list(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn list<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    asked: Asked,
+) -> Result<Reply, Refusal> {
     let query = Query::read(asked.query())?;
     let _turn = api.turn().await;
     let ledger = api.control.ledger();
@@ -129,13 +132,17 @@ pub(super) async fn list(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> 
     }))
 }
 
-pub(super) async fn one(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn one<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Result<Reply, Refusal> {
     let id = captured_id(&asked)?;
     let _turn = api.turn().await;
     shown(&api, id, StatusCode::OK).await
 }
 
-async fn shown(api: &Api, id: DownloadId, status: StatusCode) -> Result<Reply, Refusal> {
+async fn shown<L: NativeLedger>(
+    api: &Api<L>,
+    id: DownloadId,
+    status: StatusCode,
+) -> Result<Reply, Refusal> {
     let entry = api.control.ledger().entry(id).await?;
     Ok(Reply::json_with(status, &up_to_date(entry)))
 }
@@ -145,7 +152,10 @@ struct Timeline {
     attempts: Vec<AttemptLine>,
 }
 
-pub(super) async fn timeline(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn timeline<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    asked: Asked,
+) -> Result<Reply, Refusal> {
     let id = captured_id(&asked)?;
     let _turn = api.turn().await;
     let ledger = api.control.ledger();
@@ -165,7 +175,10 @@ struct Wish {
     sha256: Option<String>,
 }
 
-pub(super) async fn add(api: Arc<Api>, mut asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn add<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    mut asked: Asked,
+) -> Result<Reply, Refusal> {
     let wish: Wish = asked.json().await?;
     let _turn = api.turn().await;
     let control = api.control.clone();
@@ -182,21 +195,30 @@ pub(super) async fn add(api: Arc<Api>, mut asked: Asked) -> Result<Reply, Refusa
     Ok(reply.text_header(LOCATION, &format!("/api/downloads/{}", accepted.id)))
 }
 
-pub(super) async fn retry(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn retry<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    asked: Asked,
+) -> Result<Reply, Refusal> {
     let id = captured_id(&asked)?;
     let control = api.control.clone();
     api.change(async move { control.retry(id).await }).await?;
     shown(&api, id, StatusCode::OK).await
 }
 
-pub(super) async fn cancel(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn cancel<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    asked: Asked,
+) -> Result<Reply, Refusal> {
     let id = captured_id(&asked)?;
     let control = api.control.clone();
     api.change(async move { control.cancel(id).await }).await?;
     shown(&api, id, StatusCode::OK).await
 }
 
-pub(super) async fn remove(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn remove<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    asked: Asked,
+) -> Result<Reply, Refusal> {
     let id = captured_id(&asked)?;
     let control = api.control.clone();
     api.change(async move { control.remove(id).await }).await?;

@@ -1,6 +1,7 @@
 //! `/metrics`: the Prometheus text format 0.0.4.
 
 use super::Api;
+use crate::ledger::NativeLedger;
 use crate::server::{Asked, Payload, Refusal, Reply};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -9,7 +10,7 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub(super) async fn metrics(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn metrics<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Result<Reply, Refusal> {
     let _turn = api.turn().await;
     let counts = api.control.ledger().counts().await?;
     let text = text(&api, &counts);
@@ -20,7 +21,7 @@ pub(super) async fn metrics(api: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
     ))
 }
 
-fn text(api: &Api, counts: &[(Status, u64)]) -> String {
+fn text<L: NativeLedger>(api: &Api<L>, counts: &[(Status, u64)]) -> String {
     let control = &api.control;
     let counted = control.events().counted();
     let engine = control.engine();
@@ -142,7 +143,7 @@ fn text(api: &Api, counts: &[(Status, u64)]) -> String {
     page.text
 }
 
-fn peers(page: &mut Page, api: &Api) {
+fn peers<L: NativeLedger>(page: &mut Page, api: &Api<L>) {
     let peers = api.control.peers().list();
     let outages: Vec<_> = peers
         .iter()

@@ -28,6 +28,7 @@ mod sessions;
 mod stream;
 
 use crate::control::Control;
+use crate::ledger::NativeLedger;
 use crate::server::{Answer, CurrentKeys, Refusal, Router};
 use crate::workers::Workers;
 use async_lock::{Semaphore, SemaphoreGuard};
@@ -49,14 +50,14 @@ const AT_ONCE: usize = 4;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What the handlers share.
-struct Api {
-    control: Control,
+struct Api<L: NativeLedger> {
+    control: Control<L>,
     door: Arc<Door>,
     turns: Semaphore,
     started: SystemTime,
 }
 
-impl Api {
+impl<L: NativeLedger> Api<L> {
     /// Has something changed. While another program keeps the ledger locked nothing new is begun, and what was begun goes on
     /// without being waited for: its client would give up before it ends.
     ///
@@ -96,7 +97,7 @@ impl Api {
 }
 
 /// The API as a server takes it. Without a key only this machine is served.
-pub fn router(control: Control, keys: CurrentKeys) -> Answer {
+pub fn router<L: NativeLedger>(control: Control<L>, keys: CurrentKeys) -> Answer {
     let door = Arc::new(Door::new(keys));
     let api = Api {
         control,
@@ -104,7 +105,7 @@ pub fn router(control: Control, keys: CurrentKeys) -> Answer {
         turns: Semaphore::new(AT_ONCE),
         started: SystemTime::now(),
     };
-    let answer = Router::new(Arc::new(api), routes::ROUTES, door).answer();
+    let answer = Router::new(Arc::new(api), routes::routes(), door).answer();
     Arc::new(move |request, from| {
         let reply = answer(request, from);
         let reply = reply.map(|reply| {

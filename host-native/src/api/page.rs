@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::dashboard::{self, CONTENT_SECURITY_POLICY as POLICY, File};
+use crate::ledger::NativeLedger;
 use crate::server::{Asked, Payload, Refusal, Reply};
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -10,11 +11,11 @@ use hyper::header::{
 };
 use std::sync::Arc;
 
-pub(super) async fn index(_: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn index<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Result<Reply, Refusal> {
     Ok(served(&dashboard::INDEX))
 }
 
-pub(super) async fn file(_: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn file<L: NativeLedger>(_: Arc<Api<L>>, asked: Asked) -> Result<Reply, Refusal> {
     dashboard::file(asked.captured())
         .map(served)
         .ok_or_else(|| Refusal::not_found("the dashboard has no file of this name"))

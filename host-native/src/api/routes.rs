@@ -1,6 +1,7 @@
 //! The table. `openapi.json` describes it; a test compares the two.
 
 use super::{Api, boards, downloads, metrics, page, session, stream};
+use crate::ledger::NativeLedger;
 use crate::server::{Asked, Entry, Payload, Refusal, Reply, Route};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -21,31 +22,33 @@ macro_rules! route {
 }
 
 /// The table.
-pub(super) const ROUTES: &[Route<Api>] = &[
-    route!(GET "/ping", Anyone, session::ping),
-    route!(GET "/", Keyless, page::index),
-    route!(GET "/dashboard/{file}", Keyless, page::file),
-    route!(POST "/api/session", Keyless, session::log_in),
-    route!(DELETE "/api/session", Keyless, session::log_out),
-    route!(GET "/api/downloads", Keyed, downloads::list),
-    route!(POST "/api/downloads", Keyed, downloads::add),
-    route!(GET "/api/downloads/{id}", Keyed, downloads::one),
-    route!(DELETE "/api/downloads/{id}", Keyed, downloads::remove),
-    route!(GET "/api/downloads/{id}/timeline", Keyed, downloads::timeline),
-    route!(POST "/api/downloads/{id}/retry", Keyed, downloads::retry),
-    route!(POST "/api/downloads/{id}/cancel", Keyed, downloads::cancel),
-    route!(GET "/api/stubs", Keyed, boards::stubs),
-    route!(GET "/api/peers", Keyed, boards::peers),
-    route!(GET "/api/troubles", Keyed, boards::troubles),
-    route!(GET "/api/events", Keyed, stream::events),
-    route!(GET "/metrics", Keyed, metrics::metrics),
-    route!(GET "/openapi.json", Keyed, description),
-];
+pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
+    &[
+        route!(GET "/ping", Anyone, session::ping),
+        route!(GET "/", Keyless, page::index),
+        route!(GET "/dashboard/{file}", Keyless, page::file),
+        route!(POST "/api/session", Keyless, session::log_in),
+        route!(DELETE "/api/session", Keyless, session::log_out),
+        route!(GET "/api/downloads", Keyed, downloads::list),
+        route!(POST "/api/downloads", Keyed, downloads::add),
+        route!(GET "/api/downloads/{id}", Keyed, downloads::one),
+        route!(DELETE "/api/downloads/{id}", Keyed, downloads::remove),
+        route!(GET "/api/downloads/{id}/timeline", Keyed, downloads::timeline),
+        route!(POST "/api/downloads/{id}/retry", Keyed, downloads::retry),
+        route!(POST "/api/downloads/{id}/cancel", Keyed, downloads::cancel),
+        route!(GET "/api/stubs", Keyed, boards::stubs),
+        route!(GET "/api/peers", Keyed, boards::peers),
+        route!(GET "/api/troubles", Keyed, boards::troubles),
+        route!(GET "/api/events", Keyed, stream::events),
+        route!(GET "/metrics", Keyed, metrics::metrics),
+        route!(GET "/openapi.json", Keyed, description),
+    ]
+}
 
 /// The API's description, OpenAPI 3.1.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
 
-async fn description(_: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
+async fn description<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Result<Reply, Refusal> {
     let payload = Payload::Bytes(Bytes::from_static(OPENAPI.as_bytes()));
     Ok(Reply::new(StatusCode::OK, payload)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json")))
@@ -54,6 +57,7 @@ async fn description(_: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::SqliteLedger;
     use serde_json::Value;
     use std::collections::BTreeSet;
 
@@ -70,7 +74,7 @@ mod tests {
                 described.insert((method.to_uppercase(), path.clone(), open));
             }
         }
-        let routes = ROUTES.iter().map(|route| {
+        let routes = routes::<SqliteLedger>().iter().map(|route| {
             let open = route.entry != Entry::Keyed;
             (route.method.to_string(), route.path.to_owned(), open)
         });

@@ -1,6 +1,7 @@
 //! `/ping` and `/api/session`.
 
 use super::Api;
+use crate::ledger::NativeLedger;
 use crate::server::{Asked, Payload, Refusal, Reply};
 use hyper::StatusCode;
 use hyper::header::SET_COOKIE;
@@ -9,7 +10,7 @@ use serde_json::json;
 use std::fmt;
 use std::sync::Arc;
 
-pub(super) async fn ping(_: Arc<Api>, _: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn ping<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Result<Reply, Refusal> {
     Ok(Reply::json(&json!({ "status": "OK" })))
 }
 
@@ -25,7 +26,10 @@ impl fmt::Debug for Login {
     }
 }
 
-pub(super) async fn log_in(api: Arc<Api>, mut asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn log_in<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    mut asked: Asked,
+) -> Result<Reply, Refusal> {
     let login: Login = asked.json().await?;
     let cookie = api.door.log_in(&login.key, asked.headers(), asked.from())?;
     let reply = Reply::new(StatusCode::NO_CONTENT, Payload::Empty);
@@ -35,7 +39,10 @@ pub(super) async fn log_in(api: Arc<Api>, mut asked: Asked) -> Result<Reply, Ref
     })
 }
 
-pub(super) async fn log_out(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn log_out<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    asked: Asked,
+) -> Result<Reply, Refusal> {
     let cookie = api.door.log_out(asked.headers());
     let reply = Reply::new(StatusCode::NO_CONTENT, Payload::Empty);
     Ok(reply.text_header(SET_COOKIE, &cookie))

@@ -3,6 +3,7 @@
 
 use super::Api;
 use crate::control::{Heard, Subscription};
+use crate::ledger::NativeLedger;
 use crate::server::{Asked, Payload, Refusal, Reply};
 use async_io::Timer;
 use bytes::Bytes;
@@ -23,7 +24,10 @@ const PROBE: Duration = Duration::from_secs(1);
 /// Tells nginx to pass each event on as it comes.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-pub(super) async fn events(api: Arc<Api>, asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn events<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    asked: Asked,
+) -> Result<Reply, Refusal> {
     let subscription = api.control.events().subscribe().ok_or_else(|| {
         Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -79,7 +79,8 @@ fn summary(config: &Config) -> String {
     for server in &config.import_servers {
         let (kind, url) = (server.kind.name(), display_url(&server.url));
         let sent = sent(server.headers.iter().map(|header| header.name()));
-        line(kind, format!("{} at {url}, {sent}", server.name));
+        let name = text::plain(&server.name);
+        line(kind, format!("{name} at {url}, {sent}"));
     }
     for folder in &config.share {
         line("share", folder.display().to_string());

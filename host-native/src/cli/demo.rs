@@ -3,10 +3,10 @@
 
 use super::args::Demo;
 use super::report::{self, Reporter};
+use super::state::StateLedger;
 use super::{Exit, text};
 use crate::clock::SmolClock;
 use crate::host::{Listener, NativeHost};
-use crate::ledger::SqliteLedger;
 use crate::store::{DiskStore, part_path, sha256_of};
 use crate::transport::{HttpTransport, TransportOptions};
 use crate::workers::Workers;
@@ -158,7 +158,7 @@ fn reporter(demo: &Demo) -> Arc<dyn Reporter> {
 fn engine(
     folder: &Scratch,
     seen: Arc<Seen>,
-) -> Result<Engine<NativeHost>, Box<dyn std::error::Error>> {
+) -> Result<Engine<NativeHost<StateLedger>>, Box<dyn std::error::Error>> {
     // Impatient, so that the demo is over soon; a real run waits longer for everything.
     let config = DownloadsConfig {
         retry_base_delay_ms: 200,
@@ -168,7 +168,7 @@ fn engine(
     let host = NativeHost {
         transport: HttpTransport::new(TransportOptions::new(&config)),
         store: DiskStore::new(),
-        ledger: SqliteLedger::open(&folder.0.join("state.db"))?,
+        ledger: StateLedger::open(&folder.0.join("state.db"))?,
         clock: SmolClock::default(),
         listener: seen,
     };
@@ -176,7 +176,7 @@ fn engine(
 }
 
 async fn fetch(
-    engine: &Engine<NativeHost>,
+    engine: &Engine<NativeHost<StateLedger>>,
     server: &Server,
     folder: &Scratch,
     films: &[Film],

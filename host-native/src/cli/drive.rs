@@ -4,6 +4,7 @@
 //! ledger: the row is `cancelled`, or gone. [`Engine::follow_changes`] makes that end prompt.
 
 use crate::host::NativeHost;
+use crate::ledger::NativeLedger;
 use crate::store::FileStamp;
 use crate::workers::Workers;
 use regrip_core::{DownloadId, Engine, Error};
@@ -20,7 +21,7 @@ const TELL_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs `work`, in which the engine's downloads are driven, to its end. The first signal sets `ending` and ends them early.
 pub(crate) fn run<T>(
-    engine: &Engine<NativeHost>,
+    engine: &Engine<NativeHost<impl NativeLedger>>,
     signal: &Receiver<()>,
     workers: &Workers,
     ending: &Cell<bool>,
@@ -45,7 +46,7 @@ pub(crate) fn run<T>(
 /// # Errors
 /// As [`Engine::drive`].
 pub(crate) async fn one(
-    engine: Engine<NativeHost>,
+    engine: Engine<NativeHost<impl NativeLedger>>,
     id: DownloadId,
     path: PathBuf,
 ) -> Result<(), Error> {

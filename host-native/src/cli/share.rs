@@ -4,7 +4,6 @@ use super::args::Share as Args;
 use super::signals::Signal;
 use super::{Exit, signals, state, text};
 use crate::config::regular_file;
-use crate::ledger::SqliteLedger;
 use crate::serve::{LogFormat, start_log};
 use crate::server::{CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Census, Share, ShareOptions};
@@ -31,17 +30,7 @@ fn run(args: &Args) -> Result<(), (Exit, String)> {
     let keys = keys(args).map_err(|text| (Exit::Usage, text))?;
     let keys = CurrentKeys::new(keys);
     let state = state::path(args.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
-    let ledger = SqliteLedger::open(&state).map_err(|error| {
-        let line = format!(
-            "the state file {} cannot be used: {}",
-            state.display(),
-            chain(&error)
-        );
-        (
-            Exit::Unusable,
-            text::with_advice(&line, Some("name another one with --state")),
-        )
-    })?;
+    let ledger = state::open(&state).map_err(|text| (Exit::Unusable, text))?;
     let signals = signals::with_reload().map_err(unusable("cannot listen for Ctrl-C"))?;
     let threads = Threads::start().map_err(unusable("cannot start a thread"))?;
     // Listens first: whether the address is free is known at once, and how long the folders take is not.

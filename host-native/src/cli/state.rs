@@ -1,7 +1,7 @@
-//! Where the state file is.
+//! Where the state file is, and the ledger in it.
 
 use super::text;
-use crate::ledger::OpenError;
+use crate::ledger::SqliteLedger;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -26,12 +26,20 @@ pub(crate) fn path(given: Option<&PathBuf>) -> Result<PathBuf, String> {
     Ok(folder.join("regrip/state.db"))
 }
 
+/// The ledger in a state file.
+pub(crate) type StateLedger = SqliteLedger;
+
+/// Opens the ledger in the state file at `path`, which is made if it is missing.
+///
+/// # Errors
 /// Why the state file cannot be used, and what to do.
-pub(crate) fn unusable(path: &Path, error: &OpenError) -> String {
-    let line = format!(
-        "the state file {} cannot be used: {}",
-        path.display(),
-        regrip_core::error::chain(error)
-    );
-    text::with_advice(&line, Some("name another one with --state"))
+pub(crate) fn open(path: &Path) -> Result<StateLedger, String> {
+    StateLedger::open(path).map_err(|error| {
+        let line = format!(
+            "the state file {} cannot be used: {}",
+            path.display(),
+            regrip_core::error::chain(&error)
+        );
+        text::with_advice(&line, Some("name another one with --state"))
+    })
 }

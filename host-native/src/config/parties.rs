@@ -6,7 +6,7 @@ use super::model::{ImportServer, ImportServerKind, Peer};
 use super::peer_id::id_of;
 use super::problem::Notes;
 use super::secret::secret;
-use super::value::{Node, base_url, list, name, text};
+use super::value::{Node, base_url, list, name, name_of_lines, text};
 use crate::transport::{Header, Origin};
 
 /// What carries a peer's or a server's key.
@@ -79,7 +79,9 @@ fn import_server(
     let mut block = Block::open(node, notes)?;
     let kind = block.need("type", EXPECTED, notes);
     let url = block.need("url", "an http or https URL", notes);
-    let name = block.take("name").and_then(|node| name(&node, notes));
+    let name = block
+        .take("name")
+        .and_then(|node| name_of_lines(&node, notes));
     let import_path = block.take("importPath").and_then(|node| text(&node, notes));
     let import_path = import_path.filter(|path| !path.is_empty());
     let headers = headers(&mut block, around, notes);

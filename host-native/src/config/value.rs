@@ -71,8 +71,22 @@ pub(super) fn text(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
 
 /// A string that has something in it and no control characters.
 pub(super) fn name(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+    name_without(char::is_control, node, notes)
+}
+
+/// As [`name`], but it may have line breaks.
+pub(super) fn name_of_lines(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+    let is_refused = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\r');
+    name_without(is_refused, node, notes)
+}
+
+fn name_without(
+    is_refused: impl Fn(char) -> bool,
+    node: &Node<'_>,
+    notes: &mut Notes,
+) -> Option<String> {
     let name = text(node, notes)?;
-    if name.trim().is_empty() || name.chars().any(char::is_control) {
+    if name.trim().is_empty() || name.chars().any(is_refused) {
         node.refuse("a name", notes);
         return None;
     }

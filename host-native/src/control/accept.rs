@@ -3,10 +3,9 @@
 //! Decides for everyone who asks for a download: `get`, the API and stubs.
 
 use crate::host::NativeHost;
-use crate::ledger::{SqliteLedger, is_as_left, is_delivered};
+use crate::ledger::{NativeLedger, is_as_left, is_delivered};
 use crate::store::{FileStamp, look_at, part_path, sha256_of};
 use regrip_core::engine::Accepted;
-use regrip_core::ledger::Ledger;
 use regrip_core::record::{NewDownload, Row};
 use regrip_core::store::{Found, PartStore};
 use regrip_core::{Engine, Error, OnExists, Source, Status};
@@ -55,7 +54,10 @@ enum Place {
 /// # Errors
 /// `DestinationExists`, `DestinationRefused`, `DestinationBusy`, `CredentialsMissing`, `Disk`, `Ledger`; nothing was written
 /// then.
-pub async fn accept(engine: &Engine<NativeHost>, wanted: &Wanted) -> Result<Outcome, Error> {
+pub async fn accept<L: NativeLedger>(
+    engine: &Engine<NativeHost<L>>,
+    wanted: &Wanted,
+) -> Result<Outcome, Error> {
     let ledger = &engine.host().ledger;
     let store = &engine.host().store;
     for destination in candidates(&wanted.destination, wanted.on_exists) {
@@ -112,8 +114,8 @@ fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = P
     })
 }
 
-async fn place(
-    engine: &Engine<NativeHost>,
+async fn place<L: NativeLedger>(
+    engine: &Engine<NativeHost<L>>,
     destination: &Path,
     wanted: &Wanted,
 ) -> Result<Place, Error> {
@@ -142,7 +144,10 @@ async fn place(
 }
 
 /// Whether the destination is the file that the row was giving its name to when it ended.
-async fn is_its_file(engine: &Engine<NativeHost>, row: &Row) -> Result<bool, Error> {
+async fn is_its_file<L: NativeLedger>(
+    engine: &Engine<NativeHost<L>>,
+    row: &Row,
+) -> Result<bool, Error> {
     let Some(committing) = &row.committing else {
         return Ok(false);
     };
@@ -153,13 +158,13 @@ async fn is_its_file(engine: &Engine<NativeHost>, row: &Row) -> Result<bool, Err
 
 /// Whether the file is still the one the row completed, and the one that is wanted now.
 async fn is_unchanged(
-    ledger: &SqliteLedger,
+    ledger: &impl NativeLedger,
     row: &Row,
     destination: &Path,
     stamp: FileStamp,
     wanted: &Wanted,
 ) -> Result<bool, Error> {
-    let recorded = ledger.completed_stamp(row.id).await?;
+    let recorded = ledger.entry(row.id).await?.completed_stamp();
     if !is_as_left(ledger, row, recorded, stamp).await? {
         return Ok(false);
     }

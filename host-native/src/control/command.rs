@@ -9,11 +9,10 @@ use super::peers::Peers;
 use super::stubs::Stubs;
 use super::troubles::Troubles;
 use crate::host::NativeHost;
-use crate::ledger::SqliteLedger;
+use crate::ledger::NativeLedger;
 use crate::store::destination;
 use crate::workers::Workers;
 use regrip_core::engine::Accepted;
-use regrip_core::ledger::Ledger;
 use regrip_core::{DownloadId, Engine, Error, SafeName, Source, Status};
 use smol::Timer;
 use std::fmt;
@@ -45,11 +44,11 @@ pub enum Refused {
 ///
 /// Drives run as tasks of [`Workers`], so somebody must run those.
 #[derive(Clone, Debug)]
-pub struct Control(pub(super) Arc<Shared>);
+pub struct Control<L: NativeLedger>(pub(super) Arc<Shared<L>>);
 
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) engine: Engine<NativeHost>,
+pub(super) struct Shared<L: NativeLedger> {
+    pub(super) engine: Engine<NativeHost<L>>,
     pub(super) events: Events,
     pub(super) stubs: Stubs,
     pub(super) peers: Peers,
@@ -70,10 +69,10 @@ impl fmt::Debug for Begin {
     }
 }
 
-impl Control {
+impl<L: NativeLedger> Control<L> {
     /// Takes control. `events` is, or is told by, the engine's listener; `completed` is the folder that files go to, and
     /// without it nothing is downloaded.
-    pub fn new(engine: Engine<NativeHost>, events: Events, completed: Option<PathBuf>) -> Control {
+    pub fn new(engine: Engine<NativeHost<L>>, events: Events, completed: Option<PathBuf>) -> Self {
         Control(Arc::new(Shared {
             engine,
             events,
@@ -87,12 +86,12 @@ impl Control {
     }
 
     /// The engine.
-    pub fn engine(&self) -> &Engine<NativeHost> {
+    pub fn engine(&self) -> &Engine<NativeHost<L>> {
         &self.0.engine
     }
 
     /// The ledger.
-    pub fn ledger(&self) -> &SqliteLedger {
+    pub fn ledger(&self) -> &L {
         &self.0.engine.host().ledger
     }
 

@@ -2,10 +2,10 @@
 
 use super::command::Control;
 use super::drives::End;
+use crate::ledger::NativeLedger;
 use crate::store::FileStamp;
 use regrip_core::error::chain;
 use regrip_core::host::Host;
-use regrip_core::ledger::Ledger;
 use regrip_core::record::{Change, Failure, Row};
 use regrip_core::time::Clock;
 use regrip_core::{
@@ -13,7 +13,7 @@ use regrip_core::{
 };
 use std::path::Path;
 
-impl Control {
+impl<L: NativeLedger> Control<L> {
     /// Drives it, tells the end, and does so again where that was asked for meanwhile.
     pub(super) async fn drive_until_done(&self, id: DownloadId) {
         loop {
@@ -128,14 +128,14 @@ fn called_off(error: Error) -> Error {
 }
 
 /// Leaves the table of drives even where the task is dropped or panics.
-pub(super) struct DropOut {
-    pub(super) control: Control,
+pub(super) struct DropOut<L: NativeLedger> {
+    pub(super) control: Control<L>,
     pub(super) id: DownloadId,
     /// It has left. Another drive may have its place by now.
     pub(super) left: bool,
 }
 
-impl Drop for DropOut {
+impl<L: NativeLedger> Drop for DropOut<L> {
     fn drop(&mut self) {
         if !self.left {
             self.control.0.drives.drop_out(self.id);

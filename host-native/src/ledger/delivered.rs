@@ -1,8 +1,7 @@
 //! Which files were delivered by a download of this ledger and have not been changed since.
 
-use super::SqliteLedger;
+use super::{Catalogue, NativeLedger};
 use crate::store::FileStamp;
-use regrip_core::ledger::Ledger;
 use regrip_core::record::Row;
 use regrip_core::{Error, Status};
 use std::path::Path;
@@ -13,14 +12,14 @@ use std::time::SystemTime;
 /// # Errors
 /// `Ledger`.
 pub(crate) async fn is_delivered(
-    ledger: &SqliteLedger,
+    ledger: &impl NativeLedger,
     destination: &Path,
     stamp: FileStamp,
 ) -> Result<bool, Error> {
     for row in ledger.rows_for(&destination.to_string_lossy()).await? {
         let is_completed = matches!(row.status, Status::Completed | Status::ImportQueued);
         if is_completed {
-            let recorded = ledger.completed_stamp(row.id).await?;
+            let recorded = ledger.entry(row.id).await?.completed_stamp();
             if is_as_left(ledger, &row, recorded, stamp).await? {
                 return Ok(true);
             }
@@ -34,7 +33,7 @@ pub(crate) async fn is_delivered(
 /// # Errors
 /// `Ledger`.
 pub(crate) async fn is_as_left(
-    ledger: &SqliteLedger,
+    ledger: &impl Catalogue,
     row: &Row,
     recorded: Option<FileStamp>,
     stamp: FileStamp,

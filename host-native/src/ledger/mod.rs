@@ -1,35 +1,28 @@
-//! The ledger: one SQLite file that remembers every download.
+//! The ledger: what the host records, and what it shows of that.
 //!
-//! Invariant: a call returns after its transaction is durable (WAL, `synchronous = FULL`), and the row it leaves is the
-//! one [`Row::apply`](regrip_core::record::Row::apply) describes. Several processes may share the file. What only shows downloads is
-//! read beside the writes, by a connection of its own: it sees all that was durable when it was asked for.
+//! Read [`NativeLedger`] first: it is all that a ledger must offer. The engine writes by [`SendLedger`], what only shows
+//! downloads reads by [`Catalogue`], `serve` has its tables ([`ServeTables`]) and a share its own ([`SharedDigests`]).
+//! [`SqliteLedger`], in the folder `sqlite`, is the one that there is; another ledger is another folder, and is named nowhere
+//! but where it is opened. Nothing here decides about downloads.
 //!
-//! Read [`SqliteLedger`] first. It decides nothing about downloads.
+//! Invariant: a call returns after its transaction is durable, and the row it leaves is the one
+//! [`Row::apply`](regrip_core::record::Row::apply) describes. Several processes may share a ledger.
+//!
+//! [`SendLedger`]: regrip_core::send_ledger::SendLedger
 
-mod change;
-mod database;
+mod catalogue;
 mod delivered;
 mod download;
-mod entry;
-mod file;
-mod left_stubs;
-mod migrate;
-mod origin;
-mod queue;
-mod rows;
-mod shared;
+mod native;
+mod serve_tables;
+mod shared_digests;
 mod sqlite;
-mod timeline;
-mod values;
 
-pub use database::Patience;
-pub(crate) use database::is_busy;
+pub use catalogue::{AttemptLine, Catalogue, Entry};
 pub(crate) use delivered::{is_as_left, is_delivered};
 pub use download::Download;
-pub use entry::Entry;
-pub use file::OpenError;
-pub use left_stubs::LeftStub;
-pub use origin::Origin;
-pub use shared::SharedDigest;
-pub use sqlite::SqliteLedger;
-pub use timeline::AttemptLine;
+pub use native::NativeLedger;
+pub use serve_tables::{Import, ImportState, LeftStub, Origin, ServeTables};
+pub use shared_digests::{SharedDigest, SharedDigests};
+pub(crate) use sqlite::is_busy;
+pub use sqlite::{OpenError, Patience, SqliteLedger};

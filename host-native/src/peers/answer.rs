@@ -1,6 +1,7 @@
 //! A peer's JSON: asked for once, read within bounds.
 
 use crate::host::NativeHost;
+use crate::ledger::NativeLedger;
 use crate::transport::HttpBody;
 use futures::future::{Either, select};
 use regrip_core::error::Timeout;
@@ -22,7 +23,7 @@ const LARGEST_BYTES: usize = 256 << 10;
 /// `Coded`; `Timeout` where the body takes longer than a head may.
 pub(super) async fn body(
     response: Response<HttpBody>,
-    host: &NativeHost,
+    host: &NativeHost<impl NativeLedger>,
     config: &DownloadsConfig,
 ) -> Result<Vec<u8>, Error> {
     let Response {

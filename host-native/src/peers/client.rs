@@ -8,6 +8,7 @@ use super::release::{Query, Release};
 use super::version;
 use crate::config::Peer;
 use crate::host::NativeHost;
+use crate::ledger::NativeLedger;
 use async_lock::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regrip_core::classify::is_transient;
@@ -32,8 +33,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// A peer, as it is asked.
-pub struct PeerClient {
-    engine: Engine<NativeHost>,
+pub struct PeerClient<L: NativeLedger> {
+    engine: Engine<NativeHost<L>>,
     peer: Peer,
     line: Reachability,
     /// The handshake was made and holds. Locked while it is made, so that many who ask at once make one.
@@ -42,7 +43,7 @@ pub struct PeerClient {
     version: std::sync::Mutex<Option<String>>,
 }
 
-impl fmt::Debug for PeerClient {
+impl<L: NativeLedger> fmt::Debug for PeerClient<L> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_tuple("PeerClient")
@@ -75,9 +76,9 @@ impl<T: FnMut(&Error, Duration)> RetryRules<Failed> for Rules<T> {
     }
 }
 
-impl PeerClient {
+impl<L: NativeLedger> PeerClient<L> {
     /// A client for a configured peer, whose credentials the engine's transport has. Nothing is asked yet.
-    pub fn new(engine: Engine<NativeHost>, peer: Peer) -> PeerClient {
+    pub fn new(engine: Engine<NativeHost<L>>, peer: Peer) -> Self {
         PeerClient {
             line: engine.reachability(peer.id.as_str()),
             engine,

@@ -3,6 +3,7 @@
 use crate::config::Peer;
 use crate::control::Control;
 use crate::host::NativeHost;
+use crate::ledger::NativeLedger;
 use crate::peers::PeerClient;
 use regrip_core::semaphore::Semaphore;
 use regrip_core::{Engine, PeerId};
@@ -14,20 +15,20 @@ const ASKED_AT_ONCE: usize = 8;
 
 /// A peer and those who ask it.
 #[derive(Clone)]
-pub(super) struct Acquaintance {
-    pub(super) client: Arc<PeerClient>,
+pub(super) struct Acquaintance<L: NativeLedger> {
+    pub(super) client: Arc<PeerClient<L>>,
     /// Whoever asks holds a permit.
     pub(super) turns: Semaphore,
 }
 
 /// All of them, by what stubs call them.
-pub(super) struct Acquaintances {
-    control: Control,
-    known: RwLock<HashMap<PeerId, Acquaintance>>,
+pub(super) struct Acquaintances<L: NativeLedger> {
+    control: Control<L>,
+    known: RwLock<HashMap<PeerId, Acquaintance<L>>>,
 }
 
-impl Acquaintances {
-    pub(super) fn new(control: Control) -> Acquaintances {
+impl<L: NativeLedger> Acquaintances<L> {
+    pub(super) fn new(control: Control<L>) -> Self {
         Acquaintances {
             control,
             known: RwLock::default(),
@@ -51,7 +52,7 @@ impl Acquaintances {
     }
 
     /// The peer of that id.
-    pub(super) fn get(&self, id: &PeerId) -> Option<Acquaintance> {
+    pub(super) fn get(&self, id: &PeerId) -> Option<Acquaintance<L>> {
         self.held().get(id).cloned()
     }
 
@@ -61,12 +62,12 @@ impl Acquaintances {
         held.get(id).map(|known| known.client.peer().name.clone())
     }
 
-    fn held(&self) -> RwLockReadGuard<'_, HashMap<PeerId, Acquaintance>> {
+    fn held(&self) -> RwLockReadGuard<'_, HashMap<PeerId, Acquaintance<L>>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn meet(engine: &Engine<NativeHost>, peer: &Peer) -> Option<Acquaintance> {
+fn meet<L: NativeLedger>(engine: &Engine<NativeHost<L>>, peer: &Peer) -> Option<Acquaintance<L>> {
     Some(Acquaintance {
         client: Arc::new(PeerClient::new(engine.clone(), peer.clone())),
         turns: Semaphore::new(ASKED_AT_ONCE).ok()?,

@@ -15,7 +15,7 @@ use crate::clock::SmolClock;
 use crate::config::{Config, Downloads, Loaded, data_folder_clash};
 use crate::control::{Control, Events};
 use crate::host::{Listener, NativeHost};
-use crate::ledger::{OpenError, Patience, SqliteLedger};
+use crate::ledger::{NativeLedger, OpenError, Patience, SqliteLedger};
 use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Share, ShareError, ShareOptions};
 use crate::store::{DiskStore, OwnFiles};
@@ -121,6 +121,34 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         return Err(ServeError::Folders(clash));
     }
     let ledger = SqliteLedger::open_with(&folder.ledger(), Patience::SERVER)?;
+    let begun = Begun {
+        file: options.file,
+        config,
+        proxies: options.proxies,
+        folder,
+        signals,
+    };
+    serve_on(ledger, begun)
+}
+
+/// A server whose data folder is locked and whose ledger is open.
+struct Begun {
+    file: PathBuf,
+    config: Config,
+    proxies: Proxies,
+    folder: DataFolder,
+    signals: Receiver<Asked>,
+}
+
+/// Runs a server on a ledger until a signal ends it.
+fn serve_on(ledger: impl NativeLedger, begun: Begun) -> Result<(), ServeError> {
+    let Begun {
+        file,
+        config,
+        proxies,
+        folder,
+        signals,
+    } = begun;
     let listen = config.server.listen;
     if config.server.api_key.is_none() && !listen.ip().is_loopback() {
         return Err(ServeError::NoKey(listen));
@@ -134,15 +162,15 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let limits = limits.map_or_else(DownloadsConfig::default, |d| d.engine.clone());
     let workers = Workers::new(limits.max_concurrent_downloads);
     let settings = Settings::new(config);
-    let control = control(&settings, ledger.clone(), limits, options.proxies)?;
+    let control = control(&settings, ledger.clone(), limits, proxies)?;
     let own = control.engine().host().store.own();
     own.add_database(&folder.ledger());
     own.add(&folder.lock_file());
-    own.add(&std::path::absolute(&options.file)?);
+    own.add(&std::path::absolute(&file)?);
     reload::replace_and_protect(&control, &settings.get());
     let share = share(&settings.get(), own, ledger)?;
     let house = House {
-        file: options.file,
+        file,
         settings,
         api_keys,
         control,
@@ -164,12 +192,12 @@ impl Listener for Listeners {
     }
 }
 
-fn control(
+fn control<L: NativeLedger>(
     settings: &Settings,
-    ledger: SqliteLedger,
+    ledger: L,
     limits: DownloadsConfig,
     proxies: Proxies,
-) -> Result<Control, ServeError> {
+) -> Result<Control<L>, ServeError> {
     let config = settings.get();
     let events = Events::default();
     let options = TransportOptions {
@@ -212,7 +240,7 @@ pub(super) fn api_keys(config: &Config) -> Result<Option<Keys>, ServeError> {
 fn share(
     config: &Config,
     own: &OwnFiles,
-    ledger: SqliteLedger,
+    ledger: impl NativeLedger,
 ) -> Result<Option<Shared>, ServeError> {
     if config.share.is_empty() {
         return Ok(None);
@@ -240,16 +268,16 @@ struct Shared {
 }
 
 /// What runs until a signal.
-struct House {
+struct House<L: NativeLedger> {
     file: PathBuf,
     settings: Settings,
     /// What opens the API.
     api_keys: CurrentKeys,
-    control: Control,
+    control: Control<L>,
     signals: Receiver<Asked>,
 }
 
-impl House {
+impl<L: NativeLedger> House<L> {
     async fn run(
         self,
         server: Server,
@@ -309,7 +337,7 @@ impl House {
         &self,
         downloads: &Downloads,
         threads: &Threads,
-    ) -> Result<Arc<Service>, ServeError> {
+    ) -> Result<Arc<Service<L>>, ServeError> {
         let executor = Arc::clone(threads.executor());
         let service = Service::new(
             self.control.clone(),
@@ -339,7 +367,7 @@ impl House {
     }
 
     /// Reloads as often as it is asked to, until it is asked to end.
-    async fn until_end(&self, service: Option<&Service>, share: Option<&Shared>) {
+    async fn until_end(&self, service: Option<&Service<L>>, share: Option<&Shared>) {
         while let Ok(Asked::Reload) = self.signals.recv().await {
             let (settings, keys) = (&self.settings, &self.api_keys);
             reload::reload(&self.file, &self.control, settings, keys, service);

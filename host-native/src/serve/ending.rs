@@ -13,7 +13,7 @@ use super::left_stubs;
 use super::service::Service;
 use super::stub_run;
 use crate::control::End;
-use crate::ledger::Entry;
+use crate::ledger::{Entry, NativeLedger};
 use regrip_core::classify::is_of_this_machine;
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error, PeerId, Source, Status};
@@ -32,7 +32,7 @@ const CALLED_OFF: &str = "The download was called off by a user.";
 const REMOVED: &str = "The download was removed by a user.";
 
 /// Hears of an end, in the drive's own task.
-pub(super) fn hear(service: &Arc<Service>, end: &End) {
+pub(super) fn hear<L: NativeLedger>(service: &Arc<Service<L>>, end: &End) {
     service.lines.left(end.id);
     if matches!(end.result, Err(Error::Interrupted)) {
         return;
@@ -45,7 +45,11 @@ pub(super) fn hear(service: &Arc<Service>, end: &End) {
 }
 
 /// Does what is to be done after a drive.
-async fn after(service: &Arc<Service>, id: DownloadId, advice: Option<&'static str>) {
+async fn after<L: NativeLedger>(
+    service: &Arc<Service<L>>,
+    id: DownloadId,
+    advice: Option<&'static str>,
+) {
     let entry = match service.control.ledger().entry(id).await {
         Ok(entry) => entry,
         Err(Error::NoSuchDownload(_)) => {
@@ -83,7 +87,11 @@ async fn after(service: &Arc<Service>, id: DownloadId, advice: Option<&'static s
 }
 
 /// Removes the stubs of a completed download, then tells the import servers; `again` also those that were told.
-pub(super) async fn finish(service: &Arc<Service>, id: DownloadId, again: bool) {
+pub(super) async fn finish<L: NativeLedger>(
+    service: &Arc<Service<L>>,
+    id: DownloadId,
+    again: bool,
+) {
     match service.control.ledger().entry(id).await {
         Ok(entry) => {
             if let Some(item) = item_of(&entry) {
@@ -107,7 +115,7 @@ pub(super) async fn finish(service: &Arc<Service>, id: DownloadId, again: bool) 
 
 /// Removes the stubs of a completed download, those that join meanwhile too, and ends the claim. One that cannot be removed
 /// is left, so that nothing waits for it.
-async fn remove_stubs(service: &Service, item: &Item, noted: &[String]) {
+async fn remove_stubs<L: NativeLedger>(service: &Service<L>, item: &Item, noted: &[String]) {
     let mut settled: Vec<String> = Vec::new();
     let mut left = Vec::new();
     let mut names = service.claims.names(item);
@@ -135,7 +143,12 @@ async fn remove_stubs(service: &Service, item: &Item, noted: &[String]) {
 }
 
 /// Moves the stubs of an item to `failed/`, those that join meanwhile too, and ends its claim.
-pub(super) async fn fail_stubs(service: &Arc<Service>, item: &Item, noted: &[String], why: &str) {
+pub(super) async fn fail_stubs<L: NativeLedger>(
+    service: &Arc<Service<L>>,
+    item: &Item,
+    noted: &[String],
+    why: &str,
+) {
     let mut settled: Vec<String> = Vec::new();
     let mut troubled = false;
     let mut names = service.claims.names(item);
@@ -173,7 +186,7 @@ pub(super) fn why(error: &str, advice: Option<&str>) -> String {
     }
 }
 
-async fn give_up(service: &Arc<Service>, entry: &Entry, why: &str) {
+async fn give_up<L: NativeLedger>(service: &Arc<Service<L>>, entry: &Entry, why: &str) {
     if let Some(item) = item_of(entry) {
         let noted: Vec<String> = entry.stub_name.clone().into_iter().collect();
         fail_stubs(service, &item, &noted, why).await;
@@ -181,7 +194,7 @@ async fn give_up(service: &Arc<Service>, entry: &Entry, why: &str) {
 }
 
 /// The download goes on when the trouble is over; until then its stubs are shown as pending.
-fn wait(service: &Service, entry: &Entry) {
+fn wait<L: NativeLedger>(service: &Service<L>, entry: &Entry) {
     let rest = service.later.put(entry.row.id);
     let Some(failure) = &entry.row.failure else {
         return;

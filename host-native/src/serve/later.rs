@@ -6,10 +6,10 @@
 //! try can tell is tried at intervals that grow to an hour.
 
 use super::service::Service;
+use crate::ledger::NativeLedger;
 use futures::future::{Either, select};
 use regrip_core::ErrorCode;
 use regrip_core::error::chain;
-use regrip_core::ledger::Ledger;
 use regrip_core::{DownloadId, Error, Row, Status};
 use smol::channel::{Receiver, Sender, bounded};
 use std::collections::{BTreeSet, HashMap};
@@ -111,7 +111,7 @@ impl Later {
 }
 
 /// Tries those again whose time has come. Never ends.
-pub(super) async fn run(service: Arc<Service>) {
+pub(super) async fn run<L: NativeLedger>(service: Arc<Service<L>>) {
     loop {
         let (due, next) = service.later.due();
         for id in due {
@@ -133,7 +133,7 @@ pub(super) async fn run(service: Arc<Service>) {
     }
 }
 
-async fn try_again(service: &Arc<Service>, id: DownloadId) {
+async fn try_again<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId) {
     let row = match service.control.ledger().row(id).await {
         Ok(row) => row,
         Err(Error::NoSuchDownload(_)) => return service.later.forget(id),
@@ -164,7 +164,7 @@ async fn try_again(service: &Arc<Service>, id: DownloadId) {
 }
 
 /// Whether what a download failed by may be over.
-fn may_go_on(service: &Service, row: &Row) -> bool {
+fn may_go_on<L: NativeLedger>(service: &Service<L>, row: &Row) -> bool {
     let is_full = row
         .failure
         .as_ref()

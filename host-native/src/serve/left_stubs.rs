@@ -7,7 +7,7 @@
 use super::claims::Item;
 use super::service::Service;
 use crate::control::PendingStub;
-use crate::ledger::LeftStub;
+use crate::ledger::{LeftStub, NativeLedger};
 use regrip_core::error::chain;
 use regrip_core::{Error, PeerId};
 use std::io;
@@ -24,14 +24,23 @@ const TROUBLE: &str = "completed stubs";
 ///
 /// # Errors
 /// What the system said; the stub may still be there.
-pub(super) fn remove(service: &Service, name: &str, item: &Item) -> io::Result<()> {
+pub(super) fn remove<L: NativeLedger>(
+    service: &Service<L>,
+    name: &str,
+    item: &Item,
+) -> io::Result<()> {
     service.stubs.remove(name, item)?;
     service.stubs.remove_failed(name, item);
     Ok(())
 }
 
 /// Claims a stub that cannot be removed, for this process and the next.
-pub(super) async fn leave(service: &Service, name: &str, item: &Item, error: &io::Error) {
+pub(super) async fn leave<L: NativeLedger>(
+    service: &Service<L>,
+    name: &str,
+    item: &Item,
+    error: &io::Error,
+) {
     service.claims.leave(name, item);
     note(service, error);
     let stub = LeftStub {
@@ -45,7 +54,12 @@ pub(super) async fn leave(service: &Service, name: &str, item: &Item, error: &io
 }
 
 /// Lists a stub that was left.
-pub(super) fn list(service: &Service, name: &str, item: &Item, error: &io::Error) {
+pub(super) fn list<L: NativeLedger>(
+    service: &Service<L>,
+    name: &str,
+    item: &Item,
+    error: &io::Error,
+) {
     let now = SystemTime::now();
     service.control.stubs().put(PendingStub {
         stub_name: name.to_owned(),
@@ -67,7 +81,7 @@ pub(super) fn list(service: &Service, name: &str, item: &Item, error: &io::Error
 ///
 /// # Errors
 /// `Ledger`.
-pub(super) async fn recover(service: &Service) -> Result<(), Error> {
+pub(super) async fn recover<L: NativeLedger>(service: &Service<L>) -> Result<(), Error> {
     for stub in service.control.ledger().left_stubs().await? {
         if let Some(peer) = PeerId::new(&stub.peer_id) {
             let id = stub.item_id;
@@ -79,14 +93,14 @@ pub(super) async fn recover(service: &Service) -> Result<(), Error> {
 }
 
 /// Tries to remove them again and again. Never ends.
-pub(super) async fn run(service: Arc<Service>) {
+pub(super) async fn run<L: NativeLedger>(service: Arc<Service<L>>) {
     loop {
         smol::Timer::after(TRY_EVERY).await;
         try_all(&service).await;
     }
 }
 
-async fn try_all(service: &Service) {
+async fn try_all<L: NativeLedger>(service: &Service<L>) {
     let mut first_error = None;
     for (name, item) in service.claims.left() {
         if let Err(error) = remove(service, &name, &item) {
@@ -116,7 +130,7 @@ async fn try_all(service: &Service) {
     }
 }
 
-fn note(service: &Service, error: &io::Error) {
+fn note<L: NativeLedger>(service: &Service<L>, error: &io::Error) {
     let folder = service.stubs.path().display();
     let trouble = format!("stubs of completed downloads in {folder} cannot be removed: {error}");
     service.control.troubles().note(TROUBLE, &trouble);

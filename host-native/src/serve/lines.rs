@@ -5,6 +5,7 @@
 //! a hundred thousand rows begin with the first few.
 
 use super::service::Service;
+use crate::ledger::NativeLedger;
 use regrip_core::DownloadId;
 use regrip_core::semaphore::{Permit, Semaphore};
 use smol::channel::{Receiver, Sender, unbounded};
@@ -27,7 +28,12 @@ pub(super) struct Lines {
 
 impl Lines {
     /// Puts a download at the end of its source's line.
-    pub(super) fn push(&self, service: &Arc<Service>, source: &str, id: DownloadId) {
+    pub(super) fn push<L: NativeLedger>(
+        &self,
+        service: &Arc<Service<L>>,
+        source: &str,
+        id: DownloadId,
+    ) {
         if !held(&self.waiting).insert(id) {
             return;
         }
@@ -48,7 +54,7 @@ impl Lines {
 }
 
 /// Has those of one line driven, one after the other, as places become free and while files can go where they belong.
-async fn begin(service: Arc<Service>, waiting: Receiver<DownloadId>) {
+async fn begin<L: NativeLedger>(service: Arc<Service<L>>, waiting: Receiver<DownloadId>) {
     let Ok(places) = Semaphore::new(UNDER_WAY) else {
         return;
     };

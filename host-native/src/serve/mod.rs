@@ -21,7 +21,7 @@ mod completed_folder;
 mod daemon;
 mod data_folder;
 mod ending;
-pub(crate) mod import;
+mod import;
 mod later;
 mod left_stubs;
 mod lines;

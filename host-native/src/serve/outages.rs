@@ -1,6 +1,7 @@
 //! Says on the boards that a peer cannot be reached: the line to it knows, and whoever waits for it is not told.
 
 use super::service::Service;
+use crate::ledger::NativeLedger;
 use regrip_core::error::chain;
 use regrip_core::time::Clock;
 use std::collections::HashMap;
@@ -11,14 +12,14 @@ use std::time::{Duration, SystemTime};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Never ends.
-pub(super) async fn show(service: Arc<Service>) {
+pub(super) async fn show<L: NativeLedger>(service: Arc<Service<L>>) {
     loop {
         smol::Timer::after(LOOK_EVERY).await;
         look(&service);
     }
 }
 
-fn look(service: &Service) {
+fn look<L: NativeLedger>(service: &Service<L>) {
     let (engine, stubs) = (service.control.engine(), service.control.stubs());
     let clock = engine.host().clock;
     let mut out = HashMap::new();

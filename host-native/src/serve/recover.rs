@@ -7,7 +7,7 @@
 use super::claims::Item;
 use super::left_stubs;
 use super::service::Service;
-use crate::ledger::Origin;
+use crate::ledger::{NativeLedger, Origin};
 use regrip_core::{DownloadId, Error, PeerId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const READ_AT_ONCE: usize = 512;
 ///
 /// # Errors
 /// `Ledger`.
-pub(super) async fn recover(service: &Arc<Service>) -> Result<(), Error> {
+pub(super) async fn recover<L: NativeLedger>(service: &Arc<Service<L>>) -> Result<(), Error> {
     let (engine, ledger) = (service.control.engine(), service.control.ledger());
     let lost = ledger.close_open_attempts().await?;
     let recovered = engine.recover().await?;
@@ -63,7 +63,7 @@ pub(super) async fn recover(service: &Arc<Service>) -> Result<(), Error> {
 }
 
 /// Goes on with the imports that were under way, some at a time.
-pub(super) async fn go_on_with_imports(service: Arc<Service>) {
+pub(super) async fn go_on_with_imports<L: NativeLedger>(service: Arc<Service<L>>) {
     let mut after = 0;
     loop {
         let page = service
@@ -91,7 +91,7 @@ pub(super) async fn go_on_with_imports(service: Arc<Service>) {
     }
 }
 
-async fn remove_finished_stubs(service: &Service) -> Result<(), Error> {
+async fn remove_finished_stubs<L: NativeLedger>(service: &Service<L>) -> Result<(), Error> {
     let mut after = 0;
     loop {
         let page = service

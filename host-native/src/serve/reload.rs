@@ -9,6 +9,7 @@ use super::service::Service;
 use super::settings::Settings;
 use crate::config::{Config, ConfigRefused, Loaded, load};
 use crate::control::Control;
+use crate::ledger::NativeLedger;
 use crate::server::{CurrentKeys, Keys};
 use std::path::Path;
 
@@ -16,12 +17,12 @@ use std::path::Path;
 const TROUBLE: &str = "configuration";
 
 /// Puts the file's configuration in force, or says why not.
-pub(super) fn reload(
+pub(super) fn reload<L: NativeLedger>(
     file: &Path,
-    control: &Control,
+    control: &Control<L>,
     settings: &Settings,
     keys: &CurrentKeys,
-    service: Option<&Service>,
+    service: Option<&Service<L>>,
 ) {
     let (Loaded { config, warnings }, new_keys) = match read(file) {
         Ok(read) => read,
@@ -86,7 +87,7 @@ pub(super) fn reload(
 }
 
 /// Puts in force which files downloads may replace, and which they never touch.
-pub(super) fn replace_and_protect(control: &Control, config: &Config) {
+pub(super) fn replace_and_protect(control: &Control<impl NativeLedger>, config: &Config) {
     let store = &control.engine().host().store;
     for file in &config.secret_files {
         store.own().add(file);

@@ -16,7 +16,7 @@ use super::stub_run;
 use super::watch::{Taken, Taker, Watch};
 use crate::config::Downloads;
 use crate::control::{Control, PendingStub, Troubles};
-use crate::ledger::Entry;
+use crate::ledger::{Entry, NativeLedger};
 use regrip_core::{DownloadId, Stub, shown};
 use smol::Executor;
 use std::future::Future;
@@ -25,28 +25,28 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 /// A server that downloads.
-pub(super) struct Service {
-    pub(super) control: Control,
+pub(super) struct Service<L: NativeLedger> {
+    pub(super) control: Control<L>,
     pub(super) settings: Settings,
     pub(super) claims: Claims,
     pub(super) stubs: StubFolder,
     pub(super) completed: CompletedFolder,
-    pub(super) acquaintances: Acquaintances,
-    pub(super) imports: Imports,
+    pub(super) acquaintances: Acquaintances<L>,
+    pub(super) imports: Imports<L>,
     pub(super) lines: Lines,
     pub(super) later: Later,
     watch: OnceLock<Watch>,
     executor: Arc<Executor<'static>>,
 }
 
-impl Service {
+impl<L: NativeLedger> Service<L> {
     /// Nothing happens yet. What it spawns runs on `executor`, away from the transfers.
     pub(super) fn new(
-        control: Control,
+        control: Control<L>,
         settings: Settings,
         downloads: &Downloads,
         executor: Arc<Executor<'static>>,
-    ) -> Arc<Service> {
+    ) -> Arc<Self> {
         let acquaintances = Acquaintances::new(control.clone());
         acquaintances.configure(&settings.get().peers);
         let imports = Imports::new(
@@ -178,7 +178,7 @@ impl Service {
 }
 
 /// What the watching thread holds: the service, which it must not keep alive by itself.
-impl Taker for Service {
+impl<L: NativeLedger> Taker for Service<L> {
     fn take(self: Arc<Self>, name: &str, stub: Stub) -> Taken {
         if self.acquaintances.named(&stub.peer).is_none() {
             return Taken::UnknownPeer;

@@ -11,6 +11,7 @@ use super::ending;
 use super::later::rest_after;
 use super::service::Service;
 use crate::control::{Outcome, Wanted, accept};
+use crate::ledger::NativeLedger;
 use crate::peers::Release;
 use crate::store::destination;
 use regrip_core::classify::is_of_this_machine;
@@ -37,7 +38,11 @@ enum Step {
 }
 
 /// Runs until there is a row, or none will ever be. `unwanted` closes when all stubs of the item are gone.
-pub(super) async fn run(service: Arc<Service>, item: Item, unwanted: Receiver<()>) {
+pub(super) async fn run<L: NativeLedger>(
+    service: Arc<Service<L>>,
+    item: Item,
+    unwanted: Receiver<()>,
+) {
     let mut release = None;
     let mut tries = 0;
     loop {
@@ -62,8 +67,8 @@ pub(super) async fn run(service: Arc<Service>, item: Item, unwanted: Receiver<()
     }
 }
 
-async fn step(
-    service: &Arc<Service>,
+async fn step<L: NativeLedger>(
+    service: &Arc<Service<L>>,
     item: &Item,
     unwanted: &Receiver<()>,
     known: &mut Option<Release>,
@@ -98,10 +103,10 @@ async fn step(
 }
 
 /// Asks the peer for the release, when it is this item's turn.
-async fn ask(
-    service: &Service,
+async fn ask<L: NativeLedger>(
+    service: &Service<L>,
     item: &Item,
-    acquaintance: &super::acquaintances::Acquaintance,
+    acquaintance: &super::acquaintances::Acquaintance<L>,
 ) -> Result<Release, Error> {
     let _turn = acquaintance.turns.acquire().await;
     let (client, peers) = (&acquaintance.client, service.control.peers());
@@ -121,11 +126,11 @@ async fn ask(
 }
 
 /// Makes or finds the row, and has it driven.
-async fn make_row(
-    service: &Arc<Service>,
+async fn make_row<L: NativeLedger>(
+    service: &Arc<Service<L>>,
     item: &Item,
     release: &Release,
-    acquaintance: &super::acquaintances::Acquaintance,
+    acquaintance: &super::acquaintances::Acquaintance<L>,
 ) -> Result<(), Error> {
     service.completed.check().map_err(|told| Error::Disk {
         what: "use",
@@ -173,7 +178,11 @@ async fn make_row(
 
 /// Asks for the release of a download whose row does not have it, and notes it. Without it nobody knows who imports the
 /// file; where the peer does not have it any more nobody ever will, and the file stays as it is.
-pub(super) async fn learn_release(service: &Service, item: &Item, id: DownloadId) {
+pub(super) async fn learn_release<L: NativeLedger>(
+    service: &Service<L>,
+    item: &Item,
+    id: DownloadId,
+) {
     let Some(acquaintance) = service.acquaintances.get(&item.peer) else {
         return;
     };
@@ -187,7 +196,12 @@ pub(super) async fn learn_release(service: &Service, item: &Item, id: DownloadId
 
 /// Notes the release, by which the import knows its servers, and the stub, by which the next process knows its claim. The
 /// row is there, so this goes on until the ledger takes it.
-async fn note(service: &Service, item: &Item, release: &Release, id: DownloadId) {
+async fn note<L: NativeLedger>(
+    service: &Service<L>,
+    item: &Item,
+    release: &Release,
+    id: DownloadId,
+) {
     let stub = service.claims.names(item).into_iter().next();
     let ledger = service.control.ledger();
     let mut tries = 0;
@@ -205,13 +219,13 @@ async fn note(service: &Service, item: &Item, release: &Release, id: DownloadId)
 }
 
 /// Whether a stub of the item is there still, or that cannot be told.
-fn is_wanted(service: &Service, item: &Item) -> bool {
+fn is_wanted<L: NativeLedger>(service: &Service<L>, item: &Item) -> bool {
     let names = service.claims.names(item);
     let is_there = |name: &String| service.stubs.names(name, item).unwrap_or(true);
     names.iter().any(is_there)
 }
 
-fn let_go(service: &Service, item: &Item, why: &str) -> Step {
+fn let_go<L: NativeLedger>(service: &Service<L>, item: &Item, why: &str) -> Step {
     tracing::info!(item = ?item.id, peer = %item.peer, "let go: {why}");
     let names = service.claims.names(item);
     // What joined meanwhile is claimed anew by the next look.

@@ -2,9 +2,9 @@
 //! with what was found of it. A file that was whole and only lacked its name gets it first.
 
 use crate::control::Control;
+use crate::ledger::NativeLedger;
 use crate::store::FileStamp;
 use regrip_core::ErrorCode;
-use regrip_core::ledger::Ledger;
 use regrip_core::{Class, Error, Row, Status};
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const CODE: &str = "NoDownloads";
 ///
 /// # Errors
 /// `Ledger`.
-pub(super) async fn settle(control: &Control) -> Result<(), Error> {
+pub(super) async fn settle(control: &Control<impl NativeLedger>) -> Result<(), Error> {
     let (engine, ledger) = (control.engine(), control.ledger());
     ledger.close_open_attempts().await?;
     for id in engine.recover().await?.drive {
@@ -37,7 +37,7 @@ pub(super) async fn settle(control: &Control) -> Result<(), Error> {
     Ok(())
 }
 
-async fn fail(control: &Control, row: &Row) -> Result<(), Error> {
+async fn fail(control: &Control<impl NativeLedger>, row: &Row) -> Result<(), Error> {
     let text = format!(
         "the configuration has no downloads block: {}",
         found(&row.new.part)

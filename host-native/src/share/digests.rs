@@ -6,11 +6,11 @@
 //! A version that differs in ctime alone may have the same bytes (a link was made) or others (size and mtime were set back).
 //! Only another hash tells. An equal digest keeps the ETag, so that a peer goes on with what it has.
 
-use super::catalogue::Item;
 use super::conditions::{Validators, is_held};
+use super::inventory::Item;
 use super::shelf::Shelf;
 use super::version::{etag, is_settled, validators};
-use crate::ledger::{SharedDigest, SqliteLedger};
+use crate::ledger::{SharedDigest, SharedDigests};
 use crate::store::{FileVersion, Sha256Digest};
 use async_io::Timer;
 use hyper::HeaderMap;
@@ -46,7 +46,7 @@ const NICEST: i32 = 19;
 #[derive(Debug)]
 pub(super) struct Digests {
     known: Mutex<HashMap<String, Known>>,
-    ledger: SqliteLedger,
+    ledger: Box<dyn SharedDigests>,
     again: SyncSender<Option<Arc<Item>>>,
 }
 
@@ -68,7 +68,10 @@ pub(super) struct Described {
 
 impl Digests {
     /// `again` is how requests have a file hashed at once, and how the thread that does it is woken to end.
-    pub(super) fn new(ledger: SqliteLedger, again: SyncSender<Option<Arc<Item>>>) -> Digests {
+    pub(super) fn new(
+        ledger: Box<dyn SharedDigests>,
+        again: SyncSender<Option<Arc<Item>>>,
+    ) -> Digests {
         Digests {
             known: Mutex::default(),
             ledger,
@@ -220,8 +223,8 @@ fn key(item: &Item) -> Vec<u8> {
 
 /// Goes through all items once: first takes up what is recorded, then hashes the others, those first whose ETag that may keep.
 pub(super) fn pass(shelf: &Shelf) {
-    let catalogue = shelf.catalogue();
-    let mut unknown: Vec<(u8, &Arc<Item>)> = catalogue
+    let inventory = shelf.inventory();
+    let mut unknown: Vec<(u8, &Arc<Item>)> = inventory
         .items()
         .iter()
         .take_while(|_| !shelf.stop.was_told())

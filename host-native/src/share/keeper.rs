@@ -3,7 +3,7 @@
 use super::digests::{self, Digests};
 use super::routes::ROUTES;
 use super::shelf::{Census, FolderError, Shelf};
-use crate::ledger::SqliteLedger;
+use crate::ledger::SharedDigests;
 use crate::server::{Guard, Router};
 use crate::store::OwnFiles;
 use std::io;
@@ -66,13 +66,16 @@ impl Share {
     ///
     /// # Errors
     /// A folder that cannot be read.
-    pub fn start(options: &ShareOptions, ledger: SqliteLedger) -> Result<Share, ShareError> {
+    pub fn start(
+        options: &ShareOptions,
+        ledger: impl SharedDigests + 'static,
+    ) -> Result<Share, ShareError> {
         let folders: Result<Vec<_>, _> =
             options.folders.iter().map(|folder| whole(folder)).collect();
         let own = options.own_files.clone();
         let (ask, asked) = sync_channel(1);
         let (again, to_hash_again) = sync_channel(HASHED_AGAIN);
-        let digests = Digests::new(ledger, again);
+        let digests = Digests::new(Box::new(ledger), again);
         let shelf = Shelf::new(folders?, own, options.scan_when_asked_after, digests, ask)?;
         let mut share = Share {
             shelf: Arc::new(shelf),

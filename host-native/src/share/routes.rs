@@ -1,8 +1,8 @@
 //! The peer wire.
 
-use super::catalogue::{Item, Query, Release};
 use super::conditions::{Outcome, only};
 use super::digests::{Described, SOON};
+use super::inventory::{Item, Query, Release};
 use super::range::{self, Extent};
 use super::shelf::Shelf;
 use super::tree;
@@ -82,9 +82,9 @@ fn search(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
             .map_err(|name| Refusal::bad_request(format!("{name} is not a number")))?;
     }
     shelf.may_be_behind();
-    let catalogue = shelf.catalogue();
+    let inventory = shelf.inventory();
     // As found the last time: opening a thousand files would keep a peer waiting for the disk.
-    let items = catalogue.search(&query).map(|item| {
+    let items = inventory.search(&query).map(|item| {
         let version = &item.version;
         item.release(version.size, shelf.digests.of(&item.id, version))
     });
@@ -105,7 +105,7 @@ fn item(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
 }
 
 fn find(shelf: &Shelf, asked: &Asked) -> Result<Arc<Item>, Refusal> {
-    let found = shelf.catalogue().item(asked.captured()).cloned();
+    let found = shelf.inventory().item(asked.captured()).cloned();
     found.ok_or_else(|| {
         shelf.may_be_behind();
         Refusal::not_found("there is no item with this id")

@@ -1,7 +1,7 @@
 //! What the handlers and the background threads have in common: the folders, what was found in them, the digests.
 
-use super::catalogue::{Catalogue, Item};
 use super::digests::Digests;
+use super::inventory::{Inventory, Item};
 use super::tree;
 use crate::store::{FileVersion, OwnFiles};
 use rustix::io::Errno;
@@ -54,7 +54,7 @@ pub(super) struct Shelf {
 /// What was found, and when.
 #[derive(Debug)]
 pub(super) struct Found {
-    catalogue: Arc<Catalogue>,
+    inventory: Arc<Inventory>,
     census: Census,
     at: Instant,
 }
@@ -89,8 +89,8 @@ impl Shelf {
     }
 
     /// What is shared now.
-    pub(super) fn catalogue(&self) -> Arc<Catalogue> {
-        Arc::clone(&self.read().catalogue)
+    pub(super) fn inventory(&self) -> Arc<Inventory> {
+        Arc::clone(&self.read().inventory)
     }
 
     /// What the last look came to.
@@ -101,15 +101,15 @@ impl Shelf {
     /// Looks through the folders again. Of one that cannot be read, a network folder that is away, everything stays: its
     /// files are then unavailable, which passes, and not gone, which ends a peer's download.
     pub(super) fn look_again(&self) {
-        let before = self.catalogue();
+        let before = self.inventory();
         let kept = |folder: &Path, _| {
             let of_it = before.items().iter().filter(|item| *item.root == *folder);
             Ok::<_, std::convert::Infallible>(of_it.cloned().collect())
         };
         let Ok(found) = look(&self.folders, &self.own, kept);
-        let catalogue = Arc::clone(&found.catalogue);
+        let inventory = Arc::clone(&found.inventory);
         *self.found.write().unwrap_or_else(PoisonError::into_inner) = found;
-        self.digests.retain(|id| catalogue.item(id).is_some());
+        self.digests.retain(|id| inventory.item(id).is_some());
     }
 
     /// Opens the file of an item, and says which version it is.
@@ -171,12 +171,12 @@ fn look<E>(
                 .map(|found| Arc::new(Item::new(folder, found))),
         );
     }
-    let catalogue = Catalogue::new(items);
-    census.files = catalogue.items().len();
-    census.bytes = catalogue.bytes();
-    census.shadowed = catalogue.shadowed;
+    let inventory = Inventory::new(items);
+    census.files = inventory.items().len();
+    census.bytes = inventory.bytes();
+    census.shadowed = inventory.shadowed;
     Ok(Found {
-        catalogue: Arc::new(catalogue),
+        inventory: Arc::new(inventory),
         census,
         at: Instant::now(),
     })

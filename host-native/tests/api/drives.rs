@@ -1,6 +1,7 @@
 //! One drive a download, and none that is missed.
 
 use crate::support::{Bench, until};
+use regrip::ledger::Catalogue;
 use regrip_core::ErrorCode;
 use regrip_faultd::faults::{Stall, Status};
 use regrip_faultd::{FileScript, Script, Server, Version};

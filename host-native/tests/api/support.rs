@@ -66,7 +66,7 @@ impl Default for How {
 /// A server with its folder.
 pub(crate) struct Bench {
     pub(crate) folder: TempDir,
-    pub(crate) control: Control,
+    pub(crate) control: Control<SqliteLedger>,
     pub(crate) address: SocketAddr,
     /// What opens the API now.
     pub(crate) keys: CurrentKeys,

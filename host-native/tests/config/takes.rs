@@ -1,6 +1,6 @@
 //! What is taken, and what it means.
 
-use crate::support::{config, read};
+use crate::support::{config, errors, read};
 use regrip::config::{ImportServerKind, Problem};
 use regrip_core::{DownloadsConfig, OnExists};
 use std::path::Path;
@@ -97,6 +97,23 @@ fn servers_are_radarr_or_sonarr() {
         (servers[1].name.as_str(), servers[1].import_path.as_deref()),
         ("Series", None)
     );
+}
+
+#[test]
+fn the_name_of_a_server_may_be_any_text_in_lines() {
+    let named = |name: &str| {
+        let servers = format!(r#"{{"type": "radarr", "url": "http://nas", "name": "{name}"}}"#);
+        format!(r#"{{"servers": [{servers}]}}"#)
+    };
+    for name in [r#"4K; \"HDR\": it's"#, r"a\r\nb", " ; "] {
+        let servers = config(&named(name)).import_servers;
+        let wanted: String = serde_json::from_str(&format!("\"{name}\"")).unwrap();
+        assert_eq!(servers[0].name, wanted);
+    }
+    for name in ["", " ", r"\n", r"\u0000", r"\u001b[2J"] {
+        let refused = errors(&named(name)).join(", ");
+        assert!(refused.contains("expected a name"), "{name}: {refused}");
+    }
 }
 
 #[test]

@@ -31,8 +31,8 @@ impl Listener for Deaf {
 /// A client and its engine, in a folder of their own.
 pub(crate) struct Bench {
     pub(crate) folder: TempDir,
-    pub(crate) engine: Engine<NativeHost>,
-    pub(crate) client: PeerClient,
+    pub(crate) engine: Engine<NativeHost<SqliteLedger>>,
+    pub(crate) client: PeerClient<SqliteLedger>,
 }
 
 impl Bench {

@@ -3,6 +3,7 @@
 use crate::support::{Bench, HANDSHAKE, RELEASE, peer, targets};
 use crate::wire::{close, ok};
 use futures::future::join_all;
+use regrip::ledger::SqliteLedger;
 use regrip::peers::{PeerClient, Query, Release};
 use regrip::store::part_path;
 use regrip_core::ledger::Ledger;
@@ -11,7 +12,7 @@ use regrip_core::{Error, OnExists, Status};
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-fn item(client: &PeerClient, id: &str) -> Result<Release, Error> {
+fn item(client: &PeerClient<SqliteLedger>, id: &str) -> Result<Release, Error> {
     smol::block_on(client.item(id, |_, _| {}))
 }
 

@@ -160,3 +160,58 @@ fn an_import_that_was_not_accepted_yet_goes_on_after_a_restart() {
     assert_eq!(peer.fetched(1), 1);
     served.stop();
 }
+
+#[test]
+fn servers_of_any_name_are_known_again_after_a_restart() {
+    const DONE: &str = "Films; pending at dawn: \"no\"";
+    const DONE_TOO: &str = "it's\nin two lines: a";
+    const LATE: &str = "4K; HDR: \"new\"\r\nand more";
+    let (done, done_too, late, peer) = (Radarr::new(), Radarr::new(), Radarr::new(), Peer::new());
+    peer.film(1, 1000);
+    late.refuse(&[503; 5]);
+    let server = |radarr: &Radarr, name: &str| {
+        let mut server = radarr.config("radarr", "any");
+        server["name"] = json!(name);
+        server
+    };
+    let mut house = House::with(&[&peer]);
+    house.config["servers"] = json!([
+        server(&done, DONE),
+        server(&late, LATE),
+        server(&done_too, DONE_TOO),
+    ]);
+    let served = house.start();
+    house.drop_stub("Film.torrent", &peer, 1);
+    wait_until("a round is over", || late.got().len() == 5);
+    served.log.wait_for("the import is tried again");
+    let accepted = "accepted by Films; pending at dawn: \"no\"";
+    let accepted_too = "accepted by it's in two lines: a";
+    assert_eq!(
+        import_state(&house),
+        format!(
+            "{accepted}; pending at 4K; HDR: \"new\"  and more: the server answered 503; {accepted_too}"
+        )
+    );
+    served.kill();
+    let served = house.start();
+    let all = format!("{accepted}; accepted by 4K; HDR: \"new\"  and more; {accepted_too}");
+    wait_until("all accepted it", || import_state(&house) == all);
+    served.stop();
+    // Not even at the next start.
+    let served = house.start();
+    house.wait_for_rows(&[("Film 1.mkv", "import_queued")]);
+    served.stop();
+    let got = [&done, &late, &done_too].map(|radarr| radarr.got().len());
+    assert_eq!(got, [1, 6, 1], "nobody was told twice");
+    let ledger = rusqlite::Connection::open(house.path("data/state.db")).expect("opened");
+    let rows = "SELECT server, state, tries, error FROM imports ORDER BY place";
+    let mut rows = ledger.prepare(rows).expect("a table");
+    let rows = rows.query_map([], |row| {
+        let (server, state, tries): (String, String, u32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok((server, state, tries, row.get::<_, Option<String>>(3)?))
+    });
+    let row = |name: &str, tries| (name.to_owned(), "accepted".to_owned(), tries, None);
+    let wanted = [row(DONE, 1), row(LATE, 6), row(DONE_TOO, 1)];
+    let rows: Result<Vec<_>, _> = rows.expect("rows").collect();
+    assert_eq!(rows.expect("rows"), wanted);
+}

@@ -1,7 +1,7 @@
 //! SHA-256s of shared files.
 
 use crate::support::{Bench, How, bytes, put, until};
-use regrip::ledger::{SharedDigest, SqliteLedger};
+use regrip::ledger::{SharedDigest, SharedDigests, SqliteLedger};
 use regrip::store::sha256_of;
 use regrip_core::http::sha256_of_repr_digest;
 use smol::block_on;

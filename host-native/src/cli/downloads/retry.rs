@@ -9,8 +9,8 @@ use super::{Told, advised, print, tell};
 use crate::cli::report::{Reporter, reporter};
 use crate::cli::{Exit, drive, signals};
 use crate::host::{Listener, NativeHost};
+use crate::ledger::NativeLedger;
 use crate::workers::Workers;
-use regrip_core::ledger::Ledger;
 use regrip_core::record::Row;
 use regrip_core::{DownloadId, Engine, Error, Status, display_url};
 use serde_json::json;
@@ -74,7 +74,10 @@ fn here(place: &StateFile, args: &Retry) -> Exit {
 }
 
 /// Puts it back to `queued`, if it can be driven from what is kept.
-async fn take_up(engine: &Engine<NativeHost>, id: DownloadId) -> Result<Row, Told> {
+async fn take_up(
+    engine: &Engine<NativeHost<impl NativeLedger>>,
+    id: DownloadId,
+) -> Result<Row, Told> {
     let row = engine.host().ledger.row(id).await?;
     let retriable = matches!(row.status, Status::Failed | Status::Cancelled);
     if retriable && !row.new.header_names.is_empty() {
@@ -98,7 +101,11 @@ fn not_retried(id: DownloadId, status: Status) -> String {
     }
 }
 
-fn to_its_end(engine: &Engine<NativeHost>, reporter: &Arc<dyn Reporter>, row: &Row) -> Exit {
+fn to_its_end(
+    engine: &Engine<NativeHost<impl NativeLedger>>,
+    reporter: &Arc<dyn Reporter>,
+    row: &Row,
+) -> Exit {
     let signal = match signals::first() {
         Ok(signal) => signal,
         Err(error) => {

@@ -4,11 +4,12 @@
 //! download looks for such changes ([`crate::cli::drive`]) and is stopped by what it finds.
 
 use super::place::{CalledOff, Downloads, Fault, Shown, Writer};
+use crate::cli::Exit;
 use crate::cli::report::Silent;
-use crate::cli::{Exit, state};
+use crate::cli::state::{self, StateLedger};
 use crate::clock::SmolClock;
 use crate::host::{Listener, NativeHost};
-use crate::ledger::{Download, SqliteLedger};
+use crate::ledger::{Catalogue, Download};
 use crate::serve::serving;
 use crate::store::{DiskStore, writer};
 use crate::transport::{HttpTransport, TransportOptions};
@@ -27,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// The downloads of one state file.
 pub(super) struct StateFile {
-    ledger: SqliteLedger,
+    ledger: StateLedger,
     server: Option<u32>,
 }
 
@@ -45,8 +46,7 @@ impl StateFile {
             );
             return Err((Exit::Failed, text));
         }
-        let ledger = SqliteLedger::open(&path)
-            .map_err(|error| (Exit::Unusable, state::unusable(&path, &error)))?;
+        let ledger = state::open(&path).map_err(|text| (Exit::Unusable, text))?;
         let server = path.parent().and_then(serving);
         Ok(StateFile { ledger, server })
     }
@@ -62,7 +62,10 @@ impl StateFile {
     }
 
     /// An engine on it.
-    pub(super) fn engine(&self, listener: Arc<dyn Listener>) -> Result<Engine<NativeHost>, Error> {
+    pub(super) fn engine(
+        &self,
+        listener: Arc<dyn Listener>,
+    ) -> Result<Engine<NativeHost<StateLedger>>, Error> {
         let config = DownloadsConfig::default();
         let host = NativeHost {
             transport: HttpTransport::new(TransportOptions::new(&config)),

@@ -4,11 +4,11 @@ use super::network::{Network, network};
 use super::target::{Target, targets};
 use crate::cli::args::Get;
 use crate::cli::report::{Reporter, reporter};
-use crate::cli::{Exit, drive, signals, state};
+use crate::cli::state::{self, StateLedger};
+use crate::cli::{Exit, drive, signals};
 use crate::clock::SmolClock;
 use crate::control::{Outcome, Wanted, accept};
 use crate::host::{Listener, NativeHost};
-use crate::ledger::SqliteLedger;
 use crate::store::DiskStore;
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
@@ -100,7 +100,7 @@ fn engine(
     network: &Network,
     targets: &[Target],
     listener: Arc<dyn Listener>,
-) -> Result<Engine<NativeHost>, (Exit, String)> {
+) -> Result<Engine<NativeHost<StateLedger>>, (Exit, String)> {
     let config = DownloadsConfig {
         max_concurrent_downloads: get.jobs,
         max_download_attempts: get.max_attempts,
@@ -110,8 +110,7 @@ fn engine(
         ..DownloadsConfig::default()
     };
     let path = state::path(get.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
-    let ledger = SqliteLedger::open(&path)
-        .map_err(|error| (Exit::Unusable, state::unusable(&path, &error)))?;
+    let ledger = state::open(&path).map_err(|text| (Exit::Unusable, text))?;
     let store = DiskStore::new();
     store.own().add_database(&path);
     let host = NativeHost {
@@ -127,7 +126,7 @@ fn engine(
 /// Accepts in order, so that rows are numbered as the URLs were typed, and drives what was accepted together, `at_once` of
 /// them at most.
 async fn all(
-    engine: &Engine<NativeHost>,
+    engine: &Engine<NativeHost<StateLedger>>,
     reporter: &Arc<dyn Reporter>,
     targets: Vec<Target>,
     terms: &Terms,

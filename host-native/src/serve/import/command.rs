@@ -2,6 +2,7 @@
 
 use crate::config::{ImportServer, ImportServerKind};
 use crate::host::NativeHost;
+use crate::ledger::NativeLedger;
 use regrip_core::Error;
 use regrip_core::http::Head;
 use regrip_core::time::Clock;
@@ -24,7 +25,7 @@ pub(super) fn wants(server: &ImportServer, category: u32) -> bool {
 /// # Errors
 /// `Status` with its `Retry-After`, `Protocol` for an answer that is neither that nor a success; else as the transport.
 pub(super) async fn send(
-    host: &NativeHost,
+    host: &NativeHost<impl NativeLedger>,
     server: &ImportServer,
     path: &str,
 ) -> Result<(), Error> {

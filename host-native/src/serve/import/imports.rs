@@ -5,6 +5,7 @@ use super::seen::seen;
 use super::telling::{Telling, Told};
 use crate::config::ImportServer;
 use crate::control::Control;
+use crate::ledger::{self, NativeLedger};
 use crate::serve::settings::Settings;
 use async_lock::Mutex;
 use futures::future::join_all;
@@ -34,8 +35,8 @@ struct Release {
 }
 
 /// Tells servers of finished downloads.
-pub(crate) struct Imports {
-    control: Control,
+pub(crate) struct Imports<L: NativeLedger> {
+    control: Control<L>,
     settings: Settings,
     completed: PathBuf,
     under_way: std::sync::Mutex<HashSet<DownloadId>>,
@@ -57,8 +58,8 @@ impl RetryRules<Error> for Rules {
 }
 
 /// One download's import.
-struct Import<'a> {
-    imports: &'a Imports,
+struct Import<'a, L: NativeLedger> {
+    imports: &'a Imports<L>,
     id: DownloadId,
     /// The finished file.
     file: String,
@@ -66,9 +67,9 @@ struct Import<'a> {
     telling: Mutex<Telling>,
 }
 
-impl Imports {
+impl<L: NativeLedger> Imports<L> {
     /// Nothing is told yet.
-    pub(crate) fn new(control: Control, settings: Settings, completed: PathBuf) -> Imports {
+    pub(crate) fn new(control: Control<L>, settings: Settings, completed: PathBuf) -> Self {
         Imports {
             control,
             settings,
@@ -102,21 +103,24 @@ impl Imports {
             return Ok(());
         };
         let wanting = self.wanting(category);
-        let before = entry.import_state.filter(|_| !again);
-        let telling = Telling::go_on(&wanting, before.as_deref());
-        let pending = telling.pending();
         if wanting.is_empty() {
             let line = format!("no server takes category {category}");
-            self.note(id, line, false).await;
+            self.note(id, Vec::new(), line).await;
             return Ok(());
         }
+        let before = match again {
+            true => Vec::new(),
+            false => self.control.ledger().imports(id).await?,
+        };
+        let telling = Telling::go_on(&wanting, &before);
+        let pending = telling.pending();
         let import = Import {
             imports: self,
             id,
             file: entry.row.new.destination,
             telling: Mutex::new(telling),
         };
-        import.write_down(None).await;
+        import.change(|_| {}).await;
         join_all(pending.iter().map(|name| import.tell(name))).await;
         Ok(())
     }
@@ -149,10 +153,10 @@ impl Imports {
         Some(queue)
     }
 
-    async fn note(&self, id: DownloadId, line: String, accepted: bool) {
+    async fn note(&self, id: DownloadId, imports: Vec<ledger::Import>, shown: String) {
         let at = self.control.engine().host().clock().wall();
-        let noted = self.control.ledger().note_import(id, line, accepted, at);
-        match noted.await {
+        let ledger = self.control.ledger();
+        match ledger.record_imports(id, imports, shown, at).await {
             // It was removed, or taken up again.
             Ok(()) | Err(Error::NoSuchDownload(_) | Error::WrongState { .. }) => {}
             Err(error) => {
@@ -162,7 +166,7 @@ impl Imports {
     }
 }
 
-impl Import<'_> {
+impl<L: NativeLedger> Import<'_, L> {
     /// Tells one server, round by round, until it took the command, refused it, or patience ended.
     async fn tell(&self, name: &str) {
         let host = self.imports.control.engine().host();
@@ -174,7 +178,7 @@ impl Import<'_> {
             let error = match self.round(name).await {
                 Ok(()) => {
                     tracing::info!(id = self.id, server = name, "the import was accepted");
-                    return self.write_down(Some((name, Told::Accepted))).await;
+                    return self.set(name, Told::Accepted).await;
                 }
                 Err(error) => error,
             };
@@ -183,9 +187,11 @@ impl Import<'_> {
             let why = chain(&error);
             if gives_up {
                 tracing::error!(id = self.id, server = name, error = %why, "the import failed");
-                return self.write_down(Some((name, Told::Failed(why)))).await;
+                return self.set(name, Told::Failed(why)).await;
             }
             tracing::warn!(id = self.id, server = name, error = %why, "the import is tried again in {} s", rest.as_secs());
+            let next_try = host.clock().wall().checked_add(rest);
+            self.change(|telling| telling.wait(name, next_try)).await;
             host.clock().sleep(rest).await;
             rest = rest.saturating_mul(2).min(LONGEST_REST);
         }
@@ -219,21 +225,24 @@ impl Import<'_> {
             &imports.completed,
             server.import_path.as_deref(),
         )?;
+        self.telling.lock().await.send(name);
         let sent = send(engine.host(), &server, &path).await;
         if let Err(error) = &sent {
-            let why = Some(chain(error));
-            self.write_down(Some((name, Told::Pending(why)))).await;
+            self.set(name, Told::Pending(chain(error))).await;
         }
         sent
     }
 
-    async fn write_down(&self, news: Option<(&str, Told)>) {
+    async fn set(&self, name: &str, told: Told) {
+        self.change(|telling| telling.set(name, told)).await;
+    }
+
+    /// Changes what is known, and writes it down.
+    async fn change(&self, change: impl FnOnce(&mut Telling)) {
         let mut telling = self.telling.lock().await;
-        if let Some((name, told)) = news {
-            telling.set(name, told);
-        }
-        let (line, accepted) = (telling.to_string(), telling.is_accepted());
-        self.imports.note(self.id, line, accepted).await;
+        change(&mut telling);
+        let (imports, shown) = (telling.imports().to_vec(), telling.to_string());
+        self.imports.note(self.id, imports, shown).await;
     }
 }
 

@@ -1,102 +1,121 @@
-//! How telling the servers of one download went, as a line of text: what people read is what the next process reads.
+//! What is known of one download's imports, and the line that is shown of them.
 //!
 //! ```text
 //! accepted by Films; pending at Anime: the server answered 503; failed at Old: the server answered 401
 //! ```
 
+use crate::ledger::{Import, ImportState};
 use std::fmt;
+use std::time::SystemTime;
 
-/// How a line begins, or goes on, that has not come to its end.
-pub(crate) const PENDING: &str = "pending at ";
-const ACCEPTED: &str = "accepted by ";
-const FAILED: &str = "failed at ";
+/// Between what is said of two servers.
 const BETWEEN: &str = "; ";
 
-/// How one server was told.
+/// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
-    /// Not yet; what went wrong so far.
-    Pending(Option<String>),
-    /// It took the command.
+    /// It failed, and another one follows.
+    Pending(String),
+    /// The server accepted it.
     Accepted,
-    /// For good.
+    /// It failed for good.
     Failed(String),
 }
 
-/// How the servers of one download were told, each by its name.
+/// The imports of one download, by server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Telling(Vec<(String, Told)>);
+pub(super) struct Telling(Vec<Import>);
 
 impl Telling {
-    /// Of these servers; what `before` says of them counts.
-    pub(super) fn go_on(names: &[String], before: Option<&str>) -> Telling {
-        let told = |name: &String| {
-            let told = before.and_then(|before| ended(before, name));
-            (name.clone(), told.unwrap_or(Told::Pending(None)))
+    /// At these servers; what was accepted `before`, or failed for good, is not tried again.
+    pub(super) fn go_on(names: &[String], before: &[Import]) -> Telling {
+        let import = |name: &String| match before.iter().find(|import| import.server == *name) {
+            Some(known) if known.state != ImportState::Pending => known.clone(),
+            Some(known) => Import {
+                tries: known.tries,
+                ..Import::new(name)
+            },
+            None => Import::new(name),
         };
-        Telling(names.iter().map(told).collect())
+        Telling(names.iter().map(import).collect())
     }
 
+    /// A command is about to be sent.
+    pub(super) fn send(&mut self, name: &str) {
+        self.change(name, |import| {
+            import.tries = import.tries.saturating_add(1);
+            import.next_try = None;
+        });
+    }
+
+    /// Notes what became of a command.
     pub(super) fn set(&mut self, name: &str, told: Told) {
-        let here = self.0.iter_mut().find(|(server, _)| server == name);
-        if let Some((_, here)) = here {
-            *here = told;
+        self.change(name, |import| {
+            (import.state, import.error) = match told {
+                Told::Pending(why) => (ImportState::Pending, Some(why)),
+                Told::Accepted => (ImportState::Accepted, None),
+                Told::Failed(why) => (ImportState::Failed, Some(why)),
+            };
+            import.next_try = None;
+        });
+    }
+
+    /// The next command is sent at `next_try`.
+    pub(super) fn wait(&mut self, name: &str, next_try: Option<SystemTime>) {
+        self.change(name, |import| import.next_try = next_try);
+    }
+
+    fn change(&mut self, name: &str, change: impl FnOnce(&mut Import)) {
+        let here = self.0.iter_mut().find(|import| import.server == name);
+        if let Some(here) = here {
+            change(here);
         }
     }
 
-    /// Those that are still to be told.
+    /// The servers whose import is pending.
     pub(super) fn pending(&self) -> Vec<String> {
         let pending = self
             .0
             .iter()
-            .filter(|(_, told)| matches!(told, Told::Pending(_)));
-        pending.map(|(name, _)| name.clone()).collect()
+            .filter(|import| import.state == ImportState::Pending);
+        pending.map(|import| import.server.clone()).collect()
     }
 
-    /// Whether one of them at least took it.
-    pub(super) fn is_accepted(&self) -> bool {
-        self.0.iter().any(|(_, told)| *told == Told::Accepted)
+    /// As the ledger keeps them.
+    pub(super) fn imports(&self) -> &[Import] {
+        &self.0
     }
 }
 
+/// For people: nothing is read back from it.
 impl fmt::Display for Telling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, (name, told)) in self.0.iter().enumerate() {
+        for (number, import) in self.0.iter().enumerate() {
             if number > 0 {
                 f.write_str(BETWEEN)?;
             }
-            match told {
-                Told::Pending(None) => write!(f, "{PENDING}{name}")?,
-                Told::Pending(Some(why)) => write!(f, "{PENDING}{name}: {}", one_line(why))?,
-                Told::Accepted => write!(f, "{ACCEPTED}{name}")?,
-                Told::Failed(why) => write!(f, "{FAILED}{name}: {}", one_line(why))?,
+            let how = match import.state {
+                ImportState::Pending => "pending at",
+                ImportState::Accepted => "accepted by",
+                ImportState::Failed => "failed at",
+            };
+            write!(f, "{how} {}", one_line(&import.server))?;
+            if let Some(why) = &import.error {
+                write!(f, ": {}", one_line(why).replace(BETWEEN, ", "))?;
             }
         }
         Ok(())
     }
 }
 
-/// What an error says could otherwise read as the next server's line.
-fn one_line(why: &str) -> String {
-    why.replace(['\n', '\r'], " ").replace(BETWEEN, ", ")
-}
-
-/// What a line says of a server that was told to the end.
-fn ended(line: &str, name: &str) -> Option<Told> {
-    line.split(BETWEEN).find_map(|part| {
-        if part.strip_prefix(ACCEPTED) == Some(name) {
-            return Some(Told::Accepted);
-        }
-        let failed = part.strip_prefix(FAILED)?.strip_prefix(name)?;
-        failed
-            .strip_prefix(": ")
-            .map(|why| Told::Failed(why.to_owned()))
-    })
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
 
     fn names(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.to_owned()).collect()
@@ -105,33 +124,50 @@ mod tests {
     #[test]
     fn the_next_process_goes_on_with_what_was_pending() {
         let all = names(&["Films", "Anime", "Old"]);
-        let mut telling = Telling::go_on(&all, None);
+        let mut telling = Telling::go_on(&all, &[]);
         assert_eq!(telling.pending(), all);
-        telling.set("Films", Told::Accepted);
-        telling.set(
-            "Anime",
-            Told::Pending(Some("503; pending at noon".to_owned())),
-        );
-        telling.set("Old", Told::Failed("the server\nanswered 401".to_owned()));
-        let line = telling.to_string();
         assert_eq!(
-            line,
+            telling.to_string(),
+            "pending at Films; pending at Anime; pending at Old"
+        );
+        telling.send("Anime");
+        telling.set("Films", Told::Accepted);
+        telling.set("Anime", Told::Pending("503; pending at noon".to_owned()));
+        telling.set("Old", Told::Failed("the server\nanswered 401".to_owned()));
+        telling.wait("Anime", Some(UNIX_EPOCH + Duration::from_secs(1)));
+        assert_eq!(
+            telling.to_string(),
             "accepted by Films; pending at Anime: 503, pending at noon; failed at Old: the server answered 401"
         );
-        let again = Telling::go_on(&all, Some(&line));
+        let again = Telling::go_on(&all, telling.imports());
         assert_eq!(again.pending(), ["Anime"]);
-        assert!(again.is_accepted());
+        let anime = &again.imports()[1];
+        assert_eq!(
+            (anime.tries, &anime.error, anime.next_try),
+            (1, &None, None)
+        );
         // One that was configured since is told as well.
-        let more = Telling::go_on(&names(&["Films", "New"]), Some(&line));
+        let more = Telling::go_on(&names(&["Films", "New"]), telling.imports());
         assert_eq!(more.pending(), ["New"]);
     }
 
     #[test]
-    fn a_server_whose_name_begins_like_anothers_is_not_taken_for_it() {
-        let telling = Telling::go_on(
-            &names(&["Film"]),
-            Some("accepted by Films; failed at Films: no"),
+    fn a_name_that_reads_like_another_servers_line_is_that_servers_own() {
+        let all = names(&[
+            "Film",
+            "Films",
+            "Film; failed at Films: no",
+            "a\r\nb",
+            "\"': ",
+        ]);
+        let mut telling = Telling::go_on(&all, &[]);
+        telling.set("Films", Told::Accepted);
+        telling.set("a\r\nb", Told::Failed("no".to_owned()));
+        let again = Telling::go_on(&all, telling.imports());
+        assert_eq!(
+            again.pending(),
+            ["Film", "Film; failed at Films: no", "\"': "]
         );
-        assert_eq!(telling.pending(), ["Film"]);
+        assert!(!again.to_string().contains(['\r', '\n']), "{again}");
     }
 }

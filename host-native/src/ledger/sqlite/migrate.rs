@@ -16,41 +16,50 @@ pub(super) struct Migration {
 pub(super) const MIGRATIONS: &[Migration] = &[
     Migration {
         to: 1,
-        sql: include_str!("migrations/0001_downloads.sql"),
+        sql: include_str!("../migrations/0001_downloads.sql"),
     },
     Migration {
         to: 2,
-        sql: include_str!("migrations/0002_attempts.sql"),
+        sql: include_str!("../migrations/0002_attempts.sql"),
     },
     Migration {
         to: 3,
-        sql: include_str!("migrations/0003_shared_digests.sql"),
+        sql: include_str!("../migrations/0003_shared_digests.sql"),
     },
     Migration {
         to: 4,
-        sql: include_str!("migrations/0004_list_by_status.sql"),
+        sql: include_str!("../migrations/0004_list_by_status.sql"),
     },
     Migration {
         to: 5,
-        sql: include_str!("migrations/0005_to_import.sql"),
+        sql: include_str!("../migrations/0005_to_import.sql"),
     },
     Migration {
         to: 6,
-        sql: include_str!("migrations/0006_shared_versions.sql"),
+        sql: include_str!("../migrations/0006_shared_versions.sql"),
     },
     Migration {
         to: 7,
-        sql: include_str!("migrations/0007_left_stubs_and_bounds.sql"),
+        sql: include_str!("../migrations/0007_left_stubs_and_bounds.sql"),
     },
     Migration {
         to: 8,
-        sql: include_str!("migrations/0008_part_tokens.sql"),
+        sql: include_str!("../migrations/0008_imports.sql"),
     },
     Migration {
         to: 9,
-        sql: include_str!("migrations/0009_full_responses.sql"),
+        sql: include_str!("../migrations/0009_full_responses.sql"),
     },
 ];
+
+/// A number that comes twice would be a step that is never taken.
+const _: () = {
+    let mut number = 0;
+    while number < MIGRATIONS.len() {
+        assert!(MIGRATIONS[number].to == number as i64 + 1);
+        number += 1;
+    }
+};
 
 /// The schema's number in this version.
 const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].to;

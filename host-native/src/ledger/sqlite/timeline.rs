@@ -6,41 +6,10 @@
 use super::database::Fault;
 use super::rows;
 use super::values::{integer, milliseconds, time};
+use crate::ledger::AttemptLine;
 use regrip_core::record::{AttemptEnd, DownloadId, NewAttempt, Restart, Status};
 use rusqlite::{Connection, OptionalExtension, Transaction, named_params};
-use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
-
-/// One attempt, as it was recorded. Times are RFC 3339 in UTC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptLine {
-    /// Its number over the row's life, from 1.
-    pub attempt: u32,
-    /// When it began.
-    pub started_at: String,
-    /// When it ended; `None` while it is under way.
-    pub ended_at: Option<String>,
-    /// Offset at which it began.
-    pub offset_from: u64,
-    /// Offset it reached.
-    pub offset_to: Option<u64>,
-    /// `completed`, `failed`, `cancelled`, `interrupted`, or `lost`: its process was killed.
-    pub outcome: Option<String>,
-    /// `transient` or `permanent`, where something went wrong.
-    pub class: Option<String>,
-    /// The error's stable name.
-    pub code: Option<String>,
-    /// The error and its sources.
-    pub error: Option<String>,
-    /// The wait after it, in milliseconds.
-    pub wait_ms: Option<u64>,
-    /// `jitter` or `retry_after`.
-    pub asked_by: Option<String>,
-    /// Why bytes were discarded in it; several reasons are comma separated, in order.
-    pub restart_reason: Option<String>,
-    /// How many bytes that were.
-    pub discarded_bytes: Option<u64>,
-}
 
 /// Counts an attempt and opens its line.
 pub(super) fn begin(

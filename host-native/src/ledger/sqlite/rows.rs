@@ -5,7 +5,7 @@ use super::values::{Columns, integer, time};
 use regrip_core::bounds::Bounds;
 use regrip_core::classify::Class;
 use regrip_core::record::{
-    Behaviour, DownloadId, Failure, KnownSize, NewDownload, Row, SizeSource, Source, Status,
+    Behaviour, DownloadId, Failure, KnownSize, Mark, NewDownload, Row, SizeSource, Source, Status,
     Validators, Waiting,
 };
 use regrip_core::store::Committing;
@@ -85,6 +85,25 @@ pub(super) fn rows(
     let mut statement = connection.prepare_cached(select)?;
     let found = statement.query_and_then(params, |row| Ok(read(row)?))?;
     found.collect()
+}
+
+/// What decides which of the unfinished rows are driven, no more: a start may have a hundred thousand of them.
+pub(super) fn marks(connection: &Connection) -> Result<Vec<Mark>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, dest_path, status = 'committing' AS committing, durable_bytes FROM downloads
+         WHERE status IN ('queued', 'downloading', 'waiting', 'committing')",
+    )?;
+    let marks = statement.query_and_then([], |row| -> Result<Mark, Fault> {
+        let durable: i64 = row.get("durable_bytes")?;
+        Ok(Mark {
+            id: row.get("id")?,
+            destination: row.get("dest_path")?,
+            committing: row.get("committing")?,
+            // A senseless one is told when the row is driven; it keeps no other row from being driven.
+            durable: u64::try_from(durable).unwrap_or_default(),
+        })
+    })?;
+    marks.collect()
 }
 
 /// A row of the table as the core knows it. Nothing in it is trusted: what makes no sense is an error that names it.

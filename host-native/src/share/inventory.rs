@@ -168,7 +168,7 @@ impl Query {
 
 /// All that is shared.
 #[derive(Debug, Default)]
-pub(super) struct Catalogue {
+pub(super) struct Inventory {
     by_id: HashMap<String, Arc<Item>>,
     /// Newest first.
     items: Vec<Arc<Item>>,
@@ -176,26 +176,26 @@ pub(super) struct Catalogue {
     pub(super) shadowed: usize,
 }
 
-impl Catalogue {
+impl Inventory {
     /// Of items in the order of their folders.
-    pub(super) fn new(items: impl IntoIterator<Item = Arc<Item>>) -> Catalogue {
-        let mut catalogue = Catalogue::default();
+    pub(super) fn new(items: impl IntoIterator<Item = Arc<Item>>) -> Inventory {
+        let mut inventory = Inventory::default();
         for item in items {
-            if catalogue.by_id.contains_key(&item.id) {
-                catalogue.shadowed += 1;
+            if inventory.by_id.contains_key(&item.id) {
+                inventory.shadowed += 1;
                 continue;
             }
-            catalogue.by_id.insert(item.id.clone(), Arc::clone(&item));
-            catalogue.items.push(item);
+            inventory.by_id.insert(item.id.clone(), Arc::clone(&item));
+            inventory.items.push(item);
         }
-        catalogue.items.sort_by(|one, other| {
+        inventory.items.sort_by(|one, other| {
             other
                 .version
                 .mtime_ns
                 .cmp(&one.version.mtime_ns)
                 .then_with(|| one.path.cmp(&other.path))
         });
-        catalogue
+        inventory
     }
 
     pub(super) fn item(&self, id: &str) -> Option<&Arc<Item>> {
@@ -227,7 +227,7 @@ mod tests {
     use super::*;
     use crate::store::FileId;
 
-    fn catalogue(paths: &[(&str, &str)]) -> Catalogue {
+    fn inventory(paths: &[(&str, &str)]) -> Inventory {
         let items = paths.iter().enumerate().map(|(number, (root, path))| {
             let found = Found {
                 path: PathBuf::from(path),
@@ -240,12 +240,12 @@ mod tests {
             };
             Arc::new(Item::new(&Arc::from(Path::new(root)), found))
         });
-        Catalogue::new(items)
+        Inventory::new(items)
     }
 
     #[test]
     fn a_search_means_what_its_parameters_name() {
-        let catalogue = catalogue(&[
+        let inventory = inventory(&[
             ("/r", "Film {imdb-tt0000007} {tmdb-70}/film.mkv"),
             ("/r", "Other {tmdb-71}/other.mkv"),
             ("/r", "Show {tvdb-5}/Show S01E02E03.mkv"),
@@ -292,7 +292,7 @@ mod tests {
             for (name, value) in parameters {
                 query.read(name, value).unwrap();
             }
-            let found: Vec<&str> = catalogue
+            let found: Vec<&str> = inventory
                 .search(&query)
                 .map(|item| item.filename.as_str())
                 .collect();
@@ -311,21 +311,21 @@ mod tests {
     #[test]
     fn an_id_is_the_same_in_another_folder_and_the_first_folder_counts() {
         let (one, other) = (
-            catalogue(&[("/old", "a/f.mkv")]),
-            catalogue(&[("/new", "a/f.mkv")]),
+            inventory(&[("/old", "a/f.mkv")]),
+            inventory(&[("/new", "a/f.mkv")]),
         );
         let id = &one.items[0].id;
         assert!(other.item(id).is_some());
         assert!(!id.contains("f.mkv"));
-        let both = catalogue(&[("/one", "f.mkv"), ("/two", "f.mkv"), ("/two", "g.mkv")]);
+        let both = inventory(&[("/one", "f.mkv"), ("/two", "f.mkv"), ("/two", "g.mkv")]);
         assert_eq!((both.items().len(), both.shadowed), (2, 1));
         assert_eq!(*both.items[0].root, *Path::new("/one"));
     }
 
     #[test]
     fn a_release_says_what_its_names_say() {
-        let catalogue = catalogue(&[("/r", "Show {tvdb-5}/Show S01E02.1080p.mkv")]);
-        let item = &catalogue.items[0];
+        let inventory = inventory(&[("/r", "Show {tvdb-5}/Show S01E02.1080p.mkv")]);
+        let item = &inventory.items[0];
         let json = serde_json::to_value(item.release(10, Some("ab".to_owned()))).unwrap();
         let wanted = serde_json::json!({
             "id": item.id, "title": "Show S01E02.1080p", "filename": "Show S01E02.1080p.mkv", "category": 5000,

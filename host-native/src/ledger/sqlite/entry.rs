@@ -1,47 +1,13 @@
-//! A row with what the host adds to it, as lists and the API show it.
+//! Reads rows with what the host adds to them, as lists and the API show them.
 
 use super::database::Fault;
 use super::rows;
 use super::values::Columns;
+use crate::ledger::Entry;
 use crate::store::FileStamp;
-use regrip_core::record::{DownloadId, Row, Status};
-use regrip_core::{Error, record::Source};
+use regrip_core::Error;
+use regrip_core::record::{DownloadId, Status};
 use rusqlite::{Connection, OptionalExtension, ToSql};
-
-/// A download and what is known about it besides. Times are RFC 3339 in UTC.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// The row.
-    pub row: Row,
-    /// The file's name.
-    pub filename: String,
-    /// The stub it came from.
-    pub stub_name: Option<String>,
-    /// What is kept of the release that the peer sent; a list does not have it.
-    pub release_json: Option<String>,
-    /// How telling the servers about it went.
-    pub import_state: Option<String>,
-    /// The finished file's size and time, as they were noted.
-    pub stamp: Option<FileStamp>,
-    /// When it was accepted.
-    pub created_at: String,
-    /// When its first attempt began.
-    pub started_at: Option<String>,
-    /// When anything of it changed last.
-    pub updated_at: String,
-    /// When it was completed.
-    pub completed_at: Option<String>,
-}
-
-impl Entry {
-    /// `url` or `peer`.
-    pub fn kind(&self) -> &'static str {
-        match self.row.new.source {
-            Source::Url { .. } => "url",
-            Source::Peer { .. } => "peer",
-        }
-    }
-}
 
 /// Reads one entry.
 pub(super) fn entry(connection: &Connection, id: DownloadId) -> Result<Entry, Fault> {

@@ -1,29 +1,40 @@
 //! SHA-256s of shared files.
 
 use super::database::Fault;
+use super::ledger::SqliteLedger;
 use super::values::integer;
-use crate::store::FileId;
-use crate::store::FileVersion;
+use crate::ledger::{SharedDigest, SharedDigests};
+use crate::store::{FileId, FileVersion};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use regrip_core::Error;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 /// Rows kept, more than a share has files; those noted longest ago go first.
 const ROWS: i64 = 400_000;
 
-/// The digest of one version of a shared file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SharedDigest {
-    /// The version that was hashed.
-    pub version: FileVersion,
-    /// Its SHA-256, lower-case hex.
-    pub sha256: String,
-    /// The strong ETag of these bytes: of this version, or of an earlier one that differed in ctime alone and had the same
-    /// digest.
-    pub etag: String,
+impl SharedDigests for SqliteLedger {
+    fn shared_digest(&self, path: Vec<u8>) -> BoxFuture<'_, Result<Option<SharedDigest>, Error>> {
+        let read = self.queue.read("reading a digest", move |transaction| {
+            find(transaction, &path)
+        });
+        read.boxed()
+    }
+
+    fn note_shared_digest(
+        &self,
+        path: Vec<u8>,
+        digest: SharedDigest,
+    ) -> BoxFuture<'_, Result<(), Error>> {
+        let write = self.write("noting a digest", move |transaction| {
+            note(transaction, &path, &digest)
+        });
+        write.boxed()
+    }
 }
 
 /// The digest noted for a path. Rows from before schema 6 do not say of which version theirs is, and do not count.
-pub(super) fn digest(connection: &Connection, path: &[u8]) -> Result<Option<SharedDigest>, Fault> {
+fn find(connection: &Connection, path: &[u8]) -> Result<Option<SharedDigest>, Fault> {
     let select = "SELECT size, mtime_ns, sha256, device, inode, ctime_ns, etag FROM shared_digests
         WHERE path = ?1 AND device IS NOT NULL AND inode IS NOT NULL AND ctime_ns IS NOT NULL AND etag IS NOT NULL";
     let found = connection
@@ -60,11 +71,7 @@ pub(super) fn digest(connection: &Connection, path: &[u8]) -> Result<Option<Shar
 }
 
 /// Notes a digest, in place of an older one for the path.
-pub(super) fn note(
-    transaction: &Transaction<'_>,
-    path: &[u8],
-    digest: &SharedDigest,
-) -> Result<(), Fault> {
+fn note(transaction: &Transaction<'_>, path: &[u8], digest: &SharedDigest) -> Result<(), Fault> {
     let insert = "INSERT OR REPLACE INTO shared_digests (path, size, mtime_ns, sha256, device, inode, ctime_ns, etag)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let version = &digest.version;

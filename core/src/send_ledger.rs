@@ -1,0 +1,111 @@
+//! A ledger for hosts with several threads.
+//!
+//! The futures of [`Ledger`] need not be `Send`, so code that is generic in its ledger cannot spawn what drives downloads on
+//! another thread: the compiler knows that a future is `Send` only of a ledger that is named. Those of [`SendLedger`] are.
+
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row};
+use std::future::{Future, pending, ready};
+use std::time::{Duration, SystemTime};
+
+/// A [`Ledger`] whose calls may move between threads. Implement this trait instead, with `async fn`s; each method means what
+/// it means there.
+pub trait SendLedger: Sync {
+    /// As [`Ledger::insert`].
+    fn insert(
+        &self,
+        new: &NewDownload,
+        at: SystemTime,
+    ) -> impl Future<Output = Result<DownloadId, Error>> + Send;
+
+    /// As [`Ledger::row`].
+    fn row(&self, id: DownloadId) -> impl Future<Output = Result<Row, Error>> + Send;
+
+    /// As [`Ledger::rows_for`].
+    fn rows_for(&self, destination: &str) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
+
+    /// As [`Ledger::unfinished_marks`].
+    fn unfinished_marks(&self) -> impl Future<Output = Result<Vec<Mark>, Error>> + Send;
+
+    /// As [`Ledger::begin_attempt`].
+    fn begin_attempt(
+        &self,
+        id: DownloadId,
+        attempt: &NewAttempt,
+    ) -> impl Future<Output = Result<u32, Error>> + Send;
+
+    /// As [`Ledger::record`].
+    fn record(
+        &self,
+        id: DownloadId,
+        change: &Change,
+        at: SystemTime,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// As [`Ledger::remove`].
+    fn remove(&self, id: DownloadId) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// As [`Ledger::lease`].
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+
+    /// As [`Ledger::claim`].
+    fn claim(
+        &self,
+        id: DownloadId,
+        owner: &str,
+        until: SystemTime,
+    ) -> impl Future<Output = Result<bool, Error>> + Send {
+        let _ = (id, owner, until);
+        ready(Ok(true))
+    }
+
+    /// As [`Ledger::changes`].
+    fn changes(&self) -> impl Future<Output = ()> + Send {
+        pending()
+    }
+}
+
+impl<L: SendLedger> Ledger for L {
+    async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error> {
+        SendLedger::insert(self, new, at).await
+    }
+
+    async fn row(&self, id: DownloadId) -> Result<Row, Error> {
+        SendLedger::row(self, id).await
+    }
+
+    async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
+        SendLedger::rows_for(self, destination).await
+    }
+
+    async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
+        SendLedger::unfinished_marks(self).await
+    }
+
+    async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error> {
+        SendLedger::begin_attempt(self, id, attempt).await
+    }
+
+    async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error> {
+        SendLedger::record(self, id, change, at).await
+    }
+
+    async fn remove(&self, id: DownloadId) -> Result<(), Error> {
+        SendLedger::remove(self, id).await
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        SendLedger::lease(self)
+    }
+
+    async fn claim(&self, id: DownloadId, owner: &str, until: SystemTime) -> Result<bool, Error> {
+        SendLedger::claim(self, id, owner, until).await
+    }
+
+    async fn changes(&self) {
+        SendLedger::changes(self).await;
+    }
+}

@@ -1,0 +1,240 @@
+//! A ledger in one SQLite file. Its other halves are `serve_tables` and `shared`.
+
+use super::database::{Database, Fault, Patience};
+use super::file::OpenError;
+use super::queue::Queue;
+use super::values::integer;
+use super::{change, entry, rows, timeline};
+use crate::ledger::{AttemptLine, Catalogue, Entry, NativeLedger};
+use crate::store::FileStamp;
+use regrip_core::Error;
+use regrip_core::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row, Status};
+use regrip_core::send_ledger::SendLedger;
+use rusqlite::Transaction;
+use smol::Timer;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// How often changes by other processes are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Downloads of one page at most.
+const PAGE: u32 = 1000;
+
+/// Remembers downloads in a SQLite file. A clone is another handle on the same thread; the last one to go waits until
+/// everything asked for is written, and closes the file.
+#[derive(Clone)]
+pub struct SqliteLedger {
+    pub(super) queue: Arc<Queue>,
+    /// The version that [`SendLedger::changes`] last saw; none is negative.
+    seen: Arc<AtomicI64>,
+}
+
+impl std::fmt::Debug for SqliteLedger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SqliteLedger")
+    }
+}
+
+impl SqliteLedger {
+    /// Opens the ledger at `path`, making the file (mode 0600) and its folder (0700) where they are missing, and upgrades
+    /// an older one. Blocks: for the start of a program.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a file that is not a ledger, damaged or newer is left as it is.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        SqliteLedger::open_with(path, Patience::default())
+    }
+
+    /// [`open`](Self::open), with another patience towards other processes.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_with(path: &Path, patience: Patience) -> Result<Self, OpenError> {
+        let queue = Queue::start(Database::open(path, patience)?, path);
+        let queue = queue.map_err(|source| OpenError::File {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(SqliteLedger {
+            queue: Arc::new(queue),
+            seen: Arc::new(AtomicI64::new(-1)),
+        })
+    }
+
+    /// A number that changes whenever another connection has written to the ledger.
+    async fn version(&self) -> Result<i64, Error> {
+        self.queue
+            .read("looking for changes", |transaction| {
+                Ok(transaction.pragma_query_value(None, "data_version", |row| row.get(0))?)
+            })
+            .await
+    }
+
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        write: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.queue.write(what, write).await
+    }
+
+    async fn rows(&self, select: &'static str, params: Vec<String>) -> Result<Vec<Row>, Error> {
+        self.queue
+            .read("reading downloads", move |transaction| {
+                rows::rows(transaction, select, rusqlite::params_from_iter(&params))
+            })
+            .await
+    }
+}
+
+impl SendLedger for SqliteLedger {
+    async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error> {
+        let new = new.clone();
+        self.write("adding a download", move |transaction| {
+            rows::insert(transaction, &new, at)
+        })
+        .await
+    }
+
+    async fn row(&self, id: DownloadId) -> Result<Row, Error> {
+        self.queue
+            .read("reading a download", move |transaction| {
+                rows::row(transaction, id)
+            })
+            .await
+    }
+
+    async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
+        let select = "SELECT * FROM downloads WHERE dest_path = ?1 ORDER BY id DESC";
+        self.rows(select, vec![destination.to_owned()]).await
+    }
+
+    async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
+        self.queue
+            .read("reading downloads", |transaction| rows::marks(transaction))
+            .await
+    }
+
+    async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error> {
+        let attempt = attempt.clone();
+        self.write("beginning an attempt", move |transaction| {
+            timeline::begin(transaction, id, &attempt)
+        })
+        .await
+    }
+
+    async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error> {
+        let change = change.clone();
+        self.write("recording a change", move |transaction| {
+            change::apply(transaction, id, &change, at)
+        })
+        .await
+    }
+
+    async fn remove(&self, id: DownloadId) -> Result<(), Error> {
+        self.write("removing a download", move |transaction| {
+            let delete = "DELETE FROM downloads WHERE id = ?1";
+            one(id, transaction.prepare_cached(delete)?.execute([id])?)
+        })
+        .await
+    }
+
+    /// Looks for changes twice a second (`PRAGMA data_version`, which reads no row).
+    async fn changes(&self) {
+        loop {
+            // A look that fails shows nothing; if the ledger is broken the drives report it.
+            if let Ok(version) = self.version().await
+                && self.seen.swap(version, Ordering::Relaxed) != version
+            {
+                return;
+            }
+            Timer::after(LOOK_EVERY).await;
+        }
+    }
+}
+
+impl NativeLedger for SqliteLedger {
+    async fn stamp(&self, id: DownloadId, stamp: FileStamp) -> Result<(), Error> {
+        self.write("noting a finished file", move |transaction| {
+            let set =
+                "UPDATE downloads SET completed_size = ?2, completed_mtime_ns = ?3 WHERE id = ?1";
+            let params = (id, integer(stamp.size), stamp.mtime_ns);
+            one(id, transaction.prepare_cached(set)?.execute(params)?)
+        })
+        .await
+    }
+
+    async fn close_open_attempts(&self) -> Result<usize, Error> {
+        self.write("closing attempts", |transaction| {
+            timeline::close_open(transaction, None)
+        })
+        .await
+    }
+}
+
+impl Catalogue for SqliteLedger {
+    async fn entry(&self, id: DownloadId) -> Result<Entry, Error> {
+        self.queue
+            .show("reading a download", move |transaction| {
+                entry::entry(transaction, id)
+            })
+            .await
+    }
+
+    async fn list(
+        &self,
+        statuses: &[Status],
+        limit: u32,
+        after: Option<DownloadId>,
+    ) -> Result<Vec<Entry>, Error> {
+        let statuses = statuses.to_vec();
+        self.queue
+            .show("listing downloads", move |transaction| {
+                entry::list(transaction, &statuses, limit.min(PAGE), after)
+            })
+            .await
+    }
+
+    async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
+        self.queue
+            .show("listing downloads", move |transaction| {
+                entry::list(transaction, status.as_slice(), u32::MAX, None)
+            })
+            .await
+    }
+
+    async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
+        self.queue
+            .show("counting downloads", |transaction| {
+                entry::counts(transaction)
+            })
+            .await
+    }
+
+    async fn timeline(&self, id: DownloadId) -> Result<Vec<AttemptLine>, Error> {
+        self.queue
+            .show("reading a timeline", move |transaction| {
+                timeline::lines(transaction, id)
+            })
+            .await
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.queue.is_stuck()
+    }
+
+    fn waiting_requests(&self) -> usize {
+        self.queue.waiting()
+    }
+}
+
+/// Exactly that row must have been touched.
+pub(super) fn one(id: DownloadId, touched: usize) -> Result<(), Fault> {
+    match touched {
+        0 => Err(Error::NoSuchDownload(id).into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,26 @@
+//! A ledger in one SQLite file.
+//!
+//! Invariant: a call returns after its transaction is durable (WAL, `synchronous = FULL`). Several processes may share the
+//! file. What only shows downloads is read beside the writes, by a connection of its own: it sees all that was durable when
+//! it was asked for.
+//!
+//! Begin with `ledger`; `queue` and `database` say how statements are run. The tables of `serve` are in `serve_tables`, that
+//! of a share in `shared`.
+
+mod change;
+mod database;
+mod entry;
+mod file;
+mod ledger;
+mod migrate;
+mod queue;
+mod rows;
+mod serve_tables;
+mod shared;
+mod timeline;
+mod values;
+
+pub use database::Patience;
+pub(crate) use database::is_busy;
+pub use file::OpenError;
+pub use ledger::SqliteLedger;

@@ -1,0 +1,248 @@
+//! The tables of `serve`: what it notes on a download, stubs that are left, imports.
+
+use super::database::Fault;
+use super::ledger::{SqliteLedger, one};
+use super::rows;
+use super::values::time;
+use crate::ledger::{Import, ImportState, LeftStub, Origin, ServeTables};
+use regrip_core::{DownloadId, Error, Status};
+use rusqlite::{Connection, ToSql, Transaction, named_params, params};
+use std::time::SystemTime;
+
+impl ServeTables for SqliteLedger {
+    async fn note_release(
+        &self,
+        id: DownloadId,
+        stub_name: Option<String>,
+        release_json: Option<String>,
+    ) -> Result<(), Error> {
+        self.write("noting a release", move |transaction| {
+            let set = "UPDATE downloads SET stub_name = ?2, release_json = ?3 WHERE id = ?1";
+            let params: [&dyn ToSql; 3] = [&id, &stub_name, &release_json];
+            one(id, transaction.prepare_cached(set)?.execute(params)?)
+        })
+        .await
+    }
+
+    async fn origins(&self, ids: Vec<DownloadId>) -> Result<Vec<Origin>, Error> {
+        self.queue
+            .read("reading downloads", move |transaction| {
+                origins(transaction, &ids)
+            })
+            .await
+    }
+
+    async fn to_import(&self, after: DownloadId, limit: u32) -> Result<Vec<Origin>, Error> {
+        self.queue
+            .read("reading downloads", move |transaction| {
+                to_import(transaction, after, limit)
+            })
+            .await
+    }
+
+    async fn left_stubs(&self) -> Result<Vec<LeftStub>, Error> {
+        self.queue
+            .read("reading left stubs", |transaction| left_stubs(transaction))
+            .await
+    }
+
+    async fn note_left_stub(&self, stub: LeftStub) -> Result<(), Error> {
+        self.write("noting a left stub", move |transaction| {
+            add_left_stub(transaction, &stub)
+        })
+        .await
+    }
+
+    async fn forget_left_stub(&self, stub_name: String) -> Result<(), Error> {
+        self.write("forgetting a left stub", move |transaction| {
+            remove_left_stub(transaction, &stub_name)
+        })
+        .await
+    }
+
+    async fn imports(&self, id: DownloadId) -> Result<Vec<Import>, Error> {
+        self.queue
+            .read("reading imports", move |transaction| {
+                imports(transaction, id)
+            })
+            .await
+    }
+
+    async fn record_imports(
+        &self,
+        id: DownloadId,
+        imports: Vec<Import>,
+        shown: String,
+        at: SystemTime,
+    ) -> Result<(), Error> {
+        self.write("noting an import", move |transaction| {
+            record_imports(transaction, id, &imports, &shown, at)
+        })
+        .await
+    }
+}
+
+/// Of these downloads, in any order; those that are gone are left out.
+fn origins(connection: &Connection, ids: &[DownloadId]) -> Result<Vec<Origin>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, peer_id, item_id, stub_name FROM downloads
+         WHERE id IN (SELECT value FROM json_each(?1))",
+    )?;
+    let ids = serde_json::json!(ids).to_string();
+    let found = statement.query_map([ids], read_origin)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// The order of a `CROSS JOIN` is kept: see `what_is_left_to_import_is_found_by_an_index`.
+const TO_IMPORT: &str = "SELECT id, peer_id, item_id, stub_name FROM downloads WHERE id IN (
+         SELECT id FROM (
+             SELECT id FROM downloads INDEXED BY downloads_to_begin_import
+             WHERE id > ?1 AND status IN ('completed', 'import_queued') AND release_json IS NOT NULL
+                 AND import_state IS NULL
+             ORDER BY id LIMIT ?2)
+         UNION
+         SELECT download FROM (
+             SELECT DISTINCT download FROM imports INDEXED BY imports_pending CROSS JOIN downloads ON id = download
+             WHERE download > ?1 AND state = 'pending' AND status IN ('completed', 'import_queued')
+                 AND release_json IS NOT NULL
+             ORDER BY download LIMIT ?2))
+     ORDER BY id LIMIT ?2";
+
+/// Of completed ones whose import has not come to its end, from the one after `after` on: those whose import has not begun,
+/// and those with a server that is pending.
+fn to_import(connection: &Connection, after: DownloadId, limit: u32) -> Result<Vec<Origin>, Fault> {
+    let mut statement = connection.prepare_cached(TO_IMPORT)?;
+    let found = statement.query_map((after, limit), read_origin)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+fn read_origin(row: &rusqlite::Row<'_>) -> Result<Origin, rusqlite::Error> {
+    Ok(Origin {
+        id: row.get("id")?,
+        peer_id: row.get("peer_id")?,
+        item_id: row.get("item_id")?,
+        stub_name: row.get("stub_name")?,
+    })
+}
+
+/// All left stubs, by name.
+fn left_stubs(connection: &Connection) -> Result<Vec<LeftStub>, Fault> {
+    let select = "SELECT stub_name, peer_id, item_id FROM left_stubs ORDER BY stub_name";
+    let mut statement = connection.prepare_cached(select)?;
+    let found = statement.query_map([], |row| {
+        Ok(LeftStub {
+            stub_name: row.get(0)?,
+            peer_id: row.get(1)?,
+            item_id: row.get(2)?,
+        })
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// Adds one, in place of another one of that name.
+fn add_left_stub(transaction: &Transaction<'_>, stub: &LeftStub) -> Result<(), Fault> {
+    let insert =
+        "INSERT OR REPLACE INTO left_stubs (stub_name, peer_id, item_id) VALUES (?1, ?2, ?3)";
+    let params = params![stub.stub_name, stub.peer_id, stub.item_id];
+    transaction.prepare_cached(insert)?.execute(params)?;
+    Ok(())
+}
+
+/// Removes one, if it is there.
+fn remove_left_stub(transaction: &Transaction<'_>, stub_name: &str) -> Result<(), Fault> {
+    let delete = "DELETE FROM left_stubs WHERE stub_name = ?1";
+    transaction.prepare_cached(delete)?.execute([stub_name])?;
+    Ok(())
+}
+
+/// The imports of a download, in the order they were recorded.
+fn imports(connection: &Connection, id: DownloadId) -> Result<Vec<Import>, Fault> {
+    let select = "SELECT server, state, tries, next_try, error FROM imports WHERE download = ?1 ORDER BY place";
+    let mut statement = connection.prepare_cached(select)?;
+    let found = statement.query_map([id], |row| {
+        let (state, next_try): (String, Option<String>) = (row.get(1)?, row.get(3)?);
+        Ok(Import {
+            server: row.get(0)?,
+            // If this version does not know it, the server is sent another command, which changes nothing if it had one.
+            state: ImportState::named(&state).unwrap_or(ImportState::Pending),
+            tries: row.get(2)?,
+            next_try: next_try.and_then(|text| humantime::parse_rfc3339(&text).ok()),
+            error: row.get(4)?,
+        })
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+/// Replaces the imports of a completed download and the line that is shown of them. If one was accepted, the download is
+/// `import_queued`.
+fn record_imports(
+    transaction: &Transaction<'_>,
+    id: DownloadId,
+    imports: &[Import],
+    shown: &str,
+    at: SystemTime,
+) -> Result<(), Fault> {
+    let status = rows::row(transaction, id)?.status;
+    let accepted = imports
+        .iter()
+        .any(|import| import.state == ImportState::Accepted);
+    let after = match (status, accepted) {
+        (Status::Completed, true) => Status::ImportQueued,
+        (Status::Completed | Status::ImportQueued, _) => status,
+        _ => return Err(Error::WrongState { id, status }.into()),
+    };
+    let set = "UPDATE downloads SET import_state = ?2, status = ?3, updated_at = ?4 WHERE id = ?1";
+    let params = params![id, shown, after.name(), time(at)];
+    transaction.prepare_cached(set)?.execute(params)?;
+    let delete = "DELETE FROM imports WHERE download = ?1";
+    transaction.prepare_cached(delete)?.execute([id])?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO imports (download, place, server, state, tries, next_try, error)
+         VALUES (:download, :place, :server, :state, :tries, :next_try, :error)",
+    )?;
+    for (import, place) in imports.iter().zip(1_u32..) {
+        insert.execute(named_params! {
+            ":download": id,
+            ":place": place,
+            ":server": import.server,
+            ":state": import.state.name(),
+            ":tries": import.tries,
+            ":next_try": import.next_try.map(time),
+            ":error": import.error,
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::migrate;
+    use super::*;
+
+    #[test]
+    fn what_is_left_to_import_is_found_by_an_index() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        for migration in migrate::MIGRATIONS {
+            let transaction = connection.transaction().unwrap();
+            migrate::run(&transaction, migration).unwrap();
+            transaction.commit().unwrap();
+        }
+        let explain = format!("EXPLAIN QUERY PLAN {TO_IMPORT}");
+        let mut plan = connection.prepare(&explain).unwrap();
+        let steps = plan
+            .raw_query()
+            .mapped(|row| row.get::<_, String>("detail"));
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        let read = steps
+            .iter()
+            .filter(|step| step.contains("downloads") || step.contains("imports"));
+        let read: Vec<String> = read.map(|step| step.replace("COVERING ", "")).collect();
+        let by = [
+            "SEARCH downloads USING INTEGER PRIMARY KEY (rowid=?)",
+            "SEARCH downloads USING INDEX downloads_to_begin_import (id>?)",
+            "SEARCH imports USING INDEX imports_pending (download>?)",
+            "SEARCH downloads USING INTEGER PRIMARY KEY (rowid=?)",
+        ];
+        assert_eq!(read, by, "{steps:#?}");
+    }
+}
