@@ -90,7 +90,7 @@ async fn connect(dialer: &Dialer, route: &Route, reach: Reach) -> Result<Dialed,
     } else {
         Stream::Plain(stream)
     };
-    let meter = Meter::new();
+    let meter = Arc::<Meter>::default();
     Ok(Dialed {
         socket: Socket::new(stream, meter.clone()),
         meter,

@@ -4,16 +4,12 @@
 //! connections, timeouts and broken chunks are transient, a broken head and a bad certificate are permanent. Nothing here
 //! names a URL with its query or its userinfo.
 
+use super::head::HeadRefused;
 use regrip_core::Error;
 use regrip_core::error::{Timeout, chain};
 use rustix::io::Errno;
 use std::io;
 use std::time::Duration;
-
-/// A response head larger than it may be, or interim responses without end. Travels as the source of an `io::Error`.
-#[derive(Debug, thiserror::Error)]
-#[error("the response head is too long")]
-pub(super) struct HeadTooLong;
 
 /// A name that did not resolve, a connection that was not made, a handshake that was cut.
 pub(super) fn connecting(what: String, error: io::Error) -> Error {
@@ -41,7 +37,10 @@ pub(super) fn timed_out(timeout: Timeout, after: Duration) -> Error {
 
 /// No response head, or one that cannot be read.
 pub(super) fn answer(error: hyper::Error) -> Error {
-    if error.is_parse() || error.is_user() || is_head_too_long(&error) {
+    if let Some(HeadRefused(why)) = cause(&error) {
+        return Error::Protocol(why.clone());
+    }
+    if error.is_parse() || error.is_user() {
         return Error::Protocol(chain(&error));
     }
     let what = if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
@@ -52,12 +51,11 @@ pub(super) fn answer(error: hyper::Error) -> Error {
     Error::network(what, error)
 }
 
-fn is_head_too_long(error: &hyper::Error) -> bool {
+/// The error of the socket below that hyper tells of.
+fn cause<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
     let cause =
         std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause
-        .and_then(io::Error::get_ref)
-        .is_some_and(|inner| inner.is::<HeadTooLong>())
+    cause?.get_ref()?.downcast_ref()
 }
 
 /// A body that broke off. Broken chunk framing is transient too: it is what a proxy that lost its own upstream leaves

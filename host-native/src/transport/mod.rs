@@ -19,6 +19,7 @@ mod connection;
 mod credentials;
 mod dial;
 mod errors;
+mod head;
 mod http_transport;
 mod no_proxy;
 mod options;
