@@ -1,6 +1,7 @@
 //! The core's `Transport`: every request goes through one surf client.
 
 use super::client::HyperClient;
+use super::cookies::Cookies;
 use super::credentials::{AddCredentials, SharedCredentials};
 use super::dial::Dialer;
 use super::errors;
@@ -52,7 +53,8 @@ impl HttpTransport {
         };
         let client = Client::with_http_client(backend)
             .with(credentials)
-            .with(FollowRedirects);
+            .with(FollowRedirects)
+            .with(Cookies::default());
         HttpTransport {
             client,
             rate,
