@@ -57,7 +57,7 @@ pub(super) struct Dialer {
 /// Connects by a route.
 ///
 /// # Errors
-/// `Network`, `Timeout`, `Certificate`, `AddressRefused`, `ProxyRefused`, `Protocol` (of a proxy), `TooManyFiles`.
+/// `Network`, `Timeout`, `Certificate`, `Tls`, `AddressRefused`, `ProxyRefused`, `Protocol` (of a proxy), `TooManyFiles`.
 ///
 /// # Cancel safety
 /// Dropping the future closes what was open.
