@@ -4,6 +4,7 @@
 //! own task: nothing is spawned, so dropping the connection closes its socket at once, and a body nobody reads is not
 //! read ahead (TCP holds the server back).
 
+use super::addresses::Trial;
 use super::dial::Dialed;
 use super::errors;
 use super::head::MAX_KEPT_FIELDS;
@@ -29,6 +30,7 @@ pub(super) struct Connection {
     ended: bool,
     meter: Arc<Meter>,
     peer: Option<IpAddr>,
+    trial: Trial,
 }
 
 impl Connection {
@@ -53,12 +55,18 @@ impl Connection {
             ended: false,
             meter: dialed.meter,
             peer: dialed.peer,
+            trial: dialed.trial,
         })
     }
 
     /// Who answers at the other end, where that is known.
     pub(super) fn peer(&self) -> Option<IpAddr> {
         self.peer
+    }
+
+    /// How its address does.
+    pub(super) fn trial(&mut self) -> &mut Trial {
+        &mut self.trial
     }
 
     /// Bytes that came over it so far.
@@ -71,6 +79,7 @@ impl Connection {
         &mut self,
         request: hyper::Request<Full<Bytes>>,
     ) -> Result<hyper::Response<Incoming>, hyper::Error> {
+        self.trial.begin();
         self.meter.expect_head();
         let mut answer = pin!(self.sender.send_request(request));
         let answer = std::future::poll_fn(|cx| {

@@ -1,5 +1,6 @@
 //! The core's `Transport`: every request goes through one surf client.
 
+use super::addresses::Addresses;
 use super::client::HyperClient;
 use super::cookies::Cookies;
 use super::credentials::{AddCredentials, SharedCredentials};
@@ -40,6 +41,8 @@ impl HttpTransport {
             dialer: Dialer {
                 timeouts: timeouts.clone(),
                 tls: Tls::new(options.roots),
+                resolve: options.resolve,
+                addresses: Addresses::default(),
                 receive_buffer_bytes: rate.as_ref().and_then(Rate::receive_buffer_bytes),
             },
             timeouts: timeouts.clone(),

@@ -13,6 +13,7 @@
 //! It decodes no content coding, knows no idle timeout (the core has it) and retries nothing but a
 //! connection from the pool that turns out to be closed.
 
+mod addresses;
 mod body;
 mod client;
 mod connection;
