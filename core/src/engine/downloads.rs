@@ -23,6 +23,7 @@ use crate::host::Host;
 use crate::job::failure;
 use crate::ledger::Ledger;
 use crate::mutex::lock;
+use crate::origin::Origins;
 use crate::peer::Reachability;
 use crate::record::{Change, DownloadId, Mark, NewDownload, RestartReason, Row, Status, Terms};
 use crate::semaphore::Semaphore;
@@ -70,6 +71,7 @@ impl<H: Host> Engine<H> {
             config: Mutex::new(Arc::new(config)),
             permits,
             peers: Peers::default(),
+            origins: Origins::default(),
             doors: Mutex::default(),
             terms: Mutex::default(),
             writers: Mutex::default(),
@@ -104,6 +106,7 @@ impl<H: Host> Engine<H> {
             .resize(config.max_concurrent_downloads as usize);
         let config = Arc::new(config);
         *lock(&self.0.config) = Arc::clone(&config);
+        self.0.origins.reconfigure(&config);
         self.0.peers.reconfigure(&config);
         Ok(())
     }

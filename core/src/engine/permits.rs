@@ -3,12 +3,10 @@
 use super::shared::Shared;
 use super::stop::{Ear, stopped};
 use crate::error::Failed;
-use crate::event::What;
 use crate::host::Host;
 use crate::job::Job;
-use crate::record::{Change, Waiting};
+use crate::record::Change;
 use crate::semaphore::{Lane, Permit};
-use crate::time::Clock;
 use crate::transport::{Request, Transport};
 use std::time::Duration;
 
@@ -18,7 +16,7 @@ pub(super) async fn leave_to_move<H: Host>(
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     lane: Lane,
-) -> Result<(Option<Permit>, Permit), Failed> {
+) -> Result<(Permit, Permit), Failed> {
     loop {
         if is_out(job) {
             job.config = shared.config();
@@ -50,14 +48,7 @@ async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(
     let (clock, transport) = (job.host.clock(), job.host.transport());
     let patience = Duration::from_millis(job.config.peer_patience_ms);
     let why = format!("the peer cannot be reached: {}", outage.last.error());
-    let until = clock.wall().checked_add(patience);
-    let until = until.unwrap_or_else(|| clock.wall());
-    let waiting = Waiting {
-        until,
-        why: why.clone(),
-    };
-    job.record(Change::Waits(waiting)).await?;
-    job.emit(What::Waiting { until, why });
+    job.waits(patience, why).await?;
     let url = job.row.new.source.url().to_owned();
     // Its head says enough: the body is dropped, and with it the connection.
     let probe = || async {
@@ -73,16 +64,8 @@ async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(
     job.record(Change::Queued).await
 }
 
-/// The peer's permit first, then the global one, so that a slow peer's queue does not hold up others.
-async fn permits<H: Host>(
-    shared: &Shared<H>,
-    job: &Job<'_, H>,
-    lane: Lane,
-) -> (Option<Permit>, Permit) {
-    let of_peer = shared.peers.permits(&job.row.new.source, &shared.config());
-    let of_peer = match of_peer {
-        Some(permits) => Some(permits.acquire_in(lane).await),
-        None => None,
-    };
-    (of_peer, shared.permits.acquire_in(lane).await)
+/// The origin's permit first, then the global one, so that a slow origin's queue does not hold up others.
+async fn permits<H: Host>(shared: &Shared<H>, job: &Job<'_, H>, lane: Lane) -> (Permit, Permit) {
+    let of_origin = job.seat.permit(job.host.clock(), lane).await;
+    (of_origin, shared.permits.acquire_in(lane).await)
 }
