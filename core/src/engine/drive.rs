@@ -396,11 +396,11 @@ async fn give_way<H: Host>(
     job.record(Change::AttemptEnded { end, bounds }).await?;
     let delay = asked.unwrap_or_default();
     let Busy { moving, latest } = busy;
-    let downloads = if moving == 1 { "download" } else { "downloads" };
-    let why = format!(
-        "origin_busy: {} while {moving} other {downloads} from there move",
-        chain(&*error)
-    );
+    let others = match moving {
+        1 => "1 other download from there moves".to_owned(),
+        _ => format!("{moving} other downloads from there move"),
+    };
+    let why = format!("origin_busy: {} while {others}", chain(&*error));
     job.waits(latest.max(delay), why).await?;
     Ok(After::Again(delay))
 }
