@@ -20,6 +20,9 @@ pub(super) const MAX_HEAD_BYTES: usize = 256 * 1024;
 /// Most fields of a head that are kept.
 pub(super) const MAX_KEPT_FIELDS: usize = 512;
 
+/// Most `Set-Cookie` fields of a head; the others are ignored.
+const MAX_COOKIES: usize = 50;
+
 /// Most interim responses (1xx) before the response.
 const MAX_INTERIM: usize = 64;
 
@@ -54,6 +57,7 @@ pub(super) struct HeadReader {
     /// The last line, which the next one may continue.
     last: Last,
     fields: usize,
+    cookies: usize,
     interim: usize,
     /// The heads, as hyper will read them.
     clean: Vec<u8>,
@@ -142,7 +146,7 @@ impl HeadReader {
         if self.interim > MAX_INTERIM {
             return refuse(format_args!("more than {MAX_INTERIM} interim responses"));
         }
-        (self.length, self.status, self.fields) = (0, None, 0);
+        (self.length, self.status, self.fields, self.cookies) = (0, None, 0, 0);
         Ok(false)
     }
 
@@ -207,6 +211,12 @@ impl HeadReader {
         } else {
             value
         };
+        if name == header::SET_COOKIE {
+            self.cookies += 1;
+            if self.cookies > MAX_COOKIES {
+                return Ok(());
+            }
+        }
         self.fields += 1;
         if self.fields > MAX_KEPT_FIELDS {
             return refuse(format_args!("too many header fields"));
@@ -453,8 +463,10 @@ mod tests {
     #[test]
     fn many_fields_are_read_and_those_that_are_kept_are_bounded() {
         assert_eq!(fields(&"X: y\r\n".repeat(30_000)).as_deref(), Ok(""));
-        let kept = |count| fields(&"Set-Cookie: a=b\r\n".repeat(count));
+        let kept = |count| fields(&"ETag: \"a\"\r\n".repeat(count));
         assert!(kept(MAX_KEPT_FIELDS).is_ok());
         assert!(kept(MAX_KEPT_FIELDS + 1).is_err());
+        let cookies = fields(&"Set-Cookie: a=b\r\n".repeat(5000)).unwrap();
+        assert_eq!(cookies.lines().count(), MAX_COOKIES);
     }
 }

@@ -24,7 +24,8 @@ pub struct TransportOptions {
     /// From the request being sent to the end of the response head, for each hop of a redirect.
     pub headers_timeout: Duration,
     /// Headers for the origin a request starts at, whichever that is, unless something closer has others of the same name.
-    /// They do not follow a redirect to another one. A `User-Agent` replaces `regrip/<version>`.
+    /// Of these only `User-Agent`, `Referer`, `Accept` and `Accept-Language` follow a redirect to another one. A `User-Agent`
+    /// replaces `regrip/<version>`.
     pub headers: Vec<Header>,
     /// Headers for one origin each.
     pub credentials: Vec<Credentials>,
