@@ -4,7 +4,8 @@
 //! A host that wants downloads on several threads spawns those futures, one that has a single thread polls them together.
 //!
 //! Invariant: a permit is held only while bytes can move. A backoff gives it back, and the download then re-enters ahead of
-//! those that never started. Nor is one held while a peer cannot be reached: then nothing of it even spends an attempt.
+//! those that never started. Nor is one held while a peer cannot be reached, or while a download waits for an origin that is
+//! busy with others: then nothing of it even spends an attempt.
 //!
 //! async-lock's `Mutex` is used where a lock is held over an await: one per destination, from looking for a row to
 //! inserting one, so that there is no gap between check and claim.
