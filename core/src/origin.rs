@@ -41,6 +41,8 @@ struct Origin {
 struct State {
     /// Downloads whose bytes move.
     moving: usize,
+    /// Downloads that have leave to move.
+    inside: usize,
     /// From this limit on it is lifted.
     ceiling: usize,
     /// How many may move, and since when, if the origin said that it is busy.
@@ -106,6 +108,7 @@ impl Origin {
     fn new(is_peer: bool, config: &DownloadsConfig) -> Origin {
         let state = State {
             moving: 0,
+            inside: 0,
             ceiling: ceiling(is_peer, config),
             limit: None,
         };
@@ -195,6 +198,16 @@ impl Seat {
         }
     }
 
+    /// Enters with a permit in hand; `None` if others did so before a limit came down that leaves no room now.
+    pub(crate) fn enter(&self) -> Option<Inside> {
+        let mut state = lock(&self.origin.state);
+        if state.limit.is_some_and(|(limit, _)| state.inside >= limit) {
+            return None;
+        }
+        state.inside = state.inside.saturating_add(1);
+        Some(Inside(Arc::clone(&self.origin)))
+    }
+
     /// Takes note of the outcome of a request: with a 200 or 206 bytes move, and it has waited in vain no longer.
     pub(crate) fn answered<B>(&self, answer: &Result<Response<B>, Error>) {
         let moves = matches!(
@@ -256,6 +269,17 @@ impl Seat {
         let before = u32::try_from(self.origin.permits.waiting()).unwrap_or(u32::MAX);
         let latest = GROWTH.saturating_mul(before.saturating_add(1));
         Some(Busy { moving, latest })
+    }
+}
+
+/// A download that has leave to move. Dropping it makes room.
+#[derive(Debug)]
+pub(crate) struct Inside(Arc<Origin>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.inside = state.inside.saturating_sub(1);
     }
 }
 

@@ -5,10 +5,18 @@ use super::stop::{Ear, stopped};
 use crate::error::Failed;
 use crate::host::Host;
 use crate::job::Job;
+use crate::origin::Inside;
 use crate::record::Change;
 use crate::semaphore::{Lane, Permit};
 use crate::transport::{Request, Transport};
 use std::time::Duration;
+
+/// What a download holds while its bytes may move. Room at the origin is made before its permit is given back.
+pub(super) struct Leave {
+    _inside: Inside,
+    _of_origin: Permit,
+    _of_engine: Permit,
+}
 
 /// Permits, once the peer can be reached. They may be long in coming, so the peer is looked at again then.
 pub(super) async fn leave_to_move<H: Host>(
@@ -16,7 +24,7 @@ pub(super) async fn leave_to_move<H: Host>(
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     lane: Lane,
-) -> Result<(Permit, Permit), Failed> {
+) -> Result<Leave, Failed> {
     loop {
         if is_out(job) {
             job.config = shared.config();
@@ -64,8 +72,18 @@ async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(
     job.record(Change::Queued).await
 }
 
-/// The origin's permit first, then the global one, so that a slow origin's queue does not hold up others.
-async fn permits<H: Host>(shared: &Shared<H>, job: &Job<'_, H>, lane: Lane) -> (Permit, Permit) {
-    let of_origin = job.seat.permit(job.host.clock(), lane).await;
-    (of_origin, shared.permits.acquire_in(lane).await)
+/// The origin's permit first, then the global one, so that a slow origin's queue does not hold up others. While it waited
+/// for the second, the origin may have become busy: then it queues there again.
+async fn permits<H: Host>(shared: &Shared<H>, job: &Job<'_, H>, lane: Lane) -> Leave {
+    loop {
+        let of_origin = job.seat.permit(job.host.clock(), lane).await;
+        let of_engine = shared.permits.acquire_in(lane).await;
+        if let Some(inside) = job.seat.enter() {
+            return Leave {
+                _inside: inside,
+                _of_origin: of_origin,
+                _of_engine: of_engine,
+            };
+        }
+    }
 }

@@ -129,6 +129,30 @@ fn many_downloads_of_a_server_that_takes_few_are_all_completed() {
 }
 
 #[test]
+fn a_limit_holds_for_downloads_that_were_queued_before_it() {
+    let mut end = Duration::ZERO;
+    let one_at_once = move |asked: &Asked| {
+        if asked.at < end {
+            // By then all others wait for a permit of the engine.
+            let mut late = too_many()?;
+            late.delay = seconds(1);
+            return Ok(late);
+        }
+        end = asked.at + seconds(10);
+        tens_of_seconds(1)
+    };
+    let mut config = attempts(5);
+    config.max_concurrent_downloads = 3;
+    let world = World::answering(config, one_at_once);
+    let results = run_all(&world, of_one(12));
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let requests = world.host.transport.requests();
+    let at_first = requests.iter().filter(|asked| asked.at < seconds(10));
+    assert_eq!(at_first.count(), 3, "the other nine were not asked for");
+    world.assert_at_rest();
+}
+
+#[test]
 fn a_limit_grows_by_one_every_minute() {
     let world = World::answering(attempts(1), |asked| match asked.at.as_secs() {
         0 if !asked.url.ends_with("/0") => too_many(),
