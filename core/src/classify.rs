@@ -44,6 +44,7 @@ pub fn class(error: &Error, extra_retry_statuses: &[u16]) -> Class {
         Error::Status { status, .. } => class_of_status(*status, extra_retry_statuses),
         Error::Protocol(_)
         | Error::Certificate(_)
+        | Error::Tls(_)
         | Error::RedirectRefused(_)
         | Error::AddressRefused(_)
         | Error::ProxyRefused(_)

@@ -124,6 +124,9 @@ pub enum Error {
     /// A certificate that does not hold.
     #[error("the certificate was refused: {0}")]
     Certificate(String),
+    /// The server and this client have no way of TLS in common, or the server does not accept this client.
+    #[error("no TLS connection is possible: {0}")]
+    Tls(String),
     /// A redirect that must not be followed.
     #[error("a redirect was refused: {0}")]
     RedirectRefused(String),
@@ -325,6 +328,7 @@ impl Error {
             Error::Status { .. } => ErrorCode::Status,
             Error::Protocol(_) => ErrorCode::Protocol,
             Error::Certificate(_) => ErrorCode::Certificate,
+            Error::Tls(_) => ErrorCode::Tls,
             Error::RedirectRefused(_) => ErrorCode::RedirectRefused,
             Error::AddressRefused(_) => ErrorCode::AddressRefused,
             Error::ProxyRefused(_) => ErrorCode::ProxyRefused,

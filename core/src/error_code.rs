@@ -54,6 +54,7 @@ error_codes! {
     Status => "Status",
     Protocol => "Protocol",
     Certificate => "Certificate",
+    Tls => "Tls",
     RedirectRefused => "RedirectRefused",
     AddressRefused => "AddressRefused",
     ProxyRefused => "ProxyRefused",

@@ -6,12 +6,16 @@ use crate::error::{Error, Failed, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::host::Host;
 use crate::ledger::Ledger;
+use crate::origin::Seat;
 use crate::peer::Reachability;
-use crate::record::{Change, Failure, Restart, RestartReason, Row, Status, Terms, Validators};
+use crate::record::{
+    Change, Failure, Restart, RestartReason, Row, Status, Terms, Validators, Waiting,
+};
 use crate::store::{Part, PartStore};
 use crate::time::Clock;
-use crate::transport::Transport;
+use crate::transport::{Response, Transport};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A host's parts.
 pub(crate) type PartOf<H> = <<H as Host>::Store as PartStore>::Part;
@@ -36,6 +40,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) digests: bool,
     /// Whether its peer can be reached, if it comes from one.
     pub(crate) reachability: Option<Reachability>,
+    /// Its seat at the origin of its bytes.
+    pub(crate) seat: Seat,
     /// The row, as the ledger has it.
     pub(crate) row: Row,
     /// The number of the attempt under way, over the row's life.
@@ -50,7 +56,13 @@ pub(crate) struct Job<'a, H: Host> {
 }
 
 impl<'a, H: Host> Job<'a, H> {
-    pub(crate) fn new(host: &'a H, config: Arc<DownloadsConfig>, digests: bool, row: Row) -> Self {
+    pub(crate) fn new(
+        host: &'a H,
+        config: Arc<DownloadsConfig>,
+        digests: bool,
+        row: Row,
+        seat: Seat,
+    ) -> Self {
         let shown_url = display_url(row.new.source.url());
         let digests = digests && host.wants_digest(&row);
         Job {
@@ -58,6 +70,7 @@ impl<'a, H: Host> Job<'a, H> {
             config,
             digests,
             reachability: None,
+            seat,
             attempt: row.attempts,
             received: 0,
             candidate: None,
@@ -94,10 +107,27 @@ impl<'a, H: Host> Job<'a, H> {
         self.host.on_event(&event);
     }
 
-    /// Records the outcome of a request to the peer.
-    pub(crate) fn note<T>(&self, head: &Result<T, Error>) {
+    /// Records and announces a wait that is not the download's own backoff.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub(crate) async fn waits(&mut self, latest: Duration, why: String) -> Result<(), Failed> {
+        let wall = self.host.clock().wall();
+        let until = wall.checked_add(latest).unwrap_or(wall);
+        let waiting = Waiting {
+            until,
+            why: why.clone(),
+        };
+        self.record(Change::Waits(waiting)).await?;
+        self.emit(What::Waiting { until, why });
+        Ok(())
+    }
+
+    /// Records the outcome of a request.
+    pub(crate) fn note<B>(&self, answer: &Result<Response<B>, Error>) {
+        self.seat.answered(answer);
         if let Some(peer) = &self.reachability {
-            peer.note(self.host.clock(), self.config.breaker_failures, head);
+            peer.note(self.host.clock(), self.config.breaker_failures, answer);
         }
     }
 

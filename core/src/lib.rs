@@ -50,6 +50,7 @@ mod finish;
 pub mod http;
 mod job;
 mod mutex;
+mod origin;
 pub mod peer;
 mod pump;
 pub mod resume;

@@ -57,14 +57,21 @@ impl Semaphore {
         if permits == 0 {
             return Err(ZeroPermits);
         }
+        let semaphore = Semaphore::unlimited();
+        semaphore.state().limit = permits;
+        Ok(semaphore)
+    }
+
+    /// A semaphore that lets everybody in, until it is resized.
+    pub(crate) fn unlimited() -> Self {
         let state = State {
-            limit: permits,
+            limit: usize::MAX,
             used: 0,
             next_ticket: 0,
             waiting: Vec::new(),
             granted: Vec::new(),
         };
-        Ok(Semaphore(Arc::new(Mutex::new(state))))
+        Semaphore(Arc::new(Mutex::new(state)))
     }
 
     /// Waits for a permit. It is given back when the [`Permit`] is dropped, however that comes about.

@@ -46,6 +46,7 @@ fn table() -> Vec<(Error, Class, &'static str)> {
         (Error::TooManyFiles { source: None }, Transient, "TooManyFiles"),
         (Error::Protocol(text()), Permanent, "Protocol"),
         (Error::Certificate(text()), Permanent, "Certificate"),
+        (Error::Tls(text()), Permanent, "Tls"),
         (Error::RedirectRefused(text()), Permanent, "RedirectRefused"),
         (Error::AddressRefused(text()), Permanent, "AddressRefused"),
         (Error::ProxyRefused(text()), Permanent, "ProxyRefused"),

@@ -46,6 +46,11 @@ export function diskFailure(what, path, error) {
 export function networkFailure(what, error) {
   const facts = { what, message: messageOf(error), cause: error };
   const code = codeOf(error?.cause);
+  // OpenSSL's names of what the next handshake would run into, too.
+  if (/^ERR_SSL_.*(HANDSHAKE_FAILURE|PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL|INSUFFICIENT_SECURITY|NO_APPLICATION_PROTOCOL|UNRECOGNIZED_NAME|CERTIFICATE_REQUIRED|UNSUPPORTED_CERTIFICATE)/.test(code)) {
+    const message = `the server and Node have no TLS version, cipher suite or certificate in common: ${messageOf(error.cause)}`;
+    return new Failed("Tls", { ...facts, message });
+  }
   if (/CERT|^UNABLE_TO_VERIFY|SELF_SIGNED/.test(code)) return new Failed("Certificate", { ...facts, message: messageOf(error.cause) });
   // A head that is none, or too large.
   if (what === "asking" && /^HPE_|^UND_ERR_HEADERS_OVERFLOW/.test(code)) return new Failed("Protocol", facts);

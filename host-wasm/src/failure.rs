@@ -51,6 +51,7 @@ pub(crate) fn read(failed: JsValue) -> Error {
             after: duration(property(&failed, "after").as_f64().unwrap_or_default()),
         },
         "Certificate" => Error::Certificate(text("message")),
+        "Tls" => Error::Tls(text("message")),
         "RedirectRefused" => Error::RedirectRefused(text("message")),
         "DiskFull" => Error::DiskFull { path, source },
         "TooManyFiles" => Error::TooManyFiles { source },

@@ -16,6 +16,7 @@ const CASES: &[&str] = &[
     "H27", "H28", "H29", "H30", "H31", "H32", "H33", "H34", "H35", "H36", "H37", "H38", "H39",
     "D01", "D05", "D07", "D10", "T01", "T03", "T04", "T05", "R01", "R02", "R03", "R04", "R05",
     "R06", "R07", "R08", "R09", "S23", "V01", "V02", "V03", "V04", "V05", "V06", "V07", "V08",
+    "FW05", "FW06", "FW07",
 ];
 
 /// Cases that need several downloads at once, and the test of `permits.rs` that shows each.

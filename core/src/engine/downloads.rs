@@ -4,7 +4,8 @@
 //! A host that wants downloads on several threads spawns those futures, one that has a single thread polls them together.
 //!
 //! Invariant: a permit is held only while bytes can move. A backoff gives it back, and the download then re-enters ahead of
-//! those that never started. Nor is one held while a peer cannot be reached: then nothing of it even spends an attempt.
+//! those that never started. Nor is one held while a peer cannot be reached, or while a download waits for an origin that is
+//! busy with others: then nothing of it even spends an attempt.
 //!
 //! async-lock's `Mutex` is used where a lock is held over an await: one per destination, from looking for a row to
 //! inserting one, so that there is no gap between check and claim.
@@ -23,6 +24,7 @@ use crate::host::Host;
 use crate::job::failure;
 use crate::ledger::Ledger;
 use crate::mutex::lock;
+use crate::origin::Origins;
 use crate::peer::Reachability;
 use crate::record::{
     Change, DownloadId, Mark, NewDownload, Restart, RestartReason, Row, Status, Terms,
@@ -81,6 +83,7 @@ impl<H: Host> Engine<H> {
             config: Mutex::new(Arc::new(config)),
             permits,
             peers: Peers::default(),
+            origins: Origins::default(),
             doors: Mutex::default(),
             asked: Mutex::default(),
             writers: Mutex::default(),
@@ -115,6 +118,7 @@ impl<H: Host> Engine<H> {
             .resize(config.max_concurrent_downloads as usize);
         let config = Arc::new(config);
         *lock(&self.0.config) = Arc::clone(&config);
+        self.0.origins.reconfigure(&config);
         self.0.peers.reconfigure(&config);
         Ok(())
     }

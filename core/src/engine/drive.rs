@@ -18,9 +18,11 @@ use crate::host::Host;
 use crate::job::{Candidate, Job, PartOf, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
+use crate::origin::Busy;
 use crate::record::{
     AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, Row, Status, Waiting,
 };
+use crate::retry::AskedBy;
 use crate::semaphore::Lane;
 use crate::store::{OpenPart, Part, PartStore};
 use crate::time::Clock;
@@ -31,7 +33,7 @@ use std::time::Duration;
 enum After {
     /// The file is at its final name.
     Done,
-    /// Another attempt after a wait.
+    /// Another attempt after a wait, if there is one.
     Again(Duration),
     /// Another process completed it meanwhile.
     DoneElsewhere,
@@ -42,7 +44,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     let (_writer, mut ear) = enter(shared, id, &destination)?;
     // Only now nobody else in this process changes it.
     let row = shared.host.ledger().row(id).await?;
-    let mut job = Job::new(&shared.host, shared.config(), shared.digests, row);
+    let mut job = shared.job(row);
     job.reachability = shared.peers.of_source(&job.row.new.source);
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
@@ -71,7 +73,7 @@ pub(super) async fn repair_only<H: Host>(
     if row.status != Status::Committing {
         return Ok(false);
     }
-    let mut job = Job::new(&shared.host, shared.config(), shared.digests, row);
+    let mut job = shared.job(row);
     let repaired = match repair(&mut job).await {
         Ok(Repaired::GoOn) => return Ok(false),
         Ok(Repaired::Completed) => Ok(()),
@@ -101,12 +103,18 @@ async fn run<H: Host>(
         let after = Box::pin(one_attempt(shared, job, ear, &mut random)).await?;
         drop(permits);
         match after {
-            After::Done | After::DoneElsewhere => return Ok(()),
+            After::Done => {
+                job.seat.completed(shared.host.clock().now());
+                return Ok(());
+            }
+            After::DoneElsewhere => return Ok(()),
             After::Again(delay) => {
                 // Nothing of this download moves now, so nothing of the engine's is held.
-                ear.unless_stopped(shared.host.clock().sleep(delay))
-                    .await
-                    .map_err(stopped)?;
+                if !delay.is_zero() {
+                    ear.unless_stopped(shared.host.clock().sleep(delay))
+                        .await
+                        .map_err(stopped)?;
+                }
                 lane = Lane::Returning;
             }
         }
@@ -189,6 +197,7 @@ async fn one_attempt<H: Host>(
     let ended = ear
         .unless_stopped(Box::pin(attempt(job, &mut part, stock)))
         .await;
+    job.seat.stop_moving();
     if job.candidate.is_none() {
         let mut asked = lock(&shared.asked);
         // A URL that was on trial is the row's by now.
@@ -350,6 +359,12 @@ async fn retry_or_fail<H: Host>(
     let Ok(policy) = job.config.retry_policy() else {
         return Err(error);
     };
+    if let Some(to) = offset {
+        let (now, most) = (job.host.clock().now(), job.config.max_download_attempts);
+        if let Some(busy) = job.seat.busy(&error, now, most) {
+            return give_way(job, error, to, busy).await;
+        }
+    }
     let (reached, received) = match offset {
         Some(offset) => (offset, job.received),
         None => (0, 0),
@@ -391,6 +406,35 @@ async fn retry_or_fail<H: Host>(
         class,
         error,
     });
+    Ok(After::Again(delay))
+}
+
+/// The origin is busy with other downloads: this attempt counts for nothing, and the next one has to wait for its turn there.
+async fn give_way<H: Host>(
+    job: &mut Job<'_, H>,
+    error: Failed,
+    to: u64,
+    busy: Busy,
+) -> Result<After, Failed> {
+    let most = Duration::from_millis(job.config.retry_max_delay_ms);
+    let asked = error.retry_after().map(|asked| asked.min(most));
+    let end = AttemptEnd {
+        attempt: job.attempt,
+        to,
+        outcome: Outcome::Failed,
+        error: Some(job.failure(&error)),
+        wait: asked.map(|asked| (asked, AskedBy::RetryAfter)),
+    };
+    let bounds = job.row.bounds;
+    job.record(Change::AttemptEnded { end, bounds }).await?;
+    let delay = asked.unwrap_or_default();
+    let Busy { moving, latest } = busy;
+    let others = match moving {
+        1 => "1 other download from there moves".to_owned(),
+        _ => format!("{moving} other downloads from there move"),
+    };
+    let why = format!("origin_busy: {} while {others}", chain(&*error));
+    job.waits(latest.max(delay), why).await?;
     Ok(After::Again(delay))
 }
 

@@ -3,15 +3,21 @@
 use super::shared::Shared;
 use super::stop::{Ear, stopped};
 use crate::error::Failed;
-use crate::event::What;
 use crate::host::Host;
 use crate::job::Job;
-use crate::record::{Change, Waiting};
+use crate::origin::Inside;
+use crate::record::Change;
 use crate::semaphore::{Lane, Permit};
-use crate::time::Clock;
 use crate::transport::ByteRange;
 use crate::transport::{Request, Transport};
 use std::time::Duration;
+
+/// What a download holds while its bytes may move. Room at the origin is made before its permit is given back.
+pub(super) struct Leave {
+    _inside: Inside,
+    _of_origin: Permit,
+    _of_engine: Permit,
+}
 
 /// Permits, once the peer can be reached. They may be long in coming, so the peer is looked at again then.
 pub(super) async fn leave_to_move<H: Host>(
@@ -19,7 +25,7 @@ pub(super) async fn leave_to_move<H: Host>(
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     lane: Lane,
-) -> Result<(Option<Permit>, Permit), Failed> {
+) -> Result<Leave, Failed> {
     loop {
         if is_out(job) {
             job.config = shared.config();
@@ -51,14 +57,7 @@ async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(
     let (clock, transport) = (job.host.clock(), job.host.transport());
     let patience = Duration::from_millis(job.config.peer_patience_ms);
     let why = format!("the peer cannot be reached: {}", outage.last.error());
-    let until = clock.wall().checked_add(patience);
-    let until = until.unwrap_or_else(|| clock.wall());
-    let waiting = Waiting {
-        until,
-        why: why.clone(),
-    };
-    job.record(Change::Waits(waiting)).await?;
-    job.emit(What::Waiting { until, why });
+    job.waits(patience, why).await?;
     let url = job.row.new.source.url().to_owned();
     // Its head says enough: the body is dropped, and with it the connection.
     let probe = || async {
@@ -77,16 +76,18 @@ async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(
     job.record(Change::Queued).await
 }
 
-/// The peer's permit first, then the global one, so that a slow peer's queue does not hold up others.
-async fn permits<H: Host>(
-    shared: &Shared<H>,
-    job: &Job<'_, H>,
-    lane: Lane,
-) -> (Option<Permit>, Permit) {
-    let of_peer = shared.peers.permits(&job.row.new.source, &shared.config());
-    let of_peer = match of_peer {
-        Some(permits) => Some(permits.acquire_in(lane).await),
-        None => None,
-    };
-    (of_peer, shared.permits.acquire_in(lane).await)
+/// The origin's permit first, then the global one, so that a slow origin's queue does not hold up others. While it waited
+/// for the second, the origin may have become busy: then it queues there again.
+async fn permits<H: Host>(shared: &Shared<H>, job: &Job<'_, H>, lane: Lane) -> Leave {
+    loop {
+        let of_origin = job.seat.permit(job.host.clock(), lane).await;
+        let of_engine = shared.permits.acquire_in(lane).await;
+        if let Some(inside) = job.seat.enter() {
+            return Leave {
+                _inside: inside,
+                _of_origin: of_origin,
+                _of_engine: of_engine,
+            };
+        }
+    }
 }

@@ -4,8 +4,11 @@ use super::peers::Peers;
 use super::stop::{Ear, Stop};
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed};
+use crate::host::Host;
+use crate::job::Job;
 use crate::mutex::lock;
-use crate::record::{DownloadId, Failure, Status, Terms};
+use crate::origin::Origins;
+use crate::record::{DownloadId, Failure, Row, Status, Terms};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
 use litemap::LiteMap;
@@ -20,6 +23,7 @@ pub(super) struct Shared<H> {
     pub(super) config: Mutex<Arc<DownloadsConfig>>,
     pub(super) permits: Semaphore,
     pub(super) peers: Peers,
+    pub(super) origins: Origins,
     /// By destination: a lock over looking and inserting.
     pub(super) doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
     /// By download: what the last call asked for, until the part is locked and it can be recorded.
@@ -61,6 +65,15 @@ impl Writer {
             self.told = Some(stop);
         }
         self.told == Some(stop)
+    }
+}
+
+impl<H: Host> Shared<H> {
+    /// The job of driving a download.
+    pub(super) fn job(&self, row: Row) -> Job<'_, H> {
+        let config = self.config();
+        let seat = self.origins.seat(&row.new.source, &config);
+        Job::new(&self.host, config, self.digests, row, seat)
     }
 }
 

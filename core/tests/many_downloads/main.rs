@@ -4,6 +4,7 @@
 mod world;
 
 mod admissions;
+mod busy_origin;
 mod calling_off;
 mod permits;
 mod start_up;

@@ -266,7 +266,7 @@ fn permits_are_conserved_under_random_faults() {
     let peer = move |asked: &Asked| match random.u8(0..4) {
         0 => Err(broken()),
         1 => cut(whole(b"film"), usize::from(random.u8(0..4))),
-        2 => Ok(reply(503, &[], vec![])),
+        2 => Ok(reply(500, &[], vec![])),
         _ => match asked.first {
             Some(from) => Ok(rest(b"film", usize::try_from(from).expect("it is short"))),
             None => ten_seconds(asked),

@@ -108,8 +108,9 @@ pub struct Get {
     #[arg(long)]
     pub no_digest: bool,
 
-    /// Send this header to the host of every URL; may be given several times. It follows no redirect to another host. Its
-    /// value is kept nowhere, so a later run that goes on needs it again
+    /// Send this header to the host of every URL; may be given several times. Only User-Agent, Referer, Accept and
+    /// Accept-Language follow a redirect to another host. Its value is kept nowhere, so a later run that goes on needs it
+    /// again
     #[arg(long = "header", value_name = "K: V")]
     pub headers: Vec<String>,
 

@@ -26,7 +26,8 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    fn give_back(self) {
+    fn give_back(mut self) {
+        self.connection.trial().end_well();
         self.pool.put(self.route, self.connection);
     }
 }

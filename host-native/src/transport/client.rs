@@ -210,7 +210,7 @@ fn unsendable(error: impl std::error::Error + 'static) -> Error {
 }
 
 fn incoming(
-    connection: Connection,
+    mut connection: Connection,
     response: hyper::Response<Incoming>,
     lease: impl FnOnce(Connection) -> Lease,
 ) -> Result<Response, Error> {
@@ -218,6 +218,12 @@ fn incoming(
     let status = parts.status.as_u16();
     if !(200..=599).contains(&status) {
         return Err(Error::Protocol(format!("the status is {status}")));
+    }
+    match status {
+        // A redirect's body is not waited for.
+        300..=399 => connection.trial().end_well(),
+        429 | 500.. => connection.trial().blame(),
+        _ => {}
     }
     let head = Head {
         status,

@@ -4,8 +4,10 @@
 //! own task: nothing is spawned, so dropping the connection closes its socket at once, and a body nobody reads is not
 //! read ahead (TCP holds the server back).
 
+use super::addresses::Trial;
 use super::dial::Dialed;
 use super::errors;
+use super::head::MAX_KEPT_FIELDS;
 use super::socket::{Meter, Socket};
 use bytes::Bytes;
 use http_body_util::Full;
@@ -18,14 +20,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// Most header fields in a response.
-const MAX_FIELDS: usize = 64;
-
-/// Longest response head.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-
 /// The read buffer of a connection whose rate is limited: what is read ahead is hidden from the limit.
-const SLOW_BUFFER_BYTES: usize = MAX_HEAD_BYTES;
+const SLOW_BUFFER_BYTES: usize = 64 * 1024;
 
 /// One HTTP/1.1 connection. Dropping it closes the socket at once.
 pub(super) struct Connection {
@@ -34,16 +30,17 @@ pub(super) struct Connection {
     ended: bool,
     meter: Arc<Meter>,
     peer: Option<IpAddr>,
+    trial: Trial,
 }
 
 impl Connection {
     /// Speaks HTTP over a socket.
     pub(super) async fn open(dialed: Dialed) -> Result<Connection, Error> {
         let mut builder = http1::Builder::new();
-        // The read buffer grows to hyper's default of some 400 KiB, which the throughput needs; the head has its own bound.
+        // The read buffer grows to hyper's default of some 400 KiB, which the throughput needs; the head has bounds of its
+        // own, see `head.rs`.
         builder
-            .max_headers(MAX_FIELDS)
-            .max_header_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_KEPT_FIELDS)
             .title_case_headers(true);
         if dialed.slow {
             builder.max_buf_size(SLOW_BUFFER_BYTES);
@@ -58,12 +55,18 @@ impl Connection {
             ended: false,
             meter: dialed.meter,
             peer: dialed.peer,
+            trial: dialed.trial,
         })
     }
 
     /// Who answers at the other end, where that is known.
     pub(super) fn peer(&self) -> Option<IpAddr> {
         self.peer
+    }
+
+    /// How its address does.
+    pub(super) fn trial(&mut self) -> &mut Trial {
+        &mut self.trial
     }
 
     /// Bytes that came over it so far.
@@ -76,6 +79,7 @@ impl Connection {
         &mut self,
         request: hyper::Request<Full<Bytes>>,
     ) -> Result<hyper::Response<Incoming>, hyper::Error> {
+        self.trial.begin();
         self.meter.expect_head();
         let mut answer = pin!(self.sender.send_request(request));
         let answer = std::future::poll_fn(|cx| {
@@ -85,9 +89,7 @@ impl Connection {
             self.drive(cx);
             answer.as_mut().poll(cx)
         });
-        let answer = answer.await;
-        self.meter.expect_body();
-        answer
+        answer.await
     }
 
     /// Moves bytes between the socket and the request or response in progress. How it ends shows there.

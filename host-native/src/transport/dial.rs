@@ -2,10 +2,11 @@
 //! timeout.
 //!
 //! Name lookup blocks, so it runs off the executor. Addresses the [`Reach`] does not allow are left out before anything is
-//! connected to. The others are tried in turn, each with a head start of 250 ms, the families alternating, so that a
+//! connected to. The others are tried in turn, those that failed lately last, each with a head start of 250 ms, the families alternating, so that a
 //! family that leads nowhere costs a moment and not the whole timeout (RFC 8305 §4, §5). A proxy is where the user put it:
 //! its own address is not judged.
 
+use super::addresses::{Addresses, Trial};
 use super::errors::{connecting, timed_out};
 use super::origin::Origin;
 use super::proxy::{Proxy, Route};
@@ -23,7 +24,7 @@ use regrip_core::Error;
 use regrip_core::error::Timeout;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustls::pki_types::ServerName;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub(super) struct Dialed {
     pub(super) meter: Arc<Meter>,
     /// Who will answer, where that is known.
     pub(super) peer: Option<IpAddr>,
+    /// How the address that was connected to does.
+    pub(super) trial: Trial,
     /// Its rate is limited: nothing may read far ahead.
     pub(super) slow: bool,
 }
@@ -50,6 +53,10 @@ pub(super) struct Dialed {
 pub(super) struct Dialer {
     pub(super) timeouts: Timeouts,
     pub(super) tls: Tls,
+    /// Addresses given for a host and port, in place of those that the name has.
+    pub(super) resolve: HashMap<(String, u16), Vec<IpAddr>>,
+    /// Which addresses failed lately.
+    pub(super) addresses: Addresses,
     /// The kernel's receive buffer, where it must be small.
     pub(super) receive_buffer_bytes: Option<usize>,
 }
@@ -57,7 +64,7 @@ pub(super) struct Dialer {
 /// Connects by a route.
 ///
 /// # Errors
-/// `Network`, `Timeout`, `Certificate`, `AddressRefused`, `ProxyRefused`, `Protocol` (of a proxy), `TooManyFiles`.
+/// `Network`, `Timeout`, `Certificate`, `Tls`, `AddressRefused`, `ProxyRefused`, `Protocol` (of a proxy), `TooManyFiles`.
 ///
 /// # Cancel safety
 /// Dropping the future closes what was open.
@@ -72,9 +79,13 @@ pub(super) async fn dial(dialer: &Dialer, route: &Route, reach: Reach) -> Result
 
 async fn connect(dialer: &Dialer, route: &Route, reach: Reach) -> Result<Dialed, Error> {
     let origin = &route.origin;
-    let (mut stream, peer) = match &route.proxy {
-        None => to_origin(origin, reach).await?,
-        Some(proxy) => (to_proxy(proxy).await?, route.literal()),
+    let ((mut stream, trial), peer) = match &route.proxy {
+        None => {
+            let connected = to_origin(dialer, origin, reach).await?;
+            let peer = connected.1.address().ip();
+            (connected, Some(peer))
+        }
+        Some(proxy) => (to_proxy(dialer, proxy).await?, route.literal()),
     };
     if let Some(bytes) = dialer.receive_buffer_bytes {
         // Where it cannot be had, the limit is kept here and shows later at the sender.
@@ -90,38 +101,51 @@ async fn connect(dialer: &Dialer, route: &Route, reach: Reach) -> Result<Dialed,
     } else {
         Stream::Plain(stream)
     };
-    let meter = Meter::new();
+    let meter = Arc::<Meter>::default();
     Ok(Dialed {
         socket: Socket::new(stream, meter.clone()),
         meter,
         peer,
+        trial,
         slow: dialer.receive_buffer_bytes.is_some(),
     })
 }
 
-async fn to_origin(
-    origin: &Origin,
-    reach: Reach,
-) -> Result<(Async<TcpStream>, Option<IpAddr>), Error> {
-    let found = resolve(origin.host(), origin.port()).await?;
+async fn to_origin(dialer: &Dialer, origin: &Origin, reach: Reach) -> Result<Connected, Error> {
+    let found = match dialer.given(origin) {
+        Some(given) => given,
+        None => resolve(origin.host(), origin.port()).await?,
+    };
     let allowed = allowed(origin, reach, found)?;
-    let (stream, address) = first_to_connect(alternating(allowed)).await?;
-    Ok((stream, Some(address.ip())))
+    first_to_connect(&dialer.addresses, alternating(allowed)).await
 }
 
-async fn to_proxy(proxy: &Proxy) -> Result<Async<TcpStream>, Error> {
+async fn to_proxy(dialer: &Dialer, proxy: &Proxy) -> Result<Connected, Error> {
     let connected = async {
         let found = resolve(proxy.host(), proxy.port()).await?;
-        first_to_connect(alternating(found)).await
+        first_to_connect(&dialer.addresses, alternating(found)).await
     };
-    let connected = connected.await.map(|(stream, _)| stream);
-    connected.map_err(|error| match error {
+    connected.await.map_err(|error| match error {
         Error::Network { what, source } => {
             let what = format!("the proxy {proxy}: {what}");
             Error::Network { what, source }
         }
         other => other,
     })
+}
+
+impl Dialer {
+    /// The addresses that were given for a name, in place of a lookup.
+    fn given(&self, origin: &Origin) -> Option<Vec<SocketAddr>> {
+        let Host::Domain(name) = origin.host() else {
+            return None;
+        };
+        let given = self.resolve.get(&(name.clone(), origin.port()))?;
+        let with_port = given
+            .iter()
+            .map(|&address| SocketAddr::new(address, origin.port()));
+        Some(with_port.collect())
+    }
 }
 
 async fn resolve(host: &Host<String>, port: u16) -> Result<Vec<SocketAddr>, Error> {
@@ -171,17 +195,23 @@ fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     order
 }
 
+/// A connection, and how its address does.
+type Connected = (Async<TcpStream>, Trial);
+
 async fn first_to_connect(
+    known: &Addresses,
     addresses: Vec<SocketAddr>,
-) -> Result<(Async<TcpStream>, SocketAddr), Error> {
-    let mut waiting = addresses.into_iter();
+) -> Result<Connected, Error> {
+    let has_others = addresses.len() > 1;
+    let try_out = |address| connect_to(known.try_out(address, has_others));
+    let mut waiting = known.in_order(addresses).into_iter();
     let mut racing = FuturesUnordered::new();
     let mut last = Error::Network {
         what: "no address to connect to".to_owned(),
         source: None,
     };
     loop {
-        racing.extend(waiting.next().map(connect_to));
+        racing.extend(waiting.next().map(try_out));
         let head_start = if waiting.len() == 0 {
             Timer::never()
         } else {
@@ -198,12 +228,10 @@ async fn first_to_connect(
     }
 }
 
-type Connected = Result<(Async<TcpStream>, SocketAddr), (SocketAddr, io::Error)>;
-
-async fn connect_to(address: SocketAddr) -> Connected {
-    match Async::<TcpStream>::connect(address).await {
-        Ok(stream) => Ok((stream, address)),
-        Err(error) => Err((address, error)),
+async fn connect_to(trial: Trial) -> Result<Connected, (SocketAddr, io::Error)> {
+    match Async::<TcpStream>::connect(trial.address()).await {
+        Ok(stream) => Ok((stream, trial)),
+        Err(error) => Err((trial.address(), error)),
     }
 }
 
@@ -278,8 +306,11 @@ mod tests {
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
-        let (_, peer) = smol::block_on(first_to_connect(vec![refusing, good])).unwrap();
-        assert_eq!(peer, good);
+        let known = Addresses::default();
+        let connected = smol::block_on(first_to_connect(&known, vec![refusing, good]));
+        let (_stream, trial) = connected.unwrap();
+        assert_eq!(trial.address(), good);
+        assert_eq!(known.in_order(vec![refusing, good]), [good, refusing]);
     }
 
     /// A listener whose queue is full: Linux drops what else knocks.
@@ -314,11 +345,13 @@ mod tests {
         let (_sockets, nowhere) = black_hole();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
+        let known = Addresses::default();
         let dialled = async {
-            first_to_connect(vec![nowhere, good])
-                .await
-                .ok()
-                .map(|(_, peer)| peer)
+            let connected = first_to_connect(&known, vec![nowhere, good]).await;
+            connected.ok().map(|(_, mut trial)| {
+                trial.end_well();
+                trial.address()
+            })
         };
         let too_late = async {
             Timer::after(Duration::from_secs(20)).await;
@@ -328,5 +361,7 @@ mod tests {
             smol::block_on(smol::future::or(dialled, too_late)),
             Some(good)
         );
+        // The next attempt begins with the other one.
+        assert_eq!(known.in_order(vec![nowhere, good]), [good, nowhere]);
     }
 }

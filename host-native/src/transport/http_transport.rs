@@ -1,6 +1,8 @@
 //! The core's `Transport`: every request goes through one surf client.
 
+use super::addresses::Addresses;
 use super::client::HyperClient;
+use super::cookies::Cookies;
 use super::credentials::{AddCredentials, SharedCredentials};
 use super::dial::Dialer;
 use super::errors;
@@ -40,6 +42,8 @@ impl HttpTransport {
             dialer: Dialer {
                 timeouts: timeouts.clone(),
                 tls: Tls::new(options.roots),
+                resolve: options.resolve,
+                addresses: Addresses::default(),
                 receive_buffer_bytes: rate.as_ref().and_then(Rate::receive_buffer_bytes),
             },
             timeouts: timeouts.clone(),
@@ -53,7 +57,8 @@ impl HttpTransport {
         };
         let client = Client::with_http_client(backend)
             .with(credentials)
-            .with(FollowRedirects);
+            .with(FollowRedirects)
+            .with(Cookies::default());
         HttpTransport {
             client,
             rate,

@@ -1,24 +1,27 @@
 //! HTTP: how the engine's requests reach the network, and how their bytes come back.
 //!
 //! ```text
-//! HttpTransport ── surf::Client ── AddCredentials ── FollowRedirects ── HyperClient ──┬── Pool   an idle connection, or
-//!                                                                                     └── dial   name, reach, TCP, tunnel, TLS
-//!                                                                                          │
-//! HttpBody ◄─────────────────── surf::Body ◄───────────────── BodyReader ◄──────────── Connection ── Socket
+//! HttpTransport ── surf::Client ── AddCredentials ── FollowRedirects ── Cookies ── HyperClient ──┬── Pool   an idle connection, or
+//!                                                                                                └── dial   name, reach, TCP, tunnel, TLS
+//!                                                                                                     │
+//! HttpBody ◄─────────────────── surf::Body ◄──────────────────────── BodyReader ◄──────────────── Connection ── Socket ── HeadReader
 //! ```
 //!
 //! Read [`HttpTransport`] first, then `client.rs`. Two invariants: **credentials and connections go only where they were
 //! vetted for**, and **a byte of one response is never taken for a byte of another**.
 //!
-//! It decodes no content coding, keeps no cookies, knows no idle timeout (the core has it) and retries nothing but a
+//! It decodes no content coding, knows no idle timeout (the core has it) and retries nothing but a
 //! connection from the pool that turns out to be closed.
 
+mod addresses;
 mod body;
 mod client;
 mod connection;
+mod cookies;
 mod credentials;
 mod dial;
 mod errors;
+mod head;
 mod http_transport;
 mod no_proxy;
 mod options;

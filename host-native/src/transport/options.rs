@@ -10,6 +10,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use regrip_core::DownloadsConfig;
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::time::Duration;
 use surf::http::auth::BasicAuth;
@@ -23,7 +24,8 @@ pub struct TransportOptions {
     /// From the request being sent to the end of the response head, for each hop of a redirect.
     pub headers_timeout: Duration,
     /// Headers for the origin a request starts at, whichever that is, unless something closer has others of the same name.
-    /// They do not follow a redirect to another one. A `User-Agent` replaces `regrip/<version>`.
+    /// Of these only `User-Agent`, `Referer`, `Accept` and `Accept-Language` follow a redirect to another one. A `User-Agent`
+    /// replaces `regrip/<version>`.
     pub headers: Vec<Header>,
     /// Headers for one origin each.
     pub credentials: Vec<Credentials>,
@@ -33,6 +35,8 @@ pub struct TransportOptions {
     pub roots: Roots,
     /// Which proxies are used.
     pub proxies: Proxies,
+    /// Addresses for a host name (in lower case) and port, in place of those that a lookup finds.
+    pub resolve: HashMap<(String, u16), Vec<IpAddr>>,
     /// The rate that all bodies together keep to, where there is one.
     pub bytes_per_second: Option<NonZeroU64>,
 }
@@ -54,6 +58,7 @@ impl TransportOptions {
             userinfo: HashMap::new(),
             roots: Roots::platform(),
             proxies: Proxies::default(),
+            resolve: HashMap::new(),
             bytes_per_second: None,
         }
     }

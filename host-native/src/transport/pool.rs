@@ -34,7 +34,8 @@ impl Pool {
     pub(super) fn take(&self, route: &Route, reach: Reach) -> Option<Connection> {
         loop {
             let mut connection = self.pop(route, reach)?;
-            if connection.is_idle() {
+            // Another address of the host may do better than one that failed lately.
+            if !connection.trial().gives_way() && connection.is_idle() {
                 return Some(connection);
             }
         }

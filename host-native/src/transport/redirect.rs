@@ -1,7 +1,7 @@
-//! Follows redirects, at most five (RFC 9110 §15.4).
+//! Follows redirects, at most ten (RFC 9110 §15.4).
 //!
-//! Invariants: no header but those that say what is asked for crosses to another origin, and none comes back; https never
-//! becomes http; the next request's [`Reach`] follows from who sent the redirect. A redirect's own headers (Retry-After)
+//! Invariants: what crosses to another origin is [`CROSSING`], and nothing else; a chain that returns to the origin it
+//! started at has all headers again there, as with curl; https never becomes http; the next request's [`Reach`] follows from who sent the redirect. A redirect's own headers (Retry-After)
 //! end with it. Only GET and HEAD are followed: nothing else is sent twice.
 
 use super::errors::into_surf;
@@ -16,11 +16,18 @@ use surf::utils::async_trait;
 use surf::{Client, Request, Response, Url};
 
 /// Most redirects of one request.
-const MAX_HOPS: usize = 5;
+const MAX_HOPS: usize = 10;
 
-/// What another origin gets to see: the range that is asked for. A list of what may cross, not of what may not, so that a
-/// header nobody thought of stays at home. Neither can be configured ([`Header`](super::Header) refuses both).
-const CROSSING: [HeaderName; 2] = [header::IF_RANGE, header::RANGE];
+/// What another origin gets to see: who asks, and for what. A list of what may cross, not of what may not, so that a header
+/// nobody thought of stays at home.
+const CROSSING: [HeaderName; 6] = [
+    header::ACCEPT,
+    header::ACCEPT_LANGUAGE,
+    header::IF_RANGE,
+    header::RANGE,
+    header::REFERER,
+    header::USER_AGENT,
+];
 
 /// The middleware that follows redirects.
 pub(super) struct FollowRedirects;
@@ -29,22 +36,24 @@ pub(super) struct FollowRedirects;
 impl Middleware for FollowRedirects {
     async fn handle(
         &self,
-        mut request: Request,
+        first: Request,
         client: Client,
         next: Next<'_>,
     ) -> surf::Result<Response> {
-        if !matches!(request.method(), Method::Get | Method::Head) {
-            return next.run(request, client).await;
+        if !matches!(first.method(), Method::Get | Method::Head) {
+            return next.run(first, client).await;
         }
+        let mut request = duplicate(&first);
         for _ in 0..=MAX_HOPS {
-            let response = next.run(duplicate(&request), client.clone()).await?;
+            let (url, reach) = (request.url().clone(), reach(&request));
+            let response = next.run(request, client.clone()).await?;
             match head(&response).filter(|head| is_redirect(head.status)) {
                 None => return Ok(response),
-                Some(head) => request = onward(request, head).map_err(into_surf)?,
+                Some(head) => request = onward(&first, &url, reach, head).map_err(into_surf)?,
             }
         }
         Err(into_surf(Error::RedirectRefused(format!(
-            "more than {MAX_HOPS} of them"
+            "more than {MAX_HOPS} redirects in a row"
         ))))
     }
 }
@@ -66,18 +75,17 @@ fn duplicate(request: &Request) -> Request {
     copy
 }
 
-/// The request that a redirect leads to.
-fn onward(request: Request, redirect: &Head) -> Result<Request, Error> {
-    let url = target(request.url(), &redirect.headers)?;
-    let reach = request
-        .ext::<Reach>()
-        .copied()
-        .unwrap_or(Reach::Loopback)
-        .after(redirect.peer);
-    let mut onward = Request::new(request.method(), url);
-    let mut wire = request.ext::<WireHeaders>().cloned().unwrap_or_default();
-    if Origin::of(onward.url()) == Origin::of(request.url()) {
-        for (name, values) in request.iter() {
+fn reach(request: &Request) -> Reach {
+    let reach = request.ext::<Reach>().copied();
+    reach.unwrap_or(Reach::Loopback)
+}
+
+/// The request that a redirect leads to. `url` sent it, `first` began the chain.
+fn onward(first: &Request, url: &Url, reach: Reach, redirect: &Head) -> Result<Request, Error> {
+    let mut onward = Request::new(first.method(), target(url, &redirect.headers)?);
+    let mut wire = first.ext::<WireHeaders>().cloned().unwrap_or_default();
+    if Origin::of(onward.url()) == Origin::of(first.url()) {
+        for (name, values) in first.iter() {
             for value in values {
                 onward.append_header(name.clone(), value.clone());
             }
@@ -86,7 +94,7 @@ fn onward(request: Request, redirect: &Head) -> Result<Request, Error> {
         wire.0 = crossing(&wire.0);
     }
     onward.set_ext(wire);
-    onward.set_ext(reach);
+    onward.set_ext(reach.after(redirect.peer));
     Ok(onward)
 }
 
@@ -100,9 +108,8 @@ fn crossing(headers: &HeaderMap) -> HeaderMap {
 /// Where a redirect leads, as RFC 3986 §5 resolves it: `//host` and relative references included.
 fn target(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
     let mut locations = headers.get_all(header::LOCATION).iter();
-    let location = locations
-        .next()
-        .ok_or_else(|| refused("it has no Location"))?;
+    let location = locations.next().filter(|location| !location.is_empty());
+    let location = location.ok_or_else(|| refused("it has no Location"))?;
     if locations.any(|other| other != location) {
         return Err(refused("it has several Locations"));
     }
@@ -159,7 +166,7 @@ mod tests {
             ("http://a.test/x/y?q", "/z?r", "http://a.test/z?r"),
             ("http://a.test/x/y?q", "?r", "http://a.test/x/y?r"),
             ("http://a.test/x/y?q", "../z", "http://a.test/z"),
-            ("http://a.test/x/y?q", "", "http://a.test/x/y?q"),
+            ("http://a.test/x/y?q", "#z", "http://a.test/x/y?q"),
             ("http://a.test/x", "//b.test/z", "http://b.test/z"),
             ("https://a.test/x", "//b.test/z", "https://b.test/z"),
             ("http://a.test/x", "https://a.test/x", "https://a.test/x"),
@@ -185,8 +192,9 @@ mod tests {
 
     #[test]
     fn a_location_that_leads_nowhere_good_is_refused() {
-        let table: [(&str, &[&str], &str); 9] = [
+        let table: [(&str, &[&str], &str); 10] = [
             ("http://a.test/", &[], "it has no Location"),
+            ("http://a.test/", &[""], "it has no Location"),
             (
                 "http://a.test/",
                 &["me:secret@b.test"],

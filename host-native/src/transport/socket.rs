@@ -1,11 +1,12 @@
 //! A connected socket, plain or encrypted, as hyper wants to read and write it.
 //!
 //! A plain socket is received straight into hyper's uninitialised buffer: no zeroing, no copy. The [`Meter`] beside it
-//! counts what came, which tells whether an answer had begun, and bounds what may come before a response head is
-//! complete (hyper skips interim responses without counting them). It does not dial and does not time out.
+//! counts what came, which tells whether an answer had begun, and says whether a response head comes next: that goes
+//! through a [`HeadReader`], which bounds it. It does not dial and does not time out.
 
-use super::errors::HeadTooLong;
+use super::head::HeadReader;
 use async_io::Async;
+use bytes::Bytes;
 use futures::io::{AsyncRead, AsyncWrite, BufReader};
 use futures::ready;
 use futures_rustls::client::TlsStream;
@@ -17,12 +18,11 @@ use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-/// Most bytes that may come before a response head is complete, interim responses included. More than hyper reads ahead
-/// of a body before it hands its head over (twice its read buffer, some 800 KiB), so that no body counts as a head.
-const MAX_BEFORE_HEAD_BYTES: u64 = 4 << 20;
+/// How much is received at once until a response head is complete.
+const HEAD_PIECE_BYTES: usize = 16 << 10;
 
 /// What is decrypted at most for one read of an encrypted socket: eight records.
 const MAX_DECRYPTED_BYTES: usize = 8 * 16_384;
@@ -38,43 +38,27 @@ pub(super) fn buffered(socket: Async<TcpStream>) -> BufReader<Async<TcpStream>> 
     BufReader::with_capacity(ENCRYPTED_BYTES, socket)
 }
 
-/// Counts the bytes that came over a socket.
-#[derive(Debug)]
+/// Counts the bytes that came over a socket, and says what the next ones are.
+#[derive(Debug, Default)]
 pub(super) struct Meter {
     received: AtomicU64,
-    limit: AtomicU64,
+    head_next: AtomicBool,
 }
 
 impl Meter {
-    pub(super) fn new() -> Arc<Meter> {
-        Arc::new(Meter {
-            received: AtomicU64::new(0),
-            limit: AtomicU64::new(u64::MAX),
-        })
-    }
-
     /// Bytes so far, decrypted.
     pub(super) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// A request is being sent: its response head is bounded.
+    /// A request is being sent: the next bytes are the head of its response.
     pub(super) fn expect_head(&self) {
-        self.limit
-            .store(self.received() + MAX_BEFORE_HEAD_BYTES, Ordering::Relaxed);
+        self.head_next.store(true, Ordering::Relaxed);
     }
 
-    /// The head is there: what follows is the body's, as long as it likes.
-    pub(super) fn expect_body(&self) {
-        self.limit.store(u64::MAX, Ordering::Relaxed);
-    }
-
-    fn admit(&self) -> io::Result<()> {
-        if self.received() < self.limit.load(Ordering::Relaxed) {
-            Ok(())
-        } else {
-            Err(io::Error::other(HeadTooLong))
-        }
+    /// Returns `true` once after each [`expect_head`](Self::expect_head).
+    fn head_is_next(&self) -> bool {
+        self.head_next.swap(false, Ordering::Relaxed)
     }
 
     fn count(&self, bytes: usize) {
@@ -96,16 +80,46 @@ pub(super) struct Socket {
     meter: Arc<Meter>,
     /// What went wrong after bytes that came with it and counted first.
     failed: Option<io::Error>,
+    /// The response head that is being received.
+    head: Option<HeadReader>,
+    /// A head that was received, and what came behind it; hyper gets it first.
+    ready: Bytes,
 }
 
 impl Socket {
     pub(super) fn new(stream: Stream, meter: Arc<Meter>) -> Socket {
-        let failed = None;
         Socket {
             stream,
             meter,
-            failed,
+            failed: None,
+            head: None,
+            ready: Bytes::new(),
         }
+    }
+
+    /// Receives until the head of the response is complete; `ready` has it then. Nothing is ready at the end of the stream,
+    /// and hyper reads the end.
+    fn receive_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(head) = &mut self.head {
+            let mut piece = [0; HEAD_PIECE_BYTES];
+            let stream = match &mut self.stream {
+                Stream::Plain(stream) => Pin::new(stream) as Pin<&mut dyn AsyncRead>,
+                Stream::Tls(stream) => Pin::new(&mut **stream) as Pin<&mut dyn AsyncRead>,
+            };
+            let count = ready!(stream.poll_read(cx, &mut piece))?;
+            self.meter.count(count);
+            if count == 0 {
+                self.head = None;
+            } else if let Some(end) = head.read(&piece[..count]).map_err(io::Error::other)? {
+                let mut ready = self
+                    .head
+                    .take()
+                    .map_or_else(Vec::new, HeadReader::into_clean);
+                ready.extend_from_slice(&piece[end..count]);
+                self.ready = Bytes::from(ready);
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn writer(&mut self) -> Pin<&mut dyn AsyncWrite> {
@@ -123,7 +137,15 @@ impl hyper::rt::Read for Socket {
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
-        socket.meter.admit()?;
+        if socket.meter.head_is_next() {
+            socket.head = Some(HeadReader::default());
+        }
+        ready!(socket.receive_head(cx))?;
+        if !socket.ready.is_empty() {
+            let count = socket.ready.len().min(buffer.remaining());
+            buffer.put_slice(&socket.ready.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         if let Some(error) = socket.failed.take() {
             return Poll::Ready(Err(error));
         }

@@ -3,6 +3,7 @@
 //! A proxy that is short of something (5xx, 429) is a network trouble and worth another attempt; one that says no is not.
 
 use super::errors;
+use super::head::status_line;
 use super::origin::Origin;
 use super::proxy::Proxy;
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -68,12 +69,20 @@ fn request(proxy: &Proxy, origin: &Origin) -> Vec<u8> {
 
 /// Where the head ends. An answer that opens a tunnel has no body, whatever its fields say.
 fn end_of_head(answer: &[u8]) -> Option<usize> {
-    let at = answer.windows(4).position(|four| four == b"\r\n\r\n");
-    at.map(|at| at + 4)
+    let after = |end: &[u8]| {
+        let at = answer.windows(end.len()).position(|there| there == end);
+        at.map(|at| at + end.len())
+    };
+    [b"\n\r\n".as_slice(), b"\n\n"]
+        .into_iter()
+        .filter_map(after)
+        .min()
 }
 
 fn judge(answer: &[u8], proxy: &Proxy, origin: &Origin) -> Result<(), Error> {
-    let status = status(answer).ok_or_else(|| {
+    let line = answer.split(|&byte| byte == b'\n').next();
+    let status = line.and_then(status_line).map(|(_, status)| status);
+    let status = status.ok_or_else(|| {
         Error::Protocol(format!("the answer of the proxy {proxy} cannot be read"))
     })?;
     let told = || format!("{proxy} answered {status} to CONNECT {origin}");
@@ -84,22 +93,5 @@ fn judge(answer: &[u8], proxy: &Proxy, origin: &Origin) -> Result<(), Error> {
             source: None,
         }),
         _ => Err(Error::ProxyRefused(told())),
-    }
-}
-
-/// The status of a status line (RFC 9112 §4).
-fn status(answer: &[u8]) -> Option<u16> {
-    let rest = answer.strip_prefix(b"HTTP/1.")?;
-    match rest {
-        [b'0' | b'1', b' ', digits @ ..] => {
-            let digits = digits.get(..3)?;
-            let all_digits = digits.iter().all(u8::is_ascii_digit);
-            std::str::from_utf8(digits)
-                .ok()
-                .filter(|_| all_digits)?
-                .parse()
-                .ok()
-        }
-        _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! The binary itself: what is typed, what is seen, what is on the disk afterwards.
 
 mod bad_input;
+mod busy_server;
 mod check_config;
 mod demo_web;
 mod downloads;

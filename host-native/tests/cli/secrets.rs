@@ -1,6 +1,7 @@
 //! A secret in the place of any argument, variable or line of a list is shown nowhere.
 
 use crate::support::{Bench, Ran};
+use regrip_faultd::faults::{Headers, Redirect, Status};
 use regrip_faultd::{FileScript, Script, Version};
 
 /// Whoever sees this text, whatever the case of its letters, has seen a secret.
@@ -116,6 +117,39 @@ fn an_argument_that_is_refused_is_not_repeated() {
         let ran = bench.regrip(&typed);
         assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
         assert_hidden(&ran, &format!("{arguments:?}"));
+    }
+}
+
+#[test]
+fn cookies_are_kept_and_shown_nowhere() {
+    let cookie = |value: &str| Headers::add("Set-Cookie", &format!("session={value}"));
+    let file = FileScript::honest(Version::new(1, 10))
+        .answer([Redirect::to("/film"), cookie(MARKER)])
+        .answer([Status::code(503), cookie(&format!("{MARKER}\u{e9}"))])
+        .answer([Status::code(404), cookie(&format!("{MARKER}; Path"))]);
+    let bench = Bench::serving(Script::one("/film", file));
+    let ran = bench.run(&[
+        &bench.url("/film"),
+        "--json",
+        "--header",
+        &format!("Cookie: mine={MARKER}"),
+    ]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert_hidden(&ran, "a cookie");
+    let sent = bench.server.log();
+    let sent = sent
+        .iter()
+        .map(|entry| entry.header("cookie").unwrap_or_default().len());
+    assert!(
+        sent.is_sorted_by(|one, next| one < next),
+        "a cookie was not sent back"
+    );
+    for entry in std::fs::read_dir(bench.path("state/regrip")).expect("the state") {
+        let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+        let found = bytes
+            .windows(MARKER.len())
+            .any(|text| text == MARKER.as_bytes());
+        assert!(!found, "a cookie is in the state");
     }
 }
 

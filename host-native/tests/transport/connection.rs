@@ -1,10 +1,10 @@
 //! Connections: made, kept, reused, refused.
 
-use crate::support::{Server, close, fetch, keep, ok, options, plain, transport};
+use crate::support::{Answer, Seen, Server, close, fetch, keep, ok, options, plain, transport};
 use futures::future::join_all;
 use regrip::transport::HttpTransport;
 use regrip_core::transport::{Body, Transport};
-use regrip_core::{Error, is_transient};
+use regrip_core::{DownloadsConfig, Error, is_transient};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Barrier;
@@ -327,4 +327,113 @@ fn what_an_idle_connection_says_unasked_is_never_an_answer() {
     gone.1.recv().unwrap();
     assert_eq!(fetch(&transport, &url).unwrap().body, "fine");
     server.join().unwrap();
+}
+
+/// Two servers of one name: two addresses, one port. `None` if the machine has one loopback address only.
+fn of_one_name(
+    first: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+    second: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+) -> Option<(Server, Server, HttpTransport, String)> {
+    let first = Server::new(first);
+    let port = first.address.port();
+    let second = Server::at(&format!("127.0.0.2:{port}"), second)?;
+    let addresses = [first.address.ip(), second.address.ip()].to_vec();
+    let mut options = options();
+    options.resolve = [(("two.test".to_owned(), port), addresses)].into();
+    let url = format!("http://two.test:{port}/");
+    Some((first, second, HttpTransport::new(options), url))
+}
+
+#[test]
+fn the_attempt_after_one_that_failed_takes_another_address() {
+    let cut = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc";
+    let table = [
+        ("closed", close("")),
+        ("a cut head", close("HTTP/1.1 200 OK\r\nX: ")),
+        ("a cut body", close(cut)),
+        (
+            "a 503",
+            keep("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"),
+        ),
+    ];
+    for (what, Answer(bytes, then)) in table {
+        let bad = move |_: &Seen| Answer(bytes.clone(), then);
+        let Some((first, second, transport, url)) = of_one_name(bad, |_| ok("there")) else {
+            eprintln!("skipped: this machine has one loopback address only");
+            return;
+        };
+        let _ = fetch(&transport, &url);
+        assert_eq!((first.seen().len(), second.seen().len()), (1, 0), "{what}");
+        for _ in 0..2 {
+            assert_eq!(fetch(&transport, &url).expect(what).body, "there");
+        }
+        assert_eq!((first.seen().len(), second.seen().len()), (1, 2), "{what}");
+    }
+}
+
+#[test]
+fn attempts_rotate_through_addresses_that_all_fail() {
+    let Some((first, second, transport, url)) = of_one_name(|_| close(""), |_| close("")) else {
+        eprintln!("skipped: this machine has one loopback address only");
+        return;
+    };
+    for _ in 0..4 {
+        fetch(&transport, &url).unwrap_err();
+    }
+    assert_eq!((first.seen().len(), second.seen().len()), (2, 2));
+}
+
+#[test]
+fn an_idle_connection_to_an_address_that_failed_since_gives_way_to_another_address() {
+    let script = |seen: &Seen| match seen.target() {
+        "/" => ok("first"),
+        _ => close("HTTP/1.1 200 OK\r\nX: "),
+    };
+    let Some((first, _second, transport, url)) = of_one_name(script, |_| ok("second")) else {
+        eprintln!("skipped: this machine has one loopback address only");
+        return;
+    };
+    smol::block_on(async {
+        let both = [transport.get(plain(&url)), transport.get(plain(&url))];
+        for mut response in join_all(both).await.into_iter().flatten() {
+            while response.body.chunk().await.unwrap().is_some() {}
+        }
+    });
+    // Two are idle; one of them dies.
+    fetch(&transport, &format!("{url}bad")).unwrap_err();
+    assert_eq!(fetch(&transport, &url).unwrap().body, "second");
+    assert_eq!(
+        first
+            .seen()
+            .iter()
+            .filter(|seen| seen.target() == "/")
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn an_address_on_which_the_handshake_hangs_is_left_for_another_one() {
+    let hang = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = hang.local_addr().unwrap().port();
+    let Ok(closing) = TcpListener::bind(("127.0.0.2", port)) else {
+        eprintln!("skipped: this machine has one loopback address only");
+        return;
+    };
+    let mut options = options();
+    options.connect_timeout = std::time::Duration::from_millis(100);
+    let addresses = ["127.0.0.1", "127.0.0.2"].map(|address| address.parse().unwrap());
+    options.resolve = [(("two.test".to_owned(), port), addresses.to_vec())].into();
+    let transport = HttpTransport::new(options);
+    let url = format!("https://two.test:{port}/");
+    let error = fetch(&transport, &url).unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+    std::thread::spawn(move || drop(closing.accept()));
+    let patient = DownloadsConfig {
+        connect_timeout_ms: 20_000,
+        ..DownloadsConfig::default()
+    };
+    transport.reconfigure(&patient, Vec::new());
+    let error = fetch(&transport, &url).unwrap_err();
+    assert!(matches!(error, Error::Network { .. }), "{error:?}");
 }

@@ -13,6 +13,9 @@ fn with_secrets(server: &Server) -> HttpTransport {
     options.headers = vec![
         Header::new("X-Stub", "s").unwrap(),
         Header::new("User-Agent", "mine/1").unwrap(),
+        Header::new("Referer", "http://a.test/page").unwrap(),
+        Header::new("Accept", "video/*").unwrap(),
+        Header::new("Accept-Language", "de").unwrap(),
     ];
     let secrets = [
         ("Authorization", "Basic eDp5"),
@@ -61,7 +64,7 @@ fn a_redirect_within_the_origin_keeps_everything() {
 }
 
 #[test]
-fn a_redirect_to_another_origin_takes_only_the_range_along() {
+fn a_redirect_to_another_origin_takes_along_who_asks_for_what_and_no_secret() {
     let elsewhere = Server::new(|_| ok("there"));
     let to = elsewhere.url("/x");
     let server = Server::new(move |_| found(&to));
@@ -88,11 +91,14 @@ fn a_redirect_to_another_origin_takes_only_the_range_along() {
         crossed.header("host"),
         Some(elsewhere.address.to_string().as_str())
     );
-    assert_ne!(crossed.header("user-agent"), Some("mine/1"));
+    assert_eq!(crossed.header("user-agent"), Some("mine/1"));
+    assert_eq!(crossed.header("referer"), Some("http://a.test/page"));
+    assert_eq!(crossed.header("accept"), Some("video/*"));
+    assert_eq!(crossed.header("accept-language"), Some("de"));
 }
 
 #[test]
-fn what_was_left_behind_is_not_restored_when_the_chain_returns() {
+fn a_chain_that_returns_to_its_origin_has_all_headers_there_again() {
     let back = Arc::new(Mutex::new(String::new()));
     let elsewhere = Server::new({
         let back = back.clone();
@@ -116,10 +122,9 @@ fn what_was_left_behind_is_not_restored_when_the_chain_returns() {
     let seen = server.seen();
     assert_eq!(seen[1].target(), "/back");
     for name in SECRETS {
-        assert!(
-            seen[0].header(name).is_some() && seen[1].header(name).is_none(),
-            "{name} was restored"
-        );
+        assert!(seen[0].header(name).is_some(), "{name}");
+        assert_eq!(seen[0].header(name), seen[1].header(name), "{name}");
+        assert_eq!(elsewhere.only_request().header(name), None, "{name}");
     }
 }
 
@@ -138,7 +143,7 @@ fn a_redirect_without_a_scheme_goes_to_the_host_it_names() {
 }
 
 #[test]
-fn five_redirects_are_followed_and_a_sixth_is_not() {
+fn ten_redirects_are_followed_and_an_eleventh_is_not() {
     let server = Server::new(|seen| {
         let left: u32 = seen.target().trim_start_matches('/').parse().unwrap();
         if left == 0 {
@@ -148,19 +153,24 @@ fn five_redirects_are_followed_and_a_sixth_is_not() {
         }
     });
     assert_eq!(
-        fetch(&transport(), &server.url("/5")).unwrap().body,
+        fetch(&transport(), &server.url("/10")).unwrap().body,
         "there"
     );
-    assert_eq!(server.seen().len(), 6);
-    let error = fetch(&transport(), &server.url("/6")).unwrap_err();
+    assert_eq!(server.seen().len(), 11);
+    let error = fetch(&transport(), &server.url("/11")).unwrap_err();
     assert!(matches!(error, Error::RedirectRefused(_)), "{error:?}");
-    assert_eq!(server.seen().len(), 12);
+    assert!(
+        error.to_string().contains("more than 10 redirects"),
+        "{error}"
+    );
+    assert_eq!(server.seen().len(), 22);
 }
 
 #[test]
 fn a_redirect_that_leads_nowhere_is_refused() {
     let table = [
         "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: \r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 302 Found\r\nLocation: http://[\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 302 Found\r\nLocation: ftp://127.0.0.1/x\r\nContent-Length: 0\r\n\r\n",
         "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
@@ -291,4 +301,79 @@ fn the_body_of_a_redirect_is_not_read() {
     });
     assert_eq!(fetch(&transport(), &server.url("/")).unwrap().body, "there");
     assert!(server.client_closed());
+}
+
+#[test]
+fn a_location_is_encoded_byte_by_byte() {
+    let table: [(&[u8], &str); 5] = [
+        (b"/caf\xe9", "/caf%E9"),
+        (b"/caf\xc3\xa9?q=\xe9", "/caf%C3%A9?q=%E9"),
+        (b"/a b\x7f", "/a%20b%7F"),
+        (b"caf\xe9%20x", "/caf%E9%20x"),
+        (b"/x#\xe9", "/x"),
+    ];
+    for (location, target) in table {
+        let head = [
+            b"HTTP/1.1 302 Found\r\nLocation: ",
+            location,
+            b"\r\nContent-Length: 0\r\n\r\n",
+        ];
+        let head = head.concat();
+        let server = Server::new(move |seen| match seen.target() {
+            "/" => keep(&head),
+            _ => ok("there"),
+        });
+        assert_eq!(fetch(&transport(), &server.url("/")).unwrap().body, "there");
+        assert_eq!(server.seen()[1].target(), target, "{location:?}");
+    }
+}
+
+/// A redirect that sets a cookie.
+fn found_with_cookie(location: &str, cookie: &str) -> Answer {
+    keep(format!(
+        "HTTP/1.1 302 Found\r\nLocation: {location}\r\nSet-Cookie: {cookie}\r\nContent-Length: 0\r\n\r\n"
+    ))
+}
+
+#[test]
+fn a_redirect_to_itself_that_sets_a_cookie_is_followed_with_it() {
+    let server = Server::new(|seen| match seen.header("cookie") {
+        Some("session=1") => ok("there"),
+        _ => found_with_cookie("/", "session=1"),
+    });
+    let transport = transport();
+    for requests in [2, 3] {
+        assert_eq!(fetch(&transport, &server.url("/")).unwrap().body, "there");
+        assert_eq!(server.seen().len(), requests, "the cookie is kept");
+    }
+}
+
+#[test]
+fn cookies_of_errors_are_kept_and_those_of_another_host_stay_with_it() {
+    let elsewhere = Server::new(|_| ok("there"));
+    let to = format!("http://localhost:{}/", elsewhere.address.port());
+    let server = Server::new(move |seen| match seen.header("cookie") {
+        None => keep("HTTP/1.1 503 Busy\r\nSet-Cookie: wait=1\r\nContent-Length: 0\r\n\r\n"),
+        Some(_) => found(&to),
+    });
+    let transport = transport();
+    assert_eq!(fetch(&transport, &server.url("/")).unwrap().status, 503);
+    assert_eq!(fetch(&transport, &server.url("/")).unwrap().body, "there");
+    assert_eq!(server.seen()[1].header("cookie"), Some("wait=1"));
+    assert_eq!(elsewhere.only_request().header("cookie"), None);
+}
+
+#[test]
+fn a_cookie_that_the_user_gave_is_sent_beside_those_of_the_server_and_stays_at_its_origin() {
+    let elsewhere = Server::new(|_| ok("there"));
+    let to = format!("http://localhost:{}/", elsewhere.address.port());
+    let server = Server::new(move |seen| match seen.target() {
+        "/" => found_with_cookie("/next", "b=2; Path=/"),
+        _ => found_with_cookie(&to, "c=3"),
+    });
+    fetch(&with_secrets(&server), &server.url("/")).unwrap();
+    let seen = server.seen();
+    assert_eq!(seen[0].header("cookie"), Some("a=b"));
+    assert_eq!(seen[1].header("cookie"), Some("a=b; b=2"));
+    assert_eq!(elsewhere.only_request().header("cookie"), None);
 }

@@ -192,6 +192,73 @@ fn a_handshake_that_breaks_is_a_network_error() {
     }
 }
 
+/// A server that answers each handshake with these bytes and closes; `false` in the channel means that it was not asked
+/// again.
+fn answering_handshakes(reply: Vec<u8>) -> (String, std::sync::mpsc::Receiver<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let (tell, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = tell.send(());
+            let _ = std::io::Read::read(&mut stream, &mut [0; 4096]);
+            let _ = std::io::Write::write_all(&mut stream, &reply);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            while matches!(std::io::Read::read(&mut stream, &mut [0; 4096]), Ok(1..)) {}
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn an_alert_that_would_come_again_is_permanent_and_says_what_the_server_lacks() {
+    let table = [
+        (40, Some("TLS 1.2 with ECDHE or TLS 1.3 is needed")),
+        (43, Some("no type of certificate in common")),
+        (70, Some("TLS 1.2 or TLS 1.3 is needed")),
+        (71, Some("TLS 1.2 with ECDHE or TLS 1.3 is needed")),
+        (112, Some("no certificate for this name")),
+        (116, Some("wants a client certificate")),
+        (120, Some("no HTTP/1.1 over TLS")),
+        (20, None), // bad_record_mac
+        (80, None), // internal_error
+        (90, None), // user_canceled
+    ];
+    for (alert, lacks) in table {
+        let (url, asked) = answering_handshakes(vec![21, 3, 3, 0, 2, 2, alert]);
+        let error = fetch(&transport(), &url).unwrap_err();
+        assert_eq!(asked.try_iter().count(), 1, "{alert}");
+        match (&error, lacks) {
+            (Error::Tls(why), Some(lacks)) => assert!(why.contains(lacks), "{alert}: {why}"),
+            (Error::Network { .. }, None) => {}
+            other => panic!("{alert}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_server_that_chooses_what_was_not_offered_is_a_permanent_error() {
+    let server_hello = |version: [u8; 2], suite: [u8; 2]| {
+        let mut hello = vec![2, 0, 0, 38, version[0], version[1]];
+        hello.extend([7; 32]);
+        hello.extend([0, suite[0], suite[1], 0]);
+        let mut record = vec![22, 3, 3, 0, hello.len() as u8];
+        record.extend(hello);
+        record
+    };
+    for (version, suite, lacks) in [
+        ([3, 1], [0, 0x2f], "TLS 1.2 or TLS 1.3 is needed"),
+        ([3, 3], [0, 0x9c], "TLS 1.2 with ECDHE"), // RSA key exchange
+    ] {
+        let (url, _asked) = answering_handshakes(server_hello(version, suite));
+        let error = fetch(&transport(), &url).unwrap_err();
+        let Error::Tls(why) = &error else {
+            panic!("{error:?}")
+        };
+        assert!(why.contains(lacks), "{why}");
+    }
+}
+
 #[test]
 fn a_redirect_from_https_to_http_is_refused() {
     let authority = Authority::new();

@@ -24,6 +24,8 @@ pub struct Reply {
     pub status: u16,
     /// Every header line, in order.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// How the head is written, if not as it should be.
+    pub oddity: Oddity,
     /// How the payload is delimited. It says nothing about the headers.
     pub framing: Framing,
     /// What happens after the head.
@@ -32,6 +34,17 @@ pub struct Reply {
     pub end: End,
     /// The most payload bytes a second; none means as fast as it goes.
     pub bytes_per_second: Option<u64>,
+}
+
+/// How a head differs from one that RFC 9112 allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Oddity {
+    /// This status line, in place of the usual one.
+    pub status_line: Option<Vec<u8>>,
+    /// These lines before the headers, in no way checked.
+    pub lines: Vec<Vec<u8>>,
+    /// Lines end with LF alone.
+    pub bare_lf: bool,
 }
 
 /// How much of the head is sent.
@@ -127,6 +140,7 @@ impl Reply {
             head: Head::Whole,
             status,
             headers: Vec::new(),
+            oddity: Oddity::default(),
             framing: Framing::Length,
             body: Vec::new(),
             end: End::KeepAlive,
@@ -178,14 +192,18 @@ impl Reply {
     /// The bytes of status line and headers, with the empty line after them. Whole, endless or withheld is
     /// not looked at.
     pub fn head_bytes(&self) -> Vec<u8> {
-        let mut out = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status)).into_bytes();
-        for (name, value) in &self.headers {
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value);
-            out.extend_from_slice(b"\r\n");
+        let usual = || format!("HTTP/1.1 {} {}", self.status, reason(self.status)).into_bytes();
+        let status_line = self.oddity.status_line.clone().unwrap_or_else(usual);
+        let fields = self.headers.iter();
+        let fields = fields.map(|(name, value)| [name.as_bytes(), b": ", value].concat());
+        let lines = self.oddity.lines.iter().cloned();
+        let end: &[u8] = if self.oddity.bare_lf { b"\n" } else { b"\r\n" };
+        let mut out = Vec::new();
+        for line in [status_line].into_iter().chain(lines).chain(fields) {
+            out.extend_from_slice(&line);
+            out.extend_from_slice(end);
         }
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(end);
         out
     }
 }

@@ -57,6 +57,8 @@ fn every_fault_can_be_written_as_the_readme_says() {
         r#"{"headers": {"add": [["X-A", "1"]]}}"#,
         r#"{"huge_head": {"bytes": 1}}"#,
         r#"{"huge_head": {"bytes": 1, "lines": 70}}"#,
+        r#"{"odd_head": {"lines": ["X : y", " z"]}}"#,
+        r#"{"odd_head": {"status_line": "HTTP/1.1 200", "bare_lf": true}}"#,
         r#"{"ignore_if_range": {}}"#,
         r#"{"ignore_range": {}}"#,
         r#"{"interim": {"codes": [103]}}"#,

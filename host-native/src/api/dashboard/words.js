@@ -32,6 +32,7 @@ export const ADVICE = {
   NameRefused: "Its peer has to name the file in a plain and safe way.",
   PartLocked: "Another process writes the part: let it end, then retry. If nothing writes it any more, delete the lock file that the error names.",
   ProxyRefused: "Check the proxy's address, user and password; then retry.",
+  Tls: "The server and regrip have no way of TLS in common: its owner has to offer TLS 1.2 with ECDHE or TLS 1.3.",
   TooLarge: "Raise maxDownloadBytes if the file is meant to be so large, then retry.",
   TooManyRestarts: "The file keeps changing at its source: retry when it is quiet there.",
   UnexpectedPage: "Open the address in a browser: it may need a login or a new link. The partial data is kept.",

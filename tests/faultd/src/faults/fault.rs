@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     BadChunk, Chunked, Coding, ContentLength, ContentRange, ContentRangeOn200, Cut, Date,
     DropBeforeReply, EndlessHead, Etag, Flip, Headers, HugeHead, IgnoreIfRange, IgnoreRange,
-    Interim, LastModified, Longer, Multipart, NoReply, NoValidators, PartialUnasked, Pause,
-    RangeNotSatisfiable, RangeShort, RangeStart, Redirect, RefusePreflight, RemoveHeaders, Replace,
-    ReprDigest, ResetBeforeReply, Stall, Status, Trickle, Unframed,
+    Interim, LastModified, Longer, Multipart, NoReply, NoValidators, OddHead, PartialUnasked,
+    Pause, RangeNotSatisfiable, RangeShort, RangeStart, Redirect, RefusePreflight, RemoveHeaders,
+    Replace, ReprDigest, ResetBeforeReply, Stall, Status, Trickle, Unframed,
 };
 use crate::reply::Reply;
 use crate::request::Request;
@@ -77,6 +77,7 @@ faults! {
     Multipart,
     NoReply,
     NoValidators,
+    OddHead,
     PartialUnasked,
     Pause,
     RangeNotSatisfiable,

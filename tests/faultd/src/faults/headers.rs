@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Fault, Misbehave};
-use crate::reply::{End, Head, Reply};
+use crate::reply::{End, Head, Oddity, Reply};
 use crate::request::Request;
 use crate::script::Version;
 
@@ -150,6 +150,43 @@ impl Misbehave for HugeHead {
     }
 }
 
+/// The head is written as RFC 9112 does not allow. In the texts each character stands for one byte.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct OddHead {
+    /// This status line, in place of the usual one.
+    pub status_line: Option<String>,
+    /// These lines before the headers.
+    pub lines: Vec<String>,
+    /// Lines end with LF alone.
+    pub bare_lf: bool,
+}
+
+impl OddHead {
+    /// Sends these lines before the headers.
+    pub fn lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Fault {
+        Self {
+            lines: lines.into_iter().map(str::to_owned).collect(),
+            ..Self::default()
+        }
+        .into()
+    }
+}
+
+impl Misbehave for OddHead {
+    fn apply(&self, _: &Request, _: &Version, reply: &mut Reply) {
+        let bytes = |text: &String| -> Vec<u8> {
+            let byte = |letter| u8::try_from(letter).unwrap_or(b'?');
+            text.chars().map(byte).collect()
+        };
+        reply.oddity = Oddity {
+            status_line: self.status_line.as_ref().map(bytes),
+            lines: self.lines.iter().map(bytes).collect(),
+            bare_lf: self.bare_lf,
+        };
+    }
+}
+
 /// The head never ends (H38).
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -220,6 +257,19 @@ mod tests {
             .map(|(_, value)| value.len())
             .sum();
         assert_eq!(added, 1001);
+    }
+
+    #[test]
+    fn an_odd_head_is_sent_byte_for_byte() {
+        let odd = OddHead {
+            status_line: Some("HTTP/1.1 200".to_owned()),
+            lines: vec!["X : \u{e9}\u{1}".to_owned(), " folded".to_owned()],
+            bare_lf: true,
+        };
+        let reply = spoil(&[odd.into()], &Request::get("/a"));
+        let head = reply.head_bytes();
+        assert!(head.starts_with(b"HTTP/1.1 200\nX : \xe9\x01\n folded\n"));
+        assert!(head.ends_with(b"\n\n") && !head.contains(&b'\r'));
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod validators;
 pub use body::{Cut, CutHow, Flip, Pause, Stall, Trickle};
 pub use connection::{DropBeforeReply, NoReply, ResetBeforeReply};
 pub use fault::{Fault, Misbehave};
-pub use headers::{Coding, EndlessHead, Headers, HugeHead, Interim, RemoveHeaders};
+pub use headers::{Coding, EndlessHead, Headers, HugeHead, Interim, OddHead, RemoveHeaders};
 pub use length::{BadChunk, BadChunkKind, Chunked, ContentLength, Longer, Unframed};
 pub use preflight::RefusePreflight;
 pub use range::{

@@ -1,0 +1,305 @@
+//! Cookies (RFC 6265): those that responses set are kept in memory, and sent back to whom they belong.
+//!
+//! It stands below the redirects, so that every response counts, the redirects and the errors included, and a redirect that
+//! sets a cookie is followed with it. Invariant: a value goes nowhere but into a request that RFC 6265 §5.4 sends it with;
+//! nothing prints one.
+//!
+//! No list of public suffixes is used (it would be a tenth of the program). A cookie for a name without a dot in it is
+//! refused, and so is one for what looks like a suffix of a country (`co.uk`).
+
+use super::wire::{Head, WireHeaders, head};
+use cookie_store::{Cookie, CookieDomain, CookieStore};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use surf::middleware::{Middleware, Next};
+use surf::utils::async_trait;
+use surf::{Client, Request, Response, Url};
+
+/// Longest cookie, with its attributes.
+const MAX_COOKIE_BYTES: usize = 8 * 1024;
+
+/// Most cookies of one domain.
+const MAX_OF_DOMAIN: usize = 50;
+
+/// Most cookies.
+const MAX_COOKIES: usize = 1000;
+
+/// Longest `Cookie` header of ours.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+/// The middleware that keeps them and sends them.
+#[derive(Default)]
+pub(super) struct Cookies(Mutex<CookieStore>);
+
+#[async_trait]
+impl Middleware for Cookies {
+    async fn handle(
+        &self,
+        mut request: Request,
+        client: Client,
+        next: Next<'_>,
+    ) -> surf::Result<Response> {
+        let url = request.url().clone();
+        let mut wire = request.ext::<WireHeaders>().cloned().unwrap_or_default();
+        if let Some(value) = self.header(&url, &wire.0) {
+            wire.0.insert(header::COOKIE, value);
+            request.set_ext(wire);
+        }
+        let response = next.run(request, client).await?;
+        if let Some(head) = head(&response) {
+            self.keep(&url, head);
+        }
+        Ok(response)
+    }
+}
+
+impl Cookies {
+    fn store(&self) -> MutexGuard<'_, CookieStore> {
+        // A panic elsewhere leaves whole cookies.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, url: &Url, head: &Head) {
+        for value in head.headers.get_all(header::SET_COOKIE) {
+            let text = value.as_bytes().iter().map(|&byte| char::from(byte));
+            let text: String = text.collect();
+            if text.len() > MAX_COOKIE_BYTES {
+                continue;
+            }
+            if let Ok(cookie) = Cookie::parse(text, url) {
+                insert(&mut self.store(), cookie.into_owned(), url);
+            }
+        }
+    }
+
+    /// The `Cookie` header of a request, if any cookie that was kept belongs into it: the user's own cookies first, without
+    /// those that the server has set anew.
+    fn header(&self, url: &Url, given: &HeaderMap) -> Option<HeaderValue> {
+        let store = self.store();
+        let mut kept = store.matches(url);
+        if kept.is_empty() {
+            return None;
+        }
+        // RFC 6265 §5.4: the longer path first.
+        kept.sort_by_key(|cookie| (usize::MAX - cookie.path.len(), cookie.name().to_owned()));
+        let replaced = |pair: &str| {
+            let name = pair.split('=').next().unwrap_or(pair).trim();
+            kept.iter().any(|cookie| cookie.name() == name)
+        };
+        let given = given.get_all(header::COOKIE).iter().map(latin_1);
+        let given: Vec<String> = given.collect();
+        let given = given.iter().flat_map(|value| value.split(';'));
+        let given = given.map(str::trim).filter(|pair| !pair.is_empty());
+        let mut pairs: Vec<String> = given
+            .filter(|pair| !replaced(pair))
+            .map(str::to_owned)
+            .collect();
+        let mut length = 0;
+        for cookie in &kept {
+            let pair = format!("{}={}", cookie.name(), cookie.value());
+            length += pair.len();
+            if length <= MAX_HEADER_BYTES {
+                pairs.push(pair);
+            }
+        }
+        let bytes = pairs
+            .join("; ")
+            .chars()
+            .map(u8::try_from)
+            .collect::<Result<Vec<u8>, _>>();
+        let mut value = HeaderValue::from_bytes(&bytes.ok()?).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+fn latin_1(value: &HeaderValue) -> String {
+    value
+        .as_bytes()
+        .iter()
+        .map(|&byte| char::from(byte))
+        .collect()
+}
+
+/// Keeps a cookie within the bounds. One that replaces another is always taken.
+fn insert(store: &mut CookieStore, cookie: Cookie<'static>, url: &Url) {
+    let (CookieDomain::HostOnly(domain) | CookieDomain::Suffix(domain)) = &cookie.domain else {
+        return;
+    };
+    let wide = matches!(cookie.domain, CookieDomain::Suffix(_)) && url.host_str() != Some(domain);
+    if wide && is_public_suffix(domain) {
+        return;
+    }
+    if !store.contains_any(domain, &cookie.path, cookie.name()) {
+        let of_domain = |other: &&Cookie<'_>| other.domain.as_cow() == cookie.domain.as_cow();
+        let count = store.iter_any().filter(of_domain).count();
+        if count >= MAX_OF_DOMAIN || store.iter_any().count() >= MAX_COOKIES {
+            return;
+        }
+    }
+    // A cookie for another domain, or one that is over already, is not kept.
+    let _ = store.insert(cookie, url);
+}
+
+/// A domain that many owners share, as far as its form tells: one label, or a short one below a country.
+fn is_public_suffix(domain: &str) -> bool {
+    let mut labels = domain.trim_matches('.').rsplit('.');
+    match (labels.next(), labels.next(), labels.next()) {
+        (_, None, _) => true,
+        (Some(country), Some(below), None) => country.len() == 2 && below.len() <= 3,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).unwrap()
+    }
+
+    fn set(cookies: &Cookies, from: &str, values: &[&str]) {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(
+                header::SET_COOKIE,
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
+        }
+        let head = Head {
+            status: 302,
+            headers,
+            peer: None,
+        };
+        cookies.keep(&url(from), &head);
+    }
+
+    fn sent(cookies: &Cookies, to: &str, given: &[&'static str]) -> Option<String> {
+        let given = given
+            .iter()
+            .map(|value| (header::COOKIE, HeaderValue::from_static(value)));
+        let value = cookies.header(&url(to), &given.collect())?;
+        assert!(value.is_sensitive());
+        Some(String::from_utf8(value.as_bytes().to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_cookie_goes_back_to_whom_it_belongs() {
+        let from = "https://www.a.test/x/y";
+        let table = [
+            ("k=v", "https://www.a.test/x/z", true),
+            ("k=v", "http://www.a.test/x/z", true),
+            ("k=v", "https://www.a.test:8443/x/z", true),
+            ("k=v", "https://www.a.test/z", false),
+            ("k=v; Path=/", "https://www.a.test/z", true),
+            ("k=v; Path=/", "https://files.a.test/", false),
+            ("k=v; Path=/", "https://a.test/", false),
+            ("k=v; Path=/; Domain=a.test", "https://files.a.test/", true),
+            ("k=v; Path=/; Domain=.a.test", "https://a.test/", true),
+            ("k=v; Path=/; Domain=a.test", "https://b.test/", false),
+            ("k=v; Path=/; Domain=a.test", "https://nota.test/", false),
+            ("k=v; Path=/; Domain=b.test", "https://b.test/", false),
+            (
+                "k=v; Path=/; Domain=files.a.test",
+                "https://files.a.test/",
+                false,
+            ),
+            ("k=v; Path=/; Domain=test", "https://b.test/", false),
+            ("k=v; Path=/; Secure", "http://www.a.test/", false),
+            ("k=v; Path=/; Secure", "https://www.a.test/", true),
+            (
+                "k=v; Path=/; HttpOnly; SameSite=Strict",
+                "https://www.a.test/",
+                true,
+            ),
+            ("k=v; Path=/; Max-Age=0", "https://www.a.test/", false),
+            ("k=v; Path=/; Max-Age=60", "https://www.a.test/", true),
+            (
+                "k=v; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
+                "https://www.a.test/",
+                false,
+            ),
+        ];
+        for (cookie, to, is_sent) in table {
+            let cookies = Cookies::default();
+            set(&cookies, from, &[cookie]);
+            let expected = is_sent.then(|| "k=v".to_owned());
+            assert_eq!(sent(&cookies, to, &[]), expected, "{cookie} to {to}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_not_spread_over_all_names_of_a_suffix() {
+        for (from, domain, to) in [
+            ("http://a.co.uk/", "co.uk", "http://b.co.uk/"),
+            ("http://a.com.au/", "com.au", "http://b.com.au/"),
+            ("http://a.com/", "com", "http://b.com/"),
+        ] {
+            let cookies = Cookies::default();
+            set(&cookies, from, &[&format!("k=v; Domain={domain}")]);
+            assert_eq!(sent(&cookies, to, &[]), None, "{domain}");
+        }
+        let cookies = Cookies::default();
+        set(
+            &cookies,
+            "http://www.bbc.example.uk/",
+            &["k=v; Domain=example.uk"],
+        );
+        assert!(sent(&cookies, "http://example.uk/", &[]).is_some());
+    }
+
+    #[test]
+    fn a_cookie_that_is_set_again_is_replaced_and_one_that_expires_is_gone() {
+        let cookies = Cookies::default();
+        set(&cookies, "http://a.test/", &["k=1", "l=2"]);
+        set(&cookies, "http://a.test/", &["k=3"]);
+        assert_eq!(
+            sent(&cookies, "http://a.test/", &[]).as_deref(),
+            Some("k=3; l=2")
+        );
+        set(&cookies, "http://a.test/", &["k=; Max-Age=0"]);
+        assert_eq!(
+            sent(&cookies, "http://a.test/", &[]).as_deref(),
+            Some("l=2")
+        );
+    }
+
+    #[test]
+    fn the_users_own_cookies_come_first_and_give_way_to_what_the_server_sets_anew() {
+        let cookies = Cookies::default();
+        let given = ["mine=1; session=old", "more=2"];
+        assert_eq!(sent(&cookies, "http://a.test/", &given), None);
+        set(
+            &cookies,
+            "http://a.test/",
+            &["session=new", "other=x; Path=/deep/"],
+        );
+        assert_eq!(
+            sent(&cookies, "http://a.test/deep/", &given).as_deref(),
+            Some("mine=1; more=2; other=x; session=new")
+        );
+    }
+
+    #[test]
+    fn cookies_are_bounded_and_what_is_no_cookie_is_ignored() {
+        let cookies = Cookies::default();
+        let long = format!("long={}", "x".repeat(MAX_COOKIE_BYTES));
+        set(&cookies, "http://a.test/", &["", ";;", "=", &long]);
+        assert_eq!(sent(&cookies, "http://a.test/", &[]), None);
+        for number in 0..2 * MAX_OF_DOMAIN {
+            set(
+                &cookies,
+                "http://a.test/",
+                &[&format!("k{number}={}", "x".repeat(1000))],
+            );
+        }
+        set(&cookies, "http://a.test/", &["k0=new"]);
+        let header = sent(&cookies, "http://a.test/", &[]).unwrap();
+        assert!(header.len() < MAX_HEADER_BYTES + 1000 && header.starts_with("k0=new; "));
+        for number in 0..2 * MAX_COOKIES {
+            set(&cookies, &format!("http://{number}.test/"), &["k=v"]);
+        }
+        assert_eq!(cookies.store().iter_any().count(), MAX_COOKIES);
+    }
+}
