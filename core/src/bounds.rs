@@ -11,13 +11,14 @@ use crate::config::DownloadsConfig;
 use crate::error::Error;
 use crate::random::Random;
 use crate::retry::{AskedBy, RetryPolicy};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// Of what an attempt receives, one byte in so many must be new.
 const PROGRESS_SHARE: u64 = 16;
 
 /// The counts, as the ledger keeps them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     /// Failed attempts in a row without progress.
     pub in_a_row: u32,

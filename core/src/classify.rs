@@ -4,9 +4,11 @@
 
 use crate::error::Error;
 use crate::error_code::ErrorCode;
+use serde::{Deserialize, Serialize};
 
 /// Whether another attempt makes sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Class {
     /// It may work later.
     Transient,

@@ -1,6 +1,6 @@
 //! The stable names of errors: the ledger's `error_code`, the `code` of the API, of events and in JavaScript.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt;
@@ -111,6 +111,14 @@ impl From<ErrorCode> for Cow<'static, str> {
 impl Serialize for ErrorCode {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<str>::deserialize(deserializer)?;
+        let Ok(code) = name.parse();
+        Ok(code)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The traits have plain `async fn`s without a `Send` bound. The core never spawns, so whether a download may move between
 //! threads is decided at the spawn, by the compiler, from the host's own types. The smallest host, which is not `Send` and
-//! runs on `futures::executor::LocalPool`, is `tests/tests/local_pool.rs`; [`testing`](crate::testing) has a complete fake
-//! one.
+//! runs on `futures::executor::LocalPool`, is `tests/tests/local_pool.rs`; one to copy, on tokio and reqwest, is
+//! `examples/tokio`; [`testing`](crate::testing) has a complete fake one.
 
 use crate::error::Error;
 use crate::event::Event;

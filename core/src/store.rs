@@ -1,6 +1,7 @@
 //! Part files: opened and locked, written at their end, compared, synced, and renamed when complete.
 
 use crate::error::Error;
+use serde::{Deserialize, Serialize};
 
 /// How to open a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,11 +190,11 @@ impl StoreRules {
 }
 
 /// What identifies a part's bytes, whatever their name: device and inode, an upload's id. Only its store can read it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartToken(pub String);
 
 /// A hasher's saved state.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestState {
     /// How many bytes it has taken in.
     pub offset: u64,
@@ -202,7 +203,7 @@ pub struct DigestState {
 }
 
 /// What is recorded before the rename, so that a crash in it can be repaired.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committing {
     /// The part's identity, which the rename keeps.
     pub token: PartToken,

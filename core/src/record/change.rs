@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
 /// A download to be remembered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewDownload {
     /// Where the bytes come from.
     pub source: Source,
@@ -159,7 +159,7 @@ impl Outcome {
 }
 
 /// An error as the ledger keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Transient or permanent.
     pub class: Class,
@@ -170,7 +170,7 @@ pub struct Failure {
 }
 
 /// A wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// Until when at the latest, by the wall clock.
     pub until: SystemTime,

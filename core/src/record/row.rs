@@ -7,9 +7,13 @@ use super::version::{Behaviour, KnownSize, SizeSource, Validators};
 use crate::bounds::Bounds;
 use crate::error::Error;
 use crate::store::{Committing, DigestState};
+use serde::{Deserialize, Serialize};
 
 /// A download as the ledger knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Its serialised form is for ledgers that keep a row as a whole, for example in JSON. A field that is added later has a
+/// default, so that rows of an earlier version can be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Its name.
     pub id: DownloadId,

@@ -36,7 +36,7 @@ impl SizeSource {
 }
 
 /// A size and what said so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownSize {
     /// Length of the file in bytes.
     pub bytes: u64,
@@ -45,7 +45,7 @@ pub struct KnownSize {
 }
 
 /// What tells one version of a file from another, as the response with its first byte sent it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validators {
     /// ETag as sent, weak or strong.
     pub etag: Option<String>,
