@@ -1,7 +1,7 @@
 //! The serialised form of a row, for ledgers that keep it as a whole.
 
 use regrip_core::bounds::Bounds;
-use regrip_core::record::{Failure, KnownSize, SizeSource, Source, Validators, Waiting};
+use regrip_core::record::{Behaviour, Failure, KnownSize, SizeSource, Source, Validators, Waiting};
 use regrip_core::store::{Committing, DigestState, PartToken};
 use regrip_core::testing::new_download;
 use regrip_core::{Class, ErrorCode, Row, Status};
@@ -29,7 +29,14 @@ fn a_row_is_read_back_from_json_as_it_was_written() {
         validators: Validators {
             etag: text("\"v1\""),
             last_modified: text("Mon, 23 Nov 2026 15:00:00 GMT"),
+            last_modified_strong: true,
+            content_type: text("video/mp4"),
             sha256: text("ff00"),
+        },
+        behaviour: Behaviour {
+            ignores_if_range: true,
+            refuses_ranges: true,
+            shrunk: text("7 a b"),
         },
         size: Some(KnownSize {
             bytes: 9_007_199_254_740_993, // more than a double holds

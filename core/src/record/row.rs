@@ -28,6 +28,7 @@ pub struct Row {
     /// What tells the version whose bytes the part holds.
     pub validators: Validators,
     /// What requests to its URL have shown.
+    #[serde(default)]
     pub behaviour: Behaviour,
     /// Its size, as a transfer told it.
     pub size: Option<KnownSize>,

@@ -61,7 +61,8 @@ pub struct Validators {
 }
 
 /// What requests to a URL have shown, so that it is not learned again with every attempt.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Behaviour {
     /// It answered 200 with the held strong ETag to an If-Range: it ignores that field.
     pub ignores_if_range: bool,

@@ -179,6 +179,13 @@ impl Part for DiskPart {
     fn epoch(&self) -> String {
         self.epoch.clone()
     }
+    async fn is_uniform(&mut self, from: u64, to: u64) -> Result<bool, Error> {
+        let mut stretch = vec![0; (to - from) as usize]; // 16 MiB at most
+        disk("read", &self.path, || {
+            self.file.read_exact_at(&mut stretch, from)
+        })?;
+        Ok(stretch.iter().all(|byte| *byte == stretch[0]))
+    }
     async fn digest(
         &mut self,
         _saved: Option<&DigestState>,
@@ -214,12 +221,12 @@ impl PartBytes<&[u8]> for DiskPart {
         Ok(())
     }
 
-    async fn matches(&mut self, offset: u64, chunk: &[u8]) -> Result<bool, Error> {
+    async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
         let mut there = vec![0; chunk.len()];
         disk("read", &self.path, || {
             match self.file.read_exact_at(&mut there, offset) {
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-                read => read.map(|()| there == chunk),
+                read => read.map(|()| there == *chunk),
             }
         })
     }
