@@ -7,7 +7,7 @@ use super::errors;
 use super::options::{Credentials, Header, TransportOptions};
 use super::pool::Pool;
 use super::rate::Rate;
-use super::redirect::FollowRedirects;
+use super::redirect::{Crossed, FollowRedirects};
 use super::roots::Tls;
 use super::timeouts::Timeouts;
 use super::wire::{Head, add_wire_headers, head};
@@ -110,7 +110,27 @@ impl HttpTransport {
         self.send(outgoing).await
     }
 
+    /// Sends a GET, as [`Transport::get`] does, and says where the answer came from if that is another origin, and which
+    /// headers were not sent there.
+    ///
+    /// # Errors
+    /// As [`Transport::get`].
+    pub(crate) async fn get_noting_origin(
+        &self,
+        url: &str,
+    ) -> Result<(Response<HttpBody>, Option<String>), Error> {
+        self.send_noting_origin(RequestBuilder::new(Method::Get, parse(url)?).build())
+            .await
+    }
+
     async fn send(&self, outgoing: surf::Request) -> Result<Response<HttpBody>, Error> {
+        Ok(self.send_noting_origin(outgoing).await?.0)
+    }
+
+    async fn send_noting_origin(
+        &self,
+        outgoing: surf::Request,
+    ) -> Result<(Response<HttpBody>, Option<String>), Error> {
         let mut response = self
             .client
             .send(outgoing)
@@ -120,7 +140,8 @@ impl HttpTransport {
             status, headers, ..
         } = head(&response).ok_or_else(no_head)?;
         let (status, headers) = (*status, readable(headers));
-        Ok(Response {
+        let crossed = response.ext::<Crossed>().map(Crossed::to_string);
+        let response = Response {
             status,
             headers,
             body: HttpBody {
@@ -128,7 +149,8 @@ impl HttpTransport {
                 lent: 0,
                 most: self.rate.as_ref().map_or(usize::MAX, Rate::piece_bytes),
             },
-        })
+        };
+        Ok((response, crossed))
     }
 }
 

@@ -10,6 +10,7 @@ use super::reach::Reach;
 use super::wire::{Head, WireHeaders, head};
 use hyper::header::{self, HeaderMap, HeaderName};
 use regrip_core::{Error, display_url};
+use std::fmt;
 use surf::http::Method;
 use surf::middleware::{Middleware, Next};
 use surf::utils::async_trait;
@@ -36,16 +37,90 @@ impl Middleware for FollowRedirects {
         if !matches!(request.method(), Method::Get | Method::Head) {
             return next.run(request, client).await;
         }
+        let mut crossed: Option<Crossed> = None;
         for _ in 0..=MAX_HOPS {
-            let response = next.run(duplicate(&request), client.clone()).await?;
-            match head(&response).filter(|head| is_redirect(head.status)) {
-                None => return Ok(response),
-                Some(head) => request = onward(request, head).map_err(into_surf)?,
+            let mut response = next.run(duplicate(&request), client.clone()).await?;
+            let Some(head) = head(&response) else {
+                return Ok(response);
+            };
+            if is_redirect(head.status) {
+                let onward = onward(&request, head).map_err(into_surf)?;
+                crossed = Crossed::after(crossed, &request, &onward);
+                request = onward;
+                continue;
             }
+            let Some(crossed) = crossed else {
+                return Ok(response);
+            };
+            if matches!(head.status, 401 | 403) && !crossed.left_behind.is_empty() {
+                return Err(into_surf(crossed.denied(head.status)));
+            }
+            let fields: &mut surf::http::Response = response.as_mut();
+            fields.ext_mut().insert(crossed);
+            return Ok(response);
         }
         Err(into_surf(Error::RedirectRefused(format!(
             "more than {MAX_HOPS} of them"
         ))))
+    }
+}
+
+/// A redirect to another origin: travels with the response, for whoever cannot use that.
+#[derive(Clone, Debug)]
+pub(super) struct Crossed {
+    /// Where it leads, without query.
+    to: String,
+    /// The origin that was asked.
+    from: String,
+    /// Names of the headers that did not go along.
+    left_behind: Vec<String>,
+}
+
+impl Crossed {
+    /// What is known after another redirect.
+    fn after(before: Option<Crossed>, from: &Request, to: &Request) -> Option<Crossed> {
+        let crosses = Origin::of(from.url()) != Origin::of(to.url());
+        let mut crossed = match before {
+            None if !crosses => return None,
+            None => Crossed {
+                to: String::new(),
+                from: from.url().origin().ascii_serialization(),
+                left_behind: Vec::new(),
+            },
+            Some(before) => before,
+        };
+        crossed.to = display_url(to.url().as_str());
+        let goes_along = |name: &HeaderName| {
+            let wire = to.ext::<WireHeaders>();
+            wire.is_some_and(|wire| wire.0.contains_key(name))
+        };
+        let carried = from.ext::<WireHeaders>().map(|wire| wire.0.keys());
+        let left = carried
+            .into_iter()
+            .flatten()
+            .filter(|name| !goes_along(name));
+        crossed.left_behind.extend(left.map(HeaderName::to_string));
+        Some(crossed)
+    }
+
+    /// The other origin refused a request that lost its credentials on the way.
+    fn denied(&self, status: u16) -> Error {
+        refused(&format!("{self}; the answer there is {status}"))
+    }
+}
+
+impl fmt::Display for Crossed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "to {}", self.to)?;
+        if self.left_behind.is_empty() {
+            return Ok(());
+        }
+        write!(
+            f,
+            ", and {} stays at {}",
+            self.left_behind.join(", "),
+            self.from
+        )
     }
 }
 
@@ -67,7 +142,7 @@ fn duplicate(request: &Request) -> Request {
 }
 
 /// The request that a redirect leads to.
-fn onward(request: Request, redirect: &Head) -> Result<Request, Error> {
+fn onward(request: &Request, redirect: &Head) -> Result<Request, Error> {
     let url = target(request.url(), &redirect.headers)?;
     let reach = request
         .ext::<Reach>()
