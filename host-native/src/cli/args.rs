@@ -154,6 +154,10 @@ pub struct Get {
     #[arg(long, value_enum, default_value_t = OnExists::Fail)]
     pub on_exists: OnExists,
 
+    /// Download again without asking the server whether the file has changed, and replace it
+    #[arg(long)]
+    pub force: bool,
+
     /// Take up a FILE.part that regrip did not begin; its tail is compared with the source first
     #[arg(long)]
     pub adopt_part: bool,
@@ -192,7 +196,7 @@ fn rate(typed: &str) -> Result<NonZeroU64, String> {
 pub enum OnExists {
     /// Refuse
     Fail,
-    /// Replace it once the new file is whole
+    /// Ask the server whether it has another version, and replace the file once that is complete
     Overwrite,
     /// Take another name: film.1.mkv
     Rename,

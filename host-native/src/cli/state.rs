@@ -1,7 +1,7 @@
 //! Where the state file is.
 
 use super::text;
-use crate::ledger::OpenError;
+use crate::ledger::{OpenError, SqliteLedger};
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,52 @@ pub(crate) fn path(given: Option<&PathBuf>) -> Result<PathBuf, String> {
         "neither XDG_STATE_HOME nor HOME says where state belongs; name a file with --state",
     )?;
     Ok(folder.join("regrip/state.db"))
+}
+
+/// The state file of `get` if its usual place cannot be used. Hidden, so that it is never shared.
+const BESIDE_NAME: &str = ".regrip-state.db";
+
+/// An open state file.
+pub(crate) struct Opened {
+    pub(crate) path: PathBuf,
+    pub(crate) ledger: SqliteLedger,
+    /// Why it is not at its usual place, and what to do.
+    pub(crate) warning: Option<String>,
+}
+
+/// Opens the state file that was `given`, else the usual one. If there is no usual place (no home, or one that cannot be
+/// written) the state file is in `folder`, beside what is downloaded, so that a later run in that folder resumes.
+///
+/// # Errors
+/// Why no state file can be used, and what to do.
+pub(crate) fn open(given: Option<&PathBuf>, folder: &Path) -> Result<Opened, String> {
+    let usual = path(given).map(|path| (SqliteLedger::open(&path), path));
+    let why = match usual {
+        Ok((Ok(ledger), path)) => {
+            return Ok(Opened {
+                path,
+                ledger,
+                warning: None,
+            });
+        }
+        Ok((Err(error), path)) if given.is_some() || !error.is_of_its_place() => {
+            return Err(unusable(&path, &error));
+        }
+        Ok((Err(error), _)) => regrip_core::error::chain(&error),
+        Err(why) => why,
+    };
+    let path = folder.join(BESIDE_NAME);
+    let ledger =
+        SqliteLedger::open(&path).map_err(|error| format!("{why}\n{}", unusable(&path, &error)))?;
+    let warning = Some(format!(
+        "warning: {why}\n  the state file of this run is {}; name another one with --state",
+        path.display()
+    ));
+    Ok(Opened {
+        path,
+        ledger,
+        warning,
+    })
 }
 
 /// Why the state file cannot be used, and what to do.

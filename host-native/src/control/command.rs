@@ -204,6 +204,7 @@ impl Control {
             sha256,
             on_exists: self.0.engine.config().on_exists,
             adopt: false,
+            again: false,
         };
         match accept(&self.0.engine, &wanted).await? {
             Outcome::Drive(accepted, _) => {

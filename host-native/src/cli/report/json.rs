@@ -1,6 +1,6 @@
 //! One JSON object a line on standard output (spec §9).
 
-use super::Reporter;
+use super::{Reporter, WasDone};
 use crate::cli::exit::Exit;
 use crate::cli::get::Target;
 use crate::control::{object, time};
@@ -35,7 +35,7 @@ impl Listener for Json {
 }
 
 impl Reporter for Json {
-    fn was_done(&self, row: &Row) {
+    fn was_done(&self, row: &Row, _how: &WasDone) {
         let summary = Summary {
             bytes: row.downloaded,
             attempts: row.attempts,
