@@ -165,12 +165,13 @@ fn an_import_that_was_not_accepted_yet_goes_on_after_a_restart() {
 fn a_redirect_of_an_import_server_is_followed_on_its_origin_with_key_and_command() {
     for status in [301, 302, 303, 307, 308] {
         let (peer, radarr) = (Peer::new(), Radarr::new());
-        peer.film(1, 1000);
+        let film = peer.film(1, 1000);
         radarr.redirect(status, "/radarr/api/v3/command");
         let mut house = House::with(&[&peer]);
         house.config["servers"] = json!([radarr.config("radarr", "Films")]);
         let served = house.start();
         house.drop_stub("Film.torrent", &peer, 1);
+        house.wait_for_file("Film 1.mkv", film);
         wait_until("it is accepted", || {
             import_state(&house) == "accepted by Films"
         });
@@ -185,7 +186,7 @@ fn a_redirect_of_an_import_server_is_followed_on_its_origin_with_key_and_command
 #[test]
 fn a_redirect_of_an_import_server_to_another_origin_is_named_and_the_key_stays() {
     let (peer, radarr, other) = (Peer::new(), Radarr::new(), Radarr::new());
-    peer.film(1, 1000);
+    let film = peer.film(1, 1000);
     let there = other.config("radarr", "")["url"]
         .as_str()
         .unwrap_or_default()
@@ -195,6 +196,7 @@ fn a_redirect_of_an_import_server_to_another_origin_is_named_and_the_key_stays()
     house.config["servers"] = json!([radarr.config("radarr", "Films")]);
     let served = house.start();
     house.drop_stub("Film.torrent", &peer, 1);
+    house.wait_for_file("Film 1.mkv", film);
     let failed = format!(
         "failed at Films: a redirect was refused: to {there}api/v3/command, another origin, to which the key is not sent"
     );
