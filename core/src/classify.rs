@@ -47,6 +47,7 @@ pub fn class(error: &Error, extra_retry_statuses: &[u16]) -> Class {
         | Error::AddressRefused(_)
         | Error::ProxyRefused(_)
         | Error::Coded(_)
+        | Error::NotResumable
         | Error::UnknownSize
         | Error::TooLarge { .. }
         | Error::TooManyRestarts { .. }

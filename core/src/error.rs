@@ -136,6 +136,9 @@ pub enum Error {
     /// The body came with a content coding.
     #[error("the body came coded as {}, so its bytes are not the file's", quoted(.0))]
     Coded(String),
+    /// The rest cannot be proven to belong to the bytes so far, which can neither be compared nor taken back.
+    #[error("cannot resume: no strong validator, and what was written cannot be read back")]
+    NotResumable,
     /// Neither the response nor the release says how long the file is.
     #[error("the size of the file is unknown")]
     UnknownSize,
@@ -312,6 +315,7 @@ impl Error {
             Error::AddressRefused(_) => ErrorCode::AddressRefused,
             Error::ProxyRefused(_) => ErrorCode::ProxyRefused,
             Error::Coded(_) => ErrorCode::Coded,
+            Error::NotResumable => ErrorCode::NotResumable,
             Error::UnknownSize => ErrorCode::UnknownSize,
             Error::TooLarge { .. } => ErrorCode::TooLarge,
             Error::TooManyRestarts { .. } => ErrorCode::TooManyRestarts,
@@ -363,6 +367,9 @@ impl Error {
             }
             Error::TooManyRestarts { .. } => {
                 "the source keeps changing; try again when it is quiet"
+            }
+            Error::NotResumable => {
+                "download to a file instead: its bytes can be compared with the source's"
             }
             Error::UnknownSize => "the server must send a Content-Length or a chunked body",
             Error::TooLarge { .. } => {

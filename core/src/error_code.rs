@@ -58,6 +58,7 @@ error_codes! {
     AddressRefused => "AddressRefused",
     ProxyRefused => "ProxyRefused",
     Coded => "Coded",
+    NotResumable => "NotResumable",
     UnknownSize => "UnknownSize",
     TooLarge => "TooLarge",
     TooManyRestarts => "TooManyRestarts",

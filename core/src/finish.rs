@@ -22,10 +22,10 @@ pub(crate) async fn commit<H: Host>(
     whole: Whole,
     ended: Option<Change>,
 ) -> Result<(), Failed> {
-    job.sync(&mut part).await?;
+    job.flush(&mut part).await?;
     let Whole { size, sha256 } = whole;
     let committing = Committing {
-        file: part.file_id(),
+        token: part.token(),
         size,
         sha256: sha256.clone(),
     };
@@ -92,12 +92,12 @@ async fn completed<H: Host>(
 /// The part stays, and every byte of it is durable: also after a reboot nothing of it is asked for again.
 async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Failed> {
     let digest = job.row.digest.clone();
-    let boot_id = job.host.store().boot_id();
-    let (downloaded, durable) = (size, size);
+    // The part is closed by now; the row has the epoch it was written in.
+    let epoch = job.row.epoch.clone().unwrap_or_default();
     job.record(Change::Checkpoint {
-        downloaded,
-        durable,
-        boot_id,
+        downloaded: size,
+        durable: size,
+        epoch,
         digest,
     })
     .await
@@ -121,7 +121,11 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
         return Ok(Repaired::GoOn);
     };
     let found = find(job, &committing).await?;
-    let Committing { file, size, sha256 } = committing;
+    let Committing {
+        token,
+        size,
+        sha256,
+    } = committing;
     match found {
         Found::Destination => {
             completed(job, size, sha256, None, None).await;
@@ -130,7 +134,7 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
         Found::Part => {
             let path = &job.row.new.part;
             let mut part = job.host.store().open(path, OpenPart::Claimed).await?;
-            if part.length().await? != size || part.file_id() != file {
+            if part.length().await? != size || part.token() != token {
                 return Ok(Repaired::GoOn);
             }
             commit(job, part, Whole { size, sha256 }, None).await?;

@@ -106,12 +106,13 @@ impl<'a, H: Host> Job<'a, H> {
         Ok(self.row.bounds.check_restarts(&self.config)?)
     }
 
-    /// Makes what is written durable. A sync that failed may have dropped pages, and the next one would not tell: nothing
+    /// Makes what is written durable, and returns how far that goes. A sync that failed may have dropped pages, and the next one would not tell: nothing
     /// is believed then of what no earlier one vouches for, and nothing at all of a disk that fails otherwise than by
     /// being full.
-    pub(crate) async fn sync(&mut self, part: &mut PartOf<H>) -> Result<(), Failed> {
-        let Err(error) = part.sync().await else {
-            return Ok(());
+    pub(crate) async fn flush(&mut self, part: &mut PartOf<H>) -> Result<u64, Failed> {
+        let error = match part.flush().await {
+            Ok(durable) => return Ok(durable),
+            Err(error) => error,
         };
         match error {
             Error::DiskFull { .. } => part.truncate(self.row.durable).await?,
@@ -125,16 +126,14 @@ impl<'a, H: Host> Job<'a, H> {
     pub(crate) async fn settle(&mut self, part: &mut PartOf<H>) -> Result<u64, Failed> {
         let offset = part.length().await?;
         // Before the first recorded byte there is nothing to keep; and a stand-still needs no new line.
-        if self.row.boot_id.is_some()
-            && (offset != self.row.durable || offset != self.row.downloaded)
+        if self.row.epoch.is_some() && (offset != self.row.durable || offset != self.row.downloaded)
         {
-            self.sync(part).await?;
+            let durable = self.flush(part).await?;
             let digest = self.row.digest.clone();
-            let boot_id = self.host.store().boot_id();
             self.record(Change::Checkpoint {
                 downloaded: offset,
-                durable: offset,
-                boot_id,
+                durable,
+                epoch: part.epoch(),
                 digest,
             })
             .await?;

@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use crate::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row};
-use std::time::SystemTime;
+use std::future::pending;
+use std::time::{Duration, SystemTime};
 
 /// Remembers downloads. Each call is one transaction: when it returns, it is durable.
 pub trait Ledger {
@@ -18,14 +19,9 @@ pub trait Ledger {
     /// The rows for a destination, newest first.
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error>;
 
-    /// The rows that are not finished: `queued`, `downloading`, `waiting`, `committing`. Reads only.
-    async fn unfinished(&self) -> Result<Vec<Row>, Error>;
-
-    /// The same rows, no more of each than decides which are driven. A ledger that may have many of them reads no more.
-    async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
-        let rows = self.unfinished().await?;
-        Ok(rows.into_iter().map(Mark::from).collect())
-    }
+    /// The rows that are not finished (`queued`, `downloading`, `waiting`, `committing`), no more of each than decides
+    /// which are driven: there may be many of them.
+    async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error>;
 
     /// Counts an attempt, atomically, and opens its line in the timeline. Returns its number over the row's whole life.
     ///
@@ -42,4 +38,25 @@ pub trait Ledger {
 
     /// Deletes a row and its timeline.
     async fn remove(&self, id: DownloadId) -> Result<(), Error>;
+
+    /// How long a [claim](Self::claim) lasts, if processes that share this ledger must claim what they drive. `None` if the
+    /// store's lock on the part is enough: then nothing is claimed.
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Claims a download for `owner`, or extends its claim, until then. Returns `false` if another owner has it. While it
+    /// lasts, the ledger refuses what others record about it.
+    ///
+    /// # Errors
+    /// `NoSuchDownload`, `Ledger`.
+    async fn claim(&self, id: DownloadId, owner: &str, until: SystemTime) -> Result<bool, Error> {
+        let _ = (id, owner, until);
+        Ok(true)
+    }
+
+    /// Waits until somebody else may have changed rows; never returns if nobody else can.
+    async fn changes(&self) {
+        pending().await
+    }
 }

@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::job::{BodyOf, Job, PartOf};
 use crate::record::Change;
 use crate::store::DigestState;
-use crate::store::{Digest, Part, PartBytes, PartStore};
+use crate::store::{Digest, Part, PartBytes};
 use crate::time::{Clock, Instant};
 use crate::transport::{Body, Chunk, Transport};
 use futures::future::{Either, select};
@@ -189,9 +189,11 @@ impl<H: Host> Pump<H> {
         self.offset = bytes;
         let now = job.host.clock().now();
         let since = self.checkpoint_offset.map(|offset| self.offset - offset);
-        let far = since.is_none_or(|since| since >= CHECKPOINT_BYTES);
+        let unit = part.rules().durable_unit_bytes;
+        let far = since.is_none_or(|since| since >= CHECKPOINT_BYTES.max(unit));
+        let due = now.since(self.checkpoint_at) >= CHECKPOINT_EVERY && since >= Some(unit);
         // After the last chunk the commit syncs anyway.
-        let checkpoint = !last && (far || now.since(self.checkpoint_at) >= CHECKPOINT_EVERY);
+        let checkpoint = !last && (far || due);
         if checkpoint {
             self.checkpoint(job, part).await?;
         }
@@ -206,18 +208,18 @@ impl<H: Host> Pump<H> {
         job: &mut Job<'_, H>,
         part: &mut PartOf<H>,
     ) -> Result<(), Failed> {
-        job.sync(part).await?;
+        let durable = job.flush(part).await?;
         let state = self.digest.as_ref().and_then(Digest::save);
         let digest = state.map(|state| DigestState {
             offset: self.offset,
             state,
         });
-        let boot_id = job.host.store().boot_id();
-        let (downloaded, durable) = (self.offset, self.offset);
+        // A state beyond what is durable would be of no use after the crash that it is for.
+        let digest = digest.filter(|state| state.offset <= durable);
         job.record(Change::Checkpoint {
-            downloaded,
+            downloaded: self.offset,
             durable,
-            boot_id,
+            epoch: part.epoch(),
             digest,
         })
         .await?;

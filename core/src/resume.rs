@@ -6,9 +6,10 @@
 //! before it. They follow RFC 9110 §13.1.5, §14 and §15.3.7.
 
 use crate::error::Error;
-use crate::http::{ContentRange, Framing, Head, is_strong_etag};
+use crate::http::{ContentRange, Head, is_strong_etag};
 use crate::record::{KnownSize, RestartReason, SizeSource, Validators};
-use crate::transport::RequestRules;
+use crate::store::StoreRules;
+use crate::transport::{BodyEnd, RequestRules};
 
 /// How much of a part counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +24,11 @@ pub enum Usable {
 
 /// How many of a part's `length` bytes count.
 ///
-/// `same_boot` is `None` before any byte was recorded. A crash of the process loses no written page, so within one boot the
-/// part's own length counts; after another boot only what was synced does.
-pub fn usable(length: u64, durable: u64, same_boot: Option<bool>) -> Usable {
-    match same_boot {
+/// `unbroken` says whether the part is still in the [epoch](crate::store::Part::epoch) in which its bytes were written, and is
+/// `None` before any byte was recorded. Within one epoch the part's own length counts; in another one only what was made
+/// durable does.
+pub fn usable(length: u64, durable: u64, unbroken: Option<bool>) -> Usable {
+    match unbroken {
         None if length == 0 => Usable::All,
         None => Usable::None,
         Some(_) if length < durable => Usable::None,
@@ -62,6 +64,8 @@ pub enum Plan {
     Prove(Ask),
     /// The rest.
     Ranged(Ask),
+    /// Nothing: the bytes so far cannot be proven to belong to the rest, and cannot be taken back.
+    NotResumable,
 }
 
 /// A ranged request.
@@ -94,7 +98,7 @@ impl IfRange {
 }
 
 /// What to request, given what is held.
-pub fn plan(held: Held<'_>, overlap_bytes: u64, rules: RequestRules) -> Plan {
+pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: StoreRules) -> Plan {
     let offset = held.offset;
     match held.size {
         Some(size) if offset > size => return Plan::Discard(RestartReason::PartOversize),
@@ -103,20 +107,21 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, rules: RequestRules) -> Plan {
         Some(_) => {}
         None => {
             if let Some(announced) = held.announced.filter(|&announced| offset >= announced) {
-                return beyond_the_announced(offset, announced, overlap_bytes);
+                return beyond_the_announced(offset, announced, overlap_bytes, store);
             }
         }
     }
-    let if_range = if rules.if_range {
+    let if_range = if requests.if_range {
         if_range(held.validators)
     } else {
         None
     };
     // A strong ETag vouches for every byte; anything less is checked against the part's own tail.
-    let overlap = if matches!(if_range, Some(IfRange::ETag(_))) {
-        0
-    } else {
-        overlap_bytes
+    let overlap = match if_range {
+        Some(IfRange::ETag(_)) => 0,
+        Some(IfRange::Date(_)) => overlap_bytes.min(store.read_back_bytes),
+        None if store.read_back_bytes == 0 => return without_proof(store),
+        None => overlap_bytes.min(store.read_back_bytes),
     };
     Plan::Ranged(Ask {
         first: offset.saturating_sub(overlap),
@@ -127,9 +132,18 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, rules: RequestRules) -> Plan {
 
 /// The announced bytes are all there, but no transfer said that the file ends there. At least the last byte is asked for
 /// once more, so that the response has a total even if the file is complete.
-fn beyond_the_announced(offset: u64, announced: u64, overlap_bytes: u64) -> Plan {
+fn beyond_the_announced(
+    offset: u64,
+    announced: u64,
+    overlap_bytes: u64,
+    store: StoreRules,
+) -> Plan {
+    if store.read_back_bytes == 0 {
+        return without_proof(store);
+    }
+    let overlap = overlap_bytes.saturating_add(1).min(store.read_back_bytes);
     let ask = Ask {
-        first: offset.saturating_sub(overlap_bytes.saturating_add(1)),
+        first: offset.saturating_sub(overlap),
         offset,
         if_range: None,
     };
@@ -137,6 +151,15 @@ fn beyond_the_announced(offset: u64, announced: u64, overlap_bytes: u64) -> Plan
         Plan::Prove(ask)
     } else {
         Plan::Ranged(ask)
+    }
+}
+
+/// Nothing vouches for the part's bytes, and they cannot be compared: no request for the rest would be of use.
+fn without_proof(store: StoreRules) -> Plan {
+    if store.truncate {
+        Plan::Discard(RestartReason::OverlapMismatch)
+    } else {
+        Plan::NotResumable
     }
 }
 
@@ -160,8 +183,8 @@ pub enum Verdict {
     },
     /// Its body is the file from the start.
     Fresh {
-        /// What delimits it.
-        framing: Framing,
+        /// How it ends.
+        end: BodyEnd,
         /// Size of the file, where it told.
         size: Option<KnownSize>,
         /// Why the part's bytes are discarded, where it has any.
@@ -229,7 +252,7 @@ pub fn verdict_on_plain(rules: RequestRules, head: &Head) -> Verdict {
                 source: SizeSource::ContentRange,
             });
             Verdict::Fresh {
-                framing: Framing::Length(0),
+                end: BodyEnd::Length(0),
                 size,
                 restart: None,
             }
@@ -243,12 +266,12 @@ pub fn verdict_on_plain(rules: RequestRules, head: &Head) -> Verdict {
 
 /// A response to a request for the whole file that says it is the bytes from 0 to `last`.
 fn first_range(head: &Head, last: u64, total: Option<u64>) -> Verdict {
-    let framing = match head.usable_framing() {
-        Ok(framing) => framing,
+    let end = match head.usable_end() {
+        Ok(end) => end,
         Err(error) => return Verdict::Fail(error),
     };
     let length = last.saturating_add(1);
-    if matches!(framing, Framing::Length(bytes) if bytes != length) {
+    if matches!(end, BodyEnd::Length(bytes) if bytes != length) {
         return Verdict::Fail(unequal_lengths());
     }
     let size = total.map(|bytes| KnownSize {
@@ -256,33 +279,29 @@ fn first_range(head: &Head, last: u64, total: Option<u64>) -> Verdict {
         source: SizeSource::ContentRange,
     });
     // A body without a length is read to its own end, to see that this is the file's; that of a range alone ends with it.
-    let framing = match total == Some(length) {
-        true => framing,
-        false => Framing::Length(length),
+    let end = match total == Some(length) {
+        true => end,
+        false => BodyEnd::Length(length),
     };
     Verdict::Fresh {
-        framing,
+        end,
         size,
         restart: None,
     }
 }
 
 fn fresh(head: &Head, restart: Option<RestartReason>) -> Verdict {
-    match head.usable_framing() {
+    match head.usable_end() {
         Err(error) => Verdict::Fail(error),
-        Ok(framing) => {
-            let size = match framing {
-                Framing::Length(bytes) => Some(KnownSize {
+        Ok(end) => {
+            let size = match end {
+                BodyEnd::Length(bytes) => Some(KnownSize {
                     bytes,
                     source: SizeSource::ContentLength,
                 }),
-                Framing::Chunked | Framing::Close => None,
+                BodyEnd::Marked | BodyEnd::Unmarked => None,
             };
-            Verdict::Fresh {
-                framing,
-                size,
-                restart,
-            }
+            Verdict::Fresh { end, size, restart }
         }
     }
 }
@@ -302,9 +321,9 @@ fn verdict_on_206(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
     if !same_version(ask, held, head) {
         return coded_or(head, Verdict::Restart(RestartReason::ValidatorChanged));
     }
-    match head.usable_framing() {
+    match head.usable_end() {
         Err(error) => Verdict::Fail(error),
-        Ok(Framing::Length(bytes)) if bytes != last - first + 1 => Verdict::Fail(unequal_lengths()),
+        Ok(BodyEnd::Length(bytes)) if bytes != last - first + 1 => Verdict::Fail(unequal_lengths()),
         Ok(_) => Verdict::Append {
             end: last + 1,
             total,

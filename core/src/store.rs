@@ -88,9 +88,6 @@ pub trait PartStore {
     /// # Errors
     /// `PartLocked`, `Disk`.
     async fn remove(&self, part: &str) -> Result<(), Error>;
-
-    /// Changes with every boot of the machine: as long as it is the same, a crash of this process lost no written page.
-    fn boot_id(&self) -> String;
 }
 
 /// An open part. Dropping it unlocks and closes it.
@@ -110,11 +107,29 @@ pub trait Part {
     /// `DiskFull`.
     async fn reserve(&mut self, size: u64) -> Result<(), Error>;
 
-    /// Returns once all that was written is durable.
-    async fn sync(&mut self) -> Result<(), Error>;
+    /// Makes as much as possible of what was written durable, and returns the offset up to which all bytes are. It may
+    /// trail the length, if the store makes bytes durable in units.
+    ///
+    /// # Errors
+    /// `Disk`, `DiskFull`: after these nothing is known of the bytes past the last offset that was returned.
+    async fn flush(&mut self) -> Result<u64, Error>;
 
-    /// What identifies the file wherever it is renamed to.
-    fn file_id(&self) -> FileId;
+    /// Identifies the part's bytes, also under their final name.
+    fn token(&self) -> PartToken;
+
+    /// Names the time span within which no written byte is lost: one boot of the machine and one mount for a file. A store
+    /// whose bytes are lost with its process names each process, one that loses none always says the same.
+    fn epoch(&self) -> String;
+
+    /// Whether what was written in the epoch that `recorded` names is still there, flushed or not.
+    fn is_of_epoch(&self, recorded: &str) -> bool {
+        recorded == self.epoch()
+    }
+
+    /// What can be done with it.
+    fn rules(&self) -> StoreRules {
+        StoreRules::FILE
+    }
 
     /// A digest of the part's first `to` bytes, continued from `saved` where that is usable, else by reading them all.
     async fn digest(&mut self, saved: Option<&DigestState>, to: u64)
@@ -146,14 +161,30 @@ pub trait Digest {
     fn finish(self) -> String;
 }
 
-/// What identifies a file on its file system, whatever its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FileId {
-    /// The device.
-    pub device: u64,
-    /// The inode.
-    pub inode: u64,
+/// What a part can do beside taking bytes at its end. The [plan](crate::resume::plan) takes it into account, so that no
+/// request is paid for whose response cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreRules {
+    /// How many of the last bytes can be read back, to be compared; `u64::MAX` for all.
+    pub read_back_bytes: u64,
+    /// It can be cut. Without this a download never starts over.
+    pub truncate: bool,
+    /// [`Part::flush`] makes multiples of this many bytes durable; a checkpoint before there is one would be for nothing.
+    pub durable_unit_bytes: u64,
 }
+
+impl StoreRules {
+    /// A file: everything, byte by byte.
+    pub const FILE: StoreRules = StoreRules {
+        read_back_bytes: u64::MAX,
+        truncate: true,
+        durable_unit_bytes: 1,
+    };
+}
+
+/// What identifies a part's bytes, whatever their name: device and inode, an upload's id. Only its store can read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartToken(pub String);
 
 /// A hasher's saved state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +199,7 @@ pub struct DigestState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committing {
     /// The part's identity, which the rename keeps.
-    pub file: FileId,
+    pub token: PartToken,
     /// Its size in bytes.
     pub size: u64,
     /// Its digest, where one was computed.

@@ -9,14 +9,14 @@
 use crate::error::{Error, Failed};
 use crate::event::What;
 use crate::host::Host;
-use crate::http::{Framing, Head};
+use crate::http::Head;
 use crate::job::{BodyOf, Job, PartOf};
 use crate::pump::{Compared, Pump};
 use crate::record::{Change, KnownSize, RestartReason, SizeSource};
 use crate::resume::{Ask, Held, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain};
-use crate::store::{Part, PartStore};
+use crate::store::Part;
 use crate::time::Clock;
-use crate::transport::{Request, Response, Transport};
+use crate::transport::{BodyEnd, ByteRange, Request, Response, Transport};
 
 /// The least that is compared of an adopted part.
 const ADOPTED_OVERLAP_BYTES: u64 = 65_536;
@@ -41,23 +41,19 @@ enum Step {
 /// How many bytes of the part are to be kept, or why none.
 pub(crate) type Stock = Result<u64, RestartReason>;
 
-/// Counts the part's bytes before the attempt starts, and cuts it back to what was durable where the machine was rebooted.
+/// Counts the part's bytes before the attempt starts, and cuts it back to what is durable if the rest may be lost.
 pub(crate) async fn take_stock<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
 ) -> Result<Stock, Failed> {
     let length = part.length().await?;
-    let boot_id = job.host.store().boot_id();
-    if job.row.new.adopt && job.row.boot_id.is_none() && length > 0 {
-        adopt(job, part, length, boot_id).await?;
+    if job.row.new.adopt && job.row.epoch.is_none() && length > 0 {
+        adopt(job, part, length).await?;
         return Ok(Ok(length));
     }
-    let same_boot = job
-        .row
-        .boot_id
-        .as_ref()
-        .map(|recorded| *recorded == boot_id);
-    match usable(length, job.row.durable, same_boot) {
+    let recorded = job.row.epoch.as_deref();
+    let unbroken = recorded.map(|epoch| part.is_of_epoch(epoch));
+    match usable(length, job.row.durable, unbroken) {
         Usable::All => Ok(Ok(length)),
         Usable::First(durable) => {
             part.truncate(durable).await?;
@@ -73,13 +69,12 @@ async fn adopt<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
     length: u64,
-    boot_id: String,
 ) -> Result<(), Failed> {
-    part.sync().await?;
+    let durable = part.flush().await?;
     job.record(Change::Checkpoint {
         downloaded: length,
-        durable: length,
-        boot_id,
+        durable,
+        epoch: part.epoch(),
         digest: None,
     })
     .await
@@ -114,8 +109,8 @@ async fn first_request<H: Host>(
         Ok(offset) => offset,
         Err(reason) => return Ok(Step::StartOver(reason)),
     };
-    let rules = job.host.transport().rules(job.row.new.source.url());
-    match plan(held(job, offset), overlap(job), rules) {
+    let requests = job.host.transport().rules(job.row.new.source.url());
+    match plan(held(job, offset), overlap(job), requests, part.rules()) {
         Plan::Plain => plain(job, part).await,
         Plan::Discard(reason) => Ok(Step::StartOver(reason)),
         Plan::Finish => {
@@ -127,6 +122,7 @@ async fn first_request<H: Host>(
             None => ranged(job, part, ask).await,
         },
         Plan::Ranged(ask) => ranged(job, part, ask).await,
+        Plan::NotResumable => Err(Error::NotResumable.into()),
     }
 }
 
@@ -172,17 +168,13 @@ async fn plain<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<St
     let rules = job.host.transport().rules(job.row.new.source.url());
     let (head, body) = send(job, rules.range_always.then_some(0), None).await?;
     match verdict_on_plain(rules, &head) {
-        Verdict::Fresh {
-            framing,
-            size,
-            restart,
-        } => {
+        Verdict::Fresh { end, size, restart } => {
             take_fresh(
                 job,
                 part,
                 Answer {
                     head,
-                    framing,
+                    end,
                     size,
                     restart,
                 },
@@ -229,17 +221,13 @@ async fn ranged<H: Host>(
             )
             .await
         }
-        Verdict::Fresh {
-            framing,
-            size,
-            restart,
-        } => {
+        Verdict::Fresh { end, size, restart } => {
             take_fresh(
                 job,
                 part,
                 Answer {
                     head,
-                    framing,
+                    end,
                     size,
                     restart,
                 },
@@ -264,7 +252,7 @@ async fn send<H: Host>(
 ) -> Result<(Head, BodyOf<H>), Failed> {
     let request = Request {
         url: job.row.new.source.url(),
-        first,
+        range: first.map(ByteRange::from),
         if_range,
     };
     let answer = job.host.transport().get(request).await;
@@ -272,15 +260,17 @@ async fn send<H: Host>(
     let Response {
         status,
         headers,
+        end,
         body,
     } = answer?;
-    Ok((Head::read(status, &headers, job.host.clock().wall()), body))
+    let head = Head::read(status, &headers, end, job.host.clock().wall());
+    Ok((head, body))
 }
 
 /// A response that is the file from its first byte.
 struct Answer {
     head: Head,
-    framing: Framing,
+    end: BodyEnd,
     size: Option<KnownSize>,
     restart: Option<RestartReason>,
 }
@@ -293,7 +283,7 @@ async fn take_fresh<H: Host>(
 ) -> Result<Step, Failed> {
     let Answer {
         head,
-        framing,
+        end,
         size,
         restart,
     } = answer;
@@ -302,7 +292,7 @@ async fn take_fresh<H: Host>(
         bytes,
         source: SizeSource::ReleaseSize,
     }));
-    if known.is_none() && framing != Framing::Chunked {
+    if known.is_none() && end != BodyEnd::Marked {
         return Err(Error::UnknownSize.into());
     }
     check_before_writing(job, &head, size)?;
@@ -310,12 +300,11 @@ async fn take_fresh<H: Host>(
         job.restart(part, reason).await?;
     }
     let mismatch = mismatches(release, size);
-    let boot_id = job.host.store().boot_id();
     job.record(Change::Fresh {
         validators: head.validators,
         size,
         mismatch,
-        boot_id,
+        epoch: part.epoch(),
     })
     .await?;
     job.emit(headers_event(known, mismatch));
@@ -323,10 +312,10 @@ async fn take_fresh<H: Host>(
         part.reserve(size.bytes).await?;
     }
     let pump = Pump::resume(job, part, 0).await?;
-    let (end, ends_file) = match framing {
-        Framing::Length(bytes) => (Some(bytes), false),
-        Framing::Chunked => (None, true),
-        Framing::Close => (None, false),
+    let (end, ends_file) = match end {
+        BodyEnd::Length(bytes) => (Some(bytes), false),
+        BodyEnd::Marked => (None, true),
+        BodyEnd::Unmarked => (None, false),
     };
     let sha256 = pump.append(job, part, body, end).await?;
     whole(job, part, End { size, ends_file }, sha256).await
@@ -362,15 +351,14 @@ async fn append<H: Host>(
         head,
     } = range;
     let mismatch = mismatches(job.row.new.release_size, size);
-    let (sha256, boot_id) = (head.validators.sha256, job.host.store().boot_id());
     let size = job.row.size.or(size);
     // A size that the part has already would complete it at the next attempt, also where this comparison is cut short.
     let recorded = size.filter(|size| size.bytes > pump.offset());
     job.record(Change::Resumed {
         size: recorded,
         mismatch,
-        sha256,
-        boot_id,
+        sha256: head.validators.sha256,
+        epoch: part.epoch(),
     })
     .await?;
     job.emit(headers_event(

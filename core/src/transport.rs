@@ -1,6 +1,34 @@
 //! Fetching over HTTP: requests, responses and bodies whose bytes the core never looks at.
 
 use crate::error::Error;
+use std::fmt;
+
+/// The bytes asked for, from `first` to `last` inclusive (RFC 9110 §14.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    /// Offset of the first byte.
+    pub first: u64,
+    /// Offset of the last byte; `None` asks for all there are.
+    pub last: Option<u64>,
+}
+
+impl ByteRange {
+    /// All bytes from `first` on.
+    pub fn from(first: u64) -> ByteRange {
+        ByteRange { first, last: None }
+    }
+}
+
+/// As the value of a `Range` field: `bytes=100-` or `bytes=100-199`.
+impl fmt::Display for ByteRange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "bytes={}-", self.first)?;
+        match self.last {
+            Some(last) => write!(formatter, "{last}"),
+            None => Ok(()),
+        }
+    }
+}
 
 /// What to ask for. The transport adds `Accept-Encoding: identity` and its own credentials, and nothing that changes the
 /// meaning of the request.
@@ -8,20 +36,34 @@ use crate::error::Error;
 pub struct Request<'a> {
     /// Absolute, http or https, without userinfo.
     pub url: &'a str,
-    /// `Range: bytes=<first>-` where given.
-    pub first: Option<u64>,
+    /// The value of `Range`; without it the whole file is asked for.
+    pub range: Option<ByteRange>,
     /// `If-Range`, as it goes on the wire.
     pub if_range: Option<&'a str>,
 }
 
-/// A response whose head is there and whose body is still on the wire.
+/// How the transport knows that a body is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyEnd {
+    /// After this many bytes.
+    Length(u64),
+    /// By a mark in the stream: the last chunk of a chunked body, END_STREAM of HTTP/2.
+    Marked,
+    /// By the end of the connection alone, which proves nothing.
+    Unmarked,
+}
+
+/// A response whose head was received and whose body is still on the wire.
 #[derive(Debug)]
 pub struct Response<B> {
-    /// 200 to 599. Interim responses (1xx) and followed redirects never come this far.
+    /// 200 to 599. Interim responses (1xx) and followed redirects are the transport's.
     pub status: u16,
     /// The fields the core may ask for, see [`Headers`].
     pub headers: Headers,
-    /// Dropping it closes the connection at once.
+    /// How the body ends, or what is wrong with the fields that should say so; the latter matters only if the body is used.
+    /// An HTTP/1 client asks [`http::body_end`](crate::http::body_end).
+    pub end: Result<BodyEnd, String>,
+    /// Dropping it stops the transfer promptly and disturbs no other request.
     pub body: B,
 }
 
@@ -30,7 +72,8 @@ pub struct Response<B> {
 pub struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// The names the core reads, lower-case. A host may leave all others out.
+    /// The names the core reads, lower-case, and those of [`http::body_end`](crate::http::body_end). A host may leave all
+    /// others out.
     pub const NAMES: [&'static str; 11] = [
         "content-encoding",
         "content-length",
@@ -109,7 +152,7 @@ pub trait Transport {
     /// error status is a response.
     ///
     /// # Cancel safety
-    /// Dropping the future closes the connection.
+    /// Dropping the future gives the request up, as dropping a body does.
     async fn get(&self, request: Request<'_>) -> Result<Response<Self::Body>, Error>;
 
     /// Waits until so many bytes may be taken on: where a user limits the rate. It is called for each chunk between the one

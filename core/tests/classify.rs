@@ -50,6 +50,7 @@ fn table() -> Vec<(Error, Class, &'static str)> {
         (Error::AddressRefused(text()), Permanent, "AddressRefused"),
         (Error::ProxyRefused(text()), Permanent, "ProxyRefused"),
         (Error::Coded(text()), Permanent, "Coded"),
+        (Error::NotResumable, Permanent, "NotResumable"),
         (Error::UnknownSize, Permanent, "UnknownSize"),
         (Error::TooLarge { bytes: 2, limit: 1 }, Permanent, "TooLarge"),
         (Error::TooManyRestarts { restarts: 2, limit: 1 }, Permanent, "TooManyRestarts"),

@@ -2,10 +2,10 @@
 
 use regrip_core::Error;
 use regrip_core::http::{
-    ContentRange, Framing, Head, content_range, is_strong_etag, is_strong_last_modified,
+    ContentRange, Head, body_end, content_range, is_strong_etag, is_strong_last_modified,
     parse_retry_after, sha256_of_repr_digest, validators,
 };
-use regrip_core::transport::Headers;
+use regrip_core::transport::{BodyEnd, Headers};
 use std::time::{Duration, SystemTime};
 
 fn headers(fields: &[(&str, &str)]) -> Headers {
@@ -13,7 +13,8 @@ fn headers(fields: &[(&str, &str)]) -> Headers {
 }
 
 fn read(fields: &[(&str, &str)]) -> Head {
-    Head::read(200, &headers(fields), wall())
+    let headers = headers(fields);
+    Head::read(200, &headers, body_end(&headers), wall())
 }
 
 /// 2026-01-01 00:00:00 UTC, a Thursday.
@@ -135,16 +136,16 @@ fn a_content_range_counts_only_where_there_is_one_of_it_and_the_body_is_one_part
 fn a_content_length_is_digits_and_all_of_them_agree() {
     let length = |values: &[&str]| {
         let fields: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
-        read(&fields).framing.ok()
+        read(&fields).end.ok()
     };
-    let rows: [(&[&str], Option<Framing>); 19] = [
-        (&["0"], Some(Framing::Length(0))),
-        (&["5"], Some(Framing::Length(5))),
-        (&["005"], Some(Framing::Length(5))),
-        (&[" 5 "], Some(Framing::Length(5))),
-        (&["5", "5"], Some(Framing::Length(5))),
-        (&["5", "05"], Some(Framing::Length(5))),
-        (&["9223372036854775807"], Some(Framing::Length(i64::MAX as u64))),
+    let rows: [(&[&str], Option<BodyEnd>); 19] = [
+        (&["0"], Some(BodyEnd::Length(0))),
+        (&["5"], Some(BodyEnd::Length(5))),
+        (&["005"], Some(BodyEnd::Length(5))),
+        (&[" 5 "], Some(BodyEnd::Length(5))),
+        (&["5", "5"], Some(BodyEnd::Length(5))),
+        (&["5", "05"], Some(BodyEnd::Length(5))),
+        (&["9223372036854775807"], Some(BodyEnd::Length(i64::MAX as u64))),
         (&["9223372036854775808"], None),
         (&["18446744073709551616"], None),
         (&["5", "6"], None),
@@ -167,11 +168,11 @@ fn a_content_length_is_digits_and_all_of_them_agree() {
 #[test]
 fn what_delimits_a_body_is_one_thing() {
     let (length, chunked) = (("content-length", "5"), ("transfer-encoding", "chunked"));
-    assert_eq!(read(&[length]).framing, Ok(Framing::Length(5)));
-    assert_eq!(read(&[chunked]).framing, Ok(Framing::Chunked));
-    assert_eq!(read(&[]).framing, Ok(Framing::Close));
-    assert!(read(&[length, chunked]).framing.is_err());
-    let refused = read(&[("content-length", "-1")]).usable_framing();
+    assert_eq!(read(&[length]).end, Ok(BodyEnd::Length(5)));
+    assert_eq!(read(&[chunked]).end, Ok(BodyEnd::Marked));
+    assert_eq!(read(&[]).end, Ok(BodyEnd::Unmarked));
+    assert!(read(&[length, chunked]).end.is_err());
+    let refused = read(&[("content-length", "-1")]).usable_end();
     assert!(matches!(refused, Err(Error::Protocol(text)) if text.contains("-1")));
 }
 
@@ -181,7 +182,7 @@ fn any_coding_but_identity_is_seen() {
     let coding = |value: &str| read(&[("content-encoding", value), ("content-length", "5")]);
     for plain in ["identity", "Identity", "", " , identity ,"] {
         assert_eq!(coding(plain).coding, None, "{plain:?}");
-        assert!(coding(plain).usable_framing().is_ok());
+        assert!(coding(plain).usable_end().is_ok());
     }
     for (value, seen) in [
         ("gzip", "gzip"),
@@ -191,7 +192,7 @@ fn any_coding_but_identity_is_seen() {
         ("aws-chunked", "aws-chunked"),
     ] {
         assert_eq!(coding(value).coding.as_deref(), Some(seen));
-        assert!(matches!(coding(value).usable_framing(), Err(Error::Coded(it)) if it == seen));
+        assert!(matches!(coding(value).usable_end(), Err(Error::Coded(it)) if it == seen));
     }
     let twice = [
         ("content-encoding", "identity"),

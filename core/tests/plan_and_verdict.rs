@@ -1,11 +1,12 @@
 //! What to ask for and what the answer is worth: every row of the tables of spec §5.
 
-use regrip_core::http::{Framing, Head};
+use regrip_core::http::{Head, body_end};
 use regrip_core::record::{RestartReason, Validators};
 use regrip_core::resume::{
     Ask, Held, IfRange, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain,
 };
-use regrip_core::transport::{Headers, RequestRules};
+use regrip_core::store::StoreRules;
+use regrip_core::transport::{BodyEnd, Headers, RequestRules};
 use std::time::{Duration, SystemTime};
 
 const OLD: &str = "Wed, 31 Dec 1997 23:59:59 GMT";
@@ -127,7 +128,7 @@ fn what_is_asked_for() {
     ];
     for (name, offset, (size, announced), validators, overlap, rules, expected) in rows {
         let held = Held { offset, size, announced, validators };
-        assert_eq!(plan(held, overlap, rules), expected, "{name}");
+        assert_eq!(plan(held, overlap, rules, StoreRules::FILE), expected, "{name}");
     }
 }
 
@@ -140,7 +141,7 @@ fn an_etag_that_cannot_be_sent_back_is_only_compared() {
         announced: None,
         validators: &odd,
     };
-    let Plan::Ranged(ask) = plan(held, OVERLAP, FREE) else {
+    let Plan::Ranged(ask) = plan(held, OVERLAP, FREE, StoreRules::FILE) else {
         panic!("bytes are missing");
     };
     assert_eq!((ask.first, ask.if_range), (0, None));
@@ -150,21 +151,17 @@ fn an_etag_that_cannot_be_sent_back_is_only_compared() {
 fn told(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Append { end, total } => format!("append to {end} of {total:?}"),
-        Verdict::Fresh {
-            framing,
-            size,
-            restart,
-        } => {
-            let framing = match framing {
-                Framing::Length(bytes) => bytes.to_string(),
-                Framing::Chunked => "chunked".to_owned(),
-                Framing::Close => "close".to_owned(),
+        Verdict::Fresh { end, size, restart } => {
+            let end = match end {
+                BodyEnd::Length(bytes) => bytes.to_string(),
+                BodyEnd::Marked => "chunked".to_owned(),
+                BodyEnd::Unmarked => "close".to_owned(),
             };
             let size = size.map_or("?".to_owned(), |size| {
                 format!("{} {}", size.bytes, size.source.name())
             });
             format!(
-                "fresh {framing}, {size}, {}",
+                "fresh {end}, {size}, {}",
                 restart.map_or("-", RestartReason::name)
             )
         }
@@ -178,7 +175,8 @@ type Fields = [(&'static str, &'static str)];
 
 fn head(status: u16, fields: &Fields) -> Head {
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-    Head::read(status, &fields.iter().copied().collect::<Headers>(), wall)
+    let headers: Headers = fields.iter().copied().collect();
+    Head::read(status, &headers, body_end(&headers), wall)
 }
 
 const ETAG: (&str, &str) = ("etag", "\"a\"");
@@ -315,7 +313,7 @@ fn two_stated_digests_that_differ_are_two_versions() {
         if let Some(digest) = &digest {
             headers.push("repr-digest", digest.as_bytes());
         }
-        let head = Head::read(206, &headers, SystemTime::UNIX_EPOCH);
+        let head = Head::read(206, &headers, body_end(&headers), SystemTime::UNIX_EPOCH);
         let held = Held {
             offset: 40,
             size: None,

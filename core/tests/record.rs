@@ -6,7 +6,7 @@ use regrip_core::record::{
     AttemptEnd, Failure, KnownSize, Mark, NewAttempt, NewDownload, Outcome, RestartReason,
     SizeSource, Source, Terms, Validators, Waiting,
 };
-use regrip_core::store::{Committing, DigestState, FileId};
+use regrip_core::store::{Committing, DigestState, PartToken};
 use regrip_core::testing::{MemoryLedger, new_download};
 use regrip_core::{Change, Class, Error, ErrorCode, OnExists, Row, Status};
 use std::time::{Duration, SystemTime};
@@ -84,10 +84,7 @@ fn failure(text: &str) -> Failure {
 
 fn committing() -> Committing {
     Committing {
-        file: FileId {
-            device: 7,
-            inode: 8,
-        },
+        token: PartToken("7:8".to_owned()),
         size: 900,
         sha256: Some("ab".to_owned()),
     }
@@ -105,7 +102,7 @@ fn fresh() -> Change {
             source: SizeSource::ContentLength,
         }),
         mismatch: false,
-        boot_id: "boot 2".to_owned(),
+        epoch: "boot 2".to_owned(),
     }
 }
 
@@ -117,7 +114,7 @@ fn resumed() -> Change {
         }),
         mismatch: true,
         sha256: Some("cd".to_owned()),
-        boot_id: "boot 2".to_owned(),
+        epoch: "boot 2".to_owned(),
     }
 }
 
@@ -125,7 +122,7 @@ fn checkpoint() -> Change {
     Change::Checkpoint {
         downloaded: 600,
         durable: 500,
-        boot_id: "boot 2".to_owned(),
+        epoch: "boot 2".to_owned(),
         digest: Some(DigestState {
             offset: 500,
             state: vec![9],
@@ -304,7 +301,7 @@ fn full() -> Row {
         mismatch: false,
         downloaded: 400,
         durable: 300,
-        boot_id: Some("boot 1".to_owned()),
+        epoch: Some("boot 1".to_owned()),
         responses: 2,
         digest: Some(DigestState {
             offset: 300,
@@ -369,7 +366,7 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
                     etag: Some("\"new\"".to_owned()),
                     ..Validators::default()
                 },
-                boot_id: Some("boot 2".to_owned()),
+                epoch: Some("boot 2".to_owned()),
                 responses: 1,
                 ..none_yet.clone()
             },
@@ -379,7 +376,7 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
             resumed(),
             Row {
                 mismatch: true,
-                boot_id: Some("boot 2".to_owned()),
+                epoch: Some("boot 2".to_owned()),
                 responses: 3,
                 ..full()
             },
@@ -389,7 +386,7 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
             Row {
                 downloaded: 600,
                 durable: 500,
-                boot_id: Some("boot 2".to_owned()),
+                epoch: Some("boot 2".to_owned()),
                 digest: Some(DigestState {
                     offset: 500,
                     state: vec![9],
@@ -409,7 +406,7 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
                 },
                 validators: Validators::default(),
                 size: None,
-                boot_id: None,
+                epoch: None,
                 responses: 0,
                 ..none_yet
             },
@@ -444,7 +441,7 @@ fn a_further_response_tells_what_was_not_known() {
         size: None,
         mismatch: false,
         sha256: None,
-        boot_id: "boot 2".to_owned(),
+        epoch: "boot 2".to_owned(),
     });
     assert!(row.mismatch);
 }

@@ -6,7 +6,7 @@ use regrip_core::classify::Class;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
 use regrip_core::retry::AskedBy;
-use regrip_core::store::{Committing, DigestState, FileId};
+use regrip_core::store::{Committing, DigestState, PartToken};
 use regrip_core::{Error, ErrorCode, OnExists};
 use smol::block_on;
 use std::path::Path;
@@ -160,18 +160,18 @@ impl Draw {
                 },
                 size: self.maybe(Draw::size),
                 mismatch: self.0.bool(),
-                boot_id: self.text(),
+                epoch: self.text(),
             },
             2 => Change::Resumed {
                 size: self.maybe(Draw::size),
                 mismatch: self.0.bool(),
                 sha256: self.maybe(Draw::text),
-                boot_id: self.text(),
+                epoch: self.text(),
             },
             3 | 4 => Change::Checkpoint {
                 downloaded: self.bytes(),
                 durable: self.bytes(),
-                boot_id: self.text(),
+                epoch: self.text(),
                 digest: self.maybe(|draw| DigestState {
                     offset: draw.bytes(),
                     state: (0..draw.0.usize(..110)).map(|_| draw.0.u8(..)).collect(),
@@ -189,10 +189,7 @@ impl Draw {
             }),
             8 => Change::Queued,
             9 => Change::Committing(Committing {
-                file: FileId {
-                    device: self.0.u64(..),
-                    inode: self.0.u64(..),
-                },
+                token: PartToken(self.text()),
                 size: self.bytes(),
                 sha256: self.maybe(Draw::text),
             }),

@@ -155,7 +155,7 @@ fn several_ledgers_on_one_file_see_each_others_rows_and_lose_none() {
         }
     });
     let ledger = SqliteLedger::open(&path).unwrap();
-    assert_eq!(block_on(ledger.unfinished()).unwrap().len(), 80);
+    assert_eq!(block_on(ledger.unfinished_marks()).unwrap().len(), 80);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_request_whose_caller_has_gone_is_still_done() {
     let mut call = Box::pin(ledger.insert(&new, AT));
     assert!(block_on(smol::future::poll_once(&mut call)).is_none_or(|done| done.is_ok()));
     drop(call);
-    assert_eq!(block_on(ledger.unfinished()).unwrap().len(), 1);
+    assert_eq!(block_on(ledger.unfinished_marks()).unwrap().len(), 1);
 }
 
 const LEDGER_OF_THE_CHILD: &str = "REGRIP_TEST_LEDGER";
@@ -217,7 +217,7 @@ fn what_was_recorded_is_there_after_the_process_was_killed() {
         told = added.last().unwrap_or(told); // what it had told before it died
 
         let ledger = SqliteLedger::open(&path).unwrap();
-        let rows = block_on(ledger.unfinished()).unwrap();
+        let rows = block_on(ledger.unfinished_marks()).unwrap();
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
         let all: Vec<_> = (1..=ids.len() as i64).collect();
         assert_eq!(ids, all, "round {round}");

@@ -47,7 +47,7 @@ fn checkpoint(downloaded: u64) -> Change {
     Change::Checkpoint {
         downloaded,
         durable: downloaded,
-        boot_id: "boot".to_owned(),
+        epoch: "boot".to_owned(),
         digest: None,
     }
 }

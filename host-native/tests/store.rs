@@ -2,7 +2,7 @@
 
 use regrip::store::{DiskPart, DiskStore};
 use regrip_core::Error;
-use regrip_core::store::FileId;
+use regrip_core::store::PartToken;
 use regrip_core::store::{Committed, Digest, OpenPart, Part, PartBytes, PartStore, Replace};
 use sha2::Digest as _;
 use smol::block_on;
@@ -151,16 +151,13 @@ fn what_is_written_is_there_and_counted() {
         open.write(0, b"abc", Some(&mut digest)).await.unwrap();
         open.write(3, b"", Some(&mut digest)).await.unwrap();
         open.write(3, b"defg", Some(&mut digest)).await.unwrap();
-        open.sync().await.unwrap();
+        assert_eq!(open.flush().await.unwrap(), 7);
         assert_eq!(open.length().await.unwrap(), 7);
         assert_eq!(std::fs::read(&part).unwrap(), b"abcdefg");
         assert_eq!(digest.finish(), sha256(b"abcdefg"));
         let metadata = std::fs::metadata(&part).unwrap();
-        let id = FileId {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        };
-        assert_eq!(open.file_id(), id);
+        let token = format!("{}:{}", metadata.dev(), metadata.ino());
+        assert_eq!(open.token(), PartToken(token));
     });
 }
 
@@ -232,7 +229,7 @@ fn reserving_room_changes_no_length_and_unused_room_is_given_back() {
         if blocks(&part) < 8 << 20 {
             eprintln!("SKIPPED in part: this file system reserves nothing");
         }
-        open.sync().await.unwrap();
+        open.flush().await.unwrap();
         let destination = place.text("f");
         let committed = place.store.commit(open, &destination, Replace::Existing);
         assert!(matches!(committed.await, Ok(Committed::Durable)));
@@ -305,7 +302,7 @@ fn a_full_disk_is_told_as_such_and_keeps_what_was_written() {
             }
         };
         assert_eq!(error.code().as_str(), "DiskFull");
-        open.sync().await.unwrap();
+        open.flush().await.unwrap();
         assert!(open.length().await.unwrap() >= at);
         drop(open);
     });

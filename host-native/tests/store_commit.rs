@@ -35,7 +35,7 @@ impl Place {
         let path = self.text("f.part");
         let mut part = self.store.open(&path, OpenPart::Claimed).await.unwrap();
         part.write(0, b"new", None).await.unwrap();
-        part.sync().await.unwrap();
+        part.flush().await.unwrap();
         part
     }
 
@@ -58,7 +58,7 @@ fn a_whole_part_gets_its_name_and_stays_the_same_file() {
         for replace in BOTH {
             let place = Place::new();
             let part = place.whole_part().await;
-            let id = part.file_id();
+            let id = part.token();
             place.finish(part, replace).await.unwrap();
             assert_eq!(std::fs::read(place.path("f")).unwrap(), b"new");
             assert!(!place.path("f.part").exists());
@@ -66,7 +66,7 @@ fn a_whole_part_gets_its_name_and_stays_the_same_file() {
             // By its identity and its size.
             for (size, expected) in [(3, Found::Destination), (4, Found::Nothing)] {
                 let committing = Committing {
-                    file: id,
+                    token: id.clone(),
                     size,
                     sha256: None,
                 };

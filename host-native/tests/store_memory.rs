@@ -2,7 +2,7 @@
 
 use regrip::store::{DiskPart, DiskStore, FileStamp};
 use regrip_core::Error;
-use regrip_core::store::{Committing, DigestState, FileId};
+use regrip_core::store::{Committing, DigestState, PartToken};
 use regrip_core::store::{Digest, Found, OpenPart, Part, PartStore};
 use sha2::Digest as _;
 use smol::block_on;
@@ -149,11 +149,25 @@ fn a_stamp_changes_with_size_and_time_and_follows_no_link() {
 }
 
 #[test]
-fn another_boot_is_another_id_and_this_one_stays_the_same() {
-    let here = DiskStore::new().boot_id();
-    assert!(!here.is_empty());
-    assert_eq!(here, DiskStore::new().boot_id());
-    assert_eq!(DiskStore::with_boot_id("next").boot_id(), "next");
+fn an_epoch_ends_with_the_boot_or_the_mount() {
+    block_on(async {
+        let place = Place::new();
+        let path = place.text("f.part");
+        let open = async |store: DiskStore| store.open(&path, OpenPart::Claimed).await.unwrap();
+        let recorded = open(DiskStore::new()).await.epoch();
+        assert!(open(DiskStore::new()).await.is_of_epoch(&recorded));
+        assert!(
+            !open(DiskStore::with_boot_id("next"))
+                .await
+                .is_of_epoch(&recorded)
+        );
+
+        let part = open(DiskStore::with_boot_id("this")).await;
+        assert!(part.is_of_epoch(&part.epoch()));
+        assert!(part.is_of_epoch("this"), "as earlier versions recorded it");
+        assert!(!part.is_of_epoch("this mount 0"), "another mount");
+        assert!(!part.is_of_epoch(""));
+    });
 }
 
 #[test]
@@ -161,37 +175,40 @@ fn an_interrupted_commit_is_found_on_the_side_it_was_on() {
     block_on(async {
         let place = Place::new();
         let (part, destination) = (place.text("f.part"), place.text("f"));
-        let find = async |file| {
+        let find = async |token: &PartToken| {
             let committing = Committing {
-                file,
+                token: token.clone(),
                 size: 0,
                 sha256: None,
             };
             place.store.find(&part, &destination, &committing).await
         };
         let open = place.store.open(&part, OpenPart::Create).await.unwrap();
-        let file = open.file_id();
+        let file = open.token();
         drop(open);
-        assert_eq!(find(file).await.unwrap(), Found::Part);
+        assert_eq!(find(&file).await.unwrap(), Found::Part);
         std::fs::rename(&part, &destination).unwrap();
-        assert_eq!(find(file).await.unwrap(), Found::Destination);
+        assert_eq!(find(&file).await.unwrap(), Found::Destination);
 
-        let (device, inode) = (file.device, file.inode + 1);
-        let other = FileId { device, inode };
-        assert_eq!(find(other).await.unwrap(), Found::Nothing, "another file");
+        let other = PartToken(format!("{}1", file.0));
+        assert_eq!(find(&other).await.unwrap(), Found::Nothing, "another file");
         std::fs::hard_link(&destination, &part).unwrap();
         assert_eq!(
-            find(file).await.unwrap(),
+            find(&file).await.unwrap(),
             Found::Part,
             "both: the part first"
         );
         std::fs::remove_file(&part).unwrap();
         std::fs::write(&part, "a later download").unwrap();
-        assert_eq!(find(file).await.unwrap(), Found::Destination);
-        assert_eq!(find(other).await.unwrap(), Found::Part, "a restored backup");
+        assert_eq!(find(&file).await.unwrap(), Found::Destination);
+        assert_eq!(
+            find(&other).await.unwrap(),
+            Found::Part,
+            "a restored backup"
+        );
         std::fs::remove_file(&part).unwrap();
         std::fs::remove_file(&destination).unwrap();
         symlink(place.path("elsewhere"), &destination).unwrap();
-        assert_eq!(find(file).await.unwrap(), Found::Nothing);
+        assert_eq!(find(&file).await.unwrap(), Found::Nothing);
     });
 }

@@ -54,7 +54,9 @@ export interface Sink {
   write(chunk: Uint8Array, at: number): void | Promise<void>;
   /** Bytes that are there, to be compared with the source; fewer where they end. */
   read?(at: number, length: number): Uint8Array | Promise<Uint8Array>;
-  /** Cuts the bytes to `size`. */
+  /** How many of the last bytes `read` can return, if not all. */
+  readonly readBackBytes?: number;
+  /** Cuts the bytes to `size`. Missing: a download that would have to start over fails. */
   truncate?(size: number): void | Promise<void>;
   /** All that was written is durable when this is done. */
   flush?(): void | Promise<void>;

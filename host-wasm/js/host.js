@@ -49,10 +49,6 @@ export class Host {
     return this.jobs.get(name.slice(0, -SUFFIX.length)).part;
   }
 
-  get bootId() {
-    return this.platform.bootId();
-  }
-
   wantsDigest(path) {
     return this.jobs.get(path).wantsDigest;
   }
@@ -65,6 +61,11 @@ export class Host {
   async load(path) {
     const job = this.jobs.get(path);
     job.record = await guarded("reading a record", async () => job.ledger.load(path));
+    if (job.record?.committingInode !== undefined) {
+      // As earlier versions wrote it.
+      const { committingDevice, committingInode, ...record } = job.record;
+      job.record = { ...record, committingToken: `${committingDevice}:${committingInode}` };
+    }
     const missing = job.missing();
     if (missing.length > 0) throw new Failed("CredentialsMissing", { what: missing.join(", ") });
     return job.record && new Fields({ ...job.record });

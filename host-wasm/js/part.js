@@ -11,6 +11,7 @@ const FOUND = { nothing: 0, part: 1, destination: 2 };
 export class Part {
   device = 0;
   inode = 0;
+  mount;
   #job;
   #sink;
   #name;
@@ -34,8 +35,8 @@ export class Part {
     const sink = this.#sink;
     return this.#call("open", async () => {
       if (sink.open) {
-        const { device = 0, inode = 0 } = (await sink.open(create)) ?? {};
-        Object.assign(this, { device, inode });
+        const { device = 0, inode = 0, mount } = (await sink.open(create)) ?? {};
+        Object.assign(this, { device, inode, mount });
       } else if ((await sink.size()) > 0 && create) {
         throw Object.assign(new Error("there are bytes in it already"), { code: "ForeignPart" });
       }
@@ -73,8 +74,33 @@ export class Part {
     });
   }
 
-  sync() {
-    return this.#call("sync", () => this.#sink.flush?.());
+  /** Answers with the bytes that are durable then: all of them. */
+  flush() {
+    return this.#call("sync", async () => {
+      await this.#sink.flush?.();
+      return this.#sink.size();
+    });
+  }
+
+  /** What identifies the bytes, also under their final name. */
+  get token() {
+    return `${this.device}:${this.inode}`;
+  }
+
+  /** The time within which no written byte is lost: a boot and, if the sink knows it, a mount. */
+  get epoch() {
+    const boot = this.#job.platform.bootId();
+    return this.mount === undefined ? boot : `${boot} mount ${this.mount}`;
+  }
+
+  /** How many of the last bytes can be compared. */
+  get readBackBytes() {
+    return this.#sink.read ? (this.#sink.readBackBytes ?? Infinity) : 0;
+  }
+
+  /** Whether the download can start over. */
+  get truncates() {
+    return this.#sink.truncate !== undefined;
   }
 
   /** Answers with what went wrong after the sink gave the file its name, if anything did. */
@@ -83,8 +109,9 @@ export class Part {
     return this.#call("rename", () => this.#sink.commit?.(replace), text, this.#job.path);
   }
 
-  find(device, inode) {
+  find(token) {
     const sink = this.#sink;
+    const [device, inode] = token.split(":").map(Number);
     return this.#call("look at", async () => {
       if (sink.find) return FOUND[await sink.find({ device, inode, size: this.#job.record?.committingBytes })];
       return (await sink.size()) > 0 ? FOUND.part : FOUND.nothing;

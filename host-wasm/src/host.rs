@@ -34,8 +34,6 @@ extern "C" {
 
     #[wasm_bindgen(method)]
     pub(crate) fn part(this: &JsHost, name: &str) -> JsPart;
-    #[wasm_bindgen(method, getter, js_name = bootId)]
-    pub(crate) fn boot_id(this: &JsHost) -> String;
     #[wasm_bindgen(method, js_name = wantsDigest)]
     fn wants_digest(this: &JsHost, destination: &str) -> bool;
 

@@ -8,9 +8,9 @@ use crate::host::JsHost;
 use crate::pending::Pending;
 use regrip_core::bounds::Bounds;
 use regrip_core::ledger::Ledger;
-use regrip_core::record::{KnownSize, NewAttempt, NewDownload, SizeSource, Validators};
+use regrip_core::record::{KnownSize, Mark, NewAttempt, NewDownload, SizeSource, Validators};
 use regrip_core::store::Committing;
-use regrip_core::store::{DigestState, FileId};
+use regrip_core::store::{DigestState, PartToken};
 use regrip_core::{Change, DownloadId, Error, OnExists, Row, Source, Status};
 use std::cell::RefCell;
 use std::future::Future;
@@ -99,9 +99,10 @@ impl Ledger for Rows {
         Ok(vec![row])
     }
 
-    fn unfinished(&self) -> impl Future<Output = Result<Vec<Row>, Error>> {
+    fn unfinished_marks(&self) -> impl Future<Output = Result<Vec<Mark>, Error>> {
         // What earlier processes left is looked for on the other side, which starts it by its destination.
-        std::future::ready(Ok(self.find(&|row| !row.status.is_finished())))
+        let rows = self.find(&|row| !row.status.is_finished());
+        std::future::ready(Ok(rows.into_iter().map(Mark::from).collect()))
     }
 
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
@@ -168,7 +169,7 @@ fn write(row: &Row, record: &Fields) {
         .mark("mismatch", row.mismatch)
         .count("bytes", row.downloaded)
         .count("durableBytes", row.durable)
-        .put_some("bootId", row.boot_id.as_deref())
+        .put_some("bootId", row.epoch.as_deref())
         .count("responses", u64::from(row.responses))
         .mark("digestRestarted", row.digest_restarted)
         .count("attempts", u64::from(row.attempts))
@@ -184,8 +185,7 @@ fn write(row: &Row, record: &Fields) {
     }
     if let Some(committing) = &row.committing {
         record
-            .count("committingDevice", committing.file.device)
-            .count("committingInode", committing.file.inode)
+            .put("committingToken", &committing.token.0)
             .count("committingBytes", committing.size)
             .put_some("committingSha256", committing.sha256.as_deref());
     }
@@ -214,6 +214,7 @@ pub(crate) fn read_new(record: &Fields) -> NewDownload {
 
 /// The row of a record. What is missing in it is as in a new row: the part's bytes are worth less then, never more.
 fn read(id: DownloadId, record: &Fields) -> Row {
+    let text = |name| record.text(name).unwrap_or_default();
     let new = read_new(record);
     let mut row = Row::new(id, new);
     row.claimed = record.flag("claimed");
@@ -235,7 +236,7 @@ fn read(id: DownloadId, record: &Fields) -> Row {
     row.mismatch = record.flag("mismatch");
     row.downloaded = record.number_or("bytes", 0);
     row.durable = record.number_or("durableBytes", 0);
-    row.boot_id = record.text("bootId");
+    row.epoch = record.text("bootId");
     row.responses = record.small_or("responses", 0);
     row.digest_restarted = record.flag("digestRestarted");
     row.attempts = record.small_or("attempts", 0);
@@ -251,10 +252,7 @@ fn read(id: DownloadId, record: &Fields) -> Row {
         state,
     });
     row.committing = record.number("committingBytes").map(|size| Committing {
-        file: FileId {
-            device: record.number_or("committingDevice", 0),
-            inode: record.number_or("committingInode", 0),
-        },
+        token: PartToken(text("committingToken")),
         size,
         sha256: record.text("committingSha256"),
     });

@@ -7,7 +7,7 @@ use crate::host::JsHost;
 use crate::pending::Pending;
 use regrip_core::Error;
 use regrip_core::store::{Committed, Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
-use regrip_core::store::{Committing, DigestState, FileId};
+use regrip_core::store::{Committing, DigestState, PartToken, StoreRules};
 use regrip_core::transport::Chunk;
 use std::future::Future;
 use std::rc::Rc;
@@ -40,19 +40,23 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn truncate(this: &JsPart, size: f64) -> JsValue;
     #[wasm_bindgen(method)]
-    fn sync(this: &JsPart) -> JsValue;
+    fn flush(this: &JsPart) -> JsValue;
     #[wasm_bindgen(method)]
     fn commit(this: &JsPart, replace: bool) -> JsValue;
     #[wasm_bindgen(method)]
-    fn find(this: &JsPart, device: f64, inode: f64) -> JsValue;
+    fn find(this: &JsPart, token: &str) -> JsValue;
     #[wasm_bindgen(method)]
     fn remove(this: &JsPart) -> JsValue;
     #[wasm_bindgen(method)]
     fn close(this: &JsPart);
     #[wasm_bindgen(method, getter)]
-    fn device(this: &JsPart) -> f64;
+    fn token(this: &JsPart) -> String;
     #[wasm_bindgen(method, getter)]
-    fn inode(this: &JsPart) -> f64;
+    fn epoch(this: &JsPart) -> String;
+    #[wasm_bindgen(method, getter, js_name = readBackBytes)]
+    fn read_back_bytes(this: &JsPart) -> f64;
+    #[wasm_bindgen(method, getter)]
+    fn truncates(this: &JsPart) -> bool;
     #[wasm_bindgen(method)]
     fn digest(this: &JsPart, state: Option<Vec<u8>>, from: f64, to: f64) -> JsValue;
 
@@ -147,11 +151,7 @@ impl PartStore for Parts {
         _destination: &str,
         committing: &Committing,
     ) -> impl Future<Output = Result<Found, Error>> {
-        let file = committing.file;
-        let found = self
-            .0
-            .part(part)
-            .find(file.device as f64, file.inode as f64);
+        let found = self.0.part(part).find(&committing.token.0);
         Pending::new(found, |found| match found.as_f64() {
             Some(1.0) => Found::Part,
             Some(2.0) => Found::Destination,
@@ -161,10 +161,6 @@ impl PartStore for Parts {
 
     fn remove(&self, part: &str) -> impl Future<Output = Result<(), Error>> {
         Pending::done(self.0.part(part).remove())
-    }
-
-    fn boot_id(&self) -> String {
-        self.0.boot_id()
     }
 }
 
@@ -194,14 +190,23 @@ impl Part for OpenedPart {
         std::future::ready(Ok(()))
     }
 
-    fn sync(&mut self) -> impl Future<Output = Result<(), Error>> {
-        Pending::done(self.0.sync())
+    fn flush(&mut self) -> impl Future<Output = Result<u64, Error>> {
+        Pending::count(self.0.flush())
     }
 
-    fn file_id(&self) -> FileId {
-        FileId {
-            device: self.0.device() as u64,
-            inode: self.0.inode() as u64,
+    fn token(&self) -> PartToken {
+        PartToken(self.0.token())
+    }
+
+    fn epoch(&self) -> String {
+        self.0.epoch()
+    }
+
+    fn rules(&self) -> StoreRules {
+        StoreRules {
+            read_back_bytes: self.0.read_back_bytes() as u64,
+            truncate: self.0.truncates(),
+            durable_unit_bytes: 1,
         }
     }
 

@@ -7,6 +7,7 @@ use crate::host::JsHost;
 use crate::part::{Bytes, Uint8Array};
 use crate::pending::Pending;
 use regrip_core::Error;
+use regrip_core::http::body_end;
 use regrip_core::transport::{Body, Headers, Request, RequestRules, Response, Transport};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -46,7 +47,7 @@ impl Transport for Fetch {
     }
 
     async fn get(&self, request: Request<'_>) -> Result<Response<Stream>, Error> {
-        let first = request.first.unwrap_or(0) as f64;
+        let first = request.range.map_or(0, |range| range.first) as f64;
         let body = Stream(self.0.request(request.url, first, request.if_range));
         Pending::done(body.0.head()).await?;
         Ok(response(body))
@@ -58,10 +59,12 @@ fn response(body: Stream) -> Response<Stream> {
         .into_iter()
         .filter_map(|name| Some((name, body.0.field(name)?)));
     let headers = fields.collect();
+    let end = body_end(&headers);
     let status = body.0.status();
     Response {
         status,
         headers,
+        end,
         body,
     }
 }

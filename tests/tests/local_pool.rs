@@ -9,7 +9,7 @@ use futures::task::LocalSpawnExt;
 use regrip_core::error::Error;
 use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
-use regrip_core::record::{NewAttempt, NewDownload, Row, Source};
+use regrip_core::record::{Mark, NewAttempt, NewDownload, Row, Source};
 use regrip_core::store::*;
 use regrip_core::time::{Clock, Instant};
 use regrip_core::transport::*;
@@ -72,7 +72,10 @@ impl Transport for Peer {
     }
 
     async fn get(&self, request: Request<'_>) -> Result<Response<Wire>, Error> {
-        let (from, total) = (request.first.unwrap_or(0) as usize, self.file.len());
+        let (from, total) = (
+            request.range.map_or(0, |range| range.first) as usize,
+            self.file.len(),
+        );
         let mut headers = Headers::default();
         headers.push("etag", b"\"v1\"");
         headers.push("content-length", (total - from).to_string().as_bytes());
@@ -94,9 +97,11 @@ impl Transport for Peer {
             at: from,
             until,
         };
+        let end = Ok(BodyEnd::Length((total - from) as u64));
         Ok(Response {
             status,
             headers,
+            end,
             body,
         })
     }
@@ -161,9 +166,6 @@ impl PartStore for Disk {
         self.0.borrow_mut().remove(part);
         Ok(())
     }
-    fn boot_id(&self) -> String {
-        "the only one".to_owned()
-    }
 }
 
 /// **Part** is an open part: its length, cutting it, making it durable, and a digest of what it holds.
@@ -196,11 +198,14 @@ impl Part for Open {
     async fn reserve(&mut self, _size: u64) -> Result<(), Error> {
         Ok(()) // "or not at all"
     }
-    async fn sync(&mut self) -> Result<(), Error> {
-        Ok(())
+    async fn flush(&mut self) -> Result<u64, Error> {
+        self.length().await
     }
-    fn file_id(&self) -> FileId {
-        FileId::default()
+    fn token(&self) -> PartToken {
+        PartToken(self.name.clone())
+    }
+    fn epoch(&self) -> String {
+        "the only one".to_owned() // nothing here outlives the process
     }
     async fn digest(&mut self, _saved: Option<&DigestState>, _to: u64) -> Result<Unhashed, Error> {
         Ok(Unhashed)
@@ -265,14 +270,10 @@ impl Ledger for Table {
             .cloned()
             .collect())
     }
-    async fn unfinished(&self) -> Result<Vec<Row>, Error> {
-        Ok(self
-            .0
-            .borrow()
-            .values()
-            .filter(|row| !row.status.is_finished())
-            .cloned()
-            .collect())
+    async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
+        let rows = self.0.borrow();
+        let unfinished = rows.values().filter(|row| !row.status.is_finished());
+        Ok(unfinished.cloned().map(Mark::from).collect())
     }
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
         let mut rows = self.0.borrow_mut();

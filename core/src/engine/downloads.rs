@@ -30,6 +30,10 @@ use crate::store::PartStore;
 use crate::time::Clock;
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Before a ledger is asked again that could not be read.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Drives downloads. Clones share everything.
 #[derive(Debug)]
@@ -64,9 +68,14 @@ impl<H: Host> Engine<H> {
                 expected: "at least 1",
             }
         })?;
+        let owner = match host.ledger().lease() {
+            Some(_) => format!("{:016x}", host.seed()),
+            None => String::new(),
+        };
         Ok(Engine(Arc::new(Shared {
             host,
             digests,
+            owner,
             config: Mutex::new(Arc::new(config)),
             permits,
             peers: Peers::default(),
@@ -234,14 +243,25 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Stops the drives of downloads that another process has called off or removed. For a host whose ledger is shared, to
-    /// be called soon after somebody else has written there.
+    /// Stops the drives of downloads that another process cancels or removes, as soon as the ledger
+    /// [shows](Ledger::changes) it. For a host whose ledger is shared, to be polled beside the drives; never returns.
     ///
-    /// It only makes the end prompt: that a download that was called off is not committed is the ledger's to see to.
+    /// It only makes the end prompt: the ledger itself prevents a cancelled download from being committed.
+    pub async fn follow_changes<T>(&self) -> T {
+        loop {
+            self.0.host.ledger().changes().await;
+            // A ledger that is broken is reported by the drives.
+            while self.stop_ended_elsewhere().await.is_err() {
+                self.0.host.clock().sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+
+    /// Stops the drives of downloads that another process has cancelled or removed.
     ///
     /// # Errors
     /// `Ledger`.
-    pub async fn heed(&self) -> Result<(), Error> {
+    pub async fn stop_ended_elsewhere(&self) -> Result<(), Error> {
         let driven: Vec<DownloadId> = lock(&self.0.writers)
             .values()
             .map(|writer| writer.id)

@@ -5,6 +5,7 @@
 //!
 //! The larger steps are boxed where they are awaited: one future of all of them would be large, and so would be its code.
 
+use super::claim::while_claimed;
 use super::permits::leave_to_move;
 use super::shared::{Shared, enter};
 use super::stop::{Ear, Stop, stopped};
@@ -47,7 +48,8 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
-    let ended = run(shared, &mut job, &mut ear).await;
+    let part = job.row.new.part.clone();
+    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear)).await;
     close(&mut job, ended).await
 }
 

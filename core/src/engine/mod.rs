@@ -1,6 +1,7 @@
 //! Many downloads at once: accepted, driven, cancelled, taken up again.
 
 mod admission;
+mod claim;
 mod downloads;
 mod drive;
 mod peers;

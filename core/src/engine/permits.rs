@@ -9,6 +9,7 @@ use crate::job::Job;
 use crate::record::{Change, Waiting};
 use crate::semaphore::{Lane, Permit};
 use crate::time::Clock;
+use crate::transport::ByteRange;
 use crate::transport::{Request, Transport};
 use std::time::Duration;
 
@@ -63,7 +64,10 @@ async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(
     let probe = || async {
         let request = Request {
             url: &url,
-            first: transport.rules(&url).range_always.then_some(0),
+            range: transport
+                .rules(&url)
+                .range_always
+                .then_some(ByteRange::from(0)),
             if_range: None,
         };
         transport.get(request).await.map(drop)

@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex};
 pub(super) struct Shared<H> {
     pub(super) host: H,
     pub(super) digests: bool,
+    /// Names this process in claims.
+    pub(super) owner: String,
     pub(super) config: Mutex<Arc<DownloadsConfig>>,
     pub(super) permits: Semaphore,
     pub(super) peers: Peers,

@@ -2,12 +2,14 @@
 
 mod content_range;
 mod digest;
+mod framing;
 mod head;
 mod retry_after;
 mod validator;
 
 pub use content_range::{ContentRange, content_range};
 pub use digest::sha256_of_repr_digest;
-pub use head::{Framing, Head};
+pub use framing::body_end;
+pub use head::Head;
 pub use retry_after::parse_retry_after;
 pub use validator::{is_strong_etag, is_strong_last_modified, validators};

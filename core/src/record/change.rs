@@ -187,8 +187,8 @@ pub enum Change {
         size: Option<KnownSize>,
         /// The transfer's size is not the release's.
         mismatch: bool,
-        /// The boot in which they are written.
-        boot_id: String,
+        /// [`Part::epoch`](crate::store::Part::epoch) of the part.
+        epoch: String,
     },
     /// Bytes of the same version go on arriving in a further response.
     Resumed {
@@ -198,8 +198,8 @@ pub enum Change {
         mismatch: bool,
         /// SHA-256 by Repr-Digest, where this response is the first to tell it.
         sha256: Option<String>,
-        /// The boot in which they are written.
-        boot_id: String,
+        /// [`Part::epoch`](crate::store::Part::epoch) of the part.
+        epoch: String,
     },
     /// Bytes are durable.
     Checkpoint {
@@ -207,8 +207,8 @@ pub enum Change {
         downloaded: u64,
         /// Of these, how many are synced.
         durable: u64,
-        /// The boot in which they were written.
-        boot_id: String,
+        /// [`Part::epoch`](crate::store::Part::epoch) of the part.
+        epoch: String,
         /// The hasher's state at some offset up to `durable`.
         digest: Option<DigestState>,
     },

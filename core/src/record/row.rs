@@ -31,8 +31,8 @@ pub struct Row {
     pub downloaded: u64,
     /// Bytes known to be durable.
     pub durable: u64,
-    /// The boot in which they were written; `None` before the first byte.
-    pub boot_id: Option<String>,
+    /// [`Part::epoch`](crate::store::Part::epoch) of when they were written; `None` before the first byte.
+    pub epoch: Option<String>,
     /// The responses that the part's bytes came from.
     pub responses: u32,
     /// Saved hasher.
@@ -91,7 +91,7 @@ impl Row {
             mismatch: false,
             downloaded: 0,
             durable: 0,
-            boot_id: None,
+            epoch: None,
             responses: 0,
             digest: None,
             digest_restarted: false,
@@ -138,12 +138,12 @@ impl Row {
                 validators,
                 size,
                 mismatch,
-                boot_id,
+                epoch,
             } => {
                 self.validators = validators.clone();
                 self.size = *size;
                 self.mismatch = *mismatch;
-                self.boot_id = Some(boot_id.clone());
+                self.epoch = Some(epoch.clone());
                 self.forget_bytes();
                 self.responses = 1;
             }
@@ -151,25 +151,25 @@ impl Row {
                 size,
                 mismatch,
                 sha256,
-                boot_id,
+                epoch,
             } => {
                 self.size = self.size.or(*size);
                 self.mismatch |= *mismatch;
                 if self.validators.sha256.is_none() {
                     self.validators.sha256.clone_from(sha256);
                 }
-                self.boot_id = Some(boot_id.clone());
+                self.epoch = Some(epoch.clone());
                 self.responses = self.responses.saturating_add(1);
             }
             Change::Checkpoint {
                 downloaded,
                 durable,
-                boot_id,
+                epoch,
                 digest,
             } => {
                 self.downloaded = *downloaded;
                 self.durable = *durable;
-                self.boot_id = Some(boot_id.clone());
+                self.epoch = Some(epoch.clone());
                 self.digest = digest.clone();
                 self.committing = None;
             }
@@ -180,7 +180,7 @@ impl Row {
                 self.digest_restarted |= *reason == RestartReason::DigestMismatch;
                 self.validators = Validators::default();
                 self.size = None;
-                self.boot_id = None;
+                self.epoch = None;
                 self.responses = 0;
                 self.forget_bytes();
             }

@@ -1,15 +1,32 @@
 //! A ledger in memory: [`Row::apply`] and a timeline.
 
+use super::clock::VirtualClock;
 use crate::error::Error;
 use crate::ledger::Ledger;
-use crate::record::{AttemptEnd, Change, DownloadId, NewAttempt, NewDownload, RestartReason, Row};
+use crate::mutex::lock;
+use crate::record::{
+    AttemptEnd, Change, DownloadId, Mark, NewAttempt, NewDownload, RestartReason, Row,
+};
+use crate::time::Clock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-/// A ledger. Clones are the same one; it survives what the disk survives.
+/// A ledger, as one process sees it. Clones are the same one; it survives what the disk survives.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryLedger(Arc<Mutex<Tables>>);
+pub struct MemoryLedger {
+    tables: Arc<Mutex<Tables>>,
+    leases: Option<Leases>,
+}
+
+/// How a process claims what it drives.
+#[derive(Clone, Debug)]
+struct Leases {
+    lease: Duration,
+    clock: VirtualClock,
+    /// As the process named itself in its claims.
+    owner: Arc<Mutex<Option<String>>>,
+}
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -17,6 +34,7 @@ struct Tables {
     rows: BTreeMap<DownloadId, Row>,
     lines: Vec<(DownloadId, Line)>,
     changes: Vec<(DownloadId, Change)>,
+    claims: BTreeMap<DownloadId, (String, SystemTime)>,
     /// Calls until one fails.
     fail_after: Option<u32>,
 }
@@ -35,6 +53,23 @@ pub struct Line {
 }
 
 impl MemoryLedger {
+    /// The same tables as another process sees them, in which downloads are claimed for this long at a time.
+    pub fn leasing(&self, lease: Duration, clock: VirtualClock) -> Self {
+        MemoryLedger {
+            tables: Arc::clone(&self.tables),
+            leases: Some(Leases {
+                lease,
+                clock,
+                owner: Arc::default(),
+            }),
+        }
+    }
+
+    /// Who has claimed a download, and until when.
+    pub fn claimed(&self, id: DownloadId) -> Option<(String, SystemTime)> {
+        self.tables().claims.get(&id).cloned()
+    }
+
     /// The timeline of a download.
     pub fn timeline(&self, id: DownloadId) -> Vec<Line> {
         self.tables()
@@ -61,7 +96,7 @@ impl MemoryLedger {
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut Tables) -> Result<T, Error>) -> Result<T, Error> {
@@ -77,6 +112,25 @@ impl MemoryLedger {
             None => {}
         }
         change(&mut tables)
+    }
+
+    /// Refuses a write about a download that another process has claimed.
+    fn fence(&self, tables: &Tables, id: DownloadId) -> Result<(), Error> {
+        let Some(leases) = &self.leases else {
+            return Ok(());
+        };
+        let mine = lock(&leases.owner).clone();
+        match tables.claims.get(&id) {
+            Some((owner, until))
+                if Some(owner) != mine.as_ref() && *until > leases.clock.wall() =>
+            {
+                Err(Error::Ledger {
+                    what: format!("download {id} is claimed by {owner}"),
+                    source: None,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -118,18 +172,15 @@ impl Ledger for MemoryLedger {
             .collect())
     }
 
-    async fn unfinished(&self) -> Result<Vec<Row>, Error> {
-        Ok(self
-            .tables()
-            .rows
-            .values()
-            .filter(|row| !row.status.is_finished())
-            .cloned()
-            .collect())
+    async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
+        let tables = self.tables();
+        let unfinished = tables.rows.values().filter(|row| !row.status.is_finished());
+        Ok(unfinished.cloned().map(Mark::from).collect())
     }
 
     async fn begin_attempt(&self, id: DownloadId, begin: &NewAttempt) -> Result<u32, Error> {
         self.write(|tables| {
+            self.fence(tables, id)?;
             let row = tables.row(id)?;
             if row.status.is_finished() {
                 return Err(row.wrong_state());
@@ -148,6 +199,7 @@ impl Ledger for MemoryLedger {
 
     async fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> Result<(), Error> {
         self.write(|tables| {
+            self.fence(tables, id)?;
             let row = tables.row(id)?;
             if !row.status.admits(change) {
                 return Err(row.wrong_state());
@@ -183,6 +235,29 @@ impl Ledger for MemoryLedger {
                 .remove(&id)
                 .map(drop)
                 .ok_or(Error::NoSuchDownload(id))
+        })
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        self.leases.as_ref().map(|leases| leases.lease)
+    }
+
+    async fn claim(&self, id: DownloadId, owner: &str, until: SystemTime) -> Result<bool, Error> {
+        let Some(leases) = &self.leases else {
+            return Ok(true);
+        };
+        let now = leases.clock.wall();
+        self.write(|tables| {
+            tables.row(id)?;
+            let free = match tables.claims.get(&id) {
+                Some((other, until)) => other == owner || *until <= now,
+                None => true,
+            };
+            if free {
+                *lock(&leases.owner) = Some(owner.to_owned());
+                tables.claims.insert(id, (owner.to_owned(), until));
+            }
+            Ok(free)
         })
     }
 }

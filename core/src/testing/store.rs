@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::store::{Committed, Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
-use crate::store::{Committing, DigestState, FileId};
+use crate::store::{Committing, DigestState, PartToken, StoreRules};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,7 @@ struct Disk {
     names: BTreeMap<String, u64>,
     files: BTreeMap<u64, File>,
     boots: u64,
+    rules: Option<StoreRules>,
     room: Option<u64>,
     failing_syncs: u32,
     failing_folder_syncs: u32,
@@ -62,6 +63,11 @@ impl MemoryStore {
         }
     }
 
+    /// From now on its parts can do no more than this.
+    pub fn set_rules(&self, rules: StoreRules) {
+        self.disk().rules = Some(rules);
+    }
+
     /// From now on only so many bytes fit in all.
     pub fn set_room(&self, bytes: Option<u64>) {
         self.disk().room = bytes;
@@ -93,6 +99,11 @@ impl MemoryStore {
             .files
             .values_mut()
             .for_each(|file| file.locked = false);
+    }
+
+    /// The boot it is in, as its parts name it.
+    pub fn epoch(&self) -> String {
+        format!("boot {}", self.disk().boots)
     }
 
     /// Parts that are open.
@@ -194,7 +205,7 @@ impl PartStore for MemoryStore {
         let disk = self.disk();
         let is_file = |inode: &u64| {
             let length = disk.files.get(inode).map(|file| file.bytes.len() as u64);
-            *inode == committing.file.inode && length == Some(committing.size)
+            token(*inode) == committing.token && length == Some(committing.size)
         };
         Ok(match (disk.names.get(part), disk.names.get(destination)) {
             (Some(_), _) => Found::Part,
@@ -219,10 +230,6 @@ impl PartStore for MemoryStore {
         }
         disk.names.remove(part);
         Ok(())
-    }
-
-    fn boot_id(&self) -> String {
-        format!("boot {}", self.disk().boots)
     }
 }
 
@@ -260,6 +267,13 @@ impl Part for MemoryPart {
     }
 
     async fn truncate(&mut self, length: u64) -> Result<(), Error> {
+        if !self.rules().truncate && length < self.length().await? {
+            return Err(Error::Disk {
+                what: "cut",
+                path: self.path.clone(),
+                source: None,
+            });
+        }
         self.with(|file| {
             file.bytes
                 .truncate(usize::try_from(length).unwrap_or(usize::MAX))
@@ -276,7 +290,7 @@ impl Part for MemoryPart {
         }
     }
 
-    async fn sync(&mut self) -> Result<(), Error> {
+    async fn flush(&mut self) -> Result<u64, Error> {
         {
             let mut disk = self.store.disk();
             if disk.failing_syncs > 0 {
@@ -288,14 +302,24 @@ impl Part for MemoryPart {
                 });
             }
         }
-        self.with(|file| file.synced = file.bytes.clone())
+        let unit = usize::try_from(self.rules().durable_unit_bytes).unwrap_or(1);
+        self.with(|file| {
+            let durable = file.bytes.len() - file.bytes.len() % unit.max(1);
+            file.synced = file.bytes.get(..durable).unwrap_or_default().to_vec();
+            durable as u64
+        })
     }
 
-    fn file_id(&self) -> FileId {
-        FileId {
-            device: 0,
-            inode: self.inode,
-        }
+    fn token(&self) -> PartToken {
+        token(self.inode)
+    }
+
+    fn epoch(&self) -> String {
+        self.store.epoch()
+    }
+
+    fn rules(&self) -> StoreRules {
+        self.store.disk().rules.unwrap_or(StoreRules::FILE)
     }
 
     async fn digest(
@@ -343,6 +367,13 @@ impl PartBytes<&[u8]> for MemoryPart {
 
     async fn matches(&mut self, offset: u64, chunk: &[u8]) -> Result<bool, Error> {
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let first_kept = self
+            .length()
+            .await?
+            .saturating_sub(self.rules().read_back_bytes);
+        if offset < first_kept {
+            return Ok(false);
+        }
         self.with(|file| file.bytes.get(from..from.saturating_add(chunk.len())) == Some(chunk))
     }
 }
@@ -368,6 +399,10 @@ impl Digest for MemoryDigest {
     fn finish(self) -> String {
         MemoryDigest::of(&self.0)
     }
+}
+
+fn token(inode: u64) -> PartToken {
+    PartToken(format!("inode {inode}"))
 }
 
 fn full(path: &str) -> Error {

@@ -2,6 +2,7 @@
 
 use super::clock::VirtualClock;
 use crate::error::{Error, Timeout};
+use crate::http::body_end;
 use crate::time::Clock;
 use crate::transport::{Body, Headers, Request, RequestRules, Response, Transport};
 use std::collections::VecDeque;
@@ -16,8 +17,10 @@ use std::time::Duration;
 pub struct Asked {
     /// The URL.
     pub url: String,
-    /// First byte of the Range, where there was one.
+    /// First byte of the Range, if there was one.
     pub first: Option<u64>,
+    /// Last byte of the Range, if it names one.
+    pub last: Option<u64>,
     /// If-Range.
     pub if_range: Option<String>,
     /// When, by the virtual clock.
@@ -132,7 +135,8 @@ impl Transport for FakeTransport {
     async fn get(&self, request: Request<'_>) -> Result<Response<FakeBody>, Error> {
         let asked = Asked {
             url: request.url.to_owned(),
-            first: request.first,
+            first: request.range.map(|range| range.first),
+            last: request.range.and_then(|range| range.last),
             if_range: request.if_range.map(str::to_owned),
             at: self.clock.elapsed(),
         };
@@ -167,9 +171,11 @@ impl Transport for FakeTransport {
             until: None,
             open: Arc::clone(&self.open),
         };
+        let end = body_end(&headers);
         Ok(Response {
             status,
             headers,
+            end,
             body,
         })
     }
@@ -279,18 +285,20 @@ impl Served {
             });
         }
         let from = first.unwrap_or(0);
-        headers.push("content-length", (total - from).to_string().as_bytes());
+        let last = asked.last.filter(|_| first.is_some());
+        let end = last
+            .map_or(total, |last| last.saturating_add(1).min(total))
+            .max(from);
+        headers.push("content-length", (end - from).to_string().as_bytes());
         if first.is_some() {
-            let last = total.saturating_sub(1);
+            let last = end.saturating_sub(1);
             headers.push(
                 "content-range",
                 format!("bytes {from}-{last}/{total}").as_bytes(),
             );
         }
-        let whole = self
-            .content
-            .get(usize::try_from(from).unwrap_or(usize::MAX)..)
-            .unwrap_or_default();
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let whole = self.content.get(at(from)..at(end)).unwrap_or_default();
         let cut = self
             .cuts
             .pop_front()

@@ -271,7 +271,10 @@ fn a_cancel_by_another_process_at_any_moment_leads_to_exactly_one_last_word() {
                         }
                         let told = other.cancel(id).await;
                         if heeded {
-                            engine.heed().await.expect("the ledger works");
+                            engine
+                                .stop_ended_elsewhere()
+                                .await
+                                .expect("the ledger works");
                         }
                         told
                     };
@@ -323,8 +326,16 @@ fn a_download_removed_by_another_process_in_its_backoff_ends_and_leaves_nothing(
                 wait(&world.clock, seconds(10)).await;
                 other.remove(id).await.expect("nobody writes its part now");
                 if heeded {
-                    world.engine.heed().await.expect("the ledger works");
-                    world.engine.heed().await.expect("and once more");
+                    world
+                        .engine
+                        .stop_ended_elsewhere()
+                        .await
+                        .expect("the ledger works");
+                    world
+                        .engine
+                        .stop_ended_elsewhere()
+                        .await
+                        .expect("and once more");
                 }
             };
             let (ended, ()) = futures::join!(world.engine.drive(id), remove);
@@ -401,7 +412,11 @@ fn what_another_process_is_writing_is_not_removed() {
             wait(&world.clock, seconds(10)).await;
             let refused = other.remove(id).await;
             assert!(matches!(refused, Err(Error::PartLocked { .. })));
-            world.engine.heed().await.expect("the ledger works");
+            world
+                .engine
+                .stop_ended_elsewhere()
+                .await
+                .expect("the ledger works");
         };
         let (ended, ()) = futures::join!(world.engine.drive(id), remove);
         ended.expect("it goes on");

@@ -5,7 +5,7 @@ use regrip_core::engine::Recovered;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{Failure, NewAttempt, NewDownload};
 use regrip_core::store::{Committed, OpenPart, Part, PartStore, Replace};
-use regrip_core::store::{Committing, FileId};
+use regrip_core::store::{Committing, PartToken};
 use regrip_core::testing::{FakeTransport, new_download};
 use regrip_core::{Change, Class, DownloadId, Error, ErrorCode, OnExists, Status, What};
 use std::time::SystemTime;
@@ -27,14 +27,14 @@ fn record(world: &World, id: DownloadId, change: Change) {
 
 fn durable(world: &World, id: DownloadId, bytes: u64) {
     record(world, id, Change::Claimed(true));
-    let boot_id = world.host.store.boot_id();
+    let epoch = world.host.store.epoch();
     record(
         world,
         id,
         Change::Checkpoint {
             downloaded: bytes,
             durable: bytes,
-            boot_id,
+            epoch,
             digest: None,
         },
     );
@@ -107,7 +107,7 @@ fn a_row_that_was_being_renamed_is_driven_before_one_with_more_durable_bytes() {
     durable(&world, more, 20);
     durable(&world, renamed, 10);
     let committing = Committing {
-        file: FileId::default(),
+        token: PartToken::default(),
         size: 10,
         sha256: None,
     };
@@ -160,7 +160,7 @@ fn committing(file: &[u8]) -> World {
         &world,
         id,
         Change::Committing(Committing {
-            file: part.file_id(),
+            token: part.token(),
             size,
             sha256,
         }),

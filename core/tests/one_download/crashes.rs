@@ -93,7 +93,7 @@ fn look(world: &World, file: &[u8]) {
     };
     if !part.is_empty() {
         assert!(row.claimed, "bytes in a part nobody claims");
-        assert!(row.boot_id.is_some(), "bytes of a version nobody recorded");
+        assert!(row.epoch.is_some(), "bytes of a version nobody recorded");
         assert!(
             part.len() as u64 >= row.durable,
             "less than what was called durable"

@@ -286,7 +286,7 @@ fn a_restart_resets_what_is_recorded() {
     world.drive(id).expect_err("403 is permanent");
     let row = world.row(id);
     assert_eq!(
-        (row.downloaded, row.durable, row.size, row.boot_id),
+        (row.downloaded, row.durable, row.size, row.epoch),
         (0, 0, None, None)
     );
     assert_eq!(row.validators, Default::default());

@@ -90,7 +90,7 @@ fn an_unknown_size_fails_before_a_byte_is_written() {
     let id = world.accept();
     assert!(matches!(world.drive(id), Err(Error::UnknownSize)));
     assert_eq!(world.part().unwrap_or_default(), b"");
-    assert_eq!(world.row(id).boot_id, None, "no version was begun");
+    assert_eq!(world.row(id).epoch, None, "no version was begun");
     world.assert_at_rest();
 }
 

@@ -5,9 +5,9 @@ use super::pause;
 use regrip_core::error::Error;
 use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
-use regrip_core::record::{NewAttempt, NewDownload};
+use regrip_core::record::{Mark, NewAttempt, NewDownload};
 use regrip_core::store::{Committed, Found, OpenPart, Part, PartBytes, PartStore, Replace};
-use regrip_core::store::{Committing, DigestState, FileId};
+use regrip_core::store::{Committing, DigestState, PartToken, StoreRules};
 use regrip_core::testing::{
     FakeHost, FakeTransport, MemoryDigest, MemoryLedger, MemoryPart, MemoryStore, VirtualClock,
 };
@@ -113,9 +113,6 @@ impl PartStore for SlowStore {
     async fn remove(&self, part: &str) -> Result<(), Error> {
         slowly(self.disk.remove(part)).await
     }
-    fn boot_id(&self) -> String {
-        self.disk.boot_id()
-    }
 }
 
 #[derive(Debug)]
@@ -137,11 +134,17 @@ impl Part for SlowPart {
     async fn reserve(&mut self, size: u64) -> Result<(), Error> {
         slowly(self.part.reserve(size)).await
     }
-    async fn sync(&mut self) -> Result<(), Error> {
-        slowly(self.part.sync()).await
+    async fn flush(&mut self) -> Result<u64, Error> {
+        slowly(self.part.flush()).await
     }
-    fn file_id(&self) -> FileId {
-        self.part.file_id()
+    fn token(&self) -> PartToken {
+        self.part.token()
+    }
+    fn epoch(&self) -> String {
+        self.part.epoch()
+    }
+    fn rules(&self) -> StoreRules {
+        self.part.rules()
     }
     async fn digest(
         &mut self,
@@ -180,8 +183,8 @@ impl Ledger for SlowLedger {
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
         slowly(self.0.rows_for(destination)).await
     }
-    async fn unfinished(&self) -> Result<Vec<Row>, Error> {
-        slowly(self.0.unfinished()).await
+    async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
+        slowly(self.0.unfinished_marks()).await
     }
     async fn begin_attempt(&self, id: DownloadId, begin: &NewAttempt) -> Result<u32, Error> {
         slowly(self.0.begin_attempt(id, begin)).await

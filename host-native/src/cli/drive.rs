@@ -1,9 +1,7 @@
 //! Drives downloads while signals and other processes are listened to.
 //!
 //! A state file is shared. When another process cancels or removes a download that is driven here, it does so in the
-//! ledger: the row is `cancelled`, or gone. So this process looks twice a second whether anybody else has written
-//! (`PRAGMA data_version`, which reads no row), and only then at the rows it drives ([`Engine::heed`]). That makes the end
-//! prompt; that of a cancel and a commit that meet only one counts, the ledger sees to.
+//! ledger: the row is `cancelled`, or gone. [`Engine::follow_changes`] makes that end prompt.
 
 use crate::host::NativeHost;
 use crate::store::FileStamp;
@@ -16,9 +14,6 @@ use std::cell::Cell;
 use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How often changes by others are looked for.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// How often the end of the process is told to whoever has only begun.
 const TELL_EVERY: Duration = Duration::from_millis(20);
@@ -42,22 +37,7 @@ pub(crate) fn run<T>(
             Timer::after(TELL_EVERY).await;
         }
     };
-    workers.run(work.or(end_on_signal).or(heed_others(engine)))
-}
-
-/// Never ends by itself.
-async fn heed_others<T>(engine: &Engine<NativeHost>) -> T {
-    let mut seen = None;
-    loop {
-        // A look that fails says nothing; if the ledger is broken the drives will tell.
-        if let Ok(version) = engine.host().ledger.version().await
-            && seen != Some(version)
-            && engine.heed().await.is_ok()
-        {
-            seen = Some(version);
-        }
-        Timer::after(LOOK).await;
-    }
+    workers.run(work.or(end_on_signal).or(engine.follow_changes()))
 }
 
 /// Drives one download, and notes its file as it is left.

@@ -23,8 +23,6 @@ use std::time::Duration;
 
 /// How often drives that have only begun are told of the end, and the ledger is looked at for changes by others.
 const TELL_EVERY: Duration = Duration::from_millis(20);
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-
 /// Why something asked for was not done.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -262,19 +260,9 @@ impl Control {
         self.0.engine.remove(id).await
     }
 
-    /// Stops the drives of downloads that another process calls off or removes in the ledger. Never ends.
-    pub async fn heed_others<T>(&self) -> T {
-        let mut seen = None;
-        loop {
-            // A look that fails says nothing; if the ledger is broken the drives will tell.
-            if let Ok(version) = self.ledger().version().await
-                && seen != Some(version)
-                && self.0.engine.heed().await.is_ok()
-            {
-                seen = Some(version);
-            }
-            Timer::after(LOOK_EVERY).await;
-        }
+    /// Stops the drives of downloads that another process cancels or removes in the ledger. Never returns.
+    pub async fn follow_changes<T>(&self) -> T {
+        self.0.engine.follow_changes().await
     }
 
     /// Ends every drive because the process ends, and waits until they are gone: rows go back to `queued`, parts are

@@ -43,20 +43,20 @@ pub(super) fn apply(
             validators,
             size,
             mismatch,
-            boot_id,
-        } => row.fresh(validators, *size, *mismatch, boot_id),
+            epoch,
+        } => row.fresh(validators, *size, *mismatch, epoch),
         Change::Resumed {
             size,
             mismatch,
             sha256,
-            boot_id,
-        } => row.resumed(*size, *mismatch, sha256.as_deref(), boot_id),
+            epoch,
+        } => row.resumed(*size, *mismatch, sha256.as_deref(), epoch),
         Change::Checkpoint {
             downloaded,
             durable,
-            boot_id,
+            epoch,
             digest,
-        } => row.checkpoint(*downloaded, *durable, boot_id, digest.as_ref()),
+        } => row.checkpoint(*downloaded, *durable, epoch, digest.as_ref()),
         Change::Restart {
             attempt,
             reason,
@@ -135,13 +135,13 @@ impl Update<'_> {
         validators: &Validators,
         size: Option<KnownSize>,
         mismatch: bool,
-        boot_id: &str,
+        epoch: &str,
     ) -> Result<(), Fault> {
         self.set(
             "etag = :etag, last_modified = :last_modified, sha256_announced = :sha256, expected_bytes = :bytes,
              expected_bytes_source = :source, expected_bytes_mismatch = :mismatch, boot_id = :boot_id,
              downloaded_bytes = 0, durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL, responses = 1,
-             committing_device = NULL, committing_inode = NULL, committing_size = NULL, committing_sha256 = NULL",
+             committing_token = NULL, committing_size = NULL, committing_sha256 = NULL",
             named_params! {
                 ":etag": validators.etag,
                 ":last_modified": validators.last_modified,
@@ -149,7 +149,7 @@ impl Update<'_> {
                 ":bytes": size.map(|size| integer(size.bytes)),
                 ":source": size.map(|size| size.source.name()),
                 ":mismatch": mismatch,
-                ":boot_id": boot_id,
+                ":boot_id": epoch,
             },
         )
     }
@@ -159,7 +159,7 @@ impl Update<'_> {
         size: Option<KnownSize>,
         mismatch: bool,
         sha256: Option<&str>,
-        boot_id: &str,
+        epoch: &str,
     ) -> Result<(), Fault> {
         self.set(
             "expected_bytes = coalesce(expected_bytes, :bytes),
@@ -172,7 +172,7 @@ impl Update<'_> {
                 ":source": size.map(|size| size.source.name()),
                 ":mismatch": mismatch,
                 ":sha256": sha256,
-                ":boot_id": boot_id,
+                ":boot_id": epoch,
             },
         )
     }
@@ -181,17 +181,17 @@ impl Update<'_> {
         &self,
         downloaded: u64,
         durable: u64,
-        boot_id: &str,
+        epoch: &str,
         digest: Option<&DigestState>,
     ) -> Result<(), Fault> {
         self.set(
             "downloaded_bytes = :downloaded, durable_bytes = :durable, boot_id = :boot_id, sha256_state = :state,
              sha256_state_offset = :offset,
-             committing_device = NULL, committing_inode = NULL, committing_size = NULL, committing_sha256 = NULL",
+             committing_token = NULL, committing_size = NULL, committing_sha256 = NULL",
             named_params! {
                 ":downloaded": integer(downloaded),
                 ":durable": integer(durable),
-                ":boot_id": boot_id,
+                ":boot_id": epoch,
                 ":state": digest.map(|digest| &digest.state),
                 ":offset": digest.map(|digest| integer(digest.offset)),
             },
@@ -204,7 +204,7 @@ impl Update<'_> {
              bound_furthest = 0, digest_restarted = digest_restarted | :digest, etag = NULL, last_modified = NULL,
              sha256_announced = NULL, expected_bytes = NULL, expected_bytes_source = NULL, boot_id = NULL, responses = 0, downloaded_bytes = 0,
              durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL,
-             committing_device = NULL, committing_inode = NULL, committing_size = NULL, committing_sha256 = NULL",
+             committing_token = NULL, committing_size = NULL, committing_sha256 = NULL",
             named_params! { ":digest": reason == RestartReason::DigestMismatch },
         )
     }
@@ -235,11 +235,9 @@ impl Update<'_> {
     fn committing(&self, committing: &Committing) -> Result<(), Fault> {
         self.stands_with(
             Status::Committing,
-            "committing_device = :device, committing_inode = :inode, committing_size = :size,
-             committing_sha256 = :sha256",
+            "committing_token = :token, committing_size = :size, committing_sha256 = :sha256",
             named_params! {
-                ":device": committing.file.device.cast_signed(),
-                ":inode": committing.file.inode.cast_signed(),
+                ":token": committing.token.0,
                 ":size": integer(committing.size),
                 ":sha256": committing.sha256,
             },
@@ -254,7 +252,7 @@ impl Update<'_> {
     ) -> Result<(), Fault> {
         self.stands_with(
             Status::Completed,
-            "committing_device = NULL, committing_inode = NULL, committing_size = NULL, committing_sha256 = NULL,
+            "committing_token = NULL, committing_size = NULL, committing_sha256 = NULL,
              error = :error, error_class = :class, error_code = :code, downloaded_bytes = :size, durable_bytes = :size,
              expected_bytes_mismatch = expected_bytes_mismatch | (release_size IS NOT NULL AND release_size <> :size),
              sha256_got = :sha256, completed_at = :at, completed_size = :size, completed_mtime_ns = NULL",

@@ -42,6 +42,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         to: 7,
         sql: include_str!("migrations/0007_left_stubs_and_bounds.sql"),
     },
+    Migration {
+        to: 8,
+        sql: include_str!("migrations/0008_part_tokens.sql"),
+    },
 ];
 
 /// The schema's number in this version.

@@ -9,7 +9,7 @@ use regrip_core::record::{
     Waiting,
 };
 use regrip_core::store::Committing;
-use regrip_core::store::{DigestState, FileId};
+use regrip_core::store::{DigestState, PartToken};
 use regrip_core::{Error, OnExists};
 use rusqlite::{Connection, OptionalExtension, Params, Transaction, named_params};
 use std::path::Path;
@@ -105,7 +105,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Error> {
     let claimed = columns.get("claimed")?;
     let downloaded = columns.count("downloaded_bytes")?;
     let durable = columns.count("durable_bytes")?;
-    let boot_id = columns.get("boot_id")?;
+    let epoch = columns.get("boot_id")?;
     let responses = columns.count("responses")?;
     new.sha256 = columns.get("sha256_wanted")?;
     let digest = read_digest(&columns)?;
@@ -134,7 +134,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Error> {
         mismatch,
         downloaded,
         durable,
-        boot_id,
+        epoch,
         responses,
         digest,
         digest_restarted,
@@ -205,10 +205,7 @@ fn read_committing(columns: &Columns<'_>) -> Result<Option<Committing>, Error> {
         return Ok(None);
     };
     Ok(Some(Committing {
-        file: FileId {
-            device: columns.get::<i64>("committing_device")?.cast_unsigned(),
-            inode: columns.get::<i64>("committing_inode")?.cast_unsigned(),
-        },
+        token: PartToken(columns.get("committing_token")?),
         size,
         sha256: columns.get("committing_sha256")?,
     }))

@@ -2,9 +2,9 @@
 
 use super::database::Fault;
 use super::values::integer;
+use crate::store::FileId;
 use crate::store::FileVersion;
 use regrip_core::Error;
-use regrip_core::store::FileId;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 /// Rows kept, more than a share has files; those noted longest ago go first.

@@ -15,9 +15,14 @@ use regrip_core::Error;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row, Status};
 use rusqlite::{ToSql, Transaction};
+use smol::Timer;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// How often changes by other processes are looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Downloads of one page at most.
 const PAGE: u32 = 1000;
@@ -27,6 +32,8 @@ const PAGE: u32 = 1000;
 #[derive(Clone)]
 pub struct SqliteLedger {
     queue: Arc<Queue>,
+    /// The version that [`Ledger::changes`] last saw; none is negative.
+    seen: Arc<AtomicI64>,
 }
 
 impl std::fmt::Debug for SqliteLedger {
@@ -57,6 +64,7 @@ impl SqliteLedger {
         })?;
         Ok(SqliteLedger {
             queue: Arc::new(queue),
+            seen: Arc::new(AtomicI64::new(-1)),
         })
     }
 
@@ -115,11 +123,8 @@ impl SqliteLedger {
             .await
     }
 
-    /// A number that changes whenever somebody else has written to the ledger, another process for one.
-    ///
-    /// # Errors
-    /// `Ledger`.
-    pub async fn version(&self) -> Result<i64, Error> {
+    /// A number that changes whenever another connection has written to the ledger.
+    async fn version(&self) -> Result<i64, Error> {
         self.queue
             .read("looking for changes", |transaction| {
                 Ok(transaction.pragma_query_value(None, "data_version", |row| row.get(0))?)
@@ -357,13 +362,6 @@ impl Ledger for SqliteLedger {
         self.rows(select, vec![destination.to_owned()]).await
     }
 
-    async fn unfinished(&self) -> Result<Vec<Row>, Error> {
-        // A status this version does not know is not among them: such a row is kept and not driven.
-        let select = "SELECT * FROM downloads WHERE status IN ('queued', 'downloading', 'waiting', 'committing')
-                      ORDER BY id";
-        self.rows(select, Vec::new()).await
-    }
-
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
         self.queue
             .read("reading downloads", |transaction| {
@@ -394,6 +392,19 @@ impl Ledger for SqliteLedger {
             one(id, transaction.prepare_cached(delete)?.execute([id])?)
         })
         .await
+    }
+
+    /// Looks for changes twice a second (`PRAGMA data_version`, which reads no row).
+    async fn changes(&self) {
+        loop {
+            // A look that fails shows nothing; if the ledger is broken the drives report it.
+            if let Ok(version) = self.version().await
+                && self.seen.swap(version, Ordering::Relaxed) != version
+            {
+                return;
+            }
+            Timer::after(LOOK_EVERY).await;
+        }
     }
 }
 

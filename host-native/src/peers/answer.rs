@@ -29,9 +29,10 @@ pub(super) async fn body(
     let Response {
         status,
         headers,
+        end,
         body,
     } = response;
-    let head = Head::read(status, &headers, host.clock.wall());
+    let head = Head::read(status, &headers, end, host.clock.wall());
     match status {
         200 => {}
         400..=599 => {

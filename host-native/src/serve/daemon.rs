@@ -278,7 +278,7 @@ impl House {
             }
         };
         let asked = self.until_end(service.as_deref(), share.as_ref());
-        asked.or(self.control.heed_others()).await;
+        asked.or(self.control.follow_changes()).await;
         tracing::info!("ending");
         drop(stop);
         let all = async {

@@ -225,7 +225,7 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use regrip_core::store::FileId;
+    use crate::store::FileId;
 
     fn catalogue(paths: &[(&str, &str)]) -> Catalogue {
         let items = paths.iter().enumerate().map(|(number, (root, path))| {

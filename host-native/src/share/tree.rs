@@ -6,9 +6,9 @@
 //! and what regrip itself uses is not listed.
 
 use super::unfinished::{awaited, controlled, controls, is_unfinished_file, is_unfinished_folder};
+use crate::store::FileId;
 use crate::store::FileVersion;
 use regrip_core::SafeName;
-use regrip_core::store::FileId;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};

@@ -60,7 +60,7 @@ pub(super) fn validators(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use regrip_core::store::FileId;
+    use crate::store::FileId;
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)

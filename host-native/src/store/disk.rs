@@ -7,7 +7,7 @@ use super::own_files::OwnFiles;
 use super::part::DiskPart;
 use super::stamp::is_absent;
 use super::system::System;
-use super::{boot, commit};
+use super::{commit, epoch};
 use regrip_core::Error;
 use regrip_core::store::Committing;
 use regrip_core::store::{Committed, Found, OpenPart, PartStore, Replace};
@@ -29,7 +29,7 @@ pub struct DiskStore {
 impl DiskStore {
     /// A store on this machine.
     pub fn new() -> Self {
-        DiskStore::with_boot_id(boot::boot_id())
+        DiskStore::with_boot_id(epoch::boot_id())
     }
 
     /// A store that takes the machine to be in its boot `boot_id`: with another one a test has a reboot.
@@ -91,6 +91,7 @@ impl PartStore for DiskStore {
             path.to_owned(),
             self.system,
             Arc::clone(&self.folders),
+            Arc::clone(&self.boot_id),
         )
     }
 
@@ -112,7 +113,7 @@ impl PartStore for DiskStore {
         committing: &Committing,
     ) -> Result<Found, Error> {
         let (at_part, at_destination) = (look_at(part)?, look_at(destination)?);
-        let is_file = |there: &Metadata| file_id(there) == committing.file;
+        let is_file = |there: &Metadata| file_id(there).token() == committing.token;
         Ok(if at_part.as_ref().is_some_and(is_file) {
             Found::Part
         } else if at_destination
@@ -137,10 +138,6 @@ impl PartStore for DiskStore {
         std::fs::remove_file(path).map_err(|error| disk("remove", path, error))?;
         let synced = self.folders.sync_folder_of(path, &self.system).await;
         synced.map_err(|error| disk("sync the folder of", path, error))
-    }
-
-    fn boot_id(&self) -> String {
-        self.boot_id.to_string()
     }
 }
 

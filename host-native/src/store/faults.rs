@@ -58,7 +58,7 @@ impl Place {
             let store = DiskStore::on(system);
             let mut part = store.open(&self.part, OpenPart::Claimed).await?;
             part.write(0, bytes, None).await?;
-            part.sync().await?;
+            part.flush().await?;
             match store.commit(part, &self.destination, replace).await? {
                 Committed::Durable => Ok(None),
                 Committed::WithWarning(error) => Ok(Some(error)),
@@ -314,7 +314,7 @@ fn a_folder_that_cannot_be_read_costs_no_byte_of_a_part_and_is_tried_again() {
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
         part.write(0, b"film", None).await.unwrap();
         for tries in [1, 2, 2] {
-            part.sync().await.unwrap();
+            part.flush().await.unwrap();
             assert_eq!(TRIES.load(Ordering::Relaxed), tries);
         }
         assert_eq!(part.length().await.unwrap(), 4);
@@ -357,12 +357,12 @@ fn the_name_of_a_new_part_is_synced_once_and_that_of_an_old_one_never() {
     block_on(async {
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
         for _ in 0..3 {
-            part.sync().await.unwrap();
+            part.flush().await.unwrap();
         }
         assert_eq!(SYNCS.load(Ordering::Relaxed), 1);
         drop(part);
         let mut part = store.open(&place.part, OpenPart::Claimed).await.unwrap();
-        part.sync().await.unwrap();
+        part.flush().await.unwrap();
         assert_eq!(SYNCS.load(Ordering::Relaxed), 1);
     });
 }
@@ -374,16 +374,16 @@ fn after_a_failed_sync_no_sync_is_believed_and_only_synced_bytes_are_left() {
     block_on(async {
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
         part.write(0, b"durable", None).await.unwrap();
-        part.sync().await.unwrap();
+        part.flush().await.unwrap();
         part.write(7, b"lost", None).await.unwrap();
 
         part.system.sync_data = |_| Err(Errno::IO.into());
-        let error = part.sync().await.unwrap_err();
+        let error = part.flush().await.unwrap_err();
         assert_eq!(error.code().as_str(), "Disk");
         assert_eq!(part.length().await.unwrap(), 7);
 
         part.system = System::default();
-        part.sync().await.unwrap_err();
+        part.flush().await.unwrap_err();
         store
             .commit(part, &place.destination, Replace::Existing)
             .await
@@ -400,12 +400,12 @@ fn a_part_whose_sync_failed_is_good_again_once_it_was_discarded() {
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
         part.write(0, b"lost", None).await.unwrap();
         part.system.sync_data = |_| Err(Errno::IO.into());
-        part.sync().await.unwrap_err();
+        part.flush().await.unwrap_err();
 
         part.system = System::default();
         part.truncate(0).await.unwrap();
         part.write(0, b"film", None).await.unwrap();
-        part.sync().await.unwrap();
+        part.flush().await.unwrap();
         let committed = store.commit(part, &place.destination, Replace::Existing);
         assert!(matches!(committed.await, Ok(Committed::Durable)));
         assert_eq!(place.destination(), b"film");

@@ -284,7 +284,7 @@ fn a_writer_whose_lock_file_was_replaced_changes_nothing_any_more() {
             let tries = [
                 open.write(3, b"def", None).await,
                 open.truncate(0).await,
-                open.sync().await,
+                open.flush().await.map(drop),
                 store
                     .commit(
                         open,

@@ -6,10 +6,10 @@
 //! Read [`DiskStore`] first, then [`DiskPart`]. What a download may do with a part (how many of its bytes count, when it
 //! is discarded) is decided in the core.
 
-mod boot;
 mod commit;
 mod digest;
 mod disk;
+mod epoch;
 mod existing;
 mod failure;
 #[cfg(test)]
@@ -38,4 +38,4 @@ pub use part::DiskPart;
 pub(crate) use path::NAME_BYTES;
 pub use path::{destination, part_path};
 pub use stamp::FileStamp;
-pub use version::FileVersion;
+pub use version::{FileId, FileVersion};

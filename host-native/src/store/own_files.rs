@@ -7,8 +7,8 @@
 
 use super::lock::file_id;
 use super::system::folder_of;
+use super::version::FileId;
 use regrip_core::Error;
-use regrip_core::store::FileId;
 use rustix::fs::fstat;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};

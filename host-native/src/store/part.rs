@@ -7,13 +7,14 @@
 //! a lost page once and then forgets it, so a second sync would prove nothing; the bytes go instead.
 
 use super::digest::Sha256Digest;
+use super::epoch::Epoch;
 use super::failure::{disk, errno};
 use super::folders::Folders;
 use super::lock::Locked;
 use super::room;
 use super::system::System;
 use regrip_core::Error;
-use regrip_core::store::{DigestState, FileId};
+use regrip_core::store::{DigestState, PartToken};
 use regrip_core::store::{Part, PartBytes};
 use rustix::io::Errno;
 use std::io;
@@ -35,6 +36,7 @@ pub struct DiskPart {
     pub(super) path: PathBuf,
     pub(super) system: System,
     pub(super) folders: Arc<Folders>,
+    epoch: Epoch,
     /// Its length, as far as we wrote it.
     end: u64,
     /// Room that was reserved, from the start.
@@ -55,11 +57,13 @@ impl DiskPart {
         path: PathBuf,
         system: System,
         folders: Arc<Folders>,
+        boot_id: Arc<str>,
     ) -> Result<Self, Error> {
         let length = held.file.metadata().map(|metadata| metadata.len());
         Ok(DiskPart {
             end: length.map_err(|error| disk("look at", &path, error))?,
             nameless: held.created,
+            epoch: Epoch::of(&held.file, boot_id),
             held,
             path,
             system,
@@ -204,12 +208,21 @@ impl Part for DiskPart {
         Ok(())
     }
 
-    async fn sync(&mut self) -> Result<(), Error> {
-        self.make_durable().await
+    async fn flush(&mut self) -> Result<u64, Error> {
+        self.make_durable().await?;
+        Ok(self.synced)
     }
 
-    fn file_id(&self) -> FileId {
-        self.held.id
+    fn token(&self) -> PartToken {
+        self.held.id.token()
+    }
+
+    fn epoch(&self) -> String {
+        self.epoch.current()
+    }
+
+    fn is_of_epoch(&self, recorded: &str) -> bool {
+        self.epoch.is(recorded)
     }
 
     async fn digest(

@@ -8,13 +8,29 @@
 //! Not seen: bytes written through a memory map until the kernel writes them back, and a single write call that goes on
 //! after its ctime has become old.
 
-use regrip_core::store::FileId;
+use regrip_core::store::PartToken;
 use rustix::fs::{Stat, fstat};
 use std::fs::File;
 use std::io;
 use std::time::{Duration, SystemTime};
 
 const NANOSECONDS: i64 = 1_000_000_000;
+
+/// What identifies a file on its file system, whatever its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileId {
+    /// The device.
+    pub device: u64,
+    /// The inode.
+    pub inode: u64,
+}
+
+impl FileId {
+    /// As the core and the ledger keep it.
+    pub(super) fn token(self) -> PartToken {
+        PartToken(format!("{}:{}", self.device, self.inode))
+    }
+}
 
 /// A version of a file: which file, how long, and when it was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use super::timeouts::Timeouts;
 use super::wire::{Head, add_wire_headers, head};
 use futures::AsyncBufReadExt;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use regrip_core::http::body_end;
 use regrip_core::transport::{Body, Headers, Request, RequestRules, Response, Transport};
 use regrip_core::{DownloadsConfig, Error};
 use std::fmt;
@@ -140,10 +141,12 @@ impl HttpTransport {
             status, headers, ..
         } = head(&response).ok_or_else(no_head)?;
         let (status, headers) = (*status, readable(headers));
+        let end = body_end(&headers);
         let crossed = response.ext::<Crossed>().map(Crossed::to_string);
         let response = Response {
             status,
             headers,
+            end,
             body: HttpBody {
                 body: response.take_body(),
                 lent: 0,
@@ -188,8 +191,8 @@ fn parse(url: &str) -> Result<Url, Error> {
 /// `Range` and `If-Range` (RFC 9110 §14.2, §13.1.5).
 fn range_headers(request: &Request<'_>) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
-    if let Some(first) = request.first {
-        let range = HeaderValue::try_from(format!("bytes={first}-")).map_err(|_| unsendable())?;
+    if let Some(range) = request.range {
+        let range = HeaderValue::try_from(range.to_string()).map_err(|_| unsendable())?;
         headers.insert(header::RANGE, range);
     }
     if let Some(validator) = request.if_range {

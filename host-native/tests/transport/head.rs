@@ -4,7 +4,7 @@ use crate::support::{Server, close, fetch, fetch_request, hold, keep, ok, option
 use regrip::transport::{Credentials, Header, HttpTransport};
 use regrip_core::Error;
 use regrip_core::error::Timeout;
-use regrip_core::transport::{Request, RequestRules, Transport};
+use regrip_core::transport::{ByteRange, Request, RequestRules, Transport};
 use std::time::Duration;
 
 #[test]
@@ -41,7 +41,7 @@ fn a_ranged_request_sends_the_validator_byte_for_byte() {
     let url = server.url("/");
     let request = Request {
         url: &url,
-        first: Some(9_000_000_000),
+        range: Some(ByteRange::from(9_000_000_000)),
         if_range: Some("\"caf\u{e9}\""),
     };
     fetch_request(&transport(), request).unwrap();
@@ -62,7 +62,7 @@ fn a_validator_that_cannot_be_sent_back_is_an_error_and_not_left_out() {
     for validator in ["\"\u{20ac}\"", "\"a\r\nX: y\""] {
         let request = Request {
             url: &url,
-            first: Some(1),
+            range: Some(ByteRange::from(1)),
             if_range: Some(validator),
         };
         let error = fetch_request(&transport(), request).unwrap_err();

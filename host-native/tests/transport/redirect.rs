@@ -3,7 +3,7 @@
 use crate::support::{Answer, Server, fetch, fetch_request, found, keep, ok, options, transport};
 use regrip::transport::{Credentials, Header, HttpTransport};
 use regrip_core::Error;
-use regrip_core::transport::Request;
+use regrip_core::transport::{ByteRange, Request};
 use std::net::{IpAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 
@@ -42,7 +42,7 @@ fn a_redirect_within_the_origin_keeps_everything() {
         let url = server.url("/a/b");
         let request = Request {
             url: &url,
-            first: Some(7),
+            range: Some(ByteRange::from(7)),
             if_range: Some("\"v\""),
         };
         let response = fetch_request(&with_secrets(&server), request).unwrap();
@@ -68,7 +68,7 @@ fn a_redirect_to_another_origin_takes_only_the_range_along() {
     let url = server.url("/");
     let request = Request {
         url: &url,
-        first: Some(7),
+        range: Some(ByteRange::from(7)),
         if_range: Some("\"v\""),
     };
     fetch_request(&with_secrets(&server), request).unwrap();

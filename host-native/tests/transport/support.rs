@@ -230,7 +230,7 @@ pub(crate) fn transport() -> HttpTransport {
 pub(crate) fn plain(url: &str) -> Request<'_> {
     Request {
         url,
-        first: None,
+        range: None,
         if_range: None,
     }
 }

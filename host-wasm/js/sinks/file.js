@@ -2,7 +2,7 @@
 //
 // Links, folders and devices at either name are never followed, opened or replaced.
 import { constants } from "node:fs";
-import { link, lstat, open, rename, unlink } from "node:fs/promises";
+import { link, lstat, open, readFile, rename, unlink } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 /** Chunks are gathered to batches of so many bytes: one is written while the next one fills. */
@@ -45,7 +45,7 @@ export class FileSink {
   async open(create = false) {
     await this.close().catch(() => {});
     this.#file = await openPart(this.#part, create);
-    return identity(await this.#file.stat({ bigint: true }));
+    return { ...identity(await this.#file.stat({ bigint: true })), mount: await mountOf(this.#file.fd) };
   }
 
   /** What a crash during `commit` left: our part, the very file at the destination, or nothing. */
@@ -192,6 +192,12 @@ async function kindOf(path) {
 async function identityAt(path) {
   const stats = await lstat(path, { bigint: true }).catch(unlessMissing);
   return stats?.isFile() ? { ...identity(stats), size: Number(stats.size) } : undefined;
+}
+
+/** The mount that an open file is on, if the kernel names it. */
+async function mountOf(fd) {
+  const about = await readFile(`/proc/self/fdinfo/${fd}`, "utf8").catch(() => "");
+  return /^mnt_id:\s*(\d+)$/m.exec(about)?.[1];
 }
 
 /** Device and inode, as far as a number holds them: it is only compared for being the same. */

@@ -2,12 +2,15 @@
 import { Tail } from "./tail.js";
 
 export class StreamSink {
+  /** How many of the last bytes can be compared. */
+  readBackBytes;
   #writer;
   #tail;
 
   constructor(stream, { keepBytes = 65_536 } = {}) {
     this.#writer = stream.getWriter();
     this.#tail = new Tail(keepBytes);
+    this.readBackBytes = keepBytes;
   }
 
   size() {

@@ -50,7 +50,10 @@ async fn ask(host: &NativeHost, row: &Row, condition: &Header) -> Result<bool, E
     let url = row.new.source.url();
     let headers = std::slice::from_ref(condition);
     let Response {
-        status, headers, ..
+        status,
+        headers,
+        end,
+        ..
     } = host.transport.ask(Method::Get, url, headers, None).await?;
     let size = headers.only("content-length");
     let size = size.and_then(|size| size.parse().ok());
@@ -66,7 +69,7 @@ async fn ask(host: &NativeHost, row: &Row, condition: &Header) -> Result<bool, E
         }
         400..=599 => Err(Error::Status {
             status,
-            retry_after: Head::read(status, &headers, host.clock.wall()).retry_after,
+            retry_after: Head::read(status, &headers, end, host.clock.wall()).retry_after,
         }),
         // Whatever it means, the download finds out.
         _ => Ok(false),

@@ -58,6 +58,7 @@ pub(super) async fn send(
         let Response {
             status,
             headers,
+            end,
             body,
         } = sent.await?;
         match status {
@@ -66,7 +67,7 @@ pub(super) async fn send(
             400..=599 => {
                 return Err(Error::Status {
                     status,
-                    retry_after: Head::read(status, &headers, host.clock.wall()).retry_after,
+                    retry_after: Head::read(status, &headers, end, host.clock.wall()).retry_after,
                 });
             }
             _ => return Err(Error::Protocol(format!("the status is {status}"))),

@@ -1,0 +1,75 @@
+//! The claim on a download, if processes share a ledger and its work.
+//!
+//! Invariant: this process drives a download only while its claim lasts. It stops as soon as another process has the
+//! claim, and when it could not extend its own until shortly before the end of the lease.
+
+use super::shared::Shared;
+use crate::error::{Error, Failed};
+use crate::host::Host;
+use crate::ledger::Ledger;
+use crate::record::DownloadId;
+use crate::time::Clock;
+use futures::future::{Either, select};
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::time::Duration;
+
+/// Runs `work` as long as this process has the claim on the download; `part` names it in the error.
+pub(super) async fn while_claimed<H: Host, T>(
+    shared: &Shared<H>,
+    id: DownloadId,
+    part: &str,
+    work: impl Future<Output = Result<T, Failed>>,
+) -> Result<T, Failed> {
+    let Some(lease) = shared.host.ledger().lease() else {
+        return work.await;
+    };
+    if !extend(shared, id, lease).await? {
+        return Err(taken(part));
+    }
+    match select(pin!(work), pin!(lost(shared, id, lease))).await {
+        Either::Left((done, _)) => done,
+        Either::Right(((), _)) => Err(taken(part)),
+    }
+}
+
+/// Extends the claim three times a lease; returns when it is lost or about to end.
+async fn lost<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Duration) {
+    let clock = shared.host.clock();
+    let step = lease / 3;
+    let mut extended_at = clock.now();
+    loop {
+        clock.sleep(step).await;
+        let asked_at = clock.now();
+        let extension = pin!(extend(shared, id, lease));
+        let give_up = lease.saturating_sub(asked_at.since(extended_at) + step / 2);
+        match select(extension, pin!(clock.sleep(give_up))).await {
+            Either::Left((Ok(true), _)) => extended_at = asked_at,
+            Either::Left((Ok(false), _)) | Either::Right(_) => return,
+            // The ledger may answer the next time, while the claim still lasts.
+            Either::Left((Err(_), _)) if clock.now().since(extended_at) < step * 2 => {}
+            Either::Left((Err(_), _)) => return,
+        }
+    }
+}
+
+async fn extend<H: Host>(
+    shared: &Shared<H>,
+    id: DownloadId,
+    lease: Duration,
+) -> Result<bool, Error> {
+    let now = shared.host.clock().wall();
+    match now.checked_add(lease) {
+        Some(until) => shared.host.ledger().claim(id, &shared.owner, until).await,
+        None => pending().await, // a lease without an end never needs to be extended
+    }
+}
+
+fn taken(part: &str) -> Failed {
+    Error::PartLocked {
+        path: part.to_owned(),
+        pid: None,
+        lock_file: None,
+    }
+    .into()
+}
