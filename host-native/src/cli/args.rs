@@ -83,7 +83,8 @@ pub struct Get {
     #[arg(short = 'i', long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
-    /// Write to this file (one URL only)
+    /// Write to this file (one URL only); - is standard output, where several files follow each other, nothing is kept for
+    /// another run, and --json writes to standard error
     #[arg(
         short = 'o',
         long = "output",

@@ -6,6 +6,7 @@
 use crate::host::NativeHost;
 use crate::store::FileStamp;
 use crate::workers::Workers;
+use regrip_core::host::Host;
 use regrip_core::{DownloadId, Engine, Error};
 use smol::Timer;
 use smol::channel::Receiver;
@@ -19,8 +20,8 @@ use std::time::Duration;
 const TELL_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs `work`, in which the engine's downloads are driven, to its end. The first signal sets `ending` and ends them early.
-pub(crate) fn run<T>(
-    engine: &Engine<NativeHost>,
+pub(crate) fn run<T, H: Host>(
+    engine: &Engine<H>,
     signal: &Receiver<()>,
     workers: &Workers,
     ending: &Cell<bool>,

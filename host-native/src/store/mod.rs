@@ -25,6 +25,7 @@ mod part;
 mod path;
 mod room;
 mod stamp;
+mod stdout;
 mod system;
 mod version;
 
@@ -38,4 +39,5 @@ pub use part::DiskPart;
 pub(crate) use path::NAME_BYTES;
 pub use path::{destination, part_path};
 pub use stamp::FileStamp;
+pub use stdout::{STDOUT, StdoutPart, StdoutStore};
 pub use version::{FileId, FileVersion};

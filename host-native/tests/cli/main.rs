@@ -17,6 +17,7 @@ mod proxy;
 mod secrets;
 mod server;
 mod share;
+mod stream;
 mod stub;
 mod support;
 mod surroundings;

@@ -4,6 +4,7 @@ mod ask;
 mod list;
 mod network;
 mod run;
+mod stream;
 mod target;
 
 pub(super) use network::{proxies, unusable_proxy};

@@ -2,7 +2,7 @@
 
 use super::ask::is_unchanged;
 use super::network::{Network, network};
-use super::target::{Target, Targets, targets};
+use super::target::{Target, Targets, is_stream, targets};
 use crate::cli::args::Get;
 use crate::cli::report::{Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened};
@@ -100,6 +100,9 @@ fn run(get: &Get, network: Network, targets: Targets) -> Exit {
         true => Exit::Done,
         false => Exit::Failed,
     };
+    if is_stream(get) {
+        return unusable.and(super::stream::run(get, &network, &targets));
+    }
     let reporter = reporter(get.json, get.quiet);
     let listener = Arc::clone(&reporter) as Arc<dyn Listener>;
     let engine = match engine(get, &network, &targets, listener) {
@@ -138,20 +141,25 @@ fn run(get: &Get, network: Network, targets: Targets) -> Exit {
     exit
 }
 
-fn engine(
-    get: &Get,
-    network: &Network,
-    targets: &[Target],
-    listener: Arc<dyn Listener>,
-) -> Result<Engine<NativeHost>, (Exit, String)> {
-    let config = DownloadsConfig {
+/// The limits that were typed.
+pub(super) fn config(get: &Get) -> DownloadsConfig {
+    DownloadsConfig {
         max_concurrent_downloads: get.jobs,
         max_download_attempts: get.max_attempts,
         retry_base_delay_ms: get.retry_base_ms,
         retry_max_delay_ms: get.retry_max_ms,
         idle_timeout_ms: get.idle_timeout_ms,
         ..DownloadsConfig::default()
-    };
+    }
+}
+
+fn engine(
+    get: &Get,
+    network: &Network,
+    targets: &[Target],
+    listener: Arc<dyn Listener>,
+) -> Result<Engine<NativeHost>, (Exit, String)> {
+    let config = config(get);
     let folder = targets
         .first()
         .and_then(|target| target.destination.parent());

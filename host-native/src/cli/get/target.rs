@@ -5,6 +5,7 @@ use super::list::{Listed, Typed, typed};
 use crate::cli::args::{Get, OnExists};
 use crate::cli::text;
 use crate::control::{BadAddress, Userinfo, file_name, parse_sha256, parse_url};
+use crate::store::STDOUT;
 use regrip_core::{display_url, redacted};
 use rustix::fs::{Access, access};
 use std::collections::{HashMap, HashSet};
@@ -18,7 +19,7 @@ pub(crate) struct Target {
     pub(crate) url: Url,
     /// Userinfo of the URL: user and password, percent-decoded.
     pub(crate) userinfo: Option<Userinfo>,
-    /// Absolute, its folder canonical.
+    /// Absolute, its folder canonical; [`STDOUT`] if that is where it goes.
     pub(crate) destination: PathBuf,
     /// The digest it must have, lower-case hex.
     pub(crate) sha256: Option<String>,
@@ -41,7 +42,7 @@ pub(crate) struct Targets {
 /// One or two lines: what was wrong, and what to do.
 pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
     let Listed { urls, mut unusable } = typed(get)?;
-    if get.output.is_some() && urls.len() > 1 {
+    if get.output.is_some() && !is_stream(get) && urls.len() > 1 {
         return Err(format!(
             "-o names one file, but there are {} URLs\n  name a folder with -d instead",
             urls.len()
@@ -59,7 +60,7 @@ pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
     let (mut known, mut files) = (HashSet::new(), HashMap::new());
     for typed in urls {
         let target = target(&place, &typed, sha256.clone()).and_then(|target| {
-            let is_shared = is_shared(&target, &files, get.on_exists)?;
+            let is_shared = !is_stream(get) && is_shared(&target, &files, get.on_exists)?;
             Ok((target, is_shared))
         });
         match (target, &typed.place) {
@@ -97,8 +98,21 @@ fn is_shared(
     }
 }
 
+/// Returns `true` if the files go to standard output. A file of that name is `./-`.
+pub(super) fn is_stream(get: &Get) -> bool {
+    get.output.as_deref() == Some(Path::new("-"))
+}
+
 fn target(place: &Place, typed: &Typed, sha256: Option<String>) -> Result<Target, String> {
     let (url, userinfo) = parse_url(&typed.url).map_err(|error| told(&error))?;
+    let Place::Folder(place) = place else {
+        return Ok(Target {
+            url,
+            userinfo,
+            destination: STDOUT.into(),
+            sha256,
+        });
+    };
     let name = match &place.name {
         Some(name) => name.clone(),
         None => file_name(&url)
@@ -139,13 +153,21 @@ fn digest(typed: &str) -> Result<String, String> {
 }
 
 /// Where the files go.
-struct Place {
+enum Place {
+    Stdout,
+    Folder(Folder),
+}
+
+struct Folder {
     folder: PathBuf,
     /// That of the only file, if it was given.
     name: Option<String>,
 }
 
 fn place(get: &Get) -> Result<Place, String> {
+    if is_stream(get) {
+        return Ok(Place::Stdout);
+    }
     let (folder, name) = match &get.output {
         Some(output) => {
             if output.is_dir() || output.as_os_str().as_encoded_bytes().ends_with(b"/") {
@@ -179,5 +201,5 @@ fn place(get: &Get) -> Result<Place, String> {
             "the folder {meant} cannot be written to: {error}\n  choose another one with -d or -o"
         )
     })?;
-    Ok(Place { folder, name })
+    Ok(Place::Folder(Folder { folder, name }))
 }
