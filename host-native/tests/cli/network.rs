@@ -146,7 +146,15 @@ fn a_certificate_is_believed_where_its_authority_or_nothing_is_asked_for() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.err.contains("certificate"), "{}", ran.err);
     assert!(bench.server.log().is_empty());
-    for trust in [["--cacert", "ca.pem"].as_slice(), &["-k"], &["--insecure"]] {
+    let pem = std::fs::read(bench.path("ca.pem")).expect("there");
+    let with_mark = [b"\xef\xbb\xbf", pem.as_slice()].concat();
+    std::fs::write(bench.path("marked.pem"), with_mark).expect("written");
+    for trust in [
+        ["--cacert", "ca.pem"].as_slice(),
+        &["--cacert", "marked.pem"],
+        &["-k"],
+        &["--insecure"],
+    ] {
         let ran = bench.run(&[&[url.as_str(), "--on-exists", "rename"], trust].concat());
         assert_eq!(ran.code, Some(0), "{trust:?}: {ran:?}");
         std::fs::remove_file(bench.path("film")).expect("it came");

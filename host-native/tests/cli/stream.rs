@@ -75,7 +75,7 @@ fn files_follow_each_other_in_order_and_nothing_follows_one_that_failed() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(output.stdout == [content(2), content(1)].concat());
     let text = String::from_utf8(output.stderr).expect("text");
-    let events = text.lines().map(|line| serde_json::from_str(line));
+    let events = text.lines().map(serde_json::from_str);
     let events: Result<Vec<serde_json::Value>, _> = events.collect();
     let events = events.expect("an object a line");
     let completed = events.iter().filter(|event| event["event"] == "completed");

@@ -199,7 +199,8 @@ fn a_redirect_elsewhere_carries_no_key_and_reaches_no_link_local_address() {
 // FS05
 #[test]
 fn a_redirect_elsewhere_whose_answer_cannot_be_used_is_named_with_the_key_that_stayed() {
-    let table: [(&str, fn(&Seen) -> Answer, &str); 4] = [
+    type Row = (&'static str, fn(&Seen) -> Answer, &'static str);
+    let table: [Row; 4] = [
         (
             "/in?token=secret",
             |_| status(401, ""),

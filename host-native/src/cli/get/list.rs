@@ -135,7 +135,9 @@ fn url(line: &[u8]) -> Result<Option<&str>, &'static str> {
 mod tests {
     use super::*;
 
-    fn read(list: &[u8]) -> Result<(Vec<(String, String)>, Vec<String>), String> {
+    type Pairs = Vec<(String, String)>;
+
+    fn read(list: &[u8]) -> Result<(Pairs, Vec<String>), String> {
         let mut listed = Listed::default();
         lines("list", list, &mut listed)?;
         let pair = |typed: Typed| (typed.place.unwrap_or_default().1, typed.url);

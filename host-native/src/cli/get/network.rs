@@ -113,7 +113,8 @@ fn roots(get: &Get) -> Result<Roots, String> {
     };
     let about = |why: String| format!("--cacert {}: {why}", path.display());
     let pem = read(path).map_err(|error| about(error.to_string()))?;
-    Roots::none().and_pem(&pem).map_err(|error| {
+    let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&pem);
+    Roots::none().and_pem(pem).map_err(|error| {
         let why = about(error.to_string());
         format!("{why}\n  name a file of certificates in PEM form: -----BEGIN CERTIFICATE-----")
     })
