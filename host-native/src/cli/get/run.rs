@@ -17,9 +17,12 @@ use futures::StreamExt;
 use futures::stream::{self, FuturesUnordered};
 use regrip_core::record::Row;
 use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, OnExists, Source};
+use smol::Timer;
+use smol::future::FutureExt;
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many downloads may be waiting, for a permit or for another attempt, beside those whose bytes move. The rest of a long
 /// list is neither rows nor memory yet.
@@ -27,6 +30,9 @@ const MAX_WAITING: usize = 256;
 
 /// How many targets are looked up at once. They are asked for in order, and what they write they write together.
 const ACCEPTED_AT_ONCE: usize = 32;
+
+/// How often a question to a server looks whether the process is to end.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How files are accepted.
 #[derive(Debug)]
@@ -205,7 +211,7 @@ async fn all(
     let ended =
         |result: Result<(), Error>| result.map_or_else(|error| Exit::from(&error), |()| Exit::Done);
     let mut accepted = stream::iter(targets)
-        .map(|target| async move { (accept_one(engine, terms, &target).await, target) })
+        .map(|target| async move { (accept_one(engine, terms, &target, ending).await, target) })
         .buffered(bounds.accepted);
     while let Some((outcome, target)) = accepted.next().await {
         if ending.get() {
@@ -247,6 +253,7 @@ async fn accept_one(
     engine: &Engine<NativeHost>,
     terms: &Terms,
     target: &Target,
+    ending: &Cell<bool>,
 ) -> Result<Accepted, Error> {
     let wanted = terms.wanted(target);
     let accepted = match accept(engine, &wanted).await {
@@ -261,7 +268,7 @@ async fn accept_one(
             let completed_at = engine.host().ledger.entry(row.id).await?.completed_at;
             return Ok(Accepted::Done(row, WasDone::NotAsked { completed_at }));
         }
-        Outcome::Done(row) if is_unchanged(engine, &row).await? => {
+        Outcome::Done(row) if is_unchanged(engine, &row).or(interrupted(ending)).await? => {
             return Ok(Accepted::Done(row, WasDone::Unchanged));
         }
         Outcome::Done(_) => {
@@ -278,4 +285,12 @@ async fn accept_one(
         // Another run replaced it meanwhile.
         Outcome::Done(row) => Accepted::Done(row, WasDone::Unchanged),
     })
+}
+
+/// Ends when the process is to end.
+async fn interrupted<T>(ending: &Cell<bool>) -> Result<T, Error> {
+    while !ending.get() {
+        Timer::after(LOOK).await;
+    }
+    Err(Error::Interrupted)
 }
