@@ -133,10 +133,11 @@ fn shown(name: &str) -> String {
     name.chars().take(80).collect()
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
     #[test]
     fn what_only_other_systems_forbid_is_allowed_to_the_user_of_this_one_and_to_nobody_else() {
         let allowed = [
