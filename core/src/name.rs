@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::shown::is_invisible;
 use std::fmt;
 
-/// A plain file name that is safe on every system.
+/// A plain file name that is safe: on every system, or on this one if its user chose it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SafeName(String);
 
@@ -20,7 +20,22 @@ impl SafeName {
     /// # Errors
     /// `NameRefused`, with what is wrong about it.
     pub fn new(name: &str) -> Result<SafeName, Error> {
-        match flaw(name) {
+        SafeName::without(flaw_here(name).or_else(|| flaw_elsewhere(name)), name)
+    }
+
+    /// Takes a name that the user of this system chose, for example by a URL: what only other systems forbid is allowed.
+    ///
+    /// # Errors
+    /// `NameRefused`, with what is wrong about it.
+    pub fn on_this_system(name: &str) -> Result<SafeName, Error> {
+        if !cfg!(unix) {
+            return SafeName::new(name);
+        }
+        SafeName::without(flaw_here(name), name)
+    }
+
+    fn without(flaw: Option<&'static str>, name: &str) -> Result<SafeName, Error> {
+        match flaw {
             None => Ok(SafeName(name.to_owned())),
             Some(why) => Err(Error::NameRefused {
                 name: shown(name),
@@ -41,7 +56,8 @@ impl fmt::Display for SafeName {
     }
 }
 
-fn flaw(name: &str) -> Option<&'static str> {
+/// What is wrong with a name on every system.
+fn flaw_here(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         return Some("it is empty");
     }
@@ -51,11 +67,8 @@ fn flaw(name: &str) -> Option<&'static str> {
     if name.len() > LONGEST_BYTES {
         return Some("it is longer than 255 bytes");
     }
-    if name.contains(['/', '\\']) {
+    if name.contains('/') {
         return Some("it has a path in it");
-    }
-    if name.contains([':', '*', '?', '"', '<', '>', '|']) {
-        return Some("it has a character that some systems do not allow");
     }
     if name.chars().any(|letter| letter.is_control()) {
         return Some("it has a control character");
@@ -63,13 +76,21 @@ fn flaw(name: &str) -> Option<&'static str> {
     if name.chars().any(is_invisible) {
         return Some("it has an invisible character that changes how it reads");
     }
+    own_ending(&name.to_ascii_lowercase())
+}
+
+/// What is wrong with a name on some systems.
+fn flaw_elsewhere(name: &str) -> Option<&'static str> {
+    if name.contains('\\') {
+        return Some("it has a path in it");
+    }
+    if name.contains([':', '*', '?', '"', '<', '>', '|']) {
+        return Some("it has a character that some systems do not allow");
+    }
     if name.ends_with(['.', ' ']) || name.starts_with(' ') {
         return Some("it begins with a space, or ends with a dot or a space");
     }
-    if is_device(name) {
-        return Some("it names a device on Windows");
-    }
-    own_ending(&name.to_ascii_lowercase())
+    is_device(name).then_some("it names a device on Windows")
 }
 
 /// What is wrong with a lower-case name that one of our own files beside another download may have: its part, the lock
@@ -117,4 +138,58 @@ pub fn extension(name: &str) -> Option<&str> {
     let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
     let (stem, extension) = name.rsplit_once('.')?;
     (!stem.is_empty()).then_some(extension)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn what_only_other_systems_forbid_is_allowed_to_the_user_of_this_one_and_to_nobody_else() {
+        let allowed = [
+            "Film: Two.mkv",
+            "what?.iso",
+            "a*b",
+            "\"quoted\"",
+            "<a>|b",
+            "a\\b",
+            "NUL",
+            "com1.txt",
+            " a",
+            "a ",
+            "a.",
+            "...",
+        ];
+        for name in allowed {
+            assert_eq!(
+                SafeName::on_this_system(name)
+                    .map(|name| name.0)
+                    .ok()
+                    .as_deref(),
+                Some(name)
+            );
+            assert!(SafeName::new(name).is_err(), "{name:?}");
+        }
+        let long = "x".repeat(256);
+        let refused = [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "../a",
+            "a\0b",
+            "a\nb",
+            "a\u{1b}[31m",
+            "a\u{202e}b",
+            "a.part",
+            "a.PART",
+            "a.part.lock",
+            &long,
+        ];
+        for name in refused {
+            assert!(SafeName::on_this_system(name).is_err(), "{name:?}");
+            assert!(SafeName::new(name).is_err(), "{name:?}");
+        }
+    }
 }

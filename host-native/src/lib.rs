@@ -4,6 +4,7 @@
 //! how far it is. [`host`] ties them together for the core's engine, [`cli`] is what a user types.
 
 pub mod api;
+mod byte_order_mark;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -83,7 +83,8 @@ pub struct Get {
     #[arg(short = 'i', long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
-    /// Write to this file (one URL only)
+    /// Write to this file (one URL only); - is standard output, where several files follow each other, nothing is kept for
+    /// another run, and --json writes to standard error
     #[arg(
         short = 'o',
         long = "output",
@@ -155,6 +156,10 @@ pub struct Get {
     #[arg(long, value_enum, default_value_t = OnExists::Fail)]
     pub on_exists: OnExists,
 
+    /// Download again without asking the server whether the file has changed, and replace it
+    #[arg(long)]
+    pub force: bool,
+
     /// Take up a FILE.part that regrip did not begin; its tail is compared with the source first
     #[arg(long)]
     pub adopt_part: bool,
@@ -193,7 +198,7 @@ fn rate(typed: &str) -> Result<NonZeroU64, String> {
 pub enum OnExists {
     /// Refuse
     Fail,
-    /// Replace it once the new file is whole
+    /// Ask the server whether it has another version, and replace the file once that is complete
     Overwrite,
     /// Take another name: film.1.mkv
     Rename,

@@ -7,6 +7,7 @@ use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
 use crate::store::FileStamp;
 use crate::workers::Workers;
+use regrip_core::host::Host;
 use regrip_core::{DownloadId, Engine, Error};
 use smol::Timer;
 use smol::channel::Receiver;
@@ -20,8 +21,8 @@ use std::time::Duration;
 const TELL_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs `work`, in which the engine's downloads are driven, to its end. The first signal sets `ending` and ends them early.
-pub(crate) fn run<T>(
-    engine: &Engine<NativeHost<impl NativeLedger>>,
+pub(crate) fn run<T, H: Host>(
+    engine: &Engine<H>,
     signal: &Receiver<()>,
     workers: &Workers,
     ending: &Cell<bool>,

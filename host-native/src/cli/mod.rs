@@ -39,6 +39,7 @@ pub fn main() -> ExitCode {
         // clap prints help to stdout with 0, usage errors to stderr with 2.
         Err(error) => redact(error).exit(),
     };
+    signals::survive_too_large_files();
     let exit = match args.command {
         Command::Get(get) => get::main(&get),
         Command::List(list) => downloads::list(&list),

@@ -34,11 +34,22 @@ pub(crate) fn main(args: &Serve) -> Exit {
 
 fn options(args: &Serve, loaded: crate::config::Loaded) -> Result<ServeOptions, String> {
     let data_folder = data_folder(&loaded.config)?;
+    let proxies = get::proxies(None, |name| std::env::var(name).ok())?;
+    let peers = loaded.config.peers.iter().map(|peer| &peer.url);
+    let servers = loaded
+        .config
+        .import_servers
+        .iter()
+        .map(|server| &server.url);
+    for url in peers.chain(servers).filter_map(|url| url.parse().ok()) {
+        let way = proxies.check(&url);
+        way.map_err(|unusable| get::unusable_proxy(&unusable))?;
+    }
     Ok(ServeOptions {
         file: args.config.clone(),
         loaded,
         data_folder,
-        proxies: get::proxies(None, |name| std::env::var(name).ok())?,
+        proxies,
         log: match args.log {
             LogFormat::Text => serve::LogFormat::Text,
             LogFormat::Json => serve::LogFormat::Json,

@@ -30,7 +30,7 @@ fn run(args: &Args) -> Result<(), (Exit, String)> {
     let keys = keys(args).map_err(|text| (Exit::Usage, text))?;
     let keys = CurrentKeys::new(keys);
     let state = state::path(args.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
-    let ledger = state::open(&state).map_err(|text| (Exit::Unusable, text))?;
+    let ledger = state::open_at(&state).map_err(|text| (Exit::Unusable, text))?;
     let signals = signals::with_reload().map_err(unusable("cannot listen for Ctrl-C"))?;
     let threads = Threads::start().map_err(unusable("cannot start a thread"))?;
     // Listens first: whether the address is free is known at once, and how long the folders take is not.

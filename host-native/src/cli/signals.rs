@@ -1,10 +1,11 @@
 //! Ctrl-C and SIGTERM: the first ends the work in good order, the second ends the process at once. SIGHUP ends it too, except
 //! for a command that reads its keys again.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use smol::channel::{Receiver, bounded};
 use std::io;
+use std::sync::Arc;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,13 @@ pub(crate) fn first() -> io::Result<Receiver<()>> {
 /// The system refused the handlers.
 pub(crate) fn with_reload() -> io::Result<Receiver<Signal>> {
     listen(Signals::new([SIGHUP, SIGINT, SIGTERM])?, |signal| signal)
+}
+
+/// Makes a write beyond the largest file that this process may write (`ulimit -f`) an error, EFBIG, instead of the end of the
+/// process.
+pub(crate) fn survive_too_large_files() {
+    // Without a handler such a write kills the process, as it always does.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 fn listen<T: Send + 'static>(

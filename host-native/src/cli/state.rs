@@ -1,7 +1,7 @@
 //! Where the state file is, and the ledger in it.
 
 use super::text;
-use crate::ledger::SqliteLedger;
+use crate::ledger::{OpenError, SqliteLedger};
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -29,17 +29,65 @@ pub(crate) fn path(given: Option<&PathBuf>) -> Result<PathBuf, String> {
 /// The ledger in a state file.
 pub(crate) type StateLedger = SqliteLedger;
 
+/// The state file of `get` if its usual place cannot be used. Hidden, so that it is never shared.
+const BESIDE_NAME: &str = ".regrip-state.db";
+
+/// An open state file.
+pub(crate) struct Opened {
+    pub(crate) path: PathBuf,
+    pub(crate) ledger: StateLedger,
+    /// Why it is not at its usual place, and what to do.
+    pub(crate) warning: Option<String>,
+}
+
+/// Opens the state file that was `given`, else the usual one. If there is no usual place (no home, or one that cannot be
+/// written) the state file is in `folder`, beside what is downloaded, so that a later run in that folder resumes.
+///
+/// # Errors
+/// Why no state file can be used, and what to do.
+pub(crate) fn open(given: Option<&PathBuf>, folder: &Path) -> Result<Opened, String> {
+    let usual = path(given).map(|path| (StateLedger::open(&path), path));
+    let why = match usual {
+        Ok((Ok(ledger), path)) => {
+            return Ok(Opened {
+                path,
+                ledger,
+                warning: None,
+            });
+        }
+        Ok((Err(error), path)) if given.is_some() || !error.is_of_its_place() => {
+            return Err(unusable(&path, &error));
+        }
+        Ok((Err(error), _)) => regrip_core::error::chain(&error),
+        Err(why) => why,
+    };
+    let path = folder.join(BESIDE_NAME);
+    let ledger =
+        StateLedger::open(&path).map_err(|error| format!("{why}\n{}", unusable(&path, &error)))?;
+    let warning = Some(format!(
+        "warning: {why}\n  the state file of this run is {}; name another one with --state",
+        path.display()
+    ));
+    Ok(Opened {
+        path,
+        ledger,
+        warning,
+    })
+}
+
 /// Opens the ledger in the state file at `path`, which is made if it is missing.
 ///
 /// # Errors
 /// Why the state file cannot be used, and what to do.
-pub(crate) fn open(path: &Path) -> Result<StateLedger, String> {
-    StateLedger::open(path).map_err(|error| {
-        let line = format!(
-            "the state file {} cannot be used: {}",
-            path.display(),
-            regrip_core::error::chain(&error)
-        );
-        text::with_advice(&line, Some("name another one with --state"))
-    })
+pub(crate) fn open_at(path: &Path) -> Result<StateLedger, String> {
+    StateLedger::open(path).map_err(|error| unusable(path, &error))
+}
+
+fn unusable(path: &Path, error: &OpenError) -> String {
+    let line = format!(
+        "the state file {} cannot be used: {}",
+        path.display(),
+        regrip_core::error::chain(error)
+    );
+    text::with_advice(&line, Some("name another one with --state"))
 }

@@ -78,6 +78,11 @@ pub(crate) fn clock(left: Duration) -> String {
     }
 }
 
+/// `2026-10-20T15:50:52.123Z` as `2026-10-20 15:50:52`.
+pub(crate) fn day_and_time(at: &str) -> String {
+    at.get(..19).unwrap_or(at).replace('T', " ")
+}
+
 /// How much of a file is there, in whole percent; 100 only when it is all.
 pub(crate) fn percent(bytes: u64, total: u64) -> u64 {
     if total == 0 {

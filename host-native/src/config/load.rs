@@ -9,6 +9,7 @@ use super::problem::{Notes, Problem};
 use super::regular_file;
 use super::server::{server, share};
 use super::value::Node;
+use crate::byte_order_mark::without_mark;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use std::io;
 use std::path::{Path, absolute};
@@ -68,7 +69,8 @@ pub fn load(file: &Path) -> Result<Loaded, ConfigRefused> {
     })?;
     let text = String::from_utf8(bytes)
         .map_err(|_| ConfigRefused::NoText("the configuration is not UTF-8"))?;
-    parse_file(&text, &file, &|name| std::env::var(name).ok())
+    let text = without_mark(&text);
+    parse_file(text, &file, &|name| std::env::var(name).ok())
 }
 
 /// Reads a text. Relative paths begin at `folder`, which is absolute.

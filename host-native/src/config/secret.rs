@@ -5,6 +5,7 @@ use super::load::Surroundings;
 use super::problem::Notes;
 use super::regular_file;
 use super::value::{Node, text};
+use crate::byte_order_mark::without_mark;
 use jsonc_parser::ast::Value;
 use std::fmt;
 use std::path::Path;
@@ -12,8 +13,8 @@ use std::path::Path;
 /// No secret is longer; a file that is was meant to be another one.
 const LONGEST_BYTES: usize = 8 << 10;
 
-/// A file with the longest secret and the end of its line.
-const LARGEST_BYTES: u64 = LONGEST_BYTES as u64 + 2;
+/// A file with a byte order mark, the longest secret and some ends of lines.
+const LARGEST_BYTES: u64 = LONGEST_BYTES as u64 + 16;
 
 /// A secret that was read. `Debug` prints `***` for it.
 #[derive(Clone, PartialEq, Eq)]
@@ -87,7 +88,7 @@ fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes)
                 );
                 notes.error(name.at, &name.key, what);
             }
-            value
+            value.as_deref().map(line)
         }
         (None, Some(path)) => {
             let file = text(&path, notes)?;
@@ -114,6 +115,12 @@ fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes)
     }
 }
 
+/// A secret without a byte order mark before it and the ends of lines after it.
+fn line(text: &str) -> String {
+    let text = without_mark(text);
+    text.trim_end_matches(['\r', '\n']).to_owned()
+}
+
 /// The one line of a file.
 fn read(file: &str) -> Result<String, String> {
     if !Path::new(file).is_absolute() {
@@ -122,6 +129,5 @@ fn read(file: &str) -> Result<String, String> {
     let bytes = regular_file::read(Path::new(file), LARGEST_BYTES)
         .map_err(|error| format!("which cannot be read: {error}"))?;
     let text = String::from_utf8(bytes).map_err(|_| "which is not text".to_owned())?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+    Ok(line(&text))
 }

@@ -4,7 +4,7 @@
 
 use crate::host::NativeHost;
 use crate::ledger::{NativeLedger, is_as_left, is_delivered};
-use crate::store::{FileStamp, look_at, part_path, sha256_of};
+use crate::store::{FileStamp, NAME_BYTES, look_at, part_path, sha256_of};
 use regrip_core::engine::Accepted;
 use regrip_core::record::{NewDownload, Row};
 use regrip_core::store::{Found, PartStore};
@@ -28,6 +28,8 @@ pub struct Wanted {
     pub on_exists: OnExists,
     /// Take up a part that no row claims.
     pub adopt: bool,
+    /// Download it also if the file is there, complete and unchanged, from an earlier run.
+    pub again: bool,
 }
 
 /// What it led to.
@@ -42,7 +44,7 @@ pub enum Outcome {
 /// A candidate for a destination.
 enum Place {
     /// Finished before, and as it was left.
-    Done(Box<Row>),
+    Done(Box<Row>, FileStamp),
     /// Free, or ours from an earlier run.
     Ours,
     /// A file is there.
@@ -64,9 +66,9 @@ pub async fn accept<L: NativeLedger>(
         store.own().check(&destination)?;
         store.own().check(&part_path(&destination))?;
         match place(engine, &destination, wanted).await? {
-            Place::Done(row) => return Ok(Outcome::Done(row)),
-            Place::Taken(_) if wanted.on_exists == OnExists::Rename => continue,
-            Place::Taken(stamp) => {
+            Place::Done(row, _) if !wanted.again => return Ok(Outcome::Done(row)),
+            Place::Done(..) | Place::Taken(_) if wanted.on_exists == OnExists::Rename => continue,
+            Place::Done(_, stamp) | Place::Taken(stamp) => {
                 let may_be_replaced = wanted.on_exists == OnExists::Overwrite
                     && (!store.replaces_delivered_only()
                         || is_delivered(ledger, &destination, stamp).await?);
@@ -82,6 +84,14 @@ pub async fn accept<L: NativeLedger>(
         match engine.accept(new).await {
             // Another source has that name for its own.
             Err(Error::DestinationBusy { .. }) if wanted.on_exists == OnExists::Rename => {}
+            // Another download gave its file that name since it was looked at.
+            Ok(accepted)
+                if wanted.on_exists == OnExists::Rename
+                    && !accepted.known
+                    && look_at(&destination)?.is_some() =>
+            {
+                engine.remove(accepted.id).await?;
+            }
             accepted => return Ok(Outcome::Drive(accepted?, destination)),
         }
     }
@@ -97,21 +107,30 @@ fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = P
     } else {
         0
     };
-    let stem = destination.file_stem().unwrap_or_default().to_owned();
-    let extension = destination.extension().map(std::ffi::OsStr::to_owned);
+    let stem = text(destination.file_stem().unwrap_or_default().as_ref());
+    let extension = destination.extension().map(|ending| text(ending.as_ref()));
     let destination = destination.to_owned();
     (0..=others).map(move |number| {
         if number == 0 {
             return destination.clone();
         }
-        let mut name = stem.clone();
-        name.push(format!(".{number}"));
-        if let Some(extension) = &extension {
-            name.push(".");
-            name.push(extension);
-        }
-        destination.with_file_name(name)
+        let ending = match &extension {
+            Some(extension) => format!(".{number}.{extension}"),
+            None => format!(".{number}"),
+        };
+        let room = NAME_BYTES.saturating_sub(ending.len());
+        let stem = start_of(&stem, room);
+        destination.with_file_name(format!("{stem}{ending}"))
     })
+}
+
+/// At most `bytes` of a text, cut between characters.
+fn start_of(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 async fn place<L: NativeLedger>(
@@ -132,7 +151,7 @@ async fn place<L: NativeLedger>(
         Some(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => {
             let unchanged = is_unchanged(ledger, row, destination, stamp, wanted).await?;
             Ok(if unchanged {
-                Place::Done(Box::new(row.clone()))
+                Place::Done(Box::new(row.clone()), stamp)
             } else {
                 Place::Taken(stamp)
             })
@@ -195,4 +214,30 @@ fn new_download(wanted: &Wanted, destination: &Path) -> NewDownload {
 /// Folders were found to be UTF-8, and names came as UTF-8.
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_numbered_before_their_extension_and_stay_within_255_bytes() {
+        let long = format!("{}.mkv", "\u{e9}".repeat(125));
+        let table = [
+            ("0.jpg", "0.1.jpg"),
+            ("film", "film.1"),
+            (".hidden", ".hidden.1"),
+            ("a.b.", "a.b.1."),
+            (&long, &format!("{}.1.mkv", "\u{e9}".repeat(124))),
+        ];
+        for (name, numbered) in table {
+            let folder = Path::new("/films");
+            let file = folder.join(name);
+            let mut names = candidates(&file, OnExists::Rename);
+            assert_eq!(names.next(), Some(file.clone()));
+            assert_eq!(names.next(), Some(folder.join(numbered)));
+            let names = candidates(&file, OnExists::Fail);
+            assert_eq!(names.count(), 1);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing that is said about it contains userinfo or a query, nor what is no URL: that may be a secret.
 
+use crate::byte_order_mark::without_mark;
 use percent_encoding::percent_decode_str;
 use regrip_core::{Error, SafeName, display_url, redacted};
 use url::Url;
@@ -85,7 +86,8 @@ pub fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddress> {
     Ok((url, userinfo))
 }
 
-/// The last segment of a URL's path, percent-decoded.
+/// The last segment of a URL's path, percent-decoded. Whoever gave the URL chose it, so it may be what only other systems
+/// forbid.
 ///
 /// # Errors
 /// Where it is no safe name.
@@ -97,17 +99,17 @@ pub fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
     }
     let name = percent_decode_str(segment).decode_utf8();
     let name = name.map_err(|_| BadAddress::NameNotText(shown()))?;
-    SafeName::new(&name).map_err(BadAddress::Name)
+    SafeName::on_this_system(&name).map_err(BadAddress::Name)
 }
 
-/// Reads a SHA-256 into lower-case hex.
+/// Reads a SHA-256 into lower-case hex. White space and a byte order mark around it, as a copied text has them, are left out.
 ///
 /// # Errors
 /// Where it is none.
 pub fn parse_sha256(typed: &str) -> Result<String, BadAddress> {
-    let hex = typed.len() == 64 && typed.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if hex {
-        return Ok(typed.to_ascii_lowercase());
+    let digits = without_mark(typed.trim()).trim();
+    if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(digits.to_ascii_lowercase());
     }
     Err(BadAddress::Sha256(redacted(typed)))
 }

@@ -201,6 +201,7 @@ impl<L: NativeLedger> Control<L> {
             sha256,
             on_exists: self.0.engine.config().on_exists,
             adopt: false,
+            again: false,
         };
         match accept(&self.0.engine, &wanted).await? {
             Outcome::Drive(accepted, _) => {

@@ -4,12 +4,13 @@ use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
 use crate::transport::HttpBody;
 use futures::future::{Either, select};
-use regrip_core::error::Timeout;
+use regrip_core::classify::is_transient;
+use regrip_core::error::{Timeout, chain};
 use regrip_core::http::Head;
 use regrip_core::time::Clock;
 use regrip_core::transport::{Body, Response};
 use regrip_core::{DownloadsConfig, Error};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -55,6 +56,26 @@ pub(super) async fn body(
             Err(Error::Timeout { timeout, after })
         }
     }
+}
+
+/// An answer from another origin, to which the peer redirected: what cannot be used is the redirect's fault, so the error names
+/// it.
+///
+/// # Errors
+/// `RedirectRefused` for an error status that no later attempt changes and for a body that is not JSON; else as the body.
+pub(super) fn from_elsewhere(
+    body: Result<Vec<u8>, Error>,
+    crossed: &str,
+) -> Result<Vec<u8>, Error> {
+    let why = match &body {
+        Ok(json) => match serde_json::from_slice::<IgnoredAny>(json) {
+            Err(error) if !error.is_eof() => "the answer there is not a peer's".to_owned(),
+            _ => return body,
+        },
+        Err(error) if is_transient(error, &[]) => return body,
+        Err(error) => chain(error),
+    };
+    Err(Error::RedirectRefused(format!("{crossed}; {why}")))
 }
 
 async fn all(mut body: HttpBody) -> Result<Vec<u8>, Error> {

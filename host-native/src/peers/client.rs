@@ -15,7 +15,6 @@ use regrip_core::classify::is_transient;
 use regrip_core::host::Host;
 use regrip_core::peer::{NoAnswer, Reachability};
 use regrip_core::retry::{RetryRules, Retrying};
-use regrip_core::transport::{Request, Transport};
 use regrip_core::{DownloadsConfig, Engine, Error, Source, retry};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -232,14 +231,14 @@ impl<L: NativeLedger> PeerClient<L> {
 
     async fn ask(&self, url: &str) -> Result<Vec<u8>, Error> {
         let (host, config) = (self.engine.host(), self.engine.config());
-        let request = Request {
-            url,
-            range: None,
-            if_range: None,
-        };
-        let head = host.transport.get(request).await;
+        let head = host.transport.get_noting_origin(url).await;
         self.line.note(&host.clock, config.breaker_failures, &head);
-        answer::body(head?, host, &config).await
+        let (head, crossed) = head?;
+        let body = answer::body(head, host, &config).await;
+        match crossed {
+            None => body,
+            Some(crossed) => answer::from_elsewhere(body, &crossed),
+        }
     }
 }
 

@@ -147,6 +147,7 @@ async fn make_row<L: NativeLedger>(
         sha256: release.sha256.clone(),
         on_exists: service.control.engine().config().on_exists,
         adopt: false,
+        again: false,
     };
     match accept(service.control.engine(), &wanted).await? {
         Outcome::Drive(accepted, path) => {

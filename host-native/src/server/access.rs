@@ -7,6 +7,7 @@
 //! a key.
 
 use super::reply::Refusal;
+use crate::byte_order_mark::without_mark;
 use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
@@ -54,7 +55,7 @@ impl Keys {
         let digests: Result<Vec<_>, _> = (1..)
             .zip(keys)
             // No header begins or ends with a space.
-            .map(|(number, key)| match key.trim() {
+            .map(|(number, key)| match without_mark(key).trim() {
                 "" => Err(KeysError::Blank { number }),
                 key if is_sendable(key) => Ok(digest(key.as_bytes())),
                 _ => Err(KeysError::NotAscii { number }),
@@ -71,7 +72,7 @@ impl Keys {
     /// # Errors
     /// [`KeysError`].
     pub fn parse(text: &str) -> Result<Keys, KeysError> {
-        let lines = text.lines().map(str::trim);
+        let lines = without_mark(text).lines().map(str::trim);
         Keys::new(lines.filter(|line| !line.is_empty() && !line.starts_with('#')))
     }
 

@@ -518,3 +518,41 @@ fn names_given_while_a_folder_is_synced_wait_for_the_next_sync_and_share_it() {
         "a later call is not served by what was before"
     );
 }
+
+#[test]
+fn a_size_that_the_file_system_refuses_fails_before_a_byte_is_written() {
+    let too_large = System {
+        reserve: |_, _| Err(Errno::FBIG.into()),
+        ..System::default()
+    };
+    let place = Place::new();
+    smol::block_on(async {
+        let store = DiskStore::on(too_large);
+        let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
+        let error = part.reserve(5_000_000_000).await.unwrap_err();
+        let text = regrip_core::error::chain(&error);
+        assert!(text.contains("5000000000 bytes is too large"), "{text}");
+        assert_eq!(error.code().as_str(), "Disk");
+        assert_eq!(part.length().await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_file_system_that_cannot_reserve_is_used_as_it_is() {
+    for errno in [Errno::OPNOTSUPP, Errno::NOSYS, Errno::INVAL] {
+        let system = System {
+            reserve: match errno {
+                Errno::OPNOTSUPP => |_, _| Err(Errno::OPNOTSUPP.into()),
+                Errno::NOSYS => |_, _| Err(Errno::NOSYS.into()),
+                _ => |_, _| Err(Errno::INVAL.into()),
+            },
+            ..System::default()
+        };
+        let place = Place::new();
+        smol::block_on(async {
+            let store = DiskStore::on(system);
+            let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
+            part.reserve(5_000_000).await.unwrap();
+        });
+    }
+}

@@ -23,7 +23,9 @@ mod lock_tests;
 mod own_files;
 mod part;
 mod path;
+mod room;
 mod stamp;
+mod stdout;
 mod system;
 mod version;
 
@@ -34,6 +36,8 @@ pub use existing::{look_at, sha256_of};
 pub use lock::writer;
 pub use own_files::{OwnFiles, is_same_folder};
 pub use part::DiskPart;
+pub(crate) use path::NAME_BYTES;
 pub use path::{destination, part_path};
 pub use stamp::FileStamp;
+pub use stdout::{STDOUT, StdoutPart, StdoutStore};
 pub use version::{FileId, FileVersion};

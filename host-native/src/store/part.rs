@@ -8,14 +8,15 @@
 
 use super::digest::Sha256Digest;
 use super::epoch::Epoch;
-use super::failure::disk;
+use super::failure::{disk, errno};
 use super::folders::Folders;
 use super::lock::Locked;
+use super::room;
 use super::system::System;
 use regrip_core::Error;
 use regrip_core::store::{DigestState, PartToken};
 use regrip_core::store::{Part, PartBytes};
-use std::fs::File;
+use rustix::io::Errno;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -185,14 +186,21 @@ impl Part for DiskPart {
     }
 
     async fn reserve(&mut self, size: u64) -> Result<(), Error> {
+        let fail = |error| disk("reserve room for", &self.path, error);
+        // Before the room: asking for too much of it raises a signal.
+        room::check_size(&self.held.file, size).map_err(fail)?;
         if size < RESERVE_BYTES || size <= self.reserved {
             return Ok(());
         }
-        let Err(error) = reserve(&self.held.file, size) else {
+        let Err(error) = (self.system.reserve)(&self.held.file, size) else {
             self.reserved = size;
             return Ok(());
         };
-        let error = disk("reserve room for", &self.path, error);
+        if errno(&error) == Some(Errno::FBIG) {
+            let why = format!("a file of {size} bytes is too large for the file system");
+            return Err(fail(io::Error::other(why)));
+        }
+        let error = fail(error);
         if matches!(error, Error::DiskFull { .. }) {
             self.give_back(); // some file systems keep what they found before they ran out
             return Err(error);
@@ -311,17 +319,4 @@ impl PartBytes<&[u8]> for DiskPart {
 /// What is read at once of so many bytes.
 fn block_bytes(left: u64) -> usize {
     usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES))
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn reserve(file: &File, size: u64) -> io::Result<()> {
-    use rustix::fs::{FallocateFlags, fallocate};
-    Ok(rustix::io::retry_on_intr(|| {
-        fallocate(file, FallocateFlags::KEEP_SIZE, 0, size)
-    })?)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn reserve(_: &File, _: u64) -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// Longest file name, in bytes (`NAME_MAX`).
-const NAME_BYTES: usize = 255;
+pub(crate) const NAME_BYTES: usize = 255;
 const SUFFIX: &str = ".part";
 const LOCK_SUFFIX: &str = ".lock";
 /// Longer "extensions" are not one, and would leave no room.

@@ -1,6 +1,7 @@
 //! The few system calls whose failures no test can provoke on an ordinary file system, behind a table of functions.
 
 use super::failure::errno;
+use super::room;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use std::fs::{File, TryLockError};
@@ -21,6 +22,8 @@ pub(super) struct System {
     pub(super) link: Naming,
     /// flock(2), exclusive, without waiting.
     pub(super) try_lock: fn(&File) -> Result<(), TryLockError>,
+    /// fallocate(2): room for so many bytes, the length unchanged.
+    pub(super) reserve: fn(&File, u64) -> io::Result<()>,
     /// fdatasync(2): bytes and length, not times.
     pub(super) sync_data: fn(&File) -> io::Result<()>,
     /// fsync(2) of a folder: its names.
@@ -34,6 +37,7 @@ impl Default for System {
             rename_new,
             link: |from, to| std::fs::hard_link(from, to),
             try_lock: File::try_lock,
+            reserve: room::reserve,
             sync_data: |file| where_supported(file.sync_data()),
             sync_names: |folder| where_supported(folder.sync_all()),
         }

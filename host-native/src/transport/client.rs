@@ -59,6 +59,7 @@ impl HyperClient {
         let reach = request.ext().get::<Reach>().copied();
         let reach = reach.unwrap_or(Reach::Loopback);
         let route = self.proxies.route(origin);
+        let route = route.map_err(|unusable| Error::ProxyRefused(unusable.to_string()))?;
         route.check(reach)?;
         let headers = headers(request, &route, !body.is_empty())?;
         let outgoing = outgoing(request, &route, headers, body)?;
@@ -245,7 +246,9 @@ mod tests {
     use http_client::http_types::Method;
 
     fn direct() -> Route {
-        Proxies::default().route("http://a.test".parse().unwrap())
+        Proxies::default()
+            .route("http://a.test".parse().unwrap())
+            .unwrap()
     }
 
     #[test]

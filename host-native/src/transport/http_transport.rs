@@ -9,7 +9,7 @@ use super::errors;
 use super::options::{Credentials, Header, TransportOptions};
 use super::pool::Pool;
 use super::rate::Rate;
-use super::redirect::FollowRedirects;
+use super::redirect::{Crossed, FollowRedirects};
 use super::roots::Tls;
 use super::timeouts::Timeouts;
 use super::wire::{Head, add_wire_headers, head};
@@ -116,7 +116,27 @@ impl HttpTransport {
         self.send(outgoing).await
     }
 
+    /// Sends a GET, as [`Transport::get`] does, and says where the answer came from if that is another origin, and which
+    /// headers were not sent there.
+    ///
+    /// # Errors
+    /// As [`Transport::get`].
+    pub(crate) async fn get_noting_origin(
+        &self,
+        url: &str,
+    ) -> Result<(Response<HttpBody>, Option<String>), Error> {
+        self.send_noting_origin(RequestBuilder::new(Method::Get, parse(url)?).build())
+            .await
+    }
+
     async fn send(&self, outgoing: surf::Request) -> Result<Response<HttpBody>, Error> {
+        Ok(self.send_noting_origin(outgoing).await?.0)
+    }
+
+    async fn send_noting_origin(
+        &self,
+        outgoing: surf::Request,
+    ) -> Result<(Response<HttpBody>, Option<String>), Error> {
         let mut response = self
             .client
             .send(outgoing)
@@ -127,7 +147,8 @@ impl HttpTransport {
         } = head(&response).ok_or_else(no_head)?;
         let (status, headers) = (*status, readable(headers));
         let end = body_end(&headers);
-        Ok(Response {
+        let crossed = response.ext::<Crossed>().map(Crossed::to_string);
+        let response = Response {
             status,
             headers,
             end,
@@ -136,7 +157,8 @@ impl HttpTransport {
                 lent: 0,
                 most: self.rate.as_ref().map_or(usize::MAX, Rate::piece_bytes),
             },
-        })
+        };
+        Ok((response, crossed))
     }
 }
 

@@ -41,5 +41,5 @@ pub use http_transport::{HttpBody, HttpTransport};
 pub use no_proxy::NoProxy;
 pub use options::{Credentials, Header, HeaderRefused, TransportOptions};
 pub use origin::{NotAnOrigin, Origin};
-pub use proxy::{Proxies, Proxy, ProxyUnusable};
+pub use proxy::{NamedProxy, Proxies, Proxy, ProxyUnusable};
 pub use roots::Roots;

@@ -109,20 +109,42 @@ impl fmt::Debug for Proxy {
 #[error("{0}")]
 pub struct ProxyUnusable(String);
 
+impl ProxyUnusable {
+    /// The same, with the option or variable that names the proxy.
+    pub fn named_by(self, name: &str) -> ProxyUnusable {
+        ProxyUnusable(format!("the proxy in {name} cannot be used: {self}"))
+    }
+}
+
+/// A proxy, or why it cannot be used: an error only for an origin that needs it.
+pub type NamedProxy = Result<Arc<Proxy>, ProxyUnusable>;
+
 /// Which proxy serves which origin. The default is none.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
     /// For http.
-    pub http: Option<Arc<Proxy>>,
+    pub http: Option<NamedProxy>,
     /// For https.
-    pub https: Option<Arc<Proxy>>,
+    pub https: Option<NamedProxy>,
     /// Who is reached without one.
     pub except: NoProxy,
 }
 
 impl Proxies {
+    /// Checks that there is a way to the origin of a URL.
+    ///
+    /// # Errors
+    /// Why the proxy that it needs cannot be used.
+    pub fn check(&self, url: &Url) -> Result<(), ProxyUnusable> {
+        let route = Origin::of(url).map(|origin| self.route(origin));
+        route.transpose().map(drop)
+    }
+
     /// The way to an origin.
-    pub(super) fn route(&self, origin: Origin) -> Route {
+    ///
+    /// # Errors
+    /// Why the proxy that it needs cannot be used.
+    pub(super) fn route(&self, origin: Origin) -> Result<Route, ProxyUnusable> {
         let proxy = if origin.is_https() {
             &self.https
         } else {
@@ -130,10 +152,10 @@ impl Proxies {
         };
         let direct = self.except.covers(origin.host(), origin.port());
         let proxy = proxy.as_ref().filter(|_| !direct);
-        Route {
-            proxy: proxy.cloned(),
+        Ok(Route {
+            proxy: proxy.cloned().transpose()?,
             origin,
-        }
+        })
     }
 }
 
@@ -235,7 +257,7 @@ mod tests {
 
     #[test]
     fn each_scheme_has_its_own_proxy_but_for_the_exceptions() {
-        let proxy = |text| Some(Arc::new(Proxy::parse(text).unwrap()));
+        let proxy = |text| Some(Ok(Arc::new(Proxy::parse(text).unwrap())));
         let proxies = Proxies {
             http: proxy("http://one.test:1"),
             https: proxy("http://two.test:2"),
@@ -247,7 +269,7 @@ mod tests {
             ("http://x.inside.test/", None),
         ];
         for (url, by) in table {
-            let route = proxies.route(url.parse().unwrap());
+            let route = proxies.route(url.parse().unwrap()).unwrap();
             assert_eq!(
                 route.proxy.map(|proxy| proxy.to_string()).as_deref(),
                 by,
@@ -259,7 +281,7 @@ mod tests {
     #[test]
     fn behind_a_proxy_literal_addresses_and_localhost_are_judged() {
         let proxies = Proxies {
-            http: Some(Arc::new(Proxy::parse("http://127.0.0.1:1").unwrap())),
+            http: Some(Ok(Arc::new(Proxy::parse("http://127.0.0.1:1").unwrap()))),
             ..Proxies::default()
         };
         let table = [
@@ -273,7 +295,7 @@ mod tests {
             ("http://169.254.169.254/", false, false),
         ];
         for (url, at_first, redirected) in table {
-            let route = proxies.route(url.parse().unwrap());
+            let route = proxies.route(url.parse().unwrap()).unwrap();
             assert_eq!(route.check(Reach::Loopback).is_ok(), at_first, "{url}");
             assert_eq!(route.check(Reach::Public).is_ok(), redirected, "{url}");
         }

@@ -10,6 +10,7 @@ use super::reach::Reach;
 use super::wire::{Head, WireHeaders, head};
 use hyper::header::{self, HeaderMap, HeaderName};
 use regrip_core::{Error, display_url};
+use std::fmt;
 use surf::http::Method;
 use surf::middleware::{Middleware, Next};
 use surf::utils::async_trait;
@@ -46,15 +47,88 @@ impl Middleware for FollowRedirects {
         let mut request = duplicate(&first);
         for _ in 0..=MAX_HOPS {
             let (url, reach) = (request.url().clone(), reach(&request));
-            let response = next.run(request, client.clone()).await?;
-            match head(&response).filter(|head| is_redirect(head.status)) {
-                None => return Ok(response),
-                Some(head) => request = onward(&first, &url, reach, head).map_err(into_surf)?,
+            let crossed = Crossed::between(&first, &request);
+            let mut response = next.run(request, client.clone()).await?;
+            let Some(head) = head(&response) else {
+                return Ok(response);
+            };
+            if is_redirect(head.status) {
+                request = onward(&first, &url, reach, head).map_err(into_surf)?;
+                continue;
             }
+            let Some(crossed) = crossed else {
+                return Ok(response);
+            };
+            // To a range, a 403 may refuse just that: the core asks for the whole file then.
+            if matches!(head.status, 401 | 403) && crossed.lost_headers(&first) {
+                return Err(into_surf(crossed.denied(head.status)));
+            }
+            let fields: &mut surf::http::Response = response.as_mut();
+            fields.ext_mut().insert(crossed);
+            return Ok(response);
         }
         Err(into_surf(Error::RedirectRefused(format!(
             "more than {MAX_HOPS} redirects in a row"
         ))))
+    }
+}
+
+/// A redirect to another origin: travels with the response, for whoever cannot use that.
+#[derive(Clone, Debug)]
+pub(super) struct Crossed {
+    /// Where it leads, without query.
+    to: String,
+    /// The origin that was asked.
+    from: String,
+    /// Names of the headers that did not go along.
+    left_behind: Vec<String>,
+}
+
+impl Crossed {
+    /// What a chain that began with `first` left behind, if `last` goes to another origin.
+    fn between(first: &Request, last: &Request) -> Option<Crossed> {
+        if Origin::of(first.url()) == Origin::of(last.url()) {
+            return None;
+        }
+        let goes_along = |name: &&HeaderName| {
+            let wire = last.ext::<WireHeaders>();
+            wire.is_some_and(|wire| wire.0.contains_key(*name))
+        };
+        let given = first.ext::<WireHeaders>().map(|wire| wire.0.keys());
+        let left = given.into_iter().flatten().filter(|name| !goes_along(name));
+        Some(Crossed {
+            to: display_url(last.url().as_str()),
+            from: first.url().origin().ascii_serialization(),
+            left_behind: left.map(HeaderName::to_string).collect(),
+        })
+    }
+
+    /// Headers stayed behind that may be why a request for the whole of something was refused.
+    fn lost_headers(&self, first: &Request) -> bool {
+        let ranged = first
+            .ext::<WireHeaders>()
+            .is_some_and(|wire| wire.0.contains_key(header::RANGE));
+        !self.left_behind.is_empty() && !ranged
+    }
+
+    /// The other origin refused a request that lost its credentials on the way.
+    fn denied(&self, status: u16) -> Error {
+        refused(&format!("{self}; the answer there is {status}"))
+    }
+}
+
+impl fmt::Display for Crossed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "to {}", self.to)?;
+        if self.left_behind.is_empty() {
+            return Ok(());
+        }
+        write!(
+            f,
+            ", and {} stays at {}",
+            self.left_behind.join(", "),
+            self.from
+        )
     }
 }
 

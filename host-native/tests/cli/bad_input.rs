@@ -85,6 +85,7 @@ const TABLE: &[(&[&str], &str)] = &[
         &["-i", "file"],
         "file, line 1: a string of 4 characters is not a URL",
     ),
+    (&["-i", "utf16"], "the list is UTF-16"),
     (&["-i", "-"], "no URL in the list"),
     (&["{url}", "-i", "file", "-o", "film"], "there are 2 URLs"),
     (&[], "<URL>"),
@@ -98,6 +99,7 @@ fn bad_input_is_refused_before_anything_is_written() {
     ));
     std::fs::create_dir(bench.path("folder")).expect("a folder");
     std::fs::write(bench.path("file"), "mine").expect("a file");
+    std::fs::write(bench.path("utf16"), b"\xff\xfeh\0").expect("a file");
     let url = bench.url("/film");
     for (arguments, message) in TABLE {
         let typed: Vec<String> = arguments
@@ -109,7 +111,7 @@ fn bad_input_is_refused_before_anything_is_written() {
         assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
         assert!(ran.err.contains(message), "{arguments:?}: {}", ran.err);
         assert!(!ran.err.contains("hunter2"), "{arguments:?}: {}", ran.err);
-        assert_eq!(bench.names(), ["file", "folder"], "{arguments:?}");
+        assert_eq!(bench.names(), ["file", "folder", "utf16"], "{arguments:?}");
         assert!(!bench.path("state").exists(), "{arguments:?}");
     }
     assert!(bench.server.log().is_empty(), "a request was made");

@@ -36,28 +36,67 @@ fn a_list_adds_to_what_was_typed_and_each_url_counts_once() {
 }
 
 #[test]
-fn a_wrong_line_is_named_and_nothing_is_fetched() {
+fn a_line_that_cannot_be_used_is_reported_with_its_number_and_the_others_are_fetched() {
+    let unusable: [&[u8]; 9] = [
+        b"film",
+        b"ftp://host/film",
+        b"magnet:?xt=urn:btih:abc",
+        b"http://host/",
+        b"http://host/film.part",
+        b"http://host/%ff",
+        b"http://me:hunter2@host/a b",
+        b"\xff\xfe\x00",
+        &[b'x'; 100_000],
+    ];
+    for line in unusable {
+        let bench = films(2);
+        let (first, second) = (bench.url("/1.bin"), bench.url("/2.bin"));
+        let list = [
+            b"\xef\xbb\xbf",
+            first.as_bytes(),
+            b"\r\n\r\n# x\r\n",
+            line,
+            b"\n",
+            second.as_bytes(),
+        ];
+        std::fs::write(bench.path("urls.txt"), list.concat()).expect("written");
+        let ran = bench.run(&["-i", "urls.txt"]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        assert!(
+            ran.err.starts_with("regrip: urls.txt, line 4: "),
+            "{}",
+            ran.err
+        );
+        assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+        for seed in 1..=2 {
+            bench.assert_is(&format!("{seed}.bin"), Content::new(seed, 1000 + seed));
+        }
+    }
+}
+
+#[test]
+fn a_line_whose_file_another_line_has_is_reported_and_one_url_in_two_spellings_is_not() {
     let bench = films(1);
     let good = bench.url("/1.bin");
-    let wrong = [
-        "film",
-        "ftp://host/film",
-        "http://host/",
-        "http://me:hunter2@host/a b",
-    ];
-    for wrong in wrong {
-        std::fs::write(bench.path("urls.txt"), format!("{good}\n\n# x\n{wrong}\n"))
-            .expect("written");
-        let ran = bench.run(&["-i", "urls.txt"]);
-        assert_eq!(ran.code, Some(2), "{ran:?}");
-        assert!(ran.err.contains("urls.txt, line 4: "), "{}", ran.err);
-        assert!(!ran.err.contains("hunter2"), "{}", ran.err);
-    }
-    // The same file twice, by two addresses.
-    std::fs::write(bench.path("urls.txt"), format!("{good}\n{good}?again\n")).expect("written");
+    let list = format!("{good}\n{good}?again\n{good}#part\nno url\n");
+    std::fs::write(bench.path("urls.txt"), list).expect("written");
+    let ran = bench.run(&["-i", "urls.txt"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    let reported = ran.err.lines().filter(|line| line.starts_with("regrip: "));
+    let reported: Vec<&str> = reported.filter_map(|line| line.get(..26)).collect();
+    assert_eq!(
+        reported,
+        ["regrip: urls.txt, line 2: ", "regrip: urls.txt, line 4: "]
+    );
+    assert_eq!(bench.server.log().len(), 1);
+}
+
+#[test]
+fn a_list_without_a_usable_line_is_wrong_usage_and_nothing_is_written() {
+    let bench = films(1);
+    std::fs::write(bench.path("urls.txt"), "ftp://host/film\n").expect("written");
     let ran = bench.run(&["-i", "urls.txt"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.err.contains("urls.txt, line 2: "), "{}", ran.err);
     assert!(bench.server.log().is_empty() && !bench.path("state").exists());
 }
 

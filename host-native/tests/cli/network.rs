@@ -2,7 +2,7 @@
 
 use crate::proxy::Proxy;
 use crate::support::{Bench, Ran, length};
-use regrip_faultd::faults::{Cut, Status};
+use regrip_faultd::faults::{Cut, Redirect, Status};
 use regrip_faultd::{Content, FileScript, Script, Version};
 use std::time::{Duration, Instant};
 
@@ -146,7 +146,15 @@ fn a_certificate_is_believed_where_its_authority_or_nothing_is_asked_for() {
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.err.contains("certificate"), "{}", ran.err);
     assert!(bench.server.log().is_empty());
-    for trust in [["--cacert", "ca.pem"].as_slice(), &["-k"], &["--insecure"]] {
+    let pem = std::fs::read(bench.path("ca.pem")).expect("there");
+    let with_mark = [b"\xef\xbb\xbf", pem.as_slice()].concat();
+    std::fs::write(bench.path("marked.pem"), with_mark).expect("written");
+    for trust in [
+        ["--cacert", "ca.pem"].as_slice(),
+        &["--cacert", "marked.pem"],
+        &["-k"],
+        &["--insecure"],
+    ] {
         let ran = bench.run(&[&[url.as_str(), "--on-exists", "rename"], trust].concat());
         assert_eq!(ran.code, Some(0), "{trust:?}: {ran:?}");
         std::fs::remove_file(bench.path("film")).expect("it came");
@@ -271,6 +279,54 @@ fn the_environment_names_proxies_and_who_needs_none() {
         );
         std::fs::remove_file(bench.path("film")).expect("it came");
     }
+}
+
+#[test]
+fn a_proxy_variable_that_cannot_be_used_matters_only_to_a_url_that_needs_it() {
+    let bench = Bench::serving(one());
+    let bad = [
+        "socks5://me:hunter2@127.0.0.1:1",
+        "https://me:hunter2@proxy:1",
+        "me:hunter2@:::",
+    ];
+    let other = ("no_proxy", "127.0.0.1,example.org");
+    for bad in bad {
+        for (variable, exception, needed) in [
+            ("all_proxy", other, false),
+            ("ALL_PROXY", ("NO_PROXY", "127.0.0.0/8"), false),
+            ("https_proxy", ("no_proxy", ""), false),
+            ("http_proxy", ("no_proxy", "example.org"), true),
+            ("all_proxy", ("no_proxy", "127.0.0.1:1"), true),
+        ] {
+            let mut command = bench.get(&[&bench.url("/film"), "--force"]);
+            command.env(variable, bad).env(exception.0, exception.1);
+            let ran = Ran::of(command.output().expect("regrip runs"));
+            let code = if needed { Some(2) } else { Some(0) };
+            assert_eq!(ran.code, code, "{variable} {exception:?}: {ran:?}");
+            assert_eq!(
+                ran.err.contains(&format!("the proxy in {variable}")),
+                needed,
+                "{}",
+                ran.err
+            );
+            assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+        }
+    }
+}
+
+#[test]
+fn a_redirect_to_a_scheme_whose_proxy_cannot_be_used_is_refused_and_never_goes_around_it() {
+    let script = FileScript::honest(film()).answer([Redirect::to("https://127.0.0.1:1/film")]);
+    let bench = Bench::serving(Script::one("/film", script));
+    let mut command = bench.get(&[&bench.url("/film")]);
+    command.env("https_proxy", "socks5://me:hunter2@127.0.0.1:1");
+    let ran = Ran::of(command.output().expect("regrip runs"));
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(
+        ran.err.contains("https_proxy") && !ran.err.contains("hunter2"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]

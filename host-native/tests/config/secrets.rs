@@ -19,6 +19,8 @@ fn a_secret_is_a_string_or_in_the_environment_or_in_a_file() {
         ("in a file\n", &in_file, "in a file"),
         ("in a file\r\n", &in_file, "in a file"),
         ("in a file", &in_file, "in a file"),
+        ("\u{feff}in a file\r\n", &in_file, "in a file"),
+        ("in a file\n\n", &in_file, "in a file"),
     ] {
         std::fs::write(&file, content).expect("a file");
         let key = config(&with_key(secret)).server.api_key;

@@ -1,7 +1,7 @@
 //! A peer that means no good, or is broken.
 
 use crate::support::{Bench, HANDSHAKE, RELEASE, peer, targets};
-use crate::wire::{Answer, Server, Then, close, found, keep, ok};
+use crate::wire::{Answer, Seen, Server, Then, close, found, keep, ok};
 use regrip::peers::Release;
 use regrip_core::Error;
 use regrip_core::ErrorCode;
@@ -193,6 +193,63 @@ fn a_redirect_elsewhere_carries_no_key_and_reaches_no_link_local_address() {
             .code()
             .as_str(),
         "AddressRefused"
+    );
+}
+
+// FS05
+#[test]
+fn a_redirect_elsewhere_whose_answer_cannot_be_used_is_named_with_the_key_that_stayed() {
+    type Row = (&'static str, fn(&Seen) -> Answer, &'static str);
+    let table: [Row; 4] = [
+        (
+            "/in?token=secret",
+            |_| status(401, ""),
+            "the answer there is 401",
+        ),
+        (
+            "/in?token=secret",
+            |_| status(403, ""),
+            "the answer there is 403",
+        ),
+        (
+            "/in?token=secret",
+            |_| status(404, ""),
+            "the server answered 404",
+        ),
+        (
+            "/in?token=secret",
+            |_| ok("<!doctype html><p>log in"),
+            "the answer there is not a peer's",
+        ),
+    ];
+    for (path, answer, why) in table {
+        let other = Server::new(answer);
+        let there = other.url(path);
+        let server = Server::new(move |_| found(&there));
+        let refused = item(&server).expect_err(why);
+        assert_eq!(refused.code().as_str(), "RedirectRefused", "{refused}");
+        let (to, from) = (other.url("/in"), server.url(""));
+        let expected = format!("to {to}, and x-api-key stays at {from}; {why}");
+        assert!(
+            refused.to_string().ends_with(&expected),
+            "{refused}\n{expected}"
+        );
+        assert_eq!(other.only_request().header("x-api-key"), None);
+    }
+}
+
+#[test]
+fn a_redirect_within_the_peers_origin_is_followed_with_the_key() {
+    let server = peer(|seen| match seen.target() {
+        "/moved" => ok(RELEASE),
+        _ => found("/moved"),
+    });
+    item(&server).expect("it moved");
+    assert!(
+        server
+            .seen()
+            .iter()
+            .all(|seen| seen.header("x-api-key") == Some("hush"))
     );
 }
 

@@ -215,3 +215,47 @@ fn servers_of_any_name_are_known_again_after_a_restart() {
     let rows: Result<Vec<_>, _> = rows.expect("rows").collect();
     assert_eq!(rows.expect("rows"), wanted);
 }
+
+#[test]
+fn a_redirect_of_an_import_server_is_followed_on_its_origin_with_key_and_command() {
+    for status in [301, 302, 303, 307, 308] {
+        let (peer, radarr) = (Peer::new(), Radarr::new());
+        let film = peer.film(1, 1000);
+        radarr.redirect(status, "/radarr/api/v3/command");
+        let mut house = House::with(&[&peer]);
+        house.config["servers"] = json!([radarr.config("radarr", "Films")]);
+        let served = house.start();
+        house.drop_stub("Film.torrent", &peer, 1);
+        house.wait_for_file("Film 1.mkv", film);
+        wait_until("it is accepted", || {
+            import_state(&house) == "accepted by Films"
+        });
+        assert_eq!(radarr.imported(), [house.path("completed/Film 1.mkv")]);
+        let got = radarr.got();
+        assert_eq!(got[1].0, "POST /radarr/api/v3/command", "{status}");
+        assert_eq!((&got[0].1, &got[0].2), (&got[1].1, &got[1].2), "{status}");
+        served.stop();
+    }
+}
+
+#[test]
+fn a_redirect_of_an_import_server_to_another_origin_is_named_and_the_key_stays() {
+    let (peer, radarr, other) = (Peer::new(), Radarr::new(), Radarr::new());
+    let film = peer.film(1, 1000);
+    let there = other.config("radarr", "")["url"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    radarr.redirect(307, &format!("{there}api/v3/command?apikey=secret"));
+    let mut house = House::with(&[&peer]);
+    house.config["servers"] = json!([radarr.config("radarr", "Films")]);
+    let served = house.start();
+    house.drop_stub("Film.torrent", &peer, 1);
+    house.wait_for_file("Film 1.mkv", film);
+    let failed = format!(
+        "failed at Films: a redirect was refused: to {there}api/v3/command, another origin, to which the key is not sent"
+    );
+    wait_until("it failed", || import_state(&house) == failed);
+    assert!(other.got().is_empty());
+    served.stop();
+}

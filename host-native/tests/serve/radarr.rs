@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 struct State {
     /// Key and command of each request.
     got: Mutex<Vec<(String, String, Value)>>,
-    statuses: Mutex<VecDeque<u16>>,
+    statuses: Mutex<VecDeque<(u16, String)>>,
     /// Folders of this machine, by the path at which the server sees them.
     mounts: Mutex<Vec<(String, PathBuf)>>,
     imported: Mutex<Vec<PathBuf>>,
@@ -41,7 +41,14 @@ impl Radarr {
 
     /// Answers the next commands with these statuses, and the others with 201.
     pub(crate) fn refuse(&self, statuses: &[u16]) {
-        self.state.statuses.lock().unwrap().extend(statuses);
+        let answers = statuses.iter().map(|status| (*status, String::new()));
+        self.state.statuses.lock().unwrap().extend(answers);
+    }
+
+    /// Answers the next command with this redirect.
+    pub(crate) fn redirect(&self, status: u16, location: &str) {
+        let answer = (status, format!("Location: {location}\r\n"));
+        self.state.statuses.lock().unwrap().push_back(answer);
     }
 
     /// Has it see a folder under another path, of this system or of Windows.
@@ -115,12 +122,13 @@ fn converse(stream: TcpStream, state: &State) {
             return;
         }
         let command = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let status = state.statuses.lock().unwrap().pop_front().unwrap_or(201);
+        let answer = state.statuses.lock().unwrap().pop_front();
+        let (status, fields) = answer.unwrap_or((201, String::new()));
         if (200..300).contains(&status) {
             import(&command, state);
         }
         state.got.lock().unwrap().push((target, key, command));
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}");
+        let answer = format!("HTTP/1.1 {status} X\r\n{fields}Content-Length: 2\r\n\r\n{{}}");
         if out.write_all(answer.as_bytes()).is_err() {
             return;
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn through(url: &str) -> TransportOptions {
-    let proxy = Some(Arc::new(Proxy::parse(url).unwrap()));
+    let proxy = Some(Ok(Arc::new(Proxy::parse(url).unwrap())));
     let mut options = options();
     options.proxies = Proxies {
         http: proxy.clone(),

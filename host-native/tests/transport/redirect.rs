@@ -98,6 +98,27 @@ fn a_redirect_to_another_origin_takes_along_who_asks_for_what_and_no_secret() {
 }
 
 #[test]
+fn another_origin_that_wants_credentials_is_named_with_those_that_stayed() {
+    for status in [401, 403] {
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+        let elsewhere = Server::new(move |_| keep(answer.clone()));
+        let to = elsewhere.url("/in?token=secret");
+        let server = Server::new(move |_| found(&to));
+        let url = server.url("/");
+        let refused = fetch(&with_secrets(&server), &url).unwrap_err();
+        assert_eq!(refused.code().as_str(), "RedirectRefused");
+        let text = refused.to_string();
+        let (to, from) = (elsewhere.url("/in"), url.trim_end_matches('/'));
+        assert!(text.contains(&to) && text.contains("x-api-key"), "{text}");
+        assert!(text.contains(&format!(" stays at {from}")), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+        // Who sent none learns the status.
+        let plain = HttpTransport::new(options());
+        assert_eq!(fetch(&plain, &url).unwrap().status, status);
+    }
+}
+
+#[test]
 fn a_chain_that_returns_to_its_origin_has_all_headers_there_again() {
     let back = Arc::new(Mutex::new(String::new()));
     let elsewhere = Server::new({

@@ -221,11 +221,6 @@ fn print(lines: impl IntoIterator<Item = String>) -> Exit {
     }
 }
 
-/// `2026-10-20T15:50:52.123Z` as `2026-10-20 15:50:52`.
-fn day_and_time(at: &str) -> String {
-    at.get(..19).unwrap_or(at).replace('T', " ")
-}
-
 /// The moment from which times are looked at.
 #[derive(Clone, Copy, Debug)]
 struct Moment {

@@ -155,7 +155,7 @@ fn exact(bytes: u64) -> String {
 
 fn moment(at: &str, now: Moment) -> String {
     let ago = now.since(at).map(text::ago).unwrap_or_default();
-    format!("{} UTC, {ago}", super::day_and_time(at))
+    format!("{} UTC, {ago}", text::day_and_time(at))
 }
 
 fn error(download: &Download) -> Option<String> {

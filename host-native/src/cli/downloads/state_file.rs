@@ -46,7 +46,7 @@ impl StateFile {
             );
             return Err((Exit::Failed, text));
         }
-        let ledger = state::open(&path).map_err(|text| (Exit::Unusable, text))?;
+        let ledger = state::open_at(&path).map_err(|text| (Exit::Unusable, text))?;
         let server = path.parent().and_then(serving);
         Ok(StateFile { ledger, server })
     }

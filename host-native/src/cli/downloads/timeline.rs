@@ -55,7 +55,7 @@ pub(super) fn timeline(
         cut(
             format!(
                 "attempts from {} UTC",
-                super::day_and_time(&first.line.started_at)
+                crate::cli::text::day_and_time(&first.line.started_at)
             ),
             shape.width,
         ),

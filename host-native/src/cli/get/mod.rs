@@ -1,10 +1,12 @@
 //! `regrip get`.
 
+mod ask;
 mod list;
 mod network;
 mod run;
+mod stream;
 mod target;
 
-pub(super) use network::proxies;
+pub(super) use network::{proxies, unusable_proxy};
 pub(crate) use run::main;
 pub(crate) use target::Target;

@@ -4,7 +4,9 @@
 
 use super::target::Target;
 use crate::cli::args::Get;
-use crate::transport::{Header, NoProxy, Proxies, Proxy, Roots, TransportOptions};
+use crate::transport::{
+    Header, NamedProxy, NoProxy, Proxies, Proxy, ProxyUnusable, Roots, TransportOptions,
+};
 use regrip_core::DownloadsConfig;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -41,6 +43,15 @@ pub(crate) fn network(
 }
 
 impl Network {
+    /// Checks that there is a way to every target.
+    ///
+    /// # Errors
+    /// Two lines: which proxy cannot be used though a target needs it, and what to do.
+    pub(crate) fn check(&self, targets: &[Target]) -> Result<(), String> {
+        let mut ways = targets.iter().map(|target| self.proxies.check(&target.url));
+        ways.try_for_each(|way| way.map_err(|unusable| unusable_proxy(&unusable)))
+    }
+
     /// The headers that a target's requests carry beside regrip's own, by name: what its row keeps of them.
     pub(crate) fn header_names(&self, target: &Target) -> Vec<String> {
         let given = self.headers.iter().map(|header| header.name().to_owned());
@@ -102,7 +113,8 @@ fn roots(get: &Get) -> Result<Roots, String> {
     };
     let about = |why: String| format!("--cacert {}: {why}", path.display());
     let pem = read(path).map_err(|error| about(error.to_string()))?;
-    Roots::none().and_pem(&pem).map_err(|error| {
+    let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&pem);
+    Roots::none().and_pem(pem).map_err(|error| {
         let why = about(error.to_string());
         format!("{why}\n  name a file of certificates in PEM form: -----BEGIN CERTIFICATE-----")
     })
@@ -122,10 +134,11 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 /// `--proxy` serves everything but what `NO_PROXY` covers; without it each scheme has the one its variable names. As with
-/// curl, an empty `--proxy` is none, an empty variable is not there, and loopback is no exception.
+/// curl, an empty `--proxy` is none, an empty variable is not there, and loopback is no exception. A variable that cannot be
+/// used is an error only for URLs that need it.
 ///
 /// # Errors
-/// Which of them cannot be used, and why.
+/// Why `--proxy` cannot be used.
 pub(crate) fn proxies(
     typed: Option<&str>,
     environment: impl Fn(&str) -> Option<String>,
@@ -140,10 +153,11 @@ pub(crate) fn proxies(
         return Ok(Proxies::default());
     }
     if let Some(typed) = typed {
-        let proxy = Some(proxy("--proxy", typed)?);
+        let proxy = proxy("--proxy", typed);
+        let proxy = proxy.map_err(|unusable| unusable_proxy(&unusable))?;
         return Ok(Proxies {
-            http: proxy.clone(),
-            https: proxy,
+            http: Some(Ok(Arc::clone(&proxy))),
+            https: Some(Ok(proxy)),
             except,
         });
     }
@@ -156,22 +170,23 @@ pub(crate) fn proxies(
     };
     let of_scheme = |names| {
         let found = variable(names).or_else(|| variable(["all_proxy", "ALL_PROXY"]));
-        found.map(|(name, text)| proxy(name, &text)).transpose()
+        found.map(|(name, text)| proxy(name, &text))
     };
     Ok(Proxies {
-        http: of_scheme(http)?,
-        https: of_scheme(["https_proxy", "HTTPS_PROXY"])?,
+        http: of_scheme(http),
+        https: of_scheme(["https_proxy", "HTTPS_PROXY"]),
         except,
     })
 }
 
-fn proxy(named_by: &str, text: &str) -> Result<Arc<Proxy>, String> {
-    let proxy = Proxy::parse(text).map_err(|error| {
-        format!(
-            "the proxy in {named_by} cannot be used: {error}\n  write http://host:port, or --proxy '' to use none"
-        )
-    })?;
+fn proxy(named_by: &str, text: &str) -> NamedProxy {
+    let proxy = Proxy::parse(text).map_err(|unusable| unusable.named_by(named_by))?;
     Ok(Arc::new(proxy))
+}
+
+/// A proxy that is needed and cannot be used, and what to do.
+pub(crate) fn unusable_proxy(unusable: &ProxyUnusable) -> String {
+    format!("{unusable}\n  write http://host:port, or --proxy '' to use none")
 }
 
 #[cfg(test)]
@@ -243,20 +258,97 @@ mod tests {
                 found.map(|(_, value)| (*value).to_owned())
             };
             let proxies = proxies(get(arguments).proxy.as_deref(), read).unwrap();
-            let shown = |proxy: Option<Arc<Proxy>>| proxy.map(|proxy| proxy.to_string());
+            let shown = |proxy: Option<NamedProxy>| proxy.map(|proxy| proxy.unwrap().to_string());
             let found = [proxies.http, proxies.https].map(|proxy| shown(proxy).unwrap_or_default());
             assert_eq!(found, [http, https], "{arguments:?} {environment:?}");
         }
     }
 
     #[test]
-    fn a_proxy_that_cannot_be_used_is_named_by_its_variable_and_not_repeated() {
-        let read = |name: &str| (name == "ALL_PROXY").then(|| "socks5://me:secret@x:1".to_owned());
-        let told = proxies(None, read).unwrap_err();
-        assert!(
-            told.contains("ALL_PROXY") && told.contains("socks5"),
-            "{told}"
-        );
-        assert!(!told.contains("secret"), "{told}");
+    fn a_proxy_that_cannot_be_used_is_an_error_only_for_a_url_that_needs_it() {
+        // variable, its value, NO_PROXY, URL, whether the URL needs it
+        let table = [
+            (
+                "ALL_PROXY",
+                "socks5://me:hunter2@x:1",
+                "",
+                "http://a.test/",
+                true,
+            ),
+            (
+                "ALL_PROXY",
+                "socks5://me:hunter2@x:1",
+                "",
+                "https://a.test/",
+                true,
+            ),
+            (
+                "ALL_PROXY",
+                "socks5://me:hunter2@x:1",
+                "b.test,.a.test",
+                "http://a.test/",
+                false,
+            ),
+            (
+                "ALL_PROXY",
+                "socks5://me:hunter2@x:1",
+                "a.test:80",
+                "http://a.test/",
+                false,
+            ),
+            (
+                "ALL_PROXY",
+                "socks5://me:hunter2@x:1",
+                "a.test:81",
+                "http://a.test/",
+                true,
+            ),
+            (
+                "ALL_PROXY",
+                "socks5://me:hunter2@x:1",
+                "10.0.0.0/8",
+                "http://10.1.2.3/",
+                false,
+            ),
+            (
+                "ALL_PROXY",
+                "socks5://me:hunter2@x:1",
+                "*",
+                "http://a.test/",
+                false,
+            ),
+            ("https_proxy", "me:hunter2@:::", "", "http://a.test/", false),
+            ("https_proxy", "me:hunter2@:::", "", "https://a.test/", true),
+            (
+                "http_proxy",
+                "https://me:hunter2@x:1",
+                "",
+                "http://a.test/",
+                true,
+            ),
+            (
+                "http_proxy",
+                "https://me:hunter2@x:1",
+                "",
+                "https://a.test/",
+                false,
+            ),
+        ];
+        for (variable, value, no_proxy, url, needed) in table {
+            let read = |name: &str| match name {
+                "NO_PROXY" => Some(no_proxy.to_owned()),
+                name => (name == variable).then(|| value.to_owned()),
+            };
+            let way = proxies(None, read).unwrap().check(&url.parse().unwrap());
+            let about = format!("{variable} {no_proxy} {url}: {way:?}");
+            match way {
+                Ok(()) => assert!(!needed, "{about}"),
+                Err(unusable) => {
+                    let text = unusable_proxy(&unusable);
+                    assert!(needed && text.contains(variable), "{about}");
+                    assert!(!text.contains("hunter2"), "{about}");
+                }
+            }
+        }
     }
 }

@@ -1,22 +1,29 @@
 //! Runs `get`: opens the state, accepts every target, drives them together, and says how each one ended.
 
+use super::ask::is_unchanged;
 use super::network::{Network, network};
-use super::target::{Target, targets};
+use super::target::{Target, Targets, is_stream, targets};
 use crate::cli::args::Get;
-use crate::cli::report::{Reporter, reporter};
-use crate::cli::state::{self, StateLedger};
+use crate::cli::report::{Reporter, WasDone, reporter};
+use crate::cli::state::{self, Opened, StateLedger};
 use crate::cli::{Exit, drive, signals};
 use crate::clock::SmolClock;
 use crate::control::{Outcome, Wanted, accept};
 use crate::host::{Listener, NativeHost};
+use crate::ledger::Catalogue;
 use crate::store::DiskStore;
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
 use futures::StreamExt;
 use futures::stream::{self, FuturesUnordered};
-use regrip_core::{DownloadsConfig, Engine, Error, OnExists, Source};
+use regrip_core::record::Row;
+use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, OnExists, Source};
+use smol::Timer;
+use smol::future::FutureExt;
 use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How many downloads may be waiting, for a permit or for another attempt, beside those whose bytes move. The rest of a long
 /// list is neither rows nor memory yet.
@@ -24,6 +31,9 @@ const MAX_WAITING: usize = 256;
 
 /// How many targets are looked up at once. They are asked for in order, and what they write they write together.
 const ACCEPTED_AT_ONCE: usize = 32;
+
+/// How often a question to a server looks whether the process is to end.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How files are accepted.
 #[derive(Debug)]
@@ -34,6 +44,8 @@ struct Terms {
     on_exists: OnExists,
     /// `--adopt-part`
     adopt: bool,
+    /// `--force`
+    force: bool,
 }
 
 impl Terms {
@@ -48,24 +60,60 @@ impl Terms {
             sha256: target.sha256.clone(),
             on_exists: self.on_exists,
             adopt: self.adopt,
+            again: self.force,
         }
+    }
+}
+
+/// `--on-exists`, of which `--force` replaces the default.
+fn on_exists(get: &Get) -> OnExists {
+    match get.on_exists.into() {
+        OnExists::Fail if get.force => OnExists::Overwrite,
+        on_exists => on_exists,
     }
 }
 
 /// Runs the command.
 pub(crate) fn main(get: &Get) -> Exit {
-    let meant = network(get, |name| std::env::var(name).ok())
-        .and_then(|network| Ok((network, targets(get)?)));
-    let started = meant
-        .map_err(|text| (Exit::Usage, text))
-        .and_then(|(network, targets)| {
-            let reporter = reporter(get.json, get.quiet);
-            let listener = Arc::clone(&reporter) as Arc<dyn Listener>;
-            let engine = engine(get, &network, &targets, listener)?;
-            Ok((network, targets, reporter, engine))
-        });
-    let (network, targets, reporter, engine) = match started {
-        Ok(started) => started,
+    match meant(get) {
+        Ok((network, targets)) => run(get, network, targets),
+        Err(text) => {
+            say!("regrip: {text}");
+            Exit::Usage
+        }
+    }
+}
+
+fn meant(get: &Get) -> Result<(Network, Targets), String> {
+    let network = network(get, |name| std::env::var(name).ok())?;
+    let targets = targets(get)?;
+    network.check(&targets.targets)?;
+    Ok((network, targets))
+}
+
+fn run(get: &Get, network: Network, targets: Targets) -> Exit {
+    let Targets {
+        targets,
+        collide,
+        unusable,
+    } = targets;
+    for line in &unusable {
+        say!("regrip: {line}");
+    }
+    if targets.is_empty() {
+        return Exit::Usage;
+    }
+    let unusable = match unusable.is_empty() {
+        true => Exit::Done,
+        false => Exit::Failed,
+    };
+    if is_stream(get) {
+        return unusable.and(super::stream::run(get, &network, &targets));
+    }
+    let reporter = reporter(get.json, get.quiet);
+    let listener = Arc::clone(&reporter) as Arc<dyn Listener>;
+    let engine = match engine(get, &network, &targets, listener) {
+        Ok(engine) => engine,
         Err((exit, text)) => {
             say!("regrip: {text}");
             return exit;
@@ -80,19 +128,36 @@ pub(crate) fn main(get: &Get) -> Exit {
     };
     let terms = Terms {
         network,
-        on_exists: get.on_exists.into(),
+        on_exists: on_exists(get),
         adopt: get.adopt_part,
+        force: get.force,
     };
     let workers = Workers::new(
         get.jobs
             .min(u32::try_from(targets.len()).unwrap_or(u32::MAX)),
     );
     let ending = Cell::new(false);
-    let at_once = get.jobs as usize + MAX_WAITING;
-    let driven = all(&engine, &reporter, targets, &terms, at_once, &ending);
-    let exit = drive::run(&engine, &signal, &workers, &ending, driven);
+    let bounds = Bounds {
+        driven: get.jobs as usize + MAX_WAITING,
+        // One after the other, so that names are numbered in the order given.
+        accepted: if collide { 1 } else { ACCEPTED_AT_ONCE },
+    };
+    let driven = all(&engine, &reporter, targets, &terms, bounds, &ending);
+    let exit = unusable.and(drive::run(&engine, &signal, &workers, &ending, driven));
     reporter.end(exit, "run the same command again");
     exit
+}
+
+/// The limits that were typed.
+pub(super) fn config(get: &Get) -> DownloadsConfig {
+    DownloadsConfig {
+        max_concurrent_downloads: get.jobs,
+        max_download_attempts: get.max_attempts,
+        retry_base_delay_ms: get.retry_base_ms,
+        retry_max_delay_ms: get.retry_max_ms,
+        idle_timeout_ms: get.idle_timeout_ms,
+        ..DownloadsConfig::default()
+    }
 }
 
 fn engine(
@@ -101,16 +166,19 @@ fn engine(
     targets: &[Target],
     listener: Arc<dyn Listener>,
 ) -> Result<Engine<NativeHost<StateLedger>>, (Exit, String)> {
-    let config = DownloadsConfig {
-        max_concurrent_downloads: get.jobs,
-        max_download_attempts: get.max_attempts,
-        retry_base_delay_ms: get.retry_base_ms,
-        retry_max_delay_ms: get.retry_max_ms,
-        idle_timeout_ms: get.idle_timeout_ms,
-        ..DownloadsConfig::default()
-    };
-    let path = state::path(get.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
-    let ledger = state::open(&path).map_err(|text| (Exit::Unusable, text))?;
+    let config = config(get);
+    let folder = targets
+        .first()
+        .and_then(|target| target.destination.parent());
+    let state = state::open(get.state.as_ref(), folder.unwrap_or(Path::new(".")));
+    let Opened {
+        path,
+        ledger,
+        warning,
+    } = state.map_err(|text| (Exit::Unusable, text))?;
+    if let Some(warning) = warning.filter(|_| !get.quiet) {
+        say!("regrip: {warning}");
+    }
     let store = DiskStore::new();
     store.own().add_database(&path);
     let host = NativeHost {
@@ -123,14 +191,20 @@ fn engine(
     Engine::new(host, config, !get.no_digest).map_err(|error| (Exit::Usage, error.to_string()))
 }
 
-/// Accepts in order, so that rows are numbered as the URLs were typed, and drives what was accepted together, `at_once` of
-/// them at most.
+/// How many targets are accepted and how many downloads driven at once.
+#[derive(Clone, Copy)]
+struct Bounds {
+    accepted: usize,
+    driven: usize,
+}
+
+/// Accepts in order, so that rows are numbered as the URLs were typed, and drives what was accepted together.
 async fn all(
     engine: &Engine<NativeHost<StateLedger>>,
     reporter: &Arc<dyn Reporter>,
     targets: Vec<Target>,
     terms: &Terms,
-    at_once: usize,
+    bounds: Bounds,
     ending: &Cell<bool>,
 ) -> Exit {
     let mut exit = Exit::Done;
@@ -138,17 +212,17 @@ async fn all(
     let ended =
         |result: Result<(), Error>| result.map_or_else(|error| Exit::from(&error), |()| Exit::Done);
     let mut accepted = stream::iter(targets)
-        .map(|target| async move { (accept(engine, &terms.wanted(&target)).await, target) })
-        .buffered(ACCEPTED_AT_ONCE);
+        .map(|target| async move { (accept_one(engine, terms, &target, ending).await, target) })
+        .buffered(bounds.accepted);
     while let Some((outcome, target)) = accepted.next().await {
         if ending.get() {
             exit = exit.and(Exit::Interrupted);
             break;
         }
         match outcome {
-            Ok(Outcome::Done(row)) => reporter.was_done(&row),
-            Ok(Outcome::Drive(accepted, destination)) => {
-                let one = drive::one(engine.clone(), accepted.id, destination);
+            Ok(Accepted::Done(row, how)) => reporter.was_done(&row, &how),
+            Ok(Accepted::Drive(id, destination)) => {
+                let one = drive::one(engine.clone(), id, destination);
                 driven.push(Workers::spawn(one));
             }
             Err(error) => {
@@ -156,7 +230,7 @@ async fn all(
                 exit = exit.and(Exit::from(&error));
             }
         }
-        while driven.len() >= at_once {
+        while driven.len() >= bounds.driven {
             exit = exit.and(driven.next().await.map_or(Exit::Done, ended));
         }
     }
@@ -164,4 +238,60 @@ async fn all(
         exit = exit.and(ended(result));
     }
     exit
+}
+
+/// What a target led to.
+enum Accepted {
+    /// A row to drive, and the file it will be.
+    Drive(DownloadId, PathBuf),
+    /// A file that is there.
+    Done(Box<Row>, WasDone),
+}
+
+/// Accepts a target. Under `overwrite` a file that is there, complete and unchanged, is replaced only if the server has
+/// another version. `--force` gives up another download to the same destination.
+async fn accept_one(
+    engine: &Engine<NativeHost<StateLedger>>,
+    terms: &Terms,
+    target: &Target,
+    ending: &Cell<bool>,
+) -> Result<Accepted, Error> {
+    let wanted = terms.wanted(target);
+    let accepted = match accept(engine, &wanted).await {
+        Err(Error::DestinationBusy { id, .. }) if terms.force => {
+            engine.remove(id).await?;
+            accept(engine, &wanted).await
+        }
+        accepted => accepted,
+    };
+    let outcome = match accepted? {
+        Outcome::Done(row) if terms.on_exists != OnExists::Overwrite => {
+            let completed_at = engine.host().ledger.entry(row.id).await?.completed_at;
+            return Ok(Accepted::Done(row, WasDone::NotAsked { completed_at }));
+        }
+        Outcome::Done(row) if is_unchanged(engine, &row).or(interrupted(ending)).await? => {
+            return Ok(Accepted::Done(row, WasDone::Unchanged));
+        }
+        Outcome::Done(_) => {
+            let again = Wanted {
+                again: true,
+                ..wanted
+            };
+            accept(engine, &again).await?
+        }
+        driven => driven,
+    };
+    Ok(match outcome {
+        Outcome::Drive(accepted, destination) => Accepted::Drive(accepted.id, destination),
+        // Another run replaced it meanwhile.
+        Outcome::Done(row) => Accepted::Done(row, WasDone::Unchanged),
+    })
+}
+
+/// Ends when the process is to end.
+async fn interrupted<T>(ending: &Cell<bool>) -> Result<T, Error> {
+    while !ending.get() {
+        Timer::after(LOOK).await;
+    }
+    Err(Error::Interrupted)
 }

@@ -5,7 +5,7 @@
 
 use super::bar::{self, Phase, View};
 use super::journey::Journeys;
-use super::{Reporter, lines, screen};
+use super::{Reporter, WasDone, lines, screen};
 use crate::cli::exit::Exit;
 use crate::cli::get::Target;
 use crate::cli::terminal::Look;
@@ -222,9 +222,9 @@ impl Listener for Bars {
 }
 
 impl Reporter for Bars {
-    fn was_done(&self, row: &Row) {
+    fn was_done(&self, row: &Row, how: &WasDone) {
         lock(&self.files).journeys.was_done(row.downloaded);
-        self.print(lines::was_done(row));
+        self.print(lines::was_done(row, how));
     }
     fn refused(&self, target: &Target, error: &Error) {
         lock(&self.files).journeys.was_not_done();

@@ -1,6 +1,6 @@
 //! One JSON object a line on standard output (spec §9).
 
-use super::Reporter;
+use super::{Reporter, WasDone};
 use crate::cli::exit::Exit;
 use crate::cli::get::Target;
 use crate::control::{object, time};
@@ -17,13 +17,26 @@ use std::time::SystemTime;
 pub(crate) struct Json {
     /// Lines of several transfers do not mix.
     turn: Mutex<()>,
+    on_stderr: bool,
 }
 
 impl Json {
+    /// Lines on standard error, because the bytes of files go to standard output.
+    pub(crate) fn on_stderr() -> Json {
+        Json {
+            on_stderr: true,
+            ..Json::default()
+        }
+    }
+
     fn line(&self, value: &Value) {
         let _turn = self.turn.lock();
-        let mut out = stdout().lock();
         // Whoever reads this may be gone; the downloads go on.
+        if self.on_stderr {
+            say!("{value}");
+            return;
+        }
+        let mut out = stdout().lock();
         let _ = writeln!(out, "{value}").and_then(|()| out.flush());
     }
 }
@@ -35,7 +48,7 @@ impl Listener for Json {
 }
 
 impl Reporter for Json {
-    fn was_done(&self, row: &Row) {
+    fn was_done(&self, row: &Row, _how: &WasDone) {
         let summary = Summary {
             bytes: row.downloaded,
             attempts: row.attempts,

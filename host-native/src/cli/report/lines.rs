@@ -1,7 +1,7 @@
 //! Plain lines on standard error: for logs, pipes and dumb terminals.
 
-use super::Reporter;
 use super::journey::{Journey, Journeys};
+use super::{Reporter, WasDone};
 use crate::cli::exit::Exit;
 use crate::cli::get::Target;
 use crate::cli::text;
@@ -68,9 +68,9 @@ impl Listener for Lines {
 }
 
 impl Reporter for Lines {
-    fn was_done(&self, row: &Row) {
+    fn was_done(&self, row: &Row, how: &WasDone) {
         self.told().journeys.was_done(row.downloaded);
-        say!("{}", was_done(row));
+        say!("{}", was_done(row, how));
     }
     fn refused(&self, target: &Target, error: &Error) {
         self.told().journeys.was_not_done();
@@ -243,11 +243,16 @@ pub(super) fn refused(target: &Target, error: &Error) -> String {
     text::error(&name(&target.destination.to_string_lossy()), error)
 }
 
-pub(super) fn was_done(row: &Row) -> String {
-    format!(
-        "{}: there already, whole and unchanged; nothing fetched",
-        name(&row.new.destination)
-    )
+pub(super) fn was_done(row: &Row, how: &WasDone) -> String {
+    let name = name(&row.new.destination);
+    match how {
+        WasDone::NotAsked { completed_at } => {
+            let at = completed_at.as_deref().map(text::day_and_time);
+            let since = at.map_or_else(String::new, |at| format!(" since {at} UTC"));
+            format!("{name}: complete{since}; the server was not asked")
+        }
+        WasDone::Unchanged => format!("{name}: is unchanged on the server"),
+    }
 }
 
 /// The file's own name.

@@ -21,10 +21,19 @@ pub(crate) use json::Json;
 pub(crate) use lines::{Lines, why};
 pub(crate) use quiet::{Quiet, Silent};
 
+/// How it is known that a file from an earlier run is the one that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WasDone {
+    /// The server was not asked. When the file was completed, in RFC 3339.
+    NotAsked { completed_at: Option<String> },
+    /// The server was asked and has no other version.
+    Unchanged,
+}
+
 /// Shows downloads.
 pub(crate) trait Reporter: Listener {
-    /// A file was there, whole and unchanged, so nothing was fetched.
-    fn was_done(&self, row: &Row);
+    /// A file from an earlier run is there, complete and unchanged, so nothing was fetched.
+    fn was_done(&self, row: &Row, how: &WasDone);
     /// A target was refused before it became a row.
     fn refused(&self, target: &Target, error: &Error);
     /// Everything is over; if it was interrupted, `to_go_on` says how to go on: `run …`.

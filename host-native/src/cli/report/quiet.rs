@@ -1,6 +1,6 @@
 //! Errors, and nothing else.
 
-use super::{Reporter, lines};
+use super::{Reporter, WasDone, lines};
 use crate::cli::exit::Exit;
 use crate::cli::get::Target;
 use crate::host::Listener;
@@ -19,7 +19,7 @@ impl Listener for Quiet {
 }
 
 impl Reporter for Quiet {
-    fn was_done(&self, _row: &Row) {}
+    fn was_done(&self, _row: &Row, _how: &WasDone) {}
     fn refused(&self, target: &Target, error: &Error) {
         say!("{}", lines::refused(target, error));
     }

@@ -60,6 +60,27 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Returns `true` if the place cannot be used, and `false` if the file that is there is the reason.
+    pub(crate) fn is_of_its_place(&self) -> bool {
+        match self {
+            OpenError::File { .. } => true,
+            OpenError::Newer { .. } | OpenError::Corrupt { .. } => false,
+            OpenError::Sqlite { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(
+                    ErrorCode::CannotOpen
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::PermissionDenied
+                        | ErrorCode::DiskFull
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::FileLockingProtocolFailed
+                )
+            ),
+        }
+    }
+}
+
 /// Mode 0600 before SQLite writes the first byte; the files it puts beside take the mode from this one.
 pub(super) fn make(path: &Path) -> io::Result<()> {
     if let Some(folder) = path

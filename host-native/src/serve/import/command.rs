@@ -1,16 +1,28 @@
-//! One command to one server.
+//! One command to one server, and the redirects that a server behind a URL base or a proxy answers with.
+//!
+//! Invariants: the key goes to the configured origin only, and a command counts as accepted only if the API took it: an
+//! HTML page is a login page.
 
 use crate::config::{ImportServer, ImportServerKind};
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
-use regrip_core::Error;
+use crate::transport::HttpBody;
 use regrip_core::http::Head;
 use regrip_core::time::Clock;
-use regrip_core::transport::{Body, Response};
+use regrip_core::transport::{Body, Headers, Response};
+use regrip_core::{Error, display_url};
 use serde_json::json;
+use surf::http::Method;
+use url::Url;
 
 /// How much of an answer is read, so that its connection ends in good order.
 const MOST_READ_BYTES: usize = 64 << 10;
+
+/// Most redirects of one command.
+const MOST_REDIRECTS: u32 = 10;
+
+/// Where commands go, below the URL base.
+const ENDPOINT: &str = "/api/v3/command";
 
 /// Whether a server wants to hear of a release of that category: 2000 and what is below it are films, 5000 series.
 pub(super) fn wants(server: &ImportServer, category: u32) -> bool {
@@ -23,41 +35,168 @@ pub(super) fn wants(server: &ImportServer, category: u32) -> bool {
 /// Has a server import the file at `path`, which is the path as that server sees it.
 ///
 /// # Errors
-/// `Status` with its `Retry-After`, `Protocol` for an answer that is neither that nor a success; else as the transport.
+/// `Status` with its `Retry-After`, `RedirectRefused` for a redirect that leads elsewhere, `Protocol` for an answer that is
+/// neither that nor a success; else as the transport.
 pub(super) async fn send(
     host: &NativeHost<impl NativeLedger>,
     server: &ImportServer,
     path: &str,
 ) -> Result<(), Error> {
-    let url = format!("{}/api/v3/command", server.url.trim_end_matches('/'));
+    let url = format!("{}{ENDPOINT}", server.url.trim_end_matches('/'));
     let name = match server.kind {
         ImportServerKind::Radarr => "DownloadedMoviesScan",
         ImportServerKind::Sonarr => "DownloadedEpisodesScan",
     };
     let command = json!({ "name": name, "path": path }).to_string();
-    let response = host.transport.post(&url, &server.headers, command).await?;
-    let Response {
-        status,
-        headers,
-        end,
-        mut body,
-    } = response;
-    match status {
-        200..=299 => {
-            let mut read = 0;
-            // It is accepted: what becomes of the rest of the answer changes nothing.
-            while let Ok(Some(chunk)) = body.chunk().await {
-                read += chunk.len();
-                if read > MOST_READ_BYTES {
-                    break;
-                }
-            }
-            Ok(())
-        }
-        400..=599 => Err(Error::Status {
+    let mut url = Url::parse(&url)
+        .map_err(|error| Error::Protocol(format!("the address cannot be read: {error}")))?;
+    let mut method = Method::Post;
+    for _ in 0..=MOST_REDIRECTS {
+        let body = (method == Method::Post).then(|| command.clone());
+        let sent = host
+            .transport
+            .ask(method, url.as_str(), &server.headers, body);
+        let Response {
             status,
-            retry_after: Head::read(status, &headers, end, host.clock.wall()).retry_after,
-        }),
-        _ => Err(Error::Protocol(format!("the status is {status}"))),
+            headers,
+            end,
+            body,
+        } = sent.await?;
+        match status {
+            200..=299 => return accepted(&url, &headers, body).await,
+            301 | 302 | 303 | 307 | 308 => (method, url) = onward(&url, status, &headers)?,
+            400..=599 => {
+                return Err(Error::Status {
+                    status,
+                    retry_after: Head::read(status, &headers, end, host.clock.wall()).retry_after,
+                });
+            }
+            _ => return Err(Error::Protocol(format!("the status is {status}"))),
+        }
+    }
+    Err(Error::RedirectRefused(format!(
+        "more than {MOST_REDIRECTS} of them, the last to {}",
+        display_url(url.as_str())
+    )))
+}
+
+async fn accepted(url: &Url, headers: &Headers, mut body: HttpBody) -> Result<(), Error> {
+    let kind = headers.only("content-type").unwrap_or_default();
+    if kind
+        .trim_start()
+        .to_ascii_lowercase()
+        .starts_with("text/html")
+    {
+        return Err(Error::Protocol(format!(
+            "{} is an HTML page and not the API",
+            display_url(url.as_str())
+        )));
+    }
+    let mut read = 0;
+    // It is accepted: what becomes of the rest of the answer changes nothing.
+    while let Ok(Some(chunk)) = body.chunk().await {
+        read += chunk.len();
+        if read > MOST_READ_BYTES {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The next request. The command is sent again where 307 and 308 say so, and wherever the redirect leads to the endpoint of
+/// commands: a proxy that answers 301, 302 or 303 has not handed it on. Else a 303 names its result, which is asked for.
+fn onward(from: &Url, status: u16, headers: &Headers) -> Result<(Method, Url), Error> {
+    let location = headers.only("location").unwrap_or_default();
+    let target = from.join(location).ok().filter(|_| !location.is_empty());
+    let Some(mut target) = target else {
+        let why = format!("the status is {status}, without a readable Location");
+        return Err(Error::RedirectRefused(why));
+    };
+    target.set_fragment(None);
+    let shown = display_url(target.as_str());
+    if target.origin() != from.origin() {
+        return Err(Error::RedirectRefused(format!(
+            "to {shown}, another origin, to which the key is not sent"
+        )));
+    }
+    let is_endpoint = target.path().trim_end_matches('/').ends_with(ENDPOINT);
+    match status {
+        307 | 308 => Ok((Method::Post, target)),
+        _ if is_endpoint => Ok((Method::Post, target)),
+        303 => Ok((Method::Get, target)),
+        _ => Err(Error::RedirectRefused(format!(
+            "to {shown}, which is not the endpoint of commands"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_follows_redirects_of_its_origin_and_names_every_other_target() {
+        let from = Url::parse("http://nas:7878/api/v3/command").unwrap();
+        let post = |url: &str| Ok((Method::Post, Url::parse(url).unwrap()));
+        let get = |url: &str| Ok((Method::Get, Url::parse(url).unwrap()));
+        let table = [
+            (
+                307,
+                "/radarr/api/v3/command",
+                post("http://nas:7878/radarr/api/v3/command"),
+            ),
+            (308, "/elsewhere?a=b", post("http://nas:7878/elsewhere?a=b")),
+            (
+                301,
+                "/radarr/api/v3/command/",
+                post("http://nas:7878/radarr/api/v3/command/"),
+            ),
+            (
+                302,
+                "http://nas:7878/r/api/v3/command",
+                post("http://nas:7878/r/api/v3/command"),
+            ),
+            (
+                303,
+                "/radarr/api/v3/command",
+                post("http://nas:7878/radarr/api/v3/command"),
+            ),
+            (303, "command/17", get("http://nas:7878/api/v3/command/17")),
+            (
+                302,
+                "/login?returnUrl=secret",
+                Err("to http://nas:7878/login, which"),
+            ),
+            (
+                307,
+                "https://nas:7878/api/v3/command",
+                Err("to https://nas:7878/api/v3/command, another"),
+            ),
+            (
+                308,
+                "http://nas/api/v3/command?k=secret",
+                Err("to http://nas/api/v3/command, another"),
+            ),
+            (
+                301,
+                "//other/api/v3/command",
+                Err("to http://other/api/v3/command, another"),
+            ),
+            (307, "ftp://nas:7878/", Err("to ftp://nas:7878/, another")),
+            (307, "", Err("the status is 307, without")),
+            (307, "http://", Err("the status is 307, without")),
+        ];
+        for (status, location, expected) in table {
+            let headers = [("location", location)].into_iter().collect();
+            let next = onward(&from, status, &headers);
+            match (next, expected) {
+                (Ok(next), Ok(expected)) => assert_eq!(next, expected, "{status} {location}"),
+                (Err(error), Err(why)) => {
+                    let text = error.to_string();
+                    assert!(text.contains(why) && !text.contains("secret"), "{text}");
+                }
+                (next, _) => panic!("{status} {location}: {next:?}"),
+            }
+        }
     }
 }
