@@ -11,6 +11,17 @@ pub struct Accepted {
     pub known: bool,
 }
 
+/// Which other URL a download that nobody drives may go on from, if that proves to have the same file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewUrl {
+    /// None: another URL is another download.
+    Refused,
+    /// One that differs only in its query, such as another signature.
+    SamePath,
+    /// Any.
+    Any,
+}
+
 /// What to do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
@@ -30,9 +41,9 @@ pub enum Admission {
 ///
 /// Of several unfinished rows of this source, the one with most durable bytes counts. A failed or cancelled row of another
 /// source that still has its part keeps the destination too: its bytes are not thrown away behind its back. The new URL may
-/// still be one for the same file: one that differs in its query (another signature), or, with `any_url`, any other one.
-pub fn admission(rows: &[Row], new: &NewDownload, any_url: bool) -> Admission {
-    let other = |row: &Row| match may_move(row, new, any_url) {
+/// still be one for the same file, as far as `new_url` allows it.
+pub fn admission(rows: &[Row], new: &NewDownload, new_url: NewUrl) -> Admission {
+    let other = |row: &Row| match may_move(row, new, new_url) {
         true => Admission::Move(row.id),
         false => Admission::Busy(row.id),
     };
@@ -60,10 +71,15 @@ pub fn admission(rows: &[Row], new: &NewDownload, any_url: bool) -> Admission {
 }
 
 /// Whether a row may go on from the new URL.
-fn may_move(row: &Row, new: &NewDownload, any_url: bool) -> bool {
+fn may_move(row: &Row, new: &NewDownload, new_url: NewUrl) -> bool {
     match (&row.new.source, &new.source) {
         (Source::Url { url: old }, Source::Url { url: new }) => {
-            row.status != Status::Committing && (any_url || differ_in_query(old, new))
+            let allowed = match new_url {
+                NewUrl::Refused => false,
+                NewUrl::SamePath => differ_in_query(old, new),
+                NewUrl::Any => true,
+            };
+            allowed && row.status != Status::Committing
         }
         _ => false,
     }

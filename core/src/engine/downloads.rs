@@ -10,7 +10,7 @@
 //! async-lock's `Mutex` is used where a lock is held over an await: one per destination, from looking for a row to
 //! inserting one, so that there is no gap between check and claim.
 
-use super::admission::{Accepted, Admission, admission, missing};
+use super::admission::{Accepted, Admission, NewUrl, admission, missing};
 use super::drive;
 use super::peers::Peers;
 use super::shared::{Asked, Moving, Shared};
@@ -86,6 +86,7 @@ impl<H: Host> Engine<H> {
             origins: Origins::default(),
             doors: Mutex::default(),
             asked: Mutex::default(),
+            accepted: Mutex::default(),
             writers: Mutex::default(),
         })))
     }
@@ -143,25 +144,29 @@ impl<H: Host> Engine<H> {
     /// An unfinished, failed or cancelled download that nobody drives may go on from a URL that differs only in its query:
     /// the drive then proves that it has the same file.
     pub async fn accept(&self, new: NewDownload) -> Result<Accepted, Error> {
-        self.accept_if(new, false).await
+        self.accept_with(new, NewUrl::SamePath).await
     }
 
-    /// As [`accept`](Self::accept), but the download may go on from any other URL. If that has another file, the drive
-    /// ends with `DestinationBusy`, and part, row and old URL stay as they were.
+    /// As [`accept`](Self::accept), with a rule of its own for another URL. If a URL of another path has another file, the
+    /// drive ends with `DestinationBusy`, and part, row and old URL stay as they were.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
-    pub async fn accept_any_url(&self, new: NewDownload) -> Result<Accepted, Error> {
-        self.accept_if(new, true).await
+    pub async fn accept_with(&self, new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
+        let accepted = self.admit(new, new_url).await?;
+        lock(&self.0.accepted).insert(accepted.id, ());
+        Ok(accepted)
     }
 
-    async fn accept_if(&self, new: NewDownload, any_url: bool) -> Result<Accepted, Error> {
+    async fn admit(&self, new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
         let door = self.door(&new.destination);
         let _inside = door.lock().await;
         let ledger = self.0.host.ledger();
         let rows = ledger.rows_for(&new.destination).await?;
-        let admission = match admission(&rows, &new, any_url) {
-            Admission::Move(id) if self.is_driven(id) => Admission::Busy(id),
+        let admission = match admission(&rows, &new, new_url) {
+            Admission::Move(id) if self.is_driven(id) || self.is_accepted(id) => {
+                Admission::Busy(id)
+            }
             admission => admission,
         };
         if let Admission::Known(id) | Admission::Retry(id) = admission {
@@ -402,6 +407,11 @@ impl<H: Host> Engine<H> {
         }
         recovered.drive.sort_unstable();
         Ok(recovered)
+    }
+
+    /// This process has accepted it, and will drive it.
+    fn is_accepted(&self, id: DownloadId) -> bool {
+        lock(&self.0.accepted).contains_key(&id)
     }
 
     fn is_driven(&self, id: DownloadId) -> bool {

@@ -42,6 +42,7 @@ enum After {
 pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Failed> {
     let destination = shared.host.ledger().row(id).await?.new.destination;
     let (_writer, mut ear) = enter(shared, id, &destination)?;
+    lock(&shared.accepted).remove(&id);
     // Only now nobody else in this process changes it.
     let row = shared.host.ledger().row(id).await?;
     let mut job = shared.job(row);

@@ -9,5 +9,5 @@ mod permits;
 mod shared;
 mod stop;
 
-pub use admission::{Accepted, Admission, admission};
+pub use admission::{Accepted, Admission, NewUrl, admission};
 pub use downloads::{Engine, Recovered};

@@ -28,6 +28,8 @@ pub(super) struct Shared<H> {
     pub(super) doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
     /// By download: what the last call asked for, until the part is locked and it can be recorded.
     pub(super) asked: Mutex<LiteMap<DownloadId, Asked>>,
+    /// Downloads that were accepted and are not driven yet.
+    pub(super) accepted: Mutex<LiteMap<DownloadId, ()>>,
     /// By destination: who writes there.
     pub(super) writers: Mutex<LiteMap<String, Writer>>,
 }

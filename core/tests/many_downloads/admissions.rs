@@ -1,7 +1,7 @@
 //! Which row an accepted download becomes (spec §6): one writer a destination, one row a source.
 
 use crate::world::*;
-use regrip_core::engine::{Accepted, Admission, admission};
+use regrip_core::engine::{Accepted, Admission, NewUrl, admission};
 use regrip_core::record::{NewDownload, Source, Terms};
 use regrip_core::store::{OpenPart, PartStore};
 use regrip_core::testing::{Piece, new_download};
@@ -37,29 +37,33 @@ fn what_an_accepted_download_becomes() {
     ];
     for status in unfinished {
         assert_eq!(
-            admission(&[row(1, URL, status, true)], &new, false),
+            admission(&[row(1, URL, status, true)], &new, NewUrl::Refused),
             Known(1),
             "{status:?}"
         );
         assert_eq!(
-            admission(&[row(1, OTHER, status, true)], &new, false),
+            admission(&[row(1, OTHER, status, true)], &new, NewUrl::Refused),
             Busy(1),
             "{status:?}"
         );
         let finished = row(2, URL, Status::Failed, true);
         assert_eq!(
-            admission(&[finished, row(1, OTHER, status, true)], &new, false),
+            admission(
+                &[finished, row(1, OTHER, status, true)],
+                &new,
+                NewUrl::Refused
+            ),
             Busy(1)
         );
     }
     for status in [Status::Completed, Status::ImportQueued] {
         assert_eq!(
-            admission(&[row(1, URL, status, true)], &new, false),
+            admission(&[row(1, URL, status, true)], &new, NewUrl::Refused),
             New,
             "{status:?}"
         );
         assert_eq!(
-            admission(&[row(1, OTHER, status, true)], &new, false),
+            admission(&[row(1, OTHER, status, true)], &new, NewUrl::Refused),
             New,
             "{status:?}"
         );
@@ -67,19 +71,19 @@ fn what_an_accepted_download_becomes() {
     for status in [Status::Failed, Status::Cancelled] {
         for claimed in [true, false] {
             assert_eq!(
-                admission(&[row(1, URL, status, claimed)], &new, false),
+                admission(&[row(1, URL, status, claimed)], &new, NewUrl::Refused),
                 Retry(1),
                 "{status:?}"
             );
         }
         // Its part is there: another source must not take the destination behind its back.
         assert_eq!(
-            admission(&[row(1, OTHER, status, true)], &new, false),
+            admission(&[row(1, OTHER, status, true)], &new, NewUrl::Refused),
             Busy(1),
             "{status:?}"
         );
         assert_eq!(
-            admission(&[row(1, OTHER, status, false)], &new, false),
+            admission(&[row(1, OTHER, status, false)], &new, NewUrl::Refused),
             New,
             "{status:?}"
         );
@@ -88,13 +92,17 @@ fn what_an_accepted_download_becomes() {
             row(2, URL, Status::Completed, true),
             row(1, URL, status, false),
         ];
-        assert_eq!(admission(&rows, &new, false), New, "{status:?}");
+        assert_eq!(admission(&rows, &new, NewUrl::Refused), New, "{status:?}");
     }
-    assert_eq!(admission(&[], &new, false), New);
+    assert_eq!(admission(&[], &new, NewUrl::Refused), New);
     let mut ahead = row(1, URL, Status::Queued, true);
     ahead.durable = 9;
     assert_eq!(
-        admission(&[row(2, URL, Status::Queued, true), ahead], &new, false),
+        admission(
+            &[row(2, URL, Status::Queued, true), ahead],
+            &new,
+            NewUrl::Refused
+        ),
         Known(1)
     );
 }
@@ -109,13 +117,22 @@ fn a_peers_item_is_the_same_source_wherever_its_file_is() {
     there.new.source = peers("a:b", "http://north.example/peer/items/a%3Ab/file");
     let rows = [there];
     let moved = peers("a:b", "http://north.example:8080/peer/items/a%3Ab/file");
-    assert_eq!(admission(&rows, &of(moved), false), Admission::Known(1));
+    assert_eq!(
+        admission(&rows, &of(moved), NewUrl::Refused),
+        Admission::Known(1)
+    );
     let another = peers("a:c", "http://north.example/peer/items/a%3Ab/file");
-    assert_eq!(admission(&rows, &of(another), false), Admission::Busy(1));
+    assert_eq!(
+        admission(&rows, &of(another), NewUrl::Refused),
+        Admission::Busy(1)
+    );
     let plain = Source::Url {
         url: "http://north.example/peer/items/a%3Ab/file".to_owned(),
     };
-    assert_eq!(admission(&rows, &of(plain), false), Admission::Busy(1));
+    assert_eq!(
+        admission(&rows, &of(plain), NewUrl::Refused),
+        Admission::Busy(1)
+    );
 }
 
 // L08

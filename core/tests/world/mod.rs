@@ -82,10 +82,15 @@ pub(crate) fn rest(content: &[u8], from: usize) -> Reply {
 
 /// The same answer, whose body breaks after `at` bytes of its first piece.
 pub(crate) fn cut(mut reply: Reply, at: usize) -> Answer {
-    if let Some(Piece::Bytes(first)) = reply.body.first_mut() {
-        first.truncate(at);
-    }
-    reply.body.truncate(1);
+    let mut left = at;
+    reply.body.retain_mut(|piece| match piece {
+        Piece::Bytes(bytes) => {
+            bytes.truncate(left);
+            left -= bytes.len();
+            !bytes.is_empty()
+        }
+        _ => left > 0,
+    });
     reply.body.push(Piece::Break(broken()));
     Ok(reply)
 }

@@ -5,7 +5,7 @@
 use crate::host::NativeHost;
 use crate::ledger::{NativeLedger, is_as_left, is_delivered};
 use crate::store::{FileStamp, NAME_BYTES, look_at, part_path, sha256_of};
-use regrip_core::engine::Accepted;
+use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::record::{NewDownload, Row};
 use regrip_core::store::{Found, PartStore};
 use regrip_core::{Engine, Error, OnExists, Source, Status};
@@ -30,6 +30,20 @@ pub struct Wanted {
     pub adopt: bool,
     /// Download it also if the file is there, complete and unchanged, from an earlier run.
     pub again: bool,
+    /// An unfinished download may go on from this URL whatever its path is, if that proves to have the same file.
+    pub any_url: bool,
+}
+
+impl Wanted {
+    /// Which other URL an unfinished download for the destination may go on from.
+    fn new_url(&self) -> NewUrl {
+        match (self.on_exists, self.any_url) {
+            // Another URL is another file, and gets a name of its own.
+            (OnExists::Rename, _) => NewUrl::Refused,
+            (_, true) => NewUrl::Any,
+            (_, false) => NewUrl::SamePath,
+        }
+    }
 }
 
 /// What it led to.
@@ -81,7 +95,7 @@ pub async fn accept<L: NativeLedger>(
             Place::Ours => {}
         }
         let new = new_download(wanted, &destination);
-        match engine.accept(new).await {
+        match engine.accept_with(new, wanted.new_url()).await {
             // Another source has that name for its own.
             Err(Error::DestinationBusy { .. }) if wanted.on_exists == OnExists::Rename => {}
             // Another download gave its file that name since it was looked at.

@@ -202,6 +202,7 @@ impl<L: NativeLedger> Control<L> {
             on_exists: self.0.engine.config().on_exists,
             adopt: false,
             again: false,
+            any_url: false,
         };
         match accept(&self.0.engine, &wanted).await? {
             Outcome::Drive(accepted, _) => {

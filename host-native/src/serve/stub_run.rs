@@ -148,6 +148,7 @@ async fn make_row<L: NativeLedger>(
         on_exists: service.control.engine().config().on_exists,
         adopt: false,
         again: false,
+        any_url: false,
     };
     match accept(service.control.engine(), &wanted).await? {
         Outcome::Drive(accepted, path) => {

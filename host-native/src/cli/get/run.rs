@@ -61,6 +61,7 @@ impl Terms {
             on_exists: self.on_exists,
             adopt: self.adopt,
             again: self.force,
+            any_url: true,
         }
     }
 }
