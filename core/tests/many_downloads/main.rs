@@ -5,6 +5,7 @@ mod world;
 
 mod admissions;
 mod calling_off;
+mod claims;
 mod permits;
 mod start_up;
 mod unreachable;
