@@ -14,36 +14,24 @@ use std::future::{Future, pending};
 use std::pin::pin;
 use std::time::Duration;
 
-/// Runs `work` as long as this process has the claim on the download; `part` names it in the error. Returns whether there is
-/// a claim to be [given back](give_back) as well.
+/// Runs `work` as long as this process has the claim on the download; `part` names it in the error.
 pub(super) async fn while_claimed<H: Host, T>(
     shared: &Shared<H>,
     id: DownloadId,
     part: &str,
     work: impl Future<Output = Result<T, Failed>>,
-) -> (Result<T, Failed>, bool) {
+) -> Result<T, Failed> {
     let Some(lease) = shared.host.ledger().lease() else {
-        return (work.await, false);
+        return work.await;
     };
-    match extend(shared, id, lease).await {
-        Ok(true) => {}
-        Ok(false) => return (Err(taken(part)), false),
-        Err(error) => return (Err(error.into()), false),
+    if !extend(shared, id, lease).await? {
+        return Err(taken(part));
     }
     // The claim first: after a machine has slept, it is looked at before another byte is written.
     match select(pin!(lost(shared, id, lease)), pin!(work)).await {
-        Either::Left(((), _)) => (Err(taken(part)), false),
-        Either::Right((done, _)) => (done, true),
+        Either::Left(((), _)) => Err(taken(part)),
+        Either::Right((done, _)) => done,
     }
-}
-
-/// Ends this process's claim, so that another process need not wait for the end of the lease. If the ledger does not answer
-/// for a while, the claim ends by itself.
-pub(super) async fn give_back<H: Host>(shared: &Shared<H>, id: DownloadId) {
-    let (clock, ledger) = (shared.host.clock(), shared.host.ledger());
-    let patience = clock.sleep(ledger.lease().unwrap_or_default() / 3);
-    let ended = ledger.claim(id, &shared.owner, clock.wall());
-    select(pin!(ended), pin!(patience)).await;
 }
 
 /// Extends the claim three times a lease; returns when it is lost or about to end.

@@ -5,7 +5,7 @@
 //!
 //! The larger steps are boxed where they are awaited: one future of all of them would be large, and so would be its code.
 
-use super::claim::{give_back, while_claimed};
+use super::claim::while_claimed;
 use super::permits::leave_to_move;
 use super::shared::{Shared, enter};
 use super::stop::{Ear, Stop, stopped};
@@ -49,13 +49,8 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let part = job.row.new.part.clone();
-    let work = run(shared, &mut job, &mut ear);
-    let (ended, claimed) = while_claimed(shared, id, &part, work).await;
-    let closed = close(&mut job, ended).await;
-    if claimed {
-        give_back(shared, id).await;
-    }
-    closed
+    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear)).await;
+    close(&mut job, ended).await
 }
 
 /// The end of a commit that was interrupted, and nothing else.

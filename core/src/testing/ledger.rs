@@ -241,6 +241,9 @@ impl Ledger for MemoryLedger {
                 return Err(row.wrong_state());
             }
             row.apply(change);
+            if row.status.is_finished() {
+                tables.claims.remove(&id);
+            }
             tables.changes.push((id, change.clone()));
             match change {
                 Change::Restart {
