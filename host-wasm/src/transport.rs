@@ -8,7 +8,9 @@ use crate::part::{Bytes, Uint8Array};
 use crate::pending::Pending;
 use regrip_core::Error;
 use regrip_core::http::body_end;
-use regrip_core::transport::{Body, Headers, Request, RequestRules, Response, Transport};
+use regrip_core::transport::{
+    Body, ByteRange, Headers, Request, RequestRules, Response, Transport,
+};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 
@@ -47,8 +49,12 @@ impl Transport for Fetch {
     }
 
     async fn get(&self, request: Request<'_>) -> Result<Response<Stream>, Error> {
-        let first = request.range.map_or(0, |range| range.first) as f64;
-        let body = Stream(self.0.request(request.url, first, request.if_range));
+        let range = request.range.unwrap_or(ByteRange::from(0));
+        let last = range.last.map_or(f64::INFINITY, |last| last as f64);
+        let request = self
+            .0
+            .request(request.url, range.first as f64, last, request.if_range);
+        let body = Stream(request);
         Pending::done(body.0.head()).await?;
         Ok(response(body))
     }

@@ -112,17 +112,17 @@ fn a_checkpoint_waits_for_a_whole_unit_of_durable_bytes() {
 
     // At once: every 64 MiB there would be one.
     const CHUNK: usize = 8 << 20;
-    let total = (16 * CHUNK).to_string();
-    let pieces = (0..16).map(|_| Piece::Bytes(vec![7; CHUNK])).collect();
+    let total = (19 * CHUNK).to_string();
+    let pieces = (0..19).map(|_| Piece::Bytes(vec![7; CHUNK])).collect();
     let world = World::scripted(
         config(),
         [Ok(reply(200, &[("content-length", &total)], pieces))],
     );
     let engine = Engine::new(world.host.clone(), config(), false).expect("in range");
-    world.host.store.set_rules(in_units_of(96 << 20));
+    world.host.store.set_rules(in_units_of(72 << 20));
     let id = world.accept();
     world.run(engine.drive(id)).expect("it is served");
-    assert_eq!(world.checkpoints(), [96 << 20]);
+    assert_eq!(world.checkpoints(), [72 << 20, 144 << 20]);
 }
 
 #[test]
