@@ -46,7 +46,8 @@ pub trait Ledger {
     }
 
     /// Claims a download for `owner`, or extends its claim, until then. Returns `false` if another owner has it. While it
-    /// lasts, the ledger refuses what others record about it.
+    /// lasts, the ledger refuses what others record about it, except a [cancel](Change::Cancelled): that is a user's, and
+    /// [`changes`](Self::changes) shows it to the owner. The claim ends with the row: what is finished has no owner.
     ///
     /// # Errors
     /// `NoSuchDownload`, `Ledger`.

@@ -18,7 +18,8 @@ use futures::future::{Either, select};
 use std::pin::pin;
 use std::time::Duration;
 
-/// A checkpoint is due after so many bytes or so much time, and after the first chunk.
+/// A checkpoint is due after so many bytes or so much time, and after the first chunk; none before a whole unit is there that
+/// the store can make durable.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// Progress is told at most so often.
@@ -196,7 +197,10 @@ impl<H: Host> Pump<H> {
         let now = job.host.clock().now();
         let since = self.checkpoint_offset.map(|offset| self.offset - offset);
         let unit = part.rules().durable_unit_bytes;
-        let far = since.is_none_or(|since| since >= CHECKPOINT_BYTES.max(unit));
+        let far = match since {
+            Some(since) => since >= CHECKPOINT_BYTES.max(unit),
+            None => self.offset >= unit,
+        };
         let due = now.since(self.checkpoint_at) >= CHECKPOINT_EVERY && since >= Some(unit);
         // After the last chunk the commit syncs anyway.
         let checkpoint = !last && (far || due);

@@ -6,7 +6,7 @@ use regrip_core::resume::{
     Ask, Held, IfRange, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain,
 };
 use regrip_core::store::StoreRules;
-use regrip_core::transport::{BodyEnd, Headers, RequestRules};
+use regrip_core::transport::{BodyEnd, ByteRange, Headers, RequestRules};
 use std::time::{Duration, SystemTime};
 
 const OLD: &str = "Wed, 31 Dec 1997 23:59:59 GMT";
@@ -131,6 +131,70 @@ fn what_is_asked_for() {
     for (name, offset, (size, announced), validators, overlap, rules, expected) in rows {
         let held = Held { offset, size, announced, validators, behaviour: &Behaviour::default() };
         assert_eq!(plan(held, overlap, rules, StoreRules::FILE), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_range_is_written_as_its_field() {
+    let range = |first, last| ByteRange { first, last }.to_string();
+    assert_eq!(ByteRange::from(0).to_string(), "bytes=0-");
+    assert_eq!(range(100, Some(199)), "bytes=100-199");
+    assert_eq!(range(7, Some(7)), "bytes=7-7");
+    let max = u64::MAX;
+    assert_eq!(range(max, Some(max)), format!("bytes={max}-{max}"));
+}
+
+// What a store can do decides which requests are of use.
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_is_asked_for_if_the_store_can_do_less() {
+    let strong = validators(Some("\"a\""), None);
+    let dated = validators(None, Some(OLD));
+    let weak = validators(Some("W/\"a\""), None);
+    let none = Validators::default();
+    let etag = Some(IfRange::ETag("\"a\"".to_owned()));
+    let date = Some(IfRange::Date(OLD.to_owned()));
+    let ranged = |first, offset, if_range: &Option<IfRange>| Plan::Ranged(Ask { first, offset, if_range: if_range.clone() });
+    let prove = |first, offset| Plan::Prove(Ask { first, offset, if_range: None });
+    let rules = |read_back_bytes, truncate| StoreRules { read_back_bytes, truncate, durable_unit_bytes: 1 };
+    // An upload, a stream that keeps its last bytes, a stream that keeps none.
+    let (upload, tail, stream) = (rules(0, true), rules(65_536, false), rules(0, false));
+    let discard = Plan::Discard(RestartReason::OverlapMismatch);
+    let n = 200_000;
+    let rows = [
+        // No byte can be read back: an ETag or a date vouches, else every request for the rest would be for nothing.
+        ("upload, strong", upload, UNKNOWN, &strong, OVERLAP, FREE, ranged(n, n, &etag)),
+        ("upload, dated", upload, UNKNOWN, &dated, OVERLAP, FREE, ranged(n, n, &date)),
+        ("upload, neither", upload, UNKNOWN, &none, OVERLAP, FREE, discard.clone()),
+        ("upload, neither, not compared", upload, UNKNOWN, &none, 0, FREE, discard.clone()),
+        ("upload, weak", upload, UNKNOWN, &weak, OVERLAP, FREE, discard.clone()),
+        ("upload, strong, on fetch", upload, UNKNOWN, &strong, OVERLAP, FETCH, discard.clone()),
+        ("upload, by its release", upload, announced(n), &strong, OVERLAP, FREE, discard.clone()),
+        ("upload, longer than its release", upload, announced(9), &strong, OVERLAP, FREE, discard),
+        ("upload, all is there", upload, known(n), &none, OVERLAP, FREE, Plan::Finish),
+        // And if it cannot be cut either, there is nothing left to do.
+        ("stream, strong", stream, UNKNOWN, &strong, OVERLAP, FREE, ranged(n, n, &etag)),
+        ("stream, dated", stream, UNKNOWN, &dated, OVERLAP, FREE, ranged(n, n, &date)),
+        ("stream, neither", stream, UNKNOWN, &none, OVERLAP, FREE, Plan::NotResumable),
+        ("stream, weak", stream, UNKNOWN, &weak, OVERLAP, FREE, Plan::NotResumable),
+        ("stream, strong, on fetch", stream, UNKNOWN, &strong, OVERLAP, FETCH, Plan::NotResumable),
+        ("stream, by its release", stream, announced(n), &strong, OVERLAP, FREE, Plan::NotResumable),
+        ("stream, all is there", stream, known(n), &none, OVERLAP, FREE, Plan::Finish),
+        // The last bytes can be compared, and no more is asked for.
+        ("tail, neither", tail, UNKNOWN, &none, OVERLAP, FREE, ranged(n - 65_536, n, &None)),
+        ("tail, neither, a large overlap", tail, UNKNOWN, &none, 1 << 20, FREE, ranged(n - 65_536, n, &None)),
+        ("tail, neither, a small overlap", tail, UNKNOWN, &none, 100, FREE, ranged(n - 100, n, &None)),
+        ("tail, dated, a large overlap", tail, UNKNOWN, &dated, 1 << 20, FREE, ranged(n - 65_536, n, &date)),
+        ("tail, strong", tail, UNKNOWN, &strong, 1 << 20, FREE, ranged(n, n, &etag)),
+        ("tail, by its release", tail, announced(n), &none, OVERLAP, FREE, prove(n - 65_536, n)),
+    ];
+    for (name, store, (size, announced), validators, overlap, requests, expected) in rows {
+        let behaviour = &Behaviour::default();
+        let held = Held { offset: n, size, announced, validators, behaviour };
+        assert_eq!(plan(held, overlap, requests, store), expected, "{name}");
+        // Without a byte there is nothing to prove.
+        let none = Held { offset: 0, ..held };
+        assert_eq!(plan(none, overlap, requests, store), Plan::Plain, "{name}, nothing held");
     }
 }
 

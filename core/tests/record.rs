@@ -1,14 +1,13 @@
 //! The ledger's row: its words, what each status admits, and what each change does.
 
 use regrip_core::bounds::Bounds;
-use regrip_core::ledger::Ledger;
 use regrip_core::record::{
-    AttemptEnd, Behaviour, Failure, KnownSize, Mark, NewAttempt, NewDownload, Outcome, Restart,
-    RestartReason, SizeSource, Source, Terms, Validators, Waiting,
+    AttemptEnd, Behaviour, Failure, KnownSize, Mark, NewDownload, Outcome, Restart, RestartReason,
+    SizeSource, Source, Terms, Validators, Waiting,
 };
 use regrip_core::store::{Committing, DigestState, PartToken};
-use regrip_core::testing::{MemoryLedger, new_download};
-use regrip_core::{Change, Class, Error, ErrorCode, OnExists, Row, Status};
+use regrip_core::testing::new_download;
+use regrip_core::{Change, Class, ErrorCode, OnExists, Row, Status};
 use std::time::{Duration, SystemTime};
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -248,40 +247,6 @@ fn each_status_admits_what_gives_no_row_two_last_words() {
         }
         assert_eq!(status.is_finished(), !open.contains(&status), "{status:?}");
     }
-}
-
-#[test]
-fn a_ledger_refuses_completed_on_a_cancelled_row_and_a_cancel_of_a_committing_one() {
-    let ledger = MemoryLedger::default();
-    futures::executor::block_on(async {
-        let new = new_download("http://peer.example/a", "/a");
-        let cancelled = ledger.insert(&new, NOW).await.expect("a row");
-        let record = async |id, change: Change| ledger.record(id, &change, NOW).await;
-        record(cancelled, Change::Cancelled).await.expect("in time");
-        let refused = record(cancelled, completed(900, None)).await;
-        assert!(matches!(
-            refused,
-            Err(Error::WrongState {
-                status: Status::Cancelled,
-                ..
-            })
-        ));
-        let row = ledger.row(cancelled).await.expect("a row");
-        assert_eq!((row.status, row.downloaded), (Status::Cancelled, 0));
-
-        let late = ledger.insert(&new, NOW).await.expect("a row");
-        let change = Change::Committing(committing());
-        record(late, change).await.expect("it is queued");
-        let refused = record(late, Change::Cancelled).await;
-        assert!(matches!(
-            refused,
-            Err(Error::WrongState {
-                status: Status::Committing,
-                ..
-            })
-        ));
-        record(late, completed(900, None)).await.expect("it counts");
-    });
 }
 
 #[test]
@@ -747,30 +712,4 @@ fn the_same_url_or_the_same_item_of_the_same_peer_is_the_same_source() {
         assert_eq!(one.is_same(&other), expected, "{one:?} {other:?}");
         assert_eq!(other.is_same(&one), expected, "{other:?} {one:?}");
     }
-}
-
-#[test]
-fn the_marks_of_a_ledger_are_those_of_its_unfinished_rows() {
-    let ledger = MemoryLedger::default();
-    futures::executor::block_on(async {
-        let new = new_download("http://peer.example/a", "/a");
-        let mut ids = Vec::new();
-        for _ in 0..4 {
-            ids.push(ledger.insert(&new, NOW).await.expect("a row"));
-        }
-        let at = NewAttempt { at: NOW, from: 0 };
-        ledger.begin_attempt(ids[1], &at).await.expect("it begins");
-        for (id, change) in [
-            (ids[2], Change::Committing(committing())),
-            (ids[3], Change::Cancelled),
-        ] {
-            ledger.record(id, &change, NOW).await.expect("it is new");
-        }
-        let marks = ledger.unfinished_marks().await.expect("they are read");
-        let marks: Vec<_> = marks
-            .iter()
-            .map(|mark| (mark.id, mark.committing))
-            .collect();
-        assert_eq!(marks, [(ids[0], false), (ids[1], false), (ids[2], true)]);
-    });
 }

@@ -1,4 +1,4 @@
-//! Finding, listing and removing rows, and what is done with values that make no sense.
+//! Listing and removing rows, and what is done with values that make no sense.
 
 use regrip::ledger::{
     Catalogue, Entry, Import, ImportState, NativeLedger, ServeTables, SqliteLedger,
@@ -6,7 +6,6 @@ use regrip::ledger::{
 use regrip::store::FileStamp;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
-use regrip_core::store::{Committing, PartToken};
 use regrip_core::{Error, OnExists};
 use smol::block_on;
 use std::path::Path;
@@ -45,55 +44,6 @@ fn new(name: &str) -> NewDownload {
         sha256: None,
         adopt: false,
     }
-}
-
-#[test]
-fn rows_are_found_by_destination_and_by_what_is_unfinished() {
-    let folder = folder();
-    let ledger = open(&folder);
-    block_on(async {
-        let mut ids = Vec::new();
-        for name in ["a", "b", "a"] {
-            ids.push(ledger.insert(&new(name), at(0)).await.unwrap());
-        }
-        let found = ledger.rows_for("/films/a").await.unwrap();
-        let found: Vec<_> = found.iter().map(|row| row.id).collect();
-        assert_eq!(found, [ids[2], ids[0]], "newest first");
-        assert!(ledger.rows_for("/films/c").await.unwrap().is_empty());
-
-        ledger
-            .record(ids[1], &Change::Cancelled, at(1))
-            .await
-            .unwrap();
-        let unfinished = ledger.unfinished_marks().await.unwrap();
-        let found: Vec<_> = unfinished.iter().map(|row| row.id).collect();
-        assert_eq!(found, [ids[0], ids[2]]);
-        assert_eq!(
-            ledger.unfinished_marks().await.unwrap(),
-            unfinished,
-            "reads only"
-        );
-    });
-}
-
-#[test]
-fn every_unfinished_status_is_listed_and_no_finished_one() {
-    let folder = folder();
-    let ledger = open(&folder);
-    block_on(async {
-        let mut unfinished = Vec::new();
-        for status in Status::ALL {
-            let id = ledger.insert(&new(status.name()), at(0)).await.unwrap();
-            set(&folder, id, "status", &format!("'{}'", status.name()));
-            if !status.is_finished() {
-                unfinished.push(id);
-            }
-        }
-        let found = ledger.unfinished_marks().await.unwrap();
-        let mut found: Vec<_> = found.iter().map(|mark| mark.id).collect();
-        found.sort_unstable();
-        assert_eq!(found, unfinished);
-    });
 }
 
 #[test]
@@ -349,117 +299,6 @@ fn a_row_of_a_status_from_a_later_version_is_kept_and_not_driven() {
         block_on(ledger.row(id)).unwrap_err().code().as_str(),
         "Ledger"
     );
-}
-
-fn changes() -> Vec<Change> {
-    let failure = Failure {
-        class: regrip_core::Class::Permanent,
-        code: regrip_core::ErrorCode::Disk,
-        text: "no".to_owned(),
-    };
-    vec![
-        Change::Waits(Waiting {
-            until: at(9),
-            why: "a while".to_owned(),
-        }),
-        Change::Queued,
-        Change::Committing(Committing {
-            token: PartToken::default(),
-            size: 5,
-            sha256: None,
-        }),
-        Change::Completed {
-            size: 5,
-            sha256: None,
-            warning: None,
-        },
-        Change::Failed(failure),
-        Change::Cancelled,
-        Change::Retried,
-    ]
-}
-
-// Each status with each change: what the database takes is what the core says, and a refusal changes nothing.
-#[test]
-fn a_status_admits_in_the_database_what_it_admits_in_the_core() {
-    let folder = folder();
-    let ledger = open(&folder);
-    block_on(async {
-        for status in Status::ALL {
-            for change in changes() {
-                let id = ledger.insert(&new("f"), at(0)).await.unwrap();
-                set(&folder, id, "status", &format!("'{}'", status.name()));
-                let before = ledger.row(id).await.unwrap();
-                let recorded = ledger.record(id, &change, at(1)).await;
-                assert_eq!(
-                    recorded.is_ok(),
-                    status.admits(&change),
-                    "{status:?} {change:?}"
-                );
-                if recorded.is_err() {
-                    assert_eq!(ledger.row(id).await.unwrap(), before);
-                }
-            }
-        }
-    });
-}
-
-// The ends of two processes that meet, without asking the core: exactly one counts.
-#[test]
-fn completed_is_refused_on_a_cancelled_row_and_a_cancel_on_a_committing_one() {
-    let folder = folder();
-    let ledger = open(&folder);
-    block_on(async {
-        let completed = Change::Completed {
-            size: 5,
-            sha256: None,
-            warning: None,
-        };
-        for (first, second, status) in [
-            (Change::Cancelled, &completed, Status::Cancelled),
-            (
-                changes().swap_remove(2),
-                &Change::Cancelled,
-                Status::Committing,
-            ),
-        ] {
-            let id = ledger.insert(&new("f"), at(0)).await.unwrap();
-            ledger.record(id, &first, at(1)).await.unwrap();
-            let refused = ledger.record(id, second, at(2)).await;
-            assert!(
-                matches!(&refused, Err(Error::WrongState { status: found, .. }) if *found == status),
-                "{refused:?}"
-            );
-            assert_eq!(ledger.row(id).await.unwrap().status, status);
-        }
-    });
-}
-
-#[test]
-fn the_marks_of_unfinished_rows_say_which_was_being_renamed() {
-    let folder = folder();
-    let ledger = open(&folder);
-    block_on(async {
-        let mut wanted = Vec::new();
-        for (durable, status) in (1..).zip(Status::ALL) {
-            let name = format!("f{durable}");
-            let id = ledger.insert(&new(&name), at(0)).await.unwrap();
-            set(&folder, id, "status", &format!("'{}'", status.name()));
-            set(&folder, id, "durable_bytes", &durable.to_string());
-            let unfinished = ["queued", "downloading", "waiting", "committing"];
-            if unfinished.contains(&status.name()) {
-                wanted.push(Mark {
-                    id,
-                    destination: format!("/films/{name}"),
-                    committing: status.name() == "committing",
-                    durable,
-                });
-            }
-        }
-        let mut marks = ledger.unfinished_marks().await.unwrap();
-        marks.sort_by_key(|mark| mark.id);
-        assert_eq!(marks, wanted);
-    });
 }
 
 fn set(folder: &TempDir, id: i64, column: &str, value: &str) {

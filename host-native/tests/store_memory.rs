@@ -42,24 +42,6 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_saved_digest_goes_on_where_it_was_and_equals_the_whole() {
-    block_on(async {
-        let place = Place::new();
-        let bytes: Vec<u8> = (0..700_001_u32).map(|at| (at % 253) as u8).collect();
-        std::fs::write(place.path("f.part"), &bytes).unwrap();
-        let mut part = place.open("f.part", OpenPart::Claimed).await.unwrap();
-        for offset in [0, 1, 63, 64, 65, 262_144, 700_000, 700_001] {
-            let digest = part.digest(None, offset).await.unwrap();
-            let state = digest.save().unwrap();
-            assert_eq!(state.len(), 104);
-            let saved = DigestState { offset, state };
-            let resumed = part.digest(Some(&saved), 700_001).await.unwrap();
-            assert_eq!(resumed.finish(), sha256(&bytes), "{offset}");
-        }
-    });
-}
-
-#[test]
 fn a_saved_digest_spares_reading_what_it_took_in() {
     block_on(async {
         let place = Place::new();

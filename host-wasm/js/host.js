@@ -39,10 +39,10 @@ export class Host {
     return this.platform.maySendIfRange(url);
   }
 
-  request(url, first, ifRange) {
+  request(url, first, last, ifRange) {
     // One URL has the same headers wherever it is downloaded to at the same time: `regrip.js` sees to it.
     const job = [...this.jobs.values()].find((job) => job.url === url);
-    return new Request(job, this.network, url, first, ifRange);
+    return new Request(job, this.network, url, first, last, ifRange);
   }
 
   part(name) {

@@ -124,11 +124,11 @@ export class Part {
     return this.#call("rename", () => this.#sink.commit?.(replace), text, this.#job.path);
   }
 
-  find(token) {
+  find(token, size) {
     const sink = this.#sink;
     const [device, inode] = token.split(":").map(Number);
     return this.#call("look at", async () => {
-      if (sink.find) return FOUND[await sink.find({ device, inode, size: this.#job.record?.committingBytes })];
+      if (sink.find) return FOUND[await sink.find({ device, inode, size })];
       return (await sink.size()) > 0 ? FOUND.part : FOUND.nothing;
     });
   }

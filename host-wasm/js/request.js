@@ -30,14 +30,14 @@ export class Request {
   /** Who waits for the next piece: `{ resolve, reject }`. */
   #taker;
 
-  /** `network`: `{ fetch, timeoutMs, whenOnline, redirectsByHand, sendNoIfRange }`. */
-  constructor(job, network, url, first, ifRange) {
+  /** `last` is infinite for all the rest. `network`: `{ fetch, timeoutMs, whenOnline, redirectsByHand, sendNoIfRange }`. */
+  constructor(job, network, url, first, last, ifRange) {
     this.#job = job;
     this.#network = network;
     this.#url = url;
     this.#headers = new Headers(job.headers);
     // Without a range `fetch` asks for codings. A negative one asks for none: the server refused it before.
-    if (first >= 0) this.#headers.set("range", `bytes=${first}-`);
+    if (first >= 0) this.#headers.set("range", `bytes=${first}-${last === Infinity ? "" : last}`);
     if (ifRange !== undefined) this.#headers.set("if-range", ifRange);
   }
 

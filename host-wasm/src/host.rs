@@ -29,6 +29,7 @@ extern "C" {
         this: &JsHost,
         url: &str,
         first: f64,
+        last: f64,
         if_range: Option<&str>,
     ) -> JsRequest;
 

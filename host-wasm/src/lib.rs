@@ -4,6 +4,8 @@
 //! interface is in `host-wasm/js`; what is exported here is what that is built on.
 
 mod clock;
+#[cfg(feature = "contract")]
+mod contract;
 mod event;
 mod failure;
 mod fields;
@@ -18,6 +20,8 @@ mod primitives;
 mod task;
 mod transport;
 
+#[cfg(feature = "contract")]
+pub use contract::{check, promises};
 pub use primitives::{Held, Permits, backoff_delay, is_transient_status, retry, retry_after_ms};
 pub use task::{begin, settle, turn};
 

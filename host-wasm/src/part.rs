@@ -46,7 +46,7 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn commit(this: &JsPart, replace: bool) -> JsValue;
     #[wasm_bindgen(method)]
-    fn find(this: &JsPart, token: &str) -> JsValue;
+    fn find(this: &JsPart, token: &str, size: f64) -> JsValue;
     #[wasm_bindgen(method)]
     fn remove(this: &JsPart) -> JsValue;
     #[wasm_bindgen(method)]
@@ -87,6 +87,11 @@ impl Bytes {
             array: Some(array),
             length,
         }
+    }
+
+    #[cfg(feature = "contract")]
+    pub(crate) fn array(&self) -> Option<&Uint8Array> {
+        self.array.as_ref()
     }
 }
 
@@ -153,7 +158,8 @@ impl PartStore for Parts {
         _destination: &str,
         committing: &Committing,
     ) -> impl Future<Output = Result<Found, Error>> {
-        let found = self.0.part(part).find(&committing.token.0);
+        let (token, size) = (&committing.token.0, committing.size as f64);
+        let found = self.0.part(part).find(token, size);
         Pending::new(found, |found| match found.as_f64() {
             Some(1.0) => Found::Part,
             Some(2.0) => Found::Destination,

@@ -48,9 +48,12 @@ impl Transport for Fetch {
     }
 
     async fn get(&self, request: Request<'_>) -> Result<Response<Stream>, Error> {
-        // A negative one asks for no range.
+        // A negative first byte asks for no range.
         let first = request.range.map_or(-1.0, |range| range.first as f64);
-        let body = Stream(self.0.request(request.url, first, request.if_range));
+        let last = request.range.and_then(|range| range.last);
+        let last = last.map_or(f64::INFINITY, |last| last as f64);
+        let request = self.0.request(request.url, first, last, request.if_range);
+        let body = Stream(request);
         Pending::done(body.0.head()).await?;
         Ok(response(body))
     }

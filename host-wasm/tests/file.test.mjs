@@ -61,43 +61,6 @@ test("a folder that cannot be opened after the rename is a warning, and the file
   assert.deepEqual(await readdir(folder), ["file"]);
 });
 
-test("only a file with the part's identity and size is what a crash left", async () => {
-  const { device, inode } = await sink.open(true);
-  await sink.write(bytes(1000), 0);
-  assert.equal(await sink.commit(true), undefined);
-  assert.equal(await sink.find({ device, inode, size: 1000 }), "destination");
-  assert.equal(await sink.find({ device, inode, size: 999 }), "nothing");
-  assert.equal(await sink.find({ device, inode: inode + 1, size: 1000 }), "nothing");
-});
-
-test("a closed sink goes on where its file ends", async () => {
-  await sink.size();
-  await sink.write(bytes(1000), 0);
-  await sink.close();
-  assert.equal(await sink.size(), 1000);
-  await sink.write(bytes(1000, 1000), 1000);
-  await sink.commit(true);
-  assert.ok((await readFile(path)).equals(bytes(2000)));
-});
-
-test("a file that is there is replaced only where it may be", async () => {
-  await writeFile(path, "old");
-  await sink.size();
-  await sink.write(bytes(10), 0);
-  await assert.rejects(sink.commit(false), { code: "EEXIST" });
-  assert.equal(await readFile(path, "utf8"), "old");
-  assert.equal((await readFile(`${path}.part`)).length, 10);
-  await sink.commit(true);
-  assert.ok((await readFile(path)).equals(bytes(10)));
-});
-
-test("without replacing a free name is taken, and the part is gone", async () => {
-  await sink.size();
-  await sink.write(bytes(10), 0);
-  await sink.commit(false);
-  assert.deepEqual(await readdir(folder), ["file"]);
-});
-
 test("a link in the part's place is not followed", async () => {
   await writeFile(join(folder, "elsewhere"), "precious");
   await symlink(join(folder, "elsewhere"), `${path}.part`);

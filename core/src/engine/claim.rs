@@ -27,9 +27,10 @@ pub(super) async fn while_claimed<H: Host, T>(
     if !extend(shared, id, lease).await? {
         return Err(taken(part));
     }
-    match select(pin!(work), pin!(lost(shared, id, lease))).await {
-        Either::Left((done, _)) => done,
-        Either::Right(((), _)) => Err(taken(part)),
+    // The claim first: after a machine has slept, it is looked at before another byte is written.
+    match select(pin!(lost(shared, id, lease)), pin!(work)).await {
+        Either::Left(((), _)) => Err(taken(part)),
+        Either::Right((done, _)) => done,
     }
 }
 

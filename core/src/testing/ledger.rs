@@ -9,7 +9,9 @@ use crate::record::{
 };
 use crate::time::Clock;
 use std::collections::BTreeMap;
+use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime};
 
 /// A ledger, as one process sees it. Clones are the same one; it survives what the disk survives.
@@ -26,6 +28,8 @@ struct Leases {
     clock: VirtualClock,
     /// As the process named itself in its claims.
     owner: Arc<Mutex<Option<String>>>,
+    /// The writes that the process has seen or made.
+    seen: Arc<Mutex<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -35,8 +39,15 @@ struct Tables {
     lines: Vec<(DownloadId, Line)>,
     changes: Vec<(DownloadId, Change)>,
     claims: BTreeMap<DownloadId, (String, SystemTime)>,
+    /// Writes so far, and who waits for the next one.
+    writes: u64,
+    waiting: Vec<Waker>,
     /// Calls until one fails.
     fail_after: Option<u32>,
+    /// Reads of a row that fail.
+    failing_reads: u32,
+    /// Claims are not answered.
+    holds_claims: bool,
 }
 
 /// A line of the timeline.
@@ -61,6 +72,7 @@ impl MemoryLedger {
                 lease,
                 clock,
                 owner: Arc::default(),
+                seen: Arc::new(Mutex::new(self.tables().writes)),
             }),
         }
     }
@@ -90,9 +102,24 @@ impl MemoryLedger {
         self.tables().rows.values().cloned().collect()
     }
 
+    /// Puts a row there, in place of the one with its id, as no change would.
+    pub fn put(&self, row: Row) {
+        self.tables().rows.insert(row.id, row);
+    }
+
     /// Every write after the next so many fails, until this is called again.
     pub fn fail_after(&self, writes: Option<u32>) {
         self.tables().fail_after = writes;
+    }
+
+    /// The next so many reads of a row fail.
+    pub fn fail_reads(&self, times: u32) {
+        self.tables().failing_reads = times;
+    }
+
+    /// From now on a claim is never answered, until this is called again.
+    pub fn hold_claims(&self, hold: bool) {
+        self.tables().holds_claims = hold;
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
@@ -103,15 +130,20 @@ impl MemoryLedger {
         let mut tables = self.tables();
         match &mut tables.fail_after {
             Some(0) => {
-                return Err(Error::Ledger {
-                    what: "writing".to_owned(),
-                    source: None,
-                });
+                return Err(failed("writing"));
             }
             Some(left) => *left -= 1,
             None => {}
         }
-        change(&mut tables)
+        let changed = change(&mut tables)?;
+        if let Some(mut seen) = self.leases.as_ref().map(|leases| lock(&leases.seen))
+            && *seen == tables.writes
+        {
+            *seen += 1; // its own write is no news
+        }
+        tables.writes += 1;
+        tables.waiting.drain(..).for_each(Waker::wake);
+        Ok(changed)
     }
 
     /// Refuses a write about a download that another process has claimed.
@@ -124,10 +156,7 @@ impl MemoryLedger {
             Some((owner, until))
                 if Some(owner) != mine.as_ref() && *until > leases.clock.wall() =>
             {
-                Err(Error::Ledger {
-                    what: format!("download {id} is claimed by {owner}"),
-                    source: None,
-                })
+                Err(failed(&format!("download {id} is claimed by {owner}")))
             }
             _ => Ok(()),
         }
@@ -158,7 +187,12 @@ impl Ledger for MemoryLedger {
     }
 
     async fn row(&self, id: DownloadId) -> Result<Row, Error> {
-        self.tables().row(id).cloned()
+        let mut tables = self.tables();
+        if tables.failing_reads > 0 {
+            tables.failing_reads -= 1;
+            return Err(failed("reading"));
+        }
+        tables.row(id).cloned()
     }
 
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
@@ -199,12 +233,17 @@ impl Ledger for MemoryLedger {
 
     async fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> Result<(), Error> {
         self.write(|tables| {
-            self.fence(tables, id)?;
+            if *change != Change::Cancelled {
+                self.fence(tables, id)?;
+            }
             let row = tables.row(id)?;
             if !row.status.admits(change) {
                 return Err(row.wrong_state());
             }
             row.apply(change);
+            if row.status.is_finished() {
+                tables.claims.remove(&id);
+            }
             tables.changes.push((id, change.clone()));
             match change {
                 Change::Restart(restart)
@@ -247,6 +286,9 @@ impl Ledger for MemoryLedger {
             return Ok(true);
         };
         let now = leases.clock.wall();
+        if self.tables().holds_claims {
+            pending::<()>().await;
+        }
         self.write(|tables| {
             tables.row(id)?;
             let free = match tables.claims.get(&id) {
@@ -259,5 +301,29 @@ impl Ledger for MemoryLedger {
             }
             Ok(free)
         })
+    }
+
+    async fn changes(&self) {
+        let Some(leases) = &self.leases else {
+            return pending().await;
+        };
+        poll_fn(|context| {
+            let mut tables = self.tables();
+            let mut seen = lock(&leases.seen);
+            if *seen == tables.writes {
+                tables.waiting.push(context.waker().clone());
+                return Poll::Pending;
+            }
+            *seen = tables.writes;
+            Poll::Ready(())
+        })
+        .await
+    }
+}
+
+fn failed(what: &str) -> Error {
+    Error::Ledger {
+        what: what.to_owned(),
+        source: None,
     }
 }

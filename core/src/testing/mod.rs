@@ -28,6 +28,7 @@
 //! ```
 
 mod clock;
+pub mod contract;
 mod host;
 mod ledger;
 mod store;

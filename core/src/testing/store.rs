@@ -187,11 +187,8 @@ impl PartStore for MemoryStore {
         disk.failing_folder_syncs = disk.failing_folder_syncs.saturating_sub(1);
         drop(disk); // the part's own drop locks it
         if unsynced {
-            return Ok(Committed::WithWarning(Error::Disk {
-                what: "sync the folder of",
-                path: destination.to_owned(),
-                source: None,
-            }));
+            let error = failed("sync the folder of", destination);
+            return Ok(Committed::WithWarning(error));
         }
         Ok(Committed::Durable)
     }
@@ -267,12 +264,9 @@ impl Part for MemoryPart {
     }
 
     async fn truncate(&mut self, length: u64) -> Result<(), Error> {
-        if !self.rules().truncate && length < self.length().await? {
-            return Err(Error::Disk {
-                what: "cut",
-                path: self.path.clone(),
-                source: None,
-            });
+        let now = self.length().await?;
+        if length > now || length < now && !self.rules().truncate {
+            return Err(failed("cut", &self.path));
         }
         self.with(|file| {
             file.bytes
@@ -295,11 +289,7 @@ impl Part for MemoryPart {
             let mut disk = self.store.disk();
             if disk.failing_syncs > 0 {
                 disk.failing_syncs -= 1;
-                return Err(Error::Disk {
-                    what: "sync",
-                    path: self.path.clone(),
-                    source: None,
-                });
+                return Err(failed("sync", &self.path));
             }
         }
         let unit = usize::try_from(self.rules().durable_unit_bytes).unwrap_or(1);
@@ -353,6 +343,9 @@ impl PartBytes<&[u8]> for MemoryPart {
         chunk: &[u8],
         digest: Option<&mut MemoryDigest>,
     ) -> Result<(), Error> {
+        if offset != self.length().await? {
+            return Err(failed("write", &self.path));
+        }
         {
             let disk = self.store.disk();
             if disk
@@ -362,11 +355,7 @@ impl PartBytes<&[u8]> for MemoryPart {
                 return Err(full(&self.path));
             }
         }
-        self.with(|file| {
-            file.bytes
-                .resize(usize::try_from(offset).unwrap_or(usize::MAX), 0);
-            file.bytes.extend_from_slice(chunk);
-        })?;
+        self.with(|file| file.bytes.extend_from_slice(chunk))?;
         if let Some(digest) = digest {
             digest.0.extend_from_slice(chunk);
         }
@@ -421,8 +410,12 @@ fn full(path: &str) -> Error {
 }
 
 fn gone(path: &str) -> Error {
+    failed("find", path)
+}
+
+fn failed(what: &'static str, path: &str) -> Error {
     Error::Disk {
-        what: "find",
+        what,
         path: path.to_owned(),
         source: None,
     }

@@ -3,13 +3,13 @@
 use super::clock::VirtualClock;
 use crate::error::{Error, Timeout};
 use crate::http::body_end;
+use crate::mutex::lock;
 use crate::time::Clock;
 use crate::transport::{Body, Headers, Request, RequestRules, Response, Transport};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::pending;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A request as the peer saw it.
@@ -64,7 +64,7 @@ pub struct FakeTransport {
     pace: Duration,
     peer: Arc<Mutex<Peer>>,
     asked: Arc<Mutex<Vec<Asked>>>,
-    open: Arc<AtomicUsize>,
+    open: Arc<Mutex<Vec<String>>>,
 }
 
 impl fmt::Debug for FakeTransport {
@@ -113,15 +113,17 @@ impl FakeTransport {
 
     /// Every request so far.
     pub fn requests(&self) -> Vec<Asked> {
-        self.asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.asked).clone()
     }
 
-    /// Bodies that were neither dropped nor read to their end: open connections.
+    /// Requests and bodies that were not dropped: open connections.
     pub fn open_bodies(&self) -> usize {
-        self.open.load(Ordering::SeqCst)
+        lock(&self.open).len()
+    }
+
+    /// Whether a request for this URL is open.
+    pub fn is_open(&self, url: &str) -> bool {
+        lock(&self.open).iter().any(|open| open == url)
     }
 }
 
@@ -140,20 +142,24 @@ impl Transport for FakeTransport {
             if_range: request.if_range.map(str::to_owned),
             at: self.clock.elapsed(),
         };
-        self.asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(asked.clone());
-        let answer = {
-            let mut peer = self.peer.lock().unwrap_or_else(PoisonError::into_inner);
-            peer(&asked)
-        };
+        lock(&self.asked).push(asked.clone());
+        let answer = lock(&self.peer)(&asked);
         let Reply {
             delay,
             status,
             headers,
             body,
         } = answer?;
+        lock(&self.open).push(asked.url.clone());
+        // Open from here on: dropping the future closes it.
+        let body = FakeBody {
+            url: asked.url,
+            clock: self.clock.clone(),
+            pieces: body.into(),
+            current: Vec::new(),
+            until: None,
+            open: Arc::clone(&self.open),
+        };
         let after = self.headers_timeout.unwrap_or(Duration::MAX);
         if delay > after {
             self.clock.sleep(after).await;
@@ -163,14 +169,6 @@ impl Transport for FakeTransport {
         if !delay.is_zero() {
             self.clock.sleep(delay).await;
         }
-        self.open.fetch_add(1, Ordering::SeqCst);
-        let body = FakeBody {
-            clock: self.clock.clone(),
-            pieces: body.into(),
-            current: Vec::new(),
-            until: None,
-            open: Arc::clone(&self.open),
-        };
         let end = body_end(&headers);
         Ok(Response {
             status,
@@ -190,17 +188,21 @@ impl Transport for FakeTransport {
 /// A body in memory.
 #[derive(Debug)]
 pub struct FakeBody {
+    url: String,
     clock: VirtualClock,
     pieces: VecDeque<Piece>,
     current: Vec<u8>,
     /// When the wait at the front is over, once it has begun.
     until: Option<Duration>,
-    open: Arc<AtomicUsize>,
+    open: Arc<Mutex<Vec<String>>>,
 }
 
 impl Drop for FakeBody {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::SeqCst);
+        let mut open = lock(&self.open);
+        if let Some(index) = open.iter().position(|url| *url == self.url) {
+            open.swap_remove(index);
+        }
     }
 }
 
@@ -228,7 +230,14 @@ impl Body for FakeBody {
                 self.current = bytes;
                 Ok(Some(&self.current))
             }
-            Some(Piece::Break(error)) => Err(error),
+            Some(Piece::Break(error)) => {
+                let again = Error::Network {
+                    what: "reading a broken body".to_owned(),
+                    source: None,
+                };
+                self.pieces.push_front(Piece::Break(again));
+                Err(error)
+            }
             _ => Ok(None),
         }
     }

@@ -6,6 +6,7 @@ mod world;
 mod admissions;
 mod busy_origin;
 mod calling_off;
+mod claims;
 mod new_urls;
 mod permits;
 mod start_up;

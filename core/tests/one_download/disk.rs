@@ -3,7 +3,7 @@
 use crate::world::*;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{NewDownload, RestartReason};
-use regrip_core::store::{OpenPart, PartStore};
+use regrip_core::store::{OpenPart, PartStore, StoreRules};
 use regrip_core::testing::{Piece, new_download};
 use regrip_core::{Change, Engine, Error, OnExists, Status, Summary};
 
@@ -77,6 +77,118 @@ fn a_checkpoint_is_due_every_ten_seconds() {
     world.get().expect("it is served");
     // At 4 s, and then at the first chunk ten seconds later or more.
     assert_eq!(world.checkpoints(), [100_000, 400_000, 700_000]);
+}
+
+fn in_units_of(durable_unit_bytes: u64) -> StoreRules {
+    StoreRules {
+        durable_unit_bytes,
+        ..StoreRules::FILE
+    }
+}
+
+#[test]
+fn a_checkpoint_waits_for_a_whole_unit_of_durable_bytes() {
+    // Slowly: every ten seconds there would be one.
+    let file = content(350_000);
+    let mut slow = whole(&file);
+    let pieces = file.chunks(10_000).map(bytes);
+    slow.body = pieces
+        .flat_map(|piece| [Piece::Wait(seconds(4)), piece])
+        .collect();
+    let world = World::scripted(config(), [Ok(slow)]);
+    world.host.store.set_rules(in_units_of(100_000));
+    world.get().expect("it is served");
+    assert_eq!(world.checkpoints(), [100_000, 200_000, 300_000]);
+    // A hasher's state beyond that would be of no use after a crash.
+    for (_, change) in world.host.ledger.changes() {
+        if let Change::Checkpoint {
+            durable, digest, ..
+        } = change
+        {
+            assert!(digest.is_none_or(|state| state.offset <= durable));
+        }
+    }
+    world.assert_whole(&file);
+
+    // At once: every 64 MiB there would be one.
+    const CHUNK: usize = 8 << 20;
+    let total = (19 * CHUNK).to_string();
+    let pieces = (0..19).map(|_| Piece::Bytes(vec![7; CHUNK])).collect();
+    let world = World::scripted(
+        config(),
+        [Ok(reply(200, &[("content-length", &total)], pieces))],
+    );
+    let engine = Engine::new(world.host.clone(), config(), false).expect("in range");
+    world.host.store.set_rules(in_units_of(72 << 20));
+    let id = world.accept();
+    world.run(engine.drive(id)).expect("it is served");
+    assert_eq!(world.checkpoints(), [72 << 20, 144 << 20]);
+}
+
+#[test]
+fn after_an_attempt_the_durable_offset_may_trail_what_was_received() {
+    let file = content(300_000);
+    for (power, goes_on_from) in [(true, 150_000), (false, 100_000_usize)] {
+        let world = World::scripted(
+            config(),
+            [
+                cut(whole(&file), 150_000),
+                Ok(reply(404, &[], vec![])),
+                Ok(rest(&file, goes_on_from)),
+            ],
+        );
+        world.host.store.set_rules(in_units_of(100_000));
+        let id = world.accept();
+        world.drive(id).expect_err("404 is permanent");
+        let row = world.row(id);
+        assert_eq!(
+            (row.downloaded, row.durable, row.digest),
+            (150_000, 100_000, None)
+        );
+        assert_eq!(
+            world.asked()[1].0,
+            Some(150_000),
+            "within one boot every byte counts"
+        );
+        if !power {
+            world.host.store.lose_power();
+        }
+        world.run(world.engine.retry(id)).expect("it failed");
+        world.drive(id).expect("it resumes");
+        assert_eq!(world.asked()[2].0, Some(goes_on_from as u64));
+        world.assert_whole(&file);
+    }
+}
+
+#[test]
+fn bytes_that_can_neither_be_compared_nor_discarded_end_a_download_without_another_request() {
+    let file = content(1000);
+    let world = World::scripted(config(), [cut(without(whole(&file), "etag"), 400)]);
+    world.host.store.set_rules(StoreRules {
+        read_back_bytes: 0,
+        truncate: false,
+        durable_unit_bytes: 1,
+    });
+    let id = world.accept();
+    assert!(matches!(world.drive(id), Err(Error::NotResumable)));
+    assert_eq!(
+        (world.asked().len(), world.row(id).status),
+        (1, Status::Failed)
+    );
+    assert_eq!(world.part().as_deref(), Some(&file[..400]));
+    world.assert_at_rest();
+    // With an ETag they need no comparison.
+    let world = World::scripted(config(), [cut(whole(&file), 400), Ok(rest(&file, 400))]);
+    let rules = StoreRules {
+        truncate: false,
+        ..StoreRules::FILE
+    };
+    world.host.store.set_rules(StoreRules {
+        read_back_bytes: 0,
+        ..rules
+    });
+    world.get().expect("it resumes");
+    world.assert_whole(&file);
 }
 
 // D01, S32

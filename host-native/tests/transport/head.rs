@@ -36,26 +36,6 @@ fn a_request_says_who_asks_for_what_and_asks_for_no_coding() {
 }
 
 #[test]
-fn a_ranged_request_sends_the_validator_byte_for_byte() {
-    let server = Server::new(|_| ok("x"));
-    let url = server.url("/");
-    let request = Request {
-        url: &url,
-        range: Some(ByteRange::from(9_000_000_000)),
-        if_range: Some("\"caf\u{e9}\""),
-    };
-    fetch_request(&transport(), request).unwrap();
-    assert_eq!(
-        server.only_request().header("range"),
-        Some("bytes=9000000000-")
-    );
-    assert_eq!(
-        server.only_request().header("if-range"),
-        Some("\"caf\u{e9}\"")
-    );
-}
-
-#[test]
 fn a_validator_that_cannot_be_sent_back_is_an_error_and_not_left_out() {
     let server = Server::new(|_| ok("x"));
     let url = server.url("/");
@@ -220,31 +200,6 @@ fn an_interim_response_is_never_the_answer() {
     });
     let response = fetch(&transport(), &server.url("/")).unwrap();
     assert_eq!((response.status, response.body.as_str()), (200, "ok"));
-}
-
-#[test]
-fn headers_come_with_their_duplicates_and_their_bytes() {
-    let server = Server::new(|_| {
-        keep(
-            b"HTTP/1.1 200 OK\r\nETag: \"caf\xe9\"\r\nContent-Range: bytes 0-1/2\r\nContent-Range: bytes 1-1/2\r\n\
-              Content-Disposition: x\xff\r\nContent-Length: 2\r\n\r\nok",
-        )
-    });
-    let response = fetch(&transport(), &server.url("/")).unwrap();
-    assert_eq!(response.headers.only("etag"), Some("\"caf\u{e9}\""));
-    assert_eq!(response.headers.all("content-range").count(), 2);
-}
-
-#[test]
-fn a_length_beside_a_chunked_body_is_there_for_the_core_to_see() {
-    let server = Server::new(|_| {
-        keep(
-            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
-        )
-    });
-    let response = fetch(&transport(), &server.url("/")).unwrap();
-    assert_eq!(response.headers.only("content-length"), Some("9"));
-    assert_eq!(response.headers.only("transfer-encoding"), Some("chunked"));
 }
 
 #[test]

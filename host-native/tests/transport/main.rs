@@ -5,6 +5,7 @@
 
 mod body;
 mod connection;
+mod contract;
 mod head;
 mod proxied;
 #[path = "../proxy/mod.rs"]

@@ -8,6 +8,10 @@ export class HandleSink {
     this.#file = new WritableFile({ handle });
   }
 
+  get readBackBytes() {
+    return this.#file.readBackBytes;
+  }
+
   size() {
     return this.#file.size();
   }

@@ -24,6 +24,11 @@ export class OpfsSink {
     else this.#file = new WritableFile({ name });
   }
 
+  /** How many of the last bytes can be compared; all of them by a synchronous handle. */
+  get readBackBytes() {
+    return this.#file.readBackBytes;
+  }
+
   exists() {
     return this.#begun((file) => file.exists());
   }

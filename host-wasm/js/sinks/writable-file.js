@@ -7,6 +7,8 @@ import { Tail } from "./tail.js";
 const KEPT_BYTES = 65_536;
 
 export class WritableFile {
+  /** How many of the last bytes can be compared at any moment. */
+  readBackBytes = KEPT_BYTES;
   #name;
   #part;
   #handle;

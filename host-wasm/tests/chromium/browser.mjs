@@ -21,9 +21,9 @@ export const browser = { context: undefined };
 
 let launched;
 
-/** Has a browser for all tests of a file, a context for each, and the world of `world.mjs`. */
-export function prepareBrowser() {
-  prepareWorld("--pages", `/pkg/=${folder("../../pkg")}`, "--pages", `/demo/=${folder("../../demo")}`, "--pages", `/=${folder("page")}`);
+/** Has a browser for all tests of a file, a context for each, and the world of `world.mjs`; `more` folders are served, too. */
+export function prepareBrowser(...more) {
+  prepareWorld(...more.flatMap((name) => ["--pages", `/${name}/=${folder(`../../${name}`)}`]), "--pages", `/pkg/=${folder("../../pkg")}`, "--pages", `/demo/=${folder("../../demo")}`, "--pages", `/=${folder("page")}`);
   before(async () => {
     launched = await launch();
   });
