@@ -11,6 +11,7 @@
 //   redirectsByHand       → whether `fetch` shows redirects
 //   addsIdentity          → whether `fetch` adds `accept-encoding: identity` to a range by itself
 //   maySendIfRange(url), sendNoIfRange(url)?, bootId()
+import { unlessAborted } from "./abort.js";
 import { Download } from "./download.js";
 import { RegripError, diskFailure, failureEvent, messageOf, refusalCode } from "./errors.js";
 import { Fields } from "./fields.js";
@@ -443,16 +444,6 @@ class Downloads {
     this.#core ??= new core.Core(fieldsOf(this.#knobs), this.#host);
     return this.#core;
   }
-}
-
-/** What is promised, or the reason of the signal where that comes first. It takes as long without one: who came first stays first. */
-function unlessAborted(promise, signal) {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) return abort();
-    signal.addEventListener("abort", abort, { once: true });
-    Promise.resolve(promise).then(resolve, reject).then(() => signal.removeEventListener("abort", abort));
-  });
 }
 
 /** Ends a sink without all of its bytes. What that throws is the cause of an error that has none. */

@@ -1,4 +1,5 @@
 // One request by `fetch`, as the module asks for it.
+import { unlessAborted } from "./abort.js";
 import { discard, readerOf, refuseOddHead } from "./body.js";
 import { Failed, isMistake, messageOf, networkFailure } from "./errors.js";
 
@@ -50,7 +51,7 @@ export class Request {
       const online = this.#network.whenOnline();
       if (online) {
         this.#job.waits("offline");
-        await Promise.race([online, aborted(this.#controller.signal)]);
+        await unlessAborted(online, this.#controller.signal);
       }
       try {
         this.#response = await this.#ask();
@@ -158,7 +159,7 @@ export class Request {
     begin();
     try {
       // Also where `fetch` heeds no signal.
-      return await Promise.race([this.#follow(fetch), aborted(this.#controller.signal)]);
+      return await unlessAborted(this.#follow(fetch), this.#controller.signal);
     } catch (error) {
       throw timedOut ? new Failed("HeadersTimeout", { after: timeoutMs, cause: error }) : error;
     } finally {
@@ -208,8 +209,4 @@ function target(from, location) {
 
 function refused(why) {
   return new Failed("RedirectRefused", { message: why });
-}
-
-function aborted(signal) {
-  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
 }

@@ -99,17 +99,39 @@ test("importing it does no work: no module is compiled before it is needed", asy
   assert.deepEqual(await printed(path, "use.js", program), [0, true]);
 });
 
+const NODE_TYPES = { types: ["node"], typeRoots: [here("../../node_modules/@types")] };
+const NO_TYPES = { types: [] };
+const ESNEXT = ["esnext"];
+const DOM = ["esnext", "dom", "dom.iterable"];
+const NODENEXT = { module: "nodenext", moduleResolution: "nodenext" };
+const NODE16 = { module: "node16", moduleResolution: "node16" };
+const BUNDLER = { module: "esnext", moduleResolution: "bundler" };
+
 test("its types hold in TypeScript, by import and by require, and refuse what is wrong", async () => {
   const path = await project("types");
   await cp(here("types"), path, { recursive: true });
-  const node = { module: "nodenext", moduleResolution: "nodenext", lib: ["esnext"], types: ["node"], typeRoots: [here("../../node_modules/@types")] };
-  const browser = { module: "esnext", moduleResolution: "bundler", lib: ["esnext", "dom", "dom.iterable"], types: [] };
-  assert.deepEqual(mistakes(path, ["node.mts", "node-required.cts"], node), []);
-  assert.deepEqual(mistakes(path, ["web.ts"], browser), []);
+  assert.deepEqual(mistakes(path, ["node.mts", "node-required.cts"], { ...NODENEXT, ...NODE_TYPES, lib: ESNEXT }), []);
+  assert.deepEqual(mistakes(path, ["node.mts", "node-required.cts"], { ...NODE16, ...NODE_TYPES, lib: DOM }), []);
+  assert.deepEqual(mistakes(path, ["web.ts"], { ...BUNDLER, ...NO_TYPES, lib: DOM }), []);
+  // A bundler chooses the platform later: there are the types of both.
+  assert.deepEqual(mistakes(path, ["node.mts"], { ...BUNDLER, ...NODE_TYPES, lib: ESNEXT }), []);
+});
+
+test("its types compile with every resolution, with and without those of the DOM and of Node", async () => {
+  const path = await project("every");
+  await cp(here("types"), path, { recursive: true });
+  for (const resolution of [NODENEXT, BUNDLER]) {
+    for (const lib of [["es2022"], DOM]) {
+      for (const types of [NODE_TYPES, NO_TYPES]) {
+        const names = resolution === BUNDLER ? ["every.mts"] : ["every.mts", "every.cts"];
+        assert.deepEqual(mistakes(path, names, { ...resolution, ...types, lib }), [], JSON.stringify([resolution, lib, types]));
+      }
+    }
+  }
 });
 
 test("the types name what is there, and all of it", async () => {
-  const options = { module: "nodenext", moduleResolution: "nodenext", strict: true, lib: ["esnext", "dom"], types: [] };
+  const options = { ...NODENEXT, lib: DOM, ...NO_TYPES };
   for (const name of ["node", "web"]) {
     const types = here(`../../pkg/${name}.d.ts`);
     const program = ts.createProgram([types], compilerOptions(options));
