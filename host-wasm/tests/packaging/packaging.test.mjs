@@ -140,8 +140,9 @@ test("it is imported and required where there is none of what a browser has, as 
     }
     const require = createRequire(import.meta.url);
     const names = [await import("regrip"), await import("regrip/web"), require("regrip"), require("regrip/web")].map((all) => typeof all.download);
-    for (const name of missing) if (kept[name]) Object.defineProperty(globalThis, name, kept[name]); else delete globalThis[name];
-    globalThis.fetch = undefined;
+    const globals = missing.filter((name) => !["TextDecoder", "TextEncoder", "fetch"].includes(name));
+    for (const name of ["TextDecoder", "TextEncoder", "fetch"]) delete globalThis[name];
+    for (const name of globals) if (kept[name]) Object.defineProperty(globalThis, name, kept[name]); else delete globalThis[name];
     const { retry, parseRetryAfter } = require("regrip/web");
     let attempts = 0;
     await retry(async () => { if (++attempts < 2) throw new TypeError("fetch failed"); }, { baseDelayMs: 0 });
