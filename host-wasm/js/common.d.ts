@@ -1,40 +1,79 @@
-// What Node and browsers have in common. `node.d.ts` and `web.d.ts` add what only one of them has.
+// What Node and browsers have in common. `node.d.ts` and `web.d.ts` add what only one of them has, `index.d.ts` has both.
+//
+// It compiles with and without the types of the DOM and of Node: what the global classes are is asked of the project.
+/// <reference lib="esnext.disposable" />
+
+/** A class of the project's platform; without its types what is needed of it. */
+type Global<Name extends string, Otherwise> = typeof globalThis extends { [name in Name]: { prototype: infer Instance } } ? Instance : Otherwise;
+
+export type Signal = Global<"AbortSignal", { readonly aborted: boolean; readonly reason: any }>;
+export type Address = string | Global<"URL", { readonly href: string }>;
+
+/** A `WritableStream` of bytes. */
+export interface ByteStream {
+  getWriter(): {
+    readonly closed: Promise<unknown>;
+    readonly ready: Promise<unknown>;
+    write(chunk: Uint8Array): Promise<void>;
+    close(): Promise<void>;
+    abort(reason?: any): Promise<void>;
+  };
+}
+
+/**
+ * A `fetch` of one's own: of a browser or Node, `node-fetch`, or any function like it. Its body may be a web stream, a stream of
+ * Node or another async iterable of `Uint8Array`, or, without a body, what `arrayBuffer()` resolves to. It must not decode
+ * bodies and not cache.
+ */
+export type Fetch = (
+  url: string,
+  init: { headers: Global<"Headers", any>; signal: Signal; cache: "no-store"; redirect: "manual" | "follow" },
+) => Promise<FetchResponse>;
+
+export interface FetchResponse {
+  readonly status: number;
+  readonly headers: { get(name: string): string | null };
+  readonly body?: unknown;
+  readonly url?: string;
+  readonly redirected?: boolean;
+  arrayBuffer?(): Promise<ArrayBuffer>;
+}
 
 /** Times in milliseconds, sizes in bytes; all of them whole numbers from 0. Named as in the configuration of `regrip serve`. */
 export interface Knobs {
   /** Downloads whose bytes move at once. Default 3, at least 1. */
-  maxConcurrentDownloads?: number;
+  maxConcurrentDownloads?: number | undefined;
   /** Attempts in a row without progress, the first included. Default 5, at least 1. */
-  maxDownloadAttempts?: number;
+  maxDownloadAttempts?: number | undefined;
   /** Attempts without progress over the life of a download. Default 1000. */
-  maxTotalAttempts?: number;
+  maxTotalAttempts?: number | undefined;
   /** Default 1000. 0: no wait. */
-  retryBaseDelayMs?: number;
+  retryBaseDelayMs?: number | undefined;
   /** No wait is longer, `Retry-After` included. Default 60 000. */
-  retryMaxDelayMs?: number;
+  retryMaxDelayMs?: number | undefined;
   /** Default 30 000. `fetch` does not tell connecting from waiting for headers: the two timeouts are added up. */
-  connectTimeoutMs?: number;
+  connectTimeoutMs?: number | undefined;
   /** Default 60 000. */
-  headersTimeoutMs?: number;
+  headersTimeoutMs?: number | undefined;
   /** Longest stand-still of a body. Default 60 000. */
-  idleTimeoutMs?: number;
+  idleTimeoutMs?: number | undefined;
   /** Less than this over `lowSpeedWindowMs` is a stall. Default 1024; 0 is off. */
-  lowSpeedBytesPerSec?: number;
+  lowSpeedBytesPerSec?: number | undefined;
   /** Default 120 000. */
-  lowSpeedWindowMs?: number;
+  lowSpeedWindowMs?: number | undefined;
   /** Larger files are refused. Default 100 GiB. */
-  maxDownloadBytes?: number;
+  maxDownloadBytes?: number | undefined;
   /** So many bytes are compared on a resume for which no ETag vouches. Default 65 536; 0 is off. */
-  resumeOverlapBytes?: number;
+  resumeOverlapBytes?: number | undefined;
   /**
    * An attempt that moves the furthest offset by this many bytes or more, and by at least a sixteenth of what it received,
    * made progress: the attempts in a row and the backoff start anew. Default 65 536; 0: never.
    */
-  progressResetBytes?: number;
+  progressResetBytes?: number | undefined;
   /** 4xx statuses worth another attempt, for example 408 and 425. */
-  extraRetryStatuses?: number[];
+  extraRetryStatuses?: readonly number[] | undefined;
   /** What to do where the destination exists. Default `overwrite`. `rename` takes `file.1.bin`, `file.2.bin` and so on. */
-  onExists?: "overwrite" | "fail" | "rename";
+  onExists?: "overwrite" | "fail" | "rename" | undefined;
 }
 
 /**
@@ -69,6 +108,8 @@ export interface Sink {
   remove?(): void | Promise<void>;
   /** The attempt is over, well or not. The next call may be `size` again. */
   close?(): void | Promise<void>;
+  /** Called before anything is asked of the server. An error with code `DestinationRefused` or `NameRefused` ends the download. */
+  admit?(): void | Promise<void>;
 }
 
 /** Bytes in memory. They can be read when the download is completed. */
@@ -91,7 +132,7 @@ export class MemorySink implements Sink {
  * and aborted when the download ends without them.
  */
 export class StreamSink implements Sink {
-  constructor(stream: WritableStream<Uint8Array>, options?: { keepBytes?: number });
+  constructor(stream: ByteStream, options?: { keepBytes?: number | undefined });
   size(): number;
   write(chunk: Uint8Array, at: number): Promise<void>;
   read(at: number, length: number): Uint8Array;
@@ -103,12 +144,15 @@ export class StreamSink implements Sink {
 export interface DownloadRecord {
   /** As long as this engine lives. */
   id: number;
+  /** Without its query. With `path` it is enough to go on: `start(record)`. */
   url: string;
   path: string;
   status: "queued" | "downloading" | "waiting" | "committing" | "failed" | "cancelled";
-  /** Bytes in the part at the last checkpoint. */
+  /** Bytes in the part. */
   bytes: number;
   expectedBytes?: number;
+  /** Names of the headers that it was asked for with, which a resume needs again. */
+  headerNames?: string[];
   attempts: number;
   restarts: number;
   code?: string;
@@ -184,9 +228,9 @@ export type DownloadEvent = { id: number; at: number; url: string; path: string 
 /** All events have these; which of them are there depends on `event`. */
 export type AnyDownloadEvent = DownloadEvent & { bytes?: number; total?: number };
 
-/** What a download rejects with. */
+/** What a download rejects with, unless a signal was aborted, or the reader of a stream cancelled, with a reason: that one. */
 export class RegripError extends Error {
-  /** `AbortError` where a signal or `cancel` ended it. */
+  /** `AbortError` if a signal without a reason of its own or `cancel` ended it. */
   readonly name: "RegripError" | "AbortError";
   /** As the ledger of the native regrip spells it: `Network`, `Status`, `PartLocked`, `DiskFull`, … */
   readonly code: string;
@@ -207,49 +251,64 @@ export class RegripError extends Error {
 
 export interface JobOptions {
   /** Hex: the download fails unless this is the file's SHA-256. `true`: compute it, and compare it with `Repr-Digest`. */
-  sha256?: string | true;
+  sha256?: string | true | undefined;
   /** The size by another source. It counts where the server names none; where the two differ the server's does, and an event says so. */
-  expectedBytes?: number;
-  /** Sent with every request for this file, also after a redirect as `fetch` does it. Never kept: a resume in another process needs them again. */
-  headers?: HeadersLike;
-  /** Ends the download; the bytes are kept, and the next call goes on from them. */
-  signal?: AbortSignal;
+  expectedBytes?: number | undefined;
+  /** Sent with every request for this file, except `Accept-Encoding` and `Range`, which are set. Never kept: a resume in another process needs them again. */
+  headers?: HeadersLike | undefined;
+  /** Ends the download for this call; the bytes are kept, and the next call goes on from them. */
+  signal?: Signal | undefined;
   /** What it throws is ignored. */
-  onEvent?: (event: AnyDownloadEvent) => void;
+  onEvent?: ((event: AnyDownloadEvent) => void) | undefined;
   /** Take up a part that the ledger knows nothing of, after comparing its end with the source. */
-  adoptPart?: boolean;
+  adoptPart?: boolean | undefined;
 }
 
-export type HeadersLike = Record<string, string> | Iterable<readonly [string, string]>;
+export type HeadersLike = Record<string, string> | Iterable<readonly [string, string]> | Global<"Headers", never>;
 
 export interface EngineOptions extends Knobs {
   /** Instead of the platform's own. */
-  ledger?: Ledger;
-  /** Instead of the global one. It must not decode bodies and not cache. */
-  fetch?: typeof fetch;
+  ledger?: Ledger | undefined;
+  /** Instead of the global one. */
+  fetch?: Fetch | undefined;
   /** Is told of every event of every download. */
-  onEvent?: (event: AnyDownloadEvent) => void;
+  onEvent?: ((event: AnyDownloadEvent) => void) | undefined;
 }
 
-/** A download under way: an async iterator of its events, which throws a `RegripError` where it does not complete. */
+/**
+ * A download under way: an async iterator of its events, which throws what `done` rejects with. Leaving the loop (`break`)
+ * ends only the iteration; the download goes on until it is done or `cancel()` is called.
+ */
 export interface Download extends AsyncIterable<AnyDownloadEvent> {
+  /** As in `list()`. Undefined if it failed before it had one. */
+  readonly id: number | undefined;
+  /** Where the bytes go. With `rename` it may change until the first event. */
+  readonly path: string | undefined;
   /** Resolves when the file is whole and at its place. Nobody has to wait for it. */
   readonly done: Promise<Summary>;
-  /** Calls it off; the bytes are kept. */
+  /** Gives it up for this caller; without other callers the transfer ends, and the bytes are kept. */
   cancel(): void;
 }
 
 export interface ResumeOptions {
   /** Headers are not kept: those of each download, by its URL. Without them one that had some fails as `CredentialsMissing`. */
   headers?: (url: string) => HeadersLike | undefined;
-  signal?: AbortSignal;
-  onEvent?: (event: AnyDownloadEvent) => void;
+  signal?: Signal | undefined;
+  onEvent?: ((event: AnyDownloadEvent) => void) | undefined;
 }
 
 /** Downloads that share permits and a ledger. */
 export interface EngineBase<To> {
-  start(job: { url: string | URL; to: To } & JobOptions): Download;
-  download(url: string | URL, to: To, options?: JobOptions): Promise<Summary>;
+  /**
+   * A call for a file that is under way already (the same URL and destination) joins it: one transfer, and for each call its own
+   * `done`, `sha256`, `signal`, `onEvent` and events. Requests have the headers of the first call that still waits.
+   *
+   * A URL without its query stands for the unfinished download of that destination, if it differs by nothing else.
+   */
+  start(job: { url: Address; to: To } & JobOptions): Download;
+  /** Goes on with one that `list()` shows. */
+  start(record: Pick<DownloadRecord, "url" | "path"> & Partial<DownloadRecord> & Omit<JobOptions, "expectedBytes">): Download;
+  download(url: Address, to: To, options?: JobOptions): Promise<Summary>;
   /** Starts what an earlier page or process left unfinished, and resolves to it. */
   resumeUnfinished(options?: ResumeOptions): Promise<Download[]>;
   /** What is under way or was left unfinished, failed or cancelled. */
@@ -258,6 +317,11 @@ export interface EngineBase<To> {
   cancel(id: number): Promise<void>;
   /** Takes up a failed or cancelled one with fresh bounds. */
   retry(id: number, options?: JobOptions): Promise<Download>;
+  /**
+   * Goes on with one that is not under way, whatever ended it. `url`: instead of the one it began with; `to`: the sink, if its bytes
+   * are in one of the program's own.
+   */
+  resume(id: number, options?: JobOptions & { url?: Address | undefined; to?: To | undefined }): Promise<Download>;
   /** Forgets a download that is not under way, and removes its part. */
   remove(id: number): Promise<void>;
   /** Takes other knobs into use: permits at once, the rest from each next attempt on. */
@@ -274,22 +338,22 @@ export function load(source?: string | object): Promise<void>;
 
 export interface RetryOptions<E = unknown> {
   /** The first included. Default 5. 0, NaN and fractions are refused (RangeError) before the operation is called. */
-  maxAttempts?: number;
+  maxAttempts?: number | undefined;
   /** Default 1000. 0: no wait. */
-  baseDelayMs?: number;
+  baseDelayMs?: number | undefined;
   /** Default 60 000. */
-  maxDelayMs?: number;
+  maxDelayMs?: number | undefined;
   /** Default `isTransient`. */
-  isRetryable?: (error: E) => boolean;
+  isRetryable?: ((error: E) => boolean) | undefined;
   /** A delay in milliseconds that replaces the jitter, capped at `maxDelayMs`. Default: the error's `retryAfterMs`. */
-  retryAfter?: (error: E) => number | null | undefined;
+  retryAfter?: ((error: E) => number | null | undefined) | undefined;
   /** Default `setTimeout`. */
-  sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
+  sleep?: ((ms: number, signal?: Signal) => Promise<void>) | undefined;
   /** From 0 up to and without 1. Default `Math.random`. */
-  random?: () => number;
-  onRetry?: (retry: { attempt: number; delayMs: number; askedBy: "jitter" | "retry_after"; error: E }) => void;
+  random?: (() => number) | undefined;
+  onRetry?: ((retry: { attempt: number; delayMs: number; askedBy: "jitter" | "retry_after"; error: E }) => void) | undefined;
   /** Ends it with the signal's reason, also during a wait. */
-  signal?: AbortSignal;
+  signal?: Signal | undefined;
 }
 
 /** Runs the operation, which is told its attempt (the first is 1), until it succeeds, fails for good, or its attempts are used up. */
@@ -300,9 +364,9 @@ export class Semaphore {
   /** A RangeError where it is no whole number from 1. */
   constructor(permits: number);
   /** Waits for a permit. */
-  acquire(options?: { signal?: AbortSignal }): Promise<Permit>;
+  acquire(options?: { signal?: Signal | undefined }): Promise<Permit>;
   /** Runs it under a permit, which is given back whatever comes. */
-  run<T>(work: () => T | Promise<T>, options?: { signal?: AbortSignal }): Promise<Awaited<T>>;
+  run<T>(work: () => T | Promise<T>, options?: { signal?: Signal | undefined }): Promise<Awaited<T>>;
   /** More are handed out at once; when there are fewer, those in use stay valid. */
   resize(permits: number): void;
   /** Permits in use. */
@@ -311,12 +375,14 @@ export class Semaphore {
 }
 
 export interface Permit {
-  /** Gives it back; a second time does nothing. Also by `using`, where there is `Symbol.dispose`. */
+  /** Gives it back; a second time does nothing. */
   release(): void;
+  /** The same, for `using`. */
+  [Symbol.dispose](): void;
 }
 
 /** The wait after attempt `attempt` (the first is 1): uniform from 0 to min(maxDelayMs, baseDelayMs · 2^(attempt−1)). In a browser after `load()`. */
-export function backoffDelay(attempt: number, options?: { baseDelayMs?: number; maxDelayMs?: number; random?: () => number }): number;
+export function backoffDelay(attempt: number, options?: { baseDelayMs?: number | undefined; maxDelayMs?: number | undefined; random?: (() => number) | undefined }): number;
 
 /** A `Retry-After` in milliseconds; null where there is none or it is malformed. `now`: milliseconds since 1970, or a Date. In a browser after `load()`. */
 export function parseRetryAfter(value: string | null | undefined, now?: number | Date): number | null;

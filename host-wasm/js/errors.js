@@ -10,6 +10,22 @@ export class RegripError extends Error {
   }
 }
 
+/** What a caller gets who called it off and gave no reason. `facts`: attempts, restarts, the bytes that are kept. */
+export function cancelled(cause, { attempts, restarts, bytes } = {}) {
+  return new RegripError("cancelled", { name: "AbortError", code: "cancelled", class: "permanent", cause, attempts, restarts, bytes });
+}
+
+export function digestMismatch(wanted, got) {
+  const advice = "check the digest; the source may hold another file";
+  return new RegripError(`the sha256 is ${got}, not ${wanted}`, { code: "DigestMismatch", class: "permanent", advice });
+}
+
+/** The last event of a download, where the core has not told it. `about`: id, url, path. */
+export function failureEvent(event, { id, url, path }, error) {
+  const { code, class: itsClass, message, advice, bytes = 0, attempts = 0, restarts = 0 } = error;
+  return { event, id, at: Date.now(), url, path, bytes, attempts, restarts, class: itsClass, code, error: message, advice };
+}
+
 /** A failure on this side of the border, in the core's words. `src/failure.rs` reads it. */
 export class Failed {
   constructor(code, { what = "", path = "", message = "", after = 0, cause } = {}) {
@@ -42,6 +58,9 @@ export function diskFailure(what, path, error) {
   return new Failed("Disk", facts);
 }
 
+/** The code of what a sink threw before anything was asked of the server. */
+export const refusalCode = (error) => (["DestinationRefused", "NameRefused"].includes(error?.code) ? error.code : undefined);
+
 /** What `fetch` or its body threw. Only Node tells a bad certificate from a failed connection. */
 export function networkFailure(what, error) {
   const facts = { what, message: messageOf(error), cause: error };
@@ -56,6 +75,12 @@ export function networkFailure(what, error) {
   if (what === "asking" && /^HPE_|^UND_ERR_HEADERS_OVERFLOW/.test(code)) return new Failed("Protocol", facts);
   if (/redirect count exceeded/.test(error?.cause?.message ?? "")) return new Failed("RedirectRefused", { ...facts, message: error.cause.message });
   return new Failed("Network", facts);
+}
+
+/** Whether an error is a mistake in a program, which no attempt changes. A broken connection is a TypeError too, with other words. */
+export function isMistake({ name, message } = {}) {
+  if (name === "TypeError") return /is not (a |an |iterable)|cannot (read|set|convert|destructure)|expected .+ (to be|instance)/i.test(message);
+  return name === "ReferenceError" || name === "SyntaxError" || name === "RangeError";
 }
 
 function codeOf(error) {

@@ -4,8 +4,12 @@ import { Fields } from "./fields.js";
 import { MemoryLedger } from "./ledgers/memory.js";
 import { Part } from "./part.js";
 import { Request } from "./request.js";
+import { shown } from "./terms.js";
 
-const SUFFIX = ".part";
+/** What sets a URL apart from the same one for another destination: a fragment, which no request and no record has. */
+const marked = (url, id) => `${url}#${id}`;
+const unmarked = (url) => url.replace(/#\d+$/, "");
+const markOf = (url) => Number(/#(\d+)$/.exec(url)[1]);
 
 export class Host {
   /** The downloads under way, by path. */
@@ -36,17 +40,16 @@ export class Host {
   }
 
   maySendIfRange(url) {
-    return this.platform.maySendIfRange(url);
+    return this.platform.maySendIfRange(unmarked(url));
   }
 
   request(url, first, last, ifRange) {
-    // One URL has the same headers wherever it is downloaded to at the same time: `regrip.js` sees to it.
-    const job = [...this.jobs.values()].find((job) => job.url === url);
-    return new Request(job, this.network, url, first, last, ifRange);
+    const job = this.jobs.get(this.pathOf(markOf(url)));
+    return new Request(job, this.network, unmarked(url), first, last, ifRange);
   }
 
   part(name) {
-    return this.jobs.get(name.slice(0, -SUFFIX.length)).part;
+    for (const job of this.jobs.values()) if (job.partName === name) return job.part;
   }
 
   wantsDigest(path) {
@@ -60,7 +63,7 @@ export class Host {
 
   async load(path) {
     const job = this.jobs.get(path);
-    job.record = await guarded("reading a record", async () => job.ledger.load(path));
+    job.record = await guarded(job, "reading a record", async () => job.ledger.load(path));
     if (job.record?.committingInode !== undefined) {
       // As earlier versions wrote it.
       const { committingDevice, committingInode, ...record } = job.record;
@@ -68,12 +71,14 @@ export class Host {
     }
     const missing = job.missing();
     if (missing.length > 0) throw new Failed("CredentialsMissing", { what: missing.join(", ") });
-    return job.record && new Fields({ ...job.record });
+    return job.record && new Fields({ ...job.record, url: marked(job.record.url, job.id) });
   }
 
   save({ all: record }) {
     const job = this.jobs.get(record.path);
+    record.url = unmarked(record.url);
     record.digest = job.wantsDigest;
+    if (job.ownSink) record.ownSink = true;
     if (job.headerNames.length > 0) record.headerNames = job.headerNames.join(",");
     job.record = record;
     const { ledger } = job;
@@ -97,9 +102,6 @@ export class Host {
   }
 }
 
-/** The name of the part of a path. */
-export const partOf = (path) => path + SUFFIX;
-
 /** A download under way, as the host knows it. */
 export class Job {
   /** What the last event of its kind told. */
@@ -107,18 +109,34 @@ export class Job {
   record;
   /** Whether its record is worth keeping. */
   ofUse = true;
-  /** What was thrown last on this side. */
-  cause;
+  /** What was thrown last on this side, by the code that the core was given for it. */
+  #causes = new Map();
   #recording;
 
-  constructor({ id, url, shownUrl, path, sink, headers, wantsDigest, ledger, platform, listeners }) {
-    Object.assign(this, { id, url, shownUrl, path, headers, wantsDigest, ledger, platform, listeners });
-    this.part = new Part(this, sink, partOf(path));
+  constructor({ transfer, chosen, partName, ledger, platform }) {
+    const { id, url, path } = transfer;
+    Object.assign(this, { transfer, id, url, path, partName, ledger, platform });
+    this.shownUrl = shown(url);
+    this.ownSink = Boolean(chosen.own);
+    this.part = new Part(this, chosen.sink, partName);
+  }
+
+  /** As the core knows it. */
+  get markedUrl() {
+    return marked(this.url, this.id);
+  }
+
+  get wantsDigest() {
+    return this.transfer.wantsDigest;
+  }
+
+  get headers() {
+    return this.transfer.headers;
   }
 
   tell(event) {
     if (event.event === "completed" || event.event === "failed" || event.event === "cancelled") this.ended = event;
-    for (const listener of this.listeners) quietly(listener, event);
+    this.transfer.tell(event);
   }
 
   /** It waits for something that no clock knows. */
@@ -128,8 +146,13 @@ export class Job {
   }
 
   failed(failure) {
-    if (failure.cause !== undefined) this.cause = failure.cause;
+    this.#causes.set(failure.code, failure.cause);
     return failure;
+  }
+
+  /** What was thrown on this side for an error with this code. */
+  causeOf(code) {
+    return this.#causes.get(code);
   }
 
   get headerNames() {
@@ -145,7 +168,7 @@ export class Job {
 
   /** A call of its ledger, after the one that may be under way: also where nobody waits for that one any more. */
   inTurn(what, work) {
-    const answer = this.#recording ? guarded(what, () => this.#recording.then(work)) : guarded(what, work);
+    const answer = this.#recording ? guarded(this, what, () => this.#recording.then(work)) : guarded(this, what, work);
     if (!answer) return undefined;
     const over = () => {
       if (this.#recording === recording) this.#recording = undefined;
@@ -176,8 +199,8 @@ export function quietly(listener, event) {
 }
 
 /** A call of a ledger: at once where that one is done at once. */
-function guarded(what, work) {
-  const failed = (error) => Promise.reject(new Failed("Ledger", { what, message: messageOf(error), cause: error }));
+function guarded(job, what, work) {
+  const failed = (error) => Promise.reject(job.failed(new Failed("Ledger", { what, message: messageOf(error), cause: error })));
   try {
     const answer = work();
     return answer?.then ? Promise.resolve(answer).catch(failed) : undefined;

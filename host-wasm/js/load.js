@@ -2,7 +2,7 @@
 import * as core from "./core.js";
 import { Runtime } from "./runtime.js";
 
-let loader = { sync: undefined, async: () => core.default() };
+let loader;
 let loaded = false;
 let loading;
 

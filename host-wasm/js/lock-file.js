@@ -4,12 +4,12 @@
 // Invariant: a lock file is created exclusively, and only the holder of `<lock>.new`, which is locked by the same rules, may
 // replace it, by a rename, after its process is provably gone. So two writers that find the same stale lock file never both
 // get it. The native regrip has the same rules (`store/lock_file.rs`), and `tests/locks.json` tests both.
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { constants, readFileSync, readdirSync, readlinkSync, statSync } from "node:fs";
 import { lstat, open, rename, unlink } from "node:fs/promises";
 import { hostname } from "node:os";
-import { basename, dirname, join } from "node:path";
 import { threadId } from "node:worker_threads";
+import { lockPath, partPath } from "./paths.js";
 
 /** How often a lock file may change hands under us before we give up. */
 const TRIES = 16;
@@ -22,8 +22,6 @@ const LONGEST_BYTES = 4096;
 
 /** Longest host name that is read from a lock file. */
 const HOST_CHARS = 255;
-
-const LONGEST_NAME_BYTES = 255;
 
 /** How often the kernel's list of locks is read: an entry can be missed while others come and go. */
 const READS = 5;
@@ -43,7 +41,7 @@ export class Locked extends Error {
 
 /** Locks the part of `path`; resolves to a `Lock`. */
 export async function lock(path) {
-  const part = `${path}.part`;
+  const part = partPath(path);
   const file = lockPath(part);
   const me = newHolder();
   await acquire(file, part, me);
@@ -93,13 +91,6 @@ class Lock {
       // Another writer's by now, or it stays.
     }
   }
-}
-
-/** `<part>.lock`. Where that name with two times `.new` would exceed 255 bytes, the SHA-256 of the part's name and `.lock`. */
-export function lockPath(part) {
-  const name = basename(part);
-  const short = Buffer.byteLength(name) + ".lock.new.new".length <= LONGEST_NAME_BYTES;
-  return join(dirname(part), `${short ? name : createHash("sha256").update(name).digest("hex")}.lock`);
 }
 
 /** Creates the lock file, or replaces a stale one. */

@@ -1,12 +1,12 @@
-import type { EngineBase, EngineOptions, JobOptions, Knobs, Ledger, Sink, Summary } from "./common.js";
+import type { Address, ByteStream, EngineBase, EngineOptions, Fetch, JobOptions, Knobs, Ledger, Sink, Summary } from "./common.js";
 export * from "./common.js";
 
 /** A path, or an object that takes the bytes. */
-export type To = string | URL | Sink | WritableStream<Uint8Array>;
+export type To = Address | Sink | ByteStream;
 
 export interface NodeEngineOptions extends EngineOptions {
   /** Relative paths begin here, and `resumeUnfinished` and `list` look here. Default: the working directory. */
-  folder?: string;
+  folder?: string | undefined;
 }
 
 /** Downloads that share permits and a ledger. */
@@ -18,16 +18,18 @@ export class Engine implements EngineBase<To> {
   list: EngineBase<To>["list"];
   cancel: EngineBase<To>["cancel"];
   retry: EngineBase<To>["retry"];
+  resume: EngineBase<To>["resume"];
   remove: EngineBase<To>["remove"];
   configure: EngineBase<To>["configure"];
 }
 
-/** One download, by an engine for all calls without knobs of their own. */
-export function download(url: string | URL, to: To, options?: JobOptions & Knobs & { fetch?: typeof fetch; ledger?: Ledger }): Promise<Summary>;
+/** One download, by an engine for all calls with the same knobs. */
+export function download(url: Address, to: To, options?: JobOptions & Knobs & { fetch?: Fetch | undefined; ledger?: Ledger | undefined }): Promise<Summary>;
 
 /** Writes to `<path>.part`, and renames it to `path` when all bytes are there. */
 export class FileSink implements Sink {
   constructor(path: string);
+  admit(): Promise<void>;
   readonly name: string;
   readonly persistent: true;
   size(): Promise<number>;
@@ -40,7 +42,7 @@ export class FileSink implements Sink {
   close(): Promise<void>;
 }
 
-/** Records in files beside the parts: `<path>.part.json`. */
+/** Records in files beside the parts: `<part>.json`. */
 export class FileLedger implements Ledger {
   constructor(folder?: string);
   load(path: string): Promise<object | undefined>;

@@ -2,18 +2,21 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { lstat } from "node:fs/promises";
-import { resolve } from "node:path";
+import { isAbsolute, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import bytes from "./core-bytes.js";
 import { initSync } from "./core.js";
 import { FileLedger } from "./ledgers/file.js";
 import { loadBy } from "./load.js";
 import { lock } from "./lock-file.js";
+import { partPath } from "./paths.js";
 import { on } from "./regrip.js";
 import { FileSink } from "./sinks/file.js";
 import { StreamSink } from "./sinks/stream.js";
 
+/** The module is in the JavaScript, so that a bundle needs nothing beside it. */
 function read() {
-  initSync({ module: readFileSync(new URL("./core_bg.wasm", import.meta.url)) });
+  initSync({ module: Buffer.from(bytes, "base64") });
 }
 
 loadBy({ sync: read, async: read });
@@ -35,10 +38,13 @@ const platform = {
   sinkFor(to, folder = ".") {
     if (to instanceof WritableStream) return { sink: new StreamSink(to) };
     if (typeof to !== "string" && !(to instanceof URL)) return { sink: to };
-    const path = resolve(folder, to instanceof URL ? fileURLToPath(to) : to);
-    return { path, sink: new FileSink(path) };
+    const name = to instanceof URL ? fileURLToPath(to) : to;
+    const sink = new FileSink(isAbsolute(name) ? name : `${resolve(folder)}/${name}`);
+    return { path: sink.name, sink };
   },
   ledgerFor: ({ folder }) => new FileLedger(folder),
+  isFile: (sink) => sink instanceof FileSink,
+  partOf: partPath,
   lock,
   exists: (path) =>
     lstat(path).then(
@@ -53,11 +59,17 @@ const platform = {
   },
   whenOnline: () => undefined,
   redirectsByHand: true,
+  // Only Node's own `fetch` adds it to a range by itself, and would send it twice.
+  get addsIdentity() {
+    return !("Bun" in globalThis || "Deno" in globalThis);
+  },
   // No preflight from here.
   maySendIfRange: () => true,
   bootId,
 };
 
-export const { Engine, download } = on(platform);
+const made = /* @__PURE__ */ on(platform);
+export const Engine = /* @__PURE__ */ (() => made.Engine)();
+export const download = /* @__PURE__ */ (() => made.download)();
 export { FileLedger, FileSink };
 export * from "./common.js";

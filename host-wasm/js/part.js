@@ -19,6 +19,10 @@ export class Part {
   #busy;
   /** The hasher of the bytes so far, while they are only added to. */
   #hasher;
+  /** What a write or a flush failed with: that counts, and not that the sink cannot be cut afterwards. */
+  #fault;
+  /** The core has the bytes hashed while they are written. */
+  #hashed = false;
 
   constructor(job, sink, name) {
     this.#job = job;
@@ -32,6 +36,7 @@ export class Part {
   }
 
   open(create) {
+    this.#fault = undefined;
     const sink = this.#sink;
     return this.#call("open", async () => {
       if (sink.open) {
@@ -85,7 +90,7 @@ export class Part {
     if (this.#hasher?.at !== size) this.#hasher = undefined;
     return this.#call("truncate", async () => {
       if (sink.truncate) return sink.truncate(size);
-      if ((await sink.size()) !== size) throw new Error("this sink takes no bytes back");
+      if ((await sink.size()) !== size) throw this.#fault ?? new Error("this sink takes no bytes back");
     });
   }
 
@@ -121,7 +126,24 @@ export class Part {
   /** Answers with what went wrong after the sink gave the file its name, if anything did. */
   commit(replace) {
     const text = (warning) => (warning instanceof Error ? messageOf(warning) : undefined);
-    return this.#call("rename", () => this.#sink.commit?.(replace), text, this.#job.path);
+    const commit = () => this.#sink.commit?.(replace);
+    const digest = this.#lateDigest();
+    return this.#call("rename", () => (digest ? digest().then(commit) : commit()), text, this.#job.path);
+  }
+
+  /** Reads all bytes for a digest that was asked for after the core began without one. What goes wrong is the asker's. */
+  #lateDigest() {
+    const { transfer } = this.#job;
+    transfer.sealed = true;
+    if (this.#hashed || !transfer.wantsDigest) return undefined;
+    return async () => {
+      try {
+        const { hasher } = await this.#job.newHasher();
+        transfer.digest = (await this.#hash(new Running(hasher, 0), await this.#sink.size())).finish();
+      } catch (error) {
+        transfer.digestError = error;
+      }
+    };
   }
 
   find(token, size) {
@@ -152,25 +174,33 @@ export class Part {
 
   /** A hasher of the first `to` bytes: the one at hand, one from a saved state, or one that reads them all again. */
   digest(state, from, to) {
+    this.#hashed = true;
     const atHand = this.#hasher;
     if (atHand && atHand.at === to) return Promise.resolve(atHand);
     this.#hasher = undefined;
     return this.#call("read", async () => {
       const { hasher, restored } = await this.#job.newHasher(from <= to ? state : undefined);
-      const running = new Running(hasher, restored ? from : 0);
-      while (running.at < to) {
-        if (!this.#sink.read) throw new Error("this sink gives no bytes back to be hashed");
-        const bytes = await this.#sink.read(running.at, Math.min(READ_BYTES, to - running.at));
-        if (bytes.length === 0) throw new Error("there are fewer bytes than there were");
-        running.update(bytes);
-      }
-      return (this.#hasher = running);
+      return (this.#hasher = await this.#hash(new Running(hasher, restored ? from : 0), to));
     });
+  }
+
+  async #hash(running, to) {
+    while (running.at < to) {
+      if (!this.#sink.read) throw new Error("this sink gives no bytes back to be hashed");
+      const bytes = await this.#sink.read(running.at, Math.min(READ_BYTES, to - running.at));
+      if (bytes.length === 0) throw new Error("there are fewer bytes than there were");
+      running.update(bytes);
+    }
+    return running;
   }
 
   /** Answers at once where the sink does and no call is under way, else with a promise. */
   #call(what, work, check, path = this.#name) {
-    const failed = (error) => this.#job.failed(error instanceof Failed ? error : diskFailure(what, path, error));
+    const failed = (error) => {
+      const failure = error instanceof Failed ? error : diskFailure(what, path, error);
+      if (what === "write" || what === "sync") this.#fault ??= failure;
+      return what === "close" ? failure : this.#job.failed(failure);
+    };
     if (this.#busy) return this.#track(this.#busy.then(work), failed, check);
     try {
       const answer = work();

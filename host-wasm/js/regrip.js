@@ -5,23 +5,32 @@
 //   lock(path)            → { unlock(), check()? }; throws an error with code PartLocked
 //   exists(path)          → whether a finished file is there
 //   newHasher(state)      → { hasher, restored }
+//   isFile(sink)          → whether it writes what a path or name stands for
+//   partOf(path)?         → the name of its part; else with `.part`
 //   whenOnline()          → a promise while there is no network, else undefined
 //   redirectsByHand       → whether `fetch` shows redirects
+//   addsIdentity          → whether `fetch` adds `accept-encoding: identity` to a range by itself
 //   maySendIfRange(url), sendNoIfRange(url)?, bootId()
-import { Failed, RegripError, diskFailure, messageOf } from "./errors.js";
+import { unlessAborted } from "./abort.js";
+import { Download } from "./download.js";
+import { RegripError, diskFailure, failureEvent, messageOf, refusalCode } from "./errors.js";
 import { Fields } from "./fields.js";
-import { Host, Job, partOf, quietly } from "./host.js";
-import { fieldsOf, refuseUnknown, split, whole } from "./knobs.js";
+import { Host, Job, quietly } from "./host.js";
+import { fieldsOf, refuseUnknown, split } from "./knobs.js";
 import { needed } from "./load.js";
+import { names, shown, termsOf } from "./terms.js";
+import { Transfer } from "./transfer.js";
 
 const ENGINE_OPTIONS = ["ledger", "fetch", "onEvent", "folder"];
-const JOB_OPTIONS = ["sha256", "headers", "signal", "onEvent", "adoptPart", "expectedBytes"];
 const UNFINISHED = ["queued", "downloading", "waiting", "committing"];
 /** Under `rename`: `file.1.bin`, `file.2.bin` and so on. */
 const MOST_NAMES = 9_999;
 
 /** Sinks that a download of any engine writes to. */
 const inUse = new WeakSet();
+
+/** Whether an engine fetches a URL to a place at this moment. */
+const fetches = Symbol("fetches");
 
 /** The interface on a platform. */
 export function on(platform) {
@@ -30,16 +39,33 @@ export function on(platform) {
       super(platform, options);
     }
   }
+  return { Engine, download: downloadBy(Engine) };
+}
 
-  let shared;
-  function download(url, to, options = {}) {
-    const [knobs, rest] = split(options);
-    const { fetch, ledger, ...job } = rest;
-    const own = Object.keys(knobs).length > 0 || fetch || ledger;
-    const engine = own ? new Engine({ ...knobs, fetch, ledger }) : (shared ??= new Engine());
-    return engine.download(url, to, job);
-  }
-  return { Engine, download };
+/** One call, one file. Calls with the same knobs share an engine, and so do calls for the same file at the same time. */
+function downloadBy(Engine) {
+  /** `{ engine, knobs, fetch, ledger, calls }`; those with something of their own are forgotten when their last call is over. */
+  const engines = [];
+  return (url, to, options = {}) => {
+    const [knobs, { fetch, ledger, ...job }] = split(options);
+    const text = JSON.stringify(Object.entries(knobs).sort());
+    const alike = engines.filter((other) => other.fetch === fetch && other.ledger === ledger);
+    let entry = alike.find(({ engine }) => engine[fetches](url, to)) ?? alike.find(({ knobs }) => knobs === text);
+    if (!entry) engines.push((entry = { engine: new Engine({ ...knobs, fetch, ledger }), knobs: text, fetch, ledger, calls: 0 }));
+    entry.calls++;
+    const over = () => {
+      const lasts = entry.knobs === "[]" && !fetch && !ledger;
+      if (--entry.calls === 0 && !lasts) engines.splice(engines.indexOf(entry), 1);
+    };
+    try {
+      const done = entry.engine.download(url, to, job);
+      done.then(over, over);
+      return done;
+    } catch (error) {
+      over();
+      throw error;
+    }
+  };
 }
 
 class Downloads {
@@ -49,7 +75,7 @@ class Downloads {
   #host;
   #core;
   #network;
-  /** By path. */
+  /** Transfers by path. */
   #driven = new Map();
   /** Sinks that bring no name have one as long as they live, and with it what is known of their bytes. */
   #names = new WeakMap();
@@ -65,36 +91,28 @@ class Downloads {
     const [knobs, rest] = split(options);
     refuseUnknown(rest, ENGINE_OPTIONS);
     fieldsOf(knobs); // refuses what is out of range
+    if (rest.fetch !== undefined && typeof rest.fetch !== "function") throw new TypeError("fetch is no function");
     this.#platform = platform;
     this.#folder = rest.folder;
     this.#knobs = knobs;
+    const own = rest.fetch !== undefined && rest.fetch !== globalThis.fetch;
     this.#network = {
-      fetch: rest.fetch ?? ((...asked) => fetch(...asked)),
+      fetch: own ? rest.fetch : (...asked) => fetch(...asked),
+      ownFetch: own,
       timeoutMs: timeoutOf(knobs),
       whenOnline: () => platform.whenOnline(),
       redirectsByHand: platform.redirectsByHand,
       sendNoIfRange: platform.sendNoIfRange,
+      addsIdentity: !own && platform.addsIdentity,
     };
     const ledger = rest.ledger ?? platform.ledgerFor(rest);
     this.#host = new Host({ platform, ledger, network: this.#network, onEvent: rest.onEvent });
   }
 
-  start({ url, to, ...options }) {
-    refuseUnknown(options, JOB_OPTIONS);
-    const asked = {
-      ...options,
-      url: addressOf(url),
-      headers: [...new Headers(headersOf(options.headers))],
-      sha256: digestOf(options.sha256),
-      expectedBytes: options.expectedBytes === undefined ? undefined : whole("expectedBytes", options.expectedBytes, 0),
-      ...this.#sinkOf(to),
-    };
-    const known = this.#driven.get(asked.path);
-    if (known?.url === asked.url) return known.join(options);
-    const download = new Download(asked, this.#host.idOf(asked.path));
-    if (!known) this.#driven.set(asked.path, download);
-    download.run((download) => this.#run(download, asked));
-    return download;
+  start({ to, ...job }) {
+    const record = to === undefined && typeof job.path === "string" && typeof job.url === "string";
+    const terms = { ...(record ? fromListed(job) : termsOf(job)), ...this.#sinkOf(record ? job.path : to) };
+    return this.#enter(new Download(terms));
   }
 
   download(url, to, options = {}) {
@@ -110,24 +128,44 @@ class Downloads {
   }
 
   async list() {
-    const records = [...(await this.#host.ledger.list()), ...(await this.#host.passing.list())];
-    return records.map(({ path, url, status, bytes, expectedBytes, attempts, restarts, code, error }) => {
-      const facts = { id: this.#host.idOf(path), url: shown(url), path, status, bytes, attempts, restarts };
-      if (expectedBytes !== undefined) facts.expectedBytes = expectedBytes;
-      if (status === "failed") Object.assign(facts, { code, error });
-      return facts;
-    });
+    const { ledger, passing: sinks, jobs } = this.#host;
+    const records = new Map((await ledger.list()).map((record) => [record.path, record]));
+    // A ledger need not look where this engine writes.
+    for (const { record, path, ledger: its } of jobs.values()) if (record && its === ledger) records.set(path, record);
+    const lasting = [...records.values()].map(async (record) => this.#listed(record, await this.#lengthOf(record)));
+    const passing = (await sinks.list()).map((record) => this.#listed(record));
+    return Promise.all([...lasting, ...passing]);
+  }
+
+  /** The length of a part that no transfer of this engine writes. */
+  async #lengthOf({ path, ownSink }) {
+    if (ownSink || this.#driven.has(path)) return undefined;
+    return this.#sinkOf(path).sink.length?.().catch(() => {});
+  }
+
+  #listed({ path, url, status, bytes, expectedBytes, attempts, restarts, code, error, headerNames }, length) {
+    const driven = this.#driven.get(path)?.facts;
+    const moved = driven?.attempts > 0 ? driven.bytes : bytes;
+    const facts = { id: this.#host.idOf(path), url: shown(url), path, status, bytes: length ?? moved, attempts, restarts };
+    if (expectedBytes !== undefined) facts.expectedBytes = expectedBytes;
+    if (headerNames) facts.headerNames = headerNames.split(",");
+    if (status === "failed") Object.assign(facts, { code, error });
+    return facts;
   }
 
   async cancel(id) {
-    const download = this.#driven.get(this.#host.pathOf(id));
-    if (!download) throw noSuch(id);
-    download.cancel();
-    await download.done.catch(() => {});
+    const transfer = this.#driven.get(this.#host.pathOf(id));
+    if (!transfer) throw noSuch(id);
+    transfer.cancel();
+    await transfer.over;
   }
 
   async retry(id, options = {}) {
     return this.#resume(await this.#recordOf(id), options);
+  }
+
+  resume(id, options) {
+    return this.retry(id, options);
   }
 
   async remove(id) {
@@ -156,85 +194,146 @@ class Downloads {
     this.#network.timeoutMs = timeoutOf(all);
   }
 
+  /** Whether a call for this would join one that is under way. */
+  [fetches](url, to) {
+    if (typeof to === "string" || to instanceof URL) {
+      const known = this.#driven.get(this.#sinkOf(to).path);
+      return known !== undefined && URL.canParse(url) && names(termsOf({ url }).url, known.url);
+    }
+    return [...this.#driven.values()].some(({ terms }) => terms.sink === to);
+  }
+
   // ---- from a job to its end ----
 
-  #resume(record, options) {
-    const sha256 = record.sha256 ?? (record.digest ? true : undefined);
-    const adoptPart = record.adopt && !record.claimed;
-    const { url, path: to, headerNames } = record;
+  #resume(record, { url, to, ...options }) {
+    const { headerNames, path } = record;
     if (headerNames && !options.headers) return Download.failed(missing(record));
-    return this.start({ url, to, sha256, adoptPart, ...options });
+    if (record.ownSink && to === undefined) return Download.failed(ownSink(path));
+    return this.start({ ...wantedBy(record), url: url ?? record.url, to: to ?? path, ...options });
   }
 
-  async #run(download, asked) {
+  /** Has a caller wait for the transfer of its file, which is started unless it is under way. */
+  #enter(download) {
+    const { terms } = download;
+    if (terms.signal?.aborted) {
+      download.left = { reason: terms.signal.reason };
+      const reason = download.cancellation();
+      if (!inUse.has(terms.sink)) terms.sink.abandon?.(reason).catch(() => {});
+      download.fail(reason);
+      return download;
+    }
+    const known = this.#driven.get(terms.path);
+    const same = known !== undefined && names(terms.url, known.url);
+    if (same && known.admits(terms)) {
+      const conflict = known.conflict(terms);
+      if (conflict === undefined) known.add(download);
+      else download.fail(digestConflict(conflict, terms.sha256));
+      return download;
+    }
+    const transfer = new Transfer(terms, this.#host.idOf(terms.path), same ? known.over : undefined);
+    if (!known || same) this.#driven.set(terms.path, transfer);
+    transfer.add(download);
+    transfer.over = this.#run(transfer);
+    return download;
+  }
+
+  /** Never rejects. */
+  async #run(transfer) {
+    let again = [];
     try {
-      asked.signal?.throwIfAborted();
-      // Without a network it can take any time.
-      const core = await unlessAborted(this.#loaded(), asked.signal);
-      const { job, unlock } = await this.#inTurn(() => this.#begin(download, asked));
-      try {
-        download.stopBy = () => core.cancel(job.id);
-        return await this.#drive(core, job, asked);
-      } finally {
-        await job.settled();
-        this.#host.jobs.delete(job.path);
-        if (!job.ofUse) this.#host.forget(job.path);
-        await unlock();
-      }
+      const summary = await this.#fetched(transfer);
+      this.#letGo(transfer);
+      transfer.complete(summary);
+    } catch (error) {
+      this.#letGo(transfer);
+      const { sink } = transfer.terms;
+      // One that another download writes is that one's.
+      if (!transfer.begun && !inUse.has(sink) && error.code !== "DestinationBusy") await abandon(sink, transfer.reasonOf(error));
+      again = transfer.fail(error);
+    }
+    for (const download of again) this.#enter(download);
+  }
+
+  #letGo(transfer) {
+    for (const path of [transfer.terms.path, transfer.path]) {
+      if (this.#driven.get(path) === transfer) this.#driven.delete(path);
+    }
+  }
+
+  async #fetched(transfer) {
+    const { stopped, terms } = transfer;
+    await unlessAborted(transfer.predecessor, stopped);
+    // Without a network it can take any time.
+    const core = await unlessAborted(this.#loaded(), stopped);
+    const { job, unlock } = await this.#inTurn(() => this.#begin(transfer, terms));
+    transfer.begun = true;
+    try {
+      transfer.stopBy = () => core.cancel(job.id);
+      return await this.#drive(core, job, terms);
     } finally {
-      for (const path of [asked.path, download.path]) {
-        if (this.#driven.get(path) === download) this.#driven.delete(path);
-      }
+      await job.settled();
+      this.#host.jobs.delete(job.path);
+      if (!job.ofUse) this.#host.forget(job.path);
+      await unlock();
     }
   }
 
-  /** Chooses the destination and makes it this download's own. */
-  async #begin(download, asked) {
-    asked.signal?.throwIfAborted();
-    const chosen = this.#knobs.onExists === "rename" ? await this.#freeName(asked, download) : asked;
-    const { path, sink, persistent } = chosen;
-    const { jobs, ledger, passing } = this.#host;
-    const busy = this.#busy(path, download);
-    if (busy) throw destinationBusy(path, busy.id, busy.url);
-    for (const other of jobs.values()) {
-      const same = String(other.headers) === String(asked.headers);
-      if (other.url === asked.url && !same) throw new TypeError("the same URL is being downloaded with other headers");
-    }
-    const unlock = await this.#lock(chosen, asked, download);
+  /** Chooses the destination and makes it this transfer's own. */
+  async #begin(transfer, terms) {
+    transfer.stopped.throwIfAborted();
+    const chosen = this.#knobs.onExists === "rename" ? await this.#freeName(terms, transfer) : terms;
+    const busy = this.#busy(chosen.path, transfer);
+    if (busy) throw destinationBusy(chosen.path, busy.id, busy.url);
+    await this.#admit(chosen, transfer);
+    const unlock = await this.#lock(chosen, transfer);
     try {
-      const job = new Job({
-        id: this.#host.idOf(path),
-        url: asked.url,
-        shownUrl: shown(asked.url),
-        path,
-        sink,
-        headers: asked.headers,
-        wantsDigest: asked.sha256 !== undefined,
-        ledger: persistent ? ledger : passing,
-        platform: this.#platform,
-        listeners: [(event) => download.tell(event)],
-      });
-      const there = this.#knobs.onExists === "fail" && persistent && (await this.#platform.exists(path));
-      if (there && !(await job.ledger.load(path))) {
-        throw new RegripError(`${path} exists already`, { code: "DestinationExists", class: "permanent" });
-      }
-      download.id = job.id;
-      download.path = path;
-      jobs.set(path, job);
-      this.#driven.set(path, download);
-      return { job, unlock };
+      return { job: await this.#jobOf(transfer, chosen), unlock };
     } catch (error) {
       await unlock();
       throw error;
     }
   }
 
-  async #drive(core, job, { sha256, adoptPart, expectedBytes, signal, sink }) {
+  /** Refuses what no file can be, before anything is asked of the server. */
+  async #admit({ sink, path }, transfer) {
+    try {
+      await sink.admit?.();
+    } catch (error) {
+      const code = refusalCode(error);
+      if (!code) return; // what is wrong with it is said when it is opened
+      const advice = code === "NameRefused" ? "choose a shorter name" : "choose another destination: the name of a file";
+      const refused = new RegripError(messageOf(error), { code, class: "permanent", cause: error, advice });
+      this.#tellFailed(transfer, path, refused);
+      throw refused;
+    }
+  }
+
+  async #jobOf(transfer, chosen) {
+    const { path, sink, persistent } = chosen;
+    const { jobs, passing } = this.#host;
+    const ledger = persistent ? this.#host.ledger : passing;
+    const there = this.#knobs.onExists === "fail" && persistent && (await this.#platform.exists(path));
+    // An error is left to the core, which loads it again.
+    const record = await Promise.resolve(path).then((path) => ledger.load(path)).catch(() => {});
+    if (there && !record) throw new RegripError(`${path} exists already`, { code: "DestinationExists", class: "permanent" });
+    transfer.id = this.#host.idOf(path);
+    transfer.path = path;
+    if (record && names(transfer.url, record.url)) transfer.url = record.url;
+    if (record && transfer.terms.listed) Object.assign(transfer.terms, { ...wantedBy(record), ...given(transfer.terms) });
+    const partName = this.#platform.partOf?.(path) ?? `${path}.part`;
+    const job = new Job({ transfer, chosen, partName, ledger, platform: this.#platform });
+    sink.whenBroken?.((reason) => transfer.breakOff(reason));
+    jobs.set(path, job);
+    this.#driven.set(path, transfer);
+    return job;
+  }
+
+  async #drive(core, job, { sha256, adoptPart, expectedBytes, sink }) {
     const failure = await core.run(
       new Fields({
-        url: job.url,
+        url: job.markedUrl,
         path: job.path,
-        part: partOf(job.path),
+        part: job.partName,
         onExists: this.#knobs.onExists ?? "overwrite",
         adopt: Boolean(adoptPart),
         releaseBytes: expectedBytes,
@@ -248,13 +347,13 @@ class Downloads {
       if (warning !== undefined) summary.warning = warning;
       return summary;
     }
-    const error = errorOf(failure.all, job, signal);
-    await sink.abandon?.(error).catch(() => {});
+    const error = errorOf(failure.all, job);
+    await abandon(sink, job.transfer.reasonOf(error), error);
     throw error;
   }
 
   /** Resolves to what unlocks it. */
-  async #lock({ path, sink, persistent }, asked, download) {
+  async #lock({ path, sink, persistent }, transfer) {
     try {
       if (inUse.has(sink)) throw Object.assign(new Error(`${path} is being written by another download of this process`), { code: "PartLocked" });
       inUse.add(sink);
@@ -271,31 +370,29 @@ class Downloads {
         throw error;
       }
     } catch (error) {
-      const code = error.code === "PartLocked" ? "PartLocked" : diskFailure("lock", partOf(path), error).code;
+      const code = error.code === "PartLocked" ? "PartLocked" : diskFailure("lock", path, error).code;
       const locked = new RegripError(messageOf(error), {
         code,
         class: code === "TooManyFiles" ? "transient" : "permanent",
         cause: error,
         advice: code === "PartLocked" ? (error.advice ?? "wait for the other one to end, or stop it; the bytes are kept") : undefined,
       });
-      if (download) this.#tellFailed(download, asked, path, locked);
+      if (transfer) this.#tellFailed(transfer, path, locked);
       throw locked;
     }
   }
 
-  /** The last word on a download that the core never saw. */
-  #tellFailed(download, { url }, path, error) {
-    const { code, class: itsClass, message, advice } = error;
-    const about = { event: "failed", id: this.#host.idOf(path), at: Date.now(), url: shown(url), path };
-    const event = { ...about, bytes: 0, attempts: 0, restarts: 0, class: itsClass, code, error: message, advice };
+  /** The last event of a download that the core never saw. */
+  #tellFailed(transfer, path, error) {
+    const event = failureEvent("failed", { id: this.#host.idOf(path), url: shown(transfer.url), path }, error);
     quietly(this.#host.onEvent, event);
-    download.tell(event);
+    transfer.tell(event);
   }
 
-  /** Another download that has this destination. */
-  #busy(path, download) {
+  /** Another transfer that has this destination. */
+  #busy(path, transfer) {
     const other = this.#driven.get(path);
-    return other === download ? undefined : other;
+    return other === transfer ? undefined : other;
   }
 
   #inTurn(work) {
@@ -308,13 +405,13 @@ class Downloads {
   }
 
   /** The first name that is free, or has an earlier try of the same download. */
-  async #freeName(asked, download) {
+  async #freeName(asked, transfer) {
     if (!asked.persistent) return asked;
     for (let number = 0; number <= MOST_NAMES; number++) {
       const chosen = number === 0 ? asked : this.#sinkOf(numbered(asked.path, number));
-      if (this.#busy(chosen.path, download)) continue;
+      if (this.#busy(chosen.path, transfer)) continue;
       const record = await this.#host.ledger.load(chosen.path);
-      if (record ? record.url === asked.url : !(await this.#platform.exists(chosen.path))) return chosen;
+      if (record ? names(asked.url, record.url) : !(await this.#platform.exists(chosen.path))) return chosen;
     }
     throw new RegripError(`${asked.path} exists already`, { code: "DestinationExists", class: "permanent" });
   }
@@ -325,7 +422,8 @@ class Downloads {
     if (sink?.size === undefined || sink.write === undefined) throw new TypeError("there is nothing to download to: a name, or an object with size() and write()");
     const persistent = Boolean(sink.persistent);
     if (persistent && !(sink.name && sink.flush)) throw new TypeError("a persistent sink has a name and flush()");
-    if (sink.name !== undefined) return { path: sink.name, sink, persistent };
+    const own = persistent && !this.#platform.isFile(sink);
+    if (sink.name !== undefined) return { path: sink.name, sink, persistent, own };
     if (!this.#names.has(sink)) {
       const name = `sink ${++this.#unnamed}`;
       this.#names.set(sink, name);
@@ -348,153 +446,29 @@ class Downloads {
   }
 }
 
-/** A download under way. */
-class Download {
-  done;
-  id;
-  path;
-  /** Asks the core to end it. */
-  stopBy;
-  #asked;
-  #listeners;
-  #signals = [];
-  #cancelled = false;
-  #accepted = false;
-  /** Events that nobody has iterated over yet. */
-  #early = [];
-  #iterators = new Set();
-
-  constructor(asked, id) {
-    this.#asked = asked;
-    this.id = id;
-    this.#listeners = asked.onEvent ? [asked.onEvent] : [];
+/** Ends a sink without all of its bytes. What that throws is the cause of an error that has none. */
+async function abandon(sink, reason, error) {
+  try {
+    await sink.abandon?.(reason);
+  } catch (thrown) {
+    if (error && error.cause === undefined) error.cause = thrown;
   }
-
-  static failed(error) {
-    const download = new Download({ url: "" });
-    download.run(() => Promise.reject(error));
-    return download;
-  }
-
-  get url() {
-    return this.#asked.url;
-  }
-
-  run(work) {
-    this.#stopAt(this.#asked.signal);
-    this.done = work(this)
-      .catch((error) => {
-        throw error === this.#asked.signal?.reason ? cancelled(error) : error;
-      })
-      .finally(() => this.#end());
-    this.done.catch(() => {}); // nobody has to wait for it
-  }
-
-  /** Asked for once more while it is under way. */
-  join({ signal, onEvent }) {
-    if (onEvent) this.#listeners.push(onEvent);
-    this.#stopAt(signal);
-    return this;
-  }
-
-  cancel() {
-    this.#cancelled = true;
-    this.#stop();
-  }
-
-  tell(event) {
-    if (event.event === "queued") {
-      this.#accepted = true;
-      // The core drives it as soon as it has told this.
-      if (this.#cancelled) queueMicrotask(() => this.#stop());
-    }
-    for (const listener of this.#listeners) quietly(listener, event);
-    if (this.#early) enqueue(this.#early, event);
-    for (const iterator of this.#iterators) iterator.push(event);
-  }
-
-  async *[Symbol.asyncIterator]() {
-    const events = this.#early ?? [];
-    this.#early = undefined;
-    const iterator = { push: (event) => (enqueue(events, event), wake()), wake: () => wake() };
-    let wake = () => {};
-    let over = false;
-    this.#iterators.add(iterator);
-    const ended = this.done.then(
-      () => {},
-      (error) => ({ error }),
-    );
-    ended.then(() => {
-      over = true;
-      wake();
-    });
-    try {
-      for (;;) {
-        while (events.length > 0) yield events.shift();
-        if (over) break;
-        await new Promise((woken) => (wake = woken));
-      }
-      const failure = await ended;
-      if (failure) throw failure.error;
-    } finally {
-      this.#iterators.delete(iterator);
-    }
-  }
-
-  #stop() {
-    // Where it is too late, the download ends by itself.
-    if (this.#accepted) this.stopBy?.();
-  }
-
-  #stopAt(signal) {
-    if (!signal) return;
-    const stop = () => this.cancel();
-    signal.addEventListener("abort", stop, { once: true });
-    this.#signals.push([signal, stop]);
-    if (signal.aborted) stop();
-  }
-
-  #end() {
-    for (const [signal, stop] of this.#signals) signal.removeEventListener("abort", stop);
-  }
-}
-
-/** What is promised, or the reason of the signal where that comes first. It takes as long without one: who came first stays first. */
-function unlessAborted(promise, signal) {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    signal?.addEventListener("abort", abort, { once: true });
-    promise.then(resolve, reject).then(() => signal?.removeEventListener("abort", abort));
-  });
-}
-
-/** Nobody needs a progress that has been overtaken. */
-function enqueue(events, event) {
-  if (event.event === "progress" && events.at(-1)?.event === "progress") events.pop();
-  events.push(event);
 }
 
 // ---- what a caller gave ----
 
-/** In its normal form, as the core compares it; a fragment is no part of it. */
-function addressOf(url) {
-  const address = new URL(url, globalThis.location?.href);
-  if (address.protocol !== "http:" && address.protocol !== "https:") throw new TypeError(`${address.protocol} is not downloaded: http and https are`);
-  if (address.username || address.password) throw new TypeError("a URL with a user name or password is refused: give a header instead");
-  address.hash = "";
-  return address.href;
+/** The terms of what `list` showed: what else was asked for is in the record. */
+function fromListed({ url, headers, signal, onEvent, sha256, adoptPart }) {
+  return { ...termsOf({ url, headers, signal, onEvent, sha256, adoptPart }), listed: true };
 }
 
-function headersOf(headers) {
-  if (headers === undefined) return undefined;
-  return Symbol.iterator in headers ? [...headers].map(([name, value]) => [name, value]) : headers;
+/** What a record says that its download was asked for with. */
+function wantedBy({ sha256, digest, adopt, claimed }) {
+  return { sha256: sha256 ?? (digest ? true : undefined), adoptPart: Boolean(adopt && !claimed) };
 }
 
-function digestOf(sha256) {
-  if (sha256 === undefined || sha256 === false) return undefined;
-  if (sha256 === true) return true;
-  if (typeof sha256 === "string" && /^[0-9a-f]{64}$/i.test(sha256)) return sha256.toLowerCase();
-  throw new TypeError("sha256 is neither 64 hex digits nor true");
+function given({ sha256, adoptPart }) {
+  return { ...(sha256 !== undefined && { sha256 }), ...(adoptPart && { adoptPart }) };
 }
 
 function timeoutOf({ connectTimeoutMs = 30_000, headersTimeoutMs = 60_000 }) {
@@ -508,17 +482,13 @@ function numbered(path, number) {
   return dot > slash + 1 ? `${path.slice(0, dot)}.${number}${path.slice(dot)}` : `${path}.${number}`;
 }
 
-/** A URL as it may be shown: its query may hold secrets. */
-const shown = (url) => url.replace(/[?#].*$/s, "");
-
 // ---- errors ----
 
-function errorOf({ code, class: itsClass, message, advice, status, retryAfterMs }, job, signal) {
-  const isCancelled = code === "cancelled";
+function errorOf({ code, class: itsClass, message, advice, status, retryAfterMs }, job) {
   const { attempts = 0, restarts, bytes } = job.ended ?? {};
   return new RegripError(message, {
-    name: isCancelled ? "AbortError" : undefined,
-    cause: isCancelled ? signal?.reason : job.cause,
+    name: code === "cancelled" ? "AbortError" : undefined,
+    cause: job.causeOf(code),
     code,
     class: itsClass,
     attempts,
@@ -529,8 +499,6 @@ function errorOf({ code, class: itsClass, message, advice, status, retryAfterMs 
     retryAfterMs,
   });
 }
-
-const cancelled = (cause) => new RegripError("cancelled", { name: "AbortError", code: "cancelled", class: "permanent", cause });
 
 const noSuch = (id) => new RegripError(`there is no download ${id}`, { code: "NoSuchDownload", class: "permanent" });
 
@@ -544,4 +512,14 @@ function destinationBusy(path, id, url) {
 function missing({ headerNames, attempts, restarts, bytes }) {
   const message = `the download needs credentials that are not kept: ${headerNames}`;
   return new RegripError(message, { code: "CredentialsMissing", class: "permanent", attempts, restarts, bytes });
+}
+
+function digestConflict(first, second) {
+  const message = `two digests differ: ${first} from the call that is under way, ${second} from this one`;
+  return new RegripError(message, { code: "DigestConflict", class: "permanent" });
+}
+
+function ownSink(path) {
+  const message = `the bytes of ${path} are in a sink of the program's own: give it as \`to\``;
+  return new RegripError(message, { code: "Disk", class: "permanent" });
 }

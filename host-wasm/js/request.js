@@ -1,5 +1,7 @@
 // One request by `fetch`, as the module asks for it.
-import { Failed, networkFailure } from "./errors.js";
+import { unlessAborted } from "./abort.js";
+import { discard, readerOf, refuseOddHead } from "./body.js";
+import { Failed, isMistake, messageOf, networkFailure } from "./errors.js";
 
 /** A timer that rings so much late was held up: the machine slept, or the page was in the background. */
 const LATE_MS = 5_000;
@@ -8,8 +10,8 @@ const HIDDEN = "a server of another origin has to let pages see Content-Range, a
 
 const MOST_REDIRECTS = 5;
 
-/** All that goes along to another origin: what says which bytes are wanted. */
-const CROSSING = ["range", "if-range"];
+/** All that goes along to another origin: what says which bytes are wanted, and what is no secret. */
+const CROSSING = ["range", "if-range", "accept-encoding", "accept", "accept-language", "referer", "user-agent"];
 
 /** So much is read ahead. When a connection breaks, a stream forgets what nobody has read; this keeps it. */
 const AHEAD_BYTES = 1 << 20;
@@ -30,7 +32,10 @@ export class Request {
   /** Who waits for the next piece: `{ resolve, reject }`. */
   #taker;
 
-  /** `last` is infinite for all the rest. `network`: `{ fetch, timeoutMs, whenOnline, redirectsByHand, sendNoIfRange }`. */
+  /**
+   * `last` is infinite for all the rest.
+   * `network`: `{ fetch, ownFetch, timeoutMs, whenOnline, redirectsByHand, sendNoIfRange, addsIdentity }`.
+   */
   constructor(job, network, url, first, last, ifRange) {
     this.#job = job;
     this.#network = network;
@@ -39,6 +44,8 @@ export class Request {
     // Without a range `fetch` asks for codings. A negative one asks for none: the server refused it before.
     if (first >= 0) this.#headers.set("range", `bytes=${first}-${last === Infinity ? "" : last}`);
     if (ifRange !== undefined) this.#headers.set("if-range", ifRange);
+    // A browser ignores it, and Node adds it to a range by itself.
+    if (first < 0 || !network.addsIdentity) this.#headers.set("accept-encoding", "identity");
   }
 
   /** Waits for the response head. Offline it waits for the network first, and costs no attempt by it. */
@@ -47,20 +54,20 @@ export class Request {
       const online = this.#network.whenOnline();
       if (online) {
         this.#job.waits("offline");
-        await Promise.race([online, aborted(this.#controller.signal)]);
+        await unlessAborted(online, this.#controller.signal);
       }
       try {
         this.#response = await this.#ask();
         if (this.#response.redirected && isElsewhere(this.#response.url)) this.#network.sendNoIfRange?.(this.#url);
         if (this.#hidesRange()) throw new Failed("Protocol", { message: HIDDEN });
-        this.#reader = this.#response.body?.getReader();
-        if (!this.#reader) this.#last = {};
+        this.#reader = readerOf(this.#response, this.#network.ownFetch);
         this.#readAhead();
         return;
       } catch (error) {
         if (error instanceof Failed) throw this.#job.failed(error);
         // It may be a preflight that was refused after a redirect: the next attempt does without.
         if (this.#headers.has("if-range")) this.#network.sendNoIfRange?.(this.#url);
+        if (isMistake(error)) throw this.#job.failed(new Failed("Protocol", { message: `fetch failed: ${messageOf(error)}`, cause: error }));
         if (this.#controller.signal.aborted || !this.#network.whenOnline()) throw this.#job.failed(networkFailure("asking", error));
       }
     }
@@ -100,13 +107,17 @@ export class Request {
     const { error } = this.#last;
     const taker = this.#taker;
     this.#taker = undefined;
-    if (error) taker?.reject(this.#job.failed(networkFailure("reading the body", error)));
+    if (error instanceof Failed) taker?.reject(this.#job.failed(error));
+    else if (error) taker?.reject(this.#job.failed(networkFailure("reading the body", error)));
     else taker?.resolve(undefined);
   }
 
   /** Ends the request, unless it has ended by itself. */
   cut() {
-    if (!this.#last) this.#controller.abort();
+    if (!this.#last) {
+      this.#controller.abort();
+      this.#reader?.cancel().catch(() => {}); // for a `fetch` that heeds no signal
+    }
     this.#pieces = [];
     this.#taker = undefined;
   }
@@ -119,6 +130,8 @@ export class Request {
         const { done, value } = await this.#reader.read();
         if (done) {
           this.#last = {};
+        } else if (!(value instanceof Uint8Array)) {
+          throw new Failed("Protocol", { message: "the body of the fetch that was given has pieces that are no Uint8Array: give a fetch that does not decode text" });
         } else if (this.#taker && value.length > 0) {
           this.#taker.resolve(value);
           this.#taker = undefined;
@@ -148,7 +161,8 @@ export class Request {
     };
     begin();
     try {
-      return await this.#follow(fetch);
+      // Also where `fetch` heeds no signal.
+      return await unlessAborted(this.#follow(fetch), this.#controller.signal);
     } catch (error) {
       throw timedOut ? new Failed("HeadersTimeout", { after: timeoutMs, cause: error }) : error;
     } finally {
@@ -169,8 +183,9 @@ export class Request {
         cache: "no-store",
         redirect: redirectsByHand ? "manual" : "follow",
       });
+      refuseOddHead(response);
       if (!redirectsByHand || ![301, 302, 303, 307, 308].includes(response.status)) return response;
-      await response.body?.cancel();
+      await discard(response);
       const next = target(url, response.headers.get("location"));
       if (next.origin !== new URL(url).origin) {
         headers = new Headers([...headers].filter(([name]) => CROSSING.includes(name)));
@@ -197,8 +212,4 @@ function target(from, location) {
 
 function refused(why) {
   return new Failed("RedirectRefused", { message: why });
-}
-
-function aborted(signal) {
-  return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason), { once: true }));
 }

@@ -1,8 +1,19 @@
-import type { EngineBase, EngineOptions, JobOptions, Knobs, Ledger, Sink, Summary } from "./common.js";
+import type { Address, ByteStream, EngineBase, EngineOptions, Fetch, JobOptions, Knobs, Ledger, Sink, Summary } from "./common.js";
 export * from "./common.js";
 
 /** A name in the origin private file system (folders by `/`), a handle of the save picker, or an object that takes the bytes. */
-export type To = string | FileSystemFileHandle | Sink | WritableStream<Uint8Array>;
+export type To = string | FileHandle | Sink | ByteStream;
+
+/** A `FileSystemFileHandle`. */
+export interface FileHandle {
+  readonly kind: "file";
+  readonly name: string;
+  createWritable(options?: { keepExistingData?: boolean }): Promise<unknown>;
+  getFile(): Promise<unknown>;
+}
+
+/** A `File`; without its types what there is of it in every platform. */
+export type StoredFile = typeof globalThis extends { File: { prototype: infer Instance } } ? Instance : { readonly name: string; readonly size: number; arrayBuffer(): Promise<ArrayBuffer> };
 
 /** Downloads that share permits and a ledger. */
 export class Engine implements EngineBase<To> {
@@ -13,21 +24,22 @@ export class Engine implements EngineBase<To> {
   list: EngineBase<To>["list"];
   cancel: EngineBase<To>["cancel"];
   retry: EngineBase<To>["retry"];
+  resume: EngineBase<To>["resume"];
   remove: EngineBase<To>["remove"];
   configure: EngineBase<To>["configure"];
 }
 
-/** One download, by an engine for all calls without knobs of their own. */
-export function download(url: string | URL, to: To, options?: JobOptions & Knobs & { fetch?: typeof fetch; ledger?: Ledger }): Promise<Summary>;
+/** One download, by an engine for all calls with the same knobs. */
+export function download(url: Address, to: To, options?: JobOptions & Knobs & { fetch?: Fetch | undefined; ledger?: Ledger | undefined }): Promise<Summary>;
 
 /** A finished file of the origin private file system. */
-export function openFile(name: string): Promise<File>;
+export function openFile(name: string): Promise<StoredFile>;
 
 /**
  * Hands a finished file to the person: by the save picker where there is one (call it from a click), else as a download of
  * the browser. Resolves to false where the person said no.
  */
-export function saveAs(name: string, options?: { suggestedName?: string; picker?: boolean }): Promise<boolean>;
+export function saveAs(name: string, options?: { suggestedName?: string | undefined; picker?: boolean | undefined }): Promise<boolean>;
 
 /** Removes a finished file of the origin private file system. */
 export function removeFile(name: string): Promise<void>;
@@ -37,7 +49,8 @@ export function removeFile(name: string): Promise<void>;
  * browser has those, else by `createWritable`, whose bytes count only from one flush to the next.
  */
 export class OpfsSink implements Sink {
-  constructor(name: string, options?: { worker?: boolean });
+  admit(): Promise<void>;
+  constructor(name: string, options?: { worker?: boolean | undefined });
   readonly name: string;
   readonly persistent: true;
   size(): Promise<number>;
@@ -52,7 +65,7 @@ export class OpfsSink implements Sink {
 
 /** A file the person chose. The browser shows its bytes only once the download is completed. */
 export class HandleSink implements Sink {
-  constructor(handle: FileSystemFileHandle);
+  constructor(handle: FileHandle);
   size(): Promise<number>;
   write(chunk: Uint8Array, at: number): void | Promise<void>;
   read(at: number, length: number): Promise<Uint8Array>;

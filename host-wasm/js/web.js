@@ -11,13 +11,13 @@ import { existing, removeFile as remove } from "./sinks/private-file.js";
 import { StreamSink } from "./sinks/stream.js";
 import init from "./core.js";
 
-loadBy({ async: whenOnlineAgain });
+loadBy({ sync: undefined, async: whenOnlineAgain });
 
 /** Loads the module; where that fails for want of a network, once there is one. */
 async function whenOnlineAgain() {
   for (;;) {
     try {
-      return await init();
+      return await init({ module_or_path: new URL("./core_bg.wasm", import.meta.url) });
     } catch (error) {
       const online = platform.whenOnline();
       if (!online) throw error;
@@ -43,8 +43,10 @@ const platform = {
       if (!chosen.has(to)) chosen.set(to, new HandleSink(to));
       return { sink: chosen.get(to) };
     }
+    if (to?.kind === "directory") throw new TypeError("`to` is a folder: give a handle of a file in it");
     return { sink: to };
   },
+  isFile: (sink) => sink instanceof OpfsSink,
   ledgerFor: () => ("indexedDB" in globalThis ? new IndexedDbLedger() : new MemoryLedger()),
   lock,
   exists: async (path) => (await existing(path)) !== undefined,
@@ -111,6 +113,8 @@ export async function saveAs(name, { suggestedName = name.split("/").at(-1), pic
   return true;
 }
 
-export const { Engine, download } = on(platform);
+const made = /* @__PURE__ */ on(platform);
+export const Engine = /* @__PURE__ */ (() => made.Engine)();
+export const download = /* @__PURE__ */ (() => made.download)();
 export { HandleSink, IndexedDbLedger, OpfsSink };
 export * from "./common.js";

@@ -27,8 +27,9 @@ pub use task::{begin, settle, turn};
 
 use fields::Fields;
 use host::{JsHost, WebHost};
+use regrip_core::engine::NewUrl;
 use regrip_core::host::Host;
-use regrip_core::{DownloadId, class};
+use regrip_core::{DownloadId, OnExists, class};
 use wasm_bindgen::prelude::*;
 
 /// Drives downloads. It lives as long as its process or page.
@@ -68,7 +69,11 @@ impl Core {
         let new = ledger::read_new(asked);
         task::spawn(async move {
             let destination = new.destination.clone();
-            let ended = match engine.accept(new).await {
+            let new_url = match new.on_exists {
+                OnExists::Rename => NewUrl::Refused,
+                OnExists::Overwrite | OnExists::Fail => NewUrl::Any,
+            };
+            let ended = match engine.accept_with(new, new_url).await {
                 Ok(accepted) => engine.drive(accepted.id).await.map(drop),
                 Err(error) => Err(error),
             };

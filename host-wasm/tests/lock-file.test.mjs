@@ -8,7 +8,8 @@ import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, afterEach, before, beforeEach, test } from "node:test";
-import { fateOf, lock, lockPath, newHolder } from "../js/lock-file.js";
+import { fateOf, lock, newHolder } from "../js/lock-file.js";
+import { lockPath } from "../js/paths.js";
 import { FileSink } from "../js/sinks/file.js";
 
 const TABLE = JSON.parse(readFileSync(new URL("../../tests/locks.json", import.meta.url)));

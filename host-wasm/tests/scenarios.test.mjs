@@ -18,6 +18,7 @@ const PATH = "/file";
  */
 const DIFFERENT = [
   { name: "where that is not wanted, and the part stays", expect: { attempts: 0, part: null }, why: "as `regrip get` does, an existing file is refused before anything is asked" },
+  { name: "at the destination is never replaced", expect: { attempts: 0, part: null, requests: [] }, why: "what no file can replace is refused before anything is asked" },
   { name: "a name that was free when it was chosen", skip: "a name is chosen by the package, and one that is taken then is not" },
   { name: "a 206 that was not asked for", skip: "`bytes=0-` asks for it" },
   { name: "a second misfit in one attempt", skip: "`bytes=0-` asks for a 206" },

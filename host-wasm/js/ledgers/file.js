@@ -1,6 +1,7 @@
-// Records in files beside the parts: `<path>.part.json`, replaced as a whole.
+// Records in files beside the parts: `<part>.json`, replaced as a whole.
 import { open, readFile, readdir, rename, unlink } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
+import { partPath, recordPath } from "../paths.js";
 
 const SUFFIX = ".part.json";
 
@@ -13,11 +14,11 @@ export class FileLedger {
   }
 
   async load(path) {
-    return read(path + SUFFIX, path);
+    return read(recordPath(path), path);
   }
 
   async save(path, record) {
-    const name = path + SUFFIX;
+    const name = recordPath(path);
     const fresh = `${name}.new`;
     const file = await open(fresh, "w", 0o600);
     try {
@@ -31,7 +32,7 @@ export class FileLedger {
   }
 
   async remove(path) {
-    await unlink(path + SUFFIX).catch(unlessMissing);
+    await unlink(recordPath(path)).catch(unlessMissing);
   }
 
   async list() {
@@ -39,13 +40,19 @@ export class FileLedger {
     const records = [];
     for (const name of names ?? []) {
       if (!name.endsWith(SUFFIX)) continue;
-      const path = join(this.#folder, name.slice(0, -SUFFIX.length));
       // One that cannot be read is not ours, or is told of when its file is asked for.
-      const record = await read(path + SUFFIX, path).catch(() => {});
+      const record = await readListed(join(this.#folder, name)).catch(() => {});
       if (record) records.push(record);
     }
     return records;
   }
+}
+
+/** The record in a file; its destination is the one that it names if that has this name of a record, else the one that the name says. */
+async function readListed(file) {
+  const record = await read(file);
+  const named = record && join(dirname(file), basename(String(record.path)));
+  return record && at(record, recordPath(named) === file ? named : file.slice(0, -SUFFIX.length));
 }
 
 async function read(name, path) {
@@ -53,8 +60,12 @@ async function read(name, path) {
   if (text === undefined) return undefined;
   const record = JSON.parse(text);
   if (typeof record?.url !== "string" || typeof record.status !== "string") throw new Error(`${name} is no record of regrip`);
-  // Moved with its part, it is of the place where it is now.
-  return { ...record, path, part: `${path}.part` };
+  return path === undefined ? record : at(record, path);
+}
+
+/** Moved with its part, a record is of the place where it is now. */
+function at(record, path) {
+  return { ...record, path, part: partPath(path) };
 }
 
 function unlessMissing(error) {

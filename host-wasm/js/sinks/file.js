@@ -1,9 +1,10 @@
-// A sink for Node's file system: the bytes go to `<path>.part`, and get the name `path` when they are all there.
+// A sink for Node's file system: the bytes go to the part beside it (`paths.js`), and get the name `path` when they are all there.
 //
 // Links, folders and devices at either name are never followed, opened or replaced.
 import { constants } from "node:fs";
 import { link, lstat, open, readFile, rename, unlink } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { basename, dirname, resolve, sep } from "node:path";
+import { NAME_BYTES, partPath } from "../paths.js";
 
 /** Chunks are gathered to batches of so many bytes: one is written while the next one fills. */
 const BATCH_BYTES = 1 << 20;
@@ -16,6 +17,8 @@ export class FileSink {
   name;
   persistent = true;
   #part;
+  /** It was written as a folder is, with a `/` at the end. */
+  #asFolder;
   #file = null;
   /** The lock of the part: what may no longer be written is not. */
   #lock;
@@ -28,7 +31,23 @@ export class FileSink {
 
   constructor(path) {
     this.name = resolve(path);
-    this.#part = `${this.name}.part`;
+    this.#part = partPath(this.name);
+    this.#asFolder = path.endsWith("/") || path.endsWith(sep);
+  }
+
+  /** Throws if no file can have this name: before anything is asked of a server. */
+  async admit() {
+    const name = basename(this.name);
+    const bytes = Buffer.byteLength(name);
+    if (bytes > NAME_BYTES) throw Object.assign(new Error(`the name ${JSON.stringify(name)} was refused: it is longer than ${NAME_BYTES} bytes`), { code: "NameRefused" });
+    const there = (await kindOf(this.name)) ?? (this.#asFolder ? "a folder" : "a file");
+    if (there !== "a file") throw refused(this.name, there);
+  }
+
+  /** The bytes in the part, which is not opened for it. */
+  async length() {
+    const stats = await lstat(this.#part).catch(unlessMissing);
+    return stats?.isFile() ? stats.size : 0;
   }
 
   /** From now on nothing is changed that this lock does not hold; without one, nothing is asked. */
@@ -211,7 +230,7 @@ function foreign(path, what) {
 }
 
 function refused(path, what) {
-  return Object.assign(new Error(`${path} is ${what}`), { code: "DestinationRefused", what });
+  return Object.assign(new Error(`${path} is ${what}, which is never replaced`), { code: "DestinationRefused", what });
 }
 
 function unlessMissing(error) {

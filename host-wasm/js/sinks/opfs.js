@@ -6,7 +6,7 @@ import { WritableFile } from "./writable-file.js";
 /** Chunks are gathered to batches of so many bytes: one is written while the next one fills. */
 const BATCH_BYTES = 1 << 20;
 
-const HERE = "FileSystemFileHandle" in globalThis && "createSyncAccessHandle" in FileSystemFileHandle.prototype;
+const isWorker = () => "FileSystemFileHandle" in globalThis && "createSyncAccessHandle" in FileSystemFileHandle.prototype;
 
 export class OpfsSink {
   persistent = true;
@@ -19,7 +19,7 @@ export class OpfsSink {
 
   constructor(name, { worker = true } = {}) {
     this.name = name;
-    if (HERE) this.#file = new SyncFile(name);
+    if (isWorker()) this.#file = new SyncFile(name);
     else if (worker && "Worker" in globalThis) this.#file = new RemoteFile(name);
     else this.#file = new WritableFile({ name });
   }
@@ -27,6 +27,22 @@ export class OpfsSink {
   /** How many of the last bytes can be compared; all of them by a synchronous handle. */
   get readBackBytes() {
     return this.#file.readBackBytes;
+  }
+
+  /** Throws if no file can have this name: before anything is asked of a server. */
+  async admit() {
+    try {
+      await existing(this.name);
+    } catch (error) {
+      if (error.name !== "TypeMismatchError") throw error;
+      throw Object.assign(new Error(`${this.name} is a folder, which is never replaced`, { cause: error }), { code: "DestinationRefused" });
+    }
+  }
+
+  /** The bytes in the part, which is not opened for it. */
+  async length() {
+    const part = await existing(`${this.name}.part`);
+    return part ? (await part.getFile()).size : 0;
   }
 
   exists() {

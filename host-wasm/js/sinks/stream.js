@@ -6,11 +6,26 @@ export class StreamSink {
   readBackBytes;
   #writer;
   #tail;
+  /** A write has failed: the stream is broken from within. */
+  #failed = false;
+  /** We ended it ourselves. */
+  #ended = false;
+  /** `{ reason }` once its reader took no more. */
+  #broken;
+  #tellBroken;
 
   constructor(stream, { keepBytes = 65_536 } = {}) {
     this.#writer = stream.getWriter();
     this.#tail = new Tail(keepBytes);
     this.readBackBytes = keepBytes;
+    this.#writer.closed.catch(this.#broke);
+    this.#watch();
+  }
+
+  /** Calls `tell` with the reason, once the stream's reader is cancelled or the stream is aborted. */
+  whenBroken(tell) {
+    this.#tellBroken = tell;
+    if (this.#broken) tell(this.#broken.reason);
   }
 
   size() {
@@ -20,7 +35,8 @@ export class StreamSink {
   async write(chunk) {
     await this.#writer.ready; // the stream paces us
     // What fails is told by the next `ready` or by `flush`.
-    this.#writer.write(chunk).catch(() => {});
+    this.#writer.write(chunk).catch(() => (this.#failed = true));
+    this.#watch();
     this.#tail.add(chunk);
   }
 
@@ -33,11 +49,25 @@ export class StreamSink {
   }
 
   async commit() {
+    this.#ended = true;
     await this.#writer.close();
   }
 
   /** The download is over without all of its bytes. */
   async abandon(reason) {
+    this.#ended = true;
     await this.#writer.abort(reason);
   }
+
+  /** A stream that is broken from outside rejects `ready` before the writes under way, one that is broken by a write after it. */
+  #watch() {
+    this.#writer.ready.catch(this.#broke);
+  }
+
+  #broke = (reason) => {
+    // An error of the system, as Node's streams pass it on, is a failure of the sink.
+    if (this.#failed || this.#ended || this.#broken || reason?.syscall !== undefined) return;
+    this.#broken = { reason };
+    this.#tellBroken?.(reason);
+  };
 }

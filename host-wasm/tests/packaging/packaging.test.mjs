@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { build as esbuild } from "esbuild";
 import ts from "typescript";
 import { build } from "vite";
 import { launch } from "../chromium/browser.mjs";
@@ -60,7 +61,7 @@ const USE = `
 test("the package has what it needs and nothing else", async () => {
   const expected = /^(LICENSE|README\.md|package\.json|[a-z_0-9-]+\.(js|cjs|wasm|d\.ts|d\.cts)|(sinks|ledgers)\/[a-z-]+\.js)$/;
   assert.deepEqual(files.filter((path) => !expected.test(path)), []);
-  for (const path of ["LICENSE", "README.md", "core_bg.wasm", "sha256.wasm", "node.js", "node.cjs", "web.js", "opfs-worker.js", "node.d.ts", "node.d.cts", "web.d.ts"]) {
+  for (const path of ["LICENSE", "README.md", "core_bg.wasm", "sha256.wasm", "node.js", "node.cjs", "web.js", "opfs-worker.js", "node.d.ts", "node.d.cts", "web.cjs", "web.d.ts", "web.d.cts", "index.d.ts", "index.d.cts"]) {
     assert.ok(files.includes(path), path);
   }
   const manifest = JSON.parse(await readFile(here("../../pkg/package.json"), "utf8"));
@@ -99,17 +100,89 @@ test("importing it does no work: no module is compiled before it is needed", asy
   assert.deepEqual(await printed(path, "use.js", program), [0, true]);
 });
 
+/** What `bundle` makes runs in a folder that has nothing else. */
+async function runsAlone(bundle) {
+  const path = await mkdtemp(join(folder, "bundled-"));
+  await bundle(path);
+  const [name] = (await readdir(path)).filter((name) => /\.[cm]?js$/.test(name));
+  await faultd.play(FILM);
+  const { stdout } = await run(process.execPath, [name, faultd.url("/film")], { cwd: path });
+  assert.deepEqual(JSON.parse(stdout), { attempts: 2, sha256: digest, answer: 1, waits: 2000 });
+}
+
+test("bundled for Node it runs by itself", async () => {
+  const path = await project("bundled", { type: "module" });
+  await writeFile(join(path, "use.mjs"), `import { download, parseRetryAfter, retry } from "regrip";${USE}`);
+  await writeFile(join(path, "use.cjs"), `const { download, parseRetryAfter, retry } = require("regrip");${USE}`);
+  const options = { bundle: true, platform: "node", minify: true, logLevel: "error" };
+  await runsAlone((to) => esbuild({ ...options, entryPoints: [join(path, "use.mjs")], format: "esm", outfile: join(to, "main.mjs") }));
+  await runsAlone((to) => esbuild({ ...options, entryPoints: [join(path, "use.mjs")], format: "cjs", outfile: join(to, "main.cjs") }));
+  await runsAlone((to) => esbuild({ ...options, entryPoints: [join(path, "use.cjs")], format: "cjs", outfile: join(to, "main.cjs") }));
+  await runsAlone((to) => build({ root: path, logLevel: "error", ssr: { noExternal: true }, build: { ssr: "use.mjs", outDir: to, emptyOutDir: true } }).then(() => writeFile(join(to, "package.json"), '{"type": "module"}')));
+});
+
+test("bundled for Node, one of the primitives alone finds the module too", async () => {
+  const path = await project("one", { type: "module" });
+  await writeFile(join(path, "use.mjs"), `import { parseRetryAfter } from "regrip"; console.log(parseRetryAfter("2"));`);
+  await esbuild({ entryPoints: [join(path, "use.mjs")], bundle: true, platform: "node", format: "esm", outfile: join(path, "main.mjs"), logLevel: "error" });
+  assert.equal((await run(process.execPath, ["main.mjs"], { cwd: path })).stdout, "2000\n");
+});
+
+test("it is imported and required where there is none of what a browser has, as in jsdom, and the primitives work by require", async () => {
+  const path = await project("bare", { type: "module" });
+  const program = `
+    import { createRequire } from "node:module";
+    const missing = ["TextDecoder", "TextEncoder", "fetch", "Headers", "Request", "Response", "ReadableStream", "WritableStream", "AbortController", "FinalizationRegistry", "WebAssembly", "crypto", "navigator", "performance", "btoa", "atob"];
+    const kept = {};
+    for (const name of missing) {
+      kept[name] = Object.getOwnPropertyDescriptor(globalThis, name);
+      Object.defineProperty(globalThis, name, { configurable: true, get() { throw new Error(name + " was touched"); } });
+    }
+    const require = createRequire(import.meta.url);
+    const names = [await import("regrip"), await import("regrip/web"), require("regrip"), require("regrip/web")].map((all) => typeof all.download);
+    const globals = missing.filter((name) => !["TextDecoder", "TextEncoder", "fetch"].includes(name));
+    for (const name of ["TextDecoder", "TextEncoder", "fetch"]) delete globalThis[name];
+    for (const name of globals) if (kept[name]) Object.defineProperty(globalThis, name, kept[name]); else delete globalThis[name];
+    const { retry, parseRetryAfter } = require("regrip/web");
+    let attempts = 0;
+    await retry(async () => { if (++attempts < 2) throw new TypeError("fetch failed"); }, { baseDelayMs: 0 });
+    console.log(JSON.stringify([names, attempts, parseRetryAfter("2")]));`;
+  assert.deepEqual(await printed(path, "use.mjs", program), [["function", "function", "function", "function"], 2, 2000]);
+});
+
+const NODE_TYPES = { types: ["node"], typeRoots: [here("../../node_modules/@types")] };
+const NO_TYPES = { types: [] };
+const ESNEXT = ["esnext"];
+const DOM = ["esnext", "dom", "dom.iterable"];
+const NODENEXT = { module: "nodenext", moduleResolution: "nodenext" };
+const NODE16 = { module: "node16", moduleResolution: "node16" };
+const BUNDLER = { module: "esnext", moduleResolution: "bundler" };
+
 test("its types hold in TypeScript, by import and by require, and refuse what is wrong", async () => {
   const path = await project("types");
   await cp(here("types"), path, { recursive: true });
-  const node = { module: "nodenext", moduleResolution: "nodenext", lib: ["esnext"], types: ["node"], typeRoots: [here("../../node_modules/@types")] };
-  const browser = { module: "esnext", moduleResolution: "bundler", lib: ["esnext", "dom", "dom.iterable"], types: [] };
-  assert.deepEqual(mistakes(path, ["node.mts", "node-required.cts"], node), []);
-  assert.deepEqual(mistakes(path, ["web.ts"], browser), []);
+  assert.deepEqual(mistakes(path, ["node.mts", "node-required.cts"], { ...NODENEXT, ...NODE_TYPES, lib: ESNEXT }), []);
+  assert.deepEqual(mistakes(path, ["node.mts", "node-required.cts"], { ...NODE16, ...NODE_TYPES, lib: DOM }), []);
+  assert.deepEqual(mistakes(path, ["web.ts"], { ...BUNDLER, ...NO_TYPES, lib: DOM }), []);
+  // A bundler chooses the platform later: there are the types of both.
+  assert.deepEqual(mistakes(path, ["node.mts"], { ...BUNDLER, ...NODE_TYPES, lib: ESNEXT }), []);
+});
+
+test("its types compile with every resolution, with and without those of the DOM and of Node", async () => {
+  const path = await project("every");
+  await cp(here("types"), path, { recursive: true });
+  for (const resolution of [NODENEXT, BUNDLER]) {
+    for (const lib of [["es2022"], DOM]) {
+      for (const types of [NODE_TYPES, NO_TYPES]) {
+        const names = resolution === BUNDLER ? ["every.mts"] : ["every.mts", "every.cts"];
+        assert.deepEqual(mistakes(path, names, { ...resolution, ...types, lib }), [], JSON.stringify([resolution, lib, types]));
+      }
+    }
+  }
 });
 
 test("the types name what is there, and all of it", async () => {
-  const options = { module: "nodenext", moduleResolution: "nodenext", strict: true, lib: ["esnext", "dom"], types: [] };
+  const options = { ...NODENEXT, lib: DOM, ...NO_TYPES };
   for (const name of ["node", "web"]) {
     const types = here(`../../pkg/${name}.d.ts`);
     const program = ts.createProgram([types], compilerOptions(options));

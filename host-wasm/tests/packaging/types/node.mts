@@ -33,6 +33,8 @@ export async function downloads(signal: AbortSignal): Promise<number> {
   started.cancel();
   for (const resumed of await engine.resumeUnfinished({ headers: (url: string) => ({ "x-key": url }) })) await resumed.done;
   for (const { id, status } of await engine.list()) if (status === "failed") await (await engine.retry(id)).done;
+  const slowly = async (ms: number, signal?: AbortSignal): Promise<void> => void [ms, signal?.aborted];
+  await retry(() => 1, { sleep: slowly });
   await engine.configure({ retryMaxDelayMs: 1 });
   return (await started.done).bytes + (digest?.length ?? 0);
 }
@@ -60,7 +62,7 @@ export async function primitives(): Promise<void> {
   const length: number = await retry(async (attempt: number) => "x".repeat(attempt).length, { maxAttempts: 3, onRetry: ({ askedBy, delayMs }) => void [askedBy, delayMs.toFixed()] });
   const permits = new Semaphore(length);
   const text: string = await permits.run(() => "done");
-  const permit = await permits.acquire({ signal: AbortSignal.timeout(text.length) });
+  using permit = await permits.acquire({ signal: AbortSignal.timeout(text.length) });
   permit.release();
   const wait: number | null = parseRetryAfter("3", new Date());
   backoffDelay(1, { random: () => wait ?? 0 });

@@ -1,5 +1,6 @@
 // What a page may write, and what it may not.
 import { Engine, HandleSink, IndexedDbLedger, MemorySink, OpfsSink, download, openFile, removeFile, saveAs } from "regrip";
+import * as web from "regrip/web";
 import type { To } from "regrip/web";
 
 export async function page(bar: HTMLProgressElement): Promise<void> {
@@ -15,12 +16,12 @@ export async function page(bar: HTMLProgressElement): Promise<void> {
 
 export async function mistakes(): Promise<void> {
   // @ts-expect-error: a path by URL is Node's
-  await download("/big.iso", new URL("file:///big.iso"));
+  await web.download("/big.iso", new URL("file:///big.iso"));
   // @ts-expect-error: a folder is Node's
-  new Engine({ folder: "films" });
+  new web.Engine({ folder: "films" });
   // @ts-expect-error: a name
   await openFile();
   // @ts-expect-error: Node's
-  const { FileSink } = await import("regrip");
+  const { FileSink } = await import("regrip/web");
   void FileSink;
 }

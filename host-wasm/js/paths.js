@@ -1,0 +1,45 @@
+// The names of the files beside a destination in Node. The part and its lock are named as the native regrip names them, so that each
+// finds what the other left.
+import { createHash } from "node:crypto";
+import { basename, dirname, join } from "node:path";
+
+/** Longest file name, in bytes. */
+export const NAME_BYTES = 255;
+
+/** Longer "extensions" are not one, and would leave no room. */
+const EXTENSION_BYTES = 64;
+
+/** `<destination>.part`. If that name would exceed 255 bytes: the SHA-256 of the file's name, its extension and `.part`. */
+export function partPath(path) {
+  const name = basename(path);
+  if (fits(`${name}.part`)) return `${path}.part`;
+  return join(dirname(path), `${sha256(name)}${shortExtension(name)}.part`);
+}
+
+/** `<part>.lock`. If that name with two times `.new` would exceed 255 bytes: the SHA-256 of the part's name and `.lock`. */
+export function lockPath(part) {
+  const name = basename(part);
+  return join(dirname(part), `${fits(`${name}.lock.new.new`) ? name : sha256(name)}.lock`);
+}
+
+/** `<part>.json`. If that name with `.new` would exceed 255 bytes: the SHA-256 of the file's name and `.part.json`. */
+export function recordPath(path) {
+  const part = partPath(path);
+  if (fits(`${basename(part)}.json.new`)) return `${part}.json`;
+  return join(dirname(path), `${sha256(basename(path))}.part.json`);
+}
+
+function fits(name) {
+  return Buffer.byteLength(name) <= NAME_BYTES;
+}
+
+/** With its dot; a name that begins with its only dot has none. */
+function shortExtension(name) {
+  const dot = name.lastIndexOf(".");
+  const extension = name.slice(dot + 1);
+  return dot > 0 && Buffer.byteLength(extension) <= EXTENSION_BYTES ? `.${extension}` : "";
+}
+
+function sha256(text) {
+  return createHash("sha256").update(text).digest("hex");
+}

@@ -1,0 +1,163 @@
+// A file that is being fetched, for one caller or several.
+//
+// Invariant: it ends early only if its last caller leaves it, or if it is cancelled for all of them.
+import { RegripError, failureEvent } from "./errors.js";
+import { isAboutTerms, shown } from "./terms.js";
+
+export class Transfer {
+  id;
+  path;
+  /** As it is asked for; a query that was left out is filled in from the record. */
+  url;
+  /** Those of the first caller: what the core was asked for. */
+  terms;
+  /** Resolves once nothing of it is under way any more. */
+  over;
+  /** The transfer of the same file that has to end first. */
+  predecessor;
+  /** Asks the core to end it. */
+  stopBy;
+  /** SHA-256 of the bytes, once it is computed, or why it cannot be. */
+  digest;
+  digestError;
+  /** Whether its bytes are past being read for a digest. */
+  sealed = false;
+  /** What events said last. */
+  facts = { bytes: 0, attempts: 0, restarts: 0 };
+  /** Whether its sink is its own, and ended by it. */
+  begun = false;
+  /** `{ reason }` once the sink's other end broke it off. */
+  broken;
+  #callers = new Set();
+  #headers;
+  #accepted = false;
+  #stopped = new AbortController();
+
+  constructor(terms, id, predecessor) {
+    Object.assign(this, { terms, id, predecessor, url: terms.url, path: terms.path });
+    this.#headers = terms.headers;
+  }
+
+  /** Aborted once it is to end. */
+  get stopped() {
+    return this.#stopped.signal;
+  }
+
+  /** Whether any caller asked for a digest. */
+  get wantsDigest() {
+    return [...this.#callers].some(({ terms }) => terms.sha256 !== undefined);
+  }
+
+  /** Those of the first caller who still waits, for every request. */
+  get headers() {
+    const [first] = this.#callers;
+    if (first) this.#headers = first.terms.headers;
+    return this.#headers;
+  }
+
+  /** Whether another caller can still wait for it. */
+  admits({ sha256 }) {
+    if (this.#stopped.signal.aborted) return false;
+    return !this.sealed || sha256 === undefined || this.digest !== undefined;
+  }
+
+  /** The digest that an earlier caller gave, if it is another one than this. */
+  conflict({ sha256 }) {
+    const given = [...this.#callers].map(({ terms }) => terms.sha256).find((other) => typeof other === "string" && other !== sha256);
+    return typeof sha256 === "string" ? given : undefined;
+  }
+
+  add(download) {
+    download.transfer = this;
+    this.#callers.add(download);
+  }
+
+  /** A caller gave it up. */
+  leave(download) {
+    if (this.#callers.size === 1) return this.stop();
+    this.#callers.delete(download);
+    const { id, path, url } = this;
+    const error = download.cancellation(this.facts);
+    const { bytes, attempts, restarts } = this.facts;
+    download.tell(failureEvent("cancelled", { id, path, url: shown(url) }, new RegripError("cancelled", { code: "cancelled", class: "permanent", bytes, attempts, restarts })));
+    download.fail(error);
+  }
+
+  /** Ends it for all of its callers. */
+  cancel() {
+    for (const download of this.#callers) download.left ??= { reason: undefined };
+    this.stop();
+  }
+
+  /** The other end of the sink takes no more. */
+  breakOff(reason) {
+    this.broken ??= { reason };
+    this.stop();
+  }
+
+  /** Once it is too late, it ends by itself. */
+  stop() {
+    this.#stopped.abort();
+    if (this.#accepted) this.stopBy?.();
+  }
+
+  tell(event) {
+    this.#note(event);
+    if (event.event === "queued") {
+      this.#accepted = true;
+      // The core drives it as soon as it has told this.
+      if (this.#stopped.signal.aborted) queueMicrotask(() => this.stop());
+    }
+    for (const download of this.#callers) {
+      if (event.event === "failed" && this.#goesOn(download, event.code)) continue;
+      const refusal = event.event === "completed" && download.refusal(this);
+      download.tell(refusal ? failureEvent("failed", event, refusal) : event);
+    }
+  }
+
+  #note({ event, bytes, from, attempt, attempts, restarts, discardedBytes, sha256 }) {
+    const { facts } = this;
+    if (event === "started") Object.assign(facts, { attempts: attempt, bytes: from });
+    if (event === "progress") facts.bytes = bytes;
+    if (event === "restart") Object.assign(facts, { bytes: Math.max(facts.bytes - discardedBytes, 0), restarts: facts.restarts + 1 });
+    if (attempts !== undefined) Object.assign(facts, { attempts, restarts, bytes });
+    if (event === "completed" && sha256 !== undefined) this.digest = sha256;
+  }
+
+  /** Whether a caller of a transfer that failed goes on by itself: what failed was asked for by another one. */
+  #goesOn(download, code) {
+    const { terms } = download;
+    // What was written to a stream cannot be taken back.
+    return terms !== this.terms && !download.left && terms.sink.truncate !== undefined && isAboutTerms(code, this.terms, terms);
+  }
+
+  /** Why its sink is ended without all of its bytes. */
+  reasonOf(error) {
+    const [download] = this.#callers;
+    if (this.broken) return this.broken.reason;
+    return download?.left && (error.code === "cancelled" || error === this.#stopped.signal.reason) ? download.cancellation(error) : error;
+  }
+
+  complete(summary) {
+    for (const download of this.#callers) {
+      const { sha256: _, ...own } = summary;
+      if (download.terms.sha256 !== undefined && this.digest !== undefined) own.sha256 = this.digest;
+      const refusal = download.refusal(this);
+      if (refusal) download.fail(refusal);
+      else download.complete(own);
+    }
+  }
+
+  /** Answers with the callers that go on by themselves. */
+  fail(error) {
+    const goOn = [];
+    for (const download of this.#callers) {
+      if (this.broken) download.left = this.broken;
+      const wasLeft = download.left && (this.broken || error === this.#stopped.signal.reason || error.code === "cancelled");
+      if (wasLeft) download.fail(download.cancellation(error.code === "cancelled" ? error : this.facts));
+      else if (this.#goesOn(download, error.code)) goOn.push(download);
+      else download.fail(error);
+    }
+    return goOn;
+  }
+}

@@ -1,0 +1,159 @@
+// Where a file may go in Node, and which fetch may bring it.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import { mkdir, readFile, readdir, stat, symlink } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { Readable } from "node:stream";
+import { test } from "node:test";
+import { Engine, download } from "../pkg/node.js";
+import { lockPath, partPath, recordPath } from "../js/paths.js";
+import { assertFile, prepareWorld, serve, until, world } from "./world.mjs";
+
+prepareWorld();
+
+const QUICK = { retryBaseDelayMs: 1, retryMaxDelayMs: 5 };
+const STALL = [{ stall: { after: 2_000_000 } }];
+
+test("what no file can be is refused before anything is asked, and is left as it is", async () => {
+  const url = await serve();
+  const folder = join(world.folder, "folder");
+  const link = join(world.folder, "link");
+  await mkdir(folder);
+  await symlink(folder, link);
+  const engine = new Engine({ folder: world.folder });
+  for (const to of [folder, `${folder}/`, link, "", ".", "folder", "none/", new URL(`file://${folder}`)]) {
+    const events = [];
+    const failing = engine.download(url, to, { onEvent: (event) => events.push(event) });
+    await assert.rejects(failing, { code: "DestinationRefused", class: "permanent", message: /is never replaced$/ }, String(to));
+    assert.deepEqual(events.map(({ event, code, attempts }) => [event, code, attempts]), [["failed", "DestinationRefused", 0]]);
+  }
+  const long = engine.download(url, "x".repeat(256));
+  await assert.rejects(long, { code: "NameRefused", message: /longer than 255 bytes/ });
+  assert.equal((await world.faultd.gets("/film")).length, 0);
+  assert.deepEqual(await readdir(world.folder), ["folder", "link"]);
+});
+
+test("long names are downloaded to, listed and gone on with", async () => {
+  for (const name of ["x".repeat(255), `${"é".repeat(125)}.mkv`, "y".repeat(250), "z".repeat(245), `.${"a".repeat(254)}`]) {
+    const url = await serve([STALL]);
+    const engine = new Engine({ ...QUICK, folder: world.folder });
+    const first = engine.start({ url, to: name });
+    await until(async () => (await engine.list())[0]?.bytes > 0);
+    first.cancel();
+    await assert.rejects(first.done, { code: "cancelled" });
+    const [record, ...more] = await new Engine({ folder: world.folder }).list();
+    assert.deepEqual([more.length, record.path], [0, join(world.folder, name)]);
+    assert.equal(record.bytes, (await stat(partPath(record.path))).size);
+    assert.equal((await engine.download(url, name)).attempts, 2);
+    await assertFile(join(world.folder, name), world.one);
+  }
+  assert.equal((await readdir(world.folder)).length, 5);
+});
+
+test("parts, locks and records of long names have names that fit", () => {
+  const extension = `.${"e".repeat(65)}`;
+  for (const [name, part] of [
+    ["x".repeat(250), 255],
+    ["x".repeat(251), 69],
+    [`${"x".repeat(250)}.mkv`, 73],
+    [`${"x".repeat(250)}.`, 70],
+    [`.${"x".repeat(253)}`, 69],
+    [`${"x".repeat(180)}${extension}`, 251],
+    [`${"x".repeat(186)}${extension}`, 69],
+  ]) {
+    const path = join("/f", name);
+    assert.equal(basename(partPath(path)).length, part, name);
+    for (const beside of [lockPath(partPath(path)), recordPath(path)]) assert.ok(basename(beside).length <= 251, beside);
+  }
+});
+
+test("Node and the native regrip find each other's parts of long names", { skip: !process.env.REGRIP && "REGRIP names no binary" }, async () => {
+  const name = `${"x".repeat(250)}.mkv`;
+  const path = join(world.folder, name);
+  const url = await serve([STALL, STALL]);
+  const env = { ...process.env, XDG_STATE_HOME: join(world.folder, "state") };
+  const theirs = spawn(process.env.REGRIP, ["get", url, "-o", name], { cwd: world.folder, env, stdio: "ignore" });
+  const kept = () => stat(partPath(path)).then(({ size }) => size, () => 0);
+  await until(async () => (await kept()) > 0);
+  await assert.rejects(download(url, path, { adoptPart: true }), { code: "PartLocked" });
+  theirs.kill("SIGKILL");
+  await once(theirs, "exit");
+  assert.ok((await kept()) > 0);
+  await download(url, path, { ...QUICK, adoptPart: true, idleTimeoutMs: 200 });
+  await assertFile(path, world.one);
+});
+
+/** A fetch that answers as `shape` makes it of a real response. */
+const shaped = (shape) => async (url, init) => {
+  const { status, headers, body } = await fetch(url, init);
+  return shape({ status, headers, body });
+};
+
+test("a fetch may give Node's streams, async iterables, or all bytes at once", async () => {
+  const shapes = {
+    "a stream of Node": ({ body, ...head }) => ({ ...head, body: Readable.fromWeb(body) }),
+    "an async iterable": ({ body, ...head }) => ({ ...head, body: { [Symbol.asyncIterator]: () => body[Symbol.asyncIterator]() } }),
+    "all at once": ({ body, ...head }) => ({ ...head, arrayBuffer: () => new Response(body).arrayBuffer() }),
+  };
+  for (const [name, shape] of Object.entries(shapes)) {
+    const url = await serve(name === "all at once" ? [] : [[{ cut: { after: 2_000_000 } }]]);
+    await download(url, join(world.folder, name), { ...QUICK, fetch: shaped(shape), sha256: true });
+    await assertFile(join(world.folder, name), world.one);
+  }
+});
+
+test("a fetch that gives what cannot be read is asked once, and the error says what is needed", async () => {
+  const url = await serve();
+  const odd = {
+    "a body of text": shaped(({ body, ...head }) => (body.cancel(), { ...head, body: "text" })),
+    "pieces of text": shaped(({ body, ...head }) => ({ ...head, body: Readable.from(["text"]), cancel: body.cancel() })),
+    "no body": shaped(({ body, ...head }) => (body.cancel(), head)),
+    "a body that was read": async (...asked) => {
+      const response = await fetch(...asked);
+      await response.arrayBuffer();
+      return response;
+    },
+    "no headers": async () => ({ status: 200 }),
+    "no response": async () => undefined,
+    "a mistake": async () => undefined.body,
+    "a name that is missing": async () => nothing,
+  };
+  for (const [name, own] of Object.entries(odd)) {
+    let calls = 0;
+    const counted = (...asked) => (calls++, own(...asked));
+    await assert.rejects(download(url, join(world.folder, name), { ...QUICK, fetch: counted }), { code: "Protocol", class: "permanent", attempts: 1, message: /fetch/ }, name);
+    assert.equal(calls, 1, name);
+  }
+});
+
+test("a fetch that heeds no signal holds nothing up", async () => {
+  const silent = () => new Promise(() => {});
+  await assert.rejects(download("http://host/film", join(world.folder, "film"), { ...QUICK, fetch: silent, maxDownloadAttempts: 2, connectTimeoutMs: 5, headersTimeoutMs: 5 }), { code: "HeadersTimeout", attempts: 2 });
+});
+
+test("identity is the one coding that is asked for, whatever the caller's headers say", async () => {
+  const asked = [];
+  const server = createServer((request, response) => {
+    asked.push(request.headers);
+    if (request.url === "/away") return response.writeHead(302, { Location: `http://localhost:${server.address().port}/film` }).end();
+    response.writeHead(200, { "Content-Length": 5 }).end("bytes");
+  }).listen(0, "localhost");
+  await once(server, "listening");
+  const origin = `http://127.0.0.1:${server.address().port}`.replace("127.0.0.1", server.address().address.includes(":") ? "[::1]" : "127.0.0.1");
+  try {
+    const headers = { "Accept-Encoding": "gzip", Range: "bytes=3-", "User-Agent": "me", "X-Key": "1" };
+    await download(`${origin}/film`, join(world.folder, "one"), { headers });
+    await download(`${origin}/away`, join(world.folder, "two"), { headers });
+    const inits = [];
+    await download(`${origin}/film`, join(world.folder, "three"), { headers, fetch: (url, init) => (inits.push(init), fetch(url, init)) });
+    assert.equal(inits[0].headers.get("accept-encoding"), "identity");
+    for (const { "accept-encoding": coding, range } of asked.slice(0, 3)) assert.deepEqual([coding, range], ["identity", "bytes=0-"]);
+    assert.deepEqual([asked[2]["user-agent"], asked[2]["x-key"]], ["me", undefined]);
+    assert.equal(await readFile(join(world.folder, "one"), "utf8"), "bytes");
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
+});
