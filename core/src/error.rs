@@ -225,7 +225,7 @@ pub enum Error {
         /// For example `a folder`.
         what: &'static str,
     },
-    /// Another source is being downloaded to this destination.
+    /// Another source is being downloaded to this destination, or has bytes there that are not the new source's.
     #[error("{path} is the destination of download {id} from {url}")]
     DestinationBusy {
         /// The destination.
@@ -379,7 +379,7 @@ impl Error {
             }
             Error::DestinationRefused { .. } => "choose another destination",
             Error::DestinationBusy { .. } => {
-                "choose another destination, or give that download up: `regrip remove` and its number"
+                "choose another destination, or give that download up: --force, or `regrip remove` and its number"
             }
             Error::DiskFull { .. } => "make room and run it again; the bytes so far are kept",
             Error::CredentialsMissing { .. } => {

@@ -30,20 +30,9 @@ pub struct Wanted {
     pub adopt: bool,
     /// Download it also if the file is there, complete and unchanged, from an earlier run.
     pub again: bool,
-    /// An unfinished download may go on from this URL whatever its path is, if that proves to have the same file.
-    pub any_url: bool,
-}
-
-impl Wanted {
-    /// Which other URL an unfinished download for the destination may go on from.
-    fn new_url(&self) -> NewUrl {
-        match (self.on_exists, self.any_url) {
-            // Another URL is another file, and gets a name of its own.
-            (OnExists::Rename, _) => NewUrl::Refused,
-            (_, true) => NewUrl::Any,
-            (_, false) => NewUrl::SamePath,
-        }
-    }
+    /// Which other URL an unfinished download for the destination may go on from. Not under `rename`: there another URL is
+    /// another file, and gets a name of its own.
+    pub new_url: NewUrl,
 }
 
 /// What it led to.
@@ -95,7 +84,11 @@ pub async fn accept<L: NativeLedger>(
             Place::Ours => {}
         }
         let new = new_download(wanted, &destination);
-        match engine.accept_with(new, wanted.new_url()).await {
+        let new_url = match wanted.on_exists {
+            OnExists::Rename => NewUrl::Refused,
+            OnExists::Overwrite | OnExists::Fail => wanted.new_url,
+        };
+        match engine.accept_with(new, new_url).await {
             // Another source has that name for its own.
             Err(Error::DestinationBusy { .. }) if wanted.on_exists == OnExists::Rename => {}
             // Another download gave its file that name since it was looked at.

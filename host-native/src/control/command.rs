@@ -13,6 +13,7 @@ use crate::ledger::NativeLedger;
 use crate::store::destination;
 use crate::workers::Workers;
 use regrip_core::engine::Accepted;
+use regrip_core::engine::NewUrl;
 use regrip_core::{DownloadId, Engine, Error, SafeName, Source, Status};
 use smol::Timer;
 use std::fmt;
@@ -202,7 +203,7 @@ impl<L: NativeLedger> Control<L> {
             on_exists: self.0.engine.config().on_exists,
             adopt: false,
             again: false,
-            any_url: false,
+            new_url: NewUrl::SamePath,
         };
         match accept(&self.0.engine, &wanted).await? {
             Outcome::Drive(accepted, _) => {

@@ -15,6 +15,7 @@ use crate::ledger::NativeLedger;
 use crate::peers::Release;
 use crate::store::destination;
 use regrip_core::classify::is_of_this_machine;
+use regrip_core::engine::NewUrl;
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error};
 use smol::Timer;
@@ -148,7 +149,7 @@ async fn make_row<L: NativeLedger>(
         on_exists: service.control.engine().config().on_exists,
         adopt: false,
         again: false,
-        any_url: false,
+        new_url: NewUrl::SamePath,
     };
     match accept(service.control.engine(), &wanted).await? {
         Outcome::Drive(accepted, path) => {

@@ -13,6 +13,7 @@ mod list;
 mod locks;
 mod manual;
 mod network;
+mod new_url;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod secrets;

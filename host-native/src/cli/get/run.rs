@@ -16,6 +16,7 @@ use crate::transport::HttpTransport;
 use crate::workers::Workers;
 use futures::StreamExt;
 use futures::stream::{self, FuturesUnordered};
+use regrip_core::engine::NewUrl;
 use regrip_core::record::Row;
 use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, OnExists, Source};
 use smol::Timer;
@@ -61,7 +62,10 @@ impl Terms {
             on_exists: self.on_exists,
             adopt: self.adopt,
             again: self.force,
-            any_url: true,
+            new_url: match self.force {
+                true => NewUrl::Refused,
+                false => NewUrl::Any,
+            },
         }
     }
 }
