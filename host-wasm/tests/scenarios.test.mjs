@@ -98,15 +98,14 @@ async function prepare(scenario) {
       if (there.odd === "link") await writeFile(beside, "elsewhere");
       return symlink(beside, path);
     }
-    const { seed } = scenario.peer.versions[there.version];
-    const bytes = await bytesOf(peer, { seed, size: there.length });
+    const bytes = await bytesOf(peer, { ...scenario.peer.versions[there.version], size: there.length });
     if (there.flip_at !== undefined) bytes[there.flip_at] ^= 0xff;
     await writeFile(path, bytes);
   };
   await elsewhere.play({ files: named(scenario.elsewhere ?? {}, "{origin}", peer.origin) });
 
   const folder = await mkdtemp(join(tmpdir(), "regrip-"));
-  const path = join(folder, "film.mkv");
+  const path = join(folder, scenario.download?.name ?? "film.mkv");
   await put(folder, path, scenario.before?.destination);
   await put(folder, `${path}.part`, scenario.before?.part);
   if (!secure) await peer.play({ files });
@@ -117,8 +116,8 @@ async function prepare(scenario) {
 }
 
 /** A version's bytes, fetched without the package. */
-async function bytesOf(peer, { seed, size }) {
-  await peer.play({ files: { "/version": { versions: [{ seed, size }] } } });
+async function bytesOf(peer, { seed, size, edit }) {
+  await peer.play({ files: { "/version": { versions: [{ seed, size, edit }] } } });
   return Buffer.from(await (await fetch(peer.url("/version"))).arrayBuffer());
 }
 

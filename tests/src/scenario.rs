@@ -140,9 +140,11 @@ pub enum Odd {
 }
 
 /// What is asked for.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Download {
+    /// The name of the file, whatever its URL.
+    pub name: String,
     /// The digest it must have.
     pub sha256: Option<Digest>,
     /// The size by the release's metadata.
@@ -155,6 +157,20 @@ pub struct Download {
     pub headers: BTreeMap<String, String>,
     /// Compute no digest.
     pub no_digest: bool,
+}
+
+impl Default for Download {
+    fn default() -> Self {
+        Download {
+            name: "film.mkv".to_owned(),
+            sha256: None,
+            release_size: None,
+            adopt: false,
+            on_exists: OnExists::default(),
+            headers: BTreeMap::new(),
+            no_digest: false,
+        }
+    }
 }
 
 /// A digest.
