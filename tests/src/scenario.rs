@@ -219,7 +219,7 @@ pub struct Expect {
     pub attempts: u32,
     /// Restarts in order, with the bytes they discarded; none, where it is missing.
     #[serde(default)]
-    pub restarts: Vec<(RestartReason, u64)>,
+    pub restarts: Vec<(RestartReason, Discarded)>,
     /// What the peer is asked, in order; missing is not looked at.
     #[serde(default)]
     pub requests: Option<Vec<Asked>>,
@@ -238,6 +238,26 @@ pub struct Expect {
     /// The names of all events but `progress`; missing is not looked at.
     #[serde(default)]
     pub events: Option<Vec<String>>,
+}
+
+/// How many bytes a restart discards.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+pub enum Discarded {
+    /// So many.
+    Exactly(u64),
+    /// At least and at most so many: a difference is found by the chunk, and chunks are as large as the host reads them.
+    Between(u64, u64),
+}
+
+impl Discarded {
+    /// Whether so many bytes are as expected.
+    pub fn fits(self, bytes: u64) -> bool {
+        match self {
+            Discarded::Exactly(expected) => bytes == expected,
+            Discarded::Between(least, most) => (least..=most).contains(&bytes),
+        }
+    }
 }
 
 /// How a download ends.
