@@ -3,7 +3,8 @@
 use regrip_core::http::{Head, body_end};
 use regrip_core::record::{Behaviour, RestartReason, Validators};
 use regrip_core::resume::{
-    Ask, Held, IfRange, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain,
+    Ask, Full, Held, IfRange, Plan, Usable, Verdict, full_response, plan, stored_as_sent, usable,
+    verdict, verdict_on_plain,
 };
 use regrip_core::store::StoreRules;
 use regrip_core::transport::{BodyEnd, Headers, RequestRules};
@@ -311,6 +312,134 @@ fn what_a_206_is_worth_without_a_strong_etag() {
     for (name, held, if_range, fields, expected) in rows {
         let got = answered(known(100), held, (*if_range).clone(), 206, fields);
         assert_eq!(got, *expected, "{name}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // one line a row
+fn another_last_modified_is_another_version_even_if_it_is_weak() {
+    let weak = Validators { last_modified_strong: false, ..validators(None, Some(OLD)) };
+    let both = Validators { etag: Some("W/\"a\"".to_owned()), ..weak.clone() };
+    let strong = Validators { etag: Some("\"a\"".to_owned()), ..weak.clone() };
+    let (same, other) = (("last-modified", OLD), ("last-modified", OTHER_OLD));
+    let (fits, tag) = ("append to 100 of Some(100)", ("etag", "W/\"a\""));
+    let etag = Some(IfRange::ETag("\"a\"".to_owned()));
+    let rows: &[(&str, &Validators, &Option<IfRange>, &Fields, &str)] = &[
+        ("the same", &weak, &None, &[RANGE, same], fits),
+        ("another", &weak, &None, &[RANGE, other], CHANGED),
+        ("missing now", &weak, &None, &[RANGE], fits),
+        ("another, in other words", &weak, &None, &[RANGE, ("last-modified", "yesterday")], CHANGED),
+        ("another beside the same weak ETag", &both, &None, &[RANGE, tag, other], CHANGED),
+        ("the same beside the same weak ETag", &both, &None, &[RANGE, tag, same], fits),
+        ("another beside the same strong ETag", &strong, &etag, &[RANGE, ETAG, other], fits),
+        ("none was held", &Validators::default(), &None, &[RANGE, other], fits),
+    ];
+    for (name, held, if_range, fields, expected) in rows {
+        let got = answered(known(100), held, (*if_range).clone(), 206, fields);
+        assert_eq!(got, *expected, "{name}");
+    }
+}
+
+#[test]
+fn codings_that_are_the_files_own() {
+    let own = [
+        ("gzip", "film.tar.gz"),
+        ("x-gzip", "film.tar.gz"),
+        ("GZIP", "FILM.TGZ"),
+        ("gzip", "drawing.svgz"),
+        ("br", "page.html.br"),
+        ("zstd", "film.tar.zst"),
+        ("bzip2", "film.tbz2"),
+        ("x-bzip2", "film.bz2"),
+        ("xz", "film.tar.xz"),
+        ("compress", "film.tar.Z"),
+        ("x-compress", "film.Z"),
+        ("gzip", "/a.b/film.gz"),
+    ];
+    for (coding, name) in own {
+        assert!(stored_as_sent(coding, [name]), "{coding} of {name}");
+        assert!(stored_as_sent(coding, ["film", name]), "{coding} of {name}");
+    }
+    let foreign = [
+        ("gzip", "film.mkv"),
+        ("gzip", "film.tar"),
+        ("br", "film.tar.gz"),
+        ("zstd", "film.gz"),
+        ("gzip", "film.zst"),
+        ("deflate", "film.gz"),
+        ("gzip, br", "film.gz"),
+        ("gzip, gzip", "film.gz"),
+        ("", "film.gz"),
+        ("gzip", "film.gz/index"),
+        ("gzip", ".gz"),
+        ("gzip", "gz"),
+    ];
+    for (coding, name) in foreign {
+        assert!(!stored_as_sent(coding, [name]), "{coding} of {name}");
+    }
+}
+
+#[test]
+fn all_codings_of_a_response_count() {
+    let rows: [(&Fields, Option<&str>); 6] = [
+        (&[], None),
+        (&[("content-encoding", "identity")], None),
+        (&[("content-encoding", "identity, gzip")], Some("gzip")),
+        (&[("content-encoding", "gzip,br")], Some("gzip, br")),
+        (
+            &[("content-encoding", "gzip"), ("content-encoding", "br")],
+            Some("gzip, br"),
+        ),
+        (&[("content-encoding", " , ")], None),
+    ];
+    for (fields, expected) in rows {
+        assert_eq!(head(200, fields).coding.as_deref(), expected, "{fields:?}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_a_full_response_is_worth_by_its_size_and_type() {
+    let typed = |content_type: &str| Validators {
+        content_type: Some(content_type.to_owned()).filter(|name| !name.is_empty()),
+        ..Validators::default()
+    };
+    let (film, html, json, octets) = ("video/x-matroska", "text/html", "application/json", "application/octet-stream");
+    let rows = [
+        // held, now, size, name
+        (film, film, Some(9000), "film.mkv", "compare"),
+        (film, film, Some(1000), "film.mkv", "compare"),
+        (film, film, Some(999), "film.mkv", "Shrunk"),
+        (film, film, Some(0), "film.mkv", "Shrunk"),
+        (film, film, None, "film.mkv", "compare"),
+        (film, octets, Some(9000), "film.mkv", "compare"),
+        (film, octets, Some(999), "film.mkv", "UnexpectedPage"),
+        (film, octets, None, "film.mkv", "compare"),
+        (film, json, Some(9000), "film.mkv", "compare"),
+        (film, json, Some(999), "film.mkv", "UnexpectedPage"),
+        (film, json, None, "film.mkv", "UnexpectedPage"),
+        (film, html, Some(9000), "film.mkv", "UnexpectedPage"),
+        (film, html, None, "film", "UnexpectedPage"),
+        (film, html, Some(9000), "film.HTM", "compare"),
+        (html, html, Some(999), "film.mkv", "Shrunk"),
+        (html, film, Some(9000), "film.mkv", "compare"),
+        ("text/plain", json, None, "notes", "compare"),
+        // No type was held.
+        ("", film, Some(999), "film.mkv", "Shrunk"),
+        ("", html, Some(999), "film", "UnexpectedPage"),
+        ("", html, Some(9000), "film.mkv", "UnexpectedPage"),
+        ("", html, Some(9000), "film", "compare"),
+        ("", "text/plain", None, "notes", "compare"),
+        // None is told now.
+        (film, "", Some(9000), "film.mkv", "compare"),
+        (film, "", Some(999), "film.mkv", "Shrunk"),
+    ];
+    for (held, now, size, name, expected) in rows {
+        let got = match full_response(1000, &typed(held), &Behaviour::default(), &typed(now), size, name) {
+            Full::Compare => "compare".to_owned(),
+            Full::Remember(_, error) | Full::Refuse(error) => error.code().to_string(),
+        };
+        assert_eq!(got, expected, "{held} then {now}, {size:?}, {name}");
     }
 }
 

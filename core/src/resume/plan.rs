@@ -121,10 +121,10 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: S
             return Plan::Prove(from_before_the_end());
         }
         _ if held.behaviour.refuses_ranges => {
-            return Plan::compared(RestartReason::RangeRefused, offset, store);
+            return Plan::compared(RestartReason::RangeRefused, store);
         }
         Some(_) if store.read_back_bytes == 0 => {
-            return Plan::compared(RestartReason::OverlapMismatch, offset, store);
+            return Plan::compared(RestartReason::OverlapMismatch, store);
         }
         Some(_) => return Plan::Ranged(from_before_the_end()),
         None => {}
@@ -135,21 +135,19 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: S
         Some(etag @ IfRange::ETag(_)) => Plan::Ranged(from(0, Some(etag))),
         Some(date @ IfRange::Date(_)) => Plan::Ranged(from(overlap_bytes, Some(date))),
         None if overlap_bytes.min(store.read_back_bytes) == 0 => {
-            Plan::compared(RestartReason::OverlapMismatch, offset, store)
+            Plan::compared(RestartReason::OverlapMismatch, store)
         }
         None => Plan::Ranged(from(overlap_bytes, None)),
     }
 }
 
 impl Plan {
-    /// The whole file, if the `offset` bytes of the part can be compared with it; else they are of no use.
-    pub fn compared(reason: RestartReason, offset: u64, store: StoreRules) -> Plan {
-        if store.read_back_bytes >= offset && store.truncate {
-            Plan::Full(reason)
-        } else if store.truncate {
-            Plan::Discard(reason)
-        } else {
-            Plan::NotResumable
+    /// The whole file, to be compared with the part. A part that cannot be read back is discarded once the response is
+    /// there, and one that cannot be cut has no use for it.
+    pub fn compared(reason: RestartReason, store: StoreRules) -> Plan {
+        match store.truncate {
+            true => Plan::Full(reason),
+            false => Plan::NotResumable,
         }
     }
 }

@@ -56,7 +56,7 @@ pub fn verdict(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
         206 => verdict_on_206(ask, held, head),
         200 if head.content_ranges > 0 => ask_whole(RestartReason::ContentRangeMismatch),
         200 => match full(head, reason_of_200(ask)) {
-            Verdict::Full { end, size, .. } if ignores_if_range(ask, head) => {
+            Verdict::Full { end, size, .. } if ignores_if_range(ask, held, head, size) => {
                 Verdict::IgnoredIfRange { end, size }
             }
             other => other,
@@ -183,11 +183,15 @@ fn reason_of_200(ask: &Ask) -> RestartReason {
     }
 }
 
-fn ignores_if_range(ask: &Ask, head: &Head) -> bool {
-    match (&ask.if_range, &head.validators.etag) {
-        (Some(IfRange::ETag(sent)), Some(etag)) => sent == etag,
-        _ => false,
-    }
+/// The whole file of the very version that the If-Range named. An ETag that is the same for another size or digest names
+/// no version.
+fn ignores_if_range(ask: &Ask, held: Held<'_>, head: &Head, size: Option<KnownSize>) -> bool {
+    let same_size = match (held.size, size) {
+        (Some(held), Some(size)) => held == size.bytes,
+        _ => true,
+    };
+    let sent = matches!(ask.if_range, Some(IfRange::ETag(_)));
+    sent && same_size && same_version(ask, held, head)
 }
 
 fn verdict_on_206(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
