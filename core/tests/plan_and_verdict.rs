@@ -340,6 +340,33 @@ fn another_last_modified_is_another_version_even_if_it_is_weak() {
     }
 }
 
+/// `fetch` asks for codings if there is no Range.
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_a_whole_file_is_worth_on_fetch_after_a_range_was_refused() {
+    let length = ("content-length", "100");
+    let range = |value| ("content-range", value);
+    let full = "full 100, 100 content_length, range_refused";
+    let rows: &[(&str, Sizes, &Fields, &str)] = &[
+        ("of the known size", known(100), &[length], full),
+        ("of the release's size", announced(100), &[length], full),
+        ("of another size", known(99), &[length], "fail Protocol"),
+        ("of an unknown size", UNKNOWN, &[length], "fail Protocol"),
+        ("without a length", known(100), &[("transfer-encoding", "chunked")], "fail Protocol"),
+        ("coded", known(100), &[length, ("content-encoding", "gzip")], "fail Coded"),
+        ("a range of the whole", known(100), &[length, range("bytes 0-99/100")], "full 100, 100 content_range, range_refused"),
+        ("a range of another whole", known(99), &[length, range("bytes 0-99/100")], "fail Protocol"),
+        ("a part of it", known(100), &[length, range("bytes 1-99/100")], "fail Protocol"),
+        ("an unreadable range", known(100), &[length, range("?")], "fail Protocol"),
+    ];
+    for (name, (size, announced), fields, expected) in rows {
+        let (validators, behaviour) = (Validators::default(), Behaviour::default());
+        let held = Held { offset: 40, size: *size, announced: *announced, validators: &validators, behaviour: &behaviour };
+        let verdict = verdict_on_plain(FETCH, true, held, &head(200, fields), RestartReason::RangeRefused);
+        assert_eq!(told(&verdict), *expected, "{name}");
+    }
+}
+
 #[test]
 fn codings_that_are_the_files_own() {
     let own = [
