@@ -14,8 +14,8 @@ use crate::job::{BodyOf, Job, PartOf};
 use crate::pump::{Pump, Pumped};
 use crate::record::{Behaviour, Change, KnownSize, RestartReason, SizeSource, Validators};
 use crate::resume::{
-    Ask, Held, Plan, Usable, Verdict, is_odd_page, plan, stored_as_sent, usable, verdict,
-    verdict_on_plain,
+    Ask, Held, Plan, Usable, Verdict, is_odd_page, is_unproven, plan, stored_as_sent, usable,
+    verdict, verdict_on_plain,
 };
 use crate::store::Part;
 use crate::taking::{Differing, Taking, another_file, believe, headers_event, mismatches};
@@ -159,6 +159,9 @@ async fn first_step<H: Host>(
             Some(whole) => Step::Whole(whole),
             None if job.candidate.is_none() && job.row.behaviour.refuses_ranges => {
                 Step::Ask(Next::Whole(RestartReason::RangeRefused, None))
+            }
+            None if is_unproven(&job.row.validators, overlap(job)) => {
+                Step::Ask(Next::Whole(RestartReason::OverlapMismatch, None))
             }
             None => Step::Ask(widened::<H>(part, ask).await?),
         },

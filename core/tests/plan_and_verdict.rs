@@ -108,6 +108,8 @@ fn what_is_asked_for() {
         ("by its release, not compared", n, announced(n), &dated, 0, FREE, prove(n - 1, n)),
         ("by its release, all compared", n, announced(n), &none, u64::MAX, FREE, prove(0, n)),
         ("longer than its release", n, announced(n - 1), &strong, OVERLAP, FREE, ranged(n - OVERLAP - 1, n, &None)),
+        ("longer than its release, not compared", n, announced(9), &none, 0, FREE, Plan::Full(RestartReason::OverlapMismatch)),
+        ("longer than its release, strong, not compared", n, announced(9), &strong, 0, FREE, ranged(n - 1, n, &None)),
         ("longer than its release, on fetch", n, announced(9), &strong, OVERLAP, FETCH, ranged(n - OVERLAP - 1, n, &None)),
         ("longer than its release, the transfer's end ahead", n, (Some(n + 1), Some(9)), &strong, OVERLAP, FREE, ranged(n, n, &etag)),
         ("shorter than its release", n, announced(n + 1), &strong, OVERLAP, FREE, ranged(n, n, &etag)),
@@ -132,6 +134,43 @@ fn what_is_asked_for() {
     for (name, offset, (size, announced), validators, overlap, rules, expected) in rows {
         let held = Held { offset, size, announced, validators, behaviour: &Behaviour::default() };
         assert_eq!(plan(held, overlap, rules, StoreRules::FILE), expected, "{name}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_is_asked_for_if_the_store_cannot_read_back_or_cut() {
+    let (none, weak) = (Validators::default(), validators(Some("W/\"a\""), None));
+    let (strong, dated) = (validators(Some("\"a\""), None), validators(None, Some(OLD)));
+    let upload = StoreRules { read_back_bytes: 0, truncate: true, durable_unit_bytes: 1 };
+    let stream = StoreRules { truncate: false, ..upload };
+    let window = StoreRules { read_back_bytes: 100, ..upload };
+    let n = 100_000;
+    let ranged = |first, if_range| Plan::Ranged(Ask { first, offset: n, if_range });
+    let etag = || Some(IfRange::ETag("\"a\"".to_owned()));
+    let date = || Some(IfRange::Date(OLD.to_owned()));
+    let unproven = || Plan::Full(RestartReason::OverlapMismatch);
+    let rows = [
+        ("upload, strong", upload, UNKNOWN, &strong, ranged(n, etag())),
+        ("upload, dated", upload, UNKNOWN, &dated, ranged(n, date())),
+        ("upload, weak", upload, UNKNOWN, &weak, unproven()),
+        ("upload, neither", upload, UNKNOWN, &none, unproven()),
+        ("upload, too long", upload, known(9), &strong, Plan::Discard(RestartReason::PartOversize)),
+        ("upload, by its release, strong", upload, announced(n), &strong, ranged(n, etag())),
+        ("upload, by its release, neither", upload, announced(n), &none, unproven()),
+        ("stream, strong", stream, UNKNOWN, &strong, ranged(n, etag())),
+        ("stream, dated", stream, UNKNOWN, &dated, ranged(n, date())),
+        ("stream, neither", stream, UNKNOWN, &none, Plan::NotResumable),
+        ("stream, too long", stream, known(9), &strong, Plan::NotResumable),
+        ("stream, whole", stream, known(n), &none, Plan::Finish),
+        ("stream, by its release, strong", stream, announced(n), &strong, ranged(n, etag())),
+        ("stream, by its release, neither", stream, announced(n), &none, Plan::NotResumable),
+        ("a window, neither", window, UNKNOWN, &none, ranged(n - 100, None)),
+        ("a window, longer than its release", window, announced(9), &none, ranged(n - 100, None)),
+    ];
+    for (name, store, (size, announced), validators, expected) in rows {
+        let held = Held { offset: n, size, announced, validators, behaviour: &Behaviour::default() };
+        assert_eq!(plan(held, OVERLAP, FREE, store), expected, "{name}");
     }
 }
 

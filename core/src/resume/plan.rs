@@ -112,18 +112,18 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: S
         offset,
         if_range,
     };
-    let announced = held.announced.filter(|_| held.size.is_none());
+    // What cannot be read back can only be asked about beyond its end.
+    let asked_about = held.size.is_none() && store.read_back_bytes > 0;
+    let announced = held.announced.filter(|_| asked_about);
     // All of it may be there, but no transfer said that the file ends there. At least the last byte is asked for once more,
     // so that the response has a total even if the file is complete.
     let from_before_the_end = || from(overlap_bytes.saturating_add(1), None);
     match announced.filter(|&announced| offset >= announced) {
-        Some(announced) if offset == announced && store.read_back_bytes > 0 => {
-            return Plan::Prove(from_before_the_end());
-        }
+        Some(announced) if offset == announced => return Plan::Prove(from_before_the_end()),
         _ if held.behaviour.refuses_ranges => {
             return Plan::compared(RestartReason::RangeRefused, store);
         }
-        Some(_) if store.read_back_bytes == 0 => {
+        Some(_) if is_unproven(held.validators, overlap_bytes) => {
             return Plan::compared(RestartReason::OverlapMismatch, store);
         }
         Some(_) => return Plan::Ranged(from_before_the_end()),
@@ -150,6 +150,11 @@ impl Plan {
             false => Plan::NotResumable,
         }
     }
+}
+
+/// Neither a comparison nor a strong ETag would vouch for what a range without If-Range appends.
+pub(crate) fn is_unproven(validators: &Validators, overlap_bytes: u64) -> bool {
+    overlap_bytes == 0 && !matches!(strong(validators), Some(IfRange::ETag(_)))
 }
 
 /// What may stand in an If-Range: a date only if there is no ETag at all, not even a weak one (RFC 9110 §13.1.5).

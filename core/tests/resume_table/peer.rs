@@ -182,6 +182,8 @@ pub(crate) fn situations() -> Vec<Situation> {
         Situation { name: "a part that was adopted", size: None, adopted: true, ..base.clone() },
         Situation { name: "strong ETag, a store that cannot read back", store: upload, ..strong.clone() },
         Situation { name: "no validator, a store that cannot read back", store: upload, ..base.clone() },
+        Situation { name: "N = a size that only the release gave (6000), overlap 0, no validator", size: None, announced: Some(OFFSET), overlap: 0, ..base.clone() },
+        Situation { name: "N = a size that only the release gave (6000), a store that cannot read back or cut", size: None, announced: Some(OFFSET), store: stream, ..strong.clone() },
         Situation { name: "strong ETag, a store that cannot read back or cut", store: stream, ..strong },
         Situation { name: "no validator, a store that cannot read back or cut", store: stream, ..base },
     ];
