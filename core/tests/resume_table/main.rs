@@ -49,9 +49,10 @@ struct Happened {
 }
 
 impl Cell {
-    fn new(situation: &Situation, kind: &Kind, config: DownloadsConfig) -> Cell {
+    fn new(situation: &Situation, kinds: &[&Kind], config: DownloadsConfig) -> Cell {
+        let responses = kinds.iter().map(|kind| kind.answer).collect();
         let clock = VirtualClock::default();
-        let peer = Arc::new(Mutex::new(Peer::new(situation.clone(), kind.answer)));
+        let peer = Arc::new(Mutex::new(Peer::new(situation.clone(), responses)));
         let answering = Arc::clone(&peer);
         let transport = FakeTransport::new(clock.clone(), move |asked| {
             answering.lock().expect("no test panicked").answer(asked)
@@ -155,7 +156,7 @@ fn what_every_response_leads_to_in_every_situation() {
     for situation in situations() {
         let mut led_to: Vec<(String, Vec<&str>)> = Vec::new();
         for kind in KINDS {
-            let cell = Cell::new(&situation, kind, once.clone());
+            let cell = Cell::new(&situation, &[kind], once.clone());
             let happened = cell.drive();
             check(&situation, kind, &happened);
             let line = line(&situation, &happened);
@@ -287,7 +288,7 @@ fn no_response_that_is_repeated_costs_bandwidth_without_bound() {
     for situation in situations() {
         for kind in KINDS {
             let name = format!("{}, {}", situation.name, kind.name);
-            let happened = Cell::new(&situation, kind, config.clone()).drive();
+            let happened = Cell::new(&situation, &[kind], config.clone()).drive();
             let attempts = u64::from(happened.row.attempts);
             // Each attempt that resets the cap moves on by so many bytes.
             let most = u64::from(ATTEMPTS) + SIZE / PROGRESS;
@@ -306,6 +307,58 @@ fn no_response_that_is_repeated_costs_bandwidth_without_bound() {
     if let Some((sent, name)) = worst.last_key_value() {
         println!("the most: {sent} bytes, {name}");
     }
+}
+
+/// Responses that do not lie: their ETag stands for their bytes, and a 416 says where the file ends.
+fn honest() -> Vec<&'static Kind> {
+    let lies = |kind: &Kind| {
+        kind.name.contains("the same strong ETag") || kind.name.starts_with("416 at N")
+    };
+    KINDS.iter().filter(|kind| !lies(kind)).collect()
+}
+
+#[test]
+fn no_sequence_of_responses_leaves_bytes_of_two_versions() {
+    let (kinds, config) = (
+        honest(),
+        DownloadsConfig {
+            max_download_attempts: ATTEMPTS,
+            progress_reset_bytes: PROGRESS,
+            retry_base_delay_ms: 0,
+            ..DownloadsConfig::default()
+        },
+    );
+    let mut completed = 0;
+    for situation in situations() {
+        for seed in 0..300 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let chosen: Vec<_> = (0..40)
+                .map(|_| kinds[random.usize(..kinds.len())])
+                .collect();
+            let happened = Cell::new(&situation, &chosen, config.clone()).drive();
+            let files = situation.files.all();
+            let whole = |bytes: &Vec<u8>| files.iter().any(|file| file == bytes);
+            let one = |bytes: &Vec<u8>| files.iter().any(|file| file.starts_with(bytes));
+            let fits =
+                happened.file.as_ref().is_none_or(whole) && happened.part.as_ref().is_none_or(one);
+            let names = || {
+                let asked = happened.asked.iter().zip(&chosen);
+                asked
+                    .map(|(asked, kind)| format!("{asked}: {}", kind.name))
+                    .collect::<Vec<_>>()
+            };
+            assert!(fits, "{}, seed {seed}: {:#?}", situation.name, names());
+            let most = 3 * happened.row.attempts as usize;
+            assert!(
+                happened.asked.len() <= most,
+                "{}, seed {seed}: {:#?}",
+                situation.name,
+                names()
+            );
+            completed += u32::from(happened.ended.is_ok());
+        }
+    }
+    assert!(completed > 1000, "only {completed} sequences led to a file");
 }
 
 fn wrap(table: &mut String, kinds: &[&str]) {

@@ -144,7 +144,7 @@ pub(crate) fn situations() -> Vec<Situation> {
         ..Behaviour::default()
     };
     let shrunk = Behaviour {
-        shrunk: Some("2000 \"b\" ".to_owned()),
+        shrunk: Some(format!("2000 {} ", tag(&base.files.small))),
         ..Behaviour::default()
     };
     let upload = StoreRules {
@@ -215,17 +215,18 @@ enum Of {
 
 pub(crate) struct Peer {
     situation: Situation,
-    respond: fn(&Peer, &Asked) -> Wire,
+    /// What it responds, by the number of the request from 1; the last one again and again.
+    responses: Vec<fn(&Peer, &Asked) -> Wire>,
     requests: u64,
     /// Bytes of bodies, dropped ones included.
     pub(crate) sent: u64,
 }
 
 impl Peer {
-    pub(crate) fn new(situation: Situation, respond: fn(&Peer, &Asked) -> Wire) -> Peer {
+    pub(crate) fn new(situation: Situation, responses: Vec<fn(&Peer, &Asked) -> Wire>) -> Peer {
         Peer {
             situation,
-            respond,
+            responses,
             requests: 0,
             sent: 0,
         }
@@ -233,7 +234,9 @@ impl Peer {
 
     pub(crate) fn answer(&mut self, asked: &Asked) -> Answer {
         self.requests += 1;
-        let wire = (self.respond)(self, asked);
+        let number = usize::try_from(self.requests).unwrap_or(usize::MAX);
+        let respond = self.responses[number.min(self.responses.len()) - 1];
+        let wire = respond(self, asked);
         if wire.status == 0 {
             return Err(broken());
         }
@@ -261,11 +264,11 @@ impl Peer {
         &self.situation.files
     }
 
-    fn validators(&self, of: Of) -> Vec<(&'static str, String)> {
+    fn validators(&self, of: Of, content: &[u8]) -> Vec<(&'static str, String)> {
         let held = match of {
             Of::Held => self.situation.validators(),
             Of::Other => Validators {
-                etag: Some("\"b\"".to_owned()),
+                etag: Some(tag(content)),
                 ..Validators::default()
             },
             Of::Nothing => Validators::default(),
@@ -284,7 +287,7 @@ impl Peer {
     }
 
     fn chunked(&self, of: Of, content: &[u8]) -> Wire {
-        let mut fields = self.validators(of);
+        let mut fields = self.validators(of, content);
         fields.push(("transfer-encoding", "chunked".to_owned()));
         Wire {
             status: 200,
@@ -362,6 +365,12 @@ impl Wire {
         self.breaks = Some(at);
         self
     }
+}
+
+/// An ETag that stands for these bytes.
+fn tag(content: &[u8]) -> String {
+    let sum: u64 = content.iter().map(|&byte| u64::from(byte)).sum();
+    format!("\"{}-{sum}\"", content.len())
 }
 
 fn error(status: u16) -> Wire {
