@@ -71,11 +71,6 @@ impl<H: Host> Pump<H> {
         Ok(pump)
     }
 
-    /// The part's length.
-    pub(crate) fn offset(&self) -> u64 {
-        self.offset
-    }
-
     /// The digest, of a part to which nothing is added.
     pub(crate) fn finish(self) -> Option<String> {
         self.digest.map(Digest::finish)
@@ -94,6 +89,7 @@ impl<H: Host> Pump<H> {
         let mut patience = Patience::new(&job.config, clock.now());
         let mut timer = pin!(clock.sleep(patience.left(clock.now())));
         let (mut at, end) = (taking.first, taking.end);
+        let readable_from = self.offset.saturating_sub(part.rules().read_back_bytes);
         let mut settled = false;
         loop {
             if at >= self.offset && !settled {
@@ -130,7 +126,9 @@ impl<H: Host> Pump<H> {
             let (known, new) = chunk.split_at(self.offset.saturating_sub(at));
             let (from, upto) = (at, at + known.length());
             at = upto + new.length();
-            if known.length() > 0 && taking.compare && !part.matches(from, &known).await? {
+            // Bytes that cannot be read back count as different.
+            let compared = known.length() > 0 && taking.compare;
+            if compared && (from < readable_from || !part.matches(from, &known).await?) {
                 if !matches!(taking.differing, Differing::Cut(_)) {
                     return Ok(Pumped::Different);
                 }

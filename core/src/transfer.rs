@@ -14,8 +14,8 @@ use crate::job::{BodyOf, Job, PartOf};
 use crate::pump::{Pump, Pumped};
 use crate::record::{Behaviour, Change, KnownSize, RestartReason, SizeSource, Validators};
 use crate::resume::{
-    Ask, Held, Plan, Usable, Verdict, is_odd_page, plan, stored_as_sent, usable, verdict,
-    verdict_on_plain,
+    Ask, Held, Plan, Usable, Verdict, is_odd_page, is_unproven, plan, stored_as_sent, usable,
+    verdict, verdict_on_plain,
 };
 use crate::store::Part;
 use crate::taking::{Differing, Taking, another_file, believe, headers_event, mismatches};
@@ -157,9 +157,15 @@ async fn first_step<H: Host>(
         }
         Plan::Prove(ask) => match proven(job, part, offset).await? {
             Some(whole) => Step::Whole(whole),
-            None => Step::Ask(widened(job, part, ask).await?),
+            None if job.candidate.is_none() && job.row.behaviour.refuses_ranges => {
+                Step::Ask(Next::Whole(RestartReason::RangeRefused, None))
+            }
+            None if is_unproven(&job.row.validators, overlap(job)) => {
+                Step::Ask(Next::Whole(RestartReason::OverlapMismatch, None))
+            }
+            None => Step::Ask(widened::<H>(part, ask).await?),
         },
-        Plan::Ranged(ask) => Step::Ask(widened(job, part, ask).await?),
+        Plan::Ranged(ask) => Step::Ask(widened::<H>(part, ask).await?),
         Plan::NotResumable => return Err(Error::NotResumable.into()),
     })
 }
@@ -227,11 +233,7 @@ fn overlap<H: Host>(job: &Job<'_, H>) -> u64 {
 }
 
 /// If only the comparison vouches for the part, its stretch must not be one repeated byte: other files have that, too.
-async fn widened<H: Host>(
-    job: &Job<'_, H>,
-    part: &mut PartOf<H>,
-    ask: Ask,
-) -> Result<Next, Failed> {
+async fn widened<H: Host>(part: &mut PartOf<H>, ask: Ask) -> Result<Next, Failed> {
     let Ask { first, offset, .. } = ask;
     if ask.if_range.is_some() || first == offset {
         return Ok(Next::Rest(ask));
@@ -241,9 +243,8 @@ async fn widened<H: Host>(
     let floor = offset.saturating_sub(floor).min(first);
     while part.is_uniform(first, offset).await? {
         if first == floor {
-            return match Plan::compared(RestartReason::OverlapMismatch, offset, part.rules()) {
+            return match Plan::compared(RestartReason::OverlapMismatch, part.rules()) {
                 Plan::Full(reason) => Ok(Next::Whole(reason, None)),
-                Plan::Discard(reason) if job.candidate.is_none() => Ok(Next::StartOver(reason)),
                 _ => Err(Error::NotResumable.into()),
             };
         }
@@ -380,7 +381,7 @@ async fn rest<H: Host>(
             match refused {
                 // Without a range, `fetch` may change the bytes: only a known size could show it.
                 Some(error) if requests.range_always && !known => Err(error.into()),
-                refused => compared_or_over(job, part, ask.offset, reason, refused),
+                refused => compared_or_over::<H>(part, reason, refused),
             }
         }
         Verdict::Complete => {
@@ -395,15 +396,12 @@ async fn rest<H: Host>(
 
 /// The whole file next: compared with the part, or in place of it if it cannot be compared.
 fn compared_or_over<H: Host>(
-    job: &Job<'_, H>,
     part: &PartOf<H>,
-    offset: u64,
     reason: RestartReason,
     refused: Option<Error>,
 ) -> Result<Step, Failed> {
-    match Plan::compared(reason, offset, part.rules()) {
+    match Plan::compared(reason, part.rules()) {
         Plan::Full(reason) => Ok(Step::Ask(Next::Whole(reason, refused))),
-        Plan::Discard(reason) if job.candidate.is_none() => Ok(Step::Ask(Next::StartOver(reason))),
         _ => Err(refused.unwrap_or(Error::NotResumable).into()),
     }
 }
@@ -476,11 +474,9 @@ async fn full<H: Host>(
     check_before_writing(job, &head, size)?;
     if offset > 0 {
         believe(job, offset, &head.validators, size.map(|size| size.bytes)).await?;
-        if part.rules().read_back_bytes < offset || !part.rules().truncate {
-            return match part.rules().truncate && job.candidate.is_none() {
-                true => Ok(Step::Ask(Next::StartOver(reason))),
-                false => Err(Error::NotResumable.into()),
-            };
+        let readable = part.rules().read_back_bytes >= offset;
+        if !part.rules().truncate || (!readable && job.candidate.is_some()) {
+            return Err(Error::NotResumable.into());
         }
     } else if is_odd_page(head.validators.content_type.as_deref(), job.file_name()) {
         let content_type = head.validators.content_type.clone().unwrap_or_default();
@@ -528,13 +524,11 @@ async fn take_up<H: Host>(
         size: taking.size,
         ends_file: taking.marked,
     };
-    let (differing, offset) = (taking.differing, pump.offset());
+    let differing = taking.differing;
     match pump.run(job, part, body, taking).await? {
         Pumped::All(sha256) => whole(job, part, end, sha256).await,
         Pumped::Different if differing == Differing::GiveUp => Err(another_file(job).into()),
-        Pumped::Different => {
-            compared_or_over(job, part, offset, RestartReason::OverlapMismatch, None)
-        }
+        Pumped::Different => compared_or_over::<H>(part, RestartReason::OverlapMismatch, None),
     }
 }
 

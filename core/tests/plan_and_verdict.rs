@@ -3,7 +3,8 @@
 use regrip_core::http::{Head, body_end};
 use regrip_core::record::{Behaviour, RestartReason, Validators};
 use regrip_core::resume::{
-    Ask, Held, IfRange, Plan, Usable, Verdict, plan, usable, verdict, verdict_on_plain,
+    Ask, Full, Held, IfRange, Plan, Usable, Verdict, full_response, plan, stored_as_sent, usable,
+    verdict, verdict_on_plain,
 };
 use regrip_core::store::StoreRules;
 use regrip_core::transport::{BodyEnd, ByteRange, Headers, RequestRules};
@@ -107,6 +108,8 @@ fn what_is_asked_for() {
         ("by its release, not compared", n, announced(n), &dated, 0, FREE, prove(n - 1, n)),
         ("by its release, all compared", n, announced(n), &none, u64::MAX, FREE, prove(0, n)),
         ("longer than its release", n, announced(n - 1), &strong, OVERLAP, FREE, ranged(n - OVERLAP - 1, n, &None)),
+        ("longer than its release, not compared", n, announced(9), &none, 0, FREE, Plan::Full(RestartReason::OverlapMismatch)),
+        ("longer than its release, strong, not compared", n, announced(9), &strong, 0, FREE, ranged(n - 1, n, &None)),
         ("longer than its release, on fetch", n, announced(9), &strong, OVERLAP, FETCH, ranged(n - OVERLAP - 1, n, &None)),
         ("longer than its release, the transfer's end ahead", n, (Some(n + 1), Some(9)), &strong, OVERLAP, FREE, ranged(n, n, &etag)),
         ("shorter than its release", n, announced(n + 1), &strong, OVERLAP, FREE, ranged(n, n, &etag)),
@@ -144,57 +147,40 @@ fn a_range_is_written_as_its_field() {
     assert_eq!(range(max, Some(max)), format!("bytes={max}-{max}"));
 }
 
-// What a store can do decides which requests are of use.
 #[test]
 #[rustfmt::skip] // one line a row
-fn what_is_asked_for_if_the_store_can_do_less() {
-    let strong = validators(Some("\"a\""), None);
-    let dated = validators(None, Some(OLD));
-    let weak = validators(Some("W/\"a\""), None);
-    let none = Validators::default();
-    let etag = Some(IfRange::ETag("\"a\"".to_owned()));
-    let date = Some(IfRange::Date(OLD.to_owned()));
-    let ranged = |first, offset, if_range: &Option<IfRange>| Plan::Ranged(Ask { first, offset, if_range: if_range.clone() });
-    let prove = |first, offset| Plan::Prove(Ask { first, offset, if_range: None });
-    let rules = |read_back_bytes, truncate| StoreRules { read_back_bytes, truncate, durable_unit_bytes: 1 };
-    // An upload, a stream that keeps its last bytes, a stream that keeps none.
-    let (upload, tail, stream) = (rules(0, true), rules(65_536, false), rules(0, false));
-    let discard = Plan::Discard(RestartReason::OverlapMismatch);
-    let n = 200_000;
+fn what_is_asked_for_if_the_store_cannot_read_back_or_cut() {
+    let (none, weak) = (Validators::default(), validators(Some("W/\"a\""), None));
+    let (strong, dated) = (validators(Some("\"a\""), None), validators(None, Some(OLD)));
+    let upload = StoreRules { read_back_bytes: 0, truncate: true, durable_unit_bytes: 1 };
+    let stream = StoreRules { truncate: false, ..upload };
+    let window = StoreRules { read_back_bytes: 100, ..upload };
+    let n = 100_000;
+    let ranged = |first, if_range| Plan::Ranged(Ask { first, offset: n, if_range });
+    let etag = || Some(IfRange::ETag("\"a\"".to_owned()));
+    let date = || Some(IfRange::Date(OLD.to_owned()));
+    let unproven = || Plan::Full(RestartReason::OverlapMismatch);
     let rows = [
-        // No byte can be read back: an ETag or a date vouches, else every request for the rest would be for nothing.
-        ("upload, strong", upload, UNKNOWN, &strong, OVERLAP, FREE, ranged(n, n, &etag)),
-        ("upload, dated", upload, UNKNOWN, &dated, OVERLAP, FREE, ranged(n, n, &date)),
-        ("upload, neither", upload, UNKNOWN, &none, OVERLAP, FREE, discard.clone()),
-        ("upload, neither, not compared", upload, UNKNOWN, &none, 0, FREE, discard.clone()),
-        ("upload, weak", upload, UNKNOWN, &weak, OVERLAP, FREE, discard.clone()),
-        ("upload, strong, on fetch", upload, UNKNOWN, &strong, OVERLAP, FETCH, discard.clone()),
-        ("upload, by its release", upload, announced(n), &strong, OVERLAP, FREE, discard.clone()),
-        ("upload, longer than its release", upload, announced(9), &strong, OVERLAP, FREE, discard),
-        ("upload, all is there", upload, known(n), &none, OVERLAP, FREE, Plan::Finish),
-        // And if it cannot be cut either, there is nothing left to do.
-        ("stream, strong", stream, UNKNOWN, &strong, OVERLAP, FREE, ranged(n, n, &etag)),
-        ("stream, dated", stream, UNKNOWN, &dated, OVERLAP, FREE, ranged(n, n, &date)),
-        ("stream, neither", stream, UNKNOWN, &none, OVERLAP, FREE, Plan::NotResumable),
-        ("stream, weak", stream, UNKNOWN, &weak, OVERLAP, FREE, Plan::NotResumable),
-        ("stream, strong, on fetch", stream, UNKNOWN, &strong, OVERLAP, FETCH, Plan::NotResumable),
-        ("stream, by its release", stream, announced(n), &strong, OVERLAP, FREE, Plan::NotResumable),
-        ("stream, all is there", stream, known(n), &none, OVERLAP, FREE, Plan::Finish),
-        // The last bytes can be compared, and no more is asked for.
-        ("tail, neither", tail, UNKNOWN, &none, OVERLAP, FREE, ranged(n - 65_536, n, &None)),
-        ("tail, neither, a large overlap", tail, UNKNOWN, &none, 1 << 20, FREE, ranged(n - 65_536, n, &None)),
-        ("tail, neither, a small overlap", tail, UNKNOWN, &none, 100, FREE, ranged(n - 100, n, &None)),
-        ("tail, dated, a large overlap", tail, UNKNOWN, &dated, 1 << 20, FREE, ranged(n - 65_536, n, &date)),
-        ("tail, strong", tail, UNKNOWN, &strong, 1 << 20, FREE, ranged(n, n, &etag)),
-        ("tail, by its release", tail, announced(n), &none, OVERLAP, FREE, prove(n - 65_536, n)),
+        ("upload, strong", upload, UNKNOWN, &strong, ranged(n, etag())),
+        ("upload, dated", upload, UNKNOWN, &dated, ranged(n, date())),
+        ("upload, weak", upload, UNKNOWN, &weak, unproven()),
+        ("upload, neither", upload, UNKNOWN, &none, unproven()),
+        ("upload, too long", upload, known(9), &strong, Plan::Discard(RestartReason::PartOversize)),
+        ("upload, by its release, strong", upload, announced(n), &strong, ranged(n, etag())),
+        ("upload, by its release, neither", upload, announced(n), &none, unproven()),
+        ("stream, strong", stream, UNKNOWN, &strong, ranged(n, etag())),
+        ("stream, dated", stream, UNKNOWN, &dated, ranged(n, date())),
+        ("stream, neither", stream, UNKNOWN, &none, Plan::NotResumable),
+        ("stream, too long", stream, known(9), &strong, Plan::NotResumable),
+        ("stream, whole", stream, known(n), &none, Plan::Finish),
+        ("stream, by its release, strong", stream, announced(n), &strong, ranged(n, etag())),
+        ("stream, by its release, neither", stream, announced(n), &none, Plan::NotResumable),
+        ("a window, neither", window, UNKNOWN, &none, ranged(n - 100, None)),
+        ("a window, longer than its release", window, announced(9), &none, ranged(n - 100, None)),
     ];
-    for (name, store, (size, announced), validators, overlap, requests, expected) in rows {
-        let behaviour = &Behaviour::default();
-        let held = Held { offset: n, size, announced, validators, behaviour };
-        assert_eq!(plan(held, overlap, requests, store), expected, "{name}");
-        // Without a byte there is nothing to prove.
-        let none = Held { offset: 0, ..held };
-        assert_eq!(plan(none, overlap, requests, store), Plan::Plain, "{name}, nothing held");
+    for (name, store, (size, announced), validators, expected) in rows {
+        let held = Held { offset: n, size, announced, validators, behaviour: &Behaviour::default() };
+        assert_eq!(plan(held, OVERLAP, FREE, store), expected, "{name}");
     }
 }
 
@@ -375,6 +361,161 @@ fn what_a_206_is_worth_without_a_strong_etag() {
     for (name, held, if_range, fields, expected) in rows {
         let got = answered(known(100), held, (*if_range).clone(), 206, fields);
         assert_eq!(got, *expected, "{name}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // one line a row
+fn another_last_modified_is_another_version_even_if_it_is_weak() {
+    let weak = Validators { last_modified_strong: false, ..validators(None, Some(OLD)) };
+    let both = Validators { etag: Some("W/\"a\"".to_owned()), ..weak.clone() };
+    let strong = Validators { etag: Some("\"a\"".to_owned()), ..weak.clone() };
+    let (same, other) = (("last-modified", OLD), ("last-modified", OTHER_OLD));
+    let (fits, tag) = ("append to 100 of Some(100)", ("etag", "W/\"a\""));
+    let etag = Some(IfRange::ETag("\"a\"".to_owned()));
+    let rows: &[(&str, &Validators, &Option<IfRange>, &Fields, &str)] = &[
+        ("the same", &weak, &None, &[RANGE, same], fits),
+        ("another", &weak, &None, &[RANGE, other], CHANGED),
+        ("missing now", &weak, &None, &[RANGE], fits),
+        ("another, in other words", &weak, &None, &[RANGE, ("last-modified", "yesterday")], CHANGED),
+        ("another beside the same weak ETag", &both, &None, &[RANGE, tag, other], CHANGED),
+        ("the same beside the same weak ETag", &both, &None, &[RANGE, tag, same], fits),
+        ("another beside the same strong ETag", &strong, &etag, &[RANGE, ETAG, other], fits),
+        ("none was held", &Validators::default(), &None, &[RANGE, other], fits),
+    ];
+    for (name, held, if_range, fields, expected) in rows {
+        let got = answered(known(100), held, (*if_range).clone(), 206, fields);
+        assert_eq!(got, *expected, "{name}");
+    }
+}
+
+/// `fetch` asks for codings if there is no Range.
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_a_whole_file_is_worth_on_fetch_after_a_range_was_refused() {
+    let length = ("content-length", "100");
+    let range = |value| ("content-range", value);
+    let full = "full 100, 100 content_length, range_refused";
+    let rows: &[(&str, Sizes, &Fields, &str)] = &[
+        ("of the known size", known(100), &[length], full),
+        ("of the release's size", announced(100), &[length], full),
+        ("of another size", known(99), &[length], "fail Protocol"),
+        ("of an unknown size", UNKNOWN, &[length], "fail Protocol"),
+        ("without a length", known(100), &[("transfer-encoding", "chunked")], "fail Protocol"),
+        ("coded", known(100), &[length, ("content-encoding", "gzip")], "fail Coded"),
+        ("a range of the whole", known(100), &[length, range("bytes 0-99/100")], "full 100, 100 content_range, range_refused"),
+        ("a range of another whole", known(99), &[length, range("bytes 0-99/100")], "fail Protocol"),
+        ("a part of it", known(100), &[length, range("bytes 1-99/100")], "fail Protocol"),
+        ("an unreadable range", known(100), &[length, range("?")], "fail Protocol"),
+    ];
+    for (name, (size, announced), fields, expected) in rows {
+        let (validators, behaviour) = (Validators::default(), Behaviour::default());
+        let held = Held { offset: 40, size: *size, announced: *announced, validators: &validators, behaviour: &behaviour };
+        let verdict = verdict_on_plain(FETCH, true, held, &head(200, fields), RestartReason::RangeRefused);
+        assert_eq!(told(&verdict), *expected, "{name}");
+    }
+}
+
+#[test]
+fn codings_that_are_the_files_own() {
+    let own = [
+        ("gzip", "film.tar.gz"),
+        ("x-gzip", "film.tar.gz"),
+        ("GZIP", "FILM.TGZ"),
+        ("gzip", "drawing.svgz"),
+        ("br", "page.html.br"),
+        ("zstd", "film.tar.zst"),
+        ("bzip2", "film.tbz2"),
+        ("x-bzip2", "film.bz2"),
+        ("xz", "film.tar.xz"),
+        ("compress", "film.tar.Z"),
+        ("x-compress", "film.Z"),
+        ("gzip", "/a.b/film.gz"),
+    ];
+    for (coding, name) in own {
+        assert!(stored_as_sent(coding, [name]), "{coding} of {name}");
+        assert!(stored_as_sent(coding, ["film", name]), "{coding} of {name}");
+    }
+    let foreign = [
+        ("gzip", "film.mkv"),
+        ("gzip", "film.tar"),
+        ("br", "film.tar.gz"),
+        ("zstd", "film.gz"),
+        ("gzip", "film.zst"),
+        ("deflate", "film.gz"),
+        ("gzip, br", "film.gz"),
+        ("gzip, gzip", "film.gz"),
+        ("", "film.gz"),
+        ("gzip", "film.gz/index"),
+        ("gzip", ".gz"),
+        ("gzip", "gz"),
+    ];
+    for (coding, name) in foreign {
+        assert!(!stored_as_sent(coding, [name]), "{coding} of {name}");
+    }
+}
+
+#[test]
+fn all_codings_of_a_response_count() {
+    let rows: [(&Fields, Option<&str>); 6] = [
+        (&[], None),
+        (&[("content-encoding", "identity")], None),
+        (&[("content-encoding", "identity, gzip")], Some("gzip")),
+        (&[("content-encoding", "gzip,br")], Some("gzip, br")),
+        (
+            &[("content-encoding", "gzip"), ("content-encoding", "br")],
+            Some("gzip, br"),
+        ),
+        (&[("content-encoding", " , ")], None),
+    ];
+    for (fields, expected) in rows {
+        assert_eq!(head(200, fields).coding.as_deref(), expected, "{fields:?}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // one line a row
+fn what_a_full_response_is_worth_by_its_size_and_type() {
+    let typed = |content_type: &str| Validators {
+        content_type: Some(content_type.to_owned()).filter(|name| !name.is_empty()),
+        ..Validators::default()
+    };
+    let (film, html, json, octets) = ("video/x-matroska", "text/html", "application/json", "application/octet-stream");
+    let rows = [
+        // held, now, size, name
+        (film, film, Some(9000), "film.mkv", "compare"),
+        (film, film, Some(1000), "film.mkv", "compare"),
+        (film, film, Some(999), "film.mkv", "Shrunk"),
+        (film, film, Some(0), "film.mkv", "Shrunk"),
+        (film, film, None, "film.mkv", "compare"),
+        (film, octets, Some(9000), "film.mkv", "compare"),
+        (film, octets, Some(999), "film.mkv", "UnexpectedPage"),
+        (film, octets, None, "film.mkv", "compare"),
+        (film, json, Some(9000), "film.mkv", "compare"),
+        (film, json, Some(999), "film.mkv", "UnexpectedPage"),
+        (film, json, None, "film.mkv", "UnexpectedPage"),
+        (film, html, Some(9000), "film.mkv", "UnexpectedPage"),
+        (film, html, None, "film", "UnexpectedPage"),
+        (film, html, Some(9000), "film.HTM", "compare"),
+        (html, html, Some(999), "film.mkv", "Shrunk"),
+        (html, film, Some(9000), "film.mkv", "compare"),
+        ("text/plain", json, None, "notes", "compare"),
+        // No type was held.
+        ("", film, Some(999), "film.mkv", "Shrunk"),
+        ("", html, Some(999), "film", "UnexpectedPage"),
+        ("", html, Some(9000), "film.mkv", "UnexpectedPage"),
+        ("", html, Some(9000), "film", "compare"),
+        ("", "text/plain", None, "notes", "compare"),
+        // None is told now.
+        (film, "", Some(9000), "film.mkv", "compare"),
+        (film, "", Some(999), "film.mkv", "Shrunk"),
+    ];
+    for (held, now, size, name, expected) in rows {
+        let got = match full_response(1000, &typed(held), &Behaviour::default(), &typed(now), size, name) {
+            Full::Compare => "compare".to_owned(),
+            Full::Remember(_, error) | Full::Refuse(error) => error.code().to_string(),
+        };
+        assert_eq!(got, expected, "{held} then {now}, {size:?}, {name}");
     }
 }
 

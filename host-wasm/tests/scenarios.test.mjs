@@ -24,6 +24,8 @@ const DIFFERENT = [
   { name: "a second misfit in one attempt", skip: "`bytes=0-` asks for a 206" },
   { name: "the longest base and cap overflow nothing", skip: "no number in JavaScript is so large; the core's own test has it" },
   { name: "a Content-Length that comes twice the same is one", expect: { end: "failed", code: "Protocol", file: undefined, part: null, size: undefined }, why: "Node's fetch refuses it" },
+  { name: "is stored as sent", skip: "fetch undoes codings" },
+  { name: "a part of the size that a transfer gave", skip: "an existing file is refused before anything is asked" },
   { name: "interim answers are skipped", skip: "Node's fetch takes a 100 that it did not ask for as a broken connection, and the next attempt goes on" },
   { name: "a head of more than 64 fields", skip: "fetch has its own limits" },
   // The same with a server that answers `bytes=0-` with a 200: a 206 names the size, and these are about what does not.
@@ -99,15 +101,14 @@ async function prepare(scenario) {
       if (there.odd === "link") await writeFile(beside, "elsewhere");
       return symlink(beside, path);
     }
-    const { seed } = scenario.peer.versions[there.version];
-    const bytes = await bytesOf(peer, { seed, size: there.length });
+    const bytes = await bytesOf(peer, { ...scenario.peer.versions[there.version], size: there.length });
     if (there.flip_at !== undefined) bytes[there.flip_at] ^= 0xff;
     await writeFile(path, bytes);
   };
   await elsewhere.play({ files: named(scenario.elsewhere ?? {}, "{origin}", peer.origin) });
 
   const folder = await mkdtemp(join(tmpdir(), "regrip-"));
-  const path = join(folder, "film.mkv");
+  const path = join(folder, scenario.download?.name ?? "film.mkv");
   await put(folder, path, scenario.before?.destination);
   await put(folder, `${path}.part`, scenario.before?.part);
   if (!secure) await peer.play({ files });
@@ -118,8 +119,8 @@ async function prepare(scenario) {
 }
 
 /** A version's bytes, fetched without the package. */
-async function bytesOf(peer, { seed, size }) {
-  await peer.play({ files: { "/version": { versions: [{ seed, size }] } } });
+async function bytesOf(peer, { seed, size, edit }) {
+  await peer.play({ files: { "/version": { versions: [{ seed, size, edit }] } } });
   return Buffer.from(await (await fetch(peer.url("/version"))).arrayBuffer());
 }
 
@@ -206,7 +207,12 @@ async function judge(scenario, world, { events, returned }) {
   equal(last.class, expect.code && (expect.class ?? "permanent"), "the class");
   equal(last.attempts, expect.attempts ?? 0, "the attempts");
   equal(told("started").length, expect.attempts ?? 0, "the starts");
-  equal(told("restart").map(({ reason, discardedBytes }) => [reason, discardedBytes]), expect.restarts ?? [], "the restarts");
+  const restarts = (expect.restarts ?? []).map(([reason, discarded], index) => {
+    const got = told("restart")[index]?.discardedBytes;
+    const [least, most] = Array.isArray(discarded) ? discarded : [discarded, discarded];
+    return [reason, got >= least && got <= most ? got : discarded];
+  });
+  equal(told("restart").map(({ reason, discardedBytes }) => [reason, discardedBytes]), restarts, "the restarts");
   if (expect.events) equal(story.filter((name) => name !== "progress"), expect.events, "the events");
   if (expect.delays) {
     const waits = told("retrying").map(({ delayMs, askedBy }, index) => [expect.delays[index]?.[0] === null ? null : Math.floor(delayMs), askedBy]);

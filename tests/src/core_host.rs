@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 const PEER: &str = "http://peer.test";
 const ELSEWHERE: &str = "http://elsewhere.test";
-const DESTINATION: &str = "/films/film.mkv";
+const FOLDER: &str = "/films";
 /// Most redirects of one request, as the native transport has it.
 const MAX_HOPS: usize = 5;
 
@@ -41,7 +41,8 @@ pub fn run(scenario: &Scenario) -> Result<Outcome, String> {
     };
     let host = engine.host();
     let heard = || -> Vec<What> { host.events().into_iter().map(|(_, what)| what).collect() };
-    let new = new_download(scenario, format!("{PEER}{PATH}"), DESTINATION);
+    let destination = destination(scenario);
+    let new = new_download(scenario, format!("{PEER}{PATH}"), &destination);
     let ran = clock.run(drive(&engine, scenario, new, heard));
     let (_, returned) = ran
         .ok_or("nothing moves any more")?
@@ -52,17 +53,22 @@ pub fn run(scenario: &Scenario) -> Result<Outcome, String> {
         returned,
         requests: peers.here.log(),
         elsewhere: peers.elsewhere.log(),
-        file: host.store.file(DESTINATION),
-        part: host.store.file(&format!("{DESTINATION}.part")),
+        file: host.store.file(&destination),
+        part: host.store.file(&format!("{destination}.part")),
         row: host.ledger.rows().pop(),
         leaks: leaks(&engine),
     })
 }
 
+fn destination(scenario: &Scenario) -> String {
+    format!("{FOLDER}/{}", scenario.download.name)
+}
+
 fn prepare(scenario: &Scenario, host: &FakeHost) -> Result<(), String> {
     let before = &scenario.before;
-    let part = format!("{DESTINATION}.part");
-    for (path, there) in [(DESTINATION, &before.destination), (&part, &before.part)] {
+    let destination = destination(scenario);
+    let part = format!("{destination}.part");
+    for (path, there) in [(&destination, &before.destination), (&part, &before.part)] {
         match there {
             None => {}
             Some(There::Text(text)) => host.store.put(path, text.as_bytes()),

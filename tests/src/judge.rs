@@ -4,7 +4,7 @@
 //! be, the ledger says what the events say, every call has one last word, and nothing stays held.
 
 use crate::outcome::Outcome;
-use crate::scenario::{Asked, ClassName, End, Kept, Scenario, There};
+use crate::scenario::{Asked, ClassName, Discarded, End, Kept, Scenario, There};
 use regrip_core::record::RestartReason;
 use regrip_core::retry::AskedBy;
 use regrip_core::{Class, DownloadsConfig, ErrorCode, What};
@@ -153,7 +153,14 @@ impl Differences {
                 _ => None,
             })
             .collect();
-        self.compare("the restarts", &restarts, &scenario.expect.restarts);
+        let expected = &scenario.expect.restarts;
+        let fits = |((got, bytes), (reason, discarded)): (
+            &(RestartReason, u64),
+            &(RestartReason, Discarded),
+        )| { got == reason && discarded.fits(*bytes) };
+        if restarts.len() != expected.len() || !restarts.iter().zip(expected).all(fits) {
+            self.add(format!("the restarts: {restarts:?}, expected {expected:?}"));
+        }
         let last_size = outcome.events.iter().rev().find_map(|what| match what {
             What::Headers {
                 expected_bytes,

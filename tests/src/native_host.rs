@@ -188,6 +188,7 @@ struct Disk {
     // Unmounted before the folder goes.
     _small: Option<SmallDisk>,
     folder: tempfile::TempDir,
+    name: String,
 }
 
 impl Disk {
@@ -202,6 +203,7 @@ impl Disk {
         let disk = Disk {
             _small: small,
             folder,
+            name: scenario.download.name.clone(),
         };
         let before = &scenario.before;
         for (path, there) in [
@@ -239,10 +241,10 @@ impl Disk {
         self.folder.path().join("regrip.sqlite")
     }
     fn destination(&self) -> PathBuf {
-        self.files().join("film.mkv")
+        self.files().join(&self.name)
     }
     fn part(&self) -> PathBuf {
-        self.files().join("film.mkv.part")
+        self.files().join(format!("{}.part", self.name))
     }
 }
 

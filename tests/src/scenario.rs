@@ -140,9 +140,11 @@ pub enum Odd {
 }
 
 /// What is asked for.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Download {
+    /// The name of the file, whatever its URL.
+    pub name: String,
     /// The digest it must have.
     pub sha256: Option<Digest>,
     /// The size by the release's metadata.
@@ -155,6 +157,20 @@ pub struct Download {
     pub headers: BTreeMap<String, String>,
     /// Compute no digest.
     pub no_digest: bool,
+}
+
+impl Default for Download {
+    fn default() -> Self {
+        Download {
+            name: "film.mkv".to_owned(),
+            sha256: None,
+            release_size: None,
+            adopt: false,
+            on_exists: OnExists::default(),
+            headers: BTreeMap::new(),
+            no_digest: false,
+        }
+    }
 }
 
 /// A digest.
@@ -203,7 +219,7 @@ pub struct Expect {
     pub attempts: u32,
     /// Restarts in order, with the bytes they discarded; none, where it is missing.
     #[serde(default)]
-    pub restarts: Vec<(RestartReason, u64)>,
+    pub restarts: Vec<(RestartReason, Discarded)>,
     /// What the peer is asked, in order; missing is not looked at.
     #[serde(default)]
     pub requests: Option<Vec<Asked>>,
@@ -222,6 +238,26 @@ pub struct Expect {
     /// The names of all events but `progress`; missing is not looked at.
     #[serde(default)]
     pub events: Option<Vec<String>>,
+}
+
+/// How many bytes a restart discards.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+pub enum Discarded {
+    /// So many.
+    Exactly(u64),
+    /// At least and at most so many: a difference is found by the chunk, and chunks are as large as the host reads them.
+    Between(u64, u64),
+}
+
+impl Discarded {
+    /// Whether so many bytes are as expected.
+    pub fn fits(self, bytes: u64) -> bool {
+        match self {
+            Discarded::Exactly(expected) => bytes == expected,
+            Discarded::Between(least, most) => (least..=most).contains(&bytes),
+        }
+    }
 }
 
 /// How a download ends.

@@ -19,7 +19,7 @@ pub struct Head {
     pub content_ranges: usize,
     /// The Content-Range, where there is exactly one that can be read and the body is not multipart.
     pub content_range: Option<ContentRange>,
-    /// The first content coding that is not `identity`.
+    /// The content codings but `identity`, in order and separated by commas. One is the common case.
     pub coding: Option<String>,
     /// What tells the version.
     pub validators: Validators,
@@ -79,8 +79,9 @@ fn coding(headers: &Headers) -> Option<String> {
     let codings = headers
         .all("content-encoding")
         .flat_map(|value| value.split(','));
-    let mut odd = codings
+    let odd: Vec<_> = codings
         .map(str::trim_ascii)
-        .filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity"));
-    odd.next().map(str::to_owned)
+        .filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity"))
+        .collect();
+    (!odd.is_empty()).then(|| odd.join(", "))
 }

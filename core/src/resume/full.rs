@@ -27,7 +27,12 @@ pub fn full_response(
     name: &str,
 ) -> Full {
     let smaller = size.filter(|&size| size < offset);
-    if let Some(page) = page_in_place_of(held, now, smaller.is_some(), name) {
+    // When the end of a response of unknown length shows that it is smaller, the part may be cut already.
+    let page = match page_in_place_of(held, now, smaller.is_some(), name) {
+        None if size.is_none() => text_in_place_of(held, now),
+        page => page,
+    };
+    if let Some(page) = page {
         let content_type = page.to_owned();
         return Full::Refuse(Error::UnexpectedPage { content_type });
     }
@@ -47,7 +52,7 @@ pub fn full_response(
 }
 
 /// The type of a response that is a page and no file: HTML in place of anything else, or, if the response is smaller than
-/// what is held, any other type than before.
+/// what is held, any other type than before. The type of what was adopted or sent without one is not known.
 fn page_in_place_of<'a>(
     held: &Validators,
     now: &'a Validators,
@@ -59,9 +64,15 @@ fn page_in_place_of<'a>(
         Some(before) if before == now => false,
         Some(_) if smaller => true,
         Some(_) => is_html(now) && !is_html_name(name),
-        None => smaller && is_text(now) && !is_html_name(name),
+        None => is_odd_page(Some(now), name) || (smaller && is_text(now) && !is_html_name(name)),
     };
     page.then_some(now)
+}
+
+/// The type of a text in place of something that was none.
+fn text_in_place_of<'a>(held: &Validators, now: &'a Validators) -> Option<&'a str> {
+    let (before, now) = (held.content_type.as_deref()?, now.content_type.as_deref()?);
+    (is_text(now) && !is_text(before)).then_some(now)
 }
 
 /// Whether a first response is probably a page: HTML under the name of a film, an archive or the like.

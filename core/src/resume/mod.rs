@@ -36,6 +36,9 @@
 //! there, and the rest of the response is appended. So the file is always one response, byte for byte, and nothing that the
 //! source still has is discarded. A full response that is smaller than the part is believed only the second time, and a
 //! page in place of the file never; see [`full_response`].
+//!
+//! A store that cannot read back resumes by a strong validator only. What it has is discarded when the whole file arrives in
+//! its place, not before. One that cannot be cut either ends the download then (`NotResumable`).
 
 mod coding;
 mod full;
@@ -44,5 +47,6 @@ mod verdict;
 
 pub use coding::stored_as_sent;
 pub use full::{Full, full_response, is_odd_page};
+pub(crate) use plan::is_unproven;
 pub use plan::{Ask, Held, IfRange, Plan, Usable, plan, usable};
 pub use verdict::{Verdict, verdict, verdict_on_plain};

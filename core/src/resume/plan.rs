@@ -112,19 +112,19 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: S
         offset,
         if_range,
     };
-    let announced = held.announced.filter(|_| held.size.is_none());
+    // What cannot be read back can only be asked about beyond its end.
+    let asked_about = held.size.is_none() && store.read_back_bytes > 0;
+    let announced = held.announced.filter(|_| asked_about);
     // All of it may be there, but no transfer said that the file ends there. At least the last byte is asked for once more,
     // so that the response has a total even if the file is complete.
     let from_before_the_end = || from(overlap_bytes.saturating_add(1), None);
     match announced.filter(|&announced| offset >= announced) {
-        Some(announced) if offset == announced && store.read_back_bytes > 0 => {
-            return Plan::Prove(from_before_the_end());
-        }
+        Some(announced) if offset == announced => return Plan::Prove(from_before_the_end()),
         _ if held.behaviour.refuses_ranges => {
-            return Plan::compared(RestartReason::RangeRefused, offset, store);
+            return Plan::compared(RestartReason::RangeRefused, store);
         }
-        Some(_) if store.read_back_bytes == 0 => {
-            return Plan::compared(RestartReason::OverlapMismatch, offset, store);
+        Some(_) if is_unproven(held.validators, overlap_bytes) => {
+            return Plan::compared(RestartReason::OverlapMismatch, store);
         }
         Some(_) => return Plan::Ranged(from_before_the_end()),
         None => {}
@@ -135,23 +135,26 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: S
         Some(etag @ IfRange::ETag(_)) => Plan::Ranged(from(0, Some(etag))),
         Some(date @ IfRange::Date(_)) => Plan::Ranged(from(overlap_bytes, Some(date))),
         None if overlap_bytes.min(store.read_back_bytes) == 0 => {
-            Plan::compared(RestartReason::OverlapMismatch, offset, store)
+            Plan::compared(RestartReason::OverlapMismatch, store)
         }
         None => Plan::Ranged(from(overlap_bytes, None)),
     }
 }
 
 impl Plan {
-    /// The whole file, if the `offset` bytes of the part can be compared with it; else they are of no use.
-    pub fn compared(reason: RestartReason, offset: u64, store: StoreRules) -> Plan {
-        if store.read_back_bytes >= offset && store.truncate {
-            Plan::Full(reason)
-        } else if store.truncate {
-            Plan::Discard(reason)
-        } else {
-            Plan::NotResumable
+    /// The whole file, to be compared with the part. A part that cannot be read back is discarded once the response is
+    /// there, and one that cannot be cut has no use for it.
+    pub fn compared(reason: RestartReason, store: StoreRules) -> Plan {
+        match store.truncate {
+            true => Plan::Full(reason),
+            false => Plan::NotResumable,
         }
     }
+}
+
+/// Neither a comparison nor a strong ETag would vouch for what a range without If-Range appends.
+pub(crate) fn is_unproven(validators: &Validators, overlap_bytes: u64) -> bool {
+    overlap_bytes == 0 && !matches!(strong(validators), Some(IfRange::ETag(_)))
 }
 
 /// What may stand in an If-Range: a date only if there is no ETag at all, not even a weak one (RFC 9110 §13.1.5).

@@ -56,7 +56,7 @@ pub fn verdict(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
         206 => verdict_on_206(ask, held, head),
         200 if head.content_ranges > 0 => ask_whole(RestartReason::ContentRangeMismatch),
         200 => match full(head, reason_of_200(ask)) {
-            Verdict::Full { end, size, .. } if ignores_if_range(ask, head) => {
+            Verdict::Full { end, size, .. } if ignores_if_range(ask, held, head, size) => {
                 Verdict::IgnoredIfRange { end, size }
             }
             other => other,
@@ -84,10 +84,18 @@ pub fn verdict_on_plain(
     reason: RestartReason,
 ) -> Verdict {
     let ranged = requests.range_always && !bare;
+    // `fetch` asks for codings then.
+    let decoded = requests.range_always && bare;
     let protocol = |what: &str| Verdict::Fail(Error::Protocol(what.to_owned()));
     match (head.status, head.content_range) {
-        (200, _) if bare && requests.range_always => full_without_a_range(held, head, reason),
-        (200, _) if head.content_ranges == 0 => full(head, reason),
+        (200, _) if head.content_ranges == 0 => {
+            let full = full(head, reason);
+            if decoded {
+                of_known_size(held, full)
+            } else {
+                full
+            }
+        }
         (
             200,
             Some(ContentRange::Part {
@@ -95,7 +103,14 @@ pub fn verdict_on_plain(
                 last,
                 total: Some(total),
             }),
-        ) if last.saturating_add(1) == total => first_range(head, last, Some(total), reason),
+        ) if last.saturating_add(1) == total => {
+            let full = first_range(head, last, Some(total), reason);
+            if decoded {
+                of_known_size(held, full)
+            } else {
+                full
+            }
+        }
         (200, _) => coded_or(
             head,
             protocol("a 200 whose Content-Range is not the whole file"),
@@ -161,19 +176,18 @@ fn full(head: &Head, reason: RestartReason) -> Verdict {
 
 /// `fetch` asks for codings if there is no Range, undoes them, and may hide the field that names them. Only a length that
 /// was known before shows that the bytes are the file's.
-fn full_without_a_range(held: Held<'_>, head: &Head, reason: RestartReason) -> Verdict {
-    match full(head, reason) {
+fn of_known_size(held: Held<'_>, full: Verdict) -> Verdict {
+    let known = held.size.or(held.announced);
+    let why = match &full {
+        Verdict::Full { size: None, .. } => "does not say how long the whole file is",
         Verdict::Full {
             size: Some(size), ..
-        } if held.size.or(held.announced) != Some(size.bytes) => Verdict::Fail(Error::Protocol(
-            "the server refuses ranges, and the length of the whole file is not the known one"
-                .to_owned(),
-        )),
-        Verdict::Full { size: None, .. } => Verdict::Fail(Error::Protocol(
-            "the server refuses ranges, and does not say how long the whole file is".to_owned(),
-        )),
-        other => other,
-    }
+        } if known != Some(size.bytes) => "sends a whole file of another length than the known one",
+        _ => return full,
+    };
+    Verdict::Fail(Error::Protocol(format!(
+        "the server refuses ranges, and {why}"
+    )))
 }
 
 fn reason_of_200(ask: &Ask) -> RestartReason {
@@ -183,11 +197,15 @@ fn reason_of_200(ask: &Ask) -> RestartReason {
     }
 }
 
-fn ignores_if_range(ask: &Ask, head: &Head) -> bool {
-    match (&ask.if_range, &head.validators.etag) {
-        (Some(IfRange::ETag(sent)), Some(etag)) => sent == etag,
-        _ => false,
-    }
+/// The whole file of the very version that the If-Range named. An ETag that is the same for another size or digest names
+/// no version.
+fn ignores_if_range(ask: &Ask, held: Held<'_>, head: &Head, size: Option<KnownSize>) -> bool {
+    let same_size = match (held.size, size) {
+        (Some(held), Some(size)) => held == size.bytes,
+        _ => true,
+    };
+    let sent = matches!(ask.if_range, Some(IfRange::ETag(_)));
+    sent && same_size && same_version(ask, held, head)
 }
 
 fn verdict_on_206(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {

@@ -8,5 +8,6 @@ mod digests;
 mod disk;
 mod patience;
 mod restarts;
+mod sinks;
 mod sizes;
 mod stories;

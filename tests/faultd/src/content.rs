@@ -23,17 +23,59 @@ pub struct Content {
     pub seed: u64,
     /// Length in bytes.
     pub size: u64,
+    /// A stretch that is otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Edit>,
+}
+
+/// A stretch of a content with other bytes, so that two contents can share what is before and after it.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[serde(deny_unknown_fields)]
+pub struct Edit {
+    /// Its first offset.
+    pub from: u64,
+    /// The offset after its last.
+    pub to: u64,
+    /// The sequence its bytes are taken from; missing: all of them are `byte`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// The one byte that all of it is, if there is no `seed`.
+    #[serde(default)]
+    pub byte: u8,
 }
 
 impl Content {
     /// The first `size` bytes of sequence `seed`.
     pub fn new(seed: u64, size: u64) -> Self {
-        Self { seed, size }
+        Self {
+            seed,
+            size,
+            edit: None,
+        }
+    }
+
+    /// The same content with other bytes in a stretch.
+    #[must_use]
+    pub fn edited(mut self, edit: Edit) -> Self {
+        self.edit = Some(edit);
+        self
     }
 
     /// Writes the bytes that start at `offset` over the whole of `out`. The sequence has no end: `size` is
     /// not looked at, so that a reply can be longer than its file.
     pub fn fill(&self, offset: u64, out: &mut [u8]) {
+        self.fill_unedited(offset, out);
+        let Some(edit) = self.edit else { return };
+        let inside = |at: u64| (at.saturating_sub(offset) as usize).min(out.len());
+        let (from, to) = (inside(edit.from), inside(edit.to.max(edit.from)));
+        let stretch = &mut out[from..to];
+        match edit.seed {
+            Some(seed) => Content::new(seed, 0).fill(offset + from as u64, stretch),
+            None => stretch.fill(edit.byte),
+        }
+    }
+
+    fn fill_unedited(&self, offset: u64, out: &mut [u8]) {
         let sequence = Sequence::of(self.seed);
         let mut word = offset / WORD;
         let skipped = (offset % WORD) as usize;
@@ -141,6 +183,28 @@ mod tests {
             Content::new(257, 4096).bytes(0..4096),
         );
         assert!(one.chunks(8).zip(two.chunks(8)).all(|(a, b)| a != b));
+    }
+
+    #[test]
+    fn two_contents_share_what_is_outside_of_an_edit() {
+        let (from, to) = (10, 30);
+        let plain = Content::new(1, 100);
+        let edit = |seed| Edit {
+            from,
+            to,
+            seed,
+            byte: 7,
+        };
+        let (other, uniform) = (plain.edited(edit(Some(2))), plain.edited(edit(None)));
+        for start in 0..40 {
+            let (was, now) = (plain.bytes(start..60), other.bytes(start..60));
+            for (at, (was, now)) in (start..).zip(was.iter().zip(&now)) {
+                assert_eq!(was != now, (from..to).contains(&at), "{start}, {at}");
+            }
+            let stretch = uniform.bytes(start..to);
+            let inside = &stretch[(from.saturating_sub(start)) as usize..];
+            assert!(inside.iter().all(|&byte| byte == 7), "{start}");
+        }
     }
 
     #[test]

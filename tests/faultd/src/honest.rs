@@ -96,7 +96,11 @@ fn if_range_holds(request: &Request, version: &Version) -> bool {
 /// The headers that do not depend on the range.
 fn describe(reply: &mut Reply, version: &Version, date: Option<&str>) {
     share(reply, date);
-    reply.add_header("Content-Type", "application/octet-stream");
+    let content_type = version.content_type.as_deref();
+    reply.add_header(
+        "Content-Type",
+        content_type.unwrap_or("application/octet-stream"),
+    );
     reply.add_header("Accept-Ranges", "bytes");
     if let Some(etag) = &version.etag {
         reply.add_header("ETag", etag);
@@ -182,6 +186,18 @@ mod tests {
         }
         assert_eq!(reply.header("Content-Range"), None);
         assert_eq!(reply.header("Repr-Digest"), None);
+    }
+
+    #[test]
+    fn a_version_can_have_a_content_type_of_its_own() {
+        let mut page = version();
+        let of = |version: &Version| {
+            let reply = answer(&Request::get("/a"), version, None);
+            reply.header("Content-Type").map(str::to_owned)
+        };
+        assert_eq!(of(&page).as_deref(), Some("application/octet-stream"));
+        page.content_type = Some("text/html".to_owned());
+        assert_eq!(of(&page).as_deref(), Some("text/html"));
     }
 
     #[test]

@@ -37,7 +37,7 @@ mod site;
 mod stream;
 mod tls;
 
-pub use content::Content;
+pub use content::{Content, Edit};
 pub use faults::{Fault, Misbehave};
 pub use log::LogEntry;
 pub use pages::Pages;

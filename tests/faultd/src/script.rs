@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::content::Content;
+use crate::content::{Content, Edit};
 use crate::faults::Fault;
 
 /// Everything the server is told.
@@ -71,6 +71,12 @@ pub struct Version {
     /// Whether Repr-Digest is sent.
     #[serde(default)]
     pub sha256: bool,
+    /// A stretch that is otherwise than the sequence has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Edit>,
+    /// The Content-Type as sent; `application/octet-stream` if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
     /// The digest, once somebody needed it.
     #[serde(skip)]
     digest: Cache,
@@ -237,6 +243,8 @@ impl Version {
             etag: None,
             last_modified: None,
             sha256: false,
+            edit: None,
+            content_type: None,
             digest: Cache::default(),
         }
     }
@@ -262,9 +270,20 @@ impl Version {
         self
     }
 
+    /// The same version with other bytes in a stretch.
+    #[must_use]
+    pub fn edited(mut self, edit: Edit) -> Self {
+        self.edit = Some(edit);
+        self
+    }
+
     /// Its bytes.
     pub fn content(&self) -> Content {
-        Content::new(self.seed, self.size)
+        Content {
+            seed: self.seed,
+            size: self.size,
+            edit: self.edit,
+        }
     }
 
     /// The value of its Repr-Digest. The first call hashes the whole content.

@@ -6,8 +6,8 @@ use super::{
     BadChunk, Chunked, Coding, ContentLength, ContentRange, ContentRangeOn200, Cut, Date,
     DropBeforeReply, EndlessHead, Etag, Flip, Headers, HugeHead, IgnoreIfRange, IgnoreRange,
     Interim, LastModified, Longer, Multipart, NoReply, NoValidators, OddHead, PartialUnasked,
-    Pause, RangeNotSatisfiable, RangeShort, RangeStart, Redirect, RefusePreflight, RemoveHeaders,
-    Replace, ReprDigest, ResetBeforeReply, Stall, Status, Trickle, Unframed,
+    Pause, RangeNotSatisfiable, RangeShort, RangeStart, Redirect, RefusePreflight, RefuseRange,
+    RemoveHeaders, Replace, ReprDigest, ResetBeforeReply, Stall, Status, Trickle, Unframed,
 };
 use crate::reply::Reply;
 use crate::request::Request;
@@ -85,6 +85,7 @@ faults! {
     RangeStart,
     Redirect,
     RefusePreflight,
+    RefuseRange,
     RemoveHeaders,
     Replace,
     ReprDigest,

@@ -24,5 +24,5 @@ pub use range::{
     RangeNotSatisfiable, RangeShort, RangeStart,
 };
 pub use replace::Replace;
-pub use status::{OneOrMany, Redirect, Status};
+pub use status::{OneOrMany, Redirect, RefuseRange, Status};
 pub use validators::{Date, Etag, LastModified, NoValidators, ReprDigest};

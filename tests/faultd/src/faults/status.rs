@@ -94,6 +94,29 @@ impl Misbehave for Status {
     }
 }
 
+/// A request with a Range is answered with this status; one without it honestly.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RefuseRange {
+    /// The status code.
+    pub code: u16,
+}
+
+impl RefuseRange {
+    /// Answers a Range with this status.
+    pub fn with(code: u16) -> Fault {
+        Self { code }.into()
+    }
+}
+
+impl Misbehave for RefuseRange {
+    fn apply(&self, request: &Request, _: &Version, reply: &mut Reply) {
+        if request.header("Range").is_some() {
+            *reply = bare(request, self.code, reply);
+        }
+    }
+}
+
 /// A redirect, or one without Location (H32, H33, H34, H35).
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -171,6 +194,21 @@ mod tests {
             (Some("0"), Some(DATE))
         );
         assert_eq!(reply.header("Retry-After"), None);
+    }
+
+    #[test]
+    fn a_range_can_be_refused_and_the_whole_served() {
+        let refusal = [RefuseRange::with(403)];
+        let ranged = Request::get("/a").with("Range", "bytes=10-");
+        let (ranged, plain) = (
+            spoil(&refusal, &ranged),
+            spoil(&refusal, &Request::get("/a")),
+        );
+        assert_eq!(
+            (ranged.status, ranged.payload_len(), ranged.header("ETag")),
+            (403, 0, None)
+        );
+        assert_eq!((plain.status, plain.payload_len()), (200, 100));
     }
 
     #[test]
