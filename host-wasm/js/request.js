@@ -234,7 +234,7 @@ const setCookies = (headers) => headers.getSetCookie?.() ?? headers.raw?.()["set
 function target(from, field) {
   if (!field) throw refused("it has no Location");
   // `fetch` reads bytes as Latin-1: what is not ASCII is encoded byte by byte.
-  const location = field.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16)}`);
+  const location = field.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`);
   if (!URL.canParse(location, from)) throw refused("its Location cannot be read");
   const to = new URL(location, from);
   if (to.protocol !== "https:" && to.protocol !== "http:") throw refused(`the scheme is ${to.protocol.slice(0, -1)}`);
