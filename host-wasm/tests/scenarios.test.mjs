@@ -24,8 +24,12 @@ const DIFFERENT = [
   { name: "a second misfit in one attempt", skip: "`bytes=0-` asks for a 206" },
   { name: "the longest base and cap overflow nothing", skip: "no number in JavaScript is so large; the core's own test has it" },
   { name: "a Content-Length that comes twice the same is one", expect: { end: "failed", code: "Protocol", file: undefined, part: null, size: undefined }, why: "Node's fetch refuses it" },
+  { name: "is stored as sent", skip: "fetch undoes codings" },
+  { name: "a part of the size that a transfer gave", skip: "an existing file is refused before anything is asked" },
   { name: "interim answers are skipped", skip: "Node's fetch takes a 100 that it did not ask for as a broken connection, and the next attempt goes on" },
   { name: "a head of more than 64 fields", skip: "fetch has its own limits" },
+  { name: "a head of 250 KiB in 250 fields", skip: "Node's fetch takes heads up to 16 KiB" },
+  { name: "a folded length is refused if another field", skip: "Node's fetch reads the fold as a part of the other field" },
   ...["control characters in an unused field", "a space before the colon", "a line that is no field", "lines may end with LF alone"].map((name) => ({ id: "FW07", name, skip: "Node's fetch refuses such a head" })),
   // The same with a server that answers `bytes=0-` with a 200: a 206 names the size, and these are about what does not.
   ...["a chunked body of unknown size", "an empty file is a file", "a chunked body is complete only by its last", "a body without a length is refused", "a body without a length is accepted", "above the limit on a resume", "a total of * fits", "a 416 at the part's end", "a part of unknown size is compared", "a part that is whole is the file only", "a body without a length that goes on", "a file larger than its release", "a chunked body longer than its release", "a chunked body shorter than its release", "a chunked body as long as its release", "that is cut beyond its release", "that is cut at its release", "that lacks its last chunk only", "whose digest matches needs no request", "a file smaller than its release", "a range of an unknown whole", "a release above the limit", "a 200 to a request for the whole", "a 200 that is a range"].map((name) => ({ name, plain: true })),
@@ -100,15 +104,14 @@ async function prepare(scenario) {
       if (there.odd === "link") await writeFile(beside, "elsewhere");
       return symlink(beside, path);
     }
-    const { seed } = scenario.peer.versions[there.version];
-    const bytes = await bytesOf(peer, { seed, size: there.length });
+    const bytes = await bytesOf(peer, { ...scenario.peer.versions[there.version], size: there.length });
     if (there.flip_at !== undefined) bytes[there.flip_at] ^= 0xff;
     await writeFile(path, bytes);
   };
   await elsewhere.play({ files: named(scenario.elsewhere ?? {}, "{origin}", peer.origin) });
 
   const folder = await mkdtemp(join(tmpdir(), "regrip-"));
-  const path = join(folder, "film.mkv");
+  const path = join(folder, scenario.download?.name ?? "film.mkv");
   await put(folder, path, scenario.before?.destination);
   await put(folder, `${path}.part`, scenario.before?.part);
   if (!secure) await peer.play({ files });
@@ -119,8 +122,8 @@ async function prepare(scenario) {
 }
 
 /** A version's bytes, fetched without the package. */
-async function bytesOf(peer, { seed, size }) {
-  await peer.play({ files: { "/version": { versions: [{ seed, size }] } } });
+async function bytesOf(peer, { seed, size, edit }) {
+  await peer.play({ files: { "/version": { versions: [{ seed, size, edit }] } } });
   return Buffer.from(await (await fetch(peer.url("/version"))).arrayBuffer());
 }
 
@@ -207,7 +210,12 @@ async function judge(scenario, world, { events, returned }) {
   equal(last.class, expect.code && (expect.class ?? "permanent"), "the class");
   equal(last.attempts, expect.attempts ?? 0, "the attempts");
   equal(told("started").length, expect.attempts ?? 0, "the starts");
-  equal(told("restart").map(({ reason, discardedBytes }) => [reason, discardedBytes]), expect.restarts ?? [], "the restarts");
+  const restarts = (expect.restarts ?? []).map(([reason, discarded], index) => {
+    const got = told("restart")[index]?.discardedBytes;
+    const [least, most] = Array.isArray(discarded) ? discarded : [discarded, discarded];
+    return [reason, got >= least && got <= most ? got : discarded];
+  });
+  equal(told("restart").map(({ reason, discardedBytes }) => [reason, discardedBytes]), restarts, "the restarts");
   if (expect.events) equal(story.filter((name) => name !== "progress"), expect.events, "the events");
   if (expect.delays) {
     const waits = told("retrying").map(({ delayMs, askedBy }, index) => [expect.delays[index]?.[0] === null ? null : Math.floor(delayMs), askedBy]);
