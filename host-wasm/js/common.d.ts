@@ -63,7 +63,7 @@ export interface Knobs {
   lowSpeedWindowMs?: number | undefined;
   /** Larger files are refused. Default 100 GiB. */
   maxDownloadBytes?: number | undefined;
-  /** So many bytes are compared on a resume for which no ETag vouches. Default 65 536; 0 is off. */
+  /** So many bytes are compared on a resume for which no ETag vouches. Default 65 536; 0: without a strong ETag or date nothing is appended, the whole file is compared. */
   resumeOverlapBytes?: number | undefined;
   /**
    * An attempt that moves the furthest offset by this many bytes or more, and by at least a sixteenth of what it received,
@@ -80,7 +80,7 @@ export interface Knobs {
  * Where bytes go. Every method may answer at once or with a promise; they are called one at a time. What a sink cannot do
  * it does not have, and is never asked for:
  * without `read` a resume that no ETag vouches for starts over; without `truncate` a download that would have to start over
- * fails instead (`Disk`); without `flush` nothing counts as durable before the end.
+ * fails instead (`NotResumable`); without `flush` nothing counts as durable before the end.
  */
 export interface Sink {
   /** Names the destination: the same URL and name take up the same download. A sink without a name is its own destination. */
@@ -128,7 +128,7 @@ export class MemorySink implements Sink {
 
 /**
  * A stream takes bytes and never gives them back. The last `resumeOverlapBytes` are kept to be compared; where the
- * download would have to start over after the first byte it fails instead. The stream is closed when all bytes are there,
+ * download would have to start over after the first byte it fails instead (`NotResumable`). The stream is closed when all bytes are there,
  * and aborted when the download ends without them.
  */
 export class StreamSink implements Sink {
@@ -232,7 +232,14 @@ export type AnyDownloadEvent = DownloadEvent & { bytes?: number; total?: number 
 export class RegripError extends Error {
   /** `AbortError` if a signal without a reason of its own or `cancel` ended it. */
   readonly name: "RegripError" | "AbortError";
-  /** As the ledger of the native regrip spells it: `Network`, `Status`, `PartLocked`, `DiskFull`, … */
+  /**
+   * As the ledger of the native regrip spells it: `Network`, `Status`, `PartLocked`, `DiskFull`, … Among them
+   *
+   * - `UnexpectedPage`: a page, such as a login form, in place of the file; the bytes are kept.
+   * - `Shrunk` (transient): the server's file is smaller than the bytes so far; believed if the next attempt finds the same.
+   * - `NotResumable`: the bytes so far can neither be proven to belong to the server's file nor be taken back.
+   * - `Tls`: no TLS version, cipher suite or certificate in common (Node).
+   */
   readonly code: string;
   readonly class: "transient" | "permanent";
   /** Attempts over the download's life. */

@@ -5,6 +5,7 @@ import { lstat } from "node:fs/promises";
 import { isAbsolute, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import bytes from "./core-bytes.js";
+import { Cookies } from "./cookies.js";
 import { initSync } from "./core.js";
 import { FileLedger } from "./ledgers/file.js";
 import { loadBy } from "./load.js";
@@ -59,6 +60,7 @@ const platform = {
   },
   whenOnline: () => undefined,
   redirectsByHand: true,
+  cookies: new Cookies(),
   // Only Node's own `fetch` adds it to a range by itself, and would send it twice.
   get addsIdentity() {
     return !("Bun" in globalThis || "Deno" in globalThis);

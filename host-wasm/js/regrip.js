@@ -9,6 +9,7 @@
 //   partOf(path)?         → the name of its part; else with `.part`
 //   whenOnline()          → a promise while there is no network, else undefined
 //   redirectsByHand       → whether `fetch` shows redirects
+//   cookies?              → the cookies of the process, for a `fetch` that keeps none
 //   addsIdentity          → whether `fetch` adds `accept-encoding: identity` to a range by itself
 //   maySendIfRange(url), sendNoIfRange(url)?, bootId()
 import { unlessAborted } from "./abort.js";
@@ -102,6 +103,7 @@ class Downloads {
       timeoutMs: timeoutOf(knobs),
       whenOnline: () => platform.whenOnline(),
       redirectsByHand: platform.redirectsByHand,
+      cookies: platform.cookies,
       sendNoIfRange: platform.sendNoIfRange,
       addsIdentity: !own && platform.addsIdentity,
     };

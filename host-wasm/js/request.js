@@ -2,13 +2,14 @@
 import { unlessAborted } from "./abort.js";
 import { discard, readerOf, refuseOddHead } from "./body.js";
 import { Failed, isMistake, messageOf, networkFailure } from "./errors.js";
+import { shown } from "./terms.js";
 
 /** A timer that rings so much late was held up: the machine slept, or the page was in the background. */
 const LATE_MS = 5_000;
 
 const HIDDEN = "a server of another origin has to let pages see Content-Range, and better ETag too (Access-Control-Expose-Headers)";
 
-const MOST_REDIRECTS = 5;
+const MOST_REDIRECTS = 10;
 
 /** All that goes along to another origin: what says which bytes are wanted, and what is no secret. */
 const CROSSING = ["range", "if-range", "accept-encoding", "accept", "accept-language", "referer", "user-agent"];
@@ -22,6 +23,7 @@ export class Request {
   #network;
   #url;
   #headers;
+  #first;
   #response;
   #reader;
   /** Pieces that were read ahead, and what came after them: `{ error }` or the end. */
@@ -34,12 +36,13 @@ export class Request {
 
   /**
    * `last` is infinite for all the rest.
-   * `network`: `{ fetch, ownFetch, timeoutMs, whenOnline, redirectsByHand, sendNoIfRange, addsIdentity }`.
+   * `network`: `{ fetch, ownFetch, timeoutMs, whenOnline, redirectsByHand, cookies, sendNoIfRange, addsIdentity }`.
    */
   constructor(job, network, url, first, last, ifRange) {
     this.#job = job;
     this.#network = network;
     this.#url = url;
+    this.#first = first;
     this.#headers = new Headers(job.headers);
     // Without a range `fetch` asks for codings. A negative one asks for none: the server refused it before.
     if (first >= 0) this.#headers.set("range", `bytes=${first}-${last === Infinity ? "" : last}`);
@@ -170,37 +173,68 @@ export class Request {
     }
   }
 
-  /** Follows redirects, where `fetch` shows them: no header of the caller's goes along to another origin, and none comes back. */
+  /**
+   * Follows redirects, where `fetch` shows them. Only `CROSSING` goes along to another origin; a chain that returns to the
+   * origin it began at has all headers again there. Cookies are kept and sent for each response and request of the chain.
+   */
   async #follow(fetch) {
     const { redirectsByHand } = this.#network;
+    const { origin } = new URL(this.#url);
     let url = this.#url;
     let headers = this.#headers;
     for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
       const response = await fetch(url, {
-        headers,
+        headers: this.#withCookies(url, headers),
         signal: this.#controller.signal,
         // A browser's cache keeps ranges of files, and puts them together by its own rules.
         cache: "no-store",
         redirect: redirectsByHand ? "manual" : "follow",
       });
       refuseOddHead(response);
-      if (!redirectsByHand || ![301, 302, 303, 307, 308].includes(response.status)) return response;
+      if (!redirectsByHand) return response;
+      this.#network.cookies?.keep(url, setCookies(response.headers));
+      if (![301, 302, 303, 307, 308].includes(response.status)) {
+        this.#refuseDenied(response.status, url, headers);
+        return response;
+      }
       await discard(response);
       const next = target(url, response.headers.get("location"));
-      if (next.origin !== new URL(url).origin) {
-        headers = new Headers([...headers].filter(([name]) => CROSSING.includes(name)));
-      }
+      headers = next.origin === origin ? this.#headers : crossing(this.#headers);
       url = next.href;
     }
-    throw refused(`more than ${MOST_REDIRECTS} of them`);
+    throw refused(`more than ${MOST_REDIRECTS} redirects in a row`);
+  }
+
+  #withCookies(url, headers) {
+    const given = headers.get("cookie");
+    const value = this.#network.cookies?.header(url, given) ?? given;
+    if (value === given) return headers;
+    const all = new Headers(headers);
+    all.set("cookie", value);
+    return all;
+  }
+
+  /** Another origin refused a request that left headers behind. To a range a 403 may refuse just that: the core asks for the whole then. */
+  #refuseDenied(status, url, headers) {
+    if ((status !== 401 && status !== 403) || this.#first > 0) return;
+    const left = [...this.#headers.keys()].filter((name) => !headers.has(name));
+    if (left.length === 0) return;
+    throw refused(`to ${shown(url)}, and ${left.join(", ")} stays at ${new URL(this.#url).origin}; the answer there is ${status}`);
   }
 }
 
 /** Not of the page's own origin. */
 const isElsewhere = (url) => new URL(url).origin !== globalThis.location?.origin;
 
-function target(from, location) {
-  if (location === null) throw refused("it has no Location");
+const crossing = (headers) => new Headers([...headers].filter(([name]) => CROSSING.includes(name)));
+
+/** Each `Set-Cookie` field by itself; `node-fetch` gives them by `raw()`. */
+const setCookies = (headers) => headers.getSetCookie?.() ?? headers.raw?.()["set-cookie"] ?? [];
+
+function target(from, field) {
+  if (!field) throw refused("it has no Location");
+  // `fetch` reads bytes as Latin-1: what is not ASCII is encoded byte by byte.
+  const location = field.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`);
   if (!URL.canParse(location, from)) throw refused("its Location cannot be read");
   const to = new URL(location, from);
   if (to.protocol !== "https:" && to.protocol !== "http:") throw refused(`the scheme is ${to.protocol.slice(0, -1)}`);

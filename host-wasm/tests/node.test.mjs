@@ -147,15 +147,29 @@ test("a file that is replaced in the middle without any validator starts over by
   assert.equal(third.range, "bytes=0-");
 });
 
-test("with the comparison turned off that same server gets its splice", async () => {
-  // What the test above would miss if it were not for the comparison.
+test("with the comparison turned off nothing is appended without a strong ETag", async () => {
   await faultd.play({ files: { "/film": REPLACED_UNSEEN } });
-  const { engine, path } = setUp({ resumeOverlapBytes: 0 });
+  const { engine, path, events, onEvent } = setUp({ resumeOverlapBytes: 0 });
 
-  await engine.download(faultd.url("/film"), path);
+  await engine.download(faultd.url("/film"), path, { onEvent });
 
-  const got = await readFile(path);
-  assert.ok(!got.equals(one) && !got.equals(two));
+  await assertFile(path, two);
+  assert.deepEqual(told(events, "restart").map(({ reason }) => reason), ["overlap_mismatch"]);
+  assert.deepEqual((await faultd.gets("/film")).map(({ range }) => range), ["bytes=0-", "bytes=0-"]);
+});
+
+test("a server that refuses ranges is asked for the whole file, which is compared", async () => {
+  const answers = [[{ ignore_range: {} }, { cut: { after: 2_000_000 } }], [{ status: { code: 403 } }], [{ cut: { after: 3_000_000 } }]];
+  await faultd.play({ files: { "/film": { versions: [ONE], answers } } });
+  const { engine, path, events, onEvent } = setUp();
+
+  await engine.download(faultd.url("/film"), path, { onEvent });
+
+  await assertFile(path, one);
+  assert.deepEqual(told(events, "restart"), []);
+  const asked = await faultd.gets("/film");
+  assert.ok(from(asked[1]) > 0);
+  assert.deepEqual(asked.map(({ range }, index) => index === 1 || range), ["bytes=0-", true, null, null]);
 });
 
 test("without any validator an unchanged file goes on after its tail was compared", async () => {

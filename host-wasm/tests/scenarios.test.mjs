@@ -28,6 +28,9 @@ const DIFFERENT = [
   { name: "a part of the size that a transfer gave", skip: "an existing file is refused before anything is asked" },
   { name: "interim answers are skipped", skip: "Node's fetch takes a 100 that it did not ask for as a broken connection, and the next attempt goes on" },
   { name: "a head of more than 64 fields", skip: "fetch has its own limits" },
+  { name: "a head of 250 KiB in 250 fields", skip: "Node's fetch takes heads up to 16 KiB" },
+  { name: "a folded length is refused if another field", skip: "Node's fetch reads the fold as a part of the other field" },
+  ...["control characters in an unused field", "a space before the colon", "a line that is no field", "lines may end with LF alone"].map((name) => ({ id: "FW07", name, skip: "Node's fetch refuses such a head" })),
   // The same with a server that answers `bytes=0-` with a 200: a 206 names the size, and these are about what does not.
   ...["a chunked body of unknown size", "an empty file is a file", "a chunked body is complete only by its last", "a body without a length is refused", "a body without a length is accepted", "above the limit on a resume", "a total of * fits", "a 416 at the part's end", "a part of unknown size is compared", "a part that is whole is the file only", "a body without a length that goes on", "a file larger than its release", "a chunked body longer than its release", "a chunked body shorter than its release", "a chunked body as long as its release", "that is cut beyond its release", "that is cut at its release", "that lacks its last chunk only", "whose digest matches needs no request", "a file smaller than its release", "a range of an unknown whole", "a release above the limit", "a 200 to a request for the whole", "a 200 that is a range"].map((name) => ({ name, plain: true })),
 ];

@@ -7,8 +7,6 @@ import { Tail } from "./tail.js";
 const KEPT_BYTES = 65_536;
 
 export class WritableFile {
-  /** How many of the last bytes can be compared at any moment. */
-  readBackBytes = KEPT_BYTES;
   #name;
   #part;
   #handle;
@@ -23,6 +21,11 @@ export class WritableFile {
     this.#name = name;
     this.#part = `${name}.part`;
     this.#handle = handle;
+  }
+
+  /** How many of the last bytes can be compared: all of them while no more than those kept are missing in the file. */
+  get readBackBytes() {
+    return this.#size - this.#base <= KEPT_BYTES ? Infinity : KEPT_BYTES;
   }
 
   async exists() {

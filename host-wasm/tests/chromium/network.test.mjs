@@ -26,6 +26,17 @@ const downloaded = (page, url, more = {}) =>
     [url, more],
   );
 
+test("a server that refuses ranges is asked for the whole file, which is compared", async () => {
+  const [slowly] = CUT;
+  const url = await serve([[{ ignore_range: {} }, ...CUT], [{ status: { code: 403 } }], [slowly]]);
+  const { summary, events, there } = await downloaded(await open(), url);
+  assert.equal(there, sha256(world.one));
+  assert.deepEqual([summary.attempts, events.filter(({ event }) => event === "restart")], [2, []]);
+  const asked = await world.faultd.gets("/film");
+  assert.ok(from(asked[1]) > 0);
+  assert.deepEqual([asked[0].range, asked[2].range, asked.length], ["bytes=0-", null, 3]);
+});
+
 test("offline it waits, tells so, and spends no attempt", async () => {
   const url = await serve();
   const page = await open();

@@ -28,6 +28,7 @@ export class Subject {
     const network = { fetch: (...asked) => fetch(...asked), timeoutMs: 30_000, whenOnline: () => undefined, redirectsByHand: true };
     this.host = new Host({ platform, ledger: new MemoryLedger(), network });
     this.host.jobs = { get: (path) => this.#job(path) };
+    this.host.part = (name) => this.#job(name.replace(/\.part$/, "")).part;
     this.host.request = (...asked) => new Request(this.#job(""), network, ...asked);
   }
 
@@ -35,8 +36,9 @@ export class Subject {
     if (!this.#jobs.has(path)) {
       const { platform, ledger } = this.host;
       const sink = this.sinkFor?.(path);
-      this.#jobs.set(path, new Job({ path, sink, headers: [], wantsDigest: true, ledger, platform, listeners: [] }));
-      this.#jobs.get(path).sink = sink;
+      const transfer = { id: this.#jobs.size + 1, url: "", path, headers: [], wantsDigest: true, tell() {} };
+      const job = new Job({ transfer, chosen: { sink }, partName: `${path}.part`, ledger, platform });
+      this.#jobs.set(path, Object.assign(job, { sink }));
     }
     return this.#jobs.get(path);
   }
