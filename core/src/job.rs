@@ -1,5 +1,6 @@
 //! One download while it is worked on: its row, kept in step with the ledger, and its voice.
 
+use crate::bounds::Bounds;
 use crate::classify::{Class, class};
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed, chain};
@@ -30,6 +31,8 @@ pub(crate) struct Candidate {
     pub(crate) same_path: bool,
     /// The terms it was asked for with.
     pub(crate) terms: Terms,
+    /// What counts against the bounds of the row, which does not count the trial.
+    pub(crate) bounds: Bounds,
 }
 
 /// A download that is being driven.
@@ -50,6 +53,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) received: u64,
     /// A URL that is on trial: whether it has the same file is to be proven.
     pub(crate) candidate: Option<Candidate>,
+    /// What counts against the bounds while a URL is on trial: the row keeps what it had before.
+    pub(crate) trial_bounds: Option<Bounds>,
     /// What a person should know about a completed file.
     pub(crate) warning: Option<Error>,
     shown_url: String,
@@ -74,6 +79,7 @@ impl<'a, H: Host> Job<'a, H> {
             attempt: row.attempts,
             received: 0,
             candidate: None,
+            trial_bounds: None,
             warning: None,
             row,
             shown_url,
@@ -170,21 +176,56 @@ impl<'a, H: Host> Job<'a, H> {
         path.rsplit(['/', '\\']).next().unwrap_or(path)
     }
 
+    /// What tells the version after a response that goes on with it: such a one need not repeat every field
+    /// (RFC 9110 §15.3.7).
+    pub(crate) fn validators_after(&self, now: &Validators) -> Validators {
+        let held = &self.row.validators;
+        let same_path = self
+            .candidate
+            .as_ref()
+            .is_none_or(|candidate| candidate.same_path);
+        let dated = match now.last_modified {
+            None if same_path => held,
+            _ => now,
+        };
+        let kept = |now: &Option<String>, held: &Option<String>| match now {
+            None if same_path => held.clone(),
+            now => now.clone(),
+        };
+        Validators {
+            etag: kept(&now.etag, &held.etag),
+            last_modified: dated.last_modified.clone(),
+            last_modified_strong: dated.last_modified_strong,
+            content_type: now
+                .content_type
+                .clone()
+                .or_else(|| held.content_type.clone()),
+            sha256: kept(&now.sha256, &held.sha256),
+        }
+    }
+
+    /// Records the terms of a URL on trial that need not be asked: all bytes are there.
+    pub(crate) async fn take_terms_of_candidate(&mut self) -> Result<(), Failed> {
+        if let Some(candidate) = self.candidate.take() {
+            self.trial_bounds = None;
+            self.record(Change::Terms(candidate.terms)).await?;
+        }
+        Ok(())
+    }
+
     /// Records that the download goes on from the URL on trial, if there is one, on the terms it was asked for with.
-    pub(crate) async fn move_to_candidate(
-        &mut self,
-        validators: &Validators,
-    ) -> Result<(), Failed> {
+    pub(crate) async fn move_to_candidate(&mut self, validators: Validators) -> Result<(), Failed> {
         let Some(candidate) = self.candidate.clone() else {
             return Ok(());
         };
         let change = Change::Moved {
             url: candidate.url,
-            validators: validators.clone(),
+            validators,
             terms: candidate.terms,
         };
         self.record(change).await?;
         self.candidate = None;
+        self.trial_bounds = None;
         self.shown_url = display_url(self.row.new.source.url());
         Ok(())
     }

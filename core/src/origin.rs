@@ -208,7 +208,7 @@ impl Seat {
         Some(Inside(Arc::clone(&self.origin)))
     }
 
-    /// Takes note of the outcome of a request: with a 200 or 206 bytes move, and it has waited in vain no longer.
+    /// Takes note of the outcome of a request: with a 200 or 206 bytes move.
     pub(crate) fn answered<B>(&self, answer: &Result<Response<B>, Error>) {
         let moves = matches!(
             answer,
@@ -217,9 +217,6 @@ impl Seat {
                 ..
             })
         );
-        if moves {
-            self.free_waits.store(0, Ordering::Relaxed);
-        }
         self.set_moving(moves);
     }
 
@@ -255,6 +252,7 @@ impl Seat {
                 ..
             }
         ) {
+            self.free_waits.store(0, Ordering::Relaxed); // no longer in a row
             return None;
         }
         let moving = lock(&self.origin.state).moving;

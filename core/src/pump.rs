@@ -148,6 +148,9 @@ impl<H: Host> Pump<H> {
             return Ok(Pumped::All(self.digest.map(Digest::finish)));
         }
         let proven_end = taking.marked || taking.size.is_some_and(|size| size.bytes == at);
+        if proven_end && taking.differing == Differing::GiveUp {
+            return Ok(Pumped::Different);
+        }
         if !proven_end || !matches!(taking.differing, Differing::Cut(_)) {
             // It ended before the part did: the comparison is not over, and nothing was proved.
             return Err(Error::Incomplete {

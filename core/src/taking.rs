@@ -65,7 +65,6 @@ impl Taking {
         if full && kept < held {
             part.truncate(kept).await?;
         }
-        job.move_to_candidate(&self.validators).await?;
         let epoch = part.epoch();
         let known = if full {
             let validators = take(&mut self.validators);
@@ -80,12 +79,17 @@ impl Taking {
                 epoch,
             })
             .await?;
+            // Only now: until the cut is recorded, the new validators would vouch for bytes that a power failure brings back.
+            let validators = job.row.validators.clone();
+            job.move_to_candidate(validators).await?;
             if let Some(restart) = restart {
                 job.emit_restart(restart);
                 job.row.bounds.check_restarts(&job.config)?;
             }
             size.or(release_size(job))
         } else {
+            let validators = job.validators_after(&self.validators);
+            job.move_to_candidate(validators).await?;
             let size = job.row.size.or(self.size);
             // A size that the part has already would complete it at the next attempt.
             let recorded = size.filter(|size| size.bytes > held);
@@ -157,6 +161,32 @@ pub(crate) fn headers_event(known: Option<KnownSize>, mismatch: bool) -> What {
         expected_bytes: known.map(|known| known.bytes),
         source: known.map(|known| known.source),
         mismatch,
+    }
+}
+
+/// Refuses what a URL of another path serves if its size or digest shows that it is another file.
+pub(crate) fn check_candidate<H: Host>(
+    job: &Job<'_, H>,
+    offset: u64,
+    size: Option<u64>,
+    now: &Validators,
+) -> Result<(), Failed> {
+    if job
+        .candidate
+        .as_ref()
+        .is_none_or(|candidate| candidate.same_path)
+    {
+        return Ok(());
+    }
+    let known = job.row.size.map(|size| size.bytes);
+    let digests = (&job.row.validators.sha256, &now.sha256);
+    let fits = known.is_none_or(|known| size == Some(known))
+        && size.is_none_or(|size| size >= offset)
+        && !matches!(digests, (Some(held), Some(stated)) if held != stated);
+    if fits {
+        Ok(())
+    } else {
+        Err(another_file(job).into())
     }
 }
 

@@ -18,7 +18,9 @@ use crate::resume::{
     verdict, verdict_on_plain,
 };
 use crate::store::Part;
-use crate::taking::{Differing, Taking, another_file, believe, headers_event, mismatches};
+use crate::taking::{
+    Differing, Taking, another_file, believe, check_candidate, headers_event, mismatches,
+};
 use crate::time::Clock;
 use crate::transport::{BodyEnd, ByteRange, Request, Response, Transport};
 
@@ -152,11 +154,15 @@ async fn first_step<H: Host>(
         Plan::Full(reason) => Step::Ask(Next::Whole(reason, None)),
         Plan::Discard(reason) => Step::Ask(Next::StartOver(reason)),
         Plan::Finish => {
+            job.take_terms_of_candidate().await?;
             let known = job.row.known_size();
             return finish_what_is_there(job, part, offset, known).await;
         }
         Plan::Prove(ask) => match proven(job, part, offset).await? {
-            Some(whole) => Step::Whole(whole),
+            Some(whole) => {
+                job.take_terms_of_candidate().await?;
+                Step::Whole(whole)
+            }
             None if job.candidate.is_none() && job.row.behaviour.refuses_ranges => {
                 Step::Ask(Next::Whole(RestartReason::RangeRefused, None))
             }
@@ -265,7 +271,9 @@ async fn whole_file<H: Host>(
 ) -> Result<Step, Failed> {
     let offset = part.length().await?;
     let requests = job.host.transport().rules(job.url());
-    let bare = refused.is_some() || (offset > 0 && job.row.behaviour.refuses_ranges);
+    let bare = refused.is_some() || {
+        offset > 0 && job.candidate.is_none() && job.row.behaviour.refuses_ranges
+    };
     let range = (requests.range_always && !bare).then_some(0);
     let (head, body) = send(job, range, None).await?;
     let nothing = (Validators::default(), Behaviour::default());
@@ -329,6 +337,7 @@ async fn rest<H: Host>(
         Verdict::Append { end, total } => {
             let size = total.map(from_range);
             check_before_writing(job, &head, size)?;
+            check_candidate(job, ask.offset, total, &head.validators)?;
             let taking = Taking {
                 first: ask.first,
                 end: Some(end),
@@ -387,7 +396,8 @@ async fn rest<H: Host>(
         Verdict::Complete => {
             drop(body);
             let size = Some(from_range(ask.offset));
-            job.move_to_candidate(&head.validators).await?;
+            let validators = job.row.validators.clone();
+            job.move_to_candidate(validators).await?;
             finish_what_is_there(job, part, ask.offset, size).await
         }
         Verdict::Fail(error) => Err(error.into()),
@@ -472,6 +482,10 @@ async fn full<H: Host>(
         return Err(Error::UnknownSize.into());
     }
     check_before_writing(job, &head, size)?;
+    if offset > 0 {
+        let bytes = size.map(|size| size.bytes);
+        check_candidate(job, offset, bytes, &head.validators)?;
+    }
     if offset > 0 {
         believe(job, offset, &head.validators, size.map(|size| size.bytes)).await?;
         let readable = part.rules().read_back_bytes >= offset;
@@ -610,7 +624,10 @@ fn verify<H: Host>(job: &Job<'_, H>, size: u64, sha256: Option<String>) -> Resul
 /// The digest that the file must have.
 fn wanted<'j, H: Host>(job: &'j Job<'_, H>) -> Option<&'j String> {
     let stated = job.row.validators.sha256.as_ref();
-    job.row.new.sha256.as_ref().or(stated)
+    match &job.candidate {
+        Some(candidate) => candidate.terms.sha256.as_ref().or(stated),
+        None => job.row.new.sha256.as_ref().or(stated),
+    }
 }
 
 /// Refuses what is too large, and what its source says is another file than the one that was asked for, before a byte of it

@@ -154,7 +154,9 @@ impl<H: Host> Engine<H> {
     /// As [`accept`](Self::accept).
     pub async fn accept_with(&self, new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
         let accepted = self.admit(new, new_url).await?;
-        lock(&self.0.accepted).insert(accepted.id, ());
+        if !self.is_driven(accepted.id) {
+            lock(&self.0.accepted).insert(accepted.id, ());
+        }
         Ok(accepted)
     }
 
@@ -192,6 +194,7 @@ impl<H: Host> Engine<H> {
                 if let Some(row) = rows.iter().find(|row| row.id == id) {
                     self.disown_what_a_digest_refused(row, &new).await?;
                 }
+                lock(&self.0.asked).remove(&id);
                 self.record(id, &Change::Terms(Terms::of(&new))).await?;
                 self.tell(id, &new, What::Queued);
                 Ok(Accepted { id, known: true })
@@ -201,6 +204,7 @@ impl<H: Host> Engine<H> {
                 let row = row.ok_or(Error::NoSuchDownload(id))?;
                 if row.status.is_finished() {
                     self.record(id, &Change::Retried).await?;
+                    self.disown_what_a_digest_refused(row, &new).await?;
                 }
                 let moving = Moving {
                     url: new.source.url().to_owned(),
@@ -340,6 +344,7 @@ impl<H: Host> Engine<H> {
         if !matches!(row.status, Status::Failed | Status::Cancelled) {
             return Err(row.wrong_state());
         }
+        lock(&self.0.asked).remove(&id);
         self.record(id, &Change::Retried).await?;
         self.tell(id, &row.new, What::Queued);
         Ok(())
@@ -353,6 +358,7 @@ impl<H: Host> Engine<H> {
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
         let _inside = door.lock().await;
+        lock(&self.0.accepted).remove(&id);
         let row = self.0.host.ledger().row(id).await?;
         if self.is_driven(id) {
             return Err(row.wrong_state());

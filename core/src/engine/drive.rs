@@ -40,9 +40,9 @@ enum After {
 }
 
 pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Failed> {
+    lock(&shared.accepted).remove(&id);
     let destination = shared.host.ledger().row(id).await?.new.destination;
     let (_writer, mut ear) = enter(shared, id, &destination)?;
-    lock(&shared.accepted).remove(&id);
     // Only now nobody else in this process changes it.
     let row = shared.host.ledger().row(id).await?;
     let mut job = shared.job(row);
@@ -54,12 +54,10 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     }
     let part = job.row.new.part.clone();
     let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear)).await;
-    let before = match job.candidate {
-        Some(_) => lock(&shared.asked)
-            .remove(&id)
-            .and_then(|asked| asked.moving),
-        None => None,
-    };
+    // What was asked for counts for this drive, and for no later one.
+    let asked = lock(&shared.asked).remove(&id);
+    let moving = asked.and_then(|asked| asked.moving);
+    let before = moving.filter(|moving| moving.url != job.row.new.source.url());
     close(&mut job, ended, before).await
 }
 
@@ -158,6 +156,7 @@ async fn one_attempt<H: Host>(
         return elsewhere(job, part).await;
     }
     // Only now: while another process wrote the part, the terms were that one's.
+    job.candidate = None;
     match asked {
         Some(Asked {
             terms,
@@ -168,7 +167,9 @@ async fn one_attempt<H: Host>(
                 url: moving.url,
                 same_path,
                 terms,
+                bounds: job.row.bounds,
             });
+            job.row.bounds = job.trial_bounds.unwrap_or(job.row.bounds);
         }
         Some(Asked { terms, .. }) => {
             job.record(Change::Terms(terms)).await?;
@@ -385,10 +386,17 @@ async fn retry_or_fail<H: Host>(
             error: Some(job.failure(&error)),
             wait,
         };
-        job.record(Change::AttemptEnded { end, bounds }).await?;
-    } else {
-        job.row.bounds = bounds;
+        // Attempts at a URL on trial count for this drive, and not for the row.
+        let of_row = job.candidate.as_ref().map(|candidate| candidate.bounds);
+        job.trial_bounds = of_row.map(|_| bounds);
+        let recorded = of_row.unwrap_or(bounds);
+        let ended = Change::AttemptEnded {
+            end,
+            bounds: recorded,
+        };
+        job.record(ended).await?;
     }
+    job.row.bounds = bounds;
     let Some((delay, asked_by)) = wait else {
         return Err(error);
     };

@@ -244,7 +244,10 @@ fn same_version(ask: &Ask, held: Held<'_>, head: &Head) -> bool {
     let etag = held.etag.is_none() || now.etag == held.etag;
     let date = match (strong(held), &ask.if_range) {
         (Some(IfRange::ETag(_)), _) => true,
-        (_, Some(IfRange::Date(date))) => now.last_modified.as_ref() == Some(date),
+        // It need not be repeated (RFC 9110 §15.3.7).
+        (_, Some(IfRange::Date(date))) => {
+            now.last_modified.is_none() || now.last_modified.as_ref() == Some(date)
+        }
         _ => {
             held.last_modified.is_none()
                 || now.last_modified.is_none()

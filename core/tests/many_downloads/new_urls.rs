@@ -2,7 +2,8 @@
 
 use crate::world::*;
 use regrip_core::engine::{Accepted, NewUrl};
-use regrip_core::testing::{Reply, new_download};
+use regrip_core::record::NewDownload;
+use regrip_core::testing::{MemoryDigest, Reply, new_download};
 use regrip_core::{DownloadId, Error, Status};
 
 const SIGNED: &str = "http://peer.example/film.mkv?signature=new";
@@ -146,5 +147,94 @@ fn a_new_url_that_breaks_before_the_proof_is_tried_again() {
     accept(&world, MIRROR, NewUrl::Any).expect("it may be tried");
     world.drive(id).expect("the second try compares to the end");
     assert_eq!(world.row(id).new.source.url(), MIRROR);
+    world.assert_whole(&file);
+}
+
+#[test]
+fn another_url_with_a_file_of_another_size_changes_nothing() {
+    let old = content(1000);
+    let longer = [&old[..], &bytes_of(2, 200)].concat();
+    let shorter = old[..300].to_vec();
+    let plain = |file: &[u8]| Ok(without(whole(file), "etag"));
+    let answers: [Answer; 3] = [Ok(range_of(&longer, 0)), plain(&longer), plain(&shorter)];
+    for answer in answers {
+        let (world, id) = failed_at_400(&old, vec![answer, Ok(rest(&old, 400))]);
+        let before = world.row(id);
+        accept(&world, MIRROR, NewUrl::Any).expect("it may be tried");
+        let error = world.drive(id).expect_err("it has another file");
+        assert!(matches!(error, Error::DestinationBusy { .. }), "{error}");
+        let after = world.row(id);
+        assert_eq!((&after.new, after.downloaded), (&before.new, 400));
+        assert_eq!(
+            (after.bounds.in_all, after.behaviour),
+            (0, before.behaviour)
+        );
+        world.accept();
+        world.drive(id).expect("the old URL goes on");
+        world.assert_whole(&old);
+    }
+}
+
+#[test]
+fn a_response_that_goes_on_need_not_repeat_what_is_known() {
+    let file = content(1000);
+    let mut first = whole(&file);
+    first.headers.push("content-type", b"video/x-matroska");
+    first
+        .headers
+        .push("last-modified", b"Wed, 31 Dec 1997 23:59:59 GMT");
+    let gone = Ok(reply(404, &[], vec![]));
+    let world = World::scripted(
+        config(),
+        [
+            cut(first, 400),
+            gone,
+            cut(rest(&file, 400), 100),
+            Ok(rest(&file, 500)),
+        ],
+    );
+    let id = world.accept();
+    world.drive(id).expect_err("404 is permanent");
+    let before = world.row(id).validators;
+    accept(&world, SIGNED, NewUrl::SamePath).expect("only the query differs");
+    world.drive(id).expect("it goes on");
+    assert_eq!(world.row(id).validators, before);
+    world.assert_whole(&file);
+}
+
+#[test]
+fn a_file_that_its_digest_refused_is_fetched_afresh_from_a_new_url() {
+    let (wrong, file) = (bytes_of(2, 1000), content(1000));
+    let world = World::scripted(config(), [Ok(whole(&wrong)), Ok(whole(&file))]);
+    let wanted = |url| NewDownload {
+        sha256: Some(MemoryDigest::of(&file)),
+        ..new_download(url, FILE)
+    };
+    let id = world
+        .run(world.engine.accept(wanted(URL)))
+        .expect("it is free")
+        .id;
+    let error = world.drive(id).expect_err("the digest differs");
+    assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
+    world
+        .run(world.engine.accept(wanted(SIGNED)))
+        .expect("another signature");
+    world.drive(id).expect("the new URL has the file");
+    assert_eq!(urls(&world), [URL, SIGNED]);
+    world.assert_whole(&file);
+}
+
+#[test]
+fn what_was_asked_for_ends_with_its_drive() {
+    let file = content(1000);
+    let refused = || Ok(reply(404, &[], vec![]));
+    let (world, id) = failed_at_400(&file, vec![refused(), Ok(rest(&file, 400))]);
+    accept(&world, SIGNED, NewUrl::SamePath).expect("only the query differs");
+    world.drive(id).expect_err("404 is permanent");
+    world
+        .run(world.engine.retry(id))
+        .expect("it failed before, too");
+    world.drive(id).expect("the old URL is asked");
+    assert_eq!(urls(&world)[2..], [SIGNED, URL]);
     world.assert_whole(&file);
 }
