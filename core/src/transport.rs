@@ -125,7 +125,8 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
 pub struct RequestRules {
     /// `If-Range` can be sent. Not so on a cross-origin `fetch`, where it causes a preflight that many servers refuse.
     pub if_range: bool,
-    /// Every request carries a Range, `bytes=0-` at offset 0: without one `fetch` asks for codings.
+    /// A request for the whole file carries `bytes=0-`, since without a Range `fetch` asks for codings. It carries none if
+    /// the source refused ranges.
     pub range_always: bool,
     /// It undoes content codings by itself, so that coded bytes never reach the store as they were sent.
     pub decodes: bool,

@@ -14,6 +14,8 @@ export class OpfsSink {
   #chunks = [];
   #start = 0;
   #bytes = 0;
+  /** The end of what was given to be written. */
+  #end = 0;
   /** The batch that is written. It rejects from the first failure on, so that nothing is written beyond a hole. */
   #written = Promise.resolve();
 
@@ -26,7 +28,7 @@ export class OpfsSink {
 
   /** How many of the last bytes can be compared; all of them by a synchronous handle. */
   get readBackBytes() {
-    return this.#file.readBackBytes;
+    return this.#file.readBackAfter ? this.#file.readBackAfter(this.#end) : this.#file.readBackBytes;
   }
 
   /** Throws if no file can have this name: before anything is asked of a server. */
@@ -62,6 +64,7 @@ export class OpfsSink {
     // In a worker of the page's own there is nobody to wait for, and nothing to gather.
     if (this.#file.isOpen) return this.#file.put(chunk, at);
     if (this.#bytes === 0) this.#start = at;
+    this.#end = at + chunk.length;
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
     if (this.#bytes >= BATCH_BYTES) return this.#push();
@@ -75,6 +78,7 @@ export class OpfsSink {
   async truncate(size) {
     await this.#settled();
     await this.#file.truncate(size);
+    this.#end = size;
   }
 
   async flush() {
@@ -121,7 +125,7 @@ export class OpfsSink {
 
   #forget() {
     this.#chunks = [];
-    this.#bytes = 0;
+    this.#bytes = this.#end = 0;
     this.#written = Promise.resolve();
   }
 

@@ -25,7 +25,12 @@ export class WritableFile {
 
   /** How many of the last bytes can be compared: all of them while no more than those kept are missing in the file. */
   get readBackBytes() {
-    return this.#size - this.#base <= KEPT_BYTES ? Infinity : KEPT_BYTES;
+    return this.readBackAfter(this.#size);
+  }
+
+  /** The same once the bytes up to `end` are written. */
+  readBackAfter(end) {
+    return Math.max(this.#size, end) - this.#base <= KEPT_BYTES ? Infinity : KEPT_BYTES;
   }
 
   async exists() {

@@ -25,7 +25,7 @@ export class Subject {
 
   constructor({ platform, folder = "", sinkFor, put, content, server }) {
     Object.assign(this, { folder, sinkFor, files: { put, content }, server });
-    const network = { fetch: (...asked) => fetch(...asked), timeoutMs: 30_000, whenOnline: () => undefined, redirectsByHand: true };
+    const network = { fetch: (...asked) => fetch(...asked), timeoutMs: 30_000, whenOnline: () => undefined, redirectsByHand: true, addsIdentity: true };
     this.host = new Host({ platform, ledger: new MemoryLedger(), network });
     this.host.jobs = { get: (path) => this.#job(path) };
     this.host.part = (name) => this.#job(name.replace(/\.part$/, "")).part;
