@@ -47,7 +47,7 @@ pub fn full_response(
 }
 
 /// The type of a response that is a page and no file: HTML in place of anything else, or, if the response is smaller than
-/// what is held, any other type than before.
+/// what is held, any other type than before. If what is held is itself a page, a file may take its place.
 fn page_in_place_of<'a>(
     held: &Validators,
     now: &'a Validators,
@@ -57,6 +57,7 @@ fn page_in_place_of<'a>(
     let now = now.content_type.as_deref()?;
     let page = match held.content_type.as_deref() {
         Some(before) if before == now => false,
+        Some(before) if is_text(before) && !is_text(now) && !is_html_name(name) => false,
         Some(_) if smaller => true,
         Some(_) => is_html(now) && !is_html_name(name),
         None => smaller && is_text(now) && !is_html_name(name),
