@@ -282,7 +282,7 @@ impl Run {
                 part.len()
             ));
         }
-        if site.one_version && part.len() < self.held && file == self.old {
+        if site.one_version && part.len() < self.held && ended.exit == Some(1) {
             return wrong(&format!(
                 "{} of {} bytes were lost",
                 self.held - part.len(),

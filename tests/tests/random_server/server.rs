@@ -97,7 +97,7 @@ impl Site {
     }
 
     fn answer(&mut self, asked: &Asked) -> Reply {
-        if !self.honest && self.rng.u8(..6) == 0 {
+        if !self.honest && self.rng.u8(..4) == 0 {
             self.replace();
         }
         let misbehaves = !self.honest && self.rng.u8(..100) < self.misbehaves_percent;
@@ -122,7 +122,7 @@ impl Site {
             };
         }
         let length = reply.body.len();
-        if self.rng.u8(..3) == 0 && length > 0 {
+        if self.rng.bool() && length > 0 {
             let near = [0, 1, length - 1, 65_536, 16_384];
             let drawn = self.rng.usize(..length);
             reply.cut = Some(match self.rng.u8(..4) {
@@ -242,7 +242,11 @@ impl Site {
         let current = self.current;
         let total = self.current().bytes.len();
         let if_range = asked.if_range.as_deref();
-        let kind = self.rng.u8(..22);
+        // The one that would mix two versions is drawn more often.
+        let kind = match self.rng.u8(..4) {
+            0 => 0,
+            _ => self.rng.u8(..22),
+        };
         if kind < 9 && first >= total {
             return self.odd_416(asked, first);
         }

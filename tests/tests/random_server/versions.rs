@@ -111,10 +111,10 @@ fn derived(rng: &mut Rng, from: &[u8]) -> Vec<u8> {
     let length = from.len();
     let mut bytes = from.to_vec();
     let at = rng.usize(..=length);
-    match rng.u8(..6) {
+    match rng.u8(..8) {
         // Another end, another start, other bytes in between.
         0 => bytes[at..].copy_from_slice(&noise(rng, length - at)),
-        1 => bytes[..at].copy_from_slice(&noise(rng, at)),
+        1 | 6 | 7 => bytes[..at].copy_from_slice(&noise(rng, at)),
         2 => {
             let to = rng.usize(at..=length.min(at + 1000));
             bytes[at..to].copy_from_slice(&noise(rng, to - at));
