@@ -52,7 +52,8 @@ pub fn full_response(
 }
 
 /// The type of a response that is a page and no file: HTML in place of anything else, or, if the response is smaller than
-/// what is held, any other type than before. The type of what was adopted or sent without one is not known.
+/// what is held, any other type than before. If what is held is itself a page, a file may take its place. The type of what
+/// was adopted or sent without one is not known.
 fn page_in_place_of<'a>(
     held: &Validators,
     now: &'a Validators,
@@ -62,6 +63,7 @@ fn page_in_place_of<'a>(
     let now = now.content_type.as_deref()?;
     let page = match held.content_type.as_deref() {
         Some(before) if before == now => false,
+        Some(before) if is_text(before) && !is_text(now) && !is_html_name(name) => false,
         Some(_) if smaller => true,
         Some(_) => is_html(now) && !is_html_name(name),
         None => is_odd_page(Some(now), name) || (smaller && is_text(now) && !is_html_name(name)),

@@ -103,9 +103,6 @@ impl Transport for Flawed {
 
     async fn get(&self, request: Request<'_>) -> Result<Response<FlawedBody>, Error> {
         let mut request = request;
-        if self.rules("").range_always {
-            request.range.get_or_insert(ByteRange::from(0));
-        }
         match self.flaw {
             "asks for all the rest" => {
                 request.range = request.range.map(|range| ByteRange::from(range.first))

@@ -6,6 +6,7 @@ mod world;
 mod crashes;
 mod digests;
 mod disk;
+mod model;
 mod patience;
 mod restarts;
 mod sinks;

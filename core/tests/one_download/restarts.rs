@@ -245,6 +245,22 @@ fn a_page_in_place_of_the_file_is_refused_and_the_part_is_kept() {
 }
 
 #[test]
+fn a_file_takes_the_place_of_a_page_that_is_longer() {
+    let (page, file) = (bytes_of(9, 1000), content(300));
+    let typed = |mut reply: Reply, content_type: &str| {
+        reply.headers.push("content-type", content_type.as_bytes());
+        without(reply, "etag")
+    };
+    for page_type in ["text/html", "application/json"] {
+        let first = cut(typed(whole(&page), page_type), 400);
+        let served = || Ok(typed(whole(&file), "video/x-matroska"));
+        let world = World::scripted(config(), [first, served(), served()]);
+        world.get().expect("the page was never the file");
+        world.assert_whole(&file);
+    }
+}
+
+#[test]
 fn a_first_response_that_is_a_page_is_warned_about() {
     let file = content(1000);
     let mut first = whole(&file);
