@@ -1,4 +1,5 @@
-//! Every behaviour of the system regrip grew from has its line in `SEED.md`, and every test named there exists.
+//! Every behaviour of the system regrip grew from has its line in `SEED.md`, and every test named there and in `FIELD.md`
+//! exists.
 
 use regrip_tests::scenario;
 use std::collections::BTreeSet;
@@ -27,15 +28,17 @@ fn every_behaviour_is_shown_by_a_test() {
 }
 
 #[test]
-fn every_test_named_in_the_seed_exists() {
+fn every_test_that_is_named_exists() {
     let scenarios = scenario::all().expect("the scenarios make sense");
     let scenarios: BTreeSet<String> = scenarios
         .iter()
         .map(|one| format!("{} {}", one.id, one.name))
         .collect();
+    let field = read_to_string(root().join("tests/FIELD.md")).expect("it is there");
     let text = seed();
-    let lines = text.lines().filter(|line| line.starts_with("| S"));
-    let missing: Vec<_> = lines
+    let seed = text.lines().filter(|line| line.starts_with("| S"));
+    let missing: Vec<_> = seed
+        .chain(field.lines().filter(|line| line.starts_with("| F")))
         .flat_map(named_in)
         .filter(|(path, name)| !exists(&scenarios, path, name))
         .collect();

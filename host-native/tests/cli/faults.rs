@@ -61,7 +61,7 @@ fn a_part_that_is_a_link_is_not_followed() {
 fn a_destination_that_another_source_has_begun_is_refused_with_exit_2() {
     let script = Script::new()
         .file("/one", FileScript::honest(film()).then([Cut::after(1000)]))
-        .file("/two", FileScript::honest(film()));
+        .file("/two", FileScript::honest(Version::new(2, 300_000)));
     let bench = Bench::serving(script);
     assert_eq!(
         bench
