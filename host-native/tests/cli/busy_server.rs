@@ -2,8 +2,10 @@
 
 use crate::support::Bench;
 use regrip_faultd::Script;
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -12,11 +14,12 @@ const BODY_BYTES: usize = 32 << 20;
 
 /// What has happened so far, and a way to wait for it.
 #[derive(Default)]
-struct Stage(Mutex<[bool; 2]>, Condvar);
+struct Stage(Mutex<[bool; 3]>, Condvar);
 
-/// Most of the first body is written; the second request was refused.
+/// Most of the first body is written; the second request was refused; the second download has said what it does about it.
 const MOVES: usize = 0;
 const REFUSED: usize = 1;
+const TOLD: usize = 2;
 
 impl Stage {
     fn reach(&self, what: usize) {
@@ -55,7 +58,7 @@ fn serve(stream: TcpStream, stage: &Stage) -> std::io::Result<()> {
             )?;
             stream.write_all(&vec![b'x'; BODY_BYTES - 1])?;
             stage.reach(MOVES);
-            stage.wait_for(REFUSED);
+            stage.wait_for(TOLD);
             stream.write_all(b"x")?;
         } else if stage.is_reached(REFUSED) {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
@@ -72,15 +75,16 @@ fn a_download_that_a_server_sends_away_waits_for_the_one_that_moves_without_spen
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let origin = format!("http://{}", listener.local_addr().expect("it listens"));
     let stage = Arc::new(Stage::default());
+    let staged = Arc::clone(&stage);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let stage = Arc::clone(&stage);
+            let stage = Arc::clone(&staged);
             std::thread::spawn(move || serve(stream, &stage));
         }
     });
     let bench = Bench::serving(Script::default());
     let urls = [format!("{origin}/first"), format!("{origin}/second")];
-    let ran = bench.run(&[
+    let mut command = bench.get(&[
         &urls[0],
         &urls[1],
         "-j",
@@ -89,9 +93,22 @@ fn a_download_that_a_server_sends_away_waits_for_the_one_that_moves_without_spen
         "1",
         "--json",
     ]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    let second = ran
-        .events()
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("regrip runs");
+    let mut events: Vec<Value> = Vec::new();
+    for line in BufReader::new(child.stdout.take().expect("it is piped")).lines() {
+        let event: Value = serde_json::from_str(&line.expect("a line")).expect("a JSON object");
+        if event["event"] == "waiting" || event["event"] == "failed" {
+            stage.reach(TOLD);
+        }
+        events.push(event);
+    }
+    let status = child.wait().expect("it ends");
+    assert_eq!(status.code(), Some(0), "{events:?}");
+    let second = events
         .into_iter()
         .filter(|event| event["url"] == urls[1].as_str());
     let second: Vec<_> = second
