@@ -7,6 +7,7 @@ use crate::error::{Error, Failed, chain};
 use crate::event::{Event, Summary, What, display_url};
 use crate::host::Host;
 use crate::ledger::Ledger;
+use crate::name::last_segment;
 use crate::origin::Seat;
 use crate::peer::Reachability;
 use crate::record::{
@@ -172,8 +173,7 @@ impl<'a, H: Host> Job<'a, H> {
 
     /// The last segment of the destination.
     pub(crate) fn file_name(&self) -> &str {
-        let path = &self.row.new.destination;
-        path.rsplit(['/', '\\']).next().unwrap_or(path)
+        last_segment(&self.row.new.destination)
     }
 
     /// What tells the version after a response that goes on with it: such a one need not repeat every field

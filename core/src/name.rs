@@ -133,10 +133,14 @@ fn shown(name: &str) -> String {
     name.chars().take(80).collect()
 }
 
+/// The last segment of a path, or all of a name.
+pub(crate) fn last_segment(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
 /// What follows the last dot of a name, or of the last segment of a path.
 pub fn extension(name: &str) -> Option<&str> {
-    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    let (stem, extension) = name.rsplit_once('.')?;
+    let (stem, extension) = last_segment(name).rsplit_once('.')?;
     (!stem.is_empty()).then_some(extension)
 }
 

@@ -76,7 +76,7 @@ fn may_move(row: &Row, new: &NewDownload, new_url: NewUrl) -> bool {
         (Source::Url { url: old }, Source::Url { url: new }) => {
             let allowed = match new_url {
                 NewUrl::Refused => false,
-                NewUrl::SamePath => differ_in_query(old, new),
+                NewUrl::SamePath => same_but_for_query(old, new),
                 NewUrl::Any => true,
             };
             allowed && row.status != Status::Committing
@@ -86,7 +86,7 @@ fn may_move(row: &Row, new: &NewDownload, new_url: NewUrl) -> bool {
 }
 
 /// Whether two URLs are the same but for query and fragment.
-pub(crate) fn differ_in_query(one: &str, other: &str) -> bool {
+pub(crate) fn same_but_for_query(one: &str, other: &str) -> bool {
     let path = |url: &str| url.split(['?', '#']).next().map(str::to_owned);
     path(one) == path(other)
 }

@@ -5,7 +5,7 @@
 //!
 //! The larger steps are boxed where they are awaited: one future of all of them would be large, and so would be its code.
 
-use super::admission::differ_in_query;
+use super::admission::same_but_for_query;
 use super::claim::while_claimed;
 use super::permits::leave_to_move;
 use super::shared::{Asked, Moving, Shared, enter};
@@ -162,7 +162,7 @@ async fn one_attempt<H: Host>(
             terms,
             moving: Some(moving),
         }) if moving.url != job.row.new.source.url() => {
-            let same_path = differ_in_query(&moving.url, job.row.new.source.url());
+            let same_path = same_but_for_query(&moving.url, job.row.new.source.url());
             job.candidate = Some(Candidate {
                 url: moving.url,
                 same_path,
