@@ -8,7 +8,7 @@ use crate::error::{Error, Failed};
 use crate::event::What;
 use crate::host::Host;
 use crate::job::{Job, PartOf};
-use crate::record::{Change, KnownSize, Restart, RestartReason, SizeSource, Validators};
+use crate::record::{Change, KnownSize, Restart, RestartReason, Validators};
 use crate::resume::{Full, full_response};
 use crate::store::Part;
 use std::mem::take;
@@ -86,7 +86,7 @@ impl Taking {
                 job.emit_restart(restart);
                 job.row.bounds.check_restarts(&job.config)?;
             }
-            size.or(release_size(job))
+            size.or(job.row.release_size())
         } else {
             let validators = job.validators_after(&self.validators);
             job.move_to_candidate(validators).await?;
@@ -142,14 +142,6 @@ pub(crate) async fn believe<H: Host>(
             Err(error.into())
         }
     }
-}
-
-/// The size by the release.
-fn release_size<H: Host>(job: &Job<'_, H>) -> Option<KnownSize> {
-    job.row.new.release_size.map(|bytes| KnownSize {
-        bytes,
-        source: SizeSource::ReleaseSize,
-    })
 }
 
 pub(crate) fn mismatches(release: Option<u64>, size: Option<KnownSize>) -> bool {

@@ -142,13 +142,7 @@ async fn first_step<H: Host>(
     offset: u64,
 ) -> Result<Step, Failed> {
     let requests = job.host.transport().rules(job.url());
-    let nothing = (Validators::default(), Behaviour::default());
-    let planned = plan(
-        held(job, offset, &nothing),
-        overlap(job),
-        requests,
-        part.rules(),
-    );
+    let planned = plan(held(job, offset), overlap(job), requests, part.rules());
     Ok(match planned {
         Plan::Plain => Step::Ask(Next::Whole(RestartReason::RangeIgnored, None)),
         Plan::Full(reason) => Step::Ask(Next::Whole(reason, None)),
@@ -176,36 +170,41 @@ async fn first_step<H: Host>(
     })
 }
 
-/// What is held, as the URL that is asked may be held against it. Of another file's URL `nothing` is known yet.
-fn held<'j, H: Host>(
-    job: &'j Job<'_, H>,
-    offset: u64,
-    nothing: &'j (Validators, Behaviour),
-) -> Held<'j> {
-    let size = job.row.size.map(|size| size.bytes);
-    let announced = job.row.new.release_size;
-    let (validators, behaviour) = (&job.row.validators, &job.row.behaviour);
+/// What is known of a URL of another path: nothing yet.
+static NO_VALIDATORS: Validators = Validators {
+    etag: None,
+    last_modified: None,
+    last_modified_strong: false,
+    content_type: None,
+    sha256: None,
+};
+static NO_BEHAVIOUR: Behaviour = Behaviour {
+    ignores_if_range: false,
+    refuses_ranges: false,
+    shrunk: None,
+};
+
+/// What is held, as the response of the URL that is asked may be judged by it.
+fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
+    let of_row = Held {
+        offset,
+        size: job.row.size.map(|size| size.bytes),
+        announced: job.row.new.release_size,
+        validators: &job.row.validators,
+        behaviour: &job.row.behaviour,
+    };
     match &job.candidate {
+        None => of_row,
         Some(candidate) if candidate.same_path => Held {
-            offset,
-            size,
-            announced,
-            validators,
-            behaviour: &nothing.1,
+            behaviour: &NO_BEHAVIOUR,
+            ..of_row
         },
         Some(_) => Held {
-            offset,
             size: None,
             announced: None,
-            validators: &nothing.0,
-            behaviour: &nothing.1,
-        },
-        None => Held {
-            offset,
-            size,
-            announced,
-            validators,
-            behaviour,
+            validators: &NO_VALIDATORS,
+            behaviour: &NO_BEHAVIOUR,
+            ..of_row
         },
     }
 }
@@ -276,8 +275,7 @@ async fn whole_file<H: Host>(
     };
     let range = (requests.range_always && !bare).then_some(0);
     let (head, body) = send(job, range, None).await?;
-    let nothing = (Validators::default(), Behaviour::default());
-    let verdict = verdict_on_plain(requests, bare, held(job, offset, &nothing), &head, reason);
+    let verdict = verdict_on_plain(requests, bare, held(job, offset), &head, reason);
     match verdict {
         Verdict::Full { end, size, reason } => {
             let answer = Answer {
@@ -331,8 +329,7 @@ async fn rest<H: Host>(
         bytes,
         source: SizeSource::ContentRange,
     };
-    let nothing = (Validators::default(), Behaviour::default());
-    let verdict = verdict(&ask, held(job, ask.offset, &nothing), &head);
+    let verdict = verdict(&ask, held(job, ask.offset), &head);
     match verdict {
         Verdict::Append { end, total } => {
             let size = total.map(from_range);

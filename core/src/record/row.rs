@@ -114,12 +114,17 @@ impl Row {
 
     /// The size to show: the transfer's, else the release's unless the transfer has contradicted it.
     pub fn known_size(&self) -> Option<KnownSize> {
-        let release = self.new.release_size.map(|bytes| KnownSize {
-            bytes,
-            source: SizeSource::ReleaseSize,
-        });
+        let release = self.release_size();
         let release = release.filter(|size| !self.mismatch && size.bytes >= self.downloaded);
         self.size.or(release)
+    }
+
+    /// The size by the release.
+    pub(crate) fn release_size(&self) -> Option<KnownSize> {
+        self.new.release_size.map(|bytes| KnownSize {
+            bytes,
+            source: SizeSource::ReleaseSize,
+        })
     }
 
     /// The error for what its status does not allow.
