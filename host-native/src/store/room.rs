@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 /// Checks that the process and the file system allow a file of `size` bytes. The file does not change.
 ///
@@ -44,13 +45,25 @@ fn longest(file: &File, size: u64) -> Option<u64> {
     Some(allowed)
 }
 
-/// fallocate(2), without changing the length.
+/// fallocate(2), without changing the length. Asking for more than there is would take all of it for a moment, and other
+/// files would find the disk full; so the room is looked at first.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn reserve(file: &File, size: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
-    Ok(rustix::io::retry_on_intr(|| {
-        fallocate(file, FallocateFlags::KEEP_SIZE, 0, size)
-    })?)
+    let allocate = |size| {
+        rustix::io::retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, 0, size))
+    };
+    let held = file.metadata()?.blocks() * 512;
+    let more_than_there_is = rustix::fs::fstatvfs(file).is_ok_and(|system| {
+        let free = system.f_bavail.saturating_mul(system.f_frsize);
+        system.f_blocks > 0 && size.saturating_sub(held) > free
+    });
+    if more_than_there_is {
+        // A file system that reserves nothing says so here: its free space may mean nothing either.
+        allocate(size.min(4096))?;
+        return Err(Errno::NOSPC.into());
+    }
+    Ok(allocate(size)?)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
