@@ -1,29 +1,28 @@
-//! Bencode (BEP 3), as far as a stub needs it: a strict reader, and a writer of strings and numbers.
+//! Bencode (BEP 3), as far as stubs need it: a strict parser, and a writer of strings and numbers.
 //!
-//! Bounded: nothing longer than its input is kept, nesting deeper than [`DEEPEST`] is refused, and so are bytes after the
-//! value. Strict: a number or a length is written in one way only, a key comes once. Keys out of order are taken, since
-//! not every writer sorts them and nothing is hashed here.
+//! The parser refuses nesting deeper than [`DEEPEST`], bytes after the value, numbers with leading zeros and duplicate keys. It
+//! accepts unsorted keys, because not every writer sorts them and nothing is hashed here.
 
 use std::collections::BTreeMap;
 
-/// Deepest nesting that is read. A torrent has three levels.
+/// The deepest nesting that is accepted. A torrent has three levels.
 const DEEPEST: u32 = 16;
 
-/// A value that borrows from its input.
+/// A value, borrowed from the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
-    /// A number.
+    /// An integer.
     Number(i64),
-    /// A string, which may be any bytes.
+    /// A byte string.
     Bytes(&'a [u8]),
-    /// A list. What is in it is checked and let go: a stub needs none.
+    /// A list. Its content is checked and discarded, because stubs need none.
     List,
     /// A dictionary.
     Dictionary(BTreeMap<&'a [u8], Value<'a>>),
 }
 
 impl<'a> Value<'a> {
-    /// The value of a key, where this is a dictionary that has it.
+    /// The value of a key, if this is a dictionary that has it.
     pub(crate) fn get(&self, key: &str) -> Option<&Value<'a>> {
         match self {
             Value::Dictionary(entries) => entries.get(key.as_bytes()),
@@ -31,7 +30,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The string, where it is one and is UTF-8.
+    /// The string, if this is one and valid UTF-8.
     pub(crate) fn text(&self) -> Option<&'a str> {
         match self {
             Value::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
@@ -40,19 +39,19 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Where and why the input is no bencode.
+/// Where and why the input is not bencode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flaw {
-    /// Offset of the byte at which reading ended.
+    /// Offset of the invalid byte.
     pub(crate) at: usize,
-    /// What is wrong there.
+    /// What is wrong with it.
     pub(crate) what: &'static str,
 }
 
-/// Reads one value that is all of the input.
+/// Parses the input as exactly one value.
 ///
 /// # Errors
-/// The first flaw.
+/// The first error in the input.
 pub(crate) fn read(input: &[u8]) -> Result<Value<'_>, Flaw> {
     let mut reader = Reader { input, at: 0 };
     let value = reader.value(0)?;
@@ -147,7 +146,7 @@ impl<'a> Reader<'a> {
         Ok(if negative { -digits } else { digits })
     }
 
-    /// Digits without a leading zero.
+    /// Parses digits without a leading zero.
     fn digits(&mut self) -> Result<u64, Flaw> {
         let begin = self.at;
         let mut number: u64 = 0;

@@ -1,23 +1,23 @@
-//! Transient or permanent: whether another attempt makes sense (spec §4).
+//! Classifies errors as transient or permanent.
 //!
-//! One exhaustive match without a catch-all arm, so that a new kind of error does not compile until its class is chosen.
+//! The match is exhaustive and has no catch-all arm: a new kind of error does not compile until it has a class.
 
 use crate::error::Error;
 use crate::error_code::ErrorCode;
 use serde::{Deserialize, Serialize};
 
-/// Whether another attempt makes sense.
+/// The class of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
-    /// It may work later.
+    /// Another attempt may succeed.
     Transient,
-    /// It will not, by itself.
+    /// Another attempt would fail in the same way.
     Permanent,
 }
 
 impl Class {
-    /// As the ledger and the events spell it.
+    /// The name in the ledger and in events.
     pub fn name(self) -> &'static str {
         match self {
             Class::Transient => "transient",
@@ -25,7 +25,7 @@ impl Class {
         }
     }
 
-    /// The class of that name.
+    /// The class with this name.
     pub fn named(name: &str) -> Option<Class> {
         [Class::Transient, Class::Permanent]
             .into_iter()
@@ -33,8 +33,8 @@ impl Class {
     }
 }
 
-/// The class of an error. `extra_retry_statuses` are those 4xx that the configuration
-/// (`extraRetryStatuses`) holds to be transient.
+/// The class of an error. `extra_retry_statuses` are the 4xx statuses that the configuration (`extraRetryStatuses`) treats as
+/// transient.
 pub fn class(error: &Error, extra_retry_statuses: &[u16]) -> Class {
     match error {
         Error::Network { .. }
@@ -77,8 +77,7 @@ pub fn class(error: &Error, extra_retry_statuses: &[u16]) -> Class {
     }
 }
 
-/// The class of an error status: every 5xx (also unassigned ones) and 429 are transient, and those 4xx that
-/// `extraRetryStatuses` lists.
+/// The class of an error status: every 5xx (even unassigned), 429, and the 4xx statuses in `extra_retry_statuses` are transient.
 pub fn class_of_status(status: u16, extra_retry_statuses: &[u16]) -> Class {
     match status {
         429 | 500..=599 => Class::Transient,
@@ -87,13 +86,12 @@ pub fn class_of_status(status: u16, extra_retry_statuses: &[u16]) -> Class {
     }
 }
 
-/// Returns `true` if another attempt makes sense.
+/// Returns `true` if another attempt may succeed.
 pub fn is_transient(error: &Error, extra_retry_statuses: &[u16]) -> bool {
     class(error, extra_retry_statuses) == Class::Transient
 }
 
-/// Returns `true` if an error with this code is a fault of this machine (its disk, its ledger, another process), not of the
-/// source or of the download.
+/// Returns `true` if the cause is this machine (its disk, its ledger, another process), not the source or the download.
 pub fn is_of_this_machine(code: &ErrorCode) -> bool {
     matches!(
         code,

@@ -1,26 +1,26 @@
-//! The `downloads` block of the configuration, with its defaults (spec §7).
+//! The `downloads` block of the configuration.
 //!
-//! All but the two paths is defaulted, so a configuration that knows only the paths keeps parsing.
+//! Every setting has a default.
 
 use crate::retry::{RetryPolicy, ZeroAttempts};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What to do where the destination exists.
+/// What to do if the destination exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnExists {
-    /// Replace it, when the new file is whole.
+    /// Replace it once the new file is complete.
     #[default]
     Overwrite,
-    /// Refuse.
+    /// Fail.
     Fail,
-    /// Take another name.
+    /// Choose another name.
     Rename,
 }
 
 impl OnExists {
-    /// As the configuration and the ledger spell it.
+    /// The name in the configuration and in the ledger.
     pub fn name(self) -> &'static str {
         match self {
             OnExists::Overwrite => "overwrite",
@@ -28,7 +28,7 @@ impl OnExists {
             OnExists::Rename => "rename",
         }
     }
-    /// The one of that name.
+    /// The variant with this name.
     pub fn named(name: &str) -> Option<OnExists> {
         [OnExists::Overwrite, OnExists::Fail, OnExists::Rename]
             .into_iter()
@@ -36,46 +36,46 @@ impl OnExists {
     }
 }
 
-/// The knobs of the engine. Times in milliseconds, sizes in bytes, as the names say.
+/// The settings of the engine. Times are in milliseconds, sizes in bytes, as the names say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct DownloadsConfig {
-    /// Downloads whose bytes move at once, at least 1.
+    /// Downloads that transfer data at the same time; at least 1.
     pub max_concurrent_downloads: u32,
-    /// Of these, how many from one peer; `None` is max(1, n − 1).
+    /// How many of these may use the same peer; `None` means max(1, n − 1).
     pub max_concurrent_per_peer: Option<u32>,
-    /// Attempts in a row without progress, the first included; at least 1.
+    /// Attempts in a row without progress, including the first; at least 1.
     pub max_download_attempts: u32,
-    /// Attempts without progress over a download's life; at least 1.
+    /// Attempts without progress over the life of a download; at least 1.
     pub max_total_attempts: u32,
-    /// Backoff before the second attempt, at most.
+    /// The longest delay before the second attempt.
     pub retry_base_delay_ms: u64,
-    /// No wait is longer, `Retry-After` included.
+    /// The longest delay of all, including `Retry-After`.
     pub retry_max_delay_ms: u64,
-    /// Name lookup, TCP and TLS together.
+    /// Timeout of name lookup, TCP and TLS together.
     pub connect_timeout_ms: u64,
-    /// From the request to the response head.
+    /// Timeout from the request to the response head.
     pub headers_timeout_ms: u64,
-    /// Longest stand-still of a body.
+    /// The longest time without data while reading a body.
     pub idle_timeout_ms: u64,
-    /// Below this rate over the window is a stall; 0 is off.
+    /// A transfer slower than this over the window is stalled; 0 turns the rule off.
     pub low_speed_bytes_per_sec: u64,
     /// The window of the low-speed rule.
     pub low_speed_window_ms: u64,
-    /// Larger files are refused.
+    /// The largest file that is accepted.
     pub max_download_bytes: u64,
-    /// How much of the part's tail is compared where no ETag vouches for it; 0 is off.
+    /// How many bytes at the end of the part are compared if no strong validator proves them; 0 turns the comparison off.
     pub resume_overlap_bytes: u64,
-    /// An attempt that moves the furthest offset by this many bytes or more, and by at least a sixteenth of what it
-    /// received, made progress: the attempts in a row and the backoff start anew. 0 is never.
+    /// An attempt makes progress if it moves the furthest offset by this many bytes and by a sixteenth of what it received.
+    /// Progress resets the count of attempts in a row, and the backoff. 0 means that nothing counts as progress.
     pub progress_reset_bytes: u64,
-    /// 4xx statuses that are worth another attempt, for example 408 and 425.
+    /// 4xx statuses that are transient, for example 408 and 425.
     pub extra_retry_statuses: Vec<u16>,
-    /// Failed connections in a row after which a peer's downloads wait; 0 is off.
+    /// Failed connections in a row after which the downloads of a peer wait; 0 turns this off.
     pub breaker_failures: u32,
-    /// How long they wait for the peer before they fail.
+    /// How long downloads wait for an unreachable peer before they fail.
     pub peer_patience_ms: u64,
-    /// What to do where the destination exists.
+    /// What to do if the destination exists.
     pub on_exists: OnExists,
 }
 
@@ -104,23 +104,23 @@ impl Default for DownloadsConfig {
     }
 }
 
-/// A value outside its range.
+/// A value is outside its range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} is {found}, expected {expected}")]
 pub struct InvalidConfig {
-    /// The key, as the configuration spells it.
+    /// The key in the configuration.
     pub key: &'static str,
-    /// What was found.
+    /// The value found.
     pub found: String,
-    /// What is allowed.
+    /// The values allowed.
     pub expected: &'static str,
 }
 
 impl DownloadsConfig {
-    /// Checks every range.
+    /// Checks that every value is in its range.
     ///
     /// # Errors
-    /// The first key that is out of range.
+    /// The first key whose value is out of range.
     pub fn check(&self) -> Result<(), InvalidConfig> {
         let at_least_1 = [
             ("maxConcurrentDownloads", self.max_concurrent_downloads),
@@ -169,7 +169,7 @@ impl DownloadsConfig {
         Ok(())
     }
 
-    /// The policy of the attempts in a row.
+    /// The retry policy of attempts in a row.
     ///
     /// # Errors
     /// `maxDownloadAttempts` is 0.
@@ -182,7 +182,7 @@ impl DownloadsConfig {
         )
     }
 
-    /// Permits a single peer may hold.
+    /// The number of permits that one peer may use.
     pub fn permits_per_peer(&self) -> u32 {
         self.max_concurrent_per_peer
             .unwrap_or(self.max_concurrent_downloads.saturating_sub(1))

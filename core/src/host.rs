@@ -1,9 +1,9 @@
-//! All that a host brings, in one trait: transport, part store, ledger, clock and entropy.
+//! One trait for everything that a host supplies: transport, part store, ledger, clock and entropy.
 //!
-//! The traits have plain `async fn`s without a `Send` bound. The core never spawns, so whether a download may move between
-//! threads is decided at the spawn, by the compiler, from the host's own types. The smallest host, which is not `Send` and
-//! runs on `futures::executor::LocalPool`, is `tests/tests/local_pool.rs`; one to copy, on tokio and reqwest, is
-//! `examples/tokio`; [`testing`](crate::testing) has a complete fake one.
+//! The traits have plain `async fn`s without a `Send` bound. The core never spawns: the compiler decides where a download is
+//! spawned, from the types of the host, whether it may move between threads. The smallest host, which is not `Send` and runs on
+//! `futures::executor::LocalPool`, is `tests/tests/local_pool.rs`. A host to copy from, on tokio and reqwest, is
+//! `examples/tokio`. [`testing`](crate::testing) has a complete fake.
 
 use crate::error::Error;
 use crate::event::Event;
@@ -13,17 +13,17 @@ use crate::store::{PartBytes, PartStore};
 use crate::time::Clock;
 use crate::transport::{Body, Transport};
 
-/// All that a host brings.
+/// Everything that a host supplies.
 pub trait Host {
-    /// Fetches over HTTP.
+    /// The type of the transport.
     type Transport: Transport;
-    /// Keeps part files.
+    /// The type of the part store.
     type Store: PartStore<
         Part: for<'a> PartBytes<<<Self::Transport as Transport>::Body as Body>::Chunk<'a>>,
     >;
-    /// Remembers downloads.
+    /// The type of the ledger.
     type Ledger: Ledger;
-    /// Tells and waits for time.
+    /// The type of the clock.
     type Clock: Clock;
 
     /// The transport.
@@ -34,15 +34,15 @@ pub trait Host {
     fn ledger(&self) -> &Self::Ledger;
     /// The clock.
     fn clock(&self) -> &Self::Clock;
-    /// A seed from the system's own entropy, another one each time: every download draws its jitter from its own generator.
+    /// A seed from the entropy of the system, a new one for each call. Each download draws its jitter from a generator of its own.
     fn seed(&self) -> u64;
-    /// Is told of everything a user may want to see. Called often and in the transfer's own task: hand over and return.
+    /// Receives the events of all downloads. It is called often, in the task of the transfer, and must return quickly.
     fn on_event(&self, event: &Event<'_>);
-    /// Whether a SHA-256 of this download is computed, in an engine that computes them at all.
+    /// Returns `true` if a SHA-256 of this download is to be computed, in an engine that computes them.
     fn wants_digest(&self, _row: &Row) -> bool {
         true
     }
-    /// Whether a download with `overwrite` may replace what is at its destination now; asked right before it is committed.
+    /// Returns `true` if a download with `overwrite` may replace the current file at its destination. Called right before the commit.
     async fn may_replace(&self, _row: &Row) -> Result<bool, Error> {
         Ok(true)
     }

@@ -1,8 +1,8 @@
-//! Locking a mutex under which nothing can panic halfway through a change.
+//! Locks a mutex that stays consistent even if a thread panics while holding it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks `mutex`, also after a panic elsewhere while it was held: what it guards is whole all the same.
+/// Locks `mutex` and ignores poisoning: no code panics halfway through a change of the value it guards.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,32 +1,32 @@
-//! File names that a stranger chose.
+//! File names chosen by someone else.
 //!
-//! A name is taken as it is or refused; it is never altered into another one. Refused is what could leave the folder, name
-//! a device on some system, hide what it is, or collide with our own part files.
+//! A name is accepted unchanged or refused, never altered. It is refused if it could escape the folder, name a device on
+//! some system, disguise what it is, or collide with regrip's own files.
 
 use crate::error::Error;
 use crate::shown::is_invisible;
 use std::fmt;
 
-/// A plain file name that is safe: on every system, or on this one if its user chose it.
+/// A safe file name: on every system, or on this one if its user chose the name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SafeName(String);
 
-/// Longest name of a file, in bytes, on common file systems.
+/// The longest file name, in bytes, on common file systems.
 const LONGEST_BYTES: usize = 255;
 
 impl SafeName {
-    /// Takes the name as it is.
+    /// Accepts a name that is safe on every system.
     ///
     /// # Errors
-    /// `NameRefused`, with what is wrong about it.
+    /// `NameRefused`, with the reason.
     pub fn new(name: &str) -> Result<SafeName, Error> {
         SafeName::without(flaw_here(name).or_else(|| flaw_elsewhere(name)), name)
     }
 
-    /// Takes a name that the user of this system chose, for example by a URL: what only other systems forbid is allowed.
+    /// Accepts a name that the user of this system chose, for example by a URL. It may be one that only other systems forbid.
     ///
     /// # Errors
-    /// `NameRefused`, with what is wrong about it.
+    /// `NameRefused`, with the reason.
     pub fn on_this_system(name: &str) -> Result<SafeName, Error> {
         if !cfg!(unix) {
             return SafeName::new(name);
@@ -56,7 +56,7 @@ impl fmt::Display for SafeName {
     }
 }
 
-/// What is wrong with a name on every system.
+/// Why a name is refused on every system.
 fn flaw_here(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         return Some("it is empty");
@@ -79,7 +79,7 @@ fn flaw_here(name: &str) -> Option<&'static str> {
     own_ending(&name.to_ascii_lowercase())
 }
 
-/// What is wrong with a name on some systems.
+/// Why a name is refused on some systems.
 fn flaw_elsewhere(name: &str) -> Option<&'static str> {
     if name.contains('\\') {
         return Some("it has a path in it");
@@ -93,8 +93,8 @@ fn flaw_elsewhere(name: &str) -> Option<&'static str> {
     is_device(name).then_some("it names a device on Windows")
 }
 
-/// What is wrong with a lower-case name that one of our own files beside another download may have: its part, the lock
-/// file of the part, or the lock of whoever takes that over. Such a file would keep the other download from its part.
+/// Why a lower-case name is refused that one of regrip's own files beside another download may have: a part, its lock file, or
+/// the lock of a takeover. Such a file would block the other download.
 fn own_ending(name: &str) -> Option<&'static str> {
     let is_digest = |stem: &str| stem.len() == 64 && stem.bytes().all(|b| b.is_ascii_hexdigit());
     match name.trim_end_matches(".new").strip_suffix(".lock") {
@@ -128,7 +128,7 @@ fn is_device(name: &str) -> bool {
     plain || numbered("COM") || numbered("LPT")
 }
 
-/// A refused name may be as long as its sender likes.
+/// Shortens a refused name for the error: it may have any length.
 fn shown(name: &str) -> String {
     name.chars().take(80).collect()
 }

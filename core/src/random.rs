@@ -1,4 +1,4 @@
-//! The random source a host brings.
+//! Randomness, supplied by the host.
 
 /// The random source of the jitter.
 pub trait Random {

@@ -1,8 +1,7 @@
 //! Bounded attempts with full jitter.
 //!
-//! The wait is a pure function ([`RetryPolicy::wait`]); the loop ([`retry`]) is for single operations such as a peer's JSON
-//! or an import trigger. The engine has a loop of its own, since its attempts in a row start anew after progress, and
-//! shares the wait.
+//! [`RetryPolicy::wait`] computes the delay and is pure. [`retry`] is the loop around one operation, such as a request to a
+//! peer or an import. The engine uses the same delay in a loop of its own, because progress resets its attempt count.
 
 use crate::random::Random;
 use crate::time::Clock;
@@ -11,34 +10,34 @@ use std::future::Future;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// How often and how patiently.
+/// How often to try, and how long to wait between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts at most, the first included.
+    /// The maximum number of attempts, including the first.
     pub max_attempts: NonZeroU32,
-    /// The wait after the first attempt, at most; zero means no wait.
+    /// The longest delay after the first attempt; it doubles with each further attempt. Zero means no delay.
     pub base_delay: Duration,
-    /// No wait is longer, an explicit one included.
+    /// The longest delay of all, including one that the server asked for.
     pub max_delay: Duration,
 }
 
-/// `max_attempts` was 0: the operation would never be called.
+/// `max_attempts` was 0, so the operation would never run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("max_attempts is 0, expected at least 1: the first attempt counts")]
 pub struct ZeroAttempts;
 
-/// Who asked for a wait.
+/// Who asked for a delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AskedBy {
-    /// Our own backoff.
+    /// The backoff of the policy.
     Jitter,
     /// The server.
     RetryAfter,
 }
 
 impl AskedBy {
-    /// As the ledger and the events spell it.
+    /// The name in the ledger and in events.
     pub fn name(self) -> &'static str {
         match self {
             AskedBy::Jitter => "jitter",
@@ -48,10 +47,10 @@ impl AskedBy {
 }
 
 impl RetryPolicy {
-    /// A policy.
+    /// Creates a policy.
     ///
     /// # Errors
-    /// `max_attempts` is 0.
+    /// [`ZeroAttempts`] if `max_attempts` is 0.
     pub fn new(
         max_attempts: u32,
         base_delay: Duration,
@@ -65,26 +64,26 @@ impl RetryPolicy {
         })
     }
 
-    /// The longest wait after attempt `attempt` (from 1): `min(max_delay, base_delay · 2^(attempt−1))`, whatever the numbers.
+    /// The longest delay after attempt `attempt` (from 1): `min(max_delay, base_delay · 2^(attempt−1))`. No value overflows.
     pub fn ceiling(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1);
         let grown = match 1_u32.checked_shl(doublings) {
             Some(factor) => self.base_delay.saturating_mul(factor),
             None if self.base_delay.is_zero() => Duration::ZERO,
-            // 2^32 times even a nanosecond is four seconds; go on doubling, which ends at the cap or after 96 rounds.
+            // 2^32 ns is already four seconds: keep doubling, which ends at the cap or after 96 rounds.
             None => doubled(self.base_delay, doublings, self.max_delay),
         };
         grown.min(self.max_delay)
     }
 
-    /// Full jitter: uniform from zero to [`ceiling`](Self::ceiling), the cap applied before drawing, so that waits at the
-    /// cap stay spread out.
+    /// Full jitter: uniform from zero to [`ceiling`](Self::ceiling). The cap applies before the draw, so delays at the cap
+    /// stay spread out.
     pub fn jitter(&self, attempt: u32, random: &mut impl Random) -> Duration {
         let ceiling = u64::try_from(self.ceiling(attempt).as_nanos()).unwrap_or(u64::MAX);
         Duration::from_nanos(random.up_to(ceiling))
     }
 
-    /// The wait after attempt `attempt`: the one that was asked for, exact, else jitter; neither above `max_delay`.
+    /// The delay after attempt `attempt`: exactly `retry_after` if there is one, else jitter; at most `max_delay`.
     pub fn wait(
         &self,
         attempt: u32,
@@ -109,12 +108,12 @@ fn doubled(base: Duration, doublings: u32, cap: Duration) -> Duration {
     grown
 }
 
-/// What is told to an observer before each wait.
+/// Passed to the observer before each delay.
 #[derive(Debug)]
 pub struct Retrying<'a, E> {
     /// The attempt that failed, from 1.
     pub attempt: u32,
-    /// The wait before the next.
+    /// The delay before the next attempt.
     pub delay: Duration,
     /// Who asked for it.
     pub asked_by: AskedBy,
@@ -122,25 +121,25 @@ pub struct Retrying<'a, E> {
     pub error: &'a E,
 }
 
-/// How a caller's errors are read, and who watches.
+/// How to interpret the caller's errors, and an observer.
 pub trait RetryRules<E> {
-    /// Whether another attempt makes sense.
+    /// Returns `true` if another attempt may succeed.
     fn is_retryable(&self, error: &E) -> bool;
-    /// The wait the error asks for.
+    /// The delay that the error asks for, such as a `Retry-After`.
     fn retry_after(&self, error: &E) -> Option<Duration>;
-    /// Is told of every attempt that is followed by another.
+    /// Called after each failed attempt that another one follows.
     fn on_retry(&mut self, _retrying: Retrying<'_, E>) {}
 }
 
-/// Runs `operation` until it succeeds, fails for good, or its attempts are used up.
+/// Runs `operation` until it succeeds, fails permanently, or runs out of attempts.
 ///
-/// It is told its attempt number, from 1. A first success returns at once.
+/// The operation receives its attempt number, from 1.
 ///
 /// # Errors
-/// The permanent error, or that of the last attempt, as it is.
+/// The permanent error, or the error of the last attempt, unchanged.
 ///
 /// # Cancel safety
-/// Dropping the future drops the operation or the wait it is in; nothing else is held.
+/// Dropping the future drops the operation or the delay in progress; nothing else is held.
 pub async fn retry<T, E, A>(
     policy: &RetryPolicy,
     clock: &impl Clock,
@@ -149,7 +148,7 @@ pub async fn retry<T, E, A>(
     mut operation: impl FnMut(u32) -> A,
 ) -> Result<T, E>
 where
-    // Not `AsyncFnMut`: whether the futures of one are `Send` cannot be told yet where it borrows.
+    // Not `AsyncFnMut`: the compiler cannot yet tell whether its futures are `Send` if they borrow.
     A: Future<Output = Result<T, E>>,
 {
     let mut attempt = 1;

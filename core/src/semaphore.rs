@@ -1,12 +1,10 @@
-//! A counting semaphore that is fair and can be resized while it is in use.
+//! A fair counting semaphore that can be resized while it is in use.
 //!
-//! Invariant: a released permit goes straight to the first waiter, so a newcomer can never barge in between, and a permit
-//! granted to a waiter that is dropped goes to the next.
+//! Invariant: a released permit goes directly to the first waiter, so newcomers cannot barge. If a waiter is dropped after its
+//! permit was granted, the permit goes to the next one.
 //!
-//! Why not [`async_lock::Semaphore`]: there a release only wakes a waiter, and whoever polls first takes the permit, so
-//! newcomers overtake; and its number of permits cannot be lowered. Where a lock held over an await is all that is needed,
-//! async-lock's own types are used: a `Mutex` per destination in [`engine`](crate::engine), a `OnceCell` in the native
-//! host's TLS roots and per peer.
+//! [`async_lock::Semaphore`] only wakes a waiter on release, and whoever polls first takes the permit, so newcomers can overtake;
+//! nor can its number of permits be lowered. Use async-lock if neither matters, as this project does for its mutexes.
 
 use crate::mutex::lock;
 use std::future::Future;
@@ -14,45 +12,45 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
-/// Hands out permits, first come first served.
+/// Grants permits, first in, first out.
 #[derive(Clone, Debug)]
 pub struct Semaphore(Arc<Mutex<State>>);
 
-/// The number of permits was 0: nothing could ever run.
+/// The number of permits was 0, so nothing could ever run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the number of permits is 0, expected at least 1")]
 pub struct ZeroPermits;
 
-/// Which of two queues to wait in. The first is served before the second; each is first in, first out.
+/// Which of two queues to wait in. The first is served before the second; each one is first in, first out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
-    /// For those that had a permit before and gave it back for a while.
+    /// For tasks that released their permit temporarily.
     Returning,
     /// For all others.
     #[default]
     Arriving,
 }
 
-/// Its place in the queue: lane, then ticket.
+/// A position in the queue: lane, then ticket.
 type Place = (Lane, u64);
 
 #[derive(Debug)]
 struct State {
     limit: usize,
-    /// Permits held or granted. Above `limit` only after the limit was lowered.
+    /// Permits held or granted; exceeds `limit` only after the limit was lowered.
     used: usize,
     next_ticket: u64,
-    /// In order of their places, the first at the end, where it is taken off.
+    /// The waiters by position, the first one at the end.
     waiting: Vec<(Place, Waker)>,
-    /// Permits handed over to waiters that have not been polled since: few at any moment.
+    /// Permits granted to waiters that have not been polled since.
     granted: Vec<Place>,
 }
 
 impl Semaphore {
-    /// A semaphore with `permits` permits.
+    /// Creates a semaphore with `permits` permits.
     ///
     /// # Errors
-    /// `permits` is 0.
+    /// [`ZeroPermits`] if `permits` is 0.
     pub fn new(permits: usize) -> Result<Self, ZeroPermits> {
         if permits == 0 {
             return Err(ZeroPermits);
@@ -62,7 +60,7 @@ impl Semaphore {
         Ok(semaphore)
     }
 
-    /// A semaphore that lets everybody in, until it is resized.
+    /// Creates a semaphore that grants every permit, until it is resized.
     pub(crate) fn unlimited() -> Self {
         let state = State {
             limit: usize::MAX,
@@ -74,16 +72,16 @@ impl Semaphore {
         Semaphore(Arc::new(Mutex::new(state)))
     }
 
-    /// Waits for a permit. It is given back when the [`Permit`] is dropped, however that comes about.
+    /// Waits for a permit. Dropping the [`Permit`] releases it.
     ///
     /// # Cancel safety
-    /// A waiter that is dropped, before or after it was granted a permit, loses nothing for the others. Its place in the
-    /// queue is taken at the first poll.
+    /// Dropping the future, before or after its permit was granted, costs the other waiters nothing. The future takes its position
+    /// in the queue when it is first polled.
     pub fn acquire(&self) -> Acquire {
         self.acquire_in(Lane::Arriving)
     }
 
-    /// As [`acquire`](Self::acquire), in a given lane.
+    /// Like [`acquire`](Self::acquire), in the given lane.
     pub fn acquire_in(&self, lane: Lane) -> Acquire {
         Acquire {
             semaphore: self.clone(),
@@ -92,7 +90,7 @@ impl Semaphore {
         }
     }
 
-    /// A permit, if one is free and nobody waits.
+    /// Returns a permit if one is free and nobody waits.
     pub fn try_acquire(&self) -> Option<Permit> {
         let mut state = self.state();
         state.take().then(|| Permit {
@@ -100,11 +98,11 @@ impl Semaphore {
         })
     }
 
-    /// Changes the number of permits. More are handed out at once; when there are fewer, those in use stay valid and the
-    /// excess drains as they come back.
+    /// Changes the number of permits. Additional permits are granted at once. After a decrease, permits in use stay valid, and
+    /// released ones are not granted again until the number is reached.
     ///
     /// # Errors
-    /// `permits` is 0; nothing is changed.
+    /// [`ZeroPermits`] if `permits` is 0; nothing changes.
     pub fn resize(&self, permits: usize) -> Result<(), ZeroPermits> {
         if permits == 0 {
             return Err(ZeroPermits);
@@ -113,12 +111,12 @@ impl Semaphore {
         Ok(())
     }
 
-    /// Permits in use.
+    /// The number of permits in use.
     pub fn used(&self) -> usize {
         self.state().used
     }
 
-    /// Those in the queue.
+    /// The number of waiters.
     pub fn waiting(&self) -> usize {
         self.state().waiting.len()
     }
@@ -127,7 +125,7 @@ impl Semaphore {
         lock(&self.0)
     }
 
-    /// Changes the state, then wakes those who were granted a permit by it, outside the lock.
+    /// Changes the state, then wakes the waiters that this granted a permit, outside the lock.
     fn change(&self, change: impl FnOnce(&mut State)) {
         let woken = {
             let mut state = self.state();
@@ -166,7 +164,7 @@ impl State {
         self.waiting.binary_search_by(|(there, _)| place.cmp(there))
     }
 
-    /// Queues up, or leaves another waker at a place that is taken already. Returns the one that was there.
+    /// Joins the queue, or replaces the waker at a position already taken. Returns the previous waker.
     fn wait(&mut self, place: Place, waker: Waker) -> Option<Waker> {
         match self.find(place) {
             Err(index) => {
@@ -185,14 +183,14 @@ impl State {
         Some(self.waiting.remove(index))
     }
 
-    /// Whether a permit was handed over to this place; it is no more then.
+    /// Takes the permit granted to this position, if there is one.
     fn collect(&mut self, place: Place) -> bool {
         let index = self.granted.iter().position(|granted| *granted == place);
         index.map(|index| self.granted.swap_remove(index)).is_some()
     }
 }
 
-/// The wait for a permit.
+/// A future that waits for a permit.
 #[derive(Debug)]
 #[must_use = "a future does nothing unless it is polled"]
 pub struct Acquire {
@@ -223,7 +221,7 @@ impl Future for Acquire {
             (lane, ticket)
         });
         let replaced = state.wait(place, context.waker().clone());
-        // Dropping a waker may drop a task, and with it a permit: never under the lock.
+        // Dropping a waker may drop a task, and with it a permit: do this outside the lock.
         drop(state);
         drop(replaced);
         Poll::Pending
@@ -243,7 +241,7 @@ impl Drop for Acquire {
     }
 }
 
-/// The right to run. Dropping it hands it to the first waiter.
+/// A permit. Dropping it passes it to the first waiter.
 #[derive(Debug)]
 #[must_use = "a permit that is dropped is given back at once"]
 pub struct Permit {

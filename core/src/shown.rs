@@ -1,18 +1,18 @@
-//! Texts of strangers, as they may be kept and shown: error messages, titles, names that are only shown.
+//! Makes text from other machines safe to store and show: error messages, titles, names that are only shown.
 //!
-//! Invariant: a text that went through [`shown`] has at most [`LONGEST`] characters, is one line, and has no character that
-//! moves a cursor or changes how the text around it reads. What another program must find again (an ETag, an item's id)
-//! does not go through it: it is bounded where it is read, and refused if it is longer.
+//! Invariant: the result of [`shown`] is one line of at most [`LONGEST`] characters, without characters that move the cursor or
+//! change how other text reads. Values that another program must recognise (an ETag, an item id) do not go through it: they
+//! are refused if they are too long.
 
 use std::borrow::Cow;
 
-/// Most characters of a stranger's text, the ellipsis included.
+/// The longest result in characters, including the ellipsis.
 pub const LONGEST: usize = 512;
 
-/// What stands for the rest of a text.
+/// Replaces the rest of a text.
 const ELLIPSIS: char = '…';
 
-/// The text, cut after [`LONGEST`] characters and with `?` for control and invisible characters.
+/// Cuts the text at [`LONGEST`] characters and replaces control and invisible characters by `?`.
 ///
 /// ```
 /// assert_eq!(regrip_core::shown("one\ntwo"), "one?two");
@@ -35,7 +35,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Direction marks, joiners and the like (Unicode bidi controls and zero-width characters).
+/// Unicode bidi controls and zero-width characters.
 pub(crate) fn is_invisible(letter: char) -> bool {
     matches!(
         letter,

@@ -1,30 +1,30 @@
-//! Stubs: small `.torrent` files that name an item of a peer (spec §8).
+//! Stubs: small `.torrent` files that name an item of a peer.
 //!
-//! A stub is bencode whose `comment` is `jack:<peerId>:<itemId>` or `regrip:<peerId>:<itemId>`, with the name and length of
-//! the item in `info`. It comes from whoever can write into the watch folder, so it is read strictly and within bounds,
-//! and nothing in it becomes a path: the file's name is the release's, which the peer is asked for.
+//! A stub is bencode. Its `comment` is `jack:<peerId>:<itemId>` or `regrip:<peerId>:<itemId>`, and `info` has the name and length
+//! of the item. Anyone who can write to the watch folder can supply one, so the reader is strict and bounded. Nothing in a stub
+//! becomes a path: the peer supplies the name of the file with its release.
 
 use crate::bencode::{self, Value};
 use std::fmt;
 
-/// Largest stub, in bytes. Read no more of a file than one byte beyond it.
+/// The largest stub, in bytes. Read at most one byte more of a file.
 pub const LARGEST_BYTES: usize = 64 << 10;
 
-/// Longest item id and name, in bytes.
+/// The longest item id and name, in bytes.
 const LONGEST_TEXT_BYTES: usize = 1024;
 
-/// What may stand before the peer's id: the first is what the software wrote that this wire comes from.
+/// The prefixes of a comment. The first is that of jack, the software whose protocol this is.
 const SCHEMES: [&str; 2] = ["jack", "regrip"];
 
-/// Names a peer: the first 8 hex digits of the SHA-256 of its URL as configured, in lower case.
+/// Identifies a peer: the first 8 hex digits, in lower case, of the SHA-256 of its URL as configured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(String);
 
 impl PeerId {
-    /// Digits of an id.
+    /// The number of digits.
     pub const DIGITS: usize = 8;
 
-    /// Takes eight hex digits, in either case.
+    /// Parses eight hex digits in either case.
     pub fn new(text: &str) -> Option<PeerId> {
         let hex = text.len() == PeerId::DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         hex.then(|| PeerId(text.to_ascii_lowercase()))
@@ -42,44 +42,44 @@ impl fmt::Display for PeerId {
     }
 }
 
-/// What a stub says.
+/// The content of a stub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stub {
-    /// The peer that has the item.
+    /// The peer that offers the item.
     pub peer: PeerId,
-    /// As the peer names it. It may contain colons, and is neither a path nor a URL.
+    /// The peer's id of the item. It may contain colons, and is neither a path nor a URL.
     pub item: String,
-    /// The item's name, to show; never the name of a file.
+    /// The item's name, only to be shown; never the name of a file.
     pub name: String,
-    /// The item's size in bytes, as it was when the stub was made.
+    /// The item's size in bytes when the stub was created.
     pub length: u64,
 }
 
-/// Why a file is no stub of ours. It is left where it is.
+/// Why a file is not a stub.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StubRefused {
     /// Larger than [`LARGEST_BYTES`].
     #[error("it is larger than {LARGEST_BYTES} bytes")]
     TooLarge,
-    /// No bencode, or more than that.
+    /// Not bencode, or bencode followed by other bytes.
     #[error("it is no bencode: {what}, at byte {at}")]
     NotBencode {
-        /// Offset of the first byte that is wrong.
+        /// Offset of the first invalid byte.
         at: usize,
-        /// What is wrong there.
+        /// What is wrong with it.
         what: &'static str,
     },
-    /// Bencode, perhaps a torrent, that names no item of a peer.
+    /// Bencode, perhaps a torrent, that does not name an item of a peer.
     #[error("it names no item of a peer: {0}")]
     Foreign(&'static str),
 }
 
 impl Stub {
-    /// A stub of these, where they can be one: what [`read`](Self::read) takes is what can be made.
+    /// Creates a stub that [`read`](Self::read) accepts.
     ///
     /// # Errors
-    /// `Foreign` with the first thing that cannot be.
+    /// `Foreign` with the first invalid value.
     pub fn new(peer: PeerId, item: &str, name: &str, length: u64) -> Result<Stub, StubRefused> {
         if let Some(flaw) = flaw(item) {
             return Err(StubRefused::Foreign(flaw.in_item));
@@ -98,7 +98,7 @@ impl Stub {
         })
     }
 
-    /// Reads a stub. Never panics, whatever the bytes.
+    /// Parses a stub. Never panics.
     ///
     /// ```
     /// let bytes = b"d7:comment21:jack:1a2b3c4d:film:424:infod6:lengthi5e4:name4:Filmee";
@@ -108,7 +108,7 @@ impl Stub {
     /// ```
     ///
     /// # Errors
-    /// Why it is none.
+    /// Why the bytes are not a stub.
     pub fn read(bytes: &[u8]) -> Result<Stub, StubRefused> {
         if bytes.len() > LARGEST_BYTES {
             return Err(StubRefused::TooLarge);
@@ -136,7 +136,7 @@ impl Stub {
         )
     }
 
-    /// The stub as bytes, which [`read`](Self::read) gives back.
+    /// The stub as bytes that [`read`](Self::read) accepts.
     pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(b"d");
@@ -153,7 +153,7 @@ impl Stub {
     }
 }
 
-/// Peer and item of a comment. Only the first two colons separate.
+/// Peer and item of a comment. Only the first two colons are separators.
 fn named_in(comment: &str) -> Option<(PeerId, &str)> {
     let (scheme, rest) = comment.split_once(':')?;
     let (peer, item) = rest.split_once(':')?;
@@ -166,7 +166,7 @@ struct TextFlaw {
     in_name: &'static str,
 }
 
-/// What no item id and no name can be: both are shown, and the id goes into a URL.
+/// Why a text cannot be an item id or a name: both are shown, and the id becomes part of a URL.
 fn flaw(text: &str) -> Option<TextFlaw> {
     let flaw = |in_item, in_name| Some(TextFlaw { in_item, in_name });
     if text.is_empty() {

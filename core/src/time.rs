@@ -1,14 +1,14 @@
-//! The clock a host brings.
+//! Time, supplied by the host.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-/// A point on the host's monotonic clock: time since some fixed moment.
+/// A point on the host's monotonic clock, as the time since a fixed moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(pub Duration);
 
 impl Instant {
-    /// Time from `earlier` to here; zero where the clock went backwards.
+    /// The time since `earlier`; zero if the clock went backwards.
     pub fn since(self, earlier: Instant) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -18,12 +18,12 @@ impl Instant {
     }
 }
 
-/// Tells and waits for time. Deadlines use [`now`](Clock::now); only dates on the wire and in records use [`wall`](Clock::wall).
+/// A clock. Deadlines use [`now`](Clock::now); only dates on the wire and in records use [`wall`](Clock::wall).
 pub trait Clock {
     /// The monotonic clock.
     fn now(&self) -> Instant;
     /// The wall clock, which may jump.
     fn wall(&self) -> SystemTime;
-    /// Ends no earlier than `duration` from now.
+    /// Completes `duration` from now, or later.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<Self>;
 }

@@ -1,25 +1,25 @@
 //! `Content-Range` (RFC 9110 §14.4): `bytes first-last/total`, `bytes first-last/*` or `bytes */total`.
 
-/// A Content-Range that holds together: `first <= last < total`.
+/// A valid Content-Range: `first <= last < total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentRange {
-    /// The bytes from `first` to `last`, both included.
+    /// The bytes from `first` to `last`, both inclusive.
     Part {
         /// Offset of the first byte.
         first: u64,
         /// Offset of the last byte.
         last: u64,
-        /// Length of the whole, unless it was `*`.
+        /// Length of the whole file, unless it was `*`.
         total: Option<u64>,
     },
-    /// The range asked for lies outside (only with 416).
+    /// The requested range is outside the file (only with 416).
     Unsatisfied {
-        /// Length of the whole.
+        /// Length of the whole file.
         total: u64,
     },
 }
 
-/// Reads the value of a Content-Range. Anything malformed, contradictory or beyond 64 bits is `None`.
+/// Parses a Content-Range. Returns `None` if it is malformed, contradictory or beyond 64 bits.
 pub fn content_range(value: &str) -> Option<ContentRange> {
     let (unit, rest) = value.split_once(' ')?;
     if !unit.eq_ignore_ascii_case("bytes") {
@@ -40,7 +40,7 @@ pub fn content_range(value: &str) -> Option<ContentRange> {
     fits.then_some(ContentRange::Part { first, last, total })
 }
 
-/// Digits only, and no more than 64 bits hold.
+/// Parses digits that fit into 64 bits.
 pub(super) fn digits(text: &str) -> Option<u64> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if plain { text.parse().ok() } else { None }

@@ -1,4 +1,4 @@
-//! What delimits the body of an HTTP/1 response (RFC 9112 §6.3). Other versions have an end of their own.
+//! How the body of an HTTP/1 response ends (RFC 9112 §6.3). Other versions mark the end themselves.
 
 use super::content_range::digits;
 use crate::error::quoted;
@@ -7,7 +7,7 @@ use crate::transport::{BodyEnd, Headers};
 /// How the body of an HTTP/1 response ends.
 ///
 /// # Errors
-/// What is wrong, if the fields contradict each other or name a length that cannot be.
+/// The reason, if the fields contradict each other or contain an invalid length.
 pub fn body_end(headers: &Headers) -> Result<BodyEnd, String> {
     let mut length = None;
     for value in headers.all("content-length") {
@@ -23,7 +23,7 @@ pub fn body_end(headers: &Headers) -> Result<BodyEnd, String> {
         (Some(_), [_, ..]) => Err("both Content-Length and Transfer-Encoding".to_owned()),
         (Some(bytes), []) => Ok(BodyEnd::Length(bytes)),
         (None, [one]) if one.eq_ignore_ascii_case("chunked") => Ok(BodyEnd::Marked),
-        // Any other one codes the bytes, or ends with the connection, or both: it is not the file, or proves no end.
+        // Any other coding changes the bytes, or ends with the connection, which proves nothing.
         (None, [first, ..]) => Err(format!("Transfer-Encoding is {}", quoted(first))),
         (None, []) => Ok(BodyEnd::Unmarked),
     }

@@ -1,4 +1,4 @@
-//! A response head, read once: the facts that the verdict is made of.
+//! The facts of a response head that the verdict needs.
 
 use super::content_range::{ContentRange, content_range};
 use super::retry_after::parse_retry_after;
@@ -13,23 +13,23 @@ use std::time::{Duration, SystemTime};
 pub struct Head {
     /// The status.
     pub status: u16,
-    /// How the body ends, or what is wrong with the fields that should say so.
+    /// How the body ends, or why the fields that should say so are invalid.
     pub end: Result<BodyEnd, String>,
-    /// How many Content-Range fields there are.
+    /// The number of Content-Range fields.
     pub content_ranges: usize,
-    /// The Content-Range, where there is exactly one that can be read and the body is not multipart.
+    /// The Content-Range, if there is exactly one valid field and the body is not multipart.
     pub content_range: Option<ContentRange>,
-    /// The content codings but `identity`, in order and separated by commas. One is the common case.
+    /// The content codings except `identity`, in order, separated by commas.
     pub coding: Option<String>,
-    /// What tells the version.
+    /// The validators of the version.
     pub validators: Validators,
-    /// The delay Retry-After asks for.
+    /// The delay that Retry-After asks for.
     pub retry_after: Option<Duration>,
 }
 
 impl Head {
-    /// Reads a response head. `end` is the transport's. `wall` is our own clock, for a Retry-After date without a Date beside
-    /// it.
+    /// Reads a response head. `end` comes from the transport. `wall` is the local clock, which a Retry-After date is compared with
+    /// if the response has no Date.
     pub fn read(
         status: u16,
         headers: &Headers,
@@ -63,10 +63,10 @@ impl Head {
         }
     }
 
-    /// How the body ends, of a response whose body is to be used.
+    /// How the body ends, for a response whose body will be used.
     ///
     /// # Errors
-    /// `Coded` if the bytes are not the file's, `Protocol` if the length is absurd.
+    /// `Coded` if the body has a content coding, `Protocol` if its length is invalid.
     pub fn usable_end(&self) -> Result<BodyEnd, Error> {
         if let Some(coding) = &self.coding {
             return Err(Error::Coded(coding.clone()));

@@ -1,4 +1,4 @@
-//! The grammar of the header fields that decide whether bytes belong together.
+//! Parsers of the header fields that decide whether bytes belong to the same version.
 
 mod content_range;
 mod digest;

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-/// The delay a `Retry-After` asks for. Seconds are digits only and saturate; a date is what httpdate reads, and one in the
-/// past is zero; anything else is `None`, as if the field were not there.
+/// The delay that a `Retry-After` asks for. Seconds are digits only and saturate. A date in the past is zero. Anything else is
+/// `None`, as if the field were missing.
 ///
-/// `now` is the sender's own Date where there is one, so that a wrong clock on either side does no harm, else our wall
-/// clock.
+/// `now` is the Date of the response if it has one, so that a wrong clock on either side does not matter; else the local clock.
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));

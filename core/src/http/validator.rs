@@ -1,18 +1,18 @@
-//! ETag and Last-Modified: what tells one version of a file from another (RFC 9110 §8.8).
+//! ETag and Last-Modified: the fields that distinguish versions of a file (RFC 9110 §8.8).
 
 use super::digest::sha256_of_repr_digest;
 use crate::record::Validators;
 use crate::transport::Headers;
 use std::time::Duration;
 
-/// A Last-Modified younger than this may name two versions of the same second (RFC 9110 §8.8.2.2).
+/// A Last-Modified younger than this may be that of two versions from the same second (RFC 9110 §8.8.2.2).
 const STRONG_AFTER: Duration = Duration::from_secs(60);
 
-/// Longer fields are taken for none: a row keeps them as sent, and a cut one would tell nothing.
+/// The longest field in bytes. A longer one is ignored: rows store fields as sent, and a cut one would be useless.
 const LONGEST_BYTES: usize = 512;
 
-/// Whether an ETag is strong and well-formed, so that it may stand in an If-Range. One with bytes beyond ASCII is legal,
-/// but cannot be sent back by every client, so it is only compared.
+/// Returns `true` if an ETag is strong and well-formed and may be sent in If-Range. An ETag that is not ASCII is legal, but not
+/// every client can send it, so it is only compared.
 pub fn is_strong_etag(etag: &str) -> bool {
     let inner = etag
         .strip_prefix('"')
@@ -24,7 +24,7 @@ pub fn is_strong_etag(etag: &str) -> bool {
     })
 }
 
-/// Whether a Last-Modified is at least 60 s before the Date of the same response.
+/// Returns `true` if a Last-Modified is at least 60 s older than the Date of the same response.
 pub fn is_strong_last_modified(last_modified: &str, date: &str) -> bool {
     let (Ok(modified), Ok(date)) = (
         httpdate::parse_http_date(last_modified),
@@ -36,7 +36,7 @@ pub fn is_strong_last_modified(last_modified: &str, date: &str) -> bool {
         .is_ok_and(|age| age >= STRONG_AFTER)
 }
 
-/// The validators of a response, as sent unless they are absurdly long.
+/// The validators of a response, as sent, without those that are too long.
 pub fn validators(headers: &Headers) -> Validators {
     let date = headers.only("date").unwrap_or_default();
     let field = |name| {

@@ -1,37 +1,36 @@
-//! Whether a peer can be reached, and how long its downloads wait for it (spec §6).
+//! The circuit breaker of a peer: a pure state machine, which [`Reachability`](super::Reachability) waits on.
 //!
-//! After `breakerFailures` failed connections in a row the breaker is open: nothing of that peer spends an attempt any more.
-//! One probe at a time asks again, at intervals that double up to five minutes; the first answer of any kind closes the
-//! breaker. [`Breaker`] is that as a pure state machine. [`Reachability`](super::Reachability) waits by it.
+//! After `breakerFailures` failed connections in a row the breaker opens, and downloads of that peer use no attempts. One probe
+//! at a time tries again, at intervals that double up to five minutes. The first response of any kind closes the breaker.
 //!
-//! A failed connection is one that brought no response head. An error status is an answer: the peer is there.
+//! A connection has failed if no response head was received. An error status is a response: the peer is reachable.
 
 use crate::error::{Error, Timeout, chain};
 use crate::time::Instant;
 use std::time::Duration;
 
-/// From the breaker's opening to the first probe.
+/// The time from the opening of the breaker to the first probe.
 const FIRST_PROBE: Duration = Duration::from_secs(5);
 
 /// The longest interval between probes.
 const LAST_PROBE: Duration = Duration::from_secs(300);
 
-/// A connection that brought no answer, in a form that every download which waited for it can fail with.
+/// A connection without a response, in a form that every download waiting for the peer can fail with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoAnswer {
-    /// It could not be made, or broke before the response head.
+    /// It could not be established, or was lost before the response head.
     Network(String),
-    /// It took too long.
+    /// A timeout expired.
     Timeout {
-        /// Which timeout ran out.
+        /// Which one.
         timeout: Timeout,
-        /// How long it was.
+        /// Its length.
         after: Duration,
     },
 }
 
 impl NoAnswer {
-    /// What `error` says about the peer, where it comes from a request and means that no response head came.
+    /// The failed connection that `error` reports, if it does.
     pub fn of(error: &Error) -> Option<NoAnswer> {
         match error {
             Error::Network { what, source } => Some(NoAnswer::Network(match source {
@@ -49,7 +48,7 @@ impl NoAnswer {
         }
     }
 
-    /// The error again.
+    /// Converts it back to an error.
     pub fn error(&self) -> Error {
         match self {
             NoAnswer::Network(what) => Error::Network {
@@ -64,20 +63,20 @@ impl NoAnswer {
     }
 }
 
-/// A peer that cannot be reached.
+/// The outage of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// Since when its downloads wait.
+    /// When its downloads began to wait.
     pub since: Instant,
-    /// When it is asked again.
+    /// When the next probe is due.
     pub next_probe: Instant,
-    /// How often it was asked in vain since then.
+    /// The number of failed probes since then.
     pub probes: u32,
-    /// How the last connection failed.
+    /// The failure of the last connection.
     pub last: NoAnswer,
 }
 
-/// What is known of one peer.
+/// The state of one peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Breaker {
     failures_in_a_row: u32,
@@ -85,13 +84,13 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// The outage, while there is one.
+    /// The current outage.
     pub fn outage(&self) -> Option<&Outage> {
         self.outage.as_ref()
     }
 
-    /// A connection failed. `limit` is `breakerFailures`, 0 is off. One that was under way when the breaker opened moves no
-    /// probe.
+    /// Records a failed connection. `limit` is `breakerFailures`; 0 turns the breaker off. A connection that was open when the
+    /// breaker opened does not move the next probe.
     pub fn failed(&mut self, now: Instant, limit: u32, last: NoAnswer) {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         match &mut self.outage {
@@ -108,7 +107,7 @@ impl Breaker {
         }
     }
 
-    /// A probe failed.
+    /// Records a failed probe.
     pub fn probe_failed(&mut self, now: Instant, last: NoAnswer) {
         if let Some(outage) = &mut self.outage {
             outage.probes = outage.probes.saturating_add(1);
@@ -117,13 +116,13 @@ impl Breaker {
         }
     }
 
-    /// The peer answered, whatever it said.
+    /// Records a response of the peer, with any status.
     pub fn answered(&mut self) {
         *self = Breaker::default();
     }
 }
 
-/// The wait after so many probes in vain.
+/// The interval after this many failed probes.
 fn interval(probes: u32) -> Duration {
     let factor = 1_u32.checked_shl(probes).unwrap_or(u32::MAX);
     FIRST_PROBE.saturating_mul(factor).min(LAST_PROBE)

@@ -1,4 +1,4 @@
-//! Peers that cannot be reached: when to stop asking, and how their downloads wait.
+//! Unreachable peers: the circuit breaker, and how downloads wait.
 
 mod breaker;
 mod reachability;

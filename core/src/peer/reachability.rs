@@ -1,8 +1,8 @@
-//! The line to one peer: its breaker, and the queue of those that wait until it can be reached.
+//! Waits until a peer can be reached.
 //!
-//! Of all that wait one is the prober: it holds the lock, sleeps until the next probe is due and asks. It hands the lock on
-//! when the peer answered, and when it is dropped or gives up; so there is one probe at a time, no timer but the prober's
-//! and each one's own patience, and nobody waits for a prober that is gone.
+//! One of the waiting downloads is the prober: it holds the lock, sleeps until the next probe is due, and sends it. It passes the
+//! lock on when the peer responds, when it gives up, and when it is dropped. So there is one probe at a time, and nobody waits
+//! for a prober that no longer exists.
 
 use super::breaker::{Breaker, NoAnswer, Outage};
 use crate::error::Error;
@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The line to one peer. Clones are the same line.
+/// The reachability of one peer. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Reachability(Arc<Line>);
 
@@ -29,18 +29,18 @@ struct Line {
 #[derive(Debug, Default)]
 struct State {
     breaker: Breaker,
-    /// Wakes the prober when somebody else got an answer.
+    /// Wakes the prober when another request got a response.
     answered: Option<oneshot::Sender<()>>,
 }
 
 impl Reachability {
-    /// The outage, while there is one.
+    /// The current outage.
     pub fn outage(&self) -> Option<Outage> {
         lock(&self.0.state).breaker.outage().cloned()
     }
 
-    /// Takes down what a request to the peer came to: its response head, or the error in place of it. `limit` is
-    /// `breakerFailures`, 0 is off.
+    /// Records the outcome of a request to the peer: its response head, or the error in place of it. `limit` is
+    /// `breakerFailures`; 0 turns the breaker off.
     pub fn note<T>(&self, clock: &impl Clock, limit: u32, head: &Result<T, Error>) {
         match head.as_ref().err().and_then(NoAnswer::of) {
             Some(no_answer) => {
@@ -51,7 +51,7 @@ impl Reachability {
         }
     }
 
-    /// Closes the breaker, and lets all go on that wait.
+    /// Closes the breaker and wakes everyone who waits.
     pub fn answered(&self) {
         let prober = {
             let mut state = lock(&self.0.state);
@@ -59,19 +59,19 @@ impl Reachability {
             state.answered.take()
         };
         if let Some(prober) = prober {
-            // One that is gone has handed on already.
+            // A prober that was dropped has passed the lock on already.
             let _ = prober.send(());
         }
     }
 
-    /// Waits until the peer can be reached; at once where nothing says that it cannot. `probe` asks the peer for anything
-    /// and returns at its response head.
+    /// Waits until the peer can be reached; returns at once if the breaker is closed. `probe` sends any request to the peer and
+    /// returns when its response head was received.
     ///
     /// # Errors
-    /// After `patience` the error of the last connection that failed.
+    /// The error of the last failed connection, after `patience`.
     ///
     /// # Cancel safety
-    /// Dropping the future drops a probe it has under way; the next in the queue probes then.
+    /// Dropping the future also drops its probe; the next waiter becomes the prober.
     pub async fn reachable<T, P>(
         &self,
         clock: &impl Clock,
@@ -79,7 +79,7 @@ impl Reachability {
         probe: impl Fn() -> P,
     ) -> Result<(), Error>
     where
-        // Not `AsyncFn`: whether the futures of one are `Send` cannot be told yet where it borrows.
+        // Not `AsyncFn`: the compiler cannot yet tell whether its futures are `Send` if they borrow.
         P: Future<Output = Result<T, Error>>,
     {
         if self.outage().is_none() {
@@ -100,7 +100,7 @@ impl Reachability {
             }
             let due = outage.next_probe.min(deadline).since(now);
             if !due.is_zero() {
-                // Ends early where somebody else got an answer; the loop looks what became of it.
+                // Ends early if another request got a response; the loop checks the state.
                 select(pin!(clock.sleep(due)), answered).await;
                 continue;
             }
@@ -116,7 +116,7 @@ impl Reachability {
         Ok(())
     }
 
-    /// The outage, and what tells of its end.
+    /// The current outage, and a receiver that signals its end.
     fn listen(&self) -> Option<(Outage, oneshot::Receiver<()>)> {
         let mut state = lock(&self.0.state);
         let outage = state.breaker.outage().cloned()?;
@@ -125,7 +125,7 @@ impl Reachability {
         Some((outage, receiver))
     }
 
-    /// The last error; none where the peer answered in the same moment.
+    /// The last error; `None` if the peer responded in the meantime.
     fn give_up(&self) -> Result<(), Error> {
         match self.outage() {
             Some(outage) => Err(outage.last.error()),
