@@ -78,7 +78,7 @@ impl Doubt {
 #[non_exhaustive]
 pub enum Error {
     /// The connection could not be made or broke: DNS, refused, reset, handshake cut.
-    #[error("the connection failed: {what}")]
+    #[error("connection failed: {what}")]
     Network {
         /// What was being done, for example `connecting to 127.0.0.1:80`.
         what: String,
@@ -95,7 +95,7 @@ pub enum Error {
         after: Duration,
     },
     /// Fewer bytes than the low-speed limit allows, over its whole window.
-    #[error("only {bytes} bytes came in {} s", .window.as_secs())]
+    #[error("only {bytes} bytes received in {} s", .window.as_secs())]
     LowSpeed {
         /// Bytes that came within the window.
         bytes: u64,
@@ -103,7 +103,7 @@ pub enum Error {
         window: Duration,
     },
     /// The body ended before its length was reached.
-    #[error("the body ended at {got} of {} bytes", known(*.expected))]
+    #[error("the response body ended after {got} of {} bytes", known(*.expected))]
     Incomplete {
         /// Offset in the file that was reached.
         got: u64,
@@ -119,7 +119,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// The peer broke HTTP, or sent what was not asked for.
-    #[error("the server broke the protocol: {0}")]
+    #[error("protocol error: {0}")]
     Protocol(String),
     /// A certificate that does not hold.
     #[error("the certificate was refused: {0}")]
@@ -137,7 +137,7 @@ pub enum Error {
     #[error("the proxy refused: {0}")]
     ProxyRefused(String),
     /// The body came with a content coding.
-    #[error("the body came coded as {}, so its bytes are not the file's", quoted(.0))]
+    #[error("unexpected Content-Encoding {} (expected identity)", quoted(.0))]
     Coded(String),
     /// A page in place of the file, such as a login form or an error text with status 200.
     #[error("the server sent a page ({}) in place of the file", quoted(.content_type))]
@@ -146,7 +146,9 @@ pub enum Error {
         content_type: String,
     },
     /// The file is smaller than what was received of it before; not believed at once.
-    #[error("the server's file is {bytes} bytes now, fewer than the {held} received before")]
+    #[error(
+        "the file on the server is now {bytes} bytes, less than the {held} bytes already received"
+    )]
     Shrunk {
         /// Size of the response.
         bytes: u64,
@@ -154,7 +156,7 @@ pub enum Error {
         held: u64,
     },
     /// The rest cannot be proven to belong to the bytes so far, which can neither be compared nor taken back.
-    #[error("cannot resume: no strong validator, and what was written cannot be read back")]
+    #[error("cannot resume: no strong validator, and the written data cannot be read back")]
     NotResumable,
     /// Neither the response nor the release says how long the file is.
     #[error("the size of the file is unknown")]
@@ -196,7 +198,7 @@ pub enum Error {
         second_source: &'static str,
     },
     /// A part file that no row of this ledger claims.
-    #[error("{path} is there already and is not ours")]
+    #[error("{path} already exists and was not created by regrip")]
     ForeignPart {
         /// The part file.
         path: String,
@@ -212,7 +214,7 @@ pub enum Error {
         lock_file: Option<LockFile>,
     },
     /// The destination exists and `onExists` is `fail` (or a file appeared meanwhile).
-    #[error("{path} exists already")]
+    #[error("{path} already exists")]
     DestinationExists {
         /// The destination.
         path: String,
@@ -244,13 +246,13 @@ pub enum Error {
         why: &'static str,
     },
     /// The row needs credentials that this run was not given.
-    #[error("the download needs credentials that are not kept: {names}")]
+    #[error("the download needs credentials that are not stored: {names}")]
     CredentialsMissing {
         /// The header names, comma separated.
         names: String,
     },
     /// No room on the disk (ENOSPC, EDQUOT).
-    #[error("no room left for {path}")]
+    #[error("no space left for {path}")]
     DiskFull {
         /// The file being written.
         path: String,
@@ -277,7 +279,7 @@ pub enum Error {
         source: Option<Source>,
     },
     /// The ledger could not be read or written.
-    #[error("the ledger failed: {what}")]
+    #[error("ledger error: {what}")]
     Ledger {
         /// What was being done.
         what: String,
@@ -297,7 +299,7 @@ pub enum Error {
         status: Status,
     },
     /// Part and destination are both gone.
-    #[error("the bytes are gone: neither part nor destination is there")]
+    #[error("the data is lost: neither the part file nor the destination exists")]
     Lost,
     /// Another row for the same destination was driven instead.
     #[error("superseded by download {by}")]
@@ -495,8 +497,8 @@ fn timeout_text(timeout: Timeout, after: Duration) -> String {
     let after = seconds(after);
     match timeout {
         Timeout::Connect => format!("no connection within {after} s"),
-        Timeout::Headers => format!("no answer within {after} s"),
-        Timeout::Idle => format!("not a byte for {after} s"),
+        Timeout::Headers => format!("no response within {after} s"),
+        Timeout::Idle => format!("no data received for {after} s"),
     }
 }
 

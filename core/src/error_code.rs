@@ -1,4 +1,4 @@
-//! The stable names of errors: the ledger's `error_code`, the `code` of the API, of events and in JavaScript.
+//! Stable names of errors: `error_code` in the ledger, `code` in the API, in events and in JavaScript.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ macro_rules! error_codes {
                 #[doc = concat!("`", $name, "`")]
                 $variant,
             )*
-            /// A code this version does not know.
+            /// A code that this version does not know.
             Other(Cow<'static, str>),
         }
 
@@ -26,7 +26,7 @@ macro_rules! error_codes {
             /// Every known code.
             pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)*];
 
-            /// As the ledger, the API, events and JavaScript spell it.
+            /// The name in the ledger, the API, events and JavaScript.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(ErrorCode::$variant => $name,)*

@@ -1,4 +1,4 @@
-//! What a user may want to see while a download runs.
+//! Events: what a user may want to see while downloads run.
 
 use crate::classify::Class;
 use crate::error_code::ErrorCode;
@@ -6,86 +6,86 @@ use crate::record::{DownloadId, RestartReason, SizeSource};
 use crate::retry::AskedBy;
 use std::time::{Duration, SystemTime};
 
-/// One thing that happened to one download.
+/// An event of a download.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event<'a> {
     /// The download.
     pub id: DownloadId,
-    /// When, by the wall clock.
+    /// The time by the wall clock.
     pub at: SystemTime,
-    /// Where the bytes come from, without userinfo, query and fragment.
+    /// The source, without userinfo, query and fragment.
     pub url: &'a str,
     /// The destination.
     pub path: &'a str,
-    /// What.
+    /// The kind of event and its fields.
     pub what: What,
 }
 
-/// What happened.
+/// A kind of event.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    /// Accepted, and not started yet.
+    /// The download was accepted and has not started.
     Queued,
-    /// An attempt starts.
+    /// An attempt has started.
     Started {
-        /// Its number over the row's life.
+        /// Its number over the life of the row.
         attempt: u32,
-        /// The offset it starts from.
+        /// The offset it starts at.
         from: u64,
     },
-    /// A response was taken up: its bytes count.
+    /// A response was accepted.
     Headers {
-        /// Size of the file, where known.
+        /// The size of the file, if known.
         expected_bytes: Option<u64>,
-        /// What said so.
+        /// Where the size was stated.
         source: Option<SizeSource>,
-        /// The transfer's size is not the release's.
+        /// `true` if the size differs from that of the release.
         mismatch: bool,
     },
-    /// Bytes arrived; a few times a second at most.
+    /// Data was received; sent at most a few times per second.
     Progress {
         /// Bytes in the part.
         bytes: u64,
-        /// Size of the file, where known.
+        /// The size of the file, if known.
         total: Option<u64>,
     },
-    /// The bytes so far were discarded.
+    /// Partial data was discarded.
     Restart {
-        /// Why.
+        /// The reason.
         reason: RestartReason,
-        /// How many.
+        /// The number of bytes discarded.
         discarded_bytes: u64,
     },
-    /// An attempt failed and another one follows.
+    /// An attempt failed, and another one follows.
     Retrying {
-        /// The one that failed.
+        /// The number of the failed attempt.
         attempt: u32,
-        /// The wait before the next.
+        /// The delay before the next attempt.
         delay: Duration,
-        /// Who asked for that wait.
+        /// Who asked for the delay.
         asked_by: AskedBy,
-        /// Its class, always transient.
+        /// The class of the error; always transient.
         class: Class,
         /// The error and its sources in one line.
         error: String,
     },
-    /// It waits for something else than its own backoff.
+    /// The download waits for something other than its backoff.
     Waiting {
-        /// Until when at the latest, by the wall clock.
+        /// The latest end of the wait, by the wall clock.
         until: SystemTime,
-        /// Why, in a few words.
+        /// The reason, in a few words.
         why: String,
     },
     /// The file is at its final name.
     Completed(Summary),
-    /// Ended without a file.
+    /// The download failed.
     Failed(Summary),
-    /// Called off; the part is kept.
+    /// The download was cancelled; the part is kept.
     Cancelled(Summary),
 }
 
 impl What {
-    /// As `--json`, SSE and JavaScript spell it.
+    /// The name in `--json`, SSE and JavaScript.
     pub fn name(&self) -> &'static str {
         match self {
             What::Queued => "queued",
@@ -105,28 +105,28 @@ impl What {
 /// How a download ended.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
-    /// Bytes in the file, or in the part that is kept.
+    /// The size of the file, or of the part that is kept.
     pub bytes: u64,
-    /// Attempts over the row's life.
+    /// Attempts over the life of the row.
     pub attempts: u32,
-    /// Restarts over the row's life.
+    /// Restarts over the life of the row.
     pub restarts: u32,
     /// Digest of the file, where one was computed.
     pub sha256: Option<String>,
-    /// What failed after a completed file got its name, in one line.
+    /// A failure after the rename of a completed file, in one line.
     pub warning: Option<String>,
-    /// Class of the error.
+    /// The class of the error.
     pub class: Option<Class>,
     /// [`Error::code`](crate::Error::code).
     pub code: Option<ErrorCode>,
     /// The error and its sources in one line.
     pub error: Option<String>,
-    /// What a person can do about it.
+    /// What the user can do about it.
     pub advice: Option<&'static str>,
 }
 
-/// A URL as it may be shown: without userinfo, query and fragment. Of what is no URL of a known scheme only kind and length
-/// are shown: it may be a secret that belongs elsewhere.
+/// A URL for display: without userinfo, query and fragment. If the text is not a URL with a known scheme, only its kind and length
+/// are shown, because it may be a misplaced secret.
 ///
 /// ```
 /// assert_eq!(regrip_core::display_url("https://me:secret@host/a?key=1#x"), "https://host/a");
@@ -136,7 +136,7 @@ pub fn display_url(url: &str) -> String {
     without_secrets(url).unwrap_or_else(|| redacted(url))
 }
 
-/// What is said of a text that may be a secret: kind and length.
+/// Describes a text that may be a secret by its kind and length.
 ///
 /// ```
 /// assert_eq!(regrip_core::redacted("secret"), "a string of 6 characters");
@@ -149,7 +149,7 @@ pub fn redacted(text: &str) -> String {
     }
 }
 
-/// Schemes of the form `scheme://host`, which are no secret themselves.
+/// The schemes of the form `scheme://host` that are shown.
 const KNOWN_SCHEMES: [&str; 9] = [
     "http", "https", "ftp", "ftps", "sftp", "s3", "ws", "wss", "socks5",
 ];
@@ -169,7 +169,7 @@ fn without_secrets(url: &str) -> Option<String> {
     is_host(host).then(|| format!("{scheme}://{host}{path}"))
 }
 
-/// A name or an address, with or without a port. A password with a slash in it leaves something else before the slash.
+/// Returns `true` for a name or an address, with or without a port. A password with a slash leaves something else before the slash.
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, port),

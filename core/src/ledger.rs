@@ -1,11 +1,11 @@
-//! The table of downloads, as the engine writes it.
+//! The ledger: the table of downloads, as the engine writes it.
 
 use crate::error::Error;
 use crate::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row};
 use std::future::pending;
 use std::time::{Duration, SystemTime};
 
-/// Remembers downloads. Each call is one transaction: when it returns, it is durable.
+/// Stores downloads. Each call is one transaction and is durable when it returns.
 pub trait Ledger {
     /// Adds a row with status `queued`.
     async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error>;
@@ -19,18 +19,18 @@ pub trait Ledger {
     /// The rows for a destination, newest first.
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error>;
 
-    /// The rows that are not finished (`queued`, `downloading`, `waiting`, `committing`), no more of each than decides
-    /// which are driven: there may be many of them.
+    /// The unfinished rows (`queued`, `downloading`, `waiting`, `committing`), reduced to what decides which are driven, because there
+    /// may be many.
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error>;
 
-    /// Counts an attempt, atomically, and opens its line in the timeline. Returns its number over the row's whole life.
+    /// Counts an attempt atomically and opens its line in the timeline. Returns its number over the life of the row.
     ///
     /// # Errors
-    /// `WrongState` where the row is finished, `NoSuchDownload`, `Ledger`.
+    /// `WrongState` if the row is finished, `NoSuchDownload`, `Ledger`.
     async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error>;
 
-    /// Applies a change; see [`Row::apply`] for what each one means. Whether the row
-    /// [admits](crate::record::Status::admits) it is decided in the same transaction.
+    /// Applies a change as [`Row::apply`] defines it. The same transaction checks that the row
+    /// [admits](crate::record::Status::admits) it.
     ///
     /// # Errors
     /// `WrongState` with the status that does not admit it, `NoSuchDownload`, `Ledger`.
@@ -39,15 +39,15 @@ pub trait Ledger {
     /// Deletes a row and its timeline.
     async fn remove(&self, id: DownloadId) -> Result<(), Error>;
 
-    /// How long a [claim](Self::claim) lasts, if processes that share this ledger must claim what they drive. `None` if the
-    /// store's lock on the part is enough: then nothing is claimed.
+    /// How long a [claim](Self::claim) lasts, if processes that share this ledger must claim what they drive. `None` if the lock of
+    /// the store on the part is enough: then nothing is claimed.
     fn lease(&self) -> Option<Duration> {
         None
     }
 
-    /// Claims a download for `owner`, or extends its claim, until then. Returns `false` if another owner has it. While it
-    /// lasts, the ledger refuses what others record about it, except a [cancel](Change::Cancelled): that is a user's, and
-    /// [`changes`](Self::changes) shows it to the owner. The claim ends with the row: what is finished has no owner.
+    /// Claims a download for `owner` until a time, or extends its claim. Returns `false` if another owner has it. During a claim the
+    /// ledger refuses changes by others, except a [cancel](Change::Cancelled), which [`changes`](Self::changes) reports to the
+    /// owner. The claim ends when the row is finished.
     ///
     /// # Errors
     /// `NoSuchDownload`, `Ledger`.
@@ -56,7 +56,7 @@ pub trait Ledger {
         Ok(true)
     }
 
-    /// Waits until somebody else may have changed rows; never returns if nobody else can.
+    /// Waits until another process may have changed rows; never returns if that is impossible.
     async fn changes(&self) {
         pending().await
     }

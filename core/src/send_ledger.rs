@@ -1,7 +1,7 @@
 //! A ledger for hosts with several threads.
 //!
-//! The futures of [`Ledger`] need not be `Send`, so code that is generic in its ledger cannot spawn what drives downloads on
-//! another thread: the compiler knows that a future is `Send` only of a ledger that is named. Those of [`SendLedger`] are.
+//! The futures of [`Ledger`] need not be `Send`, so code that is generic in its ledger cannot move them to another thread. The
+//! futures of [`SendLedger`] are `Send`.
 
 use crate::error::Error;
 use crate::ledger::Ledger;
@@ -9,8 +9,7 @@ use crate::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row};
 use std::future::{Future, pending, ready};
 use std::time::{Duration, SystemTime};
 
-/// A [`Ledger`] whose calls may move between threads. Implement this trait instead, with `async fn`s; each method means what
-/// it means there.
+/// A [`Ledger`] whose futures are `Send`. Implement this trait instead, with `async fn`s; each method has the same meaning as there.
 pub trait SendLedger: Sync {
     /// As [`Ledger::insert`].
     fn insert(

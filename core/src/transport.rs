@@ -1,14 +1,14 @@
-//! Fetching over HTTP: requests, responses and bodies whose bytes the core never looks at.
+//! The transport: HTTP requests, responses and bodies. The core never looks at the bytes of a body.
 
 use crate::error::Error;
 use std::fmt;
 
-/// The bytes asked for, from `first` to `last` inclusive (RFC 9110 §14.1.2).
+/// A range of bytes from `first` to `last`, both inclusive (RFC 9110 §14.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRange {
     /// Offset of the first byte.
     pub first: u64,
-    /// Offset of the last byte; `None` asks for all there are.
+    /// Offset of the last byte; `None` means up to the end of the file.
     pub last: Option<u64>,
 }
 
@@ -19,7 +19,7 @@ impl ByteRange {
     }
 }
 
-/// As the value of a `Range` field: `bytes=100-` or `bytes=100-199`.
+/// Formats the value of a `Range` field: `bytes=100-` or `bytes=100-199`.
 impl fmt::Display for ByteRange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "bytes={}-", self.first)?;
@@ -30,50 +30,49 @@ impl fmt::Display for ByteRange {
     }
 }
 
-/// What to ask for. The transport adds `Accept-Encoding: identity` and its own credentials, and nothing that changes the
-/// meaning of the request.
+/// A GET request. The transport adds `Accept-Encoding: identity` and credentials, and nothing that changes the meaning of the
+/// request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request<'a> {
     /// Absolute, http or https, without userinfo.
     pub url: &'a str,
-    /// The value of `Range`; without it the whole file is asked for.
+    /// The range to request; `None` requests the whole file.
     pub range: Option<ByteRange>,
-    /// `If-Range`, as it goes on the wire.
+    /// The value of `If-Range`, as sent.
     pub if_range: Option<&'a str>,
 }
 
-/// How the transport knows that a body is over.
+/// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyEnd {
     /// After this many bytes.
     Length(u64),
-    /// By a mark in the stream: the last chunk of a chunked body, END_STREAM of HTTP/2.
+    /// By a mark in the stream: the last chunk of a chunked body, or END_STREAM in HTTP/2.
     Marked,
-    /// By the end of the connection alone, which proves nothing.
+    /// Only by the end of the connection, which proves nothing.
     Unmarked,
 }
 
-/// A response whose head was received and whose body is still on the wire.
+/// A response whose head was received.
 #[derive(Debug)]
 pub struct Response<B> {
-    /// 200 to 599. Interim responses (1xx) and followed redirects are the transport's.
+    /// 200 to 599. The transport handles interim responses (1xx) and redirects.
     pub status: u16,
-    /// The fields the core may ask for, see [`Headers`].
+    /// The header fields that the core may read, see [`Headers`].
     pub headers: Headers,
-    /// How the body ends, or what is wrong with the fields that should say so; the latter matters only if the body is used.
-    /// An HTTP/1 client asks [`http::body_end`](crate::http::body_end).
+    /// How the body ends, or why the fields that should say so are invalid, which matters only if the body is used. An HTTP/1
+    /// client calls [`http::body_end`](crate::http::body_end).
     pub end: Result<BodyEnd, String>,
-    /// Dropping it stops the transfer promptly and disturbs no other request.
+    /// The body. Dropping it stops the transfer promptly and disturbs no other request.
     pub body: B,
 }
 
-/// Header fields in the order they came, duplicates kept.
+/// Header fields in the order received, including duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// The names the core reads, lower-case, and those of [`http::body_end`](crate::http::body_end). A host may leave all
-    /// others out.
+    /// The lower-case names that the core and [`http::body_end`](crate::http::body_end) read. A host may omit all others.
     pub const NAMES: [&'static str; 11] = [
         "content-encoding",
         "content-length",
@@ -88,13 +87,13 @@ impl Headers {
         "location",
     ];
 
-    /// Adds a field. `name` in any case; a value that is not ASCII is kept as Latin-1 reads it.
+    /// Adds a field. `name` may have any case; a value that is not ASCII is decoded as Latin-1.
     pub fn push(&mut self, name: &str, value: &[u8]) {
         let value = value.iter().map(|&byte| char::from(byte)).collect();
         self.0.push((name.to_ascii_lowercase(), value));
     }
 
-    /// Every value of a field, in order.
+    /// All values of a field, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0
             .iter()
@@ -102,7 +101,7 @@ impl Headers {
             .map(|(_, value)| value.trim_ascii())
     }
 
-    /// The value of a field that came exactly once.
+    /// The value of a field that occurs exactly once.
     pub fn only<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         let mut values = self.all(name);
         let value = values.next()?;
@@ -120,20 +119,20 @@ impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     }
 }
 
-/// What a host's HTTP client can and must do, for one URL.
+/// What the HTTP client of a host can and must do for one URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestRules {
-    /// `If-Range` can be sent. Not so on a cross-origin `fetch`, where it causes a preflight that many servers refuse.
+    /// `If-Range` can be sent. A cross-origin `fetch` cannot: it would cause a preflight that many servers refuse.
     pub if_range: bool,
-    /// A request for the whole file carries `bytes=0-`, since without a Range `fetch` asks for codings. It carries none if
-    /// the source refused ranges.
+    /// A request for the whole file carries `bytes=0-`, because `fetch` adds codings to a request without a range. It carries no
+    /// range if the source refused ranges.
     pub range_always: bool,
-    /// It undoes content codings by itself, so that coded bytes never reach the store as they were sent.
+    /// The client decodes content codings, so coded bytes never reach the store as sent.
     pub decodes: bool,
 }
 
 impl RequestRules {
-    /// A client that can send what it likes.
+    /// A client without restrictions.
     pub const FREE: RequestRules = RequestRules {
         if_range: true,
         range_always: false,
@@ -141,7 +140,7 @@ impl RequestRules {
     };
 }
 
-/// Fetches over HTTP.
+/// An HTTP client.
 pub trait Transport {
     /// The body of a response.
     type Body: Body;
@@ -149,46 +148,46 @@ pub trait Transport {
     /// What this transport can send to `url`.
     fn rules(&self, url: &str) -> RequestRules;
 
-    /// Sends a GET and waits for the response head, within the transport's own connect and header timeouts.
+    /// Sends a GET and waits for the response head, within the connect and header timeouts of the transport.
     ///
     /// # Errors
     /// `Network`, `Timeout`, `Protocol`, `Certificate`, `RedirectRefused`, `AddressRefused`, `ProxyRefused`. An
     /// error status is a response.
     ///
     /// # Cancel safety
-    /// Dropping the future gives the request up, as dropping a body does.
+    /// Dropping the future aborts the request, as dropping a body does.
     async fn get(&self, request: Request<'_>) -> Result<Response<Self::Body>, Error>;
 
-    /// Waits until so many bytes may be taken on: where a user limits the rate. It is called for each chunk between the one
-    /// wait for the network and the next, so that this wait counts neither as idle nor as slow.
+    /// Waits until this many bytes may be processed, if a user limits the rate. Called for each chunk between two waits for the
+    /// network, so this wait counts neither as idle nor as slow.
     ///
     /// # Cancel safety
-    /// A dropped wait may have used up what it asked for.
+    /// A dropped future may have used up its share of the rate.
     async fn pace(&self, bytes: u64) {
         let _ = bytes; // no limit
     }
 }
 
-/// The bytes of a response, lent chunk by chunk.
+/// The bytes of a response, in borrowed chunks.
 pub trait Body {
-    /// A chunk that borrows from the body, so that no copy is needed on the way to the disk.
+    /// A chunk borrowed from the body, so that nothing is copied on the way to the disk.
     type Chunk<'a>: Chunk
     where
         Self: 'a;
 
-    /// Waits for the next chunk, never empty; `None` is the proven end of the body (its length reached, its last chunk
-    /// seen, or the connection closed where nothing else delimits it).
+    /// Waits for the next chunk, which is never empty. `None` is the proven end of the body: its length was reached, its last chunk
+    /// was received, or the connection was closed and nothing else delimits the body.
     ///
     /// # Errors
-    /// `Network` or `Incomplete` where the body is cut, `Protocol` where its framing is broken.
+    /// `Network` or `Incomplete` if the body is cut, `Protocol` if its framing is invalid.
     async fn chunk(&mut self) -> Result<Option<Self::Chunk<'_>>, Error>;
 }
 
-/// A piece of a body. The core counts its bytes and never looks at them.
+/// A chunk of a body. The core counts its bytes and never looks at them.
 pub trait Chunk: Sized {
     /// Its length in bytes.
     fn length(&self) -> u64;
-    /// The first `at` bytes (at most all of them) and the rest.
+    /// Splits it after `at` bytes, or after all of them if there are fewer.
     fn split_at(self, at: u64) -> (Self, Self);
 }
 

@@ -158,6 +158,6 @@ fn an_error_with_its_sources_is_one_line() {
     let line = regrip_core::error::chain(&error);
     assert_eq!(
         line,
-        "the connection failed: connecting to peer.example:80: no route to host"
+        "connection failed: connecting to peer.example:80: no route to host"
     );
 }

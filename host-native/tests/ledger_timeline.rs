@@ -70,7 +70,7 @@ fn a_line_tells_its_attempt_from_start_to_end() {
             error: Some(Failure {
                 class: Class::Transient,
                 code: ErrorCode::Network,
-                text: "the connection failed".to_owned(),
+                text: "connection failed".to_owned(),
             }),
             wait: Some((Duration::from_millis(1500), AskedBy::RetryAfter)),
         },
@@ -87,7 +87,7 @@ fn a_line_tells_its_attempt_from_start_to_end() {
         outcome: text("failed"),
         class: text("transient"),
         code: text("Network"),
-        error: text("the connection failed"),
+        error: text("connection failed"),
         wait_ms: Some(1500),
         asked_by: text("retry_after"),
         restart_reason: None,

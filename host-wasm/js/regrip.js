@@ -317,7 +317,7 @@ class Downloads {
     const there = this.#knobs.onExists === "fail" && persistent && (await this.#platform.exists(path));
     // An error is left to the core, which loads it again.
     const record = await Promise.resolve(path).then((path) => ledger.load(path)).catch(() => {});
-    if (there && !record) throw new RegripError(`${path} exists already`, { code: "DestinationExists", class: "permanent" });
+    if (there && !record) throw new RegripError(`${path} already exists`, { code: "DestinationExists", class: "permanent" });
     transfer.id = this.#host.idOf(path);
     transfer.path = path;
     if (record && names(transfer.url, record.url)) transfer.url = record.url;
@@ -415,7 +415,7 @@ class Downloads {
       const record = await this.#host.ledger.load(chosen.path);
       if (record ? names(asked.url, record.url) : !(await this.#platform.exists(chosen.path))) return chosen;
     }
-    throw new RegripError(`${asked.path} exists already`, { code: "DestinationExists", class: "permanent" });
+    throw new RegripError(`${asked.path} already exists`, { code: "DestinationExists", class: "permanent" });
   }
 
   #sinkOf(to) {
@@ -512,7 +512,7 @@ function destinationBusy(path, id, url) {
 }
 
 function missing({ headerNames, attempts, restarts, bytes }) {
-  const message = `the download needs credentials that are not kept: ${headerNames}`;
+  const message = `the download needs credentials that are not stored: ${headerNames}`;
   return new RegripError(message, { code: "CredentialsMissing", class: "permanent", attempts, restarts, bytes });
 }
 

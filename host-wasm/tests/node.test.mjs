@@ -249,7 +249,7 @@ test("a stall ends the attempt after the idle timeout", async () => {
   await engine.download(faultd.url("/film"), path, { onEvent });
 
   await assertFile(path, one);
-  assert.match(told(events, "retrying")[0].error, /not a byte for 0\.2 s/);
+  assert.match(told(events, "retrying")[0].error, /no data received for 0\.2 s/);
 });
 
 test("a server that takes the request and says nothing is waited for no longer than allowed", async () => {

@@ -1,4 +1,4 @@
-//! What an accepted download means, given the rows there are for its destination.
+//! Decides what to do with a requested download, given the rows of its destination.
 
 use crate::record::{DownloadId, NewDownload, Row, Source, Status};
 
@@ -7,41 +7,41 @@ use crate::record::{DownloadId, NewDownload, Row, Source, Status};
 pub struct Accepted {
     /// Its row.
     pub id: DownloadId,
-    /// The row was there before.
+    /// `true` if the row existed before.
     pub known: bool,
 }
 
-/// Which other URL a download that nobody drives may go on from, if that proves to have the same file.
+/// From which other URL an inactive download may continue, if that URL proves to serve the same file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewUrl {
     /// None: another URL is another download.
     Refused,
-    /// One that differs only in its query, such as another signature.
+    /// A URL that differs only in its query, for example in a signature.
     SamePath,
-    /// Any.
+    /// Any URL.
     Any,
 }
 
-/// What to do with it.
+/// What to do with a requested download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It is under way already.
+    /// It is running already.
     Known(DownloadId),
-    /// Take up this failed or cancelled one.
+    /// Retry this failed or cancelled row.
     Retry(DownloadId),
-    /// A new row.
+    /// Insert a new row.
     New,
-    /// Go on with this one from another URL, if its bytes prove to be the same file's.
+    /// Continue this row from the new URL, if its bytes prove to be those of the same file.
     Move(DownloadId),
-    /// Another source has the destination.
+    /// The destination belongs to another source.
     Busy(DownloadId),
 }
 
-/// Decides, from the rows of the same destination, newest first.
+/// Decides from the rows of the destination, newest first.
 ///
-/// Of several unfinished rows of this source, the one with most durable bytes counts. A failed or cancelled row of another
-/// source that still has its part keeps the destination too: its bytes are not thrown away behind its back. The new URL may
-/// still be one for the same file, as far as `new_url` allows it.
+/// If there are several unfinished rows of this source, the one with the most durable bytes is used. A failed or cancelled row of
+/// another source keeps the destination as long as it has a part, so that its partial data is not discarded. The new URL
+/// may still be one for the same file, if `new_url` allows it.
 pub fn admission(rows: &[Row], new: &NewDownload, new_url: NewUrl) -> Admission {
     let other = |row: &Row| match may_move(row, new, new_url) {
         true => Admission::Move(row.id),
@@ -70,7 +70,7 @@ pub fn admission(rows: &[Row], new: &NewDownload, new_url: NewUrl) -> Admission 
     }
 }
 
-/// Whether a row may go on from the new URL.
+/// Returns `true` if a row may continue from the new URL.
 fn may_move(row: &Row, new: &NewDownload, new_url: NewUrl) -> bool {
     match (&row.new.source, &new.source) {
         (Source::Url { url: old }, Source::Url { url: new }) => {
@@ -85,14 +85,14 @@ fn may_move(row: &Row, new: &NewDownload, new_url: NewUrl) -> bool {
     }
 }
 
-/// Whether two URLs are the same but for query and fragment.
+/// Returns `true` if two URLs differ at most in query and fragment.
 pub(crate) fn same_but_for_query(one: &str, other: &str) -> bool {
     let path = |url: &str| url.split(['?', '#']).next().map(str::to_owned);
     path(one) == path(other)
 }
 
-/// Names of the headers that a row's bytes were fetched with and that it is not asked for with again. Where nothing was
-/// fetched nothing can be lost, and whoever asks may leave out what did not help.
+/// The headers that the partial data was requested with and that the new request lacks. Without partial data nothing can be
+/// lost, so the caller may leave out headers.
 pub(super) fn missing(row: &Row, new: &NewDownload) -> Option<String> {
     if row.downloaded == 0 {
         return None;

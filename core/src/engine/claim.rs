@@ -1,7 +1,7 @@
-//! The claim on a download, if processes share a ledger and its work.
+//! Claims on downloads, for processes that share a ledger and its work.
 //!
-//! Invariant: this process drives a download only while its claim lasts. It stops as soon as another process has the
-//! claim, and when it could not extend its own until shortly before the end of the lease.
+//! Invariant: this process drives a download only while its claim is valid. It stops when another process has the claim, or
+//! when it cannot extend its own claim until shortly before the end of the lease.
 
 use super::shared::Shared;
 use crate::error::{Error, Failed};
@@ -14,7 +14,7 @@ use std::future::{Future, pending};
 use std::pin::pin;
 use std::time::Duration;
 
-/// Runs `work` as long as this process has the claim on the download; `part` names it in the error.
+/// Runs `work` while this process has the claim on the download. `part` names the download in the error.
 pub(super) async fn while_claimed<H: Host, T>(
     shared: &Shared<H>,
     id: DownloadId,
@@ -27,14 +27,14 @@ pub(super) async fn while_claimed<H: Host, T>(
     if !extend(shared, id, lease).await? {
         return Err(taken(part));
     }
-    // The claim first: after a machine has slept, it is looked at before another byte is written.
+    // Poll the claim first: after the machine was suspended, it is checked before another byte is written.
     match select(pin!(lost(shared, id, lease)), pin!(work)).await {
         Either::Left(((), _)) => Err(taken(part)),
         Either::Right((done, _)) => done,
     }
 }
 
-/// Extends the claim three times a lease; returns when it is lost or about to end.
+/// Extends the claim three times per lease. Returns when it is lost or about to end.
 async fn lost<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Duration) {
     let clock = shared.host.clock();
     let step = lease / 3;
@@ -47,7 +47,7 @@ async fn lost<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Duration) {
         match select(extension, pin!(clock.sleep(give_up))).await {
             Either::Left((Ok(true), _)) => extended_at = asked_at,
             Either::Left((Ok(false), _)) | Either::Right(_) => return,
-            // The ledger may answer the next time, while the claim still lasts.
+            // The next call may succeed while the claim is still valid.
             Either::Left((Err(_), _)) if clock.now().since(extended_at) < step * 2 => {}
             Either::Left((Err(_), _)) => return,
         }
@@ -62,7 +62,7 @@ async fn extend<H: Host>(
     let now = shared.host.clock().wall();
     match now.checked_add(lease) {
         Some(until) => shared.host.ledger().claim(id, &shared.owner, until).await,
-        None => pending().await, // a lease without an end never needs to be extended
+        None => pending().await, // a lease without an end never has to be extended
     }
 }
 

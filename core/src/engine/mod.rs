@@ -1,4 +1,4 @@
-//! Many downloads at once: accepted, driven, cancelled, taken up again.
+//! Runs many downloads at once: accepts, drives, cancels and retries them.
 
 mod admission;
 mod claim;

@@ -1,4 +1,4 @@
-//! Whether the peers of an engine can be reached.
+//! The reachability of each peer of an engine.
 
 use crate::config::DownloadsConfig;
 use crate::mutex::lock;
@@ -27,7 +27,7 @@ impl Peers {
         peers.entry(peer_id.to_owned()).or_default().clone()
     }
 
-    /// The reachability of the peer a source names; none for a plain URL.
+    /// The reachability of the peer of a source; `None` for a plain URL.
     pub(super) fn of_source(&self, source: &Source) -> Option<Reachability> {
         match source {
             Source::Peer { peer_id, .. } => Some(self.reachability(peer_id)),

@@ -1,4 +1,4 @@
-//! Leave to move bytes: the peer can be reached, and the permits are held.
+//! Waits until a download may transfer data: its peer can be reached, and it holds its permits.
 
 use super::shared::Shared;
 use super::stop::{Ear, stopped};
@@ -12,14 +12,14 @@ use crate::transport::ByteRange;
 use crate::transport::{Request, Transport};
 use std::time::Duration;
 
-/// What a download holds while its bytes may move. Room at the origin is made before its permit is given back.
+/// What a download holds while it may transfer data. Its place at the origin is released before its permit.
 pub(super) struct Leave {
     _inside: Inside,
     _of_origin: Permit,
     _of_engine: Permit,
 }
 
-/// Permits, once the peer can be reached. They may be long in coming, so the peer is looked at again then.
+/// Waits for the peer, then for the permits. That may take long, so the peer is checked again afterwards.
 pub(super) async fn leave_to_move<H: Host>(
     shared: &Shared<H>,
     job: &mut Job<'_, H>,
@@ -46,7 +46,7 @@ fn is_out<H: Host>(job: &Job<'_, H>) -> bool {
     peer.is_some_and(|peer| peer.outage().is_some())
 }
 
-/// Waits until the peer can be reached, with nothing of the engine's held and no attempt spent.
+/// Waits until the peer can be reached, without holding a permit and without using an attempt.
 async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Failed> {
     let Some(peer) = job.reachability.clone() else {
         return Ok(());
@@ -59,7 +59,7 @@ async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(
     let why = format!("the peer cannot be reached: {}", outage.last.error());
     job.waits(patience, why).await?;
     let url = job.row.new.source.url().to_owned();
-    // Its head says enough: the body is dropped, and with it the connection.
+    // The head is enough: the body is dropped, and the connection with it.
     let probe = || async {
         let request = Request {
             url: &url,
@@ -76,8 +76,8 @@ async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(
     job.record(Change::Queued).await
 }
 
-/// The origin's permit first, then the global one, so that a slow origin's queue does not hold up others. While it waited
-/// for the second, the origin may have become busy: then it queues there again.
+/// Acquires the permit of the origin first and then the global one, so that the queue of a slow origin does not block others. If the
+/// origin became busy in the meantime, the download joins its queue again.
 async fn permits<H: Host>(shared: &Shared<H>, job: &Job<'_, H>, lane: Lane) -> Leave {
     loop {
         let of_origin = job.seat.permit(job.host.clock(), lane).await;

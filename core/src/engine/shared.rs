@@ -1,4 +1,4 @@
-//! What the downloads of one engine share: limits, permits, and one writer to a destination.
+//! The state that the downloads of an engine share: limits, permits, and the writer of each destination.
 
 use super::peers::Peers;
 use super::stop::{Ear, Stop};
@@ -18,31 +18,31 @@ use std::sync::{Arc, Mutex};
 pub(super) struct Shared<H> {
     pub(super) host: H,
     pub(super) digests: bool,
-    /// Names this process in claims.
+    /// The name of this process in claims.
     pub(super) owner: String,
     pub(super) config: Mutex<Arc<DownloadsConfig>>,
     pub(super) permits: Semaphore,
     pub(super) peers: Peers,
     pub(super) origins: Origins,
-    /// By destination: a lock over looking and inserting.
+    /// By destination: held from reading its rows to inserting one.
     pub(super) doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
-    /// By download: what the last call asked for, until the part is locked and it can be recorded.
+    /// By download: the request of the last call, until the part is locked and the request can be recorded.
     pub(super) asked: Mutex<LiteMap<DownloadId, Asked>>,
-    /// Downloads that were accepted and are not driven yet.
+    /// Downloads that were accepted but are not driven yet.
     pub(super) accepted: Mutex<LiteMap<DownloadId, ()>>,
-    /// By destination: who writes there.
+    /// By destination: its writer.
     pub(super) writers: Mutex<LiteMap<String, Writer>>,
 }
 
-/// What the last call for a download asked for.
+/// The request of the last call for a download.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) terms: Terms,
-    /// Another URL, and how the row stood before it was asked for.
+    /// Another URL, and the status of the row before it was requested.
     pub(super) moving: Option<Moving>,
 }
 
-/// A download that may go on from another URL.
+/// A download that may continue from another URL.
 #[derive(Clone, Debug)]
 pub(super) struct Moving {
     pub(super) url: String,
@@ -54,12 +54,12 @@ pub(super) struct Moving {
 pub(super) struct Writer {
     pub(super) id: DownloadId,
     pub(super) stop: Option<oneshot::Sender<Stop>>,
-    /// What it was told, if it listened.
+    /// The stop that was sent, if the drive was listening.
     told: Option<Stop>,
 }
 
 impl Writer {
-    /// Tells it to end. Whether it will, for this reason, by this word or an earlier one.
+    /// Sends a stop. Returns `true` if the drive will end for this reason, because of this stop or an earlier one.
     pub(super) fn tell(&mut self, stop: Stop) -> bool {
         if let Some(sender) = self.stop.take()
             && sender.send(stop).is_ok()
@@ -71,7 +71,7 @@ impl Writer {
 }
 
 impl<H: Host> Shared<H> {
-    /// The job of driving a download.
+    /// Creates the job of a download.
     pub(super) fn job(&self, row: Row) -> Job<'_, H> {
         let config = self.config();
         let seat = self.origins.seat(&row.new.source, &config);
@@ -85,7 +85,7 @@ impl<H> Shared<H> {
     }
 }
 
-/// Keeps a destination for one writer; dropping it lets the next one in.
+/// Reserves a destination for one writer; dropping it admits the next one.
 pub(super) struct Entered<'a, H> {
     shared: &'a Shared<H>,
     destination: String,

@@ -1,4 +1,4 @@
-//! How a drive is told to end, and how it listens.
+//! Stop signals: how a drive is asked to end.
 
 use crate::error::Error;
 use futures::channel::oneshot;
@@ -6,16 +6,16 @@ use futures::future::{Either, select};
 use std::future::Future;
 use std::pin::pin;
 
-/// Why a drive ends before its download does.
+/// Why a drive ends before its download is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// A user called it off.
+    /// A user cancelled the download.
     Cancel,
-    /// The process ends.
+    /// The process is shutting down.
     End,
 }
 
-/// Hears at most one stop.
+/// Receives at most one stop.
 pub(super) struct Ear(oneshot::Receiver<Stop>);
 
 impl Ear {
@@ -23,27 +23,26 @@ impl Ear {
         Ear(receiver)
     }
 
-    /// Runs `work` unless a stop comes first; then the work is dropped. Work that is done in the same moment wins.
+    /// Runs `work` unless a stop is received first; then `work` is dropped. If both are ready at once, the work wins.
     pub(super) async fn unless_stopped<T>(
         &mut self,
         work: impl Future<Output = T>,
     ) -> Result<T, Stop> {
         match select(pin!(work), &mut self.0).await {
             Either::Left((done, _)) => Ok(done),
-            // The engine is gone: as if the process ended.
+            // The engine was dropped, as if the process were shutting down.
             Either::Right((stop, _)) => Err(stop.unwrap_or(Stop::End)),
         }
     }
 
-    /// Hears nothing from now on: who wants to stop this drive is told that it is too late. A stop that was said before
-    /// still counts.
+    /// Ignores stops from now on: their sender learns that it is too late. A stop that was sent before still counts.
     pub(super) fn close(&mut self) -> Option<Stop> {
         self.0.close();
         self.0.try_recv().ok().flatten()
     }
 }
 
-/// The error that a stop ends a drive with.
+/// The error of a drive that was stopped.
 pub(super) fn stopped(stop: Stop) -> Error {
     match stop {
         Stop::Cancel => Error::Cancelled,

@@ -1,41 +1,41 @@
-//! Where the bytes of a download come from.
+//! The source of a download.
 
 use serde::{Deserialize, Serialize};
 
-/// Names a download for as long as its row lives; never used twice in one ledger.
+/// Identifies a download. An id is never reused within a ledger.
 pub type DownloadId = i64;
 
-/// Where the bytes come from.
+/// The source of a download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Source {
-    /// A plain URL, without userinfo.
+    /// A URL, without userinfo.
     Url {
-        /// Absolute, http or https; its query is kept but never printed.
+        /// Absolute, http or https. Its query is stored but never printed.
         url: String,
     },
     /// An item of a peer.
     Peer {
-        /// First 8 hex digits of the SHA-256 of the peer's configured URL.
+        /// The first 8 hex digits of the SHA-256 of the peer's URL as configured.
         peer_id: String,
-        /// As configured.
+        /// The name of the peer in the configuration.
         peer_name: String,
-        /// As the peer names it.
+        /// The peer's id of the item.
         item_id: String,
-        /// Where the item's file is.
+        /// The URL of the item's file.
         url: String,
     },
 }
 
 impl Source {
-    /// The address the bytes are asked from.
+    /// The URL that requests go to.
     pub fn url(&self) -> &str {
         match self {
             Source::Url { url } | Source::Peer { url, .. } => url,
         }
     }
 
-    /// Whether the other one names the same bytes: the same URL, or the same item of the same peer.
+    /// Returns `true` if both name the same file: the same URL, or the same item of the same peer.
     pub fn is_same(&self, other: &Source) -> bool {
         match (self, other) {
             (Source::Url { url }, Source::Url { url: other }) => url == other,

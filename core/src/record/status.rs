@@ -1,31 +1,31 @@
-//! Where a download stands.
+//! The status of a download.
 
 use serde::{Deserialize, Serialize};
 
-/// Where a download stands.
+/// The status of a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// To be driven: new, or its process ended.
+    /// Ready to be driven: new, or its process ended.
     Queued,
-    /// An attempt is under way.
+    /// An attempt is running.
     Downloading,
     /// Between attempts; [`Row::waiting`](super::Row::waiting) says until when and why.
     Waiting,
-    /// All bytes are there and synced, the rename is under way.
+    /// All bytes are synced, and the file is being renamed.
     Committing,
-    /// At its final name.
+    /// The file is at its final name.
     Completed,
-    /// At its final name, and a server was told.
+    /// The file is at its final name, and an import server was asked to import it.
     ImportQueued,
-    /// Ended without a file.
+    /// The download failed.
     Failed,
-    /// Called off by a user; the part is kept.
+    /// A user cancelled it; the part is kept.
     Cancelled,
 }
 
 impl Status {
-    /// As the ledger, the API and the command line spell it.
+    /// The name in the ledger, the API and the command line.
     pub fn name(self) -> &'static str {
         match self {
             Status::Queued => "queued",
@@ -39,7 +39,7 @@ impl Status {
         }
     }
 
-    /// All of them, in the order a download goes through them.
+    /// All statuses, in the order in which a download goes through them.
     pub const ALL: [Status; 8] = [
         Status::Queued,
         Status::Downloading,
@@ -51,12 +51,12 @@ impl Status {
         Status::Cancelled,
     ];
 
-    /// The status of that name.
+    /// The status with this name.
     pub fn named(name: &str) -> Option<Status> {
         Status::ALL.into_iter().find(|status| status.name() == name)
     }
 
-    /// Nothing more happens by itself.
+    /// Returns `true` if the status does not change without a user.
     pub fn is_finished(self) -> bool {
         match self {
             Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => false,

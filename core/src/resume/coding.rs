@@ -1,11 +1,11 @@
-//! Content codings that are stored as they were sent (RFC 9110 §8.4).
+//! Content codings that are stored as sent (RFC 9110 §8.4).
 //!
-//! Many servers send `film.tar.gz` with `Content-Encoding: gzip`: the coding is the file. Others code whatever they send,
-//! and then the bytes are not the file's.
+//! Many servers send `film.tar.gz` with `Content-Encoding: gzip`: there the coded bytes are the file. Other servers code
+//! whatever they send, and then the coded bytes are not the file.
 
 use crate::name::extension;
 
-/// By extension, the coding that a file of that name is in anyway.
+/// Extensions, and the coding that files with such a name have anyway.
 const EXTENSIONS: [(&str, &[&str]); 6] = [
     (
         "gzip",
@@ -20,7 +20,7 @@ const EXTENSIONS: [(&str, &[&str]); 6] = [
     ("compress", &["z", "taz"]),
 ];
 
-/// Whether bytes in this coding are the ones wanted: its names are a file's name and the last segment of its URL.
+/// Returns `true` if bytes with this coding are the file. `names` are the name of the file and the last segment of its URL.
 pub fn stored_as_sent<'a>(coding: &str, names: impl IntoIterator<Item = &'a str>) -> bool {
     let coding = coding.to_ascii_lowercase();
     let coding = coding.strip_prefix("x-").unwrap_or(&coding);

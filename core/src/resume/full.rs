@@ -1,4 +1,4 @@
-//! A full response while bytes are held, and pages in place of files.
+//! Full responses while partial data is held, and pages in place of files.
 
 use crate::error::Error;
 use crate::name::extension;
@@ -9,13 +9,13 @@ use crate::record::{Behaviour, Validators};
 pub enum Full {
     /// Compare it with the part.
     Compare,
-    /// It is smaller than what is held. Record this first; the next one like it is compared.
+    /// It is smaller than the part. Record it; the next one like it is compared.
     Remember(Behaviour, Error),
-    /// Do not use it.
+    /// Reject it.
     Refuse(Error),
 }
 
-/// What to do with a full response to a request for a download of which `offset` bytes are held.
+/// Decides what to do with a full response if `offset` bytes are held.
 ///
 /// `size` is the length of the response, if known; `name` the name of the file.
 pub fn full_response(
@@ -27,7 +27,7 @@ pub fn full_response(
     name: &str,
 ) -> Full {
     let smaller = size.filter(|&size| size < offset);
-    // When the end of a response of unknown length shows that it is smaller, the part may be cut already.
+    // By the time the end of a response of unknown length shows that it is smaller, the part may be cut already.
     let page = match page_in_place_of(held, now, smaller.is_some(), name) {
         None if size.is_none() => text_in_place_of(held, now),
         page => page,
@@ -51,9 +51,9 @@ pub fn full_response(
     Full::Remember(behaviour, Error::Shrunk { bytes, held })
 }
 
-/// The type of a response that is a page and no file: HTML in place of anything else, or, if the response is smaller than
-/// what is held, any other type than before. If what is held is itself a page, a file may take its place. The type of what
-/// was adopted or sent without one is not known.
+/// The media type, if a response is a page instead of the file: HTML in place of anything else or, if the response is smaller than
+/// the part, any type other than the recorded one. A page that is held may be replaced by a file. The type of an adopted
+/// part, or of a response without Content-Type, is unknown.
 fn page_in_place_of<'a>(
     held: &Validators,
     now: &'a Validators,
@@ -71,13 +71,13 @@ fn page_in_place_of<'a>(
     page.then_some(now)
 }
 
-/// The type of a text in place of something that was none.
+/// The media type, if it is text and the recorded one is not.
 fn text_in_place_of<'a>(held: &Validators, now: &'a Validators) -> Option<&'a str> {
     let (before, now) = (held.content_type.as_deref()?, now.content_type.as_deref()?);
     (is_text(now) && !is_text(before)).then_some(now)
 }
 
-/// Whether a first response is probably a page: HTML under the name of a film, an archive or the like.
+/// Returns `true` if a first response is probably a page: HTML under the name of a film, an archive or the like.
 pub fn is_odd_page(content_type: Option<&str>, name: &str) -> bool {
     let known = |extension: &str| {
         let mut binary = BINARY_EXTENSIONS.iter();
@@ -152,7 +152,7 @@ fn is_html_name(name: &str) -> bool {
     extension(name).is_some_and(is)
 }
 
-/// What makes two small responses the same one.
+/// What two small responses must have in common to be the same one.
 fn fingerprint(bytes: u64, validators: &Validators) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     format!(

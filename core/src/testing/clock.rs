@@ -1,4 +1,4 @@
-//! Time that passes only when nothing else can happen.
+//! A virtual clock, which advances only when nothing else can happen.
 
 use crate::time::{Clock, Instant};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, SystemTime};
 
-/// A clock that a test turns. Clones are the same clock.
+/// A virtual clock. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct VirtualClock(Arc<Mutex<Time>>);
 
@@ -24,7 +24,7 @@ struct Time {
 
 impl Default for VirtualClock {
     fn default() -> Self {
-        // 2026-01-01: a date that certificates and HTTP-dates are comfortable with.
+        // 2026-01-01, a date that is valid in certificates and HTTP-dates.
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
         let time = Time {
             now: Duration::ZERO,
@@ -37,8 +37,8 @@ impl Default for VirtualClock {
 }
 
 impl VirtualClock {
-    /// Runs a future to its end, moving time on whenever nothing else can happen. `None` where nothing ever will: no timer
-    /// is set and nobody was woken.
+    /// Runs a future to its end and advances the clock whenever nothing else can happen. Returns `None` on a deadlock: no timer is
+    /// set and nothing was woken.
     pub fn run<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let flag = Arc::new(Flag(AtomicBool::new(true)));
@@ -54,23 +54,23 @@ impl VirtualClock {
         }
     }
 
-    /// Moves the wall clock, as a user or NTP would. Timers do not notice.
+    /// Changes the wall clock, as a user or NTP would. Timers are not affected.
     pub fn set_wall(&self, wall: SystemTime) {
         let mut time = self.time();
         time.wall = wall.checked_sub(time.now).unwrap_or(SystemTime::UNIX_EPOCH);
     }
 
-    /// Moves time on by hand, as disk work does; timers in between ring late.
+    /// Advances the clock, as disk work would; timers in between fire late.
     pub fn advance(&self, by: Duration) {
         self.time().now += by;
     }
 
-    /// Time since the clock's zero.
+    /// The time since the start of the clock.
     pub fn elapsed(&self) -> Duration {
         self.time().now
     }
 
-    /// Timers set and not yet rung.
+    /// The number of timers that are set and have not fired.
     pub fn timers(&self) -> usize {
         self.time().timers.len()
     }

@@ -1,4 +1,4 @@
-//! The fake host: all the fakes together.
+//! The fake host, which combines all fakes.
 
 use super::clock::VirtualClock;
 use super::ledger::MemoryLedger;
@@ -12,7 +12,7 @@ use crate::record::{DownloadId, NewDownload, Source};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A host of fakes. Clones share them.
+/// A host made of fakes. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct FakeHost {
     /// Its clock.
@@ -28,7 +28,7 @@ pub struct FakeHost {
 }
 
 impl FakeHost {
-    /// A host with an empty disk and ledger, whose clock is that of the transport.
+    /// Creates a host with an empty disk and ledger and the clock of the transport.
     pub fn new(clock: VirtualClock, transport: FakeTransport) -> Self {
         FakeHost {
             clock,
@@ -40,14 +40,14 @@ impl FakeHost {
         }
     }
 
-    /// A host whose peer has one file.
+    /// Creates a host whose server has one file.
     pub fn serving(mut served: Served) -> Self {
         let clock = VirtualClock::default();
         let transport = FakeTransport::new(clock.clone(), move |asked| served.answer(asked));
         FakeHost::new(clock, transport)
     }
 
-    /// Every event so far, in order.
+    /// All events so far, in order.
     pub fn events(&self) -> Vec<(DownloadId, What)> {
         self.events
             .lock()
@@ -55,7 +55,7 @@ impl FakeHost {
             .clone()
     }
 
-    /// The names of the events of a download, progress left out.
+    /// The names of the events of a download, without progress.
     pub fn story(&self, id: DownloadId) -> Vec<&'static str> {
         let events = self.events();
         let own = events
@@ -94,7 +94,7 @@ impl Host for FakeHost {
     }
 }
 
-/// A download of a URL to a destination, with its part beside it.
+/// A request to download a URL to a destination, with its part beside it.
 pub fn new_download(url: &str, destination: &str) -> NewDownload {
     NewDownload {
         source: Source::Url {
@@ -110,7 +110,7 @@ pub fn new_download(url: &str, destination: &str) -> NewDownload {
     }
 }
 
-/// A random source that always draws the same share of the range: 0 for none of it, 100 for all.
+/// A random source that always draws the same percentage of the range, from 0 to 100.
 #[derive(Clone, Copy, Debug)]
 pub struct Constant(pub u8);
 

@@ -1,4 +1,4 @@
-//! A disk in memory, that fills up, fails and loses power on demand.
+//! A disk in memory that can run full, fail and lose power.
 
 use crate::error::Error;
 use crate::store::{Committed, Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A disk. Clones are the same disk.
+/// A disk in memory. Clones share their content.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore(Arc<Mutex<Disk>>);
 
@@ -30,7 +30,7 @@ struct File {
 }
 
 impl MemoryStore {
-    /// The content of the file or part of that name.
+    /// The content of the file or part with this name.
     pub fn file(&self, path: &str) -> Option<Vec<u8>> {
         let disk = self.disk();
         disk.names
@@ -39,12 +39,12 @@ impl MemoryStore {
             .map(|file| file.bytes.clone())
     }
 
-    /// Every name, in order.
+    /// All names, sorted.
     pub fn names(&self) -> Vec<String> {
         self.disk().names.keys().cloned().collect()
     }
 
-    /// Puts a file there, synced.
+    /// Creates a file with synced content.
     pub fn put(&self, path: &str, bytes: &[u8]) {
         let mut disk = self.disk();
         let inode = disk.create(path);
@@ -54,7 +54,7 @@ impl MemoryStore {
         }
     }
 
-    /// Somebody writes to the end of a file.
+    /// Appends to a file, as another program would.
     pub fn append(&self, path: &str, bytes: &[u8]) {
         let mut disk = self.disk();
         let inode = disk.names.get(path).copied().unwrap_or_default();
@@ -63,17 +63,17 @@ impl MemoryStore {
         }
     }
 
-    /// From now on its parts can do no more than this.
+    /// Sets the rules of its parts from now on.
     pub fn set_rules(&self, rules: StoreRules) {
         self.disk().rules = Some(rules);
     }
 
-    /// From now on only so many bytes fit in all.
+    /// Limits the total number of bytes from now on.
     pub fn set_room(&self, bytes: Option<u64>) {
         self.disk().room = bytes;
     }
 
-    /// The next so many syncs fail.
+    /// Makes the next `times` syncs fail.
     pub fn fail_syncs(&self, times: u32) {
         self.disk().failing_syncs = times;
     }
@@ -83,7 +83,7 @@ impl MemoryStore {
         self.disk().failing_folder_syncs = times;
     }
 
-    /// The machine loses power and boots again: what was not synced is gone, and so is every lock.
+    /// Simulates a power loss and a boot: data that was not synced is lost, and so are all locks.
     pub fn lose_power(&self) {
         let mut disk = self.disk();
         disk.boots += 1;
@@ -93,7 +93,7 @@ impl MemoryStore {
         }
     }
 
-    /// The process dies: locks go, pages stay.
+    /// Simulates the death of the process: locks are released, written data stays.
     pub fn crash(&self) {
         self.disk()
             .files
@@ -101,12 +101,12 @@ impl MemoryStore {
             .for_each(|file| file.locked = false);
     }
 
-    /// The boot it is in, as its parts name it.
+    /// The current epoch of its parts.
     pub fn epoch(&self) -> String {
         format!("boot {}", self.disk().boots)
     }
 
-    /// Parts that are open.
+    /// The number of open parts.
     pub fn open_parts(&self) -> usize {
         self.disk()
             .files

@@ -119,7 +119,7 @@ fn a_thousand_downloads_of_a_dead_peer_spend_nothing_hold_nothing_and_ask_one_at
             for row in rows {
                 assert_eq!(row.status, Status::Waiting, "{}", row.id);
                 let waiting = row.waiting.expect("it says so");
-                let said = "the peer cannot be reached: the connection failed: reading";
+                let said = "the peer cannot be reached: connection failed: reading";
                 assert_eq!(waiting.why, said);
                 let away = until.duration_since(waiting.until).unwrap_or_default();
                 assert!(away < seconds(120), "a day from when it began to wait");

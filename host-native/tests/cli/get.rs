@@ -111,7 +111,7 @@ fn a_finished_file_is_not_fetched_again_while_it_is_unchanged() {
     let ran = bench.run(&[&url]);
     assert_eq!(ran.code, Some(1));
     assert!(
-        ran.err.contains("exists already") && ran.err.contains("--on-exists"),
+        ran.err.contains("already exists") && ran.err.contains("--on-exists"),
         "{}",
         ran.err
     );

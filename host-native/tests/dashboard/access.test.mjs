@@ -135,7 +135,7 @@ test("the_user_can_ask_for_the_next_try_now", async (t) => {
 test("a_server_in_trouble_is_told_from_one_that_is_gone", async (t) => {
   const mock = await new Mock().start();
   mock.refuse("GET /api/events", 503, "TooManySubscribers", "too many listen to events already");
-  mock.refuse("GET /api/stubs", 500, "Ledger", "the ledger failed: database is locked");
+  mock.refuse("GET /api/stubs", 500, "Ledger", "ledger error: database is locked");
   const page = await open(t, browser, mock);
   await sees(page, "The server is there, but does not answer as it should: too many listen to events already.");
   await sees(page, "database is locked");

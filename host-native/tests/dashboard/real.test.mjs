@@ -101,7 +101,7 @@ test("errors_cancel_retry_and_a_stub_with_the_real_server", { skip: isMissing },
   await server.drop("Some Film");
   await page.locator("#stubs").getByText("Some Film").waitFor({ timeout: 30000 });
   await sees(page.locator("#stubs"), "from cellar");
-  await sees(page.locator("#peers"), "the connection failed");
+  await sees(page.locator("#peers"), "connection failed");
   await sees(page.locator("#peers"), "not reachable");
 
   await page.getByRole("button", { name: "Log out" }).click();

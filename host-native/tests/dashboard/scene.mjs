@@ -7,7 +7,7 @@ const GB = 1e9;
 
 export const HOSTILE = `<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>\u202egpj.exe`;
 
-const lost = (text) => ({ class: "transient", code: "Network", error: `the connection failed: ${text}` });
+const lost = (text) => ({ class: "transient", code: "Network", error: `connection failed: ${text}` });
 
 /** Forty minutes with three breaks, one of which cost everything so far. */
 const EVENTFUL = [
@@ -29,7 +29,7 @@ const EVENTFUL = [
     outcome: "failed",
     class: "transient",
     code: "IdleTimeout",
-    error: "not a byte for 60 s",
+    error: "no data received for 60 s",
     wait_ms: 120000,
     asked_by: "retry_after",
   },
@@ -114,7 +114,7 @@ export async function scene(options) {
     restarts: 1,
     expected_bytes: 4.7 * GB,
     downloaded_bytes: 4.1 * GB,
-    error: "no room left for /srv/films/x.part: No space left on device (os error 28)",
+    error: "no space left for /srv/films/x.part: No space left on device (os error 28)",
     error_class: "permanent",
     error_code: "DiskFull",
     updated_at: ago(7300),
@@ -135,7 +135,7 @@ export async function scene(options) {
     downloaded_bytes: 13.4 * GB,
     durable_bytes: 13.4 * GB,
     waiting_until: ahead(82000),
-    waiting_why: "the peer cannot be reached: the connection failed: connecting to 192.0.2.7:5225: no route to host",
+    waiting_why: "the peer cannot be reached: connection failed: connecting to 192.0.2.7:5225: no route to host",
     ...peer("cellar", "deadbeef"),
   });
   mock.add({
@@ -202,7 +202,7 @@ export async function scene(options) {
       reachable: false,
       since: ago(4400),
       next_probe_at: ahead(140),
-      error: "the connection failed: connecting to 192.0.2.7:5225: no route to host",
+      error: "connection failed: connecting to 192.0.2.7:5225: no route to host",
     },
     {
       id: "00112233",
@@ -225,7 +225,7 @@ export async function scene(options) {
       size: 7.2 * GB,
       found_at: ago(4000),
       attempts: 6,
-      error: "the connection failed: connecting to 192.0.2.7:5225: no route to host",
+      error: "connection failed: connecting to 192.0.2.7:5225: no route to host",
       next_try_at: ahead(95),
     },
   ];

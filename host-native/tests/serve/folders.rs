@@ -65,7 +65,7 @@ fn a_peers_file_replaces_what_regrip_delivered_and_nothing_else() {
         house.drop_stub(stub, &peer, number);
         let why = why_it_failed(&house, stub);
         assert!(
-            why.contains("exists already") && why.contains("onExists"),
+            why.contains("already exists") && why.contains("onExists"),
             "{why}"
         );
     }
@@ -90,7 +90,7 @@ fn a_file_that_appears_while_its_name_is_downloaded_is_not_replaced() {
     let file = house.path("completed/Film 1.mkv");
     std::fs::write(&file, "mine").expect("written");
     let why = why_it_failed(&house, "Film.torrent");
-    assert!(why.contains("exists already"), "{why}");
+    assert!(why.contains("already exists"), "{why}");
     assert_eq!(std::fs::read_to_string(&file).expect("there"), "mine");
     assert_eq!(
         house.part_bytes("Film 1.mkv"),

@@ -34,7 +34,7 @@ export async function existing(path) {
 /** Gives a closed part its final name. */
 export async function give(part, path, replace) {
   if (await existing(path)) {
-    if (!replace) throw Object.assign(new Error(`${path} exists already`), { code: "EEXIST" });
+    if (!replace) throw Object.assign(new Error(`${path} already exists`), { code: "EEXIST" });
   }
   const handle = await existing(part);
   if (!handle) throw new Error(`${part} is gone`);
