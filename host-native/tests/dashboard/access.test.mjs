@@ -28,11 +28,11 @@ test("the_key_opens_a_session_and_is_kept_nowhere", async (t) => {
   const mock = new Mock({ key: KEY });
   mock.add({ filename: "secret.mkv" });
   const page = await open(t, browser, await mock.start());
-  await sees(page, "This server wants its key");
+  await sees(page, "Enter the API key");
   assert.equal(await page.evaluate(() => document.activeElement.id), "key");
   assert.equal(await page.getByText("secret.mkv").count(), 0);
   await logIn(page, "wrong");
-  await sees(page, "does not take this key");
+  await sees(page, "key is wrong");
   assert.equal(await page.locator("#key").getAttribute("aria-invalid"), "true");
   await logIn(page);
   await rowOf(page, "secret.mkv").waitFor();
@@ -51,10 +51,10 @@ test("the_key_opens_a_session_and_is_kept_nowhere", async (t) => {
   await page.reload();
   await rowOf(page, "secret.mkv").waitFor();
   await page.getByRole("button", { name: "Log out" }).click();
-  await sees(page, "This server wants its key");
+  await sees(page, "Enter the API key");
   assert.equal(await page.getByText("secret.mkv").isVisible(), false);
   await page.reload();
-  await sees(page, "This server wants its key");
+  await sees(page, "Enter the API key");
 });
 
 test("a_session_that_ends_leads_back_to_the_login_and_on_from_there", async (t) => {
@@ -65,7 +65,7 @@ test("a_session_that_ends_leads_back_to_the_login_and_on_from_there", async (t) 
   await sees(page, "Live");
   mock.forget();
   await page.getByRole("button", { name: "Retry film.mkv" }).click();
-  await sees(page, "This server wants its key");
+  await sees(page, "Enter the API key");
   await logIn(page);
   await sees(page, "Live");
   await page.getByRole("button", { name: "Retry film.mkv" }).click();
@@ -79,7 +79,7 @@ test("a_lost_connection_is_said_and_mended_by_itself", async (t) => {
   await sees(page, "Live");
   await mock.stop();
   await sees(page, "Not connected");
-  await sees(page, /What is shown is as of \d\d:\d\d:\d\d/);
+  await sees(page, /The data shown is from \d\d:\d\d:\d\d/);
   await sees(page, /Trying again in \d+ s/);
   assert.equal(await rowOf(page, "film.mkv").isVisible(), true);
 
@@ -137,7 +137,7 @@ test("a_server_in_trouble_is_told_from_one_that_is_gone", async (t) => {
   mock.refuse("GET /api/events", 503, "TooManySubscribers", "too many listen to events already");
   mock.refuse("GET /api/stubs", 500, "Ledger", "ledger error: database is locked");
   const page = await open(t, browser, mock);
-  await sees(page, "The server is there, but does not answer as it should: too many listen to events already.");
+  await sees(page, "Unexpected answer from the server: too many listen to events already.");
   await sees(page, "database is locked");
   await sees(page, "Live");
 });

@@ -51,13 +51,13 @@ test("remove_says_first_what_it_deletes", async (t) => {
   const page = await open(t, browser, await mock.start());
   const dialog = page.locator("#removing");
   await button(page, "Remove half.mkv").click();
-  await sees(dialog, "deleted, for good: 1.25 GB in /srv/films/half.mkv.part");
+  await sees(dialog, "deletes the partial data (1.25 GB in /srv/films/half.mkv.part)");
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "Keep it");
   await button(page, "Keep it").click();
   assert.equal(asked(mock, "DELETE"), 0);
   assert.equal(await rowOf(page, "half.mkv").count(), 1);
   await button(page, "Remove whole.mkv").click();
-  await sees(dialog, "The file stays: /srv/films/whole.mkv");
+  await sees(dialog, "The file is kept: /srv/films/whole.mkv");
   await button(page, "Remove").click();
   await rowOf(page, "whole.mkv").waitFor({ state: "detached" });
   assert.equal(asked(mock, "DELETE /api/downloads/2"), 1);

@@ -217,7 +217,7 @@ test("a_server_that_downloads_nothing_says_so", async (t) => {
   const mock = new Mock();
   mock.watchPath = null;
   const page = await open(t, browser, await mock.start());
-  await sees(page, "This server downloads nothing");
+  await sees(page, "Downloads are disabled");
   assert.equal(await page.getByText("Drop a stub").isVisible(), false);
 });
 

@@ -28,7 +28,7 @@ const SCRIPT = {
 async function logIn(page, server) {
   await page.getByLabel("API key").fill("wrong");
   await page.keyboard.press("Enter");
-  await sees(page, "does not take this key");
+  await sees(page, "key is wrong");
   await page.getByLabel("API key").fill(server.key);
   await page.keyboard.press("Enter");
   await sees(page, "Live");
@@ -105,7 +105,7 @@ test("errors_cancel_retry_and_a_stub_with_the_real_server", { skip: isMissing },
   await sees(page.locator("#peers"), "not reachable");
 
   await page.getByRole("button", { name: "Log out" }).click();
-  await sees(page, "This server wants its key");
+  await sees(page, "Enter the API key");
 });
 
 test("a_killed_server_is_noticed", { skip: isMissing }, async (t) => {

@@ -48,7 +48,7 @@ for (const colorScheme of ["light", "dark"]) {
 
     const empty = await new Mock({ key: "k" }).start();
     const other = await visit(browser, empty.origin, options);
-    await sees(other.page, "This server wants its key");
+    await sees(other.page, "Enter the API key");
     await shot(other.page, "login", width, colorScheme);
     await other.page.getByLabel("API key").fill("k");
     await other.page.getByRole("button", { name: "Log in" }).click();

@@ -68,11 +68,11 @@ test("the_same_is_said_in_words", async (t) => {
     "2.60 GB → 2.10 GB",
     "Started over, 2.60 GB discarded: the file was replaced on the server.",
     "connection reset by peer",
-    "Then a wait of 3.2 s, drawn at random.",
+    "Next attempt after 3.2 s (backoff).",
   ]) {
     assert.ok(third.includes(part), `"${part}" in "${third}"`);
   }
-  assert.match(items[1], /Then a wait of 2 min 0 s, as the server asked\./);
+  assert.match(items[1], /Next attempt after 2 min 0 s, as the server asked\./);
   const facts = (await details.locator("dl").innerText()).replace(/\s+/g, " ");
   for (const part of [
     "/srv/films/Meridian (2022) 2160p.mkv.part",

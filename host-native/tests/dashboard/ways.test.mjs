@@ -57,7 +57,7 @@ for (const colorScheme of ["light", "dark"]) {
 
 test("axe_finds_nothing_in_the_login_and_in_an_empty_list", async (t) => {
   const page = await open(t, browser, await new Mock({ key: "k" }).start());
-  await sees(page, "This server wants its key");
+  await sees(page, "Enter the API key");
   await button(page, "Log in").click();
   assert.deepEqual(await breaches(page), []);
   await page.getByLabel("API key").fill("k");
@@ -116,7 +116,7 @@ test("a_keyboard_is_enough", async (t) => {
     }
     assert.fail(`${name} cannot be reached: the focus is at ${await focus()}`);
   }
-  await sees(page, "This server wants its key");
+  await sees(page, "Enter the API key");
   await keyboard.type("k");
   await keyboard.press("Enter");
   await sees(page, "Live");

@@ -32,7 +32,7 @@ export function logIn() {
       try {
         await api("session", { method: "POST", body: { key: key.value } });
       } catch (error) {
-        mark(key, wrong, error.status === 401 ? "The server does not take this key." : failure(error));
+        mark(key, wrong, error.status === 401 ? "The key is wrong." : failure(error));
         return;
       }
       form.reset();

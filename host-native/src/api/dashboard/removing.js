@@ -17,8 +17,8 @@ export function askToRemove(row, problem) {
   say(
     at.what,
     done
-      ? `Its line in this list and its timeline are deleted. The file stays: ${plain(row.dest_path)}`
-      : `What came of it is deleted, for good: ${bytes(row.downloaded_bytes)} in ${plain(row.part_path)}, its line in this list and its timeline.`,
+      ? `This deletes the entry and its timeline. The file is kept: ${plain(row.dest_path)}`
+      : `This deletes the partial data (${bytes(row.downloaded_bytes)} in ${plain(row.part_path)}), the entry and its timeline.`,
   );
   dialog.showModal();
   at.keep.focus();

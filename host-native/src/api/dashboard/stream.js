@@ -115,8 +115,8 @@ async function lost(failures, why) {
   say(page("link"), "Not connected");
   page("board").classList.add("stale");
   const banner = parts(page("trouble"));
-  const refused = why instanceof Refused && `The server is there, but does not answer as it should: ${failure(why)}.`;
-  const old = page("board").hidden ? "" : `What is shown is as of ${time(lostAt)}.`;
+  const refused = why instanceof Refused && `Unexpected answer from the server: ${failure(why)}.`;
+  const old = page("board").hidden ? "" : `The data shown is from ${time(lostAt)}.`;
   say(banner.what, `${refused || "The server does not answer."} ${old}`);
   page("trouble").hidden = false;
   const tell = () => say(banner.when, `Trying again in ${Math.max(1, Math.ceil((until - Date.now()) / 1000))} s`);

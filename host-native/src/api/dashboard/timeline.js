@@ -51,7 +51,7 @@ export function attemptItem(attempt) {
       make(
         "p",
         null,
-        `Then a wait of ${wait(attempt.wait_ms)}, ${attempt.asked_by === "retry_after" ? "as the server asked" : "drawn at random"}.`,
+        `Next attempt after ${wait(attempt.wait_ms)}${attempt.asked_by === "retry_after" ? ", as the server asked" : " (backoff)"}.`,
       ),
     );
   }
