@@ -74,7 +74,11 @@ fn all() -> Result<(), Failed> {
                     return broken;
                 }
                 if let Err(why) = run(seed, &mut client) {
-                    let node = if in_node { "REGRIP_RANDOM_CLIENT=node " } else { "" };
+                    let node = if in_node {
+                        "REGRIP_RANDOM_CLIENT=node "
+                    } else {
+                        ""
+                    };
                     let report = format!(
                         "seed {seed}: {why}\nreplay: {node}REGRIP_RANDOM_FIRST={seed} REGRIP_RANDOM_SEEDS=1 cargo test -p regrip-tests \
                          --test random_server\n"

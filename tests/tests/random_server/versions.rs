@@ -74,7 +74,11 @@ pub(crate) fn versions(rng: &mut Rng, telling: Telling, loose: bool) -> Vec<Enti
     let count = rng.usize(if padded { 2 } else { 1 }..=4);
     for _ in 1..count {
         let from = &all[rng.usize(..all.len())];
-        let next = if padded { changed_head(rng, from) } else { derived(rng, from) };
+        let next = if padded {
+            changed_head(rng, from)
+        } else {
+            derived(rng, from)
+        };
         let confusing = all.iter().any(|one| one == &next || confusable(one, &next));
         all.push(match alike || !confusing {
             true => next,
@@ -119,7 +123,11 @@ fn padded_one(rng: &mut Rng) -> Vec<u8> {
 /// Another one of the same size, and with the same end.
 fn changed_head(rng: &mut Rng, from: &[u8]) -> Vec<u8> {
     let mut bytes = from.to_vec();
-    let padding = from.iter().rev().take_while(|byte| from.last() == Some(byte)).count();
+    let padding = from
+        .iter()
+        .rev()
+        .take_while(|byte| from.last() == Some(byte))
+        .count();
     let end = rng.usize(from.len() - padding..=from.len() - OVERLAP_BYTES);
     let changed = noise(rng, end);
     bytes[..end].copy_from_slice(&changed);
