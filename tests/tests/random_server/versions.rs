@@ -70,19 +70,17 @@ impl Telling {
 pub(crate) fn versions(rng: &mut Rng, telling: Telling, loose: bool) -> Vec<Entity> {
     let alike = telling.is_strong() && !loose;
     let padded = !alike && rng.bool();
-    let mut all = vec![if padded { padded_one(rng) } else { first(rng) }];
+    let another = if padded { padded_one } else { first };
+    let alter = if padded { changed_head } else { derived };
+    let mut all = vec![another(rng)];
     let count = rng.usize(if padded { 2 } else { 1 }..=4);
     for _ in 1..count {
         let from = &all[rng.usize(..all.len())];
-        let next = if padded {
-            changed_head(rng, from)
-        } else {
-            derived(rng, from)
-        };
+        let next = alter(rng, from);
         let confusing = all.iter().any(|one| one == &next || confusable(one, &next));
         all.push(match alike || !confusing {
             true => next,
-            false => first(rng),
+            false => another(rng),
         });
     }
     let entity = |(version, bytes): (usize, Vec<u8>)| {
