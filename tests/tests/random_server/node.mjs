@@ -29,6 +29,6 @@ async function run({ url, to, folder, sha256, overwrite, maxAttempts }) {
     await engine.download(url, to, { sha256: sha256 ?? undefined, signal });
     say({ exit: 0 });
   } catch (error) {
-    say({ exit: signal.aborted ? null : 1, code: error.code ?? String(error) });
+    say({ exit: signal.aborted ? null : 1, code: `${error.code}: ${error.message}` });
   }
 }
