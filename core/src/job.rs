@@ -11,7 +11,7 @@ use crate::name::last_segment;
 use crate::origin::Seat;
 use crate::peer::Reachability;
 use crate::record::{
-    Change, Failure, Restart, RestartReason, Row, Status, Terms, Validators, Waiting,
+    Behaviour, Change, Failure, Restart, RestartReason, Row, Status, Terms, Validators, Waiting,
 };
 use crate::store::{Part, PartStore};
 use crate::time::Clock;
@@ -56,6 +56,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) candidate: Option<Candidate>,
     /// What counts against the bounds while a URL is on trial: the row keeps what it had before.
     pub(crate) trial_bounds: Option<Bounds>,
+    /// What is known of a URL that is on trial: nothing of it is recorded before it has proven itself.
+    pub(crate) trial_behaviour: Behaviour,
     /// What a person should know about a completed file.
     pub(crate) warning: Option<Error>,
     shown_url: String,
@@ -81,6 +83,7 @@ impl<'a, H: Host> Job<'a, H> {
             received: 0,
             candidate: None,
             trial_bounds: None,
+            trial_behaviour: Behaviour::default(),
             warning: None,
             row,
             shown_url,

@@ -198,6 +198,11 @@ impl Seat {
         }
     }
 
+    /// Whether another seat is at the same origin.
+    pub(crate) fn is_beside(&self, other: &Seat) -> bool {
+        Arc::ptr_eq(&self.origin, &other.origin)
+    }
+
     /// Enters with a permit in hand; `None` if others did so before a limit came down that leaves no room now.
     pub(crate) fn enter(&self) -> Option<Inside> {
         let mut state = lock(&self.origin.state);

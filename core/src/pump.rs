@@ -151,7 +151,9 @@ impl<H: Host> Pump<H> {
         if proven_end && taking.differing == Differing::GiveUp {
             return Ok(Pumped::Different);
         }
-        if !proven_end || !matches!(taking.differing, Differing::Cut(_)) {
+        // The end of a range counts too: a source that sends no more at a time is gone on with from there.
+        let measured_end = proven_end || end == Some(at);
+        if !measured_end || !matches!(taking.differing, Differing::Cut(_)) {
             // It ended before the part did: the comparison is not over, and nothing was proved.
             return Err(Error::Incomplete {
                 got: self.offset,
@@ -159,7 +161,8 @@ impl<H: Host> Pump<H> {
             }
             .into());
         }
-        believe(job, self.offset, &taking.validators, Some(at)).await?;
+        let size = taking.size.map_or(at, |size| size.bytes);
+        believe(job, self.offset, &taking.validators, Some(size)).await?;
         self.settle(job, part, &mut taking, at).await?;
         Ok(Pumped::All(self.digest.map(Digest::finish)))
     }

@@ -133,10 +133,19 @@ pub(crate) async fn believe<H: Host>(
     now: &Validators,
     size: Option<u64>,
 ) -> Result<(), Failed> {
-    let (held, behaviour) = (&job.row.validators, &job.row.behaviour);
+    let on_trial = job.candidate.is_some();
+    let held = &job.row.validators;
+    let behaviour = match on_trial {
+        true => &job.trial_behaviour,
+        false => &job.row.behaviour,
+    };
     match full_response(offset, held, behaviour, now, size, job.file_name()) {
         Full::Compare => Ok(()),
         Full::Refuse(error) => Err(error.into()),
+        Full::Remember(behaviour, error) if on_trial => {
+            job.trial_behaviour = behaviour;
+            Err(error.into())
+        }
         Full::Remember(behaviour, error) => {
             job.record(Change::Learned(behaviour)).await?;
             Err(error.into())

@@ -294,6 +294,15 @@ async fn whole_file<H: Host>(
             }
             taken
         }
+        // `fetch` may have undone a coding, or the known length is that of another version: ranges are tried again, and after
+        // a 416, which shows that the source knows them, at once.
+        Verdict::Fail(error) if bare && requests.range_always && head.status == 200 => {
+            refuses_ranges(job, false).await?;
+            match refused {
+                Some(Error::Status { status: 416, .. }) => Ok(Step::Ask(Next::Whole(reason, None))),
+                _ => Err(error.into()),
+            }
+        }
         Verdict::Fail(error) => Err(error.into()),
         Verdict::Append { .. }
         | Verdict::IgnoredIfRange { .. }
@@ -386,6 +395,9 @@ async fn rest<H: Host>(
             let requests = job.host.transport().rules(job.url());
             match refused {
                 // Without a range, `fetch` may change the bytes: only a known size could show it.
+                Some(_) if requests.range_always && !known && head.status == 416 => {
+                    compared_or_over::<H>(part, reason, None)
+                }
                 Some(error) if requests.range_always && !known => Err(error.into()),
                 refused => compared_or_over::<H>(part, reason, refused),
             }

@@ -5,7 +5,7 @@
 // replace it, by a rename, after its process is provably gone. So two writers that find the same stale lock file never both
 // get it. The native regrip has the same rules (`store/lock_file.rs`), and `tests/locks.json` tests both.
 import { randomBytes } from "node:crypto";
-import { constants, readFileSync, readdirSync, readlinkSync, statSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, readdirSync, readlinkSync, statSync, unlinkSync, writeSync } from "node:fs";
 import { lstat, open, rename, unlink } from "node:fs/promises";
 import { hostname } from "node:os";
 import { threadId } from "node:worker_threads";
@@ -96,7 +96,7 @@ class Lock {
 /** Creates the lock file, or replaces a stale one. */
 async function acquire(file, part, me, depth = 0) {
   for (let tries = 0; tries < TRIES; tries++) {
-    if (await create(file, JSON.stringify(me))) return;
+    if (create(file, JSON.stringify(me))) return;
     const stale = await read(file);
     if (!stale) continue;
     refuseHeld(part, file, stale.holder, me);
@@ -115,21 +115,22 @@ async function acquire(file, part, me, depth = 0) {
 }
 
 /** False if there is one already. */
-async function create(file, text) {
-  let handle;
+function create(file, text) {
+  let fd;
   try {
-    handle = await open(file, "wx");
+    fd = openSync(file, "wx");
   } catch (error) {
     if (error.code === "EEXIST") return false;
     throw error;
   }
+  // In the same turn: a process that is killed in between leaves a lock file that names nobody, and keeps everybody out.
   try {
-    await handle.writeFile(text);
+    writeSync(fd, text);
   } catch (error) {
-    await unlink(file).catch(() => {});
+    unlinkSync(file);
     throw error;
   } finally {
-    await handle.close();
+    closeSync(fd);
   }
   return true;
 }

@@ -115,12 +115,21 @@ export class Part {
 
   /** How many of the last bytes can be compared. */
   get readBackBytes() {
-    return this.#sink.read ? (this.#sink.readBackBytes ?? Infinity) : 0;
+    return this.#asked(0, (sink) => (sink.read ? (sink.readBackBytes ?? Infinity) : 0));
   }
 
   /** Whether the download can start over. */
   get truncates() {
-    return this.#sink.truncate !== undefined;
+    return this.#asked(false, (sink) => sink.truncate !== undefined);
+  }
+
+  /** What a sink says of itself; `least` if its getter throws: nothing may throw into the module, whose tasks would stand still. */
+  #asked(least, answer) {
+    try {
+      return answer(this.#sink);
+    } catch {
+      return least;
+    }
   }
 
   /** Answers with what went wrong after the sink gave the file its name, if anything did. */

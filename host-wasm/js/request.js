@@ -86,10 +86,14 @@ export class Request {
     return this.#response.status;
   }
 
-  /** A field's value, as `fetch` reads its bytes: Latin-1. */
+  /** A field's value, as `fetch` reads its bytes: Latin-1. None if the headers of a foreign `fetch` throw: the module cannot catch it. */
   field(name) {
-    const value = this.#response.headers.get(name);
-    return value === null ? undefined : Uint8Array.from(value, (letter) => letter.charCodeAt(0));
+    try {
+      const value = this.#response.headers.get(name);
+      return value === null ? undefined : Uint8Array.from(value, (letter) => letter.charCodeAt(0));
+    } catch {
+      return undefined;
+    }
   }
 
   /** The next piece, never empty; undefined at the end. No turn of the event loop more than the reader itself takes. */
@@ -119,7 +123,7 @@ export class Request {
   cut() {
     if (!this.#last) {
       this.#controller.abort();
-      this.#reader?.cancel().catch(() => {}); // for a `fetch` that heeds no signal
+      Promise.resolve(this.#reader).then((reader) => reader?.cancel()).catch(() => {}); // for a `fetch` that heeds no signal
     }
     this.#pieces = [];
     this.#taker = undefined;

@@ -9,11 +9,11 @@ use crate::pending::Pending;
 use regrip_core::bounds::Bounds;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{
-    Behaviour, KnownSize, Mark, NewAttempt, NewDownload, SizeSource, Validators,
+    Behaviour, Failure, KnownSize, Mark, NewAttempt, NewDownload, SizeSource, Validators,
 };
 use regrip_core::store::Committing;
 use regrip_core::store::{DigestState, PartToken};
-use regrip_core::{Change, DownloadId, Error, OnExists, Row, Source, Status};
+use regrip_core::{Change, Class, DownloadId, Error, OnExists, Row, Source, Status};
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
@@ -268,6 +268,15 @@ fn read(id: DownloadId, record: &Fields) -> Row {
     row.digest = record.bytes("digestState").map(|state| DigestState {
         offset: record.number_or("digestOffset", 0),
         state,
+    });
+    // Its class counts for nothing here.
+    row.failure = record.text("code").map(|code| {
+        let Ok(code) = code.parse();
+        Failure {
+            class: Class::Permanent,
+            code,
+            text: text("error"),
+        }
     });
     row.committing = record.number("committingBytes").map(|size| Committing {
         token: PartToken(text("committingToken")),

@@ -7,7 +7,7 @@ import { mkdir, readFile, readdir, stat, symlink } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { test } from "node:test";
-import { Engine, download } from "../pkg/node.js";
+import { Engine, MemorySink, download } from "../pkg/node.js";
 import { lockPath, partPath, recordPath } from "../js/paths.js";
 import { assertFile, prepareWorld, serve, until, world } from "./world.mjs";
 
@@ -15,6 +15,30 @@ prepareWorld();
 
 const QUICK = { retryBaseDelayMs: 1, retryMaxDelayMs: 5 };
 const STALL = [{ stall: { after: 2_000_000 } }];
+
+test("what throws where the module cannot catch it ends at most its own download", async () => {
+  const thrown = () => {
+    throw new Error("thrown by a getter");
+  };
+  class Odd extends MemorySink {
+    get readBackBytes() {
+      return thrown();
+    }
+  }
+  const odd = new Odd();
+  const url = await serve([[{ cut: { after: 1_000_000 } }]]);
+  await download(url, odd, QUICK);
+  assert.equal(odd.bytes().length, world.one.length);
+  // A `fetch` of one's own whose headers throw, and whose reader does.
+  const fetches = async () => {
+    const reader = { read: () => new Promise(() => {}), cancel: thrown };
+    return { status: 200, headers: { get: thrown }, body: { getReader: () => reader } };
+  };
+  const path = join(world.folder, "film");
+  await assert.rejects(download(url, path, { ...QUICK, fetch: fetches }), { name: "RegripError" });
+  await download(url, path, QUICK);
+  await assertFile(path, world.one);
+});
 
 test("what no file can be is refused before anything is asked, and is left as it is", async () => {
   const url = await serve();

@@ -97,6 +97,7 @@ async fn run<H: Host>(
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
     let mut lane = Lane::Arriving;
     loop {
+        shared.seat(job);
         let permits = leave_to_move(shared, job, ear, lane).await?;
         job.config = shared.config();
         let after = Box::pin(one_attempt(shared, job, ear, &mut random)).await?;

@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::job::Job;
 use crate::mutex::lock;
 use crate::origin::Origins;
-use crate::record::{DownloadId, Failure, Row, Status, Terms};
+use crate::record::{DownloadId, Failure, Row, Source, Status, Terms};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
 use litemap::LiteMap;
@@ -76,6 +76,19 @@ impl<H: Host> Shared<H> {
         let config = self.config();
         let seat = self.origins.seat(&row.new.source, &config);
         Job::new(&self.host, config, self.digests, row, seat)
+    }
+
+    /// Seats a job at the origin that is asked next: a URL that is on trial, or was, may be of another one than the first.
+    pub(super) fn seat(&self, job: &mut Job<'_, H>) {
+        let asked = lock(&self.asked).get(&job.row.id).cloned();
+        let source = match asked.and_then(|asked| asked.moving) {
+            Some(Moving { url, .. }) => Source::Url { url },
+            None => job.row.new.source.clone(),
+        };
+        let seat = self.origins.seat(&source, &job.config);
+        if !seat.is_beside(&job.seat) {
+            job.seat = seat;
+        }
     }
 }
 

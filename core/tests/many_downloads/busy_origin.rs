@@ -1,7 +1,8 @@
 //! An origin that sends downloads away while others of it move (spec §6).
 
 use crate::world::*;
-use futures::future::join_all;
+use futures::future::{join, join_all};
+use regrip_core::engine::NewUrl;
 use regrip_core::record::NewDownload;
 use regrip_core::testing::{Asked, Piece, new_download};
 use regrip_core::{DownloadsConfig, Error, What};
@@ -279,5 +280,41 @@ fn a_download_that_waits_for_a_busy_origin_can_be_cancelled() {
     assert!(results.0.is_ok());
     assert!(matches!(results.1, Err(Error::Cancelled)));
     assert_eq!(asked_at(&world, "/1"), [0]);
+    world.assert_at_rest();
+}
+
+#[test]
+fn a_download_that_goes_on_from_another_url_counts_at_that_origin() {
+    let file = content(100_000);
+    let peer = move |asked: &Asked| match &*asked.url {
+        "http://two.example/other" => tens_of_seconds(3),
+        // While the other one moves there, it is sent away once.
+        "http://two.example/film" if asked.at < seconds(25) => too_many(),
+        "http://two.example/film" => Ok(rest(&file, asked.first.unwrap_or(0) as usize)),
+        _ if asked.at.is_zero() => cut(whole(&file), 90_000),
+        _ => Ok(reply(404, &[], vec![])),
+    };
+    let world = World::answering(attempts(2), peer);
+    let first = new_download("http://one.example/film", FILE);
+    let id = world
+        .run(world.engine.accept(first))
+        .expect("it is free")
+        .id;
+    world.drive(id).expect_err("it is gone");
+    let moved = new_download("http://two.example/film", FILE);
+    let moved = world.run(world.engine.accept_with(moved, NewUrl::Any));
+    moved.expect("another URL");
+    let other = new_download("http://two.example/other", "/films/other");
+    let other = world
+        .run(world.engine.accept(other))
+        .expect("it is free")
+        .id;
+    let (other, moved) = world.run(join(world.engine.drive(other), world.engine.drive(id)));
+    other.expect("it moves");
+    moved.expect("it waited for the other one");
+    assert_eq!(
+        waits(&world),
+        ["origin_busy: the server answered 429 while 1 other download from there moves"]
+    );
     world.assert_at_rest();
 }

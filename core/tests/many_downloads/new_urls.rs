@@ -1,10 +1,13 @@
 //! A new URL for the same file: another signature, another mirror.
 
+use crate::world::slow::Slow;
 use crate::world::*;
+use futures::future::join;
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::record::NewDownload;
-use regrip_core::testing::{MemoryDigest, Reply, new_download};
-use regrip_core::{DownloadId, Error, Status};
+use regrip_core::testing::{Asked, MemoryDigest, Reply, new_download};
+use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, Status};
+use std::time::Duration;
 
 const SIGNED: &str = "http://peer.example/film.mkv?signature=new";
 const MIRROR: &str = "http://mirror.example/films/film.mkv";
@@ -237,4 +240,163 @@ fn what_was_asked_for_ends_with_its_drive() {
     world.drive(id).expect("the old URL is asked");
     assert_eq!(urls(&world)[2..], [SIGNED, URL]);
     world.assert_whole(&file);
+}
+
+#[test]
+fn what_a_new_url_serves_is_not_remembered_of_the_old_one() {
+    let (old, small) = (content(1000), bytes_of(3, 300));
+    let config = || DownloadsConfig {
+        max_download_attempts: 1,
+        ..config()
+    };
+    let smaller = || Ok(without(whole(&small), "etag"));
+    let answers = [
+        cut(whole(&old), 400),
+        smaller(),
+        smaller(),
+        Ok(rest(&old, 400)),
+    ];
+    let world = World::scripted(config(), answers);
+    let id = world.accept();
+    world.drive(id).expect_err("one attempt is not enough");
+    let before = world.row(id).behaviour;
+    // A smaller file is believed the second time, of one URL.
+    for url in [SIGNED, URL] {
+        accept(&world, url, NewUrl::SamePath).expect("nobody drives it");
+        let error = world.drive(id).expect_err("smaller");
+        assert!(matches!(error, Error::Shrunk { .. }), "{url}: {error}");
+        if url == SIGNED {
+            assert_eq!(world.row(id).behaviour, before);
+        }
+    }
+    assert_eq!(world.part().as_deref(), Some(&old[..400]));
+    world.accept();
+    world.drive(id).expect("the file is there again");
+    world.assert_whole(&old);
+}
+
+#[test]
+fn a_smaller_file_at_a_new_url_is_believed_the_second_time() {
+    let (old, small) = (content(1000), bytes_of(3, 300));
+    let smaller = || Ok(without(whole(&small), "etag"));
+    let (world, id) = failed_at_400(&old, vec![smaller(), smaller()]);
+    accept(&world, SIGNED, NewUrl::SamePath).expect("only the query differs");
+    world.drive(id).expect("it is that small");
+    assert_eq!(world.row(id).new.source.url(), SIGNED);
+    world.assert_whole(&small);
+}
+
+#[test]
+fn what_a_call_that_joined_asked_for_ends_with_the_drive_it_joined() {
+    let file = content(1000);
+    let gone = Reply {
+        delay: seconds(10),
+        ..reply(404, &[], vec![])
+    };
+    let world = World::scripted(config(), [Ok(gone), Ok(whole(&file))]);
+    let id = world.accept();
+    let wanting = NewDownload {
+        sha256: Some(MemoryDigest::of(b"another file")),
+        header_names: vec!["authorization".to_owned()],
+        ..new_download(URL, FILE)
+    };
+    let joins = async {
+        wait(&world.clock, seconds(1)).await;
+        world.engine.accept(wanting).await
+    };
+    let (ended, joined) = world.run(join(world.engine.drive(id), joins));
+    ended.expect_err("404 is permanent");
+    assert_eq!(joined.expect("it is under way").id, id);
+    world.run(world.engine.retry(id)).expect("it failed");
+    world.drive(id).expect("nothing was asked of its digest");
+    let row = world.row(id);
+    assert_eq!((row.new.sha256, row.new.header_names), (None, vec![]));
+    world.assert_whole(&file);
+}
+
+/// Versions of one size that begin alike: of the old URL, and of a new signature.
+fn two_versions() -> [Vec<u8>; 2] {
+    let (old, mut newer) = (content(100), bytes_of(2, 100));
+    newer[..30].copy_from_slice(&old[..30]);
+    [old, newer]
+}
+
+/// A server that follows RFC 9110. The first body is cut; from then on a new signature has another version, and a mirror the
+/// same one under an ETag of its own.
+fn moving_peer(mut begun: bool) -> impl FnMut(&Asked) -> Answer + Send {
+    let versions = two_versions();
+    move |asked| {
+        let (file, etag) = match &*asked.url {
+            SIGNED => (&versions[1], "\"v2\""),
+            MIRROR => (&versions[0], "\"mirror\""),
+            _ => (&versions[0], "\"v1\""),
+        };
+        let matches = asked.if_range.as_deref().is_none_or(|held| held == etag);
+        let first = asked.first.filter(|_| matches).map(|first| first as usize);
+        let mut answer = match first {
+            Some(first) => rest(file, first),
+            None => whole(file),
+        };
+        answer = without(answer, "etag");
+        answer.headers.push("etag", etag.as_bytes());
+        answer.body = file[first.unwrap_or(0)..].chunks(20).map(bytes).collect();
+        match std::mem::replace(&mut begun, true) {
+            false => cut(answer, 60),
+            true => Ok(answer),
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_await_of_a_move_to_a_new_url_leaves_what_either_url_can_finish() {
+    let once = || DownloadsConfig {
+        max_download_attempts: 1,
+        resume_overlap_bytes: 8,
+        ..config()
+    };
+    let versions = two_versions();
+    for (url, then, loses_power) in [SIGNED, MIRROR].into_iter().flat_map(|url| {
+        let thens = [url, URL].into_iter();
+        thens.flat_map(move |then| [false, true].map(|loses_power| (url, then, loses_power)))
+    }) {
+        for polls in 0.. {
+            let story = format!("{url}, then {then}, {loses_power}, poll {polls}");
+            let world = World::answering(once(), moving_peer(false));
+            world.get().expect_err("it is cut");
+            let slow = Slow::new(world.host.clone(), Duration::ZERO);
+            let engine = Engine::new(slow, once(), true).expect("it is in range");
+            let process = async {
+                let new = new_download(url, FILE);
+                let accepted = engine.accept_with(new, NewUrl::Any).await?;
+                engine.drive(accepted.id).await
+            };
+            let done = world.run(at_most(polls, process));
+            match loses_power {
+                true => world.host.store.lose_power(),
+                false => world.host.store.crash(),
+            }
+            let part = world.part().unwrap_or_default();
+            assert!(
+                versions.iter().any(|one| one.starts_with(&part)),
+                "{story}: a part of two versions"
+            );
+            let more = DownloadsConfig {
+                max_download_attempts: 3,
+                ..once()
+            };
+            let next = World::on(world.host.clone(), more);
+            // What is being committed is finished first, whatever is asked for.
+            next.run(next.engine.repair(1)).expect(&story);
+            let id = accept(&next, then, NewUrl::Any).expect(&story).id;
+            next.drive(id).expect(&story);
+            let file = next.file().expect(&story);
+            assert!(
+                versions.contains(&file),
+                "{story}: the file is no one version"
+            );
+            if done.is_some() {
+                break;
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! How long the file is, who says so, and what is refused before a byte is written (spec §5, Size).
 
 use crate::world::*;
-use regrip_core::record::{KnownSize, NewDownload, SizeSource};
+use regrip_core::record::{KnownSize, NewDownload, RestartReason, SizeSource};
 use regrip_core::testing::{FakeTransport, Piece, new_download};
 use regrip_core::transport::RequestRules;
 use regrip_core::{DownloadsConfig, Error, ErrorCode, Status, Summary, What};
@@ -281,9 +281,13 @@ fn absurd_lengths_are_permanent_and_nothing_is_written() {
 
 /// A world whose host is a cross-origin fetch.
 fn fetching(answers: impl IntoIterator<Item = Answer>) -> World {
+    fetching_by(config(), answers)
+}
+
+fn fetching_by(config: DownloadsConfig, answers: impl IntoIterator<Item = Answer>) -> World {
     let mut answers: Vec<Answer> = answers.into_iter().collect();
     answers.reverse();
-    let mut world = World::scripted(config(), []);
+    let mut world = World::scripted(config.clone(), []);
     let peer = move |_: &_| answers.pop().expect("no more requests than answers");
     let rules = RequestRules {
         if_range: false,
@@ -291,7 +295,7 @@ fn fetching(answers: impl IntoIterator<Item = Answer>) -> World {
         decodes: true,
     };
     world.host.transport = FakeTransport::new(world.clock.clone(), peer).with_rules(rules);
-    World::on(world.host, config())
+    World::on(world.host, config)
 }
 
 #[test]
@@ -336,4 +340,88 @@ fn on_fetch_a_first_range_that_ends_early_is_not_the_file() {
     ];
     let world = fetching([Ok(reply(206, &starred, vec![bytes(&file[..500])]))]);
     assert!(matches!(world.get(), Err(Error::UnknownSize)));
+}
+
+/// The range of `file` from `first` up to `to`, under another ETag than the first.
+fn range_of(file: &[u8], first: usize, to: usize) -> Answer {
+    let range = format!("bytes {first}-{}/{}", to - 1, file.len());
+    let fields = [("content-range", &*range), ("etag", "\"v2\"")];
+    Ok(reply(206, &fields, vec![bytes(&file[first..to])]))
+}
+
+#[test]
+fn on_fetch_a_whole_file_that_is_sent_in_capped_ranges_is_compared_and_gone_on_with() {
+    let file = content(1000);
+    let config = DownloadsConfig {
+        resume_overlap_bytes: 50,
+        progress_reset_bytes: 1,
+        ..config()
+    };
+    let answers = [
+        cut(rest(&file, 0), 600),
+        range_of(&file, 550, 850), // of another version, as its ETag says: the whole is asked for
+        range_of(&file, 0, 300),
+        range_of(&file, 250, 550),
+        range_of(&file, 500, 800),
+        range_of(&file, 750, 1000),
+    ];
+    let world = fetching_by(config, answers);
+    world.get().expect("each range goes on");
+    assert_eq!(
+        world.restarts(),
+        [(RestartReason::ValidatorChanged, 300)],
+        "only what the first range does not have"
+    );
+    world.assert_whole(&file);
+}
+
+#[test]
+fn on_fetch_a_416_is_followed_by_a_range_from_the_start_if_the_whole_does_not_count() {
+    let (old, file) = (content(1000), bytes_of(2, 300));
+    let unsatisfied = || Ok(reply(416, &[("content-range", "bytes */300")], vec![]));
+    let whole = || Ok(whole(&file));
+    let small = || range_of(&file, 0, 300);
+    let mut of_unknown_size = rest(&old, 0);
+    of_unknown_size.headers = [("content-range", "bytes 0-999/*"), V1]
+        .into_iter()
+        .collect();
+    // A smaller file is believed the second time.
+    let of_known_size = [
+        unsatisfied(),
+        whole(),
+        small(),
+        unsatisfied(),
+        whole(),
+        small(),
+    ];
+    let first = cut(rest(&old, 0), 400);
+    let world = fetching(std::iter::once(first).chain(of_known_size));
+    world.get().expect("the range has a total");
+    assert_eq!(
+        world.asked()[1..4],
+        [(Some(0), None), (None, None), (Some(0), None)]
+    );
+    world.assert_whole(&file);
+}
+
+#[test]
+fn on_fetch_a_refused_range_is_asked_for_again_once_the_whole_has_another_length() {
+    let (old, file) = (content(1000), bytes_of(2, 1200));
+    let refused = || Ok(reply(403, &[], vec![]));
+    let answers = [
+        cut(rest(&old, 0), 400),
+        refused(),
+        cut(whole(&old), 600),
+        Ok(whole(&file)), // which may be a coding of the file
+        range_of(&file, 0, 1200),
+        range_of(&file, 0, 1200),
+    ];
+    let world = fetching(answers);
+    let id = world.accept();
+    let error = world.drive(id).expect_err("its length is another one");
+    assert!(matches!(error, Error::Protocol(_)), "{error}");
+    assert!(!world.row(id).behaviour.refuses_ranges);
+    world.run(world.engine.retry(id)).expect("it failed");
+    world.drive(id).expect("ranges are served again");
+    world.assert_whole(&file);
 }

@@ -19,8 +19,8 @@ use regrip_core::http::body_end;
 use regrip_core::transport::{Body, Headers, Request, RequestRules, Response, Transport};
 use regrip_core::{DownloadsConfig, Error};
 use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use surf::http::Method;
 use surf::{Client, RequestBuilder, Url};
 
@@ -30,7 +30,19 @@ pub struct HttpTransport {
     rate: Option<Rate>,
     credentials: SharedCredentials,
     timeouts: Timeouts,
+    ahead: Mutex<Vec<Ahead>>,
 }
+
+/// The response to a GET of a whole file whose head was looked at before its download began.
+struct Ahead {
+    url: String,
+    at: Instant,
+    response: Response<HttpBody>,
+}
+
+/// How many of them are kept, and how long: their servers wait.
+const MOST_AHEAD: usize = 8;
+const KEPT_AHEAD: Duration = Duration::from_secs(10);
 
 impl HttpTransport {
     /// A transport with connections and trust of its own. Nothing is connected to or read from the disk yet.
@@ -64,7 +76,32 @@ impl HttpTransport {
             rate,
             credentials: by_origin,
             timeouts,
+            ahead: Mutex::default(),
         }
+    }
+
+    /// Keeps the response to a GET of a whole file for the download that is about to ask for it.
+    pub(crate) fn keep(&self, url: &str, response: Response<HttpBody>) {
+        let mut ahead = self.ahead();
+        ahead.retain(|one| one.url != url && one.at.elapsed() < KEPT_AHEAD);
+        if ahead.len() < MOST_AHEAD {
+            ahead.push(Ahead {
+                url: url.to_owned(),
+                at: Instant::now(),
+                response,
+            });
+        }
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Vec<Ahead>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self, url: &str) -> Option<Response<HttpBody>> {
+        let mut ahead = self.ahead();
+        let index = ahead.iter().position(|one| one.url == url)?;
+        let one = ahead.swap_remove(index);
+        (one.at.elapsed() < KEPT_AHEAD).then_some(one.response)
     }
 
     /// Takes other credentials and timeouts into use, from the next request on.
@@ -176,6 +213,11 @@ impl Transport for HttpTransport {
     }
 
     async fn get(&self, request: Request<'_>) -> Result<Response<HttpBody>, Error> {
+        if request.range.is_none()
+            && let Some(response) = self.kept(request.url)
+        {
+            return Ok(response);
+        }
         let url = parse(request.url)?;
         let mut outgoing = RequestBuilder::new(Method::Get, url).build();
         add_wire_headers(&mut outgoing, &range_headers(&request)?);

@@ -1,43 +1,43 @@
-//! `regrip get` against a server whose every response draws its own misbehaviour, over real sockets.
+//! `regrip get`, and the npm package in Node, against a server whose every response draws its own misbehaviour, over real sockets.
 //!
 //! A seed draws a file of up to 300 kB in one to four versions, how the server tells them apart, and what goes wrong in each
-//! response. The command runs until it succeeds, up to four times; some runs are killed. After each run:
+//! response. The download runs until it succeeds, up to four times; some runs are killed, or ended by their signal. After each run:
 //!
-//! - exit code 0: the file is byte for byte something whole that the server sent in one piece as the file, and it has the
+//! - exit code 0, or a promise that is resolved: the file is byte for byte something whole that the server sent in one piece as the file, and it has the
 //!   SHA-256 that was asked for;
 //! - any other end: the file is the old one, or none;
 //! - the part is the beginning of one such thing, and if there is only one version, it did not become shorter;
 //! - there were at most three requests per attempt, and no more attempts than the bounds allow;
-//! - from then on the server behaves, and the command succeeds.
+//! - once the server behaves, the download succeeds.
 //!
 //! The server never lies about what a client has to believe ([`server`]). Two versions under one strong validator are left
 //! out: no client can tell them apart.
 //!
 //! `REGRIP_RANDOM_SEEDS=20000` runs more seeds, `REGRIP_RANDOM_FIRST=77` begins with that one, `REGRIP` names another binary.
+//! `REGRIP_RANDOM_CLIENT=node` has the package in `host-wasm/pkg` fetch, which `host-wasm/build` makes.
 
+mod clients;
 mod server;
 mod versions;
+
+use clients::{AS_COMMAND, Client, Ended, Job};
 
 use fastrand::Rng;
 use libtest_mimic::{Arguments, Failed, Trial};
 use regrip_core::testing::MemoryDigest;
 use server::{Server, Site};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const SEEDS: u64 = 300;
-/// A run of the command that takes longer is stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_ATTEMPTS: usize = 5;
 /// Attempts of one run: the furthest offset rises by 64 KiB at most four times between two restarts, each rise allows
 /// `MAX_ATTEMPTS` more, and there are at most as many restarts and one.
 const ATTEMPTS_OF_A_RUN: usize = (4 * (MAX_ATTEMPTS + 2) + 1) * MAX_ATTEMPTS;
-/// Makes this program the command itself.
-const AS_COMMAND: &str = "REGRIP_RANDOM_AS_COMMAND";
 
 fn main() -> ExitCode {
     if std::env::var_os(AS_COMMAND).is_some() {
@@ -55,18 +55,32 @@ fn all() -> Result<(), Failed> {
     };
     let first = number("REGRIP_RANDOM_FIRST", 0)?;
     let end = first + number("REGRIP_RANDOM_SEEDS", SEEDS)?;
+    let in_node = match std::env::var("REGRIP_RANDOM_CLIENT").as_deref() {
+        Err(_) | Ok("native") => false,
+        Ok("node") => true,
+        Ok(other) => return Err(format!("no such client: {other}").into()),
+    };
     let next = AtomicU64::new(first);
     let broken = thread::scope(|scope| {
         let worker = || {
             let mut broken = Vec::new();
+            let mut client = match in_node {
+                true => Client::Node(None),
+                false => Client::Native,
+            };
             loop {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
                 if seed >= end {
                     return broken;
                 }
-                if let Err(why) = run(seed) {
+                if let Err(why) = run(seed, &mut client) {
+                    let node = if in_node {
+                        "REGRIP_RANDOM_CLIENT=node "
+                    } else {
+                        ""
+                    };
                     let report = format!(
-                        "seed {seed}: {why}\nreplay: REGRIP_RANDOM_FIRST={seed} REGRIP_RANDOM_SEEDS=1 cargo test -p regrip-tests \
+                        "seed {seed}: {why}\nreplay: {node}REGRIP_RANDOM_FIRST={seed} REGRIP_RANDOM_SEEDS=1 cargo test -p regrip-tests \
                          --test random_server\n"
                     );
                     eprintln!("{report}");
@@ -87,8 +101,9 @@ fn all() -> Result<(), Failed> {
     }
 }
 
-/// One seed: a server, a folder, and several runs of the command.
-struct Run {
+/// One seed: a server, a folder, and several runs of a client.
+struct Run<'c> {
+    client: &'c mut Client,
     server: Server,
     folder: tempfile::TempDir,
     sha256: Option<String>,
@@ -99,20 +114,10 @@ struct Run {
     held: usize,
 }
 
-/// How a run of the command ended.
-#[derive(Debug)]
-struct Ended {
-    /// `None`: it was killed.
-    exit: Option<i32>,
-    attempts: usize,
-    requests: usize,
-    #[allow(dead_code)] // for its Debug
-    code: String,
-}
-
-fn run(seed: u64) -> Result<(), String> {
+fn run(seed: u64, client: &mut Client) -> Result<(), String> {
     let mut rng = Rng::with_seed(seed);
     let mut run = Run {
+        client,
         server: Server::start(Site::new(rng.fork())),
         folder: tempfile::tempdir().map_err(|error| error.to_string())?,
         sha256: None,
@@ -137,7 +142,7 @@ fn run(seed: u64) -> Result<(), String> {
     })
 }
 
-impl Run {
+impl Run<'_> {
     fn all(&mut self, rng: &mut Rng) -> Result<(), String> {
         if rng.u8(..4) == 0 {
             self.sha256 = Some(MemoryDigest::of(&self.server.site().current().bytes));
@@ -148,8 +153,13 @@ impl Run {
             self.old = Some(old);
         }
         for _ in 0..4 {
-            let ended = self.command(rng, true)?;
+            let ended = self.fetch(rng, true)?;
             self.check(&ended)?;
+            // To the package that file is one that exists.
+            let taken = matches!(self.client, Client::Node(_)) && self.old.is_some();
+            if taken && !self.overwrite {
+                return Ok(());
+            }
             if ended.exit == Some(0) && !(self.overwrite && rng.bool()) {
                 return Ok(());
             }
@@ -166,7 +176,7 @@ impl Run {
             .map(|_| MemoryDigest::of(&self.server.site().current().bytes));
         let mut last = String::new();
         for _ in 0..3 {
-            let ended = self.command(rng, false)?;
+            let ended = self.fetch(rng, false)?;
             self.check(&ended)?;
             if ended.exit == Some(0) {
                 return Ok(());
@@ -176,75 +186,28 @@ impl Run {
         Err(format!("the server behaves, and still: {last}"))
     }
 
-    fn command(&mut self, rng: &mut Rng, may_kill: bool) -> Result<Ended, String> {
+    fn fetch(&mut self, rng: &mut Rng, may_end: bool) -> Result<Ended, String> {
         let asked_before = self.server.site().requests.len();
-        let killed_after =
-            (may_kill && rng.u8(..5) == 0).then(|| Duration::from_micros(rng.u64(..60_000)));
+        let ended_after =
+            (may_end && rng.u8(..5) == 0).then(|| Duration::from_micros(rng.u64(..60_000)));
         self.server.site().kill_now = false;
         self.server.site().kill_after_bytes =
-            (may_kill && rng.u8(..5) == 0).then(|| rng.usize(..400_000));
-        let output = self.folder.path().join("output");
-        let text = |error: std::io::Error| error.to_string();
-        let stdout = fs::File::create(&output).map_err(text)?;
-        let mut command = Command::new(program()?);
-        command.env(AS_COMMAND, "1").env("NO_PROXY", "*");
-        command.args([
-            "get",
-            "--json",
-            "--retry-base-ms",
-            "0",
-            "--retry-max-ms",
-            "1",
-        ]);
-        command.args(["--max-attempts", &MAX_ATTEMPTS.to_string()]);
-        command
-            .arg("--state")
-            .arg(self.folder.path().join("state.db"));
-        command.arg("-o").arg(self.file());
-        if let Some(sha256) = &self.sha256 {
-            command.args(["--sha256", sha256]);
-        }
-        if self.overwrite {
-            command.args(["--on-exists", "overwrite"]);
-        }
-        command.arg(self.server.url());
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(text)?;
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().map_err(text)? {
-                break status;
-            }
-            let due = killed_after.is_some_and(|after| begun.elapsed() >= after);
-            if due || self.server.site().kill_now {
-                child.kill().map_err(text)?;
-            }
-            if begun.elapsed() > PATIENCE {
-                child.kill().map_err(text)?;
-                return Err("the command hangs".to_owned());
-            }
-            thread::sleep(Duration::from_micros(500));
+            (may_end && rng.u8(..5) == 0).then(|| rng.usize(..400_000));
+        let job = Job {
+            url: self.server.url(),
+            folder: self.folder.path(),
+            file: self.file(),
+            sha256: self.sha256.as_deref(),
+            overwrite: self.overwrite,
+            max_attempts: MAX_ATTEMPTS,
+            by_signal: rng.bool(),
         };
-        let output = fs::read_to_string(&output).map_err(text)?;
-        let lines: Vec<serde_json::Value> = output
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect();
-        let of = |event: &str| lines.iter().filter(|line| line["event"] == event).count();
-        Ok(Ended {
-            exit: status.code(),
-            attempts: of("started"),
-            requests: self.server.site().requests.len() - asked_before,
-            code: lines
-                .last()
-                .and_then(|line| line["code"].as_str())
-                .unwrap_or_default()
-                .to_owned(),
-        })
+        let due = |passed: Duration| {
+            ended_after.is_some_and(|after| passed >= after) || self.server.site().kill_now
+        };
+        let mut ended = self.client.run(&job, due)?;
+        ended.requests = self.server.site().requests.len() - asked_before;
+        Ok(ended)
     }
 
     fn check(&mut self, ended: &Ended) -> Result<(), String> {
@@ -309,12 +272,5 @@ impl Run {
 
     fn part(&self) -> PathBuf {
         self.folder.path().join("film.mkv.part")
-    }
-}
-
-fn program() -> Result<PathBuf, String> {
-    match std::env::var_os("REGRIP") {
-        Some(path) => Ok(Path::new(&path).to_owned()),
-        None => std::env::current_exe().map_err(|error| error.to_string()),
     }
 }

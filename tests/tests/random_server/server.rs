@@ -186,6 +186,7 @@ impl Site {
         let current = self.current;
         let mut reply = self.with_validators(current, 416, asked.if_range.as_deref());
         let total = self.current().bytes.len();
+        self.served[current] |= total == 0; // `bytes */0` is an empty file
         let matches = asked.if_range.is_none() || self.names_current(asked.if_range.as_deref());
         if matches || self.current().etag.is_some() {
             reply

@@ -69,14 +69,18 @@ impl Telling {
 /// compared before a byte is appended, but one repeated byte.
 pub(crate) fn versions(rng: &mut Rng, telling: Telling, loose: bool) -> Vec<Entity> {
     let alike = telling.is_strong() && !loose;
-    let mut all = vec![first(rng)];
-    for _ in 1..rng.usize(1..=4) {
+    let padded = !alike && rng.bool();
+    let another = if padded { padded_one } else { first };
+    let alter = if padded { changed_head } else { derived };
+    let mut all = vec![another(rng)];
+    let count = rng.usize(if padded { 2 } else { 1 }..=4);
+    for _ in 1..count {
         let from = &all[rng.usize(..all.len())];
-        let next = derived(rng, from);
+        let next = alter(rng, from);
         let confusing = all.iter().any(|one| one == &next || confusable(one, &next));
         all.push(match alike || !confusing {
             true => next,
-            false => first(rng),
+            false => another(rng),
         });
     }
     let entity = |(version, bytes): (usize, Vec<u8>)| {
@@ -103,6 +107,28 @@ fn first(rng: &mut Rng) -> Vec<u8> {
     if rng.bool() {
         repeat_one_byte(rng, &mut bytes);
     }
+    bytes
+}
+
+/// One whose second half at least is one repeated byte, as disk images are padded: more than what is compared.
+fn padded_one(rng: &mut Rng) -> Vec<u8> {
+    let head = rng.usize(1..80_000);
+    let mut bytes = noise(rng, head);
+    bytes.resize(head + rng.usize(OVERLAP_BYTES + 1..=220_000), rng.u8(..2));
+    bytes
+}
+
+/// Another one of the same size, and with the same end.
+fn changed_head(rng: &mut Rng, from: &[u8]) -> Vec<u8> {
+    let mut bytes = from.to_vec();
+    let padding = from
+        .iter()
+        .rev()
+        .take_while(|byte| from.last() == Some(byte))
+        .count();
+    let end = rng.usize(from.len() - padding..=from.len() - OVERLAP_BYTES);
+    let changed = noise(rng, end);
+    bytes[..end].copy_from_slice(&changed);
     bytes
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A conditional GET (RFC 9110 §13): 304 says so, and so does a 200 of the same size with the identical strong ETag, or
 //! without any ETag with the identical Last-Modified, from a server that ignores conditions. Its body is not read. What neither says is
-//! another version.
+//! another version: the response is kept for the download that follows, so that it is sent once.
 
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
@@ -57,27 +57,30 @@ async fn ask<L: NativeLedger>(
 ) -> Result<bool, Error> {
     let url = row.new.source.url();
     let headers = std::slice::from_ref(condition);
+    let response = host.transport.ask(Method::Get, url, headers, None).await?;
     let Response {
-        status,
-        headers,
-        end,
-        ..
-    } = host.transport.ask(Method::Get, url, headers, None).await?;
+        status, headers, ..
+    } = &response;
     let size = headers.only("content-length");
     let size = size.and_then(|size| size.parse().ok());
-    match status {
+    match *status {
         304 => Ok(true),
-        200..=299 => {
+        200 => {
             let validators = Validators {
                 etag: headers.only("etag").map(str::to_owned),
                 last_modified: headers.only("last-modified").map(str::to_owned),
                 ..Validators::default()
             };
-            Ok(is_same(&row.validators, &validators) && size == Some(row.downloaded))
+            let same = is_same(&row.validators, &validators) && size == Some(row.downloaded);
+            if !same {
+                host.transport.keep(url, response);
+            }
+            Ok(same)
         }
         400..=599 => Err(Error::Status {
-            status,
-            retry_after: Head::read(status, &headers, end, host.clock.wall()).retry_after,
+            status: *status,
+            retry_after: Head::read(*status, headers, response.end.clone(), host.clock.wall())
+                .retry_after,
         }),
         // Whatever it means, the download finds out.
         _ => Ok(false),

@@ -61,9 +61,12 @@ impl Journey {
                 (self.bytes, self.total) = (*bytes, *total);
                 self.speed.reach(*bytes, now);
             }
-            What::Restart { .. } => {
-                (self.bytes, self.kept, self.sized) = (0, 0, false);
-                self.speed = Speed::from(0, now);
+            What::Restart {
+                discarded_bytes, ..
+            } => {
+                self.bytes = self.bytes.saturating_sub(*discarded_bytes);
+                (self.kept, self.sized) = (self.kept.min(self.bytes), false);
+                self.speed = Speed::from(self.bytes, now);
             }
             What::Queued
             | What::Retrying { .. }
@@ -231,6 +234,36 @@ mod tests {
             end,
         );
         assert_eq!(journey.came(&summary(24_000_000), end), ", in 12 s");
+    }
+
+    #[test]
+    fn after_a_restart_what_the_part_has_in_common_with_the_file_is_kept() {
+        let start = Instant::now();
+        let mut files = Journeys::begin(start);
+        let from = 7_000_000;
+        files.hear(&event(1, What::Started { attempt: 2, from }), start);
+        let line = |discarded_bytes, files: &mut Journeys| {
+            let restart = What::Restart {
+                reason: regrip_core::record::RestartReason::ValidatorChanged,
+                discarded_bytes,
+            };
+            let restart = event(1, restart);
+            let journey = files.hear(&restart, start);
+            crate::cli::report::lines::line(&restart, journey, start)
+        };
+        let said = line(3_000_000, &mut files);
+        let replaced = "the file was replaced on the server";
+        assert_eq!(
+            said,
+            Some(format!("film: 3.00 MB discarded, 4.00 MB kept: {replaced}"))
+        );
+        let said = line(4_000_000, &mut files);
+        assert_eq!(
+            said,
+            Some(format!(
+                "film: starting over, 4.00 MB discarded: {replaced}"
+            ))
+        );
     }
 
     #[test]

@@ -133,11 +133,12 @@ pub(super) fn line(event: &Event<'_>, journey: &Journey, now: Instant) -> Option
             reason,
             discarded_bytes,
         } => {
-            format!(
-                "{name}: starting over, {} discarded: {}",
-                text::bytes(*discarded_bytes),
-                why(*reason)
-            )
+            let discarded = text::bytes(*discarded_bytes);
+            let what = match journey.bytes {
+                0 => format!("starting over, {discarded} discarded"),
+                kept => format!("{discarded} discarded, {} kept", text::bytes(kept)),
+            };
+            format!("{name}: {what}: {}", why(*reason))
         }
         What::Retrying {
             attempt,
