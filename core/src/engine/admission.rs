@@ -1,5 +1,6 @@
 //! What an accepted download means, given the rows there are for its destination.
 
+use crate::event::without_query;
 use crate::record::{DownloadId, NewDownload, Row, Source, Status};
 
 /// An accepted download.
@@ -87,8 +88,7 @@ fn may_move(row: &Row, new: &NewDownload, new_url: NewUrl) -> bool {
 
 /// Whether two URLs are the same but for query and fragment.
 pub(crate) fn same_but_for_query(one: &str, other: &str) -> bool {
-    let path = |url: &str| url.split(['?', '#']).next().map(str::to_owned);
-    path(one) == path(other)
+    without_query(one) == without_query(other)
 }
 
 /// Names of the headers that a row's bytes were fetched with and that it is not asked for with again. Where nothing was
