@@ -4,6 +4,7 @@ use crate::classify::Class;
 use crate::error_code::ErrorCode;
 use crate::record::{DownloadId, RestartReason, SizeSource};
 use crate::retry::AskedBy;
+use crate::shown::is_invisible;
 use std::time::{Duration, SystemTime};
 
 /// An event of a download.
@@ -155,18 +156,27 @@ const KNOWN_SCHEMES: [&str; 9] = [
 ];
 
 fn without_secrets(url: &str) -> Option<String> {
-    let end = url.bytes().position(|byte| matches!(byte, b'?' | b'#'));
-    let (url, _) = url.split_at(end.unwrap_or(url.len()));
-    let (scheme, rest) = url.split_once("://")?;
+    let (scheme, host, path) = scheme_host_and_path(url)?;
     let mut known = KNOWN_SCHEMES.iter();
     known.find(|known| scheme.eq_ignore_ascii_case(known))?;
-    let (authority, path) = match rest.find('/') {
-        Some(slash) => rest.split_at(slash),
-        None => (rest, ""),
-    };
+    is_host(host).then(|| format!("{scheme}://{host}{path}"))
+}
+
+/// The parts of a URL that may be shown. The host includes the port.
+pub(crate) fn scheme_host_and_path(url: &str) -> Option<(&str, &str, &str)> {
+    let (scheme, rest) = without_query(url).split_once(':')?;
+    let rest = rest.strip_prefix("//")?;
+    let slash = rest.bytes().position(|byte| byte == b'/');
+    let (authority, path) = rest.split_at(slash.unwrap_or(rest.len()));
     let userinfo = authority.bytes().rposition(|byte| byte == b'@');
     let (_, host) = authority.split_at(userinfo.map_or(0, |at| at + 1));
-    is_host(host).then(|| format!("{scheme}://{host}{path}"))
+    Some((scheme, host, path))
+}
+
+/// A URL without query and fragment.
+pub(crate) fn without_query(url: &str) -> &str {
+    let end = url.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    url.split_at(end.unwrap_or(url.len())).0
 }
 
 /// Returns `true` for a name or an address, with or without a port. A password with a slash leaves something else before the slash.
@@ -180,7 +190,11 @@ fn is_host(host: &str) -> bool {
         .and_then(|name| name.strip_suffix(']'));
     let fits = |letter: char| match bare {
         Some(_) => letter.is_ascii_hexdigit() || matches!(letter, ':' | '.'),
-        None => letter.is_alphanumeric() || matches!(letter, '-' | '.' | '_' | '~'),
+        None if letter.is_ascii() => {
+            letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_' | '~')
+        }
+        // Of an internationalized name.
+        None => !letter.is_control() && !is_invisible(letter),
     };
     let name = bare.unwrap_or(name);
     !name.is_empty() && name.chars().all(fits) && port.bytes().all(|byte| byte.is_ascii_digit())

@@ -135,7 +135,8 @@ fn shown(name: &str) -> String {
 
 /// The last segment of a path, or all of a name.
 pub(crate) fn last_segment(path: &str) -> &str {
-    path.rsplit(['/', '\\']).next().unwrap_or(path)
+    let separator = path.bytes().rposition(|byte| matches!(byte, b'/' | b'\\'));
+    path.split_at(separator.map_or(0, |at| at + 1)).1
 }
 
 /// What follows the last dot of a name, or of the last segment of a path.

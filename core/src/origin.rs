@@ -9,6 +9,7 @@
 
 use crate::config::DownloadsConfig;
 use crate::error::Error;
+use crate::event::scheme_host_and_path;
 use crate::mutex::lock;
 use crate::record::Source;
 use crate::semaphore::{Lane, Permit, Semaphore};
@@ -294,9 +295,7 @@ impl Drop for Seat {
 
 /// Scheme, host and port of a URL, as a key: two that differ only in case or in a default port are one.
 fn origin(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let host = authority.rsplit('@').next().unwrap_or(authority);
+    let (scheme, host, _) = scheme_host_and_path(url).unwrap_or(("", url, ""));
     let (scheme, host) = (scheme.to_ascii_lowercase(), host.to_ascii_lowercase());
     let default = match scheme.as_str() {
         "http" => ":80",

@@ -7,7 +7,7 @@
 //! ([`finish`](crate::finish)).
 
 use crate::error::{Error, Failed};
-use crate::event::What;
+use crate::event::{What, without_query};
 use crate::host::Host;
 use crate::http::Head;
 use crate::job::{BodyOf, Job, PartOf};
@@ -456,7 +456,7 @@ fn wants_coded<H: Host>(job: &Job<'_, H>, head: &Head) -> bool {
     let Some(coding) = &head.coding else {
         return false;
     };
-    let path = job.url().split(['?', '#']).next().unwrap_or_default();
+    let path = without_query(job.url());
     let announced = job.row.new.release_size;
     let has_size =
         announced.is_some() && head.end == announced.map(BodyEnd::Length).ok_or_else(String::new);

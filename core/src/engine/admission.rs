@@ -1,5 +1,6 @@
 //! Decides what to do with a requested download, given the rows of its destination.
 
+use crate::event::without_query;
 use crate::record::{DownloadId, NewDownload, Row, Source, Status};
 
 /// An accepted download.
@@ -87,8 +88,7 @@ fn may_move(row: &Row, new: &NewDownload, new_url: NewUrl) -> bool {
 
 /// Returns `true` if two URLs differ at most in query and fragment.
 pub(crate) fn same_but_for_query(one: &str, other: &str) -> bool {
-    let path = |url: &str| url.split(['?', '#']).next().map(str::to_owned);
-    path(one) == path(other)
+    without_query(one) == without_query(other)
 }
 
 /// The headers that the partial data was requested with and that the new request lacks. Without partial data nothing can be

@@ -21,10 +21,10 @@ pub(super) async fn while_claimed<H: Host, T>(
     part: &str,
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<T, Failed> {
-    let Some(lease) = shared.host.ledger().lease() else {
-        return work.await;
-    };
-    if !extend(shared, id, lease).await? {
+    let lease = shared.host.ledger().lease();
+    if let Some(lease) = lease
+        && !extend(shared, id, lease).await?
+    {
         return Err(taken(part));
     }
     // Poll the claim first: after the machine was suspended, it is checked before another byte is written.
@@ -34,8 +34,11 @@ pub(super) async fn while_claimed<H: Host, T>(
     }
 }
 
-/// Extends the claim three times per lease. Returns when it is lost or about to end.
-async fn lost<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Duration) {
+/// Extends the claim three times per lease. Returns when it is lost or about to end; never, if nothing is claimed.
+async fn lost<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Option<Duration>) {
+    let Some(lease) = lease else {
+        return pending().await;
+    };
     let clock = shared.host.clock();
     let step = lease / 3;
     let mut extended_at = clock.now();
