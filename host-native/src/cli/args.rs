@@ -13,18 +13,28 @@ use std::path::PathBuf;
 /// on disk, if they are still of the file the server has.
 #[derive(Debug, Parser)]
 #[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100)]
-#[command(after_help = "\
-Examples:
-  regrip get https://host/film.mkv   fetch a file, or go on with it
-  regrip list                        what was fetched, and what is not whole
-  regrip show 3                      one download, attempt by attempt
-  regrip demo                        see it work, offline
-
-`regrip help COMMAND` says more about each; `regrip man | man -l -` is the whole manual.")]
+#[command(after_help = examples())]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// What `regrip --help` ends with. Not every build has the demo.
+fn examples() -> String {
+    let demo = match cfg!(feature = "demo") {
+        true => "  regrip demo                        see it work, offline\n",
+        false => "",
+    };
+    format!(
+        "\
+Examples:
+  regrip get https://host/film.mkv   fetch a file, or resume it
+  regrip list                        what was fetched, and what is incomplete
+  regrip show 3                      one download, attempt by attempt
+{demo}
+`regrip help COMMAND` describes each command; `regrip man | man -l -` shows the whole manual."
+    )
 }
 
 /// The commands.
@@ -48,6 +58,7 @@ pub enum Command {
     Serve(Serve),
     /// Serve folders to peers, nothing else
     Share(Share),
+    #[cfg(feature = "demo")]
     /// Show what regrip does, offline: a misbehaving server on this machine, and several files fetched from it.
     Demo(Demo),
     /// Make a stub, the small .torrent file that names an item of a peer, or say what is in one
@@ -280,6 +291,7 @@ pub struct Share {
 }
 
 /// Arguments of `demo`.
+#[cfg(feature = "demo")]
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Nothing leaves this machine, and the files are gone afterwards. It ends with a table of what went
