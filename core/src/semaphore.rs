@@ -8,10 +8,9 @@
 //! async-lock's own types are used: a `Mutex` per destination in [`engine`](crate::engine), a `OnceCell` in the native
 //! host's TLS roots and per peer.
 
-use crate::mutex::lock;
+use crate::mutex::{Arc, Mutex, MutexGuard, lock};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 /// Hands out permits, first come first served.
