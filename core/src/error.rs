@@ -136,8 +136,8 @@ pub enum Error {
     /// The proxy does not let the request through.
     #[error("the proxy refused: {0}")]
     ProxyRefused(String),
-    /// The body came with a content coding.
-    #[error("the body came coded as {}, so its bytes are not the file's", quoted(.0))]
+    /// The body has a content coding.
+    #[error("unexpected Content-Encoding {} (expected identity)", quoted(.0))]
     Coded(String),
     /// A page in place of the file, such as a login form or an error text with status 200.
     #[error("the server sent a page ({}) in place of the file", quoted(.content_type))]
@@ -196,7 +196,7 @@ pub enum Error {
         second_source: &'static str,
     },
     /// A part file that no row of this ledger claims.
-    #[error("{path} is there already and is not ours")]
+    #[error("{path} already exists and was not created by regrip")]
     ForeignPart {
         /// The part file.
         path: String,
@@ -496,7 +496,7 @@ fn timeout_text(timeout: Timeout, after: Duration) -> String {
     match timeout {
         Timeout::Connect => format!("no connection within {after} s"),
         Timeout::Headers => format!("no answer within {after} s"),
-        Timeout::Idle => format!("not a byte for {after} s"),
+        Timeout::Idle => format!("no data received for {after} s"),
     }
 }
 

@@ -108,7 +108,7 @@ impl Stub {
     /// ```
     ///
     /// # Errors
-    /// Why it is none.
+    /// Why it is not a stub.
     pub fn read(bytes: &[u8]) -> Result<Stub, StubRefused> {
         if bytes.len() > LARGEST_BYTES {
             return Err(StubRefused::TooLarge);

@@ -159,7 +159,7 @@ pub trait Transport {
     /// Dropping the future gives the request up, as dropping a body does.
     async fn get(&self, request: Request<'_>) -> Result<Response<Self::Body>, Error>;
 
-    /// Waits until so many bytes may be taken on: where a user limits the rate. It is called for each chunk between the one
+    /// Waits until this many bytes may be received, if a user limits the rate. It is called for each chunk between the one
     /// wait for the network and the next, so that this wait counts neither as idle nor as slow.
     ///
     /// # Cancel safety

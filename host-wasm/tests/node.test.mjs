@@ -249,7 +249,7 @@ test("a stall ends the attempt after the idle timeout", async () => {
   await engine.download(faultd.url("/film"), path, { onEvent });
 
   await assertFile(path, one);
-  assert.match(told(events, "retrying")[0].error, /not a byte for 0\.2 s/);
+  assert.match(told(events, "retrying")[0].error, /no data received for 0\.2 s/);
 });
 
 test("a server that takes the request and says nothing is waited for no longer than allowed", async () => {
@@ -419,7 +419,7 @@ test("a full disk is final, and says so", async () => {
   await assert.rejects(failing, { code: "DiskFull", class: "permanent", message: /no space left on device/ });
 });
 
-test("a number that is none, or out of range, is refused", () => {
+test("a number that is invalid or out of range is refused", () => {
   for (const maxDownloadAttempts of [0, -1, 1.5, NaN, "3"]) {
     assert.throws(() => new Engine({ maxDownloadAttempts }), RangeError, String(maxDownloadAttempts));
   }

@@ -15,7 +15,7 @@ pub(super) enum Stop {
     End,
 }
 
-/// Hears at most one stop.
+/// Receives at most one stop.
 pub(super) struct Ear(oneshot::Receiver<Stop>);
 
 impl Ear {
@@ -35,7 +35,7 @@ impl Ear {
         }
     }
 
-    /// Hears nothing from now on: who wants to stop this drive is told that it is too late. A stop that was said before
+    /// Receives nothing from now on: who wants to stop this drive is told that it is too late. A stop that was said before
     /// still counts.
     pub(super) fn close(&mut self) -> Option<Stop> {
         self.0.close();

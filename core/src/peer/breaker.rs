@@ -123,7 +123,7 @@ impl Breaker {
     }
 }
 
-/// The wait after so many probes in vain.
+/// The wait after this many failed probes.
 fn interval(probes: u32) -> Duration {
     let factor = 1_u32.checked_shl(probes).unwrap_or(u32::MAX);
     FIRST_PROBE.saturating_mul(factor).min(LAST_PROBE)

@@ -39,7 +39,7 @@ impl Reachability {
         lock(&self.0.state).breaker.outage().cloned()
     }
 
-    /// Takes down what a request to the peer came to: its response head, or the error in place of it. `limit` is
+    /// Records the outcome of a request to the peer: its response head, or the error in place of it. `limit` is
     /// `breakerFailures`, 0 is off.
     pub fn note<T>(&self, clock: &impl Clock, limit: u32, head: &Result<T, Error>) {
         match head.as_ref().err().and_then(NoAnswer::of) {
@@ -100,7 +100,7 @@ impl Reachability {
             }
             let due = outage.next_probe.min(deadline).since(now);
             if !due.is_zero() {
-                // Ends early where somebody else got an answer; the loop looks what became of it.
+                // Ends early where somebody else got an answer; the loop looks at the outcome.
                 select(pin!(clock.sleep(due)), answered).await;
                 continue;
             }

@@ -68,7 +68,7 @@ impl MemoryStore {
         self.disk().rules = Some(rules);
     }
 
-    /// From now on only so many bytes fit in all.
+    /// From now on only this many bytes fit in all.
     pub fn set_room(&self, bytes: Option<u64>) {
         self.disk().room = bytes;
     }

@@ -48,9 +48,9 @@ pub enum Command {
     Show(Show),
     /// Take up a failed or cancelled download again, to its end
     Retry(Retry),
-    /// Call a download off; what came is kept
+    /// Cancel a download; its partial data is kept
     Cancel(Cancel),
-    /// Delete a download and what came of it; a finished file stays
+    /// Delete a download and its partial data; keep a completed file
     Remove(Remove),
     /// Have a running server download a URL
     Add(Add),
@@ -64,7 +64,7 @@ pub enum Command {
     /// Make a stub, the small .torrent file that names an item of a peer, or say what is in one
     #[command(subcommand, after_help = STUB_EXAMPLES)]
     Stub(Stub),
-    /// Say what is wrong with a configuration (exit code 2), what is odd about it, and what it comes to
+    /// Validate a configuration: print errors (exit code 2), warnings and the effective settings
     CheckConfig(CheckConfig),
     /// Print a script that completes regrip's arguments in a shell
     Completions(Completions),
@@ -142,11 +142,11 @@ pub struct Get {
     #[arg(long, value_name = "N", default_value_t = 60_000)]
     pub retry_max_ms: u64,
 
-    /// Give a file's connection up after so long without a byte of it
+    /// Abort a connection after this many milliseconds without data
     #[arg(long, value_name = "N", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub idle_timeout_ms: u64,
 
-    /// Keep all downloads together under so many bytes a second; k, M and G are powers of 1024
+    /// Limit all downloads together to this many bytes a second; k, M and G are powers of 1024
     #[arg(long, value_name = "N", value_parser = rate)]
     pub limit_rate: Option<NonZeroU64>,
 
@@ -329,7 +329,7 @@ Examples:
 pub enum Stub {
     /// Make a stub; a file that is there is not touched
     Create(StubCreate),
-    /// Say what is in a stub, or why it is none (exit code 1)
+    /// Show the contents of a stub, or why it is not valid (exit code 1)
     Inspect(StubInspect),
 }
 

@@ -74,10 +74,10 @@ test("a_download_goes_through_its_life_by_events_alone", async (t) => {
     delay_ms: 60000,
     asked_by: "jitter",
     class: "transient",
-    error: "not a byte for 60 s",
+    error: "no data received for 60 s",
   });
   await section(page, "waiting").locator(row).waitFor();
-  await sees(row, "not a byte for 60 s");
+  await sees(row, "no data received for 60 s");
   await sees(row, /next attempt in \d/);
   mock.emit("started", id, { attempt: 2, from: 2e9 });
   mock.emit("restart", id, { reason: "validator_changed", discarded_bytes: 2e9 });

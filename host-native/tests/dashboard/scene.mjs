@@ -29,7 +29,7 @@ const EVENTFUL = [
     outcome: "failed",
     class: "transient",
     code: "IdleTimeout",
-    error: "not a byte for 60 s",
+    error: "no data received for 60 s",
     wait_ms: 120000,
     asked_by: "retry_after",
   },

@@ -101,7 +101,7 @@ test("it_grows_while_the_download_goes_on", async (t) => {
     delay_ms: 60000,
     asked_by: "jitter",
     class: "transient",
-    error: "not a byte for 60 s",
+    error: "no data received for 60 s",
   });
   // Its attempt has no end yet, but it does not run any more.
   await eventually(async () => assert.match(await label(), /lost\. The list/));

@@ -18,7 +18,7 @@ export function askToRemove(row, problem) {
     at.what,
     done
       ? `Its line in this list and its timeline are deleted. The file stays: ${plain(row.dest_path)}`
-      : `What came of it is deleted, for good: ${bytes(row.downloaded_bytes)} in ${plain(row.part_path)}, its line in this list and its timeline.`,
+      : `Its partial data is deleted permanently: ${bytes(row.downloaded_bytes)} in ${plain(row.part_path)}, its line in this list and its timeline.`,
   );
   dialog.showModal();
   at.keep.focus();
