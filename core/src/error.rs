@@ -136,7 +136,7 @@ pub enum Error {
     /// The proxy does not let the request through.
     #[error("the proxy refused: {0}")]
     ProxyRefused(String),
-    /// The body came with a content coding.
+    /// The body has a content coding.
     #[error("unexpected Content-Encoding {} (expected identity)", quoted(.0))]
     Coded(String),
     /// A page in place of the file, such as a login form or an error text with status 200.

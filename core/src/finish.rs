@@ -46,7 +46,7 @@ pub(crate) async fn commit<H: Host>(
     }
 }
 
-/// Gives the part its name, by the rule for what is there already.
+/// Gives the part its name, by the rule for an existing file.
 async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, Error> {
     let replace = match job.row.new.on_exists {
         OnExists::Overwrite if job.host.may_replace(&job.row).await? => Replace::Existing,
@@ -103,7 +103,7 @@ async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Fail
     .await
 }
 
-/// What became of an interrupted commit.
+/// The result of an interrupted commit.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Repaired {
     /// The file is at its final name.
@@ -144,7 +144,7 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
     }
 }
 
-/// Whether a row that is to be driven again has its file: an earlier process renamed it, and could not say so. Completes it
+/// Whether a row that must be driven again has its file: an earlier process renamed it, and could not say so. Completes it
 /// then. `wanted` is the digest that the file must have.
 pub(crate) async fn recognise<H: Host>(
     job: &mut Job<'_, H>,

@@ -18,7 +18,7 @@ use futures::future::{Either, select};
 use std::pin::pin;
 use std::time::Duration;
 
-/// A checkpoint is due after so many bytes or so much time, and after the first chunk; none before a whole unit is there that
+/// A checkpoint is due after this many bytes or this much time, and after the first chunk; none before a whole unit is there that
 /// the store can make durable.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ impl<H: Host> Pump<H> {
         }
     }
 
-    /// At `offset`, the part's length, with a digest of what is there already.
+    /// At `offset`, the part's length, with a digest of the bytes before it.
     pub(crate) async fn resume(
         job: &Job<'_, H>,
         part: &mut PartOf<H>,

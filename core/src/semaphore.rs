@@ -6,10 +6,9 @@
 //! [`async_lock::Semaphore`] only wakes a waiter on release, and whoever polls first takes the permit, so newcomers can overtake;
 //! nor can its number of permits be lowered. Use async-lock if neither matters, as this project does for its mutexes.
 
-use crate::mutex::lock;
+use crate::mutex::{Arc, Mutex, MutexGuard, lock};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 /// Grants permits, first in, first out.

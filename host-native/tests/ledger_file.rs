@@ -188,7 +188,7 @@ const UP_TO_7: [&str; 7] = [
     include_str!("../src/ledger/migrations/0007_left_stubs_and_bounds.sql"),
 ];
 
-/// What schema 7 had of a download's imports, what becomes of it, and if they go on.
+/// What schema 7 had of a download's imports, what they are migrated to, and if they go on.
 type Line = (
     Option<&'static str>,
     &'static [(&'static str, ImportState, Option<&'static str>)],

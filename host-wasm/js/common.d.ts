@@ -63,7 +63,7 @@ export interface Knobs {
   lowSpeedWindowMs?: number | undefined;
   /** Larger files are refused. Default 100 GiB. */
   maxDownloadBytes?: number | undefined;
-  /** So many bytes are compared on a resume for which no ETag vouches. Default 65 536; 0: without a strong ETag or date nothing is appended, the whole file is compared. */
+  /** This many bytes are compared on a resume for which no ETag vouches. Default 65 536; 0: without a strong ETag or date nothing is appended, the whole file is compared. */
   resumeOverlapBytes?: number | undefined;
   /**
    * An attempt that moves the furthest offset by this many bytes or more, and by at least a sixteenth of what it received,

@@ -71,7 +71,7 @@ export function networkFailure(what, error) {
     return new Failed("Tls", { ...facts, message });
   }
   if (/CERT|^UNABLE_TO_VERIFY|SELF_SIGNED/.test(code)) return new Failed("Certificate", { ...facts, message: messageOf(error.cause) });
-  // A head that is none, or too large.
+  // A head that is invalid or too large.
   if (what === "asking" && /^HPE_|^UND_ERR_HEADERS_OVERFLOW/.test(code)) return new Failed("Protocol", facts);
   if (/redirect count exceeded/.test(error?.cause?.message ?? "")) return new Failed("RedirectRefused", { ...facts, message: error.cause.message });
   return new Failed("Network", facts);

@@ -26,7 +26,7 @@ export class Request {
   #first;
   #response;
   #reader;
-  /** Pieces that were read ahead, and what came after them: `{ error }` or the end. */
+  /** Pieces that were read ahead, and what followed them: `{ error }` or the end. */
   #pieces = [];
   #ahead = 0;
   #last;
@@ -123,7 +123,7 @@ export class Request {
   cut() {
     if (!this.#last) {
       this.#controller.abort();
-      Promise.resolve(this.#reader).then((reader) => reader?.cancel()).catch(() => {}); // for a `fetch` that heeds no signal
+      Promise.resolve(this.#reader).then((reader) => reader?.cancel()).catch(() => {}); // for a `fetch` that ignores signals
     }
     this.#pieces = [];
     this.#taker = undefined;
@@ -168,7 +168,7 @@ export class Request {
     };
     begin();
     try {
-      // Also where `fetch` heeds no signal.
+      // Also if `fetch` ignores signals.
       return await unlessAborted(this.#follow(fetch), this.#controller.signal);
     } catch (error) {
       throw timedOut ? new Failed("HeadersTimeout", { after: timeoutMs, cause: error }) : error;

@@ -89,7 +89,7 @@ impl Core {
         })
     }
 
-    /// Calls a download off that is under way; what came of it is kept. Whether it was not too late.
+    /// Cancels a running download and keeps its partial data. Returns `false` if it was too late.
     pub fn cancel(&self, id: f64) -> bool {
         self.engine.call_off(id as DownloadId)
     }

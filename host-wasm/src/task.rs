@@ -18,7 +18,7 @@ extern "C" {
     /// Settles a slot when the promise is.
     #[wasm_bindgen(method)]
     fn when(this: &Runtime, promise: &JsValue, slot: u32);
-    /// Settles a slot after so many milliseconds.
+    /// Settles a slot after this many milliseconds.
     #[wasm_bindgen(method)]
     fn sleep(this: &Runtime, ms: f64, slot: u32);
     #[wasm_bindgen(method, js_name = cancelSleep)]
@@ -49,7 +49,7 @@ struct Executor {
     free_slots: Vec<u32>,
 }
 
-/// What became of a wait.
+/// The result of a wait.
 enum Slot {
     Waiting(Option<Waker>),
     Settled(Result<JsValue, JsValue>),

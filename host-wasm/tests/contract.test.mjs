@@ -20,7 +20,7 @@ const platform = {
   },
 };
 
-/** One test for each promise. An exception that is none fails as well. */
+/** One test for each promise. An exception that no longer applies fails as well. */
 async function keeps(contract, subject, except = []) {
   for (const promise of await promises(contract)) {
     test(promise, async () => {
@@ -64,7 +64,7 @@ describe("a stream keeps the contract of a store", async () => {
 });
 
 describe("fetch keeps the contract of a transport", async () => {
-  // `fetch` joins fields of one name. The core then sees one ETag that is none.
+  // `fetch` joins fields of one name. The core then sees one invalid ETag.
   await keeps("transport", new Subject({ platform, server: rawServer() }), ["duplicate_fields_are_kept_apart"]);
 });
 

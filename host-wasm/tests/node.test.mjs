@@ -419,7 +419,7 @@ test("a full disk is final, and says so", async () => {
   await assert.rejects(failing, { code: "DiskFull", class: "permanent", message: /no space left on device/ });
 });
 
-test("a number that is none, or out of range, is refused", () => {
+test("a number that is invalid or out of range is refused", () => {
   for (const maxDownloadAttempts of [0, -1, 1.5, NaN, "3"]) {
     assert.throws(() => new Engine({ maxDownloadAttempts }), RangeError, String(maxDownloadAttempts));
   }

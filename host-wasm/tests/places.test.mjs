@@ -152,7 +152,7 @@ test("a fetch that gives what cannot be read is asked once, and the error says w
   }
 });
 
-test("a fetch that heeds no signal holds nothing up", async () => {
+test("a fetch that ignores signals holds nothing up", async () => {
   const silent = () => new Promise(() => {});
   await assert.rejects(download("http://host/film", join(world.folder, "film"), { ...QUICK, fetch: silent, maxDownloadAttempts: 2, connectTimeoutMs: 5, headersTimeoutMs: 5 }), { code: "HeadersTimeout", attempts: 2 });
 });

@@ -26,7 +26,7 @@ test("a permanent error ends it", async () => {
   assert.equal(calls, 1);
 });
 
-test("a count that is none is refused before the operation is called once", async () => {
+test("a count that is not a positive integer is refused before the operation is called once", async () => {
   for (const maxAttempts of [0, -1, NaN, 1.5, Infinity, "3", null]) {
     let called = false;
     await assert.rejects(retry(() => (called = true), { maxAttempts }), RangeError, String(maxAttempts));

@@ -1,10 +1,10 @@
-//! What became of a scenario, in terms that every host has.
+//! The result of a scenario, in terms that every host has.
 
 use regrip_core::ErrorCode;
 use regrip_core::{Row, Summary, What};
 use regrip_faultd::LogEntry;
 
-/// What became of a scenario.
+/// The result of a scenario.
 #[derive(Debug)]
 pub struct Outcome {
     /// The configuration key that was refused; then nothing else happened.

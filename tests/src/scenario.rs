@@ -58,7 +58,7 @@ pub struct Scenario {
     /// Why not on all of them.
     #[serde(default)]
     pub because: Option<String>,
-    /// What must become of it.
+    /// How it must end.
     pub expect: Expect,
 }
 
@@ -196,7 +196,7 @@ pub struct Jump {
     pub by: i64,
 }
 
-/// What must become of a download.
+/// How a download must end.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {
@@ -251,7 +251,7 @@ pub enum Discarded {
 }
 
 impl Discarded {
-    /// Whether so many bytes are as expected.
+    /// Returns `true` if this many bytes are as expected.
     pub fn fits(self, bytes: u64) -> bool {
         match self {
             Discarded::Exactly(expected) => bytes == expected,
@@ -329,7 +329,7 @@ pub struct Asked {
 pub enum Kept {
     /// The first bytes of one version.
     First(u64),
-    /// So many bytes, whatever they are.
+    /// This many bytes, whatever they are.
     Any {
         /// How many.
         any: u64,

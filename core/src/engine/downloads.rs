@@ -387,7 +387,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Looks at what an earlier process left unfinished. Of several rows for one destination the one with most durable
-    /// bytes is to be driven, and the others fail as superseded.
+    /// bytes must be driven, and the others fail as superseded.
     ///
     /// # Errors
     /// `Ledger`.

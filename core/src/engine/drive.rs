@@ -191,7 +191,7 @@ async fn one_attempt<H: Host>(
     job.row.begin_attempt();
     job.attempt = number;
     job.received = 0;
-    // What is there already is no progress of this attempt, also if a killed process left it.
+    // Bytes from before are not progress of this attempt, even if a killed process left them.
     job.row.bounds.furthest = job.row.bounds.furthest.max(from);
     job.emit(What::Started {
         attempt: number,
@@ -217,7 +217,7 @@ async fn one_attempt<H: Host>(
             Some(Stop::End) | None => finish(job, part, whole).await,
         },
         Ok(Err(error)) => {
-            // What came is kept; where even that fails the first error is the one to tell.
+            // The partial data is kept; if even that fails, the first error is the one to report.
             let offset = job.settle(&mut part).await.unwrap_or(job.row.durable);
             drop(part);
             retry_or_fail(job, error, Some(offset), random).await
@@ -226,7 +226,7 @@ async fn one_attempt<H: Host>(
     }
 }
 
-/// Keeps what came, and the line in the timeline.
+/// Keeps the partial data, and the line in the timeline.
 async fn stop_here<H: Host>(
     job: &mut Job<'_, H>,
     mut part: PartOf<H>,
@@ -298,7 +298,7 @@ async fn not_ours<H: Host>(job: &Job<'_, H>, path: String) -> Error {
 async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After, Failed> {
     match job.row.status {
         Status::Completed | Status::ImportQueued => {
-            // Opening has created an empty part anew. Whatever becomes of that, the file is whole.
+            // Opening has created an empty part anew. Whether that can be removed or not, the file is whole.
             drop(part);
             let _ = job.host.store().remove(&job.row.new.part).await;
             Ok(After::DoneElsewhere)

@@ -243,7 +243,7 @@ pub enum Change {
     },
     /// The row waits.
     Waits(Waiting),
-    /// The row is to be driven again (its process ends, or its wait was over).
+    /// The row must be driven again (its process ends, or its wait was over).
     Queued,
     /// The rename comes next.
     Committing(Committing),

@@ -10,7 +10,7 @@ use crate::transport::RequestRules;
 pub enum Usable {
     /// All of it.
     All,
-    /// Only so many bytes: cut it back.
+    /// Only this many bytes: cut it back.
     First(u64),
     /// None: it is not what was recorded.
     None,

@@ -270,7 +270,7 @@ impl Served {
         self
     }
 
-    /// The next answer's body breaks after so many bytes; call it again for the one after.
+    /// The next answer's body breaks after this many bytes; call it again for the one after.
     pub fn cut_after(mut self, bytes: u64) -> Self {
         self.cuts.push_back(bytes);
         self

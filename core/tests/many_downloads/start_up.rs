@@ -1,4 +1,4 @@
-//! What an earlier process left, and what becomes of it (spec §5 Finish and §6 Start-up; C05 to C09).
+//! What an earlier process left, and how it is recovered (spec §5 Finish and §6 Start-up; C05 to C09).
 
 use crate::world::*;
 use regrip_core::engine::Recovered;

@@ -73,7 +73,7 @@ fn too_few_bytes_over_the_window_are_a_stall() {
         let at = world.host.transport.requests()[1].at - world.delays()[0];
         assert_eq!(at, seconds(120), "at the end of the first window");
         assert_eq!(world.part().map(|part| part.len() as u64), Some(first.to));
-        assert!(first.to >= 1, "what came is kept");
+        assert!(first.to >= 1, "the partial data is kept");
         world.assert_at_rest();
     }
 }

@@ -168,7 +168,7 @@ fn a_cut_chunked_body_is_kept_and_resumed() {
     assert_eq!(world.row(1).size, Some(size));
 }
 
-// H11: all of a chunked body came but its last chunk.
+// H11: all of a chunked body was received but its last chunk.
 #[test]
 fn a_416_at_the_parts_end_completes_a_file_of_unknown_size() {
     let file = content(1000);

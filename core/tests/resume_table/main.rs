@@ -144,7 +144,7 @@ fn prepare(world: &World, situation: &Situation) -> DownloadId {
 #[test]
 fn what_every_response_leads_to_in_every_situation() {
     let mut table = String::from(
-        "What one attempt does, by situation and response. N is 6000 and the file has 16000 bytes, unless the situation says\n\
+        "What one attempt does, by situation and response. N is 6000 and the file is 16000 bytes long, unless the situation says\n\
          otherwise. A line says what is requested; how the attempt ends; the part, if it stays; what is discarded; and what\n\
          the row knows now. Under it are the responses that lead to it. Written by main.rs.\n",
     );
@@ -290,7 +290,7 @@ fn no_response_that_is_repeated_costs_bandwidth_without_bound() {
             let name = format!("{}, {}", situation.name, kind.name);
             let happened = Cell::new(&situation, &[kind], config.clone()).drive();
             let attempts = u64::from(happened.row.attempts);
-            // Each attempt that resets the cap moves on by so many bytes.
+            // Each attempt that resets the cap moves on by this many bytes.
             let most = u64::from(ATTEMPTS) + SIZE / PROGRESS;
             assert!(attempts <= most, "{name}: {attempts} attempts");
             let requests = happened.asked.len() as u64;

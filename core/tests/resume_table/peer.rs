@@ -201,7 +201,7 @@ pub(crate) struct Wire {
     status: u16,
     fields: Vec<(&'static str, String)>,
     body: Vec<u8>,
-    /// It breaks after so many bytes.
+    /// It breaks after this many bytes.
     breaks: Option<usize>,
 }
 

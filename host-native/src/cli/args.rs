@@ -13,18 +13,28 @@ use std::path::PathBuf;
 /// on disk, if they are still of the file the server has.
 #[derive(Debug, Parser)]
 #[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100)]
-#[command(after_help = "\
-Examples:
-  regrip get https://host/film.mkv   fetch a file, or go on with it
-  regrip list                        what was fetched, and what is not whole
-  regrip show 3                      one download, attempt by attempt
-  regrip demo                        see it work, offline
-
-`regrip help COMMAND` says more about each; `regrip man | man -l -` is the whole manual.")]
+#[command(after_help = examples())]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// What `regrip --help` ends with. Not every build has the demo.
+fn examples() -> String {
+    let demo = match cfg!(feature = "demo") {
+        true => "  regrip demo                        see it work, offline\n",
+        false => "",
+    };
+    format!(
+        "\
+Examples:
+  regrip get https://host/film.mkv   fetch a file, or resume it
+  regrip list                        what was fetched, and what is incomplete
+  regrip show 3                      one download, attempt by attempt
+{demo}
+`regrip help COMMAND` describes each command; `regrip man | man -l -` shows the whole manual."
+    )
 }
 
 /// The commands.
@@ -38,9 +48,9 @@ pub enum Command {
     Show(Show),
     /// Take up a failed or cancelled download again, to its end
     Retry(Retry),
-    /// Call a download off; what came is kept
+    /// Cancel a download; its partial data is kept
     Cancel(Cancel),
-    /// Delete a download and what came of it; a finished file stays
+    /// Delete a download and its partial data; keep a completed file
     Remove(Remove),
     /// Have a running server download a URL
     Add(Add),
@@ -48,12 +58,13 @@ pub enum Command {
     Serve(Serve),
     /// Serve folders to peers, nothing else
     Share(Share),
+    #[cfg(feature = "demo")]
     /// Show what regrip does, offline: a misbehaving server on this machine, and several files fetched from it.
     Demo(Demo),
     /// Make a stub, the small .torrent file that names an item of a peer, or say what is in one
     #[command(subcommand, after_help = STUB_EXAMPLES)]
     Stub(Stub),
-    /// Say what is wrong with a configuration (exit code 2), what is odd about it, and what it comes to
+    /// Validate a configuration: print errors (exit code 2), warnings and the effective settings
     CheckConfig(CheckConfig),
     /// Print a script that completes regrip's arguments in a shell
     Completions(Completions),
@@ -131,11 +142,11 @@ pub struct Get {
     #[arg(long, value_name = "N", default_value_t = 60_000)]
     pub retry_max_ms: u64,
 
-    /// Give a file's connection up after so long without a byte of it
+    /// Abort a connection after this many milliseconds without data
     #[arg(long, value_name = "N", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub idle_timeout_ms: u64,
 
-    /// Keep all downloads together under so many bytes a second; k, M and G are powers of 1024
+    /// Limit all downloads together to this many bytes a second; k, M and G are powers of 1024
     #[arg(long, value_name = "N", value_parser = rate)]
     pub limit_rate: Option<NonZeroU64>,
 
@@ -280,6 +291,7 @@ pub struct Share {
 }
 
 /// Arguments of `demo`.
+#[cfg(feature = "demo")]
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Nothing leaves this machine, and the files are gone afterwards. It ends with a table of what went
@@ -317,7 +329,7 @@ Examples:
 pub enum Stub {
     /// Make a stub; a file that is there is not touched
     Create(StubCreate),
-    /// Say what is in a stub, or why it is none (exit code 1)
+    /// Show the contents of a stub, or why it is not valid (exit code 1)
     Inspect(StubInspect),
 }
 

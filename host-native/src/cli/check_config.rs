@@ -1,4 +1,4 @@
-//! `regrip check-config`: what is wrong with a configuration, what is odd about it, and what it comes to.
+//! `regrip check-config`: errors, warnings and effective settings of a configuration.
 
 use super::args::CheckConfig;
 use super::{Exit, serve, text};

@@ -1,5 +1,5 @@
 //! `regrip demo`: several files from a server that does everything wrong, through the real transport, ledger and disk, and
-//! a table of what became of them.
+//! a table of the results.
 
 use super::args::Demo;
 use super::report::{self, Reporter};

@@ -8,7 +8,9 @@ mod say;
 
 pub mod args;
 mod check_config;
+#[cfg(feature = "demo")]
 mod demo;
+#[cfg(feature = "demo")]
 mod demo_web;
 mod downloads;
 mod drive;
@@ -50,7 +52,9 @@ pub fn main() -> ExitCode {
         Command::Add(add) => downloads::add(&add),
         Command::Serve(serve) => serve::main(&serve),
         Command::Share(share) => share::main(&share),
+        #[cfg(feature = "demo")]
         Command::Demo(demo) if demo.web => demo_web::main(&demo),
+        #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::main(&demo),
         Command::Stub(stub) => stub::main(&stub),
         Command::CheckConfig(check) => check_config::main(&check),

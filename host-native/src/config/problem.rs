@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, or odd about it.
 
+use regrip_core::shown;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -18,7 +19,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.key.as_str() {
             "" => write!(f, "line {}: {}", self.line, self.what),
-            key => write!(f, "line {}: {key}: {}", self.line, self.what),
+            key => write!(f, "line {}: {}: {}", self.line, shown(key), self.what),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From what is wanted to a row: what is there already, and what that means under `onExists`.
+//! From what is wanted to a row: what already exists, and what that means under `onExists`.
 //!
 //! Decides for everyone who asks for a download: `get`, the API and stubs.
 

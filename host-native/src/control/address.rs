@@ -105,7 +105,7 @@ pub fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
 /// Reads a SHA-256 into lower-case hex. White space and a byte order mark around it, as a copied text has them, are left out.
 ///
 /// # Errors
-/// Where it is none.
+/// It is not a SHA-256.
 pub fn parse_sha256(typed: &str) -> Result<String, BadAddress> {
     let digits = without_mark(typed.trim()).trim();
     if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct End {
     /// The download.
     pub id: DownloadId,
-    /// What it came to. `Interrupted` where the process ends: it is not over then.
+    /// Its result. `Interrupted` if the process ends: it is not over then.
     pub result: Result<Summary, Error>,
 }
 

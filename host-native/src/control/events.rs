@@ -16,7 +16,7 @@ const QUEUE: usize = 1024;
 /// Subscribers at once.
 const SUBSCRIBERS: usize = 64;
 
-/// What a subscriber hears.
+/// What a subscriber receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// An event, as [`object`] writes it, in one line.
@@ -120,7 +120,7 @@ impl Listener for Events {
     }
 }
 
-/// What one subscriber hears. Dropping it ends the subscription.
+/// What one subscriber receives. Dropping it ends the subscription.
 #[derive(Debug)]
 pub struct Subscription {
     events: Receiver<Arc<str>>,

@@ -106,7 +106,7 @@ impl<L: NativeLedger> PeerClient<L> {
         self.version.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for a release. `told` hears of every attempt that is followed by another, and of the wait.
+    /// Asks for a release. `told` is called for every attempt that is followed by another, with the wait.
     ///
     /// # Errors
     /// `NameRefused` for an id that no path can have or a file name that is not a plain safe one, `Status` where the peer

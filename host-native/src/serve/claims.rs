@@ -31,7 +31,7 @@ impl From<&Stub> for Item {
     }
 }
 
-/// What became of a stub that was offered.
+/// The result of offering a stub.
 #[derive(Debug)]
 pub(super) enum Offered {
     /// It is new work. The receiver is closed when nobody wants it any more.

@@ -64,7 +64,7 @@ impl CompletedFolder {
         }
     }
 
-    /// Whether there is room for so many bytes more. Where the system does not say, there is.
+    /// Returns `true` if there is room for this many more bytes, or if the system does not say.
     pub(super) fn has_room(&self, bytes: u64) -> bool {
         let Ok(disk) = rustix::fs::statvfs(&self.path) else {
             return true;

@@ -31,7 +31,7 @@ const TROUBLE: &str = "stubs";
 const CALLED_OFF: &str = "The download was called off by a user.";
 const REMOVED: &str = "The download was removed by a user.";
 
-/// Hears of an end, in the drive's own task.
+/// Is called at an end, in the drive's own task.
 pub(super) fn hear<L: NativeLedger>(service: &Arc<Service<L>>, end: &End) {
     service.lines.left(end.id);
     if matches!(end.result, Err(Error::Interrupted)) {

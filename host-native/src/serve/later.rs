@@ -24,7 +24,7 @@ const LONGEST_REST: Duration = Duration::from_secs(3600);
 /// Between two looks at trouble that can be seen.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// The wait after so many tries in vain.
+/// The wait after this many failed tries.
 pub(super) fn rest_after(tries: u32) -> Duration {
     let factor = 1_u32.checked_shl(tries).unwrap_or(u32::MAX);
     FIRST_REST.saturating_mul(factor).min(LONGEST_REST)

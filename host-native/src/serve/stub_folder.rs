@@ -36,7 +36,7 @@ pub(super) enum NotTaken {
     /// It was there a moment ago.
     #[error("it is gone")]
     Vanished,
-    /// It is none; it is left where it is.
+    /// It is not a stub; it is left where it is.
     #[error("{0}")]
     NoStub(String),
     /// It cannot be read now.

@@ -168,7 +168,7 @@ async fn make_row<L: NativeLedger>(
             note(service, item, release, row.id).await;
             tracing::info!(
                 id = row.id,
-                "the file is there already: it is imported again"
+                "the file already exists: it is imported again"
             );
             let (service, id) = (Arc::clone(service), row.id);
             service.clone().spawn(async move {

@@ -49,7 +49,7 @@ pub(super) trait Taker: Send + Sync {
     fn troubles(&self) -> &Troubles;
 }
 
-/// What became of a stub that was offered.
+/// The result of offering a stub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     /// It is worked on.

@@ -74,7 +74,7 @@ impl Outbox {
         self.lock().in_reply
     }
 
-    /// So many bytes of the first span were sent.
+    /// This many bytes of the first span were sent.
     pub(super) fn sent(&self, count: u64) {
         let spans = &mut self.lock().spans;
         let Some(first) = spans.front_mut() else {
@@ -97,7 +97,7 @@ impl Outbox {
 pub(super) enum Piece {
     /// Bytes.
     Bytes(Bytes),
-    /// So many bytes of a file.
+    /// This many bytes of a file.
     File {
         /// How many are left.
         length: u64,

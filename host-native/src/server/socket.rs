@@ -26,7 +26,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// A connection whose client takes bytes as fast as they come lets others run after so many.
+/// A connection whose client takes bytes as fast as they come lets others run after this many.
 const BYTES_A_TURN: u64 = 4 << 20;
 /// Most bytes that are copied at once: they stay in the processor's cache until they are sent.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -234,7 +234,7 @@ impl hyper::rt::Read for ServedSocket {
                     if count == 0 {
                         socket.client_ended();
                     }
-                    // SAFETY: recv initialised so many bytes at the start.
+                    // SAFETY: recv initialised this many bytes at the start.
                     unsafe { buffer.advance(count) };
                     socket.idle.moved();
                     return Poll::Ready(Ok(()));

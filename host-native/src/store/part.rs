@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// A read of the part: large enough to be cheap, small enough for many parts at once.
 const BLOCK_BYTES: usize = 256 << 10;
-/// After so many bytes a long read lets other tasks of the thread run.
+/// A long read lets other tasks of the thread run after this many bytes.
 const YIELD_BYTES: u64 = 4 << 20;
 /// Smaller files are not worth a reservation.
 const RESERVE_BYTES: u64 = 1 << 20;
@@ -316,7 +316,7 @@ impl PartBytes<&[u8]> for DiskPart {
     }
 }
 
-/// What is read at once of so many bytes.
+/// The size of one read, of this many bytes.
 fn block_bytes(left: u64) -> usize {
     usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES))
 }

@@ -22,7 +22,7 @@ pub(super) struct System {
     pub(super) link: Naming,
     /// flock(2), exclusive, without waiting.
     pub(super) try_lock: fn(&File) -> Result<(), TryLockError>,
-    /// fallocate(2): room for so many bytes, the length unchanged.
+    /// fallocate(2): room for this many bytes, the length unchanged.
     pub(super) reserve: fn(&File, u64) -> io::Result<()>,
     /// fdatasync(2): bytes and length, not times.
     pub(super) sync_data: fn(&File) -> io::Result<()>,

@@ -148,7 +148,7 @@ pub(super) fn body(error: hyper::Error) -> Error {
         Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
             "the chunks of the body are broken"
         }
-        _ => "while the body came",
+        _ => "while reading the response body",
     };
     Error::network(what, error)
 }
@@ -166,7 +166,7 @@ pub(super) fn into_surf(error: Error) -> surf::Error {
     surf::Error::new(surf::StatusCode::BadGateway, error)
 }
 
-/// Unpacks what came through surf.
+/// Unpacks an error that passed through surf.
 pub(super) fn from_surf(error: surf::Error) -> Error {
     error
         .downcast::<Error>()
@@ -181,10 +181,10 @@ pub(super) fn into_io(error: Error) -> io::Error {
     io::Error::other(error)
 }
 
-/// Unpacks what came through an `AsyncRead`.
+/// Unpacks an error that passed through an `AsyncRead`.
 pub(super) fn from_io(error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => error,
-        Err(other) => Error::network("while the body came", other),
+        Err(other) => Error::network("while reading the response body", other),
     }
 }

@@ -1,7 +1,7 @@
 //! A connected socket, plain or encrypted, as hyper wants to read and write it.
 //!
 //! A plain socket is received straight into hyper's uninitialised buffer: no zeroing, no copy. The [`Meter`] beside it
-//! counts what came, which tells whether an answer had begun, and says whether a response head comes next: that goes
+//! counts the bytes received, which shows if an answer had begun, and says whether a response head comes next: that goes
 //! through a [`HeadReader`], which bounds it. It does not dial and does not time out.
 
 use super::head::HeadReader;
@@ -82,7 +82,7 @@ pub(super) struct Socket {
     failed: Option<io::Error>,
     /// The response head that is being received.
     head: Option<HeadReader>,
-    /// A head that was received, and what came behind it; hyper gets it first.
+    /// A head that was received, and the bytes behind it; hyper gets it first.
     ready: Bytes,
 }
 

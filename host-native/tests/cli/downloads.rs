@@ -13,7 +13,7 @@ fn film() -> Version {
     Version::new(1, SIZE).etag("\"v1\"")
 }
 
-/// `/film` comes at so many bytes a second.
+/// `/film` is sent at this many bytes a second.
 fn slow(bytes_per_second: u64) -> Bench {
     let script = Script::one("/film", FileScript::honest(film()));
     Bench::serving(script.bytes_per_second(bytes_per_second))

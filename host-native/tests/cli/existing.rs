@@ -1,4 +1,4 @@
-//! Files that are there already, and files that want one name.
+//! Files that already exist, and files that want one name.
 
 use crate::support::{Bench, Ran, length};
 use regrip_faultd::faults::{Cut, Replace, Status};

@@ -21,7 +21,7 @@ pub(crate) const RELEASE: &str = r#"{
     "quality": "1080p", "tmdbId": 603, "seeders": [1, 2]
 }"#;
 
-/// Hears nothing.
+/// Ignores every attempt.
 struct Deaf;
 
 impl Listener for Deaf {

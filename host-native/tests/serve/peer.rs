@@ -34,7 +34,7 @@ struct State {
     away: AtomicBool,
     /// Bytes a second and connection; 0 is as fast as it goes.
     rate: AtomicU64,
-    /// Cuts bodies after so many bytes; 0 never does.
+    /// Cuts bodies after this many bytes; 0 never does.
     cut: AtomicU64,
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const SIZE: usize = 5_000_000;
 
-/// A proxy that closes each of the first connections after so many bytes of their replies.
+/// A proxy that closes each of the first connections after this many bytes of their replies.
 struct Breaking {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,

@@ -1,4 +1,4 @@
-//! Folders shared over a real socket: what goes on the wire, who is let in, and what becomes of a download.
+//! Folders shared over a real socket: what goes on the wire, who is let in, and how a download ends.
 
 mod access;
 #[path = "../support/client.rs"]

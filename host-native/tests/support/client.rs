@@ -95,7 +95,7 @@ impl Client {
         }
     }
 
-    /// So many bytes, or fewer where the connection ends.
+    /// This many bytes, or fewer if the connection ends.
     pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
         while self.ahead.len() < length && self.more() {}
         let rest = self.ahead.split_off(length.min(self.ahead.len()));

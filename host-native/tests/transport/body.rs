@@ -1,4 +1,4 @@
-//! Bodies: how they end, how they break, and what becomes of their connections.
+//! Bodies: how they end, how they break, and if their connections are used again.
 
 use crate::support::{
     Answer, Server, Then, close, fetch, fetch_broken, hold, keep, plain, transport,

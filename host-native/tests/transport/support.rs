@@ -261,7 +261,7 @@ pub(crate) fn fetch_request(
     })
 }
 
-/// Fetches a URL and tells what came of the body before it broke, and how it broke.
+/// Fetches a URL and returns the bytes before the body broke, and how it broke.
 pub(crate) fn fetch_broken(transport: &HttpTransport, url: &str) -> (String, Error) {
     smol::block_on(async {
         let mut response = transport.get(plain(url)).await.expect("the head is fine");

@@ -6,7 +6,7 @@ import { link, lstat, open, readFile, rename, unlink } from "node:fs/promises";
 import { basename, dirname, resolve, sep } from "node:path";
 import { NAME_BYTES, partPath } from "../paths.js";
 
-/** Chunks are gathered to batches of so many bytes: one is written while the next one fills. */
+/** Chunks are gathered to batches of this many bytes: one is written while the next one fills. */
 const BATCH_BYTES = 1 << 20;
 
 // No link is followed: it could lead anywhere. A pipe is not waited for.

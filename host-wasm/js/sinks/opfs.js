@@ -3,7 +3,7 @@ import { SyncFile, existing } from "./private-file.js";
 import { NO_WORKER, RemoteFile } from "./remote-file.js";
 import { WritableFile } from "./writable-file.js";
 
-/** Chunks are gathered to batches of so many bytes: one is written while the next one fills. */
+/** Chunks are gathered to batches of this many bytes: one is written while the next one fills. */
 const BATCH_BYTES = 1 << 20;
 
 const isWorker = () => "FileSystemFileHandle" in globalThis && "createSyncAccessHandle" in FileSystemFileHandle.prototype;

@@ -76,7 +76,7 @@ export class SyncFile {
   }
 
   async open(create) {
-    if (create && (await this.exists())) throw Object.assign(new Error(`${this.#path} is there already`), { code: "ForeignPart" });
+    if (create && (await this.exists())) throw Object.assign(new Error(`${this.#path} already exists`), { code: "ForeignPart" });
     await this.#opened();
   }
 

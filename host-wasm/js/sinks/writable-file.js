@@ -39,7 +39,7 @@ export class WritableFile {
 
   async open(create) {
     if (create && this.#writable === undefined && (await this.exists())) {
-      throw Object.assign(new Error(`${this.#part} is there already`), { code: "ForeignPart" });
+      throw Object.assign(new Error(`${this.#part} already exists`), { code: "ForeignPart" });
     }
     await this.#opened();
   }

@@ -1,4 +1,4 @@
-//! What was asked and what became of the answer.
+//! What was asked and how the answer ended.
 
 use std::collections::VecDeque;
 

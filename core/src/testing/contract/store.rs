@@ -422,7 +422,7 @@ pub async fn a_digest_is_that_of_the_bytes<S: StoreUnderTest>(subject: &S) -> Re
     let mut digest = part.digest(None, 0).await?;
     let mut states = Vec::new();
     let mut at = 0;
-    // A hasher's block has 64 bytes.
+    // A hasher's block is 64 bytes.
     for end in [1, 63, 64, 65, 10_007, 65_536, 70_001] {
         let piece = head(tail(&bytes, at), end - at);
         let written = part.write(at, subject.chunk(piece), Some(&mut digest));

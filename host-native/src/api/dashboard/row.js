@@ -100,7 +100,7 @@ export class RowView {
     this.at.toggle.setAttribute("aria-controls", this.at.details.id);
     this.at.toggle.addEventListener("click", () => this.toggle());
     this.at.retry.addEventListener("click", () => this.act("retry", "is tried again"));
-    this.at.cancel.addEventListener("click", () => this.act("cancel", "is cancelled; what came of it is kept"));
+    this.at.cancel.addEventListener("click", () => this.act("cancel", "is cancelled; its partial data is kept"));
     this.at.remove.addEventListener("click", () => askToRemove(downloads.get(id), this.at.problem));
     this.at.earlier.addEventListener("click", () => {
       this.all = true;

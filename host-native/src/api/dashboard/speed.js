@@ -1,4 +1,4 @@
-// Bytes a second over about the last five seconds: what came and how long that took, both forgotten alike.
+// Bytes a second over about the last five seconds: the bytes received and how long that took, both forgotten alike.
 
 import { now } from "./api.js";
 

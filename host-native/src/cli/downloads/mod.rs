@@ -99,7 +99,7 @@ pub(crate) fn remove(args: &Remove) -> Exit {
             Status::Completed | Status::ImportQueued => {
                 format!("the file stays: {}", text::plain(&removed.dest_path))
             }
-            _ => "what came of it is deleted".to_owned(),
+            _ => "its partial data is deleted".to_owned(),
         };
         say!("download {id} is removed; {what}");
         Ok(Exit::Done)

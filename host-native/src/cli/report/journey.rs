@@ -1,4 +1,4 @@
-//! What a reporter remembers of each file while it comes: how far it is, how fast, and what came in this run.
+//! What a reporter remembers of each file while it comes: how far it is, how fast, and the bytes received in this run.
 
 use super::speed::Speed;
 use crate::cli::text;
@@ -84,7 +84,7 @@ impl Journey {
         Some(Duration::from_secs(left.div_ceil(speed)))
     }
 
-    /// What came in this run and how long it took, where it took long enough to say so.
+    /// The bytes received in this run and how long that took, if it took long enough to report.
     pub(super) fn came(&self, summary: &Summary, now: Instant) -> String {
         let took = now - self.begun;
         if took < Duration::from_millis(100) {

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A log hears of a long download so often.
+/// How often the progress of a long download is logged.
 const STILL_COMING: Duration = Duration::from_secs(30);
 
 /// Writes a line for each thing that happens, and now and then one for how far a file is.
@@ -93,7 +93,7 @@ pub(super) fn end(journeys: &Journeys, exit: Exit, to_go_on: &str) {
 
 /// What Ctrl-C leaves behind, and how to go on.
 pub(super) fn interrupted(to_go_on: &str) -> String {
-    format!("regrip: interrupted; what came is kept\n  to go on from there, {to_go_on}")
+    format!("regrip: interrupted; the partial data is kept\n  to go on from there, {to_go_on}")
 }
 
 /// The line for an event, where it deserves one.

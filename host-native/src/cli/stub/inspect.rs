@@ -1,4 +1,4 @@
-//! `regrip stub inspect`: what a stub says, or why it is none.
+//! `regrip stub inspect`: the contents of a stub, or why it is not valid.
 
 use crate::cli::Exit;
 use crate::cli::args::StubInspect;

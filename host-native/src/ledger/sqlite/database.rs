@@ -77,7 +77,7 @@ pub(super) trait Request: Send {
     fn writes(&self) -> bool;
     /// Does it. May be called several times, each time from the state before.
     fn act(&mut self, transaction: &Transaction<'_>) -> Result<(), Fault>;
-    /// Says how it went, and hands over what it came to.
+    /// Sends its result.
     fn answer(self: Box<Self>, done: Result<(), Error>);
 }
 
@@ -348,7 +348,7 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
-    /// Adds so many bytes to a table.
+    /// Adds this many bytes to a table.
     struct Add {
         bytes: i64,
         answers: Answers,

@@ -173,7 +173,7 @@ struct Asked<T, F> {
     what: &'static str,
     writes: bool,
     act: F,
-    /// What it came to, once it was done.
+    /// Its result, once it was done.
     value: Option<T>,
     reply: oneshot::Sender<Result<T, Error>>,
 }

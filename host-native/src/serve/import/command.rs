@@ -93,7 +93,7 @@ async fn accepted(url: &Url, headers: &Headers, mut body: HttpBody) -> Result<()
         )));
     }
     let mut read = 0;
-    // It is accepted: what becomes of the rest of the answer changes nothing.
+    // It is accepted: the rest of the answer changes nothing.
     while let Ok(Some(chunk)) = body.chunk().await {
         read += chunk.len();
         if read > MOST_READ_BYTES {

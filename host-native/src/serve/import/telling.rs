@@ -11,7 +11,7 @@ use std::time::SystemTime;
 /// Between what is said of two servers.
 const BETWEEN: &str = "; ";
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// It failed, and another one follows.
@@ -48,7 +48,7 @@ impl Telling {
         });
     }
 
-    /// Notes what became of a command.
+    /// Records the result of a command.
     pub(super) fn set(&mut self, name: &str, told: Told) {
         self.change(name, |import| {
             (import.state, import.error) = match told {

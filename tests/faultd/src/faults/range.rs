@@ -65,7 +65,7 @@ pub struct RangeStart {
 }
 
 impl RangeStart {
-    /// Starts so many bytes later, or earlier.
+    /// Starts this many bytes later, or earlier.
     pub fn shifted(shift: i64) -> Fault {
         Self { shift }.into()
     }
@@ -91,7 +91,7 @@ pub struct RangeShort {
 }
 
 impl RangeShort {
-    /// Sends at most so many bytes.
+    /// Sends at most this many bytes.
     pub fn to(bytes: u64) -> Fault {
         Self { bytes }.into()
     }

@@ -82,14 +82,14 @@ pub(crate) fn read_head(stream: &mut impl Read) -> Head {
     Head { status, text }
 }
 
-/// Reads exactly so many bytes.
+/// Reads exactly this many bytes.
 pub(crate) fn read_exactly(stream: &mut impl Read, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
-    stream.read_exact(&mut out).expect("so many bytes come");
+    stream.read_exact(&mut out).expect("that many bytes");
     out
 }
 
-/// Reads to the end: what came, and the error where the end was none.
+/// Reads to the end: the bytes, and the error if there was no proper end.
 pub(crate) fn read_to_end(stream: &mut impl Read) -> (Vec<u8>, Option<io::ErrorKind>) {
     let mut out = Vec::new();
     let error = stream.read_to_end(&mut out).err();
