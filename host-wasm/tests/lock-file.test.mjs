@@ -170,6 +170,15 @@ test("a lock that was removed or replaced is lost, and its successor's stays", a
   }
 });
 
+test("a lock file names its holder from the first moment that another turn of the event loop sees it", async () => {
+  for (let time = 0; time < 50; time++) {
+    const locking = lock(path);
+    while (!existsSync(file)) await new Promise((done) => setImmediate(done));
+    assert.equal(JSON.parse(readFileSync(file, "utf8")).pid, process.pid);
+    await (await locking).unlock();
+  }
+});
+
 test("a lock that was only touched is still held", async () => {
   const held = await lock(path);
   const text = await readFile(file);
