@@ -51,7 +51,7 @@ test("remove_says_first_what_it_deletes", async (t) => {
   const page = await open(t, browser, await mock.start());
   const dialog = page.locator("#removing");
   await button(page, "Remove half.mkv").click();
-  await sees(dialog, "deleted, for good: 1.25 GB in /srv/films/half.mkv.part");
+  await sees(dialog, "deleted permanently: 1.25 GB in /srv/films/half.mkv.part");
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "Keep it");
   await button(page, "Keep it").click();
   assert.equal(asked(mock, "DELETE"), 0);
