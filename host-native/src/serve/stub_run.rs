@@ -166,10 +166,7 @@ async fn make_row<L: NativeLedger>(
         Outcome::Done(row) => {
             service.claims.drives(item, row.id);
             note(service, item, release, row.id).await;
-            tracing::info!(
-                id = row.id,
-                "the file already exists: it is imported again"
-            );
+            tracing::info!(id = row.id, "the file already exists: it is imported again");
             let (service, id) = (Arc::clone(service), row.id);
             service.clone().spawn(async move {
                 ending::finish(&service, id, true).await;
