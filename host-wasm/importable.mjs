@@ -20,10 +20,10 @@ function textEncoder() {
 }
 `);
 replace(/cachedTextEncoder\.(encode|encodeInto)\(/g, "textEncoder().$1(");
-for (const name of ["Core", "Held", "Permits"]) {
-  const made = new RegExp(`const ${name}Finalization = \\(typeof[^;]+\\(ptr => (.+)\\);\n`);
+for (const name of ["CoreFinalization", "HeldFinalization", "PermitsFinalization", "CLOSURE_DTORS"]) {
+  const made = new RegExp(`const ${name} = \\(typeof[^;]+new FinalizationRegistry\\((.+)\\);\n`);
   const [, free] = made.exec(script) ?? [];
-  replace(made, `let ${name}Registry;\nconst ${name}Finalization = {\n    register: (...given) => (${name}Registry ??= new FinalizationRegistry(ptr => ${free})).register(...given),\n    unregister: (token) => ${name}Registry?.unregister(token),\n};\n`);
+  replace(made, `let ${name}Registry;\nconst ${name} = {\n    register: (...given) => (${name}Registry ??= new FinalizationRegistry(${free})).register(...given),\n    unregister: (token) => ${name}Registry?.unregister(token),\n};\n`);
 }
 // Where the module is, each platform says by itself.
 replace(/ {4}if \(module_or_path === undefined\) \{\n.+import\.meta\.url\);\n {4}\}\n/, "");

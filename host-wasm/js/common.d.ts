@@ -3,7 +3,7 @@
 // It compiles with and without the types of the DOM and of Node: what the global classes are is asked of the project.
 /// <reference lib="esnext.disposable" />
 
-/** A class of the project's platform; without its types what is needed of it. */
+/** A class of the project's platform or, if its types are missing, the part of it that is needed. */
 type Global<Name extends string, Otherwise> = typeof globalThis extends { [name in Name]: { prototype: infer Instance } } ? Instance : Otherwise;
 
 export type Signal = Global<"AbortSignal", { readonly aborted: boolean; readonly reason: any }>;
@@ -21,9 +21,9 @@ export interface ByteStream {
 }
 
 /**
- * A `fetch` of one's own: of a browser or Node, `node-fetch`, or any function like it. Its body may be a web stream, a stream of
- * Node or another async iterable of `Uint8Array`, or, without a body, what `arrayBuffer()` resolves to. It must not decode
- * bodies and not cache.
+ * Your own `fetch`: of a browser or Node, `node-fetch`, or any function like it. Its body may be a web stream, a stream of
+ * Node or another async iterable of `Uint8Array`, or, without a body, what `arrayBuffer()` resolves to. It must neither decode
+ * bodies nor cache.
  */
 export type Fetch = (
   url: string,
@@ -39,47 +39,47 @@ export interface FetchResponse {
   arrayBuffer?(): Promise<ArrayBuffer>;
 }
 
-/** Times in milliseconds, sizes in bytes; all of them whole numbers from 0. Named as in the configuration of `regrip serve`. */
+/** Options of an engine. Times in milliseconds, sizes in bytes; whole numbers from 0. Named as in the configuration of `regrip serve`. */
 export interface Knobs {
-  /** Downloads whose bytes move at once. Default 3, at least 1. */
+  /** Downloads that transfer at the same time. Default 3, at least 1. */
   maxConcurrentDownloads?: number | undefined;
-  /** Attempts in a row without progress, the first included. Default 5, at least 1. */
+  /** Consecutive attempts without progress, including the first. Default 5, at least 1. */
   maxDownloadAttempts?: number | undefined;
   /** Attempts without progress over the life of a download. Default 1000. */
   maxTotalAttempts?: number | undefined;
   /** Default 1000. 0: no wait. */
   retryBaseDelayMs?: number | undefined;
-  /** No wait is longer, `Retry-After` included. Default 60 000. */
+  /** The longest wait, including `Retry-After`. Default 60 000. */
   retryMaxDelayMs?: number | undefined;
-  /** Default 30 000. `fetch` does not tell connecting from waiting for headers: the two timeouts are added up. */
+  /** Default 30 000. `fetch` cannot distinguish connecting from waiting for headers, so the sum of the two timeouts applies. */
   connectTimeoutMs?: number | undefined;
   /** Default 60 000. */
   headersTimeoutMs?: number | undefined;
-  /** Longest stand-still of a body. Default 60 000. */
+  /** Longest time without data while reading a body. Default 60 000. */
   idleTimeoutMs?: number | undefined;
-  /** Less than this over `lowSpeedWindowMs` is a stall. Default 1024; 0 is off. */
+  /** A lower average over `lowSpeedWindowMs` is a stall. Default 1024; 0: off. */
   lowSpeedBytesPerSec?: number | undefined;
   /** Default 120 000. */
   lowSpeedWindowMs?: number | undefined;
   /** Larger files are refused. Default 100 GiB. */
   maxDownloadBytes?: number | undefined;
-  /** This many bytes are compared on a resume for which no ETag vouches. Default 65 536; 0: without a strong ETag or date nothing is appended, the whole file is compared. */
+  /** Bytes to compare on a resume without a strong ETag. Default 65 536; 0: without a strong ETag or date nothing is appended and the whole file is compared. */
   resumeOverlapBytes?: number | undefined;
   /**
    * An attempt that moves the furthest offset by this many bytes or more, and by at least a sixteenth of what it received,
-   * made progress: the attempts in a row and the backoff start anew. Default 65 536; 0: never.
+   * made progress: the count of consecutive attempts and the backoff start again. Default 65 536; 0: never.
    */
   progressResetBytes?: number | undefined;
   /** 4xx statuses worth another attempt, for example 408 and 425. */
   extraRetryStatuses?: readonly number[] | undefined;
-  /** What to do where the destination exists. Default `overwrite`. `rename` takes `file.1.bin`, `file.2.bin` and so on. */
+  /** What to do if the destination exists. Default `overwrite`. `rename` takes `file.1.bin`, `file.2.bin` and so on. */
   onExists?: "overwrite" | "fail" | "rename" | undefined;
 }
 
 /**
- * Where bytes go. Every method may answer at once or with a promise; they are called one at a time. What a sink cannot do
- * it does not have, and is never asked for:
- * without `read` a resume that no ETag vouches for starts over; without `truncate` a download that would have to start over
+ * A destination for bytes. Every method may return at once or return a promise; calls never overlap. Leave out the methods
+ * that a sink cannot support:
+ * without `read` a resume without a strong ETag starts over; without `truncate` a download that would have to start over
  * fails instead (`NotResumable`); without `flush` nothing counts as durable before the end.
  */
 export interface Sink {
@@ -87,32 +87,32 @@ export interface Sink {
   readonly name?: string;
   /** Its bytes outlive the process or page, under that name: the ledger keeps a row for it. */
   readonly persistent?: boolean;
-  /** The bytes that are there. Called first, so it opens what has to be opened. */
+  /** The current size in bytes. Called first, so open what must be opened here. */
   size(): number | Promise<number>;
-  /** Takes a chunk at `at`, which is where the bytes end. The chunk is the sink's to keep. */
+  /** Appends a chunk; `at` is the current size. The sink may keep the chunk. */
   write(chunk: Uint8Array, at: number): void | Promise<void>;
-  /** Bytes that are there, to be compared with the source; fewer where they end. */
+  /** Reads bytes back, to compare them with the source; fewer at the end. */
   read?(at: number, length: number): Uint8Array | Promise<Uint8Array>;
   /** How many of the last bytes `read` can return, if not all. */
   readonly readBackBytes?: number;
-  /** Cuts the bytes to `size`. Missing: a download that would have to start over fails. */
+  /** Truncates to `size`. If missing, a download that would have to start over fails. */
   truncate?(size: number): void | Promise<void>;
-  /** All that was written is durable when this is done. */
+  /** Makes everything written so far durable. */
   flush?(): void | Promise<void>;
   /**
-   * All bytes are there: give them their final name. Without `replace`, throw an error with code EEXIST where it is taken.
-   * After that nothing fails the download any more: return the error of what goes wrong then. It becomes a warning.
+   * All bytes are written: give them their final name. Without `replace`, throw an error with code EEXIST if that name is taken.
+   * Once the name is given, the download cannot fail any more: return a later error. It becomes a warning.
    */
   commit?(replace: boolean): void | Error | Promise<void | Error>;
-  /** The bytes are not wanted any more. Missing: `truncate(0)`. */
+  /** Deletes the bytes. Default: `truncate(0)`. */
   remove?(): void | Promise<void>;
-  /** The attempt is over, well or not. The next call may be `size` again. */
+  /** The attempt has ended, with or without success. The next call may be `size` again. */
   close?(): void | Promise<void>;
-  /** Called before anything is asked of the server. An error with code `DestinationRefused` or `NameRefused` ends the download. */
+  /** Called before the first request. An error with code `DestinationRefused` or `NameRefused` ends the download. */
   admit?(): void | Promise<void>;
 }
 
-/** Bytes in memory. They can be read when the download is completed. */
+/** Bytes in memory. Read them after the download has completed. */
 export class MemorySink implements Sink {
   constructor(name?: string);
   readonly name?: string;
@@ -127,9 +127,9 @@ export class MemorySink implements Sink {
 }
 
 /**
- * A stream takes bytes and never gives them back. The last `resumeOverlapBytes` are kept to be compared; where the
- * download would have to start over after the first byte it fails instead (`NotResumable`). The stream is closed when all bytes are there,
- * and aborted when the download ends without them.
+ * A stream cannot return its bytes. The last `resumeOverlapBytes` are kept for comparison; if the
+ * download would have to start over after the first byte, it fails (`NotResumable`). The stream is closed when the download completes,
+ * and aborted if it ends otherwise.
  */
 export class StreamSink implements Sink {
   constructor(stream: ByteStream, options?: { keepBytes?: number | undefined });
@@ -140,18 +140,18 @@ export class StreamSink implements Sink {
   commit(): Promise<void>;
 }
 
-/** What is known of a download, as the ledger keeps it. */
+/** The state of a download, as the ledger keeps it. */
 export interface DownloadRecord {
-  /** As long as this engine lives. */
+  /** Valid as long as this engine exists. */
   id: number;
-  /** Without its query. With `path` it is enough to go on: `start(record)`. */
+  /** Without its query. Together with `path` it is enough to continue: `start(record)`. */
   url: string;
   path: string;
   status: "queued" | "downloading" | "waiting" | "committing" | "failed" | "cancelled";
   /** Bytes in the part. */
   bytes: number;
   expectedBytes?: number;
-  /** Names of the headers that it was asked for with, which a resume needs again. */
+  /** Names of the request headers, which a resume needs again. */
   headerNames?: string[];
   attempts: number;
   restarts: number;
@@ -159,7 +159,7 @@ export interface DownloadRecord {
   error?: string;
 }
 
-/** Keeps the records of downloads. When `save` is done the record is durable. */
+/** Keeps the records of downloads. When `save` has finished, the record is durable. */
 export interface Ledger {
   load(path: string): Promise<object | undefined>;
   save(path: string, record: object): void | Promise<void>;
@@ -179,14 +179,14 @@ export class MemoryLedger implements Ledger {
 export interface Summary {
   id: number;
   url: string;
-  /** Where the bytes are. With `rename` not where they were meant to be. */
+  /** Where the file is. With `rename` it may differ from the requested path. */
   path: string;
   bytes: number;
   attempts: number;
   restarts: number;
-  /** Where one was asked for. */
+  /** If one was requested. */
   sha256?: string;
-  /** What failed after the file got its name, for example a folder that cannot be synced. */
+  /** What failed after the file was renamed, for example the sync of its folder. */
   warning?: string;
 }
 
@@ -219,86 +219,86 @@ export type DownloadEvent = { id: number; at: number; url: string; path: string 
   | { event: "progress"; bytes: number; total?: number }
   | { event: "restart"; reason: RestartReason; discardedBytes: number }
   | { event: "retrying"; attempt: number; delayMs: number; askedBy: "jitter" | "retry_after"; class: "transient"; error: string }
-  /** `until` is missing where nobody can know: the machine is offline. */
+  /** `until` is missing if it is unknown: the machine is offline. */
   | { event: "waiting"; until?: number; why: string }
   | { event: "completed"; bytes: number; attempts: number; restarts: number; sha256?: string; warning?: string }
   | ({ event: "failed" | "cancelled" } & Failure)
 );
 
-/** All events have these; which of them are there depends on `event`. */
+/** All events, with the fields of any event as optional ones. */
 export type AnyDownloadEvent = DownloadEvent & { bytes?: number; total?: number };
 
-/** What a download rejects with, unless a signal was aborted, or the reader of a stream cancelled, with a reason: that one. */
+/** What a download rejects with, unless a signal was aborted or a stream's reader was cancelled with a reason: then with that reason. */
 export class RegripError extends Error {
-  /** `AbortError` if a signal without a reason of its own or `cancel` ended it. */
+  /** `AbortError` if a signal without its own reason or `cancel` ended it. */
   readonly name: "RegripError" | "AbortError";
   /**
-   * As the ledger of the native regrip spells it: `Network`, `Status`, `PartLocked`, `DiskFull`, … Among them
+   * Spelled as by the native regrip: `Network`, `Status`, `PartLocked`, `DiskFull`, … Among them
    *
-   * - `UnexpectedPage`: a page, such as a login form, in place of the file; the bytes are kept.
-   * - `Shrunk` (transient): the server's file is smaller than the bytes so far; believed if the next attempt finds the same.
-   * - `NotResumable`: the bytes so far can neither be proven to belong to the server's file nor be taken back.
-   * - `Tls`: no TLS version, cipher suite or certificate in common (Node).
+   * - `UnexpectedPage`: a page, such as a login form, instead of the file; the partial data is kept.
+   * - `Shrunk` (transient): the server's file is smaller than the partial data; accepted if the next attempt finds the same.
+   * - `NotResumable`: the partial data can neither be verified against the server's file nor be discarded.
+   * - `Tls`: no common TLS version, cipher suite or certificate (Node).
    */
   readonly code: string;
   readonly class: "transient" | "permanent";
-  /** Attempts over the download's life. */
+  /** Attempts over the life of the download. */
   readonly attempts: number;
   readonly restarts?: number;
-  /** Bytes that are kept. */
+  /** Partial data that is kept, in bytes. */
   readonly bytes?: number;
-  /** What the server asked for, if it did. */
+  /** The server's `Retry-After`, if it sent one. */
   readonly retryAfterMs?: number;
   readonly status?: number;
-  /** What a person can do about it. */
+  /** What the user can do. */
   readonly advice?: string;
   /** What `fetch` or the sink threw. */
   readonly cause?: unknown;
 }
 
 export interface JobOptions {
-  /** Hex: the download fails unless this is the file's SHA-256. `true`: compute it, and compare it with `Repr-Digest`. */
+  /** Hex: the download fails unless this is the file's SHA-256. `true`: compute it and compare it with `Repr-Digest`. */
   sha256?: string | true | undefined;
-  /** The size by another source. It counts where the server names none; where the two differ the server's does, and an event says so. */
+  /** The size from another source. Used if the server sends none; if the two differ, the server's counts and an event reports it. */
   expectedBytes?: number | undefined;
-  /** Sent with every request for this file, except `Accept-Encoding` and `Range`, which are set. Never kept: a resume in another process needs them again. */
+  /** Sent with every request for this file, except `Accept-Encoding` and `Range`, which are set. Never stored: a resume in another process needs them again. */
   headers?: HeadersLike | undefined;
-  /** Ends the download for this call; the bytes are kept, and the next call goes on from them. */
+  /** Ends the download for this call; the partial data is kept, and the next call resumes from it. */
   signal?: Signal | undefined;
-  /** What it throws is ignored. */
+  /** Exceptions from it are ignored. */
   onEvent?: ((event: AnyDownloadEvent) => void) | undefined;
-  /** Take up a part that the ledger knows nothing of, after comparing its end with the source. */
+  /** Adopt a part file that the ledger does not know, after comparing its end with the source. */
   adoptPart?: boolean | undefined;
 }
 
 export type HeadersLike = Record<string, string> | Iterable<readonly [string, string]> | Global<"Headers", never>;
 
 export interface EngineOptions extends Knobs {
-  /** Instead of the platform's own. */
+  /** Default: the platform's own. */
   ledger?: Ledger | undefined;
-  /** Instead of the global one. */
+  /** Default: the global one. */
   fetch?: Fetch | undefined;
-  /** Is told of every event of every download. */
+  /** Called for every event of every download. */
   onEvent?: ((event: AnyDownloadEvent) => void) | undefined;
 }
 
 /**
- * A download under way: an async iterator of its events, which throws what `done` rejects with. Leaving the loop (`break`)
- * ends only the iteration; the download goes on until it is done or `cancel()` is called.
+ * A running download: an async iterator of its events, which throws what `done` rejects with. Leaving the loop (`break`)
+ * ends only the iteration; the download continues until it ends or `cancel()` is called.
  */
 export interface Download extends AsyncIterable<AnyDownloadEvent> {
-  /** As in `list()`. Undefined if it failed before it had one. */
+  /** As in `list()`. Undefined if the download failed before it was accepted. */
   readonly id: number | undefined;
-  /** Where the bytes go. With `rename` it may change until the first event. */
+  /** The destination. With `rename` it may change until the first event. */
   readonly path: string | undefined;
-  /** Resolves when the file is whole and at its place. Nobody has to wait for it. */
+  /** Resolves when the file is complete and has its final name. Awaiting it is optional. */
   readonly done: Promise<Summary>;
-  /** Gives it up for this caller; without other callers the transfer ends, and the bytes are kept. */
+  /** Cancels it for this caller; without other callers the transfer ends, and the partial data is kept. */
   cancel(): void;
 }
 
 export interface ResumeOptions {
-  /** Headers are not kept: those of each download, by its URL. Without them one that had some fails as `CredentialsMissing`. */
+  /** The request headers of each download, by its URL; they are not stored. Without them a download that had some fails with `CredentialsMissing`. */
   headers?: (url: string) => HeadersLike | undefined;
   signal?: Signal | undefined;
   onEvent?: ((event: AnyDownloadEvent) => void) | undefined;
@@ -307,36 +307,36 @@ export interface ResumeOptions {
 /** Downloads that share permits and a ledger. */
 export interface EngineBase<To> {
   /**
-   * A call for a file that is under way already (the same URL and destination) joins it: one transfer, and for each call its own
-   * `done`, `sha256`, `signal`, `onEvent` and events. Requests have the headers of the first call that still waits.
+   * A call for a running download (the same URL and destination) joins it: one transfer, and for each call its own
+   * `done`, `sha256`, `signal`, `onEvent` and events. Requests use the headers of the first call that still waits.
    *
-   * A URL without its query stands for the unfinished download of that destination, if it differs by nothing else.
+   * A URL without its query matches the unfinished download of that destination if nothing else differs.
    */
   start(job: { url: Address; to: To } & JobOptions): Download;
-  /** Goes on with one that `list()` shows. */
+  /** Continues a download from `list()`. */
   start(record: Pick<DownloadRecord, "url" | "path"> & Partial<DownloadRecord> & Omit<JobOptions, "expectedBytes">): Download;
   download(url: Address, to: To, options?: JobOptions): Promise<Summary>;
-  /** Starts what an earlier page or process left unfinished, and resolves to it. */
+  /** Starts the downloads that an earlier page or process left unfinished, and resolves to them. */
   resumeUnfinished(options?: ResumeOptions): Promise<Download[]>;
-  /** What is under way or was left unfinished, failed or cancelled. */
+  /** Downloads that are running, unfinished, failed or cancelled. */
   list(): Promise<DownloadRecord[]>;
-  /** Calls a download off; the bytes are kept. */
+  /** Cancels a download; the partial data is kept. */
   cancel(id: number): Promise<void>;
-  /** Takes up a failed or cancelled one with fresh bounds. */
+  /** Retries a failed or cancelled download with fresh attempt counts. */
   retry(id: number, options?: JobOptions): Promise<Download>;
   /**
-   * Goes on with one that is not under way, whatever ended it. `url`: instead of the one it began with; `to`: the sink, if its bytes
-   * are in one of the program's own.
+   * Continues a download that is not running, however it ended. `url` replaces the original URL; `to`: the sink, if the bytes
+   * are in one of your own.
    */
   resume(id: number, options?: JobOptions & { url?: Address | undefined; to?: To | undefined }): Promise<Download>;
-  /** Forgets a download that is not under way, and removes its part. */
+  /** Removes a download that is not running, and its partial data. */
   remove(id: number): Promise<void>;
-  /** Takes other knobs into use: permits at once, the rest from each next attempt on. */
-  configure(knobs: Knobs): Promise<void>;
+  /** Changes options: permits at once, the rest from each next attempt on. */
+  configure(options: Knobs): Promise<void>;
 }
 
 /**
- * Loads the WebAssembly module. Everything that is asynchronous does so by itself, when first needed. `source`: a URL, a
+ * Loads the WebAssembly module. Asynchronous functions load it themselves when they first need it. `source`: a URL, a
  * Response, the bytes, or a WebAssembly.Module.
  */
 export function load(source?: string | object): Promise<void>;
@@ -344,7 +344,7 @@ export function load(source?: string | object): Promise<void>;
 // ---- the primitives alone ----
 
 export interface RetryOptions<E = unknown> {
-  /** The first included. Default 5. 0, NaN and fractions are refused (RangeError) before the operation is called. */
+  /** Including the first. Default 5. 0, NaN and fractions are refused (RangeError) before the operation is called. */
   maxAttempts?: number | undefined;
   /** Default 1000. 0: no wait. */
   baseDelayMs?: number | undefined;
@@ -363,18 +363,18 @@ export interface RetryOptions<E = unknown> {
   signal?: Signal | undefined;
 }
 
-/** Runs the operation, which is told its attempt (the first is 1), until it succeeds, fails for good, or its attempts are used up. */
+/** Runs the operation with the number of its attempt (the first is 1) until it succeeds, fails permanently, or runs out of attempts. */
 export function retry<T, E = unknown>(operation: (attempt: number) => T | Promise<T>, options?: RetryOptions<E>): Promise<Awaited<T>>;
 
-/** Counting, first come first served. */
+/** A counting semaphore, first come, first served. */
 export class Semaphore {
-  /** A RangeError where it is no whole number from 1. */
+  /** Throws a RangeError unless `permits` is a whole number from 1. */
   constructor(permits: number);
   /** Waits for a permit. */
   acquire(options?: { signal?: Signal | undefined }): Promise<Permit>;
-  /** Runs it under a permit, which is given back whatever comes. */
+  /** Runs `work` with a permit and releases it afterwards, also after an exception. */
   run<T>(work: () => T | Promise<T>, options?: { signal?: Signal | undefined }): Promise<Awaited<T>>;
-  /** More are handed out at once; when there are fewer, those in use stay valid. */
+  /** Changes the number of permits. Permits in use stay valid. */
   resize(permits: number): void;
   /** Permits in use. */
   readonly used: number;
@@ -382,7 +382,7 @@ export class Semaphore {
 }
 
 export interface Permit {
-  /** Gives it back; a second time does nothing. */
+  /** Releases the permit; a second call does nothing. */
   release(): void;
   /** The same, for `using`. */
   [Symbol.dispose](): void;
@@ -391,8 +391,8 @@ export interface Permit {
 /** The wait after attempt `attempt` (the first is 1): uniform from 0 to min(maxDelayMs, baseDelayMs · 2^(attempt−1)). In a browser after `load()`. */
 export function backoffDelay(attempt: number, options?: { baseDelayMs?: number | undefined; maxDelayMs?: number | undefined; random?: (() => number) | undefined }): number;
 
-/** A `Retry-After` in milliseconds; null where there is none or it is malformed. `now`: milliseconds since 1970, or a Date. In a browser after `load()`. */
+/** A `Retry-After` in milliseconds; null if it is missing or malformed. `now`: milliseconds since 1970, or a Date. In a browser after `load()`. */
 export function parseRetryAfter(value: string | null | undefined, now?: number | Date): number | null;
 
-/** Whether another attempt makes sense: by an error's `class`, else by its `status`, else by its name and code. In a browser after `load()` where it has a status. */
+/** Whether another attempt makes sense: by an error's `class`, else by its `status`, else by its name and code. In a browser after `load()` if it has a status. */
 export function isTransient(error: unknown): boolean;

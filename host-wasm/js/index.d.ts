@@ -24,5 +24,5 @@ export class Engine implements EngineBase<To> {
   configure: EngineBase<To>["configure"];
 }
 
-/** One download, by an engine for all calls with the same knobs. */
+/** One download, by an engine for all calls with the same options. */
 export function download(url: Address, to: To, options?: JobOptions & Knobs & { fetch?: Fetch | undefined; ledger?: Ledger | undefined }): Promise<Summary>;

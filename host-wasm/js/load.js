@@ -1,6 +1,5 @@
 // The module, loaded when it is first needed. Importing the package does no work.
 import * as core from "./core.js";
-import { Runtime } from "./runtime.js";
 
 let loader;
 let loaded = false;
@@ -15,7 +14,9 @@ export function loadBy(found) {
 export function load(source) {
   if (loaded) return Promise.resolve();
   loading ??= Promise.resolve(source === undefined ? loader.async() : core.default({ module_or_path: source })).then(
-    () => begin(),
+    () => {
+      loaded = true;
+    },
     (error) => {
       loading = undefined; // the next one may find it
       throw error;
@@ -35,13 +36,7 @@ export function neededNow(what) {
   if (!loaded) {
     if (!loader.sync) throw new Error(`${what} needs the module: await load() first`);
     loader.sync();
-    begin();
+    loaded = true;
   }
   return core;
-}
-
-function begin() {
-  if (loaded) return;
-  loaded = true;
-  core.begin(new Runtime(core));
 }

@@ -5,7 +5,7 @@ export * from "./common.js";
 export type To = Address | Sink | ByteStream;
 
 export interface NodeEngineOptions extends EngineOptions {
-  /** Relative paths begin here, and `resumeUnfinished` and `list` look here. Default: the working directory. */
+  /** Base of relative paths, and the folder of `resumeUnfinished` and `list`. Default: the working directory. */
   folder?: string | undefined;
 }
 
@@ -23,10 +23,10 @@ export class Engine implements EngineBase<To> {
   configure: EngineBase<To>["configure"];
 }
 
-/** One download, by an engine for all calls with the same knobs. */
+/** One download, by an engine for all calls with the same options. */
 export function download(url: Address, to: To, options?: JobOptions & Knobs & { fetch?: Fetch | undefined; ledger?: Ledger | undefined }): Promise<Summary>;
 
-/** Writes to `<path>.part`, and renames it to `path` when all bytes are there. */
+/** Writes to `<path>.part` and renames it to `path` when it is complete. */
 export class FileSink implements Sink {
   constructor(path: string);
   admit(): Promise<void>;

@@ -59,8 +59,8 @@ export class Part {
   /** Whether these bytes are there. What cannot be read back is never taken for equal. */
   matches(chunk, at) {
     const sink = this.#sink;
-    if (!sink.read) return false;
     return this.#call("read", async () => {
+      if (!sink.read) return false;
       for (let done = 0; done < chunk.length; ) {
         const there = await sink.read(at + done, Math.min(READ_BYTES, chunk.length - done));
         if (there.length === 0 || !equal(there, chunk.subarray(done, done + there.length))) return false;
@@ -115,21 +115,12 @@ export class Part {
 
   /** How many of the last bytes can be compared. */
   get readBackBytes() {
-    return this.#asked(0, (sink) => (sink.read ? (sink.readBackBytes ?? Infinity) : 0));
+    return orMissing(() => (this.#sink.read ? (this.#sink.readBackBytes ?? Infinity) : 0), 0);
   }
 
   /** Whether the download can start over. */
   get truncates() {
-    return this.#asked(false, (sink) => sink.truncate !== undefined);
-  }
-
-  /** What a sink says of itself; `least` if its getter throws: nothing may throw into the module, whose tasks would stand still. */
-  #asked(least, answer) {
-    try {
-      return answer(this.#sink);
-    } catch {
-      return least;
-    }
+    return orMissing(() => this.#sink.truncate !== undefined, false);
   }
 
   /** Answers with what went wrong after the sink gave the file its name, if anything did. */
@@ -203,7 +194,10 @@ export class Part {
     return running;
   }
 
-  /** Answers at once where the sink does and no call is under way, else with a promise. */
+  /**
+   * Returns at once if the sink does and no call is under way, else a promise. The module takes any object for a promise, so
+   * what a sink returns at once goes no further, unless `check` makes a value of it.
+   */
   #call(what, work, check, path = this.#name) {
     const failed = (error) => {
       const failure = error instanceof Failed ? error : diskFailure(what, path, error);
@@ -214,7 +208,7 @@ export class Part {
     try {
       const answer = work();
       if (isPromise(answer)) return this.#track(answer, failed, check);
-      return check ? check(answer) : answer;
+      return check?.(answer);
     } catch (error) {
       return Promise.reject(failed(error));
     }
@@ -252,6 +246,15 @@ class Running {
   finish() {
     this.at = -1; // a finished one goes on from nowhere
     return this.hasher.finish();
+  }
+}
+
+/** A property of a sink; one that throws counts as missing. */
+function orMissing(read, missing) {
+  try {
+    return read();
+  } catch {
+    return missing;
   }
 }
 

@@ -17,7 +17,7 @@ import { Download } from "./download.js";
 import { RegripError, diskFailure, failureEvent, messageOf, refusalCode } from "./errors.js";
 import { Fields } from "./fields.js";
 import { Host, Job, quietly } from "./host.js";
-import { fieldsOf, refuseUnknown, split } from "./knobs.js";
+import { fieldsOf, refuseUnknown, split } from "./options.js";
 import { needed } from "./load.js";
 import { names, shown, termsOf } from "./terms.js";
 import { Transfer } from "./transfer.js";
@@ -43,19 +43,19 @@ export function on(platform) {
   return { Engine, download: downloadBy(Engine) };
 }
 
-/** One call, one file. Calls with the same knobs share an engine, and so do calls for the same file at the same time. */
+/** One call, one file. Calls with the same options share an engine, and so do calls for the same file at the same time. */
 function downloadBy(Engine) {
-  /** `{ engine, knobs, fetch, ledger, calls }`; those with something of their own are forgotten when their last call is over. */
+  /** `{ engine, options, fetch, ledger, calls }`; those with something of their own are forgotten when their last call is over. */
   const engines = [];
   return (url, to, options = {}) => {
-    const [knobs, { fetch, ledger, ...job }] = split(options);
-    const text = JSON.stringify(Object.entries(knobs).sort());
+    const [own, { fetch, ledger, ...job }] = split(options);
+    const text = JSON.stringify(Object.entries(own).sort());
     const alike = engines.filter((other) => other.fetch === fetch && other.ledger === ledger);
-    let entry = alike.find(({ engine }) => engine[fetches](url, to)) ?? alike.find(({ knobs }) => knobs === text);
-    if (!entry) engines.push((entry = { engine: new Engine({ ...knobs, fetch, ledger }), knobs: text, fetch, ledger, calls: 0 }));
+    let entry = alike.find(({ engine }) => engine[fetches](url, to)) ?? alike.find(({ options }) => options === text);
+    if (!entry) engines.push((entry = { engine: new Engine({ ...own, fetch, ledger }), options: text, fetch, ledger, calls: 0 }));
     entry.calls++;
     const over = () => {
-      const lasts = entry.knobs === "[]" && !fetch && !ledger;
+      const lasts = entry.options === "[]" && !fetch && !ledger;
       if (--entry.calls === 0 && !lasts) engines.splice(engines.indexOf(entry), 1);
     };
     try {
@@ -72,7 +72,7 @@ function downloadBy(Engine) {
 class Downloads {
   #platform;
   #folder;
-  #knobs;
+  #options;
   #host;
   #core;
   #network;
@@ -89,18 +89,18 @@ class Downloads {
   #choosing = Promise.resolve();
 
   constructor(platform, options = {}) {
-    const [knobs, rest] = split(options);
+    const [ofEngine, rest] = split(options);
     refuseUnknown(rest, ENGINE_OPTIONS);
-    fieldsOf(knobs); // refuses what is out of range
+    fieldsOf(ofEngine); // refuses what is out of range
     if (rest.fetch !== undefined && typeof rest.fetch !== "function") throw new TypeError("fetch is no function");
     this.#platform = platform;
     this.#folder = rest.folder;
-    this.#knobs = knobs;
+    this.#options = ofEngine;
     const own = rest.fetch !== undefined && rest.fetch !== globalThis.fetch;
     this.#network = {
       fetch: own ? rest.fetch : (...asked) => fetch(...asked),
       ownFetch: own,
-      timeoutMs: timeoutOf(knobs),
+      timeoutMs: timeoutOf(ofEngine),
       whenOnline: () => platform.whenOnline(),
       redirectsByHand: platform.redirectsByHand,
       cookies: platform.cookies,
@@ -185,14 +185,14 @@ class Downloads {
     }
   }
 
-  async configure(knobs) {
-    const [known, rest] = split(knobs);
+  async configure(options) {
+    const [known, rest] = split(options);
     refuseUnknown(rest, []);
-    const all = { ...this.#knobs, ...known };
+    const all = { ...this.#options, ...known };
     const fields = fieldsOf(all);
     const core = await this.#loaded();
     core.configure(fields);
-    this.#knobs = all;
+    this.#options = all;
     this.#network.timeoutMs = timeoutOf(all);
   }
 
@@ -283,7 +283,7 @@ class Downloads {
   /** Chooses the destination and makes it this transfer's own. */
   async #begin(transfer, terms) {
     transfer.stopped.throwIfAborted();
-    const chosen = this.#knobs.onExists === "rename" ? await this.#freeName(terms, transfer) : terms;
+    const chosen = this.#options.onExists === "rename" ? await this.#freeName(terms, transfer) : terms;
     const busy = this.#busy(chosen.path, transfer);
     if (busy) throw destinationBusy(chosen.path, busy.id, busy.url);
     await this.#admit(chosen, transfer);
@@ -314,7 +314,7 @@ class Downloads {
     const { path, sink, persistent } = chosen;
     const { jobs, passing } = this.#host;
     const ledger = persistent ? this.#host.ledger : passing;
-    const there = this.#knobs.onExists === "fail" && persistent && (await this.#platform.exists(path));
+    const there = this.#options.onExists === "fail" && persistent && (await this.#platform.exists(path));
     // An error is left to the core, which loads it again.
     const record = await Promise.resolve(path).then((path) => ledger.load(path)).catch(() => {});
     if (there && !record) throw new RegripError(`${path} already exists`, { code: "DestinationExists", class: "permanent" });
@@ -336,7 +336,7 @@ class Downloads {
         url: job.markedUrl,
         path: job.path,
         part: job.partName,
-        onExists: this.#knobs.onExists ?? "overwrite",
+        onExists: this.#options.onExists ?? "overwrite",
         adopt: Boolean(adoptPart),
         releaseBytes: expectedBytes,
         sha256,
@@ -443,7 +443,7 @@ class Downloads {
 
   async #loaded() {
     const core = await needed();
-    this.#core ??= new core.Core(fieldsOf(this.#knobs), this.#host);
+    this.#core ??= new core.Core(fieldsOf(this.#options), this.#host);
     return this.#core;
   }
 }

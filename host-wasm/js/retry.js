@@ -1,6 +1,6 @@
 // The core's primitives alone.
 import { needed, neededNow } from "./load.js";
-import { refuseUnknown, whole } from "./knobs.js";
+import { refuseUnknown, whole } from "./options.js";
 
 const OPTIONS = ["maxAttempts", "baseDelayMs", "maxDelayMs", "isRetryable", "retryAfter", "sleep", "random", "onRetry", "signal"];
 

@@ -1,5 +1,5 @@
 // What a caller asks for, in its normal form.
-import { refuseUnknown, whole } from "./knobs.js";
+import { refuseUnknown, whole } from "./options.js";
 
 const JOB_OPTIONS = ["sha256", "headers", "signal", "onEvent", "adoptPart", "expectedBytes"];
 

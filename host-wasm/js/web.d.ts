@@ -12,7 +12,7 @@ export interface FileHandle {
   getFile(): Promise<unknown>;
 }
 
-/** A `File`; without its types what there is of it in every platform. */
+/** A `File` or, without its types, the part that every platform has. */
 export type StoredFile = typeof globalThis extends { File: { prototype: infer Instance } } ? Instance : { readonly name: string; readonly size: number; arrayBuffer(): Promise<ArrayBuffer> };
 
 /** Downloads that share permits and a ledger. */
@@ -29,15 +29,15 @@ export class Engine implements EngineBase<To> {
   configure: EngineBase<To>["configure"];
 }
 
-/** One download, by an engine for all calls with the same knobs. */
+/** One download, by an engine for all calls with the same options. */
 export function download(url: Address, to: To, options?: JobOptions & Knobs & { fetch?: Fetch | undefined; ledger?: Ledger | undefined }): Promise<Summary>;
 
 /** A finished file of the origin private file system. */
 export function openFile(name: string): Promise<StoredFile>;
 
 /**
- * Hands a finished file to the person: by the save picker where there is one (call it from a click), else as a download of
- * the browser. Resolves to false where the person said no.
+ * Saves a finished file for the user: with the save picker if there is one (call it from a click), else as a browser
+ * download. Resolves to false if the user declined.
  */
 export function saveAs(name: string, options?: { suggestedName?: string | undefined; picker?: boolean | undefined }): Promise<boolean>;
 
@@ -45,8 +45,8 @@ export function saveAs(name: string, options?: { suggestedName?: string | undefi
 export function removeFile(name: string): Promise<void>;
 
 /**
- * A file of the origin private file system. `<name>.part` until it is whole. By a synchronous handle in a worker where the
- * browser has those, else by `createWritable`, whose bytes count only from one flush to the next.
+ * A file of the origin private file system, `<name>.part` until it is complete. Written with a synchronous handle in a worker if the
+ * browser supports it, else with `createWritable`, whose bytes are durable only after each flush.
  */
 export class OpfsSink implements Sink {
   admit(): Promise<void>;
@@ -63,7 +63,7 @@ export class OpfsSink implements Sink {
   close(): Promise<void>;
 }
 
-/** A file the person chose. The browser shows its bytes only once the download is completed. */
+/** A file the user chose. The browser shows its content only after the download has completed. */
 export class HandleSink implements Sink {
   constructor(handle: FileHandle);
   size(): Promise<number>;

@@ -4,12 +4,15 @@
 //! server kept us waiting: it is taken off this clock, so that no idle timeout runs out over it. A backoff is over all the
 //! same.
 
-use crate::task::Waited;
 use regrip_core::time::{Clock, Instant};
 use std::cell::Cell;
 use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_futures::js_sys::{Function, Promise};
 
 #[wasm_bindgen]
 extern "C" {
@@ -17,6 +20,10 @@ extern "C" {
     fn monotonic_ms() -> f64;
     #[wasm_bindgen(js_namespace = Date, js_name = now)]
     fn wall_ms() -> f64;
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(call: &Function, ms: f64) -> JsValue;
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_timeout(timer: &JsValue);
 }
 
 /// The longest single timer: within it a machine that slept is noticed.
@@ -56,9 +63,50 @@ async fn sleep_until(deadline: f64) {
             return;
         }
         let nap = left.min(NAP_MS).ceil();
-        // It never fails.
-        let _ = Waited::sleep(nap).await;
+        Timer::new(nap).await;
         note_late(begun + nap, monotonic_ms());
+    }
+}
+
+/// A timer of JavaScript, which ends with its future.
+struct Timer {
+    id: JsValue,
+    resolve: Option<Function>,
+    rung: JsFuture,
+}
+
+impl Timer {
+    /// At most 2^31 − 1 milliseconds.
+    fn new(ms: f64) -> Self {
+        let (mut id, mut given) = (JsValue::UNDEFINED, None);
+        let promise = Promise::new(&mut |resolve: Function, _reject: Function| {
+            id = set_timeout(&resolve, ms);
+            given = Some(resolve);
+        });
+        Timer {
+            id,
+            resolve: given,
+            rung: JsFuture::from(promise),
+        }
+    }
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // It never rejects.
+        Pin::new(&mut self.rung).poll(context).map(drop)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        clear_timeout(&self.id);
+        // The promise holds memory of the module until it is settled.
+        if let Some(resolve) = &self.resolve {
+            let _: Result<JsValue, JsValue> = resolve.call0(&JsValue::UNDEFINED);
+        }
     }
 }
 

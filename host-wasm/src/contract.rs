@@ -5,8 +5,7 @@
 use crate::host::JsHost;
 use crate::ledger::Rows;
 use crate::part::{Bytes, Parts, Uint8Array};
-use crate::pending::Pending;
-use crate::task::spawn;
+use crate::pending::{Pending, spawn};
 use crate::transport::{Fetch, Stream};
 use regrip_core::testing::contract::ledger::LedgerUnderTest;
 use regrip_core::testing::contract::store::{Names, StoreUnderTest};
@@ -16,6 +15,7 @@ use regrip_core::transport::Body;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::js_sys::Promise;
 
 #[wasm_bindgen]
 extern "C" {
@@ -57,7 +57,7 @@ pub fn promises(contract: &str) -> Vec<String> {
 
 /// Checks one promise of a contract. The JavaScript promise rejects with what does not hold.
 #[wasm_bindgen]
-pub fn check(contract: String, promise: String, host: JsHost, subject: JsSubject) -> JsValue {
+pub fn check(contract: String, promise: String, host: JsHost, subject: JsSubject) -> Promise {
     let host = Rc::new(host);
     let subject = Subject {
         transport: Fetch(Rc::clone(&host)),

@@ -1,4 +1,4 @@
-//! Plain objects across the border, written and read field by field: events, rows, knobs, errors.
+//! Plain objects across the border, written and read field by field: events, rows, options, errors.
 //!
 //! By hand, since a serializer for them would be a fifth of the module. The other side is `js/fields.js`.
 

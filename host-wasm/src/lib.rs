@@ -10,27 +10,25 @@ mod event;
 mod failure;
 mod fields;
 mod host;
-mod knobs;
 mod ledger;
-#[cfg(any(test, target_arch = "wasm32"))]
-mod memory;
+mod options;
 mod part;
 mod pending;
 mod primitives;
-mod task;
 mod transport;
 
 #[cfg(feature = "contract")]
 pub use contract::{check, promises};
 pub use primitives::{Held, Permits, backoff_delay, is_transient_status, retry, retry_after_ms};
-pub use task::{begin, settle, turn};
 
 use fields::Fields;
 use host::{JsHost, WebHost};
+use pending::spawn;
 use regrip_core::engine::NewUrl;
 use regrip_core::host::Host;
 use regrip_core::{DownloadId, OnExists, class};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::js_sys::Promise;
 
 /// Drives downloads. It lives as long as its process or page.
 #[wasm_bindgen]
@@ -41,33 +39,33 @@ pub struct Core {
 
 #[wasm_bindgen]
 impl Core {
-    /// An engine with these knobs, all of them defaulted.
+    /// An engine with these options; those that are missing have their defaults.
     ///
     /// # Errors
-    /// A text, where a knob is out of range.
+    /// A text if an option is out of range.
     #[wasm_bindgen(constructor)]
-    pub fn new(knobs: &Fields, host: JsHost) -> Result<Core, JsValue> {
-        let config = knobs::config(knobs);
+    pub fn new(options: &Fields, host: JsHost) -> Result<Core, JsValue> {
+        let config = options::config(options);
         let engine = regrip_core::Engine::new(WebHost::new(host), config, true);
         let engine = engine.map_err(out_of_range)?;
         Ok(Core { engine })
     }
 
-    /// Takes other knobs into use.
+    /// Takes other options into use.
     ///
     /// # Errors
     /// As the constructor.
-    pub fn configure(&self, knobs: &Fields) -> Result<(), JsValue> {
-        let configured = self.engine.reconfigure(knobs::config(knobs));
+    pub fn configure(&self, options: &Fields) -> Result<(), JsValue> {
+        let configured = self.engine.reconfigure(options::config(options));
         configured.map_err(out_of_range)
     }
 
     /// Accepts a download and drives it to its end. Its last event tells how it ended; the promise resolves to nothing, or
     /// to what it failed with.
-    pub fn run(&self, asked: &Fields) -> JsValue {
+    pub fn run(&self, asked: &Fields) -> Promise {
         let engine = self.engine.clone();
         let new = ledger::read_new(asked);
-        task::spawn(async move {
+        spawn(async move {
             let destination = new.destination.clone();
             let new_url = match new.on_exists {
                 OnExists::Rename => NewUrl::Refused,
@@ -95,7 +93,7 @@ impl Core {
     }
 }
 
-/// What should not come here: `js/knobs.js` and `js/retry.js` look first, and have better words for it.
+/// What should not come here: `js/options.js` and `js/retry.js` look first, and have better words for it.
 pub(crate) fn out_of_range<E>(_: E) -> JsValue {
     JsValue::from_str("a number is out of range")
 }

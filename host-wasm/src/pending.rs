@@ -1,12 +1,13 @@
 //! What JavaScript was asked for, as a future: a leaf without a state machine of its own, one for all calls.
 
 use crate::failure;
-use crate::task::Waited;
 use regrip_core::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::js_sys::Promise;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
 
 /// An answer of `js/host.js`: there at once, or promised. A promise that rejects is an error of the core.
 pub(crate) struct Pending<T> {
@@ -16,7 +17,7 @@ pub(crate) struct Pending<T> {
 
 enum Answer {
     There(JsValue),
-    Promised(Waited),
+    Promised(JsFuture),
     /// Nothing was asked, for it could not be.
     Failed(Option<Error>),
 }
@@ -61,7 +62,7 @@ impl Answer {
     #[inline(never)]
     fn of(answer: JsValue) -> Answer {
         if answer.is_object() {
-            Answer::Promised(Waited::promise(&answer))
+            Answer::Promised(promised(answer))
         } else {
             Answer::There(answer)
         }
@@ -86,4 +87,15 @@ impl<T> Future for Pending<T> {
         let read = self.read;
         self.answer.poll(context).map(|answer| answer.map(read))
     }
+}
+
+/// A promise as a future.
+pub(crate) fn promised(promise: JsValue) -> JsFuture {
+    JsFuture::from(promise.unchecked_into::<Promise>())
+}
+
+/// Starts a task. The promise settles with its result.
+pub(crate) fn spawn(task: impl Future<Output = Result<JsValue, JsValue>> + 'static) -> Promise {
+    let task: Pin<Box<dyn Future<Output = Result<JsValue, JsValue>>>> = Box::pin(task);
+    future_to_promise(task) // of one type, so that its code exists once
 }

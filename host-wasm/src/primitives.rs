@@ -2,8 +2,7 @@
 
 use crate::clock::{duration, ms};
 use crate::out_of_range;
-use crate::pending::Pending;
-use crate::task::{Waited, spawn};
+use crate::pending::{Pending, promised, spawn};
 use regrip_core::classify::class_of_status;
 use regrip_core::http::parse_retry_after;
 use regrip_core::random::Random;
@@ -14,6 +13,7 @@ use regrip_core::{Class, RetryPolicy};
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::js_sys::Promise;
 
 #[wasm_bindgen]
 extern "C" {
@@ -36,12 +36,12 @@ extern "C" {
 
 /// The core's `retry`; a promise.
 #[wasm_bindgen]
-pub fn retry(max_attempts: u32, base_ms: f64, max_ms: f64, hooks: Hooks) -> JsValue {
+pub fn retry(max_attempts: u32, base_ms: f64, max_ms: f64, hooks: Hooks) -> Promise {
     spawn(async move {
         let policy = policy(max_attempts, base_ms, max_ms)?;
         let hooks = Hooked(hooks);
         let (mut random, mut rules) = (hooks.clone(), hooks.clone());
-        let operation = async |attempt| Waited::promise(&hooks.0.operate(attempt)).await;
+        let operation = async |attempt| promised(hooks.0.operate(attempt)).await;
         regrip_core::retry(&policy, &hooks, &mut random, &mut rules, operation).await
     })
 }
@@ -150,7 +150,7 @@ impl Permits {
     }
 
     /// A promise of one.
-    pub fn acquire(&self) -> JsValue {
+    pub fn acquire(&self) -> Promise {
         let permit = self.0.acquire();
         spawn(async move { Ok(Held(permit.await).into()) })
     }

@@ -131,7 +131,7 @@ test("a call that comes while the last one is being aborted goes on from its par
   await assertFile(place(), world.one);
 });
 
-test("calls with knobs join too, and are one request", async () => {
+test("calls with options join too, and are one request", async () => {
   const url = `${origin}/film`;
   const first = download(url, place(), QUICK);
   const second = download(url, place(), { ...QUICK, sha256: sha256(world.one) });
@@ -251,6 +251,35 @@ test("what a sink throws is the cause, and no error before it or after it is", a
   await assert.rejects(download(url, Object.assign(sink(), { size: () => { throw fault; } }), QUICK), isCause(fault));
   const ledger = { load: async () => undefined, save: () => Promise.reject(fault), remove() {}, list: async () => [] };
   await assert.rejects(download(url, place(), { ...QUICK, ledger }), isCause(fault, "Ledger"));
+});
+
+test("a sink that fails in any way ends only its own download", async () => {
+  const fault = new Error("broken");
+  const fail = () => { throw fault; };
+  release();
+  const url = `${origin}/film`;
+  const failing = [
+    { write: fail },
+    { write: () => Promise.reject(fault) },
+    { write: () => ({ then: fail }) },
+  ];
+  for (const [number, broken] of failing.entries()) {
+    const sink = Object.defineProperties(new MemorySink(), Object.getOwnPropertyDescriptors(broken));
+    const failed = download(url, sink, QUICK);
+    const beside = download(url, new MemorySink(), QUICK);
+    await assert.rejects(failed, (error) => error.code === "Disk" && error.cause === fault, `sink ${number}`);
+    await beside;
+    await download(url, new MemorySink(), QUICK);
+  }
+});
+
+test("what a sink returns at once is no promise, whatever it is, and a property that throws is missing", async () => {
+  release();
+  const fail = () => { throw new Error("broken"); };
+  for (const name of ["readBackBytes", "truncate"]) await download(`${origin}/film`, Object.defineProperty(new MemorySink(), name, { get: fail }), QUICK);
+  const sink = Object.assign(new MemorySink(), { write(...given) { return MemorySink.prototype.write.apply(this, given), { written: 1 }; } });
+  await download(`${origin}/film`, sink, QUICK);
+  assert.ok(sink.bytes().length > 0);
 });
 
 test("a stream is aborted with the reason, also where nothing was asked yet", async () => {

@@ -290,7 +290,7 @@ test("what makes no sense is refused at once", async () => {
   assert.throws(() => new Engine({ extraRetryStatuses: [500] }), RangeError);
 });
 
-test("other knobs count from the next attempt on", async () => {
+test("other options count from the next attempt on", async () => {
   const url = await serve([[{ status: { code: 425 } }], [{ status: { code: 425 } }]]);
   const engine = new Engine({ ...QUICK, folder: world.folder });
   await engine.configure({ extraRetryStatuses: [425] });

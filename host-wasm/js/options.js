@@ -1,4 +1,4 @@
-// The knobs of spec §7, refused here where they are no numbers. The defaults are the core's.
+// The options of an engine. Invalid ones are refused here; the defaults are the core's.
 import { Fields } from "./fields.js";
 
 const COUNT = 2 ** 32 - 1;
@@ -19,35 +19,35 @@ const NUMBERS = {
   progressResetBytes: [0, SIZE],
 };
 
-/** Splits options into knobs and the rest. Knobs that are undefined are as if they were not there. */
+/** Splits options into those of an engine and the rest. An undefined option counts as missing. */
 export function split(options) {
-  const knobs = {};
+  const ofEngine = {};
   const rest = {};
   for (const [name, value] of Object.entries(options)) {
     if (name in NUMBERS || name === "onExists" || name === "extraRetryStatuses") {
-      if (value !== undefined) knobs[name] = value;
+      if (value !== undefined) ofEngine[name] = value;
     } else {
       rest[name] = value;
     }
   }
-  return [knobs, rest];
+  return [ofEngine, rest];
 }
 
-/** Refuses an option that there is not: a misspelt one would do nothing. */
+/** Refuses an unknown option: a misspelt one would do nothing. */
 export function refuseUnknown(options, known) {
   const odd = Object.keys(options).find((name) => !known.includes(name));
   if (odd !== undefined) throw new TypeError(`there is no option ${odd}`);
 }
 
-/** Knobs as the module takes them. */
-export function fieldsOf(knobs) {
+/** Options as the module takes them. */
+export function fieldsOf(options) {
   const all = {};
   for (const [name, [least, most]] of Object.entries(NUMBERS)) {
-    if (knobs[name] !== undefined) all[name] = whole(name, knobs[name], least, most);
+    if (options[name] !== undefined) all[name] = whole(name, options[name], least, most);
   }
-  if (knobs.onExists !== undefined) all.onExists = oneOf("onExists", knobs.onExists, ["overwrite", "fail", "rename"]);
-  if (knobs.extraRetryStatuses !== undefined) {
-    const statuses = [...knobs.extraRetryStatuses];
+  if (options.onExists !== undefined) all.onExists = oneOf("onExists", options.onExists, ["overwrite", "fail", "rename"]);
+  if (options.extraRetryStatuses !== undefined) {
+    const statuses = [...options.extraRetryStatuses];
     for (const status of statuses) whole("extraRetryStatuses", status, 400, 499);
     all.extraRetryStatuses = btoa(String.fromCharCode(...new Uint8Array(Uint16Array.from(statuses).buffer)));
   }
