@@ -1,5 +1,6 @@
 //! What a user may want to see while a download runs.
 
+use crate::checksum::{Algorithm, Checksum};
 use crate::classify::Class;
 use crate::error_code::ErrorCode;
 use crate::record::{DownloadId, RestartReason, SizeSource};
@@ -111,8 +112,8 @@ pub struct Summary {
     pub attempts: u32,
     /// Restarts over the row's life.
     pub restarts: u32,
-    /// Digest of the file, where one was computed.
-    pub sha256: Option<String>,
+    /// The file's digests that were computed.
+    pub digests: Vec<Checksum>,
     /// What failed after a completed file got its name, in one line.
     pub warning: Option<String>,
     /// Class of the error.
@@ -123,6 +124,15 @@ pub struct Summary {
     pub error: Option<String>,
     /// What a person can do about it.
     pub advice: Option<&'static str>,
+}
+
+impl Summary {
+    /// The file's digest, in lower-case hex, if it was computed.
+    pub fn hex(&self, algorithm: Algorithm) -> Option<&str> {
+        let mut digests = self.digests.iter();
+        let found = digests.find(|digest| digest.algorithm == algorithm);
+        found.map(|digest| digest.hex.as_str())
+    }
 }
 
 /// A URL as it may be shown: without userinfo, query and fragment. Of what is no URL of a known scheme only kind and length

@@ -38,10 +38,6 @@ pub trait Host {
     fn seed(&self) -> u64;
     /// Is told of everything a user may want to see. Called often and in the transfer's own task: hand over and return.
     fn on_event(&self, event: &Event<'_>);
-    /// Whether a SHA-256 of this download is computed, in an engine that computes them at all.
-    fn wants_digest(&self, _row: &Row) -> bool {
-        true
-    }
     /// Whether a download with `overwrite` may replace what is at its destination now; asked right before it is committed.
     async fn may_replace(&self, _row: &Row) -> Result<bool, Error> {
         Ok(true)

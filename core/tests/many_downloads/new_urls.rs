@@ -3,7 +3,7 @@
 use crate::world::*;
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::record::NewDownload;
-use regrip_core::testing::{MemoryDigest, Reply, new_download};
+use regrip_core::testing::{Reply, new_download};
 use regrip_core::{DownloadId, Error, Status};
 
 const SIGNED: &str = "http://peer.example/film.mkv?signature=new";
@@ -207,7 +207,7 @@ fn a_file_that_its_digest_refused_is_fetched_afresh_from_a_new_url() {
     let (wrong, file) = (bytes_of(2, 1000), content(1000));
     let world = World::scripted(config(), [Ok(whole(&wrong)), Ok(whole(&file))]);
     let wanted = |url| NewDownload {
-        sha256: Some(MemoryDigest::of(&file)),
+        digests: vec![given(&sha256(&file))],
         ..new_download(url, FILE)
     };
     let id = world

@@ -20,7 +20,8 @@ mod versions;
 
 use fastrand::Rng;
 use libtest_mimic::{Arguments, Failed, Trial};
-use regrip_core::testing::MemoryDigest;
+use regrip_core::Algorithm;
+use regrip_core::hasher::Hasher;
 use server::{Server, Site};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -140,7 +141,7 @@ fn run(seed: u64) -> Result<(), String> {
 impl Run {
     fn all(&mut self, rng: &mut Rng) -> Result<(), String> {
         if rng.u8(..4) == 0 {
-            self.sha256 = Some(MemoryDigest::of(&self.server.site().current().bytes));
+            self.sha256 = Some(sha256(&self.server.site().current().bytes));
         }
         if self.overwrite && rng.bool() {
             let old = versions::noise(rng, 500);
@@ -163,7 +164,7 @@ impl Run {
         self.sha256 = self
             .sha256
             .as_ref()
-            .map(|_| MemoryDigest::of(&self.server.site().current().bytes));
+            .map(|_| sha256(&self.server.site().current().bytes));
         let mut last = String::new();
         for _ in 0..3 {
             let ended = self.command(rng, false)?;
@@ -272,7 +273,7 @@ impl Run {
         }
         if let (Some(file), Some(wanted)) = (&file, &self.sha256) {
             let new = self.old.as_ref() != Some(file) || ended.exit == Some(0);
-            if new && MemoryDigest::of(file) != *wanted {
+            if new && sha256(file) != *wanted {
                 return wrong("another SHA-256 than wanted");
             }
         }
@@ -317,4 +318,8 @@ fn program() -> Result<PathBuf, String> {
         Some(path) => Ok(Path::new(&path).to_owned()),
         None => std::env::current_exe().map_err(|error| error.to_string()),
     }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Hasher::of(Algorithm::Sha256, bytes).hex
 }
