@@ -2,6 +2,7 @@
 //!
 //! Every setting has a default.
 
+use crate::checksum::Algorithm;
 use crate::retry::{RetryPolicy, ZeroAttempts};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -77,6 +78,8 @@ pub struct DownloadsConfig {
     pub peer_patience_ms: u64,
     /// What to do if the destination exists.
     pub on_exists: OnExists,
+    /// A digest that is computed of every file, even if there is none to check it against.
+    pub digest: Option<Algorithm>,
 }
 
 impl Default for DownloadsConfig {
@@ -100,6 +103,7 @@ impl Default for DownloadsConfig {
             breaker_failures: 3,
             peer_patience_ms: 86_400_000,
             on_exists: OnExists::Overwrite,
+            digest: None,
         }
     }
 }

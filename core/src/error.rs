@@ -3,6 +3,7 @@
 //! A variant says what happened, never what to do about it. Whether another attempt makes sense is decided in one place,
 //! [`classify`](crate::classify); what a person can do about it is [`Error::advice`].
 
+use crate::checksum::Checksum;
 use crate::error_code::ErrorCode;
 use crate::record::status::Status;
 use crate::shown::shown;
@@ -178,10 +179,10 @@ pub enum Error {
         limit: u32,
     },
     /// The bytes are not the ones their digest names.
-    #[error("the sha256 is {got}, not {wanted}")]
+    #[error("the {} is {got}, not {}", wanted.algorithm, wanted.hex)]
     DigestMismatch {
-        /// Lower-case hex, as asked for.
-        wanted: String,
+        /// As asked for.
+        wanted: Checksum,
         /// Lower-case hex, as computed.
         got: String,
     },
@@ -189,11 +190,11 @@ pub enum Error {
     #[error("two digests differ: {first} from {first_source}, {second} from {second_source}")]
     DigestConflict {
         /// The one that ranks higher.
-        first: String,
+        first: Checksum,
         /// Where it came from.
         first_source: &'static str,
-        /// The other one.
-        second: String,
+        /// The other one, of the same algorithm.
+        second: Checksum,
         /// Where that came from.
         second_source: &'static str,
     },

@@ -1,5 +1,6 @@
 //! Events: what a user may want to see while downloads run.
 
+use crate::checksum::{Algorithm, Checksum};
 use crate::classify::Class;
 use crate::error_code::ErrorCode;
 use crate::record::{DownloadId, RestartReason, SizeSource};
@@ -112,8 +113,8 @@ pub struct Summary {
     pub attempts: u32,
     /// Restarts over the life of the row.
     pub restarts: u32,
-    /// Digest of the file, where one was computed.
-    pub sha256: Option<String>,
+    /// The digests of the file that were computed.
+    pub digests: Vec<Checksum>,
     /// A failure after the rename of a completed file, in one line.
     pub warning: Option<String>,
     /// The class of the error.
@@ -124,6 +125,15 @@ pub struct Summary {
     pub error: Option<String>,
     /// What the user can do about it.
     pub advice: Option<&'static str>,
+}
+
+impl Summary {
+    /// The digest of the file with this algorithm, in lower-case hex, if it was computed.
+    pub fn hex(&self, algorithm: Algorithm) -> Option<&str> {
+        let mut digests = self.digests.iter();
+        let found = digests.find(|digest| digest.algorithm == algorithm);
+        found.map(|digest| digest.hex.as_str())
+    }
 }
 
 /// A URL for display: without userinfo, query and fragment. If the text is not a URL with a known scheme, only its kind and length

@@ -9,7 +9,7 @@ use crate::error::{Error, Failed};
 use crate::host::Host;
 use crate::job::{Job, PartOf};
 use crate::ledger::Ledger;
-use crate::record::{Change, Failure};
+use crate::record::{Change, DigestRow, Failure};
 use crate::store::{Committed, Committing, Found, OpenPart, Part, PartStore, Replace};
 use crate::time::Clock;
 use crate::transfer::Whole;
@@ -23,20 +23,23 @@ pub(crate) async fn commit<H: Host>(
     ended: Option<Change>,
 ) -> Result<(), Failed> {
     job.flush(&mut part).await?;
-    let Whole { size, sha256 } = whole;
+    let Whole { size, digests } = whole;
     let committing = Committing {
         token: part.token(),
         size,
-        sha256: sha256.clone(),
     };
-    job.record(Change::Committing(committing)).await?;
+    job.record(Change::Committing {
+        committing,
+        digests,
+    })
+    .await?;
     match name(job, part).await {
         Ok(committed) => {
             let warning = match committed {
                 Committed::Durable => job.warning.as_ref().map(|error| job.failure(error)),
                 Committed::WithWarning(error) => Some(job.failure(&error)),
             };
-            completed(job, size, sha256, warning, ended).await;
+            completed(job, size, warning, ended).await;
             Ok(())
         }
         Err(error) => {
@@ -62,16 +65,11 @@ async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, E
 async fn completed<H: Host>(
     job: &mut Job<'_, H>,
     size: u64,
-    sha256: Option<String>,
     warning: Option<Failure>,
     ended: Option<Change>,
 ) {
     let (ledger, id, at) = (job.host.ledger(), job.row.id, job.host.clock().wall());
-    let mut completed = Change::Completed {
-        size,
-        sha256,
-        warning,
-    };
+    let mut completed = Change::Completed { size, warning };
     let note = async {
         match &ended {
             Some(ended) => ledger.record(id, ended, at).await,
@@ -91,14 +89,13 @@ async fn completed<H: Host>(
 
 /// The part stays, and every byte of it is durable: also after a reboot nothing of it is asked for again.
 async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Failed> {
-    let digest = job.row.digest.clone();
     // The part is closed by now; the row has the epoch it was written in.
     let epoch = job.row.epoch.clone().unwrap_or_default();
     job.record(Change::Checkpoint {
         downloaded: size,
         durable: size,
         epoch,
-        digest,
+        digests: Vec::new(),
     })
     .await
 }
@@ -121,14 +118,10 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
         return Ok(Repaired::GoOn);
     };
     let found = find(job, &committing).await?;
-    let Committing {
-        token,
-        size,
-        sha256,
-    } = committing;
+    let Committing { token, size } = committing;
     match found {
         Found::Destination => {
-            completed(job, size, sha256, None, None).await;
+            completed(job, size, None, None).await;
             Ok(Repaired::Completed)
         }
         Found::Part => {
@@ -137,7 +130,8 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
             if part.length().await? != size || part.token() != token {
                 return Ok(Repaired::GoOn);
             }
-            commit(job, part, Whole { size, sha256 }, None).await?;
+            let digests = job.row.checksums();
+            commit(job, part, Whole { size, digests }, None).await?;
             Ok(Repaired::Completed)
         }
         Found::Nothing => Err(Error::Lost.into()),
@@ -145,19 +139,21 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
 }
 
 /// Whether a row that must be driven again has its file: an earlier process renamed it, and could not say so. Completes it
-/// then. `wanted` is the digest that the file must have.
+/// then. `wanted` are the digests that the file must have.
 pub(crate) async fn recognise<H: Host>(
     job: &mut Job<'_, H>,
-    wanted: Option<&str>,
+    wanted: &[DigestRow],
 ) -> Result<bool, Failed> {
     let Some(committing) = job.row.committing.clone() else {
         return Ok(false);
     };
-    let right = wanted.is_none() || wanted == committing.sha256.as_deref();
-    if !right || find(job, &committing).await? != Found::Destination {
+    let right = |row: &DigestRow| {
+        row.wanted.is_none() || row.wanted.as_deref() == job.row.got(row.algorithm)
+    };
+    if !wanted.iter().all(right) || find(job, &committing).await? != Found::Destination {
         return Ok(false);
     }
-    completed(job, committing.size, committing.sha256, None, None).await;
+    completed(job, committing.size, None, None).await;
     Ok(true)
 }
 

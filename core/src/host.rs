@@ -38,10 +38,6 @@ pub trait Host {
     fn seed(&self) -> u64;
     /// Receives the events of all downloads. It is called often, in the task of the transfer, and must return quickly.
     fn on_event(&self, event: &Event<'_>);
-    /// Returns `true` if a SHA-256 of this download is to be computed, in an engine that computes them.
-    fn wants_digest(&self, _row: &Row) -> bool {
-        true
-    }
     /// Returns `true` if a download with `overwrite` may replace the current file at its destination. Called right before the commit.
     async fn may_replace(&self, _row: &Row) -> Result<bool, Error> {
         Ok(true)

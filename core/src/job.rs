@@ -1,6 +1,7 @@
 //! One download while it is worked on: its row, kept in step with the ledger, and its voice.
 
 use crate::bounds::Bounds;
+use crate::checksum::Algorithm;
 use crate::classify::{Class, class};
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed, chain};
@@ -11,7 +12,8 @@ use crate::name::last_segment;
 use crate::origin::Seat;
 use crate::peer::Reachability;
 use crate::record::{
-    Behaviour, Change, Failure, Restart, RestartReason, Row, Status, Terms, Validators, Waiting,
+    Behaviour, Change, DigestRow, DigestSource, Failure, Restart, RestartReason, Row, Status, Terms,
+    Validators, Waiting,
 };
 use crate::store::{Part, PartStore};
 use crate::time::Clock;
@@ -40,7 +42,7 @@ pub(crate) struct Candidate {
 pub(crate) struct Job<'a, H: Host> {
     pub(crate) host: &'a H,
     pub(crate) config: Arc<DownloadsConfig>,
-    /// Compute a SHA-256 while writing.
+    /// Compute digests while writing.
     pub(crate) digests: bool,
     /// Whether its peer can be reached, if it comes from one.
     pub(crate) reachability: Option<Reachability>,
@@ -72,7 +74,6 @@ impl<'a, H: Host> Job<'a, H> {
         seat: Seat,
     ) -> Self {
         let shown_url = display_url(row.new.source.url());
-        let digests = digests && host.wants_digest(&row);
         Job {
             host,
             config,
@@ -174,6 +175,29 @@ impl<'a, H: Host> Job<'a, H> {
         }
     }
 
+    /// The digests that the file must have and those that were asked for, by the URL on trial if there is one.
+    pub(crate) fn digests(&self) -> impl Iterator<Item = &DigestRow> {
+        let trial = self.candidate.as_ref();
+        let of_trial = trial.map_or(&[][..], |candidate| &candidate.terms.digests);
+        let of_row = self
+            .row
+            .digests
+            .iter()
+            .filter(move |row| trial.is_none() || row.source == DigestSource::ReprDigest);
+        of_trial.iter().chain(of_row).filter(|_| self.digests)
+    }
+
+    /// What is to be computed.
+    pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
+        let mut algorithms = Vec::new();
+        for row in self.digests() {
+            if !algorithms.contains(&row.algorithm) {
+                algorithms.push(row.algorithm);
+            }
+        }
+        algorithms
+    }
+
     /// The last segment of the destination.
     pub(crate) fn file_name(&self) -> &str {
         last_segment(&self.row.new.destination)
@@ -203,7 +227,6 @@ impl<'a, H: Host> Job<'a, H> {
                 .content_type
                 .clone()
                 .or_else(|| held.content_type.clone()),
-            sha256: kept(&now.sha256, &held.sha256),
         }
     }
 
@@ -256,12 +279,11 @@ impl<'a, H: Host> Job<'a, H> {
         if self.row.epoch.is_some() && (offset != self.row.durable || offset != self.row.downloaded)
         {
             let durable = self.flush(part).await?;
-            let digest = self.row.digest.clone();
             self.record(Change::Checkpoint {
                 downloaded: offset,
                 durable,
                 epoch: part.epoch(),
-                digest,
+                digests: Vec::new(),
             })
             .await?;
         }
@@ -286,7 +308,7 @@ impl<'a, H: Host> Job<'a, H> {
             bytes: self.row.downloaded,
             attempts: self.row.attempts,
             restarts: self.row.restarts,
-            sha256: self.row.sha256_got.clone(),
+            digests: self.row.checksums(),
             class: error.map(|error| self.class(error)),
             code: error.map(Error::code),
             error: error.map(chain),

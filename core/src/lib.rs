@@ -114,6 +114,7 @@
 #![allow(async_fn_in_trait)] // no `Send` bound on purpose, see `host`
 
 pub mod bounds;
+pub mod checksum;
 pub mod classify;
 pub mod config;
 pub mod error;
@@ -132,6 +133,7 @@ pub mod stub;
 pub mod time;
 pub mod transport;
 
+pub use checksum::{Algorithm, Checksum};
 pub use classify::{Class, class, is_transient};
 pub use config::{DownloadsConfig, OnExists};
 pub use engine::Engine;
@@ -148,6 +150,8 @@ pub use stub::{PeerId, Stub};
 mod bencode;
 pub mod engine;
 mod finish;
+#[cfg(feature = "hash")]
+pub mod hasher;
 pub mod http;
 mod job;
 mod mutex;

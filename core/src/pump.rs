@@ -3,6 +3,7 @@
 //! Invariant: what the ledger knows as durable was synced before. Only time spent waiting for the network counts as idle or
 //! slow, never time spent on the disk or on keeping to a rate that the user set.
 
+use crate::checksum::Checksum;
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed, Timeout};
 use crate::event::What;
@@ -30,8 +31,8 @@ type DigestOf<H> = <PartOf<H> as Part>::Digest;
 /// What a response led to.
 #[derive(Debug)]
 pub(crate) enum Pumped {
-    /// All its bytes are in the part; the digest of all of the part's bytes.
-    All(Option<String>),
+    /// All its bytes are in the part; the digests of all of the part's bytes.
+    All(Vec<Checksum>),
     /// Its bytes differ from the part's, and nothing was changed.
     Different,
 }
@@ -39,41 +40,64 @@ pub(crate) enum Pumped {
 /// A part that is being filled, at its end.
 pub(crate) struct Pump<H: Host> {
     offset: u64,
-    digest: Option<DigestOf<H>>,
+    digests: Vec<DigestOf<H>>,
     checkpoint_offset: Option<u64>,
     checkpoint_at: Instant,
     progress_at: Instant,
 }
 
 impl<H: Host> Pump<H> {
-    /// At `offset`, the part's length; the digest of what is there is taken up when a response is settled.
+    /// At `offset`, the part's length; the digests of what is there are taken up when a response is settled.
     pub(crate) fn at(job: &Job<'_, H>, offset: u64) -> Self {
         let now = job.host.clock().now();
         Pump {
             offset,
-            digest: None,
+            digests: Vec::new(),
             checkpoint_offset: None,
             checkpoint_at: now,
             progress_at: now,
         }
     }
 
-    /// At `offset`, the part's length, with a digest of the bytes before it.
+    /// At `offset`, the part's length, with the digests of the bytes before it.
     pub(crate) async fn resume(
         job: &Job<'_, H>,
         part: &mut PartOf<H>,
         offset: u64,
     ) -> Result<Self, Failed> {
         let mut pump = Pump::at(job, offset);
-        if job.digests {
-            pump.digest = Some(part.digest(job.row.digest.as_ref(), offset).await?);
-        }
+        pump.take_up_digests(job, part).await?;
         Ok(pump)
     }
 
-    /// The digest, of a part to which nothing is added.
-    pub(crate) fn finish(self) -> Option<String> {
-        self.digest.map(Digest::finish)
+    /// Continues every digest that is to be computed at the offset. One for which the bytes would have to be read again
+    /// and cannot be is left out: the file stays without it.
+    async fn take_up_digests(
+        &mut self,
+        job: &Job<'_, H>,
+        part: &mut PartOf<H>,
+    ) -> Result<(), Failed> {
+        let algorithms = job.algorithms();
+        self.digests
+            .retain(|digest| algorithms.contains(&digest.algorithm()));
+        for algorithm in algorithms {
+            if self.digests.iter().any(|had| had.algorithm() == algorithm) {
+                continue;
+            }
+            let saved = job.row.digest_state(algorithm);
+            let digest = part.digest(algorithm, saved, self.offset).await?;
+            self.digests.extend(digest);
+        }
+        Ok(())
+    }
+
+    /// The digests of all bytes up to the offset.
+    pub(crate) fn finish(self) -> Vec<Checksum> {
+        let finish = |digest: DigestOf<H>| Checksum {
+            algorithm: digest.algorithm(),
+            hex: digest.finish(),
+        };
+        self.digests.into_iter().map(finish).collect()
     }
 
     /// Takes a response up: passes over the bytes that the part has already, settles it, and appends the rest up to its
@@ -145,7 +169,7 @@ impl<H: Host> Pump<H> {
             }
         }
         if settled {
-            return Ok(Pumped::All(self.digest.map(Digest::finish)));
+            return Ok(Pumped::All(self.finish()));
         }
         let proven_end = taking.marked || taking.size.is_some_and(|size| size.bytes == at);
         if proven_end && taking.differing == Differing::GiveUp {
@@ -164,7 +188,7 @@ impl<H: Host> Pump<H> {
         let size = taking.size.map_or(at, |size| size.bytes);
         believe(job, self.offset, &taking.validators, Some(size)).await?;
         self.settle(job, part, &mut taking, at).await?;
-        Ok(Pumped::All(self.digest.map(Digest::finish)))
+        Ok(Pumped::All(self.finish()))
     }
 
     /// From here on the part is the response's: its first `kept` bytes are equal, and the next ones are appended.
@@ -176,11 +200,12 @@ impl<H: Host> Pump<H> {
         kept: u64,
     ) -> Result<(), Failed> {
         taking.settle(job, part, self.offset, kept).await?;
-        if job.digests && (self.digest.is_none() || kept != self.offset) {
-            self.digest = Some(part.digest(job.row.digest.as_ref(), kept).await?);
+        if kept != self.offset {
+            self.digests.clear();
         }
         self.offset = kept;
-        Ok(())
+        // Also those that only this response states.
+        self.take_up_digests(job, part).await
     }
 
     async fn write<'b>(
@@ -196,7 +221,7 @@ impl<H: Host> Pump<H> {
         if bytes > limit {
             return Err(Error::TooLarge { bytes, limit }.into());
         }
-        part.write(self.offset, chunk, self.digest.as_mut()).await?;
+        part.write(self.offset, chunk, &mut self.digests).await?;
         self.offset = bytes;
         let now = job.host.clock().now();
         let since = self.checkpoint_offset.map(|offset| self.offset - offset);
@@ -223,18 +248,19 @@ impl<H: Host> Pump<H> {
         part: &mut PartOf<H>,
     ) -> Result<(), Failed> {
         let durable = job.flush(part).await?;
-        let state = self.digest.as_ref().and_then(Digest::save);
-        let digest = state.map(|state| DigestState {
-            offset: self.offset,
-            state,
-        });
+        let offset = self.offset;
+        let save = |digest: &DigestOf<H>| {
+            let state = digest.save()?;
+            Some((digest.algorithm(), DigestState { offset, state }))
+        };
         // A state beyond what is durable would be of no use after the crash that it is for.
-        let digest = digest.filter(|state| state.offset <= durable);
+        let digests = self.digests.iter().filter(|_| offset <= durable);
+        let digests = digests.filter_map(save).collect();
         job.record(Change::Checkpoint {
             downloaded: self.offset,
             durable,
             epoch: part.epoch(),
-            digest,
+            digests,
         })
         .await?;
         self.checkpoint_offset = Some(self.offset);

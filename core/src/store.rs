@@ -1,5 +1,6 @@
 //! Part files: opened and locked, written at their end, compared, synced, and renamed when complete.
 
+use crate::checksum::Algorithm;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 
@@ -138,14 +139,22 @@ pub trait Part {
     /// `Disk`.
     async fn is_uniform(&mut self, from: u64, to: u64) -> Result<bool, Error>;
 
-    /// A digest of the part's first `to` bytes, continued from `saved` where that is usable, else by reading them all.
-    async fn digest(&mut self, saved: Option<&DigestState>, to: u64)
-    -> Result<Self::Digest, Error>;
+    /// A digest of the part's first `to` bytes, continued from `saved` if that is usable, else by reading them all. `None`
+    /// if they would have to be read and cannot be.
+    ///
+    /// # Errors
+    /// `Disk`.
+    async fn digest(
+        &mut self,
+        algorithm: Algorithm,
+        saved: Option<&DigestState>,
+        to: u64,
+    ) -> Result<Option<Self::Digest>, Error>;
 }
 
 /// What a part does with the chunks of one kind of body.
 pub trait PartBytes<C>: Part {
-    /// Writes a chunk at `offset`, which is the part's length, and takes it into `digest`.
+    /// Writes a chunk at `offset`, which is the part's length, and takes it into the digests.
     ///
     /// # Errors
     /// `DiskFull`, `Disk`.
@@ -153,15 +162,17 @@ pub trait PartBytes<C>: Part {
         &mut self,
         offset: u64,
         chunk: C,
-        digest: Option<&mut Self::Digest>,
+        digests: &mut [Self::Digest],
     ) -> Result<(), Error>;
 
     /// Whether the part's bytes at `offset` are those of the chunk. The part is not changed.
     async fn matches(&mut self, offset: u64, chunk: &C) -> Result<bool, Error>;
 }
 
-/// A running SHA-256.
+/// A running digest.
 pub trait Digest {
+    /// What computes it.
+    fn algorithm(&self) -> Algorithm;
     /// Its state, from which [`Part::digest`] can go on; `None` where the hasher cannot tell.
     fn save(&self) -> Option<Vec<u8>>;
     /// Lower-case hex of all bytes so far.
@@ -209,6 +220,4 @@ pub struct Committing {
     pub token: PartToken,
     /// Its size in bytes.
     pub size: u64,
-    /// Its digest, where one was computed.
-    pub sha256: Option<String>,
 }

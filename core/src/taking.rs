@@ -4,12 +4,13 @@
 //! recorded of a response whose comparison did not reach an end. If the part is cut, it is cut before the row says so: after
 //! a crash in between, the part is shorter than the row's durable offset, which is noticed, or as long as before.
 
+use crate::checksum::Checksum;
 use crate::error::{Error, Failed};
 use crate::event::What;
 use crate::host::Host;
 use crate::job::{Job, PartOf};
 use crate::record::{Change, KnownSize, Restart, RestartReason, Validators};
-use crate::resume::{Full, full_response};
+use crate::resume::{Full, full_response, states_the_same};
 use crate::store::Part;
 use std::mem::take;
 
@@ -28,6 +29,8 @@ pub(crate) struct Taking {
     pub(crate) differing: Differing,
     /// What tells its version.
     pub(crate) validators: Validators,
+    /// The digests that it states.
+    pub(crate) stated: Vec<Checksum>,
     /// The size of the file, if it says so.
     pub(crate) size: Option<KnownSize>,
 }
@@ -74,6 +77,7 @@ impl Taking {
                 kept,
                 restart,
                 validators,
+                stated: take(&mut self.stated),
                 size,
                 mismatch,
                 epoch,
@@ -96,7 +100,7 @@ impl Taking {
             job.record(Change::Resumed {
                 size: recorded,
                 mismatch,
-                sha256: self.validators.sha256.clone(),
+                stated: take(&mut self.stated),
                 epoch,
             })
             .await?;
@@ -170,7 +174,7 @@ pub(crate) fn check_candidate<H: Host>(
     job: &Job<'_, H>,
     offset: u64,
     size: Option<u64>,
-    now: &Validators,
+    stated: &[Checksum],
 ) -> Result<(), Failed> {
     if job
         .candidate
@@ -180,10 +184,9 @@ pub(crate) fn check_candidate<H: Host>(
         return Ok(());
     }
     let known = job.row.size.map(|size| size.bytes);
-    let digests = (&job.row.validators.sha256, &now.sha256);
     let fits = known.is_none_or(|known| size == Some(known))
         && size.is_none_or(|size| size >= offset)
-        && !matches!(digests, (Some(held), Some(stated)) if held != stated);
+        && states_the_same(&job.row.digests, stated);
     if fits {
         Ok(())
     } else {

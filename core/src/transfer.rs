@@ -6,13 +6,16 @@
 //! It does not decide about further attempts ([`bounds`](crate::bounds)) and gives no file its final name
 //! ([`finish`](crate::finish)).
 
+use crate::checksum::Checksum;
 use crate::error::{Error, Failed};
 use crate::event::{What, without_query};
 use crate::host::Host;
 use crate::http::Head;
 use crate::job::{BodyOf, Job, PartOf};
 use crate::pump::{Pump, Pumped};
-use crate::record::{Behaviour, Change, KnownSize, RestartReason, SizeSource, Validators};
+use crate::record::{
+    Behaviour, Change, DigestRow, DigestSource, KnownSize, RestartReason, SizeSource, Validators,
+};
 use crate::resume::{
     Ask, Held, Plan, Usable, Verdict, is_odd_page, is_unproven, plan, stored_as_sent, usable,
     verdict, verdict_on_plain,
@@ -36,8 +39,8 @@ const EXTRA_REQUESTS: u32 = 2;
 pub(crate) struct Whole {
     /// Size of the file.
     pub(crate) size: u64,
-    /// Its digest, where one is computed.
-    pub(crate) sha256: Option<String>,
+    /// Its digests, as far as they were computed.
+    pub(crate) digests: Vec<Checksum>,
 }
 
 /// Where a response led.
@@ -95,7 +98,7 @@ async fn adopt<H: Host>(
         downloaded: length,
         durable,
         epoch: part.epoch(),
-        digest: None,
+        digests: Vec::new(),
     })
     .await
 }
@@ -106,7 +109,12 @@ pub(crate) async fn attempt<H: Host>(
     part: &mut PartOf<H>,
     stock: Stock,
 ) -> Result<Whole, Failed> {
+    check_digests(job, &[])?;
     let mut step = match stock {
+        Ok(offset) if cannot_be_hashed(job, part, offset).await? => {
+            compared_or_over::<H>(part, RestartReason::PartChanged, None)?;
+            Step::Ask(Next::StartOver(RestartReason::PartChanged))
+        }
         Ok(offset) => first_step(job, part, offset).await?,
         Err(reason) => Step::Ask(Next::StartOver(reason)),
     };
@@ -176,7 +184,6 @@ static NO_VALIDATORS: Validators = Validators {
     last_modified: None,
     last_modified_strong: false,
     content_type: None,
-    sha256: None,
 };
 static NO_BEHAVIOUR: Behaviour = Behaviour {
     ignores_if_range: false,
@@ -191,6 +198,7 @@ fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
         size: job.row.size.map(|size| size.bytes),
         announced: job.row.new.release_size,
         validators: &job.row.validators,
+        digests: &job.row.digests,
         behaviour: &job.row.behaviour,
     };
     match &job.candidate {
@@ -203,6 +211,7 @@ fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
             size: None,
             announced: None,
             validators: &NO_VALIDATORS,
+            digests: &[],
             behaviour: &NO_BEHAVIOUR,
             ..of_row
         },
@@ -215,15 +224,17 @@ async fn proven<H: Host>(
     part: &mut PartOf<H>,
     size: u64,
 ) -> Result<Option<Whole>, Failed> {
-    let Some(wanted) = wanted(job).filter(|_| job.digests) else {
+    if job.digests().all(|row| row.wanted.is_none()) {
         return Ok(None);
-    };
-    let sha256 = Pump::resume(job, part, size).await?.finish();
-    if sha256.as_ref() != Some(wanted) {
+    }
+    let digests = Pump::resume(job, part, size).await?.finish();
+    let of = |row: &DigestRow| digests.iter().find(|got| got.algorithm == row.algorithm);
+    let same = |row: &DigestRow| of(row).map(|got| &got.hex) == row.wanted.as_ref();
+    if !job.digests().all(|row| row.wanted.is_none() || same(row)) {
         return Ok(None);
     }
     job.emit(headers_event(job.row.known_size(), job.row.mismatch));
-    Ok(Some(Whole { size, sha256 }))
+    Ok(Some(Whole { size, digests }))
 }
 
 /// An adopted part is compared even if comparing is turned off, and so is one for another URL: nothing else vouches for it.
@@ -343,7 +354,7 @@ async fn rest<H: Host>(
         Verdict::Append { end, total } => {
             let size = total.map(from_range);
             check_before_writing(job, &head, size)?;
-            check_candidate(job, ask.offset, total, &head.validators)?;
+            check_candidate(job, ask.offset, total, &head.stated)?;
             let taking = Taking {
                 first: ask.first,
                 end: Some(end),
@@ -351,6 +362,7 @@ async fn rest<H: Host>(
                 compare: true,
                 differing: on_difference(job, Differing::AskWhole),
                 validators: head.validators,
+                stated: head.stated,
                 size,
             };
             take_up(job, part, pump, body, taking).await
@@ -385,6 +397,7 @@ async fn rest<H: Host>(
                 compare: false,
                 differing: Differing::AskWhole,
                 validators: head.validators,
+                stated: head.stated,
                 size,
             };
             take_up(job, part, pump, body, taking).await
@@ -460,9 +473,8 @@ fn wants_coded<H: Host>(job: &Job<'_, H>, head: &Head) -> bool {
     let announced = job.row.new.release_size;
     let has_size =
         announced.is_some() && head.end == announced.map(BodyEnd::Length).ok_or_else(String::new);
-    has_size
-        || (job.digests && job.row.new.sha256.is_some())
-        || stored_as_sent(coding, [job.file_name(), path])
+    let given = |row: &DigestRow| row.wanted.is_some() && row.source != DigestSource::ReprDigest;
+    has_size || job.digests().any(given) || stored_as_sent(coding, [job.file_name(), path])
 }
 
 /// A response that is the file from its first byte.
@@ -493,7 +505,7 @@ async fn full<H: Host>(
     check_before_writing(job, &head, size)?;
     if offset > 0 {
         let bytes = size.map(|size| size.bytes);
-        check_candidate(job, offset, bytes, &head.validators)?;
+        check_candidate(job, offset, bytes, &head.stated)?;
     }
     if offset > 0 {
         believe(job, offset, &head.validators, size.map(|size| size.bytes)).await?;
@@ -514,6 +526,7 @@ async fn full<H: Host>(
         compare: true,
         differing: on_difference(job, Differing::Cut(reason)),
         validators: head.validators,
+        stated: head.stated,
         size,
     };
     take_up(job, part, pump, body, taking).await
@@ -549,7 +562,7 @@ async fn take_up<H: Host>(
     };
     let differing = taking.differing;
     match pump.run(job, part, body, taking).await? {
-        Pumped::All(sha256) => whole(job, part, end, sha256).await,
+        Pumped::All(digests) => whole(job, part, end, digests).await,
         Pumped::Different if differing == Differing::GiveUp => Err(another_file(job).into()),
         Pumped::Different => compared_or_over::<H>(part, RestartReason::OverlapMismatch, None),
     }
@@ -571,7 +584,7 @@ async fn whole<H: Host>(
     job: &Job<'_, H>,
     part: &mut PartOf<H>,
     end: End,
-    sha256: Option<String>,
+    digests: Vec<Checksum>,
 ) -> Result<Step, Failed> {
     // What the part holds, not what was meant to be written, is what counts.
     let got = part.length().await?;
@@ -596,7 +609,7 @@ async fn whole<H: Host>(
             mismatch: true,
         });
     }
-    verify(job, got, sha256)
+    verify(job, got, digests)
 }
 
 /// All bytes are there without another one from the source.
@@ -608,35 +621,85 @@ async fn finish_what_is_there<H: Host>(
 ) -> Result<Step, Failed> {
     let mismatch = job.row.mismatch || mismatches(job.row.new.release_size, known);
     job.emit(headers_event(known, mismatch));
-    let sha256 = Pump::resume(job, part, size).await?.finish();
-    verify(job, size, sha256)
+    let digests = Pump::resume(job, part, size).await?.finish();
+    verify(job, size, digests)
 }
 
-/// Holds the file against the digest it must have. Where its bytes came in several responses a mismatch is worth one more
-/// try from the start, ever.
-fn verify<H: Host>(job: &Job<'_, H>, size: u64, sha256: Option<String>) -> Result<Step, Failed> {
-    match (&sha256, wanted(job)) {
-        (Some(got), Some(wanted)) if got != wanted => {
-            if job.row.responses != 1 && !job.row.digest_restarted {
+/// Holds the file against the digests it must have. If its bytes came in several responses, a mismatch is worth one more
+/// try from the start, ever. A digest that only a response stated stays unverified if the bytes cannot be read for it.
+fn verify<H: Host>(job: &Job<'_, H>, size: u64, digests: Vec<Checksum>) -> Result<Step, Failed> {
+    for wanted in job.digests() {
+        let got = digests.iter().find(|got| got.algorithm == wanted.algorithm);
+        let Some(checksum) = wanted.checksum() else {
+            continue;
+        };
+        match got {
+            Some(got) if got.hex == checksum.hex => {}
+            Some(_) if job.row.responses != 1 && !job.row.digest_restarted => {
                 return Ok(Step::Ask(Next::StartOver(RestartReason::DigestMismatch)));
             }
-            Err(Error::DigestMismatch {
-                wanted: wanted.clone(),
-                got: got.clone(),
+            Some(got) => {
+                return Err(Error::DigestMismatch {
+                    wanted: checksum,
+                    got: got.hex.clone(),
+                }
+                .into());
             }
-            .into())
+            None if wanted.source == DigestSource::ReprDigest => {}
+            None => return Err(Error::NotResumable.into()),
         }
-        _ => Ok(Step::Whole(Whole { size, sha256 })),
     }
+    Ok(Step::Whole(Whole { size, digests }))
 }
 
-/// The digest that the file must have.
-fn wanted<'j, H: Host>(job: &'j Job<'_, H>) -> Option<&'j String> {
-    let stated = job.row.validators.sha256.as_ref();
-    match &job.candidate {
-        Some(candidate) => candidate.terms.sha256.as_ref().or(stated),
-        None => job.row.new.sha256.as_ref().or(stated),
+/// Whether the part has to be fetched afresh for a digest that was given after its first bytes: they cannot be read back.
+async fn cannot_be_hashed<H: Host>(
+    job: &Job<'_, H>,
+    part: &mut PartOf<H>,
+    offset: u64,
+) -> Result<bool, Failed> {
+    if part.rules().read_back_bytes >= offset {
+        return Ok(false);
     }
+    for row in job.digests() {
+        let needed = row.wanted.is_some() && row.source != DigestSource::ReprDigest;
+        let saved = job.row.digest_state(row.algorithm);
+        if needed && part.digest(row.algorithm, saved, offset).await?.is_none() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Refuses two digests of one algorithm that differ, those that a response states among them: one of them is wrong.
+fn check_digests<H: Host>(job: &Job<'_, H>, stated: &[Checksum]) -> Result<(), Failed> {
+    if !job.digests {
+        return Ok(());
+    }
+    // What an earlier response stated is no more than what this one does.
+    let given = job
+        .digests()
+        .filter(|row| stated.is_empty() || row.source != DigestSource::ReprDigest)
+        .filter_map(|row| Some((row.checksum()?, row.source)));
+    let stated = stated.iter().cloned();
+    let mut known: Vec<(Checksum, DigestSource)> = Vec::new();
+    for (second, source) in given.chain(stated.map(|one| (one, DigestSource::ReprDigest))) {
+        let same = |(first, _): &&(Checksum, _)| first.algorithm == second.algorithm;
+        match known.iter().find(same) {
+            Some((first, _)) if *first == second => {}
+            Some((first, first_source)) => {
+                return Err(Error::DigestConflict {
+                    first: first.clone(),
+                    first_source: first_source.title(),
+                    second,
+                    second_source: source.title(),
+                }
+                .into());
+            }
+            None => known.push((second, source)),
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what is too large, and what its source says is another file than the one that was asked for, before a byte of it
@@ -654,16 +717,5 @@ fn check_before_writing<H: Host>(
         }
         .into());
     }
-    match (&job.row.new.sha256, &head.validators.sha256) {
-        (Some(wanted), Some(stated)) if job.digests && wanted != stated => {
-            Err(Error::DigestConflict {
-                first: wanted.clone(),
-                first_source: "the caller or the release",
-                second: stated.clone(),
-                second_source: "Repr-Digest",
-            }
-            .into())
-        }
-        _ => Ok(()),
-    }
+    check_digests(job, &head.stated)
 }

@@ -2,7 +2,7 @@
 
 use regrip_core::classify::class_of_status;
 use regrip_core::error::Timeout;
-use regrip_core::{Class, Error, Status, class, is_transient};
+use regrip_core::{Algorithm, Checksum, Class, Error, Status, class, is_transient};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,6 +10,10 @@ use Class::{Permanent, Transient};
 
 /// `extraRetryStatuses` of the example configuration.
 const LISTED: &[u16] = &[408, 425];
+
+fn digest() -> Checksum {
+    Checksum::new(Algorithm::Md5, &"0".repeat(32)).expect("32 digits")
+}
 
 fn text() -> String {
     "x".to_owned()
@@ -57,8 +61,8 @@ fn table() -> Vec<(Error, Class, &'static str)> {
         (Error::UnknownSize, Permanent, "UnknownSize"),
         (Error::TooLarge { bytes: 2, limit: 1 }, Permanent, "TooLarge"),
         (Error::TooManyRestarts { restarts: 2, limit: 1 }, Permanent, "TooManyRestarts"),
-        (Error::DigestMismatch { wanted: text(), got: text() }, Permanent, "DigestMismatch"),
-        (Error::DigestConflict { first: text(), first_source: "a", second: text(), second_source: "b" }, Permanent, "DigestConflict"),
+        (Error::DigestMismatch { wanted: digest(), got: text() }, Permanent, "DigestMismatch"),
+        (Error::DigestConflict { first: digest(), first_source: "a", second: digest(), second_source: "b" }, Permanent, "DigestConflict"),
         (Error::ForeignPart { path: text() }, Permanent, "ForeignPart"),
         (Error::PartLocked { path: text(), pid: Some(1), lock_file: None }, Permanent, "PartLocked"),
         (Error::DestinationExists { path: text() }, Permanent, "DestinationExists"),

@@ -1,9 +1,10 @@
 //! The header fields that decide whether bytes belong together (RFC 9110 §5.6.7, §8.8, §10.2.3, §14.4; RFC 9530 §3).
 
+use regrip_core::Checksum;
 use regrip_core::Error;
 use regrip_core::http::{
     ContentRange, Head, body_end, content_range, is_strong_etag, is_strong_last_modified,
-    parse_retry_after, sha256_of_repr_digest, validators,
+    parse_retry_after, repr_digests, validators,
 };
 use regrip_core::transport::{BodyEnd, Headers};
 use std::time::{Duration, SystemTime};
@@ -387,27 +388,34 @@ fn no_header_value_makes_a_parser_panic() {
             .collect();
         let _ = content_range(&value);
         let _ = parse_retry_after(&value, wall());
-        let _ = sha256_of_repr_digest(&value);
+        let _ = repr_digests([value.as_str()].into_iter());
         let _ = is_strong_last_modified(&value, &value);
     }
 }
 
 #[test]
-fn a_repr_digest_is_read_where_it_names_a_sha_256() {
+fn a_repr_digest_is_read_where_it_names_algorithms_that_are_known() {
+    let read = |value: &str| -> Vec<String> {
+        let found = repr_digests([value].into_iter());
+        found.iter().map(Checksum::to_string).collect()
+    };
     // Of no bytes at all.
     let (base64, hex) = (
         "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
-        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     );
     for good in [
         format!("sha-256=:{base64}:"),
         format!("sha-512=:AAAA:, sha-256=:{base64}:"),
+        format!("sha-256=:{}=:,sha-256=:{base64}:", "A".repeat(43)),
         format!(" sha-256 = :{base64}: "),
+        format!("md5=:1B2M2Y8AsgTpgAmY7PhCfg==:, sha-256=:{base64}:"),
     ] {
-        assert_eq!(sha256_of_repr_digest(&good).as_deref(), Some(hex), "{good}");
+        assert_eq!(read(&good), [hex], "{good}");
     }
-    let zeros = format!("sha-256=:{}=:", "A".repeat(43));
-    assert_eq!(sha256_of_repr_digest(&zeros), Some("0".repeat(64)));
+    let zeros = format!("sha-512=:{}==:, sha-256=:{base64}:", "A".repeat(86));
+    let sha512 = format!("sha512:{}", "0".repeat(128));
+    assert_eq!(read(&zeros), [sha512.as_str(), hex]);
     for bad in [
         String::new(),
         format!("sha-512=:{base64}:"),
@@ -420,12 +428,15 @@ fn a_repr_digest_is_read_where_it_names_a_sha_256() {
         format!("sha-256=:{}:", base64.replace('+', "-")),
         format!("sha-256=:{}:", base64.replacen('4', " ", 1)),
     ] {
-        assert_eq!(sha256_of_repr_digest(&bad), None, "{bad}");
+        assert!(read(&bad).is_empty(), "{bad}");
     }
-    let twice = (
-        "repr-digest",
-        "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
-    );
-    assert!(validators(&headers(&[twice])).sha256.is_some());
-    assert_eq!(validators(&headers(&[twice, twice])).sha256, None);
+    // Several lines are one list.
+    let one = format!("sha-256=:{base64}:");
+    let lines = [
+        ("repr-digest", one.as_str()),
+        ("repr-digest", zeros.as_str()),
+    ];
+    let headers = headers(&lines);
+    let head = Head::read(200, &headers, body_end(&headers), wall());
+    assert_eq!(head.stated.len(), 2);
 }

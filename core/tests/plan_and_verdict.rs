@@ -1,13 +1,14 @@
 //! What to ask for and what the answer is worth: every row of the tables of spec §5.
 
 use regrip_core::http::{Head, body_end};
-use regrip_core::record::{Behaviour, RestartReason, Validators};
+use regrip_core::record::{Behaviour, DigestRow, DigestSource, RestartReason, Validators};
 use regrip_core::resume::{
     Ask, Full, Held, IfRange, Plan, Usable, Verdict, full_response, plan, stored_as_sent, usable,
     verdict, verdict_on_plain,
 };
 use regrip_core::store::StoreRules;
 use regrip_core::transport::{BodyEnd, ByteRange, Headers, RequestRules};
+use regrip_core::{Algorithm, Checksum};
 use std::time::{Duration, SystemTime};
 
 const OLD: &str = "Wed, 31 Dec 1997 23:59:59 GMT";
@@ -132,7 +133,7 @@ fn what_is_asked_for() {
         ("dated, on fetch", n, UNKNOWN, &dated, OVERLAP, FETCH, ranged(n - OVERLAP, n, &None)),
     ];
     for (name, offset, (size, announced), validators, overlap, rules, expected) in rows {
-        let held = Held { offset, size, announced, validators, behaviour: &Behaviour::default() };
+        let held = Held { offset, size, announced, validators, digests: &[], behaviour: &Behaviour::default() };
         assert_eq!(plan(held, overlap, rules, StoreRules::FILE), expected, "{name}");
     }
 }
@@ -179,7 +180,7 @@ fn what_is_asked_for_if_the_store_cannot_read_back_or_cut() {
         ("a window, longer than its release", window, announced(9), &none, ranged(n - 100, None)),
     ];
     for (name, store, (size, announced), validators, expected) in rows {
-        let held = Held { offset: n, size, announced, validators, behaviour: &Behaviour::default() };
+        let held = Held { offset: n, size, announced, validators, digests: &[], behaviour: &Behaviour::default() };
         assert_eq!(plan(held, OVERLAP, FREE, store), expected, "{name}");
     }
 }
@@ -192,6 +193,7 @@ fn an_etag_that_cannot_be_sent_back_is_only_compared() {
         size: None,
         announced: None,
         validators: &odd,
+        digests: &[],
         behaviour: &Behaviour::default(),
     };
     let Plan::Ranged(ask) = plan(held, OVERLAP, FREE, StoreRules::FILE) else {
@@ -237,6 +239,7 @@ fn plain(requests: RequestRules, head: &Head) -> Verdict {
         size: None,
         announced: None,
         validators: &none,
+        digests: &[],
         behaviour: &behaviour,
     };
     verdict_on_plain(requests, false, held, head, RestartReason::PartChanged)
@@ -278,6 +281,7 @@ fn answered(
         size,
         announced,
         validators,
+        digests: &[],
         behaviour: &Behaviour::default(),
     };
     told(&verdict(&ask, held, &head(status, fields)))
@@ -410,7 +414,7 @@ fn what_a_whole_file_is_worth_on_fetch_after_a_range_was_refused() {
     ];
     for (name, (size, announced), fields, expected) in rows {
         let (validators, behaviour) = (Validators::default(), Behaviour::default());
-        let held = Held { offset: 40, size: *size, announced: *announced, validators: &validators, behaviour: &behaviour };
+        let held = Held { offset: 40, size: *size, announced: *announced, validators: &validators, digests: &[], behaviour: &behaviour };
         let verdict = verdict_on_plain(FETCH, true, held, &head(200, fields), RestartReason::RangeRefused);
         assert_eq!(told(&verdict), *expected, "{name}");
     }
@@ -522,10 +526,8 @@ fn what_a_full_response_is_worth_by_its_size_and_type() {
 #[test]
 fn two_stated_digests_that_differ_are_two_versions() {
     let stated = |letter: &str| format!("sha-256=:{}=:", letter.repeat(43));
-    let held = Validators {
-        sha256: Some("0".repeat(64)),
-        ..Validators::default()
-    };
+    let zeros = Checksum::new(Algorithm::Sha256, &"0".repeat(64)).unwrap();
+    let digests = [DigestRow::wanted(zeros, DigestSource::ReprDigest)];
     let ask = Ask {
         first: 40,
         offset: 40,
@@ -545,7 +547,8 @@ fn two_stated_digests_that_differ_are_two_versions() {
             offset: 40,
             size: None,
             announced: None,
-            validators: &held,
+            validators: &Validators::default(),
+            digests: &digests,
             behaviour: &Behaviour::default(),
         };
         assert_eq!(told(&verdict(&ask, held, &head)), expected, "{digest:?}");

@@ -2,12 +2,12 @@
 
 use regrip_core::bounds::Bounds;
 use regrip_core::record::{
-    AttemptEnd, Behaviour, Failure, KnownSize, Mark, NewDownload, Outcome, Restart, RestartReason,
-    SizeSource, Source, Terms, Validators, Waiting,
+    AttemptEnd, Behaviour, DigestRow, DigestSource, Failure, KnownSize, Mark, NewDownload, Outcome,
+    Restart, RestartReason, SizeSource, Source, Terms, Validators, Waiting,
 };
 use regrip_core::store::{Committing, DigestState, PartToken};
 use regrip_core::testing::new_download;
-use regrip_core::{Change, Class, ErrorCode, OnExists, Row, Status};
+use regrip_core::{Algorithm, Change, Checksum, Class, ErrorCode, OnExists, Row, Status};
 use std::time::{Duration, SystemTime};
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -86,7 +86,42 @@ fn committing() -> Committing {
     Committing {
         token: PartToken("7:8".to_owned()),
         size: 900,
-        sha256: Some("ab".to_owned()),
+    }
+}
+
+fn commits() -> Change {
+    Change::Committing {
+        committing: Committing {
+            size: 5,
+            ..committing()
+        },
+        digests: vec![
+            checksum(Algorithm::Sha1, "aa"),
+            checksum(Algorithm::Sha256, "ef"),
+        ],
+    }
+}
+
+fn checksum(algorithm: Algorithm, hex: &str) -> Checksum {
+    let hex = hex.to_owned();
+    Checksum { algorithm, hex }
+}
+
+fn wanted(algorithm: Algorithm, hex: &str, source: DigestSource) -> DigestRow {
+    DigestRow::wanted(checksum(algorithm, hex), source)
+}
+
+fn state(offset: u64) -> DigestState {
+    DigestState {
+        offset,
+        state: vec![1, 2],
+    }
+}
+
+fn hashed(row: DigestRow) -> DigestRow {
+    DigestRow {
+        state: Some(state(300)),
+        ..row
     }
 }
 
@@ -103,6 +138,7 @@ fn taken(kept: u64, restart: Option<Restart>) -> Change {
             etag: Some("\"new\"".to_owned()),
             ..Validators::default()
         },
+        stated: vec![checksum(Algorithm::Sha256, "cd")],
         size: Some(KnownSize {
             bytes: 900,
             source: SizeSource::ContentLength,
@@ -119,7 +155,10 @@ fn resumed() -> Change {
             source: SizeSource::ContentRange,
         }),
         mismatch: true,
-        sha256: Some("cd".to_owned()),
+        stated: vec![
+            checksum(Algorithm::Sha256, "cd"),
+            checksum(Algorithm::Sha512, "ce"),
+        ],
         epoch: "boot 2".to_owned(),
     }
 }
@@ -129,10 +168,7 @@ fn checkpoint() -> Change {
         downloaded: 600,
         durable: 500,
         epoch: "boot 2".to_owned(),
-        digest: Some(DigestState {
-            offset: 500,
-            state: vec![9],
-        }),
+        digests: vec![(Algorithm::Sha256, state(500))],
     }
 }
 
@@ -157,7 +193,7 @@ fn moved() -> Change {
         url: "http://mirror.example/a".to_owned(),
         validators: Validators::default(),
         terms: Terms {
-            sha256: None,
+            digests: Vec::new(),
             adopt: false,
             on_exists: OnExists::Rename,
             header_names: Vec::new(),
@@ -191,16 +227,15 @@ fn waits() -> Change {
 }
 
 fn completed(size: u64, warning: Option<Failure>) -> Change {
-    Change::Completed {
-        size,
-        sha256: Some("ef".to_owned()),
-        warning,
-    }
+    Change::Completed { size, warning }
 }
 
 fn terms() -> Terms {
     Terms {
-        sha256: Some("12".to_owned()),
+        digests: vec![
+            wanted(Algorithm::Md5, "12", DigestSource::Peer),
+            wanted(Algorithm::Sha256, "ef", DigestSource::Caller),
+        ],
         adopt: true,
         on_exists: OnExists::Rename,
         header_names: vec!["cookie".to_owned()],
@@ -223,7 +258,7 @@ fn each_status_admits_what_gives_no_row_two_last_words() {
     let rows: [(Change, &[Status]); 7] = [
         (waits(), open),
         (Change::Queued, open),
-        (Change::Committing(committing()), open),
+        (commits(), open),
         (Change::Failed(failure("no")), open),
         // The same once more is no contradiction, but never the end that another process has refused.
         (
@@ -273,7 +308,6 @@ fn full() -> Row {
         id: 1,
         new: NewDownload {
             release_size: Some(900),
-            sha256: Some("ab".to_owned()),
             ..new_download("http://peer.example/a", "/a")
         },
         claimed: true,
@@ -287,7 +321,6 @@ fn full() -> Row {
             last_modified: Some("then".to_owned()),
             last_modified_strong: true,
             content_type: Some("video/x-matroska".to_owned()),
-            sha256: Some("ab".to_owned()),
         },
         behaviour: Behaviour {
             ignores_if_range: true,
@@ -303,12 +336,11 @@ fn full() -> Row {
         durable: 300,
         epoch: Some("boot 1".to_owned()),
         responses: 2,
-        digest: Some(DigestState {
-            offset: 300,
-            state: vec![1, 2],
-        }),
+        digests: vec![
+            hashed(wanted(Algorithm::Sha256, "ab", DigestSource::Caller)),
+            hashed(wanted(Algorithm::Sha256, "ab", DigestSource::ReprDigest)),
+        ],
         digest_restarted: true,
-        sha256_got: None,
         attempts: 3,
         restarts: 2,
         bounds: Bounds {
@@ -347,7 +379,7 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
     let none_yet = Row {
         downloaded: 0,
         durable: 0,
-        digest: None,
+        digests: vec![wanted(Algorithm::Sha256, "ab", DigestSource::Caller)],
         committing: None,
         ..full()
     };
@@ -372,6 +404,10 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
                 },
                 epoch: Some("boot 2".to_owned()),
                 responses: 1,
+                digests: vec![
+                    wanted(Algorithm::Sha256, "ab", DigestSource::Caller),
+                    wanted(Algorithm::Sha256, "cd", DigestSource::ReprDigest),
+                ],
                 ..none_yet.clone()
             },
         ),
@@ -381,7 +417,10 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
             Row {
                 downloaded: 350,
                 durable: 300,
-                digest: full().digest,
+                digests: vec![
+                    full().digests[0].clone(),
+                    hashed(wanted(Algorithm::Sha256, "cd", DigestSource::ReprDigest)),
+                ],
                 bounds: Bounds {
                     furthest: 350,
                     ..full().bounds
@@ -428,7 +467,7 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
             row.new.source = Source::Url {
                 url: "http://mirror.example/a".to_owned(),
             };
-            row.new.sha256 = None;
+            row.digests.remove(0);
             row.new.on_exists = OnExists::Rename;
             row.validators = Validators::default();
             row.behaviour = Behaviour::default();
@@ -441,6 +480,11 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
                 mismatch: true,
                 epoch: Some("boot 2".to_owned()),
                 responses: 3,
+                digests: [
+                    full().digests,
+                    vec![wanted(Algorithm::Sha512, "ce", DigestSource::ReprDigest)],
+                ]
+                .concat(),
                 ..full()
             },
         ),
@@ -450,10 +494,14 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
                 downloaded: 600,
                 durable: 500,
                 epoch: Some("boot 2".to_owned()),
-                digest: Some(DigestState {
-                    offset: 500,
-                    state: vec![9],
-                }),
+                digests: full()
+                    .digests
+                    .into_iter()
+                    .map(|row| DigestRow {
+                        state: Some(state(500)),
+                        ..row
+                    })
+                    .collect(),
                 committing: None,
                 ..full()
             },
@@ -499,15 +547,16 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
 #[test]
 fn a_further_response_tells_what_was_not_known() {
     let mut row = full();
-    (row.size, row.validators.sha256) = (None, None);
+    row.size = None;
+    row.digests.truncate(1);
     row.apply(&resumed());
     assert_eq!(row.size.map(|size| size.bytes), Some(950));
-    assert_eq!(row.validators.sha256.as_deref(), Some("cd"));
+    assert_eq!(row.digests[1].wanted.as_deref(), Some("cd"));
     // A mismatch that was seen once is not forgotten.
     row.apply(&Change::Resumed {
         size: None,
         mismatch: false,
-        sha256: None,
+        stated: Vec::new(),
         epoch: "boot 2".to_owned(),
     });
     assert!(row.mismatch);
@@ -537,7 +586,6 @@ fn changes_of_the_status_end_the_wait() {
     let done = Row {
         downloaded: 900,
         durable: 900,
-        sha256_got: Some("ef".to_owned()),
         committing: None,
         failure: None,
         ..stands(Status::Completed)
@@ -555,15 +603,20 @@ fn changes_of_the_status_end_the_wait() {
         ),
         (Change::Queued, stands(Status::Queued)),
         (
-            Change::Committing(Committing {
-                size: 5,
-                ..committing()
-            }),
+            commits(),
             Row {
                 committing: Some(Committing {
                     size: 5,
                     ..committing()
                 }),
+                digests: full()
+                    .digests
+                    .into_iter()
+                    .map(|row| DigestRow {
+                        got: Some("ef".to_owned()),
+                        ..row
+                    })
+                    .collect(),
                 ..stands(Status::Committing)
             },
         ),
@@ -609,12 +662,16 @@ fn changes_of_the_status_end_the_wait() {
             Change::Terms(terms()),
             Row {
                 new: NewDownload {
-                    sha256: Some("12".to_owned()),
                     adopt: true,
                     on_exists: OnExists::Rename,
                     header_names: vec!["cookie".to_owned()],
                     ..full().new
                 },
+                digests: vec![
+                    wanted(Algorithm::Md5, "12", DigestSource::Peer),
+                    hashed(wanted(Algorithm::Sha256, "ef", DigestSource::Caller)),
+                    full().digests[1].clone(),
+                ],
                 ..full()
             },
         ),

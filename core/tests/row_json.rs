@@ -1,10 +1,12 @@
 //! The serialised form of a row, for ledgers that keep it as a whole.
 
 use regrip_core::bounds::Bounds;
-use regrip_core::record::{Behaviour, Failure, KnownSize, SizeSource, Source, Validators, Waiting};
+use regrip_core::record::{
+    Behaviour, DigestRow, DigestSource, Failure, KnownSize, SizeSource, Source, Validators, Waiting,
+};
 use regrip_core::store::{Committing, DigestState, PartToken};
 use regrip_core::testing::new_download;
-use regrip_core::{Class, ErrorCode, Row, Status};
+use regrip_core::{Algorithm, Class, ErrorCode, Row, Status};
 use std::time::{Duration, SystemTime};
 
 #[test]
@@ -18,7 +20,6 @@ fn a_row_is_read_back_from_json_as_it_was_written() {
         url: "http://peer.example/7".to_owned(),
     };
     new.release_size = Some(u64::MAX);
-    new.sha256 = text("00ff");
     let full = Row {
         claimed: true,
         status: Status::Waiting,
@@ -31,7 +32,6 @@ fn a_row_is_read_back_from_json_as_it_was_written() {
             last_modified: text("Mon, 23 Nov 2026 15:00:00 GMT"),
             last_modified_strong: true,
             content_type: text("video/mp4"),
-            sha256: text("ff00"),
         },
         behaviour: Behaviour {
             ignores_if_range: true,
@@ -47,12 +47,22 @@ fn a_row_is_read_back_from_json_as_it_was_written() {
         durable: 2,
         epoch: text("a boot"),
         responses: 4,
-        digest: Some(DigestState {
-            offset: 2,
-            state: vec![0, 255],
-        }),
+        digests: vec![
+            DigestRow {
+                state: Some(DigestState {
+                    offset: 2,
+                    state: vec![0, 255],
+                }),
+                got: text("aa"),
+                ..DigestRow::asked(Algorithm::Md5)
+            },
+            DigestRow {
+                source: DigestSource::ReprDigest,
+                wanted: text("00ff"),
+                ..DigestRow::asked(Algorithm::Sha512)
+            },
+        ],
         digest_restarted: true,
-        sha256_got: text("aa"),
         attempts: 5,
         restarts: 6,
         bounds: Bounds {
@@ -64,7 +74,6 @@ fn a_row_is_read_back_from_json_as_it_was_written() {
         committing: Some(Committing {
             token: PartToken("1:2".to_owned()),
             size: 11,
-            sha256: text("bb"),
         }),
         failure: Some(Failure {
             class: Class::Permanent,

@@ -30,7 +30,7 @@ fn new(name: &str) -> NewDownload {
         part: format!("/films/{name}.part"),
         on_exists: OnExists::Overwrite,
         release_size: None,
-        sha256: None,
+        digests: Vec::new(),
         adopt: false,
     }
 }

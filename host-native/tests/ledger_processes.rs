@@ -34,7 +34,7 @@ fn new(name: &str) -> NewDownload {
         part: format!("/films/{name}.part"),
         on_exists: OnExists::Overwrite,
         release_size: None,
-        sha256: None,
+        digests: Vec::new(),
         adopt: false,
     }
 }
@@ -237,12 +237,11 @@ fn a_write_that_reads_first_is_not_thrown_back_by_another_writer() {
         for thread in 0..2 {
             let ledger = SqliteLedger::open_with(&path, patience).unwrap();
             let id = block_on(ledger.insert(&new("f"), AT)).unwrap();
-            let (size, sha256) = (1, None);
+            let size = 1;
             block_on(ledger.record(
                 id,
                 &Change::Completed {
                     size,
-                    sha256,
                     warning: None,
                 },
                 AT,

@@ -41,7 +41,7 @@ fn new(name: &str) -> NewDownload {
         part: format!("/films/{name}.part"),
         on_exists: OnExists::Fail,
         release_size: None,
-        sha256: None,
+        digests: Vec::new(),
         adopt: false,
     }
 }
@@ -136,7 +136,6 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
         assert_eq!(import.unwrap_err().code().as_str(), "WrongState");
         let completed = Change::Completed {
             size: 5,
-            sha256: Some("ab".to_owned()),
             warning: None,
         };
         ledger.record(id, &completed, at(4)).await.unwrap();
@@ -222,7 +221,6 @@ fn an_import_is_gone_on_with_until_no_server_is_pending() {
     ];
     let completed = Change::Completed {
         size: 5,
-        sha256: None,
         warning: None,
     };
     block_on(async {
@@ -267,7 +265,6 @@ fn a_senseless_value_is_an_error_that_names_row_and_column() {
         ("header_names", "'{'"),
         ("waiting_why", "'no until'"),
         ("expected_bytes", "7"),
-        ("sha256_state_offset", "-7"),
         ("committing_size", "3"),
         ("error", "'no class'"),
     ];

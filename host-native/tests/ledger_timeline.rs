@@ -32,7 +32,7 @@ fn add(ledger: &SqliteLedger) -> DownloadId {
         part: "/films/f.part".to_owned(),
         on_exists: OnExists::Overwrite,
         release_size: None,
-        sha256: None,
+        digests: Vec::new(),
         adopt: false,
     };
     block_on(ledger.insert(&new, at(0))).unwrap()
@@ -48,7 +48,7 @@ fn checkpoint(downloaded: u64) -> Change {
         downloaded,
         durable: downloaded,
         epoch: "boot".to_owned(),
-        digest: None,
+        digests: Vec::new(),
     }
 }
 

@@ -157,7 +157,7 @@ fn reserved_room_that_is_not_used_is_given_back() {
         let place = Place::new();
         let part = place.text("f.part");
         let mut open = place.store.open(&part, OpenPart::Create).await.unwrap();
-        open.write(0, b"abc", None).await.unwrap();
+        open.write(0, b"abc", &mut []).await.unwrap();
         open.reserve(8 << 20).await.unwrap();
         let blocks = |path: &str| std::fs::metadata(path).unwrap().blocks() * 512;
         if blocks(&part) < 8 << 20 {
@@ -230,7 +230,7 @@ fn a_full_disk_is_told_as_such_and_keeps_what_was_written() {
         let mut at = 0;
         let error = loop {
             assert!(at < 8 << 20, "it takes more than it has");
-            match open.write(at, &block, None).await {
+            match open.write(at, &block, &mut []).await {
                 Ok(()) => at += 1 << 20,
                 Err(error) => break error,
             }

@@ -33,7 +33,7 @@ impl Place {
     async fn whole_part(&self) -> DiskPart {
         let path = self.text("f.part");
         let mut part = self.store.open(&path, OpenPart::Claimed).await.unwrap();
-        part.write(0, b"new", None).await.unwrap();
+        part.write(0, b"new", &mut []).await.unwrap();
         part.flush().await.unwrap();
         part
     }
@@ -201,7 +201,7 @@ fn a_file_with_the_longest_name_can_be_written_and_committed() {
         let part = part_path(&path);
         let open = place.store.open(part.to_str().unwrap(), OpenPart::Create);
         let mut open = open.await.unwrap();
-        open.write(0, b"new", None).await.unwrap();
+        open.write(0, b"new", &mut []).await.unwrap();
         let committed = place
             .store
             .commit(open, path.to_str().unwrap(), Replace::Nothing);

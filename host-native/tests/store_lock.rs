@@ -34,7 +34,7 @@ fn as_a_child_it_holds_a_part() {
     };
     let store = DiskStore::new();
     let mut part = block_on(store.open(&part, OpenPart::Create)).unwrap();
-    block_on(part.write(0, b"abc", None)).unwrap();
+    block_on(part.write(0, b"abc", &mut [])).unwrap();
     println!("\nholding");
     let _ = std::io::stdin().read(&mut [0]); // until the parent lets go
 }
@@ -121,7 +121,7 @@ fn take_turn(part: &str, mark: u8) -> u32 {
     let turn = async {
         let mut open = store.open(part, OpenPart::Claimed).await?;
         open.truncate(0).await?;
-        open.write(0, &[mark; 64], None).await?;
+        open.write(0, &[mark; 64], &mut []).await?;
         std::thread::yield_now();
         let named = std::fs::read(part).unwrap_or_default();
         assert_eq!(named, [mark; 64], "somebody else has the part too");

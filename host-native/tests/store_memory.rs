@@ -1,10 +1,10 @@
 //! What is known about a part or a file across restarts: digests, stamps, boots, and interrupted commits.
 
 use regrip::store::{DiskPart, DiskStore, FileStamp};
-use regrip_core::Error;
+use regrip_core::hasher::Hasher;
 use regrip_core::store::{Committing, DigestState, PartToken};
 use regrip_core::store::{Digest, Found, OpenPart, Part, PartStore};
-use sha2::Digest as _;
+use regrip_core::{Algorithm, Error};
 use smol::block_on;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -37,8 +37,12 @@ impl Place {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let digest = sha2::Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    Hasher::of(Algorithm::Sha256, bytes).hex
+}
+
+async fn digest(part: &mut DiskPart, saved: Option<&DigestState>, to: u64) -> Hasher {
+    let digest = part.digest(Algorithm::Sha256, saved, to).await.unwrap();
+    digest.expect("a file can be read")
 }
 
 #[test]
@@ -48,11 +52,11 @@ fn a_saved_digest_spares_reading_what_it_took_in() {
         let part = place.text("f.part");
         std::fs::write(&part, [1; 1000]).unwrap();
         let mut open = place.store.open(&part, OpenPart::Claimed).await.unwrap();
-        let state = open.digest(None, 900).await.unwrap().save().unwrap();
+        let state = digest(&mut open, None, 900).await.save().unwrap();
         // Nobody looks at the first 900 bytes again: whether they are others by now goes unseen.
         std::fs::write(&part, [[2; 900].as_slice(), &[1; 100]].concat()).unwrap();
         let saved = DigestState { offset: 900, state };
-        let digest = open.digest(Some(&saved), 1000).await.unwrap();
+        let digest = digest(&mut open, Some(&saved), 1000).await;
         assert_eq!(digest.finish(), sha256(&[1; 1000]));
     });
 }
@@ -63,7 +67,7 @@ fn a_state_that_is_not_ours_is_ignored_and_all_is_read() {
         let place = Place::new();
         std::fs::write(place.path("f.part"), [5; 1000]).unwrap();
         let mut part = place.open("f.part", OpenPart::Claimed).await.unwrap();
-        let good = part.digest(None, 500).await.unwrap().save().unwrap();
+        let good = digest(&mut part, None, 500).await.save().unwrap();
         let mut odd_position = good.clone();
         odd_position[40] = 200;
         let cases = [
@@ -78,12 +82,12 @@ fn a_state_that_is_not_ours_is_ignored_and_all_is_read() {
         ];
         for (offset, state, what) in cases {
             let saved = DigestState { offset, state };
-            let digest = part.digest(Some(&saved), 1000).await.unwrap();
+            let digest = digest(&mut part, Some(&saved), 1000).await;
             assert_eq!(digest.finish(), sha256(&[5; 1000]), "{what}");
         }
         let (offset, state) = (500, good);
         let saved = DigestState { offset, state };
-        let shorter = part.digest(Some(&saved), 400).await.unwrap();
+        let shorter = digest(&mut part, Some(&saved), 400).await;
         assert_eq!(
             shorter.finish(),
             sha256(&[5; 400]),
@@ -101,7 +105,7 @@ fn a_digest_of_more_than_there_is_fails() {
             .open("f.part", OpenPart::Claimed)
             .await
             .unwrap()
-            .digest(None, 4)
+            .digest(Algorithm::Sha256, None, 4)
             .await
             .unwrap_err();
         assert_eq!(error.code().as_str(), "Disk");
@@ -161,7 +165,6 @@ fn an_interrupted_commit_is_found_on_the_side_it_was_on() {
             let committing = Committing {
                 token: token.clone(),
                 size: 0,
-                sha256: None,
             };
             place.store.find(&part, &destination, &committing).await
         };

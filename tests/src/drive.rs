@@ -23,7 +23,7 @@ pub(crate) fn new_download(scenario: &Scenario, url: String, destination: &str) 
         part: format!("{destination}.part"),
         on_exists: download.on_exists,
         release_size: download.release_size,
-        sha256: scenario.sha256(),
+        digests: scenario.digests(&scenario.download.digests),
         adopt: download.adopt,
     }
 }
@@ -47,8 +47,11 @@ pub(crate) async fn drive<H: Host>(
             }
         }
     };
+    let later = scenario.digests(&scenario.download.later);
     for _ in 1..scenario.calls {
-        let again = engine.accept(new.clone()).await?;
+        let mut again = new.clone();
+        again.digests.extend(later.iter().cloned());
+        let again = engine.accept(again).await?;
         ended = engine.drive(again.id).await;
     }
     Ok((id, ended.err().map(|error| error.code())))

@@ -237,7 +237,7 @@ impl Differences {
         self.compare("the row's attempts", row.attempts, summary.attempts);
         self.compare("the row's restarts", row.restarts, summary.restarts);
         self.compare("the row's bytes", row.downloaded, summary.bytes);
-        self.compare("the row's digest", &row.sha256_got, &summary.sha256);
+        self.compare("the row's digest", &row.checksums(), &summary.digests);
         if end == "failed" {
             let code = row.failure.as_ref().map(|failure| &failure.code);
             self.compare("the row's error", code, summary.code.as_ref());

@@ -3,9 +3,10 @@
 //! The files are `tests/scenarios/*.json`; `tests/scenarios/README.md` describes the fields for those who run them from
 //! another language. An unknown field or configuration key is refused, so that a misspelt expectation never passes.
 
-use regrip_core::record::{RestartReason, SizeSource};
+use regrip_core::hasher::Hasher;
+use regrip_core::record::{DigestRow, DigestSource, RestartReason, SizeSource};
 use regrip_core::retry::AskedBy;
-use regrip_core::{Class, DownloadsConfig, OnExists};
+use regrip_core::{Algorithm, Checksum, Class, DownloadsConfig, OnExists};
 use regrip_faultd::{FileScript, Script};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -145,8 +146,10 @@ pub enum Odd {
 pub struct Download {
     /// The name of the file, whatever its URL.
     pub name: String,
-    /// The digest it must have.
-    pub sha256: Option<Digest>,
+    /// The digests it must have.
+    pub digests: Vec<Digest>,
+    /// Further ones, given from the second call on.
+    pub later: Vec<Digest>,
     /// The size by the release's metadata.
     pub release_size: Option<u64>,
     /// Take up a part that no row claims.
@@ -163,7 +166,8 @@ impl Default for Download {
     fn default() -> Self {
         Download {
             name: "film.mkv".to_owned(),
-            sha256: None,
+            digests: Vec::new(),
+            later: Vec::new(),
             release_size: None,
             adopt: false,
             on_exists: OnExists::default(),
@@ -177,12 +181,14 @@ impl Default for Download {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Digest {
-    /// In hex.
-    Hex(String),
+    /// As it is written.
+    Written(Checksum),
     /// Of a version.
     Of {
         /// Which one, from 0.
         version: usize,
+        /// What computes it.
+        algorithm: Algorithm,
     },
 }
 
@@ -398,12 +404,16 @@ impl Scenario {
         Some(content.bytes(0..content.size))
     }
 
-    /// The digest that is asked for, in hex.
-    pub fn sha256(&self) -> Option<String> {
-        match self.download.sha256.as_ref()? {
-            Digest::Hex(hex) => Some(hex.clone()),
-            Digest::Of { version } => Some(self.peer.versions.get(*version)?.content().sha256()),
-        }
+    /// Digests as the caller gives them.
+    pub fn digests(&self, digests: &[Digest]) -> Vec<DigestRow> {
+        let checksum = |digest: &Digest| match digest {
+            Digest::Written(checksum) => Some(checksum.clone()),
+            Digest::Of { version, algorithm } => {
+                Some(Hasher::of(*algorithm, &self.version(*version)?))
+            }
+        };
+        let given = |checksum| DigestRow::wanted(checksum, DigestSource::Caller);
+        digests.iter().filter_map(checksum).map(given).collect()
     }
 
     fn check(&self) -> Result<(), String> {

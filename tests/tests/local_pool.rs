@@ -6,6 +6,7 @@
 
 use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt;
+use regrip_core::Algorithm;
 use regrip_core::error::Error;
 use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
@@ -211,19 +212,19 @@ impl Part for Open {
         let (from, to) = (from as usize, to as usize);
         Ok(self.with(|bytes| bytes[from..to].windows(2).all(|pair| pair[0] == pair[1])))
     }
-    async fn digest(&mut self, _saved: Option<&DigestState>, _to: u64) -> Result<Unhashed, Error> {
-        Ok(Unhashed)
+    async fn digest(
+        &mut self,
+        _: Algorithm,
+        _saved: Option<&DigestState>,
+        _to: u64,
+    ) -> Result<Option<Unhashed>, Error> {
+        Ok(None)
     }
 }
 
 /// **PartBytes** is what a part does with the chunks of this transport's bodies; the core itself looks at no byte.
 impl PartBytes<&[u8]> for Open {
-    async fn write(
-        &mut self,
-        offset: u64,
-        chunk: &[u8],
-        _: Option<&mut Unhashed>,
-    ) -> Result<(), Error> {
+    async fn write(&mut self, offset: u64, chunk: &[u8], _: &mut [Unhashed]) -> Result<(), Error> {
         self.with(|bytes| {
             assert_eq!(bytes.len() as u64, offset, "writes go to the part's end");
             bytes.extend_from_slice(chunk);
@@ -236,10 +237,13 @@ impl PartBytes<&[u8]> for Open {
     }
 }
 
-/// **Digest** is a running SHA-256. This host makes its engine without digests, so it is never asked.
+/// **Digest** is a running hash. This host makes its engine without digests, so it is never asked.
 struct Unhashed;
 
 impl Digest for Unhashed {
+    fn algorithm(&self) -> Algorithm {
+        Algorithm::Sha256
+    }
     fn save(&self) -> Option<Vec<u8>> {
         None
     }
@@ -346,7 +350,7 @@ fn a_host_that_is_not_send_drives_a_download_through_a_cut_and_a_resume() {
         part: "/films/film.mkv.part".to_owned(),
         on_exists: OnExists::Overwrite,
         release_size: None,
-        sha256: None,
+        digests: Vec::new(),
         adopt: false,
     };
 

@@ -15,6 +15,7 @@ use super::drive;
 use super::peers::Peers;
 use super::shared::{Asked, Moving, Shared};
 use super::stop::Stop;
+use crate::checksum::Checksum;
 use crate::classify::class;
 use crate::config::{DownloadsConfig, InvalidConfig};
 use crate::error::{Error, chain};
@@ -27,7 +28,8 @@ use crate::mutex::lock;
 use crate::origin::Origins;
 use crate::peer::Reachability;
 use crate::record::{
-    Change, DownloadId, Mark, NewDownload, Restart, RestartReason, Row, Status, Terms,
+    Change, DigestRow, DigestSource, DownloadId, Mark, NewDownload, Restart, RestartReason, Row,
+    Status, Terms,
 };
 use crate::semaphore::Semaphore;
 use crate::store::PartStore;
@@ -59,7 +61,7 @@ pub struct Recovered {
 }
 
 impl<H: Host> Engine<H> {
-    /// An engine. With `digests` a SHA-256 of every file is computed while it is written.
+    /// An engine. Without `digests` none is computed, even if there is one to check.
     ///
     /// # Errors
     /// The first key of the configuration that is out of range.
@@ -160,7 +162,10 @@ impl<H: Host> Engine<H> {
         Ok(accepted)
     }
 
-    async fn admit(&self, new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
+    async fn admit(&self, mut new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
+        let asked = self.0.config().digest;
+        let digests = &mut new.digests;
+        digests.extend(asked.map(DigestRow::asked)); // beside one that is wanted, it costs nothing
         let door = self.door(&new.destination);
         let _inside = door.lock().await;
         let ledger = self.0.host.ledger();
@@ -442,7 +447,12 @@ impl<H: Host> Engine<H> {
             .failure
             .as_ref()
             .is_some_and(|failure| failure.code == ErrorCode::DigestMismatch);
-        if !refused || row.new.sha256 != new.sha256 {
+        let wanted = |rows: &[DigestRow]| -> Vec<Checksum> {
+            let given = |row: &&DigestRow| row.source != DigestSource::ReprDigest;
+            let rows = rows.iter().filter(given);
+            rows.filter_map(DigestRow::checksum).collect()
+        };
+        if !refused || wanted(&row.digests) != wanted(&new.digests) {
             return Ok(());
         }
         let restart = Restart {

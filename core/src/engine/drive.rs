@@ -20,7 +20,7 @@ use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
 use crate::record::{
-    AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, Row, Status, Waiting,
+    AttemptEnd, Change, DigestRow, DownloadId, Failure, NewAttempt, Outcome, Row, Status, Waiting,
 };
 use crate::retry::AskedBy;
 use crate::semaphore::Lane;
@@ -91,7 +91,7 @@ async fn run<H: Host>(
         if repair(job).await? == Repaired::Completed {
             return Ok(());
         }
-    } else if recognise(job, wanted(shared, &job.row).as_deref()).await? {
+    } else if recognise(job, &wanted(shared, &job.row)).await? {
         return Ok(());
     }
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
@@ -121,11 +121,11 @@ async fn run<H: Host>(
     }
 }
 
-/// The digest that the file must have, by the last call.
-fn wanted<H: Host>(shared: &Shared<H>, row: &Row) -> Option<String> {
+/// The digests that the file must have, by the last call.
+fn wanted<H: Host>(shared: &Shared<H>, row: &Row) -> Vec<DigestRow> {
     match lock(&shared.asked).get(&row.id) {
-        Some(asked) => asked.terms.sha256.clone(),
-        None => row.new.sha256.clone(),
+        Some(asked) => asked.terms.digests.clone(),
+        None => row.digests.clone(),
     }
 }
 

@@ -1,30 +1,44 @@
-//! `Repr-Digest` (RFC 9530 §3): the digest of the whole representation, whatever range was sent.
+//! `Repr-Digest` (RFC 9530 §3): digests of the whole representation, whatever range was sent.
 
-/// The SHA-256 a `Repr-Digest` names, as lower-case hex; `None` where there is none or it is malformed.
-pub fn sha256_of_repr_digest(value: &str) -> Option<String> {
-    let member = |item: &str| {
-        let (key, value) = item.trim_ascii().split_once('=')?;
-        let inner = value.trim_ascii().strip_prefix(':')?.strip_suffix(':')?;
-        (key.trim_ascii() == "sha-256")
-            .then(|| hex_of_base64(inner))
-            .flatten()
-    };
-    value.split(',').find_map(member)
+use crate::checksum::{Algorithm, Checksum};
+
+/// The checksums that the lines of a `Repr-Digest` name. Other algorithms and malformed members are ignored; the last
+/// member of an algorithm counts (RFC 8941 §4.2.2).
+pub fn repr_digests<'h>(lines: impl Iterator<Item = &'h str>) -> Vec<Checksum> {
+    let mut found: Vec<Checksum> = Vec::new();
+    for checksum in lines.flat_map(|line| line.split(',')).filter_map(member) {
+        found.retain(|earlier| earlier.algorithm != checksum.algorithm);
+        found.push(checksum);
+    }
+    found
 }
 
-/// 32 bytes in base64 are 43 characters and one `=`.
+fn member(item: &str) -> Option<Checksum> {
+    let (key, value) = item.trim_ascii().split_once('=')?;
+    let algorithm = Algorithm::of_repr_digest(key.trim_ascii())?;
+    let inner = value.trim_ascii().strip_prefix(':')?.strip_suffix(':')?;
+    Checksum::new(algorithm, &hex_of_base64(inner)?).ok()
+}
+
+/// The bytes of padded base64 in hexadecimal digits.
 fn hex_of_base64(text: &str) -> Option<String> {
-    let text = text.strip_suffix('=').filter(|text| text.len() == 43)?;
-    let (mut bits, mut count, mut hex) = (0_u32, 0_u32, String::with_capacity(64));
-    for letter in text.bytes() {
+    let letters = text.trim_end_matches('=');
+    let padding = text.len() - letters.len();
+    if text.len() % 4 != 0 || padding > 2 {
+        return None;
+    }
+    let (mut bits, mut count, mut hex) = (0_u32, 0_u32, String::with_capacity(128));
+    for letter in letters.bytes() {
         bits = (bits << 6) | u32::from(sextet(letter)?);
         count += 6;
-        while count >= 4 && hex.len() < 64 {
+        while count >= 4 {
             count -= 4;
             hex.push(char::from_digit((bits >> count) & 0xf, 16)?);
         }
         bits &= (1 << count) - 1;
     }
+    // Half a byte at the end is none.
+    hex.truncate(hex.len() / 2 * 2);
     Some(hex)
 }
 

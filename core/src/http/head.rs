@@ -1,8 +1,10 @@
 //! The facts of a response head that the verdict needs.
 
 use super::content_range::{ContentRange, content_range};
+use super::digest::repr_digests;
 use super::retry_after::parse_retry_after;
 use super::validator::validators;
+use crate::checksum::Checksum;
 use crate::error::Error;
 use crate::record::Validators;
 use crate::transport::{BodyEnd, Headers};
@@ -23,6 +25,8 @@ pub struct Head {
     pub coding: Option<String>,
     /// The validators of the version.
     pub validators: Validators,
+    /// The digests of the whole file, by Repr-Digest.
+    pub stated: Vec<Checksum>,
     /// The delay that Retry-After asks for.
     pub retry_after: Option<Duration>,
 }
@@ -57,6 +61,7 @@ impl Head {
             content_range: range,
             coding: coding(headers),
             validators: validators(headers),
+            stated: repr_digests(headers.all("repr-digest")),
             retry_after: headers
                 .only("retry-after")
                 .and_then(|value| parse_retry_after(value, now)),

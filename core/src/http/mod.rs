@@ -8,7 +8,7 @@ mod retry_after;
 mod validator;
 
 pub use content_range::{ContentRange, content_range};
-pub use digest::sha256_of_repr_digest;
+pub use digest::repr_digests;
 pub use framing::body_end;
 pub use head::Head;
 pub use retry_after::parse_retry_after;

@@ -1,6 +1,5 @@
 //! ETag and Last-Modified: the fields that distinguish versions of a file (RFC 9110 §8.8).
 
-use super::digest::sha256_of_repr_digest;
 use crate::record::Validators;
 use crate::transport::Headers;
 use std::time::Duration;
@@ -50,7 +49,6 @@ pub fn validators(headers: &Headers) -> Validators {
         last_modified_strong: last_modified.as_ref().is_some_and(strong),
         last_modified,
         content_type: field("content-type").and_then(|value| media_type(&value)),
-        sha256: headers.only("repr-digest").and_then(sha256_of_repr_digest),
     }
 }
 

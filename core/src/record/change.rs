@@ -1,9 +1,11 @@
 //! What can happen to a row, and which status admits it.
 
+use super::digest::DigestRow;
 use super::source::Source;
 use super::status::Status;
 use super::version::{Behaviour, KnownSize, Validators};
 use crate::bounds::Bounds;
+use crate::checksum::{Algorithm, Checksum};
 use crate::classify::Class;
 use crate::config::OnExists;
 use crate::error_code::ErrorCode;
@@ -27,8 +29,10 @@ pub struct NewDownload {
     pub on_exists: OnExists,
     /// Size by the release's metadata.
     pub release_size: Option<u64>,
-    /// The digest it must have, lower-case hex.
-    pub sha256: Option<String>,
+    /// The digests it must have, and those that were asked for. In a [`Row`](super::Row) they are
+    /// [`Row::digests`](super::Row::digests).
+    #[serde(default)]
+    pub digests: Vec<DigestRow>,
     /// Take up a part that no row claims.
     pub adopt: bool,
 }
@@ -39,7 +43,8 @@ pub struct NewDownload {
 pub enum RestartReason {
     /// The part is longer than the file.
     PartOversize,
-    /// The part is shorter than what was made durable, or holds bytes nobody recorded.
+    /// The part is shorter than what was made durable, holds bytes nobody recorded, or cannot be read for a digest that
+    /// was given later.
     PartChanged,
     /// The Content-Range is not the one asked for.
     ContentRangeMismatch,
@@ -192,6 +197,8 @@ pub enum Change {
         restart: Option<Restart>,
         /// What tells this version.
         validators: Validators,
+        /// Its digests by Repr-Digest.
+        stated: Vec<Checksum>,
         /// Its size, where known.
         size: Option<KnownSize>,
         /// The transfer's size is not the release's.
@@ -205,8 +212,8 @@ pub enum Change {
         size: Option<KnownSize>,
         /// The transfer's size is not the release's.
         mismatch: bool,
-        /// SHA-256 by Repr-Digest, where this response is the first to tell it.
-        sha256: Option<String>,
+        /// Digests by Repr-Digest; they count for the algorithms that no earlier response stated.
+        stated: Vec<Checksum>,
         /// [`Part::epoch`](crate::store::Part::epoch) of the part.
         epoch: String,
     },
@@ -218,8 +225,8 @@ pub enum Change {
         durable: u64,
         /// [`Part::epoch`](crate::store::Part::epoch) of the part.
         epoch: String,
-        /// The hasher's state at some offset up to `durable`.
-        digest: Option<DigestState>,
+        /// States of hashes at some offset up to `durable`; those of other algorithms stay as they are.
+        digests: Vec<(Algorithm, DigestState)>,
     },
     /// All bytes so far were discarded.
     Restart(Restart),
@@ -246,13 +253,16 @@ pub enum Change {
     /// The row must be driven again (its process ends, or its wait was over).
     Queued,
     /// The rename comes next.
-    Committing(Committing),
+    Committing {
+        /// What identifies the file.
+        committing: Committing,
+        /// Its digests, as computed.
+        digests: Vec<Checksum>,
+    },
     /// The file is at its final name.
     Completed {
         /// Its size in bytes.
         size: u64,
-        /// Its digest, where one was computed.
-        sha256: Option<String>,
         /// What failed after the file got its name.
         warning: Option<Failure>,
     },
@@ -280,8 +290,8 @@ pub struct Restart {
 /// What asking for the same download once more can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// The digest it must have now, if any.
-    pub sha256: Option<String>,
+    /// The digests it must have now, and those that were asked for.
+    pub digests: Vec<DigestRow>,
     /// Take up a part that no row claims.
     pub adopt: bool,
     /// What to do where the destination exists.
@@ -294,7 +304,7 @@ impl Terms {
     /// Those of a new download.
     pub fn of(new: &NewDownload) -> Self {
         Terms {
-            sha256: new.sha256.clone(),
+            digests: new.digests.clone(),
             adopt: new.adopt,
             on_exists: new.on_exists,
             header_names: new.header_names.clone(),
@@ -316,7 +326,7 @@ impl Status {
             | Change::Moved { .. }
             | Change::AttemptEnded { .. }
             | Change::Terms(_) => true,
-            Change::Waits(_) | Change::Queued | Change::Committing(_) | Change::Failed(_) => {
+            Change::Waits(_) | Change::Queued | Change::Committing { .. } | Change::Failed(_) => {
                 !self.is_finished()
             }
             // The same once more is no contradiction: two processes may finish or call off one download.

@@ -8,6 +8,7 @@
 //! processes share a ledger, and of a cancel and a commit that meet exactly one may count.
 
 mod change;
+mod digest;
 mod row;
 mod source;
 pub(crate) mod status;
@@ -17,6 +18,7 @@ pub use change::{
     AttemptEnd, Change, Failure, NewAttempt, NewDownload, Outcome, Restart, RestartReason, Terms,
     Waiting,
 };
+pub use digest::{DigestRow, DigestSource};
 pub use row::{Mark, Row};
 pub use source::{DownloadId, Source};
 pub use status::Status;

@@ -1,10 +1,12 @@
 //! The row, and the meaning of every change to it.
 
 use super::change::{Change, Failure, NewDownload, Restart, RestartReason, Terms, Waiting};
+use super::digest::DigestRow;
 use super::source::{DownloadId, Source};
 use super::status::Status;
 use super::version::{Behaviour, KnownSize, SizeSource, Validators};
 use crate::bounds::Bounds;
+use crate::checksum::{Algorithm, Checksum};
 use crate::error::Error;
 use crate::store::{Committing, DigestState};
 use serde::{Deserialize, Serialize};
@@ -42,12 +44,11 @@ pub struct Row {
     pub epoch: Option<String>,
     /// The responses that the part's bytes came from.
     pub responses: u32,
-    /// Saved hasher.
-    pub digest: Option<DigestState>,
+    /// The digests that the file must have, and those that were asked for.
+    #[serde(default)]
+    pub digests: Vec<DigestRow>,
     /// Already started over for its digest once.
     pub digest_restarted: bool,
-    /// The digest of the finished file.
-    pub sha256_got: Option<String>,
     /// Attempts over the row's life; only grows.
     pub attempts: u32,
     /// Restarts over the row's life.
@@ -86,9 +87,10 @@ impl From<Row> for Mark {
 
 impl Row {
     /// A row as [`Ledger::insert`](crate::ledger::Ledger::insert) makes it.
-    pub fn new(id: DownloadId, new: NewDownload) -> Self {
+    pub fn new(id: DownloadId, mut new: NewDownload) -> Self {
         Row {
             id,
+            digests: std::mem::take(&mut new.digests),
             new,
             claimed: false,
             status: Status::Queued,
@@ -101,9 +103,7 @@ impl Row {
             durable: 0,
             epoch: None,
             responses: 0,
-            digest: None,
             digest_restarted: false,
-            sha256_got: None,
             attempts: 0,
             restarts: 0,
             bounds: Bounds::default(),
@@ -127,6 +127,38 @@ impl Row {
         })
     }
 
+    /// The state of a hash of its first bytes.
+    pub(crate) fn digest_state(&self, algorithm: Algorithm) -> Option<&DigestState> {
+        let mut rows = self.digests.iter();
+        rows.find(|row| row.algorithm == algorithm)?.state.as_ref()
+    }
+
+    /// The digest of the finished file, in lower-case hex, if it was computed.
+    pub fn got(&self, algorithm: Algorithm) -> Option<&str> {
+        let mut rows = self.digests.iter();
+        rows.find(|row| row.algorithm == algorithm)?.got.as_deref()
+    }
+
+    /// The digest that the file must have, in lower-case hex: the caller's rather than a response's.
+    pub fn wanted(&self, algorithm: Algorithm) -> Option<&str> {
+        let mut rows = self.digests.iter();
+        rows.find_map(|row| row.wanted.as_deref().filter(|_| row.algorithm == algorithm))
+    }
+
+    /// The digests of the finished file.
+    pub fn checksums(&self) -> Vec<Checksum> {
+        let mut found: Vec<Checksum> = Vec::new();
+        for row in &self.digests {
+            let algorithm = row.algorithm;
+            if let Some(hex) = row.got.clone()
+                && found.iter().all(|other| other.algorithm != algorithm)
+            {
+                found.push(Checksum { algorithm, hex });
+            }
+        }
+        found
+    }
+
     /// The error for what its status does not allow.
     pub fn wrong_state(&self) -> Error {
         Error::WrongState {
@@ -145,6 +177,7 @@ impl Row {
 
     /// What each change means, where it is [admitted](Status::admits).
     pub fn apply(&mut self, change: &Change) {
+        DigestRow::apply(&mut self.digests, change);
         match change {
             Change::Claimed(claimed) => self.claimed = *claimed,
             Change::Fresh {
@@ -154,6 +187,7 @@ impl Row {
                 size,
                 mismatch,
                 epoch,
+                stated: _,
             } => {
                 if let Some(restart) = restart {
                     self.count_restart(restart);
@@ -165,7 +199,6 @@ impl Row {
                 self.epoch = Some(epoch.clone());
                 self.downloaded = *kept;
                 self.durable = self.durable.min(*kept);
-                self.digest = self.digest.take().filter(|digest| digest.offset <= *kept);
                 self.committing = None;
                 // Of a part without bytes nothing was compared: what was reached once is no progress again.
                 if *kept > 0 || restart.is_some() {
@@ -176,14 +209,11 @@ impl Row {
             Change::Resumed {
                 size,
                 mismatch,
-                sha256,
                 epoch,
+                stated: _,
             } => {
                 self.size = self.size.or(*size);
                 self.mismatch |= *mismatch;
-                if self.validators.sha256.is_none() {
-                    self.validators.sha256.clone_from(sha256);
-                }
                 self.epoch = Some(epoch.clone());
                 self.responses = self.responses.saturating_add(1);
             }
@@ -191,12 +221,11 @@ impl Row {
                 downloaded,
                 durable,
                 epoch,
-                digest,
+                digests: _,
             } => {
                 self.downloaded = *downloaded;
                 self.durable = *durable;
                 self.epoch = Some(epoch.clone());
-                self.digest = digest.clone();
                 self.committing = None;
             }
             Change::Restart(restart) => {
@@ -209,7 +238,6 @@ impl Row {
                 self.responses = 0;
                 self.downloaded = 0;
                 self.durable = 0;
-                self.digest = None;
                 self.committing = None;
             }
             Change::Learned(behaviour) => self.behaviour = behaviour.clone(),
@@ -231,15 +259,11 @@ impl Row {
                 self.waiting = Some(waiting.clone());
             }
             Change::Queued => self.stand(Status::Queued),
-            Change::Committing(committing) => {
+            Change::Committing { committing, .. } => {
                 self.stand(Status::Committing);
                 self.committing = Some(committing.clone());
             }
-            Change::Completed {
-                size,
-                sha256,
-                warning,
-            } => {
+            Change::Completed { size, warning } => {
                 self.stand(Status::Completed);
                 self.mismatch |= self
                     .new
@@ -249,7 +273,6 @@ impl Row {
                 self.failure.clone_from(warning);
                 self.downloaded = *size;
                 self.durable = *size;
-                self.sha256_got = sha256.clone();
             }
             Change::Failed(failure) => {
                 self.stand(Status::Failed);
@@ -270,7 +293,6 @@ impl Row {
     }
 
     fn take_terms(&mut self, terms: &Terms) {
-        self.new.sha256.clone_from(&terms.sha256);
         self.new.adopt = terms.adopt;
         self.new.on_exists = terms.on_exists;
         self.new.header_names.clone_from(&terms.header_names);

@@ -56,8 +56,6 @@ pub struct Validators {
     /// The media type of Content-Type, lower-case and without parameters. It validates nothing, but tells an error page
     /// from a film.
     pub content_type: Option<String>,
-    /// SHA-256 by Repr-Digest, lower-case hex.
-    pub sha256: Option<String>,
 }
 
 /// What requests to a URL have shown, so that it is not learned again with every attempt.

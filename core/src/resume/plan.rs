@@ -1,7 +1,7 @@
 //! How many bytes count, and what to request.
 
 use crate::http::is_strong_etag;
-use crate::record::{Behaviour, RestartReason, Validators};
+use crate::record::{Behaviour, DigestRow, RestartReason, Validators};
 use crate::store::StoreRules;
 use crate::transport::RequestRules;
 
@@ -43,6 +43,8 @@ pub struct Held<'a> {
     pub announced: Option<u64>,
     /// What tells the version they are of.
     pub validators: &'a Validators,
+    /// Its digests, among them those that earlier responses stated.
+    pub digests: &'a [DigestRow],
     /// What earlier requests have shown of the URL.
     pub behaviour: &'a Behaviour,
 }

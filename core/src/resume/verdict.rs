@@ -1,9 +1,10 @@
 //! What a response is worth.
 
 use super::plan::{Ask, Held, IfRange, strong};
+use crate::checksum::Checksum;
 use crate::error::Error;
 use crate::http::{ContentRange, Head};
-use crate::record::{KnownSize, RestartReason, SizeSource};
+use crate::record::{DigestRow, DigestSource, KnownSize, RestartReason, SizeSource};
 use crate::transport::{BodyEnd, RequestRules};
 
 /// What a response is worth.
@@ -240,6 +241,7 @@ fn verdict_on_206(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
 /// an If-Range; another Last-Modified, even a weak one, is another version. A stated digest is no validator, but two that
 /// differ are proof enough.
 fn same_version(ask: &Ask, held: Held<'_>, head: &Head) -> bool {
+    let digest = states_the_same(held.digests, &head.stated);
     let (held, now) = (held.validators, &head.validators);
     let etag = held.etag.is_none() || now.etag == held.etag;
     let date = match (strong(held), &ask.if_range) {
@@ -254,11 +256,17 @@ fn same_version(ask: &Ask, held: Held<'_>, head: &Head) -> bool {
                 || now.last_modified == held.last_modified
         }
     };
-    let digest = match (&held.sha256, &now.sha256) {
-        (Some(held), Some(stated)) => held == stated,
-        _ => true,
-    };
     etag && date && digest
+}
+
+/// Whether no digest that a response states differs from one of an earlier response.
+pub(crate) fn states_the_same(held: &[DigestRow], stated: &[Checksum]) -> bool {
+    held.iter()
+        .filter(|row| row.source == DigestSource::ReprDigest)
+        .all(|row| {
+            let mut same = stated.iter().filter(|now| now.algorithm == row.algorithm);
+            same.all(|now| row.wanted.as_ref() == Some(&now.hex))
+        })
 }
 
 /// 416 with `bytes */N`: with an If-Range, or with the held strong ETag, it says that this very version ends where the part

@@ -105,7 +105,7 @@ pub fn new_download(url: &str, destination: &str) -> NewDownload {
         part: format!("{destination}.part"),
         on_exists: OnExists::Overwrite,
         release_size: None,
-        sha256: None,
+        digests: Vec::new(),
         adopt: false,
     }
 }

@@ -37,5 +37,5 @@ mod transport;
 pub use clock::{Sleep, VirtualClock};
 pub use host::{Constant, FakeHost, new_download};
 pub use ledger::{Line, MemoryLedger};
-pub use store::{MemoryDigest, MemoryPart, MemoryStore};
+pub use store::{MemoryPart, MemoryStore};
 pub use transport::{Asked, FakeBody, FakeTransport, Piece, Reply, Served};

@@ -1,9 +1,10 @@
 //! A disk in memory that can run full, fail and lose power.
 
+use crate::checksum::Algorithm;
 use crate::error::Error;
-use crate::store::{Committed, Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
+use crate::hasher::Hasher;
+use crate::store::{Committed, Found, OpenPart, Part, PartBytes, PartStore, Replace};
 use crate::store::{Committing, DigestState, PartToken, StoreRules};
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -257,7 +258,7 @@ impl MemoryPart {
 }
 
 impl Part for MemoryPart {
-    type Digest = MemoryDigest;
+    type Digest = Hasher;
 
     async fn length(&mut self) -> Result<u64, Error> {
         self.with(|file| file.bytes.len() as u64)
@@ -322,17 +323,19 @@ impl Part for MemoryPart {
 
     async fn digest(
         &mut self,
+        algorithm: Algorithm,
         saved: Option<&DigestState>,
         to: u64,
-    ) -> Result<MemoryDigest, Error> {
-        let usable =
-            saved.filter(|saved| saved.offset <= to && saved.state.len() as u64 == saved.offset);
-        let bytes = self.with(|file| file.bytes.clone())?;
-        let to = usize::try_from(to).unwrap_or(usize::MAX).min(bytes.len());
-        // The state is the bytes themselves: a saved one that was altered gives another digest, as a real one would.
-        let mut taken = usable.map(|saved| saved.state.clone()).unwrap_or_default();
-        taken.extend_from_slice(bytes.get(taken.len()..to).unwrap_or_default());
-        Ok(MemoryDigest(taken))
+    ) -> Result<Option<Hasher>, Error> {
+        let resumed =
+            saved.and_then(|saved| Some((Hasher::resume(algorithm, saved, to)?, saved.offset)));
+        let (mut hasher, from) = resumed.unwrap_or((Hasher::new(algorithm), 0));
+        if self.rules().read_back_bytes < to.saturating_sub(from) {
+            return Ok(None);
+        }
+        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        self.with(|file| hasher.update(file.bytes.get(at(from)..at(to)).unwrap_or_default()))?;
+        Ok(Some(hasher))
     }
 }
 
@@ -341,7 +344,7 @@ impl PartBytes<&[u8]> for MemoryPart {
         &mut self,
         offset: u64,
         chunk: &[u8],
-        digest: Option<&mut MemoryDigest>,
+        digests: &mut [Hasher],
     ) -> Result<(), Error> {
         if offset != self.length().await? {
             return Err(failed("write", &self.path));
@@ -356,9 +359,7 @@ impl PartBytes<&[u8]> for MemoryPart {
             }
         }
         self.with(|file| file.bytes.extend_from_slice(chunk))?;
-        if let Some(digest) = digest {
-            digest.0.extend_from_slice(chunk);
-        }
+        digests.iter_mut().for_each(|hasher| hasher.update(chunk));
         Ok(())
     }
 
@@ -372,29 +373,6 @@ impl PartBytes<&[u8]> for MemoryPart {
             return Ok(false);
         }
         self.with(|file| file.bytes.get(from..from.saturating_add(chunk.len())) == Some(*chunk))
-    }
-}
-
-/// A SHA-256 in memory, whose saved state is all it took in.
-#[derive(Debug, Default)]
-pub struct MemoryDigest(Vec<u8>);
-
-impl MemoryDigest {
-    /// The digest of some bytes, lower-case hex.
-    pub fn of(bytes: &[u8]) -> String {
-        Sha256::digest(bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
-}
-
-impl Digest for MemoryDigest {
-    fn save(&self) -> Option<Vec<u8>> {
-        Some(self.0.clone())
-    }
-    fn finish(self) -> String {
-        MemoryDigest::of(&self.0)
     }
 }
 

@@ -1,10 +1,11 @@
 //! The store's contract.
 
 use crate::{assert_all_broken, holds};
-use regrip_core::Error;
+use regrip_core::hasher::Hasher;
 use regrip_core::store::*;
 use regrip_core::testing::contract::store::{Names, PROMISES, StoreUnderTest, check, check_all};
-use regrip_core::testing::{MemoryDigest, MemoryPart, MemoryStore, VirtualClock};
+use regrip_core::testing::{MemoryPart, MemoryStore, VirtualClock};
+use regrip_core::{Algorithm, Error};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -143,7 +144,7 @@ struct FlawedPart {
 }
 
 impl Part for FlawedPart {
-    type Digest = MemoryDigest;
+    type Digest = Hasher;
 
     async fn length(&mut self) -> Result<u64, Error> {
         self.inner.length().await
@@ -158,7 +159,10 @@ impl Part for FlawedPart {
     async fn reserve(&mut self, size: u64) -> Result<(), Error> {
         if self.store.flaw == "reserves by writing" {
             let end = self.inner.length().await?;
-            return self.inner.write(end, &vec![0; size as usize], None).await;
+            return self
+                .inner
+                .write(end, &vec![0; size as usize], &mut [])
+                .await;
         }
         self.inner.reserve(size).await
     }
@@ -196,23 +200,21 @@ impl Part for FlawedPart {
     }
     async fn digest(
         &mut self,
+        algorithm: Algorithm,
         saved: Option<&DigestState>,
         to: u64,
-    ) -> Result<MemoryDigest, Error> {
-        let usable = self.store.flaw != "continues from any state";
+    ) -> Result<Option<Hasher>, Error> {
         match saved {
-            // What the state has not taken in is taken to be nothing.
-            Some(saved) if !usable && saved.offset < to => {
-                let taken = saved.state.len() as u64;
-                let state = DigestState {
-                    offset: taken,
-                    state: saved.state.clone(),
-                };
-                self.inner
-                    .digest(Some(&state), to - saved.offset + taken)
-                    .await
+            // A hash that takes in nothing of what comes after the state.
+            Some(saved) if self.store.flaw == "continues from any state" => {
+                let mut hasher = Hasher::new(algorithm);
+                hasher.restore(&saved.state);
+                Ok(Some(hasher))
             }
-            _ => self.inner.digest(saved, to).await,
+            _ if self.store.flaw == "knows one algorithm" => {
+                self.inner.digest(Algorithm::Sha256, saved, to).await
+            }
+            _ => self.inner.digest(algorithm, saved, to).await,
         }
     }
 }
@@ -222,18 +224,18 @@ impl PartBytes<&[u8]> for FlawedPart {
         &mut self,
         offset: u64,
         chunk: &[u8],
-        digest: Option<&mut MemoryDigest>,
+        digests: &mut [Hasher],
     ) -> Result<(), Error> {
         let length = self.inner.length().await?;
         match self.store.flaw {
             "loses what is written after it was reopened" if self.opened > 2 => Ok(()),
             "writes holes" if offset > length => {
                 let hole = vec![0; (offset - length) as usize];
-                self.inner.write(length, &hole, None).await?;
-                self.inner.write(offset, chunk, digest).await
+                self.inner.write(length, &hole, &mut []).await?;
+                self.inner.write(offset, chunk, digests).await
             }
-            "hashes nothing" => self.inner.write(offset, chunk, None).await,
-            _ => self.inner.write(offset, chunk, digest).await,
+            "hashes nothing" => self.inner.write(offset, chunk, &mut []).await,
+            _ => self.inner.write(offset, chunk, digests).await,
         }
     }
     async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
@@ -331,6 +333,7 @@ fn a_store_that_breaks_a_promise_is_found_out() {
         ("a_part_is_removed_once", "fails to remove nothing"),
         ("a_digest_is_that_of_the_bytes", "hashes nothing"),
         ("a_digest_is_that_of_the_bytes", "continues from any state"),
+        ("a_digest_is_that_of_the_bytes", "knows one algorithm"),
     ];
     assert_all_broken(PROMISES, &broken);
     for (promise, flaw) in broken {

@@ -203,13 +203,22 @@ fn of_many_at_once_for_one_destination_one_becomes_a_row() {
     }
 }
 
+fn terms(world: &World, id: DownloadId) -> Terms {
+    let row = world.row(id);
+    let digests = row.digests;
+    Terms {
+        digests,
+        ..Terms::of(&row.new)
+    }
+}
+
 #[test]
 fn asking_again_brings_its_own_terms_once_the_part_is_locked() {
     let world = World::answering(config(), |_| Err(Error::Protocol("no peer".to_owned())));
     let id = world.accept();
-    let before = Terms::of(&world.row(id).new);
+    let before = terms(&world, id);
     let again = NewDownload {
-        sha256: Some("ab".to_owned()),
+        digests: vec![given(&sha256(b""))],
         adopt: true,
         on_exists: OnExists::Fail,
         header_names: vec!["authorization".to_owned()],
@@ -219,9 +228,9 @@ fn asking_again_brings_its_own_terms_once_the_part_is_locked() {
         .run(world.engine.accept(again.clone()))
         .expect("it is known");
     // Another process may be writing the part, on the terms it was given.
-    assert_eq!(Terms::of(&world.row(id).new), before);
+    assert_eq!(terms(&world, id), before);
     world.run(world.engine.drive(id)).expect_err("no peer");
-    assert_eq!(Terms::of(&world.row(id).new), Terms::of(&again));
+    assert_eq!(terms(&world, id), Terms::of(&again));
     // The terms are those of the last call, its digest too.
     world
         .run(world.engine.accept(NewDownload {
@@ -230,14 +239,14 @@ fn asking_again_brings_its_own_terms_once_the_part_is_locked() {
         }))
         .expect("it is taken up");
     let row = world.row(id);
-    assert_eq!((row.new.sha256, row.new.adopt), (None, false));
+    assert_eq!((row.digests, row.new.adopt), (vec![], false));
 }
 
 #[test]
 fn one_that_is_refused_the_part_changes_nothing_of_its_writers_terms() {
     let world = World::scripted(config(), []);
     let id = world.accept();
-    let before = Terms::of(&world.row(id).new);
+    let before = terms(&world, id);
     let held = world
         .run(
             world
@@ -248,14 +257,14 @@ fn one_that_is_refused_the_part_changes_nothing_of_its_writers_terms() {
         .expect("another process has it");
     let again = NewDownload {
         on_exists: OnExists::Fail,
-        sha256: Some("ab".to_owned()),
+        digests: vec![given(&sha256(b""))],
         ..new_download(URL, FILE)
     };
     world.run(world.engine.accept(again)).expect("it is known");
     let error = world.run(world.engine.drive(id)).expect_err("it is held");
     assert!(matches!(error, Error::PartLocked { .. }), "{error:?}");
     drop(held);
-    assert_eq!(Terms::of(&world.row(id).new), before);
+    assert_eq!(terms(&world, id), before);
     assert!(!world.row(id).status.is_finished());
 }
 

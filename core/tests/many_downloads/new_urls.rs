@@ -4,9 +4,10 @@ use crate::world::slow::Slow;
 use crate::world::*;
 use futures::future::join;
 use regrip_core::engine::{Accepted, NewUrl};
-use regrip_core::record::NewDownload;
-use regrip_core::testing::{Asked, MemoryDigest, Reply, new_download};
-use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, Status};
+use regrip_core::hasher::Hasher;
+use regrip_core::record::{DigestRow, DigestSource, NewDownload};
+use regrip_core::testing::{Asked, Reply, new_download};
+use regrip_core::{Algorithm, DownloadId, DownloadsConfig, Engine, Error, Status};
 use std::time::Duration;
 
 const SIGNED: &str = "http://peer.example/film.mkv?signature=new";
@@ -210,7 +211,7 @@ fn a_file_that_its_digest_refused_is_fetched_afresh_from_a_new_url() {
     let (wrong, file) = (bytes_of(2, 1000), content(1000));
     let world = World::scripted(config(), [Ok(whole(&wrong)), Ok(whole(&file))]);
     let wanted = |url| NewDownload {
-        sha256: Some(MemoryDigest::of(&file)),
+        digests: vec![given(&sha256(&file))],
         ..new_download(url, FILE)
     };
     let id = world
@@ -296,7 +297,10 @@ fn what_a_call_that_joined_asked_for_ends_with_the_drive_it_joined() {
     let world = World::scripted(config(), [Ok(gone), Ok(whole(&file))]);
     let id = world.accept();
     let wanting = NewDownload {
-        sha256: Some(MemoryDigest::of(b"another file")),
+        digests: vec![DigestRow::wanted(
+            Hasher::of(Algorithm::Sha256, b"another file"),
+            DigestSource::Caller,
+        )],
         header_names: vec!["authorization".to_owned()],
         ..new_download(URL, FILE)
     };
@@ -310,7 +314,7 @@ fn what_a_call_that_joined_asked_for_ends_with_the_drive_it_joined() {
     world.run(world.engine.retry(id)).expect("it failed");
     world.drive(id).expect("nothing was asked of its digest");
     let row = world.row(id);
-    assert_eq!((row.new.sha256, row.new.header_names), (None, vec![]));
+    assert_eq!((row.new.digests, row.new.header_names), (vec![], vec![]));
     world.assert_whole(&file);
 }
 

@@ -3,11 +3,11 @@
 use crate::world::*;
 use regrip_core::engine::Recovered;
 use regrip_core::ledger::Ledger;
-use regrip_core::record::{Failure, NewAttempt, NewDownload};
+use regrip_core::record::{DigestRow, Failure, NewAttempt, NewDownload};
 use regrip_core::store::{Committed, OpenPart, Part, PartStore, Replace};
 use regrip_core::store::{Committing, PartToken};
 use regrip_core::testing::{FakeTransport, new_download};
-use regrip_core::{Change, Class, DownloadId, Error, ErrorCode, OnExists, Status, What};
+use regrip_core::{Algorithm, Change, Class, DownloadId, Error, ErrorCode, OnExists, Status, What};
 use std::time::SystemTime;
 
 const NOW: SystemTime = SystemTime::UNIX_EPOCH;
@@ -35,7 +35,7 @@ fn durable(world: &World, id: DownloadId, bytes: u64) {
             downloaded: bytes,
             durable: bytes,
             epoch,
-            digest: None,
+            digests: Vec::new(),
         },
     );
 }
@@ -109,9 +109,13 @@ fn a_row_that_was_being_renamed_is_driven_before_one_with_more_durable_bytes() {
     let committing = Committing {
         token: PartToken::default(),
         size: 10,
-        sha256: None,
     };
-    record(&world, renamed, Change::Committing(committing));
+    let digests = Vec::new();
+    let change = Change::Committing {
+        committing,
+        digests,
+    };
+    record(&world, renamed, change);
     let recovered = world.run(world.engine.recover()).expect("the ledger works");
     assert_eq!(
         recovered,
@@ -145,7 +149,13 @@ fn removing_a_superseded_row_leaves_the_part_to_the_one_that_superseded_it() {
 /// A process that died when its row was `committing` and its part whole.
 fn committing(file: &[u8]) -> World {
     let world = World::scripted(config(), []);
-    let id = insert(&world, URL, FILE);
+    let new = NewDownload {
+        digests: vec![DigestRow::asked(Algorithm::Sha256)],
+        ..new_download(URL, FILE)
+    };
+    let id = world
+        .run(world.host.ledger.insert(&new, NOW))
+        .expect("it takes rows");
     durable(&world, id, file.len() as u64);
     let begin = NewAttempt { at: NOW, from: 0 };
     world
@@ -155,15 +165,18 @@ fn committing(file: &[u8]) -> World {
     let part = world
         .run(world.host.store.open(PART, OpenPart::Claimed))
         .expect("it is there");
-    let (size, sha256) = (file.len() as u64, Some("ab".to_owned()));
+    let committing = Committing {
+        token: part.token(),
+        size: file.len() as u64,
+    };
+    let digests = vec![sha256(file)];
     record(
         &world,
         id,
-        Change::Committing(Committing {
-            token: part.token(),
-            size,
-            sha256,
-        }),
+        Change::Committing {
+            committing,
+            digests,
+        },
     );
     world
 }
@@ -185,8 +198,8 @@ fn assert_repaired(world: &World, file: &[u8]) {
     assert_eq!(recovered.drive, [1]);
     let summary = world.drive(1).expect("it is repaired");
     assert_eq!(
-        (summary.bytes, summary.sha256.as_deref()),
-        (file.len() as u64, Some("ab"))
+        (summary.bytes, summary.digests),
+        (file.len() as u64, vec![sha256(file)])
     );
     world.assert_whole(file);
     assert!(world.asked().is_empty(), "nothing is downloaded again");
@@ -373,13 +386,17 @@ fn a_retry_finds_no_file_of_another_size_or_digest_or_under_a_part() {
     // Its part is there, so it was never renamed.
     let part = failed_after_the_rename(&file);
     part.host.store.put(PART, b"");
-    for (world, sha256) in [(changed, None), (other_digest, Some("cd")), (part, None)] {
+    for (world, wanted) in [
+        (changed, None),
+        (other_digest, Some(sha256(b""))),
+        (part, None),
+    ] {
         let served = file.clone();
         let mut host = world.host.clone();
         host.transport = FakeTransport::new(host.clock.clone(), move |_| Ok(whole(&served)));
         let world = World::on(host, config());
         let new = NewDownload {
-            sha256: sha256.map(str::to_owned),
+            digests: wanted.iter().map(given).collect(),
             ..new_download(URL, FILE)
         };
         let id = world.run(world.engine.accept(new)).expect("it failed").id;

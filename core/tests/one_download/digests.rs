@@ -1,15 +1,25 @@
 //! What a file must hash to, who says so, and what a mismatch leads to (spec §5, Digest).
 
 use crate::world::*;
-use regrip_core::record::{NewDownload, RestartReason};
-use regrip_core::testing::{MemoryDigest, Reply, new_download};
-use regrip_core::{DownloadsConfig, Engine, Error, Status, Summary};
+use regrip_core::hasher::Hasher;
+use regrip_core::record::{DigestRow, DigestSource, NewDownload, RestartReason};
+use regrip_core::store::StoreRules;
+use regrip_core::testing::{Reply, new_download};
+use regrip_core::{Algorithm, Checksum, DownloadsConfig, Engine, Error, Status, Summary};
 
-fn wanting(sha256: &str) -> NewDownload {
+fn wanting(checksum: &Checksum) -> NewDownload {
     NewDownload {
-        sha256: Some(sha256.to_owned()),
+        digests: vec![given(checksum)],
         ..new_download(URL, FILE)
     }
+}
+
+/// A part whose bytes cannot be read back.
+fn unreadable(world: &World) {
+    world.host.store.set_rules(StoreRules {
+        read_back_bytes: 0,
+        ..StoreRules::FILE
+    });
 }
 
 fn get(world: &World, new: NewDownload) -> Result<Summary, Error> {
@@ -20,9 +30,13 @@ fn get(world: &World, new: NewDownload) -> Result<Summary, Error> {
 }
 
 /// With the Repr-Digest of `file`.
-fn stating(mut reply: Reply, file: &[u8]) -> Reply {
+fn stating(reply: Reply, file: &[u8]) -> Reply {
+    stating_one("sha-256", Algorithm::Sha256, reply, file)
+}
+
+fn stating_one(key: &str, algorithm: Algorithm, mut reply: Reply, file: &[u8]) -> Reply {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let hex = MemoryDigest::of(file);
+    let hex = Hasher::of(algorithm, file).hex;
     let bits: String = hex
         .chars()
         .filter_map(|digit| digit.to_digit(16))
@@ -32,34 +46,36 @@ fn stating(mut reply: Reply, file: &[u8]) -> Reply {
         let six = format!("{:0<6}", String::from_utf8_lossy(six));
         char::from(alphabet[usize::from_str_radix(&six, 2).expect("six bits")])
     });
-    let base64: String = letters.collect();
-    reply
-        .headers
-        .push("repr-digest", format!("sha-256=:{base64}=:").as_bytes());
+    let mut base64: String = letters.collect();
+    while base64.len() % 4 != 0 {
+        base64.push('=');
+    }
+    let value = format!("{key}=:{base64}:");
+    reply.headers.push("repr-digest", value.as_bytes());
     reply
 }
 
-fn mismatch(result: Result<Summary, Error>, wanted: &str, got: &str) -> bool {
-    matches!(result, Err(Error::DigestMismatch { wanted: w, got: g }) if w == wanted && g == got)
+fn mismatch(result: Result<Summary, Error>, wanted: &Checksum, got: &Checksum) -> bool {
+    matches!(result, Err(Error::DigestMismatch { wanted: w, got: g }) if w == *wanted && g == got.hex)
 }
 
 #[test]
 fn a_file_with_the_wanted_digest_is_finished_with_it() {
     let file = content(1000);
-    let sha256 = MemoryDigest::of(&file);
+    let wanted = sha256(&file);
     let world = World::scripted(config(), [Ok(whole(&file))]);
-    let summary = get(&world, wanting(&sha256)).expect("it is the one");
-    assert_eq!(summary.sha256, Some(sha256));
+    let summary = get(&world, wanting(&wanted)).expect("it is the one");
+    assert_eq!(summary.digests, [wanted]);
     world.assert_whole(&file);
 }
 
 #[test]
 fn a_mismatch_of_bytes_from_one_response_is_permanent() {
     let file = content(1000);
-    let other = MemoryDigest::of(b"another file");
+    let other = sha256(b"another file");
     let world = World::scripted(config(), [Ok(whole(&file))]);
     let result = get(&world, wanting(&other));
-    assert!(mismatch(result, &other, &MemoryDigest::of(&file)));
+    assert!(mismatch(result, &other, &sha256(&file)));
     assert_eq!((world.file(), world.row(1).status), (None, Status::Failed));
     assert!(world.restarts().is_empty());
     assert_eq!(
@@ -74,7 +90,6 @@ fn a_mismatch_of_bytes_from_one_response_is_permanent() {
 #[test]
 fn a_mismatch_of_bytes_from_several_responses_starts_over_once() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
-    let sha256 = MemoryDigest::of(&file);
     let world = World::scripted(
         config(),
         [
@@ -83,7 +98,7 @@ fn a_mismatch_of_bytes_from_several_responses_starts_over_once() {
             Ok(whole(&file)),
         ],
     );
-    let summary = get(&world, wanting(&sha256)).expect("one version in the end");
+    let summary = get(&world, wanting(&sha256(&file))).expect("one version in the end");
     assert_eq!((summary.attempts, summary.restarts), (2, 1));
     assert_eq!(world.restarts(), [(RestartReason::DigestMismatch, 1000)]);
     world.assert_whole(&file);
@@ -92,12 +107,12 @@ fn a_mismatch_of_bytes_from_several_responses_starts_over_once() {
 #[test]
 fn a_second_mismatch_is_permanent_also_of_several_responses() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
-    let wanted = MemoryDigest::of(b"another file");
+    let wanted = sha256(b"another file");
     let spliced = || [cut(whole(&old), 400), Ok(rest(&file, 400))];
     let answers = spliced().into_iter().chain(spliced());
     let world = World::scripted(config(), answers);
     let result = get(&world, wanting(&wanted));
-    let got = MemoryDigest::of(&[&old[..400], &file[400..]].concat());
+    let got = sha256(&[&old[..400], &file[400..]].concat());
     assert!(mismatch(result, &wanted, &got));
     assert_eq!(world.restarts(), [(RestartReason::DigestMismatch, 1000)]);
     assert!(world.row(1).digest_restarted, "it is remembered");
@@ -106,7 +121,7 @@ fn a_second_mismatch_is_permanent_also_of_several_responses() {
 #[test]
 fn that_it_started_over_once_survives_the_process() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
-    let wanted = MemoryDigest::of(b"another file");
+    let wanted = sha256(b"another file");
     let config = DownloadsConfig {
         max_download_attempts: 2,
         ..config()
@@ -141,12 +156,12 @@ fn that_it_started_over_once_survives_the_process() {
 #[test]
 fn two_digests_that_differ_are_permanent_before_the_first_byte() {
     let file = content(1000);
-    let wanted = MemoryDigest::of(b"another file");
+    let wanted = sha256(b"another file");
     let world = World::scripted(config(), [Ok(stating(whole(&file), &file))]);
     let result = get(&world, wanting(&wanted));
     assert!(matches!(
         result,
-        Err(Error::DigestConflict { first, second, .. }) if first == wanted && second == MemoryDigest::of(&file)
+        Err(Error::DigestConflict { first, second, .. }) if first == wanted && second == sha256(&file)
     ));
     assert_eq!(world.part().unwrap_or_default(), b"");
     world.assert_at_rest();
@@ -155,7 +170,7 @@ fn two_digests_that_differ_are_permanent_before_the_first_byte() {
 #[test]
 fn a_conflict_that_a_resume_brings_up_changes_nothing_of_the_part() {
     let file = content(1000);
-    let wanted = MemoryDigest::of(b"another file");
+    let wanted = sha256(b"another file");
     let world = World::scripted(
         config(),
         [cut(whole(&file), 400), Ok(stating(rest(&file, 400), &file))],
@@ -175,8 +190,8 @@ fn a_stated_digest_is_held_against_the_file() {
     let world = World::scripted(config(), [Ok(stating(whole(&file), b"another file"))]);
     assert!(mismatch(
         world.get(),
-        &MemoryDigest::of(b"another file"),
-        &MemoryDigest::of(&file)
+        &sha256(b"another file"),
+        &sha256(&file)
     ));
 }
 
@@ -198,7 +213,7 @@ fn a_digest_that_only_a_later_response_states_counts_too() {
 fn the_callers_digest_ranks_over_the_stated_one_where_they_agree() {
     let file = content(1000);
     let world = World::scripted(config(), [Ok(stating(whole(&file), &file))]);
-    get(&world, wanting(&MemoryDigest::of(&file))).expect("all three agree");
+    get(&world, wanting(&sha256(&file))).expect("all three agree");
 }
 
 #[test]
@@ -207,9 +222,180 @@ fn without_digests_nothing_is_hashed_or_held_against_anything() {
     let world = World::scripted(config(), [Ok(stating(whole(&file), b"another file"))]);
     let engine = Engine::new(world.host.clone(), config(), false).expect("in range");
     let summary = world.run(async {
-        let id = engine.accept(wanting("0000")).await?.id;
+        let id = engine.accept(wanting(&sha256(b""))).await?.id;
         engine.drive(id).await
     });
-    assert_eq!(summary.expect("nobody looked").sha256, None);
+    assert_eq!(summary.expect("nobody looked").digests, []);
     world.assert_whole(&file);
+}
+
+#[test]
+fn without_anything_to_check_or_a_wish_nothing_is_hashed() {
+    let file = content(1000);
+    let world = World::scripted(config(), [Ok(whole(&file))]);
+    assert_eq!(world.get().expect("it is served").digests, []);
+    assert_eq!(world.row(1).digests, []);
+    let asking = DownloadsConfig {
+        digest: Some(Algorithm::Sha1),
+        ..config()
+    };
+    let world = World::scripted(asking, [Ok(whole(&file))]);
+    let summary = world.get().expect("it is served");
+    assert_eq!(summary.digests, [Hasher::of(Algorithm::Sha1, &file)]);
+}
+
+#[test]
+fn every_algorithm_and_several_at_once_are_held_against_the_file() {
+    let file = content(1000);
+    for wrong in [None].into_iter().chain(Algorithm::ALL.map(Some)) {
+        let content_for = |algorithm| match Some(algorithm) == wrong {
+            true => b"another file".as_slice(),
+            false => file.as_slice(),
+        };
+        let digest = |algorithm| given(&Hasher::of(algorithm, content_for(algorithm)));
+        let new = NewDownload {
+            digests: Algorithm::ALL.map(digest).to_vec(),
+            ..new_download(URL, FILE)
+        };
+        let answers = [
+            cut(whole(&file), 400),
+            Ok(rest(&file, 400)),
+            Ok(whole(&file)),
+        ];
+        let world = World::scripted(config(), answers);
+        let result = get(&world, new);
+        match wrong {
+            None => assert_eq!(result.expect("all four agree").digests.len(), 4),
+            Some(algorithm) => {
+                let wanted = Hasher::of(algorithm, b"another file");
+                let got = Hasher::of(algorithm, &file);
+                assert!(mismatch(result, &wanted, &got), "{algorithm}");
+            }
+        }
+    }
+}
+
+#[test]
+fn two_given_digests_of_one_algorithm_that_differ_are_refused_without_a_request() {
+    let file = content(1000);
+    let of = |bytes: &[u8], source| DigestRow::wanted(sha256(bytes), source);
+    let new = |second: &[u8]| NewDownload {
+        digests: vec![
+            of(&file, DigestSource::Caller),
+            of(second, DigestSource::Peer),
+        ],
+        ..new_download(URL, FILE)
+    };
+    let world = World::scripted(config(), [Ok(whole(&file))]);
+    let error = get(&world, new(b"another file")).expect_err("they differ");
+    let sources = |first: &str, second: &str| {
+        format!(
+            "two digests differ: {} from {first}, {} from {second}",
+            sha256(&file),
+            sha256(b"another file")
+        )
+    };
+    assert_eq!(error.to_string(), sources("the caller", "the peer"));
+    assert!(world.asked().is_empty());
+    let world = World::scripted(config(), [Ok(whole(&file))]);
+    get(&world, new(&file)).expect("they agree");
+}
+
+#[test]
+fn every_digest_that_a_response_states_counts() {
+    let file = content(1000);
+    for (sha512, right) in [(file.as_slice(), true), (b"another file", false)] {
+        let both = stating_one(
+            "sha-512",
+            Algorithm::Sha512,
+            stating(whole(&file), &file),
+            sha512,
+        );
+        let world = World::scripted(config(), [Ok(both)]);
+        let result = world.get();
+        assert_eq!(result.is_ok(), right);
+        if let Ok(summary) = result {
+            assert_eq!(summary.digests.len(), 2);
+        }
+    }
+}
+
+#[test]
+fn a_digest_that_is_given_later_counts_for_the_bytes_that_are_there() {
+    let (old, file) = (bytes_of(2, 1000), content(1000));
+    for (first, right) in [(&file, true), (&old, false)] {
+        let answers = [
+            cut(whole(first), 400),
+            Ok(reply(404, &[], vec![])),
+            Ok(rest(&file, 400)),
+            Ok(whole(&file)),
+        ];
+        let world = World::scripted(config(), answers);
+        world.get().expect_err("404 is permanent");
+        let md5 = Hasher::of(Algorithm::Md5, &file);
+        get(&world, wanting(&md5)).expect("one version in the end");
+        assert_eq!(world.restarts().is_empty(), right);
+        world.assert_whole(&file);
+    }
+}
+
+#[test]
+fn a_digest_given_later_starts_over_if_the_bytes_cannot_be_read_for_it() {
+    let file = content(1000);
+    let answers = [
+        cut(whole(&file), 400),
+        Ok(reply(404, &[], vec![])),
+        Ok(whole(&file)),
+    ];
+    let world = World::scripted(config(), answers);
+    unreadable(&world);
+    world.get().expect_err("404 is permanent");
+    get(&world, wanting(&sha256(&file))).expect("it starts over");
+    assert_eq!(world.restarts(), [(RestartReason::PartChanged, 400)]);
+    world.assert_whole(&file);
+}
+
+#[test]
+fn a_digest_stated_later_stays_unverified_if_the_bytes_cannot_be_read_for_it() {
+    let file = content(1000);
+    let answers = [
+        cut(whole(&file), 400),
+        Ok(stating(rest(&file, 400), b"another file")),
+    ];
+    let world = World::scripted(config(), answers);
+    unreadable(&world);
+    let summary = world.get().expect("nothing is held against it");
+    assert_eq!((summary.digests, summary.restarts), (vec![], 0));
+    world.assert_whole(&file);
+}
+
+// The state of each hash is saved, so that a resume reads only past the checkpoint.
+#[test]
+fn the_state_of_every_algorithm_is_continued() {
+    let file = content(10_000);
+    for algorithm in Algorithm::ALL {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(&file[..777]);
+        let state = regrip_core::store::Digest::save(&hasher).expect("it can be saved");
+        let saved = |offset| regrip_core::store::DigestState {
+            offset,
+            state: state.clone(),
+        };
+        let mut resumed = Hasher::resume(algorithm, &saved(777), 10_000).expect("it is one");
+        resumed.update(&file[777..]);
+        let got = regrip_core::store::Digest::finish(resumed);
+        assert_eq!(got, Hasher::of(algorithm, &file).hex, "{algorithm}");
+        // It counts another number of bytes, or more than there are.
+        assert!(Hasher::resume(algorithm, &saved(778), 10_000).is_none());
+        assert!(Hasher::resume(algorithm, &saved(777), 776).is_none());
+        for other in Algorithm::ALL
+            .into_iter()
+            .filter(|other| *other != algorithm)
+        {
+            assert!(
+                Hasher::resume(other, &saved(777), 10_000).is_none(),
+                "{algorithm}"
+            );
+        }
+    }
 }

@@ -21,7 +21,7 @@ fn told(world: &World) -> Vec<&'static str> {
         Change::Fresh { .. } => Some("fresh"),
         Change::Resumed { .. } => Some("resumed"),
         Change::Checkpoint { .. } => Some("checkpoint"),
-        Change::Committing(_) => Some("committing"),
+        Change::Committing { .. } => Some("committing"),
         Change::Completed { .. } => Some("completed"),
         _ => None,
     });
@@ -102,10 +102,10 @@ fn a_checkpoint_waits_for_a_whole_unit_of_durable_bytes() {
     // A hasher's state beyond that would be of no use after a crash.
     for (_, change) in world.host.ledger.changes() {
         if let Change::Checkpoint {
-            durable, digest, ..
+            durable, digests, ..
         } = change
         {
-            assert!(digest.is_none_or(|state| state.offset <= durable));
+            assert!(digests.iter().all(|(_, state)| state.offset <= durable));
         }
     }
     world.assert_whole(&file);
@@ -142,8 +142,8 @@ fn after_an_attempt_the_durable_offset_may_trail_what_was_received() {
         world.drive(id).expect_err("404 is permanent");
         let row = world.row(id);
         assert_eq!(
-            (row.downloaded, row.durable, row.digest),
-            (150_000, 100_000, None)
+            (row.downloaded, row.durable, row.digests),
+            (150_000, 100_000, vec![])
         );
         assert_eq!(
             world.asked()[1].0,

@@ -5,29 +5,33 @@ use regrip_core::event::Summary;
 use regrip_core::record::{NewDownload, Outcome, SizeSource};
 use regrip_core::retry::AskedBy;
 use regrip_core::testing::{FakeHost, Served, new_download};
-use regrip_core::{Class, DownloadsConfig, Error, ErrorCode, Status, What};
+use regrip_core::{Algorithm, Class, DownloadsConfig, Error, ErrorCode, Status, What};
 use std::time::Duration;
 
 // S6, S18
 #[test]
 fn a_file_comes_in_one_go() {
     let file = content(300_000);
-    let world = World::scripted(config(), [Ok(whole(&file))]);
+    let config = DownloadsConfig {
+        digest: Some(Algorithm::Sha256),
+        ..config()
+    };
+    let world = World::scripted(config, [Ok(whole(&file))]);
     let id = world.accept();
     let summary = world.drive(id).expect("it is served");
-    let sha256 = regrip_core::testing::MemoryDigest::of(&file);
+    let sha256 = sha256(&file);
     let expected = Summary {
         bytes: 300_000,
         attempts: 1,
-        sha256: Some(sha256.clone()),
+        digests: vec![sha256.clone()],
         ..Summary::default()
     };
     assert_eq!(summary, expected);
     world.assert_whole(&file);
     let row = world.row(id);
     assert_eq!(
-        (row.status, row.attempts, row.sha256_got),
-        (Status::Completed, 1, Some(sha256))
+        (row.status, row.attempts, row.checksums()),
+        (Status::Completed, 1, vec![sha256])
     );
     assert_eq!(world.asked(), [(None, None)]);
     let whats: Vec<What> = world

@@ -120,6 +120,7 @@ fn prepare(world: &World, situation: &Situation) -> DownloadId {
                 kept: 0,
                 restart: None,
                 validators: situation.validators(),
+                stated: Vec::new(),
                 size: situation.size,
                 mismatch: false,
                 epoch: epoch.clone(),
@@ -128,7 +129,7 @@ fn prepare(world: &World, situation: &Situation) -> DownloadId {
                 downloaded: situation.offset,
                 durable: situation.offset,
                 epoch,
-                digest: None,
+                digests: Vec::new(),
             },
             Change::Learned(situation.behaviour.clone()),
         ]);

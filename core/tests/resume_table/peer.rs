@@ -91,7 +91,6 @@ impl Situation {
             last_modified: self.modified.map(|_| MODIFIED.to_owned()),
             last_modified_strong: self.modified == Some(true),
             content_type: Some(FILM.to_owned()),
-            sha256: None,
         }
     }
 }

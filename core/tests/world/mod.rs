@@ -3,14 +3,17 @@
 
 pub(crate) mod slow;
 
+use regrip_core::hasher::Hasher;
 use regrip_core::ledger::Ledger;
-use regrip_core::record::RestartReason;
+use regrip_core::record::{DigestRow, DigestSource, RestartReason};
 use regrip_core::testing::{
     Asked, FakeHost, FakeTransport, Piece, Reply, VirtualClock, new_download,
 };
 use regrip_core::time::Clock;
 use regrip_core::transport::Headers;
-use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, Row, Summary, What};
+use regrip_core::{
+    Algorithm, Change, Checksum, DownloadId, DownloadsConfig, Engine, Error, Row, Summary, What,
+};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -21,6 +24,16 @@ pub(crate) const URL: &str = "http://peer.example/film.mkv";
 pub(crate) const FILE: &str = "/films/film.mkv";
 pub(crate) const PART: &str = "/films/film.mkv.part";
 pub(crate) const V1: (&str, &str) = ("etag", "\"v1\"");
+
+/// The SHA-256 of some bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> Checksum {
+    Hasher::of(Algorithm::Sha256, bytes)
+}
+
+/// A digest that the caller gives.
+pub(crate) fn given(checksum: &Checksum) -> DigestRow {
+    DigestRow::wanted(checksum.clone(), DigestSource::Caller)
+}
 
 /// Bytes that are nowhere the same.
 pub(crate) fn content(length: usize) -> Vec<u8> {

@@ -3,15 +3,16 @@
 
 use super::pause;
 use regrip_core::error::Error;
+use regrip_core::hasher::Hasher;
 use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{Mark, NewAttempt, NewDownload};
 use regrip_core::store::{Committed, Found, OpenPart, Part, PartBytes, PartStore, Replace};
 use regrip_core::store::{Committing, DigestState, PartToken, StoreRules};
 use regrip_core::testing::{
-    FakeHost, FakeTransport, MemoryDigest, MemoryLedger, MemoryPart, MemoryStore, VirtualClock,
+    FakeHost, FakeTransport, MemoryLedger, MemoryPart, MemoryStore, VirtualClock,
 };
-use regrip_core::{Change, DownloadId, Event, Row};
+use regrip_core::{Algorithm, Change, DownloadId, Event, Row};
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
@@ -123,7 +124,7 @@ pub(crate) struct SlowPart {
 }
 
 impl Part for SlowPart {
-    type Digest = MemoryDigest;
+    type Digest = Hasher;
 
     async fn length(&mut self) -> Result<u64, Error> {
         slowly(self.part.length()).await
@@ -151,10 +152,11 @@ impl Part for SlowPart {
     }
     async fn digest(
         &mut self,
+        algorithm: Algorithm,
         saved: Option<&DigestState>,
         to: u64,
-    ) -> Result<MemoryDigest, Error> {
-        slowly(self.part.digest(saved, to)).await
+    ) -> Result<Option<Hasher>, Error> {
+        slowly(self.part.digest(algorithm, saved, to)).await
     }
 }
 
@@ -163,10 +165,10 @@ impl PartBytes<&[u8]> for SlowPart {
         &mut self,
         offset: u64,
         chunk: &[u8],
-        digest: Option<&mut MemoryDigest>,
+        digests: &mut [Hasher],
     ) -> Result<(), Error> {
         self.clock.advance(self.write_takes);
-        slowly(self.part.write(offset, chunk, digest)).await
+        slowly(self.part.write(offset, chunk, digests)).await
     }
     async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
         slowly(self.part.matches(offset, chunk)).await

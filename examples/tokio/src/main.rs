@@ -15,6 +15,7 @@ mod store;
 mod transport;
 
 use ledger::JsonLedger;
+use regrip_core::Algorithm;
 use regrip_core::error::{Error, chain};
 use regrip_core::event::{Event, Summary, What};
 use regrip_core::record::NewDownload;
@@ -45,7 +46,7 @@ async fn main() -> ExitCode {
     };
     match download(url, path).await {
         Ok(done) => {
-            let digest = done.sha256.unwrap_or_default();
+            let digest = done.hex(Algorithm::Sha256).unwrap_or_default();
             println!(
                 "{} bytes in {} attempts, sha256 {digest}",
                 done.bytes, done.attempts
@@ -90,7 +91,7 @@ async fn download(url: &str, path: &str) -> Result<Summary, Error> {
         destination: destination.to_owned(),
         on_exists: OnExists::Fail,
         release_size: None,
-        sha256: None,
+        digests: Vec::new(),
         adopt: false,
     };
     // A new row, or the one that an earlier process did not complete.

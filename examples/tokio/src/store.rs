@@ -4,12 +4,13 @@
 //! is open, and no link is followed.
 
 use crate::random;
+use regrip_core::Algorithm;
 use regrip_core::Error;
+use regrip_core::hasher::Hasher;
 use regrip_core::store::{
-    Committed, Committing, Digest, DigestState, Found, OpenPart, Part, PartBytes, PartStore,
-    PartToken, Replace,
+    Committed, Committing, DigestState, Found, OpenPart, Part, PartBytes, PartStore, PartToken,
+    Replace,
 };
-use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -158,7 +159,7 @@ pub(crate) struct DiskPart {
 }
 
 impl Part for DiskPart {
-    type Digest = RunningSha256;
+    type Digest = Hasher;
 
     async fn length(&mut self) -> Result<u64, Error> {
         disk("look at", &self.path, || self.file.metadata()).map(|file| file.len())
@@ -188,19 +189,22 @@ impl Part for DiskPart {
     }
     async fn digest(
         &mut self,
-        _saved: Option<&DigestState>,
+        algorithm: Algorithm,
+        saved: Option<&DigestState>,
         to: u64,
-    ) -> Result<RunningSha256, Error> {
-        let mut digest = RunningSha256(Sha256::new());
+    ) -> Result<Option<Hasher>, Error> {
+        let resumed =
+            saved.and_then(|saved| Some((Hasher::resume(algorithm, saved, to)?, saved.offset)));
+        let (mut digest, from) = resumed.unwrap_or((Hasher::new(algorithm), 0));
         let mut block = vec![0; 1 << 20];
-        for offset in (0..to).step_by(block.len()) {
+        for offset in (from..to).step_by(block.len()) {
             let block = &mut block[..(to - offset).min(1 << 20) as usize];
             disk("read", &self.path, || {
                 self.file.read_exact_at(block, offset)
             })?;
-            digest.0.update(block);
+            digest.update(block);
         }
-        Ok(digest)
+        Ok(Some(digest))
     }
 }
 
@@ -210,14 +214,12 @@ impl PartBytes<&[u8]> for DiskPart {
         &mut self,
         offset: u64,
         chunk: &[u8],
-        digest: Option<&mut RunningSha256>,
+        digests: &mut [Hasher],
     ) -> Result<(), Error> {
         disk("write", &self.path, || {
             self.file.write_all_at(chunk, offset)
         })?;
-        if let Some(digest) = digest {
-            digest.0.update(chunk);
-        }
+        digests.iter_mut().for_each(|digest| digest.update(chunk));
         Ok(())
     }
 
@@ -230,65 +232,4 @@ impl PartBytes<&[u8]> for DiskPart {
             }
         })
     }
-}
-
-/// **[`Digest`]** is a running SHA-256. This one does not save its state, so each attempt reads the part once more.
-pub(crate) struct RunningSha256(Sha256);
-
-impl Digest for RunningSha256 {
-    fn save(&self) -> Option<Vec<u8>> {
-        None
-    }
-    fn finish(self) -> String {
-        self.0
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
-    }
-}
-
-pub(crate) fn exists(path: &Path) -> Error {
-    let path = path.display().to_string();
-    Error::DestinationExists { path }
-}
-
-/// Does what may block, and states the fact if it fails. `block_in_place` needs tokio's multi-thread runtime.
-pub(crate) fn disk<T>(
-    what: &'static str,
-    path: &Path,
-    work: impl FnOnce() -> io::Result<T>,
-) -> Result<T, Error> {
-    block_in_place(work).map_err(|error| {
-        let (path, kind) = (path.display().to_string(), error.kind());
-        let source = Some(error.into());
-        match kind {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull { path, source },
-            _ => Error::Disk { what, path, source },
-        }
-    })
-}
-
-/// What has this name; links are not followed.
-pub(crate) fn look_at(path: &Path) -> Result<Option<Metadata>, Error> {
-    disk("look at", path, || match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        there => there.map(Some),
-    })
-}
-
-/// Identifies a file, whatever its name.
-fn token_of(file: &Metadata) -> PartToken {
-    PartToken(format!("{}:{}", file.dev(), file.ino()))
-}
-
-/// Makes the names in a folder durable, which syncing a file does not.
-fn sync_folder_of(path: &Path) -> Result<(), Error> {
-    disk("sync the folder of", path, || {
-        File::open(folder_of(path))?.sync_all()
-    })
-}
-
-pub(crate) fn folder_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(path)
 }

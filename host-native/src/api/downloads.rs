@@ -1,10 +1,13 @@
 //! `/api/downloads` and what is below it.
 
 use super::Api;
+use crate::control::parse_checksum;
 use crate::ledger::{AttemptLine, Download, Entry, NativeLedger};
 use crate::server::{Asked, Payload, Refusal, Reply};
 use hyper::StatusCode;
 use hyper::header::LOCATION;
+use regrip_core::Checksum;
+use regrip_core::checksum::InvalidChecksum;
 use regrip_core::{DownloadId, Error, Status};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -173,6 +176,37 @@ struct Wish {
     url: String,
     filename: Option<String>,
     sha256: Option<String>,
+    #[serde(alias = "digest", alias = "digests")]
+    checksum: Option<Checksums>,
+}
+
+/// One or several.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Checksums {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Wish {
+    /// The digests that the file must have.
+    fn checksums(&self) -> Result<Vec<Checksum>, Refusal> {
+        let read = |field, typed: &String| {
+            let refused = |error: InvalidChecksum| {
+                Refusal::new(StatusCode::BAD_REQUEST, "BadDigest", error.to_string()).about(field)
+            };
+            parse_checksum(typed).map_err(refused)
+        };
+        let several = match &self.checksum {
+            None => &[][..],
+            Some(Checksums::One(one)) => std::slice::from_ref(one),
+            Some(Checksums::Several(several)) => several,
+        };
+        let sha256 = self.sha256.iter().map(|typed| read("sha256", typed));
+        sha256
+            .chain(several.iter().map(|typed| read("checksum", typed)))
+            .collect()
+    }
 }
 
 pub(super) async fn add<L: NativeLedger>(
@@ -180,11 +214,12 @@ pub(super) async fn add<L: NativeLedger>(
     mut asked: Asked,
 ) -> Result<Reply, Refusal> {
     let wish: Wish = asked.json().await?;
+    let checksums = wish.checksums()?;
     let _turn = api.turn().await;
     let control = api.control.clone();
     let add = async move {
-        let (filename, sha256) = (wish.filename.as_deref(), wish.sha256.as_deref());
-        control.add(&wish.url, filename, sha256).await
+        let filename = wish.filename.as_deref();
+        control.add(&wish.url, filename, checksums).await
     };
     let accepted = api.change(add).await?;
     let status = match accepted.known {

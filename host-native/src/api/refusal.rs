@@ -59,7 +59,6 @@ fn address(error: &BadAddress) -> Refusal {
         return name_refused(&format!("{why}; name the file by filename"));
     }
     let (code, field) = match error {
-        BadAddress::Sha256(_) => ("BadDigest", "sha256"),
         // The name comes from the URL; another one can be given.
         BadAddress::NoName(_) | BadAddress::NameNotText(_) | BadAddress::Name(_) => {
             ("NameRefused", "filename")

@@ -3,6 +3,7 @@
 use super::downloads::args::{Add, Cancel, List, Remove, Retry, Show};
 use super::manual::{Completions, Man};
 use clap::{Parser, Subcommand, ValueEnum};
+use regrip_core::Algorithm;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -80,7 +81,7 @@ run the same command again to go on after Ctrl-C, a crash or a reboot.
 
 Examples:
   regrip get https://host/film.mkv
-  regrip get https://host/film.mkv -o other.mkv --sha256 HEX
+  regrip get https://host/film.mkv -o other.mkv --checksum sha256:HEX
   regrip get https://host/{1,2,3}.iso -d isos -j 2
 
 Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 disk or database unusable, 130 interrupted.")]
@@ -112,11 +113,21 @@ pub struct Get {
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: u32,
 
-    /// The SHA-256 the file must have (one URL only)
-    #[arg(long, value_name = "HEX", conflicts_with = "no_digest")]
-    pub sha256: Option<String>,
+    /// The digest that the file must have (one URL only): sha256, sha512, sha1 or md5, a colon and its hexadecimal digits;
+    /// 64 digits alone are a SHA-256
+    #[arg(
+        long,
+        alias = "sha256",
+        value_name = "ALGORITHM:HEX",
+        conflicts_with = "no_digest"
+    )]
+    pub checksum: Option<String>,
 
-    /// Do not compute a SHA-256 while writing
+    /// Print the digest of each complete file to standard output, as sha256sum does: sha256, sha512, sha1 or md5
+    #[arg(long, value_name = "ALGORITHM", conflicts_with = "no_digest")]
+    pub print_checksum: Option<Algorithm>,
+
+    /// Compute no digest, even if the server states one to check the file against
     #[arg(long)]
     pub no_digest: bool,
 

@@ -7,9 +7,10 @@ use super::state::StateLedger;
 use super::{Exit, text};
 use crate::clock::SmolClock;
 use crate::host::{Listener, NativeHost};
-use crate::store::{DiskStore, part_path, sha256_of};
+use crate::store::{DiskStore, checksum_of, part_path};
 use crate::transport::{HttpTransport, TransportOptions};
 use crate::workers::Workers;
+use regrip_core::Algorithm;
 use regrip_core::record::NewDownload;
 use regrip_core::{DownloadsConfig, Engine, Event, OnExists, Source, Summary, What};
 use regrip_faultd::faults::{Cut, IgnoreRange, Replace, Stall, Status};
@@ -205,7 +206,7 @@ fn new_download(url: &str, destination: &Path) -> NewDownload {
         part: part_path(destination).to_string_lossy().into_owned(),
         on_exists: OnExists::Fail,
         release_size: None,
-        sha256: None,
+        digests: Vec::new(),
         adopt: false,
     }
 }
@@ -264,7 +265,8 @@ fn line(
 ) -> Line {
     let path = folder.path(film);
     // What is on the disk counts, not what the engine says of it.
-    let digest = sha256_of(&path).unwrap_or_default();
+    let digest = checksum_of(&path, Algorithm::Sha256);
+    let digest = digest.map(|digest| digest.hex).unwrap_or_default();
     let right = digest == film.right.sha256() && ended.is_ok();
     let summary = ended.unwrap_or_default();
     let verdict = if right {

@@ -100,6 +100,14 @@ fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes) -> (Downloa
             .filter_map(|status| number(status, notes))
             .collect();
     }
+    if let Some(knob) = take("digest")
+        && let Some(name) = text(&knob, notes)
+    {
+        match name.parse() {
+            Ok(algorithm) => config.digest = Some(algorithm),
+            Err(_) => knob.refuse("\"sha256\", \"sha512\", \"sha1\" or \"md5\"", notes),
+        }
+    }
     let on_exists_knob = take("onExists");
     if let Some(knob) = &on_exists_knob {
         on_exists(knob, &mut config, notes);

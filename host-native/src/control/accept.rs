@@ -4,9 +4,9 @@
 
 use crate::host::NativeHost;
 use crate::ledger::{NativeLedger, is_as_left, is_delivered};
-use crate::store::{FileStamp, NAME_BYTES, look_at, part_path, sha256_of};
+use crate::store::{FileStamp, NAME_BYTES, checksum_of, look_at, part_path};
 use regrip_core::engine::{Accepted, NewUrl};
-use regrip_core::record::{NewDownload, Row};
+use regrip_core::record::{DigestRow, NewDownload, Row};
 use regrip_core::store::{Found, PartStore};
 use regrip_core::{Engine, Error, OnExists, Source, Status};
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ pub struct Wanted {
     pub destination: PathBuf,
     /// Size by the release's metadata.
     pub release_size: Option<u64>,
-    /// The digest it must have, lower-case hex.
-    pub sha256: Option<String>,
+    /// The digests it must have.
+    pub digests: Vec<DigestRow>,
     /// What to do where the destination exists.
     pub on_exists: OnExists,
     /// Take up a part that no row claims.
@@ -194,11 +194,13 @@ async fn is_unchanged(
     if !is_as_left(ledger, row, recorded, stamp).await? {
         return Ok(false);
     }
-    let right = match &wanted.sha256 {
-        None => true,
-        Some(digest) if row.sha256_got.is_some() => row.sha256_got.as_ref() == Some(digest),
-        Some(digest) => sha256_of(destination)? == *digest,
-    };
+    let mut right = true;
+    for checksum in wanted.digests.iter().filter_map(DigestRow::checksum) {
+        right &= match row.got(checksum.algorithm) {
+            Some(got) => got == checksum.hex,
+            None => checksum_of(destination, checksum.algorithm)? == checksum,
+        };
+    }
     if right && recorded.is_none() {
         ledger.stamp(row.id, stamp).await?;
     }
@@ -213,7 +215,7 @@ fn new_download(wanted: &Wanted, destination: &Path) -> NewDownload {
         part: text(&part_path(destination)),
         on_exists: wanted.on_exists,
         release_size: wanted.release_size,
-        sha256: wanted.sha256.clone(),
+        digests: wanted.digests.clone(),
         adopt: wanted.adopt,
     }
 }

@@ -4,7 +4,9 @@
 
 use crate::byte_order_mark::without_mark;
 use percent_encoding::percent_decode_str;
-use regrip_core::{Error, SafeName, display_url, redacted};
+use regrip_core::Checksum;
+use regrip_core::checksum::InvalidChecksum;
+use regrip_core::{Error, SafeName, display_url};
 use url::Url;
 
 /// Longer ones are no addresses, and the state file does not take them.
@@ -43,9 +45,6 @@ pub enum BadAddress {
     /// Not a plain safe name.
     #[error(transparent)]
     Name(Error),
-    /// No SHA-256.
-    #[error("{0} is no SHA-256: that is 64 hexadecimal digits")]
-    Sha256(String),
 }
 
 /// User and password.
@@ -102,14 +101,10 @@ pub fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
     SafeName::on_this_system(&name).map_err(BadAddress::Name)
 }
 
-/// Reads a SHA-256 into lower-case hex. White space and a byte order mark around it, as a copied text has them, are left out.
+/// Reads a checksum. White space and a byte order mark around it, as a copied text has them, are left out.
 ///
 /// # Errors
-/// It is not a SHA-256.
-pub fn parse_sha256(typed: &str) -> Result<String, BadAddress> {
-    let digits = without_mark(typed.trim()).trim();
-    if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(digits.to_ascii_lowercase());
-    }
-    Err(BadAddress::Sha256(redacted(typed)))
+/// If it is none.
+pub fn parse_checksum(typed: &str) -> Result<Checksum, InvalidChecksum> {
+    without_mark(typed.trim()).trim().parse()
 }

@@ -12,8 +12,10 @@ use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
 use crate::store::destination;
 use crate::workers::Workers;
+use regrip_core::Checksum;
 use regrip_core::engine::Accepted;
 use regrip_core::engine::NewUrl;
+use regrip_core::record::{DigestRow, DigestSource};
 use regrip_core::{DownloadId, Engine, Error, SafeName, Source, Status};
 use smol::Timer;
 use std::fmt;
@@ -33,7 +35,7 @@ pub enum Refused {
     /// A URL with user and password.
     #[error("a URL with a user and password is not taken: they would not be known after a restart")]
     Credentials,
-    /// The URL, the name or the digest.
+    /// The URL or the name.
     #[error(transparent)]
     Address(#[from] BadAddress),
     /// The engine's refusal.
@@ -182,7 +184,7 @@ impl<L: NativeLedger> Control<L> {
         &self,
         url: &str,
         filename: Option<&str>,
-        sha256: Option<&str>,
+        checksums: Vec<Checksum>,
     ) -> Result<Accepted, Refused> {
         let folder = self.completed().ok_or(Refused::NoDownloads)?;
         let (url, userinfo) = address::parse_url(url)?;
@@ -193,13 +195,13 @@ impl<L: NativeLedger> Control<L> {
             Some(name) => SafeName::new(name)?,
             None => address::file_name(&url)?,
         };
-        let sha256 = sha256.map(address::parse_sha256).transpose()?;
+        let given = |checksum| DigestRow::wanted(checksum, DigestSource::Caller);
         let wanted = Wanted {
             source: Source::Url { url: url.into() },
             header_names: Vec::new(),
             destination: destination(folder, name.as_str())?,
             release_size: None,
-            sha256,
+            digests: checksums.into_iter().map(given).collect(),
             on_exists: self.0.engine.config().on_exists,
             adopt: false,
             again: false,

@@ -20,7 +20,7 @@ mod stubs;
 mod troubles;
 
 pub use accept::{Outcome, Wanted, accept};
-pub use address::{BadAddress, Userinfo, file_name, parse_sha256, parse_url};
+pub use address::{BadAddress, Userinfo, file_name, parse_checksum, parse_url};
 pub use command::{Control, Refused};
 pub use counters::{Counted, Ended};
 pub use drives::End;

@@ -1,6 +1,7 @@
 //! Events as objects: the same for `--json` and the API's event stream (spec §9).
 
 pub(crate) use crate::wall_time::rfc3339 as time;
+use regrip_core::Algorithm;
 use regrip_core::{Event, What};
 use serde_json::{Value, json};
 
@@ -55,7 +56,8 @@ fn details(what: &What) -> Value {
             "bytes": summary.bytes,
             "attempts": summary.attempts,
             "restarts": summary.restarts,
-            "sha256": summary.sha256,
+            "sha256": summary.hex(Algorithm::Sha256),
+            "digests": summary.digests,
             "warning": summary.warning,
             "class": summary.class.map(|class| class.name()),
             "code": summary.code,

@@ -2,8 +2,8 @@
 
 use super::catalogue::Entry;
 use crate::wall_time::rfc3339 as time;
-use regrip_core::record::{DownloadId, SizeSource, Source, Status};
-use regrip_core::{OnExists, display_url};
+use regrip_core::record::{DigestRow, DigestSource, DownloadId, SizeSource, Source, Status};
+use regrip_core::{Algorithm, OnExists, display_url};
 use serde::{Deserialize, Serialize};
 
 /// What may be shown of a download. Times are RFC 3339 in UTC; sizes are bytes.
@@ -49,10 +49,13 @@ pub struct Download {
     pub etag: Option<String>,
     /// As sent, where it is strong.
     pub last_modified: Option<String>,
-    /// The digest it must have.
+    /// The SHA-256 it must have.
     pub sha256_wanted: Option<String>,
-    /// The finished file's digest.
+    /// The finished file's SHA-256.
     pub sha256_got: Option<String>,
+    /// All digests that it must have or that were asked for.
+    #[serde(default)]
+    pub digests: Vec<DownloadDigest>,
     /// Attempts over its life.
     pub attempts: u32,
     /// Restarts over its life.
@@ -81,6 +84,30 @@ pub struct Download {
     pub completed_at: Option<String>,
 }
 
+/// A digest of a download.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadDigest {
+    /// What computes it.
+    pub algorithm: Algorithm,
+    /// Who named it.
+    pub source: DigestSource,
+    /// What it must be, in lower-case hex.
+    pub wanted: Option<String>,
+    /// What it is, of a finished file.
+    pub got: Option<String>,
+}
+
+impl From<DigestRow> for DownloadDigest {
+    fn from(row: DigestRow) -> Self {
+        DownloadDigest {
+            algorithm: row.algorithm,
+            source: row.source,
+            wanted: row.wanted,
+            got: row.got,
+        }
+    }
+}
+
 impl From<Entry> for Download {
     fn from(entry: Entry) -> Self {
         let kind = entry.kind().to_owned();
@@ -99,6 +126,8 @@ impl From<Entry> for Download {
             ),
         };
         let size = row.known_size();
+        let sha256_wanted = row.wanted(Algorithm::Sha256).map(str::to_owned);
+        let sha256_got = row.got(Algorithm::Sha256).map(str::to_owned);
         Download {
             id: row.id,
             kind,
@@ -120,8 +149,9 @@ impl From<Entry> for Download {
             durable_bytes: row.durable,
             etag: row.validators.etag,
             last_modified: row.validators.last_modified,
-            sha256_wanted: row.new.sha256,
-            sha256_got: row.sha256_got,
+            sha256_wanted,
+            sha256_got,
+            digests: row.digests.into_iter().map(DownloadDigest::from).collect(),
             attempts: row.attempts,
             restarts: row.restarts,
             status: row.status,

@@ -1,5 +1,6 @@
 //! What a peer says about an item, and what it can be asked for.
 
+use regrip_core::{Algorithm, Checksum};
 use regrip_core::{Error, SafeName, shown};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -26,8 +27,8 @@ pub struct Release {
     pub category: u32,
     /// Its size in bytes.
     pub size: u64,
-    /// The digest of its file, lower-case hex, where the peer knows it.
-    pub sha256: Option<String>,
+    /// The digest of its file, if the peer knows it.
+    pub sha256: Option<Checksum>,
     /// What the peer said, within bounds, for the ledger.
     pub json: String,
 }
@@ -56,14 +57,14 @@ impl Release {
                 format!("that is no release: its id is longer than {LONGEST_ID_BYTES} bytes");
             return Err(Error::Protocol(what));
         }
-        let sha256 = known.sha256.map(|hex| hex.to_ascii_lowercase());
+        let sha256 = |hex: String| Checksum::new(Algorithm::Sha256, &hex).ok();
         Ok(Release {
             id: known.id,
             title: shown(&known.title).into_owned(),
             filename: SafeName::new(&known.filename)?,
             category: known.category,
             size: known.size,
-            sha256: sha256.filter(|hex| is_sha256(hex)),
+            sha256: known.sha256.and_then(sha256),
             json: kept(&value).to_string(),
         })
     }
@@ -97,10 +98,6 @@ fn cut(value: &Value) -> Value {
         }
         plain => plain.clone(),
     }
-}
-
-fn is_sha256(hex: &str) -> bool {
-    hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// What a peer is searched for; what is `None` is not asked.

@@ -17,6 +17,7 @@ use crate::store::destination;
 use regrip_core::classify::is_of_this_machine;
 use regrip_core::engine::NewUrl;
 use regrip_core::error::chain;
+use regrip_core::record::{DigestRow, DigestSource};
 use regrip_core::{DownloadId, Error};
 use smol::Timer;
 use smol::channel::Receiver;
@@ -140,12 +141,13 @@ async fn make_row<L: NativeLedger>(
     })?;
     let peer = acquaintance.client.peer();
     let names = peer.headers.iter().map(|header| header.name().to_owned());
+    let named = |checksum| DigestRow::wanted(checksum, DigestSource::Peer);
     let wanted = Wanted {
         source: acquaintance.client.source(&item.id)?,
         header_names: names.collect(),
         destination: destination(service.completed.path(), release.filename.as_str())?,
         release_size: Some(release.size),
-        sha256: release.sha256.clone(),
+        digests: release.sha256.clone().map(named).into_iter().collect(),
         on_exists: service.control.engine().config().on_exists,
         adopt: false,
         again: false,

@@ -11,9 +11,11 @@ use super::inventory::Item;
 use super::shelf::Shelf;
 use super::version::{etag, is_settled, validators};
 use crate::ledger::{SharedDigest, SharedDigests};
-use crate::store::{FileVersion, Sha256Digest};
+use crate::store::FileVersion;
 use async_io::Timer;
 use hyper::HeaderMap;
+use regrip_core::Algorithm;
+use regrip_core::hasher::Hasher;
 use regrip_core::store::Digest;
 use smol::future::FutureExt;
 use std::collections::HashMap;
@@ -283,13 +285,13 @@ fn digest(shelf: &Shelf, item: &Item) -> io::Result<Option<(FileVersion, String)
     if FileVersion::of_open_now(&file)? != version {
         return Ok(None); // it is still being written
     }
-    let mut digest = Sha256Digest::default();
+    let mut digest = Hasher::new(Algorithm::Sha256);
     let mut step = vec![0; STEP_BYTES];
     loop {
         let begun = Instant::now();
         match file.read(&mut step) {
             Ok(0) => break,
-            Ok(read) => digest.take(&step[..read]),
+            Ok(read) => digest.update(&step[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

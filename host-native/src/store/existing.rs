@@ -1,11 +1,11 @@
 //! What is at a destination before a download is accepted.
 
 use super::commit::refused;
-use super::digest::Sha256Digest;
 use super::failure::disk;
 use super::stamp::{FileStamp, is_absent};
-use regrip_core::Error;
+use regrip_core::hasher::Hasher;
 use regrip_core::store::Digest;
+use regrip_core::{Algorithm, Checksum, Error};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -32,19 +32,22 @@ pub fn look_at(destination: &Path) -> Result<Option<FileStamp>, Error> {
     }
 }
 
-/// The SHA-256 of a file, lower-case hex.
+/// The checksum of a file.
 ///
 /// # Errors
-/// `Disk` where it cannot be read.
-pub fn sha256_of(path: &Path) -> Result<String, Error> {
+/// `Disk` if it cannot be read.
+pub fn checksum_of(path: &Path, algorithm: Algorithm) -> Result<Checksum, Error> {
     let mut file = File::open(path).map_err(|error| disk("open", path, error))?;
-    let mut digest = Sha256Digest::default();
+    let mut digest = Hasher::new(algorithm);
     let mut block = vec![0; BLOCK_BYTES];
     loop {
         let read = file.read(&mut block);
         match read.map_err(|error| disk("read", path, error))? {
-            0 => return Ok(digest.finish()),
-            read => digest.take(&block[..read]),
+            0 => {
+                let hex = digest.finish();
+                return Ok(Checksum { algorithm, hex });
+            }
+            read => digest.update(&block[..read]),
         }
     }
 }

@@ -57,7 +57,7 @@ impl Place {
         block_on(async {
             let store = DiskStore::on(system);
             let mut part = store.open(&self.part, OpenPart::Claimed).await?;
-            part.write(0, bytes, None).await?;
+            part.write(0, bytes, &mut []).await?;
             part.flush().await?;
             match store.commit(part, &self.destination, replace).await? {
                 Committed::Durable => Ok(None),
@@ -312,7 +312,7 @@ fn a_folder_that_cannot_be_read_costs_no_byte_of_a_part_and_is_tried_again() {
     let store = DiskStore::on(system);
     block_on(async {
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
-        part.write(0, b"film", None).await.unwrap();
+        part.write(0, b"film", &mut []).await.unwrap();
         for tries in [1, 2, 2] {
             part.flush().await.unwrap();
             assert_eq!(TRIES.load(Ordering::Relaxed), tries);
@@ -373,9 +373,9 @@ fn after_a_failed_sync_no_sync_is_believed_and_only_synced_bytes_are_left() {
     let store = DiskStore::on(System::default());
     block_on(async {
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
-        part.write(0, b"durable", None).await.unwrap();
+        part.write(0, b"durable", &mut []).await.unwrap();
         part.flush().await.unwrap();
-        part.write(7, b"lost", None).await.unwrap();
+        part.write(7, b"lost", &mut []).await.unwrap();
 
         part.system.sync_data = |_| Err(Errno::IO.into());
         let error = part.flush().await.unwrap_err();
@@ -398,13 +398,13 @@ fn a_part_whose_sync_failed_is_good_again_once_it_was_discarded() {
     let store = DiskStore::on(System::default());
     block_on(async {
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
-        part.write(0, b"lost", None).await.unwrap();
+        part.write(0, b"lost", &mut []).await.unwrap();
         part.system.sync_data = |_| Err(Errno::IO.into());
         part.flush().await.unwrap_err();
 
         part.system = System::default();
         part.truncate(0).await.unwrap();
-        part.write(0, b"film", None).await.unwrap();
+        part.write(0, b"film", &mut []).await.unwrap();
         part.flush().await.unwrap();
         let committed = store.commit(part, &place.destination, Replace::Existing);
         assert!(matches!(committed.await, Ok(Committed::Durable)));
@@ -421,7 +421,7 @@ fn bytes_that_were_never_synced_are_synced_before_they_get_their_name() {
             ..System::default()
         });
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
-        part.write(0, b"film", None).await.unwrap();
+        part.write(0, b"film", &mut []).await.unwrap();
         let error = store
             .commit(part, &place.destination, Replace::Existing)
             .await

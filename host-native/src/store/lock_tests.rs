@@ -207,7 +207,7 @@ fn without_flock_a_lock_file_keeps_the_part_until_it_is_dropped() {
             ..System::default()
         };
         let mut open = place.open(system, OpenPart::Create).unwrap();
-        block_on(open.write(0, b"abc", None)).unwrap();
+        block_on(open.write(0, b"abc", &mut [])).unwrap();
         assert_eq!(place.names(), ["film.mkv.part", "film.mkv.part.lock"]);
         for other in [system, System::default()] {
             let error = place.open(other, OpenPart::Claimed).unwrap_err();
@@ -228,7 +228,7 @@ fn without_flock_a_part_is_committed_and_removed_with_its_lock_file() {
     let destination = place.folder.path().join("film.mkv");
     block_on(async {
         let mut open = place.open(no_flock(), OpenPart::Create).unwrap();
-        open.write(0, b"film", None).await.unwrap();
+        open.write(0, b"film", &mut []).await.unwrap();
         let destination = destination.to_str().unwrap();
         let committed = store.commit(open, destination, Replace::Nothing).await;
         assert!(matches!(committed, Ok(Committed::Durable)));
@@ -273,7 +273,7 @@ fn a_writer_whose_lock_file_was_replaced_changes_nothing_any_more() {
         let store = DiskStore::on(no_flock());
         let mut open = place.open(no_flock(), OpenPart::Create).unwrap();
         block_on(async {
-            open.write(0, b"abc", None).await.unwrap();
+            open.write(0, b"abc", &mut []).await.unwrap();
             open.reserve(4 << 20).await.unwrap();
             fs::remove_file(&place.lock).unwrap();
             if let Some(text) = other {
@@ -282,7 +282,7 @@ fn a_writer_whose_lock_file_was_replaced_changes_nothing_any_more() {
             // What the other writer has written meanwhile is not cut off.
             fs::write(&place.part, "another film").unwrap();
             let tries = [
-                open.write(3, b"def", None).await,
+                open.write(3, b"def", &mut []).await,
                 open.truncate(0).await,
                 open.flush().await.map(drop),
                 store
@@ -315,7 +315,7 @@ fn a_lock_file_that_was_only_touched_is_still_ours() {
     let text = fs::read(&place.lock).unwrap();
     fs::remove_file(&place.lock).unwrap();
     fs::write(&place.lock, text).unwrap();
-    block_on(open.write(0, b"abc", None)).unwrap();
+    block_on(open.write(0, b"abc", &mut [])).unwrap();
 }
 
 /// The one that gets it keeps it until all have tried.
@@ -375,7 +375,7 @@ fn as_a_child_it_holds_a_lock_file() {
         return;
     };
     let mut open = block_on(DiskStore::on(no_flock()).open(&part, OpenPart::Create)).unwrap();
-    block_on(open.write(0, b"abc", None)).unwrap();
+    block_on(open.write(0, b"abc", &mut [])).unwrap();
     println!("\nholding");
     let _ = std::io::stdin().read(&mut [0]); // until the parent kills it
 }

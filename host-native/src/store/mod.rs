@@ -7,7 +7,6 @@
 //! is discarded) is decided in the core.
 
 mod commit;
-mod digest;
 mod disk;
 mod epoch;
 mod existing;
@@ -30,9 +29,8 @@ mod system;
 mod version;
 
 pub(crate) use commit::rename_new;
-pub use digest::Sha256Digest;
 pub use disk::DiskStore;
-pub use existing::{look_at, sha256_of};
+pub use existing::{checksum_of, look_at};
 pub use lock::writer;
 pub use own_files::{OwnFiles, is_same_folder};
 pub use part::DiskPart;

@@ -6,16 +6,16 @@
 //! Invariant: the part has no holes and, after a sync that failed, no byte that was not synced before. The kernel reports
 //! a lost page once and then forgets it, so a second sync would prove nothing; the bytes go instead.
 
-use super::digest::Sha256Digest;
 use super::epoch::Epoch;
 use super::failure::{disk, errno};
 use super::folders::Folders;
 use super::lock::Locked;
 use super::room;
 use super::system::System;
-use regrip_core::Error;
+use regrip_core::hasher::Hasher;
 use regrip_core::store::{DigestState, PartToken};
 use regrip_core::store::{Part, PartBytes};
+use regrip_core::{Algorithm, Error};
 use rustix::io::Errno;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -156,7 +156,7 @@ impl Drop for DiskPart {
 }
 
 impl Part for DiskPart {
-    type Digest = Sha256Digest;
+    type Digest = Hasher;
 
     async fn length(&mut self) -> Result<u64, Error> {
         let metadata = self.held.file.metadata();
@@ -243,12 +243,13 @@ impl Part for DiskPart {
 
     async fn digest(
         &mut self,
+        algorithm: Algorithm,
         saved: Option<&DigestState>,
         to: u64,
-    ) -> Result<Sha256Digest, Error> {
+    ) -> Result<Option<Hasher>, Error> {
         let resumed =
-            saved.and_then(|saved| Some((Sha256Digest::resume(saved, to)?, saved.offset)));
-        let (mut digest, mut at) = resumed.unwrap_or_default();
+            saved.and_then(|saved| Some((Hasher::resume(algorithm, saved, to)?, saved.offset)));
+        let (mut digest, mut at) = resumed.unwrap_or((Hasher::new(algorithm), 0));
         let mut block = vec![0; block_bytes(to - at)];
         let mut unyielded = 0;
         while at < to {
@@ -258,7 +259,7 @@ impl Part for DiskPart {
                 let short = io::ErrorKind::UnexpectedEof;
                 return Err(disk("read", &self.path, short.into()));
             }
-            digest.take(wanted);
+            digest.update(wanted);
             at += read as u64;
             unyielded += read as u64;
             if unyielded >= YIELD_BYTES {
@@ -266,7 +267,7 @@ impl Part for DiskPart {
                 smol::future::yield_now().await;
             }
         }
-        Ok(digest)
+        Ok(Some(digest))
     }
 }
 
@@ -275,7 +276,7 @@ impl PartBytes<&[u8]> for DiskPart {
         &mut self,
         offset: u64,
         chunk: &[u8],
-        digest: Option<&mut Sha256Digest>,
+        digests: &mut [Hasher],
     ) -> Result<(), Error> {
         self.held.check()?;
         let fail = |error| disk("write", &self.path, error);
@@ -296,9 +297,7 @@ impl PartBytes<&[u8]> for DiskPart {
                 Err(error) => return Err(fail(error)),
             }
         }
-        if let Some(digest) = digest {
-            digest.take(chunk);
-        }
+        digests.iter_mut().for_each(|digest| digest.update(chunk));
         Ok(())
     }
 

@@ -3,13 +3,13 @@
 //! Invariant: nothing but the bytes of files is written, each offset once. The last bytes are kept, so that what follows a
 //! broken connection is compared with them first, as with a file's; what cannot be taken back is never started over.
 
-use super::digest::Sha256Digest;
 use super::failure::{disk, errno};
-use regrip_core::Error;
+use regrip_core::hasher::Hasher;
 use regrip_core::store::{
-    Committed, Committing, DigestState, Found, OpenPart, Part, PartBytes, PartStore, PartToken,
-    Replace, StoreRules,
+    Committed, Committing, Digest, DigestState, Found, OpenPart, Part, PartBytes, PartStore,
+    PartToken, Replace, StoreRules,
 };
+use regrip_core::{Algorithm, Error};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
@@ -36,8 +36,8 @@ struct Stream {
     end: u64,
     /// The last of them.
     tail: Vec<u8>,
-    /// Over all of them, if one is computed.
-    digest: Option<Sha256Digest>,
+    /// Over all of them, as far as any are computed.
+    digests: Vec<Hasher>,
     /// Nobody reads any more.
     closed: bool,
 }
@@ -105,7 +105,7 @@ pub struct StdoutPart {
 }
 
 impl Part for StdoutPart {
-    type Digest = Sha256Digest;
+    type Digest = Hasher;
 
     async fn length(&mut self) -> Result<u64, Error> {
         Ok(self.store.stream().end)
@@ -152,15 +152,15 @@ impl Part for StdoutPart {
 
     async fn digest(
         &mut self,
+        algorithm: Algorithm,
         _saved: Option<&DigestState>,
         to: u64,
-    ) -> Result<Sha256Digest, Error> {
+    ) -> Result<Option<Hasher>, Error> {
         let stream = self.store.stream();
-        match &stream.digest {
-            _ if to == 0 => Ok(Sha256Digest::default()),
-            Some(digest) if to == stream.end => Ok(digest.clone()),
-            _ => Err(Error::NotResumable),
-        }
+        let mut digests = stream.digests.iter().filter(|_| to == stream.end);
+        let known = digests.find(|digest| digest.algorithm() == algorithm);
+        let fresh = (to == 0).then(|| Hasher::new(algorithm));
+        Ok(fresh.or_else(|| known.cloned()))
     }
 }
 
@@ -170,7 +170,7 @@ impl PartBytes<&[u8]> for StdoutPart {
         &mut self,
         offset: u64,
         chunk: &[u8],
-        digest: Option<&mut Sha256Digest>,
+        digests: &mut [Hasher],
     ) -> Result<(), Error> {
         let fail = |error| disk("write to", STDOUT.as_ref(), error);
         if offset != self.store.stream().end {
@@ -187,10 +187,8 @@ impl PartBytes<&[u8]> for StdoutPart {
         stream.tail.extend_from_slice(chunk);
         let surplus = stream.tail.len().saturating_sub(TAIL_BYTES);
         stream.tail.drain(..surplus);
-        stream.digest = digest.map(|digest| {
-            digest.take(chunk);
-            digest.clone()
-        });
+        digests.iter_mut().for_each(|digest| digest.update(chunk));
+        stream.digests = digests.to_vec();
         Ok(())
     }
 

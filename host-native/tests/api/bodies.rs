@@ -97,6 +97,18 @@ fn what_is_no_wish_for_a_download_is_refused_and_says_why() {
             "BadDigest",
             Some("sha256"),
         ),
+        (
+            r#"{"url":"http://host/a","checksum":"md5:12"}"#,
+            400,
+            "BadDigest",
+            Some("checksum"),
+        ),
+        (
+            r#"{"url":"http://host/a","digests":["crc32:00112233"]}"#,
+            400,
+            "BadDigest",
+            Some("checksum"),
+        ),
     ];
     for (body, status, code, field) in table {
         let reply = bench.post("/api/downloads", body);

@@ -227,7 +227,7 @@ fn needing_a_header(bench: &Bench) -> i64 {
         part,
         on_exists: OnExists::Overwrite,
         release_size: None,
-        sha256: None,
+        digests: Vec::new(),
         adopt: false,
     };
     let ledger = bench.control.ledger();

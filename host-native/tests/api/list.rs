@@ -20,7 +20,7 @@ fn insert(bench: &Bench, name: &str, at: SystemTime) -> i64 {
         part: bench.file(&format!("{name}.part")).display().to_string(),
         on_exists: OnExists::Overwrite,
         release_size: Some(5),
-        sha256: None,
+        digests: Vec::new(),
         adopt: false,
     };
     smol::block_on(bench.control.ledger().insert(&new, at)).unwrap()

@@ -18,6 +18,12 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["{url}", "{url}2", "-o", "film"], "-o names one file"),
     (&["{url}", "{url}?other", "-d", "folder"], "both"),
     (&["{url}", "--sha256", "abc"], "64 hexadecimal digits"),
+    (&["{url}", "--checksum", "md5:abc"], "32 hexadecimal digits"),
+    (
+        &["{url}", "--checksum", "crc32:00112233"],
+        "the algorithm is",
+    ),
+    (&["{url}", "--print-checksum", "crc32"], "--print-checksum"),
     (
         &[
             "{url}",

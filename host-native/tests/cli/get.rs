@@ -1,6 +1,8 @@
 //! `regrip get` where the network is kind, or only a little unkind.
 
 use crate::support::Bench;
+use regrip_core::Algorithm;
+use regrip_core::hasher::Hasher;
 use regrip_faultd::faults::{Cut, Replace, Status};
 use regrip_faultd::{Content, FileScript, Script, Version};
 
@@ -49,7 +51,7 @@ fn a_cut_is_resumed_from_the_bytes_on_disk_and_told_as_json() {
     );
     let events = ran.events();
     let last = events.last().expect("an event");
-    assert_eq!(last["sha256"], Content::new(1, 300_000).sha256());
+    assert_eq!(last["sha256"], serde_json::Value::Null, "nobody asked");
     assert_eq!(
         (last["bytes"].as_u64(), last["attempts"].as_u64()),
         (Some(300_000), Some(2))
@@ -182,6 +184,69 @@ fn a_link_at_the_destination_is_neither_followed_nor_replaced() {
     }
     assert_eq!(std::fs::read(bench.path("other")).expect("there"), b"mine");
     assert!(bench.path("film").is_symlink());
+}
+
+#[test]
+fn a_digest_is_printed_if_it_is_asked_for() {
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
+    let url = bench.url("/film");
+    let path = bench.path("film");
+    let line = |algorithm| {
+        let checksum = regrip::store::checksum_of(&path, algorithm).expect("it is there");
+        format!(
+            "{}  {}\n",
+            checksum.hex,
+            path.canonicalize().unwrap().display()
+        )
+    };
+    let ran = bench.run(&[&url, "-q", "--print-checksum", "md5"]);
+    assert_eq!((ran.code, ran.out), (Some(0), line(Algorithm::Md5)));
+    // The file is there, and nobody has computed this one.
+    let ran = bench.run(&[&url, "--print-checksum", "SHA-512"]);
+    assert_eq!((ran.code, ran.out), (Some(0), line(Algorithm::Sha512)));
+    assert_eq!(bench.ranges("/film").len(), 1);
+    let ran = bench.run(&[
+        &url,
+        "--force",
+        "--on-exists",
+        "overwrite",
+        "--print-checksum",
+        "sha1",
+        "--json",
+    ]);
+    let events = ran.events();
+    let last = events.last().expect("an event");
+    let sha1 = regrip::store::checksum_of(&path, Algorithm::Sha1).expect("it is there");
+    assert_eq!(last["digests"], serde_json::json!([sha1.to_string()]));
+    let ran = bench.run(&[&url, "--force"]);
+    assert!(
+        ran.out.is_empty() && !ran.err.contains(&sha1.hex),
+        "{ran:?}"
+    );
+}
+
+#[test]
+fn a_checksum_of_any_algorithm_is_held_against_the_file() {
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
+    let url = bench.url("/film");
+    let content = Content::new(1, 300_000);
+    let bytes = content.bytes(0..300_000);
+    for algorithm in Algorithm::ALL {
+        let right = Hasher::of(algorithm, &bytes).to_string();
+        let wrong = Hasher::of(algorithm, b"another file").to_string();
+        let ran = bench.run(&[&url, "--checksum", &wrong, "-o", algorithm.name()]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        let named = ran.err.contains(&format!("the {algorithm} is "));
+        assert!(named, "{}", ran.err);
+        let ran = bench.run(&[&url, "--checksum", &right, "-o", algorithm.name()]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        // It is complete and has the digest; it has not the other one.
+        let ran = bench.run(&[&url, "--checksum", &right, "-o", algorithm.name()]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let ran = bench.run(&[&url, "--checksum", &wrong, "-o", algorithm.name()]);
+        assert_eq!(ran.code, Some(1), "{ran:?}");
+        bench.assert_is(algorithm.name(), Content::new(1, 300_000));
+    }
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn the_manual_has_a_section_for_every_command_with_its_options() {
         assert_eq!(manual.out.matches(&section).count(), 1, "{command}");
     }
     // roff writes a hyphen as `\-`.
-    for option in ["\\-\\-sha256", "\\-\\-status", "\\-\\-retry\\-base\\-ms"] {
+    for option in ["\\-\\-checksum", "\\-\\-status", "\\-\\-retry\\-base\\-ms"] {
         assert!(manual.out.contains(option), "{option}");
     }
 }

@@ -83,7 +83,7 @@ fn a_url_that_is_refused_is_shown_without_secrets() {
 fn an_argument_that_is_refused_is_not_repeated() {
     let bench = bench();
     let url = bench.url("/film");
-    let table: [&[&str]; 24] = [
+    let table: [&[&str]; 26] = [
         &["get", &url, "--header", "MARKER"],
         &["get", &url, "--header", "MARKER: \u{1}"],
         &["get", &url, "--header", "X: MARKER\u{1}"],
@@ -91,6 +91,8 @@ fn an_argument_that_is_refused_is_not_repeated() {
         &["get", &url, "--header", "Range: MARKER"],
         &["get", &url, "--user", "MARKER"],
         &["get", &url, "--sha256", "MARKER"],
+        &["get", &url, "--checksum", "md5:MARKER"],
+        &["get", &url, "--print-checksum", "MARKER"],
         &["get", &url, "--jobs", "MARKER"],
         &["get", &url, "--max-attempts", "MARKER"],
         &["get", &url, "--retry-base-ms", "MARKER"],

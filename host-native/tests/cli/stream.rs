@@ -33,7 +33,7 @@ fn a_broken_connection_is_resumed_within_the_run_and_nothing_is_left_behind() {
             .answer([Cut::after(100_000)])
             .answer([Status::code(503)])
             .answer([Cut::after(100_000)]));
-        let output = stream(&bench, &[&bench.url("/film")]);
+        let output = stream(&bench, &[&bench.url("/film"), "--print-checksum", "sha256"]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(output.stdout == content(1));
         let text = String::from_utf8_lossy(&output.stderr);

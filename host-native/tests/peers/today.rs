@@ -149,7 +149,7 @@ fn its_file_arrives_whole_although_it_ignores_range_and_sends_no_validator() {
         destination: destination.to_string_lossy().into_owned(),
         on_exists: OnExists::Overwrite,
         release_size: Some(release.size),
-        sha256: release.sha256,
+        digests: Vec::new(),
         adopt: false,
     };
     let row = smol::block_on(async {

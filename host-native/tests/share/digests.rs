@@ -2,8 +2,9 @@
 
 use crate::support::{Bench, How, bytes, put, until};
 use regrip::ledger::{SharedDigest, SharedDigests, SqliteLedger};
-use regrip::store::sha256_of;
-use regrip_core::http::sha256_of_repr_digest;
+use regrip::store::checksum_of;
+use regrip_core::Algorithm;
+use regrip_core::http::repr_digests;
 use smol::block_on;
 use std::os::unix::ffi::OsStrExt;
 
@@ -11,7 +12,10 @@ use std::os::unix::ffi::OsStrExt;
 fn digest(bench: &Bench, path: &str) -> String {
     until(|| {
         let reply = bench.get(path, "Range: bytes=0-0\r\n");
-        reply.header("repr-digest").and_then(sha256_of_repr_digest)
+        reply
+            .header("repr-digest")
+            .and_then(|value| repr_digests([value].into_iter()).pop())
+            .map(|checksum| checksum.hex)
     })
 }
 
@@ -19,7 +23,9 @@ fn digest(bench: &Bench, path: &str) -> String {
 fn a_digest_is_sent_once_it_is_known_and_is_that_of_the_whole_file() {
     let bench = Bench::film(&bytes(1, 3_000_000));
     let path = bench.file("film.mkv");
-    let wanted = sha256_of(&bench.path("film.mkv")).unwrap();
+    let wanted = checksum_of(&bench.path("film.mkv"), Algorithm::Sha256)
+        .unwrap()
+        .hex;
     assert_eq!(digest(&bench, &path), wanted);
     assert_eq!(bench.search("")[0]["sha256"], wanted.as_str());
 }
@@ -30,11 +36,14 @@ fn a_changed_file_has_no_digest_until_it_has_its_own() {
     let path = bench.file("film.mkv");
     let before = digest(&bench, &path);
     put(&bench.path("film.mkv"), &bytes(2, 100_000));
-    let wanted = sha256_of(&bench.path("film.mkv")).unwrap();
+    let wanted = checksum_of(&bench.path("film.mkv"), Algorithm::Sha256)
+        .unwrap()
+        .hex;
     let first = bench
         .get(&path, "")
         .header("repr-digest")
-        .and_then(sha256_of_repr_digest);
+        .and_then(|value| repr_digests([value].into_iter()).pop())
+        .map(|checksum| checksum.hex);
     assert_ne!(first.as_ref(), Some(&before));
     assert_eq!(digest(&bench, &path), wanted);
 }
@@ -65,7 +74,10 @@ fn a_restart_takes_the_digest_from_the_ledger_as_long_as_the_file_is_the_same() 
     bench.stop();
     put(&film, &bytes(2, 1000));
     bench.start(How::default());
-    assert_eq!(digest(&bench, &path), sha256_of(&film).unwrap());
+    assert_eq!(
+        digest(&bench, &path),
+        checksum_of(&film, Algorithm::Sha256).unwrap().hex
+    );
 }
 
 #[test]

@@ -24,7 +24,8 @@ use clients::{AS_COMMAND, Client, Ended, Job};
 
 use fastrand::Rng;
 use libtest_mimic::{Arguments, Failed, Trial};
-use regrip_core::testing::MemoryDigest;
+use regrip_core::Algorithm;
+use regrip_core::hasher::Hasher;
 use server::{Server, Site};
 use std::fs;
 use std::path::PathBuf;
@@ -145,7 +146,7 @@ fn run(seed: u64, client: &mut Client) -> Result<(), String> {
 impl Run<'_> {
     fn all(&mut self, rng: &mut Rng) -> Result<(), String> {
         if rng.u8(..4) == 0 {
-            self.sha256 = Some(MemoryDigest::of(&self.server.site().current().bytes));
+            self.sha256 = Some(sha256(&self.server.site().current().bytes));
         }
         if self.overwrite && rng.bool() {
             let old = versions::noise(rng, 500);
@@ -173,7 +174,7 @@ impl Run<'_> {
         self.sha256 = self
             .sha256
             .as_ref()
-            .map(|_| MemoryDigest::of(&self.server.site().current().bytes));
+            .map(|_| sha256(&self.server.site().current().bytes));
         let mut last = String::new();
         for _ in 0..3 {
             let ended = self.fetch(rng, false)?;
@@ -235,7 +236,7 @@ impl Run<'_> {
         }
         if let (Some(file), Some(wanted)) = (&file, &self.sha256) {
             let new = self.old.as_ref() != Some(file) || ended.exit == Some(0);
-            if new && MemoryDigest::of(file) != *wanted {
+            if new && sha256(file) != *wanted {
                 return wrong("another SHA-256 than wanted");
             }
         }

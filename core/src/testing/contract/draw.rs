@@ -1,12 +1,13 @@
 //! Draws downloads and changes from a seed, odd values among them.
 
 use crate::bounds::Bounds;
+use crate::checksum::{Algorithm, Checksum};
 use crate::classify::Class;
 use crate::config::OnExists;
 use crate::error_code::ErrorCode;
 use crate::record::{
-    AttemptEnd, Behaviour, Change, Failure, KnownSize, NewDownload, Outcome, Restart,
-    RestartReason, SizeSource, Source, Terms, Validators, Waiting,
+    AttemptEnd, Behaviour, Change, DigestRow, DigestSource, Failure, KnownSize, NewDownload,
+    Outcome, Restart, RestartReason, SizeSource, Source, Terms, Validators, Waiting,
 };
 use crate::retry::AskedBy;
 use crate::store::{Committing, DigestState, PartToken};
@@ -116,7 +117,7 @@ impl Draw {
             part: self.text(),
             on_exists: self.on_exists(),
             release_size: self.maybe(Draw::bytes),
-            sha256: self.maybe(Draw::text),
+            digests: self.digest_rows(),
             adopt: self.0.bool(),
         }
     }
@@ -134,6 +135,7 @@ impl Draw {
                 kept: self.bytes(),
                 restart: self.maybe(Draw::restart),
                 validators: self.validators(),
+                stated: self.checksums(),
                 size: self.maybe(Draw::size),
                 mismatch: self.0.bool(),
                 epoch: self.text(),
@@ -141,17 +143,16 @@ impl Draw {
             2 => Change::Resumed {
                 size: self.maybe(Draw::size),
                 mismatch: self.0.bool(),
-                sha256: self.maybe(Draw::text),
+                stated: self.checksums(),
                 epoch: self.text(),
             },
             3 => Change::Checkpoint {
                 downloaded: self.bytes(),
                 durable: self.bytes(),
                 epoch: self.text(),
-                digest: self.maybe(|draw| DigestState {
-                    offset: draw.bytes(),
-                    state: (0..draw.0.usize(..110)).map(|_| draw.0.u8(..)).collect(),
-                }),
+                digests: (0..self.0.usize(..3))
+                    .map(|_| (self.algorithm(), self.digest_state()))
+                    .collect(),
             },
             4 => Change::Restart(self.restart()),
             5 => self.attempt_ended(),
@@ -160,14 +161,15 @@ impl Draw {
                 why: self.text(),
             }),
             7 => Change::Queued,
-            8 => Change::Committing(Committing {
-                token: PartToken(self.text()),
-                size: self.bytes(),
-                sha256: self.maybe(Draw::text),
-            }),
+            8 => Change::Committing {
+                committing: Committing {
+                    token: PartToken(self.text()),
+                    size: self.bytes(),
+                },
+                digests: self.checksums(),
+            },
             9 => Change::Completed {
                 size: self.bytes(),
-                sha256: self.maybe(Draw::text),
                 warning: self.maybe(Draw::failure),
             },
             10 => Change::Failed(self.failure()),
@@ -194,8 +196,38 @@ impl Draw {
             last_modified_strong: last_modified.is_some() && self.0.bool(),
             last_modified,
             content_type: self.maybe(Draw::text),
-            sha256: self.maybe(Draw::text),
         }
+    }
+
+    fn algorithm(&mut self) -> Algorithm {
+        self.of(&Algorithm::ALL, Algorithm::Sha256)
+    }
+
+    fn checksums(&mut self) -> Vec<Checksum> {
+        let checksum = |draw: &mut Self| Checksum {
+            algorithm: draw.algorithm(),
+            hex: draw.text(),
+        };
+        (0..self.0.usize(..3)).map(|_| checksum(self)).collect()
+    }
+
+    fn digest_state(&mut self) -> DigestState {
+        DigestState {
+            offset: self.bytes(),
+            state: (0..self.0.usize(..110)).map(|_| self.0.u8(..)).collect(),
+        }
+    }
+
+    fn digest_rows(&mut self) -> Vec<DigestRow> {
+        let sources = [DigestSource::Caller, DigestSource::Peer];
+        let row = |draw: &mut Self| DigestRow {
+            algorithm: draw.algorithm(),
+            source: draw.of(&sources, DigestSource::Asked),
+            wanted: draw.maybe(Draw::text),
+            state: draw.maybe(Draw::digest_state),
+            got: draw.maybe(Draw::text),
+        };
+        (0..self.0.usize(..4)).map(|_| row(self)).collect()
     }
 
     fn restart(&mut self) -> Restart {
@@ -208,7 +240,7 @@ impl Draw {
 
     fn terms(&mut self) -> Terms {
         Terms {
-            sha256: self.maybe(Draw::text),
+            digests: self.digest_rows(),
             adopt: self.0.bool(),
             on_exists: self.on_exists(),
             header_names: self.names(),

@@ -247,7 +247,7 @@ pub async fn the_marks_are_those_of_the_unfinished_rows<S: LedgerUnderTest>(
             downloaded: 100,
             durable,
             epoch: "an epoch".to_owned(),
-            digest: None,
+            digests: Vec::new(),
         };
         ledger.record(id, &checkpoint, at(1)).await?;
         let (destination, committing) = (new.destination, status == Status::Committing);
@@ -471,17 +471,18 @@ fn named(name: &str) -> NewDownload {
 }
 
 fn committing() -> Change {
-    Change::Committing(Committing {
-        token: PartToken("7:8".to_owned()),
-        size: 5,
-        sha256: None,
-    })
+    Change::Committing {
+        committing: Committing {
+            token: PartToken("7:8".to_owned()),
+            size: 5,
+        },
+        digests: Vec::new(),
+    }
 }
 
 fn completed() -> Change {
     Change::Completed {
         size: 5,
-        sha256: None,
         warning: None,
     }
 }

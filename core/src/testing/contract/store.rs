@@ -1,10 +1,11 @@
 //! What the core relies on in a [`PartStore`].
 
 use super::{Broken, ensure, ensure_fails, promises};
+use crate::checksum::Algorithm;
 use crate::error::Error;
+use crate::hasher::Hasher;
 use crate::store::{Committed, Committing, Found, OpenPart, PartStore, Replace};
 use crate::store::{Digest, DigestState, Part, PartBytes, PartToken};
-use crate::testing::MemoryDigest;
 use crate::transport::Chunk;
 
 /// A store, and what a test needs beside it.
@@ -128,7 +129,7 @@ pub async fn a_part_never_has_a_hole<S: StoreUnderTest>(subject: &S) -> Result<(
     let Names { part: name, .. } = subject.names();
     let mut part = subject.store().open(&name, OpenPart::Create).await?;
     append(subject, &mut part, b"abc").await?;
-    let written = part.write(4, subject.chunk(b"e"), None).await;
+    let written = part.write(4, subject.chunk(b"e"), &mut []).await;
     ensure!(written.is_err(), "a write past the end is taken");
     ensure!(part.truncate(4).await.is_err(), "a cut makes it longer");
     let length = part.length().await?;
@@ -356,7 +357,6 @@ pub async fn an_interrupted_commit_is_found<S: StoreUnderTest>(subject: &S) -> R
         let committing = Committing {
             token: token.clone(),
             size,
-            sha256: None,
         };
         let found = subject
             .store()
@@ -384,11 +384,7 @@ pub async fn an_interrupted_commit_is_found<S: StoreUnderTest>(subject: &S) -> R
         "another file is found"
     );
     let Names { part, destination } = subject.names();
-    let committing = Committing {
-        token,
-        size: 3,
-        sha256: None,
-    };
+    let committing = Committing { token, size: 3 };
     let found = subject
         .store()
         .find(&part, &destination, &committing)
@@ -413,46 +409,54 @@ pub async fn a_part_is_removed_once<S: StoreUnderTest>(subject: &S) -> Result<()
     Ok(())
 }
 
-/// A digest is the SHA-256 of the part's bytes: taken while they are written, read from the part, or continued from a saved
-/// state. A state that is of no use is ignored.
+/// A digest is the hash of the part's bytes: taken while they are written, read from the part, or continued from a saved
+/// state. A state that is of no use is ignored. There is none if the bytes would have to be read and cannot be.
 pub async fn a_digest_is_that_of_the_bytes<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     let Names { part: name, .. } = subject.names();
     let mut part = subject.store().open(&name, OpenPart::Create).await?;
     let bytes = pattern(70_001);
-    let mut digest = part.digest(None, 0).await?;
+    let mut digests = Vec::new();
+    for algorithm in Algorithm::ALL {
+        digests.extend(part.digest(algorithm, None, 0).await?);
+    }
+    ensure!(digests.len() == 4, "an algorithm is missing");
     let mut states = Vec::new();
     let mut at = 0;
-    // A hasher's block is 64 bytes.
+    // A block of a hash is 64 or 128 bytes.
     for end in [1, 63, 64, 65, 10_007, 65_536, 70_001] {
         let piece = head(tail(&bytes, at), end - at);
-        let written = part.write(at, subject.chunk(piece), Some(&mut digest));
-        written.await?;
+        part.write(at, subject.chunk(piece), &mut digests).await?;
         at = end;
-        states.extend(digest.save().map(|state| DigestState { offset: at, state }));
+        for digest in &digests {
+            let state = digest.save().map(|state| DigestState { offset: at, state });
+            states.extend(state.map(|state| (digest.algorithm(), state)));
+        }
     }
-    let sha256 = MemoryDigest::of(&bytes);
-    ensure!(digest.finish() == sha256, "wrong while writing");
-    if part.rules().read_back_bytes < at {
-        return Ok(());
+    for digest in digests {
+        let right = Hasher::of(digest.algorithm(), &bytes).hex;
+        ensure!(digest.finish() == right, "wrong while writing");
     }
-    let useless = [
-        DigestState {
-            offset: 9,
-            state: Vec::new(),
-        },
-        DigestState {
-            offset: at + 1,
-            state: vec![7; 104],
-        },
-    ];
-    let saved = states.iter().chain(&useless).map(Some);
-    for saved in saved.chain([None]) {
-        let digest = part.digest(saved, at).await?.finish();
-        let from = saved.map_or(0, |saved| saved.offset);
-        ensure!(digest == sha256, "wrong from {from} on");
+    let useless = [(9, 0), (at + 1, 104)].map(|(offset, bytes)| DigestState {
+        offset,
+        state: vec![7; bytes],
+    });
+    for algorithm in Algorithm::ALL {
+        let right = Hasher::of(algorithm, &bytes).hex;
+        // Those of other algorithms are of no use.
+        let saved = states.iter().map(|(_, state)| state).chain(&useless);
+        for saved in saved.map(Some).chain([None]) {
+            let from = saved.map_or(0, |saved| saved.offset);
+            match part.digest(algorithm, saved, at).await? {
+                Some(digest) => ensure!(digest.finish() == right, "wrong from {from} on"),
+                None => ensure!(part.rules().read_back_bytes < at, "none from {from} on"),
+            }
+        }
+        let own = states.iter().rfind(|(name, _)| *name == algorithm);
+        if let Some(first) = part.digest(algorithm, own.map(|own| &own.1), 5).await? {
+            let right = Hasher::of(algorithm, head(&bytes, 5)).hex;
+            ensure!(first.finish() == right, "wrong up to 5");
+        }
     }
-    let first = part.digest(states.last(), 5).await?.finish();
-    ensure!(first == MemoryDigest::of(head(&bytes, 5)), "wrong up to 5");
     Ok(())
 }
 
@@ -462,7 +466,7 @@ async fn append<S: StoreUnderTest>(
     bytes: &[u8],
 ) -> Result<(), Broken> {
     let end = part.length().await?;
-    Ok(part.write(end, subject.chunk(bytes), None).await?)
+    Ok(part.write(end, subject.chunk(bytes), &mut []).await?)
 }
 
 /// A synced part of three bytes.

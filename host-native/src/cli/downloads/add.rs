@@ -15,7 +15,7 @@ pub(crate) fn add(args: &Add) -> Exit {
             return exit;
         }
     };
-    let added = server.add(&args.url, args.name.as_deref(), args.sha256.as_deref());
+    let added = server.add(&args.url, args.name.as_deref(), args.checksum.as_deref());
     let (download, known) = match smol::block_on(added) {
         Ok(added) => added,
         Err(fault) => {

@@ -158,9 +158,9 @@ pub struct Add {
     /// The file's name [default: the last segment of the URL]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// The SHA-256 the file must have
-    #[arg(long, value_name = "HEX")]
-    pub sha256: Option<String>,
+    /// The digest that the file must have: sha256, sha512, sha1 or md5, a colon and its hexadecimal digits
+    #[arg(long, alias = "sha256", value_name = "ALGORITHM:HEX")]
+    pub checksum: Option<String>,
     /// One JSON object: the download
     #[arg(long)]
     pub json: bool,

@@ -288,6 +288,7 @@ mod tests {
             last_modified: None,
             sha256_wanted: None,
             sha256_got: None,
+            digests: Vec::new(),
             attempts: 0,
             restarts: 0,
             status,

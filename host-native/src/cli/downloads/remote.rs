@@ -89,9 +89,9 @@ impl Remote {
         &self,
         url: &str,
         name: Option<&str>,
-        sha256: Option<&str>,
+        checksum: Option<&str>,
     ) -> Result<(Download, bool), Fault> {
-        let wish = json!({ "url": url, "filename": name, "sha256": sha256 });
+        let wish = json!({ "url": url, "filename": name, "checksum": checksum });
         let said = self.ask(Method::Post, "/api/downloads", Some(wish.to_string()));
         let (status, body) = said.await?;
         Ok((self.read(&body)?, status == 200))

@@ -69,16 +69,23 @@ fn facts(download: &Download, now: Moment) -> Vec<(&'static str, String)> {
     let mut add = |name, value: Option<String>| facts.extend(value.map(|value| (name, value)));
     add("etag", download.etag.clone());
     add("modified", download.last_modified.clone());
-    match (&download.sha256_got, &download.sha256_wanted) {
-        (Some(got), Some(wanted)) if got == wanted => {
-            add("sha256", Some(format!("{got}, as wanted")))
-        }
-        (got, wanted) => {
-            add("sha256", got.clone());
-            add(
-                "sha256",
-                wanted.as_ref().map(|wanted| format!("{wanted} is wanted")),
-            );
+    for digest in &download.digests {
+        let name = digest.algorithm.name();
+        match (&digest.got, &digest.wanted) {
+            (Some(got), Some(wanted)) if got == wanted => {
+                add(
+                    name,
+                    Some(format!("{got}, as {} says", digest.source.title())),
+                );
+            }
+            (got, wanted) => {
+                add(name, got.clone());
+                let by = digest.source.title();
+                add(
+                    name,
+                    wanted.as_ref().map(|wanted| format!("{wanted} by {by}")),
+                );
+            }
         }
     }
     if !download.header_names.is_empty() {

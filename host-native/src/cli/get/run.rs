@@ -6,22 +6,26 @@ use super::target::{Target, Targets, is_stream, targets};
 use crate::cli::args::Get;
 use crate::cli::report::{Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
-use crate::cli::{Exit, drive, signals};
+use crate::cli::{Exit, drive, signals, text};
 use crate::clock::SmolClock;
 use crate::control::{Outcome, Wanted, accept};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::Catalogue;
-use crate::store::DiskStore;
+use crate::store::{DiskStore, checksum_of};
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
 use futures::StreamExt;
 use futures::stream::{self, FuturesUnordered};
 use regrip_core::engine::NewUrl;
+use regrip_core::ledger::Ledger;
 use regrip_core::record::Row;
-use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, OnExists, Source};
+use regrip_core::{
+    Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, Source, Status,
+};
 use smol::Timer;
 use smol::future::FutureExt;
 use std::cell::Cell;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +51,8 @@ struct Terms {
     adopt: bool,
     /// `--force`
     force: bool,
+    /// `--print-checksum`, unless `--json` has it in its lines.
+    print_checksum: Option<Algorithm>,
 }
 
 impl Terms {
@@ -58,7 +64,7 @@ impl Terms {
             header_names: self.network.header_names(target),
             destination: target.destination.clone(),
             release_size: None,
-            sha256: target.sha256.clone(),
+            digests: target.digests(),
             on_exists: self.on_exists,
             adopt: self.adopt,
             again: self.force,
@@ -136,6 +142,7 @@ fn run(get: &Get, network: Network, targets: Targets) -> Exit {
         on_exists: on_exists(get),
         adopt: get.adopt_part,
         force: get.force,
+        print_checksum: get.print_checksum.filter(|_| !get.json),
     };
     let workers = Workers::new(
         get.jobs
@@ -161,6 +168,7 @@ pub(super) fn config(get: &Get) -> DownloadsConfig {
         retry_base_delay_ms: get.retry_base_ms,
         retry_max_delay_ms: get.retry_max_ms,
         idle_timeout_ms: get.idle_timeout_ms,
+        digest: get.print_checksum,
         ..DownloadsConfig::default()
     }
 }
@@ -214,6 +222,7 @@ async fn all(
 ) -> Exit {
     let mut exit = Exit::Done;
     let mut driven = FuturesUnordered::new();
+    let mut ids = Vec::new();
     let ended =
         |result: Result<(), Error>| result.map_or_else(|error| Exit::from(&error), |()| Exit::Done);
     let mut accepted = stream::iter(targets)
@@ -225,8 +234,12 @@ async fn all(
             break;
         }
         match outcome {
-            Ok(Accepted::Done(row, how)) => reporter.was_done(&row, &how),
+            Ok(Accepted::Done(row, how)) => {
+                ids.push(row.id);
+                reporter.was_done(&row, &how);
+            }
             Ok(Accepted::Drive(id, destination)) => {
+                ids.push(id);
                 let one = drive::one(engine.clone(), id, destination);
                 driven.push(Workers::spawn(one));
             }
@@ -242,7 +255,32 @@ async fn all(
     while let Some(result) = driven.next().await {
         exit = exit.and(ended(result));
     }
+    if let Some(algorithm) = terms.print_checksum {
+        for id in ids {
+            exit = exit.and(ended(print_checksum(engine, id, algorithm).await));
+        }
+    }
     exit
+}
+
+/// Prints the digest of a file, if it is complete, as sha256sum does.
+async fn print_checksum(
+    engine: &Engine<NativeHost<StateLedger>>,
+    id: DownloadId,
+    algorithm: Algorithm,
+) -> Result<(), Error> {
+    let row = engine.host().ledger.row(id).await?;
+    if !matches!(row.status, Status::Completed | Status::ImportQueued) {
+        return Ok(());
+    }
+    let path = &row.new.destination;
+    let hex = match row.got(algorithm) {
+        Some(hex) => hex.to_owned(),
+        None => checksum_of(Path::new(path), algorithm)?.hex,
+    };
+    // Whoever read it may have gone.
+    let _ = writeln!(std::io::stdout(), "{hex}  {}", text::plain(path));
+    Ok(())
 }
 
 /// What a target led to.

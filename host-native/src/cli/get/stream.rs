@@ -16,7 +16,7 @@ use crate::workers::Workers;
 use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{Change, Mark, NewAttempt, NewDownload, Row};
-use regrip_core::{DownloadId, Engine, Error, Event, OnExists, Source, Summary, What};
+use regrip_core::{Algorithm, DownloadId, Engine, Error, Event, OnExists, Source, Summary, What};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -50,7 +50,8 @@ pub(super) fn run(get: &Get, network: &Network, targets: &[Target]) -> Exit {
         }
     };
     let ending = Cell::new(false);
-    let driven = all(&engine, &reporter, network, targets);
+    let print = get.print_checksum.filter(|_| !get.json);
+    let driven = all(&engine, &reporter, network, targets, print);
     let exit = drive::run(&engine, &signal, &Workers::new(1), &ending, driven);
     if exit == Exit::Interrupted {
         say!("regrip: interrupted; another run begins at the start");
@@ -63,6 +64,7 @@ async fn all(
     reporter: &Arc<dyn Reporter>,
     network: &Network,
     targets: &[Target],
+    print_checksum: Option<Algorithm>,
 ) -> Exit {
     for target in targets {
         let new = NewDownload {
@@ -74,7 +76,7 @@ async fn all(
             part: STDOUT.to_owned(),
             on_exists: OnExists::Overwrite,
             release_size: None,
-            sha256: target.sha256.clone(),
+            digests: target.digests(),
             adopt: false,
         };
         let accepted = match engine.accept(new).await {
@@ -85,7 +87,12 @@ async fn all(
             }
         };
         match engine.drive(accepted.id).await {
-            Ok(_) => {}
+            // To standard error: the file itself is on standard output.
+            Ok(summary) => {
+                if let Some(hex) = print_checksum.and_then(|name| summary.hex(name)) {
+                    say!("{hex}  -");
+                }
+            }
             // Whoever read it has had enough, as in `regrip get -o - URL | head`.
             Err(_) if engine.host().store.is_closed() => return Exit::Failed,
             Err(error) => return Exit::from(&error),

@@ -4,9 +4,11 @@
 use super::list::{Listed, Typed, typed};
 use crate::cli::args::{Get, OnExists};
 use crate::cli::text;
-use crate::control::{BadAddress, Userinfo, file_name, parse_sha256, parse_url};
+use crate::control::{BadAddress, Userinfo, file_name, parse_checksum, parse_url};
 use crate::store::STDOUT;
-use regrip_core::{display_url, redacted};
+use regrip_core::Checksum;
+use regrip_core::display_url;
+use regrip_core::record::{DigestRow, DigestSource};
 use rustix::fs::{Access, access};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -21,8 +23,16 @@ pub(crate) struct Target {
     pub(crate) userinfo: Option<Userinfo>,
     /// Absolute, its folder canonical; [`STDOUT`] if that is where it goes.
     pub(crate) destination: PathBuf,
-    /// The digest it must have, lower-case hex.
-    pub(crate) sha256: Option<String>,
+    /// The digest it must have.
+    pub(crate) checksum: Option<Checksum>,
+}
+
+impl Target {
+    /// The digests that its row begins with.
+    pub(super) fn digests(&self) -> Vec<DigestRow> {
+        let given = |checksum| DigestRow::wanted(checksum, DigestSource::Caller);
+        self.checksum.clone().map(given).into_iter().collect()
+    }
 }
 
 /// What is to be fetched, and what cannot be.
@@ -48,18 +58,19 @@ pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
             urls.len()
         ));
     }
-    if get.sha256.is_some() && urls.len() > 1 {
+    if get.checksum.is_some() && urls.len() > 1 {
         return Err(format!(
-            "--sha256 is the digest of one file, but there are {} URLs",
+            "--checksum is the digest of one file, but there are {} URLs",
             urls.len()
         ));
     }
-    let sha256 = get.sha256.as_deref().map(digest).transpose()?;
+    let checksum = get.checksum.as_deref().map(parse_checksum).transpose();
+    let checksum = checksum.map_err(|error| format!("--checksum: {error}"))?;
     let place = place(get)?;
     let mut found = Targets::default();
     let (mut known, mut files) = (HashSet::new(), HashMap::new());
     for typed in urls {
-        let target = target(&place, &typed, sha256.clone()).and_then(|target| {
+        let target = target(&place, &typed, checksum.clone()).and_then(|target| {
             let is_shared = !is_stream(get) && is_shared(&target, &files, get.on_exists)?;
             Ok((target, is_shared))
         });
@@ -103,14 +114,14 @@ pub(super) fn is_stream(get: &Get) -> bool {
     get.output.as_deref() == Some(Path::new("-"))
 }
 
-fn target(place: &Place, typed: &Typed, sha256: Option<String>) -> Result<Target, String> {
+fn target(place: &Place, typed: &Typed, checksum: Option<Checksum>) -> Result<Target, String> {
     let (url, userinfo) = parse_url(&typed.url).map_err(|error| told(&error))?;
     let Place::Folder(place) = place else {
         return Ok(Target {
             url,
             userinfo,
             destination: STDOUT.into(),
-            sha256,
+            checksum,
         });
     };
     let name = match &place.name {
@@ -126,7 +137,7 @@ fn target(place: &Place, typed: &Typed, sha256: Option<String>) -> Result<Target
         url,
         userinfo,
         destination,
-        sha256,
+        checksum,
     })
 }
 
@@ -143,13 +154,6 @@ fn told(error: &BadAddress) -> String {
         _ => None,
     };
     text::with_advice(&error.to_string(), advice)
-}
-
-fn digest(typed: &str) -> Result<String, String> {
-    parse_sha256(typed).map_err(|_| {
-        let found = redacted(typed);
-        format!("--sha256 is {found}\n  a SHA-256 is 64 hexadecimal digits; sha256sum prints it")
-    })
 }
 
 /// Where the files go.

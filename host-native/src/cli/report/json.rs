@@ -53,7 +53,7 @@ impl Reporter for Json {
             bytes: row.downloaded,
             attempts: row.attempts,
             restarts: row.restarts,
-            sha256: row.sha256_got.clone(),
+            digests: row.checksums(),
             ..Summary::default()
         };
         let url = display_url(row.new.source.url());
@@ -74,7 +74,7 @@ impl Reporter for Json {
             "at": time(SystemTime::now()),
             "url": display_url(target.url.as_str()),
             "path": target.destination,
-            "bytes": 0, "attempts": 0, "restarts": 0, "sha256": null, "warning": null,
+            "bytes": 0, "attempts": 0, "restarts": 0, "sha256": null, "digests": [], "warning": null,
             "class": class(error, &[]).name(), "code": error.code(), "error": chain(error),
         }));
     }

@@ -205,15 +205,12 @@ fn completed(path: &str, summary: &Summary, came: &str) -> String {
         0 => String::new(),
         restarts => format!(", {}", text::count(restarts, "restart")),
     };
-    let digest = summary.sha256.as_ref();
-    let digest = digest.map(|sha256| format!(", sha256 {sha256}"));
     let warning = summary.warning.as_ref();
     let warning = warning.map(|warning| format!("\n  warning: {}", text::plain(warning)));
     format!(
-        "{}: whole, {}{came}{attempts}{restarts}{}{}",
+        "{}: whole, {}{came}{attempts}{restarts}{}",
         name(path),
         text::bytes(summary.bytes),
-        digest.unwrap_or_default(),
         warning.unwrap_or_default()
     )
 }

@@ -2,13 +2,12 @@
 
 use super::database::Fault;
 use super::values::{integer, time};
-use super::{rows, timeline};
+use super::{digests, rows, timeline};
 use regrip_core::record::{
     Behaviour, Change, DownloadId, Failure, KnownSize, Restart, RestartReason, Status, Terms,
     Validators, Waiting,
 };
 use regrip_core::store::Committing;
-use regrip_core::store::DigestState;
 use regrip_core::{Error, bounds::Bounds};
 use rusqlite::{ToSql, Transaction, named_params};
 use std::time::SystemTime;
@@ -47,6 +46,7 @@ pub(super) fn apply(
             size,
             mismatch,
             epoch,
+            stated: _,
         } => {
             row.fresh(*kept, restart.as_ref(), *size, *mismatch, epoch)?;
             row.validators(validators)?;
@@ -58,15 +58,15 @@ pub(super) fn apply(
         Change::Resumed {
             size,
             mismatch,
-            sha256,
             epoch,
-        } => row.resumed(*size, *mismatch, sha256.as_deref(), epoch),
+            stated: _,
+        } => row.resumed(*size, *mismatch, epoch),
         Change::Checkpoint {
             downloaded,
             durable,
             epoch,
-            digest,
-        } => row.checkpoint(*downloaded, *durable, epoch, digest.as_ref()),
+            digests: _,
+        } => row.checkpoint(*downloaded, *durable, epoch),
         Change::Restart(restart) => {
             row.restart(restart)?;
             row.validators(&Validators::default())?;
@@ -89,17 +89,14 @@ pub(super) fn apply(
         }
         Change::Waits(waiting) => row.waits(waiting),
         Change::Queued => row.stands(Status::Queued),
-        Change::Committing(committing) => row.committing(committing),
-        Change::Completed {
-            size,
-            sha256,
-            warning,
-        } => row.completed(*size, sha256.as_deref(), warning.as_ref()),
+        Change::Committing { committing, .. } => row.committing(committing),
+        Change::Completed { size, warning } => row.completed(*size, warning.as_ref()),
         Change::Failed(failure) => row.failed(failure),
         Change::Cancelled => row.stands(Status::Cancelled),
         Change::Retried => row.retried(),
         Change::Terms(terms) => row.terms(terms),
-    }
+    }?;
+    digests::apply(transaction, id, change)
 }
 
 /// Refuses what the row's status does not admit. In the transaction that writes, so that of two processes one comes first.
@@ -167,10 +164,8 @@ impl Update<'_> {
         self.set(
             "expected_bytes = :bytes, expected_bytes_source = :source, expected_bytes_mismatch = :mismatch,
              boot_id = :boot_id, downloaded_bytes = :kept, durable_bytes = min(durable_bytes, :kept),
-             sha256_state = CASE WHEN sha256_state_offset <= :kept THEN sha256_state END,
-             sha256_state_offset = CASE WHEN sha256_state_offset <= :kept THEN sha256_state_offset END,
              bound_furthest = min(bound_furthest, :furthest), responses = 1, shrunk = NULL,
-             committing_token = NULL, committing_size = NULL, committing_sha256 = NULL",
+             committing_token = NULL, committing_size = NULL",
             named_params! {
                 ":bytes": size.map(|size| integer(size.bytes)),
                 ":source": size.map(|size| size.source.name()),
@@ -185,13 +180,12 @@ impl Update<'_> {
     fn validators(&self, validators: &Validators) -> Result<(), Fault> {
         self.set(
             "etag = :etag, last_modified = :last_modified, last_modified_weak = :weak,
-             content_type = :content_type, sha256_announced = :sha256",
+             content_type = :content_type",
             named_params! {
                 ":etag": validators.etag,
                 ":last_modified": validators.last_modified,
                 ":weak": validators.last_modified.is_some() && !validators.last_modified_strong,
                 ":content_type": validators.content_type,
-                ":sha256": validators.sha256,
             },
         )
     }
@@ -215,46 +209,29 @@ impl Update<'_> {
         )
     }
 
-    fn resumed(
-        &self,
-        size: Option<KnownSize>,
-        mismatch: bool,
-        sha256: Option<&str>,
-        epoch: &str,
-    ) -> Result<(), Fault> {
+    fn resumed(&self, size: Option<KnownSize>, mismatch: bool, epoch: &str) -> Result<(), Fault> {
         self.set(
             "expected_bytes = coalesce(expected_bytes, :bytes),
              expected_bytes_source = coalesce(expected_bytes_source, :source),
              expected_bytes_mismatch = expected_bytes_mismatch | :mismatch,
-             sha256_announced = coalesce(sha256_announced, :sha256), boot_id = :boot_id,
-             responses = min(responses + 1, 4294967295)",
+             boot_id = :boot_id, responses = min(responses + 1, 4294967295)",
             named_params! {
                 ":bytes": size.map(|size| integer(size.bytes)),
                 ":source": size.map(|size| size.source.name()),
                 ":mismatch": mismatch,
-                ":sha256": sha256,
                 ":boot_id": epoch,
             },
         )
     }
 
-    fn checkpoint(
-        &self,
-        downloaded: u64,
-        durable: u64,
-        epoch: &str,
-        digest: Option<&DigestState>,
-    ) -> Result<(), Fault> {
+    fn checkpoint(&self, downloaded: u64, durable: u64, epoch: &str) -> Result<(), Fault> {
         self.set(
-            "downloaded_bytes = :downloaded, durable_bytes = :durable, boot_id = :boot_id, sha256_state = :state,
-             sha256_state_offset = :offset,
-             committing_token = NULL, committing_size = NULL, committing_sha256 = NULL",
+            "downloaded_bytes = :downloaded, durable_bytes = :durable, boot_id = :boot_id,
+             committing_token = NULL, committing_size = NULL",
             named_params! {
                 ":downloaded": integer(downloaded),
                 ":durable": integer(durable),
                 ":boot_id": epoch,
-                ":state": digest.map(|digest| &digest.state),
-                ":offset": digest.map(|digest| integer(digest.offset)),
             },
         )
     }
@@ -263,8 +240,8 @@ impl Update<'_> {
         self.count_restart(restart)?;
         self.set(
             "bound_furthest = 0, expected_bytes = NULL, expected_bytes_source = NULL, boot_id = NULL, responses = 0,
-             downloaded_bytes = 0, durable_bytes = 0, sha256_state = NULL, sha256_state_offset = NULL, shrunk = NULL,
-             committing_token = NULL, committing_size = NULL, committing_sha256 = NULL",
+             downloaded_bytes = 0, durable_bytes = 0, shrunk = NULL,
+             committing_token = NULL, committing_size = NULL",
             &[],
         )
     }
@@ -295,30 +272,23 @@ impl Update<'_> {
     fn committing(&self, committing: &Committing) -> Result<(), Fault> {
         self.stands_with(
             Status::Committing,
-            "committing_token = :token, committing_size = :size, committing_sha256 = :sha256",
+            "committing_token = :token, committing_size = :size",
             named_params! {
                 ":token": committing.token.0,
                 ":size": integer(committing.size),
-                ":sha256": committing.sha256,
             },
         )
     }
 
-    fn completed(
-        &self,
-        size: u64,
-        sha256: Option<&str>,
-        warning: Option<&Failure>,
-    ) -> Result<(), Fault> {
+    fn completed(&self, size: u64, warning: Option<&Failure>) -> Result<(), Fault> {
         self.stands_with(
             Status::Completed,
-            "committing_token = NULL, committing_size = NULL, committing_sha256 = NULL,
+            "committing_token = NULL, committing_size = NULL,
              error = :error, error_class = :class, error_code = :code, downloaded_bytes = :size, durable_bytes = :size,
              expected_bytes_mismatch = expected_bytes_mismatch | (release_size IS NOT NULL AND release_size <> :size),
-             sha256_got = :sha256, completed_at = :at, completed_size = :size, completed_mtime_ns = NULL",
+             completed_at = :at, completed_size = :size, completed_mtime_ns = NULL",
             named_params! {
                 ":size": integer(size),
-                ":sha256": sha256,
                 ":error": warning.map(|warning| &warning.text),
                 ":class": warning.map(|warning| warning.class.name()),
                 ":code": warning.map(|warning| warning.code.as_str()),
@@ -349,10 +319,9 @@ impl Update<'_> {
 
     fn terms(&self, terms: &Terms) -> Result<(), Fault> {
         self.set(
-            "sha256_wanted = :sha256, adopt = :adopt, on_exists = :on_exists,
+            "adopt = :adopt, on_exists = :on_exists,
              header_names = :header_names",
             named_params! {
-                ":sha256": terms.sha256,
                 ":adopt": terms.adopt,
                 ":on_exists": terms.on_exists.name(),
                 ":header_names": rows::names(&terms.header_names)?,

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql};
 pub(super) fn entry(connection: &Connection, id: DownloadId) -> Result<Entry, Fault> {
     let found = connection
         .prepare_cached("SELECT * FROM downloads WHERE id = ?1")?
-        .query_row([id], |row| Ok(read(row, true)))
+        .query_row([id], |row| Ok(read(connection, row, true)))
         .optional()?;
     Ok(found.ok_or(Error::NoSuchDownload(id))??)
 }
@@ -93,7 +93,7 @@ fn page(
         params.push((":after", id));
     }
     let mut statement = connection.prepare_cached(statement(status.is_some(), after.is_some()))?;
-    let found = statement.query_and_then(params.as_slice(), |row| Ok(read(row, false)?))?;
+    let found = statement.query_and_then(params.as_slice(), |row| read(connection, row, false))?;
     found.collect()
 }
 
@@ -112,8 +112,12 @@ pub(super) fn counts(connection: &Connection) -> Result<Vec<(Status, u64)>, Faul
 }
 
 /// Reads a row; `with_release` also what may be the largest part of it.
-fn read(row: &rusqlite::Row<'_>, with_release: bool) -> Result<Entry, Error> {
-    let known = rows::read(row)?;
+fn read(
+    connection: &Connection,
+    row: &rusqlite::Row<'_>,
+    with_release: bool,
+) -> Result<Entry, Fault> {
+    let known = rows::read(connection, row)?;
     let columns = Columns::new(row, known.id);
     let mtime_ns: Option<i64> = columns.get("completed_mtime_ns")?;
     let size = columns.count_if_any("completed_size")?;

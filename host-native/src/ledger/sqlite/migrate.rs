@@ -50,6 +50,10 @@ pub(super) const MIGRATIONS: &[Migration] = &[
         to: 9,
         sql: include_str!("../migrations/0009_full_responses.sql"),
     },
+    Migration {
+        to: 10,
+        sql: include_str!("../migrations/0010_digests.sql"),
+    },
 ];
 
 /// A number that comes twice would be a step that is never taken.

@@ -9,6 +9,7 @@
 
 mod change;
 mod database;
+mod digests;
 mod entry;
 mod file;
 mod ledger;

@@ -1,6 +1,7 @@
 //! A row of the table `downloads` and the core's [`Row`].
 
 use super::database::Fault;
+use super::digests;
 use super::values::{Columns, integer, time};
 use regrip_core::bounds::Bounds;
 use regrip_core::classify::Class;
@@ -9,7 +10,7 @@ use regrip_core::record::{
     Validators, Waiting,
 };
 use regrip_core::store::Committing;
-use regrip_core::store::{DigestState, PartToken};
+use regrip_core::store::PartToken;
 use regrip_core::{Error, OnExists};
 use rusqlite::{Connection, OptionalExtension, Params, Transaction, named_params};
 use std::path::Path;
@@ -35,10 +36,10 @@ pub(super) fn insert(
         .prepare_cached(
             "INSERT INTO downloads (
                  kind, url, peer_id, peer_name, item_id, filename, dest_path, part_path, header_names, on_exists,
-                 adopt, release_size, sha256_wanted, status, created_at, updated_at
+                 adopt, release_size, status, created_at, updated_at
              ) VALUES (
                  :kind, :url, :peer_id, :peer_name, :item_id, :filename, :dest_path, :part_path, :header_names, :on_exists,
-                 :adopt, :release_size, :sha256_wanted, :status, :at, :at
+                 :adopt, :release_size, :status, :at, :at
              )",
         )?
         .execute(named_params! {
@@ -54,11 +55,12 @@ pub(super) fn insert(
             ":on_exists": new.on_exists.name(),
             ":adopt": new.adopt,
             ":release_size": new.release_size.map(integer),
-            ":sha256_wanted": new.sha256,
             ":status": Status::Queued.name(),
             ":at": time(at),
         })?;
-    Ok(transaction.last_insert_rowid())
+    let id = transaction.last_insert_rowid();
+    digests::write(transaction, id, &new.digests)?;
+    Ok(id)
 }
 
 /// Header names, as one column keeps them.
@@ -71,7 +73,7 @@ pub(super) fn names(header_names: &[String]) -> Result<String, Error> {
 pub(super) fn row(connection: &Connection, id: DownloadId) -> Result<Row, Fault> {
     let found = connection
         .prepare_cached("SELECT * FROM downloads WHERE id = ?1")?
-        .query_row([id], |row| Ok(read(row)))
+        .query_row([id], |row| Ok(read(connection, row)))
         .optional()?;
     Ok(found.ok_or(Error::NoSuchDownload(id))??)
 }
@@ -83,7 +85,7 @@ pub(super) fn rows(
     params: impl Params,
 ) -> Result<Vec<Row>, Fault> {
     let mut statement = connection.prepare_cached(select)?;
-    let found = statement.query_and_then(params, |row| Ok(read(row)?))?;
+    let found = statement.query_and_then(params, |row| read(connection, row))?;
     found.collect()
 }
 
@@ -107,19 +109,18 @@ pub(super) fn marks(connection: &Connection) -> Result<Vec<Mark>, Fault> {
 }
 
 /// A row of the table as the core knows it. Nothing in it is trusted: what makes no sense is an error that names it.
-pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Error> {
+pub(super) fn read(connection: &Connection, row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
     let id = row
         .get("id")
         .map_err(|error| Error::ledger("reading the id of a download", error))?;
     let columns = Columns::new(row, id);
     // In the table's order: see `Columns`.
-    let mut new = read_new(&columns)?;
+    let new = read_new(&columns)?;
     let size = read_size(&columns)?;
     let mismatch = columns.get("expected_bytes_mismatch")?;
     let mut validators = Validators {
         etag: columns.get("etag")?,
         last_modified: columns.get("last_modified")?,
-        sha256: columns.get("sha256_announced")?,
         ..Validators::default()
     };
     let claimed = columns.get("claimed")?;
@@ -127,9 +128,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Error> {
     let durable = columns.count("durable_bytes")?;
     let epoch = columns.get("boot_id")?;
     let responses = columns.count("responses")?;
-    new.sha256 = columns.get("sha256_wanted")?;
-    let digest = read_digest(&columns)?;
-    let sha256_got = columns.get("sha256_got")?;
+    let digests = digests::read(connection, id)?;
     let digest_restarted = columns.get("digest_restarted")?;
     let restarts = columns.count("restarts")?;
     let bounds = Bounds {
@@ -165,9 +164,8 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Error> {
         durable,
         epoch,
         responses,
-        digest,
+        digests,
         digest_restarted,
-        sha256_got,
         attempts,
         restarts,
         bounds,
@@ -176,7 +174,7 @@ pub(super) fn read(row: &rusqlite::Row<'_>) -> Result<Row, Error> {
     })
 }
 
-/// All but the digest that is wanted, which has its column elsewhere.
+/// All but the digests, which have a table of their own.
 fn read_new(columns: &Columns<'_>) -> Result<NewDownload, Error> {
     let kind: String = columns.get("kind")?;
     let url = columns.get("url")?;
@@ -201,7 +199,7 @@ fn read_new(columns: &Columns<'_>) -> Result<NewDownload, Error> {
         on_exists: columns.word("on_exists", OnExists::named)?,
         adopt: columns.get("adopt")?,
         release_size: columns.count_if_any("release_size")?,
-        sha256: None,
+        digests: Vec::new(),
     })
 }
 
@@ -221,14 +219,6 @@ fn read_size(columns: &Columns<'_>) -> Result<Option<KnownSize>, Error> {
     Ok(Some(KnownSize { bytes, source }))
 }
 
-fn read_digest(columns: &Columns<'_>) -> Result<Option<DigestState>, Error> {
-    let Some(offset) = columns.count_if_any("sha256_state_offset")? else {
-        return Ok(None);
-    };
-    let state = columns.get("sha256_state")?;
-    Ok(Some(DigestState { offset, state }))
-}
-
 fn read_committing(columns: &Columns<'_>) -> Result<Option<Committing>, Error> {
     let Some(size) = columns.count_if_any("committing_size")? else {
         return Ok(None);
@@ -236,7 +226,6 @@ fn read_committing(columns: &Columns<'_>) -> Result<Option<Committing>, Error> {
     Ok(Some(Committing {
         token: PartToken(columns.get("committing_token")?),
         size,
-        sha256: columns.get("committing_sha256")?,
     }))
 }
 
