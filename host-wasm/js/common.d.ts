@@ -184,8 +184,10 @@ export interface Summary {
   bytes: number;
   attempts: number;
   restarts: number;
-  /** Where one was asked for. */
+  /** If it was asked for. */
   sha256?: string;
+  /** `algorithm:hex`, if one of another algorithm was asked for. */
+  digests?: string[];
   /** What failed after the file got its name, for example a folder that cannot be synced. */
   warning?: string;
 }
@@ -221,7 +223,7 @@ export type DownloadEvent = { id: number; at: number; url: string; path: string 
   | { event: "retrying"; attempt: number; delayMs: number; askedBy: "jitter" | "retry_after"; class: "transient"; error: string }
   /** `until` is missing where nobody can know: the machine is offline. */
   | { event: "waiting"; until?: number; why: string }
-  | { event: "completed"; bytes: number; attempts: number; restarts: number; sha256?: string; warning?: string }
+  | { event: "completed"; bytes: number; attempts: number; restarts: number; sha256?: string; digests?: string[]; warning?: string }
   | ({ event: "failed" | "cancelled" } & Failure)
 );
 
@@ -259,6 +261,11 @@ export class RegripError extends Error {
 export interface JobOptions {
   /** Hex: the download fails unless this is the file's SHA-256. `true`: compute it, and compare it with `Repr-Digest`. */
   sha256?: string | true | undefined;
+  /**
+   * `sha256:…`, `sha512:…`, `sha1:…` or `md5:…`, then the hexadecimal digits that the file must have; an algorithm alone has its
+   * digest computed. Several may be given, and all must match.
+   */
+  digest?: string | string[] | undefined;
   /** The size by another source. It counts where the server names none; where the two differ the server's does, and an event says so. */
   expectedBytes?: number | undefined;
   /** Sent with every request for this file, except `Accept-Encoding` and `Range`, which are set. Never kept: a resume in another process needs them again. */
@@ -308,7 +315,7 @@ export interface ResumeOptions {
 export interface EngineBase<To> {
   /**
    * A call for a file that is under way already (the same URL and destination) joins it: one transfer, and for each call its own
-   * `done`, `sha256`, `signal`, `onEvent` and events. Requests have the headers of the first call that still waits.
+   * `done`, `sha256`, `digest`, `signal`, `onEvent` and events. Requests have the headers of the first call that still waits.
    *
    * A URL without its query stands for the unfinished download of that destination, if it differs by nothing else.
    */
