@@ -211,7 +211,7 @@ class Downloads {
     const { headerNames, path } = record;
     if (headerNames && !options.headers) return Download.failed(missing(record));
     if (record.ownSink && to === undefined) return Download.failed(ownSink(path));
-    return this.start({ ...resumedBy(record), url: url ?? record.url, to: to ?? path, ...options });
+    return this.start({ ...resumedBy(record, options), url: url ?? record.url, to: to ?? path, ...options });
   }
 
   /** Has a caller wait for the transfer of its file, which is started unless it is under way. */
@@ -464,14 +464,14 @@ function fromListed({ url, headers, signal, onEvent, sha256, digest, adoptPart }
 }
 
 /** What a record says that its download was asked for with. */
-function wantedBy({ digests, adopt, claimed }) {
-  return { digests: digestsOf(digests), adoptPart: Boolean(adopt && !claimed) };
+function wantedBy(record) {
+  return { digests: digestsOf(record), adoptPart: Boolean(record.adopt && !record.claimed) };
 }
 
-/** The same as options. */
-function resumedBy(record) {
+/** The same as options, but for digests that are given anew. */
+function resumedBy(record, { sha256, digest }) {
   const { digests, adoptPart } = wantedBy(record);
-  return { digest: digests, adoptPart };
+  return { adoptPart, ...(sha256 === undefined && digest === undefined && { digest: digests }) };
 }
 
 function given({ digests, adoptPart }) {

@@ -67,9 +67,12 @@ function digestsGiven({ sha256, digest = [] }) {
 
 function digestOf(given) {
   const text = String(given).toLowerCase();
-  const [name, digits] = text.includes(":") ? text.split(":") : text.length === 64 ? ["sha256", text] : [text];
-  if (Object.hasOwn(DIGITS, name) && digits === undefined) return name;
-  if (Object.hasOwn(DIGITS, name) && digits.length === DIGITS[name] && /^[0-9a-f]*$/.test(digits)) return `${name}:${digits}`;
+  const [name, digits, more] = /^[0-9a-f]{64}$/.test(text) ? ["sha256", text] : text.split(":");
+  const algorithm = name.replaceAll("-", "");
+  if (Object.hasOwn(DIGITS, algorithm) && more === undefined) {
+    if (digits === undefined) return algorithm;
+    if (digits.length === DIGITS[algorithm] && /^[0-9a-f]*$/.test(digits)) return `${algorithm}:${digits}`;
+  }
   throw new TypeError("digest is neither an algorithm (sha256, sha512, sha1, md5) nor algorithm:hex");
 }
 
@@ -81,9 +84,10 @@ export function rowsOf(digests) {
   return digests.map((digest) => (digest.includes(":") ? `caller:${digest}::` : `asked:${digest}:::`)).join(" ");
 }
 
-/** Those that the caller gave or asked for, of a record. */
-export function digestsOf(rows = "") {
-  const words = rows.split(" ").map((row) => row.split(":"));
+/** Those that the caller gave or asked for, of a record. Earlier versions kept `sha256`, and `digest` if any was asked for. */
+export function digestsOf({ digests, sha256, digest }) {
+  if (digests === undefined) return sha256 ? [`sha256:${sha256}`] : digest ? ["sha256"] : [];
+  const words = digests.split(" ").map((row) => row.split(":"));
   return words.filter(([source]) => source === "caller" || source === "asked").map(([, algorithm, wanted]) => (wanted ? `${algorithm}:${wanted}` : algorithm));
 }
 
