@@ -1,9 +1,10 @@
 //! The ledger as a file: how it is made, closed, upgraded and refused.
 
 use regrip::ledger::{Catalogue, Import, ImportState, OpenError, ServeTables, SqliteLedger};
-use regrip_core::OnExists;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
+use regrip_core::store::DigestState;
+use regrip_core::{Algorithm, OnExists};
 use rusqlite::Connection;
 use smol::block_on;
 use std::os::unix::fs::PermissionsExt;
@@ -297,6 +298,63 @@ fn an_upgrade_makes_rows_of_the_lines_about_imports() {
 }
 
 #[test]
+fn an_upgrade_makes_rows_of_the_digests() {
+    let (_folder, path) = place();
+    let old = Connection::open(&path).unwrap();
+    let last = [
+        include_str!("../src/ledger/migrations/0008_imports.sql"),
+        include_str!("../src/ledger/migrations/0009_full_responses.sql"),
+    ];
+    for step in UP_TO_7.iter().chain(&last) {
+        old.execute_batch(step).unwrap();
+    }
+    old.pragma_update(None, "user_version", 9).unwrap();
+    // Wanted, announced, the state and its offset, got, and what a commit was about to record.
+    for digests in [
+        "'aa', 'bb', x'0102', 2, NULL, NULL",
+        "NULL, 'cc', x'03', 1, NULL, 'dd'",
+        "NULL, NULL, x'04', 1, 'ee', NULL",
+        "NULL, NULL, x'05', 1, NULL, NULL",
+    ] {
+        let insert = format!(
+            "INSERT INTO downloads (kind, url, filename, dest_path, part_path, on_exists, status, created_at, updated_at,
+                 sha256_wanted, sha256_announced, sha256_state, sha256_state_offset, sha256_got, committing_sha256)
+             VALUES ('url', 'http://host/f', 'f', '/f', '/f.part', 'overwrite', 'queued', '', '', {digests})"
+        );
+        old.execute_batch(&insert).unwrap();
+    }
+    drop(old);
+    let ledger = SqliteLedger::open(&path).unwrap();
+    let row = |source, wanted: Option<&str>, state: &[u8], got: Option<&str>| DigestRow {
+        source,
+        wanted: wanted.map(str::to_owned),
+        state: (!state.is_empty()).then(|| DigestState {
+            offset: state.len() as u64,
+            state: state.to_vec(),
+        }),
+        got: got.map(str::to_owned),
+        ..DigestRow::asked(Algorithm::Sha256)
+    };
+    let expected = [
+        vec![
+            row(DigestSource::Caller, Some("aa"), &[1, 2], None),
+            row(DigestSource::ReprDigest, Some("bb"), &[1, 2], None),
+        ],
+        vec![row(DigestSource::ReprDigest, Some("cc"), &[3], Some("dd"))],
+        vec![row(DigestSource::Asked, None, &[], Some("ee"))],
+        vec![],
+    ];
+    for (id, digests) in (1..).zip(expected) {
+        assert_eq!(block_on(ledger.row(id)).unwrap().digests, digests, "{id}");
+    }
+    block_on(ledger.remove(1)).unwrap();
+    let left = Connection::open(&path).unwrap();
+    let count = "SELECT count(*) FROM digests WHERE download_id = 1";
+    let left: i64 = left.query_row(count, [], |row| row.get(0)).unwrap();
+    assert_eq!(left, 0, "the row takes its digests along");
+}
+
+#[test]
 fn an_upgrade_that_fails_leaves_the_file_at_the_schema_before() {
     let (_folder, path) = place();
     let old = Connection::open(&path).unwrap();
@@ -326,7 +384,7 @@ fn a_newer_schema_is_refused_and_not_a_byte_changes() {
     drop(newer);
     let before = snapshot(&folder);
     match SqliteLedger::open(&path).unwrap_err() {
-        OpenError::Newer { found, known, .. } => assert_eq!((found, known), (99, 9)),
+        OpenError::Newer { found, known, .. } => assert_eq!((found, known), (99, 10)),
         other => panic!("{other:?}"),
     }
     assert!(snapshot(&folder) == before);

@@ -186,6 +186,8 @@ export interface Summary {
   restarts: number;
   /** If one was requested. */
   sha256?: string;
+  /** `algorithm:hex`, if digests with other algorithms were requested. */
+  digests?: string[];
   /** What failed after the file was renamed, for example the sync of its folder. */
   warning?: string;
 }
@@ -221,7 +223,7 @@ export type DownloadEvent = { id: number; at: number; url: string; path: string 
   | { event: "retrying"; attempt: number; delayMs: number; askedBy: "jitter" | "retry_after"; class: "transient"; error: string }
   /** `until` is missing if it is unknown: the machine is offline. */
   | { event: "waiting"; until?: number; why: string }
-  | { event: "completed"; bytes: number; attempts: number; restarts: number; sha256?: string; warning?: string }
+  | { event: "completed"; bytes: number; attempts: number; restarts: number; sha256?: string; digests?: string[]; warning?: string }
   | ({ event: "failed" | "cancelled" } & Failure)
 );
 
@@ -259,6 +261,11 @@ export class RegripError extends Error {
 export interface JobOptions {
   /** Hex: the download fails unless this is the file's SHA-256. `true`: compute it and compare it with `Repr-Digest`. */
   sha256?: string | true | undefined;
+  /**
+   * `sha256:…`, `sha512:…`, `sha1:…` or `md5:…`, followed by the hexadecimal digits that the file must have; an algorithm alone
+   * computes its digest. If several are given, all must match.
+   */
+  digest?: string | string[] | undefined;
   /** The size from another source. Used if the server sends none; if the two differ, the server's counts and an event reports it. */
   expectedBytes?: number | undefined;
   /** Sent with every request for this file, except `Accept-Encoding` and `Range`, which are set. Never stored: a resume in another process needs them again. */
@@ -308,7 +315,7 @@ export interface ResumeOptions {
 export interface EngineBase<To> {
   /**
    * A call for a running download (the same URL and destination) joins it: one transfer, and for each call its own
-   * `done`, `sha256`, `signal`, `onEvent` and events. Requests use the headers of the first call that still waits.
+   * `done`, `sha256`, `digest`, `signal`, `onEvent` and events. Requests use the headers of the first call that still waits.
    *
    * A URL without its query matches the unfinished download of that destination if nothing else differs.
    */

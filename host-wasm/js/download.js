@@ -60,11 +60,16 @@ export class Download {
   }
 
   /** What this caller's digest says of the file: an error, or nothing. */
-  refusal({ digest, digestError }) {
-    const { sha256 } = this.terms;
-    if (sha256 === undefined || sha256 === digest || (sha256 === true && digest !== undefined)) return undefined;
-    if (digest !== undefined) return digestMismatch(sha256, digest);
-    return new RegripError("the bytes cannot be read back for the sha256 that was asked for", { code: "Disk", class: "permanent", cause: digestError });
+  refusal({ digests, digestError }) {
+    for (const [algorithm, wanted] of this.terms.digests.map((digest) => digest.split(":"))) {
+      const got = digests.get(algorithm);
+      if (got === undefined) {
+        const message = `the bytes cannot be read back for the ${algorithm} that was asked for`;
+        return new RegripError(message, { code: "Disk", class: "permanent", cause: digestError });
+      }
+      if (wanted !== undefined && wanted !== got) return digestMismatch(algorithm, wanted, got);
+    }
+    return undefined;
   }
 
   complete(summary) {

@@ -15,9 +15,9 @@ export function cancelled(cause, { attempts, restarts, bytes } = {}) {
   return new RegripError("cancelled", { name: "AbortError", code: "cancelled", class: "permanent", cause, attempts, restarts, bytes });
 }
 
-export function digestMismatch(wanted, got) {
+export function digestMismatch(algorithm, wanted, got) {
   const advice = "check the digest; the source may hold another file";
-  return new RegripError(`the sha256 is ${got}, not ${wanted}`, { code: "DigestMismatch", class: "permanent", advice });
+  return new RegripError(`the ${algorithm} is ${got}, not ${wanted}`, { code: "DigestMismatch", class: "permanent", advice });
 }
 
 /** The last event of a download, where the core has not told it. `about`: id, url, path. */

@@ -4,7 +4,7 @@ import { Fields } from "./fields.js";
 import { MemoryLedger } from "./ledgers/memory.js";
 import { Part } from "./part.js";
 import { Request } from "./request.js";
-import { shown } from "./terms.js";
+import { digestsOf, rowsOf, shown } from "./terms.js";
 
 /** What sets a URL apart from the same one for another destination: a fragment, which no request and no record has. */
 const marked = (url, id) => `${url}#${id}`;
@@ -34,6 +34,7 @@ export class Host {
   }
 
   tell({ all: event }) {
+    if (event.digests) event.digests = event.digests.split(" ");
     const job = this.jobs.get(event.path);
     quietly(this.onEvent, event);
     job?.tell(event);
@@ -52,10 +53,6 @@ export class Host {
     for (const job of this.jobs.values()) if (job.partName === name) return job.part;
   }
 
-  wantsDigest(path) {
-    return this.jobs.get(path).wantsDigest;
-  }
-
   idOf(path) {
     if (!this.#ids.has(path)) this.#ids.set(path, ++this.#lastId);
     return this.#ids.get(path);
@@ -69,6 +66,7 @@ export class Host {
       const { committingDevice, committingInode, ...record } = job.record;
       job.record = { ...record, committingToken: `${committingDevice}:${committingInode}` };
     }
+    if (job.record && job.record.digests === undefined) job.record = { ...job.record, digests: rowsOf(digestsOf(job.record)) };
     const missing = job.missing();
     if (missing.length > 0) throw new Failed("CredentialsMissing", { what: missing.join(", ") });
     return job.record && new Fields({ ...job.record, url: marked(job.record.url, job.id) });
@@ -77,7 +75,6 @@ export class Host {
   save({ all: record }) {
     const job = this.jobs.get(record.path);
     record.url = unmarked(record.url);
-    record.digest = job.wantsDigest;
     if (job.ownSink) record.ownSink = true;
     if (job.headerNames.length > 0) record.headerNames = job.headerNames.join(",");
     job.record = record;
@@ -124,10 +121,6 @@ export class Job {
   /** As the core knows it. */
   get markedUrl() {
     return marked(this.url, this.id);
-  }
-
-  get wantsDigest() {
-    return this.transfer.wantsDigest;
   }
 
   get headers() {
@@ -184,8 +177,8 @@ export class Job {
     await this.part.settled();
   }
 
-  newHasher(state) {
-    return this.platform.newHasher(state);
+  newHasher(algorithm, state) {
+    return this.platform.newHasher(algorithm, state);
   }
 }
 

@@ -52,8 +52,8 @@ const platform = {
       () => true,
       () => false,
     ),
-  newHasher() {
-    const hash = createHash("sha256");
+  newHasher(algorithm) {
+    const hash = createHash(algorithm);
     // Its state cannot be saved: a resume in another process reads the part again.
     const hasher = { update: (chunk) => hash.update(chunk), finish: () => hash.digest("hex") };
     return { hasher, restored: false };

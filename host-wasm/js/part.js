@@ -17,12 +17,10 @@ export class Part {
   #name;
   /** The call under way, also one whose answer nobody waits for any more. */
   #busy;
-  /** The hasher of the bytes so far, while they are only added to. */
-  #hasher;
+  /** By algorithm: the hasher of the bytes so far, while they are only added to. */
+  #hashers = new Map();
   /** What a write or a flush failed with: that counts, and not that the sink cannot be cut afterwards. */
   #fault;
-  /** The core has the bytes hashed while they are written. */
-  #hashed = false;
 
   constructor(job, sink, name) {
     this.#job = job;
@@ -87,7 +85,7 @@ export class Part {
 
   truncate(size) {
     const sink = this.#sink;
-    if (this.#hasher?.at !== size) this.#hasher = undefined;
+    this.#forget((hasher) => hasher.at !== size);
     return this.#call("truncate", async () => {
       if (sink.truncate) return sink.truncate(size);
       if ((await sink.size()) !== size) throw this.#fault ?? new Error("this sink takes no bytes back");
@@ -135,11 +133,15 @@ export class Part {
   #lateDigest() {
     const { transfer } = this.#job;
     transfer.sealed = true;
-    if (this.#hashed || !transfer.wantsDigest) return undefined;
+    const late = transfer.algorithms.filter((algorithm) => !this.#hashers.has(algorithm));
+    if (late.length === 0) return undefined;
     return async () => {
       try {
-        const { hasher } = await this.#job.newHasher();
-        transfer.digest = (await this.#hash(new Running(hasher, 0), await this.#sink.size())).finish();
+        for (const algorithm of late) {
+          const { hasher } = await this.#job.newHasher(algorithm);
+          const hashed = await this.#hash(new Running(hasher, 0), await this.#sink.size());
+          transfer.digests.set(algorithm, hashed.finish());
+        }
       } catch (error) {
         transfer.digestError = error;
       }
@@ -156,7 +158,7 @@ export class Part {
   }
 
   remove() {
-    this.#hasher = undefined;
+    this.#hashers.clear();
     const sink = this.#sink;
     return this.#call("remove", () => (sink.remove ? sink.remove() : this.#sink.truncate?.(0)));
   }
@@ -172,16 +174,25 @@ export class Part {
     while (this.#busy) await this.#busy;
   }
 
-  /** A hasher of the first `to` bytes: the one at hand, one from a saved state, or one that reads them all again. */
-  digest(state, from, to) {
-    this.#hashed = true;
-    const atHand = this.#hasher;
-    if (atHand && atHand.at === to) return Promise.resolve(atHand);
-    this.#hasher = undefined;
+  /**
+   * A hasher of the first `to` bytes: the one at hand, one from a saved state, or one that reads them all again. Nothing if
+   * they would have to be read and cannot be.
+   */
+  digest(algorithm, state, from, to) {
+    const atHand = this.#hashers.get(algorithm);
+    if (atHand?.at === to) return Promise.resolve(atHand);
+    this.#hashers.delete(algorithm);
     return this.#call("read", async () => {
-      const { hasher, restored } = await this.#job.newHasher(from <= to ? state : undefined);
-      return (this.#hasher = await this.#hash(new Running(hasher, restored ? from : 0), to));
+      const { hasher, restored } = await this.#job.newHasher(algorithm, from <= to ? state : undefined);
+      const running = new Running(hasher, restored ? from : 0);
+      if (running.at < to && this.readBackBytes < to - running.at) return undefined;
+      this.#hashers.set(algorithm, await this.#hash(running, to));
+      return running;
     });
+  }
+
+  #forget(which) {
+    for (const [algorithm, hasher] of this.#hashers) if (which(hasher)) this.#hashers.delete(algorithm);
   }
 
   async #hash(running, to) {

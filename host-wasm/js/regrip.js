@@ -4,7 +4,7 @@
 //   ledgerFor(options)    → a Ledger
 //   lock(path)            → { unlock(), check()? }; throws an error with code PartLocked
 //   exists(path)          → whether a finished file is there
-//   newHasher(state)      → { hasher, restored }
+//   newHasher(algorithm, state) → { hasher, restored }
 //   isFile(sink)          → whether it writes what a path or name stands for
 //   partOf(path)?         → the name of its part; else with `.part`
 //   whenOnline()          → a promise while there is no network, else undefined
@@ -19,7 +19,7 @@ import { Fields } from "./fields.js";
 import { Host, Job, quietly } from "./host.js";
 import { fieldsOf, refuseUnknown, split } from "./options.js";
 import { needed } from "./load.js";
-import { names, shown, termsOf } from "./terms.js";
+import { digestsOf, names, rowsOf, shown, termsOf } from "./terms.js";
 import { Transfer } from "./transfer.js";
 
 const ENGINE_OPTIONS = ["ledger", "fetch", "onEvent", "folder"];
@@ -211,7 +211,7 @@ class Downloads {
     const { headerNames, path } = record;
     if (headerNames && !options.headers) return Download.failed(missing(record));
     if (record.ownSink && to === undefined) return Download.failed(ownSink(path));
-    return this.start({ ...wantedBy(record), url: url ?? record.url, to: to ?? path, ...options });
+    return this.start({ ...resumedBy(record, options), url: url ?? record.url, to: to ?? path, ...options });
   }
 
   /** Has a caller wait for the transfer of its file, which is started unless it is under way. */
@@ -229,7 +229,7 @@ class Downloads {
     if (same && known.admits(terms)) {
       const conflict = known.conflict(terms);
       if (conflict === undefined) known.add(download);
-      else download.fail(digestConflict(conflict, terms.sha256));
+      else download.fail(digestConflict(...conflict));
       return download;
     }
     const transfer = new Transfer(terms, this.#host.idOf(terms.path), same ? known.over : undefined);
@@ -330,7 +330,7 @@ class Downloads {
     return job;
   }
 
-  async #drive(core, job, { sha256, adoptPart, expectedBytes, sink }) {
+  async #drive(core, job, { digests, adoptPart, expectedBytes, sink }) {
     const failure = await core.run(
       new Fields({
         url: job.markedUrl,
@@ -339,13 +339,12 @@ class Downloads {
         onExists: this.#options.onExists ?? "overwrite",
         adopt: Boolean(adoptPart),
         releaseBytes: expectedBytes,
-        sha256,
+        digests: rowsOf(digests),
       }),
     );
     if (!failure) {
-      const { bytes, attempts, restarts, sha256, warning } = job.ended;
+      const { bytes, attempts, restarts, warning } = job.ended;
       const summary = { id: job.id, url: job.shownUrl, path: job.path, bytes, attempts, restarts };
-      if (sha256 !== undefined) summary.sha256 = sha256;
       if (warning !== undefined) summary.warning = warning;
       return summary;
     }
@@ -460,17 +459,23 @@ async function abandon(sink, reason, error) {
 // ---- what a caller gave ----
 
 /** The terms of what `list` showed: what else was asked for is in the record. */
-function fromListed({ url, headers, signal, onEvent, sha256, adoptPart }) {
-  return { ...termsOf({ url, headers, signal, onEvent, sha256, adoptPart }), listed: true };
+function fromListed({ url, headers, signal, onEvent, sha256, digest, adoptPart }) {
+  return { ...termsOf({ url, headers, signal, onEvent, sha256, digest, adoptPart }), listed: true };
 }
 
 /** What a record says that its download was asked for with. */
-function wantedBy({ sha256, digest, adopt, claimed }) {
-  return { sha256: sha256 ?? (digest ? true : undefined), adoptPart: Boolean(adopt && !claimed) };
+function wantedBy(record) {
+  return { digests: digestsOf(record), adoptPart: Boolean(record.adopt && !record.claimed) };
 }
 
-function given({ sha256, adoptPart }) {
-  return { ...(sha256 !== undefined && { sha256 }), ...(adoptPart && { adoptPart }) };
+/** The same as options, but for digests that are given anew. */
+function resumedBy(record, { sha256, digest }) {
+  const { digests, adoptPart } = wantedBy(record);
+  return { adoptPart, ...(sha256 === undefined && digest === undefined && { digest: digests }) };
+}
+
+function given({ digests, adoptPart }) {
+  return { ...(digests.length > 0 && { digests }), ...(adoptPart && { adoptPart }) };
 }
 
 function timeoutOf({ connectTimeoutMs = 30_000, headersTimeoutMs = 60_000 }) {

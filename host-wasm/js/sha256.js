@@ -1,13 +1,17 @@
-// SHA-256 for browsers: a small module of its own, loaded when a digest is first asked for.
+// Hashes for browsers: a small module of its own, loaded when a digest is first asked for.
 let compiled;
 
-/** A hasher, going on from a saved state where that is usable. */
-export async function newHasher(state) {
+/** As the module numbers them. */
+const ALGORITHMS = ["sha256", "sha512", "sha1", "md5"];
+
+/** A hasher, continued from a saved state if that is usable. */
+export async function newHasher(algorithm, state) {
   compiled ??= compile(new URL("./sha256.wasm", import.meta.url)).catch((error) => {
     compiled = undefined; // the next one may find it
     throw error;
   });
   const { exports } = await WebAssembly.instantiate(await compiled, {});
+  if (!exports.begin(ALGORITHMS.indexOf(algorithm))) throw new Error(`${algorithm} cannot be computed`);
   const hasher = new Hasher(exports);
   return { hasher, restored: state !== undefined && hasher.restore(state) };
 }
@@ -46,8 +50,7 @@ class Hasher {
   }
 
   finish() {
-    const digest = this.#buffer(this.#wasm.finish());
-    return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    return String.fromCharCode(...this.#buffer(this.#wasm.finish()));
   }
 
   #buffer(length) {

@@ -1,7 +1,7 @@
 // What a caller asks for, in its normal form.
 import { refuseUnknown, whole } from "./options.js";
 
-const JOB_OPTIONS = ["sha256", "headers", "signal", "onEvent", "adoptPart", "expectedBytes"];
+const JOB_OPTIONS = ["sha256", "digest", "headers", "signal", "onEvent", "adoptPart", "expectedBytes"];
 
 /** What `fetch` or the engine sets: a caller's value would change which bytes are sent. */
 const OURS = ["accept-encoding", "range", "if-range"];
@@ -14,7 +14,7 @@ export function termsOf({ url: given, ...options }) {
   return {
     url,
     headers: headersOf(options.headers, authorization),
-    sha256: digestOf(options.sha256),
+    digests: digestsGiven(options),
     expectedBytes: expectedBytes === undefined ? undefined : whole("expectedBytes", expectedBytes, 0),
     adoptPart: Boolean(options.adoptPart),
     signal: signal ?? undefined,
@@ -53,11 +53,42 @@ function headersOf(given = {}, authorization) {
   return [...headers];
 }
 
-function digestOf(sha256) {
-  if (sha256 === undefined || sha256 === false) return undefined;
-  if (sha256 === true) return true;
-  if (typeof sha256 === "string" && /^(sha256:)?[0-9a-f]{64}$/i.test(sha256)) return sha256.slice(-64).toLowerCase();
+/** The hexadecimal digits of each algorithm. */
+const DIGITS = { sha256: 64, sha512: 128, sha1: 40, md5: 32 };
+
+/** `algorithm:hex` for each digest that is given, `algorithm` for one that is only asked for. */
+function digestsGiven({ sha256, digest = [] }) {
+  const digests = [digest].flat().map(digestOf);
+  if (sha256 === undefined || sha256 === false) return digests;
+  if (sha256 === true) return ["sha256", ...digests];
+  if (typeof sha256 === "string" && /^(sha256:)?[0-9a-f]{64}$/i.test(sha256)) return [digestOf(sha256), ...digests];
   throw new TypeError("sha256 is neither 64 hex digits nor true");
+}
+
+function digestOf(given) {
+  const text = String(given).toLowerCase();
+  const [name, digits, more] = /^[0-9a-f]{64}$/.test(text) ? ["sha256", text] : text.split(":");
+  const algorithm = name.replaceAll("-", "");
+  if (Object.hasOwn(DIGITS, algorithm) && more === undefined) {
+    if (digits === undefined) return algorithm;
+    if (digits.length === DIGITS[algorithm] && /^[0-9a-f]*$/.test(digits)) return `${algorithm}:${digits}`;
+  }
+  throw new TypeError("digest is neither an algorithm (sha256, sha512, sha1, md5) nor algorithm:hex");
+}
+
+/** What computes a digest. */
+export const algorithmOf = (digest) => digest.split(":")[0];
+
+/** As a record has them: `source:algorithm:wanted:got:`, separated by spaces. */
+export function rowsOf(digests) {
+  return digests.map((digest) => (digest.includes(":") ? `caller:${digest}::` : `asked:${digest}:::`)).join(" ");
+}
+
+/** Those that the caller gave or asked for, of a record. Earlier versions kept `sha256`, and `digest` if any was asked for. */
+export function digestsOf({ digests, sha256, digest }) {
+  if (digests === undefined) return sha256 ? [`sha256:${sha256}`] : digest ? ["sha256"] : [];
+  const words = digests.split(" ").map((row) => row.split(":"));
+  return words.filter(([source]) => source === "caller" || source === "asked").map(([, algorithm, wanted]) => (wanted ? `${algorithm}:${wanted}` : algorithm));
 }
 
 /** A URL as it may be shown: its query may hold secrets. */
@@ -70,6 +101,6 @@ export function names(asked, recorded) {
 
 /** Whether an error is about terms that differ: another caller of the same file need not share it. */
 export function isAboutTerms(code, terms, other) {
-  if (code === "DigestMismatch") return typeof terms.sha256 === "string" && terms.sha256 !== other.sha256;
+  if (code === "DigestMismatch" || code === "DigestConflict") return String(terms.digests) !== String(other.digests);
   return (code === "Status" || code === "CredentialsMissing") && String(terms.headers) !== String(other.headers);
 }

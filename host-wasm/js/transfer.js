@@ -2,7 +2,7 @@
 //
 // Invariant: it ends early only if its last caller leaves it, or if it is cancelled for all of them.
 import { RegripError, failureEvent } from "./errors.js";
-import { isAboutTerms, shown } from "./terms.js";
+import { algorithmOf, isAboutTerms, shown } from "./terms.js";
 
 export class Transfer {
   id;
@@ -17,8 +17,8 @@ export class Transfer {
   predecessor;
   /** Asks the core to end it. */
   stopBy;
-  /** SHA-256 of the bytes, once it is computed, or why it cannot be. */
-  digest;
+  /** Digests of the bytes by algorithm, once they are computed, or why one cannot be. */
+  digests = new Map();
   digestError;
   /** Whether its bytes are past being read for a digest. */
   sealed = false;
@@ -43,9 +43,9 @@ export class Transfer {
     return this.#stopped.signal;
   }
 
-  /** Whether any caller asked for a digest. */
-  get wantsDigest() {
-    return [...this.#callers].some(({ terms }) => terms.sha256 !== undefined);
+  /** What the callers' digests are computed by. */
+  get algorithms() {
+    return [...new Set([...this.#callers].flatMap(({ terms }) => terms.digests.map(algorithmOf)))];
   }
 
   /** Those of the first caller who still waits, for every request. */
@@ -56,15 +56,19 @@ export class Transfer {
   }
 
   /** Whether another caller can still wait for it. */
-  admits({ sha256 }) {
+  admits({ digests }) {
     if (this.#stopped.signal.aborted) return false;
-    return !this.sealed || sha256 === undefined || this.digest !== undefined;
+    return !this.sealed || digests.every((digest) => this.digests.has(algorithmOf(digest)));
   }
 
-  /** The digest that an earlier caller gave, if it is another one than this. */
-  conflict({ sha256 }) {
-    const given = [...this.#callers].map(({ terms }) => terms.sha256).find((other) => typeof other === "string" && other !== sha256);
-    return typeof sha256 === "string" ? given : undefined;
+  /** The digest that an earlier caller gave and the one of the same algorithm that this one gives, if they differ. */
+  conflict({ digests }) {
+    const earlier = [...this.#callers].flatMap(({ terms }) => terms.digests).filter((digest) => digest.includes(":"));
+    for (const digest of digests.filter((digest) => digest.includes(":"))) {
+      const other = earlier.find((other) => algorithmOf(other) === algorithmOf(digest) && other !== digest);
+      if (other !== undefined) return [other, digest];
+    }
+    return undefined;
   }
 
   add(download) {
@@ -115,13 +119,13 @@ export class Transfer {
     }
   }
 
-  #note({ event, bytes, from, attempt, attempts, restarts, discardedBytes, sha256 }) {
+  #note({ event, bytes, from, attempt, attempts, restarts, discardedBytes, digests }) {
     const { facts } = this;
     if (event === "started") Object.assign(facts, { attempts: attempt, bytes: from });
     if (event === "progress") facts.bytes = bytes;
     if (event === "restart") Object.assign(facts, { bytes: Math.max(facts.bytes - discardedBytes, 0), restarts: facts.restarts + 1 });
     if (attempts !== undefined) Object.assign(facts, { attempts, restarts, bytes });
-    if (event === "completed" && sha256 !== undefined) this.digest = sha256;
+    if (event === "completed") for (const digest of digests ?? []) this.digests.set(...digest.split(":"));
   }
 
   /** Whether a caller of a transfer that failed goes on by itself: what failed was asked for by another one. */
@@ -140,8 +144,10 @@ export class Transfer {
 
   complete(summary) {
     for (const download of this.#callers) {
-      const { sha256: _, ...own } = summary;
-      if (download.terms.sha256 !== undefined && this.digest !== undefined) own.sha256 = this.digest;
+      const own = { ...summary };
+      const asked = [...new Set(download.terms.digests.map(algorithmOf))].filter((algorithm) => this.digests.has(algorithm));
+      if (asked.includes("sha256")) own.sha256 = this.digests.get("sha256");
+      if (asked.some((algorithm) => algorithm !== "sha256")) own.digests = asked.map((algorithm) => `${algorithm}:${this.digests.get(algorithm)}`);
       const refusal = download.refusal(this);
       if (refusal) download.fail(refusal);
       else download.complete(own);

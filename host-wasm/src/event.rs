@@ -1,5 +1,6 @@
 //! Events as plain objects, spelled as JavaScript spells things.
 
+use regrip_core::{Algorithm, Checksum};
 use crate::clock::{epoch_ms, ms};
 use crate::fields::Fields;
 use regrip_core::ErrorCode;
@@ -60,10 +61,13 @@ pub(crate) fn told(event: &Event<'_>, into: &Fields) {
 }
 
 fn ended(summary: &Summary, into: &Fields) {
+    let digests: Vec<String> = summary.digests.iter().map(Checksum::to_string).collect();
+    let digests = (!digests.is_empty()).then(|| digests.join(" "));
     into.count("bytes", summary.bytes)
         .count("attempts", u64::from(summary.attempts))
         .count("restarts", u64::from(summary.restarts))
-        .put_some("sha256", summary.sha256.as_deref())
+        .put_some("sha256", summary.hex(Algorithm::Sha256))
+        .put_some("digests", digests.as_deref())
         .put_some("warning", summary.warning.as_deref())
         .put_some("class", summary.class.map(|class| class.name()))
         .put_some("code", summary.code.as_ref().map(ErrorCode::as_str))

@@ -35,8 +35,6 @@ extern "C" {
 
     #[wasm_bindgen(method)]
     pub(crate) fn part(this: &JsHost, name: &str) -> JsPart;
-    #[wasm_bindgen(method, js_name = wantsDigest)]
-    fn wants_digest(this: &JsHost, destination: &str) -> bool;
 
     #[wasm_bindgen(method, js_name = idOf)]
     pub(crate) fn id_of(this: &JsHost, destination: &str) -> f64;
@@ -102,10 +100,6 @@ impl Host for WebHost {
         let fields = self.fields();
         event::told(event, &fields);
         self.js.tell(fields);
-    }
-
-    fn wants_digest(&self, row: &Row) -> bool {
-        self.js.wants_digest(&row.new.destination)
     }
 }
 

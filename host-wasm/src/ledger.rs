@@ -9,11 +9,12 @@ use crate::pending::Pending;
 use regrip_core::bounds::Bounds;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{
-    Behaviour, Failure, KnownSize, Mark, NewAttempt, NewDownload, SizeSource, Validators,
+    Behaviour, DigestRow, DigestSource, Failure, KnownSize, Mark, NewAttempt, NewDownload, SizeSource,
+    Validators,
 };
 use regrip_core::store::Committing;
 use regrip_core::store::{DigestState, PartToken};
-use regrip_core::{Change, Class, DownloadId, Error, OnExists, Row, Source, Status};
+use regrip_core::{Algorithm, Change, Class, DownloadId, Error, OnExists, Row, Source, Status};
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
@@ -156,7 +157,6 @@ fn write(row: &Row, record: &Fields) {
         .put("part", &new.part)
         .put("onExists", new.on_exists.name())
         .count_some("releaseBytes", new.release_size)
-        .put_some("sha256", new.sha256.as_deref())
         .mark("adopt", new.adopt)
         .mark("claimed", row.claimed)
         .put("status", row.status.name())
@@ -170,7 +170,6 @@ fn write(row: &Row, record: &Fields) {
         .mark("ignoresIfRange", row.behaviour.ignores_if_range)
         .mark("refusesRanges", row.behaviour.refuses_ranges)
         .put_some("shrunk", row.behaviour.shrunk.as_deref())
-        .put_some("reprSha256", validators.sha256.as_deref())
         .count_some("expectedBytes", row.size.map(|size| size.bytes))
         .put_some(
             "expectedBytesSource",
@@ -188,22 +187,66 @@ fn write(row: &Row, record: &Fields) {
         .count("attemptsInAll", u64::from(bounds.in_all))
         .count("restartsInAll", u64::from(bounds.restarts))
         .count("furthestBytes", bounds.furthest);
-    if let Some(digest) = &row.digest {
-        record
-            .count("digestOffset", digest.offset)
-            .binary("digestState", &digest.state);
-    }
+    write_digests(&row.digests, record);
     if let Some(committing) = &row.committing {
         record
             .put("committingToken", &committing.token.0)
-            .count("committingBytes", committing.size)
-            .put_some("committingSha256", committing.sha256.as_deref());
+            .count("committingBytes", committing.size);
     }
     if let Some(failure) = &row.failure {
         record
             .put("code", failure.code.as_str())
             .put("error", &failure.text);
     }
+}
+
+/// Digests are words, `source:algorithm:wanted:got`, whose empty fields are missing. The states, which only browsers save,
+/// are fields named by their algorithm.
+fn write_digests(digests: &[DigestRow], record: &Fields) {
+    let mut words = String::new();
+    for row in digests {
+        for field in [
+            row.source.name(),
+            row.algorithm.name(),
+            row.wanted.as_deref().unwrap_or_default(),
+            row.got.as_deref().unwrap_or_default(),
+        ] {
+            words.push_str(field);
+            words.push(':');
+        }
+        words.push(' ');
+        if let Some(saved) = &row.state {
+            let name = row.algorithm.name();
+            record
+                .count(&[name, "Offset"].concat(), saved.offset)
+                .binary(&[name, "State"].concat(), &saved.state);
+        }
+    }
+    record.put("digests", &words);
+}
+
+fn read_digests(record: &Fields) -> Vec<DigestRow> {
+    let words = record.text("digests").unwrap_or_default();
+    let row = |word: &str| {
+        let mut fields = word.split(':');
+        let source = DigestSource::named(fields.next()?)?;
+        let algorithm: Algorithm = fields.next()?.parse().ok()?;
+        let mut hex = || Some(fields.next()?.to_owned()).filter(|hex| !hex.is_empty());
+        let (wanted, got) = (hex(), hex());
+        let name = algorithm.name();
+        let state = record.bytes(&[name, "State"].concat());
+        Some(DigestRow {
+            algorithm,
+            source,
+            wanted,
+            state: state.map(|state| DigestState {
+                offset: record.number_or(&[name, "Offset"].concat(), 0),
+                state,
+            }),
+            got,
+        })
+    };
+    words.split_ascii_whitespace().filter_map(row).collect()
 }
 
 /// What is to be downloaded, as a record has it.
@@ -217,7 +260,7 @@ pub(crate) fn read_new(record: &Fields) -> NewDownload {
         part: text("part"),
         on_exists: OnExists::named(&text("onExists")).unwrap_or_default(),
         release_size: record.number("releaseBytes"),
-        sha256: record.text("sha256"),
+        digests: read_digests(record),
         adopt: record.flag("adopt"),
     }
 }
@@ -238,7 +281,6 @@ fn read(id: DownloadId, record: &Fields) -> Row {
         // Earlier versions kept only a strong one.
         last_modified_strong: !record.flag("lastModifiedWeak"),
         content_type: record.text("contentType"),
-        sha256: record.text("reprSha256"),
     };
     row.behaviour = Behaviour {
         ignores_if_range: record.flag("ignoresIfRange"),
@@ -265,10 +307,6 @@ fn read(id: DownloadId, record: &Fields) -> Row {
         restarts: record.small_or("restartsInAll", 0),
         furthest: record.number_or("furthestBytes", 0),
     };
-    row.digest = record.bytes("digestState").map(|state| DigestState {
-        offset: record.number_or("digestOffset", 0),
-        state,
-    });
     // Its class counts for nothing here.
     row.failure = record.text("code").map(|code| {
         let Ok(code) = code.parse();
@@ -281,7 +319,6 @@ fn read(id: DownloadId, record: &Fields) -> Row {
     row.committing = record.number("committingBytes").map(|size| Committing {
         token: PartToken(text("committingToken")),
         size,
-        sha256: record.text("committingSha256"),
     });
     row
 }

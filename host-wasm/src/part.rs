@@ -5,7 +5,7 @@
 use crate::failure;
 use crate::host::JsHost;
 use crate::pending::Pending;
-use regrip_core::Error;
+use regrip_core::{Algorithm, Error};
 use regrip_core::store::{Committed, Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
 use regrip_core::store::{Committing, DigestState, PartToken, StoreRules};
 use regrip_core::transport::Chunk;
@@ -60,9 +60,10 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn truncates(this: &JsPart) -> bool;
     #[wasm_bindgen(method)]
-    fn digest(this: &JsPart, state: Option<Vec<u8>>, from: f64, to: f64) -> JsValue;
+    fn digest(this: &JsPart, algorithm: &str, state: Option<Vec<u8>>, from: f64, to: f64)
+    -> JsValue;
 
-    /// A running SHA-256.
+    /// A running hash.
     #[derive(Debug)]
     pub type JsHasher;
     #[wasm_bindgen(method)]
@@ -224,13 +225,19 @@ impl Part for OpenedPart {
 
     fn digest(
         &mut self,
+        algorithm: Algorithm,
         saved: Option<&DigestState>,
         to: u64,
-    ) -> impl Future<Output = Result<Hasher, Error>> {
+    ) -> impl Future<Output = Result<Option<Hasher>, Error>> {
         let state = saved.map(|saved| saved.state.clone());
         let from = saved.map_or(0, |saved| saved.offset);
-        let hasher = self.0.digest(state, from as f64, to as f64);
-        Pending::new(hasher, |hasher| Hasher(hasher.unchecked_into()))
+        let hasher = self
+            .0
+            .digest(algorithm.name(), state, from as f64, to as f64);
+        Pending::new(hasher, move |hasher| {
+            let hash = hasher.is_object().then(|| hasher.unchecked_into())?;
+            Some(Hasher { hash, algorithm })
+        })
     }
 }
 
@@ -239,13 +246,13 @@ impl PartBytes<Bytes> for OpenedPart {
         &mut self,
         offset: u64,
         chunk: Bytes,
-        digest: Option<&mut Hasher>,
+        digests: &mut [Hasher],
     ) -> impl Future<Output = Result<(), Error>> {
         let Some(array) = &chunk.array else {
             return Pending::done(JsValue::UNDEFINED);
         };
-        if let Some(digest) = digest {
-            digest.0.update(array);
+        for digest in digests {
+            digest.hash.update(array);
         }
         Pending::done(self.0.write(array, offset as f64))
     }
@@ -260,13 +267,19 @@ impl PartBytes<Bytes> for OpenedPart {
 
 /// `node:crypto`, or our own where there is none.
 #[derive(Debug)]
-pub(crate) struct Hasher(JsHasher);
+pub(crate) struct Hasher {
+    hash: JsHasher,
+    algorithm: Algorithm,
+}
 
 impl Digest for Hasher {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
     fn save(&self) -> Option<Vec<u8>> {
-        self.0.save()
+        self.hash.save()
     }
     fn finish(self) -> String {
-        self.0.finish()
+        self.hash.finish()
     }
 }

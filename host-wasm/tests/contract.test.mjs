@@ -14,8 +14,8 @@ import { STORE_EXCEPTIONS } from "./contract/exceptions.mjs";
 const platform = {
   bootId: () => "a boot",
   maySendIfRange: () => true,
-  newHasher() {
-    const hash = createHash("sha256");
+  newHasher(algorithm) {
+    const hash = createHash(algorithm);
     return { hasher: { update: (chunk) => hash.update(chunk), finish: () => hash.digest("hex") }, restored: false };
   },
 };

@@ -1,6 +1,8 @@
 //! Downloads by the API: added, watched, called off, taken up again, removed.
 
 use crate::support::{Bench, KEY, until};
+use regrip_core::Algorithm;
+use regrip_core::hasher::Hasher;
 use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{Change, Failure, NewDownload};
@@ -36,7 +38,14 @@ fn assert_whole(bench: &Bench, name: &str) {
 fn a_url_becomes_a_file_in_the_completed_folder_with_its_timeline() {
     let bench = Bench::new();
     let source = serving(FileScript::honest(film()).answer([Cut::after(100_000)]));
-    let body = json!({ "url": source.url("/film.mkv?token=secret") }).to_string();
+    let bytes = Content::new(1, SIZE).bytes(0..SIZE);
+    let sha512 = Hasher::of(Algorithm::Sha512, &bytes);
+    let body = json!({
+        "url": source.url("/film.mkv?token=secret"),
+        "sha256": Content::new(1, SIZE).sha256(),
+        "checksum": [sha512.to_string()],
+    })
+    .to_string();
     let reply = bench.post("/api/downloads", &body);
     assert_eq!(reply.status, 201, "{}", reply.text());
     let added = reply.json();
@@ -52,6 +61,10 @@ fn a_url_becomes_a_file_in_the_completed_folder_with_its_timeline() {
     let done = bench.until(id, "completed");
     assert_whole(&bench, "film.mkv");
     assert_eq!(done["sha256_got"], Content::new(1, SIZE).sha256());
+    assert_eq!(
+        done["digests"][1],
+        json!({ "algorithm": "sha512", "source": "caller", "wanted": sha512.hex, "got": sha512.hex })
+    );
     assert_eq!(
         (&done["attempts"], &done["downloaded_bytes"]),
         (&json!(2), &json!(SIZE))

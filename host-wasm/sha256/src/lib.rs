@@ -1,34 +1,35 @@
-//! SHA-256 for browsers, whose own cannot be fed piece by piece.
+//! Hashes for browsers, whose own cannot be fed piece by piece.
 //!
 //! A module of its own, so that only those who ask for digests load it. One instance hashes one file: what goes in and out
 //! passes through one buffer, and JavaScript (`js/sha256.js`) calls one function at a time.
 
-use sha2::digest::common::hazmat::SerializableState;
-use sha2::{Digest, Sha256};
+use regrip_core::Algorithm;
+use regrip_core::hasher::Hasher;
+use regrip_core::store::Digest;
 use std::cell::RefCell;
 
 const BUFFER_BYTES: usize = 64 << 10;
 
-struct Hasher {
-    sha256: Sha256,
+struct Running {
+    hasher: Hasher,
     buffer: Box<[u8]>,
 }
 
 thread_local! {
-    static HASHER: RefCell<Hasher> = RefCell::new(Hasher {
-        sha256: Sha256::new(),
+    static RUNNING: RefCell<Running> = RefCell::new(Running {
+        hasher: Hasher::new(Algorithm::Sha256),
         buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
     });
 }
 
-fn with<T>(work: impl FnOnce(&mut Hasher) -> T) -> T {
-    HASHER.with_borrow_mut(work)
+fn with<T>(work: impl FnOnce(&mut Running) -> T) -> T {
+    RUNNING.with_borrow_mut(work)
 }
 
 /// Where the buffer is.
 #[unsafe(no_mangle)]
 pub extern "C" fn buffer() -> *mut u8 {
-    with(|hasher| hasher.buffer.as_mut_ptr())
+    with(|running| running.buffer.as_mut_ptr())
 }
 
 /// Its size in bytes.
@@ -37,12 +38,25 @@ pub extern "C" fn capacity() -> usize {
     BUFFER_BYTES
 }
 
+/// Begins with an algorithm, by its place in [`Algorithm::ALL`]. Whether there is one.
+#[unsafe(no_mangle)]
+pub extern "C" fn begin(algorithm: usize) -> bool {
+    let algorithm = Algorithm::ALL.get(algorithm);
+    with(|running| match algorithm {
+        Some(algorithm) => {
+            running.hasher = Hasher::new(*algorithm);
+            true
+        }
+        None => false,
+    })
+}
+
 /// Takes in the buffer's first bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn update(length: usize) {
-    with(|Hasher { sha256, buffer }| {
+    with(|Running { hasher, buffer }| {
         if let Some(bytes) = buffer.get(..length) {
-            sha256.update(bytes);
+            hasher.update(bytes);
         }
     });
 }
@@ -50,26 +64,19 @@ pub extern "C" fn update(length: usize) {
 /// Puts the state into the buffer; answers with its length.
 #[unsafe(no_mangle)]
 pub extern "C" fn save() -> usize {
-    with(|Hasher { sha256, buffer }| put(buffer, &sha256.serialize()))
+    with(|Running { hasher, buffer }| put(buffer, &hasher.save().unwrap_or_default()))
 }
 
 /// Goes on from the state in the buffer. Whether it is one.
 #[unsafe(no_mangle)]
 pub extern "C" fn restore(length: usize) -> bool {
-    with(|Hasher { sha256, buffer }| {
-        let bytes = buffer.get(..length).unwrap_or_default();
-        let state = bytes
-            .try_into()
-            .ok()
-            .and_then(|state| Sha256::deserialize(state).ok());
-        state.map(|state| *sha256 = state).is_some()
-    })
+    with(|Running { hasher, buffer }| hasher.restore(buffer.get(..length).unwrap_or_default()))
 }
 
-/// Puts the digest into the buffer; answers with its length. The next bytes are of another file.
+/// Puts the digest in hexadecimal digits into the buffer; answers with its length.
 #[unsafe(no_mangle)]
 pub extern "C" fn finish() -> usize {
-    with(|Hasher { sha256, buffer }| put(buffer, &sha256.finalize_reset()))
+    with(|Running { hasher, buffer }| put(buffer, hasher.clone().finish().as_bytes()))
 }
 
 fn put(buffer: &mut [u8], bytes: &[u8]) -> usize {
