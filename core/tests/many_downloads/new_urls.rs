@@ -290,11 +290,11 @@ fn a_smaller_file_at_a_new_url_is_believed_the_second_time() {
 #[test]
 fn what_a_call_that_joined_asked_for_ends_with_the_drive_it_joined() {
     let file = content(1000);
-    let gone = Reply {
+    let late = Reply {
         delay: seconds(10),
-        ..reply(404, &[], vec![])
+        ..whole(&file)
     };
-    let world = World::scripted(config(), [Ok(gone), Ok(whole(&file))]);
+    let world = World::scripted(config(), [Ok(late), Ok(whole(&file))]);
     let id = world.accept();
     let wanting = NewDownload {
         digests: vec![DigestRow::wanted(
@@ -306,12 +306,14 @@ fn what_a_call_that_joined_asked_for_ends_with_the_drive_it_joined() {
     };
     let joins = async {
         wait(&world.clock, seconds(1)).await;
-        world.engine.accept(wanting).await
+        let joined = world.engine.accept(wanting).await;
+        world.engine.end();
+        joined
     };
     let (ended, joined) = world.run(join(world.engine.drive(id), joins));
-    ended.expect_err("404 is permanent");
+    let ended = ended.expect_err("the process ends");
+    assert!(matches!(ended, Error::Interrupted), "{ended}");
     assert_eq!(joined.expect("it is under way").id, id);
-    world.run(world.engine.retry(id)).expect("it failed");
     world.drive(id).expect("nothing was asked of its digest");
     let row = world.row(id);
     assert_eq!((row.new.digests, row.new.header_names), (vec![], vec![]));

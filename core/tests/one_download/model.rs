@@ -1,8 +1,8 @@
 //! A small model: every sequence of up to three kinds of response, then honest service; and a crash at every await.
 //!
 //! The source has a file of 100 bytes, replaced by another one of the same size and with the same first 30 bytes if a
-//! sequence says so. It tells them apart by a strong ETag, by a strong Last-Modified or by nothing. It never lies about what
-//! a client has to believe: bytes under a strong validator are those of that version, and a Content-Range names the bytes
+//! sequence says so. It tells them apart by a strong ETag, by a strong Last-Modified or by nothing; in the last case the two may
+//! also differ in their first 30 bytes and end in the same repeated byte. It never lies about what a client has to believe: bytes under a strong validator are those of that version, and a Content-Range names the bytes
 //! that follow it.
 
 use crate::world::slow::Slow;
@@ -26,6 +26,8 @@ enum Telling {
     ETag,
     Date,
     Nothing,
+    /// Nothing, and both end in the same repeated byte.
+    NothingOfPadded,
 }
 
 /// What a response does. Those in the second half are for ranged requests; a plain one is answered honestly.
@@ -101,17 +103,25 @@ const KINDS: [Kind; 31] = {
     ]
 };
 
-/// What may be sent as a whole: the two versions, a page, a smaller file, a coding.
-static RESPONSES: LazyLock<[Vec<u8>; 5]> = LazyLock::new(|| {
-    let mut all = [LENGTH, LENGTH, 12, 20, 15].map(|length| bytes_of(length as u64, length));
-    all[1] = bytes_of(2, LENGTH);
+/// What may be sent as a whole: two versions, two padded ones, a page, a smaller file, a coding.
+static RESPONSES: LazyLock<[Vec<u8>; 7]> = LazyLock::new(|| {
+    let lengths = [LENGTH, LENGTH, LENGTH, LENGTH, 12, 20, 15];
+    let mut version = 0;
+    let mut all = lengths.map(|length| {
+        version += 1;
+        bytes_of(version, length)
+    });
     let (old, others) = all.split_at_mut(1);
     others[0][..SHARED].copy_from_slice(&old[0][..SHARED]);
+    for padded in &mut others[1..3] {
+        padded[SHARED..].fill(0);
+    }
     all
 });
-const PAGE: usize = 2;
-const SMALLER: usize = 3;
-const CODED: usize = 4;
+const PADDED: usize = 2;
+const PAGE: usize = 4;
+const SMALLER: usize = 5;
+const CODED: usize = 6;
 
 impl Kind {
     /// The file is another one from this response on.
@@ -136,7 +146,10 @@ impl Source {
         Source {
             telling,
             kinds,
-            current: 0,
+            current: match telling {
+                Telling::NothingOfPadded => PADDED,
+                _ => 0,
+            },
         }
     }
 
@@ -157,7 +170,7 @@ impl Source {
         match self.telling {
             Telling::ETag => fields.push(("etag", self.etag())),
             Telling::Date => fields.push(("last-modified", self.date())),
-            Telling::Nothing => {}
+            Telling::Nothing | Telling::NothingOfPadded => {}
         }
         let fields: Vec<(&str, &str)> = fields
             .iter()
@@ -214,7 +227,7 @@ impl Source {
             reply
         };
         if kind.replaces() {
-            self.current = 1;
+            self.current |= 1;
         }
         let honest = self.honest(asked);
         let empty = |status| Ok(reply(status, &[], vec![]));
@@ -377,7 +390,12 @@ fn play(telling: Telling, begun: bool, kinds: &[Kind]) {
     }
 }
 
-const TELLING: [Telling; 3] = [Telling::ETag, Telling::Date, Telling::Nothing];
+const TELLING: [Telling; 4] = [
+    Telling::ETag,
+    Telling::Date,
+    Telling::Nothing,
+    Telling::NothingOfPadded,
+];
 
 fn pairs() -> impl Iterator<Item = [Kind; 2]> {
     KINDS
