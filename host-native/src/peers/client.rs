@@ -2,24 +2,32 @@
 //!
 //! Invariants: nothing is asked of a peer before its handshake, and a handshake is never waited for but by who asks; every
 //! request is noted on the peer's line, by which its downloads wait too.
+//!
+//! A peer's JSON: asked for once, read within bounds.
 
-use super::answer;
+use super::release;
 use super::release::{Query, Release};
-use super::version;
 use crate::config::Peer;
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
+use crate::transport::HttpBody;
 use async_lock::Mutex;
+use futures::future::{Either, select};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regrip_core::classify::is_transient;
+use regrip_core::error::{Timeout, chain};
 use regrip_core::host::Host;
+use regrip_core::http::Head;
 use regrip_core::peer::{NoAnswer, Reachability};
-use regrip_core::retry::{RetryRules, Retrying};
-use regrip_core::{DownloadsConfig, Engine, Error, Source, retry};
+use regrip_core::retry::{RetryRules, Retrying, retry};
+use regrip_core::time::Clock;
+use regrip_core::transport::{Body, Response};
+use regrip_core::{DownloadsConfig, Engine, Error, Source};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use url::Url;
@@ -200,7 +208,7 @@ impl<L: NativeLedger> PeerClient<L> {
         })?;
         let answer = self.greet_then_ask(url).await;
         // An answer that was cut off is worth another attempt, so it is read here.
-        let value = answer.and_then(|json| answer::read(&json));
+        let value = answer.and_then(|json| read(&json));
         value.map_err(|error| Failed {
             error,
             for_good: false,
@@ -225,7 +233,7 @@ impl<L: NativeLedger> PeerClient<L> {
 
     async fn shake_hands(&self) -> Result<(), Error> {
         let handshake = self.ask(&format!("{}/handshake", self.base())).await?;
-        *self.held() = Some(version::check(&handshake)?);
+        *self.held() = Some(release::check(&handshake)?);
         Ok(())
     }
 
@@ -234,14 +242,107 @@ impl<L: NativeLedger> PeerClient<L> {
         let head = host.transport.get_noting_origin(url).await;
         self.line.note(&host.clock, config.breaker_failures, &head);
         let (head, crossed) = head?;
-        let body = answer::body(head, host, &config).await;
+        let body = body(head, host, &config).await;
         match crossed {
             None => body,
-            Some(crossed) => answer::from_elsewhere(body, &crossed),
+            Some(crossed) => from_elsewhere(body, &crossed),
         }
     }
 }
 
 fn unreadable(error: url::ParseError) -> Error {
     Error::Protocol(format!("the address cannot be read: {error}"))
+}
+
+/// Largest answer. A search with a thousand releases is below.
+const LARGEST_BYTES: usize = 256 << 10;
+
+/// The body of a 200.
+///
+/// # Errors
+/// `Status` with its `Retry-After`; `Protocol` for any other answer that is no 200, and for a body that is too large;
+/// `Coded`; `Timeout` where the body takes longer than a head may.
+pub(super) async fn body(
+    response: Response<HttpBody>,
+    host: &NativeHost<impl NativeLedger>,
+    config: &DownloadsConfig,
+) -> Result<Vec<u8>, Error> {
+    let Response {
+        status,
+        headers,
+        end,
+        body,
+    } = response;
+    let head = Head::read(status, &headers, end, host.clock.wall());
+    match status {
+        200 => {}
+        400..=599 => {
+            return Err(Error::Status {
+                status,
+                retry_after: head.retry_after,
+            });
+        }
+        _ => return Err(Error::Protocol(format!("the status is {status}"))),
+    }
+    if let Some(coding) = head.coding {
+        return Err(Error::Coded(coding));
+    }
+    let after = Duration::from_millis(config.headers_timeout_ms);
+    let too_late = pin!(host.clock.sleep(after));
+    match select(pin!(all(body)), too_late).await {
+        Either::Left((read, _)) => read,
+        Either::Right(((), _)) => {
+            let timeout = Timeout::Idle;
+            Err(Error::Timeout { timeout, after })
+        }
+    }
+}
+
+/// An answer from another origin, to which the peer redirected: what cannot be used is the redirect's fault, so the error names
+/// it.
+///
+/// # Errors
+/// `RedirectRefused` for an error status that no later attempt changes and for a body that is not JSON; else as the body.
+pub(super) fn from_elsewhere(
+    body: Result<Vec<u8>, Error>,
+    crossed: &str,
+) -> Result<Vec<u8>, Error> {
+    let why = match &body {
+        Ok(json) => match serde_json::from_slice::<IgnoredAny>(json) {
+            Err(error) if !error.is_eof() => "the answer there is not a peer's".to_owned(),
+            _ => return body,
+        },
+        Err(error) if is_transient(error, &[]) => return body,
+        Err(error) => chain(error),
+    };
+    Err(Error::RedirectRefused(format!("{crossed}; {why}")))
+}
+
+async fn all(mut body: HttpBody) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.chunk().await? {
+        bytes.extend_from_slice(chunk);
+        if bytes.len() > LARGEST_BYTES {
+            let what = format!("an answer of more than {LARGEST_BYTES} bytes");
+            return Err(Error::Protocol(what));
+        }
+    }
+    Ok(bytes)
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// `Incomplete` where it ends before its end, else `Protocol`.
+pub(super) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(json).map_err(|error| {
+        if error.is_eof() {
+            let got = json.len() as u64;
+            return Error::Incomplete {
+                got,
+                expected: None,
+            };
+        }
+        Error::Protocol(format!("the answer is not what was asked for: {error}"))
+    })
 }

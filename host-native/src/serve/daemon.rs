@@ -3,13 +3,17 @@
 //! Start: the data folder is locked, the ledger opened, the address listened at; what an earlier process left is taken up;
 //! only then the watch folder is looked at. End: no stub is taken any more, downloads go back to `queued` with their parts
 //! synced, replies are sent to their end, all within ten seconds.
+//!
+//! SIGHUP reads the configuration again; SIGTERM and Ctrl-C end the server in good order, a second one at once.
+//!
+//! A server whose configuration has no downloads block: it fetches nothing, so what an earlier one left unfinished fails,
+//! with what was found of it. A file that was whole and only lacked its name gets it first.
 
-use super::data_folder::{DataFolder, DataFolderRefused};
+use super::folders::{DataFolder, DataFolderRefused};
 use super::log::{self, LogEvents};
+use super::reload::Settings;
 use super::service::Service;
-use super::settings::Settings;
-use super::signals::{self, Asked};
-use super::{ending, later, left_stubs, outages, recover, reload, without_downloads};
+use super::{finish, queue, recover, reload, service};
 use crate::api;
 use crate::clock::SmolClock;
 use crate::config::{Config, Downloads, Loaded, data_folder_clash};
@@ -18,15 +22,17 @@ use crate::host::{Listener, NativeHost};
 use crate::ledger::{NativeLedger, OpenError, Patience, SqliteLedger};
 use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Share, ShareError, ShareOptions};
-use crate::store::{DiskStore, OwnFiles};
+use crate::store::{DiskStore, FileStamp, OwnFiles};
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
 use crate::workers::Workers;
-use regrip_core::{DownloadsConfig, Engine, Error, Event, Source};
+use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Source, Status};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use smol::channel::{Receiver, bounded};
 use smol::future::FutureExt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,7 +120,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     for warning in warnings {
         tracing::warn!("{}: {warning}", options.file.display());
     }
-    let signals = signals::listen()?;
+    let signals = listen()?;
     let path = config.server.data_dir.clone();
     let folder = DataFolder::lock(&path.unwrap_or(options.data_folder))?;
     if let Some(clash) = data_folder_clash(&config, folder.path()) {
@@ -300,7 +306,7 @@ impl<L: NativeLedger> House<L> {
         let service = match downloads {
             Some(downloads) => Some(self.begin(&downloads, threads).await?),
             None => {
-                without_downloads::settle(&self.control).await?;
+                settle(&self.control).await?;
                 tracing::warn!("there is no downloads block: nothing is downloaded");
                 None
             }
@@ -346,7 +352,7 @@ impl<L: NativeLedger> House<L> {
             executor,
         );
         let hearing = Arc::clone(&service);
-        self.control.on_end(move |end| ending::hear(&hearing, end));
+        self.control.on_end(move |end| finish::hear(&hearing, end));
         let lines = Arc::clone(&service);
         self.control
             .begin_by(move |source, id| lines.drive(line_of(source), id));
@@ -354,9 +360,9 @@ impl<L: NativeLedger> House<L> {
         let _ = service.completed.check();
         recover::recover(&service).await?;
         service.watch()?;
-        service.spawn(later::run(Arc::clone(&service)));
-        service.spawn(left_stubs::run(Arc::clone(&service)));
-        service.spawn(outages::show(Arc::clone(&service)));
+        service.spawn(queue::run(Arc::clone(&service)));
+        service.spawn(finish::retry_removals(Arc::clone(&service)));
+        service.spawn(service::show_outages(Arc::clone(&service)));
         service.spawn(recover::go_on_with_imports(Arc::clone(&service)));
         tracing::info!(
             watch = %downloads.watch.display(),
@@ -384,5 +390,113 @@ fn line_of(source: &Source) -> &str {
     match source {
         Source::Url { .. } => "",
         Source::Peer { peer_id, .. } => peer_id,
+    }
+}
+
+/// How long the end may take before the process ends all the same.
+const END_WITHIN: Duration = Duration::from_millis(9_500);
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// Read the configuration again.
+    Reload,
+    /// End.
+    End,
+}
+
+/// Listens, on a thread of its own.
+///
+/// # Errors
+/// The system refused the handlers.
+pub(super) fn listen() -> io::Result<Receiver<Asked>> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let (ask, asked) = bounded(4);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let mut ending = false;
+            for signal in signals.forever() {
+                if signal == SIGHUP {
+                    // Several at once mean what one means; there is always room for the end.
+                    if ask.is_empty() {
+                        let _ = ask.try_send(Asked::Reload);
+                    }
+                } else if ending {
+                    tracing::warn!("stopped at once");
+                    std::process::exit(130);
+                } else {
+                    ending = true;
+                    // From here on, and not where the end is done: that may hang on a disk.
+                    end_in_time();
+                    let _ = ask.try_send(Asked::End);
+                }
+            }
+        })?;
+    Ok(asked)
+}
+
+/// Ends the process after a while, whatever hangs.
+fn end_in_time() {
+    let wait = || {
+        std::thread::sleep(END_WITHIN);
+        tracing::error!(
+            "something hangs: ended all the same; the next start goes on from what is on the disk"
+        );
+        std::process::exit(1);
+    };
+    // Without it the end may take longer.
+    let _ = std::thread::Builder::new()
+        .name("end".to_owned())
+        .spawn(wait);
+}
+
+/// The failure's stable name.
+const CODE: &str = "NoDownloads";
+
+/// Repairs and fails.
+///
+/// # Errors
+/// `Ledger`.
+pub(super) async fn settle(control: &Control<impl NativeLedger>) -> Result<(), Error> {
+    let (engine, ledger) = (control.engine(), control.ledger());
+    ledger.close_open_attempts().await?;
+    for id in engine.recover().await?.drive {
+        let row = ledger.row(id).await?;
+        if row.status == Status::Committing {
+            match engine.repair(id).await {
+                Ok(true) => {
+                    tracing::info!(id, file = ?row.new.destination, "the file was whole, and has its name now");
+                    continue;
+                }
+                Ok(false) => {}
+                // It has failed by that, and its row says so.
+                Err(_) if ledger.row(id).await?.status.is_finished() => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        fail(control, &row).await?;
+    }
+    Ok(())
+}
+
+async fn fail(control: &Control<impl NativeLedger>, row: &Row) -> Result<(), Error> {
+    let text = format!(
+        "the configuration has no downloads block: {}",
+        found(&row.new.part)
+    );
+    tracing::warn!(id = row.id, "failed: {text}");
+    let class = Class::Permanent;
+    control
+        .note_failure(row, class, ErrorCode::Other(CODE.into()), text, None)
+        .await
+}
+
+/// What is on the disk of a download.
+fn found(part: &str) -> String {
+    match FileStamp::of(Path::new(part)) {
+        Ok(Some(stamp)) => format!("its part {part} has {} bytes and is kept", stamp.size),
+        Ok(None) => format!("there is no part {part}"),
+        Err(error) => format!("its part {part} cannot be looked at: {error}"),
     }
 }

@@ -15,28 +15,21 @@
 //!
 //! It decides nothing about attempts, resuming or permits: the core's engine does.
 
-mod acquaintances;
 mod claims;
-mod completed_folder;
 mod daemon;
-mod data_folder;
-mod ending;
+mod finish;
+mod folders;
 mod import;
-mod later;
-mod left_stubs;
-mod lines;
+mod import_command;
 mod log;
-mod outages;
+mod queue;
 mod recover;
 mod reload;
 mod service;
-mod settings;
-mod signals;
 mod stub_folder;
 mod stub_run;
 mod watch;
-mod without_downloads;
 
 pub use daemon::{LogFormat, ServeError, ServeOptions, serve};
-pub use data_folder::{DataFolder, DataFolderRefused, ledger_in, serving};
+pub use folders::{DataFolder, DataFolderRefused, ledger_in, serving};
 pub(crate) use log::start as start_log;

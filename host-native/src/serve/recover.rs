@@ -5,7 +5,7 @@
 //! stub goes before its import goes on, which may move the file away.
 
 use super::claims::Item;
-use super::left_stubs;
+use super::finish;
 use super::service::Service;
 use crate::ledger::{NativeLedger, Origin};
 use regrip_core::{DownloadId, Error, PeerId};
@@ -59,7 +59,7 @@ pub(super) async fn recover<L: NativeLedger>(service: &Arc<Service<L>>) -> Resul
         }
     }
     remove_finished_stubs(service).await?;
-    left_stubs::recover(service).await
+    finish::recover(service).await
 }
 
 /// Goes on with the imports that were under way, some at a time.
@@ -110,7 +110,7 @@ async fn remove_finished_stubs<L: NativeLedger>(service: &Service<L>) -> Result<
             if let Some(item) = item(origin.peer_id, origin.item_id)
                 && let Err(error) = service.stubs.remove(&name, &item)
             {
-                left_stubs::leave(service, &name, &item, &error).await;
+                finish::leave(service, &name, &item, &error).await;
             }
         }
     }

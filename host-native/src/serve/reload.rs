@@ -3,15 +3,17 @@
 //! Peers, import servers, limits and the key of the API change at once; another key ends the sessions of the one before.
 //! Paths, the address to listen at and the shared folders with their keys need a restart, which is logged. A wrong file
 //! changes nothing.
+//!
+//! The configuration in force. A reload puts another one in its place.
 
 use super::daemon::api_keys;
 use super::service::Service;
-use super::settings::Settings;
 use crate::config::{Config, ConfigRefused, Loaded, load};
 use crate::control::Control;
 use crate::ledger::NativeLedger;
 use crate::server::{CurrentKeys, Keys};
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// What a configuration that cannot be taken is called among the troubles.
 const TROUBLE: &str = "configuration";
@@ -138,4 +140,23 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     ];
     let differ = differ.into_iter().filter(|(differs, _)| *differs);
     differ.map(|(_, what)| what).collect()
+}
+
+/// The configuration in force. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Settings(Arc<RwLock<Arc<Config>>>);
+
+impl Settings {
+    pub(super) fn new(config: Config) -> Settings {
+        Settings(Arc::new(RwLock::new(Arc::new(config))))
+    }
+
+    /// As it is now.
+    pub(super) fn get(&self) -> Arc<Config> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn replace(&self, config: Config) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
 }

@@ -1,27 +1,35 @@
 //! All parts of a server that downloads, tied together.
 //!
 //! The order of things for a stub: the watch folder offers it, it is claimed, its release is asked for ([`stub_run`]), a row
-//! is made, the row waits for its turn ([`Lines`]), it is driven, and its [`ending`](super::ending) removes the stub or
+//! is made, the row waits for its turn ([`Lines`]), it is driven, and its [`ending`](super::finish) removes the stub or
 //! moves it, ends the claim and tells the import servers.
+//!
+//! The peers of the configuration, each with its client.
+//!
+//! Says on the boards that a peer cannot be reached: the line to it knows, and whoever waits for it is not told.
 
-use super::acquaintances::Acquaintances;
 use super::claims::{Claims, Item, Offered};
-use super::completed_folder::CompletedFolder;
+use super::folders::CompletedFolder;
 use super::import::Imports;
-use super::later::Later;
-use super::lines::Lines;
-use super::settings::Settings;
+use super::queue::{Later, Lines};
+use super::reload::Settings;
 use super::stub_folder::StubFolder;
 use super::stub_run;
 use super::watch::{Taken, Taker, Watch};
-use crate::config::Downloads;
+use crate::config::{Downloads, Peer};
 use crate::control::{Control, PendingStub, Troubles};
+use crate::host::NativeHost;
 use crate::ledger::{Entry, NativeLedger};
-use regrip_core::{DownloadId, Stub, shown};
+use crate::peers::PeerClient;
+use regrip_core::error::chain;
+use regrip_core::semaphore::Semaphore;
+use regrip_core::time::Clock;
+use regrip_core::{DownloadId, Engine, PeerId, Stub, shown};
 use smol::Executor;
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 /// A server that downloads.
@@ -205,5 +213,109 @@ impl<L: NativeLedger> Taker for Service<L> {
 
     fn troubles(&self) -> &Troubles {
         self.control.troubles()
+    }
+}
+
+/// Releases that one peer is asked for at once.
+const ASKED_AT_ONCE: usize = 8;
+
+/// A peer and those who ask it.
+#[derive(Clone)]
+pub(super) struct Acquaintance<L: NativeLedger> {
+    pub(super) client: Arc<PeerClient<L>>,
+    /// Whoever asks holds a permit.
+    pub(super) turns: Semaphore,
+}
+
+/// All of them, by what stubs call them.
+pub(super) struct Acquaintances<L: NativeLedger> {
+    control: Control<L>,
+    known: RwLock<HashMap<PeerId, Acquaintance<L>>>,
+}
+
+impl<L: NativeLedger> Acquaintances<L> {
+    pub(super) fn new(control: Control<L>) -> Self {
+        Acquaintances {
+            control,
+            known: RwLock::default(),
+        }
+    }
+
+    /// Takes over a configuration. Of a peer that stays as it was the handshake holds.
+    pub(super) fn configure(&self, peers: &[Peer]) {
+        self.control.peers().configure(peers);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut *known);
+        for peer in peers {
+            let kept = before
+                .get(&peer.id)
+                .filter(|kept| kept.client.peer() == peer);
+            let kept = kept.cloned().or_else(|| meet(self.control.engine(), peer));
+            if let Some(acquaintance) = kept {
+                known.insert(peer.id.clone(), acquaintance);
+            }
+        }
+    }
+
+    /// The peer of that id.
+    pub(super) fn get(&self, id: &PeerId) -> Option<Acquaintance<L>> {
+        self.held().get(id).cloned()
+    }
+
+    /// The name of the peer of that id.
+    pub(super) fn named(&self, id: &PeerId) -> Option<String> {
+        let held = self.held();
+        held.get(id).map(|known| known.client.peer().name.clone())
+    }
+
+    fn held(&self) -> RwLockReadGuard<'_, HashMap<PeerId, Acquaintance<L>>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn meet<L: NativeLedger>(engine: &Engine<NativeHost<L>>, peer: &Peer) -> Option<Acquaintance<L>> {
+    Some(Acquaintance {
+        client: Arc::new(PeerClient::new(engine.clone(), peer.clone())),
+        turns: Semaphore::new(ASKED_AT_ONCE).ok()?,
+    })
+}
+
+/// How often the lines are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Never ends.
+pub(super) async fn show_outages<L: NativeLedger>(service: Arc<Service<L>>) {
+    loop {
+        smol::Timer::after(LOOK_EVERY).await;
+        look(&service);
+    }
+}
+
+fn look<L: NativeLedger>(service: &Service<L>) {
+    let (engine, stubs) = (service.control.engine(), service.control.stubs());
+    let clock = engine.host().clock;
+    let mut out = HashMap::new();
+    for peer in &service.settings.get().peers {
+        if let Some(outage) = engine.reachability(peer.id.as_str()).outage() {
+            let due = outage.next_probe.since(clock.now());
+            let why = format!(
+                "the peer cannot be reached: {}",
+                chain(&outage.last.error())
+            );
+            out.insert(peer.id.as_str().to_owned(), (why, due));
+        }
+    }
+    if out.is_empty() {
+        return;
+    }
+    for stub in stubs.list(usize::MAX) {
+        if let Some((why, due)) = out.get(&stub.peer_id)
+            && !service.claims.is_left(&stub.stub_name)
+        {
+            stubs.change(&stub.stub_name, |stub| {
+                stub.error = Some(why.clone());
+                stub.next_try_at = SystemTime::now().checked_add(*due);
+            });
+        }
     }
 }

@@ -7,8 +7,8 @@
 //! noting on the claim which one it is.
 
 use super::claims::Item;
-use super::ending;
-use super::later::rest_after;
+use super::finish;
+use super::queue::rest_after;
 use super::service::Service;
 use crate::control::{Outcome, Wanted, accept};
 use crate::ledger::NativeLedger;
@@ -50,9 +50,9 @@ pub(super) async fn run<L: NativeLedger>(
         match step(&service, &item, &unwanted, &mut release).await {
             Step::Over => return,
             Step::Failed(error) => {
-                let why = ending::why(&chain(&error), error.advice());
+                let why = finish::why(&chain(&error), error.advice());
                 tracing::error!(item = ?item.id, peer = %item.peer, error = %chain(&error), "the stub failed");
-                return ending::fail_stubs(&service, &item, &[], &why).await;
+                return finish::fail_stubs(&service, &item, &[], &why).await;
             }
             Step::Wait(error) => {
                 let rest = rest_after(tries).min(LONGEST_REST);
@@ -107,7 +107,7 @@ async fn step<L: NativeLedger>(
 async fn ask<L: NativeLedger>(
     service: &Service<L>,
     item: &Item,
-    acquaintance: &super::acquaintances::Acquaintance<L>,
+    acquaintance: &super::service::Acquaintance<L>,
 ) -> Result<Release, Error> {
     let _turn = acquaintance.turns.acquire().await;
     let (client, peers) = (&acquaintance.client, service.control.peers());
@@ -131,7 +131,7 @@ async fn make_row<L: NativeLedger>(
     service: &Arc<Service<L>>,
     item: &Item,
     release: &Release,
-    acquaintance: &super::acquaintances::Acquaintance<L>,
+    acquaintance: &super::service::Acquaintance<L>,
 ) -> Result<(), Error> {
     service.completed.check().map_err(|told| Error::Disk {
         what: "use",
@@ -172,7 +172,7 @@ async fn make_row<L: NativeLedger>(
             );
             let (service, id) = (Arc::clone(service), row.id);
             service.clone().spawn(async move {
-                ending::finish(&service, id, true).await;
+                finish::finish(&service, id, true).await;
             });
         }
     }

@@ -7,11 +7,20 @@
 //! `the_placeholder_never_reaches_the_wire` holds it to that.
 //!
 //! Invariant: spans are sent in the order in which their placeholders were queued, byte for byte as many.
+//!
+//! The threads that connections run on.
+//!
+//! Sending a file may block its thread while the disk is read, so there are several, and never the transfers' own: a slow
+//! disk makes some replies late and stops nothing.
 
 use crate::store::FileVersion;
 use bytes::{Buf, Bytes};
+use smol::{Executor, channel};
 use std::collections::VecDeque;
 use std::fs::File;
+use std::future::Future;
+use std::io;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Longest run of placeholders at once.
@@ -130,6 +139,51 @@ impl Buf for Piece {
 /// Whether a slice is the placeholder.
 pub(super) fn is_placeholder(bytes: &[u8]) -> bool {
     PLACEHOLDER.as_ptr_range().contains(&bytes.as_ptr())
+}
+
+/// At least so many, whatever the number of cores: they wait for disks more than they compute.
+const FEWEST: usize = 4;
+
+/// Threads that drive the tasks of an executor. Dropping it ends them.
+#[derive(Debug)]
+pub struct Threads {
+    executor: Arc<Executor<'static>>,
+    _stop: channel::Sender<()>,
+}
+
+impl Threads {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// The system gave no thread.
+    pub fn start() -> io::Result<Threads> {
+        let count = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let executor = Arc::new(Executor::new());
+        let (stop, stopped) = channel::bounded::<()>(1);
+        for number in 0..count.max(FEWEST) {
+            let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
+            std::thread::Builder::new()
+                .name(format!("server {number}"))
+                .spawn(move || {
+                    // Ends when the sender is dropped, as an error.
+                    let _ = smol::block_on(executor.run(stopped.recv()));
+                })?;
+        }
+        Ok(Threads {
+            executor,
+            _stop: stop,
+        })
+    }
+
+    /// Where tasks are spawned.
+    pub fn executor(&self) -> &Arc<Executor<'static>> {
+        &self.executor
+    }
+
+    /// Runs a future on the calling thread.
+    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
+        smol::block_on(future)
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //!
 //! Invariant: no more than the limit hold a place at once. A connection that made room may take a moment to close.
 
-use super::network::Network;
+use super::guesses::Network;
 use smol::channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

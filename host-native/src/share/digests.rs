@@ -6,10 +6,10 @@
 //! A version that differs in ctime alone may have the same bytes (a link was made) or others (size and mtime were set back).
 //! Only another hash tells. An equal digest keeps the ETag, so that a peer goes on with what it has.
 
-use super::conditions::{Validators, is_held};
 use super::inventory::Item;
-use super::shelf::Shelf;
-use super::version::{etag, is_settled, validators};
+use super::state::Shelf;
+use super::validators::{Validators, is_held};
+use super::validators::{etag, is_settled, validators};
 use crate::ledger::{SharedDigest, SharedDigests};
 use crate::store::{FileVersion, Sha256Digest};
 use async_io::Timer;

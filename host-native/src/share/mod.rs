@@ -7,17 +7,13 @@
 //! Invariants: nothing outside the folders is listed or opened; a path never leaves this machine, ids do; a digest is sent
 //! only for the very file, by size and time, that it was computed from.
 
-mod conditions;
 mod digests;
 mod inventory;
-mod keeper;
-mod names;
-mod range;
 mod routes;
-mod shelf;
+mod state;
 mod tree;
 mod unfinished;
-mod version;
+mod validators;
 
-pub use keeper::{Share, ShareError, ShareOptions};
-pub use shelf::{Census, FolderError};
+pub use state::{Census, FolderError};
+pub use state::{Share, ShareError, ShareOptions};

@@ -7,12 +7,12 @@
 //! The kind of what is at the destination is looked at just before the rename; a link put there in between is replaced as
 //! a name, never followed.
 
-use super::failure::{disk, errno};
+use super::disk::{disk, errno};
 use super::lock::file_id;
 use super::part::DiskPart;
 use super::path::hex;
-use super::stamp::is_absent;
-use super::system::{self, System, folder_of};
+use super::path::{self, System, folder_of};
+use super::version::is_absent;
 use regrip_core::Error;
 use regrip_core::store::{Committed, Replace};
 use rustix::io::Errno;
@@ -136,8 +136,8 @@ fn name(from: &Path, to: &Path, replace: Replace, system: &System) -> io::Result
     match replace {
         Replace::Existing => (system.rename)(from, to)?,
         Replace::Nothing => match (system.rename_new)(from, to) {
-            Err(error) if system::unsupported(&error) => match (system.link)(from, to) {
-                Err(error) if system::has_no_links(&error) => name_over_empty(from, to, system)?,
+            Err(error) if path::unsupported(&error) => match (system.link)(from, to) {
+                Err(error) if path::has_no_links(&error) => name_over_empty(from, to, system)?,
                 linked => {
                     linked?;
                     return Ok(Left::Name(from.to_owned()));

@@ -1,8 +1,8 @@
 //! Tests with a system that fails in ways no ordinary file system can be made to.
 
 use super::DiskStore;
-use super::failure::errno;
-use super::system::System;
+use super::disk::errno;
+use super::path::System;
 use regrip_core::Error;
 use regrip_core::store::{Committed, OpenPart, Part, PartBytes, PartStore, Replace};
 use rustix::io::Errno;
@@ -471,7 +471,7 @@ mod slow_folder {
 
 #[test]
 fn names_given_while_a_folder_is_synced_wait_for_the_next_sync_and_share_it() {
-    use super::folders::Folders;
+    use super::path::Folders;
     use slow_folder::{BEGUN, FAIL, GO_ON};
     use smol::future::poll_once;
     use std::sync::atomic::Ordering::SeqCst;

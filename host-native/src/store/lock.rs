@@ -7,11 +7,11 @@
 //! Node has no flock: it creates a lock file and then looks for a flock in `/proc/locks`. Here the flock is first and the
 //! look at the lock file second, so that of two that begin at once at least one sees the other.
 
-use super::failure::{disk, errno, foreign};
+use super::disk::{disk, errno, foreign};
 use super::lock_file::{self, OwnLockFile};
-use super::stamp::is_absent;
-use super::system::{System, no_flock};
+use super::path::{System, no_flock};
 use super::version::FileId;
+use super::version::is_absent;
 use regrip_core::Error;
 use regrip_core::store::OpenPart;
 use rustix::fs::OFlags;

@@ -1,8 +1,8 @@
 //! Tests of lock files: those of other writers, and our own on a file system without flock.
 
 use super::DiskStore;
+use super::path::System;
 use super::path::lock_path;
-use super::system::System;
 use regrip_core::Error;
 use regrip_core::store::{Committed, OpenPart, Part, PartBytes, PartStore, Replace};
 use rustix::io::Errno;

@@ -9,13 +9,8 @@
 mod commit;
 mod digest;
 mod disk;
-mod epoch;
-mod existing;
-mod failure;
 #[cfg(test)]
 mod faults;
-mod folders;
-mod holder;
 mod lock;
 mod lock_file;
 #[cfg(test)]
@@ -23,21 +18,18 @@ mod lock_tests;
 mod own_files;
 mod part;
 mod path;
-mod room;
-mod stamp;
 mod stdout;
-mod system;
 mod version;
 
 pub(crate) use commit::rename_new;
 pub use digest::Sha256Digest;
 pub use disk::DiskStore;
-pub use existing::{look_at, sha256_of};
+pub use disk::{look_at, sha256_of};
 pub use lock::writer;
 pub use own_files::{OwnFiles, is_same_folder};
 pub use part::DiskPart;
 pub(crate) use path::NAME_BYTES;
 pub use path::{destination, part_path};
-pub use stamp::FileStamp;
 pub use stdout::{STDOUT, StdoutPart, StdoutStore};
+pub use version::FileStamp;
 pub use version::{FileId, FileVersion};

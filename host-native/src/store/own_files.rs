@@ -6,7 +6,7 @@
 //! other key files.
 
 use super::lock::file_id;
-use super::system::folder_of;
+use super::path::folder_of;
 use super::version::FileId;
 use regrip_core::Error;
 use rustix::fs::fstat;

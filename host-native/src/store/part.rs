@@ -7,12 +7,12 @@
 //! a lost page once and then forgets it, so a second sync would prove nothing; the bytes go instead.
 
 use super::digest::Sha256Digest;
-use super::epoch::Epoch;
-use super::failure::{disk, errno};
-use super::folders::Folders;
+use super::disk;
+use super::disk::{disk, errno};
 use super::lock::Locked;
-use super::room;
-use super::system::System;
+use super::path::Folders;
+use super::path::System;
+use super::version::Epoch;
 use regrip_core::Error;
 use regrip_core::store::{DigestState, PartToken};
 use regrip_core::store::{Part, PartBytes};
@@ -188,7 +188,7 @@ impl Part for DiskPart {
     async fn reserve(&mut self, size: u64) -> Result<(), Error> {
         let fail = |error| disk("reserve room for", &self.path, error);
         // Before the room: asking for too much of it raises a signal.
-        room::check_size(&self.held.file, size).map_err(fail)?;
+        disk::check_size(&self.held.file, size).map_err(fail)?;
         if size < RESERVE_BYTES || size <= self.reserved {
             return Ok(());
         }

@@ -1,14 +1,33 @@
 //! Where a download's file and its part go.
 //!
 //! Decides names only. Whether a stranger's name is safe is decided before, where it comes in.
+//!
+//! Syncing the names in a folder, once for all who wait for it.
+//!
+//! A sync makes durable every name that was given before it began. So while one is under way the others only queue, and
+//! the next one serves them all.
+//!
+//! Invariant: a call returns success only after a sync that began after the call did. One that failed is told to
+//! everybody it was to serve: the kernel reports a lost write once, so a second sync would prove nothing.
+//!
+//! The few system calls whose failures no test can provoke on an ordinary file system, behind a table of functions.
 
-use super::failure::disk;
+use super::disk;
+use super::disk::{disk, errno};
+use async_lock::Mutex;
 use regrip_core::Error;
+use rustix::fs::CWD;
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::{File, TryLockError};
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 /// Longest file name, in bytes (`NAME_MAX`).
 pub(crate) const NAME_BYTES: usize = 255;
@@ -88,4 +107,170 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}"); // a String takes all that is written to it
         text
     })
+}
+
+/// The folders in use.
+#[derive(Debug, Default)]
+pub(super) struct Folders(std::sync::Mutex<HashMap<PathBuf, Arc<Folder>>>);
+
+/// One folder.
+#[derive(Debug, Default)]
+struct Folder {
+    /// Calls so far, each with its number, from 1.
+    calls: AtomicU64,
+    /// Held by whoever syncs, and waited for by the others.
+    served: Mutex<Served>,
+}
+
+#[derive(Debug, Default)]
+struct Served {
+    /// The last call that was served.
+    to: u64,
+    /// Calls whose sync failed, and how. It grows from the first to the last of them, so that one that waits through a
+    /// second failure still learns of its own; a call in between that was well served may hear of one too many.
+    failed: Option<(RangeInclusive<u64>, Failed)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    kind: io::ErrorKind,
+    errno: Option<i32>,
+}
+
+impl From<Failed> for io::Error {
+    fn from(failed: Failed) -> Self {
+        failed
+            .errno
+            .map_or_else(|| failed.kind.into(), io::Error::from_raw_os_error)
+    }
+}
+
+impl Folders {
+    /// Makes the names in the folder of `path` durable.
+    pub(super) async fn sync_folder_of(&self, path: &Path, system: &System) -> io::Result<()> {
+        let path = folder_of(path);
+        self.folder(path).sync(path, system).await
+    }
+
+    fn folder(&self, path: &Path) -> Arc<Folder> {
+        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = folders.get(path) {
+            return Arc::clone(folder);
+        }
+        // Those nobody syncs now have nothing to remember.
+        folders.retain(|_, folder| Arc::strong_count(folder) > 1);
+        Arc::clone(folders.entry(path.to_owned()).or_default())
+    }
+}
+
+impl Folder {
+    async fn sync(&self, path: &Path, system: &System) -> io::Result<()> {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut served = self.served.lock().await;
+        if served.to >= call {
+            return match &served.failed {
+                Some((calls, failed)) if calls.contains(&call) => Err((*failed).into()),
+                _ => Ok(()),
+            };
+        }
+        // Whoever has its number by now gave its names before.
+        let to = self.calls.load(Ordering::SeqCst);
+        let synced = File::open(path).and_then(|folder| (system.sync_names)(&folder));
+        if let Err(error) = &synced {
+            let failed = Failed {
+                kind: error.kind(),
+                errno: error.raw_os_error(),
+            };
+            let earlier = served.failed.as_ref().map(|(calls, _)| *calls.start());
+            let first = earlier.unwrap_or(served.to + 1);
+            served.failed = Some((first..=to, failed));
+        }
+        served.to = to;
+        synced
+    }
+}
+
+/// A call that gives a file another name.
+type Naming = fn(&Path, &Path) -> io::Result<()>;
+
+/// What the store asks of the system for durability and names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct System {
+    /// rename(2): replaces a file at the new name, atomically.
+    pub(super) rename: Naming,
+    /// renameat2(2) with `RENAME_NOREPLACE`: `EEXIST` where the new name is taken.
+    pub(super) rename_new: Naming,
+    /// link(2): a second name; `EEXIST` where it is taken.
+    pub(super) link: Naming,
+    /// flock(2), exclusive, without waiting.
+    pub(super) try_lock: fn(&File) -> Result<(), TryLockError>,
+    /// fallocate(2): room for so many bytes, the length unchanged.
+    pub(super) reserve: fn(&File, u64) -> io::Result<()>,
+    /// fdatasync(2): bytes and length, not times.
+    pub(super) sync_data: fn(&File) -> io::Result<()>,
+    /// fsync(2) of a folder: its names.
+    pub(super) sync_names: fn(&File) -> io::Result<()>,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        System {
+            rename: |from, to| std::fs::rename(from, to),
+            rename_new,
+            link: |from, to| std::fs::hard_link(from, to),
+            try_lock: File::try_lock,
+            reserve: disk::reserve,
+            sync_data: |file| where_supported(file.sync_data()),
+            sync_names: |folder| where_supported(folder.sync_all()),
+        }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    let flags = rustix::fs::RenameFlags::NOREPLACE;
+    Ok(rustix::fs::renameat_with(CWD, from, CWD, to, flags)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+fn rename_new(_: &Path, _: &Path) -> io::Result<()> {
+    Err(Errno::NOSYS.into())
+}
+
+/// The call, or the file system, does not know what was asked for.
+pub(super) fn unsupported(error: &io::Error) -> bool {
+    matches!(
+        errno(error),
+        Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+    )
+}
+
+/// The file system has no flock. (Over NFS, ENOLCK says so.)
+pub(super) fn no_flock(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+        || matches!(
+            errno(error),
+            Some(Errno::NOSYS | Errno::NOLCK | Errno::OPNOTSUPP)
+        )
+}
+
+/// The file system has no hard links, or not as many.
+pub(super) fn has_no_links(error: &io::Error) -> bool {
+    unsupported(error) || matches!(errno(error), Some(Errno::PERM | Errno::MLINK))
+}
+
+/// A file system that cannot sync is used as it is: there is nothing better to be had from it.
+fn where_supported(synced: io::Result<()>) -> io::Result<()> {
+    match synced {
+        Err(error) if unsupported(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// The folder a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }

@@ -4,7 +4,7 @@
 //! broken connection is compared with them first, as with a file's; what cannot be taken back is never started over.
 
 use super::digest::Sha256Digest;
-use super::failure::{disk, errno};
+use super::disk::{disk, errno};
 use regrip_core::Error;
 use regrip_core::store::{
     Committed, Committing, DigestState, Found, OpenPart, Part, PartBytes, PartStore, PartToken,

@@ -7,11 +7,21 @@
 //!
 //! Not seen: bytes written through a memory map until the kernel writes them back, and a single write call that goes on
 //! after its ctime has become old.
+//!
+//! What shows that a finished file was not changed since: its size and time.
+//!
+//! The span within which no written byte of a file is lost: one boot of the machine, and one mount of the file system.
 
+use super::disk::disk;
+use regrip_core::Error;
 use regrip_core::store::PartToken;
 use rustix::fs::{Stat, fstat};
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 const NANOSECONDS: i64 = 1_000_000_000;
@@ -122,6 +132,111 @@ fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
         .saturating_add(nanoseconds)
 }
 
+/// Size and time of a file. Two that are equal are taken for the same unchanged file, as make and rsync do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Length in bytes.
+    pub size: u64,
+    /// Last change of its bytes, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+}
+
+impl FileStamp {
+    /// The stamp of the regular file at `path`, links not followed; `None` where there is none.
+    ///
+    /// # Errors
+    /// `Disk` where the folder cannot be read.
+    pub fn of(path: &Path) -> Result<Option<FileStamp>, Error> {
+        let metadata = match std::fs::symlink_metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(disk("look at", path, error)),
+        };
+        Ok(metadata.is_file().then(|| FileStamp::from(&metadata)))
+    }
+}
+
+impl From<&Metadata> for FileStamp {
+    fn from(metadata: &Metadata) -> Self {
+        let seconds = metadata.mtime().saturating_mul(1_000_000_000);
+        FileStamp {
+            size: metadata.len(),
+            mtime_ns: seconds.saturating_add(metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// Nothing has that name.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// The boot, and the mount of one file if the kernel names it.
+#[derive(Clone, Debug)]
+pub(super) struct Epoch {
+    boot_id: Arc<str>,
+    mount: Option<u64>,
+}
+
+impl Epoch {
+    pub(super) fn of(file: &File, boot_id: Arc<str>) -> Self {
+        let mount = mount_id(file);
+        Epoch { boot_id, mount }
+    }
+
+    /// As the ledger keeps it, in the column `boot_id`.
+    pub(super) fn current(&self) -> String {
+        match self.mount {
+            Some(mount) => format!("{} mount {mount}", self.boot_id),
+            None => self.boot_id.to_string(),
+        }
+    }
+
+    /// Whether nothing written then is lost. Earlier versions recorded the boot alone.
+    pub(super) fn is(&self, recorded: &str) -> bool {
+        recorded == self.current() || recorded == &*self.boot_id
+    }
+}
+
+/// The mount that a file is on. From Linux 6.8 on the id is never used twice; before that, a file system that was mounted
+/// again may have got the same one.
+#[cfg(target_os = "linux")]
+fn mount_id(file: &File) -> Option<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    /// `STATX_MNT_ID_UNIQUE` of `linux/stat.h`.
+    const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    let asked = StatxFlags::MNT_ID.union(UNIQUE);
+    let stat = statx(file, c"", AtFlags::EMPTY_PATH, asked).ok()?;
+    let told = stat.stx_mask & asked.bits();
+    (told != 0).then_some(stat.stx_mnt_id)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mount_id(_: &File) -> Option<u64> {
+    None
+}
+
+/// The kernel's boot id. Where there is none, something that is new with every start of this process, so that only bytes
+/// known to be durable count after it.
+pub(super) fn boot_id() -> String {
+    from_kernel("/proc/sys/kernel/random/boot_id").unwrap_or_else(of_this_process)
+}
+
+fn from_kernel(path: &str) -> Option<String> {
+    let id = std::fs::read_to_string(path).ok()?;
+    let id = id.trim();
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
+fn of_this_process() -> String {
+    // `RandomState` draws its keys from the system's entropy.
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("process-{}-{random:016x}", std::process::id())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,5 +307,16 @@ mod tests {
         let mut other = version(1, 3);
         other.id.inode += 1;
         assert!(!other.differs_in_ctime_alone(&first));
+    }
+
+    #[test]
+    fn without_a_kernel_id_no_two_starts_look_like_one_boot() {
+        assert_eq!(from_kernel("/no/such/file"), None);
+        assert_ne!(of_this_process(), of_this_process());
+    }
+
+    #[test]
+    fn the_kernels_id_is_the_same_within_one_boot() {
+        assert_eq!(boot_id(), boot_id());
     }
 }

@@ -3,17 +3,26 @@
 //! It says which headers go on the wire, bounds the wait for the head, and repeats a request in one case only: a GET or HEAD
 //! over a pooled connection that died without a byte of an answer, once, over a new connection. Everything else that can
 //! be tried again is the core's decision. Redirects and credentials are middleware, above.
+//!
+//! Idle connections, kept for the next request to the same origin by the same way.
+//!
+//! Invariant: what is in here was left at the clean end of a response and had nothing more to say then. Keyed by scheme,
+//! host, port and proxy, never by address: a connection verified for one host serves no other on the same machine, and one
+//! through a proxy is never taken for a direct one. Bounded in number and age. It makes no connections and polls them only when they come and go.
+//!
+//! What travels through surf beside its own types, in `ext()`.
+//!
+//! http-types knows only ASCII header values and only some status codes, and panics on others (`Response::new(599)`). So the
+//! head of a response travels as hyper read it, and headers whose values may be any bytes as hyper will write them. The
+//! status in a surf response is a stand-in where http-types does not know the real one: read [`Head::status`].
 
-use super::body::{BodyReader, Lease};
-use super::connection::Connection;
+use super::address_policy::Reach;
+use super::connection::{BodyReader, Connection, Lease};
 use super::dial::{Dialer, dial};
 use super::errors;
-use super::origin::Origin;
-use super::pool::Pool;
+use super::options::Origin;
 use super::proxy::{Proxies, Proxy, Route};
-use super::reach::Reach;
-use super::timeouts::Timeouts;
-use super::wire::{Head, WireHeaders};
+use super::socket::Timeouts;
 use async_io::Timer;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -24,7 +33,9 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use regrip_core::Error;
 use regrip_core::error::{Timeout, chain};
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use url::{Position, Url};
 
 /// What the program calls itself.
@@ -238,6 +249,103 @@ fn incoming(
     response.set_body(surf::Body::from_reader(body, None));
     response.ext_mut().insert(head);
     Ok(response)
+}
+
+/// Most idle connections to one origin by one way.
+const MAX_IDLE_PER_ROUTE: usize = 32;
+
+/// Most idle connections in all.
+const MAX_IDLE: usize = 256;
+
+/// How long a connection is kept. Servers commonly close theirs after about as long.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(60);
+
+struct Idle {
+    route: Route,
+    connection: Connection,
+    since: Instant,
+}
+
+/// Idle connections, oldest first.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Vec<Idle>>);
+
+impl Pool {
+    /// Takes the connection by `route` that was used last and is still good, where there is one.
+    pub(super) fn take(&self, route: &Route, reach: Reach) -> Option<Connection> {
+        loop {
+            let mut connection = self.pop(route, reach)?;
+            // Another address of the host may do better than one that failed lately.
+            if !connection.trial().gives_way() && connection.is_idle() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn pop(&self, route: &Route, reach: Reach) -> Option<Connection> {
+        let mut idle = self.fresh();
+        // A request may have come here by other ways than the connection did, so its reach counts, not the dialler's.
+        let allowed = |peer: Option<_>| peer.is_none_or(|peer| reach.allows(peer));
+        let fits = |idle: &Idle| idle.route == *route && allowed(idle.connection.peer());
+        let newest = idle.iter().rposition(fits)?;
+        Some(idle.remove(newest).connection)
+    }
+
+    /// Keeps a connection, if it is idle and there is room.
+    pub(super) fn put(&self, route: Route, mut connection: Connection) {
+        if !connection.is_idle() {
+            return;
+        }
+        let mut idle = self.fresh();
+        let by_this_route = idle.iter().filter(|idle| idle.route == route).count();
+        if by_this_route < MAX_IDLE_PER_ROUTE && idle.len() < MAX_IDLE {
+            idle.push(Idle {
+                route,
+                connection,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    /// Those that are not too old; the others are closed.
+    fn fresh(&self) -> MutexGuard<'_, Vec<Idle>> {
+        // A panic elsewhere leaves a list of connections, nothing half done.
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|idle| idle.since.elapsed() < MAX_IDLE_TIME);
+        idle
+    }
+}
+
+/// The head of a response, as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    /// The status as sent, 200 to 599.
+    pub(crate) status: u16,
+    /// All fields, duplicates kept, values unchanged.
+    pub(crate) headers: HeaderMap,
+    /// Who answered, where that is known: not behind a proxy, unless the URL has it.
+    pub(crate) peer: Option<IpAddr>,
+}
+
+/// The head of a response that came through a transport's client.
+pub(crate) fn head(response: &surf::Response) -> Option<&Head> {
+    response.ext::<Head>()
+}
+
+/// Request headers that http-types cannot hold or must not see. They replace those of the same name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WireHeaders(pub(super) HeaderMap);
+
+/// Adds headers to the ones a request carries in its `ext()`.
+pub(super) fn add_wire_headers<'a>(
+    request: &mut surf::Request,
+    fields: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) {
+    let mut headers = request.ext::<WireHeaders>().cloned().unwrap_or_default();
+    for (name, value) in fields {
+        headers.0.append(name.clone(), value.clone());
+    }
+    request.set_ext(headers);
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! No list of public suffixes is used (it would be a tenth of the program). A cookie for a name without a dot in it is
 //! refused, and so is one for what looks like a suffix of a country (`co.uk`).
 
-use super::wire::{Head, WireHeaders, head};
+use super::client::{Head, WireHeaders, head};
 use cookie_store::{Cookie, CookieDomain, CookieStore};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,18 +1,18 @@
 //! The core's `Transport`: every request goes through one surf client.
 
-use super::addresses::Addresses;
+use super::address_policy::Addresses;
 use super::client::HyperClient;
+use super::client::Pool;
+use super::client::{Head, add_wire_headers, head};
 use super::cookies::Cookies;
-use super::credentials::{AddCredentials, SharedCredentials};
 use super::dial::Dialer;
 use super::errors;
+use super::options::{AddCredentials, SharedCredentials};
 use super::options::{Credentials, Header, TransportOptions};
-use super::pool::Pool;
-use super::rate::Rate;
 use super::redirect::{Crossed, FollowRedirects};
 use super::roots::Tls;
-use super::timeouts::Timeouts;
-use super::wire::{Head, add_wire_headers, head};
+use super::socket::Rate;
+use super::socket::Timeouts;
 use futures::AsyncBufReadExt;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use regrip_core::http::body_end;

@@ -2,8 +2,16 @@
 //! core's.
 //!
 //! Invariant: a [`Header`] can go on the wire as it is (no control characters), and its value is never printed.
+//!
+//! Origins: scheme, host and port (RFC 6454 §4). Credentials, redirects and pooled connections are bound to one.
+//!
+//! Adds the headers that were given for the URL a request starts at, for its origin, or for all: the closer replaces the
+//! more general of the same name.
+//!
+//! It runs once for each request, before any redirect is followed, and never again: what a redirect leaves behind
+//! ([`redirect`](super::redirect)) is not restored, not even by a chain that returns.
 
-use super::origin::Origin;
+use super::client::{WireHeaders, add_wire_headers};
 use super::proxy::Proxies;
 use super::roots::Roots;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -12,9 +20,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
+use std::str::FromStr;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use surf::http::auth::BasicAuth;
-use url::Url;
+use surf::middleware::{Middleware, Next};
+use surf::utils::async_trait;
+use surf::{Client, Request, Response};
+use url::{Host, Url};
 
 /// What an [`HttpTransport`](super::HttpTransport) is built from.
 #[derive(Clone, Debug)]
@@ -174,4 +187,163 @@ pub struct HeaderRefused {
     pub name: String,
     /// One clause.
     pub why: &'static str,
+}
+
+/// Scheme, host and port of an http or https URL. Two origins are one only if all three are equal.
+///
+/// ```
+/// use regrip::transport::Origin;
+/// let origin: Origin = "https://example.org/a?b".parse().unwrap();
+/// assert_eq!(origin.to_string(), "https://example.org:443");
+/// assert_ne!(origin, "http://example.org:443".parse().unwrap());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    https: bool,
+    host: Host<String>,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of a URL; `None` where it is neither http nor https.
+    pub fn of(url: &Url) -> Option<Origin> {
+        let https = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        Some(Origin {
+            https,
+            host: url.host()?.to_owned(),
+            port: url.port_or_known_default()?,
+        })
+    }
+
+    /// Whether connections to it are encrypted.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    pub(super) fn host(&self) -> &Host<String> {
+        &self.host
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
+/// Schemes that are no secret.
+const KNOWN_SCHEMES: [&str; 17] = [
+    "http", "https", "ftp", "ftps", "sftp", "file", "data", "magnet", "s3", "ws", "wss", "gopher",
+    "blob", "socks4", "socks5", "socks5h", "rsync",
+];
+
+/// The scheme of a URL as it may be shown. Of `me:secret@host` the scheme is `me`, and it may be the secret.
+pub(super) fn known_scheme(url: &Url) -> Option<&'static str> {
+    let known = KNOWN_SCHEMES.iter().find(|known| **known == url.scheme());
+    known.copied()
+}
+
+/// The text is not an http or https URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an http or https address")]
+pub struct NotAnOrigin;
+
+impl FromStr for Origin {
+    type Err = NotAnOrigin;
+
+    /// Reads the origin of a URL given as text.
+    fn from_str(url: &str) -> Result<Origin, NotAnOrigin> {
+        Url::parse(url)
+            .ok()
+            .and_then(|url| Origin::of(&url))
+            .ok_or(NotAnOrigin)
+    }
+}
+
+/// The middleware that adds them.
+pub(super) struct AddCredentials {
+    /// For the URL a request starts at, whichever that is.
+    pub(super) for_all: Vec<Header>,
+    /// For one origin each.
+    pub(super) by_origin: SharedCredentials,
+    /// For one URL each.
+    pub(super) by_url: HashMap<Url, Header>,
+}
+
+#[async_trait]
+impl Middleware for AddCredentials {
+    async fn handle(
+        &self,
+        mut request: Request,
+        client: Client,
+        next: Next<'_>,
+    ) -> surf::Result<Response> {
+        let headers = self.for_url(request.url());
+        // What the request brings is closest of all.
+        let own = request
+            .ext::<WireHeaders>()
+            .map(|WireHeaders(own)| own.clone())
+            .unwrap_or_default();
+        let parts = headers.iter().map(Header::parts);
+        add_wire_headers(
+            &mut request,
+            parts.filter(|(name, _)| !own.contains_key(*name)),
+        );
+        next.run(request, client).await
+    }
+}
+
+impl AddCredentials {
+    fn for_url(&self, url: &Url) -> Vec<Header> {
+        let origin = Origin::of(url);
+        let all = self.by_origin.get();
+        let of_origin = all.iter();
+        let of_origin =
+            of_origin.filter(|credentials| Some(&credentials.origin) == origin.as_ref());
+        let own: Vec<_> = self.by_url.get(url).into_iter().collect();
+        let of_origin = of_origin.flat_map(|credentials| &credentials.headers);
+        let closer = replace_more_general(own, of_origin);
+        let all = replace_more_general(closer, &self.for_all);
+        all.into_iter().cloned().collect()
+    }
+}
+
+/// Headers for one origin each, which may be replaced while requests are under way: each request has either the old or
+/// the new ones. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct SharedCredentials(Arc<RwLock<Arc<[Credentials]>>>);
+
+impl SharedCredentials {
+    pub(super) fn new(credentials: Vec<Credentials>) -> SharedCredentials {
+        SharedCredentials(Arc::new(RwLock::new(credentials.into())))
+    }
+
+    pub(super) fn replace(&self, credentials: Vec<Credentials>) {
+        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *held = credentials.into();
+    }
+
+    fn get(&self) -> Arc<[Credentials]> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Adds the more general headers whose names are not there yet.
+fn replace_more_general<'a>(
+    closer: Vec<&'a Header>,
+    general: impl IntoIterator<Item = &'a Header>,
+) -> Vec<&'a Header> {
+    let general = general.into_iter();
+    let others = general.filter(|header| closer.iter().all(|have| have.name() != header.name()));
+    let others: Vec<_> = others.collect();
+    others.into_iter().chain(closer).collect()
 }

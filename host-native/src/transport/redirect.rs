@@ -4,10 +4,10 @@
 //! started at has all headers again there, as with curl; https never becomes http; the next request's [`Reach`] follows from who sent the redirect. A redirect's own headers (Retry-After)
 //! end with it. Only GET and HEAD are followed: nothing else is sent twice.
 
+use super::address_policy::Reach;
+use super::client::{Head, WireHeaders, head};
 use super::errors::into_surf;
-use super::origin::{Origin, known_scheme};
-use super::reach::Reach;
-use super::wire::{Head, WireHeaders, head};
+use super::options::{Origin, known_scheme};
 use hyper::header::{self, HeaderMap, HeaderName};
 use regrip_core::{Error, display_url};
 use std::fmt;

@@ -5,7 +5,6 @@
 //! taken back and each is done for itself.
 
 use super::file::{self, OpenError};
-use super::migrate;
 use regrip_core::Error;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
@@ -158,10 +157,10 @@ impl Database {
             .connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(|source| file::refusal(source, &self.path))?;
-        for migration in migrate::MIGRATIONS.iter().filter(|step| step.to > at) {
+        for migration in file::MIGRATIONS.iter().filter(|step| step.to > at) {
             let path = self.path.clone();
             self.transact(TransactionBehavior::Immediate, |transaction| {
-                Ok(migrate::run(transaction, migration)?)
+                Ok(file::run(transaction, migration)?)
             })
             .map_err(|fault| match fault {
                 Fault::Sqlite(source) => file::refusal(source, &path),

@@ -4,7 +4,7 @@ use super::database::{Database, Fault, Patience};
 use super::file::OpenError;
 use super::queue::Queue;
 use super::values::integer;
-use super::{change, entry, rows, timeline};
+use super::{catalogue, change, rows};
 use crate::ledger::{AttemptLine, Catalogue, Entry, NativeLedger};
 use crate::store::FileStamp;
 use regrip_core::Error;
@@ -121,7 +121,7 @@ impl SendLedger for SqliteLedger {
     async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error> {
         let attempt = attempt.clone();
         self.write("beginning an attempt", move |transaction| {
-            timeline::begin(transaction, id, &attempt)
+            catalogue::begin(transaction, id, &attempt)
         })
         .await
     }
@@ -169,7 +169,7 @@ impl NativeLedger for SqliteLedger {
 
     async fn close_open_attempts(&self) -> Result<usize, Error> {
         self.write("closing attempts", |transaction| {
-            timeline::close_open(transaction, None)
+            catalogue::close_open(transaction, None)
         })
         .await
     }
@@ -179,7 +179,7 @@ impl Catalogue for SqliteLedger {
     async fn entry(&self, id: DownloadId) -> Result<Entry, Error> {
         self.queue
             .show("reading a download", move |transaction| {
-                entry::entry(transaction, id)
+                catalogue::entry(transaction, id)
             })
             .await
     }
@@ -193,7 +193,7 @@ impl Catalogue for SqliteLedger {
         let statuses = statuses.to_vec();
         self.queue
             .show("listing downloads", move |transaction| {
-                entry::list(transaction, &statuses, limit.min(PAGE), after)
+                catalogue::list(transaction, &statuses, limit.min(PAGE), after)
             })
             .await
     }
@@ -201,7 +201,7 @@ impl Catalogue for SqliteLedger {
     async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
         self.queue
             .show("listing downloads", move |transaction| {
-                entry::list(transaction, status.as_slice(), u32::MAX, None)
+                catalogue::list(transaction, status.as_slice(), u32::MAX, None)
             })
             .await
     }
@@ -209,7 +209,7 @@ impl Catalogue for SqliteLedger {
     async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
         self.queue
             .show("counting downloads", |transaction| {
-                entry::counts(transaction)
+                catalogue::counts(transaction)
             })
             .await
     }
@@ -217,7 +217,7 @@ impl Catalogue for SqliteLedger {
     async fn timeline(&self, id: DownloadId) -> Result<Vec<AttemptLine>, Error> {
         self.queue
             .show("reading a timeline", move |transaction| {
-                timeline::lines(transaction, id)
+                catalogue::lines(transaction, id)
             })
             .await
     }

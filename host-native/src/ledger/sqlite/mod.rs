@@ -7,17 +7,15 @@
 //! Begin with `ledger`; `queue` and `database` say how statements are run. The tables of `serve` are in `serve_tables`, that
 //! of a share in `shared`.
 
+mod catalogue;
 mod change;
 mod database;
-mod entry;
 mod file;
 mod ledger;
-mod migrate;
 mod queue;
 mod rows;
-mod serve_tables;
+mod serve;
 mod shared;
-mod timeline;
 mod values;
 
 pub use database::Patience;

@@ -216,15 +216,15 @@ fn record_imports(
 
 #[cfg(test)]
 mod tests {
-    use super::super::migrate;
+    use super::super::file;
     use super::*;
 
     #[test]
     fn what_is_left_to_import_is_found_by_an_index() {
         let mut connection = Connection::open_in_memory().unwrap();
-        for migration in migrate::MIGRATIONS {
+        for migration in file::MIGRATIONS {
             let transaction = connection.transaction().unwrap();
-            migrate::run(&transaction, migration).unwrap();
+            file::run(&transaction, migration).unwrap();
             transaction.commit().unwrap();
         }
         let explain = format!("EXPLAIN QUERY PLAN {TO_IMPORT}");
