@@ -18,7 +18,7 @@ pub use catalogue::Download;
 pub use catalogue::{AttemptLine, Catalogue, Entry};
 pub(crate) use catalogue::{is_as_left, is_delivered};
 pub use native::NativeLedger;
-pub use native::{Import, ImportState, LeftStub, Origin, ServeTables};
+pub use native::{DownloadOrigin, Import, ImportState, LeftStub, ServeTables};
 pub use native::{SharedDigest, SharedDigests};
 pub(crate) use sqlite::is_busy;
 pub use sqlite::{OpenError, Patience, SqliteLedger};

@@ -33,7 +33,7 @@ pub trait ServeTables {
     fn origins(
         &self,
         ids: Vec<DownloadId>,
-    ) -> impl Future<Output = Result<Vec<Origin>, Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<DownloadOrigin>, Error>> + Send;
 
     /// Where completed downloads came from whose import has not come to its end: those after `after`, by id, `limit` at
     /// most.
@@ -44,7 +44,7 @@ pub trait ServeTables {
         &self,
         after: DownloadId,
         limit: u32,
-    ) -> impl Future<Output = Result<Vec<Origin>, Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<DownloadOrigin>, Error>> + Send;
 
     /// Stubs of completed downloads that could not be removed yet.
     ///
@@ -87,7 +87,7 @@ pub trait ServeTables {
 
 /// Where a download came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub struct DownloadOrigin {
     /// The download.
     pub id: DownloadId,
     /// The peer, by the digest of its URL; `None` for a plain URL.

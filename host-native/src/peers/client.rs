@@ -5,11 +5,11 @@
 //!
 //! A peer's JSON: asked for once, read within bounds.
 
-use super::release;
-use super::release::{Query, Release};
+use super::release::{self, Query, Release};
 use crate::config::Peer;
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
+use crate::sync::lock;
 use crate::transport::HttpBody;
 use async_lock::Mutex;
 use futures::future::{Either, select};
@@ -28,7 +28,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use std::fmt;
 use std::pin::pin;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
@@ -60,25 +60,25 @@ impl<L: NativeLedger> fmt::Debug for PeerClient<L> {
 }
 
 /// An error, and whether its patience is used up as well.
-struct Failed {
+struct AttemptFailed {
     error: Error,
     for_good: bool,
 }
 
 /// Decides about another attempt, and tells of it.
-struct Rules<T> {
+struct PeerRetry<T> {
     told: T,
     config: Arc<DownloadsConfig>,
 }
 
-impl<T: FnMut(&Error, Duration)> RetryRules<Failed> for Rules<T> {
-    fn is_retryable(&self, failed: &Failed) -> bool {
+impl<T: FnMut(&Error, Duration)> RetryRules<AttemptFailed> for PeerRetry<T> {
+    fn is_retryable(&self, failed: &AttemptFailed) -> bool {
         !failed.for_good && is_transient(&failed.error, &self.config.extra_retry_statuses)
     }
-    fn retry_after(&self, failed: &Failed) -> Option<Duration> {
+    fn retry_after(&self, failed: &AttemptFailed) -> Option<Duration> {
         failed.error.retry_after()
     }
-    fn on_retry(&mut self, retrying: Retrying<'_, Failed>) {
+    fn on_retry(&mut self, retrying: Retrying<'_, AttemptFailed>) {
         (self.told)(&retrying.error.error, retrying.delay);
     }
 }
@@ -107,11 +107,7 @@ impl<L: NativeLedger> PeerClient<L> {
 
     /// Its version, by the last handshake that worked.
     pub fn version(&self) -> Option<String> {
-        self.held().clone()
-    }
-
-    fn held(&self) -> MutexGuard<'_, Option<String>> {
-        self.version.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.version).clone()
     }
 
     /// Asks for a release. `told` hears of every attempt that is followed by another, and of the wait.
@@ -138,12 +134,12 @@ impl<L: NativeLedger> PeerClient<L> {
         told: impl FnMut(&Error, Duration),
     ) -> Result<Vec<Release>, Error> {
         #[derive(Deserialize)]
-        struct Found {
+        struct SearchResult {
             items: Vec<Value>,
         }
         let base = format!("{}/peer/search", self.base());
         let url = Url::parse_with_params(&base, query.pairs()).map_err(unreadable)?;
-        let Found { items } = self.ask_persistently(url.as_str(), told).await?;
+        let SearchResult { items } = self.ask_persistently(url.as_str(), told).await?;
         let releases = items.into_iter().map(Release::read);
         Ok(releases.filter_map(Result::ok).collect())
     }
@@ -188,7 +184,7 @@ impl<L: NativeLedger> PeerClient<L> {
         let config = self.engine.config();
         let policy = config.retry_policy();
         let policy = policy.map_err(|error| Error::Protocol(error.to_string()))?;
-        let mut rules = Rules { told, config };
+        let mut rules = PeerRetry { told, config };
         let mut random = fastrand::Rng::with_seed(host.seed());
         let attempt = |_| self.attempt(url);
         retry(&policy, &host.clock, &mut random, &mut rules, attempt)
@@ -196,20 +192,20 @@ impl<L: NativeLedger> PeerClient<L> {
             .map_err(|failed| failed.error)
     }
 
-    async fn attempt<T: DeserializeOwned>(&self, url: &str) -> Result<T, Failed> {
+    async fn attempt<T: DeserializeOwned>(&self, url: &str) -> Result<T, AttemptFailed> {
         let patience = Duration::from_millis(self.engine.config().peer_patience_ms);
         let probe = || self.shake_hands();
         let reached = self
             .line
             .reachable(&self.engine.host().clock, patience, probe);
-        reached.await.map_err(|error| Failed {
+        reached.await.map_err(|error| AttemptFailed {
             error,
             for_good: true,
         })?;
         let answer = self.greet_then_ask(url).await;
         // An answer that was cut off is worth another attempt, so it is read here.
         let value = answer.and_then(|json| read(&json));
-        value.map_err(|error| Failed {
+        value.map_err(|error| AttemptFailed {
             error,
             for_good: false,
         })
@@ -233,7 +229,7 @@ impl<L: NativeLedger> PeerClient<L> {
 
     async fn shake_hands(&self) -> Result<(), Error> {
         let handshake = self.ask(&format!("{}/handshake", self.base())).await?;
-        *self.held() = Some(release::check(&handshake)?);
+        *lock(&self.version) = Some(release::check(&handshake)?);
         Ok(())
     }
 

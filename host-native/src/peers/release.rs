@@ -36,7 +36,7 @@ pub struct Release {
 
 /// The part of it that has a meaning here.
 #[derive(Deserialize)]
-struct Known {
+struct Fields {
     id: String,
     title: String,
     filename: String,
@@ -51,7 +51,7 @@ impl Release {
     /// # Errors
     /// `Protocol` where something is missing, `NameRefused` where the file's name is not a plain safe one.
     pub(super) fn read(value: Value) -> Result<Release, Error> {
-        let known = Known::deserialize(&value)
+        let known = Fields::deserialize(&value)
             .map_err(|error| Error::Protocol(format!("that is no release: {error}")))?;
         if known.id.len() > LONGEST_ID_BYTES {
             let what =

@@ -127,7 +127,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         return Err(ServeError::Folders(clash));
     }
     let ledger = SqliteLedger::open_with(&folder.ledger(), Patience::SERVER)?;
-    let begun = Begun {
+    let begun = Started {
         file: options.file,
         config,
         proxies: options.proxies,
@@ -138,17 +138,17 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
 }
 
 /// A server whose data folder is locked and whose ledger is open.
-struct Begun {
+struct Started {
     file: PathBuf,
     config: Config,
     proxies: Proxies,
     folder: DataFolder,
-    signals: Receiver<Asked>,
+    signals: Receiver<Signal>,
 }
 
 /// Runs a server on a ledger until a signal ends it.
-fn serve_on(ledger: impl NativeLedger, begun: Begun) -> Result<(), ServeError> {
-    let Begun {
+fn serve_on(ledger: impl NativeLedger, begun: Started) -> Result<(), ServeError> {
+    let Started {
         file,
         config,
         proxies,
@@ -175,7 +175,7 @@ fn serve_on(ledger: impl NativeLedger, begun: Begun) -> Result<(), ServeError> {
     own.add(&std::path::absolute(&file)?);
     reload::replace_and_protect(&control, &settings.get());
     let share = share(&settings.get(), own, ledger)?;
-    let house = House {
+    let house = Running {
         file,
         settings,
         api_keys,
@@ -247,7 +247,7 @@ fn share(
     config: &Config,
     own: &OwnFiles,
     ledger: impl NativeLedger,
-) -> Result<Option<Shared>, ServeError> {
+) -> Result<Option<OpenShare>, ServeError> {
     if config.share.is_empty() {
         return Ok(None);
     }
@@ -264,30 +264,30 @@ fn share(
     let share = Share::start(&options, ledger)?;
     let census = share.census();
     tracing::info!(files = census.files, bytes = census.bytes, "sharing");
-    Ok(Some(Shared { share, access }))
+    Ok(Some(OpenShare { share, access }))
 }
 
 /// Shared folders and who is let in.
-struct Shared {
+struct OpenShare {
     share: Share,
     access: Access,
 }
 
 /// What runs until a signal.
-struct House<L: NativeLedger> {
+struct Running<L: NativeLedger> {
     file: PathBuf,
     settings: Settings,
     /// What opens the API.
     api_keys: CurrentKeys,
     control: Control<L>,
-    signals: Receiver<Asked>,
+    signals: Receiver<Signal>,
 }
 
-impl<L: NativeLedger> House<L> {
+impl<L: NativeLedger> Running<L> {
     async fn run(
         self,
         server: Server,
-        share: Option<Shared>,
+        share: Option<OpenShare>,
         threads: &Threads,
     ) -> Result<(), ServeError> {
         let address = server.address();
@@ -328,10 +328,10 @@ impl<L: NativeLedger> House<L> {
         Ok(())
     }
 
-    fn answer(&self, share: Option<&Shared>) -> Answer {
+    fn answer(&self, share: Option<&OpenShare>) -> Answer {
         let api = api::router(self.control.clone(), self.api_keys.clone());
         match share {
-            Some(Shared { share, access }) => {
+            Some(OpenShare { share, access }) => {
                 api::beside(api, share.router(access.clone()).answer())
             }
             None => api,
@@ -352,7 +352,8 @@ impl<L: NativeLedger> House<L> {
             executor,
         );
         let hearing = Arc::clone(&service);
-        self.control.on_end(move |end| finish::hear(&hearing, end));
+        self.control
+            .on_end(move |end| finish::on_end(&hearing, end));
         let lines = Arc::clone(&service);
         self.control
             .begin_by(move |source, id| lines.drive(line_of(source), id));
@@ -373,11 +374,11 @@ impl<L: NativeLedger> House<L> {
     }
 
     /// Reloads as often as it is asked to, until it is asked to end.
-    async fn until_end(&self, service: Option<&Service<L>>, share: Option<&Shared>) {
-        while let Ok(Asked::Reload) = self.signals.recv().await {
+    async fn until_end(&self, service: Option<&Service<L>>, share: Option<&OpenShare>) {
+        while let Ok(Signal::Reload) = self.signals.recv().await {
             let (settings, keys) = (&self.settings, &self.api_keys);
             reload::reload(&self.file, &self.control, settings, keys, service);
-            if let Some(Shared { share, .. }) = share {
+            if let Some(OpenShare { share, .. }) = share {
                 // A file that was shared may be a key file now.
                 share.look_again();
             }
@@ -398,7 +399,7 @@ const END_WITHIN: Duration = Duration::from_millis(9_500);
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Signal {
     /// Read the configuration again.
     Reload,
     /// End.
@@ -409,7 +410,7 @@ pub(super) enum Asked {
 ///
 /// # Errors
 /// The system refused the handlers.
-pub(super) fn listen() -> io::Result<Receiver<Asked>> {
+pub(super) fn listen() -> io::Result<Receiver<Signal>> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let (ask, asked) = bounded(4);
     std::thread::Builder::new()
@@ -420,7 +421,7 @@ pub(super) fn listen() -> io::Result<Receiver<Asked>> {
                 if signal == SIGHUP {
                     // Several at once mean what one means; there is always room for the end.
                     if ask.is_empty() {
-                        let _ = ask.try_send(Asked::Reload);
+                        let _ = ask.try_send(Signal::Reload);
                     }
                 } else if ending {
                     tracing::warn!("stopped at once");
@@ -429,7 +430,7 @@ pub(super) fn listen() -> io::Result<Receiver<Asked>> {
                     ending = true;
                     // From here on, and not where the end is done: that may hang on a disk.
                     end_in_time();
-                    let _ = ask.try_send(Asked::End);
+                    let _ = ask.try_send(Signal::End);
                 }
             }
         })?;

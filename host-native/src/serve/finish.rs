@@ -14,7 +14,7 @@
 //! work, and it is not taken as new work itself, in this process or the next: its name stays claimed, and in the ledger,
 //! until the stub is gone. Until then it is listed with the reason, and its removal is tried again.
 
-use super::claims::Item;
+use super::claims::PeerItem;
 use super::service::Service;
 use super::stub_run;
 use crate::control::{End, PendingStub};
@@ -27,19 +27,20 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// How often the watch folder is asked again to let a stub go.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How often stubs that could not be removed or moved are tried again.
+const TRY_EVERY: Duration = Duration::from_secs(5);
 
-/// What stubs that cannot be moved are called among the troubles.
-const TROUBLE: &str = "stubs";
+/// The troubles of stubs that cannot be moved, and of those that cannot be removed.
+const MOVING_FAILS: &str = "stubs";
+const REMOVING_FAILS: &str = "completed stubs";
 
 /// What is told to whoever finds a stub in `failed/` although nothing failed.
 const CALLED_OFF: &str = "The download was called off by a user.";
 const REMOVED: &str = "The download was removed by a user.";
 
 /// Hears of an end, in the drive's own task.
-pub(super) fn hear<L: NativeLedger>(service: &Arc<Service<L>>, end: &End) {
-    service.lines.left(end.id);
+pub(super) fn on_end<L: NativeLedger>(service: &Arc<Service<L>>, end: &End) {
+    service.queues.left(end.id);
     if matches!(end.result, Err(Error::Interrupted)) {
         return;
     }
@@ -59,7 +60,7 @@ async fn after<L: NativeLedger>(
     let entry = match service.control.ledger().entry(id).await {
         Ok(entry) => entry,
         Err(Error::NoSuchDownload(_)) => {
-            service.later.forget(id);
+            service.retries.forget(id);
             if let Some(item) = service.claims.item_of(id) {
                 fail_stubs(service, &item, &[], REMOVED).await;
             }
@@ -67,27 +68,27 @@ async fn after<L: NativeLedger>(
         }
         Err(error) => {
             tracing::error!(id, error = %chain(&error), "cannot tell how it ended; looking again");
-            service.later.put(id);
+            service.retries.put(id);
             return;
         }
     };
     match entry.row.status {
         Status::Completed | Status::ImportQueued => {
-            service.later.forget(id);
+            service.retries.forget(id);
             finish(service, id, false).await;
         }
         Status::Failed if failed_here(&entry) => wait(service, &entry),
         Status::Failed => {
-            service.later.forget(id);
+            service.retries.forget(id);
             give_up(service, &entry, &why(&failed_because(&entry), advice)).await;
         }
         Status::Cancelled => {
-            service.later.forget(id);
+            service.retries.forget(id);
             give_up(service, &entry, CALLED_OFF).await;
         }
         // Its drive ended and it did not: another process has its part, the ledger refused, or it was taken up again.
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {
-            service.later.put(id);
+            service.retries.put(id);
         }
     }
 }
@@ -119,28 +120,15 @@ pub(super) async fn finish<L: NativeLedger>(
     }
 }
 
-/// Removes the stubs of a completed download, those that join meanwhile too, and ends the claim. One that cannot be removed
-/// is left, so that nothing waits for it.
-async fn remove_stubs<L: NativeLedger>(service: &Service<L>, item: &Item, noted: &[String]) {
-    let mut settled: Vec<String> = Vec::new();
+/// Removes the stubs of a completed download and ends the claim. Those that cannot be removed are listed; nothing waits for
+/// them.
+async fn remove_stubs<L: NativeLedger>(service: &Service<L>, item: &PeerItem, noted: &[String]) {
     let mut left = Vec::new();
-    let mut names = service.claims.names(item);
-    names.extend(noted.iter().cloned());
-    loop {
-        for name in names {
-            if settled.contains(&name) {
-                continue;
-            }
-            if let Err(error) = remove(service, &name, item) {
-                leave(service, &name, item, &error).await;
-                left.push((name.clone(), error));
-            }
-            settled.push(name);
-        }
-        // Once it has ended it may be made anew at any moment: it is ended once.
-        names = service.end_claim(item, &settled);
-        if names.is_empty() {
-            break;
+    let mut stubs = Unsettled::of(service, item, noted);
+    while let Some(name) = stubs.next() {
+        if let Err(error) = remove(service, &name, item) {
+            leave(service, &name, item, &error).await;
+            left.push((name, error));
         }
     }
     for (name, error) in left {
@@ -148,38 +136,67 @@ async fn remove_stubs<L: NativeLedger>(service: &Service<L>, item: &Item, noted:
     }
 }
 
-/// Moves the stubs of an item to `failed/`, those that join meanwhile too, and ends its claim.
+/// Moves the stubs of an item to `failed/` and ends its claim.
 pub(super) async fn fail_stubs<L: NativeLedger>(
-    service: &Arc<Service<L>>,
-    item: &Item,
+    service: &Service<L>,
+    item: &PeerItem,
     noted: &[String],
     why: &str,
 ) {
-    let mut settled: Vec<String> = Vec::new();
-    let mut troubled = false;
-    let mut names = service.claims.names(item);
-    names.extend(noted.iter().cloned());
-    loop {
-        for name in names {
-            if settled.contains(&name) {
-                continue;
-            }
-            while let Err(error) = service.stubs.fail(&name, item, why) {
-                let folder = service.stubs.path().display();
-                let told = format!("stubs in {folder} cannot be moved to failed/: {error}");
-                service.control.troubles().note(TROUBLE, &told);
-                troubled = true;
-                Timer::after(ASK_AGAIN).await;
-            }
-            if std::mem::take(&mut troubled) {
-                service.control.troubles().over(TROUBLE);
-            }
-            settled.push(name);
+    let mut stubs = Unsettled::of(service, item, noted);
+    while let Some(name) = stubs.next() {
+        let mut failed = false;
+        while let Err(error) = service.stubs.fail(&name, item, why) {
+            let folder = service.stubs.path().display();
+            let trouble = format!("cannot move stubs in {folder} to failed/: {error}");
+            service.control.troubles().note(MOVING_FAILS, &trouble);
+            failed = true;
+            Timer::after(TRY_EVERY).await;
         }
-        // Once it has ended it may be made anew at any moment: it is ended once.
-        names = service.end_claim(item, &settled);
-        if names.is_empty() {
-            return;
+        if failed {
+            service.control.troubles().over(MOVING_FAILS);
+        }
+    }
+}
+
+/// The stubs of an item that are still to be removed or moved, those that join meanwhile too. After the last one the claim
+/// is ended, once: from then on it may be made again at any moment.
+struct Unsettled<'a, L: NativeLedger> {
+    service: &'a Service<L>,
+    item: &'a PeerItem,
+    waiting: std::vec::IntoIter<String>,
+    settled: Vec<String>,
+}
+
+impl<'a, L: NativeLedger> Unsettled<'a, L> {
+    fn of(service: &'a Service<L>, item: &'a PeerItem, noted: &[String]) -> Self {
+        let mut names = service.claims.names(item);
+        names.extend_from_slice(noted);
+        Unsettled {
+            service,
+            item,
+            waiting: names.into_iter(),
+            settled: Vec::new(),
+        }
+    }
+
+    /// The next one. The caller has removed or moved those before it.
+    fn next(&mut self) -> Option<String> {
+        loop {
+            match self.waiting.next() {
+                Some(name) if self.settled.contains(&name) => {}
+                Some(name) => {
+                    self.settled.push(name.clone());
+                    return Some(name);
+                }
+                None => {
+                    let joined = self.service.end_claim(self.item, &self.settled);
+                    if joined.is_empty() {
+                        return None;
+                    }
+                    self.waiting = joined.into_iter();
+                }
+            }
         }
     }
 }
@@ -201,7 +218,7 @@ async fn give_up<L: NativeLedger>(service: &Arc<Service<L>>, entry: &Entry, why:
 
 /// The download goes on when the trouble is over; until then its stubs are shown as pending.
 fn wait<L: NativeLedger>(service: &Service<L>, entry: &Entry) {
-    let rest = service.later.put(entry.row.id);
+    let rest = service.retries.put(entry.row.id);
     let Some(failure) = &entry.row.failure else {
         return;
     };
@@ -233,23 +250,17 @@ fn failed_because(entry: &Entry) -> String {
 }
 
 /// The item that a row is of.
-pub(super) fn item_of(entry: &Entry) -> Option<Item> {
+pub(super) fn item_of(entry: &Entry) -> Option<PeerItem> {
     match &entry.row.new.source {
         Source::Url { .. } => None,
         Source::Peer {
             peer_id, item_id, ..
-        } => Some(Item {
+        } => Some(PeerItem {
             peer: PeerId::new(peer_id)?,
             id: item_id.clone(),
         }),
     }
 }
-
-/// How often their removal is tried again.
-const TRY_EVERY: Duration = Duration::from_secs(5);
-
-/// What they are called among the troubles.
-const TROUBLE_REMOVING: &str = "completed stubs";
 
 /// Removes a stub of a completed download and what lies of it in `failed/`.
 ///
@@ -258,7 +269,7 @@ const TROUBLE_REMOVING: &str = "completed stubs";
 pub(super) fn remove<L: NativeLedger>(
     service: &Service<L>,
     name: &str,
-    item: &Item,
+    item: &PeerItem,
 ) -> io::Result<()> {
     service.stubs.remove(name, item)?;
     service.stubs.remove_failed(name, item);
@@ -269,7 +280,7 @@ pub(super) fn remove<L: NativeLedger>(
 pub(super) async fn leave<L: NativeLedger>(
     service: &Service<L>,
     name: &str,
-    item: &Item,
+    item: &PeerItem,
     error: &io::Error,
 ) {
     service.claims.leave(name, item);
@@ -288,23 +299,15 @@ pub(super) async fn leave<L: NativeLedger>(
 pub(super) fn list<L: NativeLedger>(
     service: &Service<L>,
     name: &str,
-    item: &Item,
+    item: &PeerItem,
     error: &io::Error,
 ) {
-    let now = SystemTime::now();
     service.control.stubs().put(PendingStub {
-        stub_name: name.to_owned(),
-        peer_id: item.peer.as_str().to_owned(),
-        peer_name: service.acquaintances.named(&item.peer),
-        item_id: item.id.clone(),
-        name: name.to_owned(),
-        size: None,
-        found_at: now,
-        attempts: 0,
         error: Some(format!(
             "the download is completed, but the stub cannot be removed: {error}"
         )),
-        next_try_at: now.checked_add(TRY_EVERY),
+        next_try_at: SystemTime::now().checked_add(TRY_EVERY),
+        ..service.pending(name, item)
     });
 }
 
@@ -316,7 +319,9 @@ pub(super) async fn recover<L: NativeLedger>(service: &Service<L>) -> Result<(),
     for stub in service.control.ledger().left_stubs().await? {
         if let Some(peer) = PeerId::new(&stub.peer_id) {
             let id = stub.item_id;
-            service.claims.leave(&stub.stub_name, &Item { peer, id });
+            service
+                .claims
+                .leave(&stub.stub_name, &PeerItem { peer, id });
         }
     }
     try_all(service).await;
@@ -357,12 +362,12 @@ async fn try_all<L: NativeLedger>(service: &Service<L>) {
     }
     match first_error {
         Some(error) => note(service, &error),
-        None => service.control.troubles().over(TROUBLE_REMOVING),
+        None => service.control.troubles().over(REMOVING_FAILS),
     }
 }
 
 fn note<L: NativeLedger>(service: &Service<L>, error: &io::Error) {
     let folder = service.stubs.path().display();
     let trouble = format!("stubs of completed downloads in {folder} cannot be removed: {error}");
-    service.control.troubles().note(TROUBLE_REMOVING, &trouble);
+    service.control.troubles().note(REMOVING_FAILS, &trouble);
 }

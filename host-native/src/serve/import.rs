@@ -11,6 +11,7 @@ use super::reload::Settings;
 use crate::config::ImportServer;
 use crate::control::Control;
 use crate::ledger::{Import, ImportState, NativeLedger};
+use crate::sync::lock;
 use async_lock::Mutex;
 use futures::future::join_all;
 use regrip_core::error::chain;
@@ -23,7 +24,7 @@ use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Commands that one server gets at once.
@@ -35,7 +36,7 @@ const LONGEST_REST: Duration = Duration::from_secs(300);
 
 /// What matters of a release here.
 #[derive(Deserialize)]
-struct Release {
+struct ReleaseCategory {
     category: u32,
 }
 
@@ -50,9 +51,9 @@ pub(crate) struct Imports<L: NativeLedger> {
 }
 
 /// The core's retry, by the configured policy.
-struct Rules(Arc<DownloadsConfig>);
+struct ImportRetry(Arc<DownloadsConfig>);
 
-impl RetryRules<Error> for Rules {
+impl RetryRules<Error> for ImportRetry {
     fn is_retryable(&self, error: &Error) -> bool {
         is_transient(error, &self.0.extra_retry_statuses)
     }
@@ -69,7 +70,7 @@ struct ImportRun<'a, L: NativeLedger> {
     /// The finished file.
     file: String,
     /// Locked while it is written down, so that the last word is the last.
-    telling: Mutex<Telling>,
+    telling: Mutex<ImportStates>,
 }
 
 impl<L: NativeLedger> Imports<L> {
@@ -90,11 +91,11 @@ impl<L: NativeLedger> Imports<L> {
     /// # Errors
     /// What keeps the row from being read.
     pub(crate) async fn import(&self, id: DownloadId, again: bool) -> Result<(), Error> {
-        if !held(&self.under_way).insert(id) {
+        if !lock(&self.under_way).insert(id) {
             return Ok(());
         }
         let done = self.tell_all(id, again).await;
-        held(&self.under_way).remove(&id);
+        lock(&self.under_way).remove(&id);
         done
     }
 
@@ -104,7 +105,7 @@ impl<L: NativeLedger> Imports<L> {
             // By its URL: nobody knows what it is.
             return Ok(());
         };
-        let Ok(Release { category }) = serde_json::from_str(&json) else {
+        let Ok(ReleaseCategory { category }) = serde_json::from_str(&json) else {
             return Ok(());
         };
         let wanting = self.wanting(category);
@@ -117,7 +118,7 @@ impl<L: NativeLedger> Imports<L> {
             true => Vec::new(),
             false => self.control.ledger().imports(id).await?,
         };
-        let telling = Telling::go_on(&wanting, &before);
+        let telling = ImportStates::go_on(&wanting, &before);
         let pending = telling.pending();
         let import = ImportRun {
             imports: self,
@@ -149,7 +150,7 @@ impl<L: NativeLedger> Imports<L> {
     }
 
     fn queue(&self, name: &str) -> Option<Semaphore> {
-        let mut queues = held(&self.queues);
+        let mut queues = lock(&self.queues);
         if let Some(queue) = queues.get(name) {
             return Some(queue.clone());
         }
@@ -183,7 +184,7 @@ impl<L: NativeLedger> ImportRun<'_, L> {
             let error = match self.round(name).await {
                 Ok(()) => {
                     tracing::info!(id = self.id, server = name, "the import was accepted");
-                    return self.set(name, Told::Accepted).await;
+                    return self.set(name, CommandResult::Accepted).await;
                 }
                 Err(error) => error,
             };
@@ -192,7 +193,7 @@ impl<L: NativeLedger> ImportRun<'_, L> {
             let why = chain(&error);
             if gives_up {
                 tracing::error!(id = self.id, server = name, error = %why, "the import failed");
-                return self.set(name, Told::Failed(why)).await;
+                return self.set(name, CommandResult::Failed(why)).await;
             }
             tracing::warn!(id = self.id, server = name, error = %why, "the import is tried again in {} s", rest.as_secs());
             let next_try = host.clock().wall().checked_add(rest);
@@ -214,7 +215,7 @@ impl<L: NativeLedger> ImportRun<'_, L> {
             None => None,
         };
         let attempt = |_| self.attempt(name);
-        let mut rules = Rules(config);
+        let mut rules = ImportRetry(config);
         retry(&policy, host.clock(), &mut random, &mut rules, attempt).await
     }
 
@@ -233,17 +234,17 @@ impl<L: NativeLedger> ImportRun<'_, L> {
         self.telling.lock().await.send(name);
         let sent = send(engine.host(), &server, &path).await;
         if let Err(error) = &sent {
-            self.set(name, Told::Pending(chain(error))).await;
+            self.set(name, CommandResult::Pending(chain(error))).await;
         }
         sent
     }
 
-    async fn set(&self, name: &str, told: Told) {
+    async fn set(&self, name: &str, told: CommandResult) {
         self.change(|telling| telling.set(name, told)).await;
     }
 
     /// Changes what is known, and writes it down.
-    async fn change(&self, change: impl FnOnce(&mut Telling)) {
+    async fn change(&self, change: impl FnOnce(&mut ImportStates)) {
         let mut telling = self.telling.lock().await;
         change(&mut telling);
         let (imports, shown) = (telling.imports().to_vec(), telling.to_string());
@@ -251,16 +252,12 @@ impl<L: NativeLedger> ImportRun<'_, L> {
     }
 }
 
-fn held<T>(mutex: &std::sync::Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Between what is said of two servers.
 const BETWEEN: &str = "; ";
 
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum CommandResult {
     /// It failed, and another one follows.
     Pending(String),
     /// The server accepted it.
@@ -271,11 +268,11 @@ pub(super) enum Told {
 
 /// The imports of one download, by server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Telling(Vec<Import>);
+pub(super) struct ImportStates(Vec<Import>);
 
-impl Telling {
+impl ImportStates {
     /// At these servers; what was accepted `before`, or failed for good, is not tried again.
-    pub(super) fn go_on(names: &[String], before: &[Import]) -> Telling {
+    pub(super) fn go_on(names: &[String], before: &[Import]) -> ImportStates {
         let import = |name: &String| match before.iter().find(|import| import.server == *name) {
             Some(known) if known.state != ImportState::Pending => known.clone(),
             Some(known) => Import {
@@ -284,7 +281,7 @@ impl Telling {
             },
             None => Import::new(name),
         };
-        Telling(names.iter().map(import).collect())
+        ImportStates(names.iter().map(import).collect())
     }
 
     /// A command is about to be sent.
@@ -296,12 +293,12 @@ impl Telling {
     }
 
     /// Notes what became of a command.
-    pub(super) fn set(&mut self, name: &str, told: Told) {
+    pub(super) fn set(&mut self, name: &str, told: CommandResult) {
         self.change(name, |import| {
             (import.state, import.error) = match told {
-                Told::Pending(why) => (ImportState::Pending, Some(why)),
-                Told::Accepted => (ImportState::Accepted, None),
-                Told::Failed(why) => (ImportState::Failed, Some(why)),
+                CommandResult::Pending(why) => (ImportState::Pending, Some(why)),
+                CommandResult::Accepted => (ImportState::Accepted, None),
+                CommandResult::Failed(why) => (ImportState::Failed, Some(why)),
             };
             import.next_try = None;
         });
@@ -335,7 +332,7 @@ impl Telling {
 }
 
 /// For people: nothing is read back from it.
-impl fmt::Display for Telling {
+impl fmt::Display for ImportStates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, import) in self.0.iter().enumerate() {
             if number > 0 {
@@ -371,22 +368,28 @@ mod tests {
     #[test]
     fn the_next_process_goes_on_with_what_was_pending() {
         let all = names(&["Films", "Anime", "Old"]);
-        let mut telling = Telling::go_on(&all, &[]);
+        let mut telling = ImportStates::go_on(&all, &[]);
         assert_eq!(telling.pending(), all);
         assert_eq!(
             telling.to_string(),
             "pending at Films; pending at Anime; pending at Old"
         );
         telling.send("Anime");
-        telling.set("Films", Told::Accepted);
-        telling.set("Anime", Told::Pending("503; pending at noon".to_owned()));
-        telling.set("Old", Told::Failed("the server\nanswered 401".to_owned()));
+        telling.set("Films", CommandResult::Accepted);
+        telling.set(
+            "Anime",
+            CommandResult::Pending("503; pending at noon".to_owned()),
+        );
+        telling.set(
+            "Old",
+            CommandResult::Failed("the server\nanswered 401".to_owned()),
+        );
         telling.wait("Anime", Some(UNIX_EPOCH + Duration::from_secs(1)));
         assert_eq!(
             telling.to_string(),
             "accepted by Films; pending at Anime: 503, pending at noon; failed at Old: the server answered 401"
         );
-        let again = Telling::go_on(&all, telling.imports());
+        let again = ImportStates::go_on(&all, telling.imports());
         assert_eq!(again.pending(), ["Anime"]);
         let anime = &again.imports()[1];
         assert_eq!(
@@ -394,7 +397,7 @@ mod tests {
             (1, &None, None)
         );
         // One that was configured since is told as well.
-        let more = Telling::go_on(&names(&["Films", "New"]), telling.imports());
+        let more = ImportStates::go_on(&names(&["Films", "New"]), telling.imports());
         assert_eq!(more.pending(), ["New"]);
     }
 
@@ -407,10 +410,10 @@ mod tests {
             "a\r\nb",
             "\"': ",
         ]);
-        let mut telling = Telling::go_on(&all, &[]);
-        telling.set("Films", Told::Accepted);
-        telling.set("a\r\nb", Told::Failed("no".to_owned()));
-        let again = Telling::go_on(&all, telling.imports());
+        let mut telling = ImportStates::go_on(&all, &[]);
+        telling.set("Films", CommandResult::Accepted);
+        telling.set("a\r\nb", CommandResult::Failed("no".to_owned()));
+        let again = ImportStates::go_on(&all, telling.imports());
         assert_eq!(
             again.pending(),
             ["Film", "Film; failed at Films: no", "\"': "]

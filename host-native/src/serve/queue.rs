@@ -13,6 +13,7 @@
 
 use super::service::Service;
 use crate::ledger::NativeLedger;
+use crate::sync::lock;
 use futures::future::{Either, select};
 use regrip_core::error::chain;
 use regrip_core::semaphore::{Permit, Semaphore};
@@ -20,7 +21,7 @@ use regrip_core::{DownloadId, Error, ErrorCode, Row, Status};
 use smol::channel::{Receiver, Sender, bounded, unbounded};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Between two tries, at first and at most.
@@ -44,25 +45,25 @@ struct Waiting {
 
 /// Those that wait.
 #[derive(Debug)]
-pub(super) struct Later {
+pub(super) struct LocalRetries {
     waiting: Mutex<Waiting>,
     news: (Sender<()>, Receiver<()>),
 }
 
-impl Default for Later {
+impl Default for LocalRetries {
     fn default() -> Self {
-        Later {
+        LocalRetries {
             waiting: Mutex::default(),
             news: bounded(1),
         }
     }
 }
 
-impl Later {
+impl LocalRetries {
     /// Has a download tried again later. Returns in how long.
     pub(super) fn put(&self, id: DownloadId) -> Duration {
         let rest = {
-            let mut waiting = self.held();
+            let mut waiting = lock(&self.waiting);
             let tries = waiting.tries.entry(id).or_default();
             let rest = rest_after(*tries);
             *tries = tries.saturating_add(1);
@@ -73,13 +74,13 @@ impl Later {
 
     /// Has a download looked at again, without a try having been in vain. Returns in how long.
     fn put_back(&self, id: DownloadId) -> Duration {
-        self.held().tries.entry(id).or_default();
+        lock(&self.waiting).tries.entry(id).or_default();
         self.at(id, LOOK_EVERY)
     }
 
     fn at(&self, id: DownloadId, rest: Duration) -> Duration {
         {
-            let mut waiting = self.held();
+            let mut waiting = lock(&self.waiting);
             waiting.due.retain(|(_, other)| *other != id);
             waiting.due.insert((Instant::now() + rest, id));
         }
@@ -90,7 +91,7 @@ impl Later {
 
     /// The trouble of a download is over, one way or another.
     pub(super) fn forget(&self, id: DownloadId) {
-        let mut waiting = self.held();
+        let mut waiting = lock(&self.waiting);
         if waiting.tries.remove(&id).is_some() {
             waiting.due.retain(|(_, other)| *other != id);
         }
@@ -98,7 +99,7 @@ impl Later {
 
     /// Those whose time has come, and when the next one's comes.
     fn due(&self) -> (Vec<DownloadId>, Option<Instant>) {
-        let mut waiting = self.held();
+        let mut waiting = lock(&self.waiting);
         let now = Instant::now();
         let mut due = Vec::new();
         while let Some(&(at, id)) = waiting.due.first() {
@@ -110,20 +111,16 @@ impl Later {
         }
         (due, None)
     }
-
-    fn held(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Tries those again whose time has come. Never ends.
 pub(super) async fn run<L: NativeLedger>(service: Arc<Service<L>>) {
     loop {
-        let (due, next) = service.later.due();
+        let (due, next) = service.retries.due();
         for id in due {
             try_again(&service, id).await;
         }
-        let news = pin!(service.later.news.1.recv());
+        let news = pin!(service.retries.news.1.recv());
         match next {
             Some(at) => {
                 if let Either::Left((Err(_), _)) = select(news, pin!(smol::Timer::at(at))).await {
@@ -142,28 +139,28 @@ pub(super) async fn run<L: NativeLedger>(service: Arc<Service<L>>) {
 async fn try_again<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId) {
     let row = match service.control.ledger().row(id).await {
         Ok(row) => row,
-        Err(Error::NoSuchDownload(_)) => return service.later.forget(id),
+        Err(Error::NoSuchDownload(_)) => return service.retries.forget(id),
         Err(_) => {
-            service.later.put(id);
+            service.retries.put(id);
             return;
         }
     };
     match row.status {
-        Status::Completed | Status::ImportQueued | Status::Cancelled => service.later.forget(id),
+        Status::Completed | Status::ImportQueued | Status::Cancelled => service.retries.forget(id),
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {
             service.drive(&source_of(&row), id);
         }
         Status::Failed if !may_go_on(service, &row) => {
-            let rest = service.later.put_back(id);
-            service.postpone_on_board(id, rest);
+            let rest = service.retries.put_back(id);
+            service.show_postponed(id, rest);
         }
         Status::Failed => match service.control.engine().retry(id).await {
             Ok(()) => service.drive(&source_of(&row), id),
             // Somebody else was faster.
-            Err(Error::WrongState { .. } | Error::NoSuchDownload(_)) => service.later.forget(id),
+            Err(Error::WrongState { .. } | Error::NoSuchDownload(_)) => service.retries.forget(id),
             Err(error) => {
                 tracing::warn!(id, error = %chain(&error), "cannot be tried again yet");
-                service.later.put(id);
+                service.retries.put(id);
             }
         },
     }
@@ -193,7 +190,7 @@ const UNDER_WAY: usize = 64;
 
 /// All lines. There are as many as there were sources: the peers of the configuration, and one for plain URLs.
 #[derive(Default)]
-pub(super) struct Lines {
+pub(super) struct SourceQueues {
     /// By source: its line.
     lines: Mutex<HashMap<String, Sender<DownloadId>>>,
     /// Those in a line: one that is asked for again and again stands there once.
@@ -202,7 +199,7 @@ pub(super) struct Lines {
     places: Mutex<HashMap<DownloadId, Permit>>,
 }
 
-impl Lines {
+impl SourceQueues {
     /// Puts a download at the end of its source's line.
     pub(super) fn push<L: NativeLedger>(
         &self,
@@ -210,10 +207,10 @@ impl Lines {
         source: &str,
         id: DownloadId,
     ) {
-        if !held(&self.waiting).insert(id) {
+        if !lock(&self.waiting).insert(id) {
             return;
         }
-        let mut lines = held(&self.lines);
+        let mut lines = lock(&self.lines);
         let line = lines.entry(source.to_owned()).or_insert_with(|| {
             let (line, waiting) = unbounded();
             service.spawn(begin(Arc::clone(service), waiting));
@@ -225,7 +222,7 @@ impl Lines {
 
     /// A download is under way no more.
     pub(super) fn left(&self, id: DownloadId) {
-        held(&self.places).remove(&id);
+        lock(&self.places).remove(&id);
     }
 }
 
@@ -237,14 +234,10 @@ async fn begin<L: NativeLedger>(service: Arc<Service<L>>, waiting: Receiver<Down
     while let Ok(id) = waiting.recv().await {
         let place = places.acquire().await;
         service.completed.usable().await;
-        held(&service.lines.waiting).remove(&id);
-        held(&service.lines.places).insert(id, place);
+        lock(&service.queues.waiting).remove(&id);
+        lock(&service.queues.places).insert(id, place);
         service.control.drive(id);
     }
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -259,10 +252,10 @@ mod tests {
 
     #[test]
     fn one_that_waits_twice_is_tried_once() {
-        let later = Later::default();
+        let later = LocalRetries::default();
         later.put(1);
         assert_eq!(later.put(1), FIRST_REST * 2);
-        assert_eq!(later.held().due.len(), 1);
+        assert_eq!(lock(&later.waiting).due.len(), 1);
         later.forget(1);
         assert_eq!(later.put(1), FIRST_REST);
     }

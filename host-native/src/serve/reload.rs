@@ -12,8 +12,9 @@ use crate::config::{Config, ConfigRefused, Loaded, load};
 use crate::control::Control;
 use crate::ledger::NativeLedger;
 use crate::server::{CurrentKeys, Keys};
+use crate::sync::{read, write};
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 /// What a configuration that cannot be taken is called among the troubles.
 const TROUBLE: &str = "configuration";
@@ -26,7 +27,7 @@ pub(super) fn reload<L: NativeLedger>(
     keys: &CurrentKeys,
     service: Option<&Service<L>>,
 ) {
-    let (Loaded { config, warnings }, new_keys) = match read(file) {
+    let (Loaded { config, warnings }, new_keys) = match load_with_keys(file) {
         Ok(read) => read,
         Err(why) => {
             let told = format!(
@@ -79,7 +80,7 @@ pub(super) fn reload<L: NativeLedger>(
     settings.replace(config);
     match service {
         Some(service) => {
-            service.acquaintances.configure(&settings.get().peers);
+            service.peers.configure(&settings.get().peers);
             service.reconsider();
         }
         None => control.peers().configure(&settings.get().peers),
@@ -99,7 +100,7 @@ pub(super) fn replace_and_protect(control: &Control<impl NativeLedger>, config: 
     store.replace_delivered_only(!given);
 }
 
-fn read(file: &Path) -> Result<(Loaded, Option<Keys>), String> {
+fn load_with_keys(file: &Path) -> Result<(Loaded, Option<Keys>), String> {
     let loaded = load(file).map_err(|refused| all_of(&refused))?;
     let keys = api_keys(&loaded.config).map_err(|error| error.to_string())?;
     Ok((loaded, keys))
@@ -153,10 +154,10 @@ impl Settings {
 
     /// As it is now.
     pub(super) fn get(&self) -> Arc<Config> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&read(&self.0))
     }
 
     pub(super) fn replace(&self, config: Config) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        *write(&self.0) = Arc::new(config);
     }
 }

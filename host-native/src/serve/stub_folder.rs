@@ -5,7 +5,7 @@
 //! no more than the largest stub is read. A stub is removed or moved only while it still names the item that was worked
 //! on: what was put in its place meanwhile is new work.
 
-use super::claims::Item;
+use super::claims::PeerItem;
 use crate::control::time;
 use crate::store::rename_new;
 use regrip_core::Stub;
@@ -74,9 +74,9 @@ impl StubFolder {
     ///
     /// # Errors
     /// Where that cannot be told: a folder that is gone may come back with all that is in it.
-    pub(super) fn names(&self, name: &str, item: &Item) -> io::Result<bool> {
+    pub(super) fn names(&self, name: &str, item: &PeerItem) -> io::Result<bool> {
         match self.read(name) {
-            Ok(stub) => Ok(Item::from(&stub) == *item),
+            Ok(stub) => Ok(PeerItem::from(&stub) == *item),
             Err(NotTaken::NoStub(_)) => Ok(false),
             Err(NotTaken::Vanished) => std::fs::read_dir(&self.0).map(|_| false),
             Err(NotTaken::Unreadable(error)) => Err(error),
@@ -84,7 +84,7 @@ impl StubFolder {
     }
 
     /// The stubs that name an item now, by reading all there are.
-    pub(super) fn find(&self, item: &Item) -> Vec<String> {
+    pub(super) fn find(&self, item: &PeerItem) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         names
@@ -97,7 +97,7 @@ impl StubFolder {
     ///
     /// # Errors
     /// What the system said; the stub may still be there.
-    pub(super) fn remove(&self, name: &str, item: &Item) -> io::Result<()> {
+    pub(super) fn remove(&self, name: &str, item: &PeerItem) -> io::Result<()> {
         if !self.names(name, item)? {
             return Ok(());
         }
@@ -109,7 +109,7 @@ impl StubFolder {
     ///
     /// # Errors
     /// What the system said; the stub is still where it was.
-    pub(super) fn fail(&self, name: &str, item: &Item, why: &str) -> io::Result<()> {
+    pub(super) fn fail(&self, name: &str, item: &PeerItem, why: &str) -> io::Result<()> {
         if !self.names(name, item)? {
             return Ok(());
         }
@@ -130,7 +130,7 @@ impl StubFolder {
     ///
     /// # Errors
     /// `AlreadyExists` if one of the two names is taken by something that is not regrip's; else what the system said.
-    fn place(&self, from: &Path, name: &str, item: &Item, told: &str) -> io::Result<()> {
+    fn place(&self, from: &Path, name: &str, item: &PeerItem, told: &str) -> io::Result<()> {
         let (stub, text) = (self.0.join(name), self.0.join(explanation_name(name)));
         if is_there(&stub) && !self.names(name, item).unwrap_or(false)
             || is_there(&text) && !is_ours(&text)
@@ -145,7 +145,7 @@ impl StubFolder {
     }
 
     /// Removes what lies in `failed/` of a stub that is done after all: it was taken up again without being put back.
-    pub(super) fn remove_failed(&self, name: &str, item: &Item) {
+    pub(super) fn remove_failed(&self, name: &str, item: &PeerItem) {
         let failed = StubFolder(self.0.join(FAILED));
         let is_a_folder = std::fs::symlink_metadata(&failed.0).is_ok_and(|there| there.is_dir());
         let names = (0..=MOST_NAMES).map(|number| numbered(name, number));
@@ -317,7 +317,7 @@ mod tests {
         stubs
             .fail(
                 "Film.torrent",
-                &Item::from(&stub("1")),
+                &PeerItem::from(&stub("1")),
                 "the peer answered 404",
             )
             .unwrap();
@@ -337,15 +337,21 @@ mod tests {
     #[test]
     fn what_was_put_in_the_place_of_a_stub_stays() {
         let (folder, stubs) = folder(&[("a.torrent", "2"), ("b.torrent", "2")]);
-        stubs.remove("a.torrent", &Item::from(&stub("1"))).unwrap();
         stubs
-            .fail("b.torrent", &Item::from(&stub("1")), "no")
+            .remove("a.torrent", &PeerItem::from(&stub("1")))
+            .unwrap();
+        stubs
+            .fail("b.torrent", &PeerItem::from(&stub("1")), "no")
             .unwrap();
         assert!(folder.path().join("a.torrent").exists());
         assert!(folder.path().join("b.torrent").exists());
-        stubs.remove("a.torrent", &Item::from(&stub("2"))).unwrap();
+        stubs
+            .remove("a.torrent", &PeerItem::from(&stub("2")))
+            .unwrap();
         assert!(!folder.path().join("a.torrent").exists());
-        stubs.remove("a.torrent", &Item::from(&stub("2"))).unwrap();
+        stubs
+            .remove("a.torrent", &PeerItem::from(&stub("2")))
+            .unwrap();
     }
 
     #[test]
@@ -353,11 +359,17 @@ mod tests {
         let (folder, stubs) = folder(&[("a.torrent", "1")]);
         let aside = folder.path().with_extension("aside");
         std::fs::rename(folder.path(), &aside).unwrap();
-        assert!(stubs.remove("a.torrent", &Item::from(&stub("1"))).is_err());
-        let failed = stubs.fail("a.torrent", &Item::from(&stub("1")), "no");
+        assert!(
+            stubs
+                .remove("a.torrent", &PeerItem::from(&stub("1")))
+                .is_err()
+        );
+        let failed = stubs.fail("a.torrent", &PeerItem::from(&stub("1")), "no");
         assert!(failed.is_err());
         std::fs::rename(&aside, folder.path()).unwrap();
-        stubs.remove("a.torrent", &Item::from(&stub("1"))).unwrap();
+        stubs
+            .remove("a.torrent", &PeerItem::from(&stub("1")))
+            .unwrap();
         assert!(!folder.path().join("a.torrent").exists());
     }
 
@@ -383,7 +395,9 @@ mod tests {
         std::os::unix::fs::symlink(&precious, failed.join("b.1.txt")).unwrap();
         std::fs::write(failed.join("c.torrent"), stub("other").write()).unwrap();
         for (name, item) in [("a.torrent", "1"), ("b.torrent", "2"), ("c.torrent", "3")] {
-            stubs.fail(name, &Item::from(&stub(item)), "no").unwrap();
+            stubs
+                .fail(name, &PeerItem::from(&stub(item)), "no")
+                .unwrap();
             assert!(!folder.path().join(name).exists());
         }
         for path in [&precious, &failed.join("a.txt"), &failed.join("b.txt")] {
@@ -404,7 +418,7 @@ mod tests {
     #[test]
     fn a_text_of_ours_is_replaced_and_its_other_names_keep_their_bytes() {
         let (folder, stubs) = folder(&[("a.torrent", "1")]);
-        let item = Item::from(&stub("1"));
+        let item = PeerItem::from(&stub("1"));
         stubs.fail("a.torrent", &item, "the first time").unwrap();
         let text = folder.path().join("failed/a.txt");
         std::fs::hard_link(&text, folder.path().join("kept")).unwrap();
@@ -421,7 +435,7 @@ mod tests {
         let (folder, stubs) = folder(&[("a.torrent", "1")]);
         let elsewhere = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("failed")).unwrap();
-        let moved = stubs.fail("a.torrent", &Item::from(&stub("1")), "no");
+        let moved = stubs.fail("a.torrent", &PeerItem::from(&stub("1")), "no");
         assert!(moved.is_err());
         assert!(folder.path().join("a.torrent").exists());
         assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);

@@ -12,11 +12,11 @@
 use super::claims::Claims;
 use super::stub_folder::{NotTaken, StubFolder, is_stubs_name};
 use crate::control::Troubles;
+use crate::store::FileVersion;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use regrip_core::Stub;
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -85,7 +85,7 @@ impl Watch {
             watcher: None,
             stale: Arc::default(),
             reconsider: Arc::clone(&reconsider),
-            seen: Seen::default(),
+            seen: SeenFiles::default(),
         };
         std::thread::Builder::new()
             .name("watch".to_owned())
@@ -106,36 +106,13 @@ impl Watch {
     }
 }
 
-/// A file as it was found. Two that are equal are taken for the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    seconds: i64,
-    nanoseconds: i64,
-    /// Changes with the file's mode and owner too.
-    changed: (i64, i64),
-}
-
-impl From<&Metadata> for Stamp {
-    fn from(metadata: &Metadata) -> Self {
-        Stamp {
-            inode: metadata.ino(),
-            size: metadata.len(),
-            seconds: metadata.mtime(),
-            nanoseconds: metadata.mtime_nsec(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
 /// What earlier looks found. All of it is forgotten with the file; hashes keep it small where thousands of foreign files
 /// lie in the folder.
 #[derive(Debug, Default)]
-struct Seen {
+struct SeenFiles {
     hasher: RandomState,
     /// Stubs that may still be written to, and since when they are as they are.
-    young: HashMap<String, (Stamp, Instant)>,
+    young: HashMap<String, (FileVersion, Instant)>,
     /// What is left where it is, by the hash of its name: the hash of its stamp.
     left: HashMap<u64, u64>,
     /// The same for stubs of peers that are not configured.
@@ -146,13 +123,13 @@ struct Seen {
 
 /// What one look came to.
 #[derive(Debug, Default)]
-struct Look {
+struct Pass {
     /// Some stubs were too young.
     young: bool,
     left: HashMap<u64, u64>,
     strangers: HashMap<u64, u64>,
     unreadable: HashMap<u64, u64>,
-    still_young: HashMap<String, (Stamp, Instant)>,
+    still_young: HashMap<String, (FileVersion, Instant)>,
     told: usize,
 }
 
@@ -165,7 +142,7 @@ struct Watching<T> {
     /// Something happened to the folder itself: a new one may even have its inode.
     stale: Arc<AtomicBool>,
     reconsider: Arc<AtomicBool>,
-    seen: Seen,
+    seen: SeenFiles,
 }
 
 impl<T: Taker> Watching<T> {
@@ -244,8 +221,8 @@ impl<T: Taker> Watching<T> {
         }
     }
 
-    fn look_through(&mut self, taker: &Arc<T>) -> io::Result<Look> {
-        let mut look = Look::default();
+    fn look_through(&mut self, taker: &Arc<T>) -> io::Result<Pass> {
+        let mut look = Pass::default();
         let mut claimed = HashMap::new();
         for entry in std::fs::read_dir(self.stubs.path())? {
             let entry = entry?;
@@ -261,7 +238,7 @@ impl<T: Taker> Watching<T> {
             }
             // One that is gone by now is looked at no more.
             if let Ok(metadata) = entry.metadata() {
-                self.consider(taker, &name, Stamp::from(&metadata), &mut look);
+                self.consider(taker, &name, FileVersion::from(&metadata), &mut look);
             }
         }
         taker.claims().keep_only(|name| {
@@ -270,7 +247,13 @@ impl<T: Taker> Watching<T> {
         Ok(look)
     }
 
-    fn consider(&mut self, taker: &Arc<T>, name: &std::ffi::OsStr, stamp: Stamp, look: &mut Look) {
+    fn consider(
+        &mut self,
+        taker: &Arc<T>,
+        name: &std::ffi::OsStr,
+        stamp: FileVersion,
+        look: &mut Pass,
+    ) {
         let (key, now) = (
             self.seen.hasher.hash_one(name),
             self.seen.hasher.hash_one(stamp),
@@ -327,7 +310,7 @@ impl<T: Taker> Watching<T> {
     }
 }
 
-fn tell(look: &mut Look, name: &str, why: &str) {
+fn tell(look: &mut Pass, name: &str, why: &str) {
     look.told += 1;
     if look.told <= TOLD_ONE_BY_ONE {
         tracing::warn!(stub = ?name, why, "left where it is");

@@ -6,7 +6,7 @@
 //!
 //! hyper's timers on async-io.
 
-use super::guesses::Network;
+use super::guesses::ClientNetwork;
 use super::outbox::{Outbox, Piece};
 use super::places::{Leave, Place, Places};
 use super::reply::{Payload, Reply};
@@ -217,7 +217,7 @@ impl Server {
     ) {
         loop {
             let (stream, from) = self.next(places).await;
-            let place = places.admit(Network::of(from.ip())).await;
+            let place = places.admit(ClientNetwork::of(from.ip())).await;
             let served = serve(
                 stream,
                 from,

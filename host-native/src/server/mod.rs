@@ -17,7 +17,7 @@ pub(crate) use access::only;
 pub use access::{
     Access, CurrentKeys, Entry, Guard, Keys, KeysError, X_API_KEY, is_own_origin, unauthorized,
 };
-pub(crate) use guesses::Network;
+pub(crate) use guesses::ClientNetwork;
 pub use listener::Limits;
 pub use listener::Server;
 pub use outbox::FileSpan;

@@ -14,14 +14,14 @@
 //! disk makes some replies late and stops nothing.
 
 use crate::store::FileVersion;
+use crate::sync::lock;
 use bytes::{Buf, Bytes};
 use smol::{Executor, channel};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
 /// Longest run of placeholders at once.
 const PLACEHOLDER_BYTES: usize = 1 << 20;
@@ -44,10 +44,10 @@ pub struct FileSpan {
 
 /// The spans a connection has to send, first to last, and the state of the reply.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outbox(Arc<Mutex<Queue>>);
+pub(super) struct Outbox(Arc<Mutex<Spans>>);
 
 #[derive(Debug, Default)]
-struct Queue {
+struct Spans {
     spans: VecDeque<FileSpan>,
     /// A reply is under way of which hyper has not taken all.
     in_reply: bool,
@@ -58,34 +58,34 @@ impl Outbox {
     pub(super) fn put(&self, span: FileSpan) -> Piece {
         let length = span.length;
         if length > 0 {
-            self.lock().spans.push_back(span);
+            lock(&self.0).spans.push_back(span);
         }
         Piece::File { length }
     }
 
     /// The span to send from now.
     pub(super) fn first(&self) -> Option<FileSpan> {
-        self.lock().spans.front().cloned()
+        lock(&self.0).spans.front().cloned()
     }
 
     /// A request was read: its reply is under way.
     pub(super) fn begin_reply(&self) {
-        self.lock().in_reply = true;
+        lock(&self.0).in_reply = true;
     }
 
     /// hyper has taken all of a reply.
     pub(super) fn end_reply(&self) {
-        self.lock().in_reply = false;
+        lock(&self.0).in_reply = false;
     }
 
     /// Returns `true` while hyper may have more to send than was written so far.
     pub(super) fn in_reply(&self) -> bool {
-        self.lock().in_reply
+        lock(&self.0).in_reply
     }
 
     /// So many bytes of the first span were sent.
     pub(super) fn sent(&self, count: u64) {
-        let spans = &mut self.lock().spans;
+        let spans = &mut lock(&self.0).spans;
         let Some(first) = spans.front_mut() else {
             return;
         };
@@ -94,10 +94,6 @@ impl Outbox {
         if first.length == 0 {
             spans.pop_front();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -178,11 +174,6 @@ impl Threads {
     /// Where tasks are spawned.
     pub fn executor(&self) -> &Arc<Executor<'static>> {
         &self.executor
-    }
-
-    /// Runs a future on the calling thread.
-    pub fn run<T>(&self, future: impl Future<Output = T>) -> T {
-        smol::block_on(future)
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) struct ServedSocket {
     replying: bool,
     /// The client has closed its sending half.
     client_ended: bool,
-    idle: Idle,
+    idle: IdleTimer,
     /// Bytes sent since the others last had their turn.
     this_turn: u64,
     /// How many bytes of a file are copied next.
@@ -72,7 +72,7 @@ impl ServedSocket {
         idle_timeout: Duration,
     ) -> io::Result<ServedSocket> {
         set_tcp_nodelay(stream.get_ref(), true)?;
-        let idle = Idle::new(idle_timeout, time_sending(stream.get_ref(), idle_timeout)?);
+        let idle = IdleTimer::new(idle_timeout, time_sending(stream.get_ref(), idle_timeout)?);
         Ok(ServedSocket {
             stream,
             outbox,
@@ -302,7 +302,7 @@ impl hyper::rt::Write for ServedSocket {
 }
 
 /// Ends a connection on which nothing comes and nothing is being sent.
-struct Idle {
+struct IdleTimer {
     timeout: Duration,
     since: Instant,
     kernel_times_sending: bool,
@@ -311,9 +311,9 @@ struct Idle {
     timer: Timer,
 }
 
-impl Idle {
-    fn new(timeout: Duration, kernel_times_sending: bool) -> Idle {
-        Idle {
+impl IdleTimer {
+    fn new(timeout: Duration, kernel_times_sending: bool) -> IdleTimer {
+        IdleTimer {
             timeout,
             since: Instant::now(),
             kernel_times_sending,

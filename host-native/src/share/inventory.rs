@@ -7,7 +7,7 @@
 //!
 //! It reads, and guesses nothing: what is not written in a name is not known.
 
-use super::tree::Found;
+use super::tree::FoundFile;
 use crate::store::FileVersion;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -38,7 +38,7 @@ pub(super) struct Item {
 }
 
 impl Item {
-    pub(super) fn new(root: &Arc<Path>, found: Found) -> Item {
+    pub(super) fn new(root: &Arc<Path>, found: FoundFile) -> Item {
         let names = found.path.iter().filter_map(|name| name.to_str());
         let clues = Clues::of(names);
         let filename = found.path.file_name().unwrap_or_default();
@@ -53,9 +53,9 @@ impl Item {
     }
 
     /// The item as peers see it: how long its file is now, and its digest if that is known.
-    pub(super) fn release(&self, size: u64, sha256: Option<String>) -> Release<'_> {
+    pub(super) fn release(&self, size: u64, sha256: Option<String>) -> SharedRelease<'_> {
         let stem = Path::new(&self.filename).file_stem();
-        Release {
+        SharedRelease {
             id: &self.id,
             title: stem
                 .and_then(|stem| stem.to_str())
@@ -94,7 +94,7 @@ fn item_id(path: &Path) -> String {
 /// A release on the wire.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Release<'a> {
+pub(super) struct SharedRelease<'a> {
     id: &'a str,
     title: &'a str,
     filename: &'a str,
@@ -116,7 +116,7 @@ pub(super) struct Release<'a> {
 
 /// What a search asks for; what is `None` was not asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Query {
+pub(super) struct Search {
     imdb: Option<u64>,
     tmdb: Option<u64>,
     tvdb: Option<u64>,
@@ -124,7 +124,7 @@ pub(super) struct Query {
     episode: Option<u64>,
 }
 
-impl Query {
+impl Search {
     /// Reads a parameter; empty ones and names it does not know are left out.
     ///
     /// # Errors
@@ -220,7 +220,7 @@ impl Inventory {
     }
 
     /// The items that a search means, newest first, at most [`MAX_RESULTS`].
-    pub(super) fn search(&self, query: &Query) -> impl Iterator<Item = &Arc<Item>> {
+    pub(super) fn search(&self, query: &Search) -> impl Iterator<Item = &Arc<Item>> {
         let fitting = self.items.iter().filter(|item| query.fits(&item.clues));
         fitting.take(MAX_RESULTS)
     }
@@ -350,7 +350,7 @@ mod tests {
 
     fn inventory(paths: &[(&str, &str)]) -> Inventory {
         let items = paths.iter().enumerate().map(|(number, (root, path))| {
-            let found = Found {
+            let found = FoundFile {
                 path: PathBuf::from(path),
                 version: FileVersion {
                     id: FileId::default(),
@@ -373,8 +373,8 @@ mod tests {
             ("/r", "Show {tvdb-5}/Show S02E02.mkv"),
             ("/r", "plain.mkv"),
         ]);
-        type Search<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
-        let table: [Search<'_>; 14] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+        let table: [Case<'_>; 14] = [
             (&[("imdbId", "tt0000007")], &["film.mkv"]),
             (&[("imdbId", "7")], &["film.mkv"]),
             (&[("imdbId", "tt0000008")], &[]),
@@ -409,7 +409,7 @@ mod tests {
             ),
         ];
         for (parameters, wanted) in table {
-            let mut query = Query::default();
+            let mut query = Search::default();
             for (name, value) in parameters {
                 query.read(name, value).unwrap();
             }
@@ -425,7 +425,7 @@ mod tests {
             ("season", "1.5"),
             ("episode", "99999999999999999999"),
         ] {
-            assert_eq!(Query::default().read(name, value), Err(name));
+            assert_eq!(Search::default().read(name, value), Err(name));
         }
     }
 

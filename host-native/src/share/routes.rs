@@ -6,10 +6,10 @@
 //! client of the peer wire asks for several, and multipart bodies would have to be framed.
 
 use super::digests::{Described, SOON};
-use super::inventory::{Item, Query, Release};
+use super::inventory::{Item, Search, SharedRelease};
 use super::state::Shelf;
 use super::tree;
-use super::validators::{Outcome, is_settled, only};
+use super::validators::{Decision, is_settled, only};
 use crate::server::{Asked, Entry, FileSpan, Payload, Refusal, Reply, Route};
 use crate::store::FileVersion;
 use base64::Engine as _;
@@ -74,11 +74,11 @@ fn handshake() -> Reply {
 
 #[derive(Serialize)]
 struct Items<'a> {
-    items: Vec<Release<'a>>,
+    items: Vec<SharedRelease<'a>>,
 }
 
 fn search(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
-    let mut query = Query::default();
+    let mut query = Search::default();
     for (name, value) in asked.query() {
         query
             .read(&name, &value)
@@ -138,7 +138,7 @@ async fn file(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
     };
     let reply = match described.validators.decide(headers) {
         // Range means something to GET only.
-        Outcome::Send { range } => {
+        Decision::Send { range } => {
             let range = only(headers, &RANGE).filter(|_| range && asked.method() == Method::GET);
             let extent = extent(range, version.size);
             match content(asked, file, version, extent, &described) {
@@ -146,8 +146,8 @@ async fn file(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
                 None => return Ok(changing(SOON)),
             }
         }
-        Outcome::NotModified => Reply::new(StatusCode::NOT_MODIFIED, Payload::Empty),
-        Outcome::PreconditionFailed => Refusal::new(
+        Decision::NotModified => Reply::new(StatusCode::NOT_MODIFIED, Payload::Empty),
+        Decision::PreconditionFailed => Refusal::new(
             StatusCode::PRECONDITION_FAILED,
             "PreconditionFailed",
             "the file is not the version that the request names",

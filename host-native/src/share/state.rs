@@ -9,6 +9,7 @@ use super::tree;
 use crate::ledger::SharedDigests;
 use crate::server::{Guard, Router};
 use crate::store::{FileVersion, OwnFiles};
+use crate::sync::{lock, read, write};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -52,14 +53,14 @@ pub(super) struct Shelf {
     own: OwnFiles,
     pub(super) digests: Digests,
     pub(super) stop: Stop,
-    found: RwLock<Found>,
+    found: RwLock<Snapshot>,
     scan_when_asked_after: Duration,
     ask: SyncSender<()>,
 }
 
 /// What was found, and when.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Snapshot {
     inventory: Arc<Inventory>,
     census: Census,
     at: Instant,
@@ -96,12 +97,12 @@ impl Shelf {
 
     /// What is shared now.
     pub(super) fn inventory(&self) -> Arc<Inventory> {
-        Arc::clone(&self.read().inventory)
+        Arc::clone(&read(&self.found).inventory)
     }
 
     /// What the last look came to.
     pub(super) fn census(&self) -> Census {
-        self.read().census
+        read(&self.found).census
     }
 
     /// Looks through the folders again. Of one that cannot be read, a network folder that is away, everything stays: its
@@ -114,7 +115,7 @@ impl Shelf {
         };
         let Ok(found) = look(&self.folders, &self.own, kept);
         let inventory = Arc::clone(&found.inventory);
-        *self.found.write().unwrap_or_else(PoisonError::into_inner) = found;
+        *write(&self.found) = found;
         self.digests.retain(|id| inventory.item(id).is_some());
     }
 
@@ -134,7 +135,7 @@ impl Shelf {
 
     /// A peer asks for what may be new: has the folders looked through, unless that was done just now.
     pub(super) fn may_be_behind(&self) {
-        if self.read().at.elapsed() >= self.scan_when_asked_after {
+        if read(&self.found).at.elapsed() >= self.scan_when_asked_after {
             self.ask_now();
         }
     }
@@ -144,10 +145,6 @@ impl Shelf {
         // One that waits already is enough.
         let _ = self.ask.try_send(());
     }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, Found> {
-        self.found.read().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Looks through the folders; `unread` says what counts for one that cannot be read.
@@ -155,7 +152,7 @@ fn look<E>(
     folders: &[Arc<Path>],
     own: &OwnFiles,
     unread: impl Fn(&Path, io::Error) -> Result<Vec<Arc<Item>>, E>,
-) -> Result<Found, E> {
+) -> Result<Snapshot, E> {
     let mut census = Census::default();
     let mut items = Vec::new();
     let own = own.ids();
@@ -181,7 +178,7 @@ fn look<E>(
     census.files = inventory.items().len();
     census.bytes = inventory.bytes();
     census.shadowed = inventory.shadowed;
-    Ok(Found {
+    Ok(Snapshot {
         inventory: Arc::new(inventory),
         census,
         at: Instant::now(),
@@ -197,17 +194,17 @@ pub(super) struct Stop {
 
 impl Stop {
     pub(super) fn tell(&self) {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.told) = true;
         self.changed.notify_all();
     }
 
     pub(super) fn was_told(&self) -> bool {
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.told)
     }
 
     /// Waits so long; false as soon as it was told to stop.
     pub(super) fn rest(&self, wait: Duration) -> bool {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = lock(&self.told);
         let rested = self.changed.wait_timeout_while(told, wait, |told| !*told);
         let (told, _) = rested.unwrap_or_else(PoisonError::into_inner);
         !*told

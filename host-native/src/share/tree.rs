@@ -33,7 +33,7 @@ const COMPANIONS: [&str; 28] = [
 
 /// A file that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundFile {
     /// Its path within the folder.
     pub(super) path: PathBuf,
     pub(super) version: FileVersion,
@@ -42,7 +42,7 @@ pub(super) struct Found {
 /// What a scan came to.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    pub(super) found: Vec<Found>,
+    pub(super) found: Vec<FoundFile>,
     /// Names looked at.
     names: usize,
     /// Files whose names no peer would take.
@@ -105,7 +105,7 @@ fn list(
                 }
                 match name.to_str().filter(|name| SafeName::new(name).is_ok()) {
                     Some(name) if is_companion(name) => {}
-                    Some(name) => scan.found.push(Found {
+                    Some(name) => scan.found.push(FoundFile {
                         path: path.join(name),
                         version,
                     }),

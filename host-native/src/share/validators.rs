@@ -23,7 +23,7 @@ pub(super) struct Validators {
 
 /// What to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Decision {
     /// The file; its Range counts only if `range` says so.
     Send { range: bool },
     /// 304.
@@ -34,30 +34,30 @@ pub(super) enum Outcome {
 
 impl Validators {
     /// Decides by the conditions of a GET or HEAD, in the order of RFC 9110 §13.2.2.
-    pub(super) fn decide(&self, headers: &HeaderMap) -> Outcome {
+    pub(super) fn decide(&self, headers: &HeaderMap) -> Decision {
         if headers.contains_key(IF_MATCH) {
             if !self.is_listed(headers, &IF_MATCH, Comparison::Strong) {
-                return Outcome::PreconditionFailed;
+                return Decision::PreconditionFailed;
             }
         } else if let (Some(date), Some(modified)) =
             (date(headers, &IF_UNMODIFIED_SINCE), self.modified)
             && modified > date
         {
-            return Outcome::PreconditionFailed;
+            return Decision::PreconditionFailed;
         }
         if headers.contains_key(IF_NONE_MATCH) {
             if self.is_listed(headers, &IF_NONE_MATCH, Comparison::Weak) {
-                return Outcome::NotModified;
+                return Decision::NotModified;
             }
         } else if let (Some(date), Some(modified)) =
             (date(headers, &IF_MODIFIED_SINCE), self.modified)
             && modified <= date
         {
-            return Outcome::NotModified;
+            return Decision::NotModified;
         }
         let range = !headers.contains_key(IF_RANGE)
             || only(headers, &IF_RANGE).is_some_and(|given| self.is_named_by(given));
-        Outcome::Send { range }
+        Decision::Send { range }
     }
 
     /// The ETag to send: the one that the request holds, if it is of these bytes.
@@ -206,15 +206,15 @@ pub(super) fn validators(
 mod tests {
     use super::*;
     use crate::store::FileId;
-    use Outcome::{NotModified, PreconditionFailed};
+    use Decision::{NotModified, PreconditionFailed};
 
     const SENT: &str = "Thu, 01 Jan 1970 00:01:40 GMT";
     const EARLIER: &str = "Thu, 01 Jan 1970 00:01:39 GMT";
     const LATER: &str = "Thu, 01 Jan 1970 00:01:41 GMT";
-    const WHOLE: Outcome = Outcome::Send { range: false };
-    const RANGE: Outcome = Outcome::Send { range: true };
+    const WHOLE: Decision = Decision::Send { range: false };
+    const RANGE: Decision = Decision::Send { range: true };
 
-    fn validators() -> Validators {
+    fn sample() -> Validators {
         Validators {
             etags: vec!["\"kept\"".to_owned(), "\"fresh\"".to_owned()],
             modified: whole_seconds(100_900_000_000),
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn each_condition_by_itself() {
-        let table: [(HeaderName, &str, Outcome); 38] = [
+        let table: [(HeaderName, &str, Decision); 38] = [
             (IF_MATCH, "\"kept\"", RANGE),
             (IF_MATCH, "\"fresh\"", RANGE),
             (IF_MATCH, "*", RANGE),
@@ -277,7 +277,7 @@ mod tests {
             (IF_RANGE, "\"kept\", \"fresh\"", WHOLE),
         ];
         for (name, value, wanted) in table {
-            let got = validators().decide(&headers(&[(name.clone(), value)]));
+            let got = sample().decide(&headers(&[(name.clone(), value)]));
             assert_eq!(got, wanted, "{name}: {value}");
         }
     }
@@ -286,7 +286,7 @@ mod tests {
     fn entity_tags_count_before_dates_and_if_range_last() {
         let (yes, no) = ("\"kept\"", "\"x\"");
         type Fields<'a> = &'a [(HeaderName, &'a str)];
-        let table: [(Fields<'_>, Outcome); 12] = [
+        let table: [(Fields<'_>, Decision); 12] = [
             (&[], RANGE),
             (&[(IF_MATCH, yes), (IF_UNMODIFIED_SINCE, EARLIER)], RANGE),
             (
@@ -313,17 +313,17 @@ mod tests {
             ),
         ];
         for (fields, wanted) in table {
-            assert_eq!(validators().decide(&headers(fields)), wanted, "{fields:?}");
+            assert_eq!(sample().decide(&headers(fields)), wanted, "{fields:?}");
         }
         let lines = headers(&[(IF_NONE_MATCH, no), (IF_NONE_MATCH, yes)]);
-        assert_eq!(validators().decide(&lines), NotModified);
+        assert_eq!(sample().decide(&lines), NotModified);
     }
 
     #[test]
     fn a_date_that_proves_nothing_gives_no_range_and_one_that_is_missing_decides_nothing() {
         let weak = Validators {
             date_is_strong: false,
-            ..validators()
+            ..sample()
         };
         assert_eq!(weak.decide(&headers(&[(IF_RANGE, SENT)])), WHOLE);
         assert_eq!(
@@ -332,7 +332,7 @@ mod tests {
         );
         let dateless = Validators {
             modified: None,
-            ..validators()
+            ..sample()
         };
         for name in [IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
             assert_eq!(dateless.decide(&headers(&[(name, EARLIER)])), RANGE);
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn the_etag_that_the_request_holds_is_the_one_sent() {
-        let validators = validators();
+        let validators = sample();
         let table = [
             (IF_RANGE, "\"fresh\"", "\"fresh\""),
             (IF_NONE_MATCH, "\"x\", W/\"fresh\"", "\"fresh\""),

@@ -8,11 +8,10 @@
 //! a name, never followed.
 
 use super::disk::{disk, errno};
-use super::lock::file_id;
 use super::part::DiskPart;
 use super::path::hex;
 use super::path::{self, System, folder_of};
-use super::version::is_absent;
+use super::version::{FileId, is_absent};
 use regrip_core::Error;
 use regrip_core::store::{Committed, Replace};
 use rustix::io::Errno;
@@ -37,13 +36,15 @@ pub(super) async fn commit(
     let system = part.system;
     let left = match check_destination(&part, destination, replace)? {
         // A process died between giving the second name and taking the first: take it now.
-        Taken::ByThePart => Left::Name(part.path.clone()),
-        Taken::ByAnother | Taken::No => match name(&part.path, destination, replace, &system) {
-            Err(error) if errno(&error) == Some(Errno::XDEV) => {
-                copy_over(&part, destination, replace).await?
+        AtDestination::ByThePart => Left::Name(part.path.clone()),
+        AtDestination::ByAnother | AtDestination::No => {
+            match name(&part.path, destination, replace, &system) {
+                Err(error) if errno(&error) == Some(Errno::XDEV) => {
+                    copy_over(&part, destination, replace).await?
+                }
+                named => named.map_err(|error| naming_error(error, destination))?,
             }
-            named => named.map_err(|error| naming_error(error, destination))?,
-        },
+        }
     };
     Ok(match tidy(&part, destination, left).await {
         Ok(()) => Committed::Durable,
@@ -81,7 +82,7 @@ async fn tidy(part: &DiskPart, destination: &Path, left: Left) -> Result<(), Err
 }
 
 /// What is at the destination.
-enum Taken {
+enum AtDestination {
     No,
     ByThePart,
     ByAnother,
@@ -91,10 +92,10 @@ fn check_destination(
     part: &DiskPart,
     destination: &Path,
     replace: Replace,
-) -> Result<Taken, Error> {
+) -> Result<AtDestination, Error> {
     let there = match std::fs::symlink_metadata(destination) {
         Ok(there) => there,
-        Err(error) if is_absent(&error) => return Ok(Taken::No),
+        Err(error) if is_absent(&error) => return Ok(AtDestination::No),
         Err(error) => return Err(disk("look at", destination, error)),
     };
     if let Some(what) = refused(there.file_type()) {
@@ -102,8 +103,8 @@ fn check_destination(
         return Err(Error::DestinationRefused { path, what });
     }
     match replace {
-        _ if file_id(&there) == part.held.id => Ok(Taken::ByThePart),
-        Replace::Existing => Ok(Taken::ByAnother),
+        _ if FileId::from(&there) == part.held.id => Ok(AtDestination::ByThePart),
+        Replace::Existing => Ok(AtDestination::ByAnother),
         Replace::Nothing => Err(exists(destination)),
     }
 }
@@ -124,7 +125,7 @@ pub(super) fn refused(kind: FileType) -> Option<&'static str> {
 fn check_still_named(part: &DiskPart) -> Result<(), Error> {
     let named = std::fs::symlink_metadata(&part.path);
     let named = named.map_err(|error| disk("rename", &part.path, error))?;
-    if file_id(&named) == part.held.id {
+    if FileId::from(&named) == part.held.id {
         return Ok(());
     }
     let source = io::Error::other("another file has its name now");
@@ -200,7 +201,7 @@ async fn copy_to(part: &DiskPart, copy: &Path) -> io::Result<()> {
     }
     let mut to = OpenOptions::new().write(true).create_new(true).open(copy)?;
     let from = File::open(&part.path)?;
-    if file_id(&from.metadata()?) != part.held.id {
+    if FileId::from(&from.metadata()?) != part.held.id {
         return Err(io::Error::other("another file has the part's name now"));
     }
     let mut copied = 0;

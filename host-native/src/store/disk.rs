@@ -8,11 +8,11 @@
 
 use super::commit::refused;
 use super::digest::Sha256Digest;
-use super::lock::{self, file_id};
+use super::lock;
 use super::own_files::OwnFiles;
 use super::part::DiskPart;
 use super::path::{Folders, System};
-use super::version::{FileStamp, is_absent};
+use super::version::{FileId, FileStamp, is_absent};
 use super::{commit, version};
 use regrip_core::Error;
 use regrip_core::store::{Committed, Committing, Digest, Found, OpenPart, PartStore, Replace};
@@ -123,7 +123,7 @@ impl PartStore for DiskStore {
         committing: &Committing,
     ) -> Result<Found, Error> {
         let (at_part, at_destination) = (metadata_of(part)?, metadata_of(destination)?);
-        let is_file = |there: &Metadata| file_id(there).token() == committing.token;
+        let is_file = |there: &Metadata| FileId::from(there).token() == committing.token;
         Ok(if at_part.as_ref().is_some_and(is_file) {
             Found::Part
         } else if at_destination

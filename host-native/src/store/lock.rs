@@ -18,7 +18,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// How often a name may change hands under us before we give up.
@@ -101,7 +101,7 @@ pub(super) fn open_existing(path: &Path, system: &System) -> Result<Option<Locke
 /// the part is not disturbed.
 pub fn writer(path: &Path) -> Option<u32> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
-    holder(file_id(&metadata)).or_else(|| lock_file::writer(path))
+    holder(FileId::from(&metadata)).or_else(|| lock_file::writer(path))
 }
 
 /// `None` where the name was given away just now.
@@ -165,7 +165,7 @@ fn lock(
     system: &System,
 ) -> Result<Option<(FileId, Option<OwnLockFile>)>, Error> {
     let look = |error| disk("look at", path, error);
-    let id = file_id(&file.metadata().map_err(look)?);
+    let id = FileId::from(&file.metadata().map_err(look)?);
     let flocked = |pid| Error::PartLocked {
         path: path.display().to_string(),
         pid,
@@ -186,7 +186,7 @@ fn lock(
         Err(TryLockError::Error(error)) => return Err(disk("lock", path, error)),
     };
     match std::fs::symlink_metadata(path) {
-        Ok(named) => Ok((file_id(&named) == id).then_some((id, lock_file))),
+        Ok(named) => Ok((FileId::from(&named) == id).then_some((id, lock_file))),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(look(error)),
     }
@@ -198,18 +198,10 @@ fn remove_empty(file: &File, path: &Path) {
         named.len() == 0
             && file
                 .metadata()
-                .is_ok_and(|open| file_id(&open) == file_id(&named))
+                .is_ok_and(|open| FileId::from(&open) == FileId::from(&named))
     };
     if std::fs::symlink_metadata(path).is_ok_and(same) {
         let _ = std::fs::remove_file(path); // the first error counts
-    }
-}
-
-/// What identifies a file.
-pub(super) fn file_id(metadata: &Metadata) -> FileId {
-    FileId {
-        device: metadata.dev(),
-        inode: metadata.ino(),
     }
 }
 

@@ -13,7 +13,7 @@
 
 use super::disk::disk;
 use super::path::lock_path;
-use super::version::is_absent;
+use super::version::{FileVersion, is_absent};
 use regrip_core::Error;
 use regrip_core::error::{Doubt, LockFile};
 use rustix::fs::OFlags;
@@ -21,9 +21,9 @@ use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// How often a lock file may change hands under us before we give up.
@@ -41,7 +41,8 @@ pub(super) struct OwnLockFile {
     path: PathBuf,
     part: PathBuf,
     token: String,
-    stamp: Option<Stamp>,
+    /// Its version when it was last read.
+    version: Option<FileVersion>,
 }
 
 /// Locks the part by its lock file.
@@ -52,7 +53,7 @@ pub(super) fn take(part: &Path) -> Result<OwnLockFile, Error> {
     let path = lock_path(part);
     let me = Holder::new();
     acquire(&path, part, &me, 0)?;
-    let found = Found::at(&path).inspect_err(|_| {
+    let found = ExistingLock::at(&path).inspect_err(|_| {
         let _ = fs::remove_file(&path); // ours, as it was just acquired
     })?;
     match found {
@@ -60,7 +61,7 @@ pub(super) fn take(part: &Path) -> Result<OwnLockFile, Error> {
             path,
             part: part.to_owned(),
             token: me.token,
-            stamp: found.stamp,
+            version: found.version,
         }),
         _ => Err(locked(part, &path, None, Some(Doubt::Lost))),
     }
@@ -73,7 +74,7 @@ pub(super) fn take(part: &Path) -> Result<OwnLockFile, Error> {
 pub(super) fn refuse_held(part: &Path) -> Result<(), Error> {
     let mut path = lock_path(part);
     for _ in 0..=DEEPEST {
-        let Some(found) = Found::at(&path)? else {
+        let Some(found) = ExistingLock::at(&path)? else {
             break;
         };
         found.refuse_held(&path, part, &Holder::new())?;
@@ -96,7 +97,7 @@ pub(super) fn is_there(part: &Path) -> bool {
 
 /// The process that holds the part's lock file and runs.
 pub(super) fn writer(part: &Path) -> Option<u32> {
-    let holder = Found::at(&lock_path(part)).ok()??.holder()?;
+    let holder = ExistingLock::at(&lock_path(part)).ok()??.holder()?;
     (holder.fate(&Holder::new()) == Fate::Running).then_some(holder.pid)
 }
 
@@ -107,14 +108,14 @@ impl OwnLockFile {
     /// `PartLocked` if it was removed or replaced; `TooManyFiles`.
     pub(super) fn check(&mut self) -> Result<(), Error> {
         let now = fs::symlink_metadata(&self.path).ok();
-        if self.stamp.is_some() && self.stamp == now.as_ref().map(Stamp::of) {
+        if self.version.is_some() && self.version == now.as_ref().map(FileVersion::from) {
             return Ok(());
         }
-        self.stamp = match Found::at(&self.path)? {
-            Some(found) if found.has(&self.token) => found.stamp,
+        self.version = match ExistingLock::at(&self.path)? {
+            Some(found) if found.has(&self.token) => found.version,
             _ => None,
         };
-        if self.stamp.is_some() {
+        if self.version.is_some() {
             return Ok(());
         }
         Err(locked(&self.part, &self.path, None, Some(Doubt::Lost)))
@@ -135,7 +136,7 @@ fn acquire(path: &Path, part: &Path, me: &Holder, depth: u32) -> Result<(), Erro
         if create(path, me).map_err(|error| disk("create", path, error))? {
             return Ok(());
         }
-        let Some(stale) = Found::at(path)? else {
+        let Some(stale) = ExistingLock::at(path)? else {
             continue;
         };
         stale.refuse_held(path, part, me)?;
@@ -145,7 +146,7 @@ fn acquire(path: &Path, part: &Path, me: &Holder, depth: u32) -> Result<(), Erro
         }
         let new = takeover_path(path);
         acquire(&new, part, me, depth + 1)?;
-        let renamed = Found::at(path).and_then(|now| match now {
+        let renamed = ExistingLock::at(path).and_then(|now| match now {
             Some(now) if now.text == stale.text => fs::rename(&new, path)
                 .map(|()| true)
                 .map_err(|error| disk("take over", path, error)),
@@ -177,27 +178,27 @@ fn create(path: &Path, me: &Holder) -> io::Result<bool> {
 }
 
 /// What is at a lock file's name.
-struct Found {
+struct ExistingLock {
     /// Empty if it cannot be read.
     text: Vec<u8>,
-    stamp: Option<Stamp>,
+    version: Option<FileVersion>,
 }
 
-impl Found {
+impl ExistingLock {
     /// `None` if there is nothing.
     ///
     /// # Errors
     /// `TooManyFiles`: this says nothing about the lock file, not even whether there is one.
     fn at(path: &Path) -> Result<Option<Self>, Error> {
-        let (text, stamp) = match read(path) {
-            Ok((text, stamp)) => (text, Some(stamp)),
+        let (text, version) = match read(path) {
+            Ok((text, version)) => (text, Some(version)),
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => match disk("read", path, error) {
                 error @ Error::TooManyFiles { .. } => return Err(error),
                 _ => (Vec::new(), None),
             },
         };
-        Ok(Some(Found { text, stamp }))
+        Ok(Some(ExistingLock { text, version }))
     }
 
     fn holder(&self) -> Option<Holder> {
@@ -221,7 +222,7 @@ impl Found {
 }
 
 /// A regular file only: a link leads elsewhere, and a pipe would block.
-fn read(path: &Path) -> io::Result<(Vec<u8>, Stamp)> {
+fn read(path: &Path) -> io::Result<(Vec<u8>, FileVersion)> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::options()
         .read(true)
@@ -233,23 +234,7 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, Stamp)> {
     }
     let mut text = Vec::new();
     file.take(LONGEST_BYTES).read_to_end(&mut text)?;
-    Ok((text, Stamp::of(&metadata)))
-}
-
-/// What shows that a lock file was not touched.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp([i64; 6], u64);
-
-impl Stamp {
-    fn of(file: &Metadata) -> Self {
-        let (modified, changed) = (file.mtime(), file.ctime());
-        let device = file.dev().cast_signed();
-        let inode = file.ino().cast_signed();
-        let times = [modified, file.mtime_nsec(), changed, file.ctime_nsec()];
-        let [modified, modified_ns, changed, changed_ns] = times;
-        let parts = [device, inode, modified, modified_ns, changed, changed_ns];
-        Stamp(parts, file.len())
-    }
+    Ok((text, FileVersion::from(&metadata)))
 }
 
 fn locked(part: &Path, path: &Path, holder: Option<Holder>, doubt: Option<Doubt>) -> Error {

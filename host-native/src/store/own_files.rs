@@ -5,14 +5,14 @@
 //! each time: SQLite makes and removes its log, an editor puts another file in place of a configuration, and a reload names
 //! other key files.
 
-use super::lock::file_id;
 use super::path::folder_of;
 use super::version::FileId;
+use crate::sync::{read, write};
 use regrip_core::Error;
 use rustix::fs::fstat;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock};
 
 /// What is beside a SQLite database while it is open.
 const BESIDE_DATABASE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
@@ -24,7 +24,7 @@ pub struct OwnFiles(Arc<RwLock<Vec<PathBuf>>>);
 impl OwnFiles {
     /// Adds a file; it need not exist.
     pub fn add(&self, file: &Path) {
-        let mut files = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut files = write(&self.0);
         if !files.iter().any(|known| known == file) {
             files.push(file.to_owned());
         }
@@ -55,13 +55,9 @@ impl OwnFiles {
 
     /// Which files they are now. A link counts for the file it leads to.
     pub(crate) fn ids(&self) -> Vec<FileId> {
-        let files = self.read();
+        let files = read(&self.0);
         let files = files.iter().filter_map(|file| id(file));
         files.chain(outputs().into_iter().flatten()).collect()
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Vec<PathBuf>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn has(&self, path: &Path) -> bool {
@@ -69,7 +65,7 @@ impl OwnFiles {
         if there.is_some() && outputs().contains(&there) {
             return true;
         }
-        self.read().iter().any(|own| {
+        read(&self.0).iter().any(|own| {
             let is_named_so = is_same_name(own, path)
                 && match folder {
                     Some(_) => id(folder_of(own)) == folder,
@@ -106,7 +102,9 @@ fn is_same_name(one: &Path, other: &Path) -> bool {
 
 /// Of what is there, links followed.
 fn id(path: &Path) -> Option<FileId> {
-    std::fs::metadata(path).ok().map(|there| file_id(&there))
+    std::fs::metadata(path)
+        .ok()
+        .map(|there| FileId::from(&there))
 }
 
 /// Whether two paths lead to one folder, or will once they exist.

@@ -14,6 +14,7 @@
 
 use super::disk;
 use super::disk::{disk, errno};
+use crate::sync::lock;
 use async_lock::Mutex;
 use regrip_core::Error;
 use rustix::fs::CWD;
@@ -26,8 +27,8 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
 
 /// Longest file name, in bytes (`NAME_MAX`).
 pub(crate) const NAME_BYTES: usize = 255;
@@ -111,11 +112,11 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// The folders in use.
 #[derive(Debug, Default)]
-pub(super) struct Folders(std::sync::Mutex<HashMap<PathBuf, Arc<Folder>>>);
+pub(super) struct Folders(std::sync::Mutex<HashMap<PathBuf, Arc<SyncedFolder>>>);
 
 /// One folder.
 #[derive(Debug, Default)]
-struct Folder {
+struct SyncedFolder {
     /// Calls so far, each with its number, from 1.
     calls: AtomicU64,
     /// Held by whoever syncs, and waited for by the others.
@@ -128,17 +129,17 @@ struct Served {
     to: u64,
     /// Calls whose sync failed, and how. It grows from the first to the last of them, so that one that waits through a
     /// second failure still learns of its own; a call in between that was well served may hear of one too many.
-    failed: Option<(RangeInclusive<u64>, Failed)>,
+    failed: Option<(RangeInclusive<u64>, SyncFailed)>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Failed {
+struct SyncFailed {
     kind: io::ErrorKind,
     errno: Option<i32>,
 }
 
-impl From<Failed> for io::Error {
-    fn from(failed: Failed) -> Self {
+impl From<SyncFailed> for io::Error {
+    fn from(failed: SyncFailed) -> Self {
         failed
             .errno
             .map_or_else(|| failed.kind.into(), io::Error::from_raw_os_error)
@@ -152,8 +153,8 @@ impl Folders {
         self.folder(path).sync(path, system).await
     }
 
-    fn folder(&self, path: &Path) -> Arc<Folder> {
-        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn folder(&self, path: &Path) -> Arc<SyncedFolder> {
+        let mut folders = lock(&self.0);
         if let Some(folder) = folders.get(path) {
             return Arc::clone(folder);
         }
@@ -163,7 +164,7 @@ impl Folders {
     }
 }
 
-impl Folder {
+impl SyncedFolder {
     async fn sync(&self, path: &Path, system: &System) -> io::Result<()> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let mut served = self.served.lock().await;
@@ -177,7 +178,7 @@ impl Folder {
         let to = self.calls.load(Ordering::SeqCst);
         let synced = File::open(path).and_then(|folder| (system.sync_names)(&folder));
         if let Err(error) = &synced {
-            let failed = Failed {
+            let failed = SyncFailed {
                 kind: error.kind(),
                 errno: error.raw_os_error(),
             };

@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime};
 const NANOSECONDS: i64 = 1_000_000_000;
 
 /// What identifies a file on its file system, whatever its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FileId {
     /// The device.
     pub device: u64,
@@ -43,7 +43,7 @@ impl FileId {
 }
 
 /// A version of a file: which file, how long, and when it was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileVersion {
     /// The file, whatever its name.
     pub id: FileId,
@@ -107,6 +107,26 @@ impl FileVersion {
     }
 }
 
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> Self {
+        FileId {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+impl From<&Metadata> for FileVersion {
+    fn from(metadata: &Metadata) -> Self {
+        FileVersion {
+            id: FileId::from(metadata),
+            size: metadata.len(),
+            mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
 #[allow(
     clippy::unnecessary_cast,
     clippy::useless_conversion,
@@ -158,11 +178,8 @@ impl FileStamp {
 
 impl From<&Metadata> for FileStamp {
     fn from(metadata: &Metadata) -> Self {
-        let seconds = metadata.mtime().saturating_mul(1_000_000_000);
-        FileStamp {
-            size: metadata.len(),
-            mtime_ns: seconds.saturating_add(metadata.mtime_nsec()),
-        }
+        let FileVersion { size, mtime_ns, .. } = FileVersion::from(metadata);
+        FileStamp { size, mtime_ns }
     }
 }
 

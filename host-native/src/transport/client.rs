@@ -21,8 +21,9 @@ use super::connection::{BodyReader, Connection, Lease};
 use super::dial::{Dialer, dial};
 use super::errors;
 use super::options::Origin;
-use super::proxy::{Proxies, Proxy, Route};
+use super::proxy::{Proxies, Proxy, ProxyRoute};
 use super::socket::Timeouts;
+use crate::sync::lock;
 use async_io::Timer;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -34,7 +35,7 @@ use regrip_core::Error;
 use regrip_core::error::{Timeout, chain};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use url::{Position, Url};
 
@@ -95,7 +96,7 @@ impl HyperClient {
     /// `None` where no connection is idle, or one was and had been closed before a byte of an answer came.
     async fn over_pooled(
         &self,
-        route: &Route,
+        route: &ProxyRoute,
         reach: Reach,
         request: Outgoing,
     ) -> Result<Option<Answered>, Error> {
@@ -116,7 +117,7 @@ impl HyperClient {
 
     async fn over_new(
         &self,
-        route: &Route,
+        route: &ProxyRoute,
         reach: Reach,
         request: Outgoing,
     ) -> Result<Answered, Error> {
@@ -148,7 +149,7 @@ type Outgoing = hyper::Request<Full<Bytes>>;
 type Answered = (Connection, hyper::Response<Incoming>);
 
 /// Ours, then surf's, then those that travelled beside it; a later one of a name replaces the earlier.
-fn headers(request: &Request, route: &Route, has_body: bool) -> Result<HeaderMap, Error> {
+fn headers(request: &Request, route: &ProxyRoute, has_body: bool) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, host(request.url())?);
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -194,7 +195,7 @@ fn host(url: &Url) -> Result<HeaderValue, Error> {
 
 fn outgoing(
     request: &Request,
-    route: &Route,
+    route: &ProxyRoute,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Outgoing, Error> {
@@ -260,19 +261,19 @@ const MAX_IDLE: usize = 256;
 /// How long a connection is kept. Servers commonly close theirs after about as long.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(60);
 
-struct Idle {
-    route: Route,
+struct IdleConnection {
+    route: ProxyRoute,
     connection: Connection,
     since: Instant,
 }
 
 /// Idle connections, oldest first.
 #[derive(Default)]
-pub(super) struct Pool(Mutex<Vec<Idle>>);
+pub(super) struct Pool(Mutex<Vec<IdleConnection>>);
 
 impl Pool {
     /// Takes the connection by `route` that was used last and is still good, where there is one.
-    pub(super) fn take(&self, route: &Route, reach: Reach) -> Option<Connection> {
+    pub(super) fn take(&self, route: &ProxyRoute, reach: Reach) -> Option<Connection> {
         loop {
             let mut connection = self.pop(route, reach)?;
             // Another address of the host may do better than one that failed lately.
@@ -282,24 +283,24 @@ impl Pool {
         }
     }
 
-    fn pop(&self, route: &Route, reach: Reach) -> Option<Connection> {
+    fn pop(&self, route: &ProxyRoute, reach: Reach) -> Option<Connection> {
         let mut idle = self.fresh();
         // A request may have come here by other ways than the connection did, so its reach counts, not the dialler's.
         let allowed = |peer: Option<_>| peer.is_none_or(|peer| reach.allows(peer));
-        let fits = |idle: &Idle| idle.route == *route && allowed(idle.connection.peer());
+        let fits = |idle: &IdleConnection| idle.route == *route && allowed(idle.connection.peer());
         let newest = idle.iter().rposition(fits)?;
         Some(idle.remove(newest).connection)
     }
 
     /// Keeps a connection, if it is idle and there is room.
-    pub(super) fn put(&self, route: Route, mut connection: Connection) {
+    pub(super) fn put(&self, route: ProxyRoute, mut connection: Connection) {
         if !connection.is_idle() {
             return;
         }
         let mut idle = self.fresh();
         let by_this_route = idle.iter().filter(|idle| idle.route == route).count();
         if by_this_route < MAX_IDLE_PER_ROUTE && idle.len() < MAX_IDLE {
-            idle.push(Idle {
+            idle.push(IdleConnection {
                 route,
                 connection,
                 since: Instant::now(),
@@ -308,9 +309,9 @@ impl Pool {
     }
 
     /// Those that are not too old; the others are closed.
-    fn fresh(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn fresh(&self) -> MutexGuard<'_, Vec<IdleConnection>> {
         // A panic elsewhere leaves a list of connections, nothing half done.
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = lock(&self.0);
         idle.retain(|idle| idle.since.elapsed() < MAX_IDLE_TIME);
         idle
     }
@@ -353,7 +354,7 @@ mod tests {
     use super::*;
     use http_client::http_types::Method;
 
-    fn direct() -> Route {
+    fn direct() -> ProxyRoute {
         Proxies::default()
             .route("http://a.test".parse().unwrap())
             .unwrap()

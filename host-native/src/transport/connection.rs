@@ -15,7 +15,7 @@ use super::client::Pool;
 use super::dial::Dialed;
 use super::errors;
 use super::head::MAX_KEPT_FIELDS;
-use super::proxy::Route;
+use super::proxy::ProxyRoute;
 use super::socket::{Meter, Socket};
 use bytes::{Buf, Bytes};
 use futures::io::{AsyncBufRead, AsyncRead};
@@ -33,7 +33,7 @@ use std::task::{Context, Poll, Waker};
 /// A connection in use, and where it belongs afterwards.
 pub(super) struct Lease {
     pub(super) connection: Connection,
-    pub(super) route: Route,
+    pub(super) route: ProxyRoute,
     pub(super) pool: Arc<Pool>,
 }
 
@@ -44,7 +44,7 @@ impl Lease {
     }
 }
 
-enum State {
+enum BodyState {
     Open { frames: Incoming, lease: Box<Lease> },
     Ended,
     Broken,
@@ -54,7 +54,7 @@ enum State {
 pub(super) struct BodyReader {
     /// What the reader has not consumed yet.
     chunk: Bytes,
-    state: State,
+    state: BodyState,
 }
 
 impl BodyReader {
@@ -62,7 +62,7 @@ impl BodyReader {
     pub(super) fn new(frames: Incoming, lease: Lease) -> BodyReader {
         let mut reader = BodyReader {
             chunk: Bytes::new(),
-            state: State::Open {
+            state: BodyState::Open {
                 frames,
                 lease: Box::new(lease),
             },
@@ -72,8 +72,8 @@ impl BodyReader {
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let State::Open { frames, lease } = &mut self.state else {
-            let ended = matches!(self.state, State::Ended);
+        let BodyState::Open { frames, lease } = &mut self.state else {
+            let ended = matches!(self.state, BodyState::Ended);
             return Poll::Ready(if ended { Ok(()) } else { Err(errors::cut()) });
         };
         let mut driven = false;
@@ -108,20 +108,22 @@ impl BodyReader {
 
     /// The last byte of a Content-Length may be the last thing anybody asks for: the connection need not wait for more.
     fn end_if_proven(&mut self) {
-        if matches!(&self.state, State::Open { frames, .. } if frames.is_end_stream()) {
+        if matches!(&self.state, BodyState::Open { frames, .. } if frames.is_end_stream()) {
             self.end();
         }
     }
 
     fn end(&mut self) {
-        if let State::Open { frames, lease } = std::mem::replace(&mut self.state, State::Ended) {
+        if let BodyState::Open { frames, lease } =
+            std::mem::replace(&mut self.state, BodyState::Ended)
+        {
             drop(frames);
             lease.give_back();
         }
     }
 
     fn fail(&mut self, error: Error) -> Error {
-        self.state = State::Broken;
+        self.state = BodyState::Broken;
         error
     }
 }

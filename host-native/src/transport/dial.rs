@@ -15,7 +15,7 @@ use super::errors;
 use super::errors::{connecting, timed_out};
 use super::head::status_line;
 use super::options::Origin;
-use super::proxy::{Proxy, Route};
+use super::proxy::{Proxy, ProxyRoute};
 use super::roots::Tls;
 use super::socket::{Meter, Socket, Stream, Timeouts, buffered};
 use async_io::{Async, Timer};
@@ -72,7 +72,11 @@ pub(super) struct Dialer {
 ///
 /// # Cancel safety
 /// Dropping the future closes what was open.
-pub(super) async fn dial(dialer: &Dialer, route: &Route, reach: Reach) -> Result<Dialed, Error> {
+pub(super) async fn dial(
+    dialer: &Dialer,
+    route: &ProxyRoute,
+    reach: Reach,
+) -> Result<Dialed, Error> {
     let timeout = dialer.timeouts.connect();
     let too_late = async {
         Timer::after(timeout).await;
@@ -81,7 +85,7 @@ pub(super) async fn dial(dialer: &Dialer, route: &Route, reach: Reach) -> Result
     smol::future::or(connect(dialer, route, reach), too_late).await
 }
 
-async fn connect(dialer: &Dialer, route: &Route, reach: Reach) -> Result<Dialed, Error> {
+async fn connect(dialer: &Dialer, route: &ProxyRoute, reach: Reach) -> Result<Dialed, Error> {
     let origin = &route.origin;
     let ((mut stream, trial), peer) = match &route.proxy {
         None => {

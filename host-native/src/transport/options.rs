@@ -14,6 +14,7 @@
 use super::client::{WireHeaders, add_wire_headers};
 use super::proxy::Proxies;
 use super::roots::Roots;
+use crate::sync::{read, write};
 use hyper::header::{self, HeaderName, HeaderValue};
 use regrip_core::DownloadsConfig;
 use std::collections::HashMap;
@@ -21,7 +22,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::str::FromStr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use surf::http::auth::BasicAuth;
 use surf::middleware::{Middleware, Next};
@@ -328,12 +329,12 @@ impl SharedCredentials {
     }
 
     pub(super) fn replace(&self, credentials: Vec<Credentials>) {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = write(&self.0);
         *held = credentials.into();
     }
 
     fn get(&self) -> Arc<[Credentials]> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&read(&self.0))
     }
 }
 

@@ -15,6 +15,7 @@
 use super::address_policy::Reach;
 use super::options::{Origin, known_scheme};
 use hyper::header::HeaderValue;
+use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use regrip_core::Error;
 use std::fmt;
@@ -148,7 +149,7 @@ impl Proxies {
     ///
     /// # Errors
     /// Why the proxy that it needs cannot be used.
-    pub(super) fn route(&self, origin: Origin) -> Result<Route, ProxyUnusable> {
+    pub(super) fn route(&self, origin: Origin) -> Result<ProxyRoute, ProxyUnusable> {
         let proxy = if origin.is_https() {
             &self.https
         } else {
@@ -156,7 +157,7 @@ impl Proxies {
         };
         let direct = self.except.covers(origin.host(), origin.port());
         let proxy = proxy.as_ref().filter(|_| !direct);
-        Ok(Route {
+        Ok(ProxyRoute {
             proxy: proxy.cloned().transpose()?,
             origin,
         })
@@ -165,12 +166,12 @@ impl Proxies {
 
 /// The way to an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Route {
+pub(super) struct ProxyRoute {
     pub(super) origin: Origin,
     pub(super) proxy: Option<Arc<Proxy>>,
 }
 
-impl Route {
+impl ProxyRoute {
     /// The proxy that gets the whole request: that of an http origin.
     pub(super) fn forwarder(&self) -> Option<&Proxy> {
         self.proxy.as_deref().filter(|_| !self.origin.is_https())
@@ -190,7 +191,7 @@ impl Route {
     /// # Errors
     /// `AddressRefused`.
     pub(super) fn check(&self, reach: Reach) -> Result<(), Error> {
-        let Route { origin, proxy } = self;
+        let ProxyRoute { origin, proxy } = self;
         if proxy.is_none() {
             return Ok(());
         }
@@ -213,10 +214,10 @@ fn is_localhost(name: &str) -> bool {
 
 /// Who is reached without a proxy. The default is nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NoProxy(Vec<Entry>);
+pub struct NoProxy(Vec<Exception>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct Exception {
     who: Who,
     /// Any where there is none.
     port: Option<u16>,
@@ -227,8 +228,8 @@ enum Who {
     Everybody,
     /// This name and every one below it.
     Name(String),
-    /// The addresses that have this one's first bits.
-    Network(IpAddr, u8),
+    /// An address, or all that have its first bits.
+    Network(IpNet),
 }
 
 impl NoProxy {
@@ -244,7 +245,7 @@ impl NoProxy {
 
     /// Whether it covers every host and port.
     pub fn is_everybody(&self) -> bool {
-        let everybody = Entry {
+        let everybody = Exception {
             who: Who::Everybody,
             port: None,
         };
@@ -258,12 +259,12 @@ impl NoProxy {
     }
 }
 
-fn entry(text: &str) -> Option<Entry> {
+fn entry(text: &str) -> Option<Exception> {
     if let Some(who) = who(text) {
-        return Some(Entry { who, port: None });
+        return Some(Exception { who, port: None });
     }
     let (host, port) = text.rsplit_once(':')?;
-    Some(Entry {
+    Some(Exception {
         who: who(host)?,
         port: Some(port.parse().ok()?),
     })
@@ -280,19 +281,19 @@ fn who(text: &str) -> Option<Who> {
         inside.unwrap_or(text).parse::<IpAddr>().ok()
     };
     if let Some(address) = unbracketed(text) {
-        return Some(Who::Network(address, bits(address)));
+        return Some(Who::Network(address.into()));
     }
     if let Some((address, length)) = text.split_once('/') {
-        let (address, length) = (unbracketed(address)?, length.parse().ok()?);
-        return (length <= bits(address)).then_some(Who::Network(address, length));
+        let network = IpNet::new(unbracketed(address)?, length.parse().ok()?);
+        return network.ok().map(Who::Network);
     }
     let name = text.strip_prefix('*').unwrap_or(text);
     let name = name.strip_prefix('.').unwrap_or(name).trim_end_matches('.');
     // As URLs spell it: in lower case, in ASCII, a number as the address it is.
     match Host::parse(name).ok()? {
         Host::Domain(name) => Some(Who::Name(name)),
-        Host::Ipv4(address) => Some(Who::Network(address.into(), 32)),
-        Host::Ipv6(address) => Some(Who::Network(address.into(), 128)),
+        Host::Ipv4(address) => Some(Who::Network(IpAddr::from(address).into())),
+        Host::Ipv6(address) => Some(Who::Network(IpAddr::from(address).into())),
     }
 }
 
@@ -305,33 +306,15 @@ impl Who {
                 let above = name.strip_suffix(suffix.as_str());
                 above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
             }
-            (Who::Network(network, length), Host::Ipv4(address)) => {
-                share_bits(*network, IpAddr::from(*address), *length)
+            (Who::Network(network), Host::Ipv4(address)) => {
+                network.contains(&IpAddr::from(*address))
             }
-            (Who::Network(network, length), Host::Ipv6(address)) => {
-                share_bits(*network, IpAddr::from(*address), *length)
+            (Who::Network(network), Host::Ipv6(address)) => {
+                network.contains(&IpAddr::from(*address))
             }
-            (Who::Name(_), _) | (Who::Network(..), Host::Domain(_)) => false,
+            (Who::Name(_), _) | (Who::Network(_), Host::Domain(_)) => false,
         }
     }
-}
-
-fn bits(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-fn share_bits(one: IpAddr, other: IpAddr, first: u8) -> bool {
-    let apart = match (one, other) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => {
-            u128::from(one.to_bits() ^ other.to_bits()).checked_shr(32 - u32::from(first))
-        }
-        (IpAddr::V6(one), IpAddr::V6(other)) => {
-            (one.to_bits() ^ other.to_bits()).checked_shr(128 - u32::from(first))
-        }
-        _ => return false,
-    };
-    // Shifted out altogether, none of them counts.
-    apart.unwrap_or(0) == 0
 }
 
 #[cfg(test)]

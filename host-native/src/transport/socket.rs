@@ -12,6 +12,7 @@
 //! makes up for timers that ring late.
 
 use super::head::HeadReader;
+use crate::sync::lock;
 use async_io::{Async, Timer};
 use bytes::Bytes;
 use futures::io::{AsyncRead, AsyncWrite, BufReader};
@@ -26,7 +27,7 @@ use std::net::TcpStream;
 use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -236,17 +237,17 @@ impl hyper::rt::Write for Socket {
 
 /// The timeouts, in milliseconds. Clones are the same.
 #[derive(Clone, Debug)]
-pub(super) struct Timeouts(Arc<Held>);
+pub(super) struct Timeouts(Arc<TimeoutValues>);
 
 #[derive(Debug)]
-struct Held {
+struct TimeoutValues {
     connect: AtomicU64,
     headers: AtomicU64,
 }
 
 impl Timeouts {
     pub(super) fn new(connect: Duration, headers: Duration) -> Timeouts {
-        Timeouts(Arc::new(Held {
+        Timeouts(Arc::new(TimeoutValues {
             connect: AtomicU64::new(milliseconds(connect)),
             headers: AtomicU64::new(milliseconds(headers)),
         }))
@@ -316,7 +317,7 @@ impl Rate {
         let rate = u128::from(self.bytes_per_second.get());
         let nanos = u128::from(bytes) * 1_000_000_000 / rate;
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paid = lock(&self.paid);
         // Within the burst before now; an instant that cannot be told is not before it.
         let earliest = now.checked_sub(BURST).unwrap_or(now);
         *paid = (*paid).max(earliest);

@@ -157,10 +157,10 @@ impl Database {
             .connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(|source| file::refusal(source, &self.path))?;
-        for migration in file::MIGRATIONS.iter().filter(|step| step.to > at) {
+        for (to, sql) in (1..).zip(file::MIGRATIONS).filter(|(to, _)| *to > at) {
             let path = self.path.clone();
             self.transact(TransactionBehavior::Immediate, |transaction| {
-                Ok(file::run(transaction, migration)?)
+                Ok(file::run(transaction, to, sql)?)
             })
             .map_err(|fault| match fault {
                 Fault::Sqlite(source) => file::refusal(source, &path),

@@ -229,64 +229,21 @@ pub(super) fn refusal(source: rusqlite::Error, path: &Path) -> OpenError {
     OpenError::Sqlite { path, source }
 }
 
-/// One step.
-pub(super) struct Migration {
-    /// The schema's number after it (`user_version`).
-    pub(super) to: i64,
-    sql: &'static str,
-}
-
-/// All of them, in order.
-pub(super) const MIGRATIONS: &[Migration] = &[
-    Migration {
-        to: 1,
-        sql: include_str!("../migrations/0001_downloads.sql"),
-    },
-    Migration {
-        to: 2,
-        sql: include_str!("../migrations/0002_attempts.sql"),
-    },
-    Migration {
-        to: 3,
-        sql: include_str!("../migrations/0003_shared_digests.sql"),
-    },
-    Migration {
-        to: 4,
-        sql: include_str!("../migrations/0004_list_by_status.sql"),
-    },
-    Migration {
-        to: 5,
-        sql: include_str!("../migrations/0005_to_import.sql"),
-    },
-    Migration {
-        to: 6,
-        sql: include_str!("../migrations/0006_shared_versions.sql"),
-    },
-    Migration {
-        to: 7,
-        sql: include_str!("../migrations/0007_left_stubs_and_bounds.sql"),
-    },
-    Migration {
-        to: 8,
-        sql: include_str!("../migrations/0008_imports.sql"),
-    },
-    Migration {
-        to: 9,
-        sql: include_str!("../migrations/0009_full_responses.sql"),
-    },
+/// The steps to the schema of this version. The first leads to schema 1 (`user_version`), and so on.
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_downloads.sql"),
+    include_str!("../migrations/0002_attempts.sql"),
+    include_str!("../migrations/0003_shared_digests.sql"),
+    include_str!("../migrations/0004_list_by_status.sql"),
+    include_str!("../migrations/0005_to_import.sql"),
+    include_str!("../migrations/0006_shared_versions.sql"),
+    include_str!("../migrations/0007_left_stubs_and_bounds.sql"),
+    include_str!("../migrations/0008_imports.sql"),
+    include_str!("../migrations/0009_full_responses.sql"),
 ];
 
-/// A number that comes twice would be a step that is never taken.
-const _: () = {
-    let mut number = 0;
-    while number < MIGRATIONS.len() {
-        assert!(MIGRATIONS[number].to == number as i64 + 1);
-        number += 1;
-    }
-};
-
 /// The schema's number in this version.
-const KNOWN: i64 = MIGRATIONS[MIGRATIONS.len() - 1].to;
+const KNOWN: i64 = MIGRATIONS.len() as i64;
 /// What tells our databases from others, "rgrp".
 const APPLICATION_ID: i64 = 0x7267_7270;
 
@@ -337,15 +294,32 @@ pub(super) fn examine(connection: &Connection) -> Result<Verdict, rusqlite::Erro
     })
 }
 
-/// Takes a step, unless the file is past it. The number is read within the transaction: another process may have been first.
+/// Brings the file from the schema before to schema `to`, unless it is there already. The number is read within the
+/// transaction: another process may have been first.
 pub(super) fn run(
     transaction: &Transaction<'_>,
-    migration: &Migration,
+    to: i64,
+    sql: &str,
 ) -> Result<(), rusqlite::Error> {
     let at: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if at >= migration.to {
+    if at >= to {
         return Ok(());
     }
-    transaction.execute_batch(migration.sql)?;
-    transaction.pragma_update(None, "user_version", migration.to)
+    transaction.execute_batch(sql)?;
+    transaction.pragma_update(None, "user_version", to)
+}
+
+/// The steps of SQLite's plan for a statement, on an empty ledger.
+#[cfg(test)]
+pub(super) fn plan(statement: &str) -> Vec<String> {
+    let mut connection = Connection::open_in_memory().unwrap();
+    for (to, sql) in (1..).zip(MIGRATIONS) {
+        let transaction = connection.transaction().unwrap();
+        run(&transaction, to, sql).unwrap();
+        transaction.commit().unwrap();
+    }
+    let explain = format!("EXPLAIN QUERY PLAN {statement}");
+    let mut plan = connection.prepare(&explain).unwrap();
+    let steps = plan.raw_query().mapped(|row| row.get("detail"));
+    steps.collect::<Result<_, _>>().unwrap()
 }
