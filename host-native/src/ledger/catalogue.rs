@@ -1,8 +1,4 @@
-//! Reading downloads: what lists, the API, the dashboard and metrics show.
-//!
-//! A download as it is shown: in lists, by `--json` and by the API. Its fields have the names of the ledger's columns.
-//!
-//! Which files were delivered by a download of this ledger and have not been changed since.
+//! Reading downloads: what lists, the API, the dashboard and metrics show, and which files are still as delivered.
 
 use super::NativeLedger;
 use crate::store::FileStamp;
@@ -25,7 +21,7 @@ pub trait Catalogue {
     /// of all, from the one after `after` on.
     ///
     /// # Errors
-    /// `NoSuchDownload` where `after` is gone, `Ledger`.
+    /// `NoSuchDownload` if `after` is gone, `Ledger`.
     fn list(
         &self,
         statuses: &[Status],
@@ -46,7 +42,7 @@ pub trait Catalogue {
     /// `Ledger`.
     fn counts(&self) -> impl Future<Output = Result<Vec<(Status, u64)>, Error>> + Send;
 
-    /// The attempts of a download, first to last; none where there is no such download.
+    /// The attempts of a download, first to last; none if there is no such download.
     ///
     /// # Errors
     /// `Ledger`.
@@ -166,7 +162,7 @@ pub struct Download {
     pub header_names: Vec<String>,
     /// Size by the release's metadata.
     pub release_size: Option<u64>,
-    /// Size of the file, where known.
+    /// Size of the file, if known.
     pub expected_bytes: Option<u64>,
     /// What said so.
     pub expected_bytes_source: Option<SizeSource>,

@@ -14,11 +14,11 @@ mod catalogue;
 mod native;
 mod sqlite;
 
-pub use catalogue::Download;
-pub use catalogue::{AttemptLine, Catalogue, Entry};
+pub use catalogue::{AttemptLine, Catalogue, Download, Entry};
 pub(crate) use catalogue::{is_as_left, is_delivered};
-pub use native::NativeLedger;
-pub use native::{DownloadOrigin, Import, ImportState, LeftStub, ServeTables};
-pub use native::{SharedDigest, SharedDigests};
+pub use native::{
+    DownloadOrigin, Import, ImportState, LeftStub, NativeLedger, ServeTables, SharedDigest,
+    SharedDigests,
+};
 pub(crate) use sqlite::is_busy;
 pub use sqlite::{OpenError, Patience, SqliteLedger};

@@ -1,9 +1,4 @@
-//! What `serve` keeps beside the downloads: their stubs and releases, stubs that are left, imports. Nobody else reads or
-//! writes it.
-//!
-//! All that a ledger offers to the native host.
-//!
-//! SHA-256s of shared files, which a share keeps.
+//! What a ledger offers to the native host beside the core's [`SendLedger`]: the tables of `serve` and of a share.
 
 use super::catalogue::Catalogue;
 use crate::store::{FileStamp, FileVersion};

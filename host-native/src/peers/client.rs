@@ -1,9 +1,7 @@
 //! The client of the peer wire.
 //!
-//! Invariants: nothing is asked of a peer before its handshake, and a handshake is never waited for but by who asks; every
-//! request is noted on the peer's line, by which its downloads wait too.
-//!
-//! A peer's JSON: asked for once, read within bounds.
+//! Invariants: nothing is asked of a peer before its handshake; every request is recorded on the peer's line, by which its
+//! downloads wait too; no answer is read beyond a bound.
 
 use super::release::{self, Query, Release};
 use crate::config::Peer;
@@ -65,9 +63,9 @@ struct AttemptFailed {
     for_good: bool,
 }
 
-/// Decides about another attempt, and tells of it.
+/// Decides about another attempt, and reports it.
 struct PeerRetry<T> {
-    told: T,
+    on_retry: T,
     config: Arc<DownloadsConfig>,
 }
 
@@ -79,7 +77,7 @@ impl<T: FnMut(&Error, Duration)> RetryRules<AttemptFailed> for PeerRetry<T> {
         failed.error.retry_after()
     }
     fn on_retry(&mut self, retrying: Retrying<'_, AttemptFailed>) {
-        (self.told)(&retrying.error.error, retrying.delay);
+        (self.on_retry)(&retrying.error.error, retrying.delay);
     }
 }
 
@@ -110,18 +108,18 @@ impl<L: NativeLedger> PeerClient<L> {
         lock(&self.version).clone()
     }
 
-    /// Asks for a release. `told` hears of every attempt that is followed by another, and of the wait.
+    /// Requests a release. `on_retry` is called with the error and the wait before each further attempt.
     ///
     /// # Errors
-    /// `NameRefused` for an id that no path can have or a file name that is not a plain safe one, `Status` where the peer
+    /// `NameRefused` for an id that no path can have or a file name that is not a plain safe one, `Status` if the peer
     /// does not have it, `Protocol`, `Coded`, and what the last attempt failed with.
     pub async fn item(
         &self,
         id: &str,
-        told: impl FnMut(&Error, Duration),
+        on_retry: impl FnMut(&Error, Duration),
     ) -> Result<Release, Error> {
         let url = self.item_url(id)?;
-        Release::read(self.ask_persistently(&url, told).await?)
+        Release::read(self.ask_persistently(&url, on_retry).await?)
     }
 
     /// Searches it. Releases that are none, or whose files no safe name has, are left out.
@@ -131,7 +129,7 @@ impl<L: NativeLedger> PeerClient<L> {
     pub async fn search(
         &self,
         query: &Query,
-        told: impl FnMut(&Error, Duration),
+        on_retry: impl FnMut(&Error, Duration),
     ) -> Result<Vec<Release>, Error> {
         #[derive(Deserialize)]
         struct SearchResult {
@@ -139,7 +137,7 @@ impl<L: NativeLedger> PeerClient<L> {
         }
         let base = format!("{}/peer/search", self.base());
         let url = Url::parse_with_params(&base, query.pairs()).map_err(unreadable)?;
-        let SearchResult { items } = self.ask_persistently(url.as_str(), told).await?;
+        let SearchResult { items } = self.ask_persistently(url.as_str(), on_retry).await?;
         let releases = items.into_iter().map(Release::read);
         Ok(releases.filter_map(Result::ok).collect())
     }
@@ -166,7 +164,7 @@ impl<L: NativeLedger> PeerClient<L> {
         if matches!(id, "" | "." | "..") {
             return Err(Error::NameRefused {
                 name: id.to_owned(),
-                why: "no item can have it as its id",
+                why: "it cannot be the id of an item",
             });
         }
         let id = utf8_percent_encode(id, ENCODED);
@@ -178,13 +176,13 @@ impl<L: NativeLedger> PeerClient<L> {
     async fn ask_persistently<T: DeserializeOwned>(
         &self,
         url: &str,
-        told: impl FnMut(&Error, Duration),
+        on_retry: impl FnMut(&Error, Duration),
     ) -> Result<T, Error> {
         let host = self.engine.host();
         let config = self.engine.config();
         let policy = config.retry_policy();
         let policy = policy.map_err(|error| Error::Protocol(error.to_string()))?;
-        let mut rules = PeerRetry { told, config };
+        let mut rules = PeerRetry { on_retry, config };
         let mut random = fastrand::Rng::with_seed(host.seed());
         let attempt = |_| self.attempt(url);
         retry(&policy, &host.clock, &mut random, &mut rules, attempt)
@@ -247,7 +245,7 @@ impl<L: NativeLedger> PeerClient<L> {
 }
 
 fn unreadable(error: url::ParseError) -> Error {
-    Error::Protocol(format!("the address cannot be read: {error}"))
+    Error::Protocol(format!("invalid address: {error}"))
 }
 
 /// Largest answer. A search with a thousand releases is below.
@@ -257,7 +255,7 @@ const LARGEST_BYTES: usize = 256 << 10;
 ///
 /// # Errors
 /// `Status` with its `Retry-After`; `Protocol` for any other answer that is no 200, and for a body that is too large;
-/// `Coded`; `Timeout` where the body takes longer than a head may.
+/// `Coded`; `Timeout` if the body takes longer than a head may.
 pub(super) async fn body(
     response: Response<HttpBody>,
     host: &NativeHost<impl NativeLedger>,
@@ -305,7 +303,7 @@ pub(super) fn from_elsewhere(
 ) -> Result<Vec<u8>, Error> {
     let why = match &body {
         Ok(json) => match serde_json::from_slice::<IgnoredAny>(json) {
-            Err(error) if !error.is_eof() => "the answer there is not a peer's".to_owned(),
+            Err(error) if !error.is_eof() => "the answer is not from a peer".to_owned(),
             _ => return body,
         },
         Err(error) if is_transient(error, &[]) => return body,
@@ -329,7 +327,7 @@ async fn all(mut body: HttpBody) -> Result<Vec<u8>, Error> {
 /// Reads JSON.
 ///
 /// # Errors
-/// `Incomplete` where it ends before its end, else `Protocol`.
+/// `Incomplete` if it ends before its end, else `Protocol`.
 pub(super) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(json).map_err(|error| {
         if error.is_eof() {
@@ -339,6 +337,6 @@ pub(super) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
                 expected: None,
             };
         }
-        Error::Protocol(format!("the answer is not what was asked for: {error}"))
+        Error::Protocol(format!("unexpected answer: {error}"))
     })
 }

@@ -1,6 +1,4 @@
-//! What a peer says about an item, and what it can be asked for.
-//!
-//! What a handshake says.
+//! What a peer says about itself and its items, and the parameters of a search.
 
 use regrip_core::{Error, SafeName, shown};
 use serde::Deserialize;
@@ -49,13 +47,12 @@ impl Release {
     /// Reads what a peer said.
     ///
     /// # Errors
-    /// `Protocol` where something is missing, `NameRefused` where the file's name is not a plain safe one.
+    /// `Protocol` if something is missing, `NameRefused` if the file's name is not a plain safe one.
     pub(super) fn read(value: Value) -> Result<Release, Error> {
         let known = Fields::deserialize(&value)
-            .map_err(|error| Error::Protocol(format!("that is no release: {error}")))?;
+            .map_err(|error| Error::Protocol(format!("not a release: {error}")))?;
         if known.id.len() > LONGEST_ID_BYTES {
-            let what =
-                format!("that is no release: its id is longer than {LONGEST_ID_BYTES} bytes");
+            let what = format!("not a release: its id is longer than {LONGEST_ID_BYTES} bytes");
             return Err(Error::Protocol(what));
         }
         let sha256 = known.sha256.map(|hex| hex.to_ascii_lowercase());
@@ -161,9 +158,9 @@ pub(super) fn check(handshake: &[u8]) -> Result<String, Error> {
     match numbers(&version) {
         Some(numbers) if numbers >= OLDEST => Ok(version),
         Some(_) => Err(Error::Protocol(format!(
-            "the peer speaks version {version}, 0.1.0 is the oldest that will do"
+            "the peer speaks version {version}, but 0.1.0 or later is required"
         ))),
-        None => Err(Error::Protocol(format!("{version:?} is no version"))),
+        None => Err(Error::Protocol(format!("{version:?} is not a version"))),
     }
 }
 

@@ -70,7 +70,7 @@ struct ClaimTable {
 pub(super) struct Claims(Mutex<ClaimTable>);
 
 impl Claims {
-    /// Whether a stub of this name is claimed.
+    /// Returns `true` if a stub of this name is claimed.
     pub(super) fn has(&self, name: &str) -> bool {
         let held = lock(&self.0);
         held.names.contains_key(name) || held.left.contains_key(name)
@@ -89,7 +89,7 @@ impl Claims {
             .collect()
     }
 
-    /// Whether a stub of that name was left.
+    /// Returns `true` if a stub of that name was left.
     pub(super) fn is_left(&self, name: &str) -> bool {
         lock(&self.0).left.contains_key(name)
     }
@@ -175,7 +175,7 @@ impl Claims {
         joined
     }
 
-    /// Stubs that are in the folder no more: whoever took them away wants nothing of what is no download yet.
+    /// Drops interest in items without a download whose stubs are no longer in the folder: a user took them away.
     pub(super) fn keep_only(&self, is_there: impl Fn(&str) -> bool) {
         let mut held = lock(&self.0);
         let pending = held.claims.iter().filter(|(_, claim)| {

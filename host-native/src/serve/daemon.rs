@@ -1,13 +1,11 @@
-//! The start and the end of the server.
+//! Start, run and stop a server.
 //!
-//! Start: the data folder is locked, the ledger opened, the address listened at; what an earlier process left is taken up;
-//! only then the watch folder is looked at. End: no stub is taken any more, downloads go back to `queued` with their parts
-//! synced, replies are sent to their end, all within ten seconds.
+//! Start: lock the data folder, open the ledger, listen, recover what an earlier process left, and only then scan the watch
+//! folder. Without a downloads block in the configuration, what is left unfinished fails with a description of its partial
+//! data; a file that was complete gets its final name first.
 //!
-//! SIGHUP reads the configuration again; SIGTERM and Ctrl-C end the server in good order, a second one at once.
-//!
-//! A server whose configuration has no downloads block: it fetches nothing, so what an earlier one left unfinished fails,
-//! with what was found of it. A file that was whole and only lacked its name gets it first.
+//! Stop: take no more stubs, put downloads back to `queued` with their parts synced, finish the replies, all within ten seconds. SIGTERM and
+//! Ctrl-C stop the server in this order, a second one at once; SIGHUP reloads the configuration.
 
 use super::folders::{DataFolder, DataFolderRefused};
 use super::log::{self, LogEvents};
@@ -25,7 +23,7 @@ use crate::share::{Share, ShareError, ShareOptions};
 use crate::store::{DiskStore, FileStamp, OwnFiles};
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
 use crate::workers::Workers;
-use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Source, Status};
+use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Status};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use smol::channel::{Receiver, bounded};
@@ -82,7 +80,7 @@ pub enum ServeError {
     Listen {
         /// As configured.
         at: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// Another address than loopback without a key.
@@ -127,34 +125,25 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         return Err(ServeError::Folders(clash));
     }
     let ledger = SqliteLedger::open_with(&folder.ledger(), Patience::SERVER)?;
-    let begun = Started {
-        file: options.file,
+    serve_on(
+        ledger,
         config,
-        proxies: options.proxies,
+        options.file,
+        options.proxies,
         folder,
         signals,
-    };
-    serve_on(ledger, begun)
+    )
 }
 
-/// A server whose data folder is locked and whose ledger is open.
-struct Started {
-    file: PathBuf,
+/// Runs a server on an open ledger, in its locked data folder, until a signal ends it.
+fn serve_on(
+    ledger: impl NativeLedger,
     config: Config,
+    file: PathBuf,
     proxies: Proxies,
     folder: DataFolder,
     signals: Receiver<Signal>,
-}
-
-/// Runs a server on a ledger until a signal ends it.
-fn serve_on(ledger: impl NativeLedger, begun: Started) -> Result<(), ServeError> {
-    let Started {
-        file,
-        config,
-        proxies,
-        folder,
-        signals,
-    } = begun;
+) -> Result<(), ServeError> {
     let listen = config.server.listen;
     if config.server.api_key.is_none() && !listen.ip().is_loopback() {
         return Err(ServeError::NoKey(listen));
@@ -175,14 +164,14 @@ fn serve_on(ledger: impl NativeLedger, begun: Started) -> Result<(), ServeError>
     own.add(&std::path::absolute(&file)?);
     reload::replace_and_protect(&control, &settings.get());
     let share = share(&settings.get(), own, ledger)?;
-    let house = Running {
+    let running = Running {
         file,
         settings,
         api_keys,
         control,
         signals,
     };
-    let done = workers.run(house.run(server, share, &threads));
+    let done = workers.run(running.run(server, share, &threads));
     drop(folder);
     done
 }
@@ -307,7 +296,7 @@ impl<L: NativeLedger> Running<L> {
             Some(downloads) => Some(self.begin(&downloads, threads).await?),
             None => {
                 settle(&self.control).await?;
-                tracing::warn!("there is no downloads block: nothing is downloaded");
+                tracing::warn!("the configuration has no downloads block: downloading is disabled");
                 None
             }
         };
@@ -321,7 +310,7 @@ impl<L: NativeLedger> Running<L> {
         };
         let too_late = async {
             smol::Timer::after(LET_GO_WITHIN).await;
-            tracing::warn!("not all downloads or replies came to an end in time");
+            tracing::warn!("some downloads or replies did not finish in time");
         };
         all.or(too_late).await;
         tracing::info!("ended");
@@ -351,12 +340,11 @@ impl<L: NativeLedger> Running<L> {
             downloads,
             executor,
         );
-        let hearing = Arc::clone(&service);
+        let ending = Arc::clone(&service);
+        self.control.on_end(move |end| finish::on_end(&ending, end));
+        let starting = Arc::clone(&service);
         self.control
-            .on_end(move |end| finish::on_end(&hearing, end));
-        let lines = Arc::clone(&service);
-        self.control
-            .begin_by(move |source, id| lines.drive(line_of(source), id));
+            .begin_by(move |source, id| starting.drive(queue::source_name(source), id));
         // Said once, before anything waits for it.
         let _ = service.completed.check();
         recover::recover(&service).await?;
@@ -383,14 +371,6 @@ impl<L: NativeLedger> Running<L> {
                 share.look_again();
             }
         }
-    }
-}
-
-/// The line that a download waits in: its peer's, or the one of plain URLs.
-fn line_of(source: &Source) -> &str {
-    match source {
-        Source::Url { .. } => "",
-        Source::Peer { peer_id, .. } => peer_id,
     }
 }
 
@@ -441,9 +421,7 @@ pub(super) fn listen() -> io::Result<Receiver<Signal>> {
 fn end_in_time() {
     let wait = || {
         std::thread::sleep(END_WITHIN);
-        tracing::error!(
-            "something hangs: ended all the same; the next start goes on from what is on the disk"
-        );
+        tracing::error!("shutdown timed out; the next start resumes from the data on disk");
         std::process::exit(1);
     };
     // Without it the end may take longer.
@@ -467,7 +445,7 @@ pub(super) async fn settle(control: &Control<impl NativeLedger>) -> Result<(), E
         if row.status == Status::Committing {
             match engine.repair(id).await {
                 Ok(true) => {
-                    tracing::info!(id, file = ?row.new.destination, "the file was whole, and has its name now");
+                    tracing::info!(id, file = ?row.new.destination, "the file was complete and now has its final name");
                     continue;
                 }
                 Ok(false) => {}
@@ -496,8 +474,8 @@ async fn fail(control: &Control<impl NativeLedger>, row: &Row) -> Result<(), Err
 /// What is on the disk of a download.
 fn found(part: &str) -> String {
     match FileStamp::of(Path::new(part)) {
-        Ok(Some(stamp)) => format!("its part {part} has {} bytes and is kept", stamp.size),
-        Ok(None) => format!("there is no part {part}"),
-        Err(error) => format!("its part {part} cannot be looked at: {error}"),
+        Ok(Some(stamp)) => format!("its partial data {part} ({} bytes) is kept", stamp.size),
+        Ok(None) => format!("there is no partial data {part}"),
+        Err(error) => format!("cannot inspect its partial data {part}: {error}"),
     }
 }

@@ -1,18 +1,12 @@
-//! What the end of a download leads to.
+//! What follows the end of a download.
 //!
-//! The row is looked at, not what the drive said: the row is what the next process would find. Completed: the stubs are
-//! removed, then the servers are told. Failed for good or called off: the stubs are moved to `failed/`. Trouble of this
-//! machine's own is no end.
+//! The row decides, not the result of the drive: the next process would find only the row. Completed: the stubs are removed,
+//! then the import servers are notified. Failed for good or cancelled: the stubs are moved to `failed/`. Local trouble does not end a
+//! download.
 //!
-//! Invariant: a claim is kept until its stubs were dealt with, however long the watch folder refuses that, or, if the file
-//! is whole, until those that cannot be removed are left by name; so nothing is done twice because a stub could not be
-//! removed, and nothing waits for it that needs only the file.
-//!
-//! Stubs of completed downloads that cannot be removed: a watch folder that is read-only, or away for a while.
-//!
-//! Invariants: such a stub keeps neither its file from being imported nor another stub of the same item from being new
-//! work, and it is not taken as new work itself, in this process or the next: its name stays claimed, and in the ledger,
-//! until the stub is gone. Until then it is listed with the reason, and its removal is tried again.
+//! Invariants: a claim is kept until all its stubs are removed or moved, however long the watch folder refuses that. If the
+//! file is complete, a stub that cannot be removed delays neither the import nor another stub of its item: its name stays
+//! claimed, in the ledger too, so that no process takes it as new work. It is listed with the reason, and its removal is retried.
 
 use super::claims::PeerItem;
 use super::service::Service;
@@ -34,7 +28,7 @@ const TRY_EVERY: Duration = Duration::from_secs(5);
 const MOVING_FAILS: &str = "stubs";
 const REMOVING_FAILS: &str = "completed stubs";
 
-/// What is told to whoever finds a stub in `failed/` although nothing failed.
+/// The explanation beside a stub in `failed/` although nothing failed.
 const CALLED_OFF: &str = "The download was called off by a user.";
 const REMOVED: &str = "The download was removed by a user.";
 
@@ -67,7 +61,7 @@ async fn after<L: NativeLedger>(
             return;
         }
         Err(error) => {
-            tracing::error!(id, error = %chain(&error), "cannot tell how it ended; looking again");
+            tracing::error!(id, error = %chain(&error), "cannot read the outcome; trying again");
             service.retries.put(id);
             return;
         }
@@ -93,7 +87,7 @@ async fn after<L: NativeLedger>(
     }
 }
 
-/// Removes the stubs of a completed download, then tells the import servers; `again` also those that were told.
+/// Removes the stubs of a completed download, then notifies the import servers; `again` also those that accepted before.
 pub(super) async fn finish<L: NativeLedger>(
     service: &Arc<Service<L>>,
     id: DownloadId,
@@ -113,10 +107,12 @@ pub(super) async fn finish<L: NativeLedger>(
                 remove_stubs(service, &item, &noted).await;
             }
         }
-        Err(error) => tracing::error!(id, error = %chain(&error), "the stub cannot be told"),
+        Err(error) => {
+            tracing::error!(id, error = %chain(&error), "cannot read the stub of a completed download")
+        }
     }
     if let Err(error) = service.imports.import(id, again).await {
-        tracing::error!(id, error = %chain(&error), "the import cannot begin; the next start goes on with it");
+        tracing::error!(id, error = %chain(&error), "cannot start the import; the next start resumes it");
     }
 }
 
@@ -225,7 +221,7 @@ fn wait<L: NativeLedger>(service: &Service<L>, entry: &Entry) {
     tracing::warn!(
         id = entry.row.id,
         error = failure.text,
-        "tried again in {} s",
+        "retrying in {} s",
         rest.as_secs()
     );
     if let Some(item) = item_of(entry) {
@@ -265,7 +261,7 @@ pub(super) fn item_of(entry: &Entry) -> Option<PeerItem> {
 /// Removes a stub of a completed download and what lies of it in `failed/`.
 ///
 /// # Errors
-/// What the system said; the stub may still be there.
+/// The error of the system; the stub may still be there.
 pub(super) fn remove<L: NativeLedger>(
     service: &Service<L>,
     name: &str,
@@ -291,7 +287,7 @@ pub(super) async fn leave<L: NativeLedger>(
         item_id: item.id.clone(),
     };
     if let Err(error) = service.control.ledger().note_left_stub(stub).await {
-        tracing::error!(stub = ?name, error = %chain(&error), "a restart will not know that this stub is done");
+        tracing::error!(stub = ?name, error = %chain(&error), "cannot record that this stub is done");
     }
 }
 
@@ -356,7 +352,7 @@ async fn try_all<L: NativeLedger>(service: &Service<L>) {
                 service.look_soon();
             }
             Err(error) => {
-                tracing::warn!(stub = ?name, error = %chain(&error), "cannot note that this stub is gone");
+                tracing::warn!(stub = ?name, error = %chain(&error), "cannot record that this stub is gone");
             }
         }
     }
@@ -368,6 +364,6 @@ async fn try_all<L: NativeLedger>(service: &Service<L>) {
 
 fn note<L: NativeLedger>(service: &Service<L>, error: &io::Error) {
     let folder = service.stubs.path().display();
-    let trouble = format!("stubs of completed downloads in {folder} cannot be removed: {error}");
+    let trouble = format!("cannot remove stubs of completed downloads in {folder}: {error}");
     service.control.troubles().note(REMOVING_FAILS, &trouble);
 }

@@ -1,12 +1,8 @@
-//! The data folder: the ledger is in it, and one server at a time has it.
+//! The folders of a server: the data folder with the ledger, and the folder of completed files.
 //!
-//! Invariant: whoever holds a [`DataFolder`] has the folder to itself. The lock is on an open file (flock), so it ends with
-//! the process however that ends, and a file that lies there says nothing.
-//!
-//! The folder that files go to, and whether it can be used now.
-//!
-//! Invariant: it is never made. A folder that is missing may be a disk that is not mounted, and what is written in its
-//! place would be found by nobody.
+//! Invariants: whoever holds a [`DataFolder`] has the folder to itself; the lock is a flock, so it ends with its process, and a
+//! lock file that is left behind means nothing. The completed folder is never created: a missing one may be a disk that is not
+//! mounted, and files written in its place would be lost.
 
 use crate::control::Troubles;
 use crate::store::writer;
@@ -47,7 +43,7 @@ pub enum DataFolderRefused {
     Unusable {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -57,7 +53,7 @@ fn holder(pid: Option<u32>) -> String {
 }
 
 impl DataFolder {
-    /// Makes the folder (mode 0700) where it is missing, and locks it.
+    /// Makes the folder (mode 0700) if it is missing, and locks it.
     ///
     /// # Errors
     /// [`DataFolderRefused`]; nothing in the folder was changed where another server has it.
@@ -101,7 +97,7 @@ impl DataFolder {
         })
     }
 
-    /// Where it is.
+    /// If it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -122,7 +118,7 @@ pub fn ledger_in(folder: &Path) -> PathBuf {
     folder.join("state.db")
 }
 
-/// The server that has a data folder now, where there is one and the system tells. Only looks: a server that is about to
+/// The server that has a data folder now, if there is one and the system tells. Only looks: a server that is about to
 /// lock it is not disturbed.
 pub fn serving(folder: &Path) -> Option<u32> {
     writer(&folder.join(LOCK))
@@ -176,9 +172,9 @@ impl CompletedFolder {
                 Ok(())
             }
             Some(flaw) => {
-                let told = format!("the completed folder {} {flaw}", self.path.display());
-                self.troubles.note(TROUBLE, &told);
-                Err(told)
+                let trouble = format!("the completed folder {} {flaw}", self.path.display());
+                self.troubles.note(TROUBLE, &trouble);
+                Err(trouble)
             }
         }
     }
@@ -190,7 +186,7 @@ impl CompletedFolder {
         }
     }
 
-    /// Whether there is room for so many bytes more. Where the system does not say, there is.
+    /// Returns `true` if `bytes` more fit on the disk, or if the system does not say.
     pub(super) fn has_room(&self, bytes: u64) -> bool {
         let Ok(disk) = rustix::fs::statvfs(&self.path) else {
             return true;
@@ -203,7 +199,7 @@ impl CompletedFolder {
             Err(error) => Some(format!("cannot be used: {error}; make or mount it")),
             Ok(metadata) if !metadata.is_dir() => Some("is not a folder".to_owned()),
             Ok(_) if self.mounted && is_mount_point(&self.path) == Some(false) => {
-                Some("is no disk of its own any more: mount it again".to_owned())
+                Some("is no longer a mount point: mount it again".to_owned())
             }
             Ok(_) => access(&self.path, Access::WRITE_OK | Access::EXEC_OK)
                 .err()
@@ -212,7 +208,7 @@ impl CompletedFolder {
     }
 }
 
-/// Whether another file system begins there; `None` where that cannot be told.
+/// Returns `true` if another file system begins there; `None` if that is unknown.
 fn is_mount_point(path: &Path) -> Option<bool> {
     let here = std::fs::metadata(path).ok()?;
     let above = std::fs::metadata(path.join("..")).ok()?;

@@ -1,10 +1,14 @@
-//! All imports that are under way.
+//! Imports by Radarr and Sonarr: which servers a completed file is reported to, and how each import stands.
 //!
-//! What is known of one download's imports, and the line that is shown of them.
+//! Begin with [`Imports`]; one request is in `import_command`. The state of each import is in the ledger. The line that is shown
+//! is for people, and nothing reads it back:
 //!
 //! ```text
 //! accepted by Films; pending at Anime: the server answered 503; failed at Old: the server answered 401
 //! ```
+//!
+//! Invariants: no error here fails a download; the state is recorded after every attempt, so that the next process resumes where
+//! this one ended. A server that is down delays no other server.
 
 use super::import_command::{seen, send, wants};
 use super::reload::Settings;
@@ -70,11 +74,11 @@ struct ImportRun<'a, L: NativeLedger> {
     /// The finished file.
     file: String,
     /// Locked while it is written down, so that the last word is the last.
-    telling: Mutex<ImportStates>,
+    states: Mutex<ImportStates>,
 }
 
 impl<L: NativeLedger> Imports<L> {
-    /// Nothing is told yet.
+    /// Nothing is sent yet.
     pub(crate) fn new(control: Control<L>, settings: Settings, completed: PathBuf) -> Self {
         Imports {
             control,
@@ -85,8 +89,8 @@ impl<L: NativeLedger> Imports<L> {
         }
     }
 
-    /// Tells every server that wants to hear of a completed download. Returns once all took it, or there is no hope.
-    /// `again` tells also those that were told before.
+    /// Notifies every server that imports the category of a completed download. Returns once all accepted or failed for
+    /// good. `again` includes those that accepted before.
     ///
     /// # Errors
     /// What keeps the row from being read.
@@ -118,20 +122,20 @@ impl<L: NativeLedger> Imports<L> {
             true => Vec::new(),
             false => self.control.ledger().imports(id).await?,
         };
-        let telling = ImportStates::go_on(&wanting, &before);
-        let pending = telling.pending();
+        let states = ImportStates::go_on(&wanting, &before);
+        let pending = states.pending();
         let import = ImportRun {
             imports: self,
             id,
             file: entry.row.new.destination,
-            telling: Mutex::new(telling),
+            states: Mutex::new(states),
         };
         import.change(|_| {}).await;
         join_all(pending.iter().map(|name| import.tell(name))).await;
         Ok(())
     }
 
-    /// The names of the servers that want to hear of a category.
+    /// The names of the servers that import a category.
     fn wanting(&self, category: u32) -> Vec<String> {
         let config = self.settings.get();
         let mut names: Vec<String> = Vec::new();
@@ -166,7 +170,7 @@ impl<L: NativeLedger> Imports<L> {
             // It was removed, or taken up again.
             Ok(()) | Err(Error::NoSuchDownload(_) | Error::WrongState { .. }) => {}
             Err(error) => {
-                tracing::error!(id, error = %chain(&error), "how the import went cannot be noted");
+                tracing::error!(id, error = %chain(&error), "cannot record the import result");
             }
         }
     }
@@ -195,9 +199,9 @@ impl<L: NativeLedger> ImportRun<'_, L> {
                 tracing::error!(id = self.id, server = name, error = %why, "the import failed");
                 return self.set(name, CommandResult::Failed(why)).await;
             }
-            tracing::warn!(id = self.id, server = name, error = %why, "the import is tried again in {} s", rest.as_secs());
+            tracing::warn!(id = self.id, server = name, error = %why, "retrying the import in {} s", rest.as_secs());
             let next_try = host.clock().wall().checked_add(rest);
-            self.change(|telling| telling.wait(name, next_try)).await;
+            self.change(|states| states.wait(name, next_try)).await;
             host.clock().sleep(rest).await;
             rest = rest.saturating_mul(2).min(LONGEST_REST);
         }
@@ -231,7 +235,7 @@ impl<L: NativeLedger> ImportRun<'_, L> {
             &imports.completed,
             server.import_path.as_deref(),
         )?;
-        self.telling.lock().await.send(name);
+        self.states.lock().await.send(name);
         let sent = send(engine.host(), &server, &path).await;
         if let Err(error) = &sent {
             self.set(name, CommandResult::Pending(chain(error))).await;
@@ -239,15 +243,15 @@ impl<L: NativeLedger> ImportRun<'_, L> {
         sent
     }
 
-    async fn set(&self, name: &str, told: CommandResult) {
-        self.change(|telling| telling.set(name, told)).await;
+    async fn set(&self, name: &str, result: CommandResult) {
+        self.change(|states| states.set(name, result)).await;
     }
 
     /// Changes what is known, and writes it down.
     async fn change(&self, change: impl FnOnce(&mut ImportStates)) {
-        let mut telling = self.telling.lock().await;
-        change(&mut telling);
-        let (imports, shown) = (telling.imports().to_vec(), telling.to_string());
+        let mut states = self.states.lock().await;
+        change(&mut states);
+        let (imports, shown) = (states.imports().to_vec(), states.to_string());
         self.imports.note(self.id, imports, shown).await;
     }
 }
@@ -293,9 +297,9 @@ impl ImportStates {
     }
 
     /// Notes what became of a command.
-    pub(super) fn set(&mut self, name: &str, told: CommandResult) {
+    pub(super) fn set(&mut self, name: &str, result: CommandResult) {
         self.change(name, |import| {
-            (import.state, import.error) = match told {
+            (import.state, import.error) = match result {
                 CommandResult::Pending(why) => (ImportState::Pending, Some(why)),
                 CommandResult::Accepted => (ImportState::Accepted, None),
                 CommandResult::Failed(why) => (ImportState::Failed, Some(why)),
@@ -368,36 +372,36 @@ mod tests {
     #[test]
     fn the_next_process_goes_on_with_what_was_pending() {
         let all = names(&["Films", "Anime", "Old"]);
-        let mut telling = ImportStates::go_on(&all, &[]);
-        assert_eq!(telling.pending(), all);
+        let mut states = ImportStates::go_on(&all, &[]);
+        assert_eq!(states.pending(), all);
         assert_eq!(
-            telling.to_string(),
+            states.to_string(),
             "pending at Films; pending at Anime; pending at Old"
         );
-        telling.send("Anime");
-        telling.set("Films", CommandResult::Accepted);
-        telling.set(
+        states.send("Anime");
+        states.set("Films", CommandResult::Accepted);
+        states.set(
             "Anime",
             CommandResult::Pending("503; pending at noon".to_owned()),
         );
-        telling.set(
+        states.set(
             "Old",
             CommandResult::Failed("the server\nanswered 401".to_owned()),
         );
-        telling.wait("Anime", Some(UNIX_EPOCH + Duration::from_secs(1)));
+        states.wait("Anime", Some(UNIX_EPOCH + Duration::from_secs(1)));
         assert_eq!(
-            telling.to_string(),
+            states.to_string(),
             "accepted by Films; pending at Anime: 503, pending at noon; failed at Old: the server answered 401"
         );
-        let again = ImportStates::go_on(&all, telling.imports());
+        let again = ImportStates::go_on(&all, states.imports());
         assert_eq!(again.pending(), ["Anime"]);
         let anime = &again.imports()[1];
         assert_eq!(
             (anime.tries, &anime.error, anime.next_try),
             (1, &None, None)
         );
-        // One that was configured since is told as well.
-        let more = ImportStates::go_on(&names(&["Films", "New"]), telling.imports());
+        // One that was configured since is notified as well.
+        let more = ImportStates::go_on(&names(&["Films", "New"]), states.imports());
         assert_eq!(more.pending(), ["New"]);
     }
 
@@ -410,10 +414,10 @@ mod tests {
             "a\r\nb",
             "\"': ",
         ]);
-        let mut telling = ImportStates::go_on(&all, &[]);
-        telling.set("Films", CommandResult::Accepted);
-        telling.set("a\r\nb", CommandResult::Failed("no".to_owned()));
-        let again = ImportStates::go_on(&all, telling.imports());
+        let mut states = ImportStates::go_on(&all, &[]);
+        states.set("Films", CommandResult::Accepted);
+        states.set("a\r\nb", CommandResult::Failed("no".to_owned()));
+        let again = ImportStates::go_on(&all, states.imports());
         assert_eq!(
             again.pending(),
             ["Film", "Film; failed at Films: no", "\"': "]

@@ -1,12 +1,7 @@
-//! One command to one server, and the redirects that a server behind a URL base or a proxy answers with.
+//! One command to an import server, and the path that it carries.
 //!
-//! Invariants: the key goes to the configured origin only, and a command counts as accepted only if the API took it: an
-//! HTML page is a login page.
-//!
-//! Where a finished file is, as an import server sees it.
-//!
-//! Radarr and Sonarr parse the name of the path that they are given and know nothing else of the release, so the path is
-//! the file's own, never that of the folder of all files.
+//! Radarr and Sonarr parse the name of the path and know nothing else of the release, so the path is that of the file, never
+//! that of the folder of all files.
 
 use crate::config::{ImportServer, ImportServerKind};
 use crate::host::NativeHost;
@@ -30,7 +25,7 @@ const MOST_REDIRECTS: u32 = 10;
 /// Where commands go, below the URL base.
 const ENDPOINT: &str = "/api/v3/command";
 
-/// Whether a server wants to hear of a release of that category: 2000 and what is below it are films, 5000 series.
+/// Returns `true` if a server imports releases of that category: 2xxx are films, 5xxx series.
 pub(super) fn wants(server: &ImportServer, category: u32) -> bool {
     match server.kind {
         ImportServerKind::Radarr => category / 1000 == 2,
@@ -54,8 +49,8 @@ pub(super) async fn send(
         ImportServerKind::Sonarr => "DownloadedEpisodesScan",
     };
     let command = json!({ "name": name, "path": path }).to_string();
-    let mut url = Url::parse(&url)
-        .map_err(|error| Error::Protocol(format!("the address cannot be read: {error}")))?;
+    let mut url =
+        Url::parse(&url).map_err(|error| Error::Protocol(format!("invalid address: {error}")))?;
     let mut method = Method::Post;
     for _ in 0..=MOST_REDIRECTS {
         let body = (method == Method::Post).then(|| command.clone());

@@ -1,15 +1,11 @@
-//! Downloads that met trouble of this machine's own: no room on the disk, a folder that is gone, a locked database. None of
-//! them failed for good. They are tried again for as long as it takes.
+//! When a download of the server runs: its turn in the queue of its source, and retries after local trouble.
 //!
-//! Invariant: trouble makes no storm, of requests or of words. What can be seen without trying (room, the folder) is looked
-//! at every half minute, in silence; a download that found no room waits until there is as much as it needs. What only a
-//! try can tell is tried at intervals that grow to an hour.
+//! The engine's permits say whose bytes move. A [`SourceQueues`] bounds how many downloads of one source are under way at all,
+//! including those that wait for a permit, a backoff or their peer: a peer with a thousand downloads does not delay another
+//! one, and only ids are kept in memory.
 //!
-//! Downloads that wait for their turn, a line for each source, so that nothing but their numbers is in memory.
-//!
-//! The engine's permits say whose bytes move. This says how many downloads of a source may be under way at all, those that
-//! wait for a permit, a backoff or their peer included: a peer with a thousand of them takes no room from another one, and
-//! a hundred thousand rows begin with the first few.
+//! Local trouble (a full disk, a missing folder, a locked database) fails no download for good. [`LocalRetries`] retries after a
+//! wait that grows to an hour. Free space and the folder are checked every 30 seconds instead, without a request or a log line.
 
 use super::service::Service;
 use crate::ledger::NativeLedger;
@@ -17,7 +13,7 @@ use crate::sync::lock;
 use futures::future::{Either, select};
 use regrip_core::error::chain;
 use regrip_core::semaphore::{Permit, Semaphore};
-use regrip_core::{DownloadId, Error, ErrorCode, Row, Status};
+use regrip_core::{DownloadId, Error, ErrorCode, Row, Source, Status};
 use smol::channel::{Receiver, Sender, bounded, unbounded};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::pin::pin;
@@ -31,7 +27,7 @@ const LONGEST_REST: Duration = Duration::from_secs(3600);
 /// Between two looks at trouble that can be seen.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// The wait after so many tries in vain.
+/// The wait after a number of failed tries.
 pub(super) fn rest_after(tries: u32) -> Duration {
     let factor = 1_u32.checked_shl(tries).unwrap_or(u32::MAX);
     FIRST_REST.saturating_mul(factor).min(LONGEST_REST)
@@ -43,7 +39,7 @@ struct Waiting {
     tries: HashMap<DownloadId, u32>,
 }
 
-/// Those that wait.
+/// Downloads that wait for a retry.
 #[derive(Debug)]
 pub(super) struct LocalRetries {
     waiting: Mutex<Waiting>,
@@ -60,7 +56,7 @@ impl Default for LocalRetries {
 }
 
 impl LocalRetries {
-    /// Has a download tried again later. Returns in how long.
+    /// Has a download retried later. Returns the wait.
     pub(super) fn put(&self, id: DownloadId) -> Duration {
         let rest = {
             let mut waiting = lock(&self.waiting);
@@ -72,7 +68,7 @@ impl LocalRetries {
         self.at(id, rest)
     }
 
-    /// Has a download looked at again, without a try having been in vain. Returns in how long.
+    /// Has a download checked again later, without counting a try. Returns the wait.
     fn put_back(&self, id: DownloadId) -> Duration {
         lock(&self.waiting).tries.entry(id).or_default();
         self.at(id, LOOK_EVERY)
@@ -84,12 +80,12 @@ impl LocalRetries {
             waiting.due.retain(|(_, other)| *other != id);
             waiting.due.insert((Instant::now() + rest, id));
         }
-        // One word that waits already is enough.
+        // One pending signal is enough.
         let _ = self.news.0.try_send(());
         rest
     }
 
-    /// The trouble of a download is over, one way or another.
+    /// Forgets a download: its trouble is over, or it is.
     pub(super) fn forget(&self, id: DownloadId) {
         let mut waiting = lock(&self.waiting);
         if waiting.tries.remove(&id).is_some() {
@@ -97,7 +93,7 @@ impl LocalRetries {
         }
     }
 
-    /// Those whose time has come, and when the next one's comes.
+    /// The downloads that are due, and when the next one is.
     fn due(&self) -> (Vec<DownloadId>, Option<Instant>) {
         let mut waiting = lock(&self.waiting);
         let now = Instant::now();
@@ -113,7 +109,7 @@ impl LocalRetries {
     }
 }
 
-/// Tries those again whose time has come. Never ends.
+/// Retries downloads when they are due. Never ends.
 pub(super) async fn run<L: NativeLedger>(service: Arc<Service<L>>) {
     loop {
         let (due, next) = service.retries.due();
@@ -148,25 +144,25 @@ async fn try_again<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId) {
     match row.status {
         Status::Completed | Status::ImportQueued | Status::Cancelled => service.retries.forget(id),
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {
-            service.drive(&source_of(&row), id);
+            service.drive(source_name(&row.new.source), id);
         }
         Status::Failed if !may_go_on(service, &row) => {
             let rest = service.retries.put_back(id);
             service.show_postponed(id, rest);
         }
         Status::Failed => match service.control.engine().retry(id).await {
-            Ok(()) => service.drive(&source_of(&row), id),
-            // Somebody else was faster.
+            Ok(()) => service.drive(source_name(&row.new.source), id),
+            // Another request was first.
             Err(Error::WrongState { .. } | Error::NoSuchDownload(_)) => service.retries.forget(id),
             Err(error) => {
-                tracing::warn!(id, error = %chain(&error), "cannot be tried again yet");
+                tracing::warn!(id, error = %chain(&error), "cannot retry yet");
                 service.retries.put(id);
             }
         },
     }
 }
 
-/// Whether what a download failed by may be over.
+/// Returns `true` if the cause of the failure may be gone.
 fn may_go_on<L: NativeLedger>(service: &Service<L>, row: &Row) -> bool {
     let is_full = row
         .failure
@@ -177,30 +173,30 @@ fn may_go_on<L: NativeLedger>(service: &Service<L>, row: &Row) -> bool {
     service.completed.check().is_ok() && (!is_full || service.completed.has_room(needs))
 }
 
-/// What a row waits in line for.
-pub(super) fn source_of(row: &Row) -> String {
-    match &row.new.source {
-        regrip_core::Source::Url { .. } => String::new(),
-        regrip_core::Source::Peer { peer_id, .. } => peer_id.clone(),
+/// The source whose queue a download waits in: its peer, or "" for plain URLs.
+pub(super) fn source_name(source: &Source) -> &str {
+    match source {
+        Source::Url { .. } => "",
+        Source::Peer { peer_id, .. } => peer_id,
     }
 }
 
 /// Downloads of one source that are under way at once.
 const UNDER_WAY: usize = 64;
 
-/// All lines. There are as many as there were sources: the peers of the configuration, and one for plain URLs.
+/// A queue for each source: each peer of the configuration, and one for plain URLs.
 #[derive(Default)]
 pub(super) struct SourceQueues {
-    /// By source: its line.
+    /// By source.
     lines: Mutex<HashMap<String, Sender<DownloadId>>>,
-    /// Those in a line: one that is asked for again and again stands there once.
+    /// Those in a queue; each is queued once.
     waiting: Mutex<HashSet<DownloadId>>,
-    /// By download: its place among those under way.
+    /// The permits of those under way.
     places: Mutex<HashMap<DownloadId, Permit>>,
 }
 
 impl SourceQueues {
-    /// Puts a download at the end of its source's line.
+    /// Queues a download behind the others of its source.
     pub(super) fn push<L: NativeLedger>(
         &self,
         service: &Arc<Service<L>>,
@@ -216,17 +212,17 @@ impl SourceQueues {
             service.spawn(begin(Arc::clone(service), waiting));
             line
         });
-        // Its other end lives as long as the line.
+        // The receiver lives as long as the sender.
         let _ = line.try_send(id);
     }
 
-    /// A download is under way no more.
+    /// A download is no longer under way.
     pub(super) fn left(&self, id: DownloadId) {
         lock(&self.places).remove(&id);
     }
 }
 
-/// Has those of one line driven, one after the other, as places become free and while files can go where they belong.
+/// Drives the downloads of one queue in order, as permits become free and while the completed folder can be used.
 async fn begin<L: NativeLedger>(service: Arc<Service<L>>, waiting: Receiver<DownloadId>) {
     let Ok(places) = Semaphore::new(UNDER_WAY) else {
         return;

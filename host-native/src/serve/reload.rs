@@ -1,10 +1,8 @@
-//! SIGHUP: another configuration is put in force while everything runs.
+//! SIGHUP: applies another configuration while everything runs.
 //!
 //! Peers, import servers, limits and the key of the API change at once; another key ends the sessions of the one before.
-//! Paths, the address to listen at and the shared folders with their keys need a restart, which is logged. A wrong file
+//! Paths, the address to listen at and the shared folders with their keys need a restart, which is logged. An invalid file
 //! changes nothing.
-//!
-//! The configuration in force. A reload puts another one in its place.
 
 use super::daemon::api_keys;
 use super::service::Service;
@@ -12,9 +10,11 @@ use crate::config::{Config, ConfigRefused, Loaded, load};
 use crate::control::Control;
 use crate::ledger::NativeLedger;
 use crate::server::{CurrentKeys, Keys};
-use crate::sync::{read, write};
+use crate::sync::Shared;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+
+/// The configuration in force.
+pub(super) type Settings = Shared<Config>;
 
 /// What a configuration that cannot be taken is called among the troubles.
 const TROUBLE: &str = "configuration";
@@ -30,11 +30,11 @@ pub(super) fn reload<L: NativeLedger>(
     let (Loaded { config, warnings }, new_keys) = match load_with_keys(file) {
         Ok(read) => read,
         Err(why) => {
-            let told = format!(
-                "{} is not taken, the configuration before it stays in force: {why}",
+            let trouble = format!(
+                "{} is rejected, the previous configuration stays in force: {why}",
                 file.display(),
             );
-            return control.troubles().note(TROUBLE, &told);
+            return control.troubles().note(TROUBLE, &trouble);
         }
     };
     for warning in warnings {
@@ -42,7 +42,7 @@ pub(super) fn reload<L: NativeLedger>(
     }
     let old = settings.get();
     for what in needs_restart(&old, &config) {
-        tracing::warn!("{what} has changed: that takes a restart");
+        tracing::warn!("{what} has changed: restart regrip to apply it");
     }
     let mut server = old.server.clone();
     if !loses_key(&old, &config) {
@@ -86,7 +86,7 @@ pub(super) fn reload<L: NativeLedger>(
         None => control.peers().configure(&settings.get().peers),
     }
     control.troubles().over(TROUBLE);
-    tracing::info!("the configuration was read again");
+    tracing::info!("configuration reloaded");
 }
 
 /// Puts in force which files downloads may replace, and which they never touch.
@@ -141,23 +141,4 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     ];
     let differ = differ.into_iter().filter(|(differs, _)| *differs);
     differ.map(|(_, what)| what).collect()
-}
-
-/// The configuration in force. Clones are the same.
-#[derive(Clone, Debug)]
-pub(super) struct Settings(Arc<RwLock<Arc<Config>>>);
-
-impl Settings {
-    pub(super) fn new(config: Config) -> Settings {
-        Settings(Arc::new(RwLock::new(Arc::new(config))))
-    }
-
-    /// As it is now.
-    pub(super) fn get(&self) -> Arc<Config> {
-        Arc::clone(&read(&self.0))
-    }
-
-    pub(super) fn replace(&self, config: Config) {
-        *write(&self.0) = Arc::new(config);
-    }
 }

@@ -1,12 +1,8 @@
-//! All parts of a server that downloads, tied together.
+//! The parts of a server that downloads, and how they belong together.
 //!
-//! The order of things for a stub: the watch folder offers it, it is claimed, its release is asked for ([`stub_run`]), a row
-//! is made, the row waits for its turn ([`SourceQueues`]), it is driven, and its [`ending`](super::finish) removes the stub or
-//! moves it, ends the claim and tells the import servers.
-//!
-//! The peers of the configuration, each with its client.
-//!
-//! Says on the boards that a peer cannot be reached: the line to it knows, and whoever waits for it is not told.
+//! The watch folder offers a stub, it is claimed, its release is requested ([`stub_run`]), a row is made and waits in the queue
+//! of its source ([`SourceQueues`]), it is driven, and [`finish`](super::finish) removes or moves the stub, ends the claim and
+//! notifies the import servers.
 
 use super::claims::{Claims, Offered, PeerItem};
 use super::folders::CompletedFolder;

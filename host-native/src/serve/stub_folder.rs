@@ -36,7 +36,7 @@ pub(super) enum NotTaken {
     /// It was there a moment ago.
     #[error("it is gone")]
     Vanished,
-    /// It is none; it is left where it is.
+    /// Not a stub; it stays where it is.
     #[error("{0}")]
     NoStub(String),
     /// It cannot be read now.
@@ -70,10 +70,10 @@ impl StubFolder {
         Stub::read(&bytes).map_err(|refused| NotTaken::NoStub(refused.to_string()))
     }
 
-    /// Whether a file of that name names that item now.
+    /// Returns `true` if a file of that name names that item now.
     ///
     /// # Errors
-    /// Where that cannot be told: a folder that is gone may come back with all that is in it.
+    /// If that is unknown: a folder that is gone may come back with all that is in it.
     pub(super) fn names(&self, name: &str, item: &PeerItem) -> io::Result<bool> {
         match self.read(name) {
             Ok(stub) => Ok(PeerItem::from(&stub) == *item),
@@ -96,7 +96,7 @@ impl StubFolder {
     /// Removes a stub that is done.
     ///
     /// # Errors
-    /// What the system said; the stub may still be there.
+    /// The error of the system; the stub may still be there.
     pub(super) fn remove(&self, name: &str, item: &PeerItem) -> io::Result<()> {
         if !self.names(name, item)? {
             return Ok(());
@@ -108,16 +108,16 @@ impl StubFolder {
     /// failed before and regrip's own text are replaced; if something else has one of the two names, both get another one.
     ///
     /// # Errors
-    /// What the system said; the stub is still where it was.
+    /// The error of the system; the stub is still where it was.
     pub(super) fn fail(&self, name: &str, item: &PeerItem, why: &str) -> io::Result<()> {
         if !self.names(name, item)? {
             return Ok(());
         }
         let failed = StubFolder(self.failed_folder()?);
-        let told = explanation(name, why);
+        let why = explanation(name, why);
         for number in 0..=MOST_NAMES {
             let to = numbered(name, number);
-            match failed.place(&self.0.join(name), &to, item, &told) {
+            match failed.place(&self.0.join(name), &to, item, &why) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 done => return gone_is_fine(done),
             }
@@ -130,14 +130,14 @@ impl StubFolder {
     ///
     /// # Errors
     /// `AlreadyExists` if one of the two names is taken by something that is not regrip's; else what the system said.
-    fn place(&self, from: &Path, name: &str, item: &PeerItem, told: &str) -> io::Result<()> {
+    fn place(&self, from: &Path, name: &str, item: &PeerItem, why: &str) -> io::Result<()> {
         let (stub, text) = (self.0.join(name), self.0.join(explanation_name(name)));
         if is_there(&stub) && !self.names(name, item).unwrap_or(false)
             || is_there(&text) && !is_ours(&text)
         {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        write(&text, told)?;
+        write(&text, why)?;
         if is_there(&stub) {
             return std::fs::rename(from, stub);
         }
@@ -160,12 +160,12 @@ impl StubFolder {
     /// Removes the explanation of an earlier failure, once its stub was put back.
     pub(super) fn forget_failure(&self, name: &str) {
         let failed = self.0.join(FAILED);
-        let told = failed.join(explanation_name(name));
-        if failed.join(name).exists() || !is_ours(&told) {
+        let text = failed.join(explanation_name(name));
+        if failed.join(name).exists() || !is_ours(&text) {
             return;
         }
         // A text that stays says what was true when it was written; it has a date.
-        let _ = std::fs::remove_file(told);
+        let _ = std::fs::remove_file(text);
     }
 
     fn open(&self, name: &str) -> Result<File, NotTaken> {
@@ -188,7 +188,7 @@ impl StubFolder {
         }
     }
 
-    /// `failed/`, made where it is missing.
+    /// `failed/`, made if it is missing.
     fn failed_folder(&self) -> io::Result<PathBuf> {
         let failed = self.0.join(FAILED);
         match DirBuilder::new().mode(0o777).create(&failed) {
@@ -227,7 +227,7 @@ pub(super) fn is_stubs_name(name: &[u8]) -> bool {
 }
 
 fn no_file() -> NotTaken {
-    NotTaken::NoStub("it is no regular file".to_owned())
+    NotTaken::NoStub("not a regular file".to_owned())
 }
 
 fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
@@ -245,7 +245,7 @@ fn explanation_name(name: &str) -> PathBuf {
 fn explanation(name: &str, why: &str) -> String {
     let at = time(SystemTime::now());
     format!(
-        "{SIGNATURE}: {name:?}\n\n{why}\n\nMove the stub back into the folder above to have it tried again.\n{at}\n"
+        "{SIGNATURE}: {name:?}\n\n{why}\n\nMove the stub back into the folder above to retry.\n{at}\n"
     )
 }
 
@@ -274,7 +274,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
             false => rename_new(&temporary, path),
         });
     if written.is_err() {
-        let _ = std::fs::remove_file(&temporary); // the first error is the one to tell
+        let _ = std::fs::remove_file(&temporary); // the first error is reported
     }
     written
 }

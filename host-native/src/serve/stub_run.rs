@@ -1,7 +1,7 @@
 //! One item from its stub to its row.
 //!
 //! Its release is asked for by the retry engine, behind the peer's breaker; before it is there the destination is not
-//! known, and there is no row. Then the row is made, or found, and its download waits in line.
+//! known, and there is no row. Then the row is made or found, and its download is queued.
 //!
 //! Invariant: from the moment a row is there somebody answers for it. Nothing of this is dropped between making a row and
 //! noting on the claim which one it is.
@@ -78,7 +78,7 @@ async fn step<L: NativeLedger>(
         return let_go(service, item, "the stub is gone");
     }
     let Some(peer_client) = service.peers.get(&item.peer) else {
-        return let_go(service, item, "its peer is not configured any more");
+        return let_go(service, item, "its peer is no longer configured");
     };
     if known.is_none() {
         let asked = unless_unwanted(unwanted, ask(service, item, &peer_client)).await;
@@ -112,13 +112,13 @@ async fn ask<L: NativeLedger>(
     let _turn = peer_client.turns.acquire().await;
     let (client, peers) = (&peer_client.client, service.control.peers());
     let id = item.peer.as_str();
-    let told = |error: &Error, delay: Duration| {
+    let on_retry = |error: &Error, delay: Duration| {
         let (why, now) = (chain(error), SystemTime::now());
-        tracing::warn!(item = ?item.id, peer = client.peer().name, error = %why, "the release is asked for again");
+        tracing::warn!(item = ?item.id, peer = client.peer().name, error = %why, "requesting the release again");
         peers.failed(id, why.clone(), now);
         service.show_trouble(item, &why, now.checked_add(delay));
     };
-    let asked = client.item(&item.id, told).await;
+    let asked = client.item(&item.id, on_retry).await;
     match &asked {
         Ok(_) => peers.answered(id, client.version(), SystemTime::now()),
         Err(error) => peers.failed(id, chain(error), SystemTime::now()),
@@ -133,10 +133,10 @@ async fn make_row<L: NativeLedger>(
     release: &Release,
     peer_client: &super::service::KnownPeer<L>,
 ) -> Result<(), Error> {
-    service.completed.check().map_err(|told| Error::Disk {
+    service.completed.check().map_err(|why| Error::Disk {
         what: "use",
         path: service.completed.path().display().to_string(),
-        source: Some(told.into()),
+        source: Some(why.into()),
     })?;
     let peer = peer_client.client.peer();
     let names = peer.headers.iter().map(|header| header.name().to_owned());
@@ -156,7 +156,7 @@ async fn make_row<L: NativeLedger>(
             service.claims.drives(item, accepted.id);
             note(service, item, release, accepted.id).await;
             if accepted.known {
-                tracing::info!(id = accepted.id, file = ?path, "the stub is of a known download");
+                tracing::info!(id = accepted.id, file = ?path, "the stub belongs to a known download");
             }
             for name in service.claims.names(item) {
                 service.control.stubs().remove(&name);
@@ -166,10 +166,7 @@ async fn make_row<L: NativeLedger>(
         Outcome::Done(row) => {
             service.claims.drives(item, row.id);
             note(service, item, release, row.id).await;
-            tracing::info!(
-                id = row.id,
-                "the file is there already: it is imported again"
-            );
+            tracing::info!(id = row.id, "the file already exists: importing it again");
             let (service, id) = (Arc::clone(service), row.id);
             service.clone().spawn(async move {
                 finish::finish(&service, id, true).await;
@@ -192,7 +189,7 @@ pub(super) async fn learn_release<L: NativeLedger>(
     match ask(service, item, &peer_client).await {
         Ok(release) => note(service, item, &release, id).await,
         Err(error) => {
-            tracing::warn!(id, error = %chain(&error), "the release cannot be had: the file is not imported");
+            tracing::warn!(id, error = %chain(&error), "cannot get the release: the file is not imported");
         }
     }
 }
@@ -213,7 +210,7 @@ async fn note<L: NativeLedger>(
         match ledger.note_release(id, stub.clone(), json).await {
             Ok(()) | Err(Error::NoSuchDownload(_)) => return,
             Err(error) => {
-                tracing::error!(id, error = %chain(&error), "the release cannot be noted yet");
+                tracing::error!(id, error = %chain(&error), "cannot record the release yet");
                 Timer::after(rest_after(tries)).await;
                 tries = tries.saturating_add(1);
             }
@@ -221,7 +218,7 @@ async fn note<L: NativeLedger>(
     }
 }
 
-/// Whether a stub of the item is there still, or that cannot be told.
+/// Returns `true` if a stub of the item is still there, or if that is unknown.
 fn is_wanted<L: NativeLedger>(service: &Service<L>, item: &PeerItem) -> bool {
     let names = service.claims.names(item);
     let is_there = |name: &String| service.stubs.names(name, item).unwrap_or(true);
@@ -229,7 +226,7 @@ fn is_wanted<L: NativeLedger>(service: &Service<L>, item: &PeerItem) -> bool {
 }
 
 fn let_go<L: NativeLedger>(service: &Service<L>, item: &PeerItem, why: &str) -> Step {
-    tracing::info!(item = ?item.id, peer = %item.peer, "let go: {why}");
+    tracing::info!(item = ?item.id, peer = %item.peer, "stub dropped: {why}");
     let names = service.claims.names(item);
     // What joined meanwhile is claimed anew by the next look.
     let joined = service.end_claim(item, &names);

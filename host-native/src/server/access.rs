@@ -1,4 +1,4 @@
-//! Who is let in: whoever brings a key, or, where there is none, this machine alone.
+//! Who is let in: clients with a key, or, if none is configured, this machine alone.
 //!
 //! Keys are kept as their SHA-256 and compared in constant time, every one of them, so that neither a key's length nor how
 //! much of it was right shows in the time an answer takes. Without a key, a web page that the user visits could reach a
@@ -31,7 +31,7 @@ pub struct Keys(Vec<[u8; 32]>);
 #[non_exhaustive]
 pub enum KeysError {
     /// A key that no header can carry.
-    #[error("key {number} has other than visible ASCII characters in it")]
+    #[error("key {number} contains characters other than visible ASCII")]
     NotAscii {
         /// Which one, from 1.
         number: usize,
@@ -175,7 +175,7 @@ impl Access {
                     return Ok(());
                 }
                 Err(forbidden(
-                    "without a key only this machine is served, under its own name",
+                    "without a key, only requests from this machine to its own name are served",
                 ))
             }
         }

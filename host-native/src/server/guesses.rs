@@ -1,12 +1,8 @@
 //! Wrong keys, limited and logged by [`ClientNetwork`].
 //!
-//! A right key is always served, so that nobody is locked out by who else has the same address (a proxy, loopback). A wrong
-//! one counts: beyond [`AT_ONCE`], and one more each [`EVERY`], it is answered 429. Logins are counted apart from keys in
-//! `X-Api-Key`.
-//!
-//! The log has one line a minute for a network, with the number of wrong keys since the line before.
-//!
-//! Whom an address stands for.
+//! A right key is always served, so that nobody is locked out by others behind the same address (a proxy, loopback). Each
+//! network may send [`AT_ONCE`] wrong keys, and one more each [`EVERY`]; those beyond get a 429. Logins are counted apart from
+//! keys in `X-Api-Key`. The log has one line a minute for a network, with the number of wrong keys since the line before.
 
 use super::reply::Refusal;
 use crate::sync::lock;

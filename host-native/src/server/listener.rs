@@ -1,10 +1,7 @@
-//! One connection: hyper parses requests and frames replies, one after the other.
+//! Accepts connections and serves them: hyper parses requests and frames replies, one after the other.
 //!
-//! Accepts connections, no more at once than the limit, until it has to stop. [`Places`] decides which one makes room.
-//!
-//! What a stranger can make the server hold, and for how long.
-//!
-//! hyper's timers on async-io.
+//! [`Limits`] bounds what a client can make the server hold, and for how long. At the limit [`Places`] decides which connection
+//! makes room.
 
 use super::guesses::ClientNetwork;
 use super::outbox::{Outbox, Piece};
@@ -160,7 +157,7 @@ impl Body for Outgoing {
     }
 }
 
-/// How long to wait for file descriptors or memory where there are none left.
+/// How long to wait for file descriptors or memory if there are none left.
 const BEFORE_NEXT_ACCEPT: Duration = Duration::from_millis(100);
 
 /// A listening socket.
@@ -175,7 +172,7 @@ impl Server {
     /// Listens at an address; port 0 is any free one.
     ///
     /// # Errors
-    /// What the system said: the address is taken, or not this machine's.
+    /// The error of the system: the address is taken, or not this machine's.
     pub fn bind(address: SocketAddr, limits: Limits) -> io::Result<Server> {
         let listener = Async::<TcpListener>::bind(address)?;
         let address = listener.get_ref().local_addr()?;
@@ -265,11 +262,11 @@ pub struct Limits {
     pub head_bytes: usize,
     /// Most fields of a request head; more are answered with 431.
     pub head_fields: usize,
-    /// A request head must be complete so long after the connection was made, or after the reply before.
+    /// The time for a request head, from the connection or the reply before.
     pub head_timeout: Duration,
-    /// A connection on which nothing moves for so long is closed. A slow reader moves, a dead one does not.
+    /// A connection without any data for this long is closed.
     pub idle_timeout: Duration,
-    /// How long replies may go on after the server was told to stop.
+    /// How long replies may go on after the server begins to stop.
     pub stop_within: Duration,
 }
 

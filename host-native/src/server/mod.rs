@@ -18,10 +18,8 @@ pub use access::{
     Access, CurrentKeys, Entry, Guard, Keys, KeysError, X_API_KEY, is_own_origin, unauthorized,
 };
 pub(crate) use guesses::ClientNetwork;
-pub use listener::Limits;
-pub use listener::Server;
-pub use outbox::FileSpan;
-pub use outbox::Threads;
+pub use listener::{Limits, Server};
+pub use outbox::{FileSpan, Threads};
 pub use reply::{Payload, Refusal, Reply};
 pub(crate) use reply::{is_json, not_json};
 pub use router::{Answer, Asked, Handler, Route, Router};

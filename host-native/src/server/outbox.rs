@@ -1,4 +1,4 @@
-//! How a file gets past hyper.
+//! How a file gets past hyper, and the threads that send it.
 //!
 //! hyper sends buffers, and a connection should hold no part of a file while its client reads slowly. So a body that is a
 //! file shows hyper a buffer of the right length whose bytes are placeholders, and puts the [`FileSpan`] itself into the
@@ -8,10 +8,8 @@
 //!
 //! Invariant: spans are sent in the order in which their placeholders were queued, byte for byte as many.
 //!
-//! The threads that connections run on.
-//!
-//! Sending a file may block its thread while the disk is read, so there are several, and never the transfers' own: a slow
-//! disk makes some replies late and stops nothing.
+//! Reading a file may block its thread, so there are several [`Threads`], apart from those of the transfers: a slow disk delays
+//! some replies and stops nothing.
 
 use crate::store::FileVersion;
 use crate::sync::lock;
@@ -132,12 +130,12 @@ impl Buf for Piece {
     }
 }
 
-/// Whether a slice is the placeholder.
+/// Returns `true` if a slice is the placeholder.
 pub(super) fn is_placeholder(bytes: &[u8]) -> bool {
     PLACEHOLDER.as_ptr_range().contains(&bytes.as_ptr())
 }
 
-/// At least so many, whatever the number of cores: they wait for disks more than they compute.
+/// The fewest threads, whatever the number of cores: they wait for disks more than they compute.
 const FEWEST: usize = 4;
 
 /// Threads that drive the tasks of an executor. Dropping it ends them.

@@ -1,6 +1,4 @@
-//! What a handler answers.
-//!
-//! The body of a request, where a handler wants one: JSON, no longer than the limit, within a time.
+//! Replies and refusals, and the JSON body of a request: bounded in size and time.
 
 use super::outbox::FileSpan;
 use async_io::Timer;
@@ -203,7 +201,7 @@ impl From<Refusal> for Reply {
 const MOST_BYTES: usize = 64 << 10;
 /// A longer one is not even read to its end.
 const MOST_SKIPPED_BYTES: usize = 1 << 20;
-/// A body must be complete so long after its head, however steadily it comes.
+/// The time for a body, however steadily it is received.
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// Reads a body as JSON.
@@ -238,7 +236,7 @@ fn flaw(error: &serde_json::Error) -> String {
     }
 }
 
-/// Whether the body is said to be JSON. What a form of another site's page sends is not (Fetch standard, CORS-safelisted
+/// Returns `true` if the body is said to be JSON. What a form of another site's page sends is not (Fetch standard, CORS-safelisted
 /// content types).
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
@@ -264,7 +262,7 @@ async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
         Err(Refusal::new(
             StatusCode::REQUEST_TIMEOUT,
             "TooSlow",
-            format!("the body did not come within {} s", WITHIN.as_secs()),
+            format!("the body was not received within {} s", WITHIN.as_secs()),
         ))
     };
     read(body).or(late).await
@@ -301,6 +299,6 @@ fn too_large() -> Refusal {
     Refusal::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "TooLarge",
-        format!("the body has more than {MOST_BYTES} bytes"),
+        format!("the body is larger than {MOST_BYTES} bytes"),
     )
 }

@@ -1,8 +1,6 @@
-//! Which handler a request goes to: a table, looked through from the top.
+//! The routing table, and the checks of `Host` and of a target in absolute form (RFC 9112 §3.2).
 //!
-//! Invariant: whoever the [`Guard`] does not let in learns nothing, not even which paths there are.
-//!
-//! For whom a request is: `Host`, and the authority of a target in absolute form (RFC 9112 §3.2).
+//! Invariant: a client that the [`Guard`] does not let in learns nothing, not even which paths exist.
 
 use super::access::{Entry, Guard};
 use super::guesses::{Guesses, Way};

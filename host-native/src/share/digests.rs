@@ -224,7 +224,7 @@ pub(super) fn pass(shelf: &Shelf) {
     let mut unknown: Vec<(u8, &Arc<Item>)> = inventory
         .items()
         .iter()
-        .take_while(|_| !shelf.stop.was_told())
+        .take_while(|_| !shelf.stop.is_stopped())
         .map(|item| {
             smol::block_on(shelf.digests.recall(item));
             (shelf.digests.distance(item), item)
@@ -233,18 +233,18 @@ pub(super) fn pass(shelf: &Shelf) {
         .collect();
     unknown.sort_by_key(|(distance, _)| *distance);
     for (_, item) in unknown {
-        if shelf.stop.was_told() {
+        if shelf.stop.is_stopped() {
             return;
         }
         hash(shelf, item);
     }
 }
 
-/// Hashes the files that requests wait for, until the shelf is told to stop.
+/// Hashes the files that requests wait for, until the share stops.
 pub(super) fn hash_again(shelf: &Shelf, asked: &Receiver<Option<Arc<Item>>>) {
     lower_priority();
     while let Ok(item) = asked.recv() {
-        if shelf.stop.was_told() {
+        if shelf.stop.is_stopped() {
             return;
         }
         if let Some(item) = item {

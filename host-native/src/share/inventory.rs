@@ -1,11 +1,8 @@
-//! What is shared: items by their ids, and which of them a search means.
+//! What is shared: items by id, which of them a search finds, and what their names say.
 //!
-//! An id is the hash of a path within its folder: it stays when the folder moves to another disk, and tells nothing. Where
-//! two folders have the same path, the folder named first counts.
-//!
-//! What the names of a file and its folders tell: ids as Radarr, Sonarr, Plex and Jellyfin write them, season and episode.
-//!
-//! It reads, and guesses nothing: what is not written in a name is not known.
+//! An id is the hash of a path within its folder: it survives moving the folder, and reveals nothing. If two folders have the
+//! same path, the folder listed first counts. Ids of films and series, season and episode are read from names as Radarr, Sonarr,
+//! Plex and Jellyfin write them; nothing is guessed.
 
 use super::tree::FoundFile;
 use crate::store::FileVersion;
@@ -128,7 +125,7 @@ impl Search {
     /// Reads a parameter; empty ones and names it does not know are left out.
     ///
     /// # Errors
-    /// The name of the parameter whose value is no number.
+    /// The name of the parameter whose value is not a number.
     pub(super) fn read(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         let (slot, name, digits) = match name {
             "imdbId" => (

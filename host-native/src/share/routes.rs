@@ -1,9 +1,7 @@
-//! The peer wire.
+//! The routes of the peer wire, and the range of a file that a GET asks for (RFC 9110 §14.2).
 //!
-//! What a GET with a Range gets of a file (RFC 9110 §14.2).
-//!
-//! One range is served. Several at once, another unit and bad grammar are answered with the whole, as the RFC allows: no
-//! client of the peer wire asks for several, and multipart bodies would have to be framed.
+//! One range is served. Several ranges, another unit and bad grammar get the whole file, as the RFC allows: no client of the
+//! peer wire asks for several.
 
 use super::digests::{Described, SOON};
 use super::inventory::{Item, Search, SharedRelease};
@@ -216,7 +214,7 @@ fn copied(span: &FileSpan) -> Option<Payload> {
     unchanged.then(|| Payload::Bytes(bytes.into()))
 }
 
-/// Whether an item's file is gone, and not its whole folder away.
+/// Returns `true` if an item's file is gone, and not its whole folder away.
 fn is_gone(item: &Item, error: Errno) -> bool {
     let is_absent = matches!(
         error,
@@ -273,7 +271,7 @@ pub(super) fn extent(range: Option<&str>, size: u64) -> Extent {
         .unwrap_or(Extent::Whole)
 }
 
-/// `None` where the header is to be ignored.
+/// `None` if the header is to be ignored.
 fn asked(range: &str, size: u64) -> Option<Extent> {
     let (unit, spec) = range.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {

@@ -1,6 +1,4 @@
-//! What the handlers and the background threads have in common: the folders, what was found in them, the digests.
-//!
-//! A share that runs: threads keep what was found and its digests up to date.
+//! A running share: the folders, what was found in them, the digests, and the threads that keep both up to date.
 
 use super::digests::{self, Digests};
 use super::inventory::{Inventory, Item};
@@ -25,7 +23,7 @@ use std::time::{Duration, Instant};
 pub struct FolderError {
     /// The folder.
     pub folder: PathBuf,
-    /// What the system said.
+    /// The error of the system.
     pub source: io::Error,
 }
 
@@ -142,7 +140,7 @@ impl Shelf {
 
     /// Wakes the thread that looks, to look or to end.
     pub(super) fn ask_now(&self) {
-        // One that waits already is enough.
+        // One pending signal is enough.
         let _ = self.ask.try_send(());
     }
 }
@@ -185,29 +183,31 @@ fn look<E>(
     })
 }
 
-/// Tells the threads to end, and lets them rest until then.
+/// The signal to stop, and waits that it ends.
 #[derive(Debug, Default)]
 pub(super) struct Stop {
-    told: Mutex<bool>,
+    stopped: Mutex<bool>,
     changed: Condvar,
 }
 
 impl Stop {
-    pub(super) fn tell(&self) {
-        *lock(&self.told) = true;
+    pub(super) fn stop(&self) {
+        *lock(&self.stopped) = true;
         self.changed.notify_all();
     }
 
-    pub(super) fn was_told(&self) -> bool {
-        *lock(&self.told)
+    pub(super) fn is_stopped(&self) -> bool {
+        *lock(&self.stopped)
     }
 
-    /// Waits so long; false as soon as it was told to stop.
+    /// Waits; returns `false` as soon as the threads are to stop.
     pub(super) fn rest(&self, wait: Duration) -> bool {
-        let told = lock(&self.told);
-        let rested = self.changed.wait_timeout_while(told, wait, |told| !*told);
-        let (told, _) = rested.unwrap_or_else(PoisonError::into_inner);
-        !*told
+        let stopped = lock(&self.stopped);
+        let rested = self
+            .changed
+            .wait_timeout_while(stopped, wait, |stopped| !*stopped);
+        let (stopped, _) = rested.unwrap_or_else(PoisonError::into_inner);
+        !*stopped
     }
 }
 
@@ -323,7 +323,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.shelf.stop.tell();
+        self.shelf.stop.stop();
         self.shelf.ask_now();
         self.shelf.digests.wake();
         for thread in self.threads.drain(..) {
@@ -347,7 +347,7 @@ fn keep_looking(shelf: &Shelf, every: Duration, asked: &Receiver<()>, changed: &
     // The first look was the start's.
     let _ = changed.try_send(());
     while let Ok(()) | Err(RecvTimeoutError::Timeout) = asked.recv_timeout(every) {
-        if shelf.stop.was_told() {
+        if shelf.stop.is_stopped() {
             return;
         }
         shelf.look_again();

@@ -151,7 +151,7 @@ fn is_companion(name: &str) -> bool {
 /// Opens a regular file of the folder for reading.
 ///
 /// # Errors
-/// It is gone, a link is on the way, it is no regular file, or it is unfinished.
+/// It is gone, a link is on the way, not a regular file, or it is unfinished.
 pub(super) fn open_file(root: &Path, path: &Path) -> Result<File, Errno> {
     // Nonblocking: opening a pipe must not wait for somebody to write into it.
     let file = open_beneath(root, path, OFlags::NONBLOCK)?;
@@ -161,7 +161,7 @@ pub(super) fn open_file(root: &Path, path: &Path) -> Result<File, Errno> {
     }
 }
 
-/// Whether the folder itself can be opened now.
+/// Returns `true` if the folder itself can be opened now.
 pub(super) fn is_there(root: &Path) -> bool {
     open_root(root).is_ok()
 }
@@ -187,7 +187,7 @@ fn open_beneath(root: &Path, path: &Path, flags: OFlags) -> Result<OwnedFd, Errn
     Ok(here)
 }
 
-/// Whether a folder has something of that name.
+/// Returns `true` if a folder has something of that name.
 fn is_named(folder: impl AsFd, name: &OsStr) -> bool {
     statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }

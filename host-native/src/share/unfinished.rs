@@ -72,7 +72,7 @@ const FOLDER_EXTENSIONS: [&str; 5] = ["!qb", "!ut", "part", "download", "aria2"]
 /// Folders of unfinished files: SABnzbd, Transmission and their like, NZBGet.
 const FOLDERS: [&str; 4] = ["incomplete", "__admin__", "__incomplete__", "_unpack"];
 
-/// Whether a file's name says that the file is unfinished.
+/// Returns `true` if a file's name says that the file is unfinished.
 pub(super) fn is_unfinished_file(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     let Some((stem, extension)) = name.rsplit_once('.') else {
@@ -87,7 +87,7 @@ pub(super) fn is_unfinished_file(name: &OsStr) -> bool {
         || extension.starts_with("part-frag")
 }
 
-/// Whether a folder's name says that what is in it is unfinished.
+/// Returns `true` if a folder's name says that what is in it is unfinished.
 pub(super) fn is_unfinished_folder(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     let extension = name.rsplit_once('.').map(|(_, extension)| extension);

@@ -1,6 +1,4 @@
-//! Evaluates the conditions of a request (RFC 9110 §13), before its Range counts.
-//!
-//! The validators of a version of a file.
+//! The validators of a version of a file, and the conditions of a request (RFC 9110 §13), which are evaluated before its Range.
 
 use crate::store::FileVersion;
 use hyper::HeaderMap;
@@ -67,7 +65,7 @@ impl Validators {
         etag.map_or("", String::as_str)
     }
 
-    /// Whether an If-Range names these bytes, by a validator strong enough (RFC 9110 §13.1.5).
+    /// Returns `true` if an If-Range names these bytes, by a validator strong enough (RFC 9110 §13.1.5).
     fn is_named_by(&self, if_range: &str) -> bool {
         if if_range.starts_with('"') {
             return self.etags.iter().any(|etag| etag == if_range);
@@ -95,7 +93,7 @@ impl Validators {
     }
 }
 
-/// Whether a request names an ETag in one of its conditions: its client has bytes of that version.
+/// Returns `true` if a request names an ETag in one of its conditions: its client has bytes of that version.
 pub(super) fn is_held(headers: &HeaderMap, etag: &str) -> bool {
     [IF_RANGE, IF_MATCH, IF_NONE_MATCH].iter().any(|name| {
         let values = headers.get_all(name).iter();
@@ -155,7 +153,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// The same for whole seconds: the tick of FAT is two of them.
 const SETTLED_COARSE: Duration = Duration::from_secs(2);
 
-/// Whether a version is old enough that the next one will differ from it.
+/// Returns `true` if a version is old enough that the next one will differ from it.
 pub(super) fn is_settled(version: &FileVersion, now: SystemTime) -> bool {
     let is_whole = |time_ns: i64| time_ns % 1_000_000_000 == 0;
     let is_coarse = is_whole(version.mtime_ns) && is_whole(version.ctime_ns);

@@ -11,7 +11,7 @@ use super::disk::{disk, errno};
 use super::part::DiskPart;
 use super::path::hex;
 use super::path::{self, System, folder_of};
-use super::version::{FileId, is_absent};
+use super::version::{FileId, is_absent, metadata};
 use regrip_core::Error;
 use regrip_core::store::{Committed, Replace};
 use rustix::io::Errno;
@@ -22,7 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-/// A copy lets other tasks of the thread run after so many bytes.
+/// A copy yields to other tasks of the thread after this many bytes.
 const COPY_BYTES: u64 = 8 << 20;
 
 /// Renames the part to `destination` and makes the name durable. The lock is held until then.
@@ -61,7 +61,7 @@ enum Left {
     Part,
 }
 
-/// Removes what is left, and makes the name durable: both are tried, and the first error is the one to tell. The part of a
+/// Removes what is left, and makes the name durable: both are tried, and the first error is reported. The part of a
 /// copy goes only after the copy's name is durable.
 async fn tidy(part: &DiskPart, destination: &Path, left: Left) -> Result<(), Error> {
     let removed = match &left {
@@ -93,10 +93,8 @@ fn check_destination(
     destination: &Path,
     replace: Replace,
 ) -> Result<AtDestination, Error> {
-    let there = match std::fs::symlink_metadata(destination) {
-        Ok(there) => there,
-        Err(error) if is_absent(&error) => return Ok(AtDestination::No),
-        Err(error) => return Err(disk("look at", destination, error)),
+    let Some(there) = metadata(destination)? else {
+        return Ok(AtDestination::No);
     };
     if let Some(what) = refused(there.file_type()) {
         let path = destination.display().to_string();
@@ -128,7 +126,7 @@ fn check_still_named(part: &DiskPart) -> Result<(), Error> {
     if FileId::from(&named) == part.held.id {
         return Ok(());
     }
-    let source = io::Error::other("another file has its name now");
+    let source = io::Error::other("its name now belongs to another file");
     Err(disk("rename", &part.path, source))
 }
 
@@ -166,7 +164,7 @@ fn name_over_empty(from: &Path, to: &Path, system: &System) -> io::Result<()> {
     let taken = OpenOptions::new().write(true).create_new(true).open(to)?;
     let named = (system.rename)(from, to);
     if named.is_err() && taken.metadata()?.len() == 0 {
-        let _ = std::fs::remove_file(to); // the first error is the one to tell
+        let _ = std::fs::remove_file(to); // the first error is reported
     }
     named
 }
@@ -187,7 +185,7 @@ async fn copy_over(part: &DiskPart, destination: &Path, replace: Replace) -> Res
         }
         Ok(_) => Ok(Left::Part),
         Err(error) => {
-            let _ = std::fs::remove_file(&copy); // the first error is the one to tell
+            let _ = std::fs::remove_file(&copy); // the first error is reported
             Err(error)
         }
     }

@@ -1,10 +1,4 @@
-//! The part store of the native host.
-//!
-//! What is at a destination before a download is accepted.
-//!
-//! What the system said, as one of the core's errors.
-//!
-//! Room for a file: how large it may be, and blocks that are reserved for it.
+//! The part store on disk, errors of the system as errors of the core, and room for a file.
 
 use super::commit::refused;
 use super::digest::Sha256Digest;
@@ -12,7 +6,7 @@ use super::lock;
 use super::own_files::OwnFiles;
 use super::part::DiskPart;
 use super::path::{Folders, System};
-use super::version::{FileId, FileStamp, is_absent};
+use super::version::{FileId, FileStamp, metadata};
 use super::{commit, version};
 use regrip_core::Error;
 use regrip_core::store::{Committed, Committing, Digest, Found, OpenPart, PartStore, Replace};
@@ -86,11 +80,7 @@ impl PartStore for DiskStore {
     type Part = DiskPart;
 
     async fn exists(&self, part: &str) -> Result<bool, Error> {
-        match std::fs::symlink_metadata(part) {
-            Ok(_) => Ok(true),
-            Err(error) if is_absent(&error) => Ok(false),
-            Err(error) => Err(disk("look at", part.as_ref(), error)),
-        }
+        Ok(metadata(part.as_ref())?.is_some())
     }
 
     async fn open(&self, part: &str, how: OpenPart) -> Result<DiskPart, Error> {
@@ -122,7 +112,9 @@ impl PartStore for DiskStore {
         destination: &str,
         committing: &Committing,
     ) -> Result<Found, Error> {
-        let (at_part, at_destination) = (metadata_of(part)?, metadata_of(destination)?);
+        // A part that is not a regular file is nobody's part.
+        let file = |path: &str| Ok(metadata(path.as_ref())?.filter(Metadata::is_file));
+        let (at_part, at_destination) = (file(part)?, file(destination)?);
         let is_file = |there: &Metadata| FileId::from(there).token() == committing.token;
         Ok(if at_part.as_ref().is_some_and(is_file) {
             Found::Part
@@ -151,27 +143,16 @@ impl PartStore for DiskStore {
     }
 }
 
-/// The file of that name, links not followed. A part that is not a regular file is nobody's part.
-fn metadata_of(path: &str) -> Result<Option<Metadata>, Error> {
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(disk("look at", path.as_ref(), error)),
-    }
-}
-
 /// How much is read at once.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// The stamp of the file at a destination; `None` where nothing is there.
+/// The stamp of the file at a destination; `None` if nothing is there.
 ///
 /// # Errors
-/// `DestinationRefused` where it is a link, a folder or a device; `Disk`.
+/// `DestinationRefused` if it is a link, a folder or a device; `Disk`.
 pub fn look_at(destination: &Path) -> Result<Option<FileStamp>, Error> {
-    let there = match std::fs::symlink_metadata(destination) {
-        Ok(there) => there,
-        Err(error) if is_absent(&error) => return Ok(None),
-        Err(error) => return Err(disk("look at", destination, error)),
+    let Some(there) = metadata(destination)? else {
+        return Ok(None);
     };
     match refused(there.file_type()) {
         Some(what) => Err(Error::DestinationRefused {
@@ -185,7 +166,7 @@ pub fn look_at(destination: &Path) -> Result<Option<FileStamp>, Error> {
 /// The SHA-256 of a file, lower-case hex.
 ///
 /// # Errors
-/// `Disk` where it cannot be read.
+/// `Disk` if it cannot be read.
 pub fn sha256_of(path: &Path) -> Result<String, Error> {
     let mut file = File::open(path).map_err(|error| disk("open", path, error))?;
     let mut digest = Sha256Digest::default();
@@ -243,7 +224,7 @@ pub(super) fn check_size(file: &File, size: u64) -> io::Result<()> {
     for (limit, whose) in limits {
         if let Some(limit) = limit.filter(|limit| size > *limit) {
             return Err(io::Error::other(format!(
-                "the file has {size} bytes, and {whose} allows {limit} bytes for one file"
+                "the file is {size} bytes, but {whose} allows at most {limit} bytes"
             )));
         }
     }

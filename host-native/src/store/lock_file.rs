@@ -1,13 +1,9 @@
 //! The lock file beside a part, `<part>.lock`: how Node locks a part, and how we do on a file system without flock.
 //!
-//! Invariant: a lock file is created exclusively, and only the holder of `<lock>.new`, which is locked by the same rules, may
-//! replace it, by a rename, after its process is provably gone. So two writers that find the same stale lock file never
-//! both get it.
-//!
-//! Who holds a lock file, and whether that process is provably gone.
-//!
-//! Invariant: a process counts as gone only if the kernel says so on the host, in the boot and in the process namespace that
-//! the lock file names. Where anything is missing, the holder keeps the lock.
+//! Invariants: a lock file is created exclusively, and only the holder of `<lock>.new`, which is locked by the same rules, may
+//! replace it, by a rename, after its process is provably gone. So two writers that find the same stale lock file never both
+//! get it. A process counts as gone only if the kernel says so on the host, in the boot and in the process namespace that the
+//! lock file names; if anything is missing, the holder keeps the lock.
 //!
 //! The text is JSON, the same as that of the npm package (`host-wasm/js/lock-file.js`); `tests/locks.json` tests both.
 
@@ -90,7 +86,7 @@ fn takeover_path(path: &Path) -> PathBuf {
     new.into()
 }
 
-/// Whether the part has a lock file.
+/// Returns `true` if the part has a lock file.
 pub(super) fn is_there(part: &Path) -> bool {
     fs::symlink_metadata(lock_path(part)).is_ok()
 }
@@ -159,7 +155,7 @@ fn acquire(path: &Path, part: &Path, me: &Holder, depth: u32) -> Result<(), Erro
             return Ok(());
         }
     }
-    let error = io::Error::other("it is replaced again and again");
+    let error = io::Error::other("it keeps being replaced");
     Err(disk("lock", path, error))
 }
 
@@ -172,7 +168,7 @@ fn create(path: &Path, me: &Holder) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     file.write_all(text.as_bytes()).inspect_err(|_| {
-        let _ = fs::remove_file(path); // the first error counts
+        let _ = fs::remove_file(path); // the first error is reported
     })?;
     Ok(true)
 }

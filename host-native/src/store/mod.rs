@@ -23,13 +23,11 @@ mod version;
 
 pub(crate) use commit::rename_new;
 pub use digest::Sha256Digest;
-pub use disk::DiskStore;
-pub use disk::{look_at, sha256_of};
+pub use disk::{DiskStore, look_at, sha256_of};
 pub use lock::writer;
 pub use own_files::{OwnFiles, is_same_folder};
 pub use part::DiskPart;
 pub(crate) use path::NAME_BYTES;
 pub use path::{destination, part_path};
 pub use stdout::{STDOUT, StdoutPart, StdoutStore};
-pub use version::FileStamp;
-pub use version::{FileId, FileVersion};
+pub use version::{FileId, FileStamp, FileVersion};

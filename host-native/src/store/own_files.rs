@@ -107,7 +107,7 @@ fn id(path: &Path) -> Option<FileId> {
         .map(|there| FileId::from(&there))
 }
 
-/// Whether two paths lead to one folder, or will once they exist.
+/// Returns `true` if two paths lead to one folder, or will once they exist.
 pub fn is_same_folder(one: &Path, other: &Path) -> bool {
     match (id(one), id(other)) {
         (Some(one), Some(other)) => one == other,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// A read of the part: large enough to be cheap, small enough for many parts at once.
 const BLOCK_BYTES: usize = 256 << 10;
-/// After so many bytes a long read lets other tasks of the thread run.
+/// A long read yields to other tasks of the thread after this many bytes.
 const YIELD_BYTES: u64 = 4 << 20;
 /// Smaller files are not worth a reservation.
 const RESERVE_BYTES: u64 = 1 << 20;
@@ -116,7 +116,7 @@ impl DiskPart {
         if self.held.check().is_err() {
             return; // another writer's by now
         }
-        // Where even this fails there is nothing left to try; the error of the sync is told in any case.
+        // If even this fails there is nothing left to try; the error of the sync is reported in any case.
         let _ = self.held.file.set_len(self.end);
     }
 
@@ -168,7 +168,7 @@ impl Part for DiskPart {
 
     async fn truncate(&mut self, length: u64) -> Result<(), Error> {
         if length > self.end {
-            let source = io::Error::other("that would leave a hole in it");
+            let source = io::Error::other("the write would leave a hole");
             return Err(disk("cut", &self.path, source));
         }
         self.held.check()?;
@@ -280,7 +280,7 @@ impl PartBytes<&[u8]> for DiskPart {
         self.held.check()?;
         let fail = |error| disk("write", &self.path, error);
         if offset > self.end {
-            return Err(fail(io::Error::other("that would leave a hole in it")));
+            return Err(fail(io::Error::other("the write would leave a hole")));
         }
         self.dirty = true;
         let (mut rest, mut at) = (chunk, offset);
@@ -316,7 +316,7 @@ impl PartBytes<&[u8]> for DiskPart {
     }
 }
 
-/// What is read at once of so many bytes.
+/// The size of one read if `left` bytes are left.
 fn block_bytes(left: u64) -> usize {
     usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES))
 }

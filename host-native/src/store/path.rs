@@ -1,16 +1,10 @@
-//! Where a download's file and its part go.
+//! Paths of files and parts, syncing their folders, and the system calls that tests replace.
 //!
-//! Decides names only. Whether a stranger's name is safe is decided before, where it comes in.
+//! Whether a stranger's name is safe is decided before, where it is received.
 //!
-//! Syncing the names in a folder, once for all who wait for it.
-//!
-//! A sync makes durable every name that was given before it began. So while one is under way the others only queue, and
-//! the next one serves them all.
-//!
-//! Invariant: a call returns success only after a sync that began after the call did. One that failed is told to
-//! everybody it was to serve: the kernel reports a lost write once, so a second sync would prove nothing.
-//!
-//! The few system calls whose failures no test can provoke on an ordinary file system, behind a table of functions.
+//! A sync makes durable every name that was given before it began. While one is under way the others queue, and the next one
+//! serves them all. Invariant: a call succeeds only after a sync that began after the call did. A failed sync is reported to
+//! all it was to serve: the kernel reports a lost write once, so a second sync would prove nothing.
 
 use super::disk;
 use super::disk::{disk, errno};
@@ -41,7 +35,7 @@ const EXTENSION_BYTES: usize = 64;
 /// destination give one key.
 ///
 /// # Errors
-/// `NameRefused` where `name` is not the name of a file in `dir`; `Disk` where `dir` cannot be resolved or is not UTF-8.
+/// `NameRefused` if `name` is not the name of a file in `dir`; `Disk` if `dir` cannot be resolved or is not UTF-8.
 pub fn destination(dir: &Path, name: &str) -> Result<PathBuf, Error> {
     let why = match name {
         "" => Some("it is empty"),
@@ -128,7 +122,7 @@ struct Served {
     /// The last call that was served.
     to: u64,
     /// Calls whose sync failed, and how. It grows from the first to the last of them, so that one that waits through a
-    /// second failure still learns of its own; a call in between that was well served may hear of one too many.
+    /// second failure still learns of its own; a call in between that was well served may report one too many.
     failed: Option<(RangeInclusive<u64>, SyncFailed)>,
 }
 
@@ -199,13 +193,13 @@ type Naming = fn(&Path, &Path) -> io::Result<()>;
 pub(super) struct System {
     /// rename(2): replaces a file at the new name, atomically.
     pub(super) rename: Naming,
-    /// renameat2(2) with `RENAME_NOREPLACE`: `EEXIST` where the new name is taken.
+    /// renameat2(2) with `RENAME_NOREPLACE`: `EEXIST` if the new name is taken.
     pub(super) rename_new: Naming,
-    /// link(2): a second name; `EEXIST` where it is taken.
+    /// link(2): a second name; `EEXIST` if it is taken.
     pub(super) link: Naming,
     /// flock(2), exclusive, without waiting.
     pub(super) try_lock: fn(&File) -> Result<(), TryLockError>,
-    /// fallocate(2): room for so many bytes, the length unchanged.
+    /// fallocate(2): reserves room, the length unchanged.
     pub(super) reserve: fn(&File, u64) -> io::Result<()>,
     /// fdatasync(2): bytes and length, not times.
     pub(super) sync_data: fn(&File) -> io::Result<()>,

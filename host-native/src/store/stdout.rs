@@ -171,7 +171,7 @@ impl PartBytes<&[u8]> for StdoutPart {
     ) -> Result<(), Error> {
         let fail = |error| disk("write to", STDOUT.as_ref(), error);
         if offset != lock(&self.store.0).end {
-            return Err(fail(io::Error::other("that would leave a hole in it")));
+            return Err(fail(io::Error::other("the write would leave a hole")));
         }
         let (output, bytes) = (Arc::clone(&self.output), chunk.to_vec());
         let written = smol::unblock(move || write_all(&output, &bytes)).await;

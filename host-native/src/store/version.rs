@@ -1,4 +1,5 @@
-//! Which version of a file is open: what changes whenever somebody writes into it.
+//! Whether a file changed: its version while it is open, its stamp after it was finished, and the boot and mount within which
+//! no written byte is lost.
 //!
 //! Size and mtime can be set back after an edit; ctime cannot. The kernel sets ctime before a write changes a byte, so bytes
 //! that were read before the version was looked at, and found unchanged, are bytes of that version. Two writes can leave the
@@ -7,10 +8,6 @@
 //!
 //! Not seen: bytes written through a memory map until the kernel writes them back, and a single write call that goes on
 //! after its ctime has become old.
-//!
-//! What shows that a finished file was not changed since: its size and time.
-//!
-//! The span within which no written byte of a file is lost: one boot of the machine, and one mount of the file system.
 
 use super::disk::disk;
 use regrip_core::Error;
@@ -59,7 +56,7 @@ impl FileVersion {
     /// The version of an open file, as far as this machine knows.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     pub fn of_open(file: &File) -> io::Result<FileVersion> {
         Ok(FileVersion::from(&fstat(file)?))
     }
@@ -67,7 +64,7 @@ impl FileVersion {
     /// The version of an open file; of one on a network or FUSE file system, whose attributes are cached, as it is there now.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     pub fn of_open_now(file: &File) -> io::Result<FileVersion> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
@@ -89,7 +86,7 @@ impl FileVersion {
         FileVersion::of_open(file)
     }
 
-    /// Whether the file changed, by either time, less than `age` before or after `now`: it may then change again and keep
+    /// Returns `true` if the file changed, by either time, less than `age` before or after `now`: it may then change again and keep
     /// its times. Times further in the future were set by hand or by another clock; the next write sets another ctime.
     pub fn changed_within(&self, age: Duration, now: SystemTime) -> bool {
         let now = match now.duration_since(SystemTime::UNIX_EPOCH) {
@@ -100,7 +97,7 @@ impl FileVersion {
         is_young(self.mtime_ns) || is_young(self.ctime_ns)
     }
 
-    /// Whether nothing but ctime differs: a new link or mode, or an edit whose size and mtime were set back.
+    /// Returns `true` if nothing but ctime differs: a new link or mode, or an edit whose size and mtime were set back.
     pub fn differs_in_ctime_alone(&self, other: &FileVersion) -> bool {
         let ctime_ns = self.ctime_ns;
         ctime_ns != other.ctime_ns && *self == FileVersion { ctime_ns, ..*other }
@@ -162,17 +159,13 @@ pub struct FileStamp {
 }
 
 impl FileStamp {
-    /// The stamp of the regular file at `path`, links not followed; `None` where there is none.
+    /// The stamp of the regular file at `path`, links not followed; `None` if there is none.
     ///
     /// # Errors
-    /// `Disk` where the folder cannot be read.
+    /// `Disk` if the folder cannot be read.
     pub fn of(path: &Path) -> Result<Option<FileStamp>, Error> {
-        let metadata = match std::fs::symlink_metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(disk("look at", path, error)),
-        };
-        Ok(metadata.is_file().then(|| FileStamp::from(&metadata)))
+        let file = metadata(path)?.filter(Metadata::is_file);
+        Ok(file.as_ref().map(FileStamp::from))
     }
 }
 
@@ -189,6 +182,18 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
+}
+
+/// What is at a path, links not followed; `None` if there is nothing.
+///
+/// # Errors
+/// `Disk`.
+pub(super) fn metadata(path: &Path) -> Result<Option<Metadata>, Error> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(disk("look at", path, error)),
+    }
 }
 
 /// The boot, and the mount of one file if the kernel names it.
@@ -212,7 +217,7 @@ impl Epoch {
         }
     }
 
-    /// Whether nothing written then is lost. Earlier versions recorded the boot alone.
+    /// Returns `true` if nothing written then is lost. Earlier versions recorded the boot alone.
     pub(super) fn is(&self, recorded: &str) -> bool {
         recorded == self.current() || recorded == &*self.boot_id
     }
@@ -227,8 +232,8 @@ fn mount_id(file: &File) -> Option<u64> {
     const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
     let asked = StatxFlags::MNT_ID.union(UNIQUE);
     let stat = statx(file, c"", AtFlags::EMPTY_PATH, asked).ok()?;
-    let told = stat.stx_mask & asked.bits();
-    (told != 0).then_some(stat.stx_mnt_id)
+    let known = stat.stx_mask & asked.bits();
+    (known != 0).then_some(stat.stx_mnt_id)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -236,7 +241,7 @@ fn mount_id(_: &File) -> Option<u64> {
     None
 }
 
-/// The kernel's boot id. Where there is none, something that is new with every start of this process, so that only bytes
+/// The kernel's boot id. If there is none, something that is new with every start of this process, so that only bytes
 /// known to be durable count after it.
 pub(super) fn boot_id() -> String {
     from_kernel("/proc/sys/kernel/random/boot_id").unwrap_or_else(of_this_process)

@@ -1,4 +1,4 @@
-//! Which addresses a request may connect to.
+//! Which addresses a request may connect to, and in which order.
 //!
 //! A redirect is somebody else's choice of address, so it never leads to a place that is closer to this machine than the
 //! ones before it: from a public address to public addresses, from a private network to private networks and public
@@ -9,13 +9,10 @@
 //! RFC 5214, RFC 6052, RFC 8215), is as close as the closer of the two.
 //!
 //! The rule is applied to resolved addresses and the connection goes to an address it allowed, so a name that resolves
-//! differently the next time (DNS rebinding) gains nothing. It knows no names.
+//! differently the next time (DNS rebinding) gains nothing.
 //!
-//! Which address of a host comes first: the one that did not fail lately.
-//!
-//! A name with several addresses may have one that accepts connections and serves nothing. So an address stands behind the
-//! others once a connection to it ended badly, and the next attempt begins with another one. The one that failed longest
-//! ago comes first among those that failed. It knows no names: a machine that fails for one name is likely to for another.
+//! [`Addresses`] remembers which addresses failed lately, by address and not by name, and puts them behind the others: one of
+//! several may accept connections and serve nothing. The one that failed longest ago comes first among those that failed.
 
 use super::options::Origin;
 use crate::sync::lock;
@@ -62,7 +59,7 @@ impl Reach {
         self.min(from)
     }
 
-    /// Whether a connection may be made.
+    /// Returns `true` if a connection may be made.
     pub(super) fn allows(self, address: IpAddr) -> bool {
         match place(address) {
             Proximity::Public => true,

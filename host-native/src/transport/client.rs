@@ -1,29 +1,20 @@
-//! surf's `HttpClient` on hyper: one request, one response, over a pooled connection or a new one.
+//! surf's `HttpClient` on hyper: one request, one response, over an idle connection or a new one.
 //!
 //! It says which headers go on the wire, bounds the wait for the head, and repeats a request in one case only: a GET or HEAD
-//! over a pooled connection that died without a byte of an answer, once, over a new connection. Everything else that can
-//! be tried again is the core's decision. Redirects and credentials are middleware, above.
+//! over an idle connection that died without a byte of an answer, once, over a new connection. Every other retry is the core's
+//! decision. Redirects and credentials are middleware, above.
 //!
-//! Idle connections, kept for the next request to the same origin by the same way.
-//!
-//! Invariant: what is in here was left at the clean end of a response and had nothing more to say then. Keyed by scheme,
-//! host, port and proxy, never by address: a connection verified for one host serves no other on the same machine, and one
-//! through a proxy is never taken for a direct one. Bounded in number and age. It makes no connections and polls them only when they come and go.
-//!
-//! What travels through surf beside its own types, in `ext()`.
-//!
-//! http-types knows only ASCII header values and only some status codes, and panics on others (`Response::new(599)`). So the
-//! head of a response travels as hyper read it, and headers whose values may be any bytes as hyper will write them. The
-//! status in a surf response is a stand-in where http-types does not know the real one: read [`Head::status`].
+//! Invariant: a connection in the [`Pool`] was left at the clean end of a response. The key is scheme, host, port and proxy,
+//! never the address: a connection verified for one host serves no other on the same machine, and one through a proxy never
+//! stands in for a direct one.
 
 use super::address_policy::Reach;
 use super::connection::{BodyReader, Connection, Lease};
 use super::dial::{Dialer, dial};
 use super::errors;
-use super::options::Origin;
+use super::options::{Origin, Timeouts};
 use super::proxy::{Proxies, Proxy, ProxyRoute};
-use super::socket::Timeouts;
-use crate::sync::lock;
+use crate::sync::{Shared, lock};
 use async_io::Timer;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -45,7 +36,7 @@ pub(super) const USER_AGENT: &str = concat!("regrip/", env!("CARGO_PKG_VERSION")
 /// surf's backend.
 pub(super) struct HyperClient {
     pub(super) dialer: Dialer,
-    pub(super) timeouts: Timeouts,
+    pub(super) timeouts: Shared<Timeouts>,
     pub(super) proxies: Proxies,
     pub(super) pool: Arc<Pool>,
 }
@@ -93,7 +84,7 @@ impl HyperClient {
         })
     }
 
-    /// `None` where no connection is idle, or one was and had been closed before a byte of an answer came.
+    /// `None` if no connection is idle, or one was and had been closed before a byte of an answer came.
     async fn over_pooled(
         &self,
         route: &ProxyRoute,
@@ -136,7 +127,7 @@ impl HyperClient {
         request: Outgoing,
     ) -> Result<Result<hyper::Response<Incoming>, hyper::Error>, Error> {
         let answer = async { Ok(connection.exchange(request).await) };
-        let timeout = self.timeouts.headers();
+        let timeout = self.timeouts.get().headers;
         let too_late = async {
             Timer::after(timeout).await;
             Err(errors::timed_out(Timeout::Headers, timeout))
@@ -272,7 +263,7 @@ struct IdleConnection {
 pub(super) struct Pool(Mutex<Vec<IdleConnection>>);
 
 impl Pool {
-    /// Takes the connection by `route` that was used last and is still good, where there is one.
+    /// Takes the connection by `route` that was used last and is still good, if there is one.
     pub(super) fn take(&self, route: &ProxyRoute, reach: Reach) -> Option<Connection> {
         loop {
             let mut connection = self.pop(route, reach)?;
@@ -324,7 +315,7 @@ pub(crate) struct Head {
     pub(crate) status: u16,
     /// All fields, duplicates kept, values unchanged.
     pub(crate) headers: HeaderMap,
-    /// Who answered, where that is known: not behind a proxy, unless the URL has it.
+    /// Who answered, if that is known: not behind a proxy, unless the URL has it.
     pub(crate) peer: Option<IpAddr>,
 }
 

@@ -1,14 +1,9 @@
-//! The body of a response, lent as the pieces hyper read.
+//! One HTTP/1.1 connection, and the body of a response, lent as the pieces hyper read.
 //!
-//! The reader owns the frames and the connection they come over and polls both, so that nothing outlives it: dropped early,
-//! it closes the socket at once; at the proven end (RFC 9112 §6.3) the connection goes back to the pool, never before.
+//! hyper's connection is a future that somebody has to poll. Here that is whoever waits for the head or the body, in their own
+//! task: nothing is spawned, so dropping the connection closes its socket at once, and a body nobody reads is not read ahead
+//! (TCP holds the server back). At the proven end of a body (RFC 9112 §6.3) the connection goes back to the pool, never before.
 //! After an error it stays broken and is never mistaken for an end.
-//!
-//! One HTTP/1.1 connection: a request goes out, its head comes in, its body follows.
-//!
-//! hyper's connection is a future that somebody has to poll. Here that is whoever waits for the head or the body, in their
-//! own task: nothing is spawned, so dropping the connection closes its socket at once, and a body nobody reads is not
-//! read ahead (TCP holds the server back).
 
 use super::address_policy::Trial;
 use super::client::Pool;
@@ -200,7 +195,7 @@ impl Connection {
         })
     }
 
-    /// Who answers at the other end, where that is known.
+    /// Who answers at the other end, if that is known.
     pub(super) fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
@@ -240,7 +235,7 @@ impl Connection {
         }
     }
 
-    /// Whether another request may be sent: the last body is at its end, the server has not closed, and has sent nothing
+    /// Returns `true` if another request may be sent: the last body is at its end, the server has not closed, and has sent nothing
     /// that was not asked for. Looks at the socket once.
     pub(super) fn is_idle(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));

@@ -1,23 +1,20 @@
-//! From a route to a connected socket: name, addresses, reach, TCP, the proxy's tunnel, TLS; all of it within the connect
-//! timeout.
+//! From a route to a connected socket: name, addresses, policy, TCP, the proxy's tunnel, TLS; all within the connect timeout.
 //!
-//! Name lookup blocks, so it runs off the executor. Addresses the [`Reach`] does not allow are left out before anything is
-//! connected to. The others are tried in turn, those that failed lately last, each with a head start of 250 ms, the families alternating, so that a
-//! family that leads nowhere costs a moment and not the whole timeout (RFC 8305 §4, §5). A proxy is where the user put it:
-//! its own address is not judged.
+//! Name lookup blocks, so it runs off the executor. Addresses that the [`Reach`] does not allow are left out before anything is
+//! connected to. The others are tried in turn, those that failed lately last, each with a head start of 250 ms, the families
+//! alternating (RFC 8305 §4, §5). The address of a proxy is the user's choice and is not judged.
 //!
-//! A line through a proxy: `CONNECT` (RFC 9110 §9.3.6), sent before TLS begins.
-//!
-//! A proxy that is short of something (5xx, 429) is a network trouble and worth another attempt; one that says no is not.
+//! A tunnel is opened by `CONNECT` (RFC 9110 §9.3.6), before TLS. A proxy that answers 5xx or 429 is a network error and worth
+//! another attempt; any other refusal is permanent.
 
 use super::address_policy::{Addresses, Reach, Trial};
-use super::errors;
-use super::errors::{connecting, timed_out};
+use super::errors::{self, connecting, timed_out};
 use super::head::status_line;
-use super::options::Origin;
+use super::options::{Origin, Timeouts};
 use super::proxy::{Proxy, ProxyRoute};
 use super::roots::Tls;
-use super::socket::{Meter, Socket, Stream, Timeouts, buffered};
+use super::socket::{Meter, Socket, Stream, buffered};
+use crate::sync::Shared;
 use async_io::{Async, Timer};
 use futures::StreamExt;
 use futures::future::{Either, select};
@@ -45,7 +42,7 @@ const MAX_ADDRESSES: usize = 16;
 pub(super) struct Dialed {
     pub(super) socket: Socket,
     pub(super) meter: Arc<Meter>,
-    /// Who will answer, where that is known.
+    /// Who will answer, if that is known.
     pub(super) peer: Option<IpAddr>,
     /// How the address that was connected to does.
     pub(super) trial: Trial,
@@ -55,7 +52,7 @@ pub(super) struct Dialed {
 
 /// How connections are made.
 pub(super) struct Dialer {
-    pub(super) timeouts: Timeouts,
+    pub(super) timeouts: Shared<Timeouts>,
     pub(super) tls: Tls,
     /// Addresses given for a host and port, in place of those that the name has.
     pub(super) resolve: HashMap<(String, u16), Vec<IpAddr>>,
@@ -77,7 +74,7 @@ pub(super) async fn dial(
     route: &ProxyRoute,
     reach: Reach,
 ) -> Result<Dialed, Error> {
-    let timeout = dialer.timeouts.connect();
+    let timeout = dialer.timeouts.get().connect;
     let too_late = async {
         Timer::after(timeout).await;
         Err(timed_out(Timeout::Connect, timeout))
@@ -96,7 +93,7 @@ async fn connect(dialer: &Dialer, route: &ProxyRoute, reach: Reach) -> Result<Di
         Some(proxy) => (to_proxy(dialer, proxy).await?, route.literal()),
     };
     if let Some(bytes) = dialer.receive_buffer_bytes {
-        // Where it cannot be had, the limit is kept here and shows later at the sender.
+        // If it cannot be had, the limit is kept here and shows later at the sender.
         let _ = set_socket_recv_buffer_size(stream.get_ref(), bytes);
     }
     // A request is one small write; waiting for more to send with it would only delay it.
@@ -246,7 +243,7 @@ async fn connect_to(trial: Trial) -> Result<Connected, (SocketAddr, io::Error)> 
 async fn secure(origin: &Origin, tls: &Tls, stream: Async<TcpStream>) -> Result<Stream, Error> {
     let what = format!("the TLS handshake with {origin}");
     let name = server_name(origin.host())
-        .map_err(|_| Error::Certificate(format!("{what}: no such server name")))?;
+        .map_err(|_| Error::Certificate(format!("{what}: invalid server name")))?;
     let connector = TlsConnector::from(tls.config().await?);
     let stream = connector
         .connect(name, buffered(stream))
@@ -339,17 +336,16 @@ fn end_of_head(answer: &[u8]) -> Option<usize> {
 fn judge(answer: &[u8], proxy: &Proxy, origin: &Origin) -> Result<(), Error> {
     let line = answer.split(|&byte| byte == b'\n').next();
     let status = line.and_then(status_line).map(|(_, status)| status);
-    let status = status.ok_or_else(|| {
-        Error::Protocol(format!("the answer of the proxy {proxy} cannot be read"))
-    })?;
-    let told = || format!("{proxy} answered {status} to CONNECT {origin}");
+    let status = status
+        .ok_or_else(|| Error::Protocol(format!("cannot parse the answer of the proxy {proxy}")))?;
+    let answered = || format!("{proxy} answered {status} to CONNECT {origin}");
     match status {
         200..=299 => Ok(()),
         429 | 500..=599 => Err(Error::Network {
-            what: format!("the proxy {}", told()),
+            what: format!("the proxy {}", answered()),
             source: None,
         }),
-        _ => Err(Error::ProxyRefused(told())),
+        _ => Err(Error::ProxyRefused(answered())),
     }
 }
 

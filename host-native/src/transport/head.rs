@@ -154,7 +154,7 @@ impl HeadReader {
         let (version, status) = match status_line(line) {
             Some(read) => read,
             None if line.len() >= HTTP.len() && line[..HTTP.len()].eq_ignore_ascii_case(HTTP) => {
-                return refuse(format_args!("the status line cannot be read"));
+                return refuse(format_args!("malformed status line"));
             }
             None => return refuse(format_args!("the response is not HTTP")),
         };

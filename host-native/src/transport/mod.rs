@@ -28,8 +28,6 @@ mod roots;
 mod socket;
 
 pub use http_transport::{HttpBody, HttpTransport};
-pub use options::{Credentials, Header, HeaderRefused, TransportOptions};
-pub use options::{NotAnOrigin, Origin};
-pub use proxy::NoProxy;
-pub use proxy::{NamedProxy, Proxies, Proxy, ProxyUnusable};
+pub use options::{Credentials, Header, HeaderRefused, NotAnOrigin, Origin, TransportOptions};
+pub use proxy::{NamedProxy, NoProxy, Proxies, Proxy, ProxyUnusable};
 pub use roots::Roots;

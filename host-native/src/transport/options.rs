@@ -1,20 +1,13 @@
-//! What a transport is built from: timeouts, headers, credentials, trust. It reads no files and knows no defaults but the
-//! core's.
+//! What a transport is built from: timeouts, headers, credentials, origins (RFC 6454 §4), trust.
 //!
-//! Invariant: a [`Header`] can go on the wire as it is (no control characters), and its value is never printed.
-//!
-//! Origins: scheme, host and port (RFC 6454 §4). Credentials, redirects and pooled connections are bound to one.
-//!
-//! Adds the headers that were given for the URL a request starts at, for its origin, or for all: the closer replaces the
-//! more general of the same name.
-//!
-//! It runs once for each request, before any redirect is followed, and never again: what a redirect leaves behind
-//! ([`redirect`](super::redirect)) is not restored, not even by a chain that returns.
+//! Invariants: a [`Header`] can go on the wire as it is (no control characters), and its value is never printed. Headers are
+//! added once for each request, before any redirect is followed: what a redirect leaves behind ([`redirect`](super::redirect))
+//! is not restored here. Those of a URL replace those of its origin, and these replace those for all.
 
 use super::client::{WireHeaders, add_wire_headers};
 use super::proxy::Proxies;
 use super::roots::Roots;
-use crate::sync::{read, write};
+use crate::sync::Shared;
 use hyper::header::{self, HeaderName, HeaderValue};
 use regrip_core::DownloadsConfig;
 use std::collections::HashMap;
@@ -22,7 +15,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::str::FromStr;
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use surf::http::auth::BasicAuth;
 use surf::middleware::{Middleware, Next};
@@ -51,7 +43,7 @@ pub struct TransportOptions {
     pub proxies: Proxies,
     /// Addresses for a host name (in lower case) and port, in place of those that a lookup finds.
     pub resolve: HashMap<(String, u16), Vec<IpAddr>>,
-    /// The rate that all bodies together keep to, where there is one.
+    /// The rate that all bodies together keep to, if there is one.
     pub bytes_per_second: Option<NonZeroU64>,
 }
 
@@ -87,6 +79,15 @@ impl TransportOptions {
         url.set_fragment(None);
         self.userinfo.insert(url, Header::basic(user, password));
     }
+}
+
+/// How long a transport waits. May be replaced while it is used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    /// For name lookup, TCP and TLS together.
+    pub(super) connect: Duration,
+    /// From the request being sent to the end of the response head.
+    pub(super) headers: Duration,
 }
 
 /// Headers that one origin, and no other, gets to see.
@@ -126,7 +127,7 @@ impl Header {
     /// Checks a header.
     ///
     /// # Errors
-    /// A name that is no token, a value with control characters (CR and LF would start another header), and the headers
+    /// A name that is not a token, a value with control characters (CR and LF would start another header), and the headers
     /// that the transport itself is responsible for: framing, ranges, content codings.
     pub fn new(name: &str, value: &str) -> Result<Header, HeaderRefused> {
         // A name that is not known may be a secret in the wrong place.
@@ -143,7 +144,7 @@ impl Header {
             });
         }
         let mut value = HeaderValue::from_str(value.trim_matches([' ', '\t']))
-            .map_err(|_| refused("the value has control characters"))?;
+            .map_err(|_| refused("the value contains control characters"))?;
         value.set_sensitive(true);
         Ok(Header {
             name: parsed,
@@ -206,7 +207,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The origin of a URL; `None` where it is neither http nor https.
+    /// The origin of a URL; `None` if it is neither http nor https.
     pub fn of(url: &Url) -> Option<Origin> {
         let https = match url.scheme() {
             "https" => true,
@@ -220,7 +221,7 @@ impl Origin {
         })
     }
 
-    /// Whether connections to it are encrypted.
+    /// Returns `true` if connections to it are encrypted.
     pub fn is_https(&self) -> bool {
         self.https
     }
@@ -275,7 +276,7 @@ pub(super) struct AddCredentials {
     /// For the URL a request starts at, whichever that is.
     pub(super) for_all: Vec<Header>,
     /// For one origin each.
-    pub(super) by_origin: SharedCredentials,
+    pub(super) by_origin: Shared<Vec<Credentials>>,
     /// For one URL each.
     pub(super) by_url: HashMap<Url, Header>,
 }
@@ -315,26 +316,6 @@ impl AddCredentials {
         let closer = replace_more_general(own, of_origin);
         let all = replace_more_general(closer, &self.for_all);
         all.into_iter().cloned().collect()
-    }
-}
-
-/// Headers for one origin each, which may be replaced while requests are under way: each request has either the old or
-/// the new ones. Clones are the same.
-#[derive(Clone, Default)]
-pub(super) struct SharedCredentials(Arc<RwLock<Arc<[Credentials]>>>);
-
-impl SharedCredentials {
-    pub(super) fn new(credentials: Vec<Credentials>) -> SharedCredentials {
-        SharedCredentials(Arc::new(RwLock::new(credentials.into())))
-    }
-
-    pub(super) fn replace(&self, credentials: Vec<Credentials>) {
-        let mut held = write(&self.0);
-        *held = credentials.into();
-    }
-
-    fn get(&self) -> Arc<[Credentials]> {
-        Arc::clone(&read(&self.0))
     }
 }
 

@@ -1,16 +1,14 @@
 //! Which way a request goes: straight to its origin, or through a proxy.
 //!
-//! An http request is handed to the proxy whole, with an absolute target (RFC 9112 §3.2.2); for https the proxy only lends a
-//! line ([`tunnel`](super::dial)). Invariants: a proxy's user and password go to that proxy and nowhere else, and a
-//! connection through a proxy never stands in for a direct one.
+//! An http request is sent to the proxy whole, with an absolute target (RFC 9112 §3.2.2); for https the proxy only lends a
+//! tunnel ([`dial`](super::dial)). Invariants: a proxy's user and password go to that proxy and nowhere else, and a connection
+//! through a proxy never stands in for a direct one. Names are resolved by the proxy: of a target behind it only literal
+//! addresses and `localhost` are judged ([`Reach`]).
 //!
-//! Names are resolved by the proxy, where nobody here can look: of a target behind a proxy only literal addresses and
-//! `localhost` are judged ([`Reach`]). It reads no environment; who does is `cli/get/network.rs`.
+//! There is no standard for `NO_PROXY`. [`NoProxy`] reads what curl and Go agree on, and either's additions: names with
+//! everything below them, addresses, networks, `*`, and a port after any of these. What cannot be read covers nothing.
 //!
-//! Who is reached without a proxy: the list in `NO_PROXY`.
-//!
-//! There is no standard for it. This reads what curl and Go agree on, and either's additions: names with everything below
-//! them, addresses, networks, `*`, and a port after any of these. What cannot be read covers nothing.
+//! It reads no environment; `cli/get/network.rs` does.
 
 use super::address_policy::Reach;
 use super::options::{Origin, known_scheme};
@@ -50,7 +48,7 @@ impl Proxy {
         if url.scheme() != "http" {
             let scheme = known_scheme(&url).unwrap_or("not known");
             return Err(ProxyUnusable(format!(
-                "its scheme is {scheme}, and only http proxies are spoken to"
+                "its scheme is {scheme}, but only http proxies are supported"
             )));
         }
         let host = url
@@ -219,7 +217,7 @@ pub struct NoProxy(Vec<Exception>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Exception {
     who: Who,
-    /// Any where there is none.
+    /// Any if there is none.
     port: Option<u16>,
 }
 
@@ -243,7 +241,7 @@ impl NoProxy {
         NoProxy(entries.filter_map(entry).collect())
     }
 
-    /// Whether it covers every host and port.
+    /// Returns `true` if it covers every host and port.
     pub fn is_everybody(&self) -> bool {
         let everybody = Exception {
             who: Who::Everybody,
@@ -252,7 +250,7 @@ impl NoProxy {
         self.0.contains(&everybody)
     }
 
-    /// Whether a host is reached without a proxy.
+    /// Returns `true` if a host is reached without a proxy.
     pub(super) fn covers(&self, host: &Host<String>, port: u16) -> bool {
         let mut entries = self.0.iter();
         entries.any(|entry| entry.port.is_none_or(|only| only == port) && entry.who.is(host))

@@ -1,15 +1,11 @@
-//! A connected socket, plain or encrypted, as hyper wants to read and write it.
+//! A connected socket, plain or encrypted, as hyper wants to read and write it, and the rate that all downloads share.
 //!
-//! A plain socket is received straight into hyper's uninitialised buffer: no zeroing, no copy. The [`Meter`] beside it
-//! counts what came, which tells whether an answer had begun, and says whether a response head comes next: that goes
-//! through a [`HeadReader`], which bounds it. It does not dial and does not time out.
+//! A plain socket is received straight into hyper's uninitialised buffer: no zeroing, no copy. The [`Meter`] beside it counts the
+//! bytes, which tells whether an answer had begun, and says whether a response head is next: that goes through a
+//! [`HeadReader`], which bounds it. It does not dial and does not time out.
 //!
-//! How long a transport waits, which may change while it is used.
-//!
-//! The rate that all downloads of a transport share: a token bucket, kept as the moment at which it will be full enough.
-//!
-//! Whoever takes bytes pays for them in time, in the order of asking. Time nobody used is forgotten but for a moment, which
-//! makes up for timers that ring late.
+//! [`Rate`] is a token bucket, kept as the moment at which it will be full enough. Whoever takes bytes pays for them in time, in
+//! the order of asking. Unused time is forgotten but for a moment, which makes up for timers that fire late.
 
 use super::head::HeadReader;
 use crate::sync::lock;
@@ -233,48 +229,6 @@ impl hyper::rt::Write for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.get_mut().writer().poll_close(cx)
     }
-}
-
-/// The timeouts, in milliseconds. Clones are the same.
-#[derive(Clone, Debug)]
-pub(super) struct Timeouts(Arc<TimeoutValues>);
-
-#[derive(Debug)]
-struct TimeoutValues {
-    connect: AtomicU64,
-    headers: AtomicU64,
-}
-
-impl Timeouts {
-    pub(super) fn new(connect: Duration, headers: Duration) -> Timeouts {
-        Timeouts(Arc::new(TimeoutValues {
-            connect: AtomicU64::new(milliseconds(connect)),
-            headers: AtomicU64::new(milliseconds(headers)),
-        }))
-    }
-
-    pub(super) fn replace(&self, connect: Duration, headers: Duration) {
-        self.0
-            .connect
-            .store(milliseconds(connect), Ordering::Relaxed);
-        self.0
-            .headers
-            .store(milliseconds(headers), Ordering::Relaxed);
-    }
-
-    /// For name lookup, TCP and TLS together.
-    pub(super) fn connect(&self) -> Duration {
-        Duration::from_millis(self.0.connect.load(Ordering::Relaxed))
-    }
-
-    /// From the request being sent to the end of the response head.
-    pub(super) fn headers(&self) -> Duration {
-        Duration::from_millis(self.0.headers.load(Ordering::Relaxed))
-    }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How much unused time is made up for.

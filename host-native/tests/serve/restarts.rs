@@ -126,8 +126,8 @@ fn without_a_downloads_block_what_was_unfinished_fails_and_says_what_was_found()
     for row in house.rows() {
         let error = row["error"].as_str().expect("an error");
         let found = match row["filename"].as_str() {
-            Some("Film 1.mkv") => format!("Film 1.mkv.part has {kept} bytes and is kept"),
-            _ => "there is no part".to_owned(),
+            Some("Film 1.mkv") => format!("Film 1.mkv.part ({kept} bytes) is kept"),
+            _ => "there is no partial data".to_owned(),
         };
         assert!(error.contains(&found), "{error}");
     }

@@ -1,8 +1,6 @@
-//! Reads rows with what the host adds to them, as lists and the API show them.
+//! Reads downloads as lists and the API show them, and keeps one line for each attempt.
 //!
-//! The attempts of a download, one line each.
-//!
-//! Invariant: a download has at most one line without an end. One that a killed process left is closed as `lost` when the
+//! Invariant: a download has at most one attempt without an end. One that a killed process left is closed as `lost` when the
 //! next begins.
 
 use super::database::Fault;
@@ -271,7 +269,7 @@ fn read_attempt(row: &rusqlite::Row<'_>) -> Result<AttemptLine, rusqlite::Error>
     })
 }
 
-/// A count, where there is one. The history is for people: a senseless number in it stops nothing.
+/// A count, if there is one. The history is for people: a senseless number in it stops nothing.
 fn count(row: &rusqlite::Row<'_>, column: &str) -> Result<Option<u64>, rusqlite::Error> {
     let value: Option<i64> = row.get(column)?;
     Ok(value.map(|value| u64::try_from(value).unwrap_or_default()))

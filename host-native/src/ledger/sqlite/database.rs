@@ -72,7 +72,7 @@ impl From<Error> for Fault {
 pub(super) trait Request: Send {
     /// For the error's text.
     fn what(&self) -> &'static str;
-    /// Whether it changes anything.
+    /// Returns `true` if it changes anything.
     fn writes(&self) -> bool;
     /// Does it. May be called several times, each time from the state before.
     fn act(&mut self, transaction: &Transaction<'_>) -> Result<(), Fault>;
@@ -100,7 +100,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the ledger, making the file and its folder where they are missing, and brings it up to date.
+    /// Opens the ledger, making the file and its folder if they are missing, and brings it up to date.
     pub(super) fn open(path: &Path, patience: Patience) -> Result<Self, OpenError> {
         file::make(path).map_err(|source| OpenError::File {
             path: path.to_owned(),
@@ -306,7 +306,7 @@ fn is_busy_code(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
 }
 
-/// Whether an error is that another program kept the database locked.
+/// Returns `true` if an error is that another program kept the database locked.
 pub(crate) fn is_busy(error: &Error) -> bool {
     let Error::Ledger {
         source: Some(source),

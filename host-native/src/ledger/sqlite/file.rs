@@ -1,12 +1,10 @@
-//! The ledger's file: made for its owner only, and looked at before it is opened for writing.
+//! The ledger's file: created for its owner only, checked before it is opened for writing, and migrated.
 //!
 //! Invariant: a file that is not a sound ledger of this version or an older one is refused before a byte of it, or of what
 //! lies beside it, changes.
 //!
-//! The schema's numbered steps, and whether a file may take them.
-//!
-//! A step is never edited once released. Each runs in one transaction together with the number it leads to, so that a
-//! process killed in it leaves the file at the step before.
+//! A migration is never edited once released. Each runs in one transaction together with the number it leads to, so that a
+//! process killed in it leaves the file at the schema before.
 
 use super::database::Patience;
 use crate::store::FileStamp;
@@ -30,7 +28,7 @@ pub enum OpenError {
     File {
         /// The ledger, or its folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A later version of regrip wrote it.

@@ -1,4 +1,4 @@
-//! A ledger in one SQLite file. Its other halves are `serve_tables` and `shared`.
+//! A ledger in one SQLite file. Its other halves are in `serve` and `shared`.
 
 use super::database::{Database, Fault, Patience};
 use super::file::OpenError;
@@ -39,7 +39,7 @@ impl std::fmt::Debug for SqliteLedger {
 }
 
 impl SqliteLedger {
-    /// Opens the ledger at `path`, making the file (mode 0600) and its folder (0700) where they are missing, and upgrades
+    /// Opens the ledger at `path`, making the file (mode 0600) and its folder (0700) if they are missing, and upgrades
     /// an older one. Blocks: for the start of a program.
     ///
     /// # Errors
@@ -64,29 +64,12 @@ impl SqliteLedger {
         })
     }
 
-    /// A number that changes whenever another connection has written to the ledger.
-    async fn version(&self) -> Result<i64, Error> {
-        self.queue
-            .read("looking for changes", |transaction| {
-                Ok(transaction.pragma_query_value(None, "data_version", |row| row.get(0))?)
-            })
-            .await
-    }
-
     pub(super) async fn write<T: Send + 'static>(
         &self,
         what: &'static str,
         write: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         self.queue.write(what, write).await
-    }
-
-    async fn rows(&self, select: &'static str, params: Vec<String>) -> Result<Vec<Row>, Error> {
-        self.queue
-            .read("reading downloads", move |transaction| {
-                rows::rows(transaction, select, rusqlite::params_from_iter(&params))
-            })
-            .await
     }
 }
 
@@ -108,8 +91,13 @@ impl SendLedger for SqliteLedger {
     }
 
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
-        let select = "SELECT * FROM downloads WHERE dest_path = ?1 ORDER BY id DESC";
-        self.rows(select, vec![destination.to_owned()]).await
+        let destination = destination.to_owned();
+        self.queue
+            .read("reading downloads", move |transaction| {
+                let select = "SELECT * FROM downloads WHERE dest_path = ?1 ORDER BY id DESC";
+                rows::rows(transaction, select, [&destination])
+            })
+            .await
     }
 
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
@@ -145,8 +133,12 @@ impl SendLedger for SqliteLedger {
     /// Looks for changes twice a second (`PRAGMA data_version`, which reads no row).
     async fn changes(&self) {
         loop {
-            // A look that fails shows nothing; if the ledger is broken the drives report it.
-            if let Ok(version) = self.version().await
+            // It differs whenever another connection has written.
+            let version = self.queue.read("looking for changes", |transaction| {
+                Ok(transaction.pragma_query_value(None, "data_version", |row| row.get(0))?)
+            });
+            // An error here shows nothing; if the ledger is broken the drives report it.
+            if let Ok(version) = version.await
                 && self.seen.swap(version, Ordering::Relaxed) != version
             {
                 return;

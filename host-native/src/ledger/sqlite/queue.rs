@@ -85,7 +85,7 @@ impl Queue {
         self.ask(self.reader(), what, false, act).await
     }
 
-    /// The lane of what is shown; where it cannot be had, the other one.
+    /// The lane of what is shown; if it cannot be had, the other one.
     fn reader(&self) -> &Lane {
         if let Some(reader) = self.reader.get() {
             return reader;
@@ -99,7 +99,7 @@ impl Queue {
         }
     }
 
-    /// Whether what is written now takes so long that a person would not wait for it.
+    /// Returns `true` if what is written now takes so long that a person would not wait for it.
     pub(super) fn is_stuck(&self) -> bool {
         let since = *lock(&self.writer.since);
         since.is_some_and(|since| since.elapsed() > STUCK_AFTER)
@@ -198,7 +198,7 @@ where
 
     fn answer(self: Box<Self>, done: Result<(), Error>) {
         let value = self.value.ok_or_else(gone);
-        // Where nobody waits any more the download was dropped.
+        // If nobody waits any more the download was dropped.
         let _ = self.reply.send(done.and(value));
     }
 }
@@ -208,7 +208,7 @@ fn serve(
     incoming: &Receiver<Box<dyn Request>>,
     since: &Mutex<Option<Instant>>,
 ) {
-    let note = |at| *lock(&since) = at;
+    let note = |at| *lock(since) = at;
 
     let mut batch = Vec::with_capacity(REQUESTS);
     while let Ok(first) = incoming.recv_blocking() {
