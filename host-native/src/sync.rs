@@ -16,11 +16,11 @@ pub(crate) fn write<T: ?Sized>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 
 /// A value that may be replaced while it is used: a reader keeps the one it got. Clones share the value.
 #[derive(Debug, Default)]
-pub(crate) struct Shared<T>(Arc<RwLock<Arc<T>>>);
+pub(crate) struct Replaceable<T>(Arc<RwLock<Arc<T>>>);
 
-impl<T> Shared<T> {
+impl<T> Replaceable<T> {
     pub(crate) fn new(value: T) -> Self {
-        Shared(Arc::new(RwLock::new(Arc::new(value))))
+        Replaceable(Arc::new(RwLock::new(Arc::new(value))))
     }
 
     pub(crate) fn get(&self) -> Arc<T> {
@@ -32,8 +32,8 @@ impl<T> Shared<T> {
     }
 }
 
-impl<T> Clone for Shared<T> {
+impl<T> Clone for Replaceable<T> {
     fn clone(&self) -> Self {
-        Shared(Arc::clone(&self.0))
+        Replaceable(Arc::clone(&self.0))
     }
 }

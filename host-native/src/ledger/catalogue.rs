@@ -15,7 +15,7 @@ pub trait Catalogue {
     ///
     /// # Errors
     /// `NoSuchDownload`, `Ledger`.
-    fn entry(&self, id: DownloadId) -> impl Future<Output = Result<Entry, Error>> + Send;
+    fn entry(&self, id: DownloadId) -> impl Future<Output = Result<LedgerEntry, Error>> + Send;
 
     /// Downloads by their last change, newest first: at most `limit` (and 1000), of these statuses or, where none is named,
     /// of all, from the one after `after` on.
@@ -27,14 +27,16 @@ pub trait Catalogue {
         statuses: &[Status],
         limit: u32,
         after: Option<DownloadId>,
-    ) -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<LedgerEntry>, Error>> + Send;
 
     /// All downloads by their last change, newest first, as they are at one moment; of one status or of all.
     ///
     /// # Errors
     /// `Ledger`.
-    fn all(&self, status: Option<Status>)
-    -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
+    fn all(
+        &self,
+        status: Option<Status>,
+    ) -> impl Future<Output = Result<Vec<LedgerEntry>, Error>> + Send;
 
     /// How many downloads there are of each status, those of which there are none left out.
     ///
@@ -61,7 +63,7 @@ pub trait Catalogue {
 
 /// A download and what is known about it besides. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct LedgerEntry {
     /// The row.
     pub row: Row,
     /// The file's name.
@@ -84,7 +86,7 @@ pub struct Entry {
     pub completed_at: Option<String>,
 }
 
-impl Entry {
+impl LedgerEntry {
     /// The finished file's size and time, if the download stands completed.
     pub fn completed_stamp(&self) -> Option<FileStamp> {
         match self.row.status {
@@ -208,8 +210,8 @@ pub struct Download {
     pub completed_at: Option<String>,
 }
 
-impl From<Entry> for Download {
-    fn from(entry: Entry) -> Self {
+impl From<LedgerEntry> for Download {
+    fn from(entry: LedgerEntry) -> Self {
         let kind = entry.kind().to_owned();
         let row = entry.row;
         let (peer_id, peer_name, item_id) = match &row.new.source {

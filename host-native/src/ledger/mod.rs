@@ -14,7 +14,7 @@ mod catalogue;
 mod native;
 mod sqlite;
 
-pub use catalogue::{AttemptLine, Catalogue, Download, Entry};
+pub use catalogue::{AttemptLine, Catalogue, Download, LedgerEntry};
 pub(crate) use catalogue::{is_as_left, is_delivered};
 pub use native::{
     DownloadOrigin, Import, ImportState, LeftStub, NativeLedger, ServeTables, SharedDigest,

@@ -6,9 +6,13 @@
 //!
 //! Stop: take no more stubs, put downloads back to `queued` with their parts synced, finish the replies, all within ten seconds. SIGTERM and
 //! Ctrl-C stop the server in this order, a second one at once; SIGHUP reloads the configuration.
+//!
+//! What the server says while it runs: lines for people, or JSON for programs, on standard error.
+//!
+//! Only regrip's own words are logged, not those of libraries, which do not know what is secret. URLs come without their
+//! query, names that strangers chose come quoted.
 
 use super::folders::{DataFolder, DataFolderRefused};
-use super::log::{self, LogEvents};
 use super::reload::Settings;
 use super::service::Service;
 use super::{finish, queue, recover, reload, service};
@@ -23,16 +27,20 @@ use crate::share::{Share, ShareError, ShareOptions};
 use crate::store::{DiskStore, FileStamp, OwnFiles};
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
 use crate::workers::Workers;
-use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Status};
+use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Status, What};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use smol::channel::{Receiver, bounded};
 use smol::future::FutureExt;
-use std::io;
+use std::io::{self, stderr};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, registry};
 
 /// How long downloads and replies have for their end.
 const LET_GO_WITHIN: Duration = Duration::from_secs(8);
@@ -113,7 +121,7 @@ pub enum ServeError {
 /// # Errors
 /// What keeps it from starting; nothing was downloaded then.
 pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
-    log::start(options.log);
+    start_log(options.log);
     let Loaded { config, warnings } = options.loaded;
     for warning in warnings {
         tracing::warn!("{}: {warning}", options.file.display());
@@ -142,7 +150,7 @@ fn serve_on(
     file: PathBuf,
     proxies: Proxies,
     folder: DataFolder,
-    signals: Receiver<Signal>,
+    signals: Receiver<ServerSignal>,
 ) -> Result<(), ServeError> {
     let listen = config.server.listen;
     if config.server.api_key.is_none() && !listen.ip().is_loopback() {
@@ -269,7 +277,7 @@ struct Running<L: NativeLedger> {
     /// What opens the API.
     api_keys: CurrentKeys,
     control: Control<L>,
-    signals: Receiver<Signal>,
+    signals: Receiver<ServerSignal>,
 }
 
 impl<L: NativeLedger> Running<L> {
@@ -363,7 +371,7 @@ impl<L: NativeLedger> Running<L> {
 
     /// Reloads as often as it is asked to, until it is asked to end.
     async fn until_end(&self, service: Option<&Service<L>>, share: Option<&OpenShare>) {
-        while let Ok(Signal::Reload) = self.signals.recv().await {
+        while let Ok(ServerSignal::Reload) = self.signals.recv().await {
             let (settings, keys) = (&self.settings, &self.api_keys);
             reload::reload(&self.file, &self.control, settings, keys, service);
             if let Some(OpenShare { share, .. }) = share {
@@ -379,7 +387,7 @@ const END_WITHIN: Duration = Duration::from_millis(9_500);
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
+pub(super) enum ServerSignal {
     /// Read the configuration again.
     Reload,
     /// End.
@@ -390,7 +398,7 @@ pub(super) enum Signal {
 ///
 /// # Errors
 /// The system refused the handlers.
-pub(super) fn listen() -> io::Result<Receiver<Signal>> {
+pub(super) fn listen() -> io::Result<Receiver<ServerSignal>> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let (ask, asked) = bounded(4);
     std::thread::Builder::new()
@@ -401,7 +409,7 @@ pub(super) fn listen() -> io::Result<Receiver<Signal>> {
                 if signal == SIGHUP {
                     // Several at once mean what one means; there is always room for the end.
                     if ask.is_empty() {
-                        let _ = ask.try_send(Signal::Reload);
+                        let _ = ask.try_send(ServerSignal::Reload);
                     }
                 } else if ending {
                     tracing::warn!("stopped at once");
@@ -410,7 +418,7 @@ pub(super) fn listen() -> io::Result<Receiver<Signal>> {
                     ending = true;
                     // From here on, and not where the end is done: that may hang on a disk.
                     end_in_time();
-                    let _ = ask.try_send(Signal::End);
+                    let _ = ask.try_send(ServerSignal::End);
                 }
             }
         })?;
@@ -477,5 +485,82 @@ fn found(part: &str) -> String {
         Ok(Some(stamp)) => format!("its partial data {part} ({} bytes) is kept", stamp.size),
         Ok(None) => format!("there is no partial data {part}"),
         Err(error) => format!("cannot inspect its partial data {part}: {error}"),
+    }
+}
+
+/// Begins to log. Once a process; a second time changes nothing.
+pub(crate) fn start_log(format: LogFormat) {
+    let own = Targets::new().with_target("regrip", LevelFilter::INFO);
+    let lines = fmt::layer().with_writer(stderr).with_target(false);
+    let started = match format {
+        LogFormat::Text => registry()
+            .with(lines.with_ansi(false).with_filter(own))
+            .try_init(),
+        LogFormat::Json => registry()
+            .with(lines.json().flatten_event(true).with_filter(own))
+            .try_init(),
+    };
+    // Somebody logs already: a test that starts two servers.
+    drop(started);
+}
+
+/// Logs what happens to downloads, each step of it but the bytes.
+#[derive(Debug)]
+pub(super) struct LogEvents;
+
+impl Listener for LogEvents {
+    fn hear(&self, event: &Event<'_>) {
+        let (id, url, file) = (event.id, event.url, event.path);
+        match &event.what {
+            What::Progress { .. } => {}
+            What::Queued => tracing::info!(id, url, ?file, "queued"),
+            What::Started { attempt, from } => tracing::info!(id, attempt, from, "started"),
+            What::Headers {
+                expected_bytes,
+                mismatch,
+                ..
+            } => {
+                if *mismatch {
+                    tracing::warn!(id, expected_bytes, "the size is not the release's");
+                }
+            }
+            What::Restart {
+                reason,
+                discarded_bytes,
+            } => {
+                let reason = reason.name();
+                tracing::warn!(id, reason, discarded_bytes, "started over");
+            }
+            What::Retrying {
+                attempt,
+                delay,
+                error,
+                ..
+            } => {
+                let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(
+                    id,
+                    attempt,
+                    delay_ms,
+                    error = error.as_str(),
+                    "attempt failed"
+                );
+            }
+            What::Waiting { why, .. } => tracing::warn!(id, why = why.as_str(), "waiting"),
+            What::Completed(summary) => {
+                let (bytes, attempts) = (summary.bytes, summary.attempts);
+                let restarts = summary.restarts;
+                tracing::info!(id, ?file, bytes, attempts, restarts, "completed");
+                if let Some(warning) = &summary.warning {
+                    tracing::warn!(id, ?file, warning, "completed with a warning");
+                }
+            }
+            What::Failed(summary) => {
+                let code = summary.code.as_ref().map(ErrorCode::as_str);
+                let error = summary.error.as_deref();
+                tracing::error!(id, ?file, code, error, "failed");
+            }
+            What::Cancelled(_) => tracing::info!(id, ?file, "cancelled"),
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::claims::PeerItem;
 use super::service::Service;
 use super::stub_run;
 use crate::control::{End, PendingStub};
-use crate::ledger::{Entry, LeftStub, NativeLedger};
+use crate::ledger::{LedgerEntry, LeftStub, NativeLedger};
 use regrip_core::classify::is_of_this_machine;
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error, PeerId, Source, Status};
@@ -205,7 +205,7 @@ pub(super) fn why(error: &str, advice: Option<&str>) -> String {
     }
 }
 
-async fn give_up<L: NativeLedger>(service: &Arc<Service<L>>, entry: &Entry, why: &str) {
+async fn give_up<L: NativeLedger>(service: &Arc<Service<L>>, entry: &LedgerEntry, why: &str) {
     if let Some(item) = item_of(entry) {
         let noted: Vec<String> = entry.stub_name.clone().into_iter().collect();
         fail_stubs(service, &item, &noted, why).await;
@@ -213,7 +213,7 @@ async fn give_up<L: NativeLedger>(service: &Arc<Service<L>>, entry: &Entry, why:
 }
 
 /// The download goes on when the trouble is over; until then its stubs are shown as pending.
-fn wait<L: NativeLedger>(service: &Service<L>, entry: &Entry) {
+fn wait<L: NativeLedger>(service: &Service<L>, entry: &LedgerEntry) {
     let rest = service.retries.put(entry.row.id);
     let Some(failure) = &entry.row.failure else {
         return;
@@ -235,18 +235,18 @@ fn wait<L: NativeLedger>(service: &Service<L>, entry: &Entry) {
 }
 
 /// Returns `true` if a fault of this machine ended it.
-fn failed_here(entry: &Entry) -> bool {
+fn failed_here(entry: &LedgerEntry) -> bool {
     let failure = entry.row.failure.as_ref();
     failure.is_some_and(|failure| is_of_this_machine(&failure.code))
 }
 
-fn failed_because(entry: &Entry) -> String {
+fn failed_because(entry: &LedgerEntry) -> String {
     let failure = entry.row.failure.as_ref();
     failure.map_or_else(String::new, |failure| failure.text.clone())
 }
 
 /// The item that a row is of.
-pub(super) fn item_of(entry: &Entry) -> Option<PeerItem> {
+pub(super) fn item_of(entry: &LedgerEntry) -> Option<PeerItem> {
     match &entry.row.new.source {
         Source::Url { .. } => None,
         Source::Peer {

@@ -21,7 +21,6 @@ mod finish;
 mod folders;
 mod import;
 mod import_command;
-mod log;
 mod queue;
 mod recover;
 mod reload;
@@ -30,6 +29,6 @@ mod stub_folder;
 mod stub_run;
 mod watch;
 
+pub(crate) use daemon::start_log;
 pub use daemon::{LogFormat, ServeError, ServeOptions, serve};
 pub use folders::{DataFolder, DataFolderRefused, ledger_in, serving};
-pub(crate) use log::start as start_log;

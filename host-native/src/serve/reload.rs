@@ -10,11 +10,11 @@ use crate::config::{Config, ConfigRefused, Loaded, load};
 use crate::control::Control;
 use crate::ledger::NativeLedger;
 use crate::server::{CurrentKeys, Keys};
-use crate::sync::Shared;
+use crate::sync::Replaceable;
 use std::path::Path;
 
 /// The configuration in force.
-pub(super) type Settings = Shared<Config>;
+pub(super) type Settings = Replaceable<Config>;
 
 /// What a configuration that cannot be taken is called among the troubles.
 const TROUBLE: &str = "configuration";

@@ -15,7 +15,7 @@ use super::watch::{Taken, Taker, Watch};
 use crate::config::{Downloads, Peer};
 use crate::control::{Control, PendingStub, Troubles};
 use crate::host::NativeHost;
-use crate::ledger::{Entry, NativeLedger};
+use crate::ledger::{LedgerEntry, NativeLedger};
 use crate::peers::PeerClient;
 use crate::sync::{read, write};
 use regrip_core::error::chain;
@@ -133,7 +133,7 @@ impl<L: NativeLedger> Service<L> {
     pub(super) fn show_waiting(
         &self,
         item: &PeerItem,
-        entry: &Entry,
+        entry: &LedgerEntry,
         why: &str,
         until: Option<SystemTime>,
     ) {

@@ -4,12 +4,12 @@
 //! makes room.
 
 use super::guesses::ClientNetwork;
-use super::outbox::{Outbox, Piece};
 use super::places::{Leave, Place, Places};
 use super::reply::{Payload, Reply};
 use super::router;
 use super::router::Answer;
 use super::socket::ServedSocket;
+use super::socket::{Outbox, Piece};
 use crate::wall_time;
 use async_io::{Async, Timer};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, ready};

@@ -7,7 +7,6 @@
 mod access;
 mod guesses;
 mod listener;
-mod outbox;
 mod places;
 mod reply;
 mod router;
@@ -19,7 +18,7 @@ pub use access::{
 };
 pub(crate) use guesses::ClientNetwork;
 pub use listener::{Limits, Server};
-pub use outbox::{FileSpan, Threads};
 pub use reply::{Payload, Refusal, Reply};
 pub(crate) use reply::{is_json, not_json};
 pub use router::{Answer, Asked, Handler, Route, Router};
+pub use socket::{FileSpan, Threads};

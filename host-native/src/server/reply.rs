@@ -1,6 +1,6 @@
 //! Replies and refusals, and the JSON body of a request: bounded in size and time.
 
-use super::outbox::FileSpan;
+use super::socket::FileSpan;
 use async_io::Timer;
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;

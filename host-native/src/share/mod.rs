@@ -12,7 +12,6 @@ mod inventory;
 mod routes;
 mod state;
 mod tree;
-mod unfinished;
 mod validators;
 
 pub use state::{Census, FolderError, Share, ShareError, ShareOptions};

@@ -3,8 +3,8 @@
 use super::commit::refused;
 use super::digest::Sha256Digest;
 use super::lock;
-use super::own_files::OwnFiles;
 use super::part::DiskPart;
+use super::path::OwnFiles;
 use super::path::{Folders, System};
 use super::version::{FileId, FileStamp, metadata};
 use super::{commit, version};

@@ -15,7 +15,6 @@ mod lock;
 mod lock_file;
 #[cfg(test)]
 mod lock_tests;
-mod own_files;
 mod part;
 mod path;
 mod stdout;
@@ -25,9 +24,8 @@ pub(crate) use commit::rename_new;
 pub use digest::Sha256Digest;
 pub use disk::{DiskStore, look_at, sha256_of};
 pub use lock::writer;
-pub use own_files::{OwnFiles, is_same_folder};
 pub use part::DiskPart;
 pub(crate) use path::NAME_BYTES;
-pub use path::{destination, part_path};
+pub use path::{OwnFiles, destination, is_same_folder, part_path};
 pub use stdout::{STDOUT, StdoutPart, StdoutStore};
 pub use version::{FileId, FileStamp, FileVersion};

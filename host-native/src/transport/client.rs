@@ -14,7 +14,7 @@ use super::dial::{Dialer, dial};
 use super::errors;
 use super::options::{Origin, Timeouts};
 use super::proxy::{Proxies, Proxy, ProxyRoute};
-use crate::sync::{Shared, lock};
+use crate::sync::{Replaceable, lock};
 use async_io::Timer;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -36,7 +36,7 @@ pub(super) const USER_AGENT: &str = concat!("regrip/", env!("CARGO_PKG_VERSION")
 /// surf's backend.
 pub(super) struct HyperClient {
     pub(super) dialer: Dialer,
-    pub(super) timeouts: Shared<Timeouts>,
+    pub(super) timeouts: Replaceable<Timeouts>,
     pub(super) proxies: Proxies,
     pub(super) pool: Arc<Pool>,
 }

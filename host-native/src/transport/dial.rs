@@ -8,13 +8,13 @@
 //! another attempt; any other refusal is permanent.
 
 use super::address_policy::{Addresses, Reach, Trial};
+use super::connection::{Meter, Socket, Stream, buffered};
 use super::errors::{self, connecting, timed_out};
 use super::head::status_line;
 use super::options::{Origin, Timeouts};
 use super::proxy::{Proxy, ProxyRoute};
 use super::roots::Tls;
-use super::socket::{Meter, Socket, Stream, buffered};
-use crate::sync::Shared;
+use crate::sync::Replaceable;
 use async_io::{Async, Timer};
 use futures::StreamExt;
 use futures::future::{Either, select};
@@ -52,7 +52,7 @@ pub(super) struct Dialed {
 
 /// How connections are made.
 pub(super) struct Dialer {
-    pub(super) timeouts: Shared<Timeouts>,
+    pub(super) timeouts: Replaceable<Timeouts>,
     pub(super) tls: Tls,
     /// Addresses given for a host and port, in place of those that the name has.
     pub(super) resolve: HashMap<(String, u16), Vec<IpAddr>>,

@@ -2,14 +2,14 @@
 
 use super::address_policy::Addresses;
 use super::client::{Head, HyperClient, Pool, add_wire_headers, head};
+use super::connection::Rate;
 use super::cookies::Cookies;
 use super::dial::Dialer;
 use super::errors;
 use super::options::{AddCredentials, Credentials, Header, Timeouts, TransportOptions};
 use super::redirect::{Crossed, FollowRedirects};
 use super::roots::Tls;
-use super::socket::Rate;
-use crate::sync::Shared;
+use crate::sync::Replaceable;
 use futures::AsyncBufReadExt;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use regrip_core::http::body_end;
@@ -25,19 +25,19 @@ use surf::{Client, RequestBuilder, Url};
 pub struct HttpTransport {
     client: Client,
     rate: Option<Rate>,
-    credentials: Shared<Vec<Credentials>>,
-    timeouts: Shared<Timeouts>,
+    credentials: Replaceable<Vec<Credentials>>,
+    timeouts: Replaceable<Timeouts>,
 }
 
 impl HttpTransport {
     /// A transport with connections and trust of its own. Nothing is connected to or read from the disk yet.
     pub fn new(options: TransportOptions) -> HttpTransport {
         let rate = options.bytes_per_second.map(Rate::new);
-        let timeouts = Shared::new(Timeouts {
+        let timeouts = Replaceable::new(Timeouts {
             connect: options.connect_timeout,
             headers: options.headers_timeout,
         });
-        let by_origin = Shared::new(options.credentials);
+        let by_origin = Replaceable::new(options.credentials);
         let backend = HyperClient {
             dialer: Dialer {
                 timeouts: timeouts.clone(),

@@ -25,7 +25,6 @@ mod options;
 mod proxy;
 mod redirect;
 mod roots;
-mod socket;
 
 pub use http_transport::{HttpBody, HttpTransport};
 pub use options::{Credentials, Header, HeaderRefused, NotAnOrigin, Origin, TransportOptions};

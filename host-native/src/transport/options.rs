@@ -7,7 +7,7 @@
 use super::client::{WireHeaders, add_wire_headers};
 use super::proxy::Proxies;
 use super::roots::Roots;
-use crate::sync::Shared;
+use crate::sync::Replaceable;
 use hyper::header::{self, HeaderName, HeaderValue};
 use regrip_core::DownloadsConfig;
 use std::collections::HashMap;
@@ -276,7 +276,7 @@ pub(super) struct AddCredentials {
     /// For the URL a request starts at, whichever that is.
     pub(super) for_all: Vec<Header>,
     /// For one origin each.
-    pub(super) by_origin: Shared<Vec<Credentials>>,
+    pub(super) by_origin: Replaceable<Vec<Credentials>>,
     /// For one URL each.
     pub(super) by_url: HashMap<Url, Header>,
 }

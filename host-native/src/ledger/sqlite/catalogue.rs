@@ -4,9 +4,9 @@
 //! next begins.
 
 use super::database::Fault;
+use super::database::{Columns, integer, milliseconds, time};
 use super::rows;
-use super::values::{Columns, integer, milliseconds, time};
-use crate::ledger::{AttemptLine, Entry};
+use crate::ledger::{AttemptLine, LedgerEntry};
 use crate::store::FileStamp;
 use regrip_core::Error;
 use regrip_core::record::{AttemptEnd, DownloadId, NewAttempt, Restart, Status};
@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, named_params};
 use std::time::SystemTime;
 
 /// Reads one entry.
-pub(super) fn entry(connection: &Connection, id: DownloadId) -> Result<Entry, Fault> {
+pub(super) fn entry(connection: &Connection, id: DownloadId) -> Result<LedgerEntry, Fault> {
     let found = connection
         .prepare_cached("SELECT * FROM downloads WHERE id = ?1")?
         .query_row([id], |row| Ok(read(row, true)))
@@ -28,7 +28,7 @@ pub(super) fn list(
     statuses: &[Status],
     limit: u32,
     after: Option<DownloadId>,
-) -> Result<Vec<Entry>, Fault> {
+) -> Result<Vec<LedgerEntry>, Fault> {
     let after = after.map(|id| place(connection, id)).transpose()?;
     let pages = match statuses {
         [] => vec![page(connection, None, limit, after.as_ref())?],
@@ -39,7 +39,7 @@ pub(super) fn list(
             pages.collect::<Result<Vec<_>, _>>()?
         }
     };
-    let mut entries: Vec<Entry> = pages.into_iter().flatten().collect();
+    let mut entries: Vec<LedgerEntry> = pages.into_iter().flatten().collect();
     if statuses.len() > 1 {
         entries.sort_by(|one, other| by_place(other).cmp(&by_place(one)));
         entries.truncate(limit as usize);
@@ -47,7 +47,7 @@ pub(super) fn list(
     Ok(entries)
 }
 
-fn by_place(entry: &Entry) -> (&str, DownloadId) {
+fn by_place(entry: &LedgerEntry) -> (&str, DownloadId) {
     (&entry.updated_at, entry.row.id)
 }
 
@@ -86,7 +86,7 @@ fn page(
     status: Option<Status>,
     limit: u32,
     after: Option<&Place>,
-) -> Result<Vec<Entry>, Fault> {
+) -> Result<Vec<LedgerEntry>, Fault> {
     let status = status.map(Status::name);
     let mut params: Vec<(&str, &dyn ToSql)> = vec![(":limit", &limit)];
     if let Some(status) = &status {
@@ -116,12 +116,12 @@ pub(super) fn counts(connection: &Connection) -> Result<Vec<(Status, u64)>, Faul
 }
 
 /// Reads a row; `with_release` also what may be the largest part of it.
-fn read(row: &rusqlite::Row<'_>, with_release: bool) -> Result<Entry, Error> {
+fn read(row: &rusqlite::Row<'_>, with_release: bool) -> Result<LedgerEntry, Error> {
     let known = rows::read(row)?;
     let columns = Columns::new(row, known.id);
     let mtime_ns: Option<i64> = columns.get("completed_mtime_ns")?;
     let size = columns.count_if_any("completed_size")?;
-    Ok(Entry {
+    Ok(LedgerEntry {
         row: known,
         filename: columns.get("filename")?,
         stub_name: columns.get("stub_name")?,

@@ -1,7 +1,7 @@
 //! What each [`Change`] does to the tables: the same as [`Row::apply`](regrip_core::record::Row::apply), in SQL.
 
 use super::database::Fault;
-use super::values::{integer, time};
+use super::database::{integer, time};
 use super::{catalogue, rows};
 use regrip_core::record::{
     Behaviour, Change, DownloadId, Failure, KnownSize, Restart, RestartReason, Status, Terms,

@@ -1,11 +1,11 @@
 //! A ledger in one SQLite file. Its other halves are in `serve` and `shared`.
 
+use super::database::integer;
 use super::database::{Database, Fault, Patience};
 use super::file::OpenError;
 use super::queue::Queue;
-use super::values::integer;
 use super::{catalogue, change, rows};
-use crate::ledger::{AttemptLine, Catalogue, Entry, NativeLedger};
+use crate::ledger::{AttemptLine, Catalogue, LedgerEntry, NativeLedger};
 use crate::store::FileStamp;
 use regrip_core::Error;
 use regrip_core::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row, Status};
@@ -168,7 +168,7 @@ impl NativeLedger for SqliteLedger {
 }
 
 impl Catalogue for SqliteLedger {
-    async fn entry(&self, id: DownloadId) -> Result<Entry, Error> {
+    async fn entry(&self, id: DownloadId) -> Result<LedgerEntry, Error> {
         self.queue
             .show("reading a download", move |transaction| {
                 catalogue::entry(transaction, id)
@@ -181,7 +181,7 @@ impl Catalogue for SqliteLedger {
         statuses: &[Status],
         limit: u32,
         after: Option<DownloadId>,
-    ) -> Result<Vec<Entry>, Error> {
+    ) -> Result<Vec<LedgerEntry>, Error> {
         let statuses = statuses.to_vec();
         self.queue
             .show("listing downloads", move |transaction| {
@@ -190,7 +190,7 @@ impl Catalogue for SqliteLedger {
             .await
     }
 
-    async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
+    async fn all(&self, status: Option<Status>) -> Result<Vec<LedgerEntry>, Error> {
         self.queue
             .show("listing downloads", move |transaction| {
                 catalogue::list(transaction, status.as_slice(), u32::MAX, None)

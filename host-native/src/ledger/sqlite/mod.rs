@@ -16,7 +16,6 @@ mod queue;
 mod rows;
 mod serve;
 mod shared;
-mod values;
 
 pub use database::Patience;
 pub(crate) use database::is_busy;

@@ -1,9 +1,9 @@
 //! The tables of `serve`: what it notes on a download, stubs that are left, imports.
 
 use super::database::Fault;
+use super::database::time;
 use super::ledger::{SqliteLedger, one};
 use super::rows;
-use super::values::time;
 use crate::ledger::{DownloadOrigin, Import, ImportState, LeftStub, ServeTables};
 use regrip_core::{DownloadId, Error, Status};
 use rusqlite::{ToSql, Transaction, named_params, params};
