@@ -84,6 +84,6 @@ fn another_key_is_in_force_at_once_and_the_one_before_opens_nothing() {
     served.signal("HUP");
     served.log.wait_for("stays in force");
     assert_eq!((status(""), status("two")), (401, 200));
-    assert_eq!(served.log.count("takes a restart"), 0);
+    assert_eq!(served.log.count("restart regrip to apply"), 0);
     served.stop();
 }
