@@ -1,7 +1,7 @@
 //! Listing and removing rows, and what is done with values that make no sense.
 
 use regrip::ledger::{
-    Catalogue, Entry, Import, ImportState, NativeLedger, ServeTables, SqliteLedger,
+    Catalogue, Import, ImportState, LedgerEntry, NativeLedger, ServeTables, SqliteLedger,
 };
 use regrip::store::FileStamp;
 use regrip_core::ledger::Ledger;
@@ -90,7 +90,8 @@ fn the_list_is_ordered_by_the_last_change_and_pages_lose_nothing() {
             .unwrap();
         let wanted = [1, 4, 6, 5, 3, 2, 0].map(|number| ids[number]);
 
-        let of = |entries: &[Entry]| entries.iter().map(|entry| entry.row.id).collect::<Vec<_>>();
+        let of =
+            |entries: &[LedgerEntry]| entries.iter().map(|entry| entry.row.id).collect::<Vec<_>>();
         assert_eq!(of(&ledger.list(&[], 100, None).await.unwrap()), wanted);
         let (mut paged, mut after) = (Vec::new(), None);
         loop {

@@ -47,6 +47,25 @@ fn sqlite_is_known_to_its_folder_and_its_ledger_to_those_who_open_it() {
 }
 
 #[test]
+fn the_native_host_has_no_more_files_than_a_reader_can_survey() {
+    let files = sources("host-native/src").len();
+    assert!(files <= 130, "{files} files, more than 130");
+}
+
+#[test]
+fn a_type_name_has_one_meaning_in_the_native_host() {
+    let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (file, text) in sources("host-native/src") {
+        for name in types(&code(&text)) {
+            defined.entry(name).or_default().push(file.clone());
+        }
+    }
+    assert!(defined.contains_key("HttpTransport"), "{defined:?}");
+    defined.retain(|_, files| files.len() > 1);
+    assert_eq!(defined, BTreeMap::new());
+}
+
+#[test]
 fn a_circle_is_found() {
     let uses = |of: &[&str]| of.iter().map(|name| (*name).to_owned()).collect();
     let imports = Imports::from([
@@ -171,6 +190,18 @@ fn resolve(
         at.pop();
     }
     at
+}
+
+/// The types that a text defines.
+fn types(code: &str) -> Vec<String> {
+    let mut words = code.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    let mut names = Vec::new();
+    while let Some(word) = words.next() {
+        if matches!(word, "struct" | "enum" | "trait") {
+            names.extend(words.next().map(str::to_owned));
+        }
+    }
+    names
 }
 
 /// A text without its tests and comments.

@@ -2,7 +2,7 @@
 
 use super::Api;
 use crate::control::parse_checksum;
-use crate::ledger::{AttemptLine, Download, Entry, NativeLedger};
+use crate::ledger::{AttemptLine, Download, LedgerEntry, NativeLedger};
 use crate::server::{Asked, Payload, Refusal, Reply};
 use hyper::StatusCode;
 use hyper::header::LOCATION;
@@ -261,7 +261,7 @@ pub(super) async fn remove<L: NativeLedger>(
 }
 
 /// As it is shown: of one that is under way the part itself says how far it is, the ledger has the last checkpoint.
-fn up_to_date(entry: Entry) -> Download {
+fn up_to_date(entry: LedgerEntry) -> Download {
     let mut download = Download::from(entry);
     if !download.status.is_finished()
         && let Ok(part) = std::fs::symlink_metadata(&download.part_path)

@@ -7,7 +7,7 @@
 //! session of a person. So each [`Client`] has few, and of those the one goes that is idle for a day, else the one that was
 //! used the fewest times, else the youngest.
 
-use crate::server::Network;
+use crate::server::ClientNetwork;
 use sha2::{Digest, Sha256};
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ pub(super) struct Client([u8; 32]);
 
 impl Client {
     pub(super) fn new(address: IpAddr, program: &[u8]) -> Client {
-        let network = Network::of(address).to_string();
+        let network = ClientNetwork::of(address).to_string();
         let mut digest = Sha256::new_with_prefix(network.as_bytes());
         digest.update([0]);
         digest.update(program);

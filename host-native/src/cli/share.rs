@@ -56,7 +56,7 @@ fn run(args: &Args) -> Result<(), (Exit, String)> {
         }
     };
     let answer = share.router(keys.clone()).answer();
-    threads.run(server.run(threads.executor(), answer, stopped));
+    smol::block_on(server.run(threads.executor(), answer, stopped));
     Ok(())
 }
 

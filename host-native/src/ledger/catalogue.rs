@@ -1,9 +1,13 @@
-//! Reading downloads: what lists, the API, the dashboard and metrics show.
+//! Reading downloads: what lists, the API, the dashboard and metrics show, and which files are still as delivered.
 
+use super::NativeLedger;
 use crate::store::FileStamp;
-use regrip_core::Error;
-use regrip_core::record::{DownloadId, Row, Source, Status};
+use crate::wall_time::rfc3339 as time;
+use regrip_core::record::{DigestRow, DigestSource, DownloadId, Row, SizeSource, Source};
+use regrip_core::{Algorithm, Error, OnExists, Status, display_url};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::SystemTime;
 
 /// Shows downloads, beside whatever is written.
 pub trait Catalogue {
@@ -11,26 +15,28 @@ pub trait Catalogue {
     ///
     /// # Errors
     /// `NoSuchDownload`, `Ledger`.
-    fn entry(&self, id: DownloadId) -> impl Future<Output = Result<Entry, Error>> + Send;
+    fn entry(&self, id: DownloadId) -> impl Future<Output = Result<LedgerEntry, Error>> + Send;
 
     /// Downloads by their last change, newest first: at most `limit` (and 1000), of these statuses or, where none is named,
     /// of all, from the one after `after` on.
     ///
     /// # Errors
-    /// `NoSuchDownload` where `after` is gone, `Ledger`.
+    /// `NoSuchDownload` if `after` is gone, `Ledger`.
     fn list(
         &self,
         statuses: &[Status],
         limit: u32,
         after: Option<DownloadId>,
-    ) -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<LedgerEntry>, Error>> + Send;
 
     /// All downloads by their last change, newest first, as they are at one moment; of one status or of all.
     ///
     /// # Errors
     /// `Ledger`.
-    fn all(&self, status: Option<Status>)
-    -> impl Future<Output = Result<Vec<Entry>, Error>> + Send;
+    fn all(
+        &self,
+        status: Option<Status>,
+    ) -> impl Future<Output = Result<Vec<LedgerEntry>, Error>> + Send;
 
     /// How many downloads there are of each status, those of which there are none left out.
     ///
@@ -38,7 +44,7 @@ pub trait Catalogue {
     /// `Ledger`.
     fn counts(&self) -> impl Future<Output = Result<Vec<(Status, u64)>, Error>> + Send;
 
-    /// The attempts of a download, first to last; none where there is no such download.
+    /// The attempts of a download, first to last; none if there is no such download.
     ///
     /// # Errors
     /// `Ledger`.
@@ -57,7 +63,7 @@ pub trait Catalogue {
 
 /// A download and what is known about it besides. Times are RFC 3339 in UTC.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct LedgerEntry {
     /// The row.
     pub row: Row,
     /// The file's name.
@@ -80,7 +86,7 @@ pub struct Entry {
     pub completed_at: Option<String>,
 }
 
-impl Entry {
+impl LedgerEntry {
     /// The finished file's size and time, if the download stands completed.
     pub fn completed_stamp(&self) -> Option<FileStamp> {
         match self.row.status {
@@ -127,4 +133,221 @@ pub struct AttemptLine {
     pub restart_reason: Option<String>,
     /// How many bytes that were.
     pub discarded_bytes: Option<u64>,
+}
+
+/// What may be shown of a download. Times are RFC 3339 in UTC; sizes are bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Download {
+    /// Its name.
+    pub id: DownloadId,
+    /// `url` or `peer`.
+    pub kind: String,
+    /// Where the bytes come from, without userinfo, query and fragment.
+    pub url: String,
+    /// The peer, by the digest of its URL.
+    pub peer_id: Option<String>,
+    /// The peer, as configured.
+    pub peer_name: Option<String>,
+    /// The item, as the peer names it.
+    pub item_id: Option<String>,
+    /// The stub it came from.
+    pub stub_name: Option<String>,
+    /// The file's name.
+    pub filename: String,
+    /// Absolute path of the file when it is whole.
+    pub dest_path: String,
+    /// Absolute path of the part.
+    pub part_path: String,
+    /// What to do where the destination exists.
+    pub on_exists: OnExists,
+    /// Names of the headers that its requests need and that are not kept.
+    pub header_names: Vec<String>,
+    /// Size by the release's metadata.
+    pub release_size: Option<u64>,
+    /// Size of the file, if known.
+    pub expected_bytes: Option<u64>,
+    /// What said so.
+    pub expected_bytes_source: Option<SizeSource>,
+    /// The transfer's size is not the release's.
+    pub expected_bytes_mismatch: bool,
+    /// Bytes in the part, or in the finished file.
+    pub downloaded_bytes: u64,
+    /// Bytes known to be on the disk, whatever happens.
+    pub durable_bytes: u64,
+    /// As sent.
+    pub etag: Option<String>,
+    /// As sent, where it is strong.
+    pub last_modified: Option<String>,
+    /// The SHA-256 that the file must have.
+    pub sha256_wanted: Option<String>,
+    /// The SHA-256 of the completed file.
+    pub sha256_got: Option<String>,
+    /// All digests that the file must have or that were requested.
+    #[serde(default)]
+    pub digests: Vec<DownloadDigest>,
+    /// Attempts over its life.
+    pub attempts: u32,
+    /// Restarts over its life.
+    pub restarts: u32,
+    /// Where it stands.
+    pub status: Status,
+    /// The end of the wait it is in.
+    pub waiting_until: Option<String>,
+    /// Why it waits.
+    pub waiting_why: Option<String>,
+    /// Why it failed: the error and its sources. Of a completed download, what failed after the file got its name.
+    pub error: Option<String>,
+    /// `transient` or `permanent`.
+    pub error_class: Option<String>,
+    /// The error's stable name.
+    pub error_code: Option<String>,
+    /// How telling the servers about it went.
+    pub import_state: Option<String>,
+    /// When it was accepted.
+    pub created_at: String,
+    /// When its first attempt began.
+    pub started_at: Option<String>,
+    /// When anything of it changed last.
+    pub updated_at: String,
+    /// When it was completed.
+    pub completed_at: Option<String>,
+}
+
+/// A digest of a download.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadDigest {
+    /// The hash function.
+    pub algorithm: Algorithm,
+    /// Who stated or requested it.
+    pub source: DigestSource,
+    /// The expected value, in lower-case hex.
+    pub wanted: Option<String>,
+    /// The value of the completed file.
+    pub got: Option<String>,
+}
+
+impl From<DigestRow> for DownloadDigest {
+    fn from(row: DigestRow) -> Self {
+        DownloadDigest {
+            algorithm: row.algorithm,
+            source: row.source,
+            wanted: row.wanted,
+            got: row.got,
+        }
+    }
+}
+
+impl From<LedgerEntry> for Download {
+    fn from(entry: LedgerEntry) -> Self {
+        let kind = entry.kind().to_owned();
+        let row = entry.row;
+        let sha256_wanted = row.wanted(Algorithm::Sha256).map(str::to_owned);
+        let sha256_got = row.got(Algorithm::Sha256).map(str::to_owned);
+        let (peer_id, peer_name, item_id) = match &row.new.source {
+            Source::Url { .. } => (None, None, None),
+            Source::Peer {
+                peer_id,
+                peer_name,
+                item_id,
+                ..
+            } => (
+                Some(peer_id.clone()),
+                Some(peer_name.clone()),
+                Some(item_id.clone()),
+            ),
+        };
+        let size = row.known_size();
+        Download {
+            id: row.id,
+            kind,
+            url: display_url(row.new.source.url()),
+            peer_id,
+            peer_name,
+            item_id,
+            stub_name: entry.stub_name,
+            filename: entry.filename,
+            dest_path: row.new.destination,
+            part_path: row.new.part,
+            on_exists: row.new.on_exists,
+            header_names: row.new.header_names,
+            release_size: row.new.release_size,
+            expected_bytes: size.map(|size| size.bytes),
+            expected_bytes_source: size.map(|size| size.source),
+            expected_bytes_mismatch: row.mismatch,
+            downloaded_bytes: row.downloaded,
+            durable_bytes: row.durable,
+            etag: row.validators.etag,
+            last_modified: row.validators.last_modified,
+            sha256_wanted,
+            sha256_got,
+            digests: row.digests.into_iter().map(DownloadDigest::from).collect(),
+            attempts: row.attempts,
+            restarts: row.restarts,
+            status: row.status,
+            waiting_until: row.waiting.as_ref().map(|waiting| time(waiting.until)),
+            waiting_why: row.waiting.map(|waiting| waiting.why),
+            error: row.failure.as_ref().map(|failure| failure.text.clone()),
+            error_class: row
+                .failure
+                .as_ref()
+                .map(|failure| failure.class.name().to_owned()),
+            error_code: row.failure.map(|failure| failure.code.to_string()),
+            import_state: entry.import_state,
+            created_at: entry.created_at,
+            started_at: entry.started_at,
+            updated_at: entry.updated_at,
+            completed_at: entry.completed_at,
+        }
+    }
+}
+
+/// Returns `true` if a download of this ledger delivered the file and nobody has changed it since.
+///
+/// # Errors
+/// `Ledger`.
+pub(crate) async fn is_delivered(
+    ledger: &impl NativeLedger,
+    destination: &Path,
+    stamp: FileStamp,
+) -> Result<bool, Error> {
+    for row in ledger.rows_for(&destination.to_string_lossy()).await? {
+        let is_completed = matches!(row.status, Status::Completed | Status::ImportQueued);
+        if is_completed {
+            let recorded = ledger.entry(row.id).await?.completed_stamp();
+            if is_as_left(ledger, &row, recorded, stamp).await? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Returns `true` if nobody has written to the file since a row completed it. `recorded` is its stamp.
+///
+/// # Errors
+/// `Ledger`.
+pub(crate) async fn is_as_left(
+    ledger: &impl Catalogue,
+    row: &Row,
+    recorded: Option<FileStamp>,
+    stamp: FileStamp,
+) -> Result<bool, Error> {
+    match recorded {
+        Some(recorded) => Ok(recorded == stamp),
+        // Killed between the commit and its stamp: nobody wrote to it since, if it is older than the commit.
+        None => {
+            let completed_at = ledger.entry(row.id).await?.completed_at;
+            Ok(stamp.size == row.downloaded && is_older(stamp, completed_at.as_deref()))
+        }
+    }
+}
+
+/// Returns `true` if a file was last written before a moment in RFC 3339.
+fn is_older(stamp: FileStamp, moment: Option<&str>) -> bool {
+    let moment = moment.and_then(|moment| humantime::parse_rfc3339(moment).ok());
+    let since_1970 = moment.and_then(|moment| moment.duration_since(SystemTime::UNIX_EPOCH).ok());
+    // Times of rows are whole milliseconds, rounded down.
+    since_1970.is_some_and(|moment| {
+        i128::from(stamp.mtime_ns) <= (moment.as_millis() as i128 + 1) * 1_000_000
+    })
 }

@@ -11,18 +11,14 @@
 //! [`SendLedger`]: regrip_core::send_ledger::SendLedger
 
 mod catalogue;
-mod delivered;
-mod download;
 mod native;
-mod serve_tables;
-mod shared_digests;
 mod sqlite;
 
-pub use catalogue::{AttemptLine, Catalogue, Entry};
-pub(crate) use delivered::{is_as_left, is_delivered};
-pub use download::Download;
-pub use native::NativeLedger;
-pub use serve_tables::{Import, ImportState, LeftStub, Origin, ServeTables};
-pub use shared_digests::{SharedDigest, SharedDigests};
+pub use catalogue::{AttemptLine, Catalogue, Download, LedgerEntry};
+pub(crate) use catalogue::{is_as_left, is_delivered};
+pub use native::{
+    DownloadOrigin, Import, ImportState, LeftStub, NativeLedger, ServeTables, SharedDigest,
+    SharedDigests,
+};
 pub(crate) use sqlite::is_busy;
 pub use sqlite::{OpenError, Patience, SqliteLedger};

@@ -1,12 +1,172 @@
-//! All that a ledger offers to the native host.
+//! What a ledger offers to the native host beside the core's [`SendLedger`]: the tables of `serve` and of a share.
 
 use super::catalogue::Catalogue;
-use super::serve_tables::ServeTables;
-use super::shared_digests::SharedDigests;
-use crate::store::FileStamp;
-use regrip_core::Error;
-use regrip_core::record::DownloadId;
+use crate::store::{FileStamp, FileVersion};
+use futures::future::BoxFuture;
 use regrip_core::send_ledger::SendLedger;
+use regrip_core::{DownloadId, Error};
+use std::fmt;
+use std::time::SystemTime;
+
+/// The tables of `serve`.
+pub trait ServeTables {
+    /// Notes the stub a download came from and its release as the peer sent it.
+    ///
+    /// # Errors
+    /// `NoSuchDownload`, `Ledger`, `DiskFull`.
+    fn note_release(
+        &self,
+        id: DownloadId,
+        stub_name: Option<String>,
+        release_json: Option<String>,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Where these downloads came from, in any order; those that are gone are left out.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn origins(
+        &self,
+        ids: Vec<DownloadId>,
+    ) -> impl Future<Output = Result<Vec<DownloadOrigin>, Error>> + Send;
+
+    /// Where completed downloads came from whose import has not come to its end: those after `after`, by id, `limit` at
+    /// most.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn to_import(
+        &self,
+        after: DownloadId,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<DownloadOrigin>, Error>> + Send;
+
+    /// Stubs of completed downloads that could not be removed yet.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn left_stubs(&self) -> impl Future<Output = Result<Vec<LeftStub>, Error>> + Send;
+
+    /// Notes a stub that could not be removed.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    fn note_left_stub(&self, stub: LeftStub) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Forgets a left stub that is gone.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    fn forget_left_stub(&self, stub_name: String)
+    -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The imports of a download, in the order they were recorded; none if none has begun.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn imports(&self, id: DownloadId) -> impl Future<Output = Result<Vec<Import>, Error>> + Send;
+
+    /// Replaces the imports of a completed download and the line that is shown of them. If a server accepted it, the
+    /// download is `import_queued` from then on.
+    ///
+    /// # Errors
+    /// `WrongState` if it is not completed, `NoSuchDownload`, `Ledger`, `DiskFull`.
+    fn record_imports(
+        &self,
+        id: DownloadId,
+        imports: Vec<Import>,
+        shown: String,
+        at: SystemTime,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Where a download came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DownloadOrigin {
+    /// The download.
+    pub id: DownloadId,
+    /// The peer, by the digest of its URL; `None` for a plain URL.
+    pub peer_id: Option<String>,
+    /// The item, as the peer names it.
+    pub item_id: Option<String>,
+    /// The stub it came from, if that was noted.
+    pub stub_name: Option<String>,
+}
+
+/// A stub that is left in the watch folder although its download is completed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftStub {
+    /// The stub's name in the watch folder.
+    pub stub_name: String,
+    /// The peer that it names.
+    pub peer_id: String,
+    /// The item that it names.
+    pub item_id: String,
+}
+
+/// The import of a completed download by one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// The server's name in the configuration, any text.
+    pub server: String,
+    /// Its state.
+    pub state: ImportState,
+    /// Commands sent to the server.
+    pub tries: u32,
+    /// The time of the next command, while a pending import waits for it.
+    pub next_try: Option<SystemTime>,
+    /// Why the last command failed.
+    pub error: Option<String>,
+}
+
+impl Import {
+    /// An import whose server has not been sent a command.
+    pub fn new(server: &str) -> Import {
+        Import {
+            server: server.to_owned(),
+            state: ImportState::Pending,
+            tries: 0,
+            next_try: None,
+            error: None,
+        }
+    }
+}
+
+/// The state of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportState {
+    /// No command has been accepted yet, and another one follows.
+    Pending,
+    /// The server accepted the command.
+    Accepted,
+    /// No command follows.
+    Failed,
+}
+
+impl ImportState {
+    /// All of them.
+    pub const ALL: [ImportState; 3] = [
+        ImportState::Pending,
+        ImportState::Accepted,
+        ImportState::Failed,
+    ];
+
+    /// As the ledger spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ImportState::Pending => "pending",
+            ImportState::Accepted => "accepted",
+            ImportState::Failed => "failed",
+        }
+    }
+
+    /// The state of that name.
+    pub fn named(name: &str) -> Option<ImportState> {
+        ImportState::ALL
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+}
 
 /// A ledger of the native host. Clones are handles on the same ledger.
 pub trait NativeLedger:
@@ -28,4 +188,35 @@ pub trait NativeLedger:
     /// # Errors
     /// `Ledger`, `DiskFull`.
     fn close_open_attempts(&self) -> impl Future<Output = Result<usize, Error>> + Send;
+}
+
+/// The table of a share. It can be made into an object: a share needs nothing else of a ledger.
+pub trait SharedDigests: fmt::Debug + Send + Sync {
+    /// The SHA-256 noted for a shared file at `path`.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn shared_digest(&self, path: Vec<u8>) -> BoxFuture<'_, Result<Option<SharedDigest>, Error>>;
+
+    /// Notes the SHA-256 of a shared file, in place of what was noted for its path before.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    fn note_shared_digest(
+        &self,
+        path: Vec<u8>,
+        digest: SharedDigest,
+    ) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// The digest of one version of a shared file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedDigest {
+    /// The version that was hashed.
+    pub version: FileVersion,
+    /// Its SHA-256, lower-case hex.
+    pub sha256: String,
+    /// The strong ETag of these bytes: of this version, or of an earlier one that differed in ctime alone and had the same
+    /// digest.
+    pub etag: String,
 }

@@ -1,26 +1,32 @@
 //! The client of the peer wire.
 //!
-//! Invariants: nothing is asked of a peer before its handshake, and a handshake is never waited for but by who asks; every
-//! request is noted on the peer's line, by which its downloads wait too.
+//! Invariants: nothing is asked of a peer before its handshake; every request is recorded on the peer's line, by which its
+//! downloads wait too; no answer is read beyond a bound.
 
-use super::answer;
-use super::release::{Query, Release};
-use super::version;
+use super::release::{self, Query, Release};
 use crate::config::Peer;
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
+use crate::sync::lock;
+use crate::transport::HttpBody;
 use async_lock::Mutex;
+use futures::future::{Either, select};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use regrip_core::classify::is_transient;
+use regrip_core::error::{Timeout, chain};
 use regrip_core::host::Host;
+use regrip_core::http::Head;
 use regrip_core::peer::{NoAnswer, Reachability};
-use regrip_core::retry::{RetryRules, Retrying};
-use regrip_core::{DownloadsConfig, Engine, Error, Source, retry};
+use regrip_core::retry::{RetryRules, Retrying, retry};
+use regrip_core::time::Clock;
+use regrip_core::transport::{Body, Response};
+use regrip_core::{DownloadsConfig, Engine, Error, Source};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use std::fmt;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
@@ -52,26 +58,26 @@ impl<L: NativeLedger> fmt::Debug for PeerClient<L> {
 }
 
 /// An error, and whether its patience is used up as well.
-struct Failed {
+struct AttemptFailed {
     error: Error,
     for_good: bool,
 }
 
-/// Decides about another attempt, and tells of it.
-struct Rules<T> {
-    told: T,
+/// Decides about another attempt, and reports it.
+struct PeerRetry<T> {
+    on_retry: T,
     config: Arc<DownloadsConfig>,
 }
 
-impl<T: FnMut(&Error, Duration)> RetryRules<Failed> for Rules<T> {
-    fn is_retryable(&self, failed: &Failed) -> bool {
+impl<T: FnMut(&Error, Duration)> RetryRules<AttemptFailed> for PeerRetry<T> {
+    fn is_retryable(&self, failed: &AttemptFailed) -> bool {
         !failed.for_good && is_transient(&failed.error, &self.config.extra_retry_statuses)
     }
-    fn retry_after(&self, failed: &Failed) -> Option<Duration> {
+    fn retry_after(&self, failed: &AttemptFailed) -> Option<Duration> {
         failed.error.retry_after()
     }
-    fn on_retry(&mut self, retrying: Retrying<'_, Failed>) {
-        (self.told)(&retrying.error.error, retrying.delay);
+    fn on_retry(&mut self, retrying: Retrying<'_, AttemptFailed>) {
+        (self.on_retry)(&retrying.error.error, retrying.delay);
     }
 }
 
@@ -99,25 +105,21 @@ impl<L: NativeLedger> PeerClient<L> {
 
     /// Its version, by the last handshake that worked.
     pub fn version(&self) -> Option<String> {
-        self.held().clone()
+        lock(&self.version).clone()
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<String>> {
-        self.version.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Asks for a release. `told` is called for every attempt that is followed by another, with the wait.
+    /// Requests a release. `on_retry` is called with the error and the wait before each further attempt.
     ///
     /// # Errors
-    /// `NameRefused` for an id that no path can have or a file name that is not a plain safe one, `Status` where the peer
+    /// `NameRefused` for an id that no path can have or a file name that is not a plain safe one, `Status` if the peer
     /// does not have it, `Protocol`, `Coded`, and what the last attempt failed with.
     pub async fn item(
         &self,
         id: &str,
-        told: impl FnMut(&Error, Duration),
+        on_retry: impl FnMut(&Error, Duration),
     ) -> Result<Release, Error> {
         let url = self.item_url(id)?;
-        Release::read(self.ask_persistently(&url, told).await?)
+        Release::read(self.ask_persistently(&url, on_retry).await?)
     }
 
     /// Searches it. Releases that are none, or whose files no safe name has, are left out.
@@ -127,15 +129,15 @@ impl<L: NativeLedger> PeerClient<L> {
     pub async fn search(
         &self,
         query: &Query,
-        told: impl FnMut(&Error, Duration),
+        on_retry: impl FnMut(&Error, Duration),
     ) -> Result<Vec<Release>, Error> {
         #[derive(Deserialize)]
-        struct Found {
+        struct SearchResult {
             items: Vec<Value>,
         }
         let base = format!("{}/peer/search", self.base());
         let url = Url::parse_with_params(&base, query.pairs()).map_err(unreadable)?;
-        let Found { items } = self.ask_persistently(url.as_str(), told).await?;
+        let SearchResult { items } = self.ask_persistently(url.as_str(), on_retry).await?;
         let releases = items.into_iter().map(Release::read);
         Ok(releases.filter_map(Result::ok).collect())
     }
@@ -162,7 +164,7 @@ impl<L: NativeLedger> PeerClient<L> {
         if matches!(id, "" | "." | "..") {
             return Err(Error::NameRefused {
                 name: id.to_owned(),
-                why: "no item can have it as its id",
+                why: "it cannot be the id of an item",
             });
         }
         let id = utf8_percent_encode(id, ENCODED);
@@ -174,13 +176,13 @@ impl<L: NativeLedger> PeerClient<L> {
     async fn ask_persistently<T: DeserializeOwned>(
         &self,
         url: &str,
-        told: impl FnMut(&Error, Duration),
+        on_retry: impl FnMut(&Error, Duration),
     ) -> Result<T, Error> {
         let host = self.engine.host();
         let config = self.engine.config();
         let policy = config.retry_policy();
         let policy = policy.map_err(|error| Error::Protocol(error.to_string()))?;
-        let mut rules = Rules { told, config };
+        let mut rules = PeerRetry { on_retry, config };
         let mut random = fastrand::Rng::with_seed(host.seed());
         let attempt = |_| self.attempt(url);
         retry(&policy, &host.clock, &mut random, &mut rules, attempt)
@@ -188,20 +190,20 @@ impl<L: NativeLedger> PeerClient<L> {
             .map_err(|failed| failed.error)
     }
 
-    async fn attempt<T: DeserializeOwned>(&self, url: &str) -> Result<T, Failed> {
+    async fn attempt<T: DeserializeOwned>(&self, url: &str) -> Result<T, AttemptFailed> {
         let patience = Duration::from_millis(self.engine.config().peer_patience_ms);
         let probe = || self.shake_hands();
         let reached = self
             .line
             .reachable(&self.engine.host().clock, patience, probe);
-        reached.await.map_err(|error| Failed {
+        reached.await.map_err(|error| AttemptFailed {
             error,
             for_good: true,
         })?;
         let answer = self.greet_then_ask(url).await;
         // An answer that was cut off is worth another attempt, so it is read here.
-        let value = answer.and_then(|json| answer::read(&json));
-        value.map_err(|error| Failed {
+        let value = answer.and_then(|json| read(&json));
+        value.map_err(|error| AttemptFailed {
             error,
             for_good: false,
         })
@@ -225,7 +227,7 @@ impl<L: NativeLedger> PeerClient<L> {
 
     async fn shake_hands(&self) -> Result<(), Error> {
         let handshake = self.ask(&format!("{}/handshake", self.base())).await?;
-        *self.held() = Some(version::check(&handshake)?);
+        *lock(&self.version) = Some(release::check(&handshake)?);
         Ok(())
     }
 
@@ -234,14 +236,107 @@ impl<L: NativeLedger> PeerClient<L> {
         let head = host.transport.get_noting_origin(url).await;
         self.line.note(&host.clock, config.breaker_failures, &head);
         let (head, crossed) = head?;
-        let body = answer::body(head, host, &config).await;
+        let body = body(head, host, &config).await;
         match crossed {
             None => body,
-            Some(crossed) => answer::from_elsewhere(body, &crossed),
+            Some(crossed) => from_elsewhere(body, &crossed),
         }
     }
 }
 
 fn unreadable(error: url::ParseError) -> Error {
-    Error::Protocol(format!("the address cannot be read: {error}"))
+    Error::Protocol(format!("invalid address: {error}"))
+}
+
+/// Largest answer. A search with a thousand releases is below.
+const LARGEST_BYTES: usize = 256 << 10;
+
+/// The body of a 200.
+///
+/// # Errors
+/// `Status` with its `Retry-After`; `Protocol` for any other answer that is no 200, and for a body that is too large;
+/// `Coded`; `Timeout` if the body takes longer than a head may.
+pub(super) async fn body(
+    response: Response<HttpBody>,
+    host: &NativeHost<impl NativeLedger>,
+    config: &DownloadsConfig,
+) -> Result<Vec<u8>, Error> {
+    let Response {
+        status,
+        headers,
+        end,
+        body,
+    } = response;
+    let head = Head::read(status, &headers, end, host.clock.wall());
+    match status {
+        200 => {}
+        400..=599 => {
+            return Err(Error::Status {
+                status,
+                retry_after: head.retry_after,
+            });
+        }
+        _ => return Err(Error::Protocol(format!("the status is {status}"))),
+    }
+    if let Some(coding) = head.coding {
+        return Err(Error::Coded(coding));
+    }
+    let after = Duration::from_millis(config.headers_timeout_ms);
+    let too_late = pin!(host.clock.sleep(after));
+    match select(pin!(all(body)), too_late).await {
+        Either::Left((read, _)) => read,
+        Either::Right(((), _)) => {
+            let timeout = Timeout::Idle;
+            Err(Error::Timeout { timeout, after })
+        }
+    }
+}
+
+/// An answer from another origin, to which the peer redirected: what cannot be used is the redirect's fault, so the error names
+/// it.
+///
+/// # Errors
+/// `RedirectRefused` for an error status that no later attempt changes and for a body that is not JSON; else as the body.
+pub(super) fn from_elsewhere(
+    body: Result<Vec<u8>, Error>,
+    crossed: &str,
+) -> Result<Vec<u8>, Error> {
+    let why = match &body {
+        Ok(json) => match serde_json::from_slice::<IgnoredAny>(json) {
+            Err(error) if !error.is_eof() => "the answer is not from a peer".to_owned(),
+            _ => return body,
+        },
+        Err(error) if is_transient(error, &[]) => return body,
+        Err(error) => chain(error),
+    };
+    Err(Error::RedirectRefused(format!("{crossed}; {why}")))
+}
+
+async fn all(mut body: HttpBody) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.chunk().await? {
+        bytes.extend_from_slice(chunk);
+        if bytes.len() > LARGEST_BYTES {
+            let what = format!("an answer of more than {LARGEST_BYTES} bytes");
+            return Err(Error::Protocol(what));
+        }
+    }
+    Ok(bytes)
+}
+
+/// Reads JSON.
+///
+/// # Errors
+/// `Incomplete` if it ends before its end, else `Protocol`.
+pub(super) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(json).map_err(|error| {
+        if error.is_eof() {
+            let got = json.len() as u64;
+            return Error::Incomplete {
+                got,
+                expected: None,
+            };
+        }
+        Error::Protocol(format!("unexpected answer: {error}"))
+    })
 }

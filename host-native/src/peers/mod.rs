@@ -3,10 +3,8 @@
 //! [`PeerClient`] speaks the peer wire (spec §8). What it asks goes through the same transport as the files, so a peer's
 //! credentials reach its own origin and no other; it waits by the same line as the peer's downloads.
 
-mod answer;
 mod client;
 mod release;
-mod version;
 
 pub use crate::config::id_of;
 pub use client::PeerClient;

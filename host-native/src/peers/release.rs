@@ -1,4 +1,4 @@
-//! What a peer says about an item, and what it can be asked for.
+//! What a peer says about itself and its items, and the parameters of a search.
 
 use regrip_core::{Algorithm, Checksum};
 use regrip_core::{Error, SafeName, shown};
@@ -35,7 +35,7 @@ pub struct Release {
 
 /// The part of it that has a meaning here.
 #[derive(Deserialize)]
-struct Known {
+struct Fields {
     id: String,
     title: String,
     filename: String,
@@ -48,13 +48,12 @@ impl Release {
     /// Reads what a peer said.
     ///
     /// # Errors
-    /// `Protocol` where something is missing, `NameRefused` where the file's name is not a plain safe one.
+    /// `Protocol` if something is missing, `NameRefused` if the file's name is not a plain safe one.
     pub(super) fn read(value: Value) -> Result<Release, Error> {
-        let known = Known::deserialize(&value)
-            .map_err(|error| Error::Protocol(format!("that is no release: {error}")))?;
+        let known = Fields::deserialize(&value)
+            .map_err(|error| Error::Protocol(format!("not a release: {error}")))?;
         if known.id.len() > LONGEST_ID_BYTES {
-            let what =
-                format!("that is no release: its id is longer than {LONGEST_ID_BYTES} bytes");
+            let what = format!("not a release: its id is longer than {LONGEST_ID_BYTES} bytes");
             return Err(Error::Protocol(what));
         }
         let sha256 = |hex: String| Checksum::new(Algorithm::Sha256, &hex).ok();
@@ -129,5 +128,79 @@ impl Query {
             .filter_map(|(name, number)| Some((name, number?.to_string())));
         let imdb = self.imdb_id.clone().map(|id| ("imdbId", id));
         imdb.into_iter().chain(numbers).collect()
+    }
+}
+
+/// The oldest version of the wire that is spoken.
+const OLDEST: [u64; 3] = [0, 1, 0];
+
+/// Longest version.
+const LONGEST_BYTES: usize = 64;
+
+#[derive(Deserialize)]
+struct Handshake {
+    version: String,
+}
+
+/// Takes a handshake whose version is new enough, and returns that version.
+///
+/// # Errors
+/// `Protocol`.
+pub(super) fn check(handshake: &[u8]) -> Result<String, Error> {
+    let Handshake { version } = super::client::read(handshake)?;
+    if version.len() > LONGEST_BYTES {
+        let what = format!("a version of more than {LONGEST_BYTES} bytes");
+        return Err(Error::Protocol(what));
+    }
+    match numbers(&version) {
+        Some(numbers) if numbers >= OLDEST => Ok(version),
+        Some(_) => Err(Error::Protocol(format!(
+            "the peer speaks version {version}, but 0.1.0 or later is required"
+        ))),
+        None => Err(Error::Protocol(format!("{version:?} is not a version"))),
+    }
+}
+
+/// `x.y.z`, bare.
+fn numbers(version: &str) -> Option<[u64; 3]> {
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut numbers = [0; 3];
+    let mut parts = version.split('.');
+    for number in &mut numbers {
+        *number = parts.next().filter(|part| digits(part))?.parse().ok()?;
+    }
+    parts.next().is_none().then_some(numbers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_version_from_0_1_0_on_will_do() {
+        let table = [
+            ("0.1.0", true),
+            ("0.1.1", true),
+            ("0.10.0", true),
+            ("1.0.0", true),
+            ("18446744073709551615.0.0", true),
+            ("0.0.9", false),
+            ("0.0.99999", false),
+            ("v0.1.0", false),
+            ("0.1", false),
+            ("0.1.0.0", false),
+            ("0.1.0-rc1", false),
+            ("0..0", false),
+            ("+1.0.0", false),
+            ("18446744073709551616.0.0", false),
+            ("", false),
+        ];
+        for (version, will_do) in table {
+            let handshake = format!(r#"{{"version": "{version}"}}"#);
+            assert_eq!(check(handshake.as_bytes()).is_ok(), will_do, "{version}");
+        }
+        for other in ["{}", "[]", r#"{"version": 1}"#, "OK", ""] {
+            assert!(check(other.as_bytes()).is_err(), "{other}");
+        }
     }
 }

@@ -7,24 +7,25 @@
 //! Invariants: an item has one claim at a time, and checking and claiming are one step. A claim ends only once its stubs
 //! were dealt with. What is claimed is bounded, peer by peer: the rest waits in the folder.
 
+use crate::sync::lock;
 use regrip_core::{DownloadId, PeerId, Stub};
 use smol::channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Stubs of one peer that are claimed at once.
 const STUBS_OF_A_PEER: usize = 1024;
 
 /// An item of a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Item {
+pub(super) struct PeerItem {
     pub(super) peer: PeerId,
     pub(super) id: String,
 }
 
-impl From<&Stub> for Item {
+impl From<&Stub> for PeerItem {
     fn from(stub: &Stub) -> Self {
-        Item {
+        PeerItem {
             peer: stub.peer.clone(),
             id: stub.item.clone(),
         }
@@ -52,55 +53,55 @@ struct Claim {
 }
 
 #[derive(Debug, Default)]
-struct Held {
-    claims: HashMap<Arc<Item>, Claim>,
+struct ClaimTable {
+    claims: HashMap<Arc<PeerItem>, Claim>,
     /// By the name of a stub.
-    names: HashMap<Arc<str>, Arc<Item>>,
+    names: HashMap<Arc<str>, Arc<PeerItem>>,
     /// By download.
-    downloads: HashMap<DownloadId, Arc<Item>>,
+    downloads: HashMap<DownloadId, Arc<PeerItem>>,
     /// How many stubs each peer has claimed.
     of_peers: HashMap<PeerId, usize>,
     /// Stubs of completed downloads that cannot be removed, by name. Each ends for itself, not with a claim.
-    left: HashMap<String, Item>,
+    left: HashMap<String, PeerItem>,
 }
 
 /// All claims.
 #[derive(Debug, Default)]
-pub(super) struct Claims(Mutex<Held>);
+pub(super) struct Claims(Mutex<ClaimTable>);
 
 impl Claims {
-    /// Whether a stub of this name is claimed.
+    /// Returns `true` if a stub of this name is claimed.
     pub(super) fn has(&self, name: &str) -> bool {
-        let held = self.held();
+        let held = lock(&self.0);
         held.names.contains_key(name) || held.left.contains_key(name)
     }
 
     /// Keeps the name of a stub that is done and cannot be removed, beyond the end of its claim.
-    pub(super) fn leave(&self, name: &str, item: &Item) {
-        self.held().left.insert(name.to_owned(), item.clone());
+    pub(super) fn leave(&self, name: &str, item: &PeerItem) {
+        lock(&self.0).left.insert(name.to_owned(), item.clone());
     }
 
     /// Those that were left.
-    pub(super) fn left(&self) -> Vec<(String, Item)> {
-        let held = self.held();
+    pub(super) fn left(&self) -> Vec<(String, PeerItem)> {
+        let held = lock(&self.0);
         let left = held.left.iter();
         left.map(|(name, item)| (name.clone(), item.clone()))
             .collect()
     }
 
-    /// Whether a stub of that name was left.
+    /// Returns `true` if a stub of that name was left.
     pub(super) fn is_left(&self, name: &str) -> bool {
-        self.held().left.contains_key(name)
+        lock(&self.0).left.contains_key(name)
     }
 
     /// Gives up the name of a stub that was left and is gone now.
     pub(super) fn let_go(&self, name: &str) {
-        self.held().left.remove(name);
+        lock(&self.0).left.remove(name);
     }
 
     /// Claims a stub for its item.
-    pub(super) fn offer(&self, name: &str, item: &Item) -> Offered {
-        let mut held = self.held();
+    pub(super) fn offer(&self, name: &str, item: &PeerItem) -> Offered {
+        let mut held = lock(&self.0);
         if held.names.contains_key(name) {
             return Offered::Joined;
         }
@@ -122,8 +123,8 @@ impl Claims {
     }
 
     /// Claims an item for a download that an earlier process began, with the stub it noted. Not bounded: the rows are.
-    pub(super) fn take_up(&self, item: &Item, download: DownloadId, name: Option<&str>) {
-        let mut held = self.held();
+    pub(super) fn take_up(&self, item: &PeerItem, download: DownloadId, name: Option<&str>) {
+        let mut held = lock(&self.0);
         let item = held.item(item);
         held.claims.entry(Arc::clone(&item)).or_default();
         if let Some(name) = name
@@ -135,24 +136,24 @@ impl Claims {
     }
 
     /// An item is a download now.
-    pub(super) fn drives(&self, item: &Item, download: DownloadId) {
-        self.held().drives(item, download);
+    pub(super) fn drives(&self, item: &PeerItem, download: DownloadId) {
+        lock(&self.0).drives(item, download);
     }
 
     /// The item that a download was claimed for.
-    pub(super) fn item_of(&self, download: DownloadId) -> Option<Item> {
-        let held = self.held();
+    pub(super) fn item_of(&self, download: DownloadId) -> Option<PeerItem> {
+        let held = lock(&self.0);
         held.downloads.get(&download).map(|item| (**item).clone())
     }
 
     /// The download that an item is.
-    pub(super) fn download_of(&self, item: &Item) -> Option<DownloadId> {
-        self.held().claims.get(item)?.download
+    pub(super) fn download_of(&self, item: &PeerItem) -> Option<DownloadId> {
+        lock(&self.0).claims.get(item)?.download
     }
 
     /// The stubs that name an item.
-    pub(super) fn names(&self, item: &Item) -> Vec<String> {
-        let held = self.held();
+    pub(super) fn names(&self, item: &PeerItem) -> Vec<String> {
+        let held = lock(&self.0);
         let claim = held.claims.get(item);
         claim.map_or_else(Vec::new, |claim| {
             claim.names.iter().map(|name| (**name).to_owned()).collect()
@@ -160,8 +161,8 @@ impl Claims {
     }
 
     /// Ends a claim whose stubs were `settled`. Where others joined meanwhile it goes on, and those are returned.
-    pub(super) fn end(&self, item: &Item, settled: &[String]) -> Vec<String> {
-        let mut held = self.held();
+    pub(super) fn end(&self, item: &PeerItem, settled: &[String]) -> Vec<String> {
+        let mut held = lock(&self.0);
         let Some(claim) = held.claims.get(item) else {
             return Vec::new();
         };
@@ -174,34 +175,29 @@ impl Claims {
         joined
     }
 
-    /// Stubs that are in the folder no more: whoever took them away wants nothing of what is no download yet.
+    /// Drops interest in items without a download whose stubs are no longer in the folder: a user took them away.
     pub(super) fn keep_only(&self, is_there: impl Fn(&str) -> bool) {
-        let mut held = self.held();
+        let mut held = lock(&self.0);
         let pending = held.claims.iter().filter(|(_, claim)| {
             claim.download.is_none() && !claim.names.iter().any(|name| is_there(name))
         });
-        let unwanted: Vec<Arc<Item>> = pending.map(|(item, _)| Arc::clone(item)).collect();
+        let unwanted: Vec<Arc<PeerItem>> = pending.map(|(item, _)| Arc::clone(item)).collect();
         for item in unwanted {
             if let Some(claim) = held.claims.get_mut(&item) {
                 claim.wanted = None;
             }
         }
     }
-
-    fn held(&self) -> MutexGuard<'_, Held> {
-        // Nothing that runs under it can leave it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Held {
+impl ClaimTable {
     /// The item as it is held, so that it is held once.
-    fn item(&self, item: &Item) -> Arc<Item> {
+    fn item(&self, item: &PeerItem) -> Arc<PeerItem> {
         let held = self.claims.get_key_value(item);
         held.map_or_else(|| Arc::new(item.clone()), |(held, _)| Arc::clone(held))
     }
 
-    fn add(&mut self, name: &str, item: &Arc<Item>) {
+    fn add(&mut self, name: &str, item: &Arc<PeerItem>) {
         let name: Arc<str> = name.into();
         self.names.insert(Arc::clone(&name), Arc::clone(item));
         let claim = self.claims.entry(Arc::clone(item)).or_default();
@@ -209,7 +205,7 @@ impl Held {
         *self.of_peers.entry(item.peer.clone()).or_default() += 1;
     }
 
-    fn drives(&mut self, item: &Item, download: DownloadId) {
+    fn drives(&mut self, item: &PeerItem, download: DownloadId) {
         let item = self.item(item);
         if let Some(claim) = self.claims.get_mut(&item) {
             if let Some(before) = claim.download.replace(download) {
@@ -219,7 +215,7 @@ impl Held {
         }
     }
 
-    fn drop_claim(&mut self, item: &Item) {
+    fn drop_claim(&mut self, item: &PeerItem) {
         let Some(claim) = self.claims.remove(item) else {
             return;
         };
@@ -242,8 +238,8 @@ impl Held {
 mod tests {
     use super::*;
 
-    fn item(id: &str) -> Item {
-        Item {
+    fn item(id: &str) -> PeerItem {
+        PeerItem {
             peer: PeerId::new("0123abcd").unwrap(),
             id: id.to_owned(),
         }
@@ -297,7 +293,7 @@ mod tests {
             claims.offer("more", &item("more")),
             Offered::NoRoom
         ));
-        let other = Item {
+        let other = PeerItem {
             peer: PeerId::new("ffffffff").unwrap(),
             id: "1".to_owned(),
         };

@@ -1,15 +1,21 @@
-//! The start and the end of the server.
+//! Start, run and stop a server.
 //!
-//! Start: the data folder is locked, the ledger opened, the address listened at; what an earlier process left is taken up;
-//! only then the watch folder is looked at. End: no stub is taken any more, downloads go back to `queued` with their parts
-//! synced, replies are sent to their end, all within ten seconds.
+//! Start: lock the data folder, open the ledger, listen, recover what an earlier process left, and only then scan the watch
+//! folder. Without a downloads block in the configuration, what is left unfinished fails with a description of its partial
+//! data; a file that was complete gets its final name first.
+//!
+//! Stop: take no more stubs, put downloads back to `queued` with their parts synced, finish the replies, all within ten seconds. SIGTERM and
+//! Ctrl-C stop the server in this order, a second one at once; SIGHUP reloads the configuration.
+//!
+//! What the server says while it runs: lines for people, or JSON for programs, on standard error.
+//!
+//! Only regrip's own words are logged, not those of libraries, which do not know what is secret. URLs come without their
+//! query, names that strangers chose come quoted.
 
-use super::data_folder::{DataFolder, DataFolderRefused};
-use super::log::{self, LogEvents};
+use super::folders::{DataFolder, DataFolderRefused};
+use super::reload::Settings;
 use super::service::Service;
-use super::settings::Settings;
-use super::signals::{self, Asked};
-use super::{ending, later, left_stubs, outages, recover, reload, without_downloads};
+use super::{finish, queue, recover, reload, service};
 use crate::api;
 use crate::clock::SmolClock;
 use crate::config::{Config, Downloads, Loaded, data_folder_clash};
@@ -18,17 +24,23 @@ use crate::host::{Listener, NativeHost};
 use crate::ledger::{NativeLedger, OpenError, Patience, SqliteLedger};
 use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Share, ShareError, ShareOptions};
-use crate::store::{DiskStore, OwnFiles};
+use crate::store::{DiskStore, FileStamp, OwnFiles};
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
 use crate::workers::Workers;
-use regrip_core::{DownloadsConfig, Engine, Error, Event, Source};
+use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Status, What};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use smol::channel::{Receiver, bounded};
 use smol::future::FutureExt;
-use std::io;
+use std::io::{self, stderr};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, registry};
 
 /// How long downloads and replies have for their end.
 const LET_GO_WITHIN: Duration = Duration::from_secs(8);
@@ -76,7 +88,7 @@ pub enum ServeError {
     Listen {
         /// As configured.
         at: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// Another address than loopback without a key.
@@ -109,46 +121,37 @@ pub enum ServeError {
 /// # Errors
 /// What keeps it from starting; nothing was downloaded then.
 pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
-    log::start(options.log);
+    start_log(options.log);
     let Loaded { config, warnings } = options.loaded;
     for warning in warnings {
         tracing::warn!("{}: {warning}", options.file.display());
     }
-    let signals = signals::listen()?;
+    let signals = listen()?;
     let path = config.server.data_dir.clone();
     let folder = DataFolder::lock(&path.unwrap_or(options.data_folder))?;
     if let Some(clash) = data_folder_clash(&config, folder.path()) {
         return Err(ServeError::Folders(clash));
     }
     let ledger = SqliteLedger::open_with(&folder.ledger(), Patience::SERVER)?;
-    let begun = Begun {
-        file: options.file,
+    serve_on(
+        ledger,
         config,
-        proxies: options.proxies,
+        options.file,
+        options.proxies,
         folder,
         signals,
-    };
-    serve_on(ledger, begun)
+    )
 }
 
-/// A server whose data folder is locked and whose ledger is open.
-struct Begun {
-    file: PathBuf,
+/// Runs a server on an open ledger, in its locked data folder, until a signal ends it.
+fn serve_on(
+    ledger: impl NativeLedger,
     config: Config,
+    file: PathBuf,
     proxies: Proxies,
     folder: DataFolder,
-    signals: Receiver<Asked>,
-}
-
-/// Runs a server on a ledger until a signal ends it.
-fn serve_on(ledger: impl NativeLedger, begun: Begun) -> Result<(), ServeError> {
-    let Begun {
-        file,
-        config,
-        proxies,
-        folder,
-        signals,
-    } = begun;
+    signals: Receiver<ServerSignal>,
+) -> Result<(), ServeError> {
     let listen = config.server.listen;
     if config.server.api_key.is_none() && !listen.ip().is_loopback() {
         return Err(ServeError::NoKey(listen));
@@ -169,14 +172,14 @@ fn serve_on(ledger: impl NativeLedger, begun: Begun) -> Result<(), ServeError> {
     own.add(&std::path::absolute(&file)?);
     reload::replace_and_protect(&control, &settings.get());
     let share = share(&settings.get(), own, ledger)?;
-    let house = House {
+    let running = Running {
         file,
         settings,
         api_keys,
         control,
         signals,
     };
-    let done = workers.run(house.run(server, share, &threads));
+    let done = workers.run(running.run(server, share, &threads));
     drop(folder);
     done
 }
@@ -241,7 +244,7 @@ fn share(
     config: &Config,
     own: &OwnFiles,
     ledger: impl NativeLedger,
-) -> Result<Option<Shared>, ServeError> {
+) -> Result<Option<OpenShare>, ServeError> {
     if config.share.is_empty() {
         return Ok(None);
     }
@@ -258,30 +261,30 @@ fn share(
     let share = Share::start(&options, ledger)?;
     let census = share.census();
     tracing::info!(files = census.files, bytes = census.bytes, "sharing");
-    Ok(Some(Shared { share, access }))
+    Ok(Some(OpenShare { share, access }))
 }
 
 /// Shared folders and who is let in.
-struct Shared {
+struct OpenShare {
     share: Share,
     access: Access,
 }
 
 /// What runs until a signal.
-struct House<L: NativeLedger> {
+struct Running<L: NativeLedger> {
     file: PathBuf,
     settings: Settings,
     /// What opens the API.
     api_keys: CurrentKeys,
     control: Control<L>,
-    signals: Receiver<Asked>,
+    signals: Receiver<ServerSignal>,
 }
 
-impl<L: NativeLedger> House<L> {
+impl<L: NativeLedger> Running<L> {
     async fn run(
         self,
         server: Server,
-        share: Option<Shared>,
+        share: Option<OpenShare>,
         threads: &Threads,
     ) -> Result<(), ServeError> {
         let address = server.address();
@@ -300,8 +303,8 @@ impl<L: NativeLedger> House<L> {
         let service = match downloads {
             Some(downloads) => Some(self.begin(&downloads, threads).await?),
             None => {
-                without_downloads::settle(&self.control).await?;
-                tracing::warn!("there is no downloads block: nothing is downloaded");
+                settle(&self.control).await?;
+                tracing::warn!("the configuration has no downloads block: downloading is disabled");
                 None
             }
         };
@@ -315,17 +318,17 @@ impl<L: NativeLedger> House<L> {
         };
         let too_late = async {
             smol::Timer::after(LET_GO_WITHIN).await;
-            tracing::warn!("not all downloads or replies came to an end in time");
+            tracing::warn!("some downloads or replies did not finish in time");
         };
         all.or(too_late).await;
         tracing::info!("ended");
         Ok(())
     }
 
-    fn answer(&self, share: Option<&Shared>) -> Answer {
+    fn answer(&self, share: Option<&OpenShare>) -> Answer {
         let api = api::router(self.control.clone(), self.api_keys.clone());
         match share {
-            Some(Shared { share, access }) => {
+            Some(OpenShare { share, access }) => {
                 api::beside(api, share.router(access.clone()).answer())
             }
             None => api,
@@ -345,18 +348,18 @@ impl<L: NativeLedger> House<L> {
             downloads,
             executor,
         );
-        let hearing = Arc::clone(&service);
-        self.control.on_end(move |end| ending::hear(&hearing, end));
-        let lines = Arc::clone(&service);
+        let ending = Arc::clone(&service);
+        self.control.on_end(move |end| finish::on_end(&ending, end));
+        let starting = Arc::clone(&service);
         self.control
-            .begin_by(move |source, id| lines.drive(line_of(source), id));
+            .begin_by(move |source, id| starting.drive(queue::source_name(source), id));
         // Said once, before anything waits for it.
         let _ = service.completed.check();
         recover::recover(&service).await?;
         service.watch()?;
-        service.spawn(later::run(Arc::clone(&service)));
-        service.spawn(left_stubs::run(Arc::clone(&service)));
-        service.spawn(outages::show(Arc::clone(&service)));
+        service.spawn(queue::run(Arc::clone(&service)));
+        service.spawn(finish::retry_removals(Arc::clone(&service)));
+        service.spawn(service::show_outages(Arc::clone(&service)));
         service.spawn(recover::go_on_with_imports(Arc::clone(&service)));
         tracing::info!(
             watch = %downloads.watch.display(),
@@ -367,11 +370,11 @@ impl<L: NativeLedger> House<L> {
     }
 
     /// Reloads as often as it is asked to, until it is asked to end.
-    async fn until_end(&self, service: Option<&Service<L>>, share: Option<&Shared>) {
-        while let Ok(Asked::Reload) = self.signals.recv().await {
+    async fn until_end(&self, service: Option<&Service<L>>, share: Option<&OpenShare>) {
+        while let Ok(ServerSignal::Reload) = self.signals.recv().await {
             let (settings, keys) = (&self.settings, &self.api_keys);
             reload::reload(&self.file, &self.control, settings, keys, service);
-            if let Some(Shared { share, .. }) = share {
+            if let Some(OpenShare { share, .. }) = share {
                 // A file that was shared may be a key file now.
                 share.look_again();
             }
@@ -379,10 +382,185 @@ impl<L: NativeLedger> House<L> {
     }
 }
 
-/// The line that a download waits in: its peer's, or the one of plain URLs.
-fn line_of(source: &Source) -> &str {
-    match source {
-        Source::Url { .. } => "",
-        Source::Peer { peer_id, .. } => peer_id,
+/// How long the end may take before the process ends all the same.
+const END_WITHIN: Duration = Duration::from_millis(9_500);
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ServerSignal {
+    /// Read the configuration again.
+    Reload,
+    /// End.
+    End,
+}
+
+/// Listens, on a thread of its own.
+///
+/// # Errors
+/// The system refused the handlers.
+pub(super) fn listen() -> io::Result<Receiver<ServerSignal>> {
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+    let (ask, asked) = bounded(4);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let mut ending = false;
+            for signal in signals.forever() {
+                if signal == SIGHUP {
+                    // Several at once mean what one means; there is always room for the end.
+                    if ask.is_empty() {
+                        let _ = ask.try_send(ServerSignal::Reload);
+                    }
+                } else if ending {
+                    tracing::warn!("stopped at once");
+                    std::process::exit(130);
+                } else {
+                    ending = true;
+                    // From here on, and not where the end is done: that may hang on a disk.
+                    end_in_time();
+                    let _ = ask.try_send(ServerSignal::End);
+                }
+            }
+        })?;
+    Ok(asked)
+}
+
+/// Ends the process after a while, whatever hangs.
+fn end_in_time() {
+    let wait = || {
+        std::thread::sleep(END_WITHIN);
+        tracing::error!("shutdown timed out; the next start resumes from the data on disk");
+        std::process::exit(1);
+    };
+    // Without it the end may take longer.
+    let _ = std::thread::Builder::new()
+        .name("end".to_owned())
+        .spawn(wait);
+}
+
+/// The failure's stable name.
+const CODE: &str = "NoDownloads";
+
+/// Repairs and fails.
+///
+/// # Errors
+/// `Ledger`.
+pub(super) async fn settle(control: &Control<impl NativeLedger>) -> Result<(), Error> {
+    let (engine, ledger) = (control.engine(), control.ledger());
+    ledger.close_open_attempts().await?;
+    for id in engine.recover().await?.drive {
+        let row = ledger.row(id).await?;
+        if row.status == Status::Committing {
+            match engine.repair(id).await {
+                Ok(true) => {
+                    tracing::info!(id, file = ?row.new.destination, "the file was complete and now has its final name");
+                    continue;
+                }
+                Ok(false) => {}
+                // It has failed by that, and its row says so.
+                Err(_) if ledger.row(id).await?.status.is_finished() => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        fail(control, &row).await?;
+    }
+    Ok(())
+}
+
+async fn fail(control: &Control<impl NativeLedger>, row: &Row) -> Result<(), Error> {
+    let text = format!(
+        "the configuration has no downloads block: {}",
+        found(&row.new.part)
+    );
+    tracing::warn!(id = row.id, "failed: {text}");
+    let class = Class::Permanent;
+    control
+        .note_failure(row, class, ErrorCode::Other(CODE.into()), text, None)
+        .await
+}
+
+/// What is on the disk of a download.
+fn found(part: &str) -> String {
+    match FileStamp::of(Path::new(part)) {
+        Ok(Some(stamp)) => format!("its partial data {part} ({} bytes) is kept", stamp.size),
+        Ok(None) => format!("there is no partial data {part}"),
+        Err(error) => format!("cannot inspect its partial data {part}: {error}"),
+    }
+}
+
+/// Begins to log. Once a process; a second time changes nothing.
+pub(crate) fn start_log(format: LogFormat) {
+    let own = Targets::new().with_target("regrip", LevelFilter::INFO);
+    let lines = fmt::layer().with_writer(stderr).with_target(false);
+    let started = match format {
+        LogFormat::Text => registry()
+            .with(lines.with_ansi(false).with_filter(own))
+            .try_init(),
+        LogFormat::Json => registry()
+            .with(lines.json().flatten_event(true).with_filter(own))
+            .try_init(),
+    };
+    // Somebody logs already: a test that starts two servers.
+    drop(started);
+}
+
+/// Logs what happens to downloads, each step of it but the bytes.
+#[derive(Debug)]
+pub(super) struct LogEvents;
+
+impl Listener for LogEvents {
+    fn hear(&self, event: &Event<'_>) {
+        let (id, url, file) = (event.id, event.url, event.path);
+        match &event.what {
+            What::Progress { .. } => {}
+            What::Queued => tracing::info!(id, url, ?file, "queued"),
+            What::Started { attempt, from } => tracing::info!(id, attempt, from, "started"),
+            What::Headers {
+                expected_bytes,
+                mismatch,
+                ..
+            } => {
+                if *mismatch {
+                    tracing::warn!(id, expected_bytes, "the size is not the release's");
+                }
+            }
+            What::Restart {
+                reason,
+                discarded_bytes,
+            } => {
+                let reason = reason.name();
+                tracing::warn!(id, reason, discarded_bytes, "started over");
+            }
+            What::Retrying {
+                attempt,
+                delay,
+                error,
+                ..
+            } => {
+                let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(
+                    id,
+                    attempt,
+                    delay_ms,
+                    error = error.as_str(),
+                    "attempt failed"
+                );
+            }
+            What::Waiting { why, .. } => tracing::warn!(id, why = why.as_str(), "waiting"),
+            What::Completed(summary) => {
+                let (bytes, attempts) = (summary.bytes, summary.attempts);
+                let restarts = summary.restarts;
+                tracing::info!(id, ?file, bytes, attempts, restarts, "completed");
+                if let Some(warning) = &summary.warning {
+                    tracing::warn!(id, ?file, warning, "completed with a warning");
+                }
+            }
+            What::Failed(summary) => {
+                let code = summary.code.as_ref().map(ErrorCode::as_str);
+                let error = summary.error.as_deref();
+                tracing::error!(id, ?file, code, error, "failed");
+            }
+            What::Cancelled(_) => tracing::info!(id, ?file, "cancelled"),
+        }
     }
 }

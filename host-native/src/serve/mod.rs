@@ -1,42 +1,34 @@
-//! `regrip serve`: from stubs in a folder to files that are imported, for a year without being looked at (spec §6, §8).
+//! `regrip serve`: from stubs in a folder to imported files, for a year without attention (spec §6, §8).
 //!
 //! ```text
-//! watch ── claims ── stub_run ── lines ── Control::drive ── ending ──┬── stub removed, import
-//!   │                   │                     ▲                      ├── stub to failed/
-//! stub_folder      acquaintances            later ◄── trouble of this machine
+//! watch ── claims ── stub_run ── queue ── Control::drive ── finish ──┬── stub removed, import
+//!   │                   │          ▲                                 ├── stub to failed/
+//! stub_folder       PeerClient     └─────────────────────────────────┘ local trouble
 //! ```
 //!
-//! Begin with `daemon`, which says what happens in which order at the start and at the end, then `service`, which ties the
-//! parts together. `recover` takes up what an earlier process left, `reload` puts another configuration in force.
+//! Begin with `daemon`, which orders the start and the stop, then `service`, which ties the parts together. `recover` takes up
+//! what an earlier process left, `reload` applies another configuration.
 //!
 //! Invariants: an item that a stub names is worked on once, whatever dies in between; a stub lies in the watch folder until
-//! its file is whole and it can be removed, or in `failed/` with the reason; trouble of this machine (a full disk, a folder that is gone, a locked
-//! database) fails nothing for good. What is in memory is bounded by what is under way, not by how long the server runs.
+//! its file is complete and it can be removed, or in `failed/` with the reason; local trouble (a full disk, a missing folder, a
+//! locked database) fails nothing for good. Memory is bounded by what is under way, not by how long the server runs.
 //!
 //! It decides nothing about attempts, resuming or permits: the core's engine does.
 
-mod acquaintances;
 mod claims;
-mod completed_folder;
 mod daemon;
-mod data_folder;
-mod ending;
+mod finish;
+mod folders;
 mod import;
-mod later;
-mod left_stubs;
-mod lines;
-mod log;
-mod outages;
+mod import_command;
+mod queue;
 mod recover;
 mod reload;
 mod service;
-mod settings;
-mod signals;
 mod stub_folder;
 mod stub_run;
 mod watch;
-mod without_downloads;
 
+pub(crate) use daemon::start_log;
 pub use daemon::{LogFormat, ServeError, ServeOptions, serve};
-pub use data_folder::{DataFolder, DataFolderRefused, ledger_in, serving};
-pub(crate) use log::start as start_log;
+pub use folders::{DataFolder, DataFolderRefused, ledger_in, serving};

@@ -4,10 +4,10 @@
 //! however fast its drive fails. The stub of a download that was completed by a process that died before it removed the
 //! stub goes before its import goes on, which may move the file away.
 
-use super::claims::Item;
-use super::left_stubs;
+use super::claims::PeerItem;
+use super::finish;
 use super::service::Service;
-use crate::ledger::{NativeLedger, Origin};
+use crate::ledger::{DownloadOrigin, NativeLedger};
 use regrip_core::{DownloadId, Error, PeerId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,56 +36,46 @@ pub(super) async fn recover<L: NativeLedger>(service: &Arc<Service<L>>) -> Resul
         );
     }
     // All are claimed before any is begun, and the oldest is begun first.
-    let mut lines: BTreeMap<String, Vec<DownloadId>> = BTreeMap::new();
+    let mut by_source: BTreeMap<String, Vec<DownloadId>> = BTreeMap::new();
     for ids in recovered.drive.chunks(READ_AT_ONCE) {
         let mut origins = ledger.origins(ids.to_vec()).await?;
         origins.sort_unstable_by_key(|origin| origin.id);
         for origin in origins {
-            let Origin { id, stub_name, .. } = origin;
+            let DownloadOrigin { id, stub_name, .. } = origin;
             let Some(item) = item(origin.peer_id, origin.item_id) else {
-                lines.entry(String::new()).or_default().push(id);
+                by_source.entry(String::new()).or_default().push(id);
                 continue;
             };
             service.claims.take_up(&item, id, stub_name.as_deref());
-            match lines.get_mut(item.peer.as_str()) {
-                Some(line) => line.push(id),
-                None => drop(lines.insert(item.peer.as_str().to_owned(), vec![id])),
-            }
+            let source = item.peer.as_str().to_owned();
+            by_source.entry(source).or_default().push(id);
         }
     }
-    for (source, ids) in lines {
+    for (source, ids) in by_source {
         for id in ids {
             service.drive(&source, id);
         }
     }
     remove_finished_stubs(service).await?;
-    left_stubs::recover(service).await
+    finish::recover(service).await
 }
 
-/// Goes on with the imports that were under way, some at a time.
+/// Resumes the imports that were under way, some at a time.
 pub(super) async fn go_on_with_imports<L: NativeLedger>(service: Arc<Service<L>>) {
     let mut after = 0;
     loop {
-        let page = service
-            .control
-            .ledger()
-            .to_import(after, IMPORTS_AT_ONCE)
-            .await;
-        let page = match page {
+        let page = match next_to_import(&service, &mut after).await {
+            Ok(page) if page.is_empty() => return,
             Ok(page) => page,
             Err(error) => {
-                tracing::error!(%error, "the imports that are left cannot be read; the next start goes on");
+                tracing::error!(%error, "cannot read the pending imports; the next start resumes them");
                 return;
             }
         };
-        let Some(last) = page.last() else {
-            return;
-        };
-        after = last.id;
         let imports = page.iter().map(|one| service.imports.import(one.id, false));
         for done in futures::future::join_all(imports).await {
             if let Err(error) = done {
-                tracing::error!(%error, "an import cannot be gone on with");
+                tracing::error!(%error, "cannot resume an import");
             }
         }
     }
@@ -94,30 +84,36 @@ pub(super) async fn go_on_with_imports<L: NativeLedger>(service: Arc<Service<L>>
 async fn remove_finished_stubs<L: NativeLedger>(service: &Service<L>) -> Result<(), Error> {
     let mut after = 0;
     loop {
-        let page = service
-            .control
-            .ledger()
-            .to_import(after, IMPORTS_AT_ONCE)
-            .await?;
-        let Some(last) = page.last() else {
+        let page = next_to_import(service, &mut after).await?;
+        if page.is_empty() {
             return Ok(());
-        };
-        after = last.id;
+        }
         for origin in page {
-            let Some(name) = origin.stub_name else {
-                continue;
-            };
-            if let Some(item) = item(origin.peer_id, origin.item_id)
+            if let Some(name) = origin.stub_name
+                && let Some(item) = item(origin.peer_id, origin.item_id)
                 && let Err(error) = service.stubs.remove(&name, &item)
             {
-                left_stubs::leave(service, &name, &item, &error).await;
+                finish::leave(service, &name, &item, &error).await;
             }
         }
     }
 }
 
-fn item(peer: Option<String>, id: Option<String>) -> Option<Item> {
-    Some(Item {
+/// The next page of completed downloads whose import is pending; empty at the end.
+async fn next_to_import<L: NativeLedger>(
+    service: &Service<L>,
+    after: &mut DownloadId,
+) -> Result<Vec<DownloadOrigin>, Error> {
+    let ledger = service.control.ledger();
+    let page = ledger.to_import(*after, IMPORTS_AT_ONCE).await?;
+    if let Some(last) = page.last() {
+        *after = last.id;
+    }
+    Ok(page)
+}
+
+fn item(peer: Option<String>, id: Option<String>) -> Option<PeerItem> {
+    Some(PeerItem {
         peer: PeerId::new(&peer?)?,
         id: id?,
     })

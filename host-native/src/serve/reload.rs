@@ -1,17 +1,20 @@
-//! SIGHUP: another configuration is put in force while everything runs.
+//! SIGHUP: applies another configuration while everything runs.
 //!
 //! Peers, import servers, limits and the key of the API change at once; another key ends the sessions of the one before.
-//! Paths, the address to listen at and the shared folders with their keys need a restart, which is logged. A wrong file
+//! Paths, the address to listen at and the shared folders with their keys need a restart, which is logged. An invalid file
 //! changes nothing.
 
 use super::daemon::api_keys;
 use super::service::Service;
-use super::settings::Settings;
 use crate::config::{Config, ConfigRefused, Loaded, load};
 use crate::control::Control;
 use crate::ledger::NativeLedger;
 use crate::server::{CurrentKeys, Keys};
+use crate::sync::Replaceable;
 use std::path::Path;
+
+/// The configuration in force.
+pub(super) type Settings = Replaceable<Config>;
 
 /// What a configuration that cannot be taken is called among the troubles.
 const TROUBLE: &str = "configuration";
@@ -24,14 +27,14 @@ pub(super) fn reload<L: NativeLedger>(
     keys: &CurrentKeys,
     service: Option<&Service<L>>,
 ) {
-    let (Loaded { config, warnings }, new_keys) = match read(file) {
+    let (Loaded { config, warnings }, new_keys) = match load_with_keys(file) {
         Ok(read) => read,
         Err(why) => {
-            let told = format!(
-                "{} is not taken, the configuration before it stays in force: {why}",
+            let trouble = format!(
+                "{} is rejected, the previous configuration stays in force: {why}",
                 file.display(),
             );
-            return control.troubles().note(TROUBLE, &told);
+            return control.troubles().note(TROUBLE, &trouble);
         }
     };
     for warning in warnings {
@@ -39,7 +42,7 @@ pub(super) fn reload<L: NativeLedger>(
     }
     let old = settings.get();
     for what in needs_restart(&old, &config) {
-        tracing::warn!("{what} has changed: that takes a restart");
+        tracing::warn!("{what} has changed: restart regrip to apply it");
     }
     let mut server = old.server.clone();
     if !loses_key(&old, &config) {
@@ -77,13 +80,13 @@ pub(super) fn reload<L: NativeLedger>(
     settings.replace(config);
     match service {
         Some(service) => {
-            service.acquaintances.configure(&settings.get().peers);
+            service.peers.configure(&settings.get().peers);
             service.reconsider();
         }
         None => control.peers().configure(&settings.get().peers),
     }
     control.troubles().over(TROUBLE);
-    tracing::info!("the configuration was read again");
+    tracing::info!("configuration reloaded");
 }
 
 /// Puts in force which files downloads may replace, and which they never touch.
@@ -97,7 +100,7 @@ pub(super) fn replace_and_protect(control: &Control<impl NativeLedger>, config: 
     store.replace_delivered_only(!given);
 }
 
-fn read(file: &Path) -> Result<(Loaded, Option<Keys>), String> {
+fn load_with_keys(file: &Path) -> Result<(Loaded, Option<Keys>), String> {
     let loaded = load(file).map_err(|refused| all_of(&refused))?;
     let keys = api_keys(&loaded.config).map_err(|error| error.to_string())?;
     Ok((loaded, keys))

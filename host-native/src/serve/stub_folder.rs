@@ -5,7 +5,7 @@
 //! no more than the largest stub is read. A stub is removed or moved only while it still names the item that was worked
 //! on: what was put in its place meanwhile is new work.
 
-use super::claims::Item;
+use super::claims::PeerItem;
 use crate::control::time;
 use crate::store::rename_new;
 use regrip_core::Stub;
@@ -36,7 +36,7 @@ pub(super) enum NotTaken {
     /// It was there a moment ago.
     #[error("it is gone")]
     Vanished,
-    /// It is not a stub; it is left where it is.
+    /// Not a stub; it stays where it is.
     #[error("{0}")]
     NoStub(String),
     /// It cannot be read now.
@@ -70,13 +70,13 @@ impl StubFolder {
         Stub::read(&bytes).map_err(|refused| NotTaken::NoStub(refused.to_string()))
     }
 
-    /// Whether a file of that name names that item now.
+    /// Returns `true` if a file of that name names that item now.
     ///
     /// # Errors
-    /// Where that cannot be told: a folder that is gone may come back with all that is in it.
-    pub(super) fn names(&self, name: &str, item: &Item) -> io::Result<bool> {
+    /// If that is unknown: a folder that is gone may come back with all that is in it.
+    pub(super) fn names(&self, name: &str, item: &PeerItem) -> io::Result<bool> {
         match self.read(name) {
-            Ok(stub) => Ok(Item::from(&stub) == *item),
+            Ok(stub) => Ok(PeerItem::from(&stub) == *item),
             Err(NotTaken::NoStub(_)) => Ok(false),
             Err(NotTaken::Vanished) => std::fs::read_dir(&self.0).map(|_| false),
             Err(NotTaken::Unreadable(error)) => Err(error),
@@ -84,7 +84,7 @@ impl StubFolder {
     }
 
     /// The stubs that name an item now, by reading all there are.
-    pub(super) fn find(&self, item: &Item) -> Vec<String> {
+    pub(super) fn find(&self, item: &PeerItem) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         names
@@ -96,8 +96,8 @@ impl StubFolder {
     /// Removes a stub that is done.
     ///
     /// # Errors
-    /// What the system said; the stub may still be there.
-    pub(super) fn remove(&self, name: &str, item: &Item) -> io::Result<()> {
+    /// The error of the system; the stub may still be there.
+    pub(super) fn remove(&self, name: &str, item: &PeerItem) -> io::Result<()> {
         if !self.names(name, item)? {
             return Ok(());
         }
@@ -108,16 +108,16 @@ impl StubFolder {
     /// failed before and regrip's own text are replaced; if something else has one of the two names, both get another one.
     ///
     /// # Errors
-    /// What the system said; the stub is still where it was.
-    pub(super) fn fail(&self, name: &str, item: &Item, why: &str) -> io::Result<()> {
+    /// The error of the system; the stub is still where it was.
+    pub(super) fn fail(&self, name: &str, item: &PeerItem, why: &str) -> io::Result<()> {
         if !self.names(name, item)? {
             return Ok(());
         }
         let failed = StubFolder(self.failed_folder()?);
-        let told = explanation(name, why);
+        let why = explanation(name, why);
         for number in 0..=MOST_NAMES {
             let to = numbered(name, number);
-            match failed.place(&self.0.join(name), &to, item, &told) {
+            match failed.place(&self.0.join(name), &to, item, &why) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 done => return gone_is_fine(done),
             }
@@ -130,14 +130,14 @@ impl StubFolder {
     ///
     /// # Errors
     /// `AlreadyExists` if one of the two names is taken by something that is not regrip's; else what the system said.
-    fn place(&self, from: &Path, name: &str, item: &Item, told: &str) -> io::Result<()> {
+    fn place(&self, from: &Path, name: &str, item: &PeerItem, why: &str) -> io::Result<()> {
         let (stub, text) = (self.0.join(name), self.0.join(explanation_name(name)));
         if is_there(&stub) && !self.names(name, item).unwrap_or(false)
             || is_there(&text) && !is_ours(&text)
         {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        write(&text, told)?;
+        write(&text, why)?;
         if is_there(&stub) {
             return std::fs::rename(from, stub);
         }
@@ -145,7 +145,7 @@ impl StubFolder {
     }
 
     /// Removes what lies in `failed/` of a stub that is done after all: it was taken up again without being put back.
-    pub(super) fn remove_failed(&self, name: &str, item: &Item) {
+    pub(super) fn remove_failed(&self, name: &str, item: &PeerItem) {
         let failed = StubFolder(self.0.join(FAILED));
         let is_a_folder = std::fs::symlink_metadata(&failed.0).is_ok_and(|there| there.is_dir());
         let names = (0..=MOST_NAMES).map(|number| numbered(name, number));
@@ -160,12 +160,12 @@ impl StubFolder {
     /// Removes the explanation of an earlier failure, once its stub was put back.
     pub(super) fn forget_failure(&self, name: &str) {
         let failed = self.0.join(FAILED);
-        let told = failed.join(explanation_name(name));
-        if failed.join(name).exists() || !is_ours(&told) {
+        let text = failed.join(explanation_name(name));
+        if failed.join(name).exists() || !is_ours(&text) {
             return;
         }
         // A text that stays says what was true when it was written; it has a date.
-        let _ = std::fs::remove_file(told);
+        let _ = std::fs::remove_file(text);
     }
 
     fn open(&self, name: &str) -> Result<File, NotTaken> {
@@ -188,7 +188,7 @@ impl StubFolder {
         }
     }
 
-    /// `failed/`, made where it is missing.
+    /// `failed/`, made if it is missing.
     fn failed_folder(&self) -> io::Result<PathBuf> {
         let failed = self.0.join(FAILED);
         match DirBuilder::new().mode(0o777).create(&failed) {
@@ -227,7 +227,7 @@ pub(super) fn is_stubs_name(name: &[u8]) -> bool {
 }
 
 fn no_file() -> NotTaken {
-    NotTaken::NoStub("it is no regular file".to_owned())
+    NotTaken::NoStub("not a regular file".to_owned())
 }
 
 fn gone_is_fine(done: io::Result<()>) -> io::Result<()> {
@@ -245,7 +245,7 @@ fn explanation_name(name: &str) -> PathBuf {
 fn explanation(name: &str, why: &str) -> String {
     let at = time(SystemTime::now());
     format!(
-        "{SIGNATURE}: {name:?}\n\n{why}\n\nMove the stub back into the folder above to have it tried again.\n{at}\n"
+        "{SIGNATURE}: {name:?}\n\n{why}\n\nMove the stub back into the folder above to retry.\n{at}\n"
     )
 }
 
@@ -274,7 +274,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
             false => rename_new(&temporary, path),
         });
     if written.is_err() {
-        let _ = std::fs::remove_file(&temporary); // the first error is the one to tell
+        let _ = std::fs::remove_file(&temporary); // the first error is reported
     }
     written
 }
@@ -317,7 +317,7 @@ mod tests {
         stubs
             .fail(
                 "Film.torrent",
-                &Item::from(&stub("1")),
+                &PeerItem::from(&stub("1")),
                 "the peer answered 404",
             )
             .unwrap();
@@ -337,15 +337,21 @@ mod tests {
     #[test]
     fn what_was_put_in_the_place_of_a_stub_stays() {
         let (folder, stubs) = folder(&[("a.torrent", "2"), ("b.torrent", "2")]);
-        stubs.remove("a.torrent", &Item::from(&stub("1"))).unwrap();
         stubs
-            .fail("b.torrent", &Item::from(&stub("1")), "no")
+            .remove("a.torrent", &PeerItem::from(&stub("1")))
+            .unwrap();
+        stubs
+            .fail("b.torrent", &PeerItem::from(&stub("1")), "no")
             .unwrap();
         assert!(folder.path().join("a.torrent").exists());
         assert!(folder.path().join("b.torrent").exists());
-        stubs.remove("a.torrent", &Item::from(&stub("2"))).unwrap();
+        stubs
+            .remove("a.torrent", &PeerItem::from(&stub("2")))
+            .unwrap();
         assert!(!folder.path().join("a.torrent").exists());
-        stubs.remove("a.torrent", &Item::from(&stub("2"))).unwrap();
+        stubs
+            .remove("a.torrent", &PeerItem::from(&stub("2")))
+            .unwrap();
     }
 
     #[test]
@@ -353,11 +359,17 @@ mod tests {
         let (folder, stubs) = folder(&[("a.torrent", "1")]);
         let aside = folder.path().with_extension("aside");
         std::fs::rename(folder.path(), &aside).unwrap();
-        assert!(stubs.remove("a.torrent", &Item::from(&stub("1"))).is_err());
-        let failed = stubs.fail("a.torrent", &Item::from(&stub("1")), "no");
+        assert!(
+            stubs
+                .remove("a.torrent", &PeerItem::from(&stub("1")))
+                .is_err()
+        );
+        let failed = stubs.fail("a.torrent", &PeerItem::from(&stub("1")), "no");
         assert!(failed.is_err());
         std::fs::rename(&aside, folder.path()).unwrap();
-        stubs.remove("a.torrent", &Item::from(&stub("1"))).unwrap();
+        stubs
+            .remove("a.torrent", &PeerItem::from(&stub("1")))
+            .unwrap();
         assert!(!folder.path().join("a.torrent").exists());
     }
 
@@ -383,7 +395,9 @@ mod tests {
         std::os::unix::fs::symlink(&precious, failed.join("b.1.txt")).unwrap();
         std::fs::write(failed.join("c.torrent"), stub("other").write()).unwrap();
         for (name, item) in [("a.torrent", "1"), ("b.torrent", "2"), ("c.torrent", "3")] {
-            stubs.fail(name, &Item::from(&stub(item)), "no").unwrap();
+            stubs
+                .fail(name, &PeerItem::from(&stub(item)), "no")
+                .unwrap();
             assert!(!folder.path().join(name).exists());
         }
         for path in [&precious, &failed.join("a.txt"), &failed.join("b.txt")] {
@@ -404,7 +418,7 @@ mod tests {
     #[test]
     fn a_text_of_ours_is_replaced_and_its_other_names_keep_their_bytes() {
         let (folder, stubs) = folder(&[("a.torrent", "1")]);
-        let item = Item::from(&stub("1"));
+        let item = PeerItem::from(&stub("1"));
         stubs.fail("a.torrent", &item, "the first time").unwrap();
         let text = folder.path().join("failed/a.txt");
         std::fs::hard_link(&text, folder.path().join("kept")).unwrap();
@@ -421,7 +435,7 @@ mod tests {
         let (folder, stubs) = folder(&[("a.torrent", "1")]);
         let elsewhere = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("failed")).unwrap();
-        let moved = stubs.fail("a.torrent", &Item::from(&stub("1")), "no");
+        let moved = stubs.fail("a.torrent", &PeerItem::from(&stub("1")), "no");
         assert!(moved.is_err());
         assert!(folder.path().join("a.torrent").exists());
         assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);

@@ -1,14 +1,14 @@
 //! One item from its stub to its row.
 //!
 //! Its release is asked for by the retry engine, behind the peer's breaker; before it is there the destination is not
-//! known, and there is no row. Then the row is made, or found, and its download waits in line.
+//! known, and there is no row. Then the row is made or found, and its download is queued.
 //!
 //! Invariant: from the moment a row is there somebody answers for it. Nothing of this is dropped between making a row and
 //! noting on the claim which one it is.
 
-use super::claims::Item;
-use super::ending;
-use super::later::rest_after;
+use super::claims::PeerItem;
+use super::finish;
+use super::queue::rest_after;
 use super::service::Service;
 use crate::control::{Outcome, Wanted, accept};
 use crate::ledger::NativeLedger;
@@ -42,7 +42,7 @@ enum Step {
 /// Runs until there is a row, or none will ever be. `unwanted` closes when all stubs of the item are gone.
 pub(super) async fn run<L: NativeLedger>(
     service: Arc<Service<L>>,
-    item: Item,
+    item: PeerItem,
     unwanted: Receiver<()>,
 ) {
     let mut release = None;
@@ -51,15 +51,15 @@ pub(super) async fn run<L: NativeLedger>(
         match step(&service, &item, &unwanted, &mut release).await {
             Step::Over => return,
             Step::Failed(error) => {
-                let why = ending::why(&chain(&error), error.advice());
+                let why = finish::why(&chain(&error), error.advice());
                 tracing::error!(item = ?item.id, peer = %item.peer, error = %chain(&error), "the stub failed");
-                return ending::fail_stubs(&service, &item, &[], &why).await;
+                return finish::fail_stubs(&service, &item, &[], &why).await;
             }
             Step::Wait(error) => {
                 let rest = rest_after(tries).min(LONGEST_REST);
                 tries = tries.saturating_add(1);
                 let until = SystemTime::now().checked_add(rest);
-                service.wait_on_board(&item, &chain(&error), until);
+                service.show_trouble(&item, &chain(&error), until);
                 unless_unwanted(&unwanted, async {
                     Timer::after(rest).await;
                 })
@@ -71,18 +71,18 @@ pub(super) async fn run<L: NativeLedger>(
 
 async fn step<L: NativeLedger>(
     service: &Arc<Service<L>>,
-    item: &Item,
+    item: &PeerItem,
     unwanted: &Receiver<()>,
     known: &mut Option<Release>,
 ) -> Step {
     if !is_wanted(service, item) {
         return let_go(service, item, "the stub is gone");
     }
-    let Some(acquaintance) = service.acquaintances.get(&item.peer) else {
-        return let_go(service, item, "its peer is not configured any more");
+    let Some(peer_client) = service.peers.get(&item.peer) else {
+        return let_go(service, item, "its peer is no longer configured");
     };
     if known.is_none() {
-        let asked = unless_unwanted(unwanted, ask(service, item, &acquaintance)).await;
+        let asked = unless_unwanted(unwanted, ask(service, item, &peer_client)).await;
         match asked {
             None => return let_go(service, item, "the stub is gone"),
             Some(Ok(release)) => *known = Some(release),
@@ -96,7 +96,7 @@ async fn step<L: NativeLedger>(
     let Some(release) = known else {
         return Step::Over;
     };
-    match make_row(service, item, release, &acquaintance).await {
+    match make_row(service, item, release, &peer_client).await {
         Ok(()) => Step::Over,
         Err(error @ Error::DestinationBusy { .. }) => Step::Wait(error),
         Err(error) if is_of_this_machine(&error.code()) => Step::Wait(error),
@@ -107,19 +107,19 @@ async fn step<L: NativeLedger>(
 /// Asks the peer for the release, when it is this item's turn.
 async fn ask<L: NativeLedger>(
     service: &Service<L>,
-    item: &Item,
-    acquaintance: &super::acquaintances::Acquaintance<L>,
+    item: &PeerItem,
+    peer_client: &super::service::KnownPeer<L>,
 ) -> Result<Release, Error> {
-    let _turn = acquaintance.turns.acquire().await;
-    let (client, peers) = (&acquaintance.client, service.control.peers());
+    let _turn = peer_client.turns.acquire().await;
+    let (client, peers) = (&peer_client.client, service.control.peers());
     let id = item.peer.as_str();
-    let told = |error: &Error, delay: Duration| {
+    let on_retry = |error: &Error, delay: Duration| {
         let (why, now) = (chain(error), SystemTime::now());
-        tracing::warn!(item = ?item.id, peer = client.peer().name, error = %why, "the release is asked for again");
+        tracing::warn!(item = ?item.id, peer = client.peer().name, error = %why, "requesting the release again");
         peers.failed(id, why.clone(), now);
-        service.wait_on_board(item, &why, now.checked_add(delay));
+        service.show_trouble(item, &why, now.checked_add(delay));
     };
-    let asked = client.item(&item.id, told).await;
+    let asked = client.item(&item.id, on_retry).await;
     match &asked {
         Ok(_) => peers.answered(id, client.version(), SystemTime::now()),
         Err(error) => peers.failed(id, chain(error), SystemTime::now()),
@@ -130,20 +130,20 @@ async fn ask<L: NativeLedger>(
 /// Makes or finds the row, and has it driven.
 async fn make_row<L: NativeLedger>(
     service: &Arc<Service<L>>,
-    item: &Item,
+    item: &PeerItem,
     release: &Release,
-    acquaintance: &super::acquaintances::Acquaintance<L>,
+    peer_client: &super::service::KnownPeer<L>,
 ) -> Result<(), Error> {
-    service.completed.check().map_err(|told| Error::Disk {
+    service.completed.check().map_err(|why| Error::Disk {
         what: "use",
         path: service.completed.path().display().to_string(),
-        source: Some(told.into()),
+        source: Some(why.into()),
     })?;
-    let peer = acquaintance.client.peer();
+    let peer = peer_client.client.peer();
     let names = peer.headers.iter().map(|header| header.name().to_owned());
     let named = |checksum| DigestRow::wanted(checksum, DigestSource::Peer);
     let wanted = Wanted {
-        source: acquaintance.client.source(&item.id)?,
+        source: peer_client.client.source(&item.id)?,
         header_names: names.collect(),
         destination: destination(service.completed.path(), release.filename.as_str())?,
         release_size: Some(release.size),
@@ -158,7 +158,7 @@ async fn make_row<L: NativeLedger>(
             service.claims.drives(item, accepted.id);
             note(service, item, release, accepted.id).await;
             if accepted.known {
-                tracing::info!(id = accepted.id, file = ?path, "the stub is of a known download");
+                tracing::info!(id = accepted.id, file = ?path, "the stub belongs to a known download");
             }
             for name in service.claims.names(item) {
                 service.control.stubs().remove(&name);
@@ -168,10 +168,10 @@ async fn make_row<L: NativeLedger>(
         Outcome::Done(row) => {
             service.claims.drives(item, row.id);
             note(service, item, release, row.id).await;
-            tracing::info!(id = row.id, "the file already exists: it is imported again");
+            tracing::info!(id = row.id, "the file already exists: importing it again");
             let (service, id) = (Arc::clone(service), row.id);
             service.clone().spawn(async move {
-                ending::finish(&service, id, true).await;
+                finish::finish(&service, id, true).await;
             });
         }
     }
@@ -182,16 +182,16 @@ async fn make_row<L: NativeLedger>(
 /// file; where the peer does not have it any more nobody ever will, and the file stays as it is.
 pub(super) async fn learn_release<L: NativeLedger>(
     service: &Service<L>,
-    item: &Item,
+    item: &PeerItem,
     id: DownloadId,
 ) {
-    let Some(acquaintance) = service.acquaintances.get(&item.peer) else {
+    let Some(peer_client) = service.peers.get(&item.peer) else {
         return;
     };
-    match ask(service, item, &acquaintance).await {
+    match ask(service, item, &peer_client).await {
         Ok(release) => note(service, item, &release, id).await,
         Err(error) => {
-            tracing::warn!(id, error = %chain(&error), "the release cannot be had: the file is not imported");
+            tracing::warn!(id, error = %chain(&error), "cannot get the release: the file is not imported");
         }
     }
 }
@@ -200,7 +200,7 @@ pub(super) async fn learn_release<L: NativeLedger>(
 /// row is there, so this goes on until the ledger takes it.
 async fn note<L: NativeLedger>(
     service: &Service<L>,
-    item: &Item,
+    item: &PeerItem,
     release: &Release,
     id: DownloadId,
 ) {
@@ -212,7 +212,7 @@ async fn note<L: NativeLedger>(
         match ledger.note_release(id, stub.clone(), json).await {
             Ok(()) | Err(Error::NoSuchDownload(_)) => return,
             Err(error) => {
-                tracing::error!(id, error = %chain(&error), "the release cannot be noted yet");
+                tracing::error!(id, error = %chain(&error), "cannot record the release yet");
                 Timer::after(rest_after(tries)).await;
                 tries = tries.saturating_add(1);
             }
@@ -220,15 +220,15 @@ async fn note<L: NativeLedger>(
     }
 }
 
-/// Whether a stub of the item is there still, or that cannot be told.
-fn is_wanted<L: NativeLedger>(service: &Service<L>, item: &Item) -> bool {
+/// Returns `true` if a stub of the item is still there, or if that is unknown.
+fn is_wanted<L: NativeLedger>(service: &Service<L>, item: &PeerItem) -> bool {
     let names = service.claims.names(item);
     let is_there = |name: &String| service.stubs.names(name, item).unwrap_or(true);
     names.iter().any(is_there)
 }
 
-fn let_go<L: NativeLedger>(service: &Service<L>, item: &Item, why: &str) -> Step {
-    tracing::info!(item = ?item.id, peer = %item.peer, "let go: {why}");
+fn let_go<L: NativeLedger>(service: &Service<L>, item: &PeerItem, why: &str) -> Step {
+    tracing::info!(item = ?item.id, peer = %item.peer, "stub dropped: {why}");
     let names = service.claims.names(item);
     // What joined meanwhile is claimed anew by the next look.
     let joined = service.end_claim(item, &names);

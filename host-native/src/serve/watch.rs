@@ -1,22 +1,21 @@
-//! The watch folder: which stubs are new, and when they are whole.
+//! The watch folder: which stubs are new, and when they are complete.
 //!
-//! The system tells of changes (inotify and its like), and the folder is looked through every ten seconds besides, since
-//! network folders tell nothing. Both lead to the same look. A thread of its own does it: a folder that hangs stops
-//! nothing else.
+//! The system reports changes (inotify and its like), and the folder is scanned every ten seconds besides, since network
+//! folders report nothing. It has a thread of its own: a folder that hangs stops nothing else.
 //!
-//! Invariants: the watcher is registered before the first look, so that nothing falls between the two. A stub is taken once
-//! its size, time and file have stayed the same for a moment; one that was taken too early all the same is no bencode, and
-//! is looked at again once it changed. What is no stub of ours is left where it is and told once, until it changes; what
-//! cannot be read is told once and tried again at every look.
+//! Invariants: the watcher is registered before the first scan, so that nothing is missed in between. A stub is taken once
+//! its size, time and file have stayed the same for a moment; one that was taken too early is not valid bencode, and is
+//! read again after it changed. Any other file is skipped and logged once, until it changes; an unreadable file is logged
+//! once and read again at every scan.
 
 use super::claims::Claims;
 use super::stub_folder::{NotTaken, StubFolder, is_stubs_name};
 use crate::control::Troubles;
+use crate::store::FileVersion;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use regrip_core::Stub;
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -26,18 +25,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// How often the folder is looked through when nothing tells of a change.
+/// How often the folder is scanned if no change is reported.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// How long a stub must stay as it is.
 const SETTLED: Duration = Duration::from_millis(500);
 
-/// Between two looks, at least; and so many times as long as the last one took.
+/// The shortest pause between two scans, and how many times as long as the last one took.
 const REST: Duration = Duration::from_millis(100);
 const REST_OF_LOOK: u32 = 4;
 
-/// Files that are told of one by one, in one look.
-const TOLD_ONE_BY_ONE: usize = 20;
+/// Skipped files that are logged one by one, in one scan.
+const LOGGED_ONE_BY_ONE: usize = 20;
 
 /// What the watch folder is watched for.
 pub(super) trait Taker: Send + Sync {
@@ -85,7 +84,8 @@ impl Watch {
             watcher: None,
             stale: Arc::default(),
             reconsider: Arc::clone(&reconsider),
-            seen: Seen::default(),
+            hasher: RandomState::new(),
+            seen: SeenFiles::default(),
         };
         std::thread::Builder::new()
             .name("watch".to_owned())
@@ -95,7 +95,7 @@ impl Watch {
 
     /// Looks at the folder soon: room was made, or a stub was let go.
     pub(super) fn look_soon(&self) {
-        // One look that waits already is enough.
+        // One pending signal is enough.
         let _ = self.wake.try_send(());
     }
 
@@ -106,37 +106,13 @@ impl Watch {
     }
 }
 
-/// A file as it was found. Two that are equal are taken for the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    seconds: i64,
-    nanoseconds: i64,
-    /// Changes with the file's mode and owner too.
-    changed: (i64, i64),
-}
-
-impl From<&Metadata> for Stamp {
-    fn from(metadata: &Metadata) -> Self {
-        Stamp {
-            inode: metadata.ino(),
-            size: metadata.len(),
-            seconds: metadata.mtime(),
-            nanoseconds: metadata.mtime_nsec(),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
-/// What earlier looks found. All of it is forgotten with the file; hashes keep it small where thousands of foreign files
+/// What earlier scans found. All of it is forgotten with the file; hashes keep it small where thousands of foreign files
 /// lie in the folder.
 #[derive(Debug, Default)]
-struct Seen {
-    hasher: RandomState,
+struct SeenFiles {
     /// Stubs that may still be written to, and since when they are as they are.
-    young: HashMap<String, (Stamp, Instant)>,
-    /// What is left where it is, by the hash of its name: the hash of its stamp.
+    young: HashMap<String, (FileVersion, Instant)>,
+    /// What is file skipped, by the hash of its name: the hash of its stamp.
     left: HashMap<u64, u64>,
     /// The same for stubs of peers that are not configured.
     strangers: HashMap<u64, u64>,
@@ -144,16 +120,13 @@ struct Seen {
     unreadable: HashMap<u64, u64>,
 }
 
-/// What one look came to.
+/// The result of one scan.
 #[derive(Debug, Default)]
-struct Look {
+struct Pass {
     /// Some stubs were too young.
     young: bool,
-    left: HashMap<u64, u64>,
-    strangers: HashMap<u64, u64>,
-    unreadable: HashMap<u64, u64>,
-    still_young: HashMap<String, (Stamp, Instant)>,
-    told: usize,
+    seen: SeenFiles,
+    skipped: usize,
 }
 
 struct Watching<T> {
@@ -165,7 +138,8 @@ struct Watching<T> {
     /// Something happened to the folder itself: a new one may even have its inode.
     stale: Arc<AtomicBool>,
     reconsider: Arc<AtomicBool>,
-    seen: Seen,
+    hasher: RandomState,
+    seen: SeenFiles,
 }
 
 impl<T: Taker> Watching<T> {
@@ -184,7 +158,7 @@ impl<T: Taker> Watching<T> {
         }
     }
 
-    /// Registers the watcher where there is none, or where the folder is another one than it was.
+    /// Registers the watcher if there is none, or if the folder is another one than before.
     fn keep_watching(&mut self, taker: &Arc<T>) {
         let Ok(metadata) = std::fs::metadata(self.stubs.path()) else {
             // The look says so.
@@ -206,7 +180,7 @@ impl<T: Taker> Watching<T> {
             Err(error) => taker.troubles().note(
                 "watch events",
                 &format!(
-                    "the system tells of no changes in {}, it is looked through every {} s: {error}",
+                    "no change notifications for {}, scanning every {} s instead: {error}",
                     self.stubs.path().display(),
                     LOOK_EVERY.as_secs()
                 ),
@@ -222,30 +196,24 @@ impl<T: Taker> Watching<T> {
         match self.look_through(taker) {
             Ok(look) => {
                 taker.troubles().over("watch folder");
-                if look.told > TOLD_ONE_BY_ONE {
-                    let more = look.told - TOLD_ONE_BY_ONE;
-                    tracing::warn!(
-                        more,
-                        "left where they are: more files that are no stubs of ours"
-                    );
+                if look.skipped > LOGGED_ONE_BY_ONE {
+                    let more = look.skipped - LOGGED_ONE_BY_ONE;
+                    tracing::warn!(more, "more files skipped: not usable as stubs");
                 }
-                self.seen.young = look.still_young;
-                self.seen.left = look.left;
-                self.seen.strangers = look.strangers;
-                self.seen.unreadable = look.unreadable;
+                self.seen = look.seen;
                 look.young
             }
             Err(error) => {
                 let folder = self.stubs.path().display();
-                let told = format!("the watch folder {folder} cannot be read: {error}");
-                taker.troubles().note("watch folder", &told);
+                let trouble = format!("the watch folder {folder} cannot be read: {error}");
+                taker.troubles().note("watch folder", &trouble);
                 false
             }
         }
     }
 
-    fn look_through(&mut self, taker: &Arc<T>) -> io::Result<Look> {
-        let mut look = Look::default();
+    fn look_through(&mut self, taker: &Arc<T>) -> io::Result<Pass> {
+        let mut look = Pass::default();
         let mut claimed = HashMap::new();
         for entry in std::fs::read_dir(self.stubs.path())? {
             let entry = entry?;
@@ -261,7 +229,7 @@ impl<T: Taker> Watching<T> {
             }
             // One that is gone by now is looked at no more.
             if let Ok(metadata) = entry.metadata() {
-                self.consider(taker, &name, Stamp::from(&metadata), &mut look);
+                self.consider(taker, &name, FileVersion::from(&metadata), &mut look);
             }
         }
         taker.claims().keep_only(|name| {
@@ -270,22 +238,25 @@ impl<T: Taker> Watching<T> {
         Ok(look)
     }
 
-    fn consider(&mut self, taker: &Arc<T>, name: &std::ffi::OsStr, stamp: Stamp, look: &mut Look) {
-        let (key, now) = (
-            self.seen.hasher.hash_one(name),
-            self.seen.hasher.hash_one(stamp),
-        );
+    fn consider(
+        &mut self,
+        taker: &Arc<T>,
+        name: &std::ffi::OsStr,
+        stamp: FileVersion,
+        look: &mut Pass,
+    ) {
+        let (key, now) = (self.hasher.hash_one(name), self.hasher.hash_one(stamp));
         if self.seen.left.get(&key) == Some(&now) {
-            look.left.insert(key, now);
+            look.seen.left.insert(key, now);
             return;
         }
         if self.seen.strangers.get(&key) == Some(&now) {
-            look.strangers.insert(key, now);
+            look.seen.strangers.insert(key, now);
             return;
         }
         let Some(name) = name.to_str() else {
-            look.left.insert(key, now);
-            tell(look, &name.to_string_lossy(), "its name is not UTF-8");
+            look.seen.left.insert(key, now);
+            log_skipped(look, &name.to_string_lossy(), "its name is not UTF-8");
             return;
         };
         let since = match self.seen.young.get(name) {
@@ -294,7 +265,7 @@ impl<T: Taker> Watching<T> {
         };
         if since.elapsed() < SETTLED {
             look.young = true;
-            look.still_young.insert(name.to_owned(), (stamp, since));
+            look.seen.young.insert(name.to_owned(), (stamp, since));
             return;
         }
         match self.stubs.read(name) {
@@ -303,34 +274,34 @@ impl<T: Taker> Watching<T> {
                 match Arc::clone(taker).take(name, stub) {
                     Taken::Claimed => {}
                     Taken::Later => {
-                        look.still_young.insert(name.to_owned(), (stamp, since));
+                        look.seen.young.insert(name.to_owned(), (stamp, since));
                     }
                     Taken::UnknownPeer => {
-                        look.strangers.insert(key, now);
-                        tell(look, name, &format!("no peer {peer} is configured"));
+                        look.seen.strangers.insert(key, now);
+                        log_skipped(look, name, &format!("no peer {peer} is configured"));
                     }
                 }
             }
             Err(NotTaken::Vanished) => {}
             Err(refused @ NotTaken::NoStub(_)) => {
-                look.left.insert(key, now);
-                tell(look, name, &refused.to_string());
+                look.seen.left.insert(key, now);
+                log_skipped(look, name, &refused.to_string());
             }
             Err(refused @ NotTaken::Unreadable(_)) => {
                 if self.seen.unreadable.get(&key) != Some(&now) {
-                    tell(look, name, &refused.to_string());
+                    log_skipped(look, name, &refused.to_string());
                 }
-                look.unreadable.insert(key, now);
-                look.still_young.insert(name.to_owned(), (stamp, since));
+                look.seen.unreadable.insert(key, now);
+                look.seen.young.insert(name.to_owned(), (stamp, since));
             }
         }
     }
 }
 
-fn tell(look: &mut Look, name: &str, why: &str) {
-    look.told += 1;
-    if look.told <= TOLD_ONE_BY_ONE {
-        tracing::warn!(stub = ?name, why, "left where it is");
+fn log_skipped(look: &mut Pass, name: &str, why: &str) {
+    look.skipped += 1;
+    if look.skipped <= LOGGED_ONE_BY_ONE {
+        tracing::warn!(stub = ?name, why, "file skipped");
     }
 }
 
@@ -355,7 +326,7 @@ fn watcher(
     Ok(watcher)
 }
 
-/// Our own reading is told of too.
+/// The system reports our own reading too.
 fn matters(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),

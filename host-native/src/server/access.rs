@@ -1,4 +1,4 @@
-//! Who is let in: whoever brings a key, or, where there is none, this machine alone.
+//! Who is let in: clients with a key, or, if none is configured, this machine alone.
 //!
 //! Keys are kept as their SHA-256 and compared in constant time, every one of them, so that neither a key's length nor how
 //! much of it was right shows in the time an answer takes. Without a key, a web page that the user visits could reach a
@@ -8,6 +8,7 @@
 
 use super::reply::Refusal;
 use crate::byte_order_mark::without_mark;
+use crate::sync::{read, write};
 use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 use smol::channel::{Receiver, Sender, bounded};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use subtle::{Choice, ConstantTimeEq};
 
 /// The header that carries a key.
@@ -30,7 +31,7 @@ pub struct Keys(Vec<[u8; 32]>);
 #[non_exhaustive]
 pub enum KeysError {
     /// A key that no header can carry.
-    #[error("key {number} has other than visible ASCII characters in it")]
+    #[error("key {number} contains characters other than visible ASCII")]
     NotAscii {
         /// Which one, from 1.
         number: usize,
@@ -174,7 +175,7 @@ impl Access {
                     return Ok(());
                 }
                 Err(forbidden(
-                    "without a key only this machine is served, under its own name",
+                    "without a key, only requests from this machine to its own name are served",
                 ))
             }
         }
@@ -248,19 +249,19 @@ impl CurrentKeys {
 
     /// The keys, and the number of changes so far.
     pub fn get(&self) -> (Option<Keys>, u64) {
-        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let held = read(&self.0);
         (held.keys.clone(), held.changes)
     }
 
     /// A channel that is closed once other keys are in force.
     pub fn until_change(&self) -> Receiver<()> {
-        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let held = read(&self.0);
         held.until_change.1.clone()
     }
 
     /// Puts others in their place, which ends what was opened by these.
     pub fn replace(&self, keys: Option<Keys>) {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut held = write(&self.0);
         if held.keys != keys {
             let changes = held.changes + 1;
             // Dropping the sender before closes its channel.

@@ -1,18 +1,17 @@
-//! Wrong keys, limited and logged by [`Network`].
+//! Wrong keys, limited and logged by [`ClientNetwork`].
 //!
-//! A right key is always served, so that nobody is locked out by who else has the same address (a proxy, loopback). A wrong
-//! one counts: beyond [`AT_ONCE`], and one more each [`EVERY`], it is answered 429. Logins are counted apart from keys in
-//! `X-Api-Key`.
-//!
-//! The log has one line a minute for a network, with the number of wrong keys since the line before.
+//! A right key is always served, so that nobody is locked out by others behind the same address (a proxy, loopback). Each
+//! network may send [`AT_ONCE`] wrong keys, and one more each [`EVERY`]; those beyond get a 429. Logins are counted apart from
+//! keys in `X-Api-Key`. The log has one line a minute for a network, with the number of wrong keys since the line before.
 
-use super::network::Network;
 use super::reply::Refusal;
+use crate::sync::lock;
 use async_io::Timer;
 use hyper::StatusCode;
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 /// Wrong keys of a network that are answered like the first.
@@ -35,13 +34,13 @@ pub(super) enum Way {
 
 /// The wrong keys of all networks.
 #[derive(Debug, Default)]
-pub(super) struct Guesses(Arc<Mutex<Table>>);
+pub(super) struct Guesses(Arc<Mutex<NetworkTable>>);
 
 impl Guesses {
     /// Counts a wrong key. Returns the refusal for it: the one given, or 429.
     pub(super) fn count(&self, from: IpAddr, way: Way, refusal: Refusal) -> Refusal {
         let mut table = lock(&self.0);
-        let counted = table.count(Network::of(from), way, Instant::now());
+        let counted = table.count(ClientNetwork::of(from), way, Instant::now());
         if counted.is_first_of_all {
             smol::spawn(log_later(Arc::downgrade(&self.0))).detach();
         }
@@ -61,16 +60,12 @@ impl Guesses {
     }
 }
 
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn log(network: Network, count: u64) {
+fn log(network: ClientNetwork, count: u64) {
     tracing::warn!(address = %network, count, "wrong keys");
 }
 
 /// Logs what was counted since the last line of a network, until there is nothing more to log.
-async fn log_later(table: Weak<Mutex<Table>>) {
+async fn log_later(table: Weak<Mutex<NetworkTable>>) {
     loop {
         Timer::after(LOG_EVERY / 4).await;
         let Some(table) = table.upgrade() else {
@@ -87,8 +82,8 @@ async fn log_later(table: Weak<Mutex<Table>>) {
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    networks: HashMap<Network, Record>,
+struct NetworkTable {
+    networks: HashMap<ClientNetwork, Record>,
     /// The task that logs later runs.
     is_watched: bool,
 }
@@ -105,17 +100,17 @@ struct Record {
 
 /// What a wrong key led to.
 #[derive(Debug, PartialEq, Eq)]
-struct Counted {
+struct CountedKey {
     /// Time until another one is answered like the first, if this is one too many.
     wait: Option<Duration>,
     /// To be logged now.
-    due: Option<(Network, u64)>,
+    due: Option<(ClientNetwork, u64)>,
     /// The task that logs later does not run.
     is_first_of_all: bool,
 }
 
-impl Table {
-    fn count(&mut self, network: Network, way: Way, now: Instant) -> Counted {
+impl NetworkTable {
+    fn count(&mut self, network: ClientNetwork, way: Way, now: Instant) -> CountedKey {
         if self.networks.len() >= MOST_NETWORKS && !self.networks.contains_key(&network) {
             self.forget_one();
         }
@@ -134,7 +129,7 @@ impl Table {
         if wait.is_zero() {
             *recovered = after;
         }
-        Counted {
+        CountedKey {
             wait: Some(wait).filter(|wait| !wait.is_zero()),
             due,
             is_first_of_all: !std::mem::replace(&mut self.is_watched, true),
@@ -142,8 +137,9 @@ impl Table {
     }
 
     /// Returns what is to be logged now, and `true` if there may be more later.
-    fn due(&mut self, now: Instant) -> (Vec<(Network, u64)>, bool) {
-        let of = |(network, record): (&Network, &mut Record)| Some((*network, record.due(now)?));
+    fn due(&mut self, now: Instant) -> (Vec<(ClientNetwork, u64)>, bool) {
+        let of =
+            |(network, record): (&ClientNetwork, &mut Record)| Some((*network, record.due(now)?));
         let due = self.networks.iter_mut().filter_map(of).collect();
         // Nothing is left to say about these, and nothing counts against them.
         self.networks.retain(|_, record| {
@@ -178,17 +174,40 @@ impl Record {
     }
 }
 
+/// One address of IPv4 or a /64 of IPv6: whoever has one address of a /64 has all of them (RFC 6177 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ClientNetwork(IpAddr);
+
+impl ClientNetwork {
+    /// The network of an address. An IPv4 address that is written as IPv6 is the IPv4 address.
+    pub(crate) fn of(address: IpAddr) -> ClientNetwork {
+        ClientNetwork(match address.to_canonical() {
+            IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+            v4 => v4,
+        })
+    }
+}
+
+impl fmt::Display for ClientNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => write!(f, "{address}"),
+            IpAddr::V6(address) => write!(f, "{address}/64"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn network(address: &str) -> Network {
-        Network::of(address.parse().unwrap())
+    fn network(address: &str) -> ClientNetwork {
+        ClientNetwork::of(address.parse().unwrap())
     }
 
     #[test]
     fn wrong_keys_are_limited_by_network_and_one_more_is_allowed_after_a_while() {
-        let mut table = Table::default();
+        let mut table = NetworkTable::default();
         let (one, other) = (network("192.0.2.1"), network("192.0.2.2"));
         let now = Instant::now();
         for _ in 0..AT_ONCE {
@@ -205,7 +224,7 @@ mod tests {
 
     #[test]
     fn the_log_has_one_line_a_minute_of_a_network_and_no_wrong_key_is_missing() {
-        let mut table = Table::default();
+        let mut table = NetworkTable::default();
         let one = network("192.0.2.1");
         let now = Instant::now();
         assert_eq!(table.count(one, Way::Header, now).due, Some((one, 1)));
@@ -222,13 +241,31 @@ mod tests {
 
     #[test]
     fn few_networks_are_remembered_and_the_quietest_makes_room() {
-        let mut table = Table::default();
+        let mut table = NetworkTable::default();
         let now = Instant::now();
         for number in 0..=MOST_NETWORKS as u32 {
             let address = IpAddr::V4(number.into());
-            table.count(Network::of(address), Way::Header, now + EVERY * number);
+            table.count(
+                ClientNetwork::of(address),
+                Way::Header,
+                now + EVERY * number,
+            );
         }
         assert_eq!(table.networks.len(), MOST_NETWORKS);
         assert!(!table.networks.contains_key(&network("0.0.0.0")));
+    }
+
+    #[test]
+    fn an_address_of_ipv6_stands_for_its_64() {
+        let table = [
+            ("192.0.2.7", "192.0.2.7"),
+            ("::ffff:192.0.2.7", "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("::1", "::/64"),
+        ];
+        for (address, network) in table {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(ClientNetwork::of(address).to_string(), network);
+        }
     }
 }

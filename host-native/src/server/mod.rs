@@ -5,30 +5,20 @@
 //! by the socket. Everything a stranger sends is bounded by [`Limits`]. It decides nothing about what is served.
 
 mod access;
-mod body;
-mod connection;
 mod guesses;
-mod host;
-mod limits;
 mod listener;
-mod network;
-mod outbox;
 mod places;
 mod reply;
 mod router;
 mod socket;
-mod threads;
-mod timer;
 
 pub(crate) use access::only;
 pub use access::{
     Access, CurrentKeys, Entry, Guard, Keys, KeysError, X_API_KEY, is_own_origin, unauthorized,
 };
-pub(crate) use body::{is_json, not_json};
-pub use limits::Limits;
-pub use listener::Server;
-pub(crate) use network::Network;
-pub use outbox::FileSpan;
+pub(crate) use guesses::ClientNetwork;
+pub use listener::{Limits, Server};
 pub use reply::{Payload, Refusal, Reply};
+pub(crate) use reply::{is_json, not_json};
 pub use router::{Answer, Asked, Handler, Route, Router};
-pub use threads::Threads;
+pub use socket::{FileSpan, Threads};

@@ -9,10 +9,11 @@
 //!
 //! Invariant: no more than the limit hold a place at once. A connection that made room may take a moment to close.
 
-use super::network::Network;
+use super::guesses::ClientNetwork;
+use crate::sync::lock;
 use smol::channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A connection that is younger may still be sending its first request.
@@ -23,7 +24,7 @@ const MOST_LEAVING: usize = 32;
 /// All places of a server.
 #[derive(Debug)]
 pub(super) struct Places {
-    table: Arc<Mutex<Table>>,
+    table: Arc<Mutex<PlaceTable>>,
     /// A connection was closed.
     freed: (Sender<()>, Receiver<()>),
 }
@@ -39,11 +40,11 @@ pub(super) enum Leave {
 
 /// A connection's place. Clones are the same; dropping the last one frees it.
 #[derive(Clone, Debug)]
-pub(super) struct Place(Arc<Held>);
+pub(super) struct Place(Arc<HeldPlace>);
 
 #[derive(Debug)]
-struct Held {
-    table: Arc<Mutex<Table>>,
+struct HeldPlace {
+    table: Arc<Mutex<PlaceTable>>,
     number: u64,
     leave: Receiver<Leave>,
     freed: Sender<()>,
@@ -55,17 +56,17 @@ impl Places {
     /// A server with `count` places, at least one.
     pub(super) fn new(count: usize) -> Places {
         Places {
-            table: Arc::new(Mutex::new(Table::new(count))),
+            table: Arc::new(Mutex::new(PlaceTable::new(count))),
             freed: bounded(1),
         }
     }
 
     /// A place for a newcomer. If there is no room, somebody else makes room or it waits.
-    pub(super) async fn admit(&self, network: Network) -> Place {
+    pub(super) async fn admit(&self, network: ClientNetwork) -> Place {
         loop {
             let admitted = lock(&self.table).admit(network, Instant::now());
             if let Some((number, leave)) = admitted {
-                return Place(Arc::new(Held {
+                return Place(Arc::new(HeldPlace {
                     table: Arc::clone(&self.table),
                     number,
                     leave,
@@ -129,7 +130,7 @@ impl Place {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldPlace {
     fn drop(&mut self) {
         let mut table = lock(&self.table);
         table.connections.remove(&self.number);
@@ -140,22 +141,18 @@ impl Drop for Held {
     }
 }
 
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[derive(Debug)]
-struct Table {
+struct PlaceTable {
     count: usize,
     next: u64,
-    connections: HashMap<u64, Connection>,
+    connections: HashMap<u64, Occupant>,
     /// Connections that are not closed, those that made room included.
     open: usize,
 }
 
 #[derive(Debug)]
-struct Connection {
-    network: Network,
+struct Occupant {
+    network: ClientNetwork,
     known: bool,
     /// A reply is under way.
     busy: bool,
@@ -165,15 +162,15 @@ struct Connection {
     leave: Sender<Leave>,
 }
 
-impl Connection {
+impl Occupant {
     fn is_young(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.accepted) < GRACE
     }
 }
 
-impl Table {
-    fn new(count: usize) -> Table {
-        Table {
+impl PlaceTable {
+    fn new(count: usize) -> PlaceTable {
+        PlaceTable {
             count: count.max(1),
             next: 0,
             connections: HashMap::new(),
@@ -186,7 +183,7 @@ impl Table {
         self.count - self.count / 4
     }
 
-    fn admit(&mut self, network: Network, now: Instant) -> Option<(u64, Receiver<Leave>)> {
+    fn admit(&mut self, network: ClientNetwork, now: Instant) -> Option<(u64, Receiver<Leave>)> {
         if self.open >= self.count + MOST_LEAVING {
             return None;
         }
@@ -207,7 +204,7 @@ impl Table {
         let number = self.next;
         self.next += 1;
         self.open += 1;
-        let connection = Connection {
+        let connection = Occupant {
             network,
             known: false,
             busy: false,
@@ -230,8 +227,8 @@ impl Table {
     }
 
     /// Has the idlest of some unknown connections make room: of the network that has the most, and young ones last.
-    fn dismiss_unknown(&mut self, now: Instant, of: impl Fn(&Connection) -> bool) -> bool {
-        let mut crowds: HashMap<Network, usize> = HashMap::new();
+    fn dismiss_unknown(&mut self, now: Instant, of: impl Fn(&Occupant) -> bool) -> bool {
+        let mut crowds: HashMap<ClientNetwork, usize> = HashMap::new();
         for one in self.connections.values().filter(|one| !one.known) {
             *crowds.entry(one.network).or_default() += 1;
         }
@@ -282,13 +279,13 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn network(last: u8) -> Network {
-        Network::of([192, 0, 2, last].into())
+    fn network(last: u8) -> ClientNetwork {
+        ClientNetwork::of([192, 0, 2, last].into())
     }
 
     type Asked = Receiver<Leave>;
 
-    fn admit(table: &mut Table, last: u8, now: Instant) -> Option<(u64, Asked)> {
+    fn admit(table: &mut PlaceTable, last: u8, now: Instant) -> Option<(u64, Asked)> {
         table.admit(network(last), now)
     }
 
@@ -300,7 +297,7 @@ mod tests {
 
     #[test]
     fn unknown_connections_of_one_network_make_room_for_each_other_the_idlest_first() {
-        let mut table = Table::new(16);
+        let mut table = PlaceTable::new(16);
         let now = Instant::now();
         let all: Vec<_> = (0..4).map(|_| admit(&mut table, 1, now).unwrap()).collect();
         table.connections.get_mut(&0).unwrap().active = now + GRACE;
@@ -314,7 +311,7 @@ mod tests {
 
     #[test]
     fn young_connections_of_one_network_may_be_more_and_keep_places_for_the_known() {
-        let mut table = Table::new(16);
+        let mut table = PlaceTable::new(16);
         let now = Instant::now();
         let few = admit(&mut table, 2, now).unwrap();
         let all: Vec<_> = (0..100).filter_map(|_| admit(&mut table, 1, now)).collect();
@@ -329,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_known_connection_is_never_cut_while_a_reply_is_under_way() {
-        let mut table = Table::new(4);
+        let mut table = PlaceTable::new(4);
         let now = Instant::now();
         let all: Vec<_> = (1..=4)
             .map(|last| {
@@ -354,7 +351,7 @@ mod tests {
 
     #[test]
     fn known_connections_of_one_network_leave_places_for_others() {
-        let mut table = Table::new(8);
+        let mut table = PlaceTable::new(8);
         let now = Instant::now();
         for _ in 0..8 {
             let (number, _) = admit(&mut table, 1, now).unwrap();

@@ -6,12 +6,13 @@
 //! A version that differs in ctime alone may have the same bytes (a link was made) or others (size and mtime were set back).
 //! Only another hash tells. An equal digest keeps the ETag, so that a peer goes on with what it has.
 
-use super::conditions::{Validators, is_held};
 use super::inventory::Item;
-use super::shelf::Shelf;
-use super::version::{etag, is_settled, validators};
+use super::state::Shelf;
+use super::validators::{Validators, is_held};
+use super::validators::{etag, is_settled, validators};
 use crate::ledger::{SharedDigest, SharedDigests};
 use crate::store::FileVersion;
+use crate::sync::lock;
 use async_io::Timer;
 use hyper::HeaderMap;
 use regrip_core::Algorithm;
@@ -22,7 +23,7 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 /// What is read at once.
@@ -47,14 +48,14 @@ const NICEST: i32 = 19;
 /// The digests known by now, by item.
 #[derive(Debug)]
 pub(super) struct Digests {
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<HashMap<String, KnownDigest>>,
     ledger: Box<dyn SharedDigests>,
     again: SyncSender<Option<Arc<Item>>>,
 }
 
 /// What is known of an item; nothing if no digest of it was ever computed.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownDigest {
     digest: Option<SharedDigest>,
     /// Since when peers ask for a version that differs in ctime alone from the hashed one, and which.
     doubted: Option<(FileVersion, Instant)>,
@@ -83,7 +84,7 @@ impl Digests {
 
     /// The digest of an item whose file is this version, lower-case hex.
     pub(super) fn of(&self, id: &str, version: &FileVersion) -> Option<String> {
-        let known = self.lock();
+        let known = lock(&self.known);
         let digest = known.get(id)?.digest.as_ref()?;
         (digest.version == *version).then(|| digest.sha256.clone())
     }
@@ -104,7 +105,7 @@ impl Digests {
             Timer::after(RECALL_WITHIN).await;
         };
         self.recall(item).or(late).await;
-        let mut known = self.lock();
+        let mut known = lock(&self.known);
         let known = known.entry(item.id.clone()).or_default();
         let of_it = known.digest.as_ref();
         if let Some(digest) = of_it.filter(|digest| digest.version == *version) {
@@ -145,25 +146,25 @@ impl Digests {
 
     /// Forgets items that are shared no more.
     pub(super) fn retain(&self, is_shared: impl Fn(&str) -> bool) {
-        self.lock().retain(|id, _| is_shared(id));
+        lock(&self.known).retain(|id, _| is_shared(id));
     }
 
     /// Takes up what the ledger has of an item, unless something is known already. A ledger that cannot be read costs another
     /// hashing and nothing else.
     async fn recall(&self, item: &Item) {
-        if self.lock().contains_key(&item.id) {
+        if lock(&self.known).contains_key(&item.id) {
             return;
         }
         if let Ok(digest) = self.ledger.shared_digest(key(item)).await {
             let doubted = None;
-            let recalled = Known { digest, doubted };
-            self.lock().entry(item.id.clone()).or_insert(recalled);
+            let recalled = KnownDigest { digest, doubted };
+            lock(&self.known).entry(item.id.clone()).or_insert(recalled);
         }
     }
 
     /// How far an item is from being known: 0 if it is, 1 if a hash may keep its ETag, else 2.
     fn distance(&self, item: &Item) -> u8 {
-        let known = self.lock();
+        let known = lock(&self.known);
         let digest = known.get(&item.id).and_then(|known| known.digest.as_ref());
         match digest {
             Some(digest) if digest.version == item.version => 0,
@@ -175,7 +176,7 @@ impl Digests {
     /// Notes a digest, with the ETag of the version before if only ctime tells them apart and the digests are equal.
     fn record(&self, item: &Item, version: FileVersion, sha256: String) {
         let digest = {
-            let mut known = self.lock();
+            let mut known = lock(&self.known);
             let known = known.entry(item.id.clone()).or_default();
             let kept = known.digest.take().filter(|before| {
                 let same =
@@ -188,7 +189,7 @@ impl Digests {
                 sha256,
                 etag,
             };
-            *known = Known {
+            *known = KnownDigest {
                 digest: Some(digest.clone()),
                 doubted: None,
             };
@@ -196,10 +197,6 @@ impl Digests {
         };
         // If it cannot be written, the digest is known until the next start.
         let _ = smol::block_on(self.ledger.note_shared_digest(key(item), digest));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -229,7 +226,7 @@ pub(super) fn pass(shelf: &Shelf) {
     let mut unknown: Vec<(u8, &Arc<Item>)> = inventory
         .items()
         .iter()
-        .take_while(|_| !shelf.stop.was_told())
+        .take_while(|_| !shelf.stop.is_stopped())
         .map(|item| {
             smol::block_on(shelf.digests.recall(item));
             (shelf.digests.distance(item), item)
@@ -238,18 +235,18 @@ pub(super) fn pass(shelf: &Shelf) {
         .collect();
     unknown.sort_by_key(|(distance, _)| *distance);
     for (_, item) in unknown {
-        if shelf.stop.was_told() {
+        if shelf.stop.is_stopped() {
             return;
         }
         hash(shelf, item);
     }
 }
 
-/// Hashes the files that requests wait for, until the shelf is told to stop.
+/// Hashes the files that requests wait for, until the share stops.
 pub(super) fn hash_again(shelf: &Shelf, asked: &Receiver<Option<Arc<Item>>>) {
     lower_priority();
     while let Ok(item) = asked.recv() {
-        if shelf.stop.was_told() {
+        if shelf.stop.is_stopped() {
             return;
         }
         if let Some(item) = item {

@@ -1,14 +1,15 @@
-//! What is shared: items by their ids, and which of them a search means.
+//! What is shared: items by id, which of them a search finds, and what their names say.
 //!
-//! An id is the hash of a path within its folder: it stays when the folder moves to another disk, and tells nothing. Where
-//! two folders have the same path, the folder named first counts.
+//! An id is the hash of a path within its folder: it survives moving the folder, and reveals nothing. If two folders have the
+//! same path, the folder listed first counts. Ids of films and series, season and episode are read from names as Radarr, Sonarr,
+//! Plex and Jellyfin write them; nothing is guessed.
 
-use super::names::Clues;
-use super::tree::Found;
+use super::tree::FoundFile;
 use crate::store::FileVersion;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,12 +35,12 @@ pub(super) struct Item {
 }
 
 impl Item {
-    pub(super) fn new(root: &Arc<Path>, found: Found) -> Item {
+    pub(super) fn new(root: &Arc<Path>, found: FoundFile) -> Item {
         let names = found.path.iter().filter_map(|name| name.to_str());
         let clues = Clues::of(names);
         let filename = found.path.file_name().unwrap_or_default();
         Item {
-            id: id(&found.path),
+            id: item_id(&found.path),
             root: Arc::clone(root),
             filename: filename.to_string_lossy().into_owned(),
             clues,
@@ -49,9 +50,9 @@ impl Item {
     }
 
     /// The item as peers see it: how long its file is now, and its digest if that is known.
-    pub(super) fn release(&self, size: u64, sha256: Option<String>) -> Release<'_> {
+    pub(super) fn release(&self, size: u64, sha256: Option<String>) -> SharedRelease<'_> {
         let stem = Path::new(&self.filename).file_stem();
-        Release {
+        SharedRelease {
             id: &self.id,
             title: stem
                 .and_then(|stem| stem.to_str())
@@ -77,7 +78,7 @@ impl Item {
     }
 }
 
-fn id(path: &Path) -> String {
+fn item_id(path: &Path) -> String {
     let mut hash = Sha256::new();
     hash.update(b"regrip item\0");
     hash.update(path.as_os_str().as_bytes());
@@ -90,7 +91,7 @@ fn id(path: &Path) -> String {
 /// A release on the wire.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Release<'a> {
+pub(super) struct SharedRelease<'a> {
     id: &'a str,
     title: &'a str,
     filename: &'a str,
@@ -112,7 +113,7 @@ pub(super) struct Release<'a> {
 
 /// What a search asks for; what is `None` was not asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Query {
+pub(super) struct Search {
     imdb: Option<u64>,
     tmdb: Option<u64>,
     tvdb: Option<u64>,
@@ -120,11 +121,11 @@ pub(super) struct Query {
     episode: Option<u64>,
 }
 
-impl Query {
+impl Search {
     /// Reads a parameter; empty ones and names it does not know are left out.
     ///
     /// # Errors
-    /// The name of the parameter whose value is no number.
+    /// The name of the parameter whose value is not a number.
     pub(super) fn read(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         let (slot, name, digits) = match name {
             "imdbId" => (
@@ -216,10 +217,127 @@ impl Inventory {
     }
 
     /// The items that a search means, newest first, at most [`MAX_RESULTS`].
-    pub(super) fn search(&self, query: &Query) -> impl Iterator<Item = &Arc<Item>> {
+    pub(super) fn search(&self, query: &Search) -> impl Iterator<Item = &Arc<Item>> {
         let fitting = self.items.iter().filter(|item| query.fits(&item.clues));
         fitting.take(MAX_RESULTS)
     }
+}
+
+/// What is known of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Clues {
+    /// The number of `tt0123456`.
+    pub(super) imdb: Option<u64>,
+    /// TheMovieDB.
+    pub(super) tmdb: Option<u64>,
+    /// TheTVDB.
+    pub(super) tvdb: Option<u64>,
+    /// The season.
+    pub(super) season: Option<u64>,
+    /// The first and last episode in the file.
+    pub(super) episodes: Option<RangeInclusive<u64>>,
+}
+
+impl Clues {
+    /// Reads a path from the file up: the nearest name that tells counts.
+    pub(super) fn of<'a>(names: impl DoubleEndedIterator<Item = &'a str>) -> Clues {
+        let mut clues = Clues::default();
+        let mut is_file = true;
+        for name in names.rev() {
+            let name = name.to_ascii_lowercase();
+            clues.imdb = clues.imdb.or_else(|| id(&name, "imdb", "tt"));
+            clues.tmdb = clues.tmdb.or_else(|| id(&name, "tmdb", ""));
+            clues.tvdb = clues.tvdb.or_else(|| id(&name, "tvdb", ""));
+            // A folder tells which season it holds, but only a file is an episode.
+            if is_file && let Some((season, episodes)) = episode(&name) {
+                clues.season = Some(season);
+                clues.episodes = Some(episodes);
+            }
+            is_file = false;
+        }
+        clues
+    }
+}
+
+/// `{tmdb-123}`, `[tmdbid-123]`, `{imdb-tt0123}`, `{tmdb=123}`.
+fn id(name: &str, site: &str, prefix: &str) -> Option<u64> {
+    let mut rest = name;
+    while let Some(at) = rest.find(site) {
+        let (before, after) = (&rest[..at], &rest[at + site.len()..]);
+        rest = after;
+        let after = after.strip_prefix("id").unwrap_or(after);
+        let number = after
+            .strip_prefix(['-', '='])
+            .and_then(|after| after.strip_prefix(prefix));
+        if before.ends_with(['{', '['])
+            && let Some((number, end)) = number.and_then(leading_number)
+            && end.starts_with(['}', ']'])
+        {
+            return Some(number);
+        }
+    }
+    None
+}
+
+/// `s01e02`, `s01e02e03`, `s01e02-e03`, `s01e02-03`, and `1x02`.
+fn episode(name: &str) -> Option<(u64, RangeInclusive<u64>)> {
+    let starts = name.char_indices().filter(|&(at, _)| {
+        let before = name[..at].chars().next_back();
+        !before.is_some_and(char::is_alphanumeric)
+    });
+    for (at, letter) in starts {
+        let rest = &name[at..];
+        let found = match letter {
+            's' => season_and_episode(&rest[1..]),
+            '0'..='9' => season_x_episode(rest),
+            _ => None,
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+fn season_and_episode(text: &str) -> Option<(u64, RangeInclusive<u64>)> {
+    let (season, rest) = leading_number(text)?;
+    let (first, mut rest) = leading_number(rest.strip_prefix('e')?)?;
+    let mut last = first;
+    while let Some((next, after)) = next_episode(rest).filter(|(next, _)| *next > last) {
+        (last, rest) = (next, after);
+    }
+    Some((season, first..=last))
+}
+
+/// A further episode of the same file.
+fn next_episode(text: &str) -> Option<(u64, &str)> {
+    let marked = text.strip_prefix("-e").or_else(|| text.strip_prefix('e'));
+    if let Some(marked) = marked {
+        return leading_number(marked);
+    }
+    // `s01e02-03`, and not `s01e02-1080p`.
+    let (number, after) = leading_number(text.strip_prefix('-')?)?;
+    (!after.starts_with(char::is_alphanumeric)).then_some((number, after))
+}
+
+fn season_x_episode(text: &str) -> Option<(u64, RangeInclusive<u64>)> {
+    let (season, rest) = leading_number(text)?;
+    let (episode, rest) = leading_number(rest.strip_prefix('x')?)?;
+    // `1920x1080` is a picture's size.
+    let small = season < 100 && episode < 1000 && !rest.starts_with(char::is_alphanumeric);
+    small.then_some((season, episode..=episode))
+}
+
+/// The digits at the start, at most nine, and what follows them.
+fn leading_number(text: &str) -> Option<(u64, &str)> {
+    let end = text
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    (digits.len() <= 9)
+        .then(|| digits.parse().ok())
+        .flatten()
+        .map(|number| (number, rest))
 }
 
 #[cfg(test)]
@@ -229,7 +347,7 @@ mod tests {
 
     fn inventory(paths: &[(&str, &str)]) -> Inventory {
         let items = paths.iter().enumerate().map(|(number, (root, path))| {
-            let found = Found {
+            let found = FoundFile {
                 path: PathBuf::from(path),
                 version: FileVersion {
                     id: FileId::default(),
@@ -252,8 +370,8 @@ mod tests {
             ("/r", "Show {tvdb-5}/Show S02E02.mkv"),
             ("/r", "plain.mkv"),
         ]);
-        type Search<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
-        let table: [Search<'_>; 14] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+        let table: [Case<'_>; 14] = [
             (&[("imdbId", "tt0000007")], &["film.mkv"]),
             (&[("imdbId", "7")], &["film.mkv"]),
             (&[("imdbId", "tt0000008")], &[]),
@@ -288,7 +406,7 @@ mod tests {
             ),
         ];
         for (parameters, wanted) in table {
-            let mut query = Query::default();
+            let mut query = Search::default();
             for (name, value) in parameters {
                 query.read(name, value).unwrap();
             }
@@ -304,7 +422,7 @@ mod tests {
             ("season", "1.5"),
             ("episode", "99999999999999999999"),
         ] {
-            assert_eq!(Query::default().read(name, value), Err(name));
+            assert_eq!(Search::default().read(name, value), Err(name));
         }
     }
 
@@ -332,5 +450,69 @@ mod tests {
             "size": 10, "tvdbId": 5, "season": 1, "episode": 2, "sha256": "ab",
         });
         assert_eq!(json, wanted);
+    }
+
+    #[test]
+    fn season_and_episodes_are_read_where_they_are_written() {
+        let table = [
+            ("Show - S01E02 - Pilot.mkv", Some((1, 2..=2))),
+            ("show.s10e123.1080p.mkv", Some((10, 123..=123))),
+            ("S01E02E03.mkv", Some((1, 2..=3))),
+            ("S01E02-E04.mkv", Some((1, 2..=4))),
+            ("S01E02-04.mkv", Some((1, 2..=4))),
+            ("S01E02-1080p.mkv", Some((1, 2..=2))),
+            ("Show 1x02.mkv", Some((1, 2..=2))),
+            ("Film (2020) 1920x1080.mkv", None),
+            ("Bones1E02.mkv", None),
+            ("Film S01.mkv", None),
+            ("S99999999999E1.mkv", None),
+            ("é S01E02.mkv", Some((1, 2..=2))),
+        ];
+        for (name, wanted) in table {
+            let clues = Clues::of([name].into_iter());
+            assert_eq!(clues.season.zip(clues.episodes), wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn ids_are_read_from_the_nearest_name_that_has_them() {
+        let table: [(&[&str], Clues); 6] = [
+            (
+                &["Film (2020) {imdb-tt0012345} {tmdb-77}", "Film.mkv"],
+                Clues {
+                    imdb: Some(12345),
+                    tmdb: Some(77),
+                    ..Clues::default()
+                },
+            ),
+            (
+                &["{tmdb-1}", "Film [tmdbid-2].mkv"],
+                Clues {
+                    tmdb: Some(2),
+                    ..Clues::default()
+                },
+            ),
+            (
+                &["Show [TVDBID=5]", "Season 01", "Show S01E02.mkv"],
+                Clues {
+                    tvdb: Some(5),
+                    season: Some(1),
+                    episodes: Some(2..=2),
+                    ..Clues::default()
+                },
+            ),
+            (&["Film imdb-tt1.mkv"], Clues::default()),
+            (&["{imdb-1} {tmdb-x} {tvdb-1", "f.mkv"], Clues::default()),
+            (
+                &["{tvdb-} {tvdb-9}", "S01E01 is a folder", "f.mkv"],
+                Clues {
+                    tvdb: Some(9),
+                    ..Clues::default()
+                },
+            ),
+        ];
+        for (names, wanted) in table {
+            assert_eq!(Clues::of(names.iter().copied()), wanted, "{names:?}");
+        }
     }
 }

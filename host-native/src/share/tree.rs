@@ -4,17 +4,19 @@
 //! swapped for what, and whenever, nothing outside the folder is listed or opened. Only the folder itself, which the user
 //! named, may be a link. What is unfinished, by its own name or by a control file beside it, is neither listed nor opened,
 //! and what regrip itself uses is not listed.
+//!
+//! A file that is being written under its final name, with nothing beside it, looks like a finished one. While it grows it has
+//! always just changed, and is not sent.
 
-use super::unfinished::{awaited, controlled, controls, is_unfinished_file, is_unfinished_folder};
-use crate::store::FileId;
-use crate::store::FileVersion;
+use crate::store::{FileId, FileVersion};
 use regrip_core::SafeName;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, fstat, open, openat, statat};
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 /// Most files that are shared; a scan stops there.
@@ -33,7 +35,7 @@ const COMPANIONS: [&str; 28] = [
 
 /// A file that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FoundFile {
     /// Its path within the folder.
     pub(super) path: PathBuf,
     pub(super) version: FileVersion,
@@ -42,7 +44,7 @@ pub(super) struct Found {
 /// What a scan came to.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
-    pub(super) found: Vec<Found>,
+    pub(super) found: Vec<FoundFile>,
     /// Names looked at.
     names: usize,
     /// Files whose names no peer would take.
@@ -105,7 +107,7 @@ fn list(
                 }
                 match name.to_str().filter(|name| SafeName::new(name).is_ok()) {
                     Some(name) if is_companion(name) => {}
-                    Some(name) => scan.found.push(Found {
+                    Some(name) => scan.found.push(FoundFile {
                         path: path.join(name),
                         version,
                     }),
@@ -151,7 +153,7 @@ fn is_companion(name: &str) -> bool {
 /// Opens a regular file of the folder for reading.
 ///
 /// # Errors
-/// It is gone, a link is on the way, it is no regular file, or it is unfinished.
+/// It is gone, a link is on the way, not a regular file, or it is unfinished.
 pub(super) fn open_file(root: &Path, path: &Path) -> Result<File, Errno> {
     // Nonblocking: opening a pipe must not wait for somebody to write into it.
     let file = open_beneath(root, path, OFlags::NONBLOCK)?;
@@ -161,7 +163,7 @@ pub(super) fn open_file(root: &Path, path: &Path) -> Result<File, Errno> {
     }
 }
 
-/// Whether the folder itself can be opened now.
+/// Returns `true` if the folder itself can be opened now.
 pub(super) fn is_there(root: &Path) -> bool {
     open_root(root).is_ok()
 }
@@ -187,7 +189,7 @@ fn open_beneath(root: &Path, path: &Path, flags: OFlags) -> Result<OwnedFd, Errn
     Ok(here)
 }
 
-/// Whether a folder has something of that name.
+/// Returns `true` if a folder has something of that name.
 fn is_named(folder: impl AsFd, name: &OsStr) -> bool {
     statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
 }
@@ -201,6 +203,142 @@ fn step(folder: impl AsFd, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno
 fn open_root(root: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     open(root, flags, Mode::empty())
+}
+
+/// Last extensions of unfinished files, and of what belongs to them or to an open database.
+const EXTENSIONS: [&str; 49] = [
+    "!bt",         // BitTorrent
+    "!qb",         // qBittorrent
+    "!sync",       // Resilio Sync
+    "!ut",         // uTorrent
+    "aria2",       // aria2's control file
+    "aria2__temp", // and the one that will replace it
+    "az!",         // Vuze
+    "bc!",         // BitComet
+    "bts",
+    "crdownload", // Chrome and Edge
+    "db-journal", // SQLite
+    "db-shm",
+    "db-wal",
+    "dctmp",       // DC++
+    "download",    // Safari
+    "dtapart",     // DownThemAll
+    "fb!",         // FlashBoot
+    "fdmdownload", // Free Download Manager
+    "filepart",    // WinSCP
+    "getright",
+    "incomplete",
+    "jc!", // FlashGet
+    "lftp-pget-status",
+    "lock",
+    "met",        // eMule
+    "ob!",        // Orbit
+    "opdownload", // Opera
+    "part",       // regrip, Firefox, JDownloader, Transmission, yt-dlp, KGet
+    "partial",    // rclone, old Edge
+    "parts",      // qBittorrent's unwanted pieces
+    "reget",
+    "sqlite-journal",
+    "sqlite-shm",
+    "sqlite-wal",
+    "sqlite3-journal",
+    "sqlite3-shm",
+    "sqlite3-wal",
+    "st",  // axel
+    "swp", // vim
+    "td",  // Thunder
+    "temp",
+    "tempfile",
+    "tmp",
+    "ucas",  // UC Browser
+    "ugtmp", // uGet
+    "unfinished",
+    "xltd", // Thunder
+    "ytdl", // yt-dlp
+    "zsync-part",
+];
+
+/// Extensions of control files that lie beside the unfinished file, or folder, whose name is in front of them.
+const CONTROL: [&str; 3] = ["aria2", "lftp-pget-status", "st"];
+
+/// How the names of unfinished files and folders begin: Nicotine+, SABnzbd, Syncthing.
+const PREFIXES: [&str; 5] = ["incomplete~", "_unpack_", "_failed_", "~syncthing~", "~$"];
+
+/// Last extensions of folders of unfinished files: qBittorrent, uTorrent, Transmission, Safari.
+const FOLDER_EXTENSIONS: [&str; 5] = ["!qb", "!ut", "part", "download", "aria2"];
+
+/// Folders of unfinished files: SABnzbd, Transmission and their like, NZBGet.
+const FOLDERS: [&str; 4] = ["incomplete", "__admin__", "__incomplete__", "_unpack"];
+
+/// Returns `true` if a file's name says that the file is unfinished.
+pub(super) fn is_unfinished_file(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let Some((stem, extension)) = name.rsplit_once('.') else {
+        return is_marked(&name);
+    };
+    let extension = extension.to_ascii_lowercase();
+    // `film.temp.mkv` is what yt-dlp writes; `The.Temp.mkv` is a film.
+    is_marked(&name)
+        || stem.ends_with(".temp")
+        || stem.ends_with(".tmp")
+        || EXTENSIONS.contains(&extension.as_str())
+        || extension.starts_with("part-frag")
+}
+
+/// Returns `true` if a folder's name says that what is in it is unfinished.
+pub(super) fn is_unfinished_folder(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    let is = |listed: &&str| extension.is_some_and(|found| found.eq_ignore_ascii_case(listed));
+    is_marked(&name)
+        || FOLDERS
+            .iter()
+            .any(|folder| name.eq_ignore_ascii_case(folder))
+        || FOLDER_EXTENSIONS.iter().any(is)
+}
+
+/// Marked at either end: by a program that unpacks or downloads, or as a backup (`keys~`, `film.mkv.partial~`).
+fn is_marked(name: &str) -> bool {
+    let begins = |prefix: &&str| {
+        name.get(..prefix.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    name.ends_with('~') || PREFIXES.iter().any(begins)
+}
+
+/// The files and folders that the control files among these names belong to.
+pub(super) fn controlled<'a>(names: impl Iterator<Item = &'a OsStr>) -> HashSet<OsString> {
+    let controlled = names.filter_map(|name| {
+        let bytes = name.as_bytes();
+        let dot = bytes.iter().rposition(|byte| *byte == b'.')?;
+        let (stem, extension) = (bytes.get(..dot)?, bytes.get(dot + 1..)?);
+        let is_control = CONTROL
+            .iter()
+            .any(|control| extension.eq_ignore_ascii_case(control.as_bytes()));
+        is_control.then(|| OsString::from_vec(stem.to_vec()))
+    });
+    controlled.collect()
+}
+
+/// The names that the unfinished files among these will have. Firefox and others keep an empty file there meanwhile.
+pub(super) fn awaited<'a>(names: impl Iterator<Item = &'a OsStr>) -> HashSet<OsString> {
+    let unfinished = names.filter(|name| is_unfinished_file(name));
+    let stems = unfinished.filter_map(|name| {
+        let bytes = name.as_bytes();
+        let dot = bytes.iter().rposition(|byte| *byte == b'.')?;
+        Some(OsString::from_vec(bytes.get(..dot)?.to_vec()))
+    });
+    stems.collect()
+}
+
+/// The names that control files of a file or folder would have.
+pub(super) fn controls(name: &OsStr) -> impl Iterator<Item = OsString> {
+    CONTROL.iter().map(move |extension| {
+        let mut control = name.to_owned();
+        control.push(".");
+        control.push(extension);
+        control
+    })
 }
 
 #[cfg(test)]
@@ -327,5 +465,89 @@ mod tests {
         let scan = scan(root.path(), &[]).unwrap();
         assert_eq!(scan.found.len(), 1);
         assert!(scan.cut_short);
+    }
+
+    #[test]
+    fn unfinished_files_are_recognised_and_films_are_not_mistaken_for_them() {
+        let unfinished = [
+            "film.mkv.part",
+            "Film.MKV.!qB",
+            "film.mkv.partial~",
+            "film.mkv.3fa8.partial",
+            "film.mkv.aria2",
+            "Unconfirmed 12.crdownload",
+            "film.mkv.part-Frag12",
+            "film.mkv.part.lock",
+            "film.temp.mkv",
+            "INCOMPLETE~1234film.mkv",
+            "_UNPACK_film.mkv",
+            "film.mkv.xltd",
+            "keys~",
+            "state.db-wal",
+            "film.tmp",
+        ];
+        for name in unfinished {
+            assert!(is_unfinished_file(OsStr::new(name)), "{name}");
+        }
+        let finished = [
+            "film.mkv",
+            "part",
+            "tmp",
+            "Temp.mkv",
+            "The.Temp.mkv",
+            "x.Tmp.mkv",
+            "Film.Part.1.mkv",
+            "film.part1.rar",
+            "Show.S01E01.Incomplete.mkv",
+            "The Unfinished (2018).mkv",
+            "download.mkv",
+            "Film_FAILED_.mkv",
+        ];
+        for name in finished {
+            assert!(!is_unfinished_file(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn unfinished_folders_are_recognised_and_those_of_films_are_not_mistaken_for_them() {
+        for name in [
+            "_UNPACK_Film",
+            "_FAILED_Film",
+            "incomplete",
+            "__ADMIN__",
+            "Film.!qB",
+            "film.download",
+        ] {
+            assert!(is_unfinished_folder(OsStr::new(name)), "{name}");
+        }
+        for name in [
+            "Incomplete (2020)",
+            "Film",
+            "Season 01",
+            "downloads",
+            "temp",
+        ] {
+            assert!(!is_unfinished_folder(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_control_file_names_what_it_controls() {
+        let names = [
+            "film.mkv",
+            "film.mkv.aria2",
+            "Pack.ARIA2",
+            "x.st",
+            "y.srt",
+            ".aria2",
+        ];
+        let found = controlled(names.iter().map(OsStr::new));
+        let wanted = ["film.mkv", "Pack", "x", ""].map(OsString::from);
+        assert_eq!(found, HashSet::from(wanted));
+        let controls: Vec<_> = controls(OsStr::new("a.mkv")).collect();
+        assert_eq!(
+            controls,
+            ["a.mkv.aria2", "a.mkv.lftp-pget-status", "a.mkv.st"]
+        );
     }
 }

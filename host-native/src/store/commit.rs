@@ -7,12 +7,11 @@
 //! The kind of what is at the destination is looked at just before the rename; a link put there in between is replaced as
 //! a name, never followed.
 
-use super::failure::{disk, errno};
-use super::lock::file_id;
+use super::disk::{disk, errno};
 use super::part::DiskPart;
 use super::path::hex;
-use super::stamp::is_absent;
-use super::system::{self, System, folder_of};
+use super::path::{self, System, folder_of};
+use super::version::{FileId, is_absent, metadata};
 use regrip_core::Error;
 use regrip_core::store::{Committed, Replace};
 use rustix::io::Errno;
@@ -23,7 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-/// A copy lets other tasks of the thread run after this many bytes.
+/// A copy yields to other tasks of the thread after this many bytes.
 const COPY_BYTES: u64 = 8 << 20;
 
 /// Renames the part to `destination` and makes the name durable. The lock is held until then.
@@ -37,13 +36,15 @@ pub(super) async fn commit(
     let system = part.system;
     let left = match check_destination(&part, destination, replace)? {
         // A process died between giving the second name and taking the first: take it now.
-        Taken::ByThePart => Left::Name(part.path.clone()),
-        Taken::ByAnother | Taken::No => match name(&part.path, destination, replace, &system) {
-            Err(error) if errno(&error) == Some(Errno::XDEV) => {
-                copy_over(&part, destination, replace).await?
+        AtDestination::ByThePart => Left::Name(part.path.clone()),
+        AtDestination::ByAnother | AtDestination::No => {
+            match name(&part.path, destination, replace, &system) {
+                Err(error) if errno(&error) == Some(Errno::XDEV) => {
+                    copy_over(&part, destination, replace).await?
+                }
+                named => named.map_err(|error| naming_error(error, destination))?,
             }
-            named => named.map_err(|error| naming_error(error, destination))?,
-        },
+        }
     };
     Ok(match tidy(&part, destination, left).await {
         Ok(()) => Committed::Durable,
@@ -60,7 +61,7 @@ enum Left {
     Part,
 }
 
-/// Removes what is left, and makes the name durable: both are tried, and the first error is the one to tell. The part of a
+/// Removes what is left, and makes the name durable: both are tried, and the first error is reported. The part of a
 /// copy goes only after the copy's name is durable.
 async fn tidy(part: &DiskPart, destination: &Path, left: Left) -> Result<(), Error> {
     let removed = match &left {
@@ -81,7 +82,7 @@ async fn tidy(part: &DiskPart, destination: &Path, left: Left) -> Result<(), Err
 }
 
 /// What is at the destination.
-enum Taken {
+enum AtDestination {
     No,
     ByThePart,
     ByAnother,
@@ -91,19 +92,17 @@ fn check_destination(
     part: &DiskPart,
     destination: &Path,
     replace: Replace,
-) -> Result<Taken, Error> {
-    let there = match std::fs::symlink_metadata(destination) {
-        Ok(there) => there,
-        Err(error) if is_absent(&error) => return Ok(Taken::No),
-        Err(error) => return Err(disk("look at", destination, error)),
+) -> Result<AtDestination, Error> {
+    let Some(there) = metadata(destination)? else {
+        return Ok(AtDestination::No);
     };
     if let Some(what) = refused(there.file_type()) {
         let path = destination.display().to_string();
         return Err(Error::DestinationRefused { path, what });
     }
     match replace {
-        _ if file_id(&there) == part.held.id => Ok(Taken::ByThePart),
-        Replace::Existing => Ok(Taken::ByAnother),
+        _ if FileId::from(&there) == part.held.id => Ok(AtDestination::ByThePart),
+        Replace::Existing => Ok(AtDestination::ByAnother),
         Replace::Nothing => Err(exists(destination)),
     }
 }
@@ -124,10 +123,10 @@ pub(super) fn refused(kind: FileType) -> Option<&'static str> {
 fn check_still_named(part: &DiskPart) -> Result<(), Error> {
     let named = std::fs::symlink_metadata(&part.path);
     let named = named.map_err(|error| disk("rename", &part.path, error))?;
-    if file_id(&named) == part.held.id {
+    if FileId::from(&named) == part.held.id {
         return Ok(());
     }
-    let source = io::Error::other("another file has its name now");
+    let source = io::Error::other("its name now belongs to another file");
     Err(disk("rename", &part.path, source))
 }
 
@@ -136,8 +135,8 @@ fn name(from: &Path, to: &Path, replace: Replace, system: &System) -> io::Result
     match replace {
         Replace::Existing => (system.rename)(from, to)?,
         Replace::Nothing => match (system.rename_new)(from, to) {
-            Err(error) if system::unsupported(&error) => match (system.link)(from, to) {
-                Err(error) if system::has_no_links(&error) => name_over_empty(from, to, system)?,
+            Err(error) if path::unsupported(&error) => match (system.link)(from, to) {
+                Err(error) if path::has_no_links(&error) => name_over_empty(from, to, system)?,
                 linked => {
                     linked?;
                     return Ok(Left::Name(from.to_owned()));
@@ -165,7 +164,7 @@ fn name_over_empty(from: &Path, to: &Path, system: &System) -> io::Result<()> {
     let taken = OpenOptions::new().write(true).create_new(true).open(to)?;
     let named = (system.rename)(from, to);
     if named.is_err() && taken.metadata()?.len() == 0 {
-        let _ = std::fs::remove_file(to); // the first error is the one to tell
+        let _ = std::fs::remove_file(to); // the first error is reported
     }
     named
 }
@@ -186,7 +185,7 @@ async fn copy_over(part: &DiskPart, destination: &Path, replace: Replace) -> Res
         }
         Ok(_) => Ok(Left::Part),
         Err(error) => {
-            let _ = std::fs::remove_file(&copy); // the first error is the one to tell
+            let _ = std::fs::remove_file(&copy); // the first error is reported
             Err(error)
         }
     }
@@ -200,7 +199,7 @@ async fn copy_to(part: &DiskPart, copy: &Path) -> io::Result<()> {
     }
     let mut to = OpenOptions::new().write(true).create_new(true).open(copy)?;
     let from = File::open(&part.path)?;
-    if file_id(&from.metadata()?) != part.held.id {
+    if FileId::from(&from.metadata()?) != part.held.id {
         return Err(io::Error::other("another file has the part's name now"));
     }
     let mut copied = 0;

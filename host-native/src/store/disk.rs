@@ -1,17 +1,21 @@
-//! The part store of the native host.
+//! The part store on disk, errors of the system as errors of the core, and room for a file.
 
-use super::failure::disk;
-use super::folders::Folders;
-use super::lock::{self, file_id};
-use super::own_files::OwnFiles;
+use super::commit::refused;
+use super::lock;
 use super::part::DiskPart;
-use super::stamp::is_absent;
-use super::system::System;
-use super::{commit, epoch};
-use regrip_core::Error;
-use regrip_core::store::Committing;
-use regrip_core::store::{Committed, Found, OpenPart, PartStore, Replace};
-use std::fs::Metadata;
+use super::path::OwnFiles;
+use super::path::{Folders, System};
+use super::version::{FileId, FileStamp, metadata};
+use super::{commit, version};
+use regrip_core::hasher::Hasher;
+use regrip_core::store::{Committed, Committing, Digest, Found, OpenPart, PartStore, Replace};
+use regrip_core::{Algorithm, Checksum, Error};
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +33,7 @@ pub struct DiskStore {
 impl DiskStore {
     /// A store on this machine.
     pub fn new() -> Self {
-        DiskStore::with_boot_id(epoch::boot_id())
+        DiskStore::with_boot_id(version::boot_id())
     }
 
     /// A store that takes the machine to be in its boot `boot_id`: with another one a test has a reboot.
@@ -76,11 +80,7 @@ impl PartStore for DiskStore {
     type Part = DiskPart;
 
     async fn exists(&self, part: &str) -> Result<bool, Error> {
-        match std::fs::symlink_metadata(part) {
-            Ok(_) => Ok(true),
-            Err(error) if is_absent(&error) => Ok(false),
-            Err(error) => Err(disk("look at", part.as_ref(), error)),
-        }
+        Ok(metadata(part.as_ref())?.is_some())
     }
 
     async fn open(&self, part: &str, how: OpenPart) -> Result<DiskPart, Error> {
@@ -112,8 +112,10 @@ impl PartStore for DiskStore {
         destination: &str,
         committing: &Committing,
     ) -> Result<Found, Error> {
-        let (at_part, at_destination) = (look_at(part)?, look_at(destination)?);
-        let is_file = |there: &Metadata| file_id(there).token() == committing.token;
+        // A part that is not a regular file is nobody's part.
+        let file = |path: &str| Ok(metadata(path.as_ref())?.filter(Metadata::is_file));
+        let (at_part, at_destination) = (file(part)?, file(destination)?);
+        let is_file = |there: &Metadata| FileId::from(there).token() == committing.token;
         Ok(if at_part.as_ref().is_some_and(is_file) {
             Found::Part
         } else if at_destination
@@ -141,11 +143,174 @@ impl PartStore for DiskStore {
     }
 }
 
-/// The file of that name, links not followed. A part that is not a regular file is nobody's part.
-fn look_at(path: &str) -> Result<Option<Metadata>, Error> {
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) => Ok(metadata.is_file().then_some(metadata)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(disk("look at", path.as_ref(), error)),
+/// How much is read at once.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// The stamp of the file at a destination; `None` if nothing is there.
+///
+/// # Errors
+/// `DestinationRefused` if it is a link, a folder or a device; `Disk`.
+pub fn look_at(destination: &Path) -> Result<Option<FileStamp>, Error> {
+    let Some(there) = metadata(destination)? else {
+        return Ok(None);
+    };
+    match refused(there.file_type()) {
+        Some(what) => Err(Error::DestinationRefused {
+            path: destination.display().to_string(),
+            what,
+        }),
+        None => FileStamp::of(destination),
+    }
+}
+
+/// The checksum of a file.
+///
+/// # Errors
+/// `Disk` if it cannot be read.
+pub fn checksum_of(path: &Path, algorithm: Algorithm) -> Result<Checksum, Error> {
+    let mut file = File::open(path).map_err(|error| disk("open", path, error))?;
+    let mut digest = Hasher::new(algorithm);
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        let read = file.read(&mut block);
+        match read.map_err(|error| disk("read", path, error))? {
+            0 => {
+                let hex = digest.finish();
+                return Ok(Checksum { algorithm, hex });
+            }
+            read => digest.update(&block[..read]),
+        }
+    }
+}
+
+/// The error for a call on `path` that failed; `what` completes "cannot … <path>".
+pub(super) fn disk(what: &'static str, path: &Path, error: io::Error) -> Error {
+    let path = path.display().to_string();
+    match errno(&error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => Error::DiskFull {
+            path,
+            source: Some(error.into()),
+        },
+        Some(Errno::MFILE | Errno::NFILE) => Error::TooManyFiles {
+            source: Some(error.into()),
+        },
+        _ => Error::Disk {
+            what,
+            path,
+            source: Some(error.into()),
+        },
+    }
+}
+
+/// A part that is not ours to touch.
+pub(super) fn foreign(path: &Path) -> Error {
+    Error::ForeignPart {
+        path: path.display().to_string(),
+    }
+}
+
+/// The system's number for an error, where it has one.
+pub(super) fn errno(error: &io::Error) -> Option<Errno> {
+    error.raw_os_error().map(Errno::from_raw_os_error)
+}
+
+/// Checks that the process and the file system allow a file of `size` bytes. The file does not change.
+///
+/// # Errors
+/// The size and the limit.
+pub(super) fn check_size(file: &File, size: u64) -> io::Result<()> {
+    let of_process = getrlimit(Resource::Fsize).current;
+    let limits = [
+        (of_process, "this process (ulimit -f)"),
+        (longest(file, size), "the file system"),
+    ];
+    for (limit, whose) in limits {
+        if let Some(limit) = limit.filter(|limit| size > *limit) {
+            return Err(io::Error::other(format!(
+                "the file is {size} bytes, but {whose} allows at most {limit} bytes"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The length of the longest file, if `size` is longer: the kernel lets nobody seek beyond that (FAT: 4 GiB less one byte).
+fn longest(file: &File, size: u64) -> Option<u64> {
+    let allows = |length| seek(file, SeekFrom::Start(length)) != Err(Errno::INVAL);
+    if allows(size) {
+        return None;
+    }
+    let (mut allowed, mut refused) = (0, size);
+    while refused - allowed > 1 {
+        let middle = allowed + (refused - allowed) / 2;
+        if allows(middle) {
+            allowed = middle;
+        } else {
+            refused = middle;
+        }
+    }
+    Some(allowed)
+}
+
+/// fallocate(2), without changing the length. Asking for more than there is would take all of it for a moment, and other
+/// files would find the disk full; so the room is looked at first.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn reserve(file: &File, size: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    let allocate =
+        |size| rustix::io::retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, 0, size));
+    let held = file.metadata()?.blocks() * 512;
+    let more_than_there_is = rustix::fs::fstatvfs(file).is_ok_and(|system| {
+        let free = system.f_bavail.saturating_mul(system.f_frsize);
+        system.f_blocks > 0 && size.saturating_sub(held) > free
+    });
+    if more_than_there_is {
+        // A file system that reserves nothing says so here: its free space may mean nothing either.
+        allocate(size.min(4096))?;
+        return Err(Errno::NOSPC.into());
+    }
+    Ok(allocate(size)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn reserve(_: &File, _: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_and_too_many_files_have_errors_of_their_own() {
+        let cases = [
+            (Errno::NOSPC, "DiskFull"),
+            (Errno::DQUOT, "DiskFull"),
+            (Errno::MFILE, "TooManyFiles"),
+            (Errno::NFILE, "TooManyFiles"),
+            (Errno::ROFS, "Disk"),
+            (Errno::ACCESS, "Disk"),
+            (Errno::IO, "Disk"),
+        ];
+        for (errno, code) in cases {
+            let error = disk("write", Path::new("/f"), errno.into());
+            assert_eq!(error.code().as_str(), code, "{errno:?}");
+        }
+    }
+
+    #[test]
+    fn a_size_that_no_file_can_have_is_refused_with_the_limit_and_the_file_stays() {
+        let file = tempfile::tempfile().unwrap();
+        check_size(&file, 1 << 30).unwrap();
+        let error = check_size(&file, u64::MAX >> 1).err();
+        // On most file systems a file cannot have 2^63 - 1 bytes.
+        if let Some(error) = error {
+            let text = error.to_string();
+            assert!(
+                text.contains("9223372036854775807") && text.contains("allows"),
+                "{text}"
+            );
+        }
+        assert_eq!(file.metadata().unwrap().len(), 0);
     }
 }

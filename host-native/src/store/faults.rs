@@ -1,8 +1,8 @@
 //! Tests with a system that fails in ways no ordinary file system can be made to.
 
 use super::DiskStore;
-use super::failure::errno;
-use super::system::System;
+use super::disk::errno;
+use super::path::System;
 use regrip_core::Error;
 use regrip_core::store::{Committed, OpenPart, Part, PartBytes, PartStore, Replace};
 use rustix::io::Errno;
@@ -11,18 +11,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-struct Place {
+struct FaultyFolder {
     folder: TempDir,
     part: String,
     destination: String,
 }
 
-impl Place {
+impl FaultyFolder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let (part, destination) = (path("film.mkv.part"), path("film.mkv"));
-        Place {
+        FaultyFolder {
             folder,
             part,
             destination,
@@ -101,7 +101,7 @@ fn no_rename_new(errno: fn(&Path, &Path) -> io::Result<()>) -> System {
 #[test]
 fn across_mounts_a_copy_beside_the_target_is_renamed_and_nothing_else_stays() {
     for replace in [Replace::Existing, Replace::Nothing] {
-        let place = Place::new();
+        let place = FaultyFolder::new();
         let bytes = vec![7; 20 << 20]; // more than one piece of the copy
         place.commit(two_mounts(), &bytes, replace).unwrap();
         assert!(place.destination() == bytes);
@@ -111,7 +111,7 @@ fn across_mounts_a_copy_beside_the_target_is_renamed_and_nothing_else_stays() {
 
 #[test]
 fn across_mounts_a_file_that_appeared_is_not_replaced_and_the_part_stays() {
-    let place = Place::new();
+    let place = FaultyFolder::new();
     std::fs::write(&place.destination, "another").unwrap();
     let error = place
         .commit(two_mounts(), b"film", Replace::Nothing)
@@ -123,7 +123,7 @@ fn across_mounts_a_file_that_appeared_is_not_replaced_and_the_part_stays() {
 
 #[test]
 fn a_copy_that_cannot_be_renamed_leaves_the_old_file_the_part_and_no_copy() {
-    let place = Place::new();
+    let place = FaultyFolder::new();
     std::fs::write(&place.destination, "the old one").unwrap();
     let system = System {
         rename: |from, _| {
@@ -147,7 +147,7 @@ fn a_copy_that_cannot_be_renamed_leaves_the_old_file_the_part_and_no_copy() {
 
 #[test]
 fn a_copy_left_by_a_crash_is_replaced_by_the_next_commit() {
-    let place = Place::new();
+    let place = FaultyFolder::new();
     let killed = System {
         rename: |from, to| {
             if from_the_part(from) {
@@ -179,7 +179,7 @@ fn without_rename_noreplace_a_link_gives_the_name_and_never_takes_one() {
         no_rename_new(|_, _| Err(Errno::NOSYS.into())),
         no_rename_new(|_, _| Err(Errno::OPNOTSUPP.into())),
     ] {
-        let place = Place::new();
+        let place = FaultyFolder::new();
         place.commit(system, b"film", Replace::Nothing).unwrap();
         assert_eq!(place.destination(), b"film");
         assert_eq!(place.names(), [Path::new("film.mkv")]);
@@ -206,7 +206,7 @@ fn without_rename_noreplace_and_links_an_empty_file_takes_the_name_and_never_ano
         link: |_, _| Err(Errno::PERM.into()),
         ..no_rename_new(|_, _| Err(Errno::INVAL.into()))
     };
-    let place = Place::new();
+    let place = FaultyFolder::new();
     place.commit(neither, b"film", Replace::Nothing).unwrap();
     assert_eq!(place.destination(), b"film");
     assert_eq!(place.names(), [Path::new("film.mkv")]);
@@ -227,7 +227,7 @@ fn without_rename_noreplace_and_links_an_empty_file_takes_the_name_and_never_ano
 
 #[test]
 fn a_file_that_appears_at_the_last_moment_is_not_replaced() {
-    let place = Place::new();
+    let place = FaultyFolder::new();
     let system = System {
         rename_new: |from, to| {
             std::fs::write(to, "another")?;
@@ -243,7 +243,7 @@ fn a_file_that_appears_at_the_last_moment_is_not_replaced() {
 #[test]
 fn a_commit_killed_between_link_and_unlink_is_finished_by_the_next() {
     for replace in [Replace::Existing, Replace::Nothing] {
-        let place = Place::new();
+        let place = FaultyFolder::new();
         std::fs::write(&place.part, "film").unwrap();
         std::fs::hard_link(&place.part, &place.destination).unwrap();
         place.commit(System::default(), b"film", replace).unwrap();
@@ -254,7 +254,7 @@ fn a_commit_killed_between_link_and_unlink_is_finished_by_the_next() {
 
 #[test]
 fn a_failed_rename_leaves_the_part_and_what_was_there() {
-    let place = Place::new();
+    let place = FaultyFolder::new();
     std::fs::write(&place.destination, "the old one").unwrap();
     let system = System {
         rename: |_, _| Err(Errno::IO.into()),
@@ -290,7 +290,7 @@ fn a_folder_that_cannot_be_synced_after_the_rename_is_a_warning() {
         },
     ] {
         for replace in [Replace::Existing, Replace::Nothing] {
-            let place = Place::new();
+            let place = FaultyFolder::new();
             let warning = place.warning(system, b"film", replace).unwrap();
             let warning = warning.expect("the folder cannot be synced");
             let text = warning.to_string();
@@ -308,7 +308,7 @@ fn a_folder_that_cannot_be_read_costs_no_byte_of_a_part_and_is_tried_again() {
         0 => Err(Errno::ACCESS.into()),
         _ => Ok(()),
     });
-    let place = Place::new();
+    let place = FaultyFolder::new();
     let store = DiskStore::on(system);
     block_on(async {
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
@@ -332,7 +332,7 @@ fn a_name_that_cannot_be_taken_from_the_part_is_a_warning() {
         },
         ..no_rename_new(|_, _| Err(Errno::INVAL.into()))
     };
-    let place = Place::new();
+    let place = FaultyFolder::new();
     let warning = place.warning(system, b"film", Replace::Nothing).unwrap();
     assert_eq!(
         warning.map(|warning| warning.code()),
@@ -352,7 +352,7 @@ fn the_name_of_a_new_part_is_synced_once_and_that_of_an_old_one_never() {
         },
         ..System::default()
     };
-    let place = Place::new();
+    let place = FaultyFolder::new();
     let store = DiskStore::on(system);
     block_on(async {
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
@@ -369,7 +369,7 @@ fn the_name_of_a_new_part_is_synced_once_and_that_of_an_old_one_never() {
 
 #[test]
 fn after_a_failed_sync_no_sync_is_believed_and_only_synced_bytes_are_left() {
-    let place = Place::new();
+    let place = FaultyFolder::new();
     let store = DiskStore::on(System::default());
     block_on(async {
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
@@ -394,7 +394,7 @@ fn after_a_failed_sync_no_sync_is_believed_and_only_synced_bytes_are_left() {
 
 #[test]
 fn a_part_whose_sync_failed_is_good_again_once_it_was_discarded() {
-    let place = Place::new();
+    let place = FaultyFolder::new();
     let store = DiskStore::on(System::default());
     block_on(async {
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
@@ -414,7 +414,7 @@ fn a_part_whose_sync_failed_is_good_again_once_it_was_discarded() {
 
 #[test]
 fn bytes_that_were_never_synced_are_synced_before_they_get_their_name() {
-    let place = Place::new();
+    let place = FaultyFolder::new();
     block_on(async {
         let store = DiskStore::on(System {
             sync_data: |_| Err(Errno::NOSPC.into()),
@@ -433,7 +433,7 @@ fn bytes_that_were_never_synced_are_synced_before_they_get_their_name() {
 
 #[test]
 fn a_dropped_part_is_free_even_while_a_process_being_forked_has_its_file() {
-    let place = Place::new();
+    let place = FaultyFolder::new();
     let store = DiskStore::on(System::default());
     block_on(async {
         let part = store.open(&place.part, OpenPart::Create).await.unwrap();
@@ -471,11 +471,11 @@ mod slow_folder {
 
 #[test]
 fn names_given_while_a_folder_is_synced_wait_for_the_next_sync_and_share_it() {
-    use super::folders::Folders;
+    use super::path::Folders;
     use slow_folder::{BEGUN, FAIL, GO_ON};
     use smol::future::poll_once;
     use std::sync::atomic::Ordering::SeqCst;
-    let place = Place::new();
+    let place = FaultyFolder::new();
     let path = Path::new(&place.destination);
     let system = System {
         sync_names: slow_folder::sync,
@@ -525,7 +525,7 @@ fn a_size_that_the_file_system_refuses_fails_before_a_byte_is_written() {
         reserve: |_, _| Err(Errno::FBIG.into()),
         ..System::default()
     };
-    let place = Place::new();
+    let place = FaultyFolder::new();
     smol::block_on(async {
         let store = DiskStore::on(too_large);
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
@@ -548,7 +548,7 @@ fn a_file_system_that_cannot_reserve_is_used_as_it_is() {
             },
             ..System::default()
         };
-        let place = Place::new();
+        let place = FaultyFolder::new();
         smol::block_on(async {
             let store = DiskStore::on(system);
             let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();

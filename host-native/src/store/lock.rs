@@ -7,18 +7,17 @@
 //! Node has no flock: it creates a lock file and then looks for a flock in `/proc/locks`. Here the flock is first and the
 //! look at the lock file second, so that of two that begin at once at least one sees the other.
 
-use super::failure::{disk, errno, foreign};
+use super::disk::{disk, errno, foreign};
 use super::lock_file::{self, OwnLockFile};
-use super::stamp::is_absent;
-use super::system::{System, no_flock};
-use super::version::FileId;
+use super::path::{System, no_flock};
+use super::version::{FileId, is_absent, metadata};
 use regrip_core::Error;
 use regrip_core::store::OpenPart;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// How often a name may change hands under us before we give up.
@@ -79,7 +78,7 @@ pub(super) fn open(path: &Path, how: OpenPart, system: &System) -> Result<Locked
     Err(changes_hands(path))
 }
 
-/// Opens and locks the part; `None` where there is none.
+/// Opens and locks the part; `None` if there is none.
 pub(super) fn open_existing(path: &Path, system: &System) -> Result<Option<Locked>, Error> {
     for _ in 0..TRIES {
         let Some(file) = existing(path)? else {
@@ -97,14 +96,14 @@ pub(super) fn open_existing(path: &Path, system: &System) -> Result<Option<Locke
     Err(changes_hands(path))
 }
 
-/// The process that is writing the part now, where there is one and the system tells. Only looks: who is about to lock
+/// The process that is writing the part now, if there is one and the system tells. Only looks: who is about to lock
 /// the part is not disturbed.
 pub fn writer(path: &Path) -> Option<u32> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
-    holder(file_id(&metadata)).or_else(|| lock_file::writer(path))
+    holder(FileId::from(&metadata)).or_else(|| lock_file::writer(path))
 }
 
-/// `None` where the name was given away just now.
+/// `None` if the name was given away just now.
 fn open_once(path: &Path, how: OpenPart) -> Result<Option<(File, bool)>, Error> {
     if how != OpenPart::Create
         && let Some(file) = existing(path)?
@@ -124,11 +123,10 @@ fn open_once(path: &Path, how: OpenPart) -> Result<Option<(File, bool)>, Error> 
 
 fn existing(path: &Path) -> Result<Option<File>, Error> {
     // Opening a device can have effects, so its kind is looked at first, and again on the open file.
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_file() => return Err(foreign(path)),
-        Ok(_) => {}
-        Err(error) if is_absent(&error) => return Ok(None),
-        Err(error) => return Err(disk("look at", path, error)),
+    match metadata(path)? {
+        Some(metadata) if metadata.is_file() => {}
+        Some(_) => return Err(foreign(path)),
+        None => return Ok(None),
     }
     let file = match options().open(path) {
         Ok(file) => file,
@@ -164,8 +162,8 @@ fn lock(
     path: &Path,
     system: &System,
 ) -> Result<Option<(FileId, Option<OwnLockFile>)>, Error> {
-    let look = |error| disk("look at", path, error);
-    let id = file_id(&file.metadata().map_err(look)?);
+    let open = file.metadata();
+    let id = FileId::from(&open.map_err(|error| disk("look at", path, error))?);
     let flocked = |pid| Error::PartLocked {
         path: path.display().to_string(),
         pid,
@@ -185,11 +183,8 @@ fn lock(
         }
         Err(TryLockError::Error(error)) => return Err(disk("lock", path, error)),
     };
-    match std::fs::symlink_metadata(path) {
-        Ok(named) => Ok((file_id(&named) == id).then_some((id, lock_file))),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(look(error)),
-    }
+    let named = metadata(path)?.filter(|named| FileId::from(named) == id);
+    Ok(named.map(|_| (id, lock_file)))
 }
 
 /// Removes a part that was just created and could not be locked.
@@ -198,27 +193,15 @@ fn remove_empty(file: &File, path: &Path) {
         named.len() == 0
             && file
                 .metadata()
-                .is_ok_and(|open| file_id(&open) == file_id(&named))
+                .is_ok_and(|open| FileId::from(&open) == FileId::from(&named))
     };
     if std::fs::symlink_metadata(path).is_ok_and(same) {
-        let _ = std::fs::remove_file(path); // the first error counts
-    }
-}
-
-/// What identifies a file.
-pub(super) fn file_id(metadata: &Metadata) -> FileId {
-    FileId {
-        device: metadata.dev(),
-        inode: metadata.ino(),
+        let _ = std::fs::remove_file(path); // the first error is reported
     }
 }
 
 fn changes_hands(path: &Path) -> Error {
-    disk(
-        "lock",
-        path,
-        io::Error::other("it is replaced again and again"),
-    )
+    disk("lock", path, io::Error::other("it keeps being replaced"))
 }
 
 /// The process that holds the lock, as `/proc/locks` tells; `None` elsewhere, and for a process we cannot see.

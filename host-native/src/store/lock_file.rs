@@ -1,20 +1,25 @@
 //! The lock file beside a part, `<part>.lock`: how Node locks a part, and how we do on a file system without flock.
 //!
-//! Invariant: a lock file is created exclusively, and only the holder of `<lock>.new`, which is locked by the same rules, may
-//! replace it, by a rename, after its process is provably gone. So two writers that find the same stale lock file never
-//! both get it.
+//! Invariants: a lock file is created exclusively, and only the holder of `<lock>.new`, which is locked by the same rules, may
+//! replace it, by a rename, after its process is provably gone. So two writers that find the same stale lock file never both
+//! get it. A process counts as gone only if the kernel says so on the host, in the boot and in the process namespace that the
+//! lock file names; if anything is missing, the holder keeps the lock.
+//!
+//! The text is JSON, the same as that of the npm package (`host-wasm/js/lock-file.js`); `tests/locks.json` tests both.
 
-use super::failure::disk;
-use super::holder::{Fate, Holder};
+use super::disk::disk;
 use super::path::lock_path;
-use super::stamp::is_absent;
+use super::version::{FileVersion, is_absent};
 use regrip_core::Error;
 use regrip_core::error::{Doubt, LockFile};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// How often a lock file may change hands under us before we give up.
@@ -32,7 +37,8 @@ pub(super) struct OwnLockFile {
     path: PathBuf,
     part: PathBuf,
     token: String,
-    stamp: Option<Stamp>,
+    /// Its version when it was last read.
+    version: Option<FileVersion>,
 }
 
 /// Locks the part by its lock file.
@@ -43,7 +49,7 @@ pub(super) fn take(part: &Path) -> Result<OwnLockFile, Error> {
     let path = lock_path(part);
     let me = Holder::new();
     acquire(&path, part, &me, 0)?;
-    let found = Found::at(&path).inspect_err(|_| {
+    let found = ExistingLock::at(&path).inspect_err(|_| {
         let _ = fs::remove_file(&path); // ours, as it was just acquired
     })?;
     match found {
@@ -51,7 +57,7 @@ pub(super) fn take(part: &Path) -> Result<OwnLockFile, Error> {
             path,
             part: part.to_owned(),
             token: me.token,
-            stamp: found.stamp,
+            version: found.version,
         }),
         _ => Err(locked(part, &path, None, Some(Doubt::Lost))),
     }
@@ -64,7 +70,7 @@ pub(super) fn take(part: &Path) -> Result<OwnLockFile, Error> {
 pub(super) fn refuse_held(part: &Path) -> Result<(), Error> {
     let mut path = lock_path(part);
     for _ in 0..=DEEPEST {
-        let Some(found) = Found::at(&path)? else {
+        let Some(found) = ExistingLock::at(&path)? else {
             break;
         };
         found.refuse_held(&path, part, &Holder::new())?;
@@ -80,14 +86,14 @@ fn takeover_path(path: &Path) -> PathBuf {
     new.into()
 }
 
-/// Whether the part has a lock file.
+/// Returns `true` if the part has a lock file.
 pub(super) fn is_there(part: &Path) -> bool {
     fs::symlink_metadata(lock_path(part)).is_ok()
 }
 
 /// The process that holds the part's lock file and runs.
 pub(super) fn writer(part: &Path) -> Option<u32> {
-    let holder = Found::at(&lock_path(part)).ok()??.holder()?;
+    let holder = ExistingLock::at(&lock_path(part)).ok()??.holder()?;
     (holder.fate(&Holder::new()) == Fate::Running).then_some(holder.pid)
 }
 
@@ -98,14 +104,14 @@ impl OwnLockFile {
     /// `PartLocked` if it was removed or replaced; `TooManyFiles`.
     pub(super) fn check(&mut self) -> Result<(), Error> {
         let now = fs::symlink_metadata(&self.path).ok();
-        if self.stamp.is_some() && self.stamp == now.as_ref().map(Stamp::of) {
+        if self.version.is_some() && self.version == now.as_ref().map(FileVersion::from) {
             return Ok(());
         }
-        self.stamp = match Found::at(&self.path)? {
-            Some(found) if found.has(&self.token) => found.stamp,
+        self.version = match ExistingLock::at(&self.path)? {
+            Some(found) if found.has(&self.token) => found.version,
             _ => None,
         };
-        if self.stamp.is_some() {
+        if self.version.is_some() {
             return Ok(());
         }
         Err(locked(&self.part, &self.path, None, Some(Doubt::Lost)))
@@ -126,7 +132,7 @@ fn acquire(path: &Path, part: &Path, me: &Holder, depth: u32) -> Result<(), Erro
         if create(path, me).map_err(|error| disk("create", path, error))? {
             return Ok(());
         }
-        let Some(stale) = Found::at(path)? else {
+        let Some(stale) = ExistingLock::at(path)? else {
             continue;
         };
         stale.refuse_held(path, part, me)?;
@@ -136,7 +142,7 @@ fn acquire(path: &Path, part: &Path, me: &Holder, depth: u32) -> Result<(), Erro
         }
         let new = takeover_path(path);
         acquire(&new, part, me, depth + 1)?;
-        let renamed = Found::at(path).and_then(|now| match now {
+        let renamed = ExistingLock::at(path).and_then(|now| match now {
             Some(now) if now.text == stale.text => fs::rename(&new, path)
                 .map(|()| true)
                 .map_err(|error| disk("take over", path, error)),
@@ -149,7 +155,7 @@ fn acquire(path: &Path, part: &Path, me: &Holder, depth: u32) -> Result<(), Erro
             return Ok(());
         }
     }
-    let error = io::Error::other("it is replaced again and again");
+    let error = io::Error::other("it keeps being replaced");
     Err(disk("lock", path, error))
 }
 
@@ -162,33 +168,33 @@ fn create(path: &Path, me: &Holder) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     file.write_all(text.as_bytes()).inspect_err(|_| {
-        let _ = fs::remove_file(path); // the first error counts
+        let _ = fs::remove_file(path); // the first error is reported
     })?;
     Ok(true)
 }
 
 /// What is at a lock file's name.
-struct Found {
+struct ExistingLock {
     /// Empty if it cannot be read.
     text: Vec<u8>,
-    stamp: Option<Stamp>,
+    version: Option<FileVersion>,
 }
 
-impl Found {
+impl ExistingLock {
     /// `None` if there is nothing.
     ///
     /// # Errors
     /// `TooManyFiles`: this says nothing about the lock file, not even whether there is one.
     fn at(path: &Path) -> Result<Option<Self>, Error> {
-        let (text, stamp) = match read(path) {
-            Ok((text, stamp)) => (text, Some(stamp)),
+        let (text, version) = match read(path) {
+            Ok((text, version)) => (text, Some(version)),
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => match disk("read", path, error) {
                 error @ Error::TooManyFiles { .. } => return Err(error),
                 _ => (Vec::new(), None),
             },
         };
-        Ok(Some(Found { text, stamp }))
+        Ok(Some(ExistingLock { text, version }))
     }
 
     fn holder(&self) -> Option<Holder> {
@@ -212,7 +218,7 @@ impl Found {
 }
 
 /// A regular file only: a link leads elsewhere, and a pipe would block.
-fn read(path: &Path) -> io::Result<(Vec<u8>, Stamp)> {
+fn read(path: &Path) -> io::Result<(Vec<u8>, FileVersion)> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = File::options()
         .read(true)
@@ -224,23 +230,7 @@ fn read(path: &Path) -> io::Result<(Vec<u8>, Stamp)> {
     }
     let mut text = Vec::new();
     file.take(LONGEST_BYTES).read_to_end(&mut text)?;
-    Ok((text, Stamp::of(&metadata)))
-}
-
-/// What shows that a lock file was not touched.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp([i64; 6], u64);
-
-impl Stamp {
-    fn of(file: &Metadata) -> Self {
-        let (modified, changed) = (file.mtime(), file.ctime());
-        let device = file.dev().cast_signed();
-        let inode = file.ino().cast_signed();
-        let times = [modified, file.mtime_nsec(), changed, file.ctime_nsec()];
-        let [modified, modified_ns, changed, changed_ns] = times;
-        let parts = [device, inode, modified, modified_ns, changed, changed_ns];
-        Stamp(parts, file.len())
-    }
+    Ok((text, FileVersion::from(&metadata)))
 }
 
 fn locked(part: &Path, path: &Path, holder: Option<Holder>, doubt: Option<Doubt>) -> Error {
@@ -253,5 +243,136 @@ fn locked(part: &Path, path: &Path, holder: Option<Holder>, doubt: Option<Doubt>
             host: holder.and_then(|holder| holder.host),
             doubt,
         }),
+    }
+}
+
+/// Longest host name that is read from a lock file, in characters.
+const HOST_CHARS: usize = 255;
+
+/// The writer that a lock file names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Holder {
+    pub(super) host: Option<String>,
+    boot: Option<String>,
+    pid_namespace: Option<String>,
+    pub(super) pid: u32,
+    /// When the process started, in the kernel's ticks since boot: process ids are used again.
+    started: Option<String>,
+    /// Only for people.
+    #[serde(skip_deserializing)]
+    thread: String,
+    pub(super) token: String,
+}
+
+/// What is known of a holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Gone,
+    Running,
+    Unknown(Doubt),
+}
+
+impl Holder {
+    /// This thread, with a new token.
+    pub(super) fn new() -> Self {
+        let link = |path| Some(fs::read_link(path).ok()?.to_str()?.to_owned());
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        let host = rustix::system::uname()
+            .nodename()
+            .to_str()
+            .map(str::to_owned);
+        Holder {
+            host: host.ok().filter(|host| !host.is_empty()),
+            boot: boot.ok().map(|boot| boot.trim().to_owned()),
+            pid_namespace: link("/proc/self/ns/pid"),
+            pid: std::process::id(),
+            started: Process::at("/proc/self/stat").map(|process| process.started),
+            thread: format!("{:?}", std::thread::current().id()),
+            token: format!("{:032x}", fastrand::u128(..)),
+        }
+    }
+
+    /// The holder in the text of a lock file; `None` if that is not one.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let holder: Holder = serde_json::from_slice(text).ok()?;
+        let plain = |host: &String| {
+            host.chars().count() <= HOST_CHARS && !host.chars().any(char::is_control)
+        };
+        let named = holder.host.as_ref().is_none_or(plain);
+        (pid(holder.pid).is_some() && !holder.token.is_empty() && named).then_some(holder)
+    }
+
+    pub(super) fn text(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
+    /// Whether this holder is provably gone, as seen by `me`.
+    pub(super) fn fate(&self, me: &Holder) -> Fate {
+        let places = [
+            (&self.host, &me.host, Doubt::OtherHost),
+            (&self.boot, &me.boot, Doubt::OtherBoot),
+            (
+                &self.pid_namespace,
+                &me.pid_namespace,
+                Doubt::OtherNamespace,
+            ),
+        ];
+        for (its, mine, other) in places {
+            match (its, mine) {
+                (Some(its), Some(mine)) if its == mine => {}
+                (Some(_), Some(_)) => return Fate::Unknown(other),
+                _ => return Fate::Unknown(Doubt::Hidden),
+            }
+        }
+        let Some(pid) = pid(self.pid) else {
+            return Fate::Unknown(Doubt::Unreadable);
+        };
+        match test_kill_process(pid) {
+            Err(Errno::SRCH) => return Fate::Gone,
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(_) => return Fate::Unknown(Doubt::Hidden),
+        }
+        match (&self.started, Process::of(self.pid)) {
+            (Some(started), Some(now)) if *started != now.started || now.ended => Fate::Gone,
+            (Some(_), Some(_)) => Fate::Running,
+            _ => Fate::Unknown(Doubt::Hidden),
+        }
+    }
+}
+
+/// A process id that can be asked about: 0 and negative numbers mean groups of processes.
+fn pid(pid: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(pid).ok()?)
+}
+
+/// A process as `/proc` shows it.
+struct Process {
+    started: String,
+    /// It has ended, and its parent has not asked about it yet.
+    ended: bool,
+}
+
+impl Process {
+    fn of(pid: u32) -> Option<Self> {
+        // `/proc` may be that of another process namespace, with other processes under these numbers.
+        let own = fs::read_link("/proc/self").ok()?;
+        if own.to_str() != Some(&std::process::id().to_string()) {
+            return None;
+        }
+        Process::at(&format!("/proc/{pid}/stat"))
+    }
+
+    /// See proc_pid_stat(5). The command's name stands in parentheses and may hold any character.
+    fn at(path: &str) -> Option<Self> {
+        let stat = fs::read(path).ok()?;
+        let stat = String::from_utf8_lossy(&stat);
+        let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+        let state = fields.next()?;
+        let threads = fields.nth(16)?;
+        Some(Process {
+            started: fields.nth(1)?.to_owned(),
+            ended: matches!(state, "Z" | "X") && matches!(threads, "0" | "1"),
+        })
     }
 }

@@ -1,8 +1,8 @@
 //! Tests of lock files: those of other writers, and our own on a file system without flock.
 
 use super::DiskStore;
+use super::path::System;
 use super::path::lock_path;
-use super::system::System;
 use regrip_core::Error;
 use regrip_core::store::{Committed, OpenPart, Part, PartBytes, PartStore, Replace};
 use rustix::io::Errno;
@@ -27,18 +27,18 @@ fn no_flock() -> System {
     }
 }
 
-struct Place {
+struct LockedFolder {
     folder: TempDir,
     part: PathBuf,
     lock: PathBuf,
 }
 
-impl Place {
+impl LockedFolder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let part = folder.path().join("film.mkv.part");
         let lock = lock_path(&part);
-        Place { folder, part, lock }
+        LockedFolder { folder, part, lock }
     }
 
     fn open(&self, system: System, how: OpenPart) -> Result<super::DiskPart, Error> {
@@ -74,7 +74,7 @@ impl Cast {
             std::thread::yield_now();
         }
         // The fields of a lock file of this process.
-        let place = Place::new();
+        let place = LockedFolder::new();
         let _open = place.open(no_flock(), OpenPart::Create).unwrap();
         let own = serde_json::from_slice(&fs::read(&place.lock).unwrap()).unwrap();
         Cast {
@@ -168,7 +168,7 @@ fn only_a_lock_file_of_a_process_that_is_provably_gone_is_taken_over() {
         for (mode, system) in [("flock", System::default()), ("no flock", no_flock())] {
             for there in [false, true] {
                 let context = format!("a lock {}, {mode}, part there: {there}", row["name"]);
-                let place = Place::new();
+                let place = LockedFolder::new();
                 if there {
                     fs::write(&place.part, "abc").unwrap();
                 }
@@ -197,7 +197,7 @@ fn only_a_lock_file_of_a_process_that_is_provably_gone_is_taken_over() {
 #[test]
 fn without_flock_a_lock_file_keeps_the_part_until_it_is_dropped() {
     for errno in [Errno::NOSYS, Errno::NOLCK, Errno::OPNOTSUPP] {
-        let place = Place::new();
+        let place = LockedFolder::new();
         let system = System {
             try_lock: match errno {
                 Errno::NOSYS => |_| Err(fs::TryLockError::Error(Errno::NOSYS.into())),
@@ -223,7 +223,7 @@ fn without_flock_a_lock_file_keeps_the_part_until_it_is_dropped() {
 
 #[test]
 fn without_flock_a_part_is_committed_and_removed_with_its_lock_file() {
-    let place = Place::new();
+    let place = LockedFolder::new();
     let store = DiskStore::on(no_flock());
     let destination = place.folder.path().join("film.mkv");
     block_on(async {
@@ -241,7 +241,7 @@ fn without_flock_a_part_is_committed_and_removed_with_its_lock_file() {
 
 #[test]
 fn without_flock_a_flock_of_another_process_is_respected() {
-    let place = Place::new();
+    let place = LockedFolder::new();
     let _open = place.open(System::default(), OpenPart::Create).unwrap();
     let error = place.open(no_flock(), OpenPart::Claimed).unwrap_err();
     assert_eq!(error.code().as_str(), "PartLocked");
@@ -250,7 +250,7 @@ fn without_flock_a_flock_of_another_process_is_respected() {
 
 #[test]
 fn a_part_that_cannot_be_locked_leaves_nothing_behind() {
-    let place = Place::new();
+    let place = LockedFolder::new();
     let broken = System {
         try_lock: |_| Err(fs::TryLockError::Error(Errno::IO.into())),
         ..System::default()
@@ -269,7 +269,7 @@ fn a_writer_whose_lock_file_was_replaced_changes_nothing_any_more() {
     let cast = Cast::new();
     let others = cast.lock(&json!({"pid": "$other", "started": "$otherStarted"}));
     for other in [Some(others.as_str()), None] {
-        let place = Place::new();
+        let place = LockedFolder::new();
         let store = DiskStore::on(no_flock());
         let mut open = place.open(no_flock(), OpenPart::Create).unwrap();
         block_on(async {
@@ -310,7 +310,7 @@ fn a_writer_whose_lock_file_was_replaced_changes_nothing_any_more() {
 
 #[test]
 fn a_lock_file_that_was_only_touched_is_still_ours() {
-    let place = Place::new();
+    let place = LockedFolder::new();
     let mut open = place.open(no_flock(), OpenPart::Create).unwrap();
     let text = fs::read(&place.lock).unwrap();
     fs::remove_file(&place.lock).unwrap();
@@ -323,7 +323,7 @@ fn a_lock_file_that_was_only_touched_is_still_ours() {
 fn of_many_that_find_a_stale_lock_file_exactly_one_gets_it() {
     let cast = Cast::new();
     for _ in 0..50 {
-        let place = Place::new();
+        let place = LockedFolder::new();
         fs::write(&place.part, "abc").unwrap();
         fs::write(&place.lock, cast.lock(&json!({}))).unwrap();
         let tries: Vec<_> = std::thread::scope(|scope| {
@@ -342,7 +342,7 @@ fn of_many_that_find_a_stale_lock_file_exactly_one_gets_it() {
 
 #[test]
 fn a_lock_file_whose_process_was_killed_is_taken_over() {
-    let place = Place::new();
+    let place = LockedFolder::new();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",

@@ -8,34 +8,22 @@
 
 mod commit;
 mod disk;
-mod epoch;
-mod existing;
-mod failure;
 #[cfg(test)]
 mod faults;
-mod folders;
-mod holder;
 mod lock;
 mod lock_file;
 #[cfg(test)]
 mod lock_tests;
-mod own_files;
 mod part;
 mod path;
-mod room;
-mod stamp;
 mod stdout;
-mod system;
 mod version;
 
 pub(crate) use commit::rename_new;
-pub use disk::DiskStore;
-pub use existing::{checksum_of, look_at};
+pub use disk::{DiskStore, checksum_of, look_at};
 pub use lock::writer;
-pub use own_files::{OwnFiles, is_same_folder};
 pub use part::DiskPart;
 pub(crate) use path::NAME_BYTES;
-pub use path::{destination, part_path};
-pub use stamp::FileStamp;
+pub use path::{OwnFiles, destination, is_same_folder, part_path};
 pub use stdout::{STDOUT, StdoutPart, StdoutStore};
-pub use version::{FileId, FileVersion};
+pub use version::{FileId, FileStamp, FileVersion};

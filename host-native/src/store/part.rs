@@ -6,12 +6,12 @@
 //! Invariant: the part has no holes and, after a sync that failed, no byte that was not synced before. The kernel reports
 //! a lost page once and then forgets it, so a second sync would prove nothing; the bytes go instead.
 
-use super::epoch::Epoch;
-use super::failure::{disk, errno};
-use super::folders::Folders;
+use super::disk;
+use super::disk::{disk, errno};
 use super::lock::Locked;
-use super::room;
-use super::system::System;
+use super::path::Folders;
+use super::path::System;
+use super::version::Epoch;
 use regrip_core::hasher::Hasher;
 use regrip_core::store::{DigestState, PartToken};
 use regrip_core::store::{Part, PartBytes};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// A read of the part: large enough to be cheap, small enough for many parts at once.
 const BLOCK_BYTES: usize = 256 << 10;
-/// A long read lets other tasks of the thread run after this many bytes.
+/// A long read yields to other tasks of the thread after this many bytes.
 const YIELD_BYTES: u64 = 4 << 20;
 /// Smaller files are not worth a reservation.
 const RESERVE_BYTES: u64 = 1 << 20;
@@ -116,7 +116,7 @@ impl DiskPart {
         if self.held.check().is_err() {
             return; // another writer's by now
         }
-        // Where even this fails there is nothing left to try; the error of the sync is told in any case.
+        // If even this fails there is nothing left to try; the error of the sync is reported in any case.
         let _ = self.held.file.set_len(self.end);
     }
 
@@ -168,7 +168,7 @@ impl Part for DiskPart {
 
     async fn truncate(&mut self, length: u64) -> Result<(), Error> {
         if length > self.end {
-            let source = io::Error::other("that would leave a hole in it");
+            let source = io::Error::other("the write would leave a hole");
             return Err(disk("cut", &self.path, source));
         }
         self.held.check()?;
@@ -188,7 +188,7 @@ impl Part for DiskPart {
     async fn reserve(&mut self, size: u64) -> Result<(), Error> {
         let fail = |error| disk("reserve room for", &self.path, error);
         // Before the room: asking for too much of it raises a signal.
-        room::check_size(&self.held.file, size).map_err(fail)?;
+        disk::check_size(&self.held.file, size).map_err(fail)?;
         if size < RESERVE_BYTES || size <= self.reserved {
             return Ok(());
         }
@@ -281,7 +281,7 @@ impl PartBytes<&[u8]> for DiskPart {
         self.held.check()?;
         let fail = |error| disk("write", &self.path, error);
         if offset > self.end {
-            return Err(fail(io::Error::other("that would leave a hole in it")));
+            return Err(fail(io::Error::other("the write would leave a hole")));
         }
         self.dirty = true;
         let (mut rest, mut at) = (chunk, offset);
@@ -315,7 +315,7 @@ impl PartBytes<&[u8]> for DiskPart {
     }
 }
 
-/// The size of one read, of this many bytes.
+/// The size of one read if `left` bytes are left.
 fn block_bytes(left: u64) -> usize {
     usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES))
 }

@@ -3,7 +3,8 @@
 //! Invariant: nothing but the bytes of files is written, each offset once. The last bytes are kept, so that what follows a
 //! broken connection is compared with them first, as with a file's; what cannot be taken back is never started over.
 
-use super::failure::{disk, errno};
+use super::disk::{disk, errno};
+use crate::sync::lock;
 use regrip_core::hasher::Hasher;
 use regrip_core::store::{
     Committed, Committing, Digest, DigestState, Found, OpenPart, Part, PartBytes, PartStore,
@@ -14,7 +15,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// What stands for a path in messages.
@@ -28,10 +29,10 @@ const FULL_PIPE: Duration = Duration::from_millis(5);
 
 /// Standard output. Clones are the same one.
 #[derive(Clone, Debug)]
-pub struct StdoutStore(Arc<Mutex<Stream>>);
+pub struct StdoutStore(Arc<Mutex<Written>>);
 
 #[derive(Debug, Default)]
-struct Stream {
+struct Written {
     /// Bytes of this file that were written.
     end: u64,
     /// The last of them.
@@ -50,11 +51,7 @@ impl StdoutStore {
 
     /// Returns `true` once whoever read the output has gone.
     pub fn is_closed(&self) -> bool {
-        self.stream().closed
-    }
-
-    fn stream(&self) -> MutexGuard<'_, Stream> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).closed
     }
 }
 
@@ -74,7 +71,7 @@ impl PartStore for StdoutStore {
     /// The next file begins with `Create`; every other way of opening goes on with the one that is being written.
     async fn open(&self, _part: &str, how: OpenPart) -> Result<StdoutPart, Error> {
         if how == OpenPart::Create {
-            *self.stream() = Stream::default();
+            *lock(&self.0) = Written::default();
         }
         let output = io::stdout().as_fd().try_clone_to_owned();
         let output = output.map_err(|error| disk("open", STDOUT.as_ref(), error))?;
@@ -108,11 +105,11 @@ impl Part for StdoutPart {
     type Digest = Hasher;
 
     async fn length(&mut self) -> Result<u64, Error> {
-        Ok(self.store.stream().end)
+        Ok(lock(&self.store.0).end)
     }
 
     async fn truncate(&mut self, length: u64) -> Result<(), Error> {
-        match length == self.store.stream().end {
+        match length == lock(&self.store.0).end {
             true => Ok(()),
             false => Err(Error::NotResumable),
         }
@@ -123,7 +120,7 @@ impl Part for StdoutPart {
     }
 
     async fn flush(&mut self) -> Result<u64, Error> {
-        Ok(self.store.stream().end)
+        Ok(lock(&self.store.0).end)
     }
 
     fn token(&self) -> PartToken {
@@ -143,7 +140,7 @@ impl Part for StdoutPart {
     }
 
     async fn is_uniform(&mut self, from: u64, to: u64) -> Result<bool, Error> {
-        let stream = self.store.stream();
+        let stream = lock(&self.store.0);
         let first = stream.end - stream.tail.len() as u64;
         let at = |offset: u64| usize::try_from(offset.saturating_sub(first)).unwrap_or(usize::MAX);
         let stretch = stream.tail.get(at(from)..at(to)).unwrap_or_default();
@@ -156,7 +153,7 @@ impl Part for StdoutPart {
         _saved: Option<&DigestState>,
         to: u64,
     ) -> Result<Option<Hasher>, Error> {
-        let stream = self.store.stream();
+        let stream = lock(&self.store.0);
         let mut digests = stream.digests.iter().filter(|_| to == stream.end);
         let known = digests.find(|digest| digest.algorithm() == algorithm);
         let fresh = (to == 0).then(|| Hasher::new(algorithm));
@@ -173,12 +170,12 @@ impl PartBytes<&[u8]> for StdoutPart {
         digests: &mut [Hasher],
     ) -> Result<(), Error> {
         let fail = |error| disk("write to", STDOUT.as_ref(), error);
-        if offset != self.store.stream().end {
-            return Err(fail(io::Error::other("that would leave a hole in it")));
+        if offset != lock(&self.store.0).end {
+            return Err(fail(io::Error::other("the write would leave a hole")));
         }
         let (output, bytes) = (Arc::clone(&self.output), chunk.to_vec());
         let written = smol::unblock(move || write_all(&output, &bytes)).await;
-        let mut stream = self.store.stream();
+        let mut stream = lock(&self.store.0);
         if let Err(error) = written {
             stream.closed |= errno(&error) == Some(Errno::PIPE);
             return Err(fail(error));
@@ -193,7 +190,7 @@ impl PartBytes<&[u8]> for StdoutPart {
     }
 
     async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
-        let stream = self.store.stream();
+        let stream = lock(&self.store.0);
         let first = stream.end - stream.tail.len() as u64;
         let from = offset
             .checked_sub(first)

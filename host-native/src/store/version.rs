@@ -1,4 +1,5 @@
-//! Which version of a file is open: what changes whenever somebody writes into it.
+//! Whether a file changed: its version while it is open, its stamp after it was finished, and the boot and mount within which
+//! no written byte is lost.
 //!
 //! Size and mtime can be set back after an edit; ctime cannot. The kernel sets ctime before a write changes a byte, so bytes
 //! that were read before the version was looked at, and found unchanged, are bytes of that version. Two writes can leave the
@@ -8,16 +9,22 @@
 //! Not seen: bytes written through a memory map until the kernel writes them back, and a single write call that goes on
 //! after its ctime has become old.
 
+use super::disk::disk;
+use regrip_core::Error;
 use regrip_core::store::PartToken;
 use rustix::fs::{Stat, fstat};
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 const NANOSECONDS: i64 = 1_000_000_000;
 
 /// What identifies a file on its file system, whatever its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FileId {
     /// The device.
     pub device: u64,
@@ -33,7 +40,7 @@ impl FileId {
 }
 
 /// A version of a file: which file, how long, and when it was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileVersion {
     /// The file, whatever its name.
     pub id: FileId,
@@ -49,7 +56,7 @@ impl FileVersion {
     /// The version of an open file, as far as this machine knows.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     pub fn of_open(file: &File) -> io::Result<FileVersion> {
         Ok(FileVersion::from(&fstat(file)?))
     }
@@ -57,7 +64,7 @@ impl FileVersion {
     /// The version of an open file; of one on a network or FUSE file system, whose attributes are cached, as it is there now.
     ///
     /// # Errors
-    /// What the system said.
+    /// The error of the system.
     pub fn of_open_now(file: &File) -> io::Result<FileVersion> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
@@ -79,7 +86,7 @@ impl FileVersion {
         FileVersion::of_open(file)
     }
 
-    /// Whether the file changed, by either time, less than `age` before or after `now`: it may then change again and keep
+    /// Returns `true` if the file changed, by either time, less than `age` before or after `now`: it may then change again and keep
     /// its times. Times further in the future were set by hand or by another clock; the next write sets another ctime.
     pub fn changed_within(&self, age: Duration, now: SystemTime) -> bool {
         let now = match now.duration_since(SystemTime::UNIX_EPOCH) {
@@ -90,10 +97,30 @@ impl FileVersion {
         is_young(self.mtime_ns) || is_young(self.ctime_ns)
     }
 
-    /// Whether nothing but ctime differs: a new link or mode, or an edit whose size and mtime were set back.
+    /// Returns `true` if nothing but ctime differs: a new link or mode, or an edit whose size and mtime were set back.
     pub fn differs_in_ctime_alone(&self, other: &FileVersion) -> bool {
         let ctime_ns = self.ctime_ns;
         ctime_ns != other.ctime_ns && *self == FileVersion { ctime_ns, ..*other }
+    }
+}
+
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> Self {
+        FileId {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+impl From<&Metadata> for FileVersion {
+    fn from(metadata: &Metadata) -> Self {
+        FileVersion {
+            id: FileId::from(metadata),
+            size: metadata.len(),
+            mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        }
     }
 }
 
@@ -120,6 +147,116 @@ fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
     seconds
         .saturating_mul(NANOSECONDS)
         .saturating_add(nanoseconds)
+}
+
+/// Size and time of a file. Two that are equal are taken for the same unchanged file, as make and rsync do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Length in bytes.
+    pub size: u64,
+    /// Last change of its bytes, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+}
+
+impl FileStamp {
+    /// The stamp of the regular file at `path`, links not followed; `None` if there is none.
+    ///
+    /// # Errors
+    /// `Disk` if the folder cannot be read.
+    pub fn of(path: &Path) -> Result<Option<FileStamp>, Error> {
+        let file = metadata(path)?.filter(Metadata::is_file);
+        Ok(file.as_ref().map(FileStamp::from))
+    }
+}
+
+impl From<&Metadata> for FileStamp {
+    fn from(metadata: &Metadata) -> Self {
+        let FileVersion { size, mtime_ns, .. } = FileVersion::from(metadata);
+        FileStamp { size, mtime_ns }
+    }
+}
+
+/// Nothing has that name.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// What is at a path, links not followed; `None` if there is nothing.
+///
+/// # Errors
+/// `Disk`.
+pub(super) fn metadata(path: &Path) -> Result<Option<Metadata>, Error> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(disk("look at", path, error)),
+    }
+}
+
+/// The boot, and the mount of one file if the kernel names it.
+#[derive(Clone, Debug)]
+pub(super) struct Epoch {
+    boot_id: Arc<str>,
+    mount: Option<u64>,
+}
+
+impl Epoch {
+    pub(super) fn of(file: &File, boot_id: Arc<str>) -> Self {
+        let mount = mount_id(file);
+        Epoch { boot_id, mount }
+    }
+
+    /// As the ledger keeps it, in the column `boot_id`.
+    pub(super) fn current(&self) -> String {
+        match self.mount {
+            Some(mount) => format!("{} mount {mount}", self.boot_id),
+            None => self.boot_id.to_string(),
+        }
+    }
+
+    /// Returns `true` if nothing written then is lost. Earlier versions recorded the boot alone.
+    pub(super) fn is(&self, recorded: &str) -> bool {
+        recorded == self.current() || recorded == &*self.boot_id
+    }
+}
+
+/// The mount that a file is on. From Linux 6.8 on the id is never used twice; before that, a file system that was mounted
+/// again may have got the same one.
+#[cfg(target_os = "linux")]
+fn mount_id(file: &File) -> Option<u64> {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
+    /// `STATX_MNT_ID_UNIQUE` of `linux/stat.h`.
+    const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    let asked = StatxFlags::MNT_ID.union(UNIQUE);
+    let stat = statx(file, c"", AtFlags::EMPTY_PATH, asked).ok()?;
+    let known = stat.stx_mask & asked.bits();
+    (known != 0).then_some(stat.stx_mnt_id)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mount_id(_: &File) -> Option<u64> {
+    None
+}
+
+/// The kernel's boot id. If there is none, something that is new with every start of this process, so that only bytes
+/// known to be durable count after it.
+pub(super) fn boot_id() -> String {
+    from_kernel("/proc/sys/kernel/random/boot_id").unwrap_or_else(of_this_process)
+}
+
+fn from_kernel(path: &str) -> Option<String> {
+    let id = std::fs::read_to_string(path).ok()?;
+    let id = id.trim();
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
+fn of_this_process() -> String {
+    // `RandomState` draws its keys from the system's entropy.
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("process-{}-{random:016x}", std::process::id())
 }
 
 #[cfg(test)]
@@ -192,5 +329,16 @@ mod tests {
         let mut other = version(1, 3);
         other.id.inode += 1;
         assert!(!other.differs_in_ctime_alone(&first));
+    }
+
+    #[test]
+    fn without_a_kernel_id_no_two_starts_look_like_one_boot() {
+        assert_eq!(from_kernel("/no/such/file"), None);
+        assert_ne!(of_this_process(), of_this_process());
+    }
+
+    #[test]
+    fn the_kernels_id_is_the_same_within_one_boot() {
+        assert_eq!(boot_id(), boot_id());
     }
 }

@@ -1,19 +1,20 @@
-//! surf's `HttpClient` on hyper: one request, one response, over a pooled connection or a new one.
+//! surf's `HttpClient` on hyper: one request, one response, over an idle connection or a new one.
 //!
 //! It says which headers go on the wire, bounds the wait for the head, and repeats a request in one case only: a GET or HEAD
-//! over a pooled connection that died without a byte of an answer, once, over a new connection. Everything else that can
-//! be tried again is the core's decision. Redirects and credentials are middleware, above.
+//! over an idle connection that died without a byte of an answer, once, over a new connection. Every other retry is the core's
+//! decision. Redirects and credentials are middleware, above.
+//!
+//! Invariant: a connection in the [`Pool`] was left at the clean end of a response. The key is scheme, host, port and proxy,
+//! never the address: a connection verified for one host serves no other on the same machine, and one through a proxy never
+//! stands in for a direct one.
 
-use super::body::{BodyReader, Lease};
-use super::connection::Connection;
+use super::address_policy::Reach;
+use super::connection::{BodyReader, Connection, Lease};
 use super::dial::{Dialer, dial};
 use super::errors;
-use super::origin::Origin;
-use super::pool::Pool;
-use super::proxy::{Proxies, Proxy, Route};
-use super::reach::Reach;
-use super::timeouts::Timeouts;
-use super::wire::{Head, WireHeaders};
+use super::options::{Origin, Timeouts};
+use super::proxy::{Proxies, Proxy, ProxyRoute};
+use crate::sync::{Replaceable, lock};
 use async_io::Timer;
 use bytes::Bytes;
 use http_body_util::Full;
@@ -24,7 +25,9 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use regrip_core::Error;
 use regrip_core::error::{Timeout, chain};
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 use url::{Position, Url};
 
 /// What the program calls itself.
@@ -33,7 +36,7 @@ pub(super) const USER_AGENT: &str = concat!("regrip/", env!("CARGO_PKG_VERSION")
 /// surf's backend.
 pub(super) struct HyperClient {
     pub(super) dialer: Dialer,
-    pub(super) timeouts: Timeouts,
+    pub(super) timeouts: Replaceable<Timeouts>,
     pub(super) proxies: Proxies,
     pub(super) pool: Arc<Pool>,
 }
@@ -81,10 +84,10 @@ impl HyperClient {
         })
     }
 
-    /// `None` where no connection is idle, or one was and had been closed before a byte of an answer came.
+    /// `None` if no connection is idle, or one was and had been closed before a byte of an answer came.
     async fn over_pooled(
         &self,
-        route: &Route,
+        route: &ProxyRoute,
         reach: Reach,
         request: Outgoing,
     ) -> Result<Option<Answered>, Error> {
@@ -105,7 +108,7 @@ impl HyperClient {
 
     async fn over_new(
         &self,
-        route: &Route,
+        route: &ProxyRoute,
         reach: Reach,
         request: Outgoing,
     ) -> Result<Answered, Error> {
@@ -124,7 +127,7 @@ impl HyperClient {
         request: Outgoing,
     ) -> Result<Result<hyper::Response<Incoming>, hyper::Error>, Error> {
         let answer = async { Ok(connection.exchange(request).await) };
-        let timeout = self.timeouts.headers();
+        let timeout = self.timeouts.get().headers;
         let too_late = async {
             Timer::after(timeout).await;
             Err(errors::timed_out(Timeout::Headers, timeout))
@@ -137,7 +140,7 @@ type Outgoing = hyper::Request<Full<Bytes>>;
 type Answered = (Connection, hyper::Response<Incoming>);
 
 /// Ours, then surf's, then those that travelled beside it; a later one of a name replaces the earlier.
-fn headers(request: &Request, route: &Route, has_body: bool) -> Result<HeaderMap, Error> {
+fn headers(request: &Request, route: &ProxyRoute, has_body: bool) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, host(request.url())?);
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
@@ -183,7 +186,7 @@ fn host(url: &Url) -> Result<HeaderValue, Error> {
 
 fn outgoing(
     request: &Request,
-    route: &Route,
+    route: &ProxyRoute,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Outgoing, Error> {
@@ -240,12 +243,109 @@ fn incoming(
     Ok(response)
 }
 
+/// Most idle connections to one origin by one way.
+const MAX_IDLE_PER_ROUTE: usize = 32;
+
+/// Most idle connections in all.
+const MAX_IDLE: usize = 256;
+
+/// How long a connection is kept. Servers commonly close theirs after about as long.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(60);
+
+struct IdleConnection {
+    route: ProxyRoute,
+    connection: Connection,
+    since: Instant,
+}
+
+/// Idle connections, oldest first.
+#[derive(Default)]
+pub(super) struct Pool(Mutex<Vec<IdleConnection>>);
+
+impl Pool {
+    /// Takes the connection by `route` that was used last and is still good, if there is one.
+    pub(super) fn take(&self, route: &ProxyRoute, reach: Reach) -> Option<Connection> {
+        loop {
+            let mut connection = self.pop(route, reach)?;
+            // Another address of the host may do better than one that failed lately.
+            if !connection.trial().gives_way() && connection.is_idle() {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn pop(&self, route: &ProxyRoute, reach: Reach) -> Option<Connection> {
+        let mut idle = self.fresh();
+        // A request may have come here by other ways than the connection did, so its reach counts, not the dialler's.
+        let allowed = |peer: Option<_>| peer.is_none_or(|peer| reach.allows(peer));
+        let fits = |idle: &IdleConnection| idle.route == *route && allowed(idle.connection.peer());
+        let newest = idle.iter().rposition(fits)?;
+        Some(idle.remove(newest).connection)
+    }
+
+    /// Keeps a connection, if it is idle and there is room.
+    pub(super) fn put(&self, route: ProxyRoute, mut connection: Connection) {
+        if !connection.is_idle() {
+            return;
+        }
+        let mut idle = self.fresh();
+        let by_this_route = idle.iter().filter(|idle| idle.route == route).count();
+        if by_this_route < MAX_IDLE_PER_ROUTE && idle.len() < MAX_IDLE {
+            idle.push(IdleConnection {
+                route,
+                connection,
+                since: Instant::now(),
+            });
+        }
+    }
+
+    /// Those that are not too old; the others are closed.
+    fn fresh(&self) -> MutexGuard<'_, Vec<IdleConnection>> {
+        // A panic elsewhere leaves a list of connections, nothing half done.
+        let mut idle = lock(&self.0);
+        idle.retain(|idle| idle.since.elapsed() < MAX_IDLE_TIME);
+        idle
+    }
+}
+
+/// The head of a response, as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    /// The status as sent, 200 to 599.
+    pub(crate) status: u16,
+    /// All fields, duplicates kept, values unchanged.
+    pub(crate) headers: HeaderMap,
+    /// Who answered, if that is known: not behind a proxy, unless the URL has it.
+    pub(crate) peer: Option<IpAddr>,
+}
+
+/// The head of a response that came through a transport's client.
+pub(crate) fn head(response: &surf::Response) -> Option<&Head> {
+    response.ext::<Head>()
+}
+
+/// Request headers that http-types cannot hold or must not see. They replace those of the same name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WireHeaders(pub(super) HeaderMap);
+
+/// Adds headers to the ones a request carries in its `ext()`.
+pub(super) fn add_wire_headers<'a>(
+    request: &mut surf::Request,
+    fields: impl IntoIterator<Item = (&'a HeaderName, &'a HeaderValue)>,
+) {
+    let mut headers = request.ext::<WireHeaders>().cloned().unwrap_or_default();
+    for (name, value) in fields {
+        headers.0.append(name.clone(), value.clone());
+    }
+    request.set_ext(headers);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use http_client::http_types::Method;
 
-    fn direct() -> Route {
+    fn direct() -> ProxyRoute {
         Proxies::default()
             .route("http://a.test".parse().unwrap())
             .unwrap()

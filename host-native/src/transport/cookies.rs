@@ -7,10 +7,11 @@
 //! No list of public suffixes is used (it would be a tenth of the program). A cookie for a name without a dot in it is
 //! refused, and so is one for what looks like a suffix of a country (`co.uk`).
 
-use super::wire::{Head, WireHeaders, head};
+use super::client::{Head, WireHeaders, head};
+use crate::sync::lock;
 use cookie_store::{Cookie, CookieDomain, CookieStore};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use surf::middleware::{Middleware, Next};
 use surf::utils::async_trait;
 use surf::{Client, Request, Response, Url};
@@ -54,11 +55,6 @@ impl Middleware for Cookies {
 }
 
 impl Cookies {
-    fn store(&self) -> MutexGuard<'_, CookieStore> {
-        // A panic elsewhere leaves whole cookies.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn keep(&self, url: &Url, head: &Head) {
         for value in head.headers.get_all(header::SET_COOKIE) {
             let text = value.as_bytes().iter().map(|&byte| char::from(byte));
@@ -67,7 +63,7 @@ impl Cookies {
                 continue;
             }
             if let Ok(cookie) = Cookie::parse(text, url) {
-                insert(&mut self.store(), cookie.into_owned(), url);
+                insert(&mut lock(&self.0), cookie.into_owned(), url);
             }
         }
     }
@@ -75,7 +71,7 @@ impl Cookies {
     /// The `Cookie` header of a request, if any cookie that was kept belongs into it: the user's own cookies first, without
     /// those that the server has set anew.
     fn header(&self, url: &Url, given: &HeaderMap) -> Option<HeaderValue> {
-        let store = self.store();
+        let store = lock(&self.0);
         let mut kept = store.matches(url);
         if kept.is_empty() {
             return None;
@@ -300,6 +296,6 @@ mod tests {
         for number in 0..2 * MAX_COOKIES {
             set(&cookies, &format!("http://{number}.test/"), &["k=v"]);
         }
-        assert_eq!(cookies.store().iter_any().count(), MAX_COOKIES);
+        assert_eq!(lock(&cookies.0).iter_any().count(), MAX_COOKIES);
     }
 }

@@ -1,23 +1,24 @@
-//! From a route to a connected socket: name, addresses, reach, TCP, the proxy's tunnel, TLS; all of it within the connect
-//! timeout.
+//! From a route to a connected socket: name, addresses, policy, TCP, the proxy's tunnel, TLS; all within the connect timeout.
 //!
-//! Name lookup blocks, so it runs off the executor. Addresses the [`Reach`] does not allow are left out before anything is
-//! connected to. The others are tried in turn, those that failed lately last, each with a head start of 250 ms, the families alternating, so that a
-//! family that leads nowhere costs a moment and not the whole timeout (RFC 8305 §4, §5). A proxy is where the user put it:
-//! its own address is not judged.
+//! Name lookup blocks, so it runs off the executor. Addresses that the [`Reach`] does not allow are left out before anything is
+//! connected to. The others are tried in turn, those that failed lately last, each with a head start of 250 ms, the families
+//! alternating (RFC 8305 §4, §5). The address of a proxy is the user's choice and is not judged.
+//!
+//! A tunnel is opened by `CONNECT` (RFC 9110 §9.3.6), before TLS. A proxy that answers 5xx or 429 is a network error and worth
+//! another attempt; any other refusal is permanent.
 
-use super::addresses::{Addresses, Trial};
-use super::errors::{connecting, timed_out};
-use super::origin::Origin;
-use super::proxy::{Proxy, Route};
-use super::reach::Reach;
+use super::address_policy::{Addresses, Reach, Trial};
+use super::connection::{Meter, Socket, Stream, buffered};
+use super::errors::{self, connecting, timed_out};
+use super::head::status_line;
+use super::options::{Origin, Timeouts};
+use super::proxy::{Proxy, ProxyRoute};
 use super::roots::Tls;
-use super::socket::{Meter, Socket, Stream, buffered};
-use super::timeouts::Timeouts;
-use super::tunnel::open_tunnel;
+use crate::sync::Replaceable;
 use async_io::{Async, Timer};
 use futures::StreamExt;
 use futures::future::{Either, select};
+use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use futures::stream::FuturesUnordered;
 use futures_rustls::TlsConnector;
 use regrip_core::Error;
@@ -41,7 +42,7 @@ const MAX_ADDRESSES: usize = 16;
 pub(super) struct Dialed {
     pub(super) socket: Socket,
     pub(super) meter: Arc<Meter>,
-    /// Who will answer, where that is known.
+    /// Who will answer, if that is known.
     pub(super) peer: Option<IpAddr>,
     /// How the address that was connected to does.
     pub(super) trial: Trial,
@@ -51,7 +52,7 @@ pub(super) struct Dialed {
 
 /// How connections are made.
 pub(super) struct Dialer {
-    pub(super) timeouts: Timeouts,
+    pub(super) timeouts: Replaceable<Timeouts>,
     pub(super) tls: Tls,
     /// Addresses given for a host and port, in place of those that the name has.
     pub(super) resolve: HashMap<(String, u16), Vec<IpAddr>>,
@@ -68,8 +69,12 @@ pub(super) struct Dialer {
 ///
 /// # Cancel safety
 /// Dropping the future closes what was open.
-pub(super) async fn dial(dialer: &Dialer, route: &Route, reach: Reach) -> Result<Dialed, Error> {
-    let timeout = dialer.timeouts.connect();
+pub(super) async fn dial(
+    dialer: &Dialer,
+    route: &ProxyRoute,
+    reach: Reach,
+) -> Result<Dialed, Error> {
+    let timeout = dialer.timeouts.get().connect;
     let too_late = async {
         Timer::after(timeout).await;
         Err(timed_out(Timeout::Connect, timeout))
@@ -77,7 +82,7 @@ pub(super) async fn dial(dialer: &Dialer, route: &Route, reach: Reach) -> Result
     smol::future::or(connect(dialer, route, reach), too_late).await
 }
 
-async fn connect(dialer: &Dialer, route: &Route, reach: Reach) -> Result<Dialed, Error> {
+async fn connect(dialer: &Dialer, route: &ProxyRoute, reach: Reach) -> Result<Dialed, Error> {
     let origin = &route.origin;
     let ((mut stream, trial), peer) = match &route.proxy {
         None => {
@@ -88,7 +93,7 @@ async fn connect(dialer: &Dialer, route: &Route, reach: Reach) -> Result<Dialed,
         Some(proxy) => (to_proxy(dialer, proxy).await?, route.literal()),
     };
     if let Some(bytes) = dialer.receive_buffer_bytes {
-        // Where it cannot be had, the limit is kept here and shows later at the sender.
+        // If it cannot be had, the limit is kept here and shows later at the sender.
         let _ = set_socket_recv_buffer_size(stream.get_ref(), bytes);
     }
     // A request is one small write; waiting for more to send with it would only delay it.
@@ -238,7 +243,7 @@ async fn connect_to(trial: Trial) -> Result<Connected, (SocketAddr, io::Error)> 
 async fn secure(origin: &Origin, tls: &Tls, stream: Async<TcpStream>) -> Result<Stream, Error> {
     let what = format!("the TLS handshake with {origin}");
     let name = server_name(origin.host())
-        .map_err(|_| Error::Certificate(format!("{what}: no such server name")))?;
+        .map_err(|_| Error::Certificate(format!("{what}: invalid server name")))?;
     let connector = TlsConnector::from(tls.config().await?);
     let stream = connector
         .connect(name, buffered(stream))
@@ -255,6 +260,92 @@ fn server_name(
         Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned()),
         Host::Ipv4(address) => Ok(ServerName::from(std::net::IpAddr::from(*address))),
         Host::Ipv6(address) => Ok(ServerName::from(std::net::IpAddr::from(*address))),
+    }
+}
+
+/// Longest answer to a CONNECT.
+const MAX_ANSWER_BYTES: usize = 16 * 1024;
+
+/// Asks the proxy for a line to the origin. On success the next byte on the stream is the origin's.
+///
+/// # Errors
+/// `Network`, `ProxyRefused`, `Protocol`.
+pub(super) async fn open_tunnel(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    proxy: &Proxy,
+    origin: &Origin,
+) -> Result<(), Error> {
+    let about = |error| errors::connecting(format!("asking the proxy {proxy} for {origin}"), error);
+    stream
+        .write_all(&request(proxy, origin))
+        .await
+        .map_err(about)?;
+    let mut answer = Vec::new();
+    let end = loop {
+        let mut piece = [0; 1024];
+        let count = stream.read(&mut piece).await.map_err(about)?;
+        if count == 0 {
+            return Err(about(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        answer.extend_from_slice(&piece[..count]);
+        if let Some(end) = end_of_head(&answer) {
+            break end;
+        }
+        if answer.len() > MAX_ANSWER_BYTES {
+            let text = format!("the answer of the proxy {proxy} is too long");
+            return Err(Error::Protocol(text));
+        }
+    };
+    judge(&answer, proxy, origin)?;
+    if answer.len() > end {
+        // In TLS it is the client that speaks first.
+        let text = format!("the proxy {proxy} sent more than its answer");
+        return Err(Error::Protocol(text));
+    }
+    Ok(())
+}
+
+fn request(proxy: &Proxy, origin: &Origin) -> Vec<u8> {
+    let authority = format!("{}:{}", origin.host(), origin.port());
+    let mut request = format!(
+        "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {}\r\n",
+        super::client::USER_AGENT
+    )
+    .into_bytes();
+    if let Some(value) = proxy.authorization() {
+        request.extend_from_slice(b"Proxy-Authorization: ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    request
+}
+
+/// Where the head ends. An answer that opens a tunnel has no body, whatever its fields say.
+fn end_of_head(answer: &[u8]) -> Option<usize> {
+    let after = |end: &[u8]| {
+        let at = answer.windows(end.len()).position(|there| there == end);
+        at.map(|at| at + end.len())
+    };
+    [b"\n\r\n".as_slice(), b"\n\n"]
+        .into_iter()
+        .filter_map(after)
+        .min()
+}
+
+fn judge(answer: &[u8], proxy: &Proxy, origin: &Origin) -> Result<(), Error> {
+    let line = answer.split(|&byte| byte == b'\n').next();
+    let status = line.and_then(status_line).map(|(_, status)| status);
+    let status = status
+        .ok_or_else(|| Error::Protocol(format!("cannot parse the answer of the proxy {proxy}")))?;
+    let answered = || format!("{proxy} answered {status} to CONNECT {origin}");
+    match status {
+        200..=299 => Ok(()),
+        429 | 500..=599 => Err(Error::Network {
+            what: format!("the proxy {}", answered()),
+            source: None,
+        }),
+        _ => Err(Error::ProxyRefused(answered())),
     }
 }
 

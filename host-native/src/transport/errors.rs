@@ -29,7 +29,7 @@ pub(super) fn connecting(what: String, error: io::Error) -> Error {
     }
 }
 
-/// A failure of TLS that the next handshake would run into, too. One that the network may have caused is none.
+/// A failure of TLS that the next handshake would run into, too. `None` if the network may have caused it.
 fn tls_failure(what: &str, error: &rustls::Error) -> Option<Error> {
     use rustls::PeerMisbehaved::{
         SelectedUnofferedCipherSuite, SelectedUnofferedKxGroup,
@@ -123,14 +123,14 @@ pub(super) fn answer(error: hyper::Error) -> Error {
         return permanent;
     }
     let what = if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        "closed before an answer came"
+        "connection closed before a response"
     } else {
         "waiting for the answer"
     };
     Error::network(what, error)
 }
 
-/// The error of the socket below that hyper tells of.
+/// The error of the socket below an error of hyper.
 fn cause<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
     let cause =
         std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
@@ -166,7 +166,7 @@ pub(super) fn into_surf(error: Error) -> surf::Error {
     surf::Error::new(surf::StatusCode::BadGateway, error)
 }
 
-/// Unpacks an error that passed through surf.
+/// Unpacks an error that surf passed on.
 pub(super) fn from_surf(error: surf::Error) -> Error {
     error
         .downcast::<Error>()
@@ -181,7 +181,7 @@ pub(super) fn into_io(error: Error) -> io::Error {
     io::Error::other(error)
 }
 
-/// Unpacks an error that passed through an `AsyncRead`.
+/// Unpacks an error that an `AsyncRead` passed on.
 pub(super) fn from_io(error: io::Error) -> Error {
     match error.downcast::<Error>() {
         Ok(error) => error,

@@ -7,7 +7,7 @@
 //! Invariant: **a field that decides which bytes are the file ([`FRAMING`]) is either read as it was meant or refused**. A
 //! line that looks like one of these without being one is an error, not an ignored line.
 //!
-//! It knows no sockets: [`Socket`](super::socket::Socket) feeds it, and hands on what it made.
+//! It knows no sockets: [`Socket`](super::connection::Socket) feeds it, and hands on what it made.
 
 use hyper::header::{self, HeaderName};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -154,7 +154,7 @@ impl HeadReader {
         let (version, status) = match status_line(line) {
             Some(read) => read,
             None if line.len() >= HTTP.len() && line[..HTTP.len()].eq_ignore_ascii_case(HTTP) => {
-                return refuse(format_args!("the status line cannot be read"));
+                return refuse(format_args!("malformed status line"));
             }
             None => return refuse(format_args!("the response is not HTTP")),
         };

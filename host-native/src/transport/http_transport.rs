@@ -1,18 +1,15 @@
 //! The core's `Transport`: every request goes through one surf client.
 
-use super::addresses::Addresses;
-use super::client::HyperClient;
+use super::address_policy::Addresses;
+use super::client::{Head, HyperClient, Pool, add_wire_headers, head};
+use super::connection::Rate;
 use super::cookies::Cookies;
-use super::credentials::{AddCredentials, SharedCredentials};
 use super::dial::Dialer;
 use super::errors;
-use super::options::{Credentials, Header, TransportOptions};
-use super::pool::Pool;
-use super::rate::Rate;
+use super::options::{AddCredentials, Credentials, Header, Timeouts, TransportOptions};
 use super::redirect::{Crossed, FollowRedirects};
 use super::roots::Tls;
-use super::timeouts::Timeouts;
-use super::wire::{Head, add_wire_headers, head};
+use crate::sync::Replaceable;
 use futures::AsyncBufReadExt;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use regrip_core::http::body_end;
@@ -28,8 +25,8 @@ use surf::{Client, RequestBuilder, Url};
 pub struct HttpTransport {
     client: Client,
     rate: Option<Rate>,
-    credentials: SharedCredentials,
-    timeouts: Timeouts,
+    credentials: Replaceable<Vec<Credentials>>,
+    timeouts: Replaceable<Timeouts>,
     ahead: Mutex<Vec<Ahead>>,
 }
 
@@ -48,8 +45,11 @@ impl HttpTransport {
     /// A transport with connections and trust of its own. Nothing is connected to or read from the disk yet.
     pub fn new(options: TransportOptions) -> HttpTransport {
         let rate = options.bytes_per_second.map(Rate::new);
-        let timeouts = Timeouts::new(options.connect_timeout, options.headers_timeout);
-        let by_origin = SharedCredentials::new(options.credentials);
+        let timeouts = Replaceable::new(Timeouts {
+            connect: options.connect_timeout,
+            headers: options.headers_timeout,
+        });
+        let by_origin = Replaceable::new(options.credentials);
         let backend = HyperClient {
             dialer: Dialer {
                 timeouts: timeouts.clone(),
@@ -106,10 +106,10 @@ impl HttpTransport {
 
     /// Takes other credentials and timeouts into use, from the next request on.
     pub fn reconfigure(&self, config: &DownloadsConfig, credentials: Vec<Credentials>) {
-        self.timeouts.replace(
-            Duration::from_millis(config.connect_timeout_ms),
-            Duration::from_millis(config.headers_timeout_ms),
-        );
+        self.timeouts.replace(Timeouts {
+            connect: Duration::from_millis(config.connect_timeout_ms),
+            headers: Duration::from_millis(config.headers_timeout_ms),
+        });
         self.credentials.replace(credentials);
     }
 
@@ -130,7 +130,7 @@ impl HttpTransport {
         self.ask(Method::Post, url, headers, Some(json)).await
     }
 
-    /// Sends a request of any method, once, with these headers and JSON as its body where there is one, and waits for the
+    /// Sends a request of any method, once, with these headers and JSON as its body if there is one, and waits for the
     /// response head.
     ///
     /// # Errors
@@ -232,7 +232,7 @@ impl Transport for HttpTransport {
 }
 
 fn parse(url: &str) -> Result<Url, Error> {
-    Url::parse(url).map_err(|error| Error::Protocol(format!("the address cannot be read: {error}")))
+    Url::parse(url).map_err(|error| Error::Protocol(format!("invalid address: {error}")))
 }
 
 /// `Range` and `If-Range` (RFC 9110 §14.2, §13.1.5).
@@ -259,7 +259,7 @@ fn latin1(validator: &str) -> Result<HeaderValue, Error> {
 }
 
 fn unsendable() -> Error {
-    Error::Protocol("the validator cannot be sent back".to_owned())
+    Error::Protocol("the validator cannot be sent in a request".to_owned())
 }
 
 fn no_head() -> Error {

@@ -13,33 +13,20 @@
 //! It decodes no content coding, knows no idle timeout (the core has it) and retries nothing but a
 //! connection from the pool that turns out to be closed.
 
-mod addresses;
-mod body;
+mod address_policy;
 mod client;
 mod connection;
 mod cookies;
-mod credentials;
 mod dial;
 mod errors;
 mod head;
 mod http_transport;
-mod no_proxy;
 mod options;
-mod origin;
-mod pool;
 mod proxy;
-mod rate;
-mod reach;
 mod redirect;
 mod roots;
-mod socket;
-mod timeouts;
-mod tunnel;
-mod wire;
 
 pub use http_transport::{HttpBody, HttpTransport};
-pub use no_proxy::NoProxy;
-pub use options::{Credentials, Header, HeaderRefused, TransportOptions};
-pub use origin::{NotAnOrigin, Origin};
-pub use proxy::{NamedProxy, Proxies, Proxy, ProxyUnusable};
+pub use options::{Credentials, Header, HeaderRefused, NotAnOrigin, Origin, TransportOptions};
+pub use proxy::{NamedProxy, NoProxy, Proxies, Proxy, ProxyUnusable};
 pub use roots::Roots;

@@ -1,20 +1,26 @@
-//! What a transport is built from: timeouts, headers, credentials, trust. It reads no files and knows no defaults but the
-//! core's.
+//! What a transport is built from: timeouts, headers, credentials, origins (RFC 6454 §4), trust.
 //!
-//! Invariant: a [`Header`] can go on the wire as it is (no control characters), and its value is never printed.
+//! Invariants: a [`Header`] can go on the wire as it is (no control characters), and its value is never printed. Headers are
+//! added once for each request, before any redirect is followed: what a redirect leaves behind ([`redirect`](super::redirect))
+//! is not restored here. Those of a URL replace those of its origin, and these replace those for all.
 
-use super::origin::Origin;
+use super::client::{WireHeaders, add_wire_headers};
 use super::proxy::Proxies;
 use super::roots::Roots;
+use crate::sync::Replaceable;
 use hyper::header::{self, HeaderName, HeaderValue};
 use regrip_core::DownloadsConfig;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
+use std::str::FromStr;
 use std::time::Duration;
 use surf::http::auth::BasicAuth;
-use url::Url;
+use surf::middleware::{Middleware, Next};
+use surf::utils::async_trait;
+use surf::{Client, Request, Response};
+use url::{Host, Url};
 
 /// What an [`HttpTransport`](super::HttpTransport) is built from.
 #[derive(Clone, Debug)]
@@ -37,7 +43,7 @@ pub struct TransportOptions {
     pub proxies: Proxies,
     /// Addresses for a host name (in lower case) and port, in place of those that a lookup finds.
     pub resolve: HashMap<(String, u16), Vec<IpAddr>>,
-    /// The rate that all bodies together keep to, where there is one.
+    /// The rate that all bodies together keep to, if there is one.
     pub bytes_per_second: Option<NonZeroU64>,
 }
 
@@ -73,6 +79,15 @@ impl TransportOptions {
         url.set_fragment(None);
         self.userinfo.insert(url, Header::basic(user, password));
     }
+}
+
+/// How long a transport waits. May be replaced while it is used.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    /// For name lookup, TCP and TLS together.
+    pub(super) connect: Duration,
+    /// From the request being sent to the end of the response head.
+    pub(super) headers: Duration,
 }
 
 /// Headers that one origin, and no other, gets to see.
@@ -112,7 +127,7 @@ impl Header {
     /// Checks a header.
     ///
     /// # Errors
-    /// A name that is no token, a value with control characters (CR and LF would start another header), and the headers
+    /// A name that is not a token, a value with control characters (CR and LF would start another header), and the headers
     /// that the transport itself is responsible for: framing, ranges, content codings.
     pub fn new(name: &str, value: &str) -> Result<Header, HeaderRefused> {
         // A name that is not known may be a secret in the wrong place.
@@ -129,7 +144,7 @@ impl Header {
             });
         }
         let mut value = HeaderValue::from_str(value.trim_matches([' ', '\t']))
-            .map_err(|_| refused("the value has control characters"))?;
+            .map_err(|_| refused("the value contains control characters"))?;
         value.set_sensitive(true);
         Ok(Header {
             name: parsed,
@@ -174,4 +189,143 @@ pub struct HeaderRefused {
     pub name: String,
     /// One clause.
     pub why: &'static str,
+}
+
+/// Scheme, host and port of an http or https URL. Two origins are one only if all three are equal.
+///
+/// ```
+/// use regrip::transport::Origin;
+/// let origin: Origin = "https://example.org/a?b".parse().unwrap();
+/// assert_eq!(origin.to_string(), "https://example.org:443");
+/// assert_ne!(origin, "http://example.org:443".parse().unwrap());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    https: bool,
+    host: Host<String>,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of a URL; `None` if it is neither http nor https.
+    pub fn of(url: &Url) -> Option<Origin> {
+        let https = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        Some(Origin {
+            https,
+            host: url.host()?.to_owned(),
+            port: url.port_or_known_default()?,
+        })
+    }
+
+    /// Returns `true` if connections to it are encrypted.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    pub(super) fn host(&self) -> &Host<String> {
+        &self.host
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.https { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
+    }
+}
+
+/// Schemes that are no secret.
+const KNOWN_SCHEMES: [&str; 17] = [
+    "http", "https", "ftp", "ftps", "sftp", "file", "data", "magnet", "s3", "ws", "wss", "gopher",
+    "blob", "socks4", "socks5", "socks5h", "rsync",
+];
+
+/// The scheme of a URL as it may be shown. Of `me:secret@host` the scheme is `me`, and it may be the secret.
+pub(super) fn known_scheme(url: &Url) -> Option<&'static str> {
+    let known = KNOWN_SCHEMES.iter().find(|known| **known == url.scheme());
+    known.copied()
+}
+
+/// The text is not an http or https URL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an http or https address")]
+pub struct NotAnOrigin;
+
+impl FromStr for Origin {
+    type Err = NotAnOrigin;
+
+    /// Reads the origin of a URL given as text.
+    fn from_str(url: &str) -> Result<Origin, NotAnOrigin> {
+        Url::parse(url)
+            .ok()
+            .and_then(|url| Origin::of(&url))
+            .ok_or(NotAnOrigin)
+    }
+}
+
+/// The middleware that adds them.
+pub(super) struct AddCredentials {
+    /// For the URL a request starts at, whichever that is.
+    pub(super) for_all: Vec<Header>,
+    /// For one origin each.
+    pub(super) by_origin: Replaceable<Vec<Credentials>>,
+    /// For one URL each.
+    pub(super) by_url: HashMap<Url, Header>,
+}
+
+#[async_trait]
+impl Middleware for AddCredentials {
+    async fn handle(
+        &self,
+        mut request: Request,
+        client: Client,
+        next: Next<'_>,
+    ) -> surf::Result<Response> {
+        let headers = self.for_url(request.url());
+        // What the request brings is closest of all.
+        let own = request
+            .ext::<WireHeaders>()
+            .map(|WireHeaders(own)| own.clone())
+            .unwrap_or_default();
+        let parts = headers.iter().map(Header::parts);
+        add_wire_headers(
+            &mut request,
+            parts.filter(|(name, _)| !own.contains_key(*name)),
+        );
+        next.run(request, client).await
+    }
+}
+
+impl AddCredentials {
+    fn for_url(&self, url: &Url) -> Vec<Header> {
+        let origin = Origin::of(url);
+        let all = self.by_origin.get();
+        let of_origin = all.iter();
+        let of_origin =
+            of_origin.filter(|credentials| Some(&credentials.origin) == origin.as_ref());
+        let own: Vec<_> = self.by_url.get(url).into_iter().collect();
+        let of_origin = of_origin.flat_map(|credentials| &credentials.headers);
+        let closer = replace_more_general(own, of_origin);
+        let all = replace_more_general(closer, &self.for_all);
+        all.into_iter().cloned().collect()
+    }
+}
+
+/// Adds the more general headers whose names are not there yet.
+fn replace_more_general<'a>(
+    closer: Vec<&'a Header>,
+    general: impl IntoIterator<Item = &'a Header>,
+) -> Vec<&'a Header> {
+    let general = general.into_iter();
+    let others = general.filter(|header| closer.iter().all(|have| have.name() != header.name()));
+    let others: Vec<_> = others.collect();
+    others.into_iter().chain(closer).collect()
 }

@@ -1,16 +1,19 @@
 //! Which way a request goes: straight to its origin, or through a proxy.
 //!
-//! An http request is handed to the proxy whole, with an absolute target (RFC 9112 §3.2.2); for https the proxy only lends a
-//! line ([`tunnel`](super::tunnel)). Invariants: a proxy's user and password go to that proxy and nowhere else, and a
-//! connection through a proxy never stands in for a direct one.
+//! An http request is sent to the proxy whole, with an absolute target (RFC 9112 §3.2.2); for https the proxy only lends a
+//! tunnel ([`dial`](super::dial)). Invariants: a proxy's user and password go to that proxy and nowhere else, and a connection
+//! through a proxy never stands in for a direct one. Names are resolved by the proxy: of a target behind it only literal
+//! addresses and `localhost` are judged ([`Reach`]).
 //!
-//! Names are resolved by the proxy, where nobody here can look: of a target behind a proxy only literal addresses and
-//! `localhost` are judged ([`Reach`]). It reads no environment; who does is `cli/get/network.rs`.
+//! There is no standard for `NO_PROXY`. [`NoProxy`] reads what curl and Go agree on, and either's additions: names with
+//! everything below them, addresses, networks, `*`, and a port after any of these. What cannot be read covers nothing.
+//!
+//! It reads no environment; `cli/get/network.rs` does.
 
-use super::no_proxy::NoProxy;
-use super::origin::{Origin, known_scheme};
-use super::reach::Reach;
+use super::address_policy::Reach;
+use super::options::{Origin, known_scheme};
 use hyper::header::HeaderValue;
+use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 use regrip_core::Error;
 use std::fmt;
@@ -45,7 +48,7 @@ impl Proxy {
         if url.scheme() != "http" {
             let scheme = known_scheme(&url).unwrap_or("not known");
             return Err(ProxyUnusable(format!(
-                "its scheme is {scheme}, and only http proxies are spoken to"
+                "its scheme is {scheme}, but only http proxies are supported"
             )));
         }
         let host = url
@@ -144,7 +147,7 @@ impl Proxies {
     ///
     /// # Errors
     /// Why the proxy that it needs cannot be used.
-    pub(super) fn route(&self, origin: Origin) -> Result<Route, ProxyUnusable> {
+    pub(super) fn route(&self, origin: Origin) -> Result<ProxyRoute, ProxyUnusable> {
         let proxy = if origin.is_https() {
             &self.https
         } else {
@@ -152,7 +155,7 @@ impl Proxies {
         };
         let direct = self.except.covers(origin.host(), origin.port());
         let proxy = proxy.as_ref().filter(|_| !direct);
-        Ok(Route {
+        Ok(ProxyRoute {
             proxy: proxy.cloned().transpose()?,
             origin,
         })
@@ -161,12 +164,12 @@ impl Proxies {
 
 /// The way to an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Route {
+pub(super) struct ProxyRoute {
     pub(super) origin: Origin,
     pub(super) proxy: Option<Arc<Proxy>>,
 }
 
-impl Route {
+impl ProxyRoute {
     /// The proxy that gets the whole request: that of an http origin.
     pub(super) fn forwarder(&self) -> Option<&Proxy> {
         self.proxy.as_deref().filter(|_| !self.origin.is_https())
@@ -186,7 +189,7 @@ impl Route {
     /// # Errors
     /// `AddressRefused`.
     pub(super) fn check(&self, reach: Reach) -> Result<(), Error> {
-        let Route { origin, proxy } = self;
+        let ProxyRoute { origin, proxy } = self;
         if proxy.is_none() {
             return Ok(());
         }
@@ -207,9 +210,115 @@ fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
+/// Who is reached without a proxy. The default is nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NoProxy(Vec<Exception>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Exception {
+    who: Who,
+    /// Any if there is none.
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Who {
+    Everybody,
+    /// This name and every one below it.
+    Name(String),
+    /// An address, or all that have its first bits.
+    Network(IpNet),
+}
+
+impl NoProxy {
+    /// Reads a list: entries between commas or white space.
+    ///
+    /// ```text
+    /// *   example.org   .example.org   *.example.org   10.0.0.1   10.0.0.0/8   [::1]:8080   example.org:8080
+    /// ```
+    pub fn parse(list: &str) -> NoProxy {
+        let entries = list.split(|c: char| c == ',' || c.is_whitespace());
+        NoProxy(entries.filter_map(entry).collect())
+    }
+
+    /// Returns `true` if it covers every host and port.
+    pub fn is_everybody(&self) -> bool {
+        let everybody = Exception {
+            who: Who::Everybody,
+            port: None,
+        };
+        self.0.contains(&everybody)
+    }
+
+    /// Returns `true` if a host is reached without a proxy.
+    pub(super) fn covers(&self, host: &Host<String>, port: u16) -> bool {
+        let mut entries = self.0.iter();
+        entries.any(|entry| entry.port.is_none_or(|only| only == port) && entry.who.is(host))
+    }
+}
+
+fn entry(text: &str) -> Option<Exception> {
+    if let Some(who) = who(text) {
+        return Some(Exception { who, port: None });
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    Some(Exception {
+        who: who(host)?,
+        port: Some(port.parse().ok()?),
+    })
+}
+
+fn who(text: &str) -> Option<Who> {
+    if text == "*" {
+        return Some(Who::Everybody);
+    }
+    let unbracketed = |text: &str| {
+        let inside = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'));
+        inside.unwrap_or(text).parse::<IpAddr>().ok()
+    };
+    if let Some(address) = unbracketed(text) {
+        return Some(Who::Network(address.into()));
+    }
+    if let Some((address, length)) = text.split_once('/') {
+        let network = IpNet::new(unbracketed(address)?, length.parse().ok()?);
+        return network.ok().map(Who::Network);
+    }
+    let name = text.strip_prefix('*').unwrap_or(text);
+    let name = name.strip_prefix('.').unwrap_or(name).trim_end_matches('.');
+    // As URLs spell it: in lower case, in ASCII, a number as the address it is.
+    match Host::parse(name).ok()? {
+        Host::Domain(name) => Some(Who::Name(name)),
+        Host::Ipv4(address) => Some(Who::Network(IpAddr::from(address).into())),
+        Host::Ipv6(address) => Some(Who::Network(IpAddr::from(address).into())),
+    }
+}
+
+impl Who {
+    fn is(&self, host: &Host<String>) -> bool {
+        match (self, host) {
+            (Who::Everybody, _) => true,
+            (Who::Name(suffix), Host::Domain(name)) => {
+                let name = name.trim_end_matches('.');
+                let above = name.strip_suffix(suffix.as_str());
+                above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+            }
+            (Who::Network(network), Host::Ipv4(address)) => {
+                network.contains(&IpAddr::from(*address))
+            }
+            (Who::Network(network), Host::Ipv6(address)) => {
+                network.contains(&IpAddr::from(*address))
+            }
+            (Who::Name(_), _) | (Who::Network(_), Host::Domain(_)) => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Origin;
 
     #[test]
     fn a_proxy_is_read_with_and_without_its_scheme() {
@@ -299,5 +408,62 @@ mod tests {
             assert_eq!(route.check(Reach::Loopback).is_ok(), at_first, "{url}");
             assert_eq!(route.check(Reach::Public).is_ok(), redirected, "{url}");
         }
+    }
+
+    fn covers(list: &str, url: &str) -> bool {
+        let origin: Origin = url.parse().unwrap();
+        NoProxy::parse(list).covers(origin.host(), origin.port())
+    }
+
+    #[test]
+    fn what_a_list_covers_and_what_it_does_not() {
+        let table = [
+            ("", "http://a.test", false),
+            ("*", "http://a.test", true),
+            ("*", "http://[::1]", true),
+            ("a.test", "http://a.test", true),
+            ("a.test", "http://A.TEST.", true),
+            ("A.test.", "http://a.test", true),
+            ("a.test", "http://x.y.a.test", true),
+            ("a.test", "http://xa.test", false),
+            ("a.test", "http://a.test.evil", false),
+            (".a.test", "http://a.test", true),
+            ("*.a.test", "http://x.a.test", true),
+            ("b.test, a.test", "http://a.test", true),
+            ("b.test a.test", "http://a.test", true),
+            (",,", "http://a.test", false),
+            ("a.test:80", "http://a.test", true),
+            ("a.test:80", "https://a.test", false),
+            ("a.test:443", "https://x.a.test", true),
+            ("*:8080", "http://a.test:8080", true),
+            ("*:8080", "http://a.test", false),
+            ("a.test:port", "http://a.test", false),
+            ("localhost", "http://localhost:1", true),
+            ("localhost", "http://127.0.0.1:1", false),
+            ("127.0.0.1", "http://127.0.0.1:1", true),
+            ("127.0.0.1", "http://127.0.0.10", false),
+            ("127.0.0.1:1", "http://127.0.0.1:2", false),
+            ("10.0.0.0/8", "http://10.255.0.1", true),
+            ("10.0.0.0/8", "http://11.0.0.1", false),
+            ("10.1.2.3/0", "http://11.0.0.1", true),
+            ("10.0.0.0/33", "http://10.0.0.0", false),
+            ("10.0.0.0/8:80", "http://10.0.0.1", true),
+            ("::1", "http://[::1]", true),
+            ("[::1]", "http://[::1]:8080", true),
+            ("[::1]:8080", "http://[::1]:8081", false),
+            ("fd00::/8", "http://[fd12::1]", true),
+            ("fd00::/8", "http://[fe12::1]", false),
+            ("fd00::/0", "http://127.0.0.1", false),
+            ("b\u{fc}cher.test", "http://xn--bcher-kva.test", true),
+        ];
+        for (list, url, covered) in table {
+            assert_eq!(covers(list, url), covered, "{list:?} {url}");
+        }
+    }
+
+    #[test]
+    fn only_a_star_without_a_port_is_everybody() {
+        assert!(NoProxy::parse("a.test,*").is_everybody());
+        assert!(!NoProxy::parse("*:80").is_everybody());
     }
 }

@@ -4,10 +4,10 @@
 //! started at has all headers again there, as with curl; https never becomes http; the next request's [`Reach`] follows from who sent the redirect. A redirect's own headers (Retry-After)
 //! end with it. Only GET and HEAD are followed: nothing else is sent twice.
 
+use super::address_policy::Reach;
+use super::client::{Head, WireHeaders, head};
 use super::errors::into_surf;
-use super::origin::{Origin, known_scheme};
-use super::reach::Reach;
-use super::wire::{Head, WireHeaders, head};
+use super::options::{Origin, known_scheme};
 use hyper::header::{self, HeaderMap, HeaderName};
 use regrip_core::{Error, display_url};
 use std::fmt;
@@ -188,10 +188,10 @@ fn target(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
         return Err(refused("it has several Locations"));
     }
     let location = std::str::from_utf8(location.as_bytes())
-        .map_err(|_| refused("its Location is not text"))?;
+        .map_err(|_| refused("its Location is not UTF-8"))?;
     let mut url = from
         .join(location)
-        .map_err(|_| refused("its Location cannot be read"))?;
+        .map_err(|_| refused("its Location is not a valid URL"))?;
     match (from.scheme(), url.scheme()) {
         (_, "https") | ("http", "http") => {}
         ("https", "http") => {
@@ -278,12 +278,12 @@ mod tests {
             (
                 "http://a.test/",
                 &["http://"],
-                "its Location cannot be read",
+                "its Location is not a valid URL",
             ),
             (
                 "http://a.test/",
                 &["http://[1"],
-                "its Location cannot be read",
+                "its Location is not a valid URL",
             ),
             (
                 "http://a.test/",

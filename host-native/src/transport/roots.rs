@@ -1,7 +1,7 @@
 //! Which certificates are trusted, and the TLS settings made from that.
 //!
 //! The platform's own store is asked first (what the administrator trusts, regrip trusts), Mozilla's list
-//! (`webpki-roots`) stands in where there is none, for example in a bare container. Reading the store takes tens of
+//! (`webpki-roots`) stands in if there is none, for example in a bare container. Reading the store takes tens of
 //! milliseconds, so it is read once, off the executor, when https is first used.
 
 use async_lock::OnceCell;
@@ -58,20 +58,20 @@ impl Roots {
     /// These as well, from the text of a PEM file.
     ///
     /// # Errors
-    /// `Certificate` where it cannot be read or holds no certificate.
+    /// `Certificate` if it cannot be read or holds no certificate.
     pub fn and_pem(mut self, pem: &[u8]) -> Result<Roots, Error> {
         let before = self.extra.len();
         let mut trial = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate = certificate.map_err(|error| {
-                Error::Certificate(format!("the PEM text cannot be read: {error}"))
+                Error::Certificate(format!("cannot parse the PEM text: {error}"))
             })?;
             trial.add(certificate.clone()).map_err(unusable)?;
             self.extra.push(certificate);
         }
         if self.extra.len() == before {
             return Err(Error::Certificate(
-                "the PEM text holds no certificate".to_owned(),
+                "the PEM text contains no certificate".to_owned(),
             ));
         }
         Ok(self)
@@ -95,7 +95,7 @@ impl Tls {
     /// The settings.
     ///
     /// # Errors
-    /// `Certificate` where no verifier can be made of the roots.
+    /// `Certificate` if no verifier can be made of the roots.
     ///
     /// # Cancel safety
     /// A dropped call leaves the next one to start again.
@@ -280,5 +280,5 @@ impl ServerCertVerifier for Unverified {
 }
 
 fn unusable(error: rustls::Error) -> Error {
-    Error::Certificate(format!("the trusted certificates cannot be used: {error}"))
+    Error::Certificate(format!("cannot use the trusted certificates: {error}"))
 }

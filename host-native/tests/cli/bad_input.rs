@@ -72,7 +72,7 @@ const TABLE: &[(&[&str], &str)] = &[
         "--cacert missing: No such file",
     ),
     (&["{url}", "--cacert", "folder"], "--cacert folder"),
-    (&["{url}", "--cacert", "file"], "holds no certificate"),
+    (&["{url}", "--cacert", "file"], "contains no certificate"),
     (&["{url}", "--cacert", "/dev/zero"], "too long"),
     (&["{url}", "--cacert", "file", "-k"], "--insecure"),
     (

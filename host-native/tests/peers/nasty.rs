@@ -220,7 +220,7 @@ fn a_redirect_elsewhere_whose_answer_cannot_be_used_is_named_with_the_key_that_s
         (
             "/in?token=secret",
             |_| ok("<!doctype html><p>log in"),
-            "the answer there is not a peer's",
+            "the answer is not from a peer",
         ),
     ];
     for (path, answer, why) in table {

@@ -148,7 +148,7 @@ fn an_import_that_was_not_accepted_yet_goes_on_after_a_restart() {
     let served = house.start();
     house.drop_stub("Film.torrent", &peer, 1);
     wait_until("a round is over", || radarr.got().len() == 5);
-    served.log.wait_for("the import is tried again");
+    served.log.wait_for("retrying the import");
     assert_eq!(
         import_state(&house),
         "pending at Films: the server answered 503"
@@ -183,7 +183,7 @@ fn servers_of_any_name_are_known_again_after_a_restart() {
     let served = house.start();
     house.drop_stub("Film.torrent", &peer, 1);
     wait_until("a round is over", || late.got().len() == 5);
-    served.log.wait_for("the import is tried again");
+    served.log.wait_for("retrying the import");
     let accepted = "accepted by Films; pending at dawn: \"no\"";
     let accepted_too = "accepted by it's in two lines: a";
     assert_eq!(

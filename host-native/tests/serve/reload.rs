@@ -25,7 +25,7 @@ fn a_configuration_that_is_read_again_changes_peers_servers_and_limits() {
     house.config["regrip"]["listen"] = "127.0.0.1:1".into();
     house.write_config();
     served.signal("HUP");
-    served.log.wait_for("the configuration was read again");
+    served.log.wait_for("configuration reloaded");
     assert_eq!(served.log.count("regrip.listen has changed"), 1);
     house.wait_for_file("Film 2.mkv", film);
     house.drop_stub("1.torrent", &peer, 1);
@@ -61,7 +61,7 @@ fn a_configuration_that_is_broken_changes_nothing_and_is_told() {
     house.config = good;
     house.write_config();
     served.signal("HUP");
-    served.log.wait_for("the configuration was read again");
+    served.log.wait_for("configuration reloaded");
     served.log.wait_for("over: ");
     served.stop();
 }
@@ -76,7 +76,7 @@ fn another_key_is_in_force_at_once_and_the_one_before_opens_nothing() {
     house.config["regrip"]["apiKey"] = json!("two");
     house.write_config();
     served.signal("HUP");
-    served.log.wait_for("the configuration was read again");
+    served.log.wait_for("configuration reloaded");
     assert_eq!((status("#one"), status("two")), (401, 200));
     // A blank key is no key: what was in force stays.
     house.config["regrip"]["apiKey"] = json!(" ");
@@ -84,6 +84,6 @@ fn another_key_is_in_force_at_once_and_the_one_before_opens_nothing() {
     served.signal("HUP");
     served.log.wait_for("stays in force");
     assert_eq!((status(""), status("two")), (401, 200));
-    assert_eq!(served.log.count("takes a restart"), 0);
+    assert_eq!(served.log.count("restart regrip to apply"), 0);
     served.stop();
 }

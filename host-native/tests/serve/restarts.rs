@@ -121,13 +121,13 @@ fn without_a_downloads_block_what_was_unfinished_fails_and_says_what_was_found()
         .expect("an object")
         .remove("downloads");
     let served = house.begin();
-    served.log.wait_for("nothing is downloaded");
+    served.log.wait_for("downloading is disabled");
     house.wait_for_rows(&[("Film 1.mkv", "failed"), ("Film 2.mkv", "failed")]);
     for row in house.rows() {
         let error = row["error"].as_str().expect("an error");
         let found = match row["filename"].as_str() {
-            Some("Film 1.mkv") => format!("Film 1.mkv.part has {kept} bytes and is kept"),
-            _ => "there is no part".to_owned(),
+            Some("Film 1.mkv") => format!("Film 1.mkv.part ({kept} bytes) is kept"),
+            _ => "there is no partial data".to_owned(),
         };
         assert!(error.contains(&found), "{error}");
     }
@@ -150,7 +150,7 @@ fn a_stub_left_by_a_server_that_died_after_the_file_was_whole_is_removed_before_
     house.config["servers"] = json!([radarr.config("radarr", "Films")]);
     let served = house.start();
     house.drop_stub("Film.torrent", &peer, 1);
-    served.log.wait_for("the import is tried again");
+    served.log.wait_for("retrying the import");
     served.kill();
     house.drop_stub("Film.torrent", &peer, 1);
     let served = house.start();

@@ -39,9 +39,7 @@ fn a_completed_folder_that_goes_in_the_middle_of_a_download_fails_nothing_for_go
     house.drop_stub("Film.torrent", &peer, 1);
     wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 100_000);
     rename(&house.path("completed"), &house.path("elsewhere"));
-    wait_until("it is tried again", || {
-        served.log.count("tried again in") > 0
-    });
+    wait_until("it is tried again", || served.log.count("retrying in") > 0);
     assert!(house.has_stub("Film.torrent"));
     assert!(!house.path("completed").exists());
     peer.cut_after(0);

@@ -155,7 +155,7 @@ impl Bench {
             let stopped = async {
                 let _ = stopped.recv().await;
             };
-            threads.run(server.run(threads.executor(), answer, stopped));
+            smol::block_on(server.run(threads.executor(), answer, stopped));
         }));
     }
 

@@ -1,8 +1,8 @@
 //! What each [`Change`] does to the tables: the same as [`Row::apply`](regrip_core::record::Row::apply), in SQL.
 
 use super::database::Fault;
-use super::values::{integer, time};
-use super::{digests, rows, timeline};
+use super::database::{integer, time};
+use super::{catalogue, digests, rows};
 use regrip_core::record::{
     Behaviour, Change, DownloadId, Failure, KnownSize, Restart, RestartReason, Status, Terms,
     Validators, Waiting,
@@ -51,7 +51,7 @@ pub(super) fn apply(
             row.fresh(*kept, restart.as_ref(), *size, *mismatch, epoch)?;
             row.validators(validators)?;
             match restart {
-                Some(restart) => timeline::note_restart(transaction, id, restart),
+                Some(restart) => catalogue::note_restart(transaction, id, restart),
                 None => Ok(()),
             }
         }
@@ -70,7 +70,7 @@ pub(super) fn apply(
         Change::Restart(restart) => {
             row.restart(restart)?;
             row.validators(&Validators::default())?;
-            timeline::note_restart(transaction, id, restart)
+            catalogue::note_restart(transaction, id, restart)
         }
         Change::Learned(behaviour) => row.behaviour(behaviour),
         Change::Moved {
@@ -85,7 +85,7 @@ pub(super) fn apply(
         }
         Change::AttemptEnded { end, bounds } => {
             row.bounds(bounds)?;
-            timeline::end(transaction, id, end, at)
+            catalogue::end(transaction, id, end, at)
         }
         Change::Waits(waiting) => row.waits(waiting),
         Change::Queued => row.stands(Status::Queued),

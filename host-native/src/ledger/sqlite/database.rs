@@ -3,16 +3,20 @@
 //! Invariant: every write is part of one immediate transaction; it is durable when it is answered, or has not happened.
 //! Neighbours in a transaction share its sync and nothing else: where one of them fails, or the commit does, all of it is
 //! taken back and each is done for itself.
+//!
+//! Numbers, times and words are read back from the database without trusting it.
 
 use super::file::{self, OpenError};
-use super::migrate;
+pub(super) use crate::wall_time::rfc3339 as time;
 use regrip_core::Error;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::types::{FromSql, FromSqlError};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, TransactionBehavior};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Statements kept prepared: more than there are.
 const STATEMENTS: usize = 64;
@@ -73,7 +77,7 @@ impl From<Error> for Fault {
 pub(super) trait Request: Send {
     /// For the error's text.
     fn what(&self) -> &'static str;
-    /// Whether it changes anything.
+    /// Returns `true` if it changes anything.
     fn writes(&self) -> bool;
     /// Does it. May be called several times, each time from the state before.
     fn act(&mut self, transaction: &Transaction<'_>) -> Result<(), Fault>;
@@ -101,7 +105,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the ledger, making the file and its folder where they are missing, and brings it up to date.
+    /// Opens the ledger, making the file and its folder if they are missing, and brings it up to date.
     pub(super) fn open(path: &Path, patience: Patience) -> Result<Self, OpenError> {
         file::make(path).map_err(|source| OpenError::File {
             path: path.to_owned(),
@@ -158,10 +162,10 @@ impl Database {
             .connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(|source| file::refusal(source, &self.path))?;
-        for migration in migrate::MIGRATIONS.iter().filter(|step| step.to > at) {
+        for (to, sql) in (1..).zip(file::MIGRATIONS).filter(|(to, _)| *to > at) {
             let path = self.path.clone();
             self.transact(TransactionBehavior::Immediate, |transaction| {
-                Ok(migrate::run(transaction, migration)?)
+                Ok(file::run(transaction, to, sql)?)
             })
             .map_err(|fault| match fault {
                 Fault::Sqlite(source) => file::refusal(source, &path),
@@ -307,7 +311,7 @@ fn is_busy_code(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
 }
 
-/// Whether an error is that another program kept the database locked.
+/// Returns `true` if an error is that another program kept the database locked.
 pub(crate) fn is_busy(error: &Error) -> bool {
     let Error::Ledger {
         source: Some(source),
@@ -342,6 +346,95 @@ fn set_pragmas(connection: &Connection) -> Result<(), rusqlite::Error> {
          PRAGMA journal_size_limit = 67108864;",
     )
 }
+
+/// A count as SQLite keeps it. What does not fit is beyond any disk, so the largest number stands for it.
+pub(super) fn integer(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A wait as the database keeps it.
+pub(super) fn milliseconds(wait: Duration) -> i64 {
+    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A row of the table `downloads`, read column by column.
+pub(super) struct Columns<'a> {
+    row: &'a Row<'a>,
+    id: i64,
+    /// Where the last one was found. Read in the table's order, each is found at once.
+    last: Cell<usize>,
+}
+
+impl<'a> Columns<'a> {
+    /// Of the row of the download `id`.
+    pub(super) fn new(row: &'a Row<'a>, id: i64) -> Self {
+        let last = Cell::new(0);
+        Columns { row, id, last }
+    }
+
+    /// The column, by its type.
+    pub(super) fn get<T: FromSql>(&self, column: &str) -> Result<T, Error> {
+        let got = self.find(column).and_then(|index| self.row.get(index));
+        got.map_err(|error| self.bad(column, error))
+    }
+
+    fn find(&self, column: &str) -> Result<usize, rusqlite::Error> {
+        let statement = self.row.as_ref();
+        let from = self.last.get();
+        let there = |&index: &usize| {
+            statement
+                .column_name(index)
+                .is_ok_and(|name| name == column)
+        };
+        let index = (from..statement.column_count()).chain(0..from).find(there);
+        let index = index.ok_or_else(|| rusqlite::Error::InvalidColumnName(column.to_owned()))?;
+        self.last.set(index);
+        Ok(index)
+    }
+
+    /// A count: a negative one, or one too large for its type, is an error.
+    pub(super) fn count<T: TryFrom<i64>>(&self, column: &str) -> Result<T, Error> {
+        let value: i64 = self.get(column)?;
+        T::try_from(value).map_err(|_| self.bad(column, FromSqlError::OutOfRange(value)))
+    }
+
+    /// A count that may be missing.
+    pub(super) fn count_if_any(&self, column: &str) -> Result<Option<u64>, Error> {
+        let Some(value) = self.get::<Option<i64>>(column)? else {
+            return Ok(None);
+        };
+        let count = u64::try_from(value);
+        count
+            .map(Some)
+            .map_err(|_| self.bad(column, FromSqlError::OutOfRange(value)))
+    }
+
+    /// One of a few words.
+    pub(super) fn word<T>(
+        &self,
+        column: &str,
+        named: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, Error> {
+        let word: String = self.get(column)?;
+        named(&word).ok_or_else(|| self.bad(column, UnknownWord(word)))
+    }
+
+    /// A time.
+    pub(super) fn time(&self, column: &str) -> Result<SystemTime, Error> {
+        let text: String = self.get(column)?;
+        humantime::parse_rfc3339(&text).map_err(|error| self.bad(column, error))
+    }
+
+    /// The error for a value that makes no sense.
+    pub(super) fn bad(&self, column: &str, source: impl Into<regrip_core::error::Source>) -> Error {
+        Error::ledger(format!("reading {column} of download {}", self.id), source)
+    }
+}
+
+/// A word this version does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is unknown to this version")]
+pub(super) struct UnknownWord(pub(super) String);
 
 #[cfg(test)]
 mod tests {
@@ -400,5 +493,12 @@ mod tests {
         let select = "SELECT group_concat(length(bytes)) FROM added";
         let there: String = other.query_row(select, [], |row| row.get(0)).unwrap();
         assert_eq!(there, "10,20,30,40", "each once, in order");
+    }
+
+    #[test]
+    fn counts_beyond_the_databases_range_become_its_largest() {
+        assert_eq!(integer(u64::MAX), i64::MAX);
+        assert_eq!(integer(7), 7);
+        assert_eq!(milliseconds(Duration::MAX), i64::MAX);
     }
 }

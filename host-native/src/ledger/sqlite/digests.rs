@@ -1,7 +1,7 @@
 //! The table `digests`. What a change means for its rows is the core's to say: they are read, changed and written anew.
 
 use super::database::Fault;
-use super::values::{Columns, integer};
+use super::database::{Columns, integer};
 use regrip_core::record::{Change, DigestRow, DigestSource, DownloadId};
 use regrip_core::store::DigestState;
 use rusqlite::{Connection, Transaction, named_params};

@@ -1,13 +1,15 @@
-//! The ledger's file: made for its owner only, and looked at before it is opened for writing.
+//! The ledger's file: created for its owner only, checked before it is opened for writing, and migrated.
 //!
 //! Invariant: a file that is not a sound ledger of this version or an older one is refused before a byte of it, or of what
 //! lies beside it, changes.
+//!
+//! A migration is never edited once released. Each runs in one transaction together with the number it leads to, so that a
+//! process killed in it leaves the file at the schema before.
 
 use super::database::Patience;
-use super::migrate::{self, Verdict};
 use crate::store::FileStamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction};
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +28,7 @@ pub enum OpenError {
     File {
         /// The ledger, or its folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A later version of regrip wrote it.
@@ -136,9 +138,9 @@ pub(super) fn open(path: &Path, patience: Patience) -> Result<Connection, OpenEr
     let keep_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(keep_log, true).map_err(fail)?;
     let verdict = if has_log(path) {
-        migrate::examine(&connection)
+        examine(&connection)
     } else {
-        migrate::check(&connection)
+        check(&connection)
     };
     accept(verdict, path)?;
     connection.set_db_config(keep_log, false).map_err(fail)?;
@@ -180,7 +182,7 @@ fn look_once(path: &Path) -> Result<(Verdict, bool), rusqlite::Error> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI;
     let verdict = Connection::open_with_flags(immutable(path), flags)
-        .and_then(|connection| migrate::examine(&connection));
+        .and_then(|connection| examine(&connection));
     let quiet = stamp() == before;
     match verdict {
         Err(error) if is_corrupt(&error) => Ok((Verdict::Corrupt(error.to_string()), quiet)),
@@ -223,4 +225,100 @@ pub(super) fn refusal(source: rusqlite::Error, path: &Path) -> OpenError {
         return OpenError::Corrupt { path, what };
     }
     OpenError::Sqlite { path, source }
+}
+
+/// The steps to the schema of this version. The first leads to schema 1 (`user_version`), and so on.
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_downloads.sql"),
+    include_str!("../migrations/0002_attempts.sql"),
+    include_str!("../migrations/0003_shared_digests.sql"),
+    include_str!("../migrations/0004_list_by_status.sql"),
+    include_str!("../migrations/0005_to_import.sql"),
+    include_str!("../migrations/0006_shared_versions.sql"),
+    include_str!("../migrations/0007_left_stubs_and_bounds.sql"),
+    include_str!("../migrations/0008_imports.sql"),
+    include_str!("../migrations/0009_full_responses.sql"),
+    include_str!("../migrations/0010_digests.sql"),
+];
+
+/// The schema's number in this version.
+const KNOWN: i64 = MIGRATIONS.len() as i64;
+/// What tells our databases from others, "rgrp".
+const APPLICATION_ID: i64 = 0x7267_7270;
+
+/// What a file turned out to be.
+pub(super) enum Verdict {
+    /// Empty, or a ledger up to this version's schema.
+    Ours,
+    /// A later version's.
+    Newer {
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Something else, or damaged.
+    Corrupt(String),
+}
+
+/// Says whose a file is and how far along.
+pub(super) fn check(connection: &Connection) -> Result<Verdict, rusqlite::Error> {
+    let number = |pragma: &str| connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    let found = number("PRAGMA user_version")?;
+    let application = number("PRAGMA application_id")?;
+    if tables == 0 && found == 0 {
+        return Ok(Verdict::Ours);
+    }
+    if application != APPLICATION_ID || found < 1 {
+        return Ok(Verdict::Corrupt("a database of another program".to_owned()));
+    }
+    if found > KNOWN {
+        let known = KNOWN;
+        return Ok(Verdict::Newer { found, known });
+    }
+    Ok(Verdict::Ours)
+}
+
+/// [`check`], and whether every page is sound.
+pub(super) fn examine(connection: &Connection) -> Result<Verdict, rusqlite::Error> {
+    let verdict = check(connection)?;
+    if !matches!(verdict, Verdict::Ours) {
+        return Ok(verdict);
+    }
+    let health: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok(match health.as_str() {
+        "ok" => Verdict::Ours,
+        _ => Verdict::Corrupt(health),
+    })
+}
+
+/// Brings the file from the schema before to schema `to`, unless it is there already. The number is read within the
+/// transaction: another process may have been first.
+pub(super) fn run(
+    transaction: &Transaction<'_>,
+    to: i64,
+    sql: &str,
+) -> Result<(), rusqlite::Error> {
+    let at: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if at >= to {
+        return Ok(());
+    }
+    transaction.execute_batch(sql)?;
+    transaction.pragma_update(None, "user_version", to)
+}
+
+/// The steps of SQLite's plan for a statement, on an empty ledger.
+#[cfg(test)]
+pub(super) fn plan(statement: &str) -> Vec<String> {
+    let mut connection = Connection::open_in_memory().unwrap();
+    for (to, sql) in (1..).zip(MIGRATIONS) {
+        let transaction = connection.transaction().unwrap();
+        run(&transaction, to, sql).unwrap();
+        transaction.commit().unwrap();
+    }
+    let explain = format!("EXPLAIN QUERY PLAN {statement}");
+    let mut plan = connection.prepare(&explain).unwrap();
+    let steps = plan.raw_query().mapped(|row| row.get("detail"));
+    steps.collect::<Result<_, _>>().unwrap()
 }

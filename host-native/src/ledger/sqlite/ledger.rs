@@ -1,11 +1,11 @@
-//! A ledger in one SQLite file. Its other halves are `serve_tables` and `shared`.
+//! A ledger in one SQLite file. Its other halves are in `serve` and `shared`.
 
+use super::database::integer;
 use super::database::{Database, Fault, Patience};
 use super::file::OpenError;
 use super::queue::Queue;
-use super::values::integer;
-use super::{change, entry, rows, timeline};
-use crate::ledger::{AttemptLine, Catalogue, Entry, NativeLedger};
+use super::{catalogue, change, rows};
+use crate::ledger::{AttemptLine, Catalogue, LedgerEntry, NativeLedger};
 use crate::store::FileStamp;
 use regrip_core::Error;
 use regrip_core::record::{Change, DownloadId, Mark, NewAttempt, NewDownload, Row, Status};
@@ -39,7 +39,7 @@ impl std::fmt::Debug for SqliteLedger {
 }
 
 impl SqliteLedger {
-    /// Opens the ledger at `path`, making the file (mode 0600) and its folder (0700) where they are missing, and upgrades
+    /// Opens the ledger at `path`, making the file (mode 0600) and its folder (0700) if they are missing, and upgrades
     /// an older one. Blocks: for the start of a program.
     ///
     /// # Errors
@@ -64,29 +64,12 @@ impl SqliteLedger {
         })
     }
 
-    /// A number that changes whenever another connection has written to the ledger.
-    async fn version(&self) -> Result<i64, Error> {
-        self.queue
-            .read("looking for changes", |transaction| {
-                Ok(transaction.pragma_query_value(None, "data_version", |row| row.get(0))?)
-            })
-            .await
-    }
-
     pub(super) async fn write<T: Send + 'static>(
         &self,
         what: &'static str,
         write: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         self.queue.write(what, write).await
-    }
-
-    async fn rows(&self, select: &'static str, params: Vec<String>) -> Result<Vec<Row>, Error> {
-        self.queue
-            .read("reading downloads", move |transaction| {
-                rows::rows(transaction, select, rusqlite::params_from_iter(&params))
-            })
-            .await
     }
 }
 
@@ -108,8 +91,13 @@ impl SendLedger for SqliteLedger {
     }
 
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
-        let select = "SELECT * FROM downloads WHERE dest_path = ?1 ORDER BY id DESC";
-        self.rows(select, vec![destination.to_owned()]).await
+        let destination = destination.to_owned();
+        self.queue
+            .read("reading downloads", move |transaction| {
+                let select = "SELECT * FROM downloads WHERE dest_path = ?1 ORDER BY id DESC";
+                rows::rows(transaction, select, [&destination])
+            })
+            .await
     }
 
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
@@ -121,7 +109,7 @@ impl SendLedger for SqliteLedger {
     async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error> {
         let attempt = attempt.clone();
         self.write("beginning an attempt", move |transaction| {
-            timeline::begin(transaction, id, &attempt)
+            catalogue::begin(transaction, id, &attempt)
         })
         .await
     }
@@ -145,8 +133,12 @@ impl SendLedger for SqliteLedger {
     /// Looks for changes twice a second (`PRAGMA data_version`, which reads no row).
     async fn changes(&self) {
         loop {
-            // A look that fails shows nothing; if the ledger is broken the drives report it.
-            if let Ok(version) = self.version().await
+            // It differs whenever another connection has written.
+            let version = self.queue.read("looking for changes", |transaction| {
+                Ok(transaction.pragma_query_value(None, "data_version", |row| row.get(0))?)
+            });
+            // An error here shows nothing; if the ledger is broken the drives report it.
+            if let Ok(version) = version.await
                 && self.seen.swap(version, Ordering::Relaxed) != version
             {
                 return;
@@ -169,17 +161,17 @@ impl NativeLedger for SqliteLedger {
 
     async fn close_open_attempts(&self) -> Result<usize, Error> {
         self.write("closing attempts", |transaction| {
-            timeline::close_open(transaction, None)
+            catalogue::close_open(transaction, None)
         })
         .await
     }
 }
 
 impl Catalogue for SqliteLedger {
-    async fn entry(&self, id: DownloadId) -> Result<Entry, Error> {
+    async fn entry(&self, id: DownloadId) -> Result<LedgerEntry, Error> {
         self.queue
             .show("reading a download", move |transaction| {
-                entry::entry(transaction, id)
+                catalogue::entry(transaction, id)
             })
             .await
     }
@@ -189,19 +181,19 @@ impl Catalogue for SqliteLedger {
         statuses: &[Status],
         limit: u32,
         after: Option<DownloadId>,
-    ) -> Result<Vec<Entry>, Error> {
+    ) -> Result<Vec<LedgerEntry>, Error> {
         let statuses = statuses.to_vec();
         self.queue
             .show("listing downloads", move |transaction| {
-                entry::list(transaction, &statuses, limit.min(PAGE), after)
+                catalogue::list(transaction, &statuses, limit.min(PAGE), after)
             })
             .await
     }
 
-    async fn all(&self, status: Option<Status>) -> Result<Vec<Entry>, Error> {
+    async fn all(&self, status: Option<Status>) -> Result<Vec<LedgerEntry>, Error> {
         self.queue
             .show("listing downloads", move |transaction| {
-                entry::list(transaction, status.as_slice(), u32::MAX, None)
+                catalogue::list(transaction, status.as_slice(), u32::MAX, None)
             })
             .await
     }
@@ -209,7 +201,7 @@ impl Catalogue for SqliteLedger {
     async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
         self.queue
             .show("counting downloads", |transaction| {
-                entry::counts(transaction)
+                catalogue::counts(transaction)
             })
             .await
     }
@@ -217,7 +209,7 @@ impl Catalogue for SqliteLedger {
     async fn timeline(&self, id: DownloadId) -> Result<Vec<AttemptLine>, Error> {
         self.queue
             .show("reading a timeline", move |transaction| {
-                timeline::lines(transaction, id)
+                catalogue::lines(transaction, id)
             })
             .await
     }

@@ -4,22 +4,19 @@
 //! file. What only shows downloads is read beside the writes, by a connection of its own: it sees all that was durable when
 //! it was asked for.
 //!
-//! Begin with `ledger`; `queue` and `database` say how statements are run. The tables of `serve` are in `serve_tables`, that
-//! of a share in `shared`.
+//! Begin with `ledger`; `queue` and `database` say how statements are run. The tables of `serve` are in `serve`, that of a
+//! share in `shared`.
 
+mod catalogue;
 mod change;
 mod database;
 mod digests;
-mod entry;
 mod file;
 mod ledger;
-mod migrate;
 mod queue;
 mod rows;
-mod serve_tables;
+mod serve;
 mod shared;
-mod timeline;
-mod values;
 
 pub use database::Patience;
 pub(crate) use database::is_busy;

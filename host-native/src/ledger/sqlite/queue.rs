@@ -9,6 +9,7 @@
 //! is durable, a read too: it may have seen what a neighbour wrote.
 
 use super::database::{Database, Fault, Request};
+use crate::sync::lock;
 use futures::channel::oneshot;
 use regrip_core::Error;
 use rusqlite::Transaction;
@@ -16,7 +17,7 @@ use smol::channel::{Receiver, Sender, bounded};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -84,7 +85,7 @@ impl Queue {
         self.ask(self.reader(), what, false, act).await
     }
 
-    /// The lane of what is shown; where it cannot be had, the other one.
+    /// The lane of what is shown; if it cannot be had, the other one.
     fn reader(&self) -> &Lane {
         if let Some(reader) = self.reader.get() {
             return reader;
@@ -98,10 +99,9 @@ impl Queue {
         }
     }
 
-    /// Whether what is written now takes so long that a person would not wait for it.
+    /// Returns `true` if what is written now takes so long that a person would not wait for it.
     pub(super) fn is_stuck(&self) -> bool {
-        let since = self.writer.since.lock();
-        let since = since.unwrap_or_else(PoisonError::into_inner);
+        let since = *lock(&self.writer.since);
         since.is_some_and(|since| since.elapsed() > STUCK_AFTER)
     }
 
@@ -138,7 +138,7 @@ impl Queue {
         act: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let asked = Asked {
+        let asked = QueuedRequest {
             what,
             writes,
             act,
@@ -169,7 +169,7 @@ impl Drop for Lane {
 }
 
 /// Something that was asked for, and who waits for the answer.
-struct Asked<T, F> {
+struct QueuedRequest<T, F> {
     what: &'static str,
     writes: bool,
     act: F,
@@ -178,7 +178,7 @@ struct Asked<T, F> {
     reply: oneshot::Sender<Result<T, Error>>,
 }
 
-impl<T, F> Request for Asked<T, F>
+impl<T, F> Request for QueuedRequest<T, F>
 where
     T: Send,
     F: Fn(&Transaction<'_>) -> Result<T, Fault> + Send,
@@ -198,7 +198,7 @@ where
 
     fn answer(self: Box<Self>, done: Result<(), Error>) {
         let value = self.value.ok_or_else(gone);
-        // Where nobody waits any more the download was dropped.
+        // If nobody waits any more the download was dropped.
         let _ = self.reply.send(done.and(value));
     }
 }
@@ -208,7 +208,7 @@ fn serve(
     incoming: &Receiver<Box<dyn Request>>,
     since: &Mutex<Option<Instant>>,
 ) {
-    let note = |at| *since.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    let note = |at| *lock(since) = at;
 
     let mut batch = Vec::with_capacity(REQUESTS);
     while let Ok(first) = incoming.recv_blocking() {

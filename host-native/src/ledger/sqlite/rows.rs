@@ -1,8 +1,8 @@
 //! A row of the table `downloads` and the core's [`Row`].
 
 use super::database::Fault;
+use super::database::{Columns, integer, time};
 use super::digests;
-use super::values::{Columns, integer, time};
 use regrip_core::bounds::Bounds;
 use regrip_core::classify::Class;
 use regrip_core::record::{

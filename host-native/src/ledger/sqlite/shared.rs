@@ -1,8 +1,8 @@
 //! SHA-256s of shared files.
 
 use super::database::Fault;
+use super::database::integer;
 use super::ledger::SqliteLedger;
-use super::values::integer;
 use crate::ledger::{SharedDigest, SharedDigests};
 use crate::store::{FileId, FileVersion};
 use futures::FutureExt;

@@ -1,12 +1,12 @@
 //! The tables of `serve`: what it notes on a download, stubs that are left, imports.
 
 use super::database::Fault;
+use super::database::time;
 use super::ledger::{SqliteLedger, one};
 use super::rows;
-use super::values::time;
-use crate::ledger::{Import, ImportState, LeftStub, Origin, ServeTables};
+use crate::ledger::{DownloadOrigin, Import, ImportState, LeftStub, ServeTables};
 use regrip_core::{DownloadId, Error, Status};
-use rusqlite::{Connection, ToSql, Transaction, named_params, params};
+use rusqlite::{ToSql, Transaction, named_params, params};
 use std::time::SystemTime;
 
 impl ServeTables for SqliteLedger {
@@ -24,38 +24,63 @@ impl ServeTables for SqliteLedger {
         .await
     }
 
-    async fn origins(&self, ids: Vec<DownloadId>) -> Result<Vec<Origin>, Error> {
+    async fn origins(&self, ids: Vec<DownloadId>) -> Result<Vec<DownloadOrigin>, Error> {
+        let ids = serde_json::json!(ids).to_string();
         self.queue
             .read("reading downloads", move |transaction| {
-                origins(transaction, &ids)
+                let select = "SELECT id, peer_id, item_id, stub_name FROM downloads
+                    WHERE id IN (SELECT value FROM json_each(?1))";
+                let mut statement = transaction.prepare_cached(select)?;
+                let found = statement.query_map([&ids], read_origin)?;
+                Ok(found.collect::<Result<_, _>>()?)
             })
             .await
     }
 
-    async fn to_import(&self, after: DownloadId, limit: u32) -> Result<Vec<Origin>, Error> {
+    async fn to_import(&self, after: DownloadId, limit: u32) -> Result<Vec<DownloadOrigin>, Error> {
         self.queue
             .read("reading downloads", move |transaction| {
-                to_import(transaction, after, limit)
+                let mut statement = transaction.prepare_cached(TO_IMPORT)?;
+                let found = statement.query_map((after, limit), read_origin)?;
+                Ok(found.collect::<Result<_, _>>()?)
             })
             .await
     }
 
     async fn left_stubs(&self) -> Result<Vec<LeftStub>, Error> {
         self.queue
-            .read("reading left stubs", |transaction| left_stubs(transaction))
+            .read("reading left stubs", |transaction| {
+                let select =
+                    "SELECT stub_name, peer_id, item_id FROM left_stubs ORDER BY stub_name";
+                let mut statement = transaction.prepare_cached(select)?;
+                let found = statement.query_map([], |row| {
+                    Ok(LeftStub {
+                        stub_name: row.get(0)?,
+                        peer_id: row.get(1)?,
+                        item_id: row.get(2)?,
+                    })
+                })?;
+                Ok(found.collect::<Result<_, _>>()?)
+            })
             .await
     }
 
     async fn note_left_stub(&self, stub: LeftStub) -> Result<(), Error> {
         self.write("noting a left stub", move |transaction| {
-            add_left_stub(transaction, &stub)
+            let insert = "INSERT OR REPLACE INTO left_stubs (stub_name, peer_id, item_id)
+                VALUES (?1, ?2, ?3)";
+            let params = params![stub.stub_name, stub.peer_id, stub.item_id];
+            transaction.prepare_cached(insert)?.execute(params)?;
+            Ok(())
         })
         .await
     }
 
     async fn forget_left_stub(&self, stub_name: String) -> Result<(), Error> {
         self.write("forgetting a left stub", move |transaction| {
-            remove_left_stub(transaction, &stub_name)
+            let delete = "DELETE FROM left_stubs WHERE stub_name = ?1";
+            transaction.prepare_cached(delete)?.execute([&stub_name])?;
+            Ok(())
         })
         .await
     }
@@ -63,7 +88,11 @@ impl ServeTables for SqliteLedger {
     async fn imports(&self, id: DownloadId) -> Result<Vec<Import>, Error> {
         self.queue
             .read("reading imports", move |transaction| {
-                imports(transaction, id)
+                let select = "SELECT server, state, tries, next_try, error FROM imports
+                    WHERE download = ?1 ORDER BY place";
+                let mut statement = transaction.prepare_cached(select)?;
+                let found = statement.query_map([id], read_import)?;
+                Ok(found.collect::<Result<_, _>>()?)
             })
             .await
     }
@@ -82,17 +111,6 @@ impl ServeTables for SqliteLedger {
     }
 }
 
-/// Of these downloads, in any order; those that are gone are left out.
-fn origins(connection: &Connection, ids: &[DownloadId]) -> Result<Vec<Origin>, Fault> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, peer_id, item_id, stub_name FROM downloads
-         WHERE id IN (SELECT value FROM json_each(?1))",
-    )?;
-    let ids = serde_json::json!(ids).to_string();
-    let found = statement.query_map([ids], read_origin)?;
-    Ok(found.collect::<Result<_, _>>()?)
-}
-
 /// The order of a `CROSS JOIN` is kept: see `what_is_left_to_import_is_found_by_an_index`.
 const TO_IMPORT: &str = "SELECT id, peer_id, item_id, stub_name FROM downloads WHERE id IN (
          SELECT id FROM (
@@ -108,16 +126,8 @@ const TO_IMPORT: &str = "SELECT id, peer_id, item_id, stub_name FROM downloads W
              ORDER BY download LIMIT ?2))
      ORDER BY id LIMIT ?2";
 
-/// Of completed ones whose import has not come to its end, from the one after `after` on: those whose import has not begun,
-/// and those with a server that is pending.
-fn to_import(connection: &Connection, after: DownloadId, limit: u32) -> Result<Vec<Origin>, Fault> {
-    let mut statement = connection.prepare_cached(TO_IMPORT)?;
-    let found = statement.query_map((after, limit), read_origin)?;
-    Ok(found.collect::<Result<_, _>>()?)
-}
-
-fn read_origin(row: &rusqlite::Row<'_>) -> Result<Origin, rusqlite::Error> {
-    Ok(Origin {
+fn read_origin(row: &rusqlite::Row<'_>) -> Result<DownloadOrigin, rusqlite::Error> {
+    Ok(DownloadOrigin {
         id: row.get("id")?,
         peer_id: row.get("peer_id")?,
         item_id: row.get("item_id")?,
@@ -125,52 +135,16 @@ fn read_origin(row: &rusqlite::Row<'_>) -> Result<Origin, rusqlite::Error> {
     })
 }
 
-/// All left stubs, by name.
-fn left_stubs(connection: &Connection) -> Result<Vec<LeftStub>, Fault> {
-    let select = "SELECT stub_name, peer_id, item_id FROM left_stubs ORDER BY stub_name";
-    let mut statement = connection.prepare_cached(select)?;
-    let found = statement.query_map([], |row| {
-        Ok(LeftStub {
-            stub_name: row.get(0)?,
-            peer_id: row.get(1)?,
-            item_id: row.get(2)?,
-        })
-    })?;
-    Ok(found.collect::<Result<_, _>>()?)
-}
-
-/// Adds one, in place of another one of that name.
-fn add_left_stub(transaction: &Transaction<'_>, stub: &LeftStub) -> Result<(), Fault> {
-    let insert =
-        "INSERT OR REPLACE INTO left_stubs (stub_name, peer_id, item_id) VALUES (?1, ?2, ?3)";
-    let params = params![stub.stub_name, stub.peer_id, stub.item_id];
-    transaction.prepare_cached(insert)?.execute(params)?;
-    Ok(())
-}
-
-/// Removes one, if it is there.
-fn remove_left_stub(transaction: &Transaction<'_>, stub_name: &str) -> Result<(), Fault> {
-    let delete = "DELETE FROM left_stubs WHERE stub_name = ?1";
-    transaction.prepare_cached(delete)?.execute([stub_name])?;
-    Ok(())
-}
-
-/// The imports of a download, in the order they were recorded.
-fn imports(connection: &Connection, id: DownloadId) -> Result<Vec<Import>, Fault> {
-    let select = "SELECT server, state, tries, next_try, error FROM imports WHERE download = ?1 ORDER BY place";
-    let mut statement = connection.prepare_cached(select)?;
-    let found = statement.query_map([id], |row| {
-        let (state, next_try): (String, Option<String>) = (row.get(1)?, row.get(3)?);
-        Ok(Import {
-            server: row.get(0)?,
-            // If this version does not know it, the server is sent another command, which changes nothing if it had one.
-            state: ImportState::named(&state).unwrap_or(ImportState::Pending),
-            tries: row.get(2)?,
-            next_try: next_try.and_then(|text| humantime::parse_rfc3339(&text).ok()),
-            error: row.get(4)?,
-        })
-    })?;
-    Ok(found.collect::<Result<_, _>>()?)
+fn read_import(row: &rusqlite::Row<'_>) -> Result<Import, rusqlite::Error> {
+    let (state, next_try): (String, Option<String>) = (row.get(1)?, row.get(3)?);
+    Ok(Import {
+        server: row.get(0)?,
+        // If this version does not know the state, the server is sent another command, which is harmless.
+        state: ImportState::named(&state).unwrap_or(ImportState::Pending),
+        tries: row.get(2)?,
+        next_try: next_try.and_then(|text| humantime::parse_rfc3339(&text).ok()),
+        error: row.get(4)?,
+    })
 }
 
 /// Replaces the imports of a completed download and the line that is shown of them. If one was accepted, the download is
@@ -216,23 +190,12 @@ fn record_imports(
 
 #[cfg(test)]
 mod tests {
-    use super::super::migrate;
+    use super::super::file;
     use super::*;
 
     #[test]
     fn what_is_left_to_import_is_found_by_an_index() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        for migration in migrate::MIGRATIONS {
-            let transaction = connection.transaction().unwrap();
-            migrate::run(&transaction, migration).unwrap();
-            transaction.commit().unwrap();
-        }
-        let explain = format!("EXPLAIN QUERY PLAN {TO_IMPORT}");
-        let mut plan = connection.prepare(&explain).unwrap();
-        let steps = plan
-            .raw_query()
-            .mapped(|row| row.get::<_, String>("detail"));
-        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        let steps = file::plan(TO_IMPORT);
         let read = steps
             .iter()
             .filter(|step| step.contains("downloads") || step.contains("imports"));

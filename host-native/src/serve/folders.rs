@@ -1,14 +1,17 @@
-//! The data folder: the ledger is in it, and one server at a time has it.
+//! The folders of a server: the data folder with the ledger, and the folder of completed files.
 //!
-//! Invariant: whoever holds a [`DataFolder`] has the folder to itself. The lock is on an open file (flock), so it ends with
-//! the process however that ends, and a file that lies there says nothing.
+//! Invariants: whoever holds a [`DataFolder`] has the folder to itself; the lock is a flock, so it ends with its process, and a
+//! lock file that is left behind means nothing. The completed folder is never created: a missing one may be a disk that is not
+//! mounted, and files written in its place would be lost.
 
+use crate::control::Troubles;
 use crate::store::writer;
-use rustix::fs::OFlags;
+use rustix::fs::{Access, OFlags, access};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What is locked.
 const LOCK: &str = "regrip.lock";
@@ -40,7 +43,7 @@ pub enum DataFolderRefused {
     Unusable {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -50,7 +53,7 @@ fn holder(pid: Option<u32>) -> String {
 }
 
 impl DataFolder {
-    /// Makes the folder (mode 0700) where it is missing, and locks it.
+    /// Makes the folder (mode 0700) if it is missing, and locks it.
     ///
     /// # Errors
     /// [`DataFolderRefused`]; nothing in the folder was changed where another server has it.
@@ -94,7 +97,7 @@ impl DataFolder {
         })
     }
 
-    /// Where it is.
+    /// If it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -115,7 +118,7 @@ pub fn ledger_in(folder: &Path) -> PathBuf {
     folder.join("state.db")
 }
 
-/// The server that has a data folder now, where there is one and the system tells. Only looks: a server that is about to
+/// The server that has a data folder now, if there is one and the system tells. Only looks: a server that is about to
 /// lock it is not disturbed.
 pub fn serving(folder: &Path) -> Option<u32> {
     writer(&folder.join(LOCK))
@@ -126,6 +129,90 @@ fn written(lock: &mut File) -> Option<u32> {
     lock.rewind().ok()?;
     lock.take(LONGEST_PID).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+/// How often it is looked at while it cannot be used.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What it is called among the troubles.
+const TROUBLE: &str = "completed folder";
+
+/// Room that is left to others.
+const SPARE_BYTES: u64 = 1 << 20;
+
+/// The completed folder.
+pub(super) struct CompletedFolder {
+    path: PathBuf,
+    troubles: Troubles,
+    /// A disk was mounted there when the server began.
+    mounted: bool,
+}
+
+impl CompletedFolder {
+    pub(super) fn new(path: &Path, troubles: Troubles) -> CompletedFolder {
+        CompletedFolder {
+            mounted: is_mount_point(path) == Some(true),
+            path: path.to_owned(),
+            troubles,
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether files can go there; what keeps them from it is noted among the troubles.
+    ///
+    /// # Errors
+    /// What is wrong, in one line.
+    pub(super) fn check(&self) -> Result<(), String> {
+        match self.flaw() {
+            None => {
+                self.troubles.over(TROUBLE);
+                Ok(())
+            }
+            Some(flaw) => {
+                let trouble = format!("the completed folder {} {flaw}", self.path.display());
+                self.troubles.note(TROUBLE, &trouble);
+                Err(trouble)
+            }
+        }
+    }
+
+    /// Waits until files can go there.
+    pub(super) async fn usable(&self) {
+        while self.check().is_err() {
+            smol::Timer::after(LOOK_EVERY).await;
+        }
+    }
+
+    /// Returns `true` if `bytes` more fit on the disk, or if the system does not say.
+    pub(super) fn has_room(&self, bytes: u64) -> bool {
+        let Ok(disk) = rustix::fs::statvfs(&self.path) else {
+            return true;
+        };
+        disk.f_bavail.saturating_mul(disk.f_frsize) >= bytes.saturating_add(SPARE_BYTES)
+    }
+
+    fn flaw(&self) -> Option<String> {
+        match std::fs::metadata(&self.path) {
+            Err(error) => Some(format!("cannot be used: {error}; make or mount it")),
+            Ok(metadata) if !metadata.is_dir() => Some("is not a folder".to_owned()),
+            Ok(_) if self.mounted && is_mount_point(&self.path) == Some(false) => {
+                Some("is no longer a mount point: mount it again".to_owned())
+            }
+            Ok(_) => access(&self.path, Access::WRITE_OK | Access::EXEC_OK)
+                .err()
+                .map(|error| format!("cannot be written to: {error}")),
+        }
+    }
+}
+
+/// Returns `true` if another file system begins there; `None` if that is unknown.
+fn is_mount_point(path: &Path) -> Option<bool> {
+    let here = std::fs::metadata(path).ok()?;
+    let above = std::fs::metadata(path.join("..")).ok()?;
+    Some(here.dev() != above.dev())
 }
 
 #[cfg(test)]

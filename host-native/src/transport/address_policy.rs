@@ -1,4 +1,4 @@
-//! Which addresses a request may connect to.
+//! Which addresses a request may connect to, and in which order.
 //!
 //! A redirect is somebody else's choice of address, so it never leads to a place that is closer to this machine than the
 //! ones before it: from a public address to public addresses, from a private network to private networks and public
@@ -9,11 +9,19 @@
 //! RFC 5214, RFC 6052, RFC 8215), is as close as the closer of the two.
 //!
 //! The rule is applied to resolved addresses and the connection goes to an address it allowed, so a name that resolves
-//! differently the next time (DNS rebinding) gains nothing. It knows no names.
+//! differently the next time (DNS rebinding) gains nothing.
+//!
+//! [`Addresses`] remembers which addresses failed lately, by address and not by name, and puts them behind the others: one of
+//! several may accept connections and serve nothing. The one that failed longest ago comes first among those that failed.
 
-use super::origin::Origin;
+use super::options::Origin;
+use crate::sync::lock;
+use ipnet::Ipv4Net;
 use regrip_core::Error;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 /// Which addresses a request may connect to, the fewest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +36,7 @@ pub(super) enum Reach {
 
 /// How far an address is from this machine, the farthest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum Proximity {
     /// Globally reachable unicast.
     Public,
     /// A network of its own, or no place for a server.
@@ -44,27 +52,29 @@ impl Reach {
     /// chain has lost it does not get back.
     pub(super) fn after(self, peer: Option<IpAddr>) -> Reach {
         let from = match peer.map(place) {
-            Some(Place::Loopback) => Reach::Loopback,
-            Some(Place::Private) => Reach::Private,
-            Some(Place::Public | Place::Closed) | None => Reach::Public,
+            Some(Proximity::Loopback) => Reach::Loopback,
+            Some(Proximity::Private) => Reach::Private,
+            Some(Proximity::Public | Proximity::Closed) | None => Reach::Public,
         };
         self.min(from)
     }
 
-    /// Whether a connection may be made.
+    /// Returns `true` if a connection may be made.
     pub(super) fn allows(self, address: IpAddr) -> bool {
         match place(address) {
-            Place::Public => true,
-            Place::Private => self >= Reach::Private,
-            Place::Loopback => self >= Reach::Loopback,
-            Place::Closed => false,
+            Proximity::Public => true,
+            Proximity::Private => self >= Reach::Private,
+            Proximity::Loopback => self >= Reach::Loopback,
+            Proximity::Closed => false,
         }
     }
 
     /// What is said of an address of `origin` that is not allowed.
     pub(super) fn refusal(self, origin: &Origin, address: IpAddr) -> Error {
         let why = match (place(address), self) {
-            (Place::Closed, _) => "link-local and cloud metadata addresses are never connected to",
+            (Proximity::Closed, _) => {
+                "link-local and cloud metadata addresses are never connected to"
+            }
             (_, Reach::Public) => {
                 "a redirect from a public address must not lead into a private network or to this machine"
             }
@@ -76,12 +86,14 @@ impl Reach {
     }
 }
 
-fn place(address: IpAddr) -> Place {
+fn place(address: IpAddr) -> Proximity {
     match address {
         IpAddr::V4(v4) => place_of_v4(v4),
         IpAddr::V6(v6) => {
             let embedded = embedded(v6).into_iter().flatten();
-            embedded.map(place_of_v4).fold(place_of_v6(v6), Place::max)
+            embedded
+                .map(place_of_v4)
+                .fold(place_of_v6(v6), Proximity::max)
         }
     }
 }
@@ -95,42 +107,37 @@ const METADATA_V4: [Ipv4Addr; 3] = [
 
 /// Networks that are not globally reachable unicast (the registry of RFC 6890, and RFC 1112 and RFC 5771 for what follows
 /// 224.0.0.0).
-const PRIVATE_V4: [(Ipv4Addr, u32); 11] = [
-    (Ipv4Addr::new(10, 0, 0, 0), 8),
-    (Ipv4Addr::new(100, 64, 0, 0), 10),
-    (Ipv4Addr::new(172, 16, 0, 0), 12),
-    (Ipv4Addr::new(192, 0, 0, 0), 24),
-    (Ipv4Addr::new(192, 0, 2, 0), 24),
-    (Ipv4Addr::new(192, 88, 99, 0), 24),
-    (Ipv4Addr::new(192, 168, 0, 0), 16),
-    (Ipv4Addr::new(198, 18, 0, 0), 15),
-    (Ipv4Addr::new(198, 51, 100, 0), 24),
-    (Ipv4Addr::new(203, 0, 113, 0), 24),
-    (Ipv4Addr::new(224, 0, 0, 0), 3),
+const PRIVATE_V4: [Ipv4Net; 11] = [
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
+    Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 0, 0), 24),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 0, 2, 0), 24),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 88, 99, 0), 24),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16),
+    Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15),
+    Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24),
+    Ipv4Net::new_assert(Ipv4Addr::new(203, 0, 113, 0), 24),
+    Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 3),
 ];
 
 /// 0.0.0.0/8 counts as this machine: connecting to 0.0.0.0 reaches it.
-fn place_of_v4(address: Ipv4Addr) -> Place {
-    let is_in = |network: Ipv4Addr, bits: u32| {
-        (address.to_bits() ^ network.to_bits()).checked_shr(32 - bits) == Some(0)
-    };
+fn place_of_v4(address: Ipv4Addr) -> Proximity {
+    let [first, ..] = address.octets();
     if address.is_link_local() || METADATA_V4.contains(&address) {
-        Place::Closed
-    } else if address.is_loopback() || is_in(Ipv4Addr::UNSPECIFIED, 8) {
-        Place::Loopback
-    } else if PRIVATE_V4
-        .iter()
-        .any(|(network, bits)| is_in(*network, *bits))
-    {
-        Place::Private
+        Proximity::Closed
+    } else if address.is_loopback() || first == 0 {
+        Proximity::Loopback
+    } else if PRIVATE_V4.iter().any(|network| network.contains(&address)) {
+        Proximity::Private
     } else {
-        Place::Public
+        Proximity::Public
     }
 }
 
 /// What an IPv6 address is by itself: globally reachable is 2000::/3 without its special parts (the registry of RFC 6890),
 /// and the well-known NAT64 prefix, which is as close as what it stands for.
-fn place_of_v6(address: Ipv6Addr) -> Place {
+fn place_of_v6(address: Ipv6Addr) -> Proximity {
     let metadata = match address.segments() {
         // Amazon, Google, Oracle, Scaleway, Akamai.
         [0xfd00, 0xec2, ..] | [0xfd20, 0xce, ..] | [0xfd00, 0xc1, ..] => true,
@@ -138,21 +145,21 @@ fn place_of_v6(address: Ipv6Addr) -> Place {
         _ => false,
     };
     if metadata || address.is_unicast_link_local() {
-        return Place::Closed;
+        return Proximity::Closed;
     }
     if address.is_loopback() || address.is_unspecified() {
-        return Place::Loopback;
+        return Proximity::Loopback;
     }
     match address.segments() {
         // Written as IPv6, but an IPv4 address.
         [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => {
-            Place::Public
+            Proximity::Public
         }
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x2002, ..] | [0x2001, 0, ..] => Place::Public,
-        [0x2001, second, ..] if second < 0x200 => Place::Private,
-        [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Place::Private,
-        [0x2000..=0x3fff, ..] => Place::Public,
-        _ => Place::Private,
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x2002, ..] | [0x2001, 0, ..] => Proximity::Public,
+        [0x2001, second, ..] if second < 0x200 => Proximity::Private,
+        [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Proximity::Private,
+        [0x2000..=0x3fff, ..] => Proximity::Public,
+        _ => Proximity::Private,
     }
 }
 
@@ -194,6 +201,106 @@ fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
     }
 }
 
+/// How long a failure counts.
+const MEMORY: Duration = Duration::from_secs(600);
+
+/// Most failures that are remembered.
+const MAX_FAILED: usize = 1024;
+
+/// The addresses that failed, and when. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Addresses(Arc<Mutex<HashMap<SocketAddr, Instant>>>);
+
+impl Addresses {
+    /// Those that did not fail first, in the order given; then those that did.
+    pub(super) fn in_order(&self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let failed = self.fresh();
+        addresses.sort_by_key(|address| failed.get(address).copied());
+        addresses
+    }
+
+    /// Begins to use an address, one of several or the only one of its host.
+    pub(super) fn try_out(&self, address: SocketAddr, has_others: bool) -> Trial {
+        Trial {
+            addresses: self.clone(),
+            address,
+            has_others,
+            state: TrialState::Open,
+        }
+    }
+
+    fn failed(&self, address: SocketAddr) {
+        let mut failed = self.fresh();
+        if failed.len() < MAX_FAILED || failed.contains_key(&address) {
+            failed.insert(address, Instant::now());
+        }
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, HashMap<SocketAddr, Instant>> {
+        let mut failed = lock(&self.0);
+        failed.retain(|_, when| when.elapsed() < MEMORY);
+        failed
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TrialState {
+    /// Nothing is known of its outcome yet.
+    Open,
+    /// It did what it should.
+    Good,
+    /// It answered with an error that another address may not have.
+    Bad,
+}
+
+/// The use of an address. If it is dropped before it was found good, the address failed.
+#[derive(Debug)]
+pub(super) struct Trial {
+    addresses: Addresses,
+    address: SocketAddr,
+    has_others: bool,
+    state: TrialState,
+}
+
+impl Trial {
+    /// The address.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A request begins.
+    pub(super) fn begin(&mut self) {
+        self.state = TrialState::Open;
+    }
+
+    /// The response is one of a server that is overloaded or broken.
+    pub(super) fn blame(&mut self) {
+        self.state = TrialState::Bad;
+        self.addresses.failed(self.address);
+    }
+
+    /// A response came to its end.
+    pub(super) fn end_well(&mut self) {
+        if self.state == TrialState::Open {
+            self.state = TrialState::Good;
+            self.addresses.fresh().remove(&self.address);
+        }
+    }
+
+    /// Returns `true` if another address of the host is to be preferred.
+    pub(super) fn gives_way(&self) -> bool {
+        self.has_others && self.addresses.fresh().contains_key(&self.address)
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        if self.state == TrialState::Open {
+            self.addresses.failed(self.address);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,9 +311,9 @@ mod tests {
 
     #[test]
     fn each_address_is_reached_from_no_farther_than_where_it_is() {
-        let table: [(Place, &[&str]); 4] = [
+        let table: [(Proximity, &[&str]); 4] = [
             (
-                Place::Public,
+                Proximity::Public,
                 &[
                     "93.184.216.34",
                     "1.1.1.1",
@@ -231,7 +338,7 @@ mod tests {
                 ],
             ),
             (
-                Place::Private,
+                Proximity::Private,
                 &[
                     "10.0.0.7",
                     "172.16.0.1",
@@ -270,7 +377,7 @@ mod tests {
                 ],
             ),
             (
-                Place::Loopback,
+                Proximity::Loopback,
                 &[
                     "127.0.0.1",
                     "127.9.9.9",
@@ -288,7 +395,7 @@ mod tests {
                 ],
             ),
             (
-                Place::Closed,
+                Proximity::Closed,
                 &[
                     "169.254.169.254",
                     "169.254.170.2",
@@ -329,10 +436,10 @@ mod tests {
                 assert_eq!(place(at(address)), is_at, "{address}");
                 let allowed = reaches.map(|reach| reach.allows(at(address)));
                 let wanted = match is_at {
-                    Place::Public => [true, true, true],
-                    Place::Private => [false, true, true],
-                    Place::Loopback => [false, false, true],
-                    Place::Closed => [false, false, false],
+                    Proximity::Public => [true, true, true],
+                    Proximity::Private => [false, true, true],
+                    Proximity::Loopback => [false, false, true],
+                    Proximity::Closed => [false, false, false],
                 };
                 assert_eq!(allowed, wanted, "{address}");
             }
@@ -355,6 +462,44 @@ mod tests {
         ];
         for (reach, peer, after) in table {
             assert_eq!(reach.after(peer), after, "{reach:?} {peer:?}");
+        }
+    }
+
+    fn hosts(numbers: &[u8]) -> Vec<SocketAddr> {
+        let address = |number: &u8| SocketAddr::from(([10, 0, 0, *number], 80));
+        numbers.iter().map(address).collect()
+    }
+
+    #[test]
+    fn an_address_that_failed_comes_last_and_the_latest_failure_behind_the_earlier_ones() {
+        let addresses = Addresses::default();
+        let [one, two, three] = hosts(&[1, 2, 3])[..] else {
+            unreachable!()
+        };
+        let order = || addresses.in_order(vec![one, two, three]);
+        assert_eq!(order(), hosts(&[1, 2, 3]));
+        drop(addresses.try_out(one, true));
+        assert_eq!(order(), hosts(&[2, 3, 1]));
+        addresses.try_out(two, true).blame();
+        assert_eq!(order(), hosts(&[3, 1, 2]));
+        drop(addresses.try_out(three, true));
+        assert_eq!(order(), hosts(&[1, 2, 3]));
+        addresses.try_out(two, true).end_well();
+        assert_eq!(order(), hosts(&[2, 1, 3]));
+    }
+
+    #[test]
+    fn a_connection_gives_way_only_if_there_is_another_address() {
+        let addresses = Addresses::default();
+        let address = hosts(&[1])[0];
+        for has_others in [true, false] {
+            let mut trial = addresses.try_out(address, has_others);
+            trial.begin();
+            trial.end_well();
+            assert!(!trial.gives_way());
+            trial.blame();
+            trial.end_well();
+            assert_eq!(trial.gives_way(), has_others);
         }
     }
 }

@@ -1,0 +1,258 @@
+//! When a download of the server runs: its turn in the queue of its source, and retries after local trouble.
+//!
+//! The engine's permits say whose bytes move. A [`SourceQueues`] bounds how many downloads of one source are under way at all,
+//! including those that wait for a permit, a backoff or their peer: a peer with a thousand downloads does not delay another
+//! one, and only ids are kept in memory.
+//!
+//! Local trouble (a full disk, a missing folder, a locked database) fails no download for good. [`LocalRetries`] retries after a
+//! wait that grows to an hour. Free space and the folder are checked every 30 seconds instead, without a request or a log line.
+
+use super::service::Service;
+use crate::ledger::NativeLedger;
+use crate::sync::lock;
+use futures::future::{Either, select};
+use regrip_core::error::chain;
+use regrip_core::semaphore::{Permit, Semaphore};
+use regrip_core::{DownloadId, Error, ErrorCode, Row, Source, Status};
+use smol::channel::{Receiver, Sender, bounded, unbounded};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Between two tries, at first and at most.
+const FIRST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(3600);
+
+/// Between two looks at trouble that can be seen.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// The wait after a number of failed tries.
+pub(super) fn rest_after(tries: u32) -> Duration {
+    let factor = 1_u32.checked_shl(tries).unwrap_or(u32::MAX);
+    FIRST_REST.saturating_mul(factor).min(LONGEST_REST)
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    due: BTreeSet<(Instant, DownloadId)>,
+    tries: HashMap<DownloadId, u32>,
+}
+
+/// Downloads that wait for a retry.
+#[derive(Debug)]
+pub(super) struct LocalRetries {
+    waiting: Mutex<Waiting>,
+    news: (Sender<()>, Receiver<()>),
+}
+
+impl Default for LocalRetries {
+    fn default() -> Self {
+        LocalRetries {
+            waiting: Mutex::default(),
+            news: bounded(1),
+        }
+    }
+}
+
+impl LocalRetries {
+    /// Has a download retried later. Returns the wait.
+    pub(super) fn put(&self, id: DownloadId) -> Duration {
+        let rest = {
+            let mut waiting = lock(&self.waiting);
+            let tries = waiting.tries.entry(id).or_default();
+            let rest = rest_after(*tries);
+            *tries = tries.saturating_add(1);
+            rest
+        };
+        self.at(id, rest)
+    }
+
+    /// Has a download checked again later, without counting a try. Returns the wait.
+    fn put_back(&self, id: DownloadId) -> Duration {
+        lock(&self.waiting).tries.entry(id).or_default();
+        self.at(id, LOOK_EVERY)
+    }
+
+    fn at(&self, id: DownloadId, rest: Duration) -> Duration {
+        {
+            let mut waiting = lock(&self.waiting);
+            waiting.due.retain(|(_, other)| *other != id);
+            waiting.due.insert((Instant::now() + rest, id));
+        }
+        // One pending signal is enough.
+        let _ = self.news.0.try_send(());
+        rest
+    }
+
+    /// Forgets a download: its trouble is over, or it is.
+    pub(super) fn forget(&self, id: DownloadId) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.tries.remove(&id).is_some() {
+            waiting.due.retain(|(_, other)| *other != id);
+        }
+    }
+
+    /// The downloads that are due, and when the next one is.
+    fn due(&self) -> (Vec<DownloadId>, Option<Instant>) {
+        let mut waiting = lock(&self.waiting);
+        let now = Instant::now();
+        let mut due = Vec::new();
+        while let Some(&(at, id)) = waiting.due.first() {
+            if at > now {
+                return (due, Some(at));
+            }
+            waiting.due.pop_first();
+            due.push(id);
+        }
+        (due, None)
+    }
+}
+
+/// Retries downloads when they are due. Never ends.
+pub(super) async fn run<L: NativeLedger>(service: Arc<Service<L>>) {
+    loop {
+        let (due, next) = service.retries.due();
+        for id in due {
+            try_again(&service, id).await;
+        }
+        let news = pin!(service.retries.news.1.recv());
+        match next {
+            Some(at) => {
+                if let Either::Left((Err(_), _)) = select(news, pin!(smol::Timer::at(at))).await {
+                    return;
+                }
+            }
+            None => {
+                if news.await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn try_again<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId) {
+    let row = match service.control.ledger().row(id).await {
+        Ok(row) => row,
+        Err(Error::NoSuchDownload(_)) => return service.retries.forget(id),
+        Err(_) => {
+            service.retries.put(id);
+            return;
+        }
+    };
+    match row.status {
+        Status::Completed | Status::ImportQueued | Status::Cancelled => service.retries.forget(id),
+        Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {
+            service.drive(source_name(&row.new.source), id);
+        }
+        Status::Failed if !may_go_on(service, &row) => {
+            let rest = service.retries.put_back(id);
+            service.show_postponed(id, rest);
+        }
+        Status::Failed => match service.control.engine().retry(id).await {
+            Ok(()) => service.drive(source_name(&row.new.source), id),
+            // Another request was first.
+            Err(Error::WrongState { .. } | Error::NoSuchDownload(_)) => service.retries.forget(id),
+            Err(error) => {
+                tracing::warn!(id, error = %chain(&error), "cannot retry yet");
+                service.retries.put(id);
+            }
+        },
+    }
+}
+
+/// Returns `true` if the cause of the failure may be gone.
+fn may_go_on<L: NativeLedger>(service: &Service<L>, row: &Row) -> bool {
+    let is_full = row
+        .failure
+        .as_ref()
+        .is_some_and(|failure| failure.code == ErrorCode::DiskFull);
+    let size = row.known_size().map_or(0, |size| size.bytes);
+    let needs = size.saturating_sub(row.downloaded);
+    service.completed.check().is_ok() && (!is_full || service.completed.has_room(needs))
+}
+
+/// The source whose queue a download waits in: its peer, or "" for plain URLs.
+pub(super) fn source_name(source: &Source) -> &str {
+    match source {
+        Source::Url { .. } => "",
+        Source::Peer { peer_id, .. } => peer_id,
+    }
+}
+
+/// Downloads of one source that are under way at once.
+const UNDER_WAY: usize = 64;
+
+/// A queue for each source: each peer of the configuration, and one for plain URLs.
+#[derive(Default)]
+pub(super) struct SourceQueues {
+    /// By source.
+    lines: Mutex<HashMap<String, Sender<DownloadId>>>,
+    /// Those in a queue; each is queued once.
+    waiting: Mutex<HashSet<DownloadId>>,
+    /// The permits of those under way.
+    places: Mutex<HashMap<DownloadId, Permit>>,
+}
+
+impl SourceQueues {
+    /// Queues a download behind the others of its source.
+    pub(super) fn push<L: NativeLedger>(
+        &self,
+        service: &Arc<Service<L>>,
+        source: &str,
+        id: DownloadId,
+    ) {
+        if !lock(&self.waiting).insert(id) {
+            return;
+        }
+        let mut lines = lock(&self.lines);
+        let line = lines.entry(source.to_owned()).or_insert_with(|| {
+            let (line, waiting) = unbounded();
+            service.spawn(begin(Arc::clone(service), waiting));
+            line
+        });
+        // The receiver lives as long as the sender.
+        let _ = line.try_send(id);
+    }
+
+    /// A download is no longer under way.
+    pub(super) fn left(&self, id: DownloadId) {
+        lock(&self.places).remove(&id);
+    }
+}
+
+/// Drives the downloads of one queue in order, as permits become free and while the completed folder can be used.
+async fn begin<L: NativeLedger>(service: Arc<Service<L>>, waiting: Receiver<DownloadId>) {
+    let Ok(places) = Semaphore::new(UNDER_WAY) else {
+        return;
+    };
+    while let Ok(id) = waiting.recv().await {
+        let place = places.acquire().await;
+        service.completed.usable().await;
+        lock(&service.queues.waiting).remove(&id);
+        lock(&service.queues.places).insert(id, place);
+        service.control.drive(id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_between_tries_grows_to_an_hour() {
+        let rests = [0, 1, 2, 5, 9, 10, 40].map(|tries| rest_after(tries).as_secs());
+        assert_eq!(rests, [5, 10, 20, 160, 2560, 3600, 3600]);
+    }
+
+    #[test]
+    fn one_that_waits_twice_is_tried_once() {
+        let later = LocalRetries::default();
+        later.put(1);
+        assert_eq!(later.put(1), FIRST_REST * 2);
+        assert_eq!(lock(&later.waiting).due.len(), 1);
+        later.forget(1);
+        assert_eq!(later.put(1), FIRST_REST);
+    }
+}
