@@ -16,6 +16,7 @@ pub mod serve;
 pub mod server;
 pub mod share;
 pub mod store;
+mod time;
 pub mod transport;
-mod wall_time;
+
 pub mod workers;

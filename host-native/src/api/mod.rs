@@ -10,33 +10,33 @@
 //! threads.run(server.run(threads.executor(), answer, stopped));     // first `control.end()`, which ends the event streams
 //! ```
 //!
-//! `routes` is the table, `door` who is let in, `refusal` what is answered where something is not done. Nothing here decides
+//! `routes` is the table, `auth` who is let in, `error` what is answered where something is not done. Nothing here decides
 //! about downloads.
 //!
 //! Invariant: no answer has a secret in it: no key, no header's value, of a URL neither userinfo nor query.
 
-mod boards;
+mod auth;
 mod dashboard;
-mod door;
 mod downloads;
+mod error;
+mod events;
 mod metrics;
 mod page;
-mod refusal;
 mod routes;
 mod session;
 mod sessions;
-mod stream;
+mod status;
 
 use crate::control::Control;
 use crate::ledger::NativeLedger;
 use crate::server::{Answer, CurrentKeys, Refusal, Router};
 use crate::workers::Workers;
 use async_lock::{Semaphore, SemaphoreGuard};
-use door::Door;
+use auth::Door;
+use error::ledger_busy;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use refusal::ledger_busy;
 use smol::Timer;
 use std::future::Future;
 use std::sync::Arc;

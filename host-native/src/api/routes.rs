@@ -1,6 +1,6 @@
 //! The table. `openapi.json` describes it; a test compares the two.
 
-use super::{Api, boards, downloads, metrics, page, session, stream};
+use super::{Api, downloads, events, metrics, page, session, status};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Entry, Payload, Refusal, Reply, Route};
 use bytes::Bytes;
@@ -36,10 +36,10 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(GET "/api/downloads/{id}/timeline", Keyed, downloads::timeline),
         route!(POST "/api/downloads/{id}/retry", Keyed, downloads::retry),
         route!(POST "/api/downloads/{id}/cancel", Keyed, downloads::cancel),
-        route!(GET "/api/stubs", Keyed, boards::stubs),
-        route!(GET "/api/peers", Keyed, boards::peers),
-        route!(GET "/api/troubles", Keyed, boards::troubles),
-        route!(GET "/api/events", Keyed, stream::events),
+        route!(GET "/api/stubs", Keyed, status::stubs),
+        route!(GET "/api/peers", Keyed, status::peers),
+        route!(GET "/api/troubles", Keyed, status::troubles),
+        route!(GET "/api/events", Keyed, events::events),
         route!(GET "/metrics", Keyed, metrics::metrics),
         route!(GET "/openapi.json", Keyed, description),
     ]

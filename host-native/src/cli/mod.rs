@@ -15,13 +15,13 @@ mod drive;
 mod exit;
 mod get;
 mod manual;
+mod output;
 mod report;
 mod serve;
 mod share;
 mod signals;
 mod state;
 mod stub;
-mod terminal;
 mod text;
 
 use args::{Args, Command};

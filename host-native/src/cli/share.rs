@@ -3,7 +3,7 @@
 use super::args::Share as Args;
 use super::signals::Signal;
 use super::{Exit, signals, state, text};
-use crate::config::regular_file;
+use crate::config::text_file;
 use crate::serve::{LogFormat, start_log};
 use crate::server::{CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Census, Share, ShareOptions};
@@ -111,7 +111,7 @@ fn keys(args: &Args) -> Result<Option<Keys>, String> {
 }
 
 fn read(file: &Path) -> io::Result<String> {
-    let bytes = regular_file::read(file, LARGEST_KEY_FILE)?;
+    let bytes = text_file::read(file, LARGEST_KEY_FILE)?;
     String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
 }
 

@@ -1,6 +1,6 @@
 //! Numbers, names and errors as people read them.
 
-use super::terminal::Look;
+use super::output::Look;
 use console::measure_text_width;
 use regrip_core::Error;
 use regrip_core::error::chain;

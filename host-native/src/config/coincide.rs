@@ -1,8 +1,8 @@
 //! Which folders may not be the same one: a peer chooses what its files are called, so where downloads go nothing of
 //! regrip's own may be.
 
+use super::diagnostics::Notes;
 use super::model::Config;
-use super::problem::Notes;
 use super::value::Node;
 use crate::store::is_same_folder;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
 //! The `downloads` block.
 
-use super::block::Block;
+use super::diagnostics::Notes;
 use super::load::Surroundings;
 use super::model::Downloads;
-use super::problem::Notes;
+use super::object::Block;
 use super::value::{Node, list, number, path, text};
 use crate::store::is_same_folder;
 use regrip_core::{DownloadsConfig, OnExists};

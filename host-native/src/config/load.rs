@@ -1,13 +1,13 @@
 //! From a file to what it means.
 
-use super::block::Block;
 use super::coincide::{self, OwnFolder};
+use super::diagnostics::{Notes, Problem};
 use super::downloads::downloads;
 use super::model::Config;
-use super::parties::{peers, servers};
-use super::problem::{Notes, Problem};
-use super::regular_file;
+use super::object::Block;
+use super::peers::{peers, servers};
 use super::server::{server, share};
+use super::text_file;
 use super::value::Node;
 use crate::byte_order_mark::without_mark;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
@@ -61,7 +61,7 @@ pub(super) struct Surroundings<'a> {
 /// [`ConfigRefused`], with everything that is wrong.
 pub fn load(file: &Path) -> Result<Loaded, ConfigRefused> {
     let file = absolute(file).map_err(ConfigRefused::Unreadable)?;
-    let bytes = regular_file::read(&file, LARGEST_BYTES).map_err(|error| match error.kind() {
+    let bytes = text_file::read(&file, LARGEST_BYTES).map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => {
             ConfigRefused::NoText("the configuration is larger than 1 MiB")
         }

@@ -6,22 +6,22 @@
 //!
 //! Invariant: a secret is never printed, not in an error, not by `Debug`.
 
-mod block;
 mod coincide;
+mod diagnostics;
 mod downloads;
 mod load;
 mod model;
-mod parties;
+mod object;
 mod peer_id;
-mod problem;
-pub(crate) mod regular_file;
+mod peers;
 mod secret;
 mod server;
+pub(crate) mod text_file;
 mod value;
 
 pub use coincide::data_folder_clash;
+pub use diagnostics::Problem;
 pub use load::{ConfigRefused, Loaded, load, parse};
 pub use model::{Config, Downloads, ImportServer, ImportServerKind, Peer, Server, ShareKey};
 pub use peer_id::id_of;
-pub use problem::Problem;
 pub use secret::Secret;

@@ -1,9 +1,9 @@
 //! Secrets: given as they are, by the environment, or in a file.
 
-use super::block::Block;
+use super::diagnostics::Notes;
 use super::load::Surroundings;
-use super::problem::Notes;
-use super::regular_file;
+use super::object::Block;
+use super::text_file;
 use super::value::{Node, text};
 use crate::byte_order_mark::without_mark;
 use jsonc_parser::ast::Value;
@@ -126,7 +126,7 @@ fn read(file: &str) -> Result<String, String> {
     if !Path::new(file).is_absolute() {
         return Err("expected an absolute path".to_owned());
     }
-    let bytes = regular_file::read(Path::new(file), LARGEST_BYTES)
+    let bytes = text_file::read(Path::new(file), LARGEST_BYTES)
         .map_err(|error| format!("which cannot be read: {error}"))?;
     let text = String::from_utf8(bytes).map_err(|_| "which is not text".to_owned())?;
     Ok(line(&text))

@@ -1,9 +1,9 @@
 //! The `regrip` block and `share`.
 
-use super::block::Block;
+use super::diagnostics::Notes;
 use super::load::Surroundings;
 use super::model::{Server, ShareKey};
-use super::problem::Notes;
+use super::object::Block;
 use super::secret::secret;
 use super::value::{Node, list, name, path, text};
 use std::path::PathBuf;

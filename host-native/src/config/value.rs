@@ -1,6 +1,6 @@
 //! Single values: each reader takes what fits or notes what was found and expected.
 
-use super::problem::Notes;
+use super::diagnostics::Notes;
 use jsonc_parser::ast::Value;
 use jsonc_parser::common::Ranged;
 use regrip_core::{display_url, redacted};

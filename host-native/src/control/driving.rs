@@ -1,7 +1,7 @@
 //! The task that drives one download.
 
-use super::command::Control;
-use super::drives::End;
+use super::control::Control;
+use super::tasks::End;
 use crate::ledger::NativeLedger;
 use crate::store::FileStamp;
 use regrip_core::error::chain;

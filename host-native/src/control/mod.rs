@@ -9,24 +9,24 @@
 
 mod accept;
 mod address;
-mod command;
+mod control;
 mod counters;
-mod drives;
 mod driving;
 mod events;
 mod object;
-mod peers;
+mod status;
 mod stubs;
+mod tasks;
 mod troubles;
 
 pub use accept::{Outcome, Wanted, accept};
 pub use address::{BadAddress, Userinfo, file_name, parse_sha256, parse_url};
-pub use command::{Control, Refused};
+pub use control::{Control, Refused};
 pub use counters::{Counted, Ended};
-pub use drives::End;
 pub use events::{Events, Heard, Subscription};
 pub use object::object;
 pub(crate) use object::time;
-pub use peers::{PeerCard, PeerSeen, Peers};
+pub use status::{PeerCard, PeerSeen, Peers};
 pub use stubs::{PendingStub, Stubs};
+pub use tasks::End;
 pub use troubles::{Trouble, Troubles};

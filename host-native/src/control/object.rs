@@ -1,6 +1,6 @@
 //! Events as objects: the same for `--json` and the API's event stream (spec §9).
 
-pub(crate) use crate::wall_time::rfc3339 as time;
+pub(crate) use crate::time::rfc3339 as time;
 use regrip_core::{Event, What};
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! A download as it is shown: in lists, by `--json` and by the API. Its fields have the names of the ledger's columns.
 
 use super::catalogue::Entry;
-use crate::wall_time::rfc3339 as time;
+use crate::time::rfc3339 as time;
 use regrip_core::record::{DownloadId, SizeSource, Source, Status};
 use regrip_core::{OnExists, display_url};
 use serde::{Deserialize, Serialize};

@@ -8,7 +8,7 @@ use super::reply::{Payload, Reply};
 use super::router::Answer;
 use super::socket::ServedSocket;
 use super::timer::SmolTimer;
-use crate::wall_time;
+use crate::time;
 use async_io::{Async, Timer};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, ready};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -34,7 +34,7 @@ pub(super) async fn serve(
     place: Place,
     stopping: Receiver<()>,
 ) {
-    if !wall_time::has_text(SystemTime::now()) {
+    if !time::has_text(SystemTime::now()) {
         return refuse_by_clock(stream, &limits).await;
     }
     let outbox = Outbox::default();

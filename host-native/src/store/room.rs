@@ -50,9 +50,8 @@ fn longest(file: &File, size: u64) -> Option<u64> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn reserve(file: &File, size: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
-    let allocate = |size| {
-        rustix::io::retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, 0, size))
-    };
+    let allocate =
+        |size| rustix::io::retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, 0, size));
     let held = file.metadata()?.blocks() * 512;
     let more_than_there_is = rustix::fs::fstatvfs(file).is_ok_and(|system| {
         let free = system.f_bavail.saturating_mul(system.f_frsize);

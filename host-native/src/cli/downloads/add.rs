@@ -1,7 +1,7 @@
 //! `regrip add`: has a running server download a URL.
 
 use super::args::Add;
-use super::place::server;
+use super::backend::server;
 use super::{Told, print, tell};
 use crate::cli::{Exit, text};
 use serde_json::json;

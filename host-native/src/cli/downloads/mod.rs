@@ -6,10 +6,10 @@
 
 mod add;
 pub(crate) mod args;
-mod place;
+mod backend;
 mod remote;
+mod remote_error;
 mod retry;
-mod said;
 mod show;
 mod state_file;
 mod table;
@@ -18,12 +18,12 @@ mod timeline;
 pub(crate) use add::add;
 pub(crate) use retry::retry;
 
-use super::terminal::Look;
+use super::output::Look;
 use super::{Exit, text};
 use args::{Cancel, List, Remove, Show};
-use place::{Downloads, Fault, Kept};
+use backend::{Downloads, Fault, Kept};
 use regrip_core::{DownloadId, Error, Status};
-use said::ServerSaid;
+use remote_error::ServerSaid;
 use serde_json::json;
 use state_file::StateFile;
 use std::io::{self, Write, stdout};
@@ -167,7 +167,7 @@ fn with(
     id: Option<DownloadId>,
     command: impl AsyncFnOnce(&Kept) -> Result<Exit, Told>,
 ) -> Exit {
-    let opened = match place::open(place) {
+    let opened = match backend::open(place) {
         Ok(opened) => opened,
         Err((exit, text)) => {
             say!("regrip: {text}");

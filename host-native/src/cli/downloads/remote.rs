@@ -3,8 +3,8 @@
 //! Invariant: the key comes from the environment or the configuration, goes out in one header to the server that was named,
 //! and is printed nowhere.
 
-use super::place::{CalledOff, Downloads, Fault, Shown, Writer};
-use super::said::ServerSaid;
+use super::backend::{CalledOff, Downloads, Fault, Shown, Writer};
+use super::remote_error::ServerSaid;
 use crate::config::Config;
 use crate::ledger::{AttemptLine, Download};
 use crate::transport::{Header, HttpTransport, TransportOptions};

@@ -2,7 +2,7 @@
 //! the server does.
 
 use super::args::Retry;
-use super::place::{self, Kept};
+use super::backend::{self, Kept};
 use super::remote::Remote;
 use super::state_file::StateFile;
 use super::{Told, advised, print, tell};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 /// Runs the command.
 pub(crate) fn retry(args: &Retry) -> Exit {
-    match place::open(&args.place) {
+    match backend::open(&args.place) {
         Ok(Kept::Server(server)) => by_server(&server, args),
         Ok(Kept::File(file)) => here(&file, args),
         Err((exit, text)) => {

@@ -1,8 +1,8 @@
 //! What `show` says about one download above its timeline.
 
 use super::Moment;
-use super::place::{Shown, Writer};
-use crate::cli::terminal::Look;
+use super::backend::{Shown, Writer};
+use crate::cli::output::Look;
 use crate::cli::text;
 use crate::ledger::Download;
 use regrip_core::Status;

@@ -3,7 +3,7 @@
 //! What a command changes goes through the ledger, and the ledger decides: see [`Status::admits`]. A process that drives a
 //! download looks for such changes ([`crate::cli::drive`]) and is stopped by what it finds.
 
-use super::place::{CalledOff, Downloads, Fault, Shown, Writer};
+use super::backend::{CalledOff, Downloads, Fault, Shown, Writer};
 use crate::cli::Exit;
 use crate::cli::report::Silent;
 use crate::cli::state::{self, StateLedger};

@@ -1,7 +1,7 @@
 //! The table of `list`: a line for each download, and one below it for what it waits for or why it failed.
 
 use super::Moment;
-use crate::cli::terminal::Look;
+use crate::cli::output::Look;
 use crate::cli::text;
 use crate::ledger::Download;
 use regrip_core::Status;

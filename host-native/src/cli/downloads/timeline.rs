@@ -4,8 +4,8 @@
 //! download stood failed), a long pause is drawn short, and said to be.
 
 use super::Moment;
+use crate::cli::output::Look;
 use crate::cli::report::why;
-use crate::cli::terminal::Look;
 use crate::cli::text;
 use crate::ledger::AttemptLine;
 use console::Style;

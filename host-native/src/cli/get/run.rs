@@ -1,8 +1,8 @@
 //! Runs `get`: opens the state, accepts every target, drives them together, and says how each one ended.
 
-use super::ask::is_unchanged;
 use super::network::{Network, network};
 use super::target::{Target, Targets, is_stream, targets};
+use super::unchanged::is_unchanged;
 use crate::cli::args::Get;
 use crate::cli::report::{Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};

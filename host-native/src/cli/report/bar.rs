@@ -1,6 +1,6 @@
 //! The line of one file while it is under way, made to fit the terminal. A pure function of what is known.
 
-use crate::cli::terminal::Look;
+use crate::cli::output::Look;
 use crate::cli::text;
 use console::Style;
 use std::time::Duration;

@@ -1,24 +1,24 @@
 //! What a user sees while downloads run: bars on a terminal, plain lines elsewhere, JSON lines for programs.
 
 mod bar;
-mod bars;
+mod draw_target;
 mod journey;
 mod json;
-mod lines;
+mod plain;
+mod progress;
 mod quiet;
-mod screen;
 mod speed;
 
 use super::exit::Exit;
 use super::get::Target;
-use super::terminal;
+use super::output;
 use crate::host::Listener;
 use regrip_core::{Error, Row};
 use std::sync::Arc;
 
-pub(crate) use bars::Bars;
 pub(crate) use json::Json;
-pub(crate) use lines::{Lines, why};
+pub(crate) use plain::{Lines, why};
+pub(crate) use progress::Bars;
 pub(crate) use quiet::{Quiet, Silent};
 
 /// How it is known that a file from an earlier run is the one that is wanted.
@@ -46,7 +46,7 @@ pub(crate) fn reporter(json: bool, quiet: bool) -> Arc<dyn Reporter> {
         Arc::new(Json::default())
     } else if quiet {
         Arc::new(Quiet)
-    } else if terminal::can_draw(&console::Term::stderr()) {
+    } else if output::can_draw(&console::Term::stderr()) {
         Arc::new(Bars::new())
     } else {
         Arc::new(Lines::new())

@@ -1,6 +1,6 @@
 //! Errors, and nothing else.
 
-use super::{Reporter, WasDone, lines};
+use super::{Reporter, WasDone, plain};
 use crate::cli::exit::Exit;
 use crate::cli::get::Target;
 use crate::host::Listener;
@@ -13,7 +13,7 @@ pub(crate) struct Quiet;
 impl Listener for Quiet {
     fn hear(&self, event: &Event<'_>) {
         if let What::Failed(summary) = &event.what {
-            say!("{}", lines::failed(event.path, summary));
+            say!("{}", plain::failed(event.path, summary));
         }
     }
 }
@@ -21,7 +21,7 @@ impl Listener for Quiet {
 impl Reporter for Quiet {
     fn was_done(&self, _row: &Row, _how: &WasDone) {}
     fn refused(&self, target: &Target, error: &Error) {
-        say!("{}", lines::refused(target, error));
+        say!("{}", plain::refused(target, error));
     }
     fn end(&self, _exit: Exit, _to_go_on: &str) {}
 }

@@ -1,6 +1,6 @@
 //! How numbers, times and words are kept in the database, and read back without trusting it.
 
-pub(super) use crate::wall_time::rfc3339 as time;
+pub(super) use crate::time::rfc3339 as time;
 use regrip_core::Error;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError};

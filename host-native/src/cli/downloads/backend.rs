@@ -2,7 +2,7 @@
 
 use super::args::Place;
 use super::remote::Remote;
-use super::said::ServerSaid;
+use super::remote_error::ServerSaid;
 use super::state_file::StateFile;
 use crate::cli::Exit;
 use crate::cli::{check_config, serve};

@@ -5,10 +5,10 @@
 
 use super::bar::{self, Phase, View};
 use super::journey::Journeys;
-use super::{Reporter, WasDone, lines, screen};
+use super::{Reporter, WasDone, draw_target, plain};
 use crate::cli::exit::Exit;
 use crate::cli::get::Target;
-use crate::cli::terminal::Look;
+use crate::cli::output::Look;
 use crate::cli::text;
 use crate::host::Listener;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -71,7 +71,7 @@ impl Bars {
             .name("bars".to_owned())
             .spawn(move || keep_drawing(&drawn));
         Bars {
-            all: MultiProgress::with_draw_target(screen::stderr()),
+            all: MultiProgress::with_draw_target(draw_target::stderr()),
             files,
         }
     }
@@ -105,7 +105,7 @@ impl Files {
     fn bar(&mut self, event: &Event<'_>, all: &MultiProgress) -> &mut Bar {
         let (name, footer) = (&mut self.name, &self.footer);
         self.bars.entry(event.id).or_insert_with(|| {
-            let file = lines::name(event.path);
+            let file = plain::name(event.path);
             *name = console::measure_text_width(&file).max(*name);
             let drawn = empty();
             Bar {
@@ -174,7 +174,7 @@ impl Listener for Bars {
         let now = Instant::now();
         let mut files = lock(&self.files);
         let journey = files.journeys.hear(event, now);
-        let line = lines::line(event, journey, now);
+        let line = plain::line(event, journey, now);
         match &event.what {
             What::Queued => {
                 files.queued.insert(event.id);
@@ -199,7 +199,7 @@ impl Listener for Bars {
                 ..
             } => {
                 let until = now.checked_add(*delay).unwrap_or(now);
-                let why = lines::wait_reason(*asked_by, error);
+                let why = plain::wait_reason(*asked_by, error);
                 files.bar(event, &self.all).wait = Some(Wait { until, why });
             }
             What::Waiting { until, why } => {
@@ -224,11 +224,11 @@ impl Listener for Bars {
 impl Reporter for Bars {
     fn was_done(&self, row: &Row, how: &WasDone) {
         lock(&self.files).journeys.was_done(row.downloaded);
-        self.print(lines::was_done(row, how));
+        self.print(plain::was_done(row, how));
     }
     fn refused(&self, target: &Target, error: &Error) {
         lock(&self.files).journeys.was_not_done();
-        self.print(lines::refused(target, error));
+        self.print(plain::refused(target, error));
     }
     fn end(&self, exit: Exit, to_go_on: &str) {
         let mut files = lock(&self.files);
@@ -237,7 +237,7 @@ impl Reporter for Bars {
         self.all.set_draw_target(ProgressDrawTarget::hidden());
         files.bars.clear();
         files.footer = None;
-        lines::end(&files.journeys, exit, to_go_on);
+        plain::end(&files.journeys, exit, to_go_on);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Objects: keys are taken one by one, and what is left is not known.
 
-use super::problem::Notes;
+use super::diagnostics::Notes;
 use super::value::Node;
 use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::common::Ranged;

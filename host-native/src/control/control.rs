@@ -2,11 +2,11 @@
 
 use super::accept::{Outcome, Wanted, accept};
 use super::address::{self, BadAddress};
-use super::drives::{Drives, End};
 use super::driving::DropOut;
 use super::events::Events;
-use super::peers::Peers;
+use super::status::Peers;
 use super::stubs::Stubs;
+use super::tasks::{Drives, End};
 use super::troubles::Troubles;
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;

@@ -1,10 +1,10 @@
 //! `peers` and `servers`: with whom regrip speaks, and what it brings.
 
-use super::block::Block;
+use super::diagnostics::Notes;
 use super::load::Surroundings;
 use super::model::{ImportServer, ImportServerKind, Peer};
+use super::object::Block;
 use super::peer_id::id_of;
-use super::problem::Notes;
 use super::secret::secret;
 use super::value::{Node, base_url, list, name, name_of_lines, text};
 use crate::transport::{Header, Origin};
