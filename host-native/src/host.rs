@@ -1,8 +1,8 @@
 //! All that the native host brings to the core.
 
-use crate::clock::SmolClock;
 use crate::ledger::{NativeLedger, is_delivered};
 use crate::store::{DiskStore, FileStamp};
+use crate::time::SmolClock;
 use crate::transport::HttpTransport;
 use regrip_core::host::Host;
 use regrip_core::{Error, Event, Row};

@@ -4,9 +4,7 @@
 //! how far it is. [`host`] ties them together for the core's engine, [`cli`] is what a user types.
 
 pub mod api;
-mod byte_order_mark;
 pub mod cli;
-pub mod clock;
 pub mod config;
 pub mod control;
 pub mod host;
@@ -16,7 +14,9 @@ pub mod serve;
 pub mod server;
 pub mod share;
 pub mod store;
-mod time;
+mod sync;
+mod text_file;
+pub mod time;
 pub mod transport;
 
 pub mod workers;

@@ -8,17 +8,22 @@
 //! the cookie is `SameSite=Strict`; an `Origin` must be the server's own; a request that says it comes from another site
 //! (`Sec-Fetch-Site`) is refused; and a body must be said to be JSON, which no form can.
 
+use super::Api;
 use super::sessions::{Client, LIFE, Sessions};
+use crate::ledger::NativeLedger;
 use crate::server::{
-    Access, CurrentKeys, Entry, Guard, Refusal, X_API_KEY, is_json, is_own_origin, not_json, only,
-    unauthorized,
+    Access, Asked, CurrentKeys, Entry, Guard, Payload, Refusal, Reply, X_API_KEY, is_json,
+    is_own_origin, not_json, only, unauthorized,
 };
-use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName, SET_COOKIE, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
 use smol::channel::Receiver;
-use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::{fmt, io};
 
 /// The cookie's name.
 const COOKIE_NAME: &str = "regrip_session";
@@ -27,15 +32,15 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 /// The API's guard.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Auth {
     keys: CurrentKeys,
     sessions: Sessions,
 }
 
-impl Door {
-    /// A door that these keys open; without any, only this machine is served.
-    pub(super) fn new(keys: CurrentKeys) -> Door {
-        Door {
+impl Auth {
+    /// The guard that these keys open; without any, only this machine is served.
+    pub(super) fn new(keys: CurrentKeys) -> Auth {
+        Auth {
             keys,
             sessions: Sessions::default(),
         }
@@ -88,7 +93,7 @@ impl Door {
     }
 }
 
-impl Guard for Door {
+impl Guard for Auth {
     fn check(&self, head: &Parts, from: SocketAddr, entry: Entry) -> Result<(), Refusal> {
         let headers = &head.headers;
         if entry == Entry::Anyone {
@@ -149,4 +154,42 @@ fn no_random(error: io::Error) -> Refusal {
         "NoRandomNumbers",
         format!("the system has no random numbers: {error}"),
     )
+}
+
+pub(super) async fn ping<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Result<Reply, Refusal> {
+    Ok(Reply::json(&json!({ "status": "OK" })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    key: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Login")
+    }
+}
+
+pub(super) async fn log_in<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    mut asked: Asked,
+) -> Result<Reply, Refusal> {
+    let login: Login = asked.json().await?;
+    let cookie = api.auth.log_in(&login.key, asked.headers(), asked.from())?;
+    let reply = Reply::new(StatusCode::NO_CONTENT, Payload::Empty);
+    Ok(match cookie {
+        Some(cookie) => reply.text_header(SET_COOKIE, &cookie),
+        None => reply,
+    })
+}
+
+pub(super) async fn log_out<L: NativeLedger>(
+    api: Arc<Api<L>>,
+    asked: Asked,
+) -> Result<Reply, Refusal> {
+    let cookie = api.auth.log_out(asked.headers());
+    let reply = Reply::new(StatusCode::NO_CONTENT, Payload::Empty);
+    Ok(reply.text_header(SET_COOKIE, &cookie))
 }

@@ -36,7 +36,7 @@ pub(super) async fn events<L: NativeLedger>(
         )
     })?;
     let hello = futures::stream::iter([Bytes::from_static(b": regrip\n\n")]);
-    let key_change = api.door.until_key_change();
+    let key_change = api.auth.until_key_change();
     let client_sends = asked.client_sends();
     let stream = hello.chain(unfold(subscription, move |subscription| {
         let (key_change, client_sends) = (key_change.clone(), client_sends.clone());

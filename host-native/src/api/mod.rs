@@ -21,9 +21,7 @@ mod downloads;
 mod error;
 mod events;
 mod metrics;
-mod page;
 mod routes;
-mod session;
 mod sessions;
 mod status;
 
@@ -32,7 +30,7 @@ use crate::ledger::NativeLedger;
 use crate::server::{Answer, CurrentKeys, Refusal, Router};
 use crate::workers::Workers;
 use async_lock::{Semaphore, SemaphoreGuard};
-use auth::Door;
+use auth::Auth;
 use error::ledger_busy;
 use futures::FutureExt;
 use futures::future::{Either, select};
@@ -52,7 +50,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What the handlers share.
 struct Api<L: NativeLedger> {
     control: Control<L>,
-    door: Arc<Door>,
+    auth: Arc<Auth>,
     turns: Semaphore,
     started: SystemTime,
 }
@@ -98,14 +96,14 @@ impl<L: NativeLedger> Api<L> {
 
 /// The API as a server takes it. Without a key only this machine is served.
 pub fn router<L: NativeLedger>(control: Control<L>, keys: CurrentKeys) -> Answer {
-    let door = Arc::new(Door::new(keys));
+    let auth = Arc::new(Auth::new(keys));
     let api = Api {
         control,
-        door: Arc::clone(&door),
+        auth: Arc::clone(&auth),
         turns: Semaphore::new(AT_ONCE),
         started: SystemTime::now(),
     };
-    let answer = Router::new(Arc::new(api), routes::routes(), door).answer();
+    let answer = Router::new(Arc::new(api), routes::routes(), auth).answer();
     Arc::new(move |request, from| {
         let reply = answer(request, from);
         let reply = reply.map(|reply| {

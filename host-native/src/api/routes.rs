@@ -1,6 +1,6 @@
 //! The table. `openapi.json` describes it; a test compares the two.
 
-use super::{Api, downloads, events, metrics, page, session, status};
+use super::{Api, auth, dashboard, downloads, events, metrics, status};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Entry, Payload, Refusal, Reply, Route};
 use bytes::Bytes;
@@ -24,11 +24,11 @@ macro_rules! route {
 /// The table.
 pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
     &[
-        route!(GET "/ping", Anyone, session::ping),
-        route!(GET "/", Keyless, page::index),
-        route!(GET "/dashboard/{file}", Keyless, page::file),
-        route!(POST "/api/session", Keyless, session::log_in),
-        route!(DELETE "/api/session", Keyless, session::log_out),
+        route!(GET "/ping", Anyone, auth::ping),
+        route!(GET "/", Keyless, dashboard::index),
+        route!(GET "/dashboard/{file}", Keyless, dashboard::file),
+        route!(POST "/api/session", Keyless, auth::log_in),
+        route!(DELETE "/api/session", Keyless, auth::log_out),
         route!(GET "/api/downloads", Keyed, downloads::list),
         route!(POST "/api/downloads", Keyed, downloads::add),
         route!(GET "/api/downloads/{id}", Keyed, downloads::one),

@@ -1,9 +1,10 @@
 //! `/api/stubs`, `/api/peers` and `/api/troubles`.
 
 use super::Api;
-use crate::control::{PeerCard, PendingStub, time};
+use crate::control::{PeerCard, PendingStub};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Refusal, Reply};
+use crate::time::rfc3339 as time;
 use regrip_core::error::chain;
 use regrip_core::host::Host;
 use regrip_core::time::{Clock, Instant};

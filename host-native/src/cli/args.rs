@@ -1,8 +1,9 @@
 //! What was typed.
 
-use super::downloads::args::{Add, Cancel, List, Remove, Retry, Show};
 use super::manual::{Completions, Man};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use regrip_core::{DownloadId, Status};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ Examples:
   regrip demo                        see it work, offline
 
 `regrip help COMMAND` says more about each; `regrip man | man -l -` is the whole manual.")]
-pub struct Args {
+pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -29,7 +30,7 @@ pub struct Args {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Fetch files by URL, resuming what an earlier run left
     Get(Box<Get>),
     /// List the downloads that are known, the newest change first
@@ -73,7 +74,7 @@ Examples:
   regrip get https://host/{1,2,3}.iso -d isos -j 2
 
 Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 disk or database unusable, 130 interrupted.")]
-pub struct Get {
+pub(crate) struct Get {
     /// Where to fetch from: http or https
     #[arg(value_name = "URL", required_unless_present = "input")]
     pub urls: Vec<String>,
@@ -195,7 +196,7 @@ fn rate(typed: &str) -> Result<NonZeroU64, String> {
 
 /// What to do where a file exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnExists {
+pub(crate) enum OnExists {
     /// Refuse
     Fail,
     /// Ask the server whether it has another version, and replace the file once that is complete
@@ -224,7 +225,7 @@ it within 10 s, with exit code 0; the next start goes on from there. A second on
 
 Example:
   regrip serve --config /etc/regrip/config.jsonc")]
-pub struct Serve {
+pub(crate) struct Serve {
     /// The configuration: JSON with comments
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
@@ -236,7 +237,7 @@ pub struct Serve {
 
 /// How a log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Lines for people
     Text,
     /// One JSON object a line
@@ -257,7 +258,7 @@ key file and look through the folders again; a key file that is wrong changes no
 Examples:
   regrip share /films
   regrip share /films /series --listen 0.0.0.0:5226 --key-file keys")]
-pub struct Share {
+pub(crate) struct Share {
     /// The folders to share
     #[arg(value_name = "DIR", required = true)]
     pub dirs: Vec<PathBuf>,
@@ -288,7 +289,7 @@ wrong and what it cost, and with an error if a byte is wrong.
 Examples:
   regrip demo
   regrip demo --web")]
-pub struct Demo {
+pub(crate) struct Demo {
     /// One JSON object a line on standard output, instead of bars and a table
     #[arg(long, conflicts_with = "web")]
     pub json: bool,
@@ -314,7 +315,7 @@ Examples:
 
 /// What to do with a stub.
 #[derive(Debug, Subcommand)]
-pub enum Stub {
+pub(crate) enum Stub {
     /// Make a stub; a file that is there is not touched
     Create(StubCreate),
     /// Say what is in a stub, or why it is none (exit code 1)
@@ -323,7 +324,7 @@ pub enum Stub {
 
 /// Arguments of `stub create`.
 #[derive(Debug, clap::Args)]
-pub struct StubCreate {
+pub(crate) struct StubCreate {
     /// The peer, exactly as the configuration of the server that takes the stub has it
     #[arg(long, value_name = "URL")]
     pub peer: String,
@@ -347,7 +348,7 @@ pub struct StubCreate {
 
 /// Arguments of `stub inspect`.
 #[derive(Debug, clap::Args)]
-pub struct StubInspect {
+pub(crate) struct StubInspect {
     /// The stub
     pub file: PathBuf,
 }
@@ -359,7 +360,7 @@ Errors name key, line, what was found and what was expected. Secrets are not sho
 
 Example:
   regrip check-config /etc/regrip/config.jsonc")]
-pub struct CheckConfig {
+pub(crate) struct CheckConfig {
     /// The configuration
     #[arg(value_name = "FILE", required_unless_present = "config")]
     pub file: Option<PathBuf>,
@@ -367,6 +368,171 @@ pub struct CheckConfig {
     /// The same, as `serve` takes it
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     pub config: Option<PathBuf>,
+}
+
+/// Where the downloads are kept.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Place {
+    /// The database that remembers downloads [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+
+    /// Ask the running server at this URL instead; its key is in REGRIP_API_KEY
+    #[arg(long, value_name = "URL", conflicts_with = "state")]
+    pub server: Option<String>,
+
+    /// Ask the server with this configuration instead, or its state file while it does not run
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["state", "server"])]
+    pub config: Option<PathBuf>,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The newest change comes first. A download that waits or failed has a second line that says why.
+Without a terminal nothing is cut to its width. Times are relative; --json has them in UTC.
+
+Examples:
+  regrip list                        what there is, and how far it is
+  regrip list --status failed        what needs a look
+  regrip list --json | jq .dest_path
+  regrip list --server http://nas:5225   on a running server, whose key is in REGRIP_API_KEY
+
+--json prints an object a line, with the names of the state file's columns: id, status, url,
+dest_path, expected_bytes, downloaded_bytes, attempts, error, updated_at and more.")]
+pub(crate) struct List {
+    /// Only downloads with this status
+    #[arg(long, value_name = "S", value_parser = status())]
+    pub status: Option<Status>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Where the downloads are kept.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+fn status() -> impl TypedValueParser<Value = Status> {
+    // Only names of statuses get as far as this.
+    PossibleValuesParser::new(Status::ALL.map(Status::name))
+        .map(|name| Status::named(&name).unwrap_or(Status::Queued))
+}
+
+/// Arguments of `show`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Below what is known of the download comes its timeline, a row for each attempt. The bars share one
+time axis: a bar is as long as its attempt took, the dots behind it are the wait before the next.
+A bar ends with # (completed), x (failed), > (under way) or | (interrupted, cancelled, killed).
+
+Examples:
+  regrip show 3
+  regrip show 3 --json | jq '.attempts[].code'
+
+--json prints one object: `download` with the state file's columns, `attempts` with the timeline.")]
+pub(crate) struct Show {
+    /// Which one, as `regrip list` numbers them
+    #[arg(value_name = "ID")]
+    pub id: DownloadId,
+    /// One JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where the downloads are kept.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of `retry`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The download goes on from the bytes that are there, with all its attempts before it again, and this
+command stays until it has ended, as `regrip get` does. A server that is asked goes on with it by
+itself, and this command is done once it has agreed. One that needs a user, a password or headers
+cannot be retried so, because those are never kept: run its `regrip get` again.
+
+Examples:
+  regrip list --status failed
+  regrip retry 3
+
+Exit codes: 0 it is whole, 1 it failed or cannot be retried, 3 disk or database unusable,
+130 interrupted.")]
+pub(crate) struct Retry {
+    /// Which one, as `regrip list` numbers them
+    #[arg(value_name = "ID")]
+    pub id: DownloadId,
+    /// One JSON object a line on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Where the downloads are kept.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of `cancel`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Another regrip that is downloading it stops within a second, and this command waits for that. What
+came is kept, for `regrip retry`; `regrip remove` deletes it. A download that has all its bytes and
+is just getting its name cannot be cancelled any more.
+
+Example:
+  regrip cancel 3")]
+pub(crate) struct Cancel {
+    /// Which one, as `regrip list` numbers them
+    #[arg(value_name = "ID")]
+    pub id: DownloadId,
+    /// Where the downloads are kept.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of `remove`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A finished file stays where it is: only its line in the list goes. While another regrip is writing
+the part, nothing is removed; cancel it first.
+
+Example:
+  regrip cancel 3 && regrip remove 3")]
+pub(crate) struct Remove {
+    /// Which one, as `regrip list` numbers them
+    #[arg(value_name = "ID")]
+    pub id: DownloadId,
+    /// Where the downloads are kept.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Arguments of `add`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The server downloads the URL into its completed folder, and this command is done once it has agreed.
+A URL that it knows already is not downloaded twice.
+
+Examples:
+  regrip add https://host/film.mkv --config /etc/regrip/config.jsonc
+  REGRIP_API_KEY=... regrip add https://host/film.mkv --server http://nas:5225
+
+Exit codes: 0 it is accepted, 1 it is refused, or the server cannot be asked, 2 wrong usage.")]
+pub(crate) struct Add {
+    /// What to download: http or https
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// The file's name [default: the last segment of the URL]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The SHA-256 the file must have
+    #[arg(long, value_name = "HEX")]
+    pub sha256: Option<String>,
+    /// One JSON object: the download
+    #[arg(long)]
+    pub json: bool,
+    /// Which server.
+    #[command(flatten)]
+    pub place: Place,
 }
 
 #[cfg(test)]

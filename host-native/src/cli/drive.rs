@@ -3,18 +3,22 @@
 //! A state file is shared. When another process cancels or removes a download that is driven here, it does so in the
 //! ledger: the row is `cancelled`, or gone. [`Engine::follow_changes`] makes that end prompt.
 
+use super::output::{Ended, Exit, failed};
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
 use crate::store::FileStamp;
 use crate::workers::Workers;
 use regrip_core::host::Host;
 use regrip_core::{DownloadId, Engine, Error};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
 use smol::Timer;
-use smol::channel::Receiver;
+use smol::channel::{Receiver, bounded};
 use smol::future::FutureExt;
 use std::cell::Cell;
 use std::future::pending;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the end of the process is told to whoever has only begun.
@@ -57,4 +61,66 @@ pub(crate) async fn one(
         let _ = engine.host().ledger.stamp(id, stamp).await; // the file is whole all the same
     }
     Ok(())
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Read again what can change.
+    Reload,
+    /// End.
+    End,
+}
+
+/// Listens on a thread of its own. The first signal is sent through the channel, the second ends the process.
+///
+/// # Errors
+/// The system refused the handlers.
+pub(crate) fn first_signal() -> Ended<Receiver<()>> {
+    listen(&[SIGINT, SIGTERM], |_| ())
+}
+
+/// As [`first_signal`], with SIGHUP as a reload.
+///
+/// # Errors
+/// The system refused the handlers.
+pub(crate) fn signals_with_reload() -> Ended<Receiver<Signal>> {
+    listen(&[SIGHUP, SIGINT, SIGTERM], |signal| signal)
+}
+
+/// Makes a write beyond the largest file that this process may write (`ulimit -f`) an error, EFBIG, instead of the end of the
+/// process.
+pub(crate) fn survive_too_large_files() {
+    // Without a handler such a write kills the process, as it always does.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
+
+fn listen<T: Send + 'static>(signals: &[i32], meaning: fn(Signal) -> T) -> Ended<Receiver<T>> {
+    let cannot = || failed(Exit::Unusable, "cannot listen for Ctrl-C");
+    let mut signals = Signals::new(signals).map_err(cannot())?;
+    // Room for a reload that waits and for the end.
+    let (send, sent) = bounded(2);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let mut ending = false;
+            for signal in signals.forever() {
+                if signal == SIGHUP {
+                    // Several at once mean what one means.
+                    if send.is_empty() {
+                        let _ = send.try_send(meaning(Signal::Reload));
+                    }
+                } else if ending {
+                    // Below the bars that may be there.
+                    say!("\nregrip: stopped at once");
+                    std::process::exit(130);
+                } else {
+                    ending = true;
+                    // Nobody listens any more: everything is over anyway.
+                    let _ = send.try_send(meaning(Signal::End));
+                }
+            }
+        })
+        .map_err(cannot())?;
+    Ok(sent)
 }

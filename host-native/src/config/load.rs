@@ -1,17 +1,12 @@
 //! From a file to what it means.
 
-use super::coincide::{self, OwnFolder};
 use super::diagnostics::{Notes, Problem};
-use super::downloads::downloads;
+use super::downloads::{self, OwnFolder, downloads};
 use super::model::Config;
-use super::object::Block;
-use super::peers::{peers, servers};
-use super::server::{server, share};
-use super::text_file;
-use super::value::Node;
-use crate::byte_order_mark::without_mark;
+use super::object::{Block, Node};
+use super::peers::{peers, server, servers, share};
+use crate::text_file;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
-use std::io;
 use std::path::{Path, absolute};
 
 /// Larger files are no configuration.
@@ -32,9 +27,6 @@ pub enum ConfigRefused {
     /// The file cannot be read.
     #[error("the configuration cannot be read: {0}")]
     Unreadable(std::io::Error),
-    /// It is too large, or no text.
-    #[error("{0}")]
-    NoText(&'static str),
     /// It is wrong, in one place at least.
     #[error("the configuration is wrong in {} place(s)", .errors.len())]
     Wrong {
@@ -61,16 +53,8 @@ pub(super) struct Surroundings<'a> {
 /// [`ConfigRefused`], with everything that is wrong.
 pub fn load(file: &Path) -> Result<Loaded, ConfigRefused> {
     let file = absolute(file).map_err(ConfigRefused::Unreadable)?;
-    let bytes = text_file::read(&file, LARGEST_BYTES).map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge => {
-            ConfigRefused::NoText("the configuration is larger than 1 MiB")
-        }
-        _ => ConfigRefused::Unreadable(error),
-    })?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| ConfigRefused::NoText("the configuration is not UTF-8"))?;
-    let text = without_mark(&text);
-    parse_file(text, &file, &|name| std::env::var(name).ok())
+    let text = text_file::read(&file, LARGEST_BYTES).map_err(ConfigRefused::Unreadable)?;
+    parse_file(&text, &file, &|name| std::env::var(name).ok())
 }
 
 /// Reads a text. Relative paths begin at `folder`, which is absolute.
@@ -173,7 +157,7 @@ fn check_folders(
     around: &Surroundings<'_>,
     notes: &mut Notes,
 ) {
-    let mut own = coincide::folders_of("the configuration file", around.file);
+    let mut own = downloads::folders_of("the configuration file", around.file);
     if let Some(folder) = &config.server.data_dir {
         own.push(OwnFolder {
             setting: "regrip.dataDir".to_owned(),
@@ -181,12 +165,12 @@ fn check_folders(
         });
     }
     for (setting, file) in &notes.secret_files {
-        own.extend(coincide::folders_of(setting, file));
+        own.extend(downloads::folders_of(setting, file));
     }
     // The block was opened before: what is wrong about it was noted then.
     if let Some(node) = Block::open(downloads, &mut Notes::default())
         .and_then(|mut block| block.take("completedPath"))
     {
-        coincide::check(&node, completed, &own, notes);
+        downloads::check_folder(&node, completed, &own, notes);
     }
 }

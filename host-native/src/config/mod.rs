@@ -6,22 +6,16 @@
 //!
 //! Invariant: a secret is never printed, not in an error, not by `Debug`.
 
-mod coincide;
 mod diagnostics;
 mod downloads;
 mod load;
 mod model;
 mod object;
-mod peer_id;
 mod peers;
 mod secret;
-mod server;
-pub(crate) mod text_file;
-mod value;
 
-pub use coincide::data_folder_clash;
 pub use diagnostics::Problem;
+pub use downloads::data_folder_clash;
 pub use load::{ConfigRefused, Loaded, load, parse};
-pub use model::{Config, Downloads, ImportServer, ImportServerKind, Peer, Server, ShareKey};
-pub use peer_id::id_of;
+pub use model::{Config, Downloads, ImportServer, ImportServerKind, Peer, Server, ShareKey, id_of};
 pub use secret::Secret;

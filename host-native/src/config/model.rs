@@ -3,6 +3,7 @@
 use super::secret::Secret;
 use crate::transport::{Credentials, Header, Origin};
 use regrip_core::{DownloadsConfig, PeerId};
+use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -126,4 +127,20 @@ pub struct ImportServer {
     pub headers: Vec<Header>,
     /// The completed folder as that server sees it, where it sees it elsewhere.
     pub import_path: Option<String>,
+}
+
+/// The id of the peer that is configured with this URL: the first 8 hex digits of its SHA-256. The URL counts as it is
+/// written, so `http://host` and `http://host/` are two.
+///
+/// ```
+/// assert_eq!(regrip::peers::id_of("http://peer.example:5225").as_str(), "6a7d8929");
+/// ```
+pub fn id_of(url: &str) -> PeerId {
+    let digest = Sha256::digest(url.as_bytes());
+    let hex: String = digest
+        .iter()
+        .take(PeerId::DIGITS / 2)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    PeerId::new(&hex).unwrap_or_else(|| unreachable!("{hex} has eight hex digits"))
 }

@@ -1,9 +1,11 @@
 //! Objects: keys are taken one by one, and what is left is not known.
 
 use super::diagnostics::Notes;
-use super::value::Node;
 use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::common::Ranged;
+use regrip_core::{display_url, redacted};
+use std::path::{Path, PathBuf};
+use url::Url;
 
 /// Keys of the software this wire comes from. It needs them, regrip does not.
 const ELSEWHERE: [&str; 4] = ["jack", "source", "destination", "autoregister"];
@@ -118,4 +120,148 @@ impl<'a> Block<'a> {
             key => format!("{key}.{name}"),
         }
     }
+}
+
+/// More of a number is not shown.
+const LONGEST_SHOWN: usize = 60;
+
+/// A value and where it is.
+#[derive(Clone, Debug)]
+pub(super) struct Node<'a> {
+    pub(super) value: &'a Value<'a>,
+    /// Its key, from the top.
+    pub(super) key: String,
+    /// Offset in the file.
+    pub(super) at: usize,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn new(value: &'a Value<'a>, key: String) -> Node<'a> {
+        let at = value.range().start;
+        Node { value, key, at }
+    }
+
+    /// What it is, without saying its content.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::StringLit(_) => "a string",
+            Value::NumberLit(_) => "a number",
+            Value::BooleanLit(_) => "true or false",
+            Value::Object(_) => "an object",
+            Value::Array(_) => "a list",
+            Value::NullKeyword(_) => "null",
+        }
+    }
+
+    /// What was found, as it may be shown in any place: a secret may have been put into the wrong one.
+    pub(super) fn shown(&self) -> String {
+        match self.value {
+            Value::StringLit(string) => redacted(&string.value),
+            Value::BooleanLit(boolean) => boolean.value.to_string(),
+            _ => self.kind().to_owned(),
+        }
+    }
+
+    /// Notes that something else was expected.
+    pub(super) fn refuse(&self, expected: &str, notes: &mut Notes) {
+        self.refuse_found(&self.shown(), expected, notes);
+    }
+
+    fn refuse_found(&self, found: &str, expected: &str, notes: &mut Notes) {
+        let what = format!("found {found}, expected {expected}");
+        notes.error(self.at, &self.key, what);
+    }
+}
+
+/// A string.
+pub(super) fn text(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+    match node.value {
+        Value::StringLit(string) => Some(string.value.clone().into_owned()),
+        _ => {
+            node.refuse("a string", notes);
+            None
+        }
+    }
+}
+
+/// A string that has something in it and no control characters.
+pub(super) fn name(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+    name_without(char::is_control, node, notes)
+}
+
+/// As [`name`], but it may have line breaks.
+pub(super) fn name_of_lines(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+    let is_refused = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\r');
+    name_without(is_refused, node, notes)
+}
+
+fn name_without(
+    is_refused: impl Fn(char) -> bool,
+    node: &Node<'_>,
+    notes: &mut Notes,
+) -> Option<String> {
+    let name = text(node, notes)?;
+    if name.trim().is_empty() || name.chars().any(is_refused) {
+        node.refuse("a name", notes);
+        return None;
+    }
+    Some(name)
+}
+
+/// A whole number that fits.
+pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes) -> Option<N> {
+    let number = match node.value {
+        Value::NumberLit(number) => number.value.parse::<u64>().ok(),
+        _ => None,
+    };
+    let fits = number.and_then(|number| N::try_from(number).ok());
+    if fits.is_none() {
+        // A number in the place of another one is no secret.
+        let found = match node.value {
+            Value::NumberLit(number) => number.value.chars().take(LONGEST_SHOWN).collect(),
+            _ => node.shown(),
+        };
+        node.refuse_found(&found, "a whole number from 0 on", notes);
+    }
+    fits
+}
+
+/// The elements of a list.
+pub(super) fn list<'a>(node: &Node<'a>, notes: &mut Notes) -> Vec<Node<'a>> {
+    let Value::Array(array) = node.value else {
+        node.refuse("a list", notes);
+        return Vec::new();
+    };
+    let numbered = array.elements.iter().enumerate();
+    numbered
+        .map(|(number, value)| Node::new(value, format!("{}[{number}]", node.key)))
+        .collect()
+}
+
+/// A path; a relative one begins at the folder of the configuration.
+pub(super) fn path(node: &Node<'_>, folder: &Path, notes: &mut Notes) -> Option<PathBuf> {
+    let path = text(node, notes)?;
+    if path.is_empty() || path.contains('\0') {
+        node.refuse("a path", notes);
+        return None;
+    }
+    Some(folder.join(path))
+}
+
+/// Where a peer or a server is: http or https, nothing secret in it and nothing after its path.
+pub(super) fn base_url(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+    let written = text(node, notes)?;
+    let flaw = match Url::parse(&written) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => "it is neither http nor https",
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "it has a user or password in it; send them by headers"
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => "it has a ? or # in it",
+        Ok(_) => return Some(written),
+        Err(_) => "it is no URL",
+    };
+    // A wrong one may have a password or a key in it, or be one.
+    let expected = format!("an http or https URL: {flaw}");
+    node.refuse_found(&display_url(&written), &expected, notes);
+    None
 }

@@ -2,10 +2,8 @@
 
 use super::diagnostics::Notes;
 use super::load::Surroundings;
-use super::object::Block;
-use super::text_file;
-use super::value::{Node, text};
-use crate::byte_order_mark::without_mark;
+use super::object::{Block, Node, text};
+use crate::text_file::{self, without_mark};
 use jsonc_parser::ast::Value;
 use std::fmt;
 use std::path::Path;
@@ -126,8 +124,7 @@ fn read(file: &str) -> Result<String, String> {
     if !Path::new(file).is_absolute() {
         return Err("expected an absolute path".to_owned());
     }
-    let bytes = text_file::read(Path::new(file), LARGEST_BYTES)
+    let text = text_file::read(Path::new(file), LARGEST_BYTES)
         .map_err(|error| format!("which cannot be read: {error}"))?;
-    let text = String::from_utf8(bytes).map_err(|_| "which is not text".to_owned())?;
     Ok(line(&text))
 }

@@ -2,7 +2,7 @@
 //!
 //! Nothing that is said about it contains userinfo or a query, nor what is no URL: that may be a secret.
 
-use crate::byte_order_mark::without_mark;
+use crate::text_file::without_mark;
 use percent_encoding::percent_decode_str;
 use regrip_core::{Error, SafeName, display_url, redacted};
 use url::Url;

@@ -9,24 +9,14 @@
 
 mod accept;
 mod address;
-mod control;
-mod counters;
-mod driving;
+mod downloads;
 mod events;
-mod object;
 mod status;
-mod stubs;
 mod tasks;
-mod troubles;
 
 pub use accept::{Outcome, Wanted, accept};
 pub use address::{BadAddress, Userinfo, file_name, parse_sha256, parse_url};
-pub use control::{Control, Refused};
-pub use counters::{Counted, Ended};
-pub use events::{Events, Heard, Subscription};
-pub use object::object;
-pub(crate) use object::time;
-pub use status::{PeerCard, PeerSeen, Peers};
-pub use stubs::{PendingStub, Stubs};
+pub use downloads::{Control, Refused};
+pub use events::{Counted, Ended, Events, Heard, Subscription, object};
+pub use status::{PeerCard, PeerSeen, Peers, PendingStub, Stubs, Trouble, Troubles};
 pub use tasks::End;
-pub use troubles::{Trouble, Troubles};

@@ -2,8 +2,11 @@
 //! ([`Engine::reachability`](regrip_core::Engine::reachability)), by the same breaker that its downloads wait by.
 
 use crate::config::Peer;
-use regrip_core::display_url;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::sync::lock;
+use regrip_core::{display_url, shown};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 /// A configured peer.
@@ -55,7 +58,7 @@ pub struct Peers(Arc<Mutex<Vec<PeerCard>>>);
 impl Peers {
     /// Takes over a configuration. What is known of peers that stay is kept.
     pub fn configure(&self, peers: &[Peer]) {
-        let mut cards = self.lock();
+        let mut cards = lock(&self.0);
         let fresh = peers.iter().map(|peer| {
             let mut card = PeerCard::new(peer);
             if let Some(known) = cards.iter().find(|known| known.id == card.id) {
@@ -81,18 +84,18 @@ impl Peers {
 
     /// All of them.
     pub fn list(&self) -> Vec<PeerCard> {
-        self.lock().clone()
+        lock(&self.0).clone()
     }
 
     /// Names of the headers that requests to a peer carry; none where no such peer is configured.
     pub fn header_names(&self, id: &str) -> Vec<String> {
-        let cards = self.lock();
+        let cards = lock(&self.0);
         let card = cards.iter().find(|card| card.id == id);
         card.map_or_else(Vec::new, |card| card.header_names.clone())
     }
 
     fn see(&self, id: &str, answered: bool, at: SystemTime, change: impl FnOnce(&mut PeerSeen)) {
-        let mut cards = self.lock();
+        let mut cards = lock(&self.0);
         let Some(card) = cards.iter_mut().find(|card| card.id == id) else {
             return;
         };
@@ -102,8 +105,130 @@ impl Peers {
         }
         change(&mut card.seen);
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<PeerCard>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// A stub whose release is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingStub {
+    /// Its file's name in the watch folder.
+    pub stub_name: String,
+    /// The peer it names.
+    pub peer_id: String,
+    /// That peer, as configured; `None` where none is.
+    pub peer_name: Option<String>,
+    /// The item, as the peer names it.
+    pub item_id: String,
+    /// The name in the stub, to show.
+    pub name: String,
+    /// The size in the stub.
+    pub size: Option<u64>,
+    /// When it was found.
+    pub found_at: SystemTime,
+    /// How often the peer was asked.
+    pub attempts: u32,
+    /// How asking went last; `None` where it was not asked yet.
+    pub error: Option<String>,
+    /// When it is asked again; `None` while it is asked.
+    pub next_try_at: Option<SystemTime>,
+}
+
+/// All of them, by the stub's name. Clones are the same board.
+#[derive(Clone, Debug, Default)]
+pub struct Stubs(Arc<Mutex<StubsInner>>);
+
+#[derive(Debug, Default)]
+struct StubsInner {
+    stubs: BTreeMap<String, PendingStub>,
+    watch: Option<PathBuf>,
+}
+
+impl Stubs {
+    /// Puts a stub on the board, in place of what stood there under its name.
+    pub fn put(&self, mut stub: PendingStub) {
+        stub.name = shown(&stub.name).into_owned();
+        lock(&self.0).stubs.insert(stub.stub_name.clone(), stub);
+    }
+
+    /// Changes a stub that is on the board.
+    pub fn change(&self, stub_name: &str, change: impl FnOnce(&mut PendingStub)) {
+        if let Some(stub) = lock(&self.0).stubs.get_mut(stub_name) {
+            change(stub);
+        }
+    }
+
+    /// Asking failed, and is tried again then.
+    pub fn failed(&self, stub_name: &str, error: String, next_try_at: Option<SystemTime>) {
+        self.change(stub_name, |stub| {
+            stub.attempts = stub.attempts.saturating_add(1);
+            stub.error = Some(error);
+            stub.next_try_at = next_try_at;
+        });
+    }
+
+    /// Takes a stub off the board: it is a download now, or gone.
+    pub fn remove(&self, stub_name: &str) {
+        lock(&self.0).stubs.remove(stub_name);
+    }
+
+    /// Those on the board, by name, `most` at most.
+    pub fn list(&self, most: usize) -> Vec<PendingStub> {
+        lock(&self.0).stubs.values().take(most).cloned().collect()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        lock(&self.0).stubs.len()
+    }
+
+    /// Says which folder is watched.
+    pub fn watch(&self, folder: PathBuf) {
+        lock(&self.0).watch = Some(folder);
+    }
+
+    /// The folder that is watched, where one is.
+    pub fn watch_path(&self) -> Option<PathBuf> {
+        lock(&self.0).watch.clone()
+    }
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What it concerns: `watch folder`, `completed folder`, `configuration`, and the like.
+    pub what: &'static str,
+    /// What is wrong, in one line.
+    pub told: String,
+    /// Since when something is wrong with it.
+    pub since: SystemTime,
+}
+
+/// All there is, by what it concerns. Clones are the same board.
+#[derive(Clone, Debug, Default)]
+pub struct Troubles(Arc<Mutex<BTreeMap<&'static str, Trouble>>>);
+
+impl Troubles {
+    /// Something is wrong. It is logged unless it is known.
+    pub fn note(&self, what: &'static str, told: &str) {
+        let mut held = lock(&self.0);
+        let known = held.get(what);
+        if known.is_some_and(|known| known.told == told) {
+            return;
+        }
+        tracing::error!("{told}");
+        let since = known.map_or_else(SystemTime::now, |known| known.since);
+        let told = told.to_owned();
+        held.insert(what, Trouble { what, told, since });
+    }
+
+    /// It is over, if it was there.
+    pub fn over(&self, what: &'static str) {
+        if let Some(trouble) = lock(&self.0).remove(what) {
+            tracing::info!("over: {}", trouble.told);
+        }
+    }
+
+    /// All there is now.
+    pub fn list(&self) -> Vec<Trouble> {
+        lock(&self.0).values().cloned().collect()
     }
 }

@@ -3,12 +3,23 @@
 //! A drive is asked for after the ledger says that there is something to drive. Where one is under way at that moment, it
 //! may have read the row before: so the asking is remembered, and the row is looked at again when the drive has ended.
 
-use regrip_core::{DownloadId, Error, Summary};
+use super::downloads::Control;
+use crate::ledger::NativeLedger;
+use crate::store::FileStamp;
+use crate::sync::lock;
+use regrip_core::error::chain;
+use regrip_core::host::Host;
+use regrip_core::record::{Change, Failure, Row};
+use regrip_core::time::Clock;
+use regrip_core::{
+    Class, DownloadId, Error, ErrorCode, Event, Source, Status, Summary, What, class, display_url,
+};
 use smol::channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 /// How a drive ended.
 #[derive(Debug)]
@@ -40,18 +51,18 @@ struct State {
 
 /// The table.
 #[derive(Default)]
-pub(super) struct Drives(Mutex<State>);
+pub(super) struct Tasks(Mutex<State>);
 
-impl fmt::Debug for Drives {
+impl fmt::Debug for Tasks {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Drives({})", self.count())
+        write!(formatter, "Tasks({})", self.count())
     }
 }
 
-impl Drives {
+impl Tasks {
     /// Whether the caller is to drive it; else somebody does, or everything ends.
     pub(super) fn enter(&self, id: DownloadId) -> bool {
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         if state.ending {
             return false;
         }
@@ -71,7 +82,7 @@ impl Drives {
 
     /// Leaves the table, unless a drive was asked for meanwhile; whether it left.
     pub(super) fn leave(&self, id: DownloadId) -> bool {
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         let again = match state.drives.get_mut(&id) {
             Some(drive) => std::mem::take(&mut drive.again),
             None => false,
@@ -85,39 +96,165 @@ impl Drives {
 
     /// Leaves the table, whatever was asked for. For a drive that was dropped.
     pub(super) fn drop_out(&self, id: DownloadId) {
-        self.lock().drives.remove(&id);
+        lock(&self.0).drives.remove(&id);
     }
 
     /// What closes when the drive of a download is gone; `None` where there is none.
     pub(super) fn going(&self, id: DownloadId) -> Option<Receiver<Infallible>> {
-        let state = self.lock();
+        let state = lock(&self.0);
         state.drives.get(&id).map(|drive| drive.going.clone())
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.lock().drives.len()
+        lock(&self.0).drives.len()
     }
 
     /// No more from now on.
     pub(super) fn end(&self) {
-        self.lock().ending = true;
+        lock(&self.0).ending = true;
     }
 
     /// Adds a hook.
     pub(super) fn hook(&self, hook: Hook) {
-        self.lock().hooks.push(hook);
+        lock(&self.0).hooks.push(hook);
     }
 
     /// Tells every hook. Not under the lock: a hook may ask for a drive.
     pub(super) fn tell(&self, end: &End) {
-        let hooks = self.lock().hooks.clone();
+        let hooks = lock(&self.0).hooks.clone();
         for hook in hooks {
             hook(end);
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl<L: NativeLedger> Control<L> {
+    /// Drives it, tells the end, and does so again where that was asked for meanwhile.
+    pub(super) async fn drive_until_done(&self, id: DownloadId) {
+        loop {
+            let result = self.drive_once(id).await;
+            self.0.events.forget(id);
+            self.0.tasks.tell(&End { id, result });
+            if self.0.tasks.leave(id) {
+                return;
+            }
+            // It was asked for meanwhile, by whom the row was put back, or by one who did not know that it is driven and
+            // waits for an end to be told. Where it is finished the next drive is none, and only tells it.
+        }
+    }
+
+    async fn drive_once(&self, id: DownloadId) -> Result<Summary, Error> {
+        let row = self.ledger().row(id).await?;
+        if !row.status.is_finished()
+            && row.status != Status::Committing
+            && let Some(names) = self.missing(&row)
+        {
+            return Err(self.fail(&row, Error::CredentialsMissing { names }).await);
+        }
+        let summary = self.0.engine.drive(id).await.map_err(called_off)?;
+        // So that it is known later whether the file is as it was left. Without it the file is read instead.
+        if let Ok(Some(stamp)) = FileStamp::of(Path::new(&row.new.destination)) {
+            let _ = self.ledger().stamp(id, stamp).await;
+        }
+        Ok(summary)
+    }
+
+    /// The headers that a download's requests need and nobody has, comma separated.
+    pub(super) fn missing(&self, row: &Row) -> Option<String> {
+        let known = match &row.new.source {
+            Source::Url { .. } => Vec::new(),
+            Source::Peer { peer_id, .. } => self.0.peers.header_names(peer_id),
+        };
+        let names = row.new.header_names.iter();
+        let missing: Vec<&str> = names
+            .filter(|name| !known.contains(name))
+            .map(String::as_str)
+            .collect();
+        (!missing.is_empty()).then(|| missing.join(", "))
+    }
+
+    /// Fails a download that cannot even be begun. Returns what it failed with.
+    async fn fail(&self, row: &Row, error: Error) -> Error {
+        let (class, code, text) = (
+            class(&error, &self.0.engine.config().extra_retry_statuses),
+            error.code(),
+            chain(&error),
+        );
+        match self
+            .note_failure(row, class, code, text, error.advice())
+            .await
+        {
+            Ok(()) => error,
+            Err(refused) => refused,
+        }
+    }
+
+    /// The failure of a download that is not driven: in the ledger, then for whoever listens.
+    ///
+    /// # Errors
+    /// `Ledger`; nobody was told then.
+    pub(crate) async fn note_failure(
+        &self,
+        row: &Row,
+        class: Class,
+        code: ErrorCode,
+        text: String,
+        advice: Option<&'static str>,
+    ) -> Result<(), Error> {
+        let host = self.0.engine.host();
+        let failure = Failure {
+            class,
+            code: code.clone(),
+            text: text.clone(),
+        };
+        let at = host.clock().wall();
+        let ledger = host.ledger();
+        ledger.record(row.id, &Change::Failed(failure), at).await?;
+        let summary = Summary {
+            bytes: row.downloaded,
+            attempts: row.attempts,
+            restarts: row.restarts,
+            class: Some(class),
+            code: Some(code),
+            error: Some(text),
+            advice,
+            ..Summary::default()
+        };
+        host.on_event(&Event {
+            id: row.id,
+            at,
+            url: &display_url(row.new.source.url()),
+            path: &row.new.destination,
+            what: What::Failed(summary),
+        });
+        Ok(())
+    }
+}
+
+/// A drive that found its row cancelled was called off before it began.
+fn called_off(error: Error) -> Error {
+    match error {
+        Error::WrongState {
+            status: Status::Cancelled,
+            ..
+        } => Error::Cancelled,
+        error => error,
+    }
+}
+
+/// Leaves the table of drives even where the task is dropped or panics.
+pub(super) struct DropOut<L: NativeLedger> {
+    pub(super) control: Control<L>,
+    pub(super) id: DownloadId,
+    /// It has left. Another drive may have its place by now.
+    pub(super) left: bool,
+}
+
+impl<L: NativeLedger> Drop for DropOut<L> {
+    fn drop(&mut self) {
+        if !self.left {
+            self.control.0.tasks.drop_out(self.id);
+        }
     }
 }

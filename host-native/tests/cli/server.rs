@@ -161,7 +161,7 @@ fn a_download_is_added_watched_called_off_taken_up_and_removed_by_its_server() {
     let cancelled = ask(&["cancel", "1"]);
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
     assert!(
-        cancelled.err.contains("is cancelled; 100 kB are kept"),
+        cancelled.err.contains("is cancelled; 100 kB kept"),
         "{cancelled:?}"
     );
     let again = ask(&["cancel", "1"]);

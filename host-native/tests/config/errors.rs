@@ -288,7 +288,7 @@ fn a_file_that_is_no_configuration_is_not_read_to_its_end() {
     let file = folder.path().join("config.jsonc");
     assert!(matches!(load(&file), Err(ConfigRefused::Unreadable(_))));
     std::fs::write(&file, [0xff, 0xfe]).expect("a file");
-    assert!(matches!(load(&file), Err(ConfigRefused::NoText(_))));
+    assert!(matches!(load(&file), Err(ConfigRefused::Unreadable(_))));
     std::fs::write(&file, vec![b' '; (1 << 20) + 1]).expect("a file");
-    assert!(matches!(load(&file), Err(ConfigRefused::NoText(_))));
+    assert!(matches!(load(&file), Err(ConfigRefused::Unreadable(_))));
 }

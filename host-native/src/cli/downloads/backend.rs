@@ -1,24 +1,68 @@
 //! Where downloads are kept, as the commands see it: a state file, or a running server.
+//!
+//! A command's changes to a state file go through the ledger, and the ledger decides: see [`Status::admits`]. A process that
+//! drives a download looks for such changes ([`crate::cli::drive`]) and stops.
 
-use super::args::Place;
-use super::remote::Remote;
-use super::remote_error::ServerSaid;
-use super::state_file::StateFile;
-use crate::cli::Exit;
-use crate::cli::{check_config, serve};
-use crate::config::{Config, load};
-use crate::ledger::{AttemptLine, Download};
-use crate::serve::ledger_in;
-use regrip_core::{DownloadId, Error, Status};
-use std::path::PathBuf;
+use super::remote::{Remote, RemoteError};
+use crate::cli::args::Place;
+use crate::cli::output::{Ended, Exit};
+use crate::cli::report::Silent;
+use crate::cli::serve::{data_folder, read_config};
+use crate::cli::state::{self, StateLedger};
+use crate::host::{Listener, NativeHost};
+use crate::ledger::{AttemptLine, Catalogue, Download};
+use crate::serve::{ledger_in, serving};
+use crate::store::{DiskStore, writer};
+use crate::time::SmolClock;
+use crate::transport::{HttpTransport, TransportOptions};
+use regrip_core::ledger::Ledger;
+use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, Status};
+use smol::Timer;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A state file or a server.
+pub(super) enum Backend {
+    /// A state file, whether or not another process uses it.
+    File(StateFile),
+    /// A running server.
+    Server(Box<Remote>),
+}
+
+impl Backend {
+    /// The server of `--server`; the one that `--config` describes, or its state file while it does not run; otherwise a
+    /// state file.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(super) fn open(place: &Place) -> Ended<Backend> {
+        let usage = |text| (Exit::Usage, text);
+        if let Some(url) = &place.server {
+            let remote = Remote::named(url, None).map_err(usage)?;
+            return Ok(Backend::Server(Box::new(remote)));
+        }
+        let Some(file) = &place.config else {
+            return StateFile::open(place.state.as_ref()).map(Backend::File);
+        };
+        let config = read_config(file)?.config;
+        let remote = Remote::configured(&config).map_err(usage)?;
+        if smol::block_on(remote.is_running()) {
+            return Ok(Backend::Server(Box::new(remote)));
+        }
+        let folder = data_folder(&config).map_err(|text| (Exit::Unusable, text))?;
+        say!("regrip: the server does not run; using its state file");
+        StateFile::open(Some(&ledger_in(&folder))).map(Backend::File)
+    }
+}
 
 /// Why a command was not done.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The core's error.
     Core(Error),
-    /// What the server said, or that it says nothing.
-    Server(ServerSaid),
+    /// The server's refusal, or why there is no answer.
+    Server(RemoteError),
 }
 
 impl From<Error> for Fault {
@@ -27,25 +71,10 @@ impl From<Error> for Fault {
     }
 }
 
-impl From<ServerSaid> for Fault {
-    fn from(said: ServerSaid) -> Fault {
-        Fault::Server(said)
+impl From<RemoteError> for Fault {
+    fn from(error: RemoteError) -> Fault {
+        Fault::Server(error)
     }
-}
-
-/// Downloads that can be asked about and changed.
-pub(super) trait Downloads {
-    /// All of them, or those of one status; the newest change first.
-    async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, Fault>;
-
-    /// One of them with its attempts.
-    async fn show(&self, id: DownloadId) -> Result<Shown, Fault>;
-
-    /// Calls it off, and waits a while for whoever is at it to let go.
-    async fn cancel(&self, id: DownloadId) -> Result<CalledOff, Fault>;
-
-    /// Deletes it with its part. Returns it as it was.
-    async fn remove(&self, id: DownloadId) -> Result<Download, Fault>;
 }
 
 /// A download with its attempts.
@@ -57,7 +86,7 @@ pub(super) struct Shown {
     pub(super) writer: Option<Writer>,
 }
 
-/// Who is at a download.
+/// Who drives a download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Writer {
     /// A process on this machine.
@@ -68,102 +97,127 @@ pub(super) enum Writer {
 
 /// A download that was cancelled.
 #[derive(Debug)]
-pub(super) struct CalledOff {
+pub(super) struct Cancelled {
     /// Bytes in its part.
     pub(super) kept_bytes: u64,
-    /// The process that is still writing its part.
+    /// The process that still has its part open.
     pub(super) writer: Option<u32>,
 }
 
-/// The one that is meant.
-pub(super) enum Kept {
-    /// A state file, whoever is at it.
-    File(StateFile),
-    /// A server that runs.
-    Server(Box<Remote>),
+/// How long to wait until the process of a cancelled download closes the part: it looks for changes twice a second, then
+/// syncs.
+const LET_GO: Duration = Duration::from_secs(5);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The downloads of one state file.
+pub(super) struct StateFile {
+    ledger: StateLedger,
+    server: Option<u32>,
 }
 
-/// What was typed comes to: a server by `--server`; the one that `--config` describes, or its state file while it does not
-/// run; else a state file.
-///
-/// # Errors
-/// What to tell, and how to exit.
-pub(super) fn open(place: &Place) -> Result<Kept, (Exit, String)> {
-    if let Some(url) = &place.server {
-        let remote = Remote::named(url, None);
-        let remote = remote.map_err(|text| (Exit::Usage, text))?;
-        return Ok(Kept::Server(Box::new(remote)));
+impl StateFile {
+    /// Opens this one, or the default one. A missing one is not created.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(super) fn open(given: Option<&PathBuf>) -> Ended<Self> {
+        let path = state::path(given).map_err(|text| (Exit::Unusable, text))?;
+        if !path.exists() {
+            let path = path.display();
+            let text = format!(
+                "there is no state file {path}\n  `regrip get` creates it; name another one with --state"
+            );
+            return Err((Exit::Failed, text));
+        }
+        let ledger = state::open_at(&path).map_err(|text| (Exit::Unusable, text))?;
+        let server = path.parent().and_then(serving);
+        Ok(StateFile { ledger, server })
     }
-    let Some(config) = configured(place)? else {
-        return StateFile::open(place.state.as_ref()).map(Kept::File);
-    };
-    let remote = Remote::configured(&config).map_err(|text| (Exit::Usage, text))?;
-    if smol::block_on(remote.is_there()) {
-        return Ok(Kept::Server(Box::new(remote)));
+
+    /// Returns `true` if there is no default one.
+    pub(super) fn is_missing() -> bool {
+        state::path(None).is_ok_and(|path| !path.exists())
     }
-    let state = state_file(&config).map_err(|text| (Exit::Unusable, text))?;
-    say!("regrip: the server does not run; this is its state file");
-    StateFile::open(Some(&state)).map(Kept::File)
+
+    /// The process of the server that uses this state file, if one runs.
+    pub(super) fn server(&self) -> Option<u32> {
+        self.server
+    }
+
+    /// Creates an engine on it.
+    pub(super) fn engine(
+        &self,
+        listener: Arc<dyn Listener>,
+    ) -> Result<Engine<NativeHost<StateLedger>>, Error> {
+        let config = DownloadsConfig::default();
+        let host = NativeHost {
+            transport: HttpTransport::new(TransportOptions::new(&config)),
+            store: DiskStore::new(),
+            ledger: self.ledger.clone(),
+            clock: SmolClock::default(),
+            listener,
+        };
+        Engine::new(host, config, true)
+            .map_err(|error| Error::ledger("reading the configuration", error))
+    }
+
+    /// With the current length of the part: the ledger has the one of the last checkpoint.
+    fn up_to_date(mut download: Download) -> Download {
+        let whole = matches!(download.status, Status::Completed | Status::ImportQueued);
+        if !whole && let Ok(part) = std::fs::symlink_metadata(&download.part_path) {
+            download.downloaded_bytes = part.len();
+        }
+        download
+    }
+
+    async fn download(&self, id: DownloadId) -> Result<Download, Error> {
+        Ok(Self::up_to_date(self.ledger.entry(id).await?.into()))
+    }
 }
 
-/// A server, for what only one that runs can do.
-///
-/// # Errors
-/// What to tell, and how to exit.
-pub(super) fn server(place: &Place) -> Result<Box<Remote>, (Exit, String)> {
-    match open(place)? {
-        Kept::Server(remote) => Ok(remote),
-        Kept::File(_) => Err((
-            Exit::Failed,
-            "there is no running server to ask\n  name it with --server URL, or by its configuration with --config FILE"
-                .to_owned(),
-        )),
-    }
-}
-
-fn configured(place: &Place) -> Result<Option<Config>, (Exit, String)> {
-    let Some(file) = &place.config else {
-        return Ok(None);
-    };
-    match load(file) {
-        Ok(loaded) => Ok(Some(loaded.config)),
-        Err(refused) => {
-            check_config::tell_refused(file, &refused);
-            Err((Exit::Usage, "the configuration cannot be used".to_owned()))
-        }
-    }
-}
-
-fn state_file(config: &Config) -> Result<PathBuf, String> {
-    Ok(ledger_in(&serve::data_folder(config)?))
-}
-
-impl Downloads for Kept {
-    async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, Fault> {
-        match self {
-            Kept::File(file) => file.list(status).await,
-            Kept::Server(server) => server.list(status).await,
-        }
+impl StateFile {
+    /// All downloads, or those of one status; the newest change first.
+    pub(super) async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, Fault> {
+        let entries = self.ledger.all(status).await?.into_iter();
+        Ok(entries
+            .map(|entry| Self::up_to_date(entry.into()))
+            .collect())
     }
 
-    async fn show(&self, id: DownloadId) -> Result<Shown, Fault> {
-        match self {
-            Kept::File(file) => file.show(id).await,
-            Kept::Server(server) => server.show(id).await,
-        }
+    /// A download with its attempts.
+    pub(super) async fn show(&self, id: DownloadId) -> Result<Shown, Fault> {
+        let download = self.download(id).await?;
+        Ok(Shown {
+            writer: writer(Path::new(&download.part_path)).map(Writer::Process),
+            attempts: self.ledger.timeline(id).await?,
+            download,
+        })
     }
 
-    async fn cancel(&self, id: DownloadId) -> Result<CalledOff, Fault> {
-        match self {
-            Kept::File(file) => file.cancel(id).await,
-            Kept::Server(server) => server.cancel(id).await,
+    /// Cancels a download, and waits a while until its process closes the part.
+    pub(super) async fn cancel(&self, id: DownloadId) -> Result<Cancelled, Fault> {
+        let part = self.ledger.row(id).await?.new.part;
+        self.engine(Arc::new(Silent))?.cancel(id).await?;
+        let looks = LET_GO.as_millis() / LOOK.as_millis();
+        let mut held = writer(Path::new(&part));
+        for _ in 0..looks {
+            if held.is_none() {
+                break;
+            }
+            Timer::after(LOOK).await;
+            held = writer(Path::new(&part));
         }
+        Ok(Cancelled {
+            kept_bytes: self.download(id).await?.downloaded_bytes,
+            writer: held,
+        })
     }
 
-    async fn remove(&self, id: DownloadId) -> Result<Download, Fault> {
-        match self {
-            Kept::File(file) => file.remove(id).await,
-            Kept::Server(server) => server.remove(id).await,
-        }
+    /// Deletes a download with its part. Returns it as it was.
+    pub(super) async fn remove(&self, id: DownloadId) -> Result<Download, Fault> {
+        let download = self.download(id).await?;
+        self.engine(Arc::new(Silent))?.remove(id).await?;
+        Ok(download)
     }
 }

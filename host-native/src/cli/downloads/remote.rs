@@ -3,8 +3,7 @@
 //! Invariant: the key comes from the environment or the configuration, goes out in one header to the server that was named,
 //! and is printed nowhere.
 
-use super::backend::{CalledOff, Downloads, Fault, Shown, Writer};
-use super::remote_error::ServerSaid;
+use super::backend::{Cancelled, Fault, Shown, Writer};
 use crate::config::Config;
 use crate::ledger::{AttemptLine, Download};
 use crate::transport::{Header, HttpTransport, TransportOptions};
@@ -75,8 +74,8 @@ impl Remote {
         Remote::named(&format!("http://{address}"), key)
     }
 
-    /// Whether somebody listens there.
-    pub(super) async fn is_there(&self) -> bool {
+    /// Returns `true` if the server answers.
+    pub(super) async fn is_running(&self) -> bool {
         let url = format!("{}/ping", self.base);
         self.transport
             .ask(Method::Get, &url, &[], None)
@@ -117,10 +116,10 @@ impl Remote {
     }
 
     /// A refusal as the state file would give it, so that the same advice follows.
-    async fn explained(&self, id: DownloadId, said: ServerSaid) -> Fault {
+    async fn explained(&self, id: DownloadId, said: RemoteError) -> Fault {
         let code = match &said {
-            ServerSaid::Refused { code, .. } => code.as_str(),
-            ServerSaid::Silent { .. } | ServerSaid::Strange { .. } => return said.into(),
+            RemoteError::Refused { code, .. } => code.as_str(),
+            RemoteError::Silent { .. } | RemoteError::Strange { .. } => return said.into(),
         };
         match (code, self.one(id).await) {
             ("WrongState", Ok(download)) => {
@@ -135,7 +134,7 @@ impl Remote {
         }
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ServerSaid> {
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RemoteError> {
         let (_, body) = self.ask(Method::Get, path, None).await?;
         self.read(&body)
     }
@@ -146,10 +145,10 @@ impl Remote {
         method: Method,
         path: &str,
         json: Option<String>,
-    ) -> Result<(u16, Vec<u8>), ServerSaid> {
+    ) -> Result<(u16, Vec<u8>), RemoteError> {
         let url = format!("{}{path}", self.base);
         let asked = self.transport.ask(method, &url, self.key.as_slice(), json);
-        let silent = |source| ServerSaid::Silent {
+        let silent = |source| RemoteError::Silent {
             url: display_url(&self.base),
             source: Box::new(source),
         };
@@ -169,7 +168,7 @@ impl Remote {
         }
     }
 
-    fn refusal(&self, status: u16, body: &[u8]) -> ServerSaid {
+    fn refusal(&self, status: u16, body: &[u8]) -> RemoteError {
         #[derive(Deserialize)]
         struct Answer {
             error: Refusal,
@@ -180,7 +179,7 @@ impl Remote {
             message: String,
         }
         match serde_json::from_slice(body) {
-            Ok(Answer { error }) => ServerSaid::Refused {
+            Ok(Answer { error }) => RemoteError::Refused {
                 status,
                 code: error.code,
                 message: error.message,
@@ -189,12 +188,12 @@ impl Remote {
         }
     }
 
-    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ServerSaid> {
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, RemoteError> {
         serde_json::from_slice(body).map_err(|error| self.strange(&error.to_string()))
     }
 
-    fn strange(&self, what: &str) -> ServerSaid {
-        ServerSaid::Strange {
+    fn strange(&self, what: &str) -> RemoteError {
+        RemoteError::Strange {
             url: display_url(&self.base),
             what: what.to_owned(),
         }
@@ -209,7 +208,7 @@ struct Page {
 
 impl Remote {
     /// All pages. What changes meanwhile moves to the front, behind the back of who reads on: so that is read again.
-    async fn read_through(&self, status: Option<Status>) -> Result<Vec<Download>, ServerSaid> {
+    async fn read_through(&self, status: Option<Status>) -> Result<Vec<Download>, RemoteError> {
         let of = status.map_or_else(String::new, |status| format!("&status={}", status.name()));
         let path = format!("/api/downloads?limit={PAGE}{of}");
         let mut found: BTreeMap<DownloadId, Download> = BTreeMap::new();
@@ -236,9 +235,9 @@ impl Remote {
     }
 }
 
-fn about(id: DownloadId, said: ServerSaid) -> Fault {
+fn about(id: DownloadId, said: RemoteError) -> Fault {
     match said {
-        ServerSaid::Refused { code, .. } if code == "NoSuchDownload" => {
+        RemoteError::Refused { code, .. } if code == "NoSuchDownload" => {
             Error::NoSuchDownload(id).into()
         }
         said => said.into(),
@@ -255,20 +254,21 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-impl Downloads for Remote {
-    async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, Fault> {
+impl Remote {
+    pub(super) async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, Fault> {
         let mut tries = READS;
         loop {
             tries -= 1;
             match self.read_through(status).await {
                 // The last one of a page was removed before the next page was asked for.
-                Err(ServerSaid::Refused { code, .. }) if code == "NoSuchDownload" && tries > 0 => {}
+                Err(RemoteError::Refused { code, .. }) if code == "NoSuchDownload" && tries > 0 => {
+                }
                 list => return Ok(list?),
             }
         }
     }
 
-    async fn show(&self, id: DownloadId) -> Result<Shown, Fault> {
+    pub(super) async fn show(&self, id: DownloadId) -> Result<Shown, Fault> {
         #[derive(Deserialize)]
         struct Timeline {
             attempts: Vec<AttemptLine>,
@@ -284,20 +284,65 @@ impl Downloads for Remote {
         })
     }
 
-    async fn cancel(&self, id: DownloadId) -> Result<CalledOff, Fault> {
+    pub(super) async fn cancel(&self, id: DownloadId) -> Result<Cancelled, Fault> {
         let download = self.change(id, "cancel").await?;
-        Ok(CalledOff {
+        Ok(Cancelled {
             kept_bytes: download.downloaded_bytes,
             writer: None,
         })
     }
 
-    async fn remove(&self, id: DownloadId) -> Result<Download, Fault> {
+    pub(super) async fn remove(&self, id: DownloadId) -> Result<Download, Fault> {
         let download = self.one(id).await?;
         let path = format!("/api/downloads/{id}");
         match self.ask(Method::Delete, &path, None).await {
             Ok(_) => Ok(download),
             Err(said) => Err(self.explained(id, said).await),
+        }
+    }
+}
+
+/// What a server said, or that it says nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RemoteError {
+    /// There is no answer.
+    #[error("the server at {url} cannot be asked")]
+    Silent {
+        url: String,
+        #[source]
+        source: Box<Error>,
+    },
+    /// It is another program, or another version.
+    #[error("what answers at {url} is no regrip server: {what}")]
+    Strange { url: String, what: String },
+    /// It did not do it.
+    #[error("{message}")]
+    Refused {
+        status: u16,
+        code: String,
+        message: String,
+    },
+}
+
+impl RemoteError {
+    /// What a person can do about it.
+    pub(super) fn advice(&self) -> Option<&'static str> {
+        match self {
+            RemoteError::Silent { .. } => {
+                Some("check the address, and whether `regrip serve` runs there")
+            }
+            RemoteError::Strange { .. } => Some("check the address"),
+            RemoteError::Refused { code, .. } => match code.as_str() {
+                "Unauthorized" => Some("put the server's key into REGRIP_API_KEY"),
+                "NameRefused" => Some("name the file with --name"),
+                "DestinationBusy" => {
+                    Some("give it another name with --name, or remove that download first")
+                }
+                "CredentialsRefused" => {
+                    Some("fetch it by `regrip get`, which is given them at every run")
+                }
+                _ => None,
+            },
         }
     }
 }

@@ -67,8 +67,9 @@ pub(super) fn timeline(
         for detail in details(span) {
             let indent = shape.number + 2;
             let room = shape.width.saturating_sub(indent);
-            let wrapped = text::wrap(&text::plain(&detail), room);
-            lines.extend(wrapped.iter().map(|line| format!("{:indent$}{line}", "")));
+            let detail = text::plain(&detail);
+            let wrapped = textwrap::wrap(&detail, room.max(1)).into_iter();
+            lines.extend(wrapped.map(|line| format!("{:indent$}{line}", "")));
         }
         shift += span.left_out;
     }

@@ -1,6 +1,5 @@
 //! `regrip get`.
 
-mod list;
 mod network;
 mod run;
 mod stream;

@@ -4,14 +4,15 @@ use super::network::{Network, network};
 use super::target::{Target, Targets, is_stream, targets};
 use super::unchanged::is_unchanged;
 use crate::cli::args::Get;
+use crate::cli::drive;
+use crate::cli::output::{Ended, Exit};
 use crate::cli::report::{Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
-use crate::cli::{Exit, drive, signals};
-use crate::clock::SmolClock;
 use crate::control::{Outcome, Wanted, accept};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::Catalogue;
 use crate::store::DiskStore;
+use crate::time::SmolClock;
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
 use futures::StreamExt;
@@ -79,24 +80,8 @@ fn on_exists(get: &Get) -> OnExists {
 }
 
 /// Runs the command.
-pub(crate) fn main(get: &Get) -> Exit {
-    match meant(get) {
-        Ok((network, targets)) => run(get, network, targets),
-        Err(text) => {
-            say!("regrip: {text}");
-            Exit::Usage
-        }
-    }
-}
-
-fn meant(get: &Get) -> Result<(Network, Targets), String> {
-    let network = network(get, |name| std::env::var(name).ok())?;
-    let targets = targets(get)?;
-    network.check(&targets.targets)?;
-    Ok((network, targets))
-}
-
-fn run(get: &Get, network: Network, targets: Targets) -> Exit {
+pub(crate) fn main(get: &Get) -> Ended {
+    let (network, targets) = read_args(get).map_err(|text| (Exit::Usage, text))?;
     let Targets {
         targets,
         collide,
@@ -106,31 +91,19 @@ fn run(get: &Get, network: Network, targets: Targets) -> Exit {
         say!("regrip: {line}");
     }
     if targets.is_empty() {
-        return Exit::Usage;
+        return Ok(Exit::Usage);
     }
     let unusable = match unusable.is_empty() {
         true => Exit::Done,
         false => Exit::Failed,
     };
     if is_stream(get) {
-        return unusable.and(super::stream::run(get, &network, &targets));
+        return Ok(unusable.max(super::stream::run(get, &network, &targets)?));
     }
     let reporter = reporter(get.json, get.quiet);
     let listener = Arc::clone(&reporter) as Arc<dyn Listener>;
-    let engine = match engine(get, &network, &targets, listener) {
-        Ok(engine) => engine,
-        Err((exit, text)) => {
-            say!("regrip: {text}");
-            return exit;
-        }
-    };
-    let signal = match signals::first() {
-        Ok(signal) => signal,
-        Err(error) => {
-            say!("regrip: cannot listen for Ctrl-C: {error}");
-            return Exit::Unusable;
-        }
-    };
+    let engine = engine(get, &network, &targets, listener)?;
+    let signal = drive::first_signal()?;
     let terms = Terms {
         network,
         on_exists: on_exists(get),
@@ -148,9 +121,16 @@ fn run(get: &Get, network: Network, targets: Targets) -> Exit {
         accepted: if collide { 1 } else { ACCEPTED_AT_ONCE },
     };
     let driven = all(&engine, &reporter, targets, &terms, bounds, &ending);
-    let exit = unusable.and(drive::run(&engine, &signal, &workers, &ending, driven));
+    let exit = unusable.max(drive::run(&engine, &signal, &workers, &ending, driven));
     reporter.end(exit, "run the same command again");
-    exit
+    Ok(exit)
+}
+
+fn read_args(get: &Get) -> Result<(Network, Targets), String> {
+    let network = network(get, |name| std::env::var(name).ok())?;
+    let targets = targets(get)?;
+    network.check(&targets.targets)?;
+    Ok((network, targets))
 }
 
 /// The limits that were typed.
@@ -170,7 +150,7 @@ fn engine(
     network: &Network,
     targets: &[Target],
     listener: Arc<dyn Listener>,
-) -> Result<Engine<NativeHost<StateLedger>>, (Exit, String)> {
+) -> Ended<Engine<NativeHost<StateLedger>>> {
     let config = config(get);
     let folder = targets
         .first()
@@ -221,7 +201,7 @@ async fn all(
         .buffered(bounds.accepted);
     while let Some((outcome, target)) = accepted.next().await {
         if ending.get() {
-            exit = exit.and(Exit::Interrupted);
+            exit = exit.max(Exit::Interrupted);
             break;
         }
         match outcome {
@@ -232,15 +212,15 @@ async fn all(
             }
             Err(error) => {
                 reporter.refused(&target, &error);
-                exit = exit.and(Exit::from(&error));
+                exit = exit.max(Exit::from(&error));
             }
         }
         while driven.len() >= bounds.driven {
-            exit = exit.and(driven.next().await.map_or(Exit::Done, ended));
+            exit = exit.max(driven.next().await.map_or(Exit::Done, ended));
         }
     }
     while let Some(result) = driven.next().await {
-        exit = exit.and(ended(result));
+        exit = exit.max(ended(result));
     }
     exit
 }

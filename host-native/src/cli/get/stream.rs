@@ -6,11 +6,12 @@ use super::network::Network;
 use super::run::config;
 use super::target::Target;
 use crate::cli::args::Get;
+use crate::cli::drive;
+use crate::cli::output::{Ended, Exit};
 use crate::cli::report::{Json, Reporter, reporter};
-use crate::cli::{Exit, drive, signals};
-use crate::clock::SmolClock;
 use crate::host::Listener;
 use crate::store::{STDOUT, StdoutStore};
+use crate::time::SmolClock;
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
 use regrip_core::host::Host;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Streams the targets in the order given, and stops at the first one that fails: what followed would be in its place.
-pub(super) fn run(get: &Get, network: &Network, targets: &[Target]) -> Exit {
+pub(super) fn run(get: &Get, network: &Network, targets: &[Target]) -> Ended {
     let reporter = match get.json {
         true => Arc::new(Json::on_stderr()),
         false => reporter(false, get.quiet),
@@ -35,27 +36,16 @@ pub(super) fn run(get: &Get, network: &Network, targets: &[Target]) -> Exit {
         clock: SmolClock::default(),
         listener: Arc::clone(&reporter) as Arc<dyn Listener>,
     };
-    let engine = match Engine::new(host, config, !get.no_digest) {
-        Ok(engine) => engine,
-        Err(error) => {
-            say!("regrip: {error}");
-            return Exit::Usage;
-        }
-    };
-    let signal = match signals::first() {
-        Ok(signal) => signal,
-        Err(error) => {
-            say!("regrip: cannot listen for Ctrl-C: {error}");
-            return Exit::Unusable;
-        }
-    };
+    let engine = Engine::new(host, config, !get.no_digest)
+        .map_err(|error| (Exit::Usage, error.to_string()))?;
+    let signal = drive::first_signal()?;
     let ending = Cell::new(false);
     let driven = all(&engine, &reporter, network, targets);
     let exit = drive::run(&engine, &signal, &Workers::new(1), &ending, driven);
     if exit == Exit::Interrupted {
         say!("regrip: interrupted; another run begins at the start");
     }
-    exit
+    Ok(exit)
 }
 
 async fn all(

@@ -1,249 +1,288 @@
-//! Progress bars on a terminal: a line for each file that is under way, finished ones scroll up.
-//!
-//! indicatif draws; what a line says is [`bar`](super::bar)'s. Events only change what is known; a thread redraws all lines
-//! a few times a second, so that countdowns run, a speed falls while nothing comes, and a resized terminal is filled.
+//! How far each file of a run is, and the totals of a run.
 
-use super::bar::{self, Phase, View};
-use super::journey::Journeys;
-use super::{Reporter, WasDone, draw_target, plain};
-use crate::cli::exit::Exit;
-use crate::cli::get::Target;
-use crate::cli::output::Look;
+use super::plain;
 use crate::cli::text;
-use crate::host::Listener;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use regrip_core::{DownloadId, Error, Event, Row, What};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use indicatif::ProgressBar;
+use regrip_core::{DownloadId, Event, Summary, What};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
-/// Between two drawings.
-const TICK: Duration = Duration::from_millis(200);
-/// Where the terminal does not tell.
-const COLUMNS: usize = 80;
-
-/// Draws bars on standard error.
+/// How far a file is.
 #[derive(Debug)]
-pub(crate) struct Bars {
-    all: MultiProgress,
-    files: Arc<Mutex<Files>>,
+pub(super) struct Progress {
+    /// The file's own name.
+    pub(super) name: String,
+    /// The current attempt, or the last one.
+    pub(super) attempt: u32,
+    /// Bytes in the part, the file's size if it is known, and the speed. Hidden until a reporter draws it.
+    pub(super) bar: ProgressBar,
+    /// A response to the current attempt is being received.
+    pub(super) answered: bool,
+    /// The last response announced another size than was known before.
+    pub(super) size_is_new: bool,
+    size_was_announced: bool,
+    /// When data was received last, or the attempt began.
+    received_at: Instant,
+    begun: Instant,
+    /// Bytes that this run found.
+    kept: u64,
 }
 
-#[derive(Debug)]
-struct Files {
-    journeys: Journeys,
-    bars: BTreeMap<DownloadId, Bar>,
-    /// Accepted, and not started yet.
-    queued: BTreeSet<DownloadId>,
-    /// How many those are: below the bars.
-    footer: Option<ProgressBar>,
-    /// Of the longest name so far.
-    name: usize,
-}
-
-/// A file under way.
-#[derive(Debug)]
-struct Bar {
-    drawn: ProgressBar,
-    name: String,
-    wait: Option<Wait>,
-}
-
-#[derive(Debug)]
-struct Wait {
-    until: Instant,
-    why: String,
-}
-
-impl Bars {
-    /// Starts the thread that draws.
-    pub(crate) fn new() -> Self {
-        let files = Arc::new(Mutex::new(Files {
-            journeys: Journeys::begin(Instant::now()),
-            bars: BTreeMap::new(),
-            queued: BTreeSet::new(),
-            footer: None,
-            name: 0,
-        }));
-        let drawn = Arc::downgrade(&files);
-        // Without it lines are drawn at events only.
-        let _ = std::thread::Builder::new()
-            .name("bars".to_owned())
-            .spawn(move || keep_drawing(&drawn));
-        Bars {
-            all: MultiProgress::with_draw_target(draw_target::stderr()),
-            files,
+impl Progress {
+    fn new(path: &str, now: Instant) -> Self {
+        Progress {
+            name: plain::name(path),
+            attempt: 0,
+            bar: ProgressBar::hidden(),
+            answered: false,
+            size_is_new: false,
+            size_was_announced: false,
+            received_at: now,
+            begun: now,
+            kept: 0,
         }
     }
 
-    /// Above the bars, as an ordinary line: it may be longer than the terminal is wide.
-    fn print(&self, line: impl std::fmt::Display) {
-        self.all.suspend(|| say!("{line}"));
-    }
-}
-
-fn erase(drawn: &ProgressBar, all: &MultiProgress) {
-    drawn.finish_and_clear();
-    // Else its empty line would stay for as long as others are drawn above it.
-    all.remove(drawn);
-}
-
-/// Until nobody has the bars any more.
-fn keep_drawing(files: &Weak<Mutex<Files>>) {
-    while let Some(files) = files.upgrade() {
-        lock(&files).draw(Instant::now());
-        drop(files);
-        std::thread::sleep(TICK);
-    }
-}
-
-fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
-    files.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Files {
-    fn bar(&mut self, event: &Event<'_>, all: &MultiProgress) -> &mut Bar {
-        let (name, footer) = (&mut self.name, &self.footer);
-        self.bars.entry(event.id).or_insert_with(|| {
-            let file = plain::name(event.path);
-            *name = console::measure_text_width(&file).max(*name);
-            let drawn = empty();
-            Bar {
-                drawn: match footer {
-                    Some(footer) => all.insert_before(footer, drawn),
-                    None => all.add(drawn),
-                },
-                name: file,
-                wait: None,
+    fn record(&mut self, what: &What, now: Instant) {
+        match what {
+            What::Started { attempt, from } => {
+                if self.attempt == 0 {
+                    (self.begun, self.kept) = (now, *from);
+                }
+                (self.attempt, self.answered) = (*attempt, false);
+                self.begin_at(*from, now);
             }
-        })
-    }
-
-    /// Tells below the bars how many are still to come.
-    fn count_queued(&mut self, all: &MultiProgress) {
-        match (self.queued.len(), &self.footer) {
-            (0, Some(footer)) => {
-                erase(footer, all);
-                self.footer = None;
+            What::Headers { expected_bytes, .. } => {
+                self.size_is_new = !self.size_was_announced || self.total() != *expected_bytes;
+                (self.answered, self.size_was_announced) = (true, true);
+                self.set_total(*expected_bytes);
+                // The time that connecting took does not count.
+                self.begin_at(self.bytes(), now);
             }
-            (0, None) => {}
-            (_, Some(_)) => {}
-            (_, None) => self.footer = Some(all.add(empty())),
+            What::Progress { bytes, total } => {
+                if *bytes > self.bytes() {
+                    self.received_at = now;
+                }
+                self.set_total(*total);
+                self.bar.set_position(*bytes);
+            }
+            What::Restart { .. } => {
+                (self.kept, self.size_was_announced) = (0, false);
+                self.begin_at(0, now);
+            }
+            What::Queued
+            | What::Retrying { .. }
+            | What::Waiting { .. }
+            | What::Completed(_)
+            | What::Failed(_)
+            | What::Cancelled(_) => {}
         }
     }
 
-    fn draw(&mut self, now: Instant) {
-        let look = Look::of_stderr();
-        // The last column stays free: some terminals begin a new line once it is written to.
-        let width = look.width.unwrap_or(COLUMNS).saturating_sub(1);
-        for (id, bar) in &self.bars {
-            let Some(journey) = self.journeys.of(*id) else {
-                continue;
-            };
-            let phase = match &bar.wait {
-                Some(wait) => Phase::Waiting {
-                    left: wait.until.saturating_duration_since(now),
-                    why: &wait.why,
-                },
-                None if journey.answered => Phase::Moving {
-                    per_second: journey.speed.per_second(now),
-                    left: journey.left(now),
-                    silence: journey.speed.silence(now),
-                },
-                None => Phase::Connecting,
-            };
-            let view = View {
-                name: &bar.name,
-                attempt: journey.attempt,
-                bytes: journey.bytes,
-                total: journey.total,
-                phase,
-            };
-            bar.drawn
-                .set_message(bar::line(&view, self.name, width, look));
+    /// Measures the speed from this offset on: bytes before it were not received now.
+    fn begin_at(&mut self, offset: u64, now: Instant) {
+        self.received_at = now;
+        self.bar.set_position(offset);
+        self.bar.reset_eta();
+    }
+
+    fn set_total(&self, total: Option<u64>) {
+        match total {
+            Some(total) if self.total() != Some(total) => self.bar.set_length(total),
+            None if self.total().is_some() => self.bar.unset_length(),
+            _ => {}
         }
-        if let Some(footer) = &self.footer {
-            let line = format!("{} more are queued", self.queued.len());
-            footer.set_message(text::cut(&line, width, look));
+    }
+
+    /// Bytes in the part.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bar.position()
+    }
+
+    /// Size of the file, if it is known.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.bar.length()
+    }
+
+    /// Bytes a second of the last seconds, if any were received.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "three digits are shown"
+    )]
+    pub(super) fn per_second(&self) -> Option<u64> {
+        Some(self.bar.per_sec() as u64).filter(|speed| *speed > 0)
+    }
+
+    /// The time left at this speed.
+    pub(super) fn left(&self) -> Option<Duration> {
+        Some(self.bar.eta()).filter(|left| !left.is_zero())
+    }
+
+    /// How long no data was received.
+    pub(super) fn silence(&self, now: Instant) -> Duration {
+        now - self.received_at
+    }
+
+    /// The bytes and the time of this run: `, 6.00 MB of it now, in 12 s`. Empty if it took no time worth mentioning.
+    pub(super) fn of_this_run(&self, summary: &Summary, now: Instant) -> String {
+        let took = now - self.begun;
+        if took < Duration::from_millis(100) {
+            return String::new();
         }
+        let received = match self.kept {
+            0 => String::new(),
+            kept => format!(
+                "{} of it now, ",
+                text::bytes(summary.bytes.saturating_sub(kept))
+            ),
+        };
+        format!(", {received}in {}", text::wait(took))
     }
 }
 
-impl Listener for Bars {
-    fn hear(&self, event: &Event<'_>) {
-        let now = Instant::now();
-        let mut files = lock(&self.files);
-        let journey = files.journeys.hear(event, now);
-        let line = plain::line(event, journey, now);
+/// The files of a run: those in progress, and the totals of those that ended.
+#[derive(Debug)]
+pub(super) struct Run {
+    files: HashMap<DownloadId, Progress>,
+    begun: Instant,
+    completed: u32,
+    failed: u32,
+    bytes: u64,
+}
+
+/// With more files than this, a last line sums them up.
+const SUMMED_UP: u32 = 10;
+
+impl Run {
+    pub(super) fn begin(now: Instant) -> Self {
+        Run {
+            files: HashMap::new(),
+            begun: now,
+            completed: 0,
+            failed: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Records an event and returns the file's progress after it.
+    pub(super) fn record(&mut self, event: &Event<'_>, now: Instant) -> &mut Progress {
         match &event.what {
-            What::Queued => {
-                files.queued.insert(event.id);
-                files.count_queued(&self.all);
-            }
-            What::Started { .. } => {
-                files.queued.remove(&event.id);
-                files.bar(event, &self.all).wait = None;
-                files.count_queued(&self.all);
-            }
-            What::Restart { .. } => self.print(line.unwrap_or_default()),
-            What::Headers { mismatch: true, .. } => {
-                if let Some(line) = line {
-                    self.print(line);
-                }
-            }
-            What::Headers { .. } | What::Progress { .. } => return, // the thread draws what there is
-            What::Retrying {
-                delay,
-                asked_by,
-                error,
-                ..
-            } => {
-                let until = now.checked_add(*delay).unwrap_or(now);
-                let why = plain::wait_reason(*asked_by, error);
-                files.bar(event, &self.all).wait = Some(Wait { until, why });
-            }
-            What::Waiting { until, why } => {
-                let left = until.duration_since(SystemTime::now()).unwrap_or_default();
-                let (until, why) = (now.checked_add(left).unwrap_or(now), text::plain(why));
-                files.bar(event, &self.all).wait = Some(Wait { until, why });
-            }
-            What::Completed(_) | What::Failed(_) | What::Cancelled(_) => {
-                files.queued.remove(&event.id);
-                if let Some(bar) = files.bars.remove(&event.id) {
-                    erase(&bar.drawn, &self.all);
-                }
-                files.count_queued(&self.all);
-                files.journeys.forget(event.id);
-                self.print(line.unwrap_or_default());
-            }
+            What::Completed(summary) => self.add_completed(summary.bytes),
+            What::Failed(_) | What::Cancelled(_) => self.add_failed(),
+            _ => {}
         }
-        files.draw(now);
+        let file = self.files.entry(event.id);
+        let file = file.or_insert_with(|| Progress::new(event.path, now));
+        file.record(&event.what, now);
+        file
+    }
+
+    /// Drops a file that ended, so that a long list takes no memory for it.
+    pub(super) fn forget(&mut self, id: DownloadId) {
+        self.files.remove(&id);
+    }
+
+    /// A file in progress.
+    pub(super) fn file(&self, id: DownloadId) -> Option<&Progress> {
+        self.files.get(&id)
+    }
+
+    pub(super) fn add_completed(&mut self, bytes: u64) {
+        self.completed = self.completed.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    pub(super) fn add_failed(&mut self) {
+        self.failed = self.failed.saturating_add(1);
+    }
+
+    /// One line for all files, if there are many.
+    pub(super) fn total(&self, now: Instant) -> Option<String> {
+        let files = self.completed.saturating_add(self.failed);
+        if files <= SUMMED_UP {
+            return None;
+        }
+        let failed = match self.failed {
+            0 => String::new(),
+            failed => format!(", {failed} not completed"),
+        };
+        Some(format!(
+            "{files} files: {} completed{failed}; {} in {}",
+            self.completed,
+            text::bytes(self.bytes),
+            text::wait(now - self.begun)
+        ))
     }
 }
 
-impl Reporter for Bars {
-    fn was_done(&self, row: &Row, how: &WasDone) {
-        lock(&self.files).journeys.was_done(row.downloaded);
-        self.print(plain::was_done(row, how));
-    }
-    fn refused(&self, target: &Target, error: &Error) {
-        lock(&self.files).journeys.was_not_done();
-        self.print(plain::refused(target, error));
-    }
-    fn end(&self, exit: Exit, to_go_on: &str) {
-        let mut files = lock(&self.files);
-        let _ = self.all.clear(); // a terminal that is gone
-        // A bar that goes would draw the others once more.
-        self.all.set_draw_target(ProgressDrawTarget::hidden());
-        files.bars.clear();
-        files.footer = None;
-        plain::end(&files.journeys, exit, to_go_on);
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regrip_core::record::RestartReason;
+    use std::time::SystemTime;
 
-/// A line that says only what it is told.
-fn empty() -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg}");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
-    ProgressBar::no_length().with_style(style)
+    fn event(id: DownloadId, what: What) -> Event<'static> {
+        Event {
+            id,
+            at: SystemTime::UNIX_EPOCH,
+            url: "https://example.org/film",
+            path: "/films/film",
+            what,
+        }
+    }
+
+    fn summary(bytes: u64) -> Summary {
+        Summary {
+            bytes,
+            ..Summary::default()
+        }
+    }
+
+    #[test]
+    fn resumed_bytes_are_not_counted_as_received_in_this_run() {
+        let start = Instant::now();
+        let mut run = Run::begin(start);
+        let (from, total) = (18_000_000, Some(24_000_000));
+        run.record(&event(1, What::Started { attempt: 3, from }), start);
+        let headers = What::Headers {
+            expected_bytes: total,
+            source: None,
+            mismatch: false,
+        };
+        let file = run.record(&event(1, headers), start);
+        assert_eq!((file.per_second(), file.left()), (None, None));
+        let (bytes, later) = (20_000_000, start + Duration::from_secs(2));
+        let file = run.record(&event(1, What::Progress { bytes, total }), later);
+        assert_eq!((file.bytes(), file.total()), (20_000_000, total));
+        let end = start + Duration::from_secs(12);
+        assert_eq!(file.silence(end), Duration::from_secs(10));
+        assert_eq!(
+            file.of_this_run(&summary(24_000_000), end),
+            ", 6.00 MB of it now, in 12 s"
+        );
+        let restart = What::Restart {
+            reason: RestartReason::RangeIgnored,
+            discarded_bytes: 20_000_000,
+        };
+        let file = run.record(&event(1, restart), end);
+        assert_eq!(file.of_this_run(&summary(24_000_000), end), ", in 12 s");
+    }
+
+    #[test]
+    fn more_than_ten_files_are_summed_up() {
+        let start = Instant::now();
+        let mut run = Run::begin(start);
+        for id in 1..=10 {
+            run.record(&event(id, What::Completed(summary(1_000_000))), start);
+        }
+        assert_eq!(run.total(start), None);
+        run.add_completed(500_000);
+        run.record(&event(12, What::Failed(summary(7))), start);
+        let end = start + Duration::from_secs(63);
+        assert_eq!(
+            run.total(end).as_deref(),
+            Some("12 files: 11 completed, 1 not completed; 10.5 MB in 1 min 3 s")
+        );
+    }
 }

@@ -2,18 +2,14 @@
 
 use super::accept::{Outcome, Wanted, accept};
 use super::address::{self, BadAddress};
-use super::driving::DropOut;
 use super::events::Events;
-use super::status::Peers;
-use super::stubs::Stubs;
-use super::tasks::{Drives, End};
-use super::troubles::Troubles;
+use super::status::{Peers, Stubs, Troubles};
+use super::tasks::{DropOut, End, Tasks};
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
 use crate::store::destination;
 use crate::workers::Workers;
-use regrip_core::engine::Accepted;
-use regrip_core::engine::NewUrl;
+use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::{DownloadId, Engine, Error, SafeName, Source, Status};
 use smol::Timer;
 use std::fmt;
@@ -45,16 +41,16 @@ pub enum Refused {
 ///
 /// Drives run as tasks of [`Workers`], so somebody must run those.
 #[derive(Clone, Debug)]
-pub struct Control<L: NativeLedger>(pub(super) Arc<Shared<L>>);
+pub struct Control<L: NativeLedger>(pub(super) Arc<Inner<L>>);
 
 #[derive(Debug)]
-pub(super) struct Shared<L: NativeLedger> {
+pub(super) struct Inner<L: NativeLedger> {
     pub(super) engine: Engine<NativeHost<L>>,
     pub(super) events: Events,
     pub(super) stubs: Stubs,
     pub(super) peers: Peers,
     pub(super) troubles: Troubles,
-    pub(super) drives: Drives,
+    pub(super) tasks: Tasks,
     pub(super) completed: Option<PathBuf>,
     begin: OnceLock<Begin>,
 }
@@ -74,13 +70,13 @@ impl<L: NativeLedger> Control<L> {
     /// Takes control. `events` is, or is told by, the engine's listener; `completed` is the folder that files go to, and
     /// without it nothing is downloaded.
     pub fn new(engine: Engine<NativeHost<L>>, events: Events, completed: Option<PathBuf>) -> Self {
-        Control(Arc::new(Shared {
+        Control(Arc::new(Inner {
             engine,
             events,
             stubs: Stubs::default(),
             peers: Peers::default(),
             troubles: Troubles::default(),
-            drives: Drives::default(),
+            tasks: Tasks::default(),
             completed,
             begin: OnceLock::new(),
         }))
@@ -123,13 +119,13 @@ impl<L: NativeLedger> Control<L> {
 
     /// How many downloads are driven now, those that wait included.
     pub fn drives_count(&self) -> usize {
-        self.0.drives.count()
+        self.0.tasks.count()
     }
 
     /// Has every end of a drive told, from now on, in the drive's own task and before anybody else learns that it is gone.
     /// A hook must not block; it spawns what takes long. One download may end several times: retried, for one.
     pub fn on_end(&self, hook: impl Fn(&End) + Send + Sync + 'static) {
-        self.0.drives.hook(Arc::new(hook));
+        self.0.tasks.hook(Arc::new(hook));
     }
 
     /// Has what is added and retried from now on begun by this, for a host that keeps it in a line of its own until it is
@@ -150,7 +146,7 @@ impl<L: NativeLedger> Control<L> {
     /// Drives a download in a task of its own, unless it is driven already. Where that drive is just ending, the row is
     /// looked at again then: what was put into the ledger before this call is not missed.
     pub fn drive(&self, id: DownloadId) {
-        if !self.0.drives.enter(id) {
+        if !self.0.tasks.enter(id) {
             return;
         }
         let control = self.clone();
@@ -168,7 +164,7 @@ impl<L: NativeLedger> Control<L> {
 
     /// Waits until nobody drives a download.
     pub async fn ended(&self, id: DownloadId) {
-        if let Some(going) = self.0.drives.going(id) {
+        if let Some(going) = self.0.tasks.going(id) {
             // Nothing is ever sent: it closes.
             let _ = going.recv().await;
         }
@@ -272,8 +268,8 @@ impl<L: NativeLedger> Control<L> {
     /// # Cancel safety
     /// Dropping it, for a process that must not wait longer, leaves the rest to the next start, as a crash does.
     pub async fn end(&self) {
-        self.0.drives.end();
-        while self.0.drives.count() > 0 {
+        self.0.tasks.end();
+        while self.0.tasks.count() > 0 {
             // Again and again: a drive that has only begun did not listen yet.
             self.0.engine.end();
             Timer::after(TELL_EVERY).await;
