@@ -1,7 +1,7 @@
 //! The native host of regrip: HTTP by surf on a transport of our own, part files, a SQLite ledger, and the command line.
 //!
-//! Where a byte goes: [`transport`] lends it from the socket, the core counts it, [`store`] writes it, [`ledger`] remembers
-//! how far it is. [`host`] ties them together for the core's engine, [`cli`] is what a user types.
+//! The path of a byte: [`transport`] reads it from the socket, the core counts it, [`store`] writes it, [`ledger`] records
+//! the progress. [`host`] ties them together for the core's engine, [`cli`] is what a user types.
 
 pub mod api;
 pub mod cli;

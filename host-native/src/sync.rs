@@ -1,4 +1,4 @@
-//! Locks that a panicking thread does not poison: what they guard is whole between two statements.
+//! Locks that ignore poisoning: a guarded value is consistent between any two statements.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

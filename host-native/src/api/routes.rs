@@ -1,8 +1,8 @@
 //! The table. `openapi.json` describes it; a test compares the two.
 
-use super::{Api, auth, dashboard, downloads, events, metrics, status};
+use super::{Api, Handled, auth, dashboard, downloads, events, metrics, status};
 use crate::ledger::NativeLedger;
-use crate::server::{Asked, Entry, Payload, Refusal, Reply, Route};
+use crate::server::{Asked, Entry, Payload, Reply, Route};
 use bytes::Bytes;
 use futures::FutureExt;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -48,7 +48,7 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
 /// The API's description, OpenAPI 3.1.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
 
-async fn description<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Result<Reply, Refusal> {
+async fn description<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Handled {
     let payload = Payload::Bytes(Bytes::from_static(OPENAPI.as_bytes()));
     Ok(Reply::new(StatusCode::OK, payload)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json")))

@@ -1,4 +1,4 @@
-//! Who has logged in with the key, by a cookie, so that a browser need not keep the key.
+//! Login sessions, held by a cookie, so that a browser need not keep the key.
 //!
 //! Invariants: a session is a random number that is kept as its SHA-256 only; it lives for a month, until the key is changed
 //! or the process ends; there are few of them at once.
@@ -115,7 +115,7 @@ fn make_room(sessions: &mut Vec<Session>, client: Client, now: Instant) {
     if !has_many && sessions.len() < MOST {
         return;
     }
-    // Its own ones, or those of whoever has the most.
+    // Those of this client, or of the client with the most.
     let most = of_client.values().copied().max().unwrap_or_default();
     let least_missed = (sessions.iter().enumerate())
         .filter(|(_, session)| match has_many {

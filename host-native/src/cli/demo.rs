@@ -1,8 +1,8 @@
-//! `regrip demo`: several files from a server that does everything wrong, through the real transport, ledger and disk, and
-//! a table of what became of them.
+//! `regrip demo`: downloads several files from a misbehaving server, through the real transport, ledger and disk, and prints
+//! a table of the results. `--web` serves the page of `host-wasm/demo` and such a server for it.
 
 use super::args::Demo;
-use super::output::{Ended, Exit, failed};
+use super::output::{CommandResult, Exit, failed};
 use super::report::{self, Reporter};
 use super::state::StateLedger;
 use super::{drive, text};
@@ -99,7 +99,7 @@ fn films() -> Vec<Film> {
 }
 
 /// Runs the command.
-pub(crate) fn main(demo: &Demo) -> Ended {
+pub(crate) fn main(demo: &Demo) -> CommandResult {
     match demo.web {
         true => serve_page(demo),
         false => run(demo).map_err(failed(Exit::Unusable, "the demo could not run")),
@@ -114,14 +114,14 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
         script = script.file(&format!("/{}", film.name), film.script.clone());
     }
     let server = Server::start(script)?;
-    let seen = Arc::new(Seen {
+    let seen = Arc::new(KeptOffsets {
         reporter: report::reporter(demo.json, false),
         kept: Mutex::default(),
     });
     let engine = engine(&folder, Arc::clone(&seen))?;
     if !demo.json {
         say!(
-            "A server at {} does everything wrong; regrip fetches {} files from it.\n",
+            "A server at {} misbehaves; regrip downloads {} files from it.\n",
             server.origin(),
             films.len()
         );
@@ -142,9 +142,9 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
         out!(
             "{}",
             if right {
-                "Every one is byte for byte the one on the server."
+                "All files are identical to those on the server."
             } else {
-                "NOT every file is right."
+                "NOT all files are identical."
             }
         );
     }
@@ -153,7 +153,7 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
 
 fn engine(
     folder: &Scratch,
-    seen: Arc<Seen>,
+    seen: Arc<KeptOffsets>,
 ) -> Result<Engine<NativeHost<StateLedger>>, Box<dyn std::error::Error>> {
     // Impatient, so that the demo is over soon; a real run waits longer for everything.
     let config = DownloadsConfig {
@@ -207,13 +207,13 @@ fn new_download(url: &str, destination: &Path) -> NewDownload {
 }
 
 /// Watches the events for the table, and passes them on.
-struct Seen {
+struct KeptOffsets {
     reporter: Arc<dyn Reporter>,
     /// By path: the offset that the last attempt took up and kept.
     kept: Mutex<HashMap<String, u64>>,
 }
 
-impl Seen {
+impl KeptOffsets {
     fn kept(&self, path: &Path) -> u64 {
         let kept = lock(&self.kept);
         kept.get(path.to_string_lossy().as_ref())
@@ -222,7 +222,7 @@ impl Seen {
     }
 }
 
-impl Listener for Seen {
+impl Listener for KeptOffsets {
     fn hear(&self, event: &Event<'_>) {
         let kept = match event.what {
             What::Started { from, .. } => Some(from),
@@ -246,7 +246,7 @@ fn line(
     film: &Film,
     ended: Result<Summary, regrip_core::Error>,
     folder: &Scratch,
-    seen: &Seen,
+    seen: &KeptOffsets,
 ) -> TableRow {
     let path = folder.path(film);
     // What is on the disk counts, not what the engine says of it.
@@ -327,9 +327,9 @@ impl Drop for Scratch {
 }
 
 /// Serves the demo page until a signal.
-fn serve_page(demo: &Demo) -> Ended {
+fn serve_page(demo: &Demo) -> CommandResult {
     let pages = pages().map_err(|text| (Exit::Usage, text))?;
-    // Its server does what anyone tells it.
+    // Any page can control its server.
     if !demo.listen.ip().is_loopback() {
         let line = format!(
             "the demo is for this machine only, and {} is not",
@@ -358,7 +358,7 @@ fn serve_page(demo: &Demo) -> Ended {
 fn pages() -> Result<Pages, String> {
     let folder = folder().ok_or_else(|| {
         text::with_advice(
-            "there is no demo page here: it is a part of regrip's repository",
+            "there is no demo page here: it is in regrip's repository",
             Some("run this command in a checkout of it"),
         )
     })?;

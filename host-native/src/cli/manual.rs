@@ -76,7 +76,7 @@ fn write_subcommand(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// What stands below the options in the help. clap_mangen calls it extra, which tells nobody anything.
+/// The text below the options in the help, which clap_mangen calls EXTRA.
 fn write_notes(part: &Page, page: &mut Vec<u8>) -> io::Result<()> {
     let mut notes = Vec::new();
     part.render_extra_section(&mut notes)?;

@@ -22,7 +22,7 @@ mod text;
 use args::{Args, Command};
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
-use output::Ended;
+use output::CommandResult;
 use regrip_core::redacted;
 use std::process::ExitCode;
 
@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-fn run(command: &Command) -> Ended {
+fn run(command: &Command) -> CommandResult {
     match command {
         Command::Get(get) => get::main(get),
         Command::List(list) => downloads::list(list),

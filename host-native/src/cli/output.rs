@@ -35,27 +35,27 @@ pub(crate) fn print(bytes: &[u8]) -> Exit {
 
 /// What a terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct Layout {
     /// Columns; `None` if the output is no terminal, and lines may be of any length.
     pub(crate) width: Option<usize>,
     /// Characters beyond ASCII.
     pub(crate) unicode: bool,
 }
 
-impl Look {
+impl Layout {
     /// Of standard output.
     pub(crate) fn of_stdout() -> Self {
-        Look::of(&Term::stdout())
+        Layout::of(&Term::stdout())
     }
 
     /// Of standard error at this moment: terminals are resized.
     pub(crate) fn of_stderr() -> Self {
-        Look::of(&Term::stderr())
+        Layout::of(&Term::stderr())
     }
 
     fn of(term: &Term) -> Self {
         let columns = term.size_checked().map(|(_rows, columns)| columns.into());
-        Look {
+        Layout {
             width: columns.filter(|_| term.is_term()),
             unicode: unicode(),
         }
@@ -90,7 +90,7 @@ fn unicode() -> bool {
 }
 
 /// How a command ended: by an exit code, or by one and a text for the user, `regrip: ` before it.
-pub(crate) type Ended<T = Exit> = Result<T, (Exit, String)>;
+pub(crate) type CommandResult<T = Exit> = Result<T, (Exit, String)>;
 
 /// A failure with this exit code: what was being done, and the error.
 pub(crate) fn failed<E: std::fmt::Display>(

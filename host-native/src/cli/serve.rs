@@ -1,7 +1,7 @@
 //! `regrip serve`, and `regrip check-config`, which prints what is wrong with a configuration and its effective settings.
 
-use super::args::{CheckConfig, LogFormat, Serve};
-use super::output::{Ended, Exit};
+use super::args::{CheckConfig, Serve};
+use super::output::{CommandResult, Exit};
 use super::{get, state, text};
 use crate::config::{Config, ConfigRefused, Loaded, Problem, data_folder_clash, load};
 use crate::serve::{self, DataFolderRefused, ServeError, ServeOptions};
@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// Runs the command.
-pub(crate) fn main(args: &Serve) -> Ended {
+pub(crate) fn main(args: &Serve) -> CommandResult {
     let loaded = read_config(&args.config)?;
     let options = options(args, loaded).map_err(|text| (Exit::Usage, text))?;
     match serve::serve(options) {
@@ -27,7 +27,7 @@ pub(crate) fn main(args: &Serve) -> Ended {
 ///
 /// # Errors
 /// Everything that is wrong with it, and its warnings, on one line each.
-pub(super) fn read_config(file: &Path) -> Ended<Loaded> {
+pub(super) fn read_config(file: &Path) -> CommandResult<Loaded> {
     load(file).map_err(|refused| {
         let text = match refused {
             ConfigRefused::Wrong { errors, warnings } => {
@@ -70,10 +70,7 @@ fn options(args: &Serve, loaded: Loaded) -> Result<ServeOptions, String> {
         loaded,
         data_folder,
         proxies,
-        log: match args.log {
-            LogFormat::Text => serve::LogFormat::Text,
-            LogFormat::Json => serve::LogFormat::Json,
-        },
+        log: args.log,
     })
 }
 
@@ -85,10 +82,9 @@ pub(crate) fn data_folder(config: &Config) -> Result<PathBuf, String> {
     if let Some(folder) = &config.server.data_dir {
         return Ok(folder.clone());
     }
-    let ours = state::path(None).map_err(|_| {
-        "neither XDG_STATE_HOME nor HOME says where state belongs; name a folder by regrip.dataDir"
-    })?;
-    // Not where `get` keeps its own: the server takes up every download of its ledger.
+    let ours = state::path(None)
+        .map_err(|_| "neither XDG_STATE_HOME nor HOME is set; name a folder by regrip.dataDir")?;
+    // Not the one of `get`: the server resumes every download of its ledger.
     Ok(ours.with_file_name("serve"))
 }
 
@@ -105,7 +101,7 @@ fn exit(error: &ServeError) -> Exit {
 fn advice(error: &ServeError) -> Option<&'static str> {
     match error {
         ServeError::DataFolder(DataFolderRefused::InUse { .. }) => {
-            Some("stop that one, or give this one a folder of its own by regrip.dataDir")
+            Some("stop that one, or give this one its own folder by regrip.dataDir")
         }
         ServeError::DataFolder(_) | ServeError::Ledger(_) => {
             Some("name another folder by regrip.dataDir")
@@ -118,7 +114,7 @@ fn advice(error: &ServeError) -> Option<&'static str> {
 }
 
 /// Runs `check-config`.
-pub(super) fn check_config(args: &CheckConfig) -> Ended {
+pub(super) fn check_config(args: &CheckConfig) -> CommandResult {
     let Some(file) = args.config.as_ref().or(args.file.as_ref()) else {
         return Ok(Exit::Usage); // clap requires one of the two
     };

@@ -1,8 +1,8 @@
 //! `regrip share`: serves folders to peers until a signal. SIGHUP reads the key file and the folders again.
 
-use super::args::Share as Args;
+use super::args::ShareArgs;
 use super::drive::{self, Signal};
-use super::output::{Ended, Exit, failed};
+use super::output::{CommandResult, Exit, failed};
 use super::{state, text};
 use crate::serve::{LogFormat, start_log};
 use crate::server::{CurrentKeys, Keys, Limits, Server, Threads};
@@ -15,7 +15,7 @@ use std::io::{Write, stdout};
 const LARGEST_KEY_FILE: u64 = 1 << 20;
 
 /// Runs the command.
-pub(crate) fn main(args: &Args) -> Ended {
+pub(crate) fn main(args: &ShareArgs) -> CommandResult {
     let keys = keys(args).map_err(|text| (Exit::Usage, text))?;
     let keys = CurrentKeys::new(keys);
     let state = state::path(args.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
@@ -46,7 +46,7 @@ pub(crate) fn main(args: &Args) -> Ended {
 }
 
 /// Reads the key file again. A wrong one changes nothing.
-async fn reload(args: &Args, keys: &CurrentKeys) {
+async fn reload(args: &ShareArgs, keys: &CurrentKeys) {
     let of_now = args.clone();
     // On a thread of its own: the file may be on a disk that hangs.
     match smol::unblock(move || self::keys(&of_now)).await {
@@ -59,7 +59,7 @@ async fn reload(args: &Args, keys: &CurrentKeys) {
 }
 
 /// Keys from the file or the variable. Without any, the address must be a loopback address.
-fn keys(args: &Args) -> Result<Option<Keys>, String> {
+fn keys(args: &ShareArgs) -> Result<Option<Keys>, String> {
     let (place, keys) = match (&args.key_file, &args.key_env) {
         (Some(file), _) => {
             let text = text_file::read(file, LARGEST_KEY_FILE)

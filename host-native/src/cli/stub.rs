@@ -1,7 +1,7 @@
 //! `regrip stub`: creates a stub, for tests and for users whose indexer creates none, or prints what one contains.
 
 use super::args::{self, StubCreate, StubInspect};
-use super::output::{Ended, Exit, failed};
+use super::output::{CommandResult, Exit, failed};
 use crate::peers::id_of;
 use crate::transport::Origin;
 use regrip_core::stub::LARGEST_BYTES;
@@ -11,14 +11,14 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Runs the command.
-pub(super) fn main(args: &args::Stub) -> Ended {
+pub(super) fn main(args: &args::Stub) -> CommandResult {
     match args {
         args::Stub::Create(args) => create(args),
         args::Stub::Inspect(args) => inspect(args),
     }
 }
 
-fn create(args: &StubCreate) -> Ended {
+fn create(args: &StubCreate) -> CommandResult {
     let (stub, file) = read_args(args).map_err(|text| (Exit::Usage, text))?;
     let what = format!("cannot write {}", file.display());
     // An existing file is not touched.
@@ -51,7 +51,7 @@ fn read_args(args: &StubCreate) -> Result<(Stub, PathBuf), String> {
     Ok((stub, file))
 }
 
-fn inspect(args: &StubInspect) -> Ended {
+fn inspect(args: &StubInspect) -> CommandResult {
     let file = args.file.display();
     let bytes = read(&args.file).map_err(failed(Exit::Usage, &format!("cannot read {file}")))?;
     let stub =

@@ -1,6 +1,6 @@
-//! Numbers, names and errors as people read them.
+//! Numbers, names and errors for people.
 
-use super::output::Look;
+use super::output::Layout;
 use console::{Alignment, measure_text_width};
 use regrip_core::error::chain;
 use regrip_core::{Error, ErrorCode};
@@ -97,11 +97,11 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// A name of at most `width` columns, cut in the middle; its extension is kept.
-pub(crate) fn shorten(name: &str, width: usize, look: Look) -> String {
+pub(crate) fn shorten(name: &str, width: usize, layout: Layout) -> String {
     if measure_text_width(name) <= width {
         return name.to_owned();
     }
-    let room = width.saturating_sub(look.ellipsis().chars().count());
+    let room = width.saturating_sub(layout.ellipsis().chars().count());
     let extension = match name.rfind('.') {
         Some(dot) if dot > 0 => measure_text_width(&name[dot..]),
         Some(_) | None => 0,
@@ -112,12 +112,12 @@ pub(crate) fn shorten(name: &str, width: usize, look: Look) -> String {
         .find(|end| measure_text_width(end) <= tail)
         .unwrap_or_default();
     let start = console::truncate_str(name, room - measure_text_width(end), "");
-    cut(&format!("{start}{}{end}", look.ellipsis()), width, look)
+    cut(&format!("{start}{}{end}", layout.ellipsis()), width, layout)
 }
 
 /// Text of at most `width` columns, cut at its end.
-pub(crate) fn cut(text: &str, width: usize, look: Look) -> String {
-    console::truncate_str(text, width, look.ellipsis()).into_owned()
+pub(crate) fn cut(text: &str, width: usize, layout: Layout) -> String {
+    console::truncate_str(text, width, layout.ellipsis()).into_owned()
 }
 
 /// Text padded with blanks to `width` columns.
@@ -152,7 +152,7 @@ pub(crate) fn advice_by_code(code: &ErrorCode) -> Option<&'static str> {
     })
 }
 
-/// A line and, where there is one, the advice below it.
+/// A line and, if there is any, the advice below it.
 pub(crate) fn with_advice(line: &str, advice: Option<&str>) -> String {
     match advice {
         Some(advice) => format!("{line}\n  {advice}"),
@@ -233,11 +233,11 @@ mod tests {
         }
     }
 
-    const UNICODE: Look = Look {
+    const UNICODE: Layout = Layout {
         width: None,
         unicode: true,
     };
-    const ASCII: Look = Look {
+    const ASCII: Layout = Layout {
         width: None,
         unicode: false,
     };

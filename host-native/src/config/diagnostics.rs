@@ -1,14 +1,14 @@
-//! What is wrong with a configuration, or odd about it.
+//! Errors and warnings about a configuration.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// One thing, where it is and what was expected there.
+/// An error or a warning, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The line it is on, from 1.
     pub line: usize,
-    /// The key, from the top: `peers[0].url`; empty where no key is to blame.
+    /// The key, from the top: `peers[0].url`; empty if it concerns no key.
     pub key: String,
     /// What is wrong, secrets left out.
     pub what: String,

@@ -71,7 +71,8 @@ pub(super) fn downloads(
     })
 }
 
-/// The knobs of the engine; those that cannot be read stay at their defaults, and are told. And whether `onExists` is one.
+/// The settings of the engine, and whether `onExists` is among them. Those that cannot be read are noted and keep their
+/// defaults.
 fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes) -> (DownloadsConfig, bool) {
     let mut config = DownloadsConfig::default();
     let mut seen: HashMap<&str, usize> = HashMap::new();

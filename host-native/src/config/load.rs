@@ -1,4 +1,4 @@
-//! From a file to what it means.
+//! Reads a configuration file.
 
 use super::diagnostics::{Notes, Problem};
 use super::downloads::{self, OwnFolder, downloads};
@@ -12,16 +12,16 @@ use std::path::{Path, absolute};
 /// Larger files are no configuration.
 const LARGEST_BYTES: u64 = 1 << 20;
 
-/// A configuration and what is odd about it.
+/// A configuration and its warnings.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// What it means.
     pub config: Config,
-    /// Keys that are passed over, and the like.
+    /// Ignored keys, and the like.
     pub warnings: Vec<Problem>,
 }
 
-/// Why there is no configuration.
+/// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigRefused {
     /// The file cannot be read.
@@ -30,9 +30,9 @@ pub enum ConfigRefused {
     /// It is wrong, in one place at least.
     #[error("the configuration is wrong in {} place(s)", .errors.len())]
     Wrong {
-        /// Where and how, in the order of the file.
+        /// The errors, in the order of the file.
         errors: Vec<Problem>,
-        /// What is odd besides.
+        /// The warnings.
         warnings: Vec<Problem>,
     },
 }
@@ -41,7 +41,7 @@ pub enum ConfigRefused {
 pub(super) struct Surroundings<'a> {
     /// The configuration's own file.
     pub(super) file: &'a Path,
-    /// Where relative paths begin.
+    /// The folder that relative paths start from.
     pub(super) folder: &'a Path,
     /// A variable of the environment.
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
@@ -89,7 +89,7 @@ fn parse_file(
     }
 }
 
-/// JSON, comments, trailing commas, and nothing else that a JSON5 reader would let pass.
+/// JSON, comments and trailing commas, but nothing else of JSON5.
 const JSONC: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
@@ -149,7 +149,7 @@ fn read(text: &str, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Conf
     Some(config)
 }
 
-/// Files of regrip's own may not be where downloads go.
+/// Checks that no files of regrip's own are in the folder that downloads go to.
 fn check_folders(
     downloads: &Node<'_>,
     completed: &Path,

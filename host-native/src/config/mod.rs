@@ -1,8 +1,8 @@
 //! The configuration of `regrip serve`: JSONC, camelCase, with comments and trailing commas (spec §7).
 //!
-//! [`load`] reads a file; [`Config`] is what it means. Everything wrong is told at once, with key, line, what was found and
-//! what was expected. A key that regrip does not know is warned about and passed over, so that a configuration of the
-//! software this wire comes from is taken as it is.
+//! [`load`] reads a file; [`Config`] is what it means. All errors are reported at once, with key, line, value and expectation.
+//! Unknown keys are ignored with a warning, so that a configuration of the software that this protocol was designed for
+//! works unchanged.
 //!
 //! Invariant: a secret is never printed, not in an error, not by `Debug`.
 
@@ -17,5 +17,7 @@ mod secret;
 pub use diagnostics::Problem;
 pub use downloads::data_folder_clash;
 pub use load::{ConfigRefused, Loaded, load, parse};
-pub use model::{Config, Downloads, ImportServer, ImportServerKind, Peer, Server, ShareKey, id_of};
+pub use model::{
+    Config, Downloads, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of,
+};
 pub use secret::Secret;

@@ -1,4 +1,4 @@
-//! Objects: keys are taken one by one, and what is left is not known.
+//! Reads objects and single values, and notes what is wrong with them. Keys that nobody takes are unknown.
 
 use super::diagnostics::Notes;
 use jsonc_parser::ast::{ObjectProp, Value};
@@ -7,7 +7,7 @@ use regrip_core::{display_url, redacted};
 use std::path::{Path, PathBuf};
 use url::Url;
 
-/// Keys of the software this wire comes from. It needs them, regrip does not.
+/// Keys of the software that this protocol was designed for. regrip does not need them.
 const ELSEWHERE: [&str; 4] = ["jack", "source", "destination", "autoregister"];
 
 /// An object whose keys are being taken.
@@ -21,12 +21,12 @@ pub(super) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// Begins to read an object. A key that comes twice is an error: one of the two would not count.
+    /// Begins to read an object. A duplicate key is an error: one of the two would not count.
     pub(super) fn open(node: &Node<'a>, notes: &mut Notes) -> Option<Block<'a>> {
         Block::begin(node, false, notes)
     }
 
-    /// The same for an object of headers or of a secret: a key that is not asked for is shown by its place alone.
+    /// The same for an object of headers or of a secret: unknown keys are shown by their place only.
     pub(super) fn open_private(node: &Node<'a>, notes: &mut Notes) -> Option<Block<'a>> {
         Block::begin(node, true, notes)
     }
@@ -82,7 +82,7 @@ impl<'a> Block<'a> {
         node
     }
 
-    /// All that is left, where any key may be there.
+    /// All other keys, if any key is allowed.
     pub(super) fn rest(&mut self) -> Vec<(String, Node<'a>)> {
         let left = std::mem::take(&mut self.left);
         let named = left.into_iter().map(|(place, property)| {
@@ -93,14 +93,14 @@ impl<'a> Block<'a> {
         named.collect()
     }
 
-    /// Warns about what is left.
+    /// Warns about unknown keys.
     pub(super) fn close(self, notes: &mut Notes) {
         for (place, property) in &self.left {
             let name = property.name.as_str();
             let what = if ELSEWHERE.contains(&name) {
-                "is of no use to regrip and is passed over"
+                "is not used by regrip and is ignored"
             } else {
-                "is not known and is passed over"
+                "is unknown and is ignored"
             };
             let key = self.shown_path(*place, name);
             notes.warn(property.range().start, &key, what);
@@ -141,7 +141,7 @@ impl<'a> Node<'a> {
         Node { value, key, at }
     }
 
-    /// What it is, without saying its content.
+    /// The kind of value.
     pub(super) fn kind(&self) -> &'static str {
         match self.value {
             Value::StringLit(_) => "a string",
@@ -153,7 +153,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// What was found, as it may be shown in any place: a secret may have been put into the wrong one.
+    /// The value, without a string's text: it may be a secret in the wrong place.
     pub(super) fn shown(&self) -> String {
         match self.value {
             Value::StringLit(string) => redacted(&string.value),
@@ -208,7 +208,7 @@ fn name_without(
     Some(name)
 }
 
-/// A whole number that fits.
+/// An integer that fits.
 pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes) -> Option<N> {
     let number = match node.value {
         Value::NumberLit(number) => number.value.parse::<u64>().ok(),
@@ -248,7 +248,7 @@ pub(super) fn path(node: &Node<'_>, folder: &Path, notes: &mut Notes) -> Option<
     Some(folder.join(path))
 }
 
-/// Where a peer or a server is: http or https, nothing secret in it and nothing after its path.
+/// The URL of a peer or server: http or https, without userinfo, query and fragment.
 pub(super) fn base_url(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
     let written = text(node, notes)?;
     let flaw = match Url::parse(&written) {
@@ -258,7 +258,7 @@ pub(super) fn base_url(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
         }
         Ok(url) if url.query().is_some() || url.fragment().is_some() => "it has a ? or # in it",
         Ok(_) => return Some(written),
-        Err(_) => "it is no URL",
+        Err(_) => "it is not a URL",
     };
     // A wrong one may have a password or a key in it, or be one.
     let expected = format!("an http or https URL: {flaw}");

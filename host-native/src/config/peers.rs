@@ -1,8 +1,8 @@
-//! `peers` and `servers`: with whom regrip speaks, and what it brings.
+//! The blocks `peers`, `servers`, `regrip` and `share`.
 
 use super::diagnostics::Notes;
 use super::load::Surroundings;
-use super::model::{ImportServer, ImportServerKind, Peer, Server, ShareKey, id_of};
+use super::model::{ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
 use super::object::{Block, Node, base_url, list, name, name_of_lines, path, text};
 use super::secret::secret;
 use crate::transport::{Header, Origin};
@@ -20,7 +20,7 @@ pub(super) fn peers(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Note
         };
         let twin = peers.iter().find(|other| other.origin == peer.origin);
         if let Some(twin) = twin {
-            // Credentials are bound to an origin, so each would get to see the other's.
+            // Credentials are sent to an origin: each peer would see the other's.
             let what = format!("found {}, expected an origin of its own", twin.origin);
             notes.error(node.at, &format!("{}.url", node.key), what);
         }
@@ -57,7 +57,7 @@ pub(super) fn servers(
         let Some(mut server) = import_server(&node, around, notes) else {
             continue;
         };
-        // Each is told by its name how an import went.
+        // Import results are recorded by name.
         let name = server.name.clone();
         let mut number = 1;
         while servers.iter().any(|other| other.name == server.name) {
@@ -121,7 +121,7 @@ fn headers(block: &mut Block<'_>, around: &Surroundings<'_>, notes: &mut Notes) 
     for (name, node) in others.rest() {
         if name.eq_ignore_ascii_case(API_KEY) && !ready.is_empty() {
             let key = format!("{}.{name}", all.key);
-            notes.warn(node.at, &key, "is passed over: the apiKey is sent");
+            notes.warn(node.at, &key, "is ignored: the apiKey is sent");
             continue;
         }
         if let Some(secret) = secret(&node, around, notes) {
@@ -146,9 +146,9 @@ pub(super) fn server(
     node: &Node<'_>,
     around: &Surroundings<'_>,
     notes: &mut Notes,
-) -> Option<Server> {
+) -> Option<ServerConfig> {
     let mut block = Block::open(node, notes)?;
-    let mut server = Server::default();
+    let mut server = ServerConfig::default();
     let listen = block.take("listen");
     if let Some(address) = &listen {
         match text(address, notes).map(|address| address.parse()) {

@@ -34,7 +34,7 @@ impl fmt::Debug for Secret {
 /// What a secret may be given as.
 const EXPECTED: &str = r#"expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#;
 
-/// Reads a secret. Nothing that is told about it contains it.
+/// Reads a secret. No note contains it.
 pub(super) fn secret(
     node: &Node<'_>,
     around: &Surroundings<'_>,

@@ -1,6 +1,6 @@
-//! What a person or a program typed to name a download: its URL, its file's name, its digest.
+//! The URL, file name and digest of a download, as typed.
 //!
-//! Nothing that is said about it contains userinfo or a query, nor what is no URL: that may be a secret.
+//! No error contains userinfo, a query, or text that is not a URL: it may be a secret.
 
 use crate::text_file::without_mark;
 use percent_encoding::percent_decode_str;
@@ -26,10 +26,10 @@ pub enum BadAddress {
     #[error("{0} is not an http or https URL")]
     Scheme(String),
     /// Too long.
-    #[error("a URL has {0} bytes; {LONGEST_URL_BYTES} are the most")]
+    #[error("a URL of {0} bytes; the limit is {LONGEST_URL_BYTES}")]
     TooLong(usize),
     /// Without a host.
-    #[error("{0} names no host")]
+    #[error("{0} has no host")]
     NoHost(String),
     /// Percent signs that stand for no text.
     #[error("{0} has a user or password that cannot be decoded")]
@@ -44,7 +44,7 @@ pub enum BadAddress {
     #[error(transparent)]
     Name(Error),
     /// No SHA-256.
-    #[error("{0} is no SHA-256: that is 64 hexadecimal digits")]
+    #[error("{0} is not a SHA-256, which is 64 hexadecimal digits")]
     Sha256(String),
 }
 
@@ -86,11 +86,11 @@ pub fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddress> {
     Ok((url, userinfo))
 }
 
-/// The last segment of a URL's path, percent-decoded. Whoever gave the URL chose it, so it may be what only other systems
+/// The last segment of a URL's path, percent-decoded. The user chose it, so it may be a name that only other systems
 /// forbid.
 ///
 /// # Errors
-/// Where it is no safe name.
+/// If it is not a safe name.
 pub fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
     let shown = || display_url(url.as_str());
     let segment = url.path().rsplit('/').next().unwrap_or_default();
@@ -105,7 +105,7 @@ pub fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
 /// Reads a SHA-256 into lower-case hex. White space and a byte order mark around it, as a copied text has them, are left out.
 ///
 /// # Errors
-/// Where it is none.
+/// If it is not one.
 pub fn parse_sha256(typed: &str) -> Result<String, BadAddress> {
     let digits = without_mark(typed.trim()).trim();
     if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -1,7 +1,9 @@
-//! Who is told what happens: the counters, and whoever subscribed.
+//! Events: as JSON objects, as counters, and for subscribers.
 //!
-//! Called in the transfers' own threads, so nothing here waits. A subscriber has a queue of its own, of bounded length;
-//! what does not fit is left out, and the subscriber is told that something is missing before it is told anything more.
+//! Called in the transfers' own threads, so nothing here waits. A subscriber has a bounded queue; events that do not fit are
+//! dropped, and the subscriber gets [`Heard::Lagged`] before any later event.
+//!
+//! Received bytes are counted as the steps between the offsets of events, so one number is kept for each driven download.
 
 use crate::host::Listener;
 use crate::sync::lock;
@@ -19,21 +21,21 @@ const QUEUE: usize = 1024;
 /// Subscribers at once.
 const SUBSCRIBERS: usize = 64;
 
-/// What a subscriber hears.
+/// An item of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// An event, as [`object`] writes it, in one line.
     Event(Arc<str>),
-    /// Some were left out here.
+    /// Some events are missing here.
     Lagged,
 }
 
 /// The host's listener. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Events(Arc<Inner>);
+pub struct Events(Arc<EventsInner>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct EventsInner {
     counters: Mutex<Counters>,
     subscribers: Mutex<Subscribers>,
 }
@@ -51,7 +53,7 @@ struct Subscriber {
 }
 
 impl Events {
-    /// Subscribes to what happens from now on. `None` where there are too many subscribers already, or everything ends.
+    /// Subscribes to what happens from now on. `None` if there are too many subscribers, or the server is stopping.
     pub fn subscribe(&self) -> Option<Subscription> {
         let mut subscribers = lock(&self.0.subscribers);
         subscribers.list.retain(|other| !other.sender.is_closed());
@@ -82,7 +84,7 @@ impl Events {
     }
 
     /// What has happened so far.
-    pub fn counted(&self) -> Counted {
+    pub fn counted(&self) -> Totals {
         lock(&self.0.counters).counted()
     }
 
@@ -113,7 +115,7 @@ impl Listener for Events {
     }
 }
 
-/// What one subscriber hears. Dropping it ends the subscription.
+/// The events of one subscriber. Dropping it ends the subscription.
 #[derive(Debug)]
 pub struct Subscription {
     events: Receiver<Arc<str>>,
@@ -121,13 +123,13 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The next event; `None` where everything ends.
+    /// The next event; `None` if the server is stopping.
     ///
     /// # Cancel safety
     /// Dropping the future loses no event.
     pub async fn next(&self) -> Option<Heard> {
         if self.lagged.swap(false, Ordering::AcqRel) {
-            // What is still here is older than the gap, and whoever reads everything anew knows better.
+            // The queued events are older than the gap: the subscriber reads the lists again anyway.
             while self.events.try_recv().is_ok() {}
             return Some(Heard::Lagged);
         }
@@ -238,7 +240,7 @@ impl Ended {
 
 /// The sums.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct Totals {
     /// Bytes that arrived and counted, those that were discarded later included.
     pub bytes: u64,
     /// Bytes that were discarded.
@@ -256,7 +258,7 @@ pub struct Counted {
 /// A download that is driven.
 #[derive(Debug, Default)]
 struct Course {
-    /// How far its part is, where that is known.
+    /// The length of its part, if it is known.
     offset: Option<u64>,
     /// An attempt is under way.
     attempting: bool,
@@ -265,7 +267,7 @@ struct Course {
 /// The sums, and what is needed to go on with them.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    counted: Counted,
+    counted: Totals,
     courses: HashMap<DownloadId, Course>,
 }
 
@@ -308,7 +310,7 @@ impl Counters {
     }
 
     /// The sums.
-    pub(super) fn counted(&self) -> Counted {
+    pub(super) fn counted(&self) -> Totals {
         let mut counted = self.counted.clone();
         // Those that did not happen are 0, not missing.
         for reason in RestartReason::ALL {
@@ -335,13 +337,13 @@ impl Counters {
 }
 
 impl Course {
-    fn reach(&mut self, bytes: u64, counted: &mut Counted) {
+    fn reach(&mut self, bytes: u64, counted: &mut Totals) {
         let before = self.offset.replace(bytes).unwrap_or(bytes);
         counted.bytes += bytes.saturating_sub(before);
     }
 
     /// An end without an attempt under way counts none: a download may end while it waits.
-    fn attempt_ended(&mut self, how: Ended, counted: &mut Counted) {
+    fn attempt_ended(&mut self, how: Ended, counted: &mut Totals) {
         if std::mem::take(&mut self.attempting) {
             count(&mut counted.attempts, how);
         }

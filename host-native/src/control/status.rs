@@ -1,9 +1,15 @@
-//! The configured peers and what is known of them. Whether one can be reached is the engine's to say
-//! ([`Engine::reachability`](regrip_core::Engine::reachability)), by the same breaker that its downloads wait by.
+//! What the API shows beside downloads: the configured peers, the stubs that are not downloads yet, and problems of the
+//! server's surroundings.
+//!
+//! Whether a peer can be reached is decided by the engine's breaker
+//! ([`Engine::reachability`](regrip_core::Engine::reachability)). A problem is logged when it begins, changes and ends. It fails
+//! no download: whatever needs the folder, disk or file in question waits.
 
 use crate::config::Peer;
 use crate::sync::lock;
+use crate::time::rfc3339;
 use regrip_core::{display_url, shown};
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -25,7 +31,7 @@ pub struct PeerCard {
 }
 
 impl PeerCard {
-    /// Of a peer nobody has talked to.
+    /// A peer before the first request.
     pub fn new(peer: &Peer) -> PeerCard {
         let names = peer.headers.iter().map(|header| header.name().to_owned());
         PeerCard {
@@ -43,11 +49,11 @@ impl PeerCard {
 pub struct PeerSeen {
     /// Its version, by the last handshake that worked.
     pub version: Option<String>,
-    /// Whether it answered when it was asked last; `None` where it was not asked yet.
+    /// Whether it answered the last request; `None` before the first one.
     pub answered: Option<bool>,
     /// Since when that is so.
     pub since: Option<SystemTime>,
-    /// What went wrong, where it did not answer as a peer does.
+    /// Why it did not answer as a peer does.
     pub error: Option<String>,
 }
 
@@ -69,7 +75,7 @@ impl Peers {
         *cards = fresh.collect();
     }
 
-    /// A peer answered, with its version where that was asked for.
+    /// A peer answered, with its version if that was requested.
     pub fn answered(&self, id: &str, version: Option<String>, at: SystemTime) {
         self.see(id, true, at, |seen| {
             seen.version = version.or(seen.version.take());
@@ -87,7 +93,7 @@ impl Peers {
         lock(&self.0).clone()
     }
 
-    /// Names of the headers that requests to a peer carry; none where no such peer is configured.
+    /// Names of the headers that requests to a peer carry; none if no such peer is configured.
     pub fn header_names(&self, id: &str) -> Vec<String> {
         let cards = lock(&self.0);
         let card = cards.iter().find(|card| card.id == id);
@@ -107,14 +113,14 @@ impl Peers {
     }
 }
 
-/// A stub whose release is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A stub whose release is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PendingStub {
     /// Its file's name in the watch folder.
     pub stub_name: String,
     /// The peer it names.
     pub peer_id: String,
-    /// That peer, as configured; `None` where none is.
+    /// The name of that peer, if it is configured.
     pub peer_name: Option<String>,
     /// The item, as the peer names it.
     pub item_id: String,
@@ -123,12 +129,14 @@ pub struct PendingStub {
     /// The size in the stub.
     pub size: Option<u64>,
     /// When it was found.
+    #[serde(serialize_with = "time")]
     pub found_at: SystemTime,
-    /// How often the peer was asked.
+    /// Number of requests to the peer.
     pub attempts: u32,
-    /// How asking went last; `None` where it was not asked yet.
+    /// Why the last request failed; `None` before the first one.
     pub error: Option<String>,
-    /// When it is asked again; `None` while it is asked.
+    /// When it is asked again; `None` during a request.
+    #[serde(serialize_with = "time_if_any")]
     pub next_try_at: Option<SystemTime>,
 }
 
@@ -185,20 +193,21 @@ impl Stubs {
         lock(&self.0).watch = Some(folder);
     }
 
-    /// The folder that is watched, where one is.
+    /// The watched folder, if there is one.
     pub fn watch_path(&self) -> Option<PathBuf> {
         lock(&self.0).watch.clone()
     }
 }
 
 /// Something that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {
     /// What it concerns: `watch folder`, `completed folder`, `configuration`, and the like.
     pub what: &'static str,
     /// What is wrong, in one line.
-    pub told: String,
+    pub message: String,
     /// Since when something is wrong with it.
+    #[serde(serialize_with = "time")]
     pub since: SystemTime,
 }
 
@@ -208,22 +217,29 @@ pub struct Troubles(Arc<Mutex<BTreeMap<&'static str, Trouble>>>);
 
 impl Troubles {
     /// Something is wrong. It is logged unless it is known.
-    pub fn note(&self, what: &'static str, told: &str) {
+    pub fn note(&self, what: &'static str, message: &str) {
         let mut held = lock(&self.0);
         let known = held.get(what);
-        if known.is_some_and(|known| known.told == told) {
+        if known.is_some_and(|known| known.message == message) {
             return;
         }
-        tracing::error!("{told}");
+        tracing::error!("{message}");
         let since = known.map_or_else(SystemTime::now, |known| known.since);
-        let told = told.to_owned();
-        held.insert(what, Trouble { what, told, since });
+        let message = message.to_owned();
+        held.insert(
+            what,
+            Trouble {
+                what,
+                message,
+                since,
+            },
+        );
     }
 
     /// It is over, if it was there.
     pub fn over(&self, what: &'static str) {
         if let Some(trouble) = lock(&self.0).remove(what) {
-            tracing::info!("over: {}", trouble.told);
+            tracing::info!("over: {}", trouble.message);
         }
     }
 
@@ -231,4 +247,12 @@ impl Troubles {
     pub fn list(&self) -> Vec<Trouble> {
         lock(&self.0).values().cloned().collect()
     }
+}
+
+fn time<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*at))
+}
+
+fn time_if_any<S: Serializer>(at: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(rfc3339).serialize(serializer)
 }

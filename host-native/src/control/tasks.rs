@@ -1,7 +1,7 @@
-//! The downloads that are driven now, one drive each.
+//! The tasks that drive downloads, one for each.
 //!
-//! A drive is asked for after the ledger says that there is something to drive. Where one is under way at that moment, it
-//! may have read the row before: so the asking is remembered, and the row is looked at again when the drive has ended.
+//! A task is started after the ledger was changed. A running one may have read the row before that: so the start is
+//! remembered, and the row is looked at again when the task ends.
 
 use super::downloads::Control;
 use crate::ledger::NativeLedger;
@@ -26,16 +26,16 @@ use std::sync::{Arc, Mutex};
 pub struct End {
     /// The download.
     pub id: DownloadId,
-    /// What it came to. `Interrupted` where the process ends: it is not over then.
+    /// Its result. `Interrupted` if the process ends: the download is not finished then.
     pub result: Result<Summary, Error>,
 }
 
-/// Is told of every end, in the drive's own task: must not block, and spawns what takes long.
+/// Called at every end, in the download's own task. It must not block.
 pub(super) type Hook = Arc<dyn Fn(&End) + Send + Sync>;
 
 /// A drive under way.
 struct Drive {
-    /// It was asked for once more.
+    /// It was started again meanwhile.
     again: bool,
     /// Closes when it is gone.
     _gone: Sender<Infallible>,
@@ -43,7 +43,7 @@ struct Drive {
 }
 
 #[derive(Default)]
-struct State {
+struct TaskTable {
     drives: HashMap<DownloadId, Drive>,
     hooks: Vec<Hook>,
     ending: bool,
@@ -51,7 +51,7 @@ struct State {
 
 /// The table.
 #[derive(Default)]
-pub(super) struct Tasks(Mutex<State>);
+pub(super) struct Tasks(Mutex<TaskTable>);
 
 impl fmt::Debug for Tasks {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +60,7 @@ impl fmt::Debug for Tasks {
 }
 
 impl Tasks {
-    /// Whether the caller is to drive it; else somebody does, or everything ends.
+    /// Returns `true` if the caller now owns the download; otherwise it has a task, or everything is ending.
     pub(super) fn enter(&self, id: DownloadId) -> bool {
         let mut state = lock(&self.0);
         if state.ending {
@@ -80,7 +80,7 @@ impl Tasks {
         true
     }
 
-    /// Leaves the table, unless a drive was asked for meanwhile; whether it left.
+    /// Leaves the table, unless the download was started again. Returns `true` if it left.
     pub(super) fn leave(&self, id: DownloadId) -> bool {
         let mut state = lock(&self.0);
         let again = match state.drives.get_mut(&id) {
@@ -94,12 +94,12 @@ impl Tasks {
         true
     }
 
-    /// Leaves the table, whatever was asked for. For a drive that was dropped.
+    /// Leaves the table in any case, for a task that was dropped.
     pub(super) fn drop_out(&self, id: DownloadId) {
         lock(&self.0).drives.remove(&id);
     }
 
-    /// What closes when the drive of a download is gone; `None` where there is none.
+    /// A channel that closes when the task of a download is gone; `None` if it has none.
     pub(super) fn going(&self, id: DownloadId) -> Option<Receiver<Infallible>> {
         let state = lock(&self.0);
         state.drives.get(&id).map(|drive| drive.going.clone())
@@ -120,7 +120,7 @@ impl Tasks {
         lock(&self.0).hooks.push(hook);
     }
 
-    /// Tells every hook. Not under the lock: a hook may ask for a drive.
+    /// Calls every hook. Not under the lock: a hook may start a task.
     pub(super) fn tell(&self, end: &End) {
         let hooks = lock(&self.0).hooks.clone();
         for hook in hooks {
@@ -130,7 +130,7 @@ impl Tasks {
 }
 
 impl<L: NativeLedger> Control<L> {
-    /// Drives it, tells the end, and does so again where that was asked for meanwhile.
+    /// Drives a download and calls the hooks, again if it was started again meanwhile.
     pub(super) async fn drive_until_done(&self, id: DownloadId) {
         loop {
             let result = self.drive_once(id).await;
@@ -139,8 +139,8 @@ impl<L: NativeLedger> Control<L> {
             if self.0.tasks.leave(id) {
                 return;
             }
-            // It was asked for meanwhile, by whom the row was put back, or by one who did not know that it is driven and
-            // waits for an end to be told. Where it is finished the next drive is none, and only tells it.
+            // It was started again, after its row was put back or by a caller who waits for an end. If the row is finished,
+            // driving it does nothing but call the hooks.
         }
     }
 
@@ -153,14 +153,14 @@ impl<L: NativeLedger> Control<L> {
             return Err(self.fail(&row, Error::CredentialsMissing { names }).await);
         }
         let summary = self.0.engine.drive(id).await.map_err(called_off)?;
-        // So that it is known later whether the file is as it was left. Without it the file is read instead.
+        // A later run then knows whether the file is unchanged. Without the stamp it reads the file.
         if let Ok(Some(stamp)) = FileStamp::of(Path::new(&row.new.destination)) {
             let _ = self.ledger().stamp(id, stamp).await;
         }
         Ok(summary)
     }
 
-    /// The headers that a download's requests need and nobody has, comma separated.
+    /// The headers that a download's requests need but that are not known, comma separated.
     pub(super) fn missing(&self, row: &Row) -> Option<String> {
         let known = match &row.new.source {
             Source::Url { .. } => Vec::new(),
@@ -190,10 +190,10 @@ impl<L: NativeLedger> Control<L> {
         }
     }
 
-    /// The failure of a download that is not driven: in the ledger, then for whoever listens.
+    /// Records the failure of a download without a task, then sends the event.
     ///
     /// # Errors
-    /// `Ledger`; nobody was told then.
+    /// `Ledger`; no event was sent then.
     pub(crate) async fn note_failure(
         &self,
         row: &Row,
@@ -232,7 +232,7 @@ impl<L: NativeLedger> Control<L> {
     }
 }
 
-/// A drive that found its row cancelled was called off before it began.
+/// A task that finds its row cancelled was cancelled before it began.
 fn called_off(error: Error) -> Error {
     match error {
         Error::WrongState {
@@ -243,7 +243,7 @@ fn called_off(error: Error) -> Error {
     }
 }
 
-/// Leaves the table of drives even where the task is dropped or panics.
+/// Leaves the table even if the task is dropped or panics.
 pub(super) struct DropOut<L: NativeLedger> {
     pub(super) control: Control<L>,
     pub(super) id: DownloadId,

@@ -34,12 +34,12 @@ use std::time::Duration;
 const LET_GO_WITHIN: Duration = Duration::from_secs(8);
 
 /// How a log is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people
     #[default]
     Text,
-    /// One object a line.
+    /// One JSON object a line
     Json,
 }
 

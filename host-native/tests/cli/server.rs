@@ -314,7 +314,7 @@ fn a_server_that_is_not_there_or_is_none_is_said_to_be() {
     let ran = bench.regrip(&["list", "--server", &address]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(
-        ran.err.contains("cannot be asked") && ran.err.contains("regrip serve"),
+        ran.err.contains("cannot reach the server") && ran.err.contains("regrip serve"),
         "{ran:?}"
     );
     let ran = bench.regrip(&["list", "--server", &bench.url("")]);

@@ -59,7 +59,7 @@ fn it_says_what_it_shares_and_where_and_sigterm_ends_it_with_0() {
         .expect("piped")
         .read_to_string(&mut err)
         .expect("text");
-    assert_eq!(err, "regrip: 1 file left out: no peer takes such a name\n");
+    assert_eq!(err, "regrip: 1 file left out: peers refuse such a name\n");
 }
 
 /// The status of a request for `/handshake` with a key.

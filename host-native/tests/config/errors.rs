@@ -149,9 +149,9 @@ fn what_is_missing_or_of_another_kind_is_named() {
 fn an_address_that_cannot_be_one_is_named_without_what_is_secret_in_it() {
     for (url, why) in [
         ("anna.example:5225", "it is neither http nor https"),
-        ("anna", "it is no URL"),
+        ("anna", "it is not a URL"),
         ("file:///etc", "it is neither http nor https"),
-        ("http://", "it is no URL"),
+        ("http://", "it is not a URL"),
         (
             "http://me:secret@anna",
             "it has a user or password in it; send them by headers",

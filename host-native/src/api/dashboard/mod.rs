@@ -3,7 +3,7 @@
 //! Invariant: the policy in [`POLICY`] holds for every file: no inline script, no inline style, nothing from
 //! elsewhere.
 
-use super::Api;
+use super::{Api, Handled};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Payload, Refusal, Reply};
 use bytes::Bytes;
@@ -53,11 +53,11 @@ const FILES: &[File] = files! {
         "sides.js" "speed.js" "stream.js" "timeline.js" "words.js";
 };
 
-pub(super) async fn index<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn index<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Handled {
     Ok(served(&INDEX))
 }
 
-pub(super) async fn file<L: NativeLedger>(_: Arc<Api<L>>, asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn file<L: NativeLedger>(_: Arc<Api<L>>, asked: Asked) -> Handled {
     find(asked.captured())
         .map(served)
         .ok_or_else(|| Refusal::not_found("the dashboard has no file of this name"))

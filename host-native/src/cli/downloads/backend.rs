@@ -4,8 +4,8 @@
 //! drives a download looks for such changes ([`crate::cli::drive`]) and stops.
 
 use super::remote::{Remote, RemoteError};
-use crate::cli::args::Place;
-use crate::cli::output::{Ended, Exit};
+use crate::cli::args::BackendArgs;
+use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::Silent;
 use crate::cli::serve::{data_folder, read_config};
 use crate::cli::state::{self, StateLedger};
@@ -36,7 +36,7 @@ impl Backend {
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub(super) fn open(place: &Place) -> Ended<Backend> {
+    pub(super) fn open(place: &BackendArgs) -> CommandResult<Backend> {
         let usage = |text| (Exit::Usage, text);
         if let Some(url) = &place.server {
             let remote = Remote::named(url, None).map_err(usage)?;
@@ -58,22 +58,22 @@ impl Backend {
 
 /// Why a command was not done.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum BackendError {
     /// The core's error.
     Core(Error),
     /// The server's refusal, or why there is no answer.
     Server(RemoteError),
 }
 
-impl From<Error> for Fault {
-    fn from(error: Error) -> Fault {
-        Fault::Core(error)
+impl From<Error> for BackendError {
+    fn from(error: Error) -> BackendError {
+        BackendError::Core(error)
     }
 }
 
-impl From<RemoteError> for Fault {
-    fn from(error: RemoteError) -> Fault {
-        Fault::Server(error)
+impl From<RemoteError> for BackendError {
+    fn from(error: RemoteError) -> BackendError {
+        BackendError::Server(error)
     }
 }
 
@@ -121,7 +121,7 @@ impl StateFile {
     ///
     /// # Errors
     /// Why it cannot be used.
-    pub(super) fn open(given: Option<&PathBuf>) -> Ended<Self> {
+    pub(super) fn open(given: Option<&PathBuf>) -> CommandResult<Self> {
         let path = state::path(given).map_err(|text| (Exit::Unusable, text))?;
         if !path.exists() {
             let path = path.display();
@@ -178,7 +178,7 @@ impl StateFile {
 
 impl StateFile {
     /// All downloads, or those of one status; the newest change first.
-    pub(super) async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, Fault> {
+    pub(super) async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, BackendError> {
         let entries = self.ledger.all(status).await?.into_iter();
         Ok(entries
             .map(|entry| Self::up_to_date(entry.into()))
@@ -186,7 +186,7 @@ impl StateFile {
     }
 
     /// A download with its attempts.
-    pub(super) async fn show(&self, id: DownloadId) -> Result<Shown, Fault> {
+    pub(super) async fn show(&self, id: DownloadId) -> Result<Shown, BackendError> {
         let download = self.download(id).await?;
         Ok(Shown {
             writer: writer(Path::new(&download.part_path)).map(Writer::Process),
@@ -196,7 +196,7 @@ impl StateFile {
     }
 
     /// Cancels a download, and waits a while until its process closes the part.
-    pub(super) async fn cancel(&self, id: DownloadId) -> Result<Cancelled, Fault> {
+    pub(super) async fn cancel(&self, id: DownloadId) -> Result<Cancelled, BackendError> {
         let part = self.ledger.row(id).await?.new.part;
         self.engine(Arc::new(Silent))?.cancel(id).await?;
         let looks = LET_GO.as_millis() / LOOK.as_millis();
@@ -215,7 +215,7 @@ impl StateFile {
     }
 
     /// Deletes a download with its part. Returns it as it was.
-    pub(super) async fn remove(&self, id: DownloadId) -> Result<Download, Fault> {
+    pub(super) async fn remove(&self, id: DownloadId) -> Result<Download, BackendError> {
         let download = self.download(id).await?;
         self.engine(Arc::new(Silent))?.remove(id).await?;
         Ok(download)

@@ -11,10 +11,10 @@ mod timeline;
 
 pub(crate) use retry::{add, retry};
 
-use super::args::{Cancel, List, Place, Remove, Show};
-use super::output::{self, Ended, Exit, Look};
+use super::args::{BackendArgs, Cancel, List, Remove, Show};
+use super::output::{self, CommandResult, Exit, Layout};
 use super::text;
-use backend::{Backend, Fault, StateFile};
+use backend::{Backend, BackendError, StateFile};
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error, Status};
 use remote::RemoteError;
@@ -32,7 +32,7 @@ macro_rules! ask {
 }
 
 /// `regrip list`
-pub(crate) fn list(args: &List) -> Ended {
+pub(crate) fn list(args: &List) -> CommandResult {
     let place = &args.place;
     let by_default = place.state.is_none() && place.server.is_none() && place.config.is_none();
     // A missing state file is an empty list, unless the user named it.
@@ -49,25 +49,29 @@ pub(crate) fn list(args: &List) -> Ended {
         if downloads.is_empty() {
             say!("no such downloads");
         }
-        let look = Look::of_stdout();
-        Ok(print(table::table(&downloads, Moment::now(), look)))
+        let layout = Layout::of_stdout();
+        Ok(print(table::table(&downloads, Moment::now(), layout)))
     })
 }
 
 /// `regrip show`
-pub(crate) fn show(args: &Show) -> Ended {
+pub(crate) fn show(args: &Show) -> CommandResult {
     with(&args.place, Some(args.id), async |backend| {
         let shown = ask!(backend, show(args.id))?;
         if args.json {
             let object = json!({ "download": shown.download, "attempts": shown.attempts });
             return Ok(print([object.to_string()]));
         }
-        Ok(print(show::show(&shown, Moment::now(), Look::of_stdout())))
+        Ok(print(show::show(
+            &shown,
+            Moment::now(),
+            Layout::of_stdout(),
+        )))
     })
 }
 
 /// `regrip cancel`
-pub(crate) fn cancel(args: &Cancel) -> Ended {
+pub(crate) fn cancel(args: &Cancel) -> CommandResult {
     let id = args.id;
     with(&args.place, Some(id), async |backend| {
         let cancelled = ask!(backend, cancel(id));
@@ -83,11 +87,11 @@ pub(crate) fn cancel(args: &Cancel) -> Ended {
 }
 
 /// `regrip remove`
-pub(crate) fn remove(args: &Remove) -> Ended {
+pub(crate) fn remove(args: &Remove) -> CommandResult {
     let id = args.id;
     with(&args.place, Some(id), async |backend| {
         let removed = ask!(backend, remove(id)).map_err(|fault| match fault {
-            Fault::Core(Error::PartLocked { .. }) => NotDone {
+            BackendError::Core(Error::PartLocked { .. }) => NotDone {
                 fault,
                 advice: Some(format!("cancel it first: regrip cancel {id}")),
             },
@@ -114,16 +118,16 @@ fn not_cancelled(id: DownloadId, status: Status) -> String {
 
 /// Why a command was not done, and what the user can do.
 struct NotDone {
-    fault: Fault,
+    fault: BackendError,
     advice: Option<String>,
 }
 
-impl<T: Into<Fault>> From<T> for NotDone {
+impl<T: Into<BackendError>> From<T> for NotDone {
     fn from(fault: T) -> Self {
         let fault = fault.into();
         let advice = match &fault {
-            Fault::Core(error) => text::advice(error),
-            Fault::Server(error) => error.advice(),
+            BackendError::Core(error) => text::advice(error),
+            BackendError::Server(error) => error.advice(),
         };
         let advice = advice.map(str::to_owned);
         NotDone { fault, advice }
@@ -132,10 +136,10 @@ impl<T: Into<Fault>> From<T> for NotDone {
 
 impl NotDone {
     /// With this command's own advice if the status of the download forbids it.
-    fn advised(fault: Fault, advice: impl FnOnce(Status) -> String) -> NotDone {
+    fn advised(fault: BackendError, advice: impl FnOnce(Status) -> String) -> NotDone {
         let status = match &fault {
-            Fault::Core(Error::WrongState { status, .. }) => Some(*status),
-            Fault::Core(Error::PartLocked { .. }) => Some(Status::Downloading),
+            BackendError::Core(Error::WrongState { status, .. }) => Some(*status),
+            BackendError::Core(Error::PartLocked { .. }) => Some(Status::Downloading),
             _ => None,
         };
         let not_done = NotDone::from(fault);
@@ -149,11 +153,11 @@ impl NotDone {
     fn ended(&self, id: Option<DownloadId>) -> (Exit, String) {
         let (exit, line) = match &self.fault {
             // An error in the request, not in the state of things.
-            Fault::Server(error @ RemoteError::Refused { status: 400, .. }) => {
+            BackendError::Server(error @ RemoteError::Refused { status: 400, .. }) => {
                 (Exit::Usage, chain(error))
             }
-            Fault::Server(error) => (Exit::Failed, chain(error)),
-            Fault::Core(error) => {
+            BackendError::Server(error) => (Exit::Failed, chain(error)),
+            BackendError::Core(error) => {
                 let about = match (error, id) {
                     // These name the download themselves.
                     (Error::WrongState { .. } | Error::NoSuchDownload(_), _) | (_, None) => {
@@ -171,10 +175,10 @@ impl NotDone {
 
 /// Opens the backend and runs a command on it.
 fn with(
-    place: &Place,
+    place: &BackendArgs,
     id: Option<DownloadId>,
     command: impl AsyncFnOnce(&Backend) -> Result<Exit, NotDone>,
-) -> Ended {
+) -> CommandResult {
     let backend = Backend::open(place)?;
     if let Backend::File(file) = &backend
         && let Some(pid) = file.server()

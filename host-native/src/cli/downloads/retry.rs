@@ -3,8 +3,8 @@
 use super::backend::{Backend, StateFile};
 use super::remote::Remote;
 use super::{NotDone, print};
-use crate::cli::args::{Add, Retry};
-use crate::cli::output::{Ended, Exit};
+use crate::cli::args::{AddArgs, Retry};
+use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::{Reporter, reporter};
 use crate::cli::{drive, text};
 use crate::host::{Listener, NativeHost};
@@ -18,14 +18,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Runs the command.
-pub(crate) fn retry(args: &Retry) -> Ended {
+pub(crate) fn retry(args: &Retry) -> CommandResult {
     match Backend::open(&args.place)? {
         Backend::Server(server) => by_server(&server, args),
         Backend::File(file) => here(&file, args),
     }
 }
 
-fn by_server(server: &Remote, args: &Retry) -> Ended {
+fn by_server(server: &Remote, args: &Retry) -> CommandResult {
     let id = args.id;
     let download = smol::block_on(server.retry(id)).map_err(|fault| {
         NotDone::advised(fault, |status| not_retried(id, status)).ended(Some(id))
@@ -39,7 +39,7 @@ fn by_server(server: &Remote, args: &Retry) -> Ended {
     Ok(Exit::Done)
 }
 
-fn here(file: &StateFile, args: &Retry) -> Ended {
+fn here(file: &StateFile, args: &Retry) -> CommandResult {
     let id = args.id;
     if let Some(pid) = file.server() {
         let line = format!("`regrip serve` (process {pid}) is using this state file");
@@ -89,7 +89,7 @@ fn to_its_end(
     engine: &Engine<NativeHost<impl NativeLedger>>,
     reporter: &Arc<dyn Reporter>,
     row: &Row,
-) -> Ended {
+) -> CommandResult {
     let signal = drive::first_signal()?;
     let one = drive::one(engine.clone(), row.id, PathBuf::from(&row.new.destination));
     let exit = drive::run(
@@ -131,7 +131,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// Runs `add`.
-pub(crate) fn add(args: &Add) -> Ended {
+pub(crate) fn add(args: &AddArgs) -> CommandResult {
     let Backend::Server(server) = Backend::open(&args.place)? else {
         let line = "there is no running server to ask";
         let advice = "name it with --server URL, or by its configuration with --config FILE";

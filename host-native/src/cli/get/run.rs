@@ -1,14 +1,14 @@
 //! Runs `get`: opens the state, accepts every target, drives them together, and says how each one ended.
 
-use super::network::{Network, network};
+use super::network::{NetworkOptions, network};
 use super::target::{Target, Targets, is_stream, targets};
 use super::unchanged::is_unchanged;
 use crate::cli::args::Get;
 use crate::cli::drive;
-use crate::cli::output::{Ended, Exit};
+use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::{Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
-use crate::control::{Outcome, Wanted, accept};
+use crate::control::{Acceptance, Wanted, accept};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::Catalogue;
 use crate::store::DiskStore;
@@ -31,7 +31,7 @@ use std::time::Duration;
 /// list is neither rows nor memory yet.
 const MAX_WAITING: usize = 256;
 
-/// How many targets are looked up at once. They are asked for in order, and what they write they write together.
+/// Targets accepted at once: in order, but with one write to the ledger for several.
 const ACCEPTED_AT_ONCE: usize = 32;
 
 /// How often a question to a server looks whether the process is to end.
@@ -41,7 +41,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 struct Terms {
     /// What requests carry.
-    network: Network,
+    network: NetworkOptions,
     /// `--on-exists`
     on_exists: OnExists,
     /// `--adopt-part`
@@ -80,7 +80,7 @@ fn on_exists(get: &Get) -> OnExists {
 }
 
 /// Runs the command.
-pub(crate) fn main(get: &Get) -> Ended {
+pub(crate) fn main(get: &Get) -> CommandResult {
     let (network, targets) = read_args(get).map_err(|text| (Exit::Usage, text))?;
     let Targets {
         targets,
@@ -126,7 +126,7 @@ pub(crate) fn main(get: &Get) -> Ended {
     Ok(exit)
 }
 
-fn read_args(get: &Get) -> Result<(Network, Targets), String> {
+fn read_args(get: &Get) -> Result<(NetworkOptions, Targets), String> {
     let network = network(get, |name| std::env::var(name).ok())?;
     let targets = targets(get)?;
     network.check(&targets.targets)?;
@@ -147,10 +147,10 @@ pub(super) fn config(get: &Get) -> DownloadsConfig {
 
 fn engine(
     get: &Get,
-    network: &Network,
+    network: &NetworkOptions,
     targets: &[Target],
     listener: Arc<dyn Listener>,
-) -> Ended<Engine<NativeHost<StateLedger>>> {
+) -> CommandResult<Engine<NativeHost<StateLedger>>> {
     let config = config(get);
     let folder = targets
         .first()
@@ -250,14 +250,14 @@ async fn accept_one(
         accepted => accepted,
     };
     let outcome = match accepted? {
-        Outcome::Done(row) if terms.on_exists != OnExists::Overwrite => {
+        Acceptance::Done(row) if terms.on_exists != OnExists::Overwrite => {
             let completed_at = engine.host().ledger.entry(row.id).await?.completed_at;
             return Ok(Accepted::Done(row, WasDone::NotAsked { completed_at }));
         }
-        Outcome::Done(row) if is_unchanged(engine, &row).or(interrupted(ending)).await? => {
+        Acceptance::Done(row) if is_unchanged(engine, &row).or(interrupted(ending)).await? => {
             return Ok(Accepted::Done(row, WasDone::Unchanged));
         }
-        Outcome::Done(_) => {
+        Acceptance::Done(_) => {
             let again = Wanted {
                 again: true,
                 ..wanted
@@ -267,9 +267,9 @@ async fn accept_one(
         driven => driven,
     };
     Ok(match outcome {
-        Outcome::Drive(accepted, destination) => Accepted::Drive(accepted.id, destination),
+        Acceptance::Drive(accepted, destination) => Accepted::Drive(accepted.id, destination),
         // Another run replaced it meanwhile.
-        Outcome::Done(row) => Accepted::Done(row, WasDone::Unchanged),
+        Acceptance::Done(row) => Accepted::Done(row, WasDone::Unchanged),
     })
 }
 

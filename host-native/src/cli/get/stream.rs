@@ -2,12 +2,12 @@
 //!
 //! A broken connection is resumed within the run. Another run begins at the start of the file.
 
-use super::network::Network;
+use super::network::NetworkOptions;
 use super::run::config;
 use super::target::Target;
 use crate::cli::args::Get;
 use crate::cli::drive;
-use crate::cli::output::{Ended, Exit};
+use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::{Json, Reporter, reporter};
 use crate::host::Listener;
 use crate::store::{STDOUT, StdoutStore};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Streams the targets in the order given, and stops at the first one that fails: what followed would be in its place.
-pub(super) fn run(get: &Get, network: &Network, targets: &[Target]) -> Ended {
+pub(super) fn run(get: &Get, network: &NetworkOptions, targets: &[Target]) -> CommandResult {
     let reporter = match get.json {
         true => Arc::new(Json::on_stderr()),
         false => reporter(false, get.quiet),
@@ -51,7 +51,7 @@ pub(super) fn run(get: &Get, network: &Network, targets: &[Target]) -> Ended {
 async fn all(
     engine: &Engine<StreamHost>,
     reporter: &Arc<dyn Reporter>,
-    network: &Network,
+    network: &NetworkOptions,
     targets: &[Target],
 ) -> Exit {
     for target in targets {
@@ -76,7 +76,7 @@ async fn all(
         };
         match engine.drive(accepted.id).await {
             Ok(_) => {}
-            // Whoever read it has had enough, as in `regrip get -o - URL | head`.
+            // The reader closed it, as in `regrip get -o - URL | head`.
             Err(_) if engine.host().store.is_closed() => return Exit::Failed,
             Err(error) => return Exit::from(&error),
         }

@@ -57,11 +57,11 @@ pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
         ));
     }
     let sha256 = get.sha256.as_deref().map(digest).transpose()?;
-    let place = place(get)?;
+    let output = output_folder(get)?;
     let mut found = Targets::default();
     let (mut known, mut files) = (HashSet::new(), HashMap::new());
     for typed in urls {
-        let target = target(&place, &typed, sha256.clone()).and_then(|target| {
+        let target = target(output.as_ref(), &typed, sha256.clone()).and_then(|target| {
             let is_shared = !is_stream(get) && is_shared(&target, &files, get.on_exists)?;
             Ok((target, is_shared))
         });
@@ -105,9 +105,13 @@ pub(super) fn is_stream(get: &Get) -> bool {
     get.output.as_deref() == Some(Path::new("-"))
 }
 
-fn target(place: &Place, typed: &Typed, sha256: Option<String>) -> Result<Target, String> {
-    let (url, userinfo) = parse_url(&typed.url).map_err(|error| told(&error))?;
-    let Place::Folder(place) = place else {
+fn target(
+    output: Option<&OutputFolder>,
+    typed: &Typed,
+    sha256: Option<String>,
+) -> Result<Target, String> {
+    let (url, userinfo) = parse_url(&typed.url).map_err(|error| refusal(&error))?;
+    let Some(output) = output else {
         return Ok(Target {
             url,
             userinfo,
@@ -115,14 +119,14 @@ fn target(place: &Place, typed: &Typed, sha256: Option<String>) -> Result<Target
             sha256,
         });
     };
-    let name = match &place.name {
+    let name = match &output.name {
         Some(name) => name.clone(),
         None => file_name(&url)
-            .map_err(|error| told(&error))?
+            .map_err(|error| refusal(&error))?
             .as_str()
             .to_owned(),
     };
-    let destination = crate::store::destination(&place.folder, &name)
+    let destination = crate::store::destination(&output.folder, &name)
         .map_err(|error| regrip_core::error::chain(&error))?;
     Ok(Target {
         url,
@@ -132,8 +136,8 @@ fn target(place: &Place, typed: &Typed, sha256: Option<String>) -> Result<Target
     })
 }
 
-/// What was wrong about something typed, and what to do.
-fn told(error: &BadAddress) -> String {
+/// The error and the advice about a URL or name.
+fn refusal(error: &BadAddress) -> String {
     let advice = match error {
         BadAddress::NotAUrl { .. } => {
             Some("write it with its scheme, for example https://host/file")
@@ -154,21 +158,17 @@ fn digest(typed: &str) -> Result<String, String> {
     })
 }
 
-/// Where the files go.
-enum Place {
-    Stdout,
-    Folder(Folder),
-}
-
-struct Folder {
+/// The folder that files go to.
+struct OutputFolder {
     folder: PathBuf,
-    /// That of the only file, if it was given.
+    /// The name of the only file, if it was given.
     name: Option<String>,
 }
 
-fn place(get: &Get) -> Result<Place, String> {
+/// The folder that files go to; `None` for standard output.
+fn output_folder(get: &Get) -> Result<Option<OutputFolder>, String> {
     if is_stream(get) {
-        return Ok(Place::Stdout);
+        return Ok(None);
     }
     let (folder, name) = match &get.output {
         Some(output) => {
@@ -203,7 +203,7 @@ fn place(get: &Get) -> Result<Place, String> {
             "the folder {meant} cannot be written to: {error}\n  choose another one with -d or -o"
         )
     })?;
-    Ok(Place::Folder(Folder { folder, name }))
+    Ok(Some(OutputFolder { folder, name }))
 }
 
 /// Longest line.
@@ -215,7 +215,7 @@ const MAX_LINES: usize = 1_000_000;
 /// How a list begins that was saved as UTF-16, as Windows does.
 const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
-/// A URL as it was typed, and where.
+/// A URL as it was typed, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Typed {
     pub(crate) url: String,
@@ -270,7 +270,7 @@ pub(crate) fn typed(get: &Get) -> Result<Listed, String> {
     listed.urls.retain(|typed| seen.insert(typed.url.clone()));
     if listed.urls.is_empty() && listed.unusable.is_empty() {
         return Err(
-            "there is no URL in the list\n  write one a line; lines that begin with # are left out"
+            "there is no URL in the list\n  write one per line; lines that begin with # are ignored"
                 .to_owned(),
         );
     }
@@ -325,7 +325,7 @@ fn url(line: &[u8]) -> Result<Option<&str>, &'static str> {
         return Ok(None);
     }
     if text.contains(char::is_whitespace) {
-        return Err("white space within a URL\n  write one URL a line, a space in it as %20");
+        return Err("white space within a URL\n  write one URL per line, a space in it as %20");
     }
     Ok(Some(text))
 }

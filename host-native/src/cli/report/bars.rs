@@ -6,7 +6,7 @@
 use super::progress::{Progress, Run};
 use super::{Reporter, WasDone, plain};
 use crate::cli::get::Target;
-use crate::cli::output::{Exit, Look};
+use crate::cli::output::{Exit, Layout};
 use crate::cli::text;
 use crate::host::Listener;
 use crate::sync::lock;
@@ -131,13 +131,13 @@ fn keep_drawing(files: &Weak<Mutex<Files>>) {
 
 impl Files {
     fn draw(&self, now: Instant) {
-        let look = Look::of_stderr();
-        let width = look.width.unwrap_or(COLUMNS).saturating_sub(1);
+        let layout = Layout::of_stderr();
+        let width = layout.width.unwrap_or(COLUMNS).saturating_sub(1);
         for (id, wait) in &self.drawn {
             let Some(file) = self.run.file(*id) else {
                 continue;
             };
-            draw(file, wait.as_ref(), self.name, now, width, look);
+            draw(file, wait.as_ref(), self.name, now, width, layout);
         }
         if let Some(footer) = &self.footer {
             footer.set_message(format!("{} more queued", self.queued.len()));
@@ -146,7 +146,14 @@ impl Files {
 }
 
 /// Sets what the line of a file says in `width` columns. Names take up to `name` columns, so that bars are aligned.
-fn draw(file: &Progress, wait: Option<&Wait>, name: usize, now: Instant, width: usize, look: Look) {
+fn draw(
+    file: &Progress,
+    wait: Option<&Wait>,
+    name: usize,
+    now: Instant,
+    width: usize,
+    layout: Layout,
+) {
     let name = name.min((width * 3 / 10).clamp(8, 40));
     let room = width.saturating_sub(name + 2);
     let percent = file.total().map(|total| text::percent(file.bytes(), total));
@@ -161,11 +168,15 @@ fn draw(file: &Progress, wait: Option<&Wait>, name: usize, now: Instant, width: 
             }
         }
     };
-    let shown = text::shorten(&file.name, name, look);
+    let shown = text::shorten(&file.name, name, layout);
     file.bar
-        .set_style(style(template).progress_chars(if look.unicode { "━╸─" } else { "=>-" }));
+        .set_style(style(template).progress_chars(if layout.unicode {
+            "━╸─"
+        } else {
+            "=>-"
+        }));
     file.bar.set_prefix(text::pad(&shown, name));
-    file.bar.set_message(text::cut(&message, room, look));
+    file.bar.set_message(text::cut(&message, room, layout));
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -20,10 +20,10 @@ const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Writes a line for each event, and now and then one about a file in progress.
 #[derive(Debug)]
-pub(super) struct Plain(Mutex<State>);
+pub(super) struct Plain(Mutex<PlainState>);
 
 #[derive(Debug)]
-struct State {
+struct PlainState {
     run: Run,
     /// Time of the last line about each file.
     last: HashMap<DownloadId, Instant>,
@@ -31,7 +31,7 @@ struct State {
 
 impl Plain {
     pub(super) fn new() -> Self {
-        Plain(Mutex::new(State {
+        Plain(Mutex::new(PlainState {
             run: Run::begin(Instant::now()),
             last: HashMap::new(),
         }))
@@ -259,7 +259,7 @@ pub(crate) fn why(reason: RestartReason) -> &'static str {
         RestartReason::ContentRangeMismatch => "the server sent another range than requested",
         RestartReason::ValidatorChanged => "the file was replaced on the server",
         RestartReason::OverlapMismatch => "the server sent other bytes than the end of the part",
-        RestartReason::RangeIgnored => "the server sent the whole file again",
+        RestartReason::RangeIgnored => "the server ignored the range and sent the whole file",
         RestartReason::RangeNotSatisfiable => "the server says the file is shorter than the part",
         RestartReason::RangeRefused => "the server refuses ranges and sent other bytes",
         RestartReason::DigestMismatch => "the complete file has another digest",
