@@ -41,9 +41,11 @@ pub(crate) enum Command {
     /// Resume a failed or cancelled download and wait for its end
     Retry(Retry),
     /// Cancel a download; keep its partial data
-    Cancel(Cancel),
+    #[command(after_help = CANCEL_NOTES)]
+    Cancel(KnownDownload),
     /// Delete a download and its partial data; keep a completed file
-    Remove(Remove),
+    #[command(after_help = REMOVE_NOTES)]
+    Remove(KnownDownload),
     /// Add a URL to the downloads of a running server
     Add(AddArgs),
     /// Run the server: stubs from a watch folder, downloads from peers, imports, API and dashboard
@@ -377,6 +379,17 @@ pub(crate) struct BackendArgs {
     pub config: Option<PathBuf>,
 }
 
+/// A known download.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KnownDownload {
+    /// The number in `regrip list`
+    #[arg(value_name = "ID")]
+    pub id: DownloadId,
+    /// The state file or the server that has the downloads.
+    #[command(flatten)]
+    pub place: BackendArgs,
+}
+
 /// Arguments of `list`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -422,15 +435,12 @@ Examples:
 
 --json prints one object: `download` with the state file's columns, `attempts` with the timeline.")]
 pub(crate) struct Show {
-    /// The number in `regrip list`
-    #[arg(value_name = "ID")]
-    pub id: DownloadId,
+    /// Which download.
+    #[command(flatten)]
+    pub known: KnownDownload,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// The state file or the server that has the downloads.
-    #[command(flatten)]
-    pub place: BackendArgs,
 }
 
 /// Arguments of `retry`.
@@ -448,54 +458,31 @@ Examples:
 Exit codes: 0 completed, 1 failed or cannot be retried, 3 disk or database unusable,
 130 interrupted.")]
 pub(crate) struct Retry {
-    /// The number in `regrip list`
-    #[arg(value_name = "ID")]
-    pub id: DownloadId,
+    /// Which download.
+    #[command(flatten)]
+    pub known: KnownDownload,
     /// Print one JSON object per line on standard output
     #[arg(long)]
     pub json: bool,
     /// Print errors only
     #[arg(short, long)]
     pub quiet: bool,
-    /// The state file or the server that has the downloads.
-    #[command(flatten)]
-    pub place: BackendArgs,
 }
 
-/// Arguments of `cancel`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
+const CANCEL_NOTES: &str = "\
 Another regrip that is downloading it stops within a second, and this command waits for that. Partial
 data is kept for `regrip retry`; `regrip remove` deletes it. A complete download that is about to get
 its final name cannot be cancelled any more.
 
 Example:
-  regrip cancel 3")]
-pub(crate) struct Cancel {
-    /// The number in `regrip list`
-    #[arg(value_name = "ID")]
-    pub id: DownloadId,
-    /// The state file or the server that has the downloads.
-    #[command(flatten)]
-    pub place: BackendArgs,
-}
+  regrip cancel 3";
 
-/// Arguments of `remove`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
+const REMOVE_NOTES: &str = "\
 A completed file stays: only its line in the list is removed. While another regrip is downloading it,
 nothing is removed; cancel it first.
 
 Example:
-  regrip cancel 3 && regrip remove 3")]
-pub(crate) struct Remove {
-    /// The number in `regrip list`
-    #[arg(value_name = "ID")]
-    pub id: DownloadId,
-    /// The state file or the server that has the downloads.
-    #[command(flatten)]
-    pub place: BackendArgs,
-}
+  regrip cancel 3 && regrip remove 3";
 
 /// Arguments of `add`.
 #[derive(Debug, clap::Args)]

@@ -43,14 +43,6 @@ pub(crate) fn wait(wait: Duration) -> String {
     }
 }
 
-/// A duration in three columns: `12s`, `59m`.
-pub(crate) fn short(duration: Duration) -> String {
-    match duration.as_secs() {
-        seconds @ 0..100 => format!("{seconds}s"),
-        seconds => format!("{}m", (seconds / 60).min(99)),
-    }
-}
-
 /// A time left: `at once`, `in 0.4 s`, `in 12 s`.
 pub(crate) fn in_a_while(left: Duration) -> String {
     if left < Duration::from_millis(50) {
@@ -117,7 +109,13 @@ pub(crate) fn shorten(name: &str, width: usize, layout: Layout) -> String {
 
 /// Text of at most `width` columns, cut at its end.
 pub(crate) fn cut(text: &str, width: usize, layout: Layout) -> String {
-    console::truncate_str(text, width, layout.ellipsis()).into_owned()
+    let ellipsis = layout.ellipsis();
+    let ellipsis = if width < measure_text_width(ellipsis) {
+        ""
+    } else {
+        ellipsis
+    };
+    console::truncate_str(text, width, ellipsis).into_owned()
 }
 
 /// Text padded with blanks to `width` columns.

@@ -1,7 +1,7 @@
 //! Errors and warnings about a configuration.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An error or a warning, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +23,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All that was noticed while a configuration was read.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
+/// The surroundings of a configuration, and its errors and warnings so far.
+pub(super) struct Notes<'a> {
+    /// The configuration's own file.
+    pub(super) file: &'a Path,
+    /// Reads a variable of the environment.
+    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     /// Offsets at which lines begin, the first left out.
     line_starts: Vec<usize>,
     /// Files that secrets were read from, each with its key.
@@ -34,12 +37,25 @@ pub(super) struct Notes {
     pub(super) errors: Vec<Problem>,
 }
 
-impl Notes {
-    pub(super) fn on(text: &str) -> Notes {
+impl<'a> Notes<'a> {
+    pub(super) fn on(
+        text: &str,
+        file: &'a Path,
+        env: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Notes<'a> {
         Notes {
+            file,
+            env,
             line_starts: text.match_indices('\n').map(|(at, _)| at + 1).collect(),
-            ..Notes::default()
+            secret_files: Vec::new(),
+            warnings: Vec::new(),
+            errors: Vec::new(),
         }
+    }
+
+    /// The folder that relative paths start from.
+    pub(super) fn folder(&self) -> &'a Path {
+        self.file.parent().unwrap_or(self.file)
     }
 
     pub(super) fn error(&mut self, at: usize, key: &str, what: impl Into<String>) {

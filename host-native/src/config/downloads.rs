@@ -1,7 +1,6 @@
 //! The `downloads` block.
 
 use super::diagnostics::Notes;
-use super::load::Surroundings;
 use super::model::{Config, Downloads};
 use super::object::{Block, Node, list, number, path, text};
 use crate::store::is_same_folder;
@@ -44,19 +43,15 @@ const AMOUNTS: [(&str, Amount); 11] = [
 ];
 
 /// Reads the block.
-pub(super) fn downloads(
-    node: &Node<'_>,
-    around: &Surroundings<'_>,
-    notes: &mut Notes,
-) -> Option<Downloads> {
+pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downloads> {
     let mut block = Block::open(node, notes)?;
     let watch = block.need("watchPath", "the folder that stubs are dropped into", notes);
     let completed = block.need("completedPath", "the folder that files go to", notes);
     let (engine, on_exists_given) = engine(&mut block, node, notes);
     block.close(notes);
     let (watch_at, completed_at) = (watch?, completed?);
-    let watch = path(&watch_at, around.folder, notes);
-    let completed = path(&completed_at, around.folder, notes);
+    let watch = path(&watch_at, notes);
+    let completed = path(&completed_at, notes);
     let (watch, completed) = (watch?, completed?);
     if is_same_folder(&watch, &completed) {
         completed_at.refuse("another folder than watchPath", notes);
@@ -73,7 +68,11 @@ pub(super) fn downloads(
 
 /// The settings of the engine, and whether `onExists` is among them. Those that cannot be read are noted and keep their
 /// defaults.
-fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes) -> (DownloadsConfig, bool) {
+fn engine(
+    block: &mut Block<'_>,
+    node: &Node<'_>,
+    notes: &mut Notes<'_>,
+) -> (DownloadsConfig, bool) {
     let mut config = DownloadsConfig::default();
     let mut seen: HashMap<&str, usize> = HashMap::new();
     let mut take = |name: &'static str| {
@@ -117,7 +116,7 @@ fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes) -> (Downloa
     (config, on_exists_knob.is_some())
 }
 
-fn on_exists(knob: &Node<'_>, config: &mut DownloadsConfig, notes: &mut Notes) {
+fn on_exists(knob: &Node<'_>, config: &mut DownloadsConfig, notes: &mut Notes<'_>) {
     let Some(name) = text(knob, notes) else {
         return;
     };
@@ -151,7 +150,7 @@ pub(super) fn check_folder(
     completed: &Node<'_>,
     path: &Path,
     own: &[OwnFolder],
-    notes: &mut Notes,
+    notes: &mut Notes<'_>,
 ) {
     let found = own
         .iter()
@@ -163,7 +162,7 @@ pub(super) fn check_folder(
 }
 
 /// What is wrong if the data folder, configured or by default, is the one that downloads go to.
-pub fn data_folder_clash(config: &Config, data_folder: &Path) -> Option<String> {
+pub(crate) fn data_folder_clash(config: &Config, data_folder: &Path) -> Option<String> {
     let completed = &config.downloads.as_ref()?.completed;
     is_same_folder(completed, data_folder).then(|| {
         let what = clash(completed, "regrip.dataDir");

@@ -37,16 +37,6 @@ pub enum ConfigRefused {
     },
 }
 
-/// What a configuration refers to beside itself.
-pub(super) struct Surroundings<'a> {
-    /// The configuration's own file.
-    pub(super) file: &'a Path,
-    /// The folder that relative paths start from.
-    pub(super) folder: &'a Path,
-    /// A variable of the environment.
-    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
-}
-
 /// Reads a file, the files its secrets are in, and the process's environment.
 ///
 /// # Errors
@@ -75,10 +65,8 @@ fn parse_file(
     file: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, ConfigRefused> {
-    let folder = file.parent().unwrap_or(file);
-    let mut notes = Notes::on(text);
-    let around = Surroundings { file, folder, env };
-    let config = read(text, &around, &mut notes);
+    let mut notes = Notes::on(text, file, env);
+    let config = read(text, &mut notes);
     notes.sort();
     let Notes {
         errors, warnings, ..
@@ -103,7 +91,7 @@ const JSONC: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-fn read(text: &str, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Config> {
+fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
     let parsed = match parse_to_ast(text, &CollectOptions::default(), &JSONC) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -123,19 +111,19 @@ fn read(text: &str, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Conf
     let mut config = Config::default();
     let downloads_at = block.take("downloads");
     if let Some(node) = &downloads_at {
-        config.downloads = downloads(node, around, notes);
+        config.downloads = downloads(node, notes);
     }
     if let Some(node) = block.take("regrip") {
-        config.server = server(&node, around, notes).unwrap_or_default();
+        config.server = server(&node, notes).unwrap_or_default();
     }
     if let Some(node) = block.take("peers") {
-        config.peers = peers(&node, around, notes);
+        config.peers = peers(&node, notes);
     }
     if let Some(node) = block.take("servers") {
-        config.import_servers = servers(&node, around, notes);
+        config.import_servers = servers(&node, notes);
     }
     if let Some(node) = block.take("share") {
-        config.share = share(&node, around, notes);
+        config.share = share(&node, notes);
     }
     block.close(notes);
     config.secret_files = notes
@@ -144,20 +132,14 @@ fn read(text: &str, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Conf
         .map(|(_, file)| file.clone())
         .collect();
     if let (Some(node), Some(downloads)) = (downloads_at, &config.downloads) {
-        check_folders(&node, &downloads.completed, &config, around, notes);
+        check_folders(&node, &downloads.completed, &config, notes);
     }
     Some(config)
 }
 
 /// Checks that no files of regrip's own are in the folder that downloads go to.
-fn check_folders(
-    downloads: &Node<'_>,
-    completed: &Path,
-    config: &Config,
-    around: &Surroundings<'_>,
-    notes: &mut Notes,
-) {
-    let mut own = downloads::folders_of("the configuration file", around.file);
+fn check_folders(downloads: &Node<'_>, completed: &Path, config: &Config, notes: &mut Notes<'_>) {
+    let mut own = downloads::folders_of("the configuration file", notes.file);
     if let Some(folder) = &config.server.data_dir {
         own.push(OwnFolder {
             setting: "regrip.dataDir".to_owned(),
@@ -168,7 +150,7 @@ fn check_folders(
         own.extend(downloads::folders_of(setting, file));
     }
     // The block was opened before: what is wrong about it was noted then.
-    if let Some(node) = Block::open(downloads, &mut Notes::default())
+    if let Some(node) = Block::open(downloads, &mut Notes::on("", notes.file, notes.env))
         .and_then(|mut block| block.take("completedPath"))
     {
         downloads::check_folder(&node, completed, &own, notes);

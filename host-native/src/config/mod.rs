@@ -15,7 +15,7 @@ mod peers;
 mod secret;
 
 pub use diagnostics::Problem;
-pub use downloads::data_folder_clash;
+pub(crate) use downloads::data_folder_clash;
 pub use load::{ConfigRefused, Loaded, load, parse};
 pub use model::{
     Config, Downloads, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of,

@@ -4,7 +4,7 @@ use super::diagnostics::Notes;
 use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::common::Ranged;
 use regrip_core::{display_url, redacted};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use url::Url;
 
 /// Keys of the software that this protocol was designed for. regrip does not need them.
@@ -22,16 +22,16 @@ pub(super) struct Block<'a> {
 
 impl<'a> Block<'a> {
     /// Begins to read an object. A duplicate key is an error: one of the two would not count.
-    pub(super) fn open(node: &Node<'a>, notes: &mut Notes) -> Option<Block<'a>> {
+    pub(super) fn open(node: &Node<'a>, notes: &mut Notes<'_>) -> Option<Block<'a>> {
         Block::begin(node, false, notes)
     }
 
     /// The same for an object of headers or of a secret: unknown keys are shown by their place only.
-    pub(super) fn open_private(node: &Node<'a>, notes: &mut Notes) -> Option<Block<'a>> {
+    pub(super) fn open_private(node: &Node<'a>, notes: &mut Notes<'_>) -> Option<Block<'a>> {
         Block::begin(node, true, notes)
     }
 
-    fn begin(node: &Node<'a>, private: bool, notes: &mut Notes) -> Option<Block<'a>> {
+    fn begin(node: &Node<'a>, private: bool, notes: &mut Notes<'_>) -> Option<Block<'a>> {
         let Value::Object(object) = node.value else {
             node.refuse("an object", notes);
             return None;
@@ -69,7 +69,7 @@ impl<'a> Block<'a> {
         &mut self,
         name: &str,
         expected: &str,
-        notes: &mut Notes,
+        notes: &mut Notes<'_>,
     ) -> Option<Node<'a>> {
         let node = self.take(name);
         if node.is_none() {
@@ -94,7 +94,7 @@ impl<'a> Block<'a> {
     }
 
     /// Warns about unknown keys.
-    pub(super) fn close(self, notes: &mut Notes) {
+    pub(super) fn close(self, notes: &mut Notes<'_>) {
         for (place, property) in &self.left {
             let name = property.name.as_str();
             let what = if ELSEWHERE.contains(&name) {
@@ -163,18 +163,18 @@ impl<'a> Node<'a> {
     }
 
     /// Notes that something else was expected.
-    pub(super) fn refuse(&self, expected: &str, notes: &mut Notes) {
+    pub(super) fn refuse(&self, expected: &str, notes: &mut Notes<'_>) {
         self.refuse_found(&self.shown(), expected, notes);
     }
 
-    fn refuse_found(&self, found: &str, expected: &str, notes: &mut Notes) {
+    fn refuse_found(&self, found: &str, expected: &str, notes: &mut Notes<'_>) {
         let what = format!("found {found}, expected {expected}");
         notes.error(self.at, &self.key, what);
     }
 }
 
 /// A string.
-pub(super) fn text(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+pub(super) fn text(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
     match node.value {
         Value::StringLit(string) => Some(string.value.clone().into_owned()),
         _ => {
@@ -185,12 +185,12 @@ pub(super) fn text(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
 }
 
 /// A string that has something in it and no control characters.
-pub(super) fn name(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+pub(super) fn name(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
     name_without(char::is_control, node, notes)
 }
 
 /// As [`name`], but it may have line breaks.
-pub(super) fn name_of_lines(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+pub(super) fn name_of_lines(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
     let is_refused = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\r');
     name_without(is_refused, node, notes)
 }
@@ -198,7 +198,7 @@ pub(super) fn name_of_lines(node: &Node<'_>, notes: &mut Notes) -> Option<String
 fn name_without(
     is_refused: impl Fn(char) -> bool,
     node: &Node<'_>,
-    notes: &mut Notes,
+    notes: &mut Notes<'_>,
 ) -> Option<String> {
     let name = text(node, notes)?;
     if name.trim().is_empty() || name.chars().any(is_refused) {
@@ -209,7 +209,7 @@ fn name_without(
 }
 
 /// An integer that fits.
-pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes) -> Option<N> {
+pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<N> {
     let number = match node.value {
         Value::NumberLit(number) => number.value.parse::<u64>().ok(),
         _ => None,
@@ -227,7 +227,7 @@ pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes) -> Opt
 }
 
 /// The elements of a list.
-pub(super) fn list<'a>(node: &Node<'a>, notes: &mut Notes) -> Vec<Node<'a>> {
+pub(super) fn list<'a>(node: &Node<'a>, notes: &mut Notes<'_>) -> Vec<Node<'a>> {
     let Value::Array(array) = node.value else {
         node.refuse("a list", notes);
         return Vec::new();
@@ -239,17 +239,17 @@ pub(super) fn list<'a>(node: &Node<'a>, notes: &mut Notes) -> Vec<Node<'a>> {
 }
 
 /// A path; a relative one begins at the folder of the configuration.
-pub(super) fn path(node: &Node<'_>, folder: &Path, notes: &mut Notes) -> Option<PathBuf> {
+pub(super) fn path(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<PathBuf> {
     let path = text(node, notes)?;
     if path.is_empty() || path.contains('\0') {
         node.refuse("a path", notes);
         return None;
     }
-    Some(folder.join(path))
+    Some(notes.folder().join(path))
 }
 
 /// The URL of a peer or server: http or https, without userinfo, query and fragment.
-pub(super) fn base_url(node: &Node<'_>, notes: &mut Notes) -> Option<String> {
+pub(super) fn base_url(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
     let written = text(node, notes)?;
     let flaw = match Url::parse(&written) {
         Ok(url) if !matches!(url.scheme(), "http" | "https") => "it is neither http nor https",

@@ -1,7 +1,6 @@
 //! The blocks `peers`, `servers`, `regrip` and `share`.
 
 use super::diagnostics::Notes;
-use super::load::Surroundings;
 use super::model::{ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
 use super::object::{Block, Node, base_url, list, name, name_of_lines, path, text};
 use super::secret::secret;
@@ -12,10 +11,10 @@ use std::path::PathBuf;
 const API_KEY: &str = "X-Api-Key";
 
 /// Reads `peers`.
-pub(super) fn peers(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Vec<Peer> {
+pub(super) fn peers(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::new();
     for node in list(node, notes) {
-        let Some(peer) = peer(&node, around, notes) else {
+        let Some(peer) = peer(&node, notes) else {
             continue;
         };
         let twin = peers.iter().find(|other| other.origin == peer.origin);
@@ -29,11 +28,11 @@ pub(super) fn peers(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Note
     peers
 }
 
-fn peer(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Peer> {
+fn peer(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Peer> {
     let mut block = Block::open(node, notes)?;
     let url = block.need("url", "an http or https URL", notes);
     let name = block.take("name").and_then(|node| name(&node, notes));
-    let headers = headers(&mut block, around, notes);
+    let headers = headers(&mut block, notes);
     block.close(notes);
     let url = base_url(&url?, notes)?;
     let origin: Origin = url.parse().ok()?;
@@ -47,14 +46,10 @@ fn peer(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Option
 }
 
 /// Reads `servers`.
-pub(super) fn servers(
-    node: &Node<'_>,
-    around: &Surroundings<'_>,
-    notes: &mut Notes,
-) -> Vec<ImportServer> {
+pub(super) fn servers(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<ImportServer> {
     let mut servers: Vec<ImportServer> = Vec::new();
     for node in list(node, notes) {
-        let Some(mut server) = import_server(&node, around, notes) else {
+        let Some(mut server) = import_server(&node, notes) else {
             continue;
         };
         // Import results are recorded by name.
@@ -69,11 +64,7 @@ pub(super) fn servers(
     servers
 }
 
-fn import_server(
-    node: &Node<'_>,
-    around: &Surroundings<'_>,
-    notes: &mut Notes,
-) -> Option<ImportServer> {
+fn import_server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ImportServer> {
     const EXPECTED: &str = "\"radarr\" or \"sonarr\"";
     let mut block = Block::open(node, notes)?;
     let kind = block.need("type", EXPECTED, notes);
@@ -83,7 +74,7 @@ fn import_server(
         .and_then(|node| name_of_lines(&node, notes));
     let import_path = block.take("importPath").and_then(|node| text(&node, notes));
     let import_path = import_path.filter(|path| !path.is_empty());
-    let headers = headers(&mut block, around, notes);
+    let headers = headers(&mut block, notes);
     block.close(notes);
     let (kind, url) = (kind?, url?);
     let url = base_url(&url, notes);
@@ -105,10 +96,10 @@ fn import_server(
 }
 
 /// `apiKey` and `headers`, ready to be sent. The key is not overridden by a header of its name.
-fn headers(block: &mut Block<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Vec<Header> {
+fn headers(block: &mut Block<'_>, notes: &mut Notes<'_>) -> Vec<Header> {
     let mut ready = Vec::new();
     if let Some(key) = block.take("apiKey")
-        && let Some(secret) = secret(&key, around, notes)
+        && let Some(secret) = secret(&key, notes)
     {
         add(API_KEY, secret.reveal(), &key, &mut ready, notes);
     }
@@ -124,14 +115,14 @@ fn headers(block: &mut Block<'_>, around: &Surroundings<'_>, notes: &mut Notes) 
             notes.warn(node.at, &key, "is ignored: the apiKey is sent");
             continue;
         }
-        if let Some(secret) = secret(&node, around, notes) {
+        if let Some(secret) = secret(&node, notes) {
             add(&name, secret.reveal(), &node, &mut ready, notes);
         }
     }
     ready
 }
 
-fn add(name: &str, value: &str, node: &Node<'_>, ready: &mut Vec<Header>, notes: &mut Notes) {
+fn add(name: &str, value: &str, node: &Node<'_>, ready: &mut Vec<Header>, notes: &mut Notes<'_>) {
     match Header::new(name, value) {
         Ok(header) => ready.push(header),
         Err(refused) => {
@@ -142,11 +133,7 @@ fn add(name: &str, value: &str, node: &Node<'_>, ready: &mut Vec<Header>, notes:
 }
 
 /// Reads the `regrip` block.
-pub(super) fn server(
-    node: &Node<'_>,
-    around: &Surroundings<'_>,
-    notes: &mut Notes,
-) -> Option<ServerConfig> {
+pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerConfig> {
     let mut block = Block::open(node, notes)?;
     let mut server = ServerConfig::default();
     let listen = block.take("listen");
@@ -160,14 +147,14 @@ pub(super) fn server(
         }
     }
     let key = block.take("apiKey");
-    server.api_key = key.as_ref().and_then(|key| secret(key, around, notes));
+    server.api_key = key.as_ref().and_then(|key| secret(key, notes));
     let data_dir = block.take("dataDir");
-    server.data_dir = data_dir.and_then(|folder| path(&folder, around.folder, notes));
+    server.data_dir = data_dir.and_then(|folder| path(&folder, notes));
     if let Some(keys) = block.take("shareKeys") {
         let keys = list(&keys, notes);
         server.share_keys = keys
             .iter()
-            .filter_map(|key| share_key(key, around, notes))
+            .filter_map(|key| share_key(key, notes))
             .collect();
     }
     block.close(notes);
@@ -184,13 +171,13 @@ pub(super) fn server(
     Some(server)
 }
 
-fn share_key(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Option<ShareKey> {
+fn share_key(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ShareKey> {
     let mut block = Block::open(node, notes)?;
     let whose = block.need("name", "whose key it is", notes);
     let key = block.need("apiKey", "a secret", notes);
     block.close(notes);
     let (whose, key) = (whose?, key?);
-    let (name, api_key) = (name(&whose, notes), secret(&key, around, notes));
+    let (name, api_key) = (name(&whose, notes), secret(&key, notes));
     Some(ShareKey {
         name: name?,
         api_key: api_key?,
@@ -198,10 +185,10 @@ fn share_key(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> O
 }
 
 /// Reads `share`: folders.
-pub(super) fn share(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Vec<PathBuf> {
+pub(super) fn share(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<PathBuf> {
     let folders = list(node, notes);
     folders
         .iter()
-        .filter_map(|folder| path(folder, around.folder, notes))
+        .filter_map(|folder| path(folder, notes))
         .collect()
 }

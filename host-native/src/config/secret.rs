@@ -1,7 +1,6 @@
 //! Secrets: given as they are, by the environment, or in a file.
 
 use super::diagnostics::Notes;
-use super::load::Surroundings;
 use super::object::{Block, Node, text};
 use crate::text_file::{self, without_mark};
 use jsonc_parser::ast::Value;
@@ -35,14 +34,10 @@ impl fmt::Debug for Secret {
 const EXPECTED: &str = r#"expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#;
 
 /// Reads a secret. No note contains it.
-pub(super) fn secret(
-    node: &Node<'_>,
-    around: &Surroundings<'_>,
-    notes: &mut Notes,
-) -> Option<Secret> {
+pub(super) fn secret(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Secret> {
     let found = match node.value {
         Value::StringLit(_) => text(node, notes),
-        Value::Object(_) => from_elsewhere(node, around, notes),
+        Value::Object(_) => from_elsewhere(node, notes),
         _ => {
             notes.error(
                 node.at,
@@ -70,14 +65,14 @@ pub(super) fn secret(
     None
 }
 
-fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Option<String> {
+fn from_elsewhere(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
     let mut block = Block::open_private(node, notes)?;
     let (env, file) = (block.take("env"), block.take("file"));
     block.close(notes);
     match (env, file) {
         (Some(name), None) => {
             let variable = text(&name, notes)?;
-            let value = (around.env)(&variable);
+            let value = (notes.env)(&variable);
             if value.is_none() {
                 // It may be the secret itself.
                 let what = format!(

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// A file that is wanted.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Where its bytes come from.
     pub source: Source,
     /// Names of the headers that its requests need and the ledger does not keep.
@@ -37,7 +37,7 @@ pub struct Wanted {
 
 /// An accepted download.
 #[derive(Debug)]
-pub enum Acceptance {
+pub(crate) enum Acceptance {
     /// A row to drive, and the file it will be.
     Drive(Accepted, PathBuf),
     /// The file exists, complete and unchanged, from an earlier run.
@@ -59,7 +59,7 @@ enum Candidate {
 /// # Errors
 /// `DestinationExists`, `DestinationRefused`, `DestinationBusy`, `CredentialsMissing`, `Disk`, `Ledger`; nothing was written
 /// then.
-pub async fn accept<L: NativeLedger>(
+pub(crate) async fn accept<L: NativeLedger>(
     engine: &Engine<NativeHost<L>>,
     wanted: &Wanted,
 ) -> Result<Acceptance, Error> {

@@ -49,13 +49,13 @@ pub enum BadAddress {
 }
 
 /// User and password.
-pub type Userinfo = (String, String);
+pub(crate) type Userinfo = (String, String);
 
 /// Reads a URL: http or https, with a host. Its userinfo is taken out of it and returned beside it, its fragment dropped.
 ///
 /// # Errors
 /// [`BadAddress`].
-pub fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddress> {
+pub(crate) fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddress> {
     let mut url = Url::parse(typed).map_err(|why| BadAddress::NotAUrl {
         shown: display_url(typed),
         why,
@@ -91,7 +91,7 @@ pub fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddress> {
 ///
 /// # Errors
 /// If it is not a safe name.
-pub fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
+pub(crate) fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
     let shown = || display_url(url.as_str());
     let segment = url.path().rsplit('/').next().unwrap_or_default();
     if segment.is_empty() {
@@ -106,7 +106,7 @@ pub fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
 ///
 /// # Errors
 /// If it is not one.
-pub fn parse_sha256(typed: &str) -> Result<String, BadAddress> {
+pub(crate) fn parse_sha256(typed: &str) -> Result<String, BadAddress> {
     let digits = without_mark(typed.trim()).trim();
     if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(digits.to_ascii_lowercase());

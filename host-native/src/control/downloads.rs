@@ -114,7 +114,7 @@ impl<L: NativeLedger> Control<L> {
     }
 
     /// The folder that files go to.
-    pub fn completed(&self) -> Option<&Path> {
+    pub(crate) fn completed(&self) -> Option<&Path> {
         self.0.completed.as_deref()
     }
 
@@ -132,7 +132,7 @@ impl<L: NativeLedger> Control<L> {
     /// Starts added and retried downloads by this function from now on, for a host with a queue of its own; it calls
     /// [`drive`](Self::drive) later. To be set once. Without it, downloads start at once and wait for their permit in a
     /// task of their own.
-    pub fn begin_by(&self, begin: impl Fn(&Source, DownloadId) + Send + Sync + 'static) {
+    pub(crate) fn begin_by(&self, begin: impl Fn(&Source, DownloadId) + Send + Sync + 'static) {
         // A second one would mean two queues.
         let _ = self.0.begin.set(Begin(Box::new(begin)));
     }
@@ -175,7 +175,7 @@ impl<L: NativeLedger> Control<L> {
     ///
     /// # Errors
     /// [`Refused`]; nothing was changed then.
-    pub async fn add(
+    pub(crate) async fn add(
         &self,
         url: &str,
         filename: Option<&str>,
@@ -237,7 +237,7 @@ impl<L: NativeLedger> Control<L> {
     ///
     /// # Errors
     /// `WrongState` if it is finished or being committed, `NoSuchDownload`, `Ledger`.
-    pub async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
+    pub(crate) async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
         self.0.engine.cancel(id).await?;
         self.ended(id).await;
         Ok(())
@@ -248,7 +248,7 @@ impl<L: NativeLedger> Control<L> {
     /// # Errors
     /// `WrongState` if it is resumed at this moment, `PartLocked` while another process writes it,
     /// `NoSuchDownload`, `Ledger`, `Disk`.
-    pub async fn remove(&self, id: DownloadId) -> Result<(), Error> {
+    pub(crate) async fn remove(&self, id: DownloadId) -> Result<(), Error> {
         match self.0.engine.cancel(id).await {
             // What is finished needs no cancel, and what is being committed is about to be finished.
             Ok(()) | Err(Error::WrongState { .. }) => {}
@@ -256,11 +256,6 @@ impl<L: NativeLedger> Control<L> {
         }
         self.ended(id).await;
         self.0.engine.remove(id).await
-    }
-
-    /// Stops the drives of downloads that another process cancels or removes in the ledger. Never returns.
-    pub async fn follow_changes<T>(&self) -> T {
-        self.0.engine.follow_changes().await
     }
 
     /// Ends every drive because the process ends, and waits until they are gone: rows go back to `queued`, parts are

@@ -84,7 +84,7 @@ impl Events {
     }
 
     /// What has happened so far.
-    pub fn counted(&self) -> Totals {
+    pub(crate) fn counted(&self) -> Totals {
         lock(&self.0.counters).counted()
     }
 
@@ -139,7 +139,7 @@ impl Subscription {
 }
 
 /// An event as `--json` and SSE send it.
-pub fn object(event: &Event<'_>) -> Value {
+pub(crate) fn object(event: &Event<'_>) -> Value {
     let mut object = json!({
         "event": event.what.name(),
         "id": event.id,
@@ -200,7 +200,7 @@ fn details(what: &What) -> Value {
 
 /// How attempts and downloads end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// With a file.
     Completed,
     /// By an error that another attempt may not meet.
@@ -213,7 +213,7 @@ pub enum Ended {
 
 impl Ended {
     /// All of them.
-    pub const ALL: [Ended; 4] = [
+    pub(crate) const ALL: [Ended; 4] = [
         Ended::Completed,
         Ended::Transient,
         Ended::Permanent,
@@ -221,7 +221,7 @@ impl Ended {
     ];
 
     /// As metrics spell it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Ended::Completed => "completed",
             Ended::Transient => "transient",
@@ -240,7 +240,7 @@ impl Ended {
 
 /// The sums.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Bytes that arrived and counted, those that were discarded later included.
     pub bytes: u64,
     /// Bytes that were discarded.

@@ -14,9 +14,12 @@ mod events;
 mod status;
 mod tasks;
 
-pub use accept::{Acceptance, Wanted, accept};
-pub use address::{BadAddress, Userinfo, file_name, parse_sha256, parse_url};
+pub(crate) use accept::{Acceptance, Wanted, accept};
+pub use address::BadAddress;
+pub(crate) use address::{Userinfo, file_name, parse_sha256, parse_url};
 pub use downloads::{Control, Refused};
-pub use events::{Ended, Events, Heard, Subscription, Totals, object};
-pub use status::{PeerCard, PeerSeen, Peers, PendingStub, Stubs, Trouble, Troubles};
+pub(crate) use events::object;
+pub use events::{Events, Heard, Subscription};
+pub(crate) use status::PeerCard;
+pub use status::{Peers, PendingStub, Stubs, Troubles};
 pub use tasks::End;

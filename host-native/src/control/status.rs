@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 /// A configured peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerCard {
+pub(crate) struct PeerCard {
     /// What stubs call it.
     pub id: String,
     /// As configured.
@@ -32,7 +32,7 @@ pub struct PeerCard {
 
 impl PeerCard {
     /// A peer before the first request.
-    pub fn new(peer: &Peer) -> PeerCard {
+    pub(crate) fn new(peer: &Peer) -> PeerCard {
         let names = peer.headers.iter().map(|header| header.name().to_owned());
         PeerCard {
             id: peer.id.as_str().to_owned(),
@@ -46,7 +46,7 @@ impl PeerCard {
 
 /// How a peer was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PeerSeen {
+pub(crate) struct PeerSeen {
     /// Its version, by the last handshake that worked.
     pub version: Option<String>,
     /// Whether it answered the last request; `None` before the first one.
@@ -89,12 +89,12 @@ impl Peers {
     }
 
     /// All of them.
-    pub fn list(&self) -> Vec<PeerCard> {
+    pub(crate) fn list(&self) -> Vec<PeerCard> {
         lock(&self.0).clone()
     }
 
     /// Names of the headers that requests to a peer carry; none if no such peer is configured.
-    pub fn header_names(&self, id: &str) -> Vec<String> {
+    pub(crate) fn header_names(&self, id: &str) -> Vec<String> {
         let cards = lock(&self.0);
         let card = cards.iter().find(|card| card.id == id);
         card.map_or_else(Vec::new, |card| card.header_names.clone())
@@ -158,7 +158,7 @@ impl Stubs {
     }
 
     /// Changes a stub that is on the board.
-    pub fn change(&self, stub_name: &str, change: impl FnOnce(&mut PendingStub)) {
+    pub(crate) fn change(&self, stub_name: &str, change: impl FnOnce(&mut PendingStub)) {
         if let Some(stub) = lock(&self.0).stubs.get_mut(stub_name) {
             change(stub);
         }
@@ -179,12 +179,12 @@ impl Stubs {
     }
 
     /// Those on the board, by name, `most` at most.
-    pub fn list(&self, most: usize) -> Vec<PendingStub> {
+    pub(crate) fn list(&self, most: usize) -> Vec<PendingStub> {
         lock(&self.0).stubs.values().take(most).cloned().collect()
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         lock(&self.0).stubs.len()
     }
 
@@ -194,14 +194,14 @@ impl Stubs {
     }
 
     /// The watched folder, if there is one.
-    pub fn watch_path(&self) -> Option<PathBuf> {
+    pub(crate) fn watch_path(&self) -> Option<PathBuf> {
         lock(&self.0).watch.clone()
     }
 }
 
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Trouble {
+pub(crate) struct Trouble {
     /// What it concerns: `watch folder`, `completed folder`, `configuration`, and the like.
     pub what: &'static str,
     /// What is wrong, in one line.
@@ -244,7 +244,7 @@ impl Troubles {
     }
 
     /// All there is now.
-    pub fn list(&self) -> Vec<Trouble> {
+    pub(crate) fn list(&self) -> Vec<Trouble> {
         lock(&self.0).values().cloned().collect()
     }
 }

@@ -306,7 +306,7 @@ impl<L: NativeLedger> House<L> {
             }
         };
         let asked = self.until_end(service.as_deref(), share.as_ref());
-        asked.or(self.control.follow_changes()).await;
+        asked.or(self.control.engine().follow_changes()).await;
         tracing::info!("ending");
         drop(stop);
         let all = async {

@@ -319,7 +319,7 @@ fn a_server_that_is_not_there_or_is_none_is_said_to_be() {
     );
     let ran = bench.regrip(&["list", "--server", &bench.url("")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(ran.err.contains("no regrip server"), "{ran:?}");
+    assert!(ran.err.contains("not a regrip server"), "{ran:?}");
     for arguments in [
         &["list", "--server", "nonsense"][..],
         &["list", "--server", &address, "--state", "x"],

@@ -11,7 +11,7 @@ mod timeline;
 
 pub(crate) use retry::{add, retry};
 
-use super::args::{BackendArgs, Cancel, List, Remove, Show};
+use super::args::{BackendArgs, KnownDownload, List, Show};
 use super::output::{self, CommandResult, Exit, Layout};
 use super::text;
 use backend::{Backend, BackendError, StateFile};
@@ -56,8 +56,9 @@ pub(crate) fn list(args: &List) -> CommandResult {
 
 /// `regrip show`
 pub(crate) fn show(args: &Show) -> CommandResult {
-    with(&args.place, Some(args.id), async |backend| {
-        let shown = ask!(backend, show(args.id))?;
+    let KnownDownload { id, place } = &args.known;
+    with(place, Some(*id), async |backend| {
+        let shown = ask!(backend, show(*id))?;
         if args.json {
             let object = json!({ "download": shown.download, "attempts": shown.attempts });
             return Ok(print([object.to_string()]));
@@ -71,7 +72,7 @@ pub(crate) fn show(args: &Show) -> CommandResult {
 }
 
 /// `regrip cancel`
-pub(crate) fn cancel(args: &Cancel) -> CommandResult {
+pub(crate) fn cancel(args: &KnownDownload) -> CommandResult {
     let id = args.id;
     with(&args.place, Some(id), async |backend| {
         let cancelled = ask!(backend, cancel(id));
@@ -87,7 +88,7 @@ pub(crate) fn cancel(args: &Cancel) -> CommandResult {
 }
 
 /// `regrip remove`
-pub(crate) fn remove(args: &Remove) -> CommandResult {
+pub(crate) fn remove(args: &KnownDownload) -> CommandResult {
     let id = args.id;
     with(&args.place, Some(id), async |backend| {
         let removed = ask!(backend, remove(id)).map_err(|fault| match fault {

@@ -19,14 +19,14 @@ use std::sync::Arc;
 
 /// Runs the command.
 pub(crate) fn retry(args: &Retry) -> CommandResult {
-    match Backend::open(&args.place)? {
+    match Backend::open(&args.known.place)? {
         Backend::Server(server) => by_server(&server, args),
         Backend::File(file) => here(&file, args),
     }
 }
 
 fn by_server(server: &Remote, args: &Retry) -> CommandResult {
-    let id = args.id;
+    let id = args.known.id;
     let download = smol::block_on(server.retry(id)).map_err(|fault| {
         NotDone::advised(fault, |status| not_retried(id, status)).ended(Some(id))
     })?;
@@ -40,7 +40,7 @@ fn by_server(server: &Remote, args: &Retry) -> CommandResult {
 }
 
 fn here(file: &StateFile, args: &Retry) -> CommandResult {
-    let id = args.id;
+    let id = args.known.id;
     if let Some(pid) = file.server() {
         let line = format!("`regrip serve` (process {pid}) is using this state file");
         let advice = format!("ask the server: regrip retry {id} --config FILE");

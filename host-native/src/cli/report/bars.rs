@@ -154,7 +154,9 @@ fn draw(
     width: usize,
     layout: Layout,
 ) {
-    let name = name.min((width * 3 / 10).clamp(8, 40));
+    let name = name
+        .min((width * 3 / 10).clamp(8, 40))
+        .min(width.saturating_sub(2));
     let room = width.saturating_sub(name + 2);
     let percent = file.total().map(|total| text::percent(file.bytes(), total));
     let (template, message) = match wait {
@@ -219,7 +221,7 @@ fn numbers(file: &Progress, percent: Option<u64>, now: Instant, mut room: usize)
     let silence = file.silence(now);
     let percent = percent.filter(|_| fits(4));
     let speed = fits(2 + 9).then(|| match silence {
-        silence if silence >= SILENT => format!("no data {}", text::short(silence)),
+        silence if silence >= SILENT => format!("idle {}s", silence.as_secs()),
         _ => file
             .per_second()
             .map_or_else(String::new, |speed| format!("{}/s", text::bytes(speed))),
@@ -373,5 +375,141 @@ impl TermLike for Screen {
         self.line_is_full.store(false, Ordering::Relaxed);
         self.term.write_str("\r")?;
         self.term.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records what is drawn.
+    #[derive(Clone, Debug)]
+    struct Recorder(u16, Arc<Mutex<String>>);
+
+    impl TermLike for Recorder {
+        fn width(&self) -> u16 {
+            self.0
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, line: &str) -> io::Result<()> {
+            self.write_str(line)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            lock(&self.1).push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            lock(&self.1).clear();
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The line of a file in its third attempt: before a response, with one, and waiting.
+    fn drawn(
+        received: Option<Option<u64>>,
+        why: Option<&str>,
+        width: u16,
+        unicode: bool,
+    ) -> String {
+        let now = Instant::now();
+        let mut run = Run::begin(now);
+        let mut record = |what| {
+            let event = Event {
+                id: 1,
+                at: SystemTime::UNIX_EPOCH,
+                url: "https://example.org/",
+                path: "/films/a.film.with.a.long.name.s01e02.mkv",
+                what,
+            };
+            run.record(&event, now);
+        };
+        let (attempt, from) = (3, 18_000_000);
+        record(What::Started { attempt, from });
+        if let Some(expected_bytes) = received {
+            record(What::Headers {
+                expected_bytes,
+                source: None,
+                mismatch: false,
+            });
+        }
+        let file = run.file(1).unwrap();
+        let recorder = Recorder(width, Arc::default());
+        let target = ProgressDrawTarget::term_like(Box::new(recorder.clone()));
+        file.bar.set_draw_target(target);
+        let wait = why.map(|why| Wait {
+            until: now + Duration::from_millis(11_200),
+            why: why.to_owned(),
+        });
+        let layout = Layout {
+            width: None,
+            unicode,
+        };
+        draw(file, wait.as_ref(), 40, now, width.into(), layout);
+        lock(&recorder.1).clear();
+        file.bar.force_draw();
+        let line = console::strip_ansi_codes(&lock(&recorder.1)).into_owned();
+        line.trim_end().to_owned()
+    }
+
+    #[test]
+    fn a_line_has_what_fits_in_the_terminal() {
+        let sized = Some(Some(24_000_000));
+        let table = [
+            (sized, None, 20, "a.fi…mkv   75%"),
+            (sized, None, 60, "a.film.wit…e02.mkv  ━━━━━━━━━╸──   75%"),
+            (
+                sized,
+                None,
+                80,
+                "a.film.with.a.lo…e02.mkv  ━━━━━━╸──   75%  18.0 MB/24.0 MB",
+            ),
+            (
+                None,
+                None,
+                60,
+                "a.film.wit…e02.mkv  connecting, attempt 3, 18.0 MB so far",
+            ),
+            (
+                sized,
+                Some("connection reset by peer"),
+                60,
+                "a.film.wit…e02.mkv  attempt 4 in 12 s: connection reset by p…",
+            ),
+        ];
+        for (received, why, width, line) in table {
+            assert_eq!(drawn(received, why, width, true), line, "{width}");
+        }
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in 1..140 {
+            for unicode in [true, false] {
+                for (received, why) in [
+                    (Some(Some(u64::MAX)), None),
+                    (Some(None), None),
+                    (None, None),
+                    (None, Some("connection reset by peer")),
+                ] {
+                    let line = drawn(received, why, width, unicode);
+                    let columns = console::measure_text_width(&line);
+                    assert!(columns <= usize::from(width).max(2), "{width}: {line}");
+                }
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::progress::{Progress, Run};
 use super::{Reporter, WasDone};
 use crate::cli::get::Target;
-use crate::cli::output::Exit;
+use crate::cli::output::{Exit, Layout};
 use crate::cli::text;
 use crate::host::Listener;
 use crate::sync::lock;
@@ -141,7 +141,10 @@ pub(super) fn line(event: &Event<'_>, file: &Progress, now: Instant) -> Option<S
             text::in_a_while(*delay)
         ),
         What::Waiting { why, .. } => format!("{name}: waiting: {}", text::plain(why)),
-        What::Completed(summary) => completed(name, summary, &file.of_this_run(summary, now)),
+        What::Completed(summary) => {
+            let of_this_run = file.of_this_run(summary, now);
+            completed(name, summary, &of_this_run, Layout::of_stderr())
+        }
         What::Failed(summary) => failed(event.path, summary),
         What::Cancelled(summary) => format!(
             "{name}: cancelled; {} kept, `regrip retry {}` resumes it",
@@ -183,8 +186,11 @@ pub(super) fn wait_reason(asked_by: AskedBy, error: &str) -> String {
     text::plain(&format!("{error}{asked}"))
 }
 
-/// The last line of a completed file.
-fn completed(name: &str, summary: &Summary, of_this_run: &str) -> String {
+/// Columns of the first line about a completed file at most.
+const COMPLETED: usize = 80;
+
+/// The last lines of a completed file. A name that is too long for the first one is cut.
+fn completed(name: &str, summary: &Summary, of_this_run: &str, layout: Layout) -> String {
     let attempts = match summary.attempts {
         0 | 1 => String::new(),
         attempts => format!(", {}", text::count(attempts, "attempt")),
@@ -193,13 +199,15 @@ fn completed(name: &str, summary: &Summary, of_this_run: &str) -> String {
         0 => String::new(),
         restarts => format!(", {}", text::count(restarts, "restart")),
     };
+    let bytes = text::bytes(summary.bytes);
+    let result = format!(": complete, {bytes}{of_this_run}{attempts}{restarts}");
+    let name = text::shorten(name, COMPLETED.saturating_sub(result.len()), layout);
     let digest = summary.sha256.as_ref();
-    let digest = digest.map(|sha256| format!(", sha256 {sha256}"));
+    let digest = digest.map(|sha256| format!("\n  sha256 {sha256}"));
     let warning = summary.warning.as_ref();
     let warning = warning.map(|warning| format!("\n  warning: {}", text::plain(warning)));
     format!(
-        "{name}: complete, {}{of_this_run}{attempts}{restarts}{}{}",
-        text::bytes(summary.bytes),
+        "{name}{result}{}{}",
         digest.unwrap_or_default(),
         warning.unwrap_or_default()
     )
@@ -263,5 +271,31 @@ pub(crate) fn why(reason: RestartReason) -> &'static str {
         RestartReason::RangeNotSatisfiable => "the server says the file is shorter than the part",
         RestartReason::RangeRefused => "the server refuses ranges and sent other bytes",
         RestartReason::DigestMismatch => "the complete file has another digest",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_completed_file_fits_in_80_columns() {
+        let layout = Layout {
+            width: None,
+            unicode: true,
+        };
+        let summary = Summary {
+            bytes: 24_000_000,
+            attempts: 12,
+            restarts: 2,
+            sha256: Some("a".repeat(64)),
+            ..Summary::default()
+        };
+        for name in ["film.mkv", &"\u{6620}".repeat(85), &"x".repeat(255)] {
+            let lines = completed(name, &summary, ", 6.00 MB of it now, in 12 min 5 s", layout);
+            for line in lines.lines() {
+                assert!(console::measure_text_width(line) <= 80, "{line}");
+            }
+        }
     }
 }
