@@ -375,7 +375,7 @@ impl Error {
                     Doubt::advice,
                 ),
             Error::DestinationExists { .. } => {
-                "choose another name, or have the file overwritten or the new one renamed"
+                "choose another name, or set onExists to overwrite or rename"
             }
             Error::DestinationRefused { .. } => "choose another destination",
             Error::DestinationBusy { .. } => {

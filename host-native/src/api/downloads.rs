@@ -104,7 +104,7 @@ fn captured_id(asked: &Asked) -> Result<DownloadId, Refusal> {
 
 pub(super) async fn list<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
     let query = ListQuery::read(asked.query())?;
-    let _turn = api.turn().await;
+    let _turn = api.turns.acquire().await;
     let ledger = api.control.ledger();
     let limit = query.limit.unwrap_or(PAGE);
     // One more, which says whether there is another page.
@@ -133,7 +133,7 @@ pub(super) async fn list<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Han
 
 pub(super) async fn one<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
     let id = captured_id(&asked)?;
-    let _turn = api.turn().await;
+    let _turn = api.turns.acquire().await;
     shown(&api, id, StatusCode::OK).await
 }
 
@@ -150,7 +150,7 @@ pub(crate) struct AttemptList {
 
 pub(super) async fn timeline<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
     let id = captured_id(&asked)?;
-    let _turn = api.turn().await;
+    let _turn = api.turns.acquire().await;
     let ledger = api.control.ledger();
     let attempts = ledger.timeline(id).await?;
     if attempts.is_empty() {
@@ -170,7 +170,7 @@ struct Wish {
 
 pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> Handled {
     let wish: Wish = asked.json().await?;
-    let _turn = api.turn().await;
+    let _turn = api.turns.acquire().await;
     let control = api.control.clone();
     let add = async move {
         let (filename, sha256) = (wish.filename.as_deref(), wish.sha256.as_deref());

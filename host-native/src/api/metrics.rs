@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 pub(super) async fn metrics<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {
-    let _turn = api.turn().await;
+    let _turn = api.turns.acquire().await;
     let counts = api.control.ledger().counts().await?;
     let text = text(&api, &counts);
     let reply = Reply::new(StatusCode::OK, Payload::Bytes(text.into()));

@@ -29,7 +29,7 @@ use crate::control::Control;
 use crate::ledger::NativeLedger;
 use crate::server::{Answer, CurrentKeys, Refusal, Reply, Router};
 use crate::workers::Workers;
-use async_lock::{Semaphore, SemaphoreGuard};
+use async_lock::Semaphore;
 use auth::Auth;
 pub(crate) use downloads::{AttemptList, DownloadPage};
 use error::ledger_busy;
@@ -55,6 +55,7 @@ type Handled = Result<Reply, Refusal>;
 struct Api<L: NativeLedger> {
     control: Control<L>,
     auth: Arc<Auth>,
+    /// Permits to query the ledger.
     turns: Semaphore,
     started: SystemTime,
 }
@@ -90,11 +91,6 @@ impl<L: NativeLedger> Api<L> {
                 Either::Right(_) => {}
             }
         }
-    }
-
-    /// Waits for its turn to query the ledger.
-    async fn turn(&self) -> SemaphoreGuard<'_> {
-        self.turns.acquire().await
     }
 }
 

@@ -93,7 +93,9 @@ pub(crate) fn shorten(name: &str, width: usize, layout: Layout) -> String {
     if measure_text_width(name) <= width {
         return name.to_owned();
     }
-    let room = width.saturating_sub(layout.ellipsis().chars().count());
+    let Some(room) = width.checked_sub(measure_text_width(layout.ellipsis())) else {
+        return cut(name, width, layout);
+    };
     let extension = match name.rfind('.') {
         Some(dot) if dot > 0 => measure_text_width(&name[dot..]),
         Some(_) | None => 0,

@@ -469,13 +469,13 @@ mod tests {
     fn a_line_has_what_fits_in_the_terminal() {
         let sized = Some(Some(24_000_000));
         let table = [
-            (sized, None, 20, "a.fi…mkv   75%"),
-            (sized, None, 60, "a.film.wit…e02.mkv  ━━━━━━━━━╸──   75%"),
+            (sized, None, 20, "a.fi…mkv         75%"),
+            (sized, None, 60, "a.film.wit…e02.mkv  ━━━━━━━━━╸───   75%"),
             (
                 sized,
                 None,
                 80,
-                "a.film.with.a.lo…e02.mkv  ━━━━━━╸──   75%  18.0 MB/24.0 MB",
+                "a.film.with.a.lo…e02.mkv  ━━━━━━━╸──   75%  18.0 MB/24.0 MB",
             ),
             (
                 None,
@@ -487,7 +487,7 @@ mod tests {
                 sized,
                 Some("connection reset by peer"),
                 60,
-                "a.film.wit…e02.mkv  attempt 4 in 12 s: connection reset by p…",
+                "a.film.wit…e02.mkv  attempt 4 in 12 s: connection reset by …",
             ),
         ];
         for (received, why, width, line) in table {
