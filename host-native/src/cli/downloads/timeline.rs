@@ -16,9 +16,9 @@ use std::time::Duration;
 const WIDTH: usize = 100;
 /// A bar is not made longer than this: the rest of a wide terminal would only stretch it.
 const BAR: usize = 120;
-/// Nor shorter, as long as there is any room.
+/// Nor shorter, if there is room.
 const SHORTEST: usize = 8;
-/// A pause up to this is what starting a process takes, not one of its own.
+/// A shorter pause is what starting a process takes.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// An attempt on the axis, in time since the first one began.
@@ -28,12 +28,12 @@ struct Span<'a> {
     end: Duration,
     /// Until the next one begins, or the recorded wait is over.
     wait: Duration,
-    /// Of a pause after it so much is left out.
+    /// The part of the pause after it that is not drawn.
     left_out: Duration,
 }
 
-/// Draws the attempts. `alive`: a process is at the last one now, where it has no end; else it ended with the row's last
-/// change, `last`.
+/// Draws the attempts. If `alive`, a process drives the last one, if that has no end; otherwise it ended with the row's last
+/// change, at `last`.
 pub(super) fn timeline(
     attempts: &[AttemptLine],
     alive: bool,
@@ -146,7 +146,7 @@ impl Shape {
             cells.max().unwrap_or_default()
         };
         let offsets = widest(&|span| offsets(span.line, layout.unicode));
-        let outcome = widest(&|span| outcome(span.line, alive).to_owned());
+        let outcome = widest(&|span| outcome(span.line, alive).to_owned()).max("outcome".len());
         let width = layout.width.unwrap_or(WIDTH);
         let beside = number + 2 + 2 + offsets + 2 + outcome;
         let end = spans.iter().map(|span| span.end + span.wait).max();
