@@ -368,7 +368,7 @@ impl Error {
     pub fn advice(&self) -> Option<&'static str> {
         Some(match self {
             Error::ForeignPart { .. } => {
-                "move it away, or take it up with --adopt-part (its tail is compared with the source first)"
+                "move it away, or adopt it: its tail is compared with the source first"
             }
             Error::PartLocked { lock_file, .. } => lock_file
                 .as_ref()
@@ -378,11 +378,11 @@ impl Error {
                     Doubt::advice,
                 ),
             Error::DestinationExists { .. } => {
-                "choose another name, or set --on-exists (onExists in a configuration) to overwrite or rename"
+                "choose another name, or set onExists to overwrite or rename"
             }
             Error::DestinationRefused { .. } => "choose another destination",
             Error::DestinationBusy { .. } => {
-                "choose another destination, or give that download up: --force, or `regrip remove` and its number"
+                "choose another destination, or remove that download"
             }
             Error::DiskFull { .. } => "make room and run it again; the bytes so far are kept",
             Error::CredentialsMissing { .. } => {
@@ -411,7 +411,6 @@ impl Error {
                 status: 404 | 410, ..
             } => "check the address; the server does not have this file",
             Error::Lost => "download it again",
-            Error::NoSuchDownload(_) => "`regrip list` shows those there are",
             _ => return None,
         })
     }

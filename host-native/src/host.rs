@@ -1,8 +1,8 @@
-//! All that the native host brings to the core.
+//! The native implementation of the core's host.
 
-use crate::clock::SmolClock;
 use crate::ledger::{NativeLedger, is_delivered};
 use crate::store::{DiskStore, FileStamp};
+use crate::time::SmolClock;
 use crate::transport::HttpTransport;
 use regrip_core::host::Host;
 use regrip_core::{Error, Event, Row};
@@ -10,23 +10,23 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Is told what happens; shows it, or hands it on. Called in the transfer's own thread.
+/// Receives events. Called in the transfer's own thread.
 pub trait Listener: Send + Sync {
-    /// Something happened.
+    /// Receives an event.
     fn hear(&self, event: &Event<'_>);
 }
 
 /// The native host, on any [ledger](NativeLedger).
 pub struct NativeHost<L> {
-    /// Fetches.
+    /// Sends requests.
     pub transport: HttpTransport,
-    /// Keeps parts.
+    /// Writes parts.
     pub store: DiskStore,
-    /// Remembers.
+    /// Records downloads.
     pub ledger: L,
-    /// Tells the time.
+    /// The clock.
     pub clock: SmolClock,
-    /// Is told.
+    /// Receives events.
     pub listener: Arc<dyn Listener>,
 }
 
@@ -68,7 +68,7 @@ impl<L: NativeLedger> Host for NativeHost<L> {
         let destination = Path::new(&row.new.destination);
         match FileStamp::of(destination)? {
             Some(stamp) => is_delivered(&self.ledger, destination, stamp).await,
-            // What appears there from now on is somebody else's.
+            // A file that appears there from now on is not ours.
             None => Ok(false),
         }
     }

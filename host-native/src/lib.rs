@@ -1,22 +1,31 @@
-//! The native host of regrip: HTTP by surf on a transport of our own, part files, a SQLite ledger, and the command line.
+//! The native host of regrip: HTTP by surf on a transport of its own, part files, a SQLite ledger, and the command line.
 //!
-//! Where a byte goes: [`transport`] lends it from the socket, the core counts it, [`store`] writes it, [`ledger`] remembers
-//! how far it is. [`host`] ties them together for the core's engine, [`cli`] is what a user types.
+//! A program that downloads files needs [`host::NativeHost`] and its parts: [`transport`] reads a byte from the socket, the
+//! core counts it, [`store`] writes it, [`ledger`] records the progress, [`time`] has the clock and [`workers`] the threads.
+//! The modules that are not documented here belong to the binary; they are public only for its tests.
 
-pub mod api;
-mod byte_order_mark;
-pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod control;
 pub mod host;
 pub mod ledger;
-pub mod peers;
-pub mod serve;
-pub mod server;
-pub mod share;
 pub mod store;
 mod sync;
+mod text_file;
+pub mod time;
 pub mod transport;
-mod wall_time;
 pub mod workers;
+
+#[doc(hidden)]
+pub mod api;
+#[doc(hidden)]
+pub mod cli;
+#[doc(hidden)]
+pub mod config;
+#[doc(hidden)]
+pub mod control;
+#[doc(hidden)]
+pub mod peers;
+#[doc(hidden)]
+pub mod serve;
+#[doc(hidden)]
+pub mod server;
+#[doc(hidden)]
+pub mod share;

@@ -17,7 +17,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts what is needed for so many tasks at once, beside the calling thread.
+    /// Starts the threads for `at_once` tasks, including the calling thread.
     pub fn new(at_once: u32) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = cores.min(at_once as usize).saturating_sub(1);

@@ -4,7 +4,7 @@ use crate::core_host::name_elsewhere;
 use crate::drive::{drive, new_download};
 use crate::outcome::Outcome;
 use crate::scenario::{Address, Odd, PATH, Scenario, There};
-use regrip::clock::SmolClock;
+use regrip::time::SmolClock;
 use regrip::host::{Listener, NativeHost};
 use regrip::ledger::SqliteLedger;
 use regrip::store::DiskStore;

@@ -4,7 +4,7 @@
 //! semaphore does beneath is tested in `core/tests/semaphore.rs`.
 
 use futures::future::join_all;
-use regrip::clock::SmolClock;
+use regrip::time::SmolClock;
 use regrip::host::{Listener, NativeHost};
 use regrip::ledger::SqliteLedger;
 use regrip::store::DiskStore;

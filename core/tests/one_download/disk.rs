@@ -291,7 +291,7 @@ fn a_part_no_row_claims_is_not_touched() {
         assert!(
             error
                 .advice()
-                .is_some_and(|advice| advice.contains("--adopt-part"))
+                .is_some_and(|advice| advice.contains("adopt it"))
         );
         assert_eq!(world.part().as_deref(), Some(b"somebody else's".as_slice()));
         world.run(world.engine.retry(id)).expect("it failed");

@@ -1,6 +1,6 @@
 //! `/api/downloads` and what is below it.
 
-use super::Api;
+use super::{Api, Handled};
 use crate::control::parse_checksum;
 use crate::ledger::{AttemptLine, Download, LedgerEntry, NativeLedger};
 use crate::server::{Asked, Payload, Refusal, Reply};
@@ -13,40 +13,42 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Downloads of a page where the request does not say.
+/// Downloads of a page by default.
 const PAGE: u32 = 100;
 /// Downloads of a page at most.
 const LARGEST_PAGE: u32 = 500;
 
-#[derive(Serialize)]
-struct Page {
-    downloads: Vec<Download>,
-    next: Option<DownloadId>,
-    /// Of all downloads, with the first page.
+/// A page of downloads, as servers send and commands read it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct DownloadPage {
+    pub(crate) downloads: Vec<Download>,
+    /// The id to ask for the next page `after`, if there is one.
+    pub(crate) next: Option<DownloadId>,
+    /// Numbers of all downloads by status, with the first page.
     #[serde(skip_serializing_if = "Option::is_none")]
-    counts: Option<BTreeMap<&'static str, u64>>,
+    pub(crate) counts: Option<BTreeMap<String, u64>>,
 }
 
 /// What is asked of a list.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Query {
+struct ListQuery {
     statuses: Vec<Status>,
     limit: Option<u32>,
     after: Option<DownloadId>,
 }
 
-impl Query {
+impl ListQuery {
     fn read<'a>(
         pairs: impl Iterator<Item = (impl AsRef<str> + 'a, impl AsRef<str> + 'a)>,
-    ) -> Result<Query, Refusal> {
-        let mut query = Query::default();
+    ) -> Result<ListQuery, Refusal> {
+        let mut query = ListQuery::default();
         for (name, value) in pairs {
             let value = value.as_ref();
             match name.as_ref() {
                 "status" => query.statuses = statuses(value)?,
                 "limit" => query.limit = Some(limit(value)?),
                 "after" => query.after = Some(after(value)?),
-                // A parameter of another version of a program is no reason to show nothing.
+                // Parameters of other versions are ignored.
                 _ => {}
             }
         }
@@ -87,7 +89,7 @@ fn after(value: &str) -> Result<DownloadId, Refusal> {
     id(value).ok_or_else(|| Refusal::bad_request("after is the id of a download").about("after"))
 }
 
-/// Ids are written in one way only: no sign, no leading zero.
+/// Reads an id: digits without a sign or a leading zero.
 fn id(text: &str) -> Option<DownloadId> {
     let plain = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| plain)
@@ -103,12 +105,9 @@ fn captured_id(asked: &Asked) -> Result<DownloadId, Refusal> {
     })
 }
 
-pub(super) async fn list<L: NativeLedger>(
-    api: Arc<Api<L>>,
-    asked: Asked,
-) -> Result<Reply, Refusal> {
-    let query = Query::read(asked.query())?;
-    let _turn = api.turn().await;
+pub(super) async fn list<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
+    let query = ListQuery::read(asked.query())?;
+    let _turn = api.turns.acquire().await;
     let ledger = api.control.ledger();
     let limit = query.limit.unwrap_or(PAGE);
     // One more, which says whether there is another page.
@@ -125,49 +124,43 @@ pub(super) async fn list<L: NativeLedger>(
     entries.truncate(limit as usize);
     let last = entries.last().map(|entry| entry.row.id);
     let downloads = entries.into_iter().map(up_to_date);
-    Ok(Reply::json(&Page {
+    Ok(Reply::json(&DownloadPage {
         downloads: downloads.collect(),
         next: last.filter(|_| more),
         counts: counts.map(|counts| {
-            let named = counts.map(|(status, count)| (status.name(), count));
+            let named = counts.map(|(status, count)| (status.name().to_owned(), count));
             named.collect()
         }),
     }))
 }
 
-pub(super) async fn one<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Result<Reply, Refusal> {
+pub(super) async fn one<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
     let id = captured_id(&asked)?;
-    let _turn = api.turn().await;
+    let _turn = api.turns.acquire().await;
     shown(&api, id, StatusCode::OK).await
 }
 
-async fn shown<L: NativeLedger>(
-    api: &Api<L>,
-    id: DownloadId,
-    status: StatusCode,
-) -> Result<Reply, Refusal> {
+async fn shown<L: NativeLedger>(api: &Api<L>, id: DownloadId, status: StatusCode) -> Handled {
     let entry = api.control.ledger().entry(id).await?;
     Ok(Reply::json_with(status, &up_to_date(entry)))
 }
 
-#[derive(Serialize)]
-struct Timeline {
-    attempts: Vec<AttemptLine>,
+/// The attempts of a download.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AttemptList {
+    pub(crate) attempts: Vec<AttemptLine>,
 }
 
-pub(super) async fn timeline<L: NativeLedger>(
-    api: Arc<Api<L>>,
-    asked: Asked,
-) -> Result<Reply, Refusal> {
+pub(super) async fn timeline<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
     let id = captured_id(&asked)?;
-    let _turn = api.turn().await;
+    let _turn = api.turns.acquire().await;
     let ledger = api.control.ledger();
     let attempts = ledger.timeline(id).await?;
     if attempts.is_empty() {
         // None yet, or no such download.
         ledger.entry(id).await?;
     }
-    Ok(Reply::json(&Timeline { attempts }))
+    Ok(Reply::json(&AttemptList { attempts }))
 }
 
 #[derive(Deserialize)]
@@ -209,13 +202,10 @@ impl Wish {
     }
 }
 
-pub(super) async fn add<L: NativeLedger>(
-    api: Arc<Api<L>>,
-    mut asked: Asked,
-) -> Result<Reply, Refusal> {
+pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> Handled {
     let wish: Wish = asked.json().await?;
     let checksums = wish.checksums()?;
-    let _turn = api.turn().await;
+    let _turn = api.turns.acquire().await;
     let control = api.control.clone();
     let add = async move {
         let filename = wish.filename.as_deref();
@@ -230,37 +220,28 @@ pub(super) async fn add<L: NativeLedger>(
     Ok(reply.text_header(LOCATION, &format!("/api/downloads/{}", accepted.id)))
 }
 
-pub(super) async fn retry<L: NativeLedger>(
-    api: Arc<Api<L>>,
-    asked: Asked,
-) -> Result<Reply, Refusal> {
+pub(super) async fn retry<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
     let id = captured_id(&asked)?;
     let control = api.control.clone();
     api.change(async move { control.retry(id).await }).await?;
     shown(&api, id, StatusCode::OK).await
 }
 
-pub(super) async fn cancel<L: NativeLedger>(
-    api: Arc<Api<L>>,
-    asked: Asked,
-) -> Result<Reply, Refusal> {
+pub(super) async fn cancel<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
     let id = captured_id(&asked)?;
     let control = api.control.clone();
     api.change(async move { control.cancel(id).await }).await?;
     shown(&api, id, StatusCode::OK).await
 }
 
-pub(super) async fn remove<L: NativeLedger>(
-    api: Arc<Api<L>>,
-    asked: Asked,
-) -> Result<Reply, Refusal> {
+pub(super) async fn remove<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
     let id = captured_id(&asked)?;
     let control = api.control.clone();
     api.change(async move { control.remove(id).await }).await?;
     Ok(Reply::new(StatusCode::NO_CONTENT, Payload::Empty))
 }
 
-/// As it is shown: of one that is under way the part itself says how far it is, the ledger has the last checkpoint.
+/// With the current length of the part: the ledger has the one of the last checkpoint.
 fn up_to_date(entry: LedgerEntry) -> Download {
     let mut download = Download::from(entry);
     if !download.status.is_finished()
@@ -277,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_query_is_taken_whole_or_refused() {
-        let read = |text: &str| Query::read(url::form_urlencoded::parse(text.as_bytes()));
+        let read = |text: &str| ListQuery::read(url::form_urlencoded::parse(text.as_bytes()));
         let table = [
             ("", Some((vec![], None, None))),
             ("status=", None),
@@ -300,7 +281,7 @@ mod tests {
             ("other=x", Some((vec![], None, None))),
         ];
         for (text, wanted) in table {
-            let wanted = wanted.map(|(statuses, limit, after)| Query {
+            let wanted = wanted.map(|(statuses, limit, after)| ListQuery {
                 statuses,
                 limit,
                 after,

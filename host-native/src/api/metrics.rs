@@ -1,8 +1,8 @@
 //! `/metrics`: the Prometheus text format 0.0.4.
 
-use super::Api;
+use super::{Api, Handled};
 use crate::ledger::NativeLedger;
-use crate::server::{Asked, Payload, Refusal, Reply};
+use crate::server::{Asked, Payload, Reply};
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use regrip_core::Status;
@@ -10,8 +10,8 @@ use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub(super) async fn metrics<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Result<Reply, Refusal> {
-    let _turn = api.turn().await;
+pub(super) async fn metrics<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {
+    let _turn = api.turns.acquire().await;
     let counts = api.control.ledger().counts().await?;
     let text = text(&api, &counts);
     let reply = Reply::new(StatusCode::OK, Payload::Bytes(text.into()));
@@ -25,187 +25,164 @@ fn text<L: NativeLedger>(api: &Api<L>, counts: &[(Status, u64)]) -> String {
     let control = &api.control;
     let counted = control.events().counted();
     let engine = control.engine();
-    let mut page = Page::default();
-    page.family("regrip_build_info", "gauge", "The version that runs.");
-    page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    let since_1970 = api.started.duration_since(SystemTime::UNIX_EPOCH);
-    page.family(
-        "regrip_start_time_seconds",
-        "gauge",
-        "When the server began, in seconds since 1970.",
-    );
-    page.sample(&[], since_1970.unwrap_or_default().as_secs());
+    let started = api.started.duration_since(SystemTime::UNIX_EPOCH);
+    let mut page = MetricsText::default();
 
-    page.family(
-        "regrip_received_bytes_total",
-        "counter",
-        "Bytes of files that arrived.",
+    page.family("build_info", "gauge", "The running version.");
+    page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let seconds = started.unwrap_or_default().as_secs();
+    page.gauge(
+        "start_time_seconds",
+        "Start of the server, in seconds since 1970.",
+        seconds,
     );
-    page.sample(&[], counted.bytes);
-    page.family(
-        "regrip_discarded_bytes_total",
-        "counter",
+
+    page.counter(
+        "received_bytes_total",
+        "Bytes of files received.",
+        counted.bytes,
+    );
+    let discarded = counted.discarded_bytes;
+    page.counter(
+        "discarded_bytes_total",
         "Of these, bytes discarded by restarts.",
+        discarded,
     );
-    page.sample(&[], counted.discarded_bytes);
-    page.family(
-        "regrip_attempts_started_total",
-        "counter",
-        "Attempts that began.",
+    page.counter(
+        "attempts_started_total",
+        "Attempts begun.",
+        counted.attempts_begun,
     );
-    page.sample(&[], counted.attempts_begun);
-    page.family(
-        "regrip_attempts_total",
-        "counter",
-        "Attempts that ended: completed, cancelled, or by the class of their error.",
-    );
+    let help = "Attempts ended: completed, cancelled, or by the class of their error.";
+    page.family("attempts_total", "counter", help);
     for (class, count) in &counted.attempts {
         page.sample(&[("class", class.name())], count);
     }
     page.family(
-        "regrip_restarts_total",
+        "restarts_total",
         "counter",
-        "Times a download began anew, by reason.",
+        "Restarts of downloads, by reason.",
     );
     for (reason, count) in &counted.restarts {
         page.sample(&[("reason", reason)], count);
     }
-    page.family(
-        "regrip_downloads_ended_total",
-        "counter",
-        "Downloads that ended: completed, cancelled, or by the class of their error.",
-    );
+    let help = "Downloads ended: completed, cancelled, or by the class of their error.";
+    page.family("downloads_ended_total", "counter", help);
     for (class, count) in &counted.downloads {
         page.sample(&[("class", class.name())], count);
     }
 
-    page.family(
-        "regrip_downloads",
-        "gauge",
-        "Downloads in the ledger, by status.",
-    );
+    page.family("downloads", "gauge", "Downloads in the ledger, by status.");
     for status in Status::ALL {
         let count = counts.iter().find(|(of, _)| *of == status);
-        page.sample(
-            &[("status", status.name())],
-            count.map_or(0, |(_, count)| *count),
-        );
+        let count = count.map_or(0, |(_, count)| *count);
+        page.sample(&[("status", status.name())], count);
     }
-    page.family(
-        "regrip_driven_downloads",
-        "gauge",
-        "Downloads under way, those that wait included.",
+    let driven = control.drives_count();
+    page.gauge(
+        "driven_downloads",
+        "Downloads in progress, including waiting ones.",
+        driven,
     );
-    page.sample(&[], control.drives_count());
-    page.family(
-        "regrip_permits_limit",
-        "gauge",
-        "Downloads whose bytes may move at once.",
+    let limit = engine.config().max_concurrent_downloads;
+    page.gauge(
+        "permits_limit",
+        "Downloads that may receive data at once.",
+        limit,
     );
-    page.sample(&[], engine.config().max_concurrent_downloads);
-    page.family(
-        "regrip_permits_used",
-        "gauge",
-        "Downloads whose bytes move now.",
+    page.gauge(
+        "permits_used",
+        "Downloads that receive data now.",
+        engine.permits_used(),
     );
-    page.sample(&[], engine.permits_used());
-    page.family(
-        "regrip_permits_waiting",
-        "gauge",
-        "Downloads that wait for others to end: the queue.",
+    let waiting = engine.permits_waiting();
+    page.gauge(
+        "permits_waiting",
+        "Downloads in the queue for a permit.",
+        waiting,
     );
-    page.sample(&[], engine.permits_waiting());
-    page.family(
-        "regrip_pending_stubs",
-        "gauge",
-        "Stubs whose release has not arrived.",
+    let pending = control.stubs().count();
+    page.gauge(
+        "pending_stubs",
+        "Stubs whose release is not known yet.",
+        pending,
     );
-    page.sample(&[], control.stubs().count());
-    page.family(
-        "regrip_troubles",
-        "gauge",
-        "What is wrong with the server's folders, disk or configuration.",
-    );
-    page.sample(&[], control.troubles().list().len());
+    let help = "Problems with the server's folders, disk or configuration.";
+    page.gauge("troubles", help, control.troubles().list().len());
     peers(&mut page, api);
-    page.family(
-        "regrip_ledger_waiting_requests",
-        "gauge",
+    let waiting = control.ledger().waiting_requests();
+    page.gauge(
+        "ledger_waiting_requests",
         "Requests that wait for the database.",
+        waiting,
     );
-    page.sample(&[], control.ledger().waiting_requests());
-    page.family(
-        "regrip_event_subscribers",
-        "gauge",
-        "Who listens to events.",
-    );
-    page.sample(&[], control.events().subscribers_count());
+    let subscribers = control.events().subscribers_count();
+    page.gauge("event_subscribers", "Subscribers to events.", subscribers);
     page.text
 }
 
-fn peers<L: NativeLedger>(page: &mut Page, api: &Api<L>) {
+fn peers<L: NativeLedger>(page: &mut MetricsText, api: &Api<L>) {
     let peers = api.control.peers().list();
-    let outages: Vec<_> = peers
-        .iter()
-        .map(|peer| api.control.engine().reachability(&peer.id).outage())
-        .collect();
-    let labels = |at: usize| {
-        [
-            ("peer_id", peers[at].id.as_str()),
-            ("peer", peers[at].name.as_str()),
-        ]
-    };
-    page.family(
-        "regrip_peer_breaker_open",
-        "gauge",
-        "Whether a peer cannot be reached, so that its downloads wait.",
-    );
-    for (at, outage) in outages.iter().enumerate() {
-        page.sample(&labels(at), u8::from(outage.is_some()));
+    let outages = peers.iter().map(|peer| {
+        let labels = [("peer_id", peer.id.as_str()), ("peer", peer.name.as_str())];
+        (labels, api.control.engine().reachability(&peer.id).outage())
+    });
+    let outages: Vec<_> = outages.collect();
+    let help = "1 if a peer cannot be reached, so that its downloads wait.";
+    page.family("peer_breaker_open", "gauge", help);
+    for (labels, outage) in &outages {
+        page.sample(labels, u8::from(outage.is_some()));
     }
     page.family(
-        "regrip_peer_probes",
+        "peer_probes",
         "gauge",
-        "How often an unreachable peer was asked in vain.",
+        "Failed probes of an unreachable peer.",
     );
-    for (at, outage) in outages.iter().enumerate() {
-        page.sample(
-            &labels(at),
-            outage.as_ref().map_or(0, |outage| outage.probes),
-        );
+    for (labels, outage) in &outages {
+        page.sample(labels, outage.as_ref().map_or(0, |outage| outage.probes));
     }
 }
 
 /// The page while it is written.
 #[derive(Default)]
-struct Page {
+struct MetricsText {
     text: String,
     family: &'static str,
 }
 
-impl Page {
+impl MetricsText {
+    fn gauge(&mut self, name: &'static str, help: &str, value: impl Display) {
+        self.family(name, "gauge", help);
+        self.sample(&[], value);
+    }
+
+    fn counter(&mut self, name: &'static str, help: &str, value: impl Display) {
+        self.family(name, "counter", help);
+        self.sample(&[], value);
+    }
+
     fn family(&mut self, name: &'static str, kind: &str, help: &str) {
-        // A String takes all that is written to it.
-        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        // Writing to a String does not fail.
+        let _ = writeln!(
+            self.text,
+            "# HELP regrip_{name} {help}\n# TYPE regrip_{name} {kind}"
+        );
         self.family = name;
     }
 
     fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        let labels: Vec<String> = labels
+        let labels = labels
             .iter()
-            .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
-            .collect();
-        let labels = match labels.as_slice() {
-            [] => String::new(),
-            some => format!("{{{}}}", some.join(",")),
+            .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+        let labels = match labels.collect::<Vec<_>>().join(",") {
+            none if none.is_empty() => none,
+            some => format!("{{{some}}}"),
         };
-        let _ = writeln!(self.text, "{}{labels} {value}", self.family);
+        let _ = writeln!(self.text, "regrip_{}{labels} {value}", self.family);
     }
 }
 
 fn escaped(value: &str) -> String {
-    value
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    value.replace('\n', "\\n")
 }

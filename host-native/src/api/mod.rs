@@ -1,6 +1,6 @@
 //! The HTTP API of a running server (spec §10), and its dashboard.
 //!
-//! [`router`] makes of a [`Control`] what a [`Server`](crate::server::Server) answers with. Where the same server shares
+//! [`router`] turns a [`Control`] into the request handler of a [`Server`](crate::server::Server). If the same server shares
 //! folders with peers, [`beside`] puts both on one address: the peers' keys open the peer wire and nothing else, the
 //! server's key opens the API and nothing else.
 //!
@@ -10,56 +10,59 @@
 //! threads.run(server.run(threads.executor(), answer, stopped));     // first `control.end()`, which ends the event streams
 //! ```
 //!
-//! `routes` is the table, `door` who is let in, `refusal` what is answered where something is not done. Nothing here decides
+//! `routes` is the table of routes, `auth` decides who may use them, `error` has the error responses. Nothing here decides
 //! about downloads.
 //!
 //! Invariant: no answer has a secret in it: no key, no header's value, of a URL neither userinfo nor query.
 
-mod boards;
+mod auth;
 mod dashboard;
-mod door;
 mod downloads;
+mod error;
+mod events;
 mod metrics;
-mod page;
-mod refusal;
 mod routes;
-mod session;
 mod sessions;
-mod stream;
+mod status;
 
 use crate::control::Control;
 use crate::ledger::NativeLedger;
-use crate::server::{Answer, CurrentKeys, Refusal, Router};
+use crate::server::{Answer, CurrentKeys, Refusal, Reply, Router};
 use crate::workers::Workers;
-use async_lock::{Semaphore, SemaphoreGuard};
-use door::Door;
+use async_lock::Semaphore;
+use auth::Auth;
+pub(crate) use downloads::{AttemptList, DownloadPage};
+use error::ledger_busy;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use refusal::ledger_busy;
 use smol::Timer;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// How many requests may ask the ledger at once. The others wait for their turn, so that downloads, which write there, never
-/// wait for more than a few of them.
+/// Requests that may query the ledger at once. The others wait, so that downloads, which write to it, wait for a few of
+/// them at most.
 const AT_ONCE: usize = 4;
 
-/// How often it is looked at whether the ledger takes what is written.
+/// Between two looks at whether the ledger accepts writes.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// The result of a handler.
+type Handled = Result<Reply, Refusal>;
 
 /// What the handlers share.
 struct Api<L: NativeLedger> {
     control: Control<L>,
-    door: Arc<Door>,
+    auth: Arc<Auth>,
+    /// Permits to query the ledger.
     turns: Semaphore,
     started: SystemTime,
 }
 
 impl<L: NativeLedger> Api<L> {
-    /// Has something changed. While another program keeps the ledger locked nothing new is begun, and what was begun goes on
-    /// without being waited for: its client would give up before it ends.
+    /// Runs a change. While another program keeps the ledger locked, no change begins, and a running one is not waited for:
+    /// its client would give up before it ends.
     ///
     /// # Errors
     /// `LedgerBusy`, and what `change` ends with.
@@ -89,23 +92,18 @@ impl<L: NativeLedger> Api<L> {
             }
         }
     }
-
-    /// Waits until it may ask the ledger.
-    async fn turn(&self) -> SemaphoreGuard<'_> {
-        self.turns.acquire().await
-    }
 }
 
 /// The API as a server takes it. Without a key only this machine is served.
 pub fn router<L: NativeLedger>(control: Control<L>, keys: CurrentKeys) -> Answer {
-    let door = Arc::new(Door::new(keys));
+    let auth = Arc::new(Auth::new(keys));
     let api = Api {
         control,
-        door: Arc::clone(&door),
+        auth: Arc::clone(&auth),
         turns: Semaphore::new(AT_ONCE),
         started: SystemTime::now(),
     };
-    let answer = Router::new(Arc::new(api), routes::routes(), door).answer();
+    let answer = Router::new(Arc::new(api), routes::routes(), auth).answer();
     Arc::new(move |request, from| {
         let reply = answer(request, from);
         let reply = reply.map(|reply| {

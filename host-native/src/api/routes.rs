@@ -1,8 +1,8 @@
 //! The table. `openapi.json` describes it; a test compares the two.
 
-use super::{Api, boards, downloads, metrics, page, session, stream};
+use super::{Api, Handled, auth, dashboard, downloads, events, metrics, status};
 use crate::ledger::NativeLedger;
-use crate::server::{Asked, Entry, Payload, Refusal, Reply, Route};
+use crate::server::{Asked, Entry, Payload, Reply, Route};
 use bytes::Bytes;
 use futures::FutureExt;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -24,11 +24,11 @@ macro_rules! route {
 /// The table.
 pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
     &[
-        route!(GET "/ping", Anyone, session::ping),
-        route!(GET "/", Keyless, page::index),
-        route!(GET "/dashboard/{file}", Keyless, page::file),
-        route!(POST "/api/session", Keyless, session::log_in),
-        route!(DELETE "/api/session", Keyless, session::log_out),
+        route!(GET "/ping", Anyone, auth::ping),
+        route!(GET "/", Keyless, dashboard::index),
+        route!(GET "/dashboard/{file}", Keyless, dashboard::file),
+        route!(POST "/api/session", Keyless, auth::log_in),
+        route!(DELETE "/api/session", Keyless, auth::log_out),
         route!(GET "/api/downloads", Keyed, downloads::list),
         route!(POST "/api/downloads", Keyed, downloads::add),
         route!(GET "/api/downloads/{id}", Keyed, downloads::one),
@@ -36,10 +36,10 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(GET "/api/downloads/{id}/timeline", Keyed, downloads::timeline),
         route!(POST "/api/downloads/{id}/retry", Keyed, downloads::retry),
         route!(POST "/api/downloads/{id}/cancel", Keyed, downloads::cancel),
-        route!(GET "/api/stubs", Keyed, boards::stubs),
-        route!(GET "/api/peers", Keyed, boards::peers),
-        route!(GET "/api/troubles", Keyed, boards::troubles),
-        route!(GET "/api/events", Keyed, stream::events),
+        route!(GET "/api/stubs", Keyed, status::stubs),
+        route!(GET "/api/peers", Keyed, status::peers),
+        route!(GET "/api/troubles", Keyed, status::troubles),
+        route!(GET "/api/events", Keyed, events::events),
         route!(GET "/metrics", Keyed, metrics::metrics),
         route!(GET "/openapi.json", Keyed, description),
     ]
@@ -48,7 +48,7 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
 /// The API's description, OpenAPI 3.1.
 pub(super) const OPENAPI: &str = include_str!("openapi.json");
 
-async fn description<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Result<Reply, Refusal> {
+async fn description<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Handled {
     let payload = Payload::Bytes(Bytes::from_static(OPENAPI.as_bytes()));
     Ok(Reply::new(StatusCode::OK, payload)
         .header(CONTENT_TYPE, HeaderValue::from_static("application/json")))

@@ -1,4 +1,4 @@
-//! Who has logged in with the key, by a cookie, so that a browser need not keep the key.
+//! Login sessions, held by a cookie, so that a browser need not keep the key.
 //!
 //! Invariants: a session is a random number that is kept as its SHA-256 only; it lives for a month, until the key is changed
 //! or the process ends; there are few of them at once.
@@ -8,13 +8,14 @@
 //! used the fewest times, else the youngest.
 
 use crate::server::ClientNetwork;
+use crate::sync::lock;
 use sha2::{Digest, Sha256};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use subtle::{Choice, ConstantTimeEq};
 
@@ -64,7 +65,7 @@ impl Sessions {
     pub(super) fn begin(&self, client: Client, key_changes: u64) -> io::Result<String> {
         let token = random()?;
         let now = Instant::now();
-        let mut sessions = self.lock();
+        let mut sessions = lock(&self.0);
         sessions.retain(|session| session.ends > now && session.key_changes == key_changes);
         make_room(&mut sessions, client, now);
         sessions.push(Session {
@@ -82,7 +83,7 @@ impl Sessions {
     pub(super) fn holds(&self, token: &str, key_changes: u64) -> bool {
         let given = digest(token);
         let now = Instant::now();
-        let mut sessions = self.lock();
+        let mut sessions = lock(&self.0);
         let mut found = Choice::from(0);
         for session in sessions.iter_mut() {
             let alive = session.ends > now && session.key_changes == key_changes;
@@ -99,11 +100,7 @@ impl Sessions {
     /// Ends one.
     pub(super) fn end(&self, token: &str) {
         let given = digest(token);
-        self.lock().retain(|session| session.token != given);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Session>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0).retain(|session| session.token != given);
     }
 }
 
@@ -118,7 +115,7 @@ fn make_room(sessions: &mut Vec<Session>, client: Client, now: Instant) {
     if !has_many && sessions.len() < MOST {
         return;
     }
-    // Its own ones, or those of whoever has the most.
+    // Those of this client, or of the client with the most.
     let most = of_client.values().copied().max().unwrap_or_default();
     let least_missed = (sessions.iter().enumerate())
         .filter(|(_, session)| match has_many {
@@ -176,7 +173,7 @@ mod tests {
         assert!(!sessions.holds(&before, 1));
         let after = sessions.begin(client("a"), 1).unwrap();
         assert!(sessions.holds(&after, 1));
-        assert_eq!(sessions.lock().len(), 1);
+        assert_eq!(lock(&sessions.0).len(), 1);
     }
 
     #[test]
@@ -220,7 +217,7 @@ mod tests {
             let token = begin(&sessions, &number.to_string());
             assert!(sessions.holds(&token, 0));
         }
-        assert_eq!(sessions.lock().len(), MOST);
+        assert_eq!(lock(&sessions.0).len(), MOST);
         // There is room of those who have the most.
         let sessions = Sessions::default();
         for number in 0..MOST {
@@ -228,7 +225,7 @@ mod tests {
         }
         let token = begin(&sessions, "somebody else");
         assert!(sessions.holds(&token, 0));
-        assert_eq!(sessions.lock().len(), MOST);
+        assert_eq!(lock(&sessions.0).len(), MOST);
     }
 
     #[test]
@@ -239,22 +236,22 @@ mod tests {
             .collect();
         assert!(tokens.iter().all(|token| sessions.holds(token, 0)));
         let begun = Instant::now();
-        sessions.lock()[7].uses = 1000;
-        for (place, session) in sessions.lock().iter_mut().enumerate() {
+        lock(&sessions.0)[7].uses = 1000;
+        for (place, session) in lock(&sessions.0).iter_mut().enumerate() {
             if place != 7 {
                 session.last_used = begun + IDLE;
             }
         }
-        make_room(&mut sessions.lock(), client("a"), begun + IDLE);
+        make_room(&mut lock(&sessions.0), client("a"), begun + IDLE);
         assert!(!sessions.holds(&tokens[7], 0));
-        assert_eq!(sessions.lock().len(), MOST_OF_A_CLIENT - 1);
+        assert_eq!(lock(&sessions.0).len(), MOST_OF_A_CLIENT - 1);
     }
 
     #[test]
     fn one_that_is_over_holds_no_more() {
         let sessions = Sessions::default();
         let token = begin(&sessions, "a");
-        sessions.lock()[0].ends = Instant::now();
+        lock(&sessions.0)[0].ends = Instant::now();
         assert!(!sessions.holds(&token, 0));
     }
 }

@@ -1,21 +1,22 @@
-//! What was typed.
+//! The arguments, as they were typed.
 
-use super::downloads::args::{Add, Cancel, List, Remove, Retry, Show};
 use super::manual::{Completions, Man};
+use crate::serve::LogFormat;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
-use regrip_core::Algorithm;
+use regrip_core::{Algorithm, DownloadId, Status};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-/// Downloads that take hold again: whole files, once, over links that break.
+/// A downloader that resumes: complete files, once, over connections that break.
 ///
-/// Every download is remembered in a state file. One that broke, was interrupted or lost its process goes on from the bytes
-/// on disk, if they are still of the file the server has.
+/// Downloads are recorded in a state file. After an error, an interrupt or a crash, a download resumes from the bytes on
+/// disk, if the server still has the same file.
 #[derive(Debug, Parser)]
 #[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100)]
 #[command(after_help = examples())]
-pub struct Args {
+pub(crate) struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -40,44 +41,46 @@ Examples:
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Fetch files by URL, resuming what an earlier run left
+pub(crate) enum Command {
+    /// Download files by URL; resume partial downloads of earlier runs
     Get(Box<Get>),
-    /// List the downloads that are known, the newest change first
+    /// List the known downloads, the last changed first
     List(List),
     /// Show one download with the timeline of its attempts
     Show(Show),
-    /// Take up a failed or cancelled download again, to its end
+    /// Resume a failed or cancelled download and wait for its end
     Retry(Retry),
-    /// Cancel a download; its partial data is kept
-    Cancel(Cancel),
+    /// Cancel a download; keep its partial data
+    #[command(after_help = CANCEL_NOTES)]
+    Cancel(KnownDownload),
     /// Delete a download and its partial data; keep a completed file
-    Remove(Remove),
-    /// Have a running server download a URL
-    Add(Add),
-    /// The server: stubs from a watch folder, downloads from peers, imports, API and dashboard
+    #[command(after_help = REMOVE_NOTES)]
+    Remove(KnownDownload),
+    /// Add a URL to the downloads of a running server
+    Add(AddArgs),
+    /// Run the server: stubs from a watch folder, downloads from peers, imports, API and dashboard
     Serve(Serve),
-    /// Serve folders to peers, nothing else
-    Share(Share),
+    /// Serve folders to peers
+    Share(ShareArgs),
     #[cfg(feature = "demo")]
-    /// Show what regrip does, offline: a misbehaving server on this machine, and several files fetched from it.
+    /// Show what regrip does, offline: download several files from a misbehaving local server
     Demo(Demo),
-    /// Make a stub, the small .torrent file that names an item of a peer, or say what is in one
+    /// Create or inspect a stub, the small .torrent file that names an item of a peer
     #[command(subcommand, after_help = STUB_EXAMPLES)]
     Stub(Stub),
     /// Validate a configuration: print errors (exit code 2), warnings and the effective settings
     CheckConfig(CheckConfig),
-    /// Print a script that completes regrip's arguments in a shell
+    /// Print a shell completion script
     Completions(Completions),
-    /// Print the whole manual as a man page
+    /// Print the manual as a man page
     Man(Man),
 }
 
 /// Arguments of `get`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The last segment of a URL's path names the file. Until it is whole its bytes are in FILE.part;
-run the same command again to go on after Ctrl-C, a crash or a reboot.
+The last segment of a URL's path names the file. Partial data is in FILE.part; run the same command
+again to resume after Ctrl-C, a crash or a reboot.
 
 Examples:
   regrip get https://host/film.mkv
@@ -85,18 +88,18 @@ Examples:
   regrip get https://host/{1,2,3}.iso -d isos -j 2
 
 Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 disk or database unusable, 130 interrupted.")]
-pub struct Get {
-    /// Where to fetch from: http or https
+pub(crate) struct Get {
+    /// What to download: http or https URLs
     #[arg(value_name = "URL", required_unless_present = "input")]
     pub urls: Vec<String>,
 
-    /// Fetch the URLs in this file as well, one a line; blank lines and lines that begin with # are left out; - is
+    /// Also download the URLs in this file, one per line; blank lines and lines that begin with # are ignored; - is
     /// standard input
     #[arg(short = 'i', long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
-    /// Write to this file (one URL only); - is standard output, where several files follow each other, nothing is kept for
-    /// another run, and --json writes to standard error
+    /// Write to this file (one URL only); - is standard output: several files follow each other, no partial data is kept,
+    /// and --json writes to standard error
     #[arg(
         short = 'o',
         long = "output",
@@ -109,7 +112,7 @@ pub struct Get {
     #[arg(short = 'd', long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
-    /// Downloads at once
+    /// Number of downloads at once
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: u32,
 
@@ -131,25 +134,24 @@ pub struct Get {
     #[arg(long)]
     pub no_digest: bool,
 
-    /// Send this header to the host of every URL; may be given several times. Only User-Agent, Referer, Accept and
-    /// Accept-Language follow a redirect to another host. Its value is kept nowhere, so a later run that goes on needs it
-    /// again
+    /// Send this header to the host of every URL; may be given several times. After a redirect to another host, only
+    /// User-Agent, Referer, Accept and Accept-Language are sent. Values are not stored: a run that resumes needs them again
     #[arg(long = "header", value_name = "K: V")]
     pub headers: Vec<String>,
 
-    /// User and password for the host of every URL that has none of its own (https://user:password@host/file)
+    /// User and password for the host of every URL that has none itself (https://user:password@host/file)
     #[arg(long, value_name = "U:P")]
     pub user: Option<String>,
 
-    /// Attempts in a row without progress, the first included
+    /// Maximum number of attempts in a row without progress, including the first
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_attempts: u32,
 
-    /// Wait before the second attempt, at most; doubles from there
+    /// Maximum delay before the second attempt in milliseconds; doubles with each attempt
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub retry_base_ms: u64,
 
-    /// No wait is longer, not even one the server asks for
+    /// Maximum delay in milliseconds, also if the server asks for a longer one
     #[arg(long, value_name = "N", default_value_t = 60_000)]
     pub retry_max_ms: u64,
 
@@ -157,49 +159,49 @@ pub struct Get {
     #[arg(long, value_name = "N", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub idle_timeout_ms: u64,
 
-    /// Limit all downloads together to this many bytes a second; k, M and G are powers of 1024
+    /// Limit the total rate to this many bytes per second; k, M and G are powers of 1024
     #[arg(long, value_name = "N", value_parser = rate)]
     pub limit_rate: Option<NonZeroU64>,
 
-    /// Trust the authorities in this PEM file, and no others
+    /// Trust only the certificate authorities in this PEM file
     #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
     pub cacert: Option<PathBuf>,
 
-    /// Believe every certificate: encrypted, but nobody knows with whom
+    /// Accept any certificate: encrypted, but without knowing who the server is
     #[arg(short = 'k', long)]
     pub insecure: bool,
 
-    /// Go through this HTTP proxy: http://user:password@host:port; '' is none. Without it http_proxy, https_proxy and
-    /// all_proxy count, in small or capital letters; NO_PROXY lists who is reached without one
+    /// Use this HTTP proxy: http://user:password@host:port; '' is none. The default is in http_proxy, https_proxy and
+    /// all_proxy, in lower or upper case; NO_PROXY lists the hosts to connect to directly
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
 
-    /// What to do where the file exists
+    /// What to do if the file exists
     #[arg(long, value_enum, default_value_t = OnExists::Fail)]
     pub on_exists: OnExists,
 
-    /// Download again without asking the server whether the file has changed, and replace it
+    /// Download again and replace the file, without asking the server if it has changed
     #[arg(long)]
     pub force: bool,
 
-    /// Take up a FILE.part that regrip did not begin; its tail is compared with the source first
+    /// Resume a FILE.part that regrip did not create; its tail is compared with the source first
     #[arg(long)]
     pub adopt_part: bool,
 
-    /// The database that remembers downloads [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
+    /// The database of downloads [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 
-    /// One JSON object a line on standard output
+    /// Print one JSON object per line on standard output
     #[arg(long)]
     pub json: bool,
 
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(short, long)]
     pub quiet: bool,
 }
 
-/// A number of bytes with or without a unit, as curl reads it.
+/// Reads a number of bytes with or without a unit, as curl does.
 fn rate(typed: &str) -> Result<NonZeroU64, String> {
     let (digits, unit) = match typed.char_indices().last() {
         Some((at, 'k' | 'K')) => (&typed[..at], 1 << 10),
@@ -215,14 +217,14 @@ fn rate(typed: &str) -> Result<NonZeroU64, String> {
         .ok_or_else(|| "a number of bytes from 1 on, for example 500k or 2M".to_owned())
 }
 
-/// What to do where a file exists.
+/// What to do if a file exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnExists {
-    /// Refuse
+pub(crate) enum OnExists {
+    /// Report an error
     Fail,
-    /// Ask the server whether it has another version, and replace the file once that is complete
+    /// Ask the server for a newer version, and replace the file once that is complete
     Overwrite,
-    /// Take another name: film.1.mkv
+    /// Use another name: film.1.mkv
     Rename,
 }
 
@@ -239,64 +241,55 @@ impl From<OnExists> for regrip_core::OnExists {
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-SIGHUP reads the configuration again: peers, servers and limits change at once. SIGTERM and Ctrl-C end
-it within 10 s, with exit code 0; the next start goes on from there. A second one ends it at once.
+SIGHUP reloads the configuration: peers, servers and limits change at once. SIGTERM and Ctrl-C stop
+the server within 10 s, with exit code 0; the next start resumes. A second signal stops it at once.
 
-`regrip check-config FILE` says what is wrong with a configuration.
+`regrip check-config FILE` validates a configuration.
 
 Example:
   regrip serve --config /etc/regrip/config.jsonc")]
-pub struct Serve {
+pub(crate) struct Serve {
     /// The configuration: JSON with comments
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
 
-    /// How the log on standard error is written
+    /// Format of the log on standard error
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
     pub log: LogFormat,
-}
-
-/// How a log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines for people
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 /// Arguments of `share`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-Every plain file in the folders is shared, at any depth, except links, hidden files, unfinished files
-(.part, .!qB, .crdownload, what has a .aria2 file beside it, ...), what lies beside a film (subtitles,
-pictures, .nfo), and regrip's own files (the database, the key file). Ids and episodes are read from names as Radarr and
-Sonarr write them: `Film (2020) {tmdb-123}`, `Show S01E02`.
+Every regular file in the folders is shared, at any depth, except links, hidden files, partial files
+(.part, .!qB, .crdownload, files with a .aria2 file beside them, ...), files that accompany a film
+(subtitles, pictures, .nfo), and regrip's own files (the database, the key file). Ids and episodes are
+read from names as Radarr and Sonarr write them: `Film (2020) {tmdb-123}`, `Show S01E02`.
 
-SIGTERM and Ctrl-C end it within 10 s, with exit code 0; a second one at once. SIGHUP has it read the
-key file and look through the folders again; a key file that is wrong changes nothing.
+SIGTERM and Ctrl-C stop the server within 10 s, with exit code 0; a second signal stops it at once.
+SIGHUP reloads the key file and the folders; a wrong key file changes nothing.
 
 Examples:
   regrip share /films
   regrip share /films /series --listen 0.0.0.0:5226 --key-file keys")]
-pub struct Share {
+pub(crate) struct ShareArgs {
     /// The folders to share
     #[arg(value_name = "DIR", required = true)]
     pub dirs: Vec<PathBuf>,
 
-    /// Where to listen; without a key this must be a loopback address
+    /// Address to listen on; without a key it must be a loopback address
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5226")]
     pub listen: SocketAddr,
 
-    /// A file with the keys that peers send in X-Api-Key, one a line: one for each peer
+    /// A file with the keys that peers send in X-Api-Key, one per line and peer
     #[arg(long, value_name = "FILE", conflicts_with = "key_env")]
     pub key_file: Option<PathBuf>,
 
-    /// The environment variable that holds the key, or several, one a line
+    /// The environment variable with the key, or several, one per line
     #[arg(long, value_name = "NAME")]
     pub key_env: Option<String>,
 
-    /// The database that remembers SHA-256s [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
+    /// The database of SHA-256 digests [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 }
@@ -305,22 +298,22 @@ pub struct Share {
 #[cfg(feature = "demo")]
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing leaves this machine, and the files are gone afterwards. It ends with a table of what went
-wrong and what it cost, and with an error if a byte is wrong.
+Nothing leaves this machine, and the files are deleted afterwards. At the end it prints a table of the
+faults and their cost, and fails if a byte is wrong.
 
 Examples:
   regrip demo
   regrip demo --web")]
-pub struct Demo {
-    /// One JSON object a line on standard output, instead of bars and a table
+pub(crate) struct Demo {
+    /// Print one JSON object per line on standard output, instead of bars and a table
     #[arg(long, conflicts_with = "web")]
     pub json: bool,
 
-    /// The same in a browser: serves the page in host-wasm/demo, with the npm package and a breaking server
+    /// Show the same in a browser: serve the page in host-wasm/demo, the npm package and a misbehaving server
     #[arg(long)]
     pub web: bool,
 
-    /// Where the page is served
+    /// Address of the page
     #[arg(
         long,
         value_name = "ADDR",
@@ -337,25 +330,25 @@ Examples:
 
 /// What to do with a stub.
 #[derive(Debug, Subcommand)]
-pub enum Stub {
-    /// Make a stub; a file that is there is not touched
+pub(crate) enum Stub {
+    /// Create a stub; an existing file is not touched
     Create(StubCreate),
-    /// Show the contents of a stub, or why it is not valid (exit code 1)
+    /// Print the contents of a stub, or why it is not one (exit code 1)
     Inspect(StubInspect),
 }
 
 /// Arguments of `stub create`.
 #[derive(Debug, clap::Args)]
-pub struct StubCreate {
-    /// The peer, exactly as the configuration of the server that takes the stub has it
+pub(crate) struct StubCreate {
+    /// The peer's URL, exactly as in the configuration of the server that gets the stub
     #[arg(long, value_name = "URL")]
     pub peer: String,
 
-    /// The item, as the peer names it
+    /// The peer's id of the item
     #[arg(long, value_name = "ID")]
     pub item: String,
 
-    /// A name to show; the file gets the name that the peer's release has
+    /// A name to show; the peer's release names the file
     #[arg(long)]
     pub name: String,
 
@@ -363,14 +356,14 @@ pub struct StubCreate {
     #[arg(long, value_name = "N")]
     pub length: u64,
 
-    /// Where to write it [default: NAME.torrent]
+    /// The file to write [default: NAME.torrent]
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
 
 /// Arguments of `stub inspect`.
 #[derive(Debug, clap::Args)]
-pub struct StubInspect {
+pub(crate) struct StubInspect {
     /// The stub
     pub file: PathBuf,
 }
@@ -378,18 +371,168 @@ pub struct StubInspect {
 /// Arguments of `check-config`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Errors name key, line, what was found and what was expected. Secrets are not shown.
+Errors have the key, the line, the value and what was expected. Secrets are not printed.
 
 Example:
   regrip check-config /etc/regrip/config.jsonc")]
-pub struct CheckConfig {
+pub(crate) struct CheckConfig {
     /// The configuration
     #[arg(value_name = "FILE", required_unless_present = "config")]
     pub file: Option<PathBuf>,
 
-    /// The same, as `serve` takes it
+    /// The same, as for `serve`
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     pub config: Option<PathBuf>,
+}
+
+/// The state file or the server that has the downloads.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BackendArgs {
+    /// The database of downloads [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+
+    /// Ask the running server at this URL; REGRIP_API_KEY has its key
+    #[arg(long, value_name = "URL", conflicts_with = "state")]
+    pub server: Option<String>,
+
+    /// Ask the server with this configuration, or use its state file while it does not run
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["state", "server"])]
+    pub config: Option<PathBuf>,
+}
+
+/// A known download.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KnownDownload {
+    /// The number in `regrip list`
+    #[arg(value_name = "ID")]
+    pub id: DownloadId,
+    /// The state file or the server that has the downloads.
+    #[command(flatten)]
+    pub place: BackendArgs,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The last changed download comes first. A waiting or failed download has a second line with the reason.
+Lines are cut to the width of the terminal, if there is one. Times are relative; --json has UTC.
+
+Examples:
+  regrip list                        known downloads and their progress
+  regrip list --status failed        failed downloads
+  regrip list --json | jq .dest_path
+  regrip list --server http://nas:5225   those of a running server; REGRIP_API_KEY has its key
+
+--json prints one object per line, with the columns of the state file: id, status, url,
+dest_path, expected_bytes, downloaded_bytes, attempts, error, updated_at and more.")]
+pub(crate) struct List {
+    /// Only downloads with this status
+    #[arg(long, value_name = "S", value_parser = status())]
+    pub status: Option<Status>,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+    /// The state file or the server that has the downloads.
+    #[command(flatten)]
+    pub place: BackendArgs,
+}
+
+fn status() -> impl TypedValueParser<Value = Status> {
+    // The value parser lets only names of statuses through.
+    PossibleValuesParser::new(Status::ALL.map(Status::name))
+        .map(|name| Status::named(&name).unwrap_or(Status::Queued))
+}
+
+/// Arguments of `show`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The timeline has a row for each attempt. The bars share one time axis: the length of a bar is the
+duration of the attempt, the dots after it are the delay before the next one. A bar ends with
+# (completed), x (failed), > (in progress) or | (interrupted, cancelled, killed).
+
+Examples:
+  regrip show 3
+  regrip show 3 --json | jq '.attempts[].code'
+
+--json prints one object: `download` with the state file's columns, `attempts` with the timeline.")]
+pub(crate) struct Show {
+    /// Which download.
+    #[command(flatten)]
+    pub known: KnownDownload,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `retry`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The download resumes from its partial data with a fresh number of attempts, and this command waits for
+its end, as `regrip get` does. A server resumes by itself, and this command does not wait. Downloads
+that need a user, a password or headers cannot be retried, because those are never stored: run the
+`regrip get` again.
+
+Examples:
+  regrip list --status failed
+  regrip retry 3
+
+Exit codes: 0 completed, 1 failed or cannot be retried, 3 disk or database unusable,
+130 interrupted.")]
+pub(crate) struct Retry {
+    /// Which download.
+    #[command(flatten)]
+    pub known: KnownDownload,
+    /// Print one JSON object per line on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Print errors only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+const CANCEL_NOTES: &str = "\
+Another regrip that is downloading it stops within a second, and this command waits for that. Partial
+data is kept for `regrip retry`; `regrip remove` deletes it. A complete download that is about to get
+its final name cannot be cancelled any more.
+
+Example:
+  regrip cancel 3";
+
+const REMOVE_NOTES: &str = "\
+A completed file stays: only its line in the list is removed. While another regrip is downloading it,
+nothing is removed; cancel it first.
+
+Example:
+  regrip cancel 3 && regrip remove 3";
+
+/// Arguments of `add`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The server downloads the URL into its completed folder; this command does not wait for the end. A
+known URL is not downloaded twice.
+
+Examples:
+  regrip add https://host/film.mkv --config /etc/regrip/config.jsonc
+  REGRIP_API_KEY=... regrip add https://host/film.mkv --server http://nas:5225
+
+Exit codes: 0 accepted, 1 refused or no server, 2 wrong usage.")]
+pub(crate) struct AddArgs {
+    /// What to download: http or https
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// The file's name [default: the last segment of the URL]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The digest that the file must have: sha256, sha512, sha1 or md5, a colon and its hexadecimal digits
+    #[arg(long, alias = "sha256", value_name = "ALGORITHM:HEX")]
+    pub checksum: Option<String>,
+    /// Print the download as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// The server.
+    #[command(flatten)]
+    pub place: BackendArgs,
 }
 
 #[cfg(test)]

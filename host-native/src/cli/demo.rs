@@ -1,25 +1,25 @@
-//! `regrip demo`: several files from a server that does everything wrong, through the real transport, ledger and disk, and
-//! a table of the results.
+//! `regrip demo`: downloads several files from a misbehaving server, through the real transport, ledger and disk, and prints
+//! a table of the results. `--web` serves the page of `host-wasm/demo` and such a server for it.
 
 use super::args::Demo;
+use super::output::{CommandResult, Exit, failed};
 use super::report::{self, Reporter};
 use super::state::StateLedger;
-use super::{Exit, text};
-use crate::clock::SmolClock;
+use super::{drive, text};
 use crate::host::{Listener, NativeHost};
 use crate::store::{DiskStore, checksum_of, part_path};
+use crate::sync::lock;
+use crate::time::SmolClock;
 use crate::transport::{HttpTransport, TransportOptions};
 use crate::workers::Workers;
 use regrip_core::Algorithm;
 use regrip_core::record::NewDownload;
 use regrip_core::{DownloadsConfig, Engine, Event, OnExists, Source, Summary, What};
 use regrip_faultd::faults::{Cut, IgnoreRange, Replace, Stall, Status};
-use regrip_faultd::{Content, FileScript, Script, Server, Version};
+use regrip_faultd::{Content, FileScript, Options, Pages, Script, Server, Version};
 use std::collections::HashMap;
-use std::fmt;
-use std::io::stdout;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// A file of the demo: its name, its script, and the version that has to arrive.
@@ -100,13 +100,10 @@ fn films() -> Vec<Film> {
 }
 
 /// Runs the command.
-pub(crate) fn main(demo: &Demo) -> Exit {
-    match run(demo) {
-        Ok(exit) => exit,
-        Err(error) => {
-            say!("regrip: the demo could not run: {error}");
-            Exit::Unusable
-        }
+pub(crate) fn main(demo: &Demo) -> CommandResult {
+    match demo.web {
+        true => serve_page(demo),
+        false => run(demo).map_err(failed(Exit::Unusable, "the demo could not run")),
     }
 }
 
@@ -118,11 +115,14 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
         script = script.file(&format!("/{}", film.name), film.script.clone());
     }
     let server = Server::start(script)?;
-    let seen = Arc::new(Seen::new(reporter(demo)));
+    let seen = Arc::new(KeptOffsets {
+        reporter: report::reporter(demo.json, false),
+        kept: Mutex::default(),
+    });
     let engine = engine(&folder, Arc::clone(&seen))?;
     if !demo.json {
         say!(
-            "A server at {} does everything wrong; regrip fetches {} files from it.\n",
+            "A server at {} misbehaves; regrip downloads {} files from it.\n",
             server.origin(),
             films.len()
         );
@@ -130,7 +130,7 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
     let begun = Instant::now();
     let ended = Workers::new(3).run(fetch(&engine, &server, &folder, &films));
     let took = begun.elapsed();
-    let rows: Vec<Line> = films
+    let rows: Vec<TableRow> = films
         .iter()
         .zip(ended)
         .map(|(film, ended)| line(film, ended, &folder, &seen))
@@ -143,22 +143,18 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
         out!(
             "{}",
             if right {
-                "Every one is byte for byte the one on the server."
+                "All files are identical to those on the server."
             } else {
-                "NOT every file is right."
+                "NOT all files are identical."
             }
         );
     }
     Ok(if right { Exit::Done } else { Exit::Failed })
 }
 
-fn reporter(demo: &Demo) -> Arc<dyn Reporter> {
-    report::reporter(demo.json, false)
-}
-
 fn engine(
     folder: &Scratch,
-    seen: Arc<Seen>,
+    seen: Arc<KeptOffsets>,
 ) -> Result<Engine<NativeHost<StateLedger>>, Box<dyn std::error::Error>> {
     // Impatient, so that the demo is over soon; a real run waits longer for everything.
     let config = DownloadsConfig {
@@ -212,29 +208,22 @@ fn new_download(url: &str, destination: &Path) -> NewDownload {
 }
 
 /// Watches the events for the table, and passes them on.
-struct Seen {
+struct KeptOffsets {
     reporter: Arc<dyn Reporter>,
     /// By path: the offset that the last attempt took up and kept.
     kept: Mutex<HashMap<String, u64>>,
 }
 
-impl Seen {
-    fn new(reporter: Arc<dyn Reporter>) -> Self {
-        Seen {
-            reporter,
-            kept: Mutex::default(),
-        }
-    }
-
+impl KeptOffsets {
     fn kept(&self, path: &Path) -> u64 {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = lock(&self.kept);
         kept.get(path.to_string_lossy().as_ref())
             .copied()
             .unwrap_or_default()
     }
 }
 
-impl Listener for Seen {
+impl Listener for KeptOffsets {
     fn hear(&self, event: &Event<'_>) {
         let kept = match event.what {
             What::Started { from, .. } => Some(from),
@@ -242,17 +231,14 @@ impl Listener for Seen {
             _ => None,
         };
         if let Some(kept) = kept {
-            self.kept
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(event.path.to_owned(), kept);
+            lock(&self.kept).insert(event.path.to_owned(), kept);
         }
         self.reporter.hear(event);
     }
 }
 
-/// A line of the table.
-struct Line {
+/// A row of the table.
+struct TableRow {
     cells: [String; 7],
     right: bool,
 }
@@ -261,8 +247,8 @@ fn line(
     film: &Film,
     ended: Result<Summary, regrip_core::Error>,
     folder: &Scratch,
-    seen: &Seen,
-) -> Line {
+    seen: &KeptOffsets,
+) -> TableRow {
     let path = folder.path(film);
     // What is on the disk counts, not what the engine says of it.
     let digest = checksum_of(&path, Algorithm::Sha256);
@@ -283,10 +269,10 @@ fn line(
         text::bytes(seen.kept(&path)),
         verdict,
     ];
-    Line { cells, right }
+    TableRow { cells, right }
 }
 
-fn print_table(rows: &[Line]) {
+fn print_table(rows: &[TableRow]) {
     let head = [
         "file",
         "what went wrong",
@@ -305,26 +291,14 @@ fn print_table(rows: &[Line]) {
             .unwrap_or_default()
     };
     let widths: [usize; 7] = std::array::from_fn(widest);
-    let _ = stdout().lock();
     for cells in std::iter::once(&head).chain(rows.iter().map(|row| &row.cells)) {
-        out!("{}", Cells(cells, &widths));
-    }
-}
-
-/// Text to the left, numbers to the right.
-struct Cells<'a>(&'a [String; 7], &'a [usize; 7]);
-
-impl fmt::Display for Cells<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (column, (cell, width)) in self.0.iter().zip(self.1).enumerate() {
-            match column {
-                0 => write!(formatter, "{cell:<width$}")?,
-                1 => write!(formatter, "  {cell:<width$}")?,
-                6 => write!(formatter, "  {cell}")?,
-                _ => write!(formatter, "  {cell:>width$}")?,
-            }
-        }
-        Ok(())
+        let columns = cells.iter().zip(widths).enumerate();
+        // Text to the left, numbers to the right.
+        let columns = columns.map(|(column, (cell, width))| match column {
+            0 | 1 | 6 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        out!("{}", columns.collect::<Vec<_>>().join("  ").trim_end());
     }
 }
 
@@ -352,4 +326,66 @@ impl Drop for Scratch {
         // A temporary folder that cannot be removed is the system's to clear.
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Serves the demo page until a signal.
+fn serve_page(demo: &Demo) -> CommandResult {
+    let pages = pages().map_err(|text| (Exit::Usage, text))?;
+    // Any page can control its server.
+    if !demo.listen.ip().is_loopback() {
+        let line = format!(
+            "the demo is for this machine only, and {} is not",
+            demo.listen
+        );
+        return Err((Exit::Usage, line));
+    }
+    let stop = drive::first_signal()?;
+    let options = Options {
+        listen: demo.listen,
+        pages,
+        ..Options::default()
+    };
+    let server = Server::start_with(options, Script::new()).map_err(|error| {
+        let line = format!("cannot listen at {}: {error}", demo.listen);
+        let advice = "name another address with --listen";
+        (Exit::Usage, text::with_advice(&line, Some(advice)))
+    })?;
+    out!("the demo page is at {}/", server.origin());
+    // The channel closes only with the process.
+    let _ = stop.recv_blocking();
+    Ok(Exit::Done)
+}
+
+/// The page and the package, in the folder `host-wasm` of the repository.
+fn pages() -> Result<Pages, String> {
+    let folder = folder().ok_or_else(|| {
+        text::with_advice(
+            "there is no demo page here: it is in regrip's repository",
+            Some("run this command in a checkout of it"),
+        )
+    })?;
+    let package = folder.join("pkg");
+    if !package.join("web.js").is_file() {
+        let line = format!(
+            "the page needs the npm package, which is not in {}",
+            package.display()
+        );
+        let advice = format!("build it with {}", folder.join("build").display());
+        return Err(text::with_advice(&line, Some(&advice)));
+    }
+    Ok(Pages::default()
+        .folder("/pkg/", &package)
+        .folder("/", &page_of(&folder)))
+}
+
+/// `host-wasm`, here or in a folder above.
+fn folder() -> Option<PathBuf> {
+    let here = std::env::current_dir().ok()?;
+    here.ancestors()
+        .map(|above| above.join("host-wasm"))
+        .find(|folder| page_of(folder).join("index.html").is_file())
+}
+
+fn page_of(folder: &Path) -> PathBuf {
+    folder.join("demo")
 }

@@ -1,24 +1,30 @@
-//! Drives downloads while signals and other processes are listened to.
+//! Drives downloads, and ends them at signals and at changes by other processes.
 //!
-//! A state file is shared. When another process cancels or removes a download that is driven here, it does so in the
-//! ledger: the row is `cancelled`, or gone. [`Engine::follow_changes`] makes that end prompt.
+//! Another process may cancel or remove a download in the shared state file. [`Engine::follow_changes`] then ends it promptly.
+//!
+//! The first Ctrl-C or SIGTERM ends the work in good order, the second ends the process at once. So does SIGHUP, except for
+//! commands that reload their keys.
 
+use super::output::{CommandResult, Exit, failed};
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
 use crate::store::FileStamp;
 use crate::workers::Workers;
 use regrip_core::host::Host;
 use regrip_core::{DownloadId, Engine, Error};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
 use smol::Timer;
-use smol::channel::Receiver;
+use smol::channel::{Receiver, bounded};
 use smol::future::FutureExt;
 use std::cell::Cell;
 use std::future::pending;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the end of the process is told to whoever has only begun.
-const TELL_EVERY: Duration = Duration::from_millis(20);
+/// Between two signals to end: a task that has only begun misses the first.
+const END_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs `work`, in which the engine's downloads are driven, to its end. The first signal sets `ending` and ends them early.
 pub(crate) fn run<T, H: Host>(
@@ -30,19 +36,19 @@ pub(crate) fn run<T, H: Host>(
 ) -> T {
     let end_on_signal = async {
         if signal.recv().await.is_err() {
-            // No signal ever: the channel is closed only at the end.
+            // The channel closes only at the end of the process.
             pending().await
         }
         ending.set(true);
         loop {
             engine.end();
-            Timer::after(TELL_EVERY).await;
+            Timer::after(END_EVERY).await;
         }
     };
     workers.run(work.or(end_on_signal).or(engine.follow_changes()))
 }
 
-/// Drives one download, and notes its file as it is left.
+/// Drives one download, and records its file's stamp.
 ///
 /// # Errors
 /// As [`Engine::drive`].
@@ -52,9 +58,74 @@ pub(crate) async fn one(
     path: PathBuf,
 ) -> Result<(), Error> {
     engine.drive(id).await?;
-    // So that the next run knows the file is as it was left. Without it that run reads the file instead.
+    // The next run then knows whether the file is unchanged. Without the stamp it reads the file.
     if let Ok(Some(stamp)) = FileStamp::of(&path) {
-        let _ = engine.host().ledger.stamp(id, stamp).await; // the file is whole all the same
+        let _ = engine.host().ledger.stamp(id, stamp).await; // the file is complete anyway
     }
     Ok(())
+}
+
+/// The meaning of a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Reload keys and folders.
+    Reload,
+    /// End.
+    End,
+}
+
+/// Listens on a thread of its own. The first signal is sent through the channel, the second ends the process.
+///
+/// # Errors
+/// The system refused the handlers.
+pub(crate) fn first_signal() -> CommandResult<Receiver<()>> {
+    listen(&[SIGINT, SIGTERM], |_| ())
+}
+
+/// As [`first_signal`], with SIGHUP as a reload.
+///
+/// # Errors
+/// The system refused the handlers.
+pub(crate) fn signals_with_reload() -> CommandResult<Receiver<Signal>> {
+    listen(&[SIGHUP, SIGINT, SIGTERM], |signal| signal)
+}
+
+/// Makes a write beyond the largest file that this process may write (`ulimit -f`) an error, EFBIG, instead of the end of the
+/// process.
+pub(crate) fn survive_too_large_files() {
+    // Without a handler such a write kills the process, as it always does.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
+
+fn listen<T: Send + 'static>(
+    signals: &[i32],
+    meaning: fn(Signal) -> T,
+) -> CommandResult<Receiver<T>> {
+    let cannot = || failed(Exit::Unusable, "cannot listen for Ctrl-C");
+    let mut signals = Signals::new(signals).map_err(cannot())?;
+    // Room for a reload that waits and for the end.
+    let (send, sent) = bounded(2);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            let mut ending = false;
+            for signal in signals.forever() {
+                if signal == SIGHUP {
+                    // Several at once count as one.
+                    if send.is_empty() {
+                        let _ = send.try_send(meaning(Signal::Reload));
+                    }
+                } else if ending {
+                    // Below the bars that may be there.
+                    say!("\nregrip: stopped at once");
+                    std::process::exit(130);
+                } else {
+                    ending = true;
+                    // Fails if the work ended already.
+                    let _ = send.try_send(meaning(Signal::End));
+                }
+            }
+        })
+        .map_err(cannot())?;
+    Ok(sent)
 }

@@ -1,11 +1,11 @@
 //! What is made from the description of the arguments: completions for shells, and the manual.
 
-use super::Exit;
 use super::args::Args;
+use super::output::{Exit, print};
 use clap::{Command, CommandFactory};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man as Page;
-use std::io::{self, Write, stdout};
+use std::io::{self, Write};
 
 /// Arguments of `completions`.
 #[derive(Debug, clap::Args)]
@@ -14,7 +14,7 @@ Examples:
   regrip completions bash > ~/.local/share/bash-completion/completions/regrip
   regrip completions fish > ~/.config/fish/completions/regrip.fish
   regrip completions zsh > \"${fpath[1]}/_regrip\"")]
-pub struct Completions {
+pub(crate) struct Completions {
     /// Which shell
     #[arg(value_name = "SHELL", value_enum)]
     pub shell: Shell,
@@ -26,7 +26,7 @@ pub struct Completions {
 Examples:
   regrip man | man -l -
   regrip man > ~/.local/share/man/man1/regrip.1")]
-pub struct Man {}
+pub(crate) struct Man {}
 
 /// Prints the script.
 pub(crate) fn completions(args: &Completions) -> Exit {
@@ -38,10 +38,9 @@ pub(crate) fn completions(args: &Completions) -> Exit {
 /// Prints the manual.
 pub(crate) fn man() -> Exit {
     let mut page = Vec::new();
-    match write_manual(&mut page) {
-        Ok(()) => print(&page),
-        Err(error) => print_error(&error),
-    }
+    // Writing to memory does not fail.
+    let _ = write_manual(&mut page);
+    print(&page)
 }
 
 /// One page for all: the command, then a section for each subcommand with its own parts below it.
@@ -77,24 +76,10 @@ fn write_subcommand(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// What stands below the options in the help. clap_mangen calls it extra, which tells nobody anything.
+/// The text below the options in the help, which clap_mangen calls EXTRA.
 fn write_notes(part: &Page, page: &mut Vec<u8>) -> io::Result<()> {
     let mut notes = Vec::new();
     part.render_extra_section(&mut notes)?;
     let notes = String::from_utf8_lossy(&notes).replace("\n.SH EXTRA\n", "\n.SH NOTES\n");
     write!(page, "{notes}")
-}
-
-fn print(bytes: &[u8]) -> Exit {
-    match stdout().lock().write_all(bytes) {
-        Ok(()) => Exit::Done,
-        // Who reads it has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-        Err(error) => print_error(&error),
-    }
-}
-
-fn print_error(error: &io::Error) -> Exit {
-    say!("regrip: cannot write to standard output: {error}");
-    Exit::Unusable
 }

@@ -4,35 +4,28 @@
 //! each command turns it into what it means before anything is written.
 
 #[macro_use]
-mod say;
+mod output;
 
-pub mod args;
-mod check_config;
+mod args;
 #[cfg(feature = "demo")]
 mod demo;
-#[cfg(feature = "demo")]
-mod demo_web;
 mod downloads;
 mod drive;
-mod exit;
 mod get;
 mod manual;
 mod report;
 mod serve;
 mod share;
-mod signals;
 mod state;
 mod stub;
-mod terminal;
 mod text;
 
 use args::{Args, Command};
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
+use output::CommandResult;
 use regrip_core::redacted;
 use std::process::ExitCode;
-
-pub use exit::Exit;
 
 /// Runs the command that was typed and returns the process's exit code.
 pub fn main() -> ExitCode {
@@ -41,27 +34,31 @@ pub fn main() -> ExitCode {
         // clap prints help to stdout with 0, usage errors to stderr with 2.
         Err(error) => redact(error).exit(),
     };
-    signals::survive_too_large_files();
-    let exit = match args.command {
-        Command::Get(get) => get::main(&get),
-        Command::List(list) => downloads::list(&list),
-        Command::Show(show) => downloads::show(&show),
-        Command::Retry(retry) => downloads::retry(&retry),
-        Command::Cancel(cancel) => downloads::cancel(&cancel),
-        Command::Remove(remove) => downloads::remove(&remove),
-        Command::Add(add) => downloads::add(&add),
-        Command::Serve(serve) => serve::main(&serve),
-        Command::Share(share) => share::main(&share),
-        #[cfg(feature = "demo")]
-        Command::Demo(demo) if demo.web => demo_web::main(&demo),
-        #[cfg(feature = "demo")]
-        Command::Demo(demo) => demo::main(&demo),
-        Command::Stub(stub) => stub::main(&stub),
-        Command::CheckConfig(check) => check_config::main(&check),
-        Command::Completions(completions) => manual::completions(&completions),
-        Command::Man(_) => manual::man(),
-    };
+    drive::survive_too_large_files();
+    let exit = run(&args.command).unwrap_or_else(|(exit, text)| {
+        say!("regrip: {text}");
+        exit
+    });
     ExitCode::from(exit.code())
+}
+
+fn run(command: &Command) -> CommandResult {
+    match command {
+        Command::Get(get) => get::main(get),
+        Command::List(list) => downloads::list(list),
+        Command::Show(show) => downloads::show(show),
+        Command::Retry(retry) => downloads::retry(retry),
+        Command::Cancel(cancel) => downloads::cancel(cancel),
+        Command::Remove(remove) => downloads::remove(remove),
+        Command::Add(add) => downloads::add(add),
+        Command::Serve(serve) => serve::main(serve),
+        Command::Share(share) => share::main(share),
+        Command::Demo(demo) => demo::main(demo),
+        Command::Stub(stub) => stub::main(stub),
+        Command::CheckConfig(check) => serve::check_config(check),
+        Command::Completions(completions) => Ok(manual::completions(completions)),
+        Command::Man(_) => Ok(manual::man()),
+    }
 }
 
 /// Replaces typed values and commands in a usage error by kind and length: they may be secrets. Names of options stay.

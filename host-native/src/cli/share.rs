@@ -1,45 +1,30 @@
-//! `regrip share`: folders for peers, until a signal. SIGHUP has the key file read and the folders looked through again.
+//! `regrip share`: serves folders to peers until a signal. SIGHUP reads the key file and the folders again.
 
-use super::args::Share as Args;
-use super::signals::Signal;
-use super::{Exit, signals, state, text};
-use crate::config::regular_file;
+use super::args::ShareArgs;
+use super::drive::{self, Signal};
+use super::output::{CommandResult, Exit, failed};
+use super::{state, text};
 use crate::serve::{LogFormat, start_log};
 use crate::server::{CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Census, Share, ShareOptions};
+use crate::text_file;
 use regrip_core::error::chain;
-use std::error::Error;
-use std::io::{self, Write, stdout};
-use std::path::Path;
+use std::io::{Write, stdout};
 
 /// Most bytes of a key file that are read: more keys than anybody has peers.
 const LARGEST_KEY_FILE: u64 = 1 << 20;
 
 /// Runs the command.
-pub(crate) fn main(args: &Args) -> Exit {
-    match run(args) {
-        Ok(()) => Exit::Done,
-        Err((exit, text)) => {
-            say!("regrip: {text}");
-            exit
-        }
-    }
-}
-
-fn run(args: &Args) -> Result<(), (Exit, String)> {
+pub(crate) fn main(args: &ShareArgs) -> CommandResult {
     let keys = keys(args).map_err(|text| (Exit::Usage, text))?;
     let keys = CurrentKeys::new(keys);
     let state = state::path(args.state.as_ref()).map_err(|text| (Exit::Unusable, text))?;
     let ledger = state::open_at(&state).map_err(|text| (Exit::Unusable, text))?;
-    let signals = signals::with_reload().map_err(unusable("cannot listen for Ctrl-C"))?;
-    let threads = Threads::start().map_err(unusable("cannot start a thread"))?;
-    // Listens first: whether the address is free is known at once, and how long the folders take is not.
-    let server = Server::bind(args.listen, Limits::default()).map_err(|error| {
-        (
-            Exit::Usage,
-            format!("cannot listen at {}: {error}", args.listen),
-        )
-    })?;
+    let signals = drive::signals_with_reload()?;
+    let threads = Threads::start().map_err(failed(Exit::Unusable, "cannot start a thread"))?;
+    // Listens first: a busy address is found at once, while the folders may take long.
+    let at = format!("cannot listen at {}", args.listen);
+    let server = Server::bind(args.listen, Limits::default()).map_err(failed(Exit::Usage, &at))?;
     let options = ShareOptions::new(args.dirs.clone());
     options.own_files.add_database(&state);
     if let Some(file) = &args.key_file {
@@ -57,32 +42,28 @@ fn run(args: &Args) -> Result<(), (Exit, String)> {
     };
     let answer = share.router(keys.clone()).answer();
     smol::block_on(server.run(threads.executor(), answer, stopped));
-    Ok(())
+    Ok(Exit::Done)
 }
 
-/// Puts the keys in force that the key file has now. One that is wrong changes nothing.
-async fn reload(args: &Args, keys: &CurrentKeys) {
+/// Reads the key file again. A wrong one changes nothing.
+async fn reload(args: &ShareArgs, keys: &CurrentKeys) {
     let of_now = args.clone();
     // On a thread of its own: the file may be on a disk that hangs.
     match smol::unblock(move || self::keys(&of_now)).await {
         Ok(now) => {
             keys.replace(now);
-            say!("regrip: keys and folders are read again");
+            say!("regrip: reloaded keys and folders");
         }
-        Err(text) => say!("regrip: the keys before stay in force: {text}"),
+        Err(text) => say!("regrip: kept the previous keys: {text}"),
     }
 }
 
-fn unusable<E: Error>(what: &str) -> impl FnOnce(E) -> (Exit, String) {
-    move |error| (Exit::Unusable, format!("{what}: {error}"))
-}
-
-/// Keys from the file or the variable; without any, only this machine is served, and so only it may be listened to.
-fn keys(args: &Args) -> Result<Option<Keys>, String> {
+/// Keys from the file or the variable. Without any, the address must be a loopback address.
+fn keys(args: &ShareArgs) -> Result<Option<Keys>, String> {
     let (place, keys) = match (&args.key_file, &args.key_env) {
         (Some(file), _) => {
-            let text =
-                read(file).map_err(|error| format!("the key file cannot be read: {error}"))?;
+            let text = text_file::read(file, LARGEST_KEY_FILE)
+                .map_err(|error| format!("the key file cannot be read: {error}"))?;
             ("the key file", Keys::parse(&text))
         }
         (None, Some(name)) => {
@@ -98,7 +79,7 @@ fn keys(args: &Args) -> Result<Option<Keys>, String> {
         (None, None) if args.listen.ip().is_loopback() => return Ok(None),
         (None, None) => {
             let line = format!(
-                "without a key only loopback is served, and {} is not",
+                "{} is not a loopback address, which requires a key",
                 args.listen
             );
             return Err(text::with_advice(
@@ -110,12 +91,7 @@ fn keys(args: &Args) -> Result<Option<Keys>, String> {
     keys.map(Some).map_err(|error| format!("{place}: {error}"))
 }
 
-fn read(file: &Path) -> io::Result<String> {
-    let bytes = regular_file::read(file, LARGEST_KEY_FILE)?;
-    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
-}
-
-/// One line for what is shared and where, and one for each thing left out.
+/// Prints what is shared and at which address, and what is left out.
 fn announce(census: &Census, server: &Server) {
     let files = text::count(u32::try_from(census.files).unwrap_or(u32::MAX), "file");
     let line = format!(
@@ -128,7 +104,7 @@ fn announce(census: &Census, server: &Server) {
     let left_out = [
         (
             census.refused_names,
-            "left out: no peer takes such a name",
+            "left out: peers refuse such a name",
             "file",
         ),
         (
@@ -147,6 +123,6 @@ fn announce(census: &Census, server: &Server) {
         }
     }
     if census.cut_short {
-        say!("regrip: there is more in the folders than is shared: too many files, or too deep");
+        say!("regrip: the folders have more files, or deeper ones, than can be shared");
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// `--state`, else `regrip/state.db` in `$XDG_STATE_HOME`, else in `~/.local/state`.
 ///
 /// # Errors
-/// A sentence, where there is no home to put it in.
+/// A sentence, if the environment names no folder for it.
 pub(crate) fn path(given: Option<&PathBuf>) -> Result<PathBuf, String> {
     if let Some(path) = given {
         return Ok(path.clone());
@@ -20,9 +20,8 @@ pub(crate) fn path(given: Option<&PathBuf>) -> Result<PathBuf, String> {
     };
     let folder = absolute("XDG_STATE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-    let folder = folder.ok_or(
-        "neither XDG_STATE_HOME nor HOME says where state belongs; name a file with --state",
-    )?;
+    let folder =
+        folder.ok_or("neither XDG_STATE_HOME nor HOME is set; name a state file with --state")?;
     Ok(folder.join("regrip/state.db"))
 }
 
@@ -36,7 +35,7 @@ const BESIDE_NAME: &str = ".regrip-state.db";
 pub(crate) struct Opened {
     pub(crate) path: PathBuf,
     pub(crate) ledger: StateLedger,
-    /// Why it is not at its usual place, and what to do.
+    /// Why it is not in its usual folder, and what to do.
     pub(crate) warning: Option<String>,
 }
 

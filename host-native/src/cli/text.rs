@@ -1,9 +1,9 @@
-//! Numbers, names and errors as people read them.
+//! Numbers, names and errors for people.
 
-use super::terminal::Look;
-use console::measure_text_width;
-use regrip_core::Error;
+use super::output::Layout;
+use console::{Alignment, measure_text_width};
 use regrip_core::error::chain;
+use regrip_core::{Error, ErrorCode};
 use std::time::Duration;
 
 /// Bytes in powers of 1000, three digits: `60.0 GB`.
@@ -43,7 +43,7 @@ pub(crate) fn wait(wait: Duration) -> String {
     }
 }
 
-/// When something comes: `at once`, `in 0.4 s`, `in 12 s`.
+/// A time left: `at once`, `in 0.4 s`, `in 12 s`.
 pub(crate) fn in_a_while(left: Duration) -> String {
     if left < Duration::from_millis(50) {
         return "at once".to_owned();
@@ -51,7 +51,7 @@ pub(crate) fn in_a_while(left: Duration) -> String {
     format!("in {}", wait(left))
 }
 
-/// When something was: `just now`, `12 s ago`, `3 min ago`, `5 h ago`, `12 d ago`.
+/// A time passed: `just now`, `12 s ago`, `3 min ago`, `5 h ago`, `12 d ago`.
 pub(crate) fn ago(since: Duration) -> String {
     match since.as_secs() {
         0..2 => "just now".to_owned(),
@@ -62,28 +62,12 @@ pub(crate) fn ago(since: Duration) -> String {
     }
 }
 
-/// A time left, of fixed shape so that it does not dance: `00:12`, `59:59`, `1:02:03`, `2 d 3 h`.
-pub(crate) fn clock(left: Duration) -> String {
-    let seconds = left.as_secs();
-    match seconds {
-        0..3600 => format!("{:02}:{:02}", seconds / 60, seconds % 60),
-        3600..86_400 => format!(
-            "{}:{:02}:{:02}",
-            seconds / 3600,
-            seconds % 3600 / 60,
-            seconds % 60
-        ),
-        _ if seconds < 100 * 86_400 => wait(left),
-        _ => "> 99 d".to_owned(),
-    }
-}
-
 /// `2026-10-20T15:50:52.123Z` as `2026-10-20 15:50:52`.
 pub(crate) fn day_and_time(at: &str) -> String {
     at.get(..19).unwrap_or(at).replace('T', " ")
 }
 
-/// How much of a file is there, in whole percent; 100 only when it is all.
+/// The share of a file in whole percent; 100 only if it is complete.
 pub(crate) fn percent(bytes: u64, total: u64) -> u64 {
     if total == 0 {
         return 100;
@@ -92,7 +76,7 @@ pub(crate) fn percent(bytes: u64, total: u64) -> u64 {
     u64::try_from(percent).unwrap_or(100)
 }
 
-/// Text from elsewhere (a server, a file's name) without what could move the cursor or colour the screen.
+/// Text from elsewhere (a server, a file name) without control characters, which could move the cursor or set colours.
 pub(crate) fn plain(text: &str) -> String {
     let shown = |character: char| {
         if character.is_control() {
@@ -104,106 +88,71 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// A name of at most so many columns: cut in the middle, its extension kept.
-pub(crate) fn shorten(name: &str, width: usize, look: Look) -> String {
+/// A name of at most `width` columns, cut in the middle; its extension is kept.
+pub(crate) fn shorten(name: &str, width: usize, layout: Layout) -> String {
     if measure_text_width(name) <= width {
         return name.to_owned();
     }
-    let ellipsis = look.ellipsis();
-    let Some(room) = width.checked_sub(measure_text_width(ellipsis)) else {
-        return start_of(name, width).to_owned();
+    let Some(room) = width.checked_sub(measure_text_width(layout.ellipsis())) else {
+        return cut(name, width, layout);
     };
     let extension = match name.rfind('.') {
         Some(dot) if dot > 0 => measure_text_width(&name[dot..]),
         Some(_) | None => 0,
     };
-    // Of the stem's end a little is kept, too: parts of a series differ there.
+    // Part of the end is kept, too: parts of a series differ there.
     let tail = (room / 3).max((extension + 3).min(room / 2));
-    format!(
-        "{}{ellipsis}{}",
-        start_of(name, room - tail),
-        end_of(name, tail)
-    )
+    let end = (name.char_indices().map(|(at, _)| &name[at..]))
+        .find(|end| measure_text_width(end) <= tail)
+        .unwrap_or_default();
+    let start = console::truncate_str(name, room - measure_text_width(end), "");
+    cut(&format!("{start}{}{end}", layout.ellipsis()), width, layout)
 }
 
-/// Text of at most so many columns, cut at its end.
-pub(crate) fn cut(text: &str, width: usize, look: Look) -> String {
-    let ellipsis = look.ellipsis();
-    if measure_text_width(text) <= width {
-        return text.to_owned();
-    }
-    match width.checked_sub(measure_text_width(ellipsis)) {
-        Some(room) => format!("{}{ellipsis}", start_of(text, room).trim_end()),
-        None => start_of(text, width).to_owned(),
-    }
+/// Text of at most `width` columns, cut at its end.
+pub(crate) fn cut(text: &str, width: usize, layout: Layout) -> String {
+    let ellipsis = layout.ellipsis();
+    let ellipsis = if width < measure_text_width(ellipsis) {
+        ""
+    } else {
+        ellipsis
+    };
+    console::truncate_str(text, width, ellipsis).into_owned()
 }
 
-/// Lines of at most so many columns, broken between words where possible.
-pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
-    let width = width.max(1);
-    let mut lines = Vec::new();
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        let mut word = word;
-        if !line.is_empty() && measure_text_width(&line) + 1 + measure_text_width(word) > width {
-            lines.push(std::mem::take(&mut line));
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        while line.is_empty() && measure_text_width(word) > width {
-            let start = start_of(word, width);
-            if start.is_empty() {
-                break; // a character wider than the line
-            }
-            lines.push(start.to_owned());
-            word = &word[start.len()..];
-        }
-        line.push_str(word);
-    }
-    if !line.is_empty() {
-        lines.push(line);
-    }
-    lines
-}
-
-/// Filled up with blanks to so many columns.
+/// Text padded with blanks to `width` columns.
 pub(crate) fn pad(text: &str, width: usize) -> String {
-    let missing = width.saturating_sub(measure_text_width(text));
-    format!("{text}{:missing$}", "")
+    console::pad_str(text, width, Alignment::Left, None).into_owned()
 }
 
-fn start_of(text: &str, width: usize) -> &str {
-    let mut used = 0;
-    for (at, character) in text.char_indices() {
-        used += measure_text_width(character.encode_utf8(&mut [0; 4]));
-        if used > width {
-            return &text[..at];
-        }
-    }
-    text
-}
-
-fn end_of(text: &str, width: usize) -> &str {
-    let mut used = 0;
-    for (at, character) in text.char_indices().rev() {
-        used += measure_text_width(character.encode_utf8(&mut [0; 4]));
-        if used > width {
-            return &text[at + character.len_utf8()..];
-        }
-    }
-    text
-}
-
-/// An error in two lines: what happened, and what to do where there is something.
+/// An error in two lines: what happened, and what the user can do, if anything.
 pub(crate) fn error(about: &str, error: &Error) -> String {
-    with_advice(
-        &format!("regrip: {about}: {}", chain(error)),
-        error.advice(),
-    )
+    with_advice(&format!("regrip: {about}: {}", chain(error)), advice(error))
 }
 
-/// A line and, where there is one, the advice below it.
+/// What the user of the command line can do about an error.
+pub(crate) fn advice(error: &Error) -> Option<&'static str> {
+    advice_by_code(&error.code()).or(error.advice())
+}
+
+/// What the user can do about an error with this code, if the command line has an option for it.
+pub(crate) fn advice_by_code(code: &ErrorCode) -> Option<&'static str> {
+    Some(match code {
+        ErrorCode::ForeignPart => {
+            "move it away, or resume it with --adopt-part (its tail is compared with the source first)"
+        }
+        ErrorCode::DestinationExists => {
+            "choose another name, or set --on-exists (onExists in a configuration) to overwrite or rename"
+        }
+        ErrorCode::DestinationBusy => {
+            "choose another destination, or give that download up: --force, or `regrip remove` and its number"
+        }
+        ErrorCode::NoSuchDownload => "`regrip list` shows the known ones",
+        _ => return None,
+    })
+}
+
+/// A line and, if there is any, the advice below it.
 pub(crate) fn with_advice(line: &str, advice: Option<&str>) -> String {
     match advice {
         Some(advice) => format!("{line}\n  {advice}"),
@@ -255,18 +204,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_is_so_long_ago_and_what_is_left_has_a_fixed_shape() {
+    fn a_time_passed_names_its_largest_unit() {
         let table = [
-            (0, "just now", "00:00"),
-            (59, "59 s ago", "00:59"),
-            (3599, "59 min ago", "59:59"),
-            (3723, "1 h ago", "1:02:03"),
-            (183_600, "2 d ago", "2 d 3 h"),
-            (u64::MAX, "213503982334601 d ago", "> 99 d"),
+            (0, "just now"),
+            (59, "59 s ago"),
+            (3599, "59 min ago"),
+            (3723, "1 h ago"),
+            (183_600, "2 d ago"),
+            (u64::MAX, "213503982334601 d ago"),
         ];
-        for (seconds, was, left) in table {
+        for (seconds, was) in table {
             assert_eq!(ago(Duration::from_secs(seconds)), was);
-            assert_eq!(clock(Duration::from_secs(seconds)), left);
         }
     }
 
@@ -285,11 +233,11 @@ mod tests {
         }
     }
 
-    const UNICODE: Look = Look {
+    const UNICODE: Layout = Layout {
         width: None,
         unicode: true,
     };
-    const ASCII: Look = Look {
+    const ASCII: Layout = Layout {
         width: None,
         unicode: false,
     };
@@ -321,14 +269,10 @@ mod tests {
     }
 
     #[test]
-    fn text_is_cut_at_its_end_and_wrapped_between_words() {
+    fn text_is_cut_at_its_end() {
         assert_eq!(cut("the line was cut", 9, UNICODE), "the line…");
         assert_eq!(cut("the line was cut", 9, ASCII), "the li...");
         assert_eq!(cut("short", 9, ASCII), "short");
-        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
-        assert_eq!(wrap("abcdefgh i", 3), ["abc", "def", "gh", "i"]);
-        assert_eq!(wrap("映画", 1), ["映画"]);
-        assert_eq!(wrap("", 5), [""; 0]);
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! The `downloads` block.
 
-use super::block::Block;
-use super::load::Surroundings;
-use super::model::Downloads;
-use super::problem::Notes;
-use super::value::{Node, list, number, path, text};
+use super::diagnostics::Notes;
+use super::model::{Config, Downloads};
+use super::object::{Block, Node, list, number, path, text};
 use crate::store::is_same_folder;
 use regrip_core::{DownloadsConfig, OnExists};
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 
 type Count = fn(&mut DownloadsConfig) -> &mut u32;
 type Amount = fn(&mut DownloadsConfig) -> &mut u64;
@@ -44,19 +43,15 @@ const AMOUNTS: [(&str, Amount); 11] = [
 ];
 
 /// Reads the block.
-pub(super) fn downloads(
-    node: &Node<'_>,
-    around: &Surroundings<'_>,
-    notes: &mut Notes,
-) -> Option<Downloads> {
+pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downloads> {
     let mut block = Block::open(node, notes)?;
     let watch = block.need("watchPath", "the folder that stubs are dropped into", notes);
     let completed = block.need("completedPath", "the folder that files go to", notes);
     let (engine, on_exists_given) = engine(&mut block, node, notes);
     block.close(notes);
     let (watch_at, completed_at) = (watch?, completed?);
-    let watch = path(&watch_at, around.folder, notes);
-    let completed = path(&completed_at, around.folder, notes);
+    let watch = path(&watch_at, notes);
+    let completed = path(&completed_at, notes);
     let (watch, completed) = (watch?, completed?);
     if is_same_folder(&watch, &completed) {
         completed_at.refuse("another folder than watchPath", notes);
@@ -71,8 +66,13 @@ pub(super) fn downloads(
     })
 }
 
-/// The knobs of the engine; those that cannot be read stay at their defaults, and are told. And whether `onExists` is one.
-fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes) -> (DownloadsConfig, bool) {
+/// The settings of the engine, and whether `onExists` is among them. Those that cannot be read are noted and keep their
+/// defaults.
+fn engine(
+    block: &mut Block<'_>,
+    node: &Node<'_>,
+    notes: &mut Notes<'_>,
+) -> (DownloadsConfig, bool) {
     let mut config = DownloadsConfig::default();
     let mut seen: HashMap<&str, usize> = HashMap::new();
     let mut take = |name: &'static str| {
@@ -124,7 +124,7 @@ fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes) -> (Downloa
     (config, on_exists_knob.is_some())
 }
 
-fn on_exists(knob: &Node<'_>, config: &mut DownloadsConfig, notes: &mut Notes) {
+fn on_exists(knob: &Node<'_>, config: &mut DownloadsConfig, notes: &mut Notes<'_>) {
     let Some(name) = text(knob, notes) else {
         return;
     };
@@ -132,4 +132,55 @@ fn on_exists(knob: &Node<'_>, config: &mut DownloadsConfig, notes: &mut Notes) {
         Some(on_exists) => config.on_exists = on_exists,
         None => knob.refuse("\"overwrite\", \"fail\" or \"rename\"", notes),
     }
+}
+
+/// A folder that has files of regrip's own, and what put them there.
+pub(super) struct OwnFolder {
+    /// As the user knows it: `regrip.dataDir`, `the configuration file`.
+    pub(super) setting: String,
+    pub(super) folder: PathBuf,
+}
+
+/// The folders that a file of regrip's own is in, by its name and, if it is a link, by what it leads to.
+pub(super) fn folders_of(setting: &str, file: &Path) -> Vec<OwnFolder> {
+    let target = file.canonicalize().ok();
+    let files = [Some(file), target.as_deref()];
+    let folders = files.into_iter().flatten().filter_map(Path::parent);
+    let own = folders.map(|folder| OwnFolder {
+        setting: setting.to_owned(),
+        folder: folder.to_owned(),
+    });
+    own.collect()
+}
+
+/// Notes the folders that coincide with the one that downloads go to.
+pub(super) fn check_folder(
+    completed: &Node<'_>,
+    path: &Path,
+    own: &[OwnFolder],
+    notes: &mut Notes<'_>,
+) {
+    let found = own
+        .iter()
+        .find(|own| is_same_folder(&own.folder, path))
+        .map(|own| clash(path, &own.setting));
+    if let Some(what) = found {
+        notes.error(completed.at, &completed.key, what);
+    }
+}
+
+/// What is wrong if the data folder, configured or by default, is the one that downloads go to.
+pub(crate) fn data_folder_clash(config: &Config, data_folder: &Path) -> Option<String> {
+    let completed = &config.downloads.as_ref()?.completed;
+    is_same_folder(completed, data_folder).then(|| {
+        let what = clash(completed, "regrip.dataDir");
+        format!("downloads.completedPath: {what}")
+    })
+}
+
+fn clash(completed: &Path, setting: &str) -> String {
+    format!(
+        "found {completed:?}, which is also the folder of {setting}: a download could replace regrip's own files there; \
+         name another folder for one of the two"
+    )
 }

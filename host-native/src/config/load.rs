@@ -1,58 +1,40 @@
-//! From a file to what it means.
+//! Reads a configuration file.
 
-use super::block::Block;
-use super::coincide::{self, OwnFolder};
-use super::downloads::downloads;
+use super::diagnostics::{Notes, Problem};
+use super::downloads::{self, OwnFolder, downloads};
 use super::model::Config;
-use super::parties::{peers, servers};
-use super::problem::{Notes, Problem};
-use super::regular_file;
-use super::server::{server, share};
-use super::value::Node;
-use crate::byte_order_mark::without_mark;
+use super::object::{Block, Node};
+use super::peers::{peers, server, servers, share};
+use crate::text_file;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
-use std::io;
 use std::path::{Path, absolute};
 
 /// Larger files are no configuration.
 const LARGEST_BYTES: u64 = 1 << 20;
 
-/// A configuration and what is odd about it.
+/// A configuration and its warnings.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// What it means.
     pub config: Config,
-    /// Keys that are passed over, and the like.
+    /// Ignored keys, and the like.
     pub warnings: Vec<Problem>,
 }
 
-/// Why there is no configuration.
+/// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigRefused {
     /// The file cannot be read.
     #[error("the configuration cannot be read: {0}")]
     Unreadable(std::io::Error),
-    /// It is too large, or no text.
-    #[error("{0}")]
-    NoText(&'static str),
     /// It is wrong, in one place at least.
     #[error("the configuration is wrong in {} place(s)", .errors.len())]
     Wrong {
-        /// Where and how, in the order of the file.
+        /// The errors, in the order of the file.
         errors: Vec<Problem>,
-        /// What is odd besides.
+        /// The warnings.
         warnings: Vec<Problem>,
     },
-}
-
-/// What a configuration refers to beside itself.
-pub(super) struct Surroundings<'a> {
-    /// The configuration's own file.
-    pub(super) file: &'a Path,
-    /// Where relative paths begin.
-    pub(super) folder: &'a Path,
-    /// A variable of the environment.
-    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// Reads a file, the files its secrets are in, and the process's environment.
@@ -61,16 +43,8 @@ pub(super) struct Surroundings<'a> {
 /// [`ConfigRefused`], with everything that is wrong.
 pub fn load(file: &Path) -> Result<Loaded, ConfigRefused> {
     let file = absolute(file).map_err(ConfigRefused::Unreadable)?;
-    let bytes = regular_file::read(&file, LARGEST_BYTES).map_err(|error| match error.kind() {
-        io::ErrorKind::FileTooLarge => {
-            ConfigRefused::NoText("the configuration is larger than 1 MiB")
-        }
-        _ => ConfigRefused::Unreadable(error),
-    })?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| ConfigRefused::NoText("the configuration is not UTF-8"))?;
-    let text = without_mark(&text);
-    parse_file(text, &file, &|name| std::env::var(name).ok())
+    let text = text_file::read(&file, LARGEST_BYTES).map_err(ConfigRefused::Unreadable)?;
+    parse_file(&text, &file, &|name| std::env::var(name).ok())
 }
 
 /// Reads a text. Relative paths begin at `folder`, which is absolute.
@@ -91,10 +65,8 @@ fn parse_file(
     file: &Path,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Loaded, ConfigRefused> {
-    let folder = file.parent().unwrap_or(file);
-    let mut notes = Notes::on(text);
-    let around = Surroundings { file, folder, env };
-    let config = read(text, &around, &mut notes);
+    let mut notes = Notes::on(text, file, env);
+    let config = read(text, &mut notes);
     notes.sort();
     let Notes {
         errors, warnings, ..
@@ -105,7 +77,7 @@ fn parse_file(
     }
 }
 
-/// JSON, comments, trailing commas, and nothing else that a JSON5 reader would let pass.
+/// JSON, comments and trailing commas, but nothing else of JSON5.
 const JSONC: ParseOptions = ParseOptions {
     allow_comments: true,
     allow_trailing_commas: true,
@@ -119,7 +91,7 @@ const JSONC: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-fn read(text: &str, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Config> {
+fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
     let parsed = match parse_to_ast(text, &CollectOptions::default(), &JSONC) {
         Ok(parsed) => parsed,
         Err(error) => {
@@ -139,19 +111,19 @@ fn read(text: &str, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Conf
     let mut config = Config::default();
     let downloads_at = block.take("downloads");
     if let Some(node) = &downloads_at {
-        config.downloads = downloads(node, around, notes);
+        config.downloads = downloads(node, notes);
     }
     if let Some(node) = block.take("regrip") {
-        config.server = server(&node, around, notes).unwrap_or_default();
+        config.server = server(&node, notes).unwrap_or_default();
     }
     if let Some(node) = block.take("peers") {
-        config.peers = peers(&node, around, notes);
+        config.peers = peers(&node, notes);
     }
     if let Some(node) = block.take("servers") {
-        config.import_servers = servers(&node, around, notes);
+        config.import_servers = servers(&node, notes);
     }
     if let Some(node) = block.take("share") {
-        config.share = share(&node, around, notes);
+        config.share = share(&node, notes);
     }
     block.close(notes);
     config.secret_files = notes
@@ -160,20 +132,14 @@ fn read(text: &str, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Conf
         .map(|(_, file)| file.clone())
         .collect();
     if let (Some(node), Some(downloads)) = (downloads_at, &config.downloads) {
-        check_folders(&node, &downloads.completed, &config, around, notes);
+        check_folders(&node, &downloads.completed, &config, notes);
     }
     Some(config)
 }
 
-/// Files of regrip's own may not be where downloads go.
-fn check_folders(
-    downloads: &Node<'_>,
-    completed: &Path,
-    config: &Config,
-    around: &Surroundings<'_>,
-    notes: &mut Notes,
-) {
-    let mut own = coincide::folders_of("the configuration file", around.file);
+/// Checks that no files of regrip's own are in the folder that downloads go to.
+fn check_folders(downloads: &Node<'_>, completed: &Path, config: &Config, notes: &mut Notes<'_>) {
+    let mut own = downloads::folders_of("the configuration file", notes.file);
     if let Some(folder) = &config.server.data_dir {
         own.push(OwnFolder {
             setting: "regrip.dataDir".to_owned(),
@@ -181,12 +147,12 @@ fn check_folders(
         });
     }
     for (setting, file) in &notes.secret_files {
-        own.extend(coincide::folders_of(setting, file));
+        own.extend(downloads::folders_of(setting, file));
     }
     // The block was opened before: what is wrong about it was noted then.
-    if let Some(node) = Block::open(downloads, &mut Notes::default())
+    if let Some(node) = Block::open(downloads, &mut Notes::on("", notes.file, notes.env))
         .and_then(|mut block| block.take("completedPath"))
     {
-        coincide::check(&node, completed, &own, notes);
+        downloads::check_folder(&node, completed, &own, notes);
     }
 }

@@ -1,8 +1,9 @@
-//! What a configuration means. All paths are absolute, all secrets are read.
+//! A configuration that was read. All paths are absolute, all secrets are read.
 
 use super::secret::Secret;
 use crate::transport::{Credentials, Header, Origin};
 use regrip_core::{DownloadsConfig, PeerId};
+use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -12,10 +13,10 @@ pub struct Config {
     /// Without it nothing is downloaded.
     pub downloads: Option<Downloads>,
     /// The `regrip` block.
-    pub server: Server,
-    /// Who has the items that stubs name.
+    pub server: ServerConfig,
+    /// The peers that have the items of stubs.
     pub peers: Vec<Peer>,
-    /// Who is told of finished downloads.
+    /// Servers that import completed downloads.
     pub import_servers: Vec<ImportServer>,
     /// Folders that peers may fetch from.
     pub share: Vec<PathBuf>,
@@ -26,11 +27,11 @@ pub struct Config {
 /// The `downloads` block.
 #[derive(Clone, Debug)]
 pub struct Downloads {
-    /// Where stubs are dropped.
+    /// The folder that stubs are dropped into.
     pub watch: PathBuf,
-    /// Where files go, and their parts while they are not whole.
+    /// The folder of completed files and of parts.
     pub completed: PathBuf,
-    /// The knobs of the engine, in range.
+    /// The settings of the engine, in range.
     pub engine: DownloadsConfig,
     /// `onExists` is in the file. Without it only files that regrip delivered are replaced.
     pub on_exists_given: bool,
@@ -38,20 +39,20 @@ pub struct Downloads {
 
 /// The `regrip` block.
 #[derive(Clone, Debug)]
-pub struct Server {
-    /// Where the API listens.
+pub struct ServerConfig {
+    /// The address of the API.
     pub listen: SocketAddr,
     /// Opens the API. Without it only this machine is served.
     pub api_key: Option<Secret>,
-    /// Where the ledger is; where it is by default is not known here.
+    /// The folder of the ledger, if it is configured.
     pub data_dir: Option<PathBuf>,
     /// Open the shared folders, one a peer.
     pub share_keys: Vec<ShareKey>,
 }
 
-impl Default for Server {
+impl Default for ServerConfig {
     fn default() -> Self {
-        Server {
+        ServerConfig {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5225),
             api_key: None,
             data_dir: None,
@@ -60,7 +61,7 @@ impl Default for Server {
     }
 }
 
-/// What one peer brings to be let in to the shared folders.
+/// A peer's key to the shared folders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareKey {
     /// Whose it is, to show.
@@ -124,6 +125,22 @@ pub struct ImportServer {
     pub url: String,
     /// What every request to it carries: its `X-Api-Key` and the configured headers.
     pub headers: Vec<Header>,
-    /// The completed folder as that server sees it, where it sees it elsewhere.
+    /// The path of the completed folder on that server, if it is another one there.
     pub import_path: Option<String>,
+}
+
+/// The id of the peer that is configured with this URL: the first 8 hex digits of its SHA-256. The URL counts as it is
+/// written, so `http://host` and `http://host/` are two.
+///
+/// ```
+/// assert_eq!(regrip::peers::id_of("http://peer.example:5225").as_str(), "6a7d8929");
+/// ```
+pub fn id_of(url: &str) -> PeerId {
+    let digest = Sha256::digest(url.as_bytes());
+    let hex: String = digest
+        .iter()
+        .take(PeerId::DIGITS / 2)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    PeerId::new(&hex).unwrap_or_else(|| unreachable!("{hex} has eight hex digits"))
 }

@@ -1,11 +1,8 @@
 //! Secrets: given as they are, by the environment, or in a file.
 
-use super::block::Block;
-use super::load::Surroundings;
-use super::problem::Notes;
-use super::regular_file;
-use super::value::{Node, text};
-use crate::byte_order_mark::without_mark;
+use super::diagnostics::Notes;
+use super::object::{Block, Node, text};
+use crate::text_file::{self, without_mark};
 use jsonc_parser::ast::Value;
 use std::fmt;
 use std::path::Path;
@@ -36,15 +33,11 @@ impl fmt::Debug for Secret {
 /// What a secret may be given as.
 const EXPECTED: &str = r#"expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#;
 
-/// Reads a secret. Nothing that is told about it contains it.
-pub(super) fn secret(
-    node: &Node<'_>,
-    around: &Surroundings<'_>,
-    notes: &mut Notes,
-) -> Option<Secret> {
+/// Reads a secret. No note contains it.
+pub(super) fn secret(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Secret> {
     let found = match node.value {
         Value::StringLit(_) => text(node, notes),
-        Value::Object(_) => from_elsewhere(node, around, notes),
+        Value::Object(_) => from_elsewhere(node, notes),
         _ => {
             notes.error(
                 node.at,
@@ -72,14 +65,14 @@ pub(super) fn secret(
     None
 }
 
-fn from_elsewhere(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Option<String> {
+fn from_elsewhere(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
     let mut block = Block::open_private(node, notes)?;
     let (env, file) = (block.take("env"), block.take("file"));
     block.close(notes);
     match (env, file) {
         (Some(name), None) => {
             let variable = text(&name, notes)?;
-            let value = (around.env)(&variable);
+            let value = (notes.env)(&variable);
             if value.is_none() {
                 // It may be the secret itself.
                 let what = format!(
@@ -126,8 +119,7 @@ fn read(file: &str) -> Result<String, String> {
     if !Path::new(file).is_absolute() {
         return Err("expected an absolute path".to_owned());
     }
-    let bytes = regular_file::read(Path::new(file), LARGEST_BYTES)
+    let text = text_file::read(Path::new(file), LARGEST_BYTES)
         .map_err(|error| format!("which cannot be read: {error}"))?;
-    let text = String::from_utf8(bytes).map_err(|_| "which is not text".to_owned())?;
     Ok(line(&text))
 }

@@ -1,6 +1,6 @@
-//! From what is wanted to a row: what already exists, and what that means under `onExists`.
+//! Accepts a download: finds or creates its row, and applies `onExists` to an existing file.
 //!
-//! Decides for everyone who asks for a download: `get`, the API and stubs.
+//! Used by `get`, the API and stubs.
 
 use crate::host::NativeHost;
 use crate::ledger::{NativeLedger, is_as_left, is_delivered};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// A file that is wanted.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub(crate) struct Wanted {
     /// Where its bytes come from.
     pub source: Source,
     /// Names of the headers that its requests need and the ledger does not keep.
@@ -22,11 +22,11 @@ pub struct Wanted {
     pub destination: PathBuf,
     /// Size by the release's metadata.
     pub release_size: Option<u64>,
-    /// The digests it must have.
+    /// The digests that the file must have.
     pub digests: Vec<DigestRow>,
-    /// What to do where the destination exists.
+    /// What to do if the destination exists.
     pub on_exists: OnExists,
-    /// Take up a part that no row claims.
+    /// Resume a part that no row claims.
     pub adopt: bool,
     /// Download it also if the file is there, complete and unchanged, from an earlier run.
     pub again: bool,
@@ -35,17 +35,17 @@ pub struct Wanted {
     pub new_url: NewUrl,
 }
 
-/// What it led to.
+/// An accepted download.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Acceptance {
     /// A row to drive, and the file it will be.
     Drive(Accepted, PathBuf),
-    /// The file is there, whole and unchanged, from an earlier run.
+    /// The file exists, complete and unchanged, from an earlier run.
     Done(Box<Row>),
 }
 
 /// A candidate for a destination.
-enum Place {
+enum Candidate {
     /// Finished before, and as it was left.
     Done(Box<Row>, FileStamp),
     /// Free, or ours from an earlier run.
@@ -59,19 +59,21 @@ enum Place {
 /// # Errors
 /// `DestinationExists`, `DestinationRefused`, `DestinationBusy`, `CredentialsMissing`, `Disk`, `Ledger`; nothing was written
 /// then.
-pub async fn accept<L: NativeLedger>(
+pub(crate) async fn accept<L: NativeLedger>(
     engine: &Engine<NativeHost<L>>,
     wanted: &Wanted,
-) -> Result<Outcome, Error> {
+) -> Result<Acceptance, Error> {
     let ledger = &engine.host().ledger;
     let store = &engine.host().store;
     for destination in candidates(&wanted.destination, wanted.on_exists) {
         store.own().check(&destination)?;
         store.own().check(&part_path(&destination))?;
         match place(engine, &destination, wanted).await? {
-            Place::Done(row, _) if !wanted.again => return Ok(Outcome::Done(row)),
-            Place::Done(..) | Place::Taken(_) if wanted.on_exists == OnExists::Rename => continue,
-            Place::Done(_, stamp) | Place::Taken(stamp) => {
+            Candidate::Done(row, _) if !wanted.again => return Ok(Acceptance::Done(row)),
+            Candidate::Done(..) | Candidate::Taken(_) if wanted.on_exists == OnExists::Rename => {
+                continue;
+            }
+            Candidate::Done(_, stamp) | Candidate::Taken(stamp) => {
                 let may_be_replaced = wanted.on_exists == OnExists::Overwrite
                     && (!store.replaces_delivered_only()
                         || is_delivered(ledger, &destination, stamp).await?);
@@ -81,7 +83,7 @@ pub async fn accept<L: NativeLedger>(
                     });
                 }
             }
-            Place::Ours => {}
+            Candidate::Ours => {}
         }
         let new = new_download(wanted, &destination);
         let new_url = match wanted.on_exists {
@@ -99,7 +101,7 @@ pub async fn accept<L: NativeLedger>(
             {
                 engine.remove(accepted.id).await?;
             }
-            accepted => return Ok(Outcome::Drive(accepted?, destination)),
+            accepted => return Ok(Acceptance::Drive(accepted?, destination)),
         }
     }
     Err(Error::DestinationExists {
@@ -144,28 +146,28 @@ async fn place<L: NativeLedger>(
     engine: &Engine<NativeHost<L>>,
     destination: &Path,
     wanted: &Wanted,
-) -> Result<Place, Error> {
+) -> Result<Candidate, Error> {
     let ledger = &engine.host().ledger;
     let Some(stamp) = look_at(destination)? else {
-        return Ok(Place::Ours);
+        return Ok(Candidate::Ours);
     };
     let rows = ledger.rows_for(&text(destination)).await?;
     let newest = rows
         .first()
         .filter(|row| row.new.source.is_same(&wanted.source));
     match newest {
-        Some(row) if !row.status.is_finished() => Ok(Place::Ours),
+        Some(row) if !row.status.is_finished() => Ok(Candidate::Ours),
         Some(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => {
             let unchanged = is_unchanged(ledger, row, destination, stamp, wanted).await?;
             Ok(if unchanged {
-                Place::Done(Box::new(row.clone()), stamp)
+                Candidate::Done(Box::new(row.clone()), stamp)
             } else {
-                Place::Taken(stamp)
+                Candidate::Taken(stamp)
             })
         }
         // It ended after its file got its name, and could not say so.
-        Some(row) if is_its_file(engine, row).await? => Ok(Place::Ours),
-        Some(_) | None => Ok(Place::Taken(stamp)),
+        Some(row) if is_its_file(engine, row).await? => Ok(Candidate::Ours),
+        Some(_) | None => Ok(Candidate::Taken(stamp)),
     }
 }
 
@@ -220,7 +222,7 @@ fn new_download(wanted: &Wanted, destination: &Path) -> NewDownload {
     }
 }
 
-/// Folders were found to be UTF-8, and names came as UTF-8.
+/// Folders and names are UTF-8.
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }

@@ -1,8 +1,8 @@
-//! What a person or a program typed to name a download: its URL, its file's name, its digest.
+//! The URL, file name and digest of a download, as typed.
 //!
-//! Nothing that is said about it contains userinfo or a query, nor what is no URL: that may be a secret.
+//! No error contains userinfo, a query, or text that is not a URL: it may be a secret.
 
-use crate::byte_order_mark::without_mark;
+use crate::text_file::without_mark;
 use percent_encoding::percent_decode_str;
 use regrip_core::Checksum;
 use regrip_core::checksum::InvalidChecksum;
@@ -28,10 +28,10 @@ pub enum BadAddress {
     #[error("{0} is not an http or https URL")]
     Scheme(String),
     /// Too long.
-    #[error("a URL has {0} bytes; {LONGEST_URL_BYTES} are the most")]
+    #[error("a URL of {0} bytes; the limit is {LONGEST_URL_BYTES}")]
     TooLong(usize),
     /// Without a host.
-    #[error("{0} names no host")]
+    #[error("{0} has no host")]
     NoHost(String),
     /// Percent signs that stand for no text.
     #[error("{0} has a user or password that cannot be decoded")]
@@ -48,13 +48,13 @@ pub enum BadAddress {
 }
 
 /// User and password.
-pub type Userinfo = (String, String);
+pub(crate) type Userinfo = (String, String);
 
 /// Reads a URL: http or https, with a host. Its userinfo is taken out of it and returned beside it, its fragment dropped.
 ///
 /// # Errors
 /// [`BadAddress`].
-pub fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddress> {
+pub(crate) fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddress> {
     let mut url = Url::parse(typed).map_err(|why| BadAddress::NotAUrl {
         shown: display_url(typed),
         why,
@@ -85,12 +85,12 @@ pub fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddress> {
     Ok((url, userinfo))
 }
 
-/// The last segment of a URL's path, percent-decoded. Whoever gave the URL chose it, so it may be what only other systems
+/// The last segment of a URL's path, percent-decoded. The user chose it, so it may be a name that only other systems
 /// forbid.
 ///
 /// # Errors
-/// Where it is no safe name.
-pub fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
+/// If it is not a safe name.
+pub(crate) fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
     let shown = || display_url(url.as_str());
     let segment = url.path().rsplit('/').next().unwrap_or_default();
     if segment.is_empty() {
@@ -104,7 +104,7 @@ pub fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
 /// Reads a checksum. White space and a byte order mark around it, as a copied text has them, are left out.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not one.
 pub fn parse_checksum(typed: &str) -> Result<Checksum, InvalidChecksum> {
     without_mark(typed.trim()).trim().parse()
 }

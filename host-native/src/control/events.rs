@@ -1,36 +1,41 @@
-//! Who is told what happens: the counters, and whoever subscribed.
+//! Events: as JSON objects, as counters, and for subscribers.
 //!
-//! Called in the transfers' own threads, so nothing here waits. A subscriber has a queue of its own, of bounded length;
-//! what does not fit is left out, and the subscriber is told that something is missing before it is told anything more.
+//! Called in the transfers' own threads, so nothing here waits. A subscriber has a bounded queue; events that do not fit are
+//! dropped, and the subscriber gets [`Heard::Lagged`] before any later event.
+//!
+//! Received bytes are counted as the steps between the offsets of events, so one number is kept for each driven download.
 
-use super::counters::{Counted, Counters};
-use super::object::object;
 use crate::host::Listener;
-use regrip_core::{DownloadId, Event};
+use crate::sync::lock;
+use crate::time::rfc3339 as time;
+use regrip_core::record::RestartReason;
+use regrip_core::{Algorithm, Class, DownloadId, Event, What};
+use serde_json::{Value, json};
 use smol::channel::{Receiver, Sender, TrySendError, bounded};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Events a subscriber may be behind by.
 const QUEUE: usize = 1024;
 /// Subscribers at once.
 const SUBSCRIBERS: usize = 64;
 
-/// What a subscriber receives.
+/// An item of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// An event, as [`object`] writes it, in one line.
     Event(Arc<str>),
-    /// Some were left out here.
+    /// Some events are missing here.
     Lagged,
 }
 
 /// The host's listener. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Events(Arc<Shared>);
+pub struct Events(Arc<EventsInner>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct EventsInner {
     counters: Mutex<Counters>,
     subscribers: Mutex<Subscribers>,
 }
@@ -48,9 +53,9 @@ struct Subscriber {
 }
 
 impl Events {
-    /// Subscribes to what happens from now on. `None` where there are too many subscribers already, or everything ends.
+    /// Subscribes to what happens from now on. `None` if there are too many subscribers, or the server is stopping.
     pub fn subscribe(&self) -> Option<Subscription> {
-        let mut subscribers = self.subscribers();
+        let mut subscribers = lock(&self.0.subscribers);
         subscribers.list.retain(|other| !other.sender.is_closed());
         if subscribers.closed || subscribers.list.len() >= SUBSCRIBERS {
             return None;
@@ -66,43 +71,33 @@ impl Events {
 
     /// Ends every subscription, once what waits in it was taken.
     pub fn close(&self) {
-        let mut subscribers = self.subscribers();
+        let mut subscribers = lock(&self.0.subscribers);
         subscribers.closed = true;
         subscribers.list.clear();
     }
 
     /// How many subscribers there are.
     pub fn subscribers_count(&self) -> usize {
-        let subscribers = self.subscribers();
+        let subscribers = lock(&self.0.subscribers);
         let open = |other: &&Subscriber| !other.sender.is_closed();
         subscribers.list.iter().filter(open).count()
     }
 
     /// What has happened so far.
-    pub fn counted(&self) -> Counted {
-        self.counters().counted()
+    pub(crate) fn counted(&self) -> Totals {
+        lock(&self.0.counters).counted()
     }
 
     /// A download is driven no more.
     pub(super) fn forget(&self, id: DownloadId) {
-        self.counters().forget(id);
-    }
-
-    fn counters(&self) -> MutexGuard<'_, Counters> {
-        let counters = self.0.counters.lock();
-        counters.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn subscribers(&self) -> MutexGuard<'_, Subscribers> {
-        let subscribers = self.0.subscribers.lock();
-        subscribers.unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.counters).forget(id);
     }
 }
 
 impl Listener for Events {
     fn hear(&self, event: &Event<'_>) {
-        self.counters().hear(event);
-        let mut subscribers = self.subscribers();
+        lock(&self.0.counters).hear(event);
+        let mut subscribers = lock(&self.0.subscribers);
         if subscribers.list.is_empty() {
             return;
         }
@@ -120,7 +115,7 @@ impl Listener for Events {
     }
 }
 
-/// What one subscriber receives. Dropping it ends the subscription.
+/// The events of one subscriber. Dropping it ends the subscription.
 #[derive(Debug)]
 pub struct Subscription {
     events: Receiver<Arc<str>>,
@@ -128,17 +123,234 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// The next event; `None` where everything ends.
+    /// The next event; `None` if the server is stopping.
     ///
     /// # Cancel safety
     /// Dropping the future loses no event.
     pub async fn next(&self) -> Option<Heard> {
         if self.lagged.swap(false, Ordering::AcqRel) {
-            // What is still here is older than the gap, and whoever reads everything anew knows better.
+            // The queued events are older than the gap: the subscriber reads the lists again anyway.
             while self.events.try_recv().is_ok() {}
             return Some(Heard::Lagged);
         }
         let line = self.events.recv().await;
         line.ok().map(Heard::Event)
     }
+}
+
+/// An event as `--json` and SSE send it.
+pub(crate) fn object(event: &Event<'_>) -> Value {
+    let mut object = json!({
+        "event": event.what.name(),
+        "id": event.id,
+        "at": time(event.at),
+        "url": event.url,
+        "path": event.path,
+    });
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), details(&event.what)) {
+        object.extend(more);
+    }
+    object
+}
+
+fn details(what: &What) -> Value {
+    match what {
+        What::Queued => json!({}),
+        What::Started { attempt, from } => json!({ "attempt": attempt, "from": from }),
+        What::Headers {
+            expected_bytes,
+            source,
+            mismatch,
+        } => {
+            json!({ "expected_bytes": expected_bytes, "source": source.map(|s| s.name()), "mismatch": mismatch })
+        }
+        What::Progress { bytes, total } => json!({ "bytes": bytes, "total": total }),
+        What::Restart {
+            reason,
+            discarded_bytes,
+        } => {
+            json!({ "reason": reason.name(), "discarded_bytes": discarded_bytes })
+        }
+        What::Retrying {
+            attempt,
+            delay,
+            asked_by,
+            class,
+            error,
+        } => json!({
+            "attempt": attempt,
+            "delay_ms": u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            "asked_by": asked_by.name(),
+            "class": class.name(),
+            "error": error,
+        }),
+        What::Waiting { until, why } => json!({ "until": time(*until), "why": why }),
+        What::Completed(summary) | What::Failed(summary) | What::Cancelled(summary) => json!({
+            "bytes": summary.bytes,
+            "attempts": summary.attempts,
+            "restarts": summary.restarts,
+            "sha256": summary.hex(Algorithm::Sha256),
+            "digests": summary.digests,
+            "warning": summary.warning,
+            "class": summary.class.map(|class| class.name()),
+            "code": summary.code,
+            "error": summary.error,
+        }),
+    }
+}
+
+/// How attempts and downloads end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Ended {
+    /// With a file.
+    Completed,
+    /// By an error that another attempt may not meet.
+    Transient,
+    /// By an error for good.
+    Permanent,
+    /// Called off.
+    Cancelled,
+}
+
+impl Ended {
+    /// All of them.
+    pub(crate) const ALL: [Ended; 4] = [
+        Ended::Completed,
+        Ended::Transient,
+        Ended::Permanent,
+        Ended::Cancelled,
+    ];
+
+    /// As metrics spell it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Ended::Completed => "completed",
+            Ended::Transient => "transient",
+            Ended::Permanent => "permanent",
+            Ended::Cancelled => "cancelled",
+        }
+    }
+
+    fn of(class: Option<Class>) -> Ended {
+        match class {
+            Some(Class::Transient) => Ended::Transient,
+            Some(Class::Permanent) | None => Ended::Permanent,
+        }
+    }
+}
+
+/// The sums.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Bytes that arrived and counted, those that were discarded later included.
+    pub bytes: u64,
+    /// Bytes that were discarded.
+    pub discarded_bytes: u64,
+    /// Attempts that began.
+    pub attempts_begun: u64,
+    /// Attempts by how they ended.
+    pub attempts: BTreeMap<Ended, u64>,
+    /// Downloads by how they ended.
+    pub downloads: BTreeMap<Ended, u64>,
+    /// Restarts by their reason's name.
+    pub restarts: BTreeMap<&'static str, u64>,
+}
+
+/// A download that is driven.
+#[derive(Debug, Default)]
+struct Course {
+    /// The length of its part, if it is known.
+    offset: Option<u64>,
+    /// An attempt is under way.
+    attempting: bool,
+}
+
+/// The sums, and what is needed to go on with them.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    counted: Totals,
+    courses: HashMap<DownloadId, Course>,
+}
+
+impl Counters {
+    /// Takes an event in.
+    pub(super) fn hear(&mut self, event: &Event<'_>) {
+        if matches!(event.what, What::Queued) {
+            return; // it may never be driven
+        }
+        let course = self.courses.entry(event.id).or_default();
+        let counted = &mut self.counted;
+        match &event.what {
+            What::Queued | What::Waiting { .. } | What::Headers { .. } => {}
+            What::Started { from, .. } => {
+                // What a failed attempt brought after its last word is in the part.
+                let told = course.offset.replace(*from);
+                counted.bytes += told.map_or(0, |told| from.saturating_sub(told));
+                counted.attempts_begun += 1;
+                course.attempting = true;
+            }
+            What::Progress { bytes, .. } => course.reach(*bytes, counted),
+            What::Restart {
+                reason,
+                discarded_bytes,
+            } => {
+                course.offset = Some(0);
+                counted.discarded_bytes += discarded_bytes;
+                count(&mut counted.restarts, reason.name());
+            }
+            What::Retrying { class, .. } => course.attempt_ended(Ended::of(Some(*class)), counted),
+            What::Completed(summary) => {
+                if course.attempting {
+                    course.reach(summary.bytes, counted);
+                }
+                self.ended(event.id, Ended::Completed);
+            }
+            What::Failed(summary) => self.ended(event.id, Ended::of(summary.class)),
+            What::Cancelled(_) => self.ended(event.id, Ended::Cancelled),
+        }
+    }
+
+    /// The sums.
+    pub(super) fn counted(&self) -> Totals {
+        let mut counted = self.counted.clone();
+        // Those that did not happen are 0, not missing.
+        for reason in RestartReason::ALL {
+            counted.restarts.entry(reason.name()).or_default();
+        }
+        for ended in Ended::ALL {
+            counted.attempts.entry(ended).or_default();
+            counted.downloads.entry(ended).or_default();
+        }
+        counted
+    }
+
+    fn ended(&mut self, id: DownloadId, how: Ended) {
+        if let Some(mut course) = self.courses.remove(&id) {
+            course.attempt_ended(how, &mut self.counted);
+        }
+        count(&mut self.counted.downloads, how);
+    }
+
+    /// Forgets a download that is driven no more, without an end of its own: its process ends.
+    pub(super) fn forget(&mut self, id: DownloadId) {
+        self.courses.remove(&id);
+    }
+}
+
+impl Course {
+    fn reach(&mut self, bytes: u64, counted: &mut Totals) {
+        let before = self.offset.replace(bytes).unwrap_or(bytes);
+        counted.bytes += bytes.saturating_sub(before);
+    }
+
+    /// An end without an attempt under way counts none: a download may end while it waits.
+    fn attempt_ended(&mut self, how: Ended, counted: &mut Totals) {
+        if std::mem::take(&mut self.attempting) {
+            count(&mut counted.attempts, how);
+        }
+    }
+}
+
+fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K) {
+    *counts.entry(key).or_default() += 1;
 }

@@ -1,32 +1,25 @@
-//! What can be asked of running downloads, whoever asks: the API, the watch folder, the start of the server.
+//! The running downloads of a server, for the API, the watch folder and the start of the server.
 //!
-//! Begin with [`Control`]. It owns no policy of its own: the core's engine decides, the ledger remembers. [`Events`] is the
-//! host's listener: it counts, and tells whoever subscribed. [`Stubs`], [`Peers`] and [`Troubles`] are boards: the watch
-//! folder, the peers' clients and whoever meets trouble write on them, the API reads them.
+//! Begin with [`Control`]. It has no policy of its own: the core's engine decides, the ledger records. [`Events`] is the
+//! host's listener: it counts, and passes events to subscribers. [`Stubs`], [`Peers`] and [`Troubles`] hold what the API shows
+//! beside downloads.
 //!
-//! Invariants: a download has one drive at a time; who asked for another one meanwhile gets it once the first has ended,
-//! if there is something left to do. A subscriber that is slow loses events, and is told so; it never holds up a download.
+//! Invariants: a download has one task at a time; if it is started again meanwhile, the row is looked at again when the task
+//! ends. A slow subscriber loses events and learns that it did; it never delays a download.
 
 mod accept;
 mod address;
-mod command;
-mod counters;
-mod drives;
-mod driving;
+mod downloads;
 mod events;
-mod object;
-mod peers;
-mod stubs;
-mod troubles;
+mod status;
+mod tasks;
 
-pub use accept::{Outcome, Wanted, accept};
-pub use address::{BadAddress, Userinfo, file_name, parse_checksum, parse_url};
-pub use command::{Control, Refused};
-pub use counters::{Counted, Ended};
-pub use drives::End;
+pub(crate) use accept::{Acceptance, Wanted, accept};
+pub use address::BadAddress;
+pub(crate) use address::{Userinfo, file_name, parse_checksum, parse_url};
+pub use downloads::{Control, Refused};
+pub(crate) use events::object;
 pub use events::{Events, Heard, Subscription};
-pub use object::object;
-pub(crate) use object::time;
-pub use peers::{PeerCard, PeerSeen, Peers};
-pub use stubs::{PendingStub, Stubs};
-pub use troubles::{Trouble, Troubles};
+pub(crate) use status::PeerCard;
+pub use status::{Peers, PendingStub, Stubs, Troubles};
+pub use tasks::End;

@@ -2,7 +2,7 @@
 
 use super::NativeLedger;
 use crate::store::FileStamp;
-use crate::wall_time::rfc3339 as time;
+use crate::time::rfc3339 as time;
 use regrip_core::record::{DigestRow, DigestSource, DownloadId, Row, SizeSource, Source};
 use regrip_core::{Algorithm, Error, OnExists, Status, display_url};
 use serde::{Deserialize, Serialize};

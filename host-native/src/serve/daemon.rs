@@ -17,7 +17,6 @@ use super::reload::Settings;
 use super::service::Service;
 use super::{finish, queue, recover, reload, service};
 use crate::api;
-use crate::clock::SmolClock;
 use crate::config::{Config, Downloads, Loaded, data_folder_clash};
 use crate::control::{Control, Events};
 use crate::host::{Listener, NativeHost};
@@ -25,6 +24,7 @@ use crate::ledger::{NativeLedger, OpenError, Patience, SqliteLedger};
 use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Share, ShareError, ShareOptions};
 use crate::store::{DiskStore, FileStamp, OwnFiles};
+use crate::time::SmolClock;
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
 use crate::workers::Workers;
 use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Status, What};
@@ -46,12 +46,12 @@ use tracing_subscriber::{Layer, fmt, registry};
 const LET_GO_WITHIN: Duration = Duration::from_secs(8);
 
 /// How a log is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people
     #[default]
     Text,
-    /// One object a line.
+    /// One JSON object a line
     Json,
 }
 
@@ -309,7 +309,7 @@ impl<L: NativeLedger> Running<L> {
             }
         };
         let asked = self.until_end(service.as_deref(), share.as_ref());
-        asked.or(self.control.follow_changes()).await;
+        asked.or(self.control.engine().follow_changes()).await;
         tracing::info!("ending");
         drop(stop);
         let all = async {

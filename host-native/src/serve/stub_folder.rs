@@ -6,8 +6,8 @@
 //! on: what was put in its place meanwhile is new work.
 
 use super::claims::PeerItem;
-use crate::control::time;
 use crate::store::rename_new;
+use crate::time::rfc3339 as time;
 use regrip_core::Stub;
 use regrip_core::stub::LARGEST_BYTES;
 use rustix::fs::OFlags;

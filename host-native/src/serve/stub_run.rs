@@ -10,7 +10,7 @@ use super::claims::PeerItem;
 use super::finish;
 use super::queue::rest_after;
 use super::service::Service;
-use crate::control::{Outcome, Wanted, accept};
+use crate::control::{Acceptance, Wanted, accept};
 use crate::ledger::NativeLedger;
 use crate::peers::Release;
 use crate::store::destination;
@@ -154,7 +154,7 @@ async fn make_row<L: NativeLedger>(
         new_url: NewUrl::SamePath,
     };
     match accept(service.control.engine(), &wanted).await? {
-        Outcome::Drive(accepted, path) => {
+        Acceptance::Drive(accepted, path) => {
             service.claims.drives(item, accepted.id);
             note(service, item, release, accepted.id).await;
             if accepted.known {
@@ -165,7 +165,7 @@ async fn make_row<L: NativeLedger>(
             }
             service.drive(item.peer.as_str(), accepted.id);
         }
-        Outcome::Done(row) => {
+        Acceptance::Done(row) => {
             service.claims.drives(item, row.id);
             note(service, item, release, row.id).await;
             tracing::info!(id = row.id, "the file already exists: importing it again");

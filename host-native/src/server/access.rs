@@ -7,8 +7,8 @@
 //! a key.
 
 use super::reply::Refusal;
-use crate::byte_order_mark::without_mark;
 use crate::sync::{read, write};
+use crate::text_file::without_mark;
 use hyper::header::{HOST, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};

@@ -10,7 +10,7 @@ use super::router;
 use super::router::Answer;
 use super::socket::ServedSocket;
 use super::socket::{Outbox, Piece};
-use crate::wall_time;
+use crate::time;
 use async_io::{Async, Timer};
 use futures::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt, ready};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -42,7 +42,7 @@ pub(super) async fn serve(
     place: Place,
     stopping: Receiver<()>,
 ) {
-    if !wall_time::has_text(SystemTime::now()) {
+    if !time::has_text(SystemTime::now()) {
         return refuse_by_clock(stream, &limits).await;
     }
     let outbox = Outbox::default();

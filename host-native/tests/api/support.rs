@@ -2,13 +2,13 @@
 
 pub(crate) use crate::client::{Client, Reply, until};
 use regrip::api;
-use regrip::clock::SmolClock;
 use regrip::control::{Control, Events};
 use regrip::host::NativeHost;
 use regrip::ledger::SqliteLedger;
 use regrip::server::{Access, CurrentKeys, Keys, Limits, Server, Threads};
 use regrip::share::{Share, ShareOptions};
 use regrip::store::DiskStore;
+use regrip::time::SmolClock;
 use regrip::transport::{HttpTransport, TransportOptions};
 use regrip::workers::Workers;
 use regrip_core::{DownloadsConfig, Engine};

@@ -38,7 +38,7 @@ share      /films
 ";
         assert_eq!(ran.out, expected);
         let warning =
-            "regrip: warning: config.jsonc: line 3: regrip.odd: is not known and is passed over\n";
+            "regrip: warning: config.jsonc: line 3: regrip.odd: is unknown and is ignored\n";
         assert_eq!(ran.err, warning);
     }
 }
@@ -48,7 +48,7 @@ fn a_wrong_configuration_is_exit_2() {
     let ran = check("{\n\"downloads\": {\"watchPath\": 1},\n\"odd\": {}}", &[]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
     let expected = "\
-regrip: warning: config.jsonc: line 3: odd: is not known and is passed over
+regrip: warning: config.jsonc: line 3: odd: is unknown and is ignored
 regrip: config.jsonc: line 2: downloads.completedPath: found nothing, expected the folder that files go to
 ";
     assert!(ran.err.starts_with(expected), "{}", ran.err);

@@ -59,7 +59,7 @@ fn it_says_what_it_shares_and_where_and_sigterm_ends_it_with_0() {
         .expect("piped")
         .read_to_string(&mut err)
         .expect("text");
-    assert_eq!(err, "regrip: 1 file left out: no peer takes such a name\n");
+    assert_eq!(err, "regrip: 1 file left out: peers refuse such a name\n");
 }
 
 /// The status of a request for `/handshake` with a key.
@@ -136,14 +136,14 @@ fn sighup_reads_the_keys_again_and_a_key_file_that_is_wrong_changes_nothing() {
     };
     assert_eq!(status(address, "key-one").as_deref(), Some("200"));
     std::fs::write(&keys, "key-two\n").expect("written");
-    assert_eq!(hang_up(), "regrip: keys and folders are read again\n");
+    assert_eq!(hang_up(), "regrip: reloaded keys and folders\n");
     assert_eq!(status(address, "key-one").as_deref(), Some("401"));
     assert_eq!(status(address, "key-two").as_deref(), Some("200"));
 
     std::fs::write(&keys, "kéy-three\n").expect("written");
     let wrong = hang_up();
     assert!(
-        wrong.starts_with("regrip: the keys before stay in force: "),
+        wrong.starts_with("regrip: kept the previous keys: "),
         "{wrong}"
     );
     assert!(!wrong.contains("three"), "{wrong}");
@@ -225,7 +225,7 @@ fn what_cannot_be_shared_is_exit_2_and_says_why() {
     let table: [(&[&str], &str); 10] = [
         (
             &["films", "--listen", "0.0.0.0:0"],
-            "without a key only loopback is served",
+            "is not a loopback address",
         ),
         (
             &["films", "--listen", "127.0.0.1:0", "--key-file", "gone"],

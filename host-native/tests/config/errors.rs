@@ -149,9 +149,9 @@ fn what_is_missing_or_of_another_kind_is_named() {
 fn an_address_that_cannot_be_one_is_named_without_what_is_secret_in_it() {
     for (url, why) in [
         ("anna.example:5225", "it is neither http nor https"),
-        ("anna", "it is no URL"),
+        ("anna", "it is not a URL"),
         ("file:///etc", "it is neither http nor https"),
-        ("http://", "it is no URL"),
+        ("http://", "it is not a URL"),
         (
             "http://me:secret@anna",
             "it has a user or password in it; send them by headers",
@@ -288,7 +288,7 @@ fn a_file_that_is_no_configuration_is_not_read_to_its_end() {
     let file = folder.path().join("config.jsonc");
     assert!(matches!(load(&file), Err(ConfigRefused::Unreadable(_))));
     std::fs::write(&file, [0xff, 0xfe]).expect("a file");
-    assert!(matches!(load(&file), Err(ConfigRefused::NoText(_))));
+    assert!(matches!(load(&file), Err(ConfigRefused::Unreadable(_))));
     std::fs::write(&file, vec![b' '; (1 << 20) + 1]).expect("a file");
-    assert!(matches!(load(&file), Err(ConfigRefused::NoText(_))));
+    assert!(matches!(load(&file), Err(ConfigRefused::Unreadable(_))));
 }

@@ -78,7 +78,7 @@ fn a_peer_has_an_id_by_its_url_and_a_key_that_no_header_overrides() {
     let told: Vec<_> = loaded.warnings.iter().map(Problem::to_string).collect();
     assert_eq!(
         told,
-        ["line 5: peers[0].headers.x-api-key: is passed over: the apiKey is sent"]
+        ["line 5: peers[0].headers.x-api-key: is ignored: the apiKey is sent"]
     );
 }
 
@@ -133,11 +133,11 @@ fn keys_that_are_not_known_are_named_and_passed_over() {
     assert_eq!(engine, DownloadsConfig::default());
     let told: Vec<_> = loaded.warnings.iter().map(Problem::to_string).collect();
     let expected = [
-        "line 2: jack: is of no use to regrip and is passed over",
-        "line 3: downloads.maxConcurentDownloads: is not known and is passed over",
-        "line 5: peers[0].autoregister: is of no use to regrip and is passed over",
-        "line 8: servers[0].source: is of no use to regrip and is passed over",
-        "line 8: servers[0].destination: is of no use to regrip and is passed over",
+        "line 2: jack: is not used by regrip and is ignored",
+        "line 3: downloads.maxConcurentDownloads: is unknown and is ignored",
+        "line 5: peers[0].autoregister: is not used by regrip and is ignored",
+        "line 8: servers[0].source: is not used by regrip and is ignored",
+        "line 8: servers[0].destination: is not used by regrip and is ignored",
     ];
     assert_eq!(told, expected);
 }

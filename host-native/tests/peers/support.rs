@@ -1,12 +1,12 @@
 //! An engine, a peer's client, and what the two leave.
 
 use crate::wire::{Answer, Seen, Server, ok};
-use regrip::clock::SmolClock;
 use regrip::config::{Config, parse};
 use regrip::host::{Listener, NativeHost};
 use regrip::ledger::SqliteLedger;
 use regrip::peers::PeerClient;
 use regrip::store::DiskStore;
+use regrip::time::SmolClock;
 use regrip::transport::{HttpTransport, Roots, TransportOptions};
 use regrip_core::{DownloadsConfig, Engine, Event};
 use std::path::Path;

@@ -1,32 +1,42 @@
 //! The files of the dashboard, embedded as they are. `README.md` beside them says what they ask of the API.
 //!
-//! Invariant: the policy in [`CONTENT_SECURITY_POLICY`] holds for every file: no inline script, no inline style, nothing from
+//! Invariant: the policy in [`POLICY`] holds for every file: no inline script, no inline style, nothing from
 //! elsewhere.
 
+use super::{Api, Handled};
+use crate::ledger::NativeLedger;
+use crate::server::{Asked, Payload, Refusal, Reply};
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+};
+use std::sync::Arc;
+
 /// For the header of that name, on every file.
-pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self'; img-src 'self' data:; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /// A file of the dashboard.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct File {
+struct File {
     /// Its name in `/dashboard/{file}`.
-    pub(super) name: &'static str,
+    name: &'static str,
     /// `Content-Type`.
-    pub(super) content_type: &'static str,
+    content_type: &'static str,
     /// What it holds.
-    pub(super) text: &'static str,
+    text: &'static str,
 }
 
 /// The page itself, at `/`.
-pub(super) const INDEX: File = File {
+const INDEX: File = File {
     name: "index.html",
     content_type: "text/html; charset=utf-8",
     text: include_str!("index.html"),
 };
 
 /// The file of that name.
-pub(super) fn file(name: &str) -> Option<&'static File> {
+fn find(name: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.name == name)
 }
 
@@ -42,6 +52,25 @@ const FILES: &[File] = files! {
         "adding.js" "api.js" "dashboard.js" "elements.js" "events.js" "known.js" "login.js" "removing.js" "row.js"
         "sides.js" "speed.js" "stream.js" "timeline.js" "words.js";
 };
+
+pub(super) async fn index<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Handled {
+    Ok(served(&INDEX))
+}
+
+pub(super) async fn file<L: NativeLedger>(_: Arc<Api<L>>, asked: Asked) -> Handled {
+    find(asked.captured())
+        .map(served)
+        .ok_or_else(|| Refusal::not_found("the dashboard has no file of this name"))
+}
+
+fn served(file: &File) -> Reply {
+    let payload = Payload::Bytes(Bytes::from_static(file.text.as_bytes()));
+    Reply::new(StatusCode::OK, payload)
+        .header(CONTENT_TYPE, HeaderValue::from_static(file.content_type))
+        .header(CACHE_CONTROL, HeaderValue::from_static("no-cache"))
+        .header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY))
+        .header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
+}
 
 #[cfg(test)]
 mod tests {
@@ -65,8 +94,8 @@ mod tests {
         let mut there: Vec<&str> = FILES.iter().map(|file| file.name).collect();
         there.sort_unstable();
         assert_eq!(asked, there);
-        assert!(file("dashboard.js").is_some());
-        assert!(file("../mod.rs").is_none());
+        assert!(find("dashboard.js").is_some());
+        assert!(find("../mod.rs").is_none());
     }
 
     #[test]

@@ -1,99 +1,102 @@
-//! The commands about downloads that are known already: `list`, `show`, `retry`, `cancel`, `remove`; and `add`, which makes
-//! one known to a server.
+//! The commands on known downloads: `list`, `show`, `retry`, `cancel`, `remove`; and `add`, which gives a server a new one.
 //!
-//! Each asks a [`Downloads`] and prints the answer; where that keeps them, in a state file or a running server, is not the
-//! commands' business.
+//! Each asks a [`Backend`], a state file or a running server, and prints the answer.
 
-mod add;
-pub(crate) mod args;
-mod place;
+mod backend;
 mod remote;
 mod retry;
-mod said;
 mod show;
-mod state_file;
 mod table;
 mod timeline;
 
-pub(crate) use add::add;
-pub(crate) use retry::retry;
+pub(crate) use retry::{add, retry};
 
-use super::terminal::Look;
-use super::{Exit, text};
-use args::{Cancel, List, Remove, Show};
-use place::{Downloads, Fault, Kept};
+use super::args::{BackendArgs, KnownDownload, List, Show};
+use super::output::{self, CommandResult, Exit, Layout};
+use super::text;
+use backend::{Backend, BackendError, StateFile};
+use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error, Status};
-use said::ServerSaid;
+use remote::RemoteError;
 use serde_json::json;
-use state_file::StateFile;
-use std::io::{self, Write, stdout};
 use std::time::{Duration, SystemTime};
 
+/// Calls a method of whichever backend it is.
+macro_rules! ask {
+    ($backend:expr, $method:ident($($arg:expr),*)) => {
+        match $backend {
+            Backend::File(file) => file.$method($($arg),*).await,
+            Backend::Server(server) => server.$method($($arg),*).await,
+        }
+    };
+}
+
 /// `regrip list`
-pub(crate) fn list(args: &List) -> Exit {
-    // No state file yet is an empty list, unless one was named.
+pub(crate) fn list(args: &List) -> CommandResult {
     let place = &args.place;
     let by_default = place.state.is_none() && place.server.is_none() && place.config.is_none();
+    // A missing state file is an empty list, unless the user named it.
     if by_default && StateFile::is_missing() {
         say!("no downloads yet");
-        return Exit::Done;
+        return Ok(Exit::Done);
     }
-    with(&args.place, None, async |place| {
-        let downloads = place.list(args.status).await?;
+    with(place, None, async |backend| {
+        let downloads = ask!(backend, list(args.status))?;
         if args.json {
-            return Ok(print(
-                downloads.iter().map(|download| json!(download).to_string()),
-            ));
+            let lines = downloads.iter().map(|download| json!(download).to_string());
+            return Ok(print(lines));
         }
         if downloads.is_empty() {
             say!("no such downloads");
         }
-        Ok(print(table::table(
-            &downloads,
-            Moment::now(),
-            Look::of_stdout(),
-        )))
+        let layout = Layout::of_stdout();
+        Ok(print(table::table(&downloads, Moment::now(), layout)))
     })
 }
 
 /// `regrip show`
-pub(crate) fn show(args: &Show) -> Exit {
-    with(&args.place, Some(args.id), async |place| {
-        let shown = place.show(args.id).await?;
+pub(crate) fn show(args: &Show) -> CommandResult {
+    let KnownDownload { id, place } = &args.known;
+    with(place, Some(*id), async |backend| {
+        let shown = ask!(backend, show(*id))?;
         if args.json {
             let object = json!({ "download": shown.download, "attempts": shown.attempts });
             return Ok(print([object.to_string()]));
         }
-        Ok(print(show::show(&shown, Moment::now(), Look::of_stdout())))
+        Ok(print(show::show(
+            &shown,
+            Moment::now(),
+            Layout::of_stdout(),
+        )))
     })
 }
 
 /// `regrip cancel`
-pub(crate) fn cancel(args: &Cancel) -> Exit {
+pub(crate) fn cancel(args: &KnownDownload) -> CommandResult {
     let id = args.id;
-    with(&args.place, Some(id), async |place| {
-        let called_off = place
-            .cancel(id)
-            .await
-            .map_err(|error| advised(error, &not_cancelled(id)))?;
-        let kept = text::bytes(called_off.kept_bytes);
-        say!("download {id} is cancelled; {kept} are kept, `regrip retry {id}` goes on from there");
-        if let Some(pid) = called_off.writer {
-            say!("  process {pid} has not let go of the part yet");
+    with(&args.place, Some(id), async |backend| {
+        let cancelled = ask!(backend, cancel(id));
+        let cancelled = cancelled
+            .map_err(|fault| NotDone::advised(fault, |status| not_cancelled(id, status)))?;
+        let kept = text::bytes(cancelled.kept_bytes);
+        say!("download {id} is cancelled; {kept} kept, `regrip retry {id}` resumes it");
+        if let Some(pid) = cancelled.writer {
+            say!("  process {pid} still has the part open");
         }
         Ok(Exit::Done)
     })
 }
 
 /// `regrip remove`
-pub(crate) fn remove(args: &Remove) -> Exit {
+pub(crate) fn remove(args: &KnownDownload) -> CommandResult {
     let id = args.id;
-    with(&args.place, Some(id), async |place| {
-        let removed = place.remove(id).await.map_err(|fault| match fault {
-            Fault::Core(locked @ Error::PartLocked { .. }) => advised(locked.into(), &|_| {
-                Some(format!("cancel it first: regrip cancel {id}"))
-            }),
-            other => Told::from(other),
+    with(&args.place, Some(id), async |backend| {
+        let removed = ask!(backend, remove(id)).map_err(|fault| match fault {
+            BackendError::Core(Error::PartLocked { .. }) => NotDone {
+                fault,
+                advice: Some(format!("cancel it first: regrip cancel {id}")),
+            },
+            fault => NotDone::from(fault),
         })?;
         let what = match removed.status {
             Status::Completed | Status::ImportQueued => {
@@ -106,122 +109,93 @@ pub(crate) fn remove(args: &Remove) -> Exit {
     })
 }
 
-/// Why a download cannot be called off, by its status.
-fn not_cancelled(id: DownloadId) -> impl Fn(Status) -> Option<String> {
-    move |status| match status {
-        Status::Committing => {
-            Some("all of it is there, and it is about to get its name".to_owned())
-        }
-        _ => Some(format!(
-            "there is nothing to call off; `regrip remove {id}` takes it off the list"
-        )),
+/// Why a download cannot be cancelled, by its status.
+fn not_cancelled(id: DownloadId, status: Status) -> String {
+    match status {
+        Status::Committing => "it is complete and about to get its final name".to_owned(),
+        _ => format!("it is not running; `regrip remove {id}` takes it off the list"),
     }
 }
 
-/// Why a command was not done, with what to do about it.
-struct Told {
-    fault: Fault,
+/// Why a command was not done, and what the user can do.
+struct NotDone {
+    fault: BackendError,
     advice: Option<String>,
 }
 
-impl Told {
-    fn exit(&self) -> Exit {
-        match &self.fault {
-            Fault::Core(error) => Exit::from(error),
-            // Something in what was asked for, as opposed to how things stand.
-            Fault::Server(ServerSaid::Refused { status: 400, .. }) => Exit::Usage,
-            Fault::Server(_) => Exit::Failed,
-        }
-    }
-}
-
-impl<T: Into<Fault>> From<T> for Told {
+impl<T: Into<BackendError>> From<T> for NotDone {
     fn from(fault: T) -> Self {
         let fault = fault.into();
         let advice = match &fault {
-            Fault::Core(error) => error.advice(),
-            Fault::Server(said) => said.advice(),
+            BackendError::Core(error) => text::advice(error),
+            BackendError::Server(error) => error.advice(),
         };
         let advice = advice.map(str::to_owned);
-        Told { fault, advice }
+        NotDone { fault, advice }
     }
 }
 
-/// A fault, with this command's own advice where the status is what forbids it.
-fn advised(fault: Fault, advice: &dyn Fn(Status) -> Option<String>) -> Told {
-    let own = match &fault {
-        Fault::Core(Error::WrongState { status, .. }) => advice(*status),
-        Fault::Core(Error::PartLocked { .. }) => advice(Status::Downloading),
-        _ => None,
-    };
-    let told = Told::from(fault);
-    Told {
-        advice: own.or(told.advice),
-        ..told
-    }
-}
-
-/// Opens where downloads are kept, runs a command on it, and tells its error.
-fn with(
-    place: &args::Place,
-    id: Option<DownloadId>,
-    command: impl AsyncFnOnce(&Kept) -> Result<Exit, Told>,
-) -> Exit {
-    let opened = match place::open(place) {
-        Ok(opened) => opened,
-        Err((exit, text)) => {
-            say!("regrip: {text}");
-            return exit;
+impl NotDone {
+    /// With this command's own advice if the status of the download forbids it.
+    fn advised(fault: BackendError, advice: impl FnOnce(Status) -> String) -> NotDone {
+        let status = match &fault {
+            BackendError::Core(Error::WrongState { status, .. }) => Some(*status),
+            BackendError::Core(Error::PartLocked { .. }) => Some(Status::Downloading),
+            _ => None,
+        };
+        let not_done = NotDone::from(fault);
+        NotDone {
+            advice: status.map(advice).or(not_done.advice),
+            ..not_done
         }
-    };
-    if let Kept::File(file) = &opened
+    }
+
+    /// The exit code, and the text for the user.
+    fn ended(&self, id: Option<DownloadId>) -> (Exit, String) {
+        let (exit, line) = match &self.fault {
+            // An error in the request, not in the state of things.
+            BackendError::Server(error @ RemoteError::Refused { status: 400, .. }) => {
+                (Exit::Usage, chain(error))
+            }
+            BackendError::Server(error) => (Exit::Failed, chain(error)),
+            BackendError::Core(error) => {
+                let about = match (error, id) {
+                    // These name the download themselves.
+                    (Error::WrongState { .. } | Error::NoSuchDownload(_), _) | (_, None) => {
+                        String::new()
+                    }
+                    (_, Some(id)) => format!("download {id}: "),
+                };
+                (Exit::from(error), format!("{about}{}", chain(error)))
+            }
+        };
+        let line = text::plain(&line);
+        (exit, text::with_advice(&line, self.advice.as_deref()))
+    }
+}
+
+/// Opens the backend and runs a command on it.
+fn with(
+    place: &BackendArgs,
+    id: Option<DownloadId>,
+    command: impl AsyncFnOnce(&Backend) -> Result<Exit, NotDone>,
+) -> CommandResult {
+    let backend = Backend::open(place)?;
+    if let Backend::File(file) = &backend
         && let Some(pid) = file.server()
     {
-        say!("regrip: `regrip serve` (process {pid}) is at work with this state file");
+        say!("regrip: `regrip serve` (process {pid}) is using this state file");
     }
-    match smol::block_on(command(&opened)) {
-        Ok(exit) => exit,
-        Err(told) => {
-            tell(&told, id);
-            told.exit()
-        }
-    }
+    smol::block_on(command(&backend)).map_err(|not_done| not_done.ended(id))
 }
 
-fn tell(told: &Told, id: Option<DownloadId>) {
-    let what = match &told.fault {
-        Fault::Core(error) => regrip_core::error::chain(error),
-        Fault::Server(said) => regrip_core::error::chain(said),
-    };
-    let about = match (&told.fault, id) {
-        // These name it themselves.
-        (Fault::Core(Error::WrongState { .. } | Error::NoSuchDownload(_)), _)
-        | (Fault::Server(_), _)
-        | (_, None) => String::new(),
-        (Fault::Core(_), Some(id)) => format!("download {id}: "),
-    };
-    let line = text::plain(&format!("regrip: {about}{what}"));
-    say!("{}", text::with_advice(&line, told.advice.as_deref()));
-}
-
-/// Lines on standard output. Whoever reads them may stop at any time, as `head` does.
+/// Prints lines on standard output.
 fn print(lines: impl IntoIterator<Item = String>) -> Exit {
-    let mut out = io::BufWriter::new(stdout().lock());
-    let written = lines
-        .into_iter()
-        .try_for_each(|line| writeln!(out, "{line}"))
-        .and_then(|()| out.flush());
-    match written {
-        Ok(()) => Exit::Done,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-        Err(error) => {
-            say!("regrip: cannot write to standard output: {error}");
-            Exit::Unusable
-        }
-    }
+    let text: String = lines.into_iter().map(|line| line + "\n").collect();
+    output::print(text.as_bytes())
 }
 
-/// The moment from which times are looked at.
+/// The time that others are relative to.
 #[derive(Clone, Copy, Debug)]
 struct Moment {
     at: SystemTime,
@@ -234,17 +208,17 @@ impl Moment {
         }
     }
 
-    /// A time as the ledger keeps it.
+    /// Reads a time as the ledger stores it.
     fn time(self, at: &str) -> Option<SystemTime> {
         humantime::parse_rfc3339(at).ok()
     }
 
-    /// How long ago; nothing for what is still to come.
+    /// How long ago a time was; zero if it is in the future.
     fn since(self, at: &str) -> Option<Duration> {
         Some(self.at.duration_since(self.time(at)?).unwrap_or_default())
     }
 
-    /// How long it takes until then; nothing for what is over.
+    /// The time left until then; zero if it is over.
     fn until(self, at: &str) -> Option<Duration> {
         Some(self.time(at)?.duration_since(self.at).unwrap_or_default())
     }

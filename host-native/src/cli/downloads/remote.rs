@@ -1,12 +1,12 @@
-//! The downloads of a running server, asked by its API.
+//! The downloads of a running server, through its API.
 //!
-//! Invariant: the key comes from the environment or the configuration, goes out in one header to the server that was named,
-//! and is printed nowhere.
+//! Invariant: the key comes from the environment or the configuration, is sent in one header to the server that was named,
+//! and is never printed.
 
-use super::place::{CalledOff, Downloads, Fault, Shown, Writer};
-use super::said::ServerSaid;
+use super::backend::{BackendError, Cancelled, Shown, Writer};
+use crate::api::{AttemptList, DownloadPage};
 use crate::config::Config;
-use crate::ledger::{AttemptLine, Download};
+use crate::ledger::Download;
 use crate::transport::{Header, HttpTransport, TransportOptions};
 use regrip_core::transport::{Body, Response};
 use regrip_core::{DownloadId, DownloadsConfig, Error, Status, display_url};
@@ -20,9 +20,9 @@ use url::Url;
 
 /// The variable that has the key.
 const KEY_VARIABLE: &str = "REGRIP_API_KEY";
-/// Downloads asked for at once.
+/// Downloads of a page.
 const PAGE: usize = 500;
-/// How often a list is read before it is given up on.
+/// How often a list is read before giving up.
 const READS: u32 = 5;
 /// Longest answer that is read: a page of downloads is far below.
 const LARGEST_BYTES: usize = 16 << 20;
@@ -47,7 +47,7 @@ impl Remote {
         });
         if parsed.is_none_or(|url| url.host_str().is_none_or(str::is_empty)) {
             return Err(format!(
-                "{} is no server's URL\n  write it like this: http://127.0.0.1:5225; its key belongs into {KEY_VARIABLE}",
+                "{} is not a server's URL\n  write it as http://127.0.0.1:5225; its key belongs into {KEY_VARIABLE}",
                 display_url(url)
             ));
         }
@@ -60,8 +60,7 @@ impl Remote {
         Ok(Remote {
             transport: HttpTransport::new(options),
             base: url.trim_end_matches('/').to_owned(),
-            key: key
-                .map_err(|_| format!("the key in {KEY_VARIABLE} is none a header can carry"))?,
+            key: key.map_err(|_| format!("a header cannot carry the key in {KEY_VARIABLE}"))?,
         })
     }
 
@@ -75,8 +74,8 @@ impl Remote {
         Remote::named(&format!("http://{address}"), key)
     }
 
-    /// Whether somebody listens there.
-    pub(super) async fn is_there(&self) -> bool {
+    /// Returns `true` if the server answers.
+    pub(super) async fn is_running(&self) -> bool {
         let url = format!("{}/ping", self.base);
         self.transport
             .ask(Method::Get, &url, &[], None)
@@ -90,25 +89,25 @@ impl Remote {
         url: &str,
         name: Option<&str>,
         checksum: Option<&str>,
-    ) -> Result<(Download, bool), Fault> {
+    ) -> Result<(Download, bool), BackendError> {
         let wish = json!({ "url": url, "filename": name, "checksum": checksum });
         let said = self.ask(Method::Post, "/api/downloads", Some(wish.to_string()));
         let (status, body) = said.await?;
         Ok((self.read(&body)?, status == 200))
     }
 
-    /// Has a download taken up again.
-    pub(super) async fn retry(&self, id: DownloadId) -> Result<Download, Fault> {
+    /// Resumes a download.
+    pub(super) async fn retry(&self, id: DownloadId) -> Result<Download, BackendError> {
         self.change(id, "retry").await
     }
 
-    async fn one(&self, id: DownloadId) -> Result<Download, Fault> {
+    async fn one(&self, id: DownloadId) -> Result<Download, BackendError> {
         self.get(&format!("/api/downloads/{id}"))
             .await
             .map_err(|said| about(id, said))
     }
 
-    async fn change(&self, id: DownloadId, what: &str) -> Result<Download, Fault> {
+    async fn change(&self, id: DownloadId, what: &str) -> Result<Download, BackendError> {
         let path = format!("/api/downloads/{id}/{what}");
         match self.ask(Method::Post, &path, None).await {
             Ok((_, body)) => Ok(self.read(&body)?),
@@ -116,11 +115,11 @@ impl Remote {
         }
     }
 
-    /// A refusal as the state file would give it, so that the same advice follows.
-    async fn explained(&self, id: DownloadId, said: ServerSaid) -> Fault {
+    /// A refusal as the error of a state file, so that it gets the same advice.
+    async fn explained(&self, id: DownloadId, said: RemoteError) -> BackendError {
         let code = match &said {
-            ServerSaid::Refused { code, .. } => code.as_str(),
-            ServerSaid::Silent { .. } | ServerSaid::Strange { .. } => return said.into(),
+            RemoteError::Refused { code, .. } => code.as_str(),
+            RemoteError::Silent { .. } | RemoteError::Strange { .. } => return said.into(),
         };
         match (code, self.one(id).await) {
             ("WrongState", Ok(download)) => {
@@ -135,7 +134,7 @@ impl Remote {
         }
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ServerSaid> {
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RemoteError> {
         let (_, body) = self.ask(Method::Get, path, None).await?;
         self.read(&body)
     }
@@ -146,10 +145,10 @@ impl Remote {
         method: Method,
         path: &str,
         json: Option<String>,
-    ) -> Result<(u16, Vec<u8>), ServerSaid> {
+    ) -> Result<(u16, Vec<u8>), RemoteError> {
         let url = format!("{}{path}", self.base);
         let asked = self.transport.ask(method, &url, self.key.as_slice(), json);
-        let silent = |source| ServerSaid::Silent {
+        let silent = |source| RemoteError::Silent {
             url: display_url(&self.base),
             source: Box::new(source),
         };
@@ -159,7 +158,7 @@ impl Remote {
         let mut bytes = Vec::new();
         while let Some(chunk) = body.chunk().await.map_err(silent)? {
             if bytes.len() + chunk.len() > LARGEST_BYTES {
-                return Err(self.strange("its answer is too large"));
+                return Err(self.strange("the response is too large"));
             }
             bytes.extend_from_slice(chunk);
         }
@@ -169,51 +168,45 @@ impl Remote {
         }
     }
 
-    fn refusal(&self, status: u16, body: &[u8]) -> ServerSaid {
+    fn refusal(&self, status: u16, body: &[u8]) -> RemoteError {
         #[derive(Deserialize)]
-        struct Answer {
-            error: Refusal,
+        struct ErrorReply {
+            error: ErrorBody,
         }
         #[derive(Deserialize)]
-        struct Refusal {
+        struct ErrorBody {
             code: String,
             message: String,
         }
         match serde_json::from_slice(body) {
-            Ok(Answer { error }) => ServerSaid::Refused {
+            Ok(ErrorReply { error }) => RemoteError::Refused {
                 status,
                 code: error.code,
                 message: error.message,
             },
-            Err(_) => self.strange(&format!("its status is {status}")),
+            Err(_) => self.strange(&format!("status {status}")),
         }
     }
 
-    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ServerSaid> {
+    fn read<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, RemoteError> {
         serde_json::from_slice(body).map_err(|error| self.strange(&error.to_string()))
     }
 
-    fn strange(&self, what: &str) -> ServerSaid {
-        ServerSaid::Strange {
+    fn strange(&self, what: &str) -> RemoteError {
+        RemoteError::Strange {
             url: display_url(&self.base),
             what: what.to_owned(),
         }
     }
 }
 
-#[derive(Deserialize)]
-struct Page {
-    downloads: Vec<Download>,
-    next: Option<DownloadId>,
-}
-
 impl Remote {
     /// All pages. What changes meanwhile moves to the front, behind the back of who reads on: so that is read again.
-    async fn read_through(&self, status: Option<Status>) -> Result<Vec<Download>, ServerSaid> {
+    async fn read_through(&self, status: Option<Status>) -> Result<Vec<Download>, RemoteError> {
         let of = status.map_or_else(String::new, |status| format!("&status={}", status.name()));
         let path = format!("/api/downloads?limit={PAGE}{of}");
         let mut found: BTreeMap<DownloadId, Download> = BTreeMap::new();
-        let mut page: Page = self.get(&path).await?;
+        let mut page: DownloadPage = self.get(&path).await?;
         let mut more = page.next.is_some();
         loop {
             found.extend(page.downloads.into_iter().map(|one| (one.id, one)));
@@ -221,8 +214,8 @@ impl Remote {
                 Some(next) => self.get(&format!("{path}&after={next}")).await?,
                 None if more => {
                     more = false;
-                    let front: Page = self.get(&path).await?;
-                    Page {
+                    let front: DownloadPage = self.get(&path).await?;
+                    DownloadPage {
                         next: None,
                         ..front
                     }
@@ -236,16 +229,16 @@ impl Remote {
     }
 }
 
-fn about(id: DownloadId, said: ServerSaid) -> Fault {
+fn about(id: DownloadId, said: RemoteError) -> BackendError {
     match said {
-        ServerSaid::Refused { code, .. } if code == "NoSuchDownload" => {
+        RemoteError::Refused { code, .. } if code == "NoSuchDownload" => {
             Error::NoSuchDownload(id).into()
         }
         said => said.into(),
     }
 }
 
-/// Where a server that listens everywhere is found on this machine.
+/// The address of a server of this machine that listens on any address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -255,27 +248,24 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-impl Downloads for Remote {
-    async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, Fault> {
+impl Remote {
+    pub(super) async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, BackendError> {
         let mut tries = READS;
         loop {
             tries -= 1;
             match self.read_through(status).await {
                 // The last one of a page was removed before the next page was asked for.
-                Err(ServerSaid::Refused { code, .. }) if code == "NoSuchDownload" && tries > 0 => {}
+                Err(RemoteError::Refused { code, .. }) if code == "NoSuchDownload" && tries > 0 => {
+                }
                 list => return Ok(list?),
             }
         }
     }
 
-    async fn show(&self, id: DownloadId) -> Result<Shown, Fault> {
-        #[derive(Deserialize)]
-        struct Timeline {
-            attempts: Vec<AttemptLine>,
-        }
+    pub(super) async fn show(&self, id: DownloadId) -> Result<Shown, BackendError> {
         let download = self.one(id).await?;
         let path = format!("/api/downloads/{id}/timeline");
-        let timeline: Timeline = self.get(&path).await.map_err(|said| about(id, said))?;
+        let timeline: AttemptList = self.get(&path).await.map_err(|said| about(id, said))?;
         let writing = matches!(download.status, Status::Downloading | Status::Committing);
         Ok(Shown {
             writer: writing.then_some(Writer::Server),
@@ -284,20 +274,65 @@ impl Downloads for Remote {
         })
     }
 
-    async fn cancel(&self, id: DownloadId) -> Result<CalledOff, Fault> {
+    pub(super) async fn cancel(&self, id: DownloadId) -> Result<Cancelled, BackendError> {
         let download = self.change(id, "cancel").await?;
-        Ok(CalledOff {
+        Ok(Cancelled {
             kept_bytes: download.downloaded_bytes,
             writer: None,
         })
     }
 
-    async fn remove(&self, id: DownloadId) -> Result<Download, Fault> {
+    pub(super) async fn remove(&self, id: DownloadId) -> Result<Download, BackendError> {
         let download = self.one(id).await?;
         let path = format!("/api/downloads/{id}");
         match self.ask(Method::Delete, &path, None).await {
             Ok(_) => Ok(download),
             Err(said) => Err(self.explained(id, said).await),
+        }
+    }
+}
+
+/// A server's refusal, or why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RemoteError {
+    /// There is no answer.
+    #[error("cannot reach the server at {url}")]
+    Silent {
+        url: String,
+        #[source]
+        source: Box<Error>,
+    },
+    /// It is another program, or another version.
+    #[error("{url} is not a regrip server: {what}")]
+    Strange { url: String, what: String },
+    /// It did not do it.
+    #[error("{message}")]
+    Refused {
+        status: u16,
+        code: String,
+        message: String,
+    },
+}
+
+impl RemoteError {
+    /// What a person can do about it.
+    pub(super) fn advice(&self) -> Option<&'static str> {
+        match self {
+            RemoteError::Silent { .. } => {
+                Some("check the address, and whether `regrip serve` runs there")
+            }
+            RemoteError::Strange { .. } => Some("check the address"),
+            RemoteError::Refused { code, .. } => match code.as_str() {
+                "Unauthorized" => Some("put the server's key into REGRIP_API_KEY"),
+                "NameRefused" => Some("name the file with --name"),
+                "DestinationBusy" => {
+                    Some("give it another name with --name, or remove that download first")
+                }
+                "CredentialsRefused" => {
+                    Some("fetch it by `regrip get`, which is given them at every run")
+                }
+                _ => None,
+            },
         }
     }
 }

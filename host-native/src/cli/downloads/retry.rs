@@ -1,13 +1,12 @@
-//! `regrip retry`: takes up a failed or cancelled download, and drives it to its end in this process; where a server has it,
-//! the server does.
+//! `regrip retry`: resumes a failed or cancelled download, in this process or in the server that has it; and `regrip add`.
 
-use super::args::Retry;
-use super::place::{self, Kept};
+use super::backend::{Backend, StateFile};
 use super::remote::Remote;
-use super::state_file::StateFile;
-use super::{Told, advised, print, tell};
+use super::{NotDone, print};
+use crate::cli::args::{AddArgs, Retry};
+use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::{Reporter, reporter};
-use crate::cli::{Exit, drive, signals};
+use crate::cli::{drive, text};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::NativeLedger;
 use crate::workers::Workers;
@@ -19,73 +18,56 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Runs the command.
-pub(crate) fn retry(args: &Retry) -> Exit {
-    match place::open(&args.place) {
-        Ok(Kept::Server(server)) => by_server(&server, args),
-        Ok(Kept::File(file)) => here(&file, args),
-        Err((exit, text)) => {
-            say!("regrip: {text}");
-            exit
-        }
+pub(crate) fn retry(args: &Retry) -> CommandResult {
+    match Backend::open(&args.known.place)? {
+        Backend::Server(server) => by_server(&server, args),
+        Backend::File(file) => here(&file, args),
     }
 }
 
-fn by_server(server: &Remote, args: &Retry) -> Exit {
-    let id = args.id;
-    let retried = smol::block_on(server.retry(id));
-    let told = |fault| advised(fault, &|status| Some(not_retried(id, status)));
-    match retried.map_err(told) {
-        Ok(download) if args.json => print([json!(download).to_string()]),
-        Ok(_) => {
-            if !args.quiet {
-                say!("download {id} is taken up again; `regrip show {id}` says how it goes");
-            }
-            Exit::Done
-        }
-        Err(told) => {
-            tell(&told, Some(id));
-            told.exit()
-        }
+fn by_server(server: &Remote, args: &Retry) -> CommandResult {
+    let id = args.known.id;
+    let download = smol::block_on(server.retry(id)).map_err(|fault| {
+        NotDone::advised(fault, |status| not_retried(id, status)).ended(Some(id))
+    })?;
+    if args.json {
+        return Ok(print([json!(download).to_string()]));
     }
+    if !args.quiet {
+        say!("download {id} is resumed; `regrip show {id}` shows its progress");
+    }
+    Ok(Exit::Done)
 }
 
-fn here(place: &StateFile, args: &Retry) -> Exit {
-    if let Some(pid) = place.server() {
-        say!(
-            "regrip: `regrip serve` (process {pid}) is at work with this state file, and would not know of it\n  \
-             ask it: regrip retry {} --config FILE",
-            args.id
-        );
-        return Exit::Failed;
+fn here(file: &StateFile, args: &Retry) -> CommandResult {
+    let id = args.known.id;
+    if let Some(pid) = file.server() {
+        let line = format!("`regrip serve` (process {pid}) is using this state file");
+        let advice = format!("ask the server: regrip retry {id} --config FILE");
+        return Err((Exit::Failed, text::with_advice(&line, Some(&advice))));
     }
     let reporter = reporter(args.json, args.quiet);
-    let taken = place
-        .engine(Arc::clone(&reporter) as Arc<dyn Listener>)
-        .map_err(Told::from)
-        .and_then(|engine| Ok((smol::block_on(take_up(&engine, args.id))?, engine)));
-    let (row, engine) = match taken {
-        Ok(taken) => taken,
-        Err(told) => {
-            tell(&told, Some(args.id));
-            return told.exit();
-        }
-    };
+    let engine = file.engine(Arc::clone(&reporter) as Arc<dyn Listener>);
+    let requeued = engine
+        .map_err(NotDone::from)
+        .and_then(|engine| Ok((smol::block_on(requeue(&engine, id))?, engine)));
+    let (row, engine) = requeued.map_err(|not_done| not_done.ended(Some(id)))?;
     to_its_end(&engine, &reporter, &row)
 }
 
-/// Puts it back to `queued`, if it can be driven from what is kept.
-async fn take_up(
+/// Puts a download back to `queued`, if it needs no credentials, which are not kept.
+async fn requeue(
     engine: &Engine<NativeHost<impl NativeLedger>>,
     id: DownloadId,
-) -> Result<Row, Told> {
+) -> Result<Row, NotDone> {
     let row = engine.host().ledger.row(id).await?;
     let retriable = matches!(row.status, Status::Failed | Status::Cancelled);
     if retriable && !row.new.header_names.is_empty() {
         let names = row.new.header_names.join(", ");
         return Err(Error::CredentialsMissing { names }.into());
     }
-    let refused = |error: Error| advised(error.into(), &|status| Some(not_retried(id, status)));
-    engine.retry(id).await.map_err(refused)?;
+    let retried = engine.retry(id).await;
+    retried.map_err(|error| NotDone::advised(error.into(), |status| not_retried(id, status)))?;
     Ok(row)
 }
 
@@ -93,10 +75,12 @@ async fn take_up(
 fn not_retried(id: DownloadId, status: Status) -> String {
     match status {
         Status::Completed | Status::ImportQueued => {
-            format!("it is whole; to fetch it anew, `regrip remove {id}` and then `regrip get` it")
+            format!(
+                "it is complete; to download it again, `regrip remove {id}`, then `regrip get` its URL"
+            )
         }
         _ => format!(
-            "only a failed or cancelled one is retried; its `regrip get` again goes on, or cancel it first: regrip cancel {id}"
+            "only failed and cancelled downloads can be retried; run its `regrip get` again, or cancel it first: regrip cancel {id}"
         ),
     }
 }
@@ -105,14 +89,8 @@ fn to_its_end(
     engine: &Engine<NativeHost<impl NativeLedger>>,
     reporter: &Arc<dyn Reporter>,
     row: &Row,
-) -> Exit {
-    let signal = match signals::first() {
-        Ok(signal) => signal,
-        Err(error) => {
-            say!("regrip: cannot listen for Ctrl-C: {error}");
-            return Exit::Unusable;
-        }
-    };
+) -> CommandResult {
+    let signal = drive::first_signal()?;
     let one = drive::one(engine.clone(), row.id, PathBuf::from(&row.new.destination));
     let exit = drive::run(
         engine,
@@ -126,15 +104,15 @@ fn to_its_end(
             }
         },
     );
-    reporter.end(exit, &go_on(row));
-    exit
+    reporter.end(exit, &to_resume(row));
+    Ok(exit)
 }
 
-/// How to go on after Ctrl-C: the row is `queued` then, which `get` takes up.
-fn go_on(row: &Row) -> String {
+/// How to resume after Ctrl-C: the row is `queued` then, which `get` resumes.
+fn to_resume(row: &Row) -> String {
     let url = row.new.source.url();
     if display_url(url) != url {
-        return "run the `regrip get` that began it again".to_owned();
+        return "run its `regrip get` again".to_owned();
     }
     format!(
         "run regrip get {} -o {}",
@@ -143,13 +121,35 @@ fn go_on(row: &Row) -> String {
     )
 }
 
-/// As a shell takes it for one word.
+/// Quoted, so that a shell reads one word.
 fn quoted(word: &str) -> String {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"/:._-+,=@%".contains(&byte);
     if !word.is_empty() && word.bytes().all(safe) {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// Runs `add`.
+pub(crate) fn add(args: &AddArgs) -> CommandResult {
+    let Backend::Server(server) = Backend::open(&args.place)? else {
+        let line = "there is no running server to ask";
+        let advice = "name it with --server URL, or by its configuration with --config FILE";
+        return Err((Exit::Failed, text::with_advice(line, Some(advice))));
+    };
+    let added = server.add(&args.url, args.name.as_deref(), args.checksum.as_deref());
+    let (download, known) =
+        smol::block_on(added).map_err(|fault| NotDone::from(fault).ended(None))?;
+    if args.json {
+        return Ok(print([json!(download).to_string()]));
+    }
+    let (id, status) = (download.id, download.status.name());
+    let path = text::plain(&download.dest_path);
+    match known {
+        true => say!("download {id} is known already, {status}: {path}"),
+        false => say!("download {id} is {status}: {path}"),
+    }
+    Ok(Exit::Done)
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
-//! What `show` says about one download above its timeline.
+//! The facts that `show` prints above the timeline.
 
 use super::Moment;
-use super::place::{Shown, Writer};
-use crate::cli::terminal::Look;
+use super::backend::{Shown, Writer};
+use crate::cli::output::Layout;
 use crate::cli::text;
 use crate::ledger::Download;
 use regrip_core::Status;
 
 /// Facts with their names, one below the other; then the timeline.
-pub(super) fn show(shown: &Shown, now: Moment, look: Look) -> Vec<String> {
+pub(super) fn show(shown: &Shown, now: Moment, layout: Layout) -> Vec<String> {
     let download = &shown.download;
     let mut lines = vec![format!(
         "download {}: {}",
@@ -25,12 +25,12 @@ pub(super) fn show(shown: &Shown, now: Moment, look: Look) -> Vec<String> {
         shown.writer.is_some(),
         &download.updated_at,
         now,
-        look,
+        layout,
     ));
     lines
 }
 
-/// Where it stands, and who is at it.
+/// The status, and who drives it.
 fn standing(shown: &Shown, now: Moment) -> String {
     let download = &shown.download;
     let status = download.status.name();
@@ -42,7 +42,7 @@ fn standing(shown: &Shown, now: Moment) -> String {
             format!("{status}, by the server")
         }
         (Status::Downloading | Status::Committing, None) => {
-            format!("{status}, but its process has ended; its `regrip get` again goes on")
+            format!("{status}, but its process ended; run its `regrip get` again to resume")
         }
         (Status::Waiting, _) => {
             let until = download.waiting_until.as_deref();
@@ -192,12 +192,12 @@ mod tests {
             attempts: Vec::new(),
             writer: None,
         };
-        let look = Look {
+        let layout = Layout {
             width: Some(80),
             unicode: true,
         };
         assert_eq!(
-            show(&shown, now(), look),
+            show(&shown, now(), layout),
             [
                 "download 3: waiting, next attempt in 12 s",
                 "  file      /films/film.mkv",
@@ -234,7 +234,7 @@ mod tests {
                 Some(Writer::Server),
                 "downloading, by the server",
             ),
-            (Status::Downloading, None, "its process has ended"),
+            (Status::Downloading, None, "its process ended"),
             (Status::Queued, None, "queued"),
             (Status::Cancelled, None, "cancelled"),
         ];

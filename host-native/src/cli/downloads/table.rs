@@ -1,87 +1,80 @@
-//! The table of `list`: a line for each download, and one below it for what it waits for or why it failed.
+//! The table of `list`: a line for each download, and below it the reason if it waits or failed.
 
 use super::Moment;
-use crate::cli::terminal::Look;
+use crate::cli::output::Layout;
 use crate::cli::text;
 use crate::ledger::Download;
 use regrip_core::Status;
 
-/// A file's name is not made narrower than this as long as other columns can go.
+/// A file's name is not made narrower than this as long as other columns can be left out.
 const NAME: usize = 20;
 /// Between two columns.
-const GAP: usize = 2;
+const GAP: &str = "  ";
 
-/// A column beside the name, left to right.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Column {
-    Id,
-    Status,
-    Bytes,
-    Attempts,
-    Changed,
-}
+/// The columns beside the name, which is the third one.
+const HEAD: [&str; 5] = ["ID", "STATUS", "BYTES", "ATTEMPTS", "LAST CHANGE"];
 
-use Column::{Attempts, Bytes, Changed, Id, Status as State};
-
-/// What is left out on narrow terminals: the first of these that leaves the name room.
-const SHAPES: [&[Column]; 4] = [
-    &[Id, State, Bytes, Attempts, Changed],
-    &[Id, State, Bytes, Changed],
-    &[Id, State, Bytes],
-    &[Id, State],
-];
+/// The columns that are shown: the first of these that leaves the name enough room.
+const SHAPES: [&[usize]; 4] = [&[0, 1, 2, 3, 4], &[0, 1, 2, 4], &[0, 1, 2], &[0, 1]];
 
 /// The lines of the table.
-pub(super) fn table(downloads: &[Download], now: Moment, look: Look) -> Vec<String> {
+pub(super) fn table(downloads: &[Download], now: Moment, layout: Layout) -> Vec<String> {
     if downloads.is_empty() {
         return Vec::new();
     }
+    let head = ("FILE".to_owned(), HEAD.map(str::to_owned), None);
+    let rows = downloads.iter().map(|download| {
+        let name = text::plain(&download.filename);
+        (name, cells(download, now), note(download, now))
+    });
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    let longest = |cells: &mut dyn Iterator<Item = &String>| {
+        let widths = cells.map(|cell| console::measure_text_width(cell));
+        widths.max().unwrap_or_default()
+    };
+    let widths: [usize; 5] =
+        std::array::from_fn(|column| longest(&mut rows.iter().map(|(_, cells, _)| &cells[column])));
+    let beside = |columns: &[usize]| -> usize {
+        columns
+            .iter()
+            .map(|column| widths[*column] + GAP.len())
+            .sum()
+    };
+    let width = layout.width.unwrap_or(usize::MAX);
     let columns = SHAPES
         .into_iter()
-        .find(|columns| fits(columns, downloads, now, look))
-        .unwrap_or(SHAPES[SHAPES.len() - 1]);
-    let widths: Vec<usize> = columns
-        .iter()
-        .map(|column| widest(*column, downloads, now))
-        .collect();
-    let longest = downloads
-        .iter()
-        .map(|download| console::measure_text_width(&text::plain(&download.filename)))
-        .max()
-        .unwrap_or_default()
-        .max("FILE".len());
-    let name = match look.width {
-        Some(width) => longest.min(width.saturating_sub(beside(&widths)).max(1)),
-        None => longest,
-    };
-    let line = |download: Option<&Download>| {
-        let file = download.map_or_else(|| "FILE".to_owned(), |d| text::plain(&d.filename));
-        let mut cells: Vec<String> = columns
-            .iter()
-            .zip(&widths)
-            .map(|(column, width)| aligned(*column, download, *width, now))
-            .collect();
-        // After id and status.
-        cells.insert(2, text::pad(&text::shorten(&file, name, look), name));
-        let line = cells.join(&" ".repeat(GAP)).trim_end().to_owned();
-        look.width
-            .map_or_else(|| line.clone(), |width| text::cut(&line, width, look))
-    };
-    let mut lines = vec![line(None)];
-    for download in downloads {
-        lines.push(line(Some(download)));
-        if let Some(note) = note(download, now) {
-            let note = format!("    {note}");
-            lines.push(match look.width {
-                Some(width) => text::cut(&note, width, look),
-                None => note,
-            });
-        }
+        .find(|columns| beside(columns) + NAME <= width)
+        .unwrap_or(&[0, 1]);
+    let room = width.saturating_sub(beside(columns)).max(1);
+    let name_width = longest(&mut rows.iter().map(|(name, ..)| name)).min(room);
+    let mut lines = Vec::new();
+    for (name, cells, note) in &rows {
+        let cells = columns.iter().map(|column| match column {
+            0 | 3 => format!("{:>1$}", cells[*column], widths[*column]),
+            _ => text::pad(&cells[*column], widths[*column]),
+        });
+        let mut cells: Vec<String> = cells.collect();
+        let name = text::shorten(name, name_width, layout);
+        cells.insert(2, text::pad(&name, name_width));
+        lines.push(text::cut(cells.join(GAP).trim_end(), width, layout));
+        let note = note.as_ref().map(|note| format!("    {note}"));
+        lines.extend(note.map(|note| text::cut(&note, width, layout)));
     }
     lines
 }
 
-/// Why it is not further, for those that wait or failed.
+fn cells(download: &Download, now: Moment) -> [String; 5] {
+    let changed = now.since(&download.updated_at).map(text::ago);
+    [
+        download.id.to_string(),
+        download.status.name().to_owned(),
+        bytes(download),
+        download.attempts.to_string(),
+        changed.unwrap_or_default(),
+    ]
+}
+
+/// The reason why a download waits or failed.
 fn note(download: &Download, now: Moment) -> Option<String> {
     let why = match download.status {
         Status::Waiting => {
@@ -104,65 +97,7 @@ fn note(download: &Download, now: Moment) -> Option<String> {
     Some(text::plain(&why))
 }
 
-/// What the columns beside the name take, gaps included.
-fn beside(widths: &[usize]) -> usize {
-    widths.iter().sum::<usize>() + GAP * widths.len()
-}
-
-fn fits(columns: &[Column], downloads: &[Download], now: Moment, look: Look) -> bool {
-    let widths: Vec<usize> = columns
-        .iter()
-        .map(|column| widest(*column, downloads, now))
-        .collect();
-    look.width
-        .is_none_or(|width| beside(&widths) + NAME <= width)
-}
-
-fn widest(column: Column, downloads: &[Download], now: Moment) -> usize {
-    let heads = std::iter::once(cell(column, None, now));
-    let cells = downloads
-        .iter()
-        .map(|download| cell(column, Some(download), now));
-    heads
-        .chain(cells)
-        .map(|cell| cell.len())
-        .max()
-        .unwrap_or_default()
-}
-
-fn aligned(column: Column, download: Option<&Download>, width: usize, now: Moment) -> String {
-    let cell = cell(column, download, now);
-    match column {
-        Id | Attempts => format!("{cell:>width$}"),
-        State | Bytes | Changed => text::pad(&cell, width),
-    }
-}
-
-/// A cell, or the column's head.
-fn cell(column: Column, download: Option<&Download>, now: Moment) -> String {
-    let Some(download) = download else {
-        return match column {
-            Id => "ID",
-            State => "STATUS",
-            Bytes => "BYTES",
-            Attempts => "ATTEMPTS",
-            Changed => "LAST CHANGE",
-        }
-        .to_owned();
-    };
-    match column {
-        Id => download.id.to_string(),
-        State => download.status.name().to_owned(),
-        Bytes => bytes(download),
-        Attempts => download.attempts.to_string(),
-        Changed => now
-            .since(&download.updated_at)
-            .map(text::ago)
-            .unwrap_or_default(),
-    }
-}
-
-/// `24.0 MB` for a whole file, `75% of 24.0 MB` for a part of one, `18.0 MB` where its size is unknown.
+/// `24.0 MB` for a complete file, `75% of 24.0 MB` for a partial one, `18.0 MB` if its size is unknown.
 fn bytes(download: &Download) -> String {
     let whole = matches!(download.status, Status::Completed | Status::ImportQueued);
     match download.expected_bytes {
@@ -180,8 +115,8 @@ mod tests {
     use super::super::tests::{download, now};
     use super::*;
 
-    fn at(width: usize) -> Look {
-        Look {
+    fn at(width: usize) -> Layout {
+        Layout {
             width: Some(width),
             unicode: true,
         }
@@ -246,13 +181,13 @@ mod tests {
                 );
             }
         }
-        let look = Look {
+        let layout = Layout {
             width: None,
             unicode: false,
         };
         assert!(
-            table(&three(), now(), look)[1].contains("a.film.with.a.rather.long.name.s01e02.mkv")
+            table(&three(), now(), layout)[1].contains("a.film.with.a.rather.long.name.s01e02.mkv")
         );
-        assert_eq!(table(&[], now(), look), [""; 0]);
+        assert_eq!(table(&[], now(), layout), [""; 0]);
     }
 }

@@ -1,24 +1,24 @@
 //! The timeline of `show`: a row for each attempt, its bar on a time axis that all of them share.
 //!
-//! The axis is true to scale but for one thing: where nothing was under way and nothing waited (the process had ended, the
-//! download stood failed), a long pause is drawn short, and said to be.
+//! The axis is to scale, except that a long pause in which nothing ran or waited (the process had ended, or the download had
+//! failed) is shortened, and noted.
 
 use super::Moment;
+use crate::cli::output::Layout;
 use crate::cli::report::why;
-use crate::cli::terminal::Look;
 use crate::cli::text;
 use crate::ledger::AttemptLine;
 use console::Style;
 use regrip_core::record::RestartReason;
 use std::time::Duration;
 
-/// Where the output is no terminal.
+/// If the output is not a terminal.
 const WIDTH: usize = 100;
 /// A bar is not made longer than this: the rest of a wide terminal would only stretch it.
 const BAR: usize = 120;
-/// Nor shorter, as long as there is any room.
+/// Nor shorter, if there is room.
 const SHORTEST: usize = 8;
-/// A pause up to this is what starting a process takes, not one of its own.
+/// A shorter pause is what starting a process takes.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// An attempt on the axis, in time since the first one began.
@@ -28,18 +28,18 @@ struct Span<'a> {
     end: Duration,
     /// Until the next one begins, or the recorded wait is over.
     wait: Duration,
-    /// Of a pause after it so much is left out.
+    /// The part of the pause after it that is not drawn.
     left_out: Duration,
 }
 
-/// Draws the attempts. `alive`: a process is at the last one now, where it has no end; else it ended with the row's last
-/// change, `last`.
+/// Draws the attempts. If `alive`, a process drives the last one, if that has no end; otherwise it ended with the row's last
+/// change, at `last`.
 pub(super) fn timeline(
     attempts: &[AttemptLine],
     alive: bool,
     last: &str,
     now: Moment,
-    look: Look,
+    layout: Layout,
 ) -> Vec<String> {
     let open_end = if alive {
         now.at
@@ -50,7 +50,7 @@ pub(super) fn timeline(
     let Some(first) = spans.first() else {
         return vec!["no attempt yet".to_owned()];
     };
-    let shape = Shape::of(&spans, alive, look);
+    let shape = Shape::of(&spans, alive, layout);
     let mut lines = vec![
         cut(
             format!(
@@ -67,8 +67,9 @@ pub(super) fn timeline(
         for detail in details(span) {
             let indent = shape.number + 2;
             let room = shape.width.saturating_sub(indent);
-            let wrapped = text::wrap(&text::plain(&detail), room);
-            lines.extend(wrapped.iter().map(|line| format!("{:indent$}{line}", "")));
+            let detail = text::plain(&detail);
+            let wrapped = textwrap::wrap(&detail, room.max(1)).into_iter();
+            lines.extend(wrapped.map(|line| format!("{:indent$}{line}", "")));
         }
         shift += span.left_out;
     }
@@ -134,7 +135,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(spans: &[Span<'_>], alive: bool, look: Look) -> Self {
+    fn of(spans: &[Span<'_>], alive: bool, layout: Layout) -> Self {
         let number = spans
             .last()
             .map_or(1, |span| span.line.attempt.to_string().len());
@@ -144,9 +145,9 @@ impl Shape {
                 .map(|span| console::measure_text_width(&cell(span)));
             cells.max().unwrap_or_default()
         };
-        let offsets = widest(&|span| offsets(span.line, look.unicode));
-        let outcome = widest(&|span| outcome(span.line, alive).to_owned());
-        let width = look.width.unwrap_or(WIDTH);
+        let offsets = widest(&|span| offsets(span.line, layout.unicode));
+        let outcome = widest(&|span| outcome(span.line, alive).to_owned()).max("outcome".len());
+        let width = layout.width.unwrap_or(WIDTH);
         let beside = number + 2 + 2 + offsets + 2 + outcome;
         let end = spans.iter().map(|span| span.end + span.wait).max();
         let left_out: Duration = spans.iter().map(|span| span.left_out).sum();
@@ -157,7 +158,7 @@ impl Shape {
             offsets,
             outcome,
             total: end.unwrap_or_default().saturating_sub(left_out),
-            unicode: look.unicode,
+            unicode: layout.unicode,
         }
     }
 
@@ -246,7 +247,7 @@ fn offsets(line: &AttemptLine, unicode: bool) -> String {
 fn outcome(line: &AttemptLine, alive: bool) -> &str {
     match line.outcome.as_deref() {
         Some(outcome) => outcome,
-        None if alive => "under way",
+        None if alive => "in progress",
         None => "lost",
     }
 }
@@ -256,7 +257,7 @@ fn mark(line: &AttemptLine, alive: bool) -> &'static str {
     match outcome(line, alive) {
         "completed" => "#",
         "failed" => "x",
-        "under way" => ">",
+        "in progress" => ">",
         _ => "|",
     }
 }
@@ -291,11 +292,11 @@ fn details(span: &Span<'_>) -> Vec<String> {
             Some("retry_after") => "as the server asked (Retry-After)",
             _ => "drawn at random (jitter)",
         };
-        details.push(format!("then a wait of {}, {asked}", text::wait(wait)));
+        details.push(format!("then a delay of {}, {asked}", text::wait(wait)));
     }
     if span.left_out > Duration::ZERO {
         details.push(format!(
-            "then a pause, {} of which are not drawn",
+            "then a pause, {} of it not drawn",
             text::wait(span.left_out)
         ));
     }
@@ -314,8 +315,8 @@ mod tests {
     use super::super::tests::now;
     use super::*;
 
-    fn look(width: usize, unicode: bool) -> Look {
-        Look {
+    fn layout(width: usize, unicode: bool) -> Layout {
+        Layout {
             width: Some(width),
             unicode,
         }
@@ -369,27 +370,27 @@ mod tests {
         ]
     }
 
-    fn drawn(attempts: &[AttemptLine], look: Look) -> Vec<String> {
-        timeline(attempts, false, "2026-10-20T11:01:00.000Z", now(), look)
+    fn drawn(attempts: &[AttemptLine], layout: Layout) -> Vec<String> {
+        timeline(attempts, false, "2026-10-20T11:01:00.000Z", now(), layout)
     }
 
     #[test]
     fn bars_stand_on_one_axis_in_sixty_columns() {
         assert_eq!(
-            drawn(&three(), look(60, true)),
+            drawn(&three(), layout(60, true)),
             [
                 "attempts from 2026-10-20 11:00:00 UTC",
                 "   0 s               1 min 0 s  from → to          outcome",
                 "1  ━━━━x┄┄┄┄                    0 B → 7.00 MB      failed",
                 "   transient Network: the connection failed: reading the",
                 "   body: connection reset",
-                "   then a wait of 10 s, drawn at random (jitter)",
+                "   then a delay of 10 s, drawn at random (jitter)",
                 "2           ━━━━x┄┄┄┄           7.00 MB → 2.00 MB  failed",
                 "   started over, 7.00 MB discarded: the file was replaced on",
                 "   the server (validator_changed)",
                 "   transient Network: the connection failed: reading the",
                 "   body: connection reset",
-                "   then a wait of 10 s, as the server asked (Retry-After)",
+                "   then a delay of 10 s, as the server asked (Retry-After)",
                 "3                    ━━━━━━━━#  2.00 MB → 24.0 MB  completed",
             ]
         );
@@ -397,7 +398,7 @@ mod tests {
 
     #[test]
     fn plain_characters_where_there_are_no_others_and_all_the_width_there_is() {
-        let lines = drawn(&three(), look(200, false));
+        let lines = drawn(&three(), layout(200, false));
         assert!(lines.iter().all(|line| line.is_ascii()), "{lines:#?}");
         let bars: Vec<&str> = lines
             .iter()
@@ -413,7 +414,7 @@ mod tests {
     fn no_line_is_wider_than_the_terminal() {
         for unicode in [true, false] {
             for width in 40..210 {
-                for line in drawn(&three(), look(width, unicode)) {
+                for line in drawn(&three(), layout(width, unicode)) {
                     assert!(
                         console::measure_text_width(&line) <= width,
                         "{width}: {line}"
@@ -430,12 +431,12 @@ mod tests {
             attempt(2, 3610, 3620, (7_000_000, 24_000_000), "completed"),
         ];
         assert_eq!(
-            drawn(&attempts, look(60, false)),
+            drawn(&attempts, layout(60, false)),
             [
                 "attempts from 2026-10-20 11:00:00 UTC",
                 "   0 s     11 s        22 s  from -> to          outcome",
                 "1  ==========|               0 B -> 7.00 MB      interrupted",
-                "   then a pause, 59 min 58 s of which are not drawn",
+                "   then a pause, 59 min 58 s of it not drawn",
                 "2               ==========#  7.00 MB -> 24.0 MB  completed",
             ]
         );
@@ -445,17 +446,17 @@ mod tests {
     fn an_attempt_without_an_end_is_under_way_or_lost() {
         let mut open = attempt(1, 0, 0, (0, 0), "");
         (open.ended_at, open.offset_to, open.outcome) = (None, None, None);
-        for (alive, word) in [(true, "under way"), (false, "lost")] {
+        for (alive, word) in [(true, "in progress"), (false, "lost")] {
             let lines = timeline(
                 std::slice::from_ref(&open),
                 alive,
                 "2026-10-20T11:00:05.000Z",
                 now(),
-                look(60, true),
+                layout(60, true),
             );
             assert!(lines[2].ends_with(word), "{lines:?}");
         }
-        assert_eq!(drawn(&[], look(60, true)), ["no attempt yet"]);
+        assert_eq!(drawn(&[], layout(60, true)), ["no attempt yet"]);
     }
 
     #[test]
@@ -465,7 +466,7 @@ mod tests {
         odd[2].ended_at = Some("not a time".to_owned());
         odd[2].wait_ms = Some(u64::MAX);
         for width in [1, 10, 60] {
-            assert!(drawn(&odd, look(width, true)).len() > 3);
+            assert!(drawn(&odd, layout(width, true)).len() > 3);
         }
     }
 }

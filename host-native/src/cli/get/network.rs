@@ -19,7 +19,7 @@ const MAX_PEM_BYTES: u64 = 16 << 20;
 
 /// What the arguments mean, timeouts and the URLs' own userinfo left out.
 #[derive(Debug)]
-pub(crate) struct Network {
+pub(crate) struct NetworkOptions {
     headers: Vec<Header>,
     roots: Roots,
     proxies: Proxies,
@@ -33,8 +33,8 @@ pub(crate) struct Network {
 pub(crate) fn network(
     get: &Get,
     environment: impl Fn(&str) -> Option<String>,
-) -> Result<Network, String> {
-    Ok(Network {
+) -> Result<NetworkOptions, String> {
+    Ok(NetworkOptions {
         headers: headers(get)?,
         roots: roots(get)?,
         proxies: proxies(get.proxy.as_deref(), environment)?,
@@ -42,7 +42,7 @@ pub(crate) fn network(
     })
 }
 
-impl Network {
+impl NetworkOptions {
     /// Checks that there is a way to every target.
     ///
     /// # Errors
@@ -88,17 +88,14 @@ fn headers(get: &Get) -> Result<Vec<Header>, String> {
     let Some(user) = &get.user else {
         return Ok(headers);
     };
-    let (user, password) = user.split_once(':').ok_or(
-        "--user has no colon, so there is no password in it\n  write user:password, or user: where it is empty",
-    )?;
+    let (user, password) = user
+        .split_once(':')
+        .ok_or("--user has no colon\n  write user:password, or user: without a password")?;
     if headers
         .iter()
         .any(|header| header.name() == "authorization")
     {
-        return Err(
-            "--user and --header Authorization are two answers to one question\n  give one of them"
-                .to_owned(),
-        );
+        return Err("--user and --header Authorization exclude each other".to_owned());
     }
     headers.push(Header::basic(user, password));
     Ok(headers)
@@ -161,7 +158,7 @@ pub(crate) fn proxies(
             except,
         });
     }
-    // Whoever runs regrip behind a web server lets the client of that server choose HTTP_PROXY (httpoxy).
+    // Behind a web server, its clients choose HTTP_PROXY (httpoxy).
     let cgi = environment("REQUEST_METHOD").is_some();
     let http = if cgi {
         ["http_proxy", "http_proxy"]

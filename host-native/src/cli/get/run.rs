@@ -1,17 +1,19 @@
 //! Runs `get`: opens the state, accepts every target, drives them together, and says how each one ended.
 
-use super::ask::is_unchanged;
-use super::network::{Network, network};
+use super::network::{NetworkOptions, network};
 use super::target::{Target, Targets, is_stream, targets};
+use super::unchanged::is_unchanged;
 use crate::cli::args::Get;
+use crate::cli::drive;
+use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::{Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
-use crate::cli::{Exit, drive, signals, text};
-use crate::clock::SmolClock;
-use crate::control::{Outcome, Wanted, accept};
+use crate::cli::text;
+use crate::control::{Acceptance, Wanted, accept};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::Catalogue;
 use crate::store::{DiskStore, checksum_of};
+use crate::time::SmolClock;
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
 use futures::StreamExt;
@@ -34,7 +36,7 @@ use std::time::Duration;
 /// list is neither rows nor memory yet.
 const MAX_WAITING: usize = 256;
 
-/// How many targets are looked up at once. They are asked for in order, and what they write they write together.
+/// Targets accepted at once: in order, but with one write to the ledger for several.
 const ACCEPTED_AT_ONCE: usize = 32;
 
 /// How often a question to a server looks whether the process is to end.
@@ -44,7 +46,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 struct Terms {
     /// What requests carry.
-    network: Network,
+    network: NetworkOptions,
     /// `--on-exists`
     on_exists: OnExists,
     /// `--adopt-part`
@@ -85,24 +87,8 @@ fn on_exists(get: &Get) -> OnExists {
 }
 
 /// Runs the command.
-pub(crate) fn main(get: &Get) -> Exit {
-    match meant(get) {
-        Ok((network, targets)) => run(get, network, targets),
-        Err(text) => {
-            say!("regrip: {text}");
-            Exit::Usage
-        }
-    }
-}
-
-fn meant(get: &Get) -> Result<(Network, Targets), String> {
-    let network = network(get, |name| std::env::var(name).ok())?;
-    let targets = targets(get)?;
-    network.check(&targets.targets)?;
-    Ok((network, targets))
-}
-
-fn run(get: &Get, network: Network, targets: Targets) -> Exit {
+pub(crate) fn main(get: &Get) -> CommandResult {
+    let (network, targets) = read_args(get).map_err(|text| (Exit::Usage, text))?;
     let Targets {
         targets,
         collide,
@@ -112,31 +98,19 @@ fn run(get: &Get, network: Network, targets: Targets) -> Exit {
         say!("regrip: {line}");
     }
     if targets.is_empty() {
-        return Exit::Usage;
+        return Ok(Exit::Usage);
     }
     let unusable = match unusable.is_empty() {
         true => Exit::Done,
         false => Exit::Failed,
     };
     if is_stream(get) {
-        return unusable.and(super::stream::run(get, &network, &targets));
+        return Ok(unusable.max(super::stream::run(get, &network, &targets)?));
     }
     let reporter = reporter(get.json, get.quiet);
     let listener = Arc::clone(&reporter) as Arc<dyn Listener>;
-    let engine = match engine(get, &network, &targets, listener) {
-        Ok(engine) => engine,
-        Err((exit, text)) => {
-            say!("regrip: {text}");
-            return exit;
-        }
-    };
-    let signal = match signals::first() {
-        Ok(signal) => signal,
-        Err(error) => {
-            say!("regrip: cannot listen for Ctrl-C: {error}");
-            return Exit::Unusable;
-        }
-    };
+    let engine = engine(get, &network, &targets, listener)?;
+    let signal = drive::first_signal()?;
     let terms = Terms {
         network,
         on_exists: on_exists(get),
@@ -155,9 +129,16 @@ fn run(get: &Get, network: Network, targets: Targets) -> Exit {
         accepted: if collide { 1 } else { ACCEPTED_AT_ONCE },
     };
     let driven = all(&engine, &reporter, targets, &terms, bounds, &ending);
-    let exit = unusable.and(drive::run(&engine, &signal, &workers, &ending, driven));
+    let exit = unusable.max(drive::run(&engine, &signal, &workers, &ending, driven));
     reporter.end(exit, "run the same command again");
-    exit
+    Ok(exit)
+}
+
+fn read_args(get: &Get) -> Result<(NetworkOptions, Targets), String> {
+    let network = network(get, |name| std::env::var(name).ok())?;
+    let targets = targets(get)?;
+    network.check(&targets.targets)?;
+    Ok((network, targets))
 }
 
 /// The limits that were typed.
@@ -175,10 +156,10 @@ pub(super) fn config(get: &Get) -> DownloadsConfig {
 
 fn engine(
     get: &Get,
-    network: &Network,
+    network: &NetworkOptions,
     targets: &[Target],
     listener: Arc<dyn Listener>,
-) -> Result<Engine<NativeHost<StateLedger>>, (Exit, String)> {
+) -> CommandResult<Engine<NativeHost<StateLedger>>> {
     let config = config(get);
     let folder = targets
         .first()
@@ -230,7 +211,7 @@ async fn all(
         .buffered(bounds.accepted);
     while let Some((outcome, target)) = accepted.next().await {
         if ending.get() {
-            exit = exit.and(Exit::Interrupted);
+            exit = exit.max(Exit::Interrupted);
             break;
         }
         match outcome {
@@ -245,19 +226,19 @@ async fn all(
             }
             Err(error) => {
                 reporter.refused(&target, &error);
-                exit = exit.and(Exit::from(&error));
+                exit = exit.max(Exit::from(&error));
             }
         }
         while driven.len() >= bounds.driven {
-            exit = exit.and(driven.next().await.map_or(Exit::Done, ended));
+            exit = exit.max(driven.next().await.map_or(Exit::Done, ended));
         }
     }
     while let Some(result) = driven.next().await {
-        exit = exit.and(ended(result));
+        exit = exit.max(ended(result));
     }
     if let Some(algorithm) = terms.print_checksum {
         for id in ids {
-            exit = exit.and(ended(print_checksum(engine, id, algorithm).await));
+            exit = exit.max(ended(print_checksum(engine, id, algorithm).await));
         }
     }
     exit
@@ -308,14 +289,14 @@ async fn accept_one(
         accepted => accepted,
     };
     let outcome = match accepted? {
-        Outcome::Done(row) if terms.on_exists != OnExists::Overwrite => {
+        Acceptance::Done(row) if terms.on_exists != OnExists::Overwrite => {
             let completed_at = engine.host().ledger.entry(row.id).await?.completed_at;
             return Ok(Accepted::Done(row, WasDone::NotAsked { completed_at }));
         }
-        Outcome::Done(row) if is_unchanged(engine, &row).or(interrupted(ending)).await? => {
+        Acceptance::Done(row) if is_unchanged(engine, &row).or(interrupted(ending)).await? => {
             return Ok(Accepted::Done(row, WasDone::Unchanged));
         }
-        Outcome::Done(_) => {
+        Acceptance::Done(_) => {
             let again = Wanted {
                 again: true,
                 ..wanted
@@ -325,9 +306,9 @@ async fn accept_one(
         driven => driven,
     };
     Ok(match outcome {
-        Outcome::Drive(accepted, destination) => Accepted::Drive(accepted.id, destination),
+        Acceptance::Drive(accepted, destination) => Accepted::Drive(accepted.id, destination),
         // Another run replaced it meanwhile.
-        Outcome::Done(row) => Accepted::Done(row, WasDone::Unchanged),
+        Acceptance::Done(row) => Accepted::Done(row, WasDone::Unchanged),
     })
 }
 

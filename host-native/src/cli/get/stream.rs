@@ -2,15 +2,16 @@
 //!
 //! A broken connection is resumed within the run. Another run begins at the start of the file.
 
-use super::network::Network;
+use super::network::NetworkOptions;
 use super::run::config;
 use super::target::Target;
 use crate::cli::args::Get;
+use crate::cli::drive;
+use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::{Json, Reporter, reporter};
-use crate::cli::{Exit, drive, signals};
-use crate::clock::SmolClock;
 use crate::host::Listener;
 use crate::store::{STDOUT, StdoutStore};
+use crate::time::SmolClock;
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
 use regrip_core::host::Host;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Streams the targets in the order given, and stops at the first one that fails: what followed would be in its place.
-pub(super) fn run(get: &Get, network: &Network, targets: &[Target]) -> Exit {
+pub(super) fn run(get: &Get, network: &NetworkOptions, targets: &[Target]) -> CommandResult {
     let reporter = match get.json {
         true => Arc::new(Json::on_stderr()),
         false => reporter(false, get.quiet),
@@ -35,20 +36,9 @@ pub(super) fn run(get: &Get, network: &Network, targets: &[Target]) -> Exit {
         clock: SmolClock::default(),
         listener: Arc::clone(&reporter) as Arc<dyn Listener>,
     };
-    let engine = match Engine::new(host, config, !get.no_digest) {
-        Ok(engine) => engine,
-        Err(error) => {
-            say!("regrip: {error}");
-            return Exit::Usage;
-        }
-    };
-    let signal = match signals::first() {
-        Ok(signal) => signal,
-        Err(error) => {
-            say!("regrip: cannot listen for Ctrl-C: {error}");
-            return Exit::Unusable;
-        }
-    };
+    let engine = Engine::new(host, config, !get.no_digest)
+        .map_err(|error| (Exit::Usage, error.to_string()))?;
+    let signal = drive::first_signal()?;
     let ending = Cell::new(false);
     let print = get.print_checksum.filter(|_| !get.json);
     let driven = all(&engine, &reporter, network, targets, print);
@@ -56,13 +46,13 @@ pub(super) fn run(get: &Get, network: &Network, targets: &[Target]) -> Exit {
     if exit == Exit::Interrupted {
         say!("regrip: interrupted; another run begins at the start");
     }
-    exit
+    Ok(exit)
 }
 
 async fn all(
     engine: &Engine<StreamHost>,
     reporter: &Arc<dyn Reporter>,
-    network: &Network,
+    network: &NetworkOptions,
     targets: &[Target],
     print_checksum: Option<Algorithm>,
 ) -> Exit {
@@ -93,7 +83,7 @@ async fn all(
                     say!("{hex}  -");
                 }
             }
-            // Whoever read it has had enough, as in `regrip get -o - URL | head`.
+            // The reader closed it, as in `regrip get -o - URL | head`.
             Err(_) if engine.host().store.is_closed() => return Exit::Failed,
             Err(error) => return Exit::from(&error),
         }

@@ -1,26 +1,34 @@
-//! Progress bars on a terminal: a line for each file that is under way, finished ones scroll up.
+//! Progress bars on a terminal: a line for each file in progress; finished files scroll up.
 //!
-//! indicatif draws; what a line says is [`bar`](super::bar)'s. Events only change what is known; a thread redraws all lines
-//! a few times a second, so that countdowns run, a speed falls while nothing comes, and a resized terminal is filled.
+//! indicatif draws the lines and measures the speed. A thread sets what they say several times a second, so that countdowns
+//! run and a resized terminal is filled.
 
-use super::bar::{self, Phase, View};
-use super::journey::Journeys;
-use super::{Reporter, WasDone, lines, screen};
-use crate::cli::exit::Exit;
+use super::progress::{Progress, Run};
+use super::{Reporter, WasDone, plain};
 use crate::cli::get::Target;
-use crate::cli::terminal::Look;
+use crate::cli::output::{Exit, Layout};
 use crate::cli::text;
 use crate::host::Listener;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::sync::lock;
+use console::Term;
+use indicatif::{
+    FormattedDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike,
+};
 use regrip_core::{DownloadId, Error, Event, Row, What};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Between two drawings.
 const TICK: Duration = Duration::from_millis(200);
-/// Where the terminal does not tell.
+/// Drawings a second at most.
+const HERTZ: u8 = 20;
+/// If the terminal does not say how wide it is.
 const COLUMNS: usize = 80;
+/// The speed of a connection that received no data for this long is replaced by the time.
+const SILENT: Duration = Duration::from_secs(3);
 
 /// Draws bars on standard error.
 #[derive(Debug)]
@@ -31,22 +39,15 @@ pub(crate) struct Bars {
 
 #[derive(Debug)]
 struct Files {
-    journeys: Journeys,
-    bars: BTreeMap<DownloadId, Bar>,
-    /// Accepted, and not started yet.
+    run: Run,
+    /// What each drawn file waits for, if it waits.
+    drawn: BTreeMap<DownloadId, Option<Wait>>,
+    /// Accepted, but not started yet.
     queued: BTreeSet<DownloadId>,
-    /// How many those are: below the bars.
+    /// The number of queued files, below the bars.
     footer: Option<ProgressBar>,
-    /// Of the longest name so far.
+    /// Columns of the longest name so far.
     name: usize,
-}
-
-/// A file under way.
-#[derive(Debug)]
-struct Bar {
-    drawn: ProgressBar,
-    name: String,
-    wait: Option<Wait>,
 }
 
 #[derive(Debug)]
@@ -59,36 +60,67 @@ impl Bars {
     /// Starts the thread that draws.
     pub(crate) fn new() -> Self {
         let files = Arc::new(Mutex::new(Files {
-            journeys: Journeys::begin(Instant::now()),
-            bars: BTreeMap::new(),
+            run: Run::begin(Instant::now()),
+            drawn: BTreeMap::new(),
             queued: BTreeSet::new(),
             footer: None,
             name: 0,
         }));
-        let drawn = Arc::downgrade(&files);
-        // Without it lines are drawn at events only.
+        let weak = Arc::downgrade(&files);
+        // Without the thread, lines are drawn at events only.
         let _ = std::thread::Builder::new()
             .name("bars".to_owned())
-            .spawn(move || keep_drawing(&drawn));
+            .spawn(move || keep_drawing(&weak));
+        let screen = Screen {
+            term: Term::buffered_stderr(),
+            line_is_full: AtomicBool::new(false),
+        };
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen), HERTZ);
         Bars {
-            all: MultiProgress::with_draw_target(screen::stderr()),
+            all: MultiProgress::with_draw_target(target),
             files,
         }
     }
 
-    /// Above the bars, as an ordinary line: it may be longer than the terminal is wide.
+    /// Prints an ordinary line above the bars: it may be longer than the terminal is wide.
     fn print(&self, line: impl std::fmt::Display) {
         self.all.suspend(|| say!("{line}"));
     }
+
+    fn erase(&self, bar: &ProgressBar) {
+        bar.finish_and_clear();
+        // Otherwise its empty line would stay as long as others are drawn above it.
+        self.all.remove(bar);
+    }
+
+    /// Draws a file as waiting, or as in progress.
+    fn show(&self, files: &mut Files, id: DownloadId, wait: Option<Wait>) {
+        let Some(file) = files.run.file(id) else {
+            return;
+        };
+        if files.drawn.insert(id, wait).is_none() {
+            files.name = files.name.max(console::measure_text_width(&file.name));
+            match &files.footer {
+                Some(footer) => self.all.insert_before(footer, file.bar.clone()),
+                None => self.all.add(file.bar.clone()),
+            };
+        }
+    }
+
+    /// Adds or removes the line that counts the queued files.
+    fn count_queued(&self, files: &mut Files) {
+        if files.queued.is_empty() {
+            if let Some(footer) = files.footer.take() {
+                self.erase(&footer);
+            }
+        } else if files.footer.is_none() {
+            let footer = ProgressBar::no_length().with_style(style("{wide_msg}"));
+            files.footer = Some(self.all.add(footer));
+        }
+    }
 }
 
-fn erase(drawn: &ProgressBar, all: &MultiProgress) {
-    drawn.finish_and_clear();
-    // Else its empty line would stay for as long as others are drawn above it.
-    all.remove(drawn);
-}
-
-/// Until nobody has the bars any more.
+/// Draws until nobody holds the bars any more.
 fn keep_drawing(files: &Weak<Mutex<Files>>) {
     while let Some(files) = files.upgrade() {
         lock(&files).draw(Instant::now());
@@ -97,101 +129,147 @@ fn keep_drawing(files: &Weak<Mutex<Files>>) {
     }
 }
 
-fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
-    files.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Files {
-    fn bar(&mut self, event: &Event<'_>, all: &MultiProgress) -> &mut Bar {
-        let (name, footer) = (&mut self.name, &self.footer);
-        self.bars.entry(event.id).or_insert_with(|| {
-            let file = lines::name(event.path);
-            *name = console::measure_text_width(&file).max(*name);
-            let drawn = empty();
-            Bar {
-                drawn: match footer {
-                    Some(footer) => all.insert_before(footer, drawn),
-                    None => all.add(drawn),
-                },
-                name: file,
-                wait: None,
-            }
-        })
-    }
-
-    /// Tells below the bars how many are still to come.
-    fn count_queued(&mut self, all: &MultiProgress) {
-        match (self.queued.len(), &self.footer) {
-            (0, Some(footer)) => {
-                erase(footer, all);
-                self.footer = None;
-            }
-            (0, None) => {}
-            (_, Some(_)) => {}
-            (_, None) => self.footer = Some(all.add(empty())),
-        }
-    }
-
-    fn draw(&mut self, now: Instant) {
-        let look = Look::of_stderr();
-        // The last column stays free: some terminals begin a new line once it is written to.
-        let width = look.width.unwrap_or(COLUMNS).saturating_sub(1);
-        for (id, bar) in &self.bars {
-            let Some(journey) = self.journeys.of(*id) else {
+    fn draw(&self, now: Instant) {
+        let layout = Layout::of_stderr();
+        let width = layout.width.unwrap_or(COLUMNS).saturating_sub(1);
+        for (id, wait) in &self.drawn {
+            let Some(file) = self.run.file(*id) else {
                 continue;
             };
-            let phase = match &bar.wait {
-                Some(wait) => Phase::Waiting {
-                    left: wait.until.saturating_duration_since(now),
-                    why: &wait.why,
-                },
-                None if journey.answered => Phase::Moving {
-                    per_second: journey.speed.per_second(now),
-                    left: journey.left(now),
-                    silence: journey.speed.silence(now),
-                },
-                None => Phase::Connecting,
-            };
-            let view = View {
-                name: &bar.name,
-                attempt: journey.attempt,
-                bytes: journey.bytes,
-                total: journey.total,
-                phase,
-            };
-            bar.drawn
-                .set_message(bar::line(&view, self.name, width, look));
+            draw(file, wait.as_ref(), self.name, now, width, layout);
         }
         if let Some(footer) = &self.footer {
-            let line = format!("{} more are queued", self.queued.len());
-            footer.set_message(text::cut(&line, width, look));
+            footer.set_message(format!("{} more queued", self.queued.len()));
         }
     }
+}
+
+/// Sets what the line of a file says in `width` columns. Names take up to `name` columns, so that bars are aligned.
+fn draw(
+    file: &Progress,
+    wait: Option<&Wait>,
+    name: usize,
+    now: Instant,
+    width: usize,
+    layout: Layout,
+) {
+    let name = name
+        .min((width * 3 / 10).clamp(8, 40))
+        .min(width.saturating_sub(2));
+    let room = width.saturating_sub(name + 2);
+    let percent = file.total().map(|total| text::percent(file.bytes(), total));
+    let (template, message) = match wait {
+        Some(wait) => ("{prefix}  {wide_msg:.yellow}", waiting(file, wait, now)),
+        None if !file.answered => ("{prefix}  {wide_msg}", connecting(file)),
+        None => {
+            let (has_bar, numbers) = numbers(file, percent, now, room);
+            match has_bar {
+                true => ("{prefix}  {wide_bar:.green/dim}  {msg}", numbers),
+                false => ("{prefix}  {wide_msg:>}", numbers),
+            }
+        }
+    };
+    let shown = text::shorten(&file.name, name, layout);
+    file.bar
+        .set_style(style(template).progress_chars(if layout.unicode {
+            "━╸─"
+        } else {
+            "=>-"
+        }));
+    file.bar.set_prefix(text::pad(&shown, name));
+    file.bar.set_message(text::cut(&message, room, layout));
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+fn connecting(file: &Progress) -> String {
+    let attempt = match file.attempt {
+        0 | 1 => String::new(),
+        attempt => format!(", attempt {attempt}"),
+    };
+    let kept = match file.bytes() {
+        0 => String::new(),
+        bytes => format!(", {} so far", text::bytes(bytes)),
+    };
+    format!("connecting{attempt}{kept}")
+}
+
+fn waiting(file: &Progress, wait: &Wait, now: Instant) -> String {
+    let left = wait.until.saturating_duration_since(now);
+    // Whole seconds: tenths would only flicker.
+    let left = match left.as_secs() + u64::from(left.subsec_nanos() > 0) {
+        // It waits for a permit now.
+        0 => "next".to_owned(),
+        seconds @ 1..60 => format!("in {seconds} s"),
+        seconds => format!("in {}", text::wait(Duration::from_secs(seconds))),
+    };
+    let next = file.attempt.saturating_add(1);
+    format!("attempt {next} {left}: {}", wait.why)
+}
+
+/// The numbers of a file in progress that fit beside its bar, and whether a bar fits: percentage, speed, time left, bar
+/// and bytes, in this order.
+fn numbers(file: &Progress, percent: Option<u64>, now: Instant, mut room: usize) -> (bool, String) {
+    let mut fits = |columns: usize| {
+        let rest = room.checked_sub(columns);
+        room = rest.unwrap_or(room);
+        rest.is_some()
+    };
+    let silence = file.silence(now);
+    let percent = percent.filter(|_| fits(4));
+    let speed = fits(2 + 9).then(|| match silence {
+        silence if silence >= SILENT => format!("idle {}s", silence.as_secs()),
+        _ => file
+            .per_second()
+            .map_or_else(String::new, |speed| format!("{}/s", text::bytes(speed))),
+    });
+    let left = fits(2 + 8).then(|| match file.left().filter(|_| silence < SILENT) {
+        Some(left) => FormattedDuration(left).to_string(),
+        None => String::new(),
+    });
+    let has_bar = file.total().is_some() && fits(2 + 8);
+    let bytes = fits(2 + 15).then(|| {
+        let bytes = text::bytes(file.bytes());
+        match file.total() {
+            Some(total) => format!("{bytes}/{}", text::bytes(total)),
+            None => bytes,
+        }
+    });
+    let columns = [
+        percent.map(|percent| format!("{percent:>3}%")),
+        bytes.map(|bytes| format!("{bytes:>15}")),
+        speed.map(|speed| format!("{speed:>9}")),
+        left.map(|left| format!("{left:>8}")),
+    ];
+    let columns: Vec<String> = columns.into_iter().flatten().collect();
+    (has_bar, columns.join("  "))
 }
 
 impl Listener for Bars {
     fn hear(&self, event: &Event<'_>) {
         let now = Instant::now();
         let mut files = lock(&self.files);
-        let journey = files.journeys.hear(event, now);
-        let line = lines::line(event, journey, now);
+        let file = files.run.record(event, now);
+        let line = plain::line(event, file, now);
         match &event.what {
             What::Queued => {
                 files.queued.insert(event.id);
-                files.count_queued(&self.all);
+                self.count_queued(&mut files);
             }
             What::Started { .. } => {
                 files.queued.remove(&event.id);
-                files.bar(event, &self.all).wait = None;
-                files.count_queued(&self.all);
+                self.show(&mut files, event.id, None);
+                self.count_queued(&mut files);
             }
-            What::Restart { .. } => self.print(line.unwrap_or_default()),
-            What::Headers { mismatch: true, .. } => {
+            What::Restart { .. } | What::Headers { mismatch: true, .. } => {
                 if let Some(line) = line {
                     self.print(line);
                 }
             }
-            What::Headers { .. } | What::Progress { .. } => return, // the thread draws what there is
+            What::Headers { .. } | What::Progress { .. } => return, // the thread draws it
             What::Retrying {
                 delay,
                 asked_by,
@@ -199,21 +277,23 @@ impl Listener for Bars {
                 ..
             } => {
                 let until = now.checked_add(*delay).unwrap_or(now);
-                let why = lines::wait_reason(*asked_by, error);
-                files.bar(event, &self.all).wait = Some(Wait { until, why });
+                let why = plain::wait_reason(*asked_by, error);
+                self.show(&mut files, event.id, Some(Wait { until, why }));
             }
             What::Waiting { until, why } => {
                 let left = until.duration_since(SystemTime::now()).unwrap_or_default();
                 let (until, why) = (now.checked_add(left).unwrap_or(now), text::plain(why));
-                files.bar(event, &self.all).wait = Some(Wait { until, why });
+                self.show(&mut files, event.id, Some(Wait { until, why }));
             }
             What::Completed(_) | What::Failed(_) | What::Cancelled(_) => {
                 files.queued.remove(&event.id);
-                if let Some(bar) = files.bars.remove(&event.id) {
-                    erase(&bar.drawn, &self.all);
+                if files.drawn.remove(&event.id).is_some()
+                    && let Some(file) = files.run.file(event.id)
+                {
+                    self.erase(&file.bar);
                 }
-                files.count_queued(&self.all);
-                files.journeys.forget(event.id);
+                self.count_queued(&mut files);
+                files.run.forget(event.id);
                 self.print(line.unwrap_or_default());
             }
         }
@@ -223,27 +303,213 @@ impl Listener for Bars {
 
 impl Reporter for Bars {
     fn was_done(&self, row: &Row, how: &WasDone) {
-        lock(&self.files).journeys.was_done(row.downloaded);
-        self.print(lines::was_done(row, how));
+        lock(&self.files).run.add_completed(row.downloaded);
+        self.print(plain::was_done(row, how));
     }
     fn refused(&self, target: &Target, error: &Error) {
-        lock(&self.files).journeys.was_not_done();
-        self.print(lines::refused(target, error));
+        lock(&self.files).run.add_failed();
+        self.print(plain::refused(target, error));
     }
-    fn end(&self, exit: Exit, to_go_on: &str) {
+    fn end(&self, exit: Exit, to_resume: &str) {
         let mut files = lock(&self.files);
-        let _ = self.all.clear(); // a terminal that is gone
-        // A bar that goes would draw the others once more.
+        let _ = self.all.clear(); // fails if the terminal is gone
+        // Removing a bar would draw the others once more.
         self.all.set_draw_target(ProgressDrawTarget::hidden());
-        files.bars.clear();
+        files.drawn.clear();
         files.footer = None;
-        lines::end(&files.journeys, exit, to_go_on);
+        plain::end(&files.run, exit, to_resume);
     }
 }
 
-/// A line that says only what it is told.
-fn empty() -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg}");
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
-    ProgressBar::no_length().with_style(style)
+/// The terminal that bars are drawn on.
+///
+/// indicatif fills every line up to the right edge with blanks, which is how it gets to the next one, and leaves the cursor
+/// there. Then a terminal that is resized joins and breaks those lines, and the `^C` that it echoes goes onto a line of its
+/// own, which indicatif does not know about: either leaves lines behind that nobody clears. So there are line feeds between
+/// the lines instead of the blanks, and the cursor waits at the left.
+#[derive(Debug)]
+struct Screen {
+    term: Term,
+    /// indicatif assumes that the cursor is at the right edge: what it writes next belongs on the next line.
+    line_is_full: AtomicBool,
+}
+
+impl TermLike for Screen {
+    /// The last column stays free: some terminals begin a new line once it is written to.
+    fn width(&self) -> u16 {
+        self.term.size().1.saturating_sub(1)
+    }
+    fn height(&self) -> u16 {
+        self.term.size().0
+    }
+    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+        self.term.move_cursor_up(lines)
+    }
+    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+        self.term.move_cursor_down(lines)
+    }
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        self.term.move_cursor_right(columns)
+    }
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        self.term.move_cursor_left(columns)
+    }
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.term.write_line(line)
+    }
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        if text.bytes().all(|byte| byte == b' ') {
+            // The line was cleared before, so blanks change nothing.
+            self.line_is_full.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        if self.line_is_full.swap(false, Ordering::Relaxed) {
+            self.term.write_str("\n")?;
+        }
+        self.term.write_str(text)
+    }
+    fn clear_line(&self) -> io::Result<()> {
+        self.term.clear_line()
+    }
+    fn flush(&self) -> io::Result<()> {
+        self.line_is_full.store(false, Ordering::Relaxed);
+        self.term.write_str("\r")?;
+        self.term.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records what is drawn.
+    #[derive(Clone, Debug)]
+    struct Recorder(u16, Arc<Mutex<String>>);
+
+    impl TermLike for Recorder {
+        fn width(&self) -> u16 {
+            self.0
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, line: &str) -> io::Result<()> {
+            self.write_str(line)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            lock(&self.1).push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            lock(&self.1).clear();
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The line of a file in its third attempt: before a response, with one, and waiting.
+    fn drawn(
+        received: Option<Option<u64>>,
+        why: Option<&str>,
+        width: u16,
+        unicode: bool,
+    ) -> String {
+        let now = Instant::now();
+        let mut run = Run::begin(now);
+        let mut record = |what| {
+            let event = Event {
+                id: 1,
+                at: SystemTime::UNIX_EPOCH,
+                url: "https://example.org/",
+                path: "/films/a.film.with.a.long.name.s01e02.mkv",
+                what,
+            };
+            run.record(&event, now);
+        };
+        let (attempt, from) = (3, 18_000_000);
+        record(What::Started { attempt, from });
+        if let Some(expected_bytes) = received {
+            record(What::Headers {
+                expected_bytes,
+                source: None,
+                mismatch: false,
+            });
+        }
+        let file = run.file(1).unwrap();
+        let recorder = Recorder(width, Arc::default());
+        let target = ProgressDrawTarget::term_like(Box::new(recorder.clone()));
+        file.bar.set_draw_target(target);
+        let wait = why.map(|why| Wait {
+            until: now + Duration::from_millis(11_200),
+            why: why.to_owned(),
+        });
+        let layout = Layout {
+            width: None,
+            unicode,
+        };
+        draw(file, wait.as_ref(), 40, now, width.into(), layout);
+        lock(&recorder.1).clear();
+        file.bar.force_draw();
+        let line = console::strip_ansi_codes(&lock(&recorder.1)).into_owned();
+        line.trim_end().to_owned()
+    }
+
+    #[test]
+    fn a_line_has_what_fits_in_the_terminal() {
+        let sized = Some(Some(24_000_000));
+        let table = [
+            (sized, None, 20, "a.fi…mkv         75%"),
+            (sized, None, 60, "a.film.wit…e02.mkv  ━━━━━━━━━╸───   75%"),
+            (
+                sized,
+                None,
+                80,
+                "a.film.with.a.lo…e02.mkv  ━━━━━━━╸──   75%  18.0 MB/24.0 MB",
+            ),
+            (
+                None,
+                None,
+                60,
+                "a.film.wit…e02.mkv  connecting, attempt 3, 18.0 MB so far",
+            ),
+            (
+                sized,
+                Some("connection reset by peer"),
+                60,
+                "a.film.wit…e02.mkv  attempt 4 in 12 s: connection reset by …",
+            ),
+        ];
+        for (received, why, width, line) in table {
+            assert_eq!(drawn(received, why, width, true), line, "{width}");
+        }
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for width in 1..140 {
+            for unicode in [true, false] {
+                for (received, why) in [
+                    (Some(Some(u64::MAX)), None),
+                    (Some(None), None),
+                    (None, None),
+                    (None, Some("connection reset by peer")),
+                ] {
+                    let line = drawn(received, why, width, unicode);
+                    let columns = console::measure_text_width(&line);
+                    assert!(columns <= usize::from(width).max(2), "{width}: {line}");
+                }
+            }
+        }
+    }
 }

@@ -1,27 +1,26 @@
 //! What a user sees while downloads run: bars on a terminal, plain lines elsewhere, JSON lines for programs.
 
-mod bar;
 mod bars;
-mod journey;
-mod json;
-mod lines;
-mod quiet;
-mod screen;
-mod speed;
+mod plain;
+mod progress;
 
-use super::exit::Exit;
 use super::get::Target;
-use super::terminal;
+use super::output::{self, Exit};
+use crate::control::object;
 use crate::host::Listener;
-use regrip_core::{Error, Row};
+use crate::time::rfc3339;
+use regrip_core::error::chain;
+use regrip_core::{Error, Event, Row, Summary, What, class, display_url};
+use serde_json::{Value, json};
+use std::io::{Write, stdout};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-pub(crate) use bars::Bars;
-pub(crate) use json::Json;
-pub(crate) use lines::{Lines, why};
-pub(crate) use quiet::{Quiet, Silent};
+use bars::Bars;
+use plain::Plain;
+pub(crate) use plain::why;
 
-/// How it is known that a file from an earlier run is the one that is wanted.
+/// Why a file of an earlier run was not downloaded again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WasDone {
     /// The server was not asked. When the file was completed, in RFC 3339.
@@ -32,12 +31,12 @@ pub(crate) enum WasDone {
 
 /// Shows downloads.
 pub(crate) trait Reporter: Listener {
-    /// A file from an earlier run is there, complete and unchanged, so nothing was fetched.
+    /// A file of an earlier run is complete and unchanged, so nothing was downloaded.
     fn was_done(&self, row: &Row, how: &WasDone);
     /// A target was refused before it became a row.
     fn refused(&self, target: &Target, error: &Error);
-    /// Everything is over; if it was interrupted, `to_go_on` says how to go on: `run …`.
-    fn end(&self, exit: Exit, to_go_on: &str);
+    /// The run ended. If it was interrupted, `to_resume` says how to resume it: `run …`.
+    fn end(&self, exit: Exit, to_resume: &str);
 }
 
 /// The reporter that fits the flags and the terminal.
@@ -46,9 +45,101 @@ pub(crate) fn reporter(json: bool, quiet: bool) -> Arc<dyn Reporter> {
         Arc::new(Json::default())
     } else if quiet {
         Arc::new(Quiet)
-    } else if terminal::can_draw(&console::Term::stderr()) {
+    } else if output::can_draw(&console::Term::stderr()) {
         Arc::new(Bars::new())
     } else {
-        Arc::new(Lines::new())
+        Arc::new(Plain::new())
     }
+}
+
+/// Writes events as lines.
+#[derive(Debug, Default)]
+pub(crate) struct Json {
+    on_stderr: bool,
+}
+
+impl Json {
+    /// Lines on standard error, because the bytes of files go to standard output.
+    pub(crate) fn on_stderr() -> Json {
+        Json { on_stderr: true }
+    }
+
+    fn line(&self, value: &Value) {
+        // The downloads go on if the reader is gone.
+        if self.on_stderr {
+            say!("{value}");
+            return;
+        }
+        let mut out = stdout().lock();
+        let _ = writeln!(out, "{value}").and_then(|()| out.flush());
+    }
+}
+
+impl Listener for Json {
+    fn hear(&self, event: &Event<'_>) {
+        self.line(&object(event));
+    }
+}
+
+impl Reporter for Json {
+    fn was_done(&self, row: &Row, _how: &WasDone) {
+        let summary = Summary {
+            bytes: row.downloaded,
+            attempts: row.attempts,
+            restarts: row.restarts,
+            digests: row.checksums(),
+            ..Summary::default()
+        };
+        let url = display_url(row.new.source.url());
+        let what = What::Completed(summary);
+        self.line(&object(&Event {
+            id: row.id,
+            at: SystemTime::now(),
+            url: &url,
+            path: &row.new.destination,
+            what,
+        }));
+    }
+
+    fn refused(&self, target: &Target, error: &Error) {
+        self.line(&json!({
+            "event": "failed",
+            "id": null,
+            "at": rfc3339(SystemTime::now()),
+            "url": display_url(target.url.as_str()),
+            "path": target.destination,
+            "bytes": 0, "attempts": 0, "restarts": 0, "sha256": null, "digests": [], "warning": null,
+            "class": class(error, &[]).name(), "code": error.code(), "error": chain(error),
+        }));
+    }
+
+    fn end(&self, _exit: Exit, _to_resume: &str) {}
+}
+
+/// Says nothing but errors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quiet;
+
+impl Listener for Quiet {
+    fn hear(&self, event: &Event<'_>) {
+        if let What::Failed(summary) = &event.what {
+            say!("{}", plain::failed(event.path, summary));
+        }
+    }
+}
+
+impl Reporter for Quiet {
+    fn was_done(&self, _row: &Row, _how: &WasDone) {}
+    fn refused(&self, target: &Target, error: &Error) {
+        say!("{}", plain::refused(target, error));
+    }
+    fn end(&self, _exit: Exit, _to_resume: &str) {}
+}
+
+/// Hears what happens, and says nothing at all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silent;
+
+impl Listener for Silent {
+    fn hear(&self, _event: &Event<'_>) {}
 }

@@ -7,7 +7,7 @@
 //! Numbers, times and words are read back from the database without trusting it.
 
 use super::file::{self, OpenError};
-pub(super) use crate::wall_time::rfc3339 as time;
+pub(super) use crate::time::rfc3339 as time;
 use regrip_core::Error;
 use rusqlite::config::DbConfig;
 use rusqlite::types::{FromSql, FromSqlError};

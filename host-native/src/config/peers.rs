@@ -1,27 +1,25 @@
-//! `peers` and `servers`: with whom regrip speaks, and what it brings.
+//! The blocks `peers`, `servers`, `regrip` and `share`.
 
-use super::block::Block;
-use super::load::Surroundings;
-use super::model::{ImportServer, ImportServerKind, Peer};
-use super::peer_id::id_of;
-use super::problem::Notes;
+use super::diagnostics::Notes;
+use super::model::{ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
+use super::object::{Block, Node, base_url, list, name, name_of_lines, path, text};
 use super::secret::secret;
-use super::value::{Node, base_url, list, name, name_of_lines, text};
 use crate::transport::{Header, Origin};
+use std::path::PathBuf;
 
 /// What carries a peer's or a server's key.
 const API_KEY: &str = "X-Api-Key";
 
 /// Reads `peers`.
-pub(super) fn peers(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Vec<Peer> {
+pub(super) fn peers(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::new();
     for node in list(node, notes) {
-        let Some(peer) = peer(&node, around, notes) else {
+        let Some(peer) = peer(&node, notes) else {
             continue;
         };
         let twin = peers.iter().find(|other| other.origin == peer.origin);
         if let Some(twin) = twin {
-            // Credentials are bound to an origin, so each would get to see the other's.
+            // Credentials are sent to an origin: each peer would see the other's.
             let what = format!("found {}, expected an origin of its own", twin.origin);
             notes.error(node.at, &format!("{}.url", node.key), what);
         }
@@ -30,11 +28,11 @@ pub(super) fn peers(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Note
     peers
 }
 
-fn peer(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Option<Peer> {
+fn peer(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Peer> {
     let mut block = Block::open(node, notes)?;
     let url = block.need("url", "an http or https URL", notes);
     let name = block.take("name").and_then(|node| name(&node, notes));
-    let headers = headers(&mut block, around, notes);
+    let headers = headers(&mut block, notes);
     block.close(notes);
     let url = base_url(&url?, notes)?;
     let origin: Origin = url.parse().ok()?;
@@ -48,17 +46,13 @@ fn peer(node: &Node<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Option
 }
 
 /// Reads `servers`.
-pub(super) fn servers(
-    node: &Node<'_>,
-    around: &Surroundings<'_>,
-    notes: &mut Notes,
-) -> Vec<ImportServer> {
+pub(super) fn servers(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<ImportServer> {
     let mut servers: Vec<ImportServer> = Vec::new();
     for node in list(node, notes) {
-        let Some(mut server) = import_server(&node, around, notes) else {
+        let Some(mut server) = import_server(&node, notes) else {
             continue;
         };
-        // Each is told by its name how an import went.
+        // Import results are recorded by name.
         let name = server.name.clone();
         let mut number = 1;
         while servers.iter().any(|other| other.name == server.name) {
@@ -70,11 +64,7 @@ pub(super) fn servers(
     servers
 }
 
-fn import_server(
-    node: &Node<'_>,
-    around: &Surroundings<'_>,
-    notes: &mut Notes,
-) -> Option<ImportServer> {
+fn import_server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ImportServer> {
     const EXPECTED: &str = "\"radarr\" or \"sonarr\"";
     let mut block = Block::open(node, notes)?;
     let kind = block.need("type", EXPECTED, notes);
@@ -84,7 +74,7 @@ fn import_server(
         .and_then(|node| name_of_lines(&node, notes));
     let import_path = block.take("importPath").and_then(|node| text(&node, notes));
     let import_path = import_path.filter(|path| !path.is_empty());
-    let headers = headers(&mut block, around, notes);
+    let headers = headers(&mut block, notes);
     block.close(notes);
     let (kind, url) = (kind?, url?);
     let url = base_url(&url, notes);
@@ -106,10 +96,10 @@ fn import_server(
 }
 
 /// `apiKey` and `headers`, ready to be sent. The key is not overridden by a header of its name.
-fn headers(block: &mut Block<'_>, around: &Surroundings<'_>, notes: &mut Notes) -> Vec<Header> {
+fn headers(block: &mut Block<'_>, notes: &mut Notes<'_>) -> Vec<Header> {
     let mut ready = Vec::new();
     if let Some(key) = block.take("apiKey")
-        && let Some(secret) = secret(&key, around, notes)
+        && let Some(secret) = secret(&key, notes)
     {
         add(API_KEY, secret.reveal(), &key, &mut ready, notes);
     }
@@ -122,17 +112,17 @@ fn headers(block: &mut Block<'_>, around: &Surroundings<'_>, notes: &mut Notes) 
     for (name, node) in others.rest() {
         if name.eq_ignore_ascii_case(API_KEY) && !ready.is_empty() {
             let key = format!("{}.{name}", all.key);
-            notes.warn(node.at, &key, "is passed over: the apiKey is sent");
+            notes.warn(node.at, &key, "is ignored: the apiKey is sent");
             continue;
         }
-        if let Some(secret) = secret(&node, around, notes) {
+        if let Some(secret) = secret(&node, notes) {
             add(&name, secret.reveal(), &node, &mut ready, notes);
         }
     }
     ready
 }
 
-fn add(name: &str, value: &str, node: &Node<'_>, ready: &mut Vec<Header>, notes: &mut Notes) {
+fn add(name: &str, value: &str, node: &Node<'_>, ready: &mut Vec<Header>, notes: &mut Notes<'_>) {
     match Header::new(name, value) {
         Ok(header) => ready.push(header),
         Err(refused) => {
@@ -140,4 +130,65 @@ fn add(name: &str, value: &str, node: &Node<'_>, ready: &mut Vec<Header>, notes:
             notes.error(node.at, &node.key, what);
         }
     }
+}
+
+/// Reads the `regrip` block.
+pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerConfig> {
+    let mut block = Block::open(node, notes)?;
+    let mut server = ServerConfig::default();
+    let listen = block.take("listen");
+    if let Some(address) = &listen {
+        match text(address, notes).map(|address| address.parse()) {
+            Some(Ok(listen)) => server.listen = listen,
+            Some(Err(_)) => {
+                address.refuse("an address and a port, such as \"127.0.0.1:5225\"", notes)
+            }
+            None => {}
+        }
+    }
+    let key = block.take("apiKey");
+    server.api_key = key.as_ref().and_then(|key| secret(key, notes));
+    let data_dir = block.take("dataDir");
+    server.data_dir = data_dir.and_then(|folder| path(&folder, notes));
+    if let Some(keys) = block.take("shareKeys") {
+        let keys = list(&keys, notes);
+        server.share_keys = keys
+            .iter()
+            .filter_map(|key| share_key(key, notes))
+            .collect();
+    }
+    block.close(notes);
+    if let Some(listen) = listen
+        && key.is_none()
+        && !server.listen.ip().is_loopback()
+    {
+        notes.warn(
+            listen.at,
+            &listen.key,
+            "without an apiKey only this machine is served",
+        );
+    }
+    Some(server)
+}
+
+fn share_key(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ShareKey> {
+    let mut block = Block::open(node, notes)?;
+    let whose = block.need("name", "whose key it is", notes);
+    let key = block.need("apiKey", "a secret", notes);
+    block.close(notes);
+    let (whose, key) = (whose?, key?);
+    let (name, api_key) = (name(&whose, notes), secret(&key, notes));
+    Some(ShareKey {
+        name: name?,
+        api_key: api_key?,
+    })
+}
+
+/// Reads `share`: folders.
+pub(super) fn share(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<PathBuf> {
+    let folders = list(node, notes);
+    folders
+        .iter()
+        .filter_map(|folder| path(folder, notes))
+        .collect()
 }

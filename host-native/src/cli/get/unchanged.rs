@@ -33,14 +33,14 @@ pub(super) async fn is_unchanged<L: NativeLedger>(
     let policy = engine.config().retry_policy();
     let policy = policy.map_err(|error| Error::Protocol(error.to_string()))?;
     let mut random = fastrand::Rng::with_seed(host.seed());
-    let mut rules = Rules;
+    let mut rules = UnchangedRules;
     let once = |_| ask(host, row, &condition);
     retry(&policy, &host.clock, &mut random, &mut rules, once).await
 }
 
-struct Rules;
+struct UnchangedRules;
 
-impl RetryRules<Error> for Rules {
+impl RetryRules<Error> for UnchangedRules {
     fn is_retryable(&self, error: &Error) -> bool {
         is_transient(error, &[])
     }

@@ -1,20 +1,16 @@
-//! What can be asked of running downloads.
+//! Adds, retries, cancels and removes the downloads of this process.
 
-use super::accept::{Outcome, Wanted, accept};
+use super::accept::{Acceptance, Wanted, accept};
 use super::address::{self, BadAddress};
-use super::drives::{Drives, End};
-use super::driving::DropOut;
 use super::events::Events;
-use super::peers::Peers;
-use super::stubs::Stubs;
-use super::troubles::Troubles;
+use super::status::{Peers, Stubs, Troubles};
+use super::tasks::{DropOut, End, Tasks};
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
 use crate::store::destination;
 use crate::workers::Workers;
 use regrip_core::Checksum;
-use regrip_core::engine::Accepted;
-use regrip_core::engine::NewUrl;
+use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::record::{DigestRow, DigestSource};
 use regrip_core::{DownloadId, Engine, Error, SafeName, Source, Status};
 use smol::Timer;
@@ -23,17 +19,18 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// How often drives that have only begun are told of the end, and the ledger is looked at for changes by others.
-const TELL_EVERY: Duration = Duration::from_millis(20);
-/// Why something asked for was not done.
+/// Between two signals to end: a task that has only begun misses the first.
+const END_EVERY: Duration = Duration::from_millis(20);
+
+/// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// There is no folder that files go to.
+    /// No completed folder is configured.
     #[error("this server downloads nothing: its configuration has no downloads block")]
     NoDownloads,
     /// A URL with user and password.
-    #[error("a URL with a user and password is not taken: they would not be known after a restart")]
+    #[error("URLs with a user and password are refused: they would not be known after a restart")]
     Credentials,
     /// The URL or the name.
     #[error(transparent)]
@@ -47,23 +44,23 @@ pub enum Refused {
 ///
 /// Drives run as tasks of [`Workers`], so somebody must run those.
 #[derive(Clone, Debug)]
-pub struct Control<L: NativeLedger>(pub(super) Arc<Shared<L>>);
+pub struct Control<L: NativeLedger>(pub(super) Arc<ControlInner<L>>);
 
 #[derive(Debug)]
-pub(super) struct Shared<L: NativeLedger> {
+pub(super) struct ControlInner<L: NativeLedger> {
     pub(super) engine: Engine<NativeHost<L>>,
     pub(super) events: Events,
     pub(super) stubs: Stubs,
     pub(super) peers: Peers,
     pub(super) troubles: Troubles,
-    pub(super) drives: Drives,
+    pub(super) tasks: Tasks,
     pub(super) completed: Option<PathBuf>,
     begin: OnceLock<Begin>,
 }
 
 type BeginFn = dyn Fn(&Source, DownloadId) + Send + Sync;
 
-/// How what is asked for is begun.
+/// Starts an accepted download.
 struct Begin(Box<BeginFn>);
 
 impl fmt::Debug for Begin {
@@ -73,16 +70,16 @@ impl fmt::Debug for Begin {
 }
 
 impl<L: NativeLedger> Control<L> {
-    /// Takes control. `events` is, or is told by, the engine's listener; `completed` is the folder that files go to, and
-    /// without it nothing is downloaded.
+    /// `events` is the engine's listener, or gets its events; `completed` is the folder of completed files, and without it
+    /// nothing is downloaded.
     pub fn new(engine: Engine<NativeHost<L>>, events: Events, completed: Option<PathBuf>) -> Self {
-        Control(Arc::new(Shared {
+        Control(Arc::new(ControlInner {
             engine,
             events,
             stubs: Stubs::default(),
             peers: Peers::default(),
             troubles: Troubles::default(),
-            drives: Drives::default(),
+            tasks: Tasks::default(),
             completed,
             begin: OnceLock::new(),
         }))
@@ -119,26 +116,26 @@ impl<L: NativeLedger> Control<L> {
     }
 
     /// The folder that files go to.
-    pub fn completed(&self) -> Option<&Path> {
+    pub(crate) fn completed(&self) -> Option<&Path> {
         self.0.completed.as_deref()
     }
 
     /// How many downloads are driven now, those that wait included.
     pub fn drives_count(&self) -> usize {
-        self.0.drives.count()
+        self.0.tasks.count()
     }
 
-    /// Has every end of a drive told, from now on, in the drive's own task and before anybody else learns that it is gone.
-    /// A hook must not block; it spawns what takes long. One download may end several times: retried, for one.
+    /// Calls a hook at every end of a task from now on, in that task, before it leaves the table.
+    /// A hook must not block. A download may end several times, for example if it is retried.
     pub fn on_end(&self, hook: impl Fn(&End) + Send + Sync + 'static) {
-        self.0.drives.hook(Arc::new(hook));
+        self.0.tasks.hook(Arc::new(hook));
     }
 
-    /// Has what is added and retried from now on begun by this, for a host that keeps it in a line of its own until it is
-    /// its turn; it calls [`drive`](Self::drive) then, sooner or later. To be set once. Without it everything is driven at
-    /// once, and waits for its permit in a task of its own.
-    pub fn begin_by(&self, begin: impl Fn(&Source, DownloadId) + Send + Sync + 'static) {
-        // A second one would mean two lines.
+    /// Starts added and retried downloads by this function from now on, for a host with a queue of its own; it calls
+    /// [`drive`](Self::drive) later. To be set once. Without it, downloads start at once and wait for their permit in a
+    /// task of their own.
+    pub(crate) fn begin_by(&self, begin: impl Fn(&Source, DownloadId) + Send + Sync + 'static) {
+        // A second one would mean two queues.
         let _ = self.0.begin.set(Begin(Box::new(begin)));
     }
 
@@ -149,10 +146,10 @@ impl<L: NativeLedger> Control<L> {
         }
     }
 
-    /// Drives a download in a task of its own, unless it is driven already. Where that drive is just ending, the row is
-    /// looked at again then: what was put into the ledger before this call is not missed.
+    /// Drives a download in a task of its own, unless it has one. If that task is just ending, the row is looked at again
+    /// then: changes to the ledger before this call are not missed.
     pub fn drive(&self, id: DownloadId) {
-        if !self.0.drives.enter(id) {
+        if !self.0.tasks.enter(id) {
             return;
         }
         let control = self.clone();
@@ -170,17 +167,17 @@ impl<L: NativeLedger> Control<L> {
 
     /// Waits until nobody drives a download.
     pub async fn ended(&self, id: DownloadId) {
-        if let Some(going) = self.0.drives.going(id) {
+        if let Some(going) = self.0.tasks.going(id) {
             // Nothing is ever sent: it closes.
             let _ = going.recv().await;
         }
     }
 
-    /// Asks for a file by its URL, to be put into the completed folder under `filename`, or the URL's last segment.
+    /// Downloads a URL into the completed folder, as `filename` or the URL's last segment.
     ///
     /// # Errors
     /// [`Refused`]; nothing was changed then.
-    pub async fn add(
+    pub(crate) async fn add(
         &self,
         url: &str,
         filename: Option<&str>,
@@ -208,21 +205,21 @@ impl<L: NativeLedger> Control<L> {
             new_url: NewUrl::SamePath,
         };
         match accept(&self.0.engine, &wanted).await? {
-            Outcome::Drive(accepted, _) => {
+            Acceptance::Drive(accepted, _) => {
                 self.begin(&wanted.source, accepted.id);
                 Ok(accepted)
             }
-            Outcome::Done(row) => Ok(Accepted {
+            Acceptance::Done(row) => Ok(Accepted {
                 id: row.id,
                 known: true,
             }),
         }
     }
 
-    /// Takes up a failed or cancelled download with fresh bounds, and drives it.
+    /// Resumes a failed or cancelled download with fresh bounds.
     ///
     /// # Errors
-    /// `NoDownloads`; `WrongState` where it is neither, `CredentialsMissing` where its requests need headers that are not
+    /// `NoDownloads`; `WrongState` if it is neither, `CredentialsMissing` if its requests need headers that are not
     /// known, `NoSuchDownload`, `Ledger`.
     pub async fn retry(&self, id: DownloadId) -> Result<(), Refused> {
         let row = self.ledger().row(id).await?;
@@ -238,22 +235,22 @@ impl<L: NativeLedger> Control<L> {
         Ok(())
     }
 
-    /// Calls a download off, and waits until its drive is gone. Its part is kept.
+    /// Cancels a download, and waits until its task ended. Its part is kept.
     ///
     /// # Errors
-    /// `WrongState` where it is finished or being committed, `NoSuchDownload`, `Ledger`.
-    pub async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
+    /// `WrongState` if it is finished or being committed, `NoSuchDownload`, `Ledger`.
+    pub(crate) async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
         self.0.engine.cancel(id).await?;
         self.ended(id).await;
         Ok(())
     }
 
-    /// Calls a download off where that is to be done first, then deletes its row and part. A finished file stays.
+    /// Cancels a running download, then deletes its row and part. A completed file stays.
     ///
     /// # Errors
-    /// `WrongState` where somebody takes it up again at this moment, `PartLocked` while another process writes it,
+    /// `WrongState` if it is resumed at this moment, `PartLocked` while another process writes it,
     /// `NoSuchDownload`, `Ledger`, `Disk`.
-    pub async fn remove(&self, id: DownloadId) -> Result<(), Error> {
+    pub(crate) async fn remove(&self, id: DownloadId) -> Result<(), Error> {
         match self.0.engine.cancel(id).await {
             // What is finished needs no cancel, and what is being committed is about to be finished.
             Ok(()) | Err(Error::WrongState { .. }) => {}
@@ -263,22 +260,17 @@ impl<L: NativeLedger> Control<L> {
         self.0.engine.remove(id).await
     }
 
-    /// Stops the drives of downloads that another process cancels or removes in the ledger. Never returns.
-    pub async fn follow_changes<T>(&self) -> T {
-        self.0.engine.follow_changes().await
-    }
-
     /// Ends every drive because the process ends, and waits until they are gone: rows go back to `queued`, parts are
-    /// synced. No drive begins any more, and subscribers hear the end.
+    /// synced. No drive begins any more, and subscriptions end.
     ///
     /// # Cancel safety
     /// Dropping it, for a process that must not wait longer, leaves the rest to the next start, as a crash does.
     pub async fn end(&self) {
-        self.0.drives.end();
-        while self.0.drives.count() > 0 {
+        self.0.tasks.end();
+        while self.0.tasks.count() > 0 {
             // Again and again: a drive that has only begun did not listen yet.
             self.0.engine.end();
-            Timer::after(TELL_EVERY).await;
+            Timer::after(END_EVERY).await;
         }
         self.0.events.close();
     }

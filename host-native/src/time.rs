@@ -1,9 +1,11 @@
-//! The wall clock's times as text.
+//! The machine's clocks, and the wall clock's times as text.
 //!
 //! Invariant: every time that is written goes through here. Years before 1970 and after 9999 have no text in these formats,
 //! and libraries panic over them; a clock that is there, or a file's time that somebody set, is written as the nearest
 //! moment that has one.
 
+use regrip_core::time::{Clock, Instant};
+use std::future::Future;
 use std::time::{Duration, SystemTime};
 
 /// 9999-12-31T23:59:59.999Z, since 1970.
@@ -22,6 +24,34 @@ pub(crate) fn has_text(at: SystemTime) -> bool {
 fn within(at: SystemTime) -> SystemTime {
     let since = at.duration_since(SystemTime::UNIX_EPOCH);
     SystemTime::UNIX_EPOCH + since.unwrap_or_default().min(LAST)
+}
+
+/// The monotonic clock since its creation, the wall clock, and timers of the async-io reactor.
+#[derive(Clone, Copy, Debug)]
+pub struct SmolClock {
+    start: std::time::Instant,
+}
+
+impl Default for SmolClock {
+    fn default() -> Self {
+        SmolClock {
+            start: std::time::Instant::now(),
+        }
+    }
+}
+
+impl Clock for SmolClock {
+    fn now(&self) -> Instant {
+        Instant(self.start.elapsed())
+    }
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
+        async move {
+            smol::Timer::after(duration).await;
+        }
+    }
 }
 
 #[cfg(test)]

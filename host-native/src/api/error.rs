@@ -1,4 +1,4 @@
-//! What the API answers where something was not done.
+//! The API's error responses.
 
 use crate::control::{BadAddress, Refused};
 use crate::ledger::is_busy;
@@ -8,10 +8,10 @@ use regrip_core::Error;
 use regrip_core::error::chain;
 use std::time::Duration;
 
-/// When a request may be made again that found the ledger locked.
+/// `Retry-After` of a request that found the ledger locked.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// The ledger does not answer. `more` says what that means for the request.
+/// The ledger does not answer. `more` is the consequence for the request.
 pub(super) fn ledger_busy(more: &str) -> Refusal {
     let message = format!("another program keeps the ledger locked, or its disk hangs{more}");
     let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "LedgerBusy", message);
@@ -59,7 +59,7 @@ fn address(error: &BadAddress) -> Refusal {
         return name_refused(&format!("{why}; name the file by filename"));
     }
     let (code, field) = match error {
-        // The name comes from the URL; another one can be given.
+        // The name is taken from the URL; another one can be given.
         BadAddress::NoName(_) | BadAddress::NameNotText(_) | BadAddress::Name(_) => {
             ("NameRefused", "filename")
         }

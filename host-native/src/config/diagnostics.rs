@@ -1,15 +1,15 @@
-//! What is wrong with a configuration, or odd about it.
+//! Errors and warnings about a configuration.
 
 use regrip_core::shown;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// One thing, where it is and what was expected there.
+/// An error or a warning, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The line it is on, from 1.
     pub line: usize,
-    /// The key, from the top: `peers[0].url`; empty where no key is to blame.
+    /// The key, from the top: `peers[0].url`; empty if it concerns no key.
     pub key: String,
     /// What is wrong, secrets left out.
     pub what: String,
@@ -24,9 +24,12 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All that was noticed while a configuration was read.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
+/// The surroundings of a configuration, and its errors and warnings so far.
+pub(super) struct Notes<'a> {
+    /// The configuration's own file.
+    pub(super) file: &'a Path,
+    /// Reads a variable of the environment.
+    pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     /// Offsets at which lines begin, the first left out.
     line_starts: Vec<usize>,
     /// Files that secrets were read from, each with its key.
@@ -35,12 +38,25 @@ pub(super) struct Notes {
     pub(super) errors: Vec<Problem>,
 }
 
-impl Notes {
-    pub(super) fn on(text: &str) -> Notes {
+impl<'a> Notes<'a> {
+    pub(super) fn on(
+        text: &str,
+        file: &'a Path,
+        env: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Notes<'a> {
         Notes {
+            file,
+            env,
             line_starts: text.match_indices('\n').map(|(at, _)| at + 1).collect(),
-            ..Notes::default()
+            secret_files: Vec::new(),
+            warnings: Vec::new(),
+            errors: Vec::new(),
         }
+    }
+
+    /// The folder that relative paths start from.
+    pub(super) fn folder(&self) -> &'a Path {
+        self.file.parent().unwrap_or(self.file)
     }
 
     pub(super) fn error(&mut self, at: usize, key: &str, what: impl Into<String>) {

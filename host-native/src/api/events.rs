@@ -1,7 +1,7 @@
 //! `/api/events`: what happens, as server-sent events (WHATWG HTML, server-sent events), each an object as `--json` prints
-//! it. `{"event":"lagged"}` says that some were left out: whoever reads it reads the lists anew.
+//! it. `{"event":"lagged"}` says that some are missing: a client then reads the lists again.
 
-use super::Api;
+use super::{Api, Handled};
 use crate::control::{Heard, Subscription};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Payload, Refusal, Reply};
@@ -21,22 +21,19 @@ use std::time::Duration;
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The same for a client that has closed its sending half: if it is gone, sending a comment fails.
 const PROBE: Duration = Duration::from_secs(1);
-/// Tells nginx to pass each event on as it comes.
+/// Makes nginx pass on each event at once.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-pub(super) async fn events<L: NativeLedger>(
-    api: Arc<Api<L>>,
-    asked: Asked,
-) -> Result<Reply, Refusal> {
+pub(super) async fn events<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
     let subscription = api.control.events().subscribe().ok_or_else(|| {
         Refusal::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "TooManySubscribers",
-            "too many listen to events already, or the server ends",
+            "too many subscribers to events, or the server is stopping",
         )
     })?;
     let hello = futures::stream::iter([Bytes::from_static(b": regrip\n\n")]);
-    let key_change = api.door.until_key_change();
+    let key_change = api.auth.until_key_change();
     let client_sends = asked.client_sends();
     let stream = hello.chain(unfold(subscription, move |subscription| {
         let (key_change, client_sends) = (key_change.clone(), client_sends.clone());
@@ -47,7 +44,7 @@ pub(super) async fn events<L: NativeLedger>(
                     None => next(&subscription, silence(PROBE)).await,
                 }
             };
-            // Whoever has only the key from before gets no more.
+            // Clients that only have the previous key get no more.
             let ended = async {
                 closed(&key_change).await;
                 None

@@ -1,6 +1,6 @@
-//! Reading files that a configuration names: the configuration itself, secrets, keys.
+//! Reads the text files that a user names: a configuration, secrets, keys.
 //!
-//! Invariant: only a regular file is opened, links followed, and no more than a bound is read. A pipe or a device at that
+//! Invariant: only regular files are opened (links are followed), and a bounded part is read. A pipe or a device at that
 //! path neither blocks a start or a SIGHUP nor fills the memory.
 
 use rustix::fs::OFlags;
@@ -9,11 +9,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-/// All bytes of a regular file of at most `most_bytes`.
+/// Reads a regular file of at most `most_bytes` bytes of UTF-8, without a byte order mark before it.
 ///
 /// # Errors
-/// What the system said; `InvalidInput` for what is no regular file, `FileTooLarge` for one that is larger.
-pub(crate) fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
+/// The system's error; `InvalidInput` for anything but a regular file, `FileTooLarge` for a larger one, `InvalidData` if it
+/// is not UTF-8.
+pub(crate) fn read(path: &Path, most_bytes: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     let file = open(path)?;
     file.take(most_bytes.saturating_add(1))
@@ -22,7 +23,13 @@ pub(crate) fn read(path: &Path, most_bytes: u64) -> io::Result<Vec<u8>> {
         let what = format!("it is larger than {} KiB", most_bytes >> 10);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
-    Ok(bytes)
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(without_mark(&text).to_owned()),
+        Err(_) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is not UTF-8",
+        )),
+    }
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -48,6 +55,11 @@ fn check(kind: FileType) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
+/// The text without the byte order mark (U+FEFF) that Windows editors put before it.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,7 +73,7 @@ mod tests {
         let (kind, mode) = (rustix::fs::FileType::Fifo, 0o600.into());
         rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), kind, mode, 0).unwrap();
         for name in ["key", "link"] {
-            assert_eq!(read(&at(name), 6).unwrap(), b"secret", "{name}");
+            assert_eq!(read(&at(name), 6).unwrap(), "secret", "{name}");
         }
         let refused = [
             (at("key"), 5, "larger than"),

@@ -1,59 +1,55 @@
 //! Plain lines on standard error: for logs, pipes and dumb terminals.
 
-use super::journey::{Journey, Journeys};
+use super::progress::{Progress, Run};
 use super::{Reporter, WasDone};
-use crate::cli::exit::Exit;
 use crate::cli::get::Target;
+use crate::cli::output::{Exit, Layout};
 use crate::cli::text;
 use crate::host::Listener;
+use crate::sync::lock;
 use regrip_core::record::RestartReason;
 use regrip_core::retry::AskedBy;
 use regrip_core::{Class, DownloadId, Error, Event, Row, Summary, What};
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How often the progress of a long download is logged.
-const STILL_COMING: Duration = Duration::from_secs(30);
+/// Time between two lines about a file in progress.
+const INTERVAL: Duration = Duration::from_secs(30);
 
-/// Writes a line for each thing that happens, and now and then one for how far a file is.
+/// Writes a line for each event, and now and then one about a file in progress.
 #[derive(Debug)]
-pub(crate) struct Lines(Mutex<Told>);
+pub(super) struct Plain(Mutex<PlainState>);
 
 #[derive(Debug)]
-struct Told {
-    journeys: Journeys,
-    /// When there was a line about a file last.
+struct PlainState {
+    run: Run,
+    /// Time of the last line about each file.
     last: HashMap<DownloadId, Instant>,
 }
 
-impl Lines {
-    pub(crate) fn new() -> Self {
-        Lines(Mutex::new(Told {
-            journeys: Journeys::begin(Instant::now()),
+impl Plain {
+    pub(super) fn new() -> Self {
+        Plain(Mutex::new(PlainState {
+            run: Run::begin(Instant::now()),
             last: HashMap::new(),
         }))
     }
-
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl Listener for Lines {
+impl Listener for Plain {
     fn hear(&self, event: &Event<'_>) {
         let now = Instant::now();
-        let mut told = self.told();
-        let journey = told.journeys.hear(event, now);
-        let progress = matches!(event.what, What::Progress { .. });
-        let line = if progress {
-            Some(still_coming(event.path, journey, now))
-        } else {
-            line(event, journey, now)
+        let mut state = lock(&self.0);
+        let file = state.run.record(event, now);
+        let in_progress = matches!(event.what, What::Progress { .. });
+        let line = match in_progress {
+            true => Some(so_far(file)),
+            false => line(event, file, now),
         };
-        let last = told.last.entry(event.id).or_insert(now);
-        if progress && now - *last < STILL_COMING {
+        let last = state.last.entry(event.id).or_insert(now);
+        if in_progress && now - *last < INTERVAL {
             return;
         }
         if let Some(line) = line {
@@ -61,55 +57,52 @@ impl Listener for Lines {
             say!("{line}");
         }
         if let What::Completed(_) | What::Failed(_) | What::Cancelled(_) = &event.what {
-            told.last.remove(&event.id);
-            told.journeys.forget(event.id);
+            state.last.remove(&event.id);
+            state.run.forget(event.id);
         }
     }
 }
 
-impl Reporter for Lines {
+impl Reporter for Plain {
     fn was_done(&self, row: &Row, how: &WasDone) {
-        self.told().journeys.was_done(row.downloaded);
+        lock(&self.0).run.add_completed(row.downloaded);
         say!("{}", was_done(row, how));
     }
     fn refused(&self, target: &Target, error: &Error) {
-        self.told().journeys.was_not_done();
+        lock(&self.0).run.add_failed();
         say!("{}", refused(target, error));
     }
-    fn end(&self, exit: Exit, to_go_on: &str) {
-        end(&self.told().journeys, exit, to_go_on);
+    fn end(&self, exit: Exit, to_resume: &str) {
+        end(&lock(&self.0).run, exit, to_resume);
     }
 }
 
-/// The last lines of a run: the sum of many files, and how to go on after Ctrl-C.
-pub(super) fn end(journeys: &Journeys, exit: Exit, to_go_on: &str) {
-    if let Some(sum) = journeys.sum(Instant::now()) {
-        say!("{sum}");
+/// The last lines of a run: the total of many files, and how to resume after Ctrl-C.
+pub(super) fn end(run: &Run, exit: Exit, to_resume: &str) {
+    if let Some(total) = run.total(Instant::now()) {
+        say!("{total}");
     }
     if exit == Exit::Interrupted {
-        say!("{}", interrupted(to_go_on));
+        say!("regrip: interrupted; partial data is kept\n  to resume, {to_resume}");
     }
 }
 
-/// What Ctrl-C leaves behind, and how to go on.
-pub(super) fn interrupted(to_go_on: &str) -> String {
-    format!("regrip: interrupted; the partial data is kept\n  to go on from there, {to_go_on}")
-}
-
-/// The line for an event, where it deserves one.
-pub(super) fn line(event: &Event<'_>, journey: &Journey, now: Instant) -> Option<String> {
-    let name = name(event.path);
+/// The line for an event, if it has one.
+pub(super) fn line(event: &Event<'_>, file: &Progress, now: Instant) -> Option<String> {
+    let name = &file.name;
     Some(match &event.what {
         What::Queued | What::Progress { .. } => return None,
-        What::Headers { .. } if !journey.size_is_news => return None,
+        What::Headers { .. } if !file.size_is_new => return None,
         What::Started {
             attempt: 1,
             from: 0,
         } => format!("{name}: fetching {}", event.url),
-        What::Started { attempt, from: 0 } => format!("{name}: attempt {attempt}, from the start"),
+        What::Started { attempt, from: 0 } => {
+            format!("{name}: attempt {attempt}, from the beginning")
+        }
         What::Started { attempt, from } => {
             format!(
-                "{name}: attempt {attempt}, going on from {}",
+                "{name}: attempt {attempt}, resuming at {}",
                 text::bytes(*from)
             )
         }
@@ -118,14 +111,10 @@ pub(super) fn line(event: &Event<'_>, journey: &Journey, now: Instant) -> Option
             mismatch,
             ..
         } => {
-            let size = expected_bytes.map_or_else(
-                || "its size is not known".to_owned(),
-                |bytes| format!("it has {}", text::bytes(bytes)),
-            );
-            let warning = if *mismatch {
-                ", which is not what was announced"
-            } else {
-                ""
+            let size = expected_bytes.map_or_else(|| "unknown size".to_owned(), text::bytes);
+            let warning = match mismatch {
+                true => ", not the announced size",
+                false => "",
             };
             format!("{name}: {size}{warning}")
         }
@@ -134,7 +123,7 @@ pub(super) fn line(event: &Event<'_>, journey: &Journey, now: Instant) -> Option
             discarded_bytes,
         } => {
             let discarded = text::bytes(*discarded_bytes);
-            let what = match journey.bytes {
+            let what = match file.bytes() {
                 0 => format!("starting over, {discarded} discarded"),
                 kept => format!("{discarded} discarded, {} kept", text::bytes(kept)),
             };
@@ -153,34 +142,37 @@ pub(super) fn line(event: &Event<'_>, journey: &Journey, now: Instant) -> Option
             text::in_a_while(*delay)
         ),
         What::Waiting { why, .. } => format!("{name}: waiting: {}", text::plain(why)),
-        What::Completed(summary) => completed(event.path, summary, &journey.came(summary, now)),
+        What::Completed(summary) => {
+            let of_this_run = file.of_this_run(summary, now);
+            completed(name, summary, &of_this_run, Layout::of_stderr())
+        }
         What::Failed(summary) => failed(event.path, summary),
         What::Cancelled(summary) => format!(
-            "{name}: cancelled; {} are kept, `regrip retry {}` goes on from there",
+            "{name}: cancelled; {} kept, `regrip retry {}` resumes it",
             text::bytes(summary.bytes),
             event.id
         ),
     })
 }
 
-/// How far a file is, for who reads a log.
-fn still_coming(path: &str, journey: &Journey, now: Instant) -> String {
-    let bytes = text::bytes(journey.bytes);
-    let so_far = match journey.total {
+/// How far a file is.
+fn so_far(file: &Progress) -> String {
+    let bytes = text::bytes(file.bytes());
+    let so_far = match file.total() {
         Some(total) => format!(
             "{bytes} of {}, {}%",
             text::bytes(total),
-            text::percent(journey.bytes, total)
+            text::percent(file.bytes(), total)
         ),
         None => bytes,
     };
-    let speed = journey.speed.per_second(now);
+    let speed = file.per_second();
     let speed = speed.map(|speed| format!(", {}/s", text::bytes(speed)));
-    let left = journey.left(now);
+    let left = file.left();
     let left = left.map(|left| format!(", {} left", text::wait(left)));
     format!(
         "{}: {so_far}{}{}",
-        name(path),
+        file.name,
         speed.unwrap_or_default(),
         left.unwrap_or_default()
     )
@@ -195,8 +187,11 @@ pub(super) fn wait_reason(asked_by: AskedBy, error: &str) -> String {
     text::plain(&format!("{error}{asked}"))
 }
 
-/// The last line of a finished file.
-fn completed(path: &str, summary: &Summary, came: &str) -> String {
+/// Columns of the first line about a completed file at most.
+const COMPLETED: usize = 80;
+
+/// The last lines of a completed file. A name that is too long for the first one is cut.
+fn completed(name: &str, summary: &Summary, of_this_run: &str, layout: Layout) -> String {
     let attempts = match summary.attempts {
         0 | 1 => String::new(),
         attempts => format!(", {}", text::count(attempts, "attempt")),
@@ -205,26 +200,29 @@ fn completed(path: &str, summary: &Summary, came: &str) -> String {
         0 => String::new(),
         restarts => format!(", {}", text::count(restarts, "restart")),
     };
+    let bytes = text::bytes(summary.bytes);
+    let result = format!(": complete, {bytes}{of_this_run}{attempts}{restarts}");
+    let name = text::shorten(name, COMPLETED.saturating_sub(result.len()), layout);
     let warning = summary.warning.as_ref();
     let warning = warning.map(|warning| format!("\n  warning: {}", text::plain(warning)));
     format!(
-        "{}: whole, {}{came}{attempts}{restarts}{}",
-        name(path),
-        text::bytes(summary.bytes),
+        "{name}{result}{}",
         warning.unwrap_or_default()
     )
 }
 
-/// The last lines of a file that did not come.
+/// The last lines of a file that failed.
 pub(super) fn failed(path: &str, summary: &Summary) -> String {
     let error = text::plain(summary.error.as_deref().unwrap_or("failed"));
     let attempts = match summary.attempts {
         0 | 1 => String::new(),
         attempts => format!(" (after {attempts} attempts)"),
     };
-    let advice = match (summary.advice, summary.class) {
+    let code = summary.code.as_ref();
+    let advice = code.and_then(text::advice_by_code).or(summary.advice);
+    let advice = match (advice, summary.class) {
         (None, Some(Class::Transient)) if summary.bytes > 0 => {
-            Some("run it again later: it goes on from the bytes that are here")
+            Some("run it again later: it resumes")
         }
         (None, Some(Class::Transient)) => {
             Some("run it again later; --max-attempts N allows more attempts")
@@ -249,27 +247,53 @@ pub(super) fn was_done(row: &Row, how: &WasDone) -> String {
             let since = at.map_or_else(String::new, |at| format!(" since {at} UTC"));
             format!("{name}: complete{since}; the server was not asked")
         }
-        WasDone::Unchanged => format!("{name}: is unchanged on the server"),
+        WasDone::Unchanged => format!("{name}: unchanged on the server"),
     }
 }
 
-/// The file's own name.
+/// A file's own name.
 pub(super) fn name(path: &str) -> String {
     let name = Path::new(path).file_name();
     text::plain(&name.map_or_else(|| path.into(), |name| name.to_string_lossy()))
 }
 
-/// A restart's reason in a sentence.
+/// The reason for a restart in a sentence.
 pub(crate) fn why(reason: RestartReason) -> &'static str {
     match reason {
         RestartReason::PartOversize => "the part is longer than the file",
-        RestartReason::PartChanged => "the part is not as it was left",
-        RestartReason::ContentRangeMismatch => "the server sent another range than was asked for",
+        RestartReason::PartChanged => "the part was changed by somebody else",
+        RestartReason::ContentRangeMismatch => "the server sent another range than requested",
         RestartReason::ValidatorChanged => "the file was replaced on the server",
-        RestartReason::OverlapMismatch => "the server has other bytes where the part ends",
-        RestartReason::RangeIgnored => "the server sent the whole file again",
+        RestartReason::OverlapMismatch => "the server sent other bytes than the end of the part",
+        RestartReason::RangeIgnored => "the server ignored the range and sent the whole file",
         RestartReason::RangeNotSatisfiable => "the server says the file is shorter than the part",
         RestartReason::RangeRefused => "the server refuses ranges and sent other bytes",
-        RestartReason::DigestMismatch => "the whole file has another digest",
+        RestartReason::DigestMismatch => "the complete file has another digest",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_completed_file_fits_in_80_columns() {
+        let layout = Layout {
+            width: None,
+            unicode: true,
+        };
+        let summary = Summary {
+            bytes: 24_000_000,
+            attempts: 12,
+            restarts: 2,
+            sha256: Some("a".repeat(64)),
+            ..Summary::default()
+        };
+        for name in ["film.mkv", &"\u{6620}".repeat(85), &"x".repeat(255)] {
+            let lines = completed(name, &summary, ", 6.00 MB of it now, in 12 min 5 s", layout);
+            for line in lines.lines() {
+                assert!(console::measure_text_width(line) <= 80, "{line}");
+            }
+        }
     }
 }

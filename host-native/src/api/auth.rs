@@ -1,7 +1,7 @@
-//! Who is let in to the API.
+//! Decides which requests may use the API.
 //!
-//! With a configured key: whoever brings it in `X-Api-Key`, or the cookie of a session that it opened. Without one: this
-//! machine alone, under its own name ([`Access::Loopback`]). A key in the URL opens nothing. A session ends when the key is
+//! With a configured key: requests with the key in `X-Api-Key`, or with the cookie of a session. Without one: only this
+//! machine, under its own name ([`Access::Loopback`]). A key in the URL opens nothing. A session ends when the key is
 //! changed.
 //!
 //! Against other sites' pages in a user's browser, which can send requests along with the cookie, or from this machine:
@@ -9,16 +9,21 @@
 //! (`Sec-Fetch-Site`) is refused; and a body must be said to be JSON, which no form can.
 
 use super::sessions::{Client, LIFE, Sessions};
+use super::{Api, Handled};
+use crate::ledger::NativeLedger;
 use crate::server::{
-    Access, CurrentKeys, Entry, Guard, Refusal, X_API_KEY, is_json, is_own_origin, not_json, only,
-    unauthorized,
+    Access, Asked, CurrentKeys, Entry, Guard, Payload, Refusal, Reply, X_API_KEY, is_json,
+    is_own_origin, not_json, only, unauthorized,
 };
-use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName, USER_AGENT};
+use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName, SET_COOKIE, USER_AGENT};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
 use smol::channel::Receiver;
-use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::{fmt, io};
 
 /// The cookie's name.
 const COOKIE_NAME: &str = "regrip_session";
@@ -27,15 +32,15 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 /// The API's guard.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct Auth {
     keys: CurrentKeys,
     sessions: Sessions,
 }
 
-impl Door {
-    /// A door that these keys open; without any, only this machine is served.
-    pub(super) fn new(keys: CurrentKeys) -> Door {
-        Door {
+impl Auth {
+    /// The guard that these keys open; without any, only this machine is served.
+    pub(super) fn new(keys: CurrentKeys) -> Auth {
+        Auth {
             keys,
             sessions: Sessions::default(),
         }
@@ -73,7 +78,7 @@ impl Door {
         Ok(Some(set_cookie(&token, LIFE.as_secs(), headers)))
     }
 
-    /// Ends the session whose cookie comes along. Returns the `Set-Cookie` that takes it away.
+    /// Ends the session of the request's cookie. Returns the `Set-Cookie` that removes it.
     pub(super) fn log_out(&self, headers: &HeaderMap) -> String {
         tokens(headers).for_each(|token| self.sessions.end(token));
         set_cookie("", 0, headers)
@@ -88,7 +93,7 @@ impl Door {
     }
 }
 
-impl Guard for Door {
+impl Guard for Auth {
     fn check(&self, head: &Parts, from: SocketAddr, entry: Entry) -> Result<(), Refusal> {
         let headers = &head.headers;
         if entry == Entry::Anyone {
@@ -106,7 +111,7 @@ impl Guard for Door {
             return Err(Refusal::new(
                 StatusCode::FORBIDDEN,
                 "ForeignOrigin",
-                "the request comes from another site's page",
+                "the request was sent by another site's page",
             ));
         }
         if headers.contains_key(CONTENT_TYPE) && !is_json(headers) {
@@ -123,7 +128,7 @@ fn is_from_another_site(head: &Parts) -> bool {
     foreign && !(head.method == Method::GET && head.uri.path() == "/")
 }
 
-/// The tokens that come along: other paths of this host may have set cookies of the same name.
+/// The tokens of a request: other paths of this host may have set cookies of the same name.
 fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(COOKIE).iter();
     let pairs = cookies.filter_map(|cookie| cookie.to_str().ok());
@@ -134,7 +139,7 @@ fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     })
 }
 
-/// `Secure` only where the browser speaks TLS, to a proxy in front: elsewhere it would not send the cookie back.
+/// `Secure` only if the browser uses TLS, to a proxy in front: otherwise it would not send the cookie back.
 fn set_cookie(token: &str, seconds: u64, headers: &HeaderMap) -> String {
     let secure = match only(headers, &X_FORWARDED_PROTO) {
         Some(b"https") => "; Secure",
@@ -149,4 +154,36 @@ fn no_random(error: io::Error) -> Refusal {
         "NoRandomNumbers",
         format!("the system has no random numbers: {error}"),
     )
+}
+
+pub(super) async fn ping<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Handled {
+    Ok(Reply::json(&json!({ "status": "OK" })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    key: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Login")
+    }
+}
+
+pub(super) async fn log_in<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> Handled {
+    let login: Login = asked.json().await?;
+    let cookie = api.auth.log_in(&login.key, asked.headers(), asked.from())?;
+    let reply = Reply::new(StatusCode::NO_CONTENT, Payload::Empty);
+    Ok(match cookie {
+        Some(cookie) => reply.text_header(SET_COOKIE, &cookie),
+        None => reply,
+    })
+}
+
+pub(super) async fn log_out<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
+    let cookie = api.auth.log_out(asked.headers());
+    let reply = Reply::new(StatusCode::NO_CONTENT, Payload::Empty);
+    Ok(reply.text_header(SET_COOKIE, &cookie))
 }

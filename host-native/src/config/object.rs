@@ -1,0 +1,267 @@
+//! Reads objects and single values, and notes what is wrong with them. Keys that nobody takes are unknown.
+
+use super::diagnostics::Notes;
+use jsonc_parser::ast::{ObjectProp, Value};
+use jsonc_parser::common::Ranged;
+use regrip_core::{display_url, redacted};
+use std::path::PathBuf;
+use url::Url;
+
+/// Keys of the software that this protocol was designed for. regrip does not need them.
+const ELSEWHERE: [&str; 4] = ["jack", "source", "destination", "autoregister"];
+
+/// An object whose keys are being taken.
+pub(super) struct Block<'a> {
+    key: String,
+    at: usize,
+    /// Its keys are not shown, for one may be a secret.
+    private: bool,
+    /// With the place of each, from 0.
+    left: Vec<(usize, &'a ObjectProp<'a>)>,
+}
+
+impl<'a> Block<'a> {
+    /// Begins to read an object. A duplicate key is an error: one of the two would not count.
+    pub(super) fn open(node: &Node<'a>, notes: &mut Notes<'_>) -> Option<Block<'a>> {
+        Block::begin(node, false, notes)
+    }
+
+    /// The same for an object of headers or of a secret: unknown keys are shown by their place only.
+    pub(super) fn open_private(node: &Node<'a>, notes: &mut Notes<'_>) -> Option<Block<'a>> {
+        Block::begin(node, true, notes)
+    }
+
+    fn begin(node: &Node<'a>, private: bool, notes: &mut Notes<'_>) -> Option<Block<'a>> {
+        let Value::Object(object) = node.value else {
+            node.refuse("an object", notes);
+            return None;
+        };
+        let block = Block {
+            key: node.key.clone(),
+            at: node.at,
+            private,
+            left: object.properties.iter().enumerate().collect(),
+        };
+        for (place, property) in &block.left {
+            let name = property.name.as_str();
+            let mut before = block.left.iter().take(*place);
+            if before.any(|(_, before)| before.name.as_str() == name) {
+                let at = property.range().start;
+                let key = block.shown_path(*place, name);
+                notes.error(at, &key, "found a second time, expected once");
+            }
+        }
+        Some(block)
+    }
+
+    /// The value of a key.
+    pub(super) fn take(&mut self, name: &str) -> Option<Node<'a>> {
+        let at = self
+            .left
+            .iter()
+            .position(|(_, property)| property.name.as_str() == name)?;
+        let (_, property) = self.left.remove(at);
+        Some(Node::new(&property.value, self.path(name)))
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn need(
+        &mut self,
+        name: &str,
+        expected: &str,
+        notes: &mut Notes<'_>,
+    ) -> Option<Node<'a>> {
+        let node = self.take(name);
+        if node.is_none() {
+            notes.error(
+                self.at,
+                &self.path(name),
+                format!("found nothing, expected {expected}"),
+            );
+        }
+        node
+    }
+
+    /// All other keys, if any key is allowed.
+    pub(super) fn rest(&mut self) -> Vec<(String, Node<'a>)> {
+        let left = std::mem::take(&mut self.left);
+        let named = left.into_iter().map(|(place, property)| {
+            let name = property.name.as_str();
+            let key = self.shown_path(place, name);
+            (name.to_owned(), Node::new(&property.value, key))
+        });
+        named.collect()
+    }
+
+    /// Warns about unknown keys.
+    pub(super) fn close(self, notes: &mut Notes<'_>) {
+        for (place, property) in &self.left {
+            let name = property.name.as_str();
+            let what = if ELSEWHERE.contains(&name) {
+                "is not used by regrip and is ignored"
+            } else {
+                "is unknown and is ignored"
+            };
+            let key = self.shown_path(*place, name);
+            notes.warn(property.range().start, &key, what);
+        }
+    }
+
+    fn shown_path(&self, place: usize, name: &str) -> String {
+        match self.private {
+            true => format!("{}[{place}]", self.key),
+            false => self.path(name),
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        match self.key.as_str() {
+            "" => name.to_owned(),
+            key => format!("{key}.{name}"),
+        }
+    }
+}
+
+/// More of a number is not shown.
+const LONGEST_SHOWN: usize = 60;
+
+/// A value and where it is.
+#[derive(Clone, Debug)]
+pub(super) struct Node<'a> {
+    pub(super) value: &'a Value<'a>,
+    /// Its key, from the top.
+    pub(super) key: String,
+    /// Offset in the file.
+    pub(super) at: usize,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn new(value: &'a Value<'a>, key: String) -> Node<'a> {
+        let at = value.range().start;
+        Node { value, key, at }
+    }
+
+    /// The kind of value.
+    pub(super) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::StringLit(_) => "a string",
+            Value::NumberLit(_) => "a number",
+            Value::BooleanLit(_) => "true or false",
+            Value::Object(_) => "an object",
+            Value::Array(_) => "a list",
+            Value::NullKeyword(_) => "null",
+        }
+    }
+
+    /// The value, without a string's text: it may be a secret in the wrong place.
+    pub(super) fn shown(&self) -> String {
+        match self.value {
+            Value::StringLit(string) => redacted(&string.value),
+            Value::BooleanLit(boolean) => boolean.value.to_string(),
+            _ => self.kind().to_owned(),
+        }
+    }
+
+    /// Notes that something else was expected.
+    pub(super) fn refuse(&self, expected: &str, notes: &mut Notes<'_>) {
+        self.refuse_found(&self.shown(), expected, notes);
+    }
+
+    fn refuse_found(&self, found: &str, expected: &str, notes: &mut Notes<'_>) {
+        let what = format!("found {found}, expected {expected}");
+        notes.error(self.at, &self.key, what);
+    }
+}
+
+/// A string.
+pub(super) fn text(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
+    match node.value {
+        Value::StringLit(string) => Some(string.value.clone().into_owned()),
+        _ => {
+            node.refuse("a string", notes);
+            None
+        }
+    }
+}
+
+/// A string that has something in it and no control characters.
+pub(super) fn name(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
+    name_without(char::is_control, node, notes)
+}
+
+/// As [`name`], but it may have line breaks.
+pub(super) fn name_of_lines(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
+    let is_refused = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\r');
+    name_without(is_refused, node, notes)
+}
+
+fn name_without(
+    is_refused: impl Fn(char) -> bool,
+    node: &Node<'_>,
+    notes: &mut Notes<'_>,
+) -> Option<String> {
+    let name = text(node, notes)?;
+    if name.trim().is_empty() || name.chars().any(is_refused) {
+        node.refuse("a name", notes);
+        return None;
+    }
+    Some(name)
+}
+
+/// An integer that fits.
+pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<N> {
+    let number = match node.value {
+        Value::NumberLit(number) => number.value.parse::<u64>().ok(),
+        _ => None,
+    };
+    let fits = number.and_then(|number| N::try_from(number).ok());
+    if fits.is_none() {
+        // A number in the place of another one is no secret.
+        let found = match node.value {
+            Value::NumberLit(number) => number.value.chars().take(LONGEST_SHOWN).collect(),
+            _ => node.shown(),
+        };
+        node.refuse_found(&found, "a whole number from 0 on", notes);
+    }
+    fits
+}
+
+/// The elements of a list.
+pub(super) fn list<'a>(node: &Node<'a>, notes: &mut Notes<'_>) -> Vec<Node<'a>> {
+    let Value::Array(array) = node.value else {
+        node.refuse("a list", notes);
+        return Vec::new();
+    };
+    let numbered = array.elements.iter().enumerate();
+    numbered
+        .map(|(number, value)| Node::new(value, format!("{}[{number}]", node.key)))
+        .collect()
+}
+
+/// A path; a relative one begins at the folder of the configuration.
+pub(super) fn path(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<PathBuf> {
+    let path = text(node, notes)?;
+    if path.is_empty() || path.contains('\0') {
+        node.refuse("a path", notes);
+        return None;
+    }
+    Some(notes.folder().join(path))
+}
+
+/// The URL of a peer or server: http or https, without userinfo, query and fragment.
+pub(super) fn base_url(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
+    let written = text(node, notes)?;
+    let flaw = match Url::parse(&written) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => "it is neither http nor https",
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "it has a user or password in it; send them by headers"
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => "it has a ? or # in it",
+        Ok(_) => return Some(written),
+        Err(_) => "it is not a URL",
+    };
+    // A wrong one may have a password or a key in it, or be one.
+    let expected = format!("an http or https URL: {flaw}");
+    node.refuse_found(&display_url(&written), &expected, notes);
+    None
+}

@@ -1,0 +1,258 @@
+//! What the API shows beside downloads: the configured peers, the stubs that are not downloads yet, and problems of the
+//! server's surroundings.
+//!
+//! Whether a peer can be reached is decided by the engine's breaker
+//! ([`Engine::reachability`](regrip_core::Engine::reachability)). A problem is logged when it begins, changes and ends. It fails
+//! no download: whatever needs the folder, disk or file in question waits.
+
+use crate::config::Peer;
+use crate::sync::lock;
+use crate::time::rfc3339;
+use regrip_core::{display_url, shown};
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+/// A configured peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PeerCard {
+    /// What stubs call it.
+    pub id: String,
+    /// As configured.
+    pub name: String,
+    /// As it may be shown: without userinfo, query and fragment.
+    pub url: String,
+    /// Names of the headers that requests to it carry.
+    pub header_names: Vec<String>,
+    /// How it was found last.
+    pub seen: PeerSeen,
+}
+
+impl PeerCard {
+    /// A peer before the first request.
+    pub(crate) fn new(peer: &Peer) -> PeerCard {
+        let names = peer.headers.iter().map(|header| header.name().to_owned());
+        PeerCard {
+            id: peer.id.as_str().to_owned(),
+            name: peer.name.clone(),
+            url: display_url(&peer.url),
+            header_names: names.collect(),
+            seen: PeerSeen::default(),
+        }
+    }
+}
+
+/// How a peer was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PeerSeen {
+    /// Its version, by the last handshake that worked.
+    pub version: Option<String>,
+    /// Whether it answered the last request; `None` before the first one.
+    pub answered: Option<bool>,
+    /// Since when that is so.
+    pub since: Option<SystemTime>,
+    /// Why it did not answer as a peer does.
+    pub error: Option<String>,
+}
+
+/// All of them, in the order of the configuration. Clones are the same board.
+#[derive(Clone, Debug, Default)]
+pub struct Peers(Arc<Mutex<Vec<PeerCard>>>);
+
+impl Peers {
+    /// Takes over a configuration. What is known of peers that stay is kept.
+    pub fn configure(&self, peers: &[Peer]) {
+        let mut cards = lock(&self.0);
+        let fresh = peers.iter().map(|peer| {
+            let mut card = PeerCard::new(peer);
+            if let Some(known) = cards.iter().find(|known| known.id == card.id) {
+                card.seen = known.seen.clone();
+            }
+            card
+        });
+        *cards = fresh.collect();
+    }
+
+    /// A peer answered, with its version if that was requested.
+    pub fn answered(&self, id: &str, version: Option<String>, at: SystemTime) {
+        self.see(id, true, at, |seen| {
+            seen.version = version.or(seen.version.take());
+            seen.error = None;
+        });
+    }
+
+    /// A peer did not answer, or not as a peer does.
+    pub fn failed(&self, id: &str, error: String, at: SystemTime) {
+        self.see(id, false, at, |seen| seen.error = Some(error));
+    }
+
+    /// All of them.
+    pub(crate) fn list(&self) -> Vec<PeerCard> {
+        lock(&self.0).clone()
+    }
+
+    /// Names of the headers that requests to a peer carry; none if no such peer is configured.
+    pub(crate) fn header_names(&self, id: &str) -> Vec<String> {
+        let cards = lock(&self.0);
+        let card = cards.iter().find(|card| card.id == id);
+        card.map_or_else(Vec::new, |card| card.header_names.clone())
+    }
+
+    fn see(&self, id: &str, answered: bool, at: SystemTime, change: impl FnOnce(&mut PeerSeen)) {
+        let mut cards = lock(&self.0);
+        let Some(card) = cards.iter_mut().find(|card| card.id == id) else {
+            return;
+        };
+        if card.seen.answered != Some(answered) {
+            card.seen.answered = Some(answered);
+            card.seen.since = Some(at);
+        }
+        change(&mut card.seen);
+    }
+}
+
+/// A stub whose release is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PendingStub {
+    /// Its file's name in the watch folder.
+    pub stub_name: String,
+    /// The peer it names.
+    pub peer_id: String,
+    /// The name of that peer, if it is configured.
+    pub peer_name: Option<String>,
+    /// The item, as the peer names it.
+    pub item_id: String,
+    /// The name in the stub, to show.
+    pub name: String,
+    /// The size in the stub.
+    pub size: Option<u64>,
+    /// When it was found.
+    #[serde(serialize_with = "time")]
+    pub found_at: SystemTime,
+    /// Number of requests to the peer.
+    pub attempts: u32,
+    /// Why the last request failed; `None` before the first one.
+    pub error: Option<String>,
+    /// When it is asked again; `None` during a request.
+    #[serde(serialize_with = "time_if_any")]
+    pub next_try_at: Option<SystemTime>,
+}
+
+/// All of them, by the stub's name. Clones are the same board.
+#[derive(Clone, Debug, Default)]
+pub struct Stubs(Arc<Mutex<StubsInner>>);
+
+#[derive(Debug, Default)]
+struct StubsInner {
+    stubs: BTreeMap<String, PendingStub>,
+    watch: Option<PathBuf>,
+}
+
+impl Stubs {
+    /// Puts a stub on the board, in place of what stood there under its name.
+    pub fn put(&self, mut stub: PendingStub) {
+        stub.name = shown(&stub.name).into_owned();
+        lock(&self.0).stubs.insert(stub.stub_name.clone(), stub);
+    }
+
+    /// Changes a stub that is on the board.
+    pub(crate) fn change(&self, stub_name: &str, change: impl FnOnce(&mut PendingStub)) {
+        if let Some(stub) = lock(&self.0).stubs.get_mut(stub_name) {
+            change(stub);
+        }
+    }
+
+    /// Asking failed, and is tried again then.
+    pub fn failed(&self, stub_name: &str, error: String, next_try_at: Option<SystemTime>) {
+        self.change(stub_name, |stub| {
+            stub.attempts = stub.attempts.saturating_add(1);
+            stub.error = Some(error);
+            stub.next_try_at = next_try_at;
+        });
+    }
+
+    /// Takes a stub off the board: it is a download now, or gone.
+    pub fn remove(&self, stub_name: &str) {
+        lock(&self.0).stubs.remove(stub_name);
+    }
+
+    /// Those on the board, by name, `most` at most.
+    pub(crate) fn list(&self, most: usize) -> Vec<PendingStub> {
+        lock(&self.0).stubs.values().take(most).cloned().collect()
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.0).stubs.len()
+    }
+
+    /// Says which folder is watched.
+    pub fn watch(&self, folder: PathBuf) {
+        lock(&self.0).watch = Some(folder);
+    }
+
+    /// The watched folder, if there is one.
+    pub(crate) fn watch_path(&self) -> Option<PathBuf> {
+        lock(&self.0).watch.clone()
+    }
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Trouble {
+    /// What it concerns: `watch folder`, `completed folder`, `configuration`, and the like.
+    pub what: &'static str,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// Since when something is wrong with it.
+    #[serde(serialize_with = "time")]
+    pub since: SystemTime,
+}
+
+/// All there is, by what it concerns. Clones are the same board.
+#[derive(Clone, Debug, Default)]
+pub struct Troubles(Arc<Mutex<BTreeMap<&'static str, Trouble>>>);
+
+impl Troubles {
+    /// Something is wrong. It is logged unless it is known.
+    pub fn note(&self, what: &'static str, message: &str) {
+        let mut held = lock(&self.0);
+        let known = held.get(what);
+        if known.is_some_and(|known| known.message == message) {
+            return;
+        }
+        tracing::error!("{message}");
+        let since = known.map_or_else(SystemTime::now, |known| known.since);
+        let message = message.to_owned();
+        held.insert(
+            what,
+            Trouble {
+                what,
+                message,
+                since,
+            },
+        );
+    }
+
+    /// It is over, if it was there.
+    pub fn over(&self, what: &'static str) {
+        if let Some(trouble) = lock(&self.0).remove(what) {
+            tracing::info!("over: {}", trouble.message);
+        }
+    }
+
+    /// All there is now.
+    pub(crate) fn list(&self) -> Vec<Trouble> {
+        lock(&self.0).values().cloned().collect()
+    }
+}
+
+fn time<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*at))
+}
+
+fn time_if_any<S: Serializer>(at: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(rfc3339).serialize(serializer)
+}
