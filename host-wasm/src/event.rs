@@ -1,9 +1,9 @@
 //! Events as plain objects, spelled as JavaScript spells things.
 
-use regrip_core::{Algorithm, Checksum};
 use crate::clock::{epoch_ms, ms};
 use crate::fields::Fields;
 use regrip_core::ErrorCode;
+use regrip_core::{Algorithm, Checksum};
 use regrip_core::{Event, Summary, What};
 
 /// An event for its listener.

@@ -6,8 +6,8 @@ use crate::fields::Fields;
 use crate::ledger::Rows;
 use crate::part::{JsPart, Parts};
 use crate::transport::{Fetch, JsRequest};
+use regrip_core::Event;
 use regrip_core::host::Host;
-use regrip_core::{Event, Row};
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
 

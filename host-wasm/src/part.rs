@@ -5,10 +5,10 @@
 use crate::failure;
 use crate::host::JsHost;
 use crate::pending::Pending;
-use regrip_core::{Algorithm, Error};
 use regrip_core::store::{Committed, Digest, Found, OpenPart, Part, PartBytes, PartStore, Replace};
 use regrip_core::store::{Committing, DigestState, PartToken, StoreRules};
 use regrip_core::transport::Chunk;
+use regrip_core::{Algorithm, Error};
 use std::future::Future;
 use std::rc::Rc;
 use wasm_bindgen::prelude::*;
@@ -60,8 +60,13 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn truncates(this: &JsPart) -> bool;
     #[wasm_bindgen(method)]
-    fn digest(this: &JsPart, algorithm: &str, state: Option<Vec<u8>>, from: f64, to: f64)
-    -> JsValue;
+    fn digest(
+        this: &JsPart,
+        algorithm: &str,
+        state: Option<Vec<u8>>,
+        from: f64,
+        to: f64,
+    ) -> JsValue;
 
     /// A running hash.
     #[derive(Debug)]
@@ -223,21 +228,23 @@ impl Part for OpenedPart {
         Pending::flag(self.0.is_uniform(from as f64, to as f64))
     }
 
-    fn digest(
+    async fn digest(
         &mut self,
         algorithm: Algorithm,
         saved: Option<&DigestState>,
         to: u64,
-    ) -> impl Future<Output = Result<Option<Hasher>, Error>> {
+    ) -> Result<Option<Hasher>, Error> {
         let state = saved.map(|saved| saved.state.clone());
         let from = saved.map_or(0, |saved| saved.offset);
         let hasher = self
             .0
             .digest(algorithm.name(), state, from as f64, to as f64);
-        Pending::new(hasher, move |hasher| {
-            let hash = hasher.is_object().then(|| hasher.unchecked_into())?;
-            Some(Hasher { hash, algorithm })
-        })
+        let hash = Pending::new(hasher, |hasher| {
+            hasher
+                .is_object()
+                .then(|| hasher.unchecked_into::<JsHasher>())
+        });
+        Ok(hash.await?.map(|hash| Hasher { hash, algorithm }))
     }
 }
 
