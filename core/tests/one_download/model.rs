@@ -2,7 +2,7 @@
 //!
 //! The source has a file of 100 bytes, replaced by another one of the same size and with the same first 30 bytes if a
 //! sequence says so. It tells them apart by a strong ETag, by a strong Last-Modified or by nothing; in the last case the two may
-//! also differ in their first 30 bytes and end in the same repeated byte. It never lies about what a client has to believe: bytes under a strong validator are those of that version, and a Content-Range names the bytes
+//! have a repeated byte in common between heads and ends that differ. It never lies about what a client has to believe: bytes under a strong validator are those of that version, and a Content-Range names the bytes
 //! that follow it.
 
 use crate::world::slow::Slow;
@@ -26,7 +26,7 @@ enum Telling {
     ETag,
     Date,
     Nothing,
-    /// Nothing, and both end in the same repeated byte.
+    /// Nothing, and both have the same repeated byte between heads and ends that differ.
     NothingOfPadded,
 }
 
@@ -114,11 +114,13 @@ static RESPONSES: LazyLock<[Vec<u8>; 7]> = LazyLock::new(|| {
     let (old, others) = all.split_at_mut(1);
     others[0][..SHARED].copy_from_slice(&old[0][..SHARED]);
     for padded in &mut others[1..3] {
-        padded[SHARED..].fill(0);
+        padded[SHARED..PADDED_TO].fill(0);
     }
     all
 });
 const PADDED: usize = 2;
+/// The end of the repeated byte: every cut but the last one is in it.
+const PADDED_TO: usize = 80;
 const PAGE: usize = 4;
 const SMALLER: usize = 5;
 const CODED: usize = 6;

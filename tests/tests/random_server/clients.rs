@@ -175,7 +175,8 @@ impl Node {
                 Ok(line) => {
                     ended.exit = line["exit"].as_i64().map(|exit| exit as i32);
                     ended.code = line["code"].as_str().unwrap_or_default().to_owned();
-                    return Ok((ended, true));
+                    // It may have been killed after that.
+                    return Ok((ended, !stopped || job.by_signal));
                 }
                 Err(TryRecvError::Disconnected) if stopped => return Ok((ended, false)),
                 Err(TryRecvError::Disconnected) => return Err("Node ended".to_owned()),

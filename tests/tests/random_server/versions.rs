@@ -1,10 +1,13 @@
 //! What a random server has: versions of one file that share bytes, and how it tells them apart.
 
 use fastrand::Rng;
+use std::ops::Range;
 
 /// The overlap that is compared if nothing else vouches for the bytes held (`resumeOverlapBytes`).
 const OVERLAP_BYTES: usize = 65_536;
 const LARGEST_BYTES: usize = 300_000;
+/// The repeated byte of a padded version.
+const PADDING: Range<usize> = 20_000..260_000;
 
 /// One thing the server can send.
 #[derive(Clone, Debug)]
@@ -71,7 +74,7 @@ pub(crate) fn versions(rng: &mut Rng, telling: Telling, loose: bool) -> Vec<Enti
     let alike = telling.is_strong() && !loose;
     let padded = !alike && rng.bool();
     let another = if padded { padded_one } else { first };
-    let alter = if padded { changed_head } else { derived };
+    let alter = if padded { changed_ends } else { derived };
     let mut all = vec![another(rng)];
     let count = rng.usize(if padded { 2 } else { 1 }..=4);
     for _ in 1..count {
@@ -110,25 +113,18 @@ fn first(rng: &mut Rng) -> Vec<u8> {
     bytes
 }
 
-/// One whose second half at least is one repeated byte, as disk images are padded: more than what is compared.
+/// One with a long stretch of one repeated byte, as disk images have them: more than what is compared. A part that ends in it
+/// fits other versions, whose bytes before and after it differ.
 fn padded_one(rng: &mut Rng) -> Vec<u8> {
-    let head = rng.usize(1..80_000);
-    let mut bytes = noise(rng, head);
-    bytes.resize(head + rng.usize(OVERLAP_BYTES + 1..=220_000), rng.u8(..2));
+    let mut bytes = noise(rng, 280_000);
+    bytes[PADDING].fill(rng.u8(..2));
     bytes
 }
 
-/// Another one of the same size, and with the same end.
-fn changed_head(rng: &mut Rng, from: &[u8]) -> Vec<u8> {
-    let mut bytes = from.to_vec();
-    let padding = from
-        .iter()
-        .rev()
-        .take_while(|byte| from.last() == Some(byte))
-        .count();
-    let end = rng.usize(from.len() - padding..=from.len() - OVERLAP_BYTES);
-    let changed = noise(rng, end);
-    bytes[..end].copy_from_slice(&changed);
+/// Another one of the same size, with the same stretch of that byte.
+fn changed_ends(rng: &mut Rng, from: &[u8]) -> Vec<u8> {
+    let mut bytes = noise(rng, from.len());
+    bytes[PADDING].copy_from_slice(&from[PADDING]);
     bytes
 }
 
