@@ -381,9 +381,7 @@ impl Error {
                 "choose another name, or set onExists to overwrite or rename"
             }
             Error::DestinationRefused { .. } => "choose another destination",
-            Error::DestinationBusy { .. } => {
-                "choose another destination, or remove that download"
-            }
+            Error::DestinationBusy { .. } => "choose another destination, or remove that download",
             Error::DiskFull { .. } => "make room and run it again; the bytes so far are kept",
             Error::CredentialsMissing { .. } => {
                 "run it again with the same credentials; the part is kept"

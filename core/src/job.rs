@@ -12,8 +12,8 @@ use crate::name::last_segment;
 use crate::origin::Seat;
 use crate::peer::Reachability;
 use crate::record::{
-    Behaviour, Change, DigestRow, DigestSource, Failure, Restart, RestartReason, Row, Status, Terms,
-    Validators, Waiting,
+    Behaviour, Change, DigestRow, DigestSource, Failure, Restart, RestartReason, Row, Status,
+    Terms, Validators, Waiting,
 };
 use crate::store::{Part, PartStore};
 use crate::time::Clock;

@@ -9,8 +9,8 @@ use crate::pending::Pending;
 use regrip_core::bounds::Bounds;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{
-    Behaviour, DigestRow, DigestSource, Failure, KnownSize, Mark, NewAttempt, NewDownload, SizeSource,
-    Validators,
+    Behaviour, DigestRow, DigestSource, Failure, KnownSize, Mark, NewAttempt, NewDownload,
+    SizeSource, Validators,
 };
 use regrip_core::store::Committing;
 use regrip_core::store::{DigestState, PartToken};

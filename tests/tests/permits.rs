@@ -4,10 +4,10 @@
 //! semaphore does beneath is tested in `core/tests/semaphore.rs`.
 
 use futures::future::join_all;
-use regrip::time::SmolClock;
 use regrip::host::{Listener, NativeHost};
 use regrip::ledger::SqliteLedger;
 use regrip::store::DiskStore;
+use regrip::time::SmolClock;
 use regrip::transport::{HttpTransport, TransportOptions};
 use regrip_core::engine::Engine;
 use regrip_core::host::Host;

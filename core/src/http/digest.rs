@@ -24,7 +24,7 @@ fn member(item: &str) -> Option<Checksum> {
 fn hex_of_base64(text: &str) -> Option<String> {
     let letters = text.trim_end_matches('=');
     let padding = text.len() - letters.len();
-    if text.len() % 4 != 0 || padding > 2 {
+    if !text.len().is_multiple_of(4) || padding > 2 {
         return None;
     }
     let (mut bits, mut count, mut hex) = (0_u32, 0_u32, String::with_capacity(128));

@@ -47,7 +47,7 @@ fn stating_one(key: &str, algorithm: Algorithm, mut reply: Reply, file: &[u8]) -
         char::from(alphabet[usize::from_str_radix(&six, 2).expect("six bits")])
     });
     let mut base64: String = letters.collect();
-    while base64.len() % 4 != 0 {
+    while !base64.len().is_multiple_of(4) {
         base64.push('=');
     }
     let value = format!("{key}=:{base64}:");

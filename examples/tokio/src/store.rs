@@ -233,3 +233,48 @@ impl PartBytes<&[u8]> for DiskPart {
         })
     }
 }
+
+pub(crate) fn exists(path: &Path) -> Error {
+    let path = path.display().to_string();
+    Error::DestinationExists { path }
+}
+
+/// Does what may block, and states the fact if it fails. `block_in_place` needs tokio's multi-thread runtime.
+pub(crate) fn disk<T>(
+    what: &'static str,
+    path: &Path,
+    work: impl FnOnce() -> io::Result<T>,
+) -> Result<T, Error> {
+    block_in_place(work).map_err(|error| {
+        let (path, kind) = (path.display().to_string(), error.kind());
+        let source = Some(error.into());
+        match kind {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Error::DiskFull { path, source },
+            _ => Error::Disk { what, path, source },
+        }
+    })
+}
+
+/// What has this name; links are not followed.
+pub(crate) fn look_at(path: &Path) -> Result<Option<Metadata>, Error> {
+    disk("look at", path, || match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        there => there.map(Some),
+    })
+}
+
+/// Identifies a file, whatever its name.
+fn token_of(file: &Metadata) -> PartToken {
+    PartToken(format!("{}:{}", file.dev(), file.ino()))
+}
+
+/// Makes the names in a folder durable, which syncing a file does not.
+fn sync_folder_of(path: &Path) -> Result<(), Error> {
+    disk("sync the folder of", path, || {
+        File::open(folder_of(path))?.sync_all()
+    })
+}
+
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}

@@ -105,6 +105,6 @@ pub(crate) fn file_name(url: &Url) -> Result<SafeName, BadAddress> {
 ///
 /// # Errors
 /// If it is not one.
-pub fn parse_checksum(typed: &str) -> Result<Checksum, InvalidChecksum> {
+pub(crate) fn parse_checksum(typed: &str) -> Result<Checksum, InvalidChecksum> {
     without_mark(typed.trim()).trim().parse()
 }

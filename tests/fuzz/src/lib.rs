@@ -95,12 +95,13 @@ pub fn header_grammar(bytes: &[u8]) {
         assert!(etag.len() >= 2 && etag.bytes().all(|byte| byte.is_ascii_graphic()));
     }
     assert!(!validators.last_modified_strong || validators.last_modified.is_some());
-    if let Some(digest) = validators.sha256 {
+    for digest in head.stated {
+        assert_eq!(digest.hex.len(), 2 * digest.algorithm.digest_bytes());
         assert!(
-            digest.len() == 64
-                && digest
-                    .bytes()
-                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            digest
+                .hex
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         );
     }
 }

@@ -205,10 +205,7 @@ fn completed(name: &str, summary: &Summary, of_this_run: &str, layout: Layout) -
     let name = text::shorten(name, COMPLETED.saturating_sub(result.len()), layout);
     let warning = summary.warning.as_ref();
     let warning = warning.map(|warning| format!("\n  warning: {}", text::plain(warning)));
-    format!(
-        "{name}{result}{}",
-        warning.unwrap_or_default()
-    )
+    format!("{name}{result}{}", warning.unwrap_or_default())
 }
 
 /// The last lines of a file that failed.

@@ -19,7 +19,7 @@ pub(super) fn entry(connection: &Connection, id: DownloadId) -> Result<LedgerEnt
         .prepare_cached("SELECT * FROM downloads WHERE id = ?1")?
         .query_row([id], |row| Ok(read(connection, row, true)))
         .optional()?;
-    Ok(found.ok_or(Error::NoSuchDownload(id))??)
+    found.ok_or(Error::NoSuchDownload(id))?
 }
 
 /// Reads a page, the releases left out: newest change first, of these statuses or, where none is named, of all; those after the entry `after`.

@@ -75,7 +75,7 @@ pub(super) fn row(connection: &Connection, id: DownloadId) -> Result<Row, Fault>
         .prepare_cached("SELECT * FROM downloads WHERE id = ?1")?
         .query_row([id], |row| Ok(read(connection, row)))
         .optional()?;
-    Ok(found.ok_or(Error::NoSuchDownload(id))??)
+    found.ok_or(Error::NoSuchDownload(id))?
 }
 
 /// Reads the rows that a `SELECT * FROM downloads …` finds.
