@@ -275,3 +275,7 @@ impl Run<'_> {
         self.folder.path().join("film.mkv.part")
     }
 }
+
+fn sha256(bytes: &[u8]) -> String {
+    Hasher::of(Algorithm::Sha256, bytes).hex
+}

@@ -283,7 +283,7 @@ mod tests {
             bytes: 24_000_000,
             attempts: 12,
             restarts: 2,
-            sha256: Some("a".repeat(64)),
+            digests: vec![],
             ..Summary::default()
         };
         for name in ["film.mkv", &"\u{6620}".repeat(85), &"x".repeat(255)] {
