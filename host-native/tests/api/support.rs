@@ -113,7 +113,7 @@ impl Bench {
                 let _ = stopped.recv().await;
                 ending.end().await;
             };
-            threads.run(server.run(threads.executor(), answer, stopped));
+            smol::block_on(server.run(threads.executor(), answer, stopped));
         });
         Bench {
             folder,
