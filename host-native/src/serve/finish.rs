@@ -32,7 +32,7 @@ const REMOVING_FAILS: &str = "completed stubs";
 const CALLED_OFF: &str = "The download was called off by a user.";
 const REMOVED: &str = "The download was removed by a user.";
 
-/// Hears of an end, in the drive's own task.
+/// Called at the end of a download, in the task that drives it.
 pub(super) fn on_end<L: NativeLedger>(service: &Arc<Service<L>>, end: &End) {
     service.queues.left(end.id);
     if matches!(end.result, Err(Error::Interrupted)) {

@@ -423,7 +423,7 @@ impl Outbox {
         lock(&self.0).in_reply
     }
 
-    /// So many bytes of the first span were sent.
+    /// This many bytes of the first span were sent.
     pub(super) fn sent(&self, count: u64) {
         let spans = &mut lock(&self.0).spans;
         let Some(first) = spans.front_mut() else {
@@ -442,7 +442,7 @@ impl Outbox {
 pub(super) enum Piece {
     /// Bytes.
     Bytes(Bytes),
-    /// So many bytes of a file.
+    /// This many bytes of a file.
     File {
         /// How many are left.
         length: u64,

@@ -136,7 +136,7 @@ impl Reporter for Quiet {
     fn end(&self, _exit: Exit, _to_resume: &str) {}
 }
 
-/// Hears what happens, and says nothing at all.
+/// Takes every event and prints nothing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Silent;
 

@@ -293,7 +293,7 @@ pub(super) fn examine(connection: &Connection) -> Result<Verdict, rusqlite::Erro
     })
 }
 
-/// Brings the file from the schema before to schema `to`, unless it is there already. The number is read within the
+/// Brings the file from the schema before to schema `to`, unless another process has done so. The number is read within the
 /// transaction: another process may have been first.
 pub(super) fn run(
     transaction: &Transaction<'_>,
