@@ -259,7 +259,7 @@ test("a server that takes the request and says nothing is waited for no longer t
   await engine.download(faultd.url("/film"), path, { onEvent });
 
   await assertFile(path, one);
-  assert.match(told(events, "retrying")[0].error, /no answer within 0\.2 s/);
+  assert.match(told(events, "retrying")[0].error, /no response within 0\.2 s/);
 });
 
 test("a server that asks for a wait gets it, within the limit", async () => {

@@ -152,7 +152,7 @@ fn a_full_disk_is_exit_3_keeps_the_part_and_goes_on_when_there_is_room() {
     let ran = bench.run(&[&bench.url("/film"), "-d", "disk", "--max-attempts", "3"]);
     assert_eq!(ran.code, Some(3), "{ran:?}");
     assert!(
-        ran.err.contains("no room left") && ran.err.contains("make room"),
+        ran.err.contains("no space left") && ran.err.contains("make room"),
         "{}",
         ran.err
     );

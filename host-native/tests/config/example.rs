@@ -27,6 +27,7 @@ fn the_example_is_a_configuration_that_says_the_defaults() {
     let engine = loaded.config.downloads.expect("there is a block").engine;
     let expected = DownloadsConfig {
         max_concurrent_per_peer: Some(DownloadsConfig::default().permits_per_peer()),
+        digest: Some(regrip_core::Algorithm::Sha256),
         ..DownloadsConfig::default()
     };
     assert_eq!(engine, expected);

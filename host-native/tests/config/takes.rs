@@ -33,6 +33,7 @@ fn every_knob_of_the_engine_reaches_it() {
     }
     knobs.insert("extraRetryStatuses".to_owned(), [408, 425].into());
     knobs.insert("onExists".to_owned(), "rename".into());
+    knobs.insert("digest".to_owned(), "sha512".into());
     let expected: DownloadsConfig = serde_json::from_value(numbered.clone()).expect("it is one");
     let knobs = numbered.as_object_mut().expect("it is an object");
     knobs.insert("watchPath".to_owned(), "/watch".into());

@@ -39,7 +39,7 @@ impl Drop for Shell {
 fn from_nothing_to_the_first_film_in_five_commands() {
     use std::os::unix::process::CommandExt;
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let script = commands("## From nothing to the first film\n");
+    let script = commands("## Run a server beside Radarr and Sonarr\n");
     // Ports of this test's own, in place of the defaults.
     let (api, share) = (free_port(), free_port());
     let script = script

@@ -86,7 +86,7 @@ fn a_file_whose_stub_cannot_be_removed_is_imported_and_its_stub_is_no_new_work_a
         pending_error(&served).contains("the stub cannot be removed")
     });
     let troubles = served.get("/api/troubles").to_string();
-    assert!(troubles.contains("cannot be removed"), "{troubles}");
+    assert!(troubles.contains("cannot remove stubs"), "{troubles}");
     let file = house.path("completed/Film 1.mkv");
     assert_eq!(radarr.imported(), std::slice::from_ref(&file));
     // As an import does.
@@ -210,7 +210,7 @@ fn a_full_disk_fails_nothing_for_good_and_downloads_go_on_when_there_is_room() {
     let served = house.start();
     house.drop_stub("large.torrent", &peer, 1);
     wait_until("it is shown", || {
-        pending_error(&served).contains("no room left")
+        pending_error(&served).contains("no space left")
     });
     house.wait_for_rows(&[("Film 1.mkv", "failed")]);
     assert!(house.has_stub("large.torrent"));
