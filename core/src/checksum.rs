@@ -1,6 +1,6 @@
 //! Checksums as people write them: `algorithm:hex`.
 
-use crate::event::redacted;
+use crate::shown::redacted;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;

@@ -5,7 +5,7 @@ use crate::classify::Class;
 use crate::error_code::ErrorCode;
 use crate::record::{DownloadId, RestartReason, SizeSource};
 use crate::retry::AskedBy;
-use crate::shown::is_invisible;
+use crate::shown::{is_invisible, redacted};
 use std::time::{Duration, SystemTime};
 
 /// An event of a download.
@@ -145,19 +145,6 @@ impl Summary {
 /// ```
 pub fn display_url(url: &str) -> String {
     without_secrets(url).unwrap_or_else(|| redacted(url))
-}
-
-/// Describes a text that may be a secret by its kind and length.
-///
-/// ```
-/// assert_eq!(regrip_core::redacted("secret"), "a string of 6 characters");
-/// ```
-pub fn redacted(text: &str) -> String {
-    match text.chars().count() {
-        0 => "an empty string".to_owned(),
-        1 => "a string of 1 character".to_owned(),
-        count => format!("a string of {count} characters"),
-    }
 }
 
 /// The schemes of the form `scheme://host` that are shown.

@@ -71,7 +71,7 @@
 //! // 700 of 1000 bytes of the version "v1" are on disk.
 //! let validators = Validators { etag: Some("\"v1\"".into()), ..Validators::default() };
 //! let behaviour = Behaviour::default();
-//! let held = Held { offset: 700, size: Some(1000), announced: None, validators: &validators, behaviour: &behaviour };
+//! let held = Held { offset: 700, size: Some(1000), announced: None, validators: &validators, digests: &[], behaviour: &behaviour };
 //! let Plan::Ranged(ask) = plan(held, 65536, RequestRules::FREE, StoreRules::FILE) else { panic!() };
 //! assert_eq!((ask.first, ask.if_range.as_ref().map(|value| value.value())), (700, Some("\"v1\"")));
 //!
@@ -139,12 +139,12 @@ pub use config::{DownloadsConfig, OnExists};
 pub use engine::Engine;
 pub use error::Error;
 pub use error_code::ErrorCode;
-pub use event::{Event, Summary, What, display_url, redacted};
+pub use event::{Event, Summary, What, display_url};
 pub use host::Host;
 pub use name::SafeName;
 pub use record::{Change, DownloadId, Row, Source, Status};
 pub use retry::{RetryPolicy, retry};
-pub use shown::shown;
+pub use shown::{redacted, shown};
 pub use stub::{PeerId, Stub};
 
 mod bencode;

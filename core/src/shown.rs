@@ -35,6 +35,19 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Describes a text that may be a secret by its kind and length.
+///
+/// ```
+/// assert_eq!(regrip_core::redacted("secret"), "a string of 6 characters");
+/// ```
+pub fn redacted(text: &str) -> String {
+    match text.chars().count() {
+        0 => "an empty string".to_owned(),
+        1 => "a string of 1 character".to_owned(),
+        count => format!("a string of {count} characters"),
+    }
+}
+
 /// Unicode bidi controls and zero-width characters.
 pub(crate) fn is_invisible(letter: char) -> bool {
     matches!(

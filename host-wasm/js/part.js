@@ -185,7 +185,8 @@ export class Part {
     return this.#call("read", async () => {
       const { hasher, restored } = await this.#job.newHasher(algorithm, from <= to ? state : undefined);
       const running = new Running(hasher, restored ? from : 0);
-      if (running.at < to && this.readBackBytes < to - running.at) return undefined;
+      const unread = running.at < to ? (await this.#sink.size()) - running.at : 0;
+      if (unread > this.readBackBytes) return undefined;
       this.#hashers.set(algorithm, await this.#hash(running, to));
       return running;
     });
