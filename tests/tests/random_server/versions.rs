@@ -35,7 +35,7 @@ impl Telling {
     pub(crate) fn drawn(rng: &mut Rng) -> Telling {
         use Telling::*;
         let all = [
-            StrongETag, StrongETag, StrongDate, Both, WeakETag, WeakDate, Nothing,
+            StrongETag, StrongETag, StrongDate, Both, WeakETag, WeakDate, Nothing, Nothing, Nothing,
         ];
         all[rng.usize(..all.len())]
     }
