@@ -370,6 +370,6 @@ async function json(request) {
 /** The policy as the server sends it. */
 async function policy() {
   const rust = await readFile(new URL("mod.rs", FILES), "utf8");
-  const [, literal] = /CONTENT_SECURITY_POLICY: &str = "([^"]+)"/.exec(rust);
+  const [, literal] = /const POLICY: &str = "([^"]+)"/.exec(rust);
   return literal.replace(/\\\n\s*/g, "");
 }
