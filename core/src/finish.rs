@@ -9,7 +9,7 @@ use crate::error::{Error, Failed};
 use crate::host::Host;
 use crate::job::{Job, PartOf};
 use crate::ledger::Ledger;
-use crate::record::{Change, DigestRow, Failure};
+use crate::record::{Change, DigestRow, Failure, Row};
 use crate::store::{Committed, Committing, Found, OpenPart, Part, PartStore, Replace};
 use crate::time::Clock;
 use crate::transfer::Whole;
@@ -147,14 +147,18 @@ pub(crate) async fn recognise<H: Host>(
     let Some(committing) = job.row.committing.clone() else {
         return Ok(false);
     };
-    let right = |row: &DigestRow| {
-        row.wanted.is_none() || row.wanted.as_deref() == job.row.got(row.algorithm)
-    };
-    if !wanted.iter().all(right) || find(job, &committing).await? != Found::Destination {
+    if !has_digests(&job.row, wanted) || find(job, &committing).await? != Found::Destination {
         return Ok(false);
     }
     completed(job, committing.size, None, None).await;
     Ok(true)
+}
+
+/// Returns `true` if the file of an interrupted commit has these digests, as far as they were computed.
+pub(crate) fn has_digests(row: &Row, wanted: &[DigestRow]) -> bool {
+    let has =
+        |one: &DigestRow| one.wanted.is_none() || one.wanted.as_deref() == row.got(one.algorithm);
+    wanted.iter().all(has)
 }
 
 async fn find<H: Host>(job: &Job<'_, H>, committing: &Committing) -> Result<Found, Failed> {

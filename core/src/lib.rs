@@ -10,7 +10,7 @@
 //!
 //! # Retry an operation
 //!
-//! [`retry`] makes a bounded number of attempts, with full jitter or the delay that a server asked for. [`RetryRules`]
+//! [`retry()`] makes a bounded number of attempts, with full jitter or the delay that a server asked for. [`RetryRules`]
 //! tells it which errors are worth another attempt.
 //!
 //! [`RetryRules`]: retry::RetryRules

@@ -676,10 +676,10 @@ fn check_digests<H: Host>(job: &Job<'_, H>, stated: &[Checksum]) -> Result<(), F
     if !job.digests {
         return Ok(());
     }
-    // What an earlier response stated is no more than what this one does.
+    // What an earlier response stated belongs to its version: the file may be another one now.
     let given = job
         .digests()
-        .filter(|row| stated.is_empty() || row.source != DigestSource::ReprDigest)
+        .filter(|row| row.source != DigestSource::ReprDigest)
         .filter_map(|row| Some((row.checksum()?, row.source)));
     let stated = stated.iter().cloned();
     let mut known: Vec<(Checksum, DigestSource)> = Vec::new();

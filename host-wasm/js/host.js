@@ -4,7 +4,7 @@ import { Fields } from "./fields.js";
 import { MemoryLedger } from "./ledgers/memory.js";
 import { Part } from "./part.js";
 import { Request } from "./request.js";
-import { digestsOf, rowsOf, shown } from "./terms.js";
+import { shown, withDigestRows } from "./terms.js";
 
 /** What sets a URL apart from the same one for another destination: a fragment, which no request and no record has. */
 const marked = (url, id) => `${url}#${id}`;
@@ -66,7 +66,7 @@ export class Host {
       const { committingDevice, committingInode, ...record } = job.record;
       job.record = { ...record, committingToken: `${committingDevice}:${committingInode}` };
     }
-    if (job.record && job.record.digests === undefined) job.record = { ...job.record, digests: rowsOf(digestsOf(job.record)) };
+    if (job.record && job.record.digests === undefined) job.record = withDigestRows(job.record);
     const missing = job.missing();
     if (missing.length > 0) throw new Failed("CredentialsMissing", { what: missing.join(", ") });
     return job.record && new Fields({ ...job.record, url: marked(job.record.url, job.id) });

@@ -91,6 +91,15 @@ export function digestsOf({ digests, sha256, digest }) {
   return words.filter(([source]) => source === "caller" || source === "asked").map(([, algorithm, wanted]) => (wanted ? `${algorithm}:${wanted}` : algorithm));
 }
 
+/** A record of an earlier version, which knew SHA-256 only, with its digests as rows. */
+export function withDigestRows({ committingSha256: got = "", reprSha256, digestState, digestOffset, ...record }) {
+  const row = (digest) => (digest.startsWith("sha256:") ? `caller:${digest}:${got}:` : `asked:sha256::${got}:`);
+  const rows = digestsOf(record).map(row);
+  if (reprSha256) rows.push(`repr_digest:sha256:${reprSha256}:${got}:`);
+  const state = digestState && { sha256State: digestState, sha256Offset: digestOffset };
+  return { ...record, ...state, digests: rows.join(" ") };
+}
+
 /** A URL as it may be shown: its query may hold secrets. */
 export const shown = (url) => url.replace(/[?#].*$/s, "");
 

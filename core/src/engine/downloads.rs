@@ -350,6 +350,9 @@ impl<H: Host> Engine<H> {
             return Err(row.wrong_state());
         }
         lock(&self.0.asked).remove(&id);
+        if is_refused_by_a_digest(&row) {
+            self.disown(&row).await?;
+        }
         self.record(id, &Change::Retried).await?;
         self.tell(id, &row.new, What::Queued);
         Ok(())
@@ -443,18 +446,19 @@ impl<H: Host> Engine<H> {
         row: &Row,
         new: &NewDownload,
     ) -> Result<(), Error> {
-        let refused = row
-            .failure
-            .as_ref()
-            .is_some_and(|failure| failure.code == ErrorCode::DigestMismatch);
         let wanted = |rows: &[DigestRow]| -> Vec<Checksum> {
             let given = |row: &&DigestRow| row.source != DigestSource::ReprDigest;
             let rows = rows.iter().filter(given);
             rows.filter_map(DigestRow::checksum).collect()
         };
-        if !refused || wanted(&row.digests) != wanted(&new.digests) {
+        if !is_refused_by_a_digest(row) || wanted(&row.digests) != wanted(&new.digests) {
             return Ok(());
         }
+        self.disown(row).await
+    }
+
+    /// Records that the bytes of a part do not count any more, because a digest refused them.
+    async fn disown(&self, row: &Row) -> Result<(), Error> {
         let restart = Restart {
             attempt: row.attempts,
             reason: RestartReason::DigestMismatch,
@@ -505,4 +509,10 @@ fn order(mark: &Mark) -> (&str, Reverse<(bool, u64)>, DownloadId) {
 /// Whether a row claims its part, and has not turned it into the file.
 fn has_part(row: &Row) -> bool {
     row.claimed && !matches!(row.status, Status::Completed | Status::ImportQueued)
+}
+
+/// Returns `true` if a download failed because the file has another digest.
+fn is_refused_by_a_digest(row: &Row) -> bool {
+    let failure = row.failure.as_ref();
+    failure.is_some_and(|failure| failure.code == ErrorCode::DigestMismatch)
 }

@@ -13,7 +13,7 @@ use super::stop::{Ear, Stop, stopped};
 use crate::bounds::Next;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
-use crate::finish::{Repaired, commit, recognise, repair};
+use crate::finish::{Repaired, commit, has_digests, recognise, repair};
 use crate::host::Host;
 use crate::job::{Candidate, Job, PartOf, overruled};
 use crate::ledger::Ledger;
@@ -88,7 +88,9 @@ async fn run<H: Host>(
     ear: &mut Ear,
 ) -> Result<(), Failed> {
     if job.row.status == Status::Committing {
-        if repair(job).await? == Repaired::Completed {
+        let asked = lock(&shared.asked).get(&job.row.id).cloned();
+        let is_right = asked.is_none_or(|asked| has_digests(&job.row, &asked.terms.digests));
+        if is_right && repair(job).await? == Repaired::Completed {
             return Ok(());
         }
     } else if recognise(job, &wanted(shared, &job.row)).await? {

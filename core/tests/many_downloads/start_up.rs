@@ -3,7 +3,7 @@
 use crate::world::*;
 use regrip_core::engine::Recovered;
 use regrip_core::ledger::Ledger;
-use regrip_core::record::{DigestRow, Failure, NewAttempt, NewDownload};
+use regrip_core::record::{DigestRow, DigestSource, Failure, NewAttempt, NewDownload};
 use regrip_core::store::{Committed, OpenPart, Part, PartStore, Replace};
 use regrip_core::store::{Committing, PartToken};
 use regrip_core::testing::{FakeTransport, new_download};
@@ -148,7 +148,11 @@ fn removing_a_superseded_row_leaves_the_part_to_the_one_that_superseded_it() {
 
 /// A process that died when its row was `committing` and its part whole.
 fn committing(file: &[u8]) -> World {
-    let world = World::scripted(config(), []);
+    committing_with(file, [])
+}
+
+fn committing_with<const N: usize>(file: &[u8], answers: [Answer; N]) -> World {
+    let world = World::scripted(config(), answers);
     let new = NewDownload {
         digests: vec![DigestRow::asked(Algorithm::Sha256)],
         ..new_download(URL, FILE)
@@ -179,6 +183,28 @@ fn committing(file: &[u8]) -> World {
         },
     );
     world
+}
+
+#[test]
+fn a_whole_part_that_was_about_to_be_renamed_is_checked_against_a_digest_given_now() {
+    let file = content(1000);
+    let world = committing_with(&file, [Ok(whole(&file))]);
+    let wanting = NewDownload {
+        digests: vec![DigestRow::wanted(
+            sha256(b"another file"),
+            DigestSource::Caller,
+        )],
+        ..new_download(URL, FILE)
+    };
+    let id = world
+        .run(world.engine.accept(wanting))
+        .expect("it is known")
+        .id;
+    let error = world
+        .run(world.engine.drive(id))
+        .expect_err("it is another file");
+    assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
+    assert_eq!(world.file(), None);
 }
 
 fn rename(world: &World) {

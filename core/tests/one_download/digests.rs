@@ -399,3 +399,33 @@ fn the_state_of_every_algorithm_is_continued() {
         }
     }
 }
+
+#[test]
+fn a_digest_that_an_earlier_response_stated_refuses_no_new_version() {
+    let (old, file) = (bytes_of(2, 1000), content(1000));
+    let world = World::scripted(
+        DownloadsConfig {
+            max_download_attempts: 1,
+            ..config()
+        },
+        [
+            cut(stating(whole(&old), &old), 400),
+            Ok(stating(whole(&file), &file)),
+        ],
+    );
+    get(&world, new_download(URL, FILE)).expect_err("it is cut");
+    get(&world, wanting(&sha256(&file))).expect("the server has the wanted file by now");
+    world.assert_whole(&file);
+}
+
+#[test]
+fn a_retry_of_what_a_digest_refused_asks_the_server_again() {
+    let (old, file) = (bytes_of(2, 1000), content(1000));
+    let world = World::scripted(config(), [Ok(whole(&old)), Ok(whole(&file))]);
+    let result = get(&world, wanting(&sha256(&file)));
+    assert!(mismatch(result, &sha256(&file), &sha256(&old)));
+    world.run(world.engine.retry(1)).expect("it has failed");
+    let result = world.run(world.engine.drive(1));
+    result.expect("the server has the wanted file by now");
+    world.assert_whole(&file);
+}

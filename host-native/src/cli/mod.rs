@@ -1,6 +1,6 @@
 //! The command line: what was typed, what it means, and what the user sees.
 //!
-//! `main` parses, then one `match` hands over to a command. Arguments go through two stages: [`args`] is what was typed,
+//! `main` parses, then one `match` hands over to a command. Arguments go through two stages: `args` is what was typed,
 //! each command turns it into what it means before anything is written.
 
 #[macro_use]
@@ -53,6 +53,7 @@ fn run(command: &Command) -> CommandResult {
         Command::Add(add) => downloads::add(add),
         Command::Serve(serve) => serve::main(serve),
         Command::Share(share) => share::main(share),
+        #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::main(demo),
         Command::Stub(stub) => stub::main(stub),
         Command::CheckConfig(check) => serve::check_config(check),

@@ -1,6 +1,6 @@
 //! The configuration of `regrip serve`: JSONC, camelCase, with comments and trailing commas (spec §7).
 //!
-//! [`load`] reads a file; [`Config`] is what it means. All errors are reported at once, with key, line, value and expectation.
+//! `load` reads a file; [`Config`] is what it means. All errors are reported at once, with key, line, value and expectation.
 //! Unknown keys are ignored with a warning, so that a configuration of the software that this protocol was designed for
 //! works unchanged.
 //!

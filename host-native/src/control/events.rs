@@ -24,7 +24,7 @@ const SUBSCRIBERS: usize = 64;
 /// An item of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// An event, as [`object`] writes it, in one line.
+    /// An event as a JSON object in one line.
     Event(Arc<str>),
     /// Some events are missing here.
     Lagged,

@@ -61,7 +61,7 @@ test("a_download_from_login_to_removal_with_the_real_server", { skip: isMissing 
   await sees(row.locator("dl"), "SHA-256");
 
   await row.getByRole("button", { name: "Remove" }).click();
-  await sees(page.locator("#removing"), `The file stays: ${server.folder}/completed/slow.mkv`);
+  await sees(page.locator("#removing"), `The file is kept: ${server.folder}/completed/slow.mkv`);
   await page.locator("#removing").getByRole("button", { name: "Remove" }).click();
   await row.waitFor({ state: "detached" });
 });

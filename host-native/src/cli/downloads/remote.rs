@@ -90,7 +90,10 @@ impl Remote {
         name: Option<&str>,
         checksum: Option<&str>,
     ) -> Result<(Download, bool), BackendError> {
-        let wish = json!({ "url": url, "filename": name, "checksum": checksum });
+        let mut wish = json!({ "url": url, "filename": name });
+        if let Some(checksum) = checksum {
+            wish["checksum"] = checksum.into(); // a server of version 0.1 does not know this field
+        }
         let said = self.ask(Method::Post, "/api/downloads", Some(wish.to_string()));
         let (status, body) = said.await?;
         Ok((self.read(&body)?, status == 200))
