@@ -48,6 +48,7 @@ export class Real {
       this.config,
       JSON.stringify({
         downloads: {
+          digest: "sha256",
           watchPath: join(this.folder, "watch"),
           completedPath: join(this.folder, "completed"),
           retryBaseDelayMs: 50,
