@@ -1,4 +1,4 @@
-//! Part files: opened and locked, written at their end, compared, synced, and renamed when complete.
+//! The part store: part files are locked, appended to, compared, synced, and renamed when complete.
 
 use crate::checksum::Algorithm;
 use crate::error::Error;
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 /// How to open a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenPart {
-    /// It must not be there yet, else `ForeignPart`.
+    /// It must not exist, else `ForeignPart`.
     Create,
-    /// The ledger claims it: take it up, or create it where it is gone.
+    /// The ledger claims it: open it, or create it if it is missing.
     Claimed,
-    /// Take up whatever is there, or create it.
+    /// Open whatever exists, or create it.
     Adopt,
 }
 
@@ -24,49 +24,49 @@ pub enum Replace {
     Nothing,
 }
 
-/// What start-up finds of a download that was `committing` when the process died.
+/// What the store finds of a download that was `committing` when its process died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// The part is there: the rename has not happened.
+    /// The part exists: the rename has not happened.
     Part,
-    /// The destination is the very file that was the part.
+    /// The destination is the file that was the part.
     Destination,
     /// Neither.
     Nothing,
 }
 
-/// A part that has its final name.
+/// The result of a commit.
 #[derive(Debug)]
 #[must_use]
 pub enum Committed {
     /// The name is durable.
     Durable,
-    /// The file has its name, but something after that failed: the name may be lost in a power failure, or the part's
-    /// name is still beside it.
+    /// The file was renamed, but something after that failed: the name may be lost in a power failure, or the part's name
+    /// still exists.
     WithWarning(Error),
 }
 
-/// Keeps part files and gives them their final names.
+/// Stores part files and gives them their final names.
 pub trait PartStore {
     /// An open, locked part.
     type Part: Part;
 
-    /// Whether anything has the part's name.
+    /// Returns `true` if anything has the part's name.
     ///
     /// # Errors
-    /// `Disk` where the folder cannot be read.
+    /// `Disk` if the folder cannot be read.
     async fn exists(&self, part: &str) -> Result<bool, Error>;
 
-    /// Opens the part and locks it against other writers, links not followed.
+    /// Opens the part, without following links, and locks it against other writers.
     ///
     /// # Errors
     /// `ForeignPart`, `PartLocked`, `Disk`, `DiskFull`, `TooManyFiles`.
     async fn open(&self, part: &str, how: OpenPart) -> Result<Self::Part, Error>;
 
-    /// Renames a synced part to its destination and syncs the folder. What fails after the rename is a warning.
+    /// Renames a synced part to its destination and syncs the folder. A failure after the rename is a warning.
     ///
     /// # Errors
-    /// `DestinationExists`, `DestinationRefused`, `Disk`; the part is still there then.
+    /// `DestinationExists`, `DestinationRefused`, `Disk`; the part still exists then.
     async fn commit(
         &self,
         part: Self::Part,
@@ -74,7 +74,7 @@ pub trait PartStore {
         replace: Replace,
     ) -> Result<Committed, Error>;
 
-    /// Looks for what an interrupted [`commit`](Self::commit) left. A destination of another size is not the file.
+    /// Finds the file of an interrupted [`commit`](Self::commit). A destination with another size is not the file.
     ///
     /// # Errors
     /// `Disk`.
@@ -85,7 +85,7 @@ pub trait PartStore {
         committing: &Committing,
     ) -> Result<Found, Error>;
 
-    /// Removes the part, where there is one.
+    /// Removes the part, if it exists.
     ///
     /// # Errors
     /// `PartLocked`, `Disk`.
@@ -97,23 +97,23 @@ pub trait Part {
     /// A digest over the part's bytes.
     type Digest: Digest;
 
-    /// Its length in bytes.
+    /// The length in bytes.
     async fn length(&mut self) -> Result<u64, Error>;
 
     /// Cuts the part to `length` bytes. The file stays the same file.
     async fn truncate(&mut self, length: u64) -> Result<(), Error>;
 
-    /// Reserves room for `size` bytes without changing the length, where the file system can; otherwise does nothing.
+    /// Reserves space for `size` bytes without changing the length, if the file system can; otherwise does nothing.
     ///
     /// # Errors
     /// `DiskFull`.
     async fn reserve(&mut self, size: u64) -> Result<(), Error>;
 
-    /// Makes as much as possible of what was written durable, and returns the offset up to which all bytes are. It may
-    /// trail the length, if the store makes bytes durable in units.
+    /// Makes as many written bytes as possible durable, and returns the offset up to which all bytes are durable. The offset may be
+    /// less than the length if the store makes bytes durable in units.
     ///
     /// # Errors
-    /// `Disk`, `DiskFull`: after these nothing is known of the bytes past the last offset that was returned.
+    /// `Disk`, `DiskFull`: then the bytes after the last returned offset may be lost.
     async fn flush(&mut self) -> Result<u64, Error>;
 
     /// Identifies the part's bytes, also under their final name.
@@ -123,17 +123,17 @@ pub trait Part {
     /// whose bytes are lost with its process names each process, one that loses none always says the same.
     fn epoch(&self) -> String;
 
-    /// Whether what was written in the epoch that `recorded` names is still there, flushed or not.
+    /// Returns `true` if all bytes written in the epoch `recorded` still exist, flushed or not.
     fn is_of_epoch(&self, recorded: &str) -> bool {
         recorded == self.epoch()
     }
 
-    /// What can be done with it.
+    /// What the part can do.
     fn rules(&self) -> StoreRules {
         StoreRules::FILE
     }
 
-    /// Whether all bytes from `from` up to `to` are the same one: such a stretch proves nothing if it is compared.
+    /// Returns `true` if all bytes from `from` up to `to` are equal: comparing such a range proves nothing.
     ///
     /// # Errors
     /// `Disk`.
@@ -152,7 +152,7 @@ pub trait Part {
     ) -> Result<Option<Self::Digest>, Error>;
 }
 
-/// What a part does with the chunks of one kind of body.
+/// How a part writes and compares the chunks of one kind of body.
 pub trait PartBytes<C>: Part {
     /// Writes a chunk at `offset`, which is the part's length, and takes it into the digests.
     ///
@@ -165,7 +165,7 @@ pub trait PartBytes<C>: Part {
         digests: &mut [Self::Digest],
     ) -> Result<(), Error>;
 
-    /// Whether the part's bytes at `offset` are those of the chunk. The part is not changed.
+    /// Returns `true` if the part's bytes at `offset` equal the chunk. The part does not change.
     async fn matches(&mut self, offset: u64, chunk: &C) -> Result<bool, Error>;
 }
 
@@ -183,16 +183,16 @@ pub trait Digest {
 /// request is paid for whose response cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreRules {
-    /// How many of the last bytes can be read back, to be compared; `u64::MAX` for all.
+    /// How many of the last bytes can be read back for a comparison; `u64::MAX` for all.
     pub read_back_bytes: u64,
-    /// It can be cut. Without this a download never starts over.
+    /// The part can be truncated. Otherwise a download never starts over.
     pub truncate: bool,
     /// [`Part::flush`] makes multiples of this many bytes durable; a checkpoint before there is one would be for nothing.
     pub durable_unit_bytes: u64,
 }
 
 impl StoreRules {
-    /// A file: everything, byte by byte.
+    /// The rules of a file, which can do everything.
     pub const FILE: StoreRules = StoreRules {
         read_back_bytes: u64::MAX,
         truncate: true,
@@ -200,24 +200,24 @@ impl StoreRules {
     };
 }
 
-/// What identifies a part's bytes, whatever their name: device and inode, an upload's id. Only its store can read it.
+/// Identifies a part independent of its name: device and inode, or the id of an upload. Only its store interprets it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartToken(pub String);
 
-/// A hasher's saved state.
+/// The saved state of a hasher.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestState {
-    /// How many bytes it has taken in.
+    /// The number of bytes hashed.
     pub offset: u64,
-    /// The state, as [`Digest::save`] gave it.
+    /// The state, as returned by [`Digest::save`].
     pub state: Vec<u8>,
 }
 
-/// What is recorded before the rename, so that a crash in it can be repaired.
+/// Recorded before the rename, so that an interrupted commit can be finished.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Committing {
-    /// The part's identity, which the rename keeps.
+    /// The identity of the part, which the rename preserves.
     pub token: PartToken,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub size: u64,
 }

@@ -1,4 +1,4 @@
-//! What can happen to a row, and which status admits it.
+//! The changes to a row, and which status admits each.
 
 use super::digest::DigestRow;
 use super::source::Source;
@@ -14,30 +14,30 @@ use crate::store::{Committing, DigestState};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, SystemTime};
 
-/// A download to be remembered.
+/// A new download.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewDownload {
-    /// Where the bytes come from.
+    /// The source.
     pub source: Source,
-    /// Names of the headers (and `authorization` for userinfo) that requests need and the ledger does not keep.
+    /// Names of the headers (and `authorization` for userinfo) that requests need. The ledger does not store their values.
     pub header_names: Vec<String>,
-    /// Absolute path of the file when it is whole.
+    /// Absolute path of the completed file.
     pub destination: String,
     /// Absolute path of the part.
     pub part: String,
-    /// What to do where the destination exists.
+    /// What to do if the destination exists.
     pub on_exists: OnExists,
-    /// Size by the release's metadata.
+    /// The size stated by the release.
     pub release_size: Option<u64>,
     /// The digests it must have, and those that were asked for. In a [`Row`](super::Row) they are
     /// [`Row::digests`](super::Row::digests).
     #[serde(default)]
     pub digests: Vec<DigestRow>,
-    /// Take up a part that no row claims.
+    /// Adopt a part that no row claims.
     pub adopt: bool,
 }
 
-/// Why the bytes so far were discarded.
+/// Why partial data was discarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartReason {
@@ -46,24 +46,24 @@ pub enum RestartReason {
     /// The part is shorter than what was made durable, holds bytes nobody recorded, or cannot be read for a digest that
     /// was given later.
     PartChanged,
-    /// The Content-Range is not the one asked for.
+    /// The Content-Range is not the requested one.
     ContentRangeMismatch,
     /// The file is another version.
     ValidatorChanged,
-    /// The part's tail is not what the source has there.
+    /// The end of the part differs from the source.
     OverlapMismatch,
-    /// A range was asked for and the whole file sent.
+    /// A range was requested, and the whole file was sent.
     RangeIgnored,
     /// 416.
     RangeNotSatisfiable,
-    /// The source refuses ranges (400, 403, 405, 501), and the whole file has other bytes.
+    /// The source refuses ranges (400, 403, 405, 501), and the whole file differs.
     RangeRefused,
-    /// The whole file has another digest, and its bytes came in several responses.
+    /// The complete file has another digest, and its bytes are from several responses.
     DigestMismatch,
 }
 
 impl RestartReason {
-    /// As the ledger and the events spell it.
+    /// The name in the ledger and in events.
     pub fn name(self) -> &'static str {
         match self {
             RestartReason::PartOversize => "part_oversize",
@@ -78,7 +78,7 @@ impl RestartReason {
         }
     }
 
-    /// All of them.
+    /// All variants.
     pub const ALL: [RestartReason; 9] = [
         RestartReason::PartOversize,
         RestartReason::PartChanged,
@@ -91,7 +91,7 @@ impl RestartReason {
         RestartReason::DigestMismatch,
     ];
 
-    /// The reason of that name.
+    /// The reason with this name.
     pub fn named(name: &str) -> Option<RestartReason> {
         RestartReason::ALL
             .into_iter()
@@ -99,40 +99,40 @@ impl RestartReason {
     }
 }
 
-/// A line of the timeline, at its start.
+/// The start of an attempt in the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAttempt {
-    /// When.
+    /// The time.
     pub at: SystemTime,
-    /// Offset at which it starts.
+    /// The offset at its start.
     pub from: u64,
 }
 
-/// A line of the timeline, at its end.
+/// The end of an attempt in the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptEnd {
-    /// Its number over the row's life.
+    /// The number of the attempt over the life of the row.
     pub attempt: u32,
-    /// Offset reached.
+    /// The offset at its end.
     pub to: u64,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// What went wrong, where something did.
+    /// The error, if there was one.
     pub error: Option<Failure>,
-    /// The wait that follows, and who asked for it.
+    /// The delay that follows, and who asked for it.
     pub wait: Option<(Duration, AskedBy)>,
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With the whole file.
+    /// The file is complete.
     Completed,
-    /// With an error.
+    /// It failed.
     Failed,
-    /// By a user's cancel.
+    /// A user cancelled it.
     Cancelled,
-    /// By the end of its process.
+    /// Its process ended.
     Interrupted,
 }
 
@@ -145,7 +145,7 @@ impl Outcome {
         Outcome::Interrupted,
     ];
 
-    /// As the timeline spells it.
+    /// The name in the timeline.
     pub fn name(self) -> &'static str {
         match self {
             Outcome::Completed => "completed",
@@ -155,7 +155,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome of that name.
+    /// The outcome with this name.
     pub fn named(name: &str) -> Option<Outcome> {
         Outcome::ALL
             .into_iter()
@@ -163,7 +163,7 @@ impl Outcome {
     }
 }
 
-/// An error as the ledger keeps it.
+/// An error as stored in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Transient or permanent.
@@ -174,19 +174,19 @@ pub struct Failure {
     pub text: String,
 }
 
-/// A wait.
+/// A wait for something other than the backoff.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// Until when at the latest, by the wall clock.
+    /// The latest end of the wait, by the wall clock.
     pub until: SystemTime,
-    /// Why, in a few words.
+    /// The reason, in a few words.
     pub why: String,
 }
 
-/// One thing that happens to a row.
+/// A change to a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The part is (or is no longer) ours.
+    /// The row claims the part, or no longer does.
     Claimed(bool),
     /// The part belongs to one full response from now on: its first `kept` bytes were compared with it and are equal, what
     /// came after them is cut off already. Recorded before the next byte is written.
@@ -206,7 +206,7 @@ pub enum Change {
         /// [`Part::epoch`](crate::store::Part::epoch) of the part.
         epoch: String,
     },
-    /// Bytes of the same version go on arriving in a further response.
+    /// Another response continues the same version.
     Resumed {
         /// The size, where this response is the first to tell it.
         size: Option<KnownSize>,
@@ -230,9 +230,9 @@ pub enum Change {
     },
     /// All bytes so far were discarded.
     Restart(Restart),
-    /// What a request has shown of the URL.
+    /// A request has shown how the URL behaves.
     Learned(Behaviour),
-    /// The download goes on from another URL, for which the bytes so far were proven.
+    /// The download continues from another URL, for which the partial data was proven.
     Moved {
         /// The new URL.
         url: String,
@@ -241,18 +241,18 @@ pub enum Change {
         /// The terms it was asked for with.
         terms: Terms,
     },
-    /// An attempt is over.
+    /// An attempt has ended.
     AttemptEnded {
         /// Its line in the timeline.
         end: AttemptEnd,
         /// The bounds after it.
         bounds: Bounds,
     },
-    /// The row waits.
+    /// The download waits.
     Waits(Waiting),
     /// The row must be driven again (its process ends, or its wait was over).
     Queued,
-    /// The rename comes next.
+    /// The file is about to be renamed.
     Committing {
         /// What identifies the file.
         committing: Committing,
@@ -266,28 +266,28 @@ pub enum Change {
         /// What failed after the file got its name.
         warning: Option<Failure>,
     },
-    /// Ended without a file.
+    /// The download failed.
     Failed(Failure),
-    /// Called off.
+    /// A user cancelled it.
     Cancelled,
-    /// A user takes it up again: `queued`, with fresh bounds.
+    /// A user retries it: `queued`, with reset limits.
     Retried,
-    /// It was asked for once more, on these terms.
+    /// It was requested again, on these terms.
     Terms(Terms),
 }
 
-/// Bytes that were discarded.
+/// Discarded partial data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restart {
-    /// The attempt in which it happened.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// Why.
+    /// The reason.
     pub reason: RestartReason,
-    /// How many.
+    /// The number of bytes.
     pub discarded: u64,
 }
 
-/// What asking for the same download once more can change.
+/// The terms that another request for the same download can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// The digests it must have now, and those that were asked for.
@@ -301,7 +301,7 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Those of a new download.
+    /// The terms of a new download.
     pub fn of(new: &NewDownload) -> Self {
         Terms {
             digests: new.digests.clone(),
@@ -313,8 +313,8 @@ impl Terms {
 }
 
 impl Status {
-    /// Whether a row that stands so may be changed in that way. Facts about its bytes and attempts are always taken; what
-    /// gives it another status is not, once somebody else has had the last word.
+    /// Returns `true` if a row with this status admits the change. Facts about bytes and attempts are always admitted; a change of the
+    /// status is not, once the row has ended.
     pub fn admits(self, change: &Change) -> bool {
         match change {
             Change::Claimed(_)
@@ -329,9 +329,9 @@ impl Status {
             Change::Waits(_) | Change::Queued | Change::Committing { .. } | Change::Failed(_) => {
                 !self.is_finished()
             }
-            // The same once more is no contradiction: two processes may finish or call off one download.
+            // A repeated end is no contradiction: two processes may finish or cancel one download.
             Change::Completed { .. } => !self.is_finished() || self == Status::Completed,
-            // From `committing` on it is too late.
+            // From `committing` on it is too late to cancel.
             Change::Cancelled => {
                 self == Status::Cancelled || !(self.is_finished() || self == Status::Committing)
             }

@@ -56,14 +56,14 @@ impl DigestSource {
 pub struct DigestRow {
     /// What computes it.
     pub algorithm: Algorithm,
-    /// Who named it.
+    /// Who stated or requested it.
     pub source: DigestSource,
-    /// What it must be, in lower-case hex; `None` if it was only asked for.
+    /// The expected value, in lower-case hex; `None` if it was only requested.
     pub wanted: Option<String>,
     /// The hash of the first bytes of the part.
     #[serde(default)]
     pub state: Option<DigestState>,
-    /// What it is, in lower-case hex, once all bytes were hashed.
+    /// The actual value, in lower-case hex, once all bytes were hashed.
     #[serde(default)]
     pub got: Option<String>,
 }
@@ -78,7 +78,7 @@ impl DigestRow {
         }
     }
 
-    /// A digest that is to be computed.
+    /// A digest to compute.
     pub fn asked(algorithm: Algorithm) -> Self {
         DigestRow {
             algorithm,
@@ -89,7 +89,7 @@ impl DigestRow {
         }
     }
 
-    /// What the file must have.
+    /// The checksum that the file must have.
     pub fn checksum(&self) -> Option<Checksum> {
         let (algorithm, hex) = (self.algorithm, self.wanted.clone()?);
         Some(Checksum { algorithm, hex })

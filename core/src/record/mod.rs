@@ -1,11 +1,11 @@
-//! The ledger's row and what may happen to it.
+//! The row of a download and the changes to it.
 //!
-//! [`Row::apply`] is the meaning of every [`Change`], as a pure function: an in-memory ledger calls it, a database does the
-//! same in SQL, and one contract test compares the two.
+//! [`Row::apply`] defines every [`Change`] as a pure function. A ledger in memory calls it, a database does the same in SQL, and a
+//! contract test compares them.
 //!
 //! Invariant: `attempts` only grows; the status of a row that [is finished](Status::is_finished) changes only by
-//! [`Change::Retried`]. [`Status::admits`] says so, and a ledger asks it in the transaction that records a change: several
-//! processes share a ledger, and of a cancel and a commit that meet exactly one may count.
+//! [`Change::Retried`]. A ledger checks [`Status::admits`] in the transaction that records a change, because several processes
+//! may share it: if a cancel races with a commit, exactly one wins.
 
 mod change;
 mod digest;

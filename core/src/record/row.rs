@@ -1,4 +1,4 @@
-//! The row, and the meaning of every change to it.
+//! The row of a download, and the definition of every change to it.
 
 use super::change::{Change, Failure, NewDownload, Restart, RestartReason, Terms, Waiting};
 use super::digest::{DigestRow, DigestSource};
@@ -11,64 +11,64 @@ use crate::error::Error;
 use crate::store::{Committing, DigestState};
 use serde::{Deserialize, Serialize};
 
-/// A download as the ledger knows it.
+/// A download as stored in the ledger.
 ///
-/// Its serialised form is for ledgers that keep a row as a whole, for example in JSON. A field that is added later has a
-/// default, so that rows of an earlier version can be read.
+/// The serialised form is for ledgers that store a row as a whole, for example as JSON. Fields that are added later have a
+/// default, so that rows of earlier versions can be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
-    /// Its name.
+    /// The id.
     pub id: DownloadId,
-    /// What was accepted.
+    /// The request.
     pub new: NewDownload,
-    /// The part is ours.
+    /// The row claims its part.
     pub claimed: bool,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// The wait it is in.
+    /// The current wait.
     pub waiting: Option<Waiting>,
-    /// What tells the version whose bytes the part holds.
+    /// The validators of the version in the part.
     pub validators: Validators,
-    /// What requests to its URL have shown.
+    /// How its URL behaves.
     #[serde(default)]
     pub behaviour: Behaviour,
-    /// Its size, as a transfer told it.
+    /// The size, as stated by a transfer.
     pub size: Option<KnownSize>,
-    /// The transfer's size is not the release's.
+    /// The size differs from that of the release.
     pub mismatch: bool,
     /// Bytes in the part at the last checkpoint.
     pub downloaded: u64,
-    /// Bytes known to be durable.
+    /// Durable bytes in the part.
     pub durable: u64,
     /// [`Part::epoch`](crate::store::Part::epoch) of when they were written; `None` before the first byte.
     pub epoch: Option<String>,
-    /// The responses that the part's bytes came from.
+    /// The number of responses that the bytes in the part are from.
     pub responses: u32,
     /// The digests that the file must have, and those that were asked for.
     #[serde(default)]
     pub digests: Vec<DigestRow>,
-    /// Already started over for its digest once.
+    /// It has started over once because of its digest.
     pub digest_restarted: bool,
-    /// Attempts over the row's life; only grows.
+    /// Attempts over the life of the row; only grows.
     pub attempts: u32,
-    /// Restarts over the row's life.
+    /// Restarts over the life of the row.
     pub restarts: u32,
-    /// What counts against the bounds.
+    /// The counts for the limits.
     pub bounds: Bounds,
-    /// What is being renamed, or was when its process died. `None` again as soon as the part is known to be there.
+    /// The file that is being renamed, or was when its process died. `None` again once the part is known to exist.
     pub committing: Option<Committing>,
-    /// Why it failed; of a completed download, what failed after the file got its name.
+    /// Why it failed; for a completed download, a failure after the rename.
     pub failure: Option<Failure>,
 }
 
-/// What decides which of the unfinished rows are driven after a start: of a hundred thousand of them no more is read.
+/// The fields that decide which unfinished rows are driven after a start. No more is read of what may be 100,000 rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The row.
     pub id: DownloadId,
     /// [`NewDownload::destination`].
     pub destination: String,
-    /// It was being renamed.
+    /// The file was being renamed.
     pub committing: bool,
     /// Bytes known to be durable.
     pub durable: u64,
@@ -86,7 +86,7 @@ impl From<Row> for Mark {
 }
 
 impl Row {
-    /// A row as [`Ledger::insert`](crate::ledger::Ledger::insert) makes it.
+    /// A new row, as [`Ledger::insert`](crate::ledger::Ledger::insert) creates it.
     pub fn new(id: DownloadId, mut new: NewDownload) -> Self {
         Row {
             id,
@@ -112,14 +112,14 @@ impl Row {
         }
     }
 
-    /// The size to show: the transfer's, else the release's unless the transfer has contradicted it.
+    /// The size to show: that of the transfer, else that of the release unless the transfer contradicted it.
     pub fn known_size(&self) -> Option<KnownSize> {
         let release = self.release_size();
         let release = release.filter(|size| !self.mismatch && size.bytes >= self.downloaded);
         self.size.or(release)
     }
 
-    /// The size by the release.
+    /// The size stated by the release.
     pub(crate) fn release_size(&self) -> Option<KnownSize> {
         self.new.release_size.map(|bytes| KnownSize {
             bytes,
@@ -159,7 +159,7 @@ impl Row {
         found
     }
 
-    /// The error for what its status does not allow.
+    /// The error for a change that the status does not admit.
     pub fn wrong_state(&self) -> Error {
         Error::WrongState {
             id: self.id,
@@ -175,7 +175,7 @@ impl Row {
         self.attempts
     }
 
-    /// What each change means, where it is [admitted](Status::admits).
+    /// Applies a change that is [admitted](Status::admits).
     pub fn apply(&mut self, change: &Change) {
         DigestRow::apply(&mut self.digests, change);
         match change {
@@ -200,7 +200,7 @@ impl Row {
                 self.downloaded = *kept;
                 self.durable = self.durable.min(*kept);
                 self.committing = None;
-                // Of a part without bytes nothing was compared: what was reached once is no progress again.
+                // Nothing was compared with an empty part: reaching the same offset again is no progress.
                 if *kept > 0 || restart.is_some() {
                     self.bounds.furthest = self.bounds.furthest.min(*kept);
                 }

@@ -1,8 +1,8 @@
-//! What is known of the version that a part's bytes belong to: its size and its validators.
+//! The version that partial data belongs to: its size and its validators.
 
 use serde::{Deserialize, Serialize};
 
-/// What says how long the file is.
+/// Where the size of a file was stated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SizeSource {
@@ -15,7 +15,7 @@ pub enum SizeSource {
 }
 
 impl SizeSource {
-    /// As the ledger and the events spell it.
+    /// The name in the ledger and in events.
     pub fn name(self) -> &'static str {
         match self {
             SizeSource::ContentRange => "content_range",
@@ -23,7 +23,7 @@ impl SizeSource {
             SizeSource::ReleaseSize => "release_size",
         }
     }
-    /// The source of that name.
+    /// The source with this name.
     pub fn named(name: &str) -> Option<SizeSource> {
         [
             SizeSource::ContentRange,
@@ -35,16 +35,16 @@ impl SizeSource {
     }
 }
 
-/// A size and what said so.
+/// A size, and where it was stated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownSize {
-    /// Length of the file in bytes.
+    /// The size of the file in bytes.
     pub bytes: u64,
-    /// What said so.
+    /// Where it was stated.
     pub source: SizeSource,
 }
 
-/// What tells one version of a file from another, as the response with its first byte sent it.
+/// The fields that distinguish versions of a file, as sent by the response with the first byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Validators {
     /// ETag as sent, weak or strong.
@@ -58,14 +58,14 @@ pub struct Validators {
     pub content_type: Option<String>,
 }
 
-/// What requests to a URL have shown, so that it is not learned again with every attempt.
+/// How a URL behaves, so that not every attempt has to find out again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Behaviour {
-    /// It answered 200 with the held strong ETag to an If-Range: it ignores that field.
+    /// It ignores If-Range: it answered 200 with the strong ETag that is held.
     pub ignores_if_range: bool,
     /// It refused a range and then served the whole file.
     pub refuses_ranges: bool,
-    /// Size and validators of a full response that was smaller than what is held. A second one like it is believed.
+    /// Size and validators of a full response that was smaller than the part. A second one like it is believed.
     pub shrunk: Option<String>,
 }
