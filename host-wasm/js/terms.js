@@ -80,8 +80,8 @@ function digestOf(given) {
 export const algorithmOf = (digest) => digest.split(":")[0];
 
 /** As a record has them: `source:algorithm:wanted:got:`, separated by spaces. */
-export function rowsOf(digests) {
-  return digests.map((digest) => (digest.includes(":") ? `caller:${digest}::` : `asked:${digest}:::`)).join(" ");
+export function rowsOf(digests, got = "") {
+  return digests.map((digest) => (digest.includes(":") ? `caller:${digest}:${got}:` : `asked:${digest}::${got}:`)).join(" ");
 }
 
 /** Those that the caller gave or asked for, of a record. Earlier versions kept `sha256`, and `digest` if any was asked for. */
@@ -93,11 +93,9 @@ export function digestsOf({ digests, sha256, digest }) {
 
 /** A record of an earlier version, which knew SHA-256 only, with its digests as rows. */
 export function withDigestRows({ committingSha256: got = "", reprSha256, digestState, digestOffset, ...record }) {
-  const row = (digest) => (digest.startsWith("sha256:") ? `caller:${digest}:${got}:` : `asked:sha256::${got}:`);
-  const rows = digestsOf(record).map(row);
-  if (reprSha256) rows.push(`repr_digest:sha256:${reprSha256}:${got}:`);
+  const stated = reprSha256 ? `repr_digest:sha256:${reprSha256}:${got}:` : "";
   const state = digestState && { sha256State: digestState, sha256Offset: digestOffset };
-  return { ...record, ...state, digests: rows.join(" ") };
+  return { ...record, ...state, digests: `${rowsOf(digestsOf(record), got)} ${stated}`.trim() };
 }
 
 /** A URL as it may be shown: its query may hold secrets. */
