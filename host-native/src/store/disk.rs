@@ -259,12 +259,12 @@ pub(super) fn reserve(file: &File, size: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
     let allocate =
         |size| rustix::io::retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, 0, size));
-    let held = file.metadata()?.blocks() * 512;
-    let more_than_there_is = rustix::fs::fstatvfs(file).is_ok_and(|system| {
-        let free = system.f_bavail.saturating_mul(system.f_frsize);
-        system.f_blocks > 0 && size.saturating_sub(held) > free
+    let system = rustix::fs::fstatvfs(file).ok();
+    let system = system.filter(|system| system.f_blocks > 0); // else it has no size
+    let free = system.map_or(u64::MAX, |system| {
+        system.f_bavail.saturating_mul(system.f_frsize)
     });
-    if more_than_there_is {
+    if size > free && size.saturating_sub(file.metadata()?.blocks() * 512) > free {
         // A file system that reserves nothing says so here: its free space may mean nothing either.
         allocate(size.min(4096))?;
         return Err(Errno::NOSPC.into());
