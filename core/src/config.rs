@@ -78,7 +78,7 @@ pub struct DownloadsConfig {
     pub peer_patience_ms: u64,
     /// What to do if the destination exists.
     pub on_exists: OnExists,
-    /// A digest that is computed of every file, even if there is none to check it against.
+    /// The digest to compute for every file, even if there is none to compare it with.
     pub digest: Option<Algorithm>,
 }
 

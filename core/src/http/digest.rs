@@ -37,7 +37,7 @@ fn hex_of_base64(text: &str) -> Option<String> {
         }
         bits &= (1 << count) - 1;
     }
-    // Half a byte at the end is none.
+    // Bits that do not fill a byte at the end are padding.
     hex.truncate(hex.len() / 2 * 2);
     Some(hex)
 }

@@ -252,8 +252,8 @@ fn longest(file: &File, size: u64) -> Option<u64> {
     Some(allowed)
 }
 
-/// fallocate(2), without changing the length. Asking for more than there is would take all of it for a moment, and other
-/// files would find the disk full; so the room is looked at first.
+/// fallocate(2), without changing the length. A request for more than the free space would take all of it for a moment, and other
+/// files would find the disk full, so the free space is checked first.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn reserve(file: &File, size: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};

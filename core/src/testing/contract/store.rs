@@ -185,7 +185,7 @@ pub async fn bytes_match_only_if_all_are_there_and_equal<S: StoreUnderTest>(
     Ok(())
 }
 
-/// Of the bytes that can be read back, a stretch of one repeated byte is told from any other.
+/// A range of one repeated byte is recognised, if it can be read back.
 pub async fn a_stretch_of_one_repeated_byte_is_recognised<S: StoreUnderTest>(
     subject: &S,
 ) -> Result<(), Broken> {
