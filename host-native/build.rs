@@ -43,10 +43,7 @@ fn checked_out(folder: &Path) -> Option<String> {
     for name in moving.into_iter().chain(branch) {
         let path = git(folder, &["rev-parse", "--git-path", &name]);
         // One that is not there would have this built anew every time.
-        if let Some(path) = path
-            .map(|path| folder.join(path))
-            .filter(|path| path.exists())
-        {
+        if let Some(path) = path.map(|path| folder.join(path)).filter(|path| path.exists()) {
             println!("cargo::rerun-if-changed={}", path.display());
         }
     }
@@ -54,11 +51,7 @@ fn checked_out(folder: &Path) -> Option<String> {
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git")
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .ok()?;
+    let output = Command::new("git").current_dir(folder).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let text = text.trim();
     (output.status.success() && !text.is_empty()).then(|| text.to_owned())

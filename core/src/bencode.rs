@@ -151,9 +151,7 @@ impl<'a> Reader<'a> {
         let begin = self.at;
         let mut number: u64 = 0;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
-            let grown = number
-                .checked_mul(10)
-                .and_then(|grown| grown.checked_add(u64::from(digit - b'0')));
+            let grown = number.checked_mul(10).and_then(|grown| grown.checked_add(u64::from(digit - b'0')));
             number = grown.ok_or_else(|| self.flaw("a number too large"))?;
             self.at += 1;
         }

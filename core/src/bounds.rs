@@ -49,17 +49,12 @@ impl Bounds {
     /// discarded ones included. With a `progress_reset_bytes` of 0 no attempt counts as progress.
     pub fn after_attempt(self, offset: u64, received: u64, progress_reset_bytes: u64) -> Bounds {
         let gained = offset.saturating_sub(self.furthest);
-        let progressed = progress_reset_bytes > 0
-            && gained >= progress_reset_bytes
-            && gained >= received.div_ceil(PROGRESS_SHARE);
+        let progressed =
+            progress_reset_bytes > 0 && gained >= progress_reset_bytes && gained >= received.div_ceil(PROGRESS_SHARE);
         let furthest = self.furthest.max(offset);
         if progressed {
             let in_a_row = 0;
-            return Bounds {
-                in_a_row,
-                furthest,
-                ..self
-            };
+            return Bounds { in_a_row, furthest, ..self };
         }
         Bounds {
             in_a_row: self.in_a_row.saturating_add(1),
@@ -70,15 +65,8 @@ impl Bounds {
     }
 
     /// Whether `error`, which ended the attempt these counts include, is followed by another attempt.
-    pub fn next(
-        self,
-        error: &Error,
-        config: &DownloadsConfig,
-        policy: &RetryPolicy,
-        random: &mut impl Random,
-    ) -> Next {
-        let spent =
-            self.in_a_row >= policy.max_attempts.get() || self.in_all >= config.max_total_attempts;
+    pub fn next(self, error: &Error, config: &DownloadsConfig, policy: &RetryPolicy, random: &mut impl Random) -> Next {
+        let spent = self.in_a_row >= policy.max_attempts.get() || self.in_all >= config.max_total_attempts;
         if !is_transient(error, &config.extra_retry_statuses) || spent {
             return Next::Fail;
         }
@@ -92,13 +80,6 @@ impl Bounds {
     /// `TooManyRestarts`.
     pub fn check_restarts(self, config: &DownloadsConfig) -> Result<(), Error> {
         let limit = config.max_download_attempts;
-        if self.restarts > limit {
-            Err(Error::TooManyRestarts {
-                restarts: self.restarts,
-                limit,
-            })
-        } else {
-            Ok(())
-        }
+        if self.restarts > limit { Err(Error::TooManyRestarts { restarts: self.restarts, limit }) } else { Ok(()) }
     }
 }

@@ -21,12 +21,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// All of them, the strongest usual one first.
-    pub const ALL: [Algorithm; 4] = [
-        Algorithm::Sha256,
-        Algorithm::Sha512,
-        Algorithm::Sha1,
-        Algorithm::Md5,
-    ];
+    pub const ALL: [Algorithm; 4] = [Algorithm::Sha256, Algorithm::Sha512, Algorithm::Sha1, Algorithm::Md5];
 
     /// As checksums, the ledger and the configuration spell it.
     pub fn name(self) -> &'static str {
@@ -104,11 +99,7 @@ impl Checksum {
         let digits = 2 * algorithm.digest_bytes();
         if hex.len() != digits || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             let found = redacted(hex);
-            return Err(InvalidChecksum::Digits {
-                algorithm,
-                digits,
-                found,
-            });
+            return Err(InvalidChecksum::Digits { algorithm, digits, found });
         }
         let hex = hex.to_ascii_lowercase();
         Ok(Checksum { algorithm, hex })
@@ -128,8 +119,7 @@ impl FromStr for Checksum {
     fn from_str(text: &str) -> Result<Self, InvalidChecksum> {
         match text.split_once(':') {
             Some((name, hex)) => Checksum::new(name.parse()?, hex),
-            None => Checksum::new(Algorithm::Sha256, text)
-                .map_err(|_| InvalidChecksum::Form(redacted(text))),
+            None => Checksum::new(Algorithm::Sha256, text).map_err(|_| InvalidChecksum::Form(redacted(text))),
         }
     }
 }
@@ -151,9 +141,7 @@ impl<'de> Deserialize<'de> for Checksum {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidChecksum {
     /// No algorithm is named, and it is no SHA-256.
-    #[error(
-        "{0}, expected ALGORITHM:HEX (sha256, sha512, sha1 or md5), or the 64 hexadecimal digits of a SHA-256"
-    )]
+    #[error("{0}, expected ALGORITHM:HEX (sha256, sha512, sha1 or md5), or the 64 hexadecimal digits of a SHA-256")]
     Form(String),
     /// An algorithm that is not known.
     #[error("the algorithm is {0}, expected sha256, sha512, sha1 or md5")]

@@ -27,9 +27,7 @@ impl Class {
 
     /// The class with this name.
     pub fn named(name: &str) -> Option<Class> {
-        [Class::Transient, Class::Permanent]
-            .into_iter()
-            .find(|class| class.name() == name)
+        [Class::Transient, Class::Permanent].into_iter().find(|class| class.name() == name)
     }
 }
 
@@ -95,10 +93,6 @@ pub fn is_transient(error: &Error, extra_retry_statuses: &[u16]) -> bool {
 pub fn is_of_this_machine(code: &ErrorCode) -> bool {
     matches!(
         code,
-        ErrorCode::DiskFull
-            | ErrorCode::Disk
-            | ErrorCode::TooManyFiles
-            | ErrorCode::Ledger
-            | ErrorCode::PartLocked
+        ErrorCode::DiskFull | ErrorCode::Disk | ErrorCode::TooManyFiles | ErrorCode::Ledger | ErrorCode::PartLocked
     )
 }

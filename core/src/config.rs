@@ -31,9 +31,7 @@ impl OnExists {
     }
     /// The variant with this name.
     pub fn named(name: &str) -> Option<OnExists> {
-        [OnExists::Overwrite, OnExists::Fail, OnExists::Rename]
-            .into_iter()
-            .find(|one| one.name() == name)
+        [OnExists::Overwrite, OnExists::Fail, OnExists::Rename].into_iter().find(|one| one.name() == name)
     }
 }
 
@@ -128,20 +126,13 @@ impl DownloadsConfig {
     pub fn check(&self) -> Result<(), InvalidConfig> {
         let at_least_1 = [
             ("maxConcurrentDownloads", self.max_concurrent_downloads),
-            (
-                "maxConcurrentPerPeer",
-                self.max_concurrent_per_peer.unwrap_or(1),
-            ),
+            ("maxConcurrentPerPeer", self.max_concurrent_per_peer.unwrap_or(1)),
             ("maxDownloadAttempts", self.max_download_attempts),
             ("maxTotalAttempts", self.max_total_attempts),
         ];
         for (key, value) in at_least_1 {
             if value == 0 {
-                return Err(InvalidConfig {
-                    key,
-                    found: value.to_string(),
-                    expected: "at least 1",
-                });
+                return Err(InvalidConfig { key, found: value.to_string(), expected: "at least 1" });
             }
         }
         for (key, value) in [
@@ -151,24 +142,13 @@ impl DownloadsConfig {
             ("lowSpeedWindowMs", self.low_speed_window_ms),
         ] {
             if value == 0 {
-                return Err(InvalidConfig {
-                    key,
-                    found: "0".to_owned(),
-                    expected: "at least 1 millisecond",
-                });
+                return Err(InvalidConfig { key, found: "0".to_owned(), expected: "at least 1 millisecond" });
             }
         }
-        let odd = self
-            .extra_retry_statuses
-            .iter()
-            .find(|status| !(400..=499).contains(*status));
+        let odd = self.extra_retry_statuses.iter().find(|status| !(400..=499).contains(*status));
         if let Some(status) = odd {
             let (key, expected) = ("extraRetryStatuses", "statuses from 400 to 499");
-            return Err(InvalidConfig {
-                key,
-                found: status.to_string(),
-                expected,
-            });
+            return Err(InvalidConfig { key, found: status.to_string(), expected });
         }
         Ok(())
     }
@@ -179,18 +159,12 @@ impl DownloadsConfig {
     /// `maxDownloadAttempts` is 0.
     pub fn retry_policy(&self) -> Result<RetryPolicy, ZeroAttempts> {
         let base = Duration::from_millis(self.retry_base_delay_ms);
-        RetryPolicy::new(
-            self.max_download_attempts,
-            base,
-            Duration::from_millis(self.retry_max_delay_ms),
-        )
+        RetryPolicy::new(self.max_download_attempts, base, Duration::from_millis(self.retry_max_delay_ms))
     }
 
     /// The number of permits that one peer may use.
     pub fn permits_per_peer(&self) -> u32 {
-        self.max_concurrent_per_peer
-            .unwrap_or(self.max_concurrent_downloads.saturating_sub(1))
-            .max(1)
+        self.max_concurrent_per_peer.unwrap_or(self.max_concurrent_downloads.saturating_sub(1)).max(1)
     }
 
     /// [`idle_timeout_ms`](Self::idle_timeout_ms) as a duration.

@@ -67,9 +67,7 @@ impl Doubt {
     fn advice(self) -> &'static str {
         match self {
             Doubt::Lost => "run it again once nothing else writes the part; the bytes are kept",
-            _ => {
-                "if nothing writes the part any more, delete the lock file and run it again; the bytes are kept"
-            }
+            _ => "if nothing writes the part any more, delete the lock file and run it again; the bytes are kept",
         }
     }
 }
@@ -147,9 +145,7 @@ pub enum Error {
         content_type: String,
     },
     /// The file is smaller than what was received of it before; not believed at once.
-    #[error(
-        "the file on the server is now {bytes} bytes, less than the {held} bytes already received"
-    )]
+    #[error("the file on the server is now {bytes} bytes, less than the {held} bytes already received")]
     Shrunk {
         /// Size of the response.
         bytes: u64,
@@ -367,47 +363,28 @@ impl Error {
     /// What a person can do about it, where there is something: one sentence.
     pub fn advice(&self) -> Option<&'static str> {
         Some(match self {
-            Error::ForeignPart { .. } => {
-                "move it away, or adopt it: its tail is compared with the source first"
-            }
+            Error::ForeignPart { .. } => "move it away, or adopt it: its tail is compared with the source first",
             Error::PartLocked { lock_file, .. } => lock_file
                 .as_ref()
                 .and_then(|lock_file| lock_file.doubt)
-                .map_or(
-                    "wait for that process to end, or stop it; the bytes are kept",
-                    Doubt::advice,
-                ),
-            Error::DestinationExists { .. } => {
-                "choose another name, or set onExists to overwrite or rename"
-            }
+                .map_or("wait for that process to end, or stop it; the bytes are kept", Doubt::advice),
+            Error::DestinationExists { .. } => "choose another name, or set onExists to overwrite or rename",
             Error::DestinationRefused { .. } => "choose another destination",
             Error::DestinationBusy { .. } => "choose another destination, or remove that download",
             Error::DiskFull { .. } => "make room and run it again; the bytes so far are kept",
-            Error::CredentialsMissing { .. } => {
-                "run it again with the same credentials; the part is kept"
-            }
-            Error::TooManyRestarts { .. } => {
-                "the source keeps changing; try again when it is quiet"
-            }
+            Error::CredentialsMissing { .. } => "run it again with the same credentials; the part is kept",
+            Error::TooManyRestarts { .. } => "the source keeps changing; try again when it is quiet",
             Error::UnexpectedPage { .. } => {
                 "open the address in a browser: it may need a login or a new link; the bytes so far are kept"
             }
-            Error::NotResumable => {
-                "download to a file instead: its bytes can be compared with the source's"
-            }
+            Error::NotResumable => "download to a file instead: its bytes can be compared with the source's",
             Error::UnknownSize => "the server must send a Content-Length or a chunked body",
-            Error::TooLarge { .. } => {
-                "raise maxDownloadBytes if the file is meant to be that large"
-            }
+            Error::TooLarge { .. } => "raise maxDownloadBytes if the file is meant to be that large",
             Error::DigestMismatch { .. } => "check the digest; the source may hold another file",
             Error::Certificate(_) => "check the server's name and clock, or trust its authority",
             Error::ProxyRefused(_) => "check the proxy's address, user and password",
-            Error::Status {
-                status: 401 | 403, ..
-            } => "the server wants credentials, or others than it got",
-            Error::Status {
-                status: 404 | 410, ..
-            } => "check the address; the server does not have this file",
+            Error::Status { status: 401 | 403, .. } => "the server wants credentials, or others than it got",
+            Error::Status { status: 404 | 410, .. } => "check the address; the server does not have this file",
             Error::Lost => "download it again",
             _ => return None,
         })
@@ -423,18 +400,12 @@ impl Error {
 
     /// A network error with its source.
     pub fn network(what: impl Into<String>, source: impl Into<Source>) -> Self {
-        Error::Network {
-            what: what.into(),
-            source: Some(source.into()),
-        }
+        Error::Network { what: what.into(), source: Some(source.into()) }
     }
 
     /// A ledger error with its source.
     pub fn ledger(what: impl Into<String>, source: impl Into<Source>) -> Self {
-        Error::Ledger {
-            what: what.into(),
-            source: Some(source.into()),
-        }
+        Error::Ledger { what: what.into(), source: Some(source.into()) }
     }
 }
 
@@ -475,10 +446,7 @@ pub fn chain<E: std::error::Error + ?Sized>(error: &E) -> String {
     shown(&line).into_owned()
 }
 
-fn with_sources(
-    mut line: String,
-    mut source: Option<&(dyn std::error::Error + 'static)>,
-) -> String {
+fn with_sources(mut line: String, mut source: Option<&(dyn std::error::Error + 'static)>) -> String {
     while let Some(inner) = source {
         let text = inner.to_string();
         // hyper and rustls repeat their source in their own text; a reader needs it once.
@@ -505,24 +473,16 @@ fn timeout_text(timeout: Timeout, after: Duration) -> String {
 fn seconds(duration: Duration) -> String {
     match duration.subsec_millis() {
         0 => duration.as_secs().to_string(),
-        millis => format!("{}.{millis:03}", duration.as_secs())
-            .trim_end_matches('0')
-            .to_owned(),
+        millis => format!("{}.{millis:03}", duration.as_secs()).trim_end_matches('0').to_owned(),
     }
 }
 
 fn known(size: Option<u64>) -> String {
-    size.map_or_else(
-        || "an unknown number of".to_owned(),
-        |size| size.to_string(),
-    )
+    size.map_or_else(|| "an unknown number of".to_owned(), |size| size.to_string())
 }
 
 fn locked_text(pid: Option<u32>, lock_file: Option<&LockFile>) -> String {
-    let process = pid.map_or_else(
-        || "another process".to_owned(),
-        |pid| format!("process {pid}"),
-    );
+    let process = pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
     let Some(LockFile { path, host, doubt }) = lock_file else {
         return format!("is being written by {process}");
     };

@@ -148,9 +148,7 @@ pub fn display_url(url: &str) -> String {
 }
 
 /// The schemes of the form `scheme://host` that are shown.
-const KNOWN_SCHEMES: [&str; 9] = [
-    "http", "https", "ftp", "ftps", "sftp", "s3", "ws", "wss", "socks5",
-];
+const KNOWN_SCHEMES: [&str; 9] = ["http", "https", "ftp", "ftps", "sftp", "s3", "ws", "wss", "socks5"];
 
 fn without_secrets(url: &str) -> Option<String> {
     let (scheme, host, path) = scheme_host_and_path(url)?;
@@ -182,14 +180,10 @@ fn is_host(host: &str) -> bool {
         Some((name, port)) if !port.ends_with(']') => (name, port),
         _ => (host, ""),
     };
-    let bare = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'));
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     let fits = |letter: char| match bare {
         Some(_) => letter.is_ascii_hexdigit() || matches!(letter, ':' | '.'),
-        None if letter.is_ascii() => {
-            letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_' | '~')
-        }
+        None if letter.is_ascii() => letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_' | '~'),
         // Of an internationalized name.
         None => !letter.is_control() && !is_invisible(letter),
     };

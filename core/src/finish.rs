@@ -24,15 +24,8 @@ pub(crate) async fn commit<H: Host>(
 ) -> Result<(), Failed> {
     job.flush(&mut part).await?;
     let Whole { size, digests } = whole;
-    let committing = Committing {
-        token: part.token(),
-        size,
-    };
-    job.record(Change::Committing {
-        committing,
-        digests,
-    })
-    .await?;
+    let committing = Committing { token: part.token(), size };
+    job.record(Change::Committing { committing, digests }).await?;
     match name(job, part).await {
         Ok(committed) => {
             let warning = match committed {
@@ -62,12 +55,7 @@ async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, E
 /// The row's last word and the attempt's. Side by side, so that a ledger that writes several changes at once syncs once.
 ///
 /// A ledger that does not take it is a warning, too: the row stays `committing`, and the next start repairs it.
-async fn completed<H: Host>(
-    job: &mut Job<'_, H>,
-    size: u64,
-    warning: Option<Failure>,
-    ended: Option<Change>,
-) {
+async fn completed<H: Host>(job: &mut Job<'_, H>, size: u64, warning: Option<Failure>, ended: Option<Change>) {
     let (ledger, id, at) = (job.host.ledger(), job.row.id, job.host.clock().wall());
     let mut completed = Change::Completed { size, warning };
     let note = async {
@@ -91,13 +79,7 @@ async fn completed<H: Host>(
 async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Failed> {
     // The part is closed by now; the row has the epoch it was written in.
     let epoch = job.row.epoch.clone().unwrap_or_default();
-    job.record(Change::Checkpoint {
-        downloaded: size,
-        durable: size,
-        epoch,
-        digests: Vec::new(),
-    })
-    .await
+    job.record(Change::Checkpoint { downloaded: size, durable: size, epoch, digests: Vec::new() }).await
 }
 
 /// The result of an interrupted commit.
@@ -140,10 +122,7 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
 
 /// Whether a row that must be driven again has its file: an earlier process renamed it, and could not say so. Completes it
 /// then. `wanted` are the digests that the file must have.
-pub(crate) async fn recognise<H: Host>(
-    job: &mut Job<'_, H>,
-    wanted: &[DigestRow],
-) -> Result<bool, Failed> {
+pub(crate) async fn recognise<H: Host>(job: &mut Job<'_, H>, wanted: &[DigestRow]) -> Result<bool, Failed> {
     let Some(committing) = job.row.committing.clone() else {
         return Ok(false);
     };
@@ -156,8 +135,7 @@ pub(crate) async fn recognise<H: Host>(
 
 /// Returns `true` if the file of an interrupted commit has these digests, as far as they were computed.
 pub(crate) fn has_digests(row: &Row, wanted: &[DigestRow]) -> bool {
-    let has =
-        |one: &DigestRow| one.wanted.is_none() || one.wanted.as_deref() == row.got(one.algorithm);
+    let has = |one: &DigestRow| one.wanted.is_none() || one.wanted.as_deref() == row.got(one.algorithm);
     wanted.iter().all(has)
 }
 

@@ -18,9 +18,7 @@ pub trait Host {
     /// The type of the transport.
     type Transport: Transport;
     /// The type of the part store.
-    type Store: PartStore<
-        Part: for<'a> PartBytes<<<Self::Transport as Transport>::Body as Body>::Chunk<'a>>,
-    >;
+    type Store: PartStore<Part: for<'a> PartBytes<<<Self::Transport as Transport>::Body as Body>::Chunk<'a>>>;
     /// The type of the ledger.
     type Ledger: Ledger;
     /// The type of the clock.

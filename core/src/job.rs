@@ -12,8 +12,8 @@ use crate::name::last_segment;
 use crate::origin::Seat;
 use crate::peer::Reachability;
 use crate::record::{
-    Behaviour, Change, DigestRow, DigestSource, Failure, Restart, RestartReason, Row, Status,
-    Terms, Validators, Waiting,
+    Behaviour, Change, DigestRow, DigestSource, Failure, Restart, RestartReason, Row, Status, Terms, Validators,
+    Waiting,
 };
 use crate::store::{Part, PartStore};
 use crate::time::Clock;
@@ -66,13 +66,7 @@ pub(crate) struct Job<'a, H: Host> {
 }
 
 impl<'a, H: Host> Job<'a, H> {
-    pub(crate) fn new(
-        host: &'a H,
-        config: Arc<DownloadsConfig>,
-        digests: bool,
-        row: Row,
-        seat: Seat,
-    ) -> Self {
+    pub(crate) fn new(host: &'a H, config: Arc<DownloadsConfig>, digests: bool, row: Row, seat: Seat) -> Self {
         let shown_url = display_url(row.new.source.url());
         Job {
             host,
@@ -96,11 +90,7 @@ impl<'a, H: Host> Job<'a, H> {
     /// # Errors
     /// `Cancelled` where another process called the download off, `Ledger`.
     pub(crate) async fn record(&mut self, change: Change) -> Result<(), Failed> {
-        self.host
-            .ledger()
-            .record(self.row.id, &change, self.host.clock().wall())
-            .await
-            .map_err(overruled)?;
+        self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await.map_err(overruled)?;
         self.row.apply(&change);
         Ok(())
     }
@@ -108,13 +98,7 @@ impl<'a, H: Host> Job<'a, H> {
     /// Tells the host.
     pub(crate) fn emit(&self, what: What) {
         let at = self.host.clock().wall();
-        let event = Event {
-            id: self.row.id,
-            at,
-            url: &self.shown_url,
-            path: &self.row.new.destination,
-            what,
-        };
+        let event = Event { id: self.row.id, at, url: &self.shown_url, path: &self.row.new.destination, what };
         self.host.on_event(&event);
     }
 
@@ -125,10 +109,7 @@ impl<'a, H: Host> Job<'a, H> {
     pub(crate) async fn waits(&mut self, latest: Duration, why: String) -> Result<(), Failed> {
         let wall = self.host.clock().wall();
         let until = wall.checked_add(latest).unwrap_or(wall);
-        let waiting = Waiting {
-            until,
-            why: why.clone(),
-        };
+        let waiting = Waiting { until, why: why.clone() };
         self.record(Change::Waits(waiting)).await?;
         self.emit(What::Waiting { until, why });
         Ok(())
@@ -143,28 +124,17 @@ impl<'a, H: Host> Job<'a, H> {
     }
 
     /// Discards the part's bytes: the file stays, its length goes to 0.
-    pub(crate) async fn restart(
-        &mut self,
-        part: &mut PartOf<H>,
-        reason: RestartReason,
-    ) -> Result<(), Failed> {
+    pub(crate) async fn restart(&mut self, part: &mut PartOf<H>, reason: RestartReason) -> Result<(), Failed> {
         let discarded = part.length().await?;
         part.truncate(0).await?;
-        let restart = Restart {
-            attempt: self.attempt,
-            reason,
-            discarded,
-        };
+        let restart = Restart { attempt: self.attempt, reason, discarded };
         self.record(Change::Restart(restart)).await?;
         self.emit_restart(restart);
         Ok(self.row.bounds.check_restarts(&self.config)?)
     }
 
     pub(crate) fn emit_restart(&self, restart: Restart) {
-        self.emit(What::Restart {
-            reason: restart.reason,
-            discarded_bytes: restart.discarded,
-        });
+        self.emit(What::Restart { reason: restart.reason, discarded_bytes: restart.discarded });
     }
 
     /// The URL that is asked: the row's, or one on trial.
@@ -179,11 +149,8 @@ impl<'a, H: Host> Job<'a, H> {
     pub(crate) fn digests(&self) -> impl Iterator<Item = &DigestRow> {
         let trial = self.candidate.as_ref();
         let of_trial = trial.map_or(&[][..], |candidate| &candidate.terms.digests);
-        let of_row = self
-            .row
-            .digests
-            .iter()
-            .filter(move |row| trial.is_none() || row.source == DigestSource::ReprDigest);
+        let of_row =
+            self.row.digests.iter().filter(move |row| trial.is_none() || row.source == DigestSource::ReprDigest);
         of_trial.iter().chain(of_row).filter(|_| self.digests)
     }
 
@@ -207,10 +174,7 @@ impl<'a, H: Host> Job<'a, H> {
     /// (RFC 9110 §15.3.7).
     pub(crate) fn validators_after(&self, now: &Validators) -> Validators {
         let held = &self.row.validators;
-        let same_path = self
-            .candidate
-            .as_ref()
-            .is_none_or(|candidate| candidate.same_path);
+        let same_path = self.candidate.as_ref().is_none_or(|candidate| candidate.same_path);
         let dated = match now.last_modified {
             None if same_path => held,
             _ => now,
@@ -223,10 +187,7 @@ impl<'a, H: Host> Job<'a, H> {
             etag: kept(&now.etag, &held.etag),
             last_modified: dated.last_modified.clone(),
             last_modified_strong: dated.last_modified_strong,
-            content_type: now
-                .content_type
-                .clone()
-                .or_else(|| held.content_type.clone()),
+            content_type: now.content_type.clone().or_else(|| held.content_type.clone()),
         }
     }
 
@@ -244,11 +205,7 @@ impl<'a, H: Host> Job<'a, H> {
         let Some(candidate) = self.candidate.clone() else {
             return Ok(());
         };
-        let change = Change::Moved {
-            url: candidate.url,
-            validators,
-            terms: candidate.terms,
-        };
+        let change = Change::Moved { url: candidate.url, validators, terms: candidate.terms };
         self.record(change).await?;
         self.candidate = None;
         self.trial_bounds = None;
@@ -276,16 +233,10 @@ impl<'a, H: Host> Job<'a, H> {
     pub(crate) async fn settle(&mut self, part: &mut PartOf<H>) -> Result<u64, Failed> {
         let offset = part.length().await?;
         // Before the first recorded byte there is nothing to keep; and a stand-still needs no new line.
-        if self.row.epoch.is_some() && (offset != self.row.durable || offset != self.row.downloaded)
-        {
+        if self.row.epoch.is_some() && (offset != self.row.durable || offset != self.row.downloaded) {
             let durable = self.flush(part).await?;
-            self.record(Change::Checkpoint {
-                downloaded: offset,
-                durable,
-                epoch: part.epoch(),
-                digests: Vec::new(),
-            })
-            .await?;
+            self.record(Change::Checkpoint { downloaded: offset, durable, epoch: part.epoch(), digests: Vec::new() })
+                .await?;
         }
         Ok(offset)
     }
@@ -320,19 +271,12 @@ impl<'a, H: Host> Job<'a, H> {
 /// A row that does not admit what is to be recorded because another process called it off: this drive is called off, too.
 pub(crate) fn overruled(error: Error) -> Error {
     match error {
-        Error::WrongState {
-            status: Status::Cancelled,
-            ..
-        } => Error::Cancelled,
+        Error::WrongState { status: Status::Cancelled, .. } => Error::Cancelled,
         error => error,
     }
 }
 
 /// An error as the ledger keeps it.
 pub(crate) fn failure(error: &Error, extra_retry_statuses: &[u16]) -> Failure {
-    Failure {
-        class: class(error, extra_retry_statuses),
-        code: error.code(),
-        text: chain(error),
-    }
+    Failure { class: class(error, extra_retry_statuses), code: error.code(), text: chain(error) }
 }

@@ -37,10 +37,7 @@ impl SafeName {
     fn without(flaw: Option<&'static str>, name: &str) -> Result<SafeName, Error> {
         match flaw {
             None => Ok(SafeName(name.to_owned())),
-            Some(why) => Err(Error::NameRefused {
-                name: shown(name),
-                why,
-            }),
+            Some(why) => Err(Error::NameRefused { name: shown(name), why }),
         }
     }
 
@@ -98,29 +95,19 @@ fn flaw_elsewhere(name: &str) -> Option<&'static str> {
 fn own_ending(name: &str) -> Option<&'static str> {
     let is_digest = |stem: &str| stem.len() == 64 && stem.bytes().all(|b| b.is_ascii_hexdigit());
     match name.trim_end_matches(".new").strip_suffix(".lock") {
-        Some(locked) if locked.ends_with(".part") || is_digest(locked) => {
-            Some("it ends like the lock file of a part")
-        }
+        Some(locked) if locked.ends_with(".part") || is_digest(locked) => Some("it ends like the lock file of a part"),
         _ if name.ends_with(".part") => Some("it ends like a part file"),
         _ => None,
     }
 }
 
 fn is_device(name: &str) -> bool {
-    let stem = name
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .trim_end()
-        .to_uppercase();
+    let stem = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
     let numbered = |prefix: &str| {
         let rest = stem.strip_prefix(prefix);
         let digit = |rest: &str| {
             let mut letters = rest.chars();
-            matches!(
-                (letters.next(), letters.next()),
-                (Some('0'..='9' | '¹' | '²' | '³'), None)
-            )
+            matches!((letters.next(), letters.next()), (Some('0'..='9' | '¹' | '²' | '³'), None))
         };
         rest.is_some_and(digit)
     };
@@ -167,13 +154,7 @@ mod tests {
             "...",
         ];
         for name in allowed {
-            assert_eq!(
-                SafeName::on_this_system(name)
-                    .map(|name| name.0)
-                    .ok()
-                    .as_deref(),
-                Some(name)
-            );
+            assert_eq!(SafeName::on_this_system(name).map(|name| name.0).ok().as_deref(), Some(name));
             assert!(SafeName::new(name).is_err(), "{name:?}");
         }
         let long = "x".repeat(256);

@@ -77,14 +77,8 @@ impl Origins {
         };
         let mut origins = lock(&self.0);
         origins.retain(|_, origin| Arc::strong_count(origin) > 1);
-        let origin = origins
-            .entry(key)
-            .or_insert_with(|| Arc::new(Origin::new(is_peer, config)));
-        Seat {
-            origin: Arc::clone(origin),
-            moving: AtomicBool::new(false),
-            free_waits: AtomicU32::new(0),
-        }
+        let origin = origins.entry(key).or_insert_with(|| Arc::new(Origin::new(is_peer, config)));
+        Seat { origin: Arc::clone(origin), moving: AtomicBool::new(false), free_waits: AtomicU32::new(0) }
     }
 
     /// Takes other limits into use.
@@ -97,27 +91,14 @@ impl Origins {
 }
 
 fn ceiling(is_peer: bool, config: &DownloadsConfig) -> usize {
-    let most = if is_peer {
-        config.permits_per_peer()
-    } else {
-        config.max_concurrent_downloads
-    };
+    let most = if is_peer { config.permits_per_peer() } else { config.max_concurrent_downloads };
     most.max(1) as usize
 }
 
 impl Origin {
     fn new(is_peer: bool, config: &DownloadsConfig) -> Origin {
-        let state = State {
-            moving: 0,
-            inside: 0,
-            ceiling: ceiling(is_peer, config),
-            limit: None,
-        };
-        let origin = Origin {
-            is_peer,
-            permits: Semaphore::unlimited(),
-            state: Mutex::new(state),
-        };
+        let state = State { moving: 0, inside: 0, ceiling: ceiling(is_peer, config), limit: None };
+        let origin = Origin { is_peer, permits: Semaphore::unlimited(), state: Mutex::new(state) };
         origin.apply();
         origin
     }
@@ -216,13 +197,7 @@ impl Seat {
 
     /// Takes note of the outcome of a request: with a 200 or 206 bytes move.
     pub(crate) fn answered<B>(&self, answer: &Result<Response<B>, Error>) {
-        let moves = matches!(
-            answer,
-            Ok(Response {
-                status: 200 | 206,
-                ..
-            })
-        );
+        let moves = matches!(answer, Ok(Response { status: 200 | 206, .. }));
         self.set_moving(moves);
     }
 
@@ -236,11 +211,7 @@ impl Seat {
             return;
         }
         let mut state = lock(&self.origin.state);
-        state.moving = if moving {
-            state.moving.saturating_add(1)
-        } else {
-            state.moving.saturating_sub(1)
-        };
+        state.moving = if moving { state.moving.saturating_add(1) } else { state.moving.saturating_sub(1) };
     }
 
     /// The file is complete.
@@ -251,13 +222,7 @@ impl Seat {
     /// Lowers the limit of the origin, if `error` says that it is busy and others of its downloads move. `None` if the
     /// attempt counts: nothing else moves, or this download has had `most` such waits in a row.
     pub(crate) fn busy(&self, error: &Error, now: Instant, most: u32) -> Option<Busy> {
-        if !matches!(
-            error,
-            Error::Status {
-                status: 429 | 503,
-                ..
-            }
-        ) {
+        if !matches!(error, Error::Status { status: 429 | 503, .. }) {
             self.free_waits.store(0, Ordering::Relaxed); // no longer in a row
             return None;
         }

@@ -50,21 +50,11 @@ impl<H: Host> Pump<H> {
     /// At `offset`, the part's length; the digests of what is there are taken up when a response is settled.
     pub(crate) fn at(job: &Job<'_, H>, offset: u64) -> Self {
         let now = job.host.clock().now();
-        Pump {
-            offset,
-            digests: Vec::new(),
-            checkpoint_offset: None,
-            checkpoint_at: now,
-            progress_at: now,
-        }
+        Pump { offset, digests: Vec::new(), checkpoint_offset: None, checkpoint_at: now, progress_at: now }
     }
 
     /// At `offset`, the part's length, with the digests of the bytes before it.
-    pub(crate) async fn resume(
-        job: &Job<'_, H>,
-        part: &mut PartOf<H>,
-        offset: u64,
-    ) -> Result<Self, Failed> {
+    pub(crate) async fn resume(job: &Job<'_, H>, part: &mut PartOf<H>, offset: u64) -> Result<Self, Failed> {
         let mut pump = Pump::at(job, offset);
         pump.take_up_digests(job, part).await?;
         Ok(pump)
@@ -72,14 +62,9 @@ impl<H: Host> Pump<H> {
 
     /// Continues every digest that is to be computed at the offset. One for which the bytes would have to be read again
     /// and cannot be is left out: the file stays without it.
-    async fn take_up_digests(
-        &mut self,
-        job: &Job<'_, H>,
-        part: &mut PartOf<H>,
-    ) -> Result<(), Failed> {
+    async fn take_up_digests(&mut self, job: &Job<'_, H>, part: &mut PartOf<H>) -> Result<(), Failed> {
         let algorithms = job.algorithms();
-        self.digests
-            .retain(|digest| algorithms.contains(&digest.algorithm()));
+        self.digests.retain(|digest| algorithms.contains(&digest.algorithm()));
         for algorithm in algorithms {
             if self.digests.iter().any(|had| had.algorithm() == algorithm) {
                 continue;
@@ -93,10 +78,7 @@ impl<H: Host> Pump<H> {
 
     /// The digests of all bytes up to the offset.
     pub(crate) fn finish(self) -> Vec<Checksum> {
-        let finish = |digest: DigestOf<H>| Checksum {
-            algorithm: digest.algorithm(),
-            hex: digest.finish(),
-        };
+        let finish = |digest: DigestOf<H>| Checksum { algorithm: digest.algorithm(), hex: digest.finish() };
         self.digests.into_iter().map(finish).collect()
     }
 
@@ -179,11 +161,9 @@ impl<H: Host> Pump<H> {
         let measured_end = proven_end || end == Some(at);
         if !measured_end || !matches!(taking.differing, Differing::Cut(_)) {
             // It ended before the part did: the comparison is not over, and nothing was proved.
-            return Err(Error::Incomplete {
-                got: self.offset,
-                expected: job.row.known_size().map(|size| size.bytes),
-            }
-            .into());
+            return Err(
+                Error::Incomplete { got: self.offset, expected: job.row.known_size().map(|size| size.bytes) }.into()
+            );
         }
         let size = taking.size.map_or(at, |size| size.bytes);
         believe(job, self.offset, &taking.validators, Some(size)).await?;
@@ -242,11 +222,7 @@ impl<H: Host> Pump<H> {
         Ok(())
     }
 
-    async fn checkpoint(
-        &mut self,
-        job: &mut Job<'_, H>,
-        part: &mut PartOf<H>,
-    ) -> Result<(), Failed> {
+    async fn checkpoint(&mut self, job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<(), Failed> {
         let durable = job.flush(part).await?;
         let offset = self.offset;
         let save = |digest: &DigestOf<H>| {
@@ -256,13 +232,7 @@ impl<H: Host> Pump<H> {
         // A state beyond what is durable would be of no use after the crash that it is for.
         let digests = self.digests.iter().filter(|_| offset <= durable);
         let digests = digests.filter_map(save).collect();
-        job.record(Change::Checkpoint {
-            downloaded: self.offset,
-            durable,
-            epoch: part.epoch(),
-            digests,
-        })
-        .await?;
+        job.record(Change::Checkpoint { downloaded: self.offset, durable, epoch: part.epoch(), digests }).await?;
         self.checkpoint_offset = Some(self.offset);
         self.checkpoint_at = job.host.clock().now();
         Ok(())
@@ -273,10 +243,7 @@ impl<H: Host> Pump<H> {
         let total = job.row.known_size().map(|size| size.bytes);
         // A release that announced less than was received by now was wrong.
         let total = total.filter(|&total| total >= self.offset);
-        job.emit(What::Progress {
-            bytes: self.offset,
-            total,
-        });
+        job.emit(What::Progress { bytes: self.offset, total });
     }
 }
 
@@ -295,13 +262,7 @@ impl Patience {
         let (rate, window) = (config.low_speed_bytes_per_sec, config.low_speed_window());
         let bytes = rate.saturating_mul(config.low_speed_window_ms) / 1000;
         let least = (bytes > 0).then_some((bytes, window));
-        Patience {
-            idle: config.idle_timeout(),
-            least,
-            waiting_from: now,
-            waited: Duration::ZERO,
-            bytes: 0,
-        }
+        Patience { idle: config.idle_timeout(), least, waiting_from: now, waited: Duration::ZERO, bytes: 0 }
     }
 
     fn wait_from(&mut self, now: Instant) {
@@ -312,9 +273,7 @@ impl Patience {
     fn left(&self, now: Instant) -> Duration {
         let waiting = now.since(self.waiting_from);
         let idle = self.idle.saturating_sub(waiting);
-        let slow = self
-            .least
-            .map(|(_, window)| window.saturating_sub(self.waited + waiting));
+        let slow = self.least.map(|(_, window)| window.saturating_sub(self.waited + waiting));
         // Never zero, so that a rule that is about to apply cannot spin.
         slow.unwrap_or(idle).min(idle).max(Duration::from_millis(1))
     }
@@ -323,10 +282,7 @@ impl Patience {
     fn spent(&self, now: Instant) -> Option<Error> {
         let waiting = now.since(self.waiting_from);
         if waiting >= self.idle {
-            return Some(Error::Timeout {
-                timeout: Timeout::Idle,
-                after: self.idle,
-            });
+            return Some(Error::Timeout { timeout: Timeout::Idle, after: self.idle });
         }
         self.too_slow(self.waited + waiting)
     }
@@ -348,9 +304,6 @@ impl Patience {
     fn too_slow(&self, waited: Duration) -> Option<Error> {
         let (least, window) = self.least?;
         let slow = waited >= window && self.bytes < least;
-        slow.then_some(Error::LowSpeed {
-            bytes: self.bytes,
-            window,
-        })
+        slow.then_some(Error::LowSpeed { bytes: self.bytes, window })
     }
 }

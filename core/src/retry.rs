@@ -51,17 +51,9 @@ impl RetryPolicy {
     ///
     /// # Errors
     /// [`ZeroAttempts`] if `max_attempts` is 0.
-    pub fn new(
-        max_attempts: u32,
-        base_delay: Duration,
-        max_delay: Duration,
-    ) -> Result<Self, ZeroAttempts> {
+    pub fn new(max_attempts: u32, base_delay: Duration, max_delay: Duration) -> Result<Self, ZeroAttempts> {
         let max_attempts = NonZeroU32::new(max_attempts).ok_or(ZeroAttempts)?;
-        Ok(RetryPolicy {
-            max_attempts,
-            base_delay,
-            max_delay,
-        })
+        Ok(RetryPolicy { max_attempts, base_delay, max_delay })
     }
 
     /// The longest delay after attempt `attempt` (from 1): `min(max_delay, base_delay · 2^(attempt−1))`. No value overflows.
@@ -84,12 +76,7 @@ impl RetryPolicy {
     }
 
     /// The delay after attempt `attempt`: exactly `retry_after` if there is one, else jitter; at most `max_delay`.
-    pub fn wait(
-        &self,
-        attempt: u32,
-        retry_after: Option<Duration>,
-        random: &mut impl Random,
-    ) -> (Duration, AskedBy) {
+    pub fn wait(&self, attempt: u32, retry_after: Option<Duration>, random: &mut impl Random) -> (Duration, AskedBy) {
         match retry_after {
             Some(asked) => (asked.min(self.max_delay), AskedBy::RetryAfter),
             None => (self.jitter(attempt, random), AskedBy::Jitter),
@@ -161,12 +148,7 @@ where
             return Err(error);
         }
         let (delay, asked_by) = policy.wait(attempt, rules.retry_after(&error), random);
-        rules.on_retry(Retrying {
-            attempt,
-            delay,
-            asked_by,
-            error: &error,
-        });
+        rules.on_retry(Retrying { attempt, delay, asked_by, error: &error });
         if !delay.is_zero() {
             clock.sleep(delay).await;
         }

@@ -61,13 +61,7 @@ impl Semaphore {
 
     /// Creates a semaphore that grants every permit, until it is resized.
     pub(crate) fn unlimited() -> Self {
-        let state = State {
-            limit: usize::MAX,
-            used: 0,
-            next_ticket: 0,
-            waiting: Vec::new(),
-            granted: Vec::new(),
-        };
+        let state = State { limit: usize::MAX, used: 0, next_ticket: 0, waiting: Vec::new(), granted: Vec::new() };
         Semaphore(Arc::new(Mutex::new(state)))
     }
 
@@ -82,19 +76,13 @@ impl Semaphore {
 
     /// Like [`acquire`](Self::acquire), in the given lane.
     pub fn acquire_in(&self, lane: Lane) -> Acquire {
-        Acquire {
-            semaphore: self.clone(),
-            lane,
-            place: None,
-        }
+        Acquire { semaphore: self.clone(), lane, place: None }
     }
 
     /// Returns a permit if one is free and nobody waits.
     pub fn try_acquire(&self) -> Option<Permit> {
         let mut state = self.state();
-        state.take().then(|| Permit {
-            semaphore: self.clone(),
-        })
+        state.take().then(|| Permit { semaphore: self.clone() })
     }
 
     /// Changes the number of permits. Additional permits are granted at once. After a decrease, permits in use stay valid, and

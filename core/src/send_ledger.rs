@@ -12,11 +12,7 @@ use std::time::{Duration, SystemTime};
 /// A [`Ledger`] whose futures are `Send`. Implement this trait instead, with `async fn`s; each method has the same meaning as there.
 pub trait SendLedger: Sync {
     /// As [`Ledger::insert`].
-    fn insert(
-        &self,
-        new: &NewDownload,
-        at: SystemTime,
-    ) -> impl Future<Output = Result<DownloadId, Error>> + Send;
+    fn insert(&self, new: &NewDownload, at: SystemTime) -> impl Future<Output = Result<DownloadId, Error>> + Send;
 
     /// As [`Ledger::row`].
     fn row(&self, id: DownloadId) -> impl Future<Output = Result<Row, Error>> + Send;
@@ -28,19 +24,11 @@ pub trait SendLedger: Sync {
     fn unfinished_marks(&self) -> impl Future<Output = Result<Vec<Mark>, Error>> + Send;
 
     /// As [`Ledger::begin_attempt`].
-    fn begin_attempt(
-        &self,
-        id: DownloadId,
-        attempt: &NewAttempt,
-    ) -> impl Future<Output = Result<u32, Error>> + Send;
+    fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> impl Future<Output = Result<u32, Error>> + Send;
 
     /// As [`Ledger::record`].
-    fn record(
-        &self,
-        id: DownloadId,
-        change: &Change,
-        at: SystemTime,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    fn record(&self, id: DownloadId, change: &Change, at: SystemTime)
+    -> impl Future<Output = Result<(), Error>> + Send;
 
     /// As [`Ledger::remove`].
     fn remove(&self, id: DownloadId) -> impl Future<Output = Result<(), Error>> + Send;

@@ -26,9 +26,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     }
     let kept = if end.is_some() { LONGEST - 1 } else { LONGEST };
     let letters = text.chars().take(kept);
-    let mut shown: String = letters
-        .map(|letter| if is_odd(letter) { '?' } else { letter })
-        .collect();
+    let mut shown: String = letters.map(|letter| if is_odd(letter) { '?' } else { letter }).collect();
     if end.is_some() {
         shown.push(ELLIPSIS);
     }

@@ -67,23 +67,13 @@ pub trait PartStore {
     ///
     /// # Errors
     /// `DestinationExists`, `DestinationRefused`, `Disk`; the part still exists then.
-    async fn commit(
-        &self,
-        part: Self::Part,
-        destination: &str,
-        replace: Replace,
-    ) -> Result<Committed, Error>;
+    async fn commit(&self, part: Self::Part, destination: &str, replace: Replace) -> Result<Committed, Error>;
 
     /// Finds the file of an interrupted [`commit`](Self::commit). A destination with another size is not the file.
     ///
     /// # Errors
     /// `Disk`.
-    async fn find(
-        &self,
-        part: &str,
-        destination: &str,
-        committing: &Committing,
-    ) -> Result<Found, Error>;
+    async fn find(&self, part: &str, destination: &str, committing: &Committing) -> Result<Found, Error>;
 
     /// Removes the part, if it exists.
     ///
@@ -158,12 +148,7 @@ pub trait PartBytes<C>: Part {
     ///
     /// # Errors
     /// `DiskFull`, `Disk`.
-    async fn write(
-        &mut self,
-        offset: u64,
-        chunk: C,
-        digests: &mut [Self::Digest],
-    ) -> Result<(), Error>;
+    async fn write(&mut self, offset: u64, chunk: C, digests: &mut [Self::Digest]) -> Result<(), Error>;
 
     /// Returns `true` if the part's bytes at `offset` equal the chunk. The part does not change.
     async fn matches(&mut self, offset: u64, chunk: &C) -> Result<bool, Error>;
@@ -193,11 +178,7 @@ pub struct StoreRules {
 
 impl StoreRules {
     /// The rules of a file, which can do everything.
-    pub const FILE: StoreRules = StoreRules {
-        read_back_bytes: u64::MAX,
-        truncate: true,
-        durable_unit_bytes: 1,
-    };
+    pub const FILE: StoreRules = StoreRules { read_back_bytes: u64::MAX, truncate: true, durable_unit_bytes: 1 };
 }
 
 /// Identifies a part independent of its name: device and inode, or the id of an upload. Only its store interprets it.

@@ -90,12 +90,7 @@ impl Stub {
         if i64::try_from(length).is_err() {
             return Err(StubRefused::Foreign("the length is too large"));
         }
-        Ok(Stub {
-            peer,
-            item: item.to_owned(),
-            name: name.to_owned(),
-            length,
-        })
+        Ok(Stub { peer, item: item.to_owned(), name: name.to_owned(), length })
     }
 
     /// Parses a stub. Never panics.
@@ -113,10 +108,7 @@ impl Stub {
         if bytes.len() > LARGEST_BYTES {
             return Err(StubRefused::TooLarge);
         }
-        let torrent = bencode::read(bytes).map_err(|flaw| StubRefused::NotBencode {
-            at: flaw.at,
-            what: flaw.what,
-        })?;
+        let torrent = bencode::read(bytes).map_err(|flaw| StubRefused::NotBencode { at: flaw.at, what: flaw.what })?;
         let foreign = StubRefused::Foreign;
         let comment = torrent.get("comment").and_then(Value::text);
         let (peer, item) = named_in(comment.ok_or(foreign("it has no comment"))?)
@@ -128,12 +120,7 @@ impl Stub {
             Some(Value::Number(length)) => u64::try_from(*length).ok(),
             _ => None,
         };
-        Stub::new(
-            peer,
-            item,
-            name,
-            length.ok_or(foreign("its info has no length"))?,
-        )
+        Stub::new(peer, item, name, length.ok_or(foreign("its info has no length"))?)
     }
 
     /// The stub as bytes that [`read`](Self::read) accepts.
@@ -173,16 +160,10 @@ fn flaw(text: &str) -> Option<TextFlaw> {
         return flaw("the item id is empty", "the name is empty");
     }
     if text.len() > LONGEST_TEXT_BYTES {
-        return flaw(
-            "the item id is longer than 1024 bytes",
-            "the name is longer than 1024 bytes",
-        );
+        return flaw("the item id is longer than 1024 bytes", "the name is longer than 1024 bytes");
     }
     if text.chars().any(char::is_control) {
-        return flaw(
-            "the item id has control characters",
-            "the name has control characters",
-        );
+        return flaw("the item id has control characters", "the name has control characters");
     }
     None
 }

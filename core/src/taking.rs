@@ -97,13 +97,7 @@ impl Taking {
             let size = job.row.size.or(self.size);
             // A size that the part has already would complete it at the next attempt.
             let recorded = size.filter(|size| size.bytes > held);
-            job.record(Change::Resumed {
-                size: recorded,
-                mismatch,
-                stated: take(&mut self.stated),
-                epoch,
-            })
-            .await?;
+            job.record(Change::Resumed { size: recorded, mismatch, stated: take(&mut self.stated), epoch }).await?;
             size.or(job.row.known_size())
         };
         job.emit(headers_event(known, job.row.mismatch));
@@ -119,11 +113,7 @@ impl Taking {
             Differing::AskWhole | Differing::GiveUp => RestartReason::RangeIgnored,
         };
         let discarded = held.saturating_sub(kept);
-        (discarded > 0).then_some(Restart {
-            attempt,
-            reason,
-            discarded,
-        })
+        (discarded > 0).then_some(Restart { attempt, reason, discarded })
     }
 }
 
@@ -162,11 +152,7 @@ pub(crate) fn mismatches(release: Option<u64>, size: Option<KnownSize>) -> bool 
 }
 
 pub(crate) fn headers_event(known: Option<KnownSize>, mismatch: bool) -> What {
-    What::Headers {
-        expected_bytes: known.map(|known| known.bytes),
-        source: known.map(|known| known.source),
-        mismatch,
-    }
+    What::Headers { expected_bytes: known.map(|known| known.bytes), source: known.map(|known| known.source), mismatch }
 }
 
 /// Refuses what a URL of another path serves if its size or digest shows that it is another file.
@@ -176,22 +162,14 @@ pub(crate) fn check_candidate<H: Host>(
     size: Option<u64>,
     stated: &[Checksum],
 ) -> Result<(), Failed> {
-    if job
-        .candidate
-        .as_ref()
-        .is_none_or(|candidate| candidate.same_path)
-    {
+    if job.candidate.as_ref().is_none_or(|candidate| candidate.same_path) {
         return Ok(());
     }
     let known = job.row.size.map(|size| size.bytes);
     let fits = known.is_none_or(|known| size == Some(known))
         && size.is_none_or(|size| size >= offset)
         && states_the_same(&job.row.digests, stated);
-    if fits {
-        Ok(())
-    } else {
-        Err(another_file(job).into())
-    }
+    if fits { Ok(()) } else { Err(another_file(job).into()) }
 }
 
 /// The error of a URL on trial that serves another file.

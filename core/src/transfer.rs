@@ -13,17 +13,12 @@ use crate::host::Host;
 use crate::http::Head;
 use crate::job::{BodyOf, Job, PartOf};
 use crate::pump::{Pump, Pumped};
-use crate::record::{
-    Behaviour, Change, DigestRow, DigestSource, KnownSize, RestartReason, SizeSource, Validators,
-};
+use crate::record::{Behaviour, Change, DigestRow, DigestSource, KnownSize, RestartReason, SizeSource, Validators};
 use crate::resume::{
-    Ask, Held, Plan, Usable, Verdict, is_odd_page, is_unproven, plan, stored_as_sent, usable,
-    verdict, verdict_on_plain,
+    Ask, Held, Plan, Usable, Verdict, is_odd_page, is_unproven, plan, stored_as_sent, usable, verdict, verdict_on_plain,
 };
 use crate::store::Part;
-use crate::taking::{
-    Differing, Taking, another_file, believe, check_candidate, headers_event, mismatches,
-};
+use crate::taking::{Differing, Taking, another_file, believe, check_candidate, headers_event, mismatches};
 use crate::time::Clock;
 use crate::transport::{BodyEnd, ByteRange, Request, Response, Transport};
 
@@ -65,10 +60,7 @@ enum Next {
 pub(crate) type Stock = Result<u64, RestartReason>;
 
 /// Counts the part's bytes before the attempt starts, and cuts it back to what is durable if the rest may be lost.
-pub(crate) async fn take_stock<H: Host>(
-    job: &mut Job<'_, H>,
-    part: &mut PartOf<H>,
-) -> Result<Stock, Failed> {
+pub(crate) async fn take_stock<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<Stock, Failed> {
     let length = part.length().await?;
     if job.row.new.adopt && job.row.epoch.is_none() && length > 0 {
         adopt(job, part, length).await?;
@@ -88,19 +80,9 @@ pub(crate) async fn take_stock<H: Host>(
 
 /// Takes up a part of unknown origin: its bytes are made durable and recorded, without a validator, so that nothing is
 /// appended before its tail was compared.
-async fn adopt<H: Host>(
-    job: &mut Job<'_, H>,
-    part: &mut PartOf<H>,
-    length: u64,
-) -> Result<(), Failed> {
+async fn adopt<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, length: u64) -> Result<(), Failed> {
     let durable = part.flush().await?;
-    job.record(Change::Checkpoint {
-        downloaded: length,
-        durable,
-        epoch: part.epoch(),
-        digests: Vec::new(),
-    })
-    .await
+    job.record(Change::Checkpoint { downloaded: length, durable, epoch: part.epoch(), digests: Vec::new() }).await
 }
 
 /// Runs one attempt. `stock` is what [`take_stock`] found.
@@ -136,19 +118,14 @@ pub(crate) async fn attempt<H: Host>(
     match step {
         Step::Whole(whole) => Ok(whole),
         // What it would be for is recorded, as far as it outlasts the attempt; the next one goes on from there.
-        Step::Ask(_) => Err(Error::Incomplete {
-            got: part.length().await?,
-            expected: job.row.known_size().map(|size| size.bytes),
+        Step::Ask(_) => {
+            Err(Error::Incomplete { got: part.length().await?, expected: job.row.known_size().map(|size| size.bytes) }
+                .into())
         }
-        .into()),
     }
 }
 
-async fn first_step<H: Host>(
-    job: &mut Job<'_, H>,
-    part: &mut PartOf<H>,
-    offset: u64,
-) -> Result<Step, Failed> {
+async fn first_step<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, offset: u64) -> Result<Step, Failed> {
     let requests = job.host.transport().rules(job.url());
     let planned = plan(held(job, offset), overlap(job), requests, part.rules());
     Ok(match planned {
@@ -179,17 +156,9 @@ async fn first_step<H: Host>(
 }
 
 /// What is known of a URL of another path: nothing yet.
-static NO_VALIDATORS: Validators = Validators {
-    etag: None,
-    last_modified: None,
-    last_modified_strong: false,
-    content_type: None,
-};
-static NO_BEHAVIOUR: Behaviour = Behaviour {
-    ignores_if_range: false,
-    refuses_ranges: false,
-    shrunk: None,
-};
+static NO_VALIDATORS: Validators =
+    Validators { etag: None, last_modified: None, last_modified_strong: false, content_type: None };
+static NO_BEHAVIOUR: Behaviour = Behaviour { ignores_if_range: false, refuses_ranges: false, shrunk: None };
 
 /// What is held, as the response of the URL that is asked may be judged by it.
 fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
@@ -203,10 +172,7 @@ fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
     };
     match &job.candidate {
         None => of_row,
-        Some(candidate) if candidate.same_path => Held {
-            behaviour: &NO_BEHAVIOUR,
-            ..of_row
-        },
+        Some(candidate) if candidate.same_path => Held { behaviour: &NO_BEHAVIOUR, ..of_row },
         Some(_) => Held {
             size: None,
             announced: None,
@@ -219,11 +185,7 @@ fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
 }
 
 /// The part as the whole file, if a digest says so.
-async fn proven<H: Host>(
-    job: &Job<'_, H>,
-    part: &mut PartOf<H>,
-    size: u64,
-) -> Result<Option<Whole>, Failed> {
+async fn proven<H: Host>(job: &Job<'_, H>, part: &mut PartOf<H>, size: u64) -> Result<Option<Whole>, Failed> {
     if job.digests().all(|row| row.wanted.is_none()) {
         return Ok(None);
     }
@@ -241,11 +203,7 @@ async fn proven<H: Host>(
 fn overlap<H: Host>(job: &Job<'_, H>) -> u64 {
     let configured = job.config.resume_overlap_bytes;
     let adopted = job.row.new.adopt && job.row.responses == 0;
-    if adopted || job.candidate.is_some() {
-        configured.max(LEAST_OVERLAP_BYTES)
-    } else {
-        configured
-    }
+    if adopted || job.candidate.is_some() { configured.max(LEAST_OVERLAP_BYTES) } else { configured }
 }
 
 /// If only the comparison vouches for the part, its stretch must not be one repeated byte: other files have that, too.
@@ -264,9 +222,7 @@ async fn widened<H: Host>(part: &mut PartOf<H>, ask: Ask) -> Result<Next, Failed
                 _ => Err(Error::NotResumable.into()),
             };
         }
-        first = offset
-            .saturating_sub((offset - first).saturating_mul(4))
-            .max(floor);
+        first = offset.saturating_sub((offset - first).saturating_mul(4)).max(floor);
     }
     Ok(Next::Rest(Ask { first, ..ask }))
 }
@@ -281,20 +237,13 @@ async fn whole_file<H: Host>(
 ) -> Result<Step, Failed> {
     let offset = part.length().await?;
     let requests = job.host.transport().rules(job.url());
-    let bare = refused.is_some() || {
-        offset > 0 && job.candidate.is_none() && job.row.behaviour.refuses_ranges
-    };
+    let bare = refused.is_some() || { offset > 0 && job.candidate.is_none() && job.row.behaviour.refuses_ranges };
     let range = (requests.range_always && !bare).then_some(0);
     let (head, body) = send(job, range, None).await?;
     let verdict = verdict_on_plain(requests, bare, held(job, offset), &head, reason);
     match verdict {
         Verdict::Full { end, size, reason } => {
-            let answer = Answer {
-                head,
-                end,
-                size,
-                reason,
-            };
+            let answer = Answer { head, end, size, reason };
             if refused.is_some() {
                 refuses_ranges(job, true).await?;
             }
@@ -315,10 +264,7 @@ async fn whole_file<H: Host>(
             }
         }
         Verdict::Fail(error) => Err(error.into()),
-        Verdict::Append { .. }
-        | Verdict::IgnoredIfRange { .. }
-        | Verdict::AskWhole { .. }
-        | Verdict::Complete => {
+        Verdict::Append { .. } | Verdict::IgnoredIfRange { .. } | Verdict::AskWhole { .. } | Verdict::Complete => {
             Err(Error::Protocol("a range where none was asked for".to_owned()).into())
         }
     }
@@ -328,27 +274,17 @@ async fn refuses_ranges<H: Host>(job: &mut Job<'_, H>, refuses: bool) -> Result<
     if job.candidate.is_some() || job.row.behaviour.refuses_ranges == refuses {
         return Ok(());
     }
-    let behaviour = Behaviour {
-        refuses_ranges: refuses,
-        ..job.row.behaviour.clone()
-    };
+    let behaviour = Behaviour { refuses_ranges: refuses, ..job.row.behaviour.clone() };
     job.record(Change::Learned(behaviour)).await
 }
 
 /// Asks for the rest.
-async fn rest<H: Host>(
-    job: &mut Job<'_, H>,
-    part: &mut PartOf<H>,
-    ask: Ask,
-) -> Result<Step, Failed> {
+async fn rest<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, ask: Ask) -> Result<Step, Failed> {
     // Before the request, so that no connection stands idle while a long part is read again.
     let pump = Pump::resume(job, part, ask.offset).await?;
     let if_range = ask.if_range.as_ref().map(|value| value.value());
     let (head, body) = send(job, Some(ask.first), if_range).await?;
-    let from_range = |bytes| KnownSize {
-        bytes,
-        source: SizeSource::ContentRange,
-    };
+    let from_range = |bytes| KnownSize { bytes, source: SizeSource::ContentRange };
     let verdict = verdict(&ask, held(job, ask.offset), &head);
     match verdict {
         Verdict::Append { end, total } => {
@@ -368,21 +304,13 @@ async fn rest<H: Host>(
             take_up(job, part, pump, body, taking).await
         }
         Verdict::Full { end, size, reason } => {
-            let answer = Answer {
-                head,
-                end,
-                size,
-                reason,
-            };
+            let answer = Answer { head, end, size, reason };
             full(job, part, ask.offset, answer, body).await
         }
         Verdict::IgnoredIfRange { .. } if part.rules().read_back_bytes >= ask.offset => {
             drop(body);
             if job.candidate.is_none() {
-                let behaviour = Behaviour {
-                    ignores_if_range: true,
-                    ..job.row.behaviour.clone()
-                };
+                let behaviour = Behaviour { ignores_if_range: true, ..job.row.behaviour.clone() };
                 job.record(Change::Learned(behaviour)).await?;
             }
             let if_range = None;
@@ -427,11 +355,7 @@ async fn rest<H: Host>(
 }
 
 /// The whole file next: compared with the part, or in place of it if it cannot be compared.
-fn compared_or_over<H: Host>(
-    part: &PartOf<H>,
-    reason: RestartReason,
-    refused: Option<Error>,
-) -> Result<Step, Failed> {
+fn compared_or_over<H: Host>(part: &PartOf<H>, reason: RestartReason, refused: Option<Error>) -> Result<Step, Failed> {
     match Plan::compared(reason, part.rules()) {
         Plan::Full(reason) => Ok(Step::Ask(Next::Whole(reason, refused))),
         _ => Err(refused.unwrap_or(Error::NotResumable).into()),
@@ -444,19 +368,10 @@ async fn send<H: Host>(
     if_range: Option<&str>,
 ) -> Result<(Head, BodyOf<H>), Failed> {
     let transport = job.host.transport();
-    let request = Request {
-        url: job.url(),
-        range: first.map(ByteRange::from),
-        if_range,
-    };
+    let request = Request { url: job.url(), range: first.map(ByteRange::from), if_range };
     let answer = transport.get(request).await;
     job.note(&answer);
-    let Response {
-        status,
-        headers,
-        end,
-        body,
-    } = answer?;
+    let Response { status, headers, end, body } = answer?;
     let mut head = Head::read(status, &headers, end, job.host.clock().wall());
     if !transport.rules(job.url()).decodes && wants_coded(job, &head) {
         head.coding = None; // the coded bytes are the file
@@ -471,8 +386,7 @@ fn wants_coded<H: Host>(job: &Job<'_, H>, head: &Head) -> bool {
     };
     let path = without_query(job.url());
     let announced = job.row.new.release_size;
-    let has_size =
-        announced.is_some() && head.end == announced.map(BodyEnd::Length).ok_or_else(String::new);
+    let has_size = announced.is_some() && head.end == announced.map(BodyEnd::Length).ok_or_else(String::new);
     let given = |row: &DigestRow| row.wanted.is_some() && row.source != DigestSource::ReprDigest;
     has_size || job.digests().any(given) || stored_as_sent(coding, [job.file_name(), path])
 }
@@ -493,12 +407,7 @@ async fn full<H: Host>(
     answer: Answer,
     body: BodyOf<H>,
 ) -> Result<Step, Failed> {
-    let Answer {
-        head,
-        end,
-        size,
-        reason,
-    } = answer;
+    let Answer { head, end, size, reason } = answer;
     if size.is_none() && job.row.new.release_size.is_none() && end != BodyEnd::Marked {
         return Err(Error::UnknownSize.into());
     }
@@ -556,10 +465,7 @@ async fn take_up<H: Host>(
     body: BodyOf<H>,
     taking: Taking,
 ) -> Result<Step, Failed> {
-    let end = End {
-        size: taking.size,
-        ends_file: taking.marked,
-    };
+    let end = End { size: taking.size, ends_file: taking.marked };
     let differing = taking.differing;
     match pump.run(job, part, body, taking).await? {
         Pumped::All(digests) => whole(job, part, end, digests).await,
@@ -603,11 +509,7 @@ async fn whole<H: Host>(
         return Err(Error::Incomplete { got, expected }.into());
     }
     if end.size.is_none() && release.is_some_and(|release| release != got) {
-        job.emit(What::Headers {
-            expected_bytes: Some(got),
-            source: None,
-            mismatch: true,
-        });
+        job.emit(What::Headers { expected_bytes: Some(got), source: None, mismatch: true });
     }
     verify(job, got, digests)
 }
@@ -639,11 +541,7 @@ fn verify<H: Host>(job: &Job<'_, H>, size: u64, digests: Vec<Checksum>) -> Resul
                 return Ok(Step::Ask(Next::StartOver(RestartReason::DigestMismatch)));
             }
             Some(got) => {
-                return Err(Error::DigestMismatch {
-                    wanted: checksum,
-                    got: got.hex.clone(),
-                }
-                .into());
+                return Err(Error::DigestMismatch { wanted: checksum, got: got.hex.clone() }.into());
             }
             None if wanted.source == DigestSource::ReprDigest => {}
             None => return Err(Error::NotResumable.into()),
@@ -653,11 +551,7 @@ fn verify<H: Host>(job: &Job<'_, H>, size: u64, digests: Vec<Checksum>) -> Resul
 }
 
 /// Whether the part has to be fetched afresh for a digest that was given after its first bytes: they cannot be read back.
-async fn cannot_be_hashed<H: Host>(
-    job: &Job<'_, H>,
-    part: &mut PartOf<H>,
-    offset: u64,
-) -> Result<bool, Failed> {
+async fn cannot_be_hashed<H: Host>(job: &Job<'_, H>, part: &mut PartOf<H>, offset: u64) -> Result<bool, Failed> {
     if part.rules().read_back_bytes >= offset {
         return Ok(false);
     }
@@ -704,18 +598,10 @@ fn check_digests<H: Host>(job: &Job<'_, H>, stated: &[Checksum]) -> Result<(), F
 
 /// Refuses what is too large, and what its source says is another file than the one that was asked for, before a byte of it
 /// is written or one of the part is discarded.
-fn check_before_writing<H: Host>(
-    job: &Job<'_, H>,
-    head: &Head,
-    size: Option<KnownSize>,
-) -> Result<(), Failed> {
+fn check_before_writing<H: Host>(job: &Job<'_, H>, head: &Head, size: Option<KnownSize>) -> Result<(), Failed> {
     let limit = job.config.max_download_bytes;
     if let Some(size) = size.filter(|size| size.bytes > limit) {
-        return Err(Error::TooLarge {
-            bytes: size.bytes,
-            limit,
-        }
-        .into());
+        return Err(Error::TooLarge { bytes: size.bytes, limit }.into());
     }
     check_digests(job, &head.stated)
 }

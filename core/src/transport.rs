@@ -95,10 +95,7 @@ impl Headers {
 
     /// All values of a field, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0
-            .iter()
-            .filter(move |(have, _)| have == name)
-            .map(|(_, value)| value.trim_ascii())
+        self.0.iter().filter(move |(have, _)| have == name).map(|(_, value)| value.trim_ascii())
     }
 
     /// The value of a field that occurs exactly once.
@@ -133,11 +130,7 @@ pub struct RequestRules {
 
 impl RequestRules {
     /// A client without restrictions.
-    pub const FREE: RequestRules = RequestRules {
-        if_range: true,
-        range_always: false,
-        decodes: false,
-    };
+    pub const FREE: RequestRules = RequestRules { if_range: true, range_always: false, decodes: false };
 }
 
 /// An HTTP client.

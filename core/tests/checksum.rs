@@ -39,14 +39,8 @@ fn what_is_wrong_with_a_checksum_is_named_and_not_repeated() {
             "secret",
             "a string of 6 characters, expected ALGORITHM:HEX (sha256, sha512, sha1 or md5), or the 64 hexadecimal digits of a SHA-256",
         ),
-        (
-            "crc32:00112233",
-            "the algorithm is a string of 5 characters, expected sha256, sha512, sha1 or md5",
-        ),
-        (
-            "md5:secret",
-            "the md5 is a string of 6 characters, expected 32 hexadecimal digits",
-        ),
+        ("crc32:00112233", "the algorithm is a string of 5 characters, expected sha256, sha512, sha1 or md5"),
+        ("md5:secret", "the md5 is a string of 6 characters, expected 32 hexadecimal digits"),
     ] {
         let found = typed.parse::<Checksum>().unwrap_err();
         assert_eq!(found.to_string(), error, "{typed}");
@@ -67,9 +61,6 @@ fn every_algorithm_has_the_digest_of_its_standard() {
     );
     for algorithm in Algorithm::ALL {
         assert_eq!(algorithm.name().parse(), Ok(algorithm));
-        assert_eq!(
-            Hasher::of(algorithm, b"").hex.len(),
-            2 * algorithm.digest_bytes()
-        );
+        assert_eq!(Hasher::of(algorithm, b"").hex.len(), 2 * algorithm.digest_bytes());
     }
 }

@@ -20,10 +20,7 @@ fn text() -> String {
 }
 
 fn status(status: u16) -> Error {
-    Error::Status {
-        status,
-        retry_after: None,
-    }
+    Error::Status { status, retry_after: None }
 }
 
 fn timeout(timeout: Timeout) -> Error {
@@ -101,11 +98,7 @@ fn the_table_names_every_variant() {
         .iter()
         .map(|(error, _, _)| {
             let debug = format!("{error:?}");
-            debug
-                .split([' ', '(', '{'])
-                .next()
-                .unwrap_or_default()
-                .to_owned()
+            debug.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
         })
         .collect();
     let source = include_str!("../src/error.rs");
@@ -135,21 +128,14 @@ fn every_status_has_its_class_with_and_without_being_listed() {
     }
     for code in [0, 100, 200, 206, 304, 399, 600, u16::MAX] {
         assert_eq!(class_of_status(code, &[]), Permanent);
-        assert_eq!(
-            class_of_status(code, &[code]),
-            Permanent,
-            "only a 4xx can be listed"
-        );
+        assert_eq!(class_of_status(code, &[code]), Permanent, "only a 4xx can be listed");
     }
 }
 
 #[test]
 fn a_wait_is_asked_for_by_a_status_only() {
     let asked = Some(Duration::from_secs(7));
-    let busy = Error::Status {
-        status: 503,
-        retry_after: asked,
-    };
+    let busy = Error::Status { status: 503, retry_after: asked };
     assert_eq!(busy.retry_after(), asked);
     assert_eq!(status(503).retry_after(), None);
     assert_eq!(Error::Lost.retry_after(), None);
@@ -160,8 +146,5 @@ fn an_error_with_its_sources_is_one_line() {
     let source = std::io::Error::other("no route to host");
     let error = Error::network("connecting to peer.example:80", source);
     let line = regrip_core::error::chain(&error);
-    assert_eq!(
-        line,
-        "connection failed: connecting to peer.example:80: no route to host"
-    );
+    assert_eq!(line, "connection failed: connecting to peer.example:80: no route to host");
 }

@@ -3,8 +3,8 @@
 use regrip_core::Checksum;
 use regrip_core::Error;
 use regrip_core::http::{
-    ContentRange, Head, body_end, content_range, is_strong_etag, is_strong_last_modified,
-    parse_retry_after, repr_digests, validators,
+    ContentRange, Head, body_end, content_range, is_strong_etag, is_strong_last_modified, parse_retry_after,
+    repr_digests, validators,
 };
 use regrip_core::transport::{BodyEnd, Headers};
 use std::time::{Duration, SystemTime};
@@ -42,14 +42,8 @@ fn a_content_range_is_read_only_where_it_holds_together() {
         ("BYTES 5-9/10", part(5, 9, Some(10))),
         ("bytes */87", whole),
         ("bytes */0", Some(ContentRange::Unsatisfied { total: 0 })),
-        (
-            "bytes 4294967296-8589934591/8589934592",
-            part(1 << 32, (1 << 33) - 1, Some(1 << 33)),
-        ),
-        (
-            "bytes 0-18446744073709551614/18446744073709551615",
-            part(0, MAX - 1, Some(MAX)),
-        ),
+        ("bytes 4294967296-8589934591/8589934592", part(1 << 32, (1 << 33) - 1, Some(1 << 33))),
+        ("bytes 0-18446744073709551614/18446744073709551615", part(0, MAX - 1, Some(MAX))),
         // The last byte of a file of unknown length is at most the one before the last offset there is.
         ("bytes 0-18446744073709551615/*", None),
         ("bytes 0-18446744073709551615/18446744073709551616", None),
@@ -113,21 +107,14 @@ fn a_content_range_counts_only_where_there_is_one_of_it_and_the_body_is_one_part
         (head.content_ranges, head.content_range)
     };
     assert_eq!(range(&[one]), (1, part(5, 9, Some(10))));
-    assert_eq!(
-        range(&[("CONTENT-Range", "  bytes 5-9/10\t")]),
-        (1, part(5, 9, Some(10)))
-    );
+    assert_eq!(range(&[("CONTENT-Range", "  bytes 5-9/10\t")]), (1, part(5, 9, Some(10))));
     assert_eq!(range(&[one, one]), (2, None));
     assert_eq!(range(&[]), (0, None));
     for kind in ["multipart/byteranges; boundary=x", "Multipart/Mixed"] {
         assert_eq!(range(&[one, ("content-type", kind)]), (1, None), "{kind}");
     }
     for kind in ["video/mp4", "multipartx", "", "x-multipart/mixed"] {
-        assert_eq!(
-            range(&[one, ("content-type", kind)]).1,
-            part(5, 9, Some(10)),
-            "{kind}"
-        );
+        assert_eq!(range(&[one, ("content-type", kind)]).1, part(5, 9, Some(10)), "{kind}");
     }
 }
 
@@ -185,20 +172,13 @@ fn any_coding_but_identity_is_seen() {
         assert_eq!(coding(plain).coding, None, "{plain:?}");
         assert!(coding(plain).usable_end().is_ok());
     }
-    for (value, seen) in [
-        ("gzip", "gzip"),
-        ("br", "br"),
-        ("identity, gzip", "gzip"),
-        ("GZIP", "GZIP"),
-        ("aws-chunked", "aws-chunked"),
-    ] {
+    for (value, seen) in
+        [("gzip", "gzip"), ("br", "br"), ("identity, gzip", "gzip"), ("GZIP", "GZIP"), ("aws-chunked", "aws-chunked")]
+    {
         assert_eq!(coding(value).coding.as_deref(), Some(seen));
         assert!(matches!(coding(value).usable_end(), Err(Error::Coded(it)) if it == seen));
     }
-    let twice = [
-        ("content-encoding", "identity"),
-        ("content-encoding", "zstd"),
-    ];
+    let twice = [("content-encoding", "identity"), ("content-encoding", "zstd")];
     assert_eq!(read(&twice).coding.as_deref(), Some("zstd"));
 }
 
@@ -247,11 +227,7 @@ fn a_last_modified_is_strong_from_sixty_seconds_before_the_date_on() {
         ("0", false),
     ];
     for (modified, strong) in rows {
-        assert_eq!(
-            is_strong_last_modified(modified, date),
-            strong,
-            "{modified}"
-        );
+        assert_eq!(is_strong_last_modified(modified, date), strong, "{modified}");
     }
     assert!(!is_strong_last_modified(rows[0].0, ""), "no Date, no proof");
     assert!(!is_strong_last_modified(rows[0].0, "soon"));
@@ -259,10 +235,7 @@ fn a_last_modified_is_strong_from_sixty_seconds_before_the_date_on() {
 
 #[test]
 fn validators_are_kept_as_sent_and_only_where_they_came_once() {
-    let (etag, old) = (
-        ("etag", "W/\"a\""),
-        ("last-modified", "Wed, 31 Dec 1997 23:59:59 GMT"),
-    );
+    let (etag, old) = (("etag", "W/\"a\""), ("last-modified", "Wed, 31 Dec 1997 23:59:59 GMT"));
     let date = ("date", "Thu, 01 Jan 2026 00:00:00 GMT");
     let all = validators(&headers(&[etag, old, date]));
     assert_eq!(all.etag.as_deref(), Some("W/\"a\""));
@@ -319,11 +292,7 @@ fn a_retry_after_in_seconds_is_digits_only_and_saturates() {
         let fields: Vec<_> = values.iter().map(|value| ("retry-after", *value)).collect();
         read(&fields).retry_after
     };
-    assert_eq!(
-        asked(&[" 5"]),
-        Some(Duration::from_secs(5)),
-        "space around a value is not part of it"
-    );
+    assert_eq!(asked(&[" 5"]), Some(Duration::from_secs(5)), "space around a value is not part of it");
     assert_eq!(asked(&["5", "6"]), None);
 }
 
@@ -340,10 +309,7 @@ fn a_retry_after_date_is_what_httpdate_reads() {
         ("Thursday, 01-Jan-70 00:00:30 GMT", Some(0)),
         ("Thu Jan  1 00:00:30 2026", Some(30)),
         ("Fri, 01 Jan 2126 00:00:00 GMT", None),
-        (
-            "Tue, 01 Jan 2126 00:00:00 GMT",
-            Some(100 * year + 24 * 86_400),
-        ),
+        ("Tue, 01 Jan 2126 00:00:00 GMT", Some(100 * year + 24 * 86_400)),
         ("Fri, 31 Dec 9999 23:59:59 GMT", Some(251_635_075_199)),
         ("Tue, 29 Feb 2028 00:00:00 GMT", Some(68_169_600)),
         ("Sun, 29 Feb 2026 00:00:00 GMT", None),
@@ -383,9 +349,7 @@ fn no_header_value_makes_a_parser_panic() {
     let mut random = fastrand::Rng::with_seed(1);
     for _ in 0..200_000 {
         let length = random.usize(0..40);
-        let value: String = (0..length)
-            .map(|_| char::from(letters[random.usize(0..letters.len())]))
-            .collect();
+        let value: String = (0..length).map(|_| char::from(letters[random.usize(0..letters.len())])).collect();
         let _ = content_range(&value);
         let _ = parse_retry_after(&value, wall());
         let _ = repr_digests([value.as_str()].into_iter());
@@ -432,10 +396,7 @@ fn a_repr_digest_is_read_where_it_names_algorithms_that_are_known() {
     }
     // Several lines are one list.
     let one = format!("sha-256=:{base64}:");
-    let lines = [
-        ("repr-digest", one.as_str()),
-        ("repr-digest", zeros.as_str()),
-    ];
+    let lines = [("repr-digest", one.as_str()), ("repr-digest", zeros.as_str())];
     let headers = headers(&lines);
     let head = Head::read(200, &headers, body_end(&headers), wall());
     assert_eq!(head.stated.len(), 2);

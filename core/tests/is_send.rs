@@ -11,8 +11,7 @@ fn assert_send_and_sync<T: Send + Sync>() {}
 fn the_futures_of_a_host_that_is_send_are_send() {
     assert_send_and_sync::<Engine<FakeHost>>();
     let host = FakeHost::serving(Served::new(Vec::new()));
-    let engine =
-        Engine::new(host, DownloadsConfig::default(), true).expect("the defaults are in range");
+    let engine = Engine::new(host, DownloadsConfig::default(), true).expect("the defaults are in range");
     assert_send(engine.drive(1));
     assert_send(engine.accept(new_download("http://peer.example/a", "/a")));
     assert_send(engine.cancel(1));

@@ -3,8 +3,8 @@
 use regrip_core::http::{Head, body_end};
 use regrip_core::record::{Behaviour, DigestRow, DigestSource, RestartReason, Validators};
 use regrip_core::resume::{
-    Ask, Full, Held, IfRange, Plan, Usable, Verdict, full_response, plan, stored_as_sent, usable,
-    verdict, verdict_on_plain,
+    Ask, Full, Held, IfRange, Plan, Usable, Verdict, full_response, plan, stored_as_sent, usable, verdict,
+    verdict_on_plain,
 };
 use regrip_core::store::StoreRules;
 use regrip_core::transport::{BodyEnd, ByteRange, Headers, RequestRules};
@@ -14,11 +14,7 @@ use std::time::{Duration, SystemTime};
 const OLD: &str = "Wed, 31 Dec 1997 23:59:59 GMT";
 const OTHER_OLD: &str = "Tue, 30 Dec 1997 23:59:59 GMT";
 /// A cross-origin fetch.
-const FETCH: RequestRules = RequestRules {
-    if_range: false,
-    range_always: true,
-    decodes: true,
-};
+const FETCH: RequestRules = RequestRules { if_range: false, range_always: true, decodes: true };
 const FREE: RequestRules = RequestRules::FREE;
 const OVERLAP: u64 = 65_536;
 
@@ -68,10 +64,7 @@ fn how_much_of_a_part_counts() {
     ];
     for (length, durable, same_boot, expected) in rows {
         let got = usable(length, durable, same_boot);
-        assert_eq!(
-            got, expected,
-            "{length} bytes, {durable} durable, {same_boot:?}"
-        );
+        assert_eq!(got, expected, "{length} bytes, {durable} durable, {same_boot:?}");
     }
 }
 
@@ -212,20 +205,12 @@ fn told(verdict: &Verdict) -> String {
                 BodyEnd::Marked => "chunked".to_owned(),
                 BodyEnd::Unmarked => "close".to_owned(),
             };
-            let size = size.map_or("?".to_owned(), |size| {
-                format!("{} {}", size.bytes, size.source.name())
-            });
+            let size = size.map_or("?".to_owned(), |size| format!("{} {}", size.bytes, size.source.name()));
             format!("full {end}, {size}, {}", reason.name())
         }
         Verdict::IgnoredIfRange { .. } => "If-Range ignored".to_owned(),
-        Verdict::AskWhole {
-            reason,
-            refused: None,
-        } => format!("ask whole {}", reason.name()),
-        Verdict::AskWhole {
-            reason,
-            refused: Some(error),
-        } => format!("{}, ask whole {}", error.code(), reason.name()),
+        Verdict::AskWhole { reason, refused: None } => format!("ask whole {}", reason.name()),
+        Verdict::AskWhole { reason, refused: Some(error) } => format!("{}, ask whole {}", error.code(), reason.name()),
         Verdict::Complete => "complete".to_owned(),
         Verdict::Fail(error) => format!("fail {}", error.code()),
     }
@@ -234,14 +219,7 @@ fn told(verdict: &Verdict) -> String {
 /// The verdict on the response to a plain request, while nothing is held.
 fn plain(requests: RequestRules, head: &Head) -> Verdict {
     let (none, behaviour) = (Validators::default(), Behaviour::default());
-    let held = Held {
-        offset: 0,
-        size: None,
-        announced: None,
-        validators: &none,
-        digests: &[],
-        behaviour: &behaviour,
-    };
+    let held = Held { offset: 0, size: None, announced: None, validators: &none, digests: &[], behaviour: &behaviour };
     verdict_on_plain(requests, false, held, head, RestartReason::PartChanged)
 }
 
@@ -271,19 +249,8 @@ fn answered(
     status: u16,
     fields: &Fields,
 ) -> String {
-    let ask = Ask {
-        first: 40,
-        offset: 40,
-        if_range,
-    };
-    let held = Held {
-        offset: 40,
-        size,
-        announced,
-        validators,
-        digests: &[],
-        behaviour: &Behaviour::default(),
-    };
+    let ask = Ask { first: 40, offset: 40, if_range };
+    let held = Held { offset: 40, size, announced, validators, digests: &[], behaviour: &Behaviour::default() };
     told(&verdict(&ask, held, &head(status, fields)))
 }
 
@@ -466,10 +433,7 @@ fn all_codings_of_a_response_count() {
         (&[("content-encoding", "identity")], None),
         (&[("content-encoding", "identity, gzip")], Some("gzip")),
         (&[("content-encoding", "gzip,br")], Some("gzip, br")),
-        (
-            &[("content-encoding", "gzip"), ("content-encoding", "br")],
-            Some("gzip, br"),
-        ),
+        (&[("content-encoding", "gzip"), ("content-encoding", "br")], Some("gzip, br")),
         (&[("content-encoding", " , ")], None),
     ];
     for (fields, expected) in rows {
@@ -528,11 +492,7 @@ fn two_stated_digests_that_differ_are_two_versions() {
     let stated = |letter: &str| format!("sha-256=:{}=:", letter.repeat(43));
     let zeros = Checksum::new(Algorithm::Sha256, &"0".repeat(64)).unwrap();
     let digests = [DigestRow::wanted(zeros, DigestSource::ReprDigest)];
-    let ask = Ask {
-        first: 40,
-        offset: 40,
-        if_range: None,
-    };
+    let ask = Ask { first: 40, offset: 40, if_range: None };
     for (digest, expected) in [
         (Some(stated("A")), "append to 100 of Some(100)"),
         (Some(stated("E")), CHANGED),
@@ -621,14 +581,8 @@ fn any_other_status_ends_the_attempt() {
         let answer = plain(FREE, &head(status, &[]));
         assert_eq!(told(&answer), "fail Status", "{status}");
     }
-    for status in [
-        201, 202, 203, 204, 205, 226, 299, 300, 301, 304, 399, 100, 103, 600, 999,
-    ] {
-        assert_eq!(
-            with_etag(known(100), status, &[RANGE, ETAG]),
-            "fail Protocol",
-            "{status}"
-        );
+    for status in [201, 202, 203, 204, 205, 226, 299, 300, 301, 304, 399, 100, 103, 600, 999] {
+        assert_eq!(with_etag(known(100), status, &[RANGE, ETAG]), "fail Protocol", "{status}");
         let answer = plain(FREE, &head(status, &[CLEN]));
         assert_eq!(told(&answer), "fail Protocol", "{status}");
     }

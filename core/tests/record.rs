@@ -2,8 +2,8 @@
 
 use regrip_core::bounds::Bounds;
 use regrip_core::record::{
-    AttemptEnd, Behaviour, DigestRow, DigestSource, Failure, KnownSize, Mark, NewDownload, Outcome,
-    Restart, RestartReason, SizeSource, Source, Terms, Validators, Waiting,
+    AttemptEnd, Behaviour, DigestRow, DigestSource, Failure, KnownSize, Mark, NewDownload, Outcome, Restart,
+    RestartReason, SizeSource, Source, Terms, Validators, Waiting,
 };
 use regrip_core::store::{Committing, DigestState, PartToken};
 use regrip_core::testing::new_download;
@@ -53,10 +53,7 @@ fn every_reason_to_restart_has_its_word_and_is_found_by_it() {
     let words = [
         (RestartReason::PartOversize, "part_oversize"),
         (RestartReason::PartChanged, "part_changed"),
-        (
-            RestartReason::ContentRangeMismatch,
-            "content_range_mismatch",
-        ),
+        (RestartReason::ContentRangeMismatch, "content_range_mismatch"),
         (RestartReason::ValidatorChanged, "validator_changed"),
         (RestartReason::OverlapMismatch, "overlap_mismatch"),
         (RestartReason::RangeIgnored, "range_ignored"),
@@ -75,30 +72,17 @@ fn every_reason_to_restart_has_its_word_and_is_found_by_it() {
 }
 
 fn failure(text: &str) -> Failure {
-    Failure {
-        class: Class::Permanent,
-        code: ErrorCode::Disk,
-        text: text.to_owned(),
-    }
+    Failure { class: Class::Permanent, code: ErrorCode::Disk, text: text.to_owned() }
 }
 
 fn committing() -> Committing {
-    Committing {
-        token: PartToken("7:8".to_owned()),
-        size: 900,
-    }
+    Committing { token: PartToken("7:8".to_owned()), size: 900 }
 }
 
 fn commits() -> Change {
     Change::Committing {
-        committing: Committing {
-            size: 5,
-            ..committing()
-        },
-        digests: vec![
-            checksum(Algorithm::Sha1, "aa"),
-            checksum(Algorithm::Sha256, "ef"),
-        ],
+        committing: Committing { size: 5, ..committing() },
+        digests: vec![checksum(Algorithm::Sha1, "aa"), checksum(Algorithm::Sha256, "ef")],
     }
 }
 
@@ -112,17 +96,11 @@ fn wanted(algorithm: Algorithm, hex: &str, source: DigestSource) -> DigestRow {
 }
 
 fn state(offset: u64) -> DigestState {
-    DigestState {
-        offset,
-        state: vec![1, 2],
-    }
+    DigestState { offset, state: vec![1, 2] }
 }
 
 fn hashed(row: DigestRow) -> DigestRow {
-    DigestRow {
-        state: Some(state(300)),
-        ..row
-    }
+    DigestRow { state: Some(state(300)), ..row }
 }
 
 fn fresh() -> Change {
@@ -134,15 +112,9 @@ fn taken(kept: u64, restart: Option<Restart>) -> Change {
     Change::Fresh {
         kept,
         restart,
-        validators: Validators {
-            etag: Some("\"new\"".to_owned()),
-            ..Validators::default()
-        },
+        validators: Validators { etag: Some("\"new\"".to_owned()), ..Validators::default() },
         stated: vec![checksum(Algorithm::Sha256, "cd")],
-        size: Some(KnownSize {
-            bytes: 900,
-            source: SizeSource::ContentLength,
-        }),
+        size: Some(KnownSize { bytes: 900, source: SizeSource::ContentLength }),
         mismatch: false,
         epoch: "boot 2".to_owned(),
     }
@@ -150,15 +122,9 @@ fn taken(kept: u64, restart: Option<Restart>) -> Change {
 
 fn resumed() -> Change {
     Change::Resumed {
-        size: Some(KnownSize {
-            bytes: 950,
-            source: SizeSource::ContentRange,
-        }),
+        size: Some(KnownSize { bytes: 950, source: SizeSource::ContentRange }),
         mismatch: true,
-        stated: vec![
-            checksum(Algorithm::Sha256, "cd"),
-            checksum(Algorithm::Sha512, "ce"),
-        ],
+        stated: vec![checksum(Algorithm::Sha256, "cd"), checksum(Algorithm::Sha512, "ce")],
         epoch: "boot 2".to_owned(),
     }
 }
@@ -173,57 +139,30 @@ fn checkpoint() -> Change {
 }
 
 fn restart(reason: RestartReason) -> Change {
-    Change::Restart(Restart {
-        attempt: 3,
-        reason,
-        discarded: 400,
-    })
+    Change::Restart(Restart { attempt: 3, reason, discarded: 400 })
 }
 
 fn differs(discarded: u64) -> Restart {
-    Restart {
-        attempt: 3,
-        reason: RestartReason::ValidatorChanged,
-        discarded,
-    }
+    Restart { attempt: 3, reason: RestartReason::ValidatorChanged, discarded }
 }
 
 fn moved() -> Change {
     Change::Moved {
         url: "http://mirror.example/a".to_owned(),
         validators: Validators::default(),
-        terms: Terms {
-            digests: Vec::new(),
-            adopt: false,
-            on_exists: OnExists::Rename,
-            header_names: Vec::new(),
-        },
+        terms: Terms { digests: Vec::new(), adopt: false, on_exists: OnExists::Rename, header_names: Vec::new() },
     }
 }
 
 fn attempt_ended() -> Change {
     Change::AttemptEnded {
-        end: AttemptEnd {
-            attempt: 3,
-            to: 700,
-            outcome: Outcome::Failed,
-            error: None,
-            wait: None,
-        },
-        bounds: Bounds {
-            in_a_row: 4,
-            in_all: 5,
-            restarts: 6,
-            furthest: 700,
-        },
+        end: AttemptEnd { attempt: 3, to: 700, outcome: Outcome::Failed, error: None, wait: None },
+        bounds: Bounds { in_a_row: 4, in_all: 5, restarts: 6, furthest: 700 },
     }
 }
 
 fn waits() -> Change {
-    Change::Waits(Waiting {
-        until: NOW + Duration::from_secs(9),
-        why: "another try".to_owned(),
-    })
+    Change::Waits(Waiting { until: NOW + Duration::from_secs(9), why: "another try".to_owned() })
 }
 
 fn completed(size: u64, warning: Option<Failure>) -> Change {
@@ -261,15 +200,9 @@ fn each_status_admits_what_gives_no_row_two_last_words() {
         (commits(), open),
         (Change::Failed(failure("no")), open),
         // The same once more is no contradiction, but never the end that another process has refused.
-        (
-            completed(900, None),
-            &[Queued, Downloading, Waiting, Committing, Completed],
-        ),
+        (completed(900, None), &[Queued, Downloading, Waiting, Committing, Completed]),
         // From `committing` on it is too late.
-        (
-            Change::Cancelled,
-            &[Queued, Downloading, Waiting, Cancelled],
-        ),
+        (Change::Cancelled, &[Queued, Downloading, Waiting, Cancelled]),
         (Change::Retried, &[Failed, Cancelled]),
     ];
     for status in Status::ALL {
@@ -287,17 +220,9 @@ fn each_status_admits_what_gives_no_row_two_last_words() {
 #[test]
 fn a_mark_has_what_decides_which_row_is_driven() {
     for status in Status::ALL {
-        let row = Row {
-            status,
-            durable: 42,
-            ..Row::new(7, new_download("http://peer.example/a", "/films/a"))
-        };
-        let expected = Mark {
-            id: 7,
-            destination: "/films/a".to_owned(),
-            committing: status == Status::Committing,
-            durable: 42,
-        };
+        let row = Row { status, durable: 42, ..Row::new(7, new_download("http://peer.example/a", "/films/a")) };
+        let expected =
+            Mark { id: 7, destination: "/films/a".to_owned(), committing: status == Status::Committing, durable: 42 };
         assert_eq!(Mark::from(row), expected, "{status:?}");
     }
 }
@@ -306,31 +231,18 @@ fn a_mark_has_what_decides_which_row_is_driven() {
 fn full() -> Row {
     Row {
         id: 1,
-        new: NewDownload {
-            release_size: Some(900),
-            ..new_download("http://peer.example/a", "/a")
-        },
+        new: NewDownload { release_size: Some(900), ..new_download("http://peer.example/a", "/a") },
         claimed: true,
         status: Status::Waiting,
-        waiting: Some(Waiting {
-            until: NOW,
-            why: "a while".to_owned(),
-        }),
+        waiting: Some(Waiting { until: NOW, why: "a while".to_owned() }),
         validators: Validators {
             etag: Some("\"old\"".to_owned()),
             last_modified: Some("then".to_owned()),
             last_modified_strong: true,
             content_type: Some("video/x-matroska".to_owned()),
         },
-        behaviour: Behaviour {
-            ignores_if_range: true,
-            refuses_ranges: true,
-            shrunk: Some("12 a b".to_owned()),
-        },
-        size: Some(KnownSize {
-            bytes: 900,
-            source: SizeSource::ContentLength,
-        }),
+        behaviour: Behaviour { ignores_if_range: true, refuses_ranges: true, shrunk: Some("12 a b".to_owned()) },
+        size: Some(KnownSize { bytes: 900, source: SizeSource::ContentLength }),
         mismatch: false,
         downloaded: 400,
         durable: 300,
@@ -343,12 +255,7 @@ fn full() -> Row {
         digest_restarted: true,
         attempts: 3,
         restarts: 2,
-        bounds: Bounds {
-            in_a_row: 1,
-            in_all: 3,
-            restarts: 2,
-            furthest: 400,
-        },
+        bounds: Bounds { in_a_row: 1, in_all: 3, restarts: 2, furthest: 400 },
         committing: Some(committing()),
         failure: Some(failure("before")),
     }
@@ -365,12 +272,7 @@ fn after(change: &Change) -> Row {
 fn an_attempt_is_counted_and_ends_the_wait() {
     let mut row = full();
     assert_eq!(row.begin_attempt(), 4);
-    let expected = Row {
-        attempts: 4,
-        status: Status::Downloading,
-        waiting: None,
-        ..full()
-    };
+    let expected = Row { attempts: 4, status: Status::Downloading, waiting: None, ..full() };
     assert_eq!(row, expected);
 }
 
@@ -384,24 +286,12 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
         ..full()
     };
     let rows = [
-        (
-            Change::Claimed(false),
-            Row {
-                claimed: false,
-                ..full()
-            },
-        ),
+        (Change::Claimed(false), Row { claimed: false, ..full() }),
         (
             fresh(),
             Row {
-                validators: Validators {
-                    etag: Some("\"new\"".to_owned()),
-                    ..Validators::default()
-                },
-                behaviour: Behaviour {
-                    shrunk: None,
-                    ..full().behaviour
-                },
+                validators: Validators { etag: Some("\"new\"".to_owned()), ..Validators::default() },
+                behaviour: Behaviour { shrunk: None, ..full().behaviour },
                 epoch: Some("boot 2".to_owned()),
                 responses: 1,
                 digests: vec![
@@ -421,10 +311,7 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
                     full().digests[0].clone(),
                     hashed(wanted(Algorithm::Sha256, "cd", DigestSource::ReprDigest)),
                 ],
-                bounds: Bounds {
-                    furthest: 350,
-                    ..full().bounds
-                },
+                bounds: Bounds { furthest: 350, ..full().bounds },
                 ..after(&fresh())
             },
         ),
@@ -435,38 +322,18 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
                 restarts: 3,
                 downloaded: 200,
                 durable: 200,
-                bounds: Bounds {
-                    restarts: 3,
-                    furthest: 200,
-                    ..full().bounds
-                },
+                bounds: Bounds { restarts: 3, furthest: 200, ..full().bounds },
                 ..after(&fresh())
             },
         ),
         (
             taken(0, Some(differs(400))),
-            Row {
-                restarts: 3,
-                bounds: Bounds {
-                    restarts: 3,
-                    furthest: 0,
-                    ..full().bounds
-                },
-                ..after(&fresh())
-            },
+            Row { restarts: 3, bounds: Bounds { restarts: 3, furthest: 0, ..full().bounds }, ..after(&fresh()) },
         ),
-        (
-            Change::Learned(Behaviour::default()),
-            Row {
-                behaviour: Behaviour::default(),
-                ..full()
-            },
-        ),
+        (Change::Learned(Behaviour::default()), Row { behaviour: Behaviour::default(), ..full() }),
         (moved(), {
             let mut row = full();
-            row.new.source = Source::Url {
-                url: "http://mirror.example/a".to_owned(),
-            };
+            row.new.source = Source::Url { url: "http://mirror.example/a".to_owned() };
             row.digests.remove(0);
             row.new.on_exists = OnExists::Rename;
             row.validators = Validators::default();
@@ -480,11 +347,7 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
                 mismatch: true,
                 epoch: Some("boot 2".to_owned()),
                 responses: 3,
-                digests: [
-                    full().digests,
-                    vec![wanted(Algorithm::Sha512, "ce", DigestSource::ReprDigest)],
-                ]
-                .concat(),
+                digests: [full().digests, vec![wanted(Algorithm::Sha512, "ce", DigestSource::ReprDigest)]].concat(),
                 ..full()
             },
         ),
@@ -494,14 +357,7 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
                 downloaded: 600,
                 durable: 500,
                 epoch: Some("boot 2".to_owned()),
-                digests: full()
-                    .digests
-                    .into_iter()
-                    .map(|row| DigestRow {
-                        state: Some(state(500)),
-                        ..row
-                    })
-                    .collect(),
+                digests: full().digests.into_iter().map(|row| DigestRow { state: Some(state(500)), ..row }).collect(),
                 committing: None,
                 ..full()
             },
@@ -510,34 +366,16 @@ fn changes_of_the_bytes_change_what_is_known_of_them_and_no_status() {
             restart(RestartReason::RangeIgnored),
             Row {
                 restarts: 3,
-                bounds: Bounds {
-                    restarts: 3,
-                    furthest: 0,
-                    ..full().bounds
-                },
+                bounds: Bounds { restarts: 3, furthest: 0, ..full().bounds },
                 validators: Validators::default(),
-                behaviour: Behaviour {
-                    shrunk: None,
-                    ..full().behaviour
-                },
+                behaviour: Behaviour { shrunk: None, ..full().behaviour },
                 size: None,
                 epoch: None,
                 responses: 0,
                 ..none_yet
             },
         ),
-        (
-            attempt_ended(),
-            Row {
-                bounds: Bounds {
-                    in_a_row: 4,
-                    in_all: 5,
-                    restarts: 6,
-                    furthest: 700,
-                },
-                ..full()
-            },
-        ),
+        (attempt_ended(), Row { bounds: Bounds { in_a_row: 4, in_all: 5, restarts: 6, furthest: 700 }, ..full() }),
     ];
     for (change, expected) in rows {
         assert_eq!(after(&change), expected, "{change:?}");
@@ -553,22 +391,14 @@ fn a_further_response_tells_what_was_not_known() {
     assert_eq!(row.size.map(|size| size.bytes), Some(950));
     assert_eq!(row.digests[1].wanted.as_deref(), Some("cd"));
     // A mismatch that was seen once is not forgotten.
-    row.apply(&Change::Resumed {
-        size: None,
-        mismatch: false,
-        stated: Vec::new(),
-        epoch: "boot 2".to_owned(),
-    });
+    row.apply(&Change::Resumed { size: None, mismatch: false, stated: Vec::new(), epoch: "boot 2".to_owned() });
     assert!(row.mismatch);
 }
 
 #[test]
 fn only_a_wrong_digest_uses_up_the_one_restart_for_it() {
     for reason in RestartReason::ALL {
-        let mut row = Row {
-            digest_restarted: false,
-            ..full()
-        };
+        let mut row = Row { digest_restarted: false, ..full() };
         row.apply(&restart(reason));
         let expected = reason == RestartReason::DigestMismatch;
         assert_eq!(row.digest_restarted, expected, "{reason:?}");
@@ -578,81 +408,36 @@ fn only_a_wrong_digest_uses_up_the_one_restart_for_it() {
 
 #[test]
 fn changes_of_the_status_end_the_wait() {
-    let stands = |status| Row {
-        status,
-        waiting: None,
-        ..full()
-    };
-    let done = Row {
-        downloaded: 900,
-        durable: 900,
-        committing: None,
-        failure: None,
-        ..stands(Status::Completed)
-    };
+    let stands = |status| Row { status, waiting: None, ..full() };
+    let done = Row { downloaded: 900, durable: 900, committing: None, failure: None, ..stands(Status::Completed) };
     let Change::Waits(waiting) = waits() else {
         panic!("it waits");
     };
     let rows = [
-        (
-            waits(),
-            Row {
-                waiting: Some(waiting),
-                ..full()
-            },
-        ),
+        (waits(), Row { waiting: Some(waiting), ..full() }),
         (Change::Queued, stands(Status::Queued)),
         (
             commits(),
             Row {
-                committing: Some(Committing {
-                    size: 5,
-                    ..committing()
-                }),
+                committing: Some(Committing { size: 5, ..committing() }),
                 digests: full()
                     .digests
                     .into_iter()
-                    .map(|row| DigestRow {
-                        got: Some("ef".to_owned()),
-                        ..row
-                    })
+                    .map(|row| DigestRow { got: Some("ef".to_owned()), ..row })
                     .collect(),
                 ..stands(Status::Committing)
             },
         ),
         (completed(900, None), done.clone()),
-        (
-            completed(900, Some(failure("unsynced"))),
-            Row {
-                failure: Some(failure("unsynced")),
-                ..done.clone()
-            },
-        ),
+        (completed(900, Some(failure("unsynced"))), Row { failure: Some(failure("unsynced")), ..done.clone() }),
         // The release announced 900: the transfer counts, and the difference is recorded.
-        (
-            completed(901, None),
-            Row {
-                downloaded: 901,
-                durable: 901,
-                mismatch: true,
-                ..done
-            },
-        ),
-        (
-            Change::Failed(failure("now")),
-            Row {
-                failure: Some(failure("now")),
-                ..stands(Status::Failed)
-            },
-        ),
+        (completed(901, None), Row { downloaded: 901, durable: 901, mismatch: true, ..done }),
+        (Change::Failed(failure("now")), Row { failure: Some(failure("now")), ..stands(Status::Failed) }),
         (Change::Cancelled, stands(Status::Cancelled)),
         (
             Change::Retried,
             Row {
-                bounds: Bounds {
-                    furthest: 400,
-                    ..Bounds::default()
-                },
+                bounds: Bounds { furthest: 400, ..Bounds::default() },
                 digest_restarted: false,
                 failure: None,
                 ..stands(Status::Queued)
@@ -687,10 +472,7 @@ fn counts_of_a_row_never_overflow() {
         attempts: u32::MAX,
         restarts: u32::MAX,
         responses: u32::MAX,
-        bounds: Bounds {
-            restarts: u32::MAX,
-            ..Bounds::default()
-        },
+        bounds: Bounds { restarts: u32::MAX, ..Bounds::default() },
         ..full()
     };
     assert_eq!(row.begin_attempt(), u32::MAX);
@@ -702,16 +484,8 @@ fn counts_of_a_row_never_overflow() {
 
 #[test]
 fn the_size_that_is_shown_is_the_transfers_or_a_release_that_is_not_contradicted() {
-    let transfer = KnownSize {
-        bytes: 950,
-        source: SizeSource::ContentRange,
-    };
-    let release = |bytes| {
-        Some(KnownSize {
-            bytes,
-            source: SizeSource::ReleaseSize,
-        })
-    };
+    let transfer = KnownSize { bytes: 950, source: SizeSource::ContentRange };
+    let release = |bytes| Some(KnownSize { bytes, source: SizeSource::ReleaseSize });
     let rows = [
         // by a transfer, by the release, mismatch, bytes in the part
         (Some(transfer), Some(900), true, 0, Some(transfer)),
@@ -723,12 +497,7 @@ fn the_size_that_is_shown_is_the_transfers_or_a_release_that_is_not_contradicted
         (None, None, false, 0, None),
     ];
     for (size, release_size, mismatch, downloaded, expected) in rows {
-        let mut row = Row {
-            size,
-            mismatch,
-            downloaded,
-            ..full()
-        };
+        let mut row = Row { size, mismatch, downloaded, ..full() };
         row.new.release_size = release_size;
         assert_eq!(row.known_size(), expected);
     }
@@ -736,9 +505,7 @@ fn the_size_that_is_shown_is_the_transfers_or_a_release_that_is_not_contradicted
 
 #[test]
 fn the_same_url_or_the_same_item_of_the_same_peer_is_the_same_source() {
-    let url = |url: &str| Source::Url {
-        url: url.to_owned(),
-    };
+    let url = |url: &str| Source::Url { url: url.to_owned() };
     let peer = |peer_id: &str, item_id: &str, url: &str| Source::Peer {
         peer_id: peer_id.to_owned(),
         peer_name: "nas".to_owned(),
@@ -748,21 +515,9 @@ fn the_same_url_or_the_same_item_of_the_same_peer_is_the_same_source() {
     let rows = [
         (url("http://a/1"), url("http://a/1"), true),
         (url("http://a/1"), url("http://a/2"), false),
-        (
-            peer("p", "1", "http://a/1"),
-            peer("p", "1", "http://b/1"),
-            true,
-        ),
-        (
-            peer("p", "1", "http://a/1"),
-            peer("p", "2", "http://a/1"),
-            false,
-        ),
-        (
-            peer("p", "1", "http://a/1"),
-            peer("q", "1", "http://a/1"),
-            false,
-        ),
+        (peer("p", "1", "http://a/1"), peer("p", "1", "http://b/1"), true),
+        (peer("p", "1", "http://a/1"), peer("p", "2", "http://a/1"), false),
+        (peer("p", "1", "http://a/1"), peer("q", "1", "http://a/1"), false),
         (peer("p", "1", "http://a/1"), url("http://a/1"), false),
     ];
     for (one, other, expected) in rows {

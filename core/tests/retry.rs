@@ -26,11 +26,7 @@ struct Fault {
 }
 
 fn fault(number: u32) -> Fault {
-    Fault {
-        number,
-        transient: true,
-        retry_after: None,
-    }
+    Fault { number, transient: true, retry_after: None }
 }
 
 #[derive(Default)]
@@ -44,12 +40,7 @@ impl RetryRules<Fault> for Watch {
         error.retry_after
     }
     fn on_retry(&mut self, retrying: Retrying<'_, Fault>) {
-        let Retrying {
-            attempt,
-            delay,
-            asked_by,
-            error,
-        } = retrying;
+        let Retrying { attempt, delay, asked_by, error } = retrying;
         self.0.push((attempt, delay, asked_by, error.clone()));
     }
 }
@@ -61,31 +52,20 @@ struct Ran<T> {
     took: Duration,
 }
 
-fn run<T>(
-    policy: RetryPolicy,
-    mut random: impl Random,
-    mut operation: impl FnMut(u32) -> Result<T, Fault>,
-) -> Ran<T> {
+fn run<T>(policy: RetryPolicy, mut random: impl Random, mut operation: impl FnMut(u32) -> Result<T, Fault>) -> Ran<T> {
     let (clock, mut watch, mut calls) = (VirtualClock::default(), Watch::default(), Vec::new());
     let result = clock.run(retry(&policy, &clock, &mut random, &mut watch, |attempt| {
         calls.push(attempt);
         ready(operation(attempt))
     }));
     assert_eq!(clock.timers(), 0);
-    Ran {
-        result: result.expect("it ends"),
-        calls,
-        watch,
-        took: clock.elapsed(),
-    }
+    Ran { result: result.expect("it ends"), calls, watch, took: clock.elapsed() }
 }
 
 #[test]
 fn attempts_count_from_1_and_the_first_is_included() {
     for max in [1, 2, 5] {
-        let ran = run(policy(max, MS, MS), Constant(100), |n| {
-            Err::<(), _>(fault(n))
-        });
+        let ran = run(policy(max, MS, MS), Constant(100), |n| Err::<(), _>(fault(n)));
         assert_eq!(ran.calls, (1..=max).collect::<Vec<_>>());
         assert_eq!(ran.watch.0.len() as u32, max - 1);
     }
@@ -107,11 +87,7 @@ fn a_first_success_returns_at_once() {
 
 #[test]
 fn a_permanent_error_comes_back_as_it_is_and_at_once() {
-    let permanent = Fault {
-        transient: false,
-        retry_after: Some(ms(9)),
-        ..fault(2)
-    };
+    let permanent = Fault { transient: false, retry_after: Some(ms(9)), ..fault(2) };
     let ran = run(policy(5, Duration::ZERO, MS), Constant(100), |n| {
         Err::<(), _>(if n == 1 { fault(1) } else { permanent.clone() })
     });
@@ -128,10 +104,7 @@ fn after_the_last_attempt_its_own_error_comes_back() {
 
 #[test]
 fn the_observer_hears_attempt_delay_who_asked_and_the_error() {
-    let asking = Fault {
-        retry_after: Some(ms(300)),
-        ..fault(2)
-    };
+    let asking = Fault { retry_after: Some(ms(300)), ..fault(2) };
     let ran = run(policy(4, ms(100), ms(1000)), Constant(50), |n| match n {
         2 => Err(asking.clone()),
         4 => Ok(()),
@@ -181,10 +154,7 @@ fn the_ceiling_doubles_up_to_the_cap_whatever_the_numbers() {
     ];
     for (base, cap, attempt, ceiling) in rows {
         let got = policy(1, base, cap).ceiling(attempt);
-        assert_eq!(
-            got, ceiling,
-            "base {base:?}, cap {cap:?}, attempt {attempt}"
-        );
+        assert_eq!(got, ceiling, "base {base:?}, cap {cap:?}, attempt {attempt}");
     }
 }
 
@@ -197,11 +167,7 @@ fn jitter_reaches_from_zero_to_the_ceiling() {
             assert_eq!(drawn, ms(ceiling * u64::from(share) / 100));
         }
     }
-    let forever = RetryPolicy {
-        max_delay: Duration::MAX,
-        base_delay: Duration::MAX,
-        ..policy
-    };
+    let forever = RetryPolicy { max_delay: Duration::MAX, base_delay: Duration::MAX, ..policy };
     let longest = forever.jitter(1, &mut Constant(100));
     assert_eq!(longest, Duration::from_nanos(u64::MAX), "no overflow");
 }
@@ -219,10 +185,7 @@ fn waits_at_the_cap_stay_spread_out() {
         tenths[tenth] += 1;
     }
     for (tenth, count) in tenths.into_iter().enumerate() {
-        assert!(
-            (800..1200).contains(&count),
-            "{count} draws in tenth {tenth}"
-        );
+        assert!((800..1200).contains(&count), "{count} draws in tenth {tenth}");
     }
 }
 
@@ -259,9 +222,7 @@ fn an_asked_for_wait_is_exact_and_capped() {
 
 #[test]
 fn a_zero_base_is_no_wait_and_sets_no_timer() {
-    let ran = run(policy(4, Duration::ZERO, ms(60_000)), Constant(100), |n| {
-        Err::<(), _>(fault(n))
-    });
+    let ran = run(policy(4, Duration::ZERO, ms(60_000)), Constant(100), |n| Err::<(), _>(fault(n)));
     assert_eq!((ran.calls.len(), ran.took), (4, Duration::ZERO));
 }
 
@@ -270,9 +231,7 @@ fn a_zero_base_is_no_wait_and_sets_no_timer() {
 fn a_future_dropped_in_its_wait_leaves_no_timer() {
     let (clock, policy) = (VirtualClock::default(), policy(5, MS, MS));
     let (mut random, mut watch) = (Constant(100), Watch::default());
-    let mut future = Box::pin(retry(&policy, &clock, &mut random, &mut watch, async |n| {
-        Err::<(), _>(fault(n))
-    }));
+    let mut future = Box::pin(retry(&policy, &clock, &mut random, &mut watch, async |n| Err::<(), _>(fault(n))));
     clock.run(async { assert!(futures::poll!(future.as_mut()).is_pending()) });
     assert_eq!(clock.timers(), 1);
     drop(future);

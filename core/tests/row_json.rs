@@ -33,11 +33,7 @@ fn a_row_is_read_back_from_json_as_it_was_written() {
             last_modified_strong: true,
             content_type: text("video/mp4"),
         },
-        behaviour: Behaviour {
-            ignores_if_range: true,
-            refuses_ranges: true,
-            shrunk: text("7 a b"),
-        },
+        behaviour: Behaviour { ignores_if_range: true, refuses_ranges: true, shrunk: text("7 a b") },
         size: Some(KnownSize {
             bytes: 9_007_199_254_740_993, // more than a double holds
             source: SizeSource::ContentRange,
@@ -49,32 +45,17 @@ fn a_row_is_read_back_from_json_as_it_was_written() {
         responses: 4,
         digests: vec![
             DigestRow {
-                state: Some(DigestState {
-                    offset: 2,
-                    state: vec![0, 255],
-                }),
+                state: Some(DigestState { offset: 2, state: vec![0, 255] }),
                 got: text("aa"),
                 ..DigestRow::asked(Algorithm::Md5)
             },
-            DigestRow {
-                source: DigestSource::ReprDigest,
-                wanted: text("00ff"),
-                ..DigestRow::asked(Algorithm::Sha512)
-            },
+            DigestRow { source: DigestSource::ReprDigest, wanted: text("00ff"), ..DigestRow::asked(Algorithm::Sha512) },
         ],
         digest_restarted: true,
         attempts: 5,
         restarts: 6,
-        bounds: Bounds {
-            in_a_row: 7,
-            in_all: 8,
-            restarts: 9,
-            furthest: 10,
-        },
-        committing: Some(Committing {
-            token: PartToken("1:2".to_owned()),
-            size: 11,
-        }),
+        bounds: Bounds { in_a_row: 7, in_all: 8, restarts: 9, furthest: 10 },
+        committing: Some(Committing { token: PartToken("1:2".to_owned()), size: 11 }),
         failure: Some(Failure {
             class: Class::Permanent,
             code: ErrorCode::Other("FromTheFuture".into()),
@@ -82,10 +63,7 @@ fn a_row_is_read_back_from_json_as_it_was_written() {
         }),
         ..Row::new(1, new)
     };
-    for row in [
-        full,
-        Row::new(2, new_download("http://h/other.mkv", "/films/other.mkv")),
-    ] {
+    for row in [full, Row::new(2, new_download("http://h/other.mkv", "/films/other.mkv"))] {
         let json = serde_json::to_string(&row).unwrap();
         assert_eq!(serde_json::from_str::<Row>(&json).unwrap(), row, "{json}");
     }

@@ -93,10 +93,7 @@ fn a_released_permit_is_handed_over_and_no_newcomer_can_barge_in() {
     assert!(poll_with(&mut first, &bell).is_none());
     drop(permit);
     // Woken and not polled yet: the permit is its own already.
-    assert_eq!(
-        (bell.rung(), semaphore.used(), semaphore.waiting()),
-        (1, 1, 0)
-    );
+    assert_eq!((bell.rung(), semaphore.used(), semaphore.waiting()), (1, 1, 0));
     assert!(semaphore.try_acquire().is_none());
     let mut newcomer = semaphore.acquire();
     assert!(poll(&mut newcomer).is_none());
@@ -135,11 +132,7 @@ fn a_permit_comes_back_when_its_holder_is_cancelled() {
         std::future::pending::<()>().await;
     });
     let waker = Waker::noop();
-    assert!(
-        task.as_mut()
-            .poll(&mut Context::from_waker(waker))
-            .is_pending()
-    );
+    assert!(task.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
     assert_eq!(semaphore.used(), 1);
     drop(task);
     assert_eq!(semaphore.used(), 0);
@@ -177,12 +170,7 @@ fn a_waiter_dropped_after_its_grant_hands_it_on() {
 #[test]
 fn those_that_return_are_served_before_those_that_arrive() {
     let (semaphore, mut permit) = taken();
-    let lanes = [
-        Lane::Arriving,
-        Lane::Returning,
-        Lane::Arriving,
-        Lane::Returning,
-    ];
+    let lanes = [Lane::Arriving, Lane::Returning, Lane::Arriving, Lane::Returning];
     let mut waiters: Vec<Acquire> = lanes.map(|lane| waiter(&semaphore, lane)).into();
     // Returning ones by their arrival, then the others by theirs.
     for turn in [1, 3, 0, 2] {
@@ -227,9 +215,8 @@ fn ten_thousand_waiters_with_random_drops_keep_their_order_and_conserve_permits(
         let mut random = fastrand::Rng::with_seed(seed);
         let semaphore = semaphore(7);
         let mut held: Vec<Permit> = std::iter::from_fn(|| semaphore.try_acquire()).collect();
-        let mut waiters: Vec<Option<Acquire>> = (0..WAITERS)
-            .map(|_| Some(waiter(&semaphore, Lane::Arriving)))
-            .collect();
+        let mut waiters: Vec<Option<Acquire>> =
+            (0..WAITERS).map(|_| Some(waiter(&semaphore, Lane::Arriving))).collect();
         let mut order = Vec::new();
         while semaphore.waiting() > 0 || !held.is_empty() {
             match random.u8(0..4) {
@@ -253,11 +240,7 @@ fn ten_thousand_waiters_with_random_drops_keep_their_order_and_conserve_permits(
         }
         assert!(order.is_sorted(), "seed {seed}");
         drop(waiters);
-        assert_eq!(
-            (semaphore.used(), semaphore.waiting()),
-            (0, 0),
-            "seed {seed}"
-        );
+        assert_eq!((semaphore.used(), semaphore.waiting()), (0, 0), "seed {seed}");
     }
 }
 
@@ -300,11 +283,7 @@ fn a_waker_whose_drop_gives_a_permit_back_does_not_lock_up() {
         let _other = semaphore.try_acquire();
         let waker = Waker::from(Arc::new(Task(Mutex::new(held))));
         let mut waiting = semaphore.acquire();
-        assert!(
-            Pin::new(&mut waiting)
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
+        assert!(Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_pending());
         drop(waker);
         if replace {
             // The old waker goes, its permit with it, and that is granted at once.
@@ -334,11 +313,7 @@ fn threads_share_it_without_losing_a_permit_or_a_wakeup() {
                         drop(poll(&mut acquire));
                         continue;
                     }
-                    let lane = if random.bool() {
-                        Lane::Returning
-                    } else {
-                        Lane::Arriving
-                    };
+                    let lane = if random.bool() { Lane::Returning } else { Lane::Arriving };
                     let permit = futures::executor::block_on(semaphore.acquire_in(lane));
                     assert!(inside.fetch_add(1, Ordering::SeqCst) < PERMITS);
                     inside.fetch_sub(1, Ordering::SeqCst);

@@ -71,40 +71,19 @@ fn a_foreign_torrent_is_told_from_a_stub() {
         (with("jill:1a2b3c4d:42", INFO), "is not jack:"),
         (with(" jack:1a2b3c4d:42", INFO), "is not jack:"),
         (with("jack:1a2b3c4d:", INFO), "item id is empty"),
-        (
-            with(&format!("jack:1a2b3c4d:{long}"), INFO),
-            "item id is longer",
-        ),
+        (with(&format!("jack:1a2b3c4d:{long}"), INFO), "item id is longer"),
         // X09
-        (
-            with("jack:1a2b3c4d:4\r\nX-Api-Key: 2", INFO),
-            "item id has control characters",
-        ),
-        (
-            with("jack:1a2b3c4d:\u{0}", INFO),
-            "item id has control characters",
-        ),
+        (with("jack:1a2b3c4d:4\r\nX-Api-Key: 2", INFO), "item id has control characters"),
+        (with("jack:1a2b3c4d:\u{0}", INFO), "item id has control characters"),
         (format!("{HEAD}e"), "no info"),
         (with("jack:1a2b3c4d:42", "le"), "no name"),
         (with("jack:1a2b3c4d:42", "d6:lengthi5ee"), "no name"),
         (with("jack:1a2b3c4d:42", "d4:namei5ee"), "no name"),
         (with("jack:1a2b3c4d:42", "d4:name1:xe"), "no length"),
-        (
-            with("jack:1a2b3c4d:42", "d6:length1:54:name1:xe"),
-            "no length",
-        ),
-        (
-            with("jack:1a2b3c4d:42", "d6:lengthi-5e4:name1:xe"),
-            "no length",
-        ),
-        (
-            with("jack:1a2b3c4d:42", "d6:lengthi5e4:name0:e"),
-            "name is empty",
-        ),
-        (
-            with("jack:1a2b3c4d:42", "d6:lengthi5e4:name1:\u{1b}e"),
-            "name has control",
-        ),
+        (with("jack:1a2b3c4d:42", "d6:length1:54:name1:xe"), "no length"),
+        (with("jack:1a2b3c4d:42", "d6:lengthi-5e4:name1:xe"), "no length"),
+        (with("jack:1a2b3c4d:42", "d6:lengthi5e4:name0:e"), "name is empty"),
+        (with("jack:1a2b3c4d:42", "d6:lengthi5e4:name1:\u{1b}e"), "name has control"),
     ];
     for (text, expected) in table {
         let refused = read(&text).expect_err(&text);
@@ -170,10 +149,7 @@ fn a_stub_is_at_most_64_kib() {
     let padded = |length: usize| {
         let around = with("jack:1a2b3c4d:42", INFO).len() + "4:xxxx00000:".len();
         let padding = "x".repeat(length - around);
-        let text = format!(
-            "d7:comment16:jack:1a2b3c4d:424:info{INFO}4:xxxx{:05}:{padding}e",
-            padding.len()
-        );
+        let text = format!("d7:comment16:jack:1a2b3c4d:424:info{INFO}4:xxxx{:05}:{padding}e", padding.len());
         assert_eq!(text.len(), length);
         text
     };
@@ -185,11 +161,9 @@ fn a_stub_is_at_most_64_kib() {
 #[test]
 fn what_is_written_is_read_back() {
     let peer = PeerId::new("1A2b3c4D").expect("eight digits");
-    for (item, name, length) in [
-        ("42", "Film", 0),
-        ("a:b::c", "Film (1999) é.mkv", u64::MAX / 2),
-        ("/../%2f", &"n".repeat(1024), 1),
-    ] {
+    for (item, name, length) in
+        [("42", "Film", 0), ("a:b::c", "Film (1999) é.mkv", u64::MAX / 2), ("/../%2f", &"n".repeat(1024), 1)]
+    {
         let stub = Stub::new(peer.clone(), item, name, length).expect("it can be one");
         assert_eq!(Stub::read(&stub.write()), Ok(stub));
     }

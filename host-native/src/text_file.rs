@@ -17,28 +17,21 @@ use std::path::Path;
 pub(crate) fn read(path: &Path, most_bytes: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
     let file = open(path)?;
-    file.take(most_bytes.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    file.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most_bytes {
         let what = format!("it is larger than {} KiB", most_bytes >> 10);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(without_mark(&text).to_owned()),
-        Err(_) => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "it is not UTF-8",
-        )),
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")),
     }
 }
 
 fn open(path: &Path) -> io::Result<File> {
     // Opening a device can have effects, so its kind is looked at first, and again on the open file.
     check(std::fs::metadata(path)?.file_type())?;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     check(file.metadata()?.file_type())?;
     Ok(file)
 }

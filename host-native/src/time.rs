@@ -34,9 +34,7 @@ pub struct SmolClock {
 
 impl Default for SmolClock {
     fn default() -> Self {
-        SmolClock {
-            start: std::time::Instant::now(),
-        }
+        SmolClock { start: std::time::Instant::now() }
     }
 }
 

@@ -27,9 +27,7 @@ impl Workers {
             let stopped = Arc::clone(&stopped);
             let work = move || smol::block_on(EXECUTOR.run(async { stopped.recv().await.ok() }));
             // Fewer threads are slower, and nothing else.
-            let _ = std::thread::Builder::new()
-                .name(format!("transfer {number}"))
-                .spawn(work);
+            let _ = std::thread::Builder::new().name(format!("transfer {number}")).spawn(work);
         }
         Workers { _stop: stop }
     }

@@ -18,9 +18,7 @@ const AT: SystemTime = UNIX_EPOCH;
 
 fn new(name: &str) -> NewDownload {
     NewDownload {
-        source: Source::Url {
-            url: format!("https://example.org/{name}"),
-        },
+        source: Source::Url { url: format!("https://example.org/{name}") },
         header_names: Vec::new(),
         destination: format!("/films/{name}"),
         part: format!("/films/{name}.part"),
@@ -45,19 +43,10 @@ impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ledger.db");
-        let patience = Patience {
-            busy_timeout: Duration::ZERO,
-            tries: 1_000_000,
-            max_pause: Duration::from_millis(1),
-        };
+        let patience = Patience { busy_timeout: Duration::ZERO, tries: 1_000_000, max_pause: Duration::from_millis(1) };
         let ledger = SqliteLedger::open_with(&path, patience).unwrap();
         let other = Connection::open(&path).unwrap();
-        Place {
-            _folder: folder,
-            path,
-            ledger,
-            other,
-        }
+        Place { _folder: folder, path, ledger, other }
     }
 
     fn add(&self, count: usize) -> Vec<DownloadId> {
@@ -160,21 +149,13 @@ fn one_that_fails_takes_nothing_from_its_neighbours() {
 fn what_one_download_asks_for_happens_in_that_order_and_reads_see_what_came_before() {
     let place = Place::new();
     let id = place.add(1)[0];
-    let changes = [
-        Change::Cancelled,
-        Change::Retried,
-        Change::Claimed(true),
-        Change::Queued,
-        Change::Cancelled,
-    ];
+    let changes = [Change::Cancelled, Change::Retried, Change::Claimed(true), Change::Queued, Change::Cancelled];
     block_on(async {
         let mut asked: Asked<'_, Option<Row>> = FuturesUnordered::new();
         for (number, change) in changes.iter().enumerate() {
             let record = place.ledger.record(id, change, AT);
             let read = place.ledger.row(id);
-            asked.push(Box::pin(
-                async move { (number, record.await.map(|()| None)) },
-            ));
+            asked.push(Box::pin(async move { (number, record.await.map(|()| None)) }));
             asked.push(Box::pin(async move { (number, read.await.map(Some)) }));
         }
         place.together(&mut asked).await;
@@ -212,9 +193,5 @@ fn whoever_no_longer_waits_holds_up_nobody() {
     // They had been taken in, so they are done; this one comes after them.
     place.record(ids[0], &Change::Retried).unwrap();
     assert_eq!(place.status(ids[0]), Status::Queued);
-    assert!(
-        ids[1..]
-            .iter()
-            .all(|&id| place.status(id) == Status::Cancelled)
-    );
+    assert!(ids[1..].iter().all(|&id| place.status(id) == Status::Cancelled));
 }

@@ -23,9 +23,7 @@ fn place() -> (TempDir, PathBuf) {
 
 fn new(name: &str) -> NewDownload {
     NewDownload {
-        source: Source::Url {
-            url: format!("https://example.org/{name}"),
-        },
+        source: Source::Url { url: format!("https://example.org/{name}") },
         header_names: Vec::new(),
         destination: format!("/films/{name}"),
         part: format!("/films/{name}.part"),
@@ -47,10 +45,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// Every file of the folder, with its bytes.
 fn snapshot(folder: &TempDir) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = std::fs::read_dir(folder.path()).unwrap();
-    let mut files: Vec<_> = entries
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
-        .collect();
+    let mut files: Vec<_> =
+        entries.map(|entry| entry.unwrap().path()).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
     files.sort();
     files
 }
@@ -98,10 +94,7 @@ fn the_last_handle_to_go_writes_the_log_back_and_closes_the_file() {
     drop(ledger);
     block_on(clone.insert(&new("g"), AT)).unwrap();
     drop(clone);
-    let files: Vec<_> = snapshot(&folder)
-        .into_iter()
-        .map(|(path, _)| path)
-        .collect();
+    let files: Vec<_> = snapshot(&folder).into_iter().map(|(path, _)| path).collect();
     assert_eq!(files, [path]);
 }
 
@@ -120,8 +113,8 @@ fn a_file_of_the_first_schema_is_upgraded_with_its_rows() {
                  '2024-01-01T00:00:00.000Z', '2024-01-02T00:00:00.000Z', 5, 5, 'boot', NULL);",
     )
     .unwrap();
-    let no_attempts = old.prepare("SELECT attempts FROM downloads").is_err()
-        && old.prepare("SELECT * FROM attempts").is_err();
+    let no_attempts =
+        old.prepare("SELECT attempts FROM downloads").is_err() && old.prepare("SELECT * FROM attempts").is_err();
     assert!(no_attempts, "the first schema knows no attempts");
     drop(old);
 
@@ -148,18 +141,15 @@ fn an_upgrade_cuts_what_peers_said_and_keeps_what_an_import_needs() {
     let old = Connection::open(&path).unwrap();
     old.execute_batch(FIRST_MIGRATION).unwrap();
     let long = "ß".repeat(20_000);
-    let release = format!(
-        "{{\"id\": \"1\", \"title\": \"{long}\", \"category\": 2000, \"size\": 9, \"more\": \"{long}\"}}"
-    );
+    let release =
+        format!("{{\"id\": \"1\", \"title\": \"{long}\", \"category\": 2000, \"size\": 9, \"more\": \"{long}\"}}");
     let insert = "PRAGMA user_version = 1;
         INSERT INTO downloads (kind, url, peer_id, item_id, peer_name, filename, dest_path, part_path, on_exists, status,
                                created_at, updated_at, error, error_class, error_code, release_json)
         VALUES ('peer', 'http://a/1', '0123abcd', '1', 'Anna', 'f', '/f', '/f.part', 'overwrite', 'failed', '2024', '2024',
                 LONG, 'permanent', 'Protocol', RELEASE);";
     let quoted = |text: &str| format!("'{text}'");
-    let insert = insert
-        .replace("LONG", &quoted(&long))
-        .replace("RELEASE", &quoted(&release));
+    let insert = insert.replace("LONG", &quoted(&long)).replace("RELEASE", &quoted(&release));
     old.execute_batch(&insert).unwrap();
     drop(old);
 
@@ -168,10 +158,7 @@ fn an_upgrade_cuts_what_peers_said_and_keeps_what_an_import_needs() {
     let failure = entry.row.failure.unwrap();
     assert_eq!(failure.text.chars().count(), 512);
     let kept: serde_json::Value = serde_json::from_str(&entry.release_json.unwrap()).unwrap();
-    assert_eq!(
-        (&kept["id"], &kept["category"]),
-        (&"1".into(), &2000.into())
-    );
+    assert_eq!((&kept["id"], &kept["category"]), (&"1".into(), &2000.into()));
     assert_eq!(kept["title"].as_str().unwrap().chars().count(), 512);
     assert!(kept.get("more").is_none());
     let listed = block_on(ledger.list(&[], 9, None)).unwrap();
@@ -190,63 +177,33 @@ const UP_TO_7: [&str; 7] = [
 ];
 
 /// What schema 7 had of a download's imports, what they are migrated to, and if they go on.
-type Line = (
-    Option<&'static str>,
-    &'static [(&'static str, ImportState, Option<&'static str>)],
-    bool,
-);
+type Line = (Option<&'static str>, &'static [(&'static str, ImportState, Option<&'static str>)], bool);
 
 const LINES: [Line; 9] = {
     use ImportState::{Accepted, Failed, Pending};
     [
         (None, &[], true),
         (Some("no server takes category 3000"), &[], false),
-        (
-            Some("accepted by Films"),
-            &[("Films", Accepted, None)],
-            false,
-        ),
+        (Some("accepted by Films"), &[("Films", Accepted, None)], false),
         (Some("pending at Films"), &[("Films", Pending, None)], true),
         (
-            Some(
-                "accepted by Films; pending at Anime: the server answered 503, pending at noon; failed at Old: a: b",
-            ),
+            Some("accepted by Films; pending at Anime: the server answered 503, pending at noon; failed at Old: a: b"),
             &[
                 ("Films", Accepted, None),
-                (
-                    "Anime",
-                    Pending,
-                    Some("the server answered 503, pending at noon"),
-                ),
+                ("Anime", Pending, Some("the server answered 503, pending at noon")),
                 ("Old", Failed, Some("a: b")),
             ],
             true,
         ),
         (
             Some("failed at Old: pending at dawn; accepted by 4K; HDR; accepted by UHD: new"),
-            &[
-                ("Old", Failed, Some("pending at dawn")),
-                ("4K; HDR", Accepted, None),
-                ("UHD: new", Accepted, None),
-            ],
+            &[("Old", Failed, Some("pending at dawn")), ("4K; HDR", Accepted, None), ("UHD: new", Accepted, None)],
             false,
         ),
-        (
-            Some("pending at 4K; \"HDR\": it's ß"),
-            &[("4K; \"HDR\"", Pending, Some("it's ß"))],
-            true,
-        ),
+        (Some("pending at 4K; \"HDR\": it's ß"), &[("4K; \"HDR\"", Pending, Some("it's ß"))], true),
         // Servers `A` and `A: B`. The one that was not told is not lost.
-        (
-            Some("accepted by A; pending at A: B"),
-            &[("A", Pending, None)],
-            true,
-        ),
-        (
-            Some("failed at A: B: no; accepted by A"),
-            &[("A", Failed, Some("B: no"))],
-            false,
-        ),
+        (Some("accepted by A; pending at A: B"), &[("A", Pending, None)], true),
+        (Some("failed at A: B: no; accepted by A"), &[("A", Failed, Some("B: no"))], false),
     ]
 };
 
@@ -259,7 +216,8 @@ fn an_upgrade_makes_rows_of_the_lines_about_imports() {
     }
     old.pragma_update(None, "user_version", 7).unwrap();
     for (line, ..) in LINES {
-        let insert = "INSERT INTO downloads (kind, url, filename, dest_path, part_path, on_exists, release_json, status,
+        let insert =
+            "INSERT INTO downloads (kind, url, filename, dest_path, part_path, on_exists, release_json, status,
                           import_state, created_at, updated_at, committing_device, committing_inode)
                       VALUES ('peer', 'u', 'f', 'd', 'p', 'fail', '{}', 'completed', ?1, '', '', ?2, 7)";
         let device = line.map(|_| -3);
@@ -328,10 +286,7 @@ fn an_upgrade_makes_rows_of_the_digests() {
     let row = |source, wanted: Option<&str>, state: &[u8], got: Option<&str>| DigestRow {
         source,
         wanted: wanted.map(str::to_owned),
-        state: (!state.is_empty()).then(|| DigestState {
-            offset: state.len() as u64,
-            state: state.to_vec(),
-        }),
+        state: (!state.is_empty()).then(|| DigestState { offset: state.len() as u64, state: state.to_vec() }),
         got: got.map(str::to_owned),
         ..DigestRow::asked(Algorithm::Sha256)
     };
@@ -365,9 +320,7 @@ fn an_upgrade_that_fails_leaves_the_file_at_the_schema_before() {
     drop(old);
     SqliteLedger::open(&path).unwrap_err();
     let after = Connection::open(&path).unwrap();
-    let version: i64 = after
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .unwrap();
+    let version: i64 = after.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
     assert_eq!(version, 1);
     assert!(after.prepare("SELECT attempts FROM downloads").is_err());
 }
@@ -378,9 +331,7 @@ fn a_newer_schema_is_refused_and_not_a_byte_changes() {
     drop(SqliteLedger::open(&path).unwrap());
     let newer = Connection::open(&path).unwrap();
     newer.pragma_update(None, "user_version", 99).unwrap();
-    newer
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        .unwrap();
+    newer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     drop(newer);
     let before = snapshot(&folder);
     match SqliteLedger::open(&path).unwrap_err() {
@@ -426,10 +377,7 @@ fn what_is_not_a_ledger_is_refused_and_not_a_byte_changes() {
         std::fs::write(&path, &bytes).unwrap();
         let before = snapshot(&folder);
         let refused = SqliteLedger::open(&path);
-        assert!(
-            matches!(refused, Err(OpenError::Corrupt { .. })),
-            "{what}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(OpenError::Corrupt { .. })), "{what}: {refused:?}");
         assert!(snapshot(&folder) == before, "{what}");
     }
 }
@@ -439,8 +387,5 @@ fn a_folder_in_the_ledgers_place_is_refused() {
     let (_folder, path) = place();
     std::fs::create_dir(&path).unwrap();
     let refused = SqliteLedger::open(&path);
-    assert!(
-        matches!(refused, Err(OpenError::File { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(OpenError::File { .. })), "{refused:?}");
 }

@@ -26,9 +26,7 @@ fn place() -> (TempDir, PathBuf) {
 
 fn new(name: &str) -> NewDownload {
     NewDownload {
-        source: Source::Url {
-            url: format!("https://example.org/{name}"),
-        },
+        source: Source::Url { url: format!("https://example.org/{name}") },
         header_names: Vec::new(),
         destination: format!("/films/{name}"),
         part: format!("/films/{name}.part"),
@@ -46,10 +44,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 /// Every file of the folder, with its bytes.
 fn snapshot(folder: &TempDir) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = std::fs::read_dir(folder.path()).unwrap();
-    let mut files: Vec<_> = entries
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
-        .collect();
+    let mut files: Vec<_> =
+        entries.map(|entry| entry.unwrap().path()).map(|path| (path.clone(), std::fs::read(path).unwrap())).collect();
     files.sort();
     files
 }
@@ -66,10 +62,7 @@ fn a_refused_ledger_keeps_the_log_that_a_killed_process_left() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     let newer_log = std::fs::read(beside(&killed, "-wal")).unwrap();
     let newer_file = std::fs::read(&killed).unwrap();
-    for (what, file, log) in [
-        ("damaged", vec![0x55; 8192], vec![0x55; 8192]),
-        ("newer", newer_file, newer_log),
-    ] {
+    for (what, file, log) in [("damaged", vec![0x55; 8192], vec![0x55; 8192]), ("newer", newer_file, newer_log)] {
         let (folder, path) = place();
         std::fs::write(&path, &file).unwrap();
         std::fs::write(beside(&path, "-wal"), &log).unwrap();
@@ -83,22 +76,14 @@ fn a_refused_ledger_keeps_the_log_that_a_killed_process_left() {
 #[test]
 fn a_write_waits_for_another_process_only_so_long() {
     let (_folder, path) = place();
-    let patience = Patience {
-        busy_timeout: Duration::ZERO,
-        tries: 3,
-        max_pause: Duration::ZERO,
-    };
+    let patience = Patience { busy_timeout: Duration::ZERO, tries: 3, max_pause: Duration::ZERO };
     let ledger = SqliteLedger::open_with(&path, patience).unwrap();
     let id = block_on(ledger.insert(&new("f"), AT)).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let error = block_on(ledger.record(id, &Change::Cancelled, AT)).unwrap_err();
     assert_eq!(error.code().as_str(), "Ledger");
-    assert_eq!(
-        block_on(ledger.row(id)).unwrap().status,
-        Status::Queued,
-        "reads go on"
-    );
+    assert_eq!(block_on(ledger.row(id)).unwrap().status, Status::Queued, "reads go on");
 
     other.execute_batch("COMMIT").unwrap();
     block_on(ledger.record(id, &Change::Cancelled, AT)).unwrap();
@@ -108,19 +93,14 @@ fn a_write_waits_for_another_process_only_so_long() {
 #[test]
 fn while_the_ledgers_thread_is_stuck_the_callers_go_on_and_the_queue_stays_short() {
     let (_folder, path) = place();
-    let patience = Patience {
-        busy_timeout: Duration::ZERO,
-        tries: 1_000_000,
-        max_pause: Duration::from_millis(1),
-    };
+    let patience = Patience { busy_timeout: Duration::ZERO, tries: 1_000_000, max_pause: Duration::from_millis(1) };
     let ledger = SqliteLedger::open_with(&path, patience).unwrap();
     let id = block_on(ledger.insert(&new("f"), AT)).unwrap();
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
     let change = Change::Claimed(true);
-    let mut calls: FuturesUnordered<_> =
-        (0..1000).map(|_| ledger.record(id, &change, AT)).collect();
+    let mut calls: FuturesUnordered<_> = (0..1000).map(|_| ledger.record(id, &change, AT)).collect();
     block_on(async {
         // Long enough for the thread to have tried, and to have gone on if it does not wait.
         let until = Instant::now() + Duration::from_millis(50);
@@ -228,25 +208,13 @@ fn what_was_recorded_is_there_after_the_process_was_killed() {
 #[test]
 fn a_write_that_reads_first_is_not_thrown_back_by_another_writer() {
     let (_folder, path) = place();
-    let patience = Patience {
-        busy_timeout: Duration::from_secs(60),
-        tries: 1,
-        max_pause: Duration::ZERO,
-    };
+    let patience = Patience { busy_timeout: Duration::from_secs(60), tries: 1, max_pause: Duration::ZERO };
     std::thread::scope(|scope| {
         for thread in 0..2 {
             let ledger = SqliteLedger::open_with(&path, patience).unwrap();
             let id = block_on(ledger.insert(&new("f"), AT)).unwrap();
             let size = 1;
-            block_on(ledger.record(
-                id,
-                &Change::Completed {
-                    size,
-                    warning: None,
-                },
-                AT,
-            ))
-            .unwrap();
+            block_on(ledger.record(id, &Change::Completed { size, warning: None }, AT)).unwrap();
             scope.spawn(move || {
                 for number in 0..200 {
                     let state = format!("{thread} {number}");
@@ -269,10 +237,7 @@ fn what_is_shown_is_read_while_a_write_waits_for_another_program() {
     let listed = block_on(ledger.list(&[], 9, None)).unwrap();
     assert_eq!((listed.len(), listed[0].row.status), (1, Status::Queued));
     assert_eq!(block_on(ledger.entry(id)).unwrap().row.id, id);
-    assert!(
-        block_on(poll_once(write.as_mut())).is_none(),
-        "it still waits"
-    );
+    assert!(block_on(poll_once(write.as_mut())).is_none(), "it still waits");
     lock.execute_batch("ROLLBACK").unwrap();
     block_on(write).unwrap();
     // What is durable is seen by whoever asks next.

@@ -1,8 +1,6 @@
 //! Listing and removing rows, and what is done with values that make no sense.
 
-use regrip::ledger::{
-    Catalogue, Import, ImportState, LedgerEntry, NativeLedger, ServeTables, SqliteLedger,
-};
+use regrip::ledger::{Catalogue, Import, ImportState, LedgerEntry, NativeLedger, ServeTables, SqliteLedger};
 use regrip::store::FileStamp;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
@@ -15,11 +13,7 @@ use tempfile::TempDir;
 /// In memory where that is possible: a commit waits for the disk.
 fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() {
-        tempfile::tempdir_in(memory).unwrap()
-    } else {
-        tempfile::tempdir().unwrap()
-    }
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
 }
 
 fn open(folder: &TempDir) -> SqliteLedger {
@@ -33,9 +27,7 @@ fn at(millisecond: u64) -> SystemTime {
 
 fn new(name: &str) -> NewDownload {
     NewDownload {
-        source: Source::Url {
-            url: format!("https://example.org/{name}?key=1"),
-        },
+        source: Source::Url { url: format!("https://example.org/{name}?key=1") },
         header_names: vec!["authorization".to_owned()],
         destination: format!("/films/{name}"),
         part: format!("/films/{name}.part"),
@@ -56,8 +48,7 @@ fn what_was_removed_is_gone_with_its_attempts_and_its_id_never_comes_back() {
         ledger.begin_attempt(id, &attempt).await.unwrap();
         ledger.remove(id).await.unwrap();
         assert!(ledger.timeline(id).await.unwrap().is_empty());
-        let gone =
-            |error: Error| assert!(matches!(error, Error::NoSuchDownload(gone) if gone == id));
+        let gone = |error: Error| assert!(matches!(error, Error::NoSuchDownload(gone) if gone == id));
         gone(ledger.row(id).await.unwrap_err());
         gone(ledger.entry(id).await.unwrap_err());
         gone(ledger.remove(id).await.unwrap_err());
@@ -80,18 +71,11 @@ fn the_list_is_ordered_by_the_last_change_and_pages_lose_nothing() {
             let new = new(&number.to_string());
             ids.push(ledger.insert(&new, at(number / 3)).await.unwrap());
         }
-        ledger
-            .record(ids[1], &Change::Queued, at(100))
-            .await
-            .unwrap();
-        ledger
-            .record(ids[4], &Change::Cancelled, at(50))
-            .await
-            .unwrap();
+        ledger.record(ids[1], &Change::Queued, at(100)).await.unwrap();
+        ledger.record(ids[4], &Change::Cancelled, at(50)).await.unwrap();
         let wanted = [1, 4, 6, 5, 3, 2, 0].map(|number| ids[number]);
 
-        let of =
-            |entries: &[LedgerEntry]| entries.iter().map(|entry| entry.row.id).collect::<Vec<_>>();
+        let of = |entries: &[LedgerEntry]| entries.iter().map(|entry| entry.row.id).collect::<Vec<_>>();
         assert_eq!(of(&ledger.list(&[], 100, None).await.unwrap()), wanted);
         let (mut paged, mut after) = (Vec::new(), None);
         loop {
@@ -121,80 +105,39 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
         let second = NewAttempt { at: at(2), from: 9 };
         ledger.begin_attempt(id, &second).await.unwrap();
         let (stub, release) = ("f.torrent".to_owned(), "{}".to_owned());
-        ledger
-            .note_release(id, Some(stub.clone()), Some(release.clone()))
-            .await
-            .unwrap();
-        let told = |server: &str, state| Import {
-            state,
-            tries: 1,
-            ..Import::new(server)
-        };
+        ledger.note_release(id, Some(stub.clone()), Some(release.clone())).await.unwrap();
+        let told = |server: &str, state| Import { state, tries: 1, ..Import::new(server) };
         let imports = vec![told("radarr", ImportState::Accepted)];
-        let import = ledger
-            .record_imports(id, imports.clone(), "early".to_owned(), at(3))
-            .await;
+        let import = ledger.record_imports(id, imports.clone(), "early".to_owned(), at(3)).await;
         assert_eq!(import.unwrap_err().code().as_str(), "WrongState");
-        let completed = Change::Completed {
-            size: 5,
-            warning: None,
-        };
+        let completed = Change::Completed { size: 5, warning: None };
         ledger.record(id, &completed, at(4)).await.unwrap();
         assert_eq!(ledger.entry(id).await.unwrap().completed_stamp(), None);
-        let stamp = FileStamp {
-            size: 5,
-            mtime_ns: -3,
-        };
+        let stamp = FileStamp { size: 5, mtime_ns: -3 };
         ledger.stamp(id, stamp).await.unwrap();
-        assert_eq!(
-            ledger.entry(id).await.unwrap().completed_stamp(),
-            Some(stamp)
-        );
-        ledger
-            .record_imports(id, imports, "told radarr".to_owned(), at(5))
-            .await
-            .unwrap();
+        assert_eq!(ledger.entry(id).await.unwrap().completed_stamp(), Some(stamp));
+        ledger.record_imports(id, imports, "told radarr".to_owned(), at(5)).await.unwrap();
         let imports = vec![
             told("son; arr", ImportState::Failed),
-            Import {
-                next_try: Some(at(9)),
-                error: Some("no".to_owned()),
-                ..told("a\nb", ImportState::Pending)
-            },
+            Import { next_try: Some(at(9)), error: Some("no".to_owned()), ..told("a\nb", ImportState::Pending) },
         ];
-        ledger
-            .record_imports(id, imports.clone(), "sonarr failed".to_owned(), at(6))
-            .await
-            .unwrap();
+        ledger.record_imports(id, imports.clone(), "sonarr failed".to_owned(), at(6)).await.unwrap();
         assert_eq!(ledger.imports(id).await.unwrap(), imports);
 
         let entry = ledger.entry(id).await.unwrap();
         assert_eq!(entry.row.status, Status::ImportQueued);
         assert_eq!((entry.kind(), entry.filename.as_str()), ("url", "f.mkv"));
-        assert_eq!(
-            (entry.stub_name, entry.release_json),
-            (Some(stub), Some(release))
-        );
+        assert_eq!((entry.stub_name, entry.release_json), (Some(stub), Some(release)));
         assert_eq!(entry.import_state.as_deref(), Some("sonarr failed"));
         assert_eq!(entry.created_at, "2023-11-14T22:13:20.000Z");
-        assert_eq!(
-            entry.started_at.as_deref(),
-            Some("2023-11-14T22:13:20.001Z")
-        );
-        assert_eq!(
-            entry.completed_at.as_deref(),
-            Some("2023-11-14T22:13:20.004Z")
-        );
+        assert_eq!(entry.started_at.as_deref(), Some("2023-11-14T22:13:20.001Z"));
+        assert_eq!(entry.completed_at.as_deref(), Some("2023-11-14T22:13:20.004Z"));
         assert_eq!(entry.updated_at, "2023-11-14T22:13:20.006Z");
 
         let back = ledger.record(id, &Change::Queued, at(7)).await;
         assert_eq!(back.unwrap_err().code().as_str(), "WrongState");
         let other = ledger.insert(&new("other"), at(8)).await.unwrap();
-        assert_eq!(
-            ledger.entry(other).await.unwrap().completed_stamp(),
-            None,
-            "not completed"
-        );
+        assert_eq!(ledger.entry(other).await.unwrap().completed_stamp(), None, "not completed");
     });
 }
 
@@ -202,10 +145,7 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
 fn an_import_is_gone_on_with_until_no_server_is_pending() {
     let folder = folder();
     let ledger = open(&folder);
-    let import = |server: &str, state| Import {
-        state,
-        ..Import::new(server)
-    };
+    let import = |server: &str, state| Import { state, ..Import::new(server) };
     let accepted = import("Films", ImportState::Accepted);
     let failed = import("pending at dawn", ImportState::Failed);
     let pending = import("; pending at", ImportState::Pending);
@@ -220,10 +160,7 @@ fn an_import_is_gone_on_with_until_no_server_is_pending() {
         (Some(vec![accepted, pending.clone(), failed]), true),
         (Some(vec![pending, other]), true),
     ];
-    let completed = Change::Completed {
-        size: 5,
-        warning: None,
-    };
+    let completed = Change::Completed { size: 5, warning: None };
     block_on(async {
         let mut wanted = Vec::new();
         for (number, (imports, goes_on)) in table.into_iter().enumerate() {
@@ -278,9 +215,7 @@ fn a_senseless_value_is_an_error_that_names_row_and_column() {
         assert_eq!(error.code().as_str(), "Ledger", "{column}");
         let text = error.to_string();
         let named = text.contains(&id.to_string())
-            && text
-                .split(' ')
-                .any(|word| word.len() > 3 && column.starts_with(&word[..4]));
+            && text.split(' ').any(|word| word.len() > 3 && column.starts_with(&word[..4]));
         assert!(named, "{column}: {text}");
         block_on(ledger.remove(id)).unwrap();
     }
@@ -293,10 +228,7 @@ fn a_row_of_a_status_from_a_later_version_is_kept_and_not_driven() {
     let id = block_on(ledger.insert(&new("f"), at(0))).unwrap();
     set(&folder, id, "status", "'dancing'");
     assert!(block_on(ledger.unfinished_marks()).unwrap().is_empty());
-    assert_eq!(
-        block_on(ledger.row(id)).unwrap_err().code().as_str(),
-        "Ledger"
-    );
+    assert_eq!(block_on(ledger.row(id)).unwrap_err().code().as_str(), "Ledger");
 }
 
 fn set(folder: &TempDir, id: i64, column: &str, value: &str) {

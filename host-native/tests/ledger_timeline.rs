@@ -24,9 +24,7 @@ fn one_row() -> (TempDir, SqliteLedger, DownloadId) {
 
 fn add(ledger: &SqliteLedger) -> DownloadId {
     let new = NewDownload {
-        source: Source::Url {
-            url: "https://example.org/f".to_owned(),
-        },
+        source: Source::Url { url: "https://example.org/f".to_owned() },
         header_names: Vec::new(),
         destination: "/films/f".to_owned(),
         part: "/films/f.part".to_owned(),
@@ -44,12 +42,7 @@ fn begin(ledger: &SqliteLedger, id: DownloadId, second: u64, from: u64) -> u32 {
 }
 
 fn checkpoint(downloaded: u64) -> Change {
-    Change::Checkpoint {
-        downloaded,
-        durable: downloaded,
-        epoch: "boot".to_owned(),
-        digests: Vec::new(),
-    }
+    Change::Checkpoint { downloaded, durable: downloaded, epoch: "boot".to_owned(), digests: Vec::new() }
 }
 
 #[test]
@@ -57,10 +50,7 @@ fn a_line_tells_its_attempt_from_start_to_end() {
     let (_folder, ledger, id) = one_row();
     let attempt = begin(&ledger, id, 1, 10);
     let open = block_on(ledger.timeline(id)).unwrap();
-    assert_eq!(
-        (open[0].ended_at.as_deref(), &open[0].outcome),
-        (None, &None)
-    );
+    assert_eq!((open[0].ended_at.as_deref(), &open[0].outcome), (None, &None));
 
     let change = Change::AttemptEnded {
         end: AttemptEnd {
@@ -103,16 +93,9 @@ fn restarts_are_noted_on_their_attempt_and_on_no_other() {
     begin(&ledger, other, 1, 0);
     begin(&ledger, id, 1, 0);
     begin(&ledger, id, 2, 0);
-    for (reason, discarded) in [
-        (RestartReason::RangeIgnored, 5),
-        (RestartReason::DigestMismatch, 7),
-    ] {
+    for (reason, discarded) in [(RestartReason::RangeIgnored, 5), (RestartReason::DigestMismatch, 7)] {
         let attempt = 2;
-        let change = Change::Restart(Restart {
-            attempt,
-            reason,
-            discarded,
-        });
+        let change = Change::Restart(Restart { attempt, reason, discarded });
         block_on(ledger.record(id, &change, at(3))).unwrap();
     }
     let lines = block_on(ledger.timeline(id)).unwrap();
@@ -144,13 +127,7 @@ fn open_lines_can_be_closed_all_at_once_and_ended_ones_stay_as_they_are() {
     let (_folder, ledger, id) = one_row();
     let other = add(&ledger);
     let attempt = begin(&ledger, id, 1, 0);
-    let end = AttemptEnd {
-        attempt,
-        to: 3,
-        outcome: Outcome::Interrupted,
-        error: None,
-        wait: None,
-    };
+    let end = AttemptEnd { attempt, to: 3, outcome: Outcome::Interrupted, error: None, wait: None };
     let bounds = Bounds::default();
     block_on(ledger.record(id, &Change::AttemptEnded { end, bounds }, at(2))).unwrap();
     begin(&ledger, id, 3, 3);

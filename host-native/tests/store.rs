@@ -18,10 +18,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Place {
-            folder: tempfile::tempdir().unwrap(),
-            store: DiskStore::new(),
-        }
+        Place { folder: tempfile::tempdir().unwrap(), store: DiskStore::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -38,9 +35,7 @@ impl Place {
 
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }
@@ -59,10 +54,7 @@ impl StoreUnderTest for Place {
     fn names(&self) -> Names {
         static LAST: AtomicU32 = AtomicU32::new(0);
         let destination = self.text(&LAST.fetch_add(1, Ordering::Relaxed).to_string());
-        Names {
-            part: format!("{destination}.part"),
-            destination,
-        }
+        Names { part: format!("{destination}.part"), destination }
     }
     async fn put(&self, name: &str, bytes: &[u8]) {
         std::fs::write(name, bytes).unwrap();
@@ -130,12 +122,7 @@ fn a_new_part_is_readable_as_the_umask_says() {
         let place = Place::new();
         let _part = place.open("f.part", OpenPart::Create).await.unwrap();
         std::fs::write(place.path("ordinary"), "").unwrap();
-        let mode = |name| {
-            std::fs::metadata(place.path(name))
-                .unwrap()
-                .permissions()
-                .mode()
-        };
+        let mode = |name| std::fs::metadata(place.path(name)).unwrap().permissions().mode();
         assert_eq!(mode("f.part"), mode("ordinary"));
     });
 }
@@ -205,9 +192,7 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        let unmount = std::process::Command::new("umount")
-            .arg(self.0.path())
-            .status();
+        let unmount = std::process::Command::new("umount").arg(self.0.path()).status();
         assert!(unmount.is_ok_and(|status| status.success()));
     }
 }

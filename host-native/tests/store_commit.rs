@@ -16,10 +16,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Place {
-            folder: tempfile::tempdir().unwrap(),
-            store: DiskStore::new(),
-        }
+        Place { folder: tempfile::tempdir().unwrap(), store: DiskStore::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -85,10 +82,7 @@ fn whatever_is_not_a_regular_file_is_never_replaced_nor_followed() {
             drop(UnixListener::bind(place.path("f")).unwrap());
         }),
         ("a device", |place| {
-            let (kind, mode) = (
-                rustix::fs::FileType::CharacterDevice,
-                rustix::fs::Mode::RUSR,
-            );
+            let (kind, mode) = (rustix::fs::FileType::CharacterDevice, rustix::fs::Mode::RUSR);
             let null = rustix::fs::makedev(1, 3);
             if rustix::fs::mknodat(rustix::fs::CWD, place.path("f"), kind, mode, null).is_err() {
                 eprintln!("SKIPPED in part: only root can make a device");
@@ -175,20 +169,14 @@ fn a_part_lies_beside_its_file_under_a_name_that_always_fits() {
 
     let long = format!("{}.mkv", "x".repeat(247));
     let short = name_of(&long);
-    assert!(
-        short.len() <= 255 && short.ends_with(".mkv.part"),
-        "{short}"
-    );
+    assert!(short.len() <= 255 && short.ends_with(".mkv.part"), "{short}");
     let other = format!("{}y.mkv", "x".repeat(246));
     assert_ne!(name_of(&other), short);
     assert_eq!(name_of(&long), short, "the same again after a restart");
 
     let bytes_not_letters = format!("{}.mkv", "é".repeat(124));
     let short = name_of(&bytes_not_letters);
-    assert!(
-        short.len() <= 255 && short.ends_with(".mkv.part"),
-        "{short}"
-    );
+    assert!(short.len() <= 255 && short.ends_with(".mkv.part"), "{short}");
     let all_extension = format!("a.{}", "x".repeat(253));
     assert!(name_of(&all_extension).len() <= 255);
 }
@@ -202,9 +190,7 @@ fn a_file_with_the_longest_name_can_be_written_and_committed() {
         let open = place.store.open(part.to_str().unwrap(), OpenPart::Create);
         let mut open = open.await.unwrap();
         open.write(0, b"new", &mut []).await.unwrap();
-        let committed = place
-            .store
-            .commit(open, path.to_str().unwrap(), Replace::Nothing);
+        let committed = place.store.commit(open, path.to_str().unwrap(), Replace::Nothing);
         assert!(matches!(committed.await, Ok(Committed::Durable)));
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
     });

@@ -19,9 +19,7 @@ fn holder(part: &str) -> Child {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
-    let holding = lines
-        .map_while(Result::ok)
-        .any(|line| line.contains("holding"));
+    let holding = lines.map_while(Result::ok).any(|line| line.contains("holding"));
     assert!(holding, "the child ended");
     child
 }
@@ -108,10 +106,7 @@ fn openers_and_removers_at_once_never_share_a_part() {
                 scope.spawn(move || (0..300).map(|_| take_turn(part, mark)).sum::<u32>())
             })
             .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .sum()
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert!(got >= 8, "only {got} times did anybody get the part");
 }

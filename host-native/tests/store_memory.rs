@@ -17,10 +17,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Place {
-            folder: tempfile::tempdir().unwrap(),
-            store: DiskStore::new(),
-        }
+        Place { folder: tempfile::tempdir().unwrap(), store: DiskStore::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -88,11 +85,7 @@ fn a_state_that_is_not_ours_is_ignored_and_all_is_read() {
         let (offset, state) = (500, good);
         let saved = DigestState { offset, state };
         let shorter = digest(&mut part, Some(&saved), 400).await;
-        assert_eq!(
-            shorter.finish(),
-            sha256(&[5; 400]),
-            "past the end asked for"
-        );
+        assert_eq!(shorter.finish(), sha256(&[5; 400]), "past the end asked for");
     });
 }
 
@@ -123,8 +116,8 @@ fn a_stamp_changes_with_size_and_time_and_follows_no_link() {
     assert_eq!(FileStamp::of(&path).unwrap(), Some(stamp));
 
     let file = std::fs::File::options().write(true).open(&path).unwrap();
-    let times = std::fs::FileTimes::new()
-        .set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_nanos(1_500_000_001));
+    let times =
+        std::fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_nanos(1_500_000_001));
     file.set_times(times).unwrap();
     let touched = FileStamp::of(&path).unwrap().unwrap();
     assert_eq!((touched.size, touched.mtime_ns), (3, 1_500_000_001));
@@ -142,11 +135,7 @@ fn an_epoch_ends_with_the_boot_or_the_mount() {
         let open = async |store: DiskStore| store.open(&path, OpenPart::Claimed).await.unwrap();
         let recorded = open(DiskStore::new()).await.epoch();
         assert!(open(DiskStore::new()).await.is_of_epoch(&recorded));
-        assert!(
-            !open(DiskStore::with_boot_id("next"))
-                .await
-                .is_of_epoch(&recorded)
-        );
+        assert!(!open(DiskStore::with_boot_id("next")).await.is_of_epoch(&recorded));
 
         let part = open(DiskStore::with_boot_id("this")).await;
         assert!(part.is_of_epoch(&part.epoch()));
@@ -162,10 +151,7 @@ fn an_interrupted_commit_is_found_on_the_side_it_was_on() {
         let place = Place::new();
         let (part, destination) = (place.text("f.part"), place.text("f"));
         let find = async |token: &PartToken| {
-            let committing = Committing {
-                token: token.clone(),
-                size: 0,
-            };
+            let committing = Committing { token: token.clone(), size: 0 };
             place.store.find(&part, &destination, &committing).await
         };
         let open = place.store.open(&part, OpenPart::Create).await.unwrap();
@@ -178,19 +164,11 @@ fn an_interrupted_commit_is_found_on_the_side_it_was_on() {
         let other = PartToken(format!("{}1", file.0));
         assert_eq!(find(&other).await.unwrap(), Found::Nothing, "another file");
         std::fs::hard_link(&destination, &part).unwrap();
-        assert_eq!(
-            find(&file).await.unwrap(),
-            Found::Part,
-            "both: the part first"
-        );
+        assert_eq!(find(&file).await.unwrap(), Found::Part, "both: the part first");
         std::fs::remove_file(&part).unwrap();
         std::fs::write(&part, "a later download").unwrap();
         assert_eq!(find(&file).await.unwrap(), Found::Destination);
-        assert_eq!(
-            find(&other).await.unwrap(),
-            Found::Part,
-            "a restored backup"
-        );
+        assert_eq!(find(&other).await.unwrap(), Found::Part, "a restored backup");
         std::fs::remove_file(&part).unwrap();
         std::fs::remove_file(&destination).unwrap();
         symlink(place.path("elsewhere"), &destination).unwrap();

@@ -83,11 +83,7 @@ impl Timer {
             id = set_timeout(&resolve, ms);
             given = Some(resolve);
         });
-        Timer {
-            id,
-            resolve: given,
-            rung: JsFuture::from(promise),
-        }
+        Timer { id, resolve: given, rung: JsFuture::from(promise) }
     }
 }
 

@@ -59,12 +59,7 @@ pub fn promises(contract: &str) -> Vec<String> {
 #[wasm_bindgen]
 pub fn check(contract: String, promise: String, host: JsHost, subject: JsSubject) -> Promise {
     let host = Rc::new(host);
-    let subject = Subject {
-        transport: Fetch(Rc::clone(&host)),
-        parts: Parts(Rc::clone(&host)),
-        host,
-        js: subject,
-    };
+    let subject = Subject { transport: Fetch(Rc::clone(&host)), parts: Parts(Rc::clone(&host)), host, js: subject };
     spawn(async move {
         let checked = match contract.as_str() {
             "store" => store::check(&promise, &subject).await,
@@ -95,10 +90,7 @@ impl StoreUnderTest for Subject {
     }
     fn names(&self) -> Names {
         let destination = self.js.destination();
-        Names {
-            part: format!("{destination}.part"),
-            destination,
-        }
+        Names { part: format!("{destination}.part"), destination }
     }
     async fn put(&self, name: &str, bytes: &[u8]) {
         let _ = Pending::done(self.js.put(name, bytes.to_vec())).await;

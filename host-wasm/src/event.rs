@@ -16,14 +16,9 @@ pub(crate) fn told(event: &Event<'_>, into: &Fields) {
     match &event.what {
         What::Queued => {}
         What::Started { attempt, from } => {
-            into.count("attempt", u64::from(*attempt))
-                .count("from", *from);
+            into.count("attempt", u64::from(*attempt)).count("from", *from);
         }
-        What::Headers {
-            expected_bytes,
-            source,
-            mismatch,
-        } => {
+        What::Headers { expected_bytes, source, mismatch } => {
             into.count_some("expectedBytes", *expected_bytes)
                 .put_some("source", source.map(|source| source.name()))
                 .mark("mismatch", *mismatch);
@@ -31,20 +26,10 @@ pub(crate) fn told(event: &Event<'_>, into: &Fields) {
         What::Progress { bytes, total } => {
             into.count("bytes", *bytes).count_some("total", *total);
         }
-        What::Restart {
-            reason,
-            discarded_bytes,
-        } => {
-            into.put("reason", reason.name())
-                .count("discardedBytes", *discarded_bytes);
+        What::Restart { reason, discarded_bytes } => {
+            into.put("reason", reason.name()).count("discardedBytes", *discarded_bytes);
         }
-        What::Retrying {
-            attempt,
-            delay,
-            asked_by,
-            class,
-            error,
-        } => {
+        What::Retrying { attempt, delay, asked_by, class, error } => {
             into.count("attempt", u64::from(*attempt))
                 .milliseconds("delayMs", ms(*delay))
                 .put("askedBy", asked_by.name())

@@ -38,12 +38,7 @@ pub(crate) fn read(failed: JsValue) -> Error {
     let what = text("what");
     let path = text("path");
     let source: Option<Source> = Some(Box::new(Said(text("message"))));
-    let word = || {
-        WORDS
-            .into_iter()
-            .find(|word| *word == what)
-            .unwrap_or("use")
-    };
+    let word = || WORDS.into_iter().find(|word| *word == what).unwrap_or("use");
     match text("code").as_str() {
         "Network" => Error::Network { what, source },
         "HeadersTimeout" => Error::Timeout {
@@ -60,32 +55,20 @@ pub(crate) fn read(failed: JsValue) -> Error {
         "PartLocked" => Error::PartLocked {
             path,
             pid: None,
-            lock_file: (!what.is_empty()).then_some(LockFile {
-                path: what,
-                host: None,
-                doubt: Some(Doubt::Lost),
-            }),
+            lock_file: (!what.is_empty()).then_some(LockFile { path: what, host: None, doubt: Some(Doubt::Lost) }),
         },
         "DestinationExists" => Error::DestinationExists { path },
         "DestinationRefused" => Error::DestinationRefused { path, what: word() },
         "CredentialsMissing" => Error::CredentialsMissing { names: what },
         "Ledger" => Error::Ledger { what, source },
-        "Disk" => Error::Disk {
-            what: word(),
-            path,
-            source,
-        },
+        "Disk" => Error::Disk { what: word(), path, source },
         _ => Error::Protocol(text("message")),
     }
 }
 
 /// What went wrong after the file at `path` got its name.
 pub(crate) fn after_naming(path: &str, text: String) -> Error {
-    Error::Disk {
-        what: "sync the folder of",
-        path: path.to_owned(),
-        source: Some(Box::new(Said(text))),
-    }
+    Error::Disk { what: "sync the folder of", path: path.to_owned(), source: Some(Box::new(Said(text))) }
 }
 
 /// For `js/error.js`, which makes a `RegripError` of it.

@@ -25,13 +25,7 @@ extern "C" {
     #[wasm_bindgen(method, js_name = maySendIfRange)]
     pub(crate) fn may_send_if_range(this: &JsHost, url: &str) -> bool;
     #[wasm_bindgen(method)]
-    pub(crate) fn request(
-        this: &JsHost,
-        url: &str,
-        first: f64,
-        last: f64,
-        if_range: Option<&str>,
-    ) -> JsRequest;
+    pub(crate) fn request(this: &JsHost, url: &str, first: f64, last: f64, if_range: Option<&str>) -> JsRequest;
 
     #[wasm_bindgen(method)]
     pub(crate) fn part(this: &JsHost, name: &str) -> JsPart;
@@ -59,12 +53,7 @@ pub(crate) struct WebHost {
 impl WebHost {
     pub(crate) fn new(js: JsHost) -> Self {
         let js = Rc::new(js);
-        WebHost {
-            transport: Fetch(Rc::clone(&js)),
-            parts: Parts(Rc::clone(&js)),
-            rows: Rows::new(Rc::clone(&js)),
-            js,
-        }
+        WebHost { transport: Fetch(Rc::clone(&js)), parts: Parts(Rc::clone(&js)), rows: Rows::new(Rc::clone(&js)), js }
     }
 
     /// A new object with no fields yet.

@@ -9,8 +9,7 @@ use crate::pending::Pending;
 use regrip_core::bounds::Bounds;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{
-    Behaviour, DigestRow, DigestSource, Failure, KnownSize, Mark, NewAttempt, NewDownload,
-    SizeSource, Validators,
+    Behaviour, DigestRow, DigestSource, Failure, KnownSize, Mark, NewAttempt, NewDownload, SizeSource, Validators,
 };
 use regrip_core::store::Committing;
 use regrip_core::store::{DigestState, PartToken};
@@ -30,10 +29,7 @@ pub(crate) struct Rows {
 
 impl Rows {
     pub(crate) fn new(host: Rc<JsHost>) -> Self {
-        Rows {
-            host,
-            rows: RefCell::default(),
-        }
+        Rows { host, rows: RefCell::default() }
     }
 
     /// Lets go of the row of a download that is over. Its record stays on the other side as long as it is of use.
@@ -44,11 +40,7 @@ impl Rows {
 
     /// Changes a row and has it recorded, unless the row refuses it.
     #[inline(never)]
-    fn change(
-        &self,
-        id: DownloadId,
-        change: &mut dyn FnMut(&mut Row) -> Result<(), Error>,
-    ) -> Pending<()> {
+    fn change(&self, id: DownloadId, change: &mut dyn FnMut(&mut Row) -> Result<(), Error>) -> Pending<()> {
         let mut rows = self.rows.borrow_mut();
         let Some(row) = rows.iter_mut().find(|row| row.id == id) else {
             return Pending::failed(Error::NoSuchDownload(id), drop);
@@ -121,12 +113,7 @@ impl Ledger for Rows {
         Ok(attempts)
     }
 
-    fn record(
-        &self,
-        id: DownloadId,
-        change: &Change,
-        _at: SystemTime,
-    ) -> impl Future<Output = Result<(), Error>> {
+    fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> impl Future<Output = Result<(), Error>> {
         self.change(id, &mut |row| {
             if !row.status.admits(change) {
                 return Err(row.wrong_state());
@@ -145,12 +132,7 @@ impl Ledger for Rows {
 
 /// A row as a record. What only a running process needs is left out.
 fn write(row: &Row, record: &Fields) {
-    let Row {
-        new,
-        bounds,
-        validators,
-        ..
-    } = row;
+    let Row { new, bounds, validators, .. } = row;
     record
         .put("url", new.source.url())
         .put("path", &new.destination)
@@ -162,19 +144,13 @@ fn write(row: &Row, record: &Fields) {
         .put("status", row.status.name())
         .put_some("etag", validators.etag.as_deref())
         .put_some("lastModified", validators.last_modified.as_deref())
-        .mark(
-            "lastModifiedWeak",
-            validators.last_modified.is_some() && !validators.last_modified_strong,
-        )
+        .mark("lastModifiedWeak", validators.last_modified.is_some() && !validators.last_modified_strong)
         .put_some("contentType", validators.content_type.as_deref())
         .mark("ignoresIfRange", row.behaviour.ignores_if_range)
         .mark("refusesRanges", row.behaviour.refuses_ranges)
         .put_some("shrunk", row.behaviour.shrunk.as_deref())
         .count_some("expectedBytes", row.size.map(|size| size.bytes))
-        .put_some(
-            "expectedBytesSource",
-            row.size.map(|size| size.source.name()),
-        )
+        .put_some("expectedBytesSource", row.size.map(|size| size.source.name()))
         .mark("mismatch", row.mismatch)
         .count("bytes", row.downloaded)
         .count("durableBytes", row.durable)
@@ -189,14 +165,10 @@ fn write(row: &Row, record: &Fields) {
         .count("furthestBytes", bounds.furthest);
     write_digests(&row.digests, record);
     if let Some(committing) = &row.committing {
-        record
-            .put("committingToken", &committing.token.0)
-            .count("committingBytes", committing.size);
+        record.put("committingToken", &committing.token.0).count("committingBytes", committing.size);
     }
     if let Some(failure) = &row.failure {
-        record
-            .put("code", failure.code.as_str())
-            .put("error", &failure.text);
+        record.put("code", failure.code.as_str()).put("error", &failure.text);
     }
 }
 
@@ -217,9 +189,7 @@ fn write_digests(digests: &[DigestRow], record: &Fields) {
         words.push(' ');
         if let Some(saved) = &row.state {
             let name = row.algorithm.name();
-            record
-                .count(&[name, "Offset"].concat(), saved.offset)
-                .binary(&[name, "State"].concat(), &saved.state);
+            record.count(&[name, "Offset"].concat(), saved.offset).binary(&[name, "State"].concat(), &saved.state);
         }
     }
     record.put("digests", &words);
@@ -239,10 +209,7 @@ fn read_digests(record: &Fields) -> Vec<DigestRow> {
             algorithm,
             source,
             wanted,
-            state: state.map(|state| DigestState {
-                offset: record.number_or(&[name, "Offset"].concat(), 0),
-                state,
-            }),
+            state: state.map(|state| DigestState { offset: record.number_or(&[name, "Offset"].concat(), 0), state }),
             got,
         })
     };
@@ -272,9 +239,7 @@ fn read(id: DownloadId, record: &Fields) -> Row {
     let mut row = Row::new(id, new);
     row.claimed = record.flag("claimed");
     let status = record.text("status");
-    row.status = status
-        .and_then(|name| Status::named(&name))
-        .unwrap_or(Status::Queued);
+    row.status = status.and_then(|name| Status::named(&name)).unwrap_or(Status::Queued);
     row.validators = Validators {
         etag: record.text("etag"),
         last_modified: record.text("lastModified"),
@@ -289,10 +254,7 @@ fn read(id: DownloadId, record: &Fields) -> Row {
     };
     let source = record.text("expectedBytesSource");
     let source = source.and_then(|name| SizeSource::named(&name));
-    row.size = record
-        .number("expectedBytes")
-        .zip(source)
-        .map(|(bytes, source)| KnownSize { bytes, source });
+    row.size = record.number("expectedBytes").zip(source).map(|(bytes, source)| KnownSize { bytes, source });
     row.mismatch = record.flag("mismatch");
     row.downloaded = record.number_or("bytes", 0);
     row.durable = record.number_or("durableBytes", 0);
@@ -310,15 +272,9 @@ fn read(id: DownloadId, record: &Fields) -> Row {
     // Its class counts for nothing here.
     row.failure = record.text("code").map(|code| {
         let Ok(code) = code.parse();
-        Failure {
-            class: Class::Permanent,
-            code,
-            text: text("error"),
-        }
+        Failure { class: Class::Permanent, code, text: text("error") }
     });
-    row.committing = record.number("committingBytes").map(|size| Committing {
-        token: PartToken(text("committingToken")),
-        size,
-    });
+    row.committing =
+        record.number("committingBytes").map(|size| Committing { token: PartToken(text("committingToken")), size });
     row
 }

@@ -9,8 +9,7 @@ pub(crate) fn config(options: &Fields) -> DownloadsConfig {
     let statuses = options.bytes("extraRetryStatuses").unwrap_or_default();
     let on_exists = options.text("onExists");
     DownloadsConfig {
-        max_concurrent_downloads: options
-            .small_or("maxConcurrentDownloads", usual.max_concurrent_downloads),
+        max_concurrent_downloads: options.small_or("maxConcurrentDownloads", usual.max_concurrent_downloads),
         max_download_attempts: options.small_or("maxDownloadAttempts", usual.max_download_attempts),
         max_total_attempts: options.small_or("maxTotalAttempts", usual.max_total_attempts),
         retry_base_delay_ms: options.number_or("retryBaseDelayMs", usual.retry_base_delay_ms),
@@ -18,20 +17,14 @@ pub(crate) fn config(options: &Fields) -> DownloadsConfig {
         connect_timeout_ms: options.number_or("connectTimeoutMs", usual.connect_timeout_ms),
         headers_timeout_ms: options.number_or("headersTimeoutMs", usual.headers_timeout_ms),
         idle_timeout_ms: options.number_or("idleTimeoutMs", usual.idle_timeout_ms),
-        low_speed_bytes_per_sec: options
-            .number_or("lowSpeedBytesPerSec", usual.low_speed_bytes_per_sec),
+        low_speed_bytes_per_sec: options.number_or("lowSpeedBytesPerSec", usual.low_speed_bytes_per_sec),
         low_speed_window_ms: options.number_or("lowSpeedWindowMs", usual.low_speed_window_ms),
         max_download_bytes: options.number_or("maxDownloadBytes", usual.max_download_bytes),
         resume_overlap_bytes: options.number_or("resumeOverlapBytes", usual.resume_overlap_bytes),
         progress_reset_bytes: options.number_or("progressResetBytes", usual.progress_reset_bytes),
         // Two bytes each, low one first.
-        extra_retry_statuses: statuses
-            .chunks_exact(2)
-            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
-            .collect(),
-        on_exists: on_exists
-            .and_then(|name| OnExists::named(&name))
-            .unwrap_or(usual.on_exists),
+        extra_retry_statuses: statuses.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect(),
+        on_exists: on_exists.and_then(|name| OnExists::named(&name)).unwrap_or(usual.on_exists),
         ..usual
     }
 }

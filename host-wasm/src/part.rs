@@ -60,13 +60,7 @@ extern "C" {
     #[wasm_bindgen(method, getter)]
     fn truncates(this: &JsPart) -> bool;
     #[wasm_bindgen(method)]
-    fn digest(
-        this: &JsPart,
-        algorithm: &str,
-        state: Option<Vec<u8>>,
-        from: f64,
-        to: f64,
-    ) -> JsValue;
+    fn digest(this: &JsPart, algorithm: &str, state: Option<Vec<u8>>, from: f64, to: f64) -> JsValue;
 
     /// A running hash.
     #[derive(Debug)]
@@ -89,10 +83,7 @@ pub(crate) struct Bytes {
 impl Bytes {
     pub(crate) fn new(array: Uint8Array) -> Self {
         let length = array.length();
-        Bytes {
-            array: Some(array),
-            length,
-        }
+        Bytes { array: Some(array), length }
     }
 
     #[cfg(feature = "contract")]
@@ -107,10 +98,7 @@ impl Chunk for Bytes {
     }
 
     fn split_at(self, at: u64) -> (Self, Self) {
-        let empty = Bytes {
-            array: None,
-            length: 0,
-        };
+        let empty = Bytes { array: None, length: 0 };
         // Nearly every chunk is taken whole: no view is made for it.
         if at == 0 {
             return (empty, self);
@@ -119,10 +107,7 @@ impl Chunk for Bytes {
             return (self, empty);
         };
         let at = at as u32; // below the length
-        (
-            Bytes::new(array.subarray(0, at)),
-            Bytes::new(array.subarray(at, self.length)),
-        )
+        (Bytes::new(array.subarray(0, at)), Bytes::new(array.subarray(at, self.length)))
     }
 }
 
@@ -144,12 +129,7 @@ impl PartStore for Parts {
         Ok(opened)
     }
 
-    async fn commit(
-        &self,
-        part: OpenedPart,
-        destination: &str,
-        replace: Replace,
-    ) -> Result<Committed, Error> {
+    async fn commit(&self, part: OpenedPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
         let committed = part.0.commit(replace == Replace::Existing);
         let warning = Pending::new(committed, |warning| warning.as_string());
         Ok(match warning.await? {
@@ -236,25 +216,14 @@ impl Part for OpenedPart {
     ) -> Result<Option<Hasher>, Error> {
         let state = saved.map(|saved| saved.state.clone());
         let from = saved.map_or(0, |saved| saved.offset);
-        let hasher = self
-            .0
-            .digest(algorithm.name(), state, from as f64, to as f64);
-        let hash = Pending::new(hasher, |hasher| {
-            hasher
-                .is_object()
-                .then(|| hasher.unchecked_into::<JsHasher>())
-        });
+        let hasher = self.0.digest(algorithm.name(), state, from as f64, to as f64);
+        let hash = Pending::new(hasher, |hasher| hasher.is_object().then(|| hasher.unchecked_into::<JsHasher>()));
         Ok(hash.await?.map(|hash| Hasher { hash, algorithm }))
     }
 }
 
 impl PartBytes<Bytes> for OpenedPart {
-    fn write(
-        &mut self,
-        offset: u64,
-        chunk: Bytes,
-        digests: &mut [Hasher],
-    ) -> impl Future<Output = Result<(), Error>> {
+    fn write(&mut self, offset: u64, chunk: Bytes, digests: &mut [Hasher]) -> impl Future<Output = Result<(), Error>> {
         let Some(array) = &chunk.array else {
             return Pending::done(JsValue::UNDEFINED);
         };

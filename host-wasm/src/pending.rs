@@ -25,10 +25,7 @@ enum Answer {
 impl<T> Pending<T> {
     /// Objects are promises; everything else is there at once, and costs no turn of the event loop.
     pub(crate) fn new(answer: JsValue, read: fn(JsValue) -> T) -> Self {
-        Pending {
-            answer: Answer::of(answer),
-            read,
-        }
+        Pending { answer: Answer::of(answer), read }
     }
 }
 
@@ -61,11 +58,7 @@ impl Pending<bool> {
 impl Answer {
     #[inline(never)]
     fn of(answer: JsValue) -> Answer {
-        if answer.is_object() {
-            Answer::Promised(promised(answer))
-        } else {
-            Answer::There(answer)
-        }
+        if answer.is_object() { Answer::Promised(promised(answer)) } else { Answer::There(answer) }
     }
 
     #[inline(never)]
@@ -73,9 +66,7 @@ impl Answer {
         match self {
             Answer::There(value) => Poll::Ready(Ok(std::mem::take(value))),
             Answer::Failed(error) => Poll::Ready(error.take().map_or(Ok(JsValue::UNDEFINED), Err)),
-            Answer::Promised(promise) => Pin::new(promise)
-                .poll(context)
-                .map(|answer| answer.map_err(failure::read)),
+            Answer::Promised(promise) => Pin::new(promise).poll(context).map(|answer| answer.map_err(failure::read)),
         }
     }
 }

@@ -107,12 +107,7 @@ impl RetryRules<JsValue> for Hooked {
         self.0.retry_after(error).map(duration)
     }
     fn on_retry(&mut self, retrying: Retrying<'_, JsValue>) {
-        let Retrying {
-            attempt,
-            delay,
-            asked_by,
-            error,
-        } = retrying;
+        let Retrying { attempt, delay, asked_by, error } = retrying;
         self.0.on_retry(attempt, ms(delay), asked_by.name(), error);
     }
 }

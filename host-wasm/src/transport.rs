@@ -40,11 +40,7 @@ impl Transport for Fetch {
     type Body = Stream;
 
     fn rules(&self, url: &str) -> RequestRules {
-        RequestRules {
-            if_range: self.0.may_send_if_range(url),
-            range_always: true,
-            decodes: true,
-        }
+        RequestRules { if_range: self.0.may_send_if_range(url), range_always: true, decodes: true }
     }
 
     async fn get(&self, request: Request<'_>) -> Result<Response<Stream>, Error> {
@@ -60,18 +56,11 @@ impl Transport for Fetch {
 }
 
 fn response(body: Stream) -> Response<Stream> {
-    let fields = Headers::NAMES
-        .into_iter()
-        .filter_map(|name| Some((name, body.0.field(name)?)));
+    let fields = Headers::NAMES.into_iter().filter_map(|name| Some((name, body.0.field(name)?)));
     let headers = fields.collect();
     let end = body_end(&headers);
     let status = body.0.status();
-    Response {
-        status,
-        headers,
-        end,
-        body,
-    }
+    Response { status, headers, end, body }
 }
 
 /// A response body; dropping it closes its connection.
@@ -89,9 +78,7 @@ impl Body for Stream {
 
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Error>> {
         Pending::new(self.0.piece(), |piece| {
-            piece
-                .is_object()
-                .then(|| Bytes::new(piece.unchecked_into::<Uint8Array>()))
+            piece.is_object().then(|| Bytes::new(piece.unchecked_into::<Uint8Array>()))
         })
     }
 }

@@ -49,19 +49,12 @@ impl RetryRules<u32> for Always {
 fn call(calls: &Cell<u32>, wanted: u32) -> Result<u32, u32> {
     let number = calls.get() + 1;
     calls.set(number);
-    if number >= wanted {
-        Ok(number)
-    } else {
-        Err(number)
-    }
+    if number >= wanted { Ok(number) } else { Err(number) }
 }
 
 fn retries(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("retry");
-    for (case, wanted) in [
-        ("the first attempt succeeds", 1),
-        ("the fifth attempt succeeds", 5),
-    ] {
+    for (case, wanted) in [("the first attempt succeeds", 1), ("the fifth attempt succeeds", 5)] {
         group.bench_function(BenchmarkId::new(case, "regrip"), |bencher| {
             let policy = RetryPolicy::new(5, BASE, CAP).unwrap();
             let mut random = fastrand::Rng::with_seed(1);
@@ -72,11 +65,8 @@ fn retries(criterion: &mut Criterion) {
             });
         });
         group.bench_function(BenchmarkId::new(case, "backon"), |bencher| {
-            let policy = ExponentialBuilder::default()
-                .with_min_delay(BASE)
-                .with_max_delay(CAP)
-                .with_jitter()
-                .with_max_times(4);
+            let policy =
+                ExponentialBuilder::default().with_min_delay(BASE).with_max_delay(CAP).with_jitter().with_max_times(4);
             black_box(policy.build());
             bencher.iter(|| {
                 let calls = Cell::new(0);

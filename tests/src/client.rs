@@ -37,10 +37,7 @@ pub fn received(reply: &regrip_faultd::Reply) -> Result<Reply, Error> {
 
 fn withheld(reply: &regrip_faultd::Reply) -> Result<Reply, Error> {
     match reply.body.first() {
-        Some(Op::Forever) => Ok(Reply {
-            delay: NEVER,
-            ..Reply::default()
-        }),
+        Some(Op::Forever) => Ok(Reply { delay: NEVER, ..Reply::default() }),
         Some(Op::Wire(_)) => Err(protocol("the answer is no HTTP")),
         _ => Err(network("closed before an answer came")),
     }
@@ -84,11 +81,7 @@ struct Arriving {
 
 impl Arriving {
     fn new(delimiter: Delimiter) -> Self {
-        Arriving {
-            delimiter,
-            pieces: Vec::new(),
-            got: 0,
-        }
+        Arriving { delimiter, pieces: Vec::new(), got: 0 }
     }
 
     fn body(mut self, reply: &regrip_faultd::Reply) -> Vec<Piece> {
@@ -97,16 +90,10 @@ impl Arriving {
                 return self.pieces;
             }
             match op {
-                Op::Content { content, from, to } => {
-                    self.content(*content, *from, *to, PIECE_BYTES as u64, None)
+                Op::Content { content, from, to } => self.content(*content, *from, *to, PIECE_BYTES as u64, None),
+                Op::Trickle { content, from, to, every, bytes } => {
+                    self.content(*content, *from, *to, *bytes as u64, Some(*every))
                 }
-                Op::Trickle {
-                    content,
-                    from,
-                    to,
-                    every,
-                    bytes,
-                } => self.content(*content, *from, *to, *bytes as u64, Some(*every)),
                 Op::Raw(bytes) => self.take(bytes.clone()),
                 Op::Wire(bytes) => return self.broken_chunk(bytes),
                 Op::Wait(time) => self.pieces.push(Piece::Wait(*time)),
@@ -133,14 +120,7 @@ impl Arriving {
         matches!(self.delimiter, Delimiter::Length(length) if self.got >= length)
     }
 
-    fn content(
-        &mut self,
-        content: regrip_faultd::Content,
-        from: u64,
-        to: u64,
-        piece: u64,
-        every: Option<Duration>,
-    ) {
+    fn content(&mut self, content: regrip_faultd::Content, from: u64, to: u64, piece: u64, every: Option<Duration>) {
         let mut at = from;
         while at < to && !self.is_over() {
             self.pieces.extend(every.map(Piece::Wait));
@@ -193,10 +173,7 @@ impl Arriving {
 }
 
 fn network(what: &str) -> Error {
-    Error::Network {
-        what: what.to_owned(),
-        source: None,
-    }
+    Error::Network { what: what.to_owned(), source: None }
 }
 
 fn protocol(what: &str) -> Error {
@@ -241,42 +218,15 @@ mod tests {
         assert_eq!(arrives([Stall::after(30)]), (30, "forever".to_owned()));
         assert_eq!(arrives([NoReply::ever()]), (0, "never".to_owned()));
         assert_eq!(arrives([Chunked::of(7)]), (100, "end".to_owned()));
-        assert_eq!(
-            arrives([Chunked::of(7), Cut::after(100)]),
-            (100, "Network".to_owned())
-        );
+        assert_eq!(arrives([Chunked::of(7), Cut::after(100)]), (100, "Network".to_owned()));
         assert_eq!(arrives([Unframed::body()]), (100, "end".to_owned()));
-        assert_eq!(
-            arrives([Unframed::body(), Cut::after(30)]),
-            (30, "end".to_owned())
-        );
-        assert_eq!(
-            arrives([BadChunk::after(30, BadChunkKind::Size)]),
-            (30, "Network".to_owned())
-        );
-        assert_eq!(
-            arrives([BadChunk::after(30, BadChunkKind::Huge)]),
-            (30, "Network".to_owned())
-        );
-        assert_eq!(
-            arrives([BadChunk::after(30, BadChunkKind::Empty)]),
-            (30, "Network".to_owned())
-        );
-        assert_eq!(
-            arrives([ContentLength::values([])]),
-            (100, "forever".to_owned())
-        );
-        assert_eq!(
-            arrives([ContentLength::values(["200"])]),
-            (100, "forever".to_owned())
-        );
-        assert_eq!(
-            arrives([ContentLength::values(["-1"])]),
-            (0, "Protocol".to_owned())
-        );
-        assert_eq!(
-            arrives([ContentLength::values(["1", "2"])]),
-            (0, "Protocol".to_owned())
-        );
+        assert_eq!(arrives([Unframed::body(), Cut::after(30)]), (30, "end".to_owned()));
+        assert_eq!(arrives([BadChunk::after(30, BadChunkKind::Size)]), (30, "Network".to_owned()));
+        assert_eq!(arrives([BadChunk::after(30, BadChunkKind::Huge)]), (30, "Network".to_owned()));
+        assert_eq!(arrives([BadChunk::after(30, BadChunkKind::Empty)]), (30, "Network".to_owned()));
+        assert_eq!(arrives([ContentLength::values([])]), (100, "forever".to_owned()));
+        assert_eq!(arrives([ContentLength::values(["200"])]), (100, "forever".to_owned()));
+        assert_eq!(arrives([ContentLength::values(["-1"])]), (0, "Protocol".to_owned()));
+        assert_eq!(arrives([ContentLength::values(["1", "2"])]), (0, "Protocol".to_owned()));
     }
 }

@@ -44,9 +44,7 @@ pub fn run(scenario: &Scenario) -> Result<Outcome, String> {
     let destination = destination(scenario);
     let new = new_download(scenario, format!("{PEER}{PATH}"), &destination);
     let ran = clock.run(drive(&engine, scenario, new, heard));
-    let (_, returned) = ran
-        .ok_or("nothing moves any more")?
-        .map_err(|error| error.to_string())?;
+    let (_, returned) = ran.ok_or("nothing moves any more")?.map_err(|error| error.to_string())?;
     Ok(Outcome {
         refused: None,
         events: heard(),
@@ -92,8 +90,7 @@ fn leaks(engine: &Engine<FakeHost>) -> Vec<String> {
         ("timers", host.clock.timers()),
     ];
     let left = held.iter().filter(|(_, count)| *count > 0);
-    left.map(|(what, count)| format!("{what}: {count}"))
-        .collect()
+    left.map(|(what, count)| format!("{what}: {count}")).collect()
 }
 
 /// The peer, the other origin, and the way to them.
@@ -128,10 +125,7 @@ impl Peers {
     }
 
     fn answer(&self, asked: &Asked) -> Result<Reply, Error> {
-        let network = |what: &str| Error::Network {
-            what: what.to_owned(),
-            source: None,
-        };
+        let network = |what: &str| Error::Network { what: what.to_owned(), source: None };
         match self.address {
             Address::Listens => self.follow(asked),
             Address::Refused => Err(network("connecting")),
@@ -151,11 +145,7 @@ impl Peers {
             }
             match reply.header("Location") {
                 Some(path) if path.starts_with('/') => {
-                    let origin = if url.starts_with(PEER) {
-                        PEER
-                    } else {
-                        ELSEWHERE
-                    };
+                    let origin = if url.starts_with(PEER) { PEER } else { ELSEWHERE };
                     url = format!("{origin}{path}");
                 }
                 Some(absolute) if origin_of(absolute).is_some() => url = absolute.to_owned(),
@@ -175,11 +165,7 @@ impl Peers {
         if let Some(validator) = &asked.if_range {
             request = request.with("If-Range", validator);
         }
-        let site = if origin == PEER {
-            &self.here
-        } else {
-            &self.elsewhere
-        };
+        let site = if origin == PEER { &self.here } else { &self.elsewhere };
         self.turn_clocks(site);
         site.answer(&request)
     }
@@ -187,15 +173,8 @@ impl Peers {
     fn turn_clocks(&self, site: &Site) {
         let number = self.here.log().len() + 1;
         for jump in self.jumps.iter().filter(|jump| jump.at_request == number) {
-            let (wall, by) = (
-                self.clock.wall(),
-                Duration::from_secs(jump.by.unsigned_abs()),
-            );
-            let jumped = if jump.by < 0 {
-                wall.checked_sub(by)
-            } else {
-                wall.checked_add(by)
-            };
+            let (wall, by) = (self.clock.wall(), Duration::from_secs(jump.by.unsigned_abs()));
+            let jumped = if jump.by < 0 { wall.checked_sub(by) } else { wall.checked_add(by) };
             self.clock.set_wall(jumped.unwrap_or(wall));
         }
         site.set_time(Some(self.began + self.clock.elapsed()));
@@ -204,9 +183,7 @@ impl Peers {
 
 /// A URL of this world, divided into origin and target.
 fn origin_of(url: &str) -> Option<(&'static str, &str)> {
-    [PEER, ELSEWHERE]
-        .into_iter()
-        .find_map(|origin| url.strip_prefix(origin).map(|target| (origin, target)))
+    [PEER, ELSEWHERE].into_iter().find_map(|origin| url.strip_prefix(origin).map(|target| (origin, target)))
 }
 
 /// Puts the other origin in place of its mark in redirects.

@@ -59,15 +59,8 @@ impl Differences {
         self.compare("the end", end, expect.end.name());
         let code = summary.code.as_ref().map(ErrorCode::as_str);
         self.compare("the code", code, expect.code.as_deref());
-        self.compare(
-            "what the call returned",
-            outcome.returned.as_ref(),
-            summary.code.as_ref(),
-        );
-        let class = expect
-            .code
-            .as_ref()
-            .map(|_| Class::from(expect.class.unwrap_or(ClassName::Permanent)));
+        self.compare("what the call returned", outcome.returned.as_ref(), summary.code.as_ref());
+        let class = expect.code.as_ref().map(|_| Class::from(expect.class.unwrap_or(ClassName::Permanent)));
         self.compare("the class", summary.class, class);
         self.compare("the attempts", summary.attempts, expect.attempts);
         if let Some(error) = &summary.error
@@ -83,10 +76,7 @@ impl Differences {
             Some(There::Bytes(bytes)) => bytes.of(&scenario.peer),
             Some(There::Odd { .. }) | None => None,
         };
-        let expected = scenario
-            .expect
-            .file
-            .map_or(before, |file| scenario.version(file));
+        let expected = scenario.expect.file.map_or(before, |file| scenario.version(file));
         if outcome.file != expected {
             let name = |bytes: &Option<Vec<u8>>| name_bytes(scenario, bytes.as_deref());
             let (got, expected) = (name(&outcome.file), name(&expected));
@@ -113,11 +103,7 @@ impl Differences {
         if let Some(expected) = &scenario.expect.requests {
             self.log("the peer", &outcome.requests, expected);
         }
-        self.log(
-            "the other origin",
-            &outcome.elsewhere,
-            &scenario.expect.elsewhere,
-        );
+        self.log("the other origin", &outcome.elsewhere, &scenario.expect.elsewhere);
     }
 
     fn log(&mut self, whom: &str, got: &[LogEntry], expected: &[Asked]) {
@@ -125,13 +111,10 @@ impl Differences {
             format!("{target} {range:?} {if_range:?}")
         };
         let got_lines = got.iter();
-        let got_lines: Vec<_> = got_lines
-            .map(|entry| line(&entry.target, &entry.range, &entry.if_range))
-            .collect();
+        let got_lines: Vec<_> = got_lines.map(|entry| line(&entry.target, &entry.range, &entry.if_range)).collect();
         let expected_lines = expected.iter();
-        let expected_lines: Vec<_> = expected_lines
-            .map(|asked| line(&asked.target, &asked.range, &asked.if_range))
-            .collect();
+        let expected_lines: Vec<_> =
+            expected_lines.map(|asked| line(&asked.target, &asked.range, &asked.if_range)).collect();
         self.compare(&format!("asked of {whom}"), got_lines, expected_lines);
         for (entry, asked) in got.iter().zip(expected) {
             for (name, value) in &asked.headers {
@@ -146,27 +129,19 @@ impl Differences {
             .events
             .iter()
             .filter_map(|what| match what {
-                What::Restart {
-                    reason,
-                    discarded_bytes,
-                } => Some((*reason, *discarded_bytes)),
+                What::Restart { reason, discarded_bytes } => Some((*reason, *discarded_bytes)),
                 _ => None,
             })
             .collect();
         let expected = &scenario.expect.restarts;
-        let fits = |((got, bytes), (reason, discarded)): (
-            &(RestartReason, u64),
-            &(RestartReason, Discarded),
-        )| { got == reason && discarded.fits(*bytes) };
+        let fits = |((got, bytes), (reason, discarded)): (&(RestartReason, u64), &(RestartReason, Discarded))| {
+            got == reason && discarded.fits(*bytes)
+        };
         if restarts.len() != expected.len() || !restarts.iter().zip(expected).all(fits) {
             self.add(format!("the restarts: {restarts:?}, expected {expected:?}"));
         }
         let last_size = outcome.events.iter().rev().find_map(|what| match what {
-            What::Headers {
-                expected_bytes,
-                source,
-                mismatch,
-            } => Some((*expected_bytes, *source, *mismatch)),
+            What::Headers { expected_bytes, source, mismatch } => Some((*expected_bytes, *source, *mismatch)),
             _ => None,
         });
         if scenario.expect.size.is_some() {
@@ -191,34 +166,23 @@ impl Differences {
             .events
             .iter()
             .filter_map(|what| match what {
-                What::Retrying {
-                    attempt,
-                    delay,
-                    asked_by,
-                    ..
-                } => Some((*attempt, *delay, *asked_by)),
+                What::Retrying { attempt, delay, asked_by, .. } => Some((*attempt, *delay, *asked_by)),
                 _ => None,
             })
             .collect();
         for (attempt, delay, asked_by) in &waits {
             let longest = longest_wait(config, *attempt, *asked_by);
             if *delay > longest {
-                self.add(format!(
-                    "waited {delay:?} after attempt {attempt}, more than {longest:?}"
-                ));
+                self.add(format!("waited {delay:?} after attempt {attempt}, more than {longest:?}"));
             }
         }
         let Some(expected) = &scenario.expect.delays else {
             return;
         };
-        let got: Vec<_> = waits
-            .iter()
-            .map(|(_, delay, asked_by)| (delay.as_millis() as u64, *asked_by))
-            .collect();
-        let fits =
-            |((got, by), (expected, expected_by)): (&(u64, AskedBy), &(Option<u64>, AskedBy))| {
-                by == expected_by && expected.is_none_or(|expected| expected == *got)
-            };
+        let got: Vec<_> = waits.iter().map(|(_, delay, asked_by)| (delay.as_millis() as u64, *asked_by)).collect();
+        let fits = |((got, by), (expected, expected_by)): (&(u64, AskedBy), &(Option<u64>, AskedBy))| {
+            by == expected_by && expected.is_none_or(|expected| expected == *got)
+        };
         if got.len() != expected.len() || !got.iter().zip(expected).all(fits) {
             self.add(format!("the waits: {got:?}, expected {expected:?}"));
         }
@@ -242,19 +206,12 @@ impl Differences {
             let code = row.failure.as_ref().map(|failure| &failure.code);
             self.compare("the row's error", code, summary.code.as_ref());
         }
-        let restarts = outcome
-            .events
-            .iter()
-            .filter(|what| what.name() == "restart");
+        let restarts = outcome.events.iter().filter(|what| what.name() == "restart");
         self.compare("the restarts told", restarts.count(), row.restarts as usize);
         if let (Some(part), "failed" | "cancelled") = (&outcome.part, end)
             && row.claimed
         {
-            self.compare(
-                "the row's bytes are the part's",
-                row.downloaded,
-                part.len() as u64,
-            );
+            self.compare("the row's bytes are the part's", row.downloaded, part.len() as u64);
         }
     }
 
@@ -265,10 +222,7 @@ impl Differences {
         let Scenario { id, name, .. } = scenario;
         let differences = self.0.join("\n  ");
         let story: Vec<_> = outcome.events.iter().map(What::name).collect();
-        Err(format!(
-            "{id} {name}:\n  {differences}\n  the story: {}",
-            story.join(" ")
-        ))
+        Err(format!("{id} {name}:\n  {differences}\n  the story: {}", story.join(" ")))
     }
 }
 
@@ -298,9 +252,7 @@ fn version_of(scenario: &Scenario, bytes: &[u8]) -> Option<usize> {
     let contents = versions.map(|version| version.content());
     contents
         .enumerate()
-        .find(|(_, content)| {
-            bytes.len() as u64 <= content.size && content.bytes(0..bytes.len() as u64) == bytes
-        })
+        .find(|(_, content)| bytes.len() as u64 <= content.size && content.bytes(0..bytes.len() as u64) == bytes)
         .map(|(index, _)| index)
 }
 

@@ -72,25 +72,17 @@ pub fn run(scenario: &Scenario) -> Result<Outcome, String> {
 /// Whether a disk of a given size can be made here: on Linux, as root.
 pub fn has_small_disks() -> bool {
     static TRIED: OnceLock<bool> = OnceLock::new();
-    *TRIED.get_or_init(|| {
-        tempfile::tempdir().is_ok_and(|folder| SmallDisk::mount(folder.path(), 4096).is_ok())
-    })
+    *TRIED.get_or_init(|| tempfile::tempdir().is_ok_and(|folder| SmallDisk::mount(folder.path(), 4096).is_ok()))
 }
 
-fn transport(
-    scenario: &Scenario,
-    config: &DownloadsConfig,
-    peers: &Peers,
-) -> Result<HttpTransport, String> {
+fn transport(scenario: &Scenario, config: &DownloadsConfig, peers: &Peers) -> Result<HttpTransport, String> {
     let mut options = TransportOptions {
         connect_timeout: Duration::from_millis(config.connect_timeout_ms),
         headers_timeout: Duration::from_millis(config.headers_timeout_ms),
         ..TransportOptions::default()
     };
     for (name, value) in &scenario.download.headers {
-        options
-            .headers
-            .push(Header::new(name, value).map_err(text)?);
+        options.headers.push(Header::new(name, value).map_err(text)?);
     }
     if let Some(pem) = &peers.certificate {
         options.roots = Roots::platform().and_pem(pem.as_bytes()).map_err(text)?;
@@ -104,11 +96,7 @@ fn leaks(engine: &Engine<NativeHost<SqliteLedger>>, disk: &Disk) -> Vec<String> 
         leaks.push(format!("permits in use: {}", engine.permits_used()));
     }
     // Where the system tells which files a process has open.
-    for entry in std::fs::read_dir("/proc/self/fd")
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    for entry in std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
         let open = std::fs::read_link(entry.path()).unwrap_or_default();
         if open.starts_with(disk.files()) {
             leaks.push(format!("open: {}", open.display()));
@@ -123,10 +111,7 @@ struct Heard(Mutex<Vec<What>>);
 
 impl Heard {
     fn all(&self) -> Vec<What> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -158,10 +143,7 @@ impl Peers {
             Address::Listens | Address::Refused | Address::UnknownName => None,
         };
         let certificate = tls.as_ref().map(|tls| tls.certificate_pem().to_owned());
-        let options = Options {
-            tls,
-            ..Options::default()
-        };
+        let options = Options { tls, ..Options::default() };
         let here = Server::start_with(options, script).map_err(text)?;
         elsewhere.site().set_origin(&here.origin());
         let url = match scenario.address {
@@ -169,12 +151,7 @@ impl Peers {
             Address::Refused => format!("http://{}{PATH}", closed_port().map_err(text)?),
             Address::UnknownName => format!("http://no-such-host.invalid{PATH}"),
         };
-        Ok(Peers {
-            here,
-            elsewhere,
-            url,
-            certificate,
-        })
+        Ok(Peers { here, elsewhere, url, certificate })
     }
 }
 
@@ -200,16 +177,9 @@ impl Disk {
             Some(bytes) => Some(SmallDisk::mount(&files, bytes).map_err(text)?),
             None => None,
         };
-        let disk = Disk {
-            _small: small,
-            folder,
-            name: scenario.download.name.clone(),
-        };
+        let disk = Disk { _small: small, folder, name: scenario.download.name.clone() };
         let before = &scenario.before;
-        for (path, there) in [
-            (disk.destination(), &before.destination),
-            (disk.part(), &before.part),
-        ] {
+        for (path, there) in [(disk.destination(), &before.destination), (disk.part(), &before.part)] {
             disk.put(scenario, &path, there.as_ref())?;
         }
         Ok(disk)
@@ -225,11 +195,10 @@ impl Disk {
                 std::fs::write(path, bytes)
             }
             Some(There::Odd { odd: Odd::Folder }) => std::fs::create_dir(path),
-            Some(There::Odd { odd: Odd::Link }) => std::fs::write(&beside, "elsewhere")
-                .and_then(|()| std::os::unix::fs::symlink(&beside, path)),
-            Some(There::Odd {
-                odd: Odd::DanglingLink,
-            }) => std::os::unix::fs::symlink(&beside, path),
+            Some(There::Odd { odd: Odd::Link }) => {
+                std::fs::write(&beside, "elsewhere").and_then(|()| std::os::unix::fs::symlink(&beside, path))
+            }
+            Some(There::Odd { odd: Odd::DanglingLink }) => std::os::unix::fs::symlink(&beside, path),
         };
         put.map_err(text)
     }
@@ -258,9 +227,7 @@ impl SmallDisk {
         mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at);
         match mount.output()? {
             output if output.status.success() => Ok(SmallDisk(at.to_owned())),
-            output => Err(io::Error::other(
-                String::from_utf8_lossy(&output.stderr).into_owned(),
-            )),
+            output => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())),
         }
     }
 }

@@ -47,9 +47,7 @@ impl Outcome {
     pub(crate) fn last_word(&self) -> Option<(&'static str, &Summary)> {
         let summary = |what: &'static str, of| Some((what, of));
         self.events.iter().rev().find_map(|what| match what {
-            What::Completed(of) | What::Failed(of) | What::Cancelled(of) => {
-                summary(what.name(), of)
-            }
+            What::Completed(of) | What::Failed(of) | What::Cancelled(of) => summary(what.name(), of),
             _ => None,
         })
     }

@@ -368,10 +368,7 @@ impl Scenario {
     /// A key that does not exist, or a value of another type.
     pub fn config(&self) -> Result<DownloadsConfig, String> {
         let text = |error: serde_json::Error| format!("config: {error}");
-        let usual = DownloadsConfig {
-            retry_base_delay_ms: 0,
-            ..DownloadsConfig::default()
-        };
+        let usual = DownloadsConfig { retry_base_delay_ms: 0, ..DownloadsConfig::default() };
         let Value::Object(mut all) = serde_json::to_value(usual).map_err(text)? else {
             return Err("config: not an object".to_owned());
         };
@@ -393,9 +390,7 @@ impl Scenario {
     /// The other origin's files.
     pub fn script_elsewhere(&self) -> Script {
         let files = self.elsewhere.iter();
-        files.fold(Script::new(), |script, (path, file)| {
-            script.file(path, file.clone())
-        })
+        files.fold(Script::new(), |script, (path, file)| script.file(path, file.clone()))
     }
 
     /// The whole of a version.
@@ -408,9 +403,7 @@ impl Scenario {
     pub fn digests(&self, digests: &[Digest]) -> Vec<DigestRow> {
         let checksum = |digest: &Digest| match digest {
             Digest::Written(checksum) => Some(checksum.clone()),
-            Digest::Of { version, algorithm } => {
-                Some(Hasher::of(*algorithm, &self.version(*version)?))
-            }
+            Digest::Of { version, algorithm } => Some(Hasher::of(*algorithm, &self.version(*version)?)),
         };
         let given = |checksum| DigestRow::wanted(checksum, DigestSource::Caller);
         digests.iter().filter_map(checksum).map(given).collect()
@@ -419,9 +412,7 @@ impl Scenario {
     fn check(&self) -> Result<(), String> {
         self.config()?;
         self.script().check().map_err(|error| error.to_string())?;
-        self.script_elsewhere()
-            .check()
-            .map_err(|error| error.to_string())?;
+        self.script_elsewhere().check().map_err(|error| error.to_string())?;
         if self.hosts != every_host() && self.because.is_none() {
             return Err("it says not why it runs on some hosts only".to_owned());
         }
@@ -461,22 +452,16 @@ pub fn all() -> Result<Vec<Scenario>, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
     let entries = std::fs::read_dir(&folder).map_err(|error| error.to_string())?;
     let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "json")
-    });
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
     paths.sort();
     let mut scenarios = Vec::new();
     for path in paths {
         let shown = path.display();
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{shown}: {error}"))?;
-        let read: Vec<Scenario> =
-            serde_json::from_str(&text).map_err(|error| format!("{shown}: {error}"))?;
+        let read: Vec<Scenario> = serde_json::from_str(&text).map_err(|error| format!("{shown}: {error}"))?;
         for scenario in read {
             let Scenario { id, name, .. } = &scenario;
-            scenario
-                .check()
-                .map_err(|why| format!("{shown}: {id} {name}: {why}"))?;
+            scenario.check().map_err(|why| format!("{shown}: {id} {name}: {why}"))?;
             scenarios.push(scenario);
         }
     }

@@ -32,16 +32,10 @@ fn the_defaults_are_those_of_the_page() {
 #[test]
 fn a_peer_has_one_permit_less_than_all_but_at_least_one() {
     for (all, of_a_peer) in [(1, 1), (2, 1), (3, 2), (10, 9)] {
-        let config = DownloadsConfig {
-            max_concurrent_downloads: all,
-            ..DownloadsConfig::default()
-        };
+        let config = DownloadsConfig { max_concurrent_downloads: all, ..DownloadsConfig::default() };
         assert_eq!(config.permits_per_peer(), of_a_peer, "{all}");
     }
-    assert_eq!(
-        parsed(r#"{"maxConcurrentPerPeer": 3}"#).permits_per_peer(),
-        3
-    );
+    assert_eq!(parsed(r#"{"maxConcurrentPerPeer": 3}"#).permits_per_peer(), 3);
 }
 
 #[test]
@@ -64,11 +58,7 @@ fn a_delay_of_zero_is_allowed_and_a_count_of_zero_is_not() {
         "breakerFailures",
     ];
     for key in allowed {
-        assert_eq!(
-            parsed(&format!(r#"{{"{key}": 0}}"#)).check(),
-            Ok(()),
-            "{key}"
-        );
+        assert_eq!(parsed(&format!(r#"{{"{key}": 0}}"#)).check(), Ok(()), "{key}");
     }
     let refused = [
         "maxConcurrentDownloads",
@@ -88,10 +78,7 @@ fn a_delay_of_zero_is_allowed_and_a_count_of_zero_is_not() {
 
 #[test]
 fn only_statuses_that_are_permanent_otherwise_can_be_listed() {
-    assert_eq!(
-        parsed(r#"{"extraRetryStatuses": [408, 425, 499]}"#).check(),
-        Ok(())
-    );
+    assert_eq!(parsed(r#"{"extraRetryStatuses": [408, 425, 499]}"#).check(), Ok(()));
     for status in [200, 301, 399, 500] {
         let listed = parsed(&format!(r#"{{"extraRetryStatuses": [{status}]}}"#));
         assert!(listed.check().is_err(), "{status}");

@@ -73,38 +73,19 @@ impl Transport for Peer {
     }
 
     async fn get(&self, request: Request<'_>) -> Result<Response<Wire>, Error> {
-        let (from, total) = (
-            request.range.map_or(0, |range| range.first) as usize,
-            self.file.len(),
-        );
+        let (from, total) = (request.range.map_or(0, |range| range.first) as usize, self.file.len());
         let mut headers = Headers::default();
         headers.push("etag", b"\"v1\"");
         headers.push("content-length", (total - from).to_string().as_bytes());
         if from > 0 {
             assert_eq!(request.if_range, Some("\"v1\""));
-            headers.push(
-                "content-range",
-                format!("bytes {from}-{}/{total}", total - 1).as_bytes(),
-            );
+            headers.push("content-range", format!("bytes {from}-{}/{total}", total - 1).as_bytes());
         }
-        let until = if self.dropped.replace(true) {
-            total
-        } else {
-            total / 2
-        };
+        let until = if self.dropped.replace(true) { total } else { total / 2 };
         let (file, status) = (Rc::clone(&self.file), if from > 0 { 206 } else { 200 });
-        let body = Wire {
-            file,
-            at: from,
-            until,
-        };
+        let body = Wire { file, at: from, until };
         let end = Ok(BodyEnd::Length((total - from) as u64));
-        Ok(Response {
-            status,
-            headers,
-            end,
-            body,
-        })
+        Ok(Response { status, headers, end, body })
     }
 }
 
@@ -139,28 +120,15 @@ impl PartStore for Disk {
     }
     async fn open(&self, part: &str, _how: OpenPart) -> Result<Open, Error> {
         self.0.borrow_mut().entry(part.to_owned()).or_default();
-        Ok(Open {
-            files: Rc::clone(&self.0),
-            name: part.to_owned(),
-        })
+        Ok(Open { files: Rc::clone(&self.0), name: part.to_owned() })
     }
-    async fn commit(
-        &self,
-        part: Open,
-        destination: &str,
-        _replace: Replace,
-    ) -> Result<Committed, Error> {
+    async fn commit(&self, part: Open, destination: &str, _replace: Replace) -> Result<Committed, Error> {
         let mut files = self.0.borrow_mut();
         let bytes = files.remove(&part.name).unwrap_or_default();
         files.insert(destination.to_owned(), bytes);
         Ok(Committed::Durable)
     }
-    async fn find(
-        &self,
-        _part: &str,
-        _destination: &str,
-        _committing: &Committing,
-    ) -> Result<Found, Error> {
+    async fn find(&self, _part: &str, _destination: &str, _committing: &Committing) -> Result<Found, Error> {
         Ok(Found::Nothing) // nothing here survives a crash, so there is nothing to repair
     }
     async fn remove(&self, part: &str) -> Result<(), Error> {
@@ -177,12 +145,7 @@ struct Open {
 
 impl Open {
     fn with<T>(&self, look: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-        look(
-            self.files
-                .borrow_mut()
-                .entry(self.name.clone())
-                .or_default(),
-        )
+        look(self.files.borrow_mut().entry(self.name.clone()).or_default())
     }
 }
 
@@ -232,8 +195,7 @@ impl PartBytes<&[u8]> for Open {
         Ok(())
     }
     async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
-        Ok(self
-            .with(|bytes| bytes.get(offset as usize..offset as usize + chunk.len()) == Some(chunk)))
+        Ok(self.with(|bytes| bytes.get(offset as usize..offset as usize + chunk.len()) == Some(chunk)))
     }
 }
 
@@ -263,20 +225,11 @@ impl Ledger for Table {
         Ok(id)
     }
     async fn row(&self, id: DownloadId) -> Result<Row, Error> {
-        self.0
-            .borrow()
-            .get(&id)
-            .cloned()
-            .ok_or(Error::NoSuchDownload(id))
+        self.0.borrow().get(&id).cloned().ok_or(Error::NoSuchDownload(id))
     }
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
         let rows = self.0.borrow();
-        Ok(rows
-            .values()
-            .rev()
-            .filter(|row| row.new.destination == destination)
-            .cloned()
-            .collect())
+        Ok(rows.values().rev().filter(|row| row.new.destination == destination).cloned().collect())
     }
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
         let rows = self.0.borrow();
@@ -285,22 +238,14 @@ impl Ledger for Table {
     }
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
         let mut rows = self.0.borrow_mut();
-        rows.get_mut(&id)
-            .map(Row::begin_attempt)
-            .ok_or(Error::NoSuchDownload(id))
+        rows.get_mut(&id).map(Row::begin_attempt).ok_or(Error::NoSuchDownload(id))
     }
     async fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> Result<(), Error> {
         let mut rows = self.0.borrow_mut();
-        rows.get_mut(&id)
-            .map(|row| row.apply(change))
-            .ok_or(Error::NoSuchDownload(id))
+        rows.get_mut(&id).map(|row| row.apply(change)).ok_or(Error::NoSuchDownload(id))
     }
     async fn remove(&self, id: DownloadId) -> Result<(), Error> {
-        self.0
-            .borrow_mut()
-            .remove(&id)
-            .map(drop)
-            .ok_or(Error::NoSuchDownload(id))
+        self.0.borrow_mut().remove(&id).map(drop).ok_or(Error::NoSuchDownload(id))
     }
 }
 
@@ -323,28 +268,18 @@ impl Clock for Idle {
 
 #[test]
 fn a_host_that_is_not_send_drives_a_download_through_a_cut_and_a_resume() {
-    let file = Rc::new(
-        (0..100_000_u32)
-            .map(|n| (n % 251) as u8)
-            .collect::<Vec<u8>>(),
-    );
+    let file = Rc::new((0..100_000_u32).map(|n| (n % 251) as u8).collect::<Vec<u8>>());
     let (files, rows) = (Files::default(), Rows::default());
     let host = Mine {
-        peer: Peer {
-            file: Rc::clone(&file),
-            dropped: Cell::new(false),
-        },
+        peer: Peer { file: Rc::clone(&file), dropped: Cell::new(false) },
         disk: Disk(Rc::clone(&files)),
         ledger: Table(rows),
         clock: Idle(Rc::default()),
         told: RefCell::default(),
     };
-    let engine =
-        Engine::new(host, DownloadsConfig::default(), false).expect("the defaults are in range");
+    let engine = Engine::new(host, DownloadsConfig::default(), false).expect("the defaults are in range");
     let new = NewDownload {
-        source: Source::Url {
-            url: "http://peer.example/film.mkv".to_owned(),
-        },
+        source: Source::Url { url: "http://peer.example/film.mkv".to_owned() },
         header_names: Vec::new(),
         destination: "/films/film.mkv".to_owned(),
         part: "/films/film.mkv.part".to_owned(),
@@ -361,32 +296,15 @@ fn a_host_that_is_not_send_drives_a_download_through_a_cut_and_a_resume() {
         let accepted = driver.accept(new).await?;
         driver.drive(accepted.id).await
     };
-    let ended = pool
-        .spawner()
-        .spawn_local_with_handle(drive)
-        .expect("the pool is there");
+    let ended = pool.spawner().spawn_local_with_handle(drive).expect("the pool is there");
     let summary = pool.run_until(ended).expect("it is served in the end");
 
-    assert_eq!(
-        (summary.bytes, summary.attempts, summary.restarts),
-        (100_000, 2, 0)
-    );
+    assert_eq!((summary.bytes, summary.attempts, summary.restarts), (100_000, 2, 0));
     let names: Vec<String> = files.borrow().keys().cloned().collect();
     assert_eq!(names, ["/films/film.mkv"]);
     assert_eq!(files.borrow().get("/films/film.mkv"), Some(&*file));
-    let told = [
-        "queued",
-        "started",
-        "headers",
-        "retrying",
-        "started",
-        "headers",
-        "completed",
-    ];
+    let told = ["queued", "started", "headers", "retrying", "started", "headers", "completed"];
     let heard = engine.host().told.borrow().clone();
-    let heard: Vec<_> = heard
-        .into_iter()
-        .filter(|name| *name != "progress")
-        .collect();
+    let heard: Vec<_> = heard.into_iter().filter(|name| *name != "progress").collect();
     assert_eq!(heard, told);
 }

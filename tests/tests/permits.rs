@@ -44,10 +44,7 @@ on_every_host! {
 }
 
 fn no_more_downloads_move_at_once_than_there_are_permits<W: World>(world: fn(Setting) -> W) {
-    let world = world(Setting {
-        permits: 2,
-        files: vec![file([Trickle::every(2, 1000)]); 6],
-    });
+    let world = world(Setting { permits: 2, files: vec![file([Trickle::every(2, 1000)]); 6] });
     let ended = world.run(all(&world));
     assert!(ended.iter().all(Result::is_ok), "{ended:?}");
     assert_eq!(most_at_once(&world.events()), 2);
@@ -55,19 +52,13 @@ fn no_more_downloads_move_at_once_than_there_are_permits<W: World>(world: fn(Set
 }
 
 fn downloads_start_in_the_order_they_were_accepted<W: World>(world: fn(Setting) -> W) {
-    let world = world(Setting {
-        permits: 1,
-        files: vec![file([]); 5],
-    });
+    let world = world(Setting { permits: 1, files: vec![file([]); 5] });
     world.run(all(&world));
     assert_eq!(starts(&world.events()), [1, 2, 3, 4, 5]);
 }
 
 fn a_failed_download_gives_its_permit_back<W: World>(world: fn(Setting) -> W) {
-    let world = world(Setting {
-        permits: 1,
-        files: vec![file([Status::code(404)]), file([])],
-    });
+    let world = world(Setting { permits: 1, files: vec![file([Status::code(404)]), file([])] });
     let ended = world.run(all(&world));
     assert_eq!((ended[0].is_err(), ended[1].is_ok()), (true, true));
     assert_eq!(world.engine().permits_used(), 0);
@@ -75,10 +66,7 @@ fn a_failed_download_gives_its_permit_back<W: World>(world: fn(Setting) -> W) {
 
 fn k08_downloads_in_backoff_hold_no_permit<W: World>(world: fn(Setting) -> W) {
     let busy = file([Status::retry_after(503, "60")]);
-    let world = world(Setting {
-        permits: 2,
-        files: vec![busy.clone(), busy, file([])],
-    });
+    let world = world(Setting { permits: 2, files: vec![busy.clone(), busy, file([])] });
     let (first, second) = (download(&world, 0), download(&world, 1));
     let then = async {
         while count(&world.events(), "retrying") < 2 {
@@ -99,11 +87,7 @@ fn k08_downloads_in_backoff_hold_no_permit<W: World>(world: fn(Setting) -> W) {
 fn after_a_backoff_a_download_comes_before_those_never_started<W: World>(world: fn(Setting) -> W) {
     let world = world(Setting {
         permits: 1,
-        files: vec![
-            file([Status::retry_after(503, "0")]),
-            file([Trickle::every(2, 500)]),
-            file([]),
-        ],
+        files: vec![file([Status::retry_after(503, "0")]), file([Trickle::every(2, 500)]), file([])],
     });
     world.run(all(&world));
     assert_eq!(starts(&world.events()), [1, 2, 1, 3]);
@@ -113,9 +97,7 @@ fn after_a_backoff_a_download_comes_before_those_never_started<W: World>(world: 
 
 /// The downloads in the order of their attempts.
 fn starts(events: &[(DownloadId, What)]) -> Vec<DownloadId> {
-    let started = events
-        .iter()
-        .filter(|(_, what)| matches!(what, What::Started { .. }));
+    let started = events.iter().filter(|(_, what)| matches!(what, What::Started { .. }));
     started.map(|(id, _)| *id).collect()
 }
 
@@ -135,10 +117,7 @@ fn most_at_once(events: &[(DownloadId, What)]) -> usize {
 }
 
 fn count(events: &[(DownloadId, What)], name: &str) -> usize {
-    events
-        .iter()
-        .filter(|(_, what)| what.name() == name)
-        .count()
+    events.iter().filter(|(_, what)| what.name() == name).count()
 }
 
 // ---- worlds ----
@@ -153,11 +132,7 @@ struct Setting {
 
 impl Setting {
     fn config(&self) -> DownloadsConfig {
-        DownloadsConfig {
-            max_concurrent_downloads: self.permits,
-            retry_base_delay_ms: 0,
-            ..DownloadsConfig::default()
-        }
+        DownloadsConfig { max_concurrent_downloads: self.permits, retry_base_delay_ms: 0, ..DownloadsConfig::default() }
     }
 
     fn script(&self) -> Script {
@@ -278,8 +253,7 @@ impl OnNative {
         let host = NativeHost {
             transport: HttpTransport::new(TransportOptions::default()),
             store: DiskStore::new(),
-            ledger: SqliteLedger::open(&folder.path().join("regrip.sqlite"))
-                .expect("a ledger can be made"),
+            ledger: SqliteLedger::open(&folder.path().join("regrip.sqlite")).expect("a ledger can be made"),
             clock: SmolClock::default(),
             listener: Arc::clone(&heard) as Arc<dyn Listener>,
         };

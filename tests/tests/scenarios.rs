@@ -12,14 +12,13 @@ use std::sync::Arc;
 /// (`V`), the seed's behaviour (`S`), and the tables of `core::resume`: requests (`Q`), responses (`A`), full responses that
 /// are compared (`C`) and bounds (`B`).
 const CASES: &[&str] = &[
-    "H01", "H02", "H03", "H04", "H05", "H06", "H07", "H08", "H09", "H10", "H11", "H12", "H13",
-    "H14", "H15", "H16", "H17", "H18", "H19", "H20", "H21", "H22", "H23", "H24", "H25", "H26",
-    "H27", "H28", "H29", "H30", "H31", "H32", "H33", "H34", "H35", "H36", "H37", "H38", "H39",
-    "D01", "D05", "D07", "D10", "T01", "T03", "T04", "T05", "R01", "R02", "R03", "R04", "R05",
-    "R06", "R07", "R08", "R09", "S23", "V01", "V02", "V03", "V04", "V05", "V06", "V07", "V08",
-    "V09", "V10", "V11", "V12", "V13", "V14", "V15", "V16", "V17", "V18", "V19", "V20", "V21",
-    "FW05", "FW06", "FW07", "Q03", "Q04", "Q06", "Q09", "Q11", "A01", "A02", "A03", "A05", "A07",
-    "C01", "C02", "C03", "C04", "C05", "C06", "B01", "B02",
+    "H01", "H02", "H03", "H04", "H05", "H06", "H07", "H08", "H09", "H10", "H11", "H12", "H13", "H14", "H15", "H16",
+    "H17", "H18", "H19", "H20", "H21", "H22", "H23", "H24", "H25", "H26", "H27", "H28", "H29", "H30", "H31", "H32",
+    "H33", "H34", "H35", "H36", "H37", "H38", "H39", "D01", "D05", "D07", "D10", "T01", "T03", "T04", "T05", "R01",
+    "R02", "R03", "R04", "R05", "R06", "R07", "R08", "R09", "S23", "V01", "V02", "V03", "V04", "V05", "V06", "V07",
+    "V08", "V09", "V10", "V11", "V12", "V13", "V14", "V15", "V16", "V17", "V18", "V19", "V20", "V21", "FW05", "FW06",
+    "FW07", "Q03", "Q04", "Q06", "Q09", "Q11", "A01", "A02", "A03", "A05", "A07", "C01", "C02", "C03", "C04", "C05",
+    "C06", "B01", "B02",
 ];
 
 /// Cases that need several downloads at once, and the test of `permits.rs` that shows each.
@@ -53,8 +52,7 @@ fn trial(scenario: Arc<Scenario>, host: Host) -> Trial {
     };
     let title = format!("{} {} [{name}]", scenario.id, scenario.name);
     // A disk of a given size needs a mount, which not everybody may make.
-    let impossible =
-        host == Host::Native && scenario.before.room.is_some() && !native_host::has_small_disks();
+    let impossible = host == Host::Native && scenario.before.room.is_some() && !native_host::has_small_disks();
     let test = move || Ok(judge(&scenario, &run(&scenario)?)?);
     Trial::test(title, test).with_ignored_flag(impossible)
 }
@@ -78,16 +76,12 @@ fn covered(scenarios: &[Scenario]) -> Trial {
 
 /// Two scenarios of one name could not be told apart in a report.
 fn told_apart(scenarios: &[Scenario]) -> Trial {
-    let mut names: Vec<_> = scenarios
-        .iter()
-        .map(|one| format!("{} {}", one.id, one.name))
-        .collect();
+    let mut names: Vec<_> = scenarios.iter().map(|one| format!("{} {}", one.id, one.name)).collect();
     names.sort();
-    Trial::test("every scenario has a name of its own", move || match names
-        .windows(2)
-        .find(|pair| pair[0] == pair[1])
-    {
-        Some(pair) => Err(Failed::from(format!("twice: {}", pair[0]))),
-        None => Ok(()),
+    Trial::test("every scenario has a name of its own", move || {
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(Failed::from(format!("twice: {}", pair[0]))),
+            None => Ok(()),
+        }
     })
 }

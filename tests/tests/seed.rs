@@ -12,10 +12,7 @@ const BEHAVIOURS: usize = 52;
 #[test]
 fn every_behaviour_of_the_seed_has_one_line() {
     let text = seed();
-    let lines: Vec<_> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("| S")?.split(' ').next())
-        .collect();
+    let lines: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("| S")?.split(' ').next()).collect();
     let expected: Vec<_> = (1..=BEHAVIOURS).map(|number| number.to_string()).collect();
     assert_eq!(lines, expected);
 }
@@ -30,10 +27,7 @@ fn every_behaviour_is_shown_by_a_test() {
 #[test]
 fn every_test_that_is_named_exists() {
     let scenarios = scenario::all().expect("the scenarios make sense");
-    let scenarios: BTreeSet<String> = scenarios
-        .iter()
-        .map(|one| format!("{} {}", one.id, one.name))
-        .collect();
+    let scenarios: BTreeSet<String> = scenarios.iter().map(|one| format!("{} {}", one.id, one.name)).collect();
     let field = read_to_string(root().join("tests/FIELD.md")).expect("it is there");
     let text = seed();
     let seed = text.lines().filter(|line| line.starts_with("| S"));
@@ -56,9 +50,7 @@ fn exists(scenarios: &BTreeSet<String>, path: &str, name: &str) -> bool {
         return false;
     };
     match path.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("rs") => ["(", "<"]
-            .iter()
-            .any(|after| source.contains(&format!("fn {name}{after}"))),
+        Some("rs") => ["(", "<"].iter().any(|after| source.contains(&format!("fn {name}{after}"))),
         Some("mjs") => source.contains(&format!("test(\"{name}\"")),
         Some("json") => {
             // The scenario, and in this file.

@@ -22,10 +22,7 @@ fn no_folders_of_the_native_host_import_each_other_in_a_circle() {
     let room = |file: &String| file.split('/').next().unwrap_or_default().to_owned();
     let mut rooms = Imports::new();
     for (file, imported) in imports("host-native/src") {
-        let others = imported
-            .iter()
-            .map(room)
-            .filter(|other| *other != room(&file));
+        let others = imported.iter().map(room).filter(|other| *other != room(&file));
         rooms.entry(room(&file)).or_default().extend(others);
     }
     assert!(rooms["serve"].contains("control"), "{rooms:?}");
@@ -36,9 +33,8 @@ fn no_folders_of_the_native_host_import_each_other_in_a_circle() {
 fn sqlite_is_known_to_its_folder_and_its_ledger_to_those_who_open_it() {
     let sources = sources("host-native/src");
     let naming = |word: &str| -> Vec<&str> {
-        let naming = sources.iter().filter(|(file, text)| {
-            code(text).contains(word) && !file.starts_with("ledger/sqlite/")
-        });
+        let naming =
+            sources.iter().filter(|(file, text)| code(text).contains(word) && !file.starts_with("ledger/sqlite/"));
         naming.map(|(file, _)| file.as_str()).collect()
     };
     assert_eq!(naming("rusqlite"), Vec::<&str>::new());
@@ -75,21 +71,13 @@ fn a_circle_is_found() {
         ("d".to_owned(), uses(&[])),
     ]);
     assert_eq!(circles(&imports), ["a, b, c"]);
-    let paths = paths(
-        "use crate::a::{b, c::{self, D}};\n#[cfg(test)]\nmod tests { use super::x; }",
-        &[],
-    );
+    let paths = paths("use crate::a::{b, c::{self, D}};\n#[cfg(test)]\nmod tests { use super::x; }", &[]);
     let paths: Vec<String> = paths.iter().map(|path| path.join("::")).collect();
-    assert_eq!(
-        paths,
-        ["crate::a::b", "crate::a::c::self", "crate::a::c::D"]
-    );
+    assert_eq!(paths, ["crate::a::b", "crate::a::c::self", "crate::a::c::D"]);
 }
 
 fn root(folder: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(folder)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder)
 }
 
 /// The source files of a folder.
@@ -150,29 +138,16 @@ fn imports(folder: &str) -> Imports {
 
 /// The path of the module in a file.
 fn module(root: &Path, file: &Path) -> Vec<String> {
-    let relative = file
-        .strip_prefix(root)
-        .expect("below the root")
-        .with_extension("");
-    let mut parts: Vec<String> = relative
-        .iter()
-        .map(|part| part.to_string_lossy().into_owned())
-        .collect();
-    if matches!(
-        parts.last().map(String::as_str),
-        Some("mod" | "lib" | "main")
-    ) {
+    let relative = file.strip_prefix(root).expect("below the root").with_extension("");
+    let mut parts: Vec<String> = relative.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if matches!(parts.last().map(String::as_str), Some("mod" | "lib" | "main")) {
         parts.pop();
     }
     parts
 }
 
 /// The module that a path leads to: the longest part of it that is one.
-fn resolve(
-    module: &[String],
-    path: &[String],
-    files: &BTreeMap<Vec<String>, PathBuf>,
-) -> Vec<String> {
+fn resolve(module: &[String], path: &[String], files: &BTreeMap<Vec<String>, PathBuf>) -> Vec<String> {
     let mut at = module.to_vec();
     let mut rest = path;
     match path.first().map(String::as_str) {
@@ -219,10 +194,7 @@ fn paths(text: &str, children: &[&str]) -> Vec<Vec<String>> {
     let mut rest = String::new();
     for (number, piece) in code.split(';').enumerate() {
         let begin = piece.rfind("use ").filter(|begin| {
-            piece[..*begin]
-                .chars()
-                .next_back()
-                .is_none_or(|before| before.is_whitespace() || before == ')')
+            piece[..*begin].chars().next_back().is_none_or(|before| before.is_whitespace() || before == ')')
         });
         match begin {
             Some(begin) if number == 0 || !piece[begin..].contains(" fn ") => {
@@ -253,11 +225,7 @@ fn tree(prefix: &[String], text: &str, paths: &mut Vec<Vec<String>>) {
         None => (text.split(" as ").next().unwrap_or_default(), None),
     };
     let mut prefix = prefix.to_vec();
-    prefix.extend(
-        path.split("::")
-            .map(|part| part.trim().to_owned())
-            .filter(|part| !part.is_empty()),
-    );
+    prefix.extend(path.split("::").map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()));
     let Some(group) = group else {
         paths.push(prefix);
         return;
@@ -292,16 +260,11 @@ fn circles(imports: &Imports) -> Vec<String> {
         }
         seen
     };
-    let reach: Imports = imports
-        .keys()
-        .map(|file| (file.clone(), reached(file)))
-        .collect();
+    let reach: Imports = imports.keys().map(|file| (file.clone(), reached(file))).collect();
     let mut circles: Vec<String> = Vec::new();
     for (file, others) in &reach {
-        let circle: BTreeSet<&String> = others
-            .iter()
-            .filter(|other| reach.get(*other).is_some_and(|back| back.contains(file)))
-            .collect();
+        let circle: BTreeSet<&String> =
+            others.iter().filter(|other| reach.get(*other).is_some_and(|back| back.contains(file))).collect();
         let line: Vec<&str> = circle.iter().map(|file| file.as_str()).collect();
         let line = line.join(", ");
         if circle.contains(file) && !circles.contains(&line) {

@@ -56,10 +56,7 @@ pub fn admission(rows: &[Row], new: &NewDownload, new_url: NewUrl) -> Admission 
     if let Some(row) = unfinished().next() {
         return other(row);
     }
-    match rows
-        .iter()
-        .find(|row| matches!(row.status, Status::Failed | Status::Cancelled) && row.claimed)
-    {
+    match rows.iter().find(|row| matches!(row.status, Status::Failed | Status::Cancelled) && row.claimed) {
         Some(row) if same(&row) => Admission::Retry(row.id),
         Some(row) => other(row),
         None => match rows.first() {

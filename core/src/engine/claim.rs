@@ -57,11 +57,7 @@ async fn lost<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Option<Duratio
     }
 }
 
-async fn extend<H: Host>(
-    shared: &Shared<H>,
-    id: DownloadId,
-    lease: Duration,
-) -> Result<bool, Error> {
+async fn extend<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Duration) -> Result<bool, Error> {
     let now = shared.host.clock().wall();
     match now.checked_add(lease) {
         Some(until) => shared.host.ledger().claim(id, &shared.owner, until).await,
@@ -70,10 +66,5 @@ async fn extend<H: Host>(
 }
 
 fn taken(part: &str) -> Failed {
-    Error::PartLocked {
-        path: part.to_owned(),
-        pid: None,
-        lock_file: None,
-    }
-    .into()
+    Error::PartLocked { path: part.to_owned(), pid: None, lock_file: None }.into()
 }

@@ -28,8 +28,7 @@ use crate::mutex::lock;
 use crate::origin::Origins;
 use crate::peer::Reachability;
 use crate::record::{
-    Change, DigestRow, DigestSource, DownloadId, Mark, NewDownload, Restart, RestartReason, Row,
-    Status, Terms,
+    Change, DigestRow, DigestSource, DownloadId, Mark, NewDownload, Restart, RestartReason, Row, Status, Terms,
 };
 use crate::semaphore::Semaphore;
 use crate::store::PartStore;
@@ -67,12 +66,10 @@ impl<H: Host> Engine<H> {
     /// The first key of the configuration that is out of range.
     pub fn new(host: H, config: DownloadsConfig, digests: bool) -> Result<Self, InvalidConfig> {
         config.check()?;
-        let permits = Semaphore::new(config.max_concurrent_downloads as usize).map_err(|_| {
-            InvalidConfig {
-                key: "maxConcurrentDownloads",
-                found: "0".to_owned(),
-                expected: "at least 1",
-            }
+        let permits = Semaphore::new(config.max_concurrent_downloads as usize).map_err(|_| InvalidConfig {
+            key: "maxConcurrentDownloads",
+            found: "0".to_owned(),
+            expected: "at least 1",
         })?;
         let owner = match host.ledger().lease() {
             Some(_) => format!("{:016x}", host.seed()),
@@ -115,10 +112,7 @@ impl<H: Host> Engine<H> {
     pub fn reconfigure(&self, config: DownloadsConfig) -> Result<(), InvalidConfig> {
         config.check()?;
         // `check` has refused a zero.
-        let _ = self
-            .0
-            .permits
-            .resize(config.max_concurrent_downloads as usize);
+        let _ = self.0.permits.resize(config.max_concurrent_downloads as usize);
         let config = Arc::new(config);
         *lock(&self.0.config) = Arc::clone(&config);
         self.0.origins.reconfigure(&config);
@@ -171,9 +165,7 @@ impl<H: Host> Engine<H> {
         let ledger = self.0.host.ledger();
         let rows = ledger.rows_for(&new.destination).await?;
         let admission = match admission(&rows, &new, new_url) {
-            Admission::Move(id) if self.is_driven(id) || self.is_accepted(id) => {
-                Admission::Busy(id)
-            }
+            Admission::Move(id) if self.is_driven(id) || self.is_accepted(id) => Admission::Busy(id),
             admission => admission,
         };
         if let Admission::Known(id) | Admission::Retry(id) = admission {
@@ -211,11 +203,8 @@ impl<H: Host> Engine<H> {
                     self.record(id, &Change::Retried).await?;
                     self.disown_what_a_digest_refused(row, &new).await?;
                 }
-                let moving = Moving {
-                    url: new.source.url().to_owned(),
-                    status: row.status,
-                    failure: row.failure.clone(),
-                };
+                let moving =
+                    Moving { url: new.source.url().to_owned(), status: row.status, failure: row.failure.clone() };
                 self.ask(id, &new, Some(moving));
                 self.tell(id, &new, What::Queued);
                 Ok(Accepted { id, known: true })
@@ -226,15 +215,8 @@ impl<H: Host> Engine<H> {
                 Ok(Accepted { id, known: false })
             }
             Admission::Busy(id) => {
-                let url = rows
-                    .iter()
-                    .find(|row| row.id == id)
-                    .map(|row| display_url(row.new.source.url()));
-                Err(Error::DestinationBusy {
-                    path: new.destination,
-                    id,
-                    url: url.unwrap_or_default(),
-                })
+                let url = rows.iter().find(|row| row.id == id).map(|row| display_url(row.new.source.url()));
+                Err(Error::DestinationBusy { path: new.destination, id, url: url.unwrap_or_default() })
             }
         }
     }
@@ -257,9 +239,7 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// As [`drive`](Self::drive). The row has failed then, unless it was the ledger.
     pub async fn repair(&self, id: DownloadId) -> Result<bool, Error> {
-        drive::repair_only(&self.0, id)
-            .await
-            .map_err(|failed| *failed.0)
+        drive::repair_only(&self.0, id).await.map_err(|failed| *failed.0)
     }
 
     /// Calls a download off, promptly. Its part is kept. From `committing` on it is too late.
@@ -316,10 +296,7 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// `Ledger`.
     pub async fn stop_ended_elsewhere(&self) -> Result<(), Error> {
-        let driven: Vec<DownloadId> = lock(&self.0.writers)
-            .values()
-            .map(|writer| writer.id)
-            .collect();
+        let driven: Vec<DownloadId> = lock(&self.0.writers).values().map(|writer| writer.id).collect();
         for id in driven {
             match self.0.host.ledger().row(id).await {
                 Ok(row) if row.status != Status::Cancelled => {}
@@ -377,9 +354,7 @@ impl<H: Host> Engine<H> {
         }
         let rows = self.0.host.ledger().rows_for(&row.new.destination).await?;
         // A superseded row claims the same part as the one that superseded it: the last one to go takes it along.
-        let others = rows
-            .iter()
-            .any(|other| other.id != id && other.new.part == row.new.part && has_part(other));
+        let others = rows.iter().any(|other| other.id != id && other.new.part == row.new.part && has_part(other));
         if has_part(&row) && !others {
             self.0.host.store().remove(&row.new.part).await?;
         }
@@ -409,8 +384,7 @@ impl<H: Host> Engine<H> {
             match &driven {
                 Some(first) if first.destination == mark.destination => {
                     let (id, by) = (mark.id, first.id);
-                    self.record(id, &Change::Failed(failure(&Error::Superseded { by }, &[])))
-                        .await?;
+                    self.record(id, &Change::Failed(failure(&Error::Superseded { by }, &[]))).await?;
                     recovered.superseded.push(id);
                 }
                 _ => {
@@ -441,11 +415,7 @@ impl<H: Host> Engine<H> {
 
     /// A whole part with the wrong digest would be refused again and again without a request. Where the digest that is
     /// wanted is still the same, its bytes count no more; where it is another one, they may be the right ones.
-    async fn disown_what_a_digest_refused(
-        &self,
-        row: &Row,
-        new: &NewDownload,
-    ) -> Result<(), Error> {
+    async fn disown_what_a_digest_refused(&self, row: &Row, new: &NewDownload) -> Result<(), Error> {
         let wanted = |rows: &[DigestRow]| -> Vec<Checksum> {
             let given = |row: &&DigestRow| row.source != DigestSource::ReprDigest;
             let rows = rows.iter().filter(given);
@@ -459,11 +429,8 @@ impl<H: Host> Engine<H> {
 
     /// Records that the bytes of a part do not count any more, because a digest refused them.
     async fn disown(&self, row: &Row) -> Result<(), Error> {
-        let restart = Restart {
-            attempt: row.attempts,
-            reason: RestartReason::DigestMismatch,
-            discarded: row.downloaded,
-        };
+        let restart =
+            Restart { attempt: row.attempts, reason: RestartReason::DigestMismatch, discarded: row.downloaded };
         self.record(row.id, &Change::Restart(restart)).await
     }
 
@@ -481,22 +448,12 @@ impl<H: Host> Engine<H> {
     }
 
     async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Error> {
-        self.0
-            .host
-            .ledger()
-            .record(id, change, self.0.host.clock().wall())
-            .await
+        self.0.host.ledger().record(id, change, self.0.host.clock().wall()).await
     }
 
     fn tell(&self, id: DownloadId, new: &NewDownload, what: What) {
         let (at, url) = (self.0.host.clock().wall(), display_url(new.source.url()));
-        self.0.host.on_event(&Event {
-            id,
-            at,
-            url: &url,
-            path: &new.destination,
-            what,
-        });
+        self.0.host.on_event(&Event { id, at, url: &url, path: &new.destination, what });
     }
 }
 

@@ -19,9 +19,7 @@ use crate::job::{Candidate, Job, PartOf, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
-use crate::record::{
-    AttemptEnd, Change, DigestRow, DownloadId, Failure, NewAttempt, Outcome, Row, Status, Waiting,
-};
+use crate::record::{AttemptEnd, Change, DigestRow, DownloadId, Failure, NewAttempt, Outcome, Row, Status, Waiting};
 use crate::retry::AskedBy;
 use crate::semaphore::Lane;
 use crate::store::{OpenPart, Part, PartStore};
@@ -62,10 +60,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
 }
 
 /// The end of a commit that was interrupted, and nothing else.
-pub(super) async fn repair_only<H: Host>(
-    shared: &Shared<H>,
-    id: DownloadId,
-) -> Result<bool, Failed> {
+pub(super) async fn repair_only<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<bool, Failed> {
     let destination = shared.host.ledger().row(id).await?.new.destination;
     let (_writer, _ear) = enter(shared, id, &destination)?;
     let row = shared.host.ledger().row(id).await?;
@@ -82,11 +77,7 @@ pub(super) async fn repair_only<H: Host>(
 }
 
 /// Attempts until there is a file or no hope.
-async fn run<H: Host>(
-    shared: &Shared<H>,
-    job: &mut Job<'_, H>,
-    ear: &mut Ear,
-) -> Result<(), Failed> {
+async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Failed> {
     if job.row.status == Status::Committing {
         let asked = lock(&shared.asked).get(&job.row.id).cloned();
         let is_right = asked.is_none_or(|asked| has_digests(&job.row, &asked.terms.digests));
@@ -113,9 +104,7 @@ async fn run<H: Host>(
             After::Again(delay) => {
                 // Nothing of this download moves now, so nothing of the engine's is held.
                 if !delay.is_zero() {
-                    ear.unless_stopped(shared.host.clock().sleep(delay))
-                        .await
-                        .map_err(stopped)?;
+                    ear.unless_stopped(shared.host.clock().sleep(delay)).await.map_err(stopped)?;
                 }
                 lane = Lane::Returning;
             }
@@ -141,10 +130,7 @@ async fn one_attempt<H: Host>(
     if let Some(asked) = &asked {
         job.row.new.adopt = asked.terms.adopt;
     }
-    let opened = ear
-        .unless_stopped(Box::pin(open(job)))
-        .await
-        .map_err(stopped)?;
+    let opened = ear.unless_stopped(Box::pin(open(job))).await.map_err(stopped)?;
     let mut part = match opened {
         Ok(part) => part,
         Err(error) => return retry_or_fail(job, error, None, random).await,
@@ -161,17 +147,9 @@ async fn one_attempt<H: Host>(
     // Only now: while another process wrote the part, the terms were that one's.
     job.candidate = None;
     match asked {
-        Some(Asked {
-            terms,
-            moving: Some(moving),
-        }) if moving.url != job.row.new.source.url() => {
+        Some(Asked { terms, moving: Some(moving) }) if moving.url != job.row.new.source.url() => {
             let same_path = same_but_for_query(&moving.url, job.row.new.source.url());
-            job.candidate = Some(Candidate {
-                url: moving.url,
-                same_path,
-                terms,
-                bounds: job.row.bounds,
-            });
+            job.candidate = Some(Candidate { url: moving.url, same_path, terms, bounds: job.row.bounds });
             job.row.bounds = job.trial_bounds.unwrap_or(job.row.bounds);
         }
         Some(Asked { terms, .. }) => {
@@ -182,10 +160,7 @@ async fn one_attempt<H: Host>(
     }
     let stock = take_stock(job, &mut part).await?;
     let from = stock.unwrap_or(0);
-    let begin = NewAttempt {
-        at: job.host.clock().wall(),
-        from,
-    };
+    let begin = NewAttempt { at: job.host.clock().wall(), from };
     let number = match job.host.ledger().begin_attempt(job.row.id, &begin).await {
         Ok(number) => number,
         Err(error) => return leave(job, part, overruled(error).into()).await,
@@ -195,21 +170,13 @@ async fn one_attempt<H: Host>(
     job.received = 0;
     // Bytes from before are not progress of this attempt, even if a killed process left them.
     job.row.bounds.furthest = job.row.bounds.furthest.max(from);
-    job.emit(What::Started {
-        attempt: number,
-        from,
-    });
-    let ended = ear
-        .unless_stopped(Box::pin(attempt(job, &mut part, stock)))
-        .await;
+    job.emit(What::Started { attempt: number, from });
+    let ended = ear.unless_stopped(Box::pin(attempt(job, &mut part, stock))).await;
     job.seat.stop_moving();
     if job.candidate.is_none() {
         let mut asked = lock(&shared.asked);
         // A URL that was on trial is the row's by now.
-        if asked
-            .get(&job.row.id)
-            .is_some_and(|asked| asked.moving.is_some())
-        {
+        if asked.get(&job.row.id).is_some_and(|asked| asked.moving.is_some()) {
             asked.remove(&job.row.id);
         }
     }
@@ -229,24 +196,14 @@ async fn one_attempt<H: Host>(
 }
 
 /// Keeps the partial data, and the line in the timeline.
-async fn stop_here<H: Host>(
-    job: &mut Job<'_, H>,
-    mut part: PartOf<H>,
-    stop: Stop,
-) -> Result<After, Failed> {
+async fn stop_here<H: Host>(job: &mut Job<'_, H>, mut part: PartOf<H>, stop: Stop) -> Result<After, Failed> {
     let to = job.settle(&mut part).await.unwrap_or(job.row.durable);
     let outcome = match stop {
         Stop::Cancel => Outcome::Cancelled,
         Stop::End => Outcome::Interrupted,
     };
     let (attempt, bounds) = (job.attempt, job.row.bounds);
-    let end = AttemptEnd {
-        attempt,
-        to,
-        outcome,
-        error: None,
-        wait: None,
-    };
+    let end = AttemptEnd { attempt, to, outcome, error: None, wait: None };
     job.record(Change::AttemptEnded { end, bounds }).await?;
     Err(stopped(stop).into())
 }
@@ -312,11 +269,7 @@ async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<Aft
 
 /// Gives up a part that was only opened: an empty one may have been created by that, after its row was removed, and would
 /// then be nobody's.
-async fn leave<H: Host>(
-    job: &Job<'_, H>,
-    mut part: PartOf<H>,
-    error: Failed,
-) -> Result<After, Failed> {
+async fn leave<H: Host>(job: &Job<'_, H>, mut part: PartOf<H>, error: Failed) -> Result<After, Failed> {
     let ended = !matches!(*error, Error::Ledger { .. });
     if ended && part.length().await.is_ok_and(|length| length == 0) {
         drop(part);
@@ -326,20 +279,10 @@ async fn leave<H: Host>(
     Err(error)
 }
 
-async fn finish<H: Host>(
-    job: &mut Job<'_, H>,
-    part: PartOf<H>,
-    whole: Whole,
-) -> Result<After, Failed> {
+async fn finish<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>, whole: Whole) -> Result<After, Failed> {
     let (attempt, size, bounds) = (job.attempt, whole.size, job.row.bounds);
     let ended = |outcome: Outcome, error: Option<Failure>| Change::AttemptEnded {
-        end: AttemptEnd {
-            attempt,
-            to: size,
-            outcome,
-            error,
-            wait: None,
-        },
+        end: AttemptEnd { attempt, to: size, outcome, error, wait: None },
         bounds,
     };
     if let Err(error) = commit(job, part, whole, Some(ended(Outcome::Completed, None))).await {
@@ -382,21 +325,13 @@ async fn retry_or_fail<H: Host>(
         Next::Fail => None,
     };
     if let Some(to) = offset {
-        let end = AttemptEnd {
-            attempt: job.attempt,
-            to,
-            outcome: Outcome::Failed,
-            error: Some(job.failure(&error)),
-            wait,
-        };
+        let end =
+            AttemptEnd { attempt: job.attempt, to, outcome: Outcome::Failed, error: Some(job.failure(&error)), wait };
         // Attempts at a URL on trial count for this drive, and not for the row.
         let of_row = job.candidate.as_ref().map(|candidate| candidate.bounds);
         job.trial_bounds = of_row.map(|_| bounds);
         let recorded = of_row.unwrap_or(bounds);
-        let ended = Change::AttemptEnded {
-            end,
-            bounds: recorded,
-        };
+        let ended = Change::AttemptEnded { end, bounds: recorded };
         job.record(ended).await?;
     }
     job.row.bounds = bounds;
@@ -405,29 +340,14 @@ async fn retry_or_fail<H: Host>(
     };
     let until = job.host.clock().wall().checked_add(delay);
     let until = until.unwrap_or_else(|| job.host.clock().wall());
-    job.record(Change::Waits(Waiting {
-        until,
-        why: chain(&*error),
-    }))
-    .await?;
+    job.record(Change::Waits(Waiting { until, why: chain(&*error) })).await?;
     let (attempt, class, error) = (job.attempt, job.class(&error), chain(&*error));
-    job.emit(What::Retrying {
-        attempt,
-        delay,
-        asked_by,
-        class,
-        error,
-    });
+    job.emit(What::Retrying { attempt, delay, asked_by, class, error });
     Ok(After::Again(delay))
 }
 
 /// The origin is busy with other downloads: this attempt counts for nothing, and the next one has to wait for its turn there.
-async fn give_way<H: Host>(
-    job: &mut Job<'_, H>,
-    error: Failed,
-    to: u64,
-    busy: Busy,
-) -> Result<After, Failed> {
+async fn give_way<H: Host>(job: &mut Job<'_, H>, error: Failed, to: u64, busy: Busy) -> Result<After, Failed> {
     let most = Duration::from_millis(job.config.retry_max_delay_ms);
     let asked = error.retry_after().map(|asked| asked.min(most));
     let end = AttemptEnd {
@@ -475,11 +395,7 @@ async fn close<H: Host>(
     Err(error)
 }
 
-async fn last_word<H: Host>(
-    job: &mut Job<'_, H>,
-    error: &Error,
-    before: Option<Moving>,
-) -> Result<(), Failed> {
+async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<Moving>) -> Result<(), Failed> {
     match error {
         // Not this process's row to change: its writer will, or has.
         Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => Ok(()),
@@ -488,15 +404,10 @@ async fn last_word<H: Host>(
         Error::Interrupted => job.record(Change::Queued).await,
         Error::Cancelled => job.record(Change::Cancelled).await,
         _ if before.is_some() => match before {
-            Some(Moving {
-                status: Status::Failed,
-                failure: Some(failure),
-                ..
-            }) => job.record(Change::Failed(failure)).await,
-            Some(Moving {
-                status: Status::Cancelled,
-                ..
-            }) => job.record(Change::Cancelled).await,
+            Some(Moving { status: Status::Failed, failure: Some(failure), .. }) => {
+                job.record(Change::Failed(failure)).await
+            }
+            Some(Moving { status: Status::Cancelled, .. }) => job.record(Change::Cancelled).await,
             _ => job.record(Change::Queued).await,
         },
         _ => {

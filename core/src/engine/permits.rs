@@ -31,10 +31,7 @@ pub(super) async fn leave_to_move<H: Host>(
             job.config = shared.config();
             wait_for_peer(job, ear).await?;
         }
-        let permits = ear
-            .unless_stopped(permits(shared, job, lane))
-            .await
-            .map_err(stopped)?;
+        let permits = ear.unless_stopped(permits(shared, job, lane)).await.map_err(stopped)?;
         if !is_out(job) {
             return Ok(permits);
         }
@@ -63,10 +60,7 @@ async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(
     let probe = || async {
         let request = Request {
             url: &url,
-            range: transport
-                .rules(&url)
-                .range_always
-                .then_some(ByteRange::from(0)),
+            range: transport.rules(&url).range_always.then_some(ByteRange::from(0)),
             if_range: None,
         };
         transport.get(request).await.map(drop)
@@ -83,11 +77,7 @@ async fn permits<H: Host>(shared: &Shared<H>, job: &Job<'_, H>, lane: Lane) -> L
         let of_origin = job.seat.permit(job.host.clock(), lane).await;
         let of_engine = shared.permits.acquire_in(lane).await;
         if let Some(inside) = job.seat.enter() {
-            return Leave {
-                _inside: inside,
-                _of_origin: of_origin,
-                _of_engine: of_engine,
-            };
+            return Leave { _inside: inside, _of_origin: of_origin, _of_engine: of_engine };
         }
     }
 }

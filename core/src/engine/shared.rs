@@ -118,27 +118,9 @@ pub(super) fn enter<'a, H>(
     let mut writers = lock(&shared.writers);
     if let Some(writer) = writers.get(destination) {
         let (path, id) = (destination.to_owned(), writer.id);
-        return Err(Error::DestinationBusy {
-            path,
-            id,
-            url: String::new(),
-        }
-        .into());
+        return Err(Error::DestinationBusy { path, id, url: String::new() }.into());
     }
     let (sender, receiver) = oneshot::channel();
-    writers.insert(
-        destination.to_owned(),
-        Writer {
-            id,
-            stop: Some(sender),
-            told: None,
-        },
-    );
-    Ok((
-        Entered {
-            shared,
-            destination: destination.to_owned(),
-        },
-        Ear::new(receiver),
-    ))
+    writers.insert(destination.to_owned(), Writer { id, stop: Some(sender), told: None });
+    Ok((Entered { shared, destination: destination.to_owned() }, Ear::new(receiver)))
 }

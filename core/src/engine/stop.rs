@@ -24,10 +24,7 @@ impl Ear {
     }
 
     /// Runs `work` unless a stop is received first; then `work` is dropped. If both are ready at once, the work wins.
-    pub(super) async fn unless_stopped<T>(
-        &mut self,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Stop> {
+    pub(super) async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
         match select(pin!(work), &mut self.0).await {
             Either::Left((done, _)) => Ok(done),
             // The engine was dropped, as if the process were shutting down.

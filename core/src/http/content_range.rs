@@ -26,11 +26,7 @@ pub fn content_range(value: &str) -> Option<ContentRange> {
         return None;
     }
     let (range, total) = rest.split_once('/')?;
-    let total = if total == "*" {
-        None
-    } else {
-        Some(digits(total)?)
-    };
+    let total = if total == "*" { None } else { Some(digits(total)?) };
     if range == "*" {
         return total.map(|total| ContentRange::Unsatisfied { total });
     }

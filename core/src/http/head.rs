@@ -34,26 +34,12 @@ pub struct Head {
 impl Head {
     /// Reads a response head. `end` comes from the transport. `wall` is the local clock, which a Retry-After date is compared with
     /// if the response has no Date.
-    pub fn read(
-        status: u16,
-        headers: &Headers,
-        end: Result<BodyEnd, String>,
-        wall: SystemTime,
-    ) -> Head {
-        let now = headers
-            .only("date")
-            .and_then(|date| httpdate::parse_http_date(date).ok())
-            .unwrap_or(wall);
-        let multipart = headers.all("content-type").any(|value| {
-            value
-                .get(..10)
-                .is_some_and(|start| start.eq_ignore_ascii_case("multipart/"))
-        });
-        let range = if multipart {
-            None
-        } else {
-            headers.only("content-range").and_then(content_range)
-        };
+    pub fn read(status: u16, headers: &Headers, end: Result<BodyEnd, String>, wall: SystemTime) -> Head {
+        let now = headers.only("date").and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(wall);
+        let multipart = headers
+            .all("content-type")
+            .any(|value| value.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/")));
+        let range = if multipart { None } else { headers.only("content-range").and_then(content_range) };
         Head {
             status,
             end,
@@ -62,9 +48,7 @@ impl Head {
             coding: coding(headers),
             validators: validators(headers),
             stated: repr_digests(headers.all("repr-digest")),
-            retry_after: headers
-                .only("retry-after")
-                .and_then(|value| parse_retry_after(value, now)),
+            retry_after: headers.only("retry-after").and_then(|value| parse_retry_after(value, now)),
         }
     }
 
@@ -81,12 +65,8 @@ impl Head {
 }
 
 fn coding(headers: &Headers) -> Option<String> {
-    let codings = headers
-        .all("content-encoding")
-        .flat_map(|value| value.split(','));
-    let odd: Vec<_> = codings
-        .map(str::trim_ascii)
-        .filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity"))
-        .collect();
+    let codings = headers.all("content-encoding").flat_map(|value| value.split(','));
+    let odd: Vec<_> =
+        codings.map(str::trim_ascii).filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity")).collect();
     (!odd.is_empty()).then(|| odd.join(", "))
 }

@@ -13,26 +13,16 @@ const LONGEST_BYTES: usize = 512;
 /// Returns `true` if an ETag is strong and well-formed and may be sent in If-Range. An ETag that is not ASCII is legal, but not
 /// every client can send it, so it is only compared.
 pub fn is_strong_etag(etag: &str) -> bool {
-    let inner = etag
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    inner.is_some_and(|inner| {
-        inner
-            .bytes()
-            .all(|byte| byte == b'!' || (b'#'..=b'~').contains(&byte))
-    })
+    let inner = etag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inner.is_some_and(|inner| inner.bytes().all(|byte| byte == b'!' || (b'#'..=b'~').contains(&byte)))
 }
 
 /// Returns `true` if a Last-Modified is at least 60 s older than the Date of the same response.
 pub fn is_strong_last_modified(last_modified: &str, date: &str) -> bool {
-    let (Ok(modified), Ok(date)) = (
-        httpdate::parse_http_date(last_modified),
-        httpdate::parse_http_date(date),
-    ) else {
+    let (Ok(modified), Ok(date)) = (httpdate::parse_http_date(last_modified), httpdate::parse_http_date(date)) else {
         return false;
     };
-    date.duration_since(modified)
-        .is_ok_and(|age| age >= STRONG_AFTER)
+    date.duration_since(modified).is_ok_and(|age| age >= STRONG_AFTER)
 }
 
 /// The validators of a response, as sent, without those that are too long.

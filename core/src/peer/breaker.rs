@@ -37,13 +37,9 @@ impl NoAnswer {
                 Some(source) => format!("{what}: {}", chain(source.as_ref())),
                 None => what.clone(),
             })),
-            Error::Timeout {
-                timeout: timeout @ (Timeout::Connect | Timeout::Headers),
-                after,
-            } => Some(NoAnswer::Timeout {
-                timeout: *timeout,
-                after: *after,
-            }),
+            Error::Timeout { timeout: timeout @ (Timeout::Connect | Timeout::Headers), after } => {
+                Some(NoAnswer::Timeout { timeout: *timeout, after: *after })
+            }
             _ => None,
         }
     }
@@ -51,14 +47,8 @@ impl NoAnswer {
     /// Converts it back to an error.
     pub fn error(&self) -> Error {
         match self {
-            NoAnswer::Network(what) => Error::Network {
-                what: what.clone(),
-                source: None,
-            },
-            NoAnswer::Timeout { timeout, after } => Error::Timeout {
-                timeout: *timeout,
-                after: *after,
-            },
+            NoAnswer::Network(what) => Error::Network { what: what.clone(), source: None },
+            NoAnswer::Timeout { timeout, after } => Error::Timeout { timeout: *timeout, after: *after },
         }
     }
 }
@@ -96,12 +86,7 @@ impl Breaker {
         match &mut self.outage {
             Some(outage) => outage.last = last,
             None if limit > 0 && self.failures_in_a_row >= limit => {
-                self.outage = Some(Outage {
-                    since: now,
-                    next_probe: now.after(FIRST_PROBE),
-                    probes: 0,
-                    last,
-                });
+                self.outage = Some(Outage { since: now, next_probe: now.after(FIRST_PROBE), probes: 0, last });
             }
             None => {}
         }
@@ -207,10 +192,7 @@ mod tests {
 
     #[test]
     fn only_a_missing_response_head_is_no_answer() {
-        let timeout = |timeout| Error::Timeout {
-            timeout,
-            after: Duration::from_secs(1),
-        };
+        let timeout = |timeout| Error::Timeout { timeout, after: Duration::from_secs(1) };
         let table = [
             (Error::network("connecting", "refused"), true),
             (timeout(Timeout::Connect), true),
@@ -218,13 +200,7 @@ mod tests {
             (timeout(Timeout::Idle), false),
             (Error::Certificate(String::new()), false),
             (Error::Protocol(String::new()), false),
-            (
-                Error::Status {
-                    status: 503,
-                    retry_after: None,
-                },
-                false,
-            ),
+            (Error::Status { status: 503, retry_after: None }, false),
         ];
         for (error, expected) in table {
             let no_answer = NoAnswer::of(&error);

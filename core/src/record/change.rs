@@ -93,9 +93,7 @@ impl RestartReason {
 
     /// The reason with this name.
     pub fn named(name: &str) -> Option<RestartReason> {
-        RestartReason::ALL
-            .into_iter()
-            .find(|reason| reason.name() == name)
+        RestartReason::ALL.into_iter().find(|reason| reason.name() == name)
     }
 }
 
@@ -138,12 +136,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 4] = [
-        Outcome::Completed,
-        Outcome::Failed,
-        Outcome::Cancelled,
-        Outcome::Interrupted,
-    ];
+    pub const ALL: [Outcome; 4] = [Outcome::Completed, Outcome::Failed, Outcome::Cancelled, Outcome::Interrupted];
 
     /// The name in the timeline.
     pub fn name(self) -> &'static str {
@@ -157,9 +150,7 @@ impl Outcome {
 
     /// The outcome with this name.
     pub fn named(name: &str) -> Option<Outcome> {
-        Outcome::ALL
-            .into_iter()
-            .find(|outcome| outcome.name() == name)
+        Outcome::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
 }
 
@@ -326,15 +317,11 @@ impl Status {
             | Change::Moved { .. }
             | Change::AttemptEnded { .. }
             | Change::Terms(_) => true,
-            Change::Waits(_) | Change::Queued | Change::Committing { .. } | Change::Failed(_) => {
-                !self.is_finished()
-            }
+            Change::Waits(_) | Change::Queued | Change::Committing { .. } | Change::Failed(_) => !self.is_finished(),
             // A repeated end is no contradiction: two processes may finish or cancel one download.
             Change::Completed { .. } => !self.is_finished() || self == Status::Completed,
             // From `committing` on it is too late to cancel.
-            Change::Cancelled => {
-                self == Status::Cancelled || !(self.is_finished() || self == Status::Committing)
-            }
+            Change::Cancelled => self == Status::Cancelled || !(self.is_finished() || self == Status::Committing),
             Change::Retried => matches!(self, Status::Failed | Status::Cancelled),
         }
     }

@@ -31,14 +31,9 @@ impl DigestSource {
 
     /// The source of that name.
     pub fn named(name: &str) -> Option<DigestSource> {
-        [
-            DigestSource::Caller,
-            DigestSource::Peer,
-            DigestSource::ReprDigest,
-            DigestSource::Asked,
-        ]
-        .into_iter()
-        .find(|source| source.name() == name)
+        [DigestSource::Caller, DigestSource::Peer, DigestSource::ReprDigest, DigestSource::Asked]
+            .into_iter()
+            .find(|source| source.name() == name)
     }
 
     /// As a text calls it.
@@ -71,22 +66,12 @@ pub struct DigestRow {
 impl DigestRow {
     /// A digest that the file must have.
     pub fn wanted(checksum: Checksum, source: DigestSource) -> Self {
-        DigestRow {
-            wanted: Some(checksum.hex),
-            source,
-            ..DigestRow::asked(checksum.algorithm)
-        }
+        DigestRow { wanted: Some(checksum.hex), source, ..DigestRow::asked(checksum.algorithm) }
     }
 
     /// A digest to compute.
     pub fn asked(algorithm: Algorithm) -> Self {
-        DigestRow {
-            algorithm,
-            source: DigestSource::Asked,
-            wanted: None,
-            state: None,
-            got: None,
-        }
+        DigestRow { algorithm, source: DigestSource::Asked, wanted: None, state: None, got: None }
     }
 
     /// The checksum that the file must have.

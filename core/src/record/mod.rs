@@ -15,8 +15,7 @@ pub(crate) mod status;
 mod version;
 
 pub use change::{
-    AttemptEnd, Change, Failure, NewAttempt, NewDownload, Outcome, Restart, RestartReason, Terms,
-    Waiting,
+    AttemptEnd, Change, Failure, NewAttempt, NewDownload, Outcome, Restart, RestartReason, Terms, Waiting,
 };
 pub use digest::{DigestRow, DigestSource};
 pub use row::{Mark, Row};

@@ -121,10 +121,7 @@ impl Row {
 
     /// The size stated by the release.
     pub(crate) fn release_size(&self) -> Option<KnownSize> {
-        self.new.release_size.map(|bytes| KnownSize {
-            bytes,
-            source: SizeSource::ReleaseSize,
-        })
+        self.new.release_size.map(|bytes| KnownSize { bytes, source: SizeSource::ReleaseSize })
     }
 
     /// The state of a hash of its first bytes.
@@ -161,10 +158,7 @@ impl Row {
 
     /// The error for a change that the status does not admit.
     pub fn wrong_state(&self) -> Error {
-        Error::WrongState {
-            id: self.id,
-            status: self.status,
-        }
+        Error::WrongState { id: self.id, status: self.status }
     }
 
     /// Counts an attempt: what [`Ledger::begin_attempt`](crate::ledger::Ledger::begin_attempt) does to the row.
@@ -180,15 +174,7 @@ impl Row {
         DigestRow::apply(&mut self.digests, change);
         match change {
             Change::Claimed(claimed) => self.claimed = *claimed,
-            Change::Fresh {
-                kept,
-                restart,
-                validators,
-                size,
-                mismatch,
-                epoch,
-                stated: _,
-            } => {
+            Change::Fresh { kept, restart, validators, size, mismatch, epoch, stated: _ } => {
                 if let Some(restart) = restart {
                     self.count_restart(restart);
                 }
@@ -206,23 +192,13 @@ impl Row {
                 }
                 self.responses = 1;
             }
-            Change::Resumed {
-                size,
-                mismatch,
-                epoch,
-                stated: _,
-            } => {
+            Change::Resumed { size, mismatch, epoch, stated: _ } => {
                 self.size = self.size.or(*size);
                 self.mismatch |= *mismatch;
                 self.epoch = Some(epoch.clone());
                 self.responses = self.responses.saturating_add(1);
             }
-            Change::Checkpoint {
-                downloaded,
-                durable,
-                epoch,
-                digests: _,
-            } => {
+            Change::Checkpoint { downloaded, durable, epoch, digests: _ } => {
                 self.downloaded = *downloaded;
                 self.durable = *durable;
                 self.epoch = Some(epoch.clone());
@@ -241,14 +217,9 @@ impl Row {
                 self.committing = None;
             }
             Change::Learned(behaviour) => self.behaviour = behaviour.clone(),
-            Change::Moved {
-                url,
-                validators,
-                terms,
-            } => {
+            Change::Moved { url, validators, terms } => {
                 self.take_terms(terms);
-                let (Source::Url { url: old } | Source::Peer { url: old, .. }) =
-                    &mut self.new.source;
+                let (Source::Url { url: old } | Source::Peer { url: old, .. }) = &mut self.new.source;
                 old.clone_from(url);
                 self.validators = validators.clone();
                 self.behaviour = Behaviour::default();
@@ -265,10 +236,7 @@ impl Row {
             }
             Change::Completed { size, warning } => {
                 self.stand(Status::Completed);
-                self.mismatch |= self
-                    .new
-                    .release_size
-                    .is_some_and(|release| release != *size);
+                self.mismatch |= self.new.release_size.is_some_and(|release| release != *size);
                 self.committing = None;
                 self.failure.clone_from(warning);
                 self.downloaded = *size;
@@ -281,10 +249,7 @@ impl Row {
             Change::Cancelled => self.stand(Status::Cancelled),
             Change::Retried => {
                 self.stand(Status::Queued);
-                self.bounds = Bounds {
-                    furthest: self.bounds.furthest,
-                    ..Bounds::default()
-                };
+                self.bounds = Bounds { furthest: self.bounds.furthest, ..Bounds::default() };
                 self.digest_restarted = false;
                 self.failure = None;
             }
@@ -326,10 +291,8 @@ impl DigestRow {
             }
             Change::Resumed { stated, .. } => {
                 for checksum in stated {
-                    let is_stated = |row: &DigestRow| {
-                        row.source == DigestSource::ReprDigest
-                            && row.algorithm == checksum.algorithm
-                    };
+                    let is_stated =
+                        |row: &DigestRow| row.source == DigestSource::ReprDigest && row.algorithm == checksum.algorithm;
                     if !rows.iter().any(is_stated) {
                         rows.push(stated_row(checksum, rows));
                     }

@@ -39,18 +39,10 @@ impl Source {
     pub fn is_same(&self, other: &Source) -> bool {
         match (self, other) {
             (Source::Url { url }, Source::Url { url: other }) => url == other,
-            (
-                Source::Peer {
-                    peer_id, item_id, ..
-                },
-                Source::Peer {
-                    peer_id: other_peer,
-                    item_id: other_item,
-                    ..
-                },
-            ) => peer_id == other_peer && item_id == other_item,
-            (Source::Url { .. }, Source::Peer { .. })
-            | (Source::Peer { .. }, Source::Url { .. }) => false,
+            (Source::Peer { peer_id, item_id, .. }, Source::Peer { peer_id: other_peer, item_id: other_item, .. }) => {
+                peer_id == other_peer && item_id == other_item
+            }
+            (Source::Url { .. }, Source::Peer { .. }) | (Source::Peer { .. }, Source::Url { .. }) => false,
         }
     }
 }

@@ -25,13 +25,9 @@ impl SizeSource {
     }
     /// The source with this name.
     pub fn named(name: &str) -> Option<SizeSource> {
-        [
-            SizeSource::ContentRange,
-            SizeSource::ContentLength,
-            SizeSource::ReleaseSize,
-        ]
-        .into_iter()
-        .find(|s| s.name() == name)
+        [SizeSource::ContentRange, SizeSource::ContentLength, SizeSource::ReleaseSize]
+            .into_iter()
+            .find(|s| s.name() == name)
     }
 }
 

@@ -7,12 +7,7 @@ use crate::name::extension;
 
 /// Extensions, and the coding that files with such a name have anyway.
 const EXTENSIONS: [(&str, &[&str]); 6] = [
-    (
-        "gzip",
-        &[
-            "gz", "tgz", "taz", "svgz", "cpgz", "emz", "wmz", "gzip", "vgz", "dz", "adz",
-        ],
-    ),
+    ("gzip", &["gz", "tgz", "taz", "svgz", "cpgz", "emz", "wmz", "gzip", "vgz", "dz", "adz"]),
     ("br", &["br"]),
     ("zstd", &["zst", "tzst", "zstd"]),
     ("bzip2", &["bz2", "bz", "tbz", "tbz2", "tb2"]),

@@ -43,10 +43,7 @@ pub fn full_response(
     if behaviour.shrunk.as_ref() == Some(&seen) {
         return Full::Compare;
     }
-    let behaviour = Behaviour {
-        shrunk: Some(seen),
-        ..behaviour.clone()
-    };
+    let behaviour = Behaviour { shrunk: Some(seen), ..behaviour.clone() };
     let held = offset;
     Full::Remember(behaviour, Error::Shrunk { bytes, held })
 }
@@ -54,12 +51,7 @@ pub fn full_response(
 /// The media type, if a response is a page instead of the file: HTML in place of anything else or, if the response is smaller than
 /// the part, any type other than the recorded one. A page that is held may be replaced by a file. The type of an adopted
 /// part, or of a response without Content-Type, is unknown.
-fn page_in_place_of<'a>(
-    held: &Validators,
-    now: &'a Validators,
-    smaller: bool,
-    name: &str,
-) -> Option<&'a str> {
+fn page_in_place_of<'a>(held: &Validators, now: &'a Validators, smaller: bool, name: &str) -> Option<&'a str> {
     let now = now.content_type.as_deref()?;
     let page = match held.content_type.as_deref() {
         Some(before) if before == now => false,
@@ -139,25 +131,17 @@ fn is_html(content_type: &str) -> bool {
 
 fn is_text(content_type: &str) -> bool {
     let subtype = content_type.strip_prefix("application/");
-    content_type.starts_with("text/")
-        || subtype.is_some_and(|name| name.ends_with("json") || name.ends_with("xml"))
+    content_type.starts_with("text/") || subtype.is_some_and(|name| name.ends_with("json") || name.ends_with("xml"))
 }
 
 fn is_html_name(name: &str) -> bool {
     let html = ["html", "htm", "xhtml", "xht", "shtml", "mhtml"];
-    let is = |extension: &str| {
-        html.iter()
-            .any(|known| extension.eq_ignore_ascii_case(known))
-    };
+    let is = |extension: &str| html.iter().any(|known| extension.eq_ignore_ascii_case(known));
     extension(name).is_some_and(is)
 }
 
 /// What two small responses must have in common to be the same one.
 fn fingerprint(bytes: u64, validators: &Validators) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
-    format!(
-        "{bytes} {} {}",
-        text(&validators.etag),
-        text(&validators.last_modified)
-    )
+    format!("{bytes} {} {}", text(&validators.etag), text(&validators.last_modified))
 }

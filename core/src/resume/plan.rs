@@ -136,9 +136,7 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: S
         Some(IfRange::ETag(_)) if held.behaviour.ignores_if_range => Plan::Ranged(from(0, None)),
         Some(etag @ IfRange::ETag(_)) => Plan::Ranged(from(0, Some(etag))),
         Some(date @ IfRange::Date(_)) => Plan::Ranged(from(overlap_bytes, Some(date))),
-        None if overlap_bytes.min(store.read_back_bytes) == 0 => {
-            Plan::compared(RestartReason::OverlapMismatch, store)
-        }
+        None if overlap_bytes.min(store.read_back_bytes) == 0 => Plan::compared(RestartReason::OverlapMismatch, store),
         None => Plan::Ranged(from(overlap_bytes, None)),
     }
 }
@@ -163,9 +161,7 @@ pub(crate) fn is_unproven(validators: &Validators, overlap_bytes: u64) -> bool {
 pub(super) fn strong(validators: &Validators) -> Option<IfRange> {
     match validators.etag.clone() {
         Some(etag) => is_strong_etag(&etag).then_some(IfRange::ETag(etag)),
-        None if validators.last_modified_strong => {
-            validators.last_modified.clone().map(IfRange::Date)
-        }
+        None if validators.last_modified_strong => validators.last_modified.clone().map(IfRange::Date),
         None => None,
     }
 }

@@ -63,14 +63,10 @@ pub fn verdict(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
             other => other,
         },
         416 if proves_complete(ask, held, head) => Verdict::Complete,
-        416 => Verdict::AskWhole {
-            reason: RestartReason::RangeNotSatisfiable,
-            refused: Some(refused(head)),
-        },
-        400 | 403 | 405 | 501 => Verdict::AskWhole {
-            reason: RestartReason::RangeRefused,
-            refused: Some(refused(head)),
-        },
+        416 => Verdict::AskWhole { reason: RestartReason::RangeNotSatisfiable, refused: Some(refused(head)) },
+        400 | 403 | 405 | 501 => {
+            Verdict::AskWhole { reason: RestartReason::RangeRefused, refused: Some(refused(head)) }
+        }
         _ => Verdict::Fail(refused(head)),
     }
 }
@@ -91,45 +87,17 @@ pub fn verdict_on_plain(
     match (head.status, head.content_range) {
         (200, _) if head.content_ranges == 0 => {
             let full = full(head, reason);
-            if decoded {
-                of_known_size(held, full)
-            } else {
-                full
-            }
+            if decoded { of_known_size(held, full) } else { full }
         }
-        (
-            200,
-            Some(ContentRange::Part {
-                first: 0,
-                last,
-                total: Some(total),
-            }),
-        ) if last.saturating_add(1) == total => {
+        (200, Some(ContentRange::Part { first: 0, last, total: Some(total) })) if last.saturating_add(1) == total => {
             let full = first_range(head, last, Some(total), reason);
-            if decoded {
-                of_known_size(held, full)
-            } else {
-                full
-            }
+            if decoded { of_known_size(held, full) } else { full }
         }
-        (200, _) => coded_or(
-            head,
-            protocol("a 200 whose Content-Range is not the whole file"),
-        ),
-        (
-            206,
-            Some(ContentRange::Part {
-                first: 0,
-                last,
-                total,
-            }),
-        ) if ranged => first_range(head, last, total, reason),
+        (200, _) => coded_or(head, protocol("a 200 whose Content-Range is not the whole file")),
+        (206, Some(ContentRange::Part { first: 0, last, total })) if ranged => first_range(head, last, total, reason),
         (416, Some(ContentRange::Unsatisfied { total: 0 })) if ranged => Verdict::Full {
             end: BodyEnd::Length(0),
-            size: Some(KnownSize {
-                bytes: 0,
-                source: SizeSource::ContentRange,
-            }),
+            size: Some(KnownSize { bytes: 0, source: SizeSource::ContentRange }),
             reason,
         },
         (206, _) => protocol("a 206 that was not asked for, or not for these bytes"),
@@ -147,10 +115,7 @@ fn first_range(head: &Head, last: u64, total: Option<u64>, reason: RestartReason
     if matches!(end, BodyEnd::Length(bytes) if bytes != length) {
         return Verdict::Fail(unequal_lengths());
     }
-    let size = total.map(|bytes| KnownSize {
-        bytes,
-        source: SizeSource::ContentRange,
-    });
+    let size = total.map(|bytes| KnownSize { bytes, source: SizeSource::ContentRange });
     // A body without a length is read to its own end, to see that this is the file's; that of a range alone ends with it.
     let end = match total == Some(length) {
         true => end,
@@ -164,10 +129,7 @@ fn full(head: &Head, reason: RestartReason) -> Verdict {
         Err(error) => Verdict::Fail(error),
         Ok(end) => {
             let size = match end {
-                BodyEnd::Length(bytes) => Some(KnownSize {
-                    bytes,
-                    source: SizeSource::ContentLength,
-                }),
+                BodyEnd::Length(bytes) => Some(KnownSize { bytes, source: SizeSource::ContentLength }),
                 BodyEnd::Marked | BodyEnd::Unmarked => None,
             };
             Verdict::Full { end, size, reason }
@@ -181,14 +143,12 @@ fn of_known_size(held: Held<'_>, full: Verdict) -> Verdict {
     let known = held.size.or(held.announced);
     let why = match &full {
         Verdict::Full { size: None, .. } => "does not say how long the whole file is",
-        Verdict::Full {
-            size: Some(size), ..
-        } if known != Some(size.bytes) => "sends a whole file of another length than the known one",
+        Verdict::Full { size: Some(size), .. } if known != Some(size.bytes) => {
+            "sends a whole file of another length than the known one"
+        }
         _ => return full,
     };
-    Verdict::Fail(Error::Protocol(format!(
-        "the server refuses ranges, and {why}"
-    )))
+    Verdict::Fail(Error::Protocol(format!("the server refuses ranges, and {why}")))
 }
 
 fn reason_of_200(ask: &Ask) -> RestartReason {
@@ -230,10 +190,7 @@ fn verdict_on_206(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
     match head.usable_end() {
         Err(error) => Verdict::Fail(error),
         Ok(BodyEnd::Length(bytes)) if bytes != last - first + 1 => Verdict::Fail(unequal_lengths()),
-        Ok(_) => Verdict::Append {
-            end: last + 1,
-            total,
-        },
+        Ok(_) => Verdict::Append { end: last + 1, total },
     }
 }
 
@@ -247,26 +204,18 @@ fn same_version(ask: &Ask, held: Held<'_>, head: &Head) -> bool {
     let date = match (strong(held), &ask.if_range) {
         (Some(IfRange::ETag(_)), _) => true,
         // It need not be repeated (RFC 9110 §15.3.7).
-        (_, Some(IfRange::Date(date))) => {
-            now.last_modified.is_none() || now.last_modified.as_ref() == Some(date)
-        }
-        _ => {
-            held.last_modified.is_none()
-                || now.last_modified.is_none()
-                || now.last_modified == held.last_modified
-        }
+        (_, Some(IfRange::Date(date))) => now.last_modified.is_none() || now.last_modified.as_ref() == Some(date),
+        _ => held.last_modified.is_none() || now.last_modified.is_none() || now.last_modified == held.last_modified,
     };
     etag && date && digest
 }
 
 /// Whether no digest that a response states differs from one of an earlier response.
 pub(crate) fn states_the_same(held: &[DigestRow], stated: &[Checksum]) -> bool {
-    held.iter()
-        .filter(|row| row.source == DigestSource::ReprDigest)
-        .all(|row| {
-            let mut same = stated.iter().filter(|now| now.algorithm == row.algorithm);
-            same.all(|now| row.wanted.as_ref() == Some(&now.hex))
-        })
+    held.iter().filter(|row| row.source == DigestSource::ReprDigest).all(|row| {
+        let mut same = stated.iter().filter(|now| now.algorithm == row.algorithm);
+        same.all(|now| row.wanted.as_ref() == Some(&now.hex))
+    })
 }
 
 /// 416 with `bytes */N`: with an If-Range, or with the held strong ETag, it says that this very version ends where the part
@@ -293,10 +242,7 @@ fn coded_or(head: &Head, verdict: Verdict) -> Verdict {
 
 fn refused(head: &Head) -> Error {
     match head.status {
-        400..=599 => Error::Status {
-            status: head.status,
-            retry_after: head.retry_after,
-        },
+        400..=599 => Error::Status { status: head.status, retry_after: head.retry_after },
         other => Error::Protocol(format!("status {other}, which no request asked for")),
     }
 }

@@ -26,12 +26,7 @@ impl Default for VirtualClock {
     fn default() -> Self {
         // 2026-01-01, a date that is valid in certificates and HTTP-dates.
         let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-        let time = Time {
-            now: Duration::ZERO,
-            wall,
-            next_timer: 0,
-            timers: BTreeMap::new(),
-        };
+        let time = Time { now: Duration::ZERO, wall, next_timer: 0, timers: BTreeMap::new() };
         VirtualClock(Arc::new(Mutex::new(time)))
     }
 }
@@ -101,11 +96,7 @@ impl Clock for VirtualClock {
     }
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
         let at = self.time().now.saturating_add(duration);
-        Sleep {
-            clock: self.clone(),
-            at,
-            timer: None,
-        }
+        Sleep { clock: self.clone(), at, timer: None }
     }
 }
 
@@ -138,8 +129,7 @@ impl Future for Sleep {
             time.next_timer += 1;
             time.next_timer
         });
-        time.timers
-            .insert((self.at, timer), context.waker().clone());
+        time.timers.insert((self.at, timer), context.waker().clone());
         Poll::Pending
     }
 }

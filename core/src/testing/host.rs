@@ -49,18 +49,13 @@ impl FakeHost {
 
     /// All events so far, in order.
     pub fn events(&self) -> Vec<(DownloadId, What)> {
-        self.events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The names of the events of a download, without progress.
     pub fn story(&self, id: DownloadId) -> Vec<&'static str> {
         let events = self.events();
-        let own = events
-            .iter()
-            .filter(|(of, what)| *of == id && !matches!(what, What::Progress { .. }));
+        let own = events.iter().filter(|(of, what)| *of == id && !matches!(what, What::Progress { .. }));
         own.map(|(_, what)| what.name()).collect()
     }
 }
@@ -87,19 +82,14 @@ impl Host for FakeHost {
         self.seed.fetch_add(1, Ordering::SeqCst)
     }
     fn on_event(&self, event: &Event<'_>) {
-        self.events
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((event.id, event.what.clone()));
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push((event.id, event.what.clone()));
     }
 }
 
 /// A request to download a URL to a destination, with its part beside it.
 pub fn new_download(url: &str, destination: &str) -> NewDownload {
     NewDownload {
-        source: Source::Url {
-            url: url.to_owned(),
-        },
+        source: Source::Url { url: url.to_owned() },
         header_names: Vec::new(),
         destination: destination.to_owned(),
         part: format!("{destination}.part"),

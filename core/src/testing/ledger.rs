@@ -4,9 +4,7 @@ use super::clock::VirtualClock;
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::mutex::lock;
-use crate::record::{
-    AttemptEnd, Change, DownloadId, Mark, NewAttempt, NewDownload, RestartReason, Row,
-};
+use crate::record::{AttemptEnd, Change, DownloadId, Mark, NewAttempt, NewDownload, RestartReason, Row};
 use crate::time::Clock;
 use std::collections::BTreeMap;
 use std::future::{pending, poll_fn};
@@ -84,12 +82,7 @@ impl MemoryLedger {
 
     /// The timeline of a download.
     pub fn timeline(&self, id: DownloadId) -> Vec<Line> {
-        self.tables()
-            .lines
-            .iter()
-            .filter(|(row, _)| *row == id)
-            .map(|(_, line)| line.clone())
-            .collect()
+        self.tables().lines.iter().filter(|(row, _)| *row == id).map(|(_, line)| line.clone()).collect()
     }
 
     /// Every change so far, in order.
@@ -153,9 +146,7 @@ impl MemoryLedger {
         };
         let mine = lock(&leases.owner).clone();
         match tables.claims.get(&id) {
-            Some((owner, until))
-                if Some(owner) != mine.as_ref() && *until > leases.clock.wall() =>
-            {
+            Some((owner, until)) if Some(owner) != mine.as_ref() && *until > leases.clock.wall() => {
                 Err(failed(&format!("download {id} is claimed by {owner}")))
             }
             _ => Ok(()),
@@ -169,10 +160,7 @@ impl Tables {
     }
 
     fn line(&mut self, id: DownloadId, attempt: u32) -> Option<&mut Line> {
-        self.lines
-            .iter_mut()
-            .find(|(row, line)| *row == id && line.attempt == attempt)
-            .map(|(_, line)| line)
+        self.lines.iter_mut().find(|(row, line)| *row == id && line.attempt == attempt).map(|(_, line)| line)
     }
 }
 
@@ -197,13 +185,7 @@ impl Ledger for MemoryLedger {
 
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
         let tables = self.tables();
-        Ok(tables
-            .rows
-            .values()
-            .rev()
-            .filter(|row| row.new.destination == destination)
-            .cloned()
-            .collect())
+        Ok(tables.rows.values().rev().filter(|row| row.new.destination == destination).cloned().collect())
     }
 
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
@@ -220,12 +202,7 @@ impl Ledger for MemoryLedger {
                 return Err(row.wrong_state());
             }
             let attempt = row.begin_attempt();
-            let line = Line {
-                attempt,
-                begin: begin.clone(),
-                end: None,
-                restart: None,
-            };
+            let line = Line { attempt, begin: begin.clone(), end: None, restart: None };
             tables.lines.push((id, line));
             Ok(attempt)
         })
@@ -246,11 +223,7 @@ impl Ledger for MemoryLedger {
             }
             tables.changes.push((id, change.clone()));
             match change {
-                Change::Restart(restart)
-                | Change::Fresh {
-                    restart: Some(restart),
-                    ..
-                } => {
+                Change::Restart(restart) | Change::Fresh { restart: Some(restart), .. } => {
                     if let Some(line) = tables.line(id, restart.attempt) {
                         line.restart = Some((restart.reason, restart.discarded));
                     }
@@ -269,11 +242,7 @@ impl Ledger for MemoryLedger {
     async fn remove(&self, id: DownloadId) -> Result<(), Error> {
         self.write(|tables| {
             tables.lines.retain(|(row, _)| *row != id);
-            tables
-                .rows
-                .remove(&id)
-                .map(drop)
-                .ok_or(Error::NoSuchDownload(id))
+            tables.rows.remove(&id).map(drop).ok_or(Error::NoSuchDownload(id))
         })
     }
 
@@ -322,8 +291,5 @@ impl Ledger for MemoryLedger {
 }
 
 fn failed(what: &str) -> Error {
-    Error::Ledger {
-        what: what.to_owned(),
-        source: None,
-    }
+    Error::Ledger { what: what.to_owned(), source: None }
 }

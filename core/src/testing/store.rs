@@ -34,10 +34,7 @@ impl MemoryStore {
     /// The content of the file or part with this name.
     pub fn file(&self, path: &str) -> Option<Vec<u8>> {
         let disk = self.disk();
-        disk.names
-            .get(path)
-            .and_then(|inode| disk.files.get(inode))
-            .map(|file| file.bytes.clone())
+        disk.names.get(path).and_then(|inode| disk.files.get(inode)).map(|file| file.bytes.clone())
     }
 
     /// All names, sorted.
@@ -96,10 +93,7 @@ impl MemoryStore {
 
     /// Simulates the death of the process: locks are released, written data stays.
     pub fn crash(&self) {
-        self.disk()
-            .files
-            .values_mut()
-            .for_each(|file| file.locked = false);
+        self.disk().files.values_mut().for_each(|file| file.locked = false);
     }
 
     /// The current epoch of its parts.
@@ -109,11 +103,7 @@ impl MemoryStore {
 
     /// The number of open parts.
     pub fn open_parts(&self) -> usize {
-        self.disk()
-            .files
-            .values()
-            .filter(|file| file.locked)
-            .count()
+        self.disk().files.values().filter(|file| file.locked).count()
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -130,10 +120,7 @@ impl Disk {
     }
 
     fn used(&self) -> u64 {
-        self.files
-            .values()
-            .map(|file| file.bytes.len() as u64)
-            .sum()
+        self.files.values().map(|file| file.bytes.len() as u64).sum()
     }
 }
 
@@ -153,34 +140,19 @@ impl PartStore for MemoryStore {
             None => disk.create(part),
         };
         match disk.files.get_mut(&inode) {
-            Some(file) if file.locked => Err(Error::PartLocked {
-                path,
-                pid: None,
-                lock_file: None,
-            }),
+            Some(file) if file.locked => Err(Error::PartLocked { path, pid: None, lock_file: None }),
             Some(file) => {
                 file.locked = true;
-                Ok(MemoryPart {
-                    store: self.clone(),
-                    path,
-                    inode,
-                })
+                Ok(MemoryPart { store: self.clone(), path, inode })
             }
             None => Err(gone(part)),
         }
     }
 
-    async fn commit(
-        &self,
-        part: MemoryPart,
-        destination: &str,
-        replace: Replace,
-    ) -> Result<Committed, Error> {
+    async fn commit(&self, part: MemoryPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
         let mut disk = self.disk();
         if replace == Replace::Nothing && disk.names.contains_key(destination) {
-            return Err(Error::DestinationExists {
-                path: destination.to_owned(),
-            });
+            return Err(Error::DestinationExists { path: destination.to_owned() });
         }
         disk.names.remove(&part.path);
         disk.names.insert(destination.to_owned(), part.inode);
@@ -194,12 +166,7 @@ impl PartStore for MemoryStore {
         Ok(Committed::Durable)
     }
 
-    async fn find(
-        &self,
-        part: &str,
-        destination: &str,
-        committing: &Committing,
-    ) -> Result<Found, Error> {
+    async fn find(&self, part: &str, destination: &str, committing: &Committing) -> Result<Found, Error> {
         let disk = self.disk();
         let is_file = |inode: &u64| {
             let length = disk.files.get(inode).map(|file| file.bytes.len() as u64);
@@ -214,17 +181,9 @@ impl PartStore for MemoryStore {
 
     async fn remove(&self, part: &str) -> Result<(), Error> {
         let mut disk = self.disk();
-        let locked = disk
-            .names
-            .get(part)
-            .and_then(|inode| disk.files.get(inode))
-            .is_some_and(|file| file.locked);
+        let locked = disk.names.get(part).and_then(|inode| disk.files.get(inode)).is_some_and(|file| file.locked);
         if locked {
-            return Err(Error::PartLocked {
-                path: part.to_owned(),
-                pid: None,
-                lock_file: None,
-            });
+            return Err(Error::PartLocked { path: part.to_owned(), pid: None, lock_file: None });
         }
         disk.names.remove(part);
         Ok(())
@@ -250,10 +209,7 @@ impl Drop for MemoryPart {
 impl MemoryPart {
     fn with<T>(&self, look: impl FnOnce(&mut File) -> T) -> Result<T, Error> {
         let mut disk = self.store.disk();
-        disk.files
-            .get_mut(&self.inode)
-            .map(look)
-            .ok_or_else(|| gone(&self.path))
+        disk.files.get_mut(&self.inode).map(look).ok_or_else(|| gone(&self.path))
     }
 }
 
@@ -269,10 +225,7 @@ impl Part for MemoryPart {
         if length > now || length < now && !self.rules().truncate {
             return Err(failed("cut", &self.path));
         }
-        self.with(|file| {
-            file.bytes
-                .truncate(usize::try_from(length).unwrap_or(usize::MAX))
-        })
+        self.with(|file| file.bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX)))
     }
 
     async fn reserve(&mut self, size: u64) -> Result<(), Error> {
@@ -327,8 +280,7 @@ impl Part for MemoryPart {
         saved: Option<&DigestState>,
         to: u64,
     ) -> Result<Option<Hasher>, Error> {
-        let resumed =
-            saved.and_then(|saved| Some((Hasher::resume(algorithm, saved, to)?, saved.offset)));
+        let resumed = saved.and_then(|saved| Some((Hasher::resume(algorithm, saved, to)?, saved.offset)));
         let (mut hasher, from) = resumed.unwrap_or((Hasher::new(algorithm), 0));
         if self.rules().read_back_bytes < to.saturating_sub(from) {
             return Ok(None);
@@ -340,21 +292,13 @@ impl Part for MemoryPart {
 }
 
 impl PartBytes<&[u8]> for MemoryPart {
-    async fn write(
-        &mut self,
-        offset: u64,
-        chunk: &[u8],
-        digests: &mut [Hasher],
-    ) -> Result<(), Error> {
+    async fn write(&mut self, offset: u64, chunk: &[u8], digests: &mut [Hasher]) -> Result<(), Error> {
         if offset != self.length().await? {
             return Err(failed("write", &self.path));
         }
         {
             let disk = self.store.disk();
-            if disk
-                .room
-                .is_some_and(|room| disk.used() + chunk.len() as u64 > room)
-            {
+            if disk.room.is_some_and(|room| disk.used() + chunk.len() as u64 > room) {
                 return Err(full(&self.path));
             }
         }
@@ -365,10 +309,7 @@ impl PartBytes<&[u8]> for MemoryPart {
 
     async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
-        let first_kept = self
-            .length()
-            .await?
-            .saturating_sub(self.rules().read_back_bytes);
+        let first_kept = self.length().await?.saturating_sub(self.rules().read_back_bytes);
         if offset < first_kept {
             return Ok(false);
         }
@@ -381,10 +322,7 @@ fn token(inode: u64) -> PartToken {
 }
 
 fn full(path: &str) -> Error {
-    Error::DiskFull {
-        path: path.to_owned(),
-        source: None,
-    }
+    Error::DiskFull { path: path.to_owned(), source: None }
 }
 
 fn gone(path: &str) -> Error {
@@ -392,9 +330,5 @@ fn gone(path: &str) -> Error {
 }
 
 fn failed(what: &'static str, path: &str) -> Error {
-    Error::Disk {
-        what,
-        path: path.to_owned(),
-        source: None,
-    }
+    Error::Disk { what, path: path.to_owned(), source: None }
 }

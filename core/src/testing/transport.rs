@@ -69,19 +69,13 @@ pub struct FakeTransport {
 
 impl fmt::Debug for FakeTransport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("FakeTransport")
-            .field("asked", &self.asked)
-            .finish_non_exhaustive()
+        formatter.debug_struct("FakeTransport").field("asked", &self.asked).finish_non_exhaustive()
     }
 }
 
 impl FakeTransport {
     /// A transport whose peer answers by `peer`.
-    pub fn new(
-        clock: VirtualClock,
-        peer: impl FnMut(&Asked) -> Result<Reply, Error> + Send + 'static,
-    ) -> Self {
+    pub fn new(clock: VirtualClock, peer: impl FnMut(&Asked) -> Result<Reply, Error> + Send + 'static) -> Self {
         FakeTransport {
             clock,
             rules: RequestRules::FREE,
@@ -100,10 +94,7 @@ impl FakeTransport {
 
     /// The same with a timeout for a reply's `delay`; without one it is waited for.
     pub fn with_headers_timeout(self, timeout: Duration) -> Self {
-        FakeTransport {
-            headers_timeout: Some(timeout),
-            ..self
-        }
+        FakeTransport { headers_timeout: Some(timeout), ..self }
     }
 
     /// The same under a rate limit that makes every chunk wait so long.
@@ -144,12 +135,7 @@ impl Transport for FakeTransport {
         };
         lock(&self.asked).push(asked.clone());
         let answer = lock(&self.peer)(&asked);
-        let Reply {
-            delay,
-            status,
-            headers,
-            body,
-        } = answer?;
+        let Reply { delay, status, headers, body } = answer?;
         lock(&self.open).push(asked.url.clone());
         // Open from here on: dropping the future closes it.
         let body = FakeBody {
@@ -170,12 +156,7 @@ impl Transport for FakeTransport {
             self.clock.sleep(delay).await;
         }
         let end = body_end(&headers);
-        Ok(Response {
-            status,
-            headers,
-            end,
-            body,
-        })
+        Ok(Response { status, headers, end, body })
     }
 
     async fn pace(&self, _bytes: u64) {
@@ -231,10 +212,7 @@ impl Body for FakeBody {
                 Ok(Some(&self.current))
             }
             Some(Piece::Break(error)) => {
-                let again = Error::Network {
-                    what: "reading a broken body".to_owned(),
-                    source: None,
-                };
+                let again = Error::Network { what: "reading a broken body".to_owned(), source: None };
                 self.pieces.push_front(Piece::Break(again));
                 Err(error)
             }
@@ -257,11 +235,7 @@ const PIECE_BYTES: usize = 16 << 10;
 impl Served {
     /// A file without a validator.
     pub fn new(content: Vec<u8>) -> Self {
-        Served {
-            content,
-            etag: None,
-            cuts: VecDeque::new(),
-        }
+        Served { content, etag: None, cuts: VecDeque::new() }
     }
 
     /// With an ETag, as it goes on the wire.
@@ -287,48 +261,25 @@ impl Served {
         }
         if first.is_some_and(|first| first >= total) {
             headers.push("content-range", format!("bytes */{total}").as_bytes());
-            return Ok(Reply {
-                status: 416,
-                headers,
-                ..Reply::default()
-            });
+            return Ok(Reply { status: 416, headers, ..Reply::default() });
         }
         let from = first.unwrap_or(0);
         let last = asked.last.filter(|_| first.is_some());
-        let end = last
-            .map_or(total, |last| last.saturating_add(1).min(total))
-            .max(from);
+        let end = last.map_or(total, |last| last.saturating_add(1).min(total)).max(from);
         headers.push("content-length", (end - from).to_string().as_bytes());
         if first.is_some() {
             let last = end.saturating_sub(1);
-            headers.push(
-                "content-range",
-                format!("bytes {from}-{last}/{total}").as_bytes(),
-            );
+            headers.push("content-range", format!("bytes {from}-{last}/{total}").as_bytes());
         }
         let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
         let whole = self.content.get(at(from)..at(end)).unwrap_or_default();
-        let cut = self
-            .cuts
-            .pop_front()
-            .and_then(|cut| usize::try_from(cut).ok());
+        let cut = self.cuts.pop_front().and_then(|cut| usize::try_from(cut).ok());
         let sent = whole.get(..cut.unwrap_or(whole.len())).unwrap_or(whole);
-        let mut body: Vec<Piece> = sent
-            .chunks(PIECE_BYTES)
-            .map(|piece| Piece::Bytes(piece.to_vec()))
-            .collect();
+        let mut body: Vec<Piece> = sent.chunks(PIECE_BYTES).map(|piece| Piece::Bytes(piece.to_vec())).collect();
         if sent.len() < whole.len() {
-            body.push(Piece::Break(Error::Network {
-                what: "reading the body".to_owned(),
-                source: None,
-            }));
+            body.push(Piece::Break(Error::Network { what: "reading the body".to_owned(), source: None }));
         }
         let status = if first.is_some() { 206 } else { 200 };
-        Ok(Reply {
-            status,
-            headers,
-            body,
-            ..Reply::default()
-        })
+        Ok(Reply { status, headers, body, ..Reply::default() })
     }
 }

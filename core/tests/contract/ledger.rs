@@ -31,12 +31,7 @@ struct Subject {
 
 impl Subject {
     fn new(flaw: &'static str, leases: bool) -> Subject {
-        Subject {
-            flaw,
-            leases,
-            all: MemoryLedger::default(),
-            clock: VirtualClock::default(),
-        }
+        Subject { flaw, leases, all: MemoryLedger::default(), clock: VirtualClock::default() }
     }
 }
 
@@ -118,8 +113,7 @@ impl Ledger for Flawed {
         match (self.flaw, change) {
             ("forgets checkpoints", Change::Checkpoint { .. }) => Ok(()),
             ("lets anybody write", _) => self.all.record(id, change, at).await,
-            ("admits everything", _)
-            | ("completes what was cancelled", Change::Completed { .. }) => {
+            ("admits everything", _) | ("completes what was cancelled", Change::Completed { .. }) => {
                 let mut row = self.row(id).await?;
                 row.apply(change);
                 self.all.put(row);
@@ -176,47 +170,20 @@ fn the_ledger_in_memory_keeps_the_contract_with_leases_and_without() {
 #[test]
 fn a_ledger_that_breaks_a_promise_is_found_out() {
     let broken = [
-        (
-            "after_every_change_a_row_is_what_apply_says",
-            "forgets checkpoints",
-        ),
-        (
-            "after_every_change_a_row_is_what_apply_says",
-            "admits everything",
-        ),
+        ("after_every_change_a_row_is_what_apply_says", "forgets checkpoints"),
+        ("after_every_change_a_row_is_what_apply_says", "admits everything"),
         ("a_change_touches_no_other_row", "claims every part"),
         ("every_status_admits_what_it_should", "admits everything"),
-        (
-            "every_status_admits_what_it_should",
-            "completes what was cancelled",
-        ),
-        (
-            "of_a_cancel_and_a_commit_exactly_one_counts",
-            "completes what was cancelled",
-        ),
-        (
-            "what_is_recorded_is_there_for_every_handle",
-            "keeps its rows to itself",
-        ),
+        ("every_status_admits_what_it_should", "completes what was cancelled"),
+        ("of_a_cancel_and_a_commit_exactly_one_counts", "completes what was cancelled"),
+        ("what_is_recorded_is_there_for_every_handle", "keeps its rows to itself"),
         ("ids_are_never_reused", "uses ids again"),
-        (
-            "rows_of_a_destination_are_listed_newest_first",
-            "lists the oldest first",
-        ),
-        (
-            "the_marks_are_those_of_the_unfinished_rows",
-            "marks the wrong rows as committing",
-        ),
-        (
-            "the_marks_are_those_of_the_unfinished_rows",
-            "marks finished rows",
-        ),
+        ("rows_of_a_destination_are_listed_newest_first", "lists the oldest first"),
+        ("the_marks_are_those_of_the_unfinished_rows", "marks the wrong rows as committing"),
+        ("the_marks_are_those_of_the_unfinished_rows", "marks finished rows"),
         ("attempts_are_counted_without_a_gap", "gives a number twice"),
         ("a_removed_row_is_gone", "removes nothing"),
-        (
-            "a_claim_has_one_owner_until_it_ends",
-            "gives a claim to everybody",
-        ),
+        ("a_claim_has_one_owner_until_it_ends", "gives a claim to everybody"),
         ("a_claim_has_one_owner_until_it_ends", "lets anybody write"),
         ("a_claim_has_one_owner_until_it_ends", "extends no claim"),
         ("a_change_by_another_handle_is_noticed", "notices no change"),

@@ -19,15 +19,9 @@ struct Flawed {
 
 impl Flawed {
     fn with(flaw: &'static str) -> Flawed {
-        let flawed = Flawed {
-            flaw,
-            ..Flawed::default()
-        };
+        let flawed = Flawed { flaw, ..Flawed::default() };
         if flaw == "flushes half units" {
-            flawed.disk.set_rules(StoreRules {
-                durable_unit_bytes: 100,
-                ..StoreRules::FILE
-            });
+            flawed.disk.set_rules(StoreRules { durable_unit_bytes: 100, ..StoreRules::FILE });
         }
         flawed
     }
@@ -50,10 +44,7 @@ impl StoreUnderTest for Flawed {
     }
     fn names(&self) -> Names {
         let destination = format!("/films/{}", self.next());
-        Names {
-            part: format!("{destination}.part"),
-            destination,
-        }
+        Names { part: format!("{destination}.part"), destination }
     }
     async fn put(&self, name: &str, bytes: &[u8]) {
         self.disk.put(name, bytes);
@@ -79,20 +70,10 @@ impl PartStore for Flawed {
             self.disk.crash(); // takes every lock away
         }
         let inner = self.disk.open(part, how).await?;
-        Ok(FlawedPart {
-            inner,
-            name: part.to_owned(),
-            store: self.clone(),
-            opened: self.next(),
-        })
+        Ok(FlawedPart { inner, name: part.to_owned(), store: self.clone(), opened: self.next() })
     }
 
-    async fn commit(
-        &self,
-        part: FlawedPart,
-        destination: &str,
-        replace: Replace,
-    ) -> Result<Committed, Error> {
+    async fn commit(&self, part: FlawedPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
         let name = part.name;
         let replace = match self.flaw {
             "always replaces" => Replace::Existing,
@@ -109,12 +90,7 @@ impl PartStore for Flawed {
         committed
     }
 
-    async fn find(
-        &self,
-        part: &str,
-        destination: &str,
-        committing: &Committing,
-    ) -> Result<Found, Error> {
+    async fn find(&self, part: &str, destination: &str, committing: &Committing) -> Result<Found, Error> {
         let mut committing = committing.clone();
         if self.flaw == "finds a file of any size" {
             committing.size = self.disk.file(destination).unwrap_or_default().len() as u64;
@@ -159,10 +135,7 @@ impl Part for FlawedPart {
     async fn reserve(&mut self, size: u64) -> Result<(), Error> {
         if self.store.flaw == "reserves by writing" {
             let end = self.inner.length().await?;
-            return self
-                .inner
-                .write(end, &vec![0; size as usize], &mut [])
-                .await;
+            return self.inner.write(end, &vec![0; size as usize], &mut []).await;
         }
         self.inner.reserve(size).await
     }
@@ -211,21 +184,14 @@ impl Part for FlawedPart {
                 hasher.restore(&saved.state);
                 Ok(Some(hasher))
             }
-            _ if self.store.flaw == "knows one algorithm" => {
-                self.inner.digest(Algorithm::Sha256, saved, to).await
-            }
+            _ if self.store.flaw == "knows one algorithm" => self.inner.digest(Algorithm::Sha256, saved, to).await,
             _ => self.inner.digest(algorithm, saved, to).await,
         }
     }
 }
 
 impl PartBytes<&[u8]> for FlawedPart {
-    async fn write(
-        &mut self,
-        offset: u64,
-        chunk: &[u8],
-        digests: &mut [Hasher],
-    ) -> Result<(), Error> {
+    async fn write(&mut self, offset: u64, chunk: &[u8], digests: &mut [Hasher]) -> Result<(), Error> {
         let length = self.inner.length().await?;
         match self.store.flaw {
             "loses what is written after it was reopened" if self.opened > 2 => Ok(()),
@@ -255,16 +221,8 @@ impl PartBytes<&[u8]> for FlawedPart {
 fn the_store_in_memory_keeps_the_contract_whatever_its_rules() {
     for rules in [
         StoreRules::FILE,
-        StoreRules {
-            read_back_bytes: 65_536,
-            truncate: false,
-            durable_unit_bytes: 8 << 20,
-        },
-        StoreRules {
-            read_back_bytes: 0,
-            truncate: false,
-            durable_unit_bytes: 1,
-        },
+        StoreRules { read_back_bytes: 65_536, truncate: false, durable_unit_bytes: 8 << 20 },
+        StoreRules { read_back_bytes: 0, truncate: false, durable_unit_bytes: 1 },
     ] {
         let subject = Flawed::default();
         subject.disk.set_rules(rules);
@@ -277,57 +235,27 @@ fn the_store_in_memory_keeps_the_contract_whatever_its_rules() {
 #[test]
 fn a_store_that_breaks_a_promise_is_found_out() {
     let broken = [
-        (
-            "a_part_is_created_unless_it_must_be_new",
-            "takes up what it must create",
-        ),
+        ("a_part_is_created_unless_it_must_be_new", "takes up what it must create"),
         ("a_part_has_one_writer", "opens a part twice"),
         ("a_part_has_one_writer", "removes an open part"),
-        (
-            "written_bytes_are_counted_and_kept",
-            "loses what is written after it was reopened",
-        ),
+        ("written_bytes_are_counted_and_kept", "loses what is written after it was reopened"),
         ("a_part_never_has_a_hole", "writes holes"),
-        (
-            "bytes_match_only_if_all_are_there_and_equal",
-            "finds everything equal",
-        ),
-        (
-            "bytes_match_only_if_all_are_there_and_equal",
-            "compares what is there",
-        ),
-        (
-            "a_stretch_of_one_repeated_byte_is_recognised",
-            "finds every stretch uniform",
-        ),
+        ("bytes_match_only_if_all_are_there_and_equal", "finds everything equal"),
+        ("bytes_match_only_if_all_are_there_and_equal", "compares what is there"),
+        ("a_stretch_of_one_repeated_byte_is_recognised", "finds every stretch uniform"),
         ("a_cut_part_stays_the_same_part", "cuts nothing"),
         ("a_cut_part_stays_the_same_part", "cuts to nothing"),
-        (
-            "flush_returns_how_far_bytes_are_durable",
-            "flushes more than it has",
-        ),
+        ("flush_returns_how_far_bytes_are_durable", "flushes more than it has"),
         ("flush_returns_how_far_bytes_are_durable", "flushes nothing"),
-        (
-            "flush_returns_how_far_bytes_are_durable",
-            "flushes half units",
-        ),
+        ("flush_returns_how_far_bytes_are_durable", "flushes half units"),
         ("tokens_tell_parts_apart", "has one token"),
         ("tokens_tell_parts_apart", "has a token for each opening"),
-        (
-            "an_epoch_holds_within_a_process",
-            "has an epoch for each opening",
-        ),
+        ("an_epoch_holds_within_a_process", "has an epoch for each opening"),
         ("an_epoch_holds_within_a_process", "is of any epoch"),
         ("reserving_room_changes_no_length", "reserves by writing"),
         ("a_commit_gives_the_part_its_name", "keeps the part's name"),
-        (
-            "a_file_at_the_destination_is_replaced_only_if_asked",
-            "always replaces",
-        ),
-        (
-            "a_file_at_the_destination_is_replaced_only_if_asked",
-            "loses the part it cannot commit",
-        ),
+        ("a_file_at_the_destination_is_replaced_only_if_asked", "always replaces"),
+        ("a_file_at_the_destination_is_replaced_only_if_asked", "loses the part it cannot commit"),
         ("an_interrupted_commit_is_found", "finds a file of any size"),
         ("an_interrupted_commit_is_found", "finds any file"),
         ("a_part_is_removed_once", "fails to remove nothing"),
@@ -337,10 +265,7 @@ fn a_store_that_breaks_a_promise_is_found_out() {
     ];
     assert_all_broken(PROMISES, &broken);
     for (promise, flaw) in broken {
-        let kept = holds(
-            &VirtualClock::default(),
-            check(promise, &Flawed::with(flaw)),
-        );
+        let kept = holds(&VirtualClock::default(), check(promise, &Flawed::with(flaw)));
         assert!(!kept, "{promise} holds for a store that {flaw}");
     }
 }

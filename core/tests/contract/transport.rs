@@ -24,22 +24,13 @@ impl Flawed {
         let answers: Arc<Mutex<BTreeMap<String, Answer>>> = Arc::default();
         let (clock, served) = (VirtualClock::default(), Arc::clone(&answers));
         let peer = move |asked: &Asked| Ok(reply(&served.lock().expect("answers")[&asked.url]));
-        Flawed {
-            flaw,
-            fake: FakeTransport::new(clock.clone(), peer).with_rules(rules),
-            answers,
-            clock,
-        }
+        Flawed { flaw, fake: FakeTransport::new(clock.clone(), peer).with_rules(rules), answers, clock }
     }
 }
 
 /// The answer as the fake peer gives it.
 fn reply(answer: &Answer) -> Reply {
-    let mut body: Vec<Piece> = answer
-        .body
-        .chunks(7_001)
-        .map(|bytes| Piece::Bytes(bytes.to_vec()))
-        .collect();
+    let mut body: Vec<Piece> = answer.body.chunks(7_001).map(|bytes| Piece::Bytes(bytes.to_vec())).collect();
     match answer.then {
         Then::End => {}
         Then::Cut => body.push(Piece::Break(Error::network("reading", "cut"))),
@@ -70,21 +61,11 @@ impl TransportUnderTest for Flawed {
         url
     }
     async fn received(&self, url: &str) -> Received {
-        let asked = self
-            .fake
-            .requests()
-            .into_iter()
-            .find(|asked| asked.url == url);
+        let asked = self.fake.requests().into_iter().find(|asked| asked.url == url);
         let asked = asked.expect("asked at once");
         let first = asked.first;
         Received {
-            range: first.map(|first| {
-                ByteRange {
-                    first,
-                    last: asked.last,
-                }
-                .to_string()
-            }),
+            range: first.map(|first| ByteRange { first, last: asked.last }.to_string()),
             if_range: asked.if_range,
             accept_encoding: None,
         }
@@ -104,13 +85,9 @@ impl Transport for Flawed {
     async fn get(&self, request: Request<'_>) -> Result<Response<FlawedBody>, Error> {
         let mut request = request;
         match self.flaw {
-            "asks for all the rest" => {
-                request.range = request.range.map(|range| ByteRange::from(range.first))
-            }
+            "asks for all the rest" => request.range = request.range.map(|range| ByteRange::from(range.first)),
             "asks for everything" => request.range = None,
-            "unquotes a validator" => {
-                request.if_range = request.if_range.map(|value| value.trim_matches('"'))
-            }
+            "unquotes a validator" => request.if_range = request.if_range.map(|value| value.trim_matches('"')),
             _ => {}
         }
         let mut asking = ManuallyDrop::new(Box::pin(self.fake.get(request)));
@@ -118,12 +95,7 @@ impl Transport for Flawed {
             "keeps a request" => asking.as_mut().await,
             _ => ManuallyDrop::into_inner(asking).await,
         };
-        let Response {
-            status,
-            mut headers,
-            mut end,
-            body,
-        } = response?;
+        let Response { status, mut headers, mut end, body } = response?;
         match self.flaw {
             "fails on a status" if status >= 400 => {
                 return Err(Error::Protocol("status".to_owned()));
@@ -138,16 +110,7 @@ impl Transport for Flawed {
             "takes the first length" if end.is_err() => end = Ok(BodyEnd::Length(5)),
             _ => {}
         }
-        Ok(Response {
-            status,
-            headers,
-            end,
-            body: FlawedBody {
-                flaw: self.flaw,
-                body: Some(body),
-                turn: 0,
-            },
-        })
+        Ok(Response { status, headers, end, body: FlawedBody { flaw: self.flaw, body: Some(body), turn: 0 } })
     }
 
     async fn pace(&self, bytes: u64) {
@@ -160,8 +123,7 @@ impl Transport for Flawed {
 
 fn without(headers: &Headers, name: &str) -> Headers {
     let kept = Headers::NAMES.into_iter().filter(|have| *have != name);
-    kept.flat_map(|have| headers.all(have).map(move |value| (have, value.to_owned())))
-        .collect()
+    kept.flat_map(|have| headers.all(have).map(move |value| (have, value.to_owned()))).collect()
 }
 
 struct FlawedBody {
@@ -202,11 +164,7 @@ impl Body for FlawedBody {
 
 #[test]
 fn the_fake_transport_keeps_the_contract_whatever_its_rules() {
-    let fetch = RequestRules {
-        if_range: false,
-        range_always: true,
-        decodes: true,
-    };
+    let fetch = RequestRules { if_range: false, range_always: true, decodes: true };
     for rules in [RequestRules::FREE, fetch] {
         let subject = Flawed::with("", rules);
         let checked = subject.clock.run(check_all(&subject, &[]));
@@ -218,37 +176,19 @@ fn the_fake_transport_keeps_the_contract_whatever_its_rules() {
 #[test]
 fn a_transport_that_breaks_a_promise_is_found_out() {
     let broken = [
-        (
-            "a_range_is_asked_for_as_it_is_given",
-            "asks for all the rest",
-        ),
+        ("a_range_is_asked_for_as_it_is_given", "asks for all the rest"),
         ("a_range_is_asked_for_as_it_is_given", "asks for everything"),
         ("if_range_is_sent_byte_for_byte", "unquotes a validator"),
         ("fields_arrive_as_they_were_sent", "hides a field"),
         ("duplicate_fields_are_kept_apart", "joins fields"),
-        (
-            "the_end_of_a_body_is_known",
-            "takes every body to be marked",
-        ),
-        (
-            "contradictory_framing_is_never_an_end",
-            "takes the first length",
-        ),
-        (
-            "a_body_arrives_in_order_and_no_chunk_is_empty",
-            "sends empty chunks",
-        ),
-        (
-            "a_body_arrives_in_order_and_no_chunk_is_empty",
-            "loses a chunk",
-        ),
+        ("the_end_of_a_body_is_known", "takes every body to be marked"),
+        ("contradictory_framing_is_never_an_end", "takes the first length"),
+        ("a_body_arrives_in_order_and_no_chunk_is_empty", "sends empty chunks"),
+        ("a_body_arrives_in_order_and_no_chunk_is_empty", "loses a chunk"),
         ("a_cut_body_is_an_error_and_stays_one", "ends a cut body"),
         ("a_cut_body_is_an_error_and_stays_one", "forgets an error"),
         ("an_error_status_is_a_response", "fails on a status"),
-        (
-            "dropping_a_body_ends_its_transfer_and_no_other",
-            "keeps a body",
-        ),
+        ("dropping_a_body_ends_its_transfer_and_no_other", "keeps a body"),
         ("dropping_a_request_gives_it_up", "keeps a request"),
         ("pacing_lets_bytes_through", "lets nothing through"),
     ];

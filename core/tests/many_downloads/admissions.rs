@@ -29,110 +29,46 @@ fn row(id: DownloadId, url: &str, status: Status, claimed: bool) -> Row {
 fn what_an_accepted_download_becomes() {
     use Admission::{Busy, Known, New, Retry};
     let new = new_download(URL, FILE);
-    let unfinished = [
-        Status::Queued,
-        Status::Downloading,
-        Status::Waiting,
-        Status::Committing,
-    ];
+    let unfinished = [Status::Queued, Status::Downloading, Status::Waiting, Status::Committing];
     for status in unfinished {
-        assert_eq!(
-            admission(&[row(1, URL, status, true)], &new, NewUrl::Refused),
-            Known(1),
-            "{status:?}"
-        );
-        assert_eq!(
-            admission(&[row(1, OTHER, status, true)], &new, NewUrl::Refused),
-            Busy(1),
-            "{status:?}"
-        );
+        assert_eq!(admission(&[row(1, URL, status, true)], &new, NewUrl::Refused), Known(1), "{status:?}");
+        assert_eq!(admission(&[row(1, OTHER, status, true)], &new, NewUrl::Refused), Busy(1), "{status:?}");
         let finished = row(2, URL, Status::Failed, true);
-        assert_eq!(
-            admission(
-                &[finished, row(1, OTHER, status, true)],
-                &new,
-                NewUrl::Refused
-            ),
-            Busy(1)
-        );
+        assert_eq!(admission(&[finished, row(1, OTHER, status, true)], &new, NewUrl::Refused), Busy(1));
     }
     for status in [Status::Completed, Status::ImportQueued] {
-        assert_eq!(
-            admission(&[row(1, URL, status, true)], &new, NewUrl::Refused),
-            New,
-            "{status:?}"
-        );
-        assert_eq!(
-            admission(&[row(1, OTHER, status, true)], &new, NewUrl::Refused),
-            New,
-            "{status:?}"
-        );
+        assert_eq!(admission(&[row(1, URL, status, true)], &new, NewUrl::Refused), New, "{status:?}");
+        assert_eq!(admission(&[row(1, OTHER, status, true)], &new, NewUrl::Refused), New, "{status:?}");
     }
     for status in [Status::Failed, Status::Cancelled] {
         for claimed in [true, false] {
-            assert_eq!(
-                admission(&[row(1, URL, status, claimed)], &new, NewUrl::Refused),
-                Retry(1),
-                "{status:?}"
-            );
+            assert_eq!(admission(&[row(1, URL, status, claimed)], &new, NewUrl::Refused), Retry(1), "{status:?}");
         }
         // Its part is there: another source must not take the destination behind its back.
-        assert_eq!(
-            admission(&[row(1, OTHER, status, true)], &new, NewUrl::Refused),
-            Busy(1),
-            "{status:?}"
-        );
-        assert_eq!(
-            admission(&[row(1, OTHER, status, false)], &new, NewUrl::Refused),
-            New,
-            "{status:?}"
-        );
+        assert_eq!(admission(&[row(1, OTHER, status, true)], &new, NewUrl::Refused), Busy(1), "{status:?}");
+        assert_eq!(admission(&[row(1, OTHER, status, false)], &new, NewUrl::Refused), New, "{status:?}");
         // One that was completed since is new work.
-        let rows = [
-            row(2, URL, Status::Completed, true),
-            row(1, URL, status, false),
-        ];
+        let rows = [row(2, URL, Status::Completed, true), row(1, URL, status, false)];
         assert_eq!(admission(&rows, &new, NewUrl::Refused), New, "{status:?}");
     }
     assert_eq!(admission(&[], &new, NewUrl::Refused), New);
     let mut ahead = row(1, URL, Status::Queued, true);
     ahead.durable = 9;
-    assert_eq!(
-        admission(
-            &[row(2, URL, Status::Queued, true), ahead],
-            &new,
-            NewUrl::Refused
-        ),
-        Known(1)
-    );
+    assert_eq!(admission(&[row(2, URL, Status::Queued, true), ahead], &new, NewUrl::Refused), Known(1));
 }
 
 #[test]
 fn a_peers_item_is_the_same_source_wherever_its_file_is() {
-    let of = |source| NewDownload {
-        source,
-        ..new_download(URL, FILE)
-    };
+    let of = |source| NewDownload { source, ..new_download(URL, FILE) };
     let mut there = row(1, URL, Status::Queued, true);
     there.new.source = peers("a:b", "http://north.example/peer/items/a%3Ab/file");
     let rows = [there];
     let moved = peers("a:b", "http://north.example:8080/peer/items/a%3Ab/file");
-    assert_eq!(
-        admission(&rows, &of(moved), NewUrl::Refused),
-        Admission::Known(1)
-    );
+    assert_eq!(admission(&rows, &of(moved), NewUrl::Refused), Admission::Known(1));
     let another = peers("a:c", "http://north.example/peer/items/a%3Ab/file");
-    assert_eq!(
-        admission(&rows, &of(another), NewUrl::Refused),
-        Admission::Busy(1)
-    );
-    let plain = Source::Url {
-        url: "http://north.example/peer/items/a%3Ab/file".to_owned(),
-    };
-    assert_eq!(
-        admission(&rows, &of(plain), NewUrl::Refused),
-        Admission::Busy(1)
-    );
+    assert_eq!(admission(&rows, &of(another), NewUrl::Refused), Admission::Busy(1));
+    let plain = Source::Url { url: "http://north.example/peer/items/a%3Ab/file".to_owned() };
+    assert_eq!(admission(&rows, &of(plain), NewUrl::Refused), Admission::Busy(1));
 }
 
 // L08
@@ -151,33 +87,19 @@ fn the_same_source_gets_the_same_id_and_another_one_is_refused() {
         let meanwhile = async {
             wait(&world.clock, seconds(5)).await;
             let again = accept(URL).await.expect("it is under way");
-            assert_eq!(
-                again,
-                Accepted {
-                    id: first.id,
-                    known: true
-                }
-            );
+            assert_eq!(again, Accepted { id: first.id, known: true });
             let secret = accept("http://other.example/film.mkv?key=secret").await;
-            let Err(busy) = secret else {
-                panic!("one writer a destination")
-            };
+            let Err(busy) = secret else { panic!("one writer a destination") };
             assert!(matches!(&busy, Error::DestinationBusy { id, path, url }
                 if *id == first.id && path == FILE && url == URL));
             assert!(!busy.to_string().contains("secret"));
             let twice = world.engine.drive(first.id).await;
-            assert!(
-                matches!(twice, Err(Error::DestinationBusy { .. })),
-                "one drive at once"
-            );
+            assert!(matches!(twice, Err(Error::DestinationBusy { .. })), "one drive at once");
         };
         let (drive, ()) = futures::join!(drive, meanwhile);
         drive.expect("nothing came in between");
     });
-    assert_eq!(
-        world.host.story(1),
-        ["queued", "started", "headers", "completed"]
-    );
+    assert_eq!(world.host.story(1), ["queued", "started", "headers", "completed"]);
     assert_eq!(world.host.ledger.rows().len(), 1);
 }
 
@@ -206,10 +128,7 @@ fn of_many_at_once_for_one_destination_one_becomes_a_row() {
 fn terms(world: &World, id: DownloadId) -> Terms {
     let row = world.row(id);
     let digests = row.digests;
-    Terms {
-        digests,
-        ..Terms::of(&row.new)
-    }
+    Terms { digests, ..Terms::of(&row.new) }
 }
 
 #[test]
@@ -224,19 +143,14 @@ fn asking_again_brings_its_own_terms_once_the_part_is_locked() {
         header_names: vec!["authorization".to_owned()],
         ..new_download(URL, FILE)
     };
-    world
-        .run(world.engine.accept(again.clone()))
-        .expect("it is known");
+    world.run(world.engine.accept(again.clone())).expect("it is known");
     // Another process may be writing the part, on the terms it was given.
     assert_eq!(terms(&world, id), before);
     world.run(world.engine.drive(id)).expect_err("no peer");
     assert_eq!(terms(&world, id), Terms::of(&again));
     // The terms are those of the last call, its digest too.
     world
-        .run(world.engine.accept(NewDownload {
-            header_names: again.header_names.clone(),
-            ..new_download(URL, FILE)
-        }))
+        .run(world.engine.accept(NewDownload { header_names: again.header_names.clone(), ..new_download(URL, FILE) }))
         .expect("it is taken up");
     let row = world.row(id);
     assert_eq!((row.digests, row.new.adopt), (vec![], false));
@@ -247,19 +161,10 @@ fn one_that_is_refused_the_part_changes_nothing_of_its_writers_terms() {
     let world = World::scripted(config(), []);
     let id = world.accept();
     let before = terms(&world, id);
-    let held = world
-        .run(
-            world
-                .host
-                .store
-                .open(&format!("{FILE}.part"), OpenPart::Adopt),
-        )
-        .expect("another process has it");
-    let again = NewDownload {
-        on_exists: OnExists::Fail,
-        digests: vec![given(&sha256(b""))],
-        ..new_download(URL, FILE)
-    };
+    let held =
+        world.run(world.host.store.open(&format!("{FILE}.part"), OpenPart::Adopt)).expect("another process has it");
+    let again =
+        NewDownload { on_exists: OnExists::Fail, digests: vec![given(&sha256(b""))], ..new_download(URL, FILE) };
     world.run(world.engine.accept(again)).expect("it is known");
     let error = world.run(world.engine.drive(id)).expect_err("it is held");
     assert!(matches!(error, Error::PartLocked { .. }), "{error:?}");
@@ -271,28 +176,15 @@ fn one_that_is_refused_the_part_changes_nothing_of_its_writers_terms() {
 #[test]
 fn a_failed_download_is_taken_up_by_asking_for_it_again() {
     let file = content(1000);
-    let world = World::scripted(
-        config(),
-        [
-            cut(whole(&file), 400),
-            Ok(reply(404, &[], vec![])),
-            Ok(rest(&file, 400)),
-        ],
-    );
+    let world = World::scripted(config(), [cut(whole(&file), 400), Ok(reply(404, &[], vec![])), Ok(rest(&file, 400))]);
     let id = world.accept();
     world.drive(id).expect_err("404 is permanent");
     let busy = world.run(world.engine.accept(new_download(OTHER, FILE)));
-    assert!(
-        matches!(busy, Err(Error::DestinationBusy { .. })),
-        "its part is kept for it"
-    );
+    assert!(matches!(busy, Err(Error::DestinationBusy { .. })), "its part is kept for it");
     let again = world.run(world.engine.accept(new_download(URL, FILE)));
     assert_eq!(again.ok(), Some(Accepted { id, known: true }));
     let row = world.row(id);
-    assert_eq!(
-        (row.status, row.failure, row.bounds.in_all),
-        (Status::Queued, None, 0)
-    );
+    assert_eq!((row.status, row.failure, row.bounds.in_all), (Status::Queued, None, 0));
     world.drive(id).expect("it resumes");
     world.assert_whole(&file);
 }
@@ -300,11 +192,7 @@ fn a_failed_download_is_taken_up_by_asking_for_it_again() {
 #[test]
 fn bytes_that_came_by_credentials_wait_until_those_are_given_again() {
     let file = content(1000);
-    let answers = [
-        cut(whole(&file), 400),
-        Ok(reply(404, &[], vec![])),
-        Ok(rest(&file, 400)),
-    ];
+    let answers = [cut(whole(&file), 400), Ok(reply(404, &[], vec![])), Ok(rest(&file, 400))];
     let world = World::scripted(config(), answers);
     let with = |names: &[&str]| NewDownload {
         header_names: names.iter().map(|name| (*name).to_owned()).collect(),

@@ -9,10 +9,7 @@ use regrip_core::{DownloadsConfig, Error, What};
 use std::time::Duration;
 
 fn of(host: &str, n: u32) -> NewDownload {
-    new_download(
-        &format!("http://{host}.example/{n}"),
-        &format!("/films/{host}{n}"),
-    )
+    new_download(&format!("http://{host}.example/{n}"), &format!("/films/{host}{n}"))
 }
 
 /// `count` downloads of one origin.
@@ -33,9 +30,7 @@ fn attempts(max_download_attempts: u32) -> DownloadsConfig {
 /// The file, in so many pieces of ten seconds.
 fn tens_of_seconds(pieces: usize) -> Answer {
     let mut reply = whole(&vec![b'x'; pieces]);
-    reply.body = (0..pieces)
-        .flat_map(|_| [Piece::Wait(seconds(10)), bytes(b"x")])
-        .collect();
+    reply.body = (0..pieces).flat_map(|_| [Piece::Wait(seconds(10)), bytes(b"x")]).collect();
     Ok(reply)
 }
 
@@ -58,9 +53,7 @@ fn run_all(world: &World, all: Vec<NewDownload>) -> Vec<Result<(), Error>> {
 /// When each URL that ends so was asked for.
 fn asked_at(world: &World, end: &str) -> Vec<u64> {
     let requests = world.host.transport.requests();
-    let requests = requests
-        .into_iter()
-        .filter(|asked| asked.url.ends_with(end));
+    let requests = requests.into_iter().filter(|asked| asked.url.ends_with(end));
     requests.map(|asked| asked.at.as_secs()).collect()
 }
 
@@ -92,16 +85,11 @@ fn downloads_that_a_server_sends_away_wait_for_the_others_and_spend_no_attempt()
         assert!(results.iter().all(Result::is_ok), "{status}: {results:?}");
         assert_eq!(
             waits(&world),
-            [format!(
-                "origin_busy: the server answered {status} while 3 other downloads from there move"
-            )]
+            [format!("origin_busy: the server answered {status} while 3 other downloads from there move")]
         );
         assert_eq!(asked_at(&world, "/3"), [0, 10]);
         let row = world.row(4);
-        assert_eq!(
-            (row.bounds.in_a_row, row.bounds.in_all, row.attempts),
-            (0, 0, 2)
-        );
+        assert_eq!((row.bounds.in_a_row, row.bounds.in_all, row.attempts), (0, 0, 2));
         assert!(world.delays().is_empty());
         world.assert_at_rest();
     }
@@ -213,10 +201,7 @@ fn a_download_that_moved_again_has_its_free_waits_again() {
         match asked.first {
             None => cut(whole(&content), 1),
             Some(3) => Ok(rest(&content, 3)),
-            Some(first) => cut(
-                rest(&content, usize::try_from(first).expect("it is short")),
-                1,
-            ),
+            Some(first) => cut(rest(&content, usize::try_from(first).expect("it is short")), 1),
         }
     });
     let mut config = attempts(3);
@@ -296,25 +281,16 @@ fn a_download_that_goes_on_from_another_url_counts_at_that_origin() {
     };
     let world = World::answering(attempts(2), peer);
     let first = new_download("http://one.example/film", FILE);
-    let id = world
-        .run(world.engine.accept(first))
-        .expect("it is free")
-        .id;
+    let id = world.run(world.engine.accept(first)).expect("it is free").id;
     world.drive(id).expect_err("it is gone");
     let moved = new_download("http://two.example/film", FILE);
     let moved = world.run(world.engine.accept_with(moved, NewUrl::Any));
     moved.expect("another URL");
     let other = new_download("http://two.example/other", "/films/other");
-    let other = world
-        .run(world.engine.accept(other))
-        .expect("it is free")
-        .id;
+    let other = world.run(world.engine.accept(other)).expect("it is free").id;
     let (other, moved) = world.run(join(world.engine.drive(other), world.engine.drive(id)));
     other.expect("it moves");
     moved.expect("it waited for the other one");
-    assert_eq!(
-        waits(&world),
-        ["origin_busy: the server answered 429 while 1 other download from there moves"]
-    );
+    assert_eq!(waits(&world), ["origin_busy: the server answered 429 while 1 other download from there moves"]);
     world.assert_at_rest();
 }

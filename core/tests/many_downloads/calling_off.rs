@@ -8,9 +8,7 @@ use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, ErrorCode,
 
 fn terminal(host: &FakeHost, id: DownloadId) -> Vec<&'static str> {
     let story = host.story(id).into_iter();
-    story
-        .filter(|name| ["completed", "failed", "cancelled"].contains(name))
-        .collect()
+    story.filter(|name| ["completed", "failed", "cancelled"].contains(name)).collect()
 }
 
 /// A body that stands still after 400 of 1000 bytes.
@@ -18,17 +16,9 @@ fn stalled() -> World {
     World::answering(config(), |asked| {
         let file = content(1000);
         let from = asked.first.unwrap_or(0) as usize;
-        let mut reply = if from > 0 {
-            rest(&file, from)
-        } else {
-            whole(&file)
-        };
+        let mut reply = if from > 0 { rest(&file, from) } else { whole(&file) };
         if from == 0 {
-            reply.body = vec![
-                bytes(&file[..400]),
-                Piece::Wait(seconds(50)),
-                bytes(&file[400..]),
-            ];
+            reply.body = vec![bytes(&file[..400]), Piece::Wait(seconds(50)), bytes(&file[400..])];
         }
         Ok(reply)
     })
@@ -58,21 +48,12 @@ fn a_cancel_in_the_middle_of_a_body_keeps_the_part() {
     cancelled_at(&world, id, 10);
     assert_eq!(world.part().map(|part| part.len()), Some(400));
     assert_eq!(world.row(id).durable, 400);
-    let end = world.host.ledger.timeline(id)[0]
-        .end
-        .clone()
-        .expect("it ended");
-    assert_eq!(
-        (end.outcome, end.to, end.error),
-        (Outcome::Cancelled, 400, None)
-    );
+    let end = world.host.ledger.timeline(id)[0].end.clone().expect("it ended");
+    assert_eq!((end.outcome, end.to, end.error), (Outcome::Cancelled, 400, None));
     let Some((_, What::Cancelled(summary))) = world.host.events().pop() else {
         panic!("the last event is the cancel");
     };
-    assert_eq!(
-        (summary.bytes, summary.code),
-        (400, Some(ErrorCode::Cancelled))
-    );
+    assert_eq!((summary.bytes, summary.code), (400, Some(ErrorCode::Cancelled)));
     // And asking for it again goes on from there.
     assert_eq!(world.accept(), id);
     world.drive(id).expect("it resumes");
@@ -82,39 +63,21 @@ fn a_cancel_in_the_middle_of_a_body_keeps_the_part() {
 
 #[test]
 fn a_cancel_in_a_backoff_is_heard_at_once() {
-    let world = World::answering(config(), |_| {
-        Ok(reply(503, &[("retry-after", "60")], vec![]))
-    });
+    let world = World::answering(config(), |_| Ok(reply(503, &[("retry-after", "60")], vec![])));
     let id = world.accept();
     cancelled_at(&world, id, 10);
 }
 
 #[test]
 fn a_cancel_in_the_queue_is_heard_at_once() {
-    let world = World::answering(
-        DownloadsConfig {
-            max_concurrent_downloads: 1,
-            ..config()
-        },
-        |_| {
-            let mut reply = whole(b"film");
-            reply.body.insert(0, Piece::Wait(seconds(30)));
-            Ok(reply)
-        },
-    );
+    let world = World::answering(DownloadsConfig { max_concurrent_downloads: 1, ..config() }, |_| {
+        let mut reply = whole(b"film");
+        reply.body.insert(0, Piece::Wait(seconds(30)));
+        Ok(reply)
+    });
     world.run(async {
-        let first = world
-            .engine
-            .accept(new_download(URL, FILE))
-            .await
-            .expect("new")
-            .id;
-        let second = world
-            .engine
-            .accept(new_download(URL, "/other"))
-            .await
-            .expect("new")
-            .id;
+        let first = world.engine.accept(new_download(URL, FILE)).await.expect("new").id;
+        let second = world.engine.accept(new_download(URL, "/other")).await.expect("new").id;
         let cancel = async {
             wait(&world.clock, seconds(5)).await;
             world.engine.cancel(second).await.expect("it waits");
@@ -143,13 +106,7 @@ fn a_download_that_is_not_driven_is_cancelled_in_its_row() {
         (summary.code, summary.class.map(|class| class.name())),
         (Some(ErrorCode::Cancelled), Some("permanent"))
     );
-    assert!(matches!(
-        world.drive(id),
-        Err(Error::WrongState {
-            status: Status::Cancelled,
-            ..
-        })
-    ));
+    assert!(matches!(world.drive(id), Err(Error::WrongState { status: Status::Cancelled, .. })));
     assert_eq!(terminal(&world.host, id), ["cancelled"]);
 }
 
@@ -160,18 +117,9 @@ fn a_finished_download_cannot_be_called_off() {
     let id = world.accept();
     world.drive(id).expect("it is served");
     let late = world.run(world.engine.cancel(id));
-    assert!(matches!(
-        late,
-        Err(Error::WrongState {
-            status: Status::Completed,
-            ..
-        })
-    ));
+    assert!(matches!(late, Err(Error::WrongState { status: Status::Completed, .. })));
     assert_eq!(terminal(&world.host, id), ["completed"]);
-    assert!(matches!(
-        world.run(world.engine.cancel(99)),
-        Err(Error::NoSuchDownload(99))
-    ));
+    assert!(matches!(world.run(world.engine.cancel(99)), Err(Error::NoSuchDownload(99))));
 }
 
 // K06: at every await of a download somebody calls it off, once or twice.
@@ -186,11 +134,7 @@ fn a_cancel_at_any_moment_leads_to_exactly_one_last_word() {
         let (ended, told, again) = fake
             .clock
             .run(async {
-                let id = engine
-                    .accept(new_download(URL, FILE))
-                    .await
-                    .expect("new")
-                    .id;
+                let id = engine.accept(new_download(URL, FILE)).await.expect("new").id;
                 let cancel = async {
                     for _ in 0..polls {
                         pause().await;
@@ -210,30 +154,17 @@ fn a_cancel_at_any_moment_leads_to_exactly_one_last_word() {
                 cancelled += 1;
                 assert!(told.is_ok() && fake.store.file(FILE).is_none(), "{context}");
                 // Before the drive has begun it finds a row that is cancelled already.
-                assert!(
-                    matches!(ended, Err(Error::Cancelled | Error::WrongState { .. })),
-                    "{context}"
-                );
+                assert!(matches!(ended, Err(Error::Cancelled | Error::WrongState { .. })), "{context}");
             }
             Status::Completed => {
                 completed += 1;
-                assert!(
-                    ended.is_ok() && matches!(told, Err(Error::WrongState { .. })),
-                    "{context}"
-                );
+                assert!(ended.is_ok() && matches!(told, Err(Error::WrongState { .. })), "{context}");
                 assert!(matches!(again, Err(Error::WrongState { .. })), "{context}");
                 assert!(fake.store.file(FILE).is_some(), "{context}");
             }
             other => panic!("{other:?}, {context}"),
         }
-        assert_eq!(
-            (
-                engine.permits_used(),
-                fake.store.open_parts(),
-                fake.transport.open_bodies()
-            ),
-            (0, 0, 0)
-        );
+        assert_eq!((engine.permits_used(), fake.store.open_parts(), fake.transport.open_bodies()), (0, 0, 0));
         if completed > 20 {
             break;
         }
@@ -271,10 +202,7 @@ fn a_cancel_by_another_process_at_any_moment_leads_to_exactly_one_last_word() {
                         }
                         let told = other.cancel(id).await;
                         if heeded {
-                            engine
-                                .stop_ended_elsewhere()
-                                .await
-                                .expect("the ledger works");
+                            engine.stop_ended_elsewhere().await.expect("the ledger works");
                         }
                         told
                     };
@@ -297,10 +225,7 @@ fn a_cancel_by_another_process_at_any_moment_leads_to_exactly_one_last_word() {
                 Status::Completed => {
                     completed += 1;
                     assert_eq!(terminal(&fake, 1), ["completed"]);
-                    assert!(
-                        ended.is_ok() && matches!(told, Err(Error::WrongState { .. })),
-                        "{context}"
-                    );
+                    assert!(ended.is_ok() && matches!(told, Err(Error::WrongState { .. })), "{context}");
                 }
                 _ => panic!("{context}"),
             }
@@ -316,9 +241,7 @@ fn a_cancel_by_another_process_at_any_moment_leads_to_exactly_one_last_word() {
 #[test]
 fn a_download_removed_by_another_process_in_its_backoff_ends_and_leaves_nothing() {
     for heeded in [true, false] {
-        let world = World::answering(config(), |_| {
-            Ok(reply(503, &[("retry-after", "60")], vec![]))
-        });
+        let world = World::answering(config(), |_| Ok(reply(503, &[("retry-after", "60")], vec![])));
         let id = world.accept();
         let other = other_process(&world.host);
         world.run(async {
@@ -326,16 +249,8 @@ fn a_download_removed_by_another_process_in_its_backoff_ends_and_leaves_nothing(
                 wait(&world.clock, seconds(10)).await;
                 other.remove(id).await.expect("nobody writes its part now");
                 if heeded {
-                    world
-                        .engine
-                        .stop_ended_elsewhere()
-                        .await
-                        .expect("the ledger works");
-                    world
-                        .engine
-                        .stop_ended_elsewhere()
-                        .await
-                        .expect("and once more");
+                    world.engine.stop_ended_elsewhere().await.expect("the ledger works");
+                    world.engine.stop_ended_elsewhere().await.expect("and once more");
                 }
             };
             let (ended, ()) = futures::join!(world.engine.drive(id), remove);
@@ -356,9 +271,7 @@ fn a_removal_by_another_process_at_any_moment_leaves_no_part_without_a_row() {
     for polls in 0..60 {
         let answers = [Ok(reply(503, &[], vec![])), Ok(whole(b"film"))];
         let mut answers = answers.into_iter();
-        let world = World::answering(config(), move |_| {
-            answers.next().expect("two are asked for")
-        });
+        let world = World::answering(config(), move |_| answers.next().expect("two are asked for"));
         let slow = |host: FakeHost| Engine::new(Slow::new(host, seconds(0)), config(), true);
         let engine = slow(world.host.clone()).expect("in range");
         let other = slow(other_process(&world.host).host().clone()).expect("in range");
@@ -412,11 +325,7 @@ fn what_another_process_is_writing_is_not_removed() {
             wait(&world.clock, seconds(10)).await;
             let refused = other.remove(id).await;
             assert!(matches!(refused, Err(Error::PartLocked { .. })));
-            world
-                .engine
-                .stop_ended_elsewhere()
-                .await
-                .expect("the ledger works");
+            world.engine.stop_ended_elsewhere().await.expect("the ledger works");
         };
         let (ended, ()) = futures::join!(world.engine.drive(id), remove);
         ended.expect("it goes on");
@@ -438,18 +347,9 @@ fn the_end_of_the_process_is_not_a_cancel() {
         assert!(matches!(ended, Err(Error::Interrupted)));
     });
     let row = world.row(id);
-    assert_eq!(
-        (row.status, row.durable, row.bounds.in_all),
-        (Status::Queued, 400, 0)
-    );
+    assert_eq!((row.status, row.durable, row.bounds.in_all), (Status::Queued, 400, 0));
     assert_eq!(terminal(&world.host, id), [""; 0]);
-    assert_eq!(
-        world.host.ledger.timeline(id)[0]
-            .end
-            .as_ref()
-            .map(|end| end.outcome),
-        Some(Outcome::Interrupted)
-    );
+    assert_eq!(world.host.ledger.timeline(id)[0].end.as_ref().map(|end| end.outcome), Some(Outcome::Interrupted));
     world.assert_at_rest();
     let next = World::on(world.host.clone(), config());
     next.drive(id).expect("the next process goes on");
@@ -459,22 +359,14 @@ fn the_end_of_the_process_is_not_a_cancel() {
 // G3: with a cap of 2, ten kills and then the file.
 #[test]
 fn a_kill_costs_no_attempt() {
-    let config = DownloadsConfig {
-        max_download_attempts: 2,
-        max_total_attempts: 2,
-        ..config()
-    };
+    let config = DownloadsConfig { max_download_attempts: 2, max_total_attempts: 2, ..config() };
     let file = content(1000);
     let mut kills = 0;
     let served = file.clone();
     let world = World::answering(config.clone(), move |asked| {
         kills += 1;
         let from = asked.first.unwrap_or(0) as usize;
-        let mut reply = if from > 0 {
-            rest(&served, from)
-        } else {
-            whole(&served)
-        };
+        let mut reply = if from > 0 { rest(&served, from) } else { whole(&served) };
         if kills <= 10 {
             reply.body = vec![bytes(&served[from..from + 50]), Piece::Forever];
         }
@@ -486,10 +378,7 @@ fn a_kill_costs_no_attempt() {
         assert!(world.run(at_most(1, engine.drive(id))).is_none());
         world.host.store.crash();
         let row = world.row(id);
-        assert_eq!(
-            (row.status, row.attempts, row.bounds.in_a_row),
-            (Status::Downloading, kill, 0)
-        );
+        assert_eq!((row.status, row.attempts, row.bounds.in_a_row), (Status::Downloading, kill, 0));
     }
     let next = World::on(world.host.clone(), config);
     assert_eq!(next.drive(id).expect("it goes on").attempts, 11);
@@ -498,13 +387,7 @@ fn a_kill_costs_no_attempt() {
 
 #[test]
 fn a_retry_takes_up_a_failed_or_cancelled_one_only() {
-    let world = World::answering(
-        DownloadsConfig {
-            max_download_attempts: 1,
-            ..config()
-        },
-        |_| Err(broken()),
-    );
+    let world = World::answering(DownloadsConfig { max_download_attempts: 1, ..config() }, |_| Err(broken()));
     let id = world.accept();
     let refused = |status: Status| {
         let refused = world.run(world.engine.retry(id));
@@ -520,22 +403,9 @@ fn a_retry_takes_up_a_failed_or_cancelled_one_only() {
     world.run(world.engine.retry(id)).expect("it failed");
     world.run(world.engine.cancel(id)).expect("it is queued");
     world.run(world.engine.retry(id)).expect("it is cancelled");
-    let story = [
-        "queued",
-        "started",
-        "failed",
-        "queued",
-        "started",
-        "failed",
-        "queued",
-        "cancelled",
-        "queued",
-    ];
+    let story = ["queued", "started", "failed", "queued", "started", "failed", "queued", "cancelled", "queued"];
     assert_eq!(world.host.story(id), story);
-    assert!(matches!(
-        world.run(world.engine.retry(99)),
-        Err(Error::NoSuchDownload(99))
-    ));
+    assert!(matches!(world.run(world.engine.retry(99)), Err(Error::NoSuchDownload(99))));
 }
 
 #[test]
@@ -546,23 +416,15 @@ fn removing_deletes_row_and_part_but_no_finished_file() {
         let meanwhile = async {
             wait(&world.clock, seconds(10)).await;
             let early = world.engine.remove(id).await;
-            assert!(
-                matches!(early, Err(Error::WrongState { .. })),
-                "it is driven"
-            );
+            assert!(matches!(early, Err(Error::WrongState { .. })), "it is driven");
             world.engine.cancel(id).await.expect("in time");
         };
         let _ = futures::join!(world.engine.drive(id), meanwhile);
     });
     assert_eq!(world.part().map(|part| part.len()), Some(400));
-    world
-        .run(world.engine.remove(id))
-        .expect("it is not driven");
+    world.run(world.engine.remove(id)).expect("it is not driven");
     assert_eq!((world.part(), world.host.ledger.rows().len()), (None, 0));
-    assert!(matches!(
-        world.run(world.engine.remove(id)),
-        Err(Error::NoSuchDownload(_))
-    ));
+    assert!(matches!(world.run(world.engine.remove(id)), Err(Error::NoSuchDownload(_))));
     let id = world.accept();
     assert!(id > 1, "no id is used twice");
     world.drive(id).expect("it is served");

@@ -21,10 +21,7 @@ fn process(of: &World, n: usize) -> World {
     let mut host = FakeHost::new(of.clock.clone(), of.host.transport.clone());
     host.ledger = of.host.ledger.leasing(LEASE, of.clock.clone());
     (0..n).map(|_| host.seed()).for_each(drop); // each has an entropy of its own
-    let config = DownloadsConfig {
-        low_speed_bytes_per_sec: 0,
-        ..config()
-    };
+    let config = DownloadsConfig { low_speed_bytes_per_sec: 0, ..config() };
     World::on(host, config)
 }
 
@@ -37,10 +34,7 @@ fn two(every: u64) -> [World; 2] {
             _ => rest(&film(), from),
         };
         let pieces = film()[from..].chunks(CHUNK).map(bytes).collect::<Vec<_>>();
-        reply.body = pieces
-            .into_iter()
-            .flat_map(|piece| [Piece::Wait(seconds(every)), piece])
-            .collect();
+        reply.body = pieces.into_iter().flat_map(|piece| [Piece::Wait(seconds(every)), piece]).collect();
         Ok(reply)
     });
     let processes = [process(&world, 0), process(&world, 1)];
@@ -60,13 +54,9 @@ fn of_two_processes_one_drives_a_download_and_the_other_one_asks_for_nothing() {
         let refused = other.engine.drive(1).await;
         (refused, one.host.transport.requests().len())
     };
-    let (first, (refused, requests)) =
-        one.run(async { futures::join!(one.engine.drive(1), second) });
+    let (first, (refused, requests)) = one.run(async { futures::join!(one.engine.drive(1), second) });
     assert_eq!(first.expect("it is served").attempts, 1);
-    assert!(
-        matches!(&refused, Err(Error::PartLocked { path, .. }) if path == PART),
-        "{refused:?}"
-    );
+    assert!(matches!(&refused, Err(Error::PartLocked { path, .. }) if path == PART), "{refused:?}");
     assert_eq!((requests, one.clock.elapsed()), (1, seconds(100)));
     one.assert_whole(&film());
     assert_eq!(other.host.store.names(), [""; 0]);
@@ -143,24 +133,13 @@ fn an_owner_whose_claim_was_taken_while_its_machine_slept_writes_nothing_more() 
         let before = one.part().expect("it has bytes");
         one.clock.advance(LEASE * 2);
         let until = one.clock.wall() + LEASE;
-        assert!(
-            other
-                .host
-                .ledger
-                .claim(1, "another", until)
-                .await
-                .expect("it works")
-        );
+        assert!(other.host.ledger.claim(1, "another", until).await.expect("it works"));
         (before, one.row(1))
     };
     let (ended, (before, row)) = one.run(async { futures::join!(one.engine.drive(1), taken) });
     assert!(matches!(ended, Err(Error::PartLocked { .. })), "{ended:?}");
     assert_eq!(one.row(1), row);
-    assert_eq!(
-        one.part(),
-        Some(before),
-        "a byte was written after the claim was lost"
-    );
+    assert_eq!(one.part(), Some(before), "a byte was written after the claim was lost");
     assert_eq!(owner(&other), "another");
     one.assert_at_rest();
 }

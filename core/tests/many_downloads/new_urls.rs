@@ -47,10 +47,7 @@ fn another_signature_goes_on_by_the_same_etag() {
     assert_eq!((accepted.id, accepted.known), (id, true));
     world.drive(id).expect("it goes on");
     assert_eq!(urls(&world).pop().as_deref(), Some(SIGNED));
-    assert_eq!(
-        world.asked().pop(),
-        Some((Some(400), Some("\"v1\"".to_owned())))
-    );
+    assert_eq!(world.asked().pop(), Some((Some(400), Some("\"v1\"".to_owned()))));
     assert_eq!(world.row(id).new.source.url(), SIGNED);
     assert_eq!(world.restarts(), []);
     world.assert_whole(&file);
@@ -74,20 +71,14 @@ fn another_signature_for_another_version_keeps_what_agrees() {
 #[test]
 fn another_url_goes_on_if_the_bytes_are_the_same_whatever_its_etag() {
     let file = content(1000);
-    let (world, id) = failed_at_400(
-        &file,
-        vec![cut(range_of(&file, 0), 700), Ok(range_of(&file, 700))],
-    );
+    let (world, id) = failed_at_400(&file, vec![cut(range_of(&file, 0), 700), Ok(range_of(&file, 700))]);
     let error = accept(&world, MIRROR, NewUrl::SamePath).expect_err("another path");
     assert!(matches!(error, Error::DestinationBusy { .. }));
     accept(&world, MIRROR, NewUrl::Any).expect("it may be tried");
     world.drive(id).expect("it has the file");
     // The first request compares without If-Range; the next one has the mirror's own ETag.
     let asked = world.asked();
-    assert_eq!(
-        asked[2..],
-        [(Some(0), None), (Some(700), Some("\"mirror\"".to_owned()))]
-    );
+    assert_eq!(asked[2..], [(Some(0), None), (Some(700), Some("\"mirror\"".to_owned()))]);
     assert_eq!(world.row(id).new.source.url(), MIRROR);
     world.assert_whole(&file);
 }
@@ -95,26 +86,17 @@ fn another_url_goes_on_if_the_bytes_are_the_same_whatever_its_etag() {
 #[test]
 fn another_url_with_another_file_changes_nothing() {
     let (old, other) = (content(1000), bytes_of(2, 1000));
-    let answers: [Answer; 3] = [
-        Ok(range_of(&other, 0)),
-        Ok(without(whole(&other), "etag")),
-        Ok(reply(404, &[], vec![])),
-    ];
+    let answers: [Answer; 3] =
+        [Ok(range_of(&other, 0)), Ok(without(whole(&other), "etag")), Ok(reply(404, &[], vec![]))];
     for answer in answers {
         let (world, id) = failed_at_400(&old, vec![answer, Ok(rest(&old, 400))]);
         let before = world.row(id);
         accept(&world, MIRROR, NewUrl::Any).expect("it may be tried");
         let error = world.drive(id).expect_err("it has another file");
-        assert!(
-            matches!(error, Error::DestinationBusy { .. } | Error::Status { .. }),
-            "{error}"
-        );
+        assert!(matches!(error, Error::DestinationBusy { .. } | Error::Status { .. }), "{error}");
         let after = world.row(id);
         assert_eq!((after.status, &after.new), (Status::Failed, &before.new));
-        assert_eq!(
-            (&after.failure, &after.validators),
-            (&before.failure, &before.validators)
-        );
+        assert_eq!((&after.failure, &after.validators), (&before.failure, &before.validators));
         assert_eq!((after.downloaded, after.restarts), (400, 0));
         assert_eq!(world.part().as_deref(), Some(&old[..400]));
         world.assert_at_rest();
@@ -130,24 +112,17 @@ fn a_download_that_is_accepted_or_driven_keeps_its_url() {
     let world = World::answering(config(), |_| Err(Error::Protocol("no peer".to_owned())));
     let id = world.accept();
     let busy = |error| matches!(error, Error::DestinationBusy { .. });
-    assert!(busy(
-        accept(&world, SIGNED, NewUrl::Any).expect_err("it is about to be driven")
-    ));
+    assert!(busy(accept(&world, SIGNED, NewUrl::Any).expect_err("it is about to be driven")));
     world.drive(id).expect_err("no peer");
     accept(&world, SIGNED, NewUrl::Any).expect("nobody drives it");
     let world = World::on(world.host, config());
-    assert!(busy(
-        accept(&world, MIRROR, NewUrl::Refused).expect_err("it is refused")
-    ));
+    assert!(busy(accept(&world, MIRROR, NewUrl::Refused).expect_err("it is refused")));
 }
 
 #[test]
 fn a_new_url_that_breaks_before_the_proof_is_tried_again() {
     let file = content(1000);
-    let (world, id) = failed_at_400(
-        &file,
-        vec![cut(range_of(&file, 0), 300), Ok(range_of(&file, 0))],
-    );
+    let (world, id) = failed_at_400(&file, vec![cut(range_of(&file, 0), 300), Ok(range_of(&file, 0))]);
     accept(&world, MIRROR, NewUrl::Any).expect("it may be tried");
     world.drive(id).expect("the second try compares to the end");
     assert_eq!(world.row(id).new.source.url(), MIRROR);
@@ -169,10 +144,7 @@ fn another_url_with_a_file_of_another_size_changes_nothing() {
         assert!(matches!(error, Error::DestinationBusy { .. }), "{error}");
         let after = world.row(id);
         assert_eq!((&after.new, after.downloaded), (&before.new, 400));
-        assert_eq!(
-            (after.bounds.in_all, after.behaviour),
-            (0, before.behaviour)
-        );
+        assert_eq!((after.bounds.in_all, after.behaviour), (0, before.behaviour));
         world.accept();
         world.drive(id).expect("the old URL goes on");
         world.assert_whole(&old);
@@ -184,19 +156,9 @@ fn a_response_that_goes_on_need_not_repeat_what_is_known() {
     let file = content(1000);
     let mut first = whole(&file);
     first.headers.push("content-type", b"video/x-matroska");
-    first
-        .headers
-        .push("last-modified", b"Wed, 31 Dec 1997 23:59:59 GMT");
+    first.headers.push("last-modified", b"Wed, 31 Dec 1997 23:59:59 GMT");
     let gone = Ok(reply(404, &[], vec![]));
-    let world = World::scripted(
-        config(),
-        [
-            cut(first, 400),
-            gone,
-            cut(rest(&file, 400), 100),
-            Ok(rest(&file, 500)),
-        ],
-    );
+    let world = World::scripted(config(), [cut(first, 400), gone, cut(rest(&file, 400), 100), Ok(rest(&file, 500))]);
     let id = world.accept();
     world.drive(id).expect_err("404 is permanent");
     let before = world.row(id).validators;
@@ -210,19 +172,11 @@ fn a_response_that_goes_on_need_not_repeat_what_is_known() {
 fn a_file_that_its_digest_refused_is_fetched_afresh_from_a_new_url() {
     let (wrong, file) = (bytes_of(2, 1000), content(1000));
     let world = World::scripted(config(), [Ok(whole(&wrong)), Ok(whole(&file))]);
-    let wanted = |url| NewDownload {
-        digests: vec![given(&sha256(&file))],
-        ..new_download(url, FILE)
-    };
-    let id = world
-        .run(world.engine.accept(wanted(URL)))
-        .expect("it is free")
-        .id;
+    let wanted = |url| NewDownload { digests: vec![given(&sha256(&file))], ..new_download(url, FILE) };
+    let id = world.run(world.engine.accept(wanted(URL))).expect("it is free").id;
     let error = world.drive(id).expect_err("the digest differs");
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
-    world
-        .run(world.engine.accept(wanted(SIGNED)))
-        .expect("another signature");
+    world.run(world.engine.accept(wanted(SIGNED))).expect("another signature");
     world.drive(id).expect("the new URL has the file");
     assert_eq!(urls(&world), [URL, SIGNED]);
     world.assert_whole(&file);
@@ -235,9 +189,7 @@ fn what_was_asked_for_ends_with_its_drive() {
     let (world, id) = failed_at_400(&file, vec![refused(), Ok(rest(&file, 400))]);
     accept(&world, SIGNED, NewUrl::SamePath).expect("only the query differs");
     world.drive(id).expect_err("404 is permanent");
-    world
-        .run(world.engine.retry(id))
-        .expect("it failed before, too");
+    world.run(world.engine.retry(id)).expect("it failed before, too");
     world.drive(id).expect("the old URL is asked");
     assert_eq!(urls(&world)[2..], [SIGNED, URL]);
     world.assert_whole(&file);
@@ -246,17 +198,9 @@ fn what_was_asked_for_ends_with_its_drive() {
 #[test]
 fn what_a_new_url_serves_is_not_remembered_of_the_old_one() {
     let (old, small) = (content(1000), bytes_of(3, 300));
-    let config = || DownloadsConfig {
-        max_download_attempts: 1,
-        ..config()
-    };
+    let config = || DownloadsConfig { max_download_attempts: 1, ..config() };
     let smaller = || Ok(without(whole(&small), "etag"));
-    let answers = [
-        cut(whole(&old), 400),
-        smaller(),
-        smaller(),
-        Ok(rest(&old, 400)),
-    ];
+    let answers = [cut(whole(&old), 400), smaller(), smaller(), Ok(rest(&old, 400))];
     let world = World::scripted(config(), answers);
     let id = world.accept();
     world.drive(id).expect_err("one attempt is not enough");
@@ -290,17 +234,11 @@ fn a_smaller_file_at_a_new_url_is_believed_the_second_time() {
 #[test]
 fn what_a_call_that_joined_asked_for_ends_with_the_drive_it_joined() {
     let file = content(1000);
-    let late = Reply {
-        delay: seconds(10),
-        ..whole(&file)
-    };
+    let late = Reply { delay: seconds(10), ..whole(&file) };
     let world = World::scripted(config(), [Ok(late), Ok(whole(&file))]);
     let id = world.accept();
     let wanting = NewDownload {
-        digests: vec![DigestRow::wanted(
-            Hasher::of(Algorithm::Sha256, b"another file"),
-            DigestSource::Caller,
-        )],
+        digests: vec![DigestRow::wanted(Hasher::of(Algorithm::Sha256, b"another file"), DigestSource::Caller)],
         header_names: vec!["authorization".to_owned()],
         ..new_download(URL, FILE)
     };
@@ -355,11 +293,7 @@ fn moving_peer(mut begun: bool) -> impl FnMut(&Asked) -> Answer + Send {
 
 #[test]
 fn a_crash_at_any_await_of_a_move_to_a_new_url_leaves_what_either_url_can_finish() {
-    let once = || DownloadsConfig {
-        max_download_attempts: 1,
-        resume_overlap_bytes: 8,
-        ..config()
-    };
+    let once = || DownloadsConfig { max_download_attempts: 1, resume_overlap_bytes: 8, ..config() };
     let versions = two_versions();
     for (url, then, loses_power) in [SIGNED, MIRROR].into_iter().flat_map(|url| {
         let thens = [url, URL].into_iter();
@@ -382,24 +316,15 @@ fn a_crash_at_any_await_of_a_move_to_a_new_url_leaves_what_either_url_can_finish
                 false => world.host.store.crash(),
             }
             let part = world.part().unwrap_or_default();
-            assert!(
-                versions.iter().any(|one| one.starts_with(&part)),
-                "{story}: a part of two versions"
-            );
-            let more = DownloadsConfig {
-                max_download_attempts: 3,
-                ..once()
-            };
+            assert!(versions.iter().any(|one| one.starts_with(&part)), "{story}: a part of two versions");
+            let more = DownloadsConfig { max_download_attempts: 3, ..once() };
             let next = World::on(world.host.clone(), more);
             // What is being committed is finished first, whatever is asked for.
             next.run(next.engine.repair(1)).expect(&story);
             let id = accept(&next, then, NewUrl::Any).expect(&story).id;
             next.drive(id).expect(&story);
             let file = next.file().expect(&story);
-            assert!(
-                versions.contains(&file),
-                "{story}: the file is no one version"
-            );
+            assert!(versions.contains(&file), "{story}: the file is no one version");
             if done.is_some() {
                 break;
             }

@@ -9,10 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 fn permits(max_concurrent_downloads: u32) -> DownloadsConfig {
-    DownloadsConfig {
-        max_concurrent_downloads,
-        ..config()
-    }
+    DownloadsConfig { max_concurrent_downloads, ..config() }
 }
 
 fn url(n: u32) -> String {
@@ -30,10 +27,7 @@ fn of_peer(peer: &str, n: u32) -> NewDownload {
         item_id: n.to_string(),
         url: format!("http://{peer}.example/{n}"),
     };
-    NewDownload {
-        source,
-        ..numbered(n)
-    }
+    NewDownload { source, ..numbered(n) }
 }
 
 /// A body that takes ten seconds.
@@ -46,13 +40,7 @@ fn ten_seconds(_: &Asked) -> Answer {
 async fn accept_all(engine: &Engine<FakeHost>, all: Vec<NewDownload>) -> Vec<DownloadId> {
     let mut ids = Vec::new();
     for new in all {
-        ids.push(
-            engine
-                .accept(new)
-                .await
-                .expect("every destination is another")
-                .id,
-        );
+        ids.push(engine.accept(new).await.expect("every destination is another").id);
     }
     ids
 }
@@ -61,20 +49,14 @@ async fn accept_all(engine: &Engine<FakeHost>, all: Vec<NewDownload>) -> Vec<Dow
 fn run_all(world: &World, all: Vec<NewDownload>) -> Vec<Result<(), Error>> {
     world.run(async {
         let ids = accept_all(&world.engine, all).await;
-        join_all(
-            ids.iter()
-                .map(async |id| world.engine.drive(*id).await.map(drop)),
-        )
-        .await
+        join_all(ids.iter().map(async |id| world.engine.drive(*id).await.map(drop))).await
     })
 }
 
 /// The ids in the order in which their attempts started.
 fn started(world: &World) -> Vec<DownloadId> {
     let events = world.host.events();
-    let started = events
-        .into_iter()
-        .filter(|(_, what)| matches!(what, What::Started { .. }));
+    let started = events.into_iter().filter(|(_, what)| matches!(what, What::Started { .. }));
     started.map(|(id, _)| id).collect()
 }
 
@@ -91,10 +73,7 @@ fn no_more_downloads_move_at_once_than_there_are_permits() {
         }
         let busiest = by_time.values().max();
         assert_eq!(busiest, Some(&limit), "as many as allowed, and no more");
-        assert_eq!(
-            world.clock.elapsed(),
-            seconds(10 * u64::from(20_u32.div_ceil(limit)))
-        );
+        assert_eq!(world.clock.elapsed(), seconds(10 * u64::from(20_u32.div_ceil(limit))));
         world.assert_at_rest();
     }
 }
@@ -126,18 +105,8 @@ fn a_backoff_holds_no_permit() {
     let world = World::answering(permits(1), busy_at_first(&[0], 60));
     let results = run_all(&world, vec![numbered(0), numbered(1)]);
     assert!(results.iter().all(Result::is_ok));
-    let at: Vec<_> = world
-        .host
-        .transport
-        .requests()
-        .into_iter()
-        .map(|asked| (asked.url, asked.at))
-        .collect();
-    let expected = [
-        (url(0), seconds(0)),
-        (url(1), seconds(0)),
-        (url(0), seconds(60)),
-    ];
+    let at: Vec<_> = world.host.transport.requests().into_iter().map(|asked| (asked.url, asked.at)).collect();
+    let expected = [(url(0), seconds(0)), (url(1), seconds(0)), (url(0), seconds(60))];
     assert_eq!(at, expected, "the second ran while the first waited");
 }
 
@@ -195,19 +164,10 @@ fn a_dead_peer_does_not_starve_the_others() {
 #[test]
 fn a_peer_has_at_most_its_own_permits() {
     for (all, own, expected) in [(3, None, 2), (1, None, 1), (3, Some(1), 1), (2, Some(9), 2)] {
-        let config = DownloadsConfig {
-            max_concurrent_per_peer: own,
-            ..permits(all)
-        };
+        let config = DownloadsConfig { max_concurrent_per_peer: own, ..permits(all) };
         let world = World::answering(config, ten_seconds);
         run_all(&world, (0..6).map(|n| of_peer("one", n)).collect());
-        let at_once = world
-            .host
-            .transport
-            .requests()
-            .iter()
-            .filter(|asked| asked.at.is_zero())
-            .count();
+        let at_once = world.host.transport.requests().iter().filter(|asked| asked.at.is_zero()).count();
         assert_eq!(at_once, expected, "{all} in all, {own:?} a peer");
     }
 }
@@ -228,10 +188,7 @@ fn limits_change_while_downloads_run() {
             assert_eq!(world.engine.permits_used(), 4, "those at work go on");
             wait(&world.clock, seconds(10)).await;
             assert_eq!(world.engine.permits_used(), 2, "the excess drains");
-            let refused = world
-                .engine
-                .reconfigure(permits(0))
-                .expect_err("0 is out of range");
+            let refused = world.engine.reconfigure(permits(0)).expect_err("0 is out of range");
             assert_eq!(refused.key, "maxConcurrentDownloads");
         };
         let (results, ()) = futures::join!(drives, change);
@@ -246,10 +203,7 @@ fn a_new_attempt_cap_counts_from_the_next_attempt_on() {
     let id = world.accept();
     let change = async {
         wait(&world.clock, std::time::Duration::from_nanos(1)).await;
-        let fewer = DownloadsConfig {
-            max_download_attempts: 2,
-            ..config()
-        };
+        let fewer = DownloadsConfig { max_download_attempts: 2, ..config() };
         world.engine.reconfigure(fewer).expect("in range");
     };
     let (result, ()) = world.run(async { futures::join!(world.engine.drive(id), change) });
@@ -273,13 +227,7 @@ fn permits_are_conserved_under_random_faults() {
         },
     };
     let host = FakeHost::new(clock.clone(), FakeTransport::new(clock, peer));
-    let world = World::on(
-        host,
-        DownloadsConfig {
-            retry_base_delay_ms: 10,
-            ..permits(4)
-        },
-    );
+    let world = World::on(host, DownloadsConfig { retry_base_delay_ms: 10, ..permits(4) });
     let results = world.run(async {
         let ids = accept_all(&world.engine, (0..1000).map(numbered).collect()).await;
         let drives = ids.iter().map(async |id| {
@@ -295,19 +243,9 @@ fn permits_are_conserved_under_random_faults() {
     assert!(*busiest.lock().expect("one thread") <= 4);
     for (id, result) in (1..).zip(&results) {
         let attempts = world.host.ledger.timeline(id).len();
-        assert!(
-            attempts <= 5 && (attempts == 5 || result.is_ok()),
-            "{attempts} attempts"
-        );
+        assert!(attempts <= 5 && (attempts == 5 || result.is_ok()), "{attempts} attempts");
         let last = world.host.story(id).pop();
-        assert_eq!(
-            last,
-            Some(if result.is_ok() {
-                "completed"
-            } else {
-                "failed"
-            })
-        );
+        assert_eq!(last, Some(if result.is_ok() { "completed" } else { "failed" }));
     }
     world.assert_at_rest();
 }

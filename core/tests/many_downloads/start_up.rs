@@ -14,30 +14,17 @@ const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
 fn insert(world: &World, url: &str, destination: &str) -> DownloadId {
     let new = new_download(url, destination);
-    world
-        .run(world.host.ledger.insert(&new, NOW))
-        .expect("it takes rows")
+    world.run(world.host.ledger.insert(&new, NOW)).expect("it takes rows")
 }
 
 fn record(world: &World, id: DownloadId, change: Change) {
-    world
-        .run(world.host.ledger.record(id, &change, NOW))
-        .expect("it takes changes");
+    world.run(world.host.ledger.record(id, &change, NOW)).expect("it takes changes");
 }
 
 fn durable(world: &World, id: DownloadId, bytes: u64) {
     record(world, id, Change::Claimed(true));
     let epoch = world.host.store.epoch();
-    record(
-        world,
-        id,
-        Change::Checkpoint {
-            downloaded: bytes,
-            durable: bytes,
-            epoch,
-            digests: Vec::new(),
-        },
-    );
+    record(world, id, Change::Checkpoint { downloaded: bytes, durable: bytes, epoch, digests: Vec::new() });
 }
 
 // S47
@@ -51,33 +38,18 @@ fn of_several_rows_for_a_destination_the_one_with_most_durable_bytes_is_driven()
     durable(&world, few, 10);
     durable(&world, most, 20);
     let recovered = world.run(world.engine.recover()).expect("the ledger works");
-    assert_eq!(
-        recovered,
-        Recovered {
-            drive: vec![most, alone],
-            superseded: vec![few, none]
-        }
-    );
+    assert_eq!(recovered, Recovered { drive: vec![most, alone], superseded: vec![few, none] });
     for id in [few, none] {
         let row = world.row(id);
         let failure = row.failure.expect("it failed");
-        assert_eq!(
-            (row.status, failure.code),
-            (Status::Failed, ErrorCode::Superseded)
-        );
+        assert_eq!((row.status, failure.code), (Status::Failed, ErrorCode::Superseded));
         assert!(failure.text.contains(&format!("download {most}")));
     }
     assert_eq!(world.row(most).status, Status::Queued);
     // C09: looking again changes nothing more.
     let changes = world.host.ledger.changes().len();
     let again = world.run(world.engine.recover()).expect("the ledger works");
-    assert_eq!(
-        again,
-        Recovered {
-            drive: vec![most, alone],
-            superseded: vec![]
-        }
-    );
+    assert_eq!(again, Recovered { drive: vec![most, alone], superseded: vec![] });
     assert_eq!(world.host.ledger.changes().len(), changes);
 }
 
@@ -88,13 +60,7 @@ fn of_equals_the_oldest_is_driven_and_finished_ones_are_left_alone() {
     let first = insert(&world, "http://a.example/", FILE);
     let second = insert(&world, "http://b.example/", FILE);
     let recovered = world.run(world.engine.recover()).expect("the ledger works");
-    assert_eq!(
-        recovered,
-        Recovered {
-            drive: vec![first],
-            superseded: vec![second]
-        }
-    );
+    assert_eq!(recovered, Recovered { drive: vec![first], superseded: vec![second] });
     assert_eq!(world.row(1).status, Status::Completed);
 }
 
@@ -106,24 +72,12 @@ fn a_row_that_was_being_renamed_is_driven_before_one_with_more_durable_bytes() {
     let renamed = insert(&world, "http://b.example/", FILE);
     durable(&world, more, 20);
     durable(&world, renamed, 10);
-    let committing = Committing {
-        token: PartToken::default(),
-        size: 10,
-    };
+    let committing = Committing { token: PartToken::default(), size: 10 };
     let digests = Vec::new();
-    let change = Change::Committing {
-        committing,
-        digests,
-    };
+    let change = Change::Committing { committing, digests };
     record(&world, renamed, change);
     let recovered = world.run(world.engine.recover()).expect("the ledger works");
-    assert_eq!(
-        recovered,
-        Recovered {
-            drive: vec![renamed],
-            superseded: vec![more]
-        }
-    );
+    assert_eq!(recovered, Recovered { drive: vec![renamed], superseded: vec![more] });
 }
 
 // The superseded row claims the same part; it goes without taking the other's bytes along.
@@ -136,13 +90,9 @@ fn removing_a_superseded_row_leaves_the_part_to_the_one_that_superseded_it() {
     durable(&world, more, 4);
     world.host.store.put(PART, b"film");
     world.run(world.engine.recover()).expect("the ledger works");
-    world
-        .run(world.engine.remove(less))
-        .expect("it is not driven");
+    world.run(world.engine.remove(less)).expect("it is not driven");
     assert_eq!(world.part().as_deref(), Some(b"film".as_slice()));
-    world
-        .run(world.engine.remove(more))
-        .expect("it is not driven");
+    world.run(world.engine.remove(more)).expect("it is not driven");
     assert_eq!(world.part(), None);
 }
 
@@ -153,35 +103,16 @@ fn committing(file: &[u8]) -> World {
 
 fn committing_with<const N: usize>(file: &[u8], answers: [Answer; N]) -> World {
     let world = World::scripted(config(), answers);
-    let new = NewDownload {
-        digests: vec![DigestRow::asked(Algorithm::Sha256)],
-        ..new_download(URL, FILE)
-    };
-    let id = world
-        .run(world.host.ledger.insert(&new, NOW))
-        .expect("it takes rows");
+    let new = NewDownload { digests: vec![DigestRow::asked(Algorithm::Sha256)], ..new_download(URL, FILE) };
+    let id = world.run(world.host.ledger.insert(&new, NOW)).expect("it takes rows");
     durable(&world, id, file.len() as u64);
     let begin = NewAttempt { at: NOW, from: 0 };
-    world
-        .run(world.host.ledger.begin_attempt(id, &begin))
-        .expect("it takes attempts");
+    world.run(world.host.ledger.begin_attempt(id, &begin)).expect("it takes attempts");
     world.host.store.put(PART, file);
-    let part = world
-        .run(world.host.store.open(PART, OpenPart::Claimed))
-        .expect("it is there");
-    let committing = Committing {
-        token: part.token(),
-        size: file.len() as u64,
-    };
+    let part = world.run(world.host.store.open(PART, OpenPart::Claimed)).expect("it is there");
+    let committing = Committing { token: part.token(), size: file.len() as u64 };
     let digests = vec![sha256(file)];
-    record(
-        &world,
-        id,
-        Change::Committing {
-            committing,
-            digests,
-        },
-    );
+    record(&world, id, Change::Committing { committing, digests });
     world
 }
 
@@ -190,19 +121,11 @@ fn a_whole_part_that_was_about_to_be_renamed_is_checked_against_a_digest_given_n
     let file = content(1000);
     let world = committing_with(&file, [Ok(whole(&file))]);
     let wanting = NewDownload {
-        digests: vec![DigestRow::wanted(
-            sha256(b"another file"),
-            DigestSource::Caller,
-        )],
+        digests: vec![DigestRow::wanted(sha256(b"another file"), DigestSource::Caller)],
         ..new_download(URL, FILE)
     };
-    let id = world
-        .run(world.engine.accept(wanting))
-        .expect("it is known")
-        .id;
-    let error = world
-        .run(world.engine.drive(id))
-        .expect_err("it is another file");
+    let id = world.run(world.engine.accept(wanting)).expect("it is known").id;
+    let error = world.run(world.engine.drive(id)).expect_err("it is another file");
     assert!(matches!(error, Error::DigestMismatch { .. }), "{error:?}");
     assert_eq!(world.file(), None);
 }
@@ -210,10 +133,7 @@ fn a_whole_part_that_was_about_to_be_renamed_is_checked_against_a_digest_given_n
 fn rename(world: &World) {
     let store = &world.host.store;
     world.run(async {
-        let part = store
-            .open(PART, OpenPart::Claimed)
-            .await
-            .expect("it is there");
+        let part = store.open(PART, OpenPart::Claimed).await.expect("it is there");
         let committed = store.commit(part, FILE, Replace::Existing).await;
         assert!(matches!(committed, Ok(Committed::Durable)));
     });
@@ -223,23 +143,14 @@ fn assert_repaired(world: &World, file: &[u8]) {
     let recovered = world.run(world.engine.recover()).expect("the ledger works");
     assert_eq!(recovered.drive, [1]);
     let summary = world.drive(1).expect("it is repaired");
-    assert_eq!(
-        (summary.bytes, summary.digests),
-        (file.len() as u64, vec![sha256(file)])
-    );
+    assert_eq!((summary.bytes, summary.digests), (file.len() as u64, vec![sha256(file)]));
     world.assert_whole(file);
     assert!(world.asked().is_empty(), "nothing is downloaded again");
-    assert_eq!(
-        (world.row(1).status, world.row(1).committing),
-        (Status::Completed, None)
-    );
+    assert_eq!((world.row(1).status, world.row(1).committing), (Status::Completed, None));
     assert_eq!(world.host.story(1), ["completed"]);
     // Once more, and nothing happens.
     let again = World::on(world.host.clone(), config());
-    assert_eq!(
-        again.run(again.engine.recover()).expect("the ledger works"),
-        Recovered::default()
-    );
+    assert_eq!(again.run(again.engine.recover()).expect("the ledger works"), Recovered::default());
     again.drive(1).expect("it is there");
     assert_eq!(again.host.story(1), ["completed"]);
 }
@@ -263,24 +174,16 @@ fn a_crash_after_the_rename_is_repaired_in_the_ledger() {
 #[test]
 fn where_neither_part_nor_file_is_left_the_download_is_lost() {
     let world = committing(b"film");
-    world
-        .run(world.host.store.remove(PART))
-        .expect("it is closed");
+    world.run(world.host.store.remove(PART)).expect("it is closed");
     assert!(matches!(world.drive(1), Err(Error::Lost)));
     assert_eq!(world.row(1).status, Status::Failed);
     assert_eq!(world.host.story(1), ["failed"]);
     // A file at the destination that is not the part's is no proof.
     let world = committing(b"film");
-    world
-        .run(world.host.store.remove(PART))
-        .expect("it is closed");
+    world.run(world.host.store.remove(PART)).expect("it is closed");
     world.host.store.put(FILE, b"film");
     assert!(matches!(world.drive(1), Err(Error::Lost)));
-    assert_eq!(
-        world.file().as_deref(),
-        Some(b"film".as_slice()),
-        "and is left alone"
-    );
+    assert_eq!(world.file().as_deref(), Some(b"film".as_slice()), "and is left alone");
 }
 
 // C05: a part that is not what was about to be renamed is not renamed.
@@ -292,9 +195,8 @@ fn a_part_that_is_another_file_or_another_size_is_not_committed() {
         world.host.store.put(PART, &other);
         let mut host = world.host.clone();
         let served = file.clone();
-        host.transport = regrip_core::testing::FakeTransport::new(host.clock.clone(), move |_| {
-            Ok(without(whole(&served), "etag"))
-        });
+        host.transport =
+            regrip_core::testing::FakeTransport::new(host.clock.clone(), move |_| Ok(without(whole(&served), "etag")));
         let world = World::on(host, config());
         let _ = world.drive(1);
         let there = world.file();
@@ -307,13 +209,7 @@ fn a_part_that_is_another_file_or_another_size_is_not_committed() {
 fn a_row_that_is_committing_cannot_be_called_off() {
     let world = committing(b"film");
     let late = world.run(world.engine.cancel(1));
-    assert!(matches!(
-        late,
-        Err(Error::WrongState {
-            status: Status::Committing,
-            ..
-        })
-    ));
+    assert!(matches!(late, Err(Error::WrongState { status: Status::Committing, .. })));
     world.drive(1).expect("it is repaired");
     world.assert_whole(b"film");
 }
@@ -330,10 +226,7 @@ fn a_ledger_that_fails_after_the_rename_is_a_warning_and_is_repaired_by_the_next
     assert!(warning.contains("ledger"), "{warning}");
     assert_eq!((summary.bytes, summary.code), (1000, None));
     assert_eq!(world.host.story(id).last(), Some(&"completed"));
-    assert_eq!(
-        (world.row(id).status, world.file().is_some()),
-        (Status::Committing, true)
-    );
+    assert_eq!((world.row(id).status, world.file().is_some()), (Status::Committing, true));
     world.host.ledger.fail_after(None);
     let next = World::on(world.host.clone(), config());
     next.drive(id).expect("it is repaired");
@@ -367,10 +260,7 @@ fn a_folder_that_cannot_be_synced_after_the_rename_is_a_warning_on_a_completed_r
     let row = world.row(1);
     assert_eq!((row.status, row.committing), (Status::Completed, None));
     assert_eq!(row.failure.map(|failure| failure.text), Some(warning));
-    assert_eq!(
-        world.host.events().last(),
-        Some(&(1, What::Completed(summary)))
-    );
+    assert_eq!(world.host.events().last(), Some(&(1, What::Completed(summary))));
 }
 
 /// A row that an earlier version called failed after its file had got its name.
@@ -395,10 +285,7 @@ fn a_retry_of_a_row_that_failed_after_the_rename_finds_its_file() {
     world.assert_whole(&file);
     assert!(world.asked().is_empty(), "nothing is downloaded again");
     let row = world.row(1);
-    assert_eq!(
-        (row.status, row.attempts, row.failure),
-        (Status::Completed, 1, None)
-    );
+    assert_eq!((row.status, row.attempts, row.failure), (Status::Completed, 1, None));
 }
 
 #[test]
@@ -412,19 +299,12 @@ fn a_retry_finds_no_file_of_another_size_or_digest_or_under_a_part() {
     // Its part is there, so it was never renamed.
     let part = failed_after_the_rename(&file);
     part.host.store.put(PART, b"");
-    for (world, wanted) in [
-        (changed, None),
-        (other_digest, Some(sha256(b""))),
-        (part, None),
-    ] {
+    for (world, wanted) in [(changed, None), (other_digest, Some(sha256(b""))), (part, None)] {
         let served = file.clone();
         let mut host = world.host.clone();
         host.transport = FakeTransport::new(host.clock.clone(), move |_| Ok(whole(&served)));
         let world = World::on(host, config());
-        let new = NewDownload {
-            digests: wanted.iter().map(given).collect(),
-            ..new_download(URL, FILE)
-        };
+        let new = NewDownload { digests: wanted.iter().map(given).collect(), ..new_download(URL, FILE) };
         let id = world.run(world.engine.accept(new)).expect("it failed").id;
         let _ = world.drive(id);
         assert_eq!(world.asked().len(), 1);
@@ -435,10 +315,7 @@ fn a_retry_finds_no_file_of_another_size_or_digest_or_under_a_part() {
 fn a_rename_that_was_refused_leaves_no_identity_by_which_another_file_could_be_taken() {
     let world = World::scripted(config(), [Ok(whole(b"film"))]);
     world.host.store.put(FILE, b"old");
-    let new = NewDownload {
-        on_exists: OnExists::Fail,
-        ..new_download(URL, FILE)
-    };
+    let new = NewDownload { on_exists: OnExists::Fail, ..new_download(URL, FILE) };
     let id = world.run(world.engine.accept(new)).expect("a row").id;
     let refused = world.drive(id);
     assert!(matches!(refused, Err(Error::DestinationExists { .. })));

@@ -23,10 +23,7 @@ fn of_peer(n: u32) -> NewDownload {
         item_id: n.to_string(),
         url: url.clone(),
     };
-    NewDownload {
-        source,
-        ..new_download(&url, &format!("/films/{n}"))
-    }
+    NewDownload { source, ..new_download(&url, &format!("/films/{n}")) }
 }
 
 async fn accept_all(world: &World, all: impl IntoIterator<Item = NewDownload>) -> Vec<DownloadId> {
@@ -130,10 +127,7 @@ fn a_thousand_downloads_of_a_dead_peer_spend_nothing_hold_nothing_and_ask_one_at
         assert!(results.iter().all(Result::is_ok));
     });
     let asked = world.host.transport.requests();
-    let in_vain: Vec<_> = asked
-        .iter()
-        .filter(|asked| asked.at < seconds(8 * HOUR))
-        .collect();
+    let in_vain: Vec<_> = asked.iter().filter(|asked| asked.at < seconds(8 * HOUR)).collect();
     // A few attempts, then 5, 10, 20 … seconds, and 300 for the rest of the night.
     assert!((100..=110).contains(&in_vain.len()), "{}", in_vain.len());
     let gaps = in_vain.windows(2).map(|two| two[1].at - two[0].at);
@@ -147,11 +141,7 @@ fn a_thousand_downloads_of_a_dead_peer_spend_nothing_hold_nothing_and_ask_one_at
 fn attempts_in_vain(world: &World) -> u32 {
     let ids = world.host.ledger.rows().into_iter().map(|row| row.id);
     let lines = ids.flat_map(|id| world.host.ledger.timeline(id));
-    let failed = lines.filter(|line| {
-        line.end
-            .as_ref()
-            .is_some_and(|end| end.outcome == Outcome::Failed)
-    });
+    let failed = lines.filter(|line| line.end.as_ref().is_some_and(|end| end.outcome == Outcome::Failed));
     u32::try_from(failed.count()).expect("a few")
 }
 
@@ -177,10 +167,7 @@ fn a_probe_that_takes_its_time_stays_the_only_one_and_holds_nobody_up() {
     });
     let ends = world.run(join_all(waits));
     assert_eq!(ends[0], (true, seconds(3555)));
-    assert!(
-        ends[1..].iter().all(|end| *end == (true, patience)),
-        "{ends:?}"
-    );
+    assert!(ends[1..].iter().all(|end| *end == (true, patience)), "{ends:?}");
     assert_eq!(world.clock.timers(), 0);
 }
 
@@ -210,12 +197,7 @@ fn a_wait_that_was_in_vain_fails_with_the_last_error() {
         peer_patience_ms: 3_400_000,
         ..config()
     };
-    let world = World::answering(config, |_| {
-        Err(Error::Timeout {
-            timeout: Timeout::Connect,
-            after: seconds(30),
-        })
-    });
+    let world = World::answering(config, |_| Err(Error::Timeout { timeout: Timeout::Connect, after: seconds(30) }));
     let results = run_all(&world, 4);
     for result in &results {
         let error = result.as_ref().expect_err("the peer is dead");
@@ -236,10 +218,7 @@ fn a_wait_that_was_in_vain_fails_with_the_last_error() {
 
 #[test]
 fn zero_failures_is_no_breaker() {
-    let config = DownloadsConfig {
-        breaker_failures: 0,
-        ..config()
-    };
+    let config = DownloadsConfig { breaker_failures: 0, ..config() };
     let world = World::answering(config, |_| Err(broken()));
     let results = run_all(&world, 3);
     assert!(results.iter().all(Result::is_err));
@@ -257,10 +236,7 @@ fn a_breaker_that_is_turned_off_lets_all_go_on() {
         let turn_off = async {
             wait(&world.clock, seconds(HOUR + 1)).await;
             assert!(outage(&world));
-            let off = DownloadsConfig {
-                breaker_failures: 0,
-                ..config()
-            };
+            let off = DownloadsConfig { breaker_failures: 0, ..config() };
             world.engine.reconfigure(off).expect("in range");
         };
         let (results, ()) = futures::join!(drives, turn_off);
@@ -300,14 +276,8 @@ fn the_answer_counts_and_not_the_end_of_the_file() {
     });
     let results = run_all(&world, 4);
     assert!(results.iter().all(Result::is_ok));
-    let at: Vec<Duration> = world
-        .host
-        .transport
-        .requests()
-        .into_iter()
-        .map(|asked| asked.at)
-        .filter(|at| *at >= seconds(600))
-        .collect();
+    let at: Vec<Duration> =
+        world.host.transport.requests().into_iter().map(|asked| asked.at).filter(|at| *at >= seconds(600)).collect();
     // The probe, two at once by the peer's permits, two more when those are done.
     assert_eq!(at.len(), 5);
     assert!(at[1] == at[0] && at[2] == at[0] && at[3] == at[4]);
@@ -358,10 +328,7 @@ fn waits_that_are_dropped_at_any_moment_leave_nothing_behind() {
 #[test]
 fn an_answer_of_any_kind_is_no_failed_connection() {
     // Six attempts would open it twice over.
-    let many = DownloadsConfig {
-        max_download_attempts: 6,
-        ..config()
-    };
+    let many = DownloadsConfig { max_download_attempts: 6, ..config() };
     let busy = World::answering(many.clone(), |_| Ok(reply(503, &[], vec![])));
     let cut_short = World::answering(many, |_| cut(whole(b"film"), 0));
     for world in [busy, cut_short] {
@@ -378,9 +345,7 @@ fn a_plain_url_has_no_breaker() {
     world.get().expect_err("the server is dead");
     assert_eq!(attempts(&world), 5);
     let waits = world.host.events();
-    let waits = waits
-        .iter()
-        .filter(|(_, what)| matches!(what, What::Waiting { .. }));
+    let waits = waits.iter().filter(|(_, what)| matches!(what, What::Waiting { .. }));
     assert_eq!(waits.count(), 0);
 }
 

@@ -21,11 +21,7 @@ fn dripping_peer(file: Vec<u8>, etag: bool) -> impl FnMut(&Asked) -> Answer + Se
     let mut breaks = true;
     move |asked| {
         let (from, _) = (asked.first.unwrap_or(0) as usize, asked);
-        let mut reply = if asked.first.is_some() {
-            rest(&file, from)
-        } else {
-            whole(&file)
-        };
+        let mut reply = if asked.first.is_some() { rest(&file, from) } else { whole(&file) };
         if !etag {
             reply = without(reply, "etag");
         }
@@ -79,10 +75,7 @@ fn run_and_end(world: &World, file: &[u8], polls: u32, end: End) -> bool {
 /// What holds after a crash at any moment (I1, I9).
 fn look(world: &World, file: &[u8]) {
     if let Some(there) = world.file() {
-        assert!(
-            there == file,
-            "a final name holds something else than the file"
-        );
+        assert!(there == file, "a final name holds something else than the file");
     }
     let rows = world.host.ledger.rows();
     assert!(rows.len() <= 1, "one row");
@@ -94,10 +87,7 @@ fn look(world: &World, file: &[u8]) {
     if !part.is_empty() {
         assert!(row.claimed, "bytes in a part nobody claims");
         assert!(row.epoch.is_some(), "bytes of a version nobody recorded");
-        assert!(
-            part.len() as u64 >= row.durable,
-            "less than what was called durable"
-        );
+        assert!(part.len() as u64 >= row.durable, "less than what was called durable");
         assert!(part == file[..part.len()], "bytes that are not the file's");
     }
     match row.status {
@@ -111,27 +101,15 @@ fn look(world: &World, file: &[u8]) {
 #[test]
 fn a_crash_at_any_await_leaves_what_the_next_process_finishes() {
     let file = content(40_000);
-    for (end, etag) in [
-        (End::Crash, true),
-        (End::PowerLoss, true),
-        (End::Crash, false),
-        (End::PowerLoss, false),
-    ] {
+    for (end, etag) in [(End::Crash, true), (End::PowerLoss, true), (End::Crash, false), (End::PowerLoss, false)] {
         let mut polls = 0;
         loop {
             let world = World::on(host(&file, etag), config());
             let done = run_and_end(&world, &file, polls, end);
-            assert!(
-                run_and_end(&world, &file, u32::MAX, End::Crash),
-                "poll {polls}, {end:?}"
-            );
+            assert!(run_and_end(&world, &file, u32::MAX, End::Crash), "poll {polls}, {end:?}");
             world.assert_whole(&file);
             let row = world.row(1);
-            assert_eq!(
-                (row.status, row.restarts),
-                (Status::Completed, 0),
-                "poll {polls}, {end:?}"
-            );
+            assert_eq!((row.status, row.restarts), (Status::Completed, 0), "poll {polls}, {end:?}");
             // A third one has nothing to do.
             let asked = world.asked().len();
             assert!(run_and_end(&world, &file, u32::MAX, End::PowerLoss));
@@ -151,18 +129,9 @@ fn a_process_that_is_killed_again_and_again_gets_there() {
     let file = content(40_000);
     for end in [End::Crash, End::PowerLoss] {
         for polls in [35, 42] {
-            let world = World::on(
-                host(&file, true),
-                DownloadsConfig {
-                    max_download_attempts: 2,
-                    ..config()
-                },
-            );
+            let world = World::on(host(&file, true), DownloadsConfig { max_download_attempts: 2, ..config() });
             let processes = (1..1000).find(|_| run_and_end(&world, &file, polls, end));
-            assert!(
-                processes.is_some_and(|count| count > 3),
-                "{processes:?}, {polls} polls, {end:?}"
-            );
+            assert!(processes.is_some_and(|count| count > 3), "{processes:?}, {polls} polls, {end:?}");
             world.assert_whole(&file);
         }
     }
@@ -171,11 +140,7 @@ fn a_process_that_is_killed_again_and_again_gets_there() {
 /// A download whose part is at 50,000 of 100,000 bytes, 10,000 of them durable, when its process ends.
 fn halfway(file: &[u8], end: End) -> World {
     let mut first = whole(file);
-    first.body = vec![
-        bytes(&file[..10_000]),
-        bytes(&file[10_000..50_000]),
-        Piece::Forever,
-    ];
+    first.body = vec![bytes(&file[..10_000]), bytes(&file[10_000..50_000]), Piece::Forever];
     let mut first = Some(first);
     let served = file.to_vec();
     let world = World::answering(config(), move |asked| {
@@ -186,10 +151,7 @@ fn halfway(file: &[u8], end: End) -> World {
     });
     let id = world.accept();
     world.run(at_most(1, world.engine.drive(id)));
-    assert_eq!(
-        (world.row(id).durable, world.part().map(|part| part.len())),
-        (10_000, Some(50_000))
-    );
+    assert_eq!((world.row(id).durable, world.part().map(|part| part.len())), (10_000, Some(50_000)));
     match end {
         End::Crash => world.host.store.crash(),
         End::PowerLoss => world.host.store.lose_power(),

@@ -8,18 +8,12 @@ use regrip_core::testing::{Reply, new_download};
 use regrip_core::{Algorithm, Checksum, DownloadsConfig, Engine, Error, Status, Summary};
 
 fn wanting(checksum: &Checksum) -> NewDownload {
-    NewDownload {
-        digests: vec![given(checksum)],
-        ..new_download(URL, FILE)
-    }
+    NewDownload { digests: vec![given(checksum)], ..new_download(URL, FILE) }
 }
 
 /// A part whose bytes cannot be read back.
 fn unreadable(world: &World) {
-    world.host.store.set_rules(StoreRules {
-        read_back_bytes: 0,
-        ..StoreRules::FILE
-    });
+    world.host.store.set_rules(StoreRules { read_back_bytes: 0, ..StoreRules::FILE });
 }
 
 fn get(world: &World, new: NewDownload) -> Result<Summary, Error> {
@@ -37,11 +31,7 @@ fn stating(reply: Reply, file: &[u8]) -> Reply {
 fn stating_one(key: &str, algorithm: Algorithm, mut reply: Reply, file: &[u8]) -> Reply {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let hex = Hasher::of(algorithm, file).hex;
-    let bits: String = hex
-        .chars()
-        .filter_map(|digit| digit.to_digit(16))
-        .map(|digit| format!("{digit:04b}"))
-        .collect();
+    let bits: String = hex.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| format!("{digit:04b}")).collect();
     let letters = bits.as_bytes().chunks(6).map(|six| {
         let six = format!("{:0<6}", String::from_utf8_lossy(six));
         char::from(alphabet[usize::from_str_radix(&six, 2).expect("six bits")])
@@ -78,11 +68,7 @@ fn a_mismatch_of_bytes_from_one_response_is_permanent() {
     assert!(mismatch(result, &other, &sha256(&file)));
     assert_eq!((world.file(), world.row(1).status), (None, Status::Failed));
     assert!(world.restarts().is_empty());
-    assert_eq!(
-        world.part().as_deref(),
-        Some(&file[..]),
-        "kept, for who wants to look at it"
-    );
+    assert_eq!(world.part().as_deref(), Some(&file[..]), "kept, for who wants to look at it");
     world.assert_at_rest();
 }
 
@@ -90,14 +76,7 @@ fn a_mismatch_of_bytes_from_one_response_is_permanent() {
 #[test]
 fn a_mismatch_of_bytes_from_several_responses_starts_over_once() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
-    let world = World::scripted(
-        config(),
-        [
-            cut(whole(&old), 400),
-            Ok(rest(&file, 400)),
-            Ok(whole(&file)),
-        ],
-    );
+    let world = World::scripted(config(), [cut(whole(&old), 400), Ok(rest(&file, 400)), Ok(whole(&file))]);
     let summary = get(&world, wanting(&sha256(&file))).expect("one version in the end");
     assert_eq!((summary.attempts, summary.restarts), (2, 1));
     assert_eq!(world.restarts(), [(RestartReason::DigestMismatch, 1000)]);
@@ -122,35 +101,18 @@ fn a_second_mismatch_is_permanent_also_of_several_responses() {
 fn that_it_started_over_once_survives_the_process() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
     let wanted = sha256(b"another file");
-    let config = DownloadsConfig {
-        max_download_attempts: 2,
-        ..config()
-    };
-    let answers = [
-        cut(whole(&old), 400),
-        Ok(rest(&file, 400)),
-        cut(whole(&old), 300),
-        Ok(rest(&file, 300)),
-    ];
+    let config = DownloadsConfig { max_download_attempts: 2, ..config() };
+    let answers = [cut(whole(&old), 400), Ok(rest(&file, 400)), cut(whole(&old), 300), Ok(rest(&file, 300))];
     let world = World::scripted(config.clone(), answers);
-    let id = world
-        .run(world.engine.accept(wanting(&wanted)))
-        .expect("it is new")
-        .id;
+    let id = world.run(world.engine.accept(wanting(&wanted))).expect("it is new").id;
     let first = world.drive(id);
-    assert!(
-        matches!(first, Err(Error::Network { .. })),
-        "two attempts are spent"
-    );
+    assert!(matches!(first, Err(Error::Network { .. })), "two attempts are spent");
     // Another process; not by a user's retry, which would begin afresh.
     let again = World::on(world.host.clone(), config);
     let row = again.row(id);
     assert!(row.digest_restarted && row.status == Status::Failed);
     again.run(again.engine.retry(id)).expect("it failed");
-    assert!(
-        !again.row(id).digest_restarted,
-        "a user's retry has another try"
-    );
+    assert!(!again.row(id).digest_restarted, "a user's retry has another try");
 }
 
 #[test]
@@ -171,14 +133,8 @@ fn two_digests_that_differ_are_permanent_before_the_first_byte() {
 fn a_conflict_that_a_resume_brings_up_changes_nothing_of_the_part() {
     let file = content(1000);
     let wanted = sha256(b"another file");
-    let world = World::scripted(
-        config(),
-        [cut(whole(&file), 400), Ok(stating(rest(&file, 400), &file))],
-    );
-    assert!(matches!(
-        get(&world, wanting(&wanted)),
-        Err(Error::DigestConflict { .. })
-    ));
+    let world = World::scripted(config(), [cut(whole(&file), 400), Ok(stating(rest(&file, 400), &file))]);
+    assert!(matches!(get(&world, wanting(&wanted)), Err(Error::DigestConflict { .. })));
     assert_eq!(world.part().as_deref(), Some(&file[..400]));
 }
 
@@ -188,21 +144,13 @@ fn a_stated_digest_is_held_against_the_file() {
     let world = World::scripted(config(), [Ok(stating(whole(&file), &file))]);
     world.get().expect("it is the one");
     let world = World::scripted(config(), [Ok(stating(whole(&file), b"another file"))]);
-    assert!(mismatch(
-        world.get(),
-        &sha256(b"another file"),
-        &sha256(&file)
-    ));
+    assert!(mismatch(world.get(), &sha256(b"another file"), &sha256(&file)));
 }
 
 #[test]
 fn a_digest_that_only_a_later_response_states_counts_too() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
-    let answers = [
-        cut(whole(&old), 400),
-        Ok(stating(rest(&file, 400), &file)),
-        Ok(stating(whole(&file), &file)),
-    ];
+    let answers = [cut(whole(&old), 400), Ok(stating(rest(&file, 400), &file)), Ok(stating(whole(&file), &file))];
     let world = World::scripted(config(), answers);
     world.get().expect("one version in the end");
     assert_eq!(world.restarts(), [(RestartReason::DigestMismatch, 1000)]);
@@ -235,10 +183,7 @@ fn without_anything_to_check_or_a_wish_nothing_is_hashed() {
     let world = World::scripted(config(), [Ok(whole(&file))]);
     assert_eq!(world.get().expect("it is served").digests, []);
     assert_eq!(world.row(1).digests, []);
-    let asking = DownloadsConfig {
-        digest: Some(Algorithm::Sha1),
-        ..config()
-    };
+    let asking = DownloadsConfig { digest: Some(Algorithm::Sha1), ..config() };
     let world = World::scripted(asking, [Ok(whole(&file))]);
     let summary = world.get().expect("it is served");
     assert_eq!(summary.digests, [Hasher::of(Algorithm::Sha1, &file)]);
@@ -253,15 +198,8 @@ fn every_algorithm_and_several_at_once_are_held_against_the_file() {
             false => file.as_slice(),
         };
         let digest = |algorithm| given(&Hasher::of(algorithm, content_for(algorithm)));
-        let new = NewDownload {
-            digests: Algorithm::ALL.map(digest).to_vec(),
-            ..new_download(URL, FILE)
-        };
-        let answers = [
-            cut(whole(&file), 400),
-            Ok(rest(&file, 400)),
-            Ok(whole(&file)),
-        ];
+        let new = NewDownload { digests: Algorithm::ALL.map(digest).to_vec(), ..new_download(URL, FILE) };
+        let answers = [cut(whole(&file), 400), Ok(rest(&file, 400)), Ok(whole(&file))];
         let world = World::scripted(config(), answers);
         let result = get(&world, new);
         match wrong {
@@ -280,20 +218,13 @@ fn two_given_digests_of_one_algorithm_that_differ_are_refused_without_a_request(
     let file = content(1000);
     let of = |bytes: &[u8], source| DigestRow::wanted(sha256(bytes), source);
     let new = |second: &[u8]| NewDownload {
-        digests: vec![
-            of(&file, DigestSource::Caller),
-            of(second, DigestSource::Peer),
-        ],
+        digests: vec![of(&file, DigestSource::Caller), of(second, DigestSource::Peer)],
         ..new_download(URL, FILE)
     };
     let world = World::scripted(config(), [Ok(whole(&file))]);
     let error = get(&world, new(b"another file")).expect_err("they differ");
     let sources = |first: &str, second: &str| {
-        format!(
-            "two digests differ: {} from {first}, {} from {second}",
-            sha256(&file),
-            sha256(b"another file")
-        )
+        format!("two digests differ: {} from {first}, {} from {second}", sha256(&file), sha256(b"another file"))
     };
     assert_eq!(error.to_string(), sources("the caller", "the peer"));
     assert!(world.asked().is_empty());
@@ -305,12 +236,7 @@ fn two_given_digests_of_one_algorithm_that_differ_are_refused_without_a_request(
 fn every_digest_that_a_response_states_counts() {
     let file = content(1000);
     for (sha512, right) in [(file.as_slice(), true), (b"another file", false)] {
-        let both = stating_one(
-            "sha-512",
-            Algorithm::Sha512,
-            stating(whole(&file), &file),
-            sha512,
-        );
+        let both = stating_one("sha-512", Algorithm::Sha512, stating(whole(&file), &file), sha512);
         let world = World::scripted(config(), [Ok(both)]);
         let result = world.get();
         assert_eq!(result.is_ok(), right);
@@ -324,12 +250,7 @@ fn every_digest_that_a_response_states_counts() {
 fn a_digest_that_is_given_later_counts_for_the_bytes_that_are_there() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
     for (first, right) in [(&file, true), (&old, false)] {
-        let answers = [
-            cut(whole(first), 400),
-            Ok(reply(404, &[], vec![])),
-            Ok(rest(&file, 400)),
-            Ok(whole(&file)),
-        ];
+        let answers = [cut(whole(first), 400), Ok(reply(404, &[], vec![])), Ok(rest(&file, 400)), Ok(whole(&file))];
         let world = World::scripted(config(), answers);
         world.get().expect_err("404 is permanent");
         let md5 = Hasher::of(Algorithm::Md5, &file);
@@ -342,11 +263,7 @@ fn a_digest_that_is_given_later_counts_for_the_bytes_that_are_there() {
 #[test]
 fn a_digest_given_later_starts_over_if_the_bytes_cannot_be_read_for_it() {
     let file = content(1000);
-    let answers = [
-        cut(whole(&file), 400),
-        Ok(reply(404, &[], vec![])),
-        Ok(whole(&file)),
-    ];
+    let answers = [cut(whole(&file), 400), Ok(reply(404, &[], vec![])), Ok(whole(&file))];
     let world = World::scripted(config(), answers);
     unreadable(&world);
     world.get().expect_err("404 is permanent");
@@ -358,10 +275,7 @@ fn a_digest_given_later_starts_over_if_the_bytes_cannot_be_read_for_it() {
 #[test]
 fn a_digest_stated_later_stays_unverified_if_the_bytes_cannot_be_read_for_it() {
     let file = content(1000);
-    let answers = [
-        cut(whole(&file), 400),
-        Ok(stating(rest(&file, 400), b"another file")),
-    ];
+    let answers = [cut(whole(&file), 400), Ok(stating(rest(&file, 400), b"another file"))];
     let world = World::scripted(config(), answers);
     unreadable(&world);
     let summary = world.get().expect("nothing is held against it");
@@ -377,10 +291,7 @@ fn the_state_of_every_algorithm_is_continued() {
         let mut hasher = Hasher::new(algorithm);
         hasher.update(&file[..777]);
         let state = regrip_core::store::Digest::save(&hasher).expect("it can be saved");
-        let saved = |offset| regrip_core::store::DigestState {
-            offset,
-            state: state.clone(),
-        };
+        let saved = |offset| regrip_core::store::DigestState { offset, state: state.clone() };
         let mut resumed = Hasher::resume(algorithm, &saved(777), 10_000).expect("it is one");
         resumed.update(&file[777..]);
         let got = regrip_core::store::Digest::finish(resumed);
@@ -388,14 +299,8 @@ fn the_state_of_every_algorithm_is_continued() {
         // It counts another number of bytes, or more than there are.
         assert!(Hasher::resume(algorithm, &saved(778), 10_000).is_none());
         assert!(Hasher::resume(algorithm, &saved(777), 776).is_none());
-        for other in Algorithm::ALL
-            .into_iter()
-            .filter(|other| *other != algorithm)
-        {
-            assert!(
-                Hasher::resume(other, &saved(777), 10_000).is_none(),
-                "{algorithm}"
-            );
+        for other in Algorithm::ALL.into_iter().filter(|other| *other != algorithm) {
+            assert!(Hasher::resume(other, &saved(777), 10_000).is_none(), "{algorithm}");
         }
     }
 }
@@ -404,14 +309,8 @@ fn the_state_of_every_algorithm_is_continued() {
 fn a_digest_that_an_earlier_response_stated_refuses_no_new_version() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
     let world = World::scripted(
-        DownloadsConfig {
-            max_download_attempts: 1,
-            ..config()
-        },
-        [
-            cut(stating(whole(&old), &old), 400),
-            Ok(stating(whole(&file), &file)),
-        ],
+        DownloadsConfig { max_download_attempts: 1, ..config() },
+        [cut(stating(whole(&old), &old), 400), Ok(stating(whole(&file), &file))],
     );
     get(&world, new_download(URL, FILE)).expect_err("it is cut");
     get(&world, wanting(&sha256(&file))).expect("the server has the wanted file by now");

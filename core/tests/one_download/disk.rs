@@ -35,10 +35,7 @@ fn the_part_is_claimed_and_the_version_recorded_before_the_first_byte() {
     reply.body = file.chunks(600).map(bytes).collect();
     let world = World::scripted(config(), [Ok(reply)]);
     world.get().expect("it is served");
-    assert_eq!(
-        told(&world),
-        ["claimed", "fresh", "checkpoint", "committing", "completed"]
-    );
+    assert_eq!(told(&world), ["claimed", "fresh", "checkpoint", "committing", "completed"]);
     // And where the ledger does not take the version, no byte is written.
     let world = World::scripted(config(), [Ok(whole(&file))]);
     let id = world.accept();
@@ -53,10 +50,7 @@ fn a_checkpoint_is_due_after_the_first_chunk_and_every_64_mib() {
     const CHUNK: usize = 8 << 20;
     let total = (18 * CHUNK).to_string();
     let pieces = (0..18).map(|_| Piece::Bytes(vec![7; CHUNK])).collect();
-    let world = World::scripted(
-        config(),
-        [Ok(reply(200, &[("content-length", &total)], pieces))],
-    );
+    let world = World::scripted(config(), [Ok(reply(200, &[("content-length", &total)], pieces))]);
     // Hashing in the fake keeps every byte.
     let engine = Engine::new(world.host.clone(), config(), false).expect("in range");
     let id = world.accept();
@@ -69,10 +63,7 @@ fn a_checkpoint_is_due_after_the_first_chunk_and_every_64_mib() {
 fn a_checkpoint_is_due_every_ten_seconds() {
     let file = content(1_000_000);
     let mut slow = whole(&file);
-    slow.body = file
-        .chunks(100_000)
-        .flat_map(|piece| [Piece::Wait(seconds(4)), bytes(piece)])
-        .collect();
+    slow.body = file.chunks(100_000).flat_map(|piece| [Piece::Wait(seconds(4)), bytes(piece)]).collect();
     let world = World::scripted(config(), [Ok(slow)]);
     world.get().expect("it is served");
     // At 4 s, and then at the first chunk ten seconds later or more.
@@ -80,10 +71,7 @@ fn a_checkpoint_is_due_every_ten_seconds() {
 }
 
 fn in_units_of(durable_unit_bytes: u64) -> StoreRules {
-    StoreRules {
-        durable_unit_bytes,
-        ..StoreRules::FILE
-    }
+    StoreRules { durable_unit_bytes, ..StoreRules::FILE }
 }
 
 #[test]
@@ -92,19 +80,14 @@ fn a_checkpoint_waits_for_a_whole_unit_of_durable_bytes() {
     let file = content(350_000);
     let mut slow = whole(&file);
     let pieces = file.chunks(10_000).map(bytes);
-    slow.body = pieces
-        .flat_map(|piece| [Piece::Wait(seconds(4)), piece])
-        .collect();
+    slow.body = pieces.flat_map(|piece| [Piece::Wait(seconds(4)), piece]).collect();
     let world = World::scripted(config(), [Ok(slow)]);
     world.host.store.set_rules(in_units_of(100_000));
     world.get().expect("it is served");
     assert_eq!(world.checkpoints(), [100_000, 200_000, 300_000]);
     // A hasher's state beyond that would be of no use after a crash.
     for (_, change) in world.host.ledger.changes() {
-        if let Change::Checkpoint {
-            durable, digests, ..
-        } = change
-        {
+        if let Change::Checkpoint { durable, digests, .. } = change {
             assert!(digests.iter().all(|(_, state)| state.offset <= durable));
         }
     }
@@ -114,10 +97,7 @@ fn a_checkpoint_waits_for_a_whole_unit_of_durable_bytes() {
     const CHUNK: usize = 8 << 20;
     let total = (19 * CHUNK).to_string();
     let pieces = (0..19).map(|_| Piece::Bytes(vec![7; CHUNK])).collect();
-    let world = World::scripted(
-        config(),
-        [Ok(reply(200, &[("content-length", &total)], pieces))],
-    );
+    let world = World::scripted(config(), [Ok(reply(200, &[("content-length", &total)], pieces))]);
     let engine = Engine::new(world.host.clone(), config(), false).expect("in range");
     world.host.store.set_rules(in_units_of(72 << 20));
     let id = world.accept();
@@ -131,25 +111,14 @@ fn after_an_attempt_the_durable_offset_may_trail_what_was_received() {
     for (power, goes_on_from) in [(true, 150_000), (false, 100_000_usize)] {
         let world = World::scripted(
             config(),
-            [
-                cut(whole(&file), 150_000),
-                Ok(reply(404, &[], vec![])),
-                Ok(rest(&file, goes_on_from)),
-            ],
+            [cut(whole(&file), 150_000), Ok(reply(404, &[], vec![])), Ok(rest(&file, goes_on_from))],
         );
         world.host.store.set_rules(in_units_of(100_000));
         let id = world.accept();
         world.drive(id).expect_err("404 is permanent");
         let row = world.row(id);
-        assert_eq!(
-            (row.downloaded, row.durable, row.digests),
-            (150_000, 100_000, vec![])
-        );
-        assert_eq!(
-            world.asked()[1].0,
-            Some(150_000),
-            "within one boot every byte counts"
-        );
+        assert_eq!((row.downloaded, row.durable, row.digests), (150_000, 100_000, vec![]));
+        assert_eq!(world.asked()[1].0, Some(150_000), "within one boot every byte counts");
         if !power {
             world.host.store.lose_power();
         }
@@ -164,29 +133,16 @@ fn after_an_attempt_the_durable_offset_may_trail_what_was_received() {
 fn bytes_that_can_neither_be_compared_nor_discarded_end_a_download_without_another_request() {
     let file = content(1000);
     let world = World::scripted(config(), [cut(without(whole(&file), "etag"), 400)]);
-    world.host.store.set_rules(StoreRules {
-        read_back_bytes: 0,
-        truncate: false,
-        durable_unit_bytes: 1,
-    });
+    world.host.store.set_rules(StoreRules { read_back_bytes: 0, truncate: false, durable_unit_bytes: 1 });
     let id = world.accept();
     assert!(matches!(world.drive(id), Err(Error::NotResumable)));
-    assert_eq!(
-        (world.asked().len(), world.row(id).status),
-        (1, Status::Failed)
-    );
+    assert_eq!((world.asked().len(), world.row(id).status), (1, Status::Failed));
     assert_eq!(world.part().as_deref(), Some(&file[..400]));
     world.assert_at_rest();
     // With an ETag they need no comparison.
     let world = World::scripted(config(), [cut(whole(&file), 400), Ok(rest(&file, 400))]);
-    let rules = StoreRules {
-        truncate: false,
-        ..StoreRules::FILE
-    };
-    world.host.store.set_rules(StoreRules {
-        read_back_bytes: 0,
-        ..rules
-    });
+    let rules = StoreRules { truncate: false, ..StoreRules::FILE };
+    world.host.store.set_rules(StoreRules { read_back_bytes: 0, ..rules });
     world.get().expect("it resumes");
     world.assert_whole(&file);
 }
@@ -199,10 +155,7 @@ fn no_room_to_reserve_is_permanent_and_nothing_is_asked_again() {
     world.host.store.set_room(Some(999));
     let id = world.accept();
     assert!(matches!(world.drive(id), Err(Error::DiskFull { .. })));
-    assert_eq!(
-        (world.asked().len(), world.row(id).status),
-        (1, Status::Failed)
-    );
+    assert_eq!((world.asked().len(), world.row(id).status), (1, Status::Failed));
     world.assert_at_rest();
     world.host.store.set_room(None);
     world.run(world.engine.retry(id)).expect("it failed");
@@ -216,10 +169,7 @@ fn a_disk_that_fills_up_while_writing_keeps_the_part_and_is_not_retried() {
     let file = content(1000);
     let chunked = [("transfer-encoding", "chunked"), V1];
     let pieces = file.chunks(400).map(bytes).collect();
-    let world = World::scripted(
-        config(),
-        [Ok(reply(200, &chunked, pieces)), Ok(rest(&file, 400))],
-    );
+    let world = World::scripted(config(), [Ok(reply(200, &chunked, pieces)), Ok(rest(&file, 400))]);
     world.host.store.set_room(Some(500));
     let id = world.accept();
     assert!(matches!(world.drive(id), Err(Error::DiskFull { .. })));
@@ -241,18 +191,9 @@ fn after_a_failed_sync_the_part_is_not_believed() {
     let world = World::scripted(config(), [Ok(reply), Ok(whole(&file))]);
     world.host.store.fail_syncs(1);
     let id = world.accept();
-    assert!(matches!(
-        world.drive(id),
-        Err(Error::Disk { what: "sync", .. })
-    ));
+    assert!(matches!(world.drive(id), Err(Error::Disk { what: "sync", .. })));
     assert_eq!(world.restarts(), [(RestartReason::PartChanged, 400)]);
-    assert_eq!(
-        (
-            world.row(id).durable,
-            world.part().unwrap_or_default().len()
-        ),
-        (0, 0)
-    );
+    assert_eq!((world.row(id).durable, world.part().unwrap_or_default().len()), (0, 0));
     assert_eq!(world.checkpoints(), [0_u64; 0], "nothing is called durable");
     world.assert_at_rest();
     world.run(world.engine.retry(id)).expect("it failed");
@@ -268,10 +209,7 @@ fn a_file_whose_last_sync_fails_does_not_get_its_name() {
     let world = World::scripted(config(), [Ok(whole(&file)), Ok(whole(&file))]);
     world.host.store.fail_syncs(1);
     let id = world.accept();
-    assert!(matches!(
-        world.drive(id),
-        Err(Error::Disk { what: "sync", .. })
-    ));
+    assert!(matches!(world.drive(id), Err(Error::Disk { what: "sync", .. })));
     assert_eq!((world.file(), world.row(id).status), (None, Status::Failed));
     assert!(!told(&world).contains(&"committing"));
     world.run(world.engine.retry(id)).expect("it failed");
@@ -288,33 +226,21 @@ fn a_part_no_row_claims_is_not_touched() {
     for _ in 0..2 {
         let error = world.drive(id).expect_err("it is not ours");
         assert!(matches!(&error, Error::ForeignPart { path } if path == PART));
-        assert!(
-            error
-                .advice()
-                .is_some_and(|advice| advice.contains("adopt it"))
-        );
+        assert!(error.advice().is_some_and(|advice| advice.contains("adopt it")));
         assert_eq!(world.part().as_deref(), Some(b"somebody else's".as_slice()));
         world.run(world.engine.retry(id)).expect("it failed");
     }
-    world
-        .run(world.engine.remove(id))
-        .expect("it is not driven");
+    world.run(world.engine.remove(id)).expect("it is not driven");
     assert_eq!(world.part().as_deref(), Some(b"somebody else's".as_slice()));
 }
 
 #[test]
 fn an_adopted_part_is_taken_up_after_a_comparison() {
     let file = content(100_000);
-    let new = || NewDownload {
-        adopt: true,
-        ..new_download(URL, FILE)
-    };
+    let new = || NewDownload { adopt: true, ..new_download(URL, FILE) };
     // Also where comparing is turned off: nothing else vouches for it.
     for overlap in [0, 65_536] {
-        let config = regrip_core::DownloadsConfig {
-            resume_overlap_bytes: overlap,
-            ..config()
-        };
+        let config = regrip_core::DownloadsConfig { resume_overlap_bytes: overlap, ..config() };
         let world = World::scripted(config, [Ok(rest(&file, 70_000 - 65_536))]);
         world.host.store.put(PART, &file[..70_000]);
         let summary = get(&world, new()).expect("it fits");
@@ -322,10 +248,7 @@ fn an_adopted_part_is_taken_up_after_a_comparison() {
         assert_eq!(world.asked(), [(Some(70_000 - 65_536), None)]);
         world.assert_whole(&file);
     }
-    let world = World::scripted(
-        config(),
-        [Ok(rest(&file, 70_000 - 65_536)), Ok(whole(&file))],
-    );
+    let world = World::scripted(config(), [Ok(rest(&file, 70_000 - 65_536)), Ok(whole(&file))]);
     world.host.store.put(PART, &bytes_of(2, 70_000));
     get(&world, new()).expect("it starts over");
     assert_eq!(world.restarts(), [(RestartReason::OverlapMismatch, 70_000)]);
@@ -335,20 +258,11 @@ fn an_adopted_part_is_taken_up_after_a_comparison() {
 #[test]
 fn a_part_that_is_being_written_by_another_is_left_to_it() {
     let file = content(1000);
-    let world = World::scripted(
-        config(),
-        [
-            cut(whole(&file), 400),
-            Ok(reply(404, &[], vec![])),
-            Ok(rest(&file, 400)),
-        ],
-    );
+    let world = World::scripted(config(), [cut(whole(&file), 400), Ok(reply(404, &[], vec![])), Ok(rest(&file, 400))]);
     let id = world.accept();
     world.drive(id).expect_err("404 is permanent");
     world.run(world.engine.retry(id)).expect("it failed");
-    let held = world
-        .run(world.host.store.open(PART, OpenPart::Claimed))
-        .expect("it is closed");
+    let held = world.run(world.host.store.open(PART, OpenPart::Claimed)).expect("it is closed");
     let before = world.row(id);
     assert!(matches!(world.drive(id), Err(Error::PartLocked { .. })));
     assert_eq!(world.row(id), before, "the row is its writer's");
@@ -361,10 +275,7 @@ fn a_part_that_is_being_written_by_another_is_left_to_it() {
 #[test]
 fn what_stands_at_the_destination_is_replaced_or_not_as_was_asked() {
     let file = content(1000);
-    let on = |on_exists| NewDownload {
-        on_exists,
-        ..new_download(URL, FILE)
-    };
+    let on = |on_exists| NewDownload { on_exists, ..new_download(URL, FILE) };
     let world = World::scripted(config(), [Ok(whole(&file))]);
     world.host.store.put(FILE, b"old");
     get(&world, on(OnExists::Overwrite)).expect("it is replaced");
@@ -378,17 +289,12 @@ fn what_stands_at_the_destination_is_replaced_or_not_as_was_asked() {
         assert_eq!(world.part().as_deref(), Some(&file[..]), "the part stays");
         world.assert_at_rest();
         // Once it is out of the way the part is finished, without another request, and verified again.
-        world
-            .run(world.host.store.remove(FILE))
-            .expect("it is a file");
+        world.run(world.host.store.remove(FILE)).expect("it is a file");
         world.run(world.engine.retry(1)).expect("it failed");
         assert_eq!(world.drive(1).expect("nothing is in the way").bytes, 1000);
         assert_eq!(world.asked().len(), 1);
         let story = world.host.story(1);
-        assert_eq!(
-            story[story.len() - 3..],
-            ["started", "headers", "completed"]
-        );
+        assert_eq!(story[story.len() - 3..], ["started", "headers", "completed"]);
         world.assert_whole(&file);
     }
 }
@@ -404,9 +310,7 @@ fn a_ledger_that_fails_at_any_write_finishes_nothing_wrongly() {
         let mut served = Some(first);
         let answers = file.clone();
         let world = World::answering(config(), move |asked| {
-            let from = asked
-                .first
-                .map_or(0, |first| usize::try_from(first).expect("it is short"));
+            let from = asked.first.map_or(0, |first| usize::try_from(first).expect("it is short"));
             Ok(match (served.take(), asked.first) {
                 (Some(first), None) => first,
                 (_, None) => whole(&answers),
@@ -432,23 +336,15 @@ fn a_ledger_that_fails_at_any_write_finishes_nothing_wrongly() {
                 panic!("write {writes}: {error} of a completed download")
             }
             (Err(error), status) => {
-                assert!(
-                    matches!(error, Error::Ledger { .. }),
-                    "write {writes}: {error}"
-                );
+                assert!(matches!(error, Error::Ledger { .. }), "write {writes}: {error}");
                 assert!(!status.is_finished(), "write {writes}: {status:?}");
             }
         }
         if world.file().is_some() {
-            assert!(
-                matches!(row.status, Status::Committing | Status::Completed),
-                "write {writes}"
-            );
+            assert!(matches!(row.status, Status::Committing | Status::Completed), "write {writes}");
         }
         let again = World::on(world.host.clone(), config());
-        again
-            .drive(id)
-            .unwrap_or_else(|error| panic!("write {writes}: {error}"));
+        again.drive(id).unwrap_or_else(|error| panic!("write {writes}: {error}"));
         again.assert_whole(&file);
         if !failed && writes > 20 {
             return;

@@ -99,10 +99,7 @@ const CODED: usize = 6;
 impl Kind {
     /// The file is another one from this response on.
     fn replaces(self) -> bool {
-        matches!(
-            self,
-            Kind::Replaced | Kind::ReplacedAndCut | Kind::ReplacedAndIfRangeIgnored
-        )
+        matches!(self, Kind::Replaced | Kind::ReplacedAndCut | Kind::ReplacedAndIfRangeIgnored)
     }
 }
 
@@ -145,23 +142,13 @@ impl Source {
             Telling::Date => fields.push(("last-modified", self.date())),
             Telling::Nothing | Telling::NothingOfPadded => {}
         }
-        let fields: Vec<(&str, &str)> = fields
-            .iter()
-            .map(|(name, value)| (*name, &**value))
-            .collect();
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
         let middle = body.len() / 2;
-        reply(
-            status,
-            &fields,
-            vec![bytes(&body[..middle]), bytes(&body[middle..])],
-        )
+        reply(status, &fields, vec![bytes(&body[..middle]), bytes(&body[middle..])])
     }
 
     fn whole(&self) -> Reply {
-        let fields = vec![
-            ("content-length", LENGTH.to_string()),
-            ("content-type", "video/x-matroska".to_owned()),
-        ];
+        let fields = vec![("content-length", LENGTH.to_string()), ("content-type", "video/x-matroska".to_owned())];
         self.with_validators(200, fields, self.file())
     }
 
@@ -184,11 +171,7 @@ impl Source {
     }
 
     fn unsatisfied(&self, total: usize) -> Reply {
-        self.with_validators(
-            416,
-            vec![("content-range", format!("bytes */{total}"))],
-            b"",
-        )
+        self.with_validators(416, vec![("content-range", format!("bytes */{total}"))], b"")
     }
 
     fn answer(&mut self, asked: &Asked) -> Answer {
@@ -238,22 +221,15 @@ impl Source {
                 Ok(reply(200, &fields, vec![bytes(&RESPONSES[PAGE])]))
             }
             (Kind::Smaller, _) => {
-                let fields = [
-                    ("content-type", "video/x-matroska"),
-                    ("content-length", "20"),
-                ];
+                let fields = [("content-type", "video/x-matroska"), ("content-length", "20")];
                 Ok(reply(200, &fields, vec![bytes(&RESPONSES[SMALLER])]))
             }
             (Kind::WholeUnderAnotherETag, _) => Ok(other_etag(self.whole(), "\"node\"")),
             (Kind::WholeAndCut, _) => cut(self.whole(), 45),
             (_, None) => Ok(honest),
-            (Kind::EarlierStart, Some(first)) => {
-                Ok(self.range(first.saturating_sub(1), LENGTH, LENGTH))
-            }
+            (Kind::EarlierStart, Some(first)) => Ok(self.range(first.saturating_sub(1), LENGTH, LENGTH)),
             (Kind::AnotherTotal, Some(first)) => Ok(self.range(first, LENGTH, LENGTH + 1)),
-            (Kind::AnotherETag, Some(first)) => {
-                Ok(other_etag(self.range(first, LENGTH, LENGTH), "\"node\""))
-            }
+            (Kind::AnotherETag, Some(first)) => Ok(other_etag(self.range(first, LENGTH, LENGTH), "\"node\"")),
             (Kind::WeakETag, Some(first)) => {
                 let etag = format!("W/{}", self.etag());
                 Ok(other_etag(self.range(first, LENGTH, LENGTH), &etag))
@@ -298,34 +274,22 @@ fn world(telling: Telling, begun: bool, kinds: &[Kind]) -> World {
 }
 
 fn config() -> DownloadsConfig {
-    DownloadsConfig {
-        max_download_attempts: 3,
-        resume_overlap_bytes: OVERLAP,
-        ..DownloadsConfig::default()
-    }
+    DownloadsConfig { max_download_attempts: 3, resume_overlap_bytes: OVERLAP, ..DownloadsConfig::default() }
 }
 
 /// What holds whenever nothing moves.
 fn look(world: &World, story: &str) {
     if let Some(file) = world.file() {
-        assert!(
-            RESPONSES[..CODED].contains(&file),
-            "{story}: the file is no one response"
-        );
+        assert!(RESPONSES[..CODED].contains(&file), "{story}: the file is no one response");
     }
     let part = world.part().unwrap_or_default();
     let held = RESPONSES.iter().any(|one| one.starts_with(&part));
-    assert!(
-        held,
-        "{story}: {} bytes that are of no one response",
-        part.len()
-    );
+    assert!(held, "{story}: {} bytes that are of no one response", part.len());
 }
 
 /// Whether only one version of the file is ever sent.
 fn is_one_version(kinds: &[Kind]) -> bool {
-    let another =
-        |kind: &Kind| kind.replaces() || matches!(kind, Kind::Page | Kind::Smaller | Kind::Coded);
+    let another = |kind: &Kind| kind.replaces() || matches!(kind, Kind::Page | Kind::Smaller | Kind::Coded);
     !kinds.iter().any(another)
 }
 
@@ -338,24 +302,13 @@ fn play(telling: Telling, begun: bool, kinds: &[Kind]) {
         look(&world, &story);
         assert!(runs < 4, "{story}: {error}");
         runs += 1;
-        world
-            .run(world.engine.retry(id))
-            .unwrap_or_else(|error| panic!("{story}: {error}"));
+        world.run(world.engine.retry(id)).unwrap_or_else(|error| panic!("{story}: {error}"));
     }
     look(&world, &story);
     world.assert_at_rest();
     assert!(world.file().is_some(), "{story}");
-    let attempts = world
-        .host
-        .events()
-        .iter()
-        .filter(|(_, what)| matches!(what, What::Started { .. }))
-        .count();
-    assert!(
-        world.asked().len() <= 3 * attempts,
-        "{story}: {} requests",
-        world.asked().len()
-    );
+    let attempts = world.host.events().iter().filter(|(_, what)| matches!(what, What::Started { .. })).count();
+    assert!(world.asked().len() <= 3 * attempts, "{story}: {} requests", world.asked().len());
     // Each kind ends one attempt at most, and the first one may be cut.
     assert!(attempts <= kinds.len() + 2, "{story}: {attempts} attempts");
     if is_one_version(kinds) {
@@ -363,17 +316,10 @@ fn play(telling: Telling, begun: bool, kinds: &[Kind]) {
     }
 }
 
-const TELLING: [Telling; 4] = [
-    Telling::ETag,
-    Telling::Date,
-    Telling::Nothing,
-    Telling::NothingOfPadded,
-];
+const TELLING: [Telling; 4] = [Telling::ETag, Telling::Date, Telling::Nothing, Telling::NothingOfPadded];
 
 fn pairs() -> impl Iterator<Item = [Kind; 2]> {
-    KINDS
-        .into_iter()
-        .flat_map(|first| KINDS.map(|second| [first, second]))
+    KINDS.into_iter().flat_map(|first| KINDS.map(|second| [first, second]))
 }
 
 #[test]
@@ -418,12 +364,7 @@ async fn process(engine: &Engine<Slow>) -> Result<(), Error> {
 }
 
 /// Runs a process for so many polls, ends it, and looks at what it left. `None`: it did not get to its own end.
-fn run_and_end(
-    world: &World,
-    polls: u32,
-    loses_power: bool,
-    story: &str,
-) -> Option<Result<(), Error>> {
+fn run_and_end(world: &World, polls: u32, loses_power: bool, story: &str) -> Option<Result<(), Error>> {
     let slow = Slow::new(world.host.clone(), Duration::ZERO);
     let engine = Engine::new(slow, config(), true).expect("the configuration is in range");
     let done = world.run(at_most(polls, process(&engine)));
@@ -444,8 +385,7 @@ fn all() -> bool {
 fn crash_everywhere(telling: Telling, begun: bool, kinds: &[Kind]) {
     for loses_power in [false, true] {
         for polls in 0.. {
-            let story =
-                format!("{telling:?}, begun {begun}, {kinds:?}, {loses_power}, poll {polls}");
+            let story = format!("{telling:?}, begun {begun}, {kinds:?}, {loses_power}, poll {polls}");
             let world = world(telling, begun, kinds);
             let done = run_and_end(&world, polls, loses_power, &story);
             let mut runs = 0;

@@ -10,10 +10,7 @@ use std::time::Duration;
 /// A body that comes in pieces of `length` bytes, `gap` apart.
 fn dripping(file: &[u8], length: usize, gap: Duration) -> Reply {
     let mut reply = whole(file);
-    reply.body = file
-        .chunks(length)
-        .flat_map(|piece| [Piece::Wait(gap), bytes(piece)])
-        .collect();
+    reply.body = file.chunks(length).flat_map(|piece| [Piece::Wait(gap), bytes(piece)]).collect();
     reply
 }
 
@@ -82,15 +79,9 @@ fn too_few_bytes_over_the_window_are_a_stall() {
 fn the_window_starts_anew_when_enough_came_in_it() {
     let file = content(1_000_000);
     // A second of 200,000 bytes, then 119 seconds of nothing but one byte, and again.
-    let config = DownloadsConfig {
-        idle_timeout_ms: 300_000,
-        ..config()
-    };
+    let config = DownloadsConfig { idle_timeout_ms: 300_000, ..config() };
     let mut bursts = whole(&file);
-    bursts.body = file
-        .chunks(200_000)
-        .flat_map(|piece| [bytes(piece), Piece::Wait(seconds(119))])
-        .collect();
+    bursts.body = file.chunks(200_000).flat_map(|piece| [bytes(piece), Piece::Wait(seconds(119))]).collect();
     let world = World::scripted(config, [Ok(bursts)]);
     assert_eq!(world.get().expect("fast enough").attempts, 1);
     world.assert_whole(&file);
@@ -98,10 +89,7 @@ fn the_window_starts_anew_when_enough_came_in_it() {
 
 #[test]
 fn a_rate_of_zero_turns_the_low_speed_rule_off() {
-    let config = DownloadsConfig {
-        low_speed_bytes_per_sec: 0,
-        ..config()
-    };
+    let config = DownloadsConfig { low_speed_bytes_per_sec: 0, ..config() };
     let file = content(30);
     let world = World::scripted(config, [Ok(dripping(&file, 1, seconds(59)))]);
     assert_eq!(world.get().expect("steady enough").attempts, 1);
@@ -144,15 +132,8 @@ fn time_spent_on_keeping_to_a_rate_is_neither_idle_nor_slow() {
 fn a_timer_that_rings_late_is_no_stall_where_the_bytes_are_there() {
     let file = content(200_000);
     let mut reply = whole(&file);
-    reply.body = vec![
-        bytes(&file[..100_000]),
-        Piece::Wait(seconds(70)),
-        bytes(&file[100_000..]),
-    ];
-    let config = DownloadsConfig {
-        low_speed_bytes_per_sec: 0,
-        ..config()
-    };
+    reply.body = vec![bytes(&file[..100_000]), Piece::Wait(seconds(70)), bytes(&file[100_000..])];
+    let config = DownloadsConfig { low_speed_bytes_per_sec: 0, ..config() };
     let world = World::scripted(config, [Ok(reply)]);
     let id = world.accept();
     // The machine sleeps from second 50 on: when it wakes both the idle timer and the bytes are due.

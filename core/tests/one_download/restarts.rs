@@ -13,11 +13,7 @@ fn after_400(old: &[u8], answers: Vec<Answer>) -> World {
 }
 
 fn ranged(range: &str, etag: &str, body: &[u8]) -> Reply {
-    reply(
-        206,
-        &[("content-range", range), ("etag", etag)],
-        vec![bytes(body)],
-    )
+    reply(206, &[("content-range", range), ("etag", etag)], vec![bytes(body)])
 }
 
 // H02, H03, H05, H07, H08, H10, H12, H13, H15, H18; S20, S21
@@ -30,9 +26,7 @@ fn what_does_not_fit_is_dropped_unread_and_the_whole_file_asked_for() {
     let unsatisfiable = RestartReason::RangeNotSatisfiable;
     let v1 = "\"v1\"";
     let mut multipart = ranged("bytes 400-999/1000", v1, evil);
-    multipart
-        .headers
-        .push("content-type", b"multipart/byteranges; boundary=x");
+    multipart.headers.push("content-type", b"multipart/byteranges; boundary=x");
     let mut doubled = ranged("bytes 400-999/1000", v1, evil);
     doubled.headers.push("content-range", b"bytes 400-999/1000");
     let rows = [
@@ -43,31 +37,11 @@ fn what_does_not_fit_is_dropped_unread_and_the_whole_file_asked_for() {
         ("H05", doubled, range),
         ("H07", ranged("bytes 400-999/2000", v1, evil), range),
         ("H08", multipart, range),
-        (
-            "H10",
-            reply(
-                200,
-                &[("content-range", "bytes 400-999/1000"), V1],
-                vec![bytes(evil)],
-            ),
-            range,
-        ),
+        ("H10", reply(200, &[("content-range", "bytes 400-999/1000"), V1], vec![bytes(evil)]), range),
         ("H15", ranged("bytes 400-999/1000", "\"v2\"", evil), changed),
-        (
-            "H18",
-            without(ranged("bytes 400-999/1000", v1, evil), "etag"),
-            changed,
-        ),
-        (
-            "H12",
-            reply(416, &[("content-range", "bytes */300")], vec![bytes(evil)]),
-            unsatisfiable,
-        ),
-        (
-            "H12",
-            reply(416, &[("content-range", "bytes */400")], vec![bytes(evil)]),
-            unsatisfiable,
-        ),
+        ("H18", without(ranged("bytes 400-999/1000", v1, evil), "etag"), changed),
+        ("H12", reply(416, &[("content-range", "bytes */300")], vec![bytes(evil)]), unsatisfiable),
+        ("H12", reply(416, &[("content-range", "bytes */400")], vec![bytes(evil)]), unsatisfiable),
         ("H13", reply(416, &[], vec![bytes(evil)]), unsatisfiable),
     ];
     for (case, misfit, reason) in rows {
@@ -78,17 +52,8 @@ fn what_does_not_fit_is_dropped_unread_and_the_whole_file_asked_for() {
         assert_eq!(world.restarts(), [(reason, 400)], "{case}");
         world.assert_whole(&file);
         assert_eq!(world.asked()[2], (None, None), "{case}: a plain GET");
-        assert_eq!(
-            world.host.ledger.timeline(id)[1].restart,
-            Some((reason, 400))
-        );
-        let at: Vec<_> = world
-            .host
-            .transport
-            .requests()
-            .iter()
-            .map(|asked| asked.at)
-            .collect();
+        assert_eq!(world.host.ledger.timeline(id)[1].restart, Some((reason, 400)));
+        let at: Vec<_> = world.host.transport.requests().iter().map(|asked| asked.at).collect();
         assert_eq!(at[1], at[2], "{case}: at once");
     }
 }
@@ -130,21 +95,11 @@ fn a_full_response_keeps_the_bytes_it_agrees_with() {
         let discarded: Vec<u64> = world.restarts().iter().map(|restart| restart.1).collect();
         assert_eq!((summary.attempts, discarded), (2, restarts));
         world.assert_whole(&file);
-        let taken = world
-            .host
-            .ledger
-            .changes()
-            .into_iter()
-            .rev()
-            .find_map(|(_, change)| match change {
-                Change::Fresh { kept, .. } => Some(kept),
-                _ => None,
-            });
-        assert_eq!(
-            taken,
-            Some(kept),
-            "from the start of the chunk that differs"
-        );
+        let taken = world.host.ledger.changes().into_iter().rev().find_map(|(_, change)| match change {
+            Change::Fresh { kept, .. } => Some(kept),
+            _ => None,
+        });
+        assert_eq!(taken, Some(kept), "from the start of the chunk that differs");
     }
 }
 
@@ -164,19 +119,11 @@ fn a_comparison_that_breaks_leaves_part_and_row_as_they_were() {
 fn a_source_that_ignores_if_range_is_asked_without_it_from_then_on() {
     let file = content(1000);
     let without_if_range = || cut(rest(&file, 400), 100);
-    let world = after_400(
-        &file,
-        vec![Ok(whole(&file)), without_if_range(), Ok(rest(&file, 500))],
-    );
+    let world = after_400(&file, vec![Ok(whole(&file)), without_if_range(), Ok(rest(&file, 500))]);
     let summary = world.get().expect("the ETag vouches for the bytes");
     assert_eq!((summary.attempts, summary.restarts), (3, 0));
     let if_range = Some("\"v1\"".to_owned());
-    let asked = [
-        (None, None),
-        (Some(400), if_range),
-        (Some(400), None),
-        (Some(500), None),
-    ];
+    let asked = [(None, None), (Some(400), if_range), (Some(400), None), (Some(500), None)];
     assert_eq!(world.asked(), asked);
     world.assert_whole(&file);
 }
@@ -188,30 +135,17 @@ fn a_source_that_refuses_ranges_is_compared_until_a_plain_get_breaks() {
         let refuses = || Ok(reply(status, &[], vec![]));
         let world = after_400(
             &file,
-            vec![
-                refuses(),
-                cut(whole(&file), 600),
-                cut(whole(&file), 100),
-                refuses(),
-                Ok(whole(&file)),
-            ],
+            vec![refuses(), cut(whole(&file), 600), cut(whole(&file), 100), refuses(), Ok(whole(&file))],
         );
         let summary = world.get().expect("the plain GET serves it");
         assert_eq!((summary.attempts, summary.restarts), (4, 0), "{status}");
         let ranged: Vec<Option<u64>> = world.asked().into_iter().map(|(first, _)| first).collect();
-        assert_eq!(
-            ranged,
-            [None, Some(400), None, None, Some(600), None],
-            "{status}"
-        );
+        assert_eq!(ranged, [None, Some(400), None, None, Some(600), None], "{status}");
         world.assert_whole(&file);
         // If the plain GET fails too, its error counts and nothing is lost.
         let world = after_400(&file, vec![refuses(), Ok(reply(404, &[], vec![]))]);
         let error = world.get().expect_err("404 is permanent");
-        assert!(
-            matches!(error, Error::Status { status: 404, .. }),
-            "{status}"
-        );
+        assert!(matches!(error, Error::Status { status: 404, .. }), "{status}");
         assert_eq!(world.part().as_deref(), Some(&file[..400]), "{status}");
     }
 }
@@ -221,19 +155,13 @@ fn a_page_in_place_of_the_file_is_refused_and_the_part_is_kept() {
     let file = content(1000);
     let page = |length: usize| {
         let bytes_in_it = length.to_string();
-        let fields = [
-            ("content-length", &*bytes_in_it),
-            ("content-type", "text/html; charset=x"),
-        ];
+        let fields = [("content-length", &*bytes_in_it), ("content-type", "text/html; charset=x")];
         Ok(reply(200, &fields, vec![bytes(&bytes_of(9, length))]))
     };
     for length in [20, 5000] {
         let mut first = whole(&file);
         first.headers.push("content-type", b"video/x-matroska");
-        let world = World::scripted(
-            config(),
-            [cut(first, 400), page(length), Ok(rest(&file, 400))],
-        );
+        let world = World::scripted(config(), [cut(first, 400), page(length), Ok(rest(&file, 400))]);
         let id = world.accept();
         let error = world.drive(id).expect_err("it is a page");
         assert!(matches!(error, Error::UnexpectedPage { .. }), "{error}");
@@ -265,9 +193,7 @@ fn a_first_response_that_is_a_page_is_warned_about() {
     let file = content(1000);
     let mut first = whole(&file);
     first.headers.push("content-type", b"text/html");
-    let summary = World::scripted(config(), [Ok(first)])
-        .get()
-        .expect("it is taken");
+    let summary = World::scripted(config(), [Ok(first)]).get().expect("it is taken");
     let warning = summary.warning.unwrap_or_default();
     assert!(warning.contains("text/html"), "{warning:?}");
 }
@@ -284,22 +210,14 @@ fn a_smaller_file_is_believed_the_second_time() {
     let other = Ok(newer(&bytes_of(4, 299)));
     let rows: [(Vec<Answer>, u32, &[u8], u64); 3] = [
         (vec![measured(), measured()], 3, &file, 400),
-        (
-            vec![measured(), other, measured(), measured()],
-            5,
-            &file,
-            400,
-        ),
+        (vec![measured(), other, measured(), measured()], 5, &file, 400),
         (vec![chunked(), chunked()], 3, &old[..300], 100),
     ];
     for (answers, attempts, file, discarded) in rows {
         let world = after_400(&old, answers);
         let summary = world.get().expect("it is that small");
         assert_eq!(summary.attempts, attempts);
-        assert_eq!(
-            world.restarts(),
-            [(RestartReason::ValidatorChanged, discarded)]
-        );
+        assert_eq!(world.restarts(), [(RestartReason::ValidatorChanged, discarded)]);
         world.assert_whole(file);
     }
 }
@@ -309,34 +227,18 @@ fn an_overlap_of_one_repeated_byte_proves_nothing() {
     let mut file = content(300_000);
     file[100_000..200_000].fill(0);
     let plain = |status, fields: &[(&str, &str)], from: usize| {
-        Ok(reply(
-            status,
-            fields,
-            file[from..].chunks(1000).map(bytes).collect(),
-        ))
+        Ok(reply(status, fields, file[from..].chunks(1000).map(bytes).collect()))
     };
     let first = || cut(without(whole(&file), "etag"), 190_000);
     let range = "bytes 0-299999/300000";
-    let world = World::scripted(
-        config(),
-        [first(), plain(206, &[("content-range", range)], 0)],
-    );
+    let world = World::scripted(config(), [first(), plain(206, &[("content-range", range)], 0)]);
     world.get().expect("it is compared from further back");
-    assert_eq!(
-        world.asked()[1].0,
-        Some(0),
-        "four times as far as 65536 bytes"
-    );
+    assert_eq!(world.asked()[1].0, Some(0), "four times as far as 65536 bytes");
     world.assert_whole(&file);
     // If the whole part is one repeated byte, only the whole file proves anything.
     let zeros = vec![0; 300_000];
-    let world = World::scripted(
-        config(),
-        [
-            cut(without(whole(&zeros), "etag"), 190_000),
-            Ok(without(whole(&zeros), "etag")),
-        ],
-    );
+    let world =
+        World::scripted(config(), [cut(without(whole(&zeros), "etag"), 190_000), Ok(without(whole(&zeros), "etag"))]);
     world.get().expect("it is compared");
     assert_eq!(world.asked()[1], (None, None), "a plain GET");
     assert_eq!(world.restarts(), []);
@@ -361,11 +263,7 @@ fn a_tail_that_differs_is_never_appended_to() {
     nearly[399] ^= 1;
     for held in [old, nearly] {
         let plain = |file: &[u8]| without(whole(file), "etag");
-        let tail = reply(
-            206,
-            &[("content-range", "bytes 0-999/1000")],
-            file.chunks(150).map(bytes).collect(),
-        );
+        let tail = reply(206, &[("content-range", "bytes 0-999/1000")], file.chunks(150).map(bytes).collect());
         let answers = [cut(plain(&held), 400), Ok(tail), Ok(plain(&file))];
         let world = World::scripted(config(), answers);
         world.get().expect("the whole file comes");
@@ -379,23 +277,14 @@ fn a_tail_that_differs_is_never_appended_to() {
 fn a_cut_in_the_comparison_writes_nothing_and_keeps_the_part() {
     let file = content(1000);
     let plain = || without(whole(&file), "etag");
-    let tail = || {
-        reply(
-            206,
-            &[("content-range", "bytes 0-999/1000")],
-            file.chunks(150).map(bytes).collect(),
-        )
-    };
+    let tail = || reply(206, &[("content-range", "bytes 0-999/1000")], file.chunks(150).map(bytes).collect());
     let mut cut_short = tail();
     cut_short.body.truncate(2);
     cut_short.body.push(Piece::Break(broken()));
     let world = World::scripted(config(), [cut(plain(), 400), Ok(cut_short), Ok(tail())]);
     let summary = world.get().expect("the third compares to the end");
     assert_eq!((summary.attempts, summary.restarts), (3, 0));
-    let to = world.host.ledger.timeline(1)[1]
-        .end
-        .as_ref()
-        .map(|end| end.to);
+    let to = world.host.ledger.timeline(1)[1].end.as_ref().map(|end| end.to);
     assert_eq!(to, Some(400));
     world.assert_whole(&file);
 }
@@ -407,11 +296,7 @@ fn a_comparison_that_ends_early_completes_nothing() {
     let held = [&file[..300], &old[300..]].concat();
     let chunked = [("transfer-encoding", "chunked")];
     let first = reply(200, &chunked, vec![bytes(&held), Piece::Break(broken())]);
-    let some = reply(
-        206,
-        &[("content-range", "bytes 0-99/400")],
-        vec![bytes(&file[..100])],
-    );
+    let some = reply(206, &[("content-range", "bytes 0-99/400")], vec![bytes(&file[..100])]);
     let world = World::scripted(config(), [Ok(first), Ok(some), Err(Error::UnknownSize)]);
     world.get().expect_err("the third answer is permanent");
     assert_eq!(world.file(), None);
@@ -435,9 +320,7 @@ fn a_part_longer_than_the_file_starts_over_without_a_ranged_request() {
 
 /// Replaces the part's bytes.
 fn grow(world: &World, bytes: &[u8]) {
-    world
-        .run(world.host.store.remove(PART))
-        .expect("it is closed");
+    world.run(world.host.store.remove(PART)).expect("it is closed");
     world.host.store.put(PART, bytes);
 }
 
@@ -452,10 +335,7 @@ fn a_part_shorter_than_what_was_durable_starts_over() {
         grow(&world, &file[..left]);
         world.run(world.engine.retry(id)).expect("it failed");
         world.drive(id).expect("it starts over");
-        assert_eq!(
-            world.restarts(),
-            [(RestartReason::PartChanged, left as u64)]
-        );
+        assert_eq!(world.restarts(), [(RestartReason::PartChanged, left as u64)]);
         world.assert_whole(&file);
     }
 }
@@ -468,56 +348,35 @@ fn a_second_misfit_in_an_attempt_is_permanent() {
     let world = after_400(&file, vec![misfit(), misfit()]);
     let id = world.accept();
     assert!(matches!(world.drive(id), Err(Error::Protocol(_))));
-    assert_eq!(
-        world.part().as_deref(),
-        Some(&file[..400]),
-        "nothing is lost"
-    );
+    assert_eq!(world.part().as_deref(), Some(&file[..400]), "nothing is lost");
     assert_eq!(world.row(id).status, Status::Failed);
 }
 
 #[test]
 fn more_restarts_than_attempts_in_a_row_are_permanent_whatever_the_progress() {
-    let config = DownloadsConfig {
-        max_download_attempts: 3,
-        progress_reset_bytes: 1,
-        ..config()
-    };
+    let config = DownloadsConfig { max_download_attempts: 3, progress_reset_bytes: 1, ..config() };
     // Every answer is another version, cut a little later than the one before.
     let mut version = 0;
     let world = World::answering(config, move |_| {
         version += 1;
         let mut next = without(whole(&bytes_of(version, 1000)), "etag");
-        next.headers
-            .push("etag", format!("\"v{version}\"").as_bytes());
+        next.headers.push("etag", format!("\"v{version}\"").as_bytes());
         cut(next, 100 + 50 * version as usize)
     });
     let id = world.accept();
     let error = world.drive(id).expect_err("it never ends otherwise");
-    assert!(matches!(
-        error,
-        Error::TooManyRestarts {
-            restarts: 4,
-            limit: 3
-        }
-    ));
+    assert!(matches!(error, Error::TooManyRestarts { restarts: 4, limit: 3 }));
     assert_eq!((world.row(id).restarts, world.asked().len()), (4, 5));
     // A user may have more patience.
     world.run(world.engine.retry(id)).expect("it failed");
-    assert_eq!(
-        (world.row(id).bounds.restarts, world.row(id).restarts),
-        (0, 4)
-    );
+    assert_eq!((world.row(id).bounds.restarts, world.row(id).restarts), (0, 4));
 }
 
 #[test]
 fn a_misfit_changes_nothing_until_the_whole_file_is_there_to_be_compared() {
     let (old, file) = (bytes_of(2, 1000), content(1000));
     let misfit = Ok(ranged("bytes 0-999/1000", "\"v1\"", b"EVIL"));
-    let world = after_400(
-        &old,
-        vec![misfit, Ok(reply(404, &[], vec![])), Ok(whole(&file))],
-    );
+    let world = after_400(&old, vec![misfit, Ok(reply(404, &[], vec![])), Ok(whole(&file))]);
     let id = world.accept();
     world.drive(id).expect_err("404 is permanent");
     let row = world.row(id);

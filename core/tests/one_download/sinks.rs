@@ -7,16 +7,9 @@ use regrip_core::testing::Reply;
 use regrip_core::{Error, ErrorCode};
 
 /// An upload: bytes leave for good, but it can be begun again.
-const UPLOAD: StoreRules = StoreRules {
-    read_back_bytes: 0,
-    truncate: true,
-    durable_unit_bytes: 1,
-};
+const UPLOAD: StoreRules = StoreRules { read_back_bytes: 0, truncate: true, durable_unit_bytes: 1 };
 /// A stream: bytes leave for good.
-const STREAM: StoreRules = StoreRules {
-    truncate: false,
-    ..UPLOAD
-};
+const STREAM: StoreRules = StoreRules { truncate: false, ..UPLOAD };
 
 /// A store of this kind that has the first 400 bytes of `first`, and then these answers.
 fn after_400(rules: StoreRules, first: Reply, answers: Vec<Answer>) -> World {
@@ -103,18 +96,8 @@ fn what_cannot_be_read_back_is_discarded_only_for_a_whole_file_that_is_there() {
     let rows = [
         // the first answer, those to the range, the reason once the whole file is there
         ("no validator", bare(&file), [None, None], overlap),
-        (
-            "refused",
-            whole(&file),
-            [Some(status(403)), Some(status(403))],
-            refused,
-        ),
-        (
-            "a misfit",
-            whole(&file),
-            [Some(unfit()), Some(unfit())],
-            misfit,
-        ),
+        ("refused", whole(&file), [Some(status(403)), Some(status(403))], refused),
+        ("a misfit", whole(&file), [Some(unfit()), Some(unfit())], misfit),
     ];
     for (name, first, [range, again], reason) in rows {
         let mut answers: Vec<_> = range.into_iter().collect();
@@ -139,11 +122,7 @@ fn what_can_neither_be_proven_nor_taken_back_is_not_asked_for() {
     let file = content(1000);
     let world = after_400(STREAM, bare(&file), vec![]);
     assert_eq!(code(&world), Error::NotResumable.code());
-    assert_eq!(
-        world.asked().len(),
-        1,
-        "no request whose response is of no use"
-    );
+    assert_eq!(world.asked().len(), 1, "no request whose response is of no use");
     assert_eq!(world.part().as_deref(), Some(&file[..400]));
     world.assert_at_rest();
 }
@@ -152,19 +131,9 @@ fn what_can_neither_be_proven_nor_taken_back_is_not_asked_for() {
 fn a_stream_ends_with_what_refused_its_range() {
     let file = content(1000);
     let answers = [
-        (
-            status(403),
-            Error::Status {
-                status: 403,
-                retry_after: None,
-            }
-            .code(),
-        ),
+        (status(403), Error::Status { status: 403, retry_after: None }.code()),
         (Ok(etag(&file, "\"v2\"")), Error::NotResumable.code()),
-        (
-            Ok(without(rest(&file, 400), "etag")),
-            Error::NotResumable.code(),
-        ),
+        (Ok(without(rest(&file, 400), "etag")), Error::NotResumable.code()),
     ];
     for (answer, expected) in answers {
         let world = after_400(STREAM, whole(&file), vec![answer]);
@@ -177,10 +146,7 @@ fn a_stream_ends_with_what_refused_its_range() {
 #[test]
 fn a_store_that_reads_back_some_bytes_compares_those() {
     let file = content(1000);
-    let rules = StoreRules {
-        read_back_bytes: 100,
-        ..UPLOAD
-    };
+    let rules = StoreRules { read_back_bytes: 100, ..UPLOAD };
     let tail = without(rest(&file, 300), "etag");
     let world = after_400(rules, bare(&file), vec![Ok(tail)]);
     world.get().expect("the last 100 bytes are the same");

@@ -7,10 +7,7 @@ use regrip_core::transport::RequestRules;
 use regrip_core::{DownloadsConfig, Error, ErrorCode, Status, Summary, What};
 
 fn release(size: u64) -> NewDownload {
-    NewDownload {
-        release_size: Some(size),
-        ..new_download(URL, FILE)
-    }
+    NewDownload { release_size: Some(size), ..new_download(URL, FILE) }
 }
 
 fn get(world: &World, new: NewDownload) -> Result<Summary, Error> {
@@ -23,21 +20,14 @@ fn get(world: &World, new: NewDownload) -> Result<Summary, Error> {
 fn headers_told(world: &World) -> Vec<(Option<u64>, Option<SizeSource>, bool)> {
     let events = world.host.events();
     let told = events.into_iter().filter_map(|(_, what)| match what {
-        What::Headers {
-            expected_bytes,
-            source,
-            mismatch,
-        } => Some((expected_bytes, source, mismatch)),
+        What::Headers { expected_bytes, source, mismatch } => Some((expected_bytes, source, mismatch)),
         _ => None,
     });
     told.collect()
 }
 
 fn limit(max_download_bytes: u64) -> DownloadsConfig {
-    DownloadsConfig {
-        max_download_bytes,
-        ..config()
-    }
+    DownloadsConfig { max_download_bytes, ..config() }
 }
 
 fn chunked(pieces: Vec<Piece>) -> Answer {
@@ -49,13 +39,7 @@ fn chunked(pieces: Vec<Piece>) -> Answer {
 fn too_large_a_file_is_refused_by_its_header_before_a_byte_is_written() {
     let world = World::scripted(limit(999), [Ok(whole(&content(1000)))]);
     let error = world.get().expect_err("the limit is 999");
-    assert!(matches!(
-        error,
-        Error::TooLarge {
-            bytes: 1000,
-            limit: 999
-        }
-    ));
+    assert!(matches!(error, Error::TooLarge { bytes: 1000, limit: 999 }));
     assert_eq!(world.part().unwrap_or_default(), b"");
     world.assert_at_rest();
     let world = World::scripted(limit(1000), [Ok(whole(&content(1000)))]);
@@ -69,17 +53,8 @@ fn too_large_a_chunked_file_is_refused_by_count() {
     let pieces = file.chunks(400).map(bytes).collect();
     let world = World::scripted(limit(999), [chunked(pieces)]);
     let error = world.get().expect_err("the limit is 999");
-    assert!(matches!(
-        error,
-        Error::TooLarge {
-            bytes: 1000,
-            limit: 999
-        }
-    ));
-    assert_eq!(
-        (world.part().map(|part| part.len()), world.file()),
-        (Some(800), None)
-    );
+    assert!(matches!(error, Error::TooLarge { bytes: 1000, limit: 999 }));
+    assert_eq!((world.part().map(|part| part.len()), world.file()), (Some(800), None));
     world.assert_at_rest();
 }
 
@@ -100,10 +75,7 @@ fn an_unframed_body_is_taken_where_the_release_knows_the_size() {
     let answer = || Ok(reply(200, &[V1], vec![bytes(b"film")]));
     let world = World::scripted(config(), [answer()]);
     get(&world, release(4)).expect("four bytes came");
-    assert_eq!(
-        headers_told(&world),
-        [(Some(4), Some(SizeSource::ReleaseSize), false)]
-    );
+    assert_eq!(headers_told(&world), [(Some(4), Some(SizeSource::ReleaseSize), false)]);
     world.assert_whole(b"film");
     let world = World::scripted(config(), [answer(), Err(Error::UnknownSize)]);
     get(&world, release(5)).expect_err("one is missing");
@@ -134,20 +106,14 @@ fn a_chunked_body_is_complete_by_its_last_chunk_whatever_its_release_says() {
         world.assert_whole(&file);
         assert_eq!(
             headers_told(&world),
-            [
-                (Some(announced), Some(SizeSource::ReleaseSize), false),
-                (Some(1000), None, true)
-            ]
+            [(Some(announced), Some(SizeSource::ReleaseSize), false), (Some(1000), None, true)]
         );
         let row = world.row(1);
         assert!(row.mismatch);
         assert_eq!((row.size, row.known_size()), (None, None));
         for (_, what) in world.host.events() {
             if let What::Progress { bytes, total } = what {
-                assert!(
-                    total.is_none_or(|total| total >= bytes),
-                    "{bytes} of {total:?}"
-                );
+                assert!(total.is_none_or(|total| total >= bytes), "{bytes} of {total:?}");
             }
         }
     }
@@ -161,10 +127,7 @@ fn a_cut_chunked_body_is_kept_and_resumed() {
     let world = World::scripted(config(), [chunked(cut), Ok(rest(&file, 400))]);
     world.get().expect("it resumes");
     world.assert_whole(&file);
-    let size = KnownSize {
-        bytes: 1000,
-        source: SizeSource::ContentRange,
-    };
+    let size = KnownSize { bytes: 1000, source: SizeSource::ContentRange };
     assert_eq!(world.row(1).size, Some(size));
 }
 
@@ -173,11 +136,7 @@ fn a_cut_chunked_body_is_kept_and_resumed() {
 fn a_416_at_the_parts_end_completes_a_file_of_unknown_size() {
     let file = content(1000);
     let cut = vec![bytes(&file), Piece::Break(broken())];
-    let end = reply(
-        416,
-        &[("content-range", "bytes */1000")],
-        vec![bytes(b"nothing more")],
-    );
+    let end = reply(416, &[("content-range", "bytes */1000")], vec![bytes(b"nothing more")]);
     let world = World::scripted(config(), [chunked(cut), Ok(end)]);
     assert_eq!(world.get().expect("there is no more").attempts, 2);
     world.assert_whole(&file);
@@ -188,11 +147,7 @@ fn a_416_at_the_parts_end_completes_a_file_of_unknown_size() {
 fn a_range_of_an_unknown_whole_does_not_complete_it() {
     let file = content(1000);
     let cut = vec![bytes(&file[..400]), Piece::Break(broken())];
-    let some = reply(
-        206,
-        &[("content-range", "bytes 400-699/*"), V1],
-        vec![bytes(&file[400..700])],
-    );
+    let some = reply(206, &[("content-range", "bytes 400-699/*"), V1], vec![bytes(&file[400..700])]);
     let world = World::scripted(config(), [chunked(cut), Ok(some), Ok(rest(&file, 700))]);
     assert_eq!(world.get().expect("the third knows the size").attempts, 3);
     world.assert_whole(&file);
@@ -222,15 +177,9 @@ fn a_range_longer_than_it_says_is_cut_there() {
     let long = reply(
         206,
         &[("content-range", "bytes 400-699/1000"), V1],
-        vec![
-            bytes(&file[400..600]),
-            bytes(&[&file[600..700], b"EVIL".as_slice()].concat()),
-        ],
+        vec![bytes(&file[400..600]), bytes(&[&file[600..700], b"EVIL".as_slice()].concat())],
     );
-    let world = World::scripted(
-        config(),
-        [cut(whole(&file), 400), Ok(long), Ok(rest(&file, 700))],
-    );
+    let world = World::scripted(config(), [cut(whole(&file), 400), Ok(long), Ok(rest(&file, 700))]);
     world.get().expect("it resumes");
     world.assert_whole(&file);
 }
@@ -243,16 +192,10 @@ fn a_length_other_than_the_releases_is_recorded_and_counts() {
         let world = World::scripted(config(), [Ok(whole(&file))]);
         get(&world, release(size)).expect("the transfer counts");
         world.assert_whole(&file);
-        assert_eq!(
-            headers_told(&world),
-            [(Some(1000), Some(SizeSource::ContentLength), true)]
-        );
+        assert_eq!(headers_told(&world), [(Some(1000), Some(SizeSource::ContentLength), true)]);
         let row = world.row(1);
         assert!(row.mismatch);
-        assert_eq!(
-            row.size.map(|size| size.source),
-            Some(SizeSource::ContentLength)
-        );
+        assert_eq!(row.size.map(|size| size.source), Some(SizeSource::ContentLength));
     }
 }
 
@@ -268,14 +211,8 @@ fn absurd_lengths_are_permanent_and_nothing_is_written() {
     for fields in absurd {
         let world = World::scripted(config(), [Ok(reply(200, fields, vec![bytes(b"film")]))]);
         let id = world.accept();
-        assert!(
-            matches!(world.drive(id), Err(Error::Protocol(_))),
-            "{fields:?}"
-        );
-        assert_eq!(
-            (world.part().unwrap_or_default(), world.row(id).status),
-            (Vec::new(), Status::Failed)
-        );
+        assert!(matches!(world.drive(id), Err(Error::Protocol(_))), "{fields:?}");
+        assert_eq!((world.part().unwrap_or_default(), world.row(id).status), (Vec::new(), Status::Failed));
     }
 }
 
@@ -289,11 +226,7 @@ fn fetching_by(config: DownloadsConfig, answers: impl IntoIterator<Item = Answer
     answers.reverse();
     let mut world = World::scripted(config.clone(), []);
     let peer = move |_: &_| answers.pop().expect("no more requests than answers");
-    let rules = RequestRules {
-        if_range: false,
-        range_always: true,
-        decodes: true,
-    };
+    let rules = RequestRules { if_range: false, range_always: true, decodes: true };
     world.host.transport = FakeTransport::new(world.clock.clone(), peer).with_rules(rules);
     World::on(world.host, config)
 }
@@ -307,19 +240,12 @@ fn on_fetch_every_request_has_a_range_and_none_an_if_range() {
     let summary = world.get().expect("it resumes");
     assert_eq!((summary.attempts, summary.restarts), (2, 0));
     world.assert_whole(&file);
-    assert_eq!(
-        world.asked(),
-        [(Some(0), None), (Some(80_000 - 65_536), None)]
-    );
+    assert_eq!(world.asked(), [(Some(0), None), (Some(80_000 - 65_536), None)]);
 }
 
 #[test]
 fn on_fetch_a_416_of_an_empty_file_is_the_file() {
-    let empty = reply(
-        416,
-        &[("content-range", "bytes */0")],
-        vec![bytes(b"<html>no</html>")],
-    );
+    let empty = reply(416, &[("content-range", "bytes */0")], vec![bytes(b"<html>no</html>")]);
     let world = fetching([Ok(empty)]);
     assert_eq!(world.get().expect("it is empty").bytes, 0);
     world.assert_whole(b"");
@@ -334,10 +260,7 @@ fn on_fetch_a_first_range_that_ends_early_is_not_the_file() {
     let world = fetching([Ok(early), Ok(rest(&file, 0))]);
     assert_eq!(world.get().expect("the rest comes").attempts, 2);
     world.assert_whole(&file);
-    let starred = [
-        ("content-range", "bytes 0-499/*"),
-        ("transfer-encoding", "chunked"),
-    ];
+    let starred = [("content-range", "bytes 0-499/*"), ("transfer-encoding", "chunked")];
     let world = fetching([Ok(reply(206, &starred, vec![bytes(&file[..500])]))]);
     assert!(matches!(world.get(), Err(Error::UnknownSize)));
 }
@@ -352,11 +275,7 @@ fn range_of(file: &[u8], first: usize, to: usize) -> Answer {
 #[test]
 fn on_fetch_a_whole_file_that_is_sent_in_capped_ranges_is_compared_and_gone_on_with() {
     let file = content(1000);
-    let config = DownloadsConfig {
-        resume_overlap_bytes: 50,
-        progress_reset_bytes: 1,
-        ..config()
-    };
+    let config = DownloadsConfig { resume_overlap_bytes: 50, progress_reset_bytes: 1, ..config() };
     let answers = [
         cut(rest(&file, 0), 600),
         range_of(&file, 550, 850), // of another version, as its ETag says: the whole is asked for
@@ -367,11 +286,7 @@ fn on_fetch_a_whole_file_that_is_sent_in_capped_ranges_is_compared_and_gone_on_w
     ];
     let world = fetching_by(config, answers);
     world.get().expect("each range goes on");
-    assert_eq!(
-        world.restarts(),
-        [(RestartReason::ValidatorChanged, 300)],
-        "only what the first range does not have"
-    );
+    assert_eq!(world.restarts(), [(RestartReason::ValidatorChanged, 300)], "only what the first range does not have");
     world.assert_whole(&file);
 }
 
@@ -382,25 +297,13 @@ fn on_fetch_a_416_is_followed_by_a_range_from_the_start_if_the_whole_does_not_co
     let whole = || Ok(whole(&file));
     let small = || range_of(&file, 0, 300);
     let mut of_unknown_size = rest(&old, 0);
-    of_unknown_size.headers = [("content-range", "bytes 0-999/*"), V1]
-        .into_iter()
-        .collect();
+    of_unknown_size.headers = [("content-range", "bytes 0-999/*"), V1].into_iter().collect();
     // A smaller file is believed the second time.
-    let of_known_size = [
-        unsatisfied(),
-        whole(),
-        small(),
-        unsatisfied(),
-        whole(),
-        small(),
-    ];
+    let of_known_size = [unsatisfied(), whole(), small(), unsatisfied(), whole(), small()];
     let first = cut(rest(&old, 0), 400);
     let world = fetching(std::iter::once(first).chain(of_known_size));
     world.get().expect("the range has a total");
-    assert_eq!(
-        world.asked()[1..4],
-        [(Some(0), None), (None, None), (Some(0), None)]
-    );
+    assert_eq!(world.asked()[1..4], [(Some(0), None), (None, None), (Some(0), None)]);
     world.assert_whole(&file);
 }
 

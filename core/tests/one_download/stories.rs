@@ -12,49 +12,23 @@ use std::time::Duration;
 #[test]
 fn a_file_comes_in_one_go() {
     let file = content(300_000);
-    let config = DownloadsConfig {
-        digest: Some(Algorithm::Sha256),
-        ..config()
-    };
+    let config = DownloadsConfig { digest: Some(Algorithm::Sha256), ..config() };
     let world = World::scripted(config, [Ok(whole(&file))]);
     let id = world.accept();
     let summary = world.drive(id).expect("it is served");
     let sha256 = sha256(&file);
-    let expected = Summary {
-        bytes: 300_000,
-        attempts: 1,
-        digests: vec![sha256.clone()],
-        ..Summary::default()
-    };
+    let expected = Summary { bytes: 300_000, attempts: 1, digests: vec![sha256.clone()], ..Summary::default() };
     assert_eq!(summary, expected);
     world.assert_whole(&file);
     let row = world.row(id);
-    assert_eq!(
-        (row.status, row.attempts, row.checksums()),
-        (Status::Completed, 1, vec![sha256])
-    );
+    assert_eq!((row.status, row.attempts, row.checksums()), (Status::Completed, 1, vec![sha256]));
     assert_eq!(world.asked(), [(None, None)]);
-    let whats: Vec<What> = world
-        .host
-        .events()
-        .into_iter()
-        .map(|(_, what)| what)
-        .collect();
+    let whats: Vec<What> = world.host.events().into_iter().map(|(_, what)| what).collect();
     let expected = [
         What::Queued,
-        What::Started {
-            attempt: 1,
-            from: 0,
-        },
-        What::Headers {
-            expected_bytes: Some(300_000),
-            source: Some(SizeSource::ContentLength),
-            mismatch: false,
-        },
-        What::Progress {
-            bytes: 300_000,
-            total: Some(300_000),
-        },
+        What::Started { attempt: 1, from: 0 },
+        What::Headers { expected_bytes: Some(300_000), source: Some(SizeSource::ContentLength), mismatch: false },
+        What::Progress { bytes: 300_000, total: Some(300_000) },
         What::Completed(summary),
     ];
     assert_eq!(whats, expected);
@@ -71,49 +45,25 @@ fn an_empty_file_is_a_file() {
 #[test]
 fn a_cut_body_is_kept_and_the_rest_asked_for() {
     let file = content(300_000);
-    let world = World::scripted(
-        config(),
-        [cut(whole(&file), 100_000), Ok(rest(&file, 100_000))],
-    );
+    let world = World::scripted(config(), [cut(whole(&file), 100_000), Ok(rest(&file, 100_000))]);
     let id = world.accept();
     let summary = world.drive(id).expect("it resumes");
     assert_eq!((summary.attempts, summary.restarts), (2, 0));
     world.assert_whole(&file);
     let etag = Some("\"v1\"".to_owned());
     assert_eq!(world.asked(), [(None, None), (Some(100_000), etag)]);
-    let story = [
-        "queued",
-        "started",
-        "headers",
-        "retrying",
-        "started",
-        "headers",
-        "completed",
-    ];
+    let story = ["queued", "started", "headers", "retrying", "started", "headers", "completed"];
     assert_eq!(world.host.story(id), story);
     let lines = world.host.ledger.timeline(id);
-    let spans: Vec<_> = lines
-        .iter()
-        .map(|line| {
-            (
-                line.begin.from,
-                line.end.as_ref().map(|end| (end.to, end.outcome)),
-            )
-        })
-        .collect();
-    let expected = [
-        (0, Some((100_000, Outcome::Failed))),
-        (100_000, Some((300_000, Outcome::Completed))),
-    ];
+    let spans: Vec<_> =
+        lines.iter().map(|line| (line.begin.from, line.end.as_ref().map(|end| (end.to, end.outcome)))).collect();
+    let expected = [(0, Some((100_000, Outcome::Failed))), (100_000, Some((300_000, Outcome::Completed)))];
     assert_eq!(spans, expected);
     let end = lines[0].end.as_ref().expect("it ended");
     let failure = end.error.as_ref().expect("it failed");
     assert_eq!(failure.class, Class::Transient);
     assert_eq!(failure.code, ErrorCode::Network);
-    assert!(
-        end.wait
-            .is_some_and(|(_, asked_by)| asked_by == AskedBy::Jitter)
-    );
+    assert!(end.wait.is_some_and(|(_, asked_by)| asked_by == AskedBy::Jitter));
 }
 
 // H23
@@ -129,11 +79,7 @@ fn a_body_that_ends_early_without_an_error_is_incomplete() {
         world.host.ledger.timeline(1)[0]
             .end
             .as_ref()
-            .is_some_and(|end| {
-                end.error
-                    .as_ref()
-                    .is_some_and(|error| error.code == ErrorCode::Incomplete)
-            })
+            .is_some_and(|end| { end.error.as_ref().is_some_and(|error| error.code == ErrorCode::Incomplete) })
     );
 }
 
@@ -141,15 +87,8 @@ fn a_body_that_ends_early_without_an_error_is_incomplete() {
 #[test]
 fn an_honest_shorter_range_is_taken_and_the_next_one_asked_for() {
     let file = content(1000);
-    let piece = reply(
-        206,
-        &[("content-range", "bytes 400-699/1000"), V1],
-        vec![bytes(&file[400..700])],
-    );
-    let world = World::scripted(
-        config(),
-        [cut(whole(&file), 400), Ok(piece), Ok(rest(&file, 700))],
-    );
+    let piece = reply(206, &[("content-range", "bytes 400-699/1000"), V1], vec![bytes(&file[400..700])]);
+    let world = World::scripted(config(), [cut(whole(&file), 400), Ok(piece), Ok(rest(&file, 700))]);
     assert_eq!(world.get().expect("it resumes").attempts, 3);
     world.assert_whole(&file);
 }
@@ -163,10 +102,7 @@ fn a_source_without_a_validator_is_resumed_after_a_comparison() {
     let summary = world.get().expect("it resumes");
     assert_eq!((summary.attempts, summary.restarts), (2, 0));
     world.assert_whole(&file);
-    assert_eq!(
-        world.asked(),
-        [(None, None), (Some(100_000 - 65_536), None)]
-    );
+    assert_eq!(world.asked(), [(None, None), (Some(100_000 - 65_536), None)]);
 }
 
 // H28, S3, S10
@@ -177,22 +113,11 @@ fn a_503_with_a_retry_after_waits_exactly_so_long() {
     let world = World::scripted(config(), [busy(), Ok(whole(&file))]);
     world.get().expect("the second answer is the file");
     assert_eq!(world.delays(), [seconds(7)]);
-    let at: Vec<Duration> = world
-        .host
-        .transport
-        .requests()
-        .iter()
-        .map(|asked| asked.at)
-        .collect();
+    let at: Vec<Duration> = world.host.transport.requests().iter().map(|asked| asked.at).collect();
     assert_eq!(at, [seconds(0), seconds(7)]);
     assert!(world.host.events().iter().any(|(_, what)| matches!(
         what,
-        What::Retrying {
-            attempt: 1,
-            asked_by: AskedBy::RetryAfter,
-            class: Class::Transient,
-            ..
-        }
+        What::Retrying { attempt: 1, asked_by: AskedBy::RetryAfter, class: Class::Transient, .. }
     )));
     world.assert_whole(&file);
 }
@@ -200,13 +125,7 @@ fn a_503_with_a_retry_after_waits_exactly_so_long() {
 // T03
 #[test]
 fn a_retry_after_beyond_the_longest_delay_is_capped() {
-    let busy = || {
-        Ok(reply(
-            429,
-            &[("retry-after", "99999999999999999999")],
-            vec![],
-        ))
-    };
+    let busy = || Ok(reply(429, &[("retry-after", "99999999999999999999")], vec![]));
     let world = World::scripted(config(), [busy(), Ok(whole(b"film"))]);
     world.get().expect("the second answer is the file");
     assert_eq!(world.delays(), [seconds(60)]);
@@ -216,19 +135,12 @@ fn a_retry_after_beyond_the_longest_delay_is_capped() {
 #[test]
 fn a_404_is_asked_once_and_leaves_nothing_behind() {
     for status in [400, 401, 403, 404, 408, 410, 416, 425, 451] {
-        let world = World::scripted(
-            config(),
-            [Ok(reply(status, &[], vec![bytes(b"no such thing")]))],
-        );
+        let world = World::scripted(config(), [Ok(reply(status, &[], vec![bytes(b"no such thing")]))]);
         let id = world.accept();
         let error = world.drive(id).expect_err("it is not there");
         assert!(matches!(error, Error::Status { status: got, .. } if got == status));
         assert_eq!(world.row(id).status, Status::Failed);
-        assert_eq!(
-            world.part().unwrap_or_default(),
-            b"",
-            "an error page is no part of a file"
-        );
+        assert_eq!(world.part().unwrap_or_default(), b"", "an error page is no part of a file");
         assert_eq!(world.host.story(id), ["queued", "started", "failed"]);
         world.assert_at_rest();
     }
@@ -237,19 +149,10 @@ fn a_404_is_asked_once_and_leaves_nothing_behind() {
 // H28
 #[test]
 fn a_listed_status_is_worth_another_attempt() {
-    let config = DownloadsConfig {
-        extra_retry_statuses: vec![408, 425],
-        ..config()
-    };
+    let config = DownloadsConfig { extra_retry_statuses: vec![408, 425], ..config() };
     let early = Ok(reply(425, &[], vec![]));
-    let world = World::scripted(
-        config,
-        [early, Ok(reply(408, &[], vec![])), Ok(whole(b"film"))],
-    );
-    assert_eq!(
-        world.get().expect("the third answer is the file").attempts,
-        3
-    );
+    let world = World::scripted(config, [early, Ok(reply(408, &[], vec![])), Ok(whole(b"film"))]);
+    assert_eq!(world.get().expect("the third answer is the file").attempts, 3);
 }
 
 // S24
@@ -260,11 +163,7 @@ fn a_permanent_failure_of_a_resume_leaves_the_part_as_it_was() {
         config(),
         [
             cut(whole(&file), 400),
-            Ok(reply(
-                404,
-                &[("content-length", "9")],
-                vec![bytes(b"forbidden")],
-            )),
+            Ok(reply(404, &[("content-length", "9")], vec![bytes(b"forbidden")])),
             Ok(rest(&file, 400)),
         ],
     );
@@ -293,46 +192,28 @@ fn a_coded_body_is_refused_and_the_part_kept() {
 
 #[test]
 fn attempts_end_at_the_cap_with_the_last_error_itself() {
-    let config = DownloadsConfig {
-        max_download_attempts: 3,
-        ..config()
-    };
+    let config = DownloadsConfig { max_download_attempts: 3, ..config() };
     let world = World::answering(config, |_| Err(broken()));
     let id = world.accept();
     let error = world.drive(id).expect_err("the peer is dead");
     assert!(matches!(&error, Error::Network { what, .. } if what == "reading"));
     assert_eq!((world.asked().len(), world.row(id).attempts), (3, 3));
     let row = world.row(id);
-    assert_eq!(
-        row.failure.map(|failure| failure.code),
-        Some(ErrorCode::Network)
-    );
+    assert_eq!(row.failure.map(|failure| failure.code), Some(ErrorCode::Network));
     let Some((_, What::Failed(summary))) = world.host.events().pop() else {
         panic!("the last event is the failure");
     };
-    assert_eq!(
-        (summary.attempts, summary.class, summary.code),
-        (3, Some(Class::Transient), Some(ErrorCode::Network))
-    );
+    assert_eq!((summary.attempts, summary.class, summary.code), (3, Some(Class::Transient), Some(ErrorCode::Network)));
     world.assert_at_rest();
 }
 
 #[test]
 fn progress_makes_the_attempts_in_a_row_count_anew() {
     let file = content(100_000);
-    let config = DownloadsConfig {
-        max_download_attempts: 2,
-        progress_reset_bytes: 9_000,
-        ..config()
-    };
-    let served = (0..9).fold(Served::new(file.clone()).etag("\"v1\""), |served, _| {
-        served.cut_after(10_000)
-    });
+    let config = DownloadsConfig { max_download_attempts: 2, progress_reset_bytes: 9_000, ..config() };
+    let served = (0..9).fold(Served::new(file.clone()).etag("\"v1\""), |served, _| served.cut_after(10_000));
     let world = World::on(FakeHost::serving(served), config);
-    assert_eq!(
-        world.get().expect("each attempt makes progress").attempts,
-        10
-    );
+    assert_eq!(world.get().expect("each attempt makes progress").attempts, 10);
     world.assert_whole(&file);
 }
 
@@ -348,11 +229,7 @@ fn less_than_a_sixteenth_of_what_is_received_is_no_progress() {
     };
     let world = World::answering(config, move |asked| {
         let from = asked.first.unwrap_or(0) as usize;
-        let answer = if from > 0 {
-            rest(&file, from)
-        } else {
-            whole(&file)
-        };
+        let answer = if from > 0 { rest(&file, from) } else { whole(&file) };
         cut(without(answer, "etag"), 21_000)
     });
     let id = world.accept();
@@ -364,16 +241,10 @@ fn less_than_a_sixteenth_of_what_is_received_is_no_progress() {
 #[test]
 fn bytes_that_were_there_before_an_attempt_are_no_progress_of_it() {
     let file = content(300_000);
-    let config = DownloadsConfig {
-        max_download_attempts: 2,
-        ..config()
-    };
+    let config = DownloadsConfig { max_download_attempts: 2, ..config() };
     let world = World::answering(config, |_| Err(broken()));
     world.host.store.put(PART, &file[..200_000]);
-    let new = NewDownload {
-        adopt: true,
-        ..new_download(URL, FILE)
-    };
+    let new = NewDownload { adopt: true, ..new_download(URL, FILE) };
     let id = world.run(world.engine.accept(new)).expect("a row").id;
     world.drive(id).expect_err("nobody answers");
     let row = world.row(id);
@@ -393,31 +264,19 @@ fn a_finished_download_is_driven_no_further() {
 #[test]
 fn a_url_is_shown_without_its_secrets() {
     for (url, shown) in [
-        (
-            "http://me:secret@peer.example/film?key=secret#secret",
-            "http://peer.example/film",
-        ),
+        ("http://me:secret@peer.example/film?key=secret#secret", "http://peer.example/film"),
         ("http://peer.example?key=secret", "http://peer.example"),
         ("http://peer.example/a@b/c", "http://peer.example/a@b/c"),
-        (
-            "http://me@x:secret@peer.example:80/",
-            "http://peer.example:80/",
-        ),
+        ("http://me@x:secret@peer.example:80/", "http://peer.example:80/"),
         ("http://[::1]:80/film", "http://[::1]:80/film"),
         ("HTTPS://peer.example/film", "HTTPS://peer.example/film"),
-        (
-            "ftp://me:secret@peer.example/film",
-            "ftp://peer.example/film",
-        ),
+        ("ftp://me:secret@peer.example/film", "ftp://peer.example/film"),
         ("not an address", "a string of 14 characters"),
         ("me:secret@peer.example", "a string of 22 characters"),
         ("//me:secret@peer.example", "a string of 24 characters"),
         ("http:me:secret@peer.example", "a string of 27 characters"),
         ("http:/me:secret@peer.example", "a string of 28 characters"),
-        (
-            "http://me:sec/ret@peer.example",
-            "a string of 30 characters",
-        ),
+        ("http://me:sec/ret@peer.example", "a string of 30 characters"),
         ("http://me:secret\\@peer.example", "http://peer.example"),
         ("http://me:12\\secret@x\\y", "a string of 23 characters"),
         ("secret://peer.example", "a string of 21 characters"),

@@ -54,16 +54,12 @@ impl Cell {
         let clock = VirtualClock::default();
         let peer = Arc::new(Mutex::new(Peer::new(situation.clone(), responses)));
         let answering = Arc::clone(&peer);
-        let transport = FakeTransport::new(clock.clone(), move |asked| {
-            answering.lock().expect("no test panicked").answer(asked)
-        });
+        let transport =
+            FakeTransport::new(clock.clone(), move |asked| answering.lock().expect("no test panicked").answer(asked));
         let transport = transport.with_rules(situation.requests);
         let host = FakeHost::new(clock, transport);
-        let config = DownloadsConfig {
-            resume_overlap_bytes: situation.overlap,
-            max_download_bytes: 10 * SIZE,
-            ..config
-        };
+        let config =
+            DownloadsConfig { resume_overlap_bytes: situation.overlap, max_download_bytes: 10 * SIZE, ..config };
         let world = World::on(host, config);
         let id = prepare(&world, situation);
         Cell { world, peer, id }
@@ -86,9 +82,7 @@ impl Cell {
             row: world.row(id),
             part: world.part(),
             file: world.file(),
-            restarts: restarts
-                .map(|(reason, bytes)| (reason.name(), bytes))
-                .collect(),
+            restarts: restarts.map(|(reason, bytes)| (reason.name(), bytes)).collect(),
             asked: asked.map(|one| line(one.first, one.if_range)).collect(),
             sent: peer.lock().expect("no test panicked").sent,
         }
@@ -97,11 +91,7 @@ impl Cell {
 
 /// Brings a download into the situation: its part, and what the ledger knows.
 fn prepare(world: &World, situation: &Situation) -> DownloadId {
-    let new = NewDownload {
-        release_size: situation.announced,
-        adopt: situation.adopted,
-        ..new_download(URL, FILE)
-    };
+    let new = NewDownload { release_size: situation.announced, adopt: situation.adopted, ..new_download(URL, FILE) };
     let id = world.run(world.engine.accept(new)).expect("it is free").id;
     let bytes = usize::try_from(situation.offset).expect("it is small");
     if bytes == 0 {
@@ -125,12 +115,7 @@ fn prepare(world: &World, situation: &Situation) -> DownloadId {
                 mismatch: false,
                 epoch: epoch.clone(),
             },
-            Change::Checkpoint {
-                downloaded: situation.offset,
-                durable: situation.offset,
-                epoch,
-                digests: Vec::new(),
-            },
+            Change::Checkpoint { downloaded: situation.offset, durable: situation.offset, epoch, digests: Vec::new() },
             Change::Learned(situation.behaviour.clone()),
         ]);
     }
@@ -149,11 +134,7 @@ fn what_every_response_leads_to_in_every_situation() {
          otherwise. A line says what is requested; how the attempt ends; the part, if it stays; what is discarded; and what\n\
          the row knows now. Under it are the responses that lead to it. Written by main.rs.\n",
     );
-    let once = DownloadsConfig {
-        max_download_attempts: 1,
-        progress_reset_bytes: 0,
-        ..DownloadsConfig::default()
-    };
+    let once = DownloadsConfig { max_download_attempts: 1, progress_reset_bytes: 0, ..DownloadsConfig::default() };
     for situation in situations() {
         let mut led_to: Vec<(String, Vec<&str>)> = Vec::new();
         for kind in KINDS {
@@ -198,21 +179,9 @@ fn line(situation: &Situation, happened: &Happened) -> String {
         facts.push(format!("discards {bytes} ({reason})"));
     }
     let known = [
-        (
-            "ignores If-Range",
-            row.behaviour.ignores_if_range,
-            situation.behaviour.ignores_if_range,
-        ),
-        (
-            "refuses ranges",
-            row.behaviour.refuses_ranges,
-            situation.behaviour.refuses_ranges,
-        ),
-        (
-            "shrunk once",
-            row.behaviour.shrunk.is_some(),
-            situation.behaviour.shrunk.is_some(),
-        ),
+        ("ignores If-Range", row.behaviour.ignores_if_range, situation.behaviour.ignores_if_range),
+        ("refuses ranges", row.behaviour.refuses_ranges, situation.behaviour.refuses_ranges),
+        ("shrunk once", row.behaviour.shrunk.is_some(), situation.behaviour.shrunk.is_some()),
     ];
     for (name, now, before) in known {
         match (before, now) {
@@ -246,34 +215,24 @@ fn check(situation: &Situation, kind: &Kind, happened: &Happened) {
     let lied = kind.name.contains("the same strong ETag") && situation.is_vouched_for();
     // By this response the file ends where the part does.
     let at_end = kind.name.starts_with("416 at N") && !kind.name.contains("another");
-    let is_part =
-        at_end && situation.files.same.starts_with(bytes) && bytes.len() as u64 == situation.offset;
+    let is_part = at_end && situation.files.same.starts_with(bytes) && bytes.len() as u64 == situation.offset;
     assert!(of_one || lied || is_part, "{name}: bytes of two versions");
     assert_eq!(happened.file.is_some(), happened.ended.is_ok(), "{name}");
     // What the whole file has in common with the part is kept, to the chunk, where it can be compared.
     let discarded: u64 = happened.restarts.iter().map(|(_, bytes)| bytes).sum();
     assert!(discarded <= situation.offset, "{name}");
-    let comparable = situation.store.read_back_bytes == u64::MAX
-        && situation
-            .size
-            .is_none_or(|size| size.bytes >= situation.offset);
+    let comparable =
+        situation.store.read_back_bytes == u64::MAX && situation.size.is_none_or(|size| size.bytes >= situation.offset);
     if discarded > 0 && comparable {
         let held = &situation.files.same[..usize::try_from(situation.offset).expect("small")];
-        let same = held
-            .iter()
-            .zip(bytes)
-            .take_while(|(held, now)| held == now)
-            .count();
+        let same = held.iter().zip(bytes).take_while(|(held, now)| held == now).count();
         let kept = situation.offset - discarded;
         let least = same as u64 - same as u64 % PIECE as u64;
         assert!(kept >= least, "{name}: keeps {kept} of {same} equal bytes");
     }
     if happened.ended.is_err() && discarded == 0 {
         let kept = happened.part.as_ref().map_or(0, |part| part.len() as u64);
-        assert!(
-            kept >= situation.offset,
-            "{name}: lost bytes that no restart counts"
-        );
+        assert!(kept >= situation.offset, "{name}: lost bytes that no restart counts");
     }
 }
 
@@ -299,10 +258,7 @@ fn no_response_that_is_repeated_costs_bandwidth_without_bound() {
             assert!(happened.row.restarts <= ATTEMPTS + 1, "{name}");
             let sent = happened.sent;
             assert!(sent <= TIMES_SIZE * SIZE, "{name}: {sent} bytes sent");
-            worst.insert(
-                sent,
-                format!("{name}: {attempts} attempts, {requests} requests"),
-            );
+            worst.insert(sent, format!("{name}: {attempts} attempts, {requests} requests"));
         }
     }
     if let Some((sent, name)) = worst.last_key_value() {
@@ -312,9 +268,7 @@ fn no_response_that_is_repeated_costs_bandwidth_without_bound() {
 
 /// Responses that do not lie: their ETag stands for their bytes, and a 416 says where the file ends.
 fn honest() -> Vec<&'static Kind> {
-    let lies = |kind: &Kind| {
-        kind.name.contains("the same strong ETag") || kind.name.starts_with("416 at N")
-    };
+    let lies = |kind: &Kind| kind.name.contains("the same strong ETag") || kind.name.starts_with("416 at N");
     KINDS.iter().filter(|kind| !lies(kind)).collect()
 }
 
@@ -333,29 +287,19 @@ fn no_sequence_of_responses_leaves_bytes_of_two_versions() {
     for situation in situations() {
         for seed in 0..300 {
             let mut random = fastrand::Rng::with_seed(seed);
-            let chosen: Vec<_> = (0..40)
-                .map(|_| kinds[random.usize(..kinds.len())])
-                .collect();
+            let chosen: Vec<_> = (0..40).map(|_| kinds[random.usize(..kinds.len())]).collect();
             let happened = Cell::new(&situation, &chosen, config.clone()).drive();
             let files = situation.files.all();
             let whole = |bytes: &Vec<u8>| files.iter().any(|file| file == bytes);
             let one = |bytes: &Vec<u8>| files.iter().any(|file| file.starts_with(bytes));
-            let fits =
-                happened.file.as_ref().is_none_or(whole) && happened.part.as_ref().is_none_or(one);
+            let fits = happened.file.as_ref().is_none_or(whole) && happened.part.as_ref().is_none_or(one);
             let names = || {
                 let asked = happened.asked.iter().zip(&chosen);
-                asked
-                    .map(|(asked, kind)| format!("{asked}: {}", kind.name))
-                    .collect::<Vec<_>>()
+                asked.map(|(asked, kind)| format!("{asked}: {}", kind.name)).collect::<Vec<_>>()
             };
             assert!(fits, "{}, seed {seed}: {:#?}", situation.name, names());
             let most = 3 * happened.row.attempts as usize;
-            assert!(
-                happened.asked.len() <= most,
-                "{}, seed {seed}: {:#?}",
-                situation.name,
-                names()
-            );
+            assert!(happened.asked.len() <= most, "{}, seed {seed}: {:#?}", situation.name, names());
             completed += u32::from(happened.ended.is_ok());
         }
     }
@@ -383,15 +327,8 @@ fn compare(table: &str) {
         std::fs::write(path, table).expect("the table can be written");
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    let differs = table
-        .lines()
-        .zip(committed.lines())
-        .position(|(now, then)| now != then);
+    let differs = table.lines().zip(committed.lines()).position(|(now, then)| now != then);
     let at = differs.unwrap_or_else(|| table.lines().count().min(committed.lines().count()));
     let (now, then) = (table.lines().nth(at), committed.lines().nth(at));
-    assert!(
-        table == committed,
-        "line {} of {path}:\n{now:?}, committed {then:?}",
-        at + 1
-    );
+    assert!(table == committed, "line {} of {path}:\n{now:?}, committed {then:?}", at + 1);
 }

@@ -121,39 +121,14 @@ pub(crate) fn situations() -> Vec<Situation> {
         adopted: false,
         files: Files::new(false),
     };
-    let strong = Situation {
-        etag: Some("\"a\""),
-        ..base.clone()
-    };
-    let fetch = RequestRules {
-        if_range: true,
-        range_always: true,
-        decodes: true,
-    };
-    let cross_origin = RequestRules {
-        if_range: false,
-        ..fetch
-    };
-    let ignores_if_range = Behaviour {
-        ignores_if_range: true,
-        ..Behaviour::default()
-    };
-    let refuses_ranges = Behaviour {
-        refuses_ranges: true,
-        ..Behaviour::default()
-    };
-    let shrunk = Behaviour {
-        shrunk: Some(format!("2000 {} ", tag(&base.files.small))),
-        ..Behaviour::default()
-    };
-    let upload = StoreRules {
-        read_back_bytes: 0,
-        ..StoreRules::FILE
-    };
-    let stream = StoreRules {
-        truncate: false,
-        ..upload
-    };
+    let strong = Situation { etag: Some("\"a\""), ..base.clone() };
+    let fetch = RequestRules { if_range: true, range_always: true, decodes: true };
+    let cross_origin = RequestRules { if_range: false, ..fetch };
+    let ignores_if_range = Behaviour { ignores_if_range: true, ..Behaviour::default() };
+    let refuses_ranges = Behaviour { refuses_ranges: true, ..Behaviour::default() };
+    let shrunk = Behaviour { shrunk: Some(format!("2000 {} ", tag(&base.files.small))), ..Behaviour::default() };
+    let upload = StoreRules { read_back_bytes: 0, ..StoreRules::FILE };
+    let stream = StoreRules { truncate: false, ..upload };
     #[rustfmt::skip] // one line a row
     let all = vec![
         Situation { name: "N = 0", offset: 0, size: None, ..base.clone() },
@@ -223,12 +198,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(situation: Situation, responses: Vec<fn(&Peer, &Asked) -> Wire>) -> Peer {
-        Peer {
-            situation,
-            responses,
-            requests: 0,
-            sent: 0,
-        }
+        Peer { situation, responses, requests: 0, sent: 0 }
     }
 
     pub(crate) fn answer(&mut self, asked: &Asked) -> Answer {
@@ -244,10 +214,7 @@ impl Peer {
             body.truncate(at);
         }
         self.sent += body.len() as u64;
-        let mut pieces: Vec<_> = body
-            .chunks(PIECE)
-            .map(|piece| Piece::Bytes(piece.to_vec()))
-            .collect();
+        let mut pieces: Vec<_> = body.chunks(PIECE).map(|piece| Piece::Bytes(piece.to_vec())).collect();
         if wire.breaks.is_some() {
             pieces.push(Piece::Break(broken()));
         }
@@ -266,34 +233,23 @@ impl Peer {
     fn validators(&self, of: Of, content: &[u8]) -> Vec<(&'static str, String)> {
         let held = match of {
             Of::Held => self.situation.validators(),
-            Of::Other => Validators {
-                etag: Some(tag(content)),
-                ..Validators::default()
-            },
+            Of::Other => Validators { etag: Some(tag(content)), ..Validators::default() },
             Of::Nothing => Validators::default(),
         };
         let fields = [("etag", held.etag), ("last-modified", held.last_modified)];
-        let sent = fields
-            .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)));
+        let sent = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
         sent.chain([("content-type", FILM.to_owned())]).collect()
     }
 
     fn whole(&self, of: Of, content: &[u8]) -> Wire {
         let wire = self.chunked(of, content);
-        wire.with("content-length", &content.len().to_string())
-            .without("transfer-encoding")
+        wire.with("content-length", &content.len().to_string()).without("transfer-encoding")
     }
 
     fn chunked(&self, of: Of, content: &[u8]) -> Wire {
         let mut fields = self.validators(of, content);
         fields.push(("transfer-encoding", "chunked".to_owned()));
-        Wire {
-            status: 200,
-            fields,
-            body: content.to_vec(),
-            breaks: None,
-        }
+        Wire { status: 200, fields, body: content.to_vec(), breaks: None }
     }
 
     /// A 206 of these bytes, or the whole file if no range was asked for.
@@ -306,25 +262,16 @@ impl Peer {
             return self.unsatisfied(asked, of, SIZE);
         }
         let body = content[first as usize..=last as usize].to_vec();
-        Wire {
-            status: 206,
-            body,
-            ..self.whole(of, content)
-        }
-        .with("content-length", &(last - first + 1).to_string())
-        .with("content-range", &format!("bytes {first}-{last}/{SIZE}"))
+        Wire { status: 206, body, ..self.whole(of, content) }
+            .with("content-length", &(last - first + 1).to_string())
+            .with("content-range", &format!("bytes {first}-{last}/{SIZE}"))
     }
 
     fn unsatisfied(&self, asked: &Asked, of: Of, total: u64) -> Wire {
         if asked.first.is_none() {
             return self.whole(Of::Held, &self.files().same);
         }
-        Wire {
-            status: 416,
-            body: Vec::new(),
-            ..self.whole(of, &[])
-        }
-        .with("content-range", &format!("bytes */{total}"))
+        Wire { status: 416, body: Vec::new(), ..self.whole(of, &[]) }.with("content-range", &format!("bytes */{total}"))
     }
 
     fn fits(&self, asked: &Asked) -> Wire {
@@ -373,12 +320,7 @@ fn tag(content: &[u8]) -> String {
 }
 
 fn error(status: u16) -> Wire {
-    Wire {
-        status,
-        fields: vec![("content-length", "0".to_owned())],
-        body: Vec::new(),
-        breaks: None,
-    }
+    Wire { status, fields: vec![("content-length", "0".to_owned())], body: Vec::new(), breaks: None }
 }
 
 macro_rules! kinds {

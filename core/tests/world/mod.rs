@@ -6,14 +6,10 @@ pub(crate) mod slow;
 use regrip_core::hasher::Hasher;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::{DigestRow, DigestSource, RestartReason};
-use regrip_core::testing::{
-    Asked, FakeHost, FakeTransport, Piece, Reply, VirtualClock, new_download,
-};
+use regrip_core::testing::{Asked, FakeHost, FakeTransport, Piece, Reply, VirtualClock, new_download};
 use regrip_core::time::Clock;
 use regrip_core::transport::Headers;
-use regrip_core::{
-    Algorithm, Change, Checksum, DownloadId, DownloadsConfig, Engine, Error, Row, Summary, What,
-};
+use regrip_core::{Algorithm, Change, Checksum, DownloadId, DownloadsConfig, Engine, Error, Row, Summary, What};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -43,9 +39,7 @@ pub(crate) fn content(length: usize) -> Vec<u8> {
 /// Those of another version.
 pub(crate) fn bytes_of(version: u64, length: usize) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(version);
-    std::iter::repeat_with(|| random.u8(..))
-        .take(length)
-        .collect()
+    std::iter::repeat_with(|| random.u8(..)).take(length).collect()
 }
 
 pub(crate) fn seconds(n: u64) -> Duration {
@@ -60,12 +54,7 @@ pub(crate) type Answer = Result<Reply, Error>;
 
 /// An answer with these fields and pieces, nothing added.
 pub(crate) fn reply(status: u16, fields: &[(&str, &str)], body: Vec<Piece>) -> Reply {
-    Reply {
-        delay: Duration::ZERO,
-        status,
-        headers: fields.iter().copied().collect(),
-        body,
-    }
+    Reply { delay: Duration::ZERO, status, headers: fields.iter().copied().collect(), body }
 }
 
 pub(crate) fn bytes(bytes: &[u8]) -> Piece {
@@ -75,22 +64,14 @@ pub(crate) fn bytes(bytes: &[u8]) -> Piece {
 /// A 200 with all of the file and a strong ETag.
 pub(crate) fn whole(content: &[u8]) -> Reply {
     let length = content.len().to_string();
-    reply(
-        200,
-        &[("content-length", &length), V1],
-        vec![bytes(content)],
-    )
+    reply(200, &[("content-length", &length), V1], vec![bytes(content)])
 }
 
 /// A 206 with the bytes from `from` on and a strong ETag.
 pub(crate) fn rest(content: &[u8], from: usize) -> Reply {
     let total = content.len();
     let range = format!("bytes {from}-{}/{total}", total - 1);
-    reply(
-        206,
-        &[("content-range", &range), V1],
-        vec![bytes(&content[from..])],
-    )
+    reply(206, &[("content-range", &range), V1], vec![bytes(&content[from..])])
 }
 
 /// The same answer, whose body breaks after `at` bytes of its first piece.
@@ -109,17 +90,12 @@ pub(crate) fn cut(mut reply: Reply, at: usize) -> Answer {
 }
 
 pub(crate) fn broken() -> Error {
-    Error::Network {
-        what: "reading".to_owned(),
-        source: None,
-    }
+    Error::Network { what: "reading".to_owned(), source: None }
 }
 
 pub(crate) fn without(mut reply: Reply, name: &str) -> Reply {
     let kept = Headers::NAMES.into_iter().filter(|have| *have != name);
-    reply.headers = kept
-        .filter_map(|have| Some((have, reply.headers.only(have)?.to_owned())))
-        .collect();
+    reply.headers = kept.filter_map(|have| Some((have, reply.headers.only(have)?.to_owned()))).collect();
     reply
 }
 
@@ -132,20 +108,14 @@ pub(crate) struct World {
 
 impl World {
     /// With a peer that answers by a function.
-    pub(crate) fn answering(
-        config: DownloadsConfig,
-        peer: impl FnMut(&Asked) -> Answer + Send + 'static,
-    ) -> World {
+    pub(crate) fn answering(config: DownloadsConfig, peer: impl FnMut(&Asked) -> Answer + Send + 'static) -> World {
         let clock = VirtualClock::default();
         let transport = FakeTransport::new(clock.clone(), peer);
         World::on(FakeHost::new(clock, transport), config)
     }
 
     /// With a peer that gives these answers, in order, and must not be asked for more.
-    pub(crate) fn scripted(
-        config: DownloadsConfig,
-        answers: impl IntoIterator<Item = Answer>,
-    ) -> World {
+    pub(crate) fn scripted(config: DownloadsConfig, answers: impl IntoIterator<Item = Answer>) -> World {
         let mut answers: VecDeque<Answer> = answers.into_iter().collect();
         World::answering(config, move |asked| {
             let answer = answers.pop_front();
@@ -183,8 +153,7 @@ impl World {
     }
 
     pub(crate) fn row(&self, id: DownloadId) -> Row {
-        self.run(self.host.ledger.row(id))
-            .expect("the row is there")
+        self.run(self.host.ledger.row(id)).expect("the row is there")
     }
 
     pub(crate) fn file(&self) -> Option<Vec<u8>> {
@@ -198,19 +167,13 @@ impl World {
     /// First byte and If-Range of every request.
     pub(crate) fn asked(&self) -> Vec<(Option<u64>, Option<String>)> {
         let requests = self.host.transport.requests();
-        requests
-            .into_iter()
-            .map(|asked| (asked.first, asked.if_range))
-            .collect()
+        requests.into_iter().map(|asked| (asked.first, asked.if_range)).collect()
     }
 
     pub(crate) fn restarts(&self) -> Vec<(RestartReason, u64)> {
         let events = self.host.events();
         let restarts = events.into_iter().filter_map(|(_, what)| match what {
-            What::Restart {
-                reason,
-                discarded_bytes,
-            } => Some((reason, discarded_bytes)),
+            What::Restart { reason, discarded_bytes } => Some((reason, discarded_bytes)),
             _ => None,
         });
         restarts.collect()
@@ -245,10 +208,7 @@ impl World {
     }
 
     pub(crate) fn assert_whole(&self, content: &[u8]) {
-        assert!(
-            self.file().as_deref() == Some(content),
-            "the file is not the one served"
-        );
+        assert!(self.file().as_deref() == Some(content), "the file is not the one served");
         assert_eq!(self.part(), None);
         self.assert_at_rest();
     }

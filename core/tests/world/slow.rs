@@ -9,9 +9,7 @@ use regrip_core::ledger::Ledger;
 use regrip_core::record::{Mark, NewAttempt, NewDownload};
 use regrip_core::store::{Committed, Found, OpenPart, Part, PartBytes, PartStore, Replace};
 use regrip_core::store::{Committing, DigestState, PartToken, StoreRules};
-use regrip_core::testing::{
-    FakeHost, FakeTransport, MemoryLedger, MemoryPart, MemoryStore, VirtualClock,
-};
+use regrip_core::testing::{FakeHost, FakeTransport, MemoryLedger, MemoryPart, MemoryStore, VirtualClock};
 use regrip_core::{Algorithm, Change, DownloadId, Event, Row};
 use std::future::Future;
 use std::time::{Duration, SystemTime};
@@ -26,17 +24,9 @@ pub(crate) struct Slow {
 impl Slow {
     pub(crate) fn new(fake: FakeHost, write_takes: Duration) -> Slow {
         let (disk, clock) = (fake.store.clone(), fake.clock.clone());
-        let store = SlowStore {
-            disk,
-            clock,
-            write_takes,
-        };
+        let store = SlowStore { disk, clock, write_takes };
         let ledger = SlowLedger(fake.ledger.clone());
-        Slow {
-            fake,
-            store,
-            ledger,
-        }
+        Slow { fake, store, ledger }
     }
 }
 
@@ -89,26 +79,12 @@ impl PartStore for SlowStore {
     async fn open(&self, part: &str, how: OpenPart) -> Result<SlowPart, Error> {
         let (clock, write_takes) = (self.clock.clone(), self.write_takes);
         let part = slowly(self.disk.open(part, how)).await?;
-        Ok(SlowPart {
-            part,
-            clock,
-            write_takes,
-        })
+        Ok(SlowPart { part, clock, write_takes })
     }
-    async fn commit(
-        &self,
-        part: SlowPart,
-        destination: &str,
-        replace: Replace,
-    ) -> Result<Committed, Error> {
+    async fn commit(&self, part: SlowPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
         slowly(self.disk.commit(part.part, destination, replace)).await
     }
-    async fn find(
-        &self,
-        part: &str,
-        destination: &str,
-        committing: &Committing,
-    ) -> Result<Found, Error> {
+    async fn find(&self, part: &str, destination: &str, committing: &Committing) -> Result<Found, Error> {
         slowly(self.disk.find(part, destination, committing)).await
     }
     async fn remove(&self, part: &str) -> Result<(), Error> {
@@ -161,12 +137,7 @@ impl Part for SlowPart {
 }
 
 impl PartBytes<&[u8]> for SlowPart {
-    async fn write(
-        &mut self,
-        offset: u64,
-        chunk: &[u8],
-        digests: &mut [Hasher],
-    ) -> Result<(), Error> {
+    async fn write(&mut self, offset: u64, chunk: &[u8], digests: &mut [Hasher]) -> Result<(), Error> {
         self.clock.advance(self.write_takes);
         slowly(self.part.write(offset, chunk, digests)).await
     }

@@ -31,23 +31,15 @@ impl JsonLedger {
     pub(crate) fn open(folder: &Path) -> Result<JsonLedger, Error> {
         let path = folder.join("regrip-example.json");
         // The rows in memory count as long as this process runs, so it must be the only one.
-        let lock = disk("open the lock of", &path, || {
-            File::create(path.with_extension("lock"))
-        })?;
+        let lock = disk("open the lock of", &path, || File::create(path.with_extension("lock")))?;
         let locked = lock.try_lock();
         locked.map_err(|error| Error::ledger("another process may be using it", error))?;
         let table = match look_at(&path)? {
-            Some(_) => disk("read", &path, || {
-                Ok(serde_json::from_slice(&fs::read(&path)?)?)
-            })?,
+            Some(_) => disk("read", &path, || Ok(serde_json::from_slice(&fs::read(&path)?)?))?,
             None => Table::default(),
         };
         let table = Mutex::new(table);
-        Ok(JsonLedger {
-            path,
-            table,
-            _lock: lock,
-        })
+        Ok(JsonLedger { path, table, _lock: lock })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

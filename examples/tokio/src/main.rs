@@ -31,26 +31,18 @@ use transport::Http;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments: Result<Vec<String>, OsString> = std::env::args_os()
-        .skip(1)
-        .map(OsString::into_string)
-        .collect();
+    let arguments: Result<Vec<String>, OsString> = std::env::args_os().skip(1).map(OsString::into_string).collect();
     let (url, path) = match arguments.as_deref() {
         Ok([url, path]) if is_plain(url) => (url, path),
         _ => {
-            eprintln!(
-                "usage: regrip-example-tokio URL PATH\nURL: http or https, without user and password"
-            );
+            eprintln!("usage: regrip-example-tokio URL PATH\nURL: http or https, without user and password");
             return ExitCode::from(2);
         }
     };
     match download(url, path).await {
         Ok(done) => {
             let digest = done.hex(Algorithm::Sha256).unwrap_or_default();
-            println!(
-                "{} bytes in {} attempts, sha256 {digest}",
-                done.bytes, done.attempts
-            );
+            println!("{} bytes in {} attempts, sha256 {digest}", done.bytes, done.attempts);
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -63,18 +55,14 @@ async fn main() -> ExitCode {
 /// The core asks for a URL without userinfo: the ledger must not keep a password.
 fn is_plain(url: &str) -> bool {
     reqwest::Url::parse(url).is_ok_and(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.username().is_empty()
-            && url.password().is_none()
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
     })
 }
 
 async fn download(url: &str, path: &str) -> Result<Summary, Error> {
     let path = disk("find", Path::new(path), || std::path::absolute(path))?;
-    let destination = path.to_str().ok_or_else(|| Error::NameRefused {
-        name: path.display().to_string(),
-        why: "it is not UTF-8",
-    })?;
+    let destination =
+        path.to_str().ok_or_else(|| Error::NameRefused { name: path.display().to_string(), why: "it is not UTF-8" })?;
     let host = Tokio {
         transport: Http::new()?,
         store: Disk::new(),
@@ -83,9 +71,7 @@ async fn download(url: &str, path: &str) -> Result<Summary, Error> {
     };
     let engine = Engine::new(host, DownloadsConfig::default(), true).expect("valid defaults");
     let new = NewDownload {
-        source: Source::Url {
-            url: url.to_owned(),
-        },
+        source: Source::Url { url: url.to_owned() },
         header_names: Vec::new(),
         part: format!("{destination}.part"),
         destination: destination.to_owned(),

@@ -8,8 +8,7 @@ use regrip_core::Algorithm;
 use regrip_core::Error;
 use regrip_core::hasher::Hasher;
 use regrip_core::store::{
-    Committed, Committing, DigestState, Found, OpenPart, Part, PartBytes, PartStore, PartToken,
-    Replace,
+    Committed, Committing, DigestState, Found, OpenPart, Part, PartBytes, PartStore, PartToken, Replace,
 };
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
@@ -28,9 +27,7 @@ impl Disk {
     pub(crate) fn new() -> Disk {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
         let boot = boot.map(|id| id.trim().to_owned());
-        Disk {
-            epoch: boot.unwrap_or_else(|_| format!("process {:x}", random())),
-        }
+        Disk { epoch: boot.unwrap_or_else(|_| format!("process {:x}", random())) }
     }
 }
 
@@ -44,9 +41,7 @@ impl PartStore for Disk {
     /// Opens the part so that no link is followed and no other process writes it.
     async fn open(&self, part: &str, how: OpenPart) -> Result<DiskPart, Error> {
         let path = PathBuf::from(part);
-        let foreign = || Error::ForeignPart {
-            path: part.to_owned(),
-        };
+        let foreign = || Error::ForeignPart { path: part.to_owned() };
         let there = look_at(&path)?;
         if there.is_some() && how == OpenPart::Create {
             return Err(foreign());
@@ -58,11 +53,7 @@ impl PartStore for Disk {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let path = part.to_owned();
-                return Err(Error::PartLocked {
-                    path,
-                    pid: None,
-                    lock_file: None,
-                });
+                return Err(Error::PartLocked { path, pid: None, lock_file: None });
             }
             Err(TryLockError::Error(error)) => return disk("lock", &path, || Err(error)),
         }
@@ -73,20 +64,10 @@ impl PartStore for Disk {
             return Err(foreign());
         }
         sync_folder_of(&path)?; // the name of a new file is to be durable, too
-        Ok(DiskPart {
-            file,
-            path,
-            token,
-            epoch: self.epoch.clone(),
-        })
+        Ok(DiskPart { file, path, token, epoch: self.epoch.clone() })
     }
 
-    async fn commit(
-        &self,
-        part: DiskPart,
-        destination: &str,
-        replace: Replace,
-    ) -> Result<Committed, Error> {
+    async fn commit(&self, part: DiskPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
         let (from, to) = (&part.path, Path::new(destination));
         if look_at(from)?.is_none_or(|named| token_of(&named) != part.token) {
             let taken = io::Error::other("another file has its name now");
@@ -121,23 +102,14 @@ impl PartStore for Disk {
         Ok(tidied.map_or_else(Committed::WithWarning, |()| Committed::Durable))
     }
 
-    async fn find(
-        &self,
-        part: &str,
-        destination: &str,
-        committing: &Committing,
-    ) -> Result<Found, Error> {
+    async fn find(&self, part: &str, destination: &str, committing: &Committing) -> Result<Found, Error> {
         let is_it = |file: &Metadata| token_of(file) == committing.token;
-        Ok(
-            match (look_at(Path::new(part))?, look_at(Path::new(destination))?) {
-                (Some(part), _) if is_it(&part) => Found::Part,
-                (_, Some(file)) if is_it(&file) && file.len() == committing.size => {
-                    Found::Destination
-                }
-                (Some(_), _) => Found::Part,
-                (None, _) => Found::Nothing,
-            },
-        )
+        Ok(match (look_at(Path::new(part))?, look_at(Path::new(destination))?) {
+            (Some(part), _) if is_it(&part) => Found::Part,
+            (_, Some(file)) if is_it(&file) && file.len() == committing.size => Found::Destination,
+            (Some(_), _) => Found::Part,
+            (None, _) => Found::Nothing,
+        })
     }
 
     async fn remove(&self, part: &str) -> Result<(), Error> {
@@ -182,9 +154,7 @@ impl Part for DiskPart {
     }
     async fn is_uniform(&mut self, from: u64, to: u64) -> Result<bool, Error> {
         let mut stretch = vec![0; (to - from) as usize]; // 16 MiB at most
-        disk("read", &self.path, || {
-            self.file.read_exact_at(&mut stretch, from)
-        })?;
+        disk("read", &self.path, || self.file.read_exact_at(&mut stretch, from))?;
         Ok(stretch.iter().all(|byte| *byte == stretch[0]))
     }
     async fn digest(
@@ -193,15 +163,12 @@ impl Part for DiskPart {
         saved: Option<&DigestState>,
         to: u64,
     ) -> Result<Option<Hasher>, Error> {
-        let resumed =
-            saved.and_then(|saved| Some((Hasher::resume(algorithm, saved, to)?, saved.offset)));
+        let resumed = saved.and_then(|saved| Some((Hasher::resume(algorithm, saved, to)?, saved.offset)));
         let (mut digest, from) = resumed.unwrap_or((Hasher::new(algorithm), 0));
         let mut block = vec![0; 1 << 20];
         for offset in (from..to).step_by(block.len()) {
             let block = &mut block[..(to - offset).min(1 << 20) as usize];
-            disk("read", &self.path, || {
-                self.file.read_exact_at(block, offset)
-            })?;
+            disk("read", &self.path, || self.file.read_exact_at(block, offset))?;
             digest.update(block);
         }
         Ok(Some(digest))
@@ -210,26 +177,17 @@ impl Part for DiskPart {
 
 /// **[`PartBytes`]** is what a part does with the chunks of this transport. The core itself looks at no byte.
 impl PartBytes<&[u8]> for DiskPart {
-    async fn write(
-        &mut self,
-        offset: u64,
-        chunk: &[u8],
-        digests: &mut [Hasher],
-    ) -> Result<(), Error> {
-        disk("write", &self.path, || {
-            self.file.write_all_at(chunk, offset)
-        })?;
+    async fn write(&mut self, offset: u64, chunk: &[u8], digests: &mut [Hasher]) -> Result<(), Error> {
+        disk("write", &self.path, || self.file.write_all_at(chunk, offset))?;
         digests.iter_mut().for_each(|digest| digest.update(chunk));
         Ok(())
     }
 
     async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
         let mut there = vec![0; chunk.len()];
-        disk("read", &self.path, || {
-            match self.file.read_exact_at(&mut there, offset) {
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-                read => read.map(|()| there == *chunk),
-            }
+        disk("read", &self.path, || match self.file.read_exact_at(&mut there, offset) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            read => read.map(|()| there == *chunk),
         })
     }
 }
@@ -240,11 +198,7 @@ pub(crate) fn exists(path: &Path) -> Error {
 }
 
 /// Does what may block, and states the fact if it fails. `block_in_place` needs tokio's multi-thread runtime.
-pub(crate) fn disk<T>(
-    what: &'static str,
-    path: &Path,
-    work: impl FnOnce() -> io::Result<T>,
-) -> Result<T, Error> {
+pub(crate) fn disk<T>(what: &'static str, path: &Path, work: impl FnOnce() -> io::Result<T>) -> Result<T, Error> {
     block_in_place(work).map_err(|error| {
         let (path, kind) = (path.display().to_string(), error.kind());
         let source = Some(error.into());
@@ -270,9 +224,7 @@ fn token_of(file: &Metadata) -> PartToken {
 
 /// Makes the names in a folder durable, which syncing a file does not.
 fn sync_folder_of(path: &Path) -> Result<(), Error> {
-    disk("sync the folder of", path, || {
-        File::open(folder_of(path))?.sync_all()
-    })
+    disk("sync the folder of", path, || File::open(folder_of(path))?.sync_all())
 }
 
 pub(crate) fn folder_of(path: &Path) -> &Path {

@@ -29,9 +29,7 @@ impl Http {
             .connect_timeout(CONNECT)
             .referer(false) // a query may be a secret, and a redirect may lead to another host
             .build();
-        client
-            .map(Http)
-            .map_err(|error| failed("building the client", error))
+        client.map(Http).map_err(|error| failed("building the client", error))
     }
 }
 
@@ -44,10 +42,7 @@ impl Transport for Http {
 
     async fn get(&self, request: Request<'_>) -> Result<Response<HttpBody>, Error> {
         // Offsets count the bytes of the file: no coding, and none of reqwest's features that decode one.
-        let mut get = self
-            .0
-            .get(request.url)
-            .header("accept-encoding", "identity");
+        let mut get = self.0.get(request.url).header("accept-encoding", "identity");
         if let Some(range) = request.range {
             get = get.header("range", range.to_string());
         }
@@ -63,10 +58,7 @@ impl Transport for Http {
             status: response.status().as_u16(),
             end: body_end(&headers), // of HTTP/1, the only version without reqwest's feature `http2`
             headers,
-            body: HttpBody {
-                response,
-                chunk: Bytes::new(),
-            },
+            body: HttpBody { response, chunk: Bytes::new() },
         })
     }
 }

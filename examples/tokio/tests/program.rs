@@ -32,11 +32,7 @@ impl Folder {
             command.env_remove(name).env_remove(name.to_uppercase());
         }
         let command = command.arg(url).arg(self.path("film.mkv"));
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// Starts the example, and kills it when the part has all bytes before a stall.
@@ -76,8 +72,7 @@ fn assert_whole(file: &Path, version: &Version) {
 /// The requests: status, Range and If-Range.
 fn requests(server: &Server) -> Vec<(u16, Option<String>, Option<String>)> {
     let log = server.log().into_iter();
-    log.map(|entry| (entry.status, entry.range, entry.if_range))
-        .collect()
+    log.map(|entry| (entry.status, entry.range, entry.if_range)).collect()
 }
 
 fn rest_from(offset: u64) -> (u16, Option<String>, Option<String>) {
@@ -110,9 +105,7 @@ fn a_process_that_is_killed_is_resumed_by_the_next_one() {
 fn a_file_that_is_replaced_between_two_runs_is_never_mixed_with_the_old_version() {
     let new = Version::new(2, SIZE).etag("\"v2\"");
     let file = FileScript::honest(version()).version(new.clone());
-    let file = file
-        .answer([Stall::after(REACHED)])
-        .answer([Replace::with(1)]);
+    let file = file.answer([Stall::after(REACHED)]).answer([Replace::with(1)]);
     let (server, folder) = (serve(file), Folder::new());
     folder.start_and_kill(&server.url("/film.mkv"));
     let (status, said) = folder.run(&server.url("/film.mkv"));
@@ -135,14 +128,7 @@ fn a_file_that_exists_is_neither_replaced_nor_fetched() {
 fn a_certificate_that_nobody_vouches_for_ends_the_download_without_a_second_attempt() {
     let tls = Some(TlsIdentity::self_signed().unwrap());
     let script = Script::one("/film.mkv", FileScript::honest(version()));
-    let server = Server::start_with(
-        Options {
-            tls,
-            ..Options::default()
-        },
-        script,
-    )
-    .unwrap();
+    let server = Server::start_with(Options { tls, ..Options::default() }, script).unwrap();
     let (status, said) = Folder::new().run(&server.url("/film.mkv"));
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("the certificate was refused"), "{said}");

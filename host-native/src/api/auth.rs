@@ -12,8 +12,8 @@ use super::sessions::{Client, LIFE, Sessions};
 use super::{Api, Handled};
 use crate::ledger::NativeLedger;
 use crate::server::{
-    Access, Asked, CurrentKeys, Entry, Guard, Payload, Refusal, Reply, X_API_KEY, is_json,
-    is_own_origin, not_json, only, unauthorized,
+    Access, Asked, CurrentKeys, Entry, Guard, Payload, Refusal, Reply, X_API_KEY, is_json, is_own_origin, not_json,
+    only, unauthorized,
 };
 use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName, SET_COOKIE, USER_AGENT};
 use hyper::http::request::Parts;
@@ -40,10 +40,7 @@ pub(super) struct Auth {
 impl Auth {
     /// The guard that these keys open; without any, only this machine is served.
     pub(super) fn new(keys: CurrentKeys) -> Auth {
-        Auth {
-            keys,
-            sessions: Sessions::default(),
-        }
+        Auth { keys, sessions: Sessions::default() }
     }
 
     /// A channel that is closed once the key is changed. Streams that began before end then.
@@ -52,26 +49,15 @@ impl Auth {
     }
 
     /// Opens a session with the key. Returns the `Set-Cookie` of it; none if no key is needed.
-    pub(super) fn log_in(
-        &self,
-        key: &str,
-        headers: &HeaderMap,
-        from: SocketAddr,
-    ) -> Result<Option<String>, Refusal> {
+    pub(super) fn log_in(&self, key: &str, headers: &HeaderMap, from: SocketAddr) -> Result<Option<String>, Refusal> {
         let (Some(keys), key_changes) = self.keys.get() else {
             return Ok(None);
         };
         if !keys.fits(key.as_bytes()) {
-            let refusal = Refusal::new(
-                StatusCode::UNAUTHORIZED,
-                "Unauthorized",
-                "this is not the server's key",
-            );
+            let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "this is not the server's key");
             return Err(refusal.wrong_key());
         }
-        let program = headers
-            .get(USER_AGENT)
-            .map_or(&b""[..], |name| name.as_bytes());
+        let program = headers.get(USER_AGENT).map_or(&b""[..], |name| name.as_bytes());
         let client = Client::new(from.ip(), program);
         let token = self.sessions.begin(client, key_changes);
         let token = token.map_err(no_random)?;

@@ -62,10 +62,7 @@ fn statuses(value: &str) -> Result<Vec<Status>, Refusal> {
     for name in value.split(',') {
         let status = Status::named(name).ok_or_else(|| {
             let all = Status::ALL.map(Status::name).join(", ");
-            Refusal::bad_request(format!(
-                "status is one of {all}, or several, comma separated"
-            ))
-            .about("status")
+            Refusal::bad_request(format!("status is one of {all}, or several, comma separated")).about("status")
         })?;
         if !statuses.contains(&status) {
             statuses.push(status);
@@ -79,10 +76,7 @@ fn limit(value: &str) -> Result<u32, Refusal> {
     let limit = value.parse().ok().filter(|_| plain);
     limit
         .filter(|limit| (1..=LARGEST_PAGE).contains(limit))
-        .ok_or_else(|| {
-            Refusal::bad_request(format!("limit is a number from 1 to {LARGEST_PAGE}"))
-                .about("limit")
-        })
+        .ok_or_else(|| Refusal::bad_request(format!("limit is a number from 1 to {LARGEST_PAGE}")).about("limit"))
 }
 
 fn after(value: &str) -> Result<DownloadId, Refusal> {
@@ -96,13 +90,8 @@ fn id(text: &str) -> Option<DownloadId> {
 }
 
 fn captured_id(asked: &Asked) -> Result<DownloadId, Refusal> {
-    id(asked.captured()).ok_or_else(|| {
-        Refusal::new(
-            StatusCode::NOT_FOUND,
-            "NoSuchDownload",
-            "a download's id is a number from 1 on",
-        )
-    })
+    id(asked.captured())
+        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "NoSuchDownload", "a download's id is a number from 1 on"))
 }
 
 pub(super) async fn list<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
@@ -196,9 +185,7 @@ impl Wish {
             Some(Checksums::Several(several)) => several,
         };
         let sha256 = self.sha256.iter().map(|typed| read("sha256", typed));
-        sha256
-            .chain(several.iter().map(|typed| read("checksum", typed)))
-            .collect()
+        sha256.chain(several.iter().map(|typed| read("checksum", typed))).collect()
     }
 }
 
@@ -281,11 +268,7 @@ mod tests {
             ("other=x", Some((vec![], None, None))),
         ];
         for (text, wanted) in table {
-            let wanted = wanted.map(|(statuses, limit, after)| ListQuery {
-                statuses,
-                limit,
-                after,
-            });
+            let wanted = wanted.map(|(statuses, limit, after)| ListQuery { statuses, limit, after });
             assert_eq!(read(text).ok(), wanted, "{text}");
         }
     }

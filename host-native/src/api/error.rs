@@ -33,15 +33,10 @@ impl From<Error> for Refusal {
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Refusal {
         match refused {
-            Refused::NoDownloads => {
-                Refusal::new(StatusCode::CONFLICT, "NoDownloads", refused.to_string())
+            Refused::NoDownloads => Refusal::new(StatusCode::CONFLICT, "NoDownloads", refused.to_string()),
+            Refused::Credentials => {
+                Refusal::new(StatusCode::BAD_REQUEST, "CredentialsRefused", refused.to_string()).about("url")
             }
-            Refused::Credentials => Refusal::new(
-                StatusCode::BAD_REQUEST,
-                "CredentialsRefused",
-                refused.to_string(),
-            )
-            .about("url"),
             Refused::Address(error) => address(&error),
             Refused::Core(error) => error.into(),
         }
@@ -60,9 +55,7 @@ fn address(error: &BadAddress) -> Refusal {
     }
     let (code, field) = match error {
         // The name is taken from the URL; another one can be given.
-        BadAddress::NoName(_) | BadAddress::NameNotText(_) | BadAddress::Name(_) => {
-            ("NameRefused", "filename")
-        }
+        BadAddress::NoName(_) | BadAddress::NameNotText(_) | BadAddress::Name(_) => ("NameRefused", "filename"),
         _ => ("BadUrl", "url"),
     };
     let line = match field {
@@ -83,9 +76,7 @@ fn status(error: &Error) -> StatusCode {
         | Error::PartLocked { .. }
         | Error::ForeignPart { .. }
         | Error::CredentialsMissing { .. } => StatusCode::CONFLICT,
-        Error::DiskFull { .. } | Error::Disk { .. } | Error::TooManyFiles { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Error::DiskFull { .. } | Error::Disk { .. } | Error::TooManyFiles { .. } => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -55,10 +55,7 @@ pub(super) async fn events<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> H
     }));
     let reply = Reply::new(StatusCode::OK, Payload::Stream(stream.boxed()));
     Ok(reply
-        .header(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/event-stream; charset=utf-8"),
-        )
+        .header(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"))
         .header(X_ACCEL_BUFFERING, HeaderValue::from_static("no")))
 }
 
@@ -106,9 +103,6 @@ mod tests {
         let comment = smol::block_on(next(&subscription, silence(Duration::ZERO))).unwrap();
         assert_eq!(comment, ":\n\n");
         events.close();
-        assert_eq!(
-            smol::block_on(next(&subscription, silence(HEARTBEAT))),
-            None
-        );
+        assert_eq!(smol::block_on(next(&subscription, silence(HEARTBEAT))), None);
     }
 }

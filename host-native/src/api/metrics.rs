@@ -15,10 +15,7 @@ pub(super) async fn metrics<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Hand
     let counts = api.control.ledger().counts().await?;
     let text = text(&api, &counts);
     let reply = Reply::new(StatusCode::OK, Payload::Bytes(text.into()));
-    Ok(reply.header(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
-    ))
+    Ok(reply.header(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8")))
 }
 
 fn text<L: NativeLedger>(api: &Api<L>, counts: &[(Status, u64)]) -> String {
@@ -31,38 +28,18 @@ fn text<L: NativeLedger>(api: &Api<L>, counts: &[(Status, u64)]) -> String {
     page.family("build_info", "gauge", "The running version.");
     page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     let seconds = started.unwrap_or_default().as_secs();
-    page.gauge(
-        "start_time_seconds",
-        "Start of the server, in seconds since 1970.",
-        seconds,
-    );
+    page.gauge("start_time_seconds", "Start of the server, in seconds since 1970.", seconds);
 
-    page.counter(
-        "received_bytes_total",
-        "Bytes of files received.",
-        counted.bytes,
-    );
+    page.counter("received_bytes_total", "Bytes of files received.", counted.bytes);
     let discarded = counted.discarded_bytes;
-    page.counter(
-        "discarded_bytes_total",
-        "Of these, bytes discarded by restarts.",
-        discarded,
-    );
-    page.counter(
-        "attempts_started_total",
-        "Attempts begun.",
-        counted.attempts_begun,
-    );
+    page.counter("discarded_bytes_total", "Of these, bytes discarded by restarts.", discarded);
+    page.counter("attempts_started_total", "Attempts begun.", counted.attempts_begun);
     let help = "Attempts ended: completed, cancelled, or by the class of their error.";
     page.family("attempts_total", "counter", help);
     for (class, count) in &counted.attempts {
         page.sample(&[("class", class.name())], count);
     }
-    page.family(
-        "restarts_total",
-        "counter",
-        "Restarts of downloads, by reason.",
-    );
+    page.family("restarts_total", "counter", "Restarts of downloads, by reason.");
     for (reason, count) in &counted.restarts {
         page.sample(&[("reason", reason)], count);
     }
@@ -79,43 +56,19 @@ fn text<L: NativeLedger>(api: &Api<L>, counts: &[(Status, u64)]) -> String {
         page.sample(&[("status", status.name())], count);
     }
     let driven = control.drives_count();
-    page.gauge(
-        "driven_downloads",
-        "Downloads in progress, including waiting ones.",
-        driven,
-    );
+    page.gauge("driven_downloads", "Downloads in progress, including waiting ones.", driven);
     let limit = engine.config().max_concurrent_downloads;
-    page.gauge(
-        "permits_limit",
-        "Downloads that may receive data at once.",
-        limit,
-    );
-    page.gauge(
-        "permits_used",
-        "Downloads that receive data now.",
-        engine.permits_used(),
-    );
+    page.gauge("permits_limit", "Downloads that may receive data at once.", limit);
+    page.gauge("permits_used", "Downloads that receive data now.", engine.permits_used());
     let waiting = engine.permits_waiting();
-    page.gauge(
-        "permits_waiting",
-        "Downloads in the queue for a permit.",
-        waiting,
-    );
+    page.gauge("permits_waiting", "Downloads in the queue for a permit.", waiting);
     let pending = control.stubs().count();
-    page.gauge(
-        "pending_stubs",
-        "Stubs whose release is not known yet.",
-        pending,
-    );
+    page.gauge("pending_stubs", "Stubs whose release is not known yet.", pending);
     let help = "Problems with the server's folders, disk or configuration.";
     page.gauge("troubles", help, control.troubles().list().len());
     peers(&mut page, api);
     let waiting = control.ledger().waiting_requests();
-    page.gauge(
-        "ledger_waiting_requests",
-        "Requests that wait for the database.",
-        waiting,
-    );
+    page.gauge("ledger_waiting_requests", "Requests that wait for the database.", waiting);
     let subscribers = control.events().subscribers_count();
     page.gauge("event_subscribers", "Subscribers to events.", subscribers);
     page.text
@@ -133,11 +86,7 @@ fn peers<L: NativeLedger>(page: &mut MetricsText, api: &Api<L>) {
     for (labels, outage) in &outages {
         page.sample(labels, u8::from(outage.is_some()));
     }
-    page.family(
-        "peer_probes",
-        "gauge",
-        "Failed probes of an unreachable peer.",
-    );
+    page.family("peer_probes", "gauge", "Failed probes of an unreachable peer.");
     for (labels, outage) in &outages {
         page.sample(labels, outage.as_ref().map_or(0, |outage| outage.probes));
     }
@@ -163,17 +112,12 @@ impl MetricsText {
 
     fn family(&mut self, name: &'static str, kind: &str, help: &str) {
         // Writing to a String does not fail.
-        let _ = writeln!(
-            self.text,
-            "# HELP regrip_{name} {help}\n# TYPE regrip_{name} {kind}"
-        );
+        let _ = writeln!(self.text, "# HELP regrip_{name} {help}\n# TYPE regrip_{name} {kind}");
         self.family = name;
     }
 
     fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        let labels = labels
-            .iter()
-            .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+        let labels = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
         let labels = match labels.collect::<Vec<_>>().join(",") {
             none if none.is_empty() => none,
             some => format!("{{{some}}}"),

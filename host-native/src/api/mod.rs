@@ -66,10 +66,7 @@ impl<L: NativeLedger> Api<L> {
     ///
     /// # Errors
     /// `LedgerBusy`, and what `change` ends with.
-    async fn change<T, E>(
-        &self,
-        change: impl Future<Output = Result<T, E>> + Send + 'static,
-    ) -> Result<T, Refusal>
+    async fn change<T, E>(&self, change: impl Future<Output = Result<T, E>> + Send + 'static) -> Result<T, Refusal>
     where
         T: Send + 'static,
         E: Into<Refusal> + Send + 'static,
@@ -84,9 +81,7 @@ impl<L: NativeLedger> Api<L> {
                 Either::Left((done, _)) => return done.map_err(E::into),
                 Either::Right(_) if ledger.is_stuck() => {
                     change.detach();
-                    return Err(ledger_busy(
-                        "; it is done once the lock is gone, unless that takes too long",
-                    ));
+                    return Err(ledger_busy("; it is done once the lock is gone, unless that takes too long"));
                 }
                 Either::Right(_) => {}
             }
@@ -97,12 +92,7 @@ impl<L: NativeLedger> Api<L> {
 /// The API as a server takes it. Without a key only this machine is served.
 pub fn router<L: NativeLedger>(control: Control<L>, keys: CurrentKeys) -> Answer {
     let auth = Arc::new(Auth::new(keys));
-    let api = Api {
-        control,
-        auth: Arc::clone(&auth),
-        turns: Semaphore::new(AT_ONCE),
-        started: SystemTime::now(),
-    };
+    let api = Api { control, auth: Arc::clone(&auth), turns: Semaphore::new(AT_ONCE), started: SystemTime::now() };
     let answer = Router::new(Arc::new(api), routes::routes(), auth).answer();
     Arc::new(move |request, from| {
         let reply = answer(request, from);

@@ -50,8 +50,7 @@ pub(super) const OPENAPI: &str = include_str!("openapi.json");
 
 async fn description<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Handled {
     let payload = Payload::Bytes(Bytes::from_static(OPENAPI.as_bytes()));
-    Ok(Reply::new(StatusCode::OK, payload)
-        .header(CONTENT_TYPE, HeaderValue::from_static("application/json")))
+    Ok(Reply::new(StatusCode::OK, payload).header(CONTENT_TYPE, HeaderValue::from_static("application/json")))
 }
 
 #[cfg(test)]

@@ -231,9 +231,7 @@ mod tests {
     #[test]
     fn a_session_that_nobody_uses_any_more_makes_room_first() {
         let sessions = Sessions::default();
-        let tokens: Vec<_> = (0..MOST_OF_A_CLIENT)
-            .map(|_| begin(&sessions, "a"))
-            .collect();
+        let tokens: Vec<_> = (0..MOST_OF_A_CLIENT).map(|_| begin(&sessions, "a")).collect();
         assert!(tokens.iter().all(|token| sessions.holds(token, 0)));
         let begun = Instant::now();
         lock(&sessions.0)[7].uses = 1000;

@@ -100,12 +100,7 @@ pub(crate) struct Get {
 
     /// Write to this file (one URL only); - is standard output: several files follow each other, no partial data is kept,
     /// and --json writes to standard error
-    #[arg(
-        short = 'o',
-        long = "output",
-        value_name = "FILE",
-        conflicts_with = "dir"
-    )]
+    #[arg(short = 'o', long = "output", value_name = "FILE", conflicts_with = "dir")]
     pub output: Option<PathBuf>,
 
     /// Write into this folder
@@ -118,12 +113,7 @@ pub(crate) struct Get {
 
     /// The digest that the file must have (one URL only): sha256, sha512, sha1 or md5, a colon and its hexadecimal digits;
     /// 64 digits alone are a SHA-256
-    #[arg(
-        long,
-        alias = "sha256",
-        value_name = "ALGORITHM:HEX",
-        conflicts_with = "no_digest"
-    )]
+    #[arg(long, alias = "sha256", value_name = "ALGORITHM:HEX", conflicts_with = "no_digest")]
     pub checksum: Option<String>,
 
     /// Print the digest of each complete file to standard output, as sha256sum does: sha256, sha512, sha1 or md5
@@ -212,9 +202,7 @@ fn rate(typed: &str) -> Result<NonZeroU64, String> {
     let only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     let bytes = digits.parse::<u64>().ok().filter(|_| only_digits);
     let bytes = bytes.and_then(|bytes| bytes.checked_mul(unit));
-    bytes
-        .and_then(NonZeroU64::new)
-        .ok_or_else(|| "a number of bytes from 1 on, for example 500k or 2M".to_owned())
+    bytes.and_then(NonZeroU64::new).ok_or_else(|| "a number of bytes from 1 on, for example 500k or 2M".to_owned())
 }
 
 /// What to do if a file exists.
@@ -314,12 +302,7 @@ pub(crate) struct Demo {
     pub web: bool,
 
     /// Address of the page
-    #[arg(
-        long,
-        value_name = "ADDR",
-        default_value = "127.0.0.1:5227",
-        requires = "web"
-    )]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5227", requires = "web")]
     pub listen: SocketAddr,
 }
 
@@ -440,8 +423,7 @@ pub(crate) struct List {
 
 fn status() -> impl TypedValueParser<Value = Status> {
     // The value parser lets only names of statuses through.
-    PossibleValuesParser::new(Status::ALL.map(Status::name))
-        .map(|name| Status::named(&name).unwrap_or(Status::Queued))
+    PossibleValuesParser::new(Status::ALL.map(Status::name)).map(|name| Status::named(&name).unwrap_or(Status::Queued))
 }
 
 /// Arguments of `show`.

@@ -34,12 +34,7 @@ struct Film {
 fn films() -> Vec<Film> {
     let megabytes = |count: u64| count * 1_000_000;
     let version = |seed, size| Version::new(seed, size).etag(&format!("\"v{seed}\""));
-    let film = |name, trouble, script, seed, size| Film {
-        name,
-        trouble,
-        script,
-        right: Content::new(seed, size),
-    };
+    let film = |name, trouble, script, seed, size| Film { name, trouble, script, right: Content::new(seed, size) };
     vec![
         film(
             "cut.mkv",
@@ -115,26 +110,15 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
         script = script.file(&format!("/{}", film.name), film.script.clone());
     }
     let server = Server::start(script)?;
-    let seen = Arc::new(KeptOffsets {
-        reporter: report::reporter(demo.json, false),
-        kept: Mutex::default(),
-    });
+    let seen = Arc::new(KeptOffsets { reporter: report::reporter(demo.json, false), kept: Mutex::default() });
     let engine = engine(&folder, Arc::clone(&seen))?;
     if !demo.json {
-        say!(
-            "A server at {} misbehaves; regrip downloads {} files from it.\n",
-            server.origin(),
-            films.len()
-        );
+        say!("A server at {} misbehaves; regrip downloads {} files from it.\n", server.origin(), films.len());
     }
     let begun = Instant::now();
     let ended = Workers::new(3).run(fetch(&engine, &server, &folder, &films));
     let took = begun.elapsed();
-    let rows: Vec<TableRow> = films
-        .iter()
-        .zip(ended)
-        .map(|(film, ended)| line(film, ended, &folder, &seen))
-        .collect();
+    let rows: Vec<TableRow> = films.iter().zip(ended).map(|(film, ended)| line(film, ended, &folder, &seen)).collect();
     let right = rows.iter().all(|row| row.right);
     seen.reporter.end(Exit::Done, "");
     if !demo.json {
@@ -142,11 +126,7 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
         out!("\n{} files in {}.", rows.len(), text::wait(took));
         out!(
             "{}",
-            if right {
-                "All files are identical to those on the server."
-            } else {
-                "NOT all files are identical."
-            }
+            if right { "All files are identical to those on the server." } else { "NOT all files are identical." }
         );
     }
     Ok(if right { Exit::Done } else { Exit::Failed })
@@ -157,11 +137,7 @@ fn engine(
     seen: Arc<KeptOffsets>,
 ) -> Result<Engine<NativeHost<StateLedger>>, Box<dyn std::error::Error>> {
     // Impatient, so that the demo is over soon; a real run waits longer for everything.
-    let config = DownloadsConfig {
-        retry_base_delay_ms: 200,
-        idle_timeout_ms: 700,
-        ..DownloadsConfig::default()
-    };
+    let config = DownloadsConfig { retry_base_delay_ms: 200, idle_timeout_ms: 700, ..DownloadsConfig::default() };
     let host = NativeHost {
         transport: HttpTransport::new(TransportOptions::new(&config)),
         store: DiskStore::new(),
@@ -180,10 +156,7 @@ async fn fetch(
 ) -> Vec<Result<Summary, regrip_core::Error>> {
     let mut tasks = Vec::new();
     for film in films {
-        let (engine, new) = (
-            engine.clone(),
-            new_download(&server.url(&format!("/{}", film.name)), &folder.path(film)),
-        );
+        let (engine, new) = (engine.clone(), new_download(&server.url(&format!("/{}", film.name)), &folder.path(film)));
         tasks.push(Workers::spawn(async move {
             let accepted = engine.accept(new).await?;
             engine.drive(accepted.id).await
@@ -194,9 +167,7 @@ async fn fetch(
 
 fn new_download(url: &str, destination: &Path) -> NewDownload {
     NewDownload {
-        source: Source::Url {
-            url: url.to_owned(),
-        },
+        source: Source::Url { url: url.to_owned() },
         header_names: Vec::new(),
         destination: destination.to_string_lossy().into_owned(),
         part: part_path(destination).to_string_lossy().into_owned(),
@@ -217,9 +188,7 @@ struct KeptOffsets {
 impl KeptOffsets {
     fn kept(&self, path: &Path) -> u64 {
         let kept = lock(&self.kept);
-        kept.get(path.to_string_lossy().as_ref())
-            .copied()
-            .unwrap_or_default()
+        kept.get(path.to_string_lossy().as_ref()).copied().unwrap_or_default()
     }
 }
 
@@ -243,23 +212,14 @@ struct TableRow {
     right: bool,
 }
 
-fn line(
-    film: &Film,
-    ended: Result<Summary, regrip_core::Error>,
-    folder: &Scratch,
-    seen: &KeptOffsets,
-) -> TableRow {
+fn line(film: &Film, ended: Result<Summary, regrip_core::Error>, folder: &Scratch, seen: &KeptOffsets) -> TableRow {
     let path = folder.path(film);
     // What is on the disk counts, not what the engine says of it.
     let digest = checksum_of(&path, Algorithm::Sha256);
     let digest = digest.map(|digest| digest.hex).unwrap_or_default();
     let right = digest == film.right.sha256() && ended.is_ok();
     let summary = ended.unwrap_or_default();
-    let verdict = if right {
-        format!("{} equal", digest.get(..8).unwrap_or_default())
-    } else {
-        "DIFFERS".to_owned()
-    };
+    let verdict = if right { format!("{} equal", digest.get(..8).unwrap_or_default()) } else { "DIFFERS".to_owned() };
     let cells = [
         film.name.to_owned(),
         film.trouble.to_owned(),
@@ -273,22 +233,11 @@ fn line(
 }
 
 fn print_table(rows: &[TableRow]) {
-    let head = [
-        "file",
-        "what went wrong",
-        "bytes",
-        "attempts",
-        "restarts",
-        "kept by resuming",
-        "sha256",
-    ]
-    .map(str::to_owned);
+    let head =
+        ["file", "what went wrong", "bytes", "attempts", "restarts", "kept by resuming", "sha256"].map(str::to_owned);
     let widest = |column: usize| {
         let cells = rows.iter().map(|row| &row.cells).chain([&head]);
-        cells
-            .map(|cells| cells[column].chars().count())
-            .max()
-            .unwrap_or_default()
+        cells.map(|cells| cells[column].chars().count()).max().unwrap_or_default()
     };
     let widths: [usize; 7] = std::array::from_fn(widest);
     for cells in std::iter::once(&head).chain(rows.iter().map(|row| &row.cells)) {
@@ -307,11 +256,7 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn new() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!(
-            "regrip-demo-{}-{:x}",
-            std::process::id(),
-            fastrand::u32(..)
-        ));
+        let path = std::env::temp_dir().join(format!("regrip-demo-{}-{:x}", std::process::id(), fastrand::u32(..)));
         std::fs::create_dir(&path)?;
         Ok(Scratch(path.canonicalize()?))
     }
@@ -333,18 +278,11 @@ fn serve_page(demo: &Demo) -> CommandResult {
     let pages = pages().map_err(|text| (Exit::Usage, text))?;
     // Any page can control its server.
     if !demo.listen.ip().is_loopback() {
-        let line = format!(
-            "the demo is for this machine only, and {} is not",
-            demo.listen
-        );
+        let line = format!("the demo is for this machine only, and {} is not", demo.listen);
         return Err((Exit::Usage, line));
     }
     let stop = drive::first_signal()?;
-    let options = Options {
-        listen: demo.listen,
-        pages,
-        ..Options::default()
-    };
+    let options = Options { listen: demo.listen, pages, ..Options::default() };
     let server = Server::start_with(options, Script::new()).map_err(|error| {
         let line = format!("cannot listen at {}: {error}", demo.listen);
         let advice = "name another address with --listen";
@@ -366,24 +304,17 @@ fn pages() -> Result<Pages, String> {
     })?;
     let package = folder.join("pkg");
     if !package.join("web.js").is_file() {
-        let line = format!(
-            "the page needs the npm package, which is not in {}",
-            package.display()
-        );
+        let line = format!("the page needs the npm package, which is not in {}", package.display());
         let advice = format!("build it with {}", folder.join("build").display());
         return Err(text::with_advice(&line, Some(&advice)));
     }
-    Ok(Pages::default()
-        .folder("/pkg/", &package)
-        .folder("/", &page_of(&folder)))
+    Ok(Pages::default().folder("/pkg/", &package).folder("/", &page_of(&folder)))
 }
 
 /// `host-wasm`, here or in a folder above.
 fn folder() -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
-    here.ancestors()
-        .map(|above| above.join("host-wasm"))
-        .find(|folder| page_of(folder).join("index.html").is_file())
+    here.ancestors().map(|above| above.join("host-wasm")).find(|folder| page_of(folder).join("index.html").is_file())
 }
 
 fn page_of(folder: &Path) -> PathBuf {

@@ -97,10 +97,7 @@ pub(crate) fn survive_too_large_files() {
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
-fn listen<T: Send + 'static>(
-    signals: &[i32],
-    meaning: fn(Signal) -> T,
-) -> CommandResult<Receiver<T>> {
+fn listen<T: Send + 'static>(signals: &[i32], meaning: fn(Signal) -> T) -> CommandResult<Receiver<T>> {
     let cannot = || failed(Exit::Unusable, "cannot listen for Ctrl-C");
     let mut signals = Signals::new(signals).map_err(cannot())?;
     // Room for a reload that waits and for the end.

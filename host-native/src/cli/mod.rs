@@ -64,11 +64,7 @@ fn run(command: &Command) -> CommandResult {
 
 /// Replaces typed values and commands in a usage error by kind and length: they may be secrets. Names of options stay.
 fn redact(mut error: clap::Error) -> clap::Error {
-    for kind in [
-        ContextKind::InvalidValue,
-        ContextKind::InvalidArg,
-        ContextKind::InvalidSubcommand,
-    ] {
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg, ContextKind::InvalidSubcommand] {
         match error.get(kind) {
             Some(ContextValue::String(typed)) if !is_named(typed) => {
                 let shown = ContextValue::String(redacted(typed));

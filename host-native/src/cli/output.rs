@@ -55,10 +55,7 @@ impl Layout {
 
     fn of(term: &Term) -> Self {
         let columns = term.size_checked().map(|(_rows, columns)| columns.into());
-        Layout {
-            width: columns.filter(|_| term.is_term()),
-            unicode: unicode(),
-        }
+        Layout { width: columns.filter(|_| term.is_term()), unicode: unicode() }
     }
 
     /// Stands for omitted text.
@@ -93,10 +90,7 @@ fn unicode() -> bool {
 pub(crate) type CommandResult<T = Exit> = Result<T, (Exit, String)>;
 
 /// A failure with this exit code: what was being done, and the error.
-pub(crate) fn failed<E: std::fmt::Display>(
-    exit: Exit,
-    what: &str,
-) -> impl FnOnce(E) -> (Exit, String) {
+pub(crate) fn failed<E: std::fmt::Display>(exit: Exit, what: &str) -> impl FnOnce(E) -> (Exit, String) {
     move |error| (exit, format!("{what}: {error}"))
 }
 
@@ -133,10 +127,9 @@ impl From<&Error> for Exit {
     fn from(error: &Error) -> Exit {
         match error {
             Error::Interrupted => Exit::Interrupted,
-            Error::DiskFull { .. }
-            | Error::Disk { .. }
-            | Error::Ledger { .. }
-            | Error::TooManyFiles { .. } => Exit::Unusable,
+            Error::DiskFull { .. } | Error::Disk { .. } | Error::Ledger { .. } | Error::TooManyFiles { .. } => {
+                Exit::Unusable
+            }
             Error::DestinationBusy { .. } | Error::NameRefused { .. } => Exit::Usage,
             _ => Exit::Failed,
         }

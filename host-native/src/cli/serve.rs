@@ -32,9 +32,7 @@ pub(super) fn read_config(file: &Path) -> CommandResult<Loaded> {
         let text = match refused {
             ConfigRefused::Wrong { errors, warnings } => {
                 print_warnings(file, &warnings);
-                let lines = errors
-                    .iter()
-                    .map(|error| format!("{}: {error}", file.display()));
+                let lines = errors.iter().map(|error| format!("{}: {error}", file.display()));
                 lines.collect::<Vec<_>>().join(
                     "
 regrip: ",
@@ -56,22 +54,12 @@ fn options(args: &Serve, loaded: Loaded) -> Result<ServeOptions, String> {
     let data_folder = data_folder(&loaded.config)?;
     let proxies = get::proxies(None, |name| std::env::var(name).ok())?;
     let peers = loaded.config.peers.iter().map(|peer| &peer.url);
-    let servers = loaded
-        .config
-        .import_servers
-        .iter()
-        .map(|server| &server.url);
+    let servers = loaded.config.import_servers.iter().map(|server| &server.url);
     for url in peers.chain(servers).filter_map(|url| url.parse().ok()) {
         let way = proxies.check(&url);
         way.map_err(|unusable| get::unusable_proxy(&unusable))?;
     }
-    Ok(ServeOptions {
-        file: args.config.clone(),
-        loaded,
-        data_folder,
-        proxies,
-        log: args.log,
-    })
+    Ok(ServeOptions { file: args.config.clone(), loaded, data_folder, proxies, log: args.log })
 }
 
 /// The folder of a server's ledger.
@@ -82,18 +70,17 @@ pub(crate) fn data_folder(config: &Config) -> Result<PathBuf, String> {
     if let Some(folder) = &config.server.data_dir {
         return Ok(folder.clone());
     }
-    let ours = state::path(None)
-        .map_err(|_| "neither XDG_STATE_HOME nor HOME is set; name a folder by regrip.dataDir")?;
+    let ours =
+        state::path(None).map_err(|_| "neither XDG_STATE_HOME nor HOME is set; name a folder by regrip.dataDir")?;
     // Not the one of `get`: the server resumes every download of its ledger.
     Ok(ours.with_file_name("serve"))
 }
 
 fn exit(error: &ServeError) -> Exit {
     match error {
-        ServeError::DataFolder(_)
-        | ServeError::Ledger(_)
-        | ServeError::Core(_)
-        | ServeError::System(_) => Exit::Unusable,
+        ServeError::DataFolder(_) | ServeError::Ledger(_) | ServeError::Core(_) | ServeError::System(_) => {
+            Exit::Unusable
+        }
         _ => Exit::Usage,
     }
 }
@@ -103,9 +90,7 @@ fn advice(error: &ServeError) -> Option<&'static str> {
         ServeError::DataFolder(DataFolderRefused::InUse { .. }) => {
             Some("stop that one, or give this one its own folder by regrip.dataDir")
         }
-        ServeError::DataFolder(_) | ServeError::Ledger(_) => {
-            Some("name another folder by regrip.dataDir")
-        }
+        ServeError::DataFolder(_) | ServeError::Ledger(_) => Some("name another folder by regrip.dataDir"),
         ServeError::Listen { .. } => Some("name another address by regrip.listen"),
         ServeError::NoKey(_) => Some("set regrip.apiKey, or listen at 127.0.0.1"),
         ServeError::Core(error) => text::advice(error),
@@ -142,11 +127,7 @@ fn summary(config: &Config) -> String {
         }
         None => line("downloads", "none".to_owned()),
     }
-    let key = if config.server.api_key.is_some() {
-        "with an apiKey"
-    } else {
-        "this machine only"
-    };
+    let key = if config.server.api_key.is_some() { "with an apiKey" } else { "this machine only" };
     line("listen", format!("{}, {key}", config.server.listen));
     if let Some(folder) = &config.server.data_dir {
         line("data", folder.display().to_string());

@@ -67,8 +67,7 @@ fn keys(args: &ShareArgs) -> Result<Option<Keys>, String> {
             ("the key file", Keys::parse(&text))
         }
         (None, Some(name)) => {
-            let text = std::env::var(name)
-                .map_err(|_| "the environment has no variable of the name in --key-env")?;
+            let text = std::env::var(name).map_err(|_| "the environment has no variable of the name in --key-env")?;
             // A single line is the key itself; several are those of a file.
             let keys = match text.trim().contains('\n') {
                 true => Keys::parse(&text),
@@ -78,14 +77,8 @@ fn keys(args: &ShareArgs) -> Result<Option<Keys>, String> {
         }
         (None, None) if args.listen.ip().is_loopback() => return Ok(None),
         (None, None) => {
-            let line = format!(
-                "{} is not a loopback address, which requires a key",
-                args.listen
-            );
-            return Err(text::with_advice(
-                &line,
-                Some("name keys with --key-file or --key-env"),
-            ));
+            let line = format!("{} is not a loopback address, which requires a key", args.listen);
+            return Err(text::with_advice(&line, Some("name keys with --key-file or --key-env")));
         }
     };
     keys.map(Some).map_err(|error| format!("{place}: {error}"))
@@ -94,32 +87,17 @@ fn keys(args: &ShareArgs) -> Result<Option<Keys>, String> {
 /// Prints what is shared and at which address, and what is left out.
 fn announce(census: &Census, server: &Server) {
     let files = text::count(u32::try_from(census.files).unwrap_or(u32::MAX), "file");
-    let line = format!(
-        "sharing {files}, {}, at http://{}",
-        text::bytes(census.bytes),
-        server.address()
-    );
+    let line = format!("sharing {files}, {}, at http://{}", text::bytes(census.bytes), server.address());
     // Nobody reads it: serving goes on.
     let _ = writeln!(stdout(), "{line}").and_then(|()| stdout().flush());
     let left_out = [
-        (
-            census.refused_names,
-            "left out: peers refuse such a name",
-            "file",
-        ),
-        (
-            census.shadowed,
-            "left out: another folder has the same path",
-            "file",
-        ),
+        (census.refused_names, "left out: peers refuse such a name", "file"),
+        (census.shadowed, "left out: another folder has the same path", "file"),
         (census.unreadable, "left out: not readable", "folder"),
     ];
     for (count, why, thing) in left_out {
         if count > 0 {
-            say!(
-                "regrip: {} {why}",
-                text::count(u32::try_from(count).unwrap_or(u32::MAX), thing)
-            );
+            say!("regrip: {} {why}", text::count(u32::try_from(count).unwrap_or(u32::MAX), thing));
         }
     }
     if census.cut_short {

@@ -13,15 +13,9 @@ pub(crate) fn path(given: Option<&PathBuf>) -> Result<PathBuf, String> {
     if let Some(path) = given {
         return Ok(path.clone());
     }
-    let absolute = |name: &str| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
-    let folder = absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
-    let folder =
-        folder.ok_or("neither XDG_STATE_HOME nor HOME is set; name a state file with --state")?;
+    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let folder = folder.ok_or("neither XDG_STATE_HOME nor HOME is set; name a state file with --state")?;
     Ok(folder.join("regrip/state.db"))
 }
 
@@ -48,11 +42,7 @@ pub(crate) fn open(given: Option<&PathBuf>, folder: &Path) -> Result<Opened, Str
     let usual = path(given).map(|path| (StateLedger::open(&path), path));
     let why = match usual {
         Ok((Ok(ledger), path)) => {
-            return Ok(Opened {
-                path,
-                ledger,
-                warning: None,
-            });
+            return Ok(Opened { path, ledger, warning: None });
         }
         Ok((Err(error), path)) if given.is_some() || !error.is_of_its_place() => {
             return Err(unusable(&path, &error));
@@ -61,17 +51,12 @@ pub(crate) fn open(given: Option<&PathBuf>, folder: &Path) -> Result<Opened, Str
         Err(why) => why,
     };
     let path = folder.join(BESIDE_NAME);
-    let ledger =
-        StateLedger::open(&path).map_err(|error| format!("{why}\n{}", unusable(&path, &error)))?;
+    let ledger = StateLedger::open(&path).map_err(|error| format!("{why}\n{}", unusable(&path, &error)))?;
     let warning = Some(format!(
         "warning: {why}\n  the state file of this run is {}; name another one with --state",
         path.display()
     ));
-    Ok(Opened {
-        path,
-        ledger,
-        warning,
-    })
+    Ok(Opened { path, ledger, warning })
 }
 
 /// Opens the ledger in the state file at `path`, which is made if it is missing.
@@ -83,10 +68,6 @@ pub(crate) fn open_at(path: &Path) -> Result<StateLedger, String> {
 }
 
 fn unusable(path: &Path, error: &OpenError) -> String {
-    let line = format!(
-        "the state file {} cannot be used: {}",
-        path.display(),
-        regrip_core::error::chain(error)
-    );
+    let line = format!("the state file {} cannot be used: {}", path.display(), regrip_core::error::chain(error));
     text::with_advice(&line, Some("name another one with --state"))
 }

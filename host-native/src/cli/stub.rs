@@ -32,19 +32,15 @@ fn create(args: &StubCreate) -> CommandResult {
 /// The stub, and the file it goes to.
 fn read_args(args: &StubCreate) -> Result<(Stub, PathBuf), String> {
     if args.peer.parse::<Origin>().is_err() {
-        return Err(format!(
-            "--peer {} is not an http or https URL",
-            regrip_core::display_url(&args.peer)
-        ));
+        return Err(format!("--peer {} is not an http or https URL", regrip_core::display_url(&args.peer)));
     }
-    let stub = Stub::new(id_of(&args.peer), &args.item, &args.name, args.length)
-        .map_err(|refused| refused.to_string())?;
+    let stub =
+        Stub::new(id_of(&args.peer), &args.item, &args.name, args.length).map_err(|refused| refused.to_string())?;
     let file = match &args.output {
         Some(file) => file.clone(),
         None => {
             let name = format!("{}.torrent", args.name);
-            let name =
-                SafeName::new(&name).map_err(|error| format!("{error}; name it by -o FILE"))?;
+            let name = SafeName::new(&name).map_err(|error| format!("{error}; name it by -o FILE"))?;
             PathBuf::from(name.as_str())
         }
     };
@@ -54,8 +50,7 @@ fn read_args(args: &StubCreate) -> Result<(Stub, PathBuf), String> {
 fn inspect(args: &StubInspect) -> CommandResult {
     let file = args.file.display();
     let bytes = read(&args.file).map_err(failed(Exit::Usage, &format!("cannot read {file}")))?;
-    let stub =
-        Stub::read(&bytes).map_err(failed(Exit::Failed, &format!("{file} is not a stub")))?;
+    let stub = Stub::read(&bytes).map_err(failed(Exit::Failed, &format!("{file} is not a stub")))?;
     out!("peer    {}", stub.peer);
     out!("item    {}", stub.item);
     out!("name    {}", stub.name);
@@ -66,8 +61,6 @@ fn inspect(args: &StubInspect) -> CommandResult {
 /// Reads a file, at most one byte more than a stub may have.
 fn read(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(file)?
-        .take(LARGEST_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(file)?.take(LARGEST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -22,11 +22,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
         value /= 1000.0;
         unit = next;
     }
-    let decimals = if value < 9.995 {
-        2
-    } else {
-        usize::from(value < 99.95)
-    };
+    let decimals = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
     format!("{value:.decimals$} {unit}")
 }
 
@@ -79,11 +75,7 @@ pub(crate) fn percent(bytes: u64, total: u64) -> u64 {
 /// Text from elsewhere (a server, a file name) without control characters, which could move the cursor or set colours.
 pub(crate) fn plain(text: &str) -> String {
     let shown = |character: char| {
-        if character.is_control() {
-            '?'
-        } else {
-            character
-        }
+        if character.is_control() { '?' } else { character }
     };
     text.chars().map(shown).collect()
 }
@@ -112,11 +104,7 @@ pub(crate) fn shorten(name: &str, width: usize, layout: Layout) -> String {
 /// Text of at most `width` columns, cut at its end.
 pub(crate) fn cut(text: &str, width: usize, layout: Layout) -> String {
     let ellipsis = layout.ellipsis();
-    let ellipsis = if width < measure_text_width(ellipsis) {
-        ""
-    } else {
-        ellipsis
-    };
+    let ellipsis = if width < measure_text_width(ellipsis) { "" } else { ellipsis };
     console::truncate_str(text, width, ellipsis).into_owned()
 }
 
@@ -233,25 +221,15 @@ mod tests {
         }
     }
 
-    const UNICODE: Layout = Layout {
-        width: None,
-        unicode: true,
-    };
-    const ASCII: Layout = Layout {
-        width: None,
-        unicode: false,
-    };
+    const UNICODE: Layout = Layout { width: None, unicode: true };
+    const ASCII: Layout = Layout { width: None, unicode: false };
 
     #[test]
     fn a_long_name_is_cut_in_the_middle_and_keeps_its_extension() {
         let table = [
             ("film.mkv", 8, "film.mkv"),
             ("a.very.long.name.s01e02.mkv", 16, "a.very.l…e02.mkv"),
-            (
-                "a.very.long.name.s01e02.mkv",
-                40,
-                "a.very.long.name.s01e02.mkv",
-            ),
+            ("a.very.long.name.s01e02.mkv", 40, "a.very.long.name.s01e02.mkv"),
             ("no-extension-but-long", 10, "no-ext…ong"),
             ("archive.a-very-long-extension", 12, "archiv…nsion"),
             (".hidden-and-long", 8, ".hid…ong"),

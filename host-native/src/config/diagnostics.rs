@@ -39,11 +39,7 @@ pub(super) struct Notes<'a> {
 }
 
 impl<'a> Notes<'a> {
-    pub(super) fn on(
-        text: &str,
-        file: &'a Path,
-        env: &'a dyn Fn(&str) -> Option<String>,
-    ) -> Notes<'a> {
+    pub(super) fn on(text: &str, file: &'a Path, env: &'a dyn Fn(&str) -> Option<String>) -> Notes<'a> {
         Notes {
             file,
             env,
@@ -76,10 +72,6 @@ impl<'a> Notes<'a> {
     }
 
     fn problem(&self, at: usize, key: &str, what: String) -> Problem {
-        Problem {
-            line: self.line_starts.partition_point(|start| *start <= at) + 1,
-            key: key.to_owned(),
-            what,
-        }
+        Problem { line: self.line_starts.partition_point(|start| *start <= at) + 1, key: key.to_owned(), what }
     }
 }

@@ -12,12 +12,8 @@ type Count = fn(&mut DownloadsConfig) -> &mut u32;
 type Amount = fn(&mut DownloadsConfig) -> &mut u64;
 
 const COUNTS: [(&str, Count); 4] = [
-    ("maxConcurrentDownloads", |config| {
-        &mut config.max_concurrent_downloads
-    }),
-    ("maxDownloadAttempts", |config| {
-        &mut config.max_download_attempts
-    }),
+    ("maxConcurrentDownloads", |config| &mut config.max_concurrent_downloads),
+    ("maxDownloadAttempts", |config| &mut config.max_download_attempts),
     ("maxTotalAttempts", |config| &mut config.max_total_attempts),
     ("breakerFailures", |config| &mut config.breaker_failures),
 ];
@@ -28,17 +24,11 @@ const AMOUNTS: [(&str, Amount); 11] = [
     ("connectTimeoutMs", |config| &mut config.connect_timeout_ms),
     ("headersTimeoutMs", |config| &mut config.headers_timeout_ms),
     ("idleTimeoutMs", |config| &mut config.idle_timeout_ms),
-    ("lowSpeedBytesPerSec", |config| {
-        &mut config.low_speed_bytes_per_sec
-    }),
+    ("lowSpeedBytesPerSec", |config| &mut config.low_speed_bytes_per_sec),
     ("lowSpeedWindowMs", |config| &mut config.low_speed_window_ms),
     ("maxDownloadBytes", |config| &mut config.max_download_bytes),
-    ("resumeOverlapBytes", |config| {
-        &mut config.resume_overlap_bytes
-    }),
-    ("progressResetBytes", |config| {
-        &mut config.progress_reset_bytes
-    }),
+    ("resumeOverlapBytes", |config| &mut config.resume_overlap_bytes),
+    ("progressResetBytes", |config| &mut config.progress_reset_bytes),
     ("peerPatienceMs", |config| &mut config.peer_patience_ms),
 ];
 
@@ -58,21 +48,12 @@ pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downlo
     } else if is_same_folder(&watch.join("failed"), &completed) {
         completed_at.refuse("another folder than failed in watchPath", notes);
     }
-    Some(Downloads {
-        watch,
-        completed,
-        engine,
-        on_exists_given,
-    })
+    Some(Downloads { watch, completed, engine, on_exists_given })
 }
 
 /// The settings of the engine, and whether `onExists` is among them. Those that cannot be read are noted and keep their
 /// defaults.
-fn engine(
-    block: &mut Block<'_>,
-    node: &Node<'_>,
-    notes: &mut Notes<'_>,
-) -> (DownloadsConfig, bool) {
+fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes<'_>) -> (DownloadsConfig, bool) {
     let mut config = DownloadsConfig::default();
     let mut seen: HashMap<&str, usize> = HashMap::new();
     let mut take = |name: &'static str| {
@@ -95,10 +76,7 @@ fn engine(
     }
     if let Some(knob) = take("extraRetryStatuses") {
         let listed = list(&knob, notes);
-        config.extra_retry_statuses = listed
-            .iter()
-            .filter_map(|status| number(status, notes))
-            .collect();
+        config.extra_retry_statuses = listed.iter().filter_map(|status| number(status, notes)).collect();
     }
     if let Some(knob) = take("digest")
         && let Some(name) = text(&knob, notes)
@@ -115,11 +93,7 @@ fn engine(
     if let Err(invalid) = config.check() {
         let at = seen.get(invalid.key).copied().unwrap_or(node.at);
         let key = format!("{}.{}", node.key, invalid.key);
-        notes.error(
-            at,
-            &key,
-            format!("found {}, expected {}", invalid.found, invalid.expected),
-        );
+        notes.error(at, &key, format!("found {}, expected {}", invalid.found, invalid.expected));
     }
     (config, on_exists_knob.is_some())
 }
@@ -146,24 +120,13 @@ pub(super) fn folders_of(setting: &str, file: &Path) -> Vec<OwnFolder> {
     let target = file.canonicalize().ok();
     let files = [Some(file), target.as_deref()];
     let folders = files.into_iter().flatten().filter_map(Path::parent);
-    let own = folders.map(|folder| OwnFolder {
-        setting: setting.to_owned(),
-        folder: folder.to_owned(),
-    });
+    let own = folders.map(|folder| OwnFolder { setting: setting.to_owned(), folder: folder.to_owned() });
     own.collect()
 }
 
 /// Notes the folders that coincide with the one that downloads go to.
-pub(super) fn check_folder(
-    completed: &Node<'_>,
-    path: &Path,
-    own: &[OwnFolder],
-    notes: &mut Notes<'_>,
-) {
-    let found = own
-        .iter()
-        .find(|own| is_same_folder(&own.folder, path))
-        .map(|own| clash(path, &own.setting));
+pub(super) fn check_folder(completed: &Node<'_>, path: &Path, own: &[OwnFolder], notes: &mut Notes<'_>) {
+    let found = own.iter().find(|own| is_same_folder(&own.folder, path)).map(|own| clash(path, &own.setting));
     if let Some(what) = found {
         notes.error(completed.at, &completed.key, what);
     }

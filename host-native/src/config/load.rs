@@ -51,26 +51,16 @@ pub fn load(file: &Path) -> Result<Loaded, ConfigRefused> {
 ///
 /// # Errors
 /// `Wrong`, with everything that is wrong.
-pub fn parse(
-    text: &str,
-    folder: &Path,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Loaded, ConfigRefused> {
+pub fn parse(text: &str, folder: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigRefused> {
     // Whatever the file is called, its folder is what counts.
     parse_file(text, &folder.join("config.jsonc"), env)
 }
 
-fn parse_file(
-    text: &str,
-    file: &Path,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Result<Loaded, ConfigRefused> {
+fn parse_file(text: &str, file: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, ConfigRefused> {
     let mut notes = Notes::on(text, file, env);
     let config = read(text, &mut notes);
     notes.sort();
-    let Notes {
-        errors, warnings, ..
-    } = notes;
+    let Notes { errors, warnings, .. } = notes;
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
         _ => Err(ConfigRefused::Wrong { errors, warnings }),
@@ -95,11 +85,7 @@ fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
     let parsed = match parse_to_ast(text, &CollectOptions::default(), &JSONC) {
         Ok(parsed) => parsed,
         Err(error) => {
-            notes.error(
-                error.range().start,
-                "",
-                format!("it cannot be read: {}", error.kind()),
-            );
+            notes.error(error.range().start, "", format!("it cannot be read: {}", error.kind()));
             return None;
         }
     };
@@ -126,11 +112,7 @@ fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
         config.share = share(&node, notes);
     }
     block.close(notes);
-    config.secret_files = notes
-        .secret_files
-        .iter()
-        .map(|(_, file)| file.clone())
-        .collect();
+    config.secret_files = notes.secret_files.iter().map(|(_, file)| file.clone()).collect();
     if let (Some(node), Some(downloads)) = (downloads_at, &config.downloads) {
         check_folders(&node, &downloads.completed, &config, notes);
     }
@@ -141,10 +123,7 @@ fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
 fn check_folders(downloads: &Node<'_>, completed: &Path, config: &Config, notes: &mut Notes<'_>) {
     let mut own = downloads::folders_of("the configuration file", notes.file);
     if let Some(folder) = &config.server.data_dir {
-        own.push(OwnFolder {
-            setting: "regrip.dataDir".to_owned(),
-            folder: folder.clone(),
-        });
+        own.push(OwnFolder { setting: "regrip.dataDir".to_owned(), folder: folder.clone() });
     }
     for (setting, file) in &notes.secret_files {
         own.extend(downloads::folders_of(setting, file));

@@ -88,10 +88,7 @@ pub struct Peer {
 impl Peer {
     /// Its headers, for a transport that adds them to every request to its origin and to no other.
     pub fn credentials(&self) -> Credentials {
-        Credentials {
-            origin: self.origin.clone(),
-            headers: self.headers.clone(),
-        }
+        Credentials { origin: self.origin.clone(), headers: self.headers.clone() }
     }
 }
 
@@ -137,10 +134,6 @@ pub struct ImportServer {
 /// ```
 pub fn id_of(url: &str) -> PeerId {
     let digest = Sha256::digest(url.as_bytes());
-    let hex: String = digest
-        .iter()
-        .take(PeerId::DIGITS / 2)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex: String = digest.iter().take(PeerId::DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
     PeerId::new(&hex).unwrap_or_else(|| unreachable!("{hex} has eight hex digits"))
 }

@@ -36,12 +36,8 @@ impl<'a> Block<'a> {
             node.refuse("an object", notes);
             return None;
         };
-        let block = Block {
-            key: node.key.clone(),
-            at: node.at,
-            private,
-            left: object.properties.iter().enumerate().collect(),
-        };
+        let block =
+            Block { key: node.key.clone(), at: node.at, private, left: object.properties.iter().enumerate().collect() };
         for (place, property) in &block.left {
             let name = property.name.as_str();
             let mut before = block.left.iter().take(*place);
@@ -56,28 +52,16 @@ impl<'a> Block<'a> {
 
     /// The value of a key.
     pub(super) fn take(&mut self, name: &str) -> Option<Node<'a>> {
-        let at = self
-            .left
-            .iter()
-            .position(|(_, property)| property.name.as_str() == name)?;
+        let at = self.left.iter().position(|(_, property)| property.name.as_str() == name)?;
         let (_, property) = self.left.remove(at);
         Some(Node::new(&property.value, self.path(name)))
     }
 
     /// The value of a key that must be there.
-    pub(super) fn need(
-        &mut self,
-        name: &str,
-        expected: &str,
-        notes: &mut Notes<'_>,
-    ) -> Option<Node<'a>> {
+    pub(super) fn need(&mut self, name: &str, expected: &str, notes: &mut Notes<'_>) -> Option<Node<'a>> {
         let node = self.take(name);
         if node.is_none() {
-            notes.error(
-                self.at,
-                &self.path(name),
-                format!("found nothing, expected {expected}"),
-            );
+            notes.error(self.at, &self.path(name), format!("found nothing, expected {expected}"));
         }
         node
     }
@@ -195,11 +179,7 @@ pub(super) fn name_of_lines(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<St
     name_without(is_refused, node, notes)
 }
 
-fn name_without(
-    is_refused: impl Fn(char) -> bool,
-    node: &Node<'_>,
-    notes: &mut Notes<'_>,
-) -> Option<String> {
+fn name_without(is_refused: impl Fn(char) -> bool, node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
     let name = text(node, notes)?;
     if name.trim().is_empty() || name.chars().any(is_refused) {
         node.refuse("a name", notes);
@@ -233,9 +213,7 @@ pub(super) fn list<'a>(node: &Node<'a>, notes: &mut Notes<'_>) -> Vec<Node<'a>> 
         return Vec::new();
     };
     let numbered = array.elements.iter().enumerate();
-    numbered
-        .map(|(number, value)| Node::new(value, format!("{}[{number}]", node.key)))
-        .collect()
+    numbered.map(|(number, value)| Node::new(value, format!("{}[{number}]", node.key))).collect()
 }
 
 /// A path; a relative one begins at the folder of the configuration.

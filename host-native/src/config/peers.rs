@@ -36,13 +36,7 @@ fn peer(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Peer> {
     block.close(notes);
     let url = base_url(&url?, notes)?;
     let origin: Origin = url.parse().ok()?;
-    Some(Peer {
-        name: name.unwrap_or_else(|| origin.to_string()),
-        id: id_of(&url),
-        url,
-        origin,
-        headers,
-    })
+    Some(Peer { name: name.unwrap_or_else(|| origin.to_string()), id: id_of(&url), url, origin, headers })
 }
 
 /// Reads `servers`.
@@ -69,9 +63,7 @@ fn import_server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ImportServer>
     let mut block = Block::open(node, notes)?;
     let kind = block.need("type", EXPECTED, notes);
     let url = block.need("url", "an http or https URL", notes);
-    let name = block
-        .take("name")
-        .and_then(|node| name_of_lines(&node, notes));
+    let name = block.take("name").and_then(|node| name_of_lines(&node, notes));
     let import_path = block.take("importPath").and_then(|node| text(&node, notes));
     let import_path = import_path.filter(|path| !path.is_empty());
     let headers = headers(&mut block, notes);
@@ -86,13 +78,7 @@ fn import_server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ImportServer>
             return None;
         }
     };
-    Some(ImportServer {
-        kind,
-        name: name.unwrap_or_else(|| kind.name().to_owned()),
-        url: url?,
-        headers,
-        import_path,
-    })
+    Some(ImportServer { kind, name: name.unwrap_or_else(|| kind.name().to_owned()), url: url?, headers, import_path })
 }
 
 /// `apiKey` and `headers`, ready to be sent. The key is not overridden by a header of its name.
@@ -140,9 +126,7 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
     if let Some(address) = &listen {
         match text(address, notes).map(|address| address.parse()) {
             Some(Ok(listen)) => server.listen = listen,
-            Some(Err(_)) => {
-                address.refuse("an address and a port, such as \"127.0.0.1:5225\"", notes)
-            }
+            Some(Err(_)) => address.refuse("an address and a port, such as \"127.0.0.1:5225\"", notes),
             None => {}
         }
     }
@@ -152,21 +136,14 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
     server.data_dir = data_dir.and_then(|folder| path(&folder, notes));
     if let Some(keys) = block.take("shareKeys") {
         let keys = list(&keys, notes);
-        server.share_keys = keys
-            .iter()
-            .filter_map(|key| share_key(key, notes))
-            .collect();
+        server.share_keys = keys.iter().filter_map(|key| share_key(key, notes)).collect();
     }
     block.close(notes);
     if let Some(listen) = listen
         && key.is_none()
         && !server.listen.ip().is_loopback()
     {
-        notes.warn(
-            listen.at,
-            &listen.key,
-            "without an apiKey only this machine is served",
-        );
+        notes.warn(listen.at, &listen.key, "without an apiKey only this machine is served");
     }
     Some(server)
 }
@@ -178,17 +155,11 @@ fn share_key(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ShareKey> {
     block.close(notes);
     let (whose, key) = (whose?, key?);
     let (name, api_key) = (name(&whose, notes), secret(&key, notes));
-    Some(ShareKey {
-        name: name?,
-        api_key: api_key?,
-    })
+    Some(ShareKey { name: name?, api_key: api_key? })
 }
 
 /// Reads `share`: folders.
 pub(super) fn share(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<PathBuf> {
     let folders = list(node, notes);
-    folders
-        .iter()
-        .filter_map(|folder| path(folder, notes))
-        .collect()
+    folders.iter().filter_map(|folder| path(folder, notes)).collect()
 }

@@ -39,11 +39,7 @@ pub(super) fn secret(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Secret> {
         Value::StringLit(_) => text(node, notes),
         Value::Object(_) => from_elsewhere(node, notes),
         _ => {
-            notes.error(
-                node.at,
-                &node.key,
-                format!("found {}, {EXPECTED}", node.kind()),
-            );
+            notes.error(node.at, &node.key, format!("found {}, {EXPECTED}", node.kind()));
             None
         }
     }?;
@@ -53,10 +49,7 @@ pub(super) fn secret(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Secret> {
         "found nothing but white space, expected a secret"
     } else if found.len() > LONGEST_BYTES {
         "found more than 8 KiB, expected a secret"
-    } else if !found
-        .chars()
-        .all(|letter| letter == ' ' || letter.is_ascii_graphic())
-    {
+    } else if !found.chars().all(|letter| letter == ' ' || letter.is_ascii_graphic()) {
         "found other than visible ASCII characters, expected what a header can carry"
     } else {
         return Some(Secret(found));
@@ -75,10 +68,7 @@ fn from_elsewhere(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
             let value = (notes.env)(&variable);
             if value.is_none() {
                 // It may be the secret itself.
-                let what = format!(
-                    "found {}, expected the name of a variable that the environment has",
-                    name.shown()
-                );
+                let what = format!("found {}, expected the name of a variable that the environment has", name.shown());
                 notes.error(name.at, &name.key, what);
             }
             value.as_deref().map(line)
@@ -98,11 +88,7 @@ fn from_elsewhere(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
             }
         }
         (Some(_), Some(_)) | (None, None) => {
-            notes.error(
-                node.at,
-                &node.key,
-                format!("found neither one nor the other, {EXPECTED}"),
-            );
+            notes.error(node.at, &node.key, format!("found neither one nor the other, {EXPECTED}"));
             None
         }
     }
@@ -119,7 +105,7 @@ fn read(file: &str) -> Result<String, String> {
     if !Path::new(file).is_absolute() {
         return Err("expected an absolute path".to_owned());
     }
-    let text = text_file::read(Path::new(file), LARGEST_BYTES)
-        .map_err(|error| format!("which cannot be read: {error}"))?;
+    let text =
+        text_file::read(Path::new(file), LARGEST_BYTES).map_err(|error| format!("which cannot be read: {error}"))?;
     Ok(line(&text))
 }

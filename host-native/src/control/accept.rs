@@ -75,12 +75,9 @@ pub(crate) async fn accept<L: NativeLedger>(
             }
             Candidate::Done(_, stamp) | Candidate::Taken(stamp) => {
                 let may_be_replaced = wanted.on_exists == OnExists::Overwrite
-                    && (!store.replaces_delivered_only()
-                        || is_delivered(ledger, &destination, stamp).await?);
+                    && (!store.replaces_delivered_only() || is_delivered(ledger, &destination, stamp).await?);
                 if !may_be_replaced {
-                    return Err(Error::DestinationExists {
-                        path: text(&destination),
-                    });
+                    return Err(Error::DestinationExists { path: text(&destination) });
                 }
             }
             Candidate::Ours => {}
@@ -95,27 +92,19 @@ pub(crate) async fn accept<L: NativeLedger>(
             Err(Error::DestinationBusy { .. }) if wanted.on_exists == OnExists::Rename => {}
             // Another download gave its file that name since it was looked at.
             Ok(accepted)
-                if wanted.on_exists == OnExists::Rename
-                    && !accepted.known
-                    && look_at(&destination)?.is_some() =>
+                if wanted.on_exists == OnExists::Rename && !accepted.known && look_at(&destination)?.is_some() =>
             {
                 engine.remove(accepted.id).await?;
             }
             accepted => return Ok(Acceptance::Drive(accepted?, destination)),
         }
     }
-    Err(Error::DestinationExists {
-        path: text(&wanted.destination),
-    })
+    Err(Error::DestinationExists { path: text(&wanted.destination) })
 }
 
 /// The destination itself, and under `rename` `film.1.mkv`, `film.2.mkv` and so on.
 fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = PathBuf> {
-    let others = if on_exists == OnExists::Rename {
-        9_999
-    } else {
-        0
-    };
+    let others = if on_exists == OnExists::Rename { 9_999 } else { 0 };
     let stem = text(destination.file_stem().unwrap_or_default().as_ref());
     let extension = destination.extension().map(|ending| text(ending.as_ref()));
     let destination = destination.to_owned();
@@ -152,18 +141,12 @@ async fn place<L: NativeLedger>(
         return Ok(Candidate::Ours);
     };
     let rows = ledger.rows_for(&text(destination)).await?;
-    let newest = rows
-        .first()
-        .filter(|row| row.new.source.is_same(&wanted.source));
+    let newest = rows.first().filter(|row| row.new.source.is_same(&wanted.source));
     match newest {
         Some(row) if !row.status.is_finished() => Ok(Candidate::Ours),
         Some(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => {
             let unchanged = is_unchanged(ledger, row, destination, stamp, wanted).await?;
-            Ok(if unchanged {
-                Candidate::Done(Box::new(row.clone()), stamp)
-            } else {
-                Candidate::Taken(stamp)
-            })
+            Ok(if unchanged { Candidate::Done(Box::new(row.clone()), stamp) } else { Candidate::Taken(stamp) })
         }
         // It ended after its file got its name, and could not say so.
         Some(row) if is_its_file(engine, row).await? => Ok(Candidate::Ours),
@@ -172,10 +155,7 @@ async fn place<L: NativeLedger>(
 }
 
 /// Whether the destination is the file that the row was giving its name to when it ended.
-async fn is_its_file<L: NativeLedger>(
-    engine: &Engine<NativeHost<L>>,
-    row: &Row,
-) -> Result<bool, Error> {
+async fn is_its_file<L: NativeLedger>(engine: &Engine<NativeHost<L>>, row: &Row) -> Result<bool, Error> {
     let Some(committing) = &row.committing else {
         return Ok(false);
     };

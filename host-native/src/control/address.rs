@@ -55,10 +55,7 @@ pub(crate) type Userinfo = (String, String);
 /// # Errors
 /// [`BadAddress`].
 pub(crate) fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddress> {
-    let mut url = Url::parse(typed).map_err(|why| BadAddress::NotAUrl {
-        shown: display_url(typed),
-        why,
-    })?;
+    let mut url = Url::parse(typed).map_err(|why| BadAddress::NotAUrl { shown: display_url(typed), why })?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(BadAddress::Scheme(display_url(typed)));
     }
@@ -72,11 +69,9 @@ pub(crate) fn parse_url(typed: &str) -> Result<(Url, Option<Userinfo>), BadAddre
     let decode = |text: &str| Some(percent_decode_str(text).decode_utf8().ok()?.into_owned());
     let userinfo = match (url.username(), url.password()) {
         ("", None) => None,
-        (user, password) => Some(
-            decode(user)
-                .zip(decode(password.unwrap_or_default()))
-                .ok_or(BadAddress::Userinfo(shown))?,
-        ),
+        (user, password) => {
+            Some(decode(user).zip(decode(password.unwrap_or_default())).ok_or(BadAddress::Userinfo(shown))?)
+        }
     };
     // Neither fails on a URL that has a host.
     let _ = url.set_username("");

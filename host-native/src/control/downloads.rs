@@ -154,11 +154,7 @@ impl<L: NativeLedger> Control<L> {
         }
         let control = self.clone();
         Workers::spawn(async move {
-            let mut guard = DropOut {
-                control,
-                id,
-                left: false,
-            };
+            let mut guard = DropOut { control, id, left: false };
             guard.control.drive_until_done(id).await;
             guard.left = true;
         })
@@ -209,10 +205,7 @@ impl<L: NativeLedger> Control<L> {
                 self.begin(&wanted.source, accepted.id);
                 Ok(accepted)
             }
-            Acceptance::Done(row) => Ok(Accepted {
-                id: row.id,
-                known: true,
-            }),
+            Acceptance::Done(row) => Ok(Accepted { id: row.id, known: true }),
         }
     }
 

@@ -62,10 +62,7 @@ impl Events {
         }
         let (sender, events) = bounded(QUEUE);
         let lagged = Arc::new(AtomicBool::new(false));
-        subscribers.list.push(Subscriber {
-            sender,
-            lagged: Arc::clone(&lagged),
-        });
+        subscribers.list.push(Subscriber { sender, lagged: Arc::clone(&lagged) });
         Some(Subscription { events, lagged })
     }
 
@@ -102,16 +99,14 @@ impl Listener for Events {
             return;
         }
         let line: Arc<str> = object(event).to_string().into();
-        subscribers
-            .list
-            .retain(|one| match one.sender.try_send(Arc::clone(&line)) {
-                Ok(()) => true,
-                Err(TrySendError::Full(_)) => {
-                    one.lagged.store(true, Ordering::Release);
-                    true
-                }
-                Err(TrySendError::Closed(_)) => false,
-            });
+        subscribers.list.retain(|one| match one.sender.try_send(Arc::clone(&line)) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_)) => {
+                one.lagged.store(true, Ordering::Release);
+                true
+            }
+            Err(TrySendError::Closed(_)) => false,
+        });
     }
 }
 
@@ -157,27 +152,14 @@ fn details(what: &What) -> Value {
     match what {
         What::Queued => json!({}),
         What::Started { attempt, from } => json!({ "attempt": attempt, "from": from }),
-        What::Headers {
-            expected_bytes,
-            source,
-            mismatch,
-        } => {
+        What::Headers { expected_bytes, source, mismatch } => {
             json!({ "expected_bytes": expected_bytes, "source": source.map(|s| s.name()), "mismatch": mismatch })
         }
         What::Progress { bytes, total } => json!({ "bytes": bytes, "total": total }),
-        What::Restart {
-            reason,
-            discarded_bytes,
-        } => {
+        What::Restart { reason, discarded_bytes } => {
             json!({ "reason": reason.name(), "discarded_bytes": discarded_bytes })
         }
-        What::Retrying {
-            attempt,
-            delay,
-            asked_by,
-            class,
-            error,
-        } => json!({
+        What::Retrying { attempt, delay, asked_by, class, error } => json!({
             "attempt": attempt,
             "delay_ms": u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
             "asked_by": asked_by.name(),
@@ -214,12 +196,7 @@ pub(crate) enum Ended {
 
 impl Ended {
     /// All of them.
-    pub(crate) const ALL: [Ended; 4] = [
-        Ended::Completed,
-        Ended::Transient,
-        Ended::Permanent,
-        Ended::Cancelled,
-    ];
+    pub(crate) const ALL: [Ended; 4] = [Ended::Completed, Ended::Transient, Ended::Permanent, Ended::Cancelled];
 
     /// As metrics spell it.
     pub(crate) fn name(self) -> &'static str {
@@ -290,10 +267,7 @@ impl Counters {
                 course.attempting = true;
             }
             What::Progress { bytes, .. } => course.reach(*bytes, counted),
-            What::Restart {
-                reason,
-                discarded_bytes,
-            } => {
+            What::Restart { reason, discarded_bytes } => {
                 course.offset = Some(0);
                 counted.discarded_bytes += discarded_bytes;
                 count(&mut counted.restarts, reason.name());

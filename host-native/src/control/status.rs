@@ -226,14 +226,7 @@ impl Troubles {
         tracing::error!("{message}");
         let since = known.map_or_else(SystemTime::now, |known| known.since);
         let message = message.to_owned();
-        held.insert(
-            what,
-            Trouble {
-                what,
-                message,
-                since,
-            },
-        );
+        held.insert(what, Trouble { what, message, since });
     }
 
     /// It is over, if it was there.

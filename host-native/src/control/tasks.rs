@@ -11,9 +11,7 @@ use regrip_core::error::chain;
 use regrip_core::host::Host;
 use regrip_core::record::{Change, Failure, Row};
 use regrip_core::time::Clock;
-use regrip_core::{
-    Class, DownloadId, Error, ErrorCode, Event, Source, Status, Summary, What, class, display_url,
-};
+use regrip_core::{Class, DownloadId, Error, ErrorCode, Event, Source, Status, Summary, What, class, display_url};
 use smol::channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -71,11 +69,7 @@ impl Tasks {
             return false;
         }
         let (gone, going) = bounded(1);
-        let drive = Drive {
-            again: false,
-            _gone: gone,
-            going,
-        };
+        let drive = Drive { again: false, _gone: gone, going };
         state.drives.insert(id, drive);
         true
     }
@@ -167,24 +161,15 @@ impl<L: NativeLedger> Control<L> {
             Source::Peer { peer_id, .. } => self.0.peers.header_names(peer_id),
         };
         let names = row.new.header_names.iter();
-        let missing: Vec<&str> = names
-            .filter(|name| !known.contains(name))
-            .map(String::as_str)
-            .collect();
+        let missing: Vec<&str> = names.filter(|name| !known.contains(name)).map(String::as_str).collect();
         (!missing.is_empty()).then(|| missing.join(", "))
     }
 
     /// Fails a download that cannot even be begun. Returns what it failed with.
     async fn fail(&self, row: &Row, error: Error) -> Error {
-        let (class, code, text) = (
-            class(&error, &self.0.engine.config().extra_retry_statuses),
-            error.code(),
-            chain(&error),
-        );
-        match self
-            .note_failure(row, class, code, text, error.advice())
-            .await
-        {
+        let (class, code, text) =
+            (class(&error, &self.0.engine.config().extra_retry_statuses), error.code(), chain(&error));
+        match self.note_failure(row, class, code, text, error.advice()).await {
             Ok(()) => error,
             Err(refused) => refused,
         }
@@ -203,11 +188,7 @@ impl<L: NativeLedger> Control<L> {
         advice: Option<&'static str>,
     ) -> Result<(), Error> {
         let host = self.0.engine.host();
-        let failure = Failure {
-            class,
-            code: code.clone(),
-            text: text.clone(),
-        };
+        let failure = Failure { class, code: code.clone(), text: text.clone() };
         let at = host.clock().wall();
         let ledger = host.ledger();
         ledger.record(row.id, &Change::Failed(failure), at).await?;
@@ -235,10 +216,7 @@ impl<L: NativeLedger> Control<L> {
 /// A task that finds its row cancelled was cancelled before it began.
 fn called_off(error: Error) -> Error {
     match error {
-        Error::WrongState {
-            status: Status::Cancelled,
-            ..
-        } => Error::Cancelled,
+        Error::WrongState { status: Status::Cancelled, .. } => Error::Cancelled,
         error => error,
     }
 }

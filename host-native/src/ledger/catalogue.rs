@@ -33,10 +33,7 @@ pub trait Catalogue {
     ///
     /// # Errors
     /// `Ledger`.
-    fn all(
-        &self,
-        status: Option<Status>,
-    ) -> impl Future<Output = Result<Vec<LedgerEntry>, Error>> + Send;
+    fn all(&self, status: Option<Status>) -> impl Future<Output = Result<Vec<LedgerEntry>, Error>> + Send;
 
     /// How many downloads there are of each status, those of which there are none left out.
     ///
@@ -48,10 +45,7 @@ pub trait Catalogue {
     ///
     /// # Errors
     /// `Ledger`.
-    fn timeline(
-        &self,
-        id: DownloadId,
-    ) -> impl Future<Output = Result<Vec<AttemptLine>, Error>> + Send;
+    fn timeline(&self, id: DownloadId) -> impl Future<Output = Result<Vec<AttemptLine>, Error>> + Send;
 
     /// Returns `true` if what is written now takes so long that a person would not wait for it: another program keeps the
     /// database locked, or its disk hangs.
@@ -228,12 +222,7 @@ pub struct DownloadDigest {
 
 impl From<DigestRow> for DownloadDigest {
     fn from(row: DigestRow) -> Self {
-        DownloadDigest {
-            algorithm: row.algorithm,
-            source: row.source,
-            wanted: row.wanted,
-            got: row.got,
-        }
+        DownloadDigest { algorithm: row.algorithm, source: row.source, wanted: row.wanted, got: row.got }
     }
 }
 
@@ -245,16 +234,9 @@ impl From<LedgerEntry> for Download {
         let sha256_got = row.got(Algorithm::Sha256).map(str::to_owned);
         let (peer_id, peer_name, item_id) = match &row.new.source {
             Source::Url { .. } => (None, None, None),
-            Source::Peer {
-                peer_id,
-                peer_name,
-                item_id,
-                ..
-            } => (
-                Some(peer_id.clone()),
-                Some(peer_name.clone()),
-                Some(item_id.clone()),
-            ),
+            Source::Peer { peer_id, peer_name, item_id, .. } => {
+                (Some(peer_id.clone()), Some(peer_name.clone()), Some(item_id.clone()))
+            }
         };
         let size = row.known_size();
         Download {
@@ -287,10 +269,7 @@ impl From<LedgerEntry> for Download {
             waiting_until: row.waiting.as_ref().map(|waiting| time(waiting.until)),
             waiting_why: row.waiting.map(|waiting| waiting.why),
             error: row.failure.as_ref().map(|failure| failure.text.clone()),
-            error_class: row
-                .failure
-                .as_ref()
-                .map(|failure| failure.class.name().to_owned()),
+            error_class: row.failure.as_ref().map(|failure| failure.class.name().to_owned()),
             error_code: row.failure.map(|failure| failure.code.to_string()),
             import_state: entry.import_state,
             created_at: entry.created_at,
@@ -347,7 +326,5 @@ fn is_older(stamp: FileStamp, moment: Option<&str>) -> bool {
     let moment = moment.and_then(|moment| humantime::parse_rfc3339(moment).ok());
     let since_1970 = moment.and_then(|moment| moment.duration_since(SystemTime::UNIX_EPOCH).ok());
     // Times of rows are whole milliseconds, rounded down.
-    since_1970.is_some_and(|moment| {
-        i128::from(stamp.mtime_ns) <= (moment.as_millis() as i128 + 1) * 1_000_000
-    })
+    since_1970.is_some_and(|moment| i128::from(stamp.mtime_ns) <= (moment.as_millis() as i128 + 1) * 1_000_000)
 }

@@ -25,10 +25,7 @@ pub trait ServeTables {
     ///
     /// # Errors
     /// `Ledger`.
-    fn origins(
-        &self,
-        ids: Vec<DownloadId>,
-    ) -> impl Future<Output = Result<Vec<DownloadOrigin>, Error>> + Send;
+    fn origins(&self, ids: Vec<DownloadId>) -> impl Future<Output = Result<Vec<DownloadOrigin>, Error>> + Send;
 
     /// Where completed downloads came from whose import has not come to its end: those after `after`, by id, `limit` at
     /// most.
@@ -57,8 +54,7 @@ pub trait ServeTables {
     ///
     /// # Errors
     /// `Ledger`, `DiskFull`.
-    fn forget_left_stub(&self, stub_name: String)
-    -> impl Future<Output = Result<(), Error>> + Send;
+    fn forget_left_stub(&self, stub_name: String) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// The imports of a download, in the order they were recorded; none if none has begun.
     ///
@@ -122,13 +118,7 @@ pub struct Import {
 impl Import {
     /// An import whose server has not been sent a command.
     pub fn new(server: &str) -> Import {
-        Import {
-            server: server.to_owned(),
-            state: ImportState::Pending,
-            tries: 0,
-            next_try: None,
-            error: None,
-        }
+        Import { server: server.to_owned(), state: ImportState::Pending, tries: 0, next_try: None, error: None }
     }
 }
 
@@ -145,11 +135,7 @@ pub enum ImportState {
 
 impl ImportState {
     /// All of them.
-    pub const ALL: [ImportState; 3] = [
-        ImportState::Pending,
-        ImportState::Accepted,
-        ImportState::Failed,
-    ];
+    pub const ALL: [ImportState; 3] = [ImportState::Pending, ImportState::Accepted, ImportState::Failed];
 
     /// As the ledger spells it.
     pub fn name(self) -> &'static str {
@@ -162,25 +148,17 @@ impl ImportState {
 
     /// The state of that name.
     pub fn named(name: &str) -> Option<ImportState> {
-        ImportState::ALL
-            .into_iter()
-            .find(|state| state.name() == name)
+        ImportState::ALL.into_iter().find(|state| state.name() == name)
     }
 }
 
 /// A ledger of the native host. Clones are handles on the same ledger.
-pub trait NativeLedger:
-    SendLedger + Catalogue + ServeTables + SharedDigests + Clone + Send + Sync + 'static
-{
+pub trait NativeLedger: SendLedger + Catalogue + ServeTables + SharedDigests + Clone + Send + Sync + 'static {
     /// Records the finished file's size and time, by which it is known to be unchanged later.
     ///
     /// # Errors
     /// `NoSuchDownload`, `Ledger`, `DiskFull`.
-    fn stamp(
-        &self,
-        id: DownloadId,
-        stamp: FileStamp,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    fn stamp(&self, id: DownloadId, stamp: FileStamp) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Closes the attempts that killed processes left open, as `lost`, and returns how many. For a process that has the
     /// ledger to itself: another one's attempts look the same.
@@ -202,11 +180,7 @@ pub trait SharedDigests: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// `Ledger`, `DiskFull`.
-    fn note_shared_digest(
-        &self,
-        path: Vec<u8>,
-        digest: SharedDigest,
-    ) -> BoxFuture<'_, Result<(), Error>>;
+    fn note_shared_digest(&self, path: Vec<u8>, digest: SharedDigest) -> BoxFuture<'_, Result<(), Error>>;
 }
 
 /// The digest of one version of a shared file.

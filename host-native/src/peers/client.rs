@@ -31,11 +31,7 @@ use std::time::Duration;
 use url::Url;
 
 /// What stands for itself in a path (RFC 3986 §2.3).
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A peer, as it is asked.
 pub struct PeerClient<L: NativeLedger> {
@@ -50,10 +46,7 @@ pub struct PeerClient<L: NativeLedger> {
 
 impl<L: NativeLedger> fmt::Debug for PeerClient<L> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_tuple("PeerClient")
-            .field(&self.peer)
-            .finish()
+        formatter.debug_tuple("PeerClient").field(&self.peer).finish()
     }
 }
 
@@ -113,11 +106,7 @@ impl<L: NativeLedger> PeerClient<L> {
     /// # Errors
     /// `NameRefused` for an id that no path can have or a file name that is not a plain safe one, `Status` if the peer
     /// does not have it, `Protocol`, `Coded`, and what the last attempt failed with.
-    pub async fn item(
-        &self,
-        id: &str,
-        on_retry: impl FnMut(&Error, Duration),
-    ) -> Result<Release, Error> {
+    pub async fn item(&self, id: &str, on_retry: impl FnMut(&Error, Duration)) -> Result<Release, Error> {
         let url = self.item_url(id)?;
         Release::read(self.ask_persistently(&url, on_retry).await?)
     }
@@ -126,11 +115,7 @@ impl<L: NativeLedger> PeerClient<L> {
     ///
     /// # Errors
     /// As [`item`](Self::item).
-    pub async fn search(
-        &self,
-        query: &Query,
-        on_retry: impl FnMut(&Error, Duration),
-    ) -> Result<Vec<Release>, Error> {
+    pub async fn search(&self, query: &Query, on_retry: impl FnMut(&Error, Duration)) -> Result<Vec<Release>, Error> {
         #[derive(Deserialize)]
         struct SearchResult {
             items: Vec<Value>,
@@ -162,10 +147,7 @@ impl<L: NativeLedger> PeerClient<L> {
     fn item_url(&self, id: &str) -> Result<String, Error> {
         // A URL's path has no such segment, encoded or not: it would name another resource (WHATWG URL, path state).
         if matches!(id, "" | "." | "..") {
-            return Err(Error::NameRefused {
-                name: id.to_owned(),
-                why: "it cannot be the id of an item",
-            });
+            return Err(Error::NameRefused { name: id.to_owned(), why: "it cannot be the id of an item" });
         }
         let id = utf8_percent_encode(id, ENCODED);
         Ok(format!("{}/peer/items/{id}", self.base()))
@@ -185,28 +167,18 @@ impl<L: NativeLedger> PeerClient<L> {
         let mut rules = PeerRetry { on_retry, config };
         let mut random = fastrand::Rng::with_seed(host.seed());
         let attempt = |_| self.attempt(url);
-        retry(&policy, &host.clock, &mut random, &mut rules, attempt)
-            .await
-            .map_err(|failed| failed.error)
+        retry(&policy, &host.clock, &mut random, &mut rules, attempt).await.map_err(|failed| failed.error)
     }
 
     async fn attempt<T: DeserializeOwned>(&self, url: &str) -> Result<T, AttemptFailed> {
         let patience = Duration::from_millis(self.engine.config().peer_patience_ms);
         let probe = || self.shake_hands();
-        let reached = self
-            .line
-            .reachable(&self.engine.host().clock, patience, probe);
-        reached.await.map_err(|error| AttemptFailed {
-            error,
-            for_good: true,
-        })?;
+        let reached = self.line.reachable(&self.engine.host().clock, patience, probe);
+        reached.await.map_err(|error| AttemptFailed { error, for_good: true })?;
         let answer = self.greet_then_ask(url).await;
         // An answer that was cut off is worth another attempt, so it is read here.
         let value = answer.and_then(|json| read(&json));
-        value.map_err(|error| AttemptFailed {
-            error,
-            for_good: false,
-        })
+        value.map_err(|error| AttemptFailed { error, for_good: false })
     }
 
     async fn greet_then_ask(&self, url: &str) -> Result<Vec<u8>, Error> {
@@ -261,20 +233,12 @@ pub(super) async fn body(
     host: &NativeHost<impl NativeLedger>,
     config: &DownloadsConfig,
 ) -> Result<Vec<u8>, Error> {
-    let Response {
-        status,
-        headers,
-        end,
-        body,
-    } = response;
+    let Response { status, headers, end, body } = response;
     let head = Head::read(status, &headers, end, host.clock.wall());
     match status {
         200 => {}
         400..=599 => {
-            return Err(Error::Status {
-                status,
-                retry_after: head.retry_after,
-            });
+            return Err(Error::Status { status, retry_after: head.retry_after });
         }
         _ => return Err(Error::Protocol(format!("the status is {status}"))),
     }
@@ -297,10 +261,7 @@ pub(super) async fn body(
 ///
 /// # Errors
 /// `RedirectRefused` for an error status that no later attempt changes and for a body that is not JSON; else as the body.
-pub(super) fn from_elsewhere(
-    body: Result<Vec<u8>, Error>,
-    crossed: &str,
-) -> Result<Vec<u8>, Error> {
+pub(super) fn from_elsewhere(body: Result<Vec<u8>, Error>, crossed: &str) -> Result<Vec<u8>, Error> {
     let why = match &body {
         Ok(json) => match serde_json::from_slice::<IgnoredAny>(json) {
             Err(error) if !error.is_eof() => "the answer is not from a peer".to_owned(),
@@ -332,10 +293,7 @@ pub(super) fn read<T: DeserializeOwned>(json: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(json).map_err(|error| {
         if error.is_eof() {
             let got = json.len() as u64;
-            return Error::Incomplete {
-                got,
-                expected: None,
-            };
+            return Error::Incomplete { got, expected: None };
         }
         Error::Protocol(format!("unexpected answer: {error}"))
     })

@@ -50,8 +50,7 @@ impl Release {
     /// # Errors
     /// `Protocol` if something is missing, `NameRefused` if the file's name is not a plain safe one.
     pub(super) fn read(value: Value) -> Result<Release, Error> {
-        let known = Fields::deserialize(&value)
-            .map_err(|error| Error::Protocol(format!("not a release: {error}")))?;
+        let known = Fields::deserialize(&value).map_err(|error| Error::Protocol(format!("not a release: {error}")))?;
         if known.id.len() > LONGEST_ID_BYTES {
             let what = format!("not a release: its id is longer than {LONGEST_ID_BYTES} bytes");
             return Err(Error::Protocol(what));
@@ -117,15 +116,9 @@ pub struct Query {
 impl Query {
     /// As pairs of a URL's query.
     pub(super) fn pairs(&self) -> Vec<(&'static str, String)> {
-        let numbers = [
-            ("tmdbId", self.tmdb_id),
-            ("tvdbId", self.tvdb_id),
-            ("season", self.season),
-            ("episode", self.episode),
-        ];
-        let numbers = numbers
-            .into_iter()
-            .filter_map(|(name, number)| Some((name, number?.to_string())));
+        let numbers =
+            [("tmdbId", self.tmdb_id), ("tvdbId", self.tvdb_id), ("season", self.season), ("episode", self.episode)];
+        let numbers = numbers.into_iter().filter_map(|(name, number)| Some((name, number?.to_string())));
         let imdb = self.imdb_id.clone().map(|id| ("imdbId", id));
         imdb.into_iter().chain(numbers).collect()
     }
@@ -154,9 +147,7 @@ pub(super) fn check(handshake: &[u8]) -> Result<String, Error> {
     }
     match numbers(&version) {
         Some(numbers) if numbers >= OLDEST => Ok(version),
-        Some(_) => Err(Error::Protocol(format!(
-            "the peer speaks version {version}, but 0.1.0 or later is required"
-        ))),
+        Some(_) => Err(Error::Protocol(format!("the peer speaks version {version}, but 0.1.0 or later is required"))),
         None => Err(Error::Protocol(format!("{version:?} is not a version"))),
     }
 }

@@ -25,10 +25,7 @@ pub(super) struct PeerItem {
 
 impl From<&Stub> for PeerItem {
     fn from(stub: &Stub) -> Self {
-        PeerItem {
-            peer: stub.peer.clone(),
-            id: stub.item.clone(),
-        }
+        PeerItem { peer: stub.peer.clone(), id: stub.item.clone() }
     }
 }
 
@@ -85,8 +82,7 @@ impl Claims {
     pub(super) fn left(&self) -> Vec<(String, PeerItem)> {
         let held = lock(&self.0);
         let left = held.left.iter();
-        left.map(|(name, item)| (name.clone(), item.clone()))
-            .collect()
+        left.map(|(name, item)| (name.clone(), item.clone())).collect()
     }
 
     /// Returns `true` if a stub of that name was left.
@@ -155,9 +151,7 @@ impl Claims {
     pub(super) fn names(&self, item: &PeerItem) -> Vec<String> {
         let held = lock(&self.0);
         let claim = held.claims.get(item);
-        claim.map_or_else(Vec::new, |claim| {
-            claim.names.iter().map(|name| (**name).to_owned()).collect()
-        })
+        claim.map_or_else(Vec::new, |claim| claim.names.iter().map(|name| (**name).to_owned()).collect())
     }
 
     /// Ends a claim whose stubs were `settled`. Where others joined meanwhile it goes on, and those are returned.
@@ -178,9 +172,10 @@ impl Claims {
     /// Drops interest in items without a download whose stubs are no longer in the folder: a user took them away.
     pub(super) fn keep_only(&self, is_there: impl Fn(&str) -> bool) {
         let mut held = lock(&self.0);
-        let pending = held.claims.iter().filter(|(_, claim)| {
-            claim.download.is_none() && !claim.names.iter().any(|name| is_there(name))
-        });
+        let pending = held
+            .claims
+            .iter()
+            .filter(|(_, claim)| claim.download.is_none() && !claim.names.iter().any(|name| is_there(name)));
         let unwanted: Vec<Arc<PeerItem>> = pending.map(|(item, _)| Arc::clone(item)).collect();
         for item in unwanted {
             if let Some(claim) = held.claims.get_mut(&item) {
@@ -239,10 +234,7 @@ mod tests {
     use super::*;
 
     fn item(id: &str) -> PeerItem {
-        PeerItem {
-            peer: PeerId::new("0123abcd").unwrap(),
-            id: id.to_owned(),
-        }
+        PeerItem { peer: PeerId::new("0123abcd").unwrap(), id: id.to_owned() }
     }
 
     #[test]
@@ -289,20 +281,11 @@ mod tests {
         for number in 0..STUBS_OF_A_PEER {
             receivers.push(claims.offer(&format!("stub {number}"), &item(&number.to_string())));
         }
-        assert!(matches!(
-            claims.offer("more", &item("more")),
-            Offered::NoRoom
-        ));
-        let other = PeerItem {
-            peer: PeerId::new("ffffffff").unwrap(),
-            id: "1".to_owned(),
-        };
+        assert!(matches!(claims.offer("more", &item("more")), Offered::NoRoom));
+        let other = PeerItem { peer: PeerId::new("ffffffff").unwrap(), id: "1".to_owned() };
         assert!(matches!(claims.offer("other", &other), Offered::New(_)));
         claims.end(&item("0"), &["stub 0".to_owned()]);
-        assert!(matches!(
-            claims.offer("more", &item("more")),
-            Offered::New(_)
-        ));
+        assert!(matches!(claims.offer("more", &item("more")), Offered::New(_)));
     }
 
     #[test]

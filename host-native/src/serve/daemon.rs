@@ -133,14 +133,7 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
         return Err(ServeError::Folders(clash));
     }
     let ledger = SqliteLedger::open_with(&folder.ledger(), Patience::SERVER)?;
-    serve_on(
-        ledger,
-        config,
-        options.file,
-        options.proxies,
-        folder,
-        signals,
-    )
+    serve_on(ledger, config, options.file, options.proxies, folder, signals)
 }
 
 /// Runs a server on an open ledger, in its locked data folder, until a signal ends it.
@@ -172,13 +165,7 @@ fn serve_on(
     own.add(&std::path::absolute(&file)?);
     reload::replace_and_protect(&control, &settings.get());
     let share = share(&settings.get(), own, ledger)?;
-    let running = Running {
-        file,
-        settings,
-        api_keys,
-        control,
-        signals,
-    };
+    let running = Running { file, settings, api_keys, control, signals };
     let done = workers.run(running.run(server, share, &threads));
     drop(folder);
     done
@@ -215,10 +202,8 @@ fn control<L: NativeLedger>(
         clock: SmolClock::default(),
         listener: Arc::new(Listeners(events.clone())),
     };
-    let engine = Engine::new(host, limits, true).map_err(|invalid| ServeError::Limit {
-        key: invalid.key,
-        found: invalid.found,
-    })?;
+    let engine = Engine::new(host, limits, true)
+        .map_err(|invalid| ServeError::Limit { key: invalid.key, found: invalid.found })?;
     let completed = config.downloads.as_ref();
     let completed = completed.map(|downloads| downloads.completed.clone());
     let control = Control::new(engine, events, completed);
@@ -240,11 +225,7 @@ pub(super) fn api_keys(config: &Config) -> Result<Option<Keys>, ServeError> {
 }
 
 /// The shared folders; `own` are files of the server, which are never shared.
-fn share(
-    config: &Config,
-    own: &OwnFiles,
-    ledger: impl NativeLedger,
-) -> Result<Option<OpenShare>, ServeError> {
+fn share(config: &Config, own: &OwnFiles, ledger: impl NativeLedger) -> Result<Option<OpenShare>, ServeError> {
     if config.share.is_empty() {
         return Ok(None);
     }
@@ -281,12 +262,7 @@ struct Running<L: NativeLedger> {
 }
 
 impl<L: NativeLedger> Running<L> {
-    async fn run(
-        self,
-        server: Server,
-        share: Option<OpenShare>,
-        threads: &Threads,
-    ) -> Result<(), ServeError> {
+    async fn run(self, server: Server, share: Option<OpenShare>, threads: &Threads) -> Result<(), ServeError> {
         let address = server.address();
         let (stop, stopping) = bounded::<()>(1);
         let answer = self.answer(share.as_ref());
@@ -328,31 +304,19 @@ impl<L: NativeLedger> Running<L> {
     fn answer(&self, share: Option<&OpenShare>) -> Answer {
         let api = api::router(self.control.clone(), self.api_keys.clone());
         match share {
-            Some(OpenShare { share, access }) => {
-                api::beside(api, share.router(access.clone()).answer())
-            }
+            Some(OpenShare { share, access }) => api::beside(api, share.router(access.clone()).answer()),
             None => api,
         }
     }
 
     /// Takes up what was left, and then stubs.
-    async fn begin(
-        &self,
-        downloads: &Downloads,
-        threads: &Threads,
-    ) -> Result<Arc<Service<L>>, ServeError> {
+    async fn begin(&self, downloads: &Downloads, threads: &Threads) -> Result<Arc<Service<L>>, ServeError> {
         let executor = Arc::clone(threads.executor());
-        let service = Service::new(
-            self.control.clone(),
-            self.settings.clone(),
-            downloads,
-            executor,
-        );
+        let service = Service::new(self.control.clone(), self.settings.clone(), downloads, executor);
         let ending = Arc::clone(&service);
         self.control.on_end(move |end| finish::on_end(&ending, end));
         let starting = Arc::clone(&service);
-        self.control
-            .begin_by(move |source, id| starting.drive(queue::source_name(source), id));
+        self.control.begin_by(move |source, id| starting.drive(queue::source_name(source), id));
         // Said once, before anything waits for it.
         let _ = service.completed.check();
         recover::recover(&service).await?;
@@ -401,27 +365,25 @@ pub(super) enum ServerSignal {
 pub(super) fn listen() -> io::Result<Receiver<ServerSignal>> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let (ask, asked) = bounded(4);
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            let mut ending = false;
-            for signal in signals.forever() {
-                if signal == SIGHUP {
-                    // Several at once mean what one means; there is always room for the end.
-                    if ask.is_empty() {
-                        let _ = ask.try_send(ServerSignal::Reload);
-                    }
-                } else if ending {
-                    tracing::warn!("stopped at once");
-                    std::process::exit(130);
-                } else {
-                    ending = true;
-                    // From here on, and not where the end is done: that may hang on a disk.
-                    end_in_time();
-                    let _ = ask.try_send(ServerSignal::End);
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let mut ending = false;
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                // Several at once mean what one means; there is always room for the end.
+                if ask.is_empty() {
+                    let _ = ask.try_send(ServerSignal::Reload);
                 }
+            } else if ending {
+                tracing::warn!("stopped at once");
+                std::process::exit(130);
+            } else {
+                ending = true;
+                // From here on, and not where the end is done: that may hang on a disk.
+                end_in_time();
+                let _ = ask.try_send(ServerSignal::End);
             }
-        })?;
+        }
+    })?;
     Ok(asked)
 }
 
@@ -433,9 +395,7 @@ fn end_in_time() {
         std::process::exit(1);
     };
     // Without it the end may take longer.
-    let _ = std::thread::Builder::new()
-        .name("end".to_owned())
-        .spawn(wait);
+    let _ = std::thread::Builder::new().name("end".to_owned()).spawn(wait);
 }
 
 /// The failure's stable name.
@@ -468,15 +428,10 @@ pub(super) async fn settle(control: &Control<impl NativeLedger>) -> Result<(), E
 }
 
 async fn fail(control: &Control<impl NativeLedger>, row: &Row) -> Result<(), Error> {
-    let text = format!(
-        "the configuration has no downloads block: {}",
-        found(&row.new.part)
-    );
+    let text = format!("the configuration has no downloads block: {}", found(&row.new.part));
     tracing::warn!(id = row.id, "failed: {text}");
     let class = Class::Permanent;
-    control
-        .note_failure(row, class, ErrorCode::Other(CODE.into()), text, None)
-        .await
+    control.note_failure(row, class, ErrorCode::Other(CODE.into()), text, None).await
 }
 
 /// What is on the disk of a download.
@@ -493,12 +448,8 @@ pub(crate) fn start_log(format: LogFormat) {
     let own = Targets::new().with_target("regrip", LevelFilter::INFO);
     let lines = fmt::layer().with_writer(stderr).with_target(false);
     let started = match format {
-        LogFormat::Text => registry()
-            .with(lines.with_ansi(false).with_filter(own))
-            .try_init(),
-        LogFormat::Json => registry()
-            .with(lines.json().flatten_event(true).with_filter(own))
-            .try_init(),
+        LogFormat::Text => registry().with(lines.with_ansi(false).with_filter(own)).try_init(),
+        LogFormat::Json => registry().with(lines.json().flatten_event(true).with_filter(own)).try_init(),
     };
     // Somebody logs already: a test that starts two servers.
     drop(started);
@@ -515,36 +466,18 @@ impl Listener for LogEvents {
             What::Progress { .. } => {}
             What::Queued => tracing::info!(id, url, ?file, "queued"),
             What::Started { attempt, from } => tracing::info!(id, attempt, from, "started"),
-            What::Headers {
-                expected_bytes,
-                mismatch,
-                ..
-            } => {
+            What::Headers { expected_bytes, mismatch, .. } => {
                 if *mismatch {
                     tracing::warn!(id, expected_bytes, "the size is not the release's");
                 }
             }
-            What::Restart {
-                reason,
-                discarded_bytes,
-            } => {
+            What::Restart { reason, discarded_bytes } => {
                 let reason = reason.name();
                 tracing::warn!(id, reason, discarded_bytes, "started over");
             }
-            What::Retrying {
-                attempt,
-                delay,
-                error,
-                ..
-            } => {
+            What::Retrying { attempt, delay, error, .. } => {
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-                tracing::warn!(
-                    id,
-                    attempt,
-                    delay_ms,
-                    error = error.as_str(),
-                    "attempt failed"
-                );
+                tracing::warn!(id, attempt, delay_ms, error = error.as_str(), "attempt failed");
             }
             What::Waiting { why, .. } => tracing::warn!(id, why = why.as_str(), "waiting"),
             What::Completed(summary) => {

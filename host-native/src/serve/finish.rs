@@ -46,11 +46,7 @@ pub(super) fn on_end<L: NativeLedger>(service: &Arc<Service<L>>, end: &End) {
 }
 
 /// Does what is to be done after a drive.
-async fn after<L: NativeLedger>(
-    service: &Arc<Service<L>>,
-    id: DownloadId,
-    advice: Option<&'static str>,
-) {
+async fn after<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId, advice: Option<&'static str>) {
     let entry = match service.control.ledger().entry(id).await {
         Ok(entry) => entry,
         Err(Error::NoSuchDownload(_)) => {
@@ -88,11 +84,7 @@ async fn after<L: NativeLedger>(
 }
 
 /// Removes the stubs of a completed download, then notifies the import servers; `again` also those that accepted before.
-pub(super) async fn finish<L: NativeLedger>(
-    service: &Arc<Service<L>>,
-    id: DownloadId,
-    again: bool,
-) {
+pub(super) async fn finish<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId, again: bool) {
     match service.control.ledger().entry(id).await {
         Ok(entry) => {
             if let Some(item) = item_of(&entry) {
@@ -133,12 +125,7 @@ async fn remove_stubs<L: NativeLedger>(service: &Service<L>, item: &PeerItem, no
 }
 
 /// Moves the stubs of an item to `failed/` and ends its claim.
-pub(super) async fn fail_stubs<L: NativeLedger>(
-    service: &Service<L>,
-    item: &PeerItem,
-    noted: &[String],
-    why: &str,
-) {
+pub(super) async fn fail_stubs<L: NativeLedger>(service: &Service<L>, item: &PeerItem, noted: &[String], why: &str) {
     let mut stubs = Unsettled::of(service, item, noted);
     while let Some(name) = stubs.next() {
         let mut failed = false;
@@ -168,12 +155,7 @@ impl<'a, L: NativeLedger> Unsettled<'a, L> {
     fn of(service: &'a Service<L>, item: &'a PeerItem, noted: &[String]) -> Self {
         let mut names = service.claims.names(item);
         names.extend_from_slice(noted);
-        Unsettled {
-            service,
-            item,
-            waiting: names.into_iter(),
-            settled: Vec::new(),
-        }
+        Unsettled { service, item, waiting: names.into_iter(), settled: Vec::new() }
     }
 
     /// The next one. The caller has removed or moved those before it.
@@ -218,19 +200,9 @@ fn wait<L: NativeLedger>(service: &Service<L>, entry: &LedgerEntry) {
     let Some(failure) = &entry.row.failure else {
         return;
     };
-    tracing::warn!(
-        id = entry.row.id,
-        error = failure.text,
-        "retrying in {} s",
-        rest.as_secs()
-    );
+    tracing::warn!(id = entry.row.id, error = failure.text, "retrying in {} s", rest.as_secs());
     if let Some(item) = item_of(entry) {
-        service.show_waiting(
-            &item,
-            entry,
-            &failure.text,
-            SystemTime::now().checked_add(rest),
-        );
+        service.show_waiting(&item, entry, &failure.text, SystemTime::now().checked_add(rest));
     }
 }
 
@@ -249,12 +221,7 @@ fn failed_because(entry: &LedgerEntry) -> String {
 pub(super) fn item_of(entry: &LedgerEntry) -> Option<PeerItem> {
     match &entry.row.new.source {
         Source::Url { .. } => None,
-        Source::Peer {
-            peer_id, item_id, ..
-        } => Some(PeerItem {
-            peer: PeerId::new(peer_id)?,
-            id: item_id.clone(),
-        }),
+        Source::Peer { peer_id, item_id, .. } => Some(PeerItem { peer: PeerId::new(peer_id)?, id: item_id.clone() }),
     }
 }
 
@@ -262,46 +229,27 @@ pub(super) fn item_of(entry: &LedgerEntry) -> Option<PeerItem> {
 ///
 /// # Errors
 /// The error of the system; the stub may still be there.
-pub(super) fn remove<L: NativeLedger>(
-    service: &Service<L>,
-    name: &str,
-    item: &PeerItem,
-) -> io::Result<()> {
+pub(super) fn remove<L: NativeLedger>(service: &Service<L>, name: &str, item: &PeerItem) -> io::Result<()> {
     service.stubs.remove(name, item)?;
     service.stubs.remove_failed(name, item);
     Ok(())
 }
 
 /// Claims a stub that cannot be removed, for this process and the next.
-pub(super) async fn leave<L: NativeLedger>(
-    service: &Service<L>,
-    name: &str,
-    item: &PeerItem,
-    error: &io::Error,
-) {
+pub(super) async fn leave<L: NativeLedger>(service: &Service<L>, name: &str, item: &PeerItem, error: &io::Error) {
     service.claims.leave(name, item);
     note(service, error);
-    let stub = LeftStub {
-        stub_name: name.to_owned(),
-        peer_id: item.peer.as_str().to_owned(),
-        item_id: item.id.clone(),
-    };
+    let stub =
+        LeftStub { stub_name: name.to_owned(), peer_id: item.peer.as_str().to_owned(), item_id: item.id.clone() };
     if let Err(error) = service.control.ledger().note_left_stub(stub).await {
         tracing::error!(stub = ?name, error = %chain(&error), "cannot record that this stub is done");
     }
 }
 
 /// Lists a stub that was left.
-pub(super) fn list<L: NativeLedger>(
-    service: &Service<L>,
-    name: &str,
-    item: &PeerItem,
-    error: &io::Error,
-) {
+pub(super) fn list<L: NativeLedger>(service: &Service<L>, name: &str, item: &PeerItem, error: &io::Error) {
     service.control.stubs().put(PendingStub {
-        error: Some(format!(
-            "the download is completed, but the stub cannot be removed: {error}"
-        )),
+        error: Some(format!("the download is completed, but the stub cannot be removed: {error}")),
         next_try_at: SystemTime::now().checked_add(TRY_EVERY),
         ..service.pending(name, item)
     });
@@ -315,9 +263,7 @@ pub(super) async fn recover<L: NativeLedger>(service: &Service<L>) -> Result<(),
     for stub in service.control.ledger().left_stubs().await? {
         if let Some(peer) = PeerId::new(&stub.peer_id) {
             let id = stub.item_id;
-            service
-                .claims
-                .leave(&stub.stub_name, &PeerItem { peer, id });
+            service.claims.leave(&stub.stub_name, &PeerItem { peer, id });
         }
     }
     try_all(service).await;
@@ -340,12 +286,7 @@ async fn try_all<L: NativeLedger>(service: &Service<L>) {
             first_error.get_or_insert(error);
             continue;
         }
-        match service
-            .control
-            .ledger()
-            .forget_left_stub(name.clone())
-            .await
-        {
+        match service.control.ledger().forget_left_stub(name.clone()).await {
             Ok(()) => {
                 service.claims.let_go(&name);
                 service.control.stubs().remove(&name);

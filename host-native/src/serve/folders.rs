@@ -58,15 +58,8 @@ impl DataFolder {
     /// # Errors
     /// [`DataFolderRefused`]; nothing in the folder was changed where another server has it.
     pub fn lock(path: &Path) -> Result<DataFolder, DataFolderRefused> {
-        let unusable = |source| DataFolderRefused::Unusable {
-            path: path.to_owned(),
-            source,
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(unusable)?;
+        let unusable = |source| DataFolderRefused::Unusable { path: path.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mut lock = OpenOptions::new()
             .read(true)
@@ -80,21 +73,13 @@ impl DataFolder {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(DataFolderRefused::InUse {
-                    path: path.to_owned(),
-                    pid: written(&mut lock),
-                });
+                return Err(DataFolderRefused::InUse { path: path.to_owned(), pid: written(&mut lock) });
             }
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
         // For whoever is refused; the lock holds without it, also on a full disk.
-        let _ = lock
-            .set_len(0)
-            .and_then(|()| writeln!(lock, "{}", std::process::id()));
-        Ok(DataFolder {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        Ok(DataFolder { path: path.to_owned(), _lock: lock })
     }
 
     /// If it is.
@@ -150,11 +135,7 @@ pub(super) struct CompletedFolder {
 
 impl CompletedFolder {
     pub(super) fn new(path: &Path, troubles: Troubles) -> CompletedFolder {
-        CompletedFolder {
-            mounted: is_mount_point(path) == Some(true),
-            path: path.to_owned(),
-            troubles,
-        }
+        CompletedFolder { mounted: is_mount_point(path) == Some(true), path: path.to_owned(), troubles }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -228,10 +209,7 @@ mod tests {
         assert_eq!(serving(&path), Some(std::process::id()));
         let refused = DataFolder::lock(&path).unwrap_err().to_string();
         assert!(refused.contains(&path.display().to_string()), "{refused}");
-        assert!(
-            refused.contains(&format!("process {}", std::process::id())),
-            "{refused}"
-        );
+        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
         drop(held);
         assert_eq!(serving(&path), None);
         DataFolder::lock(&path).unwrap();

@@ -124,12 +124,7 @@ impl<L: NativeLedger> Imports<L> {
         };
         let states = ImportStates::go_on(&wanting, &before);
         let pending = states.pending();
-        let import = ImportRun {
-            imports: self,
-            id,
-            file: entry.row.new.destination,
-            states: Mutex::new(states),
-        };
+        let import = ImportRun { imports: self, id, file: entry.row.new.destination, states: Mutex::new(states) };
         import.change(|_| {}).await;
         join_all(pending.iter().map(|name| import.tell(name))).await;
         Ok(())
@@ -192,8 +187,7 @@ impl<L: NativeLedger> ImportRun<'_, L> {
                 }
                 Err(error) => error,
             };
-            let gives_up = !is_transient(&error, &config.extra_retry_statuses)
-                || host.clock().now() >= deadline;
+            let gives_up = !is_transient(&error, &config.extra_retry_statuses) || host.clock().now() >= deadline;
             let why = chain(&error);
             if gives_up {
                 tracing::error!(id = self.id, server = name, error = %why, "the import failed");
@@ -230,11 +224,7 @@ impl<L: NativeLedger> ImportRun<'_, L> {
             return Err(Error::Protocol(what));
         };
         let engine = imports.control.engine();
-        let path = seen(
-            &self.file,
-            &imports.completed,
-            server.import_path.as_deref(),
-        )?;
+        let path = seen(&self.file, &imports.completed, server.import_path.as_deref())?;
         self.states.lock().await.send(name);
         let sent = send(engine.host(), &server, &path).await;
         if let Err(error) = &sent {
@@ -279,10 +269,7 @@ impl ImportStates {
     pub(super) fn go_on(names: &[String], before: &[Import]) -> ImportStates {
         let import = |name: &String| match before.iter().find(|import| import.server == *name) {
             Some(known) if known.state != ImportState::Pending => known.clone(),
-            Some(known) => Import {
-                tries: known.tries,
-                ..Import::new(name)
-            },
+            Some(known) => Import { tries: known.tries, ..Import::new(name) },
             None => Import::new(name),
         };
         ImportStates(names.iter().map(import).collect())
@@ -322,10 +309,7 @@ impl ImportStates {
 
     /// The servers whose import is pending.
     pub(super) fn pending(&self) -> Vec<String> {
-        let pending = self
-            .0
-            .iter()
-            .filter(|import| import.state == ImportState::Pending);
+        let pending = self.0.iter().filter(|import| import.state == ImportState::Pending);
         pending.map(|import| import.server.clone()).collect()
     }
 
@@ -374,20 +358,11 @@ mod tests {
         let all = names(&["Films", "Anime", "Old"]);
         let mut states = ImportStates::go_on(&all, &[]);
         assert_eq!(states.pending(), all);
-        assert_eq!(
-            states.to_string(),
-            "pending at Films; pending at Anime; pending at Old"
-        );
+        assert_eq!(states.to_string(), "pending at Films; pending at Anime; pending at Old");
         states.send("Anime");
         states.set("Films", CommandResult::Accepted);
-        states.set(
-            "Anime",
-            CommandResult::Pending("503; pending at noon".to_owned()),
-        );
-        states.set(
-            "Old",
-            CommandResult::Failed("the server\nanswered 401".to_owned()),
-        );
+        states.set("Anime", CommandResult::Pending("503; pending at noon".to_owned()));
+        states.set("Old", CommandResult::Failed("the server\nanswered 401".to_owned()));
         states.wait("Anime", Some(UNIX_EPOCH + Duration::from_secs(1)));
         assert_eq!(
             states.to_string(),
@@ -396,10 +371,7 @@ mod tests {
         let again = ImportStates::go_on(&all, states.imports());
         assert_eq!(again.pending(), ["Anime"]);
         let anime = &again.imports()[1];
-        assert_eq!(
-            (anime.tries, &anime.error, anime.next_try),
-            (1, &None, None)
-        );
+        assert_eq!((anime.tries, &anime.error, anime.next_try), (1, &None, None));
         // One that was configured since is notified as well.
         let more = ImportStates::go_on(&names(&["Films", "New"]), states.imports());
         assert_eq!(more.pending(), ["New"]);
@@ -407,21 +379,12 @@ mod tests {
 
     #[test]
     fn a_name_that_reads_like_another_servers_line_is_that_servers_own() {
-        let all = names(&[
-            "Film",
-            "Films",
-            "Film; failed at Films: no",
-            "a\r\nb",
-            "\"': ",
-        ]);
+        let all = names(&["Film", "Films", "Film; failed at Films: no", "a\r\nb", "\"': "]);
         let mut states = ImportStates::go_on(&all, &[]);
         states.set("Films", CommandResult::Accepted);
         states.set("a\r\nb", CommandResult::Failed("no".to_owned()));
         let again = ImportStates::go_on(&all, states.imports());
-        assert_eq!(
-            again.pending(),
-            ["Film", "Film; failed at Films: no", "\"': "]
-        );
+        assert_eq!(again.pending(), ["Film", "Film; failed at Films: no", "\"': "]);
         assert!(!again.to_string().contains(['\r', '\n']), "{again}");
     }
 }

@@ -38,31 +38,19 @@ pub(super) fn wants(server: &ImportServer, category: u32) -> bool {
 /// # Errors
 /// `Status` with its `Retry-After`, `RedirectRefused` for a redirect that leads elsewhere, `Protocol` for an answer that is
 /// neither that nor a success; else as the transport.
-pub(super) async fn send(
-    host: &NativeHost<impl NativeLedger>,
-    server: &ImportServer,
-    path: &str,
-) -> Result<(), Error> {
+pub(super) async fn send(host: &NativeHost<impl NativeLedger>, server: &ImportServer, path: &str) -> Result<(), Error> {
     let url = format!("{}{ENDPOINT}", server.url.trim_end_matches('/'));
     let name = match server.kind {
         ImportServerKind::Radarr => "DownloadedMoviesScan",
         ImportServerKind::Sonarr => "DownloadedEpisodesScan",
     };
     let command = json!({ "name": name, "path": path }).to_string();
-    let mut url =
-        Url::parse(&url).map_err(|error| Error::Protocol(format!("invalid address: {error}")))?;
+    let mut url = Url::parse(&url).map_err(|error| Error::Protocol(format!("invalid address: {error}")))?;
     let mut method = Method::Post;
     for _ in 0..=MOST_REDIRECTS {
         let body = (method == Method::Post).then(|| command.clone());
-        let sent = host
-            .transport
-            .ask(method, url.as_str(), &server.headers, body);
-        let Response {
-            status,
-            headers,
-            end,
-            body,
-        } = sent.await?;
+        let sent = host.transport.ask(method, url.as_str(), &server.headers, body);
+        let Response { status, headers, end, body } = sent.await?;
         match status {
             200..=299 => return accepted(&url, &headers, body).await,
             301 | 302 | 303 | 307 | 308 => (method, url) = onward(&url, status, &headers)?,
@@ -83,15 +71,8 @@ pub(super) async fn send(
 
 async fn accepted(url: &Url, headers: &Headers, mut body: HttpBody) -> Result<(), Error> {
     let kind = headers.only("content-type").unwrap_or_default();
-    if kind
-        .trim_start()
-        .to_ascii_lowercase()
-        .starts_with("text/html")
-    {
-        return Err(Error::Protocol(format!(
-            "{} is an HTML page and not the API",
-            display_url(url.as_str())
-        )));
+    if kind.trim_start().to_ascii_lowercase().starts_with("text/html") {
+        return Err(Error::Protocol(format!("{} is an HTML page and not the API", display_url(url.as_str()))));
     }
     let mut read = 0;
     // It is accepted: the rest of the answer changes nothing.
@@ -116,18 +97,14 @@ fn onward(from: &Url, status: u16, headers: &Headers) -> Result<(Method, Url), E
     target.set_fragment(None);
     let shown = display_url(target.as_str());
     if target.origin() != from.origin() {
-        return Err(Error::RedirectRefused(format!(
-            "to {shown}, another origin, to which the key is not sent"
-        )));
+        return Err(Error::RedirectRefused(format!("to {shown}, another origin, to which the key is not sent")));
     }
     let is_endpoint = target.path().trim_end_matches('/').ends_with(ENDPOINT);
     match status {
         307 | 308 => Ok((Method::Post, target)),
         _ if is_endpoint => Ok((Method::Post, target)),
         303 => Ok((Method::Get, target)),
-        _ => Err(Error::RedirectRefused(format!(
-            "to {shown}, which is not the endpoint of commands"
-        ))),
+        _ => Err(Error::RedirectRefused(format!("to {shown}, which is not the endpoint of commands"))),
     }
 }
 
@@ -135,11 +112,7 @@ fn onward(from: &Url, status: u16, headers: &Headers) -> Result<(Method, Url), E
 ///
 /// # Errors
 /// `Protocol` if the file is not below `completed` and so `import_path` does not lead to it.
-pub(super) fn seen(
-    file: &str,
-    completed: &Path,
-    import_path: Option<&str>,
-) -> Result<String, Error> {
+pub(super) fn seen(file: &str, completed: &Path, import_path: Option<&str>) -> Result<String, Error> {
     let path = Path::new(file);
     // A row has its folder's canonical path, the configuration may name it by a link.
     let below = path.strip_prefix(completed).ok().or_else(|| {
@@ -187,48 +160,16 @@ mod tests {
         let post = |url: &str| Ok((Method::Post, Url::parse(url).unwrap()));
         let get = |url: &str| Ok((Method::Get, Url::parse(url).unwrap()));
         let table = [
-            (
-                307,
-                "/radarr/api/v3/command",
-                post("http://nas:7878/radarr/api/v3/command"),
-            ),
+            (307, "/radarr/api/v3/command", post("http://nas:7878/radarr/api/v3/command")),
             (308, "/elsewhere?a=b", post("http://nas:7878/elsewhere?a=b")),
-            (
-                301,
-                "/radarr/api/v3/command/",
-                post("http://nas:7878/radarr/api/v3/command/"),
-            ),
-            (
-                302,
-                "http://nas:7878/r/api/v3/command",
-                post("http://nas:7878/r/api/v3/command"),
-            ),
-            (
-                303,
-                "/radarr/api/v3/command",
-                post("http://nas:7878/radarr/api/v3/command"),
-            ),
+            (301, "/radarr/api/v3/command/", post("http://nas:7878/radarr/api/v3/command/")),
+            (302, "http://nas:7878/r/api/v3/command", post("http://nas:7878/r/api/v3/command")),
+            (303, "/radarr/api/v3/command", post("http://nas:7878/radarr/api/v3/command")),
             (303, "command/17", get("http://nas:7878/api/v3/command/17")),
-            (
-                302,
-                "/login?returnUrl=secret",
-                Err("to http://nas:7878/login, which"),
-            ),
-            (
-                307,
-                "https://nas:7878/api/v3/command",
-                Err("to https://nas:7878/api/v3/command, another"),
-            ),
-            (
-                308,
-                "http://nas/api/v3/command?k=secret",
-                Err("to http://nas/api/v3/command, another"),
-            ),
-            (
-                301,
-                "//other/api/v3/command",
-                Err("to http://other/api/v3/command, another"),
-            ),
+            (302, "/login?returnUrl=secret", Err("to http://nas:7878/login, which")),
+            (307, "https://nas:7878/api/v3/command", Err("to https://nas:7878/api/v3/command, another")),
+            (308, "http://nas/api/v3/command?k=secret", Err("to http://nas/api/v3/command, another")),
+            (301, "//other/api/v3/command", Err("to http://other/api/v3/command, another")),
             (307, "ftp://nas:7878/", Err("to ftp://nas:7878/, another")),
             (307, "", Err("the status is 307, without")),
             (307, "http://", Err("the status is 307, without")),

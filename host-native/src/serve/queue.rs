@@ -48,10 +48,7 @@ pub(super) struct LocalRetries {
 
 impl Default for LocalRetries {
     fn default() -> Self {
-        LocalRetries {
-            waiting: Mutex::default(),
-            news: bounded(1),
-        }
+        LocalRetries { waiting: Mutex::default(), news: bounded(1) }
     }
 }
 
@@ -164,10 +161,7 @@ async fn try_again<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId) {
 
 /// Returns `true` if the cause of the failure may be gone.
 fn may_go_on<L: NativeLedger>(service: &Service<L>, row: &Row) -> bool {
-    let is_full = row
-        .failure
-        .as_ref()
-        .is_some_and(|failure| failure.code == ErrorCode::DiskFull);
+    let is_full = row.failure.as_ref().is_some_and(|failure| failure.code == ErrorCode::DiskFull);
     let size = row.known_size().map_or(0, |size| size.bytes);
     let needs = size.saturating_sub(row.downloaded);
     service.completed.check().is_ok() && (!is_full || service.completed.has_room(needs))
@@ -197,12 +191,7 @@ pub(super) struct SourceQueues {
 
 impl SourceQueues {
     /// Queues a download behind the others of its source.
-    pub(super) fn push<L: NativeLedger>(
-        &self,
-        service: &Arc<Service<L>>,
-        source: &str,
-        id: DownloadId,
-    ) {
+    pub(super) fn push<L: NativeLedger>(&self, service: &Arc<Service<L>>, source: &str, id: DownloadId) {
         if !lock(&self.waiting).insert(id) {
             return;
         }

@@ -28,12 +28,7 @@ pub(super) async fn recover<L: NativeLedger>(service: &Arc<Service<L>>) -> Resul
     let recovered = engine.recover().await?;
     let (drive, superseded) = (recovered.drive.len(), recovered.superseded.len());
     if drive + superseded + lost > 0 {
-        tracing::info!(
-            drive,
-            superseded,
-            lost_attempts = lost,
-            "an earlier run left downloads unfinished"
-        );
+        tracing::info!(drive, superseded, lost_attempts = lost, "an earlier run left downloads unfinished");
     }
     // All are claimed before any is begun, and the oldest is begun first.
     let mut by_source: BTreeMap<String, Vec<DownloadId>> = BTreeMap::new();
@@ -113,8 +108,5 @@ async fn next_to_import<L: NativeLedger>(
 }
 
 fn item(peer: Option<String>, id: Option<String>) -> Option<PeerItem> {
-    Some(PeerItem {
-        peer: PeerId::new(&peer?)?,
-        id: id?,
-    })
+    Some(PeerItem { peer: PeerId::new(&peer?)?, id: id? })
 }

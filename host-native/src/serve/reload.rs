@@ -30,10 +30,7 @@ pub(super) fn reload<L: NativeLedger>(
     let (Loaded { config, warnings }, new_keys) = match load_with_keys(file) {
         Ok(read) => read,
         Err(why) => {
-            let trouble = format!(
-                "{} is rejected, the previous configuration stays in force: {why}",
-                file.display(),
-            );
+            let trouble = format!("{} is rejected, the previous configuration stays in force: {why}", file.display(),);
             return control.troubles().note(TROUBLE, &trouble);
         }
     };
@@ -66,11 +63,7 @@ pub(super) fn reload<L: NativeLedger>(
     if let Some(downloads) = &config.downloads {
         let engine = &downloads.engine;
         let credentials = config.peers.iter().map(|peer| peer.credentials()).collect();
-        control
-            .engine()
-            .host()
-            .transport
-            .reconfigure(engine, credentials);
+        control.engine().host().transport.reconfigure(engine, credentials);
         if let Err(invalid) = control.engine().reconfigure(engine.clone()) {
             // It was checked when it was read.
             tracing::error!("downloads.{} cannot be {}", invalid.key, invalid.found);
@@ -133,10 +126,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         (old.server.listen != new.server.listen, "regrip.listen"),
         (loses_key(old, new), "regrip.apiKey"),
         (old.server.data_dir != new.server.data_dir, "regrip.dataDir"),
-        (
-            old.server.share_keys != new.server.share_keys,
-            "regrip.shareKeys",
-        ),
+        (old.server.share_keys != new.server.share_keys, "regrip.shareKeys"),
         (old.share != new.share, "share"),
     ];
     let differ = differ.into_iter().filter(|(differs, _)| *differs);

@@ -54,11 +54,7 @@ impl<L: NativeLedger> Service<L> {
     ) -> Arc<Self> {
         let peers = PeerClients::new(control.clone());
         peers.configure(&settings.get().peers);
-        let imports = Imports::new(
-            control.clone(),
-            settings.clone(),
-            downloads.completed.clone(),
-        );
+        let imports = Imports::new(control.clone(), settings.clone(), downloads.completed.clone());
         Arc::new(Service {
             settings,
             claims: Claims::default(),
@@ -130,13 +126,7 @@ impl<L: NativeLedger> Service<L> {
     }
 
     /// Shows the stubs of a download that waits for this machine as pending again.
-    pub(super) fn show_waiting(
-        &self,
-        item: &PeerItem,
-        entry: &LedgerEntry,
-        why: &str,
-        until: Option<SystemTime>,
-    ) {
+    pub(super) fn show_waiting(&self, item: &PeerItem, entry: &LedgerEntry, why: &str, until: Option<SystemTime>) {
         for name in self.claims.names(item) {
             self.control.stubs().put(PendingStub {
                 name: entry.filename.clone(),
@@ -236,10 +226,7 @@ pub(super) struct PeerClients<L: NativeLedger> {
 
 impl<L: NativeLedger> PeerClients<L> {
     pub(super) fn new(control: Control<L>) -> Self {
-        PeerClients {
-            control,
-            known: RwLock::default(),
-        }
+        PeerClients { control, known: RwLock::default() }
     }
 
     /// Takes over a configuration. Of a peer that stays as it was the handshake holds.
@@ -248,9 +235,7 @@ impl<L: NativeLedger> PeerClients<L> {
         let mut known = write(&self.known);
         let before = std::mem::take(&mut *known);
         for peer in peers {
-            let kept = before
-                .get(&peer.id)
-                .filter(|kept| kept.client.peer() == peer);
+            let kept = before.get(&peer.id).filter(|kept| kept.client.peer() == peer);
             let kept = kept.cloned().or_else(|| meet(self.control.engine(), peer));
             if let Some(kept) = kept {
                 known.insert(peer.id.clone(), kept);
@@ -295,10 +280,7 @@ fn look<L: NativeLedger>(service: &Service<L>) {
     for peer in &service.settings.get().peers {
         if let Some(outage) = engine.reachability(peer.id.as_str()).outage() {
             let due = outage.next_probe.since(clock.now());
-            let why = format!(
-                "the peer cannot be reached: {}",
-                chain(&outage.last.error())
-            );
+            let why = format!("the peer cannot be reached: {}", chain(&outage.last.error()));
             out.insert(peer.id.as_str().to_owned(), (why, due));
         }
     }

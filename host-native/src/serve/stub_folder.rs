@@ -63,10 +63,7 @@ impl StubFolder {
     /// Why it is not taken.
     pub(super) fn read(&self, name: &str) -> Result<Stub, NotTaken> {
         let mut bytes = Vec::new();
-        self.open(name)?
-            .take(LARGEST_BYTES as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(NotTaken::Unreadable)?;
+        self.open(name)?.take(LARGEST_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(NotTaken::Unreadable)?;
         Stub::read(&bytes).map_err(|refused| NotTaken::NoStub(refused.to_string()))
     }
 
@@ -132,9 +129,7 @@ impl StubFolder {
     /// `AlreadyExists` if one of the two names is taken by something that is not regrip's; else what the system said.
     fn place(&self, from: &Path, name: &str, item: &PeerItem, why: &str) -> io::Result<()> {
         let (stub, text) = (self.0.join(name), self.0.join(explanation_name(name)));
-        if is_there(&stub) && !self.names(name, item).unwrap_or(false)
-            || is_there(&text) && !is_ours(&text)
-        {
+        if is_there(&stub) && !self.names(name, item).unwrap_or(false) || is_there(&text) && !is_ours(&text) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         write(&text, why)?;
@@ -176,11 +171,8 @@ impl StubFolder {
             return Err(no_file());
         }
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(&path)
-            .map_err(NotTaken::of)?;
+        let file =
+            OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(&path).map_err(NotTaken::of)?;
         let metadata = file.metadata().map_err(NotTaken::Unreadable)?;
         match metadata.is_file() {
             true => Ok(file),
@@ -198,10 +190,7 @@ impl StubFolder {
         // A link there would lead out of the folder.
         match std::fs::symlink_metadata(&failed)?.is_dir() {
             true => Ok(failed),
-            false => Err(io::Error::new(
-                io::ErrorKind::NotADirectory,
-                format!("{} is not a folder", failed.display()),
-            )),
+            false => Err(io::Error::new(io::ErrorKind::NotADirectory, format!("{} is not a folder", failed.display()))),
         }
     }
 }
@@ -220,9 +209,7 @@ impl NotTaken {
 /// `*.torrent`, and not hidden: that is how a file is called that is not whole yet.
 pub(super) fn is_stubs_name(name: &[u8]) -> bool {
     let at = name.len().saturating_sub(ENDING.len());
-    let ends = name
-        .get(at..)
-        .is_some_and(|end| end.eq_ignore_ascii_case(ENDING.as_bytes()));
+    let ends = name.get(at..).is_some_and(|end| end.eq_ignore_ascii_case(ENDING.as_bytes()));
     ends && at > 0 && !name.starts_with(b".")
 }
 
@@ -244,9 +231,7 @@ fn explanation_name(name: &str) -> PathBuf {
 
 fn explanation(name: &str, why: &str) -> String {
     let at = time(SystemTime::now());
-    format!(
-        "{SIGNATURE}: {name:?}\n\n{why}\n\nMove the stub back into the folder above to retry.\n{at}\n"
-    )
+    format!("{SIGNATURE}: {name:?}\n\n{why}\n\nMove the stub back into the folder above to retry.\n{at}\n")
 }
 
 fn is_ours(path: &Path) -> bool {
@@ -314,22 +299,12 @@ mod tests {
     #[test]
     fn a_stub_that_failed_lies_in_failed_with_a_text_that_says_why() {
         let (folder, stubs) = folder(&[("Film.torrent", "1")]);
-        stubs
-            .fail(
-                "Film.torrent",
-                &PeerItem::from(&stub("1")),
-                "the peer answered 404",
-            )
-            .unwrap();
+        stubs.fail("Film.torrent", &PeerItem::from(&stub("1")), "the peer answered 404").unwrap();
         assert!(!folder.path().join("Film.torrent").exists());
         assert!(folder.path().join("failed/Film.torrent").exists());
         let why = std::fs::read_to_string(folder.path().join("failed/Film.txt")).unwrap();
         assert!(why.contains("the peer answered 404"), "{why}");
-        std::fs::rename(
-            folder.path().join("failed/Film.torrent"),
-            folder.path().join("Film.torrent"),
-        )
-        .unwrap();
+        std::fs::rename(folder.path().join("failed/Film.torrent"), folder.path().join("Film.torrent")).unwrap();
         stubs.forget_failure("Film.torrent");
         assert!(!folder.path().join("failed/Film.txt").exists());
     }
@@ -337,21 +312,13 @@ mod tests {
     #[test]
     fn what_was_put_in_the_place_of_a_stub_stays() {
         let (folder, stubs) = folder(&[("a.torrent", "2"), ("b.torrent", "2")]);
-        stubs
-            .remove("a.torrent", &PeerItem::from(&stub("1")))
-            .unwrap();
-        stubs
-            .fail("b.torrent", &PeerItem::from(&stub("1")), "no")
-            .unwrap();
+        stubs.remove("a.torrent", &PeerItem::from(&stub("1"))).unwrap();
+        stubs.fail("b.torrent", &PeerItem::from(&stub("1")), "no").unwrap();
         assert!(folder.path().join("a.torrent").exists());
         assert!(folder.path().join("b.torrent").exists());
-        stubs
-            .remove("a.torrent", &PeerItem::from(&stub("2")))
-            .unwrap();
+        stubs.remove("a.torrent", &PeerItem::from(&stub("2"))).unwrap();
         assert!(!folder.path().join("a.torrent").exists());
-        stubs
-            .remove("a.torrent", &PeerItem::from(&stub("2")))
-            .unwrap();
+        stubs.remove("a.torrent", &PeerItem::from(&stub("2"))).unwrap();
     }
 
     #[test]
@@ -359,17 +326,11 @@ mod tests {
         let (folder, stubs) = folder(&[("a.torrent", "1")]);
         let aside = folder.path().with_extension("aside");
         std::fs::rename(folder.path(), &aside).unwrap();
-        assert!(
-            stubs
-                .remove("a.torrent", &PeerItem::from(&stub("1")))
-                .is_err()
-        );
+        assert!(stubs.remove("a.torrent", &PeerItem::from(&stub("1"))).is_err());
         let failed = stubs.fail("a.torrent", &PeerItem::from(&stub("1")), "no");
         assert!(failed.is_err());
         std::fs::rename(&aside, folder.path()).unwrap();
-        stubs
-            .remove("a.torrent", &PeerItem::from(&stub("1")))
-            .unwrap();
+        stubs.remove("a.torrent", &PeerItem::from(&stub("1"))).unwrap();
         assert!(!folder.path().join("a.torrent").exists());
     }
 
@@ -395,9 +356,7 @@ mod tests {
         std::os::unix::fs::symlink(&precious, failed.join("b.1.txt")).unwrap();
         std::fs::write(failed.join("c.torrent"), stub("other").write()).unwrap();
         for (name, item) in [("a.torrent", "1"), ("b.torrent", "2"), ("c.torrent", "3")] {
-            stubs
-                .fail(name, &PeerItem::from(&stub(item)), "no")
-                .unwrap();
+            stubs.fail(name, &PeerItem::from(&stub(item)), "no").unwrap();
             assert!(!folder.path().join(name).exists());
         }
         for path in [&precious, &failed.join("a.txt"), &failed.join("b.txt")] {
@@ -449,22 +408,12 @@ mod tests {
         std::fs::create_dir(at("folder.torrent")).unwrap();
         std::fs::write(at("large.torrent"), vec![b'd'; LARGEST_BYTES + 1]).unwrap();
         std::fs::write(at("empty.torrent"), "").unwrap();
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            at("fifo.torrent"),
-            rustix::fs::FileType::Fifo,
-            0o600.into(),
-            0,
-        )
-        .unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo.torrent"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
         for name in ["link", "folder", "large", "empty", "fifo"] {
             let read = stubs.read(&format!("{name}.torrent"));
             assert!(matches!(read, Err(NotTaken::NoStub(_))), "{name}: {read:?}");
         }
-        assert!(matches!(
-            stubs.read("none.torrent"),
-            Err(NotTaken::Vanished)
-        ));
+        assert!(matches!(stubs.read("none.torrent"), Err(NotTaken::Vanished)));
         assert!(stubs.read("real.torrent").is_ok());
     }
 }

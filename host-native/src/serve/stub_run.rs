@@ -40,11 +40,7 @@ enum Step {
 }
 
 /// Runs until there is a row, or none will ever be. `unwanted` closes when all stubs of the item are gone.
-pub(super) async fn run<L: NativeLedger>(
-    service: Arc<Service<L>>,
-    item: PeerItem,
-    unwanted: Receiver<()>,
-) {
+pub(super) async fn run<L: NativeLedger>(service: Arc<Service<L>>, item: PeerItem, unwanted: Receiver<()>) {
     let mut release = None;
     let mut tries = 0;
     loop {
@@ -180,11 +176,7 @@ async fn make_row<L: NativeLedger>(
 
 /// Asks for the release of a download whose row does not have it, and notes it. Without it nobody knows who imports the
 /// file; where the peer does not have it any more nobody ever will, and the file stays as it is.
-pub(super) async fn learn_release<L: NativeLedger>(
-    service: &Service<L>,
-    item: &PeerItem,
-    id: DownloadId,
-) {
+pub(super) async fn learn_release<L: NativeLedger>(service: &Service<L>, item: &PeerItem, id: DownloadId) {
     let Some(peer_client) = service.peers.get(&item.peer) else {
         return;
     };
@@ -198,12 +190,7 @@ pub(super) async fn learn_release<L: NativeLedger>(
 
 /// Notes the release, by which the import knows its servers, and the stub, by which the next process knows its claim. The
 /// row is there, so this goes on until the ledger takes it.
-async fn note<L: NativeLedger>(
-    service: &Service<L>,
-    item: &PeerItem,
-    release: &Release,
-    id: DownloadId,
-) {
+async fn note<L: NativeLedger>(service: &Service<L>, item: &PeerItem, release: &Release, id: DownloadId) {
     let stub = service.claims.names(item).into_iter().next();
     let ledger = service.control.ledger();
     let mut tries = 0;

@@ -71,10 +71,7 @@ impl Watch {
     ///
     /// # Errors
     /// The system gave no thread.
-    pub(super) fn start<T: Taker + 'static>(
-        stubs: StubFolder,
-        taker: &Arc<T>,
-    ) -> io::Result<Watch> {
+    pub(super) fn start<T: Taker + 'static>(stubs: StubFolder, taker: &Arc<T>) -> io::Result<Watch> {
         let (wake, woken) = sync_channel(1);
         let reconsider = Arc::new(AtomicBool::new(false));
         let watching = Watching {
@@ -87,9 +84,7 @@ impl Watch {
             hasher: RandomState::new(),
             seen: SeenFiles::default(),
         };
-        std::thread::Builder::new()
-            .name("watch".to_owned())
-            .spawn(move || watching.run(&woken))?;
+        std::thread::Builder::new().name("watch".to_owned()).spawn(move || watching.run(&woken))?;
         Ok(Watch { wake, reconsider })
     }
 
@@ -232,19 +227,13 @@ impl<T: Taker> Watching<T> {
                 self.consider(taker, &name, FileVersion::from(&metadata), &mut look);
             }
         }
-        taker.claims().keep_only(|name| {
-            claimed.contains_key(name) || self.stubs.path().join(name).symlink_metadata().is_ok()
-        });
+        taker
+            .claims()
+            .keep_only(|name| claimed.contains_key(name) || self.stubs.path().join(name).symlink_metadata().is_ok());
         Ok(look)
     }
 
-    fn consider(
-        &mut self,
-        taker: &Arc<T>,
-        name: &std::ffi::OsStr,
-        stamp: FileVersion,
-        look: &mut Pass,
-    ) {
+    fn consider(&mut self, taker: &Arc<T>, name: &std::ffi::OsStr, stamp: FileVersion, look: &mut Pass) {
         let (key, now) = (self.hasher.hash_one(name), self.hasher.hash_one(stamp));
         if self.seen.left.get(&key) == Some(&now) {
             look.seen.left.insert(key, now);
@@ -305,11 +294,7 @@ fn log_skipped(look: &mut Pass, name: &str, why: &str) {
     }
 }
 
-fn watcher(
-    folder: &Path,
-    wake: SyncSender<()>,
-    stale: Arc<AtomicBool>,
-) -> notify::Result<RecommendedWatcher> {
+fn watcher(folder: &Path, wake: SyncSender<()>, stale: Arc<AtomicBool>) -> notify::Result<RecommendedWatcher> {
     let itself = folder.to_owned();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if let Ok(event) = &event {

@@ -80,17 +80,14 @@ impl Keys {
     /// Returns `true` if this is one of the keys. A blank one never is.
     pub fn fits(&self, key: &[u8]) -> bool {
         let given = digest(key);
-        let fits = self.0.iter().fold(Choice::from(0), |fits, known| {
-            fits | known.as_slice().ct_eq(given.as_slice())
-        });
+        let fits = self.0.iter().fold(Choice::from(0), |fits, known| fits | known.as_slice().ct_eq(given.as_slice()));
         fits.into()
     }
 }
 
 /// Returns `true` if a header can carry it.
 fn is_sendable(key: &str) -> bool {
-    key.bytes()
-        .all(|byte| byte == b' ' || byte.is_ascii_graphic())
+    key.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
 }
 
 impl fmt::Debug for Keys {
@@ -144,11 +141,7 @@ impl Guard for Access {
 
 /// The answer to whoever has no right key.
 pub fn unauthorized() -> Refusal {
-    Refusal::new(
-        StatusCode::UNAUTHORIZED,
-        "Unauthorized",
-        "the header X-Api-Key is missing or wrong",
-    )
+    Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", "the header X-Api-Key is missing or wrong")
 }
 
 impl Access {
@@ -174,9 +167,7 @@ impl Access {
                 if local && is_local_host(headers) && is_own_origin(headers) {
                     return Ok(());
                 }
-                Err(forbidden(
-                    "without a key, only requests from this machine to its own name are served",
-                ))
+                Err(forbidden("without a key, only requests from this machine to its own name are served"))
             }
         }
     }
@@ -227,11 +218,7 @@ struct InForce {
 
 impl InForce {
     fn new(keys: Option<Keys>, changes: u64) -> InForce {
-        InForce {
-            keys,
-            changes,
-            until_change: bounded(1),
-        }
+        InForce { keys, changes, until_change: bounded(1) }
     }
 }
 
@@ -295,9 +282,7 @@ fn is_local_host(headers: &HeaderMap) -> bool {
             Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
             _ => host,
         };
-        let bare = name
-            .strip_prefix('[')
-            .and_then(|name| name.strip_suffix(']'));
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
         let address = bare.unwrap_or(name).parse::<IpAddr>();
         name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
     })
@@ -311,9 +296,7 @@ pub fn is_own_origin(headers: &HeaderMap) -> bool {
     let (Some(origin), Some(host)) = (only(headers, &ORIGIN), only(headers, &HOST)) else {
         return false;
     };
-    let authority = origin
-        .strip_prefix(b"http://")
-        .or_else(|| origin.strip_prefix(b"https://"));
+    let authority = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
@@ -324,9 +307,7 @@ mod tests {
     type Fields<'a> = &'a [(&'static str, &'a str)];
 
     fn headers(fields: Fields<'_>) -> HeaderMap {
-        let fields = fields
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+        let fields = fields.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
         let mut headers = HeaderMap::new();
         fields.for_each(|(name, value)| {
             headers.append(name, value);
@@ -360,39 +341,15 @@ mod tests {
             ("[::1]:9", &[("host", "[::1]:5226")], true),
             ("[::ffff:127.0.0.1]:9", &[("host", "127.1.2.3")], true),
             ("127.0.0.1:9", &[("host", "LocalHost:5226")], true),
-            (
-                "127.0.0.1:9",
-                &[("host", "localhost"), ("origin", "http://localhost")],
-                true,
-            ),
+            ("127.0.0.1:9", &[("host", "localhost"), ("origin", "http://localhost")], true),
             ("127.0.0.1:9", &[], false),
             ("127.0.0.1:9", &[("host", "evil.example")], false),
             ("127.0.0.1:9", &[("host", "localhost.evil.example")], false),
-            (
-                "127.0.0.1:9",
-                &[("host", "127.0.0.1.evil.example:80")],
-                false,
-            ),
-            (
-                "127.0.0.1:9",
-                &[("host", "localhost"), ("host", "evil")],
-                false,
-            ),
-            (
-                "127.0.0.1:9",
-                &[("host", "localhost"), ("origin", "http://evil.example")],
-                false,
-            ),
-            (
-                "127.0.0.1:9",
-                &[("host", "localhost:1"), ("origin", "http://localhost:2")],
-                false,
-            ),
-            (
-                "127.0.0.1:9",
-                &[("host", "localhost"), ("origin", "null")],
-                false,
-            ),
+            ("127.0.0.1:9", &[("host", "127.0.0.1.evil.example:80")], false),
+            ("127.0.0.1:9", &[("host", "localhost"), ("host", "evil")], false),
+            ("127.0.0.1:9", &[("host", "localhost"), ("origin", "http://evil.example")], false),
+            ("127.0.0.1:9", &[("host", "localhost:1"), ("origin", "http://localhost:2")], false),
+            ("127.0.0.1:9", &[("host", "localhost"), ("origin", "null")], false),
             ("192.168.1.2:9", &[("host", "127.0.0.1:5226")], false),
         ];
         for (from, fields, open) in table {
@@ -457,14 +414,8 @@ mod tests {
     #[test]
     fn keys_that_no_header_can_carry_are_refused_and_none_is_ever_shown() {
         assert_eq!(Keys::parse("\n# x\n"), Err(KeysError::Empty));
-        assert_eq!(
-            Keys::parse("ok\nno\tgood"),
-            Err(KeysError::NotAscii { number: 2 })
-        );
-        assert_eq!(
-            Keys::parse("schlüssel"),
-            Err(KeysError::NotAscii { number: 1 })
-        );
+        assert_eq!(Keys::parse("ok\nno\tgood"), Err(KeysError::NotAscii { number: 2 }));
+        assert_eq!(Keys::parse("schlüssel"), Err(KeysError::NotAscii { number: 1 }));
         assert_eq!(format!("{:?}", Keys::parse("secret").unwrap()), "Keys(1)");
     }
 }

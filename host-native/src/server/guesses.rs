@@ -50,12 +50,10 @@ impl Guesses {
         }
         match counted.wait {
             None => refusal,
-            Some(wait) => Refusal::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "TooManyWrongKeys",
-                "too many wrong keys from this address",
-            )
-            .retry_after(wait),
+            Some(wait) => {
+                Refusal::new(StatusCode::TOO_MANY_REQUESTS, "TooManyWrongKeys", "too many wrong keys from this address")
+                    .retry_after(wait)
+            }
         }
     }
 }
@@ -138,14 +136,11 @@ impl NetworkTable {
 
     /// Returns what is to be logged now, and `true` if there may be more later.
     fn due(&mut self, now: Instant) -> (Vec<(ClientNetwork, u64)>, bool) {
-        let of =
-            |(network, record): (&ClientNetwork, &mut Record)| Some((*network, record.due(now)?));
+        let of = |(network, record): (&ClientNetwork, &mut Record)| Some((*network, record.due(now)?));
         let due = self.networks.iter_mut().filter_map(of).collect();
         // Nothing is left to say about these, and nothing counts against them.
         self.networks.retain(|_, record| {
-            record.unlogged > 0
-                || record.is_quiet(now)
-                || record.recovered.iter().any(|at| *at > now)
+            record.unlogged > 0 || record.is_quiet(now) || record.recovered.iter().any(|at| *at > now)
         });
         self.is_watched = !self.networks.is_empty();
         (due, self.is_watched)
@@ -245,11 +240,7 @@ mod tests {
         let now = Instant::now();
         for number in 0..=MOST_NETWORKS as u32 {
             let address = IpAddr::V4(number.into());
-            table.count(
-                ClientNetwork::of(address),
-                Way::Header,
-                now + EVERY * number,
-            );
+            table.count(ClientNetwork::of(address), Way::Header, now + EVERY * number);
         }
         assert_eq!(table.networks.len(), MOST_NETWORKS);
         assert!(!table.networks.contains_key(&network("0.0.0.0")));

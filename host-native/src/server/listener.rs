@@ -127,10 +127,7 @@ impl Body for Outgoing {
     type Data = Piece;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
         if let Payload::Stream(stream) = &mut self.payload {
             let bytes = ready!(stream.poll_next_unpin(cx));
             return Poll::Ready(bytes.map(|bytes| Ok(Frame::data(Piece::Bytes(bytes)))));
@@ -176,11 +173,7 @@ impl Server {
     pub fn bind(address: SocketAddr, limits: Limits) -> io::Result<Server> {
         let listener = Async::<TcpListener>::bind(address)?;
         let address = listener.get_ref().local_addr()?;
-        Ok(Server {
-            listener,
-            address,
-            limits: limits.within_open_files(),
-        })
+        Ok(Server { listener, address, limits: limits.within_open_files() })
     }
 
     /// Where it listens.
@@ -190,12 +183,7 @@ impl Server {
 
     /// Serves until `stop` ends; then takes no more connections, closes the idle ones, lets replies go on for
     /// `stop_within` and cuts what is left.
-    pub async fn run(
-        self,
-        executor: &Executor<'static>,
-        answer: Answer,
-        stop: impl Future<Output = ()>,
-    ) {
+    pub async fn run(self, executor: &Executor<'static>, answer: Answer, stop: impl Future<Output = ()>) {
         let places = Places::new(self.limits.connections);
         let (stopped, stopping) = channel::bounded::<()>(1);
         let accept = self.accept(executor, answer, &places, stopping);
@@ -205,24 +193,11 @@ impl Server {
         places.all_closed().await;
     }
 
-    async fn accept(
-        self,
-        executor: &Executor<'static>,
-        answer: Answer,
-        places: &Places,
-        stopping: Receiver<()>,
-    ) {
+    async fn accept(self, executor: &Executor<'static>, answer: Answer, places: &Places, stopping: Receiver<()>) {
         loop {
             let (stream, from) = self.next(places).await;
             let place = places.admit(ClientNetwork::of(from.ip())).await;
-            let served = serve(
-                stream,
-                from,
-                Arc::clone(&answer),
-                self.limits,
-                place,
-                stopping.clone(),
-            );
+            let served = serve(stream, from, Arc::clone(&answer), self.limits, place, stopping.clone());
             executor.spawn(served).detach();
         }
     }
@@ -290,10 +265,7 @@ impl Limits {
         let files = getrlimit(Resource::Nofile).current;
         let files = files.and_then(|files| usize::try_from(files).ok());
         let most = files.map_or(usize::MAX, |files| (files / 4).max(4));
-        Limits {
-            connections: self.connections.min(most),
-            ..self
-        }
+        Limits { connections: self.connections.min(most), ..self }
     }
 }
 

@@ -55,10 +55,7 @@ struct HeldPlace {
 impl Places {
     /// A server with `count` places, at least one.
     pub(super) fn new(count: usize) -> Places {
-        Places {
-            table: Arc::new(Mutex::new(PlaceTable::new(count))),
-            freed: bounded(1),
-        }
+        Places { table: Arc::new(Mutex::new(PlaceTable::new(count))), freed: bounded(1) }
     }
 
     /// A place for a newcomer. If there is no room, somebody else makes room or it waits.
@@ -170,12 +167,7 @@ impl Occupant {
 
 impl PlaceTable {
     fn new(count: usize) -> PlaceTable {
-        PlaceTable {
-            count: count.max(1),
-            next: 0,
-            connections: HashMap::new(),
-            open: 0,
-        }
+        PlaceTable { count: count.max(1), next: 0, connections: HashMap::new(), open: 0 }
     }
 
     /// Three quarters of the places.
@@ -188,9 +180,8 @@ impl PlaceTable {
             return None;
         }
         let unknown = self.connections.values().filter(|one| !one.known);
-        let (all, of_network) = unknown.fold((0, 0), |(all, own), one| {
-            (all + 1, own + usize::from(one.network == network))
-        });
+        let (all, of_network) =
+            unknown.fold((0, 0), |(all, own), one| (all + 1, own + usize::from(one.network == network)));
         if of_network >= (self.count / 4).max(1) {
             self.dismiss_unknown(now, |one| one.network == network && !one.is_young(now));
         }
@@ -204,14 +195,7 @@ impl PlaceTable {
         let number = self.next;
         self.next += 1;
         self.open += 1;
-        let connection = Occupant {
-            network,
-            known: false,
-            busy: false,
-            accepted: now,
-            active: now,
-            leave,
-        };
+        let connection = Occupant { network, known: false, busy: false, accepted: now, active: now, leave };
         self.connections.insert(number, connection);
         Some((number, asked))
     }
@@ -235,12 +219,7 @@ impl PlaceTable {
         let some = (self.connections.iter()).filter(|(_, one)| !one.known && of(one));
         let idlest = some.min_by_key(|(number, one)| {
             let crowd = crowds.get(&one.network).copied().unwrap_or_default();
-            (
-                std::cmp::Reverse(crowd),
-                one.is_young(now),
-                one.active,
-                **number,
-            )
+            (std::cmp::Reverse(crowd), one.is_young(now), one.active, **number)
         });
         self.dismiss(idlest.map(|(number, _)| *number), Leave::Now)
     }
@@ -316,10 +295,7 @@ mod tests {
         let few = admit(&mut table, 2, now).unwrap();
         let all: Vec<_> = (0..100).filter_map(|_| admit(&mut table, 1, now)).collect();
         assert_eq!(table.connections.len(), 12);
-        assert!(
-            table.connections.contains_key(&few.0),
-            "the small network lost its only one"
-        );
+        assert!(table.connections.contains_key(&few.0), "the small network lost its only one");
         assert_eq!(table.open, 16 + MOST_LEAVING);
         assert_eq!(all.len(), table.open - 1);
     }
@@ -336,10 +312,7 @@ mod tests {
                 one
             })
             .collect();
-        assert!(
-            admit(&mut table, 5, now).is_none(),
-            "all places are taken by replies"
-        );
+        assert!(admit(&mut table, 5, now).is_none(), "all places are taken by replies");
         table.change(all[2].0, false);
         let new = admit(&mut table, 5, now).unwrap();
         assert_eq!(all[2].1.try_recv(), Ok(Leave::AfterReply));
@@ -358,10 +331,7 @@ mod tests {
             table.is_known(number);
             table.change(number, true);
         }
-        assert_eq!(
-            table.connections.values().filter(|one| one.known).count(),
-            6
-        );
+        assert_eq!(table.connections.values().filter(|one| one.known).count(), 6);
         assert!(admit(&mut table, 2, now).is_some());
     }
 }

@@ -54,11 +54,7 @@ pub struct Reply {
 impl Reply {
     /// A reply without headers.
     pub fn new(status: StatusCode, payload: Payload) -> Reply {
-        Reply {
-            status,
-            headers: HeaderMap::new(),
-            payload,
-        }
+        Reply { status, headers: HeaderMap::new(), payload }
     }
 
     /// 200 with a JSON object.
@@ -127,11 +123,7 @@ pub struct Refusal {
 
 impl Refusal {
     /// A refusal.
-    pub fn new(
-        status: StatusCode,
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<String>,
-    ) -> Refusal {
+    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Refusal {
         Refusal {
             status,
             code: code.into(),
@@ -145,28 +137,19 @@ impl Refusal {
     /// Blames a field of the request.
     #[must_use]
     pub fn about(self, field: &'static str) -> Refusal {
-        Refusal {
-            field: Some(field),
-            ..self
-        }
+        Refusal { field: Some(field), ..self }
     }
 
     /// Says when to ask again, in whole seconds, rounded up.
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Refusal {
-        Refusal {
-            retry_after: Some(wait),
-            ..self
-        }
+        Refusal { retry_after: Some(wait), ..self }
     }
 
     /// Says that a key was given and is wrong.
     #[must_use]
     pub fn wrong_key(self) -> Refusal {
-        Refusal {
-            is_wrong_key: true,
-            ..self
-        }
+        Refusal { is_wrong_key: true, ..self }
     }
 
     /// 404.
@@ -205,10 +188,7 @@ const MOST_SKIPPED_BYTES: usize = 1 << 20;
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// Reads a body as JSON.
-pub(super) async fn json<T: DeserializeOwned>(
-    headers: &HeaderMap,
-    body: Option<Incoming>,
-) -> Result<T, Refusal> {
+pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Option<Incoming>) -> Result<T, Refusal> {
     if !is_json(headers) {
         return Err(not_json());
     }
@@ -296,9 +276,5 @@ async fn read(mut body: Incoming) -> Result<Bytes, Refusal> {
 }
 
 fn too_large() -> Refusal {
-    Refusal::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "TooLarge",
-        format!("the body is larger than {MOST_BYTES} bytes"),
-    )
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLarge", format!("the body is larger than {MOST_BYTES} bytes"))
 }

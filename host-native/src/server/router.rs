@@ -23,8 +23,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// Answers a request; the connection's other end comes with it.
-pub type Answer =
-    Arc<dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Reply> + Send + Sync>;
+pub type Answer = Arc<dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Reply> + Send + Sync>;
 
 /// What a handler is given. A body that no handler reads is not read: hyper drops what comes of it.
 #[derive(Debug)]
@@ -107,12 +106,7 @@ pub struct Router<S: 'static> {
 impl<S: Send + Sync> Router<S> {
     /// A router.
     pub fn new(state: Arc<S>, routes: &'static [Route<S>], guard: Arc<dyn Guard>) -> Self {
-        Router {
-            state,
-            routes,
-            guard,
-            guesses: Guesses::default(),
-        }
+        Router { state, routes, guard, guesses: Guesses::default() }
     }
 
     /// The router as a server takes it.
@@ -133,12 +127,7 @@ impl<S: Send + Sync> Router<S> {
             Ok(Ok(reply)) => reply,
             Ok(Err(refusal)) => self.refuse(refusal, from, Way::Login).into(),
             // It has been printed; the other requests go on.
-            Err(_) => Refusal::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Bug",
-                "this is a bug in regrip",
-            )
-            .into(),
+            Err(_) => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Bug", "this is a bug in regrip").into(),
         }
     }
 
@@ -153,16 +142,8 @@ impl<S: Send + Sync> Router<S> {
     fn find(&self, head: Parts, from: SocketAddr) -> Result<(Handler<S>, Asked), Box<Reply>> {
         let path = head.uri.path();
         let here = |route: &&Route<S>| captured(route.path, path).is_some();
-        let method = if head.method == Method::HEAD {
-            &Method::GET
-        } else {
-            &head.method
-        };
-        let route = self
-            .routes
-            .iter()
-            .filter(here)
-            .find(|route| route.method == method);
+        let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
+        let route = self.routes.iter().filter(here).find(|route| route.method == method);
         let entry = route.map_or(Entry::Keyed, |route| route.entry);
         let checked = self.guard.check(&head, from, entry);
         checked.map_err(|refusal| self.refuse(refusal, from, Way::Header))?;
@@ -173,12 +154,7 @@ impl<S: Send + Sync> Router<S> {
             return Err(Box::new(self.without_route(path)));
         };
         let captured = captured(route.path, path).flatten();
-        let asked = Asked {
-            head,
-            from,
-            captured,
-            body: None,
-        };
+        let asked = Asked { head, from, captured, body: None };
         Ok((route.handler, asked))
     }
 
@@ -194,11 +170,8 @@ impl<S: Send + Sync> Router<S> {
         if allowed.is_empty() {
             return Refusal::not_found("there is nothing at this path").into();
         }
-        let refusal = Refusal::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "MethodNotAllowed",
-            "this path does not take that method",
-        );
+        let refusal =
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path does not take that method");
         Reply::from(refusal).text_header(ALLOW, &allowed.join(", "))
     }
 }
@@ -210,10 +183,7 @@ impl From<Refusal> for Box<Reply> {
 }
 
 /// Whether a path fits a pattern, and what stands in its braces. Split before it is decoded: an id may have slashes.
-#[allow(
-    clippy::option_option,
-    reason = "no fit, or a fit with or without braces"
-)]
+#[allow(clippy::option_option, reason = "no fit, or a fit with or without braces")]
 fn captured(pattern: &str, path: &str) -> Option<Option<String>> {
     let mut captured = None;
     let mut segments = path.split('/');
@@ -255,9 +225,7 @@ pub(super) fn settle<B>(request: &mut Request<B>) -> Result<(), Refusal> {
             request.headers_mut().insert(HOST, host);
             Ok(())
         }
-        None => Err(Refusal::bad_request(
-            "the target of the request names no host",
-        )),
+        None => Err(Refusal::bad_request("the target of the request names no host")),
     }
 }
 
@@ -334,12 +302,7 @@ mod tests {
             ("/", Version::HTTP_11, &["me@a.test"], None),
             ("/", Version::HTTP_11, &["a.test:b"], None),
             ("/", Version::HTTP_11, &["a.test, b.test"], None),
-            (
-                "http://b.test:1/x",
-                Version::HTTP_11,
-                &["localhost"],
-                Some("b.test:1"),
-            ),
+            ("http://b.test:1/x", Version::HTTP_11, &["localhost"], Some("b.test:1")),
             ("http://b.test/x", Version::HTTP_11, &[], None),
             ("http://me@b.test/x", Version::HTTP_11, &["a.test"], None),
             ("ftp://b.test/x", Version::HTTP_11, &["b.test"], None),

@@ -105,17 +105,8 @@ impl ServedSocket {
     }
 
     /// Sends bytes; `more` says that others follow at once, so that a head does not go alone.
-    fn send_bytes(
-        &mut self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-        more: bool,
-    ) -> Poll<io::Result<usize>> {
-        let flags = if more {
-            MORE_FOLLOWS
-        } else {
-            SendFlags::empty()
-        };
+    fn send_bytes(&mut self, cx: &mut Context<'_>, bytes: &[u8], more: bool) -> Poll<io::Result<usize>> {
+        let flags = if more { MORE_FOLLOWS } else { SendFlags::empty() };
         self.until_sent(cx, |stream| send(stream, bytes, flags))
     }
 
@@ -133,8 +124,7 @@ impl ServedSocket {
         let most = most.min(usize::try_from(span.length).unwrap_or(usize::MAX));
         let (copied, sent) = ready!(BLOCK.with_borrow_mut(|block| {
             let copied = copy(&span, block.get_mut(..most).unwrap_or_default())?;
-            self.until_sent(cx, |stream| send(stream, copied, SendFlags::empty()))
-                .map_ok(|sent| (copied.len(), sent))
+            self.until_sent(cx, |stream| send(stream, copied, SendFlags::empty())).map_ok(|sent| (copied.len(), sent))
         }))?;
         self.block_bytes = match sent < copied {
             true => sent.max(LEAST_BLOCK_BYTES),
@@ -238,11 +228,7 @@ fn copy<'a>(span: &FileSpan, block: &'a mut [u8]) -> io::Result<&'a [u8]> {
 }
 
 impl hyper::rt::Read for ServedSocket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
         loop {
             // SAFETY: recv only writes data, it never takes initialised bytes back.
@@ -271,11 +257,7 @@ impl hyper::rt::Read for ServedSocket {
 }
 
 impl hyper::rt::Write for ServedSocket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
@@ -332,13 +314,7 @@ struct IdleTimer {
 
 impl IdleTimer {
     fn new(timeout: Duration, kernel_times_sending: bool) -> IdleTimer {
-        IdleTimer {
-            timeout,
-            since: Instant::now(),
-            kernel_times_sending,
-            sending: false,
-            timer: Timer::after(timeout),
-        }
+        IdleTimer { timeout, since: Instant::now(), kernel_times_sending, sending: false, timer: Timer::after(timeout) }
     }
 
     fn moved(&mut self) {
@@ -498,17 +474,12 @@ impl Threads {
         let (stop, stopped) = channel::bounded::<()>(1);
         for number in 0..count.max(FEWEST) {
             let (executor, stopped) = (Arc::clone(&executor), stopped.clone());
-            std::thread::Builder::new()
-                .name(format!("server {number}"))
-                .spawn(move || {
-                    // Ends when the sender is dropped, as an error.
-                    let _ = smol::block_on(executor.run(stopped.recv()));
-                })?;
+            std::thread::Builder::new().name(format!("server {number}")).spawn(move || {
+                // Ends when the sender is dropped, as an error.
+                let _ = smol::block_on(executor.run(stopped.recv()));
+            })?;
         }
-        Ok(Threads {
-            executor,
-            _stop: stop,
-        })
+        Ok(Threads { executor, _stop: stop })
     }
 
     /// Where tasks are spawned.
@@ -522,12 +493,7 @@ mod tests {
     use super::*;
 
     fn span(file: &Arc<File>, offset: u64, length: u64) -> FileSpan {
-        FileSpan {
-            file: Arc::clone(file),
-            offset,
-            length,
-            version: FileVersion::of_open(file).unwrap(),
-        }
+        FileSpan { file: Arc::clone(file), offset, length, version: FileVersion::of_open(file).unwrap() }
     }
 
     #[test]
@@ -548,16 +514,12 @@ mod tests {
 
     #[test]
     fn a_piece_of_a_file_is_as_long_as_its_span_and_shows_placeholders_only() {
-        let mut piece = Piece::File {
-            length: PLACEHOLDER_BYTES as u64 + 7,
-        };
+        let mut piece = Piece::File { length: PLACEHOLDER_BYTES as u64 + 7 };
         assert_eq!(piece.remaining(), PLACEHOLDER_BYTES + 7);
         assert_eq!(piece.chunk().len(), PLACEHOLDER_BYTES);
         piece.advance(PLACEHOLDER_BYTES);
         assert_eq!(piece.chunk().len(), 7);
         assert!(is_placeholder(piece.chunk()));
-        assert!(!is_placeholder(
-            Piece::Bytes(Bytes::from_static(b"x")).chunk()
-        ));
+        assert!(!is_placeholder(Piece::Bytes(Bytes::from_static(b"x")).chunk()));
     }
 }

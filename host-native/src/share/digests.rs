@@ -71,15 +71,8 @@ pub(super) struct Described {
 
 impl Digests {
     /// `again` is how requests have a file hashed at once, and how the thread that does it is woken to end.
-    pub(super) fn new(
-        ledger: Box<dyn SharedDigests>,
-        again: SyncSender<Option<Arc<Item>>>,
-    ) -> Digests {
-        Digests {
-            known: Mutex::default(),
-            ledger,
-            again,
-        }
+    pub(super) fn new(ledger: Box<dyn SharedDigests>, again: SyncSender<Option<Arc<Item>>>) -> Digests {
+        Digests { known: Mutex::default(), ledger, again }
     }
 
     /// The digest of an item whose file is this version, lower-case hex.
@@ -114,8 +107,7 @@ impl Digests {
                 sha256: Some(digest.sha256.clone()),
             });
         }
-        if let Some(digest) = of_it.filter(|digest| version.differs_in_ctime_alone(&digest.version))
-        {
+        if let Some(digest) = of_it.filter(|digest| version.differs_in_ctime_alone(&digest.version)) {
             let within = hash_within(version.size, is_held(headers, &digest.etag));
             let since = match known.doubted {
                 Some((doubted, since)) if doubted == *version => since,
@@ -132,10 +124,7 @@ impl Digests {
                 return Err(ask_again_after(left));
             }
         }
-        Ok(Described {
-            validators: validators(version, None, now),
-            sha256: None,
-        })
+        Ok(Described { validators: validators(version, None, now), sha256: None })
     }
 
     /// Wakes the thread that hashes again, to end.
@@ -179,20 +168,12 @@ impl Digests {
             let mut known = lock(&self.known);
             let known = known.entry(item.id.clone()).or_default();
             let kept = known.digest.take().filter(|before| {
-                let same =
-                    before.version == version || version.differs_in_ctime_alone(&before.version);
+                let same = before.version == version || version.differs_in_ctime_alone(&before.version);
                 same && before.sha256 == sha256
             });
             let etag = kept.map_or_else(|| etag(&version), |before| before.etag);
-            let digest = SharedDigest {
-                version,
-                sha256,
-                etag,
-            };
-            *known = KnownDigest {
-                digest: Some(digest.clone()),
-                doubted: None,
-            };
+            let digest = SharedDigest { version, sha256, etag };
+            *known = KnownDigest { digest: Some(digest.clone()), doubted: None };
             digest
         };
         // If it cannot be written, the digest is known until the next start.

@@ -54,25 +54,15 @@ impl Item {
         let stem = Path::new(&self.filename).file_stem();
         SharedRelease {
             id: &self.id,
-            title: stem
-                .and_then(|stem| stem.to_str())
-                .unwrap_or(&self.filename),
+            title: stem.and_then(|stem| stem.to_str()).unwrap_or(&self.filename),
             filename: &self.filename,
-            category: if self.clues.episodes.is_some() {
-                SERIES
-            } else {
-                FILMS
-            },
+            category: if self.clues.episodes.is_some() { SERIES } else { FILMS },
             size,
             imdb_id: self.clues.imdb.map(|number| format!("tt{number:07}")),
             tmdb_id: self.clues.tmdb,
             tvdb_id: self.clues.tvdb,
             season: self.clues.season,
-            episode: self
-                .clues
-                .episodes
-                .as_ref()
-                .map(|episodes| *episodes.start()),
+            episode: self.clues.episodes.as_ref().map(|episodes| *episodes.start()),
             sha256,
         }
     }
@@ -82,10 +72,7 @@ fn item_id(path: &Path) -> String {
     let mut hash = Sha256::new();
     hash.update(b"regrip item\0");
     hash.update(path.as_os_str().as_bytes());
-    hash.finalize()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A release on the wire.
@@ -128,11 +115,7 @@ impl Search {
     /// The name of the parameter whose value is not a number.
     pub(super) fn read(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
         let (slot, name, digits) = match name {
-            "imdbId" => (
-                &mut self.imdb,
-                "imdbId",
-                value.strip_prefix("tt").unwrap_or(value),
-            ),
+            "imdbId" => (&mut self.imdb, "imdbId", value.strip_prefix("tt").unwrap_or(value)),
             "tmdbId" => (&mut self.tmdb, "tmdbId", value),
             "tvdbId" => (&mut self.tvdb, "tvdbId", value),
             "season" => (&mut self.season, "season", value),
@@ -148,21 +131,14 @@ impl Search {
 
     /// One id that fits is enough: names seldom have all of them. One that is known to be another is too much.
     fn fits(&self, clues: &Clues) -> bool {
-        let ids = [
-            (self.imdb, clues.imdb),
-            (self.tmdb, clues.tmdb),
-            (self.tvdb, clues.tvdb),
-        ];
+        let ids = [(self.imdb, clues.imdb), (self.tmdb, clues.tmdb), (self.tvdb, clues.tvdb)];
         let asked = ids.iter().any(|(asked, _)| asked.is_some());
         let both = || ids.iter().filter_map(|(asked, known)| asked.zip(*known));
         let id_fits = !asked || (both().count() > 0 && both().all(|(asked, known)| asked == known));
-        let season_fits = self
-            .season
-            .is_none_or(|season| clues.season == Some(season));
+        let season_fits = self.season.is_none_or(|season| clues.season == Some(season));
         let episodes = clues.episodes.as_ref();
-        let episode_fits = self
-            .episode
-            .is_none_or(|episode| episodes.is_some_and(|episodes| episodes.contains(&episode)));
+        let episode_fits =
+            self.episode.is_none_or(|episode| episodes.is_some_and(|episodes| episodes.contains(&episode)));
         id_fits && season_fits && episode_fits
     }
 }
@@ -190,11 +166,7 @@ impl Inventory {
             inventory.items.push(item);
         }
         inventory.items.sort_by(|one, other| {
-            other
-                .version
-                .mtime_ns
-                .cmp(&one.version.mtime_ns)
-                .then_with(|| one.path.cmp(&other.path))
+            other.version.mtime_ns.cmp(&one.version.mtime_ns).then_with(|| one.path.cmp(&other.path))
         });
         inventory
     }
@@ -210,10 +182,7 @@ impl Inventory {
 
     /// How many bytes they are in all.
     pub(super) fn bytes(&self) -> u64 {
-        self.items
-            .iter()
-            .map(|item| item.version.size)
-            .fold(0, u64::saturating_add)
+        self.items.iter().map(|item| item.version.size).fold(0, u64::saturating_add)
     }
 
     /// The items that a search means, newest first, at most [`MAX_RESULTS`].
@@ -266,9 +235,7 @@ fn id(name: &str, site: &str, prefix: &str) -> Option<u64> {
         let (before, after) = (&rest[..at], &rest[at + site.len()..]);
         rest = after;
         let after = after.strip_prefix("id").unwrap_or(after);
-        let number = after
-            .strip_prefix(['-', '='])
-            .and_then(|after| after.strip_prefix(prefix));
+        let number = after.strip_prefix(['-', '=']).and_then(|after| after.strip_prefix(prefix));
         if before.ends_with(['{', '['])
             && let Some((number, end)) = number.and_then(leading_number)
             && end.starts_with(['}', ']'])
@@ -330,14 +297,9 @@ fn season_x_episode(text: &str) -> Option<(u64, RangeInclusive<u64>)> {
 
 /// The digits at the start, at most nine, and what follows them.
 fn leading_number(text: &str) -> Option<(u64, &str)> {
-    let end = text
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
-    (digits.len() <= 9)
-        .then(|| digits.parse().ok())
-        .flatten()
-        .map(|number| (number, rest))
+    (digits.len() <= 9).then(|| digits.parse().ok()).flatten().map(|number| (number, rest))
 }
 
 #[cfg(test)]
@@ -378,60 +340,33 @@ mod tests {
             (&[("tmdbId", "71")], &["other.mkv"]),
             (&[("imdbId", "tt0000009"), ("tmdbId", "71")], &["other.mkv"]),
             (&[("imdbId", "tt0000009"), ("tmdbId", "70")], &[]),
-            (
-                &[("tvdbId", "5")],
-                &["Show S01E02E03.mkv", "Show S02E02.mkv"],
-            ),
+            (&[("tvdbId", "5")], &["Show S01E02E03.mkv", "Show S02E02.mkv"]),
             (&[("tvdbId", "5"), ("season", "2")], &["Show S02E02.mkv"]),
-            (
-                &[("tvdbId", "5"), ("season", "1"), ("episode", "3")],
-                &["Show S01E02E03.mkv"],
-            ),
+            (&[("tvdbId", "5"), ("season", "1"), ("episode", "3")], &["Show S01E02E03.mkv"]),
             (&[("tvdbId", "5"), ("season", "1"), ("episode", "4")], &[]),
-            (
-                &[("tvdbId", ""), ("tmdbId", "71"), ("q", "x")],
-                &["other.mkv"],
-            ),
+            (&[("tvdbId", ""), ("tmdbId", "71"), ("q", "x")], &["other.mkv"]),
             (&[("tmdbId", "5")], &[]),
             (&[("season", "9")], &[]),
-            (
-                &[],
-                &[
-                    "film.mkv",
-                    "other.mkv",
-                    "Show S01E02E03.mkv",
-                    "Show S02E02.mkv",
-                    "plain.mkv",
-                ],
-            ),
+            (&[], &["film.mkv", "other.mkv", "Show S01E02E03.mkv", "Show S02E02.mkv", "plain.mkv"]),
         ];
         for (parameters, wanted) in table {
             let mut query = Search::default();
             for (name, value) in parameters {
                 query.read(name, value).unwrap();
             }
-            let found: Vec<&str> = inventory
-                .search(&query)
-                .map(|item| item.filename.as_str())
-                .collect();
+            let found: Vec<&str> = inventory.search(&query).map(|item| item.filename.as_str()).collect();
             assert_eq!(found, wanted, "{parameters:?}");
         }
-        for (name, value) in [
-            ("imdbId", "nm1"),
-            ("tmdbId", "-1"),
-            ("season", "1.5"),
-            ("episode", "99999999999999999999"),
-        ] {
+        for (name, value) in
+            [("imdbId", "nm1"), ("tmdbId", "-1"), ("season", "1.5"), ("episode", "99999999999999999999")]
+        {
             assert_eq!(Search::default().read(name, value), Err(name));
         }
     }
 
     #[test]
     fn an_id_is_the_same_in_another_folder_and_the_first_folder_counts() {
-        let (one, other) = (
-            inventory(&[("/old", "a/f.mkv")]),
-            inventory(&[("/new", "a/f.mkv")]),
-        );
+        let (one, other) = (inventory(&[("/old", "a/f.mkv")]), inventory(&[("/new", "a/f.mkv")]));
         let id = &one.items[0].id;
         assert!(other.item(id).is_some());
         assert!(!id.contains("f.mkv"));
@@ -479,37 +414,16 @@ mod tests {
         let table: [(&[&str], Clues); 6] = [
             (
                 &["Film (2020) {imdb-tt0012345} {tmdb-77}", "Film.mkv"],
-                Clues {
-                    imdb: Some(12345),
-                    tmdb: Some(77),
-                    ..Clues::default()
-                },
+                Clues { imdb: Some(12345), tmdb: Some(77), ..Clues::default() },
             ),
-            (
-                &["{tmdb-1}", "Film [tmdbid-2].mkv"],
-                Clues {
-                    tmdb: Some(2),
-                    ..Clues::default()
-                },
-            ),
+            (&["{tmdb-1}", "Film [tmdbid-2].mkv"], Clues { tmdb: Some(2), ..Clues::default() }),
             (
                 &["Show [TVDBID=5]", "Season 01", "Show S01E02.mkv"],
-                Clues {
-                    tvdb: Some(5),
-                    season: Some(1),
-                    episodes: Some(2..=2),
-                    ..Clues::default()
-                },
+                Clues { tvdb: Some(5), season: Some(1), episodes: Some(2..=2), ..Clues::default() },
             ),
             (&["Film imdb-tt1.mkv"], Clues::default()),
             (&["{imdb-1} {tmdb-x} {tvdb-1", "f.mkv"], Clues::default()),
-            (
-                &["{tvdb-} {tvdb-9}", "S01E01 is a folder", "f.mkv"],
-                Clues {
-                    tvdb: Some(9),
-                    ..Clues::default()
-                },
-            ),
+            (&["{tvdb-} {tvdb-9}", "S01E01 is a folder", "f.mkv"], Clues { tvdb: Some(9), ..Clues::default() }),
         ];
         for (names, wanted) in table {
             assert_eq!(Clues::of(names.iter().copied()), wanted, "{names:?}");

@@ -15,8 +15,8 @@ use base64::prelude::BASE64_STANDARD;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName,
-    HeaderValue, LAST_MODIFIED, RANGE, RETRY_AFTER,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+    LAST_MODIFIED, RANGE, RETRY_AFTER,
 };
 use hyper::{Method, StatusCode};
 use rustix::io::Errno;
@@ -35,12 +35,7 @@ const REPR_DIGEST: HeaderName = HeaderName::from_static("repr-digest");
 
 /// The table.
 pub(super) const ROUTES: &[Route<Shelf>] = &[
-    Route {
-        method: Method::GET,
-        path: "/handshake",
-        entry: Entry::Keyed,
-        handler: |_, _| done(Ok(handshake())),
-    },
+    Route { method: Method::GET, path: "/handshake", entry: Entry::Keyed, handler: |_, _| done(Ok(handshake())) },
     Route {
         method: Method::GET,
         path: "/peer/search",
@@ -78,9 +73,7 @@ struct Items<'a> {
 fn search(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
     let mut query = Search::default();
     for (name, value) in asked.query() {
-        query
-            .read(&name, &value)
-            .map_err(|name| Refusal::bad_request(format!("{name} is not a number")))?;
+        query.read(&name, &value).map_err(|name| Refusal::bad_request(format!("{name} is not a number")))?;
     }
     shelf.may_be_behind();
     let inventory = shelf.inventory();
@@ -89,9 +82,7 @@ fn search(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
         let version = &item.version;
         item.release(version.size, shelf.digests.of(&item.id, version))
     });
-    Ok(Reply::json(&Items {
-        items: items.collect(),
-    }))
+    Ok(Reply::json(&Items { items: items.collect() }))
 }
 
 /// The item as it is now. Of one that cannot be looked at, since a network folder is away, what was found the last time.
@@ -116,12 +107,10 @@ fn find(shelf: &Shelf, asked: &Asked) -> Result<Arc<Item>, Refusal> {
 /// The file, or the range of it that the request wants (RFC 9110 §13, §14.2).
 async fn file(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
     let item = find(shelf, asked)?;
-    let (file, version) = shelf
-        .open(&item)
-        .map_err(|error| match is_gone(&item, error) {
-            true => gone(),
-            false => unavailable(),
-        })?;
+    let (file, version) = shelf.open(&item).map_err(|error| match is_gone(&item, error) {
+        true => gone(),
+        false => unavailable(),
+    })?;
     if version != item.version {
         shelf.may_be_behind();
     }
@@ -163,41 +152,25 @@ async fn file(shelf: &Shelf, asked: &Asked) -> Result<Reply, Refusal> {
 }
 
 /// The reply that has bytes of the file, or would have them if it were not to a HEAD; none if the file changed meanwhile.
-fn content(
-    asked: &Asked,
-    file: File,
-    version: FileVersion,
-    extent: Extent,
-    described: &Described,
-) -> Option<Reply> {
+fn content(asked: &Asked, file: File, version: FileVersion, extent: Extent, described: &Described) -> Option<Reply> {
     let size = version.size;
     let (status, offset, length) = match extent {
         Extent::Whole => (StatusCode::OK, 0, size),
         Extent::Bytes { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
         Extent::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
-    let span = FileSpan {
-        file: Arc::new(file),
-        offset,
-        length,
-        version,
-    };
+    let span = FileSpan { file: Arc::new(file), offset, length, version };
     let payload = match asked.method() == Method::GET && length <= COPIED_FIRST {
         true => copied(&span)?,
         false => Payload::File(span),
     };
     let reply = Reply::new(status, payload)
-        .header(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/octet-stream"),
-        )
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
         .header(ACCEPT_RANGES, HeaderValue::from_static("bytes"))
         .header(CONTENT_LENGTH, HeaderValue::from(length));
     let reply = match extent {
         Extent::Whole => reply,
-        Extent::Bytes { first, last } => {
-            reply.text_header(CONTENT_RANGE, &format!("bytes {first}-{last}/{size}"))
-        }
+        Extent::Bytes { first, last } => reply.text_header(CONTENT_RANGE, &format!("bytes {first}-{last}/{size}")),
         Extent::Unsatisfiable => reply.text_header(CONTENT_RANGE, &format!("bytes */{size}")),
     };
     Some(match described.sha256.as_deref().and_then(repr_digest) {
@@ -216,10 +189,7 @@ fn copied(span: &FileSpan) -> Option<Payload> {
 
 /// Returns `true` if an item's file is gone, and not its whole folder away.
 fn is_gone(item: &Item, error: Errno) -> bool {
-    let is_absent = matches!(
-        error,
-        Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO
-    );
+    let is_absent = matches!(error, Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO);
     is_absent && tree::is_there(&item.root)
 }
 
@@ -229,20 +199,12 @@ fn gone() -> Refusal {
 
 /// What passes: a network folder that is away, no file descriptors left. Peers try again.
 fn unavailable() -> Refusal {
-    Refusal::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "Unavailable",
-        "the file cannot be read now",
-    )
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Unavailable", "the file cannot be read now")
 }
 
 /// A change that will be over by the time the peer asks again.
 fn changing(after: Duration) -> Reply {
-    let refusal = Refusal::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "Changing",
-        "the file has just changed",
-    );
+    let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Changing", "the file has just changed");
     Reply::from(refusal).header(RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)))
 }
 
@@ -266,9 +228,7 @@ pub(super) enum Extent {
 
 /// What a Range header asks for, of a file of `size` bytes.
 pub(super) fn extent(range: Option<&str>, size: u64) -> Extent {
-    range
-        .and_then(|range| asked(range, size))
-        .unwrap_or(Extent::Whole)
+    range.and_then(|range| asked(range, size)).unwrap_or(Extent::Whole)
 }
 
 /// `None` if the header is to be ignored.
@@ -282,29 +242,15 @@ fn asked(range: &str, size: u64) -> Option<Extent> {
         return match number(last)? {
             0 => Some(Extent::Unsatisfiable),
             // RFC 9110 §14.1.2: a suffix longer than the file is all of it; of an empty file there is nothing to name.
-            suffix => (size > 0).then(|| Extent::Bytes {
-                first: size.saturating_sub(suffix),
-                last: size - 1,
-            }),
+            suffix => (size > 0).then(|| Extent::Bytes { first: size.saturating_sub(suffix), last: size - 1 }),
         };
     }
     let first = number(first)?;
-    let last = if last.is_empty() {
-        u64::MAX
-    } else {
-        number(last)?
-    };
+    let last = if last.is_empty() { u64::MAX } else { number(last)? };
     if last < first {
         return None;
     }
-    Some(if first < size {
-        Extent::Bytes {
-            first,
-            last: last.min(size - 1),
-        }
-    } else {
-        Extent::Unsatisfiable
-    })
+    Some(if first < size { Extent::Bytes { first, last: last.min(size - 1) } } else { Extent::Unsatisfiable })
 }
 
 /// Digits only; what does not fit is beyond any file.

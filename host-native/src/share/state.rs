@@ -76,12 +76,7 @@ impl Shelf {
         digests: Digests,
         ask: SyncSender<()>,
     ) -> Result<Shelf, FolderError> {
-        let found = look(&folders, &own, |folder, source| {
-            Err(FolderError {
-                folder: folder.to_owned(),
-                source,
-            })
-        })?;
+        let found = look(&folders, &own, |folder, source| Err(FolderError { folder: folder.to_owned(), source }))?;
         Ok(Shelf {
             folders,
             own,
@@ -123,8 +118,8 @@ impl Shelf {
     /// It is gone, unfinished or not to be shared (`NOENT` and its like), or cannot be read now.
     pub(super) fn open(&self, item: &Item) -> Result<(File, FileVersion), Errno> {
         let file = tree::open_file(&item.root, &item.path)?;
-        let version = FileVersion::of_open_now(&file)
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let version =
+            FileVersion::of_open_now(&file).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         match self.own.ids().contains(&version.id) {
             true => Err(Errno::NOENT),
             false => Ok((file, version)),
@@ -166,21 +161,13 @@ fn look<E>(
         census.refused_names += scan.refused;
         census.unreadable += scan.unreadable;
         census.cut_short |= scan.cut_short;
-        items.extend(
-            scan.found
-                .into_iter()
-                .map(|found| Arc::new(Item::new(folder, found))),
-        );
+        items.extend(scan.found.into_iter().map(|found| Arc::new(Item::new(folder, found))));
     }
     let inventory = Inventory::new(items);
     census.files = inventory.items().len();
     census.bytes = inventory.bytes();
     census.shadowed = inventory.shadowed;
-    Ok(Snapshot {
-        inventory: Arc::new(inventory),
-        census,
-        at: Instant::now(),
-    })
+    Ok(Snapshot { inventory: Arc::new(inventory), census, at: Instant::now() })
 }
 
 /// The signal to stop, and waits that it ends.
@@ -203,9 +190,7 @@ impl Stop {
     /// Waits; returns `false` as soon as the threads are to stop.
     pub(super) fn rest(&self, wait: Duration) -> bool {
         let stopped = lock(&self.stopped);
-        let rested = self
-            .changed
-            .wait_timeout_while(stopped, wait, |stopped| !*stopped);
+        let rested = self.changed.wait_timeout_while(stopped, wait, |stopped| !*stopped);
         let (stopped, _) = rested.unwrap_or_else(PoisonError::into_inner);
         !*stopped
     }
@@ -264,30 +249,19 @@ impl Share {
     ///
     /// # Errors
     /// A folder that cannot be read.
-    pub fn start(
-        options: &ShareOptions,
-        ledger: impl SharedDigests + 'static,
-    ) -> Result<Share, ShareError> {
-        let folders: Result<Vec<_>, _> =
-            options.folders.iter().map(|folder| whole(folder)).collect();
+    pub fn start(options: &ShareOptions, ledger: impl SharedDigests + 'static) -> Result<Share, ShareError> {
+        let folders: Result<Vec<_>, _> = options.folders.iter().map(|folder| whole(folder)).collect();
         let own = options.own_files.clone();
         let (ask, asked) = sync_channel(1);
         let (again, to_hash_again) = sync_channel(HASHED_AGAIN);
         let digests = Digests::new(Box::new(ledger), again);
         let shelf = Shelf::new(folders?, own, options.scan_when_asked_after, digests, ask)?;
-        let mut share = Share {
-            shelf: Arc::new(shelf),
-            threads: Vec::new(),
-        };
+        let mut share = Share { shelf: Arc::new(shelf), threads: Vec::new() };
         let (changed, changes) = sync_channel(1);
         let every = options.scan_every;
-        share.spawn("share scan", move |shelf| {
-            keep_looking(shelf, every, &asked, &changed)
-        })?;
+        share.spawn("share scan", move |shelf| keep_looking(shelf, every, &asked, &changed))?;
         share.spawn("share digests", move |shelf| keep_hashing(shelf, &changes))?;
-        share.spawn("share re-hash", move |shelf| {
-            digests::hash_again(shelf, &to_hash_again)
-        })?;
+        share.spawn("share re-hash", move |shelf| digests::hash_again(shelf, &to_hash_again))?;
         Ok(share)
     }
 
@@ -306,11 +280,7 @@ impl Share {
         Router::new(Arc::clone(&self.shelf), ROUTES, Arc::new(guard))
     }
 
-    fn spawn(
-        &mut self,
-        name: &str,
-        work: impl FnOnce(&Shelf) + Send + 'static,
-    ) -> Result<(), ShareError> {
+    fn spawn(&mut self, name: &str, work: impl FnOnce(&Shelf) + Send + 'static) -> Result<(), ShareError> {
         let shelf = Arc::clone(&self.shelf);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
@@ -336,10 +306,7 @@ impl Drop for Share {
 fn whole(folder: &Path) -> Result<Arc<Path>, FolderError> {
     match std::path::absolute(folder) {
         Ok(whole) => Ok(whole.into()),
-        Err(source) => Err(FolderError {
-            folder: folder.to_owned(),
-            source,
-        }),
+        Err(source) => Err(FolderError { folder: folder.to_owned(), source }),
     }
 }
 

@@ -28,9 +28,8 @@ const MAX_DEPTH: usize = 16;
 
 /// What Radarr, Sonarr and their like keep beside a film.
 const COMPANIONS: [&str; 28] = [
-    "ass", "bif", "cfg", "db", "gif", "html", "idx", "ini", "jpeg", "jpg", "json", "jsonc", "log",
-    "md5", "nfo", "nzb", "png", "sfv", "smi", "srt", "ssa", "sub", "sup", "tbn", "torrent", "txt",
-    "vtt", "xml",
+    "ass", "bif", "cfg", "db", "gif", "html", "idx", "ini", "jpeg", "jpg", "json", "jsonc", "log", "md5", "nfo", "nzb",
+    "png", "sfv", "smi", "srt", "ssa", "sub", "sup", "tbn", "torrent", "txt", "vtt", "xml",
 ];
 
 /// A file that was found.
@@ -63,8 +62,8 @@ pub(super) fn scan(root: &Path, own: &[FileId]) -> Result<Scan, Errno> {
     let mut scan = Scan::default();
     let mut folders = vec![PathBuf::new()];
     while let Some(path) = folders.pop() {
-        let listed = open_beneath(root, &path, OFlags::DIRECTORY)
-            .and_then(|folder| list(&folder, &path, own, &mut scan));
+        let listed =
+            open_beneath(root, &path, OFlags::DIRECTORY).and_then(|folder| list(&folder, &path, own, &mut scan));
         match listed {
             Ok(inner) if path.components().count() < MAX_DEPTH => {
                 folders.extend(inner.into_iter().map(|name| path.join(name)));
@@ -78,12 +77,7 @@ pub(super) fn scan(root: &Path, own: &[FileId]) -> Result<Scan, Errno> {
 }
 
 /// Notes the files of one folder and returns the folders in it.
-fn list(
-    folder: &OwnedFd,
-    path: &Path,
-    own: &[FileId],
-    scan: &mut Scan,
-) -> Result<Vec<OsString>, Errno> {
+fn list(folder: &OwnedFd, path: &Path, own: &[FileId], scan: &mut Scan) -> Result<Vec<OsString>, Errno> {
     let names = names(folder, scan)?;
     let unfinished = controlled(names.iter().map(OsString::as_os_str));
     let awaited = awaited(names.iter().map(OsString::as_os_str));
@@ -107,10 +101,7 @@ fn list(
                 }
                 match name.to_str().filter(|name| SafeName::new(name).is_ok()) {
                     Some(name) if is_companion(name) => {}
-                    Some(name) => scan.found.push(FoundFile {
-                        path: path.join(name),
-                        version,
-                    }),
+                    Some(name) => scan.found.push(FoundFile { path: path.join(name), version }),
                     None => scan.refused += 1,
                 }
             }
@@ -144,9 +135,7 @@ fn is_hidden(name: &OsStr) -> bool {
 }
 
 fn is_companion(name: &str) -> bool {
-    let extension = name
-        .rsplit_once('.')
-        .map(|(_, extension)| extension.to_ascii_lowercase());
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     extension.is_some_and(|extension| COMPANIONS.contains(&extension.as_str()))
 }
 
@@ -176,11 +165,7 @@ fn open_beneath(root: &Path, path: &Path, flags: OFlags) -> Result<OwnedFd, Errn
         let Component::Normal(name) = name else {
             return Err(Errno::ACCESS);
         };
-        let flags = if names.peek().is_some() {
-            OFlags::DIRECTORY
-        } else {
-            flags
-        };
+        let flags = if names.peek().is_some() { OFlags::DIRECTORY } else { flags };
         if controls(name).any(|control| is_named(&here, &control)) {
             return Err(Errno::NOENT);
         }
@@ -291,18 +276,13 @@ pub(super) fn is_unfinished_folder(name: &OsStr) -> bool {
     let extension = name.rsplit_once('.').map(|(_, extension)| extension);
     let is = |listed: &&str| extension.is_some_and(|found| found.eq_ignore_ascii_case(listed));
     is_marked(&name)
-        || FOLDERS
-            .iter()
-            .any(|folder| name.eq_ignore_ascii_case(folder))
+        || FOLDERS.iter().any(|folder| name.eq_ignore_ascii_case(folder))
         || FOLDER_EXTENSIONS.iter().any(is)
 }
 
 /// Marked at either end: by a program that unpacks or downloads, or as a backup (`keys~`, `film.mkv.partial~`).
 fn is_marked(name: &str) -> bool {
-    let begins = |prefix: &&str| {
-        name.get(..prefix.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
+    let begins = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
     name.ends_with('~') || PREFIXES.iter().any(begins)
 }
 
@@ -312,9 +292,7 @@ pub(super) fn controlled<'a>(names: impl Iterator<Item = &'a OsStr>) -> HashSet<
         let bytes = name.as_bytes();
         let dot = bytes.iter().rposition(|byte| *byte == b'.')?;
         let (stem, extension) = (bytes.get(..dot)?, bytes.get(dot + 1..)?);
-        let is_control = CONTROL
-            .iter()
-            .any(|control| extension.eq_ignore_ascii_case(control.as_bytes()));
+        let is_control = CONTROL.iter().any(|control| extension.eq_ignore_ascii_case(control.as_bytes()));
         is_control.then(|| OsString::from_vec(stem.to_vec()))
     });
     controlled.collect()
@@ -349,11 +327,7 @@ mod tests {
 
     fn names(root: &Path) -> Vec<String> {
         let scan = scan(root, &[]).unwrap();
-        let mut names: Vec<String> = scan
-            .found
-            .iter()
-            .map(|found| found.path.to_str().unwrap().to_owned())
-            .collect();
+        let mut names: Vec<String> = scan.found.iter().map(|found| found.path.to_str().unwrap().to_owned()).collect();
         names.sort();
         names
     }
@@ -394,14 +368,7 @@ mod tests {
         symlink(outside.path().join("secret.mkv"), at("link.mkv")).unwrap();
         symlink("x.mkv", at("inner.mkv")).unwrap();
         symlink("nowhere", at("dangling.mkv")).unwrap();
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            at("pipe.mkv"),
-            FileType::Fifo,
-            Mode::RUSR,
-            0,
-        )
-        .unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe.mkv"), FileType::Fifo, Mode::RUSR, 0).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(at("socket.mkv")).unwrap();
         assert_eq!(names(root.path()), ["a/b/y.mkv", "x.mkv"]);
         assert_eq!(scan(root.path(), &[]).unwrap().refused, 8);
@@ -417,14 +384,7 @@ mod tests {
         symlink(outside.path(), root.join("up")).unwrap();
         symlink("../../secret", root.join("a/link")).unwrap();
         symlink("a", root.join("inner")).unwrap();
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            root.join("pipe"),
-            FileType::Fifo,
-            Mode::RUSR,
-            0,
-        )
-        .unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, root.join("pipe"), FileType::Fifo, Mode::RUSR, 0).unwrap();
         let secret = outside.path().join("secret");
         let refused = [
             "",
@@ -457,11 +417,7 @@ mod tests {
         let deep: PathBuf = std::iter::repeat_n("d", MAX_DEPTH + 1).collect();
         fs::create_dir_all(root.path().join(&deep)).unwrap();
         fs::write(root.path().join(&deep).join("too-deep.mkv"), "").unwrap();
-        fs::write(
-            root.path().join(deep.parent().unwrap()).join("deep.mkv"),
-            "",
-        )
-        .unwrap();
+        fs::write(root.path().join(deep.parent().unwrap()).join("deep.mkv"), "").unwrap();
         let scan = scan(root.path(), &[]).unwrap();
         assert_eq!(scan.found.len(), 1);
         assert!(scan.cut_short);
@@ -510,44 +466,21 @@ mod tests {
 
     #[test]
     fn unfinished_folders_are_recognised_and_those_of_films_are_not_mistaken_for_them() {
-        for name in [
-            "_UNPACK_Film",
-            "_FAILED_Film",
-            "incomplete",
-            "__ADMIN__",
-            "Film.!qB",
-            "film.download",
-        ] {
+        for name in ["_UNPACK_Film", "_FAILED_Film", "incomplete", "__ADMIN__", "Film.!qB", "film.download"] {
             assert!(is_unfinished_folder(OsStr::new(name)), "{name}");
         }
-        for name in [
-            "Incomplete (2020)",
-            "Film",
-            "Season 01",
-            "downloads",
-            "temp",
-        ] {
+        for name in ["Incomplete (2020)", "Film", "Season 01", "downloads", "temp"] {
             assert!(!is_unfinished_folder(OsStr::new(name)), "{name}");
         }
     }
 
     #[test]
     fn a_control_file_names_what_it_controls() {
-        let names = [
-            "film.mkv",
-            "film.mkv.aria2",
-            "Pack.ARIA2",
-            "x.st",
-            "y.srt",
-            ".aria2",
-        ];
+        let names = ["film.mkv", "film.mkv.aria2", "Pack.ARIA2", "x.st", "y.srt", ".aria2"];
         let found = controlled(names.iter().map(OsStr::new));
         let wanted = ["film.mkv", "Pack", "x", ""].map(OsString::from);
         assert_eq!(found, HashSet::from(wanted));
         let controls: Vec<_> = controls(OsStr::new("a.mkv")).collect();
-        assert_eq!(
-            controls,
-            ["a.mkv.aria2", "a.mkv.lftp-pget-status", "a.mkv.st"]
-        );
+        assert_eq!(controls, ["a.mkv.aria2", "a.mkv.lftp-pget-status", "a.mkv.st"]);
     }
 }

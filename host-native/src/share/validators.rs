@@ -2,9 +2,7 @@
 
 use crate::store::FileVersion;
 use hyper::HeaderMap;
-use hyper::header::{
-    HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
-};
+use hyper::header::{HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE};
 use sha2::{Digest, Sha256};
 use std::time::{Duration, SystemTime};
 
@@ -37,8 +35,7 @@ impl Validators {
             if !self.is_listed(headers, &IF_MATCH, Comparison::Strong) {
                 return Decision::PreconditionFailed;
             }
-        } else if let (Some(date), Some(modified)) =
-            (date(headers, &IF_UNMODIFIED_SINCE), self.modified)
+        } else if let (Some(date), Some(modified)) = (date(headers, &IF_UNMODIFIED_SINCE), self.modified)
             && modified > date
         {
             return Decision::PreconditionFailed;
@@ -47,14 +44,13 @@ impl Validators {
             if self.is_listed(headers, &IF_NONE_MATCH, Comparison::Weak) {
                 return Decision::NotModified;
             }
-        } else if let (Some(date), Some(modified)) =
-            (date(headers, &IF_MODIFIED_SINCE), self.modified)
+        } else if let (Some(date), Some(modified)) = (date(headers, &IF_MODIFIED_SINCE), self.modified)
             && modified <= date
         {
             return Decision::NotModified;
         }
-        let range = !headers.contains_key(IF_RANGE)
-            || only(headers, &IF_RANGE).is_some_and(|given| self.is_named_by(given));
+        let range =
+            !headers.contains_key(IF_RANGE) || only(headers, &IF_RANGE).is_some_and(|given| self.is_named_by(given));
         Decision::Send { range }
     }
 
@@ -80,9 +76,7 @@ impl Validators {
             return true;
         }
         let values = headers.get_all(name).iter();
-        let mut listed = values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(tags);
+        let mut listed = values.filter_map(|value| value.to_str().ok()).flat_map(tags);
         listed.any(|tag| {
             let tag = match comparison {
                 Comparison::Weak => opaque(tag),
@@ -97,9 +91,7 @@ impl Validators {
 pub(super) fn is_held(headers: &HeaderMap, etag: &str) -> bool {
     [IF_RANGE, IF_MATCH, IF_NONE_MATCH].iter().any(|name| {
         let values = headers.get_all(name).iter();
-        let mut held = values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(tags);
+        let mut held = values.filter_map(|value| value.to_str().ok()).flat_map(tags);
         held.any(|tag| opaque(tag) == etag)
     })
 }
@@ -169,19 +161,12 @@ pub(super) fn etag(version: &FileVersion) -> String {
     hash.update(version.size.to_be_bytes());
     hash.update(version.mtime_ns.to_be_bytes());
     hash.update(version.ctime_ns.to_be_bytes());
-    let tag: String = hash.finalize()[..12]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let tag: String = hash.finalize()[..12].iter().map(|byte| format!("{byte:02x}")).collect();
     format!("\"{tag}\"")
 }
 
 /// The validators of a version; `kept` is an ETag that an earlier version with the same bytes had.
-pub(super) fn validators(
-    version: &FileVersion,
-    kept: Option<String>,
-    now: SystemTime,
-) -> Validators {
+pub(super) fn validators(version: &FileVersion, kept: Option<String>, now: SystemTime) -> Validators {
     let mut etags: Vec<String> = kept.into_iter().collect();
     let own = etag(version);
     if !etags.contains(&own) {
@@ -193,11 +178,7 @@ pub(super) fn validators(
     // later still, even if its mtime was set back.
     let next_second = version.mtime_ns.div_euclid(1_000_000_000).saturating_add(1);
     let date_is_strong = version.ctime_ns < next_second.saturating_mul(1_000_000_000);
-    Validators {
-        etags,
-        modified,
-        date_is_strong,
-    }
+    Validators { etags, modified, date_is_strong }
 }
 
 #[cfg(test)]
@@ -246,11 +227,7 @@ mod tests {
             (IF_UNMODIFIED_SINCE, SENT, RANGE),
             (IF_UNMODIFIED_SINCE, LATER, RANGE),
             (IF_UNMODIFIED_SINCE, EARLIER, PreconditionFailed),
-            (
-                IF_UNMODIFIED_SINCE,
-                "Thursday, 01-Jan-70 00:01:39 GMT",
-                PreconditionFailed,
-            ),
+            (IF_UNMODIFIED_SINCE, "Thursday, 01-Jan-70 00:01:39 GMT", PreconditionFailed),
             (IF_UNMODIFIED_SINCE, "rubbish", RANGE),
             (IF_NONE_MATCH, "\"kept\"", NotModified),
             (IF_NONE_MATCH, "W/\"kept\"", NotModified),
@@ -287,28 +264,16 @@ mod tests {
         let table: [(Fields<'_>, Decision); 12] = [
             (&[], RANGE),
             (&[(IF_MATCH, yes), (IF_UNMODIFIED_SINCE, EARLIER)], RANGE),
-            (
-                &[(IF_MATCH, no), (IF_UNMODIFIED_SINCE, LATER)],
-                PreconditionFailed,
-            ),
+            (&[(IF_MATCH, no), (IF_UNMODIFIED_SINCE, LATER)], PreconditionFailed),
             (&[(IF_MATCH, no), (IF_NONE_MATCH, yes)], PreconditionFailed),
             (&[(IF_MATCH, yes), (IF_NONE_MATCH, yes)], NotModified),
             (&[(IF_NONE_MATCH, no), (IF_MODIFIED_SINCE, LATER)], RANGE),
-            (
-                &[(IF_NONE_MATCH, yes), (IF_MODIFIED_SINCE, EARLIER)],
-                NotModified,
-            ),
-            (
-                &[(IF_UNMODIFIED_SINCE, EARLIER), (IF_MODIFIED_SINCE, LATER)],
-                PreconditionFailed,
-            ),
+            (&[(IF_NONE_MATCH, yes), (IF_MODIFIED_SINCE, EARLIER)], NotModified),
+            (&[(IF_UNMODIFIED_SINCE, EARLIER), (IF_MODIFIED_SINCE, LATER)], PreconditionFailed),
             (&[(IF_NONE_MATCH, yes), (IF_RANGE, no)], NotModified),
             (&[(IF_MATCH, yes), (IF_RANGE, no)], WHOLE),
             (&[(IF_RANGE, yes), (IF_RANGE, yes)], WHOLE),
-            (
-                &[(IF_MODIFIED_SINCE, LATER), (IF_MODIFIED_SINCE, LATER)],
-                RANGE,
-            ),
+            (&[(IF_MODIFIED_SINCE, LATER), (IF_MODIFIED_SINCE, LATER)], RANGE),
         ];
         for (fields, wanted) in table {
             assert_eq!(sample().decide(&headers(fields)), wanted, "{fields:?}");
@@ -319,19 +284,10 @@ mod tests {
 
     #[test]
     fn a_date_that_proves_nothing_gives_no_range_and_one_that_is_missing_decides_nothing() {
-        let weak = Validators {
-            date_is_strong: false,
-            ..sample()
-        };
+        let weak = Validators { date_is_strong: false, ..sample() };
         assert_eq!(weak.decide(&headers(&[(IF_RANGE, SENT)])), WHOLE);
-        assert_eq!(
-            weak.decide(&headers(&[(IF_MODIFIED_SINCE, SENT)])),
-            NotModified
-        );
-        let dateless = Validators {
-            modified: None,
-            ..sample()
-        };
+        assert_eq!(weak.decide(&headers(&[(IF_MODIFIED_SINCE, SENT)])), NotModified);
+        let dateless = Validators { modified: None, ..sample() };
         for name in [IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE] {
             assert_eq!(dateless.decide(&headers(&[(name, EARLIER)])), RANGE);
         }
@@ -356,15 +312,7 @@ mod tests {
     }
 
     fn version(mtime_ns: i64, ctime_ns: i64) -> FileVersion {
-        FileVersion {
-            id: FileId {
-                device: 1,
-                inode: 2,
-            },
-            size: 10,
-            mtime_ns,
-            ctime_ns,
-        }
+        FileVersion { id: FileId { device: 1, inode: 2 }, size: 10, mtime_ns, ctime_ns }
     }
 
     #[test]
@@ -398,10 +346,7 @@ mod tests {
         let own = etag(&version);
         let kept = validators(&version, Some("\"kept\"".to_owned()), at(1000));
         assert_eq!(kept.etags, ["\"kept\"", &own]);
-        assert_eq!(
-            validators(&version, Some(own.clone()), at(1000)).etags,
-            [own.as_str()]
-        );
+        assert_eq!(validators(&version, Some(own.clone()), at(1000)).etags, [own.as_str()]);
         assert_eq!(validators(&version, None, at(1000)).etags, [own]);
     }
 

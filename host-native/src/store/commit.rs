@@ -26,25 +26,17 @@ use std::path::{Path, PathBuf};
 const COPY_BYTES: u64 = 8 << 20;
 
 /// Renames the part to `destination` and makes the name durable. The lock is held until then.
-pub(super) async fn commit(
-    mut part: DiskPart,
-    destination: &Path,
-    replace: Replace,
-) -> Result<Committed, Error> {
+pub(super) async fn commit(mut part: DiskPart, destination: &Path, replace: Replace) -> Result<Committed, Error> {
     part.settle().await?;
     check_still_named(&part)?;
     let system = part.system;
     let left = match check_destination(&part, destination, replace)? {
         // A process died between giving the second name and taking the first: take it now.
         AtDestination::ByThePart => Left::Name(part.path.clone()),
-        AtDestination::ByAnother | AtDestination::No => {
-            match name(&part.path, destination, replace, &system) {
-                Err(error) if errno(&error) == Some(Errno::XDEV) => {
-                    copy_over(&part, destination, replace).await?
-                }
-                named => named.map_err(|error| naming_error(error, destination))?,
-            }
-        }
+        AtDestination::ByAnother | AtDestination::No => match name(&part.path, destination, replace, &system) {
+            Err(error) if errno(&error) == Some(Errno::XDEV) => copy_over(&part, destination, replace).await?,
+            named => named.map_err(|error| naming_error(error, destination))?,
+        },
     };
     Ok(match tidy(&part, destination, left).await {
         Ok(()) => Committed::Durable,
@@ -88,11 +80,7 @@ enum AtDestination {
     ByAnother,
 }
 
-fn check_destination(
-    part: &DiskPart,
-    destination: &Path,
-    replace: Replace,
-) -> Result<AtDestination, Error> {
+fn check_destination(part: &DiskPart, destination: &Path, replace: Replace) -> Result<AtDestination, Error> {
     let Some(there) = metadata(destination)? else {
         return Ok(AtDestination::No);
     };
@@ -174,8 +162,7 @@ fn name_over_empty(from: &Path, to: &Path, system: &System) -> io::Result<()> {
 async fn copy_over(part: &DiskPart, destination: &Path, replace: Replace) -> Result<Left, Error> {
     let copy = copy_path(destination);
     let copied = match copy_to(part, &copy).await {
-        Ok(()) => name(&copy, destination, replace, &part.system)
-            .map_err(|error| naming_error(error, destination)),
+        Ok(()) => name(&copy, destination, replace, &part.system).map_err(|error| naming_error(error, destination)),
         Err(error) => Err(disk("copy to", &copy, error)),
     };
     match copied {
@@ -230,16 +217,11 @@ fn remove_name(path: &Path) -> Result<(), Error> {
 fn naming_error(error: io::Error, destination: &Path) -> Error {
     match errno(&error) {
         Some(Errno::EXIST) => exists(destination),
-        Some(Errno::ISDIR) => Error::DestinationRefused {
-            path: destination.display().to_string(),
-            what: "a folder",
-        },
+        Some(Errno::ISDIR) => Error::DestinationRefused { path: destination.display().to_string(), what: "a folder" },
         _ => disk("rename the part to", destination, error),
     }
 }
 
 fn exists(destination: &Path) -> Error {
-    Error::DestinationExists {
-        path: destination.display().to_string(),
-    }
+    Error::DestinationExists { path: destination.display().to_string() }
 }

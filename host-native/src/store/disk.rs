@@ -63,10 +63,7 @@ impl DiskStore {
 
     #[cfg(test)]
     pub(super) fn on(system: System) -> Self {
-        DiskStore {
-            system,
-            ..DiskStore::with_boot_id("a boot")
-        }
+        DiskStore { system, ..DiskStore::with_boot_id("a boot") }
     }
 }
 
@@ -95,32 +92,20 @@ impl PartStore for DiskStore {
         )
     }
 
-    async fn commit(
-        &self,
-        part: DiskPart,
-        destination: &str,
-        replace: Replace,
-    ) -> Result<Committed, Error> {
+    async fn commit(&self, part: DiskPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
         let destination = Path::new(destination);
         self.own.check(destination)?;
         commit::commit(part, destination, replace).await
     }
 
-    async fn find(
-        &self,
-        part: &str,
-        destination: &str,
-        committing: &Committing,
-    ) -> Result<Found, Error> {
+    async fn find(&self, part: &str, destination: &str, committing: &Committing) -> Result<Found, Error> {
         // A part that is not a regular file is nobody's part.
         let file = |path: &str| Ok(metadata(path.as_ref())?.filter(Metadata::is_file));
         let (at_part, at_destination) = (file(part)?, file(destination)?);
         let is_file = |there: &Metadata| FileId::from(there).token() == committing.token;
         Ok(if at_part.as_ref().is_some_and(is_file) {
             Found::Part
-        } else if at_destination
-            .is_some_and(|there| is_file(&there) && there.len() == committing.size)
-        {
+        } else if at_destination.is_some_and(|there| is_file(&there) && there.len() == committing.size) {
             Found::Destination
         } else if at_part.is_some() {
             // Another inode, as a restored backup has it: its bytes are verified before it is committed.
@@ -155,10 +140,7 @@ pub fn look_at(destination: &Path) -> Result<Option<FileStamp>, Error> {
         return Ok(None);
     };
     match refused(there.file_type()) {
-        Some(what) => Err(Error::DestinationRefused {
-            path: destination.display().to_string(),
-            what,
-        }),
+        Some(what) => Err(Error::DestinationRefused { path: destination.display().to_string(), what }),
         None => FileStamp::of(destination),
     }
 }
@@ -187,26 +169,15 @@ pub fn checksum_of(path: &Path, algorithm: Algorithm) -> Result<Checksum, Error>
 pub(super) fn disk(what: &'static str, path: &Path, error: io::Error) -> Error {
     let path = path.display().to_string();
     match errno(&error) {
-        Some(Errno::NOSPC | Errno::DQUOT) => Error::DiskFull {
-            path,
-            source: Some(error.into()),
-        },
-        Some(Errno::MFILE | Errno::NFILE) => Error::TooManyFiles {
-            source: Some(error.into()),
-        },
-        _ => Error::Disk {
-            what,
-            path,
-            source: Some(error.into()),
-        },
+        Some(Errno::NOSPC | Errno::DQUOT) => Error::DiskFull { path, source: Some(error.into()) },
+        Some(Errno::MFILE | Errno::NFILE) => Error::TooManyFiles { source: Some(error.into()) },
+        _ => Error::Disk { what, path, source: Some(error.into()) },
     }
 }
 
 /// A part that is not ours to touch.
 pub(super) fn foreign(path: &Path) -> Error {
-    Error::ForeignPart {
-        path: path.display().to_string(),
-    }
+    Error::ForeignPart { path: path.display().to_string() }
 }
 
 /// The system's number for an error, where it has one.
@@ -220,10 +191,7 @@ pub(super) fn errno(error: &io::Error) -> Option<Errno> {
 /// The size and the limit.
 pub(super) fn check_size(file: &File, size: u64) -> io::Result<()> {
     let of_process = getrlimit(Resource::Fsize).current;
-    let limits = [
-        (of_process, "this process (ulimit -f)"),
-        (longest(file, size), "the file system"),
-    ];
+    let limits = [(of_process, "this process (ulimit -f)"), (longest(file, size), "the file system")];
     for (limit, whose) in limits {
         if let Some(limit) = limit.filter(|limit| size > *limit) {
             return Err(io::Error::other(format!(
@@ -257,13 +225,10 @@ fn longest(file: &File, size: u64) -> Option<u64> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn reserve(file: &File, size: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
-    let allocate =
-        |size| rustix::io::retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, 0, size));
+    let allocate = |size| rustix::io::retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, 0, size));
     let system = rustix::fs::fstatvfs(file).ok();
     let system = system.filter(|system| system.f_blocks > 0); // else it has no size
-    let free = system.map_or(u64::MAX, |system| {
-        system.f_bavail.saturating_mul(system.f_frsize)
-    });
+    let free = system.map_or(u64::MAX, |system| system.f_bavail.saturating_mul(system.f_frsize));
     if size > free && size.saturating_sub(file.metadata()?.blocks() * 512) > free {
         // A file system that reserves nothing says so here: its free space may mean nothing either.
         allocate(size.min(4096))?;
@@ -306,10 +271,7 @@ mod tests {
         // On most file systems a file cannot have 2^63 - 1 bytes.
         if let Some(error) = error {
             let text = error.to_string();
-            assert!(
-                text.contains("9223372036854775807") && text.contains("allows"),
-                "{text}"
-            );
+            assert!(text.contains("9223372036854775807") && text.contains("allows"), "{text}");
         }
         assert_eq!(file.metadata().unwrap().len(), 0);
     }

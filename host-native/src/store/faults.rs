@@ -22,18 +22,12 @@ impl FaultyFolder {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
         let (part, destination) = (path("film.mkv.part"), path("film.mkv"));
-        FaultyFolder {
-            folder,
-            part,
-            destination,
-        }
+        FaultyFolder { folder, part, destination }
     }
 
     fn names(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into())
-            .collect();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into()).collect();
         names.sort();
         names
     }
@@ -48,12 +42,7 @@ impl FaultyFolder {
     }
 
     /// The same; what failed after the file got its name.
-    fn warning(
-        &self,
-        system: System,
-        bytes: &[u8],
-        replace: Replace,
-    ) -> Result<Option<Error>, Error> {
+    fn warning(&self, system: System, bytes: &[u8], replace: Replace) -> Result<Option<Error>, Error> {
         block_on(async {
             let store = DiskStore::on(system);
             let mut part = store.open(&self.part, OpenPart::Claimed).await?;
@@ -92,10 +81,7 @@ fn two_mounts() -> System {
 
 /// `RENAME_NOREPLACE` is not known.
 fn no_rename_new(errno: fn(&Path, &Path) -> io::Result<()>) -> System {
-    System {
-        rename_new: errno,
-        ..System::default()
-    }
+    System { rename_new: errno, ..System::default() }
 }
 
 #[test]
@@ -113,9 +99,7 @@ fn across_mounts_a_copy_beside_the_target_is_renamed_and_nothing_else_stays() {
 fn across_mounts_a_file_that_appeared_is_not_replaced_and_the_part_stays() {
     let place = FaultyFolder::new();
     std::fs::write(&place.destination, "another").unwrap();
-    let error = place
-        .commit(two_mounts(), b"film", Replace::Nothing)
-        .unwrap_err();
+    let error = place.commit(two_mounts(), b"film", Replace::Nothing).unwrap_err();
     assert_eq!(error.code().as_str(), "DestinationExists");
     assert_eq!(place.destination(), b"another");
     assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
@@ -127,18 +111,12 @@ fn a_copy_that_cannot_be_renamed_leaves_the_old_file_the_part_and_no_copy() {
     std::fs::write(&place.destination, "the old one").unwrap();
     let system = System {
         rename: |from, _| {
-            let errno = if from_the_part(from) {
-                Errno::XDEV
-            } else {
-                Errno::ROFS
-            };
+            let errno = if from_the_part(from) { Errno::XDEV } else { Errno::ROFS };
             Err(errno.into())
         },
         ..System::default()
     };
-    let error = place
-        .commit(system, b"film", Replace::Existing)
-        .unwrap_err();
+    let error = place.commit(system, b"film", Replace::Existing).unwrap_err();
     assert_eq!(error.code().as_str(), "Disk");
     assert_eq!(place.destination(), b"the old one");
     let names = ["film.mkv", "film.mkv.part"].map(PathBuf::from);
@@ -159,15 +137,11 @@ fn a_copy_left_by_a_crash_is_replaced_by_the_next_commit() {
         },
         ..System::default()
     };
-    place
-        .commit(killed, b"half", Replace::Existing)
-        .unwrap_err();
+    place.commit(killed, b"half", Replace::Existing).unwrap_err();
     let copy = super::commit::copy_path(Path::new(&place.destination));
     std::fs::rename(place.folder.path().join("kept"), copy).unwrap();
 
-    place
-        .commit(two_mounts(), b"whole", Replace::Existing)
-        .unwrap();
+    place.commit(two_mounts(), b"whole", Replace::Existing).unwrap();
     assert_eq!(place.destination(), b"whole");
     assert_eq!(place.names(), [Path::new("film.mkv")]);
 }
@@ -202,10 +176,7 @@ fn without_rename_noreplace_a_link_gives_the_name_and_never_takes_one() {
 
 #[test]
 fn without_rename_noreplace_and_links_an_empty_file_takes_the_name_and_never_another_one() {
-    let neither = System {
-        link: |_, _| Err(Errno::PERM.into()),
-        ..no_rename_new(|_, _| Err(Errno::INVAL.into()))
-    };
+    let neither = System { link: |_, _| Err(Errno::PERM.into()), ..no_rename_new(|_, _| Err(Errno::INVAL.into())) };
     let place = FaultyFolder::new();
     place.commit(neither, b"film", Replace::Nothing).unwrap();
     assert_eq!(place.destination(), b"film");
@@ -256,23 +227,15 @@ fn a_commit_killed_between_link_and_unlink_is_finished_by_the_next() {
 fn a_failed_rename_leaves_the_part_and_what_was_there() {
     let place = FaultyFolder::new();
     std::fs::write(&place.destination, "the old one").unwrap();
-    let system = System {
-        rename: |_, _| Err(Errno::IO.into()),
-        ..System::default()
-    };
-    let error = place
-        .commit(system, b"film", Replace::Existing)
-        .unwrap_err();
+    let system = System { rename: |_, _| Err(Errno::IO.into()), ..System::default() };
+    let error = place.commit(system, b"film", Replace::Existing).unwrap_err();
     assert_eq!(error.code().as_str(), "Disk");
     assert_eq!(place.destination(), b"the old one");
     assert_eq!(std::fs::read(&place.part).unwrap(), b"film");
 }
 
 fn unsynced_folders(errno: fn(&std::fs::File) -> io::Result<()>) -> System {
-    System {
-        sync_names: errno,
-        ..System::default()
-    }
+    System { sync_names: errno, ..System::default() }
 }
 
 #[test]
@@ -280,14 +243,8 @@ fn a_folder_that_cannot_be_synced_after_the_rename_is_a_warning() {
     for system in [
         unsynced_folders(|_| Err(Errno::IO.into())),
         unsynced_folders(|_| Err(Errno::MFILE.into())),
-        System {
-            sync_names: |_| Err(Errno::ACCESS.into()),
-            ..two_mounts()
-        },
-        System {
-            sync_names: |_| Err(Errno::ACCESS.into()),
-            ..no_rename_new(|_, _| Err(Errno::INVAL.into()))
-        },
+        System { sync_names: |_| Err(Errno::ACCESS.into()), ..two_mounts() },
+        System { sync_names: |_| Err(Errno::ACCESS.into()), ..no_rename_new(|_, _| Err(Errno::INVAL.into())) },
     ] {
         for replace in [Replace::Existing, Replace::Nothing] {
             let place = FaultyFolder::new();
@@ -334,10 +291,7 @@ fn a_name_that_cannot_be_taken_from_the_part_is_a_warning() {
     };
     let place = FaultyFolder::new();
     let warning = place.warning(system, b"film", Replace::Nothing).unwrap();
-    assert_eq!(
-        warning.map(|warning| warning.code()),
-        Some(regrip_core::ErrorCode::Disk)
-    );
+    assert_eq!(warning.map(|warning| warning.code()), Some(regrip_core::ErrorCode::Disk));
     assert_eq!(place.destination(), b"film");
 }
 
@@ -384,10 +338,7 @@ fn after_a_failed_sync_no_sync_is_believed_and_only_synced_bytes_are_left() {
 
         part.system = System::default();
         part.flush().await.unwrap_err();
-        store
-            .commit(part, &place.destination, Replace::Existing)
-            .await
-            .unwrap_err();
+        store.commit(part, &place.destination, Replace::Existing).await.unwrap_err();
         assert_eq!(place.names(), [Path::new("film.mkv.part")]);
     });
 }
@@ -416,16 +367,10 @@ fn a_part_whose_sync_failed_is_good_again_once_it_was_discarded() {
 fn bytes_that_were_never_synced_are_synced_before_they_get_their_name() {
     let place = FaultyFolder::new();
     block_on(async {
-        let store = DiskStore::on(System {
-            sync_data: |_| Err(Errno::NOSPC.into()),
-            ..System::default()
-        });
+        let store = DiskStore::on(System { sync_data: |_| Err(Errno::NOSPC.into()), ..System::default() });
         let mut part = store.open(&place.part, OpenPart::Create).await.unwrap();
         part.write(0, b"film", &mut []).await.unwrap();
-        let error = store
-            .commit(part, &place.destination, Replace::Existing)
-            .await
-            .unwrap_err();
+        let error = store.commit(part, &place.destination, Replace::Existing).await.unwrap_err();
         assert_eq!(error.code().as_str(), "DiskFull");
         assert_eq!(place.names(), [Path::new("film.mkv.part")]);
     });
@@ -477,10 +422,7 @@ fn names_given_while_a_folder_is_synced_wait_for_the_next_sync_and_share_it() {
     use std::sync::atomic::Ordering::SeqCst;
     let place = FaultyFolder::new();
     let path = Path::new(&place.destination);
-    let system = System {
-        sync_names: slow_folder::sync,
-        ..System::default()
-    };
+    let system = System { sync_names: slow_folder::sync, ..System::default() };
     let folders = Folders::default();
     for fails in [false, true] {
         BEGUN.store(0, SeqCst);
@@ -492,14 +434,9 @@ fn names_given_while_a_folder_is_synced_wait_for_the_next_sync_and_share_it() {
                 std::thread::yield_now();
             }
             // Their names were given after the first sync began, so it does not serve them.
-            let mut others: Vec<_> = (0..10)
-                .map(|_| Box::pin(folders.sync_folder_of(path, &system)))
-                .collect();
+            let mut others: Vec<_> = (0..10).map(|_| Box::pin(folders.sync_folder_of(path, &system))).collect();
             for other in &mut others {
-                assert!(
-                    block_on(poll_once(other)).is_none(),
-                    "served by an earlier sync"
-                );
+                assert!(block_on(poll_once(other)).is_none(), "served by an earlier sync");
             }
             GO_ON.store(true, SeqCst);
             assert_eq!(first.join().unwrap().is_err(), fails);
@@ -512,19 +449,12 @@ fn names_given_while_a_folder_is_synced_wait_for_the_next_sync_and_share_it() {
     }
     FAIL.store(false, SeqCst);
     block_on(folders.sync_folder_of(path, &system)).unwrap();
-    assert_eq!(
-        BEGUN.load(SeqCst),
-        3,
-        "a later call is not served by what was before"
-    );
+    assert_eq!(BEGUN.load(SeqCst), 3, "a later call is not served by what was before");
 }
 
 #[test]
 fn a_size_that_the_file_system_refuses_fails_before_a_byte_is_written() {
-    let too_large = System {
-        reserve: |_, _| Err(Errno::FBIG.into()),
-        ..System::default()
-    };
+    let too_large = System { reserve: |_, _| Err(Errno::FBIG.into()), ..System::default() };
     let place = FaultyFolder::new();
     smol::block_on(async {
         let store = DiskStore::on(too_large);

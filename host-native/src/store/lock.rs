@@ -67,12 +67,7 @@ pub(super) fn open(path: &Path, how: OpenPart, system: &System) -> Result<Locked
             }
         });
         if let Some((id, lock_file)) = lock? {
-            return Ok(Locked {
-                file,
-                id,
-                created,
-                lock_file,
-            });
+            return Ok(Locked { file, id, created, lock_file });
         }
     }
     Err(changes_hands(path))
@@ -85,12 +80,7 @@ pub(super) fn open_existing(path: &Path, system: &System) -> Result<Option<Locke
             return Ok(None);
         };
         if let Some((id, lock_file)) = lock(&file, path, system)? {
-            return Ok(Some(Locked {
-                file,
-                id,
-                created: false,
-                lock_file,
-            }));
+            return Ok(Some(Locked { file, id, created: false, lock_file }));
         }
     }
     Err(changes_hands(path))
@@ -145,10 +135,7 @@ fn existing(path: &Path) -> Result<Option<File>, Error> {
 fn options() -> OpenOptions {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .write(true)
-        .custom_flags(flags.bits().cast_signed());
+    options.read(true).write(true).custom_flags(flags.bits().cast_signed());
     options
 }
 
@@ -157,18 +144,10 @@ fn is_not_a_file(error: &io::Error) -> bool {
 }
 
 /// Locks the open file, and takes the lock file if there is one or no flock; `None` if the file no longer has the name.
-fn lock(
-    file: &File,
-    path: &Path,
-    system: &System,
-) -> Result<Option<(FileId, Option<OwnLockFile>)>, Error> {
+fn lock(file: &File, path: &Path, system: &System) -> Result<Option<(FileId, Option<OwnLockFile>)>, Error> {
     let open = file.metadata();
     let id = FileId::from(&open.map_err(|error| disk("look at", path, error))?);
-    let flocked = |pid| Error::PartLocked {
-        path: path.display().to_string(),
-        pid,
-        lock_file: None,
-    };
+    let flocked = |pid| Error::PartLocked { path: path.display().to_string(), pid, lock_file: None };
     let lock_file = match (system.try_lock)(file) {
         // One that is stale is taken over, so that it does not stay behind.
         Ok(()) if lock_file::is_there(path) => Some(lock_file::take(path)?),
@@ -190,10 +169,7 @@ fn lock(
 /// Removes a part that was just created and could not be locked.
 fn remove_empty(file: &File, path: &Path) {
     let same = |named: Metadata| {
-        named.len() == 0
-            && file
-                .metadata()
-                .is_ok_and(|open| FileId::from(&open) == FileId::from(&named))
+        named.len() == 0 && file.metadata().is_ok_and(|open| FileId::from(&open) == FileId::from(&named))
     };
     if std::fs::symlink_metadata(path).is_ok_and(same) {
         let _ = std::fs::remove_file(path); // the first error is reported
@@ -217,9 +193,7 @@ fn holder_in(locks: &str, id: FileId) -> Option<u32> {
         let mut words = line.split_whitespace().skip(1);
         let (kind, _advisory, _mode) = (words.next()?, words.next()?, words.next()?);
         let (pid, locked) = (words.next()?, words.next()?);
-        (kind == "FLOCK" && locked == file)
-            .then(|| pid.parse().ok().filter(|&pid| pid > 0))
-            .flatten()
+        (kind == "FLOCK" && locked == file).then(|| pid.parse().ok().filter(|&pid| pid > 0)).flatten()
     })
 }
 
@@ -237,16 +211,7 @@ mod tests {
         let holder = |inode| holder_in(locks, FileId { device, inode });
         assert_eq!(holder(77), Some(13));
         assert_eq!(holder(78), None);
-        assert_eq!(
-            holder_in(
-                "4: FLOCK ADVISORY WRITE 0 fe:00:77 0 EOF",
-                FileId { device, inode: 77 }
-            ),
-            None
-        );
-        assert_eq!(
-            holder_in("rubbish\n\n1:", FileId { device, inode: 77 }),
-            None
-        );
+        assert_eq!(holder_in("4: FLOCK ADVISORY WRITE 0 fe:00:77 0 EOF", FileId { device, inode: 77 }), None);
+        assert_eq!(holder_in("rubbish\n\n1:", FileId { device, inode: 77 }), None);
     }
 }

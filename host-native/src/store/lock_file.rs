@@ -53,12 +53,9 @@ pub(super) fn take(part: &Path) -> Result<OwnLockFile, Error> {
         let _ = fs::remove_file(&path); // ours, as it was just acquired
     })?;
     match found {
-        Some(found) if found.has(&me.token) => Ok(OwnLockFile {
-            path,
-            part: part.to_owned(),
-            token: me.token,
-            version: found.version,
-        }),
+        Some(found) if found.has(&me.token) => {
+            Ok(OwnLockFile { path, part: part.to_owned(), token: me.token, version: found.version })
+        }
         _ => Err(locked(part, &path, None, Some(Doubt::Lost))),
     }
 }
@@ -143,9 +140,9 @@ fn acquire(path: &Path, part: &Path, me: &Holder, depth: u32) -> Result<(), Erro
         let new = takeover_path(path);
         acquire(&new, part, me, depth + 1)?;
         let renamed = ExistingLock::at(path).and_then(|now| match now {
-            Some(now) if now.text == stale.text => fs::rename(&new, path)
-                .map(|()| true)
-                .map_err(|error| disk("take over", path, error)),
+            Some(now) if now.text == stale.text => {
+                fs::rename(&new, path).map(|()| true).map_err(|error| disk("take over", path, error))
+            }
             _ => Ok(false),
         });
         if !matches!(renamed, Ok(true)) {
@@ -220,10 +217,7 @@ impl ExistingLock {
 /// A regular file only: a link leads elsewhere, and a pipe would block.
 fn read(path: &Path) -> io::Result<(Vec<u8>, FileVersion)> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::options()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
+    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > LONGEST_BYTES {
         return Err(io::ErrorKind::InvalidData.into());
@@ -278,10 +272,7 @@ impl Holder {
     pub(super) fn new() -> Self {
         let link = |path| Some(fs::read_link(path).ok()?.to_str()?.to_owned());
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-        let host = rustix::system::uname()
-            .nodename()
-            .to_str()
-            .map(str::to_owned);
+        let host = rustix::system::uname().nodename().to_str().map(str::to_owned);
         Holder {
             host: host.ok().filter(|host| !host.is_empty()),
             boot: boot.ok().map(|boot| boot.trim().to_owned()),
@@ -296,9 +287,7 @@ impl Holder {
     /// The holder in the text of a lock file; `None` if that is not one.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let holder: Holder = serde_json::from_slice(text).ok()?;
-        let plain = |host: &String| {
-            host.chars().count() <= HOST_CHARS && !host.chars().any(char::is_control)
-        };
+        let plain = |host: &String| host.chars().count() <= HOST_CHARS && !host.chars().any(char::is_control);
         let named = holder.host.as_ref().is_none_or(plain);
         (pid(holder.pid).is_some() && !holder.token.is_empty() && named).then_some(holder)
     }
@@ -312,11 +301,7 @@ impl Holder {
         let places = [
             (&self.host, &me.host, Doubt::OtherHost),
             (&self.boot, &me.boot, Doubt::OtherBoot),
-            (
-                &self.pid_namespace,
-                &me.pid_namespace,
-                Doubt::OtherNamespace,
-            ),
+            (&self.pid_namespace, &me.pid_namespace, Doubt::OtherNamespace),
         ];
         for (its, mine, other) in places {
             match (its, mine) {

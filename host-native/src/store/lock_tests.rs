@@ -21,10 +21,7 @@ const TABLE: &str = include_str!("../../../tests/locks.json");
 
 /// A file system without flock.
 fn no_flock() -> System {
-    System {
-        try_lock: |_| Err(fs::TryLockError::Error(Errno::NOSYS.into())),
-        ..System::default()
-    }
+    System { try_lock: |_| Err(fs::TryLockError::Error(Errno::NOSYS.into())), ..System::default() }
 }
 
 struct LockedFolder {
@@ -77,12 +74,7 @@ impl Cast {
         let place = LockedFolder::new();
         let _open = place.open(no_flock(), OpenPart::Create).unwrap();
         let own = serde_json::from_slice(&fs::read(&place.lock).unwrap()).unwrap();
-        Cast {
-            other: sleeper(),
-            zombie,
-            gone: gone.id(),
-            own,
-        }
+        Cast { other: sleeper(), zombie, gone: gone.id(), own }
     }
 
     fn filled(&self, value: &Value) -> Value {
@@ -109,8 +101,7 @@ impl Cast {
     }
 
     fn says(&self, text: &str) -> String {
-        text.replace("$other", &self.other.id().to_string())
-            .replace("$host", self.own["host"].as_str().unwrap())
+        text.replace("$other", &self.other.id().to_string()).replace("$host", self.own["host"].as_str().unwrap())
     }
 
     fn put(&self, row: &Value, lock: &Path) {
@@ -251,10 +242,7 @@ fn without_flock_a_flock_of_another_process_is_respected() {
 #[test]
 fn a_part_that_cannot_be_locked_leaves_nothing_behind() {
     let place = LockedFolder::new();
-    let broken = System {
-        try_lock: |_| Err(fs::TryLockError::Error(Errno::IO.into())),
-        ..System::default()
-    };
+    let broken = System { try_lock: |_| Err(fs::TryLockError::Error(Errno::IO.into())), ..System::default() };
     let error = place.open(broken, OpenPart::Create).unwrap_err();
     assert_eq!(error.code().as_str(), "Disk");
     assert_eq!(place.names(), [""; 0]);
@@ -286,21 +274,14 @@ fn a_writer_whose_lock_file_was_replaced_changes_nothing_any_more() {
                 open.truncate(0).await,
                 open.flush().await.map(drop),
                 store
-                    .commit(
-                        open,
-                        place.folder.path().join("film").to_str().unwrap(),
-                        Replace::Existing,
-                    )
+                    .commit(open, place.folder.path().join("film").to_str().unwrap(), Replace::Existing)
                     .await
                     .map(drop),
             ];
             for tried in tries {
                 let error = tried.unwrap_err();
                 assert_eq!(error.code().as_str(), "PartLocked");
-                assert!(
-                    error.to_string().contains("was removed or replaced"),
-                    "{error}"
-                );
+                assert!(error.to_string().contains("was removed or replaced"), "{error}");
             }
         });
         assert_eq!(fs::read(&place.part).unwrap(), b"another film");
@@ -329,10 +310,7 @@ fn of_many_that_find_a_stale_lock_file_exactly_one_gets_it() {
         let tries: Vec<_> = std::thread::scope(|scope| {
             let open = || place.open(no_flock(), OpenPart::Claimed);
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(tries.iter().filter(|tried| tried.is_ok()).count(), 1);
         drop(tries);
@@ -344,22 +322,14 @@ fn of_many_that_find_a_stale_lock_file_exactly_one_gets_it() {
 fn a_lock_file_whose_process_was_killed_is_taken_over() {
     let place = LockedFolder::new();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "store::lock_tests::as_a_child_it_holds_a_lock_file",
-            "--nocapture",
-        ])
+        .args(["--exact", "store::lock_tests::as_a_child_it_holds_a_lock_file", "--nocapture"])
         .env(PART_OF_THE_CHILD, &place.part)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
-    assert!(
-        lines
-            .map_while(Result::ok)
-            .any(|line| line.contains("holding"))
-    );
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("holding")));
     let error = place.open(no_flock(), OpenPart::Claimed).unwrap_err();
     assert!(matches!(error, Error::PartLocked { pid: Some(pid), .. } if pid == child.id()));
     child.kill().unwrap();

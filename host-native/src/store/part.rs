@@ -160,9 +160,7 @@ impl Part for DiskPart {
 
     async fn length(&mut self) -> Result<u64, Error> {
         let metadata = self.held.file.metadata();
-        self.end = metadata
-            .map_err(|error| disk("look at", &self.path, error))?
-            .len();
+        self.end = metadata.map_err(|error| disk("look at", &self.path, error))?.len();
         Ok(self.end)
     }
 
@@ -172,10 +170,7 @@ impl Part for DiskPart {
             return Err(disk("cut", &self.path, source));
         }
         self.held.check()?;
-        self.held
-            .file
-            .set_len(length)
-            .map_err(|error| disk("cut", &self.path, error))?;
+        self.held.file.set_len(length).map_err(|error| disk("cut", &self.path, error))?;
         self.end = length;
         self.synced = self.synced.min(length);
         self.reserved = self.reserved.min(length);
@@ -247,8 +242,7 @@ impl Part for DiskPart {
         saved: Option<&DigestState>,
         to: u64,
     ) -> Result<Option<Hasher>, Error> {
-        let resumed =
-            saved.and_then(|saved| Some((Hasher::resume(algorithm, saved, to)?, saved.offset)));
+        let resumed = saved.and_then(|saved| Some((Hasher::resume(algorithm, saved, to)?, saved.offset)));
         let (mut digest, mut at) = resumed.unwrap_or((Hasher::new(algorithm), 0));
         let mut block = vec![0; block_bytes(to - at)];
         let mut unyielded = 0;
@@ -272,12 +266,7 @@ impl Part for DiskPart {
 }
 
 impl PartBytes<&[u8]> for DiskPart {
-    async fn write(
-        &mut self,
-        offset: u64,
-        chunk: &[u8],
-        digests: &mut [Hasher],
-    ) -> Result<(), Error> {
+    async fn write(&mut self, offset: u64, chunk: &[u8], digests: &mut [Hasher]) -> Result<(), Error> {
         self.held.check()?;
         let fail = |error| disk("write", &self.path, error);
         if offset > self.end {

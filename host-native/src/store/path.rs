@@ -55,14 +55,8 @@ pub fn destination(dir: &Path, name: &str) -> Result<PathBuf, Error> {
         let name = name.to_owned();
         return Err(Error::NameRefused { name, why });
     }
-    let here = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
-    let folder = here
-        .canonicalize()
-        .map_err(|error| disk("find", here, error))?;
+    let here = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let folder = here.canonicalize().map_err(|error| disk("find", here, error))?;
     // The ledger keeps paths as text.
     if folder.to_str().is_none() {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8");
@@ -140,9 +134,7 @@ struct SyncFailed {
 
 impl From<SyncFailed> for io::Error {
     fn from(failed: SyncFailed) -> Self {
-        failed
-            .errno
-            .map_or_else(|| failed.kind.into(), io::Error::from_raw_os_error)
+        failed.errno.map_or_else(|| failed.kind.into(), io::Error::from_raw_os_error)
     }
 }
 
@@ -178,10 +170,7 @@ impl SyncedFolder {
         let to = self.calls.load(Ordering::SeqCst);
         let synced = File::open(path).and_then(|folder| (system.sync_names)(&folder));
         if let Err(error) = &synced {
-            let failed = SyncFailed {
-                kind: error.kind(),
-                errno: error.raw_os_error(),
-            };
+            let failed = SyncFailed { kind: error.kind(), errno: error.raw_os_error() };
             let earlier = served.failed.as_ref().map(|(calls, _)| *calls.start());
             let first = earlier.unwrap_or(served.to + 1);
             served.failed = Some((first..=to, failed));
@@ -240,19 +229,13 @@ fn rename_new(_: &Path, _: &Path) -> io::Result<()> {
 
 /// The call, or the file system, does not know what was asked for.
 pub(super) fn unsupported(error: &io::Error) -> bool {
-    matches!(
-        errno(error),
-        Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
-    )
+    matches!(errno(error), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
 /// The file system has no flock. (Over NFS, ENOLCK says so.)
 pub(super) fn no_flock(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
-        || matches!(
-            errno(error),
-            Some(Errno::NOSYS | Errno::NOLCK | Errno::OPNOTSUPP)
-        )
+        || matches!(errno(error), Some(Errno::NOSYS | Errno::NOLCK | Errno::OPNOTSUPP))
 }
 
 /// The file system has no hard links, or not as many.
@@ -307,10 +290,9 @@ impl OwnFiles {
     /// `DestinationRefused`.
     pub fn check(&self, path: &Path) -> Result<(), Error> {
         match self.has(path) {
-            true => Err(Error::DestinationRefused {
-                path: path.display().to_string(),
-                what: "a file of regrip itself",
-            }),
+            true => {
+                Err(Error::DestinationRefused { path: path.display().to_string(), what: "a file of regrip itself" })
+            }
             false => Ok(()),
         }
     }
@@ -344,29 +326,20 @@ fn outputs() -> [Option<FileId>; 2] {
         let stat = stat.ok()?;
         let is_file = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file();
         #[allow(clippy::unnecessary_cast, reason = "the types differ between systems")]
-        is_file.then_some(FileId {
-            device: stat.st_dev as u64,
-            inode: stat.st_ino as u64,
-        })
+        is_file.then_some(FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 })
     };
     [id(fstat(std::io::stdout())), id(fstat(std::io::stderr()))]
 }
 
 /// Some file systems do not tell the cases of a letter apart.
 fn is_same_name(one: &Path, other: &Path) -> bool {
-    let folded = |path: &Path| {
-        path.file_name()
-            .map(OsStr::to_string_lossy)
-            .map(|name| name.to_lowercase())
-    };
+    let folded = |path: &Path| path.file_name().map(OsStr::to_string_lossy).map(|name| name.to_lowercase());
     folded(one) == folded(other)
 }
 
 /// Of what is there, links followed.
 fn id(path: &Path) -> Option<FileId> {
-    std::fs::metadata(path)
-        .ok()
-        .map(|there| FileId::from(&there))
+    std::fs::metadata(path).ok().map(|there| FileId::from(&there))
 }
 
 /// Returns `true` if two paths lead to one folder, or will once they exist.

@@ -7,8 +7,8 @@ use super::disk::{disk, errno};
 use crate::sync::lock;
 use regrip_core::hasher::Hasher;
 use regrip_core::store::{
-    Committed, Committing, Digest, DigestState, Found, OpenPart, Part, PartBytes, PartStore,
-    PartToken, Replace, StoreRules,
+    Committed, Committing, Digest, DigestState, Found, OpenPart, Part, PartBytes, PartStore, PartToken, Replace,
+    StoreRules,
 };
 use regrip_core::{Algorithm, Error};
 use rustix::io::Errno;
@@ -75,10 +75,7 @@ impl PartStore for StdoutStore {
         }
         let output = io::stdout().as_fd().try_clone_to_owned();
         let output = output.map_err(|error| disk("open", STDOUT.as_ref(), error))?;
-        Ok(StdoutPart {
-            store: self.clone(),
-            output: Arc::new(output.into()),
-        })
+        Ok(StdoutPart { store: self.clone(), output: Arc::new(output.into()) })
     }
 
     async fn commit(&self, _: StdoutPart, _: &str, _: Replace) -> Result<Committed, Error> {
@@ -132,11 +129,7 @@ impl Part for StdoutPart {
     }
 
     fn rules(&self) -> StoreRules {
-        StoreRules {
-            read_back_bytes: TAIL_BYTES as u64,
-            truncate: false,
-            ..StoreRules::FILE
-        }
+        StoreRules { read_back_bytes: TAIL_BYTES as u64, truncate: false, ..StoreRules::FILE }
     }
 
     async fn is_uniform(&mut self, from: u64, to: u64) -> Result<bool, Error> {
@@ -163,12 +156,7 @@ impl Part for StdoutPart {
 
 impl PartBytes<&[u8]> for StdoutPart {
     /// Waits on a thread of its own: whoever reads a pipe may take its time, and a signal must end the download meanwhile.
-    async fn write(
-        &mut self,
-        offset: u64,
-        chunk: &[u8],
-        digests: &mut [Hasher],
-    ) -> Result<(), Error> {
+    async fn write(&mut self, offset: u64, chunk: &[u8], digests: &mut [Hasher]) -> Result<(), Error> {
         let fail = |error| disk("write to", STDOUT.as_ref(), error);
         if offset != lock(&self.store.0).end {
             return Err(fail(io::Error::other("the write would leave a hole")));
@@ -192,9 +180,7 @@ impl PartBytes<&[u8]> for StdoutPart {
     async fn matches(&mut self, offset: u64, chunk: &&[u8]) -> Result<bool, Error> {
         let stream = lock(&self.store.0);
         let first = stream.end - stream.tail.len() as u64;
-        let from = offset
-            .checked_sub(first)
-            .and_then(|from| usize::try_from(from).ok());
+        let from = offset.checked_sub(first).and_then(|from| usize::try_from(from).ok());
         let kept = from.and_then(|from| stream.tail.get(from..)?.get(..chunk.len()));
         Ok(kept == Some(*chunk))
     }
@@ -206,9 +192,7 @@ fn write_all(mut output: &File, mut bytes: &[u8]) -> io::Result<()> {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::sleep(FULL_PIPE)
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(FULL_PIPE),
             Err(error) => return Err(error),
         }
     }

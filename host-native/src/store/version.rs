@@ -106,10 +106,7 @@ impl FileVersion {
 
 impl From<&Metadata> for FileId {
     fn from(metadata: &Metadata) -> Self {
-        FileId {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        }
+        FileId { device: metadata.dev(), inode: metadata.ino() }
     }
 }
 
@@ -124,18 +121,11 @@ impl From<&Metadata> for FileVersion {
     }
 }
 
-#[allow(
-    clippy::unnecessary_cast,
-    clippy::useless_conversion,
-    reason = "these types differ between systems"
-)]
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "these types differ between systems")]
 impl From<&Stat> for FileVersion {
     fn from(stat: &Stat) -> Self {
         FileVersion {
-            id: FileId {
-                device: stat.st_dev as u64,
-                inode: stat.st_ino as u64,
-            },
+            id: FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 },
             size: u64::try_from(stat.st_size).unwrap_or_default(),
             mtime_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
             ctime_ns: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
@@ -144,9 +134,7 @@ impl From<&Stat> for FileVersion {
 }
 
 fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
-    seconds
-        .saturating_mul(NANOSECONDS)
-        .saturating_add(nanoseconds)
+    seconds.saturating_mul(NANOSECONDS).saturating_add(nanoseconds)
 }
 
 /// Size and time of a file. Two that are equal are taken for the same unchanged file, as make and rsync do.
@@ -178,10 +166,7 @@ impl From<&Metadata> for FileStamp {
 
 /// Nothing has that name.
 pub(super) fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// What is at a path, links not followed; `None` if there is nothing.
@@ -267,12 +252,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn version(mtime_ns: i64, ctime_ns: i64) -> FileVersion {
-        FileVersion {
-            id: FileId::default(),
-            size: 10,
-            mtime_ns,
-            ctime_ns,
-        }
+        FileVersion { id: FileId::default(), size: 10, mtime_ns, ctime_ns }
     }
 
     #[test]
@@ -282,10 +262,7 @@ mod tests {
         file.write_all_at(b"film", 0).unwrap();
         let metadata = file.metadata().unwrap();
         let wanted = FileVersion {
-            id: FileId {
-                device: metadata.dev(),
-                inode: metadata.ino(),
-            },
+            id: FileId { device: metadata.dev(), inode: metadata.ino() },
             size: 4,
             mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
             ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),

@@ -72,15 +72,11 @@ impl Reach {
     /// What is said of an address of `origin` that is not allowed.
     pub(super) fn refusal(self, origin: &Origin, address: IpAddr) -> Error {
         let why = match (place(address), self) {
-            (Proximity::Closed, _) => {
-                "link-local and cloud metadata addresses are never connected to"
-            }
+            (Proximity::Closed, _) => "link-local and cloud metadata addresses are never connected to",
             (_, Reach::Public) => {
                 "a redirect from a public address must not lead into a private network or to this machine"
             }
-            (_, Reach::Private | Reach::Loopback) => {
-                "a redirect from another machine must not lead to this one"
-            }
+            (_, Reach::Private | Reach::Loopback) => "a redirect from another machine must not lead to this one",
         };
         Error::AddressRefused(format!("{address} for {origin}: {why}"))
     }
@@ -91,19 +87,14 @@ fn place(address: IpAddr) -> Proximity {
         IpAddr::V4(v4) => place_of_v4(v4),
         IpAddr::V6(v6) => {
             let embedded = embedded(v6).into_iter().flatten();
-            embedded
-                .map(place_of_v4)
-                .fold(place_of_v6(v6), Proximity::max)
+            embedded.map(place_of_v4).fold(place_of_v6(v6), Proximity::max)
         }
     }
 }
 
 /// Metadata services outside of 169.254.0.0/16: Alibaba, Azure, Oracle.
-const METADATA_V4: [Ipv4Addr; 3] = [
-    Ipv4Addr::new(100, 100, 100, 200),
-    Ipv4Addr::new(168, 63, 129, 16),
-    Ipv4Addr::new(192, 0, 0, 192),
-];
+const METADATA_V4: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(168, 63, 129, 16), Ipv4Addr::new(192, 0, 0, 192)];
 
 /// Networks that are not globally reachable unicast (the registry of RFC 6890, and RFC 1112 and RFC 5771 for what follows
 /// 224.0.0.0).
@@ -152,9 +143,7 @@ fn place_of_v6(address: Ipv6Addr) -> Proximity {
     }
     match address.segments() {
         // Written as IPv6, but an IPv4 address.
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => {
-            Proximity::Public
-        }
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => Proximity::Public,
         [0x64, 0xff9b, 0, 0, 0, 0, ..] | [0x2002, ..] | [0x2001, 0, ..] => Proximity::Public,
         [0x2001, second, ..] if second < 0x200 => Proximity::Private,
         [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Proximity::Private,
@@ -165,20 +154,14 @@ fn place_of_v6(address: Ipv6Addr) -> Proximity {
 
 /// The IPv4 addresses that an IPv6 address stands for or leads through.
 fn embedded(address: Ipv6Addr) -> [Option<Ipv4Addr>; 4] {
-    let v4 = |high: u16, low: u16| {
-        Some(Ipv4Addr::from_bits(
-            (u32::from(high) << 16) | u32::from(low),
-        ))
-    };
+    let v4 = |high: u16, low: u16| Some(Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low)));
     let s = address.segments();
     let last = v4(s[6], s[7]);
     match s {
         // These two are IPv6 addresses of their own.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None; 4],
         // IPv4-mapped, IPv4-compatible, IPv4-translated.
-        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => {
-            [last, None, None, None]
-        }
+        [0, 0, 0, 0, 0, 0xffff, ..] | [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => [last, None, None, None],
         // NAT64: the well-known prefix, and the local one, in which the address is at the end or after 48, 56 or 64 bits,
         // around the byte of zeros (RFC 6052 §2.2).
         [0x64, 0xff9b, 0, ..] => [last, None, None, None],
@@ -221,12 +204,7 @@ impl Addresses {
 
     /// Begins to use an address, one of several or the only one of its host.
     pub(super) fn try_out(&self, address: SocketAddr, has_others: bool) -> Trial {
-        Trial {
-            addresses: self.clone(),
-            address,
-            has_others,
-            state: TrialState::Open,
-        }
+        Trial { addresses: self.clone(), address, has_others, state: TrialState::Open }
     }
 
     fn failed(&self, address: SocketAddr) {
@@ -473,9 +451,7 @@ mod tests {
     #[test]
     fn an_address_that_failed_comes_last_and_the_latest_failure_behind_the_earlier_ones() {
         let addresses = Addresses::default();
-        let [one, two, three] = hosts(&[1, 2, 3])[..] else {
-            unreachable!()
-        };
+        let [one, two, three] = hosts(&[1, 2, 3])[..] else { unreachable!() };
         let order = || addresses.in_order(vec![one, two, three]);
         assert_eq!(order(), hosts(&[1, 2, 3]));
         drop(addresses.try_out(one, true));

@@ -57,8 +57,7 @@ impl HttpClient for HyperClient {
 
 impl HyperClient {
     async fn fetch(&self, request: &Request, body: Bytes) -> Result<Response, Error> {
-        let origin = Origin::of(request.url())
-            .ok_or_else(|| Error::Protocol("neither http nor https".to_owned()))?;
+        let origin = Origin::of(request.url()).ok_or_else(|| Error::Protocol("neither http nor https".to_owned()))?;
         let reach = request.ext().get::<Reach>().copied();
         let reach = reach.unwrap_or(Reach::Loopback);
         let route = self.proxies.route(origin);
@@ -77,11 +76,7 @@ impl HyperClient {
             return Err(Error::ProxyRefused(format!("{proxy} answered 407")));
         }
         let pool = Arc::clone(&self.pool);
-        incoming(connection, response, |connection| Lease {
-            connection,
-            route,
-            pool,
-        })
+        incoming(connection, response, |connection| Lease { connection, route, pool })
     }
 
     /// `None` if no connection is idle, or one was and had been closed before a byte of an answer came.
@@ -106,18 +101,10 @@ impl HyperClient {
         }
     }
 
-    async fn over_new(
-        &self,
-        route: &ProxyRoute,
-        reach: Reach,
-        request: Outgoing,
-    ) -> Result<Answered, Error> {
+    async fn over_new(&self, route: &ProxyRoute, reach: Reach, request: Outgoing) -> Result<Answered, Error> {
         let dialed = dial(&self.dialer, route, reach).await?;
         let mut connection = Connection::open(dialed).await?;
-        let response = self
-            .exchange(&mut connection, request)
-            .await?
-            .map_err(errors::answer)?;
+        let response = self.exchange(&mut connection, request).await?.map_err(errors::answer)?;
         Ok((connection, response))
     }
 
@@ -153,26 +140,16 @@ fn headers(request: &Request, route: &ProxyRoute, has_body: bool) -> Result<Head
         }
         headers.remove(&name);
         for value in values {
-            headers.append(
-                name.clone(),
-                HeaderValue::from_str(value.as_str()).map_err(unsendable)?,
-            );
+            headers.append(name.clone(), HeaderValue::from_str(value.as_str()).map_err(unsendable)?);
         }
     }
     if let Some(WireHeaders(others)) = request.ext().get::<WireHeaders>() {
         for name in others.keys() {
             headers.remove(name);
         }
-        headers.extend(
-            others
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
+        headers.extend(others.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
-    headers.insert(
-        header::ACCEPT_ENCODING,
-        HeaderValue::from_static("identity"),
-    );
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if let Some(value) = route.forwarder().and_then(Proxy::authorization) {
         headers.insert(header::PROXY_AUTHORIZATION, value.clone());
     }
@@ -184,12 +161,7 @@ fn host(url: &Url) -> Result<HeaderValue, Error> {
     HeaderValue::from_str(&url[Position::BeforeHost..Position::AfterPort]).map_err(unsendable)
 }
 
-fn outgoing(
-    request: &Request,
-    route: &ProxyRoute,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Outgoing, Error> {
+fn outgoing(request: &Request, route: &ProxyRoute, headers: HeaderMap, body: Bytes) -> Result<Outgoing, Error> {
     let url = request.url();
     let path = &url[Position::BeforePath..Position::AfterQuery];
     let target = match route.forwarder() {
@@ -200,10 +172,7 @@ fn outgoing(
         }
     };
     let method = request.method().to_string();
-    let built = hyper::Request::builder()
-        .method(method.as_str())
-        .uri(target)
-        .body(Full::new(body));
+    let built = hyper::Request::builder().method(method.as_str()).uri(target).body(Full::new(body));
     let mut outgoing = built.map_err(unsendable)?;
     *outgoing.headers_mut() = headers;
     Ok(outgoing)
@@ -229,11 +198,7 @@ fn incoming(
         429 | 500.. => connection.trial().blame(),
         _ => {}
     }
-    let head = Head {
-        status,
-        headers: parts.headers,
-        peer: connection.peer(),
-    };
+    let head = Head { status, headers: parts.headers, peer: connection.peer() };
     // A status http-types does not know must not look like a success to whoever overlooks `Head`.
     let status = StatusCode::try_from(status).unwrap_or(StatusCode::BadGateway);
     let mut response = Response::new(status);
@@ -291,11 +256,7 @@ impl Pool {
         let mut idle = self.fresh();
         let by_this_route = idle.iter().filter(|idle| idle.route == route).count();
         if by_this_route < MAX_IDLE_PER_ROUTE && idle.len() < MAX_IDLE {
-            idle.push(IdleConnection {
-                route,
-                connection,
-                since: Instant::now(),
-            });
+            idle.push(IdleConnection { route, connection, since: Instant::now() });
         }
     }
 
@@ -346,9 +307,7 @@ mod tests {
     use http_client::http_types::Method;
 
     fn direct() -> ProxyRoute {
-        Proxies::default()
-            .route("http://a.test".parse().unwrap())
-            .unwrap()
+        Proxies::default().route("http://a.test".parse().unwrap()).unwrap()
     }
 
     #[test]
@@ -369,12 +328,7 @@ mod tests {
             ("accept-encoding", "identity"),
             ("x-api-key", "beside"),
         ];
-        let expected = expected.map(|(name, value)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )
-        });
+        let expected = expected.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         assert_eq!(sent, HeaderMap::from_iter(expected));
     }
 
@@ -383,9 +337,6 @@ mod tests {
         let mut request = Request::new(Method::Post, "http://a.test/");
         request.set_body(surf::Body::from_string("{}".to_owned()));
         let sent = headers(&request, &direct(), true).unwrap();
-        assert_eq!(
-            sent.get("content-type").unwrap(),
-            "text/plain;charset=utf-8"
-        );
+        assert_eq!(sent.get("content-type").unwrap(), "text/plain;charset=utf-8");
     }
 }

@@ -72,13 +72,7 @@ pub(super) struct BodyReader {
 impl BodyReader {
     /// A body that comes over the leased connection.
     pub(super) fn new(frames: Incoming, lease: Lease) -> BodyReader {
-        let mut reader = BodyReader {
-            chunk: Bytes::new(),
-            state: BodyState::Open {
-                frames,
-                lease: Box::new(lease),
-            },
-        };
+        let mut reader = BodyReader { chunk: Bytes::new(), state: BodyState::Open { frames, lease: Box::new(lease) } };
         reader.end_if_proven();
         reader
     }
@@ -126,9 +120,7 @@ impl BodyReader {
     }
 
     fn end(&mut self) {
-        if let BodyState::Open { frames, lease } =
-            std::mem::replace(&mut self.state, BodyState::Ended)
-        {
+        if let BodyState::Open { frames, lease } = std::mem::replace(&mut self.state, BodyState::Ended) {
             drop(frames);
             lease.give_back();
         }
@@ -160,11 +152,7 @@ impl AsyncBufRead for BodyReader {
 }
 
 impl AsyncRead for BodyReader {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        room: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let chunk = ready!(self.as_mut().poll_fill_buf(cx))?;
         let count = chunk.len().min(room.len());
         room[..count].copy_from_slice(&chunk[..count]);
@@ -192,24 +180,12 @@ impl Connection {
         let mut builder = http1::Builder::new();
         // The read buffer grows to hyper's default of some 400 KiB, which the throughput needs; the head has bounds of its
         // own, see `head.rs`.
-        builder
-            .max_headers(MAX_KEPT_FIELDS)
-            .title_case_headers(true);
+        builder.max_headers(MAX_KEPT_FIELDS).title_case_headers(true);
         if dialed.slow {
             builder.max_buf_size(SLOW_BUFFER_BYTES);
         }
-        let (sender, driver) = builder
-            .handshake(dialed.socket)
-            .await
-            .map_err(errors::answer)?;
-        Ok(Connection {
-            sender,
-            driver,
-            ended: false,
-            meter: dialed.meter,
-            peer: dialed.peer,
-            trial: dialed.trial,
-        })
+        let (sender, driver) = builder.handshake(dialed.socket).await.map_err(errors::answer)?;
+        Ok(Connection { sender, driver, ended: false, meter: dialed.meter, peer: dialed.peer, trial: dialed.trial })
     }
 
     /// Who answers at the other end, if that is known.
@@ -327,13 +303,7 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(stream: Stream, meter: Arc<Meter>) -> Socket {
-        Socket {
-            stream,
-            meter,
-            failed: None,
-            head: None,
-            ready: Bytes::new(),
-        }
+        Socket { stream, meter, failed: None, head: None, ready: Bytes::new() }
     }
 
     /// Receives until the head of the response is complete; `ready` has it then. Nothing is ready at the end of the stream,
@@ -350,10 +320,7 @@ impl Socket {
             if count == 0 {
                 self.head = None;
             } else if let Some(end) = head.read(&piece[..count]).map_err(io::Error::other)? {
-                let mut ready = self
-                    .head
-                    .take()
-                    .map_or_else(Vec::new, HeadReader::into_clean);
+                let mut ready = self.head.take().map_or_else(Vec::new, HeadReader::into_clean);
                 ready.extend_from_slice(&piece[end..count]);
                 self.ready = Bytes::from(ready);
             }
@@ -370,11 +337,7 @@ impl Socket {
 }
 
 impl hyper::rt::Read for Socket {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
         if socket.meter.head_is_next() {
             socket.head = Some(HeadReader::default());
@@ -402,11 +365,7 @@ impl hyper::rt::Read for Socket {
 }
 
 /// recv(2) into the uninitialised buffer.
-fn receive(
-    stream: &Async<TcpStream>,
-    cx: &mut Context<'_>,
-    room: &mut [MaybeUninit<u8>],
-) -> Poll<io::Result<usize>> {
+fn receive(stream: &Async<TcpStream>, cx: &mut Context<'_>, room: &mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>> {
     loop {
         match recv(stream.get_ref(), &mut *room, RecvFlags::empty()) {
             Ok(((received, _), _)) => return Poll::Ready(Ok(received.len())),
@@ -447,11 +406,7 @@ fn decrypt(
 }
 
 impl hyper::rt::Write for Socket {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.get_mut().writer().poll_write(cx, bytes)
     }
 
@@ -483,10 +438,7 @@ pub(super) struct Rate {
 
 impl Rate {
     pub(super) fn new(bytes_per_second: NonZeroU64) -> Rate {
-        Rate {
-            bytes_per_second,
-            paid: Mutex::new(Instant::now()),
-        }
+        Rate { bytes_per_second, paid: Mutex::new(Instant::now()) }
     }
 
     /// Takes bytes, and waits until they are paid for.
@@ -562,10 +514,7 @@ mod tests {
         assert!(slow.debt(now, u64::MAX) > Duration::from_secs(500 * 365 * 86_400));
         let (fast, now) = rate(u64::MAX);
         assert_eq!(fast.debt(now, u64::MAX), SECOND);
-        assert_eq!(
-            (slow.piece_bytes(), slow.receive_buffer_bytes()),
-            (1, Some(32 << 10))
-        );
+        assert_eq!((slow.piece_bytes(), slow.receive_buffer_bytes()), (1, Some(32 << 10)));
         assert_eq!(fast.receive_buffer_bytes(), None);
     }
 }

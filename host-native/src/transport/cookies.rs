@@ -34,12 +34,7 @@ pub(super) struct Cookies(Mutex<CookieStore>);
 
 #[async_trait]
 impl Middleware for Cookies {
-    async fn handle(
-        &self,
-        mut request: Request,
-        client: Client,
-        next: Next<'_>,
-    ) -> surf::Result<Response> {
+    async fn handle(&self, mut request: Request, client: Client, next: Next<'_>) -> surf::Result<Response> {
         let url = request.url().clone();
         let mut wire = request.ext::<WireHeaders>().cloned().unwrap_or_default();
         if let Some(value) = self.header(&url, &wire.0) {
@@ -86,10 +81,7 @@ impl Cookies {
         let given: Vec<String> = given.collect();
         let given = given.iter().flat_map(|value| value.split(';'));
         let given = given.map(str::trim).filter(|pair| !pair.is_empty());
-        let mut pairs: Vec<String> = given
-            .filter(|pair| !replaced(pair))
-            .map(str::to_owned)
-            .collect();
+        let mut pairs: Vec<String> = given.filter(|pair| !replaced(pair)).map(str::to_owned).collect();
         let mut length = 0;
         for cookie in &kept {
             let pair = format!("{}={}", cookie.name(), cookie.value());
@@ -98,11 +90,7 @@ impl Cookies {
                 pairs.push(pair);
             }
         }
-        let bytes = pairs
-            .join("; ")
-            .chars()
-            .map(u8::try_from)
-            .collect::<Result<Vec<u8>, _>>();
+        let bytes = pairs.join("; ").chars().map(u8::try_from).collect::<Result<Vec<u8>, _>>();
         let mut value = HeaderValue::from_bytes(&bytes.ok()?).ok()?;
         value.set_sensitive(true);
         Some(value)
@@ -110,11 +98,7 @@ impl Cookies {
 }
 
 fn latin_1(value: &HeaderValue) -> String {
-    value
-        .as_bytes()
-        .iter()
-        .map(|&byte| char::from(byte))
-        .collect()
+    value.as_bytes().iter().map(|&byte| char::from(byte)).collect()
 }
 
 /// Keeps a cookie within the bounds. One that replaces another is always taken.
@@ -158,23 +142,14 @@ mod tests {
     fn set(cookies: &Cookies, from: &str, values: &[&str]) {
         let mut headers = HeaderMap::new();
         for value in values {
-            headers.append(
-                header::SET_COOKIE,
-                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
-            );
+            headers.append(header::SET_COOKIE, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let head = Head {
-            status: 302,
-            headers,
-            peer: None,
-        };
+        let head = Head { status: 302, headers, peer: None };
         cookies.keep(&url(from), &head);
     }
 
     fn sent(cookies: &Cookies, to: &str, given: &[&'static str]) -> Option<String> {
-        let given = given
-            .iter()
-            .map(|value| (header::COOKIE, HeaderValue::from_static(value)));
+        let given = given.iter().map(|value| (header::COOKIE, HeaderValue::from_static(value)));
         let value = cookies.header(&url(to), &given.collect())?;
         assert!(value.is_sensitive());
         Some(String::from_utf8(value.as_bytes().to_vec()).unwrap())
@@ -196,26 +171,14 @@ mod tests {
             ("k=v; Path=/; Domain=a.test", "https://b.test/", false),
             ("k=v; Path=/; Domain=a.test", "https://nota.test/", false),
             ("k=v; Path=/; Domain=b.test", "https://b.test/", false),
-            (
-                "k=v; Path=/; Domain=files.a.test",
-                "https://files.a.test/",
-                false,
-            ),
+            ("k=v; Path=/; Domain=files.a.test", "https://files.a.test/", false),
             ("k=v; Path=/; Domain=test", "https://b.test/", false),
             ("k=v; Path=/; Secure", "http://www.a.test/", false),
             ("k=v; Path=/; Secure", "https://www.a.test/", true),
-            (
-                "k=v; Path=/; HttpOnly; SameSite=Strict",
-                "https://www.a.test/",
-                true,
-            ),
+            ("k=v; Path=/; HttpOnly; SameSite=Strict", "https://www.a.test/", true),
             ("k=v; Path=/; Max-Age=0", "https://www.a.test/", false),
             ("k=v; Path=/; Max-Age=60", "https://www.a.test/", true),
-            (
-                "k=v; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
-                "https://www.a.test/",
-                false,
-            ),
+            ("k=v; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT", "https://www.a.test/", false),
         ];
         for (cookie, to, is_sent) in table {
             let cookies = Cookies::default();
@@ -237,11 +200,7 @@ mod tests {
             assert_eq!(sent(&cookies, to, &[]), None, "{domain}");
         }
         let cookies = Cookies::default();
-        set(
-            &cookies,
-            "http://www.bbc.example.uk/",
-            &["k=v; Domain=example.uk"],
-        );
+        set(&cookies, "http://www.bbc.example.uk/", &["k=v; Domain=example.uk"]);
         assert!(sent(&cookies, "http://example.uk/", &[]).is_some());
     }
 
@@ -250,15 +209,9 @@ mod tests {
         let cookies = Cookies::default();
         set(&cookies, "http://a.test/", &["k=1", "l=2"]);
         set(&cookies, "http://a.test/", &["k=3"]);
-        assert_eq!(
-            sent(&cookies, "http://a.test/", &[]).as_deref(),
-            Some("k=3; l=2")
-        );
+        assert_eq!(sent(&cookies, "http://a.test/", &[]).as_deref(), Some("k=3; l=2"));
         set(&cookies, "http://a.test/", &["k=; Max-Age=0"]);
-        assert_eq!(
-            sent(&cookies, "http://a.test/", &[]).as_deref(),
-            Some("l=2")
-        );
+        assert_eq!(sent(&cookies, "http://a.test/", &[]).as_deref(), Some("l=2"));
     }
 
     #[test]
@@ -266,11 +219,7 @@ mod tests {
         let cookies = Cookies::default();
         let given = ["mine=1; session=old", "more=2"];
         assert_eq!(sent(&cookies, "http://a.test/", &given), None);
-        set(
-            &cookies,
-            "http://a.test/",
-            &["session=new", "other=x; Path=/deep/"],
-        );
+        set(&cookies, "http://a.test/", &["session=new", "other=x; Path=/deep/"]);
         assert_eq!(
             sent(&cookies, "http://a.test/deep/", &given).as_deref(),
             Some("mine=1; more=2; other=x; session=new")
@@ -284,11 +233,7 @@ mod tests {
         set(&cookies, "http://a.test/", &["", ";;", "=", &long]);
         assert_eq!(sent(&cookies, "http://a.test/", &[]), None);
         for number in 0..2 * MAX_OF_DOMAIN {
-            set(
-                &cookies,
-                "http://a.test/",
-                &[&format!("k{number}={}", "x".repeat(1000))],
-            );
+            set(&cookies, "http://a.test/", &[&format!("k{number}={}", "x".repeat(1000))]);
         }
         set(&cookies, "http://a.test/", &["k0=new"]);
         let header = sent(&cookies, "http://a.test/", &[]).unwrap();

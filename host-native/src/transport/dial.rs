@@ -69,11 +69,7 @@ pub(super) struct Dialer {
 ///
 /// # Cancel safety
 /// Dropping the future closes what was open.
-pub(super) async fn dial(
-    dialer: &Dialer,
-    route: &ProxyRoute,
-    reach: Reach,
-) -> Result<Dialed, Error> {
+pub(super) async fn dial(dialer: &Dialer, route: &ProxyRoute, reach: Reach) -> Result<Dialed, Error> {
     let timeout = dialer.timeouts.get().connect;
     let too_late = async {
         Timer::after(timeout).await;
@@ -146,9 +142,7 @@ impl Dialer {
             return None;
         };
         let given = self.resolve.get(&(name.clone(), origin.port()))?;
-        let with_port = given
-            .iter()
-            .map(|&address| SocketAddr::new(address, origin.port()));
+        let with_port = given.iter().map(|&address| SocketAddr::new(address, origin.port()));
         Some(with_port.collect())
     }
 }
@@ -160,26 +154,18 @@ async fn resolve(host: &Host<String>, port: u16) -> Result<Vec<SocketAddr>, Erro
         Host::Domain(name) => name.clone(),
     };
     let what = format!("looking up {name}");
-    let found =
-        smol::unblock(move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter)).await;
+    let found = smol::unblock(move || (name.as_str(), port).to_socket_addrs().map(Vec::from_iter)).await;
     match found {
-        Ok(addresses) if addresses.is_empty() => Err(Error::Network {
-            what: format!("{what}: no address"),
-            source: None,
-        }),
+        Ok(addresses) if addresses.is_empty() => {
+            Err(Error::Network { what: format!("{what}: no address"), source: None })
+        }
         Ok(addresses) => Ok(addresses),
         Err(error) => Err(connecting(what, error)),
     }
 }
 
-fn allowed(
-    origin: &Origin,
-    reach: Reach,
-    found: Vec<SocketAddr>,
-) -> Result<Vec<SocketAddr>, Error> {
-    let (allowed, refused): (Vec<_>, Vec<_>) = found
-        .into_iter()
-        .partition(|address| reach.allows(address.ip()));
+fn allowed(origin: &Origin, reach: Reach, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Error> {
+    let (allowed, refused): (Vec<_>, Vec<_>) = found.into_iter().partition(|address| reach.allows(address.ip()));
     match (allowed.is_empty(), refused.first()) {
         (true, Some(address)) => Err(reach.refusal(origin, address.ip())),
         _ => Ok(allowed),
@@ -189,9 +175,8 @@ fn allowed(
 /// The system's order, but the families take turns.
 fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (mut first, mut second): (VecDeque<_>, VecDeque<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut first, mut second): (VecDeque<_>, VecDeque<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
     let mut order = Vec::new();
     while order.len() < MAX_ADDRESSES && !(first.is_empty() && second.is_empty()) {
         order.extend(first.pop_front());
@@ -203,25 +188,15 @@ fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 /// A connection, and how its address does.
 type Connected = (Async<TcpStream>, Trial);
 
-async fn first_to_connect(
-    known: &Addresses,
-    addresses: Vec<SocketAddr>,
-) -> Result<Connected, Error> {
+async fn first_to_connect(known: &Addresses, addresses: Vec<SocketAddr>) -> Result<Connected, Error> {
     let has_others = addresses.len() > 1;
     let try_out = |address| connect_to(known.try_out(address, has_others));
     let mut waiting = known.in_order(addresses).into_iter();
     let mut racing = FuturesUnordered::new();
-    let mut last = Error::Network {
-        what: "no address to connect to".to_owned(),
-        source: None,
-    };
+    let mut last = Error::Network { what: "no address to connect to".to_owned(), source: None };
     loop {
         racing.extend(waiting.next().map(try_out));
-        let head_start = if waiting.len() == 0 {
-            Timer::never()
-        } else {
-            Timer::after(HEAD_START)
-        };
+        let head_start = if waiting.len() == 0 { Timer::never() } else { Timer::after(HEAD_START) };
         match select(racing.next(), head_start).await {
             Either::Left((Some(Ok(connected)), _)) => return Ok(connected),
             Either::Left((Some(Err((address, error))), _)) => {
@@ -242,20 +217,14 @@ async fn connect_to(trial: Trial) -> Result<Connected, (SocketAddr, io::Error)> 
 
 async fn secure(origin: &Origin, tls: &Tls, stream: Async<TcpStream>) -> Result<Stream, Error> {
     let what = format!("the TLS handshake with {origin}");
-    let name = server_name(origin.host())
-        .map_err(|_| Error::Certificate(format!("{what}: invalid server name")))?;
+    let name = server_name(origin.host()).map_err(|_| Error::Certificate(format!("{what}: invalid server name")))?;
     let connector = TlsConnector::from(tls.config().await?);
-    let stream = connector
-        .connect(name, buffered(stream))
-        .await
-        .map_err(|error| connecting(what, error))?;
+    let stream = connector.connect(name, buffered(stream)).await.map_err(|error| connecting(what, error))?;
     Ok(Stream::Tls(Box::new(stream)))
 }
 
 /// Without the dot of a fully qualified name: certificates and SNI never have it (RFC 6066 §3).
-fn server_name(
-    host: &Host<String>,
-) -> Result<ServerName<'static>, rustls::pki_types::InvalidDnsNameError> {
+fn server_name(host: &Host<String>) -> Result<ServerName<'static>, rustls::pki_types::InvalidDnsNameError> {
     match host {
         Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned()),
         Host::Ipv4(address) => Ok(ServerName::from(std::net::IpAddr::from(*address))),
@@ -276,10 +245,7 @@ pub(super) async fn open_tunnel(
     origin: &Origin,
 ) -> Result<(), Error> {
     let about = |error| errors::connecting(format!("asking the proxy {proxy} for {origin}"), error);
-    stream
-        .write_all(&request(proxy, origin))
-        .await
-        .map_err(about)?;
+    stream.write_all(&request(proxy, origin)).await.map_err(about)?;
     let mut answer = Vec::new();
     let end = loop {
         let mut piece = [0; 1024];
@@ -307,11 +273,9 @@ pub(super) async fn open_tunnel(
 
 fn request(proxy: &Proxy, origin: &Origin) -> Vec<u8> {
     let authority = format!("{}:{}", origin.host(), origin.port());
-    let mut request = format!(
-        "CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {}\r\n",
-        super::client::USER_AGENT
-    )
-    .into_bytes();
+    let mut request =
+        format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\nUser-Agent: {}\r\n", super::client::USER_AGENT)
+            .into_bytes();
     if let Some(value) = proxy.authorization() {
         request.extend_from_slice(b"Proxy-Authorization: ");
         request.extend_from_slice(value.as_bytes());
@@ -327,24 +291,17 @@ fn end_of_head(answer: &[u8]) -> Option<usize> {
         let at = answer.windows(end.len()).position(|there| there == end);
         at.map(|at| at + end.len())
     };
-    [b"\n\r\n".as_slice(), b"\n\n"]
-        .into_iter()
-        .filter_map(after)
-        .min()
+    [b"\n\r\n".as_slice(), b"\n\n"].into_iter().filter_map(after).min()
 }
 
 fn judge(answer: &[u8], proxy: &Proxy, origin: &Origin) -> Result<(), Error> {
     let line = answer.split(|&byte| byte == b'\n').next();
     let status = line.and_then(status_line).map(|(_, status)| status);
-    let status = status
-        .ok_or_else(|| Error::Protocol(format!("cannot parse the answer of the proxy {proxy}")))?;
+    let status = status.ok_or_else(|| Error::Protocol(format!("cannot parse the answer of the proxy {proxy}")))?;
     let answered = || format!("{proxy} answered {status} to CONNECT {origin}");
     match status {
         200..=299 => Ok(()),
-        429 | 500..=599 => Err(Error::Network {
-            what: format!("the proxy {}", answered()),
-            source: None,
-        }),
+        429 | 500..=599 => Err(Error::Network { what: format!("the proxy {}", answered()), source: None }),
         _ => Err(Error::ProxyRefused(answered())),
     }
 }
@@ -363,14 +320,8 @@ mod tests {
         let table: [(&[&str], &[&str]); 4] = [
             (&[], &[]),
             (&["10.0.0.1:1", "10.0.0.2:1"], &["10.0.0.1:1", "10.0.0.2:1"]),
-            (
-                &["[::1]:1", "[::2]:1", "10.0.0.1:1"],
-                &["[::1]:1", "10.0.0.1:1", "[::2]:1"],
-            ),
-            (
-                &["10.0.0.1:1", "10.0.0.2:1", "[::1]:1"],
-                &["10.0.0.1:1", "[::1]:1", "10.0.0.2:1"],
-            ),
+            (&["[::1]:1", "[::2]:1", "10.0.0.1:1"], &["[::1]:1", "10.0.0.1:1", "[::2]:1"]),
+            (&["10.0.0.1:1", "10.0.0.2:1", "[::1]:1"], &["10.0.0.1:1", "[::1]:1", "10.0.0.2:1"]),
         ];
         for (found, order) in table {
             assert_eq!(alternating(addresses(found)), addresses(order));
@@ -391,10 +342,7 @@ mod tests {
 
     #[test]
     fn a_refused_address_gives_way_to_the_next_one() {
-        let refusing = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let known = Addresses::default();
@@ -408,15 +356,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn black_hole() -> (Vec<rustix::fd::OwnedFd>, SocketAddr) {
         use rustix::net::*;
-        let tcp = || {
-            socket_with(
-                AddressFamily::INET,
-                SocketType::STREAM,
-                SocketFlags::NONBLOCK,
-                None,
-            )
-            .unwrap()
-        };
+        let tcp = || socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::NONBLOCK, None).unwrap();
         let listener = tcp();
         bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         listen(&listener, 0).unwrap();
@@ -448,10 +388,7 @@ mod tests {
             Timer::after(Duration::from_secs(20)).await;
             None
         };
-        assert_eq!(
-            smol::block_on(smol::future::or(dialled, too_late)),
-            Some(good)
-        );
+        assert_eq!(smol::block_on(smol::future::or(dialled, too_late)), Some(good));
         // The next attempt begins with the other one.
         assert_eq!(known.in_order(vec![nowhere, good]), [good, nowhere]);
     }

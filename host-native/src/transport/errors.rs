@@ -16,13 +16,9 @@ use std::time::Duration;
 pub(super) fn connecting(what: String, error: io::Error) -> Error {
     let short_of_files = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
     if short_of_files.contains(&error.raw_os_error()) {
-        return Error::TooManyFiles {
-            source: Some(Box::new(error)),
-        };
+        return Error::TooManyFiles { source: Some(Box::new(error)) };
     }
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls.and_then(|tls| tls_failure(&what, tls)) {
         Some(permanent) => permanent,
         None => Error::network(what, error),
@@ -32,8 +28,7 @@ pub(super) fn connecting(what: String, error: io::Error) -> Error {
 /// A failure of TLS that the next handshake would run into, too. `None` if the network may have caused it.
 fn tls_failure(what: &str, error: &rustls::Error) -> Option<Error> {
     use rustls::PeerMisbehaved::{
-        SelectedUnofferedCipherSuite, SelectedUnofferedKxGroup,
-        SelectedUnusableCipherSuiteForVersion,
+        SelectedUnofferedCipherSuite, SelectedUnofferedKxGroup, SelectedUnusableCipherSuiteForVersion,
     };
     let lacks = match error {
         rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
@@ -42,9 +37,7 @@ fn tls_failure(what: &str, error: &rustls::Error) -> Option<Error> {
         rustls::Error::AlertReceived(alert) => refused_by_alert(*alert)?,
         rustls::Error::PeerIncompatible(incompatible) => lacked_by_peer(incompatible),
         rustls::Error::PeerMisbehaved(
-            SelectedUnofferedCipherSuite
-            | SelectedUnofferedKxGroup
-            | SelectedUnusableCipherSuiteForVersion,
+            SelectedUnofferedCipherSuite | SelectedUnofferedKxGroup | SelectedUnusableCipherSuiteForVersion,
         ) => NO_CIPHER,
         _ => return None,
     };
@@ -53,10 +46,8 @@ fn tls_failure(what: &str, error: &rustls::Error) -> Option<Error> {
 
 const NO_CIPHER: &str = "the server offers no cipher suite or key exchange that regrip supports \
                          (TLS 1.2 with ECDHE or TLS 1.3 is needed)";
-const NO_VERSION: &str =
-    "the server offers no TLS version that regrip supports (TLS 1.2 or TLS 1.3 is needed)";
-const NO_CLIENT_CERTIFICATE: &str =
-    "the server wants a client certificate, or another one than it got";
+const NO_VERSION: &str = "the server offers no TLS version that regrip supports (TLS 1.2 or TLS 1.3 is needed)";
+const NO_CLIENT_CERTIFICATE: &str = "the server wants a client certificate, or another one than it got";
 
 /// What an alert says that would come again (RFC 8446 §6.2, RFC 5246 §7.2.2); `None` of one that may be due to the network
 /// or to a fault of the moment.
@@ -74,9 +65,7 @@ fn refused_by_alert(alert: AlertDescription) -> Option<&'static str> {
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied => NO_CLIENT_CERTIFICATE,
-        AlertDescription::UnsupportedCertificate => {
-            "the server and regrip have no type of certificate in common"
-        }
+        AlertDescription::UnsupportedCertificate => "the server and regrip have no type of certificate in common",
         AlertDescription::ExportRestriction
         | AlertDescription::InappropriateFallback
         | AlertDescription::MissingExtension
@@ -132,22 +121,18 @@ pub(super) fn answer(error: hyper::Error) -> Error {
 
 /// The error of the socket below an error of hyper.
 fn cause<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
-    let cause =
-        std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     cause?.get_ref()?.downcast_ref()
 }
 
 /// A body that broke off. Broken chunk framing is transient too: it is what a proxy that lost its own upstream leaves
 /// behind, and the bytes before it are kept.
 pub(super) fn body(error: hyper::Error) -> Error {
-    let cause =
-        std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
     let what = match cause.map(io::Error::kind) {
         // hyper's own words say no more than that.
         Some(io::ErrorKind::UnexpectedEof) => return cut(),
-        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
-            "the chunks of the body are broken"
-        }
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => "the chunks of the body are broken",
         _ => "while reading the response body",
     };
     Error::network(what, error)
@@ -155,10 +140,7 @@ pub(super) fn body(error: hyper::Error) -> Error {
 
 /// A body that ended early without hyper saying so.
 pub(super) fn cut() -> Error {
-    Error::Network {
-        what: "the body was cut".to_owned(),
-        source: None,
-    }
+    Error::Network { what: "the body was cut".to_owned(), source: None }
 }
 
 /// Packs an error to travel through surf.
@@ -168,12 +150,7 @@ pub(super) fn into_surf(error: Error) -> surf::Error {
 
 /// Unpacks an error that surf passed on.
 pub(super) fn from_surf(error: surf::Error) -> Error {
-    error
-        .downcast::<Error>()
-        .unwrap_or_else(|other| Error::Network {
-            what: other.to_string(),
-            source: None,
-        })
+    error.downcast::<Error>().unwrap_or_else(|other| Error::Network { what: other.to_string(), source: None })
 }
 
 /// Packs an error to travel through an `AsyncRead`.

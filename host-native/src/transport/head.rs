@@ -27,12 +27,8 @@ const MAX_COOKIES: usize = 50;
 const MAX_INTERIM: usize = 64;
 
 /// The fields that say which bytes are the file.
-const FRAMING: [HeaderName; 4] = [
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::CONTENT_RANGE,
-    header::CONTENT_ENCODING,
-];
+const FRAMING: [HeaderName; 4] =
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONTENT_RANGE, header::CONTENT_ENCODING];
 
 /// The fields that are read beside [`Headers::NAMES`].
 const KEPT: [HeaderName; 3] = [header::CONNECTION, header::LOCATION, header::SET_COOKIE];
@@ -105,10 +101,7 @@ impl HeadReader {
     fn take(&mut self, bytes: &[u8]) -> Result<(), HeadRefused> {
         self.length += bytes.len();
         if self.length > MAX_HEAD_BYTES {
-            return refuse(format_args!(
-                "the response head is longer than {} KiB",
-                MAX_HEAD_BYTES / 1024
-            ));
+            return refuse(format_args!("the response head is longer than {} KiB", MAX_HEAD_BYTES / 1024));
         }
         self.line.extend_from_slice(bytes);
         Ok(())
@@ -159,8 +152,7 @@ impl HeadReader {
             None => return refuse(format_args!("the response is not HTTP")),
         };
         self.status = Some(status);
-        self.clean
-            .extend_from_slice(format!("{version} {status}\r\n").as_bytes());
+        self.clean.extend_from_slice(format!("{version} {status}\r\n").as_bytes());
         Ok(())
     }
 
@@ -196,9 +188,7 @@ impl HeadReader {
             return Ok(());
         };
         let value = value.trim_ascii();
-        let odd = value
-            .iter()
-            .any(|&byte| byte.is_ascii_control() && byte != b'\t');
+        let odd = value.iter().any(|&byte| byte.is_ascii_control() && byte != b'\t');
         if odd && FRAMING.contains(&name) {
             return refuse(format_args!("a control character in {name}"));
         }
@@ -236,9 +226,7 @@ pub(super) fn status_line(line: &[u8]) -> Option<(&'static str, u16)> {
     let (start, rest) = line.split_at_checked(HTTP.len())?;
     let blank = rest.iter().position(u8::is_ascii_whitespace)?;
     let (version, rest) = rest.split_at(blank);
-    let numbers = version
-        .iter()
-        .all(|&byte| byte.is_ascii_digit() || byte == b'.');
+    let numbers = version.iter().all(|&byte| byte.is_ascii_digit() || byte == b'.');
     if !start.eq_ignore_ascii_case(HTTP) || version.is_empty() || !numbers {
         return None;
     }
@@ -319,10 +307,7 @@ mod tests {
             ("Content-Length : 5\r\n", "content-length: 5\r\n"),
             ("Content-Length:\r\n 5\r\n", "content-length: 5\r\n"),
             ("Content-Length: 5\r\n\t6\r\n", "content-length: 5 6\r\n"),
-            (
-                "Content-Length: 5\r\nContent-Length: 6\r\n",
-                "content-length: 5\r\ncontent-length: 6\r\n",
-            ),
+            ("Content-Length: 5\r\nContent-Length: 6\r\n", "content-length: 5\r\ncontent-length: 6\r\n"),
             ("Vary: Accept,\r\n Content-Encoding\r\n", ""),
             ("X: a\r\n b\r\nETag: \"a\"\r\n", "etag: \"a\"\r\n"),
             (" ETag: \"a\"\r\n", ""),
@@ -331,10 +316,7 @@ mod tests {
             ("ETag\r\n", ""),
             ("ETag: \"\x01\"\r\nDate: \x7f\r\n", ""),
             ("Last-Modified: a\rb\r\n", ""),
-            (
-                "Location: /a b\u{e9}\x01\r\n",
-                "location: /a%20b%C3%A9%01\r\n",
-            ),
+            ("Location: /a b\u{e9}\x01\r\n", "location: /a%20b%C3%A9%01\r\n"),
             ("Location:\r\n", "location: \r\n"),
         ];
         for (lines, kept) in table {
@@ -454,10 +436,7 @@ mod tests {
             clean(format!("{start}{value}{end}").as_bytes())
         };
         assert!(head(MAX_HEAD_BYTES).is_ok());
-        assert_eq!(
-            head(MAX_HEAD_BYTES + 1),
-            Err("the response head is longer than 256 KiB".to_owned())
-        );
+        assert_eq!(head(MAX_HEAD_BYTES + 1), Err("the response head is longer than 256 KiB".to_owned()));
     }
 
     #[test]

@@ -45,10 +45,8 @@ impl HttpTransport {
     /// A transport with connections and trust of its own. Nothing is connected to or read from the disk yet.
     pub fn new(options: TransportOptions) -> HttpTransport {
         let rate = options.bytes_per_second.map(Rate::new);
-        let timeouts = Replaceable::new(Timeouts {
-            connect: options.connect_timeout,
-            headers: options.headers_timeout,
-        });
+        let timeouts =
+            Replaceable::new(Timeouts { connect: options.connect_timeout, headers: options.headers_timeout });
         let by_origin = Replaceable::new(options.credentials);
         let backend = HyperClient {
             dialer: Dialer {
@@ -62,22 +60,10 @@ impl HttpTransport {
             proxies: options.proxies,
             pool: Arc::new(Pool::default()),
         };
-        let credentials = AddCredentials {
-            for_all: options.headers,
-            by_origin: by_origin.clone(),
-            by_url: options.userinfo,
-        };
-        let client = Client::with_http_client(backend)
-            .with(credentials)
-            .with(FollowRedirects)
-            .with(Cookies::default());
-        HttpTransport {
-            client,
-            rate,
-            credentials: by_origin,
-            timeouts,
-            ahead: Mutex::default(),
-        }
+        let credentials =
+            AddCredentials { for_all: options.headers, by_origin: by_origin.clone(), by_url: options.userinfo };
+        let client = Client::with_http_client(backend).with(credentials).with(FollowRedirects).with(Cookies::default());
+        HttpTransport { client, rate, credentials: by_origin, timeouts, ahead: Mutex::default() }
     }
 
     /// Keeps the response to a GET of a whole file for the download that is about to ask for it.
@@ -85,11 +71,7 @@ impl HttpTransport {
         let mut ahead = self.ahead();
         ahead.retain(|one| one.url != url && one.at.elapsed() < KEPT_AHEAD);
         if ahead.len() < MOST_AHEAD {
-            ahead.push(Ahead {
-                url: url.to_owned(),
-                at: Instant::now(),
-                response,
-            });
+            ahead.push(Ahead { url: url.to_owned(), at: Instant::now(), response });
         }
     }
 
@@ -121,12 +103,7 @@ impl HttpTransport {
     ///
     /// # Cancel safety
     /// Dropping the future closes the connection; the server may have acted.
-    pub async fn post(
-        &self,
-        url: &str,
-        headers: &[Header],
-        json: String,
-    ) -> Result<Response<HttpBody>, Error> {
+    pub async fn post(&self, url: &str, headers: &[Header], json: String) -> Result<Response<HttpBody>, Error> {
         self.ask(Method::Post, url, headers, Some(json)).await
     }
 
@@ -144,9 +121,7 @@ impl HttpTransport {
     ) -> Result<Response<HttpBody>, Error> {
         let mut outgoing = RequestBuilder::new(method, parse(url)?);
         if let Some(json) = json {
-            outgoing = outgoing
-                .body(surf::Body::from_string(json))
-                .content_type(surf::http::mime::JSON);
+            outgoing = outgoing.body(surf::Body::from_string(json)).content_type(surf::http::mime::JSON);
         }
         let mut outgoing = outgoing.build();
         add_wire_headers(&mut outgoing, headers.iter().map(Header::parts));
@@ -158,30 +133,17 @@ impl HttpTransport {
     ///
     /// # Errors
     /// As [`Transport::get`].
-    pub(crate) async fn get_noting_origin(
-        &self,
-        url: &str,
-    ) -> Result<(Response<HttpBody>, Option<String>), Error> {
-        self.send_noting_origin(RequestBuilder::new(Method::Get, parse(url)?).build())
-            .await
+    pub(crate) async fn get_noting_origin(&self, url: &str) -> Result<(Response<HttpBody>, Option<String>), Error> {
+        self.send_noting_origin(RequestBuilder::new(Method::Get, parse(url)?).build()).await
     }
 
     async fn send(&self, outgoing: surf::Request) -> Result<Response<HttpBody>, Error> {
         Ok(self.send_noting_origin(outgoing).await?.0)
     }
 
-    async fn send_noting_origin(
-        &self,
-        outgoing: surf::Request,
-    ) -> Result<(Response<HttpBody>, Option<String>), Error> {
-        let mut response = self
-            .client
-            .send(outgoing)
-            .await
-            .map_err(errors::from_surf)?;
-        let Head {
-            status, headers, ..
-        } = head(&response).ok_or_else(no_head)?;
+    async fn send_noting_origin(&self, outgoing: surf::Request) -> Result<(Response<HttpBody>, Option<String>), Error> {
+        let mut response = self.client.send(outgoing).await.map_err(errors::from_surf)?;
+        let Head { status, headers, .. } = head(&response).ok_or_else(no_head)?;
         let (status, headers) = (*status, readable(headers));
         let end = body_end(&headers);
         let crossed = response.ext::<Crossed>().map(Crossed::to_string);
@@ -250,10 +212,7 @@ fn range_headers(request: &Request<'_>) -> Result<HeaderMap, Error> {
 
 /// The bytes a validator came as: the core keeps them as Latin-1 reads them, and only an identical one matches.
 fn latin1(validator: &str) -> Result<HeaderValue, Error> {
-    let bytes = validator
-        .chars()
-        .map(u8::try_from)
-        .collect::<Result<Vec<u8>, _>>();
+    let bytes = validator.chars().map(u8::try_from).collect::<Result<Vec<u8>, _>>();
     let bytes = bytes.map_err(|_| unsendable())?;
     HeaderValue::from_bytes(&bytes).map_err(|_| unsendable())
 }
@@ -268,12 +227,7 @@ fn no_head() -> Error {
 
 /// The fields the core reads.
 fn readable(headers: &HeaderMap) -> Headers {
-    let of_name = |name| {
-        headers
-            .get_all(name)
-            .iter()
-            .map(move |value| (name, value.as_bytes()))
-    };
+    let of_name = |name| headers.get_all(name).iter().map(move |value| (name, value.as_bytes()));
     Headers::NAMES.into_iter().flat_map(of_name).collect()
 }
 

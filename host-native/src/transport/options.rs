@@ -131,38 +131,24 @@ impl Header {
     /// that the transport itself is responsible for: framing, ranges, content codings.
     pub fn new(name: &str, value: &str) -> Result<Header, HeaderRefused> {
         // A name that is not known may be a secret in the wrong place.
-        let refused = |why| HeaderRefused {
-            name: format!("with a name of {} characters", name.chars().count()),
-            why,
-        };
-        let parsed = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| refused("the name is not a header name"))?;
+        let refused = |why| HeaderRefused { name: format!("with a name of {} characters", name.chars().count()), why };
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused("the name is not a header name"))?;
         if RESERVED.contains(&parsed) {
-            return Err(HeaderRefused {
-                name: format!("{name:?}"),
-                why: "it is set by regrip itself",
-            });
+            return Err(HeaderRefused { name: format!("{name:?}"), why: "it is set by regrip itself" });
         }
         let mut value = HeaderValue::from_str(value.trim_matches([' ', '\t']))
             .map_err(|_| refused("the value contains control characters"))?;
         value.set_sensitive(true);
-        Ok(Header {
-            name: parsed,
-            value,
-        })
+        Ok(Header { name: parsed, value })
     }
 
     /// `Authorization: Basic` (RFC 7617).
     pub fn basic(user: &str, password: &str) -> Header {
         let text = BasicAuth::new(user, password).value();
         // Base64 has no character that a header cannot have.
-        let mut value =
-            HeaderValue::from_str(text.as_str()).unwrap_or(HeaderValue::from_static("Basic"));
+        let mut value = HeaderValue::from_str(text.as_str()).unwrap_or(HeaderValue::from_static("Basic"));
         value.set_sensitive(true);
-        Header {
-            name: header::AUTHORIZATION,
-            value,
-        }
+        Header { name: header::AUTHORIZATION, value }
     }
 
     /// Its name, in lower case.
@@ -214,11 +200,7 @@ impl Origin {
             "http" => false,
             _ => return None,
         };
-        Some(Origin {
-            https,
-            host: url.host()?.to_owned(),
-            port: url.port_or_known_default()?,
-        })
+        Some(Origin { https, host: url.host()?.to_owned(), port: url.port_or_known_default()? })
     }
 
     /// Returns `true` if connections to it are encrypted.
@@ -244,8 +226,8 @@ impl fmt::Display for Origin {
 
 /// Schemes that are no secret.
 const KNOWN_SCHEMES: [&str; 17] = [
-    "http", "https", "ftp", "ftps", "sftp", "file", "data", "magnet", "s3", "ws", "wss", "gopher",
-    "blob", "socks4", "socks5", "socks5h", "rsync",
+    "http", "https", "ftp", "ftps", "sftp", "file", "data", "magnet", "s3", "ws", "wss", "gopher", "blob", "socks4",
+    "socks5", "socks5h", "rsync",
 ];
 
 /// The scheme of a URL as it may be shown. Of `me:secret@host` the scheme is `me`, and it may be the secret.
@@ -264,10 +246,7 @@ impl FromStr for Origin {
 
     /// Reads the origin of a URL given as text.
     fn from_str(url: &str) -> Result<Origin, NotAnOrigin> {
-        Url::parse(url)
-            .ok()
-            .and_then(|url| Origin::of(&url))
-            .ok_or(NotAnOrigin)
+        Url::parse(url).ok().and_then(|url| Origin::of(&url)).ok_or(NotAnOrigin)
     }
 }
 
@@ -283,23 +262,12 @@ pub(super) struct AddCredentials {
 
 #[async_trait]
 impl Middleware for AddCredentials {
-    async fn handle(
-        &self,
-        mut request: Request,
-        client: Client,
-        next: Next<'_>,
-    ) -> surf::Result<Response> {
+    async fn handle(&self, mut request: Request, client: Client, next: Next<'_>) -> surf::Result<Response> {
         let headers = self.for_url(request.url());
         // What the request brings is closest of all.
-        let own = request
-            .ext::<WireHeaders>()
-            .map(|WireHeaders(own)| own.clone())
-            .unwrap_or_default();
+        let own = request.ext::<WireHeaders>().map(|WireHeaders(own)| own.clone()).unwrap_or_default();
         let parts = headers.iter().map(Header::parts);
-        add_wire_headers(
-            &mut request,
-            parts.filter(|(name, _)| !own.contains_key(*name)),
-        );
+        add_wire_headers(&mut request, parts.filter(|(name, _)| !own.contains_key(*name)));
         next.run(request, client).await
     }
 }
@@ -309,8 +277,7 @@ impl AddCredentials {
         let origin = Origin::of(url);
         let all = self.by_origin.get();
         let of_origin = all.iter();
-        let of_origin =
-            of_origin.filter(|credentials| Some(&credentials.origin) == origin.as_ref());
+        let of_origin = of_origin.filter(|credentials| Some(&credentials.origin) == origin.as_ref());
         let own: Vec<_> = self.by_url.get(url).into_iter().collect();
         let of_origin = of_origin.flat_map(|credentials| &credentials.headers);
         let closer = replace_more_general(own, of_origin);
@@ -320,10 +287,7 @@ impl AddCredentials {
 }
 
 /// Adds the more general headers whose names are not there yet.
-fn replace_more_general<'a>(
-    closer: Vec<&'a Header>,
-    general: impl IntoIterator<Item = &'a Header>,
-) -> Vec<&'a Header> {
+fn replace_more_general<'a>(closer: Vec<&'a Header>, general: impl IntoIterator<Item = &'a Header>) -> Vec<&'a Header> {
     let general = general.into_iter();
     let others = general.filter(|header| closer.iter().all(|have| have.name() != header.name()));
     let others: Vec<_> = others.collect();

@@ -38,22 +38,13 @@ impl Proxy {
     /// What cannot be read, and proxies that speak anything but plain HTTP. The text is not repeated: it may hold a password.
     pub fn parse(text: &str) -> Result<Proxy, ProxyUnusable> {
         let text = text.trim();
-        let with_scheme = if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
-        let url = Url::parse(&with_scheme)
-            .map_err(|error| ProxyUnusable(format!("it is not a URL: {error}")))?;
+        let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let url = Url::parse(&with_scheme).map_err(|error| ProxyUnusable(format!("it is not a URL: {error}")))?;
         if url.scheme() != "http" {
             let scheme = known_scheme(&url).unwrap_or("not known");
-            return Err(ProxyUnusable(format!(
-                "its scheme is {scheme}, but only http proxies are supported"
-            )));
+            return Err(ProxyUnusable(format!("its scheme is {scheme}, but only http proxies are supported")));
         }
-        let host = url
-            .host()
-            .ok_or_else(|| ProxyUnusable("it names no host".to_owned()))?;
+        let host = url.host().ok_or_else(|| ProxyUnusable("it names no host".to_owned()))?;
         Ok(Proxy {
             host: host.to_owned(),
             port: url.port_or_known_default().unwrap_or(80),
@@ -148,17 +139,10 @@ impl Proxies {
     /// # Errors
     /// Why the proxy that it needs cannot be used.
     pub(super) fn route(&self, origin: Origin) -> Result<ProxyRoute, ProxyUnusable> {
-        let proxy = if origin.is_https() {
-            &self.https
-        } else {
-            &self.http
-        };
+        let proxy = if origin.is_https() { &self.https } else { &self.http };
         let direct = self.except.covers(origin.host(), origin.port());
         let proxy = proxy.as_ref().filter(|_| !direct);
-        Ok(ProxyRoute {
-            proxy: proxy.cloned().transpose()?,
-            origin,
-        })
+        Ok(ProxyRoute { proxy: proxy.cloned().transpose()?, origin })
     }
 }
 
@@ -243,10 +227,7 @@ impl NoProxy {
 
     /// Returns `true` if it covers every host and port.
     pub fn is_everybody(&self) -> bool {
-        let everybody = Exception {
-            who: Who::Everybody,
-            port: None,
-        };
+        let everybody = Exception { who: Who::Everybody, port: None };
         self.0.contains(&everybody)
     }
 
@@ -262,10 +243,7 @@ fn entry(text: &str) -> Option<Exception> {
         return Some(Exception { who, port: None });
     }
     let (host, port) = text.rsplit_once(':')?;
-    Some(Exception {
-        who: who(host)?,
-        port: Some(port.parse().ok()?),
-    })
+    Some(Exception { who: who(host)?, port: Some(port.parse().ok()?) })
 }
 
 fn who(text: &str) -> Option<Who> {
@@ -273,9 +251,7 @@ fn who(text: &str) -> Option<Who> {
         return Some(Who::Everybody);
     }
     let unbracketed = |text: &str| {
-        let inside = text
-            .strip_prefix('[')
-            .and_then(|text| text.strip_suffix(']'));
+        let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
         inside.unwrap_or(text).parse::<IpAddr>().ok()
     };
     if let Some(address) = unbracketed(text) {
@@ -304,12 +280,8 @@ impl Who {
                 let above = name.strip_suffix(suffix.as_str());
                 above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
             }
-            (Who::Network(network), Host::Ipv4(address)) => {
-                network.contains(&IpAddr::from(*address))
-            }
-            (Who::Network(network), Host::Ipv6(address)) => {
-                network.contains(&IpAddr::from(*address))
-            }
+            (Who::Network(network), Host::Ipv4(address)) => network.contains(&IpAddr::from(*address)),
+            (Who::Network(network), Host::Ipv6(address)) => network.contains(&IpAddr::from(*address)),
             (Who::Name(_), _) | (Who::Network(_), Host::Domain(_)) => false,
         }
     }
@@ -327,21 +299,13 @@ mod tests {
             ("proxy.test:3128", "http://proxy.test:3128", None),
             ("http://proxy.test", "http://proxy.test:80", None),
             ("[::1]:8080", "http://[::1]:8080", None),
-            (
-                "me:s%40crt@p.test:1",
-                "http://p.test:1",
-                Some("Basic bWU6c0BjcnQ="),
-            ),
+            ("me:s%40crt@p.test:1", "http://p.test:1", Some("Basic bWU6c0BjcnQ=")),
             ("http://me@p.test:1/", "http://p.test:1", Some("Basic bWU6")),
         ];
         for (text, shown, authorization) in table {
             let proxy = Proxy::parse(text).unwrap();
             let value = proxy.authorization().map(|value| value.to_str().unwrap());
-            assert_eq!(
-                (proxy.to_string().as_str(), value),
-                (shown, authorization),
-                "{text}"
-            );
+            assert_eq!((proxy.to_string().as_str(), value), (shown, authorization), "{text}");
             assert!(!format!("{proxy:?}").contains("me"), "{proxy:?}");
         }
     }
@@ -357,10 +321,7 @@ mod tests {
         ];
         for (text, why) in table {
             let told = Proxy::parse(text).unwrap_err().to_string();
-            assert!(
-                told.contains(why) && !told.contains("hunter2"),
-                "{text}: {told}"
-            );
+            assert!(told.contains(why) && !told.contains("hunter2"), "{text}: {told}");
         }
     }
 
@@ -379,20 +340,14 @@ mod tests {
         ];
         for (url, by) in table {
             let route = proxies.route(url.parse().unwrap()).unwrap();
-            assert_eq!(
-                route.proxy.map(|proxy| proxy.to_string()).as_deref(),
-                by,
-                "{url}"
-            );
+            assert_eq!(route.proxy.map(|proxy| proxy.to_string()).as_deref(), by, "{url}");
         }
     }
 
     #[test]
     fn behind_a_proxy_literal_addresses_and_localhost_are_judged() {
-        let proxies = Proxies {
-            http: Some(Ok(Arc::new(Proxy::parse("http://127.0.0.1:1").unwrap()))),
-            ..Proxies::default()
-        };
+        let proxies =
+            Proxies { http: Some(Ok(Arc::new(Proxy::parse("http://127.0.0.1:1").unwrap()))), ..Proxies::default() };
         let table = [
             // target, from the start, after a redirect
             ("http://a.test/", true, true),

@@ -21,26 +21,15 @@ const MAX_HOPS: usize = 10;
 
 /// What another origin gets to see: who asks, and for what. A list of what may cross, not of what may not, so that a header
 /// nobody thought of stays at home.
-const CROSSING: [HeaderName; 6] = [
-    header::ACCEPT,
-    header::ACCEPT_LANGUAGE,
-    header::IF_RANGE,
-    header::RANGE,
-    header::REFERER,
-    header::USER_AGENT,
-];
+const CROSSING: [HeaderName; 6] =
+    [header::ACCEPT, header::ACCEPT_LANGUAGE, header::IF_RANGE, header::RANGE, header::REFERER, header::USER_AGENT];
 
 /// The middleware that follows redirects.
 pub(super) struct FollowRedirects;
 
 #[async_trait]
 impl Middleware for FollowRedirects {
-    async fn handle(
-        &self,
-        first: Request,
-        client: Client,
-        next: Next<'_>,
-    ) -> surf::Result<Response> {
+    async fn handle(&self, first: Request, client: Client, next: Next<'_>) -> surf::Result<Response> {
         if !matches!(first.method(), Method::Get | Method::Head) {
             return next.run(first, client).await;
         }
@@ -67,9 +56,7 @@ impl Middleware for FollowRedirects {
             fields.ext_mut().insert(crossed);
             return Ok(response);
         }
-        Err(into_surf(Error::RedirectRefused(format!(
-            "more than {MAX_HOPS} redirects in a row"
-        ))))
+        Err(into_surf(Error::RedirectRefused(format!("more than {MAX_HOPS} redirects in a row"))))
     }
 }
 
@@ -105,9 +92,7 @@ impl Crossed {
 
     /// Headers stayed behind that may be why a request for the whole of something was refused.
     fn lost_headers(&self, first: &Request) -> bool {
-        let ranged = first
-            .ext::<WireHeaders>()
-            .is_some_and(|wire| wire.0.contains_key(header::RANGE));
+        let ranged = first.ext::<WireHeaders>().is_some_and(|wire| wire.0.contains_key(header::RANGE));
         !self.left_behind.is_empty() && !ranged
     }
 
@@ -123,12 +108,7 @@ impl fmt::Display for Crossed {
         if self.left_behind.is_empty() {
             return Ok(());
         }
-        write!(
-            f,
-            ", and {} stays at {}",
-            self.left_behind.join(", "),
-            self.from
-        )
+        write!(f, ", and {} stays at {}", self.left_behind.join(", "), self.from)
     }
 }
 
@@ -174,9 +154,7 @@ fn onward(first: &Request, url: &Url, reach: Reach, redirect: &Head) -> Result<R
 
 fn crossing(headers: &HeaderMap) -> HeaderMap {
     let fields = headers.iter().filter(|(name, _)| CROSSING.contains(name));
-    fields
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect()
+    fields.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Where a redirect leads, as RFC 3986 §5 resolves it: `//host` and relative references included.
@@ -187,18 +165,12 @@ fn target(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
     if locations.any(|other| other != location) {
         return Err(refused("it has several Locations"));
     }
-    let location = std::str::from_utf8(location.as_bytes())
-        .map_err(|_| refused("its Location is not UTF-8"))?;
-    let mut url = from
-        .join(location)
-        .map_err(|_| refused("its Location is not a valid URL"))?;
+    let location = std::str::from_utf8(location.as_bytes()).map_err(|_| refused("its Location is not UTF-8"))?;
+    let mut url = from.join(location).map_err(|_| refused("its Location is not a valid URL"))?;
     match (from.scheme(), url.scheme()) {
         (_, "https") | ("http", "http") => {}
         ("https", "http") => {
-            return Err(refused(&format!(
-                "from https to {}",
-                display_url(url.as_str())
-            )));
+            return Err(refused(&format!("from https to {}", display_url(url.as_str()))));
         }
         _ => {
             let scheme = known_scheme(&url).unwrap_or("not known");
@@ -224,10 +196,7 @@ mod tests {
     fn lead(from: &str, locations: &[&str]) -> Result<String, String> {
         let mut headers = HeaderMap::new();
         for location in locations {
-            headers.append(
-                header::LOCATION,
-                HeaderValue::from_bytes(location.as_bytes()).unwrap(),
-            );
+            headers.append(header::LOCATION, HeaderValue::from_bytes(location.as_bytes()).unwrap());
         }
         let url = target(&Url::parse(from).unwrap(), &headers);
         url.map(String::from).map_err(|error| error.to_string())
@@ -246,21 +215,13 @@ mod tests {
             ("http://a.test/x", "https://a.test/x", "https://a.test/x"),
             ("http://a.test/x", "HTTP://B.TEST:80/z", "http://b.test/z"),
             ("http://a.test/x", "http://b.test/z#part", "http://b.test/z"),
-            (
-                "http://a.test/x",
-                "http://me:secret@b.test/z",
-                "http://b.test/z",
-            ),
+            ("http://a.test/x", "http://me:secret@b.test/z", "http://b.test/z"),
             ("http://a.test/x", "/\u{e9}", "http://a.test/%C3%A9"),
             ("http://a.test/x", "http://0x7f.1/", "http://127.0.0.1/"),
             ("http://a.test/x", "http://2130706433/", "http://127.0.0.1/"),
         ];
         for (from, location, to) in table {
-            assert_eq!(
-                lead(from, &[location]).as_deref(),
-                Ok(to),
-                "{from} to {location}"
-            );
+            assert_eq!(lead(from, &[location]).as_deref(), Ok(to), "{from} to {location}");
         }
     }
 
@@ -269,46 +230,18 @@ mod tests {
         let table: [(&str, &[&str], &str); 10] = [
             ("http://a.test/", &[], "it has no Location"),
             ("http://a.test/", &[""], "it has no Location"),
-            (
-                "http://a.test/",
-                &["me:secret@b.test"],
-                "the scheme is not known",
-            ),
+            ("http://a.test/", &["me:secret@b.test"], "the scheme is not known"),
             ("http://a.test/", &["/b", "/c"], "it has several Locations"),
-            (
-                "http://a.test/",
-                &["http://"],
-                "its Location is not a valid URL",
-            ),
-            (
-                "http://a.test/",
-                &["http://[1"],
-                "its Location is not a valid URL",
-            ),
-            (
-                "http://a.test/",
-                &["file:///etc/passwd"],
-                "the scheme is file",
-            ),
-            (
-                "http://a.test/",
-                &["gopher://a.test/"],
-                "the scheme is gopher",
-            ),
+            ("http://a.test/", &["http://"], "its Location is not a valid URL"),
+            ("http://a.test/", &["http://[1"], "its Location is not a valid URL"),
+            ("http://a.test/", &["file:///etc/passwd"], "the scheme is file"),
+            ("http://a.test/", &["gopher://a.test/"], "the scheme is gopher"),
             ("https://a.test/", &["data:,x"], "the scheme is data"),
-            (
-                "https://a.test/",
-                &["http://a.test/z?key=secret"],
-                "from https to http://a.test/z",
-            ),
+            ("https://a.test/", &["http://a.test/z?key=secret"], "from https to http://a.test/z"),
         ];
         for (from, locations, why) in table {
             let told = lead(from, locations).unwrap_err();
-            assert_eq!(
-                told,
-                format!("a redirect was refused: {why}"),
-                "{from} to {locations:?}"
-            );
+            assert_eq!(told, format!("a redirect was refused: {why}"), "{from} to {locations:?}");
         }
     }
 }

@@ -13,9 +13,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::time_provider::TimeProvider;
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -63,16 +61,13 @@ impl Roots {
         let before = self.extra.len();
         let mut trial = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| {
-                Error::Certificate(format!("cannot parse the PEM text: {error}"))
-            })?;
+            let certificate =
+                certificate.map_err(|error| Error::Certificate(format!("cannot parse the PEM text: {error}")))?;
             trial.add(certificate.clone()).map_err(unusable)?;
             self.extra.push(certificate);
         }
         if self.extra.len() == before {
-            return Err(Error::Certificate(
-                "the PEM text contains no certificate".to_owned(),
-            ));
+            return Err(Error::Certificate("the PEM text contains no certificate".to_owned()));
         }
         Ok(self)
     }
@@ -86,10 +81,7 @@ pub(super) struct Tls {
 
 impl Tls {
     pub(super) fn new(roots: Roots) -> Tls {
-        Tls {
-            roots,
-            config: OnceCell::new(),
-        }
+        Tls { roots, config: OnceCell::new() }
     }
 
     /// The settings.
@@ -136,10 +128,7 @@ impl TimeProvider for WallClock {
     }
 }
 
-fn verifier(
-    roots: Roots,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+fn verifier(roots: Roots, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Error> {
     let mut store = RootCertStore::empty();
     match roots.base {
         Base::Everything => return Ok(Arc::new(Unverified(provider.clone()))),
@@ -154,8 +143,7 @@ fn verifier(
     for certificate in roots.extra {
         store.add(certificate).map_err(unusable)?;
     }
-    let verifier =
-        WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build();
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider.clone()).build();
     Ok(verifier.map_err(|error| Error::Certificate(error.to_string()))?)
 }
 
@@ -188,13 +176,7 @@ impl ServerCertVerifier for OrGiven {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self.verifier.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            now,
-        );
+        let verified = self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
             // webpki says so only after it has looked at the dates.
             Err(error) if is_an_authority(&error) && self.given.contains(end_entity) => {
@@ -211,8 +193,7 @@ impl ServerCertVerifier for OrGiven {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier
-            .verify_tls12_signature(message, certificate, signature)
+        self.verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -221,8 +202,7 @@ impl ServerCertVerifier for OrGiven {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.verifier
-            .verify_tls13_signature(message, certificate, signature)
+        self.verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -273,9 +253,7 @@ impl ServerCertVerifier for Unverified {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let Unverified(provider) = self;
-        provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

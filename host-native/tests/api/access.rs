@@ -3,21 +3,11 @@
 use crate::support::{Bench, How, KEY};
 
 /// A path of each kind that needs a key.
-const KEYED: [&str; 7] = [
-    "/api/downloads",
-    "/api/downloads/1",
-    "/api/stubs",
-    "/api/peers",
-    "/api/events",
-    "/metrics",
-    "/openapi.json",
-];
+const KEYED: [&str; 7] =
+    ["/api/downloads", "/api/downloads/1", "/api/stubs", "/api/peers", "/api/events", "/metrics", "/openapi.json"];
 
 fn open_to_this_machine() -> Bench {
-    Bench::how(How {
-        key: None,
-        ..How::default()
-    })
+    Bench::how(How { key: None, ..How::default() })
 }
 
 #[test]
@@ -39,10 +29,7 @@ fn without_the_key_nothing_is_told_not_even_which_paths_there_are() {
             assert_eq!((reply.status, reply.code().as_str()), (401, "Unauthorized"));
         }
         assert_eq!(bench.with("PATCH", "/api/peers", headers, "").status, 401);
-        assert_eq!(
-            bench.with("DELETE", "/api/downloads/1", headers, "").status,
-            401
-        );
+        assert_eq!(bench.with("DELETE", "/api/downloads/1", headers, "").status, 401);
     }
     for path in KEYED {
         if path != "/api/events" {
@@ -64,10 +51,7 @@ fn a_key_in_the_url_opens_nothing() {
 fn ping_is_open_and_says_nothing_but_ok() {
     for bench in [Bench::new(), open_to_this_machine()] {
         let reply = bench.with("GET", "/ping", "Host: evil.example\r\n", "");
-        assert_eq!(
-            (reply.status, reply.text().as_str()),
-            (200, r#"{"status":"OK"}"#)
-        );
+        assert_eq!((reply.status, reply.text().as_str()), (200, r#"{"status":"OK"}"#));
         assert_eq!(bench.with("HEAD", "/ping", "", "").status, 200);
     }
 }
@@ -83,10 +67,7 @@ fn the_page_is_open_and_no_other_site_can_frame_or_script_it() {
         assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
     }
-    assert_eq!(
-        bench.with("GET", "/dashboard/../mod.rs", "", "").status,
-        401
-    );
+    assert_eq!(bench.with("GET", "/dashboard/../mod.rs", "", "").status, 401);
     assert_eq!(bench.with("GET", "/dashboard/mod.rs", "", "").status, 404);
     // A link on another site leads here all the same.
     let link = "Sec-Fetch-Site: cross-site\r\n";
@@ -98,18 +79,10 @@ fn a_session_is_opened_by_the_key_and_is_a_cookie_that_no_script_reads() {
     let bench = Bench::new();
     let log_in = |key: &str| {
         let body = format!(r#"{{"key":"{key}"}}"#);
-        bench.with(
-            "POST",
-            "/api/session",
-            "Content-Type: application/json\r\n",
-            &body,
-        )
+        bench.with("POST", "/api/session", "Content-Type: application/json\r\n", &body)
     };
     let refused = log_in("wrong");
-    assert_eq!(
-        (refused.status, refused.code().as_str()),
-        (401, "Unauthorized")
-    );
+    assert_eq!((refused.status, refused.code().as_str()), (401, "Unauthorized"));
     assert_eq!(refused.header("set-cookie"), None);
     let reply = log_in(KEY);
     assert_eq!(reply.status, 204);
@@ -123,19 +96,10 @@ fn a_session_is_opened_by_the_key_and_is_a_cookie_that_no_script_reads() {
     let get = |headers: &str| bench.with("GET", "/api/downloads", headers, "").status;
     assert_eq!(get(&session), 200);
     assert_eq!(get(&format!("{session}Origin: http://localhost\r\n")), 200);
-    assert_eq!(
-        get(&format!("{session}Sec-Fetch-Site: same-origin\r\n")),
-        200
-    );
-    assert_eq!(
-        get(&format!("{session}Origin: http://evil.example\r\n")),
-        403
-    );
+    assert_eq!(get(&format!("{session}Sec-Fetch-Site: same-origin\r\n")), 200);
+    assert_eq!(get(&format!("{session}Origin: http://evil.example\r\n")), 403);
     assert_eq!(get(&format!("{session}Origin: null\r\n")), 403);
-    assert_eq!(
-        get(&format!("{session}Sec-Fetch-Site: cross-site\r\n")),
-        403
-    );
+    assert_eq!(get(&format!("{session}Sec-Fetch-Site: cross-site\r\n")), 403);
     assert_eq!(get(&format!("{session}Sec-Fetch-Site: same-site\r\n")), 403);
     // A wrong key is not made good by a cookie.
     assert_eq!(get(&format!("{session}X-Api-Key: wrong\r\n")), 401);
@@ -195,11 +159,7 @@ fn a_form_of_another_page_does_nothing() {
         let headers = format!("Content-Type: {kind}\r\n");
         let body = format!(r#"{{"url":"{url}"}}"#);
         let reply = bench.with("POST", "/api/downloads", &headers, &body);
-        assert_eq!(
-            (reply.status, reply.code().as_str()),
-            (415, "NotJson"),
-            "{kind}"
-        );
+        assert_eq!((reply.status, reply.code().as_str()), (415, "NotJson"), "{kind}");
         let reply = bench.with("POST", "/api/downloads/1/cancel", &headers, "a=b");
         assert_eq!(reply.status, 415, "{kind}");
     }
@@ -219,20 +179,9 @@ fn without_a_key_there_is_nothing_to_log_in_to() {
 #[test]
 fn unknown_paths_and_methods_are_told_in_one_form() {
     let bench = Bench::new();
-    for path in [
-        "/nothing",
-        "/api",
-        "/api/",
-        "/api/downloads/",
-        "//",
-        "/api/downloads/1/x",
-    ] {
+    for path in ["/nothing", "/api", "/api/", "/api/downloads/", "//", "/api/downloads/1/x"] {
         let reply = bench.get(path);
-        assert_eq!(
-            (reply.status, reply.code().as_str()),
-            (404, "NotFound"),
-            "{path}"
-        );
+        assert_eq!((reply.status, reply.code().as_str()), (404, "NotFound"), "{path}");
     }
     let table = [
         ("PUT", "/api/downloads", "GET, HEAD, POST"),
@@ -243,10 +192,7 @@ fn unknown_paths_and_methods_are_told_in_one_form() {
     ];
     for (method, path, allowed) in table {
         let reply = bench.ask(method, path);
-        assert_eq!(
-            (reply.status, reply.code().as_str()),
-            (405, "MethodNotAllowed")
-        );
+        assert_eq!((reply.status, reply.code().as_str()), (405, "MethodNotAllowed"));
         assert_eq!(reply.header("allow"), Some(allowed));
     }
 }
@@ -254,20 +200,12 @@ fn unknown_paths_and_methods_are_told_in_one_form() {
 #[test]
 fn a_peers_key_opens_the_peer_wire_alone_and_the_servers_key_the_api_alone() {
     const PEER: &str = "the-key-of-a-friend";
-    let bench = Bench::how(How {
-        shared_with: Some(PEER),
-        ..How::default()
-    });
+    let bench = Bench::how(How { shared_with: Some(PEER), ..How::default() });
     let status = |key: &str, path: &str| {
         let headers = format!("X-Api-Key: {key}\r\n");
         bench.with("GET", path, &headers, "").status
     };
-    let wire = [
-        "/handshake",
-        "/peer/search",
-        "/peer/items/x",
-        "/peer/nothing",
-    ];
+    let wire = ["/handshake", "/peer/search", "/peer/items/x", "/peer/nothing"];
     for path in wire {
         assert_ne!(status(PEER, path), 401, "{path}");
         assert_eq!(status(KEY, path), 401, "{path}");
@@ -278,8 +216,5 @@ fn a_peers_key_opens_the_peer_wire_alone_and_the_servers_key_the_api_alone() {
     assert_eq!(status(KEY, "/api/downloads"), 200);
     let body = format!(r#"{{"key":"{PEER}"}}"#);
     let headers = "Content-Type: application/json\r\n";
-    assert_eq!(
-        bench.with("POST", "/api/session", headers, &body).status,
-        401
-    );
+    assert_eq!(bench.with("POST", "/api/session", headers, &body).status, 401);
 }

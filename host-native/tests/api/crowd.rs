@@ -9,12 +9,7 @@ const CROWD: usize = 80;
 /// A server in which nothing ends by a timeout while a test runs.
 fn crowded() -> Bench {
     Bench::how(How {
-        limits: Limits {
-            connections: 32,
-            head_timeout: 2 * PATIENCE,
-            idle_timeout: 2 * PATIENCE,
-            ..Limits::default()
-        },
+        limits: Limits { connections: 32, head_timeout: 2 * PATIENCE, idle_timeout: 2 * PATIENCE, ..Limits::default() },
         ..How::default()
     })
 }
@@ -52,9 +47,7 @@ fn a_stream_of_events_outlives_a_crowd_without_a_key() {
     let bench = crowded();
     let mut events = bench.connect();
     let key = bench.credentials();
-    events.write(&format!(
-        "GET /api/events HTTP/1.1\r\nHost: localhost\r\n{key}\r\n"
-    ));
+    events.write(&format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\n{key}\r\n"));
     events.through(": regrip\n\n").unwrap();
     let _held: Vec<_> = (0..CROWD).map(|_| bench.connect()).collect();
     bench.add("http://127.0.0.1:9/film");
@@ -90,10 +83,7 @@ fn a_half_closed_event_stream_goes_on_and_one_without_a_client_ends() {
         client
     };
     let mut half_closed = listen();
-    half_closed
-        .stream
-        .shutdown(std::net::Shutdown::Write)
-        .unwrap();
+    half_closed.stream.shutdown(std::net::Shutdown::Write).unwrap();
     drop(listen());
     // Comments show who is there.
     half_closed.through(":\n\n").unwrap();

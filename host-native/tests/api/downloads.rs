@@ -50,14 +50,8 @@ fn a_url_becomes_a_file_in_the_completed_folder_with_its_timeline() {
     assert_eq!(reply.status, 201, "{}", reply.text());
     let added = reply.json();
     let id = added["id"].as_i64().unwrap();
-    assert_eq!(
-        reply.header("location"),
-        Some(format!("/api/downloads/{id}").as_str())
-    );
-    assert_eq!(
-        (&added["kind"], &added["filename"]),
-        (&json!("url"), &json!("film.mkv"))
-    );
+    assert_eq!(reply.header("location"), Some(format!("/api/downloads/{id}").as_str()));
+    assert_eq!((&added["kind"], &added["filename"]), (&json!("url"), &json!("film.mkv")));
     let done = bench.until(id, "completed");
     assert_whole(&bench, "film.mkv");
     assert_eq!(done["sha256_got"], Content::new(1, SIZE).sha256());
@@ -65,34 +59,17 @@ fn a_url_becomes_a_file_in_the_completed_folder_with_its_timeline() {
         done["digests"][1],
         json!({ "algorithm": "sha512", "source": "caller", "wanted": sha512.hex, "got": sha512.hex })
     );
-    assert_eq!(
-        (&done["attempts"], &done["downloaded_bytes"]),
-        (&json!(2), &json!(SIZE))
-    );
+    assert_eq!((&done["attempts"], &done["downloaded_bytes"]), (&json!(2), &json!(SIZE)));
 
     let timeline = bench.json(&format!("/api/downloads/{id}/timeline"));
     let attempts = timeline["attempts"].as_array().unwrap();
     assert_eq!(attempts.len(), 2);
-    assert_eq!(
-        (&attempts[0]["outcome"], &attempts[0]["class"]),
-        (&json!("failed"), &json!("transient"))
-    );
-    assert_eq!(
-        (&attempts[1]["outcome"], &attempts[1]["offset_from"]),
-        (&json!("completed"), &json!(100_000))
-    );
+    assert_eq!((&attempts[0]["outcome"], &attempts[0]["class"]), (&json!("failed"), &json!("transient")));
+    assert_eq!((&attempts[1]["outcome"], &attempts[1]["offset_from"]), (&json!("completed"), &json!(100_000)));
 
-    for path in [
-        "/api/downloads",
-        &format!("/api/downloads/{id}"),
-        "/metrics",
-        "/api/peers",
-    ] {
+    for path in ["/api/downloads", &format!("/api/downloads/{id}"), "/metrics", "/api/peers"] {
         let text = bench.get(path).text();
-        assert!(
-            !text.contains("secret") && !text.contains(KEY),
-            "{path}: {text}"
-        );
+        assert!(!text.contains("secret") && !text.contains(KEY), "{path}: {text}");
     }
 }
 
@@ -100,11 +77,8 @@ fn a_url_becomes_a_file_in_the_completed_folder_with_its_timeline() {
 fn the_same_url_again_is_the_same_download_and_another_one_for_its_file_is_refused() {
     let bench = Bench::new();
     let source = Server::start(
-        Script::one(
-            "/film.mkv",
-            FileScript::honest(film()).answer([Stall::after(100_000)]),
-        )
-        .file("/other/film.mkv", FileScript::honest(film())),
+        Script::one("/film.mkv", FileScript::honest(film()).answer([Stall::after(100_000)]))
+            .file("/other/film.mkv", FileScript::honest(film())),
     )
     .unwrap();
     let id = bench.add(&source.url("/film.mkv"));
@@ -113,10 +87,7 @@ fn the_same_url_again_is_the_same_download_and_another_one_for_its_file_is_refus
     assert_eq!((again.status, again.json()["id"].as_i64()), (200, Some(id)));
     let body = json!({ "url": source.url("/other/film.mkv") }).to_string();
     let busy = bench.post("/api/downloads", &body);
-    assert_eq!(
-        (busy.status, busy.code().as_str()),
-        (409, "DestinationBusy")
-    );
+    assert_eq!((busy.status, busy.code().as_str()), (409, "DestinationBusy"));
     // Under another name it is welcome.
     let body = json!({ "url": source.url("/other/film.mkv"), "filename": "other.mkv" }).to_string();
     let other = bench.post("/api/downloads", &body);
@@ -149,15 +120,9 @@ fn a_download_is_called_off_with_its_bytes_kept_and_taken_up_from_them() {
     until_it_stalls(&bench, id);
     let path = |what: &str| format!("/api/downloads/{id}/{what}");
     let refused = bench.ask("POST", &path("retry"));
-    assert_eq!(
-        (refused.status, refused.code().as_str()),
-        (409, "WrongState")
-    );
+    assert_eq!((refused.status, refused.code().as_str()), (409, "WrongState"));
     let cancelled = bench.post(&path("cancel"), "{}");
-    assert_eq!(
-        (cancelled.status, &cancelled.json()["status"]),
-        (200, &json!("cancelled"))
-    );
+    assert_eq!((cancelled.status, &cancelled.json()["status"]), (200, &json!("cancelled")));
     assert_eq!(cancelled.json()["downloaded_bytes"], 100_000);
     assert!(bench.file("film.mkv.part").exists());
     let again = bench.ask("POST", &path("cancel"));
@@ -189,42 +154,22 @@ fn removing_a_running_download_calls_it_off_and_takes_its_part_along() {
         ("POST", format!("{path}/cancel")),
     ] {
         let reply = bench.ask(method, &path);
-        assert_eq!(
-            (reply.status, reply.code().as_str()),
-            (404, "NoSuchDownload")
-        );
+        assert_eq!((reply.status, reply.code().as_str()), (404, "NoSuchDownload"));
     }
     // Its destination is free again.
     let anew = bench.add(&source.url("/film.mkv"));
     assert_ne!(anew, id);
     bench.until(anew, "completed");
-    assert_eq!(
-        bench
-            .ask("DELETE", &format!("/api/downloads/{anew}"))
-            .status,
-        204
-    );
+    assert_eq!(bench.ask("DELETE", &format!("/api/downloads/{anew}")).status, 204);
     assert_whole(&bench, "film.mkv");
 }
 
 #[test]
 fn ids_that_are_none_name_no_download() {
     let bench = Bench::new();
-    for id in [
-        "0",
-        "-1",
-        "01",
-        "x",
-        "1.0",
-        "99999999999999999999",
-        "%31%00",
-    ] {
+    for id in ["0", "-1", "01", "x", "1.0", "99999999999999999999", "%31%00"] {
         let reply = bench.get(&format!("/api/downloads/{id}"));
-        assert_eq!(
-            (reply.status, reply.code().as_str()),
-            (404, "NoSuchDownload"),
-            "{id}"
-        );
+        assert_eq!((reply.status, reply.code().as_str()), (404, "NoSuchDownload"), "{id}");
     }
 }
 
@@ -232,9 +177,7 @@ fn ids_that_are_none_name_no_download() {
 fn needing_a_header(bench: &Bench) -> i64 {
     let part = bench.file("secret.mkv.part").display().to_string();
     let new = NewDownload {
-        source: Source::Url {
-            url: "http://127.0.0.1:9/secret.mkv".to_owned(),
-        },
+        source: Source::Url { url: "http://127.0.0.1:9/secret.mkv".to_owned() },
         header_names: vec!["authorization".to_owned(), "x-token".to_owned()],
         destination: bench.file("secret.mkv").display().to_string(),
         part,
@@ -258,25 +201,13 @@ fn a_download_whose_headers_are_not_known_is_neither_retried_nor_driven() {
         text: "the server answered 401".to_owned(),
     };
     let at = bench.control.engine().host().clock().wall();
-    smol::block_on(
-        bench
-            .control
-            .ledger()
-            .record(id, &Change::Failed(failure), at),
-    )
-    .unwrap();
+    smol::block_on(bench.control.ledger().record(id, &Change::Failed(failure), at)).unwrap();
     let reply = bench.ask("POST", &format!("/api/downloads/{id}/retry"));
-    assert_eq!(
-        (reply.status, reply.code().as_str()),
-        (409, "CredentialsMissing")
-    );
+    assert_eq!((reply.status, reply.code().as_str()), (409, "CredentialsMissing"));
     assert!(reply.text().contains("authorization, x-token"));
 
     let other = needing_a_header(&bench);
     bench.control.drive(other);
     let failed = bench.until(other, "failed");
-    assert_eq!(
-        (&failed["error_code"], &failed["attempts"]),
-        (&json!("CredentialsMissing"), &json!(0))
-    );
+    assert_eq!((&failed["error_code"], &failed["attempts"]), (&json!("CredentialsMissing"), &json!(0)));
 }

@@ -13,9 +13,7 @@ use std::time::SystemTime;
 fn listening(bench: &Bench) -> Client {
     let mut client = bench.connect();
     let credentials = bench.credentials();
-    client.write(&format!(
-        "GET /api/events HTTP/1.1\r\nHost: localhost\r\n{credentials}\r\n"
-    ));
+    client.write(&format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\n{credentials}\r\n"));
     let head = client.head().unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     assert!(head.contains("text/event-stream"), "{head}");
@@ -33,8 +31,7 @@ fn next(client: &mut Client) -> Value {
 #[test]
 fn a_download_is_told_as_json_prints_it() {
     let bench = Bench::new();
-    let script =
-        FileScript::honest(Version::new(1, 300_000).etag("\"v1\"")).answer([Cut::after(100_000)]);
+    let script = FileScript::honest(Version::new(1, 300_000).etag("\"v1\"")).answer([Cut::after(100_000)]);
     let source = Server::start(Script::one("/film.mkv", script)).unwrap();
     let mut client = listening(&bench);
     let id = bench.add(&source.url("/film.mkv?token=secret"));
@@ -45,10 +42,7 @@ fn a_download_is_told_as_json_prints_it() {
         assert_eq!(event["url"], source.url("/film.mkv"));
         let name = event["event"].as_str().unwrap().to_owned();
         if name == "retrying" {
-            assert_eq!(
-                (event["attempt"].as_i64(), event["class"].as_str()),
-                (Some(1), Some("transient"))
-            );
+            assert_eq!((event["attempt"].as_i64(), event["class"].as_str()), (Some(1), Some("transient")));
         }
         if name != "progress" {
             story.push(name);
@@ -58,15 +52,7 @@ fn a_download_is_told_as_json_prints_it() {
             break;
         }
     }
-    let wanted = [
-        "queued",
-        "started",
-        "headers",
-        "retrying",
-        "started",
-        "headers",
-        "completed",
-    ];
+    let wanted = ["queued", "started", "headers", "retrying", "started", "headers", "completed"];
     assert_eq!(story, wanted);
 }
 
@@ -86,10 +72,7 @@ fn there_are_never_many_listeners_and_those_who_leave_make_room() {
     let bench = Bench::new();
     let subscriptions: Vec<_> = std::iter::from_fn(|| bench.control.events().subscribe()).collect();
     let reply = bench.get("/api/events");
-    assert_eq!(
-        (reply.status, reply.code().as_str()),
-        (503, "TooManySubscribers")
-    );
+    assert_eq!((reply.status, reply.code().as_str()), (503, "TooManySubscribers"));
     drop(subscriptions);
     drop(listening(&bench));
     until(|| {
@@ -99,13 +82,7 @@ fn there_are_never_many_listeners_and_those_who_leave_make_room() {
 }
 
 fn say(events: &Events, id: i64) {
-    events.hear(&Event {
-        id,
-        at: SystemTime::UNIX_EPOCH,
-        url: "http://host/a",
-        path: "/a",
-        what: What::Queued,
-    });
+    events.hear(&Event { id, at: SystemTime::UNIX_EPOCH, url: "http://host/a", path: "/a", what: What::Queued });
 }
 
 #[test]

@@ -24,17 +24,8 @@ fn status(bench: &Bench, headers: &str) -> u16 {
 fn guesses_are_limited_and_a_right_key_from_the_same_address_is_served() {
     let bench = Bench::new();
     let mut client = bench.connect();
-    let mut ask = |key: &str| {
-        client.ask(
-            "GET",
-            "/api/downloads",
-            &format!("X-Api-Key: {key}\r\n"),
-            "",
-        )
-    };
-    let replies: Vec<_> = (0..200)
-        .map(|number| ask(&format!("guess-{number}")))
-        .collect();
+    let mut ask = |key: &str| client.ask("GET", "/api/downloads", &format!("X-Api-Key: {key}\r\n"), "");
+    let replies: Vec<_> = (0..200).map(|number| ask(&format!("guess-{number}"))).collect();
     assert_eq!(replies[0].status, 401);
     let refused: Vec<_> = replies.iter().filter(|reply| reply.status == 429).collect();
     assert!(refused.len() > 100, "{}", refused.len());
@@ -51,15 +42,10 @@ fn guesses_are_limited_and_a_right_key_from_the_same_address_is_served() {
 fn guesses_at_the_login_are_limited_and_a_session_goes_on() {
     let bench = Bench::new();
     let person = session(&log_in(&bench, KEY, "browser"));
-    let replies: Vec<_> = (0..100)
-        .map(|number| log_in(&bench, &format!("guess-{number}"), "script"))
-        .collect();
+    let replies: Vec<_> = (0..100).map(|number| log_in(&bench, &format!("guess-{number}"), "script")).collect();
     assert_eq!(replies[0].status, 401);
     let last = replies.last().unwrap();
-    assert_eq!(
-        (last.status, last.code().as_str()),
-        (429, "TooManyWrongKeys")
-    );
+    assert_eq!((last.status, last.code().as_str()), (429, "TooManyWrongKeys"));
     assert!(last.header("retry-after").is_some());
     assert_eq!(status(&bench, &person), 200);
     session(&log_in(&bench, KEY, "browser"));
@@ -67,14 +53,9 @@ fn guesses_at_the_login_are_limited_and_a_session_goes_on() {
 
 #[test]
 fn guesses_at_shared_folders_are_limited() {
-    let bench = Bench::how(How {
-        shared_with: Some("the-key-of-a-friend"),
-        ..How::default()
-    });
+    let bench = Bench::how(How { shared_with: Some("the-key-of-a-friend"), ..How::default() });
     let ask = |key: &str| bench.with("GET", "/handshake", &format!("X-Api-Key: {key}\r\n"), "");
-    let replies: Vec<_> = (0..100)
-        .map(|number| ask(&format!("guess-{number}")))
-        .collect();
+    let replies: Vec<_> = (0..100).map(|number| ask(&format!("guess-{number}"))).collect();
     assert_eq!((replies[0].status, replies[99].status), (401, 429));
     assert_eq!(ask("the-key-of-a-friend").status, 200);
 }
@@ -96,13 +77,9 @@ fn another_key_ends_the_sessions_and_event_streams_of_the_one_before() {
     let bench = Bench::new();
     let before = session(&log_in(&bench, KEY, "browser"));
     let mut events = bench.connect();
-    events.write(&format!(
-        "GET /api/events HTTP/1.1\r\nHost: localhost\r\n{before}\r\n"
-    ));
+    events.write(&format!("GET /api/events HTTP/1.1\r\nHost: localhost\r\n{before}\r\n"));
     events.through(": regrip\n\n").unwrap();
-    bench
-        .keys
-        .replace(Some(Keys::new(["another-key"]).unwrap()));
+    bench.keys.replace(Some(Keys::new(["another-key"]).unwrap()));
     assert_eq!(status(&bench, &before), 401);
     assert_eq!(status(&bench, &bench.credentials()), 401);
     // The stream ends at once, whether anything happens or not.
@@ -117,10 +94,7 @@ fn another_key_ends_the_sessions_and_event_streams_of_the_one_before() {
 
 #[test]
 fn without_a_key_what_a_proxy_forwarded_is_refused_and_says_what_to_do() {
-    let bench = Bench::how(How {
-        key: None,
-        ..How::default()
-    });
+    let bench = Bench::how(How { key: None, ..How::default() });
     for field in [
         "X-Forwarded-For: 192.0.2.1",
         "X-Forwarded-Host: localhost",

@@ -12,9 +12,7 @@ use std::time::{Duration, SystemTime};
 
 fn insert(bench: &Bench, name: &str, at: SystemTime) -> i64 {
     let new = NewDownload {
-        source: Source::Url {
-            url: format!("http://127.0.0.1:9/{name}"),
-        },
+        source: Source::Url { url: format!("http://127.0.0.1:9/{name}") },
         header_names: Vec::new(),
         destination: bench.file(name).display().to_string(),
         part: bench.file(&format!("{name}.part")).display().to_string(),
@@ -41,22 +39,15 @@ fn s39_s52_downloads_are_listed_by_their_last_change_in_pages() {
     let bench = Bench::new();
     let begun = bench.control.engine().host().clock().wall();
     let at = |second| begun + Duration::from_secs(second);
-    let rows: Vec<i64> = (0..7)
-        .map(|n| insert(&bench, &format!("{n}.mkv"), at(n)))
-        .collect();
+    let rows: Vec<i64> = (0..7).map(|n| insert(&bench, &format!("{n}.mkv"), at(n))).collect();
     cancel(&bench, rows[1], at(20));
     cancel(&bench, rows[4], at(10));
-    let wanted = [
-        rows[1], rows[4], rows[6], rows[5], rows[3], rows[2], rows[0],
-    ];
+    let wanted = [rows[1], rows[4], rows[6], rows[5], rows[3], rows[2], rows[0]];
 
     let whole = bench.json("/api/downloads");
     assert_eq!(ids(&whole), wanted);
     assert_eq!(whole["next"], Value::Null);
-    assert_eq!(
-        whole["counts"],
-        serde_json::json!({ "queued": 5, "cancelled": 2 })
-    );
+    assert_eq!(whole["counts"], serde_json::json!({ "queued": 5, "cancelled": 2 }));
 
     for limit in 1..8 {
         let mut seen = Vec::new();
@@ -77,10 +68,7 @@ fn s39_s52_downloads_are_listed_by_their_last_change_in_pages() {
     assert_eq!(ids(&page), [rows[1], rows[4]]);
     let page = bench.json("/api/downloads?status=queued,cancelled&limit=3");
     assert_eq!(ids(&page), wanted[..3]);
-    let page = bench.json(&format!(
-        "/api/downloads?status=queued,cancelled&limit=3&after={}",
-        rows[6]
-    ));
+    let page = bench.json(&format!("/api/downloads?status=queued,cancelled&limit=3&after={}", rows[6]));
     assert_eq!(ids(&page), wanted[3..6]);
     assert!(ids(&bench.json("/api/downloads?status=failed")).is_empty());
 }
@@ -88,28 +76,14 @@ fn s39_s52_downloads_are_listed_by_their_last_change_in_pages() {
 #[test]
 fn values_that_make_no_sense_are_refused() {
     let bench = Bench::new();
-    for query in [
-        "status=done",
-        "limit=0",
-        "limit=x",
-        "limit=501",
-        "after=x",
-        "after=-1",
-    ] {
+    for query in ["status=done", "limit=0", "limit=x", "limit=501", "after=x", "after=-1"] {
         let reply = bench.get(&format!("/api/downloads?{query}"));
-        assert_eq!(
-            (reply.status, reply.code().as_str()),
-            (400, "BadRequest"),
-            "{query}"
-        );
+        assert_eq!((reply.status, reply.code().as_str()), (400, "BadRequest"), "{query}");
         let field = query.split('=').next();
         assert_eq!(reply.json()["error"]["field"].as_str(), field);
     }
     let reply = bench.get("/api/downloads?after=12345");
-    assert_eq!(
-        (reply.status, reply.code().as_str()),
-        (404, "NoSuchDownload")
-    );
+    assert_eq!((reply.status, reply.code().as_str()), (404, "NoSuchDownload"));
 }
 
 #[test]
@@ -123,17 +97,9 @@ fn every_field_is_described_and_every_described_field_is_there() {
         keys
     };
     let described = |name: &str| keys(&description["components"]["schemas"][name]["properties"]);
-    assert_eq!(
-        keys(&bench.json(&format!("/api/downloads/{id}"))),
-        described("Download")
-    );
-    let statuses = description["components"]["schemas"]["Status"]["enum"]
-        .as_array()
-        .unwrap();
-    let statuses: Vec<&str> = statuses
-        .iter()
-        .map(|status| status.as_str().unwrap())
-        .collect();
+    assert_eq!(keys(&bench.json(&format!("/api/downloads/{id}"))), described("Download"));
+    let statuses = description["components"]["schemas"]["Status"]["enum"].as_array().unwrap();
+    let statuses: Vec<&str> = statuses.iter().map(|status| status.as_str().unwrap()).collect();
     assert_eq!(statuses, Status::ALL.map(Status::name));
 
     // Its attempt, for the fields of a timeline: nobody listens at its address.

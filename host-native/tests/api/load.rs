@@ -13,8 +13,7 @@ fn ten_thousand_requests_are_all_answered_while_a_download_goes_on() {
     let bench = Bench::new();
     let size = 4_000_000;
     let script = FileScript::honest(Version::new(1, size).etag("\"v1\""));
-    let source =
-        Server::start(Script::one("/film.mkv", script).bytes_per_second(2_000_000)).unwrap();
+    let source = Server::start(Script::one("/film.mkv", script).bytes_per_second(2_000_000)).unwrap();
     let id = bench.add(&source.url("/film.mkv"));
     std::thread::scope(|scope| {
         for number in 0..CLIENTS {
@@ -45,11 +44,7 @@ fn ten_thousand_requests_are_all_answered_while_a_download_goes_on() {
 #[test]
 fn whoever_dawdles_is_cut_off_and_others_are_served_meanwhile() {
     let bench = Bench::how(How {
-        limits: Limits {
-            connections: 4,
-            head_timeout: Duration::from_millis(300),
-            ..Limits::default()
-        },
+        limits: Limits { connections: 4, head_timeout: Duration::from_millis(300), ..Limits::default() },
         ..How::default()
     });
     // Three of four places are taken by heads that never end.
@@ -70,20 +65,12 @@ fn whoever_dawdles_is_cut_off_and_others_are_served_meanwhile() {
 
 #[test]
 fn clients_that_leave_in_the_middle_leave_nothing_behind() {
-    let bench = Bench::how(How {
-        limits: Limits {
-            connections: 8,
-            ..Limits::default()
-        },
-        ..How::default()
-    });
+    let bench = Bench::how(How { limits: Limits { connections: 8, ..Limits::default() }, ..How::default() });
     for number in 0..200 {
         let mut client = bench.connect();
         let credentials = bench.credentials();
         let path = ["/api/events", "/api/downloads", "/metrics"][number % 3];
-        client.write(&format!(
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\n{credentials}\r\n"
-        ));
+        client.write(&format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{credentials}\r\n"));
     }
     assert_eq!(bench.get("/api/downloads").status, 200);
 }

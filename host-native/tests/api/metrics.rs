@@ -8,10 +8,7 @@ use std::collections::HashMap;
 /// The samples, by name and labels. Panics where a line is none.
 fn samples(bench: &Bench) -> HashMap<String, f64> {
     let reply = bench.get("/metrics");
-    assert_eq!(
-        reply.header("content-type"),
-        Some("text/plain; version=0.0.4; charset=utf-8")
-    );
+    assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     let text = reply.text();
     assert!(text.ends_with('\n'));
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -28,10 +25,7 @@ fn bytes_attempts_restarts_queue_and_permits_are_counted() {
     let before = samples(&bench);
     assert_eq!(before["regrip_received_bytes_total"], 0.0);
     assert_eq!(before["regrip_attempts_total{class=\"transient\"}"], 0.0);
-    assert_eq!(
-        before["regrip_restarts_total{reason=\"validator_changed\"}"],
-        0.0
-    );
+    assert_eq!(before["regrip_restarts_total{reason=\"validator_changed\"}"], 0.0);
     assert_eq!(before["regrip_permits_limit"], 3.0);
 
     let replaced = FileScript::honest(Version::new(1, 300_000).etag("\"v1\""))

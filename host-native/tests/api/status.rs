@@ -34,16 +34,9 @@ fn pending_stubs_are_listed_with_their_last_error_and_next_try() {
     board.put(stub("b.torrent"));
     board.put(stub("a.torrent"));
     let next = SystemTime::UNIX_EPOCH + Duration::from_secs(60);
-    board.failed(
-        "b.torrent",
-        "the server answered 503".to_owned(),
-        Some(next),
-    );
+    board.failed("b.torrent", "the server answered 503".to_owned(), Some(next));
     let stubs = bench.json("/api/stubs");
-    assert_eq!(
-        (&stubs["total"], &stubs["watch_path"]),
-        (&json!(2), &json!("/films/watch"))
-    );
+    assert_eq!((&stubs["total"], &stubs["watch_path"]), (&json!(2), &json!("/films/watch")));
     assert_eq!(stubs["stubs"][0]["stub_name"], "a.torrent");
     assert_eq!(
         stubs["stubs"][1],
@@ -77,16 +70,9 @@ fn peers_are_shown_as_they_were_found_and_without_their_secrets() {
     assert_eq!(peers["peers"][0]["url"], "http://127.0.0.1:9/base");
     assert_eq!(peers["peers"][0]["reachable"], Value::Null);
 
-    let (anna, bob) = (
-        peers["peers"][0]["id"].clone(),
-        peers["peers"][1]["id"].clone(),
-    );
+    let (anna, bob) = (peers["peers"][0]["id"].clone(), peers["peers"][1]["id"].clone());
     let board = bench.control.peers();
-    board.answered(
-        anna.as_str().unwrap(),
-        Some("0.3.1".to_owned()),
-        SystemTime::UNIX_EPOCH,
-    );
+    board.answered(anna.as_str().unwrap(), Some("0.3.1".to_owned()), SystemTime::UNIX_EPOCH);
     // The breaker of the other one opens.
     let engine = bench.control.engine();
     let line = engine.reachability(bob.as_str().unwrap());
@@ -96,10 +82,7 @@ fn peers_are_shown_as_they_were_found_and_without_their_secrets() {
     }
     let peers = bench.json("/api/peers");
     let (anna, bob) = (&peers["peers"][0], &peers["peers"][1]);
-    assert_eq!(
-        (&anna["reachable"], &anna["version"]),
-        (&json!(true), &json!("0.3.1"))
-    );
+    assert_eq!((&anna["reachable"], &anna["version"]), (&json!(true), &json!("0.3.1")));
     assert_eq!(anna["since"], "1970-01-01T00:00:00.000Z");
     assert_eq!(anna["error"], Value::Null);
     assert_eq!(bob["reachable"], false);
@@ -114,14 +97,8 @@ fn peers_are_shown_as_they_were_found_and_without_their_secrets() {
     let description = bench.json("/openapi.json");
     for (name, object) in [("Peer", anna), ("Stub", &stub_object(&bench))] {
         let described = &description["components"]["schemas"][name]["properties"];
-        let keys = |value: &Value| {
-            value
-                .as_object()
-                .unwrap()
-                .keys()
-                .cloned()
-                .collect::<std::collections::BTreeSet<_>>()
-        };
+        let keys =
+            |value: &Value| value.as_object().unwrap().keys().cloned().collect::<std::collections::BTreeSet<_>>();
         assert_eq!(keys(object), keys(described), "{name}");
     }
 }
@@ -139,16 +116,8 @@ fn what_is_wrong_with_the_surroundings_is_told_until_it_is_over() {
     board.note("configuration", "line 3: found 0, expected at least 1");
     let troubles = bench.json("/api/troubles");
     assert_eq!(troubles["troubles"][0]["what"], "configuration");
-    assert_eq!(
-        troubles["troubles"][0]["message"],
-        "line 3: found 0, expected at least 1"
-    );
-    assert!(
-        bench
-            .get("/metrics")
-            .text()
-            .contains("\nregrip_troubles 1\n")
-    );
+    assert_eq!(troubles["troubles"][0]["message"], "line 3: found 0, expected at least 1");
+    assert!(bench.get("/metrics").text().contains("\nregrip_troubles 1\n"));
     board.over("configuration");
     assert_eq!(bench.json("/api/troubles"), json!({ "troubles": [] }));
 }

@@ -54,11 +54,7 @@ impl Default for How {
             shared_with: None,
             downloads: true,
             limits: Limits::default(),
-            config: DownloadsConfig {
-                retry_base_delay_ms: 0,
-                connect_timeout_ms: 5000,
-                ..DownloadsConfig::default()
-            },
+            config: DownloadsConfig { retry_base_delay_ms: 0, connect_timeout_ms: 5000, ..DownloadsConfig::default() },
         }
     }
 }
@@ -115,15 +111,7 @@ impl Bench {
             };
             smol::block_on(server.run(threads.executor(), answer, stopped));
         });
-        Bench {
-            folder,
-            control,
-            address,
-            keys,
-            key: how.key,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Bench { folder, control, address, keys, key: how.key, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Tells it to stop and waits until it has.
@@ -171,8 +159,7 @@ impl Bench {
     }
 
     pub(crate) fn credentials(&self) -> String {
-        self.key
-            .map_or_else(String::new, |key| format!("X-Api-Key: {key}\r\n"))
+        self.key.map_or_else(String::new, |key| format!("X-Api-Key: {key}\r\n"))
     }
 
     /// Adds a download and returns its id.
@@ -230,9 +217,7 @@ impl Client {
             true => String::new(),
             false => format!("Content-Length: {}\r\n", body.len()),
         };
-        self.write(&format!(
-            "{method} {path} HTTP/1.1\r\n{host}{headers}{length}\r\n{body}"
-        ));
+        self.write(&format!("{method} {path} HTTP/1.1\r\n{host}{headers}{length}\r\n{body}"));
         self.whole_reply(method == "HEAD")
     }
 

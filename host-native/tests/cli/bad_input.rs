@@ -19,20 +19,9 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["{url}", "{url}?other", "-d", "folder"], "both"),
     (&["{url}", "--sha256", "abc"], "64 hexadecimal digits"),
     (&["{url}", "--checksum", "md5:abc"], "32 hexadecimal digits"),
-    (
-        &["{url}", "--checksum", "crc32:00112233"],
-        "the algorithm is",
-    ),
+    (&["{url}", "--checksum", "crc32:00112233"], "the algorithm is"),
     (&["{url}", "--print-checksum", "crc32"], "--print-checksum"),
-    (
-        &[
-            "{url}",
-            "{url}2",
-            "--sha256",
-            "0000000000000000000000000000000000000000000000000000000000000000",
-        ],
-        "one file",
-    ),
+    (&["{url}", "{url}2", "--sha256", "0000000000000000000000000000000000000000000000000000000000000000"], "one file"),
     (&["{url}", "--max-attempts", "0"], "--max-attempts"),
     (&["{url}", "--max-attempts", "many"], "--max-attempts"),
     (&["{url}", "-j", "0"], "--jobs"),
@@ -43,54 +32,24 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["{url}/film.part"], "-o FILE"),
     (&["{url}", "--nonsense"], "--nonsense"),
     (&["{url}", "--header", "hunter2"], "has no colon"),
-    (
-        &["{url}", "--header", "Range: hunter2"],
-        "\"Range\" cannot be sent",
-    ),
-    (
-        &["{url}", "--header", "Proxy-Authorization: hunter2"],
-        "by regrip itself",
-    ),
+    (&["{url}", "--header", "Range: hunter2"], "\"Range\" cannot be sent"),
+    (&["{url}", "--header", "Proxy-Authorization: hunter2"], "by regrip itself"),
     (&["{url}", "--header", "A b: hunter2"], "not a header name"),
-    (
-        &["{url}", "--header", "A: hunter2\r\nB: c"],
-        "control characters",
-    ),
+    (&["{url}", "--header", "A: hunter2\r\nB: c"], "control characters"),
     (&["{url}", "--user", "hunter2"], "--user has no colon"),
-    (
-        &[
-            "{url}",
-            "--user",
-            "me:hunter2",
-            "--header",
-            "authorization: hunter2",
-        ],
-        "--user and --header",
-    ),
-    (
-        &["{url}", "--cacert", "missing"],
-        "--cacert missing: No such file",
-    ),
+    (&["{url}", "--user", "me:hunter2", "--header", "authorization: hunter2"], "--user and --header"),
+    (&["{url}", "--cacert", "missing"], "--cacert missing: No such file"),
     (&["{url}", "--cacert", "folder"], "--cacert folder"),
     (&["{url}", "--cacert", "file"], "contains no certificate"),
     (&["{url}", "--cacert", "/dev/zero"], "too long"),
     (&["{url}", "--cacert", "file", "-k"], "--insecure"),
-    (
-        &["{url}", "--proxy", "socks5://me:hunter2@127.0.0.1:1"],
-        "socks5",
-    ),
-    (
-        &["{url}", "--proxy", "https://me:hunter2@127.0.0.1:1"],
-        "only http proxies",
-    ),
+    (&["{url}", "--proxy", "socks5://me:hunter2@127.0.0.1:1"], "socks5"),
+    (&["{url}", "--proxy", "https://me:hunter2@127.0.0.1:1"], "only http proxies"),
     (&["{url}", "--proxy", "http://"], "--proxy"),
     (&["{url}", "--limit-rate", "0"], "--limit-rate"),
     (&["{url}", "--limit-rate", "fast"], "--limit-rate"),
     (&["-i", "missing"], "-i missing: No such file"),
-    (
-        &["-i", "file"],
-        "file, line 1: a string of 4 characters is not a URL",
-    ),
+    (&["-i", "file"], "file, line 1: a string of 4 characters is not a URL"),
     (&["-i", "utf16"], "the list is UTF-16"),
     (&["-i", "-"], "no URL in the list"),
     (&["{url}", "-i", "file", "-o", "film"], "there are 2 URLs"),
@@ -99,19 +58,13 @@ const TABLE: &[(&[&str], &str)] = &[
 
 #[test]
 fn bad_input_is_refused_before_anything_is_written() {
-    let bench = Bench::serving(Script::one(
-        "/film",
-        FileScript::honest(Version::new(1, 10)),
-    ));
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(Version::new(1, 10))));
     std::fs::create_dir(bench.path("folder")).expect("a folder");
     std::fs::write(bench.path("file"), "mine").expect("a file");
     std::fs::write(bench.path("utf16"), b"\xff\xfeh\0").expect("a file");
     let url = bench.url("/film");
     for (arguments, message) in TABLE {
-        let typed: Vec<String> = arguments
-            .iter()
-            .map(|argument| argument.replace("{url}", &url))
-            .collect();
+        let typed: Vec<String> = arguments.iter().map(|argument| argument.replace("{url}", &url)).collect();
         let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
         let ran = bench.run(&typed);
         assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
@@ -125,15 +78,8 @@ fn bad_input_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_state_file_that_cannot_be_used_is_exit_3_and_stays_as_it_is() {
-    let bench = Bench::serving(Script::one(
-        "/film",
-        FileScript::honest(Version::new(1, 10)),
-    ));
-    std::fs::write(
-        bench.path("junk"),
-        "this is no database, and long enough to be looked at",
-    )
-    .expect("a file");
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(Version::new(1, 10))));
+    std::fs::write(bench.path("junk"), "this is no database, and long enough to be looked at").expect("a file");
     let before = std::fs::read(bench.path("junk")).expect("there");
     let ran = bench.run(&[&bench.url("/film"), "--state", "junk"]);
     assert_eq!(ran.code, Some(3), "{ran:?}");

@@ -30,9 +30,7 @@ impl Stage {
     fn wait_for(&self, what: usize) {
         let reached = self.0.lock().expect("no test panics with it");
         let patience = Duration::from_secs(30);
-        let waited = self
-            .1
-            .wait_timeout_while(reached, patience, |reached| !reached[what]);
+        let waited = self.1.wait_timeout_while(reached, patience, |reached| !reached[what]);
         drop(waited.expect("no test panics with it"));
     }
 
@@ -52,10 +50,7 @@ fn serve(stream: TcpStream, stage: &Stage) -> std::io::Result<()> {
             }
         }
         if head.starts_with("GET /first ") {
-            write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nContent-Length: {BODY_BYTES}\r\n\r\n"
-            )?;
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {BODY_BYTES}\r\n\r\n")?;
             stream.write_all(&vec![b'x'; BODY_BYTES - 1])?;
             stage.reach(MOVES);
             stage.wait_for(TOLD);
@@ -84,20 +79,8 @@ fn a_download_that_a_server_sends_away_waits_for_the_one_that_moves_without_spen
     });
     let bench = Bench::serving(Script::default());
     let urls = [format!("{origin}/first"), format!("{origin}/second")];
-    let mut command = bench.get(&[
-        &urls[0],
-        &urls[1],
-        "-j",
-        "2",
-        "--max-attempts",
-        "1",
-        "--json",
-    ]);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("regrip runs");
+    let mut command = bench.get(&[&urls[0], &urls[1], "-j", "2", "--max-attempts", "1", "--json"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("regrip runs");
     let mut events: Vec<Value> = Vec::new();
     for line in BufReader::new(child.stdout.take().expect("it is piped")).lines() {
         let event: Value = serde_json::from_str(&line.expect("a line")).expect("a JSON object");
@@ -108,29 +91,12 @@ fn a_download_that_a_server_sends_away_waits_for_the_one_that_moves_without_spen
     }
     let status = child.wait().expect("it ends");
     assert_eq!(status.code(), Some(0), "{events:?}");
-    let second = events
-        .into_iter()
-        .filter(|event| event["url"] == urls[1].as_str());
-    let second: Vec<_> = second
-        .filter(|event| event["event"] != "progress")
-        .collect();
-    let names: Vec<_> = second
-        .iter()
-        .filter_map(|event| event["event"].as_str())
-        .collect();
-    let expected = [
-        "queued",
-        "started",
-        "waiting",
-        "started",
-        "headers",
-        "completed",
-    ];
+    let second = events.into_iter().filter(|event| event["url"] == urls[1].as_str());
+    let second: Vec<_> = second.filter(|event| event["event"] != "progress").collect();
+    let names: Vec<_> = second.iter().filter_map(|event| event["event"].as_str()).collect();
+    let expected = ["queued", "started", "waiting", "started", "headers", "completed"];
     assert_eq!(names, expected, "{second:?}");
     let why = second[2]["why"].as_str().unwrap_or_default();
-    assert_eq!(
-        why,
-        "origin_busy: the server answered 429 while 1 other download from there moves"
-    );
+    assert_eq!(why, "origin_busy: the server answered 429 while 1 other download from there moves");
     assert_eq!(bench.names(), ["first", "second"]);
 }

@@ -7,10 +7,7 @@ fn check(text: &str, option: &[&str]) -> Ran {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("config.jsonc"), text).expect("a file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
-    command
-        .current_dir(folder.path())
-        .arg("check-config")
-        .args(option);
+    command.current_dir(folder.path()).arg("check-config").args(option);
     command.arg("config.jsonc").env("ANNA_KEY", "hush");
     Ran::of(command.output().expect("regrip runs"))
 }
@@ -37,8 +34,7 @@ radarr     radarr at http://nas/radarr, no headers
 share      /films
 ";
         assert_eq!(ran.out, expected);
-        let warning =
-            "regrip: warning: config.jsonc: line 3: regrip.odd: is unknown and is ignored\n";
+        let warning = "regrip: warning: config.jsonc: line 3: regrip.odd: is unknown and is ignored\n";
         assert_eq!(ran.err, warning);
     }
 }

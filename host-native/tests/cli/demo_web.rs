@@ -34,9 +34,8 @@ fn checkout(files: &[&str]) -> TempDir {
 fn ask(address: &str, method: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
     let length = body.len();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    );
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("text");
@@ -47,13 +46,9 @@ fn ask(address: &str, method: &str, path: &str, body: &str) -> String {
 fn the_page_the_package_and_the_breaking_server_are_at_one_address() {
     let folder = checkout(&["demo/index.html", "pkg/web.js"]);
     let below = folder.path().join("host-wasm/demo");
-    let mut child = command(&below, &["--listen", "127.0.0.1:0"])
-        .spawn()
-        .expect("regrip starts");
+    let mut child = command(&below, &["--listen", "127.0.0.1:0"]).spawn().expect("regrip starts");
     let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().expect("piped"))
-        .read_line(&mut line)
-        .expect("a line");
+    BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("a line");
     let address = line
         .trim_end()
         .strip_prefix("the demo page is at http://")
@@ -62,10 +57,7 @@ fn the_page_the_package_and_the_breaking_server_are_at_one_address() {
         .to_owned();
 
     let page = ask(&address, "GET", "/", "");
-    assert!(
-        page.starts_with("HTTP/1.1 200") && page.ends_with("demo/index.html"),
-        "{page}"
-    );
+    assert!(page.starts_with("HTTP/1.1 200") && page.ends_with("demo/index.html"), "{page}");
     assert!(page.contains("'wasm-unsafe-eval'"), "{page}");
     assert!(ask(&address, "GET", "/pkg/web.js", "").ends_with("pkg/web.js"));
     assert!(ask(&address, "GET", "/pkg/../../secret", "").starts_with("HTTP/1.1 404"));
@@ -96,10 +88,6 @@ fn what_is_missing_is_exit_2_and_says_what_to_do() {
         let output = command(folder.path(), arguments).output();
         let ran = Ran::of(output.expect("regrip runs"));
         assert_eq!(ran.code, Some(2), "{files:?} {arguments:?}: {}", ran.err);
-        assert!(
-            ran.err.contains(wanted),
-            "{files:?} {arguments:?}: {}",
-            ran.err
-        );
+        assert!(ran.err.contains(wanted), "{files:?} {arguments:?}: {}", ran.err);
     }
 }

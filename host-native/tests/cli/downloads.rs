@@ -59,10 +59,7 @@ fn row(bench: &Bench, id: i64) -> Value {
 fn the_list_has_the_newest_change_first_and_says_why() {
     let script = Script::new()
         .file("/whole", FileScript::honest(Version::new(1, 1000)))
-        .file(
-            "/broken",
-            FileScript::honest(Version::new(2, 300_000).etag("\"v\"")).then([Cut::after(1000)]),
-        );
+        .file("/broken", FileScript::honest(Version::new(2, 300_000).etag("\"v\"")).then([Cut::after(1000)]));
     let bench = Bench::serving(script);
     let none = bench.regrip(&["list"]);
     assert_eq!((none.code, none.out.as_str()), (Some(0), ""), "{none:?}");
@@ -75,15 +72,9 @@ fn the_list_has_the_newest_change_first_and_says_why() {
     let table = bench.regrip(&["list"]);
     let lines: Vec<&str> = table.out.lines().collect();
     assert!(lines[0].starts_with("ID  STATUS"), "{table:?}");
-    assert!(
-        lines[1].contains("failed") && lines[1].contains("0% of 300 kB"),
-        "{table:?}"
-    );
+    assert!(lines[1].contains("failed") && lines[1].contains("0% of 300 kB"), "{table:?}");
     assert!(lines[2].contains("connection failed"), "{table:?}");
-    assert!(
-        lines[3].contains("completed") && lines[3].contains("1.00 kB"),
-        "{table:?}"
-    );
+    assert!(lines[3].contains("completed") && lines[3].contains("1.00 kB"), "{table:?}");
     let json = bench.regrip(&["list", "--json"]).events();
     assert_eq!((&json[0]["id"], &json[1]["id"]), (&2.into(), &1.into()));
     assert_eq!(json[0]["attempts"], 2);
@@ -116,9 +107,7 @@ fn a_state_file_that_another_program_keeps_locked_is_listed_all_the_same() {
 
 #[test]
 fn show_draws_every_attempt_and_has_it_all_as_json() {
-    let script = FileScript::honest(film())
-        .answer([Cut::after(2_000_000)])
-        .answer([Status::retry_after(503, "0")]);
+    let script = FileScript::honest(film()).answer([Cut::after(2_000_000)]).answer([Status::retry_after(503, "0")]);
     let bench = Bench::serving(Script::one("/film", script));
     assert_eq!(bench.run(&[&bench.url("/film")]).code, Some(0));
     let shown = bench.regrip(&["show", "1"]);
@@ -133,11 +122,7 @@ fn show_draws_every_attempt_and_has_it_all_as_json() {
     ] {
         assert!(shown.out.contains(words), "{words}: {}", shown.out);
     }
-    assert!(
-        shown.out.is_ascii(),
-        "no terminal, no locale: {}",
-        shown.out
-    );
+    assert!(shown.out.is_ascii(), "no terminal, no locale: {}", shown.out);
     let json = bench.regrip(&["show", "1", "--json"]).events();
     let attempts = json[0]["attempts"].as_array().expect("an array");
     let outcomes: Vec<_> = attempts.iter().map(|attempt| &attempt["outcome"]).collect();
@@ -166,28 +151,16 @@ fn a_retry_goes_on_from_the_bytes_and_stays_to_the_end() {
         .answer([Status::code(503)])
         .answer([Status::code(503)]);
     let bench = Bench::serving(Script::one("/film", script));
-    assert_eq!(
-        bench
-            .run(&[&bench.url("/film"), "--max-attempts", "2"])
-            .code,
-        Some(1)
-    );
+    assert_eq!(bench.run(&[&bench.url("/film"), "--max-attempts", "2"]).code, Some(1));
     let retried = bench.regrip(&["retry", "1", "--json"]);
     assert_eq!(retried.code, Some(0), "{retried:?}");
     let story = ["queued", "started", "headers", "completed"];
     assert_eq!(retried.story(), story);
     bench.assert_is("film", Content::new(1, SIZE));
-    assert_eq!(
-        bench.ranges("/film").last(),
-        Some(&Some("bytes=2000000-".to_owned()))
-    );
+    assert_eq!(bench.ranges("/film").last(), Some(&Some("bytes=2000000-".to_owned())));
     let again = bench.regrip(&["retry", "1"]);
     assert_eq!(again.code, Some(1), "{again:?}");
-    assert!(
-        again.err.contains("download 1 is completed"),
-        "{}",
-        again.err
-    );
+    assert!(again.err.contains("download 1 is completed"), "{}", again.err);
     // As after any `get`, the file is known to be as it was left.
     assert_eq!(bench.run(&[&bench.url("/film")]).code, Some(0));
     assert_eq!(bench.ranges("/film").len(), 4);
@@ -202,11 +175,7 @@ fn a_retry_without_the_credentials_says_so_and_changes_nothing() {
     let requests = bench.server.log().len();
     let retried = bench.regrip(&["retry", "1"]);
     assert_eq!(retried.code, Some(1), "{retried:?}");
-    assert!(
-        retried.err.contains("authorization") && retried.err.contains("same credentials"),
-        "{}",
-        retried.err
-    );
+    assert!(retried.err.contains("authorization") && retried.err.contains("same credentials"), "{}", retried.err);
     assert_eq!(bench.server.log().len(), requests);
     assert_eq!(row(&bench, 1)["status"], "failed");
     assert_eq!(length(&bench.path("film.part")), 2000);
@@ -226,18 +195,10 @@ fn a_cancel_stops_another_process_that_is_downloading_and_keeps_the_part() {
     let cancelled = bench.regrip(&["cancel", "1"]);
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
     // It has let go by now: what this says is what there is.
-    assert!(
-        !cancelled.err.contains("has not let go"),
-        "{}",
-        cancelled.err
-    );
+    assert!(!cancelled.err.contains("has not let go"), "{}", cancelled.err);
     let ran = ended(child);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(
-        ran.err.contains("cancelled") && ran.err.contains("regrip retry 1"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("cancelled") && ran.err.contains("regrip retry 1"), "{}", ran.err);
     let kept = length(&bench.path("film.part"));
     let row_after = row(&bench, 1);
     assert_eq!(row_after["status"], "cancelled");
@@ -259,8 +220,7 @@ fn a_cancel_and_a_remove_end_a_wait_of_another_process() {
         let url = bench.url("/film");
         let child = bench.start(&[&url, "--retry-max-ms", "3000000"]);
         wait_until("the wait", || {
-            bench.path("state/regrip/state.db").exists()
-                && bench.regrip(&["list"]).out.contains("next attempt in")
+            bench.path("state/regrip/state.db").exists() && bench.regrip(&["list"]).out.contains("next attempt in")
         });
         let done = bench.regrip(&[command, "1"]);
         assert_eq!(done.code, Some(0), "{done:?}");
@@ -283,8 +243,7 @@ fn what_another_process_writes_is_not_removed_and_a_finished_file_stays() {
     let refused = bench.regrip(&["remove", "1"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
-        refused.err.contains(&format!("process {}", child.id()))
-            && refused.err.contains("regrip cancel 1"),
+        refused.err.contains(&format!("process {}", child.id())) && refused.err.contains("regrip cancel 1"),
         "{}",
         refused.err
     );
@@ -310,8 +269,7 @@ fn a_cancel_that_meets_the_end_leaves_exactly_one_last_word() {
     for round in 1..=30 {
         let child = bench.start(&[&url]);
         wait_until("the row", || {
-            bench.path("state/regrip/state.db").exists()
-                && bench.regrip(&["list", "--json"]).events().len() == 1
+            bench.path("state/regrip/state.db").exists() && bench.regrip(&["list", "--json"]).events().len() == 1
         });
         std::thread::sleep(Duration::from_micros(fastrand::u64(0..8000)));
         let told = bench.regrip(&["cancel", &round.to_string()]);

@@ -17,14 +17,7 @@ fn overwrite(bench: &Bench, extra: &[&str]) -> Ran {
 fn conditions(bench: &Bench) -> Vec<(Option<String>, Option<String>)> {
     let value = |entry: &LogEntry, name| entry.header(name).map(str::to_owned);
     let log = bench.server.log();
-    log.iter()
-        .map(|entry| {
-            (
-                value(entry, "if-none-match"),
-                value(entry, "if-modified-since"),
-            )
-        })
-        .collect()
+    log.iter().map(|entry| (value(entry, "if-none-match"), value(entry, "if-modified-since"))).collect()
 }
 
 #[test]
@@ -32,15 +25,10 @@ fn overwrite_asks_by_the_recorded_validator_and_304_leaves_the_file() {
     let etag = Some("\"v1\"".to_owned());
     let table = [
         (Version::new(1, 1000).etag("\"v1\""), (etag, None)),
-        (
-            Version::new(1, 1000).last_modified(DATE),
-            (None, Some(DATE.to_owned())),
-        ),
+        (Version::new(1, 1000).last_modified(DATE), (None, Some(DATE.to_owned()))),
     ];
     for (version, condition) in table {
-        let script = FileScript::honest(version)
-            .answer(HONEST)
-            .answer([Status::code(304)]);
+        let script = FileScript::honest(version).answer(HONEST).answer([Status::code(304)]);
         let bench = Bench::serving(Script::one("/film", script));
         assert_eq!(overwrite(&bench, &[]).code, Some(0));
         let before = std::fs::metadata(bench.path("film")).expect("there");
@@ -66,18 +54,12 @@ fn a_server_that_ignores_conditions_is_believed_by_an_identical_strong_etag() {
     let ran = overwrite(&bench, &["--force"]);
     assert!(ran.err.contains(": complete, "), "{}", ran.err);
     let etag = Some("\"v1\"".to_owned());
-    assert_eq!(
-        conditions(&bench),
-        [(None, None), (etag, None), (None, None)]
-    );
+    assert_eq!(conditions(&bench), [(None, None), (etag, None), (None, None)]);
 }
 
 #[test]
 fn a_new_version_replaces_the_file_once_it_is_complete_and_a_cut_is_resumed() {
-    let (old, new) = (
-        Version::new(1, 300_000).etag("\"v1\""),
-        Version::new(2, 300_000).etag("\"v2\""),
-    );
+    let (old, new) = (Version::new(1, 300_000).etag("\"v1\""), Version::new(2, 300_000).etag("\"v2\""));
     let script = FileScript::honest(old)
         .version(new)
         .answer(HONEST)
@@ -92,10 +74,7 @@ fn a_new_version_replaces_the_file_once_it_is_complete_and_a_cut_is_resumed() {
     assert_eq!(overwrite(&bench, &[]).code, Some(0));
     bench.assert_is("film", Content::new(2, 300_000));
     let resumed = Some("bytes=100000-".to_owned());
-    assert_eq!(
-        bench.ranges("/film"),
-        [None, None, resumed.clone(), resumed]
-    );
+    assert_eq!(bench.ranges("/film"), [None, None, resumed.clone(), resumed]);
 }
 
 #[test]
@@ -116,9 +95,8 @@ fn a_file_that_was_not_left_so_by_regrip_is_replaced_without_a_condition() {
 #[test]
 fn a_server_that_fails_to_answer_leaves_the_file_and_fails_the_run() {
     for (status, requests) in [(404, 1), (503, 2)] {
-        let script = FileScript::honest(Version::new(1, 1000).etag("\"v1\""))
-            .answer(HONEST)
-            .then([Status::code(status)]);
+        let script =
+            FileScript::honest(Version::new(1, 1000).etag("\"v1\"")).answer(HONEST).then([Status::code(status)]);
         let bench = Bench::serving(Script::one("/film", script));
         assert_eq!(overwrite(&bench, &[]).code, Some(0));
         let ran = overwrite(&bench, &["--max-attempts", "2"]);
@@ -138,8 +116,7 @@ fn a_complete_file_is_left_without_a_request_and_the_run_says_since_when() {
     let ran = bench.run(&[&url]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(
-        ran.err.starts_with("film: complete since 20")
-            && ran.err.contains("UTC; the server was not asked"),
+        ran.err.starts_with("film: complete since 20") && ran.err.contains("UTC; the server was not asked"),
         "{}",
         ran.err
     );
@@ -151,12 +128,8 @@ fn a_complete_file_is_left_without_a_request_and_the_run_says_since_when() {
 
 #[test]
 fn force_gives_up_an_unfinished_download_of_another_url() {
-    let cut = FileScript::honest(Version::new(1, 300_000))
-        .answer([Cut::after(100_000)])
-        .then([Status::code(503)]);
-    let script = Script::new()
-        .file("/old/film", cut)
-        .file("/new/film", FileScript::honest(Version::new(2, 1000)));
+    let cut = FileScript::honest(Version::new(1, 300_000)).answer([Cut::after(100_000)]).then([Status::code(503)]);
+    let script = Script::new().file("/old/film", cut).file("/new/film", FileScript::honest(Version::new(2, 1000)));
     let bench = Bench::serving(script);
     let ran = bench.run(&[&bench.url("/old/film"), "--max-attempts", "1"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
@@ -180,9 +153,7 @@ fn colliding_names_are_numbered_in_the_order_given_and_the_same_run_again_change
         }
         let bench = Bench::serving(script);
         std::fs::write(bench.path("0.2.jpg"), "mine").expect("written");
-        let urls: Vec<String> = (1..=40)
-            .map(|seed| bench.url(&format!("/{seed}/0.jpg")))
-            .collect();
+        let urls: Vec<String> = (1..=40).map(|seed| bench.url(&format!("/{seed}/0.jpg"))).collect();
         std::fs::write(bench.path("urls"), urls.join("\n")).expect("written");
         let mut arguments = vec!["--on-exists", "rename", "-j", "8"];
         match by_list {
@@ -197,10 +168,7 @@ fn colliding_names_are_numbered_in_the_order_given_and_the_same_run_again_change
             for seed in 3..=40 {
                 bench.assert_is(&format!("0.{seed}.jpg"), Content::new(seed, 1000 + seed));
             }
-            assert_eq!(
-                std::fs::read(bench.path("0.2.jpg")).expect("there"),
-                b"mine"
-            );
+            assert_eq!(std::fs::read(bench.path("0.2.jpg")).expect("there"), b"mine");
             assert_eq!(bench.server.log().len(), 40);
         }
     }

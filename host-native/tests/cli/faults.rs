@@ -19,30 +19,17 @@ fn a_part_that_is_not_ours_is_left_alone_until_it_is_adopted() {
     assert!(ran.err.contains("--adopt-part"), "{}", ran.err);
     assert_eq!(std::fs::read(bench.path("film.part")).expect("there"), half);
     assert!(bench.server.log().is_empty(), "a request was made");
-    assert_eq!(
-        bench.run(&[&bench.url("/film"), "--adopt-part"]).code,
-        Some(0)
-    );
+    assert_eq!(bench.run(&[&bench.url("/film"), "--adopt-part"]).code, Some(0));
     bench.assert_is("film", Content::new(1, 300_000));
     // Its tail was compared, and the rest appended.
-    assert_eq!(
-        bench.ranges("/film"),
-        [Some(format!("bytes={}-", 150_000 - 65_536))]
-    );
+    assert_eq!(bench.ranges("/film"), [Some(format!("bytes={}-", 150_000 - 65_536))]);
 }
 
 #[test]
 fn an_adopted_part_of_another_file_is_started_over() {
     let bench = Bench::serving(Script::one("/film", FileScript::honest(film())));
-    std::fs::write(
-        bench.path("film.part"),
-        Content::new(2, 200_000).bytes(0..200_000),
-    )
-    .expect("written");
-    assert_eq!(
-        bench.run(&[&bench.url("/film"), "--adopt-part"]).code,
-        Some(0)
-    );
+    std::fs::write(bench.path("film.part"), Content::new(2, 200_000).bytes(0..200_000)).expect("written");
+    assert_eq!(bench.run(&[&bench.url("/film"), "--adopt-part"]).code, Some(0));
     bench.assert_is("film", Content::new(1, 300_000));
 }
 
@@ -63,12 +50,7 @@ fn a_destination_that_another_source_has_begun_is_refused_with_exit_2() {
         .file("/one", FileScript::honest(film()).then([Cut::after(1000)]))
         .file("/two", FileScript::honest(Version::new(2, 300_000)));
     let bench = Bench::serving(script);
-    assert_eq!(
-        bench
-            .run(&[&bench.url("/one"), "-o", "film", "--max-attempts", "2"])
-            .code,
-        Some(1)
-    );
+    assert_eq!(bench.run(&[&bench.url("/one"), "-o", "film", "--max-attempts", "2"]).code, Some(1));
     assert_eq!(length(&bench.path("film.part")), 2000);
     let ran = bench.run(&[&bench.url("/two"), "-o", "film"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
@@ -78,19 +60,14 @@ fn a_destination_that_another_source_has_begun_is_refused_with_exit_2() {
 
 #[test]
 fn the_source_of_a_second_process_is_told_who_holds_the_part() {
-    let bench =
-        Bench::serving(Script::one("/film", FileScript::honest(film())).bytes_per_second(50_000));
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(film())).bytes_per_second(50_000));
     let mut first = bench.start(&[&bench.url("/film")]);
     while length(&bench.path("film.part")) == 0 {
         std::thread::yield_now();
     }
     let ran = bench.run(&[&bench.url("/film")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(
-        ran.err.contains(&format!("process {}", first.id())),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains(&format!("process {}", first.id())), "{}", ran.err);
     first.kill().expect("killed");
     first.wait().expect("ended");
 }
@@ -98,9 +75,8 @@ fn the_source_of_a_second_process_is_told_who_holds_the_part() {
 #[test]
 fn too_few_open_files_are_not_taken_for_a_lock_and_fail_no_whole_file() {
     let names: Vec<String> = (0..40).map(|number| format!("/film{number}")).collect();
-    let script = names.iter().fold(Script::new(), |script, name| {
-        script.file(name.as_str(), FileScript::honest(film()))
-    });
+    let script =
+        names.iter().fold(Script::new(), |script, name| script.file(name.as_str(), FileScript::honest(film())));
     let bench = Bench::serving(script);
     let urls: Vec<String> = names.iter().map(|name| bench.url(name)).collect();
     let mut arguments: Vec<&str> = urls.iter().map(String::as_str).collect();
@@ -110,10 +86,7 @@ fn too_few_open_files_are_not_taken_for_a_lock_and_fail_no_whole_file() {
         .args(["-c", "ulimit -n 16; exec \"$0\" \"$@\""])
         .arg(get.get_program())
         .args(get.get_args())
-        .envs(
-            get.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
+        .envs(get.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .current_dir(get.get_current_dir().expect("a folder"))
         .output();
     let ran = Ran::of(ran.expect("sh runs"));
@@ -132,16 +105,13 @@ fn too_few_open_files_are_not_taken_for_a_lock_and_fail_no_whole_file() {
 #[test]
 fn a_full_disk_is_exit_3_keeps_the_part_and_goes_on_when_there_is_room() {
     // Too large for the disk, and of a length the server does not tell, so that it fills up on the way.
-    let script = FileScript::honest(Version::new(1, 3_000_000).etag("\"v1\""))
-        .then([regrip_faultd::faults::Chunked::plain()]);
+    let script =
+        FileScript::honest(Version::new(1, 3_000_000).etag("\"v1\"")).then([regrip_faultd::faults::Chunked::plain()]);
     let bench = Bench::serving(Script::one("/film", script));
     let disk = bench.path("disk");
     std::fs::create_dir(&disk).expect("a folder");
     let mount = |option: &str| {
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", option, "tmpfs"])
-            .arg(&disk)
-            .output();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", option, "tmpfs"]).arg(&disk).output();
         mount.is_ok_and(|mount| mount.status.success())
     };
     if !mount("size=2m") {
@@ -151,11 +121,7 @@ fn a_full_disk_is_exit_3_keeps_the_part_and_goes_on_when_there_is_room() {
     let _unmount = Unmount(&disk);
     let ran = bench.run(&[&bench.url("/film"), "-d", "disk", "--max-attempts", "3"]);
     assert_eq!(ran.code, Some(3), "{ran:?}");
-    assert!(
-        ran.err.contains("no space left") && ran.err.contains("make room"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("no space left") && ran.err.contains("make room"), "{}", ran.err);
     assert_eq!(bench.ranges("/film").len(), 1, "a full disk is not retried");
     assert!(length(&disk.join("film.part")) > 1_000_000);
     assert!(mount("remount,size=8m"));
@@ -213,17 +179,13 @@ fn fetched_but_not_recorded(script: Script) -> Bench {
 }
 
 fn films() -> Script {
-    Script::new()
-        .file("/film", FileScript::honest(film()))
-        .file("/first", FileScript::honest(film()))
+    Script::new().file("/film", FileScript::honest(film())).file("/first", FileScript::honest(film()))
 }
 
 #[test]
 fn a_state_file_that_cannot_say_completed_is_a_warning_and_the_next_run_says_it() {
     let bench = fetched_but_not_recorded(films());
-    state(&bench)
-        .execute_batch("DROP TRIGGER refuse")
-        .expect("dropped");
+    state(&bench).execute_batch("DROP TRIGGER refuse").expect("dropped");
     for _ in 0..2 {
         let ran = bench.run(&[&bench.url("/film")]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -235,18 +197,13 @@ fn a_state_file_that_cannot_say_completed_is_a_warning_and_the_next_run_says_it(
 
 // As an earlier version left it when the folder could not be synced after the rename.
 #[test]
-fn a_row_that_failed_after_its_file_got_its_name_is_completed_by_retry_and_by_get_without_a_request()
- {
+fn a_row_that_failed_after_its_file_got_its_name_is_completed_by_retry_and_by_get_without_a_request() {
     for retry in [false, true] {
         let bench = fetched_but_not_recorded(films());
         let failed = "DROP TRIGGER refuse; UPDATE downloads SET status = 'failed', error = 'cannot sync the folder',
             error_class = 'permanent', error_code = 'Disk' WHERE status = 'committing'";
         state(&bench).execute_batch(failed).expect("changed");
-        let ran = if retry {
-            bench.regrip(&["retry", "2"])
-        } else {
-            bench.run(&[&bench.url("/film")])
-        };
+        let ran = if retry { bench.regrip(&["retry", "2"]) } else { bench.run(&[&bench.url("/film")]) };
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert_eq!(bench.ranges("/film"), [None], "fetched once");
         bench.assert_is("film", Content::new(1, 300_000));

@@ -12,18 +12,11 @@ fn film() -> Version {
 
 #[test]
 fn a_file_gets_the_name_of_the_last_segment_decoded() {
-    let bench = Bench::serving(Script::one(
-        "/films/a%20film.mkv",
-        FileScript::honest(film()),
-    ));
+    let bench = Bench::serving(Script::one("/films/a%20film.mkv", FileScript::honest(film())));
     let ran = bench.run(&[&bench.url("/films/a%20film.mkv?token=secret")]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(bench.names(), ["a film.mkv"]);
-    assert!(
-        !ran.err.contains("secret"),
-        "the query is never printed: {}",
-        ran.err
-    );
+    assert!(!ran.err.contains("secret"), "the query is never printed: {}", ran.err);
 }
 
 #[test]
@@ -32,71 +25,34 @@ fn a_cut_is_resumed_from_the_bytes_on_disk_and_told_as_json() {
     let bench = Bench::serving(Script::one("/film", script));
     let ran = bench.run(&[&bench.url("/film"), "--json"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert_eq!(
-        ran.story(),
-        [
-            "queued",
-            "started",
-            "headers",
-            "retrying",
-            "started",
-            "headers",
-            "completed"
-        ]
-    );
+    assert_eq!(ran.story(), ["queued", "started", "headers", "retrying", "started", "headers", "completed"]);
     bench.assert_is("film", Content::new(1, 300_000));
-    assert_eq!(
-        bench.ranges("/film"),
-        [None, Some("bytes=100000-".to_owned())]
-    );
+    assert_eq!(bench.ranges("/film"), [None, Some("bytes=100000-".to_owned())]);
     let events = ran.events();
     let last = events.last().expect("an event");
     assert_eq!(last["sha256"], serde_json::Value::Null, "nobody asked");
-    assert_eq!(
-        (last["bytes"].as_u64(), last["attempts"].as_u64()),
-        (Some(300_000), Some(2))
-    );
-    assert_eq!(
-        last["path"],
-        bench
-            .path("film")
-            .canonicalize()
-            .expect("it is there")
-            .to_str()
-            .expect("UTF-8")
-    );
-    let retrying = events
-        .iter()
-        .find(|event| event["event"] == "retrying")
-        .expect("a retry");
-    assert_eq!(
-        (&retrying["class"], &retrying["asked_by"]),
-        (&"transient".into(), &"jitter".into())
-    );
+    assert_eq!((last["bytes"].as_u64(), last["attempts"].as_u64()), (Some(300_000), Some(2)));
+    assert_eq!(last["path"], bench.path("film").canonicalize().expect("it is there").to_str().expect("UTF-8"));
+    let retrying = events.iter().find(|event| event["event"] == "retrying").expect("a retry");
+    assert_eq!((&retrying["class"], &retrying["asked_by"]), (&"transient".into(), &"jitter".into()));
 }
 
 #[test]
 fn several_files_come_at_once_into_one_folder() {
     let mut script = Script::new();
     for seed in 1..=9 {
-        let file =
-            FileScript::honest(Version::new(seed, 20_000 * seed)).answer([Cut::after(10_000)]);
+        let file = FileScript::honest(Version::new(seed, 20_000 * seed)).answer([Cut::after(10_000)]);
         script = script.file(&format!("/{seed}.bin"), file);
     }
     let bench = Bench::serving(script);
     std::fs::create_dir(bench.path("into")).expect("a folder");
-    let urls: Vec<String> = (1..=9)
-        .map(|seed| bench.url(&format!("/{seed}.bin")))
-        .collect();
+    let urls: Vec<String> = (1..=9).map(|seed| bench.url(&format!("/{seed}.bin"))).collect();
     let mut arguments: Vec<&str> = urls.iter().map(String::as_str).collect();
     arguments.extend(["-d", "into", "-j", "4", "-q"]);
     let ran = bench.run(&arguments);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     for seed in 1..=9 {
-        bench.assert_is(
-            &format!("into/{seed}.bin"),
-            Content::new(seed, 20_000 * seed),
-        );
+        bench.assert_is(&format!("into/{seed}.bin"), Content::new(seed, 20_000 * seed));
     }
 }
 
@@ -112,11 +68,7 @@ fn a_finished_file_is_not_fetched_again_while_it_is_unchanged() {
     std::fs::write(bench.path("film"), "mine").expect("written");
     let ran = bench.run(&[&url]);
     assert_eq!(ran.code, Some(1));
-    assert!(
-        ran.err.contains("already exists") && ran.err.contains("--on-exists"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("already exists") && ran.err.contains("--on-exists"), "{}", ran.err);
     assert_eq!(std::fs::read(bench.path("film")).expect("there"), b"mine");
     // Gone: fetched anew.
     std::fs::remove_file(bench.path("film")).expect("removed");
@@ -135,10 +87,7 @@ fn what_exists_is_refused_replaced_or_left_beside_as_asked() {
     // The same again is the same download, not a third file.
     assert_eq!(bench.run(&[&url, "--on-exists", "rename"]).code, Some(0));
     assert_eq!(bench.names(), ["film.1.mkv", "film.mkv"]);
-    assert_eq!(
-        std::fs::read(bench.path("film.mkv")).expect("there"),
-        b"mine"
-    );
+    assert_eq!(std::fs::read(bench.path("film.mkv")).expect("there"), b"mine");
     assert_eq!(bench.run(&[&url, "--on-exists", "overwrite"]).code, Some(0));
     bench.assert_is("film.mkv", Content::new(1, 300_000));
     assert_eq!(bench.names(), ["film.1.mkv", "film.mkv"]);
@@ -156,15 +105,7 @@ fn the_state_file_is_no_destination() {
         ("here/state.db", "state.db"),
         ("film", "film.part"),
     ] {
-        let ran = bench.run(&[
-            &url,
-            "-o",
-            output,
-            "--state",
-            state,
-            "--on-exists",
-            "overwrite",
-        ]);
+        let ran = bench.run(&[&url, "-o", output, "--state", state, "--on-exists", "overwrite"]);
         assert_eq!(ran.code, Some(1), "{output}: {ran:?}");
         assert!(ran.err.contains("a file of regrip itself"), "{}", ran.err);
         let list = bench.regrip(&["list", "--json", "--state", state]);
@@ -193,11 +134,7 @@ fn a_digest_is_printed_if_it_is_asked_for() {
     let path = bench.path("film");
     let line = |algorithm| {
         let checksum = regrip::store::checksum_of(&path, algorithm).expect("it is there");
-        format!(
-            "{}  {}\n",
-            checksum.hex,
-            path.canonicalize().unwrap().display()
-        )
+        format!("{}  {}\n", checksum.hex, path.canonicalize().unwrap().display())
     };
     let ran = bench.run(&[&url, "-q", "--print-checksum", "md5"]);
     assert_eq!((ran.code, ran.out), (Some(0), line(Algorithm::Md5)));
@@ -205,24 +142,13 @@ fn a_digest_is_printed_if_it_is_asked_for() {
     let ran = bench.run(&[&url, "--print-checksum", "SHA-512"]);
     assert_eq!((ran.code, ran.out), (Some(0), line(Algorithm::Sha512)));
     assert_eq!(bench.ranges("/film").len(), 1);
-    let ran = bench.run(&[
-        &url,
-        "--force",
-        "--on-exists",
-        "overwrite",
-        "--print-checksum",
-        "sha1",
-        "--json",
-    ]);
+    let ran = bench.run(&[&url, "--force", "--on-exists", "overwrite", "--print-checksum", "sha1", "--json"]);
     let events = ran.events();
     let last = events.last().expect("an event");
     let sha1 = regrip::store::checksum_of(&path, Algorithm::Sha1).expect("it is there");
     assert_eq!(last["digests"], serde_json::json!([sha1.to_string()]));
     let ran = bench.run(&[&url, "--force"]);
-    assert!(
-        ran.out.is_empty() && !ran.err.contains(&sha1.hex),
-        "{ran:?}"
-    );
+    assert!(ran.out.is_empty() && !ran.err.contains(&sha1.hex), "{ran:?}");
 }
 
 #[test]
@@ -275,26 +201,17 @@ fn some_failed_of_several_is_exit_1_and_the_others_are_there() {
 
 #[test]
 fn userinfo_authenticates_and_is_shown_nowhere() {
-    let script = Script::one("/film", FileScript::honest(film()))
-        .require_header("Authorization", "Basic bWU6c2VjcmV0"); // me:secret
+    let script = Script::one("/film", FileScript::honest(film())).require_header("Authorization", "Basic bWU6c2VjcmV0"); // me:secret
     let bench = Bench::serving(script);
     let url = bench.url("/film").replace("http://", "http://me:secret@");
     let ran = bench.run(&[&url, "--json"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(!ran.out.contains("secret") && !ran.err.contains("secret"));
     let state = std::fs::read(bench.path("state/regrip/state.db")).expect("the state file");
-    assert!(
-        !state
-            .windows(6)
-            .any(|window| window == b"secret" || window == b"bWU6c2")
-    );
+    assert!(!state.windows(6).any(|window| window == b"secret" || window == b"bWU6c2"));
     // Without them the server says so, and so do we.
     let ran = bench.run(&[&bench.url("/film"), "-o", "other"]);
-    assert!(
-        ran.err.contains("401") && ran.err.contains("credentials"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("401") && ran.err.contains("credentials"), "{}", ran.err);
 }
 
 #[test]
@@ -305,10 +222,7 @@ fn a_replaced_file_is_fetched_whole_with_and_without_validators() {
         (Version::new(1, 300_000), Version::new(2, 250_000)),
     ] {
         let right = second.content();
-        let script = FileScript::honest(first)
-            .version(second)
-            .answer([Cut::after(200_000)])
-            .answer([Replace::with(1)]);
+        let script = FileScript::honest(first).version(second).answer([Cut::after(200_000)]).answer([Replace::with(1)]);
         let bench = Bench::serving(Script::one("/film", script));
         let ran = bench.run(&[&bench.url("/film")]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -323,23 +237,14 @@ fn a_429_with_retry_after_is_waited_out() {
     let ran = bench.run(&[&bench.url("/film"), "--json", "--retry-max-ms", "50"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let events = ran.events();
-    let retrying = events
-        .iter()
-        .find(|event| event["event"] == "retrying")
-        .expect("a retry");
+    let retrying = events.iter().find(|event| event["event"] == "retrying").expect("a retry");
     // Capped, so that this test is quick.
-    assert_eq!(
-        (retrying["delay_ms"].as_u64(), &retrying["asked_by"]),
-        (Some(50), &"retry_after".into())
-    );
+    assert_eq!((retrying["delay_ms"].as_u64(), &retrying["asked_by"]), (Some(50), &"retry_after".into()));
 }
 
 #[test]
 fn the_demo_ends_with_every_file_right() {
-    let output = std::process::Command::new(env!("CARGO_BIN_EXE_regrip"))
-        .arg("demo")
-        .output()
-        .expect("it runs");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_regrip")).arg("demo").output().expect("it runs");
     let out = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{out}");
     assert_eq!(out.matches(" equal").count(), 6, "{out}");

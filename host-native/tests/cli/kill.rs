@@ -24,26 +24,17 @@ fn after_ctrl_c_the_same_command_goes_on_from_the_bytes_on_disk() {
         let child = bench.start(&[&bench.url("/film")]);
         wait_for_bytes(&bench, 1_000_000);
         let pid = child.id().to_string();
-        let kill = std::process::Command::new("kill")
-            .args(["-s", signal, &pid])
-            .status();
+        let kill = std::process::Command::new("kill").args(["-s", signal, &pid]).status();
         assert!(kill.expect("kill runs").success());
         let ran = Ran::of(child.wait_with_output().expect("it ends"));
         assert_eq!(ran.code, Some(130), "{ran:?}");
-        assert!(
-            ran.err.contains("run the same command again"),
-            "{}",
-            ran.err
-        );
+        assert!(ran.err.contains("run the same command again"), "{}", ran.err);
         let kept = length(&bench.path("film.part"));
         assert!(kept >= 1_000_000);
         let ran = bench.run(&[&bench.url("/film")]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         bench.assert_is("film", Content::new(1, SIZE));
-        assert_eq!(
-            bench.ranges("/film"),
-            [None, Some(format!("bytes={kept}-"))]
-        );
+        assert_eq!(bench.ranges("/film"), [None, Some(format!("bytes={kept}-"))]);
     }
 }
 

@@ -20,14 +20,9 @@ fn without_flock(bench: &Bench, errno: &str) -> Command {
     let library: PathBuf = folder.join(format!("{errno}.so"));
     if !library.exists() {
         let source = folder.join(format!("{errno}.c"));
-        let code = format!(
-            "#include <errno.h>\nint flock(int fd, int how) {{ errno = {errno}; return -1; }}\n"
-        );
+        let code = format!("#include <errno.h>\nint flock(int fd, int how) {{ errno = {errno}; return -1; }}\n");
         std::fs::write(&source, code).expect("written");
-        let built = Command::new("cc")
-            .args(["-shared", "-fPIC", "-o"])
-            .args([&library, &source])
-            .status();
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
         assert!(built.expect("cc runs").success());
     }
     let mut command = bench.get(&[&bench.url("/film")]);
@@ -59,18 +54,11 @@ fn without_flock_a_second_run_is_refused_and_one_after_a_kill_resumes() {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     assert_eq!(bench.names(), ["film.part", "film.part.lock"]);
-    for mut second in [
-        without_flock(&bench, "ENOSYS"),
-        bench.get(&[&bench.url("/film")]),
-    ] {
+    for mut second in [without_flock(&bench, "ENOSYS"), bench.get(&[&bench.url("/film")])] {
         let ran = run(&mut second);
         assert_eq!(ran.code, Some(1), "{ran:?}");
         let who = format!("being written by process {} on host ", first.id());
-        assert!(
-            ran.err.contains(&who) && ran.err.contains("film.part.lock"),
-            "{}",
-            ran.err
-        );
+        assert!(ran.err.contains(&who) && ran.err.contains("film.part.lock"), "{}", ran.err);
     }
     first.kill().expect("killed");
     first.wait().expect("ended");
@@ -88,12 +76,7 @@ fn a_lock_file_of_another_host_is_named_with_what_to_do_and_nothing_is_asked() {
     std::fs::write(bench.path("film.part.lock"), lock).expect("written");
     let ran = bench.run(&[&bench.url("/film")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    for part in [
-        "process 7 on host nas",
-        "another host",
-        "film.part.lock",
-        "delete the lock file",
-    ] {
+    for part in ["process 7 on host nas", "another host", "film.part.lock", "delete the lock file"] {
         assert!(ran.err.contains(part), "{part}: {}", ran.err);
     }
     assert_eq!(bench.names(), ["film.part.lock"]);

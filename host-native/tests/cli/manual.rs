@@ -2,29 +2,15 @@
 
 use crate::support::regrip;
 
-const COMMANDS: [&str; 12] = [
-    "get",
-    "share",
-    "list",
-    "show",
-    "retry",
-    "cancel",
-    "remove",
-    "demo",
-    "stub",
-    "check-config",
-    "completions",
-    "man",
-];
+const COMMANDS: [&str; 12] =
+    ["get", "share", "list", "show", "retry", "cancel", "remove", "demo", "stub", "check-config", "completions", "man"];
 
 #[test]
 fn the_version_has_the_commit_where_git_knows_one() {
     let version = regrip(&["--version"]).out;
     let number = env!("CARGO_PKG_VERSION");
-    let git = std::process::Command::new("git")
-        .args(["rev-parse", "HEAD"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output();
+    let git =
+        std::process::Command::new("git").args(["rev-parse", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let head = git.ok().filter(|git| git.status.success());
     let wanted = match head {
         Some(head) => {
@@ -67,11 +53,7 @@ fn every_shell_gets_a_script_that_knows_the_commands() {
 fn the_manual_has_a_section_for_every_command_with_its_options() {
     let manual = regrip(&["man"]);
     assert_eq!(manual.code, Some(0));
-    assert!(
-        manual.out.contains(".TH regrip 1"),
-        "{}",
-        &manual.out[..200]
-    );
+    assert!(manual.out.contains(".TH regrip 1"), "{}", &manual.out[..200]);
     for command in COMMANDS {
         let section = format!(".SH \"REGRIP {}\"\n", command.to_uppercase());
         assert_eq!(manual.out.matches(&section).count(), 1, "{command}");

@@ -17,21 +17,14 @@ fn one() -> Script {
 /// The value of a header in each request so far.
 fn sent(bench: &Bench, name: &str) -> Vec<Option<String>> {
     let log = bench.server.log();
-    log.iter()
-        .map(|entry| entry.header(name).map(str::to_owned))
-        .collect()
+    log.iter().map(|entry| entry.header(name).map(str::to_owned)).collect()
 }
 
 fn assert_kept_nowhere(bench: &Bench, ran: &Ran, secrets: &[&str]) {
     let state = std::fs::read(bench.path("state/regrip/state.db")).expect("the state file");
     for secret in secrets {
-        assert!(
-            !ran.out.contains(secret) && !ran.err.contains(secret),
-            "{ran:?}"
-        );
-        let kept = state
-            .windows(secret.len())
-            .any(|window| window == secret.as_bytes());
+        assert!(!ran.out.contains(secret) && !ran.err.contains(secret), "{ran:?}");
+        let kept = state.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!kept, "{secret} is in the state file");
     }
 }
@@ -40,21 +33,8 @@ fn assert_kept_nowhere(bench: &Bench, ran: &Ran, secrets: &[&str]) {
 fn headers_go_along_and_only_their_names_are_kept() {
     let script = one().require_header("X-Key", "hunter2");
     let bench = Bench::serving(script);
-    let arguments = [
-        "--header",
-        "X-Key:hunter2",
-        "--header",
-        "User-Agent: mine/1",
-        "--header",
-        "Cookie: a=b",
-    ];
-    let ran = bench.run(
-        &[
-            &[bench.url("/film").as_str(), "--json"],
-            arguments.as_slice(),
-        ]
-        .concat(),
-    );
+    let arguments = ["--header", "X-Key:hunter2", "--header", "User-Agent: mine/1", "--header", "Cookie: a=b"];
+    let ran = bench.run(&[&[bench.url("/film").as_str(), "--json"], arguments.as_slice()].concat());
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(sent(&bench, "user-agent"), [Some("mine/1".to_owned())]);
     assert_kept_nowhere(&bench, &ran, &["hunter2", "mine/1", "a=b"]);
@@ -65,12 +45,8 @@ fn headers_go_along_and_only_their_names_are_kept() {
 
 #[test]
 fn a_part_that_came_by_credentials_waits_for_them() {
-    let script = Script::one(
-        "/film",
-        FileScript::honest(film())
-            .answer([Cut::after(200_000)])
-            .answer([Status::code(503)]),
-    );
+    let script =
+        Script::one("/film", FileScript::honest(film()).answer([Cut::after(200_000)]).answer([Status::code(503)]));
     let bench = Bench::serving(script.require_header("X-Key", "hunter2"));
     let url = bench.url("/film");
     let key = ["--header", "X-Key: hunter2"];
@@ -79,17 +55,10 @@ fn a_part_that_came_by_credentials_waits_for_them() {
     assert_eq!(length(&bench.path("film.part")), 200_000);
     let ran = bench.run(&[&url]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(
-        ran.err.contains("x-key") && ran.err.contains("same credentials"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("x-key") && ran.err.contains("same credentials"), "{}", ran.err);
     assert_eq!(length(&bench.path("film.part")), 200_000);
     assert_eq!(bench.server.log().len(), 2, "a request was made");
-    assert_eq!(
-        bench.run(&[&[url.as_str()], key.as_slice()].concat()).code,
-        Some(0)
-    );
+    assert_eq!(bench.run(&[&[url.as_str()], key.as_slice()].concat()).code, Some(0));
     bench.assert_is("film", Content::new(1, 300_000));
     assert_eq!(bench.ranges("/film")[2].as_deref(), Some("bytes=200000-"));
     // Nothing is asked for any more, so nothing is needed.
@@ -103,39 +72,13 @@ fn a_user_is_for_every_url_that_has_none_of_its_own() {
         script = script.file(name, FileScript::honest(film()));
     }
     let bench = Bench::serving(script);
-    let own = |path: &str, user: &str| {
-        bench
-            .url(path)
-            .replace("http://", &format!("http://{user}@"))
-    };
-    let urls = [
-        own("/a", "one:hunter2"),
-        own("/b", "two:hunter3"),
-        bench.url("/c"),
-    ];
-    let ran = bench.run(&[
-        &urls[0],
-        &urls[1],
-        &urls[2],
-        "--user",
-        "me:sec:ret",
-        "-j",
-        "1",
-        "--json",
-    ]);
+    let own = |path: &str, user: &str| bench.url(path).replace("http://", &format!("http://{user}@"));
+    let urls = [own("/a", "one:hunter2"), own("/b", "two:hunter3"), bench.url("/c")];
+    let ran = bench.run(&[&urls[0], &urls[1], &urls[2], "--user", "me:sec:ret", "-j", "1", "--json"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let basic = ["b25lOmh1bnRlcjI=", "dHdvOmh1bnRlcjM=", "bWU6c2VjOnJldA=="];
-    assert_eq!(
-        sent(&bench, "authorization"),
-        basic.map(|text| Some(format!("Basic {text}")))
-    );
-    assert_kept_nowhere(
-        &bench,
-        &ran,
-        &[
-            "hunter2", "hunter3", "sec:ret", basic[0], basic[1], basic[2],
-        ],
-    );
+    assert_eq!(sent(&bench, "authorization"), basic.map(|text| Some(format!("Basic {text}"))));
+    assert_kept_nowhere(&bench, &ran, &["hunter2", "hunter3", "sec:ret", basic[0], basic[1], basic[2]]);
 }
 
 #[test]
@@ -149,12 +92,7 @@ fn a_certificate_is_believed_where_its_authority_or_nothing_is_asked_for() {
     let pem = std::fs::read(bench.path("ca.pem")).expect("there");
     let with_mark = [b"\xef\xbb\xbf", pem.as_slice()].concat();
     std::fs::write(bench.path("marked.pem"), with_mark).expect("written");
-    for trust in [
-        ["--cacert", "ca.pem"].as_slice(),
-        &["--cacert", "marked.pem"],
-        &["-k"],
-        &["--insecure"],
-    ] {
+    for trust in [["--cacert", "ca.pem"].as_slice(), &["--cacert", "marked.pem"], &["-k"], &["--insecure"]] {
         let ran = bench.run(&[&[url.as_str(), "--on-exists", "rename"], trust].concat());
         assert_eq!(ran.code, Some(0), "{trust:?}: {ran:?}");
         std::fs::remove_file(bench.path("film")).expect("it came");
@@ -162,10 +100,7 @@ fn a_certificate_is_believed_where_its_authority_or_nothing_is_asked_for() {
     // One's own list is the whole list: what the machine trusts beside it does not count.
     let other = Bench::serving_tls(one());
     std::fs::copy(other.path("ca.pem"), bench.path("other.pem")).expect("copied");
-    for (trust, code) in [
-        ([].as_slice(), Some(0)),
-        (&["--cacert", "other.pem"], Some(1)),
-    ] {
+    for (trust, code) in [([].as_slice(), Some(0)), (&["--cacert", "other.pem"], Some(1))] {
         let mut command = bench.get(&[&[url.as_str(), "--on-exists", "overwrite"], trust].concat());
         let ran = command.env("SSL_CERT_FILE", bench.path("ca.pem")).output();
         let ran = Ran::of(ran.expect("regrip runs"));
@@ -183,51 +118,28 @@ fn http_goes_through_the_proxy_and_its_password_no_further() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     bench.assert_is("film", Content::new(1, 300_000));
     let head = &proxy.seen()[0];
-    assert!(
-        head.starts_with(&format!("GET {} HTTP/1.1", bench.url("/film"))),
-        "{head}"
-    );
-    assert!(
-        head.contains("Proxy-Authorization: Basic bWU6aHVudGVyMg=="),
-        "{head}"
-    );
+    assert!(head.starts_with(&format!("GET {} HTTP/1.1", bench.url("/film"))), "{head}");
+    assert!(head.contains("Proxy-Authorization: Basic bWU6aHVudGVyMg=="), "{head}");
     assert_eq!(sent(&bench, "proxy-authorization"), [None]);
     assert_kept_nowhere(&bench, &ran, &["hunter2", "bWU6aHVudGVyMg"]);
 }
 
 #[test]
 fn https_goes_through_a_tunnel_and_resumes_through_another() {
-    let script = Script::one(
-        "/film",
-        FileScript::honest(film()).answer([Cut::after(100_000)]),
-    );
+    let script = Script::one("/film", FileScript::honest(film()).answer([Cut::after(100_000)]));
     let bench = Bench::serving_tls(script);
     let proxy = Proxy::refusing([503]);
     let by = proxy.url("me:hunter2@");
     let secret = "X-Key: for the origin";
-    let ran = bench.run(&[
-        &bench.url("/film"),
-        "--cacert",
-        "ca.pem",
-        "--proxy",
-        &by,
-        "--header",
-        secret,
-    ]);
+    let ran = bench.run(&[&bench.url("/film"), "--cacert", "ca.pem", "--proxy", &by, "--header", secret]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     bench.assert_is("film", Content::new(1, 300_000));
     assert!(ran.err.contains("answered 503 to CONNECT"), "{}", ran.err);
     let seen = proxy.seen();
     assert_eq!(seen.len(), 3, "refused, cut, resumed");
     for head in seen {
-        assert!(
-            head.starts_with(&format!("CONNECT {} HTTP/1.1", bench.server.address())),
-            "{head}"
-        );
-        assert!(
-            head.contains("Proxy-Authorization: ") && !head.contains("for the origin"),
-            "{head}"
-        );
+        assert!(head.starts_with(&format!("CONNECT {} HTTP/1.1", bench.server.address())), "{head}");
+        assert!(head.contains("Proxy-Authorization: ") && !head.contains("for the origin"), "{head}");
     }
     assert_eq!(sent(&bench, "proxy-authorization"), [None, None]);
 }
@@ -239,11 +151,7 @@ fn a_proxy_that_says_no_is_permanent_and_says_so() {
         let proxy = Proxy::refusing([status]);
         let ran = bench.run(&[&bench.url("/film"), "-k", "--proxy", &proxy.url("")]);
         assert_eq!(ran.code, Some(1), "{ran:?}");
-        assert!(
-            ran.err.contains("the proxy refused") && ran.err.contains("check the proxy"),
-            "{}",
-            ran.err
-        );
+        assert!(ran.err.contains("the proxy refused") && ran.err.contains("check the proxy"), "{}", ran.err);
         assert_eq!(proxy.seen().len(), 1, "it was asked again");
     }
     assert!(bench.server.log().is_empty());
@@ -272,11 +180,7 @@ fn the_environment_names_proxies_and_who_needs_none() {
         command.env("NO_PROXY", no_proxy);
         let ran = Ran::of(command.output().expect("regrip runs"));
         assert_eq!(ran.code, Some(0), "{variable} {no_proxy}: {ran:?}");
-        assert_eq!(
-            !proxy.seen().is_empty(),
-            used,
-            "{variable}={value} NO_PROXY={no_proxy}"
-        );
+        assert_eq!(!proxy.seen().is_empty(), used, "{variable}={value} NO_PROXY={no_proxy}");
         std::fs::remove_file(bench.path("film")).expect("it came");
     }
 }
@@ -284,11 +188,7 @@ fn the_environment_names_proxies_and_who_needs_none() {
 #[test]
 fn a_proxy_variable_that_cannot_be_used_matters_only_to_a_url_that_needs_it() {
     let bench = Bench::serving(one());
-    let bad = [
-        "socks5://me:hunter2@127.0.0.1:1",
-        "https://me:hunter2@proxy:1",
-        "me:hunter2@:::",
-    ];
+    let bad = ["socks5://me:hunter2@127.0.0.1:1", "https://me:hunter2@proxy:1", "me:hunter2@:::"];
     let other = ("no_proxy", "127.0.0.1,example.org");
     for bad in bad {
         for (variable, exception, needed) in [
@@ -303,12 +203,7 @@ fn a_proxy_variable_that_cannot_be_used_matters_only_to_a_url_that_needs_it() {
             let ran = Ran::of(command.output().expect("regrip runs"));
             let code = if needed { Some(2) } else { Some(0) };
             assert_eq!(ran.code, code, "{variable} {exception:?}: {ran:?}");
-            assert_eq!(
-                ran.err.contains(&format!("the proxy in {variable}")),
-                needed,
-                "{}",
-                ran.err
-            );
+            assert_eq!(ran.err.contains(&format!("the proxy in {variable}")), needed, "{}", ran.err);
             assert!(!ran.err.contains("hunter2"), "{}", ran.err);
         }
     }
@@ -322,11 +217,7 @@ fn a_redirect_to_a_scheme_whose_proxy_cannot_be_used_is_refused_and_never_goes_a
     command.env("https_proxy", "socks5://me:hunter2@127.0.0.1:1");
     let ran = Ran::of(command.output().expect("regrip runs"));
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(
-        ran.err.contains("https_proxy") && !ran.err.contains("hunter2"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("https_proxy") && !ran.err.contains("hunter2"), "{}", ran.err);
 }
 
 #[test]
@@ -349,11 +240,7 @@ fn several_files_share_the_rate() {
     let begun = Instant::now();
     let ran = bench.run(&[&urls[0], &urls[1], &urls[2], "--limit-rate", "600k", "-q"]);
     // A slow machine only makes it longer; 900,000 bytes at 614,400 a second are 1.46 s.
-    assert!(
-        begun.elapsed() >= Duration::from_millis(1_300),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() >= Duration::from_millis(1_300), "{:?}", begun.elapsed());
     assert_eq!(ran.code, Some(0), "{ran:?}");
     for name in ["a", "b", "c"] {
         bench.assert_is(name, Content::new(1, 300_000));

@@ -16,9 +16,7 @@ fn bench() -> Bench {
         .honest_answer();
     let mirror = FileScript::honest(version(1, "\"m\""));
     let other = FileScript::honest(version(2, "\"v1\""));
-    let script = Script::one("/film", film)
-        .file("/mirror", mirror)
-        .file("/other", other);
+    let script = Script::one("/film", film).file("/mirror", mirror).file("/other", other);
     let bench = Bench::serving(script);
     let signed = bench.url("/film?signature=1");
     let cut = bench.run(&[&[&*signed], &ARGUMENTS[..]].concat());
@@ -45,11 +43,7 @@ fn a_mirror_is_compared_and_goes_on() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     bench.assert_is("film.mkv", Content::new(1, SIZE));
     let first = bench.ranges("/mirror");
-    assert_eq!(
-        first,
-        [Some("bytes=34464-".to_owned())],
-        "64 KiB are compared"
-    );
+    assert_eq!(first, [Some("bytes=34464-".to_owned())], "64 KiB are compared");
 }
 
 #[test]

@@ -9,17 +9,11 @@ const MARKER: &str = "hunter2marker";
 
 fn assert_hidden(ran: &Ran, about: &str) {
     let seen = format!("{}{}", ran.out, ran.err).to_ascii_lowercase();
-    assert!(
-        !seen.contains(MARKER) && !seen.contains("ker@"),
-        "{about}: {ran:?}"
-    );
+    assert!(!seen.contains(MARKER) && !seen.contains("ker@"), "{about}: {ran:?}");
 }
 
 fn bench() -> Bench {
-    let bench = Bench::serving(Script::one(
-        "/film",
-        FileScript::honest(Version::new(1, 10)),
-    ));
+    let bench = Bench::serving(Script::one("/film", FileScript::honest(Version::new(1, 10))));
     std::fs::write(bench.path("empty"), "").expect("a file");
     bench
 }
@@ -53,9 +47,7 @@ fn a_url_that_is_refused_is_shown_without_secrets() {
         }
         let server = ["list", "--server", &url];
         let add = ["add", &url, "--server", "http://127.0.0.1:9"];
-        let stub = [
-            "stub", "create", "--peer", &url, "--item", "1", "--name", "a", "--length", "1",
-        ];
+        let stub = ["stub", "create", "--peer", &url, "--item", "1", "--name", "a", "--length", "1"];
         for arguments in [&server[..], &add, &stub] {
             assert_hidden(&bench.regrip(arguments), &format!("{arguments:?}"));
         }
@@ -63,13 +55,7 @@ fn a_url_that_is_refused_is_shown_without_secrets() {
         if url == MARKER {
             continue;
         }
-        let proxy = [
-            "http://127.0.0.1:9/film",
-            "--max-attempts",
-            "1",
-            "--proxy",
-            &url,
-        ];
+        let proxy = ["http://127.0.0.1:9/film", "--max-attempts", "1", "--proxy", &url];
         assert_hidden(&bench.run(&proxy), &format!("{proxy:?}"));
         for name in ["http_proxy", "HTTPS_PROXY", "all_proxy"] {
             let mut command = bench.get(&["http://127.0.0.1:9/film", "--max-attempts", "1"]);
@@ -112,9 +98,7 @@ fn an_argument_that_is_refused_is_not_repeated() {
         &["completions", "MARKER"],
     ];
     for arguments in table {
-        let typed: Vec<String> = (arguments.iter())
-            .map(|argument| argument.replace("MARKER", MARKER))
-            .collect();
+        let typed: Vec<String> = (arguments.iter()).map(|argument| argument.replace("MARKER", MARKER)).collect();
         let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
         let ran = bench.regrip(&typed);
         assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
@@ -130,27 +114,15 @@ fn cookies_are_kept_and_shown_nowhere() {
         .answer([Status::code(503), cookie(&format!("{MARKER}\u{e9}"))])
         .answer([Status::code(404), cookie(&format!("{MARKER}; Path"))]);
     let bench = Bench::serving(Script::one("/film", file));
-    let ran = bench.run(&[
-        &bench.url("/film"),
-        "--json",
-        "--header",
-        &format!("Cookie: mine={MARKER}"),
-    ]);
+    let ran = bench.run(&[&bench.url("/film"), "--json", "--header", &format!("Cookie: mine={MARKER}")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert_hidden(&ran, "a cookie");
     let sent = bench.server.log();
-    let sent = sent
-        .iter()
-        .map(|entry| entry.header("cookie").unwrap_or_default().len());
-    assert!(
-        sent.is_sorted_by(|one, next| one < next),
-        "a cookie was not sent back"
-    );
+    let sent = sent.iter().map(|entry| entry.header("cookie").unwrap_or_default().len());
+    assert!(sent.is_sorted_by(|one, next| one < next), "a cookie was not sent back");
     for entry in std::fs::read_dir(bench.path("state/regrip")).expect("the state") {
         let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
-        let found = bytes
-            .windows(MARKER.len())
-            .any(|text| text == MARKER.as_bytes());
+        let found = bytes.windows(MARKER.len()).any(|text| text == MARKER.as_bytes());
         assert!(!found, "a cookie is in the state");
     }
 }
@@ -158,11 +130,7 @@ fn cookies_are_kept_and_shown_nowhere() {
 #[test]
 fn keys_of_the_environment_are_shown_nowhere() {
     let bench = bench();
-    for key in [
-        MARKER.to_owned(),
-        format!("{MARKER}\u{e9}"),
-        format!("{MARKER}\n{MARKER}"),
-    ] {
+    for key in [MARKER.to_owned(), format!("{MARKER}\u{e9}"), format!("{MARKER}\n{MARKER}")] {
         let mut command = bench.regrip_command(&["list", "--server", "http://127.0.0.1:9"]);
         let ran = command.env("REGRIP_API_KEY", &key).output();
         assert_hidden(&Ran::of(ran.expect("regrip runs")), "REGRIP_API_KEY");

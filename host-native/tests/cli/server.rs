@@ -18,15 +18,9 @@ fn film() -> Version {
 
 /// A source with a film that stalls at first, one that is served as it should be, and one that is not there.
 fn source() -> Script {
-    Script::one(
-        "/film.mkv",
-        FileScript::honest(film()).answer([Stall::after(100_000)]),
-    )
-    .file("/other.mkv", FileScript::honest(film()))
-    .file(
-        "/gone.mkv",
-        FileScript::honest(film()).answer([Status::code(404)]),
-    )
+    Script::one("/film.mkv", FileScript::honest(film()).answer([Stall::after(100_000)]))
+        .file("/other.mkv", FileScript::honest(film()))
+        .file("/gone.mkv", FileScript::honest(film()).answer([Status::code(404)]))
 }
 
 /// `regrip serve` in the bench's folder. Dropping it kills it.
@@ -82,12 +76,7 @@ fn free_address() -> String {
 /// `regrip`, with the server's key in the environment.
 fn with_key(bench: &Bench, arguments: &[&str]) -> Ran {
     let mut command = bench.regrip_command(arguments);
-    Ran::of(
-        command
-            .env("REGRIP_API_KEY", KEY)
-            .output()
-            .expect("it runs"),
-    )
+    Ran::of(command.env("REGRIP_API_KEY", KEY).output().expect("it runs"))
 }
 
 fn listed(bench: &Bench, server: &Serve, id: i64) -> Value {
@@ -121,49 +110,28 @@ fn a_download_is_added_watched_called_off_taken_up_and_removed_by_its_server() {
 
     let added = ask(&["add", &bench.url("/film.mkv?token=secret")]);
     assert_eq!(added.code, Some(0), "{added:?}");
-    assert!(
-        added.err.contains("download 1 is queued")
-            || added.err.contains("download 1 is downloading")
-    );
-    assert!(
-        added.err.contains("film.mkv") && !added.err.contains("secret"),
-        "{added:?}"
-    );
+    assert!(added.err.contains("download 1 is queued") || added.err.contains("download 1 is downloading"));
+    assert!(added.err.contains("film.mkv") && !added.err.contains("secret"), "{added:?}");
     wait_until(&bench, &server, 1, |row| row["downloaded_bytes"] == 100_000);
 
     let known = ask(&["add", &bench.url("/film.mkv?token=secret"), "--json"]);
-    assert_eq!(
-        (known.code, &known.events()[0]["id"]),
-        (Some(0), &Value::from(1))
-    );
+    assert_eq!((known.code, &known.events()[0]["id"]), (Some(0), &Value::from(1)));
 
     let shown = ask(&["show", "1"]);
-    assert!(
-        shown.out.contains("downloading, by the server"),
-        "{shown:?}"
-    );
+    assert!(shown.out.contains("downloading, by the server"), "{shown:?}");
     let shown = ask(&["show", "1", "--json"]);
     assert_eq!(shown.events()[0]["attempts"][0]["offset_from"], 0);
     let table = ask(&["list"]);
-    assert!(
-        table.out.contains("film.mkv") && table.out.contains("33% of"),
-        "{table:?}"
-    );
+    assert!(table.out.contains("film.mkv") && table.out.contains("33% of"), "{table:?}");
 
     let refused = ask(&["retry", "1"]);
     assert_eq!(refused.code, Some(1));
-    assert!(
-        refused.err.contains("download 1 is downloading"),
-        "{refused:?}"
-    );
+    assert!(refused.err.contains("download 1 is downloading"), "{refused:?}");
     assert!(refused.err.contains("regrip cancel 1"), "{refused:?}");
 
     let cancelled = ask(&["cancel", "1"]);
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
-    assert!(
-        cancelled.err.contains("is cancelled; 100 kB kept"),
-        "{cancelled:?}"
-    );
+    assert!(cancelled.err.contains("is cancelled; 100 kB kept"), "{cancelled:?}");
     let again = ask(&["cancel", "1"]);
     assert_eq!(again.code, Some(1));
     assert!(again.err.contains("download 1 is cancelled") && again.err.contains("regrip remove 1"));
@@ -189,9 +157,7 @@ fn a_name_and_a_digest_come_along_and_what_is_wrong_is_said() {
     let ask = |arguments: &[&str]| with_key(&bench, &[arguments, &at].concat());
     let digest = Content::new(1, SIZE).sha256();
     let url = bench.url("/other.mkv");
-    let added = ask(&[
-        "add", &url, "--name", "mine.mkv", "--sha256", &digest, "--json",
-    ]);
+    let added = ask(&["add", &url, "--name", "mine.mkv", "--sha256", &digest, "--json"]);
     assert_eq!(added.code, Some(0), "{added:?}");
     assert_eq!(added.events()[0]["sha256_wanted"], digest);
     wait_until(&bench, &server, 1, |row| row["status"] == "completed");
@@ -199,27 +165,16 @@ fn a_name_and_a_digest_come_along_and_what_is_wrong_is_said() {
 
     let table = [
         (vec!["add", "ftp://host/a"], 2, "not an http or https URL"),
-        (
-            vec!["add", "http://me:secret@host/a"],
-            2,
-            "user and password",
-        ),
+        (vec!["add", "http://me:secret@host/a"], 2, "user and password"),
         (vec!["add", "http://host/"], 2, "--name"),
         (vec!["add", &url, "--name", "../x"], 2, "path in it"),
-        (
-            vec!["add", &url, "--sha256", "12"],
-            2,
-            "64 hexadecimal digits",
-        ),
+        (vec!["add", &url, "--sha256", "12"], 2, "64 hexadecimal digits"),
         (vec!["show", "77"], 1, "there is no download 77"),
     ];
     for (arguments, code, words) in table {
         let ran = ask(&arguments);
         assert_eq!(ran.code, Some(code), "{ran:?}");
-        assert!(
-            ran.err.contains(words) && !ran.err.contains("secret"),
-            "{ran:?}"
-        );
+        assert!(ran.err.contains(words) && !ran.err.contains("secret"), "{ran:?}");
     }
     let failed = ask(&["add", &bench.url("/gone.mkv")]);
     assert_eq!(failed.code, Some(0));
@@ -237,12 +192,7 @@ fn without_the_right_key_nothing_is_told_and_what_to_do_is_said() {
     assert_eq!(without.code, Some(1), "{without:?}");
     assert!(without.err.contains("REGRIP_API_KEY"), "{without:?}");
     let mut command = bench.regrip_command(&["list", "--server", &server.url]);
-    let wrong = Ran::of(
-        command
-            .env("REGRIP_API_KEY", "wrong-secret")
-            .output()
-            .expect("it runs"),
-    );
+    let wrong = Ran::of(command.env("REGRIP_API_KEY", "wrong-secret").output().expect("it runs"));
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
     assert!(!wrong.err.contains("wrong-secret"), "{wrong:?}");
     // A key in the URL is not even tried.
@@ -262,20 +212,12 @@ fn a_configuration_leads_to_the_server_and_to_its_state_file_while_it_does_not_r
     assert_eq!(added.code, Some(0), "{added:?}");
     wait_until(&bench, &server, 1, |row| row["status"] == "completed");
     let running = bench.regrip(&[&["list", "--json"][..], &at].concat());
-    assert_eq!(
-        (running.code, running.events().len()),
-        (Some(0), 1),
-        "{running:?}"
-    );
+    assert_eq!((running.code, running.events().len()), (Some(0), 1), "{running:?}");
     assert_eq!(running.err, "");
     drop(server);
     let ended = bench.regrip(&[&["list", "--json"][..], &at].concat());
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(
-        ended.events(),
-        running.events(),
-        "the same as by the server"
-    );
+    assert_eq!(ended.events(), running.events(), "the same as by the server");
     assert!(ended.err.contains("the server does not run"), "{ended:?}");
     let add = bench.regrip(&[&["add", &bench.url("/film.mkv")][..], &at].concat());
     assert_eq!(add.code, Some(1), "{add:?}");
@@ -286,19 +228,12 @@ fn a_configuration_leads_to_the_server_and_to_its_state_file_while_it_does_not_r
 fn a_state_file_that_a_server_has_is_shown_and_the_server_named() {
     let bench = Bench::serving(source());
     let server = Serve::any_port(&bench);
-    let added = with_key(
-        &bench,
-        &["add", &bench.url("/gone.mkv"), "--server", &server.url],
-    );
+    let added = with_key(&bench, &["add", &bench.url("/gone.mkv"), "--server", &server.url]);
     assert_eq!(added.code, Some(0), "{added:?}");
     wait_until(&bench, &server, 1, |row| row["status"] == "failed");
     let at = ["--state", "data/state.db"];
     let listed = bench.regrip(&[&["list", "--json"][..], &at].concat());
-    assert_eq!(
-        (listed.code, listed.events().len()),
-        (Some(0), 1),
-        "{listed:?}"
-    );
+    assert_eq!((listed.code, listed.events().len()), (Some(0), 1), "{listed:?}");
     let process = format!("process {}", server.child.id());
     assert!(listed.err.contains(&process), "{listed:?}");
     let retried = bench.regrip(&[&["retry", "1"][..], &at].concat());
@@ -313,10 +248,7 @@ fn a_server_that_is_not_there_or_is_none_is_said_to_be() {
     let address = format!("http://{}", free_address());
     let ran = bench.regrip(&["list", "--server", &address]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
-    assert!(
-        ran.err.contains("cannot reach the server") && ran.err.contains("regrip serve"),
-        "{ran:?}"
-    );
+    assert!(ran.err.contains("cannot reach the server") && ran.err.contains("regrip serve"), "{ran:?}");
     let ran = bench.regrip(&["list", "--server", &bench.url("")]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.err.contains("not a regrip server"), "{ran:?}");

@@ -24,11 +24,9 @@ fn one(file: FileScript) -> Bench {
 #[test]
 fn a_broken_connection_is_resumed_within_the_run_and_nothing_is_left_behind() {
     let date = "Sat, 28 Nov 2020 10:00:00 GMT";
-    for version in [
-        Version::new(1, SIZE).etag("\"v1\""),
-        Version::new(1, SIZE).last_modified(date),
-        Version::new(1, SIZE),
-    ] {
+    for version in
+        [Version::new(1, SIZE).etag("\"v1\""), Version::new(1, SIZE).last_modified(date), Version::new(1, SIZE)]
+    {
         let bench = one(FileScript::honest(version)
             .answer([Cut::after(100_000)])
             .answer([Status::code(503)])
@@ -48,9 +46,7 @@ fn what_cannot_be_resumed_fails_and_no_byte_of_another_version_follows() {
     let version = |seed| Version::new(seed, SIZE);
     let cut = |first| FileScript::honest(first).answer([Cut::after(100_000)]);
     let replaced = cut(version(1)).version(version(2)).then([Replace::with(1)]);
-    let tagged = cut(version(1).etag("\"v1\""))
-        .version(version(2).etag("\"v2\""))
-        .then([Replace::with(1)]);
+    let tagged = cut(version(1).etag("\"v1\"")).version(version(2).etag("\"v2\"")).then([Replace::with(1)]);
     let ignored = cut(version(1)).then([IgnoreRange::always()]);
     for file in [replaced, tagged, ignored] {
         let bench = one(file);

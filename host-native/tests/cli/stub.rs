@@ -26,11 +26,7 @@ const FILM: [&str; 9] = [
 fn what_is_created_can_be_inspected() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let ran = stub(folder.path(), &FILM);
-    assert_eq!(
-        (ran.code, ran.out.as_str()),
-        (Some(0), "Film (1999).torrent\n"),
-        "{ran:?}"
-    );
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "Film (1999).torrent\n"), "{ran:?}");
     let ran = stub(folder.path(), &["inspect", "Film (1999).torrent"]);
     let expected = "peer    6a7d8929\nitem    tmdb:603\nname    Film (1999)\nlength  60000000000\n";
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), expected), "{ran:?}");
@@ -41,10 +37,7 @@ fn a_file_that_is_there_is_not_touched() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("mine.torrent");
     std::fs::write(&file, "mine").expect("a file");
-    let ran = stub(
-        folder.path(),
-        &[&FILM[..], &["-o", "mine.torrent"]].concat(),
-    );
+    let ran = stub(folder.path(), &[&FILM[..], &["-o", "mine.torrent"]].concat());
     assert_eq!(ran.code, Some(3), "{ran:?}");
     assert!(ran.err.contains("cannot write mine.torrent"), "{}", ran.err);
     assert_eq!(std::fs::read(file).expect("there"), b"mine");
@@ -55,11 +48,7 @@ fn what_cannot_be_a_stub_is_exit_2_and_writes_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let table = [
         (2, "peer.example", "not an http or https URL"),
-        (
-            2,
-            "ftp://me:secret@peer.example/?key=secret",
-            "--peer ftp://peer.example/ is not",
-        ),
+        (2, "ftp://me:secret@peer.example/?key=secret", "--peer ftp://peer.example/ is not"),
         (4, "", "item id is empty"),
         (4, "4\r\n2", "item id has control characters"),
         (6, "a/b", "it has a path in it; name it by -o FILE"),
@@ -83,11 +72,9 @@ fn a_file_that_is_no_stub_is_exit_1() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("large"), vec![b'd'; 100_000]).expect("a file");
     std::fs::write(folder.path().join("text"), "hello").expect("a file");
-    for (file, code, message) in [
-        ("large", 1, "larger than 65536 bytes"),
-        ("text", 1, "no bencode"),
-        ("missing", 2, "cannot read missing"),
-    ] {
+    for (file, code, message) in
+        [("large", 1, "larger than 65536 bytes"), ("text", 1, "no bencode"), ("missing", 2, "cannot read missing")]
+    {
         let ran = stub(folder.path(), &["inspect", file]);
         assert_eq!(ran.code, Some(code), "{file}: {ran:?}");
         assert!(ran.err.contains(message), "{file}: {}", ran.err);

@@ -27,10 +27,7 @@ impl Bench {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let identity = TlsIdentity::self_signed().expect("a certificate");
         std::fs::write(folder.path().join("ca.pem"), identity.certificate_pem()).expect("written");
-        let options = Options {
-            tls: Some(identity),
-            ..Options::default()
-        };
+        let options = Options { tls: Some(identity), ..Options::default() };
         let server = Server::start_with(options, script).expect("a free port");
         Bench { folder, server }
     }
@@ -86,11 +83,7 @@ impl Bench {
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         let mut command = self.get(arguments);
-        command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("regrip starts")
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("regrip starts")
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -100,13 +93,7 @@ impl Bench {
     /// The names in the folder, the state left out.
     pub(crate) fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path()).expect("the folder is there");
-        let names = entries.map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        });
+        let names = entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned());
         let mut names: Vec<String> = names.filter(|name| name != "state").collect();
         names.sort();
         names
@@ -115,19 +102,13 @@ impl Bench {
     pub(crate) fn assert_is(&self, name: &str, content: Content) {
         let bytes = std::fs::read(self.path(name)).expect("the file is there");
         assert_eq!(bytes.len() as u64, content.size, "length of {name}");
-        assert!(
-            bytes == content.bytes(0..content.size),
-            "{name} differs from its source"
-        );
+        assert!(bytes == content.bytes(0..content.size), "{name} differs from its source");
     }
 
     /// First byte asked for, by each request of a path.
     pub(crate) fn ranges(&self, path: &str) -> Vec<Option<String>> {
         let log = self.server.log();
-        log.into_iter()
-            .filter(|entry| entry.path == path)
-            .map(|entry| entry.range)
-            .collect()
+        log.into_iter().filter(|entry| entry.path == path).map(|entry| entry.range).collect()
     }
 }
 
@@ -160,18 +141,12 @@ impl Ran {
     }
 
     pub(crate) fn events(&self) -> Vec<Value> {
-        self.out
-            .lines()
-            .map(|line| serde_json::from_str(line).expect("a JSON object a line"))
-            .collect()
+        self.out.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
     }
 
     /// The names of the events, progress left out.
     pub(crate) fn story(&self) -> Vec<String> {
-        let names = self
-            .events()
-            .into_iter()
-            .map(|event| event["event"].as_str().unwrap_or("?").to_owned());
+        let names = self.events().into_iter().map(|event| event["event"].as_str().unwrap_or("?").to_owned());
         names.filter(|name| name != "progress").collect()
     }
 }

@@ -22,17 +22,11 @@ fn set_mode(path: &Path, mode: u32) {
 /// Runs it as a user whose permissions count, with the folder as its own; `None` if only root can.
 fn as_nobody(bench: &Bench, command: &mut Command) -> Option<Ran> {
     let folder = bench.path("");
-    let chown = Command::new("chown")
-        .arg("-R")
-        .arg(NOBODY.to_string())
-        .arg(folder)
-        .status();
+    let chown = Command::new("chown").arg("-R").arg(NOBODY.to_string()).arg(folder).status();
     let mut can_run = Command::new(env!("CARGO_BIN_EXE_regrip"));
     let can_run = can_run.arg("--version").uid(NOBODY).output();
     if !chown.is_ok_and(|chown| chown.success()) || !can_run.is_ok_and(|ran| ran.status.success()) {
-        eprintln!(
-            "not root, or a target folder that others cannot read: this cannot be shown here"
-        );
+        eprintln!("not root, or a target folder that others cannot read: this cannot be shown here");
         return None;
     }
     Some(Ran::of(command.uid(NOBODY).output().expect("regrip runs")))
@@ -50,12 +44,7 @@ fn homeless(bench: &Bench, home: Option<&str>, arguments: &[&str]) -> Command {
 
 #[test]
 fn without_a_home_for_its_state_a_file_is_downloaded_with_a_warning_and_a_cut_is_resumed() {
-    for home in [
-        None,
-        Some("/dev/null"),
-        Some("/proc/none"),
-        Some("relative"),
-    ] {
+    for home in [None, Some("/dev/null"), Some("/proc/none"), Some("relative")] {
         let script = FileScript::honest(Version::new(1, 300_000).etag("\"v1\""))
             .answer([Cut::after(100_000)])
             .answer([Status::code(503)]);
@@ -84,11 +73,7 @@ fn a_state_file_that_was_named_or_is_of_a_later_version_has_no_substitute() {
     let ran = homeless(&bench, None, &[&url, "--state", "/dev/null/state.db"]).output();
     assert_eq!(Ran::of(ran.expect("regrip runs")).code, Some(3));
     std::fs::create_dir_all(bench.path("state/regrip")).expect("made");
-    std::fs::write(
-        bench.path("state/regrip/state.db"),
-        "no database, and long enough to be one",
-    )
-    .expect("written");
+    std::fs::write(bench.path("state/regrip/state.db"), "no database, and long enough to be one").expect("written");
     let ran = bench.run(&[&url]);
     assert_eq!(ran.code, Some(3), "{ran:?}");
     assert!(bench.names().is_empty() && bench.server.log().is_empty());
@@ -127,10 +112,7 @@ fn limited(bench: &Bench, kib: u32) -> Ran {
         .args(["-c", &format!("ulimit -f {kib}; exec \"$0\" \"$@\"")])
         .arg(get.get_program())
         .args(get.get_args())
-        .envs(
-            get.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
+        .envs(get.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .current_dir(get.get_current_dir().expect("a folder"));
     Ran::of(command.output().expect("bash runs"))
 }
@@ -142,11 +124,7 @@ fn a_file_larger_than_the_process_may_write_is_refused_before_a_byte_of_it_is_ta
         let ran = limited(&bench, 1000);
         assert_eq!(ran.code, Some(3), "{ran:?}");
         let (size, limit) = (format!("{size} bytes"), "1024000 bytes");
-        assert!(
-            ran.err.contains(&size) && ran.err.contains(limit),
-            "{}",
-            ran.err
-        );
+        assert!(ran.err.contains(&size) && ran.err.contains(limit), "{}", ran.err);
         assert!(bench.names().is_empty(), "{:?}", bench.names());
         assert_eq!(bench.server.log().len(), 1);
     }

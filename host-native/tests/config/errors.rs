@@ -5,62 +5,29 @@ use regrip::config::{ConfigRefused, load};
 
 /// What is in the `downloads` block beside the paths, and what is said about it.
 const KNOBS: &[(&str, &str)] = &[
-    (
-        r#""maxConcurrentDownloads": 0"#,
-        "maxConcurrentDownloads: found 0, expected at least 1",
-    ),
-    (
-        r#""maxConcurrentPerPeer": 0"#,
-        "maxConcurrentPerPeer: found 0, expected at least 1",
-    ),
+    (r#""maxConcurrentDownloads": 0"#, "maxConcurrentDownloads: found 0, expected at least 1"),
+    (r#""maxConcurrentPerPeer": 0"#, "maxConcurrentPerPeer: found 0, expected at least 1"),
     (
         r#""maxDownloadAttempts": "5""#,
         "maxDownloadAttempts: found a string of 1 character, expected a whole number from 0 on",
     ),
-    (
-        r#""retryBaseDelayMs": -1"#,
-        "retryBaseDelayMs: found -1, expected a whole number from 0 on",
-    ),
-    (
-        r#""retryBaseDelayMs": 0.5"#,
-        "retryBaseDelayMs: found 0.5, expected a whole number from 0 on",
-    ),
-    (
-        r#""maxTotalAttempts": 4294967296"#,
-        "maxTotalAttempts: found 4294967296, expected a whole number from 0 on",
-    ),
-    (
-        r#""idleTimeoutMs": true"#,
-        "idleTimeoutMs: found true, expected a whole number from 0 on",
-    ),
-    (
-        r#""peerPatienceMs": null"#,
-        "peerPatienceMs: found null, expected a whole number from 0 on",
-    ),
-    (
-        r#""connectTimeoutMs": 0"#,
-        "connectTimeoutMs: found 0, expected at least 1 millisecond",
-    ),
-    (
-        r#""extraRetryStatuses": 408"#,
-        "extraRetryStatuses: found a number, expected a list",
-    ),
+    (r#""retryBaseDelayMs": -1"#, "retryBaseDelayMs: found -1, expected a whole number from 0 on"),
+    (r#""retryBaseDelayMs": 0.5"#, "retryBaseDelayMs: found 0.5, expected a whole number from 0 on"),
+    (r#""maxTotalAttempts": 4294967296"#, "maxTotalAttempts: found 4294967296, expected a whole number from 0 on"),
+    (r#""idleTimeoutMs": true"#, "idleTimeoutMs: found true, expected a whole number from 0 on"),
+    (r#""peerPatienceMs": null"#, "peerPatienceMs: found null, expected a whole number from 0 on"),
+    (r#""connectTimeoutMs": 0"#, "connectTimeoutMs: found 0, expected at least 1 millisecond"),
+    (r#""extraRetryStatuses": 408"#, "extraRetryStatuses: found a number, expected a list"),
     (
         r#""extraRetryStatuses": ["a"]"#,
         "extraRetryStatuses[0]: found a string of 1 character, expected a whole number from 0 on",
     ),
-    (
-        r#""extraRetryStatuses": [500]"#,
-        "extraRetryStatuses: found 500, expected statuses from 400 to 499",
-    ),
+    (r#""extraRetryStatuses": [500]"#, "extraRetryStatuses: found 500, expected statuses from 400 to 499"),
     (
         r#""onExists": "ask""#,
         "onExists: found a string of 3 characters, expected \"overwrite\", \"fail\" or \"rename\"",
     ),
-    (
-        r#""onExists": 1"#,
-        "onExists: found a number, expected a string",
-    ),
+    (r#""onExists": 1"#, "onExists: found a number, expected a string"),
 ];
 
 #[test]
@@ -69,11 +36,7 @@ fn a_knob_out_of_range_is_named_with_its_line() {
         let text = format!(
             "{{\"downloads\": {{\n\"watchPath\": \"/w\",\n\"completedPath\": \"/c\",\n// the knob\n{knob}\n}}}}"
         );
-        assert_eq!(
-            errors(&text),
-            [format!("line 5: downloads.{expected}")],
-            "{knob}"
-        );
+        assert_eq!(errors(&text), [format!("line 5: downloads.{expected}")], "{knob}");
     }
 }
 
@@ -82,10 +45,7 @@ fn what_is_missing_or_of_another_kind_is_named() {
     let table = [
         ("[]", "line 1: found a list, expected an object"),
         ("", "line 1: found nothing, expected an object"),
-        (
-            r#"{"downloads": []}"#,
-            "line 1: downloads: found a list, expected an object",
-        ),
+        (r#"{"downloads": []}"#, "line 1: downloads: found a list, expected an object"),
         (
             r#"{"downloads": {"watchPath": "/w"}}"#,
             "line 1: downloads.completedPath: found nothing, expected the folder that files go to",
@@ -106,34 +66,16 @@ fn what_is_missing_or_of_another_kind_is_named() {
             r#"{"regrip": {"shareKeys": [{"apiKey": "a"}]}}"#,
             "line 1: regrip.shareKeys[0].name: found nothing, expected whose key it is",
         ),
-        (
-            r#"{"peers": {}}"#,
-            "line 1: peers: found an object, expected a list",
-        ),
-        (
-            r#"{"peers": ["a"]}"#,
-            "line 1: peers[0]: found a string of 1 character, expected an object",
-        ),
-        (
-            r#"{"peers": [{"name": "A"}]}"#,
-            "line 1: peers[0].url: found nothing, expected an http or https URL",
-        ),
+        (r#"{"peers": {}}"#, "line 1: peers: found an object, expected a list"),
+        (r#"{"peers": ["a"]}"#, "line 1: peers[0]: found a string of 1 character, expected an object"),
+        (r#"{"peers": [{"name": "A"}]}"#, "line 1: peers[0].url: found nothing, expected an http or https URL"),
         (
             r#"{"servers": [{"type": "lidarr", "url": "http://a"}]}"#,
             "line 1: servers[0].type: found a string of 6 characters, expected \"radarr\" or \"sonarr\"",
         ),
-        (
-            r#"{"share": "/films"}"#,
-            "line 1: share: found a string of 6 characters, expected a list",
-        ),
-        (
-            r#"{"share": [1]}"#,
-            "line 1: share[0]: found a number, expected a string",
-        ),
-        (
-            "{\"regrip\": {},\n\"regrip\": {}}",
-            "line 2: regrip: found a second time, expected once",
-        ),
+        (r#"{"share": "/films"}"#, "line 1: share: found a string of 6 characters, expected a list"),
+        (r#"{"share": [1]}"#, "line 1: share[0]: found a number, expected a string"),
+        ("{\"regrip\": {},\n\"regrip\": {}}", "line 2: regrip: found a second time, expected once"),
         (
             "{\"peers\": [{\"url\": \"http://a\"},\n{\"url\": \"http://a:80/b\"}]}",
             "line 2: peers[1].url: found http://a:80, expected an origin of its own",
@@ -152,18 +94,12 @@ fn an_address_that_cannot_be_one_is_named_without_what_is_secret_in_it() {
         ("anna", "it is not a URL"),
         ("file:///etc", "it is neither http nor https"),
         ("http://", "it is not a URL"),
-        (
-            "http://me:secret@anna",
-            "it has a user or password in it; send them by headers",
-        ),
+        ("http://me:secret@anna", "it has a user or password in it; send them by headers"),
         ("http://anna/?key=secret", "it has a ? or # in it"),
         ("http://anna/#secret", "it has a ? or # in it"),
     ] {
         let told = errors(&format!(r#"{{"peers": [{{"url": "{url}"}}]}}"#));
-        assert!(
-            told[0].starts_with("line 1: peers[0].url: found "),
-            "{told:?}"
-        );
+        assert!(told[0].starts_with("line 1: peers[0].url: found "), "{told:?}");
         assert!(told[0].ends_with(why), "{url}: {told:?}");
         assert!(!told[0].contains("secret"), "{told:?}");
     }
@@ -172,29 +108,17 @@ fn an_address_that_cannot_be_one_is_named_without_what_is_secret_in_it() {
 #[test]
 fn everything_wrong_is_told_at_once_in_the_order_of_the_file() {
     let text = "{\n\"share\": 1,\n\"peers\": 2,\n\"downloads\": 3\n}";
-    let lines: Vec<_> = errors(text)
-        .iter()
-        .map(|told| told[..7].to_owned())
-        .collect();
+    let lines: Vec<_> = errors(text).iter().map(|told| told[..7].to_owned()).collect();
     assert_eq!(lines, ["line 2:", "line 3:", "line 4:"]);
 }
 
 #[test]
 fn what_is_no_jsonc_is_named_with_its_line() {
     for (text, expected) in [
-        (
-            "{\n\n\"regrip\": {\n",
-            "line 3: it cannot be read: Unterminated object",
-        ),
-        (
-            "{\n'regrip': {}}",
-            "line 2: it cannot be read: Single-quoted strings",
-        ),
+        ("{\n\n\"regrip\": {\n", "line 3: it cannot be read: Unterminated object"),
+        ("{\n'regrip': {}}", "line 2: it cannot be read: Single-quoted strings"),
         ("{\nregrip: {}}", "line 2: it cannot be read: "),
-        (
-            "{\"a\": 1\n\"b\": 2}",
-            "line 1: it cannot be read: Expected comma",
-        ),
+        ("{\"a\": 1\n\"b\": 2}", "line 1: it cannot be read: Expected comma"),
         ("{\"a\": 0x10}", "line 1: it cannot be read: Hexadecimal"),
         ("{}\n{}", "line 2: it cannot be read: "),
         ("{\n/* no end", "line 2: it cannot be read: "),
@@ -228,44 +152,14 @@ fn downloads_may_not_go_where_files_of_regrips_own_are() {
     };
     let refused = [
         ("../done", "../done/", key("secrets/key"), "regrip.dataDir"),
-        (
-            "../new",
-            "../etc/../new",
-            key("secrets/key"),
-            "regrip.dataDir",
-        ),
+        ("../new", "../etc/../new", key("secrets/key"), "regrip.dataDir"),
         (".", "data", key("secrets/key"), "the configuration file"),
-        (
-            "../link",
-            "data",
-            key("secrets/key"),
-            "the configuration file",
-        ),
-        (
-            "../secrets",
-            "data",
-            key("secrets/key"),
-            "regrip.apiKey.file",
-        ),
-        (
-            "../films",
-            "data",
-            key("films/linked key"),
-            "regrip.apiKey.file",
-        ),
-        (
-            "../secrets",
-            "data",
-            key("films/linked key"),
-            "regrip.apiKey.file",
-        ),
+        ("../link", "data", key("secrets/key"), "the configuration file"),
+        ("../secrets", "data", key("secrets/key"), "regrip.apiKey.file"),
+        ("../films", "data", key("films/linked key"), "regrip.apiKey.file"),
+        ("../secrets", "data", key("films/linked key"), "regrip.apiKey.file"),
         ("../watch/.", "data", key("secrets/key"), "watchPath"),
-        (
-            "../watch/failed",
-            "data",
-            key("secrets/key"),
-            "failed in watchPath",
-        ),
+        ("../watch/failed", "data", key("secrets/key"), "failed in watchPath"),
     ];
     for (completed, data, api_key, setting) in refused {
         let told = match load_with(completed, data, api_key) {

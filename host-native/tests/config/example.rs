@@ -63,18 +63,13 @@ fn the_example_has_every_knob() {
     let engine = engine.as_object().expect("it is an object").keys();
     knobs.extend(engine.map(|knob| format!("downloads.{knob}")));
     let text = example();
-    let parsed =
-        parse_to_ast(&text, &Default::default(), &Default::default()).expect("it is JSONC");
+    let parsed = parse_to_ast(&text, &Default::default(), &Default::default()).expect("it is JSONC");
     let Some(Value::Object(top)) = &parsed.value else {
         panic!("it is no object");
     };
     let mut there = BTreeSet::new();
     collect(top, "", &mut there);
-    assert_eq!(
-        knobs.difference(&there).collect::<Vec<_>>(),
-        [""; 0],
-        "missing"
-    );
+    assert_eq!(knobs.difference(&there).collect::<Vec<_>>(), [""; 0], "missing");
 }
 
 fn collect(object: &Object<'_>, above: &str, there: &mut BTreeSet<String>) {

@@ -38,26 +38,14 @@ fn a_secret_that_is_no_regular_file_is_refused_at_once() {
     std::os::unix::fs::symlink("pipe", folder.path().join("link")).expect("linked");
     let table = [
         (pipe, "it is a named pipe, expected a regular file"),
-        (
-            folder.path().join("link"),
-            "it is a named pipe, expected a regular file",
-        ),
-        (
-            folder.path().to_owned(),
-            "it is a folder, expected a regular file",
-        ),
-        (
-            "/dev/zero".into(),
-            "it is a device, expected a regular file",
-        ),
+        (folder.path().join("link"), "it is a named pipe, expected a regular file"),
+        (folder.path().to_owned(), "it is a folder, expected a regular file"),
+        ("/dev/zero".into(), "it is a device, expected a regular file"),
         (folder.path().join("large"), "it is larger than 8 KiB"),
     ];
     for (file, why) in table {
         let told = errors(&with_key(&format!(r#"{{"file": {file:?}}}"#)));
-        assert!(
-            told[0].starts_with("line 2: regrip.apiKey.file: found "),
-            "{told:?}"
-        );
+        assert!(told[0].starts_with("line 2: regrip.apiKey.file: found "), "{told:?}");
         assert!(told[0].ends_with(why), "{file:?}: {told:?}");
     }
 }
@@ -65,14 +53,8 @@ fn a_secret_that_is_no_regular_file_is_refused_at_once() {
 #[test]
 fn a_secret_that_is_not_there_is_named_with_its_line() {
     let table = [
-        (
-            r#"5"#,
-            r#"found a number, expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#,
-        ),
-        (
-            r#"null"#,
-            r#"found null, expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#,
-        ),
+        (r#"5"#, r#"found a number, expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#),
+        (r#"null"#, r#"found null, expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#),
         (
             r#"{}"#,
             r#"found neither one nor the other, expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#,
@@ -82,24 +64,12 @@ fn a_secret_that_is_not_there_is_named_with_its_line() {
             r#"found neither one nor the other, expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#,
         ),
         (r#""""#, "found nothing, expected a secret"),
-        (
-            r#""  ""#,
-            "found nothing but white space, expected a secret",
-        ),
-        (
-            r#""a\nX-Other: b""#,
-            "found other than visible ASCII characters, expected what a header can carry",
-        ),
-        (
-            r#""pässword""#,
-            "found other than visible ASCII characters, expected what a header can carry",
-        ),
+        (r#""  ""#, "found nothing but white space, expected a secret"),
+        (r#""a\nX-Other: b""#, "found other than visible ASCII characters, expected what a header can carry"),
+        (r#""pässword""#, "found other than visible ASCII characters, expected what a header can carry"),
     ];
     for (secret, expected) in table {
-        assert_eq!(
-            errors(&with_key(secret)),
-            [format!("line 2: regrip.apiKey: {expected}")]
-        );
+        assert_eq!(errors(&with_key(secret)), [format!("line 2: regrip.apiKey: {expected}")]);
     }
     let missing = errors(&with_key(r#"{"env": "NO_KEY"}"#));
     assert_eq!(
@@ -109,14 +79,9 @@ fn a_secret_that_is_not_there_is_named_with_its_line() {
         ]
     );
     let relative = errors(&with_key(r#"{"file": "key"}"#));
-    assert_eq!(
-        relative,
-        ["line 2: regrip.apiKey.file: found a string of 3 characters, expected an absolute path"]
-    );
+    assert_eq!(relative, ["line 2: regrip.apiKey.file: found a string of 3 characters, expected an absolute path"]);
     let gone = errors(&with_key(r#"{"file": "/no/such/key"}"#));
-    assert!(gone[0].starts_with(
-        "line 2: regrip.apiKey.file: found a string of 12 characters, which cannot be read: "
-    ));
+    assert!(gone[0].starts_with("line 2: regrip.apiKey.file: found a string of 12 characters, which cannot be read: "));
 }
 
 #[test]
@@ -137,10 +102,7 @@ fn a_blank_key_is_refused_wherever_it_stands_and_wherever_it_comes_from() {
             let text = place.replace("KEY", blank);
             let env = |_: &str| Some(" ".to_owned());
             let refused = parse(&text, Path::new("/etc/regrip"), &env).expect_err(&text);
-            assert!(
-                format!("{refused:?}").contains("expected a secret"),
-                "{text}: {refused:?}"
-            );
+            assert!(format!("{refused:?}").contains("expected a secret"), "{text}: {refused:?}");
         }
     }
 }
@@ -162,13 +124,10 @@ fn nobody_gets_to_see_a_secret() {
 
 #[test]
 fn a_header_that_cannot_be_sent_is_named() {
-    for (header, why) in [
-        (r#""Range": "bytes=0-""#, "it is set by regrip itself"),
-        (r#""a b": "c""#, "the name is not a header name"),
-    ] {
-        let told = errors(&format!(
-            r#"{{"peers": [{{"url": "http://a", "headers": {{{header}}}}}]}}"#
-        ));
+    for (header, why) in
+        [(r#""Range": "bytes=0-""#, "it is set by regrip itself"), (r#""a b": "c""#, "the name is not a header name")]
+    {
+        let told = errors(&format!(r#"{{"peers": [{{"url": "http://a", "headers": {{{header}}}}}]}}"#));
         let expected = format!("found a header that cannot be sent: {why}");
         assert!(told[0].ends_with(&expected), "{told:?}");
     }

@@ -89,20 +89,13 @@ fn a_secret_in_any_place_is_shown_by_kind_and_length_only() {
         format!("{}{form}{}", &example[..range.start], &example[range.end..])
     };
     let mut tried = 0;
-    let all = values
-        .iter()
-        .flat_map(|range| FORMS.map(|form| (range, form)));
-    let contents = private
-        .iter()
-        .flat_map(|range| CONTENTS.map(|form| (range, form)));
+    let all = values.iter().flat_map(|range| FORMS.map(|form| (range, form)));
+    let contents = private.iter().flat_map(|range| CONTENTS.map(|form| (range, form)));
     for (range, form) in all.chain(contents) {
         let text = with(range, form);
         let messages = messages(&text);
         let line = text[..range.start].lines().count();
-        assert!(
-            !messages.contains(MARKER) && !messages.contains("ker@"),
-            "line {line}: {form}: {messages}"
-        );
+        assert!(!messages.contains(MARKER) && !messages.contains("ker@"), "line {line}: {form}: {messages}");
         tried += 1;
     }
     assert!(tried > 700, "{tried}");

@@ -51,10 +51,7 @@ fn relative_paths_begin_at_the_folder_of_the_file() {
     let downloads = config.downloads.expect("there is a block");
     assert_eq!(downloads.watch, Path::new("/etc/regrip/in"));
     assert_eq!(downloads.completed, Path::new("/etc/regrip/../out"));
-    assert_eq!(
-        config.server.data_dir.as_deref(),
-        Some(Path::new("/etc/regrip/data"))
-    );
+    assert_eq!(config.server.data_dir.as_deref(), Some(Path::new("/etc/regrip/data")));
     assert_eq!(config.share, [Path::new("/etc/regrip/films")]);
 }
 
@@ -72,15 +69,9 @@ fn a_peer_has_an_id_by_its_url_and_a_key_that_no_header_overrides() {
     assert_eq!((peer.name.as_str(), peer.id.as_str()), ("Anna", "6a7d8929"));
     let names: Vec<_> = peer.headers.iter().map(|header| header.name()).collect();
     assert_eq!(names, ["x-api-key", "x-extra"]);
-    assert_eq!(
-        peer.credentials().origin.to_string(),
-        "http://peer.example:5225"
-    );
+    assert_eq!(peer.credentials().origin.to_string(), "http://peer.example:5225");
     let told: Vec<_> = loaded.warnings.iter().map(Problem::to_string).collect();
-    assert_eq!(
-        told,
-        ["line 5: peers[0].headers.x-api-key: is ignored: the apiKey is sent"]
-    );
+    assert_eq!(told, ["line 5: peers[0].headers.x-api-key: is ignored: the apiKey is sent"]);
 }
 
 #[test]
@@ -94,10 +85,7 @@ fn servers_are_radarr_or_sonarr() {
     assert_eq!(servers[0].name, "radarr");
     assert_eq!(servers[0].import_path.as_deref(), Some("/downloads"));
     assert_eq!(servers[1].kind, ImportServerKind::Sonarr);
-    assert_eq!(
-        (servers[1].name.as_str(), servers[1].import_path.as_deref()),
-        ("Series", None)
-    );
+    assert_eq!((servers[1].name.as_str(), servers[1].import_path.as_deref()), ("Series", None));
 }
 
 #[test]

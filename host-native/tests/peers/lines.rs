@@ -13,34 +13,18 @@ fn nowhere() -> String {
 }
 
 fn without_patience() -> DownloadsConfig {
-    DownloadsConfig {
-        breaker_failures: 2,
-        peer_patience_ms: 0,
-        ..DownloadsConfig::default()
-    }
+    DownloadsConfig { breaker_failures: 2, peer_patience_ms: 0, ..DownloadsConfig::default() }
 }
 
 #[test]
 fn a_dead_peer_costs_no_more_attempts_than_open_the_breaker() {
     let bench = Bench::at(&nowhere(), without_patience());
-    assert!(
-        bench.client.line().outage().is_none(),
-        "nothing was asked yet"
-    );
+    assert!(bench.client.line().outage().is_none(), "nothing was asked yet");
     let mut told = 0;
     let result = smol::block_on(bench.client.item("1", |_, _| told += 1));
-    assert_eq!(
-        result.expect_err("nobody is there").code().as_str(),
-        "Network"
-    );
-    assert_eq!(
-        told, 2,
-        "the third attempt waits, and its patience is at its end"
-    );
-    let outage = bench
-        .engine
-        .reachability(bench.client.peer().id.as_str())
-        .outage();
+    assert_eq!(result.expect_err("nobody is there").code().as_str(), "Network");
+    assert_eq!(told, 2, "the third attempt waits, and its patience is at its end");
+    let outage = bench.engine.reachability(bench.client.peer().id.as_str()).outage();
     assert!(outage.is_some(), "the downloads know it too");
     let mut told = 0;
     let result = smol::block_on(bench.client.item("1", |_, _| told += 1));
@@ -51,18 +35,11 @@ fn a_dead_peer_costs_no_more_attempts_than_open_the_breaker() {
 #[test]
 fn who_waits_goes_on_when_the_peer_answered_anybody() {
     let server = peer(|_| ok(RELEASE));
-    let limits = DownloadsConfig {
-        breaker_failures: 1,
-        ..DownloadsConfig::default()
-    };
+    let limits = DownloadsConfig { breaker_failures: 1, ..DownloadsConfig::default() };
     let bench = Bench::at(&server.url(""), limits);
     let line = bench.client.line();
     let clock = &bench.engine.host().clock;
-    line.note(
-        clock,
-        1,
-        &Err::<(), _>(Error::network("connecting", "refused")),
-    );
+    line.note(clock, 1, &Err::<(), _>(Error::network("connecting", "refused")));
     let asked = bench.client.item("1", |_, _| {});
     let hear = async {
         assert!(targets(&server).is_empty(), "it waits");

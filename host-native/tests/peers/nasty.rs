@@ -13,9 +13,7 @@ fn item(server: &Server) -> Result<Release, Error> {
 }
 
 fn status(status: u16, fields: &str) -> Answer {
-    keep(format!(
-        "HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{fields}\r\n"
-    ))
+    keep(format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n{fields}\r\n"))
 }
 
 // S41, X04
@@ -86,26 +84,19 @@ fn an_answer_of_more_than_256_kib_is_not_read_to_its_end() {
 #[test]
 fn what_is_kept_of_a_release_is_bounded_and_so_is_what_is_said_of_a_bad_one() {
     let long = "x".repeat(60_000);
-    let release = RELEASE.replace("\"Film\"", &format!("\"{long}\"")).replace(
-        "\"1080p\"",
-        &format!("[[{{\"{long}\": \"a\\nb\"}}], \"{long}\"]"),
-    );
+    let release = RELEASE
+        .replace("\"Film\"", &format!("\"{long}\""))
+        .replace("\"1080p\"", &format!("[[{{\"{long}\": \"a\\nb\"}}], \"{long}\"]"));
     let many: String = (0..3000).map(|n| format!("\"{n}\": \"{n}\",")).collect();
     let server = peer(move |_| ok(&release.replacen('{', &format!("{{{many}"), 1)));
     let release = item(&server).expect("it is a release");
     assert_eq!(release.title.chars().count(), 512);
     assert!(release.json.len() < 16 << 10, "{}", release.json.len());
     let kept: serde_json::Value = serde_json::from_str(&release.json).expect("JSON");
-    assert_eq!(
-        (&kept["category"], &kept["size"]),
-        (&2000.into(), &9.into())
-    );
+    assert_eq!((&kept["category"], &kept["size"]), (&2000.into(), &9.into()));
     assert_eq!(kept["title"], release.title.as_str());
 
-    let bad = RELEASE.replace(
-        "9,",
-        &format!("\"{}\u{1b}\",", "x".repeat(60_000)).replace('\u{1b}', "\\u001b"),
-    );
+    let bad = RELEASE.replace("9,", &format!("\"{}\u{1b}\",", "x".repeat(60_000)).replace('\u{1b}', "\\u001b"));
     let server = peer(move |_| ok(&bad));
     let refused = regrip_core::error::chain(&item(&server).expect_err("its size is a text"));
     assert_eq!(refused.chars().count(), 512, "{refused}");
@@ -114,10 +105,7 @@ fn what_is_kept_of_a_release_is_bounded_and_so_is_what_is_said_of_a_bad_one() {
 #[test]
 fn a_digest_is_taken_where_it_is_one() {
     let hex = "0123456789ABCDEF".repeat(4);
-    for (sha256, taken) in [
-        (hex.clone(), Some(hex.to_lowercase())),
-        ("abc".to_owned(), None),
-    ] {
+    for (sha256, taken) in [(hex.clone(), Some(hex.to_lowercase())), ("abc".to_owned(), None)] {
         let release = RELEASE.replace("\"size\"", &format!("\"sha256\": \"{sha256}\", \"size\""));
         let server = peer(move |_| ok(&release));
         let sha256 = item(&server).expect("it is a release").sha256;
@@ -138,12 +126,8 @@ fn an_answer_without_end_is_cut_off() {
 
 #[test]
 fn a_coded_answer_is_refused() {
-    let server =
-        peer(|_| keep("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"));
-    assert_eq!(
-        item(&server).expect_err("it is coded").code().as_str(),
-        "Coded"
-    );
+    let server = peer(|_| keep("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"));
+    assert_eq!(item(&server).expect_err("it is coded").code().as_str(), "Coded");
 }
 
 #[test]
@@ -166,17 +150,9 @@ fn whoever_waits_hears_why_and_how_long() {
     });
     let bench = Bench::of(&server);
     let mut told = Vec::new();
-    let hear =
-        |error: &Error, _| told.push((error.code(), error.retry_after().map(|d| d.as_secs())));
+    let hear = |error: &Error, _| told.push((error.code(), error.retry_after().map(|d| d.as_secs())));
     smol::block_on(bench.client.item("1", hear)).expect("the fourth attempt brings it");
-    assert_eq!(
-        told,
-        [
-            (ErrorCode::Status, Some(7)),
-            (ErrorCode::Network, None),
-            (ErrorCode::Incomplete, None)
-        ]
-    );
+    assert_eq!(told, [(ErrorCode::Status, Some(7)), (ErrorCode::Network, None), (ErrorCode::Incomplete, None)]);
 }
 
 // X07, G6
@@ -188,13 +164,7 @@ fn a_redirect_elsewhere_carries_no_key_and_reaches_no_link_local_address() {
     item(&server).expect("what comes is a release all the same");
     assert_eq!(other.only_request().header("x-api-key"), None);
     let server = peer(|_| found("http://169.254.169.254/latest/meta-data/"));
-    assert_eq!(
-        item(&server)
-            .expect_err("nobody goes there")
-            .code()
-            .as_str(),
-        "AddressRefused"
-    );
+    assert_eq!(item(&server).expect_err("nobody goes there").code().as_str(), "AddressRefused");
 }
 
 // FS05
@@ -202,26 +172,10 @@ fn a_redirect_elsewhere_carries_no_key_and_reaches_no_link_local_address() {
 fn a_redirect_elsewhere_whose_answer_cannot_be_used_is_named_with_the_key_that_stayed() {
     type Row = (&'static str, fn(&Seen) -> Answer, &'static str);
     let table: [Row; 4] = [
-        (
-            "/in?token=secret",
-            |_| status(401, ""),
-            "the answer there is 401",
-        ),
-        (
-            "/in?token=secret",
-            |_| status(403, ""),
-            "the answer there is 403",
-        ),
-        (
-            "/in?token=secret",
-            |_| status(404, ""),
-            "the server answered 404",
-        ),
-        (
-            "/in?token=secret",
-            |_| ok("<!doctype html><p>log in"),
-            "the answer is not from a peer",
-        ),
+        ("/in?token=secret", |_| status(401, ""), "the answer there is 401"),
+        ("/in?token=secret", |_| status(403, ""), "the answer there is 403"),
+        ("/in?token=secret", |_| status(404, ""), "the server answered 404"),
+        ("/in?token=secret", |_| ok("<!doctype html><p>log in"), "the answer is not from a peer"),
     ];
     for (path, answer, why) in table {
         let other = Server::new(answer);
@@ -231,10 +185,7 @@ fn a_redirect_elsewhere_whose_answer_cannot_be_used_is_named_with_the_key_that_s
         assert_eq!(refused.code().as_str(), "RedirectRefused", "{refused}");
         let (to, from) = (other.url("/in"), server.url(""));
         let expected = format!("to {to}, and x-api-key stays at {from}; {why}");
-        assert!(
-            refused.to_string().ends_with(&expected),
-            "{refused}\n{expected}"
-        );
+        assert!(refused.to_string().ends_with(&expected), "{refused}\n{expected}");
         assert_eq!(other.only_request().header("x-api-key"), None);
     }
 }
@@ -246,29 +197,15 @@ fn a_redirect_within_the_peers_origin_is_followed_with_the_key() {
         _ => found("/moved"),
     });
     item(&server).expect("it moved");
-    assert!(
-        server
-            .seen()
-            .iter()
-            .all(|seen| seen.header("x-api-key") == Some("hush"))
-    );
+    assert!(server.seen().iter().all(|seen| seen.header("x-api-key") == Some("hush")));
 }
 
 #[test]
 fn a_peer_of_another_version_is_asked_for_nothing() {
-    for handshake in [
-        r#"{"version": "0.0.9"}"#,
-        r#"{"version": "v1"}"#,
-        "{}",
-        "OK",
-    ] {
+    for handshake in [r#"{"version": "0.0.9"}"#, r#"{"version": "v1"}"#, "{}", "OK"] {
         let server = Server::new(move |_| ok(handshake));
         let refused = item(&server).expect_err(handshake);
-        assert_eq!(
-            refused.code().as_str(),
-            "Protocol",
-            "{handshake}: {refused}"
-        );
+        assert_eq!(refused.code().as_str(), "Protocol", "{handshake}: {refused}");
         assert_eq!(targets(&server), ["/handshake"], "{handshake}");
     }
 }
@@ -282,8 +219,5 @@ fn a_handshake_that_failed_is_made_again() {
         _ => ok(RELEASE),
     });
     item(&server).expect("the second handshake is fine");
-    assert_eq!(
-        targets(&server),
-        ["/handshake", "/handshake", "/peer/items/1"]
-    );
+    assert_eq!(targets(&server), ["/handshake", "/handshake", "/peer/items/1"]);
 }

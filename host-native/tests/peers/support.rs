@@ -39,16 +39,11 @@ impl Bench {
     /// Of the peer that is at a URL, with the key `hush`. Nothing is waited for between attempts.
     pub(crate) fn at(url: &str, limits: DownloadsConfig) -> Bench {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let text =
-            format!(r#"{{"peers": [{{"name": "Anna", "url": "{url}", "apiKey": "hush"}}]}}"#);
+        let text = format!(r#"{{"peers": [{{"name": "Anna", "url": "{url}", "apiKey": "hush"}}]}}"#);
         let parsed = parse(&text, Path::new("/"), &|_| None).expect("it is a configuration");
         let Config { mut peers, .. } = parsed.config;
         let peer = peers.pop().expect("there is one");
-        let limits = DownloadsConfig {
-            retry_base_delay_ms: 0,
-            retry_max_delay_ms: 0,
-            ..limits
-        };
+        let limits = DownloadsConfig { retry_base_delay_ms: 0, retry_max_delay_ms: 0, ..limits };
         let options = TransportOptions {
             credentials: vec![peer.credentials()],
             roots: Roots::none(),
@@ -62,11 +57,7 @@ impl Bench {
             listener: Arc::new(Deaf),
         };
         let engine = Engine::new(host, limits, true).expect("the limits are in range");
-        Bench {
-            folder,
-            client: PeerClient::new(engine.clone(), peer),
-            engine,
-        }
+        Bench { folder, client: PeerClient::new(engine.clone(), peer), engine }
     }
 
     pub(crate) fn of(server: &Server) -> Bench {

@@ -22,10 +22,7 @@ fn a_release_is_read_and_what_is_not_known_of_it_is_kept() {
     let bench = Bench::of(&server);
     let release = item(&bench.client, "film:1").expect("the peer has it");
     assert_eq!(release.filename.as_str(), "Film (1999).mkv");
-    assert_eq!(
-        (release.category, release.size, release.sha256),
-        (2000, 9, None)
-    );
+    assert_eq!((release.category, release.size, release.sha256), (2000, 9, None));
     let kept: Value = serde_json::from_str(&release.json).expect("it is JSON");
     assert_eq!(kept["seeders"], serde_json::json!([1, 2]));
     assert_eq!(targets(&server), ["/handshake", "/peer/items/film%3A1"]);
@@ -60,10 +57,7 @@ fn an_id_is_one_segment_of_the_path_whatever_is_in_it() {
         let last = targets(&server).pop();
         assert_eq!(last, Some(format!("/peer/items/{segment}")));
         let source = bench.client.source(id).expect("it is one");
-        assert_eq!(
-            source.url(),
-            server.url(&format!("/peer/items/{segment}/file"))
-        );
+        assert_eq!(source.url(), server.url(&format!("/peer/items/{segment}/file")));
     }
     let before = server.seen().len();
     for id in ["", ".", ".."] {
@@ -91,17 +85,10 @@ fn a_search_says_what_is_looked_for_and_leaves_out_what_is_no_release() {
     let found = format!(r#"{{"items": [{RELEASE}, {bad}, 5, {{}}], "total": 4}}"#);
     let server = peer(move |_| ok(&found));
     let bench = Bench::of(&server);
-    let query = Query {
-        imdb_id: Some("tt0133093".to_owned()),
-        season: Some(1),
-        ..Query::default()
-    };
+    let query = Query { imdb_id: Some("tt0133093".to_owned()), season: Some(1), ..Query::default() };
     let releases = smol::block_on(bench.client.search(&query, |_, _| {})).expect("it answers");
     assert_eq!(releases.len(), 1);
-    assert_eq!(
-        targets(&server)[1],
-        "/peer/search?imdbId=tt0133093&season=1"
-    );
+    assert_eq!(targets(&server)[1], "/peer/search?imdbId=tt0133093&season=1");
 }
 
 #[test]
@@ -113,9 +100,7 @@ fn many_that_ask_at_once_make_one_handshake() {
         async move { client.item(&id, |_, _| {}).await }
     }));
     assert!(smol::block_on(asked).iter().all(Result::is_ok));
-    let handshakes = targets(&server)
-        .into_iter()
-        .filter(|target| target == "/handshake");
+    let handshakes = targets(&server).into_iter().filter(|target| target == "/handshake");
     assert_eq!(handshakes.count(), 1);
 }
 
@@ -133,9 +118,7 @@ fn asking_may_cross_threads() {
 fn its_file_arrives_whole_although_it_ignores_range_and_sends_no_validator() {
     let cut_once = AtomicBool::new(false);
     let server = peer(move |seen| match seen.target().ends_with("/file") {
-        true if !cut_once.swap(true, Ordering::SeqCst) => {
-            close("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour")
-        }
+        true if !cut_once.swap(true, Ordering::SeqCst) => close("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfour"),
         true => ok("film film"),
         false => ok(RELEASE),
     });
@@ -154,31 +137,10 @@ fn its_file_arrives_whole_although_it_ignores_range_and_sends_no_validator() {
     };
     let row = smol::block_on(async {
         let id = bench.engine.accept(new).await.expect("it is new").id;
-        bench
-            .engine
-            .drive(id)
-            .await
-            .expect("the second attempt brings it");
-        bench
-            .engine
-            .host()
-            .ledger
-            .row(id)
-            .await
-            .expect("it is there")
+        bench.engine.drive(id).await.expect("the second attempt brings it");
+        bench.engine.host().ledger.row(id).await.expect("it is there")
     });
-    assert_eq!(
-        std::fs::read(destination).expect("the file is there"),
-        b"film film"
-    );
-    assert_eq!(
-        (row.status, row.attempts, row.restarts),
-        (Status::Completed, 2, 1)
-    );
-    assert!(
-        server
-            .seen()
-            .iter()
-            .all(|seen| seen.header("x-api-key") == Some("hush"))
-    );
+    assert_eq!(std::fs::read(destination).expect("the file is there"), b"film film");
+    assert_eq!((row.status, row.attempts, row.restarts), (Status::Completed, 2, 1));
+    assert!(server.seen().iter().all(|seen| seen.header("x-api-key") == Some("hush")));
 }

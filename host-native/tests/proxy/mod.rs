@@ -28,18 +28,12 @@ impl Proxy {
 
     /// Answers the first requests with these statuses.
     pub(crate) fn refusing(statuses: impl IntoIterator<Item = u16>) -> Proxy {
-        Proxy::with(Desk {
-            refusals: Mutex::new(statuses.into_iter().collect()),
-            ..Desk::default()
-        })
+        Proxy::with(Desk { refusals: Mutex::new(statuses.into_iter().collect()), ..Desk::default() })
     }
 
     /// Knows where a name is that nobody else does.
     pub(crate) fn resolving(name: &str, address: SocketAddr) -> Proxy {
-        Proxy::with(Desk {
-            hosts: vec![(name.to_owned(), address)],
-            ..Desk::default()
-        })
+        Proxy::with(Desk { hosts: vec![(name.to_owned(), address)], ..Desk::default() })
     }
 
     fn with(desk: Desk) -> Proxy {
@@ -64,11 +58,7 @@ impl Proxy {
 
     /// The heads of all requests so far.
     pub(crate) fn seen(&self) -> Vec<String> {
-        self.desk
-            .seen
-            .lock()
-            .expect("no test panicked here")
-            .clone()
+        self.desk.seen.lock().expect("no test panicked here").clone()
     }
 }
 
@@ -87,15 +77,10 @@ impl Desk {
             client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
             return join(client, server);
         }
-        let rest = target
-            .strip_prefix("http://")
-            .ok_or(io::ErrorKind::InvalidInput)?;
+        let rest = target.strip_prefix("http://").ok_or(io::ErrorKind::InvalidInput)?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let mut server = self.connect(authority)?;
-        let fields = head
-            .lines()
-            .skip(1)
-            .filter(|line| !line.starts_with("Proxy-"));
+        let fields = head.lines().skip(1).filter(|line| !line.starts_with("Proxy-"));
         let fields: String = fields.map(|line| format!("{line}\r\n")).collect();
         let request = format!("GET /{path} HTTP/1.1\r\n{fields}Connection: close\r\n\r\n");
         server.write_all(request.as_bytes())?;

@@ -47,14 +47,9 @@ fn the_servers_own_files_are_not_shared_whatever_their_names() {
     std::fs::write(films.join("secret.mkv"), "annas\n").expect("written");
     house.config["share"] = json!(["films"]);
     house.config["regrip"]["dataDir"] = json!(data);
-    house.config["regrip"]["shareKeys"] =
-        json!([{ "name": "Anna", "apiKey": { "file": films.join("secret.mkv") } }]);
+    house.config["regrip"]["shareKeys"] = json!([{ "name": "Anna", "apiKey": { "file": films.join("secret.mkv") } }]);
     let served = house.start();
-    for own in [
-        "films/data/state.db",
-        "films/data/regrip.lock",
-        "config.jsonc",
-    ] {
+    for own in ["films/data/state.db", "films/data/regrip.lock", "config.jsonc"] {
         let link = films.join(format!("{}.mkv", own.replace('/', " ")));
         std::fs::hard_link(house.path(own), link).expect("a link");
     }
@@ -64,10 +59,7 @@ fn the_servers_own_files_are_not_shared_whatever_their_names() {
     let (_, found) = served.ask_with("/peer/search", &[("X-Api-Key", "annas")]);
     let found: Value = serde_json::from_str(&found).expect("JSON");
     let found = found["items"].as_array().expect("items");
-    let mut names: Vec<_> = found
-        .iter()
-        .filter_map(|item| item["filename"].as_str())
-        .collect();
+    let mut names: Vec<_> = found.iter().filter_map(|item| item["filename"].as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["Film.mkv", "Later.mkv"]);
     served.stop();
@@ -110,11 +102,7 @@ fn one_regrip_fetches_from_another() {
     house.config["peers"] = json!([{ "name": "Friend", "url": url }]);
     let served = house.start();
     let stub = regrip_core::Stub::new(regrip::peers::id_of(&url), &item, "Film", 2_000_000);
-    std::fs::write(
-        house.path("watch/Film.torrent"),
-        stub.expect("a stub").write(),
-    )
-    .expect("written");
+    std::fs::write(house.path("watch/Film.torrent"), stub.expect("a stub").write()).expect("written");
     wait_until("the stub is done", || house.names("watch").is_empty());
     let bytes = std::fs::read(house.path("completed/Film.mkv")).expect("it is there");
     assert!(bytes == vec![7; 2_000_000]);

@@ -39,10 +39,7 @@ fn a_second_server_on_the_same_data_folder_is_refused_and_changes_nothing() {
     let mut second = house.begin();
     assert_eq!(second.ended().code(), Some(3));
     let told = second.log.text();
-    assert!(
-        told.contains(&house.path("data").display().to_string()) && told.contains("process"),
-        "{told}"
-    );
+    assert!(told.contains(&house.path("data").display().to_string()) && told.contains("process"), "{told}");
     assert!(!told.contains("listening"), "{told}");
     drop(second);
     let film = peer.film(1, 1000);

@@ -31,11 +31,8 @@ fn a_server_whose_downloads_would_replace_its_own_files_does_not_start() {
         }
         house.write_config();
         for command in ["serve", "check-config"] {
-            let ran = house
-                .command_of(command)
-                .env("XDG_STATE_HOME", house.path("state"))
-                .output()
-                .expect("regrip runs");
+            let ran =
+                house.command_of(command).env("XDG_STATE_HOME", house.path("state")).output().expect("regrip runs");
             let told = String::from_utf8_lossy(&ran.stderr).into_owned();
             assert_eq!(ran.status.code(), Some(2), "{command} {completed}: {told}");
             assert!(told.contains("downloads.completedPath"), "{told}");
@@ -64,16 +61,10 @@ fn a_peers_file_replaces_what_regrip_delivered_and_nothing_else() {
     for (stub, number) in [("1 again.torrent", 1), ("3.torrent", 3)] {
         house.drop_stub(stub, &peer, number);
         let why = why_it_failed(&house, stub);
-        assert!(
-            why.contains("already exists") && why.contains("onExists"),
-            "{why}"
-        );
+        assert!(why.contains("already exists") && why.contains("onExists"), "{why}");
     }
     let read = |name| std::fs::read_to_string(house.path("completed").join(name)).expect("there");
-    assert_eq!(
-        (read("Film.mkv"), read("Mine.mkv")),
-        ("cut by hand".into(), "mine".into())
-    );
+    assert_eq!((read("Film.mkv"), read("Mine.mkv")), ("cut by hand".into(), "mine".into()));
     assert_eq!(house.names("completed"), ["Film.mkv", "Mine.mkv"]);
     served.stop();
 }
@@ -92,11 +83,7 @@ fn a_file_that_appears_while_its_name_is_downloaded_is_not_replaced() {
     let why = why_it_failed(&house, "Film.torrent");
     assert!(why.contains("already exists"), "{why}");
     assert_eq!(std::fs::read_to_string(&file).expect("there"), "mine");
-    assert_eq!(
-        house.part_bytes("Film 1.mkv"),
-        1_000_000,
-        "the part is kept"
-    );
+    assert_eq!(house.part_bytes("Film 1.mkv"), 1_000_000, "the part is kept");
     served.stop();
 }
 

@@ -33,9 +33,10 @@ impl House {
         for name in ["watch", "completed"] {
             std::fs::create_dir(folder.path().join(name)).expect("a folder");
         }
-        let peers = peers.iter().enumerate().map(|(number, peer)| {
-            json!({ "name": format!("Peer {number}"), "url": peer.url(), "apiKey": KEY })
-        });
+        let peers = peers
+            .iter()
+            .enumerate()
+            .map(|(number, peer)| json!({ "name": format!("Peer {number}"), "url": peer.url(), "apiKey": KEY }));
         let config = json!({
             "downloads": {
                 "watchPath": "watch",
@@ -89,10 +90,7 @@ impl House {
     pub(crate) fn start_as_nobody(&self) -> Option<Served> {
         const NOBODY: u32 = 65_534;
         self.write_config();
-        let chown = Command::new("chown")
-            .args(["-R", &NOBODY.to_string()])
-            .arg(self.folder.path())
-            .output();
+        let chown = Command::new("chown").args(["-R", &NOBODY.to_string()]).arg(self.folder.path()).output();
         let mut can_run = Command::new(env!("CARGO_BIN_EXE_regrip"));
         can_run.arg("--version").stdout(Stdio::null()).uid(NOBODY);
         let is_root = chown.is_ok_and(|chown| chown.status.success());
@@ -115,10 +113,7 @@ impl House {
         let path = self.path(&format!("log {number}"));
         let log = File::create(&path).expect("created");
         let child = command.stderr(log).spawn().expect("regrip starts");
-        Served {
-            child: Some(child),
-            log: Log { path },
-        }
+        Served { child: Some(child), log: Log { path } }
     }
 
     /// Drops a stub of a peer's item.
@@ -140,21 +135,14 @@ impl House {
     pub(crate) fn assert_is(&self, name: &str, content: Content) {
         let bytes = std::fs::read(self.path("completed").join(name)).expect("the file is there");
         assert_eq!(bytes.len() as u64, content.size, "length of {name}");
-        assert!(
-            bytes == content.bytes(0..content.size),
-            "{name} differs from its source"
-        );
+        assert!(bytes == content.bytes(0..content.size), "{name} differs from its source");
     }
 
     /// The names in a folder.
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.path(folder)).expect("the folder is there");
         let name = |entry: std::io::Result<std::fs::DirEntry>| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
+            entry.expect("an entry").file_name().to_string_lossy().into_owned()
         };
         let mut names: Vec<String> = entries.map(name).collect();
         names.sort();
@@ -183,10 +171,7 @@ impl House {
     pub(crate) fn statuses(&self) -> Vec<(String, String)> {
         let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("").to_owned();
         let rows = self.rows();
-        let mut found: Vec<_> = rows
-            .iter()
-            .map(|row| (text(row, "filename"), text(row, "status")))
-            .collect();
+        let mut found: Vec<_> = rows.iter().map(|row| (text(row, "filename"), text(row, "status"))).collect();
         found.sort();
         found
     }
@@ -236,21 +221,14 @@ impl Log {
     pub(crate) fn wait_for(&self, what: &str) {
         let began = Instant::now();
         while !self.text().contains(what) {
-            assert!(
-                began.elapsed() < PATIENCE,
-                "waited in vain for {what:?} in\n{}",
-                self.text()
-            );
+            assert!(began.elapsed() < PATIENCE, "waited in vain for {what:?} in\n{}", self.text());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
     /// How many lines have a text.
     pub(crate) fn count(&self, what: &str) -> usize {
-        self.text()
-            .lines()
-            .filter(|line| line.contains(what))
-            .count()
+        self.text().lines().filter(|line| line.contains(what)).count()
     }
 }
 
@@ -334,13 +312,7 @@ impl Served {
         self.exchange_body(method, target, headers, "")
     }
 
-    fn exchange_body(
-        &self,
-        method: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> (u16, String) {
+    fn exchange_body(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
         let length = body.len();
         let address = self.address();
         let mut stream = TcpStream::connect(&address).expect("it listens");

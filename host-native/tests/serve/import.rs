@@ -20,11 +20,7 @@ fn a_stub_becomes_a_file_and_the_servers_of_its_category_are_told() {
     let mut elsewhere = radarr.config("radarr", "Elsewhere");
     elsewhere["importPath"] = json!("/downloads");
     radarr.mount("/downloads", house.path("completed"));
-    house.config["servers"] = json!([
-        radarr.config("radarr", "Films"),
-        elsewhere,
-        sonarr.config("sonarr", "Series"),
-    ]);
+    house.config["servers"] = json!([radarr.config("radarr", "Films"), elsewhere, sonarr.config("sonarr", "Series"),]);
     let served = house.start();
     house.drop_stub("Film.torrent", &peer, 1);
     house.wait_for_file("Film 1.mkv", film);
@@ -39,23 +35,13 @@ fn a_stub_becomes_a_file_and_the_servers_of_its_category_are_told() {
     assert_eq!(
         got,
         [
-            (
-                target.clone(),
-                "key of Elsewhere".to_owned(),
-                command("/downloads/Film 1.mkv")
-            ),
-            (
-                target,
-                "key of Films".to_owned(),
-                command(&file.display().to_string())
-            ),
+            (target.clone(), "key of Elsewhere".to_owned(), command("/downloads/Film 1.mkv")),
+            (target, "key of Films".to_owned(), command(&file.display().to_string())),
         ]
     );
     assert_eq!(radarr.imported(), [file.clone(), file]);
     assert_eq!(sonarr.got(), Vec::<(String, String, Value)>::new());
-    wait_until("both are noted", || {
-        import_state(&house) == "accepted by Films; accepted by Elsewhere"
-    });
+    wait_until("both are noted", || import_state(&house) == "accepted by Films; accepted by Elsewhere");
     let rows = served.get("/api/downloads");
     assert_eq!(rows["downloads"][0]["stub_name"], "Film.torrent");
     let log = served.log.text();
@@ -77,23 +63,13 @@ fn the_finished_file_is_imported_by_a_server_on_windows_and_through_a_linked_fol
         radarr.mount(import_path.trim_end_matches('\\'), house.path("disk"));
         server
     };
-    house.config["servers"] = json!([
-        server("Share", "\\\\nas\\films"),
-        server("Drive", "D:\\films\\")
-    ]);
+    house.config["servers"] = json!([server("Share", "\\\\nas\\films"), server("Drive", "D:\\films\\")]);
     let served = house.start();
     house.drop_stub("Film.torrent", &peer, 1);
     wait_until("both imported it", || radarr.imported().len() == 2);
-    let mut paths: Vec<Value> = radarr
-        .got()
-        .iter()
-        .map(|got| got.2["path"].clone())
-        .collect();
+    let mut paths: Vec<Value> = radarr.got().iter().map(|got| got.2["path"].clone()).collect();
     paths.sort_by_key(Value::to_string);
-    assert_eq!(
-        paths,
-        ["D:\\films\\Film 1.mkv", "\\\\nas\\films\\Film 1.mkv"]
-    );
+    assert_eq!(paths, ["D:\\films\\Film 1.mkv", "\\\\nas\\films\\Film 1.mkv"]);
     served.stop();
 }
 
@@ -103,17 +79,11 @@ fn series_go_to_sonarr_and_what_nobody_wants_stays_completed() {
     peer.item(1, "Show S01E01.mkv", 5000, 1000);
     peer.item(2, "Song.flac", 3000, 1000);
     let mut house = House::with(&[&peer]);
-    house.config["servers"] = json!([
-        radarr.config("radarr", "Films"),
-        sonarr.config("sonarr", "Series")
-    ]);
+    house.config["servers"] = json!([radarr.config("radarr", "Films"), sonarr.config("sonarr", "Series")]);
     let served = house.start();
     house.drop_stub("show.torrent", &peer, 1);
     house.drop_stub("song.torrent", &peer, 2);
-    house.wait_for_rows(&[
-        ("Show S01E01.mkv", "import_queued"),
-        ("Song.flac", "completed"),
-    ]);
+    house.wait_for_rows(&[("Show S01E01.mkv", "import_queued"), ("Song.flac", "completed")]);
     wait_until("the stubs are gone", || house.names("watch").is_empty());
     assert_eq!(sonarr.got()[0].2["name"], "DownloadedEpisodesScan");
     assert!(radarr.got().is_empty());
@@ -149,10 +119,7 @@ fn an_import_that_was_not_accepted_yet_goes_on_after_a_restart() {
     house.drop_stub("Film.torrent", &peer, 1);
     wait_until("a round is over", || radarr.got().len() == 5);
     served.log.wait_for("retrying the import");
-    assert_eq!(
-        import_state(&house),
-        "pending at Films: the server answered 503"
-    );
+    assert_eq!(import_state(&house), "pending at Films: the server answered 503");
     served.kill();
     let served = house.start();
     house.wait_for_rows(&[("Film 1.mkv", "import_queued")]);
@@ -175,11 +142,7 @@ fn servers_of_any_name_are_known_again_after_a_restart() {
         server
     };
     let mut house = House::with(&[&peer]);
-    house.config["servers"] = json!([
-        server(&done, DONE),
-        server(&late, LATE),
-        server(&done_too, DONE_TOO),
-    ]);
+    house.config["servers"] = json!([server(&done, DONE), server(&late, LATE), server(&done_too, DONE_TOO),]);
     let served = house.start();
     house.drop_stub("Film.torrent", &peer, 1);
     wait_until("a round is over", || late.got().len() == 5);
@@ -188,9 +151,7 @@ fn servers_of_any_name_are_known_again_after_a_restart() {
     let accepted_too = "accepted by it's in two lines: a";
     assert_eq!(
         import_state(&house),
-        format!(
-            "{accepted}; pending at 4K; HDR: \"new\"  and more: the server answered 503; {accepted_too}"
-        )
+        format!("{accepted}; pending at 4K; HDR: \"new\"  and more: the server answered 503; {accepted_too}")
     );
     served.kill();
     let served = house.start();
@@ -227,9 +188,7 @@ fn a_redirect_of_an_import_server_is_followed_on_its_origin_with_key_and_command
         let served = house.start();
         house.drop_stub("Film.torrent", &peer, 1);
         house.wait_for_file("Film 1.mkv", film);
-        wait_until("it is accepted", || {
-            import_state(&house) == "accepted by Films"
-        });
+        wait_until("it is accepted", || import_state(&house) == "accepted by Films");
         assert_eq!(radarr.imported(), [house.path("completed/Film 1.mkv")]);
         let got = radarr.got();
         assert_eq!(got[1].0, "POST /radarr/api/v3/command", "{status}");
@@ -242,10 +201,7 @@ fn a_redirect_of_an_import_server_is_followed_on_its_origin_with_key_and_command
 fn a_redirect_of_an_import_server_to_another_origin_is_named_and_the_key_stays() {
     let (peer, radarr, other) = (Peer::new(), Radarr::new(), Radarr::new());
     let film = peer.film(1, 1000);
-    let there = other.config("radarr", "")["url"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let there = other.config("radarr", "")["url"].as_str().unwrap_or_default().to_owned();
     radarr.redirect(307, &format!("{there}api/v3/command?apikey=secret"));
     let mut house = House::with(&[&peer]);
     house.config["servers"] = json!([radarr.config("radarr", "Films")]);

@@ -72,11 +72,7 @@ impl Peer {
 
     pub(crate) fn item(&self, number: u64, filename: &str, category: u32, size: u64) -> Content {
         let content = Content::new(number, size);
-        let item = Item {
-            filename: filename.to_owned(),
-            category,
-            content,
-        };
+        let item = Item { filename: filename.to_owned(), category, content };
         let mut items = self.state.items.lock().unwrap();
         items.insert(number.to_string(), item);
         content
@@ -124,10 +120,7 @@ impl Peer {
     pub(crate) fn fetched(&self, number: u64) -> usize {
         let target = format!("/peer/items/{number}/file");
         let asked = self.asked();
-        asked
-            .iter()
-            .filter(|line| line.starts_with(&target))
-            .count()
+        asked.iter().filter(|line| line.starts_with(&target)).count()
     }
 }
 
@@ -172,12 +165,7 @@ fn read_head(lines: &mut impl BufRead) -> Option<(String, HashMap<String, String
     }
 }
 
-fn answer(
-    out: &mut TcpStream,
-    state: &State,
-    target: &str,
-    range: Option<&str>,
-) -> std::io::Result<()> {
+fn answer(out: &mut TcpStream, state: &State, target: &str, range: Option<&str>) -> std::io::Result<()> {
     if target == "/handshake" {
         return json_body(out, &json!({ "version": "0.1.0" }));
     }
@@ -192,8 +180,7 @@ fn answer(
     if rest.ends_with("/file") {
         let redirect = state.redirects.lock().unwrap().get(id).cloned();
         if let Some(location) = redirect {
-            let head =
-                format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+            let head = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
             return out.write_all(head.as_bytes());
         }
         return file(out, state, &item, range);
@@ -224,21 +211,11 @@ fn json_body(out: &mut TcpStream, value: &serde_json::Value) -> std::io::Result<
     out.write_all(body.as_bytes())
 }
 
-fn file(
-    out: &mut TcpStream,
-    state: &State,
-    item: &Item,
-    range: Option<&str>,
-) -> std::io::Result<()> {
+fn file(out: &mut TcpStream, state: &State, item: &Item, range: Option<&str>) -> std::io::Result<()> {
     let size = item.content.size;
     let honest = state.honest.load(Ordering::SeqCst);
-    let first = range.filter(|_| honest).and_then(|range| {
-        range
-            .strip_prefix("bytes=")?
-            .strip_suffix('-')?
-            .parse()
-            .ok()
-    });
+    let first =
+        range.filter(|_| honest).and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
     let first: Option<u64> = first;
     let from = first.unwrap_or(0);
     let etag = if honest { "ETag: \"v1\"\r\n" } else { "" };
@@ -258,11 +235,7 @@ fn file(
             return Err(std::io::Error::other("cut"));
         }
         let rate = state.rate.load(Ordering::SeqCst);
-        let piece = if rate == 0 {
-            65_536
-        } else {
-            (rate / 50).max(1)
-        };
+        let piece = if rate == 0 { 65_536 } else { (rate / 50).max(1) };
         let to = size.min(at + piece);
         out.write_all(&item.content.bytes(at..to))?;
         at = to;

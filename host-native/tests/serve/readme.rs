@@ -15,11 +15,7 @@ fn commands(heading: &str) -> String {
 
 fn free_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener
-        .local_addr()
-        .expect("an address")
-        .port()
-        .to_string()
+    listener.local_addr().expect("an address").port().to_string()
 }
 
 /// A shell and all it began: a group of its own, ended together.
@@ -28,9 +24,7 @@ struct Shell(Child);
 impl Drop for Shell {
     fn drop(&mut self) {
         let group = format!("-{}", self.0.id());
-        let _ = Command::new("kill")
-            .args(["-s", "TERM", "--", &group])
-            .status();
+        let _ = Command::new("kill").args(["-s", "TERM", "--", &group]).status();
         let _ = self.0.wait();
     }
 }
@@ -43,21 +37,12 @@ fn from_nothing_to_the_first_film_in_five_commands() {
     // Ports of this test's own, in place of the defaults.
     let (api, share) = (free_port(), free_port());
     let script = script
-        .replace(
-            "regrip share friend",
-            "regrip share friend --listen 127.0.0.1:5226",
-        )
-        .replace(
-            r#""dataDir": "data""#,
-            &format!(r#""dataDir": "data", "listen": "127.0.0.1:{api}""#),
-        )
+        .replace("regrip share friend", "regrip share friend --listen 127.0.0.1:5226")
+        .replace(r#""dataDir": "data""#, &format!(r#""dataDir": "data", "listen": "127.0.0.1:{api}""#))
         .replace("5226", &share);
     let binary = Path::new(env!("CARGO_BIN_EXE_regrip"));
-    let path = format!(
-        "{}:{}",
-        binary.parent().expect("a folder").display(),
-        std::env::var("PATH").unwrap_or_default()
-    );
+    let path =
+        format!("{}:{}", binary.parent().expect("a folder").display(), std::env::var("PATH").unwrap_or_default());
     let shell = Command::new("sh")
         .args(["-ec", &format!("{script}\nwait")])
         .current_dir(folder.path())
@@ -89,18 +74,11 @@ fn the_unit_of_systemd_is_one() {
         .replace("Group=regrip", "Group=root");
     let path = folder.path().join("regrip.service");
     std::fs::write(&path, unit).expect("written");
-    let Ok(ran) = Command::new("systemd-analyze")
-        .arg("verify")
-        .arg(&path)
-        .output()
-    else {
+    let Ok(ran) = Command::new("systemd-analyze").arg("verify").arg(&path).output() else {
         eprintln!("systemd-analyze is not here: the unit is not verified");
         return;
     };
     let told = String::from_utf8_lossy(&ran.stderr);
-    let ours: Vec<&str> = told
-        .lines()
-        .filter(|line| line.contains("regrip.service"))
-        .collect();
+    let ours: Vec<&str> = told.lines().filter(|line| line.contains("regrip.service")).collect();
     assert!(ours.is_empty(), "{told}");
 }

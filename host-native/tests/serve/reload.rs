@@ -17,8 +17,7 @@ fn a_configuration_that_is_read_again_changes_peers_servers_and_limits() {
     // The key changed too.
     peer.key("other");
     let peers = [("Old", &peer, "other"), ("New", &new, "hush")];
-    let peers =
-        peers.map(|(name, peer, key)| json!({ "name": name, "url": peer.url(), "apiKey": key }));
+    let peers = peers.map(|(name, peer, key)| json!({ "name": name, "url": peer.url(), "apiKey": key }));
     house.config["peers"] = json!(peers);
     house.config["servers"] = json!([radarr.config("radarr", "Films")]);
     house.config["downloads"]["maxConcurrentDownloads"] = 7.into();
@@ -29,10 +28,7 @@ fn a_configuration_that_is_read_again_changes_peers_servers_and_limits() {
     assert_eq!(served.log.count("regrip.listen has changed"), 1);
     house.wait_for_file("Film 2.mkv", film);
     house.drop_stub("1.torrent", &peer, 1);
-    house.wait_for_rows(&[
-        ("Film 1.mkv", "import_queued"),
-        ("Film 2.mkv", "import_queued"),
-    ]);
+    house.wait_for_rows(&[("Film 1.mkv", "import_queued"), ("Film 2.mkv", "import_queued")]);
     served.stop();
 }
 
@@ -55,9 +51,7 @@ fn a_configuration_that_is_broken_changes_nothing_and_is_told() {
     house.wait_for_file("Film 1.mkv", film);
     std::fs::write(house.path("config.jsonc"), "{").expect("written");
     served.signal("HUP");
-    wait_until("it is told again", || {
-        served.log.count("stays in force") >= 2
-    });
+    wait_until("it is told again", || served.log.count("stays in force") >= 2);
     house.config = good;
     house.write_config();
     served.signal("HUP");

@@ -31,24 +31,16 @@ fn killed_at_random_moments_every_stub_ends_with_one_row_and_one_whole_file() {
     }
     let served = house.start();
     wait_until("all stubs are done", || house.names("watch").is_empty());
-    let mut wanted: Vec<_> = films
-        .iter()
-        .map(|(number, _, _)| (format!("Film {number}.mkv"), "import_queued"))
-        .collect();
+    let mut wanted: Vec<_> =
+        films.iter().map(|(number, _, _)| (format!("Film {number}.mkv"), "import_queued")).collect();
     wanted.sort();
-    let wanted: Vec<_> = wanted
-        .iter()
-        .map(|(name, status)| (name.as_str(), *status))
-        .collect();
+    let wanted: Vec<_> = wanted.iter().map(|(name, status)| (name.as_str(), *status)).collect();
     house.wait_for_rows(&wanted);
     for (number, _, content) in films {
         house.assert_is(&format!("Film {number}.mkv"), content);
     }
     let names = house.names("completed");
-    assert!(
-        names.iter().all(|name| !name.ends_with(".part")),
-        "{names:?}"
-    );
+    assert!(names.iter().all(|name| !name.ends_with(".part")), "{names:?}");
     served.stop();
 }
 
@@ -90,11 +82,7 @@ fn a_download_whose_peer_is_no_longer_configured_says_so_and_keeps_its_part() {
     let row = &house.rows()[0];
     assert_eq!(row["error_code"], "CredentialsMissing");
     assert!(house.part_bytes("Film 1.mkv") > 0);
-    assert_eq!(
-        peer.asked().len(),
-        asked,
-        "nothing was asked without its key"
-    );
+    assert_eq!(peer.asked().len(), asked, "nothing was asked without its key");
     served.stop();
 }
 
@@ -108,18 +96,12 @@ fn without_a_downloads_block_what_was_unfinished_fails_and_says_what_was_found()
     let served = house.start();
     house.drop_stub("1.torrent", &peer, 1);
     house.drop_stub("2.torrent", &peer, 2);
-    wait_until("bytes come", || {
-        house.part_bytes("Film 1.mkv") > 0 && house.part_bytes("Film 2.mkv") > 0
-    });
+    wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 0 && house.part_bytes("Film 2.mkv") > 0);
     served.kill();
     std::fs::remove_file(house.path("completed/Film 2.mkv.part")).expect("removed");
     let kept = house.part_bytes("Film 1.mkv");
     let downloads = house.config["downloads"].take();
-    house
-        .config
-        .as_object_mut()
-        .expect("an object")
-        .remove("downloads");
+    house.config.as_object_mut().expect("an object").remove("downloads");
     let served = house.begin();
     served.log.wait_for("downloading is disabled");
     house.wait_for_rows(&[("Film 1.mkv", "failed"), ("Film 2.mkv", "failed")]);
@@ -141,8 +123,7 @@ fn without_a_downloads_block_what_was_unfinished_fails_and_says_what_was_found()
 }
 
 #[test]
-fn a_stub_left_by_a_server_that_died_after_the_file_was_whole_is_removed_before_the_import_goes_on()
-{
+fn a_stub_left_by_a_server_that_died_after_the_file_was_whole_is_removed_before_the_import_goes_on() {
     let (peer, radarr) = (Peer::new(), Radarr::new());
     let film = peer.film(1, 1000);
     radarr.refuse(&[503; 5]);

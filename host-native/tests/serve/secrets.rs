@@ -8,10 +8,7 @@ use serde_json::{Value, json};
 const MARKER: &str = "hunter2marker";
 
 fn assert_hidden(text: &str, about: &str) {
-    assert!(
-        !text.to_ascii_lowercase().contains(MARKER),
-        "{about}: {text}"
-    );
+    assert!(!text.to_ascii_lowercase().contains(MARKER), "{about}: {text}");
 }
 
 #[test]
@@ -36,9 +33,7 @@ fn a_configuration_that_is_read_again_shows_no_secret() {
         house.write_config();
         let before = served.log.text().len();
         served.signal("HUP");
-        wait_until("it is logged", || {
-            served.log.text()[before..].contains("stays in force")
-        });
+        wait_until("it is logged", || served.log.text()[before..].contains("stays in force"));
         let troubles = served.get("/api/troubles").to_string();
         assert!(troubles.contains("found "), "{troubles}");
         assert_hidden(&troubles, place);
@@ -55,32 +50,14 @@ fn what_a_request_brings_in_the_wrong_place_is_not_repeated() {
     let bodies: [(&str, Value); 14] = [
         ("downloads", json!({ "url": MARKER })),
         ("downloads", json!({ "url": format!("me:{MARKER}@nas") })),
-        (
-            "downloads",
-            json!({ "url": format!("//me:{MARKER}@nas/film") }),
-        ),
-        (
-            "downloads",
-            json!({ "url": format!("http://me:{MARKER}@nas/film") }),
-        ),
-        (
-            "downloads",
-            json!({ "url": format!("http://nas/?key={MARKER}") }),
-        ),
+        ("downloads", json!({ "url": format!("//me:{MARKER}@nas/film") })),
+        ("downloads", json!({ "url": format!("http://me:{MARKER}@nas/film") })),
+        ("downloads", json!({ "url": format!("http://nas/?key={MARKER}") })),
         ("downloads", json!({ "url": [MARKER] })),
         ("downloads", json!({ "url": "http://nas/film", MARKER: 1 })),
-        (
-            "downloads",
-            json!({ "url": "http://nas/film", "sha256": MARKER }),
-        ),
-        (
-            "downloads",
-            json!({ "url": "http://nas/film", "filename": format!("{MARKER}/") }),
-        ),
-        (
-            "downloads",
-            json!({ "url": "http://nas/film", "filename": { MARKER: MARKER } }),
-        ),
+        ("downloads", json!({ "url": "http://nas/film", "sha256": MARKER })),
+        ("downloads", json!({ "url": "http://nas/film", "filename": format!("{MARKER}/") })),
+        ("downloads", json!({ "url": "http://nas/film", "filename": { MARKER: MARKER } })),
         ("downloads", json!([MARKER])),
         ("downloads", json!(MARKER)),
         ("session", json!({ "key": MARKER })),

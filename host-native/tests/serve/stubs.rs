@@ -26,8 +26,7 @@ fn what_is_no_stub_of_ours_is_left_where_it_is_and_told_once() {
     }
     std::fs::create_dir(watch.join("folder.torrent")).expect("a folder");
     std::fs::write(house.path("outside.torrent"), stub(&peer, 1)).expect("written");
-    std::os::unix::fs::symlink(house.path("outside.torrent"), watch.join("link.torrent"))
-        .expect("a link");
+    std::os::unix::fs::symlink(house.path("outside.torrent"), watch.join("link.torrent")).expect("a link");
     house.drop_stub("unknown.torrent", &Peer::new(), 1);
     std::fs::write(watch.join("notes.txt"), "no stub").expect("written");
     let served = house.start();
@@ -37,13 +36,9 @@ fn what_is_no_stub_of_ours_is_left_where_it_is_and_told_once() {
     for number in 0..3 {
         house.drop_stub(&format!("good {number}.torrent"), &peer, 1);
         house.wait_for_file("Film 1.mkv", film);
-        wait_until("it is done", || {
-            !house.has_stub(&format!("good {number}.torrent"))
-        });
+        wait_until("it is done", || !house.has_stub(&format!("good {number}.torrent")));
     }
-    for name in [
-        "empty", "half", "large", "foreign", "nested", "folder", "link", "unknown",
-    ] {
+    for name in ["empty", "half", "large", "foreign", "nested", "folder", "link", "unknown"] {
         let name = format!("{name}.torrent");
         assert!(watch.join(&name).symlink_metadata().is_ok(), "{name}");
         assert_eq!(served.log.count(&name), 1, "{name}");
@@ -93,16 +88,7 @@ fn a_stub_that_was_broken_is_taken_once_it_is_mended() {
 #[test]
 fn a_hostile_release_makes_no_row_and_its_stub_says_why_it_failed() {
     let long = "x".repeat(300);
-    let names = [
-        "../../x",
-        "a/b",
-        "nul\0.mkv",
-        "CON",
-        "",
-        "..",
-        &long,
-        "x.part",
-    ];
+    let names = ["../../x", "a/b", "nul\0.mkv", "CON", "", "..", &long, "x.part"];
     let peer = Peer::new();
     for (number, name) in (1..).zip(names) {
         peer.item(number, name, 2000, 1000);
@@ -137,9 +123,7 @@ fn a_stub_that_failed_is_tried_again_once_it_is_put_back() {
     assert!(why.contains("404"), "{why}");
     rename(&failed, &house.path("watch/Film.torrent"));
     house.wait_for_file("Film 1.mkv", film);
-    wait_until("the reason is gone", || {
-        house.names("watch/failed").is_empty()
-    });
+    wait_until("the reason is gone", || house.names("watch/failed").is_empty());
     house.wait_for_rows(&[("Film 1.mkv", "completed")]);
     served.stop();
 }
@@ -237,11 +221,7 @@ fn a_stub_that_is_taken_away_while_its_peer_is_away_is_let_go() {
     let house = House::with(&[&peer]);
     let served = house.start();
     house.drop_stub("Film.torrent", &peer, 1);
-    let pending = || {
-        served.get("/api/stubs")["stubs"]
-            .as_array()
-            .map_or(0, Vec::len)
-    };
+    let pending = || served.get("/api/stubs")["stubs"].as_array().map_or(0, Vec::len);
     wait_until("it is pending", || pending() == 1);
     std::fs::remove_file(house.path("watch/Film.torrent")).expect("removed");
     wait_until("it is let go", || pending() == 0);
@@ -260,15 +240,11 @@ fn a_download_that_is_called_off_or_removed_leaves_its_stub_in_failed() {
     house.drop_stub("1.torrent", &peer, 1);
     wait_until("it is under way", || house.part_bytes("Film 1.mkv") > 0);
     assert_eq!(served.ask("DELETE", "/api/downloads/1").0, 204);
-    wait_until("its stub is out of the way", || {
-        !house.has_stub("1.torrent")
-    });
+    wait_until("its stub is out of the way", || !house.has_stub("1.torrent"));
     house.drop_stub("2.torrent", &peer, 2);
     wait_until("it is under way", || house.part_bytes("Film 2.mkv") > 0);
     assert_eq!(served.ask("POST", "/api/downloads/2/cancel").0, 200);
-    wait_until("its stub is out of the way", || {
-        !house.has_stub("2.torrent")
-    });
+    wait_until("its stub is out of the way", || !house.has_stub("2.torrent"));
     house.wait_for_rows(&[("Film 2.mkv", "cancelled")]);
     for number in [1, 2] {
         let why = std::fs::read_to_string(house.path(&format!("watch/failed/{number}.txt")));
@@ -278,9 +254,7 @@ fn a_download_that_is_called_off_or_removed_leaves_its_stub_in_failed() {
     peer.rate(0);
     assert_eq!(served.ask("POST", "/api/downloads/2/retry").0, 200);
     house.wait_for_file("Film 2.mkv", film);
-    wait_until("the failed stub is gone", || {
-        house.names("watch/failed") == ["1.torrent", "1.txt"]
-    });
+    wait_until("the failed stub is gone", || house.names("watch/failed") == ["1.torrent", "1.txt"]);
     served.stop();
 }
 
@@ -316,9 +290,7 @@ fn a_redirect_to_where_nobody_may_go_fails_the_stub() {
     for number in [1, 2] {
         house.drop_stub(&format!("{number}.torrent"), &peer, number);
         let why = house.path(&format!("watch/failed/{number}.txt"));
-        wait_until("it failed", || {
-            !house.has_stub(&format!("{number}.torrent"))
-        });
+        wait_until("it failed", || !house.has_stub(&format!("{number}.torrent")));
         let why = std::fs::read_to_string(why).expect("a reason");
         assert!(why.contains("was refused"), "{why}");
     }

@@ -82,9 +82,7 @@ fn a_file_whose_stub_cannot_be_removed_is_imported_and_its_stub_is_no_new_work_a
     rename(&house.path("watch"), &house.path("aside"));
     house.wait_for_file("Film 1.mkv", film);
     house.wait_for_rows(&[("Film 1.mkv", "import_queued")]);
-    wait_until("the stub is listed", || {
-        pending_error(&served).contains("the stub cannot be removed")
-    });
+    wait_until("the stub is listed", || pending_error(&served).contains("the stub cannot be removed"));
     let troubles = served.get("/api/troubles").to_string();
     assert!(troubles.contains("cannot remove stubs"), "{troubles}");
     let file = house.path("completed/Film 1.mkv");
@@ -93,14 +91,10 @@ fn a_file_whose_stub_cannot_be_removed_is_imported_and_its_stub_is_no_new_work_a
     std::fs::remove_file(&file).expect("moved away");
     served.kill();
     let served = house.start();
-    wait_until("the next process lists it too", || {
-        pending_error(&served).contains("the stub cannot be removed")
-    });
+    wait_until("the next process lists it too", || pending_error(&served).contains("the stub cannot be removed"));
     rename(&house.path("aside"), &house.path("watch"));
     wait_until("the stub is gone", || !house.has_stub("Film.torrent"));
-    wait_until("it is not listed any more", || {
-        served.get("/api/stubs")["total"] == 0
-    });
+    wait_until("it is not listed any more", || served.get("/api/stubs")["total"] == 0);
     house.wait_for_rows(&[("Film 1.mkv", "import_queued")]);
     assert_eq!(peer.fetched(1), 1);
     // The same name is new work again.
@@ -153,10 +147,7 @@ fn a_peer_that_is_away_keeps_its_stubs_pending_and_goes_on_when_it_is_back() {
         why.contains("the peer cannot be reached") && stub["next_try_at"].is_string()
     });
     let peers = served.get("/api/peers").to_string();
-    assert!(
-        peers.contains("0.1.0") && !peers.contains("hush"),
-        "{peers}"
-    );
+    assert!(peers.contains("0.1.0") && !peers.contains("hush"), "{peers}");
     assert_eq!(house.rows().len(), 1);
     peer.away(false);
     house.wait_for_file("Film 1.mkv", film);
@@ -196,10 +187,8 @@ fn a_full_disk_fails_nothing_for_good_and_downloads_go_on_when_there_is_room() {
     let house = House::with(&[&peer]);
     let disk = house.path("completed");
     let mount = |options: &str| {
-        let mount = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(&disk)
-            .output();
+        let mount =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&disk).output();
         mount.is_ok_and(|mount| mount.status.success())
     };
     if !mount("size=2m") {
@@ -209,9 +198,7 @@ fn a_full_disk_fails_nothing_for_good_and_downloads_go_on_when_there_is_room() {
     let _unmount = Unmount(disk.clone());
     let served = house.start();
     house.drop_stub("large.torrent", &peer, 1);
-    wait_until("it is shown", || {
-        pending_error(&served).contains("no space left")
-    });
+    wait_until("it is shown", || pending_error(&served).contains("no space left"));
     house.wait_for_rows(&[("Film 1.mkv", "failed")]);
     assert!(house.has_stub("large.torrent"));
     // What fits is not held up.
@@ -234,10 +221,7 @@ fn a_disk_that_is_not_mounted_any_more_gets_no_files_in_its_place() {
     let house = House::with(&[&peer]);
     let disk = house.path("completed");
     let run = |program: &str, arguments: &[&str]| {
-        let ran = std::process::Command::new(program)
-            .args(arguments)
-            .arg(&disk)
-            .output();
+        let ran = std::process::Command::new(program).args(arguments).arg(&disk).output();
         ran.is_ok_and(|ran| ran.status.success())
     };
     if !run("mount", &["-t", "tmpfs", "tmpfs"]) {
@@ -248,9 +232,7 @@ fn a_disk_that_is_not_mounted_any_more_gets_no_files_in_its_place() {
     let served = house.start();
     assert!(run("umount", &[]));
     house.drop_stub("film.torrent", &peer, 1);
-    wait_until("it waits", || {
-        pending_error(&served).contains("mount it again")
-    });
+    wait_until("it waits", || pending_error(&served).contains("mount it again"));
     assert_eq!(house.names("completed"), Vec::<String>::new());
     assert!(run("mount", &["-t", "tmpfs", "tmpfs"]));
     house.wait_for_file("Film 1.mkv", film);

@@ -21,11 +21,7 @@ const FEW: Limits = Limits {
 const CROWD: usize = 80;
 
 fn how(limits: Limits) -> How {
-    How {
-        access: Access::Keys(Keys::new(["alpha"]).unwrap()),
-        limits,
-        ..How::default()
-    }
+    How { access: Access::Keys(Keys::new(["alpha"]).unwrap()), limits, ..How::default() }
 }
 
 /// A folder with a small film and one that no socket takes whole.
@@ -156,10 +152,7 @@ fn a_request_whose_client_sends_no_more_is_answered_whole() {
 
 #[test]
 fn a_client_that_leaves_in_the_middle_frees_its_place() {
-    let limits = Limits {
-        connections: 2,
-        ..FEW
-    };
+    let limits = Limits { connections: 2, ..FEW };
     let bench = Bench::how(how(limits), |films| {
         put_long(&films.join("long.mkv"));
     });
@@ -178,26 +171,14 @@ fn a_request_is_for_exactly_one_host() {
     let table = [
         ("GET /handshake HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
         ("GET /handshake HTTP/1.1\r\n\r\n", 400),
-        (
-            "GET /handshake HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
-            400,
-        ),
+        ("GET /handshake HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
         ("GET /handshake HTTP/1.1\r\nHost:\r\n\r\n", 400),
         ("GET /handshake HTTP/1.1\r\nHost: me@localhost\r\n\r\n", 400),
         ("GET /handshake HTTP/1.0\r\nHost: localhost\r\n\r\n", 200),
-        (
-            "GET http://localhost/handshake HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            200,
-        ),
-        (
-            "GET http://localhost/handshake HTTP/1.1\r\nHost: other\r\n\r\n",
-            200,
-        ),
+        ("GET http://localhost/handshake HTTP/1.1\r\nHost: localhost\r\n\r\n", 200),
+        ("GET http://localhost/handshake HTTP/1.1\r\nHost: other\r\n\r\n", 200),
         // Whom a request is for is what its target says.
-        (
-            "GET http://evil.example/handshake HTTP/1.1\r\nHost: localhost\r\n\r\n",
-            403,
-        ),
+        ("GET http://evil.example/handshake HTTP/1.1\r\nHost: localhost\r\n\r\n", 403),
         ("GET http://localhost/handshake HTTP/1.1\r\n\r\n", 400),
     ];
     for (request, status) in table {

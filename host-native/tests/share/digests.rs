@@ -23,9 +23,7 @@ fn digest(bench: &Bench, path: &str) -> String {
 fn a_digest_is_sent_once_it_is_known_and_is_that_of_the_whole_file() {
     let bench = Bench::film(&bytes(1, 3_000_000));
     let path = bench.file("film.mkv");
-    let wanted = checksum_of(&bench.path("film.mkv"), Algorithm::Sha256)
-        .unwrap()
-        .hex;
+    let wanted = checksum_of(&bench.path("film.mkv"), Algorithm::Sha256).unwrap().hex;
     assert_eq!(digest(&bench, &path), wanted);
     assert_eq!(bench.search("")[0]["sha256"], wanted.as_str());
 }
@@ -36,9 +34,7 @@ fn a_changed_file_has_no_digest_until_it_has_its_own() {
     let path = bench.file("film.mkv");
     let before = digest(&bench, &path);
     put(&bench.path("film.mkv"), &bytes(2, 100_000));
-    let wanted = checksum_of(&bench.path("film.mkv"), Algorithm::Sha256)
-        .unwrap()
-        .hex;
+    let wanted = checksum_of(&bench.path("film.mkv"), Algorithm::Sha256).unwrap().hex;
     let first = bench
         .get(&path, "")
         .header("repr-digest")
@@ -59,14 +55,9 @@ fn a_restart_takes_the_digest_from_the_ledger_as_long_as_the_file_is_the_same() 
     let marked = "ab".repeat(32);
     let ledger = SqliteLedger::open(&bench.folder.path().join("state.db")).unwrap();
     let key = film.as_os_str().as_bytes().to_vec();
-    let noted = block_on(ledger.shared_digest(key.clone()))
-        .unwrap()
-        .unwrap();
+    let noted = block_on(ledger.shared_digest(key.clone())).unwrap().unwrap();
     assert_eq!(noted.sha256, real);
-    let forged = SharedDigest {
-        sha256: marked.clone(),
-        ..noted
-    };
+    let forged = SharedDigest { sha256: marked.clone(), ..noted };
     block_on(ledger.note_shared_digest(key, forged)).unwrap();
     drop(ledger);
     bench.start(How::default());
@@ -74,10 +65,7 @@ fn a_restart_takes_the_digest_from_the_ledger_as_long_as_the_file_is_the_same() 
     bench.stop();
     put(&film, &bytes(2, 1000));
     bench.start(How::default());
-    assert_eq!(
-        digest(&bench, &path),
-        checksum_of(&film, Algorithm::Sha256).unwrap().hex
-    );
+    assert_eq!(digest(&bench, &path), checksum_of(&film, Algorithm::Sha256).unwrap().hex);
 }
 
 #[test]

@@ -20,11 +20,7 @@ struct Breaking {
 }
 
 impl Breaking {
-    fn before(
-        server: SocketAddr,
-        cuts: &'static [usize],
-        at_cut: impl Fn(usize) + Send + 'static,
-    ) -> Breaking {
+    fn before(server: SocketAddr, cuts: &'static [usize], at_cut: impl Fn(usize) + Send + 'static) -> Breaking {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -34,9 +30,7 @@ impl Breaking {
             for client in listener.incoming() {
                 let number = count.fetch_add(1, Ordering::Relaxed);
                 let limit = cuts.get(number).copied().unwrap_or(usize::MAX);
-                kept.lock()
-                    .unwrap()
-                    .push(pass(client.unwrap(), server, limit));
+                kept.lock().unwrap().push(pass(client.unwrap(), server, limit));
                 at_cut(number);
             }
         });
@@ -45,9 +39,7 @@ impl Breaking {
 
     fn header(&self, request: usize, name: &str) -> Option<String> {
         let heads = self.heads.lock().unwrap();
-        let fields = heads[request]
-            .lines()
-            .filter_map(|line| line.split_once(": "));
+        let fields = heads[request].lines().filter_map(|line| line.split_once(": "));
         let mut values = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));
         values.next().map(|(_, value)| value.to_owned())
     }
@@ -87,28 +79,18 @@ fn pass(mut client: TcpStream, server: SocketAddr, limit: usize) -> String {
 fn get(bench: &Bench, from: SocketAddr, path: &str) -> (Option<i32>, Vec<Value>) {
     let ran: Output = Command::new(env!("CARGO_BIN_EXE_regrip"))
         .current_dir(bench.folder.path())
-        .args([
-            "get",
-            &format!("http://{from}{path}"),
-            "-o",
-            "got.mkv",
-            "--json",
-        ])
+        .args(["get", &format!("http://{from}{path}"), "-o", "got.mkv", "--json"])
         .args(["--retry-base-ms", "0", "--state", "get.db"])
         .output()
         .unwrap();
     let lines = String::from_utf8(ran.stdout).unwrap();
-    let events = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap());
+    let events = lines.lines().map(|line| serde_json::from_str(line).unwrap());
     (ran.status.code(), events.collect())
 }
 
 fn restarts(events: &[Value]) -> Vec<&str> {
     let restarts = events.iter().filter(|event| event["event"] == "restart");
-    restarts
-        .filter_map(|event| event["reason"].as_str())
-        .collect()
+    restarts.filter_map(|event| event["reason"].as_str()).collect()
 }
 
 #[test]
@@ -116,17 +98,8 @@ fn a_download_cut_three_times_goes_on_by_etag_and_is_verified_by_the_shares_dige
     let content = bytes(1, SIZE);
     let bench = Bench::film(&content);
     let path = bench.file("film.mkv");
-    crate::support::until(|| {
-        bench
-            .get(&path, "Range: bytes=0-0\r\n")
-            .header("repr-digest")
-            .map(drop)
-    });
-    let etag = bench
-        .get(&path, "Range: bytes=0-0\r\n")
-        .header("etag")
-        .unwrap()
-        .to_owned();
+    crate::support::until(|| bench.get(&path, "Range: bytes=0-0\r\n").header("repr-digest").map(drop));
+    let etag = bench.get(&path, "Range: bytes=0-0\r\n").header("etag").unwrap().to_owned();
     let line = Breaking::before(bench.address, &[1_000_000, 500_000, 2_000_000], |_| {});
     let (code, events) = get(&bench, line.address, &path);
     assert_eq!(code, Some(0), "{events:?}");
@@ -184,13 +157,7 @@ fn a_share_that_starts_again_is_gone_on_with() {
     let line = Breaking::before(bench.address, &[3_000_000, 0], |_| {});
     let first = Command::new(env!("CARGO_BIN_EXE_regrip"))
         .current_dir(bench.folder.path())
-        .args([
-            "get",
-            &format!("http://{}{path}", line.address),
-            "-o",
-            "got.mkv",
-            "-q",
-        ])
+        .args(["get", &format!("http://{}{path}", line.address), "-o", "got.mkv", "-q"])
         .args(["--max-attempts", "1", "--state", "get.db"])
         .status()
         .unwrap();
@@ -268,9 +235,7 @@ fn a_file_overwritten_again_and_again_is_fetched_in_one_whole_version_or_not_at_
                 let mut exit = None;
                 for version in 1..VERSIONS {
                     let moment = random.u64(1..size as u64);
-                    while exit.is_none()
-                        && fs::metadata(&part).map_or(0, |part| part.len()) < moment
-                    {
+                    while exit.is_none() && fs::metadata(&part).map_or(0, |part| part.len()) < moment {
                         std::thread::sleep(Duration::from_millis(1));
                         exit = getting.try_wait().unwrap();
                     }
@@ -280,8 +245,7 @@ fn a_file_overwritten_again_and_again_is_fetched_in_one_whole_version_or_not_at_
                 eprintln!("{code:?}");
                 if code == Some(0) {
                     let got = fs::read(folder.join(format!("got-{file}"))).unwrap();
-                    let whole =
-                        (0..VERSIONS).any(|version| got == bytes(file + FILES * version, size));
+                    let whole = (0..VERSIONS).any(|version| got == bytes(file + FILES * version, size));
                     assert!(whole, "{name} is mixed");
                 }
             });

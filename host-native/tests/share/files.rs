@@ -31,18 +31,8 @@ fn a_range_is_sent_and_nothing_else() {
     let table = [
         ("bytes=0-", 206, 0..SIZE, "bytes 0-299999/300000"),
         ("bytes=5-9", 206, 5..10, "bytes 5-9/300000"),
-        (
-            "bytes=299999-",
-            206,
-            SIZE - 1..SIZE,
-            "bytes 299999-299999/300000",
-        ),
-        (
-            "bytes=-7",
-            206,
-            SIZE - 7..SIZE,
-            "bytes 299993-299999/300000",
-        ),
+        ("bytes=299999-", 206, SIZE - 1..SIZE, "bytes 299999-299999/300000"),
+        ("bytes=-7", 206, SIZE - 7..SIZE, "bytes 299993-299999/300000"),
         ("bytes=-999999", 206, 0..SIZE, "bytes 0-299999/300000"),
         ("bytes=300000-", 416, 0..0, "bytes */300000"),
         ("bytes=-0", 416, 0..0, "bytes */300000"),
@@ -55,11 +45,7 @@ fn a_range_is_sent_and_nothing_else() {
         let reply = client.ask("GET", &path, &format!("Range: {range}\r\n"));
         assert_eq!(reply.status, status, "{range}");
         assert!(reply.body == all[part], "{range}");
-        assert_eq!(
-            reply.header("content-range").unwrap_or_default(),
-            content_range,
-            "{range}"
-        );
+        assert_eq!(reply.header("content-range").unwrap_or_default(), content_range, "{range}");
     }
     let twice = client.ask("GET", &path, "Range: bytes=0-1\r\nRange: bytes=2-3\r\n");
     assert_eq!((twice.status, twice.body.len()), (200, SIZE));
@@ -89,10 +75,7 @@ fn if_range_gives_the_rest_of_the_version_it_names_and_else_the_whole() {
     // A range past the end of a version that is gone is no 416.
     let past = "Range: bytes=999999-\r\nIf-Range: \"another\"\r\n";
     assert_eq!(bench.get(&path, past).status, 200);
-    assert_eq!(
-        bench.get(&path, &format!("If-Range: {etag}\r\n")).status,
-        200
-    );
+    assert_eq!(bench.get(&path, &format!("If-Range: {etag}\r\n")).status, 200);
 }
 
 #[test]
@@ -102,14 +85,8 @@ fn a_replaced_file_has_another_etag_and_no_range_of_the_old_one() {
     let etag = bench.get(&path, "").header("etag").unwrap().to_owned();
     // As large and as old: only the inode tells.
     put(&bench.path("new"), &bytes(2, SIZE));
-    let old = fs::metadata(bench.path("film.mkv"))
-        .unwrap()
-        .modified()
-        .unwrap();
-    let new = fs::File::options()
-        .write(true)
-        .open(bench.path("new"))
-        .unwrap();
+    let old = fs::metadata(bench.path("film.mkv")).unwrap().modified().unwrap();
+    let new = fs::File::options().write(true).open(bench.path("new")).unwrap();
     new.set_modified(old).unwrap();
     fs::rename(bench.path("new"), bench.path("film.mkv")).unwrap();
     bench.settled(&path, "");
@@ -156,24 +133,13 @@ fn head_answers_as_get_would_without_a_body_and_without_a_range() {
     let got = client.ask("GET", &path, "");
     for headers in ["", "Range: bytes=5-\r\n"] {
         let head = client.ask("HEAD", &path, headers);
-        assert_eq!(
-            (head.status, head.header("content-length")),
-            (200, Some("300000"))
-        );
+        assert_eq!((head.status, head.header("content-length")), (200, Some("300000")));
         assert_eq!(head.header("etag"), got.header("etag"));
         assert_eq!(head.header("content-range"), None);
     }
-    assert_eq!(
-        client
-            .ask("HEAD", "/handshake", "")
-            .header("content-length"),
-        Some("19")
-    );
+    assert_eq!(client.ask("HEAD", "/handshake", "").header("content-length"), Some("19"));
     // The connection is still in step.
-    assert_eq!(
-        client.ask("GET", "/handshake", "").body,
-        br#"{"version":"0.1.0"}"#
-    );
+    assert_eq!(client.ask("GET", "/handshake", "").body, br#"{"version":"0.1.0"}"#);
 }
 
 #[test]
@@ -185,9 +151,7 @@ fn pipelined_requests_are_answered_in_order_and_the_placeholder_never_reaches_th
             put(&films.join(format!("{seed}.mkv")), &content(seed));
         }
     });
-    let paths: Vec<String> = (1..=4)
-        .map(|seed| bench.file(&format!("{seed}.mkv")))
-        .collect();
+    let paths: Vec<String> = (1..=4).map(|seed| bench.file(&format!("{seed}.mkv"))).collect();
     let mut client = bench.connect();
     for path in &paths {
         client.send("GET", path, "");
@@ -208,15 +172,9 @@ fn an_empty_file_is_sent_and_has_no_ranges() {
     let bench = Bench::film(b"");
     let path = bench.file("film.mkv");
     let whole = bench.get(&path, "");
-    assert_eq!(
-        (whole.status, whole.header("content-length")),
-        (200, Some("0"))
-    );
+    assert_eq!((whole.status, whole.header("content-length")), (200, Some("0")));
     let ranged = bench.get(&path, "Range: bytes=0-\r\n");
-    assert_eq!(
-        (ranged.status, ranged.header("content-range")),
-        (416, Some("bytes */0"))
-    );
+    assert_eq!((ranged.status, ranged.header("content-range")), (416, Some("bytes */0")));
 }
 
 #[test]
@@ -231,10 +189,7 @@ fn a_file_cut_or_changed_while_it_is_sent_closes_the_connection() {
     for change in changes {
         let bench = Bench::of(|films| {
             put(&films.join("film.mkv"), b"");
-            let film = fs::File::options()
-                .write(true)
-                .open(films.join("film.mkv"))
-                .unwrap();
+            let film = fs::File::options().write(true).open(films.join("film.mkv")).unwrap();
             film.set_len(LARGE).unwrap();
             age_to(&films.join("film.mkv"), Duration::from_secs(3600));
         });
@@ -243,12 +198,7 @@ fn a_file_cut_or_changed_while_it_is_sent_closes_the_connection() {
         client.send("GET", &path, "");
         client.head().unwrap();
         client.take(1000);
-        change(
-            &fs::File::options()
-                .write(true)
-                .open(bench.path("film.mkv"))
-                .unwrap(),
-        );
+        change(&fs::File::options().write(true).open(bench.path("film.mkv")).unwrap());
         assert!((client.take(usize::MAX).len() as u64) < LARGE - 1000);
     }
 }
@@ -279,11 +229,7 @@ fn a_file_swapped_for_a_link_or_a_pipe_is_not_opened() {
     put(&secret.join("film.mkv"), b"secret");
     let is_gone = |what: &str| {
         let reply = bench.get(&path, "");
-        assert_eq!(
-            (reply.status, reply.code().as_str()),
-            (404, "NotFound"),
-            "{what}"
-        );
+        assert_eq!((reply.status, reply.code().as_str()), (404, "NotFound"), "{what}");
     };
     fs::remove_file(bench.path("a/film.mkv")).unwrap();
     std::os::unix::fs::symlink(secret.join("film.mkv"), bench.path("a/film.mkv")).unwrap();
@@ -293,9 +239,7 @@ fn a_file_swapped_for_a_link_or_a_pipe_is_not_opened() {
     is_gone("a link on the way");
     fs::remove_file(bench.path("a")).unwrap();
     fs::create_dir(bench.path("a")).unwrap();
-    let made = std::process::Command::new("mkfifo")
-        .arg(bench.path("a/film.mkv"))
-        .status();
+    let made = std::process::Command::new("mkfifo").arg(bench.path("a/film.mkv")).status();
     assert!(made.unwrap().success());
     is_gone("a pipe");
 }
@@ -318,45 +262,25 @@ fn no_id_is_a_path() {
         "%ff",
     ];
     for id in ids {
-        for path in [
-            format!("/peer/items/{id}/file"),
-            format!("/peer/items/{id}"),
-        ] {
+        for path in [format!("/peer/items/{id}/file"), format!("/peer/items/{id}")] {
             let reply = bench.get(&path, "");
-            assert_eq!(
-                (reply.status, reply.code().as_str()),
-                (404, "NotFound"),
-                "{path}"
-            );
+            assert_eq!((reply.status, reply.code().as_str()), (404, "NotFound"), "{path}");
         }
     }
-    for path in [
-        "/peer/items/../../secret.mkv",
-        "//peer/items",
-        "/films/film.mkv",
-        "/",
-    ] {
+    for path in ["/peer/items/../../secret.mkv", "//peer/items", "/films/film.mkv", "/"] {
         assert_eq!(bench.get(path, "").status, 404, "{path}");
     }
 }
 
 #[test]
 fn an_item_is_found_by_what_its_names_tell_and_new_ones_appear() {
-    let bench = Bench::of(|films| {
-        put(
-            &films.join("Film (2020) {imdb-tt0000042} {tmdb-7}/Film.mkv"),
-            b"film",
-        )
-    });
+    let bench = Bench::of(|films| put(&films.join("Film (2020) {imdb-tt0000042} {tmdb-7}/Film.mkv"), b"film"));
     let found = bench.search("imdbId=tt0000042");
     assert_eq!(found[0]["category"], 2000);
     assert_eq!(found[0]["imdbId"], "tt0000042");
     let id = found[0]["id"].as_str().unwrap();
     let item = bench.get(&format!("/peer/items/{id}"), "");
-    assert_eq!(
-        serde_json::from_slice::<serde_json::Value>(&item.body).unwrap()["title"],
-        "Film"
-    );
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&item.body).unwrap()["title"], "Film");
     assert!(bench.search("tvdbId=9").is_empty());
     let bad = bench.get("/peer/search?season=x", "");
     assert_eq!((bad.status, bad.code().as_str()), (400, "BadRequest"));
@@ -369,19 +293,11 @@ fn an_item_is_found_by_what_its_names_tell_and_new_ones_appear() {
 fn a_search_and_an_unknown_id_have_the_folders_looked_through() {
     let mut bench = Bench::film(b"film");
     put(&bench.path("new.mkv"), b"new");
-    let id = until(|| {
-        bench
-            .search("")
-            .into_iter()
-            .find(|item| item["filename"] == "new.mkv")
-    });
+    let id = until(|| bench.search("").into_iter().find(|item| item["filename"] == "new.mkv"));
     let id = id["id"].as_str().unwrap().to_owned();
     std::fs::remove_file(bench.path("new.mkv")).unwrap();
     bench.stop();
-    bench.start(How {
-        looks_by_itself: false,
-        ..How::default()
-    });
+    bench.start(How { looks_by_itself: false, ..How::default() });
     assert_eq!(bench.get(&format!("/peer/items/{id}"), "").status, 404);
     put(&bench.path("new.mkv"), b"new");
     until(|| (bench.get(&format!("/peer/items/{id}"), "").status == 200).then_some(()));

@@ -34,10 +34,7 @@ fn unfinished_files_of_other_programs_are_neither_listed_nor_sent() {
         put(&films.join("empty.mkv"), b"");
         put(&films.join("empty.mkv.part"), b"");
         put(&films.join("replaced.mkv.part"), b"");
-        for path in unfinished
-            .into_iter()
-            .chain(["film.mkv", "Pack 2/n.mkv", "replaced.mkv"])
-        {
+        for path in unfinished.into_iter().chain(["film.mkv", "Pack 2/n.mkv", "replaced.mkv"]) {
             put(&films.join(path), b"x");
         }
     });
@@ -62,10 +59,7 @@ fn regrips_own_files_are_neither_listed_nor_sent_by_whatever_name() {
     let keys = bench.folder.path().join("keys");
     put(&keys, b"secret");
     fs::hard_link(&keys, bench.path("keys.mkv")).unwrap();
-    bench.start(How {
-        own_files: vec![keys],
-        ..How::default()
-    });
+    bench.start(How { own_files: vec![keys], ..How::default() });
     // Links, under names that say nothing.
     for file in ["state.db", "state.db-wal", "state.db-shm"] {
         let link = bench.path(&format!("{}.mkv", file.replace('.', " ")));
@@ -85,11 +79,7 @@ fn a_key_file_that_takes_the_place_of_a_shared_file_is_not_sent() {
     bench.stop();
     let keys = bench.folder.path().join("keys");
     put(&keys, b"secret");
-    bench.start(How {
-        own_files: vec![keys.clone()],
-        looks_by_itself: false,
-        ..How::default()
-    });
+    bench.start(How { own_files: vec![keys.clone()], looks_by_itself: false, ..How::default() });
     let path = bench.file("film.mkv");
     fs::rename(&keys, bench.path("film.mkv")).unwrap();
     std::os::unix::fs::symlink(bench.path("film.mkv"), &keys).unwrap();

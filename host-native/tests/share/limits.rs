@@ -5,9 +5,7 @@ use regrip::server::Limits;
 use std::time::{Duration, Instant};
 
 fn limited(limits: Limits) -> Bench {
-    Bench::how(How::limits(limits), |films| {
-        put(&films.join("film.mkv"), &bytes(1, 100))
-    })
+    Bench::how(How::limits(limits), |films| put(&films.join("film.mkv"), &bytes(1, 100)))
 }
 
 #[test]
@@ -22,10 +20,7 @@ fn a_head_too_long_or_with_too_many_fields_is_refused() {
 
 #[test]
 fn a_head_that_never_ends_is_cut_off_however_steadily_it_comes() {
-    let bench = limited(Limits {
-        head_timeout: Duration::from_millis(300),
-        ..Limits::default()
-    });
+    let bench = limited(Limits { head_timeout: Duration::from_millis(300), ..Limits::default() });
     let mut client = bench.connect();
     let begun = Instant::now();
     client.write("GET /handshake HTTP/1.1\r\nX: ");
@@ -39,11 +34,8 @@ fn a_head_that_never_ends_is_cut_off_however_steadily_it_comes() {
 
 #[test]
 fn a_connection_without_a_request_is_closed() {
-    let bench = limited(Limits {
-        idle_timeout: Duration::from_millis(200),
-        head_timeout: 2 * PATIENCE,
-        ..Limits::default()
-    });
+    let bench =
+        limited(Limits { idle_timeout: Duration::from_millis(200), head_timeout: 2 * PATIENCE, ..Limits::default() });
     assert!(bench.connect().is_closed());
     let mut client = bench.connect();
     assert_eq!(client.ask("GET", "/handshake", "").status, 200);
@@ -53,11 +45,7 @@ fn a_connection_without_a_request_is_closed() {
 #[test]
 fn a_client_that_takes_nothing_more_is_cut_off() {
     let bench = Bench::how(
-        How::limits(Limits {
-            connections: 1,
-            idle_timeout: Duration::from_millis(300),
-            ..Limits::default()
-        }),
+        How::limits(Limits { connections: 1, idle_timeout: Duration::from_millis(300), ..Limits::default() }),
         |films| {
             put_long(&films.join("film.mkv"));
         },
@@ -72,20 +60,14 @@ fn a_client_that_takes_nothing_more_is_cut_off() {
 
 #[test]
 fn whoever_comes_beyond_the_limit_waits_until_a_reply_ends() {
-    let limits = Limits {
-        connections: 2,
-        ..Limits::default()
-    };
+    let limits = Limits { connections: 2, ..Limits::default() };
     let bench = Bench::how(How::limits(limits), |films| {
         put_long(&films.join("film.mkv"));
     });
     let mut first = bench.connect();
     let found = first.ask("GET", "/peer/search", "");
     let found: serde_json::Value = serde_json::from_slice(&found.body).unwrap();
-    let path = format!(
-        "/peer/items/{}/file",
-        found["items"][0]["id"].as_str().unwrap()
-    );
+    let path = format!("/peer/items/{}/file", found["items"][0]["id"].as_str().unwrap());
     until(|| (first.ask("HEAD", &path, "").status != 503).then_some(()));
     let mut held = vec![first, bench.connect()];
     for client in &mut held {
@@ -94,15 +76,9 @@ fn whoever_comes_beyond_the_limit_waits_until_a_reply_ends() {
     }
     let mut waiting = bench.connect();
     waiting.send("GET", "/handshake", "");
-    waiting
-        .stream
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
+    waiting.stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     let mut byte = [0];
-    assert!(
-        std::io::Read::read(&mut waiting.stream, &mut byte).is_err(),
-        "a third was served"
-    );
+    assert!(std::io::Read::read(&mut waiting.stream, &mut byte).is_err(), "a third was served");
     waiting.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     held.pop();
     assert_eq!(waiting.reply(false).unwrap().status, 200);
@@ -120,12 +96,7 @@ fn a_body_nobody_asked_for_is_not_read() {
 #[test]
 fn what_is_not_http_is_refused_and_the_next_client_served() {
     let bench = limited(Limits::default());
-    for rubbish in [
-        "\0\0\0\0\r\n\r\n",
-        "GET\r\n\r\n",
-        "GET / HTTP/9.9\r\n\r\n",
-        "\u{16}\u{3}\u{1} tls\r\n\r\n",
-    ] {
+    for rubbish in ["\0\0\0\0\r\n\r\n", "GET\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\u{16}\u{3}\u{1} tls\r\n\r\n"] {
         let mut client = bench.connect();
         client.write(rubbish);
         let reply = client.reply(false);
@@ -136,11 +107,7 @@ fn what_is_not_http_is_refused_and_the_next_client_served() {
 
 #[test]
 fn told_to_stop_it_closes_idle_connections_at_once() {
-    let mut bench = limited(Limits {
-        stop_within: 2 * PATIENCE,
-        head_timeout: 2 * PATIENCE,
-        ..Limits::default()
-    });
+    let mut bench = limited(Limits { stop_within: 2 * PATIENCE, head_timeout: 2 * PATIENCE, ..Limits::default() });
     let mut idle = bench.connect();
     assert_eq!(idle.ask("GET", "/handshake", "").status, 200);
     bench.tell_to_stop();
@@ -150,15 +117,10 @@ fn told_to_stop_it_closes_idle_connections_at_once() {
 
 #[test]
 fn told_to_stop_it_cuts_replies_at_the_deadline() {
-    let mut bench = Bench::how(
-        How::limits(Limits {
-            stop_within: Duration::from_millis(300),
-            ..Limits::default()
-        }),
-        |films| {
+    let mut bench =
+        Bench::how(How::limits(Limits { stop_within: Duration::from_millis(300), ..Limits::default() }), |films| {
             put_long(&films.join("film.mkv"));
-        },
-    );
+        });
     let path = bench.file("film.mkv");
     let mut busy = bench.connect();
     busy.send("GET", &path, "");
@@ -166,15 +128,8 @@ fn told_to_stop_it_cuts_replies_at_the_deadline() {
     let begun = Instant::now();
     bench.stop();
     assert!(begun.elapsed() < PATIENCE);
-    assert!(
-        busy.take(256 << 20).len() < 256 << 20,
-        "the reply was not cut"
-    );
-    until(|| {
-        std::net::TcpStream::connect(bench.address)
-            .is_err()
-            .then_some(())
-    });
+    assert!(busy.take(256 << 20).len() < 256 << 20, "the reply was not cut");
+    until(|| std::net::TcpStream::connect(bench.address).is_err().then_some(()));
 }
 
 #[test]
@@ -186,11 +141,7 @@ fn told_to_stop_it_lets_a_reply_go_on_that_ends_in_time() {
     client.send("GET", &path, "");
     client.head().unwrap();
     bench.tell_to_stop();
-    until(|| {
-        std::net::TcpStream::connect(bench.address)
-            .is_err()
-            .then_some(())
-    });
+    until(|| std::net::TcpStream::connect(bench.address).is_err().then_some(()));
     assert!(client.take(content.len()) == content);
     bench.stop();
 }

@@ -18,12 +18,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Bytes that differ by position and seed.
 pub(crate) fn bytes(seed: u8, size: usize) -> Vec<u8> {
-    let byte = |at: usize| {
-        (at as u64)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            .to_be_bytes()[0]
-            ^ seed
-    };
+    let byte = |at: usize| (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[0] ^ seed;
     (0..size).map(byte).collect()
 }
 
@@ -80,28 +75,17 @@ pub(crate) struct How {
 
 impl Default for How {
     fn default() -> Self {
-        How {
-            access: Access::Loopback,
-            limits: Limits::default(),
-            own_files: Vec::new(),
-            looks_by_itself: true,
-        }
+        How { access: Access::Loopback, limits: Limits::default(), own_files: Vec::new(), looks_by_itself: true }
     }
 }
 
 impl How {
     pub(crate) fn keys(text: &str) -> How {
-        How {
-            access: Access::Keys(Keys::parse(text).unwrap()),
-            ..How::default()
-        }
+        How { access: Access::Keys(Keys::parse(text).unwrap()), ..How::default() }
     }
 
     pub(crate) fn limits(limits: Limits) -> How {
-        How {
-            limits,
-            ..How::default()
-        }
+        How { limits, ..How::default() }
     }
 }
 
@@ -116,12 +100,7 @@ impl Bench {
         let films = folder.path().join("films");
         fs::create_dir(&films).unwrap();
         fill(&films);
-        let mut bench = Bench {
-            folder,
-            address: ([127, 0, 0, 1], 0).into(),
-            stop: None,
-            thread: None,
-        };
+        let mut bench = Bench { folder, address: ([127, 0, 0, 1], 0).into(), stop: None, thread: None };
         bench.start(how);
         bench
     }
@@ -209,10 +188,7 @@ impl Bench {
     pub(crate) fn new_file(&self, filename: &str) -> String {
         let items = self.search("");
         let item = items.iter().find(|item| item["filename"] == filename);
-        let id = item.expect("the file is shared")["id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        let id = item.expect("the file is shared")["id"].as_str().unwrap().to_owned();
         format!("/peer/items/{id}/file")
     }
 }
@@ -234,11 +210,7 @@ impl Reply {
 impl Client {
     /// Header lines are ended by CR LF each.
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &str) {
-        let host = if headers.contains("Host:") {
-            ""
-        } else {
-            "Host: localhost\r\n"
-        };
+        let host = if headers.contains("Host:") { "" } else { "Host: localhost\r\n" };
         self.write(&format!("{method} {path} HTTP/1.1\r\n{host}{headers}\r\n"));
     }
 

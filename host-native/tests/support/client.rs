@@ -58,12 +58,7 @@ impl Client {
     pub(crate) fn reply(&mut self, to_head: bool) -> Option<Reply> {
         let head = self.head()?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
-        let mut reply = Reply {
-            status,
-            head,
-            body: Vec::new(),
-            whole: true,
-        };
+        let mut reply = Reply { status, head, body: Vec::new(), whole: true };
         let length = reply.header("content-length");
         let length = length.map_or(0, |length| length.parse().unwrap());
         if !to_head {

@@ -19,13 +19,8 @@ fn downloads_may_move_between_threads() {
     let server = Server::new(|_| ok("abc"));
     let transport = transport();
     smol::block_on(async {
-        let mut response = is_send(transport.get(plain(&server.url("/"))))
-            .await
-            .unwrap();
-        assert_eq!(
-            is_send(response.body.chunk()).await.unwrap(),
-            Some(b"abc".as_slice())
-        );
+        let mut response = is_send(transport.get(plain(&server.url("/")))).await.unwrap();
+        assert_eq!(is_send(response.body.chunk()).await.unwrap(), Some(b"abc".as_slice()));
         is_send(response);
     });
     is_send(transport);
@@ -35,28 +30,16 @@ fn downloads_may_move_between_threads() {
 fn a_connection_is_used_again_after_a_clean_end() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     let table = [
-        (
-            "a length",
-            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
-            "abc",
-        ),
+        ("a length", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "abc"),
         ("chunks", chunked, "abc"),
         ("no body", "HTTP/1.1 204 No Content\r\n\r\n", ""),
-        (
-            "an empty body",
-            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-            "",
-        ),
+        ("an empty body", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", ""),
     ];
     for (what, bytes, body) in table {
         let server = Server::new(move |_| keep(bytes));
         let transport = transport();
         for _ in 0..3 {
-            assert_eq!(
-                fetch(&transport, &server.url("/")).unwrap().body,
-                body,
-                "{what}"
-            );
+            assert_eq!(fetch(&transport, &server.url("/")).unwrap().body, body, "{what}");
         }
         let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
         assert_eq!(connections, [0, 0, 0], "{what}");
@@ -70,10 +53,7 @@ fn a_body_whose_last_byte_was_read_gives_its_connection_back_without_being_asked
     for _ in 0..2 {
         smol::block_on(async {
             let mut response = transport.get(plain(&server.url("/"))).await.unwrap();
-            assert_eq!(
-                response.body.chunk().await.unwrap(),
-                Some(b"abc".as_slice())
-            );
+            assert_eq!(response.body.chunk().await.unwrap(), Some(b"abc".as_slice()));
         });
     }
     assert_eq!(server.seen()[1].connection, 0);
@@ -108,10 +88,7 @@ fn the_bytes_of_a_dropped_response_never_answer_the_next_request() {
                 response.body.chunk().await.unwrap();
             }
         });
-        assert_eq!(
-            fetch(&transport, &server.url("/second")).unwrap().body,
-            "good"
-        );
+        assert_eq!(fetch(&transport, &server.url("/second")).unwrap().body, "good");
     }
     let seen = server.seen();
     assert_ne!(seen[0].connection, seen[1].connection);
@@ -123,11 +100,7 @@ fn a_pooled_connection_that_the_server_closed_is_replaced_once() {
     let server = Server::new({
         let busy = std::sync::Mutex::new(std::collections::HashSet::new());
         move |seen| {
-            if busy.lock().unwrap().insert(seen.connection) {
-                ok("abc")
-            } else {
-                close("")
-            }
+            if busy.lock().unwrap().insert(seen.connection) { ok("abc") } else { close("") }
         }
     });
     let transport = transport();
@@ -140,13 +113,7 @@ fn a_pooled_connection_that_the_server_closed_is_replaced_once() {
 
 #[test]
 fn a_request_is_not_repeated_on_a_new_connection_more_than_once() {
-    let server = Server::new(|seen| {
-        if seen.target() == "/first" {
-            ok("abc")
-        } else {
-            close("")
-        }
-    });
+    let server = Server::new(|seen| if seen.target() == "/first" { ok("abc") } else { close("") });
     let transport = transport();
     fetch(&transport, &server.url("/first")).unwrap();
     let error = fetch(&transport, &server.url("/second")).unwrap_err();
@@ -157,13 +124,7 @@ fn a_request_is_not_repeated_on_a_new_connection_more_than_once() {
 
 #[test]
 fn a_request_is_not_repeated_once_an_answer_has_begun() {
-    let server = Server::new(|seen| {
-        if seen.target() == "/first" {
-            ok("abc")
-        } else {
-            close("HTTP/1.1 2")
-        }
-    });
+    let server = Server::new(|seen| if seen.target() == "/first" { ok("abc") } else { close("HTTP/1.1 2") });
     let transport = transport();
     fetch(&transport, &server.url("/first")).unwrap();
     let error = fetch(&transport, &server.url("/second")).unwrap_err();
@@ -176,11 +137,7 @@ fn origins_do_not_share_connections() {
     let server = Server::new(|_| ok("abc"));
     let transport = transport();
     fetch(&transport, &server.url("/")).unwrap();
-    fetch(
-        &transport,
-        &server.url("/").replace("127.0.0.1", "localhost"),
-    )
-    .unwrap();
+    fetch(&transport, &server.url("/").replace("127.0.0.1", "localhost")).unwrap();
     assert_eq!(server.seen()[1].connection, 1);
 }
 
@@ -190,20 +147,14 @@ fn a_refused_connection_is_a_network_error() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let error = fetch(&transport(), &format!("http://{address}/")).unwrap_err();
-    assert!(
-        matches!(&error, Error::Network { what, .. } if *what == format!("connecting to {address}")),
-        "{error:?}"
-    );
+    assert!(matches!(&error, Error::Network { what, .. } if *what == format!("connecting to {address}")), "{error:?}");
 }
 
 #[test]
 fn a_name_that_does_not_resolve_is_a_network_error() {
     // RFC 6761 §6.4: `.invalid` never resolves.
     let error = fetch(&transport(), "http://nowhere.invalid/").unwrap_err();
-    assert!(
-        matches!(error, Error::Network { .. }) && is_transient(&error, &[]),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::Network { .. }) && is_transient(&error, &[]), "{error:?}");
 }
 
 #[test]
@@ -225,10 +176,7 @@ fn a_link_local_or_cloud_metadata_address_is_refused_without_a_connection() {
         "[::ffff:168.63.129.16]",
     ] {
         let error = fetch(&transport, &format!("http://{host}/latest/meta-data/")).unwrap_err();
-        assert!(
-            matches!(error, Error::AddressRefused(_)),
-            "{host}: {error:?}"
-        );
+        assert!(matches!(error, Error::AddressRefused(_)), "{host}: {error:?}");
     }
 }
 
@@ -239,10 +187,7 @@ fn ipv6_is_spoken_where_there_is_any() {
         return;
     };
     assert_eq!(fetch(&transport(), &server.url("/")).unwrap().body, "abc");
-    assert_eq!(
-        server.only_request().header("host"),
-        Some(server.address.to_string().as_str())
-    );
+    assert_eq!(server.only_request().header("host"), Some(server.address.to_string().as_str()));
 }
 
 #[test]
@@ -260,21 +205,8 @@ fn the_connect_timeout_covers_the_whole_dial() {
     let mut options = options();
     options.connect_timeout = std::time::Duration::from_millis(50);
     let transport = HttpTransport::new(options);
-    let error = fetch(
-        &transport,
-        &format!("https://{}/", listener.local_addr().unwrap()),
-    )
-    .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Timeout {
-                timeout: regrip_core::error::Timeout::Connect,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    let error = fetch(&transport, &format!("https://{}/", listener.local_addr().unwrap())).unwrap_err();
+    assert!(matches!(error, Error::Timeout { timeout: regrip_core::error::Timeout::Connect, .. }), "{error:?}");
 }
 
 #[test]
@@ -351,10 +283,7 @@ fn the_attempt_after_one_that_failed_takes_another_address() {
         ("closed", close("")),
         ("a cut head", close("HTTP/1.1 200 OK\r\nX: ")),
         ("a cut body", close(cut)),
-        (
-            "a 503",
-            keep("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"),
-        ),
+        ("a 503", keep("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n")),
     ];
     for (what, Answer(bytes, then)) in table {
         let bad = move |_: &Seen| Answer(bytes.clone(), then);
@@ -402,14 +331,7 @@ fn an_idle_connection_to_an_address_that_failed_since_gives_way_to_another_addre
     // Two are idle; one of them dies.
     fetch(&transport, &format!("{url}bad")).unwrap_err();
     assert_eq!(fetch(&transport, &url).unwrap().body, "second");
-    assert_eq!(
-        first
-            .seen()
-            .iter()
-            .filter(|seen| seen.target() == "/")
-            .count(),
-        2
-    );
+    assert_eq!(first.seen().iter().filter(|seen| seen.target() == "/").count(), 2);
 }
 
 #[test]
@@ -429,10 +351,7 @@ fn an_address_on_which_the_handshake_hangs_is_left_for_another_one() {
     let error = fetch(&transport, &url).unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
     std::thread::spawn(move || drop(closing.accept()));
-    let patient = DownloadsConfig {
-        connect_timeout_ms: 20_000,
-        ..DownloadsConfig::default()
-    };
+    let patient = DownloadsConfig { connect_timeout_ms: 20_000, ..DownloadsConfig::default() };
     transport.reconfigure(&patient, Vec::new());
     let error = fetch(&transport, &url).unwrap_err();
     assert!(matches!(error, Error::Network { .. }), "{error:?}");

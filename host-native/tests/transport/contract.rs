@@ -2,9 +2,7 @@
 
 use crate::support::{self, PATIENCE, Server, options, transport};
 use regrip::transport::{HttpTransport, TransportOptions};
-use regrip_core::testing::contract::transport::{
-    Answer, Received, Then, TransportUnderTest, check_all,
-};
+use regrip_core::testing::contract::transport::{Answer, Received, Then, TransportUnderTest, check_all};
 use smol::Timer;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -67,10 +65,7 @@ impl TransportUnderTest for Loopback {
 
 #[test]
 fn the_http_transport_keeps_the_contract_with_a_rate_limit_and_without() {
-    let limited = HttpTransport::new(TransportOptions {
-        bytes_per_second: NonZeroU64::new(1 << 30),
-        ..options()
-    });
+    let limited = HttpTransport::new(TransportOptions { bytes_per_second: NonZeroU64::new(1 << 30), ..options() });
     for transport in [transport(), limited] {
         let servers = RefCell::default();
         let subject = Loopback { transport, servers };

@@ -12,11 +12,7 @@ use std::time::Duration;
 fn through(url: &str) -> TransportOptions {
     let proxy = Some(Ok(Arc::new(Proxy::parse(url).unwrap())));
     let mut options = options();
-    options.proxies = Proxies {
-        http: proxy.clone(),
-        https: proxy,
-        except: NoProxy::default(),
-    };
+    options.proxies = Proxies { http: proxy.clone(), https: proxy, except: NoProxy::default() };
     options
 }
 
@@ -37,14 +33,8 @@ fn an_http_request_is_handed_over_whole_and_its_connection_used_again() {
     let seen = proxy.seen();
     assert_eq!(seen[0].target(), "http://nowhere.test:8080/film%20a?b");
     assert_eq!(seen[0].header("host"), Some("nowhere.test:8080"));
-    assert_eq!(
-        seen[0].header("proxy-authorization"),
-        Some("Basic bWU6c2VjcmV0")
-    );
-    assert_eq!(
-        seen[0].header("authorization"),
-        Some("Basic dXNlcjpvZiB0aGUgb3JpZ2lu")
-    );
+    assert_eq!(seen[0].header("proxy-authorization"), Some("Basic bWU6c2VjcmV0"));
+    assert_eq!(seen[0].header("authorization"), Some("Basic dXNlcjpvZiB0aGUgb3JpZ2lu"));
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[1].connection, 0);
 }
@@ -63,18 +53,11 @@ fn who_is_excepted_gets_no_word_for_the_proxy() {
 
 #[test]
 fn a_proxy_that_wants_a_password_is_not_mistaken_for_the_origin() {
-    let proxy =
-        Server::new(|_| crate::support::keep("HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"));
-    let error = fetch(
-        &HttpTransport::new(through(&as_proxy(&proxy))),
-        "http://a.test/",
-    )
-    .unwrap_err();
+    let proxy = Server::new(|_| crate::support::keep("HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n"));
+    let error = fetch(&HttpTransport::new(through(&as_proxy(&proxy))), "http://a.test/").unwrap_err();
     assert!(matches!(error, Error::ProxyRefused(_)), "{error:?}");
     // From an origin it is a status like any other.
-    let status = fetch(&crate::support::transport(), &proxy.url("/"))
-        .unwrap()
-        .status;
+    let status = fetch(&crate::support::transport(), &proxy.url("/")).unwrap().status;
     assert_eq!(status, 407);
 }
 
@@ -94,35 +77,18 @@ fn a_redirect_behind_a_local_proxy_leads_neither_to_this_machine_nor_into_a_priv
         let proxy = Server::new({
             let to = to.clone();
             move |seen| {
-                if seen.target() == "http://a.test/" {
-                    found(&to)
-                } else {
-                    ok("x")
-                }
+                if seen.target() == "http://a.test/" { found(&to) } else { ok("x") }
             }
         });
-        let error = fetch(
-            &HttpTransport::new(through(&as_proxy(&proxy))),
-            "http://a.test/",
-        )
-        .unwrap_err();
+        let error = fetch(&HttpTransport::new(through(&as_proxy(&proxy))), "http://a.test/").unwrap_err();
         assert!(matches!(error, Error::AddressRefused(_)), "{to}: {error:?}");
         assert_eq!(proxy.seen().len(), 1, "{to}");
     }
     // From this machine to itself it may.
     let to = secret.url("/there");
-    let proxy = Server::new(move |seen| {
-        if seen.target().ends_with("/here") {
-            found(&to)
-        } else {
-            ok("there")
-        }
-    });
+    let proxy = Server::new(move |seen| if seen.target().ends_with("/here") { found(&to) } else { ok("there") });
     let transport = HttpTransport::new(through(&as_proxy(&proxy)));
-    assert_eq!(
-        fetch(&transport, &secret.url("/here")).unwrap().body,
-        "there"
-    );
+    assert_eq!(fetch(&transport, &secret.url("/here")).unwrap().body, "there");
 }
 
 #[test]
@@ -139,27 +105,14 @@ fn what_a_proxy_says_to_connect_decides_about_another_attempt() {
     ];
     for (status, code) in table {
         let relay = Relay::refusing([status]);
-        let error = fetch(
-            &HttpTransport::new(through(&relay.url("me:secret@"))),
-            "https://a.test/x?y",
-        )
-        .unwrap_err();
+        let error = fetch(&HttpTransport::new(through(&relay.url("me:secret@"))), "https://a.test/x?y").unwrap_err();
         assert_eq!(error.code().as_str(), code, "{status}: {error}");
         let told = error.to_string();
-        assert!(
-            told.contains(&status.to_string()) && told.contains(&relay.address.to_string()),
-            "{told}"
-        );
+        assert!(told.contains(&status.to_string()) && told.contains(&relay.address.to_string()), "{told}");
         assert!(!told.contains("secret"), "{told}");
         let head = &relay.seen()[0];
-        assert!(
-            head.starts_with("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n"),
-            "{head}"
-        );
-        assert!(
-            head.contains("Proxy-Authorization: Basic bWU6c2VjcmV0"),
-            "{head}"
-        );
+        assert!(head.starts_with("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n"), "{head}");
+        assert!(head.contains("Proxy-Authorization: Basic bWU6c2VjcmV0"), "{head}");
     }
 }
 
@@ -187,12 +140,8 @@ fn an_answer_to_connect_that_is_none_is_an_error() {
 
 #[test]
 fn an_answer_to_connect_without_end_is_bounded() {
-    let flood = Server::new(|_| {
-        crate::support::Answer(
-            b"HTTP/1.1 200 OK\r\nX: ".to_vec(),
-            crate::support::Then::Flood,
-        )
-    });
+    let flood =
+        Server::new(|_| crate::support::Answer(b"HTTP/1.1 200 OK\r\nX: ".to_vec(), crate::support::Then::Flood));
     let url = format!("http://{}", flood.address);
     let error = fetch(&HttpTransport::new(through(&url)), "https://a.test/").unwrap_err();
     assert!(matches!(error, Error::Protocol(_)), "{error:?}");
@@ -210,20 +159,8 @@ fn the_connect_timeout_covers_the_proxy() {
 
 #[test]
 fn a_proxy_that_is_not_there_is_named() {
-    let gone = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let error = fetch(
-        &HttpTransport::new(through(&gone.to_string())),
-        "http://a.test/",
-    )
-    .unwrap_err();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = fetch(&HttpTransport::new(through(&gone.to_string())), "http://a.test/").unwrap_err();
     assert!(matches!(error, Error::Network { .. }), "{error:?}");
-    assert!(
-        error
-            .to_string()
-            .contains(&format!("the proxy http://{gone}")),
-        "{error}"
-    );
+    assert!(error.to_string().contains(&format!("the proxy http://{gone}")), "{error}");
 }

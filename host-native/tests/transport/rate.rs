@@ -28,14 +28,9 @@ fn all_bodies_together_keep_to_the_rate_in_small_pieces() {
     let transport = HttpTransport::new(options);
     let url = server.url("/");
     let begun = Instant::now();
-    let (one, other) =
-        smol::block_on(async { futures::join!(paced(&transport, &url), paced(&transport, &url)) });
+    let (one, other) = smol::block_on(async { futures::join!(paced(&transport, &url), paced(&transport, &url)) });
     // Half a second for both, less what a pause may be made up for and what is too short to wait for.
-    assert!(
-        begun.elapsed() >= Duration::from_millis(390),
-        "{:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed() >= Duration::from_millis(390), "{:?}", begun.elapsed());
     for pieces in [one, other] {
         assert_eq!(pieces.iter().sum::<usize>(), BODY);
         assert!(pieces.iter().all(|piece| *piece <= 40_000), "{pieces:?}");

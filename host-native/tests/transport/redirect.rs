@@ -17,16 +17,10 @@ fn with_secrets(server: &Server) -> HttpTransport {
         Header::new("Accept", "video/*").unwrap(),
         Header::new("Accept-Language", "de").unwrap(),
     ];
-    let secrets = [
-        ("Authorization", "Basic eDp5"),
-        ("Cookie", "a=b"),
-        ("X-Api-Key", "k"),
-    ];
+    let secrets = [("Authorization", "Basic eDp5"), ("Cookie", "a=b"), ("X-Api-Key", "k")];
     options.credentials = vec![Credentials {
         origin: server.url("/").parse().unwrap(),
-        headers: secrets
-            .map(|(name, value)| Header::new(name, value).unwrap())
-            .to_vec(),
+        headers: secrets.map(|(name, value)| Header::new(name, value).unwrap()).to_vec(),
     }];
     HttpTransport::new(options)
 }
@@ -37,23 +31,13 @@ const SECRETS: [&str; 4] = ["authorization", "cookie", "x-api-key", "x-stub"];
 fn a_redirect_within_the_origin_keeps_everything() {
     for status in [301, 302, 303, 307, 308] {
         let server = Server::new(move |seen| match seen.target() {
-            "/a/b" => keep(format!(
-                "HTTP/1.1 {status} Go\r\nLocation: ../c?d#e\r\nContent-Length: 0\r\n\r\n"
-            )),
+            "/a/b" => keep(format!("HTTP/1.1 {status} Go\r\nLocation: ../c?d#e\r\nContent-Length: 0\r\n\r\n")),
             _ => ok("there"),
         });
         let url = server.url("/a/b");
-        let request = Request {
-            url: &url,
-            range: Some(ByteRange::from(7)),
-            if_range: Some("\"v\""),
-        };
+        let request = Request { url: &url, range: Some(ByteRange::from(7)), if_range: Some("\"v\"") };
         let response = fetch_request(&with_secrets(&server), request).unwrap();
-        assert_eq!(
-            (response.status, response.body.as_str()),
-            (200, "there"),
-            "{status}"
-        );
+        assert_eq!((response.status, response.body.as_str()), (200, "there"), "{status}");
         let seen = server.seen();
         assert_eq!(seen[1].target(), "/c?d");
         for name in SECRETS.into_iter().chain(["range", "if-range"]) {
@@ -69,17 +53,9 @@ fn a_redirect_to_another_origin_takes_along_who_asks_for_what_and_no_secret() {
     let to = elsewhere.url("/x");
     let server = Server::new(move |_| found(&to));
     let url = server.url("/");
-    let request = Request {
-        url: &url,
-        range: Some(ByteRange::from(7)),
-        if_range: Some("\"v\""),
-    };
+    let request = Request { url: &url, range: Some(ByteRange::from(7)), if_range: Some("\"v\"") };
     fetch_request(&with_secrets(&server), request).unwrap();
-    assert!(
-        SECRETS
-            .iter()
-            .all(|name| server.only_request().header(name).is_some())
-    );
+    assert!(SECRETS.iter().all(|name| server.only_request().header(name).is_some()));
     let crossed = elsewhere.only_request();
     for name in SECRETS {
         assert_eq!(crossed.header(name), None, "{name} crossed");
@@ -87,10 +63,7 @@ fn a_redirect_to_another_origin_takes_along_who_asks_for_what_and_no_secret() {
     assert_eq!(crossed.header("range"), Some("bytes=7-"));
     assert_eq!(crossed.header("if-range"), Some("\"v\""));
     assert_eq!(crossed.header("accept-encoding"), Some("identity"));
-    assert_eq!(
-        crossed.header("host"),
-        Some(elsewhere.address.to_string().as_str())
-    );
+    assert_eq!(crossed.header("host"), Some(elsewhere.address.to_string().as_str()));
     assert_eq!(crossed.header("user-agent"), Some("mine/1"));
     assert_eq!(crossed.header("referer"), Some("http://a.test/page"));
     assert_eq!(crossed.header("accept"), Some("video/*"));
@@ -126,20 +99,9 @@ fn a_chain_that_returns_to_its_origin_has_all_headers_there_again() {
         move |_| found(&back.lock().unwrap())
     });
     let to = elsewhere.url("/x");
-    let server = Server::new(move |seen| {
-        if seen.target() == "/back" {
-            ok("there")
-        } else {
-            found(&to)
-        }
-    });
+    let server = Server::new(move |seen| if seen.target() == "/back" { ok("there") } else { found(&to) });
     *back.lock().unwrap() = server.url("/back");
-    assert_eq!(
-        fetch(&with_secrets(&server), &server.url("/"))
-            .unwrap()
-            .body,
-        "there"
-    );
+    assert_eq!(fetch(&with_secrets(&server), &server.url("/")).unwrap().body, "there");
     let seen = server.seen();
     assert_eq!(seen[1].target(), "/back");
     for name in SECRETS {
@@ -154,12 +116,7 @@ fn a_redirect_without_a_scheme_goes_to_the_host_it_names() {
     let elsewhere = Server::new(|_| ok("there"));
     let to = format!("//{}/x", elsewhere.address);
     let server = Server::new(move |_| found(&to));
-    assert_eq!(
-        fetch(&with_secrets(&server), &server.url("/"))
-            .unwrap()
-            .body,
-        "there"
-    );
+    assert_eq!(fetch(&with_secrets(&server), &server.url("/")).unwrap().body, "there");
     assert_eq!(elsewhere.only_request().header("x-api-key"), None);
 }
 
@@ -167,23 +124,13 @@ fn a_redirect_without_a_scheme_goes_to_the_host_it_names() {
 fn ten_redirects_are_followed_and_an_eleventh_is_not() {
     let server = Server::new(|seen| {
         let left: u32 = seen.target().trim_start_matches('/').parse().unwrap();
-        if left == 0 {
-            ok("there")
-        } else {
-            found(&format!("/{}", left - 1))
-        }
+        if left == 0 { ok("there") } else { found(&format!("/{}", left - 1)) }
     });
-    assert_eq!(
-        fetch(&transport(), &server.url("/10")).unwrap().body,
-        "there"
-    );
+    assert_eq!(fetch(&transport(), &server.url("/10")).unwrap().body, "there");
     assert_eq!(server.seen().len(), 11);
     let error = fetch(&transport(), &server.url("/11")).unwrap_err();
     assert!(matches!(error, Error::RedirectRefused(_)), "{error:?}");
-    assert!(
-        error.to_string().contains("more than 10 redirects"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("more than 10 redirects"), "{error}");
     assert_eq!(server.seen().len(), 22);
 }
 
@@ -200,10 +147,7 @@ fn a_redirect_that_leads_nowhere_is_refused() {
     for bytes in table {
         let server = Server::new(move |_| keep(bytes));
         let error = fetch(&transport(), &server.url("/")).unwrap_err();
-        assert!(
-            matches!(error, Error::RedirectRefused(_)),
-            "{bytes}: {error:?}"
-        );
+        assert!(matches!(error, Error::RedirectRefused(_)), "{bytes}: {error:?}");
         server.only_request();
     }
 }
@@ -218,27 +162,15 @@ fn what_a_redirect_says_of_itself_does_not_reach_the_answer() {
     });
     let response = fetch(&transport(), &server.url("/")).unwrap();
     assert_eq!(response.status, 503);
-    assert_eq!(
-        (
-            response.headers.only("retry-after"),
-            response.headers.only("etag")
-        ),
-        (None, None)
-    );
+    assert_eq!((response.headers.only("retry-after"), response.headers.only("etag")), (None, None));
 }
 
 #[test]
 fn other_3xx_are_answers() {
     for status in [300, 304, 305, 306] {
-        let server = Server::new(move |_| {
-            keep(format!(
-                "HTTP/1.1 {status} Odd\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n"
-            ))
-        });
-        assert_eq!(
-            fetch(&transport(), &server.url("/")).unwrap().status,
-            status
-        );
+        let server =
+            Server::new(move |_| keep(format!("HTTP/1.1 {status} Odd\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n")));
+        assert_eq!(fetch(&transport(), &server.url("/")).unwrap().status, status);
         server.only_request();
     }
 }
@@ -259,10 +191,7 @@ fn a_redirect_never_leads_to_a_link_local_or_cloud_metadata_address() {
         // Were a connection tried, this is what would come of it.
         options.connect_timeout = std::time::Duration::from_millis(100);
         let error = fetch(&HttpTransport::new(options), &server.url("/")).unwrap_err();
-        assert!(
-            matches!(error, Error::AddressRefused(_)),
-            "{host}: {error:?}"
-        );
+        assert!(matches!(error, Error::AddressRefused(_)), "{host}: {error:?}");
     }
 }
 
@@ -281,20 +210,10 @@ fn a_redirect_from_elsewhere_does_not_reach_loopback() {
         return;
     };
     let inside = Server::new(|_| ok("private"));
-    let (port, hosts) = (
-        inside.address.port(),
-        [
-            "127.0.0.1",
-            "localhost",
-            "0.0.0.0",
-            "[::ffff:127.0.0.1]",
-            "0x7f.1",
-        ],
-    );
+    let (port, hosts) = (inside.address.port(), ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]", "0x7f.1"]);
     for host in hosts {
-        let Some(server) = Server::at(&format!("{outside}:0"), move |_| {
-            found(&format!("http://{host}:{port}/"))
-        }) else {
+        let Some(server) = Server::at(&format!("{outside}:0"), move |_| found(&format!("http://{host}:{port}/")))
+        else {
             eprintln!("skipped: cannot listen on {outside}");
             return;
         };
@@ -303,10 +222,7 @@ fn a_redirect_from_elsewhere_does_not_reach_loopback() {
         fetch(&transport, &format!("http://{host}:{port}/")).unwrap();
         let before = inside.seen().len();
         let error = fetch(&transport, &server.url("/")).unwrap_err();
-        assert!(
-            matches!(error, Error::AddressRefused(_)),
-            "{host}: {error:?}"
-        );
+        assert!(matches!(error, Error::AddressRefused(_)), "{host}: {error:?}");
         assert_eq!(inside.seen().len(), before, "{host}");
     }
 }
@@ -334,11 +250,7 @@ fn a_location_is_encoded_byte_by_byte() {
         (b"/x#\xe9", "/x"),
     ];
     for (location, target) in table {
-        let head = [
-            b"HTTP/1.1 302 Found\r\nLocation: ",
-            location,
-            b"\r\nContent-Length: 0\r\n\r\n",
-        ];
+        let head = [b"HTTP/1.1 302 Found\r\nLocation: ", location, b"\r\nContent-Length: 0\r\n\r\n"];
         let head = head.concat();
         let server = Server::new(move |seen| match seen.target() {
             "/" => keep(&head),
@@ -351,9 +263,7 @@ fn a_location_is_encoded_byte_by_byte() {
 
 /// A redirect that sets a cookie.
 fn found_with_cookie(location: &str, cookie: &str) -> Answer {
-    keep(format!(
-        "HTTP/1.1 302 Found\r\nLocation: {location}\r\nSet-Cookie: {cookie}\r\nContent-Length: 0\r\n\r\n"
-    ))
+    keep(format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nSet-Cookie: {cookie}\r\nContent-Length: 0\r\n\r\n"))
 }
 
 #[test]

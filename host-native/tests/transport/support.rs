@@ -30,14 +30,8 @@ impl Seen {
 
     /// The value of a header; `None` where it is not there.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let fields = self
-            .head
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_once(':'));
-        let mut values = fields
-            .filter(|(have, _)| have.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.trim());
+        let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        let mut values = fields.filter(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
         let value = values.next();
         assert_eq!(values.next(), None, "{name} came twice");
         value
@@ -77,17 +71,12 @@ pub(crate) fn hold(bytes: impl AsRef<[u8]>) -> Answer {
 
 /// A 200 with a body of known length.
 pub(crate) fn ok(body: &str) -> Answer {
-    keep(format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    ))
+    keep(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
 }
 
 /// A redirect without a body.
 pub(crate) fn found(location: &str) -> Answer {
-    keep(format!(
-        "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
-    ))
+    keep(format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))
 }
 
 /// What carries a connection of the server.
@@ -112,10 +101,7 @@ impl Server {
     }
 
     /// The same at another address; `None` where the machine does not have it.
-    pub(crate) fn at(
-        address: &str,
-        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
-    ) -> Option<Server> {
+    pub(crate) fn at(address: &str, script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Option<Server> {
         Server::wrapped(address, Arc::new(|stream| Box::new(stream)), script)
     }
 
@@ -127,21 +113,15 @@ impl Server {
     ) -> Option<Server> {
         let listener = TcpListener::bind(address).ok()?;
         let address = listener.local_addr().ok()?;
-        let (script, seen, (tell, closed)) =
-            (Arc::new(script) as Script, Arc::default(), channel());
+        let (script, seen, (tell, closed)) = (Arc::new(script) as Script, Arc::default(), channel());
         let log: Arc<Mutex<Vec<Seen>>> = Arc::clone(&seen);
         thread::spawn(move || {
             for (connection, stream) in listener.incoming().flatten().enumerate() {
-                let (wrap, script, log, tell) =
-                    (wrap.clone(), script.clone(), log.clone(), tell.clone());
+                let (wrap, script, log, tell) = (wrap.clone(), script.clone(), log.clone(), tell.clone());
                 thread::spawn(move || converse(connection, wrap(stream), &script, &log, &tell));
             }
         });
-        Some(Server {
-            address,
-            seen,
-            closed,
-        })
+        Some(Server { address, seen, closed })
     }
 
     /// An URL on this server.
@@ -214,11 +194,7 @@ pub(crate) struct Whole {
 
 /// Options with patience.
 pub(crate) fn options() -> TransportOptions {
-    TransportOptions {
-        connect_timeout: PATIENCE,
-        headers_timeout: PATIENCE,
-        ..TransportOptions::default()
-    }
+    TransportOptions { connect_timeout: PATIENCE, headers_timeout: PATIENCE, ..TransportOptions::default() }
 }
 
 /// A transport with patience and nothing else set.
@@ -228,11 +204,7 @@ pub(crate) fn transport() -> HttpTransport {
 
 /// A plain GET.
 pub(crate) fn plain(url: &str) -> Request<'_> {
-    Request {
-        url,
-        range: None,
-        if_range: None,
-    }
+    Request { url, range: None, if_range: None }
 }
 
 /// Fetches a URL to its end.
@@ -241,10 +213,7 @@ pub(crate) fn fetch(transport: &HttpTransport, url: &str) -> Result<Whole, Error
 }
 
 /// The same, for a request of any kind.
-pub(crate) fn fetch_request(
-    transport: &HttpTransport,
-    request: Request<'_>,
-) -> Result<Whole, Error> {
+pub(crate) fn fetch_request(transport: &HttpTransport, request: Request<'_>) -> Result<Whole, Error> {
     smol::block_on(async {
         let mut response = transport.get(request).await?;
         let mut body = Vec::new();
@@ -253,11 +222,7 @@ pub(crate) fn fetch_request(
             body.extend_from_slice(chunk);
         }
         let body = body.into_iter().map(char::from).collect();
-        Ok(Whole {
-            status: response.status,
-            headers: response.headers,
-            body,
-        })
+        Ok(Whole { status: response.status, headers: response.headers, body })
     })
 }
 
@@ -271,10 +236,7 @@ pub(crate) fn fetch_broken(transport: &HttpTransport, url: &str) -> (String, Err
                 Ok(Some(chunk)) => body.extend(chunk.iter().copied().map(char::from)),
                 Ok(None) => panic!("the body ended as if nothing had happened, after {body:?}"),
                 Err(error) => {
-                    assert!(
-                        response.body.chunk().await.is_err(),
-                        "a broken body stays broken"
-                    );
+                    assert!(response.body.chunk().await.is_err(), "a broken body stays broken");
                     return (body, error);
                 }
             }

@@ -20,9 +20,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        Authority {
-            issuer: CertifiedIssuer::self_signed(params, key).unwrap(),
-        }
+        Authority { issuer: CertifiedIssuer::self_signed(params, key).unwrap() }
     }
 
     /// A transport that believes it.
@@ -31,12 +29,7 @@ impl Authority {
     }
 
     /// A server with a certificate for `name` that ends in the given year.
-    fn server(
-        &self,
-        name: &str,
-        last_year: i32,
-        script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
-    ) -> Server {
+    fn server(&self, name: &str, last_year: i32, script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Server {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
@@ -64,10 +57,7 @@ fn serving(
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        );
+        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap());
     let config = Arc::new(config.unwrap());
     let wrap = move |stream| {
         let session = ServerConnection::new(config.clone()).unwrap();
@@ -86,10 +76,7 @@ fn a_certificate_of_an_added_authority_is_believed_and_the_connection_used_again
     let server = authority.server("127.0.0.1", 2999, |_| ok("private"));
     let transport = authority.believer();
     for _ in 0..2 {
-        assert_eq!(
-            fetch(&transport, &https(&server, "/")).unwrap().body,
-            "private"
-        );
+        assert_eq!(fetch(&transport, &https(&server, "/")).unwrap().body, "private");
     }
     assert_eq!(server.seen()[1].connection, 0);
 }
@@ -97,19 +84,12 @@ fn a_certificate_of_an_added_authority_is_believed_and_the_connection_used_again
 #[test]
 fn a_large_body_comes_whole_through_tls() {
     let authority = Authority::new();
-    let body: String = (0..3_000_000_u32)
-        .map(|at| char::from(b'a' + (at % 23) as u8))
-        .collect();
+    let body: String = (0..3_000_000_u32).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
     let server = authority.server("127.0.0.1", 2999, {
         let body = body.clone();
         move |_| ok(&body)
     });
-    assert!(
-        fetch(&authority.believer(), &https(&server, "/"))
-            .unwrap()
-            .body
-            == body
-    );
+    assert!(fetch(&authority.believer(), &https(&server, "/")).unwrap().body == body);
 }
 
 #[test]
@@ -118,14 +98,8 @@ fn a_certificate_that_does_not_hold_is_permanent() {
     let stranger = Authority::new();
     let table = [
         ("expired", authority.server("127.0.0.1", 2001, |_| ok("x"))),
-        (
-            "for another name",
-            authority.server("other.test", 2999, |_| ok("x")),
-        ),
-        (
-            "of a stranger",
-            stranger.server("127.0.0.1", 2999, |_| ok("x")),
-        ),
+        ("for another name", authority.server("other.test", 2999, |_| ok("x"))),
+        ("of a stranger", stranger.server("127.0.0.1", 2999, |_| ok("x"))),
     ];
     let transport = authority.believer();
     for (what, server) in table {
@@ -146,20 +120,12 @@ fn a_certificate_signed_by_itself_as_an_authority_is_believed_where_it_was_given
         let key = KeyPair::generate().unwrap();
         (params.self_signed(&key).unwrap(), key)
     };
-    let table = [
-        ("127.0.0.1", 2999, true),
-        ("127.0.0.1", 2001, false),
-        ("other.test", 2999, false),
-    ];
+    let table = [("127.0.0.1", 2999, true), ("127.0.0.1", 2001, false), ("other.test", 2999, false)];
     for (name, last_year, believed) in table {
         let (certificate, key) = signed(name, last_year);
         let server = serving(&certificate, &key, |_| ok("x"));
         let fetched = fetch(&believer_of(&certificate.pem()), &https(&server, "/"));
-        assert_eq!(
-            fetched.is_ok(),
-            believed,
-            "{name}, {last_year}: {fetched:?}"
-        );
+        assert_eq!(fetched.is_ok(), believed, "{name}, {last_year}: {fetched:?}");
         // Another one of the same name is another one.
         let (other, _) = signed(name, last_year);
         let error = fetch(&believer_of(&other.pem()), &https(&server, "/")).unwrap_err();
@@ -185,10 +151,7 @@ fn a_handshake_that_breaks_is_a_network_error() {
             let _ = std::io::Write::write_all(&mut stream, reply.as_bytes());
         });
         let error = fetch(&transport(), &url).unwrap_err();
-        assert!(
-            matches!(error, Error::Network { .. }),
-            "{reply:?}: {error:?}"
-        );
+        assert!(matches!(error, Error::Network { .. }), "{reply:?}: {error:?}");
     }
 }
 
@@ -252,9 +215,7 @@ fn a_server_that_chooses_what_was_not_offered_is_a_permanent_error() {
     ] {
         let (url, _asked) = answering_handshakes(server_hello(version, suite));
         let error = fetch(&transport(), &url).unwrap_err();
-        let Error::Tls(why) = &error else {
-            panic!("{error:?}")
-        };
+        let Error::Tls(why) = &error else { panic!("{error:?}") };
         assert!(why.contains(lacks), "{why}");
     }
 }
@@ -277,18 +238,13 @@ fn a_redirect_from_http_to_https_is_followed() {
     let server = authority.server("127.0.0.1", 2999, |_| ok("private"));
     let to = https(&server, "/");
     let plain = Server::new(move |_| found(&to));
-    assert_eq!(
-        fetch(&authority.believer(), &plain.url("/")).unwrap().body,
-        "private"
-    );
+    assert_eq!(fetch(&authority.believer(), &plain.url("/")).unwrap().body, "private");
 }
 
 #[test]
 fn a_close_delimited_body_that_ends_without_a_word_of_tls_is_cut() {
     let authority = Authority::new();
-    let server = authority.server("127.0.0.1", 2999, |_| {
-        crate::support::close("HTTP/1.1 200 OK\r\n\r\nabc")
-    });
+    let server = authority.server("127.0.0.1", 2999, |_| crate::support::close("HTTP/1.1 200 OK\r\n\r\nabc"));
     let (body, error) = crate::support::fetch_broken(&authority.believer(), &https(&server, "/"));
     assert_eq!(body, "abc");
     assert!(matches!(error, Error::Network { .. }), "{error:?}");
@@ -297,15 +253,9 @@ fn a_close_delimited_body_that_ends_without_a_word_of_tls_is_cut() {
 #[test]
 fn a_body_of_known_length_needs_no_goodbye() {
     let authority = Authority::new();
-    let server = authority.server("127.0.0.1", 2999, |_| {
-        crate::support::close("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
-    });
-    assert_eq!(
-        fetch(&authority.believer(), &https(&server, "/"))
-            .unwrap()
-            .body,
-        "abc"
-    );
+    let server = authority
+        .server("127.0.0.1", 2999, |_| crate::support::close("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"));
+    assert_eq!(fetch(&authority.believer(), &https(&server, "/")).unwrap().body, "abc");
 }
 
 #[test]

@@ -29,15 +29,11 @@ pub(crate) fn serve(stream: &mut Stream, number: u64, served: Served<'_>) -> End
     let mut block = Vec::new();
     loop {
         let request = match read_request(stream, &mut pending) {
-            Ok(Some(request)) => Request {
-                connection: number,
-                ..request
-            },
+            Ok(Some(request)) => Request { connection: number, ..request },
             Ok(None) => return End::Close,
             Err(refusal) => {
                 // Whether the refusal arrives makes no difference: the connection ends.
-                let _ = Sender::new(stream, served.stop, &mut block)
-                    .send(&refusal.reply(), &mut |_| {});
+                let _ = Sender::new(stream, served.stop, &mut block).send(&refusal.reply(), &mut |_| {});
                 return End::Close;
             }
         };
@@ -58,9 +54,7 @@ fn answer<'a>(request: &Request, mut sender: Sender<'a>, served: Served<'a>) -> 
     // Before the log says that the answer is under way.
     sender = sender.cut_by(site.cuts());
     let exchange = site.exchange(request);
-    let end = sender.send(&exchange.reply, &mut |sent| {
-        site.record_sent(exchange.entry, sent)
-    });
+    let end = sender.send(&exchange.reply, &mut |sent| site.record_sent(exchange.entry, sent));
     site.record_end(exchange.entry, end.is_err());
     end
 }
@@ -80,15 +74,10 @@ fn read_request(stream: &mut Stream, pending: &mut Vec<u8>) -> Result<Option<Req
     };
     let head: Vec<u8> = pending.drain(..head_bytes).collect();
     let mut request = Request::parse(&head).map_err(|error| refusal(400, &format!("{error}\n")))?;
-    let body_bytes = match (
-        request.header("Transfer-Encoding"),
-        request.header("Content-Length"),
-    ) {
+    let body_bytes = match (request.header("Transfer-Encoding"), request.header("Content-Length")) {
         (Some(_), _) => return Err(refusal(411, "a body needs a length\n")),
         (None, None) => 0,
-        (None, Some(length)) => length
-            .parse()
-            .map_err(|_| refusal(400, "the length is no number\n"))?,
+        (None, Some(length)) => length.parse().map_err(|_| refusal(400, "the length is no number\n"))?,
     };
     if body_bytes > BODY_LIMIT {
         return Err(refusal(413, "the body is too large\n"));
@@ -121,10 +110,7 @@ struct Refusal {
 }
 
 fn refusal(status: u16, text: &str) -> Refusal {
-    Refusal {
-        status,
-        text: text.to_owned(),
-    }
+    Refusal { status, text: text.to_owned() }
 }
 
 impl Refusal {

@@ -47,11 +47,7 @@ pub struct Edit {
 impl Content {
     /// The first `size` bytes of sequence `seed`.
     pub fn new(seed: u64, size: u64) -> Self {
-        Self {
-            seed,
-            size,
-            edit: None,
-        }
+        Self { seed, size, edit: None }
     }
 
     /// The same content with other bytes in a stretch.
@@ -130,10 +126,7 @@ struct Sequence {
 
 impl Sequence {
     fn of(seed: u64) -> Self {
-        Self {
-            base: mix((seed >> 8).wrapping_add(GOLDEN)),
-            mask: (seed & 0xFF).wrapping_mul(0x0101_0101_0101_0101),
-        }
+        Self { base: mix((seed >> 8).wrapping_add(GOLDEN)), mask: (seed & 0xFF).wrapping_mul(0x0101_0101_0101_0101) }
     }
 
     fn word(&self, index: u64) -> [u8; 8] {
@@ -158,30 +151,20 @@ mod tests {
         let whole = content.bytes(0..100);
         for from in 0..40u64 {
             for to in from..60 {
-                assert_eq!(
-                    content.bytes(from..to),
-                    whole[from as usize..to as usize],
-                    "{from}..{to}"
-                );
+                assert_eq!(content.bytes(from..to), whole[from as usize..to as usize], "{from}..{to}");
             }
         }
     }
 
     #[test]
     fn two_small_seeds_differ_in_every_byte() {
-        let (one, two) = (
-            Content::new(1, 4096).bytes(0..4096),
-            Content::new(2, 4096).bytes(0..4096),
-        );
+        let (one, two) = (Content::new(1, 4096).bytes(0..4096), Content::new(2, 4096).bytes(0..4096));
         assert!(one.iter().zip(&two).all(|(a, b)| a != b));
     }
 
     #[test]
     fn two_large_seeds_differ_in_every_word() {
-        let (one, two) = (
-            Content::new(1, 4096).bytes(0..4096),
-            Content::new(257, 4096).bytes(0..4096),
-        );
+        let (one, two) = (Content::new(1, 4096).bytes(0..4096), Content::new(257, 4096).bytes(0..4096));
         assert!(one.chunks(8).zip(two.chunks(8)).all(|(a, b)| a != b));
     }
 
@@ -189,12 +172,7 @@ mod tests {
     fn two_contents_share_what_is_outside_of_an_edit() {
         let (from, to) = (10, 30);
         let plain = Content::new(1, 100);
-        let edit = |seed| Edit {
-            from,
-            to,
-            seed,
-            byte: 7,
-        };
+        let edit = |seed| Edit { from, to, seed, byte: 7 };
         let (other, uniform) = (plain.edited(edit(Some(2))), plain.edited(edit(None)));
         for start in 0..40 {
             let (was, now) = (plain.bytes(start..60), other.bytes(start..60));
@@ -218,9 +196,6 @@ mod tests {
 
     #[test]
     fn the_sequence_is_the_same_in_every_release() {
-        assert_eq!(
-            crate::digest::hex(&Content::new(1, 8).bytes(0..8)),
-            "bed53dfe27832049"
-        );
+        assert_eq!(crate::digest::hex(&Content::new(1, 8).bytes(0..8)), "bed53dfe27832049");
     }
 }

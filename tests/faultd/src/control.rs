@@ -31,12 +31,7 @@ pub fn answer(site: &Site, request: &Request) -> Option<Reply> {
             site.cut_all();
             honest::plain(request, 200, "cut\n", None)
         }
-        _ => honest::plain(
-            request,
-            404,
-            "there are GET log, POST script, POST replace, POST cut\n",
-            None,
-        ),
+        _ => honest::plain(request, 404, "there are GET log, POST script, POST replace, POST cut\n", None),
     })
 }
 
@@ -66,13 +61,9 @@ fn script(site: &Site, request: &Request) -> Reply {
 
 fn replace(site: &Site, request: &Request) -> Reply {
     let path = request.query("path").map(unescape);
-    let version = request
-        .query("version")
-        .and_then(|version| version.parse().ok());
+    let version = request.query("version").and_then(|version| version.parse().ok());
     match (path, version) {
-        (Some(path), Some(version)) if site.replace(&path, version) => {
-            honest::plain(request, 200, "replaced\n", None)
-        }
+        (Some(path), Some(version)) if site.replace(&path, version) => honest::plain(request, 200, "replaced\n", None),
         (Some(_), Some(_)) => honest::plain(request, 404, "no such file or version\n", None),
         _ => honest::plain(request, 400, "path and version are needed\n", None),
     }
@@ -83,10 +74,7 @@ fn unescape(text: &str) -> String {
     let mut out = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
-        let digits = tail
-            .get(..2)
-            .filter(|_| byte == b'%')
-            .and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = tail.get(..2).filter(|_| byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(decoded) => {
                 out.push(decoded);
@@ -107,10 +95,7 @@ mod tests {
     use crate::script::{FileScript, Version};
 
     fn site() -> Site {
-        Site::new(Script::one(
-            "/a",
-            FileScript::honest(Version::new(1, 9)).version(Version::new(2, 7)),
-        ))
+        Site::new(Script::one("/a", FileScript::honest(Version::new(1, 9)).version(Version::new(2, 7))))
     }
 
     fn post(target: &str, body: &str) -> Request {
@@ -134,9 +119,7 @@ mod tests {
         site.answer(&Request::get("/a"));
         for _ in 0..2 {
             let reply = answer(&site, &Request::get("/_faultd/log")).expect("it is a control path");
-            let [Op::Raw(json)] = reply.body.as_slice() else {
-                panic!("one body")
-            };
+            let [Op::Raw(json)] = reply.body.as_slice() else { panic!("one body") };
             let entries: serde_json::Value = serde_json::from_slice(json).expect("it is JSON");
             assert_eq!(entries.as_array().map(Vec::len), Some(1));
             assert_eq!(entries[0]["path"], "/a");
@@ -147,10 +130,7 @@ mod tests {
     #[test]
     fn a_posted_script_is_played_and_a_bad_one_changes_nothing() {
         let site = site();
-        assert_eq!(
-            status(&site, &post("/_faultd/script", "{\"fils\": {}}")),
-            Some(400)
-        );
+        assert_eq!(status(&site, &post("/_faultd/script", "{\"fils\": {}}")), Some(400));
         assert_eq!(site.answer(&Request::get("/a")).status, 200);
         let script = r#"{"files": {"/b": {"versions": [{"seed": 1, "size": 3}]}}}"#;
         assert_eq!(status(&site, &post("/_faultd/script", script)), Some(200));
@@ -161,28 +141,16 @@ mod tests {
     #[test]
     fn a_file_is_replaced_by_request() {
         let site = site();
-        let table = [
-            ("path=%2Fa&version=1", 200),
-            ("path=/a&version=2", 404),
-            ("path=/a", 400),
-            ("version=1", 400),
-        ];
+        let table = [("path=%2Fa&version=1", 200), ("path=/a&version=2", 404), ("path=/a", 400), ("version=1", 400)];
         for (query, expected) in table {
-            assert_eq!(
-                status(&site, &post(&format!("/_faultd/replace?{query}"), "")),
-                Some(expected),
-                "{query}"
-            );
+            assert_eq!(status(&site, &post(&format!("/_faultd/replace?{query}"), "")), Some(expected), "{query}");
         }
         assert_eq!(site.answer(&Request::get("/a")).payload_len(), 7);
     }
 
     #[test]
     fn a_page_of_another_origin_may_control() {
-        assert_eq!(
-            status(&site(), &Request::new("OPTIONS", "/_faultd/script")),
-            Some(204)
-        );
+        assert_eq!(status(&site(), &Request::new("OPTIONS", "/_faultd/script")), Some(204));
     }
 
     #[test]

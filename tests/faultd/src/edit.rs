@@ -29,44 +29,12 @@ fn divide(op: Op, at: u64) -> (Op, Op) {
     match op {
         Op::Content { content, from, to } => {
             let middle = from + at;
-            (
-                Op::Content {
-                    content,
-                    from,
-                    to: middle,
-                },
-                Op::Content {
-                    content,
-                    from: middle,
-                    to,
-                },
-            )
+            (Op::Content { content, from, to: middle }, Op::Content { content, from: middle, to })
         }
-        Op::Trickle {
-            content,
-            from,
-            to,
-            every,
-            bytes,
-        } => {
+        Op::Trickle { content, from, to, every, bytes } => {
             let middle = from + at;
-            let first = Op::Trickle {
-                content,
-                from,
-                to: middle,
-                every,
-                bytes,
-            };
-            (
-                first,
-                Op::Trickle {
-                    content,
-                    from: middle,
-                    to,
-                    every,
-                    bytes,
-                },
-            )
+            let first = Op::Trickle { content, from, to: middle, every, bytes };
+            (first, Op::Trickle { content, from: middle, to, every, bytes })
         }
         Op::Raw(mut payload) => {
             let rest = payload.split_off(at as usize);
@@ -90,10 +58,9 @@ pub(crate) fn payload(ops: Vec<Op>, most: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     for op in split(ops, most).0 {
         match op {
-            Op::Content { content, from, to }
-            | Op::Trickle {
-                content, from, to, ..
-            } => bytes.extend(content.bytes(from..to)),
+            Op::Content { content, from, to } | Op::Trickle { content, from, to, .. } => {
+                bytes.extend(content.bytes(from..to))
+            }
             Op::Raw(raw) => bytes.extend(raw),
             Op::Wire(_) | Op::Wait(_) | Op::Forever | Op::Cut => {}
         }
@@ -118,10 +85,7 @@ mod tests {
         let mut out = Vec::new();
         for op in ops {
             match op {
-                Op::Content { content, from, to }
-                | Op::Trickle {
-                    content, from, to, ..
-                } => {
+                Op::Content { content, from, to } | Op::Trickle { content, from, to, .. } => {
                     out.extend(content.bytes(*from..*to));
                 }
                 Op::Raw(raw) => out.extend(raw),
@@ -136,20 +100,10 @@ mod tests {
         let content = Content::new(1, 20);
         let every = Duration::from_millis(1);
         let ops = vec![
-            Op::Content {
-                content,
-                from: 3,
-                to: 8,
-            },
+            Op::Content { content, from: 3, to: 8 },
             Op::Wait(every),
             Op::Raw(vec![1, 2, 3]),
-            Op::Trickle {
-                content,
-                from: 10,
-                to: 15,
-                every,
-                bytes: 2,
-            },
+            Op::Trickle { content, from: 10, to: 15, every, bytes: 2 },
         ];
         let whole = bytes(&ops);
         for at in 0..=14u64 {

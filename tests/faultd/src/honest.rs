@@ -10,8 +10,7 @@ use crate::request::Request;
 use crate::script::Version;
 
 /// The headers that a page of another origin may read.
-const EXPOSED: &str =
-    "Content-Range, ETag, Last-Modified, Content-Length, Accept-Ranges, Retry-After, Repr-Digest";
+const EXPOSED: &str = "Content-Range, ETag, Last-Modified, Content-Length, Accept-Ranges, Retry-After, Repr-Digest";
 /// The headers that a page of another origin may send.
 const ALLOWED: &str = "range, if-range, authorization, x-api-key, content-type";
 
@@ -20,9 +19,7 @@ pub fn answer(request: &Request, version: &Version, date: Option<&str>) -> Reply
     let mut reply = Reply::new(200);
     describe(&mut reply, version, date);
     let asked = match request.method.as_str() {
-        "GET" if if_range_holds(request, version) => {
-            range::asked(request.header("Range"), version.size)
-        }
+        "GET" if if_range_holds(request, version) => range::asked(request.header("Range"), version.size),
         // RFC 9110 §14.2: Range is ignored with any method but GET, and where If-Range does not hold.
         _ => Asked::Whole,
     };
@@ -30,10 +27,7 @@ pub fn answer(request: &Request, version: &Version, date: Option<&str>) -> Reply
         Asked::Whole => send_part(&mut reply, version, 0, version.size),
         Asked::Part { from, to } => {
             reply.status = 206;
-            reply.add_header(
-                "Content-Range",
-                range::content_range(from, to, version.size),
-            );
+            reply.add_header("Content-Range", range::content_range(from, to, version.size));
             send_part(&mut reply, version, from, to);
         }
         Asked::Unsatisfiable => {
@@ -84,11 +78,7 @@ fn if_range_holds(request: &Request, version: &Version) -> bool {
     let Some(condition) = request.header("If-Range") else {
         return true;
     };
-    let held = if condition.starts_with('"') {
-        &version.etag
-    } else {
-        &version.last_modified
-    };
+    let held = if condition.starts_with('"') { &version.etag } else { &version.last_modified };
     // A weak tag begins with `W/`: it is compared with the date and never equal.
     held.as_deref() == Some(condition)
 }
@@ -97,10 +87,7 @@ fn if_range_holds(request: &Request, version: &Version) -> bool {
 fn describe(reply: &mut Reply, version: &Version, date: Option<&str>) {
     share(reply, date);
     let content_type = version.content_type.as_deref();
-    reply.add_header(
-        "Content-Type",
-        content_type.unwrap_or("application/octet-stream"),
-    );
+    reply.add_header("Content-Type", content_type.unwrap_or("application/octet-stream"));
     reply.add_header("Accept-Ranges", "bytes");
     if let Some(etag) = &version.etag {
         reply.add_header("ETag", etag);
@@ -125,15 +112,7 @@ fn share(reply: &mut Reply, date: Option<&str>) {
 /// Makes the body the bytes `from..to` and says so in Content-Length.
 fn send_part(reply: &mut Reply, version: &Version, from: u64, to: u64) {
     reply.set_header("Content-Length", (to - from).to_string());
-    reply.body = if from < to {
-        vec![Op::Content {
-            content: version.content(),
-            from,
-            to,
-        }]
-    } else {
-        Vec::new()
-    };
+    reply.body = if from < to { vec![Op::Content { content: version.content(), from, to }] } else { Vec::new() };
 }
 
 fn send_text(reply: &mut Reply, text: &str) {
@@ -169,10 +148,7 @@ mod tests {
     #[test]
     fn a_plain_get_is_answered_with_the_whole_and_its_description() {
         let reply = answer(&Request::get("/a"), &version(), Some(DATE));
-        assert_eq!(
-            (reply.status, sent(&reply), reply.end),
-            (200, Some((0, 100)), End::KeepAlive)
-        );
+        assert_eq!((reply.status, sent(&reply), reply.end), (200, Some((0, 100)), End::KeepAlive));
         let headers = [
             ("Date", DATE),
             ("ETag", "\"v1\""),
@@ -202,11 +178,7 @@ mod tests {
 
     #[test]
     fn a_range_is_answered_with_206_and_exactly_its_bytes() {
-        let reply = answer(
-            &Request::get("/a").with("Range", "bytes=10-19"),
-            &version(),
-            None,
-        );
+        let reply = answer(&Request::get("/a").with("Range", "bytes=10-19"), &version(), None);
         assert_eq!((reply.status, sent(&reply)), (206, Some((10, 20))));
         assert_eq!(reply.header("Content-Range"), Some("bytes 10-19/100"));
         assert_eq!(reply.header("Content-Length"), Some("10"));
@@ -214,24 +186,10 @@ mod tests {
 
     #[test]
     fn a_range_outside_the_file_is_answered_with_416_and_the_size() {
-        let reply = answer(
-            &Request::get("/a").with("Range", "bytes=100-"),
-            &version(),
-            None,
-        );
-        assert_eq!(
-            (reply.status, reply.header("Content-Range")),
-            (416, Some("bytes */100"))
-        );
-        let empty = answer(
-            &Request::get("/a").with("Range", "bytes=0-"),
-            &Version::new(1, 0),
-            None,
-        );
-        assert_eq!(
-            (empty.status, empty.header("Content-Range")),
-            (416, Some("bytes */0"))
-        );
+        let reply = answer(&Request::get("/a").with("Range", "bytes=100-"), &version(), None);
+        assert_eq!((reply.status, reply.header("Content-Range")), (416, Some("bytes */100")));
+        let empty = answer(&Request::get("/a").with("Range", "bytes=0-"), &Version::new(1, 0), None);
+        assert_eq!((empty.status, empty.header("Content-Range")), (416, Some("bytes */0")));
     }
 
     #[test]
@@ -245,19 +203,11 @@ mod tests {
             ("rubbish", 200),
         ];
         for (condition, status) in table {
-            let request = Request::get("/a")
-                .with("Range", "bytes=10-")
-                .with("If-Range", condition);
-            assert_eq!(
-                answer(&request, &version(), None).status,
-                status,
-                "{condition}"
-            );
+            let request = Request::get("/a").with("Range", "bytes=10-").with("If-Range", condition);
+            assert_eq!(answer(&request, &version(), None).status, status, "{condition}");
         }
         let weak = Version::new(1, 100).etag("W/\"v1\"");
-        let request = Request::get("/a")
-            .with("Range", "bytes=10-")
-            .with("If-Range", "W/\"v1\"");
+        let request = Request::get("/a").with("Range", "bytes=10-").with("If-Range", "W/\"v1\"");
         assert_eq!(answer(&request, &weak, None).status, 200);
     }
 
@@ -265,47 +215,23 @@ mod tests {
     fn a_head_has_the_headers_of_a_get_and_no_body() {
         let request = Request::new("HEAD", "/a").with("Range", "bytes=10-");
         let reply = answer(&request, &version(), None);
-        assert_eq!(
-            (
-                reply.status,
-                reply.header("Content-Length"),
-                reply.body.len()
-            ),
-            (200, Some("100"), 0)
-        );
+        assert_eq!((reply.status, reply.header("Content-Length"), reply.body.len()), (200, Some("100"), 0));
     }
 
     #[test]
     fn a_client_that_wants_the_connection_closed_gets_it_closed() {
-        let reply = answer(
-            &Request::get("/a").with("Connection", "close"),
-            &version(),
-            None,
-        );
-        assert_eq!(
-            (reply.end, reply.header("Connection")),
-            (End::Close, Some("close"))
-        );
+        let reply = answer(&Request::get("/a").with("Connection", "close"), &version(), None);
+        assert_eq!((reply.end, reply.header("Connection")), (End::Close, Some("close")));
     }
 
     #[test]
     fn a_preflight_allows_the_headers_of_a_resume() {
         let reply = preflight(&Request::new("OPTIONS", "/a"), None);
-        assert_eq!(
-            (reply.status, reply.header("Access-Control-Allow-Origin")),
-            (204, Some("*"))
-        );
-        let allowed = reply
-            .header("Access-Control-Allow-Headers")
-            .unwrap_or_default();
+        assert_eq!((reply.status, reply.header("Access-Control-Allow-Origin")), (204, Some("*")));
+        let allowed = reply.header("Access-Control-Allow-Headers").unwrap_or_default();
+        assert!(["range", "if-range"].iter().all(|name| allowed.split(", ").any(|own| own == *name)));
         assert!(
-            ["range", "if-range"]
-                .iter()
-                .all(|name| allowed.split(", ").any(|own| own == *name))
-        );
-        assert!(
-            reply.header("Access-Control-Allow-Methods").is_some()
-                && reply.header("Access-Control-Max-Age").is_some()
+            reply.header("Access-Control-Allow-Methods").is_some() && reply.header("Access-Control-Max-Age").is_some()
         );
     }
 
@@ -313,15 +239,8 @@ mod tests {
     fn repr_digest_is_that_of_the_whole_even_on_a_range() {
         let version = version().with_sha256();
         let whole = answer(&Request::get("/a"), &version, None);
-        let part = answer(
-            &Request::get("/a").with("Range", "bytes=5-"),
-            &version,
-            None,
-        );
-        assert_eq!(
-            whole.header("Repr-Digest"),
-            Some(version.repr_digest().as_str())
-        );
+        let part = answer(&Request::get("/a").with("Range", "bytes=5-"), &version, None);
+        assert_eq!(whole.header("Repr-Digest"), Some(version.repr_digest().as_str()));
         assert_eq!(part.header("Repr-Digest"), whole.header("Repr-Digest"));
     }
 }

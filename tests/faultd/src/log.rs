@@ -41,10 +41,7 @@ pub struct LogEntry {
 impl LogEntry {
     /// The first value of a request header; the name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(own, _)| own.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
@@ -83,8 +80,7 @@ impl Log {
     /// The entry of that number, unless it was cleared or is too old.
     pub(crate) fn entry(&mut self, id: u64) -> Option<&mut LogEntry> {
         let first = self.entries.front()?.id;
-        self.entries
-            .get_mut(usize::try_from(id.checked_sub(first)?).ok()?)
+        self.entries.get_mut(usize::try_from(id.checked_sub(first)?).ok()?)
     }
 
     /// A copy, oldest first.
@@ -109,10 +105,7 @@ mod tests {
         log.clear();
         let new = log.add(&Request::get("/new"), 200);
         assert!(log.entry(old).is_none());
-        assert_eq!(
-            log.entry(new).map(|entry| entry.path.clone()).as_deref(),
-            Some("/new")
-        );
+        assert_eq!(log.entry(new).map(|entry| entry.path.clone()).as_deref(), Some("/new"));
     }
 
     #[test]

@@ -41,14 +41,10 @@ fn run() -> Result<(), Failure> {
         print!("{HELP}");
         return Ok(());
     };
-    let script = arguments
-        .script
-        .as_deref()
-        .map_or(Ok(Script::new()), read_script)?;
+    let script = arguments.script.as_deref().map_or(Ok(Script::new()), read_script)?;
     let tls = arguments.tls.map(make_identity).transpose()?;
     if let (Some(path), Some(identity)) = (&arguments.cert_out, &tls) {
-        std::fs::write(path, identity.certificate_pem())
-            .map_err(|error| Failure::Io(format!("{path}: {error}")))?;
+        std::fs::write(path, identity.certificate_pem()).map_err(|error| Failure::Io(format!("{path}: {error}")))?;
     }
     let (listen, pages) = (arguments.listen, arguments.pages);
     let server = Server::start_with(Options { listen, tls, pages }, script)
@@ -90,17 +86,12 @@ impl Arguments {
             pages: Pages::default(),
         };
         while let Some(word) = words.next() {
-            let mut value = || {
-                words
-                    .next()
-                    .ok_or_else(|| Failure::Usage(format!("{word} needs a value")))
-            };
+            let mut value = || words.next().ok_or_else(|| Failure::Usage(format!("{word} needs a value")));
             match word.as_str() {
                 "--listen" => {
                     let address = value()?;
-                    arguments.listen = address
-                        .parse()
-                        .map_err(|_| Failure::Usage(format!("`{address}` is not ADDRESS:PORT")))?;
+                    arguments.listen =
+                        address.parse().map_err(|_| Failure::Usage(format!("`{address}` is not ADDRESS:PORT")))?;
                 }
                 "--script" => arguments.script = Some(value()?),
                 "--tls" => arguments.tls = Some(certificate(&value()?)?),
@@ -108,9 +99,7 @@ impl Arguments {
                 "--pages" => arguments.pages = with_folder(arguments.pages, &value()?)?,
                 "--help" | "-h" => return Ok(None),
                 _ => {
-                    return Err(Failure::Usage(format!(
-                        "unknown argument `{word}` (see --help)"
-                    )));
+                    return Err(Failure::Usage(format!("unknown argument `{word}` (see --help)")));
                 }
             }
         }
@@ -123,9 +112,7 @@ impl Arguments {
 
 fn with_folder(pages: Pages, value: &str) -> Result<Pages, Failure> {
     match value.split_once('=') {
-        Some((at, folder)) if at.starts_with('/') && at.ends_with('/') => {
-            Ok(pages.folder(at, Path::new(folder)))
-        }
+        Some((at, folder)) if at.starts_with('/') && at.ends_with('/') => Ok(pages.folder(at, Path::new(folder))),
         _ => Err(Failure::Usage(format!("`{value}` is not /PATH/=FOLDER"))),
     }
 }
@@ -134,9 +121,7 @@ fn certificate(kind: &str) -> Result<Certificate, Failure> {
     match kind {
         "self-signed" => Ok(Certificate::SelfSigned),
         "expired" => Ok(Certificate::Expired),
-        _ => Err(Failure::Usage(format!(
-            "`{kind}` is neither self-signed nor expired"
-        ))),
+        _ => Err(Failure::Usage(format!("`{kind}` is neither self-signed nor expired"))),
     }
 }
 
@@ -157,10 +142,7 @@ fn read_script(source: &str) -> Result<Script, Failure> {
         std::fs::read_to_string(source)
     };
     let text = text.map_err(|error| Failure::Io(format!("{source}: {error}")))?;
-    Script::from_json(&text).map_err(|error| Failure::Script {
-        source: source.to_owned(),
-        error,
-    })
+    Script::from_json(&text).map_err(|error| Failure::Script { source: source.to_owned(), error })
 }
 
 /// Why the program ends.

@@ -36,10 +36,8 @@ impl Pages {
         if !["GET", "HEAD"].contains(&request.method.as_str()) {
             return None;
         }
-        let (file, name) = self
-            .folders
-            .iter()
-            .find_map(|(at, folder)| find(folder, request.path().strip_prefix(at.as_str())?))?;
+        let (file, name) =
+            self.folders.iter().find_map(|(at, folder)| find(folder, request.path().strip_prefix(at.as_str())?))?;
         let bytes = fs::read(file).ok()?;
         let mut reply = honest::plain(request, 200, "", None);
         reply.set_header("Content-Type", media_type(&name));
@@ -56,11 +54,7 @@ impl Pages {
 
 /// The file that a path names, below the folder, and its name.
 fn find(folder: &Path, path: &str) -> Option<(PathBuf, String)> {
-    let path = if path.is_empty() || path.ends_with('/') {
-        format!("{path}{INDEX}")
-    } else {
-        path.to_owned()
-    };
+    let path = if path.is_empty() || path.ends_with('/') { format!("{path}{INDEX}") } else { path.to_owned() };
     let folder = folder.canonicalize().ok()?;
     let file = folder.join(&path).canonicalize().ok()?;
     (file.starts_with(&folder) && file.is_file()).then_some((file, path))
@@ -92,15 +86,10 @@ mod tests {
         let reply = pages().answer(&Request::get("/src/faults/mod.rs?x=1"));
         let reply = reply.expect("it is there");
         assert_eq!(reply.status, 200);
-        assert_eq!(
-            reply.header("Content-Type"),
-            Some("application/octet-stream")
-        );
+        assert_eq!(reply.header("Content-Type"), Some("application/octet-stream"));
         let policy = reply.header("Content-Security-Policy").unwrap_or_default();
         assert!(policy.contains("'wasm-unsafe-eval'") && !policy.contains("unsafe-inline"));
-        assert_eq!(reply.payload_len().to_string(), {
-            reply.header("Content-Length").unwrap_or_default()
-        });
+        assert_eq!(reply.payload_len().to_string(), { reply.header("Content-Length").unwrap_or_default() });
     }
 
     #[test]
@@ -118,11 +107,7 @@ mod tests {
         for path in table {
             assert!(pages().answer(&Request::get(path)).is_none(), "{path}");
         }
-        assert!(
-            pages()
-                .answer(&Request::new("POST", "/src/lib.rs"))
-                .is_none()
-        );
+        assert!(pages().answer(&Request::new("POST", "/src/lib.rs")).is_none());
     }
 
     #[test]

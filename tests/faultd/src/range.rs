@@ -32,11 +32,7 @@ pub(crate) fn asked(header: Option<&str>, size: u64) -> Asked {
 }
 
 fn part(from: u64, to: u64, size: u64) -> Asked {
-    if from < size {
-        Asked::Part { from, to }
-    } else {
-        Asked::Unsatisfiable
-    }
+    if from < size { Asked::Part { from, to } } else { Asked::Unsatisfiable }
 }
 
 /// Digits only; a number too large for `u64` is as good as the largest.
@@ -54,10 +50,7 @@ pub(crate) fn content_range(from: u64, to: u64, size: u64) -> String {
 pub(crate) fn read_content_range(value: &str) -> Option<(u64, u64)> {
     let (range, _) = value.strip_prefix("bytes ")?.split_once('/')?;
     let (from, last) = range.split_once('-')?;
-    Some((
-        from.parse().ok()?,
-        last.parse::<u64>().ok()?.checked_add(1)?,
-    ))
+    Some((from.parse().ok()?, last.parse::<u64>().ok()?.checked_add(1)?))
 }
 
 #[cfg(test)]

@@ -150,29 +150,22 @@ impl Reply {
 
     /// The first value of a header, where it is UTF-8; the name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.values(name)
-            .next()
-            .and_then(|value| std::str::from_utf8(value).ok())
+        self.values(name).next().and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// Every value of a header.
     pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.headers
-            .iter()
-            .filter(move |(own, _)| own.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_slice())
+        self.headers.iter().filter(move |(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
     }
 
     /// Adds a header line at the end.
     pub fn add_header(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        self.headers
-            .push((name.to_owned(), value.as_ref().to_vec()));
+        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
     }
 
     /// Removes every line of this header.
     pub fn remove_header(&mut self, name: &str) {
-        self.headers
-            .retain(|(own, _)| !own.eq_ignore_ascii_case(name));
+        self.headers.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
     }
 
     /// Makes this the only line of its header.
@@ -183,10 +176,7 @@ impl Reply {
 
     /// How many payload bytes the body sends, an [`Op::Cut`] or [`Op::Forever`] left aside.
     pub fn payload_len(&self) -> u64 {
-        self.body
-            .iter()
-            .map(Op::payload_len)
-            .fold(0, u64::saturating_add)
+        self.body.iter().map(Op::payload_len).fold(0, u64::saturating_add)
     }
 
     /// The bytes of status line and headers, with the empty line after them. Whole, endless or withheld is
@@ -247,10 +237,7 @@ mod tests {
         reply.add_header("B", "1");
         reply.add_header("A", [0xFF]);
         reply.add_header("B", "2");
-        assert_eq!(
-            reply.head_bytes(),
-            b"HTTP/1.1 200 OK\r\nB: 1\r\nA: \xFF\r\nB: 2\r\n\r\n"
-        );
+        assert_eq!(reply.head_bytes(), b"HTTP/1.1 200 OK\r\nB: 1\r\nA: \xFF\r\nB: 2\r\n\r\n");
     }
 
     #[test]

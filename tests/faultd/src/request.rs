@@ -54,42 +54,29 @@ impl Request {
     /// The same request without any header line of this name.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
-        self.headers
-            .retain(|(own, _)| !own.eq_ignore_ascii_case(name));
+        self.headers.retain(|(own, _)| !own.eq_ignore_ascii_case(name));
         self
     }
 
     /// The first value of a header; the name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(own, _)| own.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The target up to its query.
     pub fn path(&self) -> &str {
-        self.target
-            .split_once('?')
-            .map_or(self.target.as_str(), |(path, _)| path)
+        self.target.split_once('?').map_or(self.target.as_str(), |(path, _)| path)
     }
 
     /// The first value of a query parameter, as sent (nothing is decoded).
     pub fn query(&self, name: &str) -> Option<&str> {
         let (_, query) = self.target.split_once('?')?;
-        query
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(own, _)| *own == name)
-            .map(|(_, value)| value)
+        query.split('&').filter_map(|pair| pair.split_once('=')).find(|(own, _)| *own == name).map(|(_, value)| value)
     }
 
     /// Whether the client wants the connection closed after the answer (RFC 9112 §9.3).
     pub fn wants_close(&self) -> bool {
-        let connection = self
-            .header("Connection")
-            .unwrap_or_default()
-            .to_ascii_lowercase();
+        let connection = self.header("Connection").unwrap_or_default().to_ascii_lowercase();
         let asks = |token: &str| connection.split(',').any(|own| own.trim() == token);
         asks("close") || (self.protocol == "HTTP/1.0" && !asks("keep-alive"))
     }
@@ -110,8 +97,7 @@ impl Request {
         else {
             return Err(BadRequest("the request line does not have three words"));
         };
-        if method.is_empty() || !target.starts_with(['/', '*']) || !protocol.starts_with("HTTP/1.")
-        {
+        if method.is_empty() || !target.starts_with(['/', '*']) || !protocol.starts_with("HTTP/1.") {
             return Err(BadRequest("the request line is not one of HTTP/1"));
         }
         let mut request = Self::new(method, target);
@@ -120,12 +106,8 @@ impl Request {
             if request.headers.len() == HEADER_LIMIT {
                 return Err(BadRequest("there are too many headers"));
             }
-            let (name, value) = line
-                .split_once(':')
-                .ok_or(BadRequest("a header line has no colon"))?;
-            request
-                .headers
-                .push((name.to_owned(), value.trim().to_owned()));
+            let (name, value) = line.split_once(':').ok_or(BadRequest("a header line has no colon"))?;
+            request.headers.push((name.to_owned(), value.trim().to_owned()));
         }
         Ok(request)
     }
@@ -168,24 +150,14 @@ mod tests {
         ] {
             assert!(Request::parse(head.as_bytes()).is_err(), "{head:?}");
         }
-        let many = format!(
-            "GET / HTTP/1.1\r\n{}\r\n",
-            "a: b\r\n".repeat(HEADER_LIMIT + 1)
-        );
-        assert_eq!(
-            Request::parse(many.as_bytes()),
-            Err(BadRequest("there are too many headers"))
-        );
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(HEADER_LIMIT + 1));
+        assert_eq!(Request::parse(many.as_bytes()), Err(BadRequest("there are too many headers")));
     }
 
     #[test]
     fn keep_alive_is_the_default_of_http_1_1_only() {
         assert!(!Request::get("/").wants_close());
-        assert!(
-            Request::get("/")
-                .with("Connection", "x, Close")
-                .wants_close()
-        );
+        assert!(Request::get("/").with("Connection", "x, Close").wants_close());
         let mut old = Request::get("/");
         old.protocol = "HTTP/1.0".to_owned();
         assert!(old.wants_close());

@@ -127,10 +127,7 @@ impl Script {
     /// The same script where every file wants this header.
     #[must_use]
     pub fn require_header(mut self, name: &str, value: &str) -> Self {
-        self.require_header = Some(RequiredHeader {
-            name: name.to_owned(),
-            value: value.to_owned(),
-        });
+        self.require_header = Some(RequiredHeader { name: name.to_owned(), value: value.to_owned() });
         self
     }
 
@@ -150,10 +147,7 @@ impl Script {
     /// The first file that does not, and why.
     pub fn check(&self) -> Result<(), ScriptError> {
         for (path, file) in &self.files {
-            file.check(path).map_err(|why| ScriptError::File {
-                path: path.clone(),
-                why,
-            })?;
+            file.check(path).map_err(|why| ScriptError::File { path: path.clone(), why })?;
         }
         if self.bytes_per_second == Some(0) {
             return Err(ScriptError::ZeroRate);
@@ -165,11 +159,7 @@ impl Script {
 impl FileScript {
     /// A file of one version, served as it should be.
     pub fn honest(version: Version) -> Self {
-        Self {
-            versions: vec![version],
-            answers: Vec::new(),
-            then: Vec::new(),
-        }
+        Self { versions: vec![version], answers: Vec::new(), then: Vec::new() }
     }
 
     /// The same file with one more version, for `replace`.
@@ -182,8 +172,7 @@ impl FileScript {
     /// The same file with the faults of its next answer; an empty list is an honest answer.
     #[must_use]
     pub fn answer<F: Into<Fault>>(mut self, faults: impl IntoIterator<Item = F>) -> Self {
-        self.answers
-            .push(faults.into_iter().map(Into::into).collect());
+        self.answers.push(faults.into_iter().map(Into::into).collect());
         self
     }
 
@@ -203,9 +192,7 @@ impl FileScript {
 
     /// The faults of the answer to GET number `index`, from 0.
     pub fn faults_of(&self, index: usize) -> &[Fault] {
-        self.answers
-            .get(index)
-            .map_or(self.then.as_slice(), Vec::as_slice)
+        self.answers.get(index).map_or(self.then.as_slice(), Vec::as_slice)
     }
 
     fn check(&self, path: &str) -> Result<(), String> {
@@ -213,10 +200,7 @@ impl FileScript {
             return Err("a path begins with `/`".to_owned());
         }
         if path.starts_with(crate::control::PREFIX) {
-            return Err(format!(
-                "paths under `{}` are the server's own",
-                crate::control::PREFIX
-            ));
+            return Err(format!("paths under `{}` are the server's own", crate::control::PREFIX));
         }
         if self.versions.is_empty() {
             return Err("`versions` is empty".to_owned());
@@ -224,10 +208,7 @@ impl FileScript {
         let faults = self.answers.iter().flatten().chain(&self.then);
         for index in faults.filter_map(Fault::replaced_version) {
             if index >= self.versions.len() {
-                return Err(format!(
-                    "`replace` names version {index}, there are {} (from 0)",
-                    self.versions.len()
-                ));
+                return Err(format!("`replace` names version {index}, there are {} (from 0)", self.versions.len()));
             }
         }
         Ok(())
@@ -279,11 +260,7 @@ impl Version {
 
     /// Its bytes.
     pub fn content(&self) -> Content {
-        Content {
-            seed: self.seed,
-            size: self.size,
-            edit: self.edit,
-        }
+        Content { seed: self.seed, size: self.size, edit: self.edit }
     }
 
     /// The value of its Repr-Digest. The first call hashes the whole content.
@@ -314,10 +291,7 @@ impl fmt::Display for ScriptError {
             // serde_json ends its message with line and column.
             ScriptError::Json(error) => write!(f, "bad script: {error}"),
             ScriptError::File { path, why } => write!(f, "bad script: file `{path}`: {why}"),
-            ScriptError::ZeroRate => write!(
-                f,
-                "bad script: `bytes_per_second` is 0, nothing would ever be sent"
-            ),
+            ScriptError::ZeroRate => write!(f, "bad script: `bytes_per_second` is 0, nothing would ever be sent"),
         }
     }
 }
@@ -352,27 +326,15 @@ mod tests {
     fn a_bad_script_is_refused_by_name_and_line() {
         let table = [
             ("{\n\"fils\": {}}", "unknown field `fils`", "line 2"),
-            (
-                "{\"files\": {\"/a\": {\n\n\"versions\": [{\"seed\": 1}]}}}",
-                "missing field `size`",
-                "line 3",
-            ),
-            (
-                r#"{"files": {"/a": {"versions": [], "answers": [[{"cutt": {}}]]}}}"#,
-                "unknown variant `cutt`",
-                "line 1",
-            ),
+            ("{\"files\": {\"/a\": {\n\n\"versions\": [{\"seed\": 1}]}}}", "missing field `size`", "line 3"),
+            (r#"{"files": {"/a": {"versions": [], "answers": [[{"cutt": {}}]]}}}"#, "unknown variant `cutt`", "line 1"),
             (
                 r#"{"files": {"/a": {"versions": [], "answers": [[{"cut": {"aftr": 1}}]]}}}"#,
                 "unknown field `aftr`",
                 "line 1",
             ),
             (r#"{"files": {"/a": {"versions": []}}}"#, "`/a`", "empty"),
-            (
-                r#"{"files": {"a": {"versions": [{"seed": 1, "size": 1}]}}}"#,
-                "`a`",
-                "begins with",
-            ),
+            (r#"{"files": {"a": {"versions": [{"seed": 1, "size": 1}]}}}"#, "`a`", "begins with"),
             (
                 r#"{"files": {"/a": {"versions": [{"seed": 1, "size": 1}], "then": [{"replace": {"version": 1}}]}}}"#,
                 "version 1",
@@ -382,10 +344,7 @@ mod tests {
         ];
         for (json, what, place) in table {
             let error = Script::from_json(json).expect_err(json).to_string();
-            assert!(
-                error.contains(what) && error.contains(place),
-                "{json}: {error}"
-            );
+            assert!(error.contains(what) && error.contains(place), "{json}: {error}");
         }
     }
 }

@@ -30,34 +30,18 @@ pub(crate) struct Sender<'a> {
 
 impl<'a> Sender<'a> {
     /// A sender for this connection; `block` is its buffer, kept from answer to answer and grown as needed.
-    pub(crate) fn new(
-        stream: &'a mut Stream,
-        stop: &'a AtomicBool,
-        block: &'a mut Vec<u8>,
-    ) -> Self {
-        Self {
-            stream,
-            stop,
-            cuts: None,
-            block,
-        }
+    pub(crate) fn new(stream: &'a mut Stream, stop: &'a AtomicBool, block: &'a mut Vec<u8>) -> Self {
+        Self { stream, stop, cuts: None, block }
     }
 
     /// The same, which gives up when `cuts` changes.
     pub(crate) fn cut_by(self, cuts: &'a AtomicU64) -> Self {
         let now = cuts.load(Ordering::Relaxed);
-        Self {
-            cuts: Some((cuts, now)),
-            ..self
-        }
+        Self { cuts: Some((cuts, now)), ..self }
     }
 
     /// Sends a reply and returns how the connection ends. `progress` is told the payload bytes sent so far.
-    pub(crate) fn send(
-        &mut self,
-        reply: &Reply,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<End, Gone> {
+    pub(crate) fn send(&mut self, reply: &Reply, progress: &mut dyn FnMut(u64)) -> Result<End, Gone> {
         self.wait(reply.delay)?;
         for (status, headers) in &reply.interim {
             self.write(&interim_bytes(*status, headers))?;
@@ -67,17 +51,11 @@ impl<'a> Sender<'a> {
             Head::Whole => self.write(&reply.head_bytes())?,
             Head::Endless => return self.endless(reply),
         }
-        let mut payload = Payload {
-            framing: reply.framing,
-            rate: reply.bytes_per_second,
-            begin: Instant::now(),
-            sent: 0,
-        };
+        let mut payload =
+            Payload { framing: reply.framing, rate: reply.bytes_per_second, begin: Instant::now(), sent: 0 };
         for op in &reply.body {
             match op {
-                Op::Content { content, from, to } => {
-                    self.content(&mut payload, *content, *from, *to, progress)?
-                }
+                Op::Content { content, from, to } => self.content(&mut payload, *content, *from, *to, progress)?,
                 Op::Raw(bytes) => {
                     for piece in bytes.chunks(payload.piece_bytes()) {
                         self.piece(&mut payload, piece, progress)?;
@@ -86,13 +64,7 @@ impl<'a> Sender<'a> {
                 Op::Wire(bytes) => self.write(bytes)?,
                 Op::Wait(time) => self.wait(*time)?,
                 Op::Forever => return self.forever(),
-                Op::Trickle {
-                    content,
-                    from,
-                    to,
-                    every,
-                    bytes,
-                } => {
+                Op::Trickle { content, from, to, every, bytes } => {
                     let mut at = *from;
                     while at < *to {
                         self.wait(*every)?;
@@ -119,9 +91,7 @@ impl<'a> Sender<'a> {
         to: u64,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), Gone> {
-        let most = to
-            .saturating_sub(from)
-            .min(payload.piece_bytes().min(BLOCK) as u64);
+        let most = to.saturating_sub(from).min(payload.piece_bytes().min(BLOCK) as u64);
         let mut block = std::mem::take(self.block);
         if (block.len() as u64) < most {
             block.resize(most as usize, 0);
@@ -139,12 +109,7 @@ impl<'a> Sender<'a> {
     }
 
     /// Sends one piece of payload in its framing, at its rate.
-    fn piece(
-        &mut self,
-        payload: &mut Payload,
-        piece: &[u8],
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<(), Gone> {
+    fn piece(&mut self, payload: &mut Payload, piece: &[u8], progress: &mut dyn FnMut(u64)) -> Result<(), Gone> {
         if let Some(early) = payload.early_by(piece.len() as u64) {
             self.wait(early)?;
         }
@@ -196,9 +161,7 @@ impl<'a> Sender<'a> {
 
     /// The server stops, or the line was cut.
     fn over(&self) -> bool {
-        let cut = self
-            .cuts
-            .is_some_and(|(cuts, before)| cuts.load(Ordering::Relaxed) != before);
+        let cut = self.cuts.is_some_and(|(cuts, before)| cuts.load(Ordering::Relaxed) != before);
         cut || self.stop.load(Ordering::Relaxed)
     }
 
@@ -222,9 +185,7 @@ impl Payload {
             Framing::Chunked { bytes } => bytes.max(1),
             Framing::Length | Framing::Close => BLOCK,
         };
-        let share = self
-            .rate
-            .map_or(u64::MAX, |rate| (rate / PIECES_PER_SECOND).max(1));
+        let share = self.rate.map_or(u64::MAX, |rate| (rate / PIECES_PER_SECOND).max(1));
         chunk.min(usize::try_from(share).unwrap_or(usize::MAX))
     }
 

@@ -39,11 +39,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
-            tls: None,
-            pages: Pages::default(),
-        }
+        Self { listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), tls: None, pages: Pages::default() }
     }
 }
 
@@ -83,10 +79,7 @@ impl Server {
     pub fn start_with(options: Options, script: Script) -> io::Result<Self> {
         let listener = TcpListener::bind(options.listen)?;
         let address = listener.local_addr()?;
-        let tls = options
-            .tls
-            .map(|identity| identity.server_config())
-            .transpose()?;
+        let tls = options.tls.map(|identity| identity.server_config()).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let shared = Arc::new(Shared {
             site: Site::new(script),
@@ -97,15 +90,9 @@ impl Server {
             tls,
         });
         let for_accepting = Arc::clone(&shared);
-        let accepting = thread::Builder::new()
-            .name("faultd-accept".to_owned())
-            .spawn(move || accept(&listener, &for_accepting))?;
-        let server = Self {
-            address,
-            scheme,
-            shared,
-            accepting: Mutex::new(Some(accepting)),
-        };
+        let accepting =
+            thread::Builder::new().name("faultd-accept".to_owned()).spawn(move || accept(&listener, &for_accepting))?;
+        let server = Self { address, scheme, shared, accepting: Mutex::new(Some(accepting)) };
         server.site().set_origin(&server.origin());
         Ok(server)
     }
@@ -143,11 +130,7 @@ impl Server {
     /// Closes the port and every connection, also those that stall, and waits until they are closed.
     pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        let accepting = self
-            .accepting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(accepting) = accepting {
             // `accept` cannot be interrupted, but a connection wakes it.
             let _ = TcpStream::connect_timeout(&self.reachable_address(), STOP_TIMEOUT);
@@ -160,9 +143,7 @@ impl Server {
     /// The address with a host that one can connect to.
     fn reachable_address(&self) -> SocketAddr {
         match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => {
-                SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.address.port())
-            }
+            IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), self.address.port()),
             IpAddr::V6(ip) if ip.is_unspecified() => {
                 SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), self.address.port())
             }
@@ -190,9 +171,7 @@ impl Shared {
             let _ = socket.shutdown(Shutdown::Both);
         }
         // A thread that hangs is reported by whoever counts threads, not by a server that never stops.
-        let _ = self
-            .closed
-            .wait_timeout_while(open, STOP_TIMEOUT, |open| !open.is_empty());
+        let _ = self.closed.wait_timeout_while(open, STOP_TIMEOUT, |open| !open.is_empty());
     }
 }
 
@@ -231,24 +210,15 @@ fn serve(socket: TcpStream, number: u64, shared: &Arc<Shared>) -> io::Result<()>
     }
     open.insert(number, handle);
     drop(open);
-    let registered = Registered {
-        number,
-        shared: Arc::clone(shared),
-    };
-    thread::Builder::new()
-        .name(format!("faultd-{number}"))
-        .spawn(move || run(stream, registered))?;
+    let registered = Registered { number, shared: Arc::clone(shared) };
+    thread::Builder::new().name(format!("faultd-{number}")).spawn(move || run(stream, registered))?;
     Ok(())
 }
 
 /// The life of a connection thread.
 fn run(mut stream: Stream, registered: Registered) {
     let shared = Arc::clone(&registered.shared);
-    let served = Served {
-        site: &shared.site,
-        pages: &shared.pages,
-        stop: &shared.stop,
-    };
+    let served = Served { site: &shared.site, pages: &shared.pages, stop: &shared.stop };
     let end = connection::serve(&mut stream, registered.number, served);
     match end {
         End::Reset => {

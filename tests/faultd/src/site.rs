@@ -76,10 +76,7 @@ impl Site {
             origin: "http://faultd.test".to_owned(),
             time: None,
         };
-        Self {
-            state: Mutex::new(state),
-            cuts: AtomicU64::new(0),
-        }
+        Self { state: Mutex::new(state), cuts: AtomicU64::new(0) }
     }
 
     /// The answer to a request; counts it and logs it.
@@ -118,10 +115,7 @@ impl Site {
     /// file or version.
     pub fn replace(&self, path: &str, version: usize) -> bool {
         let mut state = self.state();
-        let known = state
-            .files
-            .get(path)
-            .is_some_and(|file| version < file.versions.len());
+        let known = state.files.get(path).is_some_and(|file| version < file.versions.len());
         if known {
             state.progress.entry(path.to_owned()).or_default().version = version;
         }
@@ -178,18 +172,9 @@ fn rules_and_files(script: Script) -> (Rules, BTreeMap<String, Arc<FileScript>>)
     let rules = Rules {
         delay: Duration::from_millis(script.latency_ms.unwrap_or(0)),
         bytes_per_second: script.bytes_per_second,
-        required: script
-            .require_header
-            .map(|header| (header.name, header.value)),
+        required: script.require_header.map(|header| (header.name, header.value)),
     };
-    (
-        rules,
-        script
-            .files
-            .into_iter()
-            .map(|(path, file)| (path, Arc::new(file)))
-            .collect(),
-    )
+    (rules, script.files.into_iter().map(|(path, file)| (path, Arc::new(file))).collect())
 }
 
 /// What is to be answered, decided under the lock and made into a reply outside it.
@@ -223,20 +208,13 @@ impl State {
         }
         let Some(file) = known else {
             let random = path.strip_prefix(RANDOM).and_then(|size| size.parse().ok());
-            return random.map_or(Choice::Plain(404, "no such file\n"), |size| {
-                Choice::Random(random_file(size))
-            });
+            return random.map_or(Choice::Plain(404, "no such file\n"), |size| Choice::Random(random_file(size)));
         };
         let progress = self.progress.entry(path.to_owned()).or_default();
         if request.method == "HEAD" {
             return Choice::File(file, *progress);
         }
-        if let Some(version) = file
-            .faults_of(progress.asked)
-            .iter()
-            .filter_map(Fault::replaced_version)
-            .next_back()
-        {
+        if let Some(version) = file.faults_of(progress.asked).iter().filter_map(Fault::replaced_version).next_back() {
             progress.version = version;
         }
         let now = *progress;
@@ -259,12 +237,7 @@ impl Choice {
             }
             Choice::File(file, progress) => {
                 let Some(version) = file.versions.get(progress.version) else {
-                    return honest::plain(
-                        request,
-                        500,
-                        "the script has no such version\n",
-                        Some(date),
-                    );
+                    return honest::plain(request, 500, "the script has no such version\n", Some(date));
                 };
                 let mut reply = honest::answer(request, version, Some(date));
                 if request.method == "GET" {
@@ -281,9 +254,7 @@ impl Choice {
 /// Of the faults of the next GET, the one that is about its preflight.
 fn refuse_preflight(file: &FileScript, progress: Progress, request: &Request, reply: &mut Reply) {
     for fault in file.faults_of(progress.asked) {
-        if let (Fault::RefusePreflight(refusal), Some(version)) =
-            (fault, file.versions.get(progress.version))
-        {
+        if let (Fault::RefusePreflight(refusal), Some(version)) = (fault, file.versions.get(progress.version)) {
             refusal.apply(request, version, reply);
         }
     }
@@ -319,12 +290,7 @@ mod tests {
 
     #[test]
     fn answer_n_is_for_the_nth_get_whatever_else_is_asked() {
-        let site = site(
-            file()
-                .answer([Status::code(500)])
-                .honest_answer()
-                .then([Cut::after(1)]),
-        );
+        let site = site(file().answer([Status::code(500)]).honest_answer().then([Cut::after(1)]));
         let head = site.answer(&Request::new("HEAD", "/a"));
         let preflight = site.answer(&Request::new("OPTIONS", "/a"));
         assert_eq!((head.status, preflight.status), (200, 204));
@@ -336,36 +302,12 @@ mod tests {
 
     #[test]
     fn a_replaced_file_stays_replaced() {
-        let site = site(
-            file()
-                .version(Version::new(2, 7).etag("\"v2\""))
-                .honest_answer()
-                .answer([Replace::with(1)]),
-        );
-        let tags: Vec<_> = (0..3)
-            .map(|_| {
-                site.answer(&Request::get("/a"))
-                    .header("ETag")
-                    .map(str::to_owned)
-            })
-            .collect();
-        assert_eq!(
-            tags,
-            [
-                Some("\"v1\"".to_owned()),
-                Some("\"v2\"".to_owned()),
-                Some("\"v2\"".to_owned())
-            ]
-        );
-        assert_eq!(
-            site.answer(&Request::new("HEAD", "/a")).header("ETag"),
-            Some("\"v2\"")
-        );
+        let site = site(file().version(Version::new(2, 7).etag("\"v2\"")).honest_answer().answer([Replace::with(1)]));
+        let tags: Vec<_> = (0..3).map(|_| site.answer(&Request::get("/a")).header("ETag").map(str::to_owned)).collect();
+        assert_eq!(tags, [Some("\"v1\"".to_owned()), Some("\"v2\"".to_owned()), Some("\"v2\"".to_owned())]);
+        assert_eq!(site.answer(&Request::new("HEAD", "/a")).header("ETag"), Some("\"v2\""));
         assert!(site.replace("/a", 0));
-        assert_eq!(
-            site.answer(&Request::get("/a")).header("ETag"),
-            Some("\"v1\"")
-        );
+        assert_eq!(site.answer(&Request::get("/a")).header("ETag"), Some("\"v1\""));
         assert!(!site.replace("/a", 2) && !site.replace("/b", 0));
     }
 
@@ -373,60 +315,33 @@ mod tests {
     fn a_preflight_is_refused_where_the_next_get_says_so() {
         let site = site(file().answer([RefusePreflight::always()]));
         let refused = site.answer(&Request::new("OPTIONS", "/a"));
-        assert_eq!(
-            (
-                refused.status,
-                refused.header("Access-Control-Allow-Origin")
-            ),
-            (403, None)
-        );
+        assert_eq!((refused.status, refused.header("Access-Control-Allow-Origin")), (403, None));
         assert_eq!(site.answer(&Request::get("/a")).status, 200);
         assert_eq!(site.answer(&Request::new("OPTIONS", "/a")).status, 204);
     }
 
     #[test]
     fn a_request_without_the_required_header_is_refused_and_does_not_count() {
-        let site = Site::new(
-            Script::one("/a", file().answer([Status::code(500)])).require_header("X-Api-Key", "k"),
-        );
+        let site = Site::new(Script::one("/a", file().answer([Status::code(500)])).require_header("X-Api-Key", "k"));
         assert_eq!(site.answer(&Request::get("/a")).status, 401);
-        assert_eq!(
-            site.answer(&Request::get("/a").with("X-Api-Key", "wrong"))
-                .status,
-            401
-        );
+        assert_eq!(site.answer(&Request::get("/a").with("X-Api-Key", "wrong")).status, 401);
         assert_eq!(site.answer(&Request::new("OPTIONS", "/a")).status, 204);
-        assert_eq!(
-            site.answer(&Request::get("/a").with("x-api-key", "k"))
-                .status,
-            500
-        );
+        assert_eq!(site.answer(&Request::get("/a").with("x-api-key", "k")).status, 500);
     }
 
     #[test]
     fn a_redirect_can_name_the_sites_own_origin() {
         let site = site(file().answer([Redirect::to("{origin}/b")]));
         site.set_origin("http://127.0.0.1:8080");
-        assert_eq!(
-            site.answer(&Request::get("/a")).header("Location"),
-            Some("http://127.0.0.1:8080/b")
-        );
+        assert_eq!(site.answer(&Request::get("/a")).header("Location"), Some("http://127.0.0.1:8080/b"));
     }
 
     #[test]
     fn latency_and_rate_of_the_script_are_in_every_reply() {
-        let site = Site::new(
-            Script::one("/a", file())
-                .latency_ms(7)
-                .bytes_per_second(1000),
-        );
+        let site = Site::new(Script::one("/a", file()).latency_ms(7).bytes_per_second(1000));
         for path in ["/a", "/unknown"] {
             let reply = site.answer(&Request::get(path));
-            assert_eq!(
-                (reply.delay, reply.bytes_per_second),
-                (Duration::from_millis(7), Some(1000)),
-                "{path}"
-            );
+            assert_eq!((reply.delay, reply.bytes_per_second), (Duration::from_millis(7), Some(1000)), "{path}");
         }
     }
 
@@ -436,38 +351,22 @@ mod tests {
         assert_eq!(site.answer(&Request::get("/a")).status, 404);
         assert_eq!(site.answer(&Request::get("/random/x")).status, 404);
         let random = site.answer(&Request::get("/random/12").with("Range", "bytes=2-"));
-        assert_eq!(
-            (random.status, random.payload_len(), random.header("ETag")),
-            (206, 10, Some("\"random-12\""))
-        );
+        assert_eq!((random.status, random.payload_len(), random.header("ETag")), (206, 10, Some("\"random-12\"")));
         assert_eq!(site.answer(&Request::new("POST", "/random/12")).status, 405);
     }
 
     #[test]
     fn the_log_says_what_was_asked_and_how_far_the_answer_came() {
         let site = site(file());
-        let request = Request::get("/a?q")
-            .with("Range", "bytes=5-")
-            .with("If-Range", "\"v1\"");
+        let request = Request::get("/a?q").with("Range", "bytes=5-").with("If-Range", "\"v1\"");
         let exchange = site.exchange(&request);
         site.record_sent(exchange.entry, 42);
         site.record_end(exchange.entry, true);
         let log = site.log();
-        let [entry] = log.as_slice() else {
-            panic!("one entry, not {}", log.len())
-        };
-        assert_eq!(
-            (entry.method.as_str(), entry.path.as_str(), entry.status),
-            ("GET", "/a", 206)
-        );
-        assert_eq!(
-            (entry.range.as_deref(), entry.if_range.as_deref()),
-            (Some("bytes=5-"), Some("\"v1\""))
-        );
-        assert_eq!(
-            (entry.sent_bytes, entry.peer_closed, entry.finished),
-            (42, true, true)
-        );
+        let [entry] = log.as_slice() else { panic!("one entry, not {}", log.len()) };
+        assert_eq!((entry.method.as_str(), entry.path.as_str(), entry.status), ("GET", "/a", 206));
+        assert_eq!((entry.range.as_deref(), entry.if_range.as_deref()), (Some("bytes=5-"), Some("\"v1\"")));
+        assert_eq!((entry.sent_bytes, entry.peer_closed, entry.finished), (42, true, true));
         assert_eq!(entry.header("range"), Some("bytes=5-"));
     }
 
@@ -486,9 +385,6 @@ mod tests {
     fn the_date_can_be_fixed() {
         let site = site(file());
         site.set_time(Some(SystemTime::UNIX_EPOCH));
-        assert_eq!(
-            site.answer(&Request::get("/a")).header("Date"),
-            Some("Thu, 01 Jan 1970 00:00:00 GMT")
-        );
+        assert_eq!(site.answer(&Request::get("/a")).header("Date"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
     }
 }

@@ -109,17 +109,11 @@ fn plain_gone(socket: &TcpStream) -> bool {
 fn tls_gone(tls: &mut StreamOwned<ServerConnection, TcpStream>) -> bool {
     match tls.conn.read_tls(&mut tls.sock) {
         Ok(0) => true,
-        Ok(_) => tls
-            .conn
-            .process_new_packets()
-            .map_or(true, |state| state.peer_has_closed()),
+        Ok(_) => tls.conn.process_new_packets().map_or(true, |state| state.peer_has_closed()),
         Err(error) => !is_timeout(&error),
     }
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }

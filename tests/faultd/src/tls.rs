@@ -54,9 +54,7 @@ impl TlsIdentity {
 
     /// Valid from the first of January of one year to that of another.
     fn valid_in(years: std::ops::Range<i32>) -> io::Result<Self> {
-        let names = ["localhost", "127.0.0.1", "::1"]
-            .map(str::to_owned)
-            .to_vec();
+        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
         let mut params = CertificateParams::new(names).map_err(io::Error::other)?;
         params.not_before = date_time_ymd(years.start, 1, 1);
         params.not_after = date_time_ymd(years.end, 1, 1);
@@ -73,13 +71,12 @@ impl TlsIdentity {
     pub(crate) fn server_config(&self) -> io::Result<Arc<ServerConfig>> {
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_der.0.clone()));
         // The provider is named: with two of them in one process rustls would not know which to take.
-        let config =
-            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(io::Error::other)?
-                .with_no_client_auth()
-                .with_single_cert(vec![self.certificate_der.clone()], key)
-                .map_err(io::Error::other)?;
+        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(vec![self.certificate_der.clone()], key)
+            .map_err(io::Error::other)?;
         Ok(Arc::new(config))
     }
 }

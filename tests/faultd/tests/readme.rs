@@ -6,11 +6,7 @@ const README: &str = include_str!("../README.md");
 
 #[test]
 fn the_script_of_the_readme_is_a_script() {
-    let script = README
-        .split("```json\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next())
-        .expect("there is one");
+    let script = README.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("there is one");
     let script = Script::from_json(script).expect("it is one");
     assert_eq!(script.files["/film.mkv"].answers.len(), 3);
 }
@@ -18,16 +14,11 @@ fn the_script_of_the_readme_is_a_script() {
 #[test]
 fn every_fault_is_in_the_table_of_the_readme() {
     // serde's message for an unknown name lists all that there are.
-    let message = serde_json::from_str::<Fault>(r#"{"?": {}}"#)
-        .expect_err("there is no such fault")
-        .to_string();
+    let message = serde_json::from_str::<Fault>(r#"{"?": {}}"#).expect_err("there is no such fault").to_string();
     let names: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
     assert!(names.len() > 30, "{message}");
     for name in names {
-        assert!(
-            README.contains(&format!("`{name} {{")),
-            "`{name}` is missing"
-        );
+        assert!(README.contains(&format!("`{name} {{")), "`{name}` is missing");
     }
 }
 
@@ -89,13 +80,8 @@ fn every_fault_can_be_written_as_the_readme_says() {
         r#"{"unframed": {}}"#,
     ];
     for json in table {
-        let fault: Fault =
-            serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}"));
+        let fault: Fault = serde_json::from_str(json).unwrap_or_else(|error| panic!("{json}: {error}"));
         let written = serde_json::to_string(&fault).expect("a fault is JSON");
-        assert_eq!(
-            serde_json::from_str::<Fault>(&written).expect("it is read back"),
-            fault,
-            "{json}"
-        );
+        assert_eq!(serde_json::from_str::<Fault>(&written).expect("it is read back"), fault, "{json}");
     }
 }

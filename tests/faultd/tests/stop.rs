@@ -13,13 +13,7 @@ use regrip_faultd::{Fault, Script, Server};
 const PROMPT: Duration = Duration::from_secs(3);
 
 fn endless() -> [Fault; 5] {
-    [
-        Stall::after(30),
-        NoReply::ever(),
-        Pause::after(30, 60_000),
-        Trickle::every(60_000, 1),
-        EndlessHead::ever(),
-    ]
+    [Stall::after(30), NoReply::ever(), Pause::after(30, 60_000), Trickle::every(60_000, 1), EndlessHead::ever()]
 }
 
 #[test]
@@ -35,10 +29,7 @@ fn a_stop_ends_a_connection_whatever_it_is_doing() {
         assert_eq!(server.open_connections(), 0, "{fault:?}");
         // Whether by an end or by a reset: the reading is over.
         let _ = read_to_end(&mut stream);
-        assert!(
-            begin.elapsed() < PROMPT,
-            "{fault:?}: the peer has not noticed"
-        );
+        assert!(begin.elapsed() < PROMPT, "{fault:?}: the peer has not noticed");
     }
 }
 
@@ -53,9 +44,7 @@ fn a_cut_ends_what_is_under_way_and_nothing_that_comes_after() {
         ask(&mut stream, "");
         eventually("the request is read", || server.log().len() == 1);
         server.site().cut_all();
-        eventually(&format!("{fault:?} is cut"), || {
-            server.open_connections() == 0
-        });
+        eventually(&format!("{fault:?} is cut"), || server.open_connections() == 0);
         let _ = read_to_end(&mut stream);
         let mut stream = connect(&server);
         ask(&mut stream, "");
@@ -92,20 +81,13 @@ fn a_stop_ends_idle_connections_and_frees_the_port() {
 
 #[test]
 fn a_peer_that_goes_is_noticed_in_every_wait() {
-    for fault in [
-        Stall::after(30),
-        NoReply::ever(),
-        Pause::after(30, 60_000),
-        Trickle::every(60_000, 1),
-    ] {
+    for fault in [Stall::after(30), NoReply::ever(), Pause::after(30, 60_000), Trickle::every(60_000, 1)] {
         let server = server(100, |file| file.answer([fault.clone()]));
         let mut stream = connect(&server);
         ask(&mut stream, "");
         eventually("the request is read", || server.log().len() == 1);
         drop(stream);
-        eventually(&format!("{fault:?} is given up"), || {
-            server.open_connections() == 0
-        });
+        eventually(&format!("{fault:?} is given up"), || server.open_connections() == 0);
         let log = server.log();
         assert!(log[0].finished && log[0].peer_closed, "{fault:?}");
     }
@@ -118,9 +100,7 @@ fn a_stall_sends_what_comes_before_it_and_then_nothing() {
     ask(&mut stream, "");
     read_head(&mut stream);
     assert_eq!(read_exactly(&mut stream, 30), bytes(0, 30));
-    stream
-        .set_read_timeout(Some(Duration::from_millis(50)))
-        .expect("a timeout can be set");
+    stream.set_read_timeout(Some(Duration::from_millis(50))).expect("a timeout can be set");
     assert!(matches!(read_to_end(&mut stream), (rest, Some(_)) if rest.is_empty()));
     eventually("the log counts them", || server.log()[0].sent_bytes == 30);
     assert!(!server.log()[0].finished);
@@ -136,9 +116,6 @@ fn two_servers_have_two_ports() {
 #[test]
 fn a_port_in_use_is_an_error() {
     let one = server(1, |file| file);
-    let options = regrip_faultd::Options {
-        listen: one.address(),
-        ..Default::default()
-    };
+    let options = regrip_faultd::Options { listen: one.address(), ..Default::default() };
     assert!(Server::start_with(options, Script::new()).is_err());
 }

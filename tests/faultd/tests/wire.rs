@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use raw::{ask, bytes, connect, read_exactly, read_head, read_to_end, server};
 use regrip_faultd::faults::{
-    BadChunk, BadChunkKind, Chunked, ContentLength, Cut, DropBeforeReply, EndlessHead, Flip,
-    HugeHead, Interim, Longer, Pause, Redirect, ResetBeforeReply, Status, Trickle, Unframed,
+    BadChunk, BadChunkKind, Chunked, ContentLength, Cut, DropBeforeReply, EndlessHead, Flip, HugeHead, Interim, Longer,
+    Pause, Redirect, ResetBeforeReply, Status, Trickle, Unframed,
 };
 use regrip_faultd::{Fault, FileScript, Script, Server, Version};
 
@@ -29,23 +29,12 @@ fn a_large_file_arrives_whole_and_the_log_counts_it() {
     let mut stream = connect(&server);
     ask(&mut stream, "Connection: close\r\n");
     let head = read_head(&mut stream);
-    assert_eq!(
-        (head.status, head.header("Content-Length")),
-        (200, Some("1000003"))
-    );
+    assert_eq!((head.status, head.header("Content-Length")), (200, Some("1000003")));
     let (body, error) = read_to_end(&mut stream);
     assert_eq!(error, None);
     assert!(body == bytes(0, size), "the bytes differ");
     let log = server.log();
-    assert_eq!(
-        (
-            log.len(),
-            log[0].sent_bytes,
-            log[0].finished,
-            log[0].peer_closed
-        ),
-        (1, size, true, false)
-    );
+    assert_eq!((log.len(), log[0].sent_bytes, log[0].finished, log[0].peer_closed), (1, size, true, false));
 }
 
 #[test]
@@ -54,14 +43,8 @@ fn a_range_arrives_exactly() {
     let mut stream = connect(&server);
     ask(&mut stream, "Range: bytes=300001-\r\nIf-Range: \"v1\"\r\n");
     let head = read_head(&mut stream);
-    assert_eq!(
-        (head.status, head.header("Content-Range")),
-        (206, Some("bytes 300001-599999/600000"))
-    );
-    assert!(
-        read_exactly(&mut stream, 299_999) == bytes(300_001, 600_000),
-        "the bytes differ"
-    );
+    assert_eq!((head.status, head.header("Content-Range")), (206, Some("bytes 300001-599999/600000")));
+    assert!(read_exactly(&mut stream, 299_999) == bytes(300_001, 600_000), "the bytes differ");
     assert_eq!(server.log()[0].if_range.as_deref(), Some("\"v1\""));
 }
 
@@ -83,10 +66,7 @@ fn a_connection_serves_one_request_after_the_other() {
 
 #[test]
 fn requests_sent_at_once_are_answered_in_order() {
-    let server = server(10, |file| {
-        file.answer([Status::code(500)])
-            .answer([Pause::after(5, 20)])
-    });
+    let server = server(10, |file| file.answer([Status::code(500)]).answer([Pause::after(5, 20)]));
     let mut stream = connect(&server);
     for _ in 0..3 {
         ask(&mut stream, "");
@@ -102,9 +82,7 @@ fn requests_sent_at_once_are_answered_in_order() {
 fn a_head_request_has_no_body_that_would_spoil_the_next_answer() {
     let server = server(10, |file| file);
     let mut stream = connect(&server);
-    stream
-        .write_all(b"HEAD /a HTTP/1.1\r\n\r\n")
-        .expect("the server reads");
+    stream.write_all(b"HEAD /a HTTP/1.1\r\n\r\n").expect("the server reads");
     assert_eq!(read_head(&mut stream).header("Content-Length"), Some("10"));
     ask(&mut stream, "");
     assert_eq!(read_head(&mut stream).status, 200);
@@ -113,10 +91,7 @@ fn a_head_request_has_no_body_that_would_spoil_the_next_answer() {
 #[test]
 fn a_cut_body_ends_in_order_and_short_of_its_length() {
     let (head, body, error) = body_until_closed(100, vec![Cut::after(30)]);
-    assert_eq!(
-        (head.header("Content-Length"), body, error),
-        (Some("100"), bytes(0, 30), None)
-    );
+    assert_eq!((head.header("Content-Length"), body, error), (Some("100"), bytes(0, 30), None));
 }
 
 #[test]
@@ -131,23 +106,10 @@ fn chunks_have_their_size_and_a_last_chunk() {
     let mut stream = connect(&server);
     ask(&mut stream, "Connection: close\r\n");
     let head = read_head(&mut stream);
-    assert_eq!(
-        (
-            head.header("Transfer-Encoding"),
-            head.header("Content-Length")
-        ),
-        (Some("chunked"), None)
-    );
+    assert_eq!((head.header("Transfer-Encoding"), head.header("Content-Length")), (Some("chunked"), None));
     let whole = bytes(0, 10);
-    let parts: [&[u8]; 7] = [
-        b"4\r\n",
-        &whole[..4],
-        b"\r\n4\r\n",
-        &whole[4..8],
-        b"\r\n2\r\n",
-        &whole[8..],
-        b"\r\n0\r\n\r\n",
-    ];
+    let parts: [&[u8]; 7] =
+        [b"4\r\n", &whole[..4], b"\r\n4\r\n", &whole[4..8], b"\r\n2\r\n", &whole[8..], b"\r\n0\r\n\r\n"];
     assert_eq!(read_to_end(&mut stream), (parts.concat(), None));
 }
 
@@ -177,13 +139,7 @@ fn a_bad_chunk_is_on_the_wire_as_it_is() {
 #[test]
 fn an_unframed_body_ends_with_its_connection() {
     let (head, body, error) = body_until_closed(10, vec![Unframed::body()]);
-    assert_eq!(
-        (
-            head.header("Content-Length"),
-            head.header("Transfer-Encoding")
-        ),
-        (None, None)
-    );
+    assert_eq!((head.header("Content-Length"), head.header("Transfer-Encoding")), (None, None));
     assert_eq!((body, error), (bytes(0, 10), None));
 }
 
@@ -201,14 +157,8 @@ fn a_body_that_is_too_long_leaves_bytes_before_the_next_answer() {
 
 #[test]
 fn unequal_lengths_are_sent_both() {
-    let (head, ..) =
-        body_until_closed(10, vec![ContentLength::values(["5", "10"]), Cut::after(10)]);
-    assert!(
-        head.text
-            .contains("Content-Length: 5\r\nContent-Length: 10\r\n"),
-        "{}",
-        head.text
-    );
+    let (head, ..) = body_until_closed(10, vec![ContentLength::values(["5", "10"]), Cut::after(10)]);
+    assert!(head.text.contains("Content-Length: 5\r\nContent-Length: 10\r\n"), "{}", head.text);
 }
 
 #[test]
@@ -222,10 +172,9 @@ fn interim_answers_come_first() {
 
 #[test]
 fn a_dropped_request_gets_no_byte() {
-    for (fault, expected) in [
-        (DropBeforeReply::now(), None),
-        (ResetBeforeReply::now(), Some(ErrorKind::ConnectionReset)),
-    ] {
+    for (fault, expected) in
+        [(DropBeforeReply::now(), None), (ResetBeforeReply::now(), Some(ErrorKind::ConnectionReset))]
+    {
         let server = server(10, |file| file.answer([fault]));
         let mut stream = connect(&server);
         ask(&mut stream, "");
@@ -248,42 +197,27 @@ fn an_endless_head_goes_on_until_the_peer_has_enough() {
     let mut stream = connect(&server);
     ask(&mut stream, "");
     let start = read_exactly(&mut stream, 500_000);
-    assert!(
-        start.starts_with(b"HTTP/1.1 200 OK\r\n")
-            && !start.windows(4).any(|window| window == b"\r\n\r\n")
-    );
+    assert!(start.starts_with(b"HTTP/1.1 200 OK\r\n") && !start.windows(4).any(|window| window == b"\r\n\r\n"));
     drop(stream);
-    raw::eventually("the connection is given up", || {
-        server.open_connections() == 0
-    });
+    raw::eventually("the connection is given up", || server.open_connections() == 0);
     assert!(server.log()[0].peer_closed);
 }
 
 #[test]
 fn a_flipped_byte_is_the_only_one_that_differs() {
     let (_, body, _) = body_until_closed(100, vec![Flip::at(50), Cut::after(100)]);
-    let differing: Vec<usize> = bytes(0, 100)
-        .iter()
-        .zip(&body)
-        .enumerate()
-        .filter(|(_, (a, b))| a != b)
-        .map(|(i, _)| i)
-        .collect();
+    let differing: Vec<usize> =
+        bytes(0, 100).iter().zip(&body).enumerate().filter(|(_, (a, b))| a != b).map(|(i, _)| i).collect();
     assert_eq!((body.len(), differing), (100, vec![50]));
 }
 
 #[test]
 fn a_redirect_names_this_server() {
-    let server = server(10, |file| {
-        file.answer([Redirect::with_code(307, "{origin}/b")])
-    });
+    let server = server(10, |file| file.answer([Redirect::with_code(307, "{origin}/b")]));
     let mut stream = connect(&server);
     ask(&mut stream, "");
     let head = read_head(&mut stream);
-    assert_eq!(
-        (head.status, head.header("Location")),
-        (307, Some(server.url("/b").as_str()))
-    );
+    assert_eq!((head.status, head.header("Location")), (307, Some(server.url("/b").as_str())));
 }
 
 #[test]
@@ -308,10 +242,7 @@ fn what_is_slow_by_script_is_slow() {
 #[test]
 fn a_request_that_breaks_http_is_refused_and_the_connection_closed() {
     let server = server(10, |file| file);
-    for (sent, status) in [
-        ("rubbish\r\n\r\n", 400),
-        ("POST /a HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413),
-    ] {
+    for (sent, status) in [("rubbish\r\n\r\n", 400), ("POST /a HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", 413)] {
         let mut stream = connect(&server);
         stream.write_all(sent.as_bytes()).expect("the server reads");
         assert_eq!(read_head(&mut stream).status, status, "{sent}");
@@ -324,21 +255,12 @@ fn a_request_that_breaks_http_is_refused_and_the_connection_closed() {
 #[test]
 fn the_server_is_controlled_over_its_own_port() {
     let server = server(10, |file| file);
-    let script =
-        r#"{"files": {"/a": {"versions": [{"seed": 1, "size": 4}, {"seed": 2, "size": 5}]}}}"#;
+    let script = r#"{"files": {"/a": {"versions": [{"seed": 1, "size": 4}, {"seed": 2, "size": 5}]}}}"#;
     let mut stream = connect(&server);
     let mut post = |target: &str, body: &str| {
-        write!(
-            stream,
-            "POST {target} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .expect("it is read");
+        write!(stream, "POST {target} HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("it is read");
         let head = read_head(&mut stream);
-        let len = head
-            .header("Content-Length")
-            .and_then(|len| len.parse().ok())
-            .unwrap_or(0);
+        let len = head.header("Content-Length").and_then(|len| len.parse().ok()).unwrap_or(0);
         (head.status, read_exactly(&mut stream, len))
     };
     assert_eq!(post("/_faultd/script", script).0, 200);
@@ -347,22 +269,13 @@ fn the_server_is_controlled_over_its_own_port() {
     ask(&mut stream, "");
     assert_eq!(read_head(&mut stream).header("Content-Length"), Some("5"));
     read_exactly(&mut stream, 5);
-    stream
-        .write_all(b"GET /_faultd/log HTTP/1.1\r\nConnection: close\r\n\r\n")
-        .expect("it is read");
-    assert_eq!(
-        read_head(&mut stream).header("Content-Type"),
-        Some("application/json")
-    );
+    stream.write_all(b"GET /_faultd/log HTTP/1.1\r\nConnection: close\r\n\r\n").expect("it is read");
+    assert_eq!(read_head(&mut stream).header("Content-Type"), Some("application/json"));
     let mut json = String::new();
     stream.read_to_string(&mut json).expect("JSON is UTF-8");
     let log: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
     assert_eq!(
-        (
-            log.as_array().map(Vec::len),
-            &log[0]["path"],
-            &log[0]["sent_bytes"]
-        ),
+        (log.as_array().map(Vec::len), &log[0]["path"], &log[0]["sent_bytes"]),
         (Some(1), &"/a".into(), &5.into())
     );
 }

@@ -37,10 +37,7 @@ pub fn config(bytes: &[u8]) {
     let check = |problems: &[Problem]| {
         for problem in problems {
             assert!((1..=lines).contains(&problem.line), "{problem:?}");
-            assert!(
-                !problem.to_string().contains(char::is_control),
-                "{problem:?}"
-            );
+            assert!(!problem.to_string().contains(char::is_control), "{problem:?}");
         }
     };
     match config::parse(text, Path::new("/no-such-folder"), &|_| None) {
@@ -97,11 +94,6 @@ pub fn header_grammar(bytes: &[u8]) {
     assert!(!validators.last_modified_strong || validators.last_modified.is_some());
     for digest in head.stated {
         assert_eq!(digest.hex.len(), 2 * digest.algorithm.digest_bytes());
-        assert!(
-            digest
-                .hex
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        );
+        assert!(digest.hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
     }
 }

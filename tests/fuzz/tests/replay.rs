@@ -37,8 +37,7 @@ fn every_target_holds_on_its_corpus() {
 
 #[test]
 fn every_target_holds_on_mutations_of_its_corpus() {
-    let inputs =
-        env::var("REGRIP_FUZZ_INPUTS").map_or(1_000, |text| text.parse().expect("a number"));
+    let inputs = env::var("REGRIP_FUZZ_INPUTS").map_or(1_000, |text| text.parse().expect("a number"));
     for (name, target) in TARGETS {
         let corpus = corpus(name);
         let mut random = Rng::with_seed(1);
@@ -51,19 +50,12 @@ fn every_target_holds_on_mutations_of_its_corpus() {
 
 /// The inputs of a target, in the order of their names.
 fn corpus(name: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("corpus")
-        .join(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     let entries = fs::read_dir(&folder).expect("each target has a corpus");
-    let mut files: Vec<_> = entries
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
     assert!(!files.is_empty(), "{} is empty", folder.display());
-    files
-        .iter()
-        .map(|file| fs::read(file).expect("a file"))
-        .collect()
+    files.iter().map(|file| fs::read(file).expect("a file")).collect()
 }
 
 fn run(name: &str, target: Target, input: &[u8]) {

@@ -48,11 +48,7 @@ pub(crate) struct Ended {
 
 impl Client {
     /// Runs a download to its end, or until it is `due` to be ended.
-    pub(crate) fn run(
-        &mut self,
-        job: &Job<'_>,
-        due: impl Fn(Duration) -> bool,
-    ) -> Result<Ended, String> {
+    pub(crate) fn run(&mut self, job: &Job<'_>, due: impl Fn(Duration) -> bool) -> Result<Ended, String> {
         match self {
             Client::Native => native(job, due),
             Client::Node(node) => {
@@ -85,18 +81,10 @@ fn native(job: &Job<'_>, due: impl Fn(Duration) -> bool) -> Result<Ended, String
         command.args(["--on-exists", "overwrite"]);
     }
     command.arg(&job.url);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(stdout)
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(text)?;
+    let mut child = command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null()).spawn().map_err(text)?;
     let status = wait(&mut child, due)?;
     let output = fs::read_to_string(&output).map_err(text)?;
-    let mut ended = Ended {
-        exit: status.code(),
-        ..Ended::default()
-    };
+    let mut ended = Ended { exit: status.code(), ..Ended::default() };
     for line in output.lines() {
         if let Ok(line) = serde_json::from_str::<Value>(line) {
             ended.attempts += usize::from(line["event"] == "started");
@@ -132,12 +120,8 @@ pub(crate) struct Node {
 impl Node {
     fn start() -> Result<Node, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/random_server/node.mjs");
-        let mut child = Command::new("node")
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(text)?;
+        let mut child =
+            Command::new("node").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(text)?;
         let stdout = child.stdout.take().ok_or("it has no output")?;
         let (sender, lines) = channel();
         thread::spawn(move || {
@@ -157,11 +141,7 @@ impl Node {
     }
 
     /// Runs a download; also whether Node is still there.
-    fn run(
-        &mut self,
-        job: &Job<'_>,
-        due: impl Fn(Duration) -> bool,
-    ) -> Result<(Ended, bool), String> {
+    fn run(&mut self, job: &Job<'_>, due: impl Fn(Duration) -> bool) -> Result<(Ended, bool), String> {
         self.say(&json!({
             "url": job.url, "to": job.file, "folder": job.folder, "sha256": job.sha256, "overwrite": job.overwrite,
             "maxAttempts": job.max_attempts,

@@ -75,11 +75,7 @@ fn all() -> Result<(), Failed> {
                     return broken;
                 }
                 if let Err(why) = run(seed, &mut client) {
-                    let node = if in_node {
-                        "REGRIP_RANDOM_CLIENT=node "
-                    } else {
-                        ""
-                    };
+                    let node = if in_node { "REGRIP_RANDOM_CLIENT=node " } else { "" };
                     let report = format!(
                         "seed {seed}: {why}\nreplay: {node}REGRIP_RANDOM_FIRST={seed} REGRIP_RANDOM_SEEDS=1 cargo test -p regrip-tests \
                          --test random_server\n"
@@ -91,9 +87,7 @@ fn all() -> Result<(), Failed> {
         };
         let workers = thread::available_parallelism().map_or(2, |count| count.get());
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
-        let ended = workers
-            .into_iter()
-            .flat_map(|worker| worker.join().expect("it caught nothing"));
+        let ended = workers.into_iter().flat_map(|worker| worker.join().expect("it caught nothing"));
         ended.collect::<Vec<_>>()
     });
     match broken.is_empty() {
@@ -131,19 +125,8 @@ fn run(seed: u64, client: &mut Client) -> Result<(), String> {
     };
     let result = run.all(&mut rng);
     let requests = run.server.site().requests.join("\n  ");
-    let sizes: Vec<_> = run
-        .server
-        .site()
-        .entities
-        .iter()
-        .map(|one| (one.bytes.len(), one.etag.clone()))
-        .collect();
-    result.map_err(|why| {
-        format!(
-            "{why}\n  entities {sizes:?}, sha256 {:?}\n  {requests}",
-            run.sha256
-        )
-    })
+    let sizes: Vec<_> = run.server.site().entities.iter().map(|one| (one.bytes.len(), one.etag.clone())).collect();
+    result.map_err(|why| format!("{why}\n  entities {sizes:?}, sha256 {:?}\n  {requests}", run.sha256))
 }
 
 impl Run<'_> {
@@ -174,10 +157,7 @@ impl Run<'_> {
     /// From here on the server behaves, and has what is wanted.
     fn behaving(&mut self, rng: &mut Rng) -> Result<(), String> {
         self.server.site().honest = true;
-        self.sha256 = self
-            .sha256
-            .as_ref()
-            .map(|_| sha256(&self.server.site().current().bytes));
+        self.sha256 = self.sha256.as_ref().map(|_| sha256(&self.server.site().current().bytes));
         let mut last = String::new();
         for _ in 0..3 {
             let ended = self.fetch(rng, false)?;
@@ -192,11 +172,9 @@ impl Run<'_> {
 
     fn fetch(&mut self, rng: &mut Rng, may_end: bool) -> Result<Ended, String> {
         let asked_before = self.server.site().requests.len();
-        let ended_after =
-            (may_end && rng.u8(..5) == 0).then(|| Duration::from_micros(rng.u64(..60_000)));
+        let ended_after = (may_end && rng.u8(..5) == 0).then(|| Duration::from_micros(rng.u64(..60_000)));
         self.server.site().kill_now = false;
-        self.server.site().kill_after_bytes =
-            (may_end && rng.u8(..5) == 0).then(|| rng.usize(..400_000));
+        self.server.site().kill_after_bytes = (may_end && rng.u8(..5) == 0).then(|| rng.usize(..400_000));
         let job = Job {
             url: self.server.url(),
             folder: self.folder.path(),
@@ -206,9 +184,7 @@ impl Run<'_> {
             max_attempts: MAX_ATTEMPTS,
             by_signal: rng.bool(),
         };
-        let due = |passed: Duration| {
-            ended_after.is_some_and(|after| passed >= after) || self.server.site().kill_now
-        };
+        let due = |passed: Duration| ended_after.is_some_and(|after| passed >= after) || self.server.site().kill_now;
         let mut ended = self.client.run(&job, due)?;
         ended.requests = self.server.site().requests.len() - asked_before;
         Ok(ended)
@@ -216,13 +192,7 @@ impl Run<'_> {
 
     fn check(&mut self, ended: &Ended) -> Result<(), String> {
         let site = self.server.site();
-        let sent = || {
-            site.entities
-                .iter()
-                .zip(&site.served)
-                .filter(|(_, served)| **served)
-                .map(|(one, _)| one)
-        };
+        let sent = || site.entities.iter().zip(&site.served).filter(|(_, served)| **served).map(|(one, _)| one);
         let file = fs::read(self.file()).ok();
         let part = fs::read(self.part()).unwrap_or_default();
         let is_sent = |file: &Vec<u8>| sent().any(|one| one.is_file && one.bytes == *file);
@@ -244,19 +214,12 @@ impl Run<'_> {
             }
         }
         if !part.is_empty() && !sent().any(|one| one.bytes.starts_with(&part)) {
-            return wrong(&format!(
-                "a part of {} bytes that are of no one thing that was sent",
-                part.len()
-            ));
+            return wrong(&format!("a part of {} bytes that are of no one thing that was sent", part.len()));
         }
         // A whole part that its digest refused does not count any more.
         let is_refused = std::mem::replace(&mut self.refused, ended.code == "DigestMismatch");
         if site.one_version && part.len() < self.held && ended.exit == Some(1) && !is_refused {
-            return wrong(&format!(
-                "{} of {} bytes were lost",
-                self.held - part.len(),
-                self.held
-            ));
+            return wrong(&format!("{} of {} bytes were lost", self.held - part.len(), self.held));
         }
         // With `overwrite` the server is asked first whether the file has changed.
         let asking = if self.overwrite { MAX_ATTEMPTS } else { 0 };

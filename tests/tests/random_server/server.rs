@@ -164,13 +164,7 @@ impl Site {
         reply
     }
 
-    fn part(
-        &mut self,
-        of: usize,
-        first: usize,
-        length: Option<usize>,
-        etag: Option<&str>,
-    ) -> Reply {
+    fn part(&mut self, of: usize, first: usize, length: Option<usize>, etag: Option<&str>) -> Reply {
         self.served[of] = true;
         let mut reply = self.with_validators(of, 206, etag);
         let bytes = &self.entities[of].bytes;
@@ -189,9 +183,7 @@ impl Site {
         self.served[current] |= total == 0; // `bytes */0` is an empty file
         let matches = asked.if_range.is_none() || self.names_current(asked.if_range.as_deref());
         if matches || self.current().etag.is_some() {
-            reply
-                .fields
-                .push(("Content-Range", format!("bytes */{total}")));
+            reply.fields.push(("Content-Range", format!("bytes */{total}")));
         }
         reply
     }
@@ -204,31 +196,14 @@ impl Site {
         let mut fields = vec![("Date", DATE.to_owned())];
         fields.push(("Content-Type", entity.content_type.to_owned()));
         fields.extend(etag.map(|etag| ("ETag", etag)));
-        fields.extend(
-            entity
-                .last_modified
-                .clone()
-                .map(|date| ("Last-Modified", date)),
-        );
-        Reply {
-            status,
-            fields,
-            ..Reply::default()
-        }
+        fields.extend(entity.last_modified.clone().map(|date| ("Last-Modified", date)));
+        Reply { status, fields, ..Reply::default() }
     }
 
     fn status(&mut self, statuses: &[u16]) -> Reply {
         let status = statuses[self.rng.usize(..statuses.len())];
-        let fields = vec![
-            ("Retry-After", "0".to_owned()),
-            ("Content-Type", "text/html".to_owned()),
-        ];
-        Reply {
-            status,
-            fields,
-            body: noise(&mut self.rng, 50),
-            ..Reply::default()
-        }
+        let fields = vec![("Retry-After", "0".to_owned()), ("Content-Type", "text/html".to_owned())];
+        Reply { status, fields, body: noise(&mut self.rng, 50), ..Reply::default() }
     }
 
     /// Another ETag of the same bytes.
@@ -255,23 +230,14 @@ impl Site {
             // Although the If-Range names another version.
             0 => self.part(current, first, None, if_range),
             1 => {
-                let near = [
-                    first.saturating_sub(1),
-                    (first + 1).min(total - 1),
-                    0,
-                    self.rng.usize(..total),
-                ];
+                let near = [first.saturating_sub(1), (first + 1).min(total - 1), 0, self.rng.usize(..total)];
                 let from = near[self.rng.usize(..4)];
                 self.part(current, from, None, if_range)
             }
             2 => {
                 let mut reply = self.part(current, first, None, if_range);
                 let more = total + self.rng.usize(1..100);
-                set(
-                    &mut reply,
-                    "Content-Range",
-                    format!("bytes {first}-{}/{more}", total - 1),
-                );
+                set(&mut reply, "Content-Range", format!("bytes {first}-{}/{more}", total - 1));
                 reply
             }
             3 => {
@@ -281,9 +247,7 @@ impl Site {
             }
             4 => {
                 let mut reply = self.part(current, first, None, if_range);
-                reply
-                    .fields
-                    .retain(|(name, _)| *name != "ETag" && *name != "Last-Modified");
+                reply.fields.retain(|(name, _)| *name != "ETag" && *name != "Last-Modified");
                 reply
             }
             5 => {
@@ -306,11 +270,7 @@ impl Site {
                 let mut reply = self.part(current, first, None, if_range);
                 reply.fields.retain(|(name, _)| *name != "Content-Range");
                 if self.rng.bool() {
-                    set(
-                        &mut reply,
-                        "Content-Type",
-                        "multipart/byteranges; boundary=x".to_owned(),
-                    );
+                    set(&mut reply, "Content-Type", "multipart/byteranges; boundary=x".to_owned());
                 }
                 reply
             }
@@ -340,20 +300,15 @@ impl Site {
         let mut reply = self.whole(current);
         match self.rng.u8(..5) {
             0 => self.rotate(current, &mut reply),
-            1 if self.loose => reply
-                .fields
-                .retain(|(name, _)| *name != "ETag" && *name != "Last-Modified"),
+            1 if self.loose => reply.fields.retain(|(name, _)| *name != "ETag" && *name != "Last-Modified"),
             2 if !reply.body.is_empty() => {
                 let total = reply.body.len();
-                reply
-                    .fields
-                    .push(("Content-Range", format!("bytes 0-{}/{total}", total - 1)));
+                reply.fields.push(("Content-Range", format!("bytes 0-{}/{total}", total - 1)));
             }
             // The held ETag, although If-Range was sent.
             3 => {
                 let other = asked.if_range.as_deref();
-                if let Some(alias) = other.filter(|etag| self.aliases.get(*etag) == Some(&current))
-                {
+                if let Some(alias) = other.filter(|etag| self.aliases.get(*etag) == Some(&current)) {
                     set(&mut reply, "ETag", alias.to_owned());
                 }
             }
@@ -366,11 +321,7 @@ impl Site {
         let mut reply = self.unsatisfied(asked);
         match self.rng.u8(..4) {
             0 => reply.fields.retain(|(name, _)| *name != "Content-Range"),
-            1 => set(
-                &mut reply,
-                "Content-Range",
-                format!("bytes */{}", first + 1 + self.rng.usize(..9)),
-            ),
+            1 => set(&mut reply, "Content-Range", format!("bytes */{}", first + 1 + self.rng.usize(..9))),
             2 => set(&mut reply, "Content-Range", "bytes */*".to_owned()),
             // What is held would be complete; only the true size may say so.
             _ if self.current().bytes.len() != first => {
@@ -387,50 +338,27 @@ impl Site {
         match kind {
             0 | 1 => self.status(&[429, 500, 502, 503, 599]),
             2 => self.status(&[401, 404, 410]),
-            3 => Reply {
-                silent: true,
-                ..Reply::default()
-            },
+            3 => Reply { silent: true, ..Reply::default() },
             4 | 5 if self.one_version => self.whole(current),
             4 => {
                 let bytes = format!("<html>{}</html>", self.rng.u64(..)).into_bytes();
-                let page = Entity {
-                    bytes,
-                    etag: None,
-                    last_modified: None,
-                    content_type: "text/html",
-                    is_file: true,
-                };
+                let page = Entity { bytes, etag: None, last_modified: None, content_type: "text/html", is_file: true };
                 let page = self.add(page);
                 self.whole(page)
             }
             5 => {
                 let small = self.rng.usize(..1000);
                 let bytes = noise(&mut self.rng, small);
-                let etag = self
-                    .current()
-                    .etag
-                    .is_some()
-                    .then(|| format!("\"small-{}\"", self.entities.len()));
-                let small = Entity {
-                    bytes,
-                    etag,
-                    last_modified: None,
-                    content_type: "video/x-matroska",
-                    is_file: true,
-                };
+                let etag = self.current().etag.is_some().then(|| format!("\"small-{}\"", self.entities.len()));
+                let small =
+                    Entity { bytes, etag, last_modified: None, content_type: "video/x-matroska", is_file: true };
                 let small = self.add(small);
                 self.whole(small)
             }
             6 => {
                 let bytes = noise(&mut self.rng, 3000);
                 let etag = Some(format!("\"coded-{}\"", self.entities.len()));
-                let coded = Entity {
-                    bytes,
-                    etag,
-                    is_file: false,
-                    ..self.current().clone()
-                };
+                let coded = Entity { bytes, etag, is_file: false, ..self.current().clone() };
                 let coded = self.add(coded);
                 let mut reply = self.whole(coded);
                 reply.fields.push(("Content-Encoding", "gzip".to_owned()));
@@ -539,19 +467,8 @@ fn read_request(stream: &mut TcpStream) -> Option<Asked> {
         let found = fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
         found.map(|(_, value)| value.trim().to_owned())
     };
-    let first = field("range").and_then(|range| {
-        range
-            .strip_prefix("bytes=")?
-            .split('-')
-            .next()?
-            .parse()
-            .ok()
-    });
-    Some(Asked {
-        first,
-        if_range: field("if-range"),
-        if_none_match: field("if-none-match"),
-    })
+    let first = field("range").and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
+    Some(Asked { first, if_range: field("if-range"), if_none_match: field("if-none-match") })
 }
 
 fn send(stream: &mut TcpStream, reply: &Reply, site: &Mutex<Site>) -> Option<()> {
@@ -571,9 +488,7 @@ fn send(stream: &mut TcpStream, reply: &Reply, site: &Mutex<Site>) -> Option<()>
     let body = &reply.body[..reply.cut.unwrap_or(reply.body.len())];
     for piece in body.chunks(8192) {
         if reply.framing == Framing::Chunked {
-            stream
-                .write_all(format!("{:x}\r\n", piece.len()).as_bytes())
-                .ok()?;
+            stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes()).ok()?;
             stream.write_all(piece).ok()?;
             stream.write_all(b"\r\n").ok()?;
         } else {

@@ -34,17 +34,12 @@ pub(crate) enum Telling {
 impl Telling {
     pub(crate) fn drawn(rng: &mut Rng) -> Telling {
         use Telling::*;
-        let all = [
-            StrongETag, StrongETag, StrongDate, Both, WeakETag, WeakDate, Nothing, Nothing, Nothing,
-        ];
+        let all = [StrongETag, StrongETag, StrongDate, Both, WeakETag, WeakDate, Nothing, Nothing, Nothing];
         all[rng.usize(..all.len())]
     }
 
     fn is_strong(self) -> bool {
-        matches!(
-            self,
-            Telling::StrongETag | Telling::StrongDate | Telling::Both
-        )
+        matches!(self, Telling::StrongETag | Telling::StrongDate | Telling::Both)
     }
 
     fn validators(self, version: usize) -> (Option<String>, Option<String>) {
@@ -54,14 +49,9 @@ impl Telling {
             _ => None,
         };
         let date = match self {
-            Telling::StrongDate | Telling::Both => {
-                Some(format!("Fri, 27 Nov 2026 10:00:{version:02} GMT"))
-            }
+            Telling::StrongDate | Telling::Both => Some(format!("Fri, 27 Nov 2026 10:00:{version:02} GMT")),
             // Two versions of one second: that is why it is weak.
-            Telling::WeakDate => Some(format!(
-                "Sat, 28 Nov 2026 11:59:{:02} GMT",
-                30 + version / 2
-            )),
+            Telling::WeakDate => Some(format!("Sat, 28 Nov 2026 11:59:{:02} GMT", 30 + version / 2)),
             _ => None,
         };
         (etag, date)
@@ -88,13 +78,7 @@ pub(crate) fn versions(rng: &mut Rng, telling: Telling, loose: bool) -> Vec<Enti
     }
     let entity = |(version, bytes): (usize, Vec<u8>)| {
         let (etag, last_modified) = telling.validators(version);
-        Entity {
-            bytes,
-            etag,
-            last_modified,
-            content_type: "video/x-matroska",
-            is_file: true,
-        }
+        Entity { bytes, etag, last_modified, content_type: "video/x-matroska", is_file: true }
     };
     all.into_iter().enumerate().map(entity).collect()
 }

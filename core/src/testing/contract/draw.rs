@@ -6,8 +6,8 @@ use crate::classify::Class;
 use crate::config::OnExists;
 use crate::error_code::ErrorCode;
 use crate::record::{
-    AttemptEnd, Behaviour, Change, DigestRow, DigestSource, Failure, KnownSize, NewDownload,
-    Outcome, Restart, RestartReason, SizeSource, Source, Terms, Validators, Waiting,
+    AttemptEnd, Behaviour, Change, DigestRow, DigestSource, Failure, KnownSize, NewDownload, Outcome, Restart,
+    RestartReason, SizeSource, Source, Terms, Validators, Waiting,
 };
 use crate::retry::AskedBy;
 use crate::store::{Committing, DigestState, PartToken};
@@ -18,8 +18,7 @@ pub(super) const KINDS: u8 = 16;
 
 /// A moment that a ledger keeps exactly: milliseconds are enough.
 pub(super) fn at(millisecond: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH
-        + Duration::from_millis(1_700_000_000_000 + (millisecond & 0xff_ffff_ffff))
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_000 + (millisecond & 0xff_ffff_ffff))
 }
 
 /// A random source of values.
@@ -37,16 +36,7 @@ impl Draw {
     }
 
     fn text(&mut self) -> String {
-        let odd = [
-            "",
-            "\"abc\"",
-            "W/\"x\"",
-            "';DROP TABLE downloads;--",
-            "nul\0nul",
-            "zwölf\n🎬",
-            "-1",
-            "NULL",
-        ];
+        let odd = ["", "\"abc\"", "W/\"x\"", "';DROP TABLE downloads;--", "nul\0nul", "zwölf\n🎬", "-1", "NULL"];
         match self.0.u8(0..4) {
             0 => self.of(&odd, "").to_owned(),
             1 => "x".repeat(self.0.usize(..5000)),
@@ -76,10 +66,7 @@ impl Draw {
 
     fn size(&mut self) -> KnownSize {
         let sources = [SizeSource::ContentRange, SizeSource::ContentLength];
-        KnownSize {
-            bytes: self.bytes(),
-            source: self.of(&sources, SizeSource::ReleaseSize),
-        }
+        KnownSize { bytes: self.bytes(), source: self.of(&sources, SizeSource::ReleaseSize) }
     }
 
     fn failure(&mut self) -> Failure {
@@ -103,12 +90,7 @@ impl Draw {
         let url = format!("https://example.org/{}", self.text());
         let source = match self.0.bool() {
             true => Source::Url { url },
-            false => Source::Peer {
-                peer_id: self.text(),
-                peer_name: self.text(),
-                item_id: self.text(),
-                url,
-            },
+            false => Source::Peer { peer_id: self.text(), peer_name: self.text(), item_id: self.text(), url },
         };
         NewDownload {
             source,
@@ -150,28 +132,17 @@ impl Draw {
                 downloaded: self.bytes(),
                 durable: self.bytes(),
                 epoch: self.text(),
-                digests: (0..self.0.usize(..3))
-                    .map(|_| (self.algorithm(), self.digest_state()))
-                    .collect(),
+                digests: (0..self.0.usize(..3)).map(|_| (self.algorithm(), self.digest_state())).collect(),
             },
             4 => Change::Restart(self.restart()),
             5 => self.attempt_ended(),
-            6 => Change::Waits(Waiting {
-                until: at(self.0.u64(..)),
-                why: self.text(),
-            }),
+            6 => Change::Waits(Waiting { until: at(self.0.u64(..)), why: self.text() }),
             7 => Change::Queued,
             8 => Change::Committing {
-                committing: Committing {
-                    token: PartToken(self.text()),
-                    size: self.bytes(),
-                },
+                committing: Committing { token: PartToken(self.text()), size: self.bytes() },
                 digests: self.checksums(),
             },
-            9 => Change::Completed {
-                size: self.bytes(),
-                warning: self.maybe(Draw::failure),
-            },
+            9 => Change::Completed { size: self.bytes(), warning: self.maybe(Draw::failure) },
             10 => Change::Failed(self.failure()),
             11 => Change::Cancelled,
             12 => Change::Retried,
@@ -180,11 +151,7 @@ impl Draw {
                 refuses_ranges: self.0.bool(),
                 shrunk: self.maybe(Draw::text),
             }),
-            14 => Change::Moved {
-                url: self.text(),
-                validators: self.validators(),
-                terms: self.terms(),
-            },
+            14 => Change::Moved { url: self.text(), validators: self.validators(), terms: self.terms() },
             _ => Change::Terms(self.terms()),
         }
     }
@@ -204,18 +171,12 @@ impl Draw {
     }
 
     fn checksums(&mut self) -> Vec<Checksum> {
-        let checksum = |draw: &mut Self| Checksum {
-            algorithm: draw.algorithm(),
-            hex: draw.text(),
-        };
+        let checksum = |draw: &mut Self| Checksum { algorithm: draw.algorithm(), hex: draw.text() };
         (0..self.0.usize(..3)).map(|_| checksum(self)).collect()
     }
 
     fn digest_state(&mut self) -> DigestState {
-        DigestState {
-            offset: self.bytes(),
-            state: (0..self.0.usize(..110)).map(|_| self.0.u8(..)).collect(),
-        }
+        DigestState { offset: self.bytes(), state: (0..self.0.usize(..110)).map(|_| self.0.u8(..)).collect() }
     }
 
     fn digest_rows(&mut self) -> Vec<DigestRow> {

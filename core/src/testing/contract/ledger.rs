@@ -49,9 +49,7 @@ promises! { LedgerUnderTest:
 }
 
 /// A hundred downloads, each taken through eighty attempts and changes that a seed draws.
-pub async fn after_every_change_a_row_is_what_apply_says<S: LedgerUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn after_every_change_a_row_is_what_apply_says<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let ledger = subject.open();
     for seed in 0..100 {
         let mut draw = Draw::seeded(seed);
@@ -60,15 +58,9 @@ pub async fn after_every_change_a_row_is_what_apply_says<S: LedgerUnderTest>(
         let mut expected = Row::new(id, new);
         for step in 0..80 {
             let row = ledger.row(id).await?;
-            ensure!(
-                row == expected,
-                "seed {seed}, step {step}: {row:?}, not {expected:?}"
-            );
+            ensure!(row == expected, "seed {seed}, step {step}: {row:?}, not {expected:?}");
             if draw.0.u8(..8) == 0 {
-                let attempt = NewAttempt {
-                    at: at(step),
-                    from: draw.bytes(),
-                };
+                let attempt = NewAttempt { at: at(step), from: draw.bytes() };
                 let begun = ledger.begin_attempt(id, &attempt).await;
                 if expected.status.is_finished() {
                     refused(begun, expected.status, "an attempt")?;
@@ -104,34 +96,22 @@ pub async fn a_change_touches_no_other_row<S: LedgerUnderTest>(subject: &S) -> R
             Err(error) => return Err(error.into()),
         }
     }
-    ensure!(
-        ledger.row(quiet).await? == before,
-        "the other row has changed"
-    );
+    ensure!(ledger.row(quiet).await? == before, "the other row has changed");
     Ok(())
 }
 
 /// Each status with each change: what [`Status::admits`] refuses is refused with that status, and changes nothing.
-pub async fn every_status_admits_what_it_should<S: LedgerUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn every_status_admits_what_it_should<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let ledger = subject.open();
     for status in Status::ALL {
         for kind in 0..KINDS {
-            let id = ledger
-                .insert(&named(&format!("{}-{kind}", status.name())), at(0))
-                .await?;
+            let id = ledger.insert(&named(&format!("{}-{kind}", status.name())), at(0)).await?;
             if !bring(subject, &ledger, id, status).await? {
                 continue;
             }
             let change = Draw::seeded(u64::from(kind)).change_of(kind);
             let mut expected = ledger.row(id).await?;
-            ensure!(
-                expected.status == status,
-                "{} for {}",
-                expected.status.name(),
-                status.name()
-            );
+            ensure!(expected.status == status, "{} for {}", expected.status.name(), status.name());
             let recorded = ledger.record(id, &change, at(1)).await;
             if status.admits(&change) {
                 recorded?;
@@ -148,9 +128,7 @@ pub async fn every_status_admits_what_it_should<S: LedgerUnderTest>(
 
 /// Spelled out, without asking [`Status::admits`]: a cancelled row is not completed, and one whose file is being renamed is
 /// not cancelled.
-pub async fn of_a_cancel_and_a_commit_exactly_one_counts<S: LedgerUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn of_a_cancel_and_a_commit_exactly_one_counts<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let ledger = subject.open();
     for (first, then, status) in [
         (Change::Cancelled, completed(), Status::Cancelled),
@@ -162,21 +140,14 @@ pub async fn of_a_cancel_and_a_commit_exactly_one_counts<S: LedgerUnderTest>(
         ledger.record(id, &first, at(1)).await?;
         refused(ledger.record(id, &then, at(2)).await, status, "the second")?;
         let row = ledger.row(id).await?;
-        ensure!(
-            row.status == status,
-            "{}, not {}",
-            row.status.name(),
-            status.name()
-        );
+        ensure!(row.status == status, "{}, not {}", row.status.name(), status.name());
         ledger.remove(id).await?;
     }
     Ok(())
 }
 
 /// When a call returns, every other handle reads what it wrote.
-pub async fn what_is_recorded_is_there_for_every_handle<S: LedgerUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn what_is_recorded_is_there_for_every_handle<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let (writer, reader) = (subject.open(), subject.open());
     let id = writer.insert(&named("shared"), at(0)).await?;
     for kind in 0..KINDS {
@@ -205,9 +176,7 @@ pub async fn ids_are_never_reused<S: LedgerUnderTest>(subject: &S) -> Result<(),
 }
 
 /// Those of other destinations are left out.
-pub async fn rows_of_a_destination_are_listed_newest_first<S: LedgerUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn rows_of_a_destination_are_listed_newest_first<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let ledger = subject.open();
     let mut ids = Vec::new();
     for name in ["here", "there", "here", "here/below", "here"] {
@@ -219,11 +188,7 @@ pub async fn rows_of_a_destination_are_listed_newest_first<S: LedgerUnderTest>(
     expected.reverse();
     ensure!(found == expected, "{found:?}, not {expected:?}");
     for row in rows {
-        ensure!(
-            row == ledger.row(row.id).await?,
-            "row {} is another one",
-            row.id
-        );
+        ensure!(row == ledger.row(row.id).await?, "row {} is another one", row.id);
     }
     let none = ledger.rows_for("/films").await?;
     ensure!(none.is_empty(), "rows of a destination that has none");
@@ -231,9 +196,7 @@ pub async fn rows_of_a_destination_are_listed_newest_first<S: LedgerUnderTest>(
 }
 
 /// One for each row that is not finished, in any order, and reading them changes nothing.
-pub async fn the_marks_are_those_of_the_unfinished_rows<S: LedgerUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn the_marks_are_those_of_the_unfinished_rows<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let ledger = subject.open();
     let before = ledger.unfinished_marks().await?;
     let mut expected = Vec::new();
@@ -243,24 +206,12 @@ pub async fn the_marks_are_those_of_the_unfinished_rows<S: LedgerUnderTest>(
         if !bring(subject, &ledger, id, status).await? {
             continue;
         }
-        let checkpoint = Change::Checkpoint {
-            downloaded: 100,
-            durable,
-            epoch: "an epoch".to_owned(),
-            digests: Vec::new(),
-        };
+        let checkpoint =
+            Change::Checkpoint { downloaded: 100, durable, epoch: "an epoch".to_owned(), digests: Vec::new() };
         ledger.record(id, &checkpoint, at(1)).await?;
         let (destination, committing) = (new.destination, status == Status::Committing);
-        if matches!(
-            status,
-            Status::Queued | Status::Downloading | Status::Waiting | Status::Committing
-        ) {
-            expected.push(Mark {
-                id,
-                destination,
-                committing,
-                durable,
-            });
+        if matches!(status, Status::Queued | Status::Downloading | Status::Waiting | Status::Committing) {
+            expected.push(Mark { id, destination, committing, durable });
         }
     }
     for _ in 0..2 {
@@ -273,9 +224,7 @@ pub async fn the_marks_are_those_of_the_unfinished_rows<S: LedgerUnderTest>(
 }
 
 /// Eight callers on two handles at once begin two hundred attempts: each number is given once.
-pub async fn attempts_are_counted_without_a_gap<S: LedgerUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn attempts_are_counted_without_a_gap<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let handles = [subject.open(), subject.open()];
     let [first, _] = &handles;
     let id = first.insert(&named("counted"), at(0)).await?;
@@ -293,11 +242,7 @@ pub async fn attempts_are_counted_without_a_gap<S: LedgerUnderTest>(
     ensure!(numbers == (1..=200).collect::<Vec<u32>>(), "{numbers:?}");
     let row = first.row(id).await?;
     ensure!(row.attempts == 200, "{} attempts, not 200", row.attempts);
-    ensure!(
-        row.status == Status::Downloading,
-        "an attempt begins, but it is {}",
-        row.status.name()
-    );
+    ensure!(row.status == Status::Downloading, "an attempt begins, but it is {}", row.status.name());
     Ok(())
 }
 
@@ -310,21 +255,14 @@ pub async fn a_removed_row_is_gone<S: LedgerUnderTest>(subject: &S) -> Result<()
     ledger.begin_attempt(id, &attempt).await?;
     ledger.remove(id).await?;
     ensure_fails!(ledger.row(id).await, Error::NoSuchDownload(_), "reading it");
-    ensure_fails!(
-        ledger.remove(id).await,
-        Error::NoSuchDownload(_),
-        "removing it"
-    );
+    ensure_fails!(ledger.remove(id).await, Error::NoSuchDownload(_), "removing it");
     let begun = ledger.begin_attempt(id, &attempt).await;
     ensure_fails!(begun, Error::NoSuchDownload(_), "an attempt");
     for change in [Change::Claimed(true), Change::Queued, Change::Retried] {
         let recorded = ledger.record(id, &change, at(2)).await;
         ensure_fails!(recorded, Error::NoSuchDownload(_), "changing it");
     }
-    ensure!(
-        ledger.rows_for(&new.destination).await?.is_empty(),
-        "it is listed"
-    );
+    ensure!(ledger.rows_for(&new.destination).await?.is_empty(), "it is listed");
     let marks = ledger.unfinished_marks().await?;
     ensure!(marks.iter().all(|mark| mark.id != id), "it is unfinished");
     Ok(())
@@ -332,9 +270,7 @@ pub async fn a_removed_row_is_gone<S: LedgerUnderTest>(subject: &S) -> Result<()
 
 /// If the ledger [leases](Ledger::lease): of two owners one gets the claim and can extend it; the other one gets it after
 /// its end, or when the row is finished. Whoever has no claim can only cancel. Without leases everybody gets it.
-pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let (one, other) = (subject.open(), subject.open());
     let id = one.insert(&named("claimed"), at(0)).await?;
     let Some(lease) = one.lease() else {
@@ -344,15 +280,9 @@ pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(
     };
     ensure!(lease > Duration::ZERO, "a lease without a duration");
     let until = || subject.now() + lease;
-    ensure!(
-        one.claim(id, "one", until()).await?,
-        "a free download is not claimed"
-    );
+    ensure!(one.claim(id, "one", until()).await?, "a free download is not claimed");
     for step in 0..3 {
-        ensure!(
-            !other.claim(id, "other", until()).await?,
-            "two owners, step {step}"
-        );
+        ensure!(!other.claim(id, "other", until()).await?, "two owners, step {step}");
         let attempt = NewAttempt { at: at(1), from: 0 };
         let written = other.begin_attempt(id, &attempt).await;
         ensure!(written.is_err(), "an attempt of who has no claim");
@@ -360,28 +290,17 @@ pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(
         ensure!(written.is_err(), "a change of who has no claim");
         one.record(id, &Change::Claimed(true), at(1)).await?;
         subject.pass(lease / 2).await;
-        ensure!(
-            one.claim(id, "one", until()).await?,
-            "it cannot be extended"
-        );
+        ensure!(one.claim(id, "one", until()).await?, "it cannot be extended");
     }
     subject.pass(lease * 2).await;
-    ensure!(
-        other.claim(id, "other", until()).await?,
-        "it outlives its end"
-    );
+    ensure!(other.claim(id, "other", until()).await?, "it outlives its end");
     ensure!(!one.claim(id, "one", until()).await?, "it is taken back");
     let before = one.row(id).await?;
     let written = one.record(id, &Change::Queued, at(2)).await;
     ensure!(written.is_err(), "a change of who has lost its claim");
-    let begun = one
-        .begin_attempt(id, &NewAttempt { at: at(2), from: 0 })
-        .await;
+    let begun = one.begin_attempt(id, &NewAttempt { at: at(2), from: 0 }).await;
     ensure!(begun.is_err(), "an attempt of who has lost its claim");
-    ensure!(
-        one.row(id).await? == before,
-        "a refused write changes the row"
-    );
+    ensure!(one.row(id).await? == before, "a refused write changes the row");
     other.record(id, &Change::Queued, at(3)).await?;
     one.record(id, &Change::Cancelled, at(3)).await?;
     let row = other.row(id).await?;
@@ -396,9 +315,7 @@ pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(
 
 /// If the ledger is [shared](LedgerUnderTest::is_shared): a wait for changes ends after another handle wrote, whether it
 /// began before the write or after it.
-pub async fn a_change_by_another_handle_is_noticed<S: LedgerUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn a_change_by_another_handle_is_noticed<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     if !subject.is_shared() {
         return Ok(());
     }
@@ -428,9 +345,7 @@ async fn bring<S: LedgerUnderTest>(
     let kind = match status {
         Status::Queued => return Ok(true),
         Status::Downloading => {
-            ledger
-                .begin_attempt(id, &NewAttempt { at: at(0), from: 0 })
-                .await?;
+            ledger.begin_attempt(id, &NewAttempt { at: at(0), from: 0 }).await?;
             return Ok(true);
         }
         Status::ImportQueued => {
@@ -446,9 +361,7 @@ async fn bring<S: LedgerUnderTest>(
         Status::Failed => 10,
         Status::Cancelled => 11,
     };
-    ledger
-        .record(id, &Draw::seeded(1).change_of(kind), at(0))
-        .await?;
+    ledger.record(id, &Draw::seeded(1).change_of(kind), at(0)).await?;
     Ok(true)
 }
 
@@ -456,33 +369,18 @@ fn refused<T>(answer: Result<T, Error>, status: Status, what: &str) -> Result<()
     match answer {
         Err(Error::WrongState { status: found, .. }) if found == status => Ok(()),
         Err(error) => Err(Broken::because(format!("{what}: failed with {error}"))),
-        Ok(_) => Err(Broken::because(format!(
-            "{what} is taken by a row that is {}",
-            status.name()
-        ))),
+        Ok(_) => Err(Broken::because(format!("{what} is taken by a row that is {}", status.name()))),
     }
 }
 
 fn named(name: &str) -> NewDownload {
-    new_download(
-        &format!("https://example.org/{name}?key=1"),
-        &format!("/films/{name}"),
-    )
+    new_download(&format!("https://example.org/{name}?key=1"), &format!("/films/{name}"))
 }
 
 fn committing() -> Change {
-    Change::Committing {
-        committing: Committing {
-            token: PartToken("7:8".to_owned()),
-            size: 5,
-        },
-        digests: Vec::new(),
-    }
+    Change::Committing { committing: Committing { token: PartToken("7:8".to_owned()), size: 5 }, digests: Vec::new() }
 }
 
 fn completed() -> Change {
-    Change::Completed {
-        size: 5,
-        warning: None,
-    }
+    Change::Completed { size: 5, warning: None }
 }

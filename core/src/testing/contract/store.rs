@@ -61,9 +61,7 @@ const WAYS: [OpenPart; 3] = [OpenPart::Create, OpenPart::Claimed, OpenPart::Adop
 
 /// Opening makes a part that is missing, whichever way; [`OpenPart::Create`] refuses one that is there and leaves it as it
 /// is, the others take it up.
-pub async fn a_part_is_created_unless_it_must_be_new<S: StoreUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn a_part_is_created_unless_it_must_be_new<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     let store = subject.store();
     for how in WAYS {
         let Names { part: name, .. } = subject.names();
@@ -101,9 +99,7 @@ pub async fn a_part_has_one_writer<S: StoreUnderTest>(subject: &S) -> Result<(),
 }
 
 /// Bytes are appended in the order of the calls, count at once, and are there after the part was closed.
-pub async fn written_bytes_are_counted_and_kept<S: StoreUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn written_bytes_are_counted_and_kept<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     let store = subject.store();
     let Names { part: name, .. } = subject.names();
     let mut part = store.open(&name, OpenPart::Create).await?;
@@ -138,9 +134,7 @@ pub async fn a_part_never_has_a_hole<S: StoreUnderTest>(subject: &S) -> Result<(
 }
 
 /// A comparison holds only if every byte is there and equal; what cannot be read back is never taken to be equal.
-pub async fn bytes_match_only_if_all_are_there_and_equal<S: StoreUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn bytes_match_only_if_all_are_there_and_equal<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     let Names { part: name, .. } = subject.names();
     let mut part = subject.store().open(&name, OpenPart::Create).await?;
     let bytes = pattern(600_000);
@@ -155,27 +149,12 @@ pub async fn bytes_match_only_if_all_are_there_and_equal<S: StoreUnderTest>(
     let longer = [kept, b"x"].concat();
     for (what, at, bytes, expected) in [
         ("all that is kept", first, kept, true),
-        (
-            "its last bytes",
-            end - 7,
-            tail(&bytes, end - 7),
-            kept.len() >= 7,
-        ),
-        (
-            "another last byte",
-            first,
-            other.as_slice(),
-            kept.is_empty(),
-        ),
+        ("its last bytes", end - 7, tail(&bytes, end - 7), kept.len() >= 7),
+        ("another last byte", first, other.as_slice(), kept.is_empty()),
         ("a byte past its end", first, longer.as_slice(), false),
         ("a byte at its end", end, b"x", false),
         ("a byte far past its end", 1 << 40, b"x", false),
-        (
-            "bytes of another place",
-            end - 8,
-            tail(&bytes, end - 7),
-            false,
-        ),
+        ("bytes of another place", end - 8, tail(&bytes, end - 7), false),
         ("more than is kept", 0, bytes.as_slice(), first == 0),
     ] {
         let same = part.matches(at, &subject.chunk(bytes)).await?;
@@ -186,9 +165,7 @@ pub async fn bytes_match_only_if_all_are_there_and_equal<S: StoreUnderTest>(
 }
 
 /// A range of one repeated byte is recognised, if it can be read back.
-pub async fn a_stretch_of_one_repeated_byte_is_recognised<S: StoreUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn a_stretch_of_one_repeated_byte_is_recognised<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     let Names { part: name, .. } = subject.names();
     let mut part = subject.store().open(&name, OpenPart::Create).await?;
     append(subject, &mut part, &[7; 600_000]).await?;
@@ -202,14 +179,8 @@ pub async fn a_stretch_of_one_repeated_byte_is_recognised<S: StoreUnderTest>(
     append(subject, &mut part, b"x").await?;
     let first = first + 1; // a tail has moved on by a byte
     ensure!(!part.is_uniform(first, end + 1).await?, "an x is a 7");
-    ensure!(
-        part.is_uniform(first, end).await?,
-        "an x after the end counts"
-    );
-    ensure!(
-        part.is_uniform(end, end + 1).await?,
-        "one byte differs from itself"
-    );
+    ensure!(part.is_uniform(first, end).await?, "an x after the end counts");
+    ensure!(part.is_uniform(end, end + 1).await?, "one byte differs from itself");
     Ok(())
 }
 
@@ -242,9 +213,7 @@ pub async fn a_cut_part_stays_the_same_part<S: StoreUnderTest>(subject: &S) -> R
 
 /// A flush makes whole units of [`durable_unit_bytes`](crate::store::StoreRules::durable_unit_bytes) durable, as many as
 /// there are, and says how far that goes. The offset only grows.
-pub async fn flush_returns_how_far_bytes_are_durable<S: StoreUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn flush_returns_how_far_bytes_are_durable<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     let Names { part: name, .. } = subject.names();
     let mut part = subject.store().open(&name, OpenPart::Create).await?;
     let unit = part.rules().durable_unit_bytes;
@@ -296,13 +265,8 @@ pub async fn an_epoch_holds_within_a_process<S: StoreUnderTest>(subject: &S) -> 
 }
 
 /// Reserving room adds no byte, before or after the commit.
-pub async fn reserving_room_changes_no_length<S: StoreUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
-    let Names {
-        part: name,
-        destination,
-    } = subject.names();
+pub async fn reserving_room_changes_no_length<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
+    let Names { part: name, destination } = subject.names();
     let mut part = subject.store().open(&name, OpenPart::Create).await?;
     append(subject, &mut part, b"abc").await?;
     match part.reserve(8 << 20).await {
@@ -316,9 +280,7 @@ pub async fn reserving_room_changes_no_length<S: StoreUnderTest>(
 }
 
 /// A committed part is at its destination, with all of its bytes, and no longer under its own name.
-pub async fn a_commit_gives_the_part_its_name<S: StoreUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn a_commit_gives_the_part_its_name<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     for replace in [Replace::Existing, Replace::Nothing] {
         let names = subject.names();
         let part = whole(subject, &names).await?;
@@ -331,15 +293,11 @@ pub async fn a_commit_gives_the_part_its_name<S: StoreUnderTest>(
 }
 
 /// [`Replace::Nothing`] refuses a destination that exists and keeps the part; [`Replace::Existing`] replaces it.
-pub async fn a_file_at_the_destination_is_replaced_only_if_asked<S: StoreUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn a_file_at_the_destination_is_replaced_only_if_asked<S: StoreUnderTest>(subject: &S) -> Result<(), Broken> {
     let names = subject.names();
     subject.put(&names.destination, b"old").await;
     let part = whole(subject, &names).await?;
-    let kept = subject
-        .store()
-        .commit(part, &names.destination, Replace::Nothing);
+    let kept = subject.store().commit(part, &names.destination, Replace::Nothing);
     ensure_fails!(kept.await, Error::DestinationExists { .. }, "the commit");
     expect_content(subject, &names.destination, b"old").await?;
     let mut part = subject.store().open(&names.part, OpenPart::Claimed).await?;
@@ -354,45 +312,22 @@ pub async fn an_interrupted_commit_is_found<S: StoreUnderTest>(subject: &S) -> R
     let part = whole(subject, &names).await?;
     let token = part.token();
     let find = async |token: &PartToken, size| {
-        let committing = Committing {
-            token: token.clone(),
-            size,
-        };
-        let found = subject
-            .store()
-            .find(&names.part, &names.destination, &committing);
+        let committing = Committing { token: token.clone(), size };
+        let found = subject.store().find(&names.part, &names.destination, &committing);
         found.await.map_err(Broken::from)
     };
     drop(part);
-    ensure!(
-        find(&token, 3).await? == Found::Part,
-        "the part is not found"
-    );
+    ensure!(find(&token, 3).await? == Found::Part, "the part is not found");
     let part = subject.store().open(&names.part, OpenPart::Claimed).await?;
     commit(subject, part, &names.destination, Replace::Nothing).await?;
-    ensure!(
-        find(&token, 3).await? == Found::Destination,
-        "the file is not found"
-    );
-    ensure!(
-        find(&token, 4).await? == Found::Nothing,
-        "a file of another size is found"
-    );
+    ensure!(find(&token, 3).await? == Found::Destination, "the file is not found");
+    ensure!(find(&token, 4).await? == Found::Nothing, "a file of another size is found");
     let other = whole(subject, &subject.names()).await?.token();
-    ensure!(
-        find(&other, 3).await? == Found::Nothing,
-        "another file is found"
-    );
+    ensure!(find(&other, 3).await? == Found::Nothing, "another file is found");
     let Names { part, destination } = subject.names();
     let committing = Committing { token, size: 3 };
-    let found = subject
-        .store()
-        .find(&part, &destination, &committing)
-        .await?;
-    ensure!(
-        found == Found::Nothing,
-        "something is found under new names"
-    );
+    let found = subject.store().find(&part, &destination, &committing).await?;
+    ensure!(found == Found::Nothing, "something is found under new names");
     Ok(())
 }
 
@@ -436,10 +371,7 @@ pub async fn a_digest_is_that_of_the_bytes<S: StoreUnderTest>(subject: &S) -> Re
         let right = Hasher::of(digest.algorithm(), &bytes).hex;
         ensure!(digest.finish() == right, "wrong while writing");
     }
-    let useless = [(9, 0), (at + 1, 104)].map(|(offset, bytes)| DigestState {
-        offset,
-        state: vec![7; bytes],
-    });
+    let useless = [(9, 0), (at + 1, 104)].map(|(offset, bytes)| DigestState { offset, state: vec![7; bytes] });
     for algorithm in Algorithm::ALL {
         let right = Hasher::of(algorithm, &bytes).hex;
         // Those of other algorithms are of no use.
@@ -460,11 +392,7 @@ pub async fn a_digest_is_that_of_the_bytes<S: StoreUnderTest>(subject: &S) -> Re
     Ok(())
 }
 
-async fn append<S: StoreUnderTest>(
-    subject: &S,
-    part: &mut PartOf<S>,
-    bytes: &[u8],
-) -> Result<(), Broken> {
+async fn append<S: StoreUnderTest>(subject: &S, part: &mut PartOf<S>, bytes: &[u8]) -> Result<(), Broken> {
     let end = part.length().await?;
     Ok(part.write(end, subject.chunk(bytes), &mut []).await?)
 }
@@ -489,16 +417,9 @@ async fn commit<S: StoreUnderTest>(
     }
 }
 
-async fn expect_content<S: StoreUnderTest>(
-    subject: &S,
-    name: &str,
-    bytes: &[u8],
-) -> Result<(), Broken> {
+async fn expect_content<S: StoreUnderTest>(subject: &S, name: &str, bytes: &[u8]) -> Result<(), Broken> {
     let content = subject.content(name).await;
-    ensure!(
-        content.as_deref() == Some(bytes),
-        "other bytes at the destination"
-    );
+    ensure!(content.as_deref() == Some(bytes), "other bytes at the destination");
     Ok(())
 }
 

@@ -115,27 +115,13 @@ const FIVE: (&str, &[u8]) = ("content-length", b"5");
 
 /// The Range field says what was asked for, with a last byte or without; without a range there is none, whatever the
 /// [rules](Transport::rules) say. No content coding is asked for.
-pub async fn a_range_is_asked_for_as_it_is_given<S: TransportUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn a_range_is_asked_for_as_it_is_given<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
     for (range, expected) in [
         (None, None),
         (Some(ByteRange::from(0)), Some("bytes=0-")),
         (Some(ByteRange::from(1 << 40)), Some("bytes=1099511627776-")),
-        (
-            Some(ByteRange {
-                first: 0,
-                last: Some(0),
-            }),
-            Some("bytes=0-0"),
-        ),
-        (
-            Some(ByteRange {
-                first: 7,
-                last: Some(1 << 40),
-            }),
-            Some("bytes=7-1099511627776"),
-        ),
+        (Some(ByteRange { first: 0, last: Some(0) }), Some("bytes=0-0")),
+        (Some(ByteRange { first: 7, last: Some(1 << 40) }), Some("bytes=7-1099511627776")),
     ] {
         let url = subject.serve(five(200, Then::End)).await;
         get(subject, &url, range, None).await?;
@@ -143,45 +129,27 @@ pub async fn a_range_is_asked_for_as_it_is_given<S: TransportUnderTest>(
         let range = received.range.as_deref();
         ensure!(range == expected, "{} for {}", text(range), text(expected));
         let coding = received.accept_encoding.as_deref();
-        ensure!(
-            coding.is_none_or(|coding| coding == "identity"),
-            "asks for {}",
-            text(coding)
-        );
+        ensure!(coding.is_none_or(|coding| coding == "identity"), "asks for {}", text(coding));
     }
     Ok(())
 }
 
 /// If-Range goes on the wire as it is given, if the [rules](Transport::rules) allow one.
-pub async fn if_range_is_sent_byte_for_byte<S: TransportUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
-    for sent in [
-        None,
-        Some("\"v1\""),
-        Some("\"a, b;=\\\""),
-        Some("Wed, 31 Dec 1997 23:59:59 GMT"),
-    ] {
+pub async fn if_range_is_sent_byte_for_byte<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
+    for sent in [None, Some("\"v1\""), Some("\"a, b;=\\\""), Some("Wed, 31 Dec 1997 23:59:59 GMT")] {
         let url = subject.serve(five(206, Then::End)).await;
         if sent.is_some() && !subject.transport().rules(&url).if_range {
             continue;
         }
         get(subject, &url, Some(ByteRange::from(9)), sent).await?;
         let received = subject.received(&url).await.if_range;
-        ensure!(
-            received.as_deref() == sent,
-            "{} for {}",
-            text(received.as_deref()),
-            text(sent)
-        );
+        ensure!(received.as_deref() == sent, "{} for {}", text(received.as_deref()), text(sent));
     }
     Ok(())
 }
 
 /// The values of the fields that the core reads arrive byte for byte, other bytes than ASCII as Latin-1.
-pub async fn fields_arrive_as_they_were_sent<S: TransportUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn fields_arrive_as_they_were_sent<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
     let fields: [(&str, &[u8]); 9] = [
         FIVE,
         ("content-encoding", b"x-odd"),
@@ -193,44 +161,25 @@ pub async fn fields_arrive_as_they_were_sent<S: TransportUnderTest>(
         ("repr-digest", b"sha-256=:AAAA=:"),
         ("retry-after", b"120"),
     ];
-    let answer = Answer {
-        fields: fields.to_vec(),
-        ..five(206, Then::End)
-    };
+    let answer = Answer { fields: fields.to_vec(), ..five(206, Then::End) };
     let url = subject.serve(answer).await;
-    let headers = get(subject, &url, Some(ByteRange::from(0)), None)
-        .await?
-        .headers;
+    let headers = get(subject, &url, Some(ByteRange::from(0)), None).await?.headers;
     for (name, value) in fields {
         let sent: String = value.iter().map(|&byte| char::from(byte)).collect();
         let only = headers.only(name);
         ensure!(only == Some(sent.as_str()), "{name} is {}", text(only));
     }
-    ensure!(
-        headers.all("location").next().is_none(),
-        "a field that was not sent"
-    );
+    ensure!(headers.all("location").next().is_none(), "a field that was not sent");
     Ok(())
 }
 
 /// A field that was sent twice arrives as two, in order: the core refuses to choose.
-pub async fn duplicate_fields_are_kept_apart<S: TransportUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn duplicate_fields_are_kept_apart<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
     let fields: [(&str, &[u8]); 4] = [FIVE, ("etag", b"\"a\""), ("date", b"x"), ("etag", b"\"b\"")];
-    let url = subject
-        .serve(Answer {
-            fields: fields.to_vec(),
-            ..five(200, Then::End)
-        })
-        .await;
+    let url = subject.serve(Answer { fields: fields.to_vec(), ..five(200, Then::End) }).await;
     let headers = get(subject, &url, None, None).await?.headers;
     let etags: Vec<&str> = headers.all("etag").collect();
-    ensure!(
-        etags == ["\"a\"", "\"b\""],
-        "the ETags are {}",
-        etags.join(" and ")
-    );
+    ensure!(etags == ["\"a\"", "\"b\""], "the ETags are {}", etags.join(" and "));
     ensure!(headers.only("etag").is_none(), "one of two ETags is chosen");
     Ok(())
 }
@@ -238,17 +187,10 @@ pub async fn duplicate_fields_are_kept_apart<S: TransportUnderTest>(
 /// A length, a mark or the end of the connection: the core knows which of them ends a body.
 pub async fn the_end_of_a_body_is_known<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
     let none: &[(&str, &[u8])] = &[];
-    for (fields, expected) in [
-        (&[FIVE] as &[_], BodyEnd::Length(5)),
-        (&[CHUNKED], BodyEnd::Marked),
-        (none, BodyEnd::Unmarked),
-    ] {
-        let url = subject
-            .serve(Answer {
-                fields: fields.to_vec(),
-                ..five(200, Then::End)
-            })
-            .await;
+    for (fields, expected) in
+        [(&[FIVE] as &[_], BodyEnd::Length(5)), (&[CHUNKED], BodyEnd::Marked), (none, BodyEnd::Unmarked)]
+    {
+        let url = subject.serve(Answer { fields: fields.to_vec(), ..five(200, Then::End) }).await;
         let response = get(subject, &url, None, None).await?;
         ensure!(response.end == Ok(expected), "{expected:?} is not seen");
         let (bytes, ended) = read::<S>(response.body).await;
@@ -259,29 +201,19 @@ pub async fn the_end_of_a_body_is_known<S: TransportUnderTest>(subject: &S) -> R
 }
 
 /// Two lengths that differ, or a length beside chunks: the request fails, or the end is an error.
-pub async fn contradictory_framing_is_never_an_end<S: TransportUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn contradictory_framing_is_never_an_end<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
     for (other, value) in [("content-length", b"6" as &[u8]), CHUNKED] {
-        let answer = Answer {
-            fields: vec![FIVE, (other, value)],
-            ..five(200, Then::End)
-        };
+        let answer = Answer { fields: vec![FIVE, (other, value)], ..five(200, Then::End) };
         let url = subject.serve(answer).await;
         let response = get(subject, &url, None, None).await;
         let end = response.map(|response| response.end);
-        ensure!(
-            !matches!(end, Ok(Ok(_))),
-            "a length and another {other} are an end"
-        );
+        ensure!(!matches!(end, Ok(Ok(_))), "a length and another {other} are an end");
     }
     Ok(())
 }
 
 /// The bytes arrive in order, in chunks that are never empty and can be split anywhere; after the last one there is none.
-pub async fn a_body_arrives_in_order_and_no_chunk_is_empty<S: TransportUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn a_body_arrives_in_order_and_no_chunk_is_empty<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
     for framing in [("content-length", b"300000" as &[u8]), CHUNKED] {
         let url = subject.serve(large(framing)).await;
         let mut body = get(subject, &url, None, None).await?.body;
@@ -291,10 +223,7 @@ pub async fn a_body_arrives_in_order_and_no_chunk_is_empty<S: TransportUnderTest
             ensure!(length > 0, "an empty chunk");
             let (first, rest) = chunk.split_at(length / 3);
             let lengths = (first.length(), rest.length());
-            ensure!(
-                lengths == (length / 3, length - length / 3),
-                "a chunk is split elsewhere"
-            );
+            ensure!(lengths == (length / 3, length - length / 3), "a chunk is split elsewhere");
             let (rest, none) = rest.split_at(u64::MAX);
             ensure!(none.length() == 0, "a split beyond the end leaves bytes");
             got.extend(S::bytes(first));
@@ -307,14 +236,9 @@ pub async fn a_body_arrives_in_order_and_no_chunk_is_empty<S: TransportUnderTest
 }
 
 /// A body that ends too early is an error after the bytes before it, and is never mistaken for a whole one afterwards.
-pub async fn a_cut_body_is_an_error_and_stays_one<S: TransportUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn a_cut_body_is_an_error_and_stays_one<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
     for framing in [("content-length", b"100" as &[u8]), CHUNKED] {
-        let answer = Answer {
-            fields: vec![framing],
-            ..five(200, Then::Cut)
-        };
+        let answer = Answer { fields: vec![framing], ..five(200, Then::Cut) };
         let url = subject.serve(answer).await;
         let mut body = get(subject, &url, None, None).await?.body;
         let mut got = Vec::new();
@@ -335,31 +259,20 @@ pub async fn a_cut_body_is_an_error_and_stays_one<S: TransportUnderTest>(
 }
 
 /// What a status means is decided elsewhere: each one is a response.
-pub async fn an_error_status_is_a_response<S: TransportUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn an_error_status_is_a_response<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
     for status in [200, 206, 400, 401, 403, 404, 408, 416, 429, 500, 503, 599] {
         let url = subject.serve(five(status, Then::End)).await;
         let response = get(subject, &url, Some(ByteRange::from(0)), None).await?;
-        ensure!(
-            response.status == status,
-            "{} for {status}",
-            response.status
-        );
+        ensure!(response.status == status, "{} for {status}", response.status);
     }
     Ok(())
 }
 
 /// Dropping a body, read in part or not at all, makes the server notice. Another body goes on.
-pub async fn dropping_a_body_ends_its_transfer_and_no_other<S: TransportUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
+pub async fn dropping_a_body_ends_its_transfer_and_no_other<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
     for read_some in [true, false] {
         let length = ("content-length", b"99999999" as &[u8]);
-        let held = Answer {
-            fields: vec![length],
-            ..five(200, Then::Hold)
-        };
+        let held = Answer { fields: vec![length], ..five(200, Then::Hold) };
         let url = subject.serve(held).await;
         let mut dropped = get(subject, &url, None, None).await?.body;
         let other = subject.serve(large(CHUNKED)).await;
@@ -369,10 +282,7 @@ pub async fn dropping_a_body_ends_its_transfer_and_no_other<S: TransportUnderTes
             ensure!(chunk.is_some(), "no chunk of a body that is sent");
         }
         drop(dropped);
-        ensure!(
-            subject.gave_up(&url).await,
-            "the transfer goes on, read: {read_some}"
-        );
+        ensure!(subject.gave_up(&url).await, "the transfer goes on, read: {read_some}");
         let (bytes, ended) = read::<S>(other).await;
         ended?;
         ensure!(bytes == large(CHUNKED).body, "another body has lost bytes");
@@ -381,20 +291,9 @@ pub async fn dropping_a_body_ends_its_transfer_and_no_other<S: TransportUnderTes
 }
 
 /// Dropping a request that waits for its head makes the server notice.
-pub async fn dropping_a_request_gives_it_up<S: TransportUnderTest>(
-    subject: &S,
-) -> Result<(), Broken> {
-    let url = subject
-        .serve(Answer {
-            then: Then::Hold,
-            ..Answer::default()
-        })
-        .await;
-    let request = Request {
-        url: &url,
-        range: None,
-        if_range: None,
-    };
+pub async fn dropping_a_request_gives_it_up<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
+    let url = subject.serve(Answer { then: Then::Hold, ..Answer::default() }).await;
+    let request = Request { url: &url, range: None, if_range: None };
     let waiting = Box::pin(subject.transport().get(request));
     match select(waiting, pin!(subject.received(&url))).await {
         Either::Left(_) => ensure!(false, "an answer that was not sent"),
@@ -413,12 +312,7 @@ pub async fn pacing_lets_bytes_through<S: TransportUnderTest>(subject: &S) -> Re
 }
 
 fn five(status: u16, then: Then) -> Answer {
-    Answer {
-        status,
-        fields: vec![FIVE],
-        body: b"abcde".to_vec(),
-        then,
-    }
+    Answer { status, fields: vec![FIVE], body: b"abcde".to_vec(), then }
 }
 
 /// More than a socket takes at once.
@@ -436,11 +330,7 @@ async fn get<S: TransportUnderTest>(
     range: Option<ByteRange>,
     if_range: Option<&str>,
 ) -> Result<Response<BodyOf<S>>, Broken> {
-    let request = Request {
-        url,
-        range,
-        if_range,
-    };
+    let request = Request { url, range, if_range };
     Ok(subject.transport().get(request).await?)
 }
 

@@ -8,9 +8,7 @@ use crate::ledger::NativeLedger;
 use crate::server::{Asked, Payload, Refusal, Reply};
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
-};
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY};
 use std::sync::Arc;
 
 /// For the header of that name, on every file.
@@ -29,11 +27,8 @@ struct File {
 }
 
 /// The page itself, at `/`.
-const INDEX: File = File {
-    name: "index.html",
-    content_type: "text/html; charset=utf-8",
-    text: include_str!("index.html"),
-};
+const INDEX: File =
+    File { name: "index.html", content_type: "text/html; charset=utf-8", text: include_str!("index.html") };
 
 /// The file of that name.
 fn find(name: &str) -> Option<&'static File> {
@@ -58,9 +53,7 @@ pub(super) async fn index<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Handled 
 }
 
 pub(super) async fn file<L: NativeLedger>(_: Arc<Api<L>>, asked: Asked) -> Handled {
-    find(asked.captured())
-        .map(served)
-        .ok_or_else(|| Refusal::not_found("the dashboard has no file of this name"))
+    find(asked.captured()).map(served).ok_or_else(|| Refusal::not_found("the dashboard has no file of this name"))
 }
 
 fn served(file: &File) -> Reply {
@@ -100,29 +93,12 @@ mod tests {
 
     #[test]
     fn nothing_in_the_page_breaks_its_own_policy() {
-        for forbidden in [
-            "style=",
-            "onclick=",
-            "onerror=",
-            "<style",
-            "<script>",
-            "javascript:",
-        ] {
+        for forbidden in ["style=", "onclick=", "onerror=", "<style", "<script>", "javascript:"] {
             assert!(!INDEX.text.contains(forbidden), "{forbidden}");
         }
         for file in FILES {
-            for forbidden in [
-                "innerHTML",
-                "outerHTML",
-                "insertAdjacentHTML",
-                "document.write",
-                "eval(",
-            ] {
-                assert!(
-                    !file.text.contains(forbidden),
-                    "{forbidden} in {}",
-                    file.name
-                );
+            for forbidden in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+                assert!(!file.text.contains(forbidden), "{forbidden} in {}", file.name);
             }
         }
     }

@@ -125,9 +125,8 @@ impl StateFile {
         let path = state::path(given).map_err(|text| (Exit::Unusable, text))?;
         if !path.exists() {
             let path = path.display();
-            let text = format!(
-                "there is no state file {path}\n  `regrip get` creates it; name another one with --state"
-            );
+            let text =
+                format!("there is no state file {path}\n  `regrip get` creates it; name another one with --state");
             return Err((Exit::Failed, text));
         }
         let ledger = state::open_at(&path).map_err(|text| (Exit::Unusable, text))?;
@@ -146,10 +145,7 @@ impl StateFile {
     }
 
     /// Creates an engine on it.
-    pub(super) fn engine(
-        &self,
-        listener: Arc<dyn Listener>,
-    ) -> Result<Engine<NativeHost<StateLedger>>, Error> {
+    pub(super) fn engine(&self, listener: Arc<dyn Listener>) -> Result<Engine<NativeHost<StateLedger>>, Error> {
         let config = DownloadsConfig::default();
         let host = NativeHost {
             transport: HttpTransport::new(TransportOptions::new(&config)),
@@ -158,8 +154,7 @@ impl StateFile {
             clock: SmolClock::default(),
             listener,
         };
-        Engine::new(host, config, true)
-            .map_err(|error| Error::ledger("reading the configuration", error))
+        Engine::new(host, config, true).map_err(|error| Error::ledger("reading the configuration", error))
     }
 
     /// With the current length of the part: the ledger has the one of the last checkpoint.
@@ -180,9 +175,7 @@ impl StateFile {
     /// All downloads, or those of one status; the newest change first.
     pub(super) async fn list(&self, status: Option<Status>) -> Result<Vec<Download>, BackendError> {
         let entries = self.ledger.all(status).await?.into_iter();
-        Ok(entries
-            .map(|entry| Self::up_to_date(entry.into()))
-            .collect())
+        Ok(entries.map(|entry| Self::up_to_date(entry.into())).collect())
     }
 
     /// A download with its attempts.
@@ -208,10 +201,7 @@ impl StateFile {
             Timer::after(LOOK).await;
             held = writer(Path::new(&part));
         }
-        Ok(Cancelled {
-            kept_bytes: self.download(id).await?.downloaded_bytes,
-            writer: held,
-        })
+        Ok(Cancelled { kept_bytes: self.download(id).await?.downloaded_bytes, writer: held })
     }
 
     /// Deletes a download with its part. Returns it as it was.

@@ -63,11 +63,7 @@ pub(crate) fn show(args: &Show) -> CommandResult {
             let object = json!({ "download": shown.download, "attempts": shown.attempts });
             return Ok(print([object.to_string()]));
         }
-        Ok(print(show::show(
-            &shown,
-            Moment::now(),
-            Layout::of_stdout(),
-        )))
+        Ok(print(show::show(&shown, Moment::now(), Layout::of_stdout())))
     })
 }
 
@@ -76,8 +72,7 @@ pub(crate) fn cancel(args: &KnownDownload) -> CommandResult {
     let id = args.id;
     with(&args.place, Some(id), async |backend| {
         let cancelled = ask!(backend, cancel(id));
-        let cancelled = cancelled
-            .map_err(|fault| NotDone::advised(fault, |status| not_cancelled(id, status)))?;
+        let cancelled = cancelled.map_err(|fault| NotDone::advised(fault, |status| not_cancelled(id, status)))?;
         let kept = text::bytes(cancelled.kept_bytes);
         say!("download {id} is cancelled; {kept} kept, `regrip retry {id}` resumes it");
         if let Some(pid) = cancelled.writer {
@@ -92,10 +87,9 @@ pub(crate) fn remove(args: &KnownDownload) -> CommandResult {
     let id = args.id;
     with(&args.place, Some(id), async |backend| {
         let removed = ask!(backend, remove(id)).map_err(|fault| match fault {
-            BackendError::Core(Error::PartLocked { .. }) => NotDone {
-                fault,
-                advice: Some(format!("cancel it first: regrip cancel {id}")),
-            },
+            BackendError::Core(Error::PartLocked { .. }) => {
+                NotDone { fault, advice: Some(format!("cancel it first: regrip cancel {id}")) }
+            }
             fault => NotDone::from(fault),
         })?;
         let what = match removed.status {
@@ -144,26 +138,19 @@ impl NotDone {
             _ => None,
         };
         let not_done = NotDone::from(fault);
-        NotDone {
-            advice: status.map(advice).or(not_done.advice),
-            ..not_done
-        }
+        NotDone { advice: status.map(advice).or(not_done.advice), ..not_done }
     }
 
     /// The exit code, and the text for the user.
     fn ended(&self, id: Option<DownloadId>) -> (Exit, String) {
         let (exit, line) = match &self.fault {
             // An error in the request, not in the state of things.
-            BackendError::Server(error @ RemoteError::Refused { status: 400, .. }) => {
-                (Exit::Usage, chain(error))
-            }
+            BackendError::Server(error @ RemoteError::Refused { status: 400, .. }) => (Exit::Usage, chain(error)),
             BackendError::Server(error) => (Exit::Failed, chain(error)),
             BackendError::Core(error) => {
                 let about = match (error, id) {
                     // These name the download themselves.
-                    (Error::WrongState { .. } | Error::NoSuchDownload(_), _) | (_, None) => {
-                        String::new()
-                    }
+                    (Error::WrongState { .. } | Error::NoSuchDownload(_), _) | (_, None) => String::new(),
                     (_, Some(id)) => format!("download {id}: "),
                 };
                 (Exit::from(error), format!("{about}{}", chain(error)))
@@ -203,9 +190,7 @@ struct Moment {
 
 impl Moment {
     fn now() -> Self {
-        Moment {
-            at: SystemTime::now(),
-        }
+        Moment { at: SystemTime::now() }
     }
 
     /// Reads a time as the ledger stores it.
@@ -232,9 +217,7 @@ mod tests {
 
     /// 2026-10-20 12:00 UTC.
     pub(super) fn now() -> Moment {
-        Moment {
-            at: humantime::parse_rfc3339("2026-10-20T12:00:00Z").expect("a time"),
-        }
+        Moment { at: humantime::parse_rfc3339("2026-10-20T12:00:00Z").expect("a time") }
     }
 
     /// Accepted an hour ago, last changed a minute ago.

@@ -51,9 +51,7 @@ impl Remote {
                 display_url(url)
             ));
         }
-        let given = std::env::var(KEY_VARIABLE)
-            .ok()
-            .filter(|key| !key.trim().is_empty());
+        let given = std::env::var(KEY_VARIABLE).ok().filter(|key| !key.trim().is_empty());
         let key = given.as_deref().or(key);
         let key = key.map(|key| Header::new("x-api-key", key)).transpose();
         let options = TransportOptions::new(&DownloadsConfig::default());
@@ -77,10 +75,7 @@ impl Remote {
     /// Returns `true` if the server answers.
     pub(super) async fn is_running(&self) -> bool {
         let url = format!("{}/ping", self.base);
-        self.transport
-            .ask(Method::Get, &url, &[], None)
-            .await
-            .is_ok()
+        self.transport.ask(Method::Get, &url, &[], None).await.is_ok()
     }
 
     /// Asks for a URL to be downloaded. Returns the download, and whether it was known.
@@ -105,9 +100,7 @@ impl Remote {
     }
 
     async fn one(&self, id: DownloadId) -> Result<Download, BackendError> {
-        self.get(&format!("/api/downloads/{id}"))
-            .await
-            .map_err(|said| about(id, said))
+        self.get(&format!("/api/downloads/{id}")).await.map_err(|said| about(id, said))
     }
 
     async fn change(&self, id: DownloadId, what: &str) -> Result<Download, BackendError> {
@@ -143,21 +136,11 @@ impl Remote {
     }
 
     /// The status and the body of an answer that is a success.
-    async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        json: Option<String>,
-    ) -> Result<(u16, Vec<u8>), RemoteError> {
+    async fn ask(&self, method: Method, path: &str, json: Option<String>) -> Result<(u16, Vec<u8>), RemoteError> {
         let url = format!("{}{path}", self.base);
         let asked = self.transport.ask(method, &url, self.key.as_slice(), json);
-        let silent = |source| RemoteError::Silent {
-            url: display_url(&self.base),
-            source: Box::new(source),
-        };
-        let Response {
-            status, mut body, ..
-        } = asked.await.map_err(silent)?;
+        let silent = |source| RemoteError::Silent { url: display_url(&self.base), source: Box::new(source) };
+        let Response { status, mut body, .. } = asked.await.map_err(silent)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = body.chunk().await.map_err(silent)? {
             if bytes.len() + chunk.len() > LARGEST_BYTES {
@@ -182,11 +165,7 @@ impl Remote {
             message: String,
         }
         match serde_json::from_slice(body) {
-            Ok(ErrorReply { error }) => RemoteError::Refused {
-                status,
-                code: error.code,
-                message: error.message,
-            },
+            Ok(ErrorReply { error }) => RemoteError::Refused { status, code: error.code, message: error.message },
             Err(_) => self.strange(&format!("status {status}")),
         }
     }
@@ -196,10 +175,7 @@ impl Remote {
     }
 
     fn strange(&self, what: &str) -> RemoteError {
-        RemoteError::Strange {
-            url: display_url(&self.base),
-            what: what.to_owned(),
-        }
+        RemoteError::Strange { url: display_url(&self.base), what: what.to_owned() }
     }
 }
 
@@ -218,10 +194,7 @@ impl Remote {
                 None if more => {
                     more = false;
                     let front: DownloadPage = self.get(&path).await?;
-                    DownloadPage {
-                        next: None,
-                        ..front
-                    }
+                    DownloadPage { next: None, ..front }
                 }
                 None => break,
             };
@@ -234,9 +207,7 @@ impl Remote {
 
 fn about(id: DownloadId, said: RemoteError) -> BackendError {
     match said {
-        RemoteError::Refused { code, .. } if code == "NoSuchDownload" => {
-            Error::NoSuchDownload(id).into()
-        }
+        RemoteError::Refused { code, .. } if code == "NoSuchDownload" => Error::NoSuchDownload(id).into(),
         said => said.into(),
     }
 }
@@ -258,8 +229,7 @@ impl Remote {
             tries -= 1;
             match self.read_through(status).await {
                 // The last one of a page was removed before the next page was asked for.
-                Err(RemoteError::Refused { code, .. }) if code == "NoSuchDownload" && tries > 0 => {
-                }
+                Err(RemoteError::Refused { code, .. }) if code == "NoSuchDownload" && tries > 0 => {}
                 list => return Ok(list?),
             }
         }
@@ -270,19 +240,12 @@ impl Remote {
         let path = format!("/api/downloads/{id}/timeline");
         let timeline: AttemptList = self.get(&path).await.map_err(|said| about(id, said))?;
         let writing = matches!(download.status, Status::Downloading | Status::Committing);
-        Ok(Shown {
-            writer: writing.then_some(Writer::Server),
-            attempts: timeline.attempts,
-            download,
-        })
+        Ok(Shown { writer: writing.then_some(Writer::Server), attempts: timeline.attempts, download })
     }
 
     pub(super) async fn cancel(&self, id: DownloadId) -> Result<Cancelled, BackendError> {
         let download = self.change(id, "cancel").await?;
-        Ok(Cancelled {
-            kept_bytes: download.downloaded_bytes,
-            writer: None,
-        })
+        Ok(Cancelled { kept_bytes: download.downloaded_bytes, writer: None })
     }
 
     pub(super) async fn remove(&self, id: DownloadId) -> Result<Download, BackendError> {
@@ -310,30 +273,20 @@ pub(super) enum RemoteError {
     Strange { url: String, what: String },
     /// It did not do it.
     #[error("{message}")]
-    Refused {
-        status: u16,
-        code: String,
-        message: String,
-    },
+    Refused { status: u16, code: String, message: String },
 }
 
 impl RemoteError {
     /// What a person can do about it.
     pub(super) fn advice(&self) -> Option<&'static str> {
         match self {
-            RemoteError::Silent { .. } => {
-                Some("check the address, and whether `regrip serve` runs there")
-            }
+            RemoteError::Silent { .. } => Some("check the address, and whether `regrip serve` runs there"),
             RemoteError::Strange { .. } => Some("check the address"),
             RemoteError::Refused { code, .. } => match code.as_str() {
                 "Unauthorized" => Some("put the server's key into REGRIP_API_KEY"),
                 "NameRefused" => Some("name the file with --name"),
-                "DestinationBusy" => {
-                    Some("give it another name with --name, or remove that download first")
-                }
-                "CredentialsRefused" => {
-                    Some("fetch it by `regrip get`, which is given them at every run")
-                }
+                "DestinationBusy" => Some("give it another name with --name, or remove that download first"),
+                "CredentialsRefused" => Some("fetch it by `regrip get`, which is given them at every run"),
                 _ => None,
             },
         }
@@ -346,11 +299,7 @@ mod tests {
 
     #[test]
     fn a_server_that_listens_everywhere_is_asked_on_this_machine() {
-        let table = [
-            ("0.0.0.0:5225", "127.0.0.1:5225"),
-            ("[::]:1", "[::1]:1"),
-            ("192.168.1.2:3", "192.168.1.2:3"),
-        ];
+        let table = [("0.0.0.0:5225", "127.0.0.1:5225"), ("[::]:1", "[::1]:1"), ("192.168.1.2:3", "192.168.1.2:3")];
         for (listen, asked) in table {
             let listen = listen.parse().expect("an address");
             assert_eq!(reachable(listen).to_string(), asked);
@@ -359,14 +308,7 @@ mod tests {
 
     #[test]
     fn what_is_no_servers_url_is_refused_without_its_secrets() {
-        for url in [
-            "",
-            "host",
-            "ftp://host",
-            "http://",
-            "http://me:secret@host",
-            "http://host/?key=secret",
-        ] {
+        for url in ["", "host", "ftp://host", "http://", "http://me:secret@host", "http://host/?key=secret"] {
             let text = Remote::named(url, None).err().expect("refused");
             assert!(!text.contains("secret"), "{text}");
         }

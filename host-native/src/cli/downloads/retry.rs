@@ -27,9 +27,8 @@ pub(crate) fn retry(args: &Retry) -> CommandResult {
 
 fn by_server(server: &Remote, args: &Retry) -> CommandResult {
     let id = args.known.id;
-    let download = smol::block_on(server.retry(id)).map_err(|fault| {
-        NotDone::advised(fault, |status| not_retried(id, status)).ended(Some(id))
-    })?;
+    let download = smol::block_on(server.retry(id))
+        .map_err(|fault| NotDone::advised(fault, |status| not_retried(id, status)).ended(Some(id)))?;
     if args.json {
         return Ok(print([json!(download).to_string()]));
     }
@@ -48,18 +47,13 @@ fn here(file: &StateFile, args: &Retry) -> CommandResult {
     }
     let reporter = reporter(args.json, args.quiet);
     let engine = file.engine(Arc::clone(&reporter) as Arc<dyn Listener>);
-    let requeued = engine
-        .map_err(NotDone::from)
-        .and_then(|engine| Ok((smol::block_on(requeue(&engine, id))?, engine)));
+    let requeued = engine.map_err(NotDone::from).and_then(|engine| Ok((smol::block_on(requeue(&engine, id))?, engine)));
     let (row, engine) = requeued.map_err(|not_done| not_done.ended(Some(id)))?;
     to_its_end(&engine, &reporter, &row)
 }
 
 /// Puts a download back to `queued`, if it needs no credentials, which are not kept.
-async fn requeue(
-    engine: &Engine<NativeHost<impl NativeLedger>>,
-    id: DownloadId,
-) -> Result<Row, NotDone> {
+async fn requeue(engine: &Engine<NativeHost<impl NativeLedger>>, id: DownloadId) -> Result<Row, NotDone> {
     let row = engine.host().ledger.row(id).await?;
     let retriable = matches!(row.status, Status::Failed | Status::Cancelled);
     if retriable && !row.new.header_names.is_empty() {
@@ -75,9 +69,7 @@ async fn requeue(
 fn not_retried(id: DownloadId, status: Status) -> String {
     match status {
         Status::Completed | Status::ImportQueued => {
-            format!(
-                "it is complete; to download it again, `regrip remove {id}`, then `regrip get` its URL"
-            )
+            format!("it is complete; to download it again, `regrip remove {id}`, then `regrip get` its URL")
         }
         _ => format!(
             "only failed and cancelled downloads can be retried; run its `regrip get` again, or cancel it first: regrip cancel {id}"
@@ -92,18 +84,12 @@ fn to_its_end(
 ) -> CommandResult {
     let signal = drive::first_signal()?;
     let one = drive::one(engine.clone(), row.id, PathBuf::from(&row.new.destination));
-    let exit = drive::run(
-        engine,
-        &signal,
-        &Workers::new(1),
-        &Cell::new(false),
-        async {
-            match one.await {
-                Ok(()) => Exit::Done,
-                Err(error) => Exit::from(&error),
-            }
-        },
-    );
+    let exit = drive::run(engine, &signal, &Workers::new(1), &Cell::new(false), async {
+        match one.await {
+            Ok(()) => Exit::Done,
+            Err(error) => Exit::from(&error),
+        }
+    });
     reporter.end(exit, &to_resume(row));
     Ok(exit)
 }
@@ -114,11 +100,7 @@ fn to_resume(row: &Row) -> String {
     if display_url(url) != url {
         return "run its `regrip get` again".to_owned();
     }
-    format!(
-        "run regrip get {} -o {}",
-        quoted(url),
-        quoted(&row.new.destination)
-    )
+    format!("run regrip get {} -o {}", quoted(url), quoted(&row.new.destination))
 }
 
 /// Quoted, so that a shell reads one word.
@@ -138,8 +120,7 @@ pub(crate) fn add(args: &AddArgs) -> CommandResult {
         return Err((Exit::Failed, text::with_advice(line, Some(advice))));
     };
     let added = server.add(&args.url, args.name.as_deref(), args.checksum.as_deref());
-    let (download, known) =
-        smol::block_on(added).map_err(|fault| NotDone::from(fault).ended(None))?;
+    let (download, known) = smol::block_on(added).map_err(|fault| NotDone::from(fault).ended(None))?;
     if args.json {
         return Ok(print([json!(download).to_string()]));
     }

@@ -10,23 +10,13 @@ use regrip_core::Status;
 /// Facts with their names, one below the other; then the timeline.
 pub(super) fn show(shown: &Shown, now: Moment, layout: Layout) -> Vec<String> {
     let download = &shown.download;
-    let mut lines = vec![format!(
-        "download {}: {}",
-        download.id,
-        standing(shown, now)
-    )];
+    let mut lines = vec![format!("download {}: {}", download.id, standing(shown, now))];
     for (name, value) in facts(download, now) {
         // Paths and URLs are not broken: they are copied from here.
         lines.push(format!("  {name:<9} {}", text::plain(&value)));
     }
     lines.push(String::new());
-    lines.extend(super::timeline::timeline(
-        &shown.attempts,
-        shown.writer.is_some(),
-        &download.updated_at,
-        now,
-        layout,
-    ));
+    lines.extend(super::timeline::timeline(&shown.attempts, shown.writer.is_some(), &download.updated_at, now, layout));
     lines
 }
 
@@ -54,10 +44,7 @@ fn standing(shown: &Shown, now: Moment) -> String {
 }
 
 fn facts(download: &Download, now: Moment) -> Vec<(&'static str, String)> {
-    let mut facts = vec![
-        ("file", download.dest_path.clone()),
-        ("from", from(download)),
-    ];
+    let mut facts = vec![("file", download.dest_path.clone()), ("from", from(download))];
     let whole = matches!(download.status, Status::Completed | Status::ImportQueued);
     if !whole {
         facts.push(("part", download.part_path.clone()));
@@ -73,18 +60,12 @@ fn facts(download: &Download, now: Moment) -> Vec<(&'static str, String)> {
         let name = digest.algorithm.name();
         match (&digest.got, &digest.wanted) {
             (Some(got), Some(wanted)) if got == wanted => {
-                add(
-                    name,
-                    Some(format!("{got}, as {} says", digest.source.title())),
-                );
+                add(name, Some(format!("{got}, as {} says", digest.source.title())));
             }
             (got, wanted) => {
                 add(name, got.clone());
                 let by = digest.source.title();
-                add(
-                    name,
-                    wanted.as_ref().map(|wanted| format!("{wanted} by {by}")),
-                );
+                add(name, wanted.as_ref().map(|wanted| format!("{wanted} by {by}")));
             }
         }
     }
@@ -126,18 +107,13 @@ fn size(download: &Download) -> String {
             _ => "unknown so far".to_owned(),
         };
     };
-    let source = download
-        .expected_bytes_source
-        .map(|source| format!(", by {}", source.name()))
-        .unwrap_or_default();
+    let source = download.expected_bytes_source.map(|source| format!(", by {}", source.name())).unwrap_or_default();
     format!("{}{source}{mismatch}", exact(bytes))
 }
 
 fn so_far(download: &Download) -> String {
     let bytes = text::bytes(download.downloaded_bytes);
-    let share = download
-        .expected_bytes
-        .map(|total| format!(", {}%", text::percent(download.downloaded_bytes, total)));
+    let share = download.expected_bytes.map(|total| format!(", {}%", text::percent(download.downloaded_bytes, total)));
     let durable = match download.durable_bytes {
         durable if durable >= download.downloaded_bytes => String::new(),
         durable => format!(", {} of it safe from a power cut", text::bytes(durable)),
@@ -146,11 +122,7 @@ fn so_far(download: &Download) -> String {
 }
 
 fn counts(download: &Download) -> String {
-    format!(
-        "{}, {}",
-        text::count(download.attempts, "attempt"),
-        text::count(download.restarts, "restart")
-    )
+    format!("{}, {}", text::count(download.attempts, "attempt"), text::count(download.restarts, "restart"))
 }
 
 fn exact(bytes: u64) -> String {
@@ -187,15 +159,8 @@ mod tests {
         waiting.downloaded_bytes = 18_000_000;
         waiting.durable_bytes = 16_000_000;
         waiting.header_names = vec!["authorization".to_owned()];
-        let shown = Shown {
-            download: waiting,
-            attempts: Vec::new(),
-            writer: None,
-        };
-        let layout = Layout {
-            width: Some(80),
-            unicode: true,
-        };
+        let shown = Shown { download: waiting, attempts: Vec::new(), writer: None };
+        let layout = Layout { width: Some(80), unicode: true };
         assert_eq!(
             show(&shown, now(), layout),
             [
@@ -218,22 +183,10 @@ mod tests {
 
     #[test]
     fn who_is_at_it_is_said() {
-        let shown = |status, writer| Shown {
-            download: download(3, "film.mkv", status),
-            attempts: Vec::new(),
-            writer,
-        };
+        let shown = |status, writer| Shown { download: download(3, "film.mkv", status), attempts: Vec::new(), writer };
         let table = [
-            (
-                Status::Downloading,
-                Some(Writer::Process(77)),
-                "downloading, by process 77",
-            ),
-            (
-                Status::Downloading,
-                Some(Writer::Server),
-                "downloading, by the server",
-            ),
+            (Status::Downloading, Some(Writer::Process(77)), "downloading, by process 77"),
+            (Status::Downloading, Some(Writer::Server), "downloading, by the server"),
             (Status::Downloading, None, "its process ended"),
             (Status::Queued, None, "queued"),
             (Status::Cancelled, None, "cancelled"),

@@ -34,17 +34,9 @@ pub(super) fn table(downloads: &[Download], now: Moment, layout: Layout) -> Vec<
     };
     let widths: [usize; 5] =
         std::array::from_fn(|column| longest(&mut rows.iter().map(|(_, cells, _)| &cells[column])));
-    let beside = |columns: &[usize]| -> usize {
-        columns
-            .iter()
-            .map(|column| widths[*column] + GAP.len())
-            .sum()
-    };
+    let beside = |columns: &[usize]| -> usize { columns.iter().map(|column| widths[*column] + GAP.len()).sum() };
     let width = layout.width.unwrap_or(usize::MAX);
-    let columns = SHAPES
-        .into_iter()
-        .find(|columns| beside(columns) + NAME <= width)
-        .unwrap_or(&[0, 1]);
+    let columns = SHAPES.into_iter().find(|columns| beside(columns) + NAME <= width).unwrap_or(&[0, 1]);
     let room = width.saturating_sub(beside(columns)).max(1);
     let name_width = longest(&mut rows.iter().map(|(name, ..)| name)).min(room);
     let mut lines = Vec::new();
@@ -78,18 +70,9 @@ fn cells(download: &Download, now: Moment) -> [String; 5] {
 fn note(download: &Download, now: Moment) -> Option<String> {
     let why = match download.status {
         Status::Waiting => {
-            let until = download
-                .waiting_until
-                .as_deref()
-                .and_then(|at| now.until(at));
-            let why = download
-                .waiting_why
-                .as_deref()
-                .unwrap_or("between attempts");
-            format!(
-                "next attempt {}: {why}",
-                text::in_a_while(until.unwrap_or_default())
-            )
+            let until = download.waiting_until.as_deref().and_then(|at| now.until(at));
+            let why = download.waiting_why.as_deref().unwrap_or("between attempts");
+            format!("next attempt {}: {why}", text::in_a_while(until.unwrap_or_default()))
         }
         Status::Failed => download.error.clone()?,
         _ => return None,
@@ -101,11 +84,9 @@ fn note(download: &Download, now: Moment) -> Option<String> {
 fn bytes(download: &Download) -> String {
     let whole = matches!(download.status, Status::Completed | Status::ImportQueued);
     match download.expected_bytes {
-        Some(total) if !whole => format!(
-            "{}% of {}",
-            text::percent(download.downloaded_bytes, total),
-            text::bytes(total)
-        ),
+        Some(total) if !whole => {
+            format!("{}% of {}", text::percent(download.downloaded_bytes, total), text::bytes(total))
+        }
         Some(_) | None => text::bytes(download.downloaded_bytes),
     }
 }
@@ -116,18 +97,11 @@ mod tests {
     use super::*;
 
     fn at(width: usize) -> Layout {
-        Layout {
-            width: Some(width),
-            unicode: true,
-        }
+        Layout { width: Some(width), unicode: true }
     }
 
     fn three() -> [Download; 3] {
-        let mut waiting = download(
-            12,
-            "a.film.with.a.rather.long.name.s01e02.mkv",
-            Status::Waiting,
-        );
+        let mut waiting = download(12, "a.film.with.a.rather.long.name.s01e02.mkv", Status::Waiting);
         waiting.waiting_until = Some("2026-10-20T12:00:12.000Z".to_owned());
         waiting.waiting_why = Some("the server answered 503".to_owned());
         waiting.expected_bytes = Some(24_000_000);
@@ -175,19 +149,11 @@ mod tests {
     fn no_line_is_wider_than_the_terminal_and_without_one_nothing_is_cut() {
         for width in 1..120 {
             for line in table(&three(), now(), at(width)) {
-                assert!(
-                    console::measure_text_width(&line) <= width,
-                    "{width}: {line}"
-                );
+                assert!(console::measure_text_width(&line) <= width, "{width}: {line}");
             }
         }
-        let layout = Layout {
-            width: None,
-            unicode: false,
-        };
-        assert!(
-            table(&three(), now(), layout)[1].contains("a.film.with.a.rather.long.name.s01e02.mkv")
-        );
+        let layout = Layout { width: None, unicode: false };
+        assert!(table(&three(), now(), layout)[1].contains("a.film.with.a.rather.long.name.s01e02.mkv"));
         assert_eq!(table(&[], now(), layout), [""; 0]);
     }
 }

@@ -34,31 +34,15 @@ struct Span<'a> {
 
 /// Draws the attempts. If `alive`, a process drives the last one, if that has no end; otherwise it ended with the row's last
 /// change, at `last`.
-pub(super) fn timeline(
-    attempts: &[AttemptLine],
-    alive: bool,
-    last: &str,
-    now: Moment,
-    layout: Layout,
-) -> Vec<String> {
-    let open_end = if alive {
-        now.at
-    } else {
-        now.time(last).unwrap_or(now.at)
-    };
+pub(super) fn timeline(attempts: &[AttemptLine], alive: bool, last: &str, now: Moment, layout: Layout) -> Vec<String> {
+    let open_end = if alive { now.at } else { now.time(last).unwrap_or(now.at) };
     let spans = spans(attempts, open_end, now);
     let Some(first) = spans.first() else {
         return vec!["no attempt yet".to_owned()];
     };
     let shape = Shape::of(&spans, alive, layout);
     let mut lines = vec![
-        cut(
-            format!(
-                "attempts from {} UTC",
-                crate::cli::text::day_and_time(&first.line.started_at)
-            ),
-            shape.width,
-        ),
+        cut(format!("attempts from {} UTC", crate::cli::text::day_and_time(&first.line.started_at)), shape.width),
         shape.head(),
     ];
     let mut shift = Duration::ZERO;
@@ -76,11 +60,7 @@ pub(super) fn timeline(
     lines
 }
 
-fn spans<'a>(
-    attempts: &'a [AttemptLine],
-    open_end: std::time::SystemTime,
-    now: Moment,
-) -> Vec<Span<'a>> {
+fn spans<'a>(attempts: &'a [AttemptLine], open_end: std::time::SystemTime, now: Moment) -> Vec<Span<'a>> {
     let Some(zero) = attempts.first().and_then(|line| now.time(&line.started_at)) else {
         return Vec::new();
     };
@@ -104,10 +84,7 @@ fn spans<'a>(
     }
     // A wait ends with the next attempt; a longer pause is one in which nothing was to happen.
     let begins: Vec<Duration> = spans.iter().skip(1).map(|span| span.begin).collect();
-    let busy: Duration = spans
-        .iter()
-        .map(|span| span.end - span.begin + span.wait)
-        .sum();
+    let busy: Duration = spans.iter().map(|span| span.end - span.begin + span.wait).sum();
     let longest = (busy / 10).max(GRACE);
     for (span, next) in spans.iter_mut().zip(begins) {
         let gap = next - span.end;
@@ -136,13 +113,9 @@ struct Shape {
 
 impl Shape {
     fn of(spans: &[Span<'_>], alive: bool, layout: Layout) -> Self {
-        let number = spans
-            .last()
-            .map_or(1, |span| span.line.attempt.to_string().len());
+        let number = spans.last().map_or(1, |span| span.line.attempt.to_string().len());
         let widest = |cell: &dyn Fn(&Span<'_>) -> String| {
-            let cells = spans
-                .iter()
-                .map(|span| console::measure_text_width(&cell(span)));
+            let cells = spans.iter().map(|span| console::measure_text_width(&cell(span)));
             cells.max().unwrap_or_default()
         };
         let offsets = widest(&|span| offsets(span.line, layout.unicode));
@@ -176,11 +149,7 @@ impl Shape {
         };
         let indent = self.number + 2;
         let (offsets, arrow) = (self.offsets, arrow(self.unicode));
-        let head = format!(
-            "{:indent$}{scale}  {:offsets$}  outcome",
-            "",
-            format!("from {arrow} to")
-        );
+        let head = format!("{:indent$}{scale}  {:offsets$}  outcome", "", format!("from {arrow} to"));
         cut(head, self.width)
     }
 
@@ -189,10 +158,7 @@ impl Shape {
         let offsets = text::pad(&offsets(span.line, self.unicode), self.offsets);
         let outcome = text::pad(outcome(span.line, alive), self.outcome);
         let number = self.number;
-        let row = format!(
-            "{:>number$}  {bar}  {offsets}  {outcome}",
-            span.line.attempt
-        );
+        let row = format!("{:>number$}  {bar}  {offsets}  {outcome}", span.line.attempt);
         cut(row.trim_end().to_owned(), self.width)
     }
 
@@ -201,11 +167,7 @@ impl Shape {
         let begin = self.cell(span.begin - shift).min(self.bar - 1);
         let end = self.cell(span.end - shift).clamp(begin + 1, self.bar);
         let waited = self.cell(span.end + span.wait - shift).clamp(end, self.bar);
-        let (body, dots) = if self.unicode {
-            ("━", "┄")
-        } else {
-            ("=", ".")
-        };
+        let (body, dots) = if self.unicode { ("━", "┄") } else { ("=", ".") };
         let attempt = format!("{}{}", body.repeat(end - begin - 1), mark(span.line, alive));
         format!(
             "{:begin$}{}{}{:rest$}",
@@ -277,10 +239,7 @@ fn details(span: &Span<'_>) -> Vec<String> {
     if let Some(reasons) = &line.restart_reason {
         let discarded = text::bytes(line.discarded_bytes.unwrap_or_default());
         let told: Vec<String> = reasons.split(',').map(reason).collect();
-        details.push(format!(
-            "started over, {discarded} discarded: {}",
-            told.join("; then ")
-        ));
+        details.push(format!("started over, {discarded} discarded: {}", told.join("; then ")));
     }
     if let Some(error) = &line.error {
         let class = line.class.as_deref().unwrap_or_default();
@@ -295,10 +254,7 @@ fn details(span: &Span<'_>) -> Vec<String> {
         details.push(format!("then a delay of {}, {asked}", text::wait(wait)));
     }
     if span.left_out > Duration::ZERO {
-        details.push(format!(
-            "then a pause, {} of it not drawn",
-            text::wait(span.left_out)
-        ));
+        details.push(format!("then a pause, {} of it not drawn", text::wait(span.left_out)));
     }
     details
 }
@@ -316,21 +272,13 @@ mod tests {
     use super::*;
 
     fn layout(width: usize, unicode: bool) -> Layout {
-        Layout {
-            width: Some(width),
-            unicode,
-        }
+        Layout { width: Some(width), unicode }
     }
 
     /// From second to second of 2026-10-20 11:00.
     fn attempt(number: u32, from: u64, to: u64, bytes: (u64, u64), outcome: &str) -> AttemptLine {
         let at = |second: u64| {
-            format!(
-                "2026-10-20T{:02}:{:02}:{:02}.000Z",
-                11 + second / 3600,
-                second % 3600 / 60,
-                second % 60
-            )
+            format!("2026-10-20T{:02}:{:02}:{:02}.000Z", 11 + second / 3600, second % 3600 / 60, second % 60)
         };
         AttemptLine {
             attempt: number,
@@ -400,11 +348,7 @@ mod tests {
     fn plain_characters_where_there_are_no_others_and_all_the_width_there_is() {
         let lines = drawn(&three(), layout(200, false));
         assert!(lines.iter().all(|line| line.is_ascii()), "{lines:#?}");
-        let bars: Vec<&str> = lines
-            .iter()
-            .filter(|line| line.contains("="))
-            .map(String::as_str)
-            .collect();
+        let bars: Vec<&str> = lines.iter().filter(|line| line.contains("=")).map(String::as_str).collect();
         assert_eq!(bars.len(), 3);
         // The last is a third of the axis, which is as long as a bar gets.
         assert_eq!(bars[2].matches(['=', '#']).count(), BAR / 3);
@@ -415,10 +359,7 @@ mod tests {
         for unicode in [true, false] {
             for width in 40..210 {
                 for line in drawn(&three(), layout(width, unicode)) {
-                    assert!(
-                        console::measure_text_width(&line) <= width,
-                        "{width}: {line}"
-                    );
+                    assert!(console::measure_text_width(&line) <= width, "{width}: {line}");
                 }
             }
         }
@@ -447,13 +388,8 @@ mod tests {
         let mut open = attempt(1, 0, 0, (0, 0), "");
         (open.ended_at, open.offset_to, open.outcome) = (None, None, None);
         for (alive, word) in [(true, "in progress"), (false, "lost")] {
-            let lines = timeline(
-                std::slice::from_ref(&open),
-                alive,
-                "2026-10-20T11:00:05.000Z",
-                now(),
-                layout(60, true),
-            );
+            let lines =
+                timeline(std::slice::from_ref(&open), alive, "2026-10-20T11:00:05.000Z", now(), layout(60, true));
             assert!(lines[2].ends_with(word), "{lines:?}");
         }
         assert_eq!(drawn(&[], layout(60, true)), ["no attempt yet"]);

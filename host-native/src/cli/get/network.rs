@@ -4,9 +4,7 @@
 
 use super::target::Target;
 use crate::cli::args::Get;
-use crate::transport::{
-    Header, NamedProxy, NoProxy, Proxies, Proxy, ProxyUnusable, Roots, TransportOptions,
-};
+use crate::transport::{Header, NamedProxy, NoProxy, Proxies, Proxy, ProxyUnusable, Roots, TransportOptions};
 use regrip_core::DownloadsConfig;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -30,10 +28,7 @@ pub(crate) struct NetworkOptions {
 ///
 /// # Errors
 /// One or two lines: what was wrong, and what to do.
-pub(crate) fn network(
-    get: &Get,
-    environment: impl Fn(&str) -> Option<String>,
-) -> Result<NetworkOptions, String> {
+pub(crate) fn network(get: &Get, environment: impl Fn(&str) -> Option<String>) -> Result<NetworkOptions, String> {
     Ok(NetworkOptions {
         headers: headers(get)?,
         roots: roots(get)?,
@@ -88,13 +83,9 @@ fn headers(get: &Get) -> Result<Vec<Header>, String> {
     let Some(user) = &get.user else {
         return Ok(headers);
     };
-    let (user, password) = user
-        .split_once(':')
-        .ok_or("--user has no colon\n  write user:password, or user: without a password")?;
-    if headers
-        .iter()
-        .any(|header| header.name() == "authorization")
-    {
+    let (user, password) =
+        user.split_once(':').ok_or("--user has no colon\n  write user:password, or user: without a password")?;
+    if headers.iter().any(|header| header.name() == "authorization") {
         return Err("--user and --header Authorization exclude each other".to_owned());
     }
     headers.push(Header::basic(user, password));
@@ -119,13 +110,9 @@ fn roots(get: &Get) -> Result<Roots, String> {
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_PEM_BYTES + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_PEM_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_PEM_BYTES {
-        return Err(std::io::Error::other(
-            "it is too long for a list of certificates",
-        ));
+        return Err(std::io::Error::other("it is too long for a list of certificates"));
     }
     Ok(bytes)
 }
@@ -136,10 +123,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// Why `--proxy` cannot be used.
-pub(crate) fn proxies(
-    typed: Option<&str>,
-    environment: impl Fn(&str) -> Option<String>,
-) -> Result<Proxies, String> {
+pub(crate) fn proxies(typed: Option<&str>, environment: impl Fn(&str) -> Option<String>) -> Result<Proxies, String> {
     let variable = |names: [&'static str; 2]| {
         let mut values = names.into_iter().map(|name| (name, environment(name)));
         values.find_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
@@ -152,28 +136,16 @@ pub(crate) fn proxies(
     if let Some(typed) = typed {
         let proxy = proxy("--proxy", typed);
         let proxy = proxy.map_err(|unusable| unusable_proxy(&unusable))?;
-        return Ok(Proxies {
-            http: Some(Ok(Arc::clone(&proxy))),
-            https: Some(Ok(proxy)),
-            except,
-        });
+        return Ok(Proxies { http: Some(Ok(Arc::clone(&proxy))), https: Some(Ok(proxy)), except });
     }
     // Behind a web server, its clients choose HTTP_PROXY (httpoxy).
     let cgi = environment("REQUEST_METHOD").is_some();
-    let http = if cgi {
-        ["http_proxy", "http_proxy"]
-    } else {
-        ["http_proxy", "HTTP_PROXY"]
-    };
+    let http = if cgi { ["http_proxy", "http_proxy"] } else { ["http_proxy", "HTTP_PROXY"] };
     let of_scheme = |names| {
         let found = variable(names).or_else(|| variable(["all_proxy", "ALL_PROXY"]));
         found.map(|(name, text)| proxy(name, &text))
     };
-    Ok(Proxies {
-        http: of_scheme(http),
-        https: of_scheme(["https_proxy", "HTTPS_PROXY"]),
-        except,
-    })
+    Ok(Proxies { http: of_scheme(http), https: of_scheme(["https_proxy", "HTTPS_PROXY"]), except })
 }
 
 fn proxy(named_by: &str, text: &str) -> NamedProxy {
@@ -209,45 +181,15 @@ mod tests {
             (&[], &[], "", ""),
             (&[], &[("http_proxy", "one:1")], "http://one:1", ""),
             (&[], &[("HTTP_PROXY", "one:1")], "http://one:1", ""),
-            (
-                &[],
-                &[("HTTP_PROXY", "one:1"), ("REQUEST_METHOD", "GET")],
-                "",
-                "",
-            ),
-            (
-                &[],
-                &[("HTTPS_PROXY", "two:2"), ("https_proxy", "one:1")],
-                "",
-                "http://one:1",
-            ),
-            (
-                &[],
-                &[("ALL_PROXY", "all:1"), ("https_proxy", "two:2")],
-                "http://all:1",
-                "http://two:2",
-            ),
-            (
-                &[],
-                &[("http_proxy", ""), ("all_proxy", "all:1")],
-                "http://all:1",
-                "http://all:1",
-            ),
+            (&[], &[("HTTP_PROXY", "one:1"), ("REQUEST_METHOD", "GET")], "", ""),
+            (&[], &[("HTTPS_PROXY", "two:2"), ("https_proxy", "one:1")], "", "http://one:1"),
+            (&[], &[("ALL_PROXY", "all:1"), ("https_proxy", "two:2")], "http://all:1", "http://two:2"),
+            (&[], &[("http_proxy", ""), ("all_proxy", "all:1")], "http://all:1", "http://all:1"),
             (&[], &[("all_proxy", "all:1"), ("NO_PROXY", "*")], "", ""),
-            (
-                &["--proxy", "mine:1"],
-                &[("ALL_PROXY", "all:1")],
-                "http://mine:1",
-                "http://mine:1",
-            ),
+            (&["--proxy", "mine:1"], &[("ALL_PROXY", "all:1")], "http://mine:1", "http://mine:1"),
             (&["--proxy", ""], &[("ALL_PROXY", "all:1")], "", ""),
             (&["--proxy", "mine:1"], &[("no_proxy", "*")], "", ""),
-            (
-                &["--proxy", "mine:1"],
-                &[("ALL_PROXY", "socks5://x")],
-                "http://mine:1",
-                "http://mine:1",
-            ),
+            (&["--proxy", "mine:1"], &[("ALL_PROXY", "socks5://x")], "http://mine:1", "http://mine:1"),
         ];
         for (arguments, environment, http, https) in table {
             let read = |name: &str| {
@@ -265,71 +207,17 @@ mod tests {
     fn a_proxy_that_cannot_be_used_is_an_error_only_for_a_url_that_needs_it() {
         // variable, its value, NO_PROXY, URL, whether the URL needs it
         let table = [
-            (
-                "ALL_PROXY",
-                "socks5://me:hunter2@x:1",
-                "",
-                "http://a.test/",
-                true,
-            ),
-            (
-                "ALL_PROXY",
-                "socks5://me:hunter2@x:1",
-                "",
-                "https://a.test/",
-                true,
-            ),
-            (
-                "ALL_PROXY",
-                "socks5://me:hunter2@x:1",
-                "b.test,.a.test",
-                "http://a.test/",
-                false,
-            ),
-            (
-                "ALL_PROXY",
-                "socks5://me:hunter2@x:1",
-                "a.test:80",
-                "http://a.test/",
-                false,
-            ),
-            (
-                "ALL_PROXY",
-                "socks5://me:hunter2@x:1",
-                "a.test:81",
-                "http://a.test/",
-                true,
-            ),
-            (
-                "ALL_PROXY",
-                "socks5://me:hunter2@x:1",
-                "10.0.0.0/8",
-                "http://10.1.2.3/",
-                false,
-            ),
-            (
-                "ALL_PROXY",
-                "socks5://me:hunter2@x:1",
-                "*",
-                "http://a.test/",
-                false,
-            ),
+            ("ALL_PROXY", "socks5://me:hunter2@x:1", "", "http://a.test/", true),
+            ("ALL_PROXY", "socks5://me:hunter2@x:1", "", "https://a.test/", true),
+            ("ALL_PROXY", "socks5://me:hunter2@x:1", "b.test,.a.test", "http://a.test/", false),
+            ("ALL_PROXY", "socks5://me:hunter2@x:1", "a.test:80", "http://a.test/", false),
+            ("ALL_PROXY", "socks5://me:hunter2@x:1", "a.test:81", "http://a.test/", true),
+            ("ALL_PROXY", "socks5://me:hunter2@x:1", "10.0.0.0/8", "http://10.1.2.3/", false),
+            ("ALL_PROXY", "socks5://me:hunter2@x:1", "*", "http://a.test/", false),
             ("https_proxy", "me:hunter2@:::", "", "http://a.test/", false),
             ("https_proxy", "me:hunter2@:::", "", "https://a.test/", true),
-            (
-                "http_proxy",
-                "https://me:hunter2@x:1",
-                "",
-                "http://a.test/",
-                true,
-            ),
-            (
-                "http_proxy",
-                "https://me:hunter2@x:1",
-                "",
-                "https://a.test/",
-                false,
-            ),
+            ("http_proxy", "https://me:hunter2@x:1", "", "http://a.test/", true),
+            ("http_proxy", "https://me:hunter2@x:1", "", "https://a.test/", false),
         ];
         for (variable, value, no_proxy, url, needed) in table {
             let read = |name: &str| match name {

@@ -21,9 +21,7 @@ use futures::stream::{self, FuturesUnordered};
 use regrip_core::engine::NewUrl;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::Row;
-use regrip_core::{
-    Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, Source, Status,
-};
+use regrip_core::{Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, Source, Status};
 use smol::Timer;
 use smol::future::FutureExt;
 use std::cell::Cell;
@@ -60,9 +58,7 @@ struct Terms {
 impl Terms {
     fn wanted(&self, target: &Target) -> Wanted {
         Wanted {
-            source: Source::Url {
-                url: target.url.to_string(),
-            },
+            source: Source::Url { url: target.url.to_string() },
             header_names: self.network.header_names(target),
             destination: target.destination.clone(),
             release_size: None,
@@ -89,11 +85,7 @@ fn on_exists(get: &Get) -> OnExists {
 /// Runs the command.
 pub(crate) fn main(get: &Get) -> CommandResult {
     let (network, targets) = read_args(get).map_err(|text| (Exit::Usage, text))?;
-    let Targets {
-        targets,
-        collide,
-        unusable,
-    } = targets;
+    let Targets { targets, collide, unusable } = targets;
     for line in &unusable {
         say!("regrip: {line}");
     }
@@ -118,10 +110,7 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         force: get.force,
         print_checksum: get.print_checksum.filter(|_| !get.json),
     };
-    let workers = Workers::new(
-        get.jobs
-            .min(u32::try_from(targets.len()).unwrap_or(u32::MAX)),
-    );
+    let workers = Workers::new(get.jobs.min(u32::try_from(targets.len()).unwrap_or(u32::MAX)));
     let ending = Cell::new(false);
     let bounds = Bounds {
         driven: get.jobs as usize + MAX_WAITING,
@@ -161,15 +150,9 @@ fn engine(
     listener: Arc<dyn Listener>,
 ) -> CommandResult<Engine<NativeHost<StateLedger>>> {
     let config = config(get);
-    let folder = targets
-        .first()
-        .and_then(|target| target.destination.parent());
+    let folder = targets.first().and_then(|target| target.destination.parent());
     let state = state::open(get.state.as_ref(), folder.unwrap_or(Path::new(".")));
-    let Opened {
-        path,
-        ledger,
-        warning,
-    } = state.map_err(|text| (Exit::Unusable, text))?;
+    let Opened { path, ledger, warning } = state.map_err(|text| (Exit::Unusable, text))?;
     if let Some(warning) = warning.filter(|_| !get.quiet) {
         say!("regrip: {warning}");
     }
@@ -204,8 +187,7 @@ async fn all(
     let mut exit = Exit::Done;
     let mut driven = FuturesUnordered::new();
     let mut ids = Vec::new();
-    let ended =
-        |result: Result<(), Error>| result.map_or_else(|error| Exit::from(&error), |()| Exit::Done);
+    let ended = |result: Result<(), Error>| result.map_or_else(|error| Exit::from(&error), |()| Exit::Done);
     let mut accepted = stream::iter(targets)
         .map(|target| async move { (accept_one(engine, terms, &target, ending).await, target) })
         .buffered(bounds.accepted);
@@ -297,10 +279,7 @@ async fn accept_one(
             return Ok(Accepted::Done(row, WasDone::Unchanged));
         }
         Acceptance::Done(_) => {
-            let again = Wanted {
-                again: true,
-                ..wanted
-            };
+            let again = Wanted { again: true, ..wanted };
             accept(engine, &again).await?
         }
         driven => driven,

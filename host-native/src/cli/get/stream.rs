@@ -36,8 +36,7 @@ pub(super) fn run(get: &Get, network: &NetworkOptions, targets: &[Target]) -> Co
         clock: SmolClock::default(),
         listener: Arc::clone(&reporter) as Arc<dyn Listener>,
     };
-    let engine = Engine::new(host, config, !get.no_digest)
-        .map_err(|error| (Exit::Usage, error.to_string()))?;
+    let engine = Engine::new(host, config, !get.no_digest).map_err(|error| (Exit::Usage, error.to_string()))?;
     let signal = drive::first_signal()?;
     let ending = Cell::new(false);
     let print = get.print_checksum.filter(|_| !get.json);
@@ -58,9 +57,7 @@ async fn all(
 ) -> Exit {
     for target in targets {
         let new = NewDownload {
-            source: Source::Url {
-                url: target.url.to_string(),
-            },
+            source: Source::Url { url: target.url.to_string() },
             header_names: network.header_names(target),
             destination: STDOUT.to_owned(),
             part: STDOUT.to_owned(),
@@ -127,14 +124,8 @@ impl Host for StreamHost {
             What::Failed(summary) => {
                 // Nothing is kept for another run.
                 let begins_anew = "run it again later: it begins at the start";
-                let summary = Summary {
-                    advice: summary.advice.or(Some(begins_anew)),
-                    ..summary.clone()
-                };
-                self.listener.hear(&Event {
-                    what: What::Failed(summary),
-                    ..*event
-                });
+                let summary = Summary { advice: summary.advice.or(Some(begins_anew)), ..summary.clone() };
+                self.listener.hear(&Event { what: What::Failed(summary), ..*event });
             }
             _ => self.listener.hear(event),
         }

@@ -54,16 +54,10 @@ pub(crate) struct Targets {
 pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
     let Listed { urls, mut unusable } = typed(get)?;
     if get.output.is_some() && !is_stream(get) && urls.len() > 1 {
-        return Err(format!(
-            "-o names one file, but there are {} URLs\n  name a folder with -d instead",
-            urls.len()
-        ));
+        return Err(format!("-o names one file, but there are {} URLs\n  name a folder with -d instead", urls.len()));
     }
     if get.checksum.is_some() && urls.len() > 1 {
-        return Err(format!(
-            "--checksum is the digest of one file, but there are {} URLs",
-            urls.len()
-        ));
+        return Err(format!("--checksum is the digest of one file, but there are {} URLs", urls.len()));
     }
     let checksum = get.checksum.as_deref().map(parse_checksum).transpose();
     let checksum = checksum.map_err(|error| format!("--checksum: {error}"))?;
@@ -77,8 +71,7 @@ pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
         });
         match (target, &typed.place) {
             // Two spellings of one URL, for example with another fragment.
-            (Ok((target, _)), _)
-                if !known.insert((target.url.clone(), target.userinfo.clone())) => {}
+            (Ok((target, _)), _) if !known.insert((target.url.clone(), target.userinfo.clone())) => {}
             (Ok((target, is_shared)), _) => {
                 found.collide |= is_shared;
                 files.insert(target.destination.clone(), target.url.clone());
@@ -94,11 +87,7 @@ pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
 }
 
 /// Returns `true` if another URL has the target's file and each can get a name of its own.
-fn is_shared(
-    target: &Target,
-    files: &HashMap<PathBuf, Url>,
-    on_exists: OnExists,
-) -> Result<bool, String> {
+fn is_shared(target: &Target, files: &HashMap<PathBuf, Url>, on_exists: OnExists) -> Result<bool, String> {
     match files.get(&target.destination) {
         Some(other) if *other != target.url && on_exists != OnExists::Rename => Err(format!(
             "{} and {} would both be written to {}\n  choose --on-exists rename, or fetch them in two commands, each with its own -o",
@@ -115,47 +104,26 @@ pub(super) fn is_stream(get: &Get) -> bool {
     get.output.as_deref() == Some(Path::new("-"))
 }
 
-fn target(
-    output: Option<&OutputFolder>,
-    typed: &Typed,
-    checksum: Option<Checksum>,
-) -> Result<Target, String> {
+fn target(output: Option<&OutputFolder>, typed: &Typed, checksum: Option<Checksum>) -> Result<Target, String> {
     let (url, userinfo) = parse_url(&typed.url).map_err(|error| refusal(&error))?;
     let Some(output) = output else {
-        return Ok(Target {
-            url,
-            userinfo,
-            destination: STDOUT.into(),
-            checksum,
-        });
+        return Ok(Target { url, userinfo, destination: STDOUT.into(), checksum });
     };
     let name = match &output.name {
         Some(name) => name.clone(),
-        None => file_name(&url)
-            .map_err(|error| refusal(&error))?
-            .as_str()
-            .to_owned(),
+        None => file_name(&url).map_err(|error| refusal(&error))?.as_str().to_owned(),
     };
-    let destination = crate::store::destination(&output.folder, &name)
-        .map_err(|error| regrip_core::error::chain(&error))?;
-    Ok(Target {
-        url,
-        userinfo,
-        destination,
-        checksum,
-    })
+    let destination =
+        crate::store::destination(&output.folder, &name).map_err(|error| regrip_core::error::chain(&error))?;
+    Ok(Target { url, userinfo, destination, checksum })
 }
 
 /// The error and the advice about a URL or name.
 fn refusal(error: &BadAddress) -> String {
     let advice = match error {
-        BadAddress::NotAUrl { .. } => {
-            Some("write it with its scheme, for example https://host/file")
-        }
+        BadAddress::NotAUrl { .. } => Some("write it with its scheme, for example https://host/file"),
         BadAddress::Scheme(_) => Some("only http and https are fetched"),
-        BadAddress::NoName(_) | BadAddress::NameNotText(_) | BadAddress::Name(_) => {
-            Some("name it with -o FILE")
-        }
+        BadAddress::NoName(_) | BadAddress::NameNotText(_) | BadAddress::Name(_) => Some("name it with -o FILE"),
         _ => None,
     };
     text::with_advice(&error.to_string(), advice)
@@ -176,10 +144,7 @@ fn output_folder(get: &Get) -> Result<Option<OutputFolder>, String> {
     let (folder, name) = match &get.output {
         Some(output) => {
             if output.is_dir() || output.as_os_str().as_encoded_bytes().ends_with(b"/") {
-                return Err(format!(
-                    "{} is a folder\n  name a file with -o, or the folder with -d",
-                    output.display()
-                ));
+                return Err(format!("{} is a folder\n  name a file with -o, or the folder with -d", output.display()));
             }
             let name = output.file_name().and_then(|name| name.to_str());
             let name = name.ok_or_else(|| format!("{} does not name a file", output.display()))?;
@@ -188,11 +153,7 @@ fn output_folder(get: &Get) -> Result<Option<OutputFolder>, String> {
         }
         None => (get.dir.clone().unwrap_or_default(), None),
     };
-    let folder = if folder.as_os_str().is_empty() {
-        PathBuf::from(".")
-    } else {
-        folder
-    };
+    let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
     let meant = folder.display();
     if !folder.is_dir() {
         return Err(if folder.exists() {
@@ -202,9 +163,7 @@ fn output_folder(get: &Get) -> Result<Option<OutputFolder>, String> {
         });
     }
     access(&folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-        format!(
-            "the folder {meant} cannot be written to: {error}\n  choose another one with -d or -o"
-        )
+        format!("the folder {meant} cannot be written to: {error}\n  choose another one with -d or -o")
     })?;
     Ok(Some(OutputFolder { folder, name }))
 }
@@ -250,14 +209,8 @@ pub(crate) struct Listed {
 /// # Errors
 /// One or two lines: a list that cannot be read, or that is empty.
 pub(crate) fn typed(get: &Get) -> Result<Listed, String> {
-    let arguments = get.urls.iter().map(|url| Typed {
-        url: url.clone(),
-        place: None,
-    });
-    let mut listed = Listed {
-        urls: arguments.collect(),
-        unusable: Vec::new(),
-    };
+    let arguments = get.urls.iter().map(|url| Typed { url: url.clone(), place: None });
+    let mut listed = Listed { urls: arguments.collect(), unusable: Vec::new() };
     match &get.input {
         Some(path) if path == Path::new("-") => {
             lines("standard input", stdin().lock(), &mut listed)?;
@@ -272,10 +225,7 @@ pub(crate) fn typed(get: &Get) -> Result<Listed, String> {
     let mut seen = HashSet::new();
     listed.urls.retain(|typed| seen.insert(typed.url.clone()));
     if listed.urls.is_empty() && listed.unusable.is_empty() {
-        return Err(
-            "there is no URL in the list\n  write one per line; lines that begin with # are ignored"
-                .to_owned(),
-        );
+        return Err("there is no URL in the list\n  write one per line; lines that begin with # are ignored".to_owned());
     }
     Ok(listed)
 }
@@ -292,9 +242,7 @@ fn lines(name: &str, mut list: impl BufRead, listed: &mut Listed) -> Result<(), 
             break;
         }
         if number > MAX_LINES {
-            return Err(format!(
-                "{place}: more than {MAX_LINES} lines\n  split the list"
-            ));
+            return Err(format!("{place}: more than {MAX_LINES} lines\n  split the list"));
         }
         if number == 1 && UTF_16_MARKS.iter().any(|mark| line.starts_with(mark)) {
             return Err(format!("{name}: the list is UTF-16\n  save it as UTF-8"));
@@ -303,17 +251,12 @@ fn lines(name: &str, mut list: impl BufRead, listed: &mut Listed) -> Result<(), 
             if line.last() != Some(&b'\n') {
                 list.skip_until(b'\n').map_err(unreadable)?;
             }
-            listed
-                .unusable
-                .push((number, format!("{place}: longer than any URL")));
+            listed.unusable.push((number, format!("{place}: longer than any URL")));
             continue;
         }
         match url(&line) {
             Ok(None) => {}
-            Ok(Some(url)) => listed.urls.push(Typed {
-                url: url.to_owned(),
-                place: Some((number, place)),
-            }),
+            Ok(Some(url)) => listed.urls.push(Typed { url: url.to_owned(), place: Some((number, place)) }),
             Err(why) => listed.unusable.push((number, format!("{place}: {why}"))),
         }
     }
@@ -344,20 +287,14 @@ mod tests {
         lines("list", list, &mut listed)?;
         let pair = |typed: Typed| (typed.place.unwrap_or_default().1, typed.url);
         let unusable = listed.unusable.into_iter().map(|(_, text)| text);
-        Ok((
-            listed.urls.into_iter().map(pair).collect(),
-            unusable.collect(),
-        ))
+        Ok((listed.urls.into_iter().map(pair).collect(), unusable.collect()))
     }
 
     #[test]
     fn blank_lines_and_comments_are_left_out_and_lines_keep_their_numbers() {
         let list = "\u{feff}http://a/1\r\n\n  # no\n\thttp://a/2#part  \n#http://a/3\nhttp://a/4";
-        let expected = [
-            ("list, line 1", "http://a/1"),
-            ("list, line 4", "http://a/2#part"),
-            ("list, line 6", "http://a/4"),
-        ];
+        let expected =
+            [("list, line 1", "http://a/1"), ("list, line 4", "http://a/2#part"), ("list, line 6", "http://a/4")];
         let expected = expected.map(|(place, url)| (place.to_owned(), url.to_owned()));
         assert_eq!(read(list.as_bytes()).unwrap(), (expected.into(), vec![]));
     }
@@ -375,10 +312,7 @@ mod tests {
             let (urls, unusable) = read(&list).unwrap();
             let places: Vec<&str> = urls.iter().map(|(place, _)| place.as_str()).collect();
             assert_eq!(places, ["list, line 1", "list, line 3"], "{why}");
-            assert!(
-                matches!(&unusable[..], [one] if one.starts_with(why)),
-                "{unusable:?}"
-            );
+            assert!(matches!(&unusable[..], [one] if one.starts_with(why)), "{unusable:?}");
         }
     }
 

@@ -22,10 +22,7 @@ use surf::http::Method;
 ///
 /// # Errors
 /// `Status` for an error status; what the last try failed with.
-pub(super) async fn is_unchanged<L: NativeLedger>(
-    engine: &Engine<NativeHost<L>>,
-    row: &Row,
-) -> Result<bool, Error> {
+pub(super) async fn is_unchanged<L: NativeLedger>(engine: &Engine<NativeHost<L>>, row: &Row) -> Result<bool, Error> {
     let Some(condition) = condition(&row.validators) else {
         return Ok(false);
     };
@@ -50,17 +47,11 @@ impl RetryRules<Error> for UnchangedRules {
     fn on_retry(&mut self, _: Retrying<'_, Error>) {}
 }
 
-async fn ask<L: NativeLedger>(
-    host: &NativeHost<L>,
-    row: &Row,
-    condition: &Header,
-) -> Result<bool, Error> {
+async fn ask<L: NativeLedger>(host: &NativeHost<L>, row: &Row, condition: &Header) -> Result<bool, Error> {
     let url = row.new.source.url();
     let headers = std::slice::from_ref(condition);
     let response = host.transport.ask(Method::Get, url, headers, None).await?;
-    let Response {
-        status, headers, ..
-    } = &response;
+    let Response { status, headers, .. } = &response;
     let size = headers.only("content-length");
     let size = size.and_then(|size| size.parse().ok());
     match *status {
@@ -79,8 +70,7 @@ async fn ask<L: NativeLedger>(
         }
         400..=599 => Err(Error::Status {
             status: *status,
-            retry_after: Head::read(*status, headers, response.end.clone(), host.clock.wall())
-                .retry_after,
+            retry_after: Head::read(*status, headers, response.end.clone(), host.clock.wall()).retry_after,
         }),
         // Whatever it means, the download finds out.
         _ => Ok(false),
@@ -100,9 +90,7 @@ fn condition(recorded: &Validators) -> Option<Header> {
 fn is_same(recorded: &Validators, now: &Validators) -> bool {
     match (&recorded.etag, &now.etag) {
         (Some(recorded), Some(now)) => recorded == now && !now.starts_with("W/"),
-        (None, None) => {
-            recorded.last_modified.is_some() && recorded.last_modified == now.last_modified
-        }
+        (None, None) => recorded.last_modified.is_some() && recorded.last_modified == now.last_modified,
         _ => false,
     }
 }
@@ -129,13 +117,7 @@ mod tests {
             (Some("\"a\""), date, None, date, false),
             (None, date, Some("\"a\""), date, false),
             (None, date, None, date, true),
-            (
-                None,
-                date,
-                None,
-                Some("Sat, 28 Nov 2026 09:00:00 GMT"),
-                false,
-            ),
+            (None, date, None, Some("Sat, 28 Nov 2026 09:00:00 GMT"), false),
             (None, None, None, None, false),
         ];
         for (etag, last_modified, etag_now, last_modified_now, same) in table {

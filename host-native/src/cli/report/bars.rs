@@ -11,9 +11,7 @@ use crate::cli::text;
 use crate::host::Listener;
 use crate::sync::lock;
 use console::Term;
-use indicatif::{
-    FormattedDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike,
-};
+use indicatif::{FormattedDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 use regrip_core::{DownloadId, Error, Event, Row, What};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -68,18 +66,10 @@ impl Bars {
         }));
         let weak = Arc::downgrade(&files);
         // Without the thread, lines are drawn at events only.
-        let _ = std::thread::Builder::new()
-            .name("bars".to_owned())
-            .spawn(move || keep_drawing(&weak));
-        let screen = Screen {
-            term: Term::buffered_stderr(),
-            line_is_full: AtomicBool::new(false),
-        };
+        let _ = std::thread::Builder::new().name("bars".to_owned()).spawn(move || keep_drawing(&weak));
+        let screen = Screen { term: Term::buffered_stderr(), line_is_full: AtomicBool::new(false) };
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen), HERTZ);
-        Bars {
-            all: MultiProgress::with_draw_target(target),
-            files,
-        }
+        Bars { all: MultiProgress::with_draw_target(target), files }
     }
 
     /// Prints an ordinary line above the bars: it may be longer than the terminal is wide.
@@ -146,17 +136,8 @@ impl Files {
 }
 
 /// Sets what the line of a file says in `width` columns. Names take up to `name` columns, so that bars are aligned.
-fn draw(
-    file: &Progress,
-    wait: Option<&Wait>,
-    name: usize,
-    now: Instant,
-    width: usize,
-    layout: Layout,
-) {
-    let name = name
-        .min((width * 3 / 10).clamp(8, 40))
-        .min(width.saturating_sub(2));
+fn draw(file: &Progress, wait: Option<&Wait>, name: usize, now: Instant, width: usize, layout: Layout) {
+    let name = name.min((width * 3 / 10).clamp(8, 40)).min(width.saturating_sub(2));
     let room = width.saturating_sub(name + 2);
     let percent = file.total().map(|total| text::percent(file.bytes(), total));
     let (template, message) = match wait {
@@ -171,12 +152,7 @@ fn draw(
         }
     };
     let shown = text::shorten(&file.name, name, layout);
-    file.bar
-        .set_style(style(template).progress_chars(if layout.unicode {
-            "━╸─"
-        } else {
-            "=>-"
-        }));
+    file.bar.set_style(style(template).progress_chars(if layout.unicode { "━╸─" } else { "=>-" }));
     file.bar.set_prefix(text::pad(&shown, name));
     file.bar.set_message(text::cut(&message, room, layout));
 }
@@ -222,9 +198,7 @@ fn numbers(file: &Progress, percent: Option<u64>, now: Instant, mut room: usize)
     let percent = percent.filter(|_| fits(4));
     let speed = fits(2 + 9).then(|| match silence {
         silence if silence >= SILENT => format!("idle {}s", silence.as_secs()),
-        _ => file
-            .per_second()
-            .map_or_else(String::new, |speed| format!("{}/s", text::bytes(speed))),
+        _ => file.per_second().map_or_else(String::new, |speed| format!("{}/s", text::bytes(speed))),
     });
     let left = fits(2 + 8).then(|| match file.left().filter(|_| silence < SILENT) {
         Some(left) => FormattedDuration(left).to_string(),
@@ -270,12 +244,7 @@ impl Listener for Bars {
                 }
             }
             What::Headers { .. } | What::Progress { .. } => return, // the thread draws it
-            What::Retrying {
-                delay,
-                asked_by,
-                error,
-                ..
-            } => {
+            What::Retrying { delay, asked_by, error, .. } => {
                 let until = now.checked_add(*delay).unwrap_or(now);
                 let why = plain::wait_reason(*asked_by, error);
                 self.show(&mut files, event.id, Some(Wait { until, why }));
@@ -419,12 +388,7 @@ mod tests {
     }
 
     /// The line of a file in its third attempt: before a response, with one, and waiting.
-    fn drawn(
-        received: Option<Option<u64>>,
-        why: Option<&str>,
-        width: u16,
-        unicode: bool,
-    ) -> String {
+    fn drawn(received: Option<Option<u64>>, why: Option<&str>, width: u16, unicode: bool) -> String {
         let now = Instant::now();
         let mut run = Run::begin(now);
         let mut record = |what| {
@@ -440,24 +404,14 @@ mod tests {
         let (attempt, from) = (3, 18_000_000);
         record(What::Started { attempt, from });
         if let Some(expected_bytes) = received {
-            record(What::Headers {
-                expected_bytes,
-                source: None,
-                mismatch: false,
-            });
+            record(What::Headers { expected_bytes, source: None, mismatch: false });
         }
         let file = run.file(1).unwrap();
         let recorder = Recorder(width, Arc::default());
         let target = ProgressDrawTarget::term_like(Box::new(recorder.clone()));
         file.bar.set_draw_target(target);
-        let wait = why.map(|why| Wait {
-            until: now + Duration::from_millis(11_200),
-            why: why.to_owned(),
-        });
-        let layout = Layout {
-            width: None,
-            unicode,
-        };
+        let wait = why.map(|why| Wait { until: now + Duration::from_millis(11_200), why: why.to_owned() });
+        let layout = Layout { width: None, unicode };
         draw(file, wait.as_ref(), 40, now, width.into(), layout);
         lock(&recorder.1).clear();
         file.bar.force_draw();
@@ -471,18 +425,8 @@ mod tests {
         let table = [
             (sized, None, 20, "a.fi…mkv         75%"),
             (sized, None, 60, "a.film.wit…e02.mkv  ━━━━━━━━━╸───   75%"),
-            (
-                sized,
-                None,
-                80,
-                "a.film.with.a.lo…e02.mkv  ━━━━━━━╸──   75%  18.0 MB/24.0 MB",
-            ),
-            (
-                None,
-                None,
-                60,
-                "a.film.wit…e02.mkv  connecting, attempt 3, 18.0 MB so far",
-            ),
+            (sized, None, 80, "a.film.with.a.lo…e02.mkv  ━━━━━━━╸──   75%  18.0 MB/24.0 MB"),
+            (None, None, 60, "a.film.wit…e02.mkv  connecting, attempt 3, 18.0 MB so far"),
             (
                 sized,
                 Some("connection reset by peer"),

@@ -92,13 +92,7 @@ impl Reporter for Json {
         };
         let url = display_url(row.new.source.url());
         let what = What::Completed(summary);
-        self.line(&object(&Event {
-            id: row.id,
-            at: SystemTime::now(),
-            url: &url,
-            path: &row.new.destination,
-            what,
-        }));
+        self.line(&object(&Event { id: row.id, at: SystemTime::now(), url: &url, path: &row.new.destination, what }));
     }
 
     fn refused(&self, target: &Target, error: &Error) {

@@ -31,10 +31,7 @@ struct PlainState {
 
 impl Plain {
     pub(super) fn new() -> Self {
-        Plain(Mutex::new(PlainState {
-            run: Run::begin(Instant::now()),
-            last: HashMap::new(),
-        }))
+        Plain(Mutex::new(PlainState { run: Run::begin(Instant::now()), last: HashMap::new() }))
     }
 }
 
@@ -93,24 +90,14 @@ pub(super) fn line(event: &Event<'_>, file: &Progress, now: Instant) -> Option<S
     Some(match &event.what {
         What::Queued | What::Progress { .. } => return None,
         What::Headers { .. } if !file.size_is_new => return None,
-        What::Started {
-            attempt: 1,
-            from: 0,
-        } => format!("{name}: fetching {}", event.url),
+        What::Started { attempt: 1, from: 0 } => format!("{name}: fetching {}", event.url),
         What::Started { attempt, from: 0 } => {
             format!("{name}: attempt {attempt}, from the beginning")
         }
         What::Started { attempt, from } => {
-            format!(
-                "{name}: attempt {attempt}, resuming at {}",
-                text::bytes(*from)
-            )
+            format!("{name}: attempt {attempt}, resuming at {}", text::bytes(*from))
         }
-        What::Headers {
-            expected_bytes,
-            mismatch,
-            ..
-        } => {
+        What::Headers { expected_bytes, mismatch, .. } => {
             let size = expected_bytes.map_or_else(|| "unknown size".to_owned(), text::bytes);
             let warning = match mismatch {
                 true => ", not the announced size",
@@ -118,10 +105,7 @@ pub(super) fn line(event: &Event<'_>, file: &Progress, now: Instant) -> Option<S
             };
             format!("{name}: {size}{warning}")
         }
-        What::Restart {
-            reason,
-            discarded_bytes,
-        } => {
+        What::Restart { reason, discarded_bytes } => {
             let discarded = text::bytes(*discarded_bytes);
             let what = match file.bytes() {
                 0 => format!("starting over, {discarded} discarded"),
@@ -129,13 +113,7 @@ pub(super) fn line(event: &Event<'_>, file: &Progress, now: Instant) -> Option<S
             };
             format!("{name}: {what}: {}", why(*reason))
         }
-        What::Retrying {
-            attempt,
-            delay,
-            asked_by,
-            error,
-            ..
-        } => format!(
+        What::Retrying { attempt, delay, asked_by, error, .. } => format!(
             "{name}: attempt {attempt} failed: {}; attempt {} {}",
             wait_reason(*asked_by, error),
             attempt.saturating_add(1),
@@ -147,11 +125,9 @@ pub(super) fn line(event: &Event<'_>, file: &Progress, now: Instant) -> Option<S
             completed(name, summary, &of_this_run, Layout::of_stderr())
         }
         What::Failed(summary) => failed(event.path, summary),
-        What::Cancelled(summary) => format!(
-            "{name}: cancelled; {} kept, `regrip retry {}` resumes it",
-            text::bytes(summary.bytes),
-            event.id
-        ),
+        What::Cancelled(summary) => {
+            format!("{name}: cancelled; {} kept, `regrip retry {}` resumes it", text::bytes(summary.bytes), event.id)
+        }
     })
 }
 
@@ -159,23 +135,14 @@ pub(super) fn line(event: &Event<'_>, file: &Progress, now: Instant) -> Option<S
 fn so_far(file: &Progress) -> String {
     let bytes = text::bytes(file.bytes());
     let so_far = match file.total() {
-        Some(total) => format!(
-            "{bytes} of {}, {}%",
-            text::bytes(total),
-            text::percent(file.bytes(), total)
-        ),
+        Some(total) => format!("{bytes} of {}, {}%", text::bytes(total), text::percent(file.bytes(), total)),
         None => bytes,
     };
     let speed = file.per_second();
     let speed = speed.map(|speed| format!(", {}/s", text::bytes(speed)));
     let left = file.left();
     let left = left.map(|left| format!(", {} left", text::wait(left)));
-    format!(
-        "{}: {so_far}{}{}",
-        file.name,
-        speed.unwrap_or_default(),
-        left.unwrap_or_default()
-    )
+    format!("{}: {so_far}{}{}", file.name, speed.unwrap_or_default(), left.unwrap_or_default())
 }
 
 /// What went wrong, and whether the server asked for the wait that follows.
@@ -218,18 +185,11 @@ pub(super) fn failed(path: &str, summary: &Summary) -> String {
     let code = summary.code.as_ref();
     let advice = code.and_then(text::advice_by_code).or(summary.advice);
     let advice = match (advice, summary.class) {
-        (None, Some(Class::Transient)) if summary.bytes > 0 => {
-            Some("run it again later: it resumes")
-        }
-        (None, Some(Class::Transient)) => {
-            Some("run it again later; --max-attempts N allows more attempts")
-        }
+        (None, Some(Class::Transient)) if summary.bytes > 0 => Some("run it again later: it resumes"),
+        (None, Some(Class::Transient)) => Some("run it again later; --max-attempts N allows more attempts"),
         (advice, _) => advice,
     };
-    text::with_advice(
-        &format!("regrip: {}: {error}{attempts}", name(path)),
-        advice,
-    )
+    text::with_advice(&format!("regrip: {}: {error}{attempts}", name(path)), advice)
 }
 
 pub(super) fn refused(target: &Target, error: &Error) -> String {
@@ -275,17 +235,8 @@ mod tests {
 
     #[test]
     fn the_line_of_a_completed_file_fits_in_80_columns() {
-        let layout = Layout {
-            width: None,
-            unicode: true,
-        };
-        let summary = Summary {
-            bytes: 24_000_000,
-            attempts: 12,
-            restarts: 2,
-            digests: vec![],
-            ..Summary::default()
-        };
+        let layout = Layout { width: None, unicode: true };
+        let summary = Summary { bytes: 24_000_000, attempts: 12, restarts: 2, digests: vec![], ..Summary::default() };
         for name in ["film.mkv", &"\u{6620}".repeat(85), &"x".repeat(255)] {
             let lines = completed(name, &summary, ", 6.00 MB of it now, in 12 min 5 s", layout);
             for line in lines.lines() {

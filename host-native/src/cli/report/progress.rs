@@ -66,9 +66,7 @@ impl Progress {
                 self.set_total(*total);
                 self.bar.set_position(*bytes);
             }
-            What::Restart {
-                discarded_bytes, ..
-            } => {
+            What::Restart { discarded_bytes, .. } => {
                 let bytes = self.bytes().saturating_sub(*discarded_bytes);
                 (self.kept, self.size_was_announced) = (self.kept.min(bytes), false);
                 self.begin_at(bytes, now);
@@ -108,11 +106,7 @@ impl Progress {
     }
 
     /// Bytes a second of the last seconds, if any were received.
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "three digits are shown"
-    )]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "three digits are shown")]
     pub(super) fn per_second(&self) -> Option<u64> {
         Some(self.bar.per_sec() as u64).filter(|speed| *speed > 0)
     }
@@ -135,10 +129,7 @@ impl Progress {
         }
         let received = match self.kept {
             0 => String::new(),
-            kept => format!(
-                "{} of it now, ",
-                text::bytes(summary.bytes.saturating_sub(kept))
-            ),
+            kept => format!("{} of it now, ", text::bytes(summary.bytes.saturating_sub(kept))),
         };
         format!(", {received}in {}", text::wait(took))
     }
@@ -159,13 +150,7 @@ const SUMMED_UP: u32 = 10;
 
 impl Run {
     pub(super) fn begin(now: Instant) -> Self {
-        Run {
-            files: HashMap::new(),
-            begun: now,
-            completed: 0,
-            failed: 0,
-            bytes: 0,
-        }
+        Run { files: HashMap::new(), begun: now, completed: 0, failed: 0, bytes: 0 }
     }
 
     /// Records an event and returns the file's progress after it.
@@ -226,20 +211,11 @@ mod tests {
     use std::time::SystemTime;
 
     fn event(id: DownloadId, what: What) -> Event<'static> {
-        Event {
-            id,
-            at: SystemTime::UNIX_EPOCH,
-            url: "https://example.org/film",
-            path: "/films/film",
-            what,
-        }
+        Event { id, at: SystemTime::UNIX_EPOCH, url: "https://example.org/film", path: "/films/film", what }
     }
 
     fn summary(bytes: u64) -> Summary {
-        Summary {
-            bytes,
-            ..Summary::default()
-        }
+        Summary { bytes, ..Summary::default() }
     }
 
     #[test]
@@ -248,11 +224,7 @@ mod tests {
         let mut run = Run::begin(start);
         let (from, total) = (18_000_000, Some(24_000_000));
         run.record(&event(1, What::Started { attempt: 3, from }), start);
-        let headers = What::Headers {
-            expected_bytes: total,
-            source: None,
-            mismatch: false,
-        };
+        let headers = What::Headers { expected_bytes: total, source: None, mismatch: false };
         let file = run.record(&event(1, headers), start);
         assert_eq!((file.per_second(), file.left()), (None, None));
         let (bytes, later) = (20_000_000, start + Duration::from_secs(2));
@@ -260,14 +232,8 @@ mod tests {
         assert_eq!((file.bytes(), file.total()), (20_000_000, total));
         let end = start + Duration::from_secs(12);
         assert_eq!(file.silence(end), Duration::from_secs(10));
-        assert_eq!(
-            file.of_this_run(&summary(24_000_000), end),
-            ", 6.00 MB of it now, in 12 s"
-        );
-        let restart = What::Restart {
-            reason: RestartReason::RangeIgnored,
-            discarded_bytes: 20_000_000,
-        };
+        assert_eq!(file.of_this_run(&summary(24_000_000), end), ", 6.00 MB of it now, in 12 s");
+        let restart = What::Restart { reason: RestartReason::RangeIgnored, discarded_bytes: 20_000_000 };
         let file = run.record(&event(1, restart), end);
         assert_eq!(file.of_this_run(&summary(24_000_000), end), ", in 12 s");
     }
@@ -283,9 +249,6 @@ mod tests {
         run.add_completed(500_000);
         run.record(&event(12, What::Failed(summary(7))), start);
         let end = start + Duration::from_secs(63);
-        assert_eq!(
-            run.total(end).as_deref(),
-            Some("12 files: 11 completed, 1 not completed; 10.5 MB in 1 min 3 s")
-        );
+        assert_eq!(run.total(end).as_deref(), Some("12 files: 11 completed, 1 not completed; 10.5 MB in 1 min 3 s"));
     }
 }

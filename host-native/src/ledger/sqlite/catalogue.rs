@@ -33,9 +33,7 @@ pub(super) fn list(
     let pages = match statuses {
         [] => vec![page(connection, None, limit, after.as_ref())?],
         statuses => {
-            let pages = statuses
-                .iter()
-                .map(|status| page(connection, Some(*status), limit, after.as_ref()));
+            let pages = statuses.iter().map(|status| page(connection, Some(*status), limit, after.as_ref()));
             pages.collect::<Result<Vec<_>, _>>()?
         }
     };
@@ -103,8 +101,7 @@ fn page(
 
 /// How many downloads there are of each status. One that this version does not know is left out.
 pub(super) fn counts(connection: &Connection) -> Result<Vec<(Status, u64)>, Fault> {
-    let mut statement =
-        connection.prepare_cached("SELECT status, count(*) FROM downloads GROUP BY status")?;
+    let mut statement = connection.prepare_cached("SELECT status, count(*) FROM downloads GROUP BY status")?;
     let counts = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut known = Vec::new();
     for count in counts {
@@ -116,11 +113,7 @@ pub(super) fn counts(connection: &Connection) -> Result<Vec<(Status, u64)>, Faul
 }
 
 /// Reads a row; `with_release` also what may be the largest part of it.
-fn read(
-    connection: &Connection,
-    row: &rusqlite::Row<'_>,
-    with_release: bool,
-) -> Result<LedgerEntry, Fault> {
+fn read(connection: &Connection, row: &rusqlite::Row<'_>, with_release: bool) -> Result<LedgerEntry, Fault> {
     let known = rows::read(connection, row)?;
     let columns = Columns::new(row, known.id);
     let mtime_ns: Option<i64> = columns.get("completed_mtime_ns")?;
@@ -134,9 +127,7 @@ fn read(
             false => None,
         },
         import_state: columns.get("import_state")?,
-        stamp: size
-            .zip(mtime_ns)
-            .map(|(size, mtime_ns)| FileStamp { size, mtime_ns }),
+        stamp: size.zip(mtime_ns).map(|(size, mtime_ns)| FileStamp { size, mtime_ns }),
         created_at: columns.get("created_at")?,
         started_at: columns.get("started_at")?,
         updated_at: columns.get("updated_at")?,
@@ -145,11 +136,7 @@ fn read(
 }
 
 /// Counts an attempt and opens its line.
-pub(super) fn begin(
-    transaction: &Transaction<'_>,
-    id: DownloadId,
-    attempt: &NewAttempt,
-) -> Result<u32, Fault> {
+pub(super) fn begin(transaction: &Transaction<'_>, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Fault> {
     close_open(transaction, Some(id))?;
     let at = time(attempt.at);
     let number: u32 = transaction
@@ -158,10 +145,7 @@ pub(super) fn begin(
                  waiting_why = NULL, started_at = coalesce(started_at, :at), updated_at = :at
              WHERE id = :id AND status IN ('queued', 'downloading', 'waiting', 'committing') RETURNING attempts",
         )?
-        .query_row(
-            named_params! { ":status": Status::Downloading.name(), ":at": at, ":id": id },
-            |row| row.get(0),
-        )
+        .query_row(named_params! { ":status": Status::Downloading.name(), ":at": at, ":id": id }, |row| row.get(0))
         .optional()?
         .map_or_else(|| Err(refusal(transaction, id)), Ok)?;
     // The number comes twice only at the end of its range.
@@ -211,11 +195,7 @@ pub(super) fn end(
 }
 
 /// Notes on a line that bytes were discarded.
-pub(super) fn note_restart(
-    transaction: &Transaction<'_>,
-    id: DownloadId,
-    restart: &Restart,
-) -> Result<(), Fault> {
+pub(super) fn note_restart(transaction: &Transaction<'_>, id: DownloadId, restart: &Restart) -> Result<(), Fault> {
     let add = "UPDATE attempts SET restart_reason = coalesce(restart_reason || ',', '') || :reason,
                    discarded_bytes = min(coalesce(discarded_bytes, 0), 9223372036854775807 - :discarded) + :discarded
                WHERE download_id = :id AND attempt = :attempt";
@@ -229,10 +209,7 @@ pub(super) fn note_restart(
 }
 
 /// Closes the lines that killed processes left, of one download or of all. They end at the row's last sign of life.
-pub(super) fn close_open(
-    transaction: &Transaction<'_>,
-    id: Option<DownloadId>,
-) -> Result<usize, Fault> {
+pub(super) fn close_open(transaction: &Transaction<'_>, id: Option<DownloadId>) -> Result<usize, Fault> {
     // Two statements: one for both cases would be planned anew for each download, and read the attempts of all of them.
     const CLOSE: &str = "UPDATE attempts
          SET outcome = 'lost', ended_at = downloads.updated_at, offset_to = downloads.downloaded_bytes
@@ -240,17 +217,14 @@ pub(super) fn close_open(
          WHERE downloads.id = attempts.download_id AND attempts.ended_at IS NULL";
     const OF_ONE: &str = " AND attempts.download_id = ?1";
     Ok(match id {
-        Some(id) => transaction
-            .prepare_cached(&[CLOSE, OF_ONE].concat())?
-            .execute([id])?,
+        Some(id) => transaction.prepare_cached(&[CLOSE, OF_ONE].concat())?.execute([id])?,
         None => transaction.prepare_cached(CLOSE)?.execute([])?,
     })
 }
 
 /// All lines of a download, first to last.
 pub(super) fn lines(connection: &Connection, id: DownloadId) -> Result<Vec<AttemptLine>, Fault> {
-    let mut statement = connection
-        .prepare_cached("SELECT * FROM attempts WHERE download_id = ?1 ORDER BY attempt")?;
+    let mut statement = connection.prepare_cached("SELECT * FROM attempts WHERE download_id = ?1 ORDER BY attempt")?;
     let lines = statement.query_map([id], read_attempt)?;
     Ok(lines.collect::<Result<_, _>>()?)
 }
@@ -288,11 +262,7 @@ mod tests {
     fn every_page_is_read_from_an_index() {
         for (of_status, after) in [(false, false), (false, true), (true, false), (true, true)] {
             let steps = file::plan(statement(of_status, after));
-            let index = if of_status {
-                "downloads_by_status_and_change (status=?"
-            } else {
-                "downloads_by_change"
-            };
+            let index = if of_status { "downloads_by_status_and_change (status=?" } else { "downloads_by_change" };
             assert!(steps[0].contains(index), "{steps:?}");
             // Another step would sort what was found.
             assert_eq!(steps.len(), 1, "{steps:?}");

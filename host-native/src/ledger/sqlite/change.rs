@@ -4,8 +4,7 @@ use super::database::Fault;
 use super::database::{integer, time};
 use super::{catalogue, digests, rows};
 use regrip_core::record::{
-    Behaviour, Change, DownloadId, Failure, KnownSize, Restart, RestartReason, Status, Terms,
-    Validators, Waiting,
+    Behaviour, Change, DownloadId, Failure, KnownSize, Restart, RestartReason, Status, Terms, Validators, Waiting,
 };
 use regrip_core::store::Committing;
 use regrip_core::{Error, bounds::Bounds};
@@ -30,24 +29,10 @@ pub(super) fn apply(
     at: SystemTime,
 ) -> Result<(), Fault> {
     admit(transaction, id, change)?;
-    let row = Update {
-        transaction,
-        id,
-        at: time(at),
-    };
+    let row = Update { transaction, id, at: time(at) };
     match change {
-        Change::Claimed(claimed) => {
-            row.set("claimed = :claimed", named_params! { ":claimed": claimed })
-        }
-        Change::Fresh {
-            kept,
-            restart,
-            validators,
-            size,
-            mismatch,
-            epoch,
-            stated: _,
-        } => {
+        Change::Claimed(claimed) => row.set("claimed = :claimed", named_params! { ":claimed": claimed }),
+        Change::Fresh { kept, restart, validators, size, mismatch, epoch, stated: _ } => {
             row.fresh(*kept, restart.as_ref(), *size, *mismatch, epoch)?;
             row.validators(validators)?;
             match restart {
@@ -55,29 +40,15 @@ pub(super) fn apply(
                 None => Ok(()),
             }
         }
-        Change::Resumed {
-            size,
-            mismatch,
-            epoch,
-            stated: _,
-        } => row.resumed(*size, *mismatch, epoch),
-        Change::Checkpoint {
-            downloaded,
-            durable,
-            epoch,
-            digests: _,
-        } => row.checkpoint(*downloaded, *durable, epoch),
+        Change::Resumed { size, mismatch, epoch, stated: _ } => row.resumed(*size, *mismatch, epoch),
+        Change::Checkpoint { downloaded, durable, epoch, digests: _ } => row.checkpoint(*downloaded, *durable, epoch),
         Change::Restart(restart) => {
             row.restart(restart)?;
             row.validators(&Validators::default())?;
             catalogue::note_restart(transaction, id, restart)
         }
         Change::Learned(behaviour) => row.behaviour(behaviour),
-        Change::Moved {
-            url,
-            validators,
-            terms,
-        } => {
+        Change::Moved { url, validators, terms } => {
             row.set("url = :url", named_params! { ":url": url })?;
             row.validators(validators)?;
             row.behaviour(&Behaviour::default())?;
@@ -117,11 +88,7 @@ impl Update<'_> {
         let sql = format!("UPDATE downloads SET {columns}, updated_at = :at WHERE id = :id");
         let mut all: Vec<(&str, &dyn ToSql)> = vec![(":at", &self.at), (":id", &self.id)];
         all.extend_from_slice(params);
-        match self
-            .transaction
-            .prepare_cached(&sql)?
-            .execute(all.as_slice())?
-        {
+        match self.transaction.prepare_cached(&sql)?.execute(all.as_slice())? {
             0 => Err(Error::NoSuchDownload(self.id).into()),
             _ => Ok(()),
         }
@@ -132,12 +99,7 @@ impl Update<'_> {
     }
 
     /// Sets the status and other columns.
-    fn stands_with(
-        &self,
-        status: Status,
-        columns: &str,
-        params: &[(&str, &dyn ToSql)],
-    ) -> Result<(), Fault> {
+    fn stands_with(&self, status: Status, columns: &str, params: &[(&str, &dyn ToSql)]) -> Result<(), Fault> {
         let columns = format!("{STANDS}, {columns}");
         let status = status.name();
         let mut all: Vec<(&str, &dyn ToSql)> = vec![(":status", &status)];

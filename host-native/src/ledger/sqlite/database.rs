@@ -37,20 +37,13 @@ pub struct Patience {
 
 impl Patience {
     /// Of a server: its downloads wait minutes rather than fail, and its end does not wait for a long try.
-    pub const SERVER: Patience = Patience {
-        busy_timeout: Duration::from_secs(1),
-        tries: 300,
-        max_pause: Duration::from_millis(250),
-    };
+    pub const SERVER: Patience =
+        Patience { busy_timeout: Duration::from_secs(1), tries: 300, max_pause: Duration::from_millis(250) };
 }
 
 impl Default for Patience {
     fn default() -> Self {
-        Patience {
-            busy_timeout: Duration::from_secs(5),
-            tries: 6,
-            max_pause: Duration::from_millis(250),
-        }
+        Patience { busy_timeout: Duration::from_secs(5), tries: 6, max_pause: Duration::from_millis(250) }
     }
 }
 
@@ -107,17 +100,9 @@ pub(super) struct Database {
 impl Database {
     /// Opens the ledger, making the file and its folder if they are missing, and brings it up to date.
     pub(super) fn open(path: &Path, patience: Patience) -> Result<Self, OpenError> {
-        file::make(path).map_err(|source| OpenError::File {
-            path: path.to_owned(),
-            source,
-        })?;
+        file::make(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
         let connection = file::open(path, patience)?;
-        let mut database = Database {
-            connection,
-            path: path.to_owned(),
-            patience,
-            ending: Arc::default(),
-        };
+        let mut database = Database { connection, path: path.to_owned(), patience, ending: Arc::default() };
         database.settle()?;
         Ok(database)
     }
@@ -133,11 +118,7 @@ impl Database {
         Ok(Database {
             connection,
             path: path.to_owned(),
-            patience: Patience {
-                busy_timeout: READER_TIMEOUT,
-                tries: 1,
-                max_pause: Duration::ZERO,
-            },
+            patience: Patience { busy_timeout: READER_TIMEOUT, tries: 1, max_pause: Duration::ZERO },
             ending: Arc::default(),
         })
     }
@@ -149,12 +130,8 @@ impl Database {
 
     /// Only now, after every check, may the file change.
     fn settle(&mut self) -> Result<(), OpenError> {
-        file::make_private(&self.path).map_err(|source| OpenError::File {
-            path: self.path.clone(),
-            source,
-        })?;
-        self.connection
-            .set_prepared_statement_cache_capacity(STATEMENTS);
+        file::make_private(&self.path).map_err(|source| OpenError::File { path: self.path.clone(), source })?;
+        self.connection.set_prepared_statement_cache_capacity(STATEMENTS);
         self.patiently(|database| set_pragmas(&database.connection))
             .map_err(|source| file::refusal(source, &self.path))?;
         // A step takes the lock of a write, which another process may have.
@@ -164,16 +141,12 @@ impl Database {
             .map_err(|source| file::refusal(source, &self.path))?;
         for (to, sql) in (1..).zip(file::MIGRATIONS).filter(|(to, _)| *to > at) {
             let path = self.path.clone();
-            self.transact(TransactionBehavior::Immediate, |transaction| {
-                Ok(file::run(transaction, to, sql)?)
-            })
-            .map_err(|fault| match fault {
-                Fault::Sqlite(source) => file::refusal(source, &path),
-                Fault::Core(error) => OpenError::Corrupt {
-                    path,
-                    what: error.to_string(),
+            self.transact(TransactionBehavior::Immediate, |transaction| Ok(file::run(transaction, to, sql)?)).map_err(
+                |fault| match fault {
+                    Fault::Sqlite(source) => file::refusal(source, &path),
+                    Fault::Core(error) => OpenError::Corrupt { path, what: error.to_string() },
                 },
-            })?;
+            )?;
         }
         Ok(())
     }
@@ -211,9 +184,7 @@ impl Database {
         match done {
             Ok(()) => Together::Done,
             // It was waited for as long as any of them would have waited.
-            Err(Fault::Sqlite(rusqlite::Error::SqliteFailure(error, text)))
-                if is_busy_code(error.code) =>
-            {
+            Err(Fault::Sqlite(rusqlite::Error::SqliteFailure(error, text))) if is_busy_code(error.code) => {
                 Together::Busy(error, text)
             }
             Err(_) => Together::Failed,
@@ -222,10 +193,8 @@ impl Database {
 
     /// Each for itself, so that none suffers for another.
     fn alone(&mut self, request: &mut dyn Request) -> Result<(), Error> {
-        self.transact(behavior(request.writes()), |transaction| {
-            request.act(transaction)
-        })
-        .map_err(|fault| self.error(request.what(), fault))
+        self.transact(behavior(request.writes()), |transaction| request.act(transaction))
+            .map_err(|fault| self.error(request.what(), fault))
     }
 
     /// Acts in one transaction, which is durable when this returns. `act` may run several times, each time from the state
@@ -244,10 +213,7 @@ impl Database {
     }
 
     /// Repeats `act` while another process holds the database, a bounded number of times.
-    fn patiently<T, E: MaybeBusy>(
-        &mut self,
-        mut act: impl FnMut(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E> {
+    fn patiently<T, E: MaybeBusy>(&mut self, mut act: impl FnMut(&mut Self) -> Result<T, E>) -> Result<T, E> {
         for _ in 1..self.patience.tries {
             match act(self) {
                 Err(error) if error.is_busy() && !self.ending.load(Ordering::Relaxed) => {
@@ -267,10 +233,7 @@ impl Database {
         match fault {
             Fault::Core(error) => error,
             Fault::Sqlite(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                Error::DiskFull {
-                    path: self.path.display().to_string(),
-                    source: Some(error.into()),
-                }
+                Error::DiskFull { path: self.path.display().to_string(), source: Some(error.into()) }
             }
             Fault::Sqlite(error) => Error::ledger(what, error),
         }
@@ -281,9 +244,7 @@ impl Database {
     pub(super) fn close(self) {
         // Nothing depends on it: the next one to open the file finds the log and goes on from there.
         let _ = self.connection.busy_timeout(Duration::ZERO);
-        let _ = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         drop(self.connection.close());
     }
 }
@@ -313,11 +274,7 @@ fn is_busy_code(code: ErrorCode) -> bool {
 
 /// Returns `true` if an error is that another program kept the database locked.
 pub(crate) fn is_busy(error: &Error) -> bool {
-    let Error::Ledger {
-        source: Some(source),
-        ..
-    } = error
-    else {
+    let Error::Ledger { source: Some(source), .. } = error else {
         return false;
     };
     let source = source.downcast_ref::<rusqlite::Error>();
@@ -326,11 +283,7 @@ pub(crate) fn is_busy(error: &Error) -> bool {
 
 /// A lock taken at the first write, after a read, would ignore the busy timeout.
 fn behavior(writes: bool) -> TransactionBehavior {
-    if writes {
-        TransactionBehavior::Immediate
-    } else {
-        TransactionBehavior::Deferred
-    }
+    if writes { TransactionBehavior::Immediate } else { TransactionBehavior::Deferred }
 }
 
 fn set_pragmas(connection: &Connection) -> Result<(), rusqlite::Error> {
@@ -381,11 +334,7 @@ impl<'a> Columns<'a> {
     fn find(&self, column: &str) -> Result<usize, rusqlite::Error> {
         let statement = self.row.as_ref();
         let from = self.last.get();
-        let there = |&index: &usize| {
-            statement
-                .column_name(index)
-                .is_ok_and(|name| name == column)
-        };
+        let there = |&index: &usize| statement.column_name(index).is_ok_and(|name| name == column);
         let index = (from..statement.column_count()).chain(0..from).find(there);
         let index = index.ok_or_else(|| rusqlite::Error::InvalidColumnName(column.to_owned()))?;
         self.last.set(index);
@@ -404,17 +353,11 @@ impl<'a> Columns<'a> {
             return Ok(None);
         };
         let count = u64::try_from(value);
-        count
-            .map(Some)
-            .map_err(|_| self.bad(column, FromSqlError::OutOfRange(value)))
+        count.map(Some).map_err(|_| self.bad(column, FromSqlError::OutOfRange(value)))
     }
 
     /// One of a few words.
-    pub(super) fn word<T>(
-        &self,
-        column: &str,
-        named: impl Fn(&str) -> Option<T>,
-    ) -> Result<T, Error> {
+    pub(super) fn word<T>(&self, column: &str, named: impl Fn(&str) -> Option<T>) -> Result<T, Error> {
         let word: String = self.get(column)?;
         named(&word).ok_or_else(|| self.bad(column, UnknownWord(word)))
     }
@@ -481,12 +424,7 @@ mod tests {
             batch.push(Box::new(Add { bytes, answers }));
         }
         database.serve(&mut batch);
-        let wanted = sizes.map(|bytes| {
-            (
-                bytes,
-                (bytes > 100).then_some(regrip_core::ErrorCode::DiskFull),
-            )
-        });
+        let wanted = sizes.map(|bytes| (bytes, (bytes > 100).then_some(regrip_core::ErrorCode::DiskFull)));
         assert_eq!(*answers.lock().unwrap(), wanted);
 
         let other = Connection::open(&path).unwrap();

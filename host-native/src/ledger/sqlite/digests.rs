@@ -8,8 +8,7 @@ use rusqlite::{Connection, Transaction, named_params};
 
 /// The digests of a download, in order.
 pub(super) fn read(connection: &Connection, id: DownloadId) -> Result<Vec<DigestRow>, Fault> {
-    let mut statement = connection
-        .prepare_cached("SELECT * FROM digests WHERE download_id = ?1 ORDER BY position")?;
+    let mut statement = connection.prepare_cached("SELECT * FROM digests WHERE download_id = ?1 ORDER BY position")?;
     let rows = statement.query_and_then([id], |row| {
         let columns = Columns::new(row, id);
         let algorithm = columns.word("algorithm", |name| name.parse().ok())?;
@@ -31,14 +30,8 @@ pub(super) fn read(connection: &Connection, id: DownloadId) -> Result<Vec<Digest
 }
 
 /// Writes the digests of a download in place of those that it has.
-pub(super) fn write(
-    transaction: &Transaction<'_>,
-    id: DownloadId,
-    digests: &[DigestRow],
-) -> Result<(), Fault> {
-    transaction
-        .prepare_cached("DELETE FROM digests WHERE download_id = ?1")?
-        .execute([id])?;
+pub(super) fn write(transaction: &Transaction<'_>, id: DownloadId, digests: &[DigestRow]) -> Result<(), Fault> {
+    transaction.prepare_cached("DELETE FROM digests WHERE download_id = ?1")?.execute([id])?;
     let mut insert = transaction.prepare_cached(
         "INSERT INTO digests (download_id, position, algorithm, source, wanted, state, state_offset, got)
          VALUES (:id, :position, :algorithm, :source, :wanted, :state, :offset, :got)",
@@ -59,11 +52,7 @@ pub(super) fn write(
 }
 
 /// Does to the digests of a download what a change means for them.
-pub(super) fn apply(
-    transaction: &Transaction<'_>,
-    id: DownloadId,
-    change: &Change,
-) -> Result<(), Fault> {
+pub(super) fn apply(transaction: &Transaction<'_>, id: DownloadId, change: &Change) -> Result<(), Fault> {
     let before = read(transaction, id)?;
     let mut after = before.clone();
     DigestRow::apply(&mut after, change);

@@ -85,30 +85,17 @@ impl OpenError {
 
 /// Mode 0600 before SQLite writes the first byte; the files it puts beside take the mode from this one.
 pub(super) fn make(path: &Path) -> io::Result<()> {
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match made {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if std::fs::metadata(path)?.is_file() {
                 return Ok(());
             }
-            Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is not a file",
-            ))
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"))
         }
         Err(error) => Err(error),
     }
@@ -131,17 +118,11 @@ pub(super) fn open(path: &Path, patience: Patience) -> Result<Connection, OpenEr
     })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(fail)?;
-    connection
-        .busy_timeout(patience.busy_timeout)
-        .map_err(fail)?;
+    connection.busy_timeout(patience.busy_timeout).map_err(fail)?;
     // Closing it on a refusal must not write the log into the file.
     let keep_log = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
     connection.set_db_config(keep_log, true).map_err(fail)?;
-    let verdict = if has_log(path) {
-        examine(&connection)
-    } else {
-        check(&connection)
-    };
+    let verdict = if has_log(path) { examine(&connection) } else { check(&connection) };
     accept(verdict, path)?;
     connection.set_db_config(keep_log, false).map_err(fail)?;
     Ok(connection)
@@ -151,11 +132,7 @@ fn accept(verdict: Result<Verdict, rusqlite::Error>, path: &Path) -> Result<(), 
     let owned = path.to_owned();
     match verdict {
         Ok(Verdict::Ours) => Ok(()),
-        Ok(Verdict::Newer { found, known }) => Err(OpenError::Newer {
-            path: owned,
-            found,
-            known,
-        }),
+        Ok(Verdict::Newer { found, known }) => Err(OpenError::Newer { path: owned, found, known }),
         Ok(Verdict::Corrupt(what)) => Err(OpenError::Corrupt { path: owned, what }),
         Err(source) => Err(refusal(source, path)),
     }
@@ -178,11 +155,8 @@ fn look(path: &Path) -> Result<Verdict, rusqlite::Error> {
 fn look_once(path: &Path) -> Result<(Verdict, bool), rusqlite::Error> {
     let stamp = || FileStamp::of(path).ok();
     let before = stamp();
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_URI;
-    let verdict = Connection::open_with_flags(immutable(path), flags)
-        .and_then(|connection| examine(&connection));
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let verdict = Connection::open_with_flags(immutable(path), flags).and_then(|connection| examine(&connection));
     let quiet = stamp() == before;
     match verdict {
         Err(error) if is_corrupt(&error) => Ok((Verdict::Corrupt(error.to_string()), quiet)),
@@ -211,10 +185,7 @@ fn has_log(path: &Path) -> bool {
 }
 
 fn is_corrupt(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
-    )
+    matches!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt))
 }
 
 /// What SQLite said, as a reason not to open.
@@ -295,11 +266,7 @@ pub(super) fn examine(connection: &Connection) -> Result<Verdict, rusqlite::Erro
 
 /// Brings the file from the schema before to schema `to`, unless another process has done so. The number is read within the
 /// transaction: another process may have been first.
-pub(super) fn run(
-    transaction: &Transaction<'_>,
-    to: i64,
-    sql: &str,
-) -> Result<(), rusqlite::Error> {
+pub(super) fn run(transaction: &Transaction<'_>, to: i64, sql: &str) -> Result<(), rusqlite::Error> {
     let at: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if at >= to {
         return Ok(());

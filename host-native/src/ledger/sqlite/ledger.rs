@@ -54,14 +54,8 @@ impl SqliteLedger {
     /// As `open`.
     pub fn open_with(path: &Path, patience: Patience) -> Result<Self, OpenError> {
         let queue = Queue::start(Database::open(path, patience)?, path);
-        let queue = queue.map_err(|source| OpenError::File {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(SqliteLedger {
-            queue: Arc::new(queue),
-            seen: Arc::new(AtomicI64::new(-1)),
-        })
+        let queue = queue.map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        Ok(SqliteLedger { queue: Arc::new(queue), seen: Arc::new(AtomicI64::new(-1)) })
     }
 
     pub(super) async fn write<T: Send + 'static>(
@@ -76,18 +70,11 @@ impl SqliteLedger {
 impl SendLedger for SqliteLedger {
     async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error> {
         let new = new.clone();
-        self.write("adding a download", move |transaction| {
-            rows::insert(transaction, &new, at)
-        })
-        .await
+        self.write("adding a download", move |transaction| rows::insert(transaction, &new, at)).await
     }
 
     async fn row(&self, id: DownloadId) -> Result<Row, Error> {
-        self.queue
-            .read("reading a download", move |transaction| {
-                rows::row(transaction, id)
-            })
-            .await
+        self.queue.read("reading a download", move |transaction| rows::row(transaction, id)).await
     }
 
     async fn rows_for(&self, destination: &str) -> Result<Vec<Row>, Error> {
@@ -101,25 +88,17 @@ impl SendLedger for SqliteLedger {
     }
 
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
-        self.queue
-            .read("reading downloads", |transaction| rows::marks(transaction))
-            .await
+        self.queue.read("reading downloads", |transaction| rows::marks(transaction)).await
     }
 
     async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error> {
         let attempt = attempt.clone();
-        self.write("beginning an attempt", move |transaction| {
-            catalogue::begin(transaction, id, &attempt)
-        })
-        .await
+        self.write("beginning an attempt", move |transaction| catalogue::begin(transaction, id, &attempt)).await
     }
 
     async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error> {
         let change = change.clone();
-        self.write("recording a change", move |transaction| {
-            change::apply(transaction, id, &change, at)
-        })
-        .await
+        self.write("recording a change", move |transaction| change::apply(transaction, id, &change, at)).await
     }
 
     async fn remove(&self, id: DownloadId) -> Result<(), Error> {
@@ -151,8 +130,7 @@ impl SendLedger for SqliteLedger {
 impl NativeLedger for SqliteLedger {
     async fn stamp(&self, id: DownloadId, stamp: FileStamp) -> Result<(), Error> {
         self.write("noting a finished file", move |transaction| {
-            let set =
-                "UPDATE downloads SET completed_size = ?2, completed_mtime_ns = ?3 WHERE id = ?1";
+            let set = "UPDATE downloads SET completed_size = ?2, completed_mtime_ns = ?3 WHERE id = ?1";
             let params = (id, integer(stamp.size), stamp.mtime_ns);
             one(id, transaction.prepare_cached(set)?.execute(params)?)
         })
@@ -160,20 +138,13 @@ impl NativeLedger for SqliteLedger {
     }
 
     async fn close_open_attempts(&self) -> Result<usize, Error> {
-        self.write("closing attempts", |transaction| {
-            catalogue::close_open(transaction, None)
-        })
-        .await
+        self.write("closing attempts", |transaction| catalogue::close_open(transaction, None)).await
     }
 }
 
 impl Catalogue for SqliteLedger {
     async fn entry(&self, id: DownloadId) -> Result<LedgerEntry, Error> {
-        self.queue
-            .show("reading a download", move |transaction| {
-                catalogue::entry(transaction, id)
-            })
-            .await
+        self.queue.show("reading a download", move |transaction| catalogue::entry(transaction, id)).await
     }
 
     async fn list(
@@ -199,19 +170,11 @@ impl Catalogue for SqliteLedger {
     }
 
     async fn counts(&self) -> Result<Vec<(Status, u64)>, Error> {
-        self.queue
-            .show("counting downloads", |transaction| {
-                catalogue::counts(transaction)
-            })
-            .await
+        self.queue.show("counting downloads", |transaction| catalogue::counts(transaction)).await
     }
 
     async fn timeline(&self, id: DownloadId) -> Result<Vec<AttemptLine>, Error> {
-        self.queue
-            .show("reading a timeline", move |transaction| {
-                catalogue::lines(transaction, id)
-            })
-            .await
+        self.queue.show("reading a timeline", move |transaction| catalogue::lines(transaction, id)).await
     }
 
     fn is_stuck(&self) -> bool {

@@ -54,23 +54,14 @@ impl Lane {
         let thread = std::thread::Builder::new()
             .name("regrip-ledger".to_owned())
             .spawn(move || serve(database, &incoming, &clock))?;
-        Ok(Lane {
-            requests,
-            since,
-            ending,
-            thread: Some(thread),
-        })
+        Ok(Lane { requests, since, ending, thread: Some(thread) })
     }
 }
 
 impl Queue {
     /// Starts the thread that writes.
     pub(super) fn start(database: Database, path: &Path) -> io::Result<Self> {
-        Ok(Queue {
-            reader: OnceLock::new(),
-            writer: Lane::start(database)?,
-            path: path.to_owned(),
-        })
+        Ok(Queue { reader: OnceLock::new(), writer: Lane::start(database)?, path: path.to_owned() })
     }
 
     /// Has something read that is only shown, beside what is written. `act` may run several times.
@@ -90,9 +81,7 @@ impl Queue {
         if let Some(reader) = self.reader.get() {
             return reader;
         }
-        let started = Database::beside(&self.path)
-            .ok()
-            .and_then(|database| Lane::start(database).ok());
+        let started = Database::beside(&self.path).ok().and_then(|database| Lane::start(database).ok());
         match started {
             Some(lane) => self.reader.get_or_init(|| lane),
             None => &self.writer,
@@ -138,17 +127,8 @@ impl Queue {
         act: impl Fn(&Transaction<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
-        let asked = QueuedRequest {
-            what,
-            writes,
-            act,
-            value: None,
-            reply,
-        };
-        lane.requests
-            .send(Box::new(asked))
-            .await
-            .map_err(|_| gone())?;
+        let asked = QueuedRequest { what, writes, act, value: None, reply };
+        lane.requests.send(Box::new(asked)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 
@@ -203,11 +183,7 @@ where
     }
 }
 
-fn serve(
-    mut database: Database,
-    incoming: &Receiver<Box<dyn Request>>,
-    since: &Mutex<Option<Instant>>,
-) {
+fn serve(mut database: Database, incoming: &Receiver<Box<dyn Request>>, since: &Mutex<Option<Instant>>) {
     let note = |at| *lock(since) = at;
 
     let mut batch = Vec::with_capacity(REQUESTS);
@@ -226,8 +202,5 @@ fn serve(
 }
 
 fn gone() -> Error {
-    Error::Ledger {
-        what: "its thread has ended".to_owned(),
-        source: None,
-    }
+    Error::Ledger { what: "its thread has ended".to_owned(), source: None }
 }

@@ -6,8 +6,7 @@ use super::digests;
 use regrip_core::bounds::Bounds;
 use regrip_core::classify::Class;
 use regrip_core::record::{
-    Behaviour, DownloadId, Failure, KnownSize, Mark, NewDownload, Row, SizeSource, Source, Status,
-    Validators, Waiting,
+    Behaviour, DownloadId, Failure, KnownSize, Mark, NewDownload, Row, SizeSource, Source, Status, Validators, Waiting,
 };
 use regrip_core::store::Committing;
 use regrip_core::store::PartToken;
@@ -17,19 +16,10 @@ use std::path::Path;
 use std::time::SystemTime;
 
 /// Adds a row.
-pub(super) fn insert(
-    transaction: &Transaction<'_>,
-    new: &NewDownload,
-    at: SystemTime,
-) -> Result<DownloadId, Fault> {
+pub(super) fn insert(transaction: &Transaction<'_>, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Fault> {
     let (kind, peer) = match &new.source {
         Source::Url { .. } => ("url", None),
-        Source::Peer {
-            peer_id,
-            peer_name,
-            item_id,
-            ..
-        } => ("peer", Some((peer_id, peer_name, item_id))),
+        Source::Peer { peer_id, peer_name, item_id, .. } => ("peer", Some((peer_id, peer_name, item_id))),
     };
     let filename = Path::new(&new.destination).file_name();
     transaction
@@ -65,8 +55,7 @@ pub(super) fn insert(
 
 /// Header names, as one column keeps them.
 pub(super) fn names(header_names: &[String]) -> Result<String, Error> {
-    serde_json::to_string(header_names)
-        .map_err(|error| Error::ledger("writing header_names", error))
+    serde_json::to_string(header_names).map_err(|error| Error::ledger("writing header_names", error))
 }
 
 /// Reads one row.
@@ -79,11 +68,7 @@ pub(super) fn row(connection: &Connection, id: DownloadId) -> Result<Row, Fault>
 }
 
 /// Reads the rows that a `SELECT * FROM downloads …` finds.
-pub(super) fn rows(
-    connection: &Connection,
-    select: &str,
-    params: impl Params,
-) -> Result<Vec<Row>, Fault> {
+pub(super) fn rows(connection: &Connection, select: &str, params: impl Params) -> Result<Vec<Row>, Fault> {
     let mut statement = connection.prepare_cached(select)?;
     let found = statement.query_and_then(params, |row| read(connection, row))?;
     found.collect()
@@ -110,9 +95,7 @@ pub(super) fn marks(connection: &Connection) -> Result<Vec<Mark>, Fault> {
 
 /// A row of the table as the core knows it. Nothing in it is trusted: what makes no sense is an error that names it.
 pub(super) fn read(connection: &Connection, row: &rusqlite::Row<'_>) -> Result<Row, Fault> {
-    let id = row
-        .get("id")
-        .map_err(|error| Error::ledger("reading the id of a download", error))?;
+    let id = row.get("id").map_err(|error| Error::ledger("reading the id of a download", error))?;
     let columns = Columns::new(row, id);
     // In the table's order: see `Columns`.
     let new = read_new(&columns)?;
@@ -192,8 +175,7 @@ fn read_new(columns: &Columns<'_>) -> Result<NewDownload, Error> {
     let header_names: String = columns.get("header_names")?;
     Ok(NewDownload {
         source,
-        header_names: serde_json::from_str(&header_names)
-            .map_err(|error| columns.bad("header_names", error))?,
+        header_names: serde_json::from_str(&header_names).map_err(|error| columns.bad("header_names", error))?,
         destination,
         part,
         on_exists: columns.word("on_exists", OnExists::named)?,
@@ -223,10 +205,7 @@ fn read_committing(columns: &Columns<'_>) -> Result<Option<Committing>, Error> {
     let Some(size) = columns.count_if_any("committing_size")? else {
         return Ok(None);
     };
-    Ok(Some(Committing {
-        token: PartToken(columns.get("committing_token")?),
-        size,
-    }))
+    Ok(Some(Committing { token: PartToken(columns.get("committing_token")?), size }))
 }
 
 fn read_failure(columns: &Columns<'_>) -> Result<Option<Failure>, Error> {

@@ -50,15 +50,10 @@ impl ServeTables for SqliteLedger {
     async fn left_stubs(&self) -> Result<Vec<LeftStub>, Error> {
         self.queue
             .read("reading left stubs", |transaction| {
-                let select =
-                    "SELECT stub_name, peer_id, item_id FROM left_stubs ORDER BY stub_name";
+                let select = "SELECT stub_name, peer_id, item_id FROM left_stubs ORDER BY stub_name";
                 let mut statement = transaction.prepare_cached(select)?;
                 let found = statement.query_map([], |row| {
-                    Ok(LeftStub {
-                        stub_name: row.get(0)?,
-                        peer_id: row.get(1)?,
-                        item_id: row.get(2)?,
-                    })
+                    Ok(LeftStub { stub_name: row.get(0)?, peer_id: row.get(1)?, item_id: row.get(2)? })
                 })?;
                 Ok(found.collect::<Result<_, _>>()?)
             })
@@ -104,10 +99,7 @@ impl ServeTables for SqliteLedger {
         shown: String,
         at: SystemTime,
     ) -> Result<(), Error> {
-        self.write("noting an import", move |transaction| {
-            record_imports(transaction, id, &imports, &shown, at)
-        })
-        .await
+        self.write("noting an import", move |transaction| record_imports(transaction, id, &imports, &shown, at)).await
     }
 }
 
@@ -157,9 +149,7 @@ fn record_imports(
     at: SystemTime,
 ) -> Result<(), Fault> {
     let status = rows::row(transaction, id)?.status;
-    let accepted = imports
-        .iter()
-        .any(|import| import.state == ImportState::Accepted);
+    let accepted = imports.iter().any(|import| import.state == ImportState::Accepted);
     let after = match (status, accepted) {
         (Status::Completed, true) => Status::ImportQueued,
         (Status::Completed | Status::ImportQueued, _) => status,
@@ -196,9 +186,7 @@ mod tests {
     #[test]
     fn what_is_left_to_import_is_found_by_an_index() {
         let steps = file::plan(TO_IMPORT);
-        let read = steps
-            .iter()
-            .filter(|step| step.contains("downloads") || step.contains("imports"));
+        let read = steps.iter().filter(|step| step.contains("downloads") || step.contains("imports"));
         let read: Vec<String> = read.map(|step| step.replace("COVERING ", "")).collect();
         let by = [
             "SEARCH downloads USING INTEGER PRIMARY KEY (rowid=?)",

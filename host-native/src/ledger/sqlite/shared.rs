@@ -15,20 +15,12 @@ const ROWS: i64 = 400_000;
 
 impl SharedDigests for SqliteLedger {
     fn shared_digest(&self, path: Vec<u8>) -> BoxFuture<'_, Result<Option<SharedDigest>, Error>> {
-        let read = self.queue.read("reading a digest", move |transaction| {
-            find(transaction, &path)
-        });
+        let read = self.queue.read("reading a digest", move |transaction| find(transaction, &path));
         read.boxed()
     }
 
-    fn note_shared_digest(
-        &self,
-        path: Vec<u8>,
-        digest: SharedDigest,
-    ) -> BoxFuture<'_, Result<(), Error>> {
-        let write = self.write("noting a digest", move |transaction| {
-            note(transaction, &path, &digest)
-        });
+    fn note_shared_digest(&self, path: Vec<u8>, digest: SharedDigest) -> BoxFuture<'_, Result<(), Error>> {
+        let write = self.write("noting a digest", move |transaction| note(transaction, &path, &digest));
         write.boxed()
     }
 }
@@ -42,31 +34,20 @@ fn find(connection: &Connection, path: &[u8]) -> Result<Option<SharedDigest>, Fa
         .query_row([path], |row| {
             let (device, inode): (i64, i64) = (row.get(3)?, row.get(4)?);
             let version = FileVersion {
-                id: FileId {
-                    device: device.cast_unsigned(),
-                    inode: inode.cast_unsigned(),
-                },
+                id: FileId { device: device.cast_unsigned(), inode: inode.cast_unsigned() },
                 size: 0,
                 mtime_ns: row.get(1)?,
                 ctime_ns: row.get(5)?,
             };
             let (sha256, etag) = (row.get(2)?, row.get(6)?);
             let size: i64 = row.get(0)?;
-            Ok((
-                size,
-                SharedDigest {
-                    version,
-                    sha256,
-                    etag,
-                },
-            ))
+            Ok((size, SharedDigest { version, sha256, etag }))
         })
         .optional()?;
     let Some((size, mut digest)) = found else {
         return Ok(None);
     };
-    digest.version.size =
-        u64::try_from(size).map_err(|error| Error::ledger("reading a digest", error))?;
+    digest.version.size = u64::try_from(size).map_err(|error| Error::ledger("reading a digest", error))?;
     Ok(Some(digest))
 }
 

@@ -36,20 +36,12 @@ pub enum CutHow {
 impl Cut {
     /// Closes after that many payload bytes.
     pub fn after(after: u64) -> Fault {
-        Self {
-            after,
-            how: CutHow::Close,
-        }
-        .into()
+        Self { after, how: CutHow::Close }.into()
     }
 
     /// Resets after that many payload bytes.
     pub fn reset_after(after: u64) -> Fault {
-        Self {
-            after,
-            how: CutHow::Reset,
-        }
-        .into()
+        Self { after, how: CutHow::Reset }.into()
     }
 }
 
@@ -131,13 +123,7 @@ impl Misbehave for Trickle {
         let bytes = self.bytes.max(1);
         for op in &mut reply.body {
             if let Op::Content { content, from, to } = *op {
-                *op = Op::Trickle {
-                    content,
-                    from,
-                    to,
-                    every,
-                    bytes,
-                };
+                *op = Op::Trickle { content, from, to, every, bytes };
             }
         }
     }
@@ -171,16 +157,9 @@ impl Misbehave for Flip {
 /// The same operation with its payload, at most one byte, complemented.
 fn flipped(op: Op) -> Op {
     match op {
-        Op::Content { content, from, to }
-        | Op::Trickle {
-            content, from, to, ..
-        } => Op::Raw(
-            content
-                .bytes(from..to)
-                .into_iter()
-                .map(|byte| !byte)
-                .collect(),
-        ),
+        Op::Content { content, from, to } | Op::Trickle { content, from, to, .. } => {
+            Op::Raw(content.bytes(from..to).into_iter().map(|byte| !byte).collect())
+        }
         Op::Raw(bytes) => Op::Raw(bytes.into_iter().map(|byte| !byte).collect()),
         other => other,
     }
@@ -202,37 +181,25 @@ mod tests {
         assert_eq!(payload(&reply), whole()[..30]);
         assert_eq!((reply.body.last(), reply.end), (Some(&Op::Cut), End::Close));
         assert_eq!(reply.header("Content-Length"), Some("100"));
-        assert_eq!(
-            spoil(&[Cut::reset_after(30)], &Request::get("/a")).end,
-            End::Reset
-        );
+        assert_eq!(spoil(&[Cut::reset_after(30)], &Request::get("/a")).end, End::Reset);
     }
 
     #[test]
     fn a_cut_beyond_the_end_closes_after_the_whole_body() {
         let reply = spoil(&[Chunked::plain(), Cut::after(1000)], &Request::get("/a"));
-        assert_eq!(
-            (payload(&reply), reply.body.last()),
-            (whole(), Some(&Op::Cut))
-        );
+        assert_eq!((payload(&reply), reply.body.last()), (whole(), Some(&Op::Cut)));
     }
 
     #[test]
     fn a_stall_never_reaches_the_rest() {
         let reply = spoil(&[Stall::after(30)], &Request::get("/a"));
-        assert_eq!(
-            (payload(&reply).len(), reply.body.last()),
-            (30, Some(&Op::Forever))
-        );
+        assert_eq!((payload(&reply).len(), reply.body.last()), (30, Some(&Op::Forever)));
     }
 
     #[test]
     fn a_pause_leaves_the_bytes_as_they_are() {
         let reply = spoil(&[Pause::after(30, 5)], &Request::get("/a"));
-        assert_eq!(
-            (payload(&reply), &reply.body[1]),
-            (whole(), &Op::Wait(Duration::from_millis(5)))
-        );
+        assert_eq!((payload(&reply), &reply.body[1]), (whole(), &Op::Wait(Duration::from_millis(5))));
         assert_eq!(reply.body[0].payload_len(), 30);
     }
 
@@ -240,9 +207,7 @@ mod tests {
     fn a_trickle_is_the_same_bytes_in_pieces() {
         let reply = spoil(&[Trickle::every(7, 0)], &Request::get("/a"));
         assert_eq!(payload(&reply), whole());
-        assert!(
-            matches!(reply.body[..], [Op::Trickle { every, bytes: 1, .. }] if every == Duration::from_millis(7))
-        );
+        assert!(matches!(reply.body[..], [Op::Trickle { every, bytes: 1, .. }] if every == Duration::from_millis(7)));
     }
 
     #[test]

@@ -82,11 +82,7 @@ mod tests {
         ];
         for (fault, op, end) in table {
             let reply = spoil(std::slice::from_ref(&fault), &Request::get("/a"));
-            assert_eq!(
-                (reply.head, reply.body, reply.end),
-                (Head::Withheld, vec![op], end),
-                "{fault:?}"
-            );
+            assert_eq!((reply.head, reply.body, reply.end), (Head::Withheld, vec![op], end), "{fault:?}");
         }
     }
 }

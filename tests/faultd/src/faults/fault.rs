@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BadChunk, Chunked, Coding, ContentLength, ContentRange, ContentRangeOn200, Cut, Date,
-    DropBeforeReply, EndlessHead, Etag, Flip, Headers, HugeHead, IgnoreIfRange, IgnoreRange,
-    Interim, LastModified, Longer, Multipart, NoReply, NoValidators, OddHead, PartialUnasked,
-    Pause, RangeNotSatisfiable, RangeShort, RangeStart, Redirect, RefusePreflight, RefuseRange,
-    RemoveHeaders, Replace, ReprDigest, ResetBeforeReply, Stall, Status, Trickle, Unframed,
+    BadChunk, Chunked, Coding, ContentLength, ContentRange, ContentRangeOn200, Cut, Date, DropBeforeReply, EndlessHead,
+    Etag, Flip, Headers, HugeHead, IgnoreIfRange, IgnoreRange, Interim, LastModified, Longer, Multipart, NoReply,
+    NoValidators, OddHead, PartialUnasked, Pause, RangeNotSatisfiable, RangeShort, RangeStart, Redirect,
+    RefusePreflight, RefuseRange, RemoveHeaders, Replace, ReprDigest, ResetBeforeReply, Stall, Status, Trickle,
+    Unframed,
 };
 use crate::reply::Reply;
 use crate::request::Request;

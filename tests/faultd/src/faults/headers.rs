@@ -18,10 +18,7 @@ pub struct Headers {
 impl Headers {
     /// Adds one header line.
     pub fn add(name: &str, value: &str) -> Fault {
-        Self {
-            add: vec![(name.to_owned(), value.to_owned())],
-        }
-        .into()
+        Self { add: vec![(name.to_owned(), value.to_owned())] }.into()
     }
 }
 
@@ -44,10 +41,7 @@ pub struct RemoveHeaders {
 impl RemoveHeaders {
     /// Leaves one header out.
     pub fn named(name: &str) -> Fault {
-        Self {
-            names: vec![name.to_owned()],
-        }
-        .into()
+        Self { names: vec![name.to_owned()] }.into()
     }
 }
 
@@ -70,10 +64,7 @@ pub struct Coding {
 impl Coding {
     /// Says that the body has this coding.
     pub fn named(name: &str) -> Fault {
-        Self {
-            name: name.to_owned(),
-        }
-        .into()
+        Self { name: name.to_owned() }.into()
     }
 }
 
@@ -94,18 +85,13 @@ pub struct Interim {
 impl Interim {
     /// Sends these interim answers first.
     pub fn codes(codes: impl Into<Vec<u16>>) -> Fault {
-        Self {
-            codes: codes.into(),
-        }
-        .into()
+        Self { codes: codes.into() }.into()
     }
 }
 
 impl Misbehave for Interim {
     fn apply(&self, _: &Request, _: &Version, reply: &mut Reply) {
-        reply
-            .interim
-            .extend(self.codes.iter().map(|code| (*code, Vec::new())));
+        reply.interim.extend(self.codes.iter().map(|code| (*code, Vec::new())));
     }
 }
 
@@ -132,11 +118,7 @@ impl HugeHead {
 
     /// Adds that many short header lines.
     pub fn lines(lines: usize) -> Fault {
-        Self {
-            bytes: lines,
-            lines,
-        }
-        .into()
+        Self { bytes: lines, lines }.into()
     }
 }
 
@@ -165,11 +147,7 @@ pub struct OddHead {
 impl OddHead {
     /// Sends these lines before the headers.
     pub fn lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Fault {
-        Self {
-            lines: lines.into_iter().map(str::to_owned).collect(),
-            ..Self::default()
-        }
-        .into()
+        Self { lines: lines.into_iter().map(str::to_owned).collect(), ..Self::default() }.into()
     }
 }
 
@@ -213,17 +191,9 @@ mod tests {
 
     #[test]
     fn headers_are_added_beside_those_that_are_there_and_removed_in_any_case() {
-        let reply = spoil(
-            &[
-                Headers::add("ETag", "\"v2\""),
-                RemoveHeaders::named("last-modified"),
-            ],
-            &Request::get("/a"),
-        );
-        assert_eq!(
-            reply.values("ETag").collect::<Vec<_>>(),
-            [b"\"v1\"", b"\"v2\""]
-        );
+        let reply =
+            spoil(&[Headers::add("ETag", "\"v2\""), RemoveHeaders::named("last-modified")], &Request::get("/a"));
+        assert_eq!(reply.values("ETag").collect::<Vec<_>>(), [b"\"v1\"", b"\"v2\""]);
         assert_eq!(reply.header("Last-Modified"), None);
     }
 
@@ -243,19 +213,9 @@ mod tests {
     #[test]
     fn a_huge_head_has_so_many_more_bytes_and_lines() {
         let honest = spoil(&[], &Request::get("/a"));
-        let huge = spoil(
-            &[HugeHead {
-                bytes: 1001,
-                lines: 70,
-            }
-            .into()],
-            &Request::get("/a"),
-        );
+        let huge = spoil(&[HugeHead { bytes: 1001, lines: 70 }.into()], &Request::get("/a"));
         assert_eq!(huge.headers.len(), honest.headers.len() + 70);
-        let added: usize = huge.headers[honest.headers.len()..]
-            .iter()
-            .map(|(_, value)| value.len())
-            .sum();
+        let added: usize = huge.headers[honest.headers.len()..].iter().map(|(_, value)| value.len()).sum();
         assert_eq!(added, 1001);
     }
 
@@ -274,9 +234,6 @@ mod tests {
 
     #[test]
     fn an_endless_head_never_reaches_the_body() {
-        assert_eq!(
-            spoil(&[EndlessHead::ever()], &Request::get("/a")).head,
-            Head::Endless
-        );
+        assert_eq!(spoil(&[EndlessHead::ever()], &Request::get("/a")).head, Head::Endless);
     }
 }

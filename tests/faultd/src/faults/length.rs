@@ -87,11 +87,7 @@ impl Longer {
 impl Misbehave for Longer {
     fn apply(&self, _: &Request, _: &Version, reply: &mut Reply) {
         let content = Content::new(FOREIGN_SEED, self.bytes);
-        reply.body.push(Op::Content {
-            content,
-            from: 0,
-            to: self.bytes,
-        });
+        reply.body.push(Op::Content { content, from: 0, to: self.bytes });
     }
 }
 
@@ -106,10 +102,7 @@ pub struct ContentLength {
 impl ContentLength {
     /// Sends these lines instead.
     pub fn values<const N: usize>(values: [&str; N]) -> Fault {
-        Self {
-            values: values.map(str::to_owned).to_vec(),
-        }
-        .into()
+        Self { values: values.map(str::to_owned).to_vec() }.into()
     }
 }
 
@@ -182,13 +175,7 @@ mod tests {
     fn a_chunked_answer_has_no_length() {
         let reply = spoil(&[Chunked::of(7)], &Request::get("/a"));
         assert_eq!(reply.framing, Framing::Chunked { bytes: 7 });
-        assert_eq!(
-            (
-                reply.header("Content-Length"),
-                reply.header("Transfer-Encoding")
-            ),
-            (None, Some("chunked"))
-        );
+        assert_eq!((reply.header("Content-Length"), reply.header("Transfer-Encoding")), (None, Some("chunked")));
         assert_eq!(payload(&reply).len(), 100);
     }
 
@@ -196,23 +183,14 @@ mod tests {
     fn an_unframed_answer_ends_with_the_connection() {
         let reply = spoil(&[Unframed::body()], &Request::get("/a"));
         assert_eq!((reply.framing, reply.end), (Framing::Close, End::Close));
-        assert_eq!(
-            (
-                reply.header("Content-Length"),
-                reply.header("Transfer-Encoding")
-            ),
-            (None, None)
-        );
+        assert_eq!((reply.header("Content-Length"), reply.header("Transfer-Encoding")), (None, None));
     }
 
     #[test]
     fn a_longer_body_keeps_the_smaller_length_and_adds_foreign_bytes() {
         let reply = spoil(&[Longer::by(20)], &Request::get("/a"));
         let got = payload(&reply);
-        assert_eq!(
-            (got.len(), reply.header("Content-Length")),
-            (120, Some("100"))
-        );
+        assert_eq!((got.len(), reply.header("Content-Length")), (120, Some("100")));
         assert_eq!(got[..100], version().content().bytes(0..100));
         let more = version().content().bytes(100..120);
         assert!(got[100..].iter().zip(&more).all(|(sent, own)| sent != own));
@@ -221,48 +199,22 @@ mod tests {
     #[test]
     fn content_length_lines_are_sent_as_given() {
         let reply = spoil(&[ContentLength::values(["5", "-1"])], &Request::get("/a"));
-        assert_eq!(
-            reply.values("Content-Length").collect::<Vec<_>>(),
-            [b"5".as_slice(), b"-1"]
-        );
+        assert_eq!(reply.values("Content-Length").collect::<Vec<_>>(), [b"5".as_slice(), b"-1"]);
         assert_eq!(payload(&reply).len(), 100);
-        assert_eq!(
-            spoil(&[ContentLength::values([])], &Request::get("/a")).header("Content-Length"),
-            None
-        );
-        let both = spoil(
-            &[Chunked::plain(), ContentLength::values(["100"])],
-            &Request::get("/a"),
-        );
-        assert_eq!(
-            (
-                both.header("Content-Length"),
-                both.header("Transfer-Encoding")
-            ),
-            (Some("100"), Some("chunked"))
-        );
+        assert_eq!(spoil(&[ContentLength::values([])], &Request::get("/a")).header("Content-Length"), None);
+        let both = spoil(&[Chunked::plain(), ContentLength::values(["100"])], &Request::get("/a"));
+        assert_eq!((both.header("Content-Length"), both.header("Transfer-Encoding")), (Some("100"), Some("chunked")));
     }
 
     #[test]
     fn a_bad_chunk_comes_after_good_bytes_and_ends_the_answer() {
-        for kind in [
-            BadChunkKind::Size,
-            BadChunkKind::Empty,
-            BadChunkKind::Huge,
-            BadChunkKind::Cut,
-        ] {
+        for kind in [BadChunkKind::Size, BadChunkKind::Empty, BadChunkKind::Huge, BadChunkKind::Cut] {
             let reply = spoil(&[BadChunk::after(30, kind)], &Request::get("/a"));
             assert_eq!(payload(&reply).len(), 30, "{kind:?}");
-            assert!(
-                matches!(reply.body[1..], [Op::Wire(_), Op::Cut]),
-                "{kind:?}"
-            );
+            assert!(matches!(reply.body[1..], [Op::Wire(_), Op::Cut]), "{kind:?}");
             assert!(matches!(reply.framing, Framing::Chunked { .. }), "{kind:?}");
         }
-        let own = spoil(
-            &[Chunked::of(7), BadChunk::after(30, BadChunkKind::Size)],
-            &Request::get("/a"),
-        );
+        let own = spoil(&[Chunked::of(7), BadChunk::after(30, BadChunkKind::Size)], &Request::get("/a"));
         assert_eq!(own.framing, Framing::Chunked { bytes: 7 });
     }
 }

@@ -20,8 +20,8 @@ pub use headers::{Coding, EndlessHead, Headers, HugeHead, Interim, OddHead, Remo
 pub use length::{BadChunk, BadChunkKind, Chunked, ContentLength, Longer, Unframed};
 pub use preflight::RefusePreflight;
 pub use range::{
-    ContentRange, ContentRangeOn200, IgnoreIfRange, IgnoreRange, Multipart, PartialUnasked,
-    RangeNotSatisfiable, RangeShort, RangeStart,
+    ContentRange, ContentRangeOn200, IgnoreIfRange, IgnoreRange, Multipart, PartialUnasked, RangeNotSatisfiable,
+    RangeShort, RangeStart,
 };
 pub use replace::Replace;
 pub use status::{OneOrMany, Redirect, RefuseRange, Status};

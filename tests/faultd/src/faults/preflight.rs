@@ -24,9 +24,7 @@ impl Misbehave for RefusePreflight {
     fn apply(&self, request: &Request, _: &Version, reply: &mut Reply) {
         if request.method == "OPTIONS" {
             reply.status = 403;
-            reply
-                .headers
-                .retain(|(name, _)| !name.to_ascii_lowercase().starts_with("access-control-"));
+            reply.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("access-control-"));
             reply.set_header("Content-Length", "0");
         }
     }

@@ -26,11 +26,7 @@ impl IgnoreRange {
 
 impl Misbehave for IgnoreRange {
     fn apply(&self, request: &Request, version: &Version, reply: &mut Reply) {
-        *reply = honest::answer(
-            &request.clone().without("Range"),
-            version,
-            reply.header("Date"),
-        );
+        *reply = honest::answer(&request.clone().without("Range"), version, reply.header("Date"));
     }
 }
 
@@ -48,11 +44,7 @@ impl IgnoreIfRange {
 
 impl Misbehave for IgnoreIfRange {
     fn apply(&self, request: &Request, version: &Version, reply: &mut Reply) {
-        *reply = honest::answer(
-            &request.clone().without("If-Range"),
-            version,
-            reply.header("Date"),
-        );
+        *reply = honest::answer(&request.clone().without("If-Range"), version, reply.header("Date"));
     }
 }
 
@@ -74,9 +66,7 @@ impl RangeStart {
 impl Misbehave for RangeStart {
     fn apply(&self, _: &Request, version: &Version, reply: &mut Reply) {
         if let Some((from, to)) = part_of(reply) {
-            let from = from
-                .saturating_add_signed(self.shift)
-                .min(to.saturating_sub(1));
+            let from = from.saturating_add_signed(self.shift).min(to.saturating_sub(1));
             send_part(reply, version, from, to);
         }
     }
@@ -100,12 +90,7 @@ impl RangeShort {
 impl Misbehave for RangeShort {
     fn apply(&self, _: &Request, version: &Version, reply: &mut Reply) {
         if let Some((from, to)) = part_of(reply) {
-            send_part(
-                reply,
-                version,
-                from,
-                from.saturating_add(self.bytes.max(1)).min(to),
-            );
+            send_part(reply, version, from, from.saturating_add(self.bytes.max(1)).min(to));
         }
     }
 }
@@ -121,10 +106,7 @@ pub struct ContentRange {
 impl ContentRange {
     /// Sends these lines instead.
     pub fn values<const N: usize>(values: [&str; N]) -> Fault {
-        Self {
-            value: values.map(str::to_owned).to_vec(),
-        }
-        .into()
+        Self { value: values.map(str::to_owned).to_vec() }.into()
     }
 }
 
@@ -155,18 +137,12 @@ impl Misbehave for Multipart {
             return;
         };
         let content_range = range::content_range(from, to, version.size);
-        let before = format!(
-            "--{BOUNDARY}\r\nContent-Type: application/octet-stream\r\nContent-Range: {content_range}\r\n\r\n"
-        );
+        let before =
+            format!("--{BOUNDARY}\r\nContent-Type: application/octet-stream\r\nContent-Range: {content_range}\r\n\r\n");
         reply.body.insert(0, Op::Raw(before.into_bytes()));
-        reply
-            .body
-            .push(Op::Raw(format!("\r\n--{BOUNDARY}--\r\n").into_bytes()));
+        reply.body.push(Op::Raw(format!("\r\n--{BOUNDARY}--\r\n").into_bytes()));
         reply.remove_header("Content-Range");
-        reply.set_header(
-            "Content-Type",
-            format!("multipart/byteranges; boundary={BOUNDARY}"),
-        );
+        reply.set_header("Content-Type", format!("multipart/byteranges; boundary={BOUNDARY}"));
         reply.set_header("Content-Length", reply.payload_len().to_string());
     }
 }
@@ -187,10 +163,7 @@ impl Misbehave for PartialUnasked {
     fn apply(&self, _: &Request, version: &Version, reply: &mut Reply) {
         if reply.status == 200 {
             reply.status = 206;
-            reply.set_header(
-                "Content-Range",
-                range::content_range(0, version.size, version.size),
-            );
+            reply.set_header("Content-Range", range::content_range(0, version.size, version.size));
         }
     }
 }
@@ -211,10 +184,7 @@ impl Misbehave for ContentRangeOn200 {
     fn apply(&self, _: &Request, version: &Version, reply: &mut Reply) {
         match reply.status {
             206 => reply.status = 200,
-            200 => reply.set_header(
-                "Content-Range",
-                range::content_range(0, version.size, version.size),
-            ),
+            200 => reply.set_header("Content-Range", range::content_range(0, version.size, version.size)),
             _ => {}
         }
     }
@@ -232,18 +202,12 @@ pub struct RangeNotSatisfiable {
 impl RangeNotSatisfiable {
     /// 416 with this Content-Range.
     pub fn saying(content_range: &str) -> Fault {
-        Self {
-            content_range: Some(content_range.to_owned()),
-        }
-        .into()
+        Self { content_range: Some(content_range.to_owned()) }.into()
     }
 
     /// 416 without a Content-Range.
     pub fn silent() -> Fault {
-        Self {
-            content_range: None,
-        }
-        .into()
+        Self { content_range: None }.into()
     }
 }
 
@@ -261,24 +225,15 @@ impl Misbehave for RangeNotSatisfiable {
 
 /// The bytes that a 206 of one part sends.
 fn part_of(reply: &Reply) -> Option<(u64, u64)> {
-    let content_range = reply
-        .header("Content-Range")
-        .filter(|_| reply.status == 206)?;
+    let content_range = reply.header("Content-Range").filter(|_| reply.status == 206)?;
     range::read_content_range(content_range)
 }
 
 /// Makes a 206 the part `from..to`, headers and body.
 fn send_part(reply: &mut Reply, version: &Version, from: u64, to: u64) {
-    reply.set_header(
-        "Content-Range",
-        range::content_range(from, to, version.size),
-    );
+    reply.set_header("Content-Range", range::content_range(from, to, version.size));
     reply.set_header("Content-Length", to.saturating_sub(from).to_string());
-    reply.body = vec![Op::Content {
-        content: version.content(),
-        from,
-        to,
-    }];
+    reply.body = vec![Op::Content { content: version.content(), from, to }];
 }
 
 #[cfg(test)]
@@ -298,10 +253,7 @@ mod tests {
     fn an_ignored_range_is_answered_with_the_whole() {
         let reply = spoil(&[IgnoreRange::always()], &ranged());
         assert_eq!((reply.status, payload(&reply)), (200, bytes(0, 100)));
-        assert_eq!(
-            (reply.header("Content-Range"), reply.header("Date")),
-            (None, Some(DATE))
-        );
+        assert_eq!((reply.header("Content-Range"), reply.header("Date")), (None, Some(DATE)));
     }
 
     #[test]
@@ -317,44 +269,23 @@ mod tests {
         for (shift, from) in [(-10, 30), (10, 50), (-1000, 0), (1000, 99)] {
             let reply = spoil(&[RangeStart::shifted(shift)], &ranged());
             assert_eq!(payload(&reply), bytes(from, 100), "{shift}");
-            assert_eq!(
-                reply.header("Content-Range"),
-                Some(format!("bytes {from}-99/100").as_str())
-            );
-            assert_eq!(
-                reply.header("Content-Length"),
-                Some((100 - from).to_string().as_str())
-            );
+            assert_eq!(reply.header("Content-Range"), Some(format!("bytes {from}-99/100").as_str()));
+            assert_eq!(reply.header("Content-Length"), Some((100 - from).to_string().as_str()));
         }
-        assert_eq!(
-            spoil(&[RangeStart::shifted(1)], &Request::get("/a")),
-            spoil(&[], &Request::get("/a"))
-        );
+        assert_eq!(spoil(&[RangeStart::shifted(1)], &Request::get("/a")), spoil(&[], &Request::get("/a")));
     }
 
     #[test]
     fn a_shorter_part_keeps_the_total() {
         let reply = spoil(&[RangeShort::to(5)], &ranged());
-        assert_eq!(
-            (payload(&reply), reply.header("Content-Range")),
-            (bytes(40, 45), Some("bytes 40-44/100"))
-        );
-        assert_eq!(
-            payload(&spoil(&[RangeShort::to(500)], &ranged())),
-            bytes(40, 100)
-        );
+        assert_eq!((payload(&reply), reply.header("Content-Range")), (bytes(40, 45), Some("bytes 40-44/100")));
+        assert_eq!(payload(&spoil(&[RangeShort::to(500)], &ranged())), bytes(40, 100));
     }
 
     #[test]
     fn content_range_lines_are_sent_as_given_and_the_body_stays() {
-        let reply = spoil(
-            &[ContentRange::values(["bytes 1-2/3", "rubbish"])],
-            &ranged(),
-        );
-        assert_eq!(
-            reply.values("Content-Range").collect::<Vec<_>>(),
-            [b"bytes 1-2/3".as_slice(), b"rubbish"]
-        );
+        let reply = spoil(&[ContentRange::values(["bytes 1-2/3", "rubbish"])], &ranged());
+        assert_eq!(reply.values("Content-Range").collect::<Vec<_>>(), [b"bytes 1-2/3".as_slice(), b"rubbish"]);
         assert_eq!(payload(&reply), bytes(40, 100));
         let none = spoil(&[ContentRange::values([])], &ranged());
         assert_eq!((none.status, none.header("Content-Range")), (206, None));
@@ -365,15 +296,8 @@ mod tests {
         let reply = spoil(&[Multipart::always()], &ranged());
         let body = payload(&reply);
         assert_eq!((reply.status, reply.header("Content-Range")), (206, None));
-        assert!(
-            reply
-                .header("Content-Type")
-                .is_some_and(|value| value.starts_with("multipart/byteranges; boundary="))
-        );
-        assert_eq!(
-            reply.header("Content-Length"),
-            Some(body.len().to_string().as_str())
-        );
+        assert!(reply.header("Content-Type").is_some_and(|value| value.starts_with("multipart/byteranges; boundary=")));
+        assert_eq!(reply.header("Content-Length"), Some(body.len().to_string().as_str()));
         assert!(body.windows(60).any(|window| window == bytes(40, 100)));
         assert!(String::from_utf8_lossy(&body).contains("Content-Range: bytes 40-99/100"));
     }
@@ -381,38 +305,22 @@ mod tests {
     #[test]
     fn a_206_nobody_asked_for_is_of_the_whole() {
         let reply = spoil(&[PartialUnasked::always()], &Request::get("/a"));
-        assert_eq!(
-            (reply.status, reply.header("Content-Range")),
-            (206, Some("bytes 0-99/100"))
-        );
+        assert_eq!((reply.status, reply.header("Content-Range")), (206, Some("bytes 0-99/100")));
         assert_eq!(payload(&reply), bytes(0, 100));
     }
 
     #[test]
     fn a_200_with_a_content_range_says_the_asked_part_or_the_whole() {
         let part = spoil(&[ContentRangeOn200::always()], &ranged());
-        assert_eq!(
-            (part.status, part.header("Content-Range")),
-            (200, Some("bytes 40-99/100"))
-        );
+        assert_eq!((part.status, part.header("Content-Range")), (200, Some("bytes 40-99/100")));
         let whole = spoil(&[ContentRangeOn200::always()], &Request::get("/a"));
-        assert_eq!(
-            (whole.status, whole.header("Content-Range")),
-            (200, Some("bytes 0-99/100"))
-        );
+        assert_eq!((whole.status, whole.header("Content-Range")), (200, Some("bytes 0-99/100")));
     }
 
     #[test]
     fn a_416_says_what_it_is_told_to_say() {
         let reply = spoil(&[RangeNotSatisfiable::saying("bytes */7")], &ranged());
-        assert_eq!(
-            (
-                reply.status,
-                reply.header("Content-Range"),
-                reply.payload_len()
-            ),
-            (416, Some("bytes */7"), 0)
-        );
+        assert_eq!((reply.status, reply.header("Content-Range"), reply.payload_len()), (416, Some("bytes */7"), 0));
         let silent = spoil(&[RangeNotSatisfiable::silent()], &ranged());
         assert_eq!((silent.status, silent.header("Content-Range")), (416, None));
     }

@@ -46,32 +46,17 @@ impl OneOrMany {
 impl Status {
     /// Answers with this status and no page.
     pub fn code(code: u16) -> Fault {
-        Self {
-            code,
-            retry_after: None,
-            body_bytes: None,
-        }
-        .into()
+        Self { code, retry_after: None, body_bytes: None }.into()
     }
 
     /// Answers with this status and this Retry-After.
     pub fn retry_after(code: u16, value: &str) -> Fault {
-        Self {
-            code,
-            retry_after: Some(OneOrMany::One(value.to_owned())),
-            body_bytes: None,
-        }
-        .into()
+        Self { code, retry_after: Some(OneOrMany::One(value.to_owned())), body_bytes: None }.into()
     }
 
     /// Answers with this status and a page of that many bytes.
     pub fn page(code: u16, body_bytes: u64) -> Fault {
-        Self {
-            code,
-            retry_after: None,
-            body_bytes: Some(body_bytes),
-        }
-        .into()
+        Self { code, retry_after: None, body_bytes: Some(body_bytes) }.into()
     }
 }
 
@@ -85,11 +70,7 @@ impl Misbehave for Status {
             reply.remove_header("Content-Length");
         } else if let Some(bytes) = self.body_bytes {
             reply.set_header("Content-Length", bytes.to_string());
-            reply.body = vec![Op::Content {
-                content: Content::new(FOREIGN_SEED, bytes),
-                from: 0,
-                to: bytes,
-            }];
+            reply.body = vec![Op::Content { content: Content::new(FOREIGN_SEED, bytes), from: 0, to: bytes }];
         }
     }
 }
@@ -136,29 +117,17 @@ fn found() -> u16 {
 impl Redirect {
     /// Redirects there with 302.
     pub fn to(to: &str) -> Fault {
-        Self {
-            to: Some(to.to_owned()),
-            code: found(),
-        }
-        .into()
+        Self { to: Some(to.to_owned()), code: found() }.into()
     }
 
     /// Redirects there with this status.
     pub fn with_code(code: u16, to: &str) -> Fault {
-        Self {
-            to: Some(to.to_owned()),
-            code,
-        }
-        .into()
+        Self { to: Some(to.to_owned()), code }.into()
     }
 
     /// Redirects without saying where.
     pub fn nowhere() -> Fault {
-        Self {
-            to: None,
-            code: found(),
-        }
-        .into()
+        Self { to: None, code: found() }.into()
     }
 }
 
@@ -185,14 +154,8 @@ mod tests {
     #[test]
     fn a_status_replaces_the_file_and_its_validators() {
         let reply = spoil(&[Status::code(503)], &Request::get("/a"));
-        assert_eq!(
-            (reply.status, reply.payload_len(), reply.header("ETag")),
-            (503, 0, None)
-        );
-        assert_eq!(
-            (reply.header("Content-Length"), reply.header("Date")),
-            (Some("0"), Some(DATE))
-        );
+        assert_eq!((reply.status, reply.payload_len(), reply.header("ETag")), (503, 0, None));
+        assert_eq!((reply.header("Content-Length"), reply.header("Date")), (Some("0"), Some(DATE)));
         assert_eq!(reply.header("Retry-After"), None);
     }
 
@@ -200,14 +163,8 @@ mod tests {
     fn a_range_can_be_refused_and_the_whole_served() {
         let refusal = [RefuseRange::with(403)];
         let ranged = Request::get("/a").with("Range", "bytes=10-");
-        let (ranged, plain) = (
-            spoil(&refusal, &ranged),
-            spoil(&refusal, &Request::get("/a")),
-        );
-        assert_eq!(
-            (ranged.status, ranged.payload_len(), ranged.header("ETag")),
-            (403, 0, None)
-        );
+        let (ranged, plain) = (spoil(&refusal, &ranged), spoil(&refusal, &Request::get("/a")));
+        assert_eq!((ranged.status, ranged.payload_len(), ranged.header("ETag")), (403, 0, None));
         assert_eq!((plain.status, plain.payload_len()), (200, 100));
     }
 
@@ -215,50 +172,31 @@ mod tests {
     fn retry_after_is_sent_as_written_once_or_twice() {
         let once = spoil(&[Status::retry_after(429, " 5")], &Request::get("/a"));
         assert_eq!(once.values("Retry-After").collect::<Vec<_>>(), [b" 5"]);
-        let two = Status {
-            code: 429,
-            retry_after: Some(OneOrMany::Many(vec!["1".into(), "2".into()])),
-            body_bytes: None,
-        };
+        let two =
+            Status { code: 429, retry_after: Some(OneOrMany::Many(vec!["1".into(), "2".into()])), body_bytes: None };
         let twice = spoil(&[two.into()], &Request::get("/a"));
-        assert_eq!(
-            twice.values("Retry-After").collect::<Vec<_>>(),
-            [b"1", b"2"]
-        );
+        assert_eq!(twice.values("Retry-After").collect::<Vec<_>>(), [b"1", b"2"]);
     }
 
     #[test]
     fn an_error_page_has_its_size_and_takes_no_memory() {
         let ten_gigabytes = 10_000_000_000;
         let reply = spoil(&[Status::page(500, ten_gigabytes)], &Request::get("/a"));
-        assert_eq!(
-            (reply.payload_len(), reply.header("Content-Length")),
-            (ten_gigabytes, Some("10000000000"))
-        );
+        assert_eq!((reply.payload_len(), reply.header("Content-Length")), (ten_gigabytes, Some("10000000000")));
     }
 
     #[test]
     fn a_status_without_content_has_neither_body_nor_length() {
         for code in [204, 304] {
             let reply = spoil(&[Status::page(code, 10)], &Request::get("/a"));
-            assert_eq!(
-                (reply.payload_len(), reply.header("Content-Length")),
-                (0, None),
-                "{code}"
-            );
+            assert_eq!((reply.payload_len(), reply.header("Content-Length")), (0, None), "{code}");
         }
     }
 
     #[test]
     fn a_redirect_says_where_or_does_not() {
-        let reply = spoil(
-            &[Redirect::with_code(307, "//other/x")],
-            &Request::get("/a"),
-        );
-        assert_eq!(
-            (reply.status, reply.header("Location")),
-            (307, Some("//other/x"))
-        );
+        let reply = spoil(&[Redirect::with_code(307, "//other/x")], &Request::get("/a"));
+        assert_eq!((reply.status, reply.header("Location")), (307, Some("//other/x")));
         let nowhere = spoil(&[Redirect::nowhere()], &Request::get("/a"));
         assert_eq!((nowhere.status, nowhere.header("Location")), (302, None));
     }

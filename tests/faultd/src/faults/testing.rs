@@ -11,9 +11,7 @@ pub(super) const DATE: &str = "Tue, 24 Nov 2026 15:00:00 GMT";
 
 /// 100 bytes with a strong tag and a date.
 pub(super) fn version() -> Version {
-    Version::new(1, 100)
-        .etag("\"v1\"")
-        .last_modified("Mon, 23 Nov 2026 15:00:00 GMT")
+    Version::new(1, 100).etag("\"v1\"").last_modified("Mon, 23 Nov 2026 15:00:00 GMT")
 }
 
 /// The answer to a request after these faults.
@@ -31,10 +29,9 @@ pub(super) fn payload(reply: &Reply) -> Vec<u8> {
     let mut out = Vec::new();
     for op in &reply.body {
         match op {
-            Op::Content { content, from, to }
-            | Op::Trickle {
-                content, from, to, ..
-            } => out.extend(content.bytes(*from..*to)),
+            Op::Content { content, from, to } | Op::Trickle { content, from, to, .. } => {
+                out.extend(content.bytes(*from..*to))
+            }
             Op::Raw(raw) => out.extend(raw),
             Op::Wire(_) | Op::Wait(_) => {}
             Op::Forever | Op::Cut => break,

@@ -22,10 +22,7 @@ pub struct Etag {
 impl Etag {
     /// Sends this value.
     pub fn value(value: &str) -> Fault {
-        Self {
-            value: Some(value.to_owned()),
-        }
-        .into()
+        Self { value: Some(value.to_owned()) }.into()
     }
 
     /// Sends none.
@@ -55,29 +52,17 @@ pub struct LastModified {
 impl LastModified {
     /// Sends this value.
     pub fn value(value: &str) -> Fault {
-        Self {
-            value: Some(value.to_owned()),
-            seconds_before_date: None,
-        }
-        .into()
+        Self { value: Some(value.to_owned()), seconds_before_date: None }.into()
     }
 
     /// Sends a moment so many seconds before the answer's Date.
     pub fn seconds_before_date(seconds: u64) -> Fault {
-        Self {
-            value: None,
-            seconds_before_date: Some(seconds),
-        }
-        .into()
+        Self { value: None, seconds_before_date: Some(seconds) }.into()
     }
 
     /// Sends none.
     pub fn missing() -> Fault {
-        Self {
-            value: None,
-            seconds_before_date: None,
-        }
-        .into()
+        Self { value: None, seconds_before_date: None }.into()
     }
 }
 
@@ -85,14 +70,9 @@ impl Misbehave for LastModified {
     fn apply(&self, _: &Request, _: &Version, reply: &mut Reply) {
         let computed = self.seconds_before_date.and_then(|seconds| {
             let date = httpdate::parse_http_date(reply.header("Date")?).ok()?;
-            date.checked_sub(Duration::from_secs(seconds))
-                .map(honest::http_date)
+            date.checked_sub(Duration::from_secs(seconds)).map(honest::http_date)
         });
-        replace(
-            reply,
-            "Last-Modified",
-            self.value.as_deref().or(computed.as_deref()),
-        );
+        replace(reply, "Last-Modified", self.value.as_deref().or(computed.as_deref()));
     }
 }
 
@@ -127,10 +107,7 @@ pub struct Date {
 impl Date {
     /// Sends this value.
     pub fn value(value: &str) -> Fault {
-        Self {
-            value: Some(value.to_owned()),
-        }
-        .into()
+        Self { value: Some(value.to_owned()) }.into()
     }
 
     /// Sends none.
@@ -157,10 +134,7 @@ pub struct ReprDigest {
 impl ReprDigest {
     /// Sends this value.
     pub fn value(value: &str) -> Fault {
-        Self {
-            value: Some(value.to_owned()),
-        }
-        .into()
+        Self { value: Some(value.to_owned()) }.into()
     }
 
     /// Sends none.
@@ -198,18 +172,11 @@ mod tests {
             (LastModified::missing(), "Last-Modified", None),
             (Date::value("x"), "Date", Some("x")),
             (Date::missing(), "Date", None),
-            (
-                ReprDigest::value("sha-256=:x:"),
-                "Repr-Digest",
-                Some("sha-256=:x:"),
-            ),
+            (ReprDigest::value("sha-256=:x:"), "Repr-Digest", Some("sha-256=:x:")),
             (ReprDigest::missing(), "Repr-Digest", None),
         ];
         for (fault, name, expected) in table {
-            let reply = spoil(
-                &[Headers::add("Repr-Digest", "old"), fault.clone()],
-                &Request::get("/a"),
-            );
+            let reply = spoil(&[Headers::add("Repr-Digest", "old"), fault.clone()], &Request::get("/a"));
             assert_eq!(reply.header(name), expected, "{fault:?}");
             assert!(reply.values(name).count() <= 1, "{fault:?}");
         }
@@ -218,22 +185,13 @@ mod tests {
     #[test]
     fn a_last_modified_can_be_too_close_to_the_date_of_its_answer() {
         let fault = LastModified::seconds_before_date(59);
-        let dated = spoil(
-            &[Date::value("Tue, 24 Nov 2026 15:00:00 GMT"), fault],
-            &Request::get("/a"),
-        );
-        assert_eq!(
-            dated.header("Last-Modified"),
-            Some("Tue, 24 Nov 2026 14:59:01 GMT")
-        );
+        let dated = spoil(&[Date::value("Tue, 24 Nov 2026 15:00:00 GMT"), fault], &Request::get("/a"));
+        assert_eq!(dated.header("Last-Modified"), Some("Tue, 24 Nov 2026 14:59:01 GMT"));
     }
 
     #[test]
     fn no_validators_takes_both() {
         let reply = spoil(&[NoValidators::at_all()], &Request::get("/a"));
-        assert_eq!(
-            (reply.header("ETag"), reply.header("Last-Modified")),
-            (None, None)
-        );
+        assert_eq!((reply.header("ETag"), reply.header("Last-Modified")), (None, None));
     }
 }

@@ -34,9 +34,7 @@ pub(crate) fn bytes(from: u64, to: u64) -> Vec<u8> {
 /// A connection to a server.
 pub(crate) fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.address()).expect("the server listens");
-    stream
-        .set_read_timeout(Some(PATIENCE))
-        .expect("a timeout can be set");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     stream
 }
 
@@ -53,15 +51,8 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let lines = self
-            .text
-            .lines()
-            .skip(1)
-            .filter_map(|line| line.split_once(": "));
-        lines
-            .into_iter()
-            .find(|(own, _)| own.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        let lines = self.text.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 }
 
@@ -74,11 +65,7 @@ pub(crate) fn read_head(stream: &mut impl Read) -> Head {
         head.push(byte[0]);
     }
     let text = String::from_utf8(head).expect("this head is UTF-8");
-    let status = text
-        .split(' ')
-        .nth(1)
-        .and_then(|code| code.parse().ok())
-        .expect("a head has a status");
+    let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a head has a status");
     Head { status, text }
 }
 
@@ -100,10 +87,7 @@ pub(crate) fn read_to_end(stream: &mut impl Read) -> (Vec<u8>, Option<io::ErrorK
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {
-        assert!(
-            begin.elapsed() < PATIENCE,
-            "not within {PATIENCE:?}: {what}"
-        );
+        assert!(begin.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
