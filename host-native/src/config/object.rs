@@ -109,7 +109,7 @@ impl<'a> Block<'a> {
 /// More of a number is not shown.
 const LONGEST_SHOWN: usize = 60;
 
-/// A value and where it is.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Node<'a> {
     pub(super) value: &'a Value<'a>,

@@ -154,7 +154,7 @@ async fn place<L: NativeLedger>(
     }
 }
 
-/// Whether the destination is the file that the row was giving its name to when it ended.
+/// Returns `true` if the destination is the file whose commit was interrupted.
 async fn is_its_file<L: NativeLedger>(engine: &Engine<NativeHost<L>>, row: &Row) -> Result<bool, Error> {
     let Some(committing) = &row.committing else {
         return Ok(false);
@@ -164,7 +164,7 @@ async fn is_its_file<L: NativeLedger>(engine: &Engine<NativeHost<L>>, row: &Row)
     Ok(found.await? == Found::Destination)
 }
 
-/// Whether the file is still the one the row completed, and the one that is wanted now.
+/// Returns `true` if the file is still the one the row completed, and has the digests wanted now.
 async fn is_unchanged(
     ledger: &impl NativeLedger,
     row: &Row,

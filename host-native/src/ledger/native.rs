@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 /// The tables of `serve`.
 pub trait ServeTables {
-    /// Notes the stub a download came from and its release as the peer sent it.
+    /// Records a download's stub and its release as the peer sent it.
     ///
     /// # Errors
     /// `NoSuchDownload`, `Ledger`, `DiskFull`.
@@ -21,14 +21,13 @@ pub trait ServeTables {
         release_json: Option<String>,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Where these downloads came from, in any order; those that are gone are left out.
+    /// The origins of these downloads, in any order; removed downloads are left out.
     ///
     /// # Errors
     /// `Ledger`.
     fn origins(&self, ids: Vec<DownloadId>) -> impl Future<Output = Result<Vec<DownloadOrigin>, Error>> + Send;
 
-    /// Where completed downloads came from whose import has not come to its end: those after `after`, by id, `limit` at
-    /// most.
+    /// The origins of completed downloads whose import has not ended: those after `after`, by id, at most `limit`.
     ///
     /// # Errors
     /// `Ledger`.
@@ -76,7 +75,7 @@ pub trait ServeTables {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// Where a download came from.
+/// The origin of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DownloadOrigin {
     /// The download.
@@ -85,7 +84,7 @@ pub struct DownloadOrigin {
     pub peer_id: Option<String>,
     /// The item, as the peer names it.
     pub item_id: Option<String>,
-    /// The stub it came from, if that was noted.
+    /// Its stub, if one was recorded.
     pub stub_name: Option<String>,
 }
 

@@ -62,7 +62,7 @@ pub struct ServeOptions {
     pub file: PathBuf,
     /// What it said.
     pub loaded: Loaded,
-    /// The data folder where the configuration names none.
+    /// The data folder if the configuration names none.
     pub data_folder: PathBuf,
     /// How requests go out.
     pub proxies: Proxies,
@@ -105,7 +105,7 @@ pub enum ServeError {
         /// Its value.
         found: String,
     },
-    /// Downloads would go where files of regrip's own are.
+    /// Downloads would be written among regrip's own files.
     #[error("{0}")]
     Folders(String),
     /// A key that opens nothing.
@@ -150,7 +150,7 @@ fn serve_on(
         return Err(ServeError::NoKey(listen));
     }
     let api_keys = CurrentKeys::new(api_keys(&config)?);
-    // Whether the address is free is known at once; how long the rest takes is not.
+    // An address in use is reported at once; the rest may take long.
     let server = Server::bind(listen, Limits::default());
     let server = server.map_err(|source| ServeError::Listen { at: listen, source })?;
     let threads = Threads::start()?;
@@ -378,7 +378,7 @@ pub(super) fn listen() -> io::Result<Receiver<ServerSignal>> {
                 std::process::exit(130);
             } else {
                 ending = true;
-                // From here on, and not where the end is done: that may hang on a disk.
+                // From here on, not when the end is complete: that may hang on a disk.
                 end_in_time();
                 let _ = ask.try_send(ServerSignal::End);
             }

@@ -18,7 +18,7 @@ const IMPORTS_AT_ONCE: u32 = 64;
 /// Rows that are read at once.
 const READ_AT_ONCE: usize = 512;
 
-/// Claims, cleans up and puts in line. Begins nothing yet where files cannot go.
+/// Claims, cleans up and puts in line. Starts nothing while files cannot be written.
 ///
 /// # Errors
 /// `Ledger`.

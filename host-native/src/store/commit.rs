@@ -157,8 +157,8 @@ fn name_over_empty(from: &Path, to: &Path, system: &System) -> io::Result<()> {
     named
 }
 
-/// Only where the two names are on different mounts, which they are not unless somebody mounted something over a file: a
-/// copy beside the target, synced, then renamed. A crash after that rename leaves a finished file and a part.
+/// Used only if the two names are on different mounts, which happens only if something is mounted over a file: a copy
+/// beside the target, synced, then renamed. A crash after that rename leaves a finished file and a part.
 async fn copy_over(part: &DiskPart, destination: &Path, replace: Replace) -> Result<Left, Error> {
     let copy = copy_path(destination);
     let copied = match copy_to(part, &copy).await {

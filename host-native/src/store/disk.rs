@@ -180,7 +180,7 @@ pub(super) fn foreign(path: &Path) -> Error {
     Error::ForeignPart { path: path.display().to_string() }
 }
 
-/// The system's number for an error, where it has one.
+/// The system's number for an error, if it has one.
 pub(super) fn errno(error: &io::Error) -> Option<Errno> {
     error.raw_os_error().map(Errno::from_raw_os_error)
 }

@@ -1,6 +1,6 @@
 //! Paths of files and parts, syncing their folders, and the system calls that tests replace.
 //!
-//! Whether a stranger's name is safe is decided before, where it is received.
+//! Names of strangers are checked earlier, by the code that receives them.
 //!
 //! A sync makes durable every name that was given before it began. While one is under way the others queue, and the next one
 //! serves them all. Invariant: a call succeeds only after a sync that began after the call did. A failed sync is reported to
@@ -331,7 +331,7 @@ fn outputs() -> [Option<FileId>; 2] {
     [id(fstat(std::io::stdout())), id(fstat(std::io::stderr()))]
 }
 
-/// Some file systems do not tell the cases of a letter apart.
+/// Some file systems ignore case.
 fn is_same_name(one: &Path, other: &Path) -> bool {
     let folded = |path: &Path| path.file_name().map(OsStr::to_string_lossy).map(|name| name.to_lowercase());
     folded(one) == folded(other)

@@ -79,7 +79,7 @@ impl HyperClient {
         incoming(connection, response, |connection| Lease { connection, route, pool })
     }
 
-    /// `None` if no connection is idle, or one was and had been closed before a byte of an answer came.
+    /// `None` if no connection is idle, or the idle one was closed before the first byte of the response.
     async fn over_pooled(
         &self,
         route: &ProxyRoute,
@@ -269,7 +269,7 @@ impl Pool {
     }
 }
 
-/// The head of a response, as it came.
+/// The head of a response, as received.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     /// The status as sent, 200 to 599.
@@ -280,7 +280,7 @@ pub(crate) struct Head {
     pub(crate) peer: Option<IpAddr>,
 }
 
-/// The head of a response that came through a transport's client.
+/// The head of a response received through a transport's client.
 pub(crate) fn head(response: &surf::Response) -> Option<&Head> {
     response.ext::<Head>()
 }

@@ -7,7 +7,7 @@
 //! After an error it stays broken and is never mistaken for an end.
 //!
 //! A plain socket is received straight into hyper's uninitialised buffer: no zeroing, no copy. The [`Meter`] beside it counts the
-//! bytes, which tells whether an answer had begun, and says whether a response head is next: that goes through a
+//! bytes, which shows if a response had begun, and marks if a response head is next: that goes through a
 //! [`HeadReader`], which bounds it. It does not dial and does not time out.
 //!
 //! [`Rate`] is a token bucket, kept as the moment at which it will be full enough. Whoever takes bytes pays for them in time, in
@@ -42,7 +42,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// A connection in use, and where it belongs afterwards.
+/// A connection in use, and the pool it returns to.
 pub(super) struct Lease {
     pub(super) connection: Connection,
     pub(super) route: ProxyRoute,
@@ -198,7 +198,7 @@ impl Connection {
         &mut self.trial
     }
 
-    /// Bytes that came over it so far.
+    /// Bytes received over it so far.
     pub(super) fn received(&self) -> u64 {
         self.meter.received()
     }
@@ -253,7 +253,7 @@ pub(super) fn buffered(socket: Async<TcpStream>) -> BufReader<Async<TcpStream>> 
     BufReader::with_capacity(ENCRYPTED_BYTES, socket)
 }
 
-/// Counts the bytes that came over a socket, and says what the next ones are.
+/// Counts the bytes received over a socket, and marks what the next ones are.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     received: AtomicU64,
@@ -293,7 +293,7 @@ pub(super) enum Stream {
 pub(super) struct Socket {
     stream: Stream,
     meter: Arc<Meter>,
-    /// What went wrong after bytes that came with it and counted first.
+    /// The error that followed the bytes already received.
     failed: Option<io::Error>,
     /// The response head that is being received.
     head: Option<HeadReader>,
@@ -457,7 +457,7 @@ impl Rate {
         let nanos = u128::from(bytes) * 1_000_000_000 / rate;
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let mut paid = lock(&self.paid);
-        // Within the burst before now; an instant that cannot be told is not before it.
+        // Within the burst before now; an instant that cannot be represented is not before it.
         let earliest = now.checked_sub(BURST).unwrap_or(now);
         *paid = (*paid).max(earliest);
         *paid = paid.checked_add(cost).unwrap_or(*paid);

@@ -121,7 +121,7 @@ fn insert(store: &mut CookieStore, cookie: Cookie<'static>, url: &Url) {
     let _ = store.insert(cookie, url);
 }
 
-/// A domain that many owners share, as far as its form tells: one label, or a short one below a country.
+/// Returns `true` for a domain that many owners share, judged by its form: one label, or a short one below a country.
 fn is_public_suffix(domain: &str) -> bool {
     let mut labels = domain.trim_matches('.').rsplit('.');
     match (labels.next(), labels.next(), labels.next()) {

@@ -58,7 +58,7 @@ pub(super) struct Dialer {
     pub(super) resolve: HashMap<(String, u16), Vec<IpAddr>>,
     /// Which addresses failed lately.
     pub(super) addresses: Addresses,
-    /// The kernel's receive buffer, where it must be small.
+    /// The kernel's receive buffer, if it must be small.
     pub(super) receive_buffer_bytes: Option<usize>,
 }
 

@@ -128,8 +128,8 @@ impl HttpTransport {
         self.send(outgoing).await
     }
 
-    /// Sends a GET, as [`Transport::get`] does, and says where the answer came from if that is another origin, and which
-    /// headers were not sent there.
+    /// Sends a GET, as [`Transport::get`] does, and returns the other origin that answered, if there was a redirect, and
+    /// which headers were not sent there.
     ///
     /// # Errors
     /// As [`Transport::get`].
@@ -210,7 +210,7 @@ fn range_headers(request: &Request<'_>) -> Result<HeaderMap, Error> {
     Ok(headers)
 }
 
-/// The bytes a validator came as: the core keeps them as Latin-1 reads them, and only an identical one matches.
+/// The bytes of a validator as received: the core keeps them as Latin-1 reads them, and only an identical one matches.
 fn latin1(validator: &str) -> Result<HeaderValue, Error> {
     let bytes = validator.chars().map(u8::try_from).collect::<Result<Vec<u8>, _>>();
     let bytes = bytes.map_err(|_| unsendable())?;

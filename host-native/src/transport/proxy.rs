@@ -60,7 +60,7 @@ impl Proxy {
         self.port
     }
 
-    /// The value of `Proxy-Authorization`, where it has one.
+    /// The value of `Proxy-Authorization`, if there is one.
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }

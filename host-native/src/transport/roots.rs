@@ -33,7 +33,7 @@ enum Base {
 }
 
 impl Roots {
-    /// Those of the platform, or Mozilla's where it has none.
+    /// Those of the platform, or Mozilla's if it has none.
     pub fn platform() -> Roots {
         Roots::on(Base::Platform)
     }
@@ -159,7 +159,7 @@ fn with_extra(
     Ok(Arc::new(both))
 }
 
-/// Believes a server's own certificate as well, where it was given, byte for byte. `openssl req -x509` marks what it signs
+/// Also trusts the server's own certificate if exactly that one was given. `openssl req -x509` marks what it signs
 /// for itself as an authority, which webpki does not let a server be.
 #[derive(Debug)]
 struct OrGiven {

@@ -1,4 +1,4 @@
-//! Whether the server still has the version that an earlier run downloaded (`--on-exists overwrite`).
+//! Asks the server if it still has the version that an earlier run downloaded (`--on-exists overwrite`).
 //!
 //! A conditional GET (RFC 9110 §13): 304 says so, and so does a 200 of the same size with the identical strong ETag, or
 //! without any ETag with the identical Last-Modified, from a server that ignores conditions. Its body is not read. What neither says is
