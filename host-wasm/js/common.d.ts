@@ -401,5 +401,5 @@ export function backoffDelay(attempt: number, options?: { baseDelayMs?: number |
 /** A `Retry-After` in milliseconds; null if it is missing or malformed. `now`: milliseconds since 1970, or a Date. In a browser after `load()`. */
 export function parseRetryAfter(value: string | null | undefined, now?: number | Date): number | null;
 
-/** Whether another attempt makes sense: by an error's `class`, else by its `status`, else by its name and code. In a browser after `load()` if it has a status. */
+/** Returns true if another attempt makes sense: by an error's `class`, else by its `status`, else by its name and code. In a browser after `load()` if it has a status. */
 export function isTransient(error: unknown): boolean;

@@ -123,7 +123,7 @@ function buildSections() {
       }
       say(section.at.problem, "");
       draw();
-      // The focus goes to the first of the rows that came.
+      // The first new row gets the focus.
       last?.nextElementSibling?.querySelector(".name").focus();
     });
     page("downloads").append(element);

@@ -1,4 +1,4 @@
-// A download as a row, with its details where it was opened.
+// A download as a row, with its details if opened.
 
 import { api } from "./api.js";
 import { make, page, parts, refill, say } from "./elements.js";
