@@ -158,7 +158,7 @@ pub trait PartBytes<C>: Part {
 pub trait Digest {
     /// What computes it.
     fn algorithm(&self) -> Algorithm;
-    /// Its state, from which [`Part::digest`] can go on; `None` where the hasher cannot tell.
+    /// Its state, from which [`Part::digest`] can continue; `None` if the hasher cannot save it.
     fn save(&self) -> Option<Vec<u8>>;
     /// Lower-case hex of all bytes so far.
     fn finish(self) -> String;

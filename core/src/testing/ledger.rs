@@ -100,12 +100,12 @@ impl MemoryLedger {
         self.tables().rows.insert(row.id, row);
     }
 
-    /// Every write after the next so many fails, until this is called again.
+    /// Every write after the next `n` fails, until this is called again.
     pub fn fail_after(&self, writes: Option<u32>) {
         self.tables().fail_after = writes;
     }
 
-    /// The next so many reads of a row fail.
+    /// The next `n` reads of a row fail.
     pub fn fail_reads(&self, times: u32) {
         self.tables().failing_reads = times;
     }

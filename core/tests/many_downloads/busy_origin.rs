@@ -27,7 +27,7 @@ fn attempts(max_download_attempts: u32) -> DownloadsConfig {
     }
 }
 
-/// The file, in so many pieces of ten seconds.
+/// The file, in pieces of ten seconds.
 fn tens_of_seconds(pieces: usize) -> Answer {
     let mut reply = whole(&vec![b'x'; pieces]);
     reply.body = (0..pieces).flat_map(|_| [Piece::Wait(seconds(10)), bytes(b"x")]).collect();
@@ -150,7 +150,7 @@ fn a_limit_grows_by_one_every_minute() {
     let results = run_all(&world, of_one(3));
     assert!(results.iter().all(Result::is_ok), "{results:?}");
     assert_eq!(asked_at(&world, "/1"), [0, 60]);
-    // It came when the limit was down already.
+    // It arrived after the limit was lowered.
     assert_eq!(asked_at(&world, "/2"), [120]);
     world.assert_at_rest();
 }

@@ -180,7 +180,7 @@ fn other_process(host: &FakeHost) -> Engine<FakeHost> {
     Engine::new(other, config(), true).expect("in range")
 }
 
-// K06 between processes: also where nobody tells the one that drives, the ledger lets only one of the two ends count.
+// K06 between processes: even without a signal to the driver, the ledger accepts only one of the two ends.
 #[test]
 fn a_cancel_by_another_process_at_any_moment_leads_to_exactly_one_last_word() {
     for heeded in [true, false] {

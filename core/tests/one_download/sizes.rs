@@ -142,7 +142,7 @@ fn a_416_at_the_parts_end_completes_a_file_of_unknown_size() {
     world.assert_whole(&file);
 }
 
-// The end of a range is no proof of the end of a file whose length it does not tell.
+// The end of a range is no proof of the end of a file whose length it does not state.
 #[test]
 fn a_range_of_an_unknown_whole_does_not_complete_it() {
     let file = content(1000);

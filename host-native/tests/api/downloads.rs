@@ -1,4 +1,4 @@
-//! Downloads by the API: added, watched, called off, taken up again, removed.
+//! Downloads by the API: added, watched, cancelled, taken up again, removed.
 
 use crate::support::{Bench, KEY, until};
 use regrip_core::Algorithm;

@@ -1,4 +1,4 @@
-//! `regrip get` where the network is kind, or only a little unkind.
+//! `regrip get` with a network that works, or nearly.
 
 use crate::support::Bench;
 use regrip_core::Algorithm;
@@ -194,7 +194,7 @@ fn some_failed_of_several_is_exit_1_and_the_others_are_there() {
     let ran = bench.run(&[&bench.url("/nothing"), &bench.url("/film")]);
     assert_eq!(ran.code, Some(1));
     bench.assert_is("film", Content::new(1, 300_000));
-    // A download that came to nothing leaves nothing behind.
+    // A download without a result leaves nothing behind.
     assert_eq!(bench.names(), ["film"]);
     assert!(ran.err.contains("404"), "{}", ran.err);
 }

@@ -118,7 +118,7 @@ pub(crate) fn regrip(arguments: &[&str]) -> Ran {
     Ran::of(command.args(arguments).output().expect("regrip runs"))
 }
 
-/// Length of a file, 0 where there is none.
+/// Length of a file, 0 if there is none.
 pub(crate) fn length(path: &Path) -> u64 {
     std::fs::metadata(path).map_or(0, |metadata| metadata.len())
 }

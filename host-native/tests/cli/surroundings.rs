@@ -104,7 +104,7 @@ fn a_folder_that_cannot_be_read_takes_a_file_and_one_that_cannot_be_written_is_r
     assert_eq!(bench.server.log().len(), 2, "a request was made");
 }
 
-/// A process that may write files of at most so many KiB.
+/// A process that may write files of at most this many KiB.
 fn limited(bench: &Bench, kib: u32) -> Ran {
     let get = bench.get(&[&bench.url("/film"), "--max-attempts", "1"]);
     let mut command = Command::new("bash");

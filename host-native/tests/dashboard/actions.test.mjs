@@ -98,7 +98,7 @@ test("a_url_is_added_and_errors_stand_beside_their_field", async (t) => {
   await wrong("sha256");
   await right("url", "filename");
   await page.getByLabel("SHA-256").fill("ab".repeat(32));
-  // Without a field, the code says where it belongs; an unknown one stands at the URL.
+  // Without a field, the code decides the field; an unknown code is shown at the URL.
   mock.refuse("POST /api/downloads", 409, "DestinationBusy", "/srv/films/film.mkv is the destination of download 7");
   await button(page, "Add").click();
   await wrong("filename");

@@ -31,7 +31,7 @@ impl Proxy {
         Proxy::with(Desk { refusals: Mutex::new(statuses.into_iter().collect()), ..Desk::default() })
     }
 
-    /// Knows where a name is that nobody else does.
+    /// Resolves a name that nobody else can.
     pub(crate) fn resolving(name: &str, address: SocketAddr) -> Proxy {
         Proxy::with(Desk { hosts: vec![(name.to_owned(), address)], ..Desk::default() })
     }

@@ -149,7 +149,7 @@ impl House {
         names
     }
 
-    /// Length of the part of a file, 0 where there is none.
+    /// Length of the part of a file, 0 if there is none.
     pub(crate) fn part_bytes(&self, name: &str) -> u64 {
         let part = self.path("completed").join(format!("{name}.part"));
         std::fs::metadata(part).map_or(0, |metadata| metadata.len())

@@ -22,7 +22,7 @@ pub trait LedgerUnderTest {
     fn now(&self) -> SystemTime;
     /// Waits as long by that time.
     async fn pass(&self, time: Duration);
-    /// Whether handles see each other's writes as those of other processes.
+    /// Returns `true` if handles see each other's writes as those of other processes.
     fn is_shared(&self) -> bool {
         false
     }
