@@ -155,6 +155,7 @@ pub mod peer;
 mod pump;
 pub mod resume;
 pub mod semaphore;
+mod split;
 mod taking;
 #[cfg(feature = "testing")]
 pub mod testing;
