@@ -4,6 +4,7 @@
 //! rename; so after a crash at any point start-up can tell which side of the rename it was on. After the rename nothing
 //! fails the download any more: what goes wrong then is a warning on a completed one.
 
+use crate::calls;
 use crate::config::OnExists;
 use crate::error::{Error, Failed};
 use crate::host::Host;
@@ -26,30 +27,30 @@ pub(crate) async fn commit<H: Host>(
     let Whole { size, digests } = whole;
     let committing = Committing { token: part.token(), size };
     job.record(Change::Committing { committing, digests }).await?;
-    match name(job, part).await {
-        Ok(committed) => {
-            let warning = match committed {
-                Committed::Durable => job.warning.as_ref().map(|error| job.failure(error)),
-                Committed::WithWarning(error) => Some(job.failure(&error)),
-            };
-            completed(job, size, warning, ended).await;
-            Ok(())
-        }
+    let committed = match name(job, part).await {
+        Ok(committed) => committed,
         Err(error) => {
             keep_whole(job, size).await?;
-            Err(error.into())
+            return Err(error);
         }
-    }
+    };
+    let warning = match &committed {
+        Committed::Durable => job.warning.as_ref(),
+        Committed::WithWarning(error) => Some(error),
+    };
+    let warning = warning.map(|error| job.failure(error));
+    completed(job, size, warning, ended).await;
+    Ok(())
 }
 
 /// Gives the part its name, by the rule for an existing file.
-async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, Error> {
+async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, Failed> {
     let replace = match job.row.new.on_exists {
         OnExists::Overwrite if job.host.may_replace(&job.row).await? => Replace::Existing,
         OnExists::Overwrite | OnExists::Fail | OnExists::Rename => Replace::Nothing,
     };
     let destination = &job.row.new.destination;
-    job.host.store().commit(part, destination, replace).await
+    Ok(job.host.store().commit(part, destination, replace).await?)
 }
 
 /// The row's last word and the attempt's. Side by side, so that a ledger that writes several changes at once syncs once.
@@ -108,8 +109,8 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
         }
         Found::Part => {
             let path = &job.row.new.part;
-            let mut part = job.host.store().open(path, OpenPart::Claimed).await?;
-            if part.length().await? != size || part.token() != token {
+            let mut part = calls::open(job.host, path, OpenPart::Claimed).await?;
+            if calls::length(&mut part).await? != size || part.token() != token {
                 return Ok(Repaired::GoOn);
             }
             let digests = job.row.checksums();

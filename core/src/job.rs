@@ -1,6 +1,7 @@
 //! One download while it is worked on: its row, kept in step with the ledger, and its voice.
 
 use crate::bounds::Bounds;
+use crate::calls;
 use crate::checksum::Algorithm;
 use crate::classify::{Class, class};
 use crate::config::DownloadsConfig;
@@ -15,11 +16,11 @@ use crate::record::{
     Behaviour, Change, DigestRow, DigestSource, Failure, Restart, RestartReason, Row, Status, Terms, Validators,
     Waiting,
 };
-use crate::store::{Part, PartStore};
+use crate::store::{DigestState, Part, PartStore};
 use crate::time::Clock;
 use crate::transport::{Response, Transport};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A host's parts.
 pub(crate) type PartOf<H> = <<H as Host>::Store as PartStore>::Part;
@@ -90,7 +91,8 @@ impl<'a, H: Host> Job<'a, H> {
     /// # Errors
     /// `Cancelled` where another process called the download off, `Ledger`.
     pub(crate) async fn record(&mut self, change: Change) -> Result<(), Failed> {
-        self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await.map_err(overruled)?;
+        let recorded = self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await;
+        recorded.map_err(overruled)?;
         self.row.apply(&change);
         Ok(())
     }
@@ -107,12 +109,17 @@ impl<'a, H: Host> Job<'a, H> {
     /// # Errors
     /// As [`record`](Self::record).
     pub(crate) async fn waits(&mut self, latest: Duration, why: String) -> Result<(), Failed> {
-        let wall = self.host.clock().wall();
-        let until = wall.checked_add(latest).unwrap_or(wall);
-        let waiting = Waiting { until, why: why.clone() };
-        self.record(Change::Waits(waiting)).await?;
+        let until = self.record_wait(latest, why.clone()).await?;
         self.emit(What::Waiting { until, why });
         Ok(())
+    }
+
+    /// Records a wait of at most this long, and returns its end.
+    pub(crate) async fn record_wait(&mut self, latest: Duration, why: String) -> Result<SystemTime, Failed> {
+        let wall = self.host.clock().wall();
+        let until = wall.checked_add(latest).unwrap_or(wall);
+        self.record(Change::Waits(Waiting { until, why })).await?;
+        Ok(until)
     }
 
     /// Records the outcome of a request.
@@ -125,8 +132,8 @@ impl<'a, H: Host> Job<'a, H> {
 
     /// Discards the part's bytes: the file stays, its length goes to 0.
     pub(crate) async fn restart(&mut self, part: &mut PartOf<H>, reason: RestartReason) -> Result<(), Failed> {
-        let discarded = part.length().await?;
-        part.truncate(0).await?;
+        let discarded = calls::length(part).await?;
+        calls::truncate(part, 0).await?;
         let restart = Restart { attempt: self.attempt, reason, discarded };
         self.record(Change::Restart(restart)).await?;
         self.emit_restart(restart);
@@ -217,26 +224,36 @@ impl<'a, H: Host> Job<'a, H> {
     /// is believed then of what no earlier one vouches for, and nothing at all of a disk that fails otherwise than by
     /// being full.
     pub(crate) async fn flush(&mut self, part: &mut PartOf<H>) -> Result<u64, Failed> {
-        let error = match part.flush().await {
+        let error = match calls::flush(part).await {
             Ok(durable) => return Ok(durable),
             Err(error) => error,
         };
-        match error {
-            Error::DiskFull { .. } => part.truncate(self.row.durable).await?,
+        match &*error {
+            Error::DiskFull { .. } => calls::truncate(part, self.row.durable).await?,
             _ => self.restart(part, RestartReason::PartChanged).await?,
         }
-        Err(error.into())
+        Err(error)
+    }
+
+    /// Records the offset of the part, and how far its data is durable.
+    pub(crate) async fn checkpoint(
+        &mut self,
+        part: &PartOf<H>,
+        downloaded: u64,
+        durable: u64,
+        digests: Vec<(Algorithm, DigestState)>,
+    ) -> Result<(), Failed> {
+        self.record(Change::Checkpoint { downloaded, durable, epoch: part.epoch(), digests }).await
     }
 
     /// Makes what is written durable and notes how far it goes: after an attempt without a file, whatever ended it.
     /// Returns the offset.
     pub(crate) async fn settle(&mut self, part: &mut PartOf<H>) -> Result<u64, Failed> {
-        let offset = part.length().await?;
+        let offset = calls::length(part).await?;
         // Before the first recorded byte there is nothing to keep; and a stand-still needs no new line.
         if self.row.epoch.is_some() && (offset != self.row.durable || offset != self.row.downloaded) {
             let durable = self.flush(part).await?;
-            self.record(Change::Checkpoint { downloaded: offset, durable, epoch: part.epoch(), digests: Vec::new() })
-                .await?;
+            self.checkpoint(part, offset, durable, Vec::new()).await?;
         }
         Ok(offset)
     }
@@ -269,10 +286,10 @@ impl<'a, H: Host> Job<'a, H> {
 }
 
 /// A row that does not admit what is to be recorded because another process called it off: this drive is called off, too.
-pub(crate) fn overruled(error: Error) -> Error {
+pub(crate) fn overruled(error: Error) -> Failed {
     match error {
-        Error::WrongState { status: Status::Cancelled, .. } => Error::Cancelled,
-        error => error,
+        Error::WrongState { status: Status::Cancelled, .. } => Error::Cancelled.into(),
+        error => error.into(),
     }
 }
 

@@ -143,6 +143,7 @@ pub use shown::{redacted, shown};
 pub use stub::{PeerId, Stub};
 
 mod bencode;
+mod calls;
 pub mod engine;
 mod finish;
 #[cfg(feature = "hash")]
@@ -160,6 +161,7 @@ mod taking;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transfer;
+mod verify;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

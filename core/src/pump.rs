@@ -9,7 +9,6 @@ use crate::error::{Error, Failed, Timeout};
 use crate::event::What;
 use crate::host::Host;
 use crate::job::{BodyOf, Job, PartOf};
-use crate::record::Change;
 use crate::store::DigestState;
 use crate::store::{Digest, Part, PartBytes};
 use crate::taking::{Differing, Taking, believe};
@@ -134,19 +133,21 @@ impl<H: Host> Pump<H> {
             at = upto + new.length();
             // Bytes that cannot be read back count as different.
             let compared = known.length() > 0 && taking.compare;
-            if compared && (from < readable_from || !part.matches(from, &known).await?) {
-                if !matches!(taking.differing, Differing::Cut(_)) {
-                    return Ok(Pumped::Different);
-                }
+            let different = compared && (from < readable_from || !part.matches(from, &known).await?);
+            if different && !matches!(taking.differing, Differing::Cut(_)) {
+                return Ok(Pumped::Different);
+            }
+            if !different && new.length() == 0 {
+                continue;
+            }
+            if !settled {
                 settled = true;
-                self.settle(job, part, &mut taking, from).await?;
+                self.settle(job, part, &mut taking, if different { from } else { upto }).await?;
+            }
+            if different {
                 self.write(job, part, known, end == Some(upto)).await?;
             }
             if new.length() > 0 {
-                if !settled {
-                    settled = true;
-                    self.settle(job, part, &mut taking, upto).await?;
-                }
                 self.write(job, part, new, end == Some(at)).await?;
             }
         }
@@ -232,7 +233,7 @@ impl<H: Host> Pump<H> {
         // A state beyond what is durable would be of no use after the crash that it is for.
         let digests = self.digests.iter().filter(|_| offset <= durable);
         let digests = digests.filter_map(save).collect();
-        job.record(Change::Checkpoint { downloaded: self.offset, durable, epoch: part.epoch(), digests }).await?;
+        job.checkpoint(part, offset, durable, digests).await?;
         self.checkpoint_offset = Some(self.offset);
         self.checkpoint_at = job.host.clock().now();
         Ok(())

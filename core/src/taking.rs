@@ -4,6 +4,7 @@
 //! recorded of a response whose comparison did not reach an end. If the part is cut, it is cut before the row says so: after
 //! a crash in between, the part is shorter than the row's durable offset, which is noticed, or as long as before.
 
+use crate::calls;
 use crate::checksum::Checksum;
 use crate::error::{Error, Failed};
 use crate::event::What;
@@ -66,7 +67,7 @@ impl Taking {
         let mismatch = mismatches(job.row.new.release_size, self.size);
         let full = self.is_full() || held == 0;
         if full && kept < held {
-            part.truncate(kept).await?;
+            calls::truncate(part, kept).await?;
         }
         let epoch = part.epoch();
         let known = if full {

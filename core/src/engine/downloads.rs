@@ -18,7 +18,7 @@ use super::stop::Stop;
 use crate::checksum::Checksum;
 use crate::classify::class;
 use crate::config::{DownloadsConfig, InvalidConfig};
-use crate::error::{Error, chain};
+use crate::error::{Error, Failed, chain};
 use crate::error_code::ErrorCode;
 use crate::event::{Event, Summary, What, display_url};
 use crate::host::Host;
@@ -156,10 +156,9 @@ impl<H: Host> Engine<H> {
         Ok(accepted)
     }
 
-    async fn admit(&self, mut new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
+    async fn admit(&self, mut new: NewDownload, new_url: NewUrl) -> Result<Accepted, Failed> {
         let asked = self.0.config().digest;
-        let digests = &mut new.digests;
-        digests.extend(asked.map(DigestRow::asked)); // beside one that is wanted, it costs nothing
+        new.digests.extend(asked.map(DigestRow::asked)); // beside one that is wanted, it costs nothing
         let door = self.door(&new.destination);
         let _inside = door.lock().await;
         let ledger = self.0.host.ledger();
@@ -168,57 +167,46 @@ impl<H: Host> Engine<H> {
             Admission::Move(id) if self.is_driven(id) || self.is_accepted(id) => Admission::Busy(id),
             admission => admission,
         };
-        if let Admission::Known(id) | Admission::Retry(id) = admission {
-            let row = rows.iter().find(|row| row.id == id);
-            if let Some(names) = row.and_then(|row| missing(row, &new)) {
-                return Err(Error::CredentialsMissing { names });
-            }
-        }
-        match admission {
-            Admission::Known(id) => {
-                self.ask(id, &new, None);
-                if !self.is_driven(id) {
-                    self.tell(id, &new, What::Queued);
-                }
-                Ok(Accepted { id, known: true })
-            }
-            Admission::Retry(id) => {
-                match self.record(id, &Change::Retried).await {
-                    // Another process takes it up at this moment.
-                    Ok(()) | Err(Error::WrongState { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-                if let Some(row) = rows.iter().find(|row| row.id == id) {
-                    self.disown_what_a_digest_refused(row, &new).await?;
-                }
-                lock(&self.0.asked).remove(&id);
-                self.record(id, &Change::Terms(Terms::of(&new))).await?;
-                self.tell(id, &new, What::Queued);
-                Ok(Accepted { id, known: true })
-            }
-            Admission::Move(id) => {
-                let row = rows.iter().find(|row| row.id == id);
-                let row = row.ok_or(Error::NoSuchDownload(id))?;
-                if row.status.is_finished() {
-                    self.record(id, &Change::Retried).await?;
-                    self.disown_what_a_digest_refused(row, &new).await?;
-                }
-                let moving =
-                    Moving { url: new.source.url().to_owned(), status: row.status, failure: row.failure.clone() };
-                self.ask(id, &new, Some(moving));
-                self.tell(id, &new, What::Queued);
-                Ok(Accepted { id, known: true })
-            }
+        let (id, retries, moves) = match admission {
             Admission::New => {
                 let id = ledger.insert(&new, self.0.host.clock().wall()).await?;
                 self.tell(id, &new, What::Queued);
-                Ok(Accepted { id, known: false })
+                return Ok(Accepted { id, known: false });
             }
-            Admission::Busy(id) => {
-                let url = rows.iter().find(|row| row.id == id).map(|row| display_url(row.new.source.url()));
-                Err(Error::DestinationBusy { path: new.destination, id, url: url.unwrap_or_default() })
+            Admission::Known(id) => (id, false, false),
+            Admission::Retry(id) => (id, true, false),
+            Admission::Move(id) | Admission::Busy(id) => (id, false, true),
+        };
+        let row = rows.iter().find(|row| row.id == id).ok_or(Error::NoSuchDownload(id))?;
+        if let Admission::Busy(id) = admission {
+            let url = display_url(row.new.source.url());
+            return Err(Error::DestinationBusy { path: new.destination, id, url }.into());
+        }
+        if let Some(names) = missing(row, &new).filter(|_| !moves) {
+            return Err(Error::CredentialsMissing { names }.into());
+        }
+        if retries || (moves && row.status.is_finished()) {
+            match self.record(id, &Change::Retried).await {
+                // Another process takes it up at this moment.
+                Err(error) if retries && matches!(*error, Error::WrongState { .. }) => {}
+                recorded => recorded?,
+            }
+            if let Some(disowned) = disowned_for(row, &new) {
+                self.record(id, &disowned).await?;
             }
         }
+        if retries {
+            lock(&self.0.asked).remove(&id);
+            self.record(id, &Change::Terms(Terms::of(&new))).await?;
+        } else {
+            let url = new.source.url().to_owned();
+            let moving = moves.then(|| Moving { url, status: row.status, failure: row.failure.clone() });
+            lock(&self.0.asked).insert(id, Asked { terms: Terms::of(&new), moving });
+        }
+        if retries || moves || !self.is_driven(id) {
+            self.tell(id, &new, What::Queued);
+        }
+        Ok(Accepted { id, known: true })
     }
 
     /// Drives a download to its end: permits, attempts, backoff, commit. Returns at once where it is completed already.
@@ -230,7 +218,7 @@ impl<H: Host> Engine<H> {
     /// Dropping the future is like a crash of the process: the permit and the lock are given back, the row and the part
     /// stay as they are, and the next drive goes on from them.
     pub async fn drive(&self, id: DownloadId) -> Result<Summary, Error> {
-        drive::drive(&self.0, id).await.map_err(|failed| *failed.0)
+        Ok(drive::drive(&self.0, id).await?)
     }
 
     /// Gives a file its name whose process died in that moment, and asks nothing of the network. Whether that made it whole;
@@ -239,7 +227,7 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// As [`drive`](Self::drive). The row has failed then, unless it was the ledger.
     pub async fn repair(&self, id: DownloadId) -> Result<bool, Error> {
-        drive::repair_only(&self.0, id).await.map_err(|failed| *failed.0)
+        Ok(drive::repair_only(&self.0, id).await?)
     }
 
     /// Calls a download off, promptly. Its part is kept. From `committing` on it is too late.
@@ -328,7 +316,7 @@ impl<H: Host> Engine<H> {
         }
         lock(&self.0.asked).remove(&id);
         if is_refused_by_a_digest(&row) {
-            self.disown(&row).await?;
+            self.record(id, &disowned(&row)).await?;
         }
         self.record(id, &Change::Retried).await?;
         self.tell(id, &row.new, What::Queued);
@@ -413,33 +401,6 @@ impl<H: Host> Engine<H> {
         writer.map(|(_, writer)| writer.tell(stop))
     }
 
-    /// A whole part with the wrong digest would be refused again and again without a request. Where the digest that is
-    /// wanted is still the same, its bytes count no more; where it is another one, they may be the right ones.
-    async fn disown_what_a_digest_refused(&self, row: &Row, new: &NewDownload) -> Result<(), Error> {
-        let wanted = |rows: &[DigestRow]| -> Vec<Checksum> {
-            let given = |row: &&DigestRow| row.source != DigestSource::ReprDigest;
-            let rows = rows.iter().filter(given);
-            rows.filter_map(DigestRow::checksum).collect()
-        };
-        if !is_refused_by_a_digest(row) || wanted(&row.digests) != wanted(&new.digests) {
-            return Ok(());
-        }
-        self.disown(row).await
-    }
-
-    /// Records that the bytes of a part do not count any more, because a digest refused them.
-    async fn disown(&self, row: &Row) -> Result<(), Error> {
-        let restart =
-            Restart { attempt: row.attempts, reason: RestartReason::DigestMismatch, discarded: row.downloaded };
-        self.record(row.id, &Change::Restart(restart)).await
-    }
-
-    /// Keeps what a call asked for until the part is locked.
-    fn ask(&self, id: DownloadId, new: &NewDownload, moving: Option<Moving>) {
-        let terms = Terms::of(new);
-        lock(&self.0.asked).insert(id, Asked { terms, moving });
-    }
-
     fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {
         let mut doors = lock(&self.0.doors);
         // Those nobody holds any more are of no use.
@@ -447,8 +408,8 @@ impl<H: Host> Engine<H> {
         Arc::clone(doors.entry(destination.to_owned()).or_default())
     }
 
-    async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Error> {
-        self.0.host.ledger().record(id, change, self.0.host.clock().wall()).await
+    async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Failed> {
+        Ok(self.0.host.ledger().record(id, change, self.0.host.clock().wall()).await?)
     }
 
     fn tell(&self, id: DownloadId, new: &NewDownload, what: What) {
@@ -472,4 +433,21 @@ fn has_part(row: &Row) -> bool {
 fn is_refused_by_a_digest(row: &Row) -> bool {
     let failure = row.failure.as_ref();
     failure.is_some_and(|failure| failure.code == ErrorCode::DigestMismatch)
+}
+
+/// The change that a whole part with the wrong digest needs before it is used again: it would be refused again and again without a
+/// request. If the wanted digest is still the same, the bytes no longer count; if it is another one, they may be the right ones.
+fn disowned_for(row: &Row, new: &NewDownload) -> Option<Change> {
+    let wanted = |rows: &[DigestRow]| -> Vec<Checksum> {
+        let rows = rows.iter().filter(|row| row.source != DigestSource::ReprDigest);
+        rows.filter_map(DigestRow::checksum).collect()
+    };
+    let refused = is_refused_by_a_digest(row) && wanted(&row.digests) == wanted(&new.digests);
+    refused.then(|| disowned(row))
+}
+
+/// The bytes of a part no longer count, because a digest refused them.
+fn disowned(row: &Row) -> Change {
+    let reason = RestartReason::DigestMismatch;
+    Change::Restart(Restart { attempt: row.attempts, reason, discarded: row.downloaded })
 }
