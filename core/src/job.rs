@@ -125,7 +125,9 @@ impl<'a, H: Host> Job<'a, H> {
     /// Records the outcome of a request.
     pub(crate) fn note<B>(&self, answer: &Result<Response<B>, Error>) {
         self.seat.answered(answer);
-        if let Some(peer) = &self.reachability {
+        if !H::ALONE
+            && let Some(peer) = &self.reachability
+        {
             peer.note(self.host.clock(), self.config.breaker_failures, answer);
         }
     }

@@ -116,7 +116,9 @@ impl<H: Host> Engine<H> {
         let config = Arc::new(config);
         *lock(&self.0.config) = Arc::clone(&config);
         self.0.origins.reconfigure(&config);
-        self.0.peers.reconfigure(&config);
+        if !H::ALONE {
+            self.0.peers.reconfigure(&config);
+        }
         Ok(())
     }
 

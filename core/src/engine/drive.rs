@@ -45,7 +45,9 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     // Only now nobody else in this process changes it.
     let row = calls::row(&shared.host, id).await?;
     let mut job = shared.job(row);
-    job.reachability = shared.peers.of_source(&job.row.new.source);
+    if !H::ALONE {
+        job.reachability = shared.peers.of_source(&job.row.new.source);
+    }
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
