@@ -1,8 +1,8 @@
-//! Gives a whole file its final name, and repairs what a crash in that left behind.
+//! Gives a complete file its final name, and repairs a commit that a crash interrupted.
 //!
-//! Invariant: the file is counted, verified and synced, and the ledger says `committing` with its identity, before the
-//! rename; so after a crash at any point start-up can tell which side of the rename it was on. After the rename nothing
-//! fails the download any more: what goes wrong then is a warning on a completed one.
+//! Invariant: before the rename the file is counted, verified and synced, and the ledger has it as `committing` with its
+//! identity. So after a crash at any point, start-up can determine if the file was renamed. After the rename nothing fails the
+//! download any more: an error is then a warning on a completed download.
 
 use crate::calls;
 use crate::config::OnExists;
@@ -16,7 +16,7 @@ use crate::time::Clock;
 use crate::transfer::Whole;
 use futures::future::join;
 
-/// Commits a whole part. From here on a cancel is too late. `ended` ends the attempt that completed it, where there was one.
+/// Commits a complete part. From here on it is too late to cancel. `ended` ends the attempt that completed it, if there was one.
 pub(crate) async fn commit<H: Host>(
     job: &mut Job<'_, H>,
     mut part: PartOf<H>,
@@ -53,9 +53,9 @@ async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, F
     Ok(job.host.store().commit(part, destination, replace).await?)
 }
 
-/// The row's last word and the attempt's. Side by side, so that a ledger that writes several changes at once syncs once.
+/// Records the end of the row and of the attempt: concurrently, so that a ledger that batches changes syncs once.
 ///
-/// A ledger that does not take it is a warning, too: the row stays `committing`, and the next start repairs it.
+/// An error of the ledger is a warning, too: the row stays `committing`, and the next start repairs it.
 async fn completed<H: Host>(job: &mut Job<'_, H>, size: u64, warning: Option<Failure>, ended: Option<Change>) {
     let (ledger, id, at) = (job.host.ledger(), job.row.id, job.host.clock().wall());
     let mut completed = Change::Completed { size, warning };
@@ -70,13 +70,13 @@ async fn completed<H: Host>(job: &mut Job<'_, H>, size: u64, warning: Option<Fai
         *warning = Some(job.failure(&error));
     }
     job.row.apply(&completed);
-    // A line missing in the timeline takes nothing back.
+    // The download is completed even if its timeline lacks a line.
     if let (Ok(()), Some(ended)) = (noted, ended) {
         job.row.apply(&ended);
     }
 }
 
-/// The part stays, and every byte of it is durable: also after a reboot nothing of it is asked for again.
+/// Records that every byte of the part is durable: even after a reboot none of it is requested again.
 async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Failed> {
     // The part is closed by now; the row has the epoch it was written in.
     let epoch = job.row.epoch.clone().unwrap_or_default();
@@ -92,10 +92,10 @@ pub(crate) enum Repaired {
     GoOn,
 }
 
-/// Takes up a row that was `committing` when its process died. Repeating it changes nothing more.
+/// Repairs a row that was `committing` when its process died. Repeating it changes nothing more.
 ///
 /// # Errors
-/// `Lost` where neither the part nor the destination is the file; else as the commit.
+/// `Lost` if neither the part nor the destination is the file; else as the commit.
 pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Failed> {
     let Some(committing) = job.row.committing.clone() else {
         return Ok(Repaired::GoOn);
@@ -121,8 +121,8 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
     }
 }
 
-/// Whether a row that must be driven again has its file: an earlier process renamed it, and could not say so. Completes it
-/// then. `wanted` are the digests that the file must have.
+/// Returns `true` if an earlier process renamed the file of a row without recording it, and completes the row. `wanted` are the
+/// digests that the file must have.
 pub(crate) async fn recognise<H: Host>(job: &mut Job<'_, H>, wanted: &[DigestRow]) -> Result<bool, Failed> {
     let Some(committing) = job.row.committing.clone() else {
         return Ok(false);

@@ -1,7 +1,7 @@
-//! One attempt: from a part on the disk to all of its bytes, or an error.
+//! One attempt: from a part to all bytes of the file, or an error.
 //!
 //! Invariant: before the first byte of a version is written, the ledger knows its validators; a byte is appended only after
-//! the verdict (and the comparison, if one is due) said so; an attempt makes at most two requests after its first.
+//! the verdict (and the comparison, if one is due) allows it; an attempt makes at most two requests after its first.
 //!
 //! It does not decide about further attempts ([`bounds`](crate::bounds)) and gives no file its final name
 //! ([`finish`](crate::finish)).
@@ -24,11 +24,11 @@ use crate::time::Clock;
 use crate::transport::{BodyEnd, ByteRange, Request, Response, Transport};
 use crate::verify::{cannot_be_hashed, check_digests, proven, verify};
 
-/// The least that is compared of a part whose bytes nothing vouches for: of one that was adopted, and for another URL.
+/// The shortest comparison if nothing else vouches for the bytes of a part: an adopted one, or one for another URL.
 const LEAST_OVERLAP_BYTES: u64 = 65_536;
-/// How far back the comparison begins at most, if the part's last bytes are all the same.
+/// The longest comparison if the last bytes of the part are all the same.
 const WIDEST_OVERLAP_BYTES: u64 = 16 << 20;
-/// Requests of one attempt after its first.
+/// The number of requests of one attempt after its first.
 const EXTRA_REQUESTS: u32 = 2;
 
 /// All bytes of a file, counted, in its part.
@@ -36,32 +36,32 @@ const EXTRA_REQUESTS: u32 = 2;
 pub(crate) struct Whole {
     /// Size of the file.
     pub(crate) size: u64,
-    /// Its digests, as far as they were computed.
+    /// The digests that were computed.
     pub(crate) digests: Vec<Checksum>,
 }
 
-/// Where a response led.
+/// The result of a response.
 enum Step {
-    /// To the whole file.
+    /// The part is the whole file.
     Whole(Whole),
-    /// To another request.
+    /// Another request follows.
     Ask(Next),
 }
 
-/// What to ask for next.
+/// What to request next.
 enum Next {
     /// The rest.
     Rest(Ask),
-    /// The whole file. The reason counts if it differs from the part. With an error the range was refused with it.
+    /// The whole file. The reason applies if it differs from the part. The error is the one that a range was refused with.
     Whole(RestartReason, Option<Failed>),
-    /// The whole file, after all of the part was discarded.
+    /// The whole file, after the part was discarded.
     StartOver(RestartReason),
 }
 
-/// How many bytes of the part are to be kept, or why none.
+/// The number of bytes of the part that are kept, or why none is.
 pub(crate) type Stock = Result<u64, RestartReason>;
 
-/// Counts the part's bytes before the attempt starts, and cuts it back to what is durable if the rest may be lost.
+/// Counts the bytes of the part before an attempt, and cuts it back to the durable offset if the rest may be lost.
 pub(crate) async fn take_stock<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<Stock, Failed> {
     let length = calls::length(part).await?;
     if job.row.new.adopt && job.row.epoch.is_none() && length > 0 {
@@ -80,8 +80,8 @@ pub(crate) async fn take_stock<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<
     }
 }
 
-/// Takes up a part of unknown origin: its bytes are made durable and recorded, without a validator, so that nothing is
-/// appended before its tail was compared.
+/// Adopts a part of unknown origin: makes its bytes durable and records them without a validator, so that nothing is appended
+/// before its tail was compared.
 async fn adopt<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, length: u64) -> Result<(), Failed> {
     let durable = calls::flush(part).await?;
     job.checkpoint(part, length, durable, Vec::new()).await
@@ -102,7 +102,7 @@ pub(crate) async fn attempt<H: Host>(
         Ok(offset) => first_step(job, part, offset).await?,
         Err(reason) => Step::Ask(Next::StartOver(reason)),
     };
-    // One more than there are extra requests, for the first one.
+    // One more than the extra requests, for the first one.
     for _ in 0..=EXTRA_REQUESTS {
         let next = match step {
             Step::Whole(whole) => return Ok(whole),
@@ -123,7 +123,7 @@ pub(crate) async fn attempt<H: Host>(
     }
     match step {
         Step::Whole(whole) => Ok(whole),
-        // The reason for it is recorded, as far as it outlasts the attempt; the next one goes on from there.
+        // What was learned from the responses is recorded; the next attempt continues from there.
         Step::Ask(_) => {
             let got = calls::length(part).await?;
             Err(Error::Incomplete { got, expected: job.row.known_size().map(|size| size.bytes) }.into())
@@ -165,12 +165,12 @@ async fn first_step<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, offset:
     }))
 }
 
-/// What is known of a URL of another path: nothing yet.
+/// Nothing is known yet about a URL with another path.
 static NO_VALIDATORS: Validators =
     Validators { etag: None, last_modified: None, last_modified_strong: false, content_type: None };
 static NO_BEHAVIOUR: Behaviour = Behaviour { ignores_if_range: false, refuses_ranges: false, shrunk: None };
 
-/// What is held, as the response of the URL that is asked may be judged by it.
+/// The held data that the response of the current URL may be compared with.
 fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
     let of_row = Held {
         offset,
@@ -194,14 +194,15 @@ fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
     }
 }
 
-/// An adopted part is compared even if comparing is turned off, and so is one for another URL: nothing else vouches for it.
+/// The length of the comparison. An adopted part and one for another URL are compared even if comparing is turned off: nothing
+/// else vouches for them.
 fn overlap<H: Host>(job: &Job<'_, H>) -> u64 {
     let configured = job.config.resume_overlap_bytes;
     let adopted = job.row.new.adopt && job.row.responses == 0;
     if adopted || job.candidate.is_some() { configured.max(LEAST_OVERLAP_BYTES) } else { configured }
 }
 
-/// If only the comparison vouches for the part, its stretch must not be one repeated byte: other files have that, too.
+/// Extends a comparison that alone vouches for the part until its bytes are not one repeated byte: other files have that, too.
 async fn widened<H: Host>(part: &mut PartOf<H>, ask: Ask) -> Result<Next, Failed> {
     let Ask { first, offset, .. } = ask;
     if ask.if_range.is_some() || first == offset {
@@ -222,8 +223,8 @@ async fn widened<H: Host>(part: &mut PartOf<H>, ask: Ask) -> Result<Next, Failed
     Ok(Next::Rest(Ask { first, ..ask }))
 }
 
-/// Asks for the whole file, and compares it with what there is. If a range was `refused` before, a client that sends one
-/// with every request sends none.
+/// Requests the whole file and compares it with the part. If a range was `refused` before, a client that sends a range with every
+/// request sends none.
 async fn whole_file<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
@@ -243,7 +244,7 @@ async fn whole_file<H: Host>(
                 refuses_ranges(job, true).await?;
             }
             let taken = full(job, part, offset, answer, body).await;
-            // If it broke before it was of use, the next attempt tries a range again.
+            // If it broke before the end of the part, the next attempt tries a range again.
             let broke = taken.is_err() && bare && calls::length(part).await? == offset;
             (taken, broke)
         }
@@ -272,9 +273,9 @@ async fn refuses_ranges<H: Host>(job: &mut Job<'_, H>, refuses: bool) -> Result<
     job.record(Change::Learned(behaviour)).await
 }
 
-/// Asks for the rest.
+/// Requests the rest.
 async fn rest<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, ask: Ask) -> Result<Step, Failed> {
-    // Before the request, so that no connection stands idle while a long part is read again.
+    // Before the request, so that no connection is idle while a long part is read again.
     let pump = Pump::resume(job, part, ask.offset).await?;
     let if_range = ask.if_range.as_ref().map(|value| value.value());
     let (head, body) = send(job, Some(ask.first), if_range).await?;
@@ -345,7 +346,7 @@ async fn rest<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, ask: Ask) -> 
     take_up(job, part, pump, body, taking).await
 }
 
-/// The whole file next: compared with the part, or in place of it if it cannot be compared.
+/// Requests the whole file next: to compare it with the part, or to replace the part if it cannot be compared.
 fn compared_or_over<H: Host>(part: &PartOf<H>, reason: RestartReason, refused: Option<Failed>) -> Result<Step, Failed> {
     match Plan::compared(reason, part.rules()) {
         Plan::Full(reason) => Ok(Step::Ask(Next::Whole(reason, refused))),
@@ -370,7 +371,7 @@ async fn send<H: Host>(
     Ok((head, body))
 }
 
-/// Whether the coding of a response is the file's own: by its name, or by a size or digest that the caller knows.
+/// Returns `true` if the coding of a response belongs to the file, according to its name or to a size or digest of the caller.
 fn wants_coded<H: Host>(job: &Job<'_, H>, head: &Head) -> bool {
     let Some(coding) = &head.coding else {
         return false;
@@ -382,7 +383,7 @@ fn wants_coded<H: Host>(job: &Job<'_, H>, head: &Head) -> bool {
     has_size || job.digests().any(given) || stored_as_sent(coding, [job.file_name(), path])
 }
 
-/// A response that is the file from its first byte.
+/// A response with the file from its first byte.
 struct Answer {
     head: Head,
     end: BodyEnd,
@@ -390,7 +391,7 @@ struct Answer {
     reason: RestartReason,
 }
 
-/// Takes up a full response: compares it with the `offset` bytes of the part, and goes on with it from where they differ.
+/// Uses a full response: compares it with the `offset` bytes of the part, and continues with it where they differ.
 async fn full<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
@@ -441,7 +442,7 @@ fn ends(end: BodyEnd) -> (Option<u64>, bool) {
     }
 }
 
-/// A URL of another path is believed only if its bytes are the same ones.
+/// The response of a URL with another path must have the same bytes.
 fn on_difference<H: Host>(job: &Job<'_, H>, usual: Differing) -> Differing {
     match &job.candidate {
         Some(candidate) if !candidate.same_path => Differing::GiveUp,
@@ -465,15 +466,15 @@ async fn take_up<H: Host>(
     }
 }
 
-/// What a transfer says about the end of the file.
+/// What a transfer states about the end of the file.
 struct End {
-    /// Its size, by a header.
+    /// Its size, from a header.
     size: Option<KnownSize>,
-    /// A last chunk was received: the file ends there.
+    /// The transport marked the end of the body: the file ends there.
     ends_file: bool,
 }
 
-/// All that moved, held against the size and the digest.
+/// Checks the transferred file against its size and digests.
 ///
 /// The transfer counts. The size that the release announced only proves an end that nothing in the transfer marks; it
 /// never cuts a body, so one that goes on beyond it is not complete.
@@ -483,7 +484,7 @@ async fn whole<H: Host>(
     end: End,
     digests: Vec<Checksum>,
 ) -> Result<Step, Failed> {
-    // What the part holds, not what was meant to be written, is what counts.
+    // The length of the part counts, not the number of bytes written.
     let got = calls::length(part).await?;
     let release = job.row.new.release_size;
     let expected = match end.size {
@@ -505,7 +506,7 @@ async fn whole<H: Host>(
     checked(job, got, digests)
 }
 
-/// All bytes are there without another one from the source.
+/// Finishes a file whose bytes are all there, without a request.
 async fn finish_what_is_there<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
@@ -526,8 +527,8 @@ fn checked<H: Host>(job: &Job<'_, H>, size: u64, digests: Vec<Checksum>) -> Resu
     })
 }
 
-/// Refuses what is too large, and what its source says is another file than the one that was asked for, before a byte of it
-/// is written or one of the part is discarded.
+/// Refuses a file that is too large or whose stated digest shows that it is another one, before a byte of it is written or one of
+/// the part is discarded.
 fn check_before_writing<H: Host>(job: &Job<'_, H>, head: &Head, size: Option<KnownSize>) -> Result<(), Failed> {
     let limit = job.config.max_download_bytes;
     if let Some(size) = size.filter(|size| size.bytes > limit) {

@@ -1,14 +1,14 @@
 //! Many downloads at once.
 //!
-//! The engine hands out permits, keeps one writer to a destination, and returns one future a download; it never spawns.
-//! A host that wants downloads on several threads spawns those futures, one that has a single thread polls them together.
+//! The engine grants permits, keeps one writer per destination, and returns one future per download; it never spawns. A host
+//! with several threads spawns those futures; a host with a single thread polls them together.
 //!
-//! Invariant: a permit is held only while bytes can move. A backoff gives it back, and the download then re-enters ahead of
-//! those that never started. Nor is one held while a peer cannot be reached, or while a download waits for an origin that is
-//! busy with others: then nothing of it even spends an attempt.
+//! Invariant: a permit is held only while data can be transferred. It is released during a backoff, and the download then waits
+//! ahead of those that never started. It is also released while a peer cannot be reached or an origin is busy with other
+//! downloads; such a wait uses no attempt.
 //!
-//! async-lock's `Mutex` is used where a lock is held over an await: one per destination, from looking for a row to
-//! inserting one, so that there is no gap between check and claim.
+//! A lock that is held over an await is async-lock's `Mutex`: one per destination, from looking for a row to inserting one, so
+//! that there is no gap between check and claim.
 
 use super::admission::{Accepted, Admission, NewUrl, admission, missing};
 use super::drive;
@@ -37,7 +37,7 @@ use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Before a ledger is asked again that could not be read.
+/// The delay before a ledger that could not be read is read again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Drives downloads. Clones share everything.
@@ -50,20 +50,20 @@ impl<H: Host> Clone for Engine<H> {
     }
 }
 
-/// What start-up found.
+/// The downloads that start-up found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// To be driven, oldest first.
+    /// The downloads to drive, oldest first.
     pub drive: Vec<DownloadId>,
-    /// Failed as superseded: another row of the same destination has more durable bytes.
+    /// The downloads that failed as superseded: another row of the same destination has more durable bytes.
     pub superseded: Vec<DownloadId>,
 }
 
 impl<H: Host> Engine<H> {
-    /// An engine. Without `digests` none is computed, even if there is one to check.
+    /// Creates an engine. If `digests` is `false`, no digest is computed, even if there is one to check.
     ///
     /// # Errors
-    /// The first key of the configuration that is out of range.
+    /// The first configuration key that is out of range.
     pub fn new(host: H, config: DownloadsConfig, digests: bool) -> Result<Self, InvalidConfig> {
         config.check()?;
         let permits = Semaphore::new(config.max_concurrent_downloads as usize).map_err(|_| InvalidConfig {
@@ -95,23 +95,23 @@ impl<H: Host> Engine<H> {
         &self.0.host
     }
 
-    /// Permits in use.
+    /// The number of permits in use.
     pub fn permits_used(&self) -> usize {
         self.0.permits.used()
     }
 
-    /// Downloads that wait for a permit.
+    /// The number of downloads that wait for a permit.
     pub fn permits_waiting(&self) -> usize {
         self.0.permits.waiting()
     }
 
-    /// Takes other limits into use: permits at once, the rest from each download's next attempt on.
+    /// Applies other limits: permits at once, the others from each download's next attempt on.
     ///
     /// # Errors
     /// The first key that is out of range; the old limits stay in force.
     pub fn reconfigure(&self, config: DownloadsConfig) -> Result<(), InvalidConfig> {
         config.check()?;
-        // `check` has refused a zero.
+        // `check` has rejected 0.
         let _ = self.0.permits.resize(config.max_concurrent_downloads as usize);
         let config = Arc::new(config);
         *lock(&self.0.config) = Arc::clone(&config);
@@ -127,26 +127,26 @@ impl<H: Host> Engine<H> {
         self.0.config()
     }
 
-    /// Whether a peer can be reached, as its downloads see it. Requests of other kinds to that peer belong there, too.
+    /// The reachability of a peer, which its downloads share. Record other requests to that peer there as well.
     pub fn reachability(&self, peer_id: &str) -> Reachability {
         self.0.peers.reachability(peer_id)
     }
 
-    /// Accepts a download: a new row, or the one that is there for the same source and destination. A failed or cancelled
-    /// one is taken up again with fresh bounds.
+    /// Accepts a download: inserts a row, or uses the existing one for the same source and destination. A failed or cancelled
+    /// download is retried with fresh bounds.
+    ///
+    /// An unfinished, failed or cancelled download that is not being driven may continue from a URL that differs only in its
+    /// query: the drive then proves that the URL serves the same file.
     ///
     /// # Errors
-    /// `DestinationBusy` if another source has the destination, `CredentialsMissing` if what was fetched so far needed
-    /// headers that are not given again, `Ledger`; nothing was changed then.
-    ///
-    /// An unfinished, failed or cancelled download that nobody drives may go on from a URL that differs only in its query:
-    /// the drive then proves that it has the same file.
+    /// `DestinationBusy` if the destination belongs to another source, `CredentialsMissing` if the partial data was requested
+    /// with headers that are not given again, `Ledger`; nothing changes.
     pub async fn accept(&self, new: NewDownload) -> Result<Accepted, Error> {
         self.accept_with(new, NewUrl::SamePath).await
     }
 
-    /// As [`accept`](Self::accept), with a rule of its own for another URL. If a URL of another path has another file, the
-    /// drive ends with `DestinationBusy`, and part, row and old URL stay as they were.
+    /// Like [`accept`](Self::accept), with another rule for new URLs. If a URL with another path serves another file, the drive
+    /// ends with `DestinationBusy`, and the part, the row and its URL stay unchanged.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
@@ -189,7 +189,7 @@ impl<H: Host> Engine<H> {
         }
         if retries || (moves && row.status.is_finished()) {
             match self.record(id, &Change::Retried).await {
-                // Another process takes it up at this moment.
+                // Another process is retrying it at this moment.
                 Err(error) if retries && matches!(*error, Error::WrongState { .. }) => {}
                 recorded => recorded?,
             }
@@ -211,31 +211,31 @@ impl<H: Host> Engine<H> {
         Ok(Accepted { id, known: true })
     }
 
-    /// Drives a download to its end: permits, attempts, backoff, commit. Returns at once where it is completed already.
+    /// Drives a download to its end: permits, attempts, backoff, commit. Returns at once if it is already completed.
     ///
     /// # Errors
-    /// What the download ended with, `Cancelled` and `Interrupted` included.
+    /// The error that the download ended with, including `Cancelled` and `Interrupted`.
     ///
     /// # Cancel safety
-    /// Dropping the future is like a crash of the process: the permit and the lock are given back, the row and the part
-    /// stay as they are, and the next drive goes on from them.
+    /// Dropping the future is like a crash of the process: the permit and the lock are released, the row and the part stay as
+    /// they are, and the next drive resumes from them.
     pub async fn drive(&self, id: DownloadId) -> Result<Summary, Error> {
         Ok(drive::drive(&self.0, id).await?)
     }
 
-    /// Gives a file its name whose process died in that moment, and asks nothing of the network. Whether that made it whole;
-    /// where it did not, its row is as it was.
+    /// Finishes a commit that a crash interrupted, without using the network. Returns `true` if the download is now completed;
+    /// otherwise its row is unchanged.
     ///
     /// # Errors
-    /// As [`drive`](Self::drive). The row has failed then, unless it was the ledger.
+    /// As [`drive`](Self::drive). Unless it is `Ledger`, the row is then `failed`.
     pub async fn repair(&self, id: DownloadId) -> Result<bool, Error> {
         Ok(drive::repair_only(&self.0, id).await?)
     }
 
-    /// Calls a download off, promptly. Its part is kept. From `committing` on it is too late.
+    /// Cancels a download promptly and keeps its part. From `committing` on it is too late.
     ///
     /// # Errors
-    /// `WrongState` where it is finished or being committed, `NoSuchDownload`, `Ledger`.
+    /// `WrongState` if it is finished or being committed, `NoSuchDownload`, `Ledger`.
     pub async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
@@ -247,7 +247,7 @@ impl<H: Host> Engine<H> {
         }
         match self.stop_one(id, Stop::Cancel) {
             Some(true) => Ok(()),
-            // It listens no more: all bytes are there, and the next thing it records is `committing`.
+            // The drive no longer accepts a stop: all bytes are there, and the next change it records is `committing`.
             Some(false) => too_late(Status::Committing),
             None => {
                 self.record(id, &Change::Cancelled).await?;
@@ -268,13 +268,13 @@ impl<H: Host> Engine<H> {
     }
 
     /// Stops the drives of downloads that another process cancels or removes, as soon as the ledger
-    /// [shows](Ledger::changes) it. For a host whose ledger is shared, to be polled beside the drives; never returns.
+    /// [reports](Ledger::changes) it. A host whose ledger is shared polls this beside the drives; it never returns.
     ///
-    /// It only makes the end prompt: the ledger itself prevents a cancelled download from being committed.
+    /// This only makes the end prompt: the ledger itself prevents a cancelled download from being committed.
     pub async fn follow_changes<T>(&self) -> T {
         loop {
             self.0.host.ledger().changes().await;
-            // A ledger that is broken is reported by the drives.
+            // The drives report the error of the ledger.
             while self.stop_ended_elsewhere().await.is_err() {
                 self.0.host.clock().sleep(LOOK_AGAIN).await;
             }
@@ -290,7 +290,7 @@ impl<H: Host> Engine<H> {
         for id in driven {
             match self.0.host.ledger().row(id).await {
                 Ok(row) if row.status != Status::Cancelled => {}
-                // One that listens no more is told by the ledger.
+                // If the drive no longer accepts a stop, the ledger refuses its next change.
                 Ok(_) | Err(Error::NoSuchDownload(_)) => drop(self.stop_one(id, Stop::Cancel)),
                 Err(error) => return Err(error),
             }
@@ -298,16 +298,16 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
-    /// Calls off a download that is being driven, without looking at its row: [`cancel`](Self::cancel) for those who drive
-    /// it themselves. Whether its drive will end by it.
+    /// Cancels a download that is being driven, without reading its row: [`cancel`](Self::cancel) for a caller that drives it
+    /// itself. Returns `true` if this ends the drive.
     pub fn call_off(&self, id: DownloadId) -> bool {
         self.stop_one(id, Stop::Cancel) == Some(true)
     }
 
-    /// Takes up a failed or cancelled download with fresh bounds. The caller drives it then.
+    /// Retries a failed or cancelled download with fresh bounds. The caller drives it afterwards.
     ///
     /// # Errors
-    /// `WrongState` where it is neither, `NoSuchDownload`, `Ledger`.
+    /// `WrongState` if it is neither, `NoSuchDownload`, `Ledger`.
     pub async fn retry(&self, id: DownloadId) -> Result<(), Error> {
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
@@ -325,7 +325,7 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
-    /// Deletes a download's row and part. A file at its final name stays.
+    /// Deletes a download and its part. Keeps a completed file.
     ///
     /// # Errors
     /// `WrongState` while it is driven, `PartLocked` while another process writes it, `NoSuchDownload`, `Ledger`, `Disk`.
@@ -339,11 +339,11 @@ impl<H: Host> Engine<H> {
             return Err(row.wrong_state());
         }
         if matches!(row.status, Status::Queued | Status::Waiting) {
-            // Another process may be about to begin an attempt: it must find the end before the part is gone.
+            // Another process may be about to begin an attempt: it must find the row cancelled before the part is removed.
             self.record(id, &Change::Cancelled).await?;
         }
         let rows = self.0.host.ledger().rows_for(&row.new.destination).await?;
-        // A superseded row claims the same part as the one that superseded it: the last one to go takes it along.
+        // A superseded row claims the same part as the one that superseded it: the part is removed with the last of them.
         let others = rows.iter().any(|other| other.id != id && other.new.part == row.new.part && has_part(other));
         if has_part(&row) && !others {
             self.0.host.store().remove(&row.new.part).await?;
@@ -351,22 +351,22 @@ impl<H: Host> Engine<H> {
         self.0.host.ledger().remove(id).await
     }
 
-    /// Ends every drive because the process ends: rows go back to `queued`, parts are synced and kept.
+    /// Ends every drive because the process ends: rows become `queued`, parts are synced and kept.
     pub fn end(&self) {
         for (_, writer) in lock(&self.0.writers).iter_mut() {
-            // A drive that is over by now needs no word.
+            // A drive that has ended needs no stop.
             writer.tell(Stop::End);
         }
     }
 
-    /// Looks at what an earlier process left unfinished. Of several rows for one destination the one with most durable
-    /// bytes must be driven, and the others fail as superseded.
+    /// Returns the downloads that an earlier process left unfinished. Of several rows for one destination, the one with the most
+    /// durable bytes is to be driven, and the others fail as superseded.
     ///
     /// # Errors
     /// `Ledger`.
     pub async fn recover(&self) -> Result<Recovered, Error> {
         let mut marks = self.0.host.ledger().unfinished_marks().await?;
-        // Those of one destination follow each other, the one to be driven first.
+        // Sorted by destination; the one to drive comes first.
         marks.sort_by(|one, other| order(one).cmp(&order(other)));
         let mut recovered = Recovered::default();
         let mut driven: Option<Mark> = None;
@@ -387,7 +387,7 @@ impl<H: Host> Engine<H> {
         Ok(recovered)
     }
 
-    /// This process has accepted it, and will drive it.
+    /// Returns `true` if this process has accepted the download and will drive it.
     fn is_accepted(&self, id: DownloadId) -> bool {
         lock(&self.0.accepted).contains_key(&id)
     }
@@ -396,7 +396,7 @@ impl<H: Host> Engine<H> {
         lock(&self.0.writers).values().any(|writer| writer.id == id)
     }
 
-    /// Tells the drive of a download to end. `None` where nobody drives it, else whether it will.
+    /// Sends a stop to the drive of a download. Returns `true` if the drive will end for this reason, `None` if there is no drive.
     fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<bool> {
         let mut writers = lock(&self.0.writers);
         let writer = writers.iter_mut().find(|(_, writer)| writer.id == id);
@@ -405,7 +405,7 @@ impl<H: Host> Engine<H> {
 
     fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {
         let mut doors = lock(&self.0.doors);
-        // Those nobody holds any more are of no use.
+        // Locks that nobody holds are no longer needed.
         doors.retain(|_, door| Arc::strong_count(door) > 1);
         Arc::clone(doors.entry(destination.to_owned()).or_default())
     }
@@ -420,13 +420,13 @@ impl<H: Host> Engine<H> {
     }
 }
 
-/// In which order rows are looked at after a start.
+/// The order of the unfinished rows after a start.
 fn order(mark: &Mark) -> (&str, Reverse<(bool, u64)>, DownloadId) {
     let most = Reverse((mark.committing, mark.durable));
     (&mark.destination, most, mark.id)
 }
 
-/// Whether a row claims its part, and has not turned it into the file.
+/// Returns `true` if a row claims its part and has not renamed it.
 fn has_part(row: &Row) -> bool {
     row.claimed && !matches!(row.status, Status::Completed | Status::ImportQueued)
 }

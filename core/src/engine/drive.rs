@@ -1,9 +1,9 @@
 //! One download from its first attempt to its last.
 //!
-//! The order of things: the destination is ours alone; the peer can be reached; permits; the part, opened and locked before
-//! the row is changed; one attempt; then either the commit, or the permits back and a wait, or the end.
+//! The order of the steps: become the only writer of the destination; wait until the peer can be reached; acquire the permits;
+//! open and lock the part, before the row is changed; run one attempt; then commit, or release the permits and wait, or end.
 //!
-//! The larger steps are boxed where they are awaited: one future of all of them would be large, and so would be its code.
+//! The larger steps are boxed: one future of all of them would be large, and so would be its code.
 
 use super::admission::same_but_for_query;
 use super::claim::while_claimed;
@@ -28,11 +28,11 @@ use crate::time::Clock;
 use crate::transfer::{Stock, Whole, attempt, take_stock};
 use std::time::Duration;
 
-/// How an attempt left things.
+/// The result of an attempt.
 enum After {
     /// The file is at its final name.
     Done,
-    /// Another attempt after a wait, if there is one.
+    /// Another attempt follows after this wait, which may be zero.
     Again(Duration),
     /// Another process completed it meanwhile.
     DoneElsewhere,
@@ -42,7 +42,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     lock(&shared.accepted).remove(&id);
     let destination = calls::row(&shared.host, id).await?.new.destination;
     let (_writer, mut ear) = enter(shared, id, &destination)?;
-    // Only now nobody else in this process changes it.
+    // From here on nothing else in this process changes the row.
     let row = calls::row(&shared.host, id).await?;
     let mut job = shared.job(row);
     if !H::ALONE {
@@ -55,14 +55,14 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     }
     let part = job.row.new.part.clone();
     let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear)).await;
-    // What was asked for counts for this drive, and for no later one.
+    // The request counts for this drive, and for no later one.
     let asked = lock(&shared.asked).remove(&id);
     let moving = asked.and_then(|asked| asked.moving);
     let before = moving.filter(|moving| moving.url != job.row.new.source.url());
     close(&mut job, ended, before).await
 }
 
-/// The end of a commit that was interrupted, and nothing else.
+/// Finishes a commit that a crash interrupted, and does nothing else.
 pub(super) async fn repair_only<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<bool, Failed> {
     let destination = calls::row(&shared.host, id).await?.new.destination;
     let (_writer, _ear) = enter(shared, id, &destination)?;
@@ -79,7 +79,7 @@ pub(super) async fn repair_only<H: Host>(shared: &Shared<H>, id: DownloadId) -> 
     close(&mut job, repaired, None).await.map(|_| true)
 }
 
-/// Attempts until there is a file or no hope.
+/// Runs attempts until the file is complete or an error is final.
 async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Failed> {
     if job.row.status == Status::Committing {
         let asked = lock(&shared.asked).get(&job.row.id).cloned();
@@ -105,7 +105,7 @@ async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -
             }
             After::DoneElsewhere => return Ok(()),
             After::Again(delay) => {
-                // Nothing of this download moves now, so nothing of the engine's is held.
+                // No data is transferred now, so no permit is held.
                 if !delay.is_zero() {
                     ear.unless_stopped(shared.host.clock().sleep(delay)).await.map_err(stopped)?;
                 }
@@ -160,7 +160,7 @@ async fn with_part<H: Host>(
     job.seat.stop_moving();
     if job.candidate.is_none() {
         let mut asked = lock(&shared.asked);
-        // A URL that was on trial is the row's by now.
+        // The row has the URL that was on trial by now.
         if asked.get(&job.row.id).is_some_and(|asked| asked.moving.is_some()) {
             asked.remove(&job.row.id);
         }
@@ -203,7 +203,7 @@ async fn begin<H: Host>(
     if job.row.status.is_finished() {
         return Err(overruled(job.row.wrong_state()));
     }
-    // Only now: while another process wrote the part, the terms were that one's.
+    // Not earlier: while another process wrote the part, its terms counted.
     job.candidate = None;
     match asked {
         Some(Asked { terms, moving: Some(moving) }) if moving.url != job.row.new.source.url() => {
@@ -292,7 +292,7 @@ async fn finish<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>, whole: Whole) ->
             Error::Cancelled => ended(Outcome::Cancelled, None),
             other => ended(Outcome::Failed, Some(job.failure(other))),
         };
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = job.record(ended).await;
         return Err(error);
     }
@@ -370,8 +370,8 @@ fn follows<H: Host>(
     Some(Follows { bounds, wait, busy })
 }
 
-/// The row's last word, and the listener's. `before` is how the row stood before a URL was tried that did not prove to
-/// have its file.
+/// Records the end of a drive and emits its event. `before` is the state of the row before a URL was tried that did not prove to
+/// serve its file.
 async fn close<H: Host>(
     job: &mut Job<'_, H>,
     ended: Result<(), Failed>,
@@ -385,7 +385,7 @@ async fn close<H: Host>(
         }
         Err(error) => error,
     };
-    // What keeps it from being recorded counts for more: another process may have called the download off.
+    // An error of recording replaces it: another process may have cancelled the download.
     let error = last_word(job, &error, before).await.err().unwrap_or(error);
     match &*error {
         Error::Interrupted => {}
@@ -420,7 +420,7 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<
     Ok(())
 }
 
-/// A download that came to nothing leaves no empty part behind.
+/// Removes the empty part of a failed download.
 async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Failed> {
     let path = job.row.new.part.clone();
     if !job.row.claimed || job.row.downloaded > 0 || !calls::exists(job.host, &path).await? {
