@@ -10,7 +10,7 @@ use crate::error::{Error, Failed};
 use crate::host::Host;
 use crate::job::{Job, PartOf};
 use crate::ledger::Ledger;
-use crate::record::{Change, DigestRow, Failure, Row};
+use crate::record::{Change, DigestRow, Failure, Row, Status};
 use crate::store::{Committed, Committing, Found, OpenPart, Part, PartStore, Replace};
 use crate::time::Clock;
 use crate::transfer::Whole;
@@ -83,64 +83,41 @@ async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Fail
     job.record(Change::Checkpoint { downloaded: size, durable: size, epoch, digests: Vec::new() }).await
 }
 
-/// The result of an interrupted commit.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Repaired {
-    /// The file is at its final name.
-    Completed,
-    /// The part is there but is not the file that was about to be renamed: the download goes on from it.
-    GoOn,
-}
-
-/// Repairs a row that was `committing` when its process died. Repeating it changes nothing more.
+/// Finishes a commit that a crash interrupted; repeating it changes nothing more. Returns `false` if the download has to continue: the
+/// part is not the file that was being renamed, or the file does not have the `wanted` digests. If the row is no longer `committing`,
+/// only a renamed file counts.
 ///
 /// # Errors
 /// `Lost` if neither the part nor the destination is the file; else as the commit.
-pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Failed> {
+pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>, wanted: Option<&[DigestRow]>) -> Result<bool, Failed> {
     let Some(committing) = job.row.committing.clone() else {
-        return Ok(Repaired::GoOn);
+        return Ok(false);
     };
-    let found = find(job, &committing).await?;
+    if wanted.is_some_and(|wanted| !has_digests(&job.row, wanted)) {
+        return Ok(false);
+    }
+    let was_committing = job.row.status == Status::Committing;
+    let (path, destination) = (&job.row.new.part, &job.row.new.destination);
+    let found = job.host.store().find(path, destination, &committing).await?;
     let Committing { token, size } = committing;
     match found {
-        Found::Destination => {
-            completed(job, size, None, None).await;
-            Ok(Repaired::Completed)
-        }
-        Found::Part => {
-            let path = &job.row.new.part;
+        Found::Destination => completed(job, size, None, None).await,
+        Found::Part if was_committing => {
             let mut part = calls::open(job.host, path, OpenPart::Claimed).await?;
             if calls::length(&mut part).await? != size || part.token() != token {
-                return Ok(Repaired::GoOn);
+                return Ok(false);
             }
             let digests = job.row.checksums();
             commit(job, part, Whole { size, digests }, None).await?;
-            Ok(Repaired::Completed)
         }
-        Found::Nothing => Err(Error::Lost.into()),
+        Found::Nothing if was_committing => return Err(Error::Lost.into()),
+        Found::Part | Found::Nothing => return Ok(false),
     }
-}
-
-/// Returns `true` if an earlier process renamed the file of a row without recording it, and completes the row. `wanted` are the
-/// digests that the file must have.
-pub(crate) async fn recognise<H: Host>(job: &mut Job<'_, H>, wanted: &[DigestRow]) -> Result<bool, Failed> {
-    let Some(committing) = job.row.committing.clone() else {
-        return Ok(false);
-    };
-    if !has_digests(&job.row, wanted) || find(job, &committing).await? != Found::Destination {
-        return Ok(false);
-    }
-    completed(job, committing.size, None, None).await;
     Ok(true)
 }
 
 /// Returns `true` if the file of an interrupted commit has these digests, as far as they were computed.
-pub(crate) fn has_digests(row: &Row, wanted: &[DigestRow]) -> bool {
+fn has_digests(row: &Row, wanted: &[DigestRow]) -> bool {
     let has = |one: &DigestRow| one.wanted.is_none() || one.wanted.as_deref() == row.got(one.algorithm);
     wanted.iter().all(has)
-}
-
-async fn find<H: Host>(job: &Job<'_, H>, committing: &Committing) -> Result<Found, Failed> {
-    let (part, destination) = (&job.row.new.part, &job.row.new.destination);
-    Ok(job.host.store().find(part, destination, committing).await?)
 }

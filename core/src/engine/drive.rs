@@ -14,13 +14,13 @@ use crate::bounds::{Bounds, Next};
 use crate::calls;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
-use crate::finish::{Repaired, commit, has_digests, recognise, repair};
+use crate::finish::{commit, repair};
 use crate::host::Host;
 use crate::job::{Candidate, Job, PartOf, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
-use crate::record::{AttemptEnd, Change, DigestRow, DownloadId, Failure, NewAttempt, Outcome, Row, Status};
+use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, Status};
 use crate::retry::AskedBy;
 use crate::semaphore::Lane;
 use crate::store::OpenPart;
@@ -71,23 +71,19 @@ pub(super) async fn repair_only<H: Host>(shared: &Shared<H>, id: DownloadId) -> 
         return Ok(false);
     }
     let mut job = shared.job(row);
-    let repaired = match repair(&mut job).await {
-        Ok(Repaired::GoOn) => return Ok(false),
-        Ok(Repaired::Completed) => Ok(()),
-        Err(error) => Err(error),
+    let repaired = match repair(&mut job, None).await {
+        Ok(false) => return Ok(false),
+        repaired => repaired.map(drop),
     };
     close(&mut job, repaired, None).await.map(|_| true)
 }
 
 /// Runs attempts until the file is complete or an error is final.
 async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Failed> {
-    if job.row.status == Status::Committing {
-        let asked = lock(&shared.asked).get(&job.row.id).cloned();
-        let is_right = asked.is_none_or(|asked| has_digests(&job.row, &asked.terms.digests));
-        if is_right && repair(job).await? == Repaired::Completed {
-            return Ok(());
-        }
-    } else if recognise(job, &wanted(shared, &job.row)).await? {
+    let asked = lock(&shared.asked).get(&job.row.id).map(|asked| asked.terms.digests.clone());
+    // The file of a row that is `committing` was verified with the row's own digests.
+    let wanted = asked.or_else(|| (job.row.status != Status::Committing).then(|| job.row.digests.clone()));
+    if repair(job, wanted.as_deref()).await? {
         return Ok(());
     }
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
@@ -112,14 +108,6 @@ async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -
                 lane = Lane::Returning;
             }
         }
-    }
-}
-
-/// The digests that the file must have, by the last call.
-fn wanted<H: Host>(shared: &Shared<H>, row: &Row) -> Vec<DigestRow> {
-    match lock(&shared.asked).get(&row.id) {
-        Some(asked) => asked.terms.digests.clone(),
-        None => row.digests.clone(),
     }
 }
 

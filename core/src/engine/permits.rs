@@ -1,6 +1,6 @@
 //! Waits until a download may transfer data: its peer can be reached, and it holds its permits.
 
-use super::shared::{Shared, UnlessAlone};
+use super::shared::{Shared, unless_alone};
 use super::stop::{Ear, stopped};
 use crate::error::Failed;
 use crate::host::Host;
@@ -29,7 +29,7 @@ pub(super) async fn leave_to_move<H: Host>(
     loop {
         if is_out(job) {
             job.config = shared.config();
-            UnlessAlone::<H, _>::new(wait_for_peer(job, ear)).await?;
+            unless_alone::<H, _>(wait_for_peer(job, ear)).await?;
         }
         let permits = ear.unless_stopped(permits(shared, job, lane)).await.map_err(stopped)?;
         if !is_out(job) {

@@ -12,11 +12,9 @@ use crate::record::{DownloadId, Failure, Row, Source, Status, Terms};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
 use litemap::LiteMap;
-use std::future::Future;
-use std::marker::PhantomData;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 #[derive(Debug)]
 pub(super) struct Shared<H> {
@@ -102,22 +100,11 @@ impl<H> Shared<H> {
     }
 }
 
-/// Work that a host which is [alone](Host::ALONE) never has. Only a future that asks for this when it is polled lets the compiler
+/// Does work that a host which is [alone](Host::ALONE) never has. Only a future that checks this when it is polled lets the compiler
 /// leave out the code: the states of an `async fn` stay, even if none of them is ever entered.
-pub(super) struct UnlessAlone<H, F>(Pin<Box<F>>, PhantomData<fn() -> H>);
-
-impl<H: Host, F: Future> UnlessAlone<H, F> {
-    pub(super) fn new(work: F) -> Self {
-        UnlessAlone(Box::pin(work), PhantomData)
-    }
-}
-
-impl<H: Host, F: Future> Future for UnlessAlone<H, F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        if H::ALONE { Poll::Pending } else { self.0.as_mut().poll(context) }
-    }
+pub(super) fn unless_alone<H: Host, T>(work: impl Future<Output = T>) -> impl Future<Output = T> + Unpin {
+    let mut work = Box::pin(work);
+    poll_fn(move |context| if H::ALONE { Poll::Pending } else { work.as_mut().poll(context) })
 }
 
 /// Reserves a destination for one writer; dropping it admits the next one.
