@@ -431,6 +431,12 @@ impl std::ops::Deref for Failed {
     }
 }
 
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        *failed.0
+    }
+}
+
 impl From<Error> for Failed {
     #[cold]
     #[inline(never)]
@@ -473,7 +479,13 @@ fn timeout_text(timeout: Timeout, after: Duration) -> String {
 fn seconds(duration: Duration) -> String {
     match duration.subsec_millis() {
         0 => duration.as_secs().to_string(),
-        millis => format!("{}.{millis:03}", duration.as_secs()).trim_end_matches('0').to_owned(),
+        millis => {
+            let mut text = format!("{}.{millis:03}", duration.as_secs());
+            while text.ends_with("0") {
+                text.pop();
+            }
+            text
+        }
     }
 }
 

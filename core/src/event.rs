@@ -6,6 +6,7 @@ use crate::error_code::ErrorCode;
 use crate::record::{DownloadId, RestartReason, SizeSource};
 use crate::retry::AskedBy;
 use crate::shown::{is_invisible, redacted};
+use crate::split::{cut, cut_last};
 use std::time::{Duration, SystemTime};
 
 /// An event of a download.
@@ -159,7 +160,7 @@ fn without_secrets(url: &str) -> Option<String> {
 
 /// The parts of a URL that may be shown. The host includes the port.
 pub(crate) fn scheme_host_and_path(url: &str) -> Option<(&str, &str, &str)> {
-    let (scheme, rest) = without_query(url).split_once(':')?;
+    let (scheme, rest) = cut(without_query(url), b':')?;
     let rest = rest.strip_prefix("//")?;
     let slash = rest.bytes().position(|byte| byte == b'/');
     let (authority, path) = rest.split_at(slash.unwrap_or(rest.len()));
@@ -176,11 +177,11 @@ pub(crate) fn without_query(url: &str) -> &str {
 
 /// Returns `true` for a name or an address, with or without a port. A password with a slash leaves something else before the slash.
 fn is_host(host: &str) -> bool {
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => (name, port),
+    let (name, port) = match cut_last(host, b':') {
+        Some((name, port)) if !port.ends_with("]") => (name, port),
         _ => (host, ""),
     };
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let bare = name.strip_prefix("[").and_then(|name| name.strip_suffix("]"));
     let fits = |letter: char| match bare {
         Some(_) => letter.is_ascii_hexdigit() || matches!(letter, ':' | '.'),
         None if letter.is_ascii() => letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_' | '~'),

@@ -196,13 +196,12 @@ fn write_digests(digests: &[DigestRow], record: &Fields) {
 }
 
 fn read_digests(record: &Fields) -> Vec<DigestRow> {
-    let words = record.text("digests").unwrap_or_default();
-    let row = |word: &str| {
-        let mut fields = word.split(':');
-        let source = DigestSource::named(fields.next()?)?;
-        let algorithm: Algorithm = fields.next()?.parse().ok()?;
-        let mut hex = || Some(fields.next()?.to_owned()).filter(|hex| !hex.is_empty());
-        let (wanted, got) = (hex(), hex());
+    let row = |index: u32| {
+        let field = |at| record.word("digests", 4 * index + at);
+        let source = DigestSource::named(&field(0)?)?;
+        let algorithm: Algorithm = field(1)?.parse().ok()?;
+        let hex = |at| field(at).filter(|hex| !hex.is_empty());
+        let (wanted, got) = (hex(2), hex(3));
         let name = algorithm.name();
         let state = record.bytes(&[name, "State"].concat());
         Some(DigestRow {
@@ -213,7 +212,8 @@ fn read_digests(record: &Fields) -> Vec<DigestRow> {
             got,
         })
     };
-    words.split_ascii_whitespace().filter_map(row).collect()
+    let rows = (0..).take_while(|index| record.word("digests", 4 * index + 3).is_some());
+    rows.filter_map(row).collect()
 }
 
 /// What is to be downloaded, as a record has it.

@@ -1,6 +1,6 @@
 //! Waits until a download may transfer data: its peer can be reached, and it holds its permits.
 
-use super::shared::Shared;
+use super::shared::{Shared, unless_alone};
 use super::stop::{Ear, stopped};
 use crate::error::Failed;
 use crate::host::Host;
@@ -29,7 +29,7 @@ pub(super) async fn leave_to_move<H: Host>(
     loop {
         if is_out(job) {
             job.config = shared.config();
-            wait_for_peer(job, ear).await?;
+            unless_alone::<H, _>(wait_for_peer(job, ear)).await?;
         }
         let permits = ear.unless_stopped(permits(shared, job, lane)).await.map_err(stopped)?;
         if !is_out(job) {
@@ -40,7 +40,7 @@ pub(super) async fn leave_to_move<H: Host>(
 
 fn is_out<H: Host>(job: &Job<'_, H>) -> bool {
     let peer = job.reachability.as_ref();
-    peer.is_some_and(|peer| peer.outage().is_some())
+    !H::ALONE && peer.is_some_and(|peer| peer.outage().is_some())
 }
 
 /// Waits until the peer can be reached, without holding a permit and without using an attempt.

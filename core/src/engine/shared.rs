@@ -12,7 +12,9 @@ use crate::record::{DownloadId, Failure, Row, Source, Status, Terms};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
 use litemap::LiteMap;
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 #[derive(Debug)]
 pub(super) struct Shared<H> {
@@ -96,6 +98,13 @@ impl<H> Shared<H> {
     pub(super) fn config(&self) -> Arc<DownloadsConfig> {
         Arc::clone(&lock(&self.config))
     }
+}
+
+/// Does work that a host which is [alone](Host::ALONE) never has. Only a future that checks this when it is polled lets the compiler
+/// leave out the code: the states of an `async fn` stay, even if none of them is ever entered.
+pub(super) fn unless_alone<H: Host, T>(work: impl Future<Output = T>) -> impl Future<Output = T> + Unpin {
+    let mut work = Box::pin(work);
+    poll_fn(move |context| if H::ALONE { Poll::Pending } else { work.as_mut().poll(context) })
 }
 
 /// Reserves a destination for one writer; dropping it admits the next one.

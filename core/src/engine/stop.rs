@@ -1,6 +1,6 @@
 //! Stop signals: how a drive is asked to end.
 
-use crate::error::Error;
+use crate::error::{Error, Failed};
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use std::future::Future;
@@ -40,9 +40,10 @@ impl Ear {
 }
 
 /// The error of a drive that was stopped.
-pub(super) fn stopped(stop: Stop) -> Error {
-    match stop {
+pub(super) fn stopped(stop: Stop) -> Failed {
+    let error = match stop {
         Stop::Cancel => Error::Cancelled,
         Stop::End => Error::Interrupted,
-    }
+    };
+    error.into()
 }
