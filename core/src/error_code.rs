@@ -83,6 +83,7 @@ error_codes! {
     Lost => "Lost",
     Superseded => "superseded",
     Cancelled => "cancelled",
+    Paused => "paused",
     Interrupted => "interrupted",
 }
 

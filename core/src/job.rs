@@ -88,7 +88,7 @@ impl<'a, H: Host> Job<'a, H> {
     /// Records a change, then applies it here: the row never runs ahead of the ledger.
     ///
     /// # Errors
-    /// `Cancelled` where another process called the download off, `Ledger`.
+    /// `Cancelled` or `Paused` if another process did that to the download, `Ledger`.
     pub(crate) async fn record(&mut self, change: Change) -> Result<(), Failed> {
         self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await.map_err(overruled)?;
         self.row.apply(&change);
@@ -268,10 +268,11 @@ impl<'a, H: Host> Job<'a, H> {
     }
 }
 
-/// A row that does not admit what is to be recorded because another process called it off: this drive is called off, too.
+/// A row that does not admit what is to be recorded because another process cancelled or paused it: this drive ends in the same way.
 pub(crate) fn overruled(error: Error) -> Error {
     match error {
         Error::WrongState { status: Status::Cancelled, .. } => Error::Cancelled,
+        Error::WrongState { status: Status::Paused, .. } => Error::Paused,
         error => error,
     }
 }

@@ -176,6 +176,7 @@ impl<H: Host> Engine<H> {
         }
         match admission {
             Admission::Known(id) => {
+                self.unpause(&rows, id).await?;
                 self.ask(id, &new, None);
                 if !self.is_driven(id) {
                     self.tell(id, &new, What::Queued);
@@ -199,6 +200,7 @@ impl<H: Host> Engine<H> {
             Admission::Move(id) => {
                 let row = rows.iter().find(|row| row.id == id);
                 let row = row.ok_or(Error::NoSuchDownload(id))?;
+                self.unpause(&rows, id).await?;
                 if row.status.is_finished() {
                     self.record(id, &Change::Retried).await?;
                     self.disown_what_a_digest_refused(row, &new).await?;
@@ -247,37 +249,70 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// `WrongState` where it is finished or being committed, `NoSuchDownload`, `Ledger`.
     pub async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
+        let error = Error::Cancelled;
+        let summary = |row: &Row| Summary {
+            bytes: row.downloaded,
+            attempts: row.attempts,
+            restarts: row.restarts,
+            class: Some(class(&error, &self.config().extra_retry_statuses)),
+            code: Some(error.code()),
+            error: Some(chain(&error)),
+            ..Summary::default()
+        };
+        self.stop_by_user(id, Stop::Cancel, |row| What::Cancelled(summary(row))).await
+    }
+
+    /// Pauses a download, promptly. Its part is kept; it holds no permit and is not driven until it is
+    /// [resumed](Self::resume) or [accepted](Self::accept) again, in this process or a later one. From `committing` on
+    /// it is too late.
+    ///
+    /// # Errors
+    /// `WrongState` if it is paused, finished or being committed, `NoSuchDownload`, `Ledger`.
+    pub async fn pause(&self, id: DownloadId) -> Result<(), Error> {
+        self.stop_by_user(id, Stop::Pause, |row| What::Paused { bytes: row.downloaded }).await
+    }
+
+    /// Has the drive of a download end, or records the end if nobody drives it.
+    async fn stop_by_user(&self, id: DownloadId, stop: Stop, what: impl Fn(&Row) -> What) -> Result<(), Error> {
+        let (done, change) = match stop {
+            Stop::Pause => (Status::Paused, Change::Paused),
+            Stop::Cancel | Stop::End => (Status::Cancelled, Change::Cancelled),
+        };
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
         let _inside = door.lock().await;
         let row = self.0.host.ledger().row(id).await?;
-        let too_late = |status: Status| Err(Error::WrongState { id, status });
-        if row.status.is_finished() || row.status == Status::Committing {
-            return too_late(row.status);
+        let wrong_state = |status: Status| Err(Error::WrongState { id, status });
+        if row.status == done || !row.status.admits(&change) {
+            return wrong_state(row.status);
         }
-        match self.stop_one(id, Stop::Cancel) {
-            Some(true) => Ok(()),
+        match self.stop_one(id, stop) {
+            Some(Some(told)) if told == stop => Ok(()),
+            Some(Some(Stop::Cancel)) => wrong_state(Status::Cancelled),
+            // It will end as paused or interrupted: the ledger has the last word.
+            Some(Some(Stop::Pause | Stop::End)) => self.record(id, &change).await,
             // It listens no more: all bytes are there, and the next thing it records is `committing`.
-            Some(false) => too_late(Status::Committing),
+            Some(None) => wrong_state(Status::Committing),
             None => {
-                self.record(id, &Change::Cancelled).await?;
-                let error = Error::Cancelled;
-                let summary = Summary {
-                    bytes: row.downloaded,
-                    attempts: row.attempts,
-                    restarts: row.restarts,
-                    class: Some(class(&error, &self.config().extra_retry_statuses)),
-                    code: Some(error.code()),
-                    error: Some(chain(&error)),
-                    ..Summary::default()
-                };
-                self.tell(id, &row.new, What::Cancelled(summary));
+                self.record(id, &change).await?;
+                self.tell(id, &row.new, what(&row));
                 Ok(())
             }
         }
     }
 
-    /// Stops the drives of downloads that another process cancels or removes, as soon as the ledger
+    /// Takes up a paused download, with its bounds as they were. The caller drives it then.
+    ///
+    /// # Errors
+    /// `WrongState` if it is not paused, `NoSuchDownload`, `Ledger`.
+    pub async fn resume(&self, id: DownloadId) -> Result<(), Error> {
+        self.record(id, &Change::Unpaused).await?;
+        let row = self.0.host.ledger().row(id).await?;
+        self.tell(id, &row.new, What::Queued);
+        Ok(())
+    }
+
+    /// Stops the drives of downloads that another process cancels, pauses or removes, as soon as the ledger
     /// [shows](Ledger::changes) it. For a host whose ledger is shared, to be polled beside the drives; never returns.
     ///
     /// It only makes the end prompt: the ledger itself prevents a cancelled download from being committed.
@@ -291,19 +326,21 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Stops the drives of downloads that another process has cancelled or removed.
+    /// Stops the drives of downloads that another process has cancelled, paused or removed.
     ///
     /// # Errors
     /// `Ledger`.
     pub async fn stop_ended_elsewhere(&self) -> Result<(), Error> {
         let driven: Vec<DownloadId> = lock(&self.0.writers).values().map(|writer| writer.id).collect();
         for id in driven {
-            match self.0.host.ledger().row(id).await {
-                Ok(row) if row.status != Status::Cancelled => {}
-                // One that listens no more is told by the ledger.
-                Ok(_) | Err(Error::NoSuchDownload(_)) => drop(self.stop_one(id, Stop::Cancel)),
+            let stop = match self.0.host.ledger().row(id).await {
+                Ok(row) if row.status == Status::Paused => Stop::Pause,
+                Ok(row) if row.status != Status::Cancelled => continue,
+                Ok(_) | Err(Error::NoSuchDownload(_)) => Stop::Cancel,
                 Err(error) => return Err(error),
-            }
+            };
+            // If it is too late, the ledger refuses what the drive records next.
+            self.stop_one(id, stop);
         }
         Ok(())
     }
@@ -311,7 +348,7 @@ impl<H: Host> Engine<H> {
     /// Calls off a download that is being driven, without looking at its row: [`cancel`](Self::cancel) for those who drive
     /// it themselves. Whether its drive will end by it.
     pub fn call_off(&self, id: DownloadId) -> bool {
-        self.stop_one(id, Stop::Cancel) == Some(true)
+        self.stop_one(id, Stop::Cancel) == Some(Some(Stop::Cancel))
     }
 
     /// Takes up a failed or cancelled download with fresh bounds. The caller drives it then.
@@ -348,7 +385,7 @@ impl<H: Host> Engine<H> {
         if self.is_driven(id) {
             return Err(row.wrong_state());
         }
-        if matches!(row.status, Status::Queued | Status::Waiting) {
+        if matches!(row.status, Status::Queued | Status::Waiting | Status::Paused) {
             // Another process may be about to begin an attempt: it must find the end before the part is gone.
             self.record(id, &Change::Cancelled).await?;
         }
@@ -406,8 +443,8 @@ impl<H: Host> Engine<H> {
         lock(&self.0.writers).values().any(|writer| writer.id == id)
     }
 
-    /// Tells the drive of a download to end. `None` where nobody drives it, else whether it will.
-    fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<bool> {
+    /// Tells the drive of a download to end. `None` if nobody drives it, else the stop that the drive ends by.
+    fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<Option<Stop>> {
         let mut writers = lock(&self.0.writers);
         let writer = writers.iter_mut().find(|(_, writer)| writer.id == id);
         writer.map(|(_, writer)| writer.tell(stop))
@@ -432,6 +469,18 @@ impl<H: Host> Engine<H> {
         let restart =
             Restart { attempt: row.attempts, reason: RestartReason::DigestMismatch, discarded: row.downloaded };
         self.record(row.id, &Change::Restart(restart)).await
+    }
+
+    /// Takes up a paused download that was requested again.
+    async fn unpause(&self, rows: &[Row], id: DownloadId) -> Result<(), Error> {
+        if !rows.iter().any(|row| row.id == id && row.status == Status::Paused) {
+            return Ok(());
+        }
+        match self.record(id, &Change::Unpaused).await {
+            // Another process takes it up at this moment.
+            Err(Error::WrongState { .. }) => Ok(()),
+            recorded => recorded,
+        }
     }
 
     /// Keeps what a call asked for until the part is locked.

@@ -48,6 +48,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
+        Status::Paused => return close(&mut job, Err(Error::Paused.into()), None).await,
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let part = job.row.new.part.clone();
@@ -141,7 +142,7 @@ async fn one_attempt<H: Host>(
         Ok(row) => job.row = row,
         Err(error) => return leave(job, part, error.into()).await,
     }
-    if job.row.status.is_finished() {
+    if !job.row.status.is_active() {
         return elsewhere(job, part).await;
     }
     // Only now: while another process wrote the part, the terms were that one's.
@@ -182,7 +183,7 @@ async fn one_attempt<H: Host>(
     }
     match ended {
         Ok(Ok(whole)) => match ear.close() {
-            Some(Stop::Cancel) => stop_here(job, part, Stop::Cancel).await,
+            Some(stop @ (Stop::Cancel | Stop::Pause)) => stop_here(job, part, stop).await,
             Some(Stop::End) | None => finish(job, part, whole).await,
         },
         Ok(Err(error)) => {
@@ -200,7 +201,7 @@ async fn stop_here<H: Host>(job: &mut Job<'_, H>, mut part: PartOf<H>, stop: Sto
     let to = job.settle(&mut part).await.unwrap_or(job.row.durable);
     let outcome = match stop {
         Stop::Cancel => Outcome::Cancelled,
-        Stop::End => Outcome::Interrupted,
+        Stop::Pause | Stop::End => Outcome::Interrupted,
     };
     let (attempt, bounds) = (job.attempt, job.row.bounds);
     let end = AttemptEnd { attempt, to, outcome, error: None, wait: None };
@@ -262,8 +263,7 @@ async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<Aft
             let _ = job.host.store().remove(&job.row.new.part).await;
             Ok(After::DoneElsewhere)
         }
-        Status::Cancelled => leave(job, part, Error::Cancelled.into()).await,
-        _ => leave(job, part, job.row.wrong_state().into()).await,
+        _ => leave(job, part, overruled(job.row.wrong_state()).into()).await,
     }
 }
 
@@ -288,6 +288,7 @@ async fn finish<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>, whole: Whole) ->
     if let Err(error) = commit(job, part, whole, Some(ended(Outcome::Completed, None))).await {
         let ended = match &*error {
             Error::Cancelled => ended(Outcome::Cancelled, None),
+            Error::Paused => ended(Outcome::Interrupted, None),
             other => ended(Outcome::Failed, Some(job.failure(other))),
         };
         // The first error is the one to tell.
@@ -389,6 +390,7 @@ async fn close<H: Host>(
     let error = last_word(job, &error, before).await.err().unwrap_or(error);
     match &*error {
         Error::Interrupted => {}
+        Error::Paused => job.emit(What::Paused { bytes: job.row.downloaded }),
         Error::Cancelled => job.emit(What::Cancelled(job.summary(Some(&error)))),
         _ => job.emit(What::Failed(job.summary(Some(&error)))),
     }
@@ -403,11 +405,13 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<
         Error::Ledger { .. } => Ok(()),
         Error::Interrupted => job.record(Change::Queued).await,
         Error::Cancelled => job.record(Change::Cancelled).await,
+        Error::Paused => job.record(Change::Paused).await,
         _ if before.is_some() => match before {
             Some(Moving { status: Status::Failed, failure: Some(failure), .. }) => {
                 job.record(Change::Failed(failure)).await
             }
             Some(Moving { status: Status::Cancelled, .. }) => job.record(Change::Cancelled).await,
+            Some(Moving { status: Status::Paused, .. }) => job.record(Change::Paused).await,
             _ => job.record(Change::Queued).await,
         },
         _ => {
