@@ -294,6 +294,7 @@ impl<H: Host> Engine<H> {
             // It listens no more: all bytes are there, and the next thing it records is `committing`.
             Some(None) => wrong_state(Status::Committing),
             None => {
+                lock(&self.0.accepted).remove(&id);
                 self.record(id, &change).await?;
                 self.tell(id, &row.new, what(&row));
                 Ok(())
