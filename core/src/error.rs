@@ -307,6 +307,9 @@ pub enum Error {
     /// A user (or an `AbortSignal`) called it off.
     #[error("cancelled")]
     Cancelled,
+    /// A user paused it. Never a row's last word.
+    #[error("paused")]
+    Paused,
     /// The process ends; the download goes on at the next start. Never a row's last word.
     #[error("interrupted")]
     Interrupted,
@@ -356,6 +359,7 @@ impl Error {
             Error::Lost => ErrorCode::Lost,
             Error::Superseded { .. } => ErrorCode::Superseded,
             Error::Cancelled => ErrorCode::Cancelled,
+            Error::Paused => ErrorCode::Paused,
             Error::Interrupted => ErrorCode::Interrupted,
         }
     }

@@ -53,7 +53,7 @@ error_codes! {
     TooLarge, TooManyRestarts, DigestMismatch, DigestConflict, ForeignPart, PartLocked, DestinationExists,
     DestinationRefused, DestinationBusy, NameRefused, CredentialsMissing, DiskFull, Disk, TooManyFiles, Ledger,
     NoSuchDownload, WrongState, Lost;
-    Superseded => "superseded", Cancelled => "cancelled", Interrupted => "interrupted"
+    Superseded => "superseded", Cancelled => "cancelled", Paused => "paused", Interrupted => "interrupted"
 }
 
 impl FromStr for ErrorCode {

@@ -79,6 +79,11 @@ pub enum What {
         /// The reason, in a few words.
         why: String,
     },
+    /// A user paused the download: it waits until the user resumes it.
+    Paused {
+        /// Bytes in the part, which is kept.
+        bytes: u64,
+    },
     /// The file is at its final name.
     Completed(Summary),
     /// The download failed.
@@ -97,7 +102,7 @@ impl What {
             What::Progress { .. } => "progress",
             What::Restart { .. } => "restart",
             What::Retrying { .. } => "retrying",
-            What::Waiting { .. } => "waiting",
+            What::Waiting { .. } | What::Paused { .. } => "waiting",
             What::Completed(_) => "completed",
             What::Failed(_) => "failed",
             What::Cancelled(_) => "cancelled",

@@ -89,7 +89,7 @@ impl<'a, H: Host> Job<'a, H> {
     /// Records a change, then applies it here: the row never runs ahead of the ledger.
     ///
     /// # Errors
-    /// `Cancelled` if another process cancelled the download, `Ledger`.
+    /// `Cancelled` or `Paused` if another process did that to the download, `Ledger`.
     pub(crate) async fn record(&mut self, change: Change) -> Result<(), Failed> {
         let recorded = self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await;
         recorded.map_err(overruled)?;
@@ -285,10 +285,11 @@ impl<'a, H: Host> Job<'a, H> {
     }
 }
 
-/// The error of this drive if the ledger refused a change: `Cancelled` if another process cancelled the download.
+/// The error of this drive if the ledger refused a change: `Cancelled` or `Paused` if another process did that.
 pub(crate) fn overruled(error: Error) -> Failed {
     match error {
         Error::WrongState { status: Status::Cancelled, .. } => Error::Cancelled.into(),
+        Error::WrongState { status: Status::Paused, .. } => Error::Paused.into(),
         error => error.into(),
     }
 }

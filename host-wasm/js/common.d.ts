@@ -147,7 +147,7 @@ export interface DownloadRecord {
   /** Without its query. Together with `path` it is enough to continue: `start(record)`. */
   url: string;
   path: string;
-  status: "queued" | "downloading" | "waiting" | "committing" | "failed" | "cancelled";
+  status: "queued" | "downloading" | "waiting" | "paused" | "committing" | "failed" | "cancelled";
   /** Bytes in the part. */
   bytes: number;
   expectedBytes?: number;

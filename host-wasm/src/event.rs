@@ -39,6 +39,9 @@ pub(crate) fn told(event: &Event<'_>, into: &Fields) {
         What::Waiting { until, why } => {
             into.milliseconds("until", epoch_ms(*until)).put("why", why);
         }
+        What::Paused { .. } => {
+            into.put("why", "paused");
+        }
         What::Completed(summary) | What::Failed(summary) | What::Cancelled(summary) => {
             ended(summary, into);
         }

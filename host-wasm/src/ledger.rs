@@ -96,14 +96,14 @@ impl Ledger for Rows {
 
     fn unfinished_marks(&self) -> impl Future<Output = Result<Vec<Mark>, Error>> {
         // What earlier processes left is looked for on the other side, which starts it by its destination.
-        let rows = self.find(&|row| !row.status.is_finished());
+        let rows = self.find(&|row| row.status.is_active());
         std::future::ready(Ok(rows.into_iter().map(Mark::from).collect()))
     }
 
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
         let mut attempts = 0;
         self.change(id, &mut |row| {
-            if row.status.is_finished() {
+            if !row.status.is_active() {
                 return Err(row.wrong_state());
             }
             attempts = row.begin_attempt();

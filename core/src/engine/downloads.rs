@@ -187,10 +187,18 @@ impl<H: Host> Engine<H> {
         if let Some(names) = missing(row, &new).filter(|_| !moves) {
             return Err(Error::CredentialsMissing { names }.into());
         }
-        if retries || (moves && row.status.is_finished()) {
-            match self.record(id, &Change::Retried).await {
-                // Another process is retrying it at this moment.
-                Err(error) if retries && matches!(*error, Error::WrongState { .. }) => {}
+        let again = match row.status {
+            Status::Paused => Some(Change::Unpaused),
+            _ if retries || (moves && row.status.is_finished()) => Some(Change::Retried),
+            _ => None,
+        };
+        if let Some(again) = again {
+            match self.record(id, &again).await {
+                // Another process takes it up at this moment.
+                Err(error) if !row.status.is_finished() || retries => match *error {
+                    Error::WrongState { .. } => {}
+                    _ => return Err(error),
+                },
                 recorded => recorded?,
             }
             if let Some(disowned) = disowned_for(row, &new) {
@@ -237,37 +245,71 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// `WrongState` if it is finished or being committed, `NoSuchDownload`, `Ledger`.
     pub async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
+        let error = Error::Cancelled;
+        let summary = |row: &Row| Summary {
+            bytes: row.downloaded,
+            attempts: row.attempts,
+            restarts: row.restarts,
+            class: Some(class(&error, &self.config().extra_retry_statuses)),
+            code: Some(error.code()),
+            error: Some(chain(&error)),
+            ..Summary::default()
+        };
+        self.stop_by_user(id, Stop::Cancel, |row| What::Cancelled(summary(row))).await
+    }
+
+    /// Pauses a download, promptly. Its part is kept; it holds no permit and is not driven until it is
+    /// [resumed](Self::resume) or [accepted](Self::accept) again, in this process or a later one. From `committing` on
+    /// it is too late.
+    ///
+    /// # Errors
+    /// `WrongState` if it is paused, finished or being committed, `NoSuchDownload`, `Ledger`.
+    pub async fn pause(&self, id: DownloadId) -> Result<(), Error> {
+        self.stop_by_user(id, Stop::Pause, |row| What::Paused { bytes: row.downloaded }).await
+    }
+
+    /// Has the drive of a download end, or records the end if nobody drives it.
+    async fn stop_by_user(&self, id: DownloadId, stop: Stop, what: impl Fn(&Row) -> What) -> Result<(), Error> {
+        let (done, change) = match stop {
+            Stop::Pause => (Status::Paused, Change::Paused),
+            Stop::Cancel | Stop::End => (Status::Cancelled, Change::Cancelled),
+        };
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
         let _inside = door.lock().await;
         let row = self.0.host.ledger().row(id).await?;
-        let too_late = |status: Status| Err(Error::WrongState { id, status });
-        if row.status.is_finished() || row.status == Status::Committing {
-            return too_late(row.status);
+        let wrong_state = |status: Status| Err(Error::WrongState { id, status });
+        if row.status == done || !row.status.admits(&change) {
+            return wrong_state(row.status);
         }
-        match self.stop_one(id, Stop::Cancel) {
-            Some(true) => Ok(()),
-            // The drive no longer accepts a stop: all bytes are there, and the next change it records is `committing`.
-            Some(false) => too_late(Status::Committing),
+        match self.stop_one(id, stop) {
+            Some(Some(told)) if told == stop => Ok(()),
+            Some(Some(Stop::Cancel)) => wrong_state(Status::Cancelled),
+            // It will end as paused or interrupted: the ledger has the last word.
+            Some(Some(Stop::Pause | Stop::End)) => Ok(self.record(id, &change).await?),
+            // It listens no more: all bytes are there, and the next thing it records is `committing`.
+            Some(None) => wrong_state(Status::Committing),
             None => {
-                self.record(id, &Change::Cancelled).await?;
-                let error = Error::Cancelled;
-                let summary = Summary {
-                    bytes: row.downloaded,
-                    attempts: row.attempts,
-                    restarts: row.restarts,
-                    class: Some(class(&error, &self.config().extra_retry_statuses)),
-                    code: Some(error.code()),
-                    error: Some(chain(&error)),
-                    ..Summary::default()
-                };
-                self.tell(id, &row.new, What::Cancelled(summary));
+                lock(&self.0.accepted).remove(&id);
+                self.record(id, &change).await?;
+                self.tell(id, &row.new, what(&row));
                 Ok(())
             }
         }
     }
 
-    /// Stops the drives of downloads that another process cancels or removes, as soon as the ledger
+    /// Takes up a paused download, with its bounds as they were. The caller drives it then.
+    ///
+    /// # Errors
+    /// `WrongState` if it is not paused, `NoSuchDownload`, `Ledger`.
+    pub async fn resume(&self, id: DownloadId) -> Result<(), Error> {
+        self.record(id, &Change::Unpaused).await?;
+        let row = self.0.host.ledger().row(id).await?;
+        self.tell(id, &row.new, What::Queued);
+        Ok(())
+    }
+
+    /// Stops the drives of downloads that another process cancels, pauses or removes, as soon as the ledger
     /// [reports](Ledger::changes) it. A host whose ledger is shared polls this beside the drives; it never returns.
     ///
     /// This only makes the end prompt: the ledger itself prevents a cancelled download from being committed.
@@ -281,19 +323,21 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Stops the drives of downloads that another process has cancelled or removed.
+    /// Stops the drives of downloads that another process has cancelled, paused or removed.
     ///
     /// # Errors
     /// `Ledger`.
     pub async fn stop_ended_elsewhere(&self) -> Result<(), Error> {
         let driven: Vec<DownloadId> = lock(&self.0.writers).values().map(|writer| writer.id).collect();
         for id in driven {
-            match self.0.host.ledger().row(id).await {
-                Ok(row) if row.status != Status::Cancelled => {}
-                // If the drive no longer accepts a stop, the ledger refuses its next change.
-                Ok(_) | Err(Error::NoSuchDownload(_)) => drop(self.stop_one(id, Stop::Cancel)),
+            let stop = match self.0.host.ledger().row(id).await {
+                Ok(row) if row.status == Status::Paused => Stop::Pause,
+                Ok(row) if row.status != Status::Cancelled => continue,
+                Ok(_) | Err(Error::NoSuchDownload(_)) => Stop::Cancel,
                 Err(error) => return Err(error),
-            }
+            };
+            // If it is too late, the ledger refuses what the drive records next.
+            self.stop_one(id, stop);
         }
         Ok(())
     }
@@ -301,7 +345,7 @@ impl<H: Host> Engine<H> {
     /// Cancels a download that is being driven, without reading its row: [`cancel`](Self::cancel) for a caller that drives it
     /// itself. Returns `true` if this ends the drive.
     pub fn call_off(&self, id: DownloadId) -> bool {
-        self.stop_one(id, Stop::Cancel) == Some(true)
+        self.stop_one(id, Stop::Cancel) == Some(Some(Stop::Cancel))
     }
 
     /// Retries a failed or cancelled download with fresh bounds. The caller drives it afterwards.
@@ -338,8 +382,8 @@ impl<H: Host> Engine<H> {
         if self.is_driven(id) {
             return Err(row.wrong_state());
         }
-        if matches!(row.status, Status::Queued | Status::Waiting) {
-            // Another process may be about to begin an attempt: it must find the row cancelled before the part is removed.
+        if matches!(row.status, Status::Queued | Status::Waiting | Status::Paused) {
+            // Another process may be about to begin an attempt: it must find the end before the part is gone.
             self.record(id, &Change::Cancelled).await?;
         }
         let rows = self.0.host.ledger().rows_for(&row.new.destination).await?;
@@ -396,8 +440,8 @@ impl<H: Host> Engine<H> {
         lock(&self.0.writers).values().any(|writer| writer.id == id)
     }
 
-    /// Sends a stop to the drive of a download. Returns `true` if the drive will end for this reason, `None` if there is no drive.
-    fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<bool> {
+    /// Tells the drive of a download to end. `None` if nobody drives it, else the stop that the drive ends by.
+    fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<Option<Stop>> {
         let mut writers = lock(&self.0.writers);
         let writer = writers.iter_mut().find(|(_, writer)| writer.id == id);
         writer.map(|(_, writer)| writer.tell(stop))

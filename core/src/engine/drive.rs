@@ -51,6 +51,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
+        Status::Paused => return close(&mut job, Err(Error::Paused.into()), None).await,
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let part = job.row.new.part.clone();
@@ -155,7 +156,7 @@ async fn with_part<H: Host>(
     }
     let ended = match ended {
         Ok(Ok(whole)) => match ear.close() {
-            Some(Stop::Cancel) => Err(Stop::Cancel),
+            Some(stop @ (Stop::Cancel | Stop::Pause)) => Err(stop),
             Some(Stop::End) | None => return finish(job, part, whole).await.map(Ok),
         },
         Ok(Err(error)) => Ok(error),
@@ -168,7 +169,7 @@ async fn with_part<H: Host>(
         Err(stop) => {
             let outcome = match stop {
                 Stop::Cancel => Outcome::Cancelled,
-                Stop::End => Outcome::Interrupted,
+                Stop::Pause | Stop::End => Outcome::Interrupted,
             };
             let (attempt, bounds) = (job.attempt, job.row.bounds);
             let end = AttemptEnd { attempt, to: offset, outcome, error: None, wait: None };
@@ -188,7 +189,7 @@ async fn begin<H: Host>(
     // Another process may have driven, ended or removed this row while we waited. From here on the lock on the part keeps
     // it from being driven or removed, and the ledger refuses what an end does not admit.
     job.row = calls::row(job.host, job.row.id).await?;
-    if job.row.status.is_finished() {
+    if !job.row.status.is_active() {
         return Err(overruled(job.row.wrong_state()));
     }
     // Not earlier: while another process wrote the part, its terms counted.
@@ -278,6 +279,7 @@ async fn finish<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>, whole: Whole) ->
     if let Err(error) = commit(job, part, whole, Some(ended(Outcome::Completed, None))).await {
         let ended = match &*error {
             Error::Cancelled => ended(Outcome::Cancelled, None),
+            Error::Paused => ended(Outcome::Interrupted, None),
             other => ended(Outcome::Failed, Some(job.failure(other))),
         };
         // The first error is the one to report.
@@ -377,6 +379,7 @@ async fn close<H: Host>(
     let error = last_word(job, &error, before).await.err().unwrap_or(error);
     match &*error {
         Error::Interrupted => {}
+        Error::Paused => job.emit(What::Paused { bytes: job.row.downloaded }),
         Error::Cancelled => job.emit(What::Cancelled(job.summary(Some(&error)))),
         _ => job.emit(What::Failed(job.summary(Some(&error)))),
     }
@@ -392,9 +395,11 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<
         Error::Ledger { .. } => return Ok(()),
         Error::Interrupted => Change::Queued,
         Error::Cancelled => Change::Cancelled,
+        Error::Paused => Change::Paused,
         _ => match before {
             Some(Moving { status: Status::Failed, failure: Some(failure), .. }) => Change::Failed(failure),
             Some(Moving { status: Status::Cancelled, .. }) => Change::Cancelled,
+            Some(Moving { status: Status::Paused, .. }) => Change::Paused,
             Some(_) => Change::Queued,
             None => Change::Failed(job.failure(error)),
         },

@@ -61,14 +61,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Sends a stop. Returns `true` if the drive will end for this reason, because of this stop or an earlier one.
-    pub(super) fn tell(&mut self, stop: Stop) -> bool {
+    /// Sends a stop. Returns the one that the drive will end by: this or an earlier one, or `None` if it is too late.
+    pub(super) fn tell(&mut self, stop: Stop) -> Option<Stop> {
         if let Some(sender) = self.stop.take()
             && sender.send(stop).is_ok()
         {
             self.told = Some(stop);
         }
-        self.told == Some(stop)
+        self.told
     }
 }
 

@@ -11,6 +11,8 @@ use std::pin::pin;
 pub(super) enum Stop {
     /// A user cancelled the download.
     Cancel,
+    /// A user paused the download.
+    Pause,
     /// The process is shutting down.
     End,
 }
@@ -43,6 +45,7 @@ impl Ear {
 pub(super) fn stopped(stop: Stop) -> Failed {
     let error = match stop {
         Stop::Cancel => Error::Cancelled,
+        Stop::Pause => Error::Paused,
         Stop::End => Error::Interrupted,
     };
     error.into()

@@ -263,6 +263,10 @@ pub enum Change {
     Cancelled,
     /// A user retries it: `queued`, with reset limits.
     Retried,
+    /// A user paused it.
+    Paused,
+    /// A user resumes it: `queued`, with the limits as they were.
+    Unpaused,
     /// It was requested again, on these terms.
     Terms(Terms),
 }
@@ -317,12 +321,16 @@ impl Status {
             | Change::Moved { .. }
             | Change::AttemptEnded { .. }
             | Change::Terms(_) => true,
-            Change::Waits(_) | Change::Queued | Change::Committing { .. } | Change::Failed(_) => !self.is_finished(),
+            Change::Waits(_) | Change::Queued | Change::Committing { .. } | Change::Failed(_) => self.is_active(),
             // A repeated end is no contradiction: two processes may finish or cancel one download.
-            Change::Completed { .. } => !self.is_finished() || self == Status::Completed,
-            // From `committing` on it is too late to cancel.
+            Change::Completed { .. } => self.is_active() || self == Status::Completed,
+            // From `committing` on it is too late to cancel or to pause.
             Change::Cancelled => self == Status::Cancelled || !(self.is_finished() || self == Status::Committing),
+            Change::Paused => {
+                matches!(self, Status::Queued | Status::Downloading | Status::Waiting | Status::Paused)
+            }
             Change::Retried => matches!(self, Status::Failed | Status::Cancelled),
+            Change::Unpaused => self == Status::Paused,
         }
     }
 }

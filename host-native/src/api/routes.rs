@@ -36,6 +36,8 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(GET "/api/downloads/{id}/timeline", Keyed, downloads::timeline),
         route!(POST "/api/downloads/{id}/retry", Keyed, downloads::retry),
         route!(POST "/api/downloads/{id}/cancel", Keyed, downloads::cancel),
+        route!(POST "/api/downloads/{id}/pause", Keyed, downloads::pause),
+        route!(POST "/api/downloads/{id}/resume", Keyed, downloads::resume),
         route!(GET "/api/stubs", Keyed, status::stubs),
         route!(GET "/api/peers", Keyed, status::peers),
         route!(GET "/api/troubles", Keyed, status::troubles),

@@ -1,5 +1,6 @@
 //! The arguments, as they were typed.
 
+use super::downloads::{Pause, Resume};
 use super::manual::{Completions, Man};
 use crate::serve::LogFormat;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -50,6 +51,10 @@ pub(crate) enum Command {
     Show(Show),
     /// Resume a failed or cancelled download and wait for its end
     Retry(Retry),
+    /// Pause a download, or all; keep the partial data
+    Pause(Pause),
+    /// Resume a paused download, or all of them, and wait for the end
+    Resume(Resume),
     /// Cancel a download; keep its partial data
     #[command(after_help = CANCEL_NOTES)]
     Cancel(KnownDownload),

@@ -48,6 +48,8 @@ fn run(command: &Command) -> CommandResult {
         Command::List(list) => downloads::list(list),
         Command::Show(show) => downloads::show(show),
         Command::Retry(retry) => downloads::retry(retry),
+        Command::Pause(pause) => downloads::pause(pause),
+        Command::Resume(resume) => downloads::resume(resume),
         Command::Cancel(cancel) => downloads::cancel(cancel),
         Command::Remove(remove) => downloads::remove(remove),
         Command::Add(add) => downloads::add(add),

@@ -167,6 +167,7 @@ fn details(what: &What) -> Value {
             "error": error,
         }),
         What::Waiting { until, why } => json!({ "until": time(*until), "why": why }),
+        What::Paused { .. } => json!({ "until": null, "why": "paused" }),
         What::Completed(summary) | What::Failed(summary) | What::Cancelled(summary) => json!({
             "bytes": summary.bytes,
             "attempts": summary.attempts,
@@ -252,13 +253,13 @@ pub(super) struct Counters {
 impl Counters {
     /// Takes an event in.
     pub(super) fn hear(&mut self, event: &Event<'_>) {
-        if matches!(event.what, What::Queued) {
-            return; // it may never be driven
+        if matches!(event.what, What::Queued | What::Paused { .. }) {
+            return; // it may not be driven
         }
         let course = self.courses.entry(event.id).or_default();
         let counted = &mut self.counted;
         match &event.what {
-            What::Queued | What::Waiting { .. } | What::Headers { .. } => {}
+            What::Queued | What::Paused { .. } | What::Waiting { .. } | What::Headers { .. } => {}
             What::Started { from, .. } => {
                 // What a failed attempt brought after its last word is in the part.
                 let told = course.offset.replace(*from);

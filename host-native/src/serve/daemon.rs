@@ -480,6 +480,7 @@ impl Listener for LogEvents {
                 tracing::warn!(id, attempt, delay_ms, error = error.as_str(), "attempt failed");
             }
             What::Waiting { why, .. } => tracing::warn!(id, why = why.as_str(), "waiting"),
+            What::Paused { bytes } => tracing::info!(id, ?file, bytes, "paused"),
             What::Completed(summary) => {
                 let (bytes, attempts) = (summary.bytes, summary.attempts);
                 let restarts = summary.restarts;

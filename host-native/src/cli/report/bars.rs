@@ -254,7 +254,7 @@ impl Listener for Bars {
                 let (until, why) = (now.checked_add(left).unwrap_or(now), text::plain(why));
                 self.show(&mut files, event.id, Some(Wait { until, why }));
             }
-            What::Completed(_) | What::Failed(_) | What::Cancelled(_) => {
+            What::Completed(_) | What::Failed(_) | What::Cancelled(_) | What::Paused { .. } => {
                 files.queued.remove(&event.id);
                 if files.drawn.remove(&event.id).is_some()
                     && let Some(file) = files.run.file(event.id)

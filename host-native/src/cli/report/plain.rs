@@ -53,7 +53,7 @@ impl Listener for Plain {
             *last = now;
             say!("{line}");
         }
-        if let What::Completed(_) | What::Failed(_) | What::Cancelled(_) = &event.what {
+        if let What::Completed(_) | What::Failed(_) | What::Cancelled(_) | What::Paused { .. } = &event.what {
             state.last.remove(&event.id);
             state.run.forget(event.id);
         }
@@ -120,6 +120,9 @@ pub(super) fn line(event: &Event<'_>, file: &Progress, now: Instant) -> Option<S
             text::in_a_while(*delay)
         ),
         What::Waiting { why, .. } => format!("{name}: waiting: {}", text::plain(why)),
+        What::Paused { bytes } => {
+            format!("{name}: paused; {} kept, `regrip resume {}` resumes it", text::bytes(*bytes), event.id)
+        }
         What::Completed(summary) => {
             let of_this_run = file.of_this_run(summary, now);
             completed(name, summary, &of_this_run, Layout::of_stderr())

@@ -74,6 +74,7 @@ impl Progress {
             What::Queued
             | What::Retrying { .. }
             | What::Waiting { .. }
+            | What::Paused { .. }
             | What::Completed(_)
             | What::Failed(_)
             | What::Cancelled(_) => {}
@@ -157,7 +158,7 @@ impl Run {
     pub(super) fn record(&mut self, event: &Event<'_>, now: Instant) -> &mut Progress {
         match &event.what {
             What::Completed(summary) => self.add_completed(summary.bytes),
-            What::Failed(_) | What::Cancelled(_) => self.add_failed(),
+            What::Failed(_) | What::Cancelled(_) | What::Paused { .. } => self.add_failed(),
             _ => {}
         }
         let file = self.files.entry(event.id);
