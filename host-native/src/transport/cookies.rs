@@ -338,4 +338,38 @@ mod tests {
         }
         assert_eq!(lock(&cookies.store).iter_any().count(), MAX_COOKIES);
     }
+
+    #[test]
+    fn a_cookie_of_a_file_goes_to_whom_the_file_says() {
+        let table = [
+            ("a.test\tFALSE\t/\tFALSE\t0\tk\tv", "http://a.test:81/x", true),
+            (".a.test\tFALSE\t/\tFALSE\t0\tk\tv", "http://a.test/", true),
+            ("a.test\tFALSE\t/\tFALSE\t0\tk\tv", "http://www.a.test/", false),
+            ("a.test\tTRUE\t/\tFALSE\t0\tk\tv", "http://www.a.test/", true),
+            ("a.test\tTRUE\t/\tFALSE\t0\tk\tv", "http://nota.test/", false),
+            ("#HttpOnly_.A.test\ttrue\t/\tfalse\t-1\tk\tv", "http://a.test/", true),
+            ("a.test\tTRUE\t/\tTRUE\t0\tk\tv", "http://a.test/", false),
+            ("a.test\tTRUE\t/\tTRUE\t0\tk\tv", "https://a.test/", true),
+            ("a.test\tTRUE\t/x\tFALSE\t0\tk\tv", "http://a.test/y", false),
+            ("a.test\tTRUE\t/x\tFALSE\t0\tk\tv", "http://a.test/x/y", true),
+            ("a.test\tTRUE\t/\tFALSE\t1000000000\tk\tv", "http://a.test/", false),
+            ("a.test\tTRUE\t/\tFALSE\t99999999999.5\tk\tv", "http://a.test/", true),
+            ("10.0.0.1\tTRUE\t/\tFALSE\t0\tk\tv", "http://10.0.0.1/", true),
+            ("# a.test\tTRUE\t/\tFALSE\t0\tk\tv", "http://a.test/", false),
+        ];
+        for (line, to, is_sent) in table {
+            let jar = CookieJar::parse(format!("\r\n{line}\r\n").as_bytes()).unwrap();
+            assert_eq!(jar.has_any_for(&url(to)), is_sent, "{line} to {to}");
+            assert_eq!(sent(&Cookies::new(jar), to, &[]), is_sent.then(|| "k=v".to_owned()), "{line} to {to}");
+        }
+    }
+
+    #[test]
+    fn cookies_of_a_file_leave_room_for_those_of_servers() {
+        let line = |number| format!("a.test\tFALSE\t/\tFALSE\t0\tk{number}\tv\n");
+        let file: String = (0..MAX_COOKIES).map(line).collect();
+        let cookies = Cookies::new(CookieJar::parse(file.as_bytes()).unwrap());
+        set(&cookies, "http://a.test/", &["new=1; Path=/deep/"]);
+        assert!(sent(&cookies, "http://a.test/deep/", &[]).unwrap().starts_with("new=1; "));
+    }
 }

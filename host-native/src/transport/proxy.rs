@@ -111,11 +111,7 @@ fn login(url: &Url) -> Result<Option<(String, String)>, ProxyUnusable> {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.kind {
-            ProxyKind::Http => "http",
-            ProxyKind::Socks5 => "socks5",
-            ProxyKind::Socks5h => "socks5h",
-        };
+        let scheme = format!("{:?}", self.kind).to_lowercase();
         write!(f, "{scheme}://{}:{}", self.host, self.port)
     }
 }

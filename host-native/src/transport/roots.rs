@@ -63,18 +63,21 @@ impl Roots {
     /// # Errors
     /// `Certificate` if it cannot be read or holds no certificate.
     pub fn and_pem(mut self, pem: &[u8]) -> Result<Roots, Error> {
-        let before = self.extra.len();
         let mut trial = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate =
-                certificate.map_err(|error| Error::Certificate(format!("cannot parse the PEM text: {error}")))?;
+        for certificate in certificates(pem)? {
             trial.add(certificate.clone()).map_err(unusable)?;
             self.extra.push(certificate);
         }
-        if self.extra.len() == before {
-            return Err(Error::Certificate("the PEM text contains no certificate".to_owned()));
-        }
         Ok(self)
+    }
+}
+
+/// The certificates in a PEM text, at least one.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    match CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>() {
+        Ok(none) if none.is_empty() => Err(Error::Certificate("the PEM text contains no certificate".to_owned())),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(Error::Certificate(format!("cannot parse the PEM text: {error}"))),
     }
 }
 
@@ -88,25 +91,21 @@ impl Identity {
     ///
     /// # Errors
     /// `Certificate` if they cannot be read, if the key is encrypted, and if it is the key of another certificate.
-    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Identity, Error> {
-        let refused = |why: String| Error::Certificate(why);
-        let chain = CertificateDer::pem_slice_iter(certificates).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|error| refused(format!("cannot parse the PEM text: {error}")))?;
-        if chain.is_empty() {
-            return Err(refused("the PEM text contains no certificate".to_owned()));
-        }
-        let is_encrypted = |mark: &[u8]| key.windows(mark.len()).any(|text| text == mark);
-        if is_encrypted(b"BEGIN ENCRYPTED PRIVATE KEY") || is_encrypted(b"Proc-Type: 4,ENCRYPTED") {
-            return Err(refused("the private key is encrypted; decrypt it first: openssl pkey -in FILE".to_owned()));
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Identity, Error> {
+        let refused = |why: &str| Error::Certificate(why.to_owned());
+        let chain = certificates(chain)?;
+        let has = |mark: &[u8]| key.windows(mark.len()).any(|text| text == mark);
+        if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") {
+            return Err(refused("the private key is encrypted; decrypt it first: openssl pkey -in FILE"));
         }
         // Errors of the parser may quote the text.
-        let no_key = "the PEM text contains no private key in PKCS #8, PKCS #1 or SEC 1";
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| refused(no_key.to_owned()))?;
-        let pair = CertifiedKey::from_der(chain, key, &ring::default_provider());
-        Ok(Identity(Arc::new(pair.map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => refused("the private key belongs to another certificate".to_owned()),
-            error => refused(format!("cannot use the certificate with this private key: {error}")),
-        })?)))
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|_| refused("the PEM text contains no private key in PKCS #8, PKCS #1 or SEC 1"))?;
+        match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
+            Ok(pair) => Ok(Identity(Arc::new(pair))),
+            Err(rustls::Error::InconsistentKeys(_)) => Err(refused("the private key belongs to another certificate")),
+            Err(error) => Err(refused(&format!("cannot use the certificate with this private key: {error}"))),
+        }
     }
 }
 

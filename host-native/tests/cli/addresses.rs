@@ -166,11 +166,11 @@ fn a_refusal_of_a_socks_proxy_is_named_and_asked_again_only_if_the_network_cause
 
 #[test]
 fn a_socks_proxy_whose_login_is_wrong_or_missing_is_permanent_and_no_password_is_shown() {
-    let bench = bench();
     for (login, userinfo, why) in [
         (Some("me:other"), "me:hunter2@", "wrong user or password"),
         (Some("me:other"), "", "wants a user and a password"),
     ] {
+        let bench = bench();
         let socks = Socks::start(login, &[], &[]);
         let ran = bench.run(&[&bench.url("/film"), "--proxy", &socks.url("socks5h", userinfo)]);
         assert_eq!(ran.code, Some(1), "{ran:?}");

@@ -103,7 +103,6 @@ fn cookies_of_the_command_line_go_to_the_host_of_the_url_and_those_of_a_file_to_
         "# Netscape HTTP Cookie File\r\n\n\
          #HttpOnly_127.0.0.1\tFALSE\t/\tFALSE\t0\tsession\thunter2\r\n\
          127.0.0.1\tFALSE\t/other\tFALSE\t0\tpath\tx\n\
-         127.0.0.1\tFALSE\t/\tTRUE\t0\tsecure\tx\n\
          127.0.0.1\tFALSE\t/\tFALSE\t1\texpired\tx\n\
          127.0.0.1\tFALSE\t/\tfalse\t99999999999999\tlater\t\u{e9}=y\n\
          .localhost\tTRUE\t/\tFALSE\t4102444800\tthere\t\n",

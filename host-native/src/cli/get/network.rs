@@ -139,7 +139,7 @@ fn headers(get: &Get) -> Result<Vec<Header>, String> {
     ];
     for (option, name, value) in named {
         if let Some(value) = value.filter(|_| !has(&headers, name)) {
-            headers.push(Header::new(name, value).map_err(|refused| format!("{option}: {refused}"))?);
+            headers.push(Header::new(name, value).map_err(|refused| format!("{option}: {}", refused.why))?);
         }
     }
     let Some(user) = &get.user else {
