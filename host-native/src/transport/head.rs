@@ -276,7 +276,9 @@ fn refuse<T>(why: fmt::Arguments<'_>) -> Result<T, HeadRefused> {
 /// Is given connections and the heads of requests and responses as lines, as curl's `-v` shows them: without secrets and
 /// control characters. The default does nothing.
 #[derive(Clone, Default)]
-pub struct Trace(Option<Arc<dyn Fn(&[String]) + Send + Sync>>);
+pub struct Trace(Option<Arc<ShowLines>>);
+
+type ShowLines = dyn Fn(&[String]) + Send + Sync;
 
 impl Trace {
     /// Hands all lines of a head to `show` at once.

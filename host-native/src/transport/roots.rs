@@ -101,11 +101,14 @@ impl Identity {
         // Errors of the parser may quote the text.
         let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|_| refused("the PEM text contains no private key in PKCS #8, PKCS #1 or SEC 1"))?;
-        match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
-            Ok(pair) => Ok(Identity(Arc::new(pair))),
-            Err(rustls::Error::InconsistentKeys(_)) => Err(refused("the private key belongs to another certificate")),
-            Err(error) => Err(refused(&format!("cannot use the certificate with this private key: {error}"))),
+        let key = ring::default_provider().key_provider.load_private_key(key);
+        let key = key.map_err(|error| refused(&format!("cannot use the private key: {error}")))?;
+        // Unlike rustls, this reads certificates of version 1, too.
+        let is_of = |public: &[u8]| chain[0].windows(public.len()).any(|part| part == public);
+        if key.public_key().is_some_and(|public| !is_of(&public)) {
+            return Err(refused("the private key belongs to another certificate"));
         }
+        Ok(Identity(Arc::new(CertifiedKey::new(chain, key))))
     }
 }
 

@@ -227,9 +227,9 @@ fn a_netrc_that_others_can_read_is_warned_about_once() {
 fn a_netrc_that_is_none_is_refused_without_being_shown() {
     let bench = bench();
     for (text, why) in [
-        ("hunter2", "machine HOST login USER"),
-        ("machine a login", "machine HOST login USER"),
-        ("login me password hunter2", "line 1: expected machine"),
+        ("# x\nhunter2", "line 2: expected lines of the form: machine HOST login USER"),
+        ("machine a login", "the last word needs a value"),
+        ("login me password hunter2", "line 1: expected lines"),
         ("machine a\nlogin b password \"hunter2", "line 2: a quoted value does not end"),
         ("machine a password \"hunter2\\", "line 1: a quoted value does not end"),
     ] {
@@ -241,7 +241,7 @@ fn a_netrc_that_is_none_is_refused_without_being_shown() {
     }
     let ran = bench.run(&[&bench.url("/film"), "--netrc"]);
     assert!(ran.code == Some(2) && ran.err.contains("neither NETRC nor HOME"), "{ran:?}");
-    write(&bench, "netrc", "");
+    write(&bench, "netrc", "# none yet\n");
     assert_eq!(bench.run(&[&bench.url("/film"), "--netrc-file", "netrc"]).code, Some(0));
     bench.assert_is("film", Content::new(1, 1000));
 }

@@ -196,6 +196,8 @@ impl fmt::Debug for Netrc {
     }
 }
 
+const NO_MACHINE: &str = "expected lines of the form: machine HOST login USER password PASSWORD";
+
 impl Netrc {
     /// Reads a file as curl does. Words that it does not know are ignored.
     ///
@@ -215,6 +217,7 @@ impl Netrc {
                 match (keyword.take(), word.as_str()) {
                     (None, "default") => entries.push((None, None, String::new())),
                     (None, "machine" | "login" | "password" | "account" | "macdef") => keyword = Some(word),
+                    (None, _) if entries.is_empty() => return Err(wrong(NO_MACHINE)),
                     (None, _) => {}
                     (Some(before), _) => match (before.as_str(), entries.last_mut()) {
                         ("machine", _) => entries.push((Some(word.to_lowercase()), None, String::new())),
@@ -226,15 +229,15 @@ impl Netrc {
                             rest = "";
                         }
                         ("account", _) => {}
-                        _ => return Err(wrong("expected machine or default before login and password")),
+                        _ => return Err(wrong(NO_MACHINE)),
                     },
                 }
             }
         }
-        if keyword.is_some() || (entries.is_empty() && !text.trim().is_empty()) {
-            return Err("expected lines of the form: machine HOST login USER password PASSWORD".to_owned());
+        match keyword {
+            None => Ok(Netrc(entries)),
+            Some(_) => Err("the last word needs a value behind it".to_owned()),
         }
-        Ok(Netrc(entries))
     }
 
     /// User and password of the first entry for a host.
