@@ -83,15 +83,15 @@ impl TransportOptions {
         }
     }
 
-    /// User and password for requests that start at `url` (RFC 7617), in place of those it had. Its own userinfo plays no
+    /// The login ([`Header::basic`]) for requests that start at `url`, in place of those it had. Its own userinfo plays no
     /// part. Another URL of the same origin is not served by them: it may have its own.
-    pub fn userinfo(&mut self, url: &Url, user: &str, password: &str) {
+    pub fn userinfo(&mut self, url: &Url, login: Header) {
         let mut url = url.clone();
         // Neither fails on a URL that has a host, and others are never asked for anything.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_fragment(None);
-        self.userinfo.insert(url, Header::basic(user, password));
+        self.userinfo.insert(url, login);
     }
 }
 

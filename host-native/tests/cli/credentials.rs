@@ -161,6 +161,7 @@ fn a_cookie_file_that_is_none_is_refused_by_its_line() {
 
 const NETRC: &str = "# machine 127.0.0.1 login no password no\n\
                      macdef init\nmachine 127.0.0.1 login no password no\n\n\
+                     machine 7.0.0.1 login no machine 127.0.0.1.test login no machine 127.0.0. login no\n\
                      machine other.test login other password other\r\n\
                      machine 127.0.0.1\n\tlogin \"me \\\"too\\\"\" account x port 80\n\tpassword #hunter2 # mine\n\
                      default login any password hunter3";

@@ -11,7 +11,6 @@ use crate::transport::{
 };
 use regrip_core::DownloadsConfig;
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -23,19 +22,14 @@ use url::Host;
 /// Longest file that an option names.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// What the arguments mean, timeouts and the URLs' own userinfo left out.
+/// What the arguments mean.
 #[derive(Debug)]
 pub(crate) struct NetworkOptions {
-    headers: Vec<Header>,
-    cookies: CookieJar,
+    /// For every target, without timeouts and logins.
+    transport: TransportOptions,
     /// No entries if the headers have an Authorization.
     netrc: Netrc,
-    roots: Roots,
     identity: Option<Identity>,
-    resolve: HashMap<(String, u16), Vec<IpAddr>>,
-    ipv6: Option<bool>,
-    proxies: Proxies,
-    bytes_per_second: Option<std::num::NonZeroU64>,
     verbose: bool,
 }
 
@@ -46,19 +40,18 @@ pub(crate) struct NetworkOptions {
 pub(crate) fn network(get: &Get, environment: impl Fn(&str) -> Option<String>) -> Result<NetworkOptions, String> {
     let headers = headers(get)?;
     let mut netrc = netrc(get, &environment)?;
-    netrc.0.retain(|_| !has(&headers, "authorization"));
-    Ok(NetworkOptions {
+    netrc.retain(|_| !has(&headers, "authorization"));
+    let transport = TransportOptions {
         headers,
         cookies: cookies(get)?,
-        netrc,
         roots: roots(get)?,
-        identity: identity(get)?,
         resolve: resolve(get)?,
         ipv6: (get.ipv4 || get.ipv6).then_some(get.ipv6),
         proxies: proxies(get.proxy.as_deref(), environment)?,
         bytes_per_second: get.limit_rate,
-        verbose: get.verbose,
-    })
+        ..TransportOptions::default()
+    };
+    Ok(NetworkOptions { transport, netrc, identity: identity(get)?, verbose: get.verbose })
 }
 
 impl NetworkOptions {
@@ -67,25 +60,27 @@ impl NetworkOptions {
     /// # Errors
     /// Two lines: which proxy cannot be used though a target needs it, and what to do.
     pub(crate) fn check(&self, targets: &[Target]) -> Result<(), String> {
-        let mut ways = targets.iter().map(|target| self.proxies.check(&target.url));
+        let mut ways = targets.iter().map(|target| self.transport.proxies.check(&target.url));
         ways.try_for_each(|way| way.map_err(|unusable| unusable_proxy(&unusable)))
     }
 
     /// The headers that a target's requests carry beside regrip's own, by name: what its row keeps of them.
     pub(crate) fn header_names(&self, target: &Target) -> Vec<String> {
-        let given = self.headers.iter().map(|header| header.name().to_owned());
+        let given = self.transport.headers.iter().map(|header| header.name().to_owned());
         let login = self.login(target).map(|_| "authorization".to_owned());
-        let cookies = self.cookies.has_any_for(&target.url).then(|| "cookie".to_owned());
+        let cookies = self.transport.cookies.has_any_for(&target.url).then(|| "cookie".to_owned());
         let names: BTreeSet<String> = given.chain(login).chain(cookies).collect();
         names.into_iter().collect()
     }
 
     /// User and password of a target: those of its URL, else those that the netrc file has for its host.
-    fn login<'a>(&'a self, target: &'a Target) -> Option<(&'a str, &'a str)> {
-        match &target.userinfo {
-            Some((user, password)) => Some((user, password)),
-            None => self.netrc.login(target.url.host_str()?.trim_matches(['[', ']'])),
+    fn login(&self, target: &Target) -> Option<Header> {
+        if let Some((user, password)) = &target.userinfo {
+            return Some(Header::basic(user, password));
         }
+        let host = target.url.host_str()?.trim_matches(['[', ']']);
+        let is_for = |machine: &Option<String>| machine.as_deref().is_none_or(|machine| machine == host);
+        self.netrc.iter().find(|(machine, _)| is_for(machine)).map(|(_, login)| login.clone())
     }
 
     /// What a transport for these targets is built from. Userinfo of a URL goes to that URL and nowhere else, and is kept in
@@ -96,23 +91,17 @@ impl NetworkOptions {
         targets: &[Target],
         reporter: &Arc<dyn Reporter>,
     ) -> TransportOptions {
-        let mut options = TransportOptions::new(config);
-        options.headers.clone_from(&self.headers);
-        options.cookies = self.cookies.clone();
-        options.roots = self.roots.clone();
+        let TransportOptions { connect_timeout, headers_timeout, .. } = TransportOptions::new(config);
+        let mut options = TransportOptions { connect_timeout, headers_timeout, ..self.transport.clone() };
         let origins = || targets.iter().filter_map(|target| Origin::of(&target.url)).collect();
         options.identity = self.identity.clone().map(|identity| (identity, origins()));
-        options.resolve.clone_from(&self.resolve);
-        options.ipv6 = self.ipv6;
-        options.proxies = self.proxies.clone();
-        options.bytes_per_second = self.bytes_per_second;
         if self.verbose {
             let reporter = Arc::clone(reporter);
             options.trace = Trace::new(move |lines| reporter.verbose(lines));
         }
         for target in targets {
-            if let Some((user, password)) = self.login(target) {
-                options.userinfo(&target.url, user, password);
+            if let Some(login) = self.login(target) {
+                options.userinfo(&target.url, login);
             }
         }
         options
@@ -186,66 +175,49 @@ fn cookies(get: &Get) -> Result<CookieJar, String> {
     CookieJar::parse(&bytes).map_err(|error| format!("--cookie {file}: {error}\n  {advice}"))
 }
 
-/// The entries of a netrc file, in order: host (`None` for any), user and password.
-#[derive(Default)]
-struct Netrc(Vec<(Option<String>, Option<String>, String)>);
-
-impl fmt::Debug for Netrc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
+/// The entries of a netrc file, in order: host (`None` for any) and login.
+type Netrc = Vec<(Option<String>, Header)>;
 
 const NO_MACHINE: &str = "expected lines of the form: machine HOST login USER password PASSWORD";
 
-impl Netrc {
-    /// Reads a file as curl does. Words that it does not know are ignored.
-    ///
-    /// # Errors
-    /// What is wrong, without a word of the file.
-    fn parse(text: &str) -> Result<Netrc, String> {
-        let mut entries: Vec<(Option<String>, Option<String>, String)> = Vec::new();
-        // The keyword whose value is next, also if that is on another line.
-        let mut keyword = None;
-        let mut lines = text.lines().enumerate();
-        while let Some((index, line)) = lines.next() {
-            let wrong = |why| format!("line {}: {why}", index + 1);
-            let mut rest = line.trim_start();
-            while !rest.is_empty() && (keyword.is_some() || !rest.starts_with('#')) {
-                let (word, behind) = netrc_word(rest).ok_or_else(|| wrong("a quoted value does not end"))?;
-                rest = behind;
-                match (keyword.take(), word.as_str()) {
-                    (None, "default") => entries.push((None, None, String::new())),
-                    (None, "machine" | "login" | "password" | "account" | "macdef") => keyword = Some(word),
-                    (None, _) if entries.is_empty() => return Err(wrong(NO_MACHINE)),
-                    (None, _) => {}
-                    (Some(before), _) => match (before.as_str(), entries.last_mut()) {
-                        ("machine", _) => entries.push((Some(word.to_lowercase()), None, String::new())),
-                        ("login", Some((_, user, _))) => *user = Some(word),
-                        ("password", Some((_, _, password))) => *password = word,
-                        // A macro ends at a blank line.
-                        ("macdef", _) => {
-                            let _ = lines.by_ref().find(|(_, line)| line.trim().is_empty());
-                            rest = "";
-                        }
-                        ("account", _) => {}
-                        _ => return Err(wrong(NO_MACHINE)),
-                    },
+/// Reads a netrc file as curl does. Words that it does not know are ignored.
+///
+/// # Errors
+/// What is wrong, without a word of the file.
+fn parse_netrc(text: &str) -> Result<Netrc, String> {
+    let mut entries: Vec<(Option<String>, Option<String>, String)> = Vec::new();
+    // The keyword whose value is next, also if that is on another line.
+    let mut keyword = None;
+    let mut lines = text.lines().enumerate();
+    while let Some((index, line)) = lines.next() {
+        let wrong = |why| format!("line {}: {why}", index + 1);
+        let mut rest = line.trim_start();
+        while !rest.is_empty() && (keyword.is_some() || !rest.starts_with('#')) {
+            let (word, behind) = netrc_word(rest).ok_or_else(|| wrong("a quoted value does not end"))?;
+            rest = behind;
+            let before: Option<String> = keyword.take();
+            match (before.as_deref(), word.as_str(), entries.last_mut()) {
+                (None, "default", _) => entries.push((None, None, String::new())),
+                (None, "machine" | "login" | "password" | "account" | "macdef", _) => keyword = Some(word),
+                (Some("machine"), ..) => entries.push((Some(word.to_lowercase()), None, String::new())),
+                // A macro ends at a blank line.
+                (Some("macdef"), ..) => {
+                    let _ = lines.by_ref().find(|(_, line)| line.trim().is_empty());
+                    rest = "";
                 }
+                (Some("login"), _, Some((_, user, _))) => *user = Some(word),
+                (Some("password"), _, Some((_, _, password))) => *password = word,
+                (_, _, Some(_)) => {}
+                (_, _, None) => return Err(wrong(NO_MACHINE)),
             }
         }
-        match keyword {
-            None => Ok(Netrc(entries)),
-            Some(_) => Err("the last word needs a value behind it".to_owned()),
-        }
     }
-
-    /// User and password of the first entry for a host.
-    fn login(&self, host: &str) -> Option<(&str, &str)> {
-        let is_for = |machine: &Option<String>| machine.as_deref().is_none_or(|machine| machine == host);
-        let mut entries = self.0.iter().filter(|(machine, ..)| is_for(machine));
-        entries.find_map(|(_, user, password)| Some((user.as_deref()?, password.as_str())))
+    if keyword.is_some() {
+        return Err("the last word needs a value behind it".to_owned());
     }
+    let logins =
+        entries.into_iter().filter_map(|(host, user, password)| Some((host, Header::basic(&user?, &password))));
+    Ok(logins.collect())
 }
 
 /// The first word of a text, and what is behind it; `None` if it is quoted and the quote does not end. Within quotes, a
@@ -258,16 +230,11 @@ fn netrc_word(text: &str) -> Option<(String, &str)> {
     let mut word = String::new();
     let mut letters = quoted.chars();
     loop {
-        word.push(match letters.next()? {
+        match letters.next()? {
             '"' => return Some((word, letters.as_str().trim_start())),
-            '\\' => match letters.next()? {
-                'n' => '\n',
-                'r' => '\r',
-                't' => '\t',
-                letter => letter,
-            },
-            letter => letter,
-        });
+            '\\' => word.push(letters.next()?),
+            letter => word.push(letter),
+        }
     }
 }
 
@@ -288,7 +255,7 @@ fn netrc(get: &Get, environment: impl Fn(&str) -> Option<String>) -> Result<Netr
         say!("regrip: warning: other users can read the passwords in {path}\n  chmod 600 {path}");
     }
     let text = String::from_utf8(bytes).map_err(|_| about("it is not UTF-8".to_owned()))?;
-    Netrc::parse(&text).map_err(about)
+    parse_netrc(&text).map_err(about)
 }
 
 /// The addresses of `--resolve`.
