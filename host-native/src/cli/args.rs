@@ -129,14 +129,37 @@ pub(crate) struct Get {
     #[arg(long)]
     pub no_digest: bool,
 
-    /// Send this header to the host of every URL; may be given several times. After a redirect to another host, only
-    /// User-Agent, Referer, Accept and Accept-Language are sent. Values are not stored: a run that resumes needs them again
-    #[arg(long = "header", value_name = "K: V")]
+    /// Send this header to the host of every URL, or those in a file, one per line (@- is standard input); may be given
+    /// several times. After a redirect to another host, only User-Agent, Referer, Accept and Accept-Language are sent. Values
+    /// are not stored: a run that resumes needs them again
+    #[arg(short = 'H', long = "header", value_name = "K: V|@FILE")]
     pub headers: Vec<String>,
 
     /// User and password for the host of every URL that has none itself (https://user:password@host/file)
-    #[arg(long, value_name = "U:P")]
+    #[arg(short = 'u', long, value_name = "U:P")]
     pub user: Option<String>,
+
+    /// Read users and passwords of hosts from the file that NETRC names, or ~/.netrc. It serves URLs that have no user
+    /// themselves, if there is no --user
+    #[arg(long)]
+    pub netrc: bool,
+
+    /// The same, from this file
+    #[arg(long, value_name = "FILE")]
+    pub netrc_file: Option<PathBuf>,
+
+    /// Value of the header User-Agent; '' sends none
+    #[arg(short = 'A', long, value_name = "AGENT")]
+    pub user_agent: Option<String>,
+
+    /// Value of the header Referer
+    #[arg(short = 'e', long, value_name = "URL")]
+    pub referer: Option<String>,
+
+    /// Send these cookies ('name=value; ...') to the host of every URL, or those of a cookie file (Netscape's format, as
+    /// browsers export it) to the hosts that it names
+    #[arg(short = 'b', long, value_name = "COOKIES|FILE")]
+    pub cookie: Option<String>,
 
     /// Maximum number of attempts in a row without progress, including the first
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -166,8 +189,30 @@ pub(crate) struct Get {
     #[arg(short = 'k', long)]
     pub insecure: bool,
 
-    /// Use this HTTP proxy: http://user:password@host:port; '' is none. The default is in http_proxy, https_proxy and
-    /// all_proxy, in lower or upper case; NO_PROXY lists the hosts to connect to directly
+    /// Prove who you are to the hosts of the URLs by this certificate (PEM), if they ask for one
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// The private key of --cert, unencrypted (PEM), unless that file has it
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+
+    /// Connect to IPv4 addresses only
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub ipv4: bool,
+
+    /// Connect to IPv6 addresses only
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
+
+    /// Connect to these addresses for this host (* for every other one) and port instead of looking it up; may be given
+    /// several times
+    #[arg(long, value_name = "HOST:PORT:ADDR,...")]
+    pub resolve: Vec<String>,
+
+    /// Use this proxy: http://user:password@host:port, socks5h:// or socks5:// (host names are resolved here); '' is none. The
+    /// default is in http_proxy, https_proxy and all_proxy, in lower or upper case; NO_PROXY lists the hosts to connect to
+    /// directly
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
 
@@ -192,8 +237,12 @@ pub(crate) struct Get {
     pub json: bool,
 
     /// Print errors only
-    #[arg(short, long)]
+    #[arg(short, long, overrides_with = "verbose")]
     pub quiet: bool,
+
+    /// Print connections and the heads of requests and responses to standard error, without secrets
+    #[arg(short, long, overrides_with = "quiet")]
+    pub verbose: bool,
 }
 
 /// Reads a number of bytes with or without a unit, as curl does.

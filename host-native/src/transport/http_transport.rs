@@ -51,8 +51,10 @@ impl HttpTransport {
         let backend = HyperClient {
             dialer: Dialer {
                 timeouts: timeouts.clone(),
-                tls: Tls::new(options.roots),
+                tls: Tls::new(options.roots, options.identity),
                 resolve: options.resolve,
+                ipv6: options.ipv6,
+                trace: options.trace,
                 addresses: Addresses::default(),
                 receive_buffer_bytes: rate.as_ref().and_then(Rate::receive_buffer_bytes),
             },
@@ -62,7 +64,8 @@ impl HttpTransport {
         };
         let credentials =
             AddCredentials { for_all: options.headers, by_origin: by_origin.clone(), by_url: options.userinfo };
-        let client = Client::with_http_client(backend).with(credentials).with(FollowRedirects).with(Cookies::default());
+        let cookies = Cookies::new(options.cookies);
+        let client = Client::with_http_client(backend).with(credentials).with(FollowRedirects).with(cookies);
         HttpTransport { client, rate, credentials: by_origin, timeouts, ahead: Mutex::default() }
     }
 

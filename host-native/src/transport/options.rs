@@ -5,12 +5,14 @@
 //! is not restored here. Those of a URL replace those of its origin, and these replace those for all.
 
 use super::client::{WireHeaders, add_wire_headers};
+use super::cookies::CookieJar;
+use super::head::Trace;
 use super::proxy::Proxies;
-use super::roots::Roots;
+use super::roots::{Identity, Roots};
 use crate::sync::Replaceable;
 use hyper::header::{self, HeaderName, HeaderValue};
 use regrip_core::DownloadsConfig;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
@@ -37,12 +39,20 @@ pub struct TransportOptions {
     pub credentials: Vec<Credentials>,
     /// `Authorization` for one URL each, without userinfo and fragment; see [`userinfo()`](Self::userinfo()).
     pub userinfo: HashMap<Url, Header>,
+    /// Cookies to begin with. Responses may replace them.
+    pub cookies: CookieJar,
     /// Which certificates are trusted.
     pub roots: Roots,
+    /// A certificate of our own, and the origins that get to see it if they ask for one.
+    pub identity: Option<(Identity, HashSet<Origin>)>,
     /// Which proxies are used.
     pub proxies: Proxies,
-    /// Addresses for a host name (in lower case) and port, in place of those that a lookup finds.
+    /// Addresses for a host name (in lower case, or `*` for all others) and port, in place of those that a lookup finds.
     pub resolve: HashMap<(String, u16), Vec<IpAddr>>,
+    /// Connect to IPv6 addresses only (`true`), or to IPv4 addresses only (`false`).
+    pub ipv6: Option<bool>,
+    /// Is given the heads of requests and responses.
+    pub trace: Trace,
     /// The rate that all bodies together keep to, if there is one.
     pub bytes_per_second: Option<NonZeroU64>,
 }
@@ -62,22 +72,26 @@ impl TransportOptions {
             headers: Vec::new(),
             credentials: Vec::new(),
             userinfo: HashMap::new(),
+            cookies: CookieJar::default(),
             roots: Roots::platform(),
+            identity: None,
             proxies: Proxies::default(),
             resolve: HashMap::new(),
+            ipv6: None,
+            trace: Trace::default(),
             bytes_per_second: None,
         }
     }
 
-    /// User and password for requests that start at `url` (RFC 7617), in place of those it had. Its own userinfo plays no
+    /// The login ([`Header::basic`]) for requests that start at `url`, in place of those it had. Its own userinfo plays no
     /// part. Another URL of the same origin is not served by them: it may have its own.
-    pub fn userinfo(&mut self, url: &Url, user: &str, password: &str) {
+    pub fn userinfo(&mut self, url: &Url, login: Header) {
         let mut url = url.clone();
         // Neither fails on a URL that has a host, and others are never asked for anything.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_fragment(None);
-        self.userinfo.insert(url, Header::basic(user, password));
+        self.userinfo.insert(url, login);
     }
 }
 
@@ -136,7 +150,7 @@ impl Header {
         if RESERVED.contains(&parsed) {
             return Err(HeaderRefused { name: format!("{name:?}"), why: "it is set by regrip itself" });
         }
-        let mut value = HeaderValue::from_str(value.trim_matches([' ', '\t']))
+        let mut value = HeaderValue::from_bytes(value.trim_matches([' ', '\t']).as_bytes())
             .map_err(|_| refused("the value contains control characters"))?;
         value.set_sensitive(true);
         Ok(Header { name: parsed, value })
@@ -225,9 +239,9 @@ impl fmt::Display for Origin {
 }
 
 /// Schemes that are no secret.
-const KNOWN_SCHEMES: [&str; 17] = [
-    "http", "https", "ftp", "ftps", "sftp", "file", "data", "magnet", "s3", "ws", "wss", "gopher", "blob", "socks4",
-    "socks5", "socks5h", "rsync",
+const KNOWN_SCHEMES: [&str; 19] = [
+    "http", "https", "ftp", "ftps", "sftp", "file", "data", "magnet", "s3", "ws", "wss", "gopher", "blob", "socks",
+    "socks4", "socks4a", "socks5", "socks5h", "rsync",
 ];
 
 /// The scheme of a URL as it may be shown. Of `me:secret@host` the scheme is `me`, and it may be the secret.

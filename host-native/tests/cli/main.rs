@@ -1,8 +1,10 @@
 //! The binary itself: what is typed, what is seen, what is on the disk afterwards.
 
+mod addresses;
 mod bad_input;
 mod busy_server;
 mod check_config;
+mod credentials;
 mod demo_web;
 mod downloads;
 mod existing;
@@ -23,3 +25,4 @@ mod stream;
 mod stub;
 mod support;
 mod surroundings;
+mod verbose;

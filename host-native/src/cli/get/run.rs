@@ -100,8 +100,7 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         return Ok(unusable.max(super::stream::run(get, &network, &targets)?));
     }
     let reporter = reporter(get.json, get.quiet);
-    let listener = Arc::clone(&reporter) as Arc<dyn Listener>;
-    let engine = engine(get, &network, &targets, listener)?;
+    let engine = engine(get, &network, &targets, &reporter)?;
     let signal = drive::first_signal()?;
     let terms = Terms {
         network,
@@ -147,7 +146,7 @@ fn engine(
     get: &Get,
     network: &NetworkOptions,
     targets: &[Target],
-    listener: Arc<dyn Listener>,
+    reporter: &Arc<dyn Reporter>,
 ) -> CommandResult<Engine<NativeHost<StateLedger>>> {
     let config = config(get);
     let folder = targets.first().and_then(|target| target.destination.parent());
@@ -159,11 +158,11 @@ fn engine(
     let store = DiskStore::new();
     store.own().add_database(&path);
     let host = NativeHost {
-        transport: HttpTransport::new(network.options(&config, targets)),
+        transport: HttpTransport::new(network.options(&config, targets, reporter)),
         store,
         ledger,
         clock: SmolClock::default(),
-        listener,
+        listener: Arc::clone(reporter) as Arc<dyn Listener>,
     };
     Engine::new(host, config, !get.no_digest).map_err(|error| (Exit::Usage, error.to_string()))
 }

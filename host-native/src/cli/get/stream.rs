@@ -24,13 +24,13 @@ use std::time::SystemTime;
 
 /// Streams the targets in the order given, and stops at the first one that fails: what followed would be in its place.
 pub(super) fn run(get: &Get, network: &NetworkOptions, targets: &[Target]) -> CommandResult {
-    let reporter = match get.json {
+    let reporter: Arc<dyn Reporter> = match get.json {
         true => Arc::new(Json::on_stderr()),
         false => reporter(false, get.quiet),
     };
     let config = config(get);
     let host = StreamHost {
-        transport: HttpTransport::new(network.options(&config, targets)),
+        transport: HttpTransport::new(network.options(&config, targets, &reporter)),
         store: StdoutStore::new(),
         ledger: RowsInMemory::default(),
         clock: SmolClock::default(),

@@ -279,6 +279,9 @@ impl Reporter for Bars {
         lock(&self.files).run.add_failed();
         self.print(plain::refused(target, error));
     }
+    fn verbose(&self, lines: &[String]) {
+        self.print(lines.join("\n"));
+    }
     fn end(&self, exit: Exit, to_resume: &str) {
         let mut files = lock(&self.files);
         let _ = self.all.clear(); // fails if the terminal is gone
