@@ -271,6 +271,9 @@ impl Listener for Bars {
 }
 
 impl Reporter for Bars {
+    fn note(&self, line: &str) {
+        self.print(line);
+    }
     fn was_done(&self, row: &Row, how: &WasDone) {
         lock(&self.files).run.add_completed(row.downloaded);
         self.print(plain::was_done(row, how));

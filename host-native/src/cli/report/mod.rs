@@ -35,6 +35,10 @@ pub(crate) trait Reporter: Listener {
     fn was_done(&self, row: &Row, how: &WasDone);
     /// A target was refused before it became a row.
     fn refused(&self, target: &Target, error: &Error);
+    /// A line about something else, such as the output of the user's command.
+    fn note(&self, line: &str) {
+        say!("{line}");
+    }
     /// The run ended. If it was interrupted, `to_resume` says how to resume it: `run …`.
     fn end(&self, exit: Exit, to_resume: &str);
 }
