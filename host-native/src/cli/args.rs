@@ -216,6 +216,12 @@ pub(crate) struct Get {
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
 
+    /// Run this command by `sh -c` after each file that was completed, one at a time and for 10 minutes at most, with
+    /// REGRIP_ID, REGRIP_PATH, REGRIP_URL (without its query) and REGRIP_STATUS in its environment; its output goes to
+    /// standard error, and its failure is a warning
+    #[arg(long, value_name = "COMMAND", value_parser = shell_command)]
+    pub on_complete: Option<String>,
+
     /// What to do if the file exists
     #[arg(long, value_enum, default_value_t = OnExists::Fail)]
     pub on_exists: OnExists,
@@ -259,6 +265,13 @@ fn rate(typed: &str) -> Result<NonZeroU64, String> {
     bytes.and_then(NonZeroU64::new).ok_or_else(|| "a number of bytes from 1 on, for example 500k or 2M".to_owned())
 }
 
+fn shell_command(typed: &str) -> Result<String, String> {
+    match typed.trim() {
+        "" => Err("a command for sh -c, for example 'notify-send \"$REGRIP_PATH\"'".to_owned()),
+        _ => Ok(typed.to_owned()),
+    }
+}
+
 /// What to do if a file exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnExists {
@@ -283,8 +296,9 @@ impl From<OnExists> for regrip_core::OnExists {
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-SIGHUP reloads the configuration: peers, servers and limits change at once. SIGTERM and Ctrl-C stop
-the server within 10 s, with exit code 0; the next start resumes. A second signal stops it at once.
+SIGHUP reloads the configuration: peers, servers, limits and hooks change at once. SIGTERM and
+Ctrl-C stop the server within 10 s, with exit code 0; the next start resumes. A second signal stops
+it at once.
 
 `regrip check-config FILE` validates a configuration.
 

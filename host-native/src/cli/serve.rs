@@ -5,8 +5,8 @@ use super::output::{CommandResult, Exit};
 use super::{get, state, text};
 use crate::config::{Config, ConfigRefused, Loaded, Problem, data_folder_clash, load};
 use crate::serve::{self, DataFolderRefused, ServeError, ServeOptions};
-use regrip_core::display_url;
 use regrip_core::error::chain;
+use regrip_core::{display_url, redacted};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -148,6 +148,11 @@ fn summary(config: &Config) -> String {
     }
     for key in &config.server.share_keys {
         line("share key", key.name.clone());
+    }
+    for (label, command) in [("onComplete", &config.hooks.on_complete), ("onFail", &config.hooks.on_fail)] {
+        if let Some(command) = command {
+            line(label, format!("a command, {}", redacted(command)));
+        }
     }
     lines
 }

@@ -34,6 +34,8 @@ pub(super) struct Notes<'a> {
     line_starts: Vec<usize>,
     /// Files that secrets were read from, each with its key.
     pub(super) secret_files: Vec<(String, PathBuf)>,
+    /// Variables of the environment that secrets were read from.
+    pub(super) secret_variables: Vec<String>,
     pub(super) warnings: Vec<Problem>,
     pub(super) errors: Vec<Problem>,
 }
@@ -45,6 +47,7 @@ impl<'a> Notes<'a> {
             env,
             line_starts: text.match_indices('\n').map(|(at, _)| at + 1).collect(),
             secret_files: Vec::new(),
+            secret_variables: Vec::new(),
             warnings: Vec::new(),
             errors: Vec::new(),
         }

@@ -2,8 +2,8 @@
 
 use super::diagnostics::{Notes, Problem};
 use super::downloads::{self, OwnFolder, downloads};
-use super::model::Config;
-use super::object::{Block, Node};
+use super::model::{Config, HookCommands};
+use super::object::{Block, Node, text};
 use super::peers::{peers, server, servers, share};
 use crate::text_file;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
@@ -111,12 +111,32 @@ fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
     if let Some(node) = block.take("share") {
         config.share = share(&node, notes);
     }
+    if let Some(node) = block.take("hooks") {
+        config.hooks = hooks(&node, notes).unwrap_or_default();
+    }
     block.close(notes);
+    config.secret_variables.clone_from(&notes.secret_variables);
     config.secret_files = notes.secret_files.iter().map(|(_, file)| file.clone()).collect();
     if let (Some(node), Some(downloads)) = (downloads_at, &config.downloads) {
         check_folders(&node, &downloads.completed, &config, notes);
     }
     Some(config)
+}
+
+fn hooks(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<HookCommands> {
+    let mut block = Block::open(node, notes)?;
+    let mut command = |name: &str, notes: &mut Notes<'_>| {
+        let node = block.take(name)?;
+        let command = text(&node, notes)?;
+        if command.trim().is_empty() || command.contains('\0') {
+            node.refuse("a command for sh -c", notes);
+            return None;
+        }
+        Some(command)
+    };
+    let hooks = HookCommands { on_complete: command("onComplete", notes), on_fail: command("onFail", notes) };
+    block.close(notes);
+    Some(hooks)
 }
 
 /// Checks that no files of regrip's own are in the folder that downloads go to.

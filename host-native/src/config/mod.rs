@@ -17,5 +17,5 @@ mod secret;
 pub use diagnostics::Problem;
 pub(crate) use downloads::data_folder_clash;
 pub use load::{ConfigRefused, Loaded, load, parse};
-pub use model::{Config, Downloads, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
+pub use model::{Config, Downloads, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
 pub use secret::Secret;

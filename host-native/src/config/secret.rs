@@ -71,6 +71,7 @@ fn from_elsewhere(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
                 let what = format!("found {}, expected the name of a variable that the environment has", name.shown());
                 notes.error(name.at, &name.key, what);
             }
+            notes.secret_variables.push(variable);
             value.as_deref().map(line)
         }
         (None, Some(path)) => {

@@ -16,6 +16,7 @@ mod locks;
 mod manual;
 mod network;
 mod new_url;
+mod pause;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod secrets;

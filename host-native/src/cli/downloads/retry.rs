@@ -125,7 +125,8 @@ impl Again {
             Which::One(id) => Ok(vec![id]),
             Which::All => smol::block_on(of_statuses(&backend, &[Status::Paused])),
         };
-        let ids = ids.map_err(|fault| NotDone::from(fault).ended(None))?;
+        let mut ids = ids.map_err(|fault| NotDone::from(fault).ended(None))?;
+        ids.sort_unstable();
         if ids.is_empty() && !self.quiet {
             say!("nothing to resume");
         }

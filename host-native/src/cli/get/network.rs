@@ -97,7 +97,7 @@ impl NetworkOptions {
         options.identity = self.identity.clone().map(|identity| (identity, origins()));
         if self.verbose {
             let reporter = Arc::clone(reporter);
-            options.trace = Trace::new(move |lines| reporter.verbose(lines));
+            options.trace = Trace::new(move |lines| reporter.note(&lines.join("\n")));
         }
         for target in targets {
             if let Some(login) = self.login(target) {

@@ -10,6 +10,7 @@ use crate::cli::report::{Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
 use crate::cli::text;
 use crate::control::{Acceptance, Wanted, accept};
+use crate::hooks::{Ended, HookFault, Hooks};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::Catalogue;
 use crate::store::{DiskStore, checksum_of};
@@ -21,14 +22,17 @@ use futures::stream::{self, FuturesUnordered};
 use regrip_core::engine::NewUrl;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::Row;
-use regrip_core::{Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, Source, Status};
+use regrip_core::{Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, Source, Status, display_url};
 use smol::Timer;
 use smol::future::FutureExt;
 use std::cell::Cell;
+use std::fmt;
+use std::future::pending;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 
 /// How many downloads may be waiting, for a permit or for another attempt, beside those whose bytes move. The rest of a long
 /// list is neither rows nor memory yet.
@@ -51,6 +55,8 @@ struct Terms {
     adopt: bool,
     /// `--force`
     force: bool,
+    /// `--on-complete`
+    on_complete: Option<Arc<OnComplete>>,
     /// `--print-checksum`, unless `--json` has it in its lines.
     print_checksum: Option<Algorithm>,
 }
@@ -70,6 +76,47 @@ impl Terms {
                 true => NewUrl::Refused,
                 false => NewUrl::Any,
             },
+        }
+    }
+}
+
+/// The user's command, and who shows its output.
+struct OnComplete {
+    command: String,
+    hooks: Hooks,
+    reporter: Arc<dyn Reporter>,
+}
+
+impl fmt::Debug for OnComplete {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("OnComplete")
+    }
+}
+
+impl OnComplete {
+    /// Runs the command for a complete file.
+    ///
+    /// # Errors
+    /// `Interrupted` if the process ends; any other failure of the command is a warning.
+    async fn run(&self, id: DownloadId, url: &Url, path: &Path) -> Result<(), Error> {
+        let path = path.display().to_string();
+        let ended = Ended { id, url: display_url(url.as_str()), path, status: "completed" };
+        let say = |line: &str| self.reporter.note(&text::plain(line));
+        match self.hooks.run(&self.command, &ended, &[], &say).await {
+            Ok(()) => Ok(()),
+            Err(fault) => {
+                let what = match fault {
+                    HookFault::Ending => "was not run to its end",
+                    _ => "failed",
+                };
+                let path = text::plain(&ended.path);
+                self.reporter
+                    .note(&format!("regrip: warning: the command of --on-complete for {path} {what}: {fault}"));
+                match fault {
+                    HookFault::Ending => Err(Error::Interrupted),
+                    _ => Ok(()),
+                }
+            }
         }
     }
 }
@@ -96,6 +143,9 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         true => Exit::Done,
         false => Exit::Failed,
     };
+    if is_stream(get) && get.on_complete.is_some() {
+        return Err((Exit::Usage, "--on-complete needs a file, and -o - writes none".to_owned()));
+    }
     if is_stream(get) {
         return Ok(unusable.max(super::stream::run(get, &network, &targets)?));
     }
@@ -107,6 +157,10 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         on_exists: on_exists(get),
         adopt: get.adopt_part,
         force: get.force,
+        on_complete: get
+            .on_complete
+            .clone()
+            .map(|command| Arc::new(OnComplete { command, hooks: Hooks::default(), reporter: Arc::clone(&reporter) })),
         print_checksum: get.print_checksum.filter(|_| !get.json),
     };
     let workers = Workers::new(get.jobs.min(u32::try_from(targets.len()).unwrap_or(u32::MAX)));
@@ -116,7 +170,15 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         // One after the other, so that names are numbered in the order given.
         accepted: if collide { 1 } else { ACCEPTED_AT_ONCE },
     };
-    let driven = all(&engine, &reporter, targets, &terms, bounds, &ending);
+    let end_command = async {
+        if let Some(on_complete) = &terms.on_complete {
+            // It ends by the end of the process, and by nothing else.
+            let _: Result<(), Error> = interrupted(&ending).await;
+            on_complete.hooks.end();
+        }
+        pending().await
+    };
+    let driven = all(&engine, &reporter, targets, &terms, bounds, &ending).or(end_command);
     let exit = unusable.max(drive::run(&engine, &signal, &workers, &ending, driven));
     reporter.end(exit, "run the same command again");
     Ok(exit)
@@ -202,8 +264,15 @@ async fn all(
             }
             Ok(Accepted::Drive(id, destination)) => {
                 ids.push(id);
-                let one = drive::one(engine.clone(), id, destination);
-                driven.push(Workers::spawn(one));
+                let one = drive::one(engine.clone(), id, destination.clone());
+                let on_complete = terms.on_complete.clone();
+                driven.push(Workers::spawn(async move {
+                    one.await?;
+                    match on_complete {
+                        Some(on_complete) => on_complete.run(id, &target.url, &destination).await,
+                        None => Ok(()),
+                    }
+                }));
             }
             Err(error) => {
                 reporter.refused(&target, &error);

@@ -271,6 +271,9 @@ impl Listener for Bars {
 }
 
 impl Reporter for Bars {
+    fn note(&self, lines: &str) {
+        self.print(lines);
+    }
     fn was_done(&self, row: &Row, how: &WasDone) {
         lock(&self.files).run.add_completed(row.downloaded);
         self.print(plain::was_done(row, how));
@@ -278,9 +281,6 @@ impl Reporter for Bars {
     fn refused(&self, target: &Target, error: &Error) {
         lock(&self.files).run.add_failed();
         self.print(plain::refused(target, error));
-    }
-    fn verbose(&self, lines: &[String]) {
-        self.print(lines.join("\n"));
     }
     fn end(&self, exit: Exit, to_resume: &str) {
         let mut files = lock(&self.files);

@@ -35,9 +35,9 @@ pub(crate) trait Reporter: Listener {
     fn was_done(&self, row: &Row, how: &WasDone);
     /// A target was refused before it became a row.
     fn refused(&self, target: &Target, error: &Error);
-    /// Lines of `--verbose`, on standard error.
-    fn verbose(&self, lines: &[String]) {
-        say!("{}", lines.join("\n"));
+    /// Lines about something else: of `--verbose`, or the output of the user's command.
+    fn note(&self, lines: &str) {
+        say!("{lines}");
     }
     /// The run ended. If it was interrupted, `to_resume` says how to resume it: `run …`.
     fn end(&self, exit: Exit, to_resume: &str);
