@@ -1,4 +1,5 @@
-//! Cookies (RFC 6265): those that responses set are kept in memory, and sent back to whom they belong.
+//! Cookies (RFC 6265): those that responses set are kept in memory, beside those of a user's file, and sent back to whom they
+//! belong.
 //!
 //! It stands below the redirects, so that every response counts, the redirects and the errors included, and a redirect that
 //! sets a cookie is followed with it. Invariant: a value goes nowhere but into a request that RFC 6265 §5.4 sends it with;
@@ -56,7 +57,6 @@ impl CookieJar {
                 continue;
             }
             let (url, max_age, cookie) = given(line).ok_or(NotACookie(index + 1))?;
-            // Not one for this domain, or over already.
             let cookie = Cookie::parse(cookie, &url).map_err(|_| NotACookie(index + 1))?;
             if max_age > 0 {
                 let _ = store.insert(cookie.into_owned(), &url);

@@ -126,6 +126,18 @@ fn socks_proxies_resolve_names_or_leave_that_to_regrip_by_their_scheme() {
 }
 
 #[test]
+fn an_ipv6_address_goes_to_a_socks_proxy_as_such() {
+    let bench = bench();
+    let authority = format!("[::1]:{}", bench.server.address().port());
+    for scheme in ["socks5", "socks5h"] {
+        let socks = Socks::start(None, &[], &[(&authority, bench.server.address())]);
+        let ran = bench.run(&[&named(&bench, "[::1]"), "--force", "--proxy", &socks.url(scheme, "")]);
+        assert_eq!(ran.code, Some(0), "{scheme}: {ran:?}");
+        assert_eq!(socks.seen(), [format!("v6 {authority}")]);
+    }
+}
+
+#[test]
 fn https_goes_through_a_socks_proxy_and_resumes_through_it() {
     let film = FileScript::honest(Version::new(1, 300_000).etag("\"v1\"")).answer([Cut::after(100_000)]);
     let bench = Bench::serving_tls(Script::one("/film", film));

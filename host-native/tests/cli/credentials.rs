@@ -1,4 +1,4 @@
-//! Headers from files, cookies, netrc and client certificates: who gets them, and what is said about files that are none.
+//! Headers from files, cookies, netrc and client certificates: who gets them, and what is said about malformed files.
 
 use crate::support::{Bench, Ran};
 use regrip_faultd::faults::{Headers, Redirect};
@@ -42,7 +42,7 @@ fn headers_are_read_from_a_file_and_from_standard_input() {
 }
 
 #[test]
-fn a_line_that_is_no_header_is_named_by_its_number_and_not_shown() {
+fn an_invalid_header_line_is_named_by_its_number_and_not_shown() {
     let bench = bench();
     for (text, why) in [
         ("X: 1\n\n# no\nhunter2\n", "@headers, line 4: it has no colon"),
@@ -129,7 +129,7 @@ fn cookies_of_the_command_line_go_to_the_host_of_the_url_and_those_of_a_file_to_
 }
 
 #[test]
-fn a_cookie_file_that_is_none_is_refused_by_its_line() {
+fn a_malformed_cookie_file_is_refused_by_its_line() {
     let bench = bench();
     let line = |fields: &str| format!("# x\n{}\n", fields.replace(' ', "\t"));
     let table = [
@@ -225,7 +225,7 @@ fn a_netrc_that_others_can_read_is_warned_about_once() {
 }
 
 #[test]
-fn a_netrc_that_is_none_is_refused_without_being_shown() {
+fn a_malformed_netrc_is_refused_without_being_shown() {
     let bench = bench();
     for (text, why) in [
         ("# x\nhunter2", "line 2: expected lines of the form: machine HOST login USER"),

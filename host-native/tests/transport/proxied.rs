@@ -182,7 +182,7 @@ fn answering(pieces: &'static [&'static [u8]]) -> String {
 }
 
 #[test]
-fn an_answer_of_a_socks_proxy_that_is_none_is_an_error() {
+fn a_malformed_answer_of_a_socks_proxy_is_an_error() {
     let table: [(&'static [&'static [u8]], &str); 12] = [
         (&[], "Network"),
         (&[b"\x05"], "Network"),

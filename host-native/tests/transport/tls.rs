@@ -160,6 +160,21 @@ fn a_certificate_signed_by_itself_as_an_authority_is_believed_where_it_was_given
 }
 
 #[test]
+fn a_given_address_changes_neither_the_name_in_the_certificate_nor_the_host_header() {
+    let authority = Authority::new();
+    let server = authority.server("films.test", 2999, |_| ok("x"));
+    let port = server.address.port();
+    for (name, is_believed) in [("films.test", true), ("other.test", false)] {
+        let mut options = options();
+        options.roots = Roots::none().and_pem(authority.issuer.pem().as_bytes()).unwrap();
+        options.resolve.insert((name.to_owned(), port), vec![server.address.ip()]);
+        let fetched = fetch(&HttpTransport::new(options), &format!("https://{name}:{port}/"));
+        assert_eq!(fetched.is_ok(), is_believed, "{name}: {fetched:?}");
+    }
+    assert_eq!(server.only_request().header("host"), Some(format!("films.test:{port}").as_str()));
+}
+
+#[test]
 fn the_platform_does_not_believe_a_stranger() {
     let server = Authority::new().server("127.0.0.1", 2999, |_| ok("x"));
     let error = fetch(&transport(), &https(&server, "/")).unwrap_err();
