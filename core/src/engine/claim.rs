@@ -21,7 +21,7 @@ pub(super) async fn while_claimed<H: Host, T>(
     part: &str,
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<T, Failed> {
-    let lease = shared.host.ledger().lease();
+    let lease = shared.host.ledger().lease().filter(|_| !H::ALONE);
     if let Some(lease) = lease
         && !unless_alone::<H, _>(extend(shared, id, lease)).await?
     {
