@@ -27,6 +27,9 @@ pub(crate) async fn commit<H: Host>(
     let Whole { size, digests } = whole;
     let committing = Committing { token: part.token(), size };
     job.record(Change::Committing { committing, digests }).await?;
+    if let Some(last_modified) = job.last_modified.as_ref().or(job.row.validators.last_modified.as_ref()) {
+        part.note_last_modified(last_modified);
+    }
     let committed = match name(job, part).await {
         Ok(committed) => committed,
         Err(error) => {

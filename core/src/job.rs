@@ -61,6 +61,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) trial_bounds: Option<Bounds>,
     /// The behaviour of a URL on trial; it is recorded only after the proof.
     pub(crate) trial_behaviour: Behaviour,
+    /// Last-Modified of the last response whose bytes were taken: an adopted part has no validators.
+    pub(crate) last_modified: Option<String>,
     /// A warning about a completed file.
     pub(crate) warning: Option<Error>,
     shown_url: String,
@@ -80,6 +82,7 @@ impl<'a, H: Host> Job<'a, H> {
             candidate: None,
             trial_bounds: None,
             trial_behaviour: Behaviour::default(),
+            last_modified: None,
             warning: None,
             row,
             shown_url,

@@ -70,6 +70,7 @@ impl Taking {
             calls::truncate(part, kept).await?;
         }
         let epoch = part.epoch();
+        job.last_modified.clone_from(&self.validators.last_modified);
         let known = if full {
             let validators = take(&mut self.validators);
             let size = self.size;

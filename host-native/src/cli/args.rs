@@ -108,7 +108,7 @@ pub(crate) struct Get {
     #[arg(short = 'o', long = "output", value_name = "FILE", conflicts_with = "dir")]
     pub output: Option<PathBuf>,
 
-    /// Write into this folder
+    /// Write into this folder; it is created if it is missing
     #[arg(short = 'd', long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
@@ -222,13 +222,25 @@ pub(crate) struct Get {
     #[arg(long, value_name = "COMMAND", value_parser = shell_command)]
     pub on_complete: Option<String>,
 
-    /// What to do if the file exists
-    #[arg(long, value_enum, default_value_t = OnExists::Fail)]
-    pub on_exists: OnExists,
+    /// What to do if the file exists [default: fail]
+    #[arg(long, value_enum)]
+    pub on_exists: Option<OnExists>,
 
-    /// Download again and replace the file, without asking the server if it has changed
+    /// Download a file that exists only if the server has a newer or another one, and replace it once that is complete
+    #[arg(short = 'N', long, conflicts_with = "force")]
+    pub newer: bool,
+
+    /// Download again and replace the file that regrip downloaded, without asking the server if it has changed
     #[arg(long)]
     pub force: bool,
+
+    /// Give the complete file the time of the server's Last-Modified
+    #[arg(short = 'R', long)]
+    pub remote_time: bool,
+
+    /// Name the file as the server's Content-Disposition says; without a usable one, by the URL
+    #[arg(long, conflicts_with = "output")]
+    pub content_disposition: bool,
 
     /// Resume a FILE.part that regrip did not create; its tail is compared with the source first
     #[arg(long)]

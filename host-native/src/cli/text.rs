@@ -135,6 +135,7 @@ pub(crate) fn advice_by_code(code: &ErrorCode) -> Option<&'static str> {
         ErrorCode::DestinationBusy => {
             "choose another destination, or give that download up: --force, or `regrip remove` and its number"
         }
+        ErrorCode::NameRefused => "name the file with -o FILE",
         ErrorCode::NoSuchDownload => "`regrip list` shows the known ones",
         _ => return None,
     })

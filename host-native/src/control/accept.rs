@@ -102,6 +102,23 @@ pub(crate) async fn accept<L: NativeLedger>(
     Err(Error::DestinationExists { path: text(&wanted.destination) })
 }
 
+/// The stamp of a file at the destination that no completed download left there, and a row for it, which no ledger has.
+///
+/// # Errors
+/// `DestinationRefused`, `Disk`, `Ledger`.
+pub(crate) async fn foreign_file<L: NativeLedger>(
+    engine: &Engine<NativeHost<L>>,
+    wanted: &Wanted,
+) -> Result<Option<(FileStamp, Box<Row>)>, Error> {
+    Ok(match place(engine, &wanted.destination, wanted).await? {
+        Candidate::Taken(stamp) => {
+            let new = new_download(wanted, &wanted.destination);
+            Some((stamp, Box::new(Row { downloaded: stamp.size, ..Row::new(0, new) })))
+        }
+        Candidate::Done(..) | Candidate::Ours => None,
+    })
+}
+
 /// The destination itself, and under `rename` `film.1.mkv`, `film.2.mkv` and so on.
 fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = PathBuf> {
     let others = if on_exists == OnExists::Rename { 9_999 } else { 0 };

@@ -14,7 +14,7 @@ mod events;
 mod status;
 mod tasks;
 
-pub(crate) use accept::{Acceptance, Wanted, accept};
+pub(crate) use accept::{Acceptance, Wanted, accept, foreign_file};
 pub use address::BadAddress;
 pub(crate) use address::{Userinfo, file_name, parse_checksum, parse_url};
 pub use downloads::{Control, Refused};

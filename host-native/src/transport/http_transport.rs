@@ -82,7 +82,8 @@ impl HttpTransport {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept(&self, url: &str) -> Option<Response<HttpBody>> {
+    /// Takes the response that is kept for a download, if there is one.
+    pub(crate) fn kept(&self, url: &str) -> Option<Response<HttpBody>> {
         let mut ahead = self.ahead();
         let index = ahead.iter().position(|one| one.url == url)?;
         let one = ahead.swap_remove(index);
@@ -228,10 +229,10 @@ fn no_head() -> Error {
     Error::Protocol("a response without a head".to_owned())
 }
 
-/// The fields the core reads.
+/// The fields that the core reads, and the one that names a file.
 fn readable(headers: &HeaderMap) -> Headers {
     let of_name = |name| headers.get_all(name).iter().map(move |value| (name, value.as_bytes()));
-    Headers::NAMES.into_iter().flat_map(of_name).collect()
+    Headers::NAMES.into_iter().chain(["content-disposition"]).flat_map(of_name).collect()
 }
 
 /// The body of a response. Dropping it before its end closes the connection at once.

@@ -142,7 +142,7 @@ impl Tls {
                 // What was negotiated with the certificate is not resumed without it, nor the other way round.
                 with.resumption = Resumption::default();
             }
-            Ok([without, with].map(Arc::new))
+            Ok::<_, Error>([without, with].map(Arc::new))
         };
         let [without, with] = self.configs.get_or_try_init(make).await?;
         let is_shown = self.identity.as_ref().is_some_and(|(_, origins)| origins.contains(origin));

@@ -12,9 +12,18 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["file:///etc/passwd"], "only http and https"),
     (&["{url}", "-o", "folder"], "is a folder"),
     (&["{url}", "-o", "new/"], "is a folder"),
-    (&["{url}", "-o", "missing/film"], "does not exist"),
-    (&["{url}", "-d", "missing"], "does not exist"),
-    (&["{url}", "-d", "file"], "is not a folder"),
+    (&["{url}", "-d", "file"], "/file is not a folder"),
+    (&["{url}", "-d", "file/new/er"], "/file is not a folder"),
+    (&["{url}", "-o", "file/film"], "/file is not a folder"),
+    (&["{url}", "-d", "dangling/new"], "/dangling is a link to something that does not exist"),
+    (&["film", "-d", "missing"], "is not a URL"),
+    (&["{url}", "-d", "missing", "--checksum", "abc"], "64 hexadecimal digits"),
+    (&["{url}", "-N", "--on-exists", "fail"], "--newer replaces"),
+    (&["{url}", "--newer", "--on-exists", "rename"], "--newer replaces"),
+    (&["{url}", "-N", "-o", "-"], "--newer compares a file"),
+    (&["{url}", "-N", "--force"], "--force"),
+    (&["{url}", "--content-disposition", "-o", "film"], "--output"),
+    (&["{url}", "--content-disposition", "-o", "-"], "--output"),
     (&["{url}", "{url}2", "-o", "film"], "-o names one file"),
     (&["{url}", "{url}?other", "-d", "folder"], "both"),
     (&["{url}", "--sha256", "abc"], "64 hexadecimal digits"),
@@ -76,6 +85,7 @@ fn bad_input_is_refused_before_anything_is_written() {
     let bench = Bench::serving(Script::one("/film", FileScript::honest(Version::new(1, 10))));
     std::fs::create_dir(bench.path("folder")).expect("a folder");
     std::fs::write(bench.path("file"), "mine").expect("a file");
+    std::os::unix::fs::symlink("nowhere", bench.path("dangling")).expect("linked");
     std::fs::write(bench.path("utf16"), b"\xff\xfeh\0").expect("a file");
     let url = bench.url("/film");
     for (arguments, message) in TABLE {
@@ -85,7 +95,7 @@ fn bad_input_is_refused_before_anything_is_written() {
         assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
         assert!(ran.err.contains(message), "{arguments:?}: {}", ran.err);
         assert!(!ran.err.contains("hunter2"), "{arguments:?}: {}", ran.err);
-        assert_eq!(bench.names(), ["file", "folder", "utf16"], "{arguments:?}");
+        assert_eq!(bench.names(), ["dangling", "file", "folder", "utf16"], "{arguments:?}");
         assert!(!bench.path("state").exists(), "{arguments:?}");
     }
     assert!(bench.server.log().is_empty(), "a request was made");

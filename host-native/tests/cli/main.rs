@@ -9,6 +9,7 @@ mod demo_web;
 mod downloads;
 mod existing;
 mod faults;
+mod file_options;
 mod get;
 mod kill;
 mod list;

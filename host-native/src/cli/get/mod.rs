@@ -1,10 +1,10 @@
 //! `regrip get`.
 
+mod ask;
 mod network;
 mod run;
 mod stream;
 mod target;
-mod unchanged;
 
 pub(super) use network::{proxies, unusable_proxy};
 pub(crate) use run::main;

@@ -1,28 +1,30 @@
 //! Runs `get`: opens the state, accepts every target, drives them together, and says how each one ended.
 
+use super::ask::{Local, is_current, served_name};
 use super::network::{NetworkOptions, network};
-use super::target::{Target, Targets, is_stream, targets};
-use super::unchanged::is_unchanged;
+use super::target::{Target, Targets, is_stream, make_folders, on_exists, targets};
 use crate::cli::args::Get;
 use crate::cli::drive;
 use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::{Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
 use crate::cli::text;
-use crate::control::{Acceptance, Wanted, accept};
+use crate::control::{Acceptance, Wanted, accept, file_name, foreign_file};
 use crate::hooks::{Ended, HookFault, Hooks};
 use crate::host::{Listener, NativeHost};
-use crate::ledger::Catalogue;
-use crate::store::{DiskStore, checksum_of};
+use crate::ledger::{Catalogue, NativeLedger};
+use crate::store::{DiskStore, FileStamp, checksum_of};
 use crate::time::SmolClock;
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
 use futures::StreamExt;
 use futures::stream::{self, FuturesUnordered};
-use regrip_core::engine::NewUrl;
+use regrip_core::engine::{Accepted as Admitted, NewUrl};
 use regrip_core::ledger::Ledger;
 use regrip_core::record::Row;
-use regrip_core::{Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, Source, Status, display_url};
+use regrip_core::{
+    Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, SafeName, Source, Status, display_url,
+};
 use smol::Timer;
 use smol::future::FutureExt;
 use std::cell::Cell;
@@ -44,6 +46,9 @@ const ACCEPTED_AT_ONCE: usize = 32;
 /// How often a question to a server looks whether the process is to end.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// The engine on the state file.
+type StateEngine = Engine<NativeHost<StateLedger>>;
+
 /// How files are accepted.
 #[derive(Debug)]
 struct Terms {
@@ -57,6 +62,8 @@ struct Terms {
     force: bool,
     /// `--on-complete`
     on_complete: Option<Arc<OnComplete>>,
+    /// `--newer`
+    newer: bool,
     /// `--print-checksum`, unless `--json` has it in its lines.
     print_checksum: Option<Algorithm>,
 }
@@ -121,14 +128,6 @@ impl OnComplete {
     }
 }
 
-/// `--on-exists`, of which `--force` replaces the default.
-fn on_exists(get: &Get) -> OnExists {
-    match get.on_exists.into() {
-        OnExists::Fail if get.force => OnExists::Overwrite,
-        on_exists => on_exists,
-    }
-}
-
 /// Runs the command.
 pub(crate) fn main(get: &Get) -> CommandResult {
     let (network, targets) = read_args(get).map_err(|text| (Exit::Usage, text))?;
@@ -149,6 +148,7 @@ pub(crate) fn main(get: &Get) -> CommandResult {
     if is_stream(get) {
         return Ok(unusable.max(super::stream::run(get, &network, &targets)?));
     }
+    make_folders(&targets)?;
     let reporter = reporter(get.json, get.quiet);
     let engine = engine(get, &network, &targets, &reporter)?;
     let signal = drive::first_signal()?;
@@ -161,12 +161,14 @@ pub(crate) fn main(get: &Get) -> CommandResult {
             .on_complete
             .clone()
             .map(|command| Arc::new(OnComplete { command, hooks: Hooks::default(), reporter: Arc::clone(&reporter) })),
+        newer: get.newer,
         print_checksum: get.print_checksum.filter(|_| !get.json),
     };
     let workers = Workers::new(get.jobs.min(u32::try_from(targets.len()).unwrap_or(u32::MAX)));
     let ending = Cell::new(false);
     let bounds = Bounds {
         driven: get.jobs as usize + MAX_WAITING,
+        named: get.jobs as usize,
         // One after the other, so that names are numbered in the order given.
         accepted: if collide { 1 } else { ACCEPTED_AT_ONCE },
     };
@@ -178,7 +180,8 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         }
         pending().await
     };
-    let driven = all(&engine, &reporter, targets, &terms, bounds, &ending).or(end_command);
+    let accepting = Accepting { engine: &engine, reporter: &*reporter, terms: &terms, ending: &ending };
+    let driven = all(&accepting, targets, bounds).or(end_command);
     let exit = unusable.max(drive::run(&engine, &signal, &workers, &ending, driven));
     reporter.end(exit, "run the same command again");
     Ok(exit)
@@ -209,7 +212,7 @@ fn engine(
     network: &NetworkOptions,
     targets: &[Target],
     reporter: &Arc<dyn Reporter>,
-) -> CommandResult<Engine<NativeHost<StateLedger>>> {
+) -> CommandResult<StateEngine> {
     let config = config(get);
     let folder = targets.first().and_then(|target| target.destination.parent());
     let state = state::open(get.state.as_ref(), folder.unwrap_or(Path::new(".")));
@@ -217,8 +220,10 @@ fn engine(
     if let Some(warning) = warning.filter(|_| !get.quiet) {
         say!("regrip: {warning}");
     }
-    let store = DiskStore::new();
+    let mut store = DiskStore::new();
+    store.remote_time = get.remote_time;
     store.own().add_database(&path);
+    store.replace_delivered_only(get.force && get.on_exists.is_none());
     let host = NativeHost {
         transport: HttpTransport::new(network.options(&config, targets, reporter)),
         store,
@@ -229,28 +234,25 @@ fn engine(
     Engine::new(host, config, !get.no_digest).map_err(|error| (Exit::Usage, error.to_string()))
 }
 
-/// How many targets are accepted and how many downloads driven at once.
+/// How many targets are named and accepted and how many downloads driven at once.
 #[derive(Clone, Copy)]
 struct Bounds {
+    named: usize,
     accepted: usize,
     driven: usize,
 }
 
 /// Accepts in order, so that rows are numbered as the URLs were typed, and drives what was accepted together.
-async fn all(
-    engine: &Engine<NativeHost<StateLedger>>,
-    reporter: &Arc<dyn Reporter>,
-    targets: Vec<Target>,
-    terms: &Terms,
-    bounds: Bounds,
-    ending: &Cell<bool>,
-) -> Exit {
+async fn all(accepting: &Accepting<'_>, targets: Vec<Target>, bounds: Bounds) -> Exit {
+    let Accepting { engine, reporter, terms, ending } = accepting;
     let mut exit = Exit::Done;
     let mut driven = FuturesUnordered::new();
     let mut ids = Vec::new();
     let ended = |result: Result<(), Error>| result.map_or_else(|error| Exit::from(&error), |()| Exit::Done);
     let mut accepted = stream::iter(targets)
-        .map(|target| async move { (accept_one(engine, terms, &target, ending).await, target) })
+        .map(|target| async move { (accepting.name(&target).await, target) })
+        .buffered(bounds.named)
+        .map(|(named, target)| async move { (accepting.accept(&target, named).await, target) })
         .buffered(bounds.accepted);
     while let Some((outcome, target)) = accepted.next().await {
         if ending.get() {
@@ -259,12 +261,12 @@ async fn all(
         }
         match outcome {
             Ok(Accepted::Done(row, how)) => {
-                ids.push(row.id);
+                ids.extend((how != WasDone::NotNewer).then_some(row.id)); // that file is no download
                 reporter.was_done(&row, &how);
             }
-            Ok(Accepted::Drive(id, destination)) => {
+            Ok(Accepted::Drive(Admitted { id, .. }, destination)) => {
                 ids.push(id);
-                let one = drive::one(engine.clone(), id, destination.clone());
+                let one = drive::one((*engine).clone(), id, destination.clone());
                 let on_complete = terms.on_complete.clone();
                 driven.push(Workers::spawn(async move {
                     one.await?;
@@ -295,11 +297,7 @@ async fn all(
 }
 
 /// Prints the digest of a file, if it is complete, as sha256sum does.
-async fn print_checksum(
-    engine: &Engine<NativeHost<StateLedger>>,
-    id: DownloadId,
-    algorithm: Algorithm,
-) -> Result<(), Error> {
+async fn print_checksum(engine: &StateEngine, id: DownloadId, algorithm: Algorithm) -> Result<(), Error> {
     let row = engine.host().ledger.row(id).await?;
     if !matches!(row.status, Status::Completed | Status::ImportQueued) {
         return Ok(());
@@ -317,46 +315,129 @@ async fn print_checksum(
 /// What a target led to.
 enum Accepted {
     /// A row to drive, and the file it will be.
-    Drive(DownloadId, PathBuf),
+    Drive(Admitted, PathBuf),
     /// A file that is there.
     Done(Box<Row>, WasDone),
 }
 
-/// Accepts a target. Under `overwrite` a file that is there, complete and unchanged, is replaced only if the server has
-/// another version. `--force` gives up another download to the same destination.
-async fn accept_one(
-    engine: &Engine<NativeHost<StateLedger>>,
-    terms: &Terms,
-    target: &Target,
-    ending: &Cell<bool>,
-) -> Result<Accepted, Error> {
-    let wanted = terms.wanted(target);
-    let accepted = match accept(engine, &wanted).await {
-        Err(Error::DestinationBusy { id, .. }) if terms.force => {
-            engine.remove(id).await?;
-            accept(engine, &wanted).await
+/// How targets are accepted.
+struct Accepting<'a> {
+    engine: &'a StateEngine,
+    reporter: &'a dyn Reporter,
+    terms: &'a Terms,
+    /// The process is to end.
+    ending: &'a Cell<bool>,
+}
+
+/// The destination of a target, and whether the server was asked for it.
+type Named = (PathBuf, bool);
+
+impl Accepting<'_> {
+    /// Names the file of a target, if need be by what the server says.
+    async fn name(&self, target: &Target) -> Result<Named, Error> {
+        if !target.named_by_server {
+            return Ok((target.destination.clone(), false));
         }
-        accepted => accepted,
-    };
-    let outcome = match accepted? {
-        Acceptance::Done(row) if terms.on_exists != OnExists::Overwrite => {
+        if let Some(known) = self.known_destination(target).await? {
+            return Ok((known, false));
+        }
+        Ok((self.served_destination(target).or(interrupted(self.ending)).await?, true))
+    }
+
+    /// The destination that an earlier run took from the server: of a download that goes on, or of a file that is there. By the
+    /// URL and the folder, because the server may name the file otherwise now, or not answer.
+    async fn known_destination(&self, target: &Target) -> Result<Option<PathBuf>, Error> {
+        let Some(folder) = target.destination.parent() else {
+            return Ok(None);
+        };
+        let keeps = self.terms.on_exists != OnExists::Overwrite;
+        let rows = self.engine.host().ledger.rows_of_url(target.url.as_str(), folder).await?;
+        let mut rows = rows.into_iter().map(|row| (PathBuf::from(row.new.destination), row.status, row.claimed));
+        let known = rows.find(|(destination, status, claimed)| {
+            // A download that has the URL's name may have been asked for without the option.
+            let is_served = destination.parent() == Some(folder) && *destination != target.destination;
+            is_served
+                && match status {
+                    Status::Failed | Status::Cancelled => *claimed,
+                    Status::Completed | Status::ImportQueued => keeps && destination.exists(),
+                    _ => true,
+                }
+        });
+        Ok(known.map(|(destination, ..)| destination))
+    }
+
+    /// The destination by the server's Content-Disposition, else by the URL.
+    async fn served_destination(&self, target: &Target) -> Result<PathBuf, Error> {
+        let by_url = file_name(&target.url).map(|_| target.destination.clone());
+        let Some(name) = served_name(self.engine, self.reporter, target.url.as_str()).await? else {
+            let why = "neither the server nor the URL names the file";
+            return by_url.map_err(|_| Error::NameRefused { name: String::new(), why });
+        };
+        // A name with a dot could hide the file, or set up a program by it.
+        let usable = match name.starts_with('.') {
+            true => Err(Error::NameRefused { name: name.chars().take(80).collect(), why: "it begins with a dot" }),
+            false => SafeName::on_this_system(&name),
+        };
+        match (usable, by_url) {
+            (Ok(name), _) => Ok(target.destination.with_file_name(name.as_str())),
+            (Err(refused), Ok(by_url)) => {
+                self.reporter.warn(&format!("{refused}; the file is {}", text::plain(&by_url.to_string_lossy())));
+                Ok(by_url)
+            }
+            (Err(refused), Err(_)) => Err(refused),
+        }
+    }
+
+    /// Accepts a target. A response that was kept for it is dropped unless it is a download without a part: nobody asks for it.
+    async fn accept(&self, target: &Target, named: Result<Named, Error>) -> Result<Accepted, Error> {
+        let accepted = self.accept_as(target, named?).await;
+        if !matches!(&accepted, Ok(Accepted::Drive(admitted, _)) if !admitted.known && !self.terms.adopt) {
+            drop(self.engine.host().transport.kept(target.url.as_str()));
+        }
+        accepted
+    }
+
+    /// Under `overwrite` a file that is there, complete and unchanged, is replaced only if the server has another version, and
+    /// under `--newer` any other file only if the server has a newer one. `--force` gives up another download to the same
+    /// destination.
+    async fn accept_as(&self, target: &Target, (destination, asked): Named) -> Result<Accepted, Error> {
+        let (engine, terms) = (self.engine, self.terms);
+        let wanted = Wanted { destination, ..terms.wanted(target) };
+        if terms.newer
+            && let Some((stamp, row)) = foreign_file(engine, &wanted).await?
+            && self.is_current(&row, Some(stamp)).await?
+        {
+            return Ok(Accepted::Done(row, WasDone::NotNewer));
+        }
+        let accepted = match accept(engine, &wanted).await {
+            Err(Error::DestinationBusy { id, .. }) if terms.force => {
+                engine.remove(id).await?;
+                accept(engine, &wanted).await
+            }
+            accepted => accepted,
+        };
+        let row = match accepted? {
+            Acceptance::Drive(accepted, destination) => return Ok(Accepted::Drive(accepted, destination)),
+            Acceptance::Done(row) => row,
+        };
+        if terms.on_exists != OnExists::Overwrite {
             let completed_at = engine.host().ledger.entry(row.id).await?.completed_at;
-            return Ok(Accepted::Done(row, WasDone::NotAsked { completed_at }));
+            return Ok(Accepted::Done(row, WasDone::NotAsked { completed_at, named: asked }));
         }
-        Acceptance::Done(row) if is_unchanged(engine, &row).or(interrupted(ending)).await? => {
+        let stamp = FileStamp::of(&wanted.destination)?.filter(|_| terms.newer);
+        if self.is_current(&row, stamp).await? {
             return Ok(Accepted::Done(row, WasDone::Unchanged));
         }
-        Acceptance::Done(_) => {
-            let again = Wanted { again: true, ..wanted };
-            accept(engine, &again).await?
-        }
-        driven => driven,
-    };
-    Ok(match outcome {
-        Acceptance::Drive(accepted, destination) => Accepted::Drive(accepted.id, destination),
-        // Another run replaced it meanwhile.
-        Acceptance::Done(row) => Accepted::Done(row, WasDone::Unchanged),
-    })
+        Ok(match accept(engine, &Wanted { again: true, ..wanted }).await? {
+            Acceptance::Drive(accepted, destination) => Accepted::Drive(accepted, destination),
+            // Another run replaced it meanwhile.
+            Acceptance::Done(row) => Accepted::Done(row, WasDone::Unchanged),
+        })
+    }
+
+    async fn is_current(&self, row: &Row, stamp: Option<FileStamp>) -> Result<bool, Error> {
+        is_current(self.engine, self.reporter, Local { row, stamp }).or(interrupted(self.ending)).await
+    }
 }
 
 /// Ends when the process is to end.

@@ -81,7 +81,10 @@ async fn all(
                 }
             }
             // The reader closed it, as in `regrip get -o - URL | head`.
-            Err(_) if engine.host().store.is_closed() => return Exit::Failed,
+            Err(_) if engine.host().store.is_closed() => {
+                reporter.warn("standard output was closed before the end of the file");
+                return Exit::Failed;
+            }
             Err(error) => return Exit::from(&error),
         }
     }

@@ -2,16 +2,17 @@
 //! found here, before anything is written.
 
 use crate::cli::args::{Get, OnExists};
+use crate::cli::output::{CommandResult, Exit};
 use crate::cli::text;
 use crate::control::{BadAddress, Userinfo, file_name, parse_checksum, parse_url};
-use crate::store::STDOUT;
+use crate::store::{STDOUT, file_in, resolved};
 use crate::text_file::without_mark;
 use regrip_core::record::{DigestRow, DigestSource};
 use regrip_core::{Checksum, display_url};
 use rustix::fs::{Access, access};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, stdin};
+use std::io::{BufRead, BufReader, ErrorKind, Read, stdin};
 use std::path::{Path, PathBuf};
 use url::Url;
 
@@ -24,6 +25,8 @@ pub(crate) struct Target {
     pub(crate) userinfo: Option<Userinfo>,
     /// Absolute, its folder canonical; [`STDOUT`] if that is where it goes.
     pub(crate) destination: PathBuf,
+    /// The server names it: the last segment of `destination` is only a substitute (`--content-disposition`).
+    pub(crate) named_by_server: bool,
     /// The digest it must have.
     pub(crate) checksum: Option<Checksum>,
 }
@@ -41,7 +44,7 @@ impl Target {
 pub(crate) struct Targets {
     /// In order; no two of them are the same.
     pub(crate) targets: Vec<Target>,
-    /// Several of them have one destination, and each is to get a name of its own.
+    /// Several of them have one destination, or may have, and each is to get a name of its own.
     pub(crate) collide: bool,
     /// What is said about each line of a list that cannot be used, in order.
     pub(crate) unusable: Vec<String>,
@@ -61,19 +64,28 @@ pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
     }
     let checksum = get.checksum.as_deref().map(parse_checksum).transpose();
     let checksum = checksum.map_err(|error| format!("--checksum: {error}"))?;
+    if get.newer && is_stream(get) {
+        return Err("--newer compares a file, but -o - writes to standard output\n  name a file with -o".to_owned());
+    }
+    if get.newer && !matches!(get.on_exists, None | Some(OnExists::Overwrite)) {
+        return Err("--newer replaces an older file, but --on-exists keeps it\n  leave one of them out".to_owned());
+    }
     let output = output_folder(get)?;
     let mut found = Targets::default();
     let (mut known, mut files) = (HashSet::new(), HashMap::new());
     for typed in urls {
-        let target = target(output.as_ref(), &typed, checksum.clone()).and_then(|target| {
-            let is_shared = !is_stream(get) && is_shared(&target, &files, get.on_exists)?;
-            Ok((target, is_shared))
+        let target = target(get, output.as_ref(), &typed, checksum.clone()).and_then(|target| {
+            let collides = match target.named_by_server {
+                true => true, // perhaps: its name is not known yet
+                false => !is_stream(get) && is_shared(&target, &files, on_exists(get))?,
+            };
+            Ok((target, collides))
         });
         match (target, &typed.place) {
             // Two spellings of one URL, for example with another fragment.
             (Ok((target, _)), _) if !known.insert((target.url.clone(), target.userinfo.clone())) => {}
-            (Ok((target, is_shared)), _) => {
-                found.collide |= is_shared;
+            (Ok((target, collides)), _) => {
+                found.collide |= collides;
                 files.insert(target.destination.clone(), target.url.clone());
                 found.targets.push(target);
             }
@@ -86,10 +98,18 @@ pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
     Ok(found)
 }
 
+/// `--on-exists`. `--newer` and `--force` replace the default.
+pub(super) fn on_exists(get: &Get) -> regrip_core::OnExists {
+    match get.on_exists.map_or(regrip_core::OnExists::Fail, Into::into) {
+        regrip_core::OnExists::Fail if get.force || get.newer => regrip_core::OnExists::Overwrite,
+        on_exists => on_exists,
+    }
+}
+
 /// Returns `true` if another URL has the target's file and each can get a name of its own.
-fn is_shared(target: &Target, files: &HashMap<PathBuf, Url>, on_exists: OnExists) -> Result<bool, String> {
+fn is_shared(target: &Target, files: &HashMap<PathBuf, Url>, on_exists: regrip_core::OnExists) -> Result<bool, String> {
     match files.get(&target.destination) {
-        Some(other) if *other != target.url && on_exists != OnExists::Rename => Err(format!(
+        Some(other) if *other != target.url && on_exists != regrip_core::OnExists::Rename => Err(format!(
             "{} and {} would both be written to {}\n  choose --on-exists rename, or fetch them in two commands, each with its own -o",
             display_url(other.as_str()),
             display_url(target.url.as_str()),
@@ -104,18 +124,26 @@ pub(super) fn is_stream(get: &Get) -> bool {
     get.output.as_deref() == Some(Path::new("-"))
 }
 
-fn target(output: Option<&OutputFolder>, typed: &Typed, checksum: Option<Checksum>) -> Result<Target, String> {
+fn target(
+    get: &Get,
+    output: Option<&OutputFolder>,
+    typed: &Typed,
+    checksum: Option<Checksum>,
+) -> Result<Target, String> {
     let (url, userinfo) = parse_url(&typed.url).map_err(|error| refusal(&error))?;
+    let named_by_server = get.content_disposition;
     let Some(output) = output else {
-        return Ok(Target { url, userinfo, destination: STDOUT.into(), checksum });
+        return Ok(Target { url, userinfo, destination: STDOUT.into(), named_by_server, checksum });
     };
-    let name = match &output.name {
-        Some(name) => name.clone(),
-        None => file_name(&url).map_err(|error| refusal(&error))?.as_str().to_owned(),
+    let name = match (&output.name, file_name(&url)) {
+        (Some(name), _) => name.clone(),
+        (None, Ok(name)) => name.as_str().to_owned(),
+        // Only for messages.
+        (None, Err(_)) if named_by_server => url.host_str().unwrap_or_default().to_owned(),
+        (None, Err(error)) => return Err(refusal(&error)),
     };
-    let destination =
-        crate::store::destination(&output.folder, &name).map_err(|error| regrip_core::error::chain(&error))?;
-    Ok(Target { url, userinfo, destination, checksum })
+    let destination = file_in(&output.folder, &name).map_err(|error| regrip_core::error::chain(&error))?;
+    Ok(Target { url, userinfo, destination, named_by_server, checksum })
 }
 
 /// The error and the advice about a URL or name.
@@ -153,19 +181,57 @@ fn output_folder(get: &Get) -> Result<Option<OutputFolder>, String> {
         }
         None => (get.dir.clone().unwrap_or_default(), None),
     };
-    let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
-    let meant = folder.display();
-    if !folder.is_dir() {
-        return Err(if folder.exists() {
-            format!("{meant} is not a folder")
-        } else {
-            format!("the folder {meant} does not exist\n  make it first: mkdir -p {meant}")
-        });
+    Ok(Some(OutputFolder { folder: usable_folder(&folder)?, name }))
+}
+
+/// The absolute path of a folder, without links. It need not exist.
+///
+/// # Errors
+/// What is in its way.
+fn usable_folder(meant: &Path) -> Result<PathBuf, String> {
+    let here = if meant.as_os_str().is_empty() { Path::new(".") } else { meant };
+    let unusable = |error| format!("the folder {} cannot be used: {error}", here.display());
+    let folder = std::path::absolute(here).map_err(unusable)?;
+    for ancestor in folder.ancestors() {
+        match ancestor.symlink_metadata() {
+            Ok(_) if ancestor.is_dir() => break,
+            Ok(there) if there.is_symlink() && !ancestor.exists() => {
+                return Err(format!("{} is a link to something that does not exist", ancestor.display()));
+            }
+            Ok(_) => return Err(format!("{} is not a folder", ancestor.display())),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(unusable(error)),
+        }
     }
-    access(&folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-        format!("the folder {meant} cannot be written to: {error}\n  choose another one with -d or -o")
-    })?;
-    Ok(Some(OutputFolder { folder, name }))
+    Ok(resolved(&folder))
+}
+
+/// Creates the folders of files that are missing.
+///
+/// # Errors
+/// `Unusable`: a folder cannot be created or written to.
+pub(super) fn make_folders(targets: &[Target]) -> CommandResult<()> {
+    let mut made = None;
+    for folder in targets.iter().filter_map(|target| target.destination.parent()) {
+        if made.replace(folder) == Some(folder) {
+            continue;
+        }
+        let about = |what: &str, error: &dyn std::fmt::Display| {
+            let text = format!(
+                "the folder {} cannot be {what}: {error}\n  choose another one with -d or -o",
+                folder.display()
+            );
+            (Exit::Unusable, text)
+        };
+        let missing: Vec<&Path> = folder.ancestors().take_while(|one| !one.exists()).collect();
+        std::fs::create_dir_all(folder).map_err(|error| about("created", &error))?;
+        // So that a power failure does not take the folder of a completed file.
+        for parent in missing.iter().filter_map(|one| one.parent()) {
+            let _ = File::open(parent).and_then(|parent| parent.sync_all()); // not every file system can
+        }
+        access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| about("written to", &error))?;
+    }
+    Ok(())
 }
 
 /// Longest line.

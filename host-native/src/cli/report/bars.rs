@@ -278,6 +278,9 @@ impl Reporter for Bars {
         lock(&self.files).run.add_completed(row.downloaded);
         self.print(plain::was_done(row, how));
     }
+    fn warn(&self, text: &str) {
+        self.print(format_args!("regrip: warning: {text}"));
+    }
     fn refused(&self, target: &Target, error: &Error) {
         lock(&self.files).run.add_failed();
         self.print(plain::refused(target, error));

@@ -23,16 +23,22 @@ pub(crate) use plain::why;
 /// Why a file of an earlier run was not downloaded again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WasDone {
-    /// The server was not asked. When the file was completed, in RFC 3339.
-    NotAsked { completed_at: Option<String> },
+    /// The server was not asked, or for the name only. When the file was completed, in RFC 3339.
+    NotAsked { completed_at: Option<String>, named: bool },
     /// The server was asked and has no other version.
     Unchanged,
+    /// The server was asked and has no newer version than a file that regrip did not download.
+    NotNewer,
 }
 
 /// Shows downloads.
 pub(crate) trait Reporter: Listener {
     /// A file of an earlier run is complete and unchanged, so nothing was downloaded.
     fn was_done(&self, row: &Row, how: &WasDone);
+    /// Something the user should know, in one line or two.
+    fn warn(&self, text: &str) {
+        say!("regrip: warning: {text}");
+    }
     /// A target was refused before it became a row.
     fn refused(&self, target: &Target, error: &Error);
     /// Lines about something else: of `--verbose`, or the output of the user's command.
@@ -86,7 +92,7 @@ impl Listener for Json {
 }
 
 impl Reporter for Json {
-    fn was_done(&self, row: &Row, _how: &WasDone) {
+    fn was_done(&self, row: &Row, how: &WasDone) {
         let summary = Summary {
             bytes: row.downloaded,
             attempts: row.attempts,
@@ -96,7 +102,18 @@ impl Reporter for Json {
         };
         let url = display_url(row.new.source.url());
         let what = What::Completed(summary);
-        self.line(&object(&Event { id: row.id, at: SystemTime::now(), url: &url, path: &row.new.destination, what }));
+        let event = Event { id: row.id, at: SystemTime::now(), url: &url, path: &row.new.destination, what };
+        let mut line = object(&event);
+        if *how == WasDone::NotNewer {
+            line["id"] = Value::Null; // it is no download
+        }
+        self.line(&line);
+    }
+
+    fn warn(&self, text: &str) {
+        if !self.on_stderr {
+            say!("regrip: warning: {text}");
+        }
     }
 
     fn refused(&self, target: &Target, error: &Error) {
@@ -128,6 +145,7 @@ impl Listener for Quiet {
 
 impl Reporter for Quiet {
     fn was_done(&self, _row: &Row, _how: &WasDone) {}
+    fn warn(&self, _text: &str) {}
     fn refused(&self, target: &Target, error: &Error) {
         say!("{}", plain::refused(target, error));
     }

@@ -6,6 +6,7 @@ use crate::cli::get::Target;
 use crate::cli::output::{Exit, Layout};
 use crate::cli::text;
 use crate::host::Listener;
+use crate::store::part_path;
 use crate::sync::lock;
 use regrip_core::record::RestartReason;
 use regrip_core::retry::AskedBy;
@@ -196,17 +197,41 @@ pub(super) fn failed(path: &str, summary: &Summary) -> String {
 }
 
 pub(super) fn refused(target: &Target, error: &Error) -> String {
-    text::error(&name(&target.destination.to_string_lossy()), error)
+    let line = text::error(&name(&target.destination.to_string_lossy()), error);
+    match error {
+        Error::DestinationExists { path } => text::with_advice(&line, take_over(Path::new(path)).as_deref()),
+        _ => line,
+    }
+}
+
+/// How to finish the partial file of another program; `None` if that would replace a part.
+fn take_over(file: &Path) -> Option<String> {
+    let part = part_path(file);
+    if part.symlink_metadata().is_ok() {
+        return None;
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let [file, part] = [file, &part].map(|path| shell_word(path.strip_prefix(&here).unwrap_or(path)));
+    Some(format!("to finish a partial file of curl or wget: mv {file} {part}, then the same command with --adopt-part"))
+}
+
+/// A path as a word of the shell.
+fn shell_word(path: &Path) -> String {
+    let text = text::plain(&path.to_string_lossy());
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,@%:".contains(letter);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 pub(super) fn was_done(row: &Row, how: &WasDone) -> String {
     let name = name(&row.new.destination);
     match how {
-        WasDone::NotAsked { completed_at } => {
+        WasDone::NotAsked { completed_at, named } => {
             let at = completed_at.as_deref().map(text::day_and_time);
             let since = at.map_or_else(String::new, |at| format!(" since {at} UTC"));
-            format!("{name}: complete{since}; the server was not asked")
+            let asked = if *named { "asked only for the name" } else { "not asked" };
+            format!("{name}: complete{since}; the server was {asked}")
         }
+        WasDone::NotNewer => format!("{name}: not newer on the server"),
         WasDone::Unchanged => format!("{name}: unchanged on the server"),
     }
 }
