@@ -206,7 +206,7 @@ fn each_status_admits_what_gives_no_row_two_last_words() {
         (Change::Cancelled, &[Queued, Downloading, Waiting, Paused, Cancelled]),
         (Change::Paused, &[Queued, Downloading, Waiting, Paused]),
         (Change::Retried, &[Failed, Cancelled]),
-        // What another process is about to record of a drive does not end a pause.
+        // Nothing else that a drive in another process records ends a pause.
         (Change::Unpaused, &[Paused]),
     ];
     for status in Status::ALL {

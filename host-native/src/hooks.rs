@@ -1,8 +1,8 @@
 //! The user's commands that run after a download: `--on-complete` of `get`, and `hooks` of the server.
 //!
-//! A command is run by `sh -c` with [`Ended`] in its environment and without input; its output is passed on line by line.
-//! One command runs at a time, in a process group of its own, which is killed when the command runs too long or this process
-//! ends. Processes that it leaves in the background stay.
+//! `sh -c` runs a command with an [`EndedDownload`] in its environment and without input; its output is passed on line by
+//! line. One command runs at a time, in a process group of its own. The group is killed if the command runs too long or this
+//! process ends; processes that a finished command leaves in the background stay.
 //!
 //! Invariant: a command never changes the result of a download.
 
@@ -30,9 +30,9 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// Bytes of a line that are passed on.
 const LONGEST_LINE: usize = 1024;
 
-/// A download that has ended, as a command is told of it.
+/// A download that has ended: the variables of a command.
 #[derive(Clone, Debug)]
-pub(crate) struct Ended {
+pub(crate) struct EndedDownload {
     /// `REGRIP_ID`
     pub(crate) id: i64,
     /// `REGRIP_PATH`: the file, absolute.
@@ -43,7 +43,7 @@ pub(crate) struct Ended {
     pub(crate) status: &'static str,
 }
 
-/// Why a command was not run to a good end.
+/// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HookFault {
     #[error("cannot run sh: {0}")]
@@ -94,7 +94,7 @@ impl Hooks {
     pub(crate) async fn run(
         &self,
         command: &str,
-        ended: &Ended,
+        ended: &EndedDownload,
         secrets: &[String],
         say: &(impl Fn(&str) + Sync),
     ) -> Result<(), HookFault> {
@@ -138,7 +138,7 @@ impl Hooks {
     }
 }
 
-fn spawn(text: &str, ended: &Ended, secrets: &[String]) -> io::Result<smol::process::Child> {
+fn spawn(text: &str, ended: &EndedDownload, secrets: &[String]) -> io::Result<smol::process::Child> {
     let mut command = std::process::Command::new("sh");
     command.arg("-c").arg(text).process_group(0);
     for name in secrets.iter().map(String::as_str).chain(["REGRIP_API_KEY"]) {
@@ -182,7 +182,7 @@ struct Group(Option<Pid>);
 
 impl Group {
     fn signal(&self, signal: Signal) {
-        // It fails if they are gone.
+        // Fails if they are gone.
         let _ = self.0.map(|group| kill_process_group(group, signal));
     }
 }
@@ -199,9 +199,9 @@ mod tests {
     use std::sync::Mutex as Lock;
     use std::time::Instant;
 
-    fn ended() -> Ended {
+    fn ended() -> EndedDownload {
         let (path, url) = ("/films/it's a film.mkv".to_owned(), "https://host/film.mkv".to_owned());
-        Ended { id: 7, path, url, status: "completed" }
+        EndedDownload { id: 7, path, url, status: "completed" }
     }
 
     fn run(hooks: &Hooks, command: &str) -> (Result<(), HookFault>, Vec<String>) {

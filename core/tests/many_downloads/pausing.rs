@@ -267,7 +267,7 @@ fn a_pause_at_any_moment_is_kept_or_comes_too_late() {
 }
 
 #[test]
-fn what_a_drive_still_records_does_not_end_a_pause() {
+fn a_late_record_of_a_drive_does_not_end_a_pause() {
     let world = World::scripted(config(), []);
     let id = world.accept();
     world.run(world.engine.pause(id)).expect("it is queued");

@@ -19,7 +19,7 @@ use super::{finish, queue, recover, reload, service};
 use crate::api;
 use crate::config::{Config, Downloads, HookCommands, Loaded, data_folder_clash};
 use crate::control::{Control, Events};
-use crate::hooks::{Ended, Hooks};
+use crate::hooks::{EndedDownload, Hooks};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{NativeLedger, OpenError, Patience, SqliteLedger};
 use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
@@ -177,7 +177,7 @@ fn serve_on(
 
 /// Tells the log, then whoever listens by the API, then the hooks.
 #[derive(Debug)]
-struct Listeners(Events, Sender<Ended>);
+struct Listeners(Events, Sender<EndedDownload>);
 
 impl Listener for Listeners {
     fn hear(&self, event: &Event<'_>) {
@@ -185,24 +185,24 @@ impl Listener for Listeners {
         self.0.hear(event);
         let status = match &event.what {
             What::Completed(_) => "completed",
-            // Trouble of this machine is no end: the download is tried again.
+            // Trouble of this machine does not end a download: it is retried.
             What::Failed(summary) if !summary.code.as_ref().is_some_and(is_of_this_machine) => "failed",
             _ => return,
         };
-        let ended = Ended { id: event.id, path: event.path.to_owned(), url: event.url.to_owned(), status };
+        let ended = EndedDownload { id: event.id, path: event.path.to_owned(), url: event.url.to_owned(), status };
         if self.1.try_send(ended).is_err() {
             tracing::warn!(id = event.id, "too many commands of `hooks` are waiting: none is run for this download");
         }
     }
 }
 
-/// Ends of downloads that may wait for their command.
+/// Downloads that wait for their command, at most.
 const MOST_HOOKS: usize = 1024;
 /// Lines of a command's output that are logged.
 const MOST_LINES: usize = 20;
 
 /// Runs the configured commands, until the server ends.
-async fn run_hooks(hooks: Arc<Hooks>, ended: Receiver<Ended>, settings: Settings) {
+async fn run_hooks(hooks: Arc<Hooks>, ended: Receiver<EndedDownload>, settings: Settings) {
     let next = async || {
         ended
             .recv()
@@ -242,7 +242,7 @@ fn control<L: NativeLedger>(
     ledger: L,
     limits: DownloadsConfig,
     proxies: Proxies,
-    ended: Sender<Ended>,
+    ended: Sender<EndedDownload>,
 ) -> Result<Control<L>, ServeError> {
     let config = settings.get();
     let events = Events::default();
@@ -316,7 +316,7 @@ struct Running<L: NativeLedger> {
     control: Control<L>,
     signals: Receiver<ServerSignal>,
     /// Downloads that have ended, for the hooks.
-    ended: Receiver<Ended>,
+    ended: Receiver<EndedDownload>,
 }
 
 impl<L: NativeLedger> Running<L> {

@@ -309,7 +309,7 @@ pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(subject: &S
     ensure!(one.claim(id, "one", until()).await?, "the claim outlives the end of its row");
     other.record(id, &Change::Paused, at(5)).await?;
     ensure!(one.row(id).await?.status == Status::Paused, "a pause is lost");
-    other.record(id, &Change::Unpaused, at(6)).await?; // nor has what is paused
+    other.record(id, &Change::Unpaused, at(6)).await?; // a pause ends the claim, too
     ensure!(other.claim(id, "other", until()).await?, "the claim outlives a pause");
     other.record(id, &Change::Cancelled, at(7)).await?;
     other.record(id, &Change::Retried, at(8)).await?;

@@ -112,7 +112,7 @@ pub(super) struct Stopped {
 }
 
 impl Stopped {
-    /// Says who did not stop in time.
+    /// Prints which process still has the part open, if one does.
     pub(super) fn say_writer(&self) {
         if let Some(pid) = self.writer {
             say!("  process {pid} still has the part open");

@@ -103,7 +103,7 @@ pub(crate) fn resume(args: &Resume) -> CommandResult {
     Again { command: "resume", which: args.which, json: args.json, quiet: args.quiet }.run(&args.place)
 }
 
-/// What takes up downloads: `retry` or `resume`.
+/// Takes up downloads: `retry` or `resume`.
 struct Again {
     command: &'static str,
     which: Which,
@@ -140,7 +140,7 @@ impl Again {
         self.command == "resume"
     }
 
-    /// Returns `true` if one of several cannot be taken up: that is said, and the others are.
+    /// Prints why one of several downloads cannot be taken up, and returns `true`; `false` if it is the only one.
     fn passes_over(&self, id: DownloadId, not_done: &NotDone) -> bool {
         let passes_over = self.which == Which::All;
         if passes_over {

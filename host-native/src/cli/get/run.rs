@@ -10,7 +10,7 @@ use crate::cli::report::{Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
 use crate::cli::text;
 use crate::control::{Acceptance, Wanted, accept, file_name, foreign_file};
-use crate::hooks::{Ended, HookFault, Hooks};
+use crate::hooks::{EndedDownload, HookFault, Hooks};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{Catalogue, NativeLedger};
 use crate::store::{DiskStore, FileStamp, checksum_of};
@@ -87,7 +87,7 @@ impl Terms {
     }
 }
 
-/// The user's command, and who shows its output.
+/// The user's command, and the reporter that shows its output.
 struct OnComplete {
     command: String,
     hooks: Hooks,
@@ -107,7 +107,7 @@ impl OnComplete {
     /// `Interrupted` if the process ends; any other failure of the command is a warning.
     async fn run(&self, id: DownloadId, url: &Url, path: &Path) -> Result<(), Error> {
         let path = path.display().to_string();
-        let ended = Ended { id, url: display_url(url.as_str()), path, status: "completed" };
+        let ended = EndedDownload { id, url: display_url(url.as_str()), path, status: "completed" };
         let say = |line: &str| self.reporter.note(&text::plain(line));
         match self.hooks.run(&self.command, &ended, &[], &say).await {
             Ok(()) => Ok(()),
@@ -174,7 +174,7 @@ pub(crate) fn main(get: &Get) -> CommandResult {
     };
     let end_command = async {
         if let Some(on_complete) = &terms.on_complete {
-            // It ends by the end of the process, and by nothing else.
+            // Returns only if the process ends.
             let _: Result<(), Error> = interrupted(&ending).await;
             on_complete.hooks.end();
         }
