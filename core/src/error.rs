@@ -435,9 +435,10 @@ impl std::ops::Deref for Failed {
     }
 }
 
-impl From<Failed> for Error {
-    fn from(failed: Failed) -> Self {
-        *failed.0
+impl Failed {
+    /// The error. Not `From`: that would make `?` ambiguous in crates that use this one.
+    pub(crate) fn unboxed(self) -> Error {
+        *self.0
     }
 }
 

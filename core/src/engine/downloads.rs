@@ -151,7 +151,7 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// As [`accept`](Self::accept).
     pub async fn accept_with(&self, new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
-        let accepted = self.admit(new, new_url).await?;
+        let accepted = self.admit(new, new_url).await.map_err(Failed::unboxed)?;
         if !self.is_driven(accepted.id) {
             lock(&self.0.accepted).insert(accepted.id, ());
         }
@@ -195,10 +195,7 @@ impl<H: Host> Engine<H> {
         if let Some(again) = again {
             match self.record(id, &again).await {
                 // Another process takes it up at this moment.
-                Err(error) if !row.status.is_finished() || retries => match *error {
-                    Error::WrongState { .. } => {}
-                    _ => return Err(error),
-                },
+                Err(Error::WrongState { .. }) if retries || !row.status.is_finished() => {}
                 recorded => recorded?,
             }
             if let Some(disowned) = disowned_for(row, &new) {
@@ -228,7 +225,7 @@ impl<H: Host> Engine<H> {
     /// Dropping the future is like a crash of the process: the permit and the lock are released, the row and the part stay as
     /// they are, and the next drive resumes from them.
     pub async fn drive(&self, id: DownloadId) -> Result<Summary, Error> {
-        Ok(drive::drive(&self.0, id).await?)
+        drive::drive(&self.0, id).await.map_err(Failed::unboxed)
     }
 
     /// Finishes a commit that a crash interrupted, without using the network. Returns `true` if the download is now completed;
@@ -237,7 +234,7 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// As [`drive`](Self::drive). Unless it is `Ledger`, the row is then `failed`.
     pub async fn repair(&self, id: DownloadId) -> Result<bool, Error> {
-        Ok(drive::repair_only(&self.0, id).await?)
+        drive::repair_only(&self.0, id).await.map_err(Failed::unboxed)
     }
 
     /// Cancels a download promptly and keeps its part. From `committing` on it is too late.
@@ -286,7 +283,7 @@ impl<H: Host> Engine<H> {
             Some(Some(told)) if told == stop => Ok(()),
             Some(Some(Stop::Cancel)) => wrong_state(Status::Cancelled),
             // It will end as paused or interrupted: the ledger has the last word.
-            Some(Some(Stop::Pause | Stop::End)) => Ok(self.record(id, &change).await?),
+            Some(Some(Stop::Pause | Stop::End)) => self.record(id, &change).await,
             // It listens no more: all bytes are there, and the next thing it records is `committing`.
             Some(None) => wrong_state(Status::Committing),
             None => {
@@ -454,8 +451,8 @@ impl<H: Host> Engine<H> {
         Arc::clone(doors.entry(destination.to_owned()).or_default())
     }
 
-    async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Failed> {
-        Ok(self.0.host.ledger().record(id, change, self.0.host.clock().wall()).await?)
+    async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Error> {
+        self.0.host.ledger().record(id, change, self.0.host.clock().wall()).await
     }
 
     fn tell(&self, id: DownloadId, new: &NewDownload, what: What) {
