@@ -5,7 +5,7 @@ use super::remote::Remote;
 use super::{NotDone, print};
 use crate::cli::args::{AddArgs, Retry};
 use crate::cli::output::{CommandResult, Exit};
-use crate::cli::report::{Reporter, reporter};
+use crate::cli::report::{End, Reporter, reporter};
 use crate::cli::{drive, text};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::NativeLedger;
@@ -90,7 +90,7 @@ fn to_its_end(
             Err(error) => Exit::from(&error),
         }
     });
-    reporter.end(exit, &to_resume(row));
+    reporter.end(&End { exit, files: 1, unusable: 0, to_resume: &to_resume(row) });
     Ok(exit)
 }
 

@@ -6,7 +6,7 @@ use super::unchanged::is_unchanged;
 use crate::cli::args::Get;
 use crate::cli::drive;
 use crate::cli::output::{CommandResult, Exit};
-use crate::cli::report::{Reporter, WasDone, reporter};
+use crate::cli::report::{End, Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
 use crate::cli::text;
 use crate::control::{Acceptance, Wanted, accept};
@@ -92,13 +92,15 @@ pub(crate) fn main(get: &Get) -> CommandResult {
     if targets.is_empty() {
         return Ok(Exit::Usage);
     }
-    let unusable = match unusable.is_empty() {
+    let unusable_exit = match unusable.is_empty() {
         true => Exit::Done,
         false => Exit::Failed,
     };
     if is_stream(get) {
-        return Ok(unusable.max(super::stream::run(get, &network, &targets)?));
+        return Ok(unusable_exit.max(super::stream::run(get, &network, &targets)?));
     }
+    let number = |files: usize| u32::try_from(files).unwrap_or(u32::MAX);
+    let (files, unusable) = (number(targets.len() + unusable.len()), number(unusable.len()));
     let reporter = reporter(get.json, get.quiet);
     let listener = Arc::clone(&reporter) as Arc<dyn Listener>;
     let engine = engine(get, &network, &targets, listener)?;
@@ -110,7 +112,7 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         force: get.force,
         print_checksum: get.print_checksum.filter(|_| !get.json),
     };
-    let workers = Workers::new(get.jobs.min(u32::try_from(targets.len()).unwrap_or(u32::MAX)));
+    let workers = Workers::new(get.jobs.min(files));
     let ending = Cell::new(false);
     let bounds = Bounds {
         driven: get.jobs as usize + MAX_WAITING,
@@ -118,8 +120,8 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         accepted: if collide { 1 } else { ACCEPTED_AT_ONCE },
     };
     let driven = all(&engine, &reporter, targets, &terms, bounds, &ending);
-    let exit = unusable.max(drive::run(&engine, &signal, &workers, &ending, driven));
-    reporter.end(exit, "run the same command again");
+    let exit = unusable_exit.max(drive::run(&engine, &signal, &workers, &ending, driven));
+    reporter.end(&End { exit, files, unusable, to_resume: "run the same command again" });
     Ok(exit)
 }
 

@@ -5,7 +5,7 @@ mod plain;
 mod progress;
 
 use super::get::Target;
-use super::output::{self, Exit};
+use super::output::{self, Exit, Layout};
 use crate::control::object;
 use crate::host::Listener;
 use crate::time::rfc3339;
@@ -35,8 +35,20 @@ pub(crate) trait Reporter: Listener {
     fn was_done(&self, row: &Row, how: &WasDone);
     /// A target was refused before it became a row.
     fn refused(&self, target: &Target, error: &Error);
-    /// The run ended. If it was interrupted, `to_resume` says how to resume it: `run …`.
-    fn end(&self, exit: Exit, to_resume: &str);
+    /// The run ended.
+    fn end(&self, end: &End<'_>);
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End<'a> {
+    pub(crate) exit: Exit,
+    /// Files that were asked for.
+    pub(crate) files: u32,
+    /// Those among them that are lines of a list which cannot be used.
+    pub(crate) unusable: u32,
+    /// How to resume an interrupted run: `run …`.
+    pub(crate) to_resume: &'a str,
 }
 
 /// The reporter that fits the flags and the terminal.
@@ -107,7 +119,7 @@ impl Reporter for Json {
         }));
     }
 
-    fn end(&self, _exit: Exit, _to_resume: &str) {}
+    fn end(&self, _: &End<'_>) {}
 }
 
 /// Says nothing but errors.
@@ -117,7 +129,7 @@ pub(crate) struct Quiet;
 impl Listener for Quiet {
     fn hear(&self, event: &Event<'_>) {
         if let What::Failed(summary) = &event.what {
-            say!("{}", plain::failed(event.path, summary));
+            say!("{}", plain::failed(event.path, summary, Layout::of_stderr()));
         }
     }
 }
@@ -125,9 +137,9 @@ impl Listener for Quiet {
 impl Reporter for Quiet {
     fn was_done(&self, _row: &Row, _how: &WasDone) {}
     fn refused(&self, target: &Target, error: &Error) {
-        say!("{}", plain::refused(target, error));
+        say!("{}", plain::refused(target, error, Layout::of_stderr()));
     }
-    fn end(&self, _exit: Exit, _to_resume: &str) {}
+    fn end(&self, _: &End<'_>) {}
 }
 
 /// Takes every event and prints nothing.
