@@ -53,7 +53,7 @@ fn progress_has_the_speed_of_the_last_seconds_and_the_time_left() {
     assert_eq!(at(1000), Some((1000, Some(1000), Some(119))));
     assert_eq!(at(20_000), Some((20_000, Some(1000), Some(100))));
     // About a sixth of the way to the new speed, each second.
-    assert_eq!(at(30_000), Some((30_000, Some(2533), Some(36))));
+    assert_eq!(at(30_000), Some((30_000, Some(2534), Some(36))));
     assert_eq!(at(40_000), Some((40_000, Some(3801), Some(22))));
     assert_eq!(at(120_000).map(|(.., eta)| eta), Some(Some(0)));
 }
