@@ -108,7 +108,7 @@ pub(super) fn with_details(mut text: String, details: &[impl AsRef<str>], width:
 fn fitted(name: &str, result: &str, details: &[&str], layout: Layout) -> String {
     let width_of = console::measure_text_width;
     // The last column of a terminal stays free: some begin a new line once it is written to.
-    let width = layout.width.map_or(COLUMNS, |width| width.saturating_sub(1)).min(COLUMNS);
+    let width = layout.width.map_or(COLUMNS, |width| width.saturating_sub(1));
     let least = match layout.width {
         Some(_) => width_of(name).min(width / 2),
         None => width_of(name),
@@ -194,7 +194,7 @@ pub(super) fn wait_reason(asked_by: AskedBy, error: &str) -> String {
     text::plain(&format!("{error}{asked}"))
 }
 
-/// Columns of a line with details at most.
+/// Columns of the line of a completed file at most, and of one with details that is not on a terminal.
 const COLUMNS: usize = 80;
 
 /// The line of a completed file, and its warning.
@@ -206,6 +206,7 @@ fn completed(name: &str, summary: &Summary, of_this_run: &str, layout: Layout) -
     let attempts = counted(summary.attempts, 2, "attempt");
     let restarts = counted(summary.restarts, 1, "restart");
     let result = format!("complete, {}", text::bytes(summary.bytes));
+    let layout = Layout { width: layout.width.map(|width| width.min(COLUMNS)), ..layout };
     let line = fitted(name, &result, &[of_this_run, &attempts, &restarts], layout);
     match &summary.warning {
         Some(warning) => format!("{line}\n  warning: {}", text::plain(warning)),
@@ -300,6 +301,12 @@ mod tests {
             (LONG, &plain, Some(40), "A.Film.With.…OUP.mkv: complete, 24.0 MB"),
             (JAPANESE, &plain, Some(40), "映画のとても…で.mkv: complete, 24.0 MB"),
             ("e\u{301}te\u{301}.mkv", &plain, Some(40), "e\u{301}te\u{301}.mkv: complete, 24.0 MB, in 12 s"),
+            (
+                LONG,
+                &summary,
+                Some(200),
+                "A.Film.With.A.Long.Name.2020.1080p….H.264-GROUP.mkv: complete, 24.0 MB, in 12 s",
+            ),
             ("film.mkv", &summary, None, "film.mkv: complete, 24.0 MB, in 12 s, 12 attempts, 1 restart"),
             (LONG, &summary, None, &format!("{LONG}: complete, 24.0 MB")),
         ];
