@@ -51,6 +51,10 @@ pub enum What {
         bytes: u64,
         /// The size of the file, if known.
         total: Option<u64>,
+        /// The average speed of the last seconds; `None` until it was measured.
+        bytes_per_sec: Option<u64>,
+        /// The time left at this speed, in whole seconds rounded up; `None` if the size or the speed is unknown.
+        eta_secs: Option<u64>,
     },
     /// Partial data was discarded.
     Restart {

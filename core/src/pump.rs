@@ -14,6 +14,7 @@ use crate::taking::{Differing, Taking, believe};
 use crate::time::{Clock, Instant};
 use crate::transport::{Body, Chunk, Transport};
 use futures::future::{Either, select};
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ const CHECKPOINT_BYTES: u64 = 64 << 20;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
 /// The shortest interval between progress events.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// In the reported speed, what was received this long ago weighs about a third of what was received now.
+const SPEED_MEMORY_MS: u64 = 5_000;
 
 type DigestOf<H> = <PartOf<H> as Part>::Digest;
 
@@ -42,13 +45,15 @@ pub(crate) struct Pump<H: Host> {
     checkpoint_offset: Option<u64>,
     checkpoint_at: Instant,
     progress_at: Instant,
+    speed: Speed,
 }
 
 impl<H: Host> Pump<H> {
     /// Starts at `offset`, the part's length. The digests are continued once a response is settled.
     pub(crate) fn at(job: &Job<'_, H>, offset: u64) -> Self {
         let now = job.host.clock().now();
-        Pump { offset, digests: Vec::new(), checkpoint_offset: None, checkpoint_at: now, progress_at: now }
+        let speed = Speed::from(now, offset);
+        Pump { offset, digests: Vec::new(), checkpoint_offset: None, checkpoint_at: now, progress_at: now, speed }
     }
 
     /// Starts at `offset`, the part's length, with the digests of the bytes before it.
@@ -185,7 +190,9 @@ impl<H: Host> Pump<H> {
         }
         self.offset = kept;
         // Including the digests that only this response states.
-        self.take_up_digests(job, part).await
+        self.take_up_digests(job, part).await?;
+        self.speed = Speed::from(job.host.clock().now(), kept);
+        Ok(())
     }
 
     async fn write<'b>(
@@ -243,7 +250,43 @@ impl<H: Host> Pump<H> {
         let total = job.row.known_size().map(|size| size.bytes);
         // The release announced less than was received: it was wrong.
         let total = total.filter(|&total| total >= self.offset);
-        job.emit(What::Progress { bytes: self.offset, total });
+        let speed = self.speed.measure(self.offset, now);
+        let eta_secs = match total.map(|total| total.saturating_sub(self.offset)) {
+            Some(0) => Some(0),
+            left => left.zip(speed).map(|(left, speed)| left.div_ceil(speed.get())),
+        };
+        let bytes_per_sec = speed.map(NonZeroU64::get);
+        job.emit(What::Progress { bytes: self.offset, total, bytes_per_sec, eta_secs });
+    }
+}
+
+/// The average speed of a response's body: the bytes received and the time that took, both forgotten alike.
+struct Speed {
+    /// When it was measured last, or the body began.
+    at: Instant,
+    /// The offset at that time.
+    offset: u64,
+    received: u64,
+    took_ms: u64,
+}
+
+impl Speed {
+    fn from(at: Instant, offset: u64) -> Self {
+        Speed { at, offset, received: 0, took_ms: 0 }
+    }
+
+    /// Bytes per second; `None` if no data was received yet, or for a shorter time than between two progress events: the first chunks
+    /// are in buffers.
+    fn measure(&mut self, offset: u64, now: Instant) -> Option<NonZeroU64> {
+        let took = now.since(self.at);
+        if took >= PROGRESS_EVERY {
+            let ms = took.as_secs().saturating_mul(1000).saturating_add(u64::from(took.subsec_millis()));
+            let kept = |old: u64| old.saturating_mul(SPEED_MEMORY_MS) / ms.saturating_add(SPEED_MEMORY_MS);
+            self.received = kept(self.received).saturating_add(offset.saturating_sub(self.offset));
+            self.took_ms = kept(self.took_ms).saturating_add(ms);
+            (self.at, self.offset) = (now, offset);
+        }
+        NonZeroU64::new(self.received.saturating_mul(1000).checked_div(self.took_ms)?)
     }
 }
 

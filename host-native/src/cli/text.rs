@@ -2,7 +2,6 @@
 
 use super::output::Layout;
 use console::{Alignment, measure_text_width};
-use regrip_core::error::chain;
 use regrip_core::{Error, ErrorCode};
 use std::time::Duration;
 
@@ -111,11 +110,6 @@ pub(crate) fn cut(text: &str, width: usize, layout: Layout) -> String {
 /// Text padded with blanks to `width` columns.
 pub(crate) fn pad(text: &str, width: usize) -> String {
     console::pad_str(text, width, Alignment::Left, None).into_owned()
-}
-
-/// An error in two lines: what happened, and what the user can do, if anything.
-pub(crate) fn error(about: &str, error: &Error) -> String {
-    with_advice(&format!("regrip: {about}: {}", chain(error)), advice(error))
 }
 
 /// What the user of the command line can do about an error.

@@ -155,7 +155,9 @@ fn details(what: &What) -> Value {
         What::Headers { expected_bytes, source, mismatch } => {
             json!({ "expected_bytes": expected_bytes, "source": source.map(|s| s.name()), "mismatch": mismatch })
         }
-        What::Progress { bytes, total } => json!({ "bytes": bytes, "total": total }),
+        What::Progress { bytes, total, bytes_per_sec, eta_secs } => {
+            json!({ "bytes": bytes, "total": total, "bytes_per_sec": bytes_per_sec, "eta_secs": eta_secs })
+        }
         What::Restart { reason, discarded_bytes } => {
             json!({ "reason": reason.name(), "discarded_bytes": discarded_bytes })
         }

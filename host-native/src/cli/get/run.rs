@@ -6,7 +6,7 @@ use super::target::{Target, Targets, is_stream, make_folders, on_exists, targets
 use crate::cli::args::Get;
 use crate::cli::drive;
 use crate::cli::output::{CommandResult, Exit};
-use crate::cli::report::{Reporter, WasDone, reporter};
+use crate::cli::report::{End, Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
 use crate::cli::text;
 use crate::control::{Acceptance, Wanted, accept, file_name, foreign_file};
@@ -138,7 +138,7 @@ pub(crate) fn main(get: &Get) -> CommandResult {
     if targets.is_empty() {
         return Ok(Exit::Usage);
     }
-    let unusable = match unusable.is_empty() {
+    let unusable_exit = match unusable.is_empty() {
         true => Exit::Done,
         false => Exit::Failed,
     };
@@ -146,9 +146,11 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         return Err((Exit::Usage, "--on-complete needs a file, and -o - writes none".to_owned()));
     }
     if is_stream(get) {
-        return Ok(unusable.max(super::stream::run(get, &network, &targets)?));
+        return Ok(unusable_exit.max(super::stream::run(get, &network, &targets)?));
     }
     make_folders(&targets)?;
+    let number = |files: usize| u32::try_from(files).unwrap_or(u32::MAX);
+    let (files, unusable) = (number(targets.len() + unusable.len()), number(unusable.len()));
     let reporter = reporter(get.json, get.quiet);
     let engine = engine(get, &network, &targets, &reporter)?;
     let signal = drive::first_signal()?;
@@ -164,7 +166,7 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         newer: get.newer,
         print_checksum: get.print_checksum.filter(|_| !get.json),
     };
-    let workers = Workers::new(get.jobs.min(u32::try_from(targets.len()).unwrap_or(u32::MAX)));
+    let workers = Workers::new(get.jobs.min(files));
     let ending = Cell::new(false);
     let bounds = Bounds {
         driven: get.jobs as usize + MAX_WAITING,
@@ -182,8 +184,8 @@ pub(crate) fn main(get: &Get) -> CommandResult {
     };
     let accepting = Accepting { engine: &engine, reporter: &*reporter, terms: &terms, ending: &ending };
     let driven = all(&accepting, targets, bounds).or(end_command);
-    let exit = unusable.max(drive::run(&engine, &signal, &workers, &ending, driven));
-    reporter.end(exit, "run the same command again");
+    let exit = unusable_exit.max(drive::run(&engine, &signal, &workers, &ending, driven));
+    reporter.end(&End { exit, files, unusable, to_resume: "run the same command again" });
     Ok(exit)
 }
 

@@ -5,7 +5,7 @@ mod plain;
 mod progress;
 
 use super::get::Target;
-use super::output::{self, Exit};
+use super::output::{self, Exit, Layout};
 use crate::control::object;
 use crate::host::Listener;
 use crate::time::rfc3339;
@@ -45,8 +45,20 @@ pub(crate) trait Reporter: Listener {
     fn note(&self, lines: &str) {
         say!("{lines}");
     }
-    /// The run ended. If it was interrupted, `to_resume` says how to resume it: `run …`.
-    fn end(&self, exit: Exit, to_resume: &str);
+    /// The run ended.
+    fn end(&self, end: &End<'_>);
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End<'a> {
+    pub(crate) exit: Exit,
+    /// Files that were asked for.
+    pub(crate) files: u32,
+    /// Those among them that are lines of a list which cannot be used.
+    pub(crate) unusable: u32,
+    /// How to resume an interrupted run: `run …`.
+    pub(crate) to_resume: &'a str,
 }
 
 /// The reporter that fits the flags and the terminal.
@@ -128,7 +140,7 @@ impl Reporter for Json {
         }));
     }
 
-    fn end(&self, _exit: Exit, _to_resume: &str) {}
+    fn end(&self, _: &End<'_>) {}
 }
 
 /// Says nothing but errors.
@@ -138,7 +150,7 @@ pub(crate) struct Quiet;
 impl Listener for Quiet {
     fn hear(&self, event: &Event<'_>) {
         if let What::Failed(summary) = &event.what {
-            say!("{}", plain::failed(event.path, summary));
+            say!("{}", plain::failed(event.path, summary, Layout::of_stderr()));
         }
     }
 }
@@ -147,9 +159,9 @@ impl Reporter for Quiet {
     fn was_done(&self, _row: &Row, _how: &WasDone) {}
     fn warn(&self, _text: &str) {}
     fn refused(&self, target: &Target, error: &Error) {
-        say!("{}", plain::refused(target, error));
+        say!("{}", plain::refused(target, error, Layout::of_stderr()));
     }
-    fn end(&self, _exit: Exit, _to_resume: &str) {}
+    fn end(&self, _: &End<'_>) {}
 }
 
 /// Takes every event and prints nothing.
