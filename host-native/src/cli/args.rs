@@ -1,11 +1,14 @@
 //! The arguments, as they were typed.
 
+#[cfg(feature = "demo")]
+use super::demo::Demo;
 use super::manual::{Completions, Man};
-use crate::serve::LogFormat;
+use super::serve::{CheckConfig, Serve};
+use super::share::ShareArgs;
+use super::stub::{STUB_EXAMPLES, StubCommand};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use regrip_core::{Algorithm, DownloadId, Status};
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -67,7 +70,7 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Create or inspect a stub, the small .torrent file that names an item of a peer
     #[command(subcommand, after_help = STUB_EXAMPLES)]
-    Stub(Stub),
+    Stub(StubCommand),
     /// Validate a configuration: print errors (exit code 2), warnings and the effective settings
     CheckConfig(CheckConfig),
     /// Print a shell completion script
@@ -224,148 +227,6 @@ impl From<OnExists> for regrip_core::OnExists {
             OnExists::Rename => regrip_core::OnExists::Rename,
         }
     }
-}
-
-/// Arguments of `serve`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-SIGHUP reloads the configuration: peers, servers and limits change at once. SIGTERM and Ctrl-C stop
-the server within 10 s, with exit code 0; the next start resumes. A second signal stops it at once.
-
-`regrip check-config FILE` validates a configuration.
-
-Example:
-  regrip serve --config /etc/regrip/config.jsonc")]
-pub(crate) struct Serve {
-    /// The configuration: JSON with comments
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-
-    /// Format of the log on standard error
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
-    pub log: LogFormat,
-}
-
-/// Arguments of `share`.
-#[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "\
-Every regular file in the folders is shared, at any depth, except links, hidden files, partial files
-(.part, .!qB, .crdownload, files with a .aria2 file beside them, ...), files that accompany a film
-(subtitles, pictures, .nfo), and regrip's own files (the database, the key file). Ids and episodes are
-read from names as Radarr and Sonarr write them: `Film (2020) {tmdb-123}`, `Show S01E02`.
-
-SIGTERM and Ctrl-C stop the server within 10 s, with exit code 0; a second signal stops it at once.
-SIGHUP reloads the key file and the folders; a wrong key file changes nothing.
-
-Examples:
-  regrip share /films
-  regrip share /films /series --listen 0.0.0.0:5226 --key-file keys")]
-pub(crate) struct ShareArgs {
-    /// The folders to share
-    #[arg(value_name = "DIR", required = true)]
-    pub dirs: Vec<PathBuf>,
-
-    /// Address to listen on; without a key it must be a loopback address
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5226")]
-    pub listen: SocketAddr,
-
-    /// A file with the keys that peers send in X-Api-Key, one per line and peer
-    #[arg(long, value_name = "FILE", conflicts_with = "key_env")]
-    pub key_file: Option<PathBuf>,
-
-    /// The environment variable with the key, or several, one per line
-    #[arg(long, value_name = "NAME")]
-    pub key_env: Option<String>,
-
-    /// The database of SHA-256 digests [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
-    #[arg(long, value_name = "FILE")]
-    pub state: Option<PathBuf>,
-}
-
-/// Arguments of `demo`.
-#[cfg(feature = "demo")]
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Nothing leaves this machine, and the files are deleted afterwards. At the end it prints a table of the
-faults and their cost, and fails if a byte is wrong.
-
-Examples:
-  regrip demo
-  regrip demo --web")]
-pub(crate) struct Demo {
-    /// Print one JSON object per line on standard output, instead of bars and a table
-    #[arg(long, conflicts_with = "web")]
-    pub json: bool,
-
-    /// Show the same in a browser: serve the page in host-wasm/demo, the npm package and a misbehaving server
-    #[arg(long)]
-    pub web: bool,
-
-    /// Address of the page
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5227", requires = "web")]
-    pub listen: SocketAddr,
-}
-
-const STUB_EXAMPLES: &str = "\
-Examples:
-  regrip stub create --peer https://anna.example --item 42 --name Film --length 60000000000
-  regrip stub inspect Film.torrent";
-
-/// What to do with a stub.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Stub {
-    /// Create a stub; an existing file is not touched
-    Create(StubCreate),
-    /// Print the contents of a stub, or why it is not one (exit code 1)
-    Inspect(StubInspect),
-}
-
-/// Arguments of `stub create`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct StubCreate {
-    /// The peer's URL, exactly as in the configuration of the server that gets the stub
-    #[arg(long, value_name = "URL")]
-    pub peer: String,
-
-    /// The peer's id of the item
-    #[arg(long, value_name = "ID")]
-    pub item: String,
-
-    /// A name to show; the peer's release names the file
-    #[arg(long)]
-    pub name: String,
-
-    /// Size of the item in bytes
-    #[arg(long, value_name = "N")]
-    pub length: u64,
-
-    /// The file to write [default: NAME.torrent]
-    #[arg(short = 'o', long = "output", value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
-
-/// Arguments of `stub inspect`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct StubInspect {
-    /// The stub
-    pub file: PathBuf,
-}
-
-/// Arguments of `check-config`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Errors have the key, the line, the value and what was expected. Secrets are not printed.
-
-Example:
-  regrip check-config /etc/regrip/config.jsonc")]
-pub(crate) struct CheckConfig {
-    /// The configuration
-    #[arg(value_name = "FILE", required_unless_present = "config")]
-    pub file: Option<PathBuf>,
-
-    /// The same, as for `serve`
-    #[arg(long, value_name = "FILE", conflicts_with = "file")]
-    pub config: Option<PathBuf>,
 }
 
 /// The state file or the server that has the downloads.

@@ -1,9 +1,8 @@
 //! Reads a configuration file.
 
-use super::diagnostics::{Notes, Problem};
 use super::downloads::{self, OwnFolder, downloads};
 use super::model::Config;
-use super::object::{Block, Node};
+use super::object::{Block, Node, Notes, Problem};
 use super::peers::{peers, server, servers, share};
 use crate::text_file;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
