@@ -13,6 +13,7 @@
 use super::admission::{Accepted, Admission, NewUrl, admission, missing};
 use super::drive;
 use super::peers::Peers;
+use super::permits::Line;
 use super::shared::{Asked, Moving, Shared};
 use super::stop::Stop;
 use crate::checksum::Checksum;
@@ -81,6 +82,7 @@ impl<H: Host> Engine<H> {
             owner,
             config: Mutex::new(Arc::new(config)),
             permits,
+            line: Line::default(),
             peers: Peers::default(),
             origins: Origins::default(),
             doors: Mutex::default(),
@@ -222,6 +224,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Drives a download to its end: permits, attempts, backoff, commit. Returns at once where it is completed already.
+    /// Downloads start in the order in which their drives were first polled.
     ///
     /// # Errors
     /// What the download ended with, `Cancelled` and `Interrupted` included.

@@ -7,7 +7,7 @@
 
 use super::admission::same_but_for_query;
 use super::claim::while_claimed;
-use super::permits::leave_to_move;
+use super::permits::{Turn, leave_to_move};
 use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Ear, Stop, stopped};
 use crate::bounds::Next;
@@ -38,6 +38,7 @@ enum After {
 }
 
 pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Failed> {
+    let turn = shared.line.join();
     lock(&shared.accepted).remove(&id);
     let destination = shared.host.ledger().row(id).await?.new.destination;
     let (_writer, mut ear) = enter(shared, id, &destination)?;
@@ -51,7 +52,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let part = job.row.new.part.clone();
-    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear)).await;
+    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear, turn)).await;
     // What was asked for counts for this drive, and for no later one.
     let asked = lock(&shared.asked).remove(&id);
     let moving = asked.and_then(|asked| asked.moving);
@@ -77,9 +78,11 @@ pub(super) async fn repair_only<H: Host>(shared: &Shared<H>, id: DownloadId) -> 
 }
 
 /// Attempts until there is a file or no hope.
-async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Failed> {
+async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear, turn: Turn<'_>) -> Result<(), Failed> {
+    let mut turn = Some(turn);
     if job.row.status == Status::Committing {
         let asked = lock(&shared.asked).get(&job.row.id).cloned();
+        turn = None; // the others need not wait for the repair
         let is_right = asked.is_none_or(|asked| has_digests(&job.row, &asked.terms.digests));
         if is_right && repair(job).await? == Repaired::Completed {
             return Ok(());
@@ -91,7 +94,7 @@ async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -
     let mut lane = Lane::Arriving;
     loop {
         shared.seat(job);
-        let permits = leave_to_move(shared, job, ear, lane).await?;
+        let permits = leave_to_move(shared, job, ear, lane, &mut turn).await?;
         job.config = shared.config();
         let after = Box::pin(one_attempt(shared, job, ear, &mut random)).await?;
         drop(permits);

@@ -1,6 +1,7 @@
 //! The state that the downloads of an engine share: limits, permits, and the writer of each destination.
 
 use super::peers::Peers;
+use super::permits::Line;
 use super::stop::{Ear, Stop};
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed};
@@ -22,6 +23,7 @@ pub(super) struct Shared<H> {
     pub(super) owner: String,
     pub(super) config: Mutex<Arc<DownloadsConfig>>,
     pub(super) permits: Semaphore,
+    pub(super) line: Line,
     pub(super) peers: Peers,
     pub(super) origins: Origins,
     /// By destination: held from reading its rows to inserting one.
