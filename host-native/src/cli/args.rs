@@ -17,7 +17,8 @@ use std::path::PathBuf;
 /// Downloads are recorded in a state file. After an error, an interrupt or a crash, a download resumes from the bytes on
 /// disk, if the server still has the same file.
 #[derive(Debug, Parser)]
-#[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100)]
+#[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100, args_override_self = true)]
+#[command(override_usage = "regrip [get] [OPTIONS] URL...\n       regrip COMMAND ...")]
 #[command(after_help = examples())]
 pub(crate) struct Args {
     /// What to do.
@@ -34,7 +35,7 @@ fn examples() -> String {
     format!(
         "\
 Examples:
-  regrip get https://host/film.mkv   fetch a file, or resume it
+  regrip https://host/film.mkv       fetch a file, or resume it: `regrip get` with its options
   regrip list                        what was fetched, and what is incomplete
   regrip show 3                      one download, attempt by attempt
 {demo}
@@ -83,12 +84,14 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The last segment of a URL's path names the file. Partial data is in FILE.part; run the same command
-again to resume after Ctrl-C, a crash or a reboot.
+again to resume after Ctrl-C, a crash or a reboot. `get` itself may be left out. An option that is
+given twice counts the last time. Defaults are read from regrip/get.jsonc in $XDG_CONFIG_HOME or
+~/.config: { \"jobs\": 4, \"header\": [\"X-Key: abc\"] }, with the names of the long options.
 
 Examples:
-  regrip get https://host/film.mkv
-  regrip get https://host/film.mkv -o other.mkv --checksum sha256:HEX
-  regrip get https://host/{1,2,3}.iso -d isos -j 2
+  regrip https://host/film.mkv
+  regrip https://host/film.mkv -o other.mkv --checksum sha256:HEX
+  regrip https://host/{1,2,3}.iso -d isos -j 2
 
 Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 disk or database unusable, 130 interrupted.")]
 pub(crate) struct Get {
@@ -97,7 +100,7 @@ pub(crate) struct Get {
     pub urls: Vec<String>,
 
     /// Also download the URLs in this file, one per line; blank lines and lines that begin with # are ignored; - is
-    /// standard input
+    /// standard input. Indented lines below a URL are its own out=NAME, dir=DIR, checksum=ALGORITHM=HEX and header=K: V
     #[arg(short = 'i', long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
@@ -107,17 +110,30 @@ pub(crate) struct Get {
     pub output: Option<PathBuf>,
 
     /// Write into this folder
-    #[arg(short = 'd', long, value_name = "DIR")]
+    #[arg(short = 'd', short_alias = 'P', long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
     /// Number of downloads at once
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: u32,
 
+    /// Number of connections for a file, from 1 to 16, or auto. Today every file has one connection
+    #[arg(short = 'x', long, value_name = "N", value_parser = connections)]
+    pub connections: Option<Connections>,
+
+    /// Another source of the same file (one URL only); may be given several times. Today only the URL itself is used
+    #[arg(long, value_name = "URL")]
+    pub mirror: Vec<String>,
+
     /// The digest that the file must have (one URL only): sha256, sha512, sha1 or md5, a colon and its hexadecimal digits;
     /// 64 digits alone are a SHA-256
     #[arg(long, alias = "sha256", value_name = "ALGORITHM:HEX", conflicts_with = "no_digest")]
     pub checksum: Option<String>,
+
+    /// A file with the digests that the files must have, such as SHA256SUMS or film.mkv.md5, in the format of sha256sum or
+    /// BSD; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "no_digest")]
+    pub checksum_file: Option<PathBuf>,
 
     /// Print the digest of each complete file to standard output, as sha256sum does: sha256, sha512, sha1 or md5
     #[arg(long, value_name = "ALGORITHM", conflicts_with = "no_digest")]
@@ -129,11 +145,11 @@ pub(crate) struct Get {
 
     /// Send this header to the host of every URL; may be given several times. After a redirect to another host, only
     /// User-Agent, Referer, Accept and Accept-Language are sent. Values are not stored: a run that resumes needs them again
-    #[arg(long = "header", value_name = "K: V")]
+    #[arg(short = 'H', long = "header", value_name = "K: V")]
     pub headers: Vec<String>,
 
     /// User and password for the host of every URL that has none itself (https://user:password@host/file)
-    #[arg(long, value_name = "U:P")]
+    #[arg(short = 'u', long, value_name = "U:P")]
     pub user: Option<String>,
 
     /// Maximum number of attempts in a row without progress, including the first
@@ -185,6 +201,11 @@ pub(crate) struct Get {
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 
+    /// Check everything and print, for each URL, the file that it would be written to and what is there; no request is made
+    /// and nothing is written
+    #[arg(long)]
+    pub dry_run: bool,
+
     /// Print one JSON object per line on standard output
     #[arg(long)]
     pub json: bool,
@@ -192,6 +213,23 @@ pub(crate) struct Get {
     /// Print errors only
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// How many connections fetch a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connections {
+    /// As many as speed it up.
+    Auto,
+    /// This many, from 1 to 16.
+    Exactly(u8),
+}
+
+fn connections(typed: &str) -> Result<Connections, &'static str> {
+    let number = typed.parse().ok().filter(|number| (1..=16).contains(number));
+    match typed {
+        "auto" => Ok(Connections::Auto),
+        _ => number.map(Connections::Exactly).ok_or("a number from 1 to 16, or auto"),
+    }
 }
 
 /// Reads a number of bytes with or without a unit, as curl does.

@@ -74,7 +74,7 @@ impl<'a> Notes<'a> {
         self.errors.sort_by_key(|problem| problem.line);
     }
 
-    fn problem(&self, at: usize, key: &str, what: String) -> Problem {
+    pub(super) fn problem(&self, at: usize, key: &str, what: String) -> Problem {
         Problem { line: self.line_starts.partition_point(|start| *start <= at) + 1, key: key.to_owned(), what }
     }
 }

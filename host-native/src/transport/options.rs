@@ -35,8 +35,9 @@ pub struct TransportOptions {
     pub headers: Vec<Header>,
     /// Headers for one origin each.
     pub credentials: Vec<Credentials>,
-    /// `Authorization` for one URL each, without userinfo and fragment; see [`userinfo()`](Self::userinfo()).
-    pub userinfo: HashMap<Url, Header>,
+    /// Headers for one URL each, without userinfo and fragment; see [`header_of`](Self::header_of) and
+    /// [`userinfo()`](Self::userinfo()).
+    pub by_url: HashMap<Url, Vec<Header>>,
     /// Which certificates are trusted.
     pub roots: Roots,
     /// Which proxies are used.
@@ -61,7 +62,7 @@ impl TransportOptions {
             headers_timeout: Duration::from_millis(config.headers_timeout_ms),
             headers: Vec::new(),
             credentials: Vec::new(),
-            userinfo: HashMap::new(),
+            by_url: HashMap::new(),
             roots: Roots::platform(),
             proxies: Proxies::default(),
             resolve: HashMap::new(),
@@ -72,12 +73,19 @@ impl TransportOptions {
     /// User and password for requests that start at `url` (RFC 7617), in place of those it had. Its own userinfo plays no
     /// part. Another URL of the same origin is not served by them: it may have its own.
     pub fn userinfo(&mut self, url: &Url, user: &str, password: &str) {
+        self.header_of(url, Header::basic(user, password));
+    }
+
+    /// A header for requests that start at `url`, in place of the one of that name that it had.
+    pub fn header_of(&mut self, url: &Url, header: Header) {
         let mut url = url.clone();
         // Neither fails on a URL that has a host, and others are never asked for anything.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_fragment(None);
-        self.userinfo.insert(url, Header::basic(user, password));
+        let headers = self.by_url.entry(url).or_default();
+        headers.retain(|have| have.name != header.name);
+        headers.push(header);
     }
 }
 
@@ -257,7 +265,7 @@ pub(super) struct AddCredentials {
     /// For one origin each.
     pub(super) by_origin: Replaceable<Vec<Credentials>>,
     /// For one URL each.
-    pub(super) by_url: HashMap<Url, Header>,
+    pub(super) by_url: HashMap<Url, Vec<Header>>,
 }
 
 #[async_trait]
@@ -278,7 +286,7 @@ impl AddCredentials {
         let all = self.by_origin.get();
         let of_origin = all.iter();
         let of_origin = of_origin.filter(|credentials| Some(&credentials.origin) == origin.as_ref());
-        let own: Vec<_> = self.by_url.get(url).into_iter().collect();
+        let own: Vec<_> = self.by_url.get(url).into_iter().flatten().collect();
         let of_origin = of_origin.flat_map(|credentials| &credentials.headers);
         let closer = replace_more_general(own, of_origin);
         let all = replace_more_general(closer, &self.for_all);

@@ -23,3 +23,4 @@ mod stream;
 mod stub;
 mod support;
 mod surroundings;
+mod typed;

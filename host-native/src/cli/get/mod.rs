@@ -7,5 +7,5 @@ mod target;
 mod unchanged;
 
 pub(super) use network::{proxies, unusable_proxy};
-pub(crate) use run::main;
+pub(crate) use run::{check, main};
 pub(crate) use target::Target;

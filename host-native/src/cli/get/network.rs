@@ -51,7 +51,8 @@ impl NetworkOptions {
     pub(crate) fn header_names(&self, target: &Target) -> Vec<String> {
         let given = self.headers.iter().map(|header| header.name().to_owned());
         let userinfo = target.userinfo.iter().map(|_| "authorization".to_owned());
-        let names: BTreeSet<String> = given.chain(userinfo).collect();
+        let own = target.headers.iter().map(|header| header.name().to_owned());
+        let names: BTreeSet<String> = given.chain(userinfo).chain(own).collect();
         names.into_iter().collect()
     }
 
@@ -67,6 +68,9 @@ impl NetworkOptions {
             if let Some((user, password)) = &target.userinfo {
                 options.userinfo(&target.url, user, password);
             }
+            for header in &target.headers {
+                options.header_of(&target.url, header.clone());
+            }
         }
         options
     }
@@ -75,10 +79,7 @@ impl NetworkOptions {
 fn headers(get: &Get) -> Result<Vec<Header>, String> {
     let mut headers = Vec::new();
     for typed in &get.headers {
-        let (name, value) = typed.split_once(':').ok_or(
-            "a --header has no colon\n  write it as 'Name: value', in quotes, for example --header 'X-Key: abc'",
-        )?;
-        headers.push(Header::new(name, value).map_err(|refused| format!("--header: {refused}"))?);
+        headers.push(header(typed).map_err(|why| format!("--header: {why}"))?);
     }
     let Some(user) = &get.user else {
         return Ok(headers);
@@ -90,6 +91,16 @@ fn headers(get: &Get) -> Result<Vec<Header>, String> {
     }
     headers.push(Header::basic(user, password));
     Ok(headers)
+}
+
+/// A header as it is typed.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub(super) fn header(typed: &str) -> Result<Header, String> {
+    let (name, value) =
+        typed.split_once(':').ok_or("it has no colon\n  write it as 'Name: value', for example 'X-Key: abc'")?;
+    Header::new(name, value).map_err(|refused| refused.to_string())
 }
 
 fn roots(get: &Get) -> Result<Roots, String> {

@@ -5,14 +5,14 @@ use super::target::{Target, Targets, is_stream, targets};
 use super::unchanged::is_unchanged;
 use crate::cli::args::Get;
 use crate::cli::drive;
-use crate::cli::output::{CommandResult, Exit};
+use crate::cli::output::{CommandResult, Exit, print};
 use crate::cli::report::{Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
 use crate::cli::text;
-use crate::control::{Acceptance, Wanted, accept};
+use crate::control::{Acceptance, Wanted, accept, is_complete, parse_checksum};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::Catalogue;
-use crate::store::{DiskStore, checksum_of};
+use crate::store::{DiskStore, checksum_of, part_path};
 use crate::time::SmolClock;
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
@@ -21,13 +21,16 @@ use futures::stream::{self, FuturesUnordered};
 use regrip_core::engine::NewUrl;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::Row;
-use regrip_core::{Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, Source, Status};
+use regrip_core::{Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, Source, Status, display_url};
+use serde_json::json;
 use smol::Timer;
 use smol::future::FutureExt;
 use std::cell::Cell;
+use std::future::{poll_fn, ready};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// How many downloads may be waiting, for a permit or for another attempt, beside those whose bytes move. The rest of a long
@@ -85,7 +88,10 @@ fn on_exists(get: &Get) -> OnExists {
 /// Runs the command.
 pub(crate) fn main(get: &Get) -> CommandResult {
     let (network, targets) = read_args(get).map_err(|text| (Exit::Usage, text))?;
-    let Targets { targets, collide, unusable } = targets;
+    let Targets { targets, collide, unusable, warnings } = targets;
+    for warning in warnings.iter().filter(|_| !get.quiet) {
+        say!("regrip: warning: {warning}");
+    }
     for line in &unusable {
         say!("regrip: {line}");
     }
@@ -96,6 +102,10 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         true => Exit::Done,
         false => Exit::Failed,
     };
+    if get.dry_run {
+        config(get).check().map_err(|error| (Exit::Usage, error.to_string()))?;
+        return Ok(unusable.max(show_plan(get, &targets)));
+    }
     if is_stream(get) {
         return Ok(unusable.max(super::stream::run(get, &network, &targets)?));
     }
@@ -121,6 +131,52 @@ pub(crate) fn main(get: &Get) -> CommandResult {
     let exit = unusable.max(drive::run(&engine, &signal, &workers, &ending, driven));
     reporter.end(exit, "run the same command again");
     Ok(exit)
+}
+
+/// Checks the options about the network and the digest, as far as they can be checked without a URL.
+///
+/// # Errors
+/// One or two lines: what was wrong, and what to do.
+pub(crate) fn check(get: &Get) -> Result<(), String> {
+    network(get, |name| std::env::var(name).ok())?;
+    let checksum = get.checksum.as_deref().map(parse_checksum).transpose();
+    checksum.map(drop).map_err(|error| error.to_string())
+}
+
+/// Prints where each target would be written to and what is there.
+fn show_plan(get: &Get, targets: &[Target]) -> Exit {
+    let folder = targets.first().and_then(|target| target.destination.parent());
+    let ledger = state::existing(get.state.as_ref(), folder.unwrap_or(Path::new(".")));
+    let mut lines = String::new();
+    for target in targets {
+        let path = target.destination.to_string_lossy();
+        let length = |path: &Path| path.symlink_metadata().ok().map(|metadata| metadata.len());
+        let part = length(&part_path(&target.destination)).filter(|_| !is_stream(get));
+        let is_complete = || {
+            let ledger = ledger.as_ref()?;
+            smol::block_on(is_complete(ledger, target.url.as_str(), &target.destination)).ok()
+        };
+        let found = match length(&target.destination).filter(|_| !is_stream(get)) {
+            Some(_) if is_complete() == Some(true) => "complete",
+            Some(_) => "exists",
+            None if part.is_some() => "part",
+            None => "nothing",
+        };
+        let url = display_url(target.url.as_str());
+        if get.json {
+            let line = json!({"event": "dry_run", "url": url, "path": path, "found": found, "part_bytes": part});
+            lines.push_str(&format!("{line}\n"));
+        } else {
+            let found = match (found, part) {
+                ("complete", _) => "complete since an earlier run".to_owned(),
+                ("exists", _) => "a file of that name exists".to_owned(),
+                (_, Some(bytes)) => format!("{} of partial data", text::bytes(bytes)),
+                _ => "not there yet".to_owned(),
+            };
+            lines.push_str(&format!("{url}\n  {}: {found}\n", text::plain(&path)));
+        }
+    }
+    print(lines.as_bytes())
 }
 
 fn read_args(get: &Get) -> Result<(NetworkOptions, Targets), String> {
@@ -203,8 +259,13 @@ async fn all(
             }
             Ok(Accepted::Drive(id, destination)) => {
                 ids.push(id);
-                let one = drive::one(engine.clone(), id, destination);
-                driven.push(Workers::spawn(one));
+                // The first poll is here: downloads start in that order.
+                let mut one = Box::pin(drive::one(engine.clone(), id, destination));
+                let first = poll_fn(|context| Poll::Ready(one.as_mut().poll(context))).await;
+                driven.push(match first {
+                    Poll::Ready(result) => Workers::spawn(ready(result)),
+                    Poll::Pending => Workers::spawn(one),
+                });
             }
             Err(error) => {
                 reporter.refused(&target, &error);
