@@ -12,8 +12,8 @@
 
 use super::admission::{Accepted, Admission, NewUrl, admission, missing};
 use super::drive;
+use super::line::Line;
 use super::peers::Peers;
-use super::permits::Line;
 use super::shared::{Asked, Moving, Shared};
 use super::stop::Stop;
 use crate::checksum::Checksum;

@@ -7,7 +7,8 @@
 
 use super::admission::same_but_for_query;
 use super::claim::while_claimed;
-use super::permits::{Turn, leave_to_move};
+use super::line::Turn;
+use super::permits::leave_to_move;
 use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Ear, Stop, stopped};
 use crate::bounds::Next;

@@ -1,7 +1,7 @@
 //! The state that the downloads of an engine share: limits, permits, and the writer of each destination.
 
+use super::line::Line;
 use super::peers::Peers;
-use super::permits::Line;
 use super::stop::{Ear, Stop};
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed};

@@ -24,15 +24,15 @@ mod typed;
 use args::Command;
 use output::{CommandResult, Exit};
 use std::process::ExitCode;
-use typed::Refused;
+use typed::Unparsed;
 
 /// Runs the command that was typed and returns the process's exit code.
 pub fn main() -> ExitCode {
     let args = match typed::parse(std::env::args_os().collect()) {
         Ok(args) => args,
         // clap prints help to stdout with 0, usage errors to stderr with 2.
-        Err(Refused::Clap(error)) => error.exit(),
-        Err(Refused::Text(text)) => {
+        Err(Unparsed::Clap(error)) => error.exit(),
+        Err(Unparsed::Text(text)) => {
             say!("regrip: {text}");
             return ExitCode::from(Exit::Usage.code());
         }

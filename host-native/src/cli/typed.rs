@@ -73,7 +73,7 @@ pub(super) fn habits() -> Habits {
 }
 
 /// Why the words cannot be used.
-pub(super) enum Refused {
+pub(super) enum Unparsed {
     /// By clap, which also says so for `--help`.
     Clap(clap::Error),
     /// A line or two for the user.
@@ -81,20 +81,20 @@ pub(super) enum Refused {
 }
 
 /// Reads the words of the process's command line, the program's name first.
-pub(super) fn parse(mut words: Vec<OsString>) -> Result<Args, Refused> {
+pub(super) fn parse(mut words: Vec<OsString>) -> Result<Args, Unparsed> {
     let root = Args::command();
     choose_command(&root, &mut words);
     if words.get(1).is_some_and(|name| name == "get")
         && let Some(get) = root.find_subcommand("get")
     {
-        let (kept, typed) = without_habits(get, words.split_off(2)).map_err(Refused::Text)?;
+        let (kept, typed) = without_habits(get, words.split_off(2)).map_err(Unparsed::Text)?;
         let wants_help = kept.iter().any(|word| word == "--help" || word == "-h");
         if !wants_help {
-            words.extend(defaults(get, &typed).map_err(Refused::Text)?);
+            words.extend(defaults(get, &typed).map_err(Unparsed::Text)?);
         }
         words.extend(kept);
     }
-    Args::try_parse_from(words).map_err(|error| Refused::Clap(redact(error)))
+    Args::try_parse_from(words).map_err(|error| Unparsed::Clap(redact(error)))
 }
 
 /// Puts the command in front. It may stand behind options, and is `get` if there is a URL in its place.
