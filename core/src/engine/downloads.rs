@@ -12,6 +12,7 @@
 
 use super::admission::{Accepted, Admission, NewUrl, admission, missing};
 use super::drive;
+use super::line::Line;
 use super::peers::Peers;
 use super::shared::{Asked, Moving, Shared};
 use super::stop::Stop;
@@ -81,6 +82,7 @@ impl<H: Host> Engine<H> {
             owner,
             config: Mutex::new(Arc::new(config)),
             permits,
+            line: Line::default(),
             peers: Peers::default(),
             origins: Origins::default(),
             doors: Mutex::default(),
@@ -217,6 +219,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Drives a download to its end: permits, attempts, backoff, commit. Returns at once if it is already completed.
+    /// Downloads start in the order in which their drives were first polled.
     ///
     /// # Errors
     /// The error that the download ended with, including `Cancelled` and `Interrupted`.

@@ -7,6 +7,7 @@
 
 use super::admission::same_but_for_query;
 use super::claim::while_claimed;
+use super::line::Turn;
 use super::permits::leave_to_move;
 use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Ear, Stop, stopped};
@@ -39,6 +40,7 @@ enum After {
 }
 
 pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Failed> {
+    let turn = shared.line.join();
     lock(&shared.accepted).remove(&id);
     let destination = calls::row(&shared.host, id).await?.new.destination;
     let (_writer, mut ear) = enter(shared, id, &destination)?;
@@ -55,7 +57,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let part = job.row.new.part.clone();
-    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear)).await;
+    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear, turn)).await;
     // The request counts for this drive, and for no later one.
     let asked = lock(&shared.asked).remove(&id);
     let moving = asked.and_then(|asked| asked.moving);
@@ -80,10 +82,13 @@ pub(super) async fn repair_only<H: Host>(shared: &Shared<H>, id: DownloadId) -> 
 }
 
 /// Runs attempts until the file is complete or an error is final.
-async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Failed> {
+async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear, turn: Turn<'_>) -> Result<(), Failed> {
     let asked = lock(&shared.asked).get(&job.row.id).map(|asked| asked.terms.digests.clone());
     // The file of a row that is `committing` was verified with the row's own digests.
-    let wanted = asked.or_else(|| (job.row.status != Status::Committing).then(|| job.row.digests.clone()));
+    let is_committing = job.row.status == Status::Committing;
+    let wanted = asked.or_else(|| (!is_committing).then(|| job.row.digests.clone()));
+    // The others need not wait for a repair.
+    let mut turn = Some(turn).filter(|_| !is_committing);
     if repair(job, wanted.as_deref()).await? {
         return Ok(());
     }
@@ -91,7 +96,7 @@ async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -
     let mut lane = Lane::Arriving;
     loop {
         shared.seat(job);
-        let permits = leave_to_move(shared, job, ear, lane).await?;
+        let permits = leave_to_move(shared, job, ear, lane, &mut turn).await?;
         job.config = shared.config();
         let after = Box::pin(one_attempt(shared, job, ear, &mut random)).await?;
         drop(permits);

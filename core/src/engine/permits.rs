@@ -1,5 +1,6 @@
 //! Waits until a download may transfer data: its peer can be reached, and it holds its permits.
 
+use super::line::{Turn, in_turn};
 use super::shared::{Shared, unless_alone};
 use super::stop::{Ear, stopped};
 use crate::error::Failed;
@@ -19,19 +20,21 @@ pub(super) struct Leave {
     _of_engine: Permit,
 }
 
-/// Waits for the peer, then for the permits. That may take long, so the peer is checked again afterwards.
+/// Waits for the peer, then for the permits, the first time in `turn`. That may take long, so the peer is checked again afterwards.
 pub(super) async fn leave_to_move<H: Host>(
     shared: &Shared<H>,
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     lane: Lane,
+    turn: &mut Option<Turn<'_>>,
 ) -> Result<Leave, Failed> {
     loop {
         if is_out(job) {
+            *turn = None;
             job.config = shared.config();
             unless_alone::<H, _>(wait_for_peer(job, ear)).await?;
         }
-        let permits = ear.unless_stopped(permits(shared, job, lane)).await.map_err(stopped)?;
+        let permits = ear.unless_stopped(in_turn(turn.take(), permits(shared, job, lane))).await.map_err(stopped)?;
         if !is_out(job) {
             return Ok(permits);
         }

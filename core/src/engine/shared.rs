@@ -1,5 +1,6 @@
 //! The state that the downloads of an engine share: limits, permits, and the writer of each destination.
 
+use super::line::Line;
 use super::peers::Peers;
 use super::stop::{Ear, Stop};
 use crate::config::DownloadsConfig;
@@ -24,6 +25,7 @@ pub(super) struct Shared<H> {
     pub(super) owner: String,
     pub(super) config: Mutex<Arc<DownloadsConfig>>,
     pub(super) permits: Semaphore,
+    pub(super) line: Line,
     pub(super) peers: Peers,
     pub(super) origins: Origins,
     /// By destination: held from reading its rows to inserting one.

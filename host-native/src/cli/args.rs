@@ -1,12 +1,15 @@
 //! The arguments, as they were typed.
 
+#[cfg(feature = "demo")]
+use super::demo::Demo;
 use super::downloads::{Pause, Resume};
 use super::manual::{Completions, Man};
-use crate::serve::LogFormat;
+use super::serve::{CheckConfig, Serve};
+use super::share::ShareArgs;
+use super::stub::{STUB_EXAMPLES, StubCommand};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use regrip_core::{Algorithm, DownloadId, Status};
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -15,7 +18,8 @@ use std::path::PathBuf;
 /// Downloads are recorded in a state file. After an error, an interrupt or a crash, a download resumes from the bytes on
 /// disk, if the server still has the same file.
 #[derive(Debug, Parser)]
-#[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100)]
+#[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100, args_override_self = true)]
+#[command(override_usage = "regrip [get] [OPTIONS] URL...\n       regrip COMMAND ...")]
 #[command(after_help = examples())]
 pub(crate) struct Args {
     /// What to do.
@@ -32,7 +36,7 @@ fn examples() -> String {
     format!(
         "\
 Examples:
-  regrip get https://host/film.mkv   fetch a file, or resume it
+  regrip https://host/film.mkv       fetch a file, or resume it: `regrip get` with its options
   regrip list                        what was fetched, and what is incomplete
   regrip show 3                      one download, attempt by attempt
 {demo}
@@ -72,7 +76,7 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Create or inspect a stub, the small .torrent file that names an item of a peer
     #[command(subcommand, after_help = STUB_EXAMPLES)]
-    Stub(Stub),
+    Stub(StubCommand),
     /// Validate a configuration: print errors (exit code 2), warnings and the effective settings
     CheckConfig(CheckConfig),
     /// Print a shell completion script
@@ -85,12 +89,14 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The last segment of a URL's path names the file. Partial data is in FILE.part; run the same command
-again to resume after Ctrl-C, a crash or a reboot.
+again to resume after Ctrl-C, a crash or a reboot. `get` itself may be left out. An option that is
+given twice counts the last time. Defaults are read from regrip/get.jsonc in $XDG_CONFIG_HOME or
+~/.config: { \"jobs\": 4, \"header\": [\"X-Key: abc\"] }, with the names of the long options.
 
 Examples:
-  regrip get https://host/film.mkv
-  regrip get https://host/film.mkv -o other.mkv --checksum sha256:HEX
-  regrip get https://host/{1,2,3}.iso -d isos -j 2
+  regrip https://host/film.mkv
+  regrip https://host/film.mkv -o other.mkv --checksum sha256:HEX
+  regrip https://host/{1,2,3}.iso -d isos -j 2
 
 Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 disk or database unusable, 130 interrupted.")]
 pub(crate) struct Get {
@@ -99,7 +105,7 @@ pub(crate) struct Get {
     pub urls: Vec<String>,
 
     /// Also download the URLs in this file, one per line; blank lines and lines that begin with # are ignored; - is
-    /// standard input
+    /// standard input. Indented lines below a URL are its own out=NAME, dir=DIR, checksum=ALGORITHM=HEX and header=K: V
     #[arg(short = 'i', long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
@@ -109,17 +115,30 @@ pub(crate) struct Get {
     pub output: Option<PathBuf>,
 
     /// Write into this folder; it is created if it is missing
-    #[arg(short = 'd', long, value_name = "DIR")]
+    #[arg(short = 'd', short_alias = 'P', long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
     /// Number of downloads at once
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: u32,
 
+    /// Number of connections for a file, from 1 to 16, or auto. Today every file has one connection
+    #[arg(short = 'x', long, value_name = "N", value_parser = connections)]
+    pub connections: Option<Connections>,
+
+    /// Another source of the same file (one URL only); may be given several times. Today only the URL itself is used
+    #[arg(long, value_name = "URL")]
+    pub mirror: Vec<String>,
+
     /// The digest that the file must have (one URL only): sha256, sha512, sha1 or md5, a colon and its hexadecimal digits;
     /// 64 digits alone are a SHA-256
     #[arg(long, alias = "sha256", value_name = "ALGORITHM:HEX", conflicts_with = "no_digest")]
     pub checksum: Option<String>,
+
+    /// A file with the digests that the files must have, such as SHA256SUMS or film.mkv.md5, in the format of sha256sum or
+    /// BSD; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "no_digest")]
+    pub checksum_file: Option<PathBuf>,
 
     /// Print the digest of each complete file to standard output, as sha256sum does: sha256, sha512, sha1 or md5
     #[arg(long, value_name = "ALGORITHM", conflicts_with = "no_digest")]
@@ -250,6 +269,11 @@ pub(crate) struct Get {
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 
+    /// Check everything and print, for each URL, the file that it would be written to and what is there; no request is made
+    /// and nothing is written
+    #[arg(long)]
+    pub dry_run: bool,
+
     /// Print one JSON object per line on standard output
     #[arg(long)]
     pub json: bool,
@@ -261,6 +285,23 @@ pub(crate) struct Get {
     /// Print connections and the heads of requests and responses to standard error, without secrets
     #[arg(short, long, overrides_with = "quiet")]
     pub verbose: bool,
+}
+
+/// How many connections fetch a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connections {
+    /// As many as speed it up.
+    Auto,
+    /// This many, from 1 to 16.
+    Exactly(u8),
+}
+
+fn connections(typed: &str) -> Result<Connections, &'static str> {
+    let number = typed.parse().ok().filter(|number| (1..=16).contains(number));
+    match typed {
+        "auto" => Ok(Connections::Auto),
+        _ => number.map(Connections::Exactly).ok_or("a number from 1 to 16, or auto"),
+    }
 }
 
 /// Reads a number of bytes with or without a unit, as curl does.
@@ -303,149 +344,6 @@ impl From<OnExists> for regrip_core::OnExists {
             OnExists::Rename => regrip_core::OnExists::Rename,
         }
     }
-}
-
-/// Arguments of `serve`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-SIGHUP reloads the configuration: peers, servers, limits and hooks change at once. SIGTERM and
-Ctrl-C stop the server within 10 s, with exit code 0; the next start resumes. A second signal stops
-it at once.
-
-`regrip check-config FILE` validates a configuration.
-
-Example:
-  regrip serve --config /etc/regrip/config.jsonc")]
-pub(crate) struct Serve {
-    /// The configuration: JSON with comments
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-
-    /// Format of the log on standard error
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
-    pub log: LogFormat,
-}
-
-/// Arguments of `share`.
-#[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "\
-Every regular file in the folders is shared, at any depth, except links, hidden files, partial files
-(.part, .!qB, .crdownload, files with a .aria2 file beside them, ...), files that accompany a film
-(subtitles, pictures, .nfo), and regrip's own files (the database, the key file). Ids and episodes are
-read from names as Radarr and Sonarr write them: `Film (2020) {tmdb-123}`, `Show S01E02`.
-
-SIGTERM and Ctrl-C stop the server within 10 s, with exit code 0; a second signal stops it at once.
-SIGHUP reloads the key file and the folders; a wrong key file changes nothing.
-
-Examples:
-  regrip share /films
-  regrip share /films /series --listen 0.0.0.0:5226 --key-file keys")]
-pub(crate) struct ShareArgs {
-    /// The folders to share
-    #[arg(value_name = "DIR", required = true)]
-    pub dirs: Vec<PathBuf>,
-
-    /// Address to listen on; without a key it must be a loopback address
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5226")]
-    pub listen: SocketAddr,
-
-    /// A file with the keys that peers send in X-Api-Key, one per line and peer
-    #[arg(long, value_name = "FILE", conflicts_with = "key_env")]
-    pub key_file: Option<PathBuf>,
-
-    /// The environment variable with the key, or several, one per line
-    #[arg(long, value_name = "NAME")]
-    pub key_env: Option<String>,
-
-    /// The database of SHA-256 digests [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
-    #[arg(long, value_name = "FILE")]
-    pub state: Option<PathBuf>,
-}
-
-/// Arguments of `demo`.
-#[cfg(feature = "demo")]
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Nothing leaves this machine, and the files are deleted afterwards. At the end it prints a table of the
-faults and their cost, and fails if a byte is wrong.
-
-Examples:
-  regrip demo
-  regrip demo --web")]
-pub(crate) struct Demo {
-    /// Print one JSON object per line on standard output, instead of bars and a table
-    #[arg(long, conflicts_with = "web")]
-    pub json: bool,
-
-    /// Show the same in a browser: serve the page in host-wasm/demo, the npm package and a misbehaving server
-    #[arg(long)]
-    pub web: bool,
-
-    /// Address of the page
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5227", requires = "web")]
-    pub listen: SocketAddr,
-}
-
-const STUB_EXAMPLES: &str = "\
-Examples:
-  regrip stub create --peer https://anna.example --item 42 --name Film --length 60000000000
-  regrip stub inspect Film.torrent";
-
-/// What to do with a stub.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Stub {
-    /// Create a stub; an existing file is not touched
-    Create(StubCreate),
-    /// Print the contents of a stub, or why it is not one (exit code 1)
-    Inspect(StubInspect),
-}
-
-/// Arguments of `stub create`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct StubCreate {
-    /// The peer's URL, exactly as in the configuration of the server that gets the stub
-    #[arg(long, value_name = "URL")]
-    pub peer: String,
-
-    /// The peer's id of the item
-    #[arg(long, value_name = "ID")]
-    pub item: String,
-
-    /// A name to show; the peer's release names the file
-    #[arg(long)]
-    pub name: String,
-
-    /// Size of the item in bytes
-    #[arg(long, value_name = "N")]
-    pub length: u64,
-
-    /// The file to write [default: NAME.torrent]
-    #[arg(short = 'o', long = "output", value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
-
-/// Arguments of `stub inspect`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct StubInspect {
-    /// The stub
-    pub file: PathBuf,
-}
-
-/// Arguments of `check-config`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Errors have the key, the line, the value and what was expected. Secrets are not printed.
-
-Example:
-  regrip check-config /etc/regrip/config.jsonc")]
-pub(crate) struct CheckConfig {
-    /// The configuration
-    #[arg(value_name = "FILE", required_unless_present = "config")]
-    pub file: Option<PathBuf>,
-
-    /// The same, as for `serve`
-    #[arg(long, value_name = "FILE", conflicts_with = "file")]
-    pub config: Option<PathBuf>,
 }
 
 /// The state file or the server that has the downloads.

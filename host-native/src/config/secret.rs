@@ -1,7 +1,6 @@
 //! Secrets: given as they are, by the environment, or in a file.
 
-use super::diagnostics::Notes;
-use super::object::{Block, Node, text};
+use super::object::{Block, Node, Notes, text};
 use crate::text_file::{self, without_mark};
 use jsonc_parser::ast::Value;
 use std::fmt;

@@ -171,6 +171,20 @@ async fn place<L: NativeLedger>(
     }
 }
 
+/// Returns `true` if a destination is the file that was completed from this URL, unchanged since.
+///
+/// # Errors
+/// `Disk`, `Ledger`.
+pub(crate) async fn is_complete(ledger: &impl NativeLedger, url: &str, destination: &Path) -> Result<bool, Error> {
+    let rows = ledger.rows_for(&text(destination)).await?;
+    let is_done =
+        |row: &&Row| matches!(row.status, Status::Completed | Status::ImportQueued) && row.new.source.url() == url;
+    match (rows.first().filter(is_done), look_at(destination)?) {
+        (Some(row), Some(stamp)) => is_as_left(ledger, row, ledger.entry(row.id).await?.completed_stamp(), stamp).await,
+        _ => Ok(false),
+    }
+}
+
 /// Returns `true` if the destination is the file whose commit was interrupted.
 async fn is_its_file<L: NativeLedger>(engine: &Engine<NativeHost<L>>, row: &Row) -> Result<bool, Error> {
     let Some(committing) = &row.committing else {

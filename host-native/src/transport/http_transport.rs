@@ -63,7 +63,7 @@ impl HttpTransport {
             pool: Arc::new(Pool::default()),
         };
         let credentials =
-            AddCredentials { for_all: options.headers, by_origin: by_origin.clone(), by_url: options.userinfo };
+            AddCredentials { for_all: options.headers, by_origin: by_origin.clone(), by_url: options.by_url };
         let cookies = Cookies::new(options.cookies);
         let client = Client::with_http_client(backend).with(credentials).with(FollowRedirects).with(cookies);
         HttpTransport { client, rate, credentials: by_origin, timeouts, ahead: Mutex::default() }

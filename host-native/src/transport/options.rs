@@ -37,8 +37,8 @@ pub struct TransportOptions {
     pub headers: Vec<Header>,
     /// Headers for one origin each.
     pub credentials: Vec<Credentials>,
-    /// `Authorization` for one URL each, without userinfo and fragment; see [`userinfo()`](Self::userinfo()).
-    pub userinfo: HashMap<Url, Header>,
+    /// Headers for one URL each, without userinfo and fragment; see [`header_of`](Self::header_of).
+    pub by_url: HashMap<Url, Vec<Header>>,
     /// Cookies to begin with. Responses may replace them.
     pub cookies: CookieJar,
     /// Which certificates are trusted.
@@ -71,7 +71,7 @@ impl TransportOptions {
             headers_timeout: Duration::from_millis(config.headers_timeout_ms),
             headers: Vec::new(),
             credentials: Vec::new(),
-            userinfo: HashMap::new(),
+            by_url: HashMap::new(),
             cookies: CookieJar::default(),
             roots: Roots::platform(),
             identity: None,
@@ -83,15 +83,17 @@ impl TransportOptions {
         }
     }
 
-    /// The login ([`Header::basic`]) for requests that start at `url`, in place of those it had. Its own userinfo plays no
-    /// part. Another URL of the same origin is not served by them: it may have its own.
-    pub fn userinfo(&mut self, url: &Url, login: Header) {
+    /// A header for requests that start at `url`, for example a login ([`Header::basic`]), in place of the one of that name that
+    /// it had. Its own userinfo is ignored. Another URL of the same origin does not get it: it may have its own.
+    pub fn header_of(&mut self, url: &Url, header: Header) {
         let mut url = url.clone();
         // Neither fails on a URL that has a host, and others are never asked for anything.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_fragment(None);
-        self.userinfo.insert(url, login);
+        let headers = self.by_url.entry(url).or_default();
+        headers.retain(|have| have.name != header.name);
+        headers.push(header);
     }
 }
 
@@ -271,7 +273,7 @@ pub(super) struct AddCredentials {
     /// For one origin each.
     pub(super) by_origin: Replaceable<Vec<Credentials>>,
     /// For one URL each.
-    pub(super) by_url: HashMap<Url, Header>,
+    pub(super) by_url: HashMap<Url, Vec<Header>>,
 }
 
 #[async_trait]
@@ -292,7 +294,7 @@ impl AddCredentials {
         let all = self.by_origin.get();
         let of_origin = all.iter();
         let of_origin = of_origin.filter(|credentials| Some(&credentials.origin) == origin.as_ref());
-        let own: Vec<_> = self.by_url.get(url).into_iter().collect();
+        let own: Vec<_> = self.by_url.get(url).into_iter().flatten().collect();
         let of_origin = of_origin.flat_map(|credentials| &credentials.headers);
         let closer = replace_more_general(own, of_origin);
         let all = replace_more_general(closer, &self.for_all);

@@ -27,4 +27,5 @@ mod stream;
 mod stub;
 mod support;
 mod surroundings;
+mod typed;
 mod verbose;

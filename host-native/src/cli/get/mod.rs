@@ -7,5 +7,5 @@ mod stream;
 mod target;
 
 pub(super) use network::{proxies, unusable_proxy};
-pub(crate) use run::main;
+pub(crate) use run::{check, main};
 pub(crate) use target::Target;

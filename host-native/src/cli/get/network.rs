@@ -66,7 +66,7 @@ impl NetworkOptions {
 
     /// The headers that a target's requests carry beside regrip's own, by name: what its row keeps of them.
     pub(crate) fn header_names(&self, target: &Target) -> Vec<String> {
-        let given = self.transport.headers.iter().map(|header| header.name().to_owned());
+        let given = self.transport.headers.iter().chain(&target.headers).map(|header| header.name().to_owned());
         let login = self.login(target).map(|_| "authorization".to_owned());
         let cookies = self.transport.cookies.has_any_for(&target.url).then(|| "cookie".to_owned());
         let names: BTreeSet<String> = given.chain(login).chain(cookies).collect();
@@ -101,7 +101,10 @@ impl NetworkOptions {
         }
         for target in targets {
             if let Some(login) = self.login(target) {
-                options.userinfo(&target.url, login);
+                options.header_of(&target.url, login);
+            }
+            for header in &target.headers {
+                options.header_of(&target.url, header.clone());
             }
         }
         options
@@ -147,7 +150,11 @@ fn has(headers: &[Header], name: &str) -> bool {
     headers.iter().any(|header| header.name() == name)
 }
 
-fn header(typed: &str) -> Result<Header, String> {
+/// A header as it is typed.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub(super) fn header(typed: &str) -> Result<Header, String> {
     let (name, value) =
         typed.split_once(':').ok_or("it has no colon\n  write it as 'Name: value', for example 'X-Key: abc'")?;
     Header::new(name, value).map_err(|refused| refused.to_string())

@@ -5,15 +5,15 @@ use super::network::{NetworkOptions, network};
 use super::target::{Target, Targets, is_stream, make_folders, on_exists, targets};
 use crate::cli::args::Get;
 use crate::cli::drive;
-use crate::cli::output::{CommandResult, Exit};
+use crate::cli::output::{CommandResult, Exit, print};
 use crate::cli::report::{End, Reporter, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
 use crate::cli::text;
-use crate::control::{Acceptance, Wanted, accept, file_name, foreign_file};
+use crate::control::{Acceptance, Wanted, accept, file_name, foreign_file, is_complete, parse_checksum};
 use crate::hooks::{EndedDownload, HookFault, Hooks};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{Catalogue, NativeLedger};
-use crate::store::{DiskStore, FileStamp, checksum_of};
+use crate::store::{DiskStore, FileStamp, checksum_of, part_path};
 use crate::time::SmolClock;
 use crate::transport::HttpTransport;
 use crate::workers::Workers;
@@ -25,14 +25,16 @@ use regrip_core::record::Row;
 use regrip_core::{
     Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, SafeName, Source, Status, display_url,
 };
+use serde_json::json;
 use smol::Timer;
 use smol::future::FutureExt;
 use std::cell::Cell;
 use std::fmt;
-use std::future::pending;
+use std::future::{pending, poll_fn, ready};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use url::Url;
 
@@ -131,7 +133,10 @@ impl OnComplete {
 /// Runs the command.
 pub(crate) fn main(get: &Get) -> CommandResult {
     let (network, targets) = read_args(get).map_err(|text| (Exit::Usage, text))?;
-    let Targets { targets, collide, unusable } = targets;
+    let Targets { targets, collide, unusable, warnings } = targets;
+    for warning in warnings.iter().filter(|_| !get.quiet) {
+        say!("regrip: warning: {warning}");
+    }
     for line in &unusable {
         say!("regrip: {line}");
     }
@@ -142,6 +147,10 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         true => Exit::Done,
         false => Exit::Failed,
     };
+    if get.dry_run {
+        config(get).check().map_err(|error| (Exit::Usage, error.to_string()))?;
+        return Ok(unusable_exit.max(show_plan(get, &targets)));
+    }
     if is_stream(get) && get.on_complete.is_some() {
         return Err((Exit::Usage, "--on-complete needs a file, and -o - writes none".to_owned()));
     }
@@ -187,6 +196,52 @@ pub(crate) fn main(get: &Get) -> CommandResult {
     let exit = unusable_exit.max(drive::run(&engine, &signal, &workers, &ending, driven));
     reporter.end(&End { exit, files, unusable, to_resume: "run the same command again" });
     Ok(exit)
+}
+
+/// Checks the options about the network and the digest, as far as they can be checked without a URL.
+///
+/// # Errors
+/// One or two lines: what was wrong, and what to do.
+pub(crate) fn check(get: &Get) -> Result<(), String> {
+    network(get, |name| std::env::var(name).ok())?;
+    let checksum = get.checksum.as_deref().map(parse_checksum).transpose();
+    checksum.map(drop).map_err(|error| error.to_string())
+}
+
+/// Prints where each target would be written to and what is there.
+fn show_plan(get: &Get, targets: &[Target]) -> Exit {
+    let folder = targets.first().and_then(|target| target.destination.parent());
+    let ledger = state::existing(get.state.as_ref(), folder.unwrap_or(Path::new(".")));
+    let mut lines = String::new();
+    for target in targets {
+        let path = target.destination.to_string_lossy();
+        let length = |path: &Path| path.symlink_metadata().ok().map(|metadata| metadata.len());
+        let part = length(&part_path(&target.destination)).filter(|_| !is_stream(get));
+        let is_complete = || {
+            let ledger = ledger.as_ref()?;
+            smol::block_on(is_complete(ledger, target.url.as_str(), &target.destination)).ok()
+        };
+        let found = match length(&target.destination).filter(|_| !is_stream(get)) {
+            Some(_) if is_complete() == Some(true) => "complete",
+            Some(_) => "exists",
+            None if part.is_some() => "part",
+            None => "nothing",
+        };
+        let url = display_url(target.url.as_str());
+        if get.json {
+            let line = json!({"event": "dry_run", "url": url, "path": path, "found": found, "part_bytes": part});
+            lines.push_str(&format!("{line}\n"));
+        } else {
+            let found = match (found, part) {
+                ("complete", _) => "complete since an earlier run".to_owned(),
+                ("exists", _) => "a file of that name exists".to_owned(),
+                (_, Some(bytes)) => format!("{} of partial data", text::bytes(bytes)),
+                _ => "not there yet".to_owned(),
+            };
+            lines.push_str(&format!("{url}\n  {}: {found}\n", text::plain(&path)));
+        }
+    }
+    print(lines.as_bytes())
 }
 
 fn read_args(get: &Get) -> Result<(NetworkOptions, Targets), String> {
@@ -270,13 +325,19 @@ async fn all(accepting: &Accepting<'_>, targets: Vec<Target>, bounds: Bounds) ->
                 ids.push(id);
                 let one = drive::one((*engine).clone(), id, destination.clone());
                 let on_complete = terms.on_complete.clone();
-                driven.push(Workers::spawn(async move {
+                // The first poll is here: downloads start in that order.
+                let mut one = Box::pin(async move {
                     one.await?;
                     match on_complete {
                         Some(on_complete) => on_complete.run(id, &target.url, &destination).await,
                         None => Ok(()),
                     }
-                }));
+                });
+                let first = poll_fn(|context| Poll::Ready(one.as_mut().poll(context))).await;
+                driven.push(match first {
+                    Poll::Ready(result) => Workers::spawn(ready(result)),
+                    Poll::Pending => Workers::spawn(one),
+                });
             }
             Err(error) => {
                 reporter.refused(&target, &error);
