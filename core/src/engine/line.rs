@@ -1,7 +1,7 @@
 //! The order in which downloads start.
 
 use crate::mutex::{Mutex, lock};
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Poll, Waker};
@@ -9,13 +9,21 @@ use std::task::{Poll, Waker};
 /// The drives that are on their way to the queue for permits. They join it in the order in which they were first polled, however
 /// long each of them takes to get there, and so start in that order.
 #[derive(Debug, Default)]
-pub(super) struct Line(Mutex<BTreeMap<u64, Option<Waker>>>);
+pub(super) struct Line(Mutex<Drives>);
+
+/// In order, each with its ticket and, if it waits, its waker.
+#[derive(Debug, Default)]
+struct Drives {
+    tickets: u64,
+    drives: VecDeque<(u64, Option<Waker>)>,
+}
 
 impl Line {
     pub(super) fn join(&self) -> Turn<'_> {
         let mut line = lock(&self.0);
-        let ticket = line.last_key_value().map_or(0, |(last, _)| last + 1);
-        line.insert(ticket, None);
+        line.tickets = line.tickets.wrapping_add(1);
+        let ticket = line.tickets;
+        line.drives.push_back((ticket, None));
         Turn { line: self, ticket }
     }
 }
@@ -30,11 +38,11 @@ impl Turn<'_> {
     async fn comes(&self) {
         poll_fn(|context| {
             let mut line = lock(&self.line.0);
-            let is_first = line.first_key_value().is_none_or(|(first, _)| *first == self.ticket);
-            if is_first {
-                return Poll::Ready(());
+            let at = line.drives.iter().position(|(ticket, _)| *ticket == self.ticket);
+            match at.and_then(|at| line.drives.get_mut(at)).filter(|_| at != Some(0)) {
+                None => return Poll::Ready(()),
+                Some((_, waker)) => *waker = Some(context.waker().clone()),
             }
-            line.insert(self.ticket, Some(context.waker().clone()));
             Poll::Pending
         })
         .await;
@@ -44,8 +52,9 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut line = lock(&self.line.0);
-        let left = line.remove(&self.ticket);
-        let next = line.first_entry().and_then(|mut first| first.get_mut().take());
+        let at = line.drives.iter().position(|(ticket, _)| *ticket == self.ticket);
+        let left = at.and_then(|at| line.drives.remove(at));
+        let next = line.drives.front_mut().and_then(|(_, waker)| waker.take());
         drop(line);
         // Dropping or waking a task may drop another turn: not within the lock.
         drop(left);

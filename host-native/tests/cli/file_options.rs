@@ -138,7 +138,7 @@ fn a_file_has_the_time_of_the_server_also_after_a_cut_and_is_known_as_unchanged(
         ok(&bench, &all);
         assert_eq!(modified(&bench, "film") == date(), has, "{arguments:?}");
         let ran = ok(&bench, &all);
-        assert!(ran.err.contains("complete since 20"), "{}", ran.err);
+        assert!(ran.err.contains("unchanged, fetched 20"), "{}", ran.err);
         assert_eq!(bench.ranges("/film").len(), 2);
     }
 }
@@ -183,7 +183,7 @@ fn a_commit_that_a_crash_interrupted_is_finished_with_the_time_of_the_server() {
     ok(&bench, &[&url, "-R"]);
     assert_eq!((modified(&bench, "film"), bench.ranges("/film").len()), (date(), 1));
     let ran = ok(&bench, &[&url]);
-    assert!(ran.err.contains("complete since 20"), "{}", ran.err);
+    assert!(ran.err.contains("unchanged, fetched 20"), "{}", ran.err);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn the_server_names_the_file_if_it_may_and_its_response_is_the_download() {
         assert_eq!(ran.err.contains("warning: the name "), warned, "{}", ran.err);
         assert_eq!(bench.ranges("/1"), [None], "{header}: more than one request");
         let ran = ok(&bench, &[&bench.url("/1"), "--content-disposition"]);
-        assert!(ran.err.contains("complete since 20"), "{}", ran.err);
+        assert!(ran.err.contains("unchanged, fetched 20"), "{}", ran.err);
         assert_eq!((bench.names(), rows(&bench).len()), (vec![name.to_owned()], 1));
     }
 }
@@ -350,7 +350,7 @@ fn missing_folders_are_created_with_the_usual_permissions() {
     assert!(!bench.path("a/b").exists());
     // The same again finds the file.
     let ran = ok(&bench, &[&url, "-d", "a/c"]);
-    assert!(ran.err.contains("complete since"), "{}", ran.err);
+    assert!(ran.err.contains("unchanged, fetched"), "{}", ran.err);
     assert_eq!(bench.regrip(&["list", "--json"]).events().len(), 2);
 }
 

@@ -237,11 +237,13 @@ pub(super) fn failed(path: &str, summary: &Summary, layout: Layout) -> String {
 }
 
 pub(super) fn refused(target: &Target, error: &Error, layout: Layout) -> String {
-    let advice = match error {
+    let advice = text::advice(error);
+    let take_over = match error {
         Error::DestinationExists { path } => take_over(Path::new(path)),
         _ => None,
     };
-    let advice = advice.as_deref().or_else(|| text::advice(error));
+    let both = advice.zip(take_over).map(|(advice, take_over)| format!("{advice}; {take_over}"));
+    let advice = both.as_deref().or(advice);
     wrapped(&name(&target.destination.to_string_lossy()), &chain(error), advice, layout)
 }
 
