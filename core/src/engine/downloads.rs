@@ -404,7 +404,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Returns the downloads that an earlier process left unfinished. Of several rows for one destination, the one with the most
-    /// durable bytes is to be driven, and the others fail as superseded.
+    /// durable bytes is driven, and the others fail as superseded.
     ///
     /// # Errors
     /// `Ledger`.
