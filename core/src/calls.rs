@@ -4,8 +4,7 @@
 //! that code exists once per call.
 
 use crate::error::Failed;
-use crate::host::Host;
-use crate::job::PartOf;
+use crate::host::{Host, PartOf};
 use crate::ledger::Ledger;
 use crate::record::{DownloadId, Row};
 use crate::store::{OpenPart, Part, PartStore};

@@ -7,8 +7,8 @@
 use crate::calls;
 use crate::config::OnExists;
 use crate::error::{Error, Failed};
-use crate::host::Host;
-use crate::job::{Job, PartOf};
+use crate::host::{Host, PartOf};
+use crate::job::Job;
 use crate::ledger::Ledger;
 use crate::record::{Change, DigestRow, Failure, Row, Status};
 use crate::store::{Committed, Committing, Found, OpenPart, Part, PartStore, Replace};

@@ -44,3 +44,8 @@ pub trait Host {
         Ok(true)
     }
 }
+
+/// A host's parts.
+pub(crate) type PartOf<H> = <<H as Host>::Store as PartStore>::Part;
+/// A host's response bodies.
+pub(crate) type BodyOf<H> = <<H as Host>::Transport as Transport>::Body;

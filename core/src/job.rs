@@ -7,7 +7,7 @@ use crate::classify::{Class, class};
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Event, Summary, What, display_url};
-use crate::host::Host;
+use crate::host::{Host, PartOf};
 use crate::ledger::Ledger;
 use crate::name::last_segment;
 use crate::origin::Seat;
@@ -16,16 +16,11 @@ use crate::record::{
     Behaviour, Change, DigestRow, DigestSource, Failure, Restart, RestartReason, Row, Status, Terms, Validators,
     Waiting,
 };
-use crate::store::{DigestState, Part, PartStore};
+use crate::store::{DigestState, Part};
 use crate::time::Clock;
-use crate::transport::{Response, Transport};
+use crate::transport::Response;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-/// A host's parts.
-pub(crate) type PartOf<H> = <<H as Host>::Store as PartStore>::Part;
-/// A host's response bodies.
-pub(crate) type BodyOf<H> = <<H as Host>::Transport as Transport>::Body;
 
 /// A new URL for a download that has bytes already.
 #[derive(Clone, Debug)]

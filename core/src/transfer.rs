@@ -10,9 +10,9 @@ use crate::calls;
 use crate::checksum::Checksum;
 use crate::error::{Error, Failed};
 use crate::event::{What, without_query};
-use crate::host::Host;
+use crate::host::{BodyOf, Host, PartOf};
 use crate::http::Head;
-use crate::job::{BodyOf, Job, PartOf};
+use crate::job::Job;
 use crate::pump::{Pump, Pumped};
 use crate::record::{Behaviour, Change, DigestRow, DigestSource, KnownSize, RestartReason, SizeSource, Validators};
 use crate::resume::{

@@ -2,8 +2,8 @@
 
 use crate::checksum::Checksum;
 use crate::error::{Error, Failed};
-use crate::host::Host;
-use crate::job::{Job, PartOf};
+use crate::host::{Host, PartOf};
+use crate::job::Job;
 use crate::pump::Pump;
 use crate::record::{DigestRow, DigestSource};
 use crate::store::Part;

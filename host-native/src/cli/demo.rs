@@ -144,7 +144,7 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
     let rows: Vec<TableRow> = films.iter().zip(ended).map(|(film, ended)| line(film, ended, &folder, &seen)).collect();
     let right = rows.iter().all(|row| row.right);
     // It has a closing line of its own.
-    seen.reporter.end(&report::End { exit: Exit::Done, files: 0, unusable: 0, to_resume: "" });
+    seen.reporter.end(&report::RunEnd { exit: Exit::Done, files: 0, unusable: 0, to_resume: "" });
     if !demo.json {
         print_table(&rows);
         out!("\n{} files in {}.", rows.len(), text::wait(took));

@@ -6,7 +6,7 @@ use super::remote::Remote;
 use super::{NotDone, of_statuses, print};
 use crate::cli::args::{AddArgs, BackendArgs, Retry};
 use crate::cli::output::{CommandResult, Exit};
-use crate::cli::report::{End, Reporter, reporter};
+use crate::cli::report::{Reporter, RunEnd, reporter};
 use crate::cli::{drive, text};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::NativeLedger;
@@ -237,7 +237,7 @@ fn to_their_ends(
         ended.map(|ended| ended.map_or_else(|error| Exit::from(&error), |()| Exit::Done)).max().unwrap_or_default()
     });
     let files = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-    reporter.end(&End { exit, files, unusable: 0, to_resume: &to_resume(rows) });
+    reporter.end(&RunEnd { exit, files, unusable: 0, to_resume: &to_resume(rows) });
     Ok(exit)
 }
 

@@ -6,7 +6,7 @@ use super::target::{Target, Targets, is_stream, make_folders, on_exists, targets
 use crate::cli::args::Get;
 use crate::cli::drive;
 use crate::cli::output::{CommandResult, Exit, print};
-use crate::cli::report::{End, Reporter, WasDone, reporter};
+use crate::cli::report::{Reporter, RunEnd, WasDone, reporter};
 use crate::cli::state::{self, Opened, StateLedger};
 use crate::cli::text;
 use crate::control::{Acceptance, Wanted, accept, file_name, foreign_file, is_complete, parse_checksum};
@@ -194,7 +194,7 @@ pub(crate) fn main(get: &Get) -> CommandResult {
     let accepting = Accepting { engine: &engine, reporter: &*reporter, terms: &terms, ending: &ending };
     let driven = all(&accepting, targets, bounds).or(end_command);
     let exit = unusable_exit.max(drive::run(&engine, &signal, &workers, &ending, driven));
-    reporter.end(&End { exit, files, unusable, to_resume: "run the same command again" });
+    reporter.end(&RunEnd { exit, files, unusable, to_resume: "run the same command again" });
     Ok(exit)
 }
 

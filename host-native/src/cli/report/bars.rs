@@ -4,7 +4,7 @@
 //! run and a resized terminal is filled.
 
 use super::progress::{Progress, Run};
-use super::{End, Reporter, WasDone, plain};
+use super::{Reporter, RunEnd, WasDone, plain};
 use crate::cli::get::Target;
 use crate::cli::output::Layout;
 use crate::cli::text;
@@ -285,7 +285,7 @@ impl Reporter for Bars {
         lock(&self.files).run.add_failed();
         self.print(plain::refused(target, error, Layout::of_stderr()));
     }
-    fn end(&self, end: &End<'_>) {
+    fn end(&self, end: &RunEnd<'_>) {
         let mut files = lock(&self.files);
         let _ = self.all.clear(); // fails if the terminal is gone
         // Removing a bar would draw the others once more.

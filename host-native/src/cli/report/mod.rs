@@ -46,12 +46,12 @@ pub(crate) trait Reporter: Listener {
         say!("{lines}");
     }
     /// The run ended.
-    fn end(&self, end: &End<'_>);
+    fn end(&self, end: &RunEnd<'_>);
 }
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct End<'a> {
+pub(crate) struct RunEnd<'a> {
     pub(crate) exit: Exit,
     /// Files that were asked for.
     pub(crate) files: u32,
@@ -140,7 +140,7 @@ impl Reporter for Json {
         }));
     }
 
-    fn end(&self, _: &End<'_>) {}
+    fn end(&self, _: &RunEnd<'_>) {}
 }
 
 /// Says nothing but errors.
@@ -161,7 +161,7 @@ impl Reporter for Quiet {
     fn refused(&self, target: &Target, error: &Error) {
         say!("{}", plain::refused(target, error, Layout::of_stderr()));
     }
-    fn end(&self, _: &End<'_>) {}
+    fn end(&self, _: &RunEnd<'_>) {}
 }
 
 /// Takes every event and prints nothing.

@@ -5,7 +5,7 @@
 //! error of a file is wrapped. Elsewhere names and errors are whole.
 
 use super::progress::{Progress, Run};
-use super::{End, Reporter, WasDone};
+use super::{Reporter, RunEnd, WasDone};
 use crate::cli::get::Target;
 use crate::cli::output::{Exit, Layout};
 use crate::cli::text;
@@ -79,13 +79,13 @@ impl Reporter for Plain {
         lock(&self.0).run.add_failed();
         say!("{}", refused(target, error, Layout::of_stderr()));
     }
-    fn end(&self, how: &End<'_>) {
+    fn end(&self, how: &RunEnd<'_>) {
         end(&lock(&self.0).run, how);
     }
 }
 
 /// The last lines of a run: the counts of several files, and how to resume after Ctrl-C.
-pub(super) fn end(run: &Run, end: &End<'_>) {
+pub(super) fn end(run: &Run, end: &RunEnd<'_>) {
     if let Some(total) = run.total(end, Layout::of_stderr(), Instant::now()) {
         say!("{total}");
     }

@@ -1,6 +1,6 @@
 //! How far each file of a run is, and the totals of a run.
 
-use super::{End, plain};
+use super::{RunEnd, plain};
 use crate::cli::output::{Exit, Layout};
 use crate::cli::text;
 use indicatif::ProgressBar;
@@ -183,7 +183,7 @@ impl Run {
     }
 
     /// The closing line, if there is more than one file: `3 of 4 done, 1 failed`.
-    pub(super) fn total(&self, end: &End<'_>, layout: Layout, now: Instant) -> Option<String> {
+    pub(super) fn total(&self, end: &RunEnd<'_>, layout: Layout, now: Instant) -> Option<String> {
         if end.files < 2 {
             return None;
         }
@@ -277,7 +277,7 @@ mod tests {
             ((0, 20, 0, 0), 20, 0, Exit::Done, "20 of 20 done; 20 unchanged"),
         ];
         for ((completed, unchanged, failed, cancelled), files, unusable, exit, line) in table {
-            let end = End { exit, files, unusable, to_resume: "" };
+            let end = RunEnd { exit, files, unusable, to_resume: "" };
             let layout = Layout { width: Some(50), unicode: true };
             let now = start + Duration::from_secs(63);
             let total = run(completed, unchanged, failed, cancelled).total(&end, layout, now);
