@@ -5,7 +5,7 @@
 //! its value shows that another program's option is meant. No value that was typed is repeated in an error.
 
 use super::args::{Args, Command as Parsed};
-use crate::config::{Setting, SettingValue, settings};
+use crate::config::{Problem, Setting, SettingValue, settings};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command, CommandFactory, Id, Parser};
 use regrip_core::redacted;
@@ -298,7 +298,7 @@ fn defaults(get: &Command, typed: &[Id]) -> Result<Vec<OsString>, String> {
     let about = |problem: &dyn std::fmt::Display| format!("{}: {problem}", file.display());
     let settings = settings(&file).map_err(|problem| about(&problem))?;
     let options: Vec<&Arg> = get.get_arguments().collect();
-    let (mut all, mut counting) = (Vec::new(), Vec::new());
+    let (mut known, mut counting) = (Vec::new(), Vec::new());
     for setting in settings {
         let Some(arg) = of_name(&options, &setting.key) else {
             if !typed.iter().any(|id| id == "quiet") {
@@ -307,8 +307,6 @@ fn defaults(get: &Command, typed: &[Id]) -> Result<Vec<OsString>, String> {
             continue;
         };
         let words = words_of(arg, &setting).map_err(|expected| about(&setting.problem(expected)))?;
-        all.extend(words.iter().cloned());
-        check(&all).map_err(|why| about(&setting.problem(&why)))?;
         let excludes = |id: &Id| {
             let conflicts =
                 |one: &Arg, other: &Id| get.get_arg_conflicts_with(one).iter().any(|arg| arg.get_id() == other);
@@ -316,10 +314,33 @@ fn defaults(get: &Command, typed: &[Id]) -> Result<Vec<OsString>, String> {
             id == arg.get_id() || conflicts(arg, id) || other.is_some_and(|other| conflicts(other, arg.get_id()))
         };
         if !typed.iter().any(excludes) {
-            counting.extend(words);
+            counting.extend(words.iter().cloned());
         }
+        known.push((setting, words));
     }
+    check_settings(&known).map_err(|problem| about(&problem))?;
     Ok(counting)
+}
+
+/// Checks the settings together: one may need another, whatever their order.
+///
+/// # Errors
+/// What is wrong with the one at fault: without it the others can be used; if there is none, the first that cannot be used
+/// with those before it.
+fn check_settings(settings: &[(Setting, Vec<OsString>)]) -> Result<(), Problem> {
+    let checked = |is_in: &dyn Fn(usize) -> bool| {
+        let kept = settings.iter().enumerate().filter(|(at, _)| is_in(*at));
+        check(kept.flat_map(|(_, (_, words))| words).cloned())
+    };
+    let Err(why) = checked(&|_| true) else {
+        return Ok(());
+    };
+    let numbers = 0..settings.len();
+    let alone = numbers.clone().find(|at| checked(&|other| other != *at).is_ok());
+    let at = alone.or_else(|| numbers.clone().find(|at| checked(&|other| other <= *at).is_err()));
+    // The whole cannot be used, so there is one.
+    let (setting, _) = &settings[at.unwrap_or_default()];
+    Err(setting.problem(&why))
 }
 
 /// A setting as it would be typed.
@@ -339,9 +360,9 @@ fn words_of(arg: &Arg, setting: &Setting) -> Result<Vec<OsString>, &'static str>
 }
 
 /// Checks words of `get` as if they were typed.
-fn check(words: &[OsString]) -> Result<(), String> {
+fn check(words: impl Iterator<Item = OsString>) -> Result<(), String> {
     let (before, behind) = (["regrip", "get"], ["--quiet", "http://localhost/file"]);
-    let words = before.iter().map(OsString::from).chain(words.iter().cloned()).chain(behind.iter().map(OsString::from));
+    let words = before.iter().map(OsString::from).chain(words).chain(behind.iter().map(OsString::from));
     let args = Args::try_parse_from(words).map_err(|error| {
         let text = redact(error).to_string();
         let line = text.lines().next().unwrap_or_default();

@@ -267,6 +267,15 @@ fn a_wrong_default_is_named_by_file_line_and_key() {
         assert!(!ran.err.contains("hunter2"), "{}", ran.err);
     }
     ok(&with_defaults(&bench, "{\"jobs\": 0}", &["get", "--help"]));
+    // Two that need each other, in any order.
+    let (cert, key) = ("\"cert\": \"cert.pem\"", "\"key\": \"key.pem\"");
+    let pair = rcgen::KeyPair::generate().expect("a key");
+    let made = rcgen::CertificateParams::new(["me".to_owned()]).expect("a name").self_signed(&pair).expect("made");
+    fs::write(bench.path("cert.pem"), made.pem()).expect("written");
+    fs::write(bench.path("key.pem"), pair.serialize_pem()).expect("written");
+    for (first, second) in [(cert, key), (key, cert)] {
+        ok(&with_defaults(&bench, &format!("{{{first}, {second}}}"), &[&bench.url("/film"), "--dry-run"]));
+    }
     for home in ["/dev/null", "/nonexistent", "relative", ""] {
         let mut command = bench.regrip_command(&[&bench.url("/film"), "--dry-run"]);
         ok(&Ran::of(command.env("HOME", home).output().expect("regrip runs")));
