@@ -76,7 +76,7 @@ pub struct DownloadsConfig {
     pub peer_patience_ms: u64,
     /// What to do if the destination exists.
     pub on_exists: OnExists,
-    /// The digest to compute for every file, even if there is none to compare it with.
+    /// The digest to compute for every file, even if there is nothing to check it against.
     pub digest: Option<Algorithm>,
 }
 

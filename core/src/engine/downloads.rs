@@ -174,7 +174,7 @@ impl<H: Host> Engine<H> {
         let (id, retries, moves) = match admission {
             Admission::New => {
                 let id = ledger.insert(&new, self.0.host.clock().wall()).await?;
-                self.tell(id, &new, What::Queued);
+                self.emit(id, &new, What::Queued);
                 return Ok(Accepted { id, known: false });
             }
             Admission::Known(id) => (id, false, false),
@@ -213,7 +213,7 @@ impl<H: Host> Engine<H> {
             lock(&self.0.asked).insert(id, Asked { terms: Terms::of(&new), moving });
         }
         if retries || moves || !self.is_driven(id) {
-            self.tell(id, &new, What::Queued);
+            self.emit(id, &new, What::Queued);
         }
         Ok(Accepted { id, known: true })
     }
@@ -283,7 +283,7 @@ impl<H: Host> Engine<H> {
             return wrong_state(row.status);
         }
         match self.stop_one(id, stop) {
-            Some(Some(told)) if told == stop => Ok(()),
+            Some(Some(sent)) if sent == stop => Ok(()),
             Some(Some(Stop::Cancel)) => wrong_state(Status::Cancelled),
             // It will end as paused or interrupted: the ledger has the last word.
             Some(Some(Stop::Pause | Stop::End)) => self.record(id, &change).await,
@@ -292,7 +292,7 @@ impl<H: Host> Engine<H> {
             None => {
                 lock(&self.0.accepted).remove(&id);
                 self.record(id, &change).await?;
-                self.tell(id, &row.new, what(&row));
+                self.emit(id, &row.new, what(&row));
                 Ok(())
             }
         }
@@ -305,7 +305,7 @@ impl<H: Host> Engine<H> {
     pub async fn resume(&self, id: DownloadId) -> Result<(), Error> {
         self.record(id, &Change::Unpaused).await?;
         let row = self.0.host.ledger().row(id).await?;
-        self.tell(id, &row.new, What::Queued);
+        self.emit(id, &row.new, What::Queued);
         Ok(())
     }
 
@@ -365,7 +365,7 @@ impl<H: Host> Engine<H> {
             self.record(id, &disowned(&row)).await?;
         }
         self.record(id, &Change::Retried).await?;
-        self.tell(id, &row.new, What::Queued);
+        self.emit(id, &row.new, What::Queued);
         Ok(())
     }
 
@@ -399,7 +399,7 @@ impl<H: Host> Engine<H> {
     pub fn end(&self) {
         for (_, writer) in lock(&self.0.writers).iter_mut() {
             // A drive that has ended needs no stop.
-            writer.tell(Stop::End);
+            writer.send(Stop::End);
         }
     }
 
@@ -444,7 +444,7 @@ impl<H: Host> Engine<H> {
     fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<Option<Stop>> {
         let mut writers = lock(&self.0.writers);
         let writer = writers.iter_mut().find(|(_, writer)| writer.id == id);
-        writer.map(|(_, writer)| writer.tell(stop))
+        writer.map(|(_, writer)| writer.send(stop))
     }
 
     fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {
@@ -458,7 +458,7 @@ impl<H: Host> Engine<H> {
         self.0.host.ledger().record(id, change, self.0.host.clock().wall()).await
     }
 
-    fn tell(&self, id: DownloadId, new: &NewDownload, what: What) {
+    fn emit(&self, id: DownloadId, new: &NewDownload, what: What) {
         let (at, url) = (self.0.host.clock().wall(), display_url(new.source.url()));
         self.0.host.on_event(&Event { id, at, url: &url, path: &new.destination, what });
     }

@@ -10,7 +10,7 @@ use super::claim::while_claimed;
 use super::line::Turn;
 use super::permits::leave_to_move;
 use super::shared::{Asked, Moving, Shared, enter};
-use super::stop::{Ear, Stop, stopped};
+use super::stop::{Stop, StopSignal, stopped};
 use crate::bounds::{Bounds, Next};
 use crate::calls;
 use crate::error::{Error, Failed, chain};
@@ -43,7 +43,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     let turn = shared.line.join();
     lock(&shared.accepted).remove(&id);
     let destination = calls::row(&shared.host, id).await?.new.destination;
-    let (_writer, mut ear) = enter(shared, id, &destination)?;
+    let (_writer, mut signal) = enter(shared, id, &destination)?;
     // From here on nothing else in this process changes the row.
     let row = calls::row(&shared.host, id).await?;
     let mut job = shared.job(row);
@@ -57,7 +57,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let part = job.row.new.part.clone();
-    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear, turn)).await;
+    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut signal, turn)).await;
     // The request counts for this drive, and for no later one.
     let asked = lock(&shared.asked).remove(&id);
     let moving = asked.and_then(|asked| asked.moving);
@@ -82,7 +82,12 @@ pub(super) async fn repair_only<H: Host>(shared: &Shared<H>, id: DownloadId) -> 
 }
 
 /// Runs attempts until the file is complete or an error is final.
-async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear, turn: Turn<'_>) -> Result<(), Failed> {
+async fn run<H: Host>(
+    shared: &Shared<H>,
+    job: &mut Job<'_, H>,
+    signal: &mut StopSignal,
+    turn: Turn<'_>,
+) -> Result<(), Failed> {
     let asked = lock(&shared.asked).get(&job.row.id).map(|asked| asked.terms.digests.clone());
     // The file of a row that is `committing` was verified with the row's own digests.
     let is_committing = job.row.status == Status::Committing;
@@ -96,9 +101,9 @@ async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear, t
     let mut lane = Lane::Arriving;
     loop {
         shared.seat(job);
-        let permits = leave_to_move(shared, job, ear, lane, &mut turn).await?;
+        let permits = leave_to_move(shared, job, signal, lane, &mut turn).await?;
         job.config = shared.config();
-        let after = Box::pin(one_attempt(shared, job, ear, &mut random)).await?;
+        let after = Box::pin(one_attempt(shared, job, signal, &mut random)).await?;
         drop(permits);
         match after {
             After::Done => {
@@ -109,7 +114,7 @@ async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear, t
             After::Again(delay) => {
                 // No data is transferred now, so no permit is held.
                 if !delay.is_zero() {
-                    ear.unless_stopped(shared.host.clock().sleep(delay)).await.map_err(stopped)?;
+                    signal.unless_stopped(shared.host.clock().sleep(delay)).await.map_err(stopped)?;
                 }
                 lane = Lane::Returning;
             }
@@ -120,16 +125,16 @@ async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear, t
 async fn one_attempt<H: Host>(
     shared: &Shared<H>,
     job: &mut Job<'_, H>,
-    ear: &mut Ear,
+    signal: &mut StopSignal,
     random: &mut fastrand::Rng,
 ) -> Result<After, Failed> {
     let asked = lock(&shared.asked).get(&job.row.id).cloned();
     if let Some(asked) = &asked {
         job.row.new.adopt = asked.terms.adopt;
     }
-    let opened = ear.unless_stopped(Box::pin(open(job))).await.map_err(stopped)?;
+    let opened = signal.unless_stopped(Box::pin(open(job))).await.map_err(stopped)?;
     let (error, offset) = match opened {
-        Ok(part) => match with_part(shared, job, ear, part, asked).await? {
+        Ok(part) => match with_part(shared, job, signal, part, asked).await? {
             Ok(after) => return Ok(after),
             Err((error, offset)) => (error, Some(offset)),
         },
@@ -142,7 +147,7 @@ async fn one_attempt<H: Host>(
 async fn with_part<H: Host>(
     shared: &Shared<H>,
     job: &mut Job<'_, H>,
-    ear: &mut Ear,
+    signal: &mut StopSignal,
     mut part: PartOf<H>,
     asked: Option<Asked>,
 ) -> Result<Result<After, (Failed, u64)>, Failed> {
@@ -150,7 +155,7 @@ async fn with_part<H: Host>(
         Ok(stock) => stock,
         Err(error) => return leave(job, part, error).await.map(Ok),
     };
-    let ended = ear.unless_stopped(Box::pin(attempt(job, &mut part, stock))).await;
+    let ended = signal.unless_stopped(Box::pin(attempt(job, &mut part, stock))).await;
     job.seat.stop_moving();
     if job.candidate.is_none() {
         let mut asked = lock(&shared.asked);
@@ -160,7 +165,7 @@ async fn with_part<H: Host>(
         }
     }
     let ended = match ended {
-        Ok(Ok(whole)) => match ear.close() {
+        Ok(Ok(whole)) => match signal.close() {
             Some(stop @ (Stop::Cancel | Stop::Pause)) => Err(stop),
             Some(Stop::End) | None => return finish(job, part, whole).await.map(Ok),
         },

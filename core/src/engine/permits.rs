@@ -2,7 +2,7 @@
 
 use super::line::{Turn, in_turn};
 use super::shared::{Shared, unless_alone};
-use super::stop::{Ear, stopped};
+use super::stop::{StopSignal, stopped};
 use crate::error::Failed;
 use crate::host::Host;
 use crate::job::Job;
@@ -24,7 +24,7 @@ pub(super) struct Leave {
 pub(super) async fn leave_to_move<H: Host>(
     shared: &Shared<H>,
     job: &mut Job<'_, H>,
-    ear: &mut Ear,
+    signal: &mut StopSignal,
     lane: Lane,
     turn: &mut Option<Turn<'_>>,
 ) -> Result<Leave, Failed> {
@@ -32,9 +32,9 @@ pub(super) async fn leave_to_move<H: Host>(
         if is_out(job) {
             *turn = None;
             job.config = shared.config();
-            unless_alone::<H, _>(wait_for_peer(job, ear)).await?;
+            unless_alone::<H, _>(wait_for_peer(job, signal)).await?;
         }
-        let permits = ear.unless_stopped(in_turn(turn.take(), permits(shared, job, lane))).await.map_err(stopped)?;
+        let permits = signal.unless_stopped(in_turn(turn.take(), permits(shared, job, lane))).await.map_err(stopped)?;
         if !is_out(job) {
             return Ok(permits);
         }
@@ -47,7 +47,7 @@ fn is_out<H: Host>(job: &Job<'_, H>) -> bool {
 }
 
 /// Waits until the peer can be reached, without holding a permit and without using an attempt.
-async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Failed> {
+async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, signal: &mut StopSignal) -> Result<(), Failed> {
     let Some(peer) = job.reachability.clone() else {
         return Ok(());
     };
@@ -68,7 +68,7 @@ async fn wait_for_peer<H: Host>(job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(
         };
         transport.get(request).await.map(drop)
     };
-    let reached = ear.unless_stopped(peer.reachable(clock, patience, probe));
+    let reached = signal.unless_stopped(peer.reachable(clock, patience, probe));
     reached.await.map_err(stopped)??;
     job.record(Change::Queued).await
 }

@@ -2,7 +2,7 @@
 
 use super::line::Line;
 use super::peers::Peers;
-use super::stop::{Ear, Stop};
+use super::stop::{Stop, StopSignal};
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed};
 use crate::host::Host;
@@ -59,18 +59,18 @@ pub(super) struct Writer {
     pub(super) id: DownloadId,
     pub(super) stop: Option<oneshot::Sender<Stop>>,
     /// The stop that was sent, if the drive was listening.
-    told: Option<Stop>,
+    sent: Option<Stop>,
 }
 
 impl Writer {
     /// Sends a stop. Returns the one that the drive will end by: this or an earlier one, or `None` if it is too late.
-    pub(super) fn tell(&mut self, stop: Stop) -> Option<Stop> {
+    pub(super) fn send(&mut self, stop: Stop) -> Option<Stop> {
         if let Some(sender) = self.stop.take()
             && sender.send(stop).is_ok()
         {
-            self.told = Some(stop);
+            self.sent = Some(stop);
         }
-        self.told
+        self.sent
     }
 }
 
@@ -125,13 +125,13 @@ pub(super) fn enter<'a, H>(
     shared: &'a Shared<H>,
     id: DownloadId,
     destination: &str,
-) -> Result<(Entered<'a, H>, Ear), Failed> {
+) -> Result<(Entered<'a, H>, StopSignal), Failed> {
     let mut writers = lock(&shared.writers);
     if let Some(writer) = writers.get(destination) {
         let (path, id) = (destination.to_owned(), writer.id);
         return Err(Error::DestinationBusy { path, id, url: String::new() }.into());
     }
     let (sender, receiver) = oneshot::channel();
-    writers.insert(destination.to_owned(), Writer { id, stop: Some(sender), told: None });
-    Ok((Entered { shared, destination: destination.to_owned() }, Ear::new(receiver)))
+    writers.insert(destination.to_owned(), Writer { id, stop: Some(sender), sent: None });
+    Ok((Entered { shared, destination: destination.to_owned() }, StopSignal::new(receiver)))
 }

@@ -18,11 +18,11 @@ pub(super) enum Stop {
 }
 
 /// Receives at most one stop.
-pub(super) struct Ear(oneshot::Receiver<Stop>);
+pub(super) struct StopSignal(oneshot::Receiver<Stop>);
 
-impl Ear {
+impl StopSignal {
     pub(super) fn new(receiver: oneshot::Receiver<Stop>) -> Self {
-        Ear(receiver)
+        StopSignal(receiver)
     }
 
     /// Runs `work` unless a stop is received first; then `work` is dropped. If both are ready at once, the work wins.

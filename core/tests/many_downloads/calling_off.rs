@@ -4,7 +4,7 @@ use crate::world::slow::Slow;
 use crate::world::*;
 use regrip_core::record::Outcome;
 use regrip_core::testing::{FakeHost, Piece, Served, new_download};
-use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, ErrorCode, Status, What};
+use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, ErrorCode, Status, Summary, What};
 
 fn terminal(host: &FakeHost, id: DownloadId) -> Vec<&'static str> {
     let story = host.story(id).into_iter();
@@ -24,21 +24,33 @@ pub(crate) fn stalled() -> World {
     })
 }
 
-/// Drives, and cancels at second `at`.
-fn cancelled_at(world: &World, id: DownloadId, at: u64) {
-    world.run(async {
-        let cancel = async {
+/// Drives, and calls `stop` at second `at`, which ends the drive promptly. Returns how the drive ended.
+pub(crate) fn stopped_at(
+    world: &World,
+    id: DownloadId,
+    at: u64,
+    stop: impl AsyncFnOnce() -> Result<(), Error>,
+) -> Result<Summary, Error> {
+    let ended = world.run(async {
+        let stop = async {
             wait(&world.clock, seconds(at)).await;
-            world.engine.cancel(id).await
+            stop().await
         };
-        let (ended, told) = futures::join!(world.engine.drive(id), cancel);
-        assert!(matches!(ended, Err(Error::Cancelled)));
-        told.expect("it was in time");
+        let (ended, stopped) = futures::join!(world.engine.drive(id), stop);
+        stopped.expect("it was in time");
+        ended
     });
     assert_eq!(world.clock.elapsed(), seconds(at), "promptly");
+    world.assert_at_rest();
+    ended
+}
+
+/// Drives, and cancels at second `at`.
+fn cancelled_at(world: &World, id: DownloadId, at: u64) {
+    let ended = stopped_at(world, id, at, async || world.engine.cancel(id).await);
+    assert!(matches!(ended, Err(Error::Cancelled)));
     assert_eq!(world.row(id).status, Status::Cancelled);
     assert_eq!(terminal(&world.host, id), ["cancelled"]);
-    world.assert_at_rest();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Pausing and resuming.
 
-use super::calling_off::{other_process, stalled};
+use super::calling_off::{other_process, stalled, stopped_at};
 use crate::world::slow::Slow;
 use crate::world::*;
 use futures::join;
@@ -13,18 +13,9 @@ use regrip_core::{Change, DownloadId, DownloadsConfig, Engine, Error, Status, Wh
 
 /// Drives, and pauses at second `at`.
 fn paused_at(world: &World, id: DownloadId, at: u64) {
-    world.run(async {
-        let pause = async {
-            wait(&world.clock, seconds(at)).await;
-            world.engine.pause(id).await
-        };
-        let (ended, told) = join!(world.engine.drive(id), pause);
-        assert!(matches!(ended, Err(Error::Paused)), "{ended:?}");
-        told.expect("it was in time");
-    });
-    assert_eq!(world.clock.elapsed(), seconds(at), "promptly");
+    let ended = stopped_at(world, id, at, async || world.engine.pause(id).await);
+    assert!(matches!(ended, Err(Error::Paused)), "{ended:?}");
     assert_eq!(world.row(id).status, Status::Paused);
-    world.assert_at_rest();
 }
 
 /// What the last event says, and its name.
@@ -144,7 +135,7 @@ fn a_paused_download_keeps_its_destination_and_a_url_that_fails_to_prove_itself_
 fn only_what_is_queued_running_or_waiting_is_paused_and_only_what_is_paused_is_resumed() {
     let world = World::answering(config(), |_| Ok(whole(b"film")));
     let id = world.accept();
-    let state = |told: Result<(), Error>| match told {
+    let state = |answer: Result<(), Error>| match answer {
         Err(Error::WrongState { status, .. }) => Some(status),
         Ok(()) => None,
         Err(other) => panic!("{other}"),
@@ -237,7 +228,7 @@ fn a_pause_at_any_moment_is_kept_or_comes_too_late() {
         let world = World::answering(config(), move |asked| served.answer(asked));
         let id = world.accept();
         let engine = Engine::new(Slow::new(world.host.clone(), seconds(0)), config(), true).expect("in range");
-        let (ended, told) = world.run(async {
+        let (ended, answer) = world.run(async {
             let pause_it = async {
                 for _ in 0..polls {
                     pause().await;
@@ -246,8 +237,8 @@ fn a_pause_at_any_moment_is_kept_or_comes_too_late() {
             };
             join!(engine.drive(id), pause_it)
         });
-        let context = format!("poll {polls}: {told:?}, {ended:?}");
-        match told {
+        let context = format!("poll {polls}: {answer:?}, {ended:?}");
+        match answer {
             Ok(()) => {
                 paused += 1;
                 assert!(matches!(ended, Err(Error::Paused)), "{context}");
