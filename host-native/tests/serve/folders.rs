@@ -73,11 +73,7 @@ fn a_peers_file_replaces_what_regrip_delivered_and_nothing_else() {
 fn a_file_that_appears_while_its_name_is_downloaded_is_not_replaced() {
     let peer = Peer::new();
     peer.film(1, 1_000_000);
-    peer.rate(500_000);
-    let house = House::with(&[&peer]);
-    let served = house.start();
-    house.drop_stub("Film.torrent", &peer, 1);
-    wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 0);
+    let (house, served) = House::downloading(&peer);
     let file = house.path("completed/Film 1.mkv");
     std::fs::write(&file, "mine").expect("written");
     let why = why_it_failed(&house, "Film.torrent");

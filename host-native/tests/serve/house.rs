@@ -116,6 +116,16 @@ impl House {
         Served { child: Some(child), log: Log { path } }
     }
 
+    /// A house whose server slowly downloads the peer's first film for `Film.torrent`, and has bytes of it.
+    pub(crate) fn downloading(peer: &Peer) -> (House, Served) {
+        peer.rate(500_000);
+        let house = House::with(&[peer]);
+        let served = house.start();
+        house.drop_stub("Film.torrent", peer, 1);
+        wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 0);
+        (house, served)
+    }
+
     /// Drops a stub of a peer's item.
     pub(crate) fn drop_stub(&self, name: &str, peer: &Peer, number: u64) {
         std::fs::write(self.path("watch").join(name), stub(peer, number)).expect("written");

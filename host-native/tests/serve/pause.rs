@@ -13,11 +13,7 @@ fn id(house: &House) -> i64 {
 fn a_paused_download_of_a_stub_stays_paused_over_a_kill_and_its_stub_stays_claimed() {
     let peer = Peer::new();
     let film = peer.film(1, 2_000_000);
-    peer.rate(500_000);
-    let house = House::with(&[&peer]);
-    let served = house.start();
-    house.drop_stub("Film.torrent", &peer, 1);
-    wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 0);
+    let (house, served) = House::downloading(&peer);
     let path = format!("/api/downloads/{}", id(&house));
     let (status, body) = served.ask("POST", &format!("{path}/pause"));
     assert!(status == 200 && body.contains(r#""status":"paused""#), "{status} {body}");
@@ -51,11 +47,7 @@ fn a_paused_download_of_a_stub_that_is_cancelled_or_removed_gives_its_stub_up() 
     for (method, end) in [("POST", "/cancel"), ("DELETE", "")] {
         let peer = Peer::new();
         peer.film(1, 2_000_000);
-        peer.rate(500_000);
-        let house = House::with(&[&peer]);
-        let served = house.start();
-        house.drop_stub("Film.torrent", &peer, 1);
-        wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 0);
+        let (house, served) = House::downloading(&peer);
         let path = format!("/api/downloads/{}", id(&house));
         assert_eq!(served.ask("POST", &format!("{path}/pause")).0, 200);
         let (status, body) = served.ask(method, &format!("{path}{end}"));

@@ -48,11 +48,7 @@ fn killed_at_random_moments_every_stub_ends_with_one_row_and_one_whole_file() {
 fn a_stub_of_a_download_that_fails_at_once_after_a_restart_makes_no_second_row() {
     let peer = Peer::new();
     peer.film(1, 2_000_000);
-    peer.rate(500_000);
-    let house = House::with(&[&peer]);
-    let served = house.start();
-    house.drop_stub("Film.torrent", &peer, 1);
-    wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 0);
+    let (house, served) = House::downloading(&peer);
     served.kill();
     // Everything is refused now, so the drive fails before the watch folder is looked at.
     peer.key("another one");
@@ -69,11 +65,7 @@ fn a_stub_of_a_download_that_fails_at_once_after_a_restart_makes_no_second_row()
 fn a_download_whose_peer_is_no_longer_configured_says_so_and_keeps_its_part() {
     let peer = Peer::new();
     peer.film(1, 2_000_000);
-    peer.rate(500_000);
-    let mut house = House::with(&[&peer]);
-    let served = house.start();
-    house.drop_stub("Film.torrent", &peer, 1);
-    wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 0);
+    let (mut house, served) = House::downloading(&peer);
     served.kill();
     let asked = peer.asked().len();
     house.config["peers"] = json!([]);
