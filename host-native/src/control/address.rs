@@ -163,13 +163,9 @@ impl ChecksumList {
             };
             let mut checksums: Vec<Checksum> = Vec::new();
             for (_, checksum) in &found {
-                match checksums.iter().find(|known| known.algorithm == checksum.algorithm) {
-                    Some(known) if known != *checksum => {
-                        let listed = found.iter().map(|(listed, _)| *listed);
-                        return Err(format!("it has several digests for {name}: {}", bounded(listed)));
-                    }
-                    Some(_) => {}
-                    None => checksums.push((*checksum).clone()),
+                if !add_checksum(&mut checksums, (*checksum).clone()) {
+                    let listed = found.iter().map(|(listed, _)| *listed);
+                    return Err(format!("it has several digests for {name}: {}", bounded(listed)));
                 }
             }
             if !checksums.is_empty() {
@@ -178,6 +174,17 @@ impl ChecksumList {
         }
         let name = names.first().copied().unwrap_or_default();
         Err(format!("{} is not in it\n  it has {}", shown(name), bounded(entries().map(|(listed, _)| listed))))
+    }
+}
+
+/// Adds a digest of a file to those that are known. Returns `false` if another one by its algorithm is.
+pub(crate) fn add_checksum(known: &mut Vec<Checksum>, checksum: Checksum) -> bool {
+    match known.iter().find(|known| known.algorithm == checksum.algorithm) {
+        Some(known) => *known == checksum,
+        None => {
+            known.push(checksum);
+            true
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::network::header;
 use crate::cli::args::{Get, OnExists};
 use crate::cli::output::{CommandResult, Exit};
 use crate::cli::text;
-use crate::control::{BadAddress, ChecksumList, Userinfo, file_name, parse_checksum, parse_url};
+use crate::control::{BadAddress, ChecksumList, Userinfo, add_checksum, file_name, parse_checksum, parse_url};
 use crate::store::{STDOUT, file_in, resolved};
 use crate::text_file::{bounded, without_mark};
 use crate::transport::Header;
@@ -142,16 +142,10 @@ fn add_checksums(get: &Get, file: &Path, targets: &mut [Target]) -> Result<(), S
         let of_file = target.destination.file_name().and_then(|name| name.to_str());
         let names: Vec<&str> = of_url.iter().map(|name| name.as_str()).chain(of_file).collect();
         for checksum in list.of(&names, is_only)? {
-            match target.checksums.iter().find(|have| have.algorithm == checksum.algorithm) {
-                Some(have) if *have != checksum => {
-                    let url = display_url(target.url.as_str());
-                    return Err(format!(
-                        "it has another {} for {url} than --checksum or the list of URLs",
-                        checksum.algorithm
-                    ));
-                }
-                Some(_) => {}
-                None => target.checksums.push(checksum),
+            let algorithm = checksum.algorithm;
+            if !add_checksum(&mut target.checksums, checksum) {
+                let url = display_url(target.url.as_str());
+                return Err(format!("it has another {algorithm} for {url} than --checksum or the list of URLs"));
             }
         }
     }
