@@ -123,6 +123,12 @@ impl Exit {
     }
 }
 
+impl From<Result<(), Error>> for Exit {
+    fn from(result: Result<(), Error>) -> Exit {
+        result.map_or_else(|error| Exit::from(&error), |()| Exit::Done)
+    }
+}
+
 impl From<&Error> for Exit {
     fn from(error: &Error) -> Exit {
         match error {

@@ -143,6 +143,15 @@ pub(crate) fn with_advice(line: &str, advice: Option<&str>) -> String {
     }
 }
 
+/// A word for a command line, quoted if a shell would read more into it.
+pub(crate) fn shell_word(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/:._-+,=@%".contains(letter);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// One of a thing, or several: `1 attempt`, `3 attempts`.
 pub(crate) fn count(number: u32, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
@@ -152,6 +161,20 @@ pub(crate) fn count(number: u32, thing: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_read_more_into_it() {
+        let table = [
+            ("/films/a.mkv", "/films/a.mkv"),
+            ("/films/a film.mkv", "'/films/a film.mkv'"),
+            ("it's", "'it'\\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("", "''"),
+        ];
+        for (word, shown) in table {
+            assert_eq!(shell_word(word), shown);
+        }
+    }
 
     #[test]
     fn bytes_have_three_digits_and_a_unit() {

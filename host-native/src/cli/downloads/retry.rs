@@ -234,10 +234,9 @@ fn to_their_ends(
     let driven = rows.iter().map(|row| drive::one(engine.clone(), row.id, PathBuf::from(&row.new.destination)));
     let exit = drive::run(engine, &signal, &Workers::new(1), &Cell::new(false), async {
         let ended = join_all(driven).await.into_iter();
-        ended.map(|ended| ended.map_or_else(|error| Exit::from(&error), |()| Exit::Done)).max().unwrap_or_default()
+        ended.map(Exit::from).max().unwrap_or_default()
     });
-    let files = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-    reporter.end(&RunEnd { exit, files, unusable: 0, to_resume: &to_resume(rows) });
+    reporter.end(&RunEnd { exit, files: rows.len(), unusable: 0, to_resume: &to_resume(rows) });
     Ok(exit)
 }
 
@@ -250,16 +249,7 @@ fn to_resume(rows: &[Row]) -> String {
     if display_url(url) != url {
         return "run its `regrip get` again".to_owned();
     }
-    format!("run regrip get {} -o {}", quoted(url), quoted(&row.new.destination))
-}
-
-/// Quoted, so that a shell reads one word.
-fn quoted(word: &str) -> String {
-    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"/:._-+,=@%".contains(&byte);
-    if !word.is_empty() && word.bytes().all(safe) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
+    format!("run regrip get {} -o {}", text::shell_word(url), text::shell_word(&row.new.destination))
 }
 
 /// Runs `add`.
@@ -281,23 +271,4 @@ pub(crate) fn add(args: &AddArgs) -> CommandResult {
         false => say!("download {id} is {status}: {path}"),
     }
     Ok(Exit::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_word_is_quoted_where_a_shell_would_read_more_into_it() {
-        let table = [
-            ("/films/a.mkv", "/films/a.mkv"),
-            ("/films/a film.mkv", "'/films/a film.mkv'"),
-            ("it's", "'it'\\''s'"),
-            ("$HOME", "'$HOME'"),
-            ("", "''"),
-        ];
-        for (word, shown) in table {
-            assert_eq!(quoted(word), shown);
-        }
-    }
 }

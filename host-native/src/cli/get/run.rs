@@ -158,8 +158,7 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         return Ok(unusable_exit.max(super::stream::run(get, &network, &targets)?));
     }
     make_folders(&targets)?;
-    let number = |files: usize| u32::try_from(files).unwrap_or(u32::MAX);
-    let (files, unusable) = (number(targets.len() + unusable.len()), number(unusable.len()));
+    let (files, unusable) = (targets.len() + unusable.len(), unusable.len());
     let reporter = reporter(get.json, get.quiet);
     let engine = engine(get, &network, &targets, &reporter)?;
     let signal = drive::first_signal()?;
@@ -175,7 +174,7 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         newer: get.newer,
         print_checksum: get.print_checksum.filter(|_| !get.json),
     };
-    let workers = Workers::new(get.jobs.min(files));
+    let workers = Workers::new(get.jobs.min(u32::try_from(files).unwrap_or(u32::MAX)));
     let ending = Cell::new(false);
     let bounds = Bounds {
         driven: get.jobs as usize + MAX_WAITING,
@@ -305,7 +304,6 @@ async fn all(accepting: &Accepting<'_>, targets: Vec<Target>, bounds: Bounds) ->
     let mut exit = Exit::Done;
     let mut driven = FuturesUnordered::new();
     let mut ids = Vec::new();
-    let ended = |result: Result<(), Error>| result.map_or_else(|error| Exit::from(&error), |()| Exit::Done);
     let mut accepted = stream::iter(targets)
         .map(|target| async move { (accepting.name(&target).await, target) })
         .buffered(bounds.named)
@@ -345,15 +343,15 @@ async fn all(accepting: &Accepting<'_>, targets: Vec<Target>, bounds: Bounds) ->
             }
         }
         while driven.len() >= bounds.driven {
-            exit = exit.max(driven.next().await.map_or(Exit::Done, ended));
+            exit = exit.max(driven.next().await.map_or(Exit::Done, Exit::from));
         }
     }
     while let Some(result) = driven.next().await {
-        exit = exit.max(ended(result));
+        exit = exit.max(result.into());
     }
     if let Some(algorithm) = terms.print_checksum {
         for id in ids {
-            exit = exit.max(ended(print_checksum(engine, id, algorithm).await));
+            exit = exit.max(print_checksum(engine, id, algorithm).await.into());
         }
     }
     exit

@@ -54,9 +54,9 @@ pub(crate) trait Reporter: Listener {
 pub(crate) struct RunEnd<'a> {
     pub(crate) exit: Exit,
     /// Files that were asked for.
-    pub(crate) files: u32,
+    pub(crate) files: usize,
     /// Those among them that are lines of a list which cannot be used.
-    pub(crate) unusable: u32,
+    pub(crate) unusable: usize,
     /// How to resume an interrupted run: `run …`.
     pub(crate) to_resume: &'a str,
 }

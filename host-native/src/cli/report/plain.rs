@@ -254,15 +254,11 @@ fn take_over(file: &Path) -> Option<String> {
         return None;
     }
     let here = std::env::current_dir().unwrap_or_default();
-    let [file, part] = [file, &part].map(|path| shell_word(path.strip_prefix(&here).unwrap_or(path)));
+    let [file, part] = [file, &part].map(|path| {
+        let path = path.strip_prefix(&here).unwrap_or(path);
+        text::shell_word(&text::plain(&path.to_string_lossy()))
+    });
     Some(format!("to finish a partial file of curl or wget: mv {file} {part}, then the same command with --adopt-part"))
-}
-
-/// A path as a word of the shell.
-fn shell_word(path: &Path) -> String {
-    let text = text::plain(&path.to_string_lossy());
-    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,@%:".contains(letter);
-    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 pub(super) fn was_done(row: &Row, how: &WasDone, layout: Layout) -> String {

@@ -130,15 +130,15 @@ impl Progress {
 pub(super) struct Run {
     files: HashMap<DownloadId, Progress>,
     begun: Instant,
-    completed: u32,
-    unchanged: u32,
-    failed: u32,
-    cancelled: u32,
+    completed: usize,
+    unchanged: usize,
+    failed: usize,
+    cancelled: usize,
     bytes: u64,
 }
 
 /// With more files than this, the closing line has the bytes and the time.
-const MEASURED: u32 = 10;
+const MEASURED: usize = 10;
 
 impl Run {
     pub(super) fn begin(now: Instant) -> Self {
