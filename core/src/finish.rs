@@ -4,30 +4,46 @@
 //! rename; so after a crash at any point start-up can tell which side of the rename it was on. After the rename nothing
 //! fails the download any more: what goes wrong then is a warning on a completed one.
 
+use crate::bounds::Bounds;
 use crate::config::OnExists;
 use crate::error::{Error, Failed};
 use crate::host::Host;
 use crate::job::{Job, PartOf};
 use crate::ledger::Ledger;
-use crate::record::{Change, DigestRow, Failure, Row};
+use crate::record::{AttemptEnd, Change, DigestRow, Failure, Outcome, Row};
 use crate::store::{Committed, Committing, Found, OpenPart, Part, PartStore, Replace};
 use crate::time::Clock;
 use crate::transfer::Whole;
-use futures::future::join;
 
-/// Commits a whole part. From here on a cancel is too late. `ended` ends the attempt that completed it, where there was one.
+/// Commits a whole part. From here on a cancel is too late. `bounds` are those after the attempt that completed it, if
+/// there was one.
+///
+/// An unnamed part gets the final name at once, unless something has it: then there is a part to keep, or to replace it.
 pub(crate) async fn commit<H: Host>(
     job: &mut Job<'_, H>,
     mut part: PartOf<H>,
     whole: Whole,
-    ended: Option<Change>,
+    bounds: Option<Bounds>,
 ) -> Result<(), Failed> {
+    if !part.is_named() && job.host.store().exists(&job.row.new.destination).await? {
+        job.name(&mut part).await?;
+    }
     job.flush(&mut part).await?;
     let Whole { size, digests } = whole;
     let committing = Committing { token: part.token(), size };
     job.record(Change::Committing { committing, digests }).await?;
     match name(job, part).await {
         Ok(committed) => {
+            let ended = bounds.map(|bounds| Change::AttemptEnded {
+                end: AttemptEnd {
+                    attempt: job.attempt,
+                    to: size,
+                    outcome: Outcome::Completed,
+                    error: None,
+                    wait: None,
+                },
+                bounds,
+            });
             let warning = match committed {
                 Committed::Durable => job.warning.as_ref().map(|error| job.failure(error)),
                 Committed::WithWarning(error) => Some(job.failure(&error)),
@@ -52,31 +68,27 @@ async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, E
     job.host.store().commit(part, destination, replace).await
 }
 
-/// The row's last word and the attempt's. Side by side, so that a ledger that writes several changes at once syncs once.
+/// The row's last word and the attempt's.
 ///
 /// A ledger that does not take it is a warning, too: the row stays `committing`, and the next start repairs it.
 async fn completed<H: Host>(job: &mut Job<'_, H>, size: u64, warning: Option<Failure>, ended: Option<Change>) {
     let (ledger, id, at) = (job.host.ledger(), job.row.id, job.host.clock().wall());
-    let mut completed = Change::Completed { size, warning };
-    let note = async {
-        match &ended {
-            Some(ended) => ledger.record(id, ended, at).await,
-            None => Ok(()),
-        }
-    };
-    let (recorded, noted) = join(ledger.record(id, &completed, at), note).await;
-    if let (Err(error), Change::Completed { warning, .. }) = (recorded, &mut completed) {
+    let mut changes = vec![Change::Completed { size, warning }];
+    changes.extend(ended);
+    if let (Err(error), Some(Change::Completed { warning, .. })) =
+        (ledger.record_all(id, None, &changes, at).await, changes.first_mut())
+    {
         *warning = Some(job.failure(&error));
     }
-    job.row.apply(&completed);
-    // A line missing in the timeline takes nothing back.
-    if let (Ok(()), Some(ended)) = (noted, ended) {
-        job.row.apply(&ended);
-    }
+    changes.iter().for_each(|change| job.row.apply(change));
 }
 
 /// The part stays, and every byte of it is durable: also after a reboot nothing of it is asked for again.
 async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Failed> {
+    if !job.row.claimed {
+        // The store has given the part its name, since the final one was taken.
+        job.record(Change::Claimed(true)).await?;
+    }
     // The part is closed by now; the row has the epoch it was written in.
     let epoch = job.row.epoch.clone().unwrap_or_default();
     job.record(Change::Checkpoint { downloaded: size, durable: size, epoch, digests: Vec::new() }).await
@@ -116,6 +128,8 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Fa
             commit(job, part, Whole { size, digests }, None).await?;
             Ok(Repaired::Completed)
         }
+        // An unnamed part goes with its process, and nothing but that was ever there.
+        Found::Nothing if !job.row.claimed => Ok(Repaired::GoOn),
         Found::Nothing => Err(Error::Lost.into()),
     }
 }

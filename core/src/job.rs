@@ -12,11 +12,11 @@ use crate::name::last_segment;
 use crate::origin::Seat;
 use crate::peer::Reachability;
 use crate::record::{
-    Behaviour, Change, DigestRow, DigestSource, Failure, Restart, RestartReason, Row, Status, Terms, Validators,
-    Waiting,
+    Behaviour, Change, DigestRow, DigestSource, Failure, NewAttempt, Restart, RestartReason, Row, Status, Terms,
+    Validators, Waiting,
 };
-use crate::store::{Part, PartStore};
-use crate::time::Clock;
+use crate::store::{OpenPart, Part, PartStore};
+use crate::time::{Clock, Instant};
 use crate::transport::{Response, Transport};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,20 @@ pub(crate) struct Candidate {
     pub(crate) bounds: Bounds,
 }
 
+/// An attempt that shows nothing yet is recorded after this time, so that others see it.
+const SHOWN_AFTER: Duration = Duration::from_millis(250);
+
+/// What is recorded together with the next change.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// The attempt.
+    pub(crate) begin: NewAttempt,
+    /// What it changed.
+    pub(crate) changes: Vec<Change>,
+    /// When it began.
+    pub(crate) since: Instant,
+}
+
 /// A download that is being driven.
 pub(crate) struct Job<'a, H: Host> {
     pub(crate) host: &'a H,
@@ -52,6 +66,10 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) row: Row,
     /// The number of the attempt under way, over the row's life.
     pub(crate) attempt: u32,
+    /// What is recorded together with the next change: the beginning of an attempt whose part is unnamed.
+    pub(crate) pending: Option<Pending>,
+    /// The row was inserted by this process for this drive: no other one is likely to drive it.
+    pub(crate) is_own: bool,
     /// Bytes of bodies that this attempt received, compared ones included.
     pub(crate) received: u64,
     /// A URL that is on trial: whether it has the same file is to be proven.
@@ -75,6 +93,8 @@ impl<'a, H: Host> Job<'a, H> {
             reachability: None,
             seat,
             attempt: row.attempts,
+            pending: None,
+            is_own: false,
             received: 0,
             candidate: None,
             trial_bounds: None,
@@ -85,14 +105,95 @@ impl<'a, H: Host> Job<'a, H> {
         }
     }
 
-    /// Records a change, then applies it here: the row never runs ahead of the ledger.
+    /// Records a change, and what is pending before it, then applies it here: the row never runs ahead of the ledger,
+    /// except by what is pending.
     ///
     /// # Errors
     /// `Cancelled` where another process called the download off, `Ledger`.
     pub(crate) async fn record(&mut self, change: Change) -> Result<(), Failed> {
-        self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await.map_err(overruled)?;
+        match self.pending.take() {
+            Some(mut pending) => {
+                pending.changes.push(change.clone());
+                self.record_begun(pending).await?;
+            }
+            None => {
+                let at = self.host.clock().wall();
+                self.host.ledger().record(self.row.id, &change, at).await.map_err(overruled)?;
+            }
+        }
         self.row.apply(&change);
         Ok(())
+    }
+
+    /// Records what is pending.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub(crate) async fn record_pending(&mut self) -> Result<(), Failed> {
+        match self.pending.take() {
+            Some(pending) => self.record_begun(pending).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn record_begun(&mut self, pending: Pending) -> Result<(), Failed> {
+        let Pending { begin, changes, .. } = pending;
+        let (ledger, at) = (self.host.ledger(), self.host.clock().wall());
+        let number = ledger.record_all(self.row.id, Some(&begin), &changes, at).await.map_err(overruled)?;
+        self.attempt = number.unwrap_or(self.attempt);
+        Ok(())
+    }
+
+    /// Records a change together with the next one, if something is pending.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub(crate) async fn record_with_next(&mut self, change: Change) -> Result<(), Failed> {
+        let Some(pending) = &mut self.pending else {
+            return self.record(change).await;
+        };
+        self.row.apply(&change);
+        pending.changes.push(change);
+        Ok(())
+    }
+
+    /// How long what is pending may wait for the next change; `None` if nothing is.
+    pub(crate) fn pending_left(&self, now: Instant) -> Option<Duration> {
+        let since = self.pending.as_ref()?.since;
+        Some(SHOWN_AFTER.saturating_sub(now.since(since)))
+    }
+
+    /// Gives the part its name, if it has none. The row claims it before.
+    ///
+    /// # Errors
+    /// `ForeignPart`, `PartLocked`, `Disk`, `Ledger`.
+    pub(crate) async fn name(&mut self, part: &mut PartOf<H>) -> Result<(), Failed> {
+        if part.is_named() {
+            return Ok(());
+        }
+        self.record(Change::Claimed(true)).await?;
+        match part.name().await {
+            Err(Error::ForeignPart { path }) => Err(self.refuse_foreign(path).await?.into()),
+            named => Ok(named?),
+        }
+    }
+
+    /// The error for a part that the row claims since a moment ago and that something else has the name of: another
+    /// process that writes it now, or nobody's part, which is not claimed any more then. Looking changes nothing of it.
+    pub(crate) async fn refuse_foreign(&mut self, path: String) -> Result<Error, Failed> {
+        let error = self.not_ours(path).await;
+        if matches!(error, Error::ForeignPart { .. }) {
+            self.record(Change::Claimed(false)).await?;
+        }
+        Ok(error)
+    }
+
+    /// The error for a part that is not ours: another process writes it now, or it is nobody's.
+    pub(crate) async fn not_ours(&self, path: String) -> Error {
+        match self.host.store().open(&path, OpenPart::Adopt).await {
+            Err(error @ Error::PartLocked { .. }) => error,
+            Ok(_) | Err(_) => Error::ForeignPart { path },
+        }
     }
 
     /// Tells the host.
@@ -234,6 +335,7 @@ impl<'a, H: Host> Job<'a, H> {
         let offset = part.length().await?;
         // Before the first recorded byte there is nothing to keep; and a stand-still needs no new line.
         if self.row.epoch.is_some() && (offset != self.row.durable || offset != self.row.downloaded) {
+            self.name(part).await?;
             let durable = self.flush(part).await?;
             self.record(Change::Checkpoint { downloaded: offset, durable, epoch: part.epoch(), digests: Vec::new() })
                 .await?;

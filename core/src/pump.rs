@@ -93,7 +93,8 @@ impl<H: Host> Pump<H> {
     ) -> Result<Pumped, Failed> {
         let clock = job.host.clock();
         let mut patience = Patience::new(&job.config, clock.now());
-        let mut timer = pin!(clock.sleep(patience.left(clock.now())));
+        let left = patience.left(clock.now());
+        let mut timer = pin!(clock.sleep(job.pending_left(clock.now()).map_or(left, |shown| shown.min(left))));
         let (mut at, end) = (taking.first, taking.end);
         let readable_from = self.offset.saturating_sub(part.rules().read_back_bytes);
         let mut settled = false;
@@ -113,6 +114,7 @@ impl<H: Host> Pump<H> {
                 match select(next.as_mut(), timer.as_mut()).await {
                     Either::Left((chunk, _)) => break chunk,
                     Either::Right(((), _)) => {
+                        job.record_pending().await?;
                         if let Some(error) = patience.spent(clock.now()) {
                             // The timer may be late, and the bytes there already.
                             match futures::poll!(next.as_mut()) {
@@ -211,8 +213,8 @@ impl<H: Host> Pump<H> {
             None => self.offset >= unit,
         };
         let due = now.since(self.checkpoint_at) >= CHECKPOINT_EVERY && since >= Some(unit);
-        // After the last chunk the commit syncs anyway.
-        let checkpoint = !last && (far || due);
+        // After the last chunk the commit syncs anyway, and of an unnamed part nothing is left after a crash.
+        let checkpoint = !last && (far || due) && part.is_named();
         if checkpoint {
             self.checkpoint(job, part).await?;
         }

@@ -73,16 +73,12 @@ impl Taking {
             let validators = take(&mut self.validators);
             let size = self.size;
             let restart = self.restart(job.attempt, held, kept);
-            job.record(Change::Fresh {
-                kept,
-                restart,
-                validators,
-                stated: take(&mut self.stated),
-                size,
-                mismatch,
-                epoch,
-            })
-            .await?;
+            let stated = take(&mut self.stated);
+            let fresh = Change::Fresh { kept, restart, validators, stated, size, mismatch, epoch };
+            job.record_with_next(fresh).await?;
+            if !size.is_some_and(|size| part.may_stay_unnamed(size.bytes)) {
+                job.name(part).await?;
+            }
             // Only now: until the cut is recorded, the new validators would vouch for bytes that a power failure brings back.
             let validators = job.row.validators.clone();
             job.move_to_candidate(validators).await?;

@@ -21,6 +21,8 @@ use crate::store::Part;
 use crate::taking::{Differing, Taking, another_file, believe, check_candidate, headers_event, mismatches};
 use crate::time::Clock;
 use crate::transport::{BodyEnd, ByteRange, Request, Response, Transport};
+use futures::future::{Either, select};
+use std::pin::pin;
 
 /// The least that is compared of a part whose bytes nothing vouches for: of one that was adopted, and for another URL.
 const LEAST_OVERLAP_BYTES: u64 = 65_536;
@@ -363,13 +365,28 @@ fn compared_or_over<H: Host>(part: &PartOf<H>, reason: RestartReason, refused: O
 }
 
 async fn send<H: Host>(
-    job: &Job<'_, H>,
+    job: &mut Job<'_, H>,
     first: Option<u64>,
     if_range: Option<&str>,
 ) -> Result<(Head, BodyOf<H>), Failed> {
-    let transport = job.host.transport();
-    let request = Request { url: job.url(), range: first.map(ByteRange::from), if_range };
-    let answer = transport.get(request).await;
+    let (transport, clock) = (job.host.transport(), job.host.clock());
+    let url = job.url().to_owned();
+    let request = Request { url: &url, range: first.map(ByteRange::from), if_range };
+    let mut answer = pin!(transport.get(request));
+    let early = match job.pending_left(clock.now()) {
+        Some(left) => match select(answer.as_mut(), pin!(clock.sleep(left))).await {
+            Either::Left((answer, _)) => Some(answer),
+            Either::Right(_) => None,
+        },
+        None => None,
+    };
+    let answer = match early {
+        Some(answer) => answer,
+        None => {
+            job.record_pending().await?;
+            answer.await
+        }
+    };
     job.note(&answer);
     let Response { status, headers, end, body } = answer?;
     let mut head = Head::read(status, &headers, end, job.host.clock().wall());

@@ -37,6 +37,9 @@ use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// Whole files without a name that may be open beside those whose bytes move.
+const NAMED_AT_ONCE: usize = 64;
+
 /// Before a ledger is asked again that could not be read.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -66,11 +69,14 @@ impl<H: Host> Engine<H> {
     /// The first key of the configuration that is out of range.
     pub fn new(host: H, config: DownloadsConfig, digests: bool) -> Result<Self, InvalidConfig> {
         config.check()?;
-        let permits = Semaphore::new(config.max_concurrent_downloads as usize).map_err(|_| InvalidConfig {
-            key: "maxConcurrentDownloads",
-            found: "0".to_owned(),
-            expected: "at least 1",
-        })?;
+        let semaphore = |permits| {
+            Semaphore::new(permits).map_err(|_| InvalidConfig {
+                key: "maxConcurrentDownloads",
+                found: "0".to_owned(),
+                expected: "at least 1",
+            })
+        };
+        let permits = semaphore(config.max_concurrent_downloads as usize)?;
         let owner = match host.ledger().lease() {
             Some(_) => format!("{:016x}", host.seed()),
             None => String::new(),
@@ -81,6 +87,7 @@ impl<H: Host> Engine<H> {
             owner,
             config: Mutex::new(Arc::new(config)),
             permits,
+            naming: semaphore(NAMED_AT_ONCE)?,
             peers: Peers::default(),
             origins: Origins::default(),
             doors: Mutex::default(),
@@ -150,8 +157,8 @@ impl<H: Host> Engine<H> {
     /// As [`accept`](Self::accept).
     pub async fn accept_with(&self, new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
         let accepted = self.admit(new, new_url).await?;
-        if !self.is_driven(accepted.id) {
-            lock(&self.0.accepted).insert(accepted.id, ());
+        if accepted.known && !self.is_driven(accepted.id) {
+            lock(&self.0.accepted).insert(accepted.id, None);
         }
         Ok(accepted)
     }
@@ -212,6 +219,7 @@ impl<H: Host> Engine<H> {
             Admission::New => {
                 let id = ledger.insert(&new, self.0.host.clock().wall()).await?;
                 self.tell(id, &new, What::Queued);
+                lock(&self.0.accepted).insert(id, Some(Row::new(id, new)));
                 Ok(Accepted { id, known: false })
             }
             Admission::Busy(id) => {
@@ -448,6 +456,9 @@ impl<H: Host> Engine<H> {
     }
 
     async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Error> {
+        if let Some(inserted) = lock(&self.0.accepted).get_mut(&id) {
+            *inserted = None; // the row is another one now
+        }
         self.0.host.ledger().record(id, change, self.0.host.clock().wall()).await
     }
 

@@ -15,11 +15,11 @@ use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
 use crate::finish::{Repaired, commit, has_digests, recognise, repair};
 use crate::host::Host;
-use crate::job::{Candidate, Job, PartOf, overruled};
+use crate::job::{Candidate, Job, PartOf, Pending, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
-use crate::record::{AttemptEnd, Change, DigestRow, DownloadId, Failure, NewAttempt, Outcome, Row, Status, Waiting};
+use crate::record::{AttemptEnd, Change, DigestRow, DownloadId, NewAttempt, Outcome, Row, Status, Waiting};
 use crate::retry::AskedBy;
 use crate::semaphore::Lane;
 use crate::store::{OpenPart, Part, PartStore};
@@ -28,7 +28,9 @@ use crate::transfer::{Whole, attempt, take_stock};
 use std::time::Duration;
 
 /// How an attempt left things.
-enum After {
+enum After<P> {
+    /// All bytes are in a part that is still to get its name. No byte of it moves any more, so others may.
+    Whole(P, Whole),
     /// The file is at its final name.
     Done,
     /// Another attempt after a wait, if there is one.
@@ -38,12 +40,20 @@ enum After {
 }
 
 pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Failed> {
-    lock(&shared.accepted).remove(&id);
-    let destination = shared.host.ledger().row(id).await?.new.destination;
+    let inserted = lock(&shared.accepted).remove(&id).flatten();
+    let destination = match &inserted {
+        Some(row) => row.new.destination.clone(),
+        None => shared.host.ledger().row(id).await?.new.destination,
+    };
     let (_writer, mut ear) = enter(shared, id, &destination)?;
+    let is_own = inserted.is_some();
     // Only now nobody else in this process changes it.
-    let row = shared.host.ledger().row(id).await?;
+    let row = match inserted {
+        Some(row) => row,
+        None => shared.host.ledger().row(id).await?,
+    };
     let mut job = shared.job(row);
+    job.is_own = is_own;
     job.reachability = shared.peers.of_source(&job.row.new.source);
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
@@ -93,15 +103,24 @@ async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -
         shared.seat(job);
         let permits = leave_to_move(shared, job, ear, lane).await?;
         job.config = shared.config();
-        let after = Box::pin(one_attempt(shared, job, ear, &mut random)).await?;
-        drop(permits);
+        let mut after = Box::pin(one_attempt(shared, job, ear, &mut random)).await;
+        if let Ok(After::Whole(part, whole)) = after {
+            let _room = shared.naming.acquire().await;
+            drop(permits);
+            after = Box::pin(finish(job, part, whole)).await;
+        } else {
+            drop(permits);
+        }
         match after {
-            After::Done => {
+            Err(error) if was_completed(job, &error).await => return Ok(()),
+            Err(error) => return Err(error),
+            Ok(After::Whole(..)) => {}
+            Ok(After::Done) => {
                 job.seat.completed(shared.host.clock().now());
                 return Ok(());
             }
-            After::DoneElsewhere => return Ok(()),
-            After::Again(delay) => {
+            Ok(After::DoneElsewhere) => return Ok(()),
+            Ok(After::Again(delay)) => {
                 // Nothing of this download moves now, so nothing of the engine's is held.
                 if !delay.is_zero() {
                     ear.unless_stopped(shared.host.clock().sleep(delay)).await.map_err(stopped)?;
@@ -125,7 +144,7 @@ async fn one_attempt<H: Host>(
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     random: &mut fastrand::Rng,
-) -> Result<After, Failed> {
+) -> Result<After<PartOf<H>>, Failed> {
     let asked = lock(&shared.asked).get(&job.row.id).cloned();
     if let Some(asked) = &asked {
         job.row.new.adopt = asked.terms.adopt;
@@ -137,9 +156,11 @@ async fn one_attempt<H: Host>(
     };
     // Another process may have driven, ended or removed this row while we waited. From here on the lock on the part keeps
     // it from being driven or removed, and the ledger refuses what an end does not admit.
-    match job.host.ledger().row(job.row.id).await {
-        Ok(row) => job.row = row,
-        Err(error) => return leave(job, part, error.into()).await,
+    if part.is_named() {
+        match job.host.ledger().row(job.row.id).await {
+            Ok(row) => job.row = row,
+            Err(error) => return leave(job, part, error.into()).await,
+        }
     }
     if job.row.status.is_finished() {
         return elsewhere(job, part).await;
@@ -161,16 +182,22 @@ async fn one_attempt<H: Host>(
     let stock = take_stock(job, &mut part).await?;
     let from = stock.unwrap_or(0);
     let begin = NewAttempt { at: job.host.clock().wall(), from };
-    let number = match job.host.ledger().begin_attempt(job.row.id, &begin).await {
-        Ok(number) => number,
-        Err(error) => return leave(job, part, overruled(error).into()).await,
+    let number = job.row.attempts.saturating_add(1);
+    job.attempt = match part.is_named() {
+        true => match job.host.ledger().begin_attempt(job.row.id, &begin).await {
+            Ok(number) => number,
+            Err(error) => return leave(job, part, overruled(error).into()).await,
+        },
+        false => {
+            job.pending = Some(Pending { begin, changes: Vec::new(), since: job.host.clock().now() });
+            number
+        }
     };
     job.row.begin_attempt();
-    job.attempt = number;
     job.received = 0;
     // Bytes from before are not progress of this attempt, even if a killed process left them.
     job.row.bounds.furthest = job.row.bounds.furthest.max(from);
-    job.emit(What::Started { attempt: number, from });
+    job.emit(What::Started { attempt: job.attempt, from });
     let ended = ear.unless_stopped(Box::pin(attempt(job, &mut part, stock))).await;
     job.seat.stop_moving();
     if job.candidate.is_none() {
@@ -183,7 +210,8 @@ async fn one_attempt<H: Host>(
     match ended {
         Ok(Ok(whole)) => match ear.close() {
             Some(Stop::Cancel) => stop_here(job, part, Stop::Cancel).await,
-            Some(Stop::End) | None => finish(job, part, whole).await,
+            Some(Stop::End) | None if part.is_named() => Box::pin(finish(job, part, whole)).await,
+            Some(Stop::End) | None => Ok(After::Whole(part, whole)),
         },
         Ok(Err(error)) => {
             // The partial data is kept; if even that fails, the first error is the one to report.
@@ -196,7 +224,8 @@ async fn one_attempt<H: Host>(
 }
 
 /// Keeps the partial data, and the line in the timeline.
-async fn stop_here<H: Host>(job: &mut Job<'_, H>, mut part: PartOf<H>, stop: Stop) -> Result<After, Failed> {
+async fn stop_here<H: Host>(job: &mut Job<'_, H>, mut part: PartOf<H>, stop: Stop) -> Result<After<PartOf<H>>, Failed> {
+    job.record_pending().await?;
     let to = job.settle(&mut part).await.unwrap_or(job.row.durable);
     let outcome = match stop {
         Stop::Cancel => Outcome::Cancelled,
@@ -223,15 +252,12 @@ async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Failed> {
     if store.exists(&path).await? {
         return there_already(job, path).await;
     }
+    if let Some(unnamed) = store.unnamed(&path).filter(|_| job.is_own) {
+        return Ok(unnamed);
+    }
     job.record(Change::Claimed(true)).await?;
     match store.open(&path, OpenPart::Create).await {
-        Err(Error::ForeignPart { path }) => {
-            let error = not_ours(job, path).await;
-            if matches!(error, Error::ForeignPart { .. }) {
-                job.record(Change::Claimed(false)).await?;
-            }
-            Err(error.into())
-        }
+        Err(Error::ForeignPart { path }) => Err(job.refuse_foreign(path).await?.into()),
         opened => Ok(opened?),
     }
 }
@@ -243,18 +269,25 @@ async fn there_already<H: Host>(job: &mut Job<'_, H>, path: String) -> Result<Pa
     if job.row.claimed {
         return Ok(job.host.store().open(&path, OpenPart::Claimed).await?);
     }
-    Err(not_ours(job, path).await.into())
+    Err(job.not_ours(path).await.into())
 }
 
-/// What a part is that is not ours: another one's who writes it now, or nobody's. Looking changes nothing of it.
-async fn not_ours<H: Host>(job: &Job<'_, H>, path: String) -> Error {
-    match job.host.store().open(&path, OpenPart::Adopt).await {
-        Err(error @ Error::PartLocked { .. }) => error,
-        Ok(_) | Err(_) => Error::ForeignPart { path },
+/// Whether another process completed the download while this one fetched it, too. Its part is not needed any more then.
+async fn was_completed<H: Host>(job: &mut Job<'_, H>, error: &Error) -> bool {
+    if !matches!(error, Error::WrongState { .. } | Error::DestinationExists { .. } | Error::ForeignPart { .. }) {
+        return false;
     }
+    match job.host.ledger().row(job.row.id).await {
+        Ok(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => job.row = row,
+        _ => return false,
+    }
+    if job.row.claimed {
+        let _ = job.host.store().remove(&job.row.new.part).await; // the file is complete anyway
+    }
+    true
 }
 
-async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After, Failed> {
+async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After<PartOf<H>>, Failed> {
     match job.row.status {
         Status::Completed | Status::ImportQueued => {
             // Opening has created an empty part anew. Whether that can be removed or not, the file is whole.
@@ -269,9 +302,9 @@ async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<Aft
 
 /// Gives up a part that was only opened: an empty one may have been created by that, after its row was removed, and would
 /// then be nobody's.
-async fn leave<H: Host>(job: &Job<'_, H>, mut part: PartOf<H>, error: Failed) -> Result<After, Failed> {
+async fn leave<H: Host>(job: &Job<'_, H>, mut part: PartOf<H>, error: Failed) -> Result<After<PartOf<H>>, Failed> {
     let ended = !matches!(*error, Error::Ledger { .. });
-    if ended && part.length().await.is_ok_and(|length| length == 0) {
+    if ended && part.is_named() && part.length().await.is_ok_and(|length| length == 0) {
         drop(part);
         // What is told is the error; the file is empty.
         let _ = job.host.store().remove(&job.row.new.part).await;
@@ -279,19 +312,16 @@ async fn leave<H: Host>(job: &Job<'_, H>, mut part: PartOf<H>, error: Failed) ->
     Err(error)
 }
 
-async fn finish<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>, whole: Whole) -> Result<After, Failed> {
-    let (attempt, size, bounds) = (job.attempt, whole.size, job.row.bounds);
-    let ended = |outcome: Outcome, error: Option<Failure>| Change::AttemptEnded {
-        end: AttemptEnd { attempt, to: size, outcome, error, wait: None },
-        bounds,
-    };
-    if let Err(error) = commit(job, part, whole, Some(ended(Outcome::Completed, None))).await {
-        let ended = match &*error {
-            Error::Cancelled => ended(Outcome::Cancelled, None),
-            other => ended(Outcome::Failed, Some(job.failure(other))),
+async fn finish<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>, whole: Whole) -> Result<After<PartOf<H>>, Failed> {
+    let (to, bounds) = (whole.size, job.row.bounds);
+    if let Err(error) = commit(job, part, whole, Some(bounds)).await {
+        let (outcome, failure) = match &*error {
+            Error::Cancelled => (Outcome::Cancelled, None),
+            other => (Outcome::Failed, Some(job.failure(other))),
         };
+        let end = AttemptEnd { attempt: job.attempt, to, outcome, error: failure, wait: None };
         // The first error is the one to tell.
-        let _ = job.record(ended).await;
+        let _ = job.record(Change::AttemptEnded { end, bounds }).await;
         return Err(error);
     }
     Ok(After::Done)
@@ -303,10 +333,11 @@ async fn retry_or_fail<H: Host>(
     error: Failed,
     offset: Option<u64>,
     random: &mut fastrand::Rng,
-) -> Result<After, Failed> {
+) -> Result<After<PartOf<H>>, Failed> {
     let Ok(policy) = job.config.retry_policy() else {
         return Err(error);
     };
+    job.record_pending().await?;
     if let Some(to) = offset {
         let (now, most) = (job.host.clock().now(), job.config.max_download_attempts);
         if let Some(busy) = job.seat.busy(&error, now, most) {
@@ -347,7 +378,12 @@ async fn retry_or_fail<H: Host>(
 }
 
 /// The origin is busy with other downloads: this attempt counts for nothing, and the next one has to wait for its turn there.
-async fn give_way<H: Host>(job: &mut Job<'_, H>, error: Failed, to: u64, busy: Busy) -> Result<After, Failed> {
+async fn give_way<H: Host>(
+    job: &mut Job<'_, H>,
+    error: Failed,
+    to: u64,
+    busy: Busy,
+) -> Result<After<PartOf<H>>, Failed> {
     let most = Duration::from_millis(job.config.retry_max_delay_ms);
     let asked = error.retry_after().map(|asked| asked.min(most));
     let end = AttemptEnd {

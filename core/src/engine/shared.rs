@@ -22,14 +22,16 @@ pub(super) struct Shared<H> {
     pub(super) owner: String,
     pub(super) config: Mutex<Arc<DownloadsConfig>>,
     pub(super) permits: Semaphore,
+    /// For whole files that are still to get their names: how many may be open beside those that hold a permit.
+    pub(super) naming: Semaphore,
     pub(super) peers: Peers,
     pub(super) origins: Origins,
     /// By destination: held from reading its rows to inserting one.
     pub(super) doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
     /// By download: the request of the last call, until the part is locked and the request can be recorded.
     pub(super) asked: Mutex<LiteMap<DownloadId, Asked>>,
-    /// Downloads that were accepted but are not driven yet.
-    pub(super) accepted: Mutex<LiteMap<DownloadId, ()>>,
+    /// Downloads that were accepted but are not driven yet, with the row if it was inserted for that.
+    pub(super) accepted: Mutex<LiteMap<DownloadId, Option<Row>>>,
     /// By destination: its writer.
     pub(super) writers: Mutex<LiteMap<String, Writer>>,
 }

@@ -14,7 +14,6 @@ use regrip_core::record::Row;
 use regrip_core::{DownloadId, Engine, Error, Status, display_url};
 use serde_json::json;
 use std::cell::Cell;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Runs the command.
@@ -83,7 +82,7 @@ fn to_its_end(
     row: &Row,
 ) -> CommandResult {
     let signal = drive::first_signal()?;
-    let one = drive::one(engine.clone(), row.id, PathBuf::from(&row.new.destination));
+    let one = drive::one(engine.clone(), row.id);
     let exit = drive::run(engine, &signal, &Workers::new(1), &Cell::new(false), async {
         match one.await {
             Ok(()) => Exit::Done,

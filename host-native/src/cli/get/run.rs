@@ -26,7 +26,7 @@ use smol::Timer;
 use smol::future::FutureExt;
 use std::cell::Cell;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -201,9 +201,9 @@ async fn all(
                 ids.push(row.id);
                 reporter.was_done(&row, &how);
             }
-            Ok(Accepted::Drive(id, destination)) => {
+            Ok(Accepted::Drive(id)) => {
                 ids.push(id);
-                let one = drive::one(engine.clone(), id, destination);
+                let one = drive::one(engine.clone(), id);
                 driven.push(Workers::spawn(one));
             }
             Err(error) => {
@@ -248,8 +248,8 @@ async fn print_checksum(
 
 /// What a target led to.
 enum Accepted {
-    /// A row to drive, and the file it will be.
-    Drive(DownloadId, PathBuf),
+    /// A row to drive.
+    Drive(DownloadId),
     /// A file that is there.
     Done(Box<Row>, WasDone),
 }
@@ -285,7 +285,7 @@ async fn accept_one(
         driven => driven,
     };
     Ok(match outcome {
-        Acceptance::Drive(accepted, destination) => Accepted::Drive(accepted.id, destination),
+        Acceptance::Drive(accepted, _) => Accepted::Drive(accepted.id),
         // Another run replaced it meanwhile.
         Acceptance::Done(row) => Accepted::Done(row, WasDone::Unchanged),
     })
