@@ -68,15 +68,15 @@ async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, E
     job.host.store().commit(part, destination, replace).await
 }
 
-/// The row's last word and the attempt's.
+/// The attempt's last word and the row's.
 ///
 /// A ledger that does not take it is a warning, too: the row stays `committing`, and the next start repairs it.
 async fn completed<H: Host>(job: &mut Job<'_, H>, size: u64, warning: Option<Failure>, ended: Option<Change>) {
     let (ledger, id, at) = (job.host.ledger(), job.row.id, job.host.clock().wall());
-    let mut changes = vec![Change::Completed { size, warning }];
-    changes.extend(ended);
+    let mut changes = Vec::from_iter(ended);
+    changes.push(Change::Completed { size, warning });
     if let (Err(error), Some(Change::Completed { warning, .. })) =
-        (ledger.record_all(id, None, &changes, at).await, changes.first_mut())
+        (ledger.record_all(id, None, &changes, at).await, changes.last_mut())
     {
         *warning = Some(job.failure(&error));
     }

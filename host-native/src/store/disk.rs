@@ -2,6 +2,7 @@
 
 use super::commit::refused;
 use super::lock::{self, Locked};
+use super::lock_file;
 use super::part::DiskPart;
 use super::path::OwnFiles;
 use super::path::{Folders, System};
@@ -95,6 +96,9 @@ impl PartStore for DiskStore {
 
     fn unnamed(&self, part: &str) -> Option<DiskPart> {
         let path = Path::new(part);
+        if lock_file::is_there(path) {
+            return None; // another writer's, or one to be taken over
+        }
         let (held, metadata) = lock::open_unnamed(path)?;
         Some(self.part(held, path, &metadata, false))
     }

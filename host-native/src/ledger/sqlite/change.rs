@@ -44,8 +44,7 @@ pub(super) fn apply(
 
 fn apply_one(row: &mut Update<'_>, change: &Change, at: SystemTime) -> Result<(), Fault> {
     let (transaction, id) = (row.transaction, row.id);
-    let reads =
-        matches!(change, Change::Fresh { .. } | Change::Resumed { .. } | Change::Restart(_) | Change::Completed { .. });
+    let reads = matches!(change, Change::Fresh { .. } | Change::Resumed { .. } | Change::Restart(_));
     if reads || row.params.iter().any(|(name, _)| name == ":status") {
         row.write()?; // what it changes depends on what is there
     }
@@ -289,6 +288,9 @@ impl Update<'_> {
 
     /// With the file's stamp: a later run then knows whether it is unchanged. Without one it reads the file.
     fn completed(&mut self, size: u64, warning: Option<&Failure>) -> Result<(), Fault> {
+        if self.columns.contains("expected_bytes_mismatch") {
+            self.write()?;
+        }
         let mut select = self.transaction.prepare_cached("SELECT dest_path FROM downloads WHERE id = ?1")?;
         let path: Option<String> = select.query_row([self.id], |row| row.get(0)).optional()?;
         let stamp = path.and_then(|path| FileStamp::of(path.as_ref()).ok()?);
