@@ -96,7 +96,7 @@ pub(super) fn open_unnamed(path: &Path) -> Option<(Locked, Metadata)> {
         let id = FileId::from(&metadata);
         static NAMES: LazyLock<bool> = LazyLock::new(|| Path::new(OPEN_FILES).exists());
         let held = Locked { file: Arc::new(file), id, created: true, is_locked: false, lock_file: None };
-        return NAMES.then_some((held, metadata));
+        NAMES.then_some((held, metadata))
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
