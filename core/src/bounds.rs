@@ -14,7 +14,7 @@ use crate::retry::{AskedBy, RetryPolicy};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Of what an attempt receives, one byte in so many must be new.
+/// One byte in this many that an attempt receives must be new.
 const PROGRESS_SHARE: u64 = 16;
 
 /// The counts, as the ledger keeps them.
@@ -64,7 +64,7 @@ impl Bounds {
         }
     }
 
-    /// Whether `error`, which ended the attempt these counts include, is followed by another attempt.
+    /// Returns `true` if `error`, which ended the attempt these counts include, is followed by another attempt.
     pub fn next(self, error: &Error, config: &DownloadsConfig, policy: &RetryPolicy, random: &mut impl Random) -> Next {
         let spent = self.in_a_row >= policy.max_attempts.get() || self.in_all >= config.max_total_attempts;
         if !is_transient(error, &config.extra_retry_statuses) || spent {

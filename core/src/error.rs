@@ -1,6 +1,6 @@
 //! What can go wrong with a download, as facts.
 //!
-//! A variant says what happened, never what to do about it. Whether another attempt makes sense is decided in one place,
+//! A variant says what happened, never what to do about it. The decision on another attempt is made in one place,
 //! [`classify`](crate::classify); what a person can do about it is [`Error::advice`].
 
 use crate::checksum::Checksum;
@@ -17,7 +17,7 @@ pub type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
 pub enum Timeout {
     /// Name lookup, TCP, TLS: no connection in time.
     Connect,
-    /// The request was sent and no response head came in time.
+    /// The request was sent and no response head was received in time.
     Headers,
     /// The body stood still.
     Idle,
@@ -96,7 +96,7 @@ pub enum Error {
     /// Fewer bytes than the low-speed limit allows, over its whole window.
     #[error("only {bytes} bytes received in {} s", .window.as_secs())]
     LowSpeed {
-        /// Bytes that came within the window.
+        /// Bytes received within the window.
         bytes: u64,
         /// Length of the window.
         window: Duration,
@@ -106,7 +106,7 @@ pub enum Error {
     Incomplete {
         /// Offset in the file that was reached.
         got: u64,
-        /// Size of the file, where known.
+        /// Size of the file, if known.
         expected: Option<u64>,
     },
     /// The server answered with an error status.
@@ -114,7 +114,7 @@ pub enum Error {
     Status {
         /// The status as sent, 400 to 599.
         status: u16,
-        /// `Retry-After`, where it was there and readable.
+        /// `Retry-After`, if it was present and valid.
         retry_after: Option<Duration>,
     },
     /// The peer broke HTTP, or sent what was not asked for.
@@ -187,11 +187,11 @@ pub enum Error {
     DigestConflict {
         /// The one that ranks higher.
         first: Checksum,
-        /// Where it came from.
+        /// Its source.
         first_source: &'static str,
         /// The other one, of the same algorithm.
         second: Checksum,
-        /// Where that came from.
+        /// Its source.
         second_source: &'static str,
     },
     /// A part file that no row of this ledger claims.
@@ -307,6 +307,9 @@ pub enum Error {
     /// A user (or an `AbortSignal`) called it off.
     #[error("cancelled")]
     Cancelled,
+    /// A user paused it. Never a row's last word.
+    #[error("paused")]
+    Paused,
     /// The process ends; the download goes on at the next start. Never a row's last word.
     #[error("interrupted")]
     Interrupted,
@@ -356,11 +359,12 @@ impl Error {
             Error::Lost => ErrorCode::Lost,
             Error::Superseded { .. } => ErrorCode::Superseded,
             Error::Cancelled => ErrorCode::Cancelled,
+            Error::Paused => ErrorCode::Paused,
             Error::Interrupted => ErrorCode::Interrupted,
         }
     }
 
-    /// What a person can do about it, where there is something: one sentence.
+    /// What a person can do about it, if anything: one sentence.
     pub fn advice(&self) -> Option<&'static str> {
         Some(match self {
             Error::ForeignPart { .. } => "move it away, or adopt it: its tail is compared with the source first",
@@ -431,6 +435,13 @@ impl std::ops::Deref for Failed {
     }
 }
 
+impl Failed {
+    /// The error. Not `From`: that would make `?` ambiguous in crates that use this one.
+    pub(crate) fn unboxed(self) -> Error {
+        *self.0
+    }
+}
+
 impl From<Error> for Failed {
     #[cold]
     #[inline(never)]
@@ -473,7 +484,13 @@ fn timeout_text(timeout: Timeout, after: Duration) -> String {
 fn seconds(duration: Duration) -> String {
     match duration.subsec_millis() {
         0 => duration.as_secs().to_string(),
-        millis => format!("{}.{millis:03}", duration.as_secs()).trim_end_matches('0').to_owned(),
+        millis => {
+            let mut text = format!("{}.{millis:03}", duration.as_secs());
+            while text.ends_with("0") {
+                text.pop();
+            }
+            text
+        }
     }
 }
 

@@ -180,12 +180,12 @@ impl Seat {
         }
     }
 
-    /// Whether another seat is at the same origin.
+    /// Returns `true` if another seat is at the same origin.
     pub(crate) fn is_beside(&self, other: &Seat) -> bool {
         Arc::ptr_eq(&self.origin, &other.origin)
     }
 
-    /// Enters with a permit in hand; `None` if others did so before a limit came down that leaves no room now.
+    /// Enters with a permit in hand; `None` if a lowered limit leaves no room after others entered.
     pub(crate) fn enter(&self) -> Option<Inside> {
         let mut state = lock(&self.origin.state);
         if state.limit.is_some_and(|(limit, _)| state.inside >= limit) {

@@ -144,6 +144,12 @@ pub trait Part {
         recorded == self.epoch()
     }
 
+    /// Receives the Last-Modified of the complete file right before the commit. A store may give the file this time; most
+    /// ignore it.
+    fn note_last_modified(&mut self, last_modified: &str) {
+        let _ = last_modified;
+    }
+
     /// What the part can do.
     fn rules(&self) -> StoreRules {
         StoreRules::FILE
@@ -184,7 +190,7 @@ pub trait PartBytes<C>: Part {
 pub trait Digest {
     /// What computes it.
     fn algorithm(&self) -> Algorithm;
-    /// Its state, from which [`Part::digest`] can go on; `None` where the hasher cannot tell.
+    /// Its state, from which [`Part::digest`] can continue; `None` if the hasher cannot save it.
     fn save(&self) -> Option<Vec<u8>>;
     /// Lower-case hex of all bytes so far.
     fn finish(self) -> String;

@@ -1,4 +1,4 @@
-//! Whether a download may cross threads is decided by the host's types: with those of the fake host, and so with any host
+//! The host's types decide if a download may cross threads: with those of the fake host, and so with any host
 //! whose types are `Send`, its future is.
 
 use regrip_core::testing::{FakeHost, Served, new_download};

@@ -474,7 +474,7 @@ fn what_a_full_response_is_worth_by_its_size_and_type() {
         ("", html, Some(9000), "film.mkv", "UnexpectedPage"),
         ("", html, Some(9000), "film", "compare"),
         ("", "text/plain", None, "notes", "compare"),
-        // None is told now.
+        // None is known now.
         (film, "", Some(9000), "film.mkv", "compare"),
         (film, "", Some(999), "film.mkv", "Shrunk"),
     ];

@@ -224,7 +224,7 @@ fn ten_thousand_waiters_with_random_drops_keep_their_order_and_conserve_permits(
                 0 => drop(waiters[random.usize(0..WAITERS)].take()),
                 1 if !held.is_empty() => drop(held.swap_remove(random.usize(0..held.len()))),
                 2 => semaphore.resize(random.usize(1..12)).expect("at least one"),
-                // Those that were granted one come to know.
+                // The granted waiters are woken.
                 _ => {
                     let from = order.last().map_or(0, |last| last + 1);
                     for (index, one) in waiters.iter_mut().enumerate().skip(from) {

@@ -16,7 +16,7 @@ pub(crate) fn rfc3339(at: SystemTime) -> String {
     humantime::format_rfc3339_millis(within(at)).to_string()
 }
 
-/// Whether the formats have a text for the time itself.
+/// Returns `true` if the time formats can represent the time itself.
 pub(crate) fn has_text(at: SystemTime) -> bool {
     within(at) == at
 }

@@ -201,7 +201,7 @@ const LINES: [Line; 9] = {
             false,
         ),
         (Some("pending at 4K; \"HDR\": it's ß"), &[("4K; \"HDR\"", Pending, Some("it's ß"))], true),
-        // Servers `A` and `A: B`. The one that was not told is not lost.
+        // Servers `A` and `A: B`. The one that was not asked is not lost.
         (Some("accepted by A; pending at A: B"), &[("A", Pending, None)], true),
         (Some("failed at A: B: no; accepted by A"), &[("A", Failed, Some("B: no"))], false),
     ]

@@ -175,7 +175,7 @@ fn adder(path: &Path) -> Child {
         .unwrap()
 }
 
-/// The ids it tells once they are recorded.
+/// The ids it prints once they are recorded.
 fn added(child: &mut Child) -> impl Iterator<Item = i64> + use<> {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     lines.map_while(Result::ok).filter_map(|line| {
@@ -194,7 +194,7 @@ fn what_was_recorded_is_there_after_the_process_was_killed() {
         told = added.nth(round * 7).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        told = added.last().unwrap_or(told); // what it had told before it died
+        told = added.last().unwrap_or(told); // what it had printed before it died
 
         let ledger = SqliteLedger::open(&path).unwrap();
         let rows = block_on(ledger.unfinished_marks()).unwrap();

@@ -80,7 +80,7 @@ function add(film) {
 function start(row) {
   attempt(async () => {
     const download = engine.start({ url: row.url, to: row.name, sha256: true });
-    download.done.catch(() => {}); // it is told as an event
+    download.done.catch(() => {}); // the event reports it
   });
 }
 

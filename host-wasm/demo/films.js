@@ -49,13 +49,13 @@ export const FILMS = [
 
 export const pathOf = (name) => `/films/${name}`;
 
-/** Whether the server beside this page is one that breaks by script. */
+/** Returns true if the server of this page is the fault server. */
 export async function hasPeer() {
   const answer = await fetch("/_faultd/log").catch(() => undefined);
   return Boolean(answer?.ok);
 }
 
-/** Which version of a film the server has now; undefined where it does not play our script. A reload must not begin that anew. */
+/** The server's present version of a film; undefined if it does not run our script. A reload must not restart that. */
 export async function versionOf({ name, file }) {
   const { ok, headers } = await fetch(pathOf(name), { method: "HEAD" });
   return ok ? Math.max(file.versions.findIndex(({ etag }) => etag && etag === headers.get("etag")), 0) : undefined;

@@ -11,7 +11,7 @@ const WORDS = {
   failed: "failed",
 };
 
-/** Over so long the speed is measured. */
+/** The window of the speed. */
 const SPEED_MS = 1_500;
 
 export class Row {

@@ -1,9 +1,9 @@
 // Which boot of the machine a page's bytes were written in: within one boot all that was written counts, not only what was
-// flushed. No page is told of a reboot, so a page has a number of its own, and hands it on to the one that follows it in
-// the same tab, where that comes at once: sooner than any machine is up again after its power went.
+// flushed. No page can see a reboot, so a page has a number of its own and passes it to its successor in the same tab, if
+// that follows sooner than any machine could boot after a power failure.
 const KEY = "regrip boot";
 
-/** No machine starts, with a browser in it, within so long. */
+/** No machine boots and opens a browser within this time. */
 const AT_ONCE_MS = 10_000;
 
 let id;

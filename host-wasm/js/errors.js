@@ -1,4 +1,4 @@
-// Errors: what the module is told of a failure, and what a caller is told of a download that failed.
+// Errors: as the module gets them, and as a caller gets them when a download failed.
 
 /** What a download rejects with, see `common.d.ts`. */
 export class RegripError extends Error {
@@ -20,7 +20,7 @@ export function digestMismatch(algorithm, wanted, got) {
   return new RegripError(`the ${algorithm} is ${got}, not ${wanted}`, { code: "DigestMismatch", class: "permanent", advice });
 }
 
-/** The last event of a download, where the core has not told it. `about`: id, url, path. */
+/** The last event of a download that the core did not send. `about`: id, url, path. */
 export function failureEvent(event, { id, url, path }, error) {
   const { code, class: itsClass, message, advice, bytes = 0, attempts = 0, restarts = 0 } = error;
   return { event, id, at: Date.now(), url, path, bytes, attempts, restarts, class: itsClass, code, error: message, advice };
@@ -61,7 +61,7 @@ export function diskFailure(what, path, error) {
 /** The code of what a sink threw before anything was asked of the server. */
 export const refusalCode = (error) => (["DestinationRefused", "NameRefused"].includes(error?.code) ? error.code : undefined);
 
-/** What `fetch` or its body threw. Only Node tells a bad certificate from a failed connection. */
+/** What `fetch` or its body threw. Only Node can distinguish a bad certificate from a failed connection. */
 export function networkFailure(what, error) {
   const facts = { what, message: messageOf(error), cause: error };
   const code = codeOf(error?.cause);
@@ -77,7 +77,7 @@ export function networkFailure(what, error) {
   return new Failed("Network", facts);
 }
 
-/** Whether an error is a mistake in a program, which no attempt changes. A broken connection is a TypeError too, with other words. */
+/** Returns true for a programming error, which no retry fixes. A broken connection is a TypeError too, with another message. */
 export function isMistake({ name, message } = {}) {
   if (name === "TypeError") return /is not (a |an |iterable)|cannot (read|set|convert|destructure)|expected .+ (to be|instance)/i.test(message);
   return name === "ReferenceError" || name === "SyntaxError" || name === "RangeError";

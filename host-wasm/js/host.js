@@ -101,10 +101,10 @@ export class Host {
 
 /** A download under way, as the host knows it. */
 export class Job {
-  /** What the last event of its kind told. */
+  /** The last event. */
   ended;
   record;
-  /** Whether its record is worth keeping. */
+  /** True if its record is worth keeping. */
   ofUse = true;
   /** What was thrown last on this side, by the code that the core was given for it. */
   #causes = new Map();
@@ -159,7 +159,7 @@ export class Job {
     return headerNames.split(",").filter((name) => !this.headerNames.includes(name));
   }
 
-  /** A call of its ledger, after the one that may be under way: also where nobody waits for that one any more. */
+  /** Calls its ledger after the running call, even if nobody awaits that one any more. */
   inTurn(what, work) {
     const answer = this.#recording ? guarded(this, what, () => this.#recording.then(work)) : guarded(this, what, work);
     if (!answer) return undefined;
@@ -191,7 +191,7 @@ export function quietly(listener, event) {
   }
 }
 
-/** A call of a ledger: at once where that one is done at once. */
+/** Calls a ledger, synchronously if the ledger answers synchronously. */
 function guarded(job, what, work) {
   const failed = (error) => Promise.reject(job.failed(new Failed("Ledger", { what, message: messageOf(error), cause: error })));
   try {

@@ -10,7 +10,7 @@ export function loadBy(found) {
   loader = found;
 }
 
-/** Loads the module, from `source` where it is given. */
+/** Loads the module, from `source` if given. */
 export function load(source) {
   if (loaded) return Promise.resolve();
   loading ??= Promise.resolve(source === undefined ? loader.async() : core.default({ module_or_path: source })).then(
@@ -31,7 +31,7 @@ export async function needed() {
   return core;
 }
 
-/** The same where nobody can wait. */
+/** The same, synchronously. */
 export function neededNow(what) {
   if (!loaded) {
     if (!loader.sync) throw new Error(`${what} needs the module: await load() first`);

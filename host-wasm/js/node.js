@@ -29,7 +29,7 @@ function bootId() {
   try {
     boot ??= readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
   } catch {
-    // Elsewhere nothing tells; only what was synced counts in another process then.
+    // Other systems have no boot id; then only synced bytes count in another process.
     boot = `process ${crypto.randomUUID()}`;
   }
   return boot;

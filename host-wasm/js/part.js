@@ -54,7 +54,7 @@ export class Part {
     return this.#call("write", () => this.#sink.write(chunk, at));
   }
 
-  /** Whether these bytes are there. What cannot be read back is never taken for equal. */
+  /** Returns true if the part has these bytes. Bytes that cannot be read back never count as equal. */
   matches(chunk, at) {
     const sink = this.#sink;
     return this.#call("read", async () => {
@@ -68,7 +68,7 @@ export class Part {
     });
   }
 
-  /** Whether all bytes from `from` up to `to` are the same one. */
+  /** Returns true if all bytes from `from` up to `to` are equal. */
   isUniform(from, to) {
     const sink = this.#sink;
     return this.#call("read", async () => {
@@ -116,7 +116,7 @@ export class Part {
     return orMissing(() => (this.#sink.read ? (this.#sink.readBackBytes ?? Infinity) : 0), 0);
   }
 
-  /** Whether the download can start over. */
+  /** True if the download can start over. */
   get truncates() {
     return orMissing(() => this.#sink.truncate !== undefined, false);
   }

@@ -30,7 +30,7 @@ const MOST_NAMES = 9_999;
 /** Sinks that a download of any engine writes to. */
 const inUse = new WeakSet();
 
-/** Whether an engine fetches a URL to a place at this moment. */
+/** Returns true if an engine is fetching a URL to a place at this moment. */
 const fetches = Symbol("fetches");
 
 /** The interface on a platform. */
@@ -132,7 +132,7 @@ class Downloads {
   async list() {
     const { ledger, passing: sinks, jobs } = this.#host;
     const records = new Map((await ledger.list()).map((record) => [record.path, record]));
-    // A ledger need not look where this engine writes.
+    // A ledger need not see what this engine is writing.
     for (const { record, path, ledger: its } of jobs.values()) if (record && its === ledger) records.set(path, record);
     const lasting = [...records.values()].map(async (record) => this.#listed(record, await this.#lengthOf(record)));
     const passing = (await sinks.list()).map((record) => this.#listed(record));
@@ -196,7 +196,7 @@ class Downloads {
     this.#network.timeoutMs = timeoutOf(all);
   }
 
-  /** Whether a call for this would join one that is under way. */
+  /** Returns true if a call for this would join a running download. */
   [fetches](url, to) {
     if (typeof to === "string" || to instanceof URL) {
       const known = this.#driven.get(this.#sinkOf(to).path);

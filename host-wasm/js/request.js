@@ -178,7 +178,7 @@ export class Request {
   }
 
   /**
-   * Follows redirects, where `fetch` shows them. Only `CROSSING` goes along to another origin; a chain that returns to the
+   * Follows redirects, if `fetch` shows them. Only `CROSSING` is sent to another origin; a chain that returns to the
    * origin it began at has all headers again there. Cookies are kept and sent for each response and request of the chain.
    */
   async #follow(fetch) {

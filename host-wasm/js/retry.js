@@ -24,12 +24,12 @@ export async function retry(operation, options = {}) {
   try {
     return await core.retry(maxAttempts, baseDelayMs, maxDelayMs, hooks);
   } catch (error) {
-    // Where a hook threw or the signal came, that is what ended it.
+    // If a hook threw or the signal fired, that is the reason.
     throw hooks.fault ? hooks.fault.error : error;
   }
 }
 
-/** What the core asks for. Nothing of it throws: what a caller's function threw ends the loop and is told afterwards. */
+/** The functions that the core calls. None throws: an error of a caller's function ends the loop and is thrown afterwards. */
 class Hooks {
   fault;
 
@@ -122,7 +122,7 @@ export function parseRetryAfter(value, now = Date.now()) {
 const NETWORK_CODES =
   /^(ECONN(RESET|REFUSED|ABORTED)|EPIPE|ETIMEDOUT|EAI_AGAIN|ENOTFOUND|EHOSTUNREACH|ENETUNREACH|ENETDOWN|UND_ERR_(SOCKET|CONNECT_TIMEOUT|HEADERS_TIMEOUT|BODY_TIMEOUT))$/;
 
-/** Whether another attempt makes sense. */
+/** Returns true if another attempt makes sense. */
 export function isTransient(error) {
   if (error === null || typeof error !== "object") return false;
   if (error.class === "transient" || error.class === "permanent") return error.class === "transient";

@@ -101,12 +101,12 @@ export function withDigestRows({ committingSha256: got = "", reprSha256, digestS
 /** A URL as it may be shown: its query may hold secrets. */
 export const shown = (url) => url.replace(/[?#].*$/s, "");
 
-/** Whether `asked` names the download of `recorded`: itself, or as it is shown, without its query. */
+/** Returns true if `asked` is the URL `recorded`, or that URL as shown, without its query. */
 export function names(asked, recorded) {
   return asked === recorded || (!asked.includes("?") && asked === shown(recorded));
 }
 
-/** Whether an error is about terms that differ: another caller of the same file need not share it. */
+/** Returns true if an error is about terms that another caller of the same file does not share. */
 export function isAboutTerms(code, terms, other) {
   if (code === "DigestMismatch" || code === "DigestConflict") return String(terms.digests) !== String(other.digests);
   return (code === "Status" || code === "CredentialsMissing") && String(terms.headers) !== String(other.headers);

@@ -20,13 +20,13 @@ export class Transfer {
   /** Digests of the bytes by algorithm, once they are computed, or why one cannot be. */
   digests = new Map();
   digestError;
-  /** Whether its bytes are past being read for a digest. */
+  /** True once its bytes can no longer be read for a digest. */
   sealed = false;
-  /** What events said last. */
+  /** The latest facts from events. */
   facts = { bytes: 0, attempts: 0, restarts: 0 };
-  /** Whether its sink is its own, and ended by it. */
+  /** True once its sink is its own, to be ended by it. */
   begun = false;
-  /** `{ reason }` once the sink's other end broke it off. */
+  /** `{ reason }` once the sink's other end cancelled it. */
   broken;
   #callers = new Set();
   #headers;
@@ -55,7 +55,7 @@ export class Transfer {
     return this.#headers;
   }
 
-  /** Whether another caller can still wait for it. */
+  /** Returns true if another caller can still join it. */
   admits({ digests }) {
     if (this.#stopped.signal.aborted) return false;
     return !this.sealed || digests.every((digest) => this.digests.has(algorithmOf(digest)));
@@ -109,7 +109,7 @@ export class Transfer {
     this.#note(event);
     if (event.event === "queued") {
       this.#accepted = true;
-      // The core drives it as soon as it has told this.
+      // The core drives it right after this event.
       if (this.#stopped.signal.aborted) queueMicrotask(() => this.stop());
     }
     for (const download of this.#callers) {
@@ -128,7 +128,7 @@ export class Transfer {
     if (event === "completed") for (const digest of digests ?? []) this.digests.set(...digest.split(":"));
   }
 
-  /** Whether a caller of a transfer that failed goes on by itself: what failed was asked for by another one. */
+  /** Returns true if a caller of a failed transfer continues alone: the failure was about another caller's terms. */
   #goesOn(download, code) {
     const { terms } = download;
     // What was written to a stream cannot be taken back.

@@ -13,7 +13,7 @@ import init from "./core.js";
 
 loadBy({ sync: undefined, async: whenOnlineAgain });
 
-/** Loads the module; where that fails for want of a network, once there is one. */
+/** Loads the module; if the network is down, as soon as it is up again. */
 async function whenOnlineAgain() {
   for (;;) {
     try {
@@ -32,7 +32,7 @@ const chosen = new WeakMap();
 /** URLs that lead to another origin, or may do. */
 const elsewhere = new Set();
 
-/** Names that are locked where there are no Web Locks: within this page. */
+/** Locked names within this page, if there are no Web Locks. */
 const held = new Set();
 
 const platform = {

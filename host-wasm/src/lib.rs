@@ -60,7 +60,7 @@ impl Core {
         configured.map_err(out_of_range)
     }
 
-    /// Accepts a download and drives it to its end. Its last event tells how it ended; the promise resolves to nothing, or
+    /// Accepts a download and drives it to its end. Its last event has the result; the promise resolves to nothing, or
     /// to what it failed with.
     pub fn run(&self, asked: &Fields) -> Promise {
         let engine = self.engine.clone();

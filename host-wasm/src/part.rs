@@ -123,7 +123,7 @@ impl PartStore for Parts {
     }
 
     async fn open(&self, part: &str, how: OpenPart) -> Result<OpenedPart, Error> {
-        // Closed also where opening it fails, or is not waited for.
+        // Closed even if opening it fails or is not awaited.
         let opened = OpenedPart(self.0.part(part));
         Pending::done(opened.0.open(how == OpenPart::Create)).await?;
         Ok(opened)
@@ -241,7 +241,7 @@ impl PartBytes<Bytes> for OpenedPart {
     }
 }
 
-/// `node:crypto`, or our own where there is none.
+/// `node:crypto`, or our own if there is none.
 #[derive(Debug)]
 pub(crate) struct Hasher {
     hash: JsHasher,

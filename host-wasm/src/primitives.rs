@@ -49,7 +49,7 @@ pub fn retry(max_attempts: u32, base_ms: f64, max_ms: f64, hooks: Hooks) -> Prom
 /// A delay of full jitter after this attempt, in milliseconds. `random` is from 0 up to and without 1.
 ///
 /// # Errors
-/// A text, where an argument is out of range.
+/// A text if an argument is out of range.
 #[wasm_bindgen(js_name = backoffDelay)]
 pub fn backoff_delay(attempt: u32, base_ms: f64, max_ms: f64, random: f64) -> Result<f64, JsValue> {
     let policy = policy(1, base_ms, max_ms)?;
@@ -63,7 +63,7 @@ pub fn retry_after_ms(value: &str, now: f64) -> Option<f64> {
     parse_retry_after(value, now).map(ms)
 }
 
-/// Whether this answer of a server is worth another attempt.
+/// Returns `true` if this response is worth another attempt.
 #[wasm_bindgen(js_name = isTransientStatus)]
 pub fn is_transient_status(status: u16) -> bool {
     class_of_status(status, &[]) == Class::Transient
@@ -131,7 +131,7 @@ impl Permits {
     /// So many.
     ///
     /// # Errors
-    /// A text, where they are none.
+    /// A text if they are invalid.
     #[wasm_bindgen(constructor)]
     pub fn new(permits: u32) -> Result<Permits, JsValue> {
         let semaphore = Semaphore::new(permits as usize);
@@ -153,7 +153,7 @@ impl Permits {
     /// Changes their number.
     ///
     /// # Errors
-    /// A text, where they are none.
+    /// A text if they are invalid.
     pub fn resize(&self, permits: u32) -> Result<(), JsValue> {
         let resized = self.0.resize(permits as usize);
         resized.map_err(out_of_range)

@@ -1,6 +1,6 @@
 //! The transport: `fetch`, as `js/request.js` wraps it.
 //!
-//! Every request carries a Range, for without one `fetch` asks for content codings. `If-Range` goes only where it causes no
+//! Every request carries a Range, for without one `fetch` asks for content codings. `If-Range` is sent only if it causes no
 //! preflight: to the page's own origin, and anywhere from Node. Redirects are followed by `fetch`, by its own rules.
 
 use crate::host::JsHost;

@@ -1,4 +1,4 @@
-// A thousand downloads, of which some are cut, refused or called off, leave nothing behind: not in the module's memory, not
+// A thousand downloads, of which some are cut, refused or cancelled, leave nothing behind: not in the module's memory, not
 // on the heap of JavaScript.
 import assert from "node:assert/strict";
 import { readdir } from "node:fs/promises";
@@ -88,7 +88,7 @@ test("a thousand downloads leave the module's memory and the heap as they were",
     last = now;
   }
 
-  // A page more, where more than before came together at one moment.
+  // One page more if more than before was needed at one moment.
   assert.ok(last.module - before.module <= PAGE, `the module's memory grew from ${before.module} to ${last.module} bytes`);
   assert.ok(Math.min(...left) < LEFT_BYTES, `each download left ${left} bytes on the heap, by round`);
   assert.equal((await readdir(world.folder)).length, (ROUNDS + 1) * ROUND * 0.6);

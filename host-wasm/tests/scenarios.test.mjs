@@ -85,7 +85,7 @@ async function run(scenario) {
   }
 }
 
-/** A request that was called off may reach its server late, and would be taken for the first one of the next scenario. */
+/** A request that was cancelled may reach its server late, and would be taken for the first one of the next scenario. */
 async function renewServer() {
   await servers.here.stop();
   servers.here = await startFaultd();

@@ -1,5 +1,5 @@
-//! The retry loop beside backon's, the semaphore beside tokio's and async-lock's: what each costs where nothing is waited
-//! for, and where many wait. `tests/bench/run --only micro` puts the figures into `BENCHMARKS.md`.
+//! The retry loop beside backon's, the semaphore beside tokio's and async-lock's: what each costs without
+//! waiting, and with many waiters. `tests/bench/run --only micro` puts the figures into `BENCHMARKS.md`.
 #![allow(missing_docs)] // criterion_group! makes a public function without any
 
 use backon::{BackoffBuilder, ExponentialBuilder, Retryable};

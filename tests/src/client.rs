@@ -16,7 +16,7 @@ const NEVER: Duration = Duration::from_secs(1 << 40);
 /// The reply as a client hands it on.
 ///
 /// # Errors
-/// `Network` where the connection ends before a head, `Protocol` where the head cannot be read.
+/// `Network` if the connection ends before a head, `Protocol` if the head cannot be read.
 pub fn received(reply: &regrip_faultd::Reply) -> Result<Reply, Error> {
     match reply.head {
         Head::Withheld => return withheld(reply),

@@ -57,7 +57,7 @@ pub(crate) async fn drive<H: Host>(
     Ok((id, ended.err().map(|error| error.code())))
 }
 
-/// Cancels when it is time. Comes to an end only where that was refused.
+/// Cancels when it is time. Returns only if that was refused.
 async fn cancel<H: Host>(engine: &Engine<H>, id: DownloadId, is_time: impl Fn() -> bool) -> Error {
     while !is_time() {
         engine.host().clock().sleep(LOOK_EVERY).await;

@@ -69,7 +69,7 @@ pub fn run(scenario: &Scenario) -> Result<Outcome, String> {
     })
 }
 
-/// Whether a disk of a given size can be made here: on Linux, as root.
+/// Returns `true` if a disk of a given size can be made here: on Linux, as root.
 pub fn has_small_disks() -> bool {
     static TRIED: OnceLock<bool> = OnceLock::new();
     *TRIED.get_or_init(|| tempfile::tempdir().is_ok_and(|folder| SmallDisk::mount(folder.path(), 4096).is_ok()))
@@ -95,7 +95,7 @@ fn leaks(engine: &Engine<NativeHost<SqliteLedger>>, disk: &Disk) -> Vec<String> 
     if engine.permits_used() > 0 {
         leaks.push(format!("permits in use: {}", engine.permits_used()));
     }
-    // Where the system tells which files a process has open.
+    // If the system shows which files a process has open.
     for entry in std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
         let open = std::fs::read_link(entry.path()).unwrap_or_default();
         if open.starts_with(disk.files()) {
@@ -105,7 +105,7 @@ fn leaks(engine: &Engine<NativeHost<SqliteLedger>>, disk: &Disk) -> Vec<String> 
     leaks
 }
 
-/// What the engine told.
+/// The engine's events.
 #[derive(Default)]
 struct Heard(Mutex<Vec<What>>);
 

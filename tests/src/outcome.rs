@@ -17,9 +17,9 @@ pub struct Outcome {
     pub requests: Vec<LogEntry>,
     /// What was asked of the other origin, in order.
     pub elsewhere: Vec<LogEntry>,
-    /// The bytes at the destination, where a file is there.
+    /// The bytes at the destination, if a file exists.
     pub file: Option<Vec<u8>>,
-    /// The bytes of the part, where there is one.
+    /// The bytes of the part, if there is one.
     pub part: Option<Vec<u8>>,
     /// The row.
     pub row: Option<Row>,
@@ -43,7 +43,7 @@ impl Outcome {
         }
     }
 
-    /// The last word: the summary and the name of the event it came with.
+    /// The last event: its summary and its name.
     pub(crate) fn last_word(&self) -> Option<(&'static str, &Summary)> {
         let summary = |what: &'static str, of| Some((what, of));
         self.events.iter().rev().find_map(|what| match what {

@@ -32,7 +32,7 @@ pub struct Scenario {
     /// Files of another origin, by path; `{elsewhere}` in a redirect stands for it.
     #[serde(default)]
     pub elsewhere: BTreeMap<String, FileScript>,
-    /// Where the peer is, if not where it listens.
+    /// The peer's address, if not the one it listens on.
     #[serde(default)]
     pub address: Address,
     /// What is on the disk already.
@@ -53,7 +53,7 @@ pub struct Scenario {
     /// How often it is asked for, one after the other. A cancel is for the first.
     #[serde(default = "once")]
     pub calls: u32,
-    /// On which hosts it runs; all, where it is missing.
+    /// On which hosts it runs; all, if it is missing.
     #[serde(default = "every_host")]
     pub hosts: Vec<Host>,
     /// Why not on all of them.
@@ -80,7 +80,7 @@ pub enum Address {
     /// Where it listens.
     #[default]
     Listens,
-    /// At a port where nobody listens.
+    /// At a port without a listener.
     Refused,
     /// At a name that does not exist.
     UnknownName,
@@ -154,7 +154,7 @@ pub struct Download {
     pub release_size: Option<u64>,
     /// Take up a part that no row claims.
     pub adopt: bool,
-    /// What to do where the destination exists.
+    /// What to do if the destination exists.
     pub on_exists: OnExists,
     /// Headers for the peer, by name: credentials.
     pub headers: BTreeMap<String, String>,
@@ -214,7 +214,7 @@ pub struct Expect {
     /// The error's code.
     #[serde(default)]
     pub code: Option<String>,
-    /// The error's class; permanent, where it is missing.
+    /// The error's class; permanent, if it is missing.
     #[serde(default)]
     pub class: Option<ClassName>,
     /// Which version is at the destination; missing is what was there before.
@@ -223,7 +223,7 @@ pub struct Expect {
     /// Attempts over the row's life.
     #[serde(default)]
     pub attempts: u32,
-    /// Restarts in order, with the bytes they discarded; none, where it is missing.
+    /// Restarts in order, with the bytes they discarded; none, if it is missing.
     #[serde(default)]
     pub restarts: Vec<(RestartReason, Discarded)>,
     /// What the peer is asked, in order; missing is not looked at.
@@ -252,7 +252,7 @@ pub struct Expect {
 pub enum Discarded {
     /// So many.
     Exactly(u64),
-    /// At least and at most so many: a difference is found by the chunk, and chunks are as large as the host reads them.
+    /// At least and at most this many: a difference is found by the chunk, and chunks are as large as the host reads them.
     Between(u64, u64),
 }
 
@@ -318,10 +318,10 @@ pub struct Asked {
     /// Path and query.
     #[serde(default = "path")]
     pub target: String,
-    /// Its Range; none, where it is missing.
+    /// Its Range; none, if it is missing.
     #[serde(default)]
     pub range: Option<String>,
-    /// Its If-Range; none, where it is missing.
+    /// Its If-Range; none, if it is missing.
     #[serde(default)]
     pub if_range: Option<String>,
     /// Other headers it has, or (null) must not have.
@@ -362,7 +362,7 @@ fn given<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<Kept>>, D:
 }
 
 impl Scenario {
-    /// The configuration: that of `regrip`, but with no backoff where the scenario names none.
+    /// The configuration: that of `regrip`, but with no backoff if the scenario names none.
     ///
     /// # Errors
     /// A key that does not exist, or a value of another type.

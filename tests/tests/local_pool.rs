@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime};
 type Files = Rc<RefCell<BTreeMap<String, Vec<u8>>>>;
 type Rows = Rc<RefCell<BTreeMap<DownloadId, Row>>>;
 
-/// **Host** ties the others together, seeds the jitter, and is told what happens.
+/// **Host** ties the others together, seeds the jitter, and gets the events.
 struct Mine {
     peer: Peer,
     disk: Disk,
@@ -89,7 +89,7 @@ impl Transport for Peer {
     }
 }
 
-/// **Body** lends the bytes chunk by chunk. An end that came too early is an error, if the client can tell.
+/// **Body** lends the bytes chunk by chunk. An early end is an error, if the client notices it.
 struct Wire {
     file: Rc<Vec<u8>>,
     at: usize,
@@ -233,7 +233,7 @@ impl Ledger for Table {
     }
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
         let rows = self.0.borrow();
-        let unfinished = rows.values().filter(|row| !row.status.is_finished());
+        let unfinished = rows.values().filter(|row| row.status.is_active());
         Ok(unfinished.cloned().map(Mark::from).collect())
     }
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
@@ -249,7 +249,7 @@ impl Ledger for Table {
     }
 }
 
-/// **Clock** tells and waits for time. In this one time passes only in a sleep, at once, so that the test takes none; the
+/// **Clock** reads and waits for time. In this one time passes only in a sleep, at once, so that the test takes none; the
 /// sleep of a real one is its runtime's timer.
 struct Idle(Rc<Cell<Duration>>);
 

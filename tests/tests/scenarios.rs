@@ -74,7 +74,7 @@ fn covered(scenarios: &[Scenario]) -> Trial {
     })
 }
 
-/// Two scenarios of one name could not be told apart in a report.
+/// Two scenarios of one name could not be distinguished in a report.
 fn told_apart(scenarios: &[Scenario]) -> Trial {
     let mut names: Vec<_> = scenarios.iter().map(|one| format!("{} {}", one.id, one.name)).collect();
     names.sort();

@@ -160,7 +160,7 @@ mod tests {
             let due = breaker.outage().map(|outage| outage.next_probe);
             let due = due.unwrap_or_default();
             intervals.push(due.since(now).as_secs());
-            // An answer that never came took ten seconds.
+            // A missing answer took ten seconds.
             now = due.after(Duration::from_secs(10));
             breaker.probe_failed(now, refused(number));
         }

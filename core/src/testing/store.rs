@@ -82,7 +82,7 @@ impl MemoryStore {
         self.disk().failing_syncs = times;
     }
 
-    /// The next so many renames are followed by a folder that cannot be synced.
+    /// After the next `n` renames the folder cannot be synced.
     pub fn fail_folder_syncs(&self, times: u32) {
         self.disk().failing_folder_syncs = times;
     }

@@ -32,7 +32,7 @@ pub struct Asked {
 pub enum Piece {
     /// These bytes arrive.
     Bytes(Vec<u8>),
-    /// Nothing arrives for so long.
+    /// Nothing arrives for this time.
     Wait(Duration),
     /// Nothing ever arrives.
     Forever,
@@ -97,7 +97,7 @@ impl FakeTransport {
         FakeTransport { headers_timeout: Some(timeout), ..self }
     }
 
-    /// The same under a rate limit that makes every chunk wait so long.
+    /// The same under a rate limit that delays every chunk by this time.
     pub fn with_pace(self, pace: Duration) -> Self {
         FakeTransport { pace, ..self }
     }
@@ -112,7 +112,7 @@ impl FakeTransport {
         lock(&self.open).len()
     }
 
-    /// Whether a request for this URL is open.
+    /// Returns `true` if a request for this URL is open.
     pub fn is_open(&self, url: &str) -> bool {
         lock(&self.open).iter().any(|open| open == url)
     }

@@ -8,7 +8,7 @@ use regrip_core::testing::VirtualClock;
 use regrip_core::testing::contract::Broken;
 use std::collections::BTreeSet;
 
-/// Whether a check ends, and finds nothing.
+/// Returns `true` if a check ends, and finds nothing.
 fn holds(clock: &VirtualClock, check: impl Future<Output = Result<(), Broken>>) -> bool {
     clock.run(check).is_some_and(|checked| checked.is_ok())
 }

@@ -200,7 +200,7 @@ fn bytes_that_came_by_credentials_wait_until_those_are_given_again() {
     };
     let accept = |names: &[&str]| world.run(world.engine.accept(with(names)));
     let id = accept(&["cookie", "x-key"]).expect("it is new").id;
-    // Nothing came yet, so nothing is lost by asking otherwise.
+    // Nothing was received yet, so another request loses nothing.
     accept(&["x-key"]).expect("it is known");
     accept(&["cookie", "x-key"]).expect("it is known");
     world.drive(id).expect_err("404 is permanent");

@@ -25,7 +25,7 @@ fn process(of: &World, n: usize) -> World {
     World::on(host, config)
 }
 
-/// Two processes, and a download that neither drives yet. A chunk of it arrives every so many seconds.
+/// Two processes, and a download that neither drives yet. Its chunks arrive at a fixed interval.
 fn two(every: u64) -> [World; 2] {
     let world = World::answering(config(), move |asked| {
         let from = asked.first.unwrap_or(0) as usize;

@@ -35,7 +35,7 @@ async fn accept_all(world: &World, all: impl IntoIterator<Item = NewDownload>) -
     ids
 }
 
-/// Accepts so many of the peer and drives them to their ends.
+/// Accepts this many downloads of the peer and drives them to their ends.
 fn run_all(world: &World, number: u32) -> Vec<Result<Summary, Error>> {
     world.run(async {
         let ids = accept_all(world, (0..number).map(of_peer)).await;
@@ -43,7 +43,7 @@ fn run_all(world: &World, number: u32) -> Vec<Result<Summary, Error>> {
     })
 }
 
-/// A peer that is away until so many seconds have passed.
+/// A peer that is unreachable for this many seconds.
 fn away_until(back: u64) -> impl FnMut(&Asked) -> Answer + Send + 'static {
     move |asked| match asked.at < seconds(back) {
         true => Err(broken()),

@@ -58,7 +58,7 @@ async fn process(engine: &Engine<Slow>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs one process for so many polls, ends it, and looks at what it left. Whether it got to its end by itself.
+/// Runs one process for this many polls, ends it, and examines what it left. Returns `true` if it ended by itself.
 fn run_and_end(world: &World, file: &[u8], polls: u32, end: End) -> bool {
     let slow = Slow::new(world.host.clone(), Duration::ZERO);
     let engine = Engine::new(slow, config(), true).expect("the defaults are in range");

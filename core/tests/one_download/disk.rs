@@ -36,7 +36,7 @@ fn the_part_is_claimed_and_the_version_recorded_before_the_first_byte() {
     let world = World::scripted(config(), [Ok(reply)]);
     world.get().expect("it is served");
     assert_eq!(told(&world), ["claimed", "fresh", "checkpoint", "committing", "completed"]);
-    // And where the ledger does not take the version, no byte is written.
+    // And if the ledger does not record the version, no byte is written.
     let world = World::scripted(config(), [Ok(whole(&file))]);
     let id = world.accept();
     world.host.ledger.fail_after(Some(2)); // claimed, attempt, and then `fresh`
@@ -182,7 +182,7 @@ fn a_disk_that_fills_up_while_writing_keeps_the_part_and_is_not_retried() {
     world.assert_whole(&file);
 }
 
-// D03: what a failed sync has dropped the next one does not tell, so it must not be believed.
+// D03: the next sync does not report what a failed one dropped, so its success proves nothing.
 #[test]
 fn after_a_failed_sync_the_part_is_not_believed() {
     let file = content(1000);
@@ -238,7 +238,7 @@ fn a_part_no_row_claims_is_not_touched() {
 fn an_adopted_part_is_taken_up_after_a_comparison() {
     let file = content(100_000);
     let new = || NewDownload { adopt: true, ..new_download(URL, FILE) };
-    // Also where comparing is turned off: nothing else vouches for it.
+    // Also if comparing is turned off: nothing else vouches for it.
     for overlap in [0, 65_536] {
         let config = regrip_core::DownloadsConfig { resume_overlap_bytes: overlap, ..config() };
         let world = World::scripted(config, [Ok(rest(&file, 70_000 - 65_536))]);

@@ -1,7 +1,7 @@
 //! A small model: every sequence of up to three kinds of response, then honest service; and a crash at every await.
 //!
 //! The source has a file of 100 bytes, replaced by another one of the same size and with the same first 30 bytes if a
-//! sequence says so. It tells them apart by a strong ETag, by a strong Last-Modified or by nothing; in the last case the two may
+//! sequence says so. It distinguishes them by a strong ETag, by a strong Last-Modified or by nothing; in the last case the two may
 //! have a repeated byte in common between heads and ends that differ. It never lies about what a client has to believe: bytes under a strong validator are those of that version, and a Content-Range names the bytes
 //! that follow it.
 
@@ -20,7 +20,7 @@ const SHARED: usize = 30;
 const OVERLAP: u64 = 8;
 const DATE: &str = "Thu, 01 Jan 2026 00:00:00 GMT";
 
-/// How the source tells its versions apart.
+/// How the source distinguishes its versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Telling {
     ETag,
@@ -287,7 +287,7 @@ fn look(world: &World, story: &str) {
     assert!(held, "{story}: {} bytes that are of no one response", part.len());
 }
 
-/// Whether only one version of the file is ever sent.
+/// Returns `true` if only one version of the file is ever sent.
 fn is_one_version(kinds: &[Kind]) -> bool {
     let another = |kind: &Kind| kind.replaces() || matches!(kind, Kind::Page | Kind::Smaller | Kind::Coded);
     !kinds.iter().any(another)
@@ -363,7 +363,7 @@ async fn process(engine: &Engine<Slow>) -> Result<(), Error> {
     engine.drive(id).await.map(|_| ())
 }
 
-/// Runs a process for so many polls, ends it, and looks at what it left. `None`: it did not get to its own end.
+/// Runs a process for this many polls, ends it, and examines what it left. `None`: it did not end by itself.
 fn run_and_end(world: &World, polls: u32, loses_power: bool, story: &str) -> Option<Result<(), Error>> {
     let slow = Slow::new(world.host.clone(), Duration::ZERO);
     let engine = Engine::new(slow, config(), true).expect("the configuration is in range");

@@ -112,7 +112,7 @@ fn a_chunked_body_is_complete_by_its_last_chunk_whatever_its_release_says() {
         assert!(row.mismatch);
         assert_eq!((row.size, row.known_size()), (None, None));
         for (_, what) in world.host.events() {
-            if let What::Progress { bytes, total } = what {
+            if let What::Progress { bytes, total, .. } = what {
                 assert!(total.is_none_or(|total| total >= bytes), "{bytes} of {total:?}");
             }
         }
@@ -142,7 +142,7 @@ fn a_416_at_the_parts_end_completes_a_file_of_unknown_size() {
     world.assert_whole(&file);
 }
 
-// The end of a range is no proof of the end of a file whose length it does not tell.
+// The end of a range is no proof of the end of a file whose length it does not state.
 #[test]
 fn a_range_of_an_unknown_whole_does_not_complete_it() {
     let file = content(1000);

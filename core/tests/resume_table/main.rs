@@ -213,12 +213,12 @@ fn check(situation: &Situation, kind: &Kind, happened: &Happened) {
     });
     // Other bytes under the same strong ETag are found out only by comparing them, which is not due then.
     let lied = kind.name.contains("the same strong ETag") && situation.is_vouched_for();
-    // By this response the file ends where the part does.
+    // By this response the file ends at the end of the part.
     let at_end = kind.name.starts_with("416 at N") && !kind.name.contains("another");
     let is_part = at_end && situation.files.same.starts_with(bytes) && bytes.len() as u64 == situation.offset;
     assert!(of_one || lied || is_part, "{name}: bytes of two versions");
     assert_eq!(happened.file.is_some(), happened.ended.is_ok(), "{name}");
-    // What the whole file has in common with the part is kept, to the chunk, where it can be compared.
+    // What the whole file has in common with the part is kept, to the chunk, if it can be compared.
     let discarded: u64 = happened.restarts.iter().map(|(_, bytes)| bytes).sum();
     assert!(discarded <= situation.offset, "{name}");
     let comparable =
@@ -266,7 +266,7 @@ fn no_response_that_is_repeated_costs_bandwidth_without_bound() {
     }
 }
 
-/// Responses that do not lie: their ETag stands for their bytes, and a 416 says where the file ends.
+/// Responses that do not lie: their ETag stands for their bytes, and a 416 has the size of the file.
 fn honest() -> Vec<&'static Kind> {
     let lies = |kind: &Kind| kind.name.contains("the same strong ETag") || kind.name.starts_with("416 at N");
     KINDS.iter().filter(|kind| !lies(kind)).collect()

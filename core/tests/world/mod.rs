@@ -214,7 +214,7 @@ impl World {
     }
 }
 
-/// Polls a future so many times at most; `None` where it was not done by then. The future is dropped in either case.
+/// Polls a future at most this many times; `None` if it was not done by then. The future is dropped in either case.
 pub(crate) async fn at_most<T>(polls: u32, future: impl Future<Output = T>) -> Option<T> {
     let (mut future, mut left) = (pin!(future), polls);
     poll_fn(|context| {

@@ -107,7 +107,7 @@ impl Guard for Auth {
     }
 }
 
-/// Whether a browser says that another site's page sent it. A link to the page itself may be anywhere.
+/// Returns `true` if a browser sent the request for another site's page. Links to the page itself are allowed anywhere.
 fn is_from_another_site(head: &Parts) -> bool {
     let site = only(&head.headers, &SEC_FETCH_SITE);
     let foreign = site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"));

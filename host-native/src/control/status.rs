@@ -1,7 +1,7 @@
 //! What the API shows beside downloads: the configured peers, the stubs that are not downloads yet, and problems of the
 //! server's surroundings.
 //!
-//! Whether a peer can be reached is decided by the engine's breaker
+//! The state of a peer is decided by the engine's breaker
 //! ([`Engine::reachability`](regrip_core::Engine::reachability)). A problem is logged when it begins, changes and ends. It fails
 //! no download: whatever needs the folder, disk or file in question waits.
 
@@ -49,7 +49,7 @@ impl PeerCard {
 pub(crate) struct PeerSeen {
     /// Its version, by the last handshake that worked.
     pub version: Option<String>,
-    /// Whether it answered the last request; `None` before the first one.
+    /// `true` if it answered the last request; `None` before the first one.
     pub answered: Option<bool>,
     /// Since when that is so.
     pub since: Option<SystemTime>,

@@ -17,8 +17,8 @@ pub trait Catalogue {
     /// `NoSuchDownload`, `Ledger`.
     fn entry(&self, id: DownloadId) -> impl Future<Output = Result<LedgerEntry, Error>> + Send;
 
-    /// Downloads by their last change, newest first: at most `limit` (and 1000), of these statuses or, where none is named,
-    /// of all, from the one after `after` on.
+    /// Downloads by their last change, newest first: at most `limit` (and 1000), of these statuses, or of
+    /// all if none is named, starting after `after`.
     ///
     /// # Errors
     /// `NoSuchDownload` if `after` is gone, `Ledger`.
@@ -47,7 +47,7 @@ pub trait Catalogue {
     /// `Ledger`.
     fn timeline(&self, id: DownloadId) -> impl Future<Output = Result<Vec<AttemptLine>, Error>> + Send;
 
-    /// Returns `true` if what is written now takes so long that a person would not wait for it: another program keeps the
+    /// Returns `true` if the current write takes longer than a person would wait: another program keeps the
     /// database locked, or its disk hangs.
     fn is_stuck(&self) -> bool;
 
@@ -62,7 +62,7 @@ pub struct LedgerEntry {
     pub row: Row,
     /// The file's name.
     pub filename: String,
-    /// The stub it came from.
+    /// Its stub.
     pub stub_name: Option<String>,
     /// What is kept of the release that the peer sent; a list does not have it.
     pub release_json: Option<String>,
@@ -113,7 +113,7 @@ pub struct AttemptLine {
     pub offset_to: Option<u64>,
     /// `completed`, `failed`, `cancelled`, `interrupted`, or `lost`: its process was killed.
     pub outcome: Option<String>,
-    /// `transient` or `permanent`, where something went wrong.
+    /// `transient` or `permanent`, if there was an error.
     pub class: Option<String>,
     /// The error's stable name.
     pub code: Option<String>,
@@ -144,7 +144,7 @@ pub struct Download {
     pub peer_name: Option<String>,
     /// The item, as the peer names it.
     pub item_id: Option<String>,
-    /// The stub it came from.
+    /// Its stub.
     pub stub_name: Option<String>,
     /// The file's name.
     pub filename: String,
@@ -152,7 +152,7 @@ pub struct Download {
     pub dest_path: String,
     /// Absolute path of the part.
     pub part_path: String,
-    /// What to do where the destination exists.
+    /// What to do if the destination exists.
     pub on_exists: OnExists,
     /// Names of the headers that its requests need and that are not kept.
     pub header_names: Vec<String>,
@@ -170,7 +170,7 @@ pub struct Download {
     pub durable_bytes: u64,
     /// As sent.
     pub etag: Option<String>,
-    /// As sent, where it is strong.
+    /// As sent, if it is strong.
     pub last_modified: Option<String>,
     /// The SHA-256 that the file must have.
     pub sha256_wanted: Option<String>,

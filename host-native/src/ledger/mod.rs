@@ -2,8 +2,8 @@
 //!
 //! Read [`NativeLedger`] first: it is all that a ledger must offer. The engine writes by [`SendLedger`], what only shows
 //! downloads reads by [`Catalogue`], `serve` has its tables ([`ServeTables`]) and a share its own ([`SharedDigests`]).
-//! [`SqliteLedger`], in the folder `sqlite`, is the one that there is; another ledger is another folder, and is named nowhere
-//! but where it is opened. Nothing here decides about downloads.
+//! [`SqliteLedger`], in the folder `sqlite`, is the only one; another ledger would be another folder, named only
+//! at the place that opens it. Nothing here decides about downloads.
 //!
 //! Invariant: a call returns after its transaction is durable, and the row it leaves is the one
 //! [`Row::apply`](regrip_core::record::Row::apply) describes. Several processes may share a ledger.

@@ -4,13 +4,14 @@ use super::catalogue::Catalogue;
 use crate::store::{FileStamp, FileVersion};
 use futures::future::BoxFuture;
 use regrip_core::send_ledger::SendLedger;
-use regrip_core::{DownloadId, Error};
+use regrip_core::{DownloadId, Error, Row};
 use std::fmt;
+use std::path::Path;
 use std::time::SystemTime;
 
 /// The tables of `serve`.
 pub trait ServeTables {
-    /// Notes the stub a download came from and its release as the peer sent it.
+    /// Records a download's stub and its release as the peer sent it.
     ///
     /// # Errors
     /// `NoSuchDownload`, `Ledger`, `DiskFull`.
@@ -21,14 +22,13 @@ pub trait ServeTables {
         release_json: Option<String>,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Where these downloads came from, in any order; those that are gone are left out.
+    /// The origins of these downloads, in any order; removed downloads are left out.
     ///
     /// # Errors
     /// `Ledger`.
     fn origins(&self, ids: Vec<DownloadId>) -> impl Future<Output = Result<Vec<DownloadOrigin>, Error>> + Send;
 
-    /// Where completed downloads came from whose import has not come to its end: those after `after`, by id, `limit` at
-    /// most.
+    /// The origins of completed downloads whose import has not ended: those after `after`, by id, at most `limit`.
     ///
     /// # Errors
     /// `Ledger`.
@@ -76,7 +76,7 @@ pub trait ServeTables {
     ) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// Where a download came from.
+/// The origin of a download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DownloadOrigin {
     /// The download.
@@ -85,7 +85,7 @@ pub struct DownloadOrigin {
     pub peer_id: Option<String>,
     /// The item, as the peer names it.
     pub item_id: Option<String>,
-    /// The stub it came from, if that was noted.
+    /// Its stub, if one was recorded.
     pub stub_name: Option<String>,
 }
 
@@ -159,6 +159,12 @@ pub trait NativeLedger: SendLedger + Catalogue + ServeTables + SharedDigests + C
     /// # Errors
     /// `NoSuchDownload`, `Ledger`, `DiskFull`.
     fn stamp(&self, id: DownloadId, stamp: FileStamp) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The rows of a URL whose destination is below a folder, newest first.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn rows_of_url(&self, url: &str, folder: &Path) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
 
     /// Closes the attempts that killed processes left open, as `lost`, and returns how many. For a process that has the
     /// ledger to itself: another one's attempts look the same.

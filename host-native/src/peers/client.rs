@@ -91,7 +91,7 @@ impl<L: NativeLedger> PeerClient<L> {
         &self.peer
     }
 
-    /// The line to it, which tells whether it can be reached.
+    /// Whether it can be reached, shared with its downloads.
     pub fn line(&self) -> &Reachability {
         &self.line
     }

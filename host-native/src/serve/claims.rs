@@ -2,7 +2,7 @@
 //!
 //! What is claimed is an item of a peer; the stubs that name it are claimed with it, however many there are and whatever
 //! their names. So a thousand copies of a stub are one piece of work, and a stub of a download that an earlier process
-//! began finds it again by its item, also where that process was killed before it noted the stub's name.
+//! began finds it again by its item, even if that process was killed before it recorded the stub's name.
 //!
 //! Invariants: an item has one claim at a time, and checking and claiming are one step. A claim ends only once its stubs
 //! were dealt with. What is claimed is bounded, peer by peer: the rest waits in the folder.

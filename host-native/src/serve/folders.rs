@@ -35,7 +35,7 @@ pub enum DataFolderRefused {
     InUse {
         /// The folder.
         path: PathBuf,
-        /// The other process, where it says so.
+        /// The other process, if known.
         pid: Option<u32>,
     },
     /// It cannot be made or written to.
@@ -56,7 +56,7 @@ impl DataFolder {
     /// Makes the folder (mode 0700) if it is missing, and locks it.
     ///
     /// # Errors
-    /// [`DataFolderRefused`]; nothing in the folder was changed where another server has it.
+    /// [`DataFolderRefused`]; if another server has the folder, nothing in it was changed.
     pub fn lock(path: &Path) -> Result<DataFolder, DataFolderRefused> {
         let unusable = |source| DataFolderRefused::Unusable { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
@@ -103,8 +103,8 @@ pub fn ledger_in(folder: &Path) -> PathBuf {
     folder.join("state.db")
 }
 
-/// The server that has a data folder now, if there is one and the system tells. Only looks: a server that is about to
-/// lock it is not disturbed.
+/// The process id of the server that has a data folder now, if the system knows. Does not lock: a server that is about to
+/// lock the folder is not disturbed.
 pub fn serving(folder: &Path) -> Option<u32> {
     writer(&folder.join(LOCK))
 }
@@ -142,7 +142,7 @@ impl CompletedFolder {
         &self.path
     }
 
-    /// Whether files can go there; what keeps them from it is noted among the troubles.
+    /// Returns `true` if files can be written there; the reason why not is added to the troubles.
     ///
     /// # Errors
     /// What is wrong, in one line.

@@ -85,8 +85,8 @@ async fn accepted(url: &Url, headers: &Headers, mut body: HttpBody) -> Result<()
     Ok(())
 }
 
-/// The next request. The command is sent again where 307 and 308 say so, and wherever the redirect leads to the endpoint of
-/// commands: a proxy that answers 301, 302 or 303 has not handed it on. Else a 303 names its result, which is asked for.
+/// The next request. The command is sent again after a 307 or 308, and if the redirect leads to the endpoint of commands: a
+/// proxy that answers 301, 302 or 303 has not forwarded it. Any other 303 names the result, which is requested.
 fn onward(from: &Url, status: u16, headers: &Headers) -> Result<(Method, Url), Error> {
     let location = headers.only("location").unwrap_or_default();
     let target = from.join(location).ok().filter(|_| !location.is_empty());

@@ -36,7 +36,7 @@ pub(super) enum NotTaken {
     /// It was there a moment ago.
     #[error("it is gone")]
     Vanished,
-    /// Not a stub; it stays where it is.
+    /// Not a stub; it stays in place.
     #[error("{0}")]
     NoStub(String),
     /// It cannot be read now.
@@ -105,7 +105,7 @@ impl StubFolder {
     /// failed before and regrip's own text are replaced; if something else has one of the two names, both get another one.
     ///
     /// # Errors
-    /// The error of the system; the stub is still where it was.
+    /// The error of the system; the stub was not moved.
     pub(super) fn fail(&self, name: &str, item: &PeerItem, why: &str) -> io::Result<()> {
         if !self.names(name, item)? {
             return Ok(());

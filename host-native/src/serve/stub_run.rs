@@ -174,8 +174,8 @@ async fn make_row<L: NativeLedger>(
     Ok(())
 }
 
-/// Asks for the release of a download whose row does not have it, and notes it. Without it nobody knows who imports the
-/// file; where the peer does not have it any more nobody ever will, and the file stays as it is.
+/// Requests and records the release of a download whose row has none. Without it no import server can be chosen; if the
+/// peer has deleted the item, the file stays as it is.
 pub(super) async fn learn_release<L: NativeLedger>(service: &Service<L>, item: &PeerItem, id: DownloadId) {
     let Some(peer_client) = service.peers.get(&item.peer) else {
         return;

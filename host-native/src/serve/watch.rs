@@ -101,8 +101,8 @@ impl Watch {
     }
 }
 
-/// What earlier scans found. All of it is forgotten with the file; hashes keep it small where thousands of foreign files
-/// lie in the folder.
+/// The results of earlier scans, forgotten when the file disappears. Hashes keep it small if thousands of foreign files
+/// are in the folder.
 #[derive(Debug, Default)]
 struct SeenFiles {
     /// Stubs that may still be written to, and since when they are as they are.
@@ -183,7 +183,7 @@ impl<T: Taker> Watching<T> {
         }
     }
 
-    /// Looks through the folder once. Whether some stubs are too young to be taken.
+    /// Scans the folder once. Returns `true` if some stubs are too young to be taken.
     fn look(&mut self, taker: &Arc<T>) -> bool {
         if self.reconsider.swap(false, Ordering::AcqRel) {
             self.seen.strangers.clear();

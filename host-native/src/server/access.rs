@@ -267,7 +267,7 @@ impl Guard for CurrentKeys {
     }
 }
 
-/// The value of a header that came exactly once.
+/// The value of a header that was sent exactly once.
 pub(crate) fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
@@ -288,7 +288,7 @@ fn is_local_host(headers: &HeaderMap) -> bool {
     })
 }
 
-/// No `Origin`, or the one that `Host` names; by https where a proxy in front speaks TLS.
+/// No `Origin`, or the one that `Host` names; by https if a proxy in front terminates TLS.
 pub fn is_own_origin(headers: &HeaderMap) -> bool {
     if !headers.contains_key(ORIGIN) {
         return true;

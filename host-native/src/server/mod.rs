@@ -1,4 +1,4 @@
-//! The HTTP server: hyper's HTTP/1.1 on smol sockets, a table of routes, and files sent from where they are.
+//! The HTTP server: hyper's HTTP/1.1 on smol sockets, a table of routes, and files sent straight from disk.
 //!
 //! Where a byte goes: [`Server`] accepts, a connection parses the request (hyper), [`Router`] finds the handler and says no
 //! to whom its [`Guard`] does not let in, the handler makes a [`Reply`], and its bytes, or the [`FileSpan`] it names, leave

@@ -103,7 +103,7 @@ impl Reply {
     }
 }
 
-/// Why a request was not done: `{"error": {"code", "message"}}`, where it helps with a `field`.
+/// Why a request was not done: `{"error": {"code", "message"}}`, with a `field` if that helps.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {

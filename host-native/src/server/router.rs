@@ -35,7 +35,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The method: GET or HEAD where the route says GET.
+    /// The method: GET or HEAD if the route says GET.
     pub fn method(&self) -> &Method {
         &self.head.method
     }
@@ -56,7 +56,7 @@ impl Asked {
         self.head.extensions.get().map(Place::client_sends)
     }
 
-    /// What stands where the pattern has braces, percent-decoded.
+    /// The text in place of the pattern's braces, percent-decoded.
     pub fn captured(&self) -> &str {
         self.captured.as_deref().unwrap_or_default()
     }
@@ -64,8 +64,8 @@ impl Asked {
     /// Reads the body as JSON; once.
     ///
     /// # Errors
-    /// 415 where it is not said to be JSON, 413 where it is too long, 408 where it is too slow, 400 where it is something
-    /// else than what is expected.
+    /// 415 if its Content-Type is not JSON, 413 if it is too long, 408 if it is too slow, 400 if it does not have the
+    /// expected fields.
     pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Refusal> {
         let body = self.body.take();
         reply::json(&self.head.headers, body).await
@@ -158,7 +158,7 @@ impl<S: Send + Sync> Router<S> {
         Ok((route.handler, asked))
     }
 
-    /// 405 where the path is known with other methods, else 404.
+    /// 405 if the path is known with other methods, else 404.
     fn without_route(&self, path: &str) -> Reply {
         let mut allowed = Vec::new();
         for route in self.routes {
@@ -182,7 +182,8 @@ impl From<Refusal> for Box<Reply> {
     }
 }
 
-/// Whether a path fits a pattern, and what stands in its braces. Split before it is decoded: an id may have slashes.
+/// Matches a path against a pattern and returns the text in place of its braces. Split before decoding: an id may have
+/// slashes.
 #[allow(clippy::option_option, reason = "no fit, or a fit with or without braces")]
 fn captured(pattern: &str, path: &str) -> Option<Option<String>> {
     let mut captured = None;

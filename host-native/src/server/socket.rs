@@ -189,8 +189,8 @@ impl ServedSocket {
     }
 }
 
-/// The kernel alone sees whether a slow client still takes bytes out of a full send buffer, so it times the sending where
-/// it can; whether it does.
+/// Lets the kernel time the sending, because only the kernel sees a slow client read from a full send buffer. Returns
+/// `true` if it can.
 fn time_sending(stream: &TcpStream, timeout: Duration) -> io::Result<bool> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {

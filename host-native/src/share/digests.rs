@@ -4,7 +4,7 @@
 //! it is handed out for that version only. A restart reads no file again whose version is still the recorded one.
 //!
 //! A version that differs in ctime alone may have the same bytes (a link was made) or others (size and mtime were set back).
-//! Only another hash tells. An equal digest keeps the ETag, so that a peer goes on with what it has.
+//! Only hashing again can distinguish them. An equal digest keeps the ETag, so that a peer goes on with what it has.
 
 use super::inventory::Item;
 use super::state::Shelf;
@@ -162,7 +162,7 @@ impl Digests {
         }
     }
 
-    /// Notes a digest, with the ETag of the version before if only ctime tells them apart and the digests are equal.
+    /// Records a digest, with the ETag of the previous version if only ctime differs and the digests are equal.
     fn record(&self, item: &Item, version: FileVersion, sha256: String) {
         let digest = {
             let mut known = lock(&self.known);

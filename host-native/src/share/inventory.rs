@@ -208,7 +208,7 @@ pub(super) struct Clues {
 }
 
 impl Clues {
-    /// Reads a path from the file up: the nearest name that tells counts.
+    /// Reads a path from the file up: the nearest name with a clue counts.
     pub(super) fn of<'a>(names: impl DoubleEndedIterator<Item = &'a str>) -> Clues {
         let mut clues = Clues::default();
         let mut is_file = true;
@@ -217,7 +217,7 @@ impl Clues {
             clues.imdb = clues.imdb.or_else(|| id(&name, "imdb", "tt"));
             clues.tmdb = clues.tmdb.or_else(|| id(&name, "tmdb", ""));
             clues.tvdb = clues.tvdb.or_else(|| id(&name, "tvdb", ""));
-            // A folder tells which season it holds, but only a file is an episode.
+            // A folder may name its season, but only a file is an episode.
             if is_file && let Some((season, episodes)) = episode(&name) {
                 clues.season = Some(season);
                 clues.episodes = Some(episodes);

@@ -27,7 +27,7 @@ pub struct FolderError {
     pub source: io::Error,
 }
 
-/// What a look through the folders came to.
+/// The result of a scan of the folders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
     /// Files shared.
@@ -93,7 +93,7 @@ impl Shelf {
         Arc::clone(&read(&self.found).inventory)
     }
 
-    /// What the last look came to.
+    /// The result of the last scan.
     pub(super) fn census(&self) -> Census {
         read(&self.found).census
     }
@@ -265,7 +265,7 @@ impl Share {
         Ok(share)
     }
 
-    /// What the last look through the folders came to.
+    /// The result of the last scan of the folders.
     pub fn census(&self) -> Census {
         self.shelf.census()
     }

@@ -40,7 +40,7 @@ pub(super) struct FoundFile {
     pub(super) version: FileVersion,
 }
 
-/// What a scan came to.
+/// The result of a scan.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
     pub(super) found: Vec<FoundFile>,
@@ -50,7 +50,7 @@ pub(super) struct Scan {
     pub(super) refused: usize,
     /// Folders that cannot be read.
     pub(super) unreadable: usize,
-    /// Whether it ended at a limit.
+    /// `true` if it ended at a limit.
     pub(super) cut_short: bool,
 }
 

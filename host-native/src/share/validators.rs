@@ -13,7 +13,7 @@ pub(super) struct Validators {
     pub(super) etags: Vec<String>,
     /// The Last-Modified, in whole seconds; none if a server may not send this date.
     pub(super) modified: Option<SystemTime>,
-    /// Whether the date names these very bytes too (a strong validator, RFC 9110 §8.8.2.2).
+    /// `true` if the date is a strong validator (RFC 9110 §8.8.2.2).
     pub(super) date_is_strong: bool,
 }
 

@@ -25,9 +25,11 @@ use std::path::{Path, PathBuf};
 /// A copy yields to other tasks of the thread after this many bytes.
 const COPY_BYTES: u64 = 8 << 20;
 
-/// Renames the part to `destination` and makes the name durable. The lock is held until then.
+/// Renames the part to `destination` and makes the name durable. The lock is held until then. Before that the
+/// file gets its time, so that no crash leaves it at its destination with another one.
 pub(super) async fn commit(mut part: DiskPart, destination: &Path, replace: Replace) -> Result<Committed, Error> {
     part.settle().await?;
+    part.set_time(&part.held.file);
     let system = part.system;
     if !part.named {
         if (system.link_open)(&part.held.file, destination).is_ok() {
@@ -165,8 +167,8 @@ fn name_over_empty(from: &Path, to: &Path, system: &System) -> io::Result<()> {
     named
 }
 
-/// Only where the two names are on different mounts, which they are not unless somebody mounted something over a file: a
-/// copy beside the target, synced, then renamed. A crash after that rename leaves a finished file and a part.
+/// Used only if the two names are on different mounts, which happens only if something is mounted over a file: a copy
+/// beside the target, synced, then renamed. A crash after that rename leaves a finished file and a part.
 async fn copy_over(part: &DiskPart, destination: &Path, replace: Replace) -> Result<Left, Error> {
     let copy = copy_path(destination);
     let copied = match copy_to(part, &copy).await {
@@ -208,6 +210,7 @@ async fn copy_to(part: &DiskPart, copy: &Path) -> io::Result<()> {
     if copied != from.metadata()?.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    part.set_time(&to);
     (part.system.sync_data)(&to)
 }
 

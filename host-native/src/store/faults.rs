@@ -394,7 +394,7 @@ fn errors_of_the_system_keep_their_number() {
     assert_eq!(errno(&error), Some(Errno::XDEV));
 }
 
-/// What a folder's sync does in the tests below: counts, waits for the word to go on, and fails where it is told to.
+/// What a folder's sync does in the tests below: counts, waits until it may continue, and fails on request.
 mod slow_folder {
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
@@ -440,7 +440,7 @@ fn names_given_while_a_folder_is_synced_wait_for_the_next_sync_and_share_it() {
             }
             GO_ON.store(true, SeqCst);
             assert_eq!(first.join().unwrap().is_err(), fails);
-            // A failure is told to everybody it concerns: the kernel would not tell it to a second sync.
+            // Every waiter gets the failure: the kernel would not report it to a second sync.
             for other in others {
                 assert_eq!(block_on(other).is_err(), fails);
             }

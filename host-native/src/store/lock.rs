@@ -31,8 +31,8 @@ const TRIES: u32 = 16;
 /// How often the kernel's list of locks is read: an entry can be missed while others come and go.
 const READS: u32 = 5;
 
-/// An open part that is locked. Dropping it unlocks it, also where a process being forked at this moment still has the
-/// open file.
+/// An open part that is locked. Dropping it unlocks it, even if a process being forked at this moment still has the open
+/// file.
 #[derive(Debug)]
 pub(super) struct Locked {
     pub(super) file: Arc<File>,
@@ -46,7 +46,7 @@ pub(super) struct Locked {
 }
 
 impl Locked {
-    /// Whether the part is still ours: a flock cannot be lost, a lock file can.
+    /// Returns `true` if the part is still ours: a flock cannot be lost, a lock file can.
     ///
     /// # Errors
     /// `PartLocked` if the lock file was removed or replaced.
@@ -63,7 +63,7 @@ impl Drop for Locked {
     }
 }
 
-/// Opens and locks the part, creating it where `how` allows that.
+/// Opens and locks the part, creating it if `how` allows that.
 pub(super) fn open(path: &Path, how: OpenPart, system: &System) -> Result<Locked, Error> {
     for _ in 0..TRIES {
         let Some((file, created)) = open_once(path, how)? else {
@@ -139,8 +139,8 @@ pub(super) fn open_existing(path: &Path, system: &System) -> Result<Option<Locke
     Err(changes_hands(path))
 }
 
-/// The process that is writing the part now, if there is one and the system tells. Only looks: who is about to lock
-/// the part is not disturbed.
+/// The process that is writing the part now, if the system knows. Does not lock: a process that is about to lock the part is
+/// not disturbed.
 pub fn writer(path: &Path) -> Option<u32> {
     let metadata = std::fs::symlink_metadata(path).ok()?;
     holder(FileId::from(&metadata)).or_else(|| lock_file::writer(path))
@@ -233,7 +233,7 @@ fn changes_hands(path: &Path) -> Error {
     disk("lock", path, io::Error::other("it keeps being replaced"))
 }
 
-/// The process that holds the lock, as `/proc/locks` tells; `None` elsewhere, and for a process we cannot see.
+/// The process that holds the lock, from `/proc/locks`; `None` on other systems, and for a process we cannot see.
 fn holder(id: FileId) -> Option<u32> {
     (0..READS).find_map(|_| holder_in(&std::fs::read_to_string("/proc/locks").ok()?, id))
 }

@@ -95,7 +95,7 @@ pub(super) fn writer(part: &Path) -> Option<u32> {
 }
 
 impl OwnLockFile {
-    /// Whether it is still ours. Looks at the file only, and reads it if that was touched.
+    /// Returns `true` if it is still ours. Checks only the file's metadata, and reads it if that changed.
     ///
     /// # Errors
     /// `PartLocked` if it was removed or replaced; `TooManyFiles`.
@@ -296,7 +296,7 @@ impl Holder {
         serde_json::to_string(self)
     }
 
-    /// Whether this holder is provably gone, as seen by `me`.
+    /// Returns `true` if this holder is provably gone, as seen by `me`.
     pub(super) fn fate(&self, me: &Holder) -> Fate {
         let places = [
             (&self.host, &me.host, Doubt::OtherHost),

@@ -1,6 +1,6 @@
 //! Paths of files and parts, syncing their folders, and the system calls that tests replace.
 //!
-//! Whether a stranger's name is safe is decided before, where it is received.
+//! Names of strangers are checked earlier, by the code that receives them.
 //!
 //! A sync makes durable every name that was given before it began. While one is under way the others queue, and the next one
 //! serves them all. Invariant: a call succeeds only after a sync that began after the call did. A failed sync is reported to
@@ -44,6 +44,16 @@ const EXTENSION_BYTES: usize = 64;
 /// # Errors
 /// `NameRefused` if `name` is not the name of a file in `dir`; `Disk` if `dir` cannot be resolved or is not UTF-8.
 pub fn destination(dir: &Path, name: &str) -> Result<PathBuf, Error> {
+    let here = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let folder = here.canonicalize().map_err(|error| disk("find", here, error))?;
+    file_in(&folder, name)
+}
+
+/// The path of `name` in a folder whose path is absolute and [resolved]. The folder need not exist.
+///
+/// # Errors
+/// As [`destination`].
+pub(crate) fn file_in(folder: &Path, name: &str) -> Result<PathBuf, Error> {
     let why = match name {
         "" => Some("it is empty"),
         "." | ".." => Some("it names a folder"),
@@ -56,12 +66,10 @@ pub fn destination(dir: &Path, name: &str) -> Result<PathBuf, Error> {
         let name = name.to_owned();
         return Err(Error::NameRefused { name, why });
     }
-    let here = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    let folder = here.canonicalize().map_err(|error| disk("find", here, error))?;
     // The ledger keeps paths as text.
     if folder.to_str().is_none() {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8");
-        return Err(disk("use", &folder, source));
+        return Err(disk("use", folder, source));
     }
     Ok(folder.join(name))
 }
@@ -377,7 +385,7 @@ fn outputs() -> [Option<FileId>; 2] {
     [id(fstat(std::io::stdout())), id(fstat(std::io::stderr()))]
 }
 
-/// Some file systems do not tell the cases of a letter apart.
+/// Some file systems ignore case.
 fn is_same_name(one: &Path, other: &Path) -> bool {
     let folded = |path: &Path| path.file_name().map(OsStr::to_string_lossy).map(|name| name.to_lowercase());
     folded(one) == folded(other)
@@ -398,7 +406,7 @@ pub fn is_same_folder(one: &Path, other: &Path) -> bool {
 }
 
 /// The path with links and `..` resolved as far as it exists, and by its text beyond that.
-fn resolved(path: &Path) -> PathBuf {
+pub(crate) fn resolved(path: &Path) -> PathBuf {
     let mut resolved = PathBuf::new();
     for component in path.components() {
         match component {

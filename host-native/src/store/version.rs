@@ -1,5 +1,5 @@
-//! Whether a file changed: its version while it is open, its stamp after it was finished, and the boot and mount within which
-//! no written byte is lost.
+//! Detects changes of a file: its version while it is open, its stamp after it was completed, and the boot and mount within
+//! which no written byte is lost.
 //!
 //! Size and mtime can be set back after an edit; ctime cannot. The kernel sets ctime before a write changes a byte, so bytes
 //! that were read before the version was looked at, and found unchanged, are bytes of that version. Two writes can leave the

@@ -48,7 +48,7 @@ enum Proximity {
 }
 
 impl Reach {
-    /// The reach of a redirect that came from `peer`, if that is known: behind a proxy it is not. What a
+    /// The reach of a redirect received from `peer`, if that is known: behind a proxy it is not. What a
     /// chain has lost it does not get back.
     pub(super) fn after(self, peer: Option<IpAddr>) -> Reach {
         let from = match peer.map(place) {
@@ -257,7 +257,7 @@ impl Trial {
         self.addresses.failed(self.address);
     }
 
-    /// A response came to its end.
+    /// A response ended.
     pub(super) fn end_well(&mut self) {
         if self.state == TrialState::Open {
             self.state = TrialState::Good;

@@ -79,7 +79,7 @@ impl HyperClient {
         incoming(connection, response, |connection| Lease { connection, route, pool })
     }
 
-    /// `None` if no connection is idle, or one was and had been closed before a byte of an answer came.
+    /// `None` if no connection is idle, or the idle one was closed before the first byte of the response.
     async fn over_pooled(
         &self,
         route: &ProxyRoute,
@@ -94,6 +94,7 @@ impl HyperClient {
             return Ok(None);
         };
         let before = connection.received();
+        self.dialer.trace.note(|| format!("using the open connection to {}", route.origin));
         match self.exchange(&mut connection, request).await? {
             Ok(response) => Ok(Some((connection, response))),
             Err(_) if connection.received() == before => Ok(None),
@@ -147,11 +148,13 @@ fn headers(request: &Request, route: &ProxyRoute, has_body: bool) -> Result<Head
         for name in others.keys() {
             headers.remove(name);
         }
-        headers.extend(others.iter().map(|(name, value)| (name.clone(), value.clone())));
+        // As with curl, an empty value takes the header away.
+        let others = others.iter().filter(|(_, value)| !value.is_empty());
+        headers.extend(others.map(|(name, value)| (name.clone(), value.clone())));
     }
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if let Some(value) = route.forwarder().and_then(Proxy::authorization) {
-        headers.insert(header::PROXY_AUTHORIZATION, value.clone());
+        headers.insert(header::PROXY_AUTHORIZATION, value);
     }
     Ok(headers)
 }
@@ -269,7 +272,7 @@ impl Pool {
     }
 }
 
-/// The head of a response, as it came.
+/// The head of a response, as received.
 #[derive(Clone, Debug)]
 pub(crate) struct Head {
     /// The status as sent, 200 to 599.
@@ -280,7 +283,7 @@ pub(crate) struct Head {
     pub(crate) peer: Option<IpAddr>,
 }
 
-/// The head of a response that came through a transport's client.
+/// The head of a response received through a transport's client.
 pub(crate) fn head(response: &surf::Response) -> Option<&Head> {
     response.ext::<Head>()
 }

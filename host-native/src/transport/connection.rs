@@ -7,7 +7,7 @@
 //! After an error it stays broken and is never mistaken for an end.
 //!
 //! A plain socket is received straight into hyper's uninitialised buffer: no zeroing, no copy. The [`Meter`] beside it counts the
-//! bytes, which tells whether an answer had begun, and says whether a response head is next: that goes through a
+//! bytes, which shows if a response had begun, and marks if a response head is next: that goes through a
 //! [`HeadReader`], which bounds it. It does not dial and does not time out.
 //!
 //! [`Rate`] is a token bucket, kept as the moment at which it will be full enough. Whoever takes bytes pays for them in time, in
@@ -17,7 +17,7 @@ use super::address_policy::Trial;
 use super::client::Pool;
 use super::dial::Dialed;
 use super::errors;
-use super::head::{HeadReader, MAX_KEPT_FIELDS};
+use super::head::{HeadReader, MAX_KEPT_FIELDS, Trace};
 use super::proxy::ProxyRoute;
 use crate::sync::lock;
 use async_io::{Async, Timer};
@@ -42,7 +42,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// A connection in use, and where it belongs afterwards.
+/// A connection in use, and the pool it returns to.
 pub(super) struct Lease {
     pub(super) connection: Connection,
     pub(super) route: ProxyRoute,
@@ -198,7 +198,7 @@ impl Connection {
         &mut self.trial
     }
 
-    /// Bytes that came over it so far.
+    /// Bytes received over it so far.
     pub(super) fn received(&self) -> u64 {
         self.meter.received()
     }
@@ -253,7 +253,7 @@ pub(super) fn buffered(socket: Async<TcpStream>) -> BufReader<Async<TcpStream>> 
     BufReader::with_capacity(ENCRYPTED_BYTES, socket)
 }
 
-/// Counts the bytes that came over a socket, and says what the next ones are.
+/// Counts the bytes received over a socket, and marks what the next ones are.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     received: AtomicU64,
@@ -293,17 +293,21 @@ pub(super) enum Stream {
 pub(super) struct Socket {
     stream: Stream,
     meter: Arc<Meter>,
-    /// What went wrong after bytes that came with it and counted first.
+    /// The error that followed the bytes already received.
     failed: Option<io::Error>,
     /// The response head that is being received.
     head: Option<HeadReader>,
     /// A head that was received, and the bytes behind it; hyper gets it first.
     ready: Bytes,
+    trace: Trace,
+    /// The request head and the response head so far, if they are traced.
+    traced: [Vec<u8>; 2],
 }
 
 impl Socket {
-    pub(super) fn new(stream: Stream, meter: Arc<Meter>) -> Socket {
-        Socket { stream, meter, failed: None, head: None, ready: Bytes::new() }
+    pub(super) fn new(stream: Stream, meter: Arc<Meter>, trace: Trace) -> Socket {
+        let traced = Default::default();
+        Socket { stream, meter, failed: None, head: None, ready: Bytes::new(), trace, traced }
     }
 
     /// Receives until the head of the response is complete; `ready` has it then. Nothing is ready at the end of the stream,
@@ -319,7 +323,14 @@ impl Socket {
             self.meter.count(count);
             if count == 0 {
                 self.head = None;
-            } else if let Some(end) = head.read(&piece[..count]).map_err(io::Error::other)? {
+                continue;
+            }
+            let end = head.read(&piece[..count]).map_err(io::Error::other)?;
+            if self.trace.is_on() {
+                self.traced[1].extend_from_slice(&piece[..end.unwrap_or(count)]);
+            }
+            if let Some(end) = end {
+                self.trace.head('<', &std::mem::take(&mut self.traced[1]));
                 let mut ready = self.head.take().map_or_else(Vec::new, HeadReader::into_clean);
                 ready.extend_from_slice(&piece[end..count]);
                 self.ready = Bytes::from(ready);
@@ -407,7 +418,16 @@ fn decrypt(
 
 impl hyper::rt::Write for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().writer().poll_write(cx, bytes)
+        let socket = self.get_mut();
+        let count = ready!(socket.writer().poll_write(cx, bytes))?;
+        if socket.trace.is_on() {
+            // Only requests without a body are traced.
+            socket.traced[0].extend_from_slice(&bytes[..count]);
+            if socket.traced[0].ends_with(b"\r\n\r\n") {
+                socket.trace.head('>', &std::mem::take(&mut socket.traced[0]));
+            }
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -457,7 +477,7 @@ impl Rate {
         let nanos = u128::from(bytes) * 1_000_000_000 / rate;
         let cost = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         let mut paid = lock(&self.paid);
-        // Within the burst before now; an instant that cannot be told is not before it.
+        // Within the burst before now; an instant that cannot be represented is not before it.
         let earliest = now.checked_sub(BURST).unwrap_or(now);
         *paid = (*paid).max(earliest);
         *paid = paid.checked_add(cost).unwrap_or(*paid);

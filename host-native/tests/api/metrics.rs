@@ -5,7 +5,7 @@ use regrip_faultd::faults::{Cut, Replace};
 use regrip_faultd::{FileScript, Script, Server, Version};
 use std::collections::HashMap;
 
-/// The samples, by name and labels. Panics where a line is none.
+/// The samples, by name and labels. Panics if a line is none.
 fn samples(bench: &Bench) -> HashMap<String, f64> {
     let reply = bench.get("/metrics");
     assert_eq!(reply.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));

@@ -105,7 +105,7 @@ fn too_few_open_files_are_not_taken_for_a_lock_and_fail_no_whole_file() {
 
 #[test]
 fn a_full_disk_is_exit_3_keeps_the_part_and_goes_on_when_there_is_room() {
-    // Too large for the disk, and of a length the server does not tell, so that it fills up on the way.
+    // Too large for the disk, and of unknown length, so that it fills up on the way.
     let script =
         FileScript::honest(Version::new(1, 3_000_000).etag("\"v1\"")).then([regrip_faultd::faults::Chunked::plain()]);
     let bench = Bench::serving(Script::one("/film", script));

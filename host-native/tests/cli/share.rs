@@ -30,7 +30,7 @@ fn folder() -> TempDir {
     folder
 }
 
-/// The line that says where it listens.
+/// The line with the address it listens on.
 fn first_line(child: &mut Child) -> String {
     let mut line = String::new();
     let out = child.stdout.take().expect("piped");

@@ -1,4 +1,4 @@
-//! Secrets: where they come from, and that nobody gets to see them.
+//! Secrets: their sources, and that they are never shown.
 
 use crate::support::{config, errors, read};
 use regrip::config::parse;

@@ -40,7 +40,7 @@ export async function visit(browser, origin, options = {}) {
   const wrong = [];
   page.on("pageerror", (error) => wrong.push(String(error)));
   page.on("console", (message) => {
-    // Answers that are no success are told here too; tests bring them about.
+    // Unsuccessful responses appear here too; tests cause them.
     if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) wrong.push(message.text());
   });
   page.on("request", (request) => {

@@ -173,7 +173,7 @@ test("the_focus_stays_while_rows_come_and_go", async (t) => {
 test("nothing_moves_where_that_is_not_wanted", async (t) => {
   const page = await open(t, browser, await scene());
   await sees(page, "Live");
-  // Of what moves, each rule stands where the user has nothing against it.
+  // Every animation is inside of a query for users who allow motion.
   const moving = await page.evaluate(() => {
     const found = [];
     const look = (rules, where) => {

@@ -1,4 +1,4 @@
-//! What a peer's file may replace, and where regrip's own files may not be.
+//! What a peer's file may replace, and the places refused for regrip's own files.
 
 use crate::house::{House, wait_until};
 use crate::peer::Peer;

@@ -108,7 +108,7 @@ impl House {
         self.run(&mut self.command())
     }
 
-    fn run(&self, command: &mut Command) -> Served {
+    pub(crate) fn run(&self, command: &mut Command) -> Served {
         let number = std::fs::read_dir(self.folder.path()).map_or(0, Iterator::count);
         let path = self.path(&format!("log {number}"));
         let log = File::create(&path).expect("created");
@@ -149,7 +149,7 @@ impl House {
         names
     }
 
-    /// Length of the part of a file, 0 where there is none.
+    /// Length of the part of a file, 0 if there is none.
     pub(crate) fn part_bytes(&self, name: &str) -> u64 {
         let part = self.path("completed").join(format!("{name}.part"));
         std::fs::metadata(part).map_or(0, |metadata| metadata.len())

@@ -111,7 +111,7 @@ impl Peer {
         queue.extend(statuses);
     }
 
-    /// All requests that were answered: target, and range where there was one.
+    /// All requests that were answered: target, and range if there was one.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.state.asked.lock().unwrap().clone()
     }

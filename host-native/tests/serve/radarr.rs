@@ -1,4 +1,4 @@
-//! A test Radarr (or Sonarr): takes commands, or answers with the statuses it is told to. As the real ones do, it accepts
+//! A test Radarr (or Sonarr): takes commands, or answers with given statuses. As the real ones do, it accepts
 //! any path with 201 and imports only the film that the path itself names: a folder of many films imports nothing.
 
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! S40, S41, S51: what is taken as a stub, and what is left where it is.
+//! S40, S41, S51: what is taken as a stub, and what is left in place.
 
 use crate::house::{House, rename, stub, wait_until};
 use crate::peer::Peer;
@@ -32,7 +32,7 @@ fn what_is_no_stub_of_ours_is_left_where_it_is_and_told_once() {
     let served = house.start();
     served.log.wait_for("unknown.torrent");
     served.log.wait_for("nested.torrent");
-    // A good one among them is taken, and several looks come to pass meanwhile.
+    // A valid one among them is taken, after several scans.
     for number in 0..3 {
         house.drop_stub(&format!("good {number}.torrent"), &peer, 1);
         house.wait_for_file("Film 1.mkv", film);

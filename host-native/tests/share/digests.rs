@@ -50,7 +50,7 @@ fn a_restart_takes_the_digest_from_the_ledger_as_long_as_the_file_is_the_same() 
     let path = bench.file("film.mkv");
     let real = digest(&bench, &path);
     bench.stop();
-    // A digest that nobody could compute shows where it comes from.
+    // A digest that cannot be the real one shows its source.
     let film = bench.path("film.mkv");
     let marked = "ab".repeat(32);
     let ledger = SqliteLedger::open(&bench.folder.path().join("state.db")).unwrap();

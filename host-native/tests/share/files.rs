@@ -83,7 +83,7 @@ fn a_replaced_file_has_another_etag_and_no_range_of_the_old_one() {
     let bench = film();
     let path = bench.file("film.mkv");
     let etag = bench.get(&path, "").header("etag").unwrap().to_owned();
-    // As large and as old: only the inode tells.
+    // As large and as old: only the inode differs.
     put(&bench.path("new"), &bytes(2, SIZE));
     let old = fs::metadata(bench.path("film.mkv")).unwrap().modified().unwrap();
     let new = fs::File::options().write(true).open(bench.path("new")).unwrap();

@@ -22,7 +22,7 @@ pub(crate) fn bytes(seed: u8, size: usize) -> Vec<u8> {
     (0..size).map(byte).collect()
 }
 
-/// Writes a file that was last changed so long ago.
+/// Writes a file that was last changed this long ago.
 pub(crate) fn put_aged(path: &Path, content: &[u8], age: Duration) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
@@ -69,7 +69,7 @@ pub(crate) struct How {
     pub(crate) limits: Limits,
     /// Files that are never shared, beside the database.
     pub(crate) own_files: Vec<PathBuf>,
-    /// Whether the folder is looked through all the time, or only when a peer asks.
+    /// `true` if the folder is scanned all the time, not only when a peer asks.
     pub(crate) looks_by_itself: bool,
 }
 

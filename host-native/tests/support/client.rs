@@ -30,7 +30,7 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
-    /// Whether the body was as long as its head said.
+    /// `true` if the body was as long as its head said.
     pub(crate) whole: bool,
 }
 
@@ -54,7 +54,7 @@ impl Client {
         self.stream.write_all(text.as_bytes()).unwrap();
     }
 
-    /// The next reply; `None` where the connection was closed instead.
+    /// The next reply; `None` if the connection was closed instead.
     pub(crate) fn reply(&mut self, to_head: bool) -> Option<Reply> {
         let head = self.head()?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
@@ -74,7 +74,7 @@ impl Client {
         Some(head.trim_end().to_owned())
     }
 
-    /// All up to and with a mark; `None` where the connection ends before.
+    /// All up to and with a mark; `None` if the connection ends before.
     pub(crate) fn through(&mut self, mark: &str) -> Option<String> {
         loop {
             let mark = mark.as_bytes();
@@ -97,7 +97,7 @@ impl Client {
         std::mem::replace(&mut self.ahead, rest)
     }
 
-    /// Whether the server has closed, once nothing more comes.
+    /// Returns `true` if the server has closed, once nothing more comes.
     pub(crate) fn is_closed(&mut self) -> bool {
         while self.more() {}
         true

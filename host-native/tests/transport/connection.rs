@@ -212,7 +212,7 @@ fn the_connect_timeout_covers_the_whole_dial() {
 #[test]
 fn thirty_two_idle_connections_are_kept_and_no_more() {
     const AT_ONCE: usize = 64;
-    // No answer before all have asked: so many connections there must be.
+    // No answer before all have asked, so each needs a connection.
     let all_asked = Barrier::new(AT_ONCE);
     let server = Server::new(move |seen| {
         all_asked.wait();

@@ -1,7 +1,7 @@
 //! The transport against raw loopback servers that send exactly what a test wants sent.
 //!
-//! The servers are plain threads on ports the system picks. Time appears only as timeouts: short ones where running out is
-//! what is tested, long ones where it would mean that the test failed.
+//! The servers are plain threads on ports the system picks. Time appears only as timeouts: short ones if running out is
+//! what is tested, long ones if it would mean that the test failed.
 
 mod body;
 mod connection;

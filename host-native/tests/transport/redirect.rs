@@ -1,4 +1,4 @@
-//! Redirects: where they lead, and what they leave behind.
+//! Redirects: their targets, and the headers they drop.
 
 use crate::support::{Answer, Server, fetch, fetch_request, found, keep, ok, options, transport};
 use regrip::transport::{Credentials, Header, HttpTransport};

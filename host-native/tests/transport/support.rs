@@ -28,7 +28,7 @@ impl Seen {
         self.head.split(' ').nth(1).unwrap_or("")
     }
 
-    /// The value of a header; `None` where it is not there.
+    /// The value of a header; `None` if it is not there.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
         let mut values = fields.filter(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
@@ -100,7 +100,7 @@ impl Server {
         Server::at("127.0.0.1:0", script).expect("127.0.0.1 is there")
     }
 
-    /// The same at another address; `None` where the machine does not have it.
+    /// The same at another address; `None` if the machine does not have it.
     pub(crate) fn at(address: &str, script: impl Fn(&Seen) -> Answer + Send + Sync + 'static) -> Option<Server> {
         Server::wrapped(address, Arc::new(|stream| Box::new(stream)), script)
     }

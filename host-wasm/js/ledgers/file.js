@@ -40,7 +40,7 @@ export class FileLedger {
     const records = [];
     for (const name of names ?? []) {
       if (!name.endsWith(SUFFIX)) continue;
-      // One that cannot be read is not ours, or is told of when its file is asked for.
+      // An unreadable one is not ours, or is reported when its file is downloaded.
       const record = await readListed(join(this.#folder, name)).catch(() => {});
       if (record) records.push(record);
     }
@@ -63,7 +63,7 @@ async function read(name, path) {
   return path === undefined ? record : at(record, path);
 }
 
-/** Moved with its part, a record is of the place where it is now. */
+/** A record that was moved with its part belongs to its present path. */
 function at(record, path) {
   return { ...record, path, part: partPath(path) };
 }

@@ -22,7 +22,7 @@ export class FileSink {
   #file = null;
   /** The lock of the part: what may no longer be written is not. */
   #lock;
-  /** The batch that fills: its chunks, where they begin, how many bytes they are. */
+  /** The batch being filled: its chunks, their first offset, their total of bytes. */
   #chunks = [];
   #start = 0;
   #bytes = 0;
@@ -55,7 +55,7 @@ export class FileSink {
     this.#lock = lock;
   }
 
-  /** Whether anything has the part's name. */
+  /** Returns true if anything has the part's name. */
   async exists() {
     return (await kindOf(this.#part)) !== undefined;
   }
@@ -178,7 +178,7 @@ export class FileSink {
     if (chunks.length === 0) return;
     const file = this.#file;
     this.#written = Promise.resolve(this.#lock?.check()).then(() => writeAll(file, chunks, start));
-    this.#written.catch(() => {}); // whoever waits for it next is told
+    this.#written.catch(() => {}); // the next one to await it gets the error
   }
 }
 
@@ -191,7 +191,7 @@ async function openPart(path, create) {
     } catch (error) {
       if (create && error.code === "EEXIST") throw foreign(path, "there already");
       if (error.code === "ELOOP") throw foreign(path, "a link");
-      // It came or went in between.
+      // It appeared or vanished in between.
       const passed = kind === undefined ? "EEXIST" : "ENOENT";
       if (error.code !== passed) throw error;
     }

@@ -1,4 +1,4 @@
-// A file of the origin private file system: by a synchronous handle, in a worker of our own where this is a page.
+// A file of the origin private file system: by a synchronous handle, on a page in a worker of our own.
 import { SyncFile, existing } from "./private-file.js";
 import { NO_WORKER, RemoteFile } from "./remote-file.js";
 import { WritableFile } from "./writable-file.js";
@@ -141,6 +141,6 @@ export class OpfsSink {
     await this.#written;
     if (chunks.length === 0) return;
     this.#written = this.#file.write(chunks, start);
-    this.#written.catch(() => {}); // whoever waits for it next is told
+    this.#written.catch(() => {}); // the next one to await it gets the error
   }
 }

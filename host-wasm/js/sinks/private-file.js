@@ -1,6 +1,6 @@
 // A file of the origin private file system by its synchronous handle, which only workers have.
 //
-// Used by `opfs-worker.js` for a page, and directly where the package itself runs in a worker.
+// Used by `opfs-worker.js` for a page, and directly if the package itself runs in a worker.
 
 /** The folder and last name of a path with `/`. */
 export async function place(path, create) {
@@ -20,7 +20,7 @@ async function root() {
   }
 }
 
-/** The handle of a file, undefined where there is none. */
+/** The handle of a file, undefined if there is none. */
 export async function existing(path) {
   try {
     const { folder, name } = await place(path, false);
@@ -51,10 +51,10 @@ export async function removeFile(path) {
   await folder.removeEntry(name);
 }
 
-/** What Chromium answers, as a count of bytes, where there is no room: -8 in 32 bits. */
+/** The count of bytes that Chromium returns if there is no space: -8 in 32 bits. */
 const NO_SPACE = 2 ** 32 - 8;
 
-/** The count that a write answered with, checked: some browsers answer with an error in it where they should throw. */
+/** Checks the count that a write returned: some browsers return an error in it instead of throwing. */
 function written(count, asked) {
   if (count > 0 && count <= asked) return count;
   if (count === 0 || count === NO_SPACE) throw new DOMException("there is no more room for this site", "QuotaExceededError");

@@ -35,7 +35,7 @@ export class RemoteFile {
     return this.#ask("size", []);
   }
   write(chunks, at) {
-    // Handed over rather than copied, where a chunk has its memory for itself.
+    // Transferred rather than copied if a chunk is all of its buffer.
     const own = chunks.filter(({ byteLength, buffer }) => byteLength === buffer.byteLength).map(({ buffer }) => buffer);
     return this.#ask("write", [chunks, at], own);
   }
@@ -73,7 +73,7 @@ function start() {
     if (error) reject(Object.assign(new Error(error.message), error));
     else resolve(result);
   });
-  // It could not be loaded, or broke: whoever waits for it is told, and the next one starts it anew.
+  // It could not be loaded, or broke: pending calls fail, and the next one starts it again.
   started.addEventListener("error", ({ message }) => {
     worker = undefined;
     started.terminate();

@@ -22,7 +22,7 @@ export class StreamSink {
     this.#watch();
   }
 
-  /** Calls `tell` with the reason, once the stream's reader is cancelled or the stream is aborted. */
+  /** Calls `tell` with the reason once the stream's reader is cancelled or the stream is aborted. */
   whenBroken(tell) {
     this.#tellBroken = tell;
     if (this.#broken) tell(this.#broken.reason);
@@ -34,7 +34,7 @@ export class StreamSink {
 
   async write(chunk) {
     await this.#writer.ready; // the stream paces us
-    // What fails is told by the next `ready` or by `flush`.
+    // The next `ready` or `flush` reports a failure.
     this.#writer.write(chunk).catch(() => (this.#failed = true));
     this.#watch();
     this.#tail.add(chunk);

@@ -3,7 +3,7 @@ export class Tail {
   #keep;
   /** All bytes so far. */
   #size = 0;
-  /** The last chunks, at least `#keep` bytes of them where there are so many. */
+  /** The last chunks, together at least `#keep` bytes if that many were written. */
   #chunks = [];
   #kept = 0;
 
@@ -16,7 +16,7 @@ export class Tail {
   }
 
   add(chunk) {
-    // A copy where it is small beside the memory it is a view of, or that memory is handed on.
+    // A copy if the chunk is small beside its buffer or the buffer is transferred.
     this.#chunks.push(chunk.slice(-Math.max(this.#keep, 1)));
     const added = this.#chunks.at(-1).length;
     this.#size += chunk.length;
@@ -30,7 +30,7 @@ export class Tail {
     }
   }
 
-  /** Only of what is kept: nothing, where it begins before that. */
+  /** Reads only kept bytes; returns none if `at` is before them. */
   read(at, length) {
     let start = this.#size - this.#kept;
     const bytes = new Uint8Array(at < start ? 0 : Math.max(Math.min(length, this.#size - at), 0));

@@ -38,7 +38,7 @@ pub extern "C" fn capacity() -> usize {
     BUFFER_BYTES
 }
 
-/// Begins with an algorithm, by its place in [`Algorithm::ALL`]. Whether there is one.
+/// Starts a hash by the algorithm's index in [`Algorithm::ALL`]. Returns `false` if there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn begin(algorithm: usize) -> bool {
     let algorithm = Algorithm::ALL.get(algorithm);
@@ -67,7 +67,7 @@ pub extern "C" fn save() -> usize {
     with(|Running { hasher, buffer }| put(buffer, &hasher.save().unwrap_or_default()))
 }
 
-/// Goes on from the state in the buffer. Whether it is one.
+/// Resumes from the state in the buffer. Returns `false` if it is invalid.
 #[unsafe(no_mangle)]
 pub extern "C" fn restore(length: usize) -> bool {
     with(|Running { hasher, buffer }| hasher.restore(buffer.get(..length).unwrap_or_default()))

@@ -51,7 +51,7 @@ test("whatever the server does, every film ends as it is there", async () => {
   }
   assert.match(await page.locator("#log").textContent(), /starts over \(overlap_mismatch\)/);
 
-  // The picker needs a person; where a browser has none, it is an ordinary download.
+  // The picker needs a person; if a browser has none, it is an ordinary download.
   await page.evaluate(() => delete globalThis.showSaveFilePicker);
   const [given] = await Promise.all([page.waitForEvent("download"), press(page, "cut.mkv", "Save")]);
   assert.equal(given.suggestedFilename(), "cut.mkv");

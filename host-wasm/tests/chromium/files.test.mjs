@@ -27,7 +27,7 @@ test("a file whose line is cut three times arrives whole, each time from where i
 
   const asked = await world.faultd.gets("/film");
   assert.deepEqual(asked.map((entry) => entry.if_range ?? null), [null, '"one"', '"one"', '"one"']);
-  // Each goes on where the one before ended. The last bytes before a break may be lost on the way through the browser.
+  // Each resumes at the end of the one before. The last bytes before a break may be lost on the way through the browser.
   const [first, second, third, fourth] = asked.map(from);
   assert.equal(first, 0);
   assert.ok(second > 1_000_000 && second <= 2_500_000, String(second));

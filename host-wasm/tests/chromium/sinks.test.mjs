@@ -1,4 +1,4 @@
-// Where else the bytes can go, and what a page is told where they can go nowhere.
+// Other sinks, and the errors if there is none.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { sha256 } from "../faultd.mjs";

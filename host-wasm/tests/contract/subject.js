@@ -15,7 +15,7 @@ export async function check(contract, promise, subject) {
 
 /**
  * `platform`: `{ bootId, newHasher, maySendIfRange }`.
- * `folder`: where destinations are; `sinkFor(destination)`; `put(name, bytes)`, if there are names; `content(name, sink)`.
+ * `folder`: the folder of destinations; `sinkFor(destination)`; `put(name, bytes)`, if there are names; `content(name, sink)`.
  * `server`: `{ serve(bytes, hold), received(url), gaveUp(url) }`.
  */
 export class Subject {

@@ -32,7 +32,7 @@ pub(crate) fn serve(stream: &mut Stream, number: u64, served: Served<'_>) -> End
             Ok(Some(request)) => Request { connection: number, ..request },
             Ok(None) => return End::Close,
             Err(refusal) => {
-                // Whether the refusal arrives makes no difference: the connection ends.
+                // The connection ends, whether or not the refusal arrives.
                 let _ = Sender::new(stream, served.stop, &mut block).send(&refusal.reply(), &mut |_| {});
                 return End::Close;
             }
@@ -59,7 +59,7 @@ fn answer<'a>(request: &Request, mut sender: Sender<'a>, served: Served<'a>) -> 
     end
 }
 
-/// The next request; none where the peer closed, a refusal where it cannot be read.
+/// The next request; none if the peer closed, a refusal if it cannot be read.
 fn read_request(stream: &mut Stream, pending: &mut Vec<u8>) -> Result<Option<Request>, Refusal> {
     let head_bytes = loop {
         if let Some(end) = pending.windows(4).position(|window| window == b"\r\n\r\n") {

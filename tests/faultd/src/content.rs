@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 /// Bytes of one word of the sequence.
 const WORD: u64 = 8;
-/// How much is generated at a time where the whole is walked through.
+/// How much is generated at a time to read the whole.
 const BLOCK: usize = 256 * 1024;
 /// The increment of splitmix64: the golden ratio as a 64-bit fraction.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -118,7 +118,7 @@ impl Content {
     }
 }
 
-/// A seed, prepared: seeds of the same block of 256 share a base and are told apart by a mask on every byte.
+/// A seed, prepared: seeds of the same block of 256 share a base and are distinguished by a mask on every byte.
 struct Sequence {
     base: u64,
     mask: u64,

@@ -19,7 +19,7 @@ use crate::site::Site;
 /// What every control path begins with.
 pub const PREFIX: &str = "/_faultd/";
 
-/// The answer to a control request; none where the path is not the server's own.
+/// The answer to a control request; none if the path is not the server's own.
 pub fn answer(site: &Site, request: &Request) -> Option<Reply> {
     let name = request.path().strip_prefix(PREFIX)?;
     Some(match (request.method.as_str(), name) {

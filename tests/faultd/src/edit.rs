@@ -3,7 +3,7 @@
 use crate::reply::{Op, Reply};
 
 /// Divides operations so that the first list sends exactly the first `at` payload bytes, or all of them
-/// where there are fewer. Operations without payload that stand at the cut go to the second list.
+/// if there are fewer. Operations without payload that stand at the cut go to the second list.
 pub(crate) fn split(ops: Vec<Op>, at: u64) -> (Vec<Op>, Vec<Op>) {
     let (mut before, mut after) = (Vec::new(), Vec::new());
     let mut left = at;

@@ -20,7 +20,7 @@ pub fn answer(request: &Request, version: &Version, date: Option<&str>) -> Reply
     describe(&mut reply, version, date);
     let asked = match request.method.as_str() {
         "GET" if if_range_holds(request, version) => range::asked(request.header("Range"), version.size),
-        // RFC 9110 §14.2: Range is ignored with any method but GET, and where If-Range does not hold.
+        // RFC 9110 §14.2: Range is ignored with any method but GET, and if If-Range does not match.
         _ => Asked::Whole,
     };
     match asked {

@@ -1,8 +1,8 @@
 //! An HTTP/1.1 server that misbehaves on purpose, by script.
 //!
-//! It serves content that is computed from a seed, honestly where the script says nothing, and with the
+//! It serves content that is computed from a seed, honestly unless the script says otherwise, and with the
 //! faults of the script otherwise. It is for tests and for `regrip demo`; files it serves only as the page of a
-//! browser test or demo ([`Pages`]), it parses no bodies, and it listens on loopback unless told otherwise.
+//! browser test or demo ([`Pages`]), it parses no bodies, and it listens on loopback by default.
 //!
 //! Read first: [`Reply`], the value that says exactly what goes on the wire, and [`Site`], which makes one
 //! from each [`Request`] and has no socket. [`Server`] puts replies on real sockets; an in-memory transport

@@ -14,7 +14,7 @@ const LIMIT: usize = 100_000;
 pub struct LogEntry {
     /// Its number, from 0 since the start; never used twice.
     pub id: u64,
-    /// The connection it came on, from 1; 0 where there is none.
+    /// Its connection, from 1; 0 if there is none.
     pub connection: u64,
     /// The method as sent.
     pub method: String,
@@ -28,13 +28,13 @@ pub struct LogEntry {
     pub if_range: Option<String>,
     /// Every header line as sent.
     pub headers: Vec<(String, String)>,
-    /// The status of the answer; also where its head was withheld.
+    /// The status of the answer; even if its head was withheld.
     pub status: u16,
     /// Payload bytes handed to the network so far.
     pub sent_bytes: u64,
-    /// Whether the peer went away before the answer was over.
+    /// `true` if the peer went away before the answer was over.
     pub peer_closed: bool,
-    /// Whether the answer is over.
+    /// `true` if the answer is over.
     pub finished: bool,
 }
 

@@ -76,7 +76,7 @@ enum Certificate {
 }
 
 impl Arguments {
-    /// Reads the arguments; none where help was asked for.
+    /// Reads the arguments; none if help was asked for.
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, Failure> {
         let mut arguments = Self {
             listen: Options::default().listen,
@@ -133,7 +133,7 @@ fn make_identity(kind: Certificate) -> Result<TlsIdentity, Failure> {
     made.map_err(|error| Failure::Io(format!("certificate: {error}")))
 }
 
-/// Reads the script from a file, or from standard input where the name is `-`.
+/// Reads the script from a file, or from standard input if the name is `-`.
 fn read_script(source: &str) -> Result<Script, Failure> {
     let text = if source == "-" {
         let mut text = String::new();

@@ -31,7 +31,7 @@ impl Pages {
         self
     }
 
-    /// The answer to a request for one of the files; none where there is no such file.
+    /// The answer to a request for one of the files; none if there is no such file.
     pub fn answer(&self, request: &Request) -> Option<Reply> {
         if !["GET", "HEAD"].contains(&request.method.as_str()) {
             return None;

@@ -5,7 +5,7 @@
 //! a lie in them writes the lie here.
 //!
 //! In order: wait [`Reply::delay`]; send [`Reply::interim`]; send the head as [`Reply::head`] says; carry out
-//! each [`Op`] of [`Reply::body`]; where the framing is chunked, send the last chunk; then [`Reply::end`].
+//! each [`Op`] of [`Reply::body`]; if the framing is chunked, send the last chunk; then [`Reply::end`].
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ pub enum Head {
 /// How the payload is delimited (RFC 9112 §6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Bare bytes; a Content-Length, where there is one, says how many there should be.
+    /// Bare bytes; a Content-Length, if there is one, says how many there should be.
     Length,
     /// In chunks of at most `bytes`, ended by a last chunk, unless an [`Op::Cut`] comes first.
     Chunked {
@@ -148,7 +148,7 @@ impl Reply {
         }
     }
 
-    /// The first value of a header, where it is UTF-8; the name in any case.
+    /// The first value of a header, if it is UTF-8; the name in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.values(name).next().and_then(|value| std::str::from_utf8(value).ok())
     }

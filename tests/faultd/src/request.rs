@@ -22,7 +22,7 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// The body; only control requests have one.
     pub body: Vec<u8>,
-    /// The number of the connection it came on, from 1; 0 where there is none.
+    /// The number of its connection, from 1; 0 if there is none.
     pub connection: u64,
 }
 
@@ -74,7 +74,7 @@ impl Request {
         query.split('&').filter_map(|pair| pair.split_once('=')).find(|(own, _)| *own == name).map(|(_, value)| value)
     }
 
-    /// Whether the client wants the connection closed after the answer (RFC 9112 §9.3).
+    /// Returns `true` if the client wants the connection closed after the answer (RFC 9112 §9.3).
     pub fn wants_close(&self) -> bool {
         let connection = self.header("Connection").unwrap_or_default().to_ascii_lowercase();
         let asks = |token: &str| connection.split(',').any(|own| own.trim() == token);

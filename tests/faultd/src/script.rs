@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::{Content, Edit};
 use crate::faults::Fault;
 
-/// Everything the server is told.
+/// The server's whole script.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Script {
@@ -62,13 +62,13 @@ pub struct Version {
     pub seed: u64,
     /// Length in bytes.
     pub size: u64,
-    /// The ETag as sent, with its quotes and, where weak, its `W/`.
+    /// The ETag as sent, with its quotes and its `W/` if weak.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
     /// The Last-Modified as sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_modified: Option<String>,
-    /// Whether Repr-Digest is sent.
+    /// `true` if Repr-Digest is sent.
     #[serde(default)]
     pub sha256: bool,
     /// A stretch that is otherwise than the sequence has it.
@@ -110,7 +110,7 @@ impl Script {
         self
     }
 
-    /// The same script where every answer waits first.
+    /// The same script with a delay before every response.
     #[must_use]
     pub fn latency_ms(mut self, milliseconds: u64) -> Self {
         self.latency_ms = Some(milliseconds);
@@ -124,7 +124,7 @@ impl Script {
         self
     }
 
-    /// The same script where every file wants this header.
+    /// The same script with this header required for every file.
     #[must_use]
     pub fn require_header(mut self, name: &str, value: &str) -> Self {
         self.require_header = Some(RequiredHeader { name: name.to_owned(), value: value.to_owned() });
@@ -134,14 +134,14 @@ impl Script {
     /// Reads and checks a script.
     ///
     /// # Errors
-    /// What is wrong, with line and column where it is the JSON, with the path of the file where it is the sense.
+    /// What is wrong, with line and column if the JSON is invalid, with the path of the file if a value is.
     pub fn from_json(text: &str) -> Result<Self, ScriptError> {
         let script: Self = serde_json::from_str(text).map_err(ScriptError::Json)?;
         script.check()?;
         Ok(script)
     }
 
-    /// Whether the script makes sense: paths begin with `/`, a file has a version, a `replace` names one.
+    /// Returns `true` if the script makes sense: paths begin with `/`, a file has a version, a `replace` names one.
     ///
     /// # Errors
     /// The first file that does not, and why.

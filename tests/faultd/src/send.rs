@@ -40,7 +40,7 @@ impl<'a> Sender<'a> {
         Self { cuts: Some((cuts, now)), ..self }
     }
 
-    /// Sends a reply and returns how the connection ends. `progress` is told the payload bytes sent so far.
+    /// Sends a reply and returns how the connection ends. `progress` gets the payload bytes sent so far.
     pub(crate) fn send(&mut self, reply: &Reply, progress: &mut dyn FnMut(u64)) -> Result<End, Gone> {
         self.wait(reply.delay)?;
         for (status, headers) in &reply.interim {

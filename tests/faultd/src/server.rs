@@ -72,7 +72,7 @@ impl Server {
         Self::start_with(Options::default(), script)
     }
 
-    /// Starts where and how the options say.
+    /// Starts as the options say.
     ///
     /// # Errors
     /// The address cannot be bound, or the certificate cannot be used.

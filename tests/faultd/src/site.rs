@@ -64,7 +64,7 @@ struct Progress {
 }
 
 impl Site {
-    /// A site at the beginning of its script. [`Script::check`] says whether the script makes sense; where it
+    /// A site at the beginning of its script. [`Script::check`] validates the script; if it
     /// does not, the files in question answer 500.
     pub fn new(script: Script) -> Self {
         let (rules, files) = rules_and_files(script);
@@ -111,7 +111,7 @@ impl Site {
         state.log.clear();
     }
 
-    /// Makes a file another of its versions, from 0, for the requests to come. False where there is no such
+    /// Makes a file another of its versions, from 0, for the requests to come. False if there is no such
     /// file or version.
     pub fn replace(&self, path: &str, version: usize) -> bool {
         let mut state = self.state();

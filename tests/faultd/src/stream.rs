@@ -53,7 +53,7 @@ impl Stream {
         }
     }
 
-    /// Waits so long, and says whether the peer has gone by then; returns at once when it goes. A peer that
+    /// Waits for this time and returns `true` if the peer has gone by then; returns at once when it goes. A peer that
     /// has closed its own side only counts as gone.
     pub(crate) fn gone_within(&mut self, wait: Duration) -> bool {
         if wait < SHORTEST_TIMEOUT {
@@ -74,7 +74,7 @@ impl Stream {
     pub(crate) fn close(mut self) {
         if let Stream::Tls(tls) = &mut self {
             tls.conn.send_close_notify();
-            // The peer may be gone already: then there is nobody to tell.
+            // The peer may be gone already: then nobody reads it.
             let _ = tls.flush();
         }
         let _ = self.socket().shutdown(Shutdown::Write);
@@ -85,14 +85,14 @@ impl Stream {
         thread::sleep(BEFORE_RESET);
         #[cfg(unix)]
         {
-            // A linger of zero makes close send RST; where that fails, the close is an ordinary one.
+            // A linger of zero makes close send RST; if that fails, the close is an ordinary one.
             let _ = rustix::net::sockopt::set_socket_linger(self.socket(), Some(Duration::ZERO));
         }
         drop(self);
     }
 }
 
-/// Whether the end of the stream is there; waits as long as the read timeout says.
+/// Returns `true` if the end of the stream is there; waits as long as the read timeout says.
 fn plain_gone(socket: &TcpStream) -> bool {
     match socket.peek(&mut [0]) {
         Ok(0) => true,
@@ -105,7 +105,7 @@ fn plain_gone(socket: &TcpStream) -> bool {
     }
 }
 
-/// The same for TLS, where the end is an alert: what comes is taken in.
+/// The same for TLS, whose end is an alert: received bytes are discarded.
 fn tls_gone(tls: &mut StreamOwned<ServerConnection, TcpStream>) -> bool {
     match tls.conn.read_tls(&mut tls.sock) {
         Ok(0) => true,

@@ -1,4 +1,4 @@
-//! Certificates made on the spot: good ones and expired ones. Nobody trusts them unless told to.
+//! Certificates made on the spot: good ones and expired ones. No client trusts them by default.
 
 use std::io;
 use std::sync::Arc;

@@ -27,7 +27,7 @@ fn a_stop_ends_a_connection_whatever_it_is_doing() {
         server.stop();
         assert!(begin.elapsed() < PROMPT, "{fault:?}: {:?}", begin.elapsed());
         assert_eq!(server.open_connections(), 0, "{fault:?}");
-        // Whether by an end or by a reset: the reading is over.
+        // By an end or by a reset: the reading is over.
         let _ = read_to_end(&mut stream);
         assert!(begin.elapsed() < PROMPT, "{fault:?}: the peer has not noticed");
     }

@@ -39,7 +39,7 @@ pub(crate) struct Job<'j> {
 /// How a run ended.
 #[derive(Debug, Default)]
 pub(crate) struct Ended {
-    /// `None`: it was killed, or called off.
+    /// `None`: it was killed, or cancelled.
     pub(crate) exit: Option<i32>,
     pub(crate) attempts: usize,
     pub(crate) requests: usize,

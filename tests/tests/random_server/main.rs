@@ -1,6 +1,6 @@
 //! `regrip get`, and the npm package in Node, against a server whose every response draws its own misbehaviour, over real sockets.
 //!
-//! A seed draws a file of up to 300 kB in one to four versions, how the server tells them apart, and what goes wrong in each
+//! A seed draws a file of up to 300 kB in one to four versions, how the server distinguishes them, and what goes wrong in each
 //! response. The download runs until it succeeds, up to four times; some runs are killed, or ended by their signal. After each run:
 //!
 //! - exit code 0, or a promise that is resolved: the file is byte for byte something whole that the server sent in one piece as the file, and it has the
@@ -11,7 +11,7 @@
 //! - once the server behaves, the download succeeds.
 //!
 //! The server never lies about what a client has to believe ([`server`]). Two versions under one strong validator are left
-//! out: no client can tell them apart.
+//! out: no client can distinguish them.
 //!
 //! `REGRIP_RANDOM_SEEDS=20000` runs more seeds, `REGRIP_RANDOM_FIRST=77` begins with that one, `REGRIP` names another binary.
 //! `REGRIP_RANDOM_CLIENT=node` has the package in `host-wasm/pkg` fetch, which `host-wasm/build` makes.

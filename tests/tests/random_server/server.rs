@@ -112,7 +112,7 @@ impl Site {
         reply
     }
 
-    /// How the body is sent, and where it breaks.
+    /// How the body is sent, and at which offset it breaks.
     fn deform(&mut self, reply: &mut Reply) {
         if reply.status < 400 {
             reply.framing = match self.rng.u8(..10) {
@@ -148,7 +148,7 @@ impl Site {
         }
     }
 
-    /// Whether a validator is one of the current version.
+    /// Returns `true` if a validator is one of the current version.
     fn names_current(&self, value: Option<&str>) -> bool {
         let Some(value) = value else { return false };
         let current = self.current();

@@ -1,4 +1,4 @@
-//! What a random server has: versions of one file that share bytes, and how it tells them apart.
+//! What a random server has: versions of one file that share bytes, and how it distinguishes them.
 
 use fastrand::Rng;
 use std::ops::Range;
@@ -152,8 +152,8 @@ pub(crate) fn noise(rng: &mut Rng, length: usize) -> Vec<u8> {
     std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
 }
 
-/// Whether two versions agree, after their first difference, in as many bytes as are compared: without a strong validator
-/// nobody could tell them apart there.
+/// Returns `true` if two versions agree, after their first difference, in as many bytes as are compared: without a strong validator
+/// nobody could distinguish them there.
 fn confusable(one: &[u8], other: &[u8]) -> bool {
     let mut differed = false;
     let mut equal_from = 0;

@@ -63,7 +63,7 @@ pub struct Received {
 }
 
 impl Answer {
-    /// Whether the body is sent in chunks.
+    /// Returns `true` if the body is sent in chunks.
     pub fn is_chunked(&self) -> bool {
         self.fields.contains(&CHUNKED)
     }
@@ -113,7 +113,7 @@ type BodyOf<S> = <<S as TransportUnderTest>::Transport as Transport>::Body;
 const CHUNKED: (&str, &[u8]) = ("transfer-encoding", b"chunked");
 const FIVE: (&str, &[u8]) = ("content-length", b"5");
 
-/// The Range field says what was asked for, with a last byte or without; without a range there is none, whatever the
+/// The Range field says what was asked for, with a last byte or without; without a range there is no such field, whatever the
 /// [rules](Transport::rules) say. No content coding is asked for.
 pub async fn a_range_is_asked_for_as_it_is_given<S: TransportUnderTest>(subject: &S) -> Result<(), Broken> {
     for (range, expected) in [

@@ -36,7 +36,7 @@ export function refill(list, wanted) {
   while (list.children.length > wanted.length) list.lastElementChild.remove();
 }
 
-// Says what is wrong with a field, beside it; nothing where the text is empty.
+// Shows the error of a field beside it; none if the text is empty.
 export function mark(input, wrong, text) {
   say(wrong, text);
   if (text === "") input.removeAttribute("aria-invalid");

@@ -1,7 +1,7 @@
 // What is known: downloads by id, in sections that hold ids in the server's order.
 //
 // Invariants: a section holds as many rows as were asked for, never all there are. An answer of the API does not undo what
-// an event told after it.
+// a later event.
 
 import { api } from "./api.js";
 
@@ -20,12 +20,13 @@ export const SECTIONS = [
   { name: "waiting", title: "Waiting", statuses: ["waiting"], order: bySoonest },
   { name: "failed", title: "Failed", statuses: ["failed"] },
   { name: "queued", title: "Queued", statuses: ["queued"] },
+  { name: "paused", title: "Paused", statuses: ["paused"] },
   { name: "done", title: "Done", statuses: ["completed", "import_queued"] },
   { name: "cancelled", title: "Cancelled", statuses: ["cancelled"] },
 ].map((section) => ({ ...section, ids: [], next: null, loaded: false })); // `ids` are replaced, never changed in place
 
 export const downloads = new Map();
-// Beside them: how many there are by status (null where the API does not say), peers, pending stubs and their folder, and
+// Beside them: how many there are by status (null if the API does not have them), peers, pending stubs and their folder, and
 // what is wrong with the server's surroundings.
 export const known = { counts: null, troubles: [], peers: [], stubs: [], stubsInAll: 0, watchPath: null };
 
@@ -55,7 +56,7 @@ const LIVE = [
   "updated_at",
 ];
 
-// Takes over a row as the API gave it. Events that came meanwhile know better how it stands.
+// Takes over a row from the API. Events received meanwhile are newer.
 export function take(row) {
   const before = downloads.get(row.id);
   const newer = before?.heard > row.updated_at ? Object.fromEntries(LIVE.map((name) => [name, before[name]])) : {};
@@ -161,7 +162,7 @@ export async function readLatest() {
   changed();
 }
 
-// Does something soon, once for many wishes, and once more for those that came while it was being done.
+// Runs something soon, once for many requests, and once more for those made while it ran.
 export function soon(pause, task) {
   let timer = null;
   let again = false;

@@ -1,4 +1,4 @@
-// The login: shown where the API wants a key.
+// The login: shown if the API requires a key.
 
 import { api } from "./api.js";
 import { mark, page, say } from "./elements.js";

@@ -5,7 +5,7 @@ import { page, parts, say } from "./elements.js";
 import { drop } from "./known.js";
 import { bytes, failure, plain } from "./words.js";
 
-// The download that is asked about, and where it is said if that fails.
+// The download to be confirmed, and the element for an error.
 let removing = null;
 
 export function askToRemove(row, problem) {

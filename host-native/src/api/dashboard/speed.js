@@ -29,7 +29,7 @@ export function measure({ event, id, at, bytes: count, from }) {
   }
 }
 
-// Null while it is not known. A silence of more than two seconds counts as one in which nothing came.
+// Null while unknown. A pause of more than two seconds counts as time without data.
 export function speed(id) {
   const meter = meters.get(id);
   if (!meter) return null;

@@ -16,7 +16,7 @@ let locked = false;
 
 export const isConnected = () => lostAt === null && page("link").classList.contains("live");
 
-// Ends a wait, and the connection where it is no longer let in: the next one's answer shows the login.
+// Ends a wait, and the connection if it is no longer authorised: the next response shows the login.
 export function tryNow() {
   wake();
 }

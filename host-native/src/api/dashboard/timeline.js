@@ -4,7 +4,7 @@ import { now } from "./api.js";
 import { make } from "./elements.js";
 import { RESTARTS, bytes, counted, joined, moment, plain, time, wait } from "./words.js";
 
-// The attempt under way ends now, where the row stands.
+// The running attempt ends now, at the row's offset.
 export function live(attempts, row) {
   const running = row.status === "downloading" || row.status === "committing";
   return attempts.map((attempt, place) => {
@@ -114,7 +114,7 @@ export function picture(attempts, row, width) {
   );
   svg.append(make("text", { x: 0, y: PLOT.top - 4 }, bytes(most)));
 
-  // Runs of bytes: each ends where its bytes were discarded.
+  // Runs of bytes: each ends when its bytes were discarded.
   const runs = [[]];
   const drops = [];
   const strip = [];
@@ -129,7 +129,7 @@ export function picture(attempts, row, width) {
     }
     run.push([from, attempt.offset_from]);
     if (attempt.discarded_bytes > 0 || attempt.restart_reason) {
-      // Bytes of this attempt itself may be among them: then they came before the drop.
+      // Bytes of this attempt may be among them: those received before the restart.
       const lost = Math.max(attempt.offset_from, attempt.discarded_bytes ?? 0);
       const at = lost > attempt.offset_from ? (from + to) / 2 : from;
       run.push([at, lost]);

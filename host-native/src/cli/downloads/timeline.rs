@@ -135,7 +135,7 @@ impl Shape {
         }
     }
 
-    /// The axis: its ends, and its middle where there is room.
+    /// The axis: its ends, and its middle if there is room.
     fn head(&self) -> String {
         let end = text::wait(self.total);
         let middle = text::wait(self.total / 2);
@@ -186,7 +186,7 @@ impl Shape {
     }
 }
 
-/// By characters that colour the text, too, so only where it would not fit anyway.
+/// Cuts through colour sequences, too, so only if the text does not fit.
 fn cut(line: String, width: usize) -> String {
     if console::measure_text_width(&line) <= width {
         return line;

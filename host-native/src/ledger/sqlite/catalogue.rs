@@ -22,7 +22,7 @@ pub(super) fn entry(connection: &Connection, id: DownloadId) -> Result<LedgerEnt
     found.ok_or(Error::NoSuchDownload(id))?
 }
 
-/// Reads a page, the releases left out: newest change first, of these statuses or, where none is named, of all; those after the entry `after`.
+/// Reads a page, the releases left out: newest change first, of these statuses, or of all if none is named; those after the entry `after`.
 pub(super) fn list(
     connection: &Connection,
     statuses: &[Status],

@@ -1,8 +1,8 @@
 //! The open database, and how a write is repeated while another process is writing.
 //!
 //! Invariant: every write is part of one immediate transaction; it is durable when it is answered, or has not happened.
-//! Neighbours in a transaction share its sync and nothing else: where one of them fails, or the commit does, all of it is
-//! taken back and each is done for itself.
+//! Writes in one transaction share its sync and nothing else: if one of them or the commit fails, the transaction is rolled
+//! back and each write is repeated in its own.
 //!
 //! Numbers, times and words are read back from the database without trusting it.
 
@@ -151,7 +151,7 @@ impl Database {
         Ok(())
     }
 
-    /// Does what was asked, in order, and answers. All of it in one transaction where that goes well.
+    /// Executes the requests in order, in one transaction if possible, and answers them.
     pub(super) fn serve(&mut self, batch: &mut Vec<Box<dyn Request>>) {
         let any_writes = batch.iter().any(|request| request.writes());
         let together = match batch.len() {

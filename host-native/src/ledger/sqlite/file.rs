@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Looks at most, where other processes keep writing meanwhile.
+/// The most examinations, if other processes keep writing meanwhile.
 const LOOKS: u32 = 8;
 
 /// Why a ledger could not be opened.
@@ -113,7 +113,7 @@ pub(super) fn make_private(path: &Path) -> io::Result<()> {
 pub(super) fn open(path: &Path, patience: Patience) -> Result<Connection, OpenError> {
     let fail = |source| refusal(source, path);
     accept(look(path), path).or_else(|refused| {
-        // The truth may be in the log that a killed process left, and only SQLite can tell.
+        // The valid content may be in the log that a killed process left; only SQLite can read that.
         if has_log(path) { Ok(()) } else { Err(refused) }
     })?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -138,8 +138,8 @@ fn accept(verdict: Result<Verdict, rusqlite::Error>, path: &Path) -> Result<(), 
     }
 }
 
-/// Examines the file as if nobody could change it: no lock is taken and nothing is put beside it. What was found counts
-/// only where nobody did change it meanwhile.
+/// Examines the file as if nobody could change it: no lock is taken and nothing is put beside it. The result counts
+/// only if nobody changed it meanwhile.
 fn look(path: &Path) -> Result<Verdict, rusqlite::Error> {
     let mut found = look_once(path);
     for _ in 1..LOOKS {
@@ -214,7 +214,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
 
 /// The schema's number in this version.
 const KNOWN: i64 = MIGRATIONS.len() as i64;
-/// What tells our databases from others, "rgrp".
+/// The application id of our databases, "rgrp".
 const APPLICATION_ID: i64 = 0x7267_7270;
 
 /// What a file turned out to be.

@@ -94,7 +94,7 @@ impl Queue {
         }
     }
 
-    /// Returns `true` if what is written now takes so long that a person would not wait for it.
+    /// Returns `true` if the current write takes longer than a person would wait.
     pub(super) fn is_stuck(&self) -> bool {
         let since = *lock(&self.writer.since);
         since.is_some_and(|since| since.elapsed() > STUCK_AFTER)

@@ -86,7 +86,7 @@ pub(super) fn marks(connection: &Connection) -> Result<Vec<Mark>, Fault> {
             id: row.get("id")?,
             destination: row.get("dest_path")?,
             committing: row.get("committing")?,
-            // A senseless one is told when the row is driven; it keeps no other row from being driven.
+            // A negative one is reported when the row is driven; it must not stop other rows.
             durable: u64::try_from(durable).unwrap_or_default(),
         })
     })?;

@@ -9,7 +9,7 @@ use crate::reply::{End, Framing, Op, Reply};
 use crate::request::Request;
 use crate::script::Version;
 
-/// The size of a chunk where the script does not say.
+/// The default size of a chunk.
 const CHUNK_BYTES: usize = 16 * 1024;
 /// The seed of bytes that belong to no file. Below 256, so that they differ in every byte from small seeds.
 pub(super) const FOREIGN_SEED: u64 = 0xEE;
@@ -18,7 +18,7 @@ pub(super) const FOREIGN_SEED: u64 = 0xEE;
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Chunked {
-    /// The most payload in a chunk; 16 KiB where it is missing.
+    /// The most payload in a chunk; 16 KiB if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<usize>,
 }
@@ -131,7 +131,7 @@ pub struct BadChunk {
 pub enum BadChunkKind {
     /// A size that is not hexadecimal.
     Size,
-    /// An empty line where the size belongs.
+    /// An empty line in place of the size.
     Empty,
     /// A size beyond 64 bits.
     Huge,

@@ -153,7 +153,7 @@ impl Misbehave for Multipart {
 pub struct PartialUnasked {}
 
 impl PartialUnasked {
-    /// Answers 206 where 200 is due.
+    /// Answers 206 in place of 200.
     pub fn always() -> Fault {
         Self {}.into()
     }
@@ -168,7 +168,7 @@ impl Misbehave for PartialUnasked {
     }
 }
 
-/// A 200 carries a Content-Range: of the asked part where a Range was sent, else of the whole (H10).
+/// A 200 carries a Content-Range: of the requested part if a Range was sent, else of the whole (H10).
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct ContentRangeOn200 {}

@@ -19,7 +19,7 @@ pub struct Status {
     /// The Retry-After line as sent, or several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<OneOrMany>,
-    /// The size of the page in bytes; 0 where it is missing. 204 and 304 never have one.
+    /// The size of the page in bytes; 0 if it is missing. 204 and 304 never have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_bytes: Option<u64>,
 }
@@ -105,7 +105,7 @@ pub struct Redirect {
     /// The Location as sent; `{origin}` stands for this server's own origin. Missing: no Location.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// The status code; 302 where it is missing.
+    /// The status code; 302 if it is missing.
     #[serde(default = "found")]
     pub code: u16,
 }
@@ -125,7 +125,7 @@ impl Redirect {
         Self { to: Some(to.to_owned()), code }.into()
     }
 
-    /// Redirects without saying where.
+    /// Redirects without a target.
     pub fn nowhere() -> Fault {
         Self { to: None, code: found() }.into()
     }

@@ -44,7 +44,7 @@ pub struct LastModified {
     /// The value as sent; with `seconds_before_date` missing too: no Last-Modified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// Instead of a value: so many seconds before this answer's Date.
+    /// Instead of a value: this many seconds before the response's Date.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds_before_date: Option<u64>,
 }
@@ -55,7 +55,7 @@ impl LastModified {
         Self { value: Some(value.to_owned()), seconds_before_date: None }.into()
     }
 
-    /// Sends a moment so many seconds before the answer's Date.
+    /// Sends a time this many seconds before the response's Date.
     pub fn seconds_before_date(seconds: u64) -> Fault {
         Self { value: None, seconds_before_date: Some(seconds) }.into()
     }
