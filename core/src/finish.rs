@@ -7,8 +7,8 @@
 use crate::calls;
 use crate::config::OnExists;
 use crate::error::{Error, Failed};
-use crate::host::Host;
-use crate::job::{Job, PartOf};
+use crate::host::{Host, unless_alone};
+use crate::job::{Job, PartOf, is_foreign};
 use crate::ledger::Ledger;
 use crate::record::{Change, DigestRow, Failure, Outcome, Row, Status};
 use crate::store::{Committed, Committing, Found, OpenPart, Part, PartStore, Replace};
@@ -24,8 +24,8 @@ pub(crate) async fn commit<H: Host>(
     whole: Whole,
     of_attempt: bool,
 ) -> Result<(), Failed> {
-    if !part.is_named() && calls::exists(job.host, &job.row.new.destination).await? {
-        job.name(&mut part).await?;
+    if !part.is_named() {
+        unless_alone::<H, _>(name_if_taken(job, &mut part)).await?;
     }
     job.flush(&mut part).await?;
     let Whole { size, digests } = whole;
@@ -38,7 +38,7 @@ pub(crate) async fn commit<H: Host>(
         Ok(committed) => committed,
         Err(error) => {
             // Without a claim, the part got its own name in the commit; if it is foreign, something else had that, too.
-            if job.row.claimed || !matches!(*error, Error::ForeignPart { .. }) {
+            if H::ALONE || job.row.claimed || !is_foreign(&error) {
                 keep_whole(job, size).await?;
             }
             return Err(error);
@@ -52,6 +52,13 @@ pub(crate) async fn commit<H: Host>(
     let ended = of_attempt.then(|| job.attempt_ended(size, Outcome::Completed, None));
     completed(job, size, warning, ended).await;
     Ok(())
+}
+
+async fn name_if_taken<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<(), Failed> {
+    match calls::exists(job.host, &job.row.new.destination).await? {
+        true => job.name(part).await,
+        false => Ok(()),
+    }
 }
 
 /// Gives the part its name, by the rule for an existing file.
@@ -81,8 +88,8 @@ async fn completed<H: Host>(job: &mut Job<'_, H>, size: u64, warning: Option<Fai
 
 /// Records that every byte of the part is durable: even after a reboot none of it is requested again.
 async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Failed> {
-    if !job.row.claimed {
-        job.record(Change::Claimed(true)).await?;
+    if !job.row.claimed && !H::ALONE {
+        unless_alone::<H, _>(job.record(Change::Claimed(true))).await?;
     }
     // The part is closed by now; the row has the epoch it was written in.
     let epoch = job.row.epoch.clone().unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::classify::{Class, class};
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Event, Summary, What, display_url};
-use crate::host::Host;
+use crate::host::{Host, unless_alone};
 use crate::ledger::Ledger;
 use crate::name::last_segment;
 use crate::origin::Seat;
@@ -19,6 +19,7 @@ use crate::record::{
 use crate::store::{DigestState, OpenPart, Part, PartStore};
 use crate::time::{Clock, Instant};
 use crate::transport::{Response, Transport};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -115,12 +116,15 @@ impl<'a, H: Host> Job<'a, H> {
     /// # Errors
     /// `Cancelled` or `Paused` if another process did that to the download, `Ledger`.
     pub(crate) async fn record(&mut self, change: Change) -> Result<(), Failed> {
-        if let Some(pending) = self.pending.as_mut() {
-            pending.changes.push(change.clone());
-            self.record_pending().await?;
-        } else {
-            let recorded = self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await;
-            recorded.map_err(overruled)?;
+        match self.pending.as_mut().filter(|_| !H::ALONE) {
+            Some(pending) => {
+                pending.changes.push(change.clone());
+                self.record_pending().await?;
+            }
+            None => {
+                let recorded = self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await;
+                recorded.map_err(overruled)?;
+            }
         }
         self.row.apply(&change);
         Ok(())
@@ -130,32 +134,34 @@ impl<'a, H: Host> Job<'a, H> {
     ///
     /// # Errors
     /// As [`record`](Self::record).
-    pub(crate) async fn record_pending(&mut self) -> Result<(), Failed> {
-        let Some(Pending { begin, changes, .. }) = self.pending.take() else {
-            return Ok(());
-        };
-        let (ledger, at) = (self.host.ledger(), self.host.clock().wall());
-        let number = ledger.record_all(self.row.id, Some(&begin), &changes, at).await.map_err(overruled)?;
-        self.attempt = number.unwrap_or(self.attempt);
-        Ok(())
+    pub(crate) fn record_pending(&mut self) -> impl Future<Output = Result<(), Failed>> {
+        unless_alone::<H, _>(async move {
+            let Some(Pending { begin, changes, .. }) = self.pending.take() else {
+                return Ok(());
+            };
+            let (ledger, at) = (self.host.ledger(), self.host.clock().wall());
+            let number = ledger.record_all(self.row.id, Some(&begin), &changes, at).await.map_err(overruled)?;
+            self.attempt = number.unwrap_or(self.attempt);
+            Ok(())
+        })
     }
 
-    /// Records a change together with the next one, if something is pending.
-    ///
-    /// # Errors
-    /// As [`record`](Self::record).
-    pub(crate) async fn record_with_next(&mut self, change: Change) -> Result<(), Failed> {
-        let Some(pending) = &mut self.pending else {
-            return self.record(change).await;
-        };
+    /// Applies a change that is recorded together with the next one.
+    pub(crate) fn add_to_pending(&mut self, change: Change) {
         self.row.apply(&change);
-        pending.changes.push(change);
-        Ok(())
+        if let Some(pending) = &mut self.pending {
+            pending.changes.push(change);
+        }
+    }
+
+    /// Returns `true` if something is not recorded yet.
+    pub(crate) fn has_pending(&self) -> bool {
+        !H::ALONE && self.pending.is_some()
     }
 
     /// The time that the pending changes may wait for the next one; `None` if there are none.
     pub(crate) fn pending_left(&self, now: Instant) -> Option<Duration> {
-        let since = self.pending.as_ref()?.since;
+        let since = self.pending.as_ref().filter(|_| !H::ALONE)?.since;
         Some(SHOWN_AFTER.saturating_sub(now.since(since)))
     }
 
@@ -165,35 +171,35 @@ impl<'a, H: Host> Job<'a, H> {
         Change::AttemptEnded { end, bounds: self.row.bounds }
     }
 
-    /// Gives the part its name, if it has none. The row claims it before.
+    /// Gives an unnamed part its name. The row claims it before.
     ///
     /// # Errors
     /// `ForeignPart`, `PartLocked`, `Disk`, `Ledger`.
-    pub(crate) async fn name(&mut self, part: &mut PartOf<H>) -> Result<(), Failed> {
-        if part.is_named() {
-            return Ok(());
-        }
-        self.record(Change::Claimed(true)).await?;
-        match part.name().await {
-            Err(error) => Err(self.not_created(error.into()).await),
-            Ok(()) => Ok(()),
-        }
+    pub(crate) fn name(&mut self, part: &mut PartOf<H>) -> impl Future<Output = Result<(), Failed>> {
+        unless_alone::<H, _>(async move {
+            self.record(Change::Claimed(true)).await?;
+            let Err(error) = part.name().await else {
+                return Ok(());
+            };
+            let mut error = error.into();
+            self.look_for_writer(&mut error).await;
+            if is_foreign(&error) {
+                self.record(Change::Claimed(false)).await?;
+            }
+            Err(error)
+        })
     }
 
-    /// The error of a part that could not be created. If something has its name, another writer may have it right now, and looking
-    /// changes nothing of it; otherwise it is foreign, and the row does not claim it any longer.
-    pub(crate) async fn not_created(&mut self, error: Failed) -> Failed {
-        if !matches!(*error, Error::ForeignPart { .. }) {
-            return error;
+    /// Replaces the error of a part that something else has the name of, if another writer has it right now. Looking changes nothing
+    /// of it.
+    pub(crate) async fn look_for_writer(&self, error: &mut Failed) {
+        if !is_foreign(error) {
+            return;
         }
         match calls::open(self.host, &self.row.new.part, OpenPart::Adopt).await {
-            Err(locked) if matches!(*locked, Error::PartLocked { .. }) => return locked,
+            Err(locked) if matches!(*locked, Error::PartLocked { .. }) => *error = locked,
             Ok(_) | Err(_) => {}
         }
-        if !self.row.claimed {
-            return error;
-        }
-        self.record(Change::Claimed(false)).await.err().unwrap_or(error)
     }
 
     /// Passes an event to the host.
@@ -351,7 +357,9 @@ impl<'a, H: Host> Job<'a, H> {
         let offset = calls::length(part).await?;
         // Before the first byte is recorded there is nothing to keep, and an unchanged offset is recorded already.
         if self.row.epoch.is_some() && (offset != self.row.durable || offset != self.row.downloaded) {
-            self.name(part).await?;
+            if !part.is_named() {
+                self.name(part).await?;
+            }
             let durable = self.flush(part).await?;
             self.checkpoint(part, offset, durable, Vec::new()).await?;
         }
@@ -383,6 +391,10 @@ impl<'a, H: Host> Job<'a, H> {
             advice: error.and_then(Error::advice),
         }
     }
+}
+
+pub(crate) fn is_foreign(error: &Error) -> bool {
+    matches!(error, Error::ForeignPart { .. })
 }
 
 /// The error of this drive if the ledger refused a change: `Cancelled` or `Paused` if another process did that.

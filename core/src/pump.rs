@@ -7,7 +7,7 @@ use crate::checksum::Checksum;
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed, Timeout};
 use crate::event::What;
-use crate::host::Host;
+use crate::host::{Host, unless_alone};
 use crate::job::{BodyOf, Job, PartOf};
 use crate::store::{Digest, DigestState, Part, PartBytes};
 use crate::taking::{Differing, Taking, believe};
@@ -117,8 +117,8 @@ impl<H: Host> Pump<H> {
                 match select(next.as_mut(), timer.as_mut()).await {
                     Either::Left((chunk, _)) => break chunk,
                     Either::Right(((), _)) => {
-                        if settled && job.pending.is_some() {
-                            self.checkpoint(job, part).await?;
+                        if settled && job.has_pending() {
+                            unless_alone::<H, _>(self.checkpoint(job, part)).await?;
                         }
                         if let Some(error) = patience.spent(clock.now()) {
                             // The timer may be late, and data may have been received already.
@@ -223,7 +223,7 @@ impl<H: Host> Pump<H> {
         };
         let due = now.since(self.checkpoint_at) >= CHECKPOINT_EVERY && since >= Some(unit);
         // After the last chunk the commit syncs anyway.
-        let checkpoint = !last && (far || due) && job.pending.is_none();
+        let checkpoint = !last && (far || due) && !job.has_pending();
         if checkpoint {
             self.checkpoint(job, part).await?;
         }

@@ -77,8 +77,11 @@ impl Taking {
             let restart = self.restart(job.attempt, held, kept);
             let stated = take(&mut self.stated);
             let fresh = Change::Fresh { kept, restart, validators, stated, size, mismatch, epoch };
-            job.record_with_next(fresh).await?;
-            if !size.is_some_and(|size| part.may_stay_unnamed(size.bytes)) {
+            match job.has_pending() {
+                true => job.add_to_pending(fresh),
+                false => job.record(fresh).await?,
+            }
+            if !part.is_named() && !size.is_some_and(|size| part.may_stay_unnamed(size.bytes)) {
                 job.name(part).await?;
             }
             // Not earlier: until the cut is recorded, the new validators would vouch for bytes that reappear after a power failure.

@@ -10,7 +10,7 @@ use crate::calls;
 use crate::checksum::Checksum;
 use crate::error::{Error, Failed};
 use crate::event::{What, without_query};
-use crate::host::Host;
+use crate::host::{Host, unless_alone};
 use crate::http::Head;
 use crate::job::{BodyOf, Job, PartOf};
 use crate::pump::{Pump, Pumped};
@@ -24,7 +24,9 @@ use crate::time::Clock;
 use crate::transport::{BodyEnd, ByteRange, Request, Response, Transport};
 use crate::verify::{cannot_be_hashed, check_digests, proven, verify};
 use futures::future::{Either, select};
-use std::pin::pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 /// The shortest comparison if nothing else vouches for the bytes of a part: an adopted one, or one for another URL.
 const LEAST_OVERLAP_BYTES: u64 = 65_536;
@@ -365,15 +367,8 @@ async fn send<H: Host>(
     let url = job.url().to_owned();
     let request = Request { url: &url, range: first.map(ByteRange::from), if_range };
     let mut answer = pin!(transport.get(request));
-    let mut early = None;
-    if let Some(left) = job.pending_left(clock.now()) {
-        match select(answer.as_mut(), pin!(clock.sleep(left))).await {
-            Either::Left((answer, _)) => early = Some(answer),
-            Either::Right(_) => job.record_pending().await?,
-        }
-    }
-    let answer = match early {
-        Some(answer) => answer,
+    let answer = match job.pending_left(clock.now()) {
+        Some(left) => unless_alone::<H, _>(recorded_after(job, left, answer.as_mut())).await?,
         None => answer.await,
     };
     job.note(&answer);
@@ -383,6 +378,21 @@ async fn send<H: Host>(
         head.coding = None; // the coded bytes are the file
     }
     Ok((head, body))
+}
+
+/// Records what is pending if the answer takes longer than `left`.
+async fn recorded_after<H: Host, A: Future>(
+    job: &mut Job<'_, H>,
+    left: Duration,
+    mut answer: Pin<&mut A>,
+) -> Result<A::Output, Failed> {
+    match select(answer.as_mut(), pin!(job.host.clock().sleep(left))).await {
+        Either::Left((answer, _)) => Ok(answer),
+        Either::Right(_) => {
+            job.record_pending().await?;
+            Ok(answer.await)
+        }
+    }
 }
 
 /// Returns `true` if the coding of a response belongs to the file, according to its name or to a size or digest of the caller.

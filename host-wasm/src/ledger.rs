@@ -17,6 +17,7 @@ use regrip_core::{Algorithm, Change, Class, DownloadId, Error, OnExists, Row, So
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
+use std::slice;
 use std::time::SystemTime;
 use wasm_bindgen::prelude::*;
 
@@ -114,7 +115,7 @@ impl Ledger for Rows {
     }
 
     fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> impl Future<Output = Result<(), Error>> {
-        self.change(id, &mut |row| apply(row, change))
+        self.change(id, &mut |row| apply(row, slice::from_ref(change)))
     }
 
     /// Without the beginning of an attempt: no part here is unnamed.
@@ -125,7 +126,7 @@ impl Ledger for Rows {
         changes: &[Change],
         _at: SystemTime,
     ) -> Result<Option<u32>, Error> {
-        self.change(id, &mut |row| changes.iter().try_for_each(|change| apply(row, change))).await?;
+        self.change(id, &mut |row| apply(row, changes)).await?;
         Ok(None)
     }
 
@@ -136,11 +137,13 @@ impl Ledger for Rows {
     }
 }
 
-fn apply(row: &mut Row, change: &Change) -> Result<(), Error> {
-    if !row.status.admits(change) {
-        return Err(row.wrong_state());
+fn apply(row: &mut Row, changes: &[Change]) -> Result<(), Error> {
+    for change in changes {
+        if !row.status.admits(change) {
+            return Err(row.wrong_state());
+        }
+        row.apply(change);
     }
-    row.apply(change);
     Ok(())
 }
 

@@ -70,14 +70,15 @@ impl<H: Host> Engine<H> {
     /// The first configuration key that is out of range.
     pub fn new(host: H, config: DownloadsConfig, digests: bool) -> Result<Self, InvalidConfig> {
         config.check()?;
-        let semaphore = |permits| {
-            Semaphore::new(permits).map_err(|_| InvalidConfig {
-                key: "maxConcurrentDownloads",
-                found: "0".to_owned(),
-                expected: "at least 1",
-            })
-        };
-        let permits = semaphore(config.max_concurrent_downloads as usize)?;
+        let permits = Semaphore::new(config.max_concurrent_downloads as usize).map_err(|_| InvalidConfig {
+            key: "maxConcurrentDownloads",
+            found: "0".to_owned(),
+            expected: "at least 1",
+        })?;
+        let naming = Semaphore::unlimited();
+        if !H::ALONE {
+            let _ = naming.resize(NAMED_AT_ONCE); // it is not 0
+        }
         let owner = match host.ledger().lease() {
             Some(_) => format!("{:016x}", host.seed()),
             None => String::new(),
@@ -88,13 +89,14 @@ impl<H: Host> Engine<H> {
             owner,
             config: Mutex::new(Arc::new(config)),
             permits,
-            naming: semaphore(NAMED_AT_ONCE)?,
+            naming,
             line: Line::default(),
             peers: Peers::default(),
             origins: Origins::default(),
             doors: Mutex::default(),
             asked: Mutex::default(),
             accepted: Mutex::default(),
+            inserted: Mutex::default(),
             writers: Mutex::default(),
         })))
     }
@@ -161,8 +163,8 @@ impl<H: Host> Engine<H> {
     /// As [`accept`](Self::accept).
     pub async fn accept_with(&self, new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
         let accepted = self.admit(new, new_url).await.map_err(Failed::unboxed)?;
-        if accepted.known && !self.is_driven(accepted.id) {
-            lock(&self.0.accepted).insert(accepted.id, None);
+        if !self.is_driven(accepted.id) {
+            lock(&self.0.accepted).insert(accepted.id, ());
         }
         Ok(accepted)
     }
@@ -182,7 +184,9 @@ impl<H: Host> Engine<H> {
             Admission::New => {
                 let id = ledger.insert(&new, self.0.host.clock().wall()).await?;
                 self.tell(id, &new, What::Queued);
-                lock(&self.0.accepted).insert(id, Some(Row::new(id, new)));
+                if !H::ALONE {
+                    lock(&self.0.inserted).insert(id, Box::new(Row::new(id, new)));
+                }
                 return Ok(Accepted { id, known: false });
             }
             Admission::Known(id) => (id, false, false),
@@ -223,6 +227,7 @@ impl<H: Host> Engine<H> {
         if retries || moves || !self.is_driven(id) {
             self.tell(id, &new, What::Queued);
         }
+        self.0.take_inserted(id);
         Ok(Accepted { id, known: true })
     }
 
@@ -386,6 +391,7 @@ impl<H: Host> Engine<H> {
         let door = self.door(&row.new.destination);
         let _inside = door.lock().await;
         lock(&self.0.accepted).remove(&id);
+        self.0.take_inserted(id);
         let row = self.0.host.ledger().row(id).await?;
         if self.is_driven(id) {
             return Err(row.wrong_state());
@@ -463,9 +469,7 @@ impl<H: Host> Engine<H> {
     }
 
     async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Error> {
-        if let Some(inserted) = lock(&self.0.accepted).get_mut(&id) {
-            *inserted = None; // the row changes
-        }
+        self.0.take_inserted(id);
         self.0.host.ledger().record(id, change, self.0.host.clock().wall()).await
     }
 

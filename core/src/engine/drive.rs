@@ -8,16 +8,16 @@
 use super::admission::same_but_for_query;
 use super::claim::while_claimed;
 use super::line::Turn;
-use super::permits::leave_to_move;
-use super::shared::{Asked, Moving, Shared, enter, unless_alone};
+use super::permits::{Leave, leave_to_move};
+use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Ear, Stop, stopped};
 use crate::bounds::{Bounds, Next};
 use crate::calls;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
 use crate::finish::{commit, repair};
-use crate::host::Host;
-use crate::job::{Candidate, Job, PartOf, Pending, overruled};
+use crate::host::{Host, unless_alone};
+use crate::job::{Candidate, Job, PartOf, Pending, is_foreign, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
@@ -31,8 +31,8 @@ use std::time::Duration;
 
 /// The result of an attempt.
 enum After<P> {
-    /// The file is complete, in its part.
-    Whole(P, Whole),
+    /// The file is complete, in an unnamed part.
+    Whole(Box<(P, Whole)>),
     /// The file is at its final name.
     Done,
     /// Another attempt follows after this wait, which may be zero.
@@ -43,7 +43,8 @@ enum After<P> {
 
 pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Failed> {
     let turn = shared.line.join();
-    let inserted = lock(&shared.accepted).remove(&id).flatten();
+    lock(&shared.accepted).remove(&id);
+    let inserted = shared.take_inserted(id);
     let is_own = inserted.is_some();
     let destination = match &inserted {
         Some(row) => row.new.destination.clone(),
@@ -52,7 +53,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     let (_writer, mut ear) = enter(shared, id, &destination)?;
     // From here on nothing else in this process changes the row.
     let row = match inserted {
-        Some(row) => row,
+        Some(row) => *row,
         None => calls::row(&shared.host, id).await?,
     };
     let mut job = shared.job(row);
@@ -106,29 +107,24 @@ async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear, t
     let mut lane = Lane::Arriving;
     loop {
         shared.seat(job);
-        let mut permits = Some(leave_to_move(shared, job, ear, lane, &mut turn).await?);
+        let permits = leave_to_move(shared, job, ear, lane, &mut turn).await?;
         job.config = shared.config();
-        let mut after = Box::pin(one_attempt(shared, job, ear, &mut random)).await;
-        if let Ok(After::Whole(part, whole)) = after {
-            let mut _room = None;
-            if !part.is_named() {
-                // No data is transferred any more: other downloads may start while this one is synced together with others.
-                _room = Some(shared.naming.acquire().await);
-                permits = None;
+        let after = Box::pin(one_attempt(shared, job, ear, &mut random)).await;
+        let after = match H::ALONE {
+            true => {
+                drop(permits);
+                after
             }
-            after = Box::pin(finish(job, part, whole)).await;
-        }
-        drop(permits);
-        match after {
-            Err(error) if !H::ALONE && unless_alone::<H, _>(was_completed(job, &error)).await => return Ok(()),
-            Err(error) => return Err(error),
-            Ok(After::Whole(..)) => {}
-            Ok(After::Done) => {
+            false => unless_alone::<H, _>(finish_unnamed(shared, job, permits, after)).await,
+        };
+        match after? {
+            After::Done => {
                 job.seat.completed(shared.host.clock().now());
                 return Ok(());
             }
-            Ok(After::DoneElsewhere) => return Ok(()),
-            Ok(After::Again(delay)) => {
+            After::DoneElsewhere => return Ok(()),
+            After::Whole(_) => {} // it is finished above
+            After::Again(delay) => {
                 // No data is transferred now, so no permit is held.
                 if !delay.is_zero() {
                     ear.unless_stopped(shared.host.clock().sleep(delay)).await.map_err(stopped)?;
@@ -184,13 +180,16 @@ async fn with_part<H: Host>(
     let ended = match ended {
         Ok(Ok(whole)) => match ear.close() {
             Some(stop @ (Stop::Cancel | Stop::Pause)) => Err(stop),
-            Some(Stop::End) | None => return Ok(Ok(After::Whole(part, whole))),
+            Some(Stop::End) | None if part.is_named() => return finish(job, part, whole).await.map(Ok),
+            Some(Stop::End) | None => return Ok(Ok(After::Whole(Box::new((part, whole))))),
         },
         Ok(Err(error)) => Ok(error),
         Err(stop) => Err(stop),
     };
     // The ledger numbers the attempt, whose end follows.
-    job.record_pending().await?;
+    if job.has_pending() {
+        job.record_pending().await?;
+    }
     // The partial data is kept; if even that fails, the first error is the one to report.
     let offset = job.settle(&mut part).await.unwrap_or(job.row.durable);
     match ended {
@@ -271,17 +270,47 @@ async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Failed> {
         job.record(Change::Claimed(true)).await?;
         Some(OpenPart::Create)
     };
-    let opened = match how {
+    let mut opened = match how {
         Some(how) => calls::open(job.host, &path, how).await,
         None => Err(Error::ForeignPart { path }.into()),
     };
-    match (how, opened) {
-        (None | Some(OpenPart::Create), Err(error)) => Err(job.not_created(error).await),
-        (Some(OpenPart::Adopt), Ok(part)) => {
-            job.record(Change::Claimed(true)).await?;
-            Ok(part)
+    if let (None | Some(OpenPart::Create), Err(error)) = (how, &mut opened) {
+        job.look_for_writer(error).await;
+    }
+    let claims = match (how, &opened) {
+        (Some(OpenPart::Adopt), Ok(_)) => Some(true),
+        (Some(OpenPart::Create), Err(error)) if is_foreign(error) => Some(false),
+        _ => None,
+    };
+    if let Some(claims) = claims {
+        job.record(Change::Claimed(claims)).await?;
+    }
+    opened
+}
+
+/// Releases the permits after an attempt. A complete file in an unnamed part is finished then: no data is transferred any more, so
+/// other downloads may start while this one is synced together with others.
+async fn finish_unnamed<H: Host>(
+    shared: &Shared<H>,
+    job: &mut Job<'_, H>,
+    permits: Leave,
+    after: Result<After<PartOf<H>>, Failed>,
+) -> Result<After<PartOf<H>>, Failed> {
+    let finished = match after {
+        Ok(After::Whole(whole)) => {
+            let _room = shared.naming.acquire().await;
+            drop(permits);
+            let (part, whole) = *whole;
+            finish(job, part, whole).await
         }
-        (_, opened) => opened,
+        after => {
+            drop(permits);
+            after
+        }
+    };
+    match finished {
+        Err(error) if was_completed(job, &error).await => Ok(After::DoneElsewhere),
+        finished => finished,
     }
 }
 
