@@ -7,22 +7,26 @@
 use crate::calls;
 use crate::config::OnExists;
 use crate::error::{Error, Failed};
-use crate::host::{Host, PartOf};
-use crate::job::Job;
+use crate::host::{Host, PartOf, unless_alone};
+use crate::job::{Job, is_foreign};
 use crate::ledger::Ledger;
-use crate::record::{Change, DigestRow, Failure, Row, Status};
+use crate::record::{Change, DigestRow, Failure, Outcome, Row, Status};
 use crate::store::{Committed, Committing, Found, OpenPart, Part, PartStore, Replace};
 use crate::time::Clock;
 use crate::transfer::Whole;
-use futures::future::join;
 
-/// Commits a complete part. From here on it is too late to cancel. `ended` ends the attempt that completed it, if there was one.
+/// Commits a complete part. From here on it is too late to cancel. `of_attempt` is `true` if the current attempt completed it.
+///
+/// A part without a name gets the final one at once. If something has that, the part gets its own name first: it may have to stay.
 pub(crate) async fn commit<H: Host>(
     job: &mut Job<'_, H>,
     mut part: PartOf<H>,
     whole: Whole,
-    ended: Option<Change>,
+    of_attempt: bool,
 ) -> Result<(), Failed> {
+    if !part.is_named() {
+        unless_alone::<H, _>(name_if_taken(job, &mut part)).await?;
+    }
     job.flush(&mut part).await?;
     let Whole { size, digests } = whole;
     let committing = Committing { token: part.token(), size };
@@ -33,7 +37,10 @@ pub(crate) async fn commit<H: Host>(
     let committed = match name(job, part).await {
         Ok(committed) => committed,
         Err(error) => {
-            keep_whole(job, size).await?;
+            // Without a claim, the part got its own name in the commit; if it is foreign, something else had that, too.
+            if H::ALONE || job.row.claimed || !is_foreign(&error) {
+                keep_whole(job, size).await?;
+            }
             return Err(error);
         }
     };
@@ -42,8 +49,16 @@ pub(crate) async fn commit<H: Host>(
         Committed::WithWarning(error) => Some(error),
     };
     let warning = warning.map(|error| job.failure(error));
+    let ended = of_attempt.then(|| job.attempt_ended(size, Outcome::Completed, None));
     completed(job, size, warning, ended).await;
     Ok(())
+}
+
+async fn name_if_taken<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<(), Failed> {
+    match calls::exists(job.host, &job.row.new.destination).await? {
+        true => job.name(part).await,
+        false => Ok(()),
+    }
 }
 
 /// Gives the part its name, by the rule for an existing file.
@@ -56,31 +71,26 @@ async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, F
     Ok(job.host.store().commit(part, destination, replace).await?)
 }
 
-/// Records the end of the row and of the attempt: concurrently, so that a ledger that batches changes syncs once.
+/// Records the end of the attempt and of the row: together, so that a ledger with transactions syncs once.
 ///
 /// An error of the ledger is a warning, too: the row stays `committing`, and the next start repairs it.
 async fn completed<H: Host>(job: &mut Job<'_, H>, size: u64, warning: Option<Failure>, ended: Option<Change>) {
     let (ledger, id, at) = (job.host.ledger(), job.row.id, job.host.clock().wall());
-    let mut completed = Change::Completed { size, warning };
-    let note = async {
-        match &ended {
-            Some(ended) => ledger.record(id, ended, at).await,
-            None => Ok(()),
-        }
-    };
-    let (recorded, noted) = join(ledger.record(id, &completed, at), note).await;
-    if let (Err(error), Change::Completed { warning, .. }) = (recorded, &mut completed) {
+    let mut changes = Vec::from_iter(ended);
+    changes.push(Change::Completed { size, warning });
+    if let (Err(error), Some(Change::Completed { warning, .. })) =
+        (ledger.record_all(id, None, &changes, at).await, changes.last_mut())
+    {
         *warning = Some(job.failure(&error));
     }
-    job.row.apply(&completed);
-    // The download is completed even if its timeline lacks a line.
-    if let (Ok(()), Some(ended)) = (noted, ended) {
-        job.row.apply(&ended);
-    }
+    changes.iter().for_each(|change| job.row.apply(change));
 }
 
 /// Records that every byte of the part is durable: even after a reboot none of it is requested again.
 async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Failed> {
+    if !job.row.claimed && !H::ALONE {
+        unless_alone::<H, _>(job.record(Change::Claimed(true))).await?;
+    }
     // The part is closed by now; the row has the epoch it was written in.
     let epoch = job.row.epoch.clone().unwrap_or_default();
     job.record(Change::Checkpoint { downloaded: size, durable: size, epoch, digests: Vec::new() }).await
@@ -111,9 +121,10 @@ pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>, wanted: Option<&[Diges
                 return Ok(false);
             }
             let digests = job.row.checksums();
-            commit(job, part, Whole { size, digests }, None).await?;
+            commit(job, part, Whole { size, digests }, false).await?;
         }
-        Found::Nothing if was_committing => return Err(Error::Lost.into()),
+        // A part without a name is gone with its process, and there was nothing else.
+        Found::Nothing if was_committing && job.row.claimed => return Err(Error::Lost.into()),
         Found::Part | Found::Nothing => return Ok(false),
     }
     Ok(true)

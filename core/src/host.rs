@@ -12,11 +12,16 @@ use crate::record::Row;
 use crate::store::{PartBytes, PartStore};
 use crate::time::Clock;
 use crate::transport::{Body, Transport};
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Everything that a host supplies.
 pub trait Host {
-    /// `true` if no other process shares the ledger and no download is from a peer. The code for both is left out then, which makes a
-    /// WebAssembly module smaller: nothing is claimed, and no download waits for a peer.
+    /// `true` if no other process shares the ledger, no download is from a peer, and the store has no
+    /// [unnamed](PartStore::unnamed) parts. The code for these is left out then, which makes a WebAssembly module smaller: nothing is
+    /// claimed, and no download waits for a peer.
     const ALONE: bool = false;
     /// The type of the transport.
     type Transport: Transport;
@@ -49,3 +54,31 @@ pub trait Host {
 pub(crate) type PartOf<H> = <<H as Host>::Store as PartStore>::Part;
 /// A host's response bodies.
 pub(crate) type BodyOf<H> = <<H as Host>::Transport as Transport>::Body;
+
+/// Does work that a host which is [alone](Host::ALONE) never has. Only a future that checks this when it is polled and when it is
+/// dropped lets the compiler leave out the code: the states of an `async fn` stay, even if none of them is ever entered.
+pub(crate) fn unless_alone<H: Host, F: Future>(work: F) -> UnlessAlone<H, F> {
+    UnlessAlone(Some(Box::pin(work)), PhantomData)
+}
+
+/// See [`unless_alone`].
+pub(crate) struct UnlessAlone<H: Host, F>(Option<Pin<Box<F>>>, PhantomData<fn() -> H>);
+
+impl<H: Host, F: Future> Future for UnlessAlone<H, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        match self.0.as_mut().filter(|_| !H::ALONE) {
+            Some(work) => work.as_mut().poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<H: Host, F> Drop for UnlessAlone<H, F> {
+    fn drop(&mut self) {
+        if H::ALONE {
+            std::mem::forget(self.0.take()); // it is never there
+        }
+    }
+}

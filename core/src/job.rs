@@ -7,18 +7,19 @@ use crate::classify::{Class, class};
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Event, Summary, What, display_url};
-use crate::host::{Host, PartOf};
+use crate::host::{Host, PartOf, unless_alone};
 use crate::ledger::Ledger;
 use crate::name::last_segment;
 use crate::origin::Seat;
 use crate::peer::Reachability;
 use crate::record::{
-    Behaviour, Change, DigestRow, DigestSource, Failure, Restart, RestartReason, Row, Status, Terms, Validators,
-    Waiting,
+    AttemptEnd, Behaviour, Change, DigestRow, DigestSource, Failure, NewAttempt, Outcome, Restart, RestartReason, Row,
+    Status, Terms, Validators, Waiting,
 };
-use crate::store::{DigestState, Part};
-use crate::time::Clock;
+use crate::store::{DigestState, OpenPart, Part};
+use crate::time::{Clock, Instant};
 use crate::transport::Response;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +33,20 @@ pub(crate) struct Candidate {
     pub(crate) terms: Terms,
     /// The counts of the row, which do not include the trial.
     pub(crate) bounds: Bounds,
+}
+
+/// An attempt without a recorded change is recorded after this time, so that others see it.
+const SHOWN_AFTER: Duration = Duration::from_millis(250);
+
+/// The beginning of an attempt whose part has no name. It is recorded together with the next change.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    /// The attempt.
+    pub(crate) begin: NewAttempt,
+    /// The changes since, which are applied to the row already.
+    pub(crate) changes: Vec<Change>,
+    /// When it began.
+    pub(crate) since: Instant,
 }
 
 /// A download that is being driven.
@@ -48,6 +63,10 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) row: Row,
     /// The number of the current attempt over the life of the row.
     pub(crate) attempt: u32,
+    /// What is not recorded yet.
+    pub(crate) pending: Option<Pending>,
+    /// The row was inserted by this process for this drive: no other process is likely to drive it.
+    pub(crate) is_own: bool,
     /// The body bytes that this attempt received, including compared ones.
     pub(crate) received: u64,
     /// A URL on trial: it has yet to prove that it serves the same file.
@@ -73,6 +92,8 @@ impl<'a, H: Host> Job<'a, H> {
             reachability: None,
             seat,
             attempt: row.attempts,
+            pending: None,
+            is_own: false,
             received: 0,
             candidate: None,
             trial_bounds: None,
@@ -84,15 +105,96 @@ impl<'a, H: Host> Job<'a, H> {
         }
     }
 
-    /// Records a change, then applies it here: the row never runs ahead of the ledger.
+    /// Records a change, and what is pending before it, then applies it here: the row never runs ahead of the ledger, except by
+    /// what is pending.
     ///
     /// # Errors
     /// `Cancelled` or `Paused` if another process did that to the download, `Ledger`.
     pub(crate) async fn record(&mut self, change: Change) -> Result<(), Failed> {
-        let recorded = self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await;
-        recorded.map_err(overruled)?;
+        match self.pending.as_mut().filter(|_| !H::ALONE) {
+            Some(pending) => {
+                pending.changes.push(change.clone());
+                self.record_pending().await?;
+            }
+            None => {
+                let recorded = self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await;
+                recorded.map_err(overruled)?;
+            }
+        }
         self.row.apply(&change);
         Ok(())
+    }
+
+    /// Records what is pending.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub(crate) fn record_pending(&mut self) -> impl Future<Output = Result<(), Failed>> {
+        unless_alone::<H, _>(async move {
+            let Some(Pending { begin, changes, .. }) = self.pending.take() else {
+                return Ok(());
+            };
+            let (ledger, at) = (self.host.ledger(), self.host.clock().wall());
+            let number = ledger.record_all(self.row.id, Some(&begin), &changes, at).await.map_err(overruled)?;
+            self.attempt = number.unwrap_or(self.attempt);
+            Ok(())
+        })
+    }
+
+    /// Applies a change that is recorded together with the next one.
+    pub(crate) fn add_to_pending(&mut self, change: Change) {
+        self.row.apply(&change);
+        if let Some(pending) = &mut self.pending {
+            pending.changes.push(change);
+        }
+    }
+
+    /// Returns `true` if something is not recorded yet.
+    pub(crate) fn has_pending(&self) -> bool {
+        !H::ALONE && self.pending.is_some()
+    }
+
+    /// The time that the pending changes may wait for the next one; `None` if there are none.
+    pub(crate) fn pending_left(&self, now: Instant) -> Option<Duration> {
+        let since = self.pending.as_ref().filter(|_| !H::ALONE)?.since;
+        Some(SHOWN_AFTER.saturating_sub(now.since(since)))
+    }
+
+    /// The end of the current attempt at this offset, without a wait.
+    pub(crate) fn attempt_ended(&self, to: u64, outcome: Outcome, error: Option<Failure>) -> Change {
+        let end = AttemptEnd { attempt: self.attempt, to, outcome, error, wait: None };
+        Change::AttemptEnded { end, bounds: self.row.bounds }
+    }
+
+    /// Gives an unnamed part its name. The row claims it before.
+    ///
+    /// # Errors
+    /// `ForeignPart`, `PartLocked`, `Disk`, `Ledger`.
+    pub(crate) fn name(&mut self, part: &mut PartOf<H>) -> impl Future<Output = Result<(), Failed>> {
+        unless_alone::<H, _>(async move {
+            self.record(Change::Claimed(true)).await?;
+            let Err(error) = part.name().await else {
+                return Ok(());
+            };
+            let mut error = error.into();
+            self.look_for_writer(&mut error).await;
+            if is_foreign(&error) {
+                self.record(Change::Claimed(false)).await?;
+            }
+            Err(error)
+        })
+    }
+
+    /// Replaces the error of a part that something else has the name of, if another writer has it right now. Looking changes nothing
+    /// of it.
+    pub(crate) async fn look_for_writer(&self, error: &mut Failed) {
+        if !is_foreign(error) {
+            return;
+        }
+        match calls::open(self.host, &self.row.new.part, OpenPart::Adopt).await {
+            Err(locked) if matches!(*locked, Error::PartLocked { .. }) => *error = locked,
+            Ok(_) | Err(_) => {}
+        }
     }
 
     /// Passes an event to the host.
@@ -250,6 +352,9 @@ impl<'a, H: Host> Job<'a, H> {
         let offset = calls::length(part).await?;
         // Before the first byte is recorded there is nothing to keep, and an unchanged offset is recorded already.
         if self.row.epoch.is_some() && (offset != self.row.durable || offset != self.row.downloaded) {
+            if !part.is_named() {
+                self.name(part).await?;
+            }
             let durable = self.flush(part).await?;
             self.checkpoint(part, offset, durable, Vec::new()).await?;
         }
@@ -281,6 +386,10 @@ impl<'a, H: Host> Job<'a, H> {
             advice: error.and_then(Error::advice),
         }
     }
+}
+
+pub(crate) fn is_foreign(error: &Error) -> bool {
+    matches!(error, Error::ForeignPart { .. })
 }
 
 /// The error of this drive if the ledger refused a change: `Cancelled` or `Paused` if another process did that.

@@ -36,6 +36,28 @@ pub trait Ledger {
     /// `WrongState` with the status that does not admit it, `NoSuchDownload`, `Ledger`.
     async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error>;
 
+    /// [Begins](Self::begin_attempt) an attempt, if one is given, and [records](Self::record) changes in this order: in one
+    /// transaction, if the ledger can. Returns the number of the attempt.
+    ///
+    /// # Errors
+    /// As these two; if it is not one transaction, what came before the error is durable.
+    async fn record_all(
+        &self,
+        id: DownloadId,
+        begin: Option<&NewAttempt>,
+        changes: &[Change],
+        at: SystemTime,
+    ) -> Result<Option<u32>, Error> {
+        let mut number = None;
+        if let Some(attempt) = begin {
+            number = Some(self.begin_attempt(id, attempt).await?);
+        }
+        for change in changes {
+            self.record(id, change, at).await?;
+        }
+        Ok(number)
+    }
+
     /// Deletes a row and its timeline.
     async fn remove(&self, id: DownloadId) -> Result<(), Error>;
 

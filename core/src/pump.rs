@@ -7,7 +7,7 @@ use crate::checksum::Checksum;
 use crate::config::DownloadsConfig;
 use crate::error::{Error, Failed, Timeout};
 use crate::event::What;
-use crate::host::{BodyOf, Host, PartOf};
+use crate::host::{BodyOf, Host, PartOf, unless_alone};
 use crate::job::Job;
 use crate::store::{Digest, DigestState, Part, PartBytes};
 use crate::taking::{Differing, Taking, believe};
@@ -96,7 +96,8 @@ impl<H: Host> Pump<H> {
     ) -> Result<Pumped, Failed> {
         let clock = job.host.clock();
         let mut patience = Patience::new(&job.config, clock.now());
-        let mut timer = pin!(clock.sleep(patience.left(clock.now())));
+        let left = patience.left(clock.now());
+        let mut timer = pin!(clock.sleep(job.pending_left(clock.now()).map_or(left, |shown| shown.min(left))));
         let (mut at, end) = (taking.first, taking.end);
         let readable_from = self.offset.saturating_sub(part.rules().read_back_bytes);
         let mut settled = false;
@@ -116,6 +117,9 @@ impl<H: Host> Pump<H> {
                 match select(next.as_mut(), timer.as_mut()).await {
                     Either::Left((chunk, _)) => break chunk,
                     Either::Right(((), _)) => {
+                        if settled && job.has_pending() {
+                            unless_alone::<H, _>(self.checkpoint(job, part)).await?;
+                        }
                         if let Some(error) = patience.spent(clock.now()) {
                             // The timer may be late, and data may have been received already.
                             match futures::poll!(next.as_mut()) {
@@ -219,7 +223,7 @@ impl<H: Host> Pump<H> {
         };
         let due = now.since(self.checkpoint_at) >= CHECKPOINT_EVERY && since >= Some(unit);
         // After the last chunk the commit syncs anyway.
-        let checkpoint = !last && (far || due);
+        let checkpoint = !last && (far || due) && !job.has_pending();
         if checkpoint {
             self.checkpoint(job, part).await?;
         }
@@ -230,7 +234,8 @@ impl<H: Host> Pump<H> {
     }
 
     async fn checkpoint(&mut self, job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<(), Failed> {
-        let durable = job.flush(part).await?;
+        // Of an unnamed part nothing is left after a crash; its checkpoint only shows how far it is.
+        let durable = if part.is_named() { job.flush(part).await? } else { 0 };
         let offset = self.offset;
         let save = |digest: &DigestOf<H>| {
             let state = digest.save()?;

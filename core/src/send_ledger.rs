@@ -30,6 +30,15 @@ pub trait SendLedger: Sync {
     fn record(&self, id: DownloadId, change: &Change, at: SystemTime)
     -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// As [`Ledger::record_all`].
+    fn record_all(
+        &self,
+        id: DownloadId,
+        begin: Option<&NewAttempt>,
+        changes: &[Change],
+        at: SystemTime,
+    ) -> impl Future<Output = Result<Option<u32>, Error>> + Send;
+
     /// As [`Ledger::remove`].
     fn remove(&self, id: DownloadId) -> impl Future<Output = Result<(), Error>> + Send;
 
@@ -78,6 +87,16 @@ impl<L: SendLedger> Ledger for L {
 
     async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error> {
         SendLedger::record(self, id, change, at).await
+    }
+
+    async fn record_all(
+        &self,
+        id: DownloadId,
+        begin: Option<&NewAttempt>,
+        changes: &[Change],
+        at: SystemTime,
+    ) -> Result<Option<u32>, Error> {
+        SendLedger::record_all(self, id, begin, changes, at).await
     }
 
     async fn remove(&self, id: DownloadId) -> Result<(), Error> {

@@ -63,7 +63,14 @@ pub trait PartStore {
     /// `ForeignPart`, `PartLocked`, `Disk`, `DiskFull`, `TooManyFiles`.
     async fn open(&self, part: &str, how: OpenPart) -> Result<Self::Part, Error>;
 
-    /// Renames a synced part to its destination and syncs the folder. A failure after the rename is a warning.
+    /// A new part without a name: its bytes are in memory, and nothing of it is left after a crash. `None` if the store
+    /// has no such parts.
+    fn unnamed(&self, part: &str) -> Option<Self::Part> {
+        let _ = part;
+        None
+    }
+
+    /// Renames a synced part to its destination and syncs the folder. An unnamed part gets that name at once. A failure after the rename is a warning.
     ///
     /// # Errors
     /// `DestinationExists`, `DestinationRefused`, `Disk`; the part still exists then.
@@ -86,6 +93,25 @@ pub trait PartStore {
 pub trait Part {
     /// A digest over the part's bytes.
     type Digest: Digest;
+
+    /// Returns `true` unless the part is [unnamed](PartStore::unnamed).
+    fn is_named(&self) -> bool {
+        true
+    }
+
+    /// Returns `true` if an unnamed part can stay so until it has all of its `size` bytes.
+    fn may_stay_unnamed(&mut self, size: u64) -> bool {
+        let _ = size;
+        false
+    }
+
+    /// Gives an unnamed part its name, with all its bytes.
+    ///
+    /// # Errors
+    /// `ForeignPart` if something has the name; `PartLocked`, `Disk`, `DiskFull`, `TooManyFiles`.
+    async fn name(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// The length in bytes.
     async fn length(&mut self) -> Result<u64, Error>;

@@ -75,16 +75,15 @@ impl Taking {
             let validators = take(&mut self.validators);
             let size = self.size;
             let restart = self.restart(job.attempt, held, kept);
-            job.record(Change::Fresh {
-                kept,
-                restart,
-                validators,
-                stated: take(&mut self.stated),
-                size,
-                mismatch,
-                epoch,
-            })
-            .await?;
+            let stated = take(&mut self.stated);
+            let fresh = Change::Fresh { kept, restart, validators, stated, size, mismatch, epoch };
+            match job.has_pending() {
+                true => job.add_to_pending(fresh),
+                false => job.record(fresh).await?,
+            }
+            if !part.is_named() && !size.is_some_and(|size| part.may_stay_unnamed(size.bytes)) {
+                job.name(part).await?;
+            }
             // Not earlier: until the cut is recorded, the new validators would vouch for bytes that reappear after a power failure.
             let validators = job.row.validators.clone();
             job.move_to_candidate(validators).await?;

@@ -10,7 +10,7 @@ use crate::calls;
 use crate::checksum::Checksum;
 use crate::error::{Error, Failed};
 use crate::event::{What, without_query};
-use crate::host::{BodyOf, Host, PartOf};
+use crate::host::{BodyOf, Host, PartOf, unless_alone};
 use crate::http::Head;
 use crate::job::Job;
 use crate::pump::{Pump, Pumped};
@@ -23,6 +23,10 @@ use crate::taking::{Differing, Taking, another_file, believe, check_candidate, h
 use crate::time::Clock;
 use crate::transport::{BodyEnd, ByteRange, Request, Response, Transport};
 use crate::verify::{cannot_be_hashed, check_digests, proven, verify};
+use futures::future::{Either, select};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 /// The shortest comparison if nothing else vouches for the bytes of a part: an adopted one, or one for another URL.
 const LEAST_OVERLAP_BYTES: u64 = 65_536;
@@ -355,13 +359,18 @@ fn compared_or_over<H: Host>(part: &PartOf<H>, reason: RestartReason, refused: O
 }
 
 async fn send<H: Host>(
-    job: &Job<'_, H>,
+    job: &mut Job<'_, H>,
     first: Option<u64>,
     if_range: Option<&str>,
 ) -> Result<(Head, BodyOf<H>), Failed> {
-    let transport = job.host.transport();
-    let request = Request { url: job.url(), range: first.map(ByteRange::from), if_range };
-    let answer = transport.get(request).await;
+    let (transport, clock) = (job.host.transport(), job.host.clock());
+    let url = job.url().to_owned();
+    let request = Request { url: &url, range: first.map(ByteRange::from), if_range };
+    let mut answer = pin!(transport.get(request));
+    let answer = match job.pending_left(clock.now()) {
+        Some(left) => unless_alone::<H, _>(recorded_after(job, left, answer.as_mut())).await?,
+        None => answer.await,
+    };
     job.note(&answer);
     let Response { status, headers, end, body } = answer?;
     let mut head = Head::read(status, &headers, end, job.host.clock().wall());
@@ -369,6 +378,21 @@ async fn send<H: Host>(
         head.coding = None; // the coded bytes are the file
     }
     Ok((head, body))
+}
+
+/// Records what is pending if the answer takes longer than `left`.
+async fn recorded_after<H: Host, A: Future>(
+    job: &mut Job<'_, H>,
+    left: Duration,
+    mut answer: Pin<&mut A>,
+) -> Result<A::Output, Failed> {
+    match select(answer.as_mut(), pin!(job.host.clock().sleep(left))).await {
+        Either::Left((answer, _)) => Ok(answer),
+        Either::Right(_) => {
+            job.record_pending().await?;
+            Ok(answer.await)
+        }
+    }
 }
 
 /// Returns `true` if the coding of a response belongs to the file, according to its name or to a size or digest of the caller.

@@ -3,7 +3,7 @@
 use regrip::store::{DiskPart, DiskStore};
 use regrip_core::Error;
 use regrip_core::store::PartToken;
-use regrip_core::store::{Committed, OpenPart, Part, PartBytes, PartStore, Replace};
+use regrip_core::store::{Committed, Committing, Found, OpenPart, Part, PartBytes, PartStore, Replace};
 use regrip_core::testing::contract::store::{Names, StoreUnderTest, check_all};
 use smol::block_on;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -224,5 +224,95 @@ fn a_full_disk_is_told_as_such_and_keeps_what_was_written() {
         open.flush().await.unwrap();
         assert!(open.length().await.unwrap() >= at);
         drop(open);
+    });
+}
+
+#[test]
+fn an_unnamed_part_leaves_nothing_until_it_gets_its_final_name() {
+    block_on(async {
+        let place = Place::new();
+        let unnamed = || place.store.unnamed(&place.text("f.part")).expect("the file system of tests has such files");
+        let mut part = unnamed();
+        part.write(0, b"film", &mut []).await.unwrap();
+        assert_eq!((part.flush().await.unwrap(), part.is_named()), (4, false));
+        assert_eq!(place.names(), [""; 0]);
+        drop(part);
+        assert_eq!(place.names(), [""; 0]);
+
+        for small in [0, 1, 1 << 20] {
+            assert!(unnamed().may_stay_unnamed(small), "{small}");
+        }
+        assert!(!unnamed().may_stay_unnamed((1 << 20) + 1));
+
+        let mut part = unnamed();
+        part.write(0, b"film", &mut []).await.unwrap();
+        part.flush().await.unwrap();
+        let committing = Committing { token: part.token(), size: 4 };
+        let found = async || place.store.find(&place.text("f.part"), &place.text("f"), &committing).await.unwrap();
+        assert_eq!(found().await, Found::Nothing);
+        let committed = place.store.commit(part, &place.text("f"), Replace::Nothing).await.unwrap();
+        assert!(matches!(committed, Committed::Durable));
+        assert_eq!((place.names(), found().await), (vec!["f".to_owned()], Found::Destination));
+        assert_eq!(std::fs::read(place.path("f")).unwrap(), b"film");
+        let mode = std::fs::metadata(place.path("f")).unwrap().mode();
+        std::fs::write(place.path("usual"), "").unwrap();
+        assert_eq!(mode, std::fs::metadata(place.path("usual")).unwrap().mode(), "the umask counts");
+    });
+}
+
+#[test]
+fn an_unnamed_part_whose_final_name_is_taken_becomes_a_part_or_replaces_the_file() {
+    block_on(async {
+        for replace in [Replace::Nothing, Replace::Existing] {
+            let place = Place::new();
+            let mut part = place.store.unnamed(&place.text("f.part")).unwrap();
+            part.write(0, b"film", &mut []).await.unwrap();
+            part.flush().await.unwrap();
+            std::fs::write(place.path("f"), "another").unwrap();
+            let committed = place.store.commit(part, &place.text("f"), replace).await;
+            let (names, content): (&[&str], &[u8]) = match replace {
+                Replace::Nothing => (&["f", "f.part"], b"another"),
+                Replace::Existing => (&["f"], b"film"),
+            };
+            assert_eq!(committed.is_ok(), replace == Replace::Existing, "{committed:?}");
+            assert_eq!(
+                (place.names(), std::fs::read(place.path("f")).unwrap().as_slice()),
+                (names.iter().map(|&name| name.to_owned()).collect(), content)
+            );
+        }
+    });
+}
+
+#[test]
+fn an_unnamed_part_never_takes_the_name_of_another_file_and_is_locked_once_it_has_one() {
+    block_on(async {
+        let place = Place::new();
+        std::fs::write(place.path("f.part"), "another").unwrap();
+        let mut part = place.store.unnamed(&place.text("f.part")).unwrap();
+        part.write(0, b"film", &mut []).await.unwrap();
+        assert!(matches!(part.name().await, Err(Error::ForeignPart { .. })));
+        assert_eq!(std::fs::read(place.path("f.part")).unwrap(), b"another");
+        std::fs::remove_file(place.path("f.part")).unwrap();
+        part.name().await.unwrap();
+        assert!(part.is_named());
+        assert!(matches!(place.open("f.part", OpenPart::Claimed).await, Err(Error::PartLocked { .. })));
+        let token = part.token();
+        drop(part);
+        let mut again = place.open("f.part", OpenPart::Claimed).await.unwrap();
+        assert_eq!((again.length().await.unwrap(), again.token()), (4, token));
+    });
+}
+
+#[test]
+fn small_files_that_are_synced_together_are_all_synced() {
+    block_on(async {
+        let place = Place::new();
+        let mut parts: Vec<_> =
+            (0..20).map(|number| place.store.unnamed(&place.text(&format!("{number}.part"))).unwrap()).collect();
+        for part in &mut parts {
+            part.write(0, b"film", &mut []).await.unwrap();
+        }
+        let synced = futures::future::join_all(parts.iter_mut().map(Part::flush)).await;
+        assert!(synced.iter().all(|to| matches!(to, Ok(4))), "{synced:?}");
     });
 }

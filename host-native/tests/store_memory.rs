@@ -1,6 +1,6 @@
 //! What is known about a part or a file across restarts: digests, stamps, boots, and interrupted commits.
 
-use regrip::store::{DiskPart, DiskStore, FileStamp};
+use regrip::store::{DiskDigest, DiskPart, DiskStore, FileStamp};
 use regrip_core::hasher::Hasher;
 use regrip_core::store::{Committing, DigestState, PartToken};
 use regrip_core::store::{Digest, Found, OpenPart, Part, PartStore};
@@ -37,7 +37,7 @@ fn sha256(bytes: &[u8]) -> String {
     Hasher::of(Algorithm::Sha256, bytes).hex
 }
 
-async fn digest(part: &mut DiskPart, saved: Option<&DigestState>, to: u64) -> Hasher {
+async fn digest(part: &mut DiskPart, saved: Option<&DigestState>, to: u64) -> DiskDigest {
     let digest = part.digest(Algorithm::Sha256, saved, to).await.unwrap();
     digest.expect("a file can be read")
 }

@@ -17,6 +17,7 @@ use regrip_core::{Algorithm, Change, Class, DownloadId, Error, OnExists, Row, So
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
+use std::slice;
 use std::time::SystemTime;
 use wasm_bindgen::prelude::*;
 
@@ -114,13 +115,19 @@ impl Ledger for Rows {
     }
 
     fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> impl Future<Output = Result<(), Error>> {
-        self.change(id, &mut |row| {
-            if !row.status.admits(change) {
-                return Err(row.wrong_state());
-            }
-            row.apply(change);
-            Ok(())
-        })
+        self.change(id, &mut |row| apply(row, slice::from_ref(change)))
+    }
+
+    /// Without the beginning of an attempt: no part here is unnamed.
+    async fn record_all(
+        &self,
+        id: DownloadId,
+        _begin: Option<&NewAttempt>,
+        changes: &[Change],
+        _at: SystemTime,
+    ) -> Result<Option<u32>, Error> {
+        self.change(id, &mut |row| apply(row, changes)).await?;
+        Ok(None)
     }
 
     fn remove(&self, id: DownloadId) -> impl Future<Output = Result<(), Error>> {
@@ -128,6 +135,16 @@ impl Ledger for Rows {
         self.rows.borrow_mut().retain(|row| row.id != id);
         std::future::ready(Ok(()))
     }
+}
+
+fn apply(row: &mut Row, changes: &[Change]) -> Result<(), Error> {
+    for change in changes {
+        if !row.status.admits(change) {
+            return Err(row.wrong_state());
+        }
+        row.apply(change);
+    }
+    Ok(())
 }
 
 /// A row as a record. What only a running process needs is left out.

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from machine import fail, program
 
+# The rate of what is under /paced/ on the server.
+PACED_MIB = 700
+
 # Nothing that is measured may take longer.
 LIMIT_SECONDS = 300
 
@@ -129,6 +132,7 @@ http {{
     listen 127.0.0.1:{tls} ssl;
     ssl_certificate {certificate}; ssl_certificate_key {key};
     root {root};
+    location /paced/ {{ alias {root}/; limit_rate {PACED_MIB}m; }}
   }}
 }}
 """)

@@ -3,9 +3,9 @@
 //! Invariant: this process drives a download only while its claim is valid. It stops when another process has the claim, or
 //! when it cannot extend its own claim until shortly before the end of the lease.
 
-use super::shared::{Shared, unless_alone};
+use super::shared::Shared;
 use crate::error::{Error, Failed};
-use crate::host::Host;
+use crate::host::{Host, unless_alone};
 use crate::ledger::Ledger;
 use crate::record::DownloadId;
 use crate::time::Clock;

@@ -38,6 +38,9 @@ use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// The number of complete files without a name that may be open beside those whose data is transferred.
+const NAMED_AT_ONCE: usize = 64;
+
 /// The delay before a ledger that could not be read is read again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -72,6 +75,10 @@ impl<H: Host> Engine<H> {
             found: "0".to_owned(),
             expected: "at least 1",
         })?;
+        let naming = Semaphore::unlimited();
+        if !H::ALONE {
+            let _ = naming.resize(NAMED_AT_ONCE); // it is not 0
+        }
         let owner = match host.ledger().lease() {
             Some(_) => format!("{:016x}", host.seed()),
             None => String::new(),
@@ -82,12 +89,14 @@ impl<H: Host> Engine<H> {
             owner,
             config: Mutex::new(Arc::new(config)),
             permits,
+            naming,
             line: Line::default(),
             peers: Peers::default(),
             origins: Origins::default(),
             doors: Mutex::default(),
             asked: Mutex::default(),
             accepted: Mutex::default(),
+            inserted: Mutex::default(),
             writers: Mutex::default(),
         })))
     }
@@ -175,6 +184,9 @@ impl<H: Host> Engine<H> {
             Admission::New => {
                 let id = ledger.insert(&new, self.0.host.clock().wall()).await?;
                 self.emit(id, &new, What::Queued);
+                if !H::ALONE {
+                    lock(&self.0.inserted).insert(id, Box::new(Row::new(id, new)));
+                }
                 return Ok(Accepted { id, known: false });
             }
             Admission::Known(id) => (id, false, false),
@@ -215,6 +227,7 @@ impl<H: Host> Engine<H> {
         if retries || moves || !self.is_driven(id) {
             self.emit(id, &new, What::Queued);
         }
+        self.0.take_inserted(id);
         Ok(Accepted { id, known: true })
     }
 
@@ -378,6 +391,7 @@ impl<H: Host> Engine<H> {
         let door = self.door(&row.new.destination);
         let _inside = door.lock().await;
         lock(&self.0.accepted).remove(&id);
+        self.0.take_inserted(id);
         let row = self.0.host.ledger().row(id).await?;
         if self.is_driven(id) {
             return Err(row.wrong_state());
@@ -455,6 +469,7 @@ impl<H: Host> Engine<H> {
     }
 
     async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Error> {
+        self.0.take_inserted(id);
         self.0.host.ledger().record(id, change, self.0.host.clock().wall()).await
     }
 

@@ -8,7 +8,7 @@
 use super::admission::same_but_for_query;
 use super::claim::while_claimed;
 use super::line::Turn;
-use super::permits::leave_to_move;
+use super::permits::{Leave, leave_to_move};
 use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Stop, StopSignal, stopped};
 use crate::bounds::{Bounds, Next};
@@ -16,21 +16,23 @@ use crate::calls;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
 use crate::finish::{commit, repair};
-use crate::host::{Host, PartOf};
-use crate::job::{Candidate, Job, overruled};
+use crate::host::{Host, PartOf, unless_alone};
+use crate::job::{Candidate, Job, Pending, is_foreign, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
-use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, Status};
+use crate::record::{AttemptEnd, Change, DownloadId, NewAttempt, Outcome, Status};
 use crate::retry::AskedBy;
 use crate::semaphore::Lane;
-use crate::store::OpenPart;
+use crate::store::{OpenPart, Part, PartStore};
 use crate::time::Clock;
 use crate::transfer::{Stock, Whole, attempt, take_stock};
 use std::time::Duration;
 
 /// The result of an attempt.
-enum After {
+enum After<P> {
+    /// The file is complete, in an unnamed part.
+    Whole(Box<(P, Whole)>),
     /// The file is at its final name.
     Done,
     /// Another attempt follows after this wait, which may be zero.
@@ -42,11 +44,20 @@ enum After {
 pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Failed> {
     let turn = shared.line.join();
     lock(&shared.accepted).remove(&id);
-    let destination = calls::row(&shared.host, id).await?.new.destination;
+    let inserted = shared.take_inserted(id);
+    let is_own = inserted.is_some();
+    let destination = match &inserted {
+        Some(row) => row.new.destination.clone(),
+        None => calls::row(&shared.host, id).await?.new.destination,
+    };
     let (_writer, mut signal) = enter(shared, id, &destination)?;
     // From here on nothing else in this process changes the row.
-    let row = calls::row(&shared.host, id).await?;
+    let row = match inserted {
+        Some(row) => *row,
+        None => calls::row(&shared.host, id).await?,
+    };
     let mut job = shared.job(row);
+    job.is_own = is_own;
     if !H::ALONE {
         job.reachability = shared.peers.of_source(&job.row.new.source);
     }
@@ -103,14 +114,21 @@ async fn run<H: Host>(
         shared.seat(job);
         let permits = leave_to_move(shared, job, signal, lane, &mut turn).await?;
         job.config = shared.config();
-        let after = Box::pin(one_attempt(shared, job, signal, &mut random)).await?;
-        drop(permits);
-        match after {
+        let after = Box::pin(one_attempt(shared, job, signal, &mut random)).await;
+        let after = match H::ALONE {
+            true => {
+                drop(permits);
+                after
+            }
+            false => unless_alone::<H, _>(finish_unnamed(shared, job, permits, after)).await,
+        };
+        match after? {
             After::Done => {
                 job.seat.completed(shared.host.clock().now());
                 return Ok(());
             }
             After::DoneElsewhere => return Ok(()),
+            After::Whole(_) => {} // it is finished above
             After::Again(delay) => {
                 // No data is transferred now, so no permit is held.
                 if !delay.is_zero() {
@@ -127,7 +145,7 @@ async fn one_attempt<H: Host>(
     job: &mut Job<'_, H>,
     signal: &mut StopSignal,
     random: &mut fastrand::Rng,
-) -> Result<After, Failed> {
+) -> Result<After<PartOf<H>>, Failed> {
     let asked = lock(&shared.asked).get(&job.row.id).cloned();
     if let Some(asked) = &asked {
         job.row.new.adopt = asked.terms.adopt;
@@ -150,7 +168,7 @@ async fn with_part<H: Host>(
     signal: &mut StopSignal,
     mut part: PartOf<H>,
     asked: Option<Asked>,
-) -> Result<Result<After, (Failed, u64)>, Failed> {
+) -> Result<Result<After<PartOf<H>>, (Failed, u64)>, Failed> {
     let stock = match begin(shared, job, &mut part, asked).await {
         Ok(stock) => stock,
         Err(error) => return leave(job, part, error).await.map(Ok),
@@ -167,11 +185,16 @@ async fn with_part<H: Host>(
     let ended = match ended {
         Ok(Ok(whole)) => match signal.close() {
             Some(stop @ (Stop::Cancel | Stop::Pause)) => Err(stop),
-            Some(Stop::End) | None => return finish(job, part, whole).await.map(Ok),
+            Some(Stop::End) | None if part.is_named() => return finish(job, part, whole).await.map(Ok),
+            Some(Stop::End) | None => return Ok(Ok(After::Whole(Box::new((part, whole))))),
         },
         Ok(Err(error)) => Ok(error),
         Err(stop) => Err(stop),
     };
+    // The ledger numbers the attempt, whose end follows.
+    if job.has_pending() {
+        job.record_pending().await?;
+    }
     // The partial data is kept; if even that fails, the first error is the one to report.
     let offset = job.settle(&mut part).await.unwrap_or(job.row.durable);
     match ended {
@@ -181,9 +204,7 @@ async fn with_part<H: Host>(
                 Stop::Cancel => Outcome::Cancelled,
                 Stop::Pause | Stop::End => Outcome::Interrupted,
             };
-            let (attempt, bounds) = (job.attempt, job.row.bounds);
-            let end = AttemptEnd { attempt, to: offset, outcome, error: None, wait: None };
-            job.record(Change::AttemptEnded { end, bounds }).await?;
+            job.record(job.attempt_ended(offset, outcome, None)).await?;
             Err(stopped(stop))
         }
     }
@@ -198,7 +219,9 @@ async fn begin<H: Host>(
 ) -> Result<Stock, Failed> {
     // Another process may have driven, ended or removed this row while we waited. From here on the lock on the part keeps
     // it from being driven or removed, and the ledger refuses what an end does not admit.
-    job.row = calls::row(job.host, job.row.id).await?;
+    if part.is_named() {
+        job.row = calls::row(job.host, job.row.id).await?;
+    }
     if !job.row.status.is_active() {
         return Err(overruled(job.row.wrong_state()));
     }
@@ -219,8 +242,13 @@ async fn begin<H: Host>(
     let stock = take_stock(job, part).await?;
     let from = stock.unwrap_or(0);
     let begin = NewAttempt { at: job.host.clock().wall(), from };
-    job.attempt = job.host.ledger().begin_attempt(job.row.id, &begin).await.map_err(overruled)?;
-    job.row.begin_attempt();
+    if part.is_named() {
+        job.attempt = job.host.ledger().begin_attempt(job.row.id, &begin).await.map_err(overruled)?;
+        job.row.begin_attempt();
+    } else {
+        job.attempt = job.row.begin_attempt();
+        job.pending = Some(Pending { begin, changes: Vec::new(), since: job.host.clock().now() });
+    }
     job.received = 0;
     // Bytes from before are not progress of this attempt, even if a killed process left them.
     job.row.bounds.furthest = job.row.bounds.furthest.max(from);
@@ -228,7 +256,8 @@ async fn begin<H: Host>(
     Ok(stock)
 }
 
-/// Opens the part. A row claims it before it is first created, and only if the file does not exist.
+/// Opens the part. A row claims it before it is first created, and only if the file does not exist. The part of a new row has no
+/// name yet, if the store has such parts.
 async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Failed> {
     let path = job.row.new.part.clone();
     let how = if job.row.claimed {
@@ -240,21 +269,18 @@ async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Failed> {
         // says who has it.
         job.row = calls::row(job.host, job.row.id).await?;
         job.row.claimed.then_some(OpenPart::Claimed)
+    } else if let Some(unnamed) = job.is_own.then(|| job.host.store().unnamed(&path)).flatten() {
+        return Ok(unnamed);
     } else {
         job.record(Change::Claimed(true)).await?;
         Some(OpenPart::Create)
     };
     let mut opened = match how {
         Some(how) => calls::open(job.host, &path, how).await,
-        None => Err(Error::ForeignPart { path: path.clone() }.into()),
+        None => Err(Error::ForeignPart { path }.into()),
     };
-    let is_foreign = |error: &Failed| matches!(**error, Error::ForeignPart { .. });
-    if matches!(how, None | Some(OpenPart::Create)) && opened.as_ref().is_err_and(is_foreign) {
-        // Another writer may have it right now. Looking changes nothing of it.
-        match calls::open(job.host, &path, OpenPart::Adopt).await {
-            Err(error) if matches!(*error, Error::PartLocked { .. }) => opened = Err(error),
-            Ok(_) | Err(_) => {}
-        }
+    if let (None | Some(OpenPart::Create), Err(error)) = (how, &mut opened) {
+        job.look_for_writer(error).await;
     }
     let claims = match (how, &opened) {
         (Some(OpenPart::Adopt), Ok(_)) => Some(true),
@@ -267,12 +293,53 @@ async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Failed> {
     opened
 }
 
+/// Releases the permits after an attempt. A complete file in an unnamed part is finished then: no data is transferred any more, so
+/// other downloads may start while this one is synced together with others.
+async fn finish_unnamed<H: Host>(
+    shared: &Shared<H>,
+    job: &mut Job<'_, H>,
+    permits: Leave,
+    after: Result<After<PartOf<H>>, Failed>,
+) -> Result<After<PartOf<H>>, Failed> {
+    let finished = match after {
+        Ok(After::Whole(whole)) => {
+            let _room = shared.naming.acquire().await;
+            drop(permits);
+            let (part, whole) = *whole;
+            finish(job, part, whole).await
+        }
+        after => {
+            drop(permits);
+            after
+        }
+    };
+    match finished {
+        Err(error) if was_completed(job, &error).await => Ok(After::DoneElsewhere),
+        finished => finished,
+    }
+}
+
+/// Returns `true` if another process completed the download while this one fetched it, too. Its part is removed then.
+async fn was_completed<H: Host>(job: &mut Job<'_, H>, error: &Error) -> bool {
+    if !matches!(error, Error::WrongState { .. } | Error::DestinationExists { .. } | Error::ForeignPart { .. }) {
+        return false;
+    }
+    match calls::row(job.host, job.row.id).await {
+        Ok(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => job.row = row,
+        _ => return false,
+    }
+    if job.row.claimed {
+        let _ = calls::remove(job.host, &job.row.new.part).await; // the file is complete anyway
+    }
+    true
+}
+
 /// Gives up a part that was only opened. An empty one may have been created by that: after its row was removed, so that no row
 /// claims it, or beside the file that another process has completed.
-async fn leave<H: Host>(job: &Job<'_, H>, mut part: PartOf<H>, error: Failed) -> Result<After, Failed> {
+async fn leave<H: Host>(job: &Job<'_, H>, mut part: PartOf<H>, error: Failed) -> Result<After<PartOf<H>>, Failed> {
     let done = matches!(job.row.status, Status::Completed | Status::ImportQueued);
     let ended = !matches!(*error, Error::Ledger { .. });
-    if done || (ended && calls::length(&mut part).await.is_ok_and(|length| length == 0)) {
+    if part.is_named() && (done || (ended && calls::length(&mut part).await.is_ok_and(|length| length == 0))) {
         drop(part);
         // The error to report is the first one; the file is empty.
         let _ = calls::remove(job.host, &job.row.new.part).await;
@@ -280,20 +347,16 @@ async fn leave<H: Host>(job: &Job<'_, H>, mut part: PartOf<H>, error: Failed) ->
     if done { Ok(After::DoneElsewhere) } else { Err(error) }
 }
 
-async fn finish<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>, whole: Whole) -> Result<After, Failed> {
-    let (attempt, size, bounds) = (job.attempt, whole.size, job.row.bounds);
-    let ended = |outcome: Outcome, error: Option<Failure>| Change::AttemptEnded {
-        end: AttemptEnd { attempt, to: size, outcome, error, wait: None },
-        bounds,
-    };
-    if let Err(error) = commit(job, part, whole, Some(ended(Outcome::Completed, None))).await {
-        let ended = match &*error {
-            Error::Cancelled => ended(Outcome::Cancelled, None),
-            Error::Paused => ended(Outcome::Interrupted, None),
-            other => ended(Outcome::Failed, Some(job.failure(other))),
+async fn finish<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>, whole: Whole) -> Result<After<PartOf<H>>, Failed> {
+    let size = whole.size;
+    if let Err(error) = commit(job, part, whole, true).await {
+        let (outcome, failure) = match &*error {
+            Error::Cancelled => (Outcome::Cancelled, None),
+            Error::Paused => (Outcome::Interrupted, None),
+            other => (Outcome::Failed, Some(job.failure(other))),
         };
         // The first error is the one to report.
-        let _ = job.record(ended).await;
+        let _ = job.record(job.attempt_ended(size, outcome, failure)).await;
         return Err(error);
     }
     Ok(After::Done)
@@ -305,7 +368,7 @@ async fn retry_or_fail<H: Host>(
     error: Failed,
     offset: Option<u64>,
     random: &mut fastrand::Rng,
-) -> Result<After, Failed> {
+) -> Result<After<PartOf<H>>, Failed> {
     let Some(Follows { bounds, wait, busy }) = follows(job, &error, offset, random) else {
         return Err(error);
     };

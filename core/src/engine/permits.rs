@@ -1,10 +1,10 @@
 //! Waits until a download may transfer data: its peer can be reached, and it holds its permits.
 
 use super::line::{Turn, in_turn};
-use super::shared::{Shared, unless_alone};
+use super::shared::Shared;
 use super::stop::{StopSignal, stopped};
 use crate::error::Failed;
-use crate::host::Host;
+use crate::host::{Host, unless_alone};
 use crate::job::Job;
 use crate::origin::Inside;
 use crate::record::Change;

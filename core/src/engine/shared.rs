@@ -13,9 +13,7 @@ use crate::record::{DownloadId, Failure, Row, Source, Status, Terms};
 use crate::semaphore::Semaphore;
 use futures::channel::oneshot;
 use litemap::LiteMap;
-use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 
 #[derive(Debug)]
 pub(super) struct Shared<H> {
@@ -25,6 +23,8 @@ pub(super) struct Shared<H> {
     pub(super) owner: String,
     pub(super) config: Mutex<Arc<DownloadsConfig>>,
     pub(super) permits: Semaphore,
+    /// For complete files without a name, which hold no other permit.
+    pub(super) naming: Semaphore,
     pub(super) line: Line,
     pub(super) peers: Peers,
     pub(super) origins: Origins,
@@ -34,6 +34,8 @@ pub(super) struct Shared<H> {
     pub(super) asked: Mutex<LiteMap<DownloadId, Asked>>,
     /// Downloads that were accepted but are not driven yet.
     pub(super) accepted: Mutex<LiteMap<DownloadId, ()>>,
+    /// The rows among them that were inserted by this process and have not changed since. Not used if the host is alone.
+    pub(super) inserted: Mutex<LiteMap<DownloadId, Box<Row>>>,
     /// By destination: its writer.
     pub(super) writers: Mutex<LiteMap<String, Writer>>,
 }
@@ -75,6 +77,11 @@ impl Writer {
 }
 
 impl<H: Host> Shared<H> {
+    /// Takes the row of a download, if this process inserted it and nobody here has changed it since.
+    pub(super) fn take_inserted(&self, id: DownloadId) -> Option<Box<Row>> {
+        if H::ALONE { None } else { lock(&self.inserted).remove(&id) }
+    }
+
     /// Creates the job of a download.
     pub(super) fn job(&self, row: Row) -> Job<'_, H> {
         let config = self.config();
@@ -100,13 +107,6 @@ impl<H> Shared<H> {
     pub(super) fn config(&self) -> Arc<DownloadsConfig> {
         Arc::clone(&lock(&self.config))
     }
-}
-
-/// Does work that a host which is [alone](Host::ALONE) never has. Only a future that checks this when it is polled lets the compiler
-/// leave out the code: the states of an `async fn` stay, even if none of them is ever entered.
-pub(super) fn unless_alone<H: Host, T>(work: impl Future<Output = T>) -> impl Future<Output = T> + Unpin {
-    let mut work = Box::pin(work);
-    poll_fn(move |context| if H::ALONE { Poll::Pending } else { work.as_mut().poll(context) })
 }
 
 /// Reserves a destination for one writer; dropping it admits the next one.

@@ -21,6 +21,7 @@ struct Disk {
     room: Option<u64>,
     failing_syncs: u32,
     failing_folder_syncs: u32,
+    unnamed_bytes: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +65,11 @@ impl MemoryStore {
     /// Sets the rules of its parts from now on.
     pub fn set_rules(&self, rules: StoreRules) {
         self.disk().rules = Some(rules);
+    }
+
+    /// From now on a new part stays unnamed if its file is known to have at most this many bytes.
+    pub fn keep_unnamed(&self, bytes: u64) {
+        self.disk().unnamed_bytes = Some(bytes);
     }
 
     /// Limits the total number of bytes from now on.
@@ -113,9 +119,14 @@ impl MemoryStore {
 
 impl Disk {
     fn create(&mut self, path: &str) -> u64 {
+        let inode = self.create_unnamed();
+        self.names.insert(path.to_owned(), inode);
+        inode
+    }
+
+    fn create_unnamed(&mut self) -> u64 {
         let inode = self.files.keys().next_back().map_or(1, |last| last + 1);
         self.files.insert(inode, File::default());
-        self.names.insert(path.to_owned(), inode);
         inode
     }
 
@@ -143,18 +154,30 @@ impl PartStore for MemoryStore {
             Some(file) if file.locked => Err(Error::PartLocked { path, pid: None, lock_file: None }),
             Some(file) => {
                 file.locked = true;
-                Ok(MemoryPart { store: self.clone(), path, inode })
+                Ok(MemoryPart { store: self.clone(), path, inode, named: true })
             }
             None => Err(gone(part)),
         }
     }
 
-    async fn commit(&self, part: MemoryPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
+    fn unnamed(&self, part: &str) -> Option<MemoryPart> {
+        let mut disk = self.disk();
+        disk.unnamed_bytes?;
+        let inode = disk.create_unnamed();
+        Some(MemoryPart { store: self.clone(), path: part.to_owned(), inode, named: false })
+    }
+
+    async fn commit(&self, mut part: MemoryPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
+        if !part.named && self.disk().names.contains_key(destination) {
+            part.name().await?;
+        }
         let mut disk = self.disk();
         if replace == Replace::Nothing && disk.names.contains_key(destination) {
             return Err(Error::DestinationExists { path: destination.to_owned() });
         }
-        disk.names.remove(&part.path);
+        if part.named {
+            disk.names.remove(&part.path);
+        }
         disk.names.insert(destination.to_owned(), part.inode);
         let unsynced = disk.failing_folder_syncs > 0;
         disk.failing_folder_syncs = disk.failing_folder_syncs.saturating_sub(1);
@@ -196,6 +219,7 @@ pub struct MemoryPart {
     store: MemoryStore,
     path: String,
     inode: u64,
+    named: bool,
 }
 
 impl Drop for MemoryPart {
@@ -215,6 +239,25 @@ impl MemoryPart {
 
 impl Part for MemoryPart {
     type Digest = Hasher;
+
+    fn is_named(&self) -> bool {
+        self.named
+    }
+
+    fn may_stay_unnamed(&mut self, size: u64) -> bool {
+        self.store.disk().unnamed_bytes.is_some_and(|most| size <= most)
+    }
+
+    async fn name(&mut self) -> Result<(), Error> {
+        let mut disk = self.store.disk();
+        if !self.named && disk.names.contains_key(&self.path) {
+            return Err(Error::ForeignPart { path: self.path.clone() });
+        }
+        disk.names.insert(self.path.clone(), self.inode);
+        disk.files.entry(self.inode).or_default().locked = true;
+        self.named = true;
+        Ok(())
+    }
 
     async fn length(&mut self) -> Result<u64, Error> {
         self.with(|file| file.bytes.len() as u64)

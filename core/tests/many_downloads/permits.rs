@@ -70,7 +70,8 @@ fn downloads_start_in_the_order_of_their_first_polls_however_late_the_first_one_
     world.run(async {
         let mut ids = Vec::new();
         for number in 0..3 {
-            ids.push(engine.accept(numbered(number)).await.expect("every destination is another").id);
+            // By another engine: this one has to read the rows.
+            ids.push(world.engine.accept(numbered(number)).await.expect("every destination is another").id);
         }
         let mut drives: Vec<_> = ids.iter().map(|id| Box::pin(engine.drive(*id))).collect();
         let mut context = Context::from_waker(Waker::noop());
@@ -99,8 +100,9 @@ fn a_download_that_is_dropped_on_its_way_lets_the_next_one_pass() {
     let world = World::answering(permits(1), ten_seconds);
     let engine = Engine::new(Slow::new(world.host.clone(), seconds(0)), permits(1), true).expect("it is in range");
     world.run(async {
-        let first = engine.accept(numbered(1)).await.expect("new").id;
-        let second = engine.accept(numbered(2)).await.expect("new").id;
+        // By another engine: this one has to read the rows.
+        let first = world.engine.accept(numbered(1)).await.expect("new").id;
+        let second = world.engine.accept(numbered(2)).await.expect("new").id;
         let mut dropped = Box::pin(engine.drive(first));
         let mut context = Context::from_waker(Waker::noop());
         assert!(dropped.as_mut().poll(&mut context).is_pending());

@@ -81,6 +81,10 @@ impl PartStore for SlowStore {
         let part = slowly(self.disk.open(part, how)).await?;
         Ok(SlowPart { part, clock, write_takes })
     }
+    fn unnamed(&self, part: &str) -> Option<SlowPart> {
+        let part = self.disk.unnamed(part)?;
+        Some(SlowPart { part, clock: self.clock.clone(), write_takes: self.write_takes })
+    }
     async fn commit(&self, part: SlowPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
         slowly(self.disk.commit(part.part, destination, replace)).await
     }
@@ -102,6 +106,15 @@ pub(crate) struct SlowPart {
 impl Part for SlowPart {
     type Digest = Hasher;
 
+    fn is_named(&self) -> bool {
+        self.part.is_named()
+    }
+    fn may_stay_unnamed(&mut self, size: u64) -> bool {
+        self.part.may_stay_unnamed(size)
+    }
+    async fn name(&mut self) -> Result<(), Error> {
+        slowly(self.part.name()).await
+    }
     async fn length(&mut self) -> Result<u64, Error> {
         slowly(self.part.length()).await
     }

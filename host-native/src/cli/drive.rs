@@ -8,7 +8,6 @@
 use super::output::{CommandResult, Exit, failed};
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
-use crate::store::FileStamp;
 use crate::workers::Workers;
 use regrip_core::host::Host;
 use regrip_core::{DownloadId, Engine, Error};
@@ -19,7 +18,6 @@ use smol::channel::{Receiver, bounded};
 use smol::future::FutureExt;
 use std::cell::Cell;
 use std::future::pending;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,21 +46,12 @@ pub(crate) fn run<T, H: Host>(
     workers.run(work.or(end_on_signal).or(engine.follow_changes()))
 }
 
-/// Drives one download, and records its file's stamp.
+/// Drives one download.
 ///
 /// # Errors
 /// As [`Engine::drive`].
-pub(crate) async fn one(
-    engine: Engine<NativeHost<impl NativeLedger>>,
-    id: DownloadId,
-    path: PathBuf,
-) -> Result<(), Error> {
-    engine.drive(id).await?;
-    // The next run then knows whether the file is unchanged. Without the stamp it reads the file.
-    if let Ok(Some(stamp)) = FileStamp::of(&path) {
-        let _ = engine.host().ledger.stamp(id, stamp).await; // the file is complete anyway
-    }
-    Ok(())
+pub(crate) async fn one(engine: Engine<NativeHost<impl NativeLedger>>, id: DownloadId) -> Result<(), Error> {
+    engine.drive(id).await.map(drop)
 }
 
 /// The meaning of a signal.

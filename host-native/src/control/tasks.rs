@@ -5,7 +5,6 @@
 
 use super::downloads::Control;
 use crate::ledger::NativeLedger;
-use crate::store::FileStamp;
 use crate::sync::lock;
 use regrip_core::error::chain;
 use regrip_core::host::Host;
@@ -16,7 +15,6 @@ use smol::channel::{Receiver, Sender, bounded};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// How a drive ended.
@@ -149,12 +147,7 @@ impl<L: NativeLedger> Control<L> {
         {
             return Err(self.fail(&row, Error::CredentialsMissing { names }).await);
         }
-        let summary = self.0.engine.drive(id).await.map_err(called_off)?;
-        // A later run then knows whether the file is unchanged. Without the stamp it reads the file.
-        if let Ok(Some(stamp)) = FileStamp::of(Path::new(&row.new.destination)) {
-            let _ = self.ledger().stamp(id, stamp).await;
-        }
-        Ok(summary)
+        self.0.engine.drive(id).await.map_err(called_off)
     }
 
     /// The headers that a download's requests need but that are not known, comma separated.

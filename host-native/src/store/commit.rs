@@ -13,7 +13,7 @@ use super::path::hex;
 use super::path::{self, System, folder_of};
 use super::version::{FileId, is_absent, metadata};
 use regrip_core::Error;
-use regrip_core::store::{Committed, Replace};
+use regrip_core::store::{Committed, Part, Replace};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::fs::{File, FileType, OpenOptions};
@@ -29,9 +29,16 @@ const COPY_BYTES: u64 = 8 << 20;
 /// file gets its time, so that no crash leaves it at its destination with another one.
 pub(super) async fn commit(mut part: DiskPart, destination: &Path, replace: Replace) -> Result<Committed, Error> {
     part.settle().await?;
-    check_still_named(&part)?;
     part.set_time(&part.held.file);
     let system = part.system;
+    if !part.named {
+        if (system.link_open)(&part.held.file, destination).is_ok() {
+            return Ok(committed(tidy(&part, destination, Left::Nothing).await));
+        }
+        // Whatever the reason, there must be a part to keep, and the final name may have to be replaced.
+        part.name().await?;
+    }
+    check_still_named(&part)?;
     let left = match check_destination(&part, destination, replace)? {
         // A process died between giving the second name and taking the first: take it now.
         AtDestination::ByThePart => Left::Name(part.path.clone()),
@@ -40,10 +47,11 @@ pub(super) async fn commit(mut part: DiskPart, destination: &Path, replace: Repl
             named => named.map_err(|error| naming_error(error, destination))?,
         },
     };
-    Ok(match tidy(&part, destination, left).await {
-        Ok(()) => Committed::Durable,
-        Err(error) => Committed::WithWarning(error),
-    })
+    Ok(committed(tidy(&part, destination, left).await))
+}
+
+fn committed(tidied: Result<(), Error>) -> Committed {
+    tidied.map_or_else(Committed::WithWarning, |()| Committed::Durable)
 }
 
 /// What is left to remove once the file has its name.

@@ -1,7 +1,8 @@
 //! The part store on disk, errors of the system as errors of the core, and room for a file.
 
 use super::commit::refused;
-use super::lock;
+use super::lock::{self, Locked};
+use super::lock_file;
 use super::part::DiskPart;
 use super::path::OwnFiles;
 use super::path::{Folders, System};
@@ -64,6 +65,11 @@ impl DiskStore {
         self.replaces_delivered_only.load(Ordering::Relaxed)
     }
 
+    fn part(&self, held: Locked, path: &Path, metadata: &Metadata, named: bool) -> DiskPart {
+        let (folders, boot_id) = (Arc::clone(&self.folders), Arc::clone(&self.boot_id));
+        DiskPart::new(held, path.to_owned(), self.system, folders, boot_id, metadata, named)
+    }
+
     #[cfg(test)]
     pub(super) fn on(system: System) -> Self {
         DiskStore { system, ..DiskStore::with_boot_id("a boot") }
@@ -86,13 +92,18 @@ impl PartStore for DiskStore {
     async fn open(&self, part: &str, how: OpenPart) -> Result<DiskPart, Error> {
         let path = Path::new(part);
         self.own.check(path)?;
-        DiskPart::new(
-            lock::open(path, how, &self.system)?,
-            path.to_owned(),
-            self.system,
-            Arc::clone(&self.folders),
-            Arc::clone(&self.boot_id),
-        )
+        let held = lock::open(path, how, &self.system)?;
+        let metadata = held.file.metadata().map_err(|error| disk("look at", path, error))?;
+        Ok(self.part(held, path, &metadata, true))
+    }
+
+    fn unnamed(&self, part: &str) -> Option<DiskPart> {
+        let path = Path::new(part);
+        if lock_file::is_there(path) {
+            return None; // another writer's, or one to be taken over
+        }
+        let (held, metadata) = lock::open_unnamed(path)?;
+        Some(self.part(held, path, &metadata, false))
     }
 
     async fn commit(&self, mut part: DiskPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
@@ -106,7 +117,10 @@ impl PartStore for DiskStore {
         // A part that is not a regular file is nobody's part.
         let file = |path: &str| metadata(path.as_ref()).map(|found| found.filter(Metadata::is_file));
         let (at_part, at_destination) = (file(part)?, file(destination)?);
-        let is_file = |there: &Metadata| FileId::from(there).token() == committing.token;
+        let is_file = |there: &Metadata| {
+            let id = FileId::from(there);
+            id.token() == committing.token || id.token_of_unnamed(version::born_ns(there)) == committing.token
+        };
         Ok(if at_part.as_ref().is_some_and(is_file) {
             Found::Part
         } else if at_destination.is_some_and(|there| is_file(&there) && there.len() == committing.size) {

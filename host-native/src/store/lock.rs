@@ -9,7 +9,7 @@
 
 use super::disk::{disk, errno, foreign};
 use super::lock_file::{self, OwnLockFile};
-use super::path::{System, no_flock};
+use super::path::{System, folder_of, no_flock};
 use super::version::{FileId, is_absent, metadata};
 use regrip_core::Error;
 use regrip_core::store::OpenPart;
@@ -17,8 +17,13 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+/// The open files of this process, each by a link.
+const OPEN_FILES: &str = "/proc/self/fd";
 
 /// How often a name may change hands under us before we give up.
 const TRIES: u32 = 16;
@@ -30,10 +35,12 @@ const READS: u32 = 5;
 /// file.
 #[derive(Debug)]
 pub(super) struct Locked {
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
     pub(super) id: FileId,
     /// It was not there before.
     pub(super) created: bool,
+    /// It has a name, by which others can open it.
+    is_locked: bool,
     /// Removed when this is dropped.
     lock_file: Option<OwnLockFile>,
 }
@@ -50,7 +57,9 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        let _ = self.file.unlock(); // closing it does the same, a little later
+        if self.is_locked {
+            let _ = self.file.unlock(); // closing it does the same, a little later
+        }
     }
 }
 
@@ -67,10 +76,53 @@ pub(super) fn open(path: &Path, how: OpenPart, system: &System) -> Result<Locked
             }
         });
         if let Some((id, lock_file)) = lock? {
-            return Ok(Locked { file, id, created, lock_file });
+            let file = Arc::new(file);
+            return Ok(Locked { file, id, created, is_locked: true, lock_file });
         }
     }
     Err(changes_hands(path))
+}
+
+/// Opens a file without a name in the folder of `path`. Nobody else can open it, so it is not locked, and it goes with the
+/// process. `None` if the file system has no such files, or no way to name one.
+pub(super) fn open_unnamed(path: &Path) -> Option<(Locked, Metadata)> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let mut options = OpenOptions::new();
+        let flags = OFlags::TMPFILE | OFlags::CLOEXEC;
+        options.read(true).write(true).custom_flags(flags.bits().cast_signed());
+        let file = options.open(folder_of(path)).ok()?;
+        let metadata = file.metadata().ok()?;
+        let id = FileId::from(&metadata);
+        static NAMES: LazyLock<bool> = LazyLock::new(|| Path::new(OPEN_FILES).exists());
+        let held = Locked { file: Arc::new(file), id, created: true, is_locked: false, lock_file: None };
+        NAMES.then_some((held, metadata))
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// Gives a file without a name a free one.
+pub(super) fn link(file: &File, path: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    let open = format!("{OPEN_FILES}/{}", file.as_raw_fd());
+    Ok(linkat(CWD, open, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// Gives a part without a name that name, and locks it.
+pub(super) fn name(held: &mut Locked, path: &Path, system: &System) -> Result<(), Error> {
+    lock_file::refuse_held(path)?;
+    link(&held.file, path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => foreign(path),
+        _ => disk("create", path, error),
+    })?;
+    let (_, lock_file) = lock(&held.file, path, system)?.ok_or_else(|| changes_hands(path))?;
+    held.lock_file = lock_file;
+    held.is_locked = true;
+    Ok(())
 }
 
 /// Opens and locks the part; `None` if there is none.
@@ -80,7 +132,8 @@ pub(super) fn open_existing(path: &Path, system: &System) -> Result<Option<Locke
             return Ok(None);
         };
         if let Some((id, lock_file)) = lock(&file, path, system)? {
-            return Ok(Some(Locked { file, id, created: false, lock_file }));
+            let file = Arc::new(file);
+            return Ok(Some(Locked { file, id, created: false, is_locked: true, lock_file }));
         }
     }
     Err(changes_hands(path))

@@ -8,26 +8,30 @@
 
 use super::disk;
 use super::disk::{disk, errno};
-use super::lock::Locked;
+use super::lock::{self, Locked};
 use super::path::Folders;
 use super::path::System;
-use super::version::Epoch;
+use super::version::{self, Epoch};
+use crate::sync::lock as locked;
 use regrip_core::hasher::Hasher;
-use regrip_core::store::{DigestState, PartToken};
+use regrip_core::store::{Digest, DigestState, PartToken};
 use regrip_core::store::{Part, PartBytes};
 use regrip_core::{Algorithm, Error};
 use rustix::io::Errno;
-use std::fs::File;
+use smol::Task;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 /// A read of the part: large enough to be cheap, small enough for many parts at once.
 const BLOCK_BYTES: usize = 256 << 10;
 /// A long read yields to other tasks of the thread after this many bytes.
 const YIELD_BYTES: u64 = 4 << 20;
+/// Files up to this size have no part: they get their name once they are complete.
+const SMALL_BYTES: u64 = 1 << 20;
 /// Smaller files are not worth a reservation.
 const RESERVE_BYTES: u64 = 1 << 20;
 /// A Last-Modified further in the future is wrong, and not used.
@@ -49,6 +53,10 @@ pub struct DiskPart {
     synced: u64,
     /// Changed since.
     dirty: bool,
+    /// It has its name, and not only that of an open file.
+    pub(super) named: bool,
+    /// When the file was created, in nanoseconds since 1970, if the file system tells.
+    born_ns: Option<u128>,
     /// Its name is not known to be durable; each sync tries again.
     nameless: bool,
     /// A sync failed.
@@ -64,10 +72,13 @@ impl DiskPart {
         system: System,
         folders: Arc<Folders>,
         boot_id: Arc<str>,
-    ) -> Result<Self, Error> {
-        let length = held.file.metadata().map(|metadata| metadata.len());
-        Ok(DiskPart {
-            end: length.map_err(|error| disk("look at", &path, error))?,
+        metadata: &Metadata,
+        named: bool,
+    ) -> Self {
+        DiskPart {
+            end: metadata.len(),
+            named,
+            born_ns: version::born_ns(metadata),
             nameless: held.created,
             epoch: Epoch::of(&held.file, boot_id),
             held,
@@ -79,7 +90,14 @@ impl DiskPart {
             dirty: false,
             poisoned: false,
             last_modified: None,
-        })
+        }
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        match self.named {
+            true => (self.system.sync_data)(&self.held.file),
+            false => self.folders.syncs.sync(&self.held.file, &self.system).await,
+        }
     }
 
     /// Makes the bytes durable, and the name if the folder can be synced.
@@ -89,12 +107,12 @@ impl DiskPart {
         if self.poisoned {
             return Err(fail(io::Error::other("an earlier sync of it failed")));
         }
-        if let Err(error) = (self.system.sync_data)(&self.held.file) {
+        if let Err(error) = self.sync().await {
             let error = fail(error);
             self.poison();
             return Err(error);
         }
-        if self.nameless {
+        if self.named && self.nameless {
             // No byte is lost by a folder that cannot be opened or synced. If a power failure takes the name, the part is
             // shorter than the ledger says, and the download starts over.
             let named = self.folders.sync_folder_of(&self.path, &self.system).await;
@@ -170,9 +188,28 @@ impl Drop for DiskPart {
 }
 
 impl Part for DiskPart {
-    type Digest = Hasher;
+    type Digest = DiskDigest;
+
+    fn is_named(&self) -> bool {
+        self.named
+    }
+
+    fn may_stay_unnamed(&mut self, size: u64) -> bool {
+        size <= SMALL_BYTES
+    }
+
+    async fn name(&mut self) -> Result<(), Error> {
+        if !self.named {
+            lock::name(&mut self.held, &self.path, &self.system)?;
+            self.named = true;
+        }
+        Ok(())
+    }
 
     async fn length(&mut self) -> Result<u64, Error> {
+        if !self.named {
+            return Ok(self.end); // nobody else can write it
+        }
         let metadata = self.held.file.metadata();
         self.end = metadata.map_err(|error| disk("look at", &self.path, error))?.len();
         Ok(self.end)
@@ -228,7 +265,10 @@ impl Part for DiskPart {
     }
 
     fn token(&self) -> PartToken {
-        self.held.id.token()
+        match self.named {
+            true => self.held.id.token(),
+            false => self.held.id.token_of_unnamed(self.born_ns),
+        }
     }
 
     fn epoch(&self) -> String {
@@ -260,7 +300,7 @@ impl Part for DiskPart {
         algorithm: Algorithm,
         saved: Option<&DigestState>,
         to: u64,
-    ) -> Result<Option<Hasher>, Error> {
+    ) -> Result<Option<DiskDigest>, Error> {
         let resumed = saved.and_then(|saved| Some((Hasher::resume(algorithm, saved, to)?, saved.offset)));
         let (mut digest, mut at) = resumed.unwrap_or((Hasher::new(algorithm), 0));
         let mut block = vec![0; block_bytes(to - at)];
@@ -280,12 +320,12 @@ impl Part for DiskPart {
                 smol::future::yield_now().await;
             }
         }
-        Ok(Some(digest))
+        Ok(Some(DiskDigest::new(digest)))
     }
 }
 
 impl PartBytes<&[u8]> for DiskPart {
-    async fn write(&mut self, offset: u64, chunk: &[u8], digests: &mut [Hasher]) -> Result<(), Error> {
+    async fn write(&mut self, offset: u64, chunk: &[u8], digests: &mut [DiskDigest]) -> Result<(), Error> {
         self.held.check()?;
         let fail = |error| disk("write", &self.path, error);
         if offset > self.end {
@@ -305,7 +345,9 @@ impl PartBytes<&[u8]> for DiskPart {
                 Err(error) => return Err(fail(error)),
             }
         }
-        digests.iter_mut().for_each(|digest| digest.update(chunk));
+        for digest in digests {
+            digest.update(chunk).await;
+        }
         Ok(())
     }
 
@@ -321,6 +363,88 @@ impl PartBytes<&[u8]> for DiskPart {
         }
         Ok(true)
     }
+}
+
+/// A digest of bytes as they are written. If there is more than one core it is computed on another thread, a block at a
+/// time, while the next block is received.
+#[derive(Debug)]
+pub struct DiskDigest {
+    algorithm: Algorithm,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    /// `None` while it is on the other thread.
+    hasher: Option<Hasher>,
+    /// The block that is being hashed; it returns with its memory.
+    under_way: Option<Task<(Hasher, Vec<u8>)>>,
+    /// What is still to be hashed.
+    waiting: Vec<u8>,
+}
+
+impl DiskDigest {
+    fn new(hasher: Hasher) -> Self {
+        let algorithm = hasher.algorithm();
+        let taken = Taken { hasher: Some(hasher), under_way: None, waiting: Vec::new() };
+        DiskDigest { algorithm, taken: Mutex::new(taken) }
+    }
+
+    async fn update(&mut self, chunk: &[u8]) {
+        let taken = self.taken.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hasher) = taken.hasher.as_mut().filter(|_| !has_other_core()) {
+            return hasher.update(chunk);
+        }
+        taken.waiting.extend_from_slice(chunk);
+        if taken.waiting.len() < BLOCK_BYTES {
+            return;
+        }
+        let returned = match taken.under_way.take() {
+            Some(under_way) => Some(under_way.await),
+            None => taken.hasher.take().map(|hasher| (hasher, Vec::new())),
+        };
+        if let Some((mut hasher, mut free)) = returned {
+            free.clear();
+            let block = std::mem::replace(&mut taken.waiting, free);
+            taken.under_way = Some(smol::unblock(move || {
+                hasher.update(&block);
+                (hasher, block)
+            }));
+        }
+    }
+
+    /// The hasher, with all bytes in it. Waits for one block at most.
+    fn settled(taken: &mut Taken) -> Option<&mut Hasher> {
+        if let Some(under_way) = taken.under_way.take() {
+            taken.hasher = Some(smol::block_on(under_way).0);
+        }
+        let hasher = taken.hasher.as_mut()?;
+        hasher.update(&taken.waiting);
+        taken.waiting.clear();
+        Some(hasher)
+    }
+}
+
+impl Digest for DiskDigest {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    fn save(&self) -> Option<Vec<u8>> {
+        Self::settled(&mut locked(&self.taken))?.save()
+    }
+
+    fn finish(self) -> String {
+        let mut taken = self.taken.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Self::settled(&mut taken);
+        taken.hasher.map(Hasher::finish).unwrap_or_default()
+    }
+}
+
+fn has_other_core() -> bool {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get));
+    *CORES > 1
 }
 
 /// The size of one read if `left` bytes are left.

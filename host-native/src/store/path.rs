@@ -16,6 +16,7 @@ use super::disk::{disk, errno};
 use super::version::FileId;
 use crate::sync::{lock, read, write};
 use async_lock::Mutex;
+use futures::channel::oneshot;
 use regrip_core::Error;
 use rustix::fs::{CWD, fstat};
 use rustix::io::Errno;
@@ -112,9 +113,55 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The folders in use.
+/// The folders in use, and the small files that are being synced.
 #[derive(Debug, Default)]
-pub(super) struct Folders(std::sync::Mutex<HashMap<PathBuf, Arc<SyncedFolder>>>);
+pub(super) struct Folders {
+    folders: std::sync::Mutex<HashMap<PathBuf, Arc<SyncedFolder>>>,
+    pub(super) syncs: Syncs,
+}
+
+/// Small files that wait to be synced, and who waits for each.
+type Waiting = Vec<(Arc<File>, oneshot::Sender<io::Result<()>>)>;
+
+/// Syncs small files: whoever has the turn syncs those of all that wait.
+#[derive(Debug, Default)]
+pub(super) struct Syncs {
+    waiting: std::sync::Mutex<Waiting>,
+    turn: Mutex<()>,
+}
+
+impl Syncs {
+    pub(super) async fn sync(&self, file: &Arc<File>, system: &System) -> io::Result<()> {
+        let (done, mut synced) = oneshot::channel();
+        lock(&self.waiting).push((Arc::clone(file), done));
+        let turn = self.turn.lock().await;
+        if let Ok(Some(synced)) = synced.try_recv() {
+            return synced;
+        }
+        let together = std::mem::take(&mut *lock(&self.waiting));
+        let sync_data = system.sync_data;
+        match together.len() {
+            0 | 1 => sync_all(together, sync_data),
+            _ => smol::unblock(move || sync_all(together, sync_data)).await,
+        }
+        drop(turn);
+        // If it was dropped with somebody else's turn, it was perhaps not synced.
+        synced.await.unwrap_or_else(|_| sync_data(file))
+    }
+}
+
+/// The kernel begins to write all of them before one is waited for: most file systems then commit them at once.
+fn sync_all(together: Waiting, sync_data: fn(&File) -> io::Result<()>) {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if together.len() > 1 {
+        for (file, _) in &together {
+            let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed); // only begins early
+        }
+    }
+    for (file, done) in together {
+        let _ = done.send(sync_data(&file)); // whoever waited for it may be gone
+    }
+}
 
 /// One folder.
 #[derive(Debug, Default)]
@@ -154,7 +201,7 @@ impl Folders {
     }
 
     fn folder(&self, path: &Path) -> Arc<SyncedFolder> {
-        let mut folders = lock(&self.0);
+        let mut folders = lock(&self.folders);
         if let Some(folder) = folders.get(path) {
             return Arc::clone(folder);
         }
@@ -200,6 +247,8 @@ pub(super) struct System {
     pub(super) rename_new: Naming,
     /// link(2): a second name; `EEXIST` if it is taken.
     pub(super) link: Naming,
+    /// linkat(2): the first name of an open file; `EEXIST` if it is taken.
+    pub(super) link_open: fn(&File, &Path) -> io::Result<()>,
     /// flock(2), exclusive, without waiting.
     pub(super) try_lock: fn(&File) -> Result<(), TryLockError>,
     /// fallocate(2): reserves room, the length unchanged.
@@ -216,6 +265,7 @@ impl Default for System {
             rename: |from, to| std::fs::rename(from, to),
             rename_new,
             link: |from, to| std::fs::hard_link(from, to),
+            link_open: super::lock::link,
             try_lock: File::try_lock,
             reserve: disk::reserve,
             sync_data: |file| where_supported(file.sync_data()),
@@ -313,16 +363,12 @@ impl OwnFiles {
     }
 
     fn has(&self, path: &Path) -> bool {
-        let (folder, there) = (id(folder_of(path)), id(path));
+        let there = id(path);
         if there.is_some() && outputs().contains(&there) {
             return true;
         }
         read(&self.0).iter().any(|own| {
-            let is_named_so = is_same_name(own, path)
-                && match folder {
-                    Some(_) => id(folder_of(own)) == folder,
-                    None => is_same_folder(folder_of(own), folder_of(path)),
-                };
+            let is_named_so = is_same_name(own, path) && is_same_folder(folder_of(own), folder_of(path));
             is_named_so || (there.is_some() && id(own) == there)
         })
     }

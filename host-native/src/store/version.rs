@@ -37,6 +37,13 @@ impl FileId {
     pub(super) fn token(self) -> PartToken {
         PartToken(format!("{}:{}", self.device, self.inode))
     }
+
+    /// The same of a file without a name. The system may use its inode again once its process is gone, so the token has the
+    /// file's birth, if that is known.
+    pub(super) fn token_of_unnamed(self, born_ns: Option<u128>) -> PartToken {
+        let PartToken(token) = self.token();
+        PartToken(born_ns.map_or(token.clone(), |born| format!("{token}:{born}")))
+    }
 }
 
 /// A version of a file: which file, how long, and when it was changed.
@@ -162,6 +169,12 @@ impl From<&Metadata> for FileStamp {
         let FileVersion { size, mtime_ns, .. } = FileVersion::from(metadata);
         FileStamp { size, mtime_ns }
     }
+}
+
+/// When a file was created, in nanoseconds since 1970.
+pub(super) fn born_ns(file: &Metadata) -> Option<u128> {
+    let born = file.created().ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(born.as_nanos())
 }
 
 /// Nothing has that name.

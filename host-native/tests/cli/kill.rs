@@ -76,3 +76,46 @@ fn killed_around_the_commit_it_is_whole_or_goes_on() {
         std::fs::remove_file(bench.path("film")).expect("removed");
     }
 }
+
+#[test]
+fn a_kill_before_a_small_file_is_complete_leaves_nothing_and_the_next_run_fetches_it() {
+    let file = FileScript::honest(Version::new(3, 900_000).etag("\"v3\""));
+    let bench = Bench::serving(Script::one("/film", file).bytes_per_second(600_000));
+    let url = bench.url("/film");
+    let mut child = bench.start(&[&url]);
+    while bench.ranges("/film").is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    assert_eq!(bench.names(), [""; 0]);
+    let ran = bench.run(&[&url]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    bench.assert_is("film", Content::new(3, 900_000));
+    assert_eq!(bench.names(), ["film"]);
+    assert_eq!(bench.ranges("/film"), [None, None], "no byte was kept");
+}
+
+#[test]
+fn many_small_files_killed_again_and_again_are_all_whole_in_the_end() {
+    let count: u64 = 60;
+    let name = |number: u64| format!("f{number}");
+    let file = |number| FileScript::honest(Version::new(number, 3000).etag("\"v\""));
+    let script = (0..count).fold(Script::new(), |script, n| script.file(&format!("/{}", name(n)), file(n)));
+    let bench = Bench::serving(script);
+    let urls: Vec<String> = (0..count).map(|number| bench.url(&format!("/{}", name(number)))).collect();
+    let args: Vec<&str> = ["-j", "8"].into_iter().chain(urls.iter().map(String::as_str)).collect();
+    for _ in 0..15 {
+        let mut child = bench.start(&args);
+        std::thread::sleep(Duration::from_micros(fastrand::u64(1000..150_000)));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        for number in (0..count).filter(|&number| bench.path(&name(number)).exists()) {
+            bench.assert_is(&name(number), Content::new(number, 3000));
+        }
+    }
+    let ran = bench.run(&args);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    (0..count).for_each(|number| bench.assert_is(&name(number), Content::new(number, 3000)));
+    assert_eq!(bench.names().len() as u64, count, "{:?}", bench.names());
+}

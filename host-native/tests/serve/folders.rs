@@ -72,14 +72,14 @@ fn a_peers_file_replaces_what_regrip_delivered_and_nothing_else() {
 #[test]
 fn a_file_that_appears_while_its_name_is_downloaded_is_not_replaced() {
     let peer = Peer::new();
-    peer.film(1, 1_000_000);
+    peer.film(1, 2_000_000);
     let (house, served) = House::downloading(&peer);
     let file = house.path("completed/Film 1.mkv");
     std::fs::write(&file, "mine").expect("written");
     let why = why_it_failed(&house, "Film.torrent");
     assert!(why.contains("already exists"), "{why}");
     assert_eq!(std::fs::read_to_string(&file).expect("there"), "mine");
-    assert_eq!(house.part_bytes("Film 1.mkv"), 1_000_000, "the part is kept");
+    assert_eq!(house.part_bytes("Film 1.mkv"), 2_000_000, "the part is kept");
     served.stop();
 }
 

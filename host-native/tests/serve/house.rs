@@ -118,7 +118,7 @@ impl House {
 
     /// A house whose server slowly downloads the peer's first film for `Film.torrent`, and has bytes of it.
     pub(crate) fn downloading(peer: &Peer) -> (House, Served) {
-        peer.rate(500_000);
+        peer.rate(1_000_000);
         let house = House::with(&[peer]);
         let served = house.start();
         house.drop_stub("Film.torrent", peer, 1);

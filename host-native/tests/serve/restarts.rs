@@ -140,8 +140,8 @@ fn a_stub_left_by_a_server_that_died_after_the_file_was_whole_is_removed_before_
 #[test]
 fn a_download_whose_process_died_before_it_noted_the_release_is_imported_all_the_same() {
     let (peer, radarr) = (Peer::new(), Radarr::new());
-    let film = peer.film(1, 1_000_000);
-    peer.rate(500_000);
+    let film = peer.film(1, 2_000_000);
+    peer.rate(1_000_000);
     let mut house = House::with(&[&peer]);
     house.config["servers"] = json!([radarr.config("radarr", "Films")]);
     let served = house.start();

@@ -72,8 +72,8 @@ fn a_watch_folder_that_is_missing_and_made_later_is_watched() {
 #[test]
 fn a_file_whose_stub_cannot_be_removed_is_imported_and_its_stub_is_no_new_work_after_a_restart() {
     let (peer, radarr) = (Peer::new(), Radarr::new());
-    let film = peer.film(1, 1_000_000);
-    peer.rate(500_000);
+    let film = peer.film(1, 2_000_000);
+    peer.rate(1_000_000);
     let mut house = House::with(&[&peer]);
     house.config["servers"] = serde_json::json!([radarr.config("radarr", "Films")]);
     let served = house.start();
@@ -157,8 +157,8 @@ fn a_peer_that_is_away_keeps_its_stubs_pending_and_goes_on_when_it_is_back() {
 #[test]
 fn a_ledger_that_another_process_locks_for_a_while_loses_nothing() {
     let peer = Peer::new();
-    let film = peer.film(1, 300_000);
-    peer.rate(200_000);
+    let film = peer.film(1, 2_000_000);
+    peer.rate(1_000_000);
     let house = House::with(&[&peer]);
     let served = house.start();
     house.drop_stub("Film.torrent", &peer, 1);

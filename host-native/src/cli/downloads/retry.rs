@@ -17,7 +17,6 @@ use regrip_core::{DownloadId, Engine, Error, Status, display_url};
 use serde_json::json;
 use std::cell::Cell;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// One download, or all that the command is for.
@@ -231,7 +230,7 @@ fn to_their_ends(
     rows: &[Row],
 ) -> CommandResult {
     let signal = drive::first_signal()?;
-    let driven = rows.iter().map(|row| drive::one(engine.clone(), row.id, PathBuf::from(&row.new.destination)));
+    let driven = rows.iter().map(|row| drive::one(engine.clone(), row.id));
     let exit = drive::run(engine, &signal, &Workers::new(1), &Cell::new(false), async {
         let ended = join_all(driven).await.into_iter();
         ended.map(Exit::from).max().unwrap_or_default()

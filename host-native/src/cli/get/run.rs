@@ -321,7 +321,7 @@ async fn all(accepting: &Accepting<'_>, targets: Vec<Target>, bounds: Bounds) ->
             }
             Ok(Accepted::Drive(Admitted { id, .. }, destination)) => {
                 ids.push(id);
-                let one = drive::one((*engine).clone(), id, destination.clone());
+                let one = drive::one((*engine).clone(), id);
                 let on_complete = terms.on_complete.clone();
                 // The first poll is here: downloads start in that order.
                 let mut one = Box::pin(async move {

@@ -3,33 +3,52 @@
 use super::database::Fault;
 use super::database::{integer, time};
 use super::{catalogue, digests, rows};
+use crate::store::FileStamp;
 use regrip_core::record::{
     Behaviour, Change, DownloadId, Failure, KnownSize, Restart, RestartReason, Status, Terms, Validators, Waiting,
 };
 use regrip_core::store::Committing;
 use regrip_core::{Error, bounds::Bounds};
-use rusqlite::{ToSql, Transaction, named_params};
+use rusqlite::types::{ToSqlOutput, Value};
+use rusqlite::{OptionalExtension, ToSql, Transaction, named_params};
 use std::time::SystemTime;
 
 /// What a new status sets: a wait is over with it.
 const STANDS: &str = "status = :status, waiting_until = NULL, waiting_why = NULL";
 
-/// One row, at one moment, within a transaction.
+/// One row, at one moment, within a transaction. What is set is collected for one statement, because each moves the row in
+/// the indices.
 struct Update<'a> {
     transaction: &'a Transaction<'a>,
     id: DownloadId,
     at: String,
+    /// What is to be set.
+    columns: String,
+    params: Vec<(String, Value)>,
 }
 
-/// Applies a change.
+/// Applies changes, in this order.
 pub(super) fn apply(
     transaction: &Transaction<'_>,
     id: DownloadId,
-    change: &Change,
+    changes: &[Change],
     at: SystemTime,
 ) -> Result<(), Fault> {
+    let (columns, params) = (String::new(), Vec::new());
+    let mut row = Update { transaction, id, at: time(at), columns, params };
+    for change in changes {
+        apply_one(&mut row, change, at)?;
+    }
+    row.write()
+}
+
+fn apply_one(row: &mut Update<'_>, change: &Change, at: SystemTime) -> Result<(), Fault> {
+    let (transaction, id) = (row.transaction, row.id);
+    let reads = matches!(change, Change::Fresh { .. } | Change::Resumed { .. } | Change::Restart(_));
+    if reads || row.params.iter().any(|(name, _)| name == ":status") {
+        row.write()?; // what it changes depends on what is there
+    }
     admit(transaction, id, change)?;
-    let row = Update { transaction, id, at: time(at) };
     match change {
         Change::Claimed(claimed) => row.set("claimed = :claimed", named_params! { ":claimed": claimed }),
         Change::Fresh { kept, restart, validators, size, mismatch, epoch, stated: _ } => {
@@ -77,31 +96,56 @@ fn admit(transaction: &Transaction<'_>, id: DownloadId, change: &Change) -> Resu
     if Status::ALL.iter().all(|status| status.admits(change)) {
         return Ok(()); // the frequent ones need no look
     }
-    let row = rows::row(transaction, id)?;
-    if row.status.admits(change) {
+    let mut select = transaction.prepare_cached("SELECT status FROM downloads WHERE id = ?1")?;
+    let status: Option<String> = select.query_row([id], |row| row.get(0)).optional()?;
+    if status.and_then(|name| Status::named(&name)).is_some_and(|status| status.admits(change)) {
         return Ok(());
     }
-    Err(row.wrong_state().into())
+    Err(rows::row(transaction, id)?.wrong_state().into())
 }
 
 impl Update<'_> {
-    /// Sets columns. Every change of a row moves it to the front of the list.
-    fn set(&self, columns: &str, params: &[(&str, &dyn ToSql)]) -> Result<(), Fault> {
-        let sql = format!("UPDATE downloads SET {columns}, updated_at = :at WHERE id = :id");
+    /// Sets columns, with the others that are set; those that have a parameter in common are set one after the other.
+    fn set(&mut self, columns: &str, params: &[(&str, &dyn ToSql)]) -> Result<(), Fault> {
+        if params.iter().any(|(name, _)| self.params.iter().any(|(had, _)| had == name)) {
+            self.write()?;
+        }
+        self.columns.extend([columns, ", "]);
+        for (name, value) in params {
+            let value = match value.to_sql()? {
+                ToSqlOutput::Owned(value) => Some(value),
+                ToSqlOutput::Borrowed(value) => Value::try_from(value).ok(),
+                _ => None,
+            };
+            let value = value.ok_or(rusqlite::Error::InvalidQuery)?; // no parameter here is of another kind
+            self.params.push(((*name).to_owned(), value));
+        }
+        Ok(())
+    }
+
+    /// Sets what was collected. Every change of a row moves it to the front of the list.
+    fn write(&mut self) -> Result<(), Fault> {
+        if self.columns.is_empty() {
+            return Ok(());
+        }
+        let sql = format!("UPDATE downloads SET {}updated_at = :at WHERE id = :id", self.columns);
         let mut all: Vec<(&str, &dyn ToSql)> = vec![(":at", &self.at), (":id", &self.id)];
-        all.extend_from_slice(params);
-        match self.transaction.prepare_cached(&sql)?.execute(all.as_slice())? {
+        all.extend(self.params.iter().map(|(name, value)| (name.as_str(), value as &dyn ToSql)));
+        let changed = self.transaction.prepare_cached(&sql)?.execute(all.as_slice())?;
+        self.columns.clear();
+        self.params.clear();
+        match changed {
             0 => Err(Error::NoSuchDownload(self.id).into()),
             _ => Ok(()),
         }
     }
 
-    fn stands(&self, status: Status) -> Result<(), Fault> {
+    fn stands(&mut self, status: Status) -> Result<(), Fault> {
         self.set(STANDS, named_params! { ":status": status.name() })
     }
 
     /// Sets the status and other columns.
-    fn stands_with(&self, status: Status, columns: &str, params: &[(&str, &dyn ToSql)]) -> Result<(), Fault> {
+    fn stands_with(&mut self, status: Status, columns: &str, params: &[(&str, &dyn ToSql)]) -> Result<(), Fault> {
         let columns = format!("{STANDS}, {columns}");
         let status = status.name();
         let mut all: Vec<(&str, &dyn ToSql)> = vec![(":status", &status)];
@@ -110,7 +154,7 @@ impl Update<'_> {
     }
 
     fn fresh(
-        &self,
+        &mut self,
         kept: u64,
         restart: Option<&Restart>,
         size: Option<KnownSize>,
@@ -141,7 +185,7 @@ impl Update<'_> {
         )
     }
 
-    fn validators(&self, validators: &Validators) -> Result<(), Fault> {
+    fn validators(&mut self, validators: &Validators) -> Result<(), Fault> {
         self.set(
             "etag = :etag, last_modified = :last_modified, last_modified_weak = :weak,
              content_type = :content_type",
@@ -154,7 +198,7 @@ impl Update<'_> {
         )
     }
 
-    fn behaviour(&self, behaviour: &Behaviour) -> Result<(), Fault> {
+    fn behaviour(&mut self, behaviour: &Behaviour) -> Result<(), Fault> {
         self.set(
             "ignores_if_range = :ignores, refuses_ranges = :refuses, shrunk = :shrunk",
             named_params! {
@@ -165,7 +209,7 @@ impl Update<'_> {
         )
     }
 
-    fn count_restart(&self, restart: &Restart) -> Result<(), Fault> {
+    fn count_restart(&mut self, restart: &Restart) -> Result<(), Fault> {
         self.set(
             "restarts = min(restarts + 1, 4294967295), bound_restarts = min(bound_restarts + 1, 4294967295),
              digest_restarted = digest_restarted | :digest",
@@ -173,7 +217,7 @@ impl Update<'_> {
         )
     }
 
-    fn resumed(&self, size: Option<KnownSize>, mismatch: bool, epoch: &str) -> Result<(), Fault> {
+    fn resumed(&mut self, size: Option<KnownSize>, mismatch: bool, epoch: &str) -> Result<(), Fault> {
         self.set(
             "expected_bytes = coalesce(expected_bytes, :bytes),
              expected_bytes_source = coalesce(expected_bytes_source, :source),
@@ -188,7 +232,7 @@ impl Update<'_> {
         )
     }
 
-    fn checkpoint(&self, downloaded: u64, durable: u64, epoch: &str) -> Result<(), Fault> {
+    fn checkpoint(&mut self, downloaded: u64, durable: u64, epoch: &str) -> Result<(), Fault> {
         self.set(
             "downloaded_bytes = :downloaded, durable_bytes = :durable, boot_id = :boot_id,
              committing_token = NULL, committing_size = NULL",
@@ -200,7 +244,7 @@ impl Update<'_> {
         )
     }
 
-    fn restart(&self, restart: &Restart) -> Result<(), Fault> {
+    fn restart(&mut self, restart: &Restart) -> Result<(), Fault> {
         self.count_restart(restart)?;
         self.set(
             "bound_furthest = 0, expected_bytes = NULL, expected_bytes_source = NULL, boot_id = NULL, responses = 0,
@@ -210,7 +254,7 @@ impl Update<'_> {
         )
     }
 
-    fn bounds(&self, bounds: &Bounds) -> Result<(), Fault> {
+    fn bounds(&mut self, bounds: &Bounds) -> Result<(), Fault> {
         self.set(
             "bound_in_a_row = :in_a_row, bound_in_all = :in_all, bound_restarts = :restarts, bound_furthest = :furthest",
             named_params! {
@@ -222,7 +266,7 @@ impl Update<'_> {
         )
     }
 
-    fn waits(&self, waiting: &Waiting) -> Result<(), Fault> {
+    fn waits(&mut self, waiting: &Waiting) -> Result<(), Fault> {
         self.set(
             "status = :status, waiting_until = :until, waiting_why = :why",
             named_params! {
@@ -233,7 +277,7 @@ impl Update<'_> {
         )
     }
 
-    fn committing(&self, committing: &Committing) -> Result<(), Fault> {
+    fn committing(&mut self, committing: &Committing) -> Result<(), Fault> {
         self.stands_with(
             Status::Committing,
             "committing_token = :token, committing_size = :size",
@@ -244,15 +288,24 @@ impl Update<'_> {
         )
     }
 
-    fn completed(&self, size: u64, warning: Option<&Failure>) -> Result<(), Fault> {
+    /// With the file's stamp: a later run then knows whether it is unchanged. Without one it reads the file.
+    fn completed(&mut self, size: u64, warning: Option<&Failure>) -> Result<(), Fault> {
+        if self.columns.contains("expected_bytes_mismatch") {
+            self.write()?;
+        }
+        let mut select = self.transaction.prepare_cached("SELECT dest_path FROM downloads WHERE id = ?1")?;
+        let path: Option<String> = select.query_row([self.id], |row| row.get(0)).optional()?;
+        let stamp = path.and_then(|path| FileStamp::of(path.as_ref()).ok()?);
+        let stamp = stamp.filter(|stamp| stamp.size == size);
         self.stands_with(
             Status::Completed,
             "committing_token = NULL, committing_size = NULL,
              error = :error, error_class = :class, error_code = :code, downloaded_bytes = :size, durable_bytes = :size,
              expected_bytes_mismatch = expected_bytes_mismatch | (release_size IS NOT NULL AND release_size <> :size),
-             completed_at = :at, completed_size = :size, completed_mtime_ns = NULL",
+             completed_at = :at, completed_size = :size, completed_mtime_ns = :mtime_ns",
             named_params! {
                 ":size": integer(size),
+                ":mtime_ns": stamp.map(|stamp| stamp.mtime_ns),
                 ":error": warning.map(|warning| &warning.text),
                 ":class": warning.map(|warning| warning.class.name()),
                 ":code": warning.map(|warning| warning.code.as_str()),
@@ -260,7 +313,7 @@ impl Update<'_> {
         )
     }
 
-    fn failed(&self, failure: &Failure) -> Result<(), Fault> {
+    fn failed(&mut self, failure: &Failure) -> Result<(), Fault> {
         self.stands_with(
             Status::Failed,
             "error = :error, error_class = :class, error_code = :code",
@@ -272,7 +325,7 @@ impl Update<'_> {
         )
     }
 
-    fn retried(&self) -> Result<(), Fault> {
+    fn retried(&mut self) -> Result<(), Fault> {
         self.stands_with(
             Status::Queued,
             "bound_in_a_row = 0, bound_in_all = 0, bound_restarts = 0, digest_restarted = 0, error = NULL,
@@ -281,7 +334,7 @@ impl Update<'_> {
         )
     }
 
-    fn terms(&self, terms: &Terms) -> Result<(), Fault> {
+    fn terms(&mut self, terms: &Terms) -> Result<(), Fault> {
         self.set(
             "adopt = :adopt, on_exists = :on_exists,
              header_names = :header_names",

@@ -53,6 +53,9 @@ pub(super) fn write(transaction: &Transaction<'_>, id: DownloadId, digests: &[Di
 
 /// Does to the digests of a download what a change means for them.
 pub(super) fn apply(transaction: &Transaction<'_>, id: DownloadId, change: &Change) -> Result<(), Fault> {
+    if matches!(change, Change::Claimed(_) | Change::AttemptEnded { .. } | Change::Completed { .. }) {
+        return Ok(()); // the frequent ones that mean nothing for them
+    }
     let before = read(transaction, id)?;
     let mut after = before.clone();
     DigestRow::apply(&mut after, change);

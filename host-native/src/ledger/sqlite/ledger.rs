@@ -97,8 +97,24 @@ impl SendLedger for SqliteLedger {
     }
 
     async fn record(&self, id: DownloadId, change: &Change, at: SystemTime) -> Result<(), Error> {
-        let change = change.clone();
-        self.write("recording a change", move |transaction| change::apply(transaction, id, &change, at)).await
+        self.record_all(id, None, std::slice::from_ref(change), at).await.map(drop)
+    }
+
+    async fn record_all(
+        &self,
+        id: DownloadId,
+        begin: Option<&NewAttempt>,
+        changes: &[Change],
+        at: SystemTime,
+    ) -> Result<Option<u32>, Error> {
+        let (begin, changes) = (begin.cloned(), changes.to_vec());
+        self.write("recording a change", move |transaction| {
+            let begin = begin.as_ref().map(|attempt| catalogue::begin(transaction, id, attempt));
+            let number = begin.transpose()?;
+            change::apply(transaction, id, &changes, at)?;
+            Ok(number)
+        })
+        .await
     }
 
     async fn remove(&self, id: DownloadId) -> Result<(), Error> {

@@ -3,7 +3,8 @@
 //! the database locked for writing keeps nobody from seeing what is there.
 //!
 //! Whatever waits when it is ready for more is done in one transaction, so that downloads side by side share one sync of
-//! the disk. Nothing waits for company: a request that comes alone is done alone, at once.
+//! the disk. A request that comes alone is done alone, at once; while several come at a time, each transaction waits a moment
+//! for more, since a transaction costs more than a request.
 //!
 //! Invariant: requests are done in the order they were taken in, and each is answered after the transaction it was part of
 //! is durable, a read too: it may have seen what a neighbour wrote.
@@ -23,6 +24,11 @@ use std::time::{Duration, Instant};
 
 /// Requests that may wait. Whoever comes then waits for room, so a slow disk costs a bounded amount of memory.
 const REQUESTS: usize = 64;
+
+/// If the last transaction had this many requests, the next one waits for more.
+const CROWD: usize = 4;
+/// How long it waits.
+const GATHER: Duration = Duration::from_micros(400);
 
 /// A request that takes longer has the thread stuck: the database is locked, or its disk hangs.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
@@ -187,13 +193,18 @@ fn serve(mut database: Database, incoming: &Receiver<Box<dyn Request>>, since: &
     let note = |at| *lock(since) = at;
 
     let mut batch = Vec::with_capacity(REQUESTS);
+    let mut crowd = 0;
     while let Ok(first) = incoming.recv_blocking() {
+        if (CROWD..REQUESTS / 2).contains(&crowd.max(incoming.len())) {
+            std::thread::sleep(GATHER);
+        }
         batch.push(first);
         while batch.len() < REQUESTS
             && let Ok(next) = incoming.try_recv()
         {
             batch.push(next);
         }
+        crowd = batch.len();
         note(Some(Instant::now()));
         database.serve(&mut batch);
         note(None);
