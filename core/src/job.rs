@@ -16,6 +16,7 @@ use crate::record::{
     Waiting,
 };
 use crate::store::{Part, PartStore};
+use crate::stripe::Window;
 use crate::time::Clock;
 use crate::transport::{Response, Transport};
 use std::sync::Arc;
@@ -48,6 +49,10 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) reachability: Option<Reachability>,
     /// Its seat at the origin of its bytes.
     pub(crate) seat: Seat,
+    /// The memory for bytes that wait for those in front of them.
+    pub(crate) window: Window,
+    /// Its source was found not to serve several connections.
+    pub(crate) one_connection: bool,
     /// The row, as the ledger has it.
     pub(crate) row: Row,
     /// The number of the attempt under way, over the row's life.
@@ -66,7 +71,14 @@ pub(crate) struct Job<'a, H: Host> {
 }
 
 impl<'a, H: Host> Job<'a, H> {
-    pub(crate) fn new(host: &'a H, config: Arc<DownloadsConfig>, digests: bool, row: Row, seat: Seat) -> Self {
+    pub(crate) fn new(
+        host: &'a H,
+        config: Arc<DownloadsConfig>,
+        digests: bool,
+        row: Row,
+        seat: Seat,
+        window: Window,
+    ) -> Self {
         let shown_url = display_url(row.new.source.url());
         Job {
             host,
@@ -74,6 +86,8 @@ impl<'a, H: Host> Job<'a, H> {
             digests,
             reachability: None,
             seat,
+            window,
+            one_connection: false,
             attempt: row.attempts,
             received: 0,
             candidate: None,

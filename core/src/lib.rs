@@ -130,7 +130,7 @@ pub mod transport;
 
 pub use checksum::{Algorithm, Checksum};
 pub use classify::{Class, class, is_transient};
-pub use config::{DownloadsConfig, OnExists};
+pub use config::{Connections, DownloadsConfig, OnExists};
 pub use engine::Engine;
 pub use error::Error;
 pub use error_code::ErrorCode;
@@ -155,6 +155,7 @@ pub mod peer;
 mod pump;
 pub mod resume;
 pub mod semaphore;
+mod stripe;
 mod taking;
 #[cfg(feature = "testing")]
 pub mod testing;
