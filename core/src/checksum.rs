@@ -64,7 +64,8 @@ impl FromStr for Algorithm {
 
     /// In any case; `SHA-256` is `sha256`.
     fn from_str(name: &str) -> Result<Self, InvalidChecksum> {
-        let plain = name.replace('-', "").to_ascii_lowercase();
+        let letters = name.chars().filter(|letter| *letter != '-');
+        let plain: String = letters.map(|letter| letter.to_ascii_lowercase()).collect();
         Algorithm::ALL
             .into_iter()
             .find(|algorithm| algorithm.name() == plain)

@@ -71,6 +71,7 @@ pub fn class(error: &Error, extra_retry_statuses: &[u16]) -> Class {
         | Error::Lost
         | Error::Superseded { .. }
         | Error::Cancelled
+        | Error::Paused
         | Error::Interrupted => Class::Permanent,
     }
 }

@@ -307,6 +307,9 @@ pub enum Error {
     /// A user (or an `AbortSignal`) called it off.
     #[error("cancelled")]
     Cancelled,
+    /// A user paused it. Never a row's last word.
+    #[error("paused")]
+    Paused,
     /// The process ends; the download goes on at the next start. Never a row's last word.
     #[error("interrupted")]
     Interrupted,
@@ -356,6 +359,7 @@ impl Error {
             Error::Lost => ErrorCode::Lost,
             Error::Superseded { .. } => ErrorCode::Superseded,
             Error::Cancelled => ErrorCode::Cancelled,
+            Error::Paused => ErrorCode::Paused,
             Error::Interrupted => ErrorCode::Interrupted,
         }
     }
@@ -431,6 +435,13 @@ impl std::ops::Deref for Failed {
     }
 }
 
+impl Failed {
+    /// The error. Not `From`: that would make `?` ambiguous in crates that use this one.
+    pub(crate) fn unboxed(self) -> Error {
+        *self.0
+    }
+}
+
 impl From<Error> for Failed {
     #[cold]
     #[inline(never)]
@@ -473,7 +484,13 @@ fn timeout_text(timeout: Timeout, after: Duration) -> String {
 fn seconds(duration: Duration) -> String {
     match duration.subsec_millis() {
         0 => duration.as_secs().to_string(),
-        millis => format!("{}.{millis:03}", duration.as_secs()).trim_end_matches('0').to_owned(),
+        millis => {
+            let mut text = format!("{}.{millis:03}", duration.as_secs());
+            while text.ends_with("0") {
+                text.pop();
+            }
+            text
+        }
     }
 }
 

@@ -6,9 +6,12 @@ use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
-/// One variant and one spelling for every code.
+/// One variant and one spelling for every code: first those whose spelling is the name of the variant.
 macro_rules! error_codes {
-    ($($variant:ident => $name:literal,)*) => {
+    ($($same:ident),*; $($other:ident => $name:literal),*) => {
+        error_codes! { @ $($same => stringify!($same),)* $($other => $name,)* }
+    };
+    (@ $($variant:ident => $name:expr,)*) => {
         /// Names a kind of [`Error`](crate::Error) for programs. A code that another version of regrip wrote is kept as
         /// [`Other`](ErrorCode::Other), so that reading a ledger and writing it back changes nothing.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,45 +48,12 @@ macro_rules! error_codes {
 }
 
 error_codes! {
-    Network => "Network",
-    ConnectTimeout => "ConnectTimeout",
-    HeadersTimeout => "HeadersTimeout",
-    IdleTimeout => "IdleTimeout",
-    LowSpeed => "LowSpeed",
-    Incomplete => "Incomplete",
-    Status => "Status",
-    Protocol => "Protocol",
-    Certificate => "Certificate",
-    Tls => "Tls",
-    RedirectRefused => "RedirectRefused",
-    AddressRefused => "AddressRefused",
-    ProxyRefused => "ProxyRefused",
-    Coded => "Coded",
-    UnexpectedPage => "UnexpectedPage",
-    Shrunk => "Shrunk",
-    NotResumable => "NotResumable",
-    UnknownSize => "UnknownSize",
-    TooLarge => "TooLarge",
-    TooManyRestarts => "TooManyRestarts",
-    DigestMismatch => "DigestMismatch",
-    DigestConflict => "DigestConflict",
-    ForeignPart => "ForeignPart",
-    PartLocked => "PartLocked",
-    DestinationExists => "DestinationExists",
-    DestinationRefused => "DestinationRefused",
-    DestinationBusy => "DestinationBusy",
-    NameRefused => "NameRefused",
-    CredentialsMissing => "CredentialsMissing",
-    DiskFull => "DiskFull",
-    Disk => "Disk",
-    TooManyFiles => "TooManyFiles",
-    Ledger => "Ledger",
-    NoSuchDownload => "NoSuchDownload",
-    WrongState => "WrongState",
-    Lost => "Lost",
-    Superseded => "superseded",
-    Cancelled => "cancelled",
-    Interrupted => "interrupted",
+    Network, ConnectTimeout, HeadersTimeout, IdleTimeout, LowSpeed, Incomplete, Status, Protocol, Certificate, Tls,
+    RedirectRefused, AddressRefused, ProxyRefused, Coded, UnexpectedPage, Shrunk, NotResumable, UnknownSize,
+    TooLarge, TooManyRestarts, DigestMismatch, DigestConflict, ForeignPart, PartLocked, DestinationExists,
+    DestinationRefused, DestinationBusy, NameRefused, CredentialsMissing, DiskFull, Disk, TooManyFiles, Ledger,
+    NoSuchDownload, WrongState, Lost;
+    Superseded => "superseded", Cancelled => "cancelled", Paused => "paused", Interrupted => "interrupted"
 }
 
 impl FromStr for ErrorCode {

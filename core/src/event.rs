@@ -6,6 +6,7 @@ use crate::error_code::ErrorCode;
 use crate::record::{DownloadId, RestartReason, SizeSource};
 use crate::retry::AskedBy;
 use crate::shown::{is_invisible, redacted};
+use crate::split::{cut, cut_last};
 use std::time::{Duration, SystemTime};
 
 /// An event of a download.
@@ -50,6 +51,10 @@ pub enum What {
         bytes: u64,
         /// The size of the file, if known.
         total: Option<u64>,
+        /// The average speed of the last seconds; `None` until it was measured.
+        bytes_per_sec: Option<u64>,
+        /// The time left at this speed, in whole seconds rounded up; `None` if the size or the speed is unknown.
+        eta_secs: Option<u64>,
     },
     /// Partial data was discarded.
     Restart {
@@ -78,6 +83,11 @@ pub enum What {
         /// The reason, in a few words.
         why: String,
     },
+    /// A user paused the download: it waits until the user resumes it.
+    Paused {
+        /// Bytes in the part, which is kept.
+        bytes: u64,
+    },
     /// The file is at its final name.
     Completed(Summary),
     /// The download failed.
@@ -96,7 +106,7 @@ impl What {
             What::Progress { .. } => "progress",
             What::Restart { .. } => "restart",
             What::Retrying { .. } => "retrying",
-            What::Waiting { .. } => "waiting",
+            What::Waiting { .. } | What::Paused { .. } => "waiting",
             What::Completed(_) => "completed",
             What::Failed(_) => "failed",
             What::Cancelled(_) => "cancelled",
@@ -159,7 +169,7 @@ fn without_secrets(url: &str) -> Option<String> {
 
 /// The parts of a URL that may be shown. The host includes the port.
 pub(crate) fn scheme_host_and_path(url: &str) -> Option<(&str, &str, &str)> {
-    let (scheme, rest) = without_query(url).split_once(':')?;
+    let (scheme, rest) = cut(without_query(url), b':')?;
     let rest = rest.strip_prefix("//")?;
     let slash = rest.bytes().position(|byte| byte == b'/');
     let (authority, path) = rest.split_at(slash.unwrap_or(rest.len()));
@@ -176,11 +186,11 @@ pub(crate) fn without_query(url: &str) -> &str {
 
 /// Returns `true` for a name or an address, with or without a port. A password with a slash leaves something else before the slash.
 fn is_host(host: &str) -> bool {
-    let (name, port) = match host.rsplit_once(':') {
-        Some((name, port)) if !port.ends_with(']') => (name, port),
+    let (name, port) = match cut_last(host, b':') {
+        Some((name, port)) if !port.ends_with("]") => (name, port),
         _ => (host, ""),
     };
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let bare = name.strip_prefix("[").and_then(|name| name.strip_suffix("]"));
     let fits = |letter: char| match bare {
         Some(_) => letter.is_ascii_hexdigit() || matches!(letter, ':' | '.'),
         None if letter.is_ascii() => letter.is_ascii_alphanumeric() || matches!(letter, '-' | '.' | '_' | '~'),

@@ -1,21 +1,22 @@
-//! Gives a whole file its final name, and repairs what a crash in that left behind.
+//! Gives a complete file its final name, and repairs a commit that a crash interrupted.
 //!
-//! Invariant: the file is counted, verified and synced, and the ledger says `committing` with its identity, before the
-//! rename; so after a crash at any point start-up can tell which side of the rename it was on. After the rename nothing
-//! fails the download any more: what goes wrong then is a warning on a completed one.
+//! Invariant: before the rename the file is counted, verified and synced, and the ledger has it as `committing` with its
+//! identity. So after a crash at any point, start-up can determine if the file was renamed. After the rename nothing fails the
+//! download any more: an error is then a warning on a completed download.
 
+use crate::calls;
 use crate::config::OnExists;
 use crate::error::{Error, Failed};
 use crate::host::Host;
 use crate::job::{Job, PartOf};
 use crate::ledger::Ledger;
-use crate::record::{Change, DigestRow, Failure, Row};
+use crate::record::{Change, DigestRow, Failure, Row, Status};
 use crate::store::{Committed, Committing, Found, OpenPart, Part, PartStore, Replace};
 use crate::time::Clock;
 use crate::transfer::Whole;
 use futures::future::join;
 
-/// Commits a whole part. From here on a cancel is too late. `ended` ends the attempt that completed it, where there was one.
+/// Commits a complete part. From here on it is too late to cancel. `ended` ends the attempt that completed it, if there was one.
 pub(crate) async fn commit<H: Host>(
     job: &mut Job<'_, H>,
     mut part: PartOf<H>,
@@ -26,35 +27,38 @@ pub(crate) async fn commit<H: Host>(
     let Whole { size, digests } = whole;
     let committing = Committing { token: part.token(), size };
     job.record(Change::Committing { committing, digests }).await?;
-    match name(job, part).await {
-        Ok(committed) => {
-            let warning = match committed {
-                Committed::Durable => job.warning.as_ref().map(|error| job.failure(error)),
-                Committed::WithWarning(error) => Some(job.failure(&error)),
-            };
-            completed(job, size, warning, ended).await;
-            Ok(())
-        }
+    if let Some(last_modified) = job.last_modified.as_ref().or(job.row.validators.last_modified.as_ref()) {
+        part.note_last_modified(last_modified);
+    }
+    let committed = match name(job, part).await {
+        Ok(committed) => committed,
         Err(error) => {
             keep_whole(job, size).await?;
-            Err(error.into())
+            return Err(error);
         }
-    }
+    };
+    let warning = match &committed {
+        Committed::Durable => job.warning.as_ref(),
+        Committed::WithWarning(error) => Some(error),
+    };
+    let warning = warning.map(|error| job.failure(error));
+    completed(job, size, warning, ended).await;
+    Ok(())
 }
 
 /// Gives the part its name, by the rule for an existing file.
-async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, Error> {
+async fn name<H: Host>(job: &Job<'_, H>, part: PartOf<H>) -> Result<Committed, Failed> {
     let replace = match job.row.new.on_exists {
         OnExists::Overwrite if job.host.may_replace(&job.row).await? => Replace::Existing,
         OnExists::Overwrite | OnExists::Fail | OnExists::Rename => Replace::Nothing,
     };
     let destination = &job.row.new.destination;
-    job.host.store().commit(part, destination, replace).await
+    Ok(job.host.store().commit(part, destination, replace).await?)
 }
 
-/// The row's last word and the attempt's. Side by side, so that a ledger that writes several changes at once syncs once.
+/// Records the end of the row and of the attempt: concurrently, so that a ledger that batches changes syncs once.
 ///
-/// A ledger that does not take it is a warning, too: the row stays `committing`, and the next start repairs it.
+/// An error of the ledger is a warning, too: the row stays `committing`, and the next start repairs it.
 async fn completed<H: Host>(job: &mut Job<'_, H>, size: u64, warning: Option<Failure>, ended: Option<Change>) {
     let (ledger, id, at) = (job.host.ledger(), job.row.id, job.host.clock().wall());
     let mut completed = Change::Completed { size, warning };
@@ -69,77 +73,54 @@ async fn completed<H: Host>(job: &mut Job<'_, H>, size: u64, warning: Option<Fai
         *warning = Some(job.failure(&error));
     }
     job.row.apply(&completed);
-    // A line missing in the timeline takes nothing back.
+    // The download is completed even if its timeline lacks a line.
     if let (Ok(()), Some(ended)) = (noted, ended) {
         job.row.apply(&ended);
     }
 }
 
-/// The part stays, and every byte of it is durable: also after a reboot nothing of it is asked for again.
+/// Records that every byte of the part is durable: even after a reboot none of it is requested again.
 async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Failed> {
     // The part is closed by now; the row has the epoch it was written in.
     let epoch = job.row.epoch.clone().unwrap_or_default();
     job.record(Change::Checkpoint { downloaded: size, durable: size, epoch, digests: Vec::new() }).await
 }
 
-/// The result of an interrupted commit.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Repaired {
-    /// The file is at its final name.
-    Completed,
-    /// The part is there but is not the file that was about to be renamed: the download goes on from it.
-    GoOn,
-}
-
-/// Takes up a row that was `committing` when its process died. Repeating it changes nothing more.
+/// Finishes a commit that a crash interrupted; repeating it changes nothing more. Returns `false` if the download has to continue: the
+/// part is not the file that was being renamed, or the file does not have the `wanted` digests. If the row is no longer `committing`,
+/// only a renamed file counts.
 ///
 /// # Errors
-/// `Lost` where neither the part nor the destination is the file; else as the commit.
-pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>) -> Result<Repaired, Failed> {
+/// `Lost` if neither the part nor the destination is the file; else as the commit.
+pub(crate) async fn repair<H: Host>(job: &mut Job<'_, H>, wanted: Option<&[DigestRow]>) -> Result<bool, Failed> {
     let Some(committing) = job.row.committing.clone() else {
-        return Ok(Repaired::GoOn);
+        return Ok(false);
     };
-    let found = find(job, &committing).await?;
+    if wanted.is_some_and(|wanted| !has_digests(&job.row, wanted)) {
+        return Ok(false);
+    }
+    let was_committing = job.row.status == Status::Committing;
+    let (path, destination) = (&job.row.new.part, &job.row.new.destination);
+    let found = job.host.store().find(path, destination, &committing).await?;
     let Committing { token, size } = committing;
     match found {
-        Found::Destination => {
-            completed(job, size, None, None).await;
-            Ok(Repaired::Completed)
-        }
-        Found::Part => {
-            let path = &job.row.new.part;
-            let mut part = job.host.store().open(path, OpenPart::Claimed).await?;
-            if part.length().await? != size || part.token() != token {
-                return Ok(Repaired::GoOn);
+        Found::Destination => completed(job, size, None, None).await,
+        Found::Part if was_committing => {
+            let mut part = calls::open(job.host, path, OpenPart::Claimed).await?;
+            if calls::length(&mut part).await? != size || part.token() != token {
+                return Ok(false);
             }
             let digests = job.row.checksums();
             commit(job, part, Whole { size, digests }, None).await?;
-            Ok(Repaired::Completed)
         }
-        Found::Nothing => Err(Error::Lost.into()),
+        Found::Nothing if was_committing => return Err(Error::Lost.into()),
+        Found::Part | Found::Nothing => return Ok(false),
     }
-}
-
-/// Whether a row that must be driven again has its file: an earlier process renamed it, and could not say so. Completes it
-/// then. `wanted` are the digests that the file must have.
-pub(crate) async fn recognise<H: Host>(job: &mut Job<'_, H>, wanted: &[DigestRow]) -> Result<bool, Failed> {
-    let Some(committing) = job.row.committing.clone() else {
-        return Ok(false);
-    };
-    if !has_digests(&job.row, wanted) || find(job, &committing).await? != Found::Destination {
-        return Ok(false);
-    }
-    completed(job, committing.size, None, None).await;
     Ok(true)
 }
 
 /// Returns `true` if the file of an interrupted commit has these digests, as far as they were computed.
-pub(crate) fn has_digests(row: &Row, wanted: &[DigestRow]) -> bool {
+fn has_digests(row: &Row, wanted: &[DigestRow]) -> bool {
     let has = |one: &DigestRow| one.wanted.is_none() || one.wanted.as_deref() == row.got(one.algorithm);
     wanted.iter().all(has)
-}
-
-async fn find<H: Host>(job: &Job<'_, H>, committing: &Committing) -> Result<Found, Failed> {
-    let (part, destination) = (&job.row.new.part, &job.row.new.destination);
-    Ok(job.host.store().find(part, destination, committing).await?)
 }

@@ -15,6 +15,9 @@ use crate::transport::{Body, Transport};
 
 /// Everything that a host supplies.
 pub trait Host {
+    /// `true` if no other process shares the ledger and no download is from a peer. The code for both is left out then, which makes a
+    /// WebAssembly module smaller: nothing is claimed, and no download waits for a peer.
+    const ALONE: bool = false;
     /// The type of the transport.
     type Transport: Transport;
     /// The type of the part store.

@@ -1,6 +1,7 @@
-//! One download while it is worked on: its row, kept in step with the ledger, and its voice.
+//! One download while it is driven: its row, kept in step with the ledger, and its events.
 
 use crate::bounds::Bounds;
+use crate::calls;
 use crate::checksum::Algorithm;
 use crate::classify::{Class, class};
 use crate::config::DownloadsConfig;
@@ -15,12 +16,12 @@ use crate::record::{
     Behaviour, Change, DigestRow, DigestSource, Failure, Restart, RestartReason, Row, Status, Terms, Validators,
     Waiting,
 };
-use crate::store::{Part, PartStore};
+use crate::store::{DigestState, Part, PartStore};
 use crate::stripe::Window;
 use crate::time::Clock;
 use crate::transport::{Response, Transport};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A host's parts.
 pub(crate) type PartOf<H> = <<H as Host>::Store as PartStore>::Part;
@@ -33,9 +34,9 @@ pub(crate) struct Candidate {
     pub(crate) url: String,
     /// Only its query differs from the old one.
     pub(crate) same_path: bool,
-    /// The terms it was asked for with.
+    /// The terms of the request for it.
     pub(crate) terms: Terms,
-    /// What counts against the bounds of the row, which does not count the trial.
+    /// The counts of the row, which do not include the trial.
     pub(crate) bounds: Bounds,
 }
 
@@ -45,27 +46,29 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) config: Arc<DownloadsConfig>,
     /// Compute digests while writing.
     pub(crate) digests: bool,
-    /// Whether its peer can be reached, if it comes from one.
+    /// The reachability of its peer, if it is from one.
     pub(crate) reachability: Option<Reachability>,
-    /// Its seat at the origin of its bytes.
+    /// Its seat at the origin that its bytes are from.
     pub(crate) seat: Seat,
     /// The memory for bytes that wait for those in front of them.
     pub(crate) window: Window,
     /// Its source was found not to serve several connections.
     pub(crate) one_connection: bool,
-    /// The row, as the ledger has it.
+    /// The row, as stored in the ledger.
     pub(crate) row: Row,
-    /// The number of the attempt under way, over the row's life.
+    /// The number of the current attempt over the life of the row.
     pub(crate) attempt: u32,
-    /// Bytes of bodies that this attempt received, compared ones included.
+    /// The body bytes that this attempt received, including compared ones.
     pub(crate) received: u64,
-    /// A URL that is on trial: whether it has the same file is to be proven.
+    /// A URL on trial: it has yet to prove that it serves the same file.
     pub(crate) candidate: Option<Candidate>,
-    /// What counts against the bounds while a URL is on trial: the row keeps what it had before.
+    /// The counts while a URL is on trial; those of the row do not change.
     pub(crate) trial_bounds: Option<Bounds>,
-    /// What is known of a URL that is on trial: nothing of it is recorded before it has proven itself.
+    /// The behaviour of a URL on trial; it is recorded only after the proof.
     pub(crate) trial_behaviour: Behaviour,
-    /// What a person should know about a completed file.
+    /// Last-Modified of the last response whose bytes were taken: an adopted part has no validators.
+    pub(crate) last_modified: Option<String>,
+    /// A warning about a completed file.
     pub(crate) warning: Option<Error>,
     shown_url: String,
 }
@@ -93,6 +96,7 @@ impl<'a, H: Host> Job<'a, H> {
             candidate: None,
             trial_bounds: None,
             trial_behaviour: Behaviour::default(),
+            last_modified: None,
             warning: None,
             row,
             shown_url,
@@ -102,14 +106,15 @@ impl<'a, H: Host> Job<'a, H> {
     /// Records a change, then applies it here: the row never runs ahead of the ledger.
     ///
     /// # Errors
-    /// `Cancelled` where another process called the download off, `Ledger`.
+    /// `Cancelled` or `Paused` if another process did that to the download, `Ledger`.
     pub(crate) async fn record(&mut self, change: Change) -> Result<(), Failed> {
-        self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await.map_err(overruled)?;
+        let recorded = self.host.ledger().record(self.row.id, &change, self.host.clock().wall()).await;
+        recorded.map_err(overruled)?;
         self.row.apply(&change);
         Ok(())
     }
 
-    /// Tells the host.
+    /// Passes an event to the host.
     pub(crate) fn emit(&self, what: What) {
         let at = self.host.clock().wall();
         let event = Event { id: self.row.id, at, url: &self.shown_url, path: &self.row.new.destination, what };
@@ -121,26 +126,33 @@ impl<'a, H: Host> Job<'a, H> {
     /// # Errors
     /// As [`record`](Self::record).
     pub(crate) async fn waits(&mut self, latest: Duration, why: String) -> Result<(), Failed> {
-        let wall = self.host.clock().wall();
-        let until = wall.checked_add(latest).unwrap_or(wall);
-        let waiting = Waiting { until, why: why.clone() };
-        self.record(Change::Waits(waiting)).await?;
+        let until = self.record_wait(latest, why.clone()).await?;
         self.emit(What::Waiting { until, why });
         Ok(())
+    }
+
+    /// Records a wait of at most this long, and returns its end.
+    pub(crate) async fn record_wait(&mut self, latest: Duration, why: String) -> Result<SystemTime, Failed> {
+        let wall = self.host.clock().wall();
+        let until = wall.checked_add(latest).unwrap_or(wall);
+        self.record(Change::Waits(Waiting { until, why })).await?;
+        Ok(until)
     }
 
     /// Records the outcome of a request.
     pub(crate) fn note<B>(&self, answer: &Result<Response<B>, Error>) {
         self.seat.answered(answer);
-        if let Some(peer) = &self.reachability {
+        if !H::ALONE
+            && let Some(peer) = &self.reachability
+        {
             peer.note(self.host.clock(), self.config.breaker_failures, answer);
         }
     }
 
     /// Discards the part's bytes: the file stays, its length goes to 0.
     pub(crate) async fn restart(&mut self, part: &mut PartOf<H>, reason: RestartReason) -> Result<(), Failed> {
-        let discarded = part.length().await?;
-        part.truncate(0).await?;
+        let discarded = calls::length(part).await?;
+        calls::truncate(part, 0).await?;
         let restart = Restart { attempt: self.attempt, reason, discarded };
         self.record(Change::Restart(restart)).await?;
         self.emit_restart(restart);
@@ -151,7 +163,7 @@ impl<'a, H: Host> Job<'a, H> {
         self.emit(What::Restart { reason: restart.reason, discarded_bytes: restart.discarded });
     }
 
-    /// The URL that is asked: the row's, or one on trial.
+    /// The URL that requests go to: the row's, or one on trial.
     pub(crate) fn url(&self) -> &str {
         match &self.candidate {
             Some(candidate) => &candidate.url,
@@ -159,7 +171,7 @@ impl<'a, H: Host> Job<'a, H> {
         }
     }
 
-    /// The digests that the file must have and those that were asked for, by the URL on trial if there is one.
+    /// The wanted and the requested digests; if a URL is on trial, those of its terms.
     pub(crate) fn digests(&self) -> impl Iterator<Item = &DigestRow> {
         let trial = self.candidate.as_ref();
         let of_trial = trial.map_or(&[][..], |candidate| &candidate.terms.digests);
@@ -168,7 +180,7 @@ impl<'a, H: Host> Job<'a, H> {
         of_trial.iter().chain(of_row).filter(|_| self.digests)
     }
 
-    /// What is to be computed.
+    /// The algorithms of the digests to compute.
     pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
         let mut algorithms = Vec::new();
         for row in self.digests() {
@@ -184,8 +196,7 @@ impl<'a, H: Host> Job<'a, H> {
         last_segment(&self.row.new.destination)
     }
 
-    /// What tells the version after a response that goes on with it: such a one need not repeat every field
-    /// (RFC 9110 §15.3.7).
+    /// The validators after a response that continues the version: it need not repeat every field (RFC 9110 §15.3.7).
     pub(crate) fn validators_after(&self, now: &Validators) -> Validators {
         let held = &self.row.validators;
         let same_path = self.candidate.as_ref().is_none_or(|candidate| candidate.same_path);
@@ -205,7 +216,7 @@ impl<'a, H: Host> Job<'a, H> {
         }
     }
 
-    /// Records the terms of a URL on trial that need not be asked: all bytes are there.
+    /// Records the terms of a URL on trial to which no request is necessary, because all bytes are there.
     pub(crate) async fn take_terms_of_candidate(&mut self) -> Result<(), Failed> {
         if let Some(candidate) = self.candidate.take() {
             self.trial_bounds = None;
@@ -214,7 +225,7 @@ impl<'a, H: Host> Job<'a, H> {
         Ok(())
     }
 
-    /// Records that the download goes on from the URL on trial, if there is one, on the terms it was asked for with.
+    /// Records that the download continues from the URL on trial, if there is one, with the terms of its request.
     pub(crate) async fn move_to_candidate(&mut self, validators: Validators) -> Result<(), Failed> {
         let Some(candidate) = self.candidate.clone() else {
             return Ok(());
@@ -227,30 +238,39 @@ impl<'a, H: Host> Job<'a, H> {
         Ok(())
     }
 
-    /// Makes what is written durable, and returns how far that goes. A sync that failed may have dropped pages, and the next one would not tell: nothing
-    /// is believed then of what no earlier one vouches for, and nothing at all of a disk that fails otherwise than by
-    /// being full.
+    /// Makes the written data durable, and returns the durable offset. A failed sync may have dropped pages, and the next one would
+    /// not report it: if the disk is full, only data that an earlier sync made durable is kept; after any other failure, none.
     pub(crate) async fn flush(&mut self, part: &mut PartOf<H>) -> Result<u64, Failed> {
-        let error = match part.flush().await {
+        let error = match calls::flush(part).await {
             Ok(durable) => return Ok(durable),
             Err(error) => error,
         };
-        match error {
-            Error::DiskFull { .. } => part.truncate(self.row.durable).await?,
+        match &*error {
+            Error::DiskFull { .. } => calls::truncate(part, self.row.durable).await?,
             _ => self.restart(part, RestartReason::PartChanged).await?,
         }
-        Err(error.into())
+        Err(error)
     }
 
-    /// Makes what is written durable and notes how far it goes: after an attempt without a file, whatever ended it.
-    /// Returns the offset.
+    /// Records the offset of the part, and how far its data is durable.
+    pub(crate) async fn checkpoint(
+        &mut self,
+        part: &PartOf<H>,
+        downloaded: u64,
+        durable: u64,
+        digests: Vec<(Algorithm, DigestState)>,
+    ) -> Result<(), Failed> {
+        self.record(Change::Checkpoint { downloaded, durable, epoch: part.epoch(), digests }).await
+    }
+
+    /// Makes the written data durable and records the offset, after an attempt that did not complete the file. Returns the length of
+    /// the part.
     pub(crate) async fn settle(&mut self, part: &mut PartOf<H>) -> Result<u64, Failed> {
-        let offset = part.length().await?;
-        // Before the first recorded byte there is nothing to keep; and a stand-still needs no new line.
+        let offset = calls::length(part).await?;
+        // Before the first byte is recorded there is nothing to keep, and an unchanged offset is recorded already.
         if self.row.epoch.is_some() && (offset != self.row.durable || offset != self.row.downloaded) {
             let durable = self.flush(part).await?;
-            self.record(Change::Checkpoint { downloaded: offset, durable, epoch: part.epoch(), digests: Vec::new() })
-                .await?;
+            self.checkpoint(part, offset, durable, Vec::new()).await?;
         }
         Ok(offset)
     }
@@ -260,12 +280,12 @@ impl<'a, H: Host> Job<'a, H> {
         class(error, &self.config.extra_retry_statuses)
     }
 
-    /// An error as the ledger keeps it.
+    /// An error as the ledger stores it.
     pub(crate) fn failure(&self, error: &Error) -> Failure {
         failure(error, &self.config.extra_retry_statuses)
     }
 
-    /// What is told at the end.
+    /// The summary for the last event.
     pub(crate) fn summary(&self, error: Option<&Error>) -> Summary {
         let warning = self.row.failure.as_ref().filter(|_| error.is_none());
         Summary {
@@ -282,15 +302,16 @@ impl<'a, H: Host> Job<'a, H> {
     }
 }
 
-/// A row that does not admit what is to be recorded because another process called it off: this drive is called off, too.
-pub(crate) fn overruled(error: Error) -> Error {
+/// The error of this drive if the ledger refused a change: `Cancelled` or `Paused` if another process did that.
+pub(crate) fn overruled(error: Error) -> Failed {
     match error {
-        Error::WrongState { status: Status::Cancelled, .. } => Error::Cancelled,
-        error => error,
+        Error::WrongState { status: Status::Cancelled, .. } => Error::Cancelled.into(),
+        Error::WrongState { status: Status::Paused, .. } => Error::Paused.into(),
+        error => error.into(),
     }
 }
 
-/// An error as the ledger keeps it.
+/// An error as the ledger stores it.
 pub(crate) fn failure(error: &Error, extra_retry_statuses: &[u16]) -> Failure {
     Failure { class: class(error, extra_retry_statuses), code: error.code(), text: chain(error) }
 }

@@ -26,7 +26,7 @@ pub trait Ledger {
     /// Counts an attempt atomically and opens its line in the timeline. Returns its number over the life of the row.
     ///
     /// # Errors
-    /// `WrongState` if the row is finished, `NoSuchDownload`, `Ledger`.
+    /// `WrongState` if the row is finished or paused, `NoSuchDownload`, `Ledger`.
     async fn begin_attempt(&self, id: DownloadId, attempt: &NewAttempt) -> Result<u32, Error>;
 
     /// Applies a change as [`Row::apply`] defines it. The same transaction checks that the row
@@ -46,8 +46,8 @@ pub trait Ledger {
     }
 
     /// Claims a download for `owner` until a time, or extends its claim. Returns `false` if another owner has it. During a claim the
-    /// ledger refuses changes by others, except a [cancel](Change::Cancelled), which [`changes`](Self::changes) reports to the
-    /// owner. The claim ends when the row is finished.
+    /// ledger refuses changes by others, except a [cancel](Change::Cancelled) and a [pause](Change::Paused), which
+    /// [`changes`](Self::changes) reports to the owner. The claim ends when the row is finished or paused.
     ///
     /// # Errors
     /// `NoSuchDownload`, `Ledger`.

@@ -143,6 +143,7 @@ pub use shown::{redacted, shown};
 pub use stub::{PeerId, Stub};
 
 mod bencode;
+mod calls;
 pub mod engine;
 mod finish;
 #[cfg(feature = "hash")]
@@ -155,11 +156,13 @@ pub mod peer;
 mod pump;
 pub mod resume;
 pub mod semaphore;
+mod split;
 mod stripe;
 mod taking;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transfer;
+mod verify;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -5,6 +5,7 @@
 
 use crate::error::Error;
 use crate::shown::is_invisible;
+use crate::split::cut_last;
 use std::fmt;
 
 /// A safe file name: on every system, or on this one if its user chose the name.
@@ -128,7 +129,7 @@ pub(crate) fn last_segment(path: &str) -> &str {
 
 /// What follows the last dot of a name, or of the last segment of a path.
 pub fn extension(name: &str) -> Option<&str> {
-    let (stem, extension) = last_segment(name).rsplit_once('.')?;
+    let (stem, extension) = cut_last(last_segment(name), b'.')?;
     (!stem.is_empty()).then_some(extension)
 }
 

@@ -1,6 +1,6 @@
 //! Moves a body into a part: writing, comparing, checkpoints, and patience with the network.
 //!
-//! Invariant: what the ledger knows as durable was synced before. Only time spent waiting for the network counts as idle or
+//! Invariant: data is synced before the ledger records it as durable. Only time spent waiting for the network counts as idle or
 //! slow, never time spent on the disk or on keeping to a rate that the user set.
 
 use crate::checksum::Checksum;
@@ -9,27 +9,28 @@ use crate::error::{Error, Failed, Timeout};
 use crate::event::What;
 use crate::host::Host;
 use crate::job::{BodyOf, Job, PartOf};
-use crate::record::Change;
-use crate::store::DigestState;
-use crate::store::{Digest, Part, PartBytes};
+use crate::store::{Digest, DigestState, Part, PartBytes};
 use crate::stripe::{Done, Feed};
 use crate::taking::{Differing, Taking, believe};
 use crate::time::{Clock, Instant};
 use crate::transport::{Body, Chunk, Transport};
 use futures::future::{Either, select};
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::time::Duration;
 
-/// A checkpoint is due after this many bytes or this much time, and after the first chunk; none before a whole unit is there that
-/// the store can make durable.
+/// A checkpoint is due after this many bytes or this much time, and after the first chunk; none before the part has a whole unit
+/// that the store can make durable.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
-/// Progress is told at most so often.
+/// The shortest interval between progress events.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// In the reported speed, what was received this long ago weighs about a third of what was received now.
+const SPEED_MEMORY_MS: u64 = 5_000;
 
 type DigestOf<H> = <PartOf<H> as Part>::Digest;
 
-/// What a response led to.
+/// The result of a response body.
 #[derive(Debug)]
 pub(crate) enum Pumped {
     /// All its bytes are in the part; the digests of all of the part's bytes.
@@ -45,24 +46,26 @@ pub(crate) struct Pump<H: Host> {
     checkpoint_offset: Option<u64>,
     checkpoint_at: Instant,
     progress_at: Instant,
+    speed: Speed,
 }
 
 impl<H: Host> Pump<H> {
-    /// At `offset`, the part's length; the digests of what is there are taken up when a response is settled.
+    /// Starts at `offset`, the part's length. The digests are continued once a response is settled.
     pub(crate) fn at(job: &Job<'_, H>, offset: u64) -> Self {
         let now = job.host.clock().now();
-        Pump { offset, digests: Vec::new(), checkpoint_offset: None, checkpoint_at: now, progress_at: now }
+        let speed = Speed::from(now, offset);
+        Pump { offset, digests: Vec::new(), checkpoint_offset: None, checkpoint_at: now, progress_at: now, speed }
     }
 
-    /// At `offset`, the part's length, with the digests of the bytes before it.
+    /// Starts at `offset`, the part's length, with the digests of the bytes before it.
     pub(crate) async fn resume(job: &Job<'_, H>, part: &mut PartOf<H>, offset: u64) -> Result<Self, Failed> {
         let mut pump = Pump::at(job, offset);
         pump.take_up_digests(job, part).await?;
         Ok(pump)
     }
 
-    /// Continues every digest that is to be computed at the offset. One for which the bytes would have to be read again
-    /// and cannot be is left out: the file stays without it.
+    /// Continues every required digest at the offset. If the bytes would have to be read again and cannot be, the digest is left
+    /// out.
     async fn take_up_digests(&mut self, job: &Job<'_, H>, part: &mut PartOf<H>) -> Result<(), Failed> {
         let algorithms = job.algorithms();
         self.digests.retain(|digest| algorithms.contains(&digest.algorithm()));
@@ -83,8 +86,8 @@ impl<H: Host> Pump<H> {
         self.digests.into_iter().map(finish).collect()
     }
 
-    /// Takes a response up: passes over the bytes that the part has already, settles it, and appends the rest up to its
-    /// end. What comes after that is cut, and its connection dropped.
+    /// Reads a body: skips or compares the bytes that the part already has, settles the response, and appends the rest up to its
+    /// end. Data after that is ignored, and the connection is dropped.
     pub(crate) async fn run(
         mut self,
         job: &mut Job<'_, H>,
@@ -104,7 +107,7 @@ impl<H: Host> Pump<H> {
                 self.settle(job, part, &mut taking, self.offset).await?;
             }
             if end.is_some_and(|end| at >= end) {
-                // Nothing more is wanted. A body that is at its end gives its connection back, any other one closes it.
+                // Nothing more is needed. If the body has ended, its connection can be reused; otherwise dropping it closes it.
                 let _ = futures::poll!(pin!(body.chunk()));
                 break;
             }
@@ -115,7 +118,7 @@ impl<H: Host> Pump<H> {
                     Either::Left((chunk, _)) => break chunk,
                     Either::Right(((), _)) => {
                         if let Some(error) = patience.spent(clock.now()) {
-                            // The timer may be late, and the bytes there already.
+                            // The timer may be late, and data may have been received already.
                             match futures::poll!(next.as_mut()) {
                                 std::task::Poll::Ready(chunk) => break chunk,
                                 std::task::Poll::Pending => return Err(error.into()),
@@ -137,19 +140,21 @@ impl<H: Host> Pump<H> {
             at = upto + new.length();
             // Bytes that cannot be read back count as different.
             let compared = known.length() > 0 && taking.compare;
-            if compared && (from < readable_from || !part.matches(from, &known).await?) {
-                if !matches!(taking.differing, Differing::Cut(_)) {
-                    return Ok(Pumped::Different);
-                }
+            let different = compared && (from < readable_from || !part.matches(from, &known).await?);
+            if different && !matches!(taking.differing, Differing::Cut(_)) {
+                return Ok(Pumped::Different);
+            }
+            if !different && new.length() == 0 {
+                continue;
+            }
+            if !settled {
                 settled = true;
-                self.settle(job, part, &mut taking, from).await?;
+                self.settle(job, part, &mut taking, if different { from } else { upto }).await?;
+            }
+            if different {
                 self.write(job, part, known, end == Some(upto)).await?;
             }
             if new.length() > 0 {
-                if !settled {
-                    settled = true;
-                    self.settle(job, part, &mut taking, upto).await?;
-                }
                 self.write(job, part, new, end == Some(at)).await?;
             }
         }
@@ -160,10 +165,10 @@ impl<H: Host> Pump<H> {
         if proven_end && taking.differing == Differing::GiveUp {
             return Ok(Pumped::Different);
         }
-        // The end of a range counts too: a source that sends no more at a time is gone on with from there.
+        // The end of a range counts too: the rest is requested from there.
         let measured_end = proven_end || end == Some(at);
         if !measured_end || !matches!(taking.differing, Differing::Cut(_)) {
-            // It ended before the part did: the comparison is not over, and nothing was proved.
+            // It ended before the end of the part: the comparison is not finished and proves nothing.
             return Err(
                 Error::Incomplete { got: self.offset, expected: job.row.known_size().map(|size| size.bytes) }.into()
             );
@@ -174,7 +179,7 @@ impl<H: Host> Pump<H> {
         Ok(Pumped::All(self.finish()))
     }
 
-    /// From here on the part is the response's: its first `kept` bytes are equal, and the next ones are appended.
+    /// From here on the part belongs to the response: its first `kept` bytes are equal, and the next ones are appended.
     async fn settle(
         &mut self,
         job: &mut Job<'_, H>,
@@ -187,8 +192,10 @@ impl<H: Host> Pump<H> {
             self.digests.clear();
         }
         self.offset = kept;
-        // Also those that only this response states.
-        self.take_up_digests(job, part).await
+        // Including the digests that only this response states.
+        self.take_up_digests(job, part).await?;
+        self.speed = Speed::from(job.host.clock().now(), kept);
+        Ok(())
     }
 
     async fn write<'b>(
@@ -220,7 +227,7 @@ impl<H: Host> Pump<H> {
             self.checkpoint(job, part).await?;
         }
         if checkpoint || last || now.since(self.progress_at) >= PROGRESS_EVERY {
-            self.tell(job, now);
+            self.emit_progress(job, now);
         }
         Ok(())
     }
@@ -232,21 +239,57 @@ impl<H: Host> Pump<H> {
             let state = digest.save()?;
             Some((digest.algorithm(), DigestState { offset, state }))
         };
-        // A state beyond what is durable would be of no use after the crash that it is for.
+        // After a crash, a state beyond the durable offset would be useless.
         let digests = self.digests.iter().filter(|_| offset <= durable);
         let digests = digests.filter_map(save).collect();
-        job.record(Change::Checkpoint { downloaded: self.offset, durable, epoch: part.epoch(), digests }).await?;
+        job.checkpoint(part, offset, durable, digests).await?;
         self.checkpoint_offset = Some(self.offset);
         self.checkpoint_at = job.host.clock().now();
         Ok(())
     }
 
-    fn tell(&mut self, job: &Job<'_, H>, now: Instant) {
+    fn emit_progress(&mut self, job: &Job<'_, H>, now: Instant) {
         self.progress_at = now;
         let total = job.row.known_size().map(|size| size.bytes);
-        // A release that announced less than was received by now was wrong.
+        // The release announced less than was received: it was wrong.
         let total = total.filter(|&total| total >= self.offset);
-        job.emit(What::Progress { bytes: self.offset, total });
+        let speed = self.speed.measure(self.offset, now);
+        let eta_secs = match total.map(|total| total.saturating_sub(self.offset)) {
+            Some(0) => Some(0),
+            left => left.zip(speed).map(|(left, speed)| left.div_ceil(speed.get())),
+        };
+        let bytes_per_sec = speed.map(NonZeroU64::get);
+        job.emit(What::Progress { bytes: self.offset, total, bytes_per_sec, eta_secs });
+    }
+}
+
+/// The average speed of a response's body: the bytes received and the time that took, both forgotten alike.
+struct Speed {
+    /// When it was measured last, or the body began.
+    at: Instant,
+    /// The offset at that time.
+    offset: u64,
+    received: u64,
+    took_ms: u64,
+}
+
+impl Speed {
+    fn from(at: Instant, offset: u64) -> Self {
+        Speed { at, offset, received: 0, took_ms: 0 }
+    }
+
+    /// Bytes per second; `None` if no data was received yet, or for a shorter time than between two progress events: the first chunks
+    /// are in buffers.
+    fn measure(&mut self, offset: u64, now: Instant) -> Option<NonZeroU64> {
+        let took = now.since(self.at);
+        if took >= PROGRESS_EVERY {
+            let ms = took.as_secs().saturating_mul(1000).saturating_add(u64::from(took.subsec_millis()));
+            let kept = |old: u64| old.saturating_mul(SPEED_MEMORY_MS) / ms.saturating_add(SPEED_MEMORY_MS);
+            self.received = kept(self.received).saturating_add(offset.saturating_sub(self.offset));
+            self.took_ms = kept(self.took_ms).saturating_add(ms);
+            (self.at, self.offset) = (now, offset);
+        }
+        NonZeroU64::new(self.received.saturating_mul(1000).checked_div(self.took_ms)?)
     }
 }
 
@@ -255,7 +298,7 @@ struct Patience {
     idle: Duration,
     least: Option<(u64, Duration)>,
     waiting_from: Instant,
-    /// Time spent waiting in this low-speed window, and the bytes that came in it.
+    /// Time spent waiting in this low-speed window, and the bytes received in it.
     waited: Duration,
     bytes: u64,
 }
@@ -272,7 +315,7 @@ impl Patience {
         self.waiting_from = now;
     }
 
-    /// How long a timer may sleep before either rule could apply.
+    /// The time until either rule could apply.
     fn left(&self, now: Instant) -> Duration {
         let waiting = now.since(self.waiting_from);
         let idle = self.idle.saturating_sub(waiting);
@@ -281,7 +324,7 @@ impl Patience {
         slow.unwrap_or(idle).min(idle).max(Duration::from_millis(1))
     }
 
-    /// The rule that the present wait has broken.
+    /// The error of the rule that the current wait has broken.
     fn spent(&self, now: Instant) -> Option<Error> {
         let waiting = now.since(self.waiting_from);
         if waiting >= self.idle {

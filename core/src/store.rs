@@ -118,6 +118,12 @@ pub trait Part {
         recorded == self.epoch()
     }
 
+    /// Receives the Last-Modified of the complete file right before the commit. A store may give the file this time; most
+    /// ignore it.
+    fn note_last_modified(&mut self, last_modified: &str) {
+        let _ = last_modified;
+    }
+
     /// What the part can do.
     fn rules(&self) -> StoreRules {
         StoreRules::FILE

@@ -1,9 +1,10 @@
-//! What a response changes: in the row, and in the part if it is cut.
+//! The changes that a response causes in the row and, if the part is cut, in the part.
 //!
-//! Invariant: the row says which response the part belongs to before the first byte of it is written, and nothing is
-//! recorded of a response whose comparison did not reach an end. If the part is cut, it is cut before the row says so: after
-//! a crash in between, the part is shorter than the row's durable offset, which is noticed, or as long as before.
+//! Invariant: the row names the response that the part belongs to before the first byte of it is written, and nothing is
+//! recorded about a response whose comparison did not finish. The part is cut before the row records it: after a crash in
+//! between, the part is either unchanged or shorter than the durable offset, which is detected.
 
+use crate::calls;
 use crate::checksum::Checksum;
 use crate::error::{Error, Failed};
 use crate::event::What;
@@ -14,48 +15,48 @@ use crate::resume::{Full, full_response, states_the_same};
 use crate::store::Part;
 use std::mem::take;
 
-/// A response that is being taken up.
+/// A response whose body is used.
 #[derive(Debug)]
 pub(crate) struct Taking {
-    /// Offset of its first byte.
+    /// The offset of its first byte.
     pub(crate) first: u64,
-    /// Offset after its last byte, if a header says so.
+    /// The offset after its last byte, if a header states it.
     pub(crate) end: Option<u64>,
-    /// A mark in the stream ends it.
+    /// The transport marks its end.
     pub(crate) marked: bool,
-    /// Its bytes are compared with those of the part; else they are known to be the same, and skipped.
+    /// Compare its bytes with those of the part. If `false`, they are known to be equal and skipped.
     pub(crate) compare: bool,
-    /// What a difference means.
+    /// What to do if they differ.
     pub(crate) differing: Differing,
-    /// What tells its version.
+    /// The validators of its version.
     pub(crate) validators: Validators,
     /// The digests that it states.
     pub(crate) stated: Vec<Checksum>,
-    /// The size of the file, if it says so.
+    /// The size of the file, if it states it.
     pub(crate) size: Option<KnownSize>,
 }
 
-/// What it means that a response has other bytes than the part.
+/// What to do with a response whose bytes differ from those of the part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Differing {
-    /// A range: the whole file has to be asked for.
+    /// It is a range: request the whole file.
     AskWhole,
-    /// The whole file: the part is cut, and goes on with the response.
+    /// It is the whole file: cut the part and append the rest of the response.
     Cut(RestartReason),
-    /// The response of a URL that is on trial: it is another file, and nothing is changed.
+    /// It is from a URL on trial, which serves another file: change nothing.
     GiveUp,
 }
 
 impl Taking {
-    /// The response is the whole file, or believed to be.
+    /// Returns `true` if the response is treated as the whole file.
     pub(crate) fn is_full(&self) -> bool {
         self.first == 0 && self.differing != Differing::AskWhole
     }
 
-    /// Makes the part and the row those of this response: the first `kept` of the `held` bytes of the part are its.
+    /// Makes the part and the row those of this response, which agrees with the first `kept` of the `held` bytes of the part.
     ///
     /// # Errors
-    /// `TooManyRestarts` if bytes were discarded once too often; `DiskFull`, `Disk`, `Ledger`.
+    /// `TooManyRestarts` if bytes were discarded too often; `DiskFull`, `Disk`, `Ledger`.
     pub(crate) async fn settle<H: Host>(
         &mut self,
         job: &mut Job<'_, H>,
@@ -66,9 +67,10 @@ impl Taking {
         let mismatch = mismatches(job.row.new.release_size, self.size);
         let full = self.is_full() || held == 0;
         if full && kept < held {
-            part.truncate(kept).await?;
+            calls::truncate(part, kept).await?;
         }
         let epoch = part.epoch();
+        job.last_modified.clone_from(&self.validators.last_modified);
         let known = if full {
             let validators = take(&mut self.validators);
             let size = self.size;
@@ -83,7 +85,7 @@ impl Taking {
                 epoch,
             })
             .await?;
-            // Only now: until the cut is recorded, the new validators would vouch for bytes that a power failure brings back.
+            // Not earlier: until the cut is recorded, the new validators would vouch for bytes that reappear after a power failure.
             let validators = job.row.validators.clone();
             job.move_to_candidate(validators).await?;
             if let Some(restart) = restart {
@@ -95,7 +97,7 @@ impl Taking {
             let validators = job.validators_after(&self.validators);
             job.move_to_candidate(validators).await?;
             let size = job.row.size.or(self.size);
-            // A size that the part has already would complete it at the next attempt.
+            // A size equal to the part's length would make the next attempt complete it.
             let recorded = size.filter(|size| size.bytes > held);
             job.record(Change::Resumed { size: recorded, mismatch, stated: take(&mut self.stated), epoch }).await?;
             size.or(job.row.known_size())
@@ -117,7 +119,7 @@ impl Taking {
     }
 }
 
-/// Holds a full response against what is held: whether it is to be compared at all.
+/// Checks if a full response is to be compared with the part.
 ///
 /// # Errors
 /// `UnexpectedPage`, `Shrunk`: the part is kept.
@@ -155,7 +157,7 @@ pub(crate) fn headers_event(known: Option<KnownSize>, mismatch: bool) -> What {
     What::Headers { expected_bytes: known.map(|known| known.bytes), source: known.map(|known| known.source), mismatch }
 }
 
-/// Refuses what a URL of another path serves if its size or digest shows that it is another file.
+/// Refuses the response of a URL with another path if its size or digest shows that it is another file.
 pub(crate) fn check_candidate<H: Host>(
     job: &Job<'_, H>,
     offset: u64,

@@ -1,11 +1,12 @@
-//! One attempt: from a part on the disk to all of its bytes, or an error.
+//! One attempt: from a part to all bytes of the file, or an error.
 //!
 //! Invariant: before the first byte of a version is written, the ledger knows its validators; a byte is appended only after
-//! the verdict (and the comparison, if one is due) said so; an attempt makes at most two requests after its first.
+//! the verdict (and the comparison, if one is due) allows it; an attempt makes at most two requests after its first.
 //!
 //! It does not decide about further attempts ([`bounds`](crate::bounds)) and gives no file its final name
 //! ([`finish`](crate::finish)).
 
+use crate::calls;
 use crate::checksum::Checksum;
 use crate::config::Connections;
 use crate::error::{Error, Failed};
@@ -23,12 +24,13 @@ use crate::stripe::{Table, Terms as PieceTerms, feed};
 use crate::taking::{Differing, Taking, another_file, believe, check_candidate, headers_event, mismatches};
 use crate::time::Clock;
 use crate::transport::{BodyEnd, ByteRange, Request, Response, Transport};
+use crate::verify::{cannot_be_hashed, check_digests, proven, verify};
 
-/// The least that is compared of a part whose bytes nothing vouches for: of one that was adopted, and for another URL.
+/// The shortest comparison if nothing else vouches for the bytes of a part: an adopted one, or one for another URL.
 const LEAST_OVERLAP_BYTES: u64 = 65_536;
-/// How far back the comparison begins at most, if the part's last bytes are all the same.
+/// The longest comparison if the last bytes of the part are all the same.
 const WIDEST_OVERLAP_BYTES: u64 = 16 << 20;
-/// Requests of one attempt after its first.
+/// The number of requests of one attempt after its first.
 const EXTRA_REQUESTS: u32 = 2;
 
 /// All bytes of a file, counted, in its part.
@@ -36,34 +38,34 @@ const EXTRA_REQUESTS: u32 = 2;
 pub(crate) struct Whole {
     /// Size of the file.
     pub(crate) size: u64,
-    /// Its digests, as far as they were computed.
+    /// The digests that were computed.
     pub(crate) digests: Vec<Checksum>,
 }
 
-/// Where a response led.
+/// The result of a response.
 enum Step {
-    /// To the whole file.
+    /// The part is the whole file.
     Whole(Whole),
-    /// To another request.
+    /// Another request follows.
     Ask(Next),
 }
 
-/// What to ask for next.
+/// What to request next.
 enum Next {
     /// The rest.
     Rest(Ask),
-    /// The whole file. The reason counts if it differs from the part. With an error the range was refused with it.
-    Whole(RestartReason, Option<Error>),
-    /// The whole file, after all of the part was discarded.
+    /// The whole file. The reason applies if it differs from the part. The error is the one that a range was refused with.
+    Whole(RestartReason, Option<Failed>),
+    /// The whole file, after the part was discarded.
     StartOver(RestartReason),
 }
 
-/// How many bytes of the part are to be kept, or why none.
+/// The number of bytes of the part that are kept, or why none is.
 pub(crate) type Stock = Result<u64, RestartReason>;
 
-/// Counts the part's bytes before the attempt starts, and cuts it back to what is durable if the rest may be lost.
+/// Counts the bytes of the part before an attempt, and cuts it back to the durable offset if the rest may be lost.
 pub(crate) async fn take_stock<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>) -> Result<Stock, Failed> {
-    let length = part.length().await?;
+    let length = calls::length(part).await?;
     if job.row.new.adopt && job.row.epoch.is_none() && length > 0 {
         adopt(job, part, length).await?;
         return Ok(Ok(length));
@@ -73,18 +75,18 @@ pub(crate) async fn take_stock<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<
     match usable(length, job.row.durable, unbroken) {
         Usable::All => Ok(Ok(length)),
         Usable::First(durable) => {
-            part.truncate(durable).await?;
+            calls::truncate(part, durable).await?;
             Ok(Ok(durable))
         }
         Usable::None => Ok(Err(RestartReason::PartChanged)),
     }
 }
 
-/// Takes up a part of unknown origin: its bytes are made durable and recorded, without a validator, so that nothing is
-/// appended before its tail was compared.
+/// Adopts a part of unknown origin: makes its bytes durable and records them without a validator, so that nothing is appended
+/// before its tail was compared.
 async fn adopt<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, length: u64) -> Result<(), Failed> {
-    let durable = part.flush().await?;
-    job.record(Change::Checkpoint { downloaded: length, durable, epoch: part.epoch(), digests: Vec::new() }).await
+    let durable = calls::flush(part).await?;
+    job.checkpoint(part, length, durable, Vec::new()).await
 }
 
 /// Runs one attempt. `stock` is what [`take_stock`] found.
@@ -102,27 +104,31 @@ pub(crate) async fn attempt<H: Host>(
         Ok(offset) => first_step(job, part, offset).await?,
         Err(reason) => Step::Ask(Next::StartOver(reason)),
     };
-    // One more than there are extra requests, for the first one.
+    // One more than the extra requests, for the first one.
     for _ in 0..=EXTRA_REQUESTS {
         let next = match step {
             Step::Whole(whole) => return Ok(whole),
             Step::Ask(next) => next,
         };
-        step = match next {
-            Next::Rest(ask) => rest(job, part, ask).await?,
-            Next::Whole(reason, refused) => whole_file(job, part, reason, refused).await?,
+        let (reason, refused) = match next {
+            Next::Rest(ask) => {
+                step = rest(job, part, ask).await?;
+                continue;
+            }
+            Next::Whole(reason, refused) => (reason, refused),
             Next::StartOver(reason) => {
                 job.restart(part, reason).await?;
-                whole_file(job, part, reason, None).await?
+                (reason, None)
             }
         };
+        step = whole_file(job, part, reason, refused).await?;
     }
     match step {
         Step::Whole(whole) => Ok(whole),
-        // What it would be for is recorded, as far as it outlasts the attempt; the next one goes on from there.
+        // What was learned from the responses is recorded; the next attempt continues from there.
         Step::Ask(_) => {
-            Err(Error::Incomplete { got: part.length().await?, expected: job.row.known_size().map(|size| size.bytes) }
-                .into())
+            let got = calls::length(part).await?;
+            Err(Error::Incomplete { got, expected: job.row.known_size().map(|size| size.bytes) }.into())
         }
     }
 }
@@ -130,39 +136,43 @@ pub(crate) async fn attempt<H: Host>(
 async fn first_step<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, offset: u64) -> Result<Step, Failed> {
     let requests = job.host.transport().rules(job.url());
     let planned = plan(held(job, offset), overlap(job), requests, part.rules());
-    Ok(match planned {
-        Plan::Plain => Step::Ask(Next::Whole(RestartReason::RangeIgnored, None)),
-        Plan::Full(reason) => Step::Ask(Next::Whole(reason, None)),
-        Plan::Discard(reason) => Step::Ask(Next::StartOver(reason)),
+    let next = match planned {
+        Plan::Plain => Next::Whole(RestartReason::RangeIgnored, None),
+        Plan::Full(reason) => Next::Whole(reason, None),
+        Plan::Discard(reason) => Next::StartOver(reason),
         Plan::Finish => {
             job.take_terms_of_candidate().await?;
-            let known = job.row.known_size();
-            return finish_what_is_there(job, part, offset, known).await;
+            return finish_what_is_there(job, part, offset, job.row.known_size()).await;
         }
-        Plan::Prove(ask) => match proven(job, part, offset).await? {
-            Some(whole) => {
+        Plan::Prove(ask) => {
+            if let Some(digests) = proven(job, part, offset).await? {
+                job.emit(headers_event(job.row.known_size(), job.row.mismatch));
                 job.take_terms_of_candidate().await?;
-                Step::Whole(whole)
+                return Ok(Step::Whole(Whole { size: offset, digests }));
             }
-            None if job.candidate.is_none() && job.row.behaviour.refuses_ranges => {
-                Step::Ask(Next::Whole(RestartReason::RangeRefused, None))
+            if job.candidate.is_none() && job.row.behaviour.refuses_ranges {
+                Next::Whole(RestartReason::RangeRefused, None)
+            } else if is_unproven(&job.row.validators, overlap(job)) {
+                Next::Whole(RestartReason::OverlapMismatch, None)
+            } else {
+                Next::Rest(ask)
             }
-            None if is_unproven(&job.row.validators, overlap(job)) => {
-                Step::Ask(Next::Whole(RestartReason::OverlapMismatch, None))
-            }
-            None => Step::Ask(widened::<H>(part, ask).await?),
-        },
-        Plan::Ranged(ask) => Step::Ask(widened::<H>(part, ask).await?),
+        }
+        Plan::Ranged(ask) => Next::Rest(ask),
         Plan::NotResumable => return Err(Error::NotResumable.into()),
-    })
+    };
+    Ok(Step::Ask(match next {
+        Next::Rest(ask) => widened::<H>(part, ask).await?,
+        next => next,
+    }))
 }
 
-/// What is known of a URL of another path: nothing yet.
+/// Nothing is known yet about a URL with another path.
 static NO_VALIDATORS: Validators =
     Validators { etag: None, last_modified: None, last_modified_strong: false, content_type: None };
 static NO_BEHAVIOUR: Behaviour = Behaviour { ignores_if_range: false, refuses_ranges: false, shrunk: None };
 
-/// What is held, as the response of the URL that is asked may be judged by it.
+/// The held data that the response of the current URL may be compared with.
 fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
     let of_row = Held {
         offset,
@@ -186,29 +196,15 @@ fn held<'j, H: Host>(job: &'j Job<'_, H>, offset: u64) -> Held<'j> {
     }
 }
 
-/// The part as the whole file, if a digest says so.
-async fn proven<H: Host>(job: &Job<'_, H>, part: &mut PartOf<H>, size: u64) -> Result<Option<Whole>, Failed> {
-    if job.digests().all(|row| row.wanted.is_none()) {
-        return Ok(None);
-    }
-    let digests = Pump::resume(job, part, size).await?.finish();
-    let of = |row: &DigestRow| digests.iter().find(|got| got.algorithm == row.algorithm);
-    let same = |row: &DigestRow| of(row).map(|got| &got.hex) == row.wanted.as_ref();
-    if !job.digests().all(|row| row.wanted.is_none() || same(row)) {
-        return Ok(None);
-    }
-    job.emit(headers_event(job.row.known_size(), job.row.mismatch));
-    Ok(Some(Whole { size, digests }))
-}
-
-/// An adopted part is compared even if comparing is turned off, and so is one for another URL: nothing else vouches for it.
+/// The length of the comparison. An adopted part and one for another URL are compared even if comparing is turned off: nothing
+/// else vouches for them.
 fn overlap<H: Host>(job: &Job<'_, H>) -> u64 {
     let configured = job.config.resume_overlap_bytes;
     let adopted = job.row.new.adopt && job.row.responses == 0;
     if adopted || job.candidate.is_some() { configured.max(LEAST_OVERLAP_BYTES) } else { configured }
 }
 
-/// If only the comparison vouches for the part, its stretch must not be one repeated byte: other files have that, too.
+/// Extends a comparison that alone vouches for the part until its bytes are not one repeated byte: other files have that, too.
 async fn widened<H: Host>(part: &mut PartOf<H>, ask: Ask) -> Result<Next, Failed> {
     let Ask { first, offset, .. } = ask;
     if ask.if_range.is_some() || first == offset {
@@ -229,47 +225,46 @@ async fn widened<H: Host>(part: &mut PartOf<H>, ask: Ask) -> Result<Next, Failed
     Ok(Next::Rest(Ask { first, ..ask }))
 }
 
-/// Asks for the whole file, and compares it with what there is. If a range was `refused` before, a client that sends one
-/// with every request sends none.
+/// Requests the whole file and compares it with the part. If a range was `refused` before, a client that sends a range with every
+/// request sends none.
 async fn whole_file<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
     reason: RestartReason,
-    refused: Option<Error>,
+    refused: Option<Failed>,
 ) -> Result<Step, Failed> {
-    let offset = part.length().await?;
+    let offset = calls::length(part).await?;
     let requests = job.host.transport().rules(job.url());
     let bare = refused.is_some() || { offset > 0 && job.candidate.is_none() && job.row.behaviour.refuses_ranges };
     let range = (requests.range_always && !bare).then_some(0);
     let (head, body) = send(job, range, None).await?;
     let verdict = verdict_on_plain(requests, bare, held(job, offset), &head, reason);
-    match verdict {
+    let (taken, knows_ranges) = match verdict {
         Verdict::Full { end, size, reason } => {
             let answer = Answer { head, end, size, reason };
             if refused.is_some() {
                 refuses_ranges(job, true).await?;
             }
             let taken = full(job, part, offset, answer, body).await;
-            if taken.is_err() && bare && part.length().await? == offset {
-                // It broke before it was of use: the next attempt tries a range again.
-                refuses_ranges(job, false).await?;
-            }
-            taken
+            // If it broke before the end of the part, the next attempt tries a range again.
+            let broke = taken.is_err() && bare && calls::length(part).await? == offset;
+            (taken, broke)
         }
         // `fetch` may have undone a coding, or the known length is that of another version: ranges are tried again, and after
         // a 416, which shows that the source knows them, at once.
-        Verdict::Fail(error) if bare && requests.range_always && head.status == 200 => {
-            refuses_ranges(job, false).await?;
-            match refused {
-                Some(Error::Status { status: 416, .. }) => Ok(Step::Ask(Next::Whole(reason, None))),
-                _ => Err(error.into()),
-            }
-        }
-        Verdict::Fail(error) => Err(error.into()),
+        Verdict::Fail(error) if bare && requests.range_always && head.status == 200 => match refused.as_deref() {
+            Some(Error::Status { status: 416, .. }) => (Ok(Step::Ask(Next::Whole(reason, None))), true),
+            _ => (Err(error.into()), true),
+        },
+        Verdict::Fail(error) => return Err(error.into()),
         Verdict::Append { .. } | Verdict::IgnoredIfRange { .. } | Verdict::AskWhole { .. } | Verdict::Complete => {
-            Err(Error::Protocol("a range where none was asked for".to_owned()).into())
+            return Err(Error::Protocol("a range where none was asked for".to_owned()).into());
         }
+    };
+    if knows_ranges {
+        refuses_ranges(job, false).await?;
     }
+    taken
 }
 
 async fn refuses_ranges<H: Host>(job: &mut Job<'_, H>, refuses: bool) -> Result<(), Failed> {
@@ -280,20 +275,20 @@ async fn refuses_ranges<H: Host>(job: &mut Job<'_, H>, refuses: bool) -> Result<
     job.record(Change::Learned(behaviour)).await
 }
 
-/// Asks for the rest.
+/// Requests the rest.
 async fn rest<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, ask: Ask) -> Result<Step, Failed> {
-    // Before the request, so that no connection stands idle while a long part is read again.
+    // Before the request, so that no connection is idle while a long part is read again.
     let pump = Pump::resume(job, part, ask.offset).await?;
     let if_range = ask.if_range.as_ref().map(|value| value.value());
     let (head, body) = send(job, Some(ask.first), if_range).await?;
     let from_range = |bytes| KnownSize { bytes, source: SizeSource::ContentRange };
     let verdict = verdict(&ask, held(job, ask.offset), &head);
-    match verdict {
+    let taking = match verdict {
         Verdict::Append { end, total } => {
             let size = total.map(from_range);
             check_before_writing(job, &head, size)?;
             check_candidate(job, ask.offset, total, &head.stated)?;
-            let taking = Taking {
+            Taking {
                 first: ask.first,
                 end: Some(end),
                 marked: false, // the end of one range of an unknown whole
@@ -302,12 +297,11 @@ async fn rest<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, ask: Ask) -> 
                 validators: head.validators,
                 stated: head.stated,
                 size,
-            };
-            take_up(job, part, pump, body, taking).await
+            }
         }
         Verdict::Full { end, size, reason } => {
             let answer = Answer { head, end, size, reason };
-            full(job, part, ask.offset, answer, body).await
+            return full(job, part, ask.offset, answer, body).await;
         }
         Verdict::IgnoredIfRange { .. } if part.rules().read_back_bytes >= ask.offset => {
             drop(body);
@@ -315,12 +309,11 @@ async fn rest<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, ask: Ask) -> 
                 let behaviour = Behaviour { ignores_if_range: true, ..job.row.behaviour.clone() };
                 job.record(Change::Learned(behaviour)).await?;
             }
-            let if_range = None;
-            Ok(Step::Ask(Next::Rest(Ask { if_range, ..ask })))
+            return Ok(Step::Ask(Next::Rest(Ask { if_range: None, ..ask })));
         }
         Verdict::IgnoredIfRange { end, size } => {
             let (end, marked) = ends(end);
-            let taking = Taking {
+            Taking {
                 first: 0,
                 end,
                 marked,
@@ -329,38 +322,37 @@ async fn rest<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<H>, ask: Ask) -> 
                 validators: head.validators,
                 stated: head.stated,
                 size,
-            };
-            take_up(job, part, pump, body, taking).await
+            }
         }
         Verdict::AskWhole { reason, refused } => {
             drop(body);
             let known = job.row.size.is_some() || job.row.new.release_size.is_some();
             let requests = job.host.transport().rules(job.url());
-            match refused {
+            let refused = match refused.map(Failed::from) {
                 // Without a range, `fetch` may change the bytes: only a known size could show it.
-                Some(_) if requests.range_always && !known && head.status == 416 => {
-                    compared_or_over::<H>(part, reason, None)
-                }
-                Some(error) if requests.range_always && !known => Err(error.into()),
-                refused => compared_or_over::<H>(part, reason, refused),
-            }
+                Some(_) if requests.range_always && !known && head.status == 416 => None,
+                Some(error) if requests.range_always && !known => return Err(error),
+                refused => refused,
+            };
+            return compared_or_over::<H>(part, reason, refused);
         }
         Verdict::Complete => {
             drop(body);
             let size = Some(from_range(ask.offset));
             let validators = job.row.validators.clone();
             job.move_to_candidate(validators).await?;
-            finish_what_is_there(job, part, ask.offset, size).await
+            return finish_what_is_there(job, part, ask.offset, size).await;
         }
-        Verdict::Fail(error) => Err(error.into()),
-    }
+        Verdict::Fail(error) => return Err(error.into()),
+    };
+    take_up(job, part, pump, body, taking).await
 }
 
-/// The whole file next: compared with the part, or in place of it if it cannot be compared.
-fn compared_or_over<H: Host>(part: &PartOf<H>, reason: RestartReason, refused: Option<Error>) -> Result<Step, Failed> {
+/// Requests the whole file next: to compare it with the part, or to replace the part if it cannot be compared.
+fn compared_or_over<H: Host>(part: &PartOf<H>, reason: RestartReason, refused: Option<Failed>) -> Result<Step, Failed> {
     match Plan::compared(reason, part.rules()) {
         Plan::Full(reason) => Ok(Step::Ask(Next::Whole(reason, refused))),
-        _ => Err(refused.unwrap_or(Error::NotResumable).into()),
+        _ => Err(refused.unwrap_or_else(|| Error::NotResumable.into())),
     }
 }
 
@@ -381,7 +373,7 @@ async fn send<H: Host>(
     Ok((head, body))
 }
 
-/// Whether the coding of a response is the file's own: by its name, or by a size or digest that the caller knows.
+/// Returns `true` if the coding of a response belongs to the file, according to its name or to a size or digest of the caller.
 fn wants_coded<H: Host>(job: &Job<'_, H>, head: &Head) -> bool {
     let Some(coding) = &head.coding else {
         return false;
@@ -393,7 +385,7 @@ fn wants_coded<H: Host>(job: &Job<'_, H>, head: &Head) -> bool {
     has_size || job.digests().any(given) || stored_as_sent(coding, [job.file_name(), path])
 }
 
-/// A response that is the file from its first byte.
+/// A response with the file from its first byte.
 struct Answer {
     head: Head,
     end: BodyEnd,
@@ -401,7 +393,7 @@ struct Answer {
     reason: RestartReason,
 }
 
-/// Takes up a full response: compares it with the `offset` bytes of the part, and goes on with it from where they differ.
+/// Uses a full response: compares it with the `offset` bytes of the part, and continues with it where they differ.
 async fn full<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
@@ -452,7 +444,7 @@ fn ends(end: BodyEnd) -> (Option<u64>, bool) {
     }
 }
 
-/// A URL of another path is believed only if its bytes are the same ones.
+/// The response of a URL with another path must have the same bytes.
 fn on_difference<H: Host>(job: &Job<'_, H>, usual: Differing) -> Differing {
     match &job.candidate {
         Some(candidate) if !candidate.same_path => Differing::GiveUp,
@@ -509,15 +501,15 @@ fn table<'h, H: Host>(job: &Job<'h, H>, taking: &Taking, offset: u64) -> Option<
     Some(Table::new(job.host, terms, offset))
 }
 
-/// What a transfer says about the end of the file.
+/// What a transfer states about the end of the file.
 struct End {
-    /// Its size, by a header.
+    /// Its size, from a header.
     size: Option<KnownSize>,
-    /// A last chunk was received: the file ends there.
+    /// The transport marked the end of the body: the file ends there.
     ends_file: bool,
 }
 
-/// All that moved, held against the size and the digest.
+/// Checks the transferred file against its size and digests.
 ///
 /// The transfer counts. The size that the release announced only proves an end that nothing in the transfer marks; it
 /// never cuts a body, so one that goes on beyond it is not complete.
@@ -527,8 +519,8 @@ async fn whole<H: Host>(
     end: End,
     digests: Vec<Checksum>,
 ) -> Result<Step, Failed> {
-    // What the part holds, not what was meant to be written, is what counts.
-    let got = part.length().await?;
+    // The length of the part counts, not the number of bytes written.
+    let got = calls::length(part).await?;
     let release = job.row.new.release_size;
     let expected = match end.size {
         Some(size) => Some(size.bytes),
@@ -546,10 +538,10 @@ async fn whole<H: Host>(
     if end.size.is_none() && release.is_some_and(|release| release != got) {
         job.emit(What::Headers { expected_bytes: Some(got), source: None, mismatch: true });
     }
-    verify(job, got, digests)
+    checked(job, got, digests)
 }
 
-/// All bytes are there without another one from the source.
+/// Finishes a file whose bytes are all there, without a request.
 async fn finish_what_is_there<H: Host>(
     job: &mut Job<'_, H>,
     part: &mut PartOf<H>,
@@ -559,80 +551,19 @@ async fn finish_what_is_there<H: Host>(
     let mismatch = job.row.mismatch || mismatches(job.row.new.release_size, known);
     job.emit(headers_event(known, mismatch));
     let digests = Pump::resume(job, part, size).await?.finish();
-    verify(job, size, digests)
+    checked(job, size, digests)
 }
 
-/// Holds the file against the digests it must have. If its bytes came in several responses, a mismatch is worth one more
-/// try from the start, ever. A digest that only a response stated stays unverified if the bytes cannot be read for it.
-fn verify<H: Host>(job: &Job<'_, H>, size: u64, digests: Vec<Checksum>) -> Result<Step, Failed> {
-    for wanted in job.digests() {
-        let got = digests.iter().find(|got| got.algorithm == wanted.algorithm);
-        let Some(checksum) = wanted.checksum() else {
-            continue;
-        };
-        match got {
-            Some(got) if got.hex == checksum.hex => {}
-            Some(_) if job.row.responses != 1 && !job.row.digest_restarted => {
-                return Ok(Step::Ask(Next::StartOver(RestartReason::DigestMismatch)));
-            }
-            Some(got) => {
-                return Err(Error::DigestMismatch { wanted: checksum, got: got.hex.clone() }.into());
-            }
-            None if wanted.source == DigestSource::ReprDigest => {}
-            None => return Err(Error::NotResumable.into()),
-        }
-    }
-    Ok(Step::Whole(Whole { size, digests }))
+/// The file, or a request for all of it if it has the wrong digest.
+fn checked<H: Host>(job: &Job<'_, H>, size: u64, digests: Vec<Checksum>) -> Result<Step, Failed> {
+    Ok(match verify(job, &digests)? {
+        true => Step::Whole(Whole { size, digests }),
+        false => Step::Ask(Next::StartOver(RestartReason::DigestMismatch)),
+    })
 }
 
-/// Whether the part has to be fetched afresh for a digest that was given after its first bytes: they cannot be read back.
-async fn cannot_be_hashed<H: Host>(job: &Job<'_, H>, part: &mut PartOf<H>, offset: u64) -> Result<bool, Failed> {
-    if part.rules().read_back_bytes >= offset {
-        return Ok(false);
-    }
-    for row in job.digests() {
-        let needed = row.wanted.is_some() && row.source != DigestSource::ReprDigest;
-        let saved = job.row.digest_state(row.algorithm);
-        if needed && part.digest(row.algorithm, saved, offset).await?.is_none() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// Refuses two digests of one algorithm that differ, those that a response states among them: one of them is wrong.
-fn check_digests<H: Host>(job: &Job<'_, H>, stated: &[Checksum]) -> Result<(), Failed> {
-    if !job.digests {
-        return Ok(());
-    }
-    // What an earlier response stated belongs to its version: the file may be another one now.
-    let given = job
-        .digests()
-        .filter(|row| row.source != DigestSource::ReprDigest)
-        .filter_map(|row| Some((row.checksum()?, row.source)));
-    let stated = stated.iter().cloned();
-    let mut known: Vec<(Checksum, DigestSource)> = Vec::new();
-    for (second, source) in given.chain(stated.map(|one| (one, DigestSource::ReprDigest))) {
-        let same = |(first, _): &&(Checksum, _)| first.algorithm == second.algorithm;
-        match known.iter().find(same) {
-            Some((first, _)) if *first == second => {}
-            Some((first, first_source)) => {
-                return Err(Error::DigestConflict {
-                    first: first.clone(),
-                    first_source: first_source.title(),
-                    second,
-                    second_source: source.title(),
-                }
-                .into());
-            }
-            None => known.push((second, source)),
-        }
-    }
-    Ok(())
-}
-
-/// Refuses what is too large, and what its source says is another file than the one that was asked for, before a byte of it
-/// is written or one of the part is discarded.
+/// Refuses a file that is too large or whose stated digest shows that it is another one, before a byte of it is written or one of
+/// the part is discarded.
 fn check_before_writing<H: Host>(job: &Job<'_, H>, head: &Head, size: Option<KnownSize>) -> Result<(), Failed> {
     let limit = job.config.max_download_bytes;
     if let Some(size) = size.filter(|size| size.bytes > limit) {

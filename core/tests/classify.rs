@@ -75,6 +75,7 @@ fn table() -> Vec<(Error, Class, &'static str)> {
         (Error::Lost, Permanent, "Lost"),
         (Error::Superseded { by: 1 }, Permanent, "superseded"),
         (Error::Cancelled, Permanent, "cancelled"),
+        (Error::Paused, Permanent, "paused"),
         (Error::Interrupted, Permanent, "interrupted"),
     ]
 }

@@ -1,10 +1,11 @@
-//! The header fields that decide whether bytes belong together (RFC 9110 §5.6.7, §8.8, §10.2.3, §14.4; RFC 9530 §3).
+//! The header fields that decide whether bytes belong together (RFC 9110 §5.6.7, §8.8, §10.2.3, §14.4; RFC 9530 §3), and
+//! Content-Disposition (RFC 6266).
 
 use regrip_core::Checksum;
 use regrip_core::Error;
 use regrip_core::http::{
     ContentRange, Head, body_end, content_range, is_strong_etag, is_strong_last_modified, parse_retry_after,
-    repr_digests, validators,
+    repr_digests, suggested_name, validators,
 };
 use regrip_core::transport::{BodyEnd, Headers};
 use std::time::{Duration, SystemTime};
@@ -400,4 +401,37 @@ fn a_repr_digest_is_read_where_it_names_algorithms_that_are_known() {
     let headers = headers(&lines);
     let head = Head::read(200, &headers, body_end(&headers), wall());
     assert_eq!(head.stated.len(), 2);
+}
+
+#[test]
+fn a_content_disposition_suggests_the_last_segment_of_its_name() {
+    let table = [
+        ("attachment; filename=film.mkv", Some("film.mkv")),
+        ("inline;FILENAME = \"a b; c.mkv\" ; x=y", Some("a b; c.mkv")),
+        ("attachment; filename=\"a \\\"b\\\" \\c.mkv\"", Some("a \"b\" c.mkv")),
+        ("attachment; filename=\"plain\"; filename*=UTF-8''%e2%82%ac%20rates", Some("\u{20ac} rates")),
+        ("attachment; filename*=utf-8'en'a%2Fb%5cc; filename=plain", Some("c")),
+        ("attachment; filename*=iso-8859-1''%e9t%e9; filename=plain", Some("\u{e9}t\u{e9}")),
+        // What cannot be decoded does not count.
+        ("attachment; filename*=utf-8''%e9; filename=plain", Some("plain")),
+        ("attachment; filename*=utf-8''%4; filename=plain", Some("plain")),
+        ("attachment; filename*=utf-8''%+1; filename=plain", Some("plain")),
+        ("attachment; filename*=utf-16''ab; filename=plain", Some("plain")),
+        ("attachment; filename*=plain", None),
+        // UTF-8 and Latin-1, as read from the wire.
+        ("attachment; filename=\"\u{c3}\u{a9}t\u{c3}\u{a9}\"", Some("\u{e9}t\u{e9}")),
+        ("attachment; filename=\"\u{e9}t\u{e9}\"", Some("\u{e9}t\u{e9}")),
+        ("attachment; filename=\"../../etc/passwd\"", Some("passwd")),
+        ("attachment; filename=\"C:\\\\films\\\\film.mkv\"", Some("film.mkv")),
+        ("attachment; filename=\"..\"", Some("..")),
+        ("attachment; filename=\"films/\"", Some("")),
+        ("attachment; filename=first; filename=second", Some("first")),
+        ("attachment; filename=\"not closed", Some("not closed")),
+        ("attachment; x=\"; filename=hidden\"", None),
+        ("attachment", None),
+        ("", None),
+    ];
+    for (value, name) in table {
+        assert_eq!(suggested_name(value).as_deref(), name, "{value}");
+    }
 }

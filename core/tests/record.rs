@@ -18,6 +18,7 @@ fn every_status_has_its_word_and_is_found_by_it() {
         (Status::Queued, "queued"),
         (Status::Downloading, "downloading"),
         (Status::Waiting, "waiting"),
+        (Status::Paused, "paused"),
         (Status::Committing, "committing"),
         (Status::Completed, "completed"),
         (Status::ImportQueued, "import_queued"),
@@ -194,7 +195,7 @@ fn each_status_admits_what_gives_no_row_two_last_words() {
         Change::Terms(terms()),
     ];
     let open: &[Status] = &[Queued, Downloading, Waiting, Committing];
-    let rows: [(Change, &[Status]); 7] = [
+    let rows: [(Change, &[Status]); 9] = [
         (waits(), open),
         (Change::Queued, open),
         (commits(), open),
@@ -202,8 +203,11 @@ fn each_status_admits_what_gives_no_row_two_last_words() {
         // The same once more is no contradiction, but never the end that another process has refused.
         (completed(900, None), &[Queued, Downloading, Waiting, Committing, Completed]),
         // From `committing` on it is too late.
-        (Change::Cancelled, &[Queued, Downloading, Waiting, Cancelled]),
+        (Change::Cancelled, &[Queued, Downloading, Waiting, Paused, Cancelled]),
+        (Change::Paused, &[Queued, Downloading, Waiting, Paused]),
         (Change::Retried, &[Failed, Cancelled]),
+        // Nothing else that a drive in another process records ends a pause.
+        (Change::Unpaused, &[Paused]),
     ];
     for status in Status::ALL {
         for fact in &facts {
@@ -213,7 +217,8 @@ fn each_status_admits_what_gives_no_row_two_last_words() {
             let expected = admitting.contains(&status);
             assert_eq!(status.admits(change), expected, "{status:?} {change:?}");
         }
-        assert_eq!(status.is_finished(), !open.contains(&status), "{status:?}");
+        assert_eq!(status.is_active(), open.contains(&status), "{status:?}");
+        assert_eq!(status.is_finished(), !open.contains(&status) && status != Paused, "{status:?}");
     }
 }
 

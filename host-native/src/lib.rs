@@ -4,6 +4,7 @@
 //! core counts it, [`store`] writes it, [`ledger`] records the progress, [`time`] has the clock and [`workers`] the threads.
 //! The modules that are not documented here belong to the binary; they are public only for its tests.
 
+mod hooks;
 pub mod host;
 pub mod ledger;
 pub mod store;

@@ -15,8 +15,15 @@ use std::path::Path;
 /// The system's error; `InvalidInput` for anything but a regular file, `FileTooLarge` for a larger one, `InvalidData` if it
 /// is not UTF-8.
 pub(crate) fn read(path: &Path, most_bytes: u64) -> io::Result<String> {
+    bounded(open(path)?, most_bytes)
+}
+
+/// Reads at most `most_bytes` bytes of UTF-8 from an open file.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn bounded(file: impl Read, most_bytes: u64) -> io::Result<String> {
     let mut bytes = Vec::new();
-    let file = open(path)?;
     file.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most_bytes {
         let what = format!("it is larger than {} KiB", most_bytes >> 10);

@@ -147,7 +147,7 @@ export interface DownloadRecord {
   /** Without its query. Together with `path` it is enough to continue: `start(record)`. */
   url: string;
   path: string;
-  status: "queued" | "downloading" | "waiting" | "committing" | "failed" | "cancelled";
+  status: "queued" | "downloading" | "waiting" | "paused" | "committing" | "failed" | "cancelled";
   /** Bytes in the part. */
   bytes: number;
   expectedBytes?: number;
@@ -218,7 +218,8 @@ export type DownloadEvent = { id: number; at: number; url: string; path: string 
   | { event: "queued" }
   | { event: "started"; attempt: number; from: number }
   | { event: "headers"; expectedBytes?: number; source?: "content_range" | "content_length" | "release_size"; mismatch: boolean }
-  | { event: "progress"; bytes: number; total?: number }
+  /** The speed is the average of the last seconds. Both are missing if they are unknown. */
+  | { event: "progress"; bytes: number; total?: number; bytesPerSec?: number; etaSecs?: number }
   | { event: "restart"; reason: RestartReason; discardedBytes: number }
   | { event: "retrying"; attempt: number; delayMs: number; askedBy: "jitter" | "retry_after"; class: "transient"; error: string }
   /** `until` is missing if it is unknown: the machine is offline. */

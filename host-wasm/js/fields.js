@@ -21,6 +21,9 @@ export class Fields {
   text(name) {
     return typeof this.all[name] === "string" ? this.all[name] : undefined;
   }
+  word(name, index) {
+    return this.text(name)?.split(":")[index]?.trim();
+  }
   number(name) {
     return typeof this.all[name] === "number" ? this.all[name] : undefined;
   }

@@ -23,8 +23,11 @@ pub(crate) fn told(event: &Event<'_>, into: &Fields) {
                 .put_some("source", source.map(|source| source.name()))
                 .mark("mismatch", *mismatch);
         }
-        What::Progress { bytes, total } => {
-            into.count("bytes", *bytes).count_some("total", *total);
+        What::Progress { bytes, total, bytes_per_sec, eta_secs } => {
+            into.count("bytes", *bytes)
+                .count_some("total", *total)
+                .count_some("bytesPerSec", *bytes_per_sec)
+                .count_some("etaSecs", *eta_secs);
         }
         What::Restart { reason, discarded_bytes } => {
             into.put("reason", reason.name()).count("discardedBytes", *discarded_bytes);
@@ -38,6 +41,9 @@ pub(crate) fn told(event: &Event<'_>, into: &Fields) {
         }
         What::Waiting { until, why } => {
             into.milliseconds("until", epoch_ms(*until)).put("why", why);
+        }
+        What::Paused { .. } => {
+            into.put("why", "paused");
         }
         What::Completed(summary) | What::Failed(summary) | What::Cancelled(summary) => {
             ended(summary, into);

@@ -21,6 +21,9 @@ extern "C" {
 
     #[wasm_bindgen(method, js_name = text)]
     fn maybe_text(this: &Fields, name: &str) -> Option<String>;
+    /// One of the words of a text, which colons separate.
+    #[wasm_bindgen(method)]
+    pub(crate) fn word(this: &Fields, name: &str, index: u32) -> Option<String>;
     #[wasm_bindgen(method, js_name = number)]
     fn maybe_number(this: &Fields, name: &str) -> Option<f64>;
     #[wasm_bindgen(method, js_name = bytes)]

@@ -63,6 +63,7 @@ impl WebHost {
 }
 
 impl Host for WebHost {
+    const ALONE: bool = true;
     type Transport = Fetch;
     type Store = Parts;
     type Ledger = Rows;

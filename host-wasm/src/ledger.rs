@@ -96,14 +96,14 @@ impl Ledger for Rows {
 
     fn unfinished_marks(&self) -> impl Future<Output = Result<Vec<Mark>, Error>> {
         // What earlier processes left is looked for on the other side, which starts it by its destination.
-        let rows = self.find(&|row| !row.status.is_finished());
+        let rows = self.find(&|row| row.status.is_active());
         std::future::ready(Ok(rows.into_iter().map(Mark::from).collect()))
     }
 
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
         let mut attempts = 0;
         self.change(id, &mut |row| {
-            if row.status.is_finished() {
+            if !row.status.is_active() {
                 return Err(row.wrong_state());
             }
             attempts = row.begin_attempt();
@@ -196,13 +196,12 @@ fn write_digests(digests: &[DigestRow], record: &Fields) {
 }
 
 fn read_digests(record: &Fields) -> Vec<DigestRow> {
-    let words = record.text("digests").unwrap_or_default();
-    let row = |word: &str| {
-        let mut fields = word.split(':');
-        let source = DigestSource::named(fields.next()?)?;
-        let algorithm: Algorithm = fields.next()?.parse().ok()?;
-        let mut hex = || Some(fields.next()?.to_owned()).filter(|hex| !hex.is_empty());
-        let (wanted, got) = (hex(), hex());
+    let row = |index: u32| {
+        let field = |at| record.word("digests", 4 * index + at);
+        let source = DigestSource::named(&field(0)?)?;
+        let algorithm: Algorithm = field(1)?.parse().ok()?;
+        let hex = |at| field(at).filter(|hex| !hex.is_empty());
+        let (wanted, got) = (hex(2), hex(3));
         let name = algorithm.name();
         let state = record.bytes(&[name, "State"].concat());
         Some(DigestRow {
@@ -213,7 +212,8 @@ fn read_digests(record: &Fields) -> Vec<DigestRow> {
             got,
         })
     };
-    words.split_ascii_whitespace().filter_map(row).collect()
+    let rows = (0..).take_while(|index| record.word("digests", 4 * index + 3).is_some());
+    rows.filter_map(row).collect()
 }
 
 /// What is to be downloaded, as a record has it.

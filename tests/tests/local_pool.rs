@@ -242,7 +242,7 @@ impl Ledger for Table {
     }
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
         let rows = self.0.borrow();
-        let unfinished = rows.values().filter(|row| !row.status.is_finished());
+        let unfinished = rows.values().filter(|row| row.status.is_active());
         Ok(unfinished.cloned().map(Mark::from).collect())
     }
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {

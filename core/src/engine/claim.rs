@@ -3,7 +3,7 @@
 //! Invariant: this process drives a download only while its claim is valid. It stops when another process has the claim, or
 //! when it cannot extend its own claim until shortly before the end of the lease.
 
-use super::shared::Shared;
+use super::shared::{Shared, unless_alone};
 use crate::error::{Error, Failed};
 use crate::host::Host;
 use crate::ledger::Ledger;
@@ -21,14 +21,14 @@ pub(super) async fn while_claimed<H: Host, T>(
     part: &str,
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<T, Failed> {
-    let lease = shared.host.ledger().lease();
+    let lease = shared.host.ledger().lease().filter(|_| !H::ALONE);
     if let Some(lease) = lease
-        && !extend(shared, id, lease).await?
+        && !unless_alone::<H, _>(extend(shared, id, lease)).await?
     {
         return Err(taken(part));
     }
     // Poll the claim first: after the machine was suspended, it is checked before another byte is written.
-    match select(pin!(lost(shared, id, lease)), pin!(work)).await {
+    match select(unless_alone::<H, _>(lost(shared, id, lease)), pin!(work)).await {
         Either::Left(((), _)) => Err(taken(part)),
         Either::Right((done, _)) => done,
     }

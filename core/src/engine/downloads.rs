@@ -1,24 +1,25 @@
 //! Many downloads at once.
 //!
-//! The engine hands out permits, keeps one writer to a destination, and returns one future a download; it never spawns.
-//! A host that wants downloads on several threads spawns those futures, one that has a single thread polls them together.
+//! The engine grants permits, keeps one writer per destination, and returns one future per download; it never spawns. A host
+//! with several threads spawns those futures; a host with a single thread polls them together.
 //!
-//! Invariant: a permit is held only while bytes can move. A backoff gives it back, and the download then re-enters ahead of
-//! those that never started. Nor is one held while a peer cannot be reached, or while a download waits for an origin that is
-//! busy with others: then nothing of it even spends an attempt.
+//! Invariant: a permit is held only while data can be transferred. It is released during a backoff, and the download then waits
+//! ahead of those that never started. It is also released while a peer cannot be reached or an origin is busy with other
+//! downloads; such a wait uses no attempt.
 //!
-//! async-lock's `Mutex` is used where a lock is held over an await: one per destination, from looking for a row to
-//! inserting one, so that there is no gap between check and claim.
+//! A lock that is held over an await is async-lock's `Mutex`: one per destination, from looking for a row to inserting one, so
+//! that there is no gap between check and claim.
 
 use super::admission::{Accepted, Admission, NewUrl, admission, missing};
 use super::drive;
+use super::line::Line;
 use super::peers::Peers;
 use super::shared::{Asked, Moving, Shared};
 use super::stop::Stop;
 use crate::checksum::Checksum;
 use crate::classify::class;
 use crate::config::{DownloadsConfig, InvalidConfig};
-use crate::error::{Error, chain};
+use crate::error::{Error, Failed, chain};
 use crate::error_code::ErrorCode;
 use crate::event::{Event, Summary, What, display_url};
 use crate::host::Host;
@@ -38,7 +39,7 @@ use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Before a ledger is asked again that could not be read.
+/// The delay before a ledger that could not be read is read again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Drives downloads. Clones share everything.
@@ -51,20 +52,20 @@ impl<H: Host> Clone for Engine<H> {
     }
 }
 
-/// What start-up found.
+/// The downloads that start-up found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// To be driven, oldest first.
+    /// The downloads to drive, oldest first.
     pub drive: Vec<DownloadId>,
-    /// Failed as superseded: another row of the same destination has more durable bytes.
+    /// The downloads that failed as superseded: another row of the same destination has more durable bytes.
     pub superseded: Vec<DownloadId>,
 }
 
 impl<H: Host> Engine<H> {
-    /// An engine. Without `digests` none is computed, even if there is one to check.
+    /// Creates an engine. If `digests` is `false`, no digest is computed, even if there is one to check.
     ///
     /// # Errors
-    /// The first key of the configuration that is out of range.
+    /// The first configuration key that is out of range.
     pub fn new(host: H, config: DownloadsConfig, digests: bool) -> Result<Self, InvalidConfig> {
         config.check()?;
         let permits = Semaphore::new(config.max_concurrent_downloads as usize).map_err(|_| InvalidConfig {
@@ -83,6 +84,7 @@ impl<H: Host> Engine<H> {
             owner,
             config: Mutex::new(Arc::new(config)),
             permits,
+            line: Line::default(),
             peers: Peers::default(),
             origins: Origins::default(),
             window,
@@ -98,28 +100,30 @@ impl<H: Host> Engine<H> {
         &self.0.host
     }
 
-    /// Permits in use.
+    /// The number of permits in use.
     pub fn permits_used(&self) -> usize {
         self.0.permits.used()
     }
 
-    /// Downloads that wait for a permit.
+    /// The number of downloads that wait for a permit.
     pub fn permits_waiting(&self) -> usize {
         self.0.permits.waiting()
     }
 
-    /// Takes other limits into use: permits at once, the rest from each download's next attempt on.
+    /// Applies other limits: permits at once, the others from each download's next attempt on.
     ///
     /// # Errors
     /// The first key that is out of range; the old limits stay in force.
     pub fn reconfigure(&self, config: DownloadsConfig) -> Result<(), InvalidConfig> {
         config.check()?;
-        // `check` has refused a zero.
+        // `check` has rejected 0.
         let _ = self.0.permits.resize(config.max_concurrent_downloads as usize);
         let config = Arc::new(config);
         *lock(&self.0.config) = Arc::clone(&config);
         self.0.origins.reconfigure(&config);
-        self.0.peers.reconfigure(&config);
+        if !H::ALONE {
+            self.0.peers.reconfigure(&config);
+        }
         Ok(())
     }
 
@@ -128,41 +132,40 @@ impl<H: Host> Engine<H> {
         self.0.config()
     }
 
-    /// Whether a peer can be reached, as its downloads see it. Requests of other kinds to that peer belong there, too.
+    /// The reachability of a peer, which its downloads share. Record other requests to that peer there as well.
     pub fn reachability(&self, peer_id: &str) -> Reachability {
         self.0.peers.reachability(peer_id)
     }
 
-    /// Accepts a download: a new row, or the one that is there for the same source and destination. A failed or cancelled
-    /// one is taken up again with fresh bounds.
+    /// Accepts a download: inserts a row, or uses the existing one for the same source and destination. A failed or cancelled
+    /// download is retried with fresh bounds.
+    ///
+    /// An unfinished, failed or cancelled download that is not being driven may continue from a URL that differs only in its
+    /// query: the drive then proves that the URL serves the same file.
     ///
     /// # Errors
-    /// `DestinationBusy` if another source has the destination, `CredentialsMissing` if what was fetched so far needed
-    /// headers that are not given again, `Ledger`; nothing was changed then.
-    ///
-    /// An unfinished, failed or cancelled download that nobody drives may go on from a URL that differs only in its query:
-    /// the drive then proves that it has the same file.
+    /// `DestinationBusy` if the destination belongs to another source, `CredentialsMissing` if the partial data was requested
+    /// with headers that are not given again, `Ledger`; nothing changes.
     pub async fn accept(&self, new: NewDownload) -> Result<Accepted, Error> {
         self.accept_with(new, NewUrl::SamePath).await
     }
 
-    /// As [`accept`](Self::accept), with a rule of its own for another URL. If a URL of another path has another file, the
-    /// drive ends with `DestinationBusy`, and part, row and old URL stay as they were.
+    /// Like [`accept`](Self::accept), with another rule for new URLs. If a URL with another path serves another file, the drive
+    /// ends with `DestinationBusy`, and the part, the row and its URL stay unchanged.
     ///
     /// # Errors
     /// As [`accept`](Self::accept).
     pub async fn accept_with(&self, new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
-        let accepted = self.admit(new, new_url).await?;
+        let accepted = self.admit(new, new_url).await.map_err(Failed::unboxed)?;
         if !self.is_driven(accepted.id) {
             lock(&self.0.accepted).insert(accepted.id, ());
         }
         Ok(accepted)
     }
 
-    async fn admit(&self, mut new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
+    async fn admit(&self, mut new: NewDownload, new_url: NewUrl) -> Result<Accepted, Failed> {
         let asked = self.0.config().digest;
-        let digests = &mut new.digests;
-        digests.extend(asked.map(DigestRow::asked)); // beside one that is wanted, it costs nothing
+        new.digests.extend(asked.map(DigestRow::asked)); // beside one that is wanted, it costs nothing
         let door = self.door(&new.destination);
         let _inside = door.lock().await;
         let ledger = self.0.host.ledger();
@@ -171,156 +174,187 @@ impl<H: Host> Engine<H> {
             Admission::Move(id) if self.is_driven(id) || self.is_accepted(id) => Admission::Busy(id),
             admission => admission,
         };
-        if let Admission::Known(id) | Admission::Retry(id) = admission {
-            let row = rows.iter().find(|row| row.id == id);
-            if let Some(names) = row.and_then(|row| missing(row, &new)) {
-                return Err(Error::CredentialsMissing { names });
-            }
-        }
-        match admission {
-            Admission::Known(id) => {
-                self.ask(id, &new, None);
-                if !self.is_driven(id) {
-                    self.tell(id, &new, What::Queued);
-                }
-                Ok(Accepted { id, known: true })
-            }
-            Admission::Retry(id) => {
-                match self.record(id, &Change::Retried).await {
-                    // Another process takes it up at this moment.
-                    Ok(()) | Err(Error::WrongState { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-                if let Some(row) = rows.iter().find(|row| row.id == id) {
-                    self.disown_what_a_digest_refused(row, &new).await?;
-                }
-                lock(&self.0.asked).remove(&id);
-                self.record(id, &Change::Terms(Terms::of(&new))).await?;
-                self.tell(id, &new, What::Queued);
-                Ok(Accepted { id, known: true })
-            }
-            Admission::Move(id) => {
-                let row = rows.iter().find(|row| row.id == id);
-                let row = row.ok_or(Error::NoSuchDownload(id))?;
-                if row.status.is_finished() {
-                    self.record(id, &Change::Retried).await?;
-                    self.disown_what_a_digest_refused(row, &new).await?;
-                }
-                let moving =
-                    Moving { url: new.source.url().to_owned(), status: row.status, failure: row.failure.clone() };
-                self.ask(id, &new, Some(moving));
-                self.tell(id, &new, What::Queued);
-                Ok(Accepted { id, known: true })
-            }
+        let (id, retries, moves) = match admission {
             Admission::New => {
                 let id = ledger.insert(&new, self.0.host.clock().wall()).await?;
                 self.tell(id, &new, What::Queued);
-                Ok(Accepted { id, known: false })
+                return Ok(Accepted { id, known: false });
             }
-            Admission::Busy(id) => {
-                let url = rows.iter().find(|row| row.id == id).map(|row| display_url(row.new.source.url()));
-                Err(Error::DestinationBusy { path: new.destination, id, url: url.unwrap_or_default() })
+            Admission::Known(id) => (id, false, false),
+            Admission::Retry(id) => (id, true, false),
+            Admission::Move(id) | Admission::Busy(id) => (id, false, true),
+        };
+        let row = rows.iter().find(|row| row.id == id).ok_or(Error::NoSuchDownload(id))?;
+        if let Admission::Busy(id) = admission {
+            let url = display_url(row.new.source.url());
+            return Err(Error::DestinationBusy { path: new.destination, id, url }.into());
+        }
+        if let Some(names) = missing(row, &new).filter(|_| !moves) {
+            return Err(Error::CredentialsMissing { names }.into());
+        }
+        let again = match row.status {
+            Status::Paused => Some(Change::Unpaused),
+            _ if retries || (moves && row.status.is_finished()) => Some(Change::Retried),
+            _ => None,
+        };
+        if let Some(again) = again {
+            match self.record(id, &again).await {
+                // Another process takes it up at this moment.
+                Err(Error::WrongState { .. }) if retries || !row.status.is_finished() => {}
+                recorded => recorded?,
+            }
+            if let Some(disowned) = disowned_for(row, &new) {
+                self.record(id, &disowned).await?;
             }
         }
+        if retries {
+            lock(&self.0.asked).remove(&id);
+            self.record(id, &Change::Terms(Terms::of(&new))).await?;
+        } else {
+            let url = new.source.url().to_owned();
+            let moving = moves.then(|| Moving { url, status: row.status, failure: row.failure.clone() });
+            lock(&self.0.asked).insert(id, Asked { terms: Terms::of(&new), moving });
+        }
+        if retries || moves || !self.is_driven(id) {
+            self.tell(id, &new, What::Queued);
+        }
+        Ok(Accepted { id, known: true })
     }
 
-    /// Drives a download to its end: permits, attempts, backoff, commit. Returns at once where it is completed already.
+    /// Drives a download to its end: permits, attempts, backoff, commit. Returns at once if it is already completed.
+    /// Downloads start in the order in which their drives were first polled.
     ///
     /// # Errors
-    /// What the download ended with, `Cancelled` and `Interrupted` included.
+    /// The error that the download ended with, including `Cancelled` and `Interrupted`.
     ///
     /// # Cancel safety
-    /// Dropping the future is like a crash of the process: the permit and the lock are given back, the row and the part
-    /// stay as they are, and the next drive goes on from them.
+    /// Dropping the future is like a crash of the process: the permit and the lock are released, the row and the part stay as
+    /// they are, and the next drive resumes from them.
     pub async fn drive(&self, id: DownloadId) -> Result<Summary, Error> {
-        drive::drive(&self.0, id).await.map_err(|failed| *failed.0)
+        drive::drive(&self.0, id).await.map_err(Failed::unboxed)
     }
 
-    /// Gives a file its name whose process died in that moment, and asks nothing of the network. Whether that made it whole;
-    /// where it did not, its row is as it was.
+    /// Finishes a commit that a crash interrupted, without using the network. Returns `true` if the download is now completed;
+    /// otherwise its row is unchanged.
     ///
     /// # Errors
-    /// As [`drive`](Self::drive). The row has failed then, unless it was the ledger.
+    /// As [`drive`](Self::drive). Unless it is `Ledger`, the row is then `failed`.
     pub async fn repair(&self, id: DownloadId) -> Result<bool, Error> {
-        drive::repair_only(&self.0, id).await.map_err(|failed| *failed.0)
+        drive::repair_only(&self.0, id).await.map_err(Failed::unboxed)
     }
 
-    /// Calls a download off, promptly. Its part is kept. From `committing` on it is too late.
+    /// Cancels a download promptly and keeps its part. From `committing` on it is too late.
     ///
     /// # Errors
-    /// `WrongState` where it is finished or being committed, `NoSuchDownload`, `Ledger`.
+    /// `WrongState` if it is finished or being committed, `NoSuchDownload`, `Ledger`.
     pub async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
+        let error = Error::Cancelled;
+        let summary = |row: &Row| Summary {
+            bytes: row.downloaded,
+            attempts: row.attempts,
+            restarts: row.restarts,
+            class: Some(class(&error, &self.config().extra_retry_statuses)),
+            code: Some(error.code()),
+            error: Some(chain(&error)),
+            ..Summary::default()
+        };
+        self.stop_by_user(id, Stop::Cancel, |row| What::Cancelled(summary(row))).await
+    }
+
+    /// Pauses a download, promptly. Its part is kept; it holds no permit and is not driven until it is
+    /// [resumed](Self::resume) or [accepted](Self::accept) again, in this process or a later one. From `committing` on
+    /// it is too late.
+    ///
+    /// # Errors
+    /// `WrongState` if it is paused, finished or being committed, `NoSuchDownload`, `Ledger`.
+    pub async fn pause(&self, id: DownloadId) -> Result<(), Error> {
+        self.stop_by_user(id, Stop::Pause, |row| What::Paused { bytes: row.downloaded }).await
+    }
+
+    /// Has the drive of a download end, or records the end if nobody drives it.
+    async fn stop_by_user(&self, id: DownloadId, stop: Stop, what: impl Fn(&Row) -> What) -> Result<(), Error> {
+        let (done, change) = match stop {
+            Stop::Pause => (Status::Paused, Change::Paused),
+            Stop::Cancel | Stop::End => (Status::Cancelled, Change::Cancelled),
+        };
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
         let _inside = door.lock().await;
         let row = self.0.host.ledger().row(id).await?;
-        let too_late = |status: Status| Err(Error::WrongState { id, status });
-        if row.status.is_finished() || row.status == Status::Committing {
-            return too_late(row.status);
+        let wrong_state = |status: Status| Err(Error::WrongState { id, status });
+        if row.status == done || !row.status.admits(&change) {
+            return wrong_state(row.status);
         }
-        match self.stop_one(id, Stop::Cancel) {
-            Some(true) => Ok(()),
+        match self.stop_one(id, stop) {
+            Some(Some(told)) if told == stop => Ok(()),
+            Some(Some(Stop::Cancel)) => wrong_state(Status::Cancelled),
+            // It will end as paused or interrupted: the ledger has the last word.
+            Some(Some(Stop::Pause | Stop::End)) => self.record(id, &change).await,
             // It listens no more: all bytes are there, and the next thing it records is `committing`.
-            Some(false) => too_late(Status::Committing),
+            Some(None) => wrong_state(Status::Committing),
             None => {
-                self.record(id, &Change::Cancelled).await?;
-                let error = Error::Cancelled;
-                let summary = Summary {
-                    bytes: row.downloaded,
-                    attempts: row.attempts,
-                    restarts: row.restarts,
-                    class: Some(class(&error, &self.config().extra_retry_statuses)),
-                    code: Some(error.code()),
-                    error: Some(chain(&error)),
-                    ..Summary::default()
-                };
-                self.tell(id, &row.new, What::Cancelled(summary));
+                lock(&self.0.accepted).remove(&id);
+                self.record(id, &change).await?;
+                self.tell(id, &row.new, what(&row));
                 Ok(())
             }
         }
     }
 
-    /// Stops the drives of downloads that another process cancels or removes, as soon as the ledger
-    /// [shows](Ledger::changes) it. For a host whose ledger is shared, to be polled beside the drives; never returns.
+    /// Takes up a paused download, with its bounds as they were. The caller drives it then.
     ///
-    /// It only makes the end prompt: the ledger itself prevents a cancelled download from being committed.
+    /// # Errors
+    /// `WrongState` if it is not paused, `NoSuchDownload`, `Ledger`.
+    pub async fn resume(&self, id: DownloadId) -> Result<(), Error> {
+        self.record(id, &Change::Unpaused).await?;
+        let row = self.0.host.ledger().row(id).await?;
+        self.tell(id, &row.new, What::Queued);
+        Ok(())
+    }
+
+    /// Stops the drives of downloads that another process cancels, pauses or removes, as soon as the ledger
+    /// [reports](Ledger::changes) it. A host whose ledger is shared polls this beside the drives; it never returns.
+    ///
+    /// This only makes the end prompt: the ledger itself prevents a cancelled download from being committed.
     pub async fn follow_changes<T>(&self) -> T {
         loop {
             self.0.host.ledger().changes().await;
-            // A ledger that is broken is reported by the drives.
+            // The drives report the error of the ledger.
             while self.stop_ended_elsewhere().await.is_err() {
                 self.0.host.clock().sleep(LOOK_AGAIN).await;
             }
         }
     }
 
-    /// Stops the drives of downloads that another process has cancelled or removed.
+    /// Stops the drives of downloads that another process has cancelled, paused or removed.
     ///
     /// # Errors
     /// `Ledger`.
     pub async fn stop_ended_elsewhere(&self) -> Result<(), Error> {
         let driven: Vec<DownloadId> = lock(&self.0.writers).values().map(|writer| writer.id).collect();
         for id in driven {
-            match self.0.host.ledger().row(id).await {
-                Ok(row) if row.status != Status::Cancelled => {}
-                // One that listens no more is told by the ledger.
-                Ok(_) | Err(Error::NoSuchDownload(_)) => drop(self.stop_one(id, Stop::Cancel)),
+            let stop = match self.0.host.ledger().row(id).await {
+                Ok(row) if row.status == Status::Paused => Stop::Pause,
+                Ok(row) if row.status != Status::Cancelled => continue,
+                Ok(_) | Err(Error::NoSuchDownload(_)) => Stop::Cancel,
                 Err(error) => return Err(error),
-            }
+            };
+            // If it is too late, the ledger refuses what the drive records next.
+            self.stop_one(id, stop);
         }
         Ok(())
     }
 
-    /// Calls off a download that is being driven, without looking at its row: [`cancel`](Self::cancel) for those who drive
-    /// it themselves. Whether its drive will end by it.
+    /// Cancels a download that is being driven, without reading its row: [`cancel`](Self::cancel) for a caller that drives it
+    /// itself. Returns `true` if this ends the drive.
     pub fn call_off(&self, id: DownloadId) -> bool {
-        self.stop_one(id, Stop::Cancel) == Some(true)
+        self.stop_one(id, Stop::Cancel) == Some(Some(Stop::Cancel))
     }
 
-    /// Takes up a failed or cancelled download with fresh bounds. The caller drives it then.
+    /// Retries a failed or cancelled download with fresh bounds. The caller drives it afterwards.
     ///
     /// # Errors
-    /// `WrongState` where it is neither, `NoSuchDownload`, `Ledger`.
+    /// `WrongState` if it is neither, `NoSuchDownload`, `Ledger`.
     pub async fn retry(&self, id: DownloadId) -> Result<(), Error> {
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
@@ -331,14 +365,14 @@ impl<H: Host> Engine<H> {
         }
         lock(&self.0.asked).remove(&id);
         if is_refused_by_a_digest(&row) {
-            self.disown(&row).await?;
+            self.record(id, &disowned(&row)).await?;
         }
         self.record(id, &Change::Retried).await?;
         self.tell(id, &row.new, What::Queued);
         Ok(())
     }
 
-    /// Deletes a download's row and part. A file at its final name stays.
+    /// Deletes a download and its part. Keeps a completed file.
     ///
     /// # Errors
     /// `WrongState` while it is driven, `PartLocked` while another process writes it, `NoSuchDownload`, `Ledger`, `Disk`.
@@ -351,12 +385,12 @@ impl<H: Host> Engine<H> {
         if self.is_driven(id) {
             return Err(row.wrong_state());
         }
-        if matches!(row.status, Status::Queued | Status::Waiting) {
+        if matches!(row.status, Status::Queued | Status::Waiting | Status::Paused) {
             // Another process may be about to begin an attempt: it must find the end before the part is gone.
             self.record(id, &Change::Cancelled).await?;
         }
         let rows = self.0.host.ledger().rows_for(&row.new.destination).await?;
-        // A superseded row claims the same part as the one that superseded it: the last one to go takes it along.
+        // A superseded row claims the same part as the one that superseded it: the part is removed with the last of them.
         let others = rows.iter().any(|other| other.id != id && other.new.part == row.new.part && has_part(other));
         if has_part(&row) && !others {
             self.0.host.store().remove(&row.new.part).await?;
@@ -364,22 +398,22 @@ impl<H: Host> Engine<H> {
         self.0.host.ledger().remove(id).await
     }
 
-    /// Ends every drive because the process ends: rows go back to `queued`, parts are synced and kept.
+    /// Ends every drive because the process ends: rows become `queued`, parts are synced and kept.
     pub fn end(&self) {
         for (_, writer) in lock(&self.0.writers).iter_mut() {
-            // A drive that is over by now needs no word.
+            // A drive that has ended needs no stop.
             writer.tell(Stop::End);
         }
     }
 
-    /// Looks at what an earlier process left unfinished. Of several rows for one destination the one with most durable
-    /// bytes must be driven, and the others fail as superseded.
+    /// Returns the downloads that an earlier process left unfinished. Of several rows for one destination, the one with the most
+    /// durable bytes is to be driven, and the others fail as superseded.
     ///
     /// # Errors
     /// `Ledger`.
     pub async fn recover(&self) -> Result<Recovered, Error> {
         let mut marks = self.0.host.ledger().unfinished_marks().await?;
-        // Those of one destination follow each other, the one to be driven first.
+        // Sorted by destination; the one to drive comes first.
         marks.sort_by(|one, other| order(one).cmp(&order(other)));
         let mut recovered = Recovered::default();
         let mut driven: Option<Mark> = None;
@@ -400,7 +434,7 @@ impl<H: Host> Engine<H> {
         Ok(recovered)
     }
 
-    /// This process has accepted it, and will drive it.
+    /// Returns `true` if this process has accepted the download and will drive it.
     fn is_accepted(&self, id: DownloadId) -> bool {
         lock(&self.0.accepted).contains_key(&id)
     }
@@ -409,43 +443,16 @@ impl<H: Host> Engine<H> {
         lock(&self.0.writers).values().any(|writer| writer.id == id)
     }
 
-    /// Tells the drive of a download to end. `None` where nobody drives it, else whether it will.
-    fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<bool> {
+    /// Tells the drive of a download to end. `None` if nobody drives it, else the stop that the drive ends by.
+    fn stop_one(&self, id: DownloadId, stop: Stop) -> Option<Option<Stop>> {
         let mut writers = lock(&self.0.writers);
         let writer = writers.iter_mut().find(|(_, writer)| writer.id == id);
         writer.map(|(_, writer)| writer.tell(stop))
     }
 
-    /// A whole part with the wrong digest would be refused again and again without a request. Where the digest that is
-    /// wanted is still the same, its bytes count no more; where it is another one, they may be the right ones.
-    async fn disown_what_a_digest_refused(&self, row: &Row, new: &NewDownload) -> Result<(), Error> {
-        let wanted = |rows: &[DigestRow]| -> Vec<Checksum> {
-            let given = |row: &&DigestRow| row.source != DigestSource::ReprDigest;
-            let rows = rows.iter().filter(given);
-            rows.filter_map(DigestRow::checksum).collect()
-        };
-        if !is_refused_by_a_digest(row) || wanted(&row.digests) != wanted(&new.digests) {
-            return Ok(());
-        }
-        self.disown(row).await
-    }
-
-    /// Records that the bytes of a part do not count any more, because a digest refused them.
-    async fn disown(&self, row: &Row) -> Result<(), Error> {
-        let restart =
-            Restart { attempt: row.attempts, reason: RestartReason::DigestMismatch, discarded: row.downloaded };
-        self.record(row.id, &Change::Restart(restart)).await
-    }
-
-    /// Keeps what a call asked for until the part is locked.
-    fn ask(&self, id: DownloadId, new: &NewDownload, moving: Option<Moving>) {
-        let terms = Terms::of(new);
-        lock(&self.0.asked).insert(id, Asked { terms, moving });
-    }
-
     fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {
         let mut doors = lock(&self.0.doors);
-        // Those nobody holds any more are of no use.
+        // Locks that nobody holds are no longer needed.
         doors.retain(|_, door| Arc::strong_count(door) > 1);
         Arc::clone(doors.entry(destination.to_owned()).or_default())
     }
@@ -460,13 +467,13 @@ impl<H: Host> Engine<H> {
     }
 }
 
-/// In which order rows are looked at after a start.
+/// The order of the unfinished rows after a start.
 fn order(mark: &Mark) -> (&str, Reverse<(bool, u64)>, DownloadId) {
     let most = Reverse((mark.committing, mark.durable));
     (&mark.destination, most, mark.id)
 }
 
-/// Whether a row claims its part, and has not turned it into the file.
+/// Returns `true` if a row claims its part and has not renamed it.
 fn has_part(row: &Row) -> bool {
     row.claimed && !matches!(row.status, Status::Completed | Status::ImportQueued)
 }
@@ -475,4 +482,21 @@ fn has_part(row: &Row) -> bool {
 fn is_refused_by_a_digest(row: &Row) -> bool {
     let failure = row.failure.as_ref();
     failure.is_some_and(|failure| failure.code == ErrorCode::DigestMismatch)
+}
+
+/// The change that a whole part with the wrong digest needs before it is used again: it would be refused again and again without a
+/// request. If the wanted digest is still the same, the bytes no longer count; if it is another one, they may be the right ones.
+fn disowned_for(row: &Row, new: &NewDownload) -> Option<Change> {
+    let wanted = |rows: &[DigestRow]| -> Vec<Checksum> {
+        let rows = rows.iter().filter(|row| row.source != DigestSource::ReprDigest);
+        rows.filter_map(DigestRow::checksum).collect()
+    };
+    let refused = is_refused_by_a_digest(row) && wanted(&row.digests) == wanted(&new.digests);
+    refused.then(|| disowned(row))
+}
+
+/// The bytes of a part no longer count, because a digest refused them.
+fn disowned(row: &Row) -> Change {
+    let reason = RestartReason::DigestMismatch;
+    Change::Restart(Restart { attempt: row.attempts, reason, discarded: row.downloaded })
 }

@@ -1,97 +1,102 @@
 //! One download from its first attempt to its last.
 //!
-//! The order of things: the destination is ours alone; the peer can be reached; permits; the part, opened and locked before
-//! the row is changed; one attempt; then either the commit, or the permits back and a wait, or the end.
+//! The order of the steps: become the only writer of the destination; wait until the peer can be reached; acquire the permits;
+//! open and lock the part, before the row is changed; run one attempt; then commit, or release the permits and wait, or end.
 //!
-//! The larger steps are boxed where they are awaited: one future of all of them would be large, and so would be its code.
+//! The larger steps are boxed: one future of all of them would be large, and so would be its code.
 
 use super::admission::same_but_for_query;
 use super::claim::while_claimed;
+use super::line::Turn;
 use super::permits::leave_to_move;
 use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Ear, Stop, stopped};
-use crate::bounds::Next;
+use crate::bounds::{Bounds, Next};
+use crate::calls;
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What};
-use crate::finish::{Repaired, commit, has_digests, recognise, repair};
+use crate::finish::{commit, repair};
 use crate::host::Host;
 use crate::job::{Candidate, Job, PartOf, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
-use crate::record::{AttemptEnd, Change, DigestRow, DownloadId, Failure, NewAttempt, Outcome, Row, Status, Waiting};
+use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, Status};
 use crate::retry::AskedBy;
 use crate::semaphore::Lane;
-use crate::store::{OpenPart, Part, PartStore};
+use crate::store::OpenPart;
 use crate::time::Clock;
-use crate::transfer::{Whole, attempt, take_stock};
+use crate::transfer::{Stock, Whole, attempt, take_stock};
 use std::time::Duration;
 
-/// How an attempt left things.
+/// The result of an attempt.
 enum After {
     /// The file is at its final name.
     Done,
-    /// Another attempt after a wait, if there is one.
+    /// Another attempt follows after this wait, which may be zero.
     Again(Duration),
     /// Another process completed it meanwhile.
     DoneElsewhere,
 }
 
 pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<Summary, Failed> {
+    let turn = shared.line.join();
     lock(&shared.accepted).remove(&id);
-    let destination = shared.host.ledger().row(id).await?.new.destination;
+    let destination = calls::row(&shared.host, id).await?.new.destination;
     let (_writer, mut ear) = enter(shared, id, &destination)?;
-    // Only now nobody else in this process changes it.
-    let row = shared.host.ledger().row(id).await?;
+    // From here on nothing else in this process changes the row.
+    let row = calls::row(&shared.host, id).await?;
     let mut job = shared.job(row);
-    job.reachability = shared.peers.of_source(&job.row.new.source);
+    if !H::ALONE {
+        job.reachability = shared.peers.of_source(&job.row.new.source);
+    }
     match job.row.status {
         Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
+        Status::Paused => return close(&mut job, Err(Error::Paused.into()), None).await,
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let part = job.row.new.part.clone();
-    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear)).await;
-    // What was asked for counts for this drive, and for no later one.
+    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut ear, turn)).await;
+    // The request counts for this drive, and for no later one.
     let asked = lock(&shared.asked).remove(&id);
     let moving = asked.and_then(|asked| asked.moving);
     let before = moving.filter(|moving| moving.url != job.row.new.source.url());
     close(&mut job, ended, before).await
 }
 
-/// The end of a commit that was interrupted, and nothing else.
+/// Finishes a commit that a crash interrupted, and does nothing else.
 pub(super) async fn repair_only<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result<bool, Failed> {
-    let destination = shared.host.ledger().row(id).await?.new.destination;
+    let destination = calls::row(&shared.host, id).await?.new.destination;
     let (_writer, _ear) = enter(shared, id, &destination)?;
-    let row = shared.host.ledger().row(id).await?;
+    let row = calls::row(&shared.host, id).await?;
     if row.status != Status::Committing {
         return Ok(false);
     }
     let mut job = shared.job(row);
-    let repaired = match repair(&mut job).await {
-        Ok(Repaired::GoOn) => return Ok(false),
-        Ok(Repaired::Completed) => Ok(()),
-        Err(error) => Err(error),
+    let repaired = match repair(&mut job, None).await {
+        Ok(false) => return Ok(false),
+        repaired => repaired.map(drop),
     };
     close(&mut job, repaired, None).await.map(|_| true)
 }
 
-/// Attempts until there is a file or no hope.
-async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -> Result<(), Failed> {
-    if job.row.status == Status::Committing {
-        let asked = lock(&shared.asked).get(&job.row.id).cloned();
-        let is_right = asked.is_none_or(|asked| has_digests(&job.row, &asked.terms.digests));
-        if is_right && repair(job).await? == Repaired::Completed {
-            return Ok(());
-        }
-    } else if recognise(job, &wanted(shared, &job.row)).await? {
+/// Runs attempts until the file is complete or an error is final.
+async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear, turn: Turn<'_>) -> Result<(), Failed> {
+    let asked = lock(&shared.asked).get(&job.row.id).map(|asked| asked.terms.digests.clone());
+    // The file of a row that is `committing` was verified with the row's own digests.
+    let is_committing = job.row.status == Status::Committing;
+    let wanted = asked.or_else(|| (!is_committing).then(|| job.row.digests.clone()));
+    // The others need not wait for a repair.
+    let mut turn = Some(turn).filter(|_| !is_committing);
+    if repair(job, wanted.as_deref()).await? {
         return Ok(());
     }
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
     let mut lane = Lane::Arriving;
     loop {
         shared.seat(job);
-        let permits = leave_to_move(shared, job, ear, lane).await?;
+        let permits = leave_to_move(shared, job, ear, lane, &mut turn).await?;
         job.config = shared.config();
         let after = Box::pin(one_attempt(shared, job, ear, &mut random)).await?;
         drop(permits);
@@ -102,21 +107,13 @@ async fn run<H: Host>(shared: &Shared<H>, job: &mut Job<'_, H>, ear: &mut Ear) -
             }
             After::DoneElsewhere => return Ok(()),
             After::Again(delay) => {
-                // Nothing of this download moves now, so nothing of the engine's is held.
+                // No data is transferred now, so no permit is held.
                 if !delay.is_zero() {
                     ear.unless_stopped(shared.host.clock().sleep(delay)).await.map_err(stopped)?;
                 }
                 lane = Lane::Returning;
             }
         }
-    }
-}
-
-/// The digests that the file must have, by the last call.
-fn wanted<H: Host>(shared: &Shared<H>, row: &Row) -> Vec<DigestRow> {
-    match lock(&shared.asked).get(&row.id) {
-        Some(asked) => asked.terms.digests.clone(),
-        None => row.digests.clone(),
     }
 }
 
@@ -131,20 +128,76 @@ async fn one_attempt<H: Host>(
         job.row.new.adopt = asked.terms.adopt;
     }
     let opened = ear.unless_stopped(Box::pin(open(job))).await.map_err(stopped)?;
-    let mut part = match opened {
-        Ok(part) => part,
-        Err(error) => return retry_or_fail(job, error, None, random).await,
+    let (error, offset) = match opened {
+        Ok(part) => match with_part(shared, job, ear, part, asked).await? {
+            Ok(after) => return Ok(after),
+            Err((error, offset)) => (error, Some(offset)),
+        },
+        Err(error) => (error, None),
     };
+    retry_or_fail(job, error, offset, random).await
+}
+
+/// One attempt with an open part. If it failed, returns its error and the offset that it reached.
+async fn with_part<H: Host>(
+    shared: &Shared<H>,
+    job: &mut Job<'_, H>,
+    ear: &mut Ear,
+    mut part: PartOf<H>,
+    asked: Option<Asked>,
+) -> Result<Result<After, (Failed, u64)>, Failed> {
+    let stock = match begin(shared, job, &mut part, asked).await {
+        Ok(stock) => stock,
+        Err(error) => return leave(job, part, error).await.map(Ok),
+    };
+    let ended = ear.unless_stopped(Box::pin(attempt(job, &mut part, stock))).await;
+    job.seat.stop_moving();
+    if job.candidate.is_none() {
+        let mut asked = lock(&shared.asked);
+        // The row has the URL that was on trial by now.
+        if asked.get(&job.row.id).is_some_and(|asked| asked.moving.is_some()) {
+            asked.remove(&job.row.id);
+        }
+    }
+    let ended = match ended {
+        Ok(Ok(whole)) => match ear.close() {
+            Some(stop @ (Stop::Cancel | Stop::Pause)) => Err(stop),
+            Some(Stop::End) | None => return finish(job, part, whole).await.map(Ok),
+        },
+        Ok(Err(error)) => Ok(error),
+        Err(stop) => Err(stop),
+    };
+    // The partial data is kept; if even that fails, the first error is the one to report.
+    let offset = job.settle(&mut part).await.unwrap_or(job.row.durable);
+    match ended {
+        Ok(error) => Ok(Err((error, offset))),
+        Err(stop) => {
+            let outcome = match stop {
+                Stop::Cancel => Outcome::Cancelled,
+                Stop::Pause | Stop::End => Outcome::Interrupted,
+            };
+            let (attempt, bounds) = (job.attempt, job.row.bounds);
+            let end = AttemptEnd { attempt, to: offset, outcome, error: None, wait: None };
+            job.record(Change::AttemptEnded { end, bounds }).await?;
+            Err(stopped(stop))
+        }
+    }
+}
+
+/// Begins an attempt: the row as it is now, the terms of the last call, and the number of the attempt.
+async fn begin<H: Host>(
+    shared: &Shared<H>,
+    job: &mut Job<'_, H>,
+    part: &mut PartOf<H>,
+    asked: Option<Asked>,
+) -> Result<Stock, Failed> {
     // Another process may have driven, ended or removed this row while we waited. From here on the lock on the part keeps
     // it from being driven or removed, and the ledger refuses what an end does not admit.
-    match job.host.ledger().row(job.row.id).await {
-        Ok(row) => job.row = row,
-        Err(error) => return leave(job, part, error.into()).await,
+    job.row = calls::row(job.host, job.row.id).await?;
+    if !job.row.status.is_active() {
+        return Err(overruled(job.row.wrong_state()));
     }
-    if job.row.status.is_finished() {
-        return elsewhere(job, part).await;
-    }
-    // Only now: while another process wrote the part, the terms were that one's.
+    // Not earlier: while another process wrote the part, its terms counted.
     job.candidate = None;
     match asked {
         Some(Asked { terms, moving: Some(moving) }) if moving.url != job.row.new.source.url() => {
@@ -158,125 +211,68 @@ async fn one_attempt<H: Host>(
         }
         None => {}
     }
-    let stock = take_stock(job, &mut part).await?;
+    let stock = take_stock(job, part).await?;
     let from = stock.unwrap_or(0);
     let begin = NewAttempt { at: job.host.clock().wall(), from };
-    let number = match job.host.ledger().begin_attempt(job.row.id, &begin).await {
-        Ok(number) => number,
-        Err(error) => return leave(job, part, overruled(error).into()).await,
-    };
+    job.attempt = job.host.ledger().begin_attempt(job.row.id, &begin).await.map_err(overruled)?;
     job.row.begin_attempt();
-    job.attempt = number;
     job.received = 0;
     // Bytes from before are not progress of this attempt, even if a killed process left them.
     job.row.bounds.furthest = job.row.bounds.furthest.max(from);
-    job.emit(What::Started { attempt: number, from });
-    let ended = ear.unless_stopped(Box::pin(attempt(job, &mut part, stock))).await;
-    job.seat.stop_moving();
-    if job.candidate.is_none() {
-        let mut asked = lock(&shared.asked);
-        // A URL that was on trial is the row's by now.
-        if asked.get(&job.row.id).is_some_and(|asked| asked.moving.is_some()) {
-            asked.remove(&job.row.id);
-        }
-    }
-    match ended {
-        Ok(Ok(whole)) => match ear.close() {
-            Some(Stop::Cancel) => stop_here(job, part, Stop::Cancel).await,
-            Some(Stop::End) | None => finish(job, part, whole).await,
-        },
-        Ok(Err(error)) => {
-            // The partial data is kept; if even that fails, the first error is the one to report.
-            let offset = job.settle(&mut part).await.unwrap_or(job.row.durable);
-            drop(part);
-            retry_or_fail(job, error, Some(offset), random).await
-        }
-        Err(stop) => stop_here(job, part, stop).await,
-    }
+    job.emit(What::Started { attempt: job.attempt, from });
+    Ok(stock)
 }
 
-/// Keeps the partial data, and the line in the timeline.
-async fn stop_here<H: Host>(job: &mut Job<'_, H>, mut part: PartOf<H>, stop: Stop) -> Result<After, Failed> {
-    let to = job.settle(&mut part).await.unwrap_or(job.row.durable);
-    let outcome = match stop {
-        Stop::Cancel => Outcome::Cancelled,
-        Stop::End => Outcome::Interrupted,
-    };
-    let (attempt, bounds) = (job.attempt, job.row.bounds);
-    let end = AttemptEnd { attempt, to, outcome, error: None, wait: None };
-    job.record(Change::AttemptEnded { end, bounds }).await?;
-    Err(stopped(stop).into())
-}
-
-/// Opens the part. A row claims it before it is first created, and only where nothing is there.
+/// Opens the part. A row claims it before it is first created, and only if the file does not exist.
 async fn open<H: Host>(job: &mut Job<'_, H>) -> Result<PartOf<H>, Failed> {
-    let store = job.host.store();
     let path = job.row.new.part.clone();
-    if job.row.claimed {
-        return Ok(store.open(&path, OpenPart::Claimed).await?);
-    }
-    if job.row.new.adopt {
-        let part = store.open(&path, OpenPart::Adopt).await?;
+    let how = if job.row.claimed {
+        Some(OpenPart::Claimed)
+    } else if job.row.new.adopt {
+        Some(OpenPart::Adopt)
+    } else if calls::exists(job.host, &path).await? {
+        // Another process may have begun the same download at this moment: then the row claims the part by now, and the lock
+        // says who has it.
+        job.row = calls::row(job.host, job.row.id).await?;
+        job.row.claimed.then_some(OpenPart::Claimed)
+    } else {
         job.record(Change::Claimed(true)).await?;
-        return Ok(part);
-    }
-    if store.exists(&path).await? {
-        return there_already(job, path).await;
-    }
-    job.record(Change::Claimed(true)).await?;
-    match store.open(&path, OpenPart::Create).await {
-        Err(Error::ForeignPart { path }) => {
-            let error = not_ours(job, path).await;
-            if matches!(error, Error::ForeignPart { .. }) {
-                job.record(Change::Claimed(false)).await?;
-            }
-            Err(error.into())
+        Some(OpenPart::Create)
+    };
+    let mut opened = match how {
+        Some(how) => calls::open(job.host, &path, how).await,
+        None => Err(Error::ForeignPart { path: path.clone() }.into()),
+    };
+    let is_foreign = |error: &Failed| matches!(**error, Error::ForeignPart { .. });
+    if matches!(how, None | Some(OpenPart::Create)) && opened.as_ref().is_err_and(is_foreign) {
+        // Another writer may have it right now. Looking changes nothing of it.
+        match calls::open(job.host, &path, OpenPart::Adopt).await {
+            Err(error) if matches!(*error, Error::PartLocked { .. }) => opened = Err(error),
+            Ok(_) | Err(_) => {}
         }
-        opened => Ok(opened?),
     }
+    let claims = match (how, &opened) {
+        (Some(OpenPart::Adopt), Ok(_)) => Some(true),
+        (Some(OpenPart::Create), Err(error)) if is_foreign(error) => Some(false),
+        _ => None,
+    };
+    if let Some(claims) = claims {
+        job.record(Change::Claimed(claims)).await?;
+    }
+    opened
 }
 
-/// A part that our row did not claim when we read it. Another process may have begun the same download at this moment: then
-/// the row claims it by now, and the lock says who has it.
-async fn there_already<H: Host>(job: &mut Job<'_, H>, path: String) -> Result<PartOf<H>, Failed> {
-    job.row = job.host.ledger().row(job.row.id).await?;
-    if job.row.claimed {
-        return Ok(job.host.store().open(&path, OpenPart::Claimed).await?);
-    }
-    Err(not_ours(job, path).await.into())
-}
-
-/// What a part is that is not ours: another one's who writes it now, or nobody's. Looking changes nothing of it.
-async fn not_ours<H: Host>(job: &Job<'_, H>, path: String) -> Error {
-    match job.host.store().open(&path, OpenPart::Adopt).await {
-        Err(error @ Error::PartLocked { .. }) => error,
-        Ok(_) | Err(_) => Error::ForeignPart { path },
-    }
-}
-
-async fn elsewhere<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>) -> Result<After, Failed> {
-    match job.row.status {
-        Status::Completed | Status::ImportQueued => {
-            // Opening has created an empty part anew. Whether that can be removed or not, the file is whole.
-            drop(part);
-            let _ = job.host.store().remove(&job.row.new.part).await;
-            Ok(After::DoneElsewhere)
-        }
-        Status::Cancelled => leave(job, part, Error::Cancelled.into()).await,
-        _ => leave(job, part, job.row.wrong_state().into()).await,
-    }
-}
-
-/// Gives up a part that was only opened: an empty one may have been created by that, after its row was removed, and would
-/// then be nobody's.
+/// Gives up a part that was only opened. An empty one may have been created by that: after its row was removed, so that no row
+/// claims it, or beside the file that another process has completed.
 async fn leave<H: Host>(job: &Job<'_, H>, mut part: PartOf<H>, error: Failed) -> Result<After, Failed> {
+    let done = matches!(job.row.status, Status::Completed | Status::ImportQueued);
     let ended = !matches!(*error, Error::Ledger { .. });
-    if ended && part.length().await.is_ok_and(|length| length == 0) {
+    if done || (ended && calls::length(&mut part).await.is_ok_and(|length| length == 0)) {
         drop(part);
-        // What is told is the error; the file is empty.
-        let _ = job.host.store().remove(&job.row.new.part).await;
+        // The error to report is the first one; the file is empty.
+        let _ = calls::remove(job.host, &job.row.new.part).await;
     }
-    Err(error)
+    if done { Ok(After::DoneElsewhere) } else { Err(error) }
 }
 
 async fn finish<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>, whole: Whole) -> Result<After, Failed> {
@@ -288,90 +284,89 @@ async fn finish<H: Host>(job: &mut Job<'_, H>, part: PartOf<H>, whole: Whole) ->
     if let Err(error) = commit(job, part, whole, Some(ended(Outcome::Completed, None))).await {
         let ended = match &*error {
             Error::Cancelled => ended(Outcome::Cancelled, None),
+            Error::Paused => ended(Outcome::Interrupted, None),
             other => ended(Outcome::Failed, Some(job.failure(other))),
         };
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = job.record(ended).await;
         return Err(error);
     }
     Ok(After::Done)
 }
 
-/// What a failed attempt leads to. `offset` is what it reached, where it began at all.
+/// Decides what follows a failed attempt, and records it. `offset` is what the attempt reached, if it began at all.
 async fn retry_or_fail<H: Host>(
     job: &mut Job<'_, H>,
     error: Failed,
     offset: Option<u64>,
     random: &mut fastrand::Rng,
 ) -> Result<After, Failed> {
-    let Ok(policy) = job.config.retry_policy() else {
+    let Some(Follows { bounds, wait, busy }) = follows(job, &error, offset, random) else {
         return Err(error);
     };
     if let Some(to) = offset {
-        let (now, most) = (job.host.clock().now(), job.config.max_download_attempts);
-        if let Some(busy) = job.seat.busy(&error, now, most) {
-            return give_way(job, error, to, busy).await;
-        }
-    }
-    let (reached, received) = match offset {
-        Some(offset) => (offset, job.received),
-        None => (0, 0),
-    };
-    let reset = job.config.progress_reset_bytes;
-    let bounds = job.row.bounds.after_attempt(reached, received, reset);
-    let next = bounds.next(&error, &job.config, &policy, random);
-    let wait = match next {
-        Next::Retry { delay, asked_by } => Some((delay, asked_by)),
-        Next::Fail => None,
-    };
-    if let Some(to) = offset {
-        let end =
-            AttemptEnd { attempt: job.attempt, to, outcome: Outcome::Failed, error: Some(job.failure(&error)), wait };
+        let (attempt, outcome) = (job.attempt, Outcome::Failed);
+        let end = AttemptEnd { attempt, to, outcome, error: Some(job.failure(&error)), wait };
         // Attempts at a URL on trial count for this drive, and not for the row.
         let of_row = job.candidate.as_ref().map(|candidate| candidate.bounds);
         job.trial_bounds = of_row.map(|_| bounds);
-        let recorded = of_row.unwrap_or(bounds);
-        let ended = Change::AttemptEnded { end, bounds: recorded };
-        job.record(ended).await?;
+        job.record(Change::AttemptEnded { end, bounds: of_row.unwrap_or(bounds) }).await?;
     }
     job.row.bounds = bounds;
-    let Some((delay, asked_by)) = wait else {
-        return Err(error);
+    let why = chain(&*error);
+    let (delay, asked_by) = match (busy, wait) {
+        (Some(Busy { moving, latest }), _) => {
+            let delay = wait.map_or(Duration::ZERO, |(delay, _)| delay);
+            let others = match moving {
+                1 => "1 other download from there moves".to_owned(),
+                _ => format!("{moving} other downloads from there move"),
+            };
+            job.waits(latest.max(delay), format!("origin_busy: {why} while {others}")).await?;
+            return Ok(After::Again(delay));
+        }
+        (None, Some(wait)) => wait,
+        (None, None) => return Err(error),
     };
-    let until = job.host.clock().wall().checked_add(delay);
-    let until = until.unwrap_or_else(|| job.host.clock().wall());
-    job.record(Change::Waits(Waiting { until, why: chain(&*error) })).await?;
-    let (attempt, class, error) = (job.attempt, job.class(&error), chain(&*error));
-    job.emit(What::Retrying { attempt, delay, asked_by, class, error });
+    job.record_wait(delay, why.clone()).await?;
+    job.emit(What::Retrying { attempt: job.attempt, delay, asked_by, class: job.class(&error), error: why });
     Ok(After::Again(delay))
 }
 
-/// The origin is busy with other downloads: this attempt counts for nothing, and the next one has to wait for its turn there.
-async fn give_way<H: Host>(job: &mut Job<'_, H>, error: Failed, to: u64, busy: Busy) -> Result<After, Failed> {
-    let most = Duration::from_millis(job.config.retry_max_delay_ms);
-    let asked = error.retry_after().map(|asked| asked.min(most));
-    let end = AttemptEnd {
-        attempt: job.attempt,
-        to,
-        outcome: Outcome::Failed,
-        error: Some(job.failure(&error)),
-        wait: asked.map(|asked| (asked, AskedBy::RetryAfter)),
-    };
-    let bounds = job.row.bounds;
-    job.record(Change::AttemptEnded { end, bounds }).await?;
-    let delay = asked.unwrap_or_default();
-    let Busy { moving, latest } = busy;
-    let others = match moving {
-        1 => "1 other download from there moves".to_owned(),
-        _ => format!("{moving} other downloads from there move"),
-    };
-    let why = format!("origin_busy: {} while {others}", chain(&*error));
-    job.waits(latest.max(delay), why).await?;
-    Ok(After::Again(delay))
+/// What follows a failed attempt.
+struct Follows {
+    /// The counts for the limits.
+    bounds: Bounds,
+    /// The wait before the next attempt, and who asked for it.
+    wait: Option<(Duration, AskedBy)>,
+    /// The origin is busy with other downloads: the attempt does not count, and the next one waits for its turn there.
+    busy: Option<Busy>,
 }
 
-/// The row's last word, and the listener's. `before` is how the row stood before a URL was tried that did not prove to
-/// have its file.
+fn follows<H: Host>(
+    job: &Job<'_, H>,
+    error: &Error,
+    offset: Option<u64>,
+    random: &mut fastrand::Rng,
+) -> Option<Follows> {
+    let policy = job.config.retry_policy().ok()?;
+    let (now, most) = (job.host.clock().now(), job.config.max_download_attempts);
+    let busy = offset.and_then(|_| job.seat.busy(error, now, most));
+    if busy.is_some() {
+        let asked = error.retry_after().map(|asked| asked.min(policy.max_delay));
+        let wait = asked.map(|asked| (asked, AskedBy::RetryAfter));
+        return Some(Follows { bounds: job.row.bounds, wait, busy });
+    }
+    let (reached, received) = offset.map_or((0, 0), |offset| (offset, job.received));
+    let bounds = job.row.bounds.after_attempt(reached, received, job.config.progress_reset_bytes);
+    let wait = match bounds.next(error, &job.config, &policy, random) {
+        Next::Retry { delay, asked_by } => Some((delay, asked_by)),
+        Next::Fail => None,
+    };
+    Some(Follows { bounds, wait, busy })
+}
+
+/// Records the end of a drive and emits its event. `before` is the state of the row before a URL was tried that did not prove to
+/// serve its file.
 async fn close<H: Host>(
     job: &mut Job<'_, H>,
     ended: Result<(), Failed>,
@@ -385,10 +380,11 @@ async fn close<H: Host>(
         }
         Err(error) => error,
     };
-    // What keeps it from being recorded counts for more: another process may have called the download off.
+    // An error of recording replaces it: another process may have cancelled the download.
     let error = last_word(job, &error, before).await.err().unwrap_or(error);
     match &*error {
         Error::Interrupted => {}
+        Error::Paused => job.emit(What::Paused { bytes: job.row.downloaded }),
         Error::Cancelled => job.emit(What::Cancelled(job.summary(Some(&error)))),
         _ => job.emit(What::Failed(job.summary(Some(&error)))),
     }
@@ -396,38 +392,42 @@ async fn close<H: Host>(
 }
 
 async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<Moving>) -> Result<(), Failed> {
-    match error {
-        // Not this process's row to change: its writer will, or has.
-        Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => Ok(()),
-        // The row cannot be trusted to take it, and one that is `committing` may have its file: the next start looks.
-        Error::Ledger { .. } => Ok(()),
-        Error::Interrupted => job.record(Change::Queued).await,
-        Error::Cancelled => job.record(Change::Cancelled).await,
-        _ if before.is_some() => match before {
-            Some(Moving { status: Status::Failed, failure: Some(failure), .. }) => {
-                job.record(Change::Failed(failure)).await
-            }
-            Some(Moving { status: Status::Cancelled, .. }) => job.record(Change::Cancelled).await,
-            _ => job.record(Change::Queued).await,
+    let is_trial = before.is_some();
+    let change = match error {
+        // The row of another process: its writer will record the end, or has.
+        Error::PartLocked { .. } | Error::WrongState { .. } | Error::NoSuchDownload(_) => return Ok(()),
+        // The ledger may not take it, and a row that is `committing` may have its file: the next start looks.
+        Error::Ledger { .. } => return Ok(()),
+        Error::Interrupted => Change::Queued,
+        Error::Cancelled => Change::Cancelled,
+        Error::Paused => Change::Paused,
+        _ => match before {
+            Some(Moving { status: Status::Failed, failure: Some(failure), .. }) => Change::Failed(failure),
+            Some(Moving { status: Status::Cancelled, .. }) => Change::Cancelled,
+            Some(Moving { status: Status::Paused, .. }) => Change::Paused,
+            Some(_) => Change::Queued,
+            None => Change::Failed(job.failure(error)),
         },
-        _ => {
-            job.record(Change::Failed(job.failure(error))).await?;
-            // The error is told whether or not the sweeping works.
-            let _ = sweep(job).await;
-            Ok(())
-        }
+    };
+    let sweeps = !is_trial && matches!(change, Change::Failed(_));
+    job.record(change).await?;
+    if sweeps {
+        // The error is reported even if this fails.
+        let _ = sweep(job).await;
     }
+    Ok(())
 }
 
-/// A download that came to nothing leaves no empty part behind.
+/// Removes the empty part of a failed download.
 async fn sweep<H: Host>(job: &mut Job<'_, H>) -> Result<(), Failed> {
-    let (store, path) = (job.host.store(), job.row.new.part.clone());
-    if !job.row.claimed || job.row.downloaded > 0 || !store.exists(&path).await? {
+    let path = job.row.new.part.clone();
+    if !job.row.claimed || job.row.downloaded > 0 || !calls::exists(job.host, &path).await? {
         return Ok(());
     }
-    let empty = store.open(&path, OpenPart::Claimed).await?.length().await? == 0;
-    if empty {
-        store.remove(&path).await?;
+    let mut part = calls::open(job.host, &path, OpenPart::Claimed).await?;
+    if calls::length(&mut part).await? == 0 {
+        drop(part);
+        calls::remove(job.host, &path).await?;
         job.record(Change::Claimed(false)).await?;
     }
     Ok(())

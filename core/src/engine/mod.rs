@@ -4,6 +4,7 @@ mod admission;
 mod claim;
 mod downloads;
 mod drive;
+mod line;
 mod peers;
 mod permits;
 mod shared;

@@ -1,6 +1,7 @@
 //! Waits until a download may transfer data: its peer can be reached, and it holds its permits.
 
-use super::shared::Shared;
+use super::line::{Turn, in_turn};
+use super::shared::{Shared, unless_alone};
 use super::stop::{Ear, stopped};
 use crate::error::Failed;
 use crate::host::Host;
@@ -19,19 +20,21 @@ pub(super) struct Leave {
     _of_engine: Permit,
 }
 
-/// Waits for the peer, then for the permits. That may take long, so the peer is checked again afterwards.
+/// Waits for the peer, then for the permits, the first time in `turn`. That may take long, so the peer is checked again afterwards.
 pub(super) async fn leave_to_move<H: Host>(
     shared: &Shared<H>,
     job: &mut Job<'_, H>,
     ear: &mut Ear,
     lane: Lane,
+    turn: &mut Option<Turn<'_>>,
 ) -> Result<Leave, Failed> {
     loop {
         if is_out(job) {
+            *turn = None;
             job.config = shared.config();
-            wait_for_peer(job, ear).await?;
+            unless_alone::<H, _>(wait_for_peer(job, ear)).await?;
         }
-        let permits = ear.unless_stopped(permits(shared, job, lane)).await.map_err(stopped)?;
+        let permits = ear.unless_stopped(in_turn(turn.take(), permits(shared, job, lane))).await.map_err(stopped)?;
         if !is_out(job) {
             return Ok(permits);
         }
@@ -40,7 +43,7 @@ pub(super) async fn leave_to_move<H: Host>(
 
 fn is_out<H: Host>(job: &Job<'_, H>) -> bool {
     let peer = job.reachability.as_ref();
-    peer.is_some_and(|peer| peer.outage().is_some())
+    !H::ALONE && peer.is_some_and(|peer| peer.outage().is_some())
 }
 
 /// Waits until the peer can be reached, without holding a permit and without using an attempt.

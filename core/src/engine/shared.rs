@@ -1,5 +1,6 @@
 //! The state that the downloads of an engine share: limits, permits, and the writer of each destination.
 
+use super::line::Line;
 use super::peers::Peers;
 use super::stop::{Ear, Stop};
 use crate::config::DownloadsConfig;
@@ -13,7 +14,9 @@ use crate::semaphore::Semaphore;
 use crate::stripe::Window;
 use futures::channel::oneshot;
 use litemap::LiteMap;
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 #[derive(Debug)]
 pub(super) struct Shared<H> {
@@ -23,6 +26,7 @@ pub(super) struct Shared<H> {
     pub(super) owner: String,
     pub(super) config: Mutex<Arc<DownloadsConfig>>,
     pub(super) permits: Semaphore,
+    pub(super) line: Line,
     pub(super) peers: Peers,
     pub(super) origins: Origins,
     pub(super) window: Window,
@@ -61,14 +65,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Sends a stop. Returns `true` if the drive will end for this reason, because of this stop or an earlier one.
-    pub(super) fn tell(&mut self, stop: Stop) -> bool {
+    /// Sends a stop. Returns the one that the drive will end by: this or an earlier one, or `None` if it is too late.
+    pub(super) fn tell(&mut self, stop: Stop) -> Option<Stop> {
         if let Some(sender) = self.stop.take()
             && sender.send(stop).is_ok()
         {
             self.told = Some(stop);
         }
-        self.told == Some(stop)
+        self.told
     }
 }
 
@@ -98,6 +102,13 @@ impl<H> Shared<H> {
     pub(super) fn config(&self) -> Arc<DownloadsConfig> {
         Arc::clone(&lock(&self.config))
     }
+}
+
+/// Does work that a host which is [alone](Host::ALONE) never has. Only a future that checks this when it is polled lets the compiler
+/// leave out the code: the states of an `async fn` stay, even if none of them is ever entered.
+pub(super) fn unless_alone<H: Host, T>(work: impl Future<Output = T>) -> impl Future<Output = T> + Unpin {
+    let mut work = Box::pin(work);
+    poll_fn(move |context| if H::ALONE { Poll::Pending } else { work.as_mut().poll(context) })
 }
 
 /// Reserves a destination for one writer; dropping it admits the next one.

@@ -1,6 +1,6 @@
 //! Stop signals: how a drive is asked to end.
 
-use crate::error::Error;
+use crate::error::{Error, Failed};
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use std::future::Future;
@@ -11,6 +11,8 @@ use std::pin::pin;
 pub(super) enum Stop {
     /// A user cancelled the download.
     Cancel,
+    /// A user paused the download.
+    Pause,
     /// The process is shutting down.
     End,
 }
@@ -40,9 +42,11 @@ impl Ear {
 }
 
 /// The error of a drive that was stopped.
-pub(super) fn stopped(stop: Stop) -> Error {
-    match stop {
+pub(super) fn stopped(stop: Stop) -> Failed {
+    let error = match stop {
         Stop::Cancel => Error::Cancelled,
+        Stop::Pause => Error::Paused,
         Stop::End => Error::Interrupted,
-    }
+    };
+    error.into()
 }

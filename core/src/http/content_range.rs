@@ -1,5 +1,7 @@
 //! `Content-Range` (RFC 9110 §14.4): `bytes first-last/total`, `bytes first-last/*` or `bytes */total`.
 
+use crate::split::cut;
+
 /// A valid Content-Range: `first <= last < total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContentRange {
@@ -21,16 +23,16 @@ pub enum ContentRange {
 
 /// Parses a Content-Range. Returns `None` if it is malformed, contradictory or beyond 64 bits.
 pub fn content_range(value: &str) -> Option<ContentRange> {
-    let (unit, rest) = value.split_once(' ')?;
+    let (unit, rest) = cut(value, b' ')?;
     if !unit.eq_ignore_ascii_case("bytes") {
         return None;
     }
-    let (range, total) = rest.split_once('/')?;
+    let (range, total) = cut(rest, b'/')?;
     let total = if total == "*" { None } else { Some(digits(total)?) };
     if range == "*" {
         return total.map(|total| ContentRange::Unsatisfied { total });
     }
-    let (first, last) = range.split_once('-')?;
+    let (first, last) = cut(range, b'-')?;
     let (first, last) = (digits(first)?, digits(last)?);
     let fits = first <= last && last < total.unwrap_or(u64::MAX);
     fits.then_some(ContentRange::Part { first, last, total })

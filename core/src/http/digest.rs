@@ -1,12 +1,13 @@
 //! `Repr-Digest` (RFC 9530 §3): digests of the whole representation, whatever range was sent.
 
 use crate::checksum::{Algorithm, Checksum};
+use crate::split::{cut, members};
 
 /// The checksums that the lines of a `Repr-Digest` name. Other algorithms and malformed members are ignored; the last
 /// member of an algorithm counts (RFC 8941 §4.2.2).
 pub fn repr_digests<'h>(lines: impl Iterator<Item = &'h str>) -> Vec<Checksum> {
     let mut found: Vec<Checksum> = Vec::new();
-    for checksum in lines.flat_map(|line| line.split(',')).filter_map(member) {
+    for checksum in members(lines).into_iter().filter_map(member) {
         found.retain(|earlier| earlier.algorithm != checksum.algorithm);
         found.push(checksum);
     }
@@ -14,21 +15,21 @@ pub fn repr_digests<'h>(lines: impl Iterator<Item = &'h str>) -> Vec<Checksum> {
 }
 
 fn member(item: &str) -> Option<Checksum> {
-    let (key, value) = item.trim_ascii().split_once('=')?;
+    let (key, value) = cut(item, b'=')?;
     let algorithm = Algorithm::of_repr_digest(key.trim_ascii())?;
-    let inner = value.trim_ascii().strip_prefix(':')?.strip_suffix(':')?;
+    let inner = value.trim_ascii().strip_prefix(":")?.strip_suffix(":")?;
     Checksum::new(algorithm, &hex_of_base64(inner)?).ok()
 }
 
 /// The bytes of padded base64 in hexadecimal digits.
 fn hex_of_base64(text: &str) -> Option<String> {
-    let letters = text.trim_end_matches('=');
-    let padding = text.len() - letters.len();
+    let padding = text.bytes().rev().take_while(|&byte| byte == b'=').count();
+    let letters = text.bytes().take(text.len() - padding);
     if !text.len().is_multiple_of(4) || padding > 2 {
         return None;
     }
     let (mut bits, mut count, mut hex) = (0_u32, 0_u32, String::with_capacity(128));
-    for letter in letters.bytes() {
+    for letter in letters {
         bits = (bits << 6) | u32::from(sextet(letter)?);
         count += 6;
         while count >= 4 {

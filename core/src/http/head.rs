@@ -7,6 +7,7 @@ use super::validator::validators;
 use crate::checksum::Checksum;
 use crate::error::Error;
 use crate::record::Validators;
+use crate::split::members;
 use crate::transport::{BodyEnd, Headers};
 use std::time::{Duration, SystemTime};
 
@@ -65,8 +66,7 @@ impl Head {
 }
 
 fn coding(headers: &Headers) -> Option<String> {
-    let codings = headers.all("content-encoding").flat_map(|value| value.split(','));
-    let odd: Vec<_> =
-        codings.map(str::trim_ascii).filter(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity")).collect();
+    let mut odd = members(headers.all("content-encoding"));
+    odd.retain(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
     (!odd.is_empty()).then(|| odd.join(", "))
 }

@@ -2,6 +2,7 @@
 
 mod content_range;
 mod digest;
+mod disposition;
 mod framing;
 mod head;
 mod retry_after;
@@ -9,6 +10,7 @@ mod validator;
 
 pub use content_range::{ContentRange, content_range};
 pub use digest::repr_digests;
+pub use disposition::suggested_name;
 pub use framing::body_end;
 pub use head::Head;
 pub use retry_after::parse_retry_after;

@@ -1,6 +1,7 @@
 //! ETag and Last-Modified: the fields that distinguish versions of a file (RFC 9110 §8.8).
 
 use crate::record::Validators;
+use crate::split::cut;
 use crate::transport::Headers;
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ pub fn validators(headers: &Headers) -> Validators {
 
 /// The type and subtype of a Content-Type, lower-case (RFC 9110 §8.3.1).
 fn media_type(value: &str) -> Option<String> {
-    let (name, _parameters) = value.split_once(';').unwrap_or((value, ""));
+    let (name, _parameters) = cut(value, b';').unwrap_or((value, ""));
     let name = name.trim_ascii();
     (!name.is_empty()).then(|| name.to_ascii_lowercase())
 }

@@ -179,18 +179,18 @@ pub struct Waiting {
 pub enum Change {
     /// The row claims the part, or no longer does.
     Claimed(bool),
-    /// The part belongs to one full response from now on: its first `kept` bytes were compared with it and are equal, what
-    /// came after them is cut off already. Recorded before the next byte is written.
+    /// The part belongs to one full response from now on: its first `kept` bytes were compared with it and are equal, and the rest is
+    /// already cut off. Recorded before the next byte is written.
     Fresh {
         /// Bytes that are kept.
         kept: u64,
         /// The bytes that were discarded, if any.
         restart: Option<Restart>,
-        /// What tells this version.
+        /// The validators of this version.
         validators: Validators,
         /// Its digests by Repr-Digest.
         stated: Vec<Checksum>,
-        /// Its size, where known.
+        /// Its size, if known.
         size: Option<KnownSize>,
         /// The transfer's size is not the release's.
         mismatch: bool,
@@ -199,7 +199,7 @@ pub enum Change {
     },
     /// Another response continues the same version.
     Resumed {
-        /// The size, where this response is the first to tell it.
+        /// The size, if this response is the first to state it.
         size: Option<KnownSize>,
         /// The transfer's size is not the release's.
         mismatch: bool,
@@ -208,11 +208,11 @@ pub enum Change {
         /// [`Part::epoch`](crate::store::Part::epoch) of the part.
         epoch: String,
     },
-    /// Bytes are durable.
+    /// Data was made durable.
     Checkpoint {
         /// Bytes in the part.
         downloaded: u64,
-        /// Of these, how many are synced.
+        /// The number of them that are durable.
         durable: u64,
         /// [`Part::epoch`](crate::store::Part::epoch) of the part.
         epoch: String,
@@ -227,9 +227,9 @@ pub enum Change {
     Moved {
         /// The new URL.
         url: String,
-        /// What tells the version there.
+        /// The validators of the version there.
         validators: Validators,
-        /// The terms it was asked for with.
+        /// The terms of the request for it.
         terms: Terms,
     },
     /// An attempt has ended.
@@ -263,6 +263,10 @@ pub enum Change {
     Cancelled,
     /// A user retries it: `queued`, with reset limits.
     Retried,
+    /// A user paused it.
+    Paused,
+    /// A user resumes it: `queued`, with the limits as they were.
+    Unpaused,
     /// It was requested again, on these terms.
     Terms(Terms),
 }
@@ -285,7 +289,7 @@ pub struct Terms {
     pub digests: Vec<DigestRow>,
     /// Take up a part that no row claims.
     pub adopt: bool,
-    /// What to do where the destination exists.
+    /// What to do if the destination exists.
     pub on_exists: OnExists,
     /// Names of the headers that requests need and the ledger does not keep.
     pub header_names: Vec<String>,
@@ -317,12 +321,16 @@ impl Status {
             | Change::Moved { .. }
             | Change::AttemptEnded { .. }
             | Change::Terms(_) => true,
-            Change::Waits(_) | Change::Queued | Change::Committing { .. } | Change::Failed(_) => !self.is_finished(),
+            Change::Waits(_) | Change::Queued | Change::Committing { .. } | Change::Failed(_) => self.is_active(),
             // A repeated end is no contradiction: two processes may finish or cancel one download.
-            Change::Completed { .. } => !self.is_finished() || self == Status::Completed,
-            // From `committing` on it is too late to cancel.
+            Change::Completed { .. } => self.is_active() || self == Status::Completed,
+            // From `committing` on it is too late to cancel or to pause.
             Change::Cancelled => self == Status::Cancelled || !(self.is_finished() || self == Status::Committing),
+            Change::Paused => {
+                matches!(self, Status::Queued | Status::Downloading | Status::Waiting | Status::Paused)
+            }
             Change::Retried => matches!(self, Status::Failed | Status::Cancelled),
+            Change::Unpaused => self == Status::Paused,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! contract test compares them.
 //!
 //! Invariant: `attempts` only grows; the status of a row that [is finished](Status::is_finished) changes only by
-//! [`Change::Retried`]. A ledger checks [`Status::admits`] in the transaction that records a change, because several processes
+//! [`Change::Retried`], and that of a paused one only by [`Change::Unpaused`] and [`Change::Cancelled`]. A ledger checks [`Status::admits`] in the transaction that records a change, because several processes
 //! may share it: if a cancel races with a commit, exactly one wins.
 
 mod change;

@@ -229,7 +229,8 @@ impl Row {
                 self.status = Status::Waiting;
                 self.waiting = Some(waiting.clone());
             }
-            Change::Queued => self.stand(Status::Queued),
+            Change::Queued | Change::Unpaused => self.stand(Status::Queued),
+            Change::Paused => self.stand(Status::Paused),
             Change::Committing { committing, .. } => {
                 self.stand(Status::Committing);
                 self.committing = Some(committing.clone());
@@ -333,7 +334,9 @@ impl DigestRow {
             | Change::Completed { .. }
             | Change::Failed(_)
             | Change::Cancelled
-            | Change::Retried => {}
+            | Change::Retried
+            | Change::Paused
+            | Change::Unpaused => {}
         }
     }
 }

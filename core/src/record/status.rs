@@ -12,6 +12,8 @@ pub enum Status {
     Downloading,
     /// Between attempts; [`Row::waiting`](super::Row::waiting) says until when and why.
     Waiting,
+    /// A user paused it; the part is kept, and nothing is done until the user resumes it.
+    Paused,
     /// All bytes are synced, and the file is being renamed.
     Committing,
     /// The file is at its final name.
@@ -31,6 +33,7 @@ impl Status {
             Status::Queued => "queued",
             Status::Downloading => "downloading",
             Status::Waiting => "waiting",
+            Status::Paused => "paused",
             Status::Committing => "committing",
             Status::Completed => "completed",
             Status::ImportQueued => "import_queued",
@@ -40,10 +43,11 @@ impl Status {
     }
 
     /// All statuses, in the order in which a download goes through them.
-    pub const ALL: [Status; 8] = [
+    pub const ALL: [Status; 9] = [
         Status::Queued,
         Status::Downloading,
         Status::Waiting,
+        Status::Paused,
         Status::Committing,
         Status::Completed,
         Status::ImportQueued,
@@ -56,11 +60,16 @@ impl Status {
         Status::ALL.into_iter().find(|status| status.name() == name)
     }
 
-    /// Returns `true` if the status does not change without a user.
+    /// Returns `true` if the download has ended: only a retry by the user changes that.
     pub fn is_finished(self) -> bool {
         match self {
-            Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => false,
+            Status::Queued | Status::Downloading | Status::Waiting | Status::Paused | Status::Committing => false,
             Status::Completed | Status::ImportQueued | Status::Failed | Status::Cancelled => true,
         }
+    }
+
+    /// Returns `true` if the download is driven without a user: it has not ended and is not paused.
+    pub fn is_active(self) -> bool {
+        !self.is_finished() && self != Status::Paused
     }
 }

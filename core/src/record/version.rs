@@ -49,7 +49,7 @@ pub struct Validators {
     pub last_modified: Option<String>,
     /// That Last-Modified is strong: at least 60 s before that response's Date (RFC 9110 §8.8.2.2).
     pub last_modified_strong: bool,
-    /// The media type of Content-Type, lower-case and without parameters. It validates nothing, but tells an error page
+    /// The media type of Content-Type, lower-case and without parameters. It validates nothing, but distinguishes an error page
     /// from a film.
     pub content_type: Option<String>,
 }

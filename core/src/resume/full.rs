@@ -3,6 +3,8 @@
 use crate::error::Error;
 use crate::name::extension;
 use crate::record::{Behaviour, Validators};
+use crate::split::members;
+use std::iter::once;
 
 /// What to do with a full response.
 #[derive(Debug)]
@@ -71,59 +73,13 @@ fn text_in_place_of<'a>(held: &Validators, now: &'a Validators) -> Option<&'a st
 
 /// Returns `true` if a first response is probably a page: HTML under the name of a film, an archive or the like.
 pub fn is_odd_page(content_type: Option<&str>, name: &str) -> bool {
-    let known = |extension: &str| {
-        let mut binary = BINARY_EXTENSIONS.iter();
-        binary.any(|known| extension.eq_ignore_ascii_case(known))
-    };
-    content_type.is_some_and(is_html) && extension(name).is_some_and(known)
+    content_type.is_some_and(is_html) && has_extension(name, BINARY_EXTENSIONS)
 }
 
-const BINARY_EXTENSIONS: [&str; 44] = [
-    "7z",
-    "apk",
-    "appimage",
-    "avi",
-    "bin",
-    "bz2",
-    "cab",
-    "deb",
-    "dmg",
-    "docx",
-    "epub",
-    "exe",
-    "flac",
-    "gguf",
-    "gif",
-    "gz",
-    "img",
-    "iso",
-    "jar",
-    "jpeg",
-    "jpg",
-    "m4a",
-    "m4v",
-    "mkv",
-    "mov",
-    "mp3",
-    "mp4",
-    "msi",
-    "ogg",
-    "onnx",
-    "pdf",
-    "png",
-    "pt",
-    "rar",
-    "rpm",
-    "safetensors",
-    "tar",
-    "tgz",
-    "torrent",
-    "webm",
-    "whl",
-    "xz",
-    "zip",
-    "zst",
-];
+/// Separated by commas.
+const BINARY_EXTENSIONS: &str = "7z,apk,appimage,avi,bin,bz2,cab,deb,dmg,docx,epub,exe,flac,gguf,gif,gz,img,iso,jar,\
+    jpeg,jpg,m4a,m4v,mkv,mov,mp3,mp4,msi,ogg,onnx,pdf,png,pt,rar,rpm,safetensors,tar,tgz,torrent,webm,whl,xz,zip,\
+    zst";
 
 fn is_html(content_type: &str) -> bool {
     matches!(content_type, "text/html" | "application/xhtml+xml")
@@ -135,9 +91,12 @@ fn is_text(content_type: &str) -> bool {
 }
 
 fn is_html_name(name: &str) -> bool {
-    let html = ["html", "htm", "xhtml", "xht", "shtml", "mhtml"];
-    let is = |extension: &str| html.iter().any(|known| extension.eq_ignore_ascii_case(known));
-    extension(name).is_some_and(is)
+    has_extension(name, "html,htm,xhtml,xht,shtml,mhtml")
+}
+
+fn has_extension(name: &str, known: &str) -> bool {
+    let known = members(once(known));
+    extension(name).is_some_and(|extension| known.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 /// What two small responses must have in common to be the same one.

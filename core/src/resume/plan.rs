@@ -1,26 +1,25 @@
-//! How many bytes count, and what to request.
+//! Decides how many bytes of a part count, and what to request.
 
 use crate::http::is_strong_etag;
 use crate::record::{Behaviour, DigestRow, RestartReason, Validators};
 use crate::store::StoreRules;
 use crate::transport::RequestRules;
 
-/// How much of a part counts.
+/// The bytes of a part that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usable {
-    /// All of it.
+    /// All of them.
     All,
-    /// Only this many bytes: cut it back.
+    /// Only this many: cut the part back.
     First(u64),
-    /// None: it is not what was recorded.
+    /// None: the part is not the recorded one.
     None,
 }
 
-/// How many of a part's `length` bytes count.
+/// Decides how many of the `length` bytes of a part count.
 ///
-/// `unbroken` says whether the part is still in the [epoch](crate::store::Part::epoch) in which its bytes were written, and is
-/// `None` before any byte was recorded. Within one epoch the part's own length counts; in another one only what was made
-/// durable does.
+/// `unbroken` is `true` if the part is still in the [epoch](crate::store::Part::epoch) in which its bytes were written, and `None`
+/// before any byte was recorded. Within one epoch the length of the part counts, in another one only the durable offset.
 pub fn usable(length: u64, durable: u64, unbroken: Option<bool>) -> Usable {
     match unbroken {
         None if length == 0 => Usable::All,
@@ -32,20 +31,20 @@ pub fn usable(length: u64, durable: u64, unbroken: Option<bool>) -> Usable {
     }
 }
 
-/// What is held of a file.
+/// The data that is held of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'a> {
-    /// Bytes in the part that count.
+    /// The bytes in the part that count.
     pub offset: u64,
-    /// Size of the file, if a transfer of this version gave it.
+    /// The size of the file, if a transfer of this version stated it.
     pub size: Option<u64>,
-    /// Size by the release's metadata. It never refuses a response, discards a part or ends a download by itself.
+    /// The size that the release's metadata states. By itself it never refuses a response, discards a part or ends a download.
     pub announced: Option<u64>,
-    /// What tells the version they are of.
+    /// The validators of their version.
     pub validators: &'a Validators,
-    /// Its digests, among them those that earlier responses stated.
+    /// Its digests, including those that earlier responses stated.
     pub digests: &'a [DigestRow],
-    /// What earlier requests have shown of the URL.
+    /// How the URL behaved in earlier requests.
     pub behaviour: &'a Behaviour,
 }
 
@@ -54,28 +53,28 @@ pub struct Held<'a> {
 pub enum Plan {
     /// The whole file.
     Plain,
-    /// The part cannot be of this file: discard it, then the whole file.
+    /// The whole file, after the part was discarded: it cannot be of this file.
     Discard(RestartReason),
     /// Nothing: all bytes are there.
     Finish,
-    /// The part has the size that the release announced: nothing if a digest matches, else this.
+    /// The part has the size that the release states: nothing if a digest matches, else this.
     Prove(Ask),
     /// The rest.
     Ranged(Ask),
-    /// The whole file, to be compared with the part; the reason counts if they differ.
+    /// The whole file, to be compared with the part; the reason applies if they differ.
     Full(RestartReason),
-    /// Nothing: the bytes so far cannot be proven to belong to the rest, and cannot be taken back.
+    /// Nothing: the bytes so far cannot be proven to belong to the rest, and cannot be discarded.
     NotResumable,
 }
 
 /// A ranged request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
-    /// The first byte asked for.
+    /// The first byte of the range.
     pub first: u64,
     /// The bytes from `first` up to here are in the part and are compared before one is appended.
     pub offset: u64,
-    /// What makes the server answer with the whole file where it is another version.
+    /// The If-Range: the server sends the whole file if its version is another one.
     pub if_range: Option<IfRange>,
 }
 
@@ -89,7 +88,7 @@ pub enum IfRange {
 }
 
 impl IfRange {
-    /// As it goes on the wire.
+    /// The value as sent.
     pub fn value(&self) -> &str {
         match self {
             IfRange::ETag(value) | IfRange::Date(value) => value,
@@ -97,7 +96,7 @@ impl IfRange {
     }
 }
 
-/// What to request, given what is held.
+/// Decides what to request.
 pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: StoreRules) -> Plan {
     let offset = held.offset;
     match held.size {
@@ -114,11 +113,11 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: S
         offset,
         if_range,
     };
-    // What cannot be read back can only be asked about beyond its end.
+    // A part that cannot be read back is not compared, so nothing before its end is requested.
     let asked_about = held.size.is_none() && store.read_back_bytes > 0;
     let announced = held.announced.filter(|_| asked_about);
-    // All of it may be there, but no transfer said that the file ends there. At least the last byte is asked for once more,
-    // so that the response has a total even if the file is complete.
+    // The part may be complete, but no transfer stated that the file ends there. At least the last byte is requested again, so that
+    // the response states the total even if the file is complete.
     let from_before_the_end = || from(overlap_bytes.saturating_add(1), None);
     match announced.filter(|&announced| offset >= announced) {
         Some(announced) if offset == announced => return Plan::Prove(from_before_the_end()),
@@ -132,7 +131,7 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: S
         None => {}
     }
     match strong(held.validators).filter(|_| requests.if_range) {
-        // A strong ETag vouches for every byte, anything less is checked against the part's own tail.
+        // A strong ETag vouches for every byte; without one, the tail of the part is compared.
         Some(IfRange::ETag(_)) if held.behaviour.ignores_if_range => Plan::Ranged(from(0, None)),
         Some(etag @ IfRange::ETag(_)) => Plan::Ranged(from(0, Some(etag))),
         Some(date @ IfRange::Date(_)) => Plan::Ranged(from(overlap_bytes, Some(date))),
@@ -142,8 +141,8 @@ pub fn plan(held: Held<'_>, overlap_bytes: u64, requests: RequestRules, store: S
 }
 
 impl Plan {
-    /// The whole file, to be compared with the part. A part that cannot be read back is discarded once the response is
-    /// there, and one that cannot be cut has no use for it.
+    /// The whole file, to be compared with the part. A part that cannot be read back is discarded once the response was received; a
+    /// part that cannot be cut cannot use it.
     pub fn compared(reason: RestartReason, store: StoreRules) -> Plan {
         match store.truncate {
             true => Plan::Full(reason),
@@ -152,12 +151,12 @@ impl Plan {
     }
 }
 
-/// Neither a comparison nor a strong ETag would vouch for what a range without If-Range appends.
+/// Returns `true` if neither a comparison nor a strong ETag would vouch for the bytes of a range without If-Range.
 pub(crate) fn is_unproven(validators: &Validators, overlap_bytes: u64) -> bool {
     overlap_bytes == 0 && !matches!(strong(validators), Some(IfRange::ETag(_)))
 }
 
-/// What may stand in an If-Range: a date only if there is no ETag at all, not even a weak one (RFC 9110 §13.1.5).
+/// The validator for an If-Range: a date only if there is no ETag at all, not even a weak one (RFC 9110 §13.1.5).
 pub(super) fn strong(validators: &Validators) -> Option<IfRange> {
     match validators.etag.clone() {
         Some(etag) => is_strong_etag(&etag).then_some(IfRange::ETag(etag)),

@@ -1,4 +1,4 @@
-//! What a response is worth.
+//! Decides what to do with a response.
 
 use super::plan::{Ask, Held, IfRange, strong};
 use crate::checksum::Checksum;
@@ -7,47 +7,47 @@ use crate::http::{ContentRange, Head};
 use crate::record::{DigestRow, DigestSource, KnownSize, RestartReason, SizeSource};
 use crate::transport::{BodyEnd, RequestRules};
 
-/// What a response is worth.
+/// What to do with a response.
 #[derive(Debug)]
 pub enum Verdict {
-    /// Its body goes on where the part ends (after the comparison).
+    /// Append its body to the part (after the comparison).
     Append {
         /// The offset after its last byte.
         end: u64,
-        /// Size of the file, if it says so.
+        /// The size of the file, if the response states it.
         total: Option<u64>,
     },
-    /// Its body is the file from its first byte on.
+    /// Its body is the file from its first byte.
     Full {
-        /// How it ends.
+        /// How the body ends.
         end: BodyEnd,
-        /// Size of the file, if it says so.
+        /// The size of the file, if the response states it.
         size: Option<KnownSize>,
         /// Why bytes of the part are discarded, if they differ.
         reason: RestartReason,
     },
-    /// Its body is the whole file although an If-Range with the held strong ETag was sent, and it has that very ETag: the
-    /// source ignores If-Range. The range alone is worth a try; or the body's first bytes, which are the part's, are skipped.
+    /// Its body is the whole file with the held strong ETag, although an If-Range with it was sent: the source ignores If-Range.
+    /// Try the range alone, or skip the first bytes of the body, which are those of the part.
     IgnoredIfRange {
-        /// How it ends.
+        /// How the body ends.
         end: BodyEnd,
-        /// Size of the file, if it says so.
+        /// The size of the file, if the response states it.
         size: Option<KnownSize>,
     },
-    /// Drop it unread, and ask for the whole file.
+    /// Drop it unread and request the whole file.
     AskWhole {
         /// Why bytes of the part are discarded, if they differ.
         reason: RestartReason,
-        /// The status refuses the range, and counts if the whole file is refused as well.
+        /// The error of a status that refuses the range; it counts if the request for the whole file fails, too.
         refused: Option<Error>,
     },
     /// The part is the whole file.
     Complete,
-    /// The attempt is over.
+    /// The attempt has failed.
     Fail(Error),
 }
 
-/// What the response to a ranged request is worth.
+/// Decides what to do with the response to a ranged request.
 pub fn verdict(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
     let ask_whole = |reason| {
         let refused = None;
@@ -71,8 +71,8 @@ pub fn verdict(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
     }
 }
 
-/// What the response to a request for the whole file is worth. `reason` counts if it differs from the part. `bare` says
-/// that a client which sends a Range with every request sent none, because the range was refused.
+/// Decides what to do with the response to a request for the whole file. `reason` applies if it differs from the part. `bare` is
+/// `true` if a client that sends a Range with every request sent none, because the range was refused.
 pub fn verdict_on_plain(
     requests: RequestRules,
     bare: bool,
@@ -81,7 +81,7 @@ pub fn verdict_on_plain(
     reason: RestartReason,
 ) -> Verdict {
     let ranged = requests.range_always && !bare;
-    // `fetch` asks for codings then.
+    // Without a Range, `fetch` requests content codings.
     let decoded = requests.range_always && bare;
     let protocol = |what: &str| Verdict::Fail(Error::Protocol(what.to_owned()));
     match (head.status, head.content_range) {
@@ -105,7 +105,7 @@ pub fn verdict_on_plain(
     }
 }
 
-/// A response to a request for the whole file that says it is the bytes from 0 to `last`.
+/// A response to a request for the whole file that states that it is the bytes from 0 to `last`.
 fn first_range(head: &Head, last: u64, total: Option<u64>, reason: RestartReason) -> Verdict {
     let end = match head.usable_end() {
         Ok(end) => end,
@@ -116,7 +116,7 @@ fn first_range(head: &Head, last: u64, total: Option<u64>, reason: RestartReason
         return Verdict::Fail(unequal_lengths());
     }
     let size = total.map(|bytes| KnownSize { bytes, source: SizeSource::ContentRange });
-    // A body without a length is read to its own end, to see that this is the file's; that of a range alone ends with it.
+    // A body without a length is read to its own end, which must be that of the file; a range alone ends with its last byte.
     let end = match total == Some(length) {
         true => end,
         false => BodyEnd::Length(length),
@@ -137,8 +137,8 @@ fn full(head: &Head, reason: RestartReason) -> Verdict {
     }
 }
 
-/// `fetch` asks for codings if there is no Range, undoes them, and may hide the field that names them. Only a length that
-/// was known before shows that the bytes are the file's.
+/// Without a Range, `fetch` requests codings, undoes them, and may hide the field that names them. Only a length that was known
+/// before shows that the bytes are those of the file.
 fn of_known_size(held: Held<'_>, full: Verdict) -> Verdict {
     let known = held.size.or(held.announced);
     let why = match &full {
@@ -158,8 +158,8 @@ fn reason_of_200(ask: &Ask) -> RestartReason {
     }
 }
 
-/// The whole file of the very version that the If-Range named. An ETag that is the same for another size or digest names
-/// no version.
+/// Returns `true` for the whole file of the version that If-Range named. An ETag that is the same for another size or digest
+/// identifies no version.
 fn ignores_if_range(ask: &Ask, held: Held<'_>, head: &Head, size: Option<KnownSize>) -> bool {
     let same_size = match (held.size, size) {
         (Some(held), Some(size)) => held == size.bytes,
@@ -194,9 +194,9 @@ fn verdict_on_206(ask: &Ask, held: Held<'_>, head: &Head) -> Verdict {
     }
 }
 
-/// The ETag that was held has to come back identical; one that is missing now is as good as another one. So has the date of
-/// an If-Range; another Last-Modified, even a weak one, is another version. A stated digest is no validator, but two that
-/// differ are proof enough.
+/// Returns `true` if a response is of the held version. A held ETag must be sent back unchanged: a missing one counts as different.
+/// The same applies to the date of an If-Range. Another Last-Modified, even a weak one, is another version. A stated digest is no
+/// validator, but a different one shows that the version is another.
 fn same_version(ask: &Ask, held: Held<'_>, head: &Head) -> bool {
     let digest = states_the_same(held.digests, &head.stated);
     let (held, now) = (held.validators, &head.validators);
@@ -210,7 +210,7 @@ fn same_version(ask: &Ask, held: Held<'_>, head: &Head) -> bool {
     etag && date && digest
 }
 
-/// Whether no digest that a response states differs from one of an earlier response.
+/// Returns `true` if no digest that a response states differs from one of an earlier response.
 pub(crate) fn states_the_same(held: &[DigestRow], stated: &[Checksum]) -> bool {
     held.iter().filter(|row| row.source == DigestSource::ReprDigest).all(|row| {
         let mut same = stated.iter().filter(|now| now.algorithm == row.algorithm);
@@ -218,7 +218,7 @@ pub(crate) fn states_the_same(held: &[DigestRow], stated: &[Checksum]) -> bool {
     })
 }
 
-/// 416 with `bytes */N`: with an If-Range, or with the held strong ETag, it says that this very version ends where the part
+/// Returns `true` for a 416 with `bytes */N` that proves, by If-Range or the held strong ETag, that this version ends where the part
 /// ends.
 fn proves_complete(ask: &Ask, held: Held<'_>, head: &Head) -> bool {
     let at_end = head.content_range == Some(ContentRange::Unsatisfied { total: held.offset });
@@ -232,7 +232,7 @@ fn proves_complete(ask: &Ask, held: Held<'_>, head: &Head) -> bool {
     at_end && same_size && same_version
 }
 
-/// A coded body is refused whatever else is wrong with it: a plain GET would bring the same coding.
+/// Refuses a coded body, whatever else is wrong with it: the response to a plain GET would have the same coding.
 fn coded_or(head: &Head, verdict: Verdict) -> Verdict {
     match &head.coding {
         Some(coding) => Verdict::Fail(Error::Coded(coding.clone())),

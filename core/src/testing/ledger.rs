@@ -190,7 +190,7 @@ impl Ledger for MemoryLedger {
 
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
         let tables = self.tables();
-        let unfinished = tables.rows.values().filter(|row| !row.status.is_finished());
+        let unfinished = tables.rows.values().filter(|row| row.status.is_active());
         Ok(unfinished.cloned().map(Mark::from).collect())
     }
 
@@ -198,7 +198,7 @@ impl Ledger for MemoryLedger {
         self.write(|tables| {
             self.fence(tables, id)?;
             let row = tables.row(id)?;
-            if row.status.is_finished() {
+            if !row.status.is_active() {
                 return Err(row.wrong_state());
             }
             let attempt = row.begin_attempt();
@@ -210,7 +210,7 @@ impl Ledger for MemoryLedger {
 
     async fn record(&self, id: DownloadId, change: &Change, _at: SystemTime) -> Result<(), Error> {
         self.write(|tables| {
-            if *change != Change::Cancelled {
+            if !matches!(change, Change::Cancelled | Change::Paused) {
                 self.fence(tables, id)?;
             }
             let row = tables.row(id)?;
@@ -218,7 +218,7 @@ impl Ledger for MemoryLedger {
                 return Err(row.wrong_state());
             }
             row.apply(change);
-            if row.status.is_finished() {
+            if !row.status.is_active() {
                 tables.claims.remove(&id);
             }
             tables.changes.push((id, change.clone()));

@@ -96,6 +96,31 @@ fn downloads_that_a_server_sends_away_wait_for_the_others_and_spend_no_attempt()
 }
 
 #[test]
+fn a_busy_mirror_on_trial_costs_the_row_nothing() {
+    const MIRROR: &str = "http://one.example/film";
+    let (mut begun, mut refusals) = (false, [500, 429, 404].into_iter());
+    let answer = move |asked: &Asked| match &*asked.url {
+        MIRROR => Ok(reply(refusals.next().unwrap_or(404), &[], vec![])),
+        "http://one.example/0" => tens_of_seconds(6),
+        _ if std::mem::replace(&mut begun, true) => Ok(reply(404, &[], vec![])),
+        _ => cut(whole(&content(1000)), 400),
+    };
+    let world = World::answering(attempts(5), answer);
+    let id = world.accept();
+    world.drive(id).expect_err("404 is permanent");
+    world.run(async {
+        let other = world.engine.accept(of("one", 0)).await.expect("it is free").id;
+        let moved = world.engine.accept_with(new_download(MIRROR, FILE), NewUrl::Any).await.expect("it may be tried");
+        let (other, moved) = join(world.engine.drive(other), world.engine.drive(moved.id)).await;
+        other.expect("nothing is wrong with it");
+        moved.expect_err("404 is permanent");
+    });
+    assert_eq!(waits(&world).len(), 1, "the mirror was busy once");
+    let bounds = world.row(id).bounds;
+    assert_eq!((bounds.in_a_row, bounds.in_all), (0, 0));
+}
+
+#[test]
 fn many_downloads_of_a_server_that_takes_few_are_all_completed() {
     let mut ends: Vec<Duration> = Vec::new();
     let three_at_once = move |asked: &Asked| {

@@ -12,7 +12,7 @@ fn terminal(host: &FakeHost, id: DownloadId) -> Vec<&'static str> {
 }
 
 /// A body that stands still after 400 of 1000 bytes.
-fn stalled() -> World {
+pub(crate) fn stalled() -> World {
     World::answering(config(), |asked| {
         let file = content(1000);
         let from = asked.first.unwrap_or(0) as usize;
@@ -173,7 +173,7 @@ fn a_cancel_at_any_moment_leads_to_exactly_one_last_word() {
 }
 
 /// What another process on the same disk and ledger sees; its events are its own.
-fn other_process(host: &FakeHost) -> Engine<FakeHost> {
+pub(crate) fn other_process(host: &FakeHost) -> Engine<FakeHost> {
     let mut other = FakeHost::new(host.clock.clone(), host.transport.clone());
     other.store = host.store.clone();
     other.ledger = host.ledger.clone();

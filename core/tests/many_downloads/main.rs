@@ -8,6 +8,7 @@ mod busy_origin;
 mod calling_off;
 mod claims;
 mod new_urls;
+mod pausing;
 mod permits;
 mod start_up;
 mod unreachable;

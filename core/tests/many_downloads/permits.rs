@@ -1,12 +1,15 @@
 //! Who may move bytes when (spec §6).
 
+use crate::world::slow::Slow;
 use crate::world::*;
 use futures::future::join_all;
 use regrip_core::record::{NewDownload, Source};
 use regrip_core::testing::{Asked, FakeHost, FakeTransport, Piece, VirtualClock, new_download};
 use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, What};
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 
 fn permits(max_concurrent_downloads: u32) -> DownloadsConfig {
     DownloadsConfig { max_concurrent_downloads, ..config() }
@@ -58,6 +61,57 @@ fn started(world: &World) -> Vec<DownloadId> {
     let events = world.host.events();
     let started = events.into_iter().filter(|(_, what)| matches!(what, What::Started { .. }));
     started.map(|(id, _)| id).collect()
+}
+
+#[test]
+fn downloads_start_in_the_order_of_their_first_polls_however_late_the_first_one_is() {
+    let world = World::answering(permits(1), ten_seconds);
+    let engine = Engine::new(Slow::new(world.host.clone(), seconds(0)), permits(1), true).expect("it is in range");
+    world.run(async {
+        let mut ids = Vec::new();
+        for number in 0..3 {
+            ids.push(engine.accept(numbered(number)).await.expect("every destination is another").id);
+        }
+        let mut drives: Vec<_> = ids.iter().map(|id| Box::pin(engine.drive(*id))).collect();
+        let mut context = Context::from_waker(Waker::noop());
+        for drive in &mut drives {
+            assert!(drive.as_mut().poll(&mut context).is_pending(), "its ledger is slow");
+        }
+        for _ in 0..50 {
+            for drive in drives.iter_mut().skip(1).rev() {
+                assert!(drive.as_mut().poll(&mut context).is_pending(), "the first one is still on its way");
+            }
+        }
+        assert_eq!(engine.permits_used(), 0);
+        join_all(drives).await;
+    });
+    let started = started(&world);
+    assert_eq!(started, {
+        let mut ordered = started.clone();
+        ordered.sort_unstable();
+        ordered
+    });
+    assert_eq!(started.len(), 3);
+}
+
+#[test]
+fn a_download_that_is_dropped_on_its_way_lets_the_next_one_pass() {
+    let world = World::answering(permits(1), ten_seconds);
+    let engine = Engine::new(Slow::new(world.host.clone(), seconds(0)), permits(1), true).expect("it is in range");
+    world.run(async {
+        let first = engine.accept(numbered(1)).await.expect("new").id;
+        let second = engine.accept(numbered(2)).await.expect("new").id;
+        let mut dropped = Box::pin(engine.drive(first));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(dropped.as_mut().poll(&mut context).is_pending());
+        let mut drive = Box::pin(engine.drive(second));
+        for _ in 0..50 {
+            assert!(drive.as_mut().poll(&mut context).is_pending());
+        }
+        assert_eq!(engine.permits_used(), 0);
+        drop(dropped);
+        drive.await.expect("nobody is before it");
+    });
 }
 
 // S11, S42, G4

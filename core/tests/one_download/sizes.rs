@@ -112,7 +112,7 @@ fn a_chunked_body_is_complete_by_its_last_chunk_whatever_its_release_says() {
         assert!(row.mismatch);
         assert_eq!((row.size, row.known_size()), (None, None));
         for (_, what) in world.host.events() {
-            if let What::Progress { bytes, total } = what {
+            if let What::Progress { bytes, total, .. } = what {
                 assert!(total.is_none_or(|total| total >= bytes), "{bytes} of {total:?}");
             }
         }

@@ -4,7 +4,7 @@ use crate::world::*;
 use regrip_core::event::Summary;
 use regrip_core::record::{NewDownload, Outcome, SizeSource};
 use regrip_core::retry::AskedBy;
-use regrip_core::testing::{FakeHost, Served, new_download};
+use regrip_core::testing::{FakeHost, Piece, Served, new_download};
 use regrip_core::{Algorithm, Class, DownloadsConfig, Error, ErrorCode, Status, What};
 use std::time::Duration;
 
@@ -28,10 +28,34 @@ fn a_file_comes_in_one_go() {
         What::Queued,
         What::Started { attempt: 1, from: 0 },
         What::Headers { expected_bytes: Some(300_000), source: Some(SizeSource::ContentLength), mismatch: false },
-        What::Progress { bytes: 300_000, total: Some(300_000) },
+        What::Progress { bytes: 300_000, total: Some(300_000), bytes_per_sec: None, eta_secs: Some(0) },
         What::Completed(summary),
     ];
     assert_eq!(whats, expected);
+}
+
+#[test]
+fn progress_has_the_speed_of_the_last_seconds_and_the_time_left() {
+    let file = content(120_000);
+    let mut reply = whole(&file);
+    // 1 kB/s, then ten times as fast.
+    let pieces = file[..20_000].chunks(1000).chain(file[20_000..].chunks(10_000));
+    reply.body = pieces.flat_map(|piece| [Piece::Wait(seconds(1)), bytes(piece)]).collect();
+    let world = World::scripted(config(), [Ok(reply)]);
+    world.get().expect("it is whole");
+    let progress: Vec<_> = (world.host.events().into_iter())
+        .filter_map(|(_, what)| match what {
+            What::Progress { bytes, bytes_per_sec, eta_secs, .. } => Some((bytes, bytes_per_sec, eta_secs)),
+            _ => None,
+        })
+        .collect();
+    let at = |offset| progress.iter().find(|(bytes, ..)| *bytes == offset).copied();
+    assert_eq!(at(1000), Some((1000, Some(1000), Some(119))));
+    assert_eq!(at(20_000), Some((20_000, Some(1000), Some(100))));
+    // About a sixth of the way to the new speed, each second.
+    assert_eq!(at(30_000), Some((30_000, Some(2534), Some(36))));
+    assert_eq!(at(40_000), Some((40_000, Some(3801), Some(22))));
+    assert_eq!(at(120_000).map(|(.., eta)| eta), Some(Some(0)));
 }
 
 #[test]

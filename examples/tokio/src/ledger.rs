@@ -96,13 +96,13 @@ impl Ledger for JsonLedger {
 
     async fn unfinished_marks(&self) -> Result<Vec<Mark>, Error> {
         let mut rows: Vec<Row> = self.table().rows.values().cloned().collect();
-        rows.retain(|row| !row.status.is_finished());
+        rows.retain(|row| row.status.is_active());
         Ok(rows.into_iter().map(Mark::from).collect())
     }
 
     async fn begin_attempt(&self, id: DownloadId, _attempt: &NewAttempt) -> Result<u32, Error> {
         self.write(|table| match table.row(id)? {
-            row if row.status.is_finished() => Err(row.wrong_state()),
+            row if !row.status.is_active() => Err(row.wrong_state()),
             row => Ok(row.begin_attempt()),
         })
     }

@@ -160,6 +160,7 @@ struct Wish {
     sha256: Option<String>,
     #[serde(alias = "digest", alias = "digests")]
     checksum: Option<Checksums>,
+    paused: Option<bool>,
 }
 
 /// One or several.
@@ -196,7 +197,7 @@ pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> 
     let control = api.control.clone();
     let add = async move {
         let filename = wish.filename.as_deref();
-        control.add(&wish.url, filename, checksums).await
+        control.add(&wish.url, filename, checksums, wish.paused == Some(true)).await
     };
     let accepted = api.change(add).await?;
     let status = match accepted.known {
@@ -211,6 +212,20 @@ pub(super) async fn retry<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Ha
     let id = captured_id(&asked)?;
     let control = api.control.clone();
     api.change(async move { control.retry(id).await }).await?;
+    shown(&api, id, StatusCode::OK).await
+}
+
+pub(super) async fn resume<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
+    let id = captured_id(&asked)?;
+    let control = api.control.clone();
+    api.change(async move { control.resume(id).await }).await?;
+    shown(&api, id, StatusCode::OK).await
+}
+
+pub(super) async fn pause<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
+    let id = captured_id(&asked)?;
+    let control = api.control.clone();
+    api.change(async move { control.pause(id).await }).await?;
     shown(&api, id, StatusCode::OK).await
 }
 

@@ -20,7 +20,6 @@ mod dashboard;
 mod downloads;
 mod error;
 mod events;
-mod metrics;
 mod routes;
 mod sessions;
 mod status;

@@ -1,6 +1,6 @@
 //! The table. `openapi.json` describes it; a test compares the two.
 
-use super::{Api, Handled, auth, dashboard, downloads, events, metrics, status};
+use super::{Api, Handled, auth, dashboard, downloads, events, status};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Entry, Payload, Reply, Route};
 use bytes::Bytes;
@@ -36,11 +36,13 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(GET "/api/downloads/{id}/timeline", Keyed, downloads::timeline),
         route!(POST "/api/downloads/{id}/retry", Keyed, downloads::retry),
         route!(POST "/api/downloads/{id}/cancel", Keyed, downloads::cancel),
+        route!(POST "/api/downloads/{id}/pause", Keyed, downloads::pause),
+        route!(POST "/api/downloads/{id}/resume", Keyed, downloads::resume),
         route!(GET "/api/stubs", Keyed, status::stubs),
         route!(GET "/api/peers", Keyed, status::peers),
         route!(GET "/api/troubles", Keyed, status::troubles),
         route!(GET "/api/events", Keyed, events::events),
-        route!(GET "/metrics", Keyed, metrics::metrics),
+        route!(GET "/metrics", Keyed, status::metrics),
         route!(GET "/openapi.json", Keyed, description),
     ]
 }

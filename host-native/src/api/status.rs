@@ -1,14 +1,18 @@
-//! `/api/stubs`, `/api/peers` and `/api/troubles`.
+//! The state of the server: `/api/stubs`, `/api/peers`, `/api/troubles`, and `/metrics` in the Prometheus text format 0.0.4.
 
 use super::{Api, Handled};
 use crate::control::PeerCard;
 use crate::ledger::NativeLedger;
-use crate::server::{Asked, Reply};
+use crate::server::{Asked, Payload, Reply};
 use crate::time::rfc3339;
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use regrip_core::Status;
 use regrip_core::error::chain;
 use regrip_core::host::Host;
 use regrip_core::time::{Clock, Instant};
 use serde_json::{Value, json};
+use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -64,4 +68,125 @@ fn wall(instant: Instant, now: Instant, wall: SystemTime) -> SystemTime {
         false => wall.checked_sub(now.since(instant)),
     };
     moved.unwrap_or(wall)
+}
+
+pub(super) async fn metrics<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {
+    let _turn = api.turns.acquire().await;
+    let counts = api.control.ledger().counts().await?;
+    let text = text(&api, &counts);
+    let reply = Reply::new(StatusCode::OK, Payload::Bytes(text.into()));
+    Ok(reply.header(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8")))
+}
+
+fn text<L: NativeLedger>(api: &Api<L>, counts: &[(Status, u64)]) -> String {
+    let control = &api.control;
+    let counted = control.events().counted();
+    let engine = control.engine();
+    let started = api.started.duration_since(SystemTime::UNIX_EPOCH);
+    let mut page = MetricsText::default();
+
+    page.family("build_info", "gauge", "The running version.");
+    page.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let seconds = started.unwrap_or_default().as_secs();
+    page.gauge("start_time_seconds", "Start of the server, in seconds since 1970.", seconds);
+
+    page.counter("received_bytes_total", "Bytes of files received.", counted.bytes);
+    let discarded = counted.discarded_bytes;
+    page.counter("discarded_bytes_total", "Of these, bytes discarded by restarts.", discarded);
+    page.counter("attempts_started_total", "Attempts begun.", counted.attempts_begun);
+    let help = "Attempts ended: completed, cancelled, or by the class of their error.";
+    page.family("attempts_total", "counter", help);
+    for (class, count) in &counted.attempts {
+        page.sample(&[("class", class.name())], count);
+    }
+    page.family("restarts_total", "counter", "Restarts of downloads, by reason.");
+    for (reason, count) in &counted.restarts {
+        page.sample(&[("reason", reason)], count);
+    }
+    let help = "Downloads ended: completed, cancelled, or by the class of their error.";
+    page.family("downloads_ended_total", "counter", help);
+    for (class, count) in &counted.downloads {
+        page.sample(&[("class", class.name())], count);
+    }
+
+    page.family("downloads", "gauge", "Downloads in the ledger, by status.");
+    for status in Status::ALL {
+        let count = counts.iter().find(|(of, _)| *of == status);
+        let count = count.map_or(0, |(_, count)| *count);
+        page.sample(&[("status", status.name())], count);
+    }
+    let driven = control.drives_count();
+    page.gauge("driven_downloads", "Downloads in progress, including waiting ones.", driven);
+    let limit = engine.config().max_concurrent_downloads;
+    page.gauge("permits_limit", "Downloads that may receive data at once.", limit);
+    page.gauge("permits_used", "Downloads that receive data now.", engine.permits_used());
+    let waiting = engine.permits_waiting();
+    page.gauge("permits_waiting", "Downloads in the queue for a permit.", waiting);
+    let pending = control.stubs().count();
+    page.gauge("pending_stubs", "Stubs whose release is not known yet.", pending);
+    let help = "Problems with the server's folders, disk or configuration.";
+    page.gauge("troubles", help, control.troubles().list().len());
+    peer_metrics(&mut page, api);
+    let waiting = control.ledger().waiting_requests();
+    page.gauge("ledger_waiting_requests", "Requests that wait for the database.", waiting);
+    let subscribers = control.events().subscribers_count();
+    page.gauge("event_subscribers", "Subscribers to events.", subscribers);
+    page.text
+}
+
+fn peer_metrics<L: NativeLedger>(page: &mut MetricsText, api: &Api<L>) {
+    let peers = api.control.peers().list();
+    let outages = peers.iter().map(|peer| {
+        let labels = [("peer_id", peer.id.as_str()), ("peer", peer.name.as_str())];
+        (labels, api.control.engine().reachability(&peer.id).outage())
+    });
+    let outages: Vec<_> = outages.collect();
+    let help = "1 if a peer cannot be reached, so that its downloads wait.";
+    page.family("peer_breaker_open", "gauge", help);
+    for (labels, outage) in &outages {
+        page.sample(labels, u8::from(outage.is_some()));
+    }
+    page.family("peer_probes", "gauge", "Failed probes of an unreachable peer.");
+    for (labels, outage) in &outages {
+        page.sample(labels, outage.as_ref().map_or(0, |outage| outage.probes));
+    }
+}
+
+/// The page while it is written.
+#[derive(Default)]
+struct MetricsText {
+    text: String,
+    family: &'static str,
+}
+
+impl MetricsText {
+    fn gauge(&mut self, name: &'static str, help: &str, value: impl Display) {
+        self.family(name, "gauge", help);
+        self.sample(&[], value);
+    }
+
+    fn counter(&mut self, name: &'static str, help: &str, value: impl Display) {
+        self.family(name, "counter", help);
+        self.sample(&[], value);
+    }
+
+    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+        // Writing to a String does not fail.
+        let _ = writeln!(self.text, "# HELP regrip_{name} {help}\n# TYPE regrip_{name} {kind}");
+        self.family = name;
+    }
+
+    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        let labels = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
+        let labels = match labels.collect::<Vec<_>>().join(",") {
+            none if none.is_empty() => none,
+            some => format!("{{{some}}}"),
+        };
+        let _ = writeln!(self.text, "regrip_{}{labels} {value}", self.family);
+    }
+}
+
+fn escaped(value: &str) -> String {
+    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+    value.replace('\n', "\\n")
 }

@@ -1,11 +1,15 @@
 //! The arguments, as they were typed.
 
+#[cfg(feature = "demo")]
+use super::demo::Demo;
+use super::downloads::{Pause, Resume};
 use super::manual::{Completions, Man};
-use crate::serve::LogFormat;
+use super::serve::{CheckConfig, Serve};
+use super::share::ShareArgs;
+use super::stub::{STUB_EXAMPLES, StubCommand};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
-use regrip_core::{Algorithm, DownloadId, Status};
-use std::net::SocketAddr;
+use regrip_core::{Algorithm, Connections, DownloadId, Status};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -14,7 +18,8 @@ use std::path::PathBuf;
 /// Downloads are recorded in a state file. After an error, an interrupt or a crash, a download resumes from the bytes on
 /// disk, if the server still has the same file.
 #[derive(Debug, Parser)]
-#[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100)]
+#[command(name = "regrip", version = env!("REGRIP_VERSION"), max_term_width = 100, args_override_self = true)]
+#[command(override_usage = "regrip [get] [OPTIONS] URL...\n       regrip COMMAND ...")]
 #[command(after_help = examples())]
 pub(crate) struct Args {
     /// What to do.
@@ -31,7 +36,7 @@ fn examples() -> String {
     format!(
         "\
 Examples:
-  regrip get https://host/film.mkv   fetch a file, or resume it
+  regrip https://host/film.mkv       fetch a file, or resume it: `regrip get` with its options
   regrip list                        what was fetched, and what is incomplete
   regrip show 3                      one download, attempt by attempt
 {demo}
@@ -50,6 +55,10 @@ pub(crate) enum Command {
     Show(Show),
     /// Resume a failed or cancelled download and wait for its end
     Retry(Retry),
+    /// Pause a download, or all; keep the partial data
+    Pause(Pause),
+    /// Resume a paused download, or all of them, and wait for the end
+    Resume(Resume),
     /// Cancel a download; keep its partial data
     #[command(after_help = CANCEL_NOTES)]
     Cancel(KnownDownload),
@@ -67,7 +76,7 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Create or inspect a stub, the small .torrent file that names an item of a peer
     #[command(subcommand, after_help = STUB_EXAMPLES)]
-    Stub(Stub),
+    Stub(StubCommand),
     /// Validate a configuration: print errors (exit code 2), warnings and the effective settings
     CheckConfig(CheckConfig),
     /// Print a shell completion script
@@ -80,12 +89,14 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The last segment of a URL's path names the file. Partial data is in FILE.part; run the same command
-again to resume after Ctrl-C, a crash or a reboot.
+again to resume after Ctrl-C, a crash or a reboot. `get` itself may be left out. An option that is
+given twice counts the last time. Defaults are read from regrip/get.jsonc in $XDG_CONFIG_HOME or
+~/.config: { \"jobs\": 4, \"header\": [\"X-Key: abc\"] }, with the names of the long options.
 
 Examples:
-  regrip get https://host/film.mkv
-  regrip get https://host/film.mkv -o other.mkv --checksum sha256:HEX
-  regrip get https://host/{1,2,3}.iso -d isos -j 2
+  regrip https://host/film.mkv
+  regrip https://host/film.mkv -o other.mkv --checksum sha256:HEX
+  regrip https://host/{1,2,3}.iso -d isos -j 2
 
 Exit codes: 0 all done, 1 some failed, 2 wrong usage, 3 disk or database unusable, 130 interrupted.")]
 pub(crate) struct Get {
@@ -94,7 +105,7 @@ pub(crate) struct Get {
     pub urls: Vec<String>,
 
     /// Also download the URLs in this file, one per line; blank lines and lines that begin with # are ignored; - is
-    /// standard input
+    /// standard input. Indented lines below a URL are its own out=NAME, dir=DIR, checksum=ALGORITHM=HEX and header=K: V
     #[arg(short = 'i', long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
@@ -103,18 +114,32 @@ pub(crate) struct Get {
     #[arg(short = 'o', long = "output", value_name = "FILE", conflicts_with = "dir")]
     pub output: Option<PathBuf>,
 
-    /// Write into this folder
-    #[arg(short = 'd', long, value_name = "DIR")]
+    /// Write into this folder; it is created if it is missing
+    #[arg(short = 'd', short_alias = 'P', long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
     /// Number of downloads at once
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: u32,
 
+    /// Number of connections for a file, from 1 to 16, or auto (up to 4 while that helps). More than one needs a server with a
+    /// strong ETag and ranges
+    #[arg(short = 'x', long, value_name = "N", value_parser = connections)]
+    pub connections: Option<Connections>,
+
+    /// Another source of the same file (one URL only); may be given several times. Today only the URL itself is used
+    #[arg(long, value_name = "URL")]
+    pub mirror: Vec<String>,
+
     /// The digest that the file must have (one URL only): sha256, sha512, sha1 or md5, a colon and its hexadecimal digits;
     /// 64 digits alone are a SHA-256
     #[arg(long, alias = "sha256", value_name = "ALGORITHM:HEX", conflicts_with = "no_digest")]
     pub checksum: Option<String>,
+
+    /// A file with the digests that the files must have, such as SHA256SUMS or film.mkv.md5, in the format of sha256sum or
+    /// BSD; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "no_digest")]
+    pub checksum_file: Option<PathBuf>,
 
     /// Print the digest of each complete file to standard output, as sha256sum does: sha256, sha512, sha1 or md5
     #[arg(long, value_name = "ALGORITHM", conflicts_with = "no_digest")]
@@ -124,14 +149,37 @@ pub(crate) struct Get {
     #[arg(long)]
     pub no_digest: bool,
 
-    /// Send this header to the host of every URL; may be given several times. After a redirect to another host, only
-    /// User-Agent, Referer, Accept and Accept-Language are sent. Values are not stored: a run that resumes needs them again
-    #[arg(long = "header", value_name = "K: V")]
+    /// Send this header to the host of every URL, or those in a file, one per line (@- is standard input); may be given
+    /// several times. After a redirect to another host, only User-Agent, Referer, Accept and Accept-Language are sent. Values
+    /// are not stored: a run that resumes needs them again
+    #[arg(short = 'H', long = "header", value_name = "K: V|@FILE")]
     pub headers: Vec<String>,
 
     /// User and password for the host of every URL that has none itself (https://user:password@host/file)
-    #[arg(long, value_name = "U:P")]
+    #[arg(short = 'u', long, value_name = "U:P")]
     pub user: Option<String>,
+
+    /// Read users and passwords of hosts from the file that NETRC names, or ~/.netrc. It serves URLs that have no user
+    /// themselves, if there is no --user
+    #[arg(long)]
+    pub netrc: bool,
+
+    /// The same, from this file
+    #[arg(long, value_name = "FILE")]
+    pub netrc_file: Option<PathBuf>,
+
+    /// Value of the header User-Agent; '' sends none
+    #[arg(short = 'A', long, value_name = "AGENT")]
+    pub user_agent: Option<String>,
+
+    /// Value of the header Referer
+    #[arg(short = 'e', long, value_name = "URL")]
+    pub referer: Option<String>,
+
+    /// Send these cookies ('name=value; ...') to the host of every URL, or those of a cookie file (Netscape's format, as
+    /// browsers export it) to the hosts that it names
+    #[arg(short = 'b', long, value_name = "COOKIES|FILE")]
+    pub cookie: Option<String>,
 
     /// Maximum number of attempts in a row without progress, including the first
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -161,18 +209,58 @@ pub(crate) struct Get {
     #[arg(short = 'k', long)]
     pub insecure: bool,
 
-    /// Use this HTTP proxy: http://user:password@host:port; '' is none. The default is in http_proxy, https_proxy and
-    /// all_proxy, in lower or upper case; NO_PROXY lists the hosts to connect to directly
+    /// Prove who you are to the hosts of the URLs by this certificate (PEM), if they ask for one
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// The private key of --cert, unencrypted (PEM), unless that file has it
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+
+    /// Connect to IPv4 addresses only
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub ipv4: bool,
+
+    /// Connect to IPv6 addresses only
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
+
+    /// Connect to these addresses for this host (* for every other one) and port instead of looking it up; may be given
+    /// several times
+    #[arg(long, value_name = "HOST:PORT:ADDR,...")]
+    pub resolve: Vec<String>,
+
+    /// Use this proxy: http://user:password@host:port, socks5h:// or socks5:// (host names are resolved here); '' is none. The
+    /// default is in http_proxy, https_proxy and all_proxy, in lower or upper case; NO_PROXY lists the hosts to connect to
+    /// directly
     #[arg(long, value_name = "URL")]
     pub proxy: Option<String>,
 
-    /// What to do if the file exists
-    #[arg(long, value_enum, default_value_t = OnExists::Fail)]
-    pub on_exists: OnExists,
+    /// Run this command by `sh -c` after each file that was completed, one at a time and for 10 minutes at most, with
+    /// REGRIP_ID, REGRIP_PATH, REGRIP_URL (without its query) and REGRIP_STATUS in its environment; its output goes to
+    /// standard error, and its failure is a warning
+    #[arg(long, value_name = "COMMAND", value_parser = shell_command)]
+    pub on_complete: Option<String>,
 
-    /// Download again and replace the file, without asking the server if it has changed
+    /// What to do if the file exists [default: fail]
+    #[arg(long, value_enum)]
+    pub on_exists: Option<OnExists>,
+
+    /// Download a file that exists only if the server has a newer or another one, and replace it once that is complete
+    #[arg(short = 'N', long, conflicts_with = "force")]
+    pub newer: bool,
+
+    /// Download again and replace the file that regrip downloaded, without asking the server if it has changed
     #[arg(long)]
     pub force: bool,
+
+    /// Give the complete file the time of the server's Last-Modified
+    #[arg(short = 'R', long)]
+    pub remote_time: bool,
+
+    /// Name the file as the server's Content-Disposition says; without a usable one, by the URL
+    #[arg(long, conflicts_with = "output")]
+    pub content_disposition: bool,
 
     /// Resume a FILE.part that regrip did not create; its tail is compared with the source first
     #[arg(long)]
@@ -182,13 +270,26 @@ pub(crate) struct Get {
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,
 
+    /// Check everything and print, for each URL, the file that it would be written to and what is there; no request is made
+    /// and nothing is written
+    #[arg(long)]
+    pub dry_run: bool,
+
     /// Print one JSON object per line on standard output
     #[arg(long)]
     pub json: bool,
 
     /// Print errors only
-    #[arg(short, long)]
+    #[arg(short, long, overrides_with = "verbose")]
     pub quiet: bool,
+
+    /// Print connections and the heads of requests and responses to standard error, without secrets
+    #[arg(short, long, overrides_with = "quiet")]
+    pub verbose: bool,
+}
+
+fn connections(typed: &str) -> Result<Connections, &'static str> {
+    Connections::parse(typed).ok_or("a number from 1 to 16, or auto")
 }
 
 /// Reads a number of bytes with or without a unit, as curl does.
@@ -203,6 +304,13 @@ fn rate(typed: &str) -> Result<NonZeroU64, String> {
     let bytes = digits.parse::<u64>().ok().filter(|_| only_digits);
     let bytes = bytes.and_then(|bytes| bytes.checked_mul(unit));
     bytes.and_then(NonZeroU64::new).ok_or_else(|| "a number of bytes from 1 on, for example 500k or 2M".to_owned())
+}
+
+fn shell_command(typed: &str) -> Result<String, String> {
+    match typed.trim() {
+        "" => Err("a command for sh -c, for example 'notify-send \"$REGRIP_PATH\"'".to_owned()),
+        _ => Ok(typed.to_owned()),
+    }
 }
 
 /// What to do if a file exists.
@@ -224,148 +332,6 @@ impl From<OnExists> for regrip_core::OnExists {
             OnExists::Rename => regrip_core::OnExists::Rename,
         }
     }
-}
-
-/// Arguments of `serve`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-SIGHUP reloads the configuration: peers, servers and limits change at once. SIGTERM and Ctrl-C stop
-the server within 10 s, with exit code 0; the next start resumes. A second signal stops it at once.
-
-`regrip check-config FILE` validates a configuration.
-
-Example:
-  regrip serve --config /etc/regrip/config.jsonc")]
-pub(crate) struct Serve {
-    /// The configuration: JSON with comments
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
-
-    /// Format of the log on standard error
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
-    pub log: LogFormat,
-}
-
-/// Arguments of `share`.
-#[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "\
-Every regular file in the folders is shared, at any depth, except links, hidden files, partial files
-(.part, .!qB, .crdownload, files with a .aria2 file beside them, ...), files that accompany a film
-(subtitles, pictures, .nfo), and regrip's own files (the database, the key file). Ids and episodes are
-read from names as Radarr and Sonarr write them: `Film (2020) {tmdb-123}`, `Show S01E02`.
-
-SIGTERM and Ctrl-C stop the server within 10 s, with exit code 0; a second signal stops it at once.
-SIGHUP reloads the key file and the folders; a wrong key file changes nothing.
-
-Examples:
-  regrip share /films
-  regrip share /films /series --listen 0.0.0.0:5226 --key-file keys")]
-pub(crate) struct ShareArgs {
-    /// The folders to share
-    #[arg(value_name = "DIR", required = true)]
-    pub dirs: Vec<PathBuf>,
-
-    /// Address to listen on; without a key it must be a loopback address
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5226")]
-    pub listen: SocketAddr,
-
-    /// A file with the keys that peers send in X-Api-Key, one per line and peer
-    #[arg(long, value_name = "FILE", conflicts_with = "key_env")]
-    pub key_file: Option<PathBuf>,
-
-    /// The environment variable with the key, or several, one per line
-    #[arg(long, value_name = "NAME")]
-    pub key_env: Option<String>,
-
-    /// The database of SHA-256 digests [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
-    #[arg(long, value_name = "FILE")]
-    pub state: Option<PathBuf>,
-}
-
-/// Arguments of `demo`.
-#[cfg(feature = "demo")]
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Nothing leaves this machine, and the files are deleted afterwards. At the end it prints a table of the
-faults and their cost, and fails if a byte is wrong.
-
-Examples:
-  regrip demo
-  regrip demo --web")]
-pub(crate) struct Demo {
-    /// Print one JSON object per line on standard output, instead of bars and a table
-    #[arg(long, conflicts_with = "web")]
-    pub json: bool,
-
-    /// Show the same in a browser: serve the page in host-wasm/demo, the npm package and a misbehaving server
-    #[arg(long)]
-    pub web: bool,
-
-    /// Address of the page
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5227", requires = "web")]
-    pub listen: SocketAddr,
-}
-
-const STUB_EXAMPLES: &str = "\
-Examples:
-  regrip stub create --peer https://anna.example --item 42 --name Film --length 60000000000
-  regrip stub inspect Film.torrent";
-
-/// What to do with a stub.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Stub {
-    /// Create a stub; an existing file is not touched
-    Create(StubCreate),
-    /// Print the contents of a stub, or why it is not one (exit code 1)
-    Inspect(StubInspect),
-}
-
-/// Arguments of `stub create`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct StubCreate {
-    /// The peer's URL, exactly as in the configuration of the server that gets the stub
-    #[arg(long, value_name = "URL")]
-    pub peer: String,
-
-    /// The peer's id of the item
-    #[arg(long, value_name = "ID")]
-    pub item: String,
-
-    /// A name to show; the peer's release names the file
-    #[arg(long)]
-    pub name: String,
-
-    /// Size of the item in bytes
-    #[arg(long, value_name = "N")]
-    pub length: u64,
-
-    /// The file to write [default: NAME.torrent]
-    #[arg(short = 'o', long = "output", value_name = "FILE")]
-    pub output: Option<PathBuf>,
-}
-
-/// Arguments of `stub inspect`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct StubInspect {
-    /// The stub
-    pub file: PathBuf,
-}
-
-/// Arguments of `check-config`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Errors have the key, the line, the value and what was expected. Secrets are not printed.
-
-Example:
-  regrip check-config /etc/regrip/config.jsonc")]
-pub(crate) struct CheckConfig {
-    /// The configuration
-    #[arg(value_name = "FILE", required_unless_present = "config")]
-    pub file: Option<PathBuf>,
-
-    /// The same, as for `serve`
-    #[arg(long, value_name = "FILE", conflicts_with = "file")]
-    pub config: Option<PathBuf>,
 }
 
 /// The state file or the server that has the downloads.

@@ -1,7 +1,6 @@
 //! `regrip demo`: downloads several files from a misbehaving server, through the real transport, ledger and disk, and prints
 //! a table of the results. `--web` serves the page of `host-wasm/demo` and such a server for it.
 
-use super::args::Demo;
 use super::output::{CommandResult, Exit, failed};
 use super::report::{self, Reporter};
 use super::state::StateLedger;
@@ -18,9 +17,33 @@ use regrip_core::{DownloadsConfig, Engine, Event, OnExists, Source, Summary, Wha
 use regrip_faultd::faults::{Cut, IgnoreRange, Replace, Stall, Status};
 use regrip_faultd::{Content, FileScript, Options, Pages, Script, Server, Version};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Nothing leaves this machine, and the files are deleted afterwards. At the end it prints a table of the
+faults and their cost, and fails if a byte is wrong.
+
+Examples:
+  regrip demo
+  regrip demo --web")]
+pub(crate) struct Demo {
+    /// Print one JSON object per line on standard output, instead of bars and a table
+    #[arg(long, conflicts_with = "web")]
+    pub json: bool,
+
+    /// Show the same in a browser: serve the page in host-wasm/demo, the npm package and a misbehaving server
+    #[arg(long)]
+    pub web: bool,
+
+    /// Address of the page
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5227", requires = "web")]
+    pub listen: SocketAddr,
+}
 
 /// A file of the demo: its name, its script, and the version that has to arrive.
 struct Film {
@@ -120,7 +143,8 @@ fn run(demo: &Demo) -> Result<Exit, Box<dyn std::error::Error>> {
     let took = begun.elapsed();
     let rows: Vec<TableRow> = films.iter().zip(ended).map(|(film, ended)| line(film, ended, &folder, &seen)).collect();
     let right = rows.iter().all(|row| row.right);
-    seen.reporter.end(Exit::Done, "");
+    // It has a closing line of its own.
+    seen.reporter.end(&report::End { exit: Exit::Done, files: 0, unusable: 0, to_resume: "" });
     if !demo.json {
         print_table(&rows);
         out!("\n{} files in {}.", rows.len(), text::wait(took));

@@ -2,9 +2,11 @@
 
 use super::args::Args;
 use super::output::{Exit, print};
+use super::typed::habits;
 use clap::{Command, CommandFactory};
 use clap_complete::{Shell, generate};
 use clap_mangen::Man as Page;
+use clap_mangen::roff::{Roff, bold, roman};
 use std::io::{self, Write};
 
 /// Arguments of `completions`.
@@ -58,7 +60,19 @@ fn write_manual(page: &mut Vec<u8>) -> io::Result<()> {
         write_subcommand(subcommand, page)?;
     }
     write_notes(&main, page)?;
+    write_habits(page)?;
     main.render_version_section(page)
+}
+
+/// What users of other programs type.
+fn write_habits(page: &mut Vec<u8>) -> io::Result<()> {
+    let mut section = Roff::new();
+    section.control("SH", ["FROM CURL, WGET AND ARIA2"]);
+    for (elsewhere, here) in habits().table {
+        let plain = |text: String| text.replace('`', "");
+        section.control("TP", []).text([bold(plain(elsewhere))]).text([roman(plain(here))]);
+    }
+    section.to_writer(page)
 }
 
 fn write_subcommand(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! The command line: what was typed, what it means, and what the user sees.
 //!
-//! `main` parses, then one `match` hands over to a command. Arguments go through two stages: `args` is what was typed,
-//! each command turns it into what it means before anything is written.
+//! `main` parses, then one `match` hands over to a command. Arguments go through three stages: `typed` reads the words, `args`
+//! is what they say, and each command turns it into what it means before anything is written.
 
 #[macro_use]
 mod output;
@@ -19,20 +19,23 @@ mod share;
 mod state;
 mod stub;
 mod text;
+mod typed;
 
-use args::{Args, Command};
-use clap::Parser;
-use clap::error::{ContextKind, ContextValue};
-use output::CommandResult;
-use regrip_core::redacted;
+use args::Command;
+use output::{CommandResult, Exit};
 use std::process::ExitCode;
+use typed::Unparsed;
 
 /// Runs the command that was typed and returns the process's exit code.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match typed::parse(std::env::args_os().collect()) {
         Ok(args) => args,
         // clap prints help to stdout with 0, usage errors to stderr with 2.
-        Err(error) => redact(error).exit(),
+        Err(Unparsed::Clap(error)) => error.exit(),
+        Err(Unparsed::Text(text)) => {
+            say!("regrip: {text}");
+            return ExitCode::from(Exit::Usage.code());
+        }
     };
     drive::survive_too_large_files();
     let exit = run(&args.command).unwrap_or_else(|(exit, text)| {
@@ -48,6 +51,8 @@ fn run(command: &Command) -> CommandResult {
         Command::List(list) => downloads::list(list),
         Command::Show(show) => downloads::show(show),
         Command::Retry(retry) => downloads::retry(retry),
+        Command::Pause(pause) => downloads::pause(pause),
+        Command::Resume(resume) => downloads::resume(resume),
         Command::Cancel(cancel) => downloads::cancel(cancel),
         Command::Remove(remove) => downloads::remove(remove),
         Command::Add(add) => downloads::add(add),
@@ -60,23 +65,4 @@ fn run(command: &Command) -> CommandResult {
         Command::Completions(completions) => Ok(manual::completions(completions)),
         Command::Man(_) => Ok(manual::man()),
     }
-}
-
-/// Replaces typed values and commands in a usage error by kind and length: they may be secrets. Names of options stay.
-fn redact(mut error: clap::Error) -> clap::Error {
-    for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg, ContextKind::InvalidSubcommand] {
-        match error.get(kind) {
-            Some(ContextValue::String(typed)) if !is_named(typed) => {
-                let shown = ContextValue::String(redacted(typed));
-                error.insert(kind, shown);
-            }
-            _ => {}
-        }
-    }
-    error
-}
-
-/// Returns `true` for options and placeholders, which are our own words.
-fn is_named(typed: &str) -> bool {
-    typed.starts_with(['-', '<', '['])
 }

@@ -1,14 +1,50 @@
 //! `regrip serve`, and `regrip check-config`, which prints what is wrong with a configuration and its effective settings.
 
-use super::args::{CheckConfig, Serve};
 use super::output::{CommandResult, Exit};
 use super::{get, state, text};
 use crate::config::{Config, ConfigRefused, Loaded, Problem, data_folder_clash, load};
-use crate::serve::{self, DataFolderRefused, ServeError, ServeOptions};
-use regrip_core::display_url;
+use crate::serve::{self, DataFolderRefused, LogFormat, ServeError, ServeOptions};
 use regrip_core::error::chain;
+use regrip_core::{display_url, redacted};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+SIGHUP reloads the configuration: peers, servers and limits change at once. SIGTERM and Ctrl-C stop
+the server within 10 s, with exit code 0; the next start resumes. A second signal stops it at once.
+
+`regrip check-config FILE` validates a configuration.
+
+Example:
+  regrip serve --config /etc/regrip/config.jsonc")]
+pub(crate) struct Serve {
+    /// The configuration: JSON with comments
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Format of the log on standard error
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub log: LogFormat,
+}
+
+/// Arguments of `check-config`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Errors have the key, the line, the value and what was expected. Secrets are not printed.
+
+Example:
+  regrip check-config /etc/regrip/config.jsonc")]
+pub(crate) struct CheckConfig {
+    /// The configuration
+    #[arg(value_name = "FILE", required_unless_present = "config")]
+    pub file: Option<PathBuf>,
+
+    /// The same, as for `serve`
+    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    pub config: Option<PathBuf>,
+}
 
 /// Runs the command.
 pub(crate) fn main(args: &Serve) -> CommandResult {
@@ -148,6 +184,11 @@ fn summary(config: &Config) -> String {
     }
     for key in &config.server.share_keys {
         line("share key", key.name.clone());
+    }
+    for (label, command) in [("onComplete", &config.hooks.on_complete), ("onFail", &config.hooks.on_fail)] {
+        if let Some(command) = command {
+            line(label, format!("a command, {}", redacted(command)));
+        }
     }
     lines
 }

@@ -1,6 +1,5 @@
 //! `regrip share`: serves folders to peers until a signal. SIGHUP reads the key file and the folders again.
 
-use super::args::ShareArgs;
 use super::drive::{self, Signal};
 use super::output::{CommandResult, Exit, failed};
 use super::{state, text};
@@ -10,9 +9,47 @@ use crate::share::{Census, Share, ShareOptions};
 use crate::text_file;
 use regrip_core::error::chain;
 use std::io::{Write, stdout};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Most bytes of a key file that are read: more keys than anybody has peers.
 const LARGEST_KEY_FILE: u64 = 1 << 20;
+
+/// Arguments of `share`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Every regular file in the folders is shared, at any depth, except links, hidden files, partial files
+(.part, .!qB, .crdownload, files with a .aria2 file beside them, ...), files that accompany a film
+(subtitles, pictures, .nfo), and regrip's own files (the database, the key file). Ids and episodes are
+read from names as Radarr and Sonarr write them: `Film (2020) {tmdb-123}`, `Show S01E02`.
+
+SIGTERM and Ctrl-C stop the server within 10 s, with exit code 0; a second signal stops it at once.
+SIGHUP reloads the key file and the folders; a wrong key file changes nothing.
+
+Examples:
+  regrip share /films
+  regrip share /films /series --listen 0.0.0.0:5226 --key-file keys")]
+pub(crate) struct ShareArgs {
+    /// The folders to share
+    #[arg(value_name = "DIR", required = true)]
+    pub dirs: Vec<PathBuf>,
+
+    /// Address to listen on; without a key it must be a loopback address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5226")]
+    pub listen: SocketAddr,
+
+    /// A file with the keys that peers send in X-Api-Key, one per line and peer
+    #[arg(long, value_name = "FILE", conflicts_with = "key_env")]
+    pub key_file: Option<PathBuf>,
+
+    /// The environment variable with the key, or several, one per line
+    #[arg(long, value_name = "NAME")]
+    pub key_env: Option<String>,
+
+    /// The database of SHA-256 digests [default: regrip/state.db in $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+}
 
 /// Runs the command.
 pub(crate) fn main(args: &ShareArgs) -> CommandResult {

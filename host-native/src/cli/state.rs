@@ -59,6 +59,13 @@ pub(crate) fn open(given: Option<&PathBuf>, folder: &Path) -> Result<Opened, Str
     Ok(Opened { path, ledger, warning })
 }
 
+/// Opens the state file that [`open`] would open, if it exists and can be used.
+pub(crate) fn existing(given: Option<&PathBuf>, folder: &Path) -> Option<StateLedger> {
+    let files = [path(given).ok(), given.is_none().then(|| folder.join(BESIDE_NAME))];
+    let file = files.into_iter().flatten().find(|file| file.exists())?;
+    StateLedger::open(&file).ok()
+}
+
 /// Opens the ledger in the state file at `path`, which is made if it is missing.
 ///
 /// # Errors

@@ -1,20 +1,65 @@
 //! `regrip stub`: creates a stub, for tests and for users whose indexer creates none, or prints what one contains.
 
-use super::args::{self, StubCreate, StubInspect};
 use super::output::{CommandResult, Exit, failed};
 use crate::peers::id_of;
 use crate::transport::Origin;
+use clap::Subcommand;
 use regrip_core::stub::LARGEST_BYTES;
 use regrip_core::{SafeName, Stub};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+pub(crate) const STUB_EXAMPLES: &str = "\
+Examples:
+  regrip stub create --peer https://anna.example --item 42 --name Film --length 60000000000
+  regrip stub inspect Film.torrent";
+
+/// What to do with a stub.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StubCommand {
+    /// Create a stub; an existing file is not touched
+    Create(StubCreate),
+    /// Print the contents of a stub, or why it is not one (exit code 1)
+    Inspect(StubInspect),
+}
+
+/// Arguments of `stub create`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StubCreate {
+    /// The peer's URL, exactly as in the configuration of the server that gets the stub
+    #[arg(long, value_name = "URL")]
+    pub peer: String,
+
+    /// The peer's id of the item
+    #[arg(long, value_name = "ID")]
+    pub item: String,
+
+    /// A name to show; the peer's release names the file
+    #[arg(long)]
+    pub name: String,
+
+    /// Size of the item in bytes
+    #[arg(long, value_name = "N")]
+    pub length: u64,
+
+    /// The file to write [default: NAME.torrent]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Arguments of `stub inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StubInspect {
+    /// The stub
+    pub file: PathBuf,
+}
+
 /// Runs the command.
-pub(super) fn main(args: &args::Stub) -> CommandResult {
+pub(super) fn main(args: &StubCommand) -> CommandResult {
     match args {
-        args::Stub::Create(args) => create(args),
-        args::Stub::Inspect(args) => inspect(args),
+        StubCommand::Create(args) => create(args),
+        StubCommand::Inspect(args) => inspect(args),
     }
 }
 

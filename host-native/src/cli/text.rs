@@ -2,7 +2,6 @@
 
 use super::output::Layout;
 use console::{Alignment, measure_text_width};
-use regrip_core::error::chain;
 use regrip_core::{Error, ErrorCode};
 use std::time::Duration;
 
@@ -113,11 +112,6 @@ pub(crate) fn pad(text: &str, width: usize) -> String {
     console::pad_str(text, width, Alignment::Left, None).into_owned()
 }
 
-/// An error in two lines: what happened, and what the user can do, if anything.
-pub(crate) fn error(about: &str, error: &Error) -> String {
-    with_advice(&format!("regrip: {about}: {}", chain(error)), advice(error))
-}
-
 /// What the user of the command line can do about an error.
 pub(crate) fn advice(error: &Error) -> Option<&'static str> {
     advice_by_code(&error.code()).or(error.advice())
@@ -135,6 +129,7 @@ pub(crate) fn advice_by_code(code: &ErrorCode) -> Option<&'static str> {
         ErrorCode::DestinationBusy => {
             "choose another destination, or give that download up: --force, or `regrip remove` and its number"
         }
+        ErrorCode::NameRefused => "name the file with -o FILE",
         ErrorCode::NoSuchDownload => "`regrip list` shows the known ones",
         _ => return None,
     })

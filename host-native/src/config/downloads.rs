@@ -1,8 +1,7 @@
 //! The `downloads` block.
 
-use super::diagnostics::Notes;
 use super::model::{Config, Downloads};
-use super::object::{Block, Node, list, number, path, text, written};
+use super::object::{Block, Node, Notes, list, number, path, text, written};
 use crate::store::is_same_folder;
 use regrip_core::{Connections, DownloadsConfig, OnExists};
 use std::collections::HashMap;

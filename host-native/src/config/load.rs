@@ -1,11 +1,11 @@
 //! Reads a configuration file.
 
-use super::diagnostics::{Notes, Problem};
 use super::downloads::{self, OwnFolder, downloads};
-use super::model::Config;
-use super::object::{Block, Node};
+use super::model::{Config, HookCommands};
+use super::object::{Block, Node, Notes, Problem, text};
 use super::peers::{peers, server, servers, share};
 use crate::text_file;
+use jsonc_parser::ast::Value;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use std::path::{Path, absolute};
 
@@ -81,18 +81,76 @@ const JSONC: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
-    let parsed = match parse_to_ast(text, &CollectOptions::default(), &JSONC) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            notes.error(error.range().start, "", format!("it cannot be read: {}", error.kind()));
-            return None;
+fn ast<'a>(text: &'a str, notes: &mut Notes<'_>) -> Option<Value<'a>> {
+    match parse_to_ast(text, &CollectOptions::default(), &JSONC) {
+        Ok(parsed) if parsed.value.is_none() => notes.error(0, "", "found nothing, expected an object"),
+        Ok(parsed) => return parsed.value,
+        Err(error) => notes.error(error.range().start, "", format!("it cannot be read: {}", error.kind())),
+    }
+    None
+}
+
+/// A key of a file of settings that are named like options.
+pub(crate) struct Setting {
+    pub(crate) key: String,
+    pub(crate) value: SettingValue,
+    line: usize,
+}
+
+/// What a setting says.
+pub(crate) enum SettingValue {
+    Flag(bool),
+    /// A string or a number.
+    Text(String),
+    Texts(Vec<String>),
+    Other,
+}
+
+impl Setting {
+    /// What is wrong with it.
+    pub(crate) fn problem(&self, what: &str) -> Problem {
+        Problem { line: self.line, key: self.key.clone(), what: what.to_owned() }
+    }
+}
+
+/// Reads a file of settings, in order.
+///
+/// # Errors
+/// What is wrong with it, by line and key.
+pub(crate) fn settings(file: &Path) -> Result<Vec<Setting>, String> {
+    let text = text_file::read(file, LARGEST_BYTES).map_err(|error| format!("it cannot be read: {error}"))?;
+    let mut notes = Notes::on(&text, file, &|_| None);
+    let mut settings = Vec::new();
+    let value = ast(&text, &mut notes);
+    let block = value.as_ref().and_then(|value| Block::open(&Node::new(value, String::new()), &mut notes));
+    for (key, node) in block.map(|mut block| block.rest()).unwrap_or_default() {
+        let line = notes.problem(node.at, &key, String::new()).line;
+        settings.push(Setting { value: setting(node.value), key, line });
+    }
+    match notes.errors.first() {
+        Some(problem) => Err(problem.to_string()),
+        None => Ok(settings),
+    }
+}
+
+fn setting(value: &Value<'_>) -> SettingValue {
+    let text = |value: &Value<'_>| match value {
+        Value::StringLit(text) => Some(text.value.clone().into_owned()),
+        _ => None,
+    };
+    match value {
+        Value::BooleanLit(flag) => SettingValue::Flag(flag.value),
+        Value::NumberLit(number) => SettingValue::Text(number.value.to_owned()),
+        Value::Array(array) => {
+            let texts: Option<Vec<String>> = array.elements.iter().map(text).collect();
+            texts.map_or(SettingValue::Other, SettingValue::Texts)
         }
-    };
-    let Some(value) = parsed.value else {
-        notes.error(0, "", "found nothing, expected an object");
-        return None;
-    };
+        value => text(value).map_or(SettingValue::Other, SettingValue::Text),
+    }
+}
+
+fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
+    let value = ast(text, notes)?;
     let mut block = Block::open(&Node::new(&value, String::new()), notes)?;
     let mut config = Config::default();
     let downloads_at = block.take("downloads");
@@ -111,12 +169,32 @@ fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
     if let Some(node) = block.take("share") {
         config.share = share(&node, notes);
     }
+    if let Some(node) = block.take("hooks") {
+        config.hooks = hooks(&node, notes).unwrap_or_default();
+    }
     block.close(notes);
+    config.secret_variables.clone_from(&notes.secret_variables);
     config.secret_files = notes.secret_files.iter().map(|(_, file)| file.clone()).collect();
     if let (Some(node), Some(downloads)) = (downloads_at, &config.downloads) {
         check_folders(&node, &downloads.completed, &config, notes);
     }
     Some(config)
+}
+
+fn hooks(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<HookCommands> {
+    let mut block = Block::open(node, notes)?;
+    let mut command = |name: &str, notes: &mut Notes<'_>| {
+        let node = block.take(name)?;
+        let command = text(&node, notes)?;
+        if command.trim().is_empty() || command.contains('\0') {
+            node.refuse("a command for sh -c", notes);
+            return None;
+        }
+        Some(command)
+    };
+    let hooks = HookCommands { on_complete: command("onComplete", notes), on_fail: command("onFail", notes) };
+    block.close(notes);
+    Some(hooks)
 }
 
 /// Checks that no files of regrip's own are in the folder that downloads go to.

@@ -6,7 +6,6 @@
 //!
 //! Invariant: a secret is never printed, not in an error, not by `Debug`.
 
-mod diagnostics;
 mod downloads;
 mod load;
 mod model;
@@ -14,8 +13,9 @@ mod object;
 mod peers;
 mod secret;
 
-pub use diagnostics::Problem;
 pub(crate) use downloads::data_folder_clash;
 pub use load::{ConfigRefused, Loaded, load, parse};
-pub use model::{Config, Downloads, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
+pub(crate) use load::{Setting, SettingValue, settings};
+pub use model::{Config, Downloads, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
+pub use object::Problem;
 pub use secret::Secret;

@@ -4,6 +4,7 @@ use super::secret::Secret;
 use crate::transport::{Credentials, Header, Origin};
 use regrip_core::{DownloadsConfig, PeerId};
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -20,8 +21,27 @@ pub struct Config {
     pub import_servers: Vec<ImportServer>,
     /// Folders that peers may fetch from.
     pub share: Vec<PathBuf>,
+    /// Commands to run after downloads.
+    pub hooks: HookCommands,
     /// Files that secrets were read from.
     pub secret_files: Vec<PathBuf>,
+    /// Variables of the environment that secrets were read from.
+    pub secret_variables: Vec<String>,
+}
+
+/// The `hooks` block: what `sh -c` runs. A command may have a secret in it, so it is never printed.
+#[derive(Clone, Default)]
+pub struct HookCommands {
+    /// After a file was completed.
+    pub on_complete: Option<String>,
+    /// After a download failed for good.
+    pub on_fail: Option<String>,
+}
+
+impl fmt::Debug for HookCommands {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("HookCommands")
+    }
 }
 
 /// The `downloads` block.

@@ -1,8 +1,7 @@
 //! The blocks `peers`, `servers`, `regrip` and `share`.
 
-use super::diagnostics::Notes;
 use super::model::{ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
-use super::object::{Block, Node, base_url, list, name, name_of_lines, path, text};
+use super::object::{Block, Node, Notes, base_url, list, name, name_of_lines, path, text};
 use super::secret::secret;
 use crate::transport::{Header, Origin};
 use std::path::PathBuf;

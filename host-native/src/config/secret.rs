@@ -1,7 +1,6 @@
 //! Secrets: given as they are, by the environment, or in a file.
 
-use super::diagnostics::Notes;
-use super::object::{Block, Node, text};
+use super::object::{Block, Node, Notes, text};
 use crate::text_file::{self, without_mark};
 use jsonc_parser::ast::Value;
 use std::fmt;
@@ -71,6 +70,7 @@ fn from_elsewhere(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
                 let what = format!("found {}, expected the name of a variable that the environment has", name.shown());
                 notes.error(name.at, &name.key, what);
             }
+            notes.secret_variables.push(variable);
             value.as_deref().map(line)
         }
         (None, Some(path)) => {

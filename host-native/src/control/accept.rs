@@ -102,6 +102,23 @@ pub(crate) async fn accept<L: NativeLedger>(
     Err(Error::DestinationExists { path: text(&wanted.destination) })
 }
 
+/// The stamp of a file at the destination that no completed download left there, and a row for it, which no ledger has.
+///
+/// # Errors
+/// `DestinationRefused`, `Disk`, `Ledger`.
+pub(crate) async fn foreign_file<L: NativeLedger>(
+    engine: &Engine<NativeHost<L>>,
+    wanted: &Wanted,
+) -> Result<Option<(FileStamp, Box<Row>)>, Error> {
+    Ok(match place(engine, &wanted.destination, wanted).await? {
+        Candidate::Taken(stamp) => {
+            let new = new_download(wanted, &wanted.destination);
+            Some((stamp, Box::new(Row { downloaded: stamp.size, ..Row::new(0, new) })))
+        }
+        Candidate::Done(..) | Candidate::Ours => None,
+    })
+}
+
 /// The destination itself, and under `rename` `film.1.mkv`, `film.2.mkv` and so on.
 fn candidates(destination: &Path, on_exists: OnExists) -> impl Iterator<Item = PathBuf> {
     let others = if on_exists == OnExists::Rename { 9_999 } else { 0 };
@@ -151,6 +168,20 @@ async fn place<L: NativeLedger>(
         // It ended after its file got its name, and could not say so.
         Some(row) if is_its_file(engine, row).await? => Ok(Candidate::Ours),
         Some(_) | None => Ok(Candidate::Taken(stamp)),
+    }
+}
+
+/// Returns `true` if a destination is the file that was completed from this URL, unchanged since.
+///
+/// # Errors
+/// `Disk`, `Ledger`.
+pub(crate) async fn is_complete(ledger: &impl NativeLedger, url: &str, destination: &Path) -> Result<bool, Error> {
+    let rows = ledger.rows_for(&text(destination)).await?;
+    let is_done =
+        |row: &&Row| matches!(row.status, Status::Completed | Status::ImportQueued) && row.new.source.url() == url;
+    match (rows.first().filter(is_done), look_at(destination)?) {
+        (Some(row), Some(stamp)) => is_as_left(ledger, row, ledger.entry(row.id).await?.completed_stamp(), stamp).await,
+        _ => Ok(false),
     }
 }
 

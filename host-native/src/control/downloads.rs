@@ -1,4 +1,4 @@
-//! Adds, retries, cancels and removes the downloads of this process.
+//! Adds, retries, pauses, cancels and removes the downloads of this process.
 
 use super::accept::{Acceptance, Wanted, accept};
 use super::address::{self, BadAddress};
@@ -12,7 +12,7 @@ use crate::workers::Workers;
 use regrip_core::Checksum;
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::record::{DigestRow, DigestSource};
-use regrip_core::{DownloadId, Engine, Error, SafeName, Source, Status};
+use regrip_core::{DownloadId, Engine, Error, Row, SafeName, Source, Status};
 use smol::Timer;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -169,7 +169,8 @@ impl<L: NativeLedger> Control<L> {
         }
     }
 
-    /// Downloads a URL into the completed folder, as `filename` or the URL's last segment.
+    /// Downloads a URL into the completed folder, as `filename` or the URL's last segment. With `paused` the download is
+    /// paused then, whether it is new or known, unless it is complete or about to be.
     ///
     /// # Errors
     /// [`Refused`]; nothing was changed then.
@@ -178,6 +179,7 @@ impl<L: NativeLedger> Control<L> {
         url: &str,
         filename: Option<&str>,
         checksums: Vec<Checksum>,
+        paused: bool,
     ) -> Result<Accepted, Refused> {
         let folder = self.completed().ok_or(Refused::NoDownloads)?;
         let (url, userinfo) = address::parse_url(url)?;
@@ -202,7 +204,13 @@ impl<L: NativeLedger> Control<L> {
         };
         match accept(&self.0.engine, &wanted).await? {
             Acceptance::Drive(accepted, _) => {
-                self.begin(&wanted.source, accepted.id);
+                match paused {
+                    true => match self.pause(accepted.id).await {
+                        Ok(()) | Err(Error::WrongState { .. }) => {}
+                        Err(error) => return Err(error.into()),
+                    },
+                    false => self.begin(&wanted.source, accepted.id),
+                }
                 Ok(accepted)
             }
             Acceptance::Done(row) => Ok(Accepted { id: row.id, known: true }),
@@ -215,15 +223,30 @@ impl<L: NativeLedger> Control<L> {
     /// `NoDownloads`; `WrongState` if it is neither, `CredentialsMissing` if its requests need headers that are not
     /// known, `NoSuchDownload`, `Ledger`.
     pub async fn retry(&self, id: DownloadId) -> Result<(), Refused> {
+        self.take_up(id, &[Status::Failed, Status::Cancelled]).await
+    }
+
+    /// Resumes a paused download.
+    ///
+    /// # Errors
+    /// As [`retry`](Self::retry); `WrongState` if it is not paused.
+    pub(crate) async fn resume(&self, id: DownloadId) -> Result<(), Refused> {
+        self.take_up(id, &[Status::Paused]).await
+    }
+
+    async fn take_up(&self, id: DownloadId, from: &[Status]) -> Result<(), Refused> {
         let row = self.ledger().row(id).await?;
         self.completed().ok_or(Refused::NoDownloads)?;
-        if !matches!(row.status, Status::Failed | Status::Cancelled) {
+        if !from.contains(&row.status) {
             return Err(row.wrong_state().into());
         }
         if let Some(names) = self.missing(&row) {
             return Err(Error::CredentialsMissing { names }.into());
         }
-        self.0.engine.retry(id).await?;
+        match row.status {
+            Status::Paused => self.0.engine.resume(id).await?,
+            _ => self.0.engine.retry(id).await?,
+        }
         self.begin(&row.new.source, id);
         Ok(())
     }
@@ -233,9 +256,28 @@ impl<L: NativeLedger> Control<L> {
     /// # Errors
     /// `WrongState` if it is finished or being committed, `NoSuchDownload`, `Ledger`.
     pub(crate) async fn cancel(&self, id: DownloadId) -> Result<(), Error> {
+        let row = self.ledger().row(id).await?;
         self.0.engine.cancel(id).await?;
         self.ended(id).await;
+        self.call_hooks(&row);
         Ok(())
+    }
+
+    /// Pauses a download, and waits until its task ended. Its part is kept.
+    ///
+    /// # Errors
+    /// `WrongState` if it is paused, finished or being committed, `NoSuchDownload`, `Ledger`.
+    pub(crate) async fn pause(&self, id: DownloadId) -> Result<(), Error> {
+        self.0.engine.pause(id).await?;
+        self.ended(id).await;
+        Ok(())
+    }
+
+    /// Calls the hooks for a download that was paused and has ended now: it has no task that would.
+    fn call_hooks(&self, before: &Row) {
+        if before.status == Status::Paused {
+            self.drive(before.id); // which does no more than that
+        }
     }
 
     /// Cancels a running download, then deletes its row and part. A completed file stays.
@@ -244,13 +286,16 @@ impl<L: NativeLedger> Control<L> {
     /// `WrongState` if it is resumed at this moment, `PartLocked` while another process writes it,
     /// `NoSuchDownload`, `Ledger`, `Disk`.
     pub(crate) async fn remove(&self, id: DownloadId) -> Result<(), Error> {
+        let row = self.ledger().row(id).await?;
         match self.0.engine.cancel(id).await {
             // What is finished needs no cancel, and what is being committed is about to be finished.
             Ok(()) | Err(Error::WrongState { .. }) => {}
             Err(error) => return Err(error),
         }
         self.ended(id).await;
-        self.0.engine.remove(id).await
+        self.0.engine.remove(id).await?;
+        self.call_hooks(&row);
+        Ok(())
     }
 
     /// Ends every drive because the process ends, and waits until they are gone: rows go back to `queued`, parts are

@@ -155,7 +155,9 @@ fn details(what: &What) -> Value {
         What::Headers { expected_bytes, source, mismatch } => {
             json!({ "expected_bytes": expected_bytes, "source": source.map(|s| s.name()), "mismatch": mismatch })
         }
-        What::Progress { bytes, total } => json!({ "bytes": bytes, "total": total }),
+        What::Progress { bytes, total, bytes_per_sec, eta_secs } => {
+            json!({ "bytes": bytes, "total": total, "bytes_per_sec": bytes_per_sec, "eta_secs": eta_secs })
+        }
         What::Restart { reason, discarded_bytes } => {
             json!({ "reason": reason.name(), "discarded_bytes": discarded_bytes })
         }
@@ -167,6 +169,7 @@ fn details(what: &What) -> Value {
             "error": error,
         }),
         What::Waiting { until, why } => json!({ "until": time(*until), "why": why }),
+        What::Paused { .. } => json!({ "until": null, "why": "paused" }),
         What::Completed(summary) | What::Failed(summary) | What::Cancelled(summary) => json!({
             "bytes": summary.bytes,
             "attempts": summary.attempts,
@@ -252,13 +255,13 @@ pub(super) struct Counters {
 impl Counters {
     /// Takes an event in.
     pub(super) fn hear(&mut self, event: &Event<'_>) {
-        if matches!(event.what, What::Queued) {
-            return; // it may never be driven
+        if matches!(event.what, What::Queued | What::Paused { .. }) {
+            return; // it may not be driven
         }
         let course = self.courses.entry(event.id).or_default();
         let counted = &mut self.counted;
         match &event.what {
-            What::Queued | What::Waiting { .. } | What::Headers { .. } => {}
+            What::Queued | What::Paused { .. } | What::Waiting { .. } | What::Headers { .. } => {}
             What::Started { from, .. } => {
                 // What a failed attempt brought after its last word is in the part.
                 let told = course.offset.replace(*from);

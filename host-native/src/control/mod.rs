@@ -14,9 +14,9 @@ mod events;
 mod status;
 mod tasks;
 
-pub(crate) use accept::{Acceptance, Wanted, accept};
+pub(crate) use accept::{Acceptance, Wanted, accept, foreign_file, is_complete};
 pub use address::BadAddress;
-pub(crate) use address::{Userinfo, file_name, parse_checksum, parse_url};
+pub(crate) use address::{ChecksumList, Userinfo, file_name, parse_checksum, parse_url};
 pub use downloads::{Control, Refused};
 pub(crate) use events::object;
 pub use events::{Events, Heard, Subscription};

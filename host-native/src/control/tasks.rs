@@ -140,6 +140,9 @@ impl<L: NativeLedger> Control<L> {
 
     async fn drive_once(&self, id: DownloadId) -> Result<Summary, Error> {
         let row = self.ledger().row(id).await?;
+        if row.status == Status::Paused {
+            return Err(Error::Paused);
+        }
         if !row.status.is_finished()
             && row.status != Status::Committing
             && let Some(names) = self.missing(&row)

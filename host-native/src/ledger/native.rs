@@ -4,8 +4,9 @@ use super::catalogue::Catalogue;
 use crate::store::{FileStamp, FileVersion};
 use futures::future::BoxFuture;
 use regrip_core::send_ledger::SendLedger;
-use regrip_core::{DownloadId, Error};
+use regrip_core::{DownloadId, Error, Row};
 use std::fmt;
+use std::path::Path;
 use std::time::SystemTime;
 
 /// The tables of `serve`.
@@ -158,6 +159,12 @@ pub trait NativeLedger: SendLedger + Catalogue + ServeTables + SharedDigests + C
     /// # Errors
     /// `NoSuchDownload`, `Ledger`, `DiskFull`.
     fn stamp(&self, id: DownloadId, stamp: FileStamp) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The rows of a URL whose destination is below a folder, newest first.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn rows_of_url(&self, url: &str, folder: &Path) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
 
     /// Closes the attempts that killed processes left open, as `lost`, and returns how many. For a process that has the
     /// ledger to itself: another one's attempts look the same.

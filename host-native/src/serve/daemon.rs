@@ -17,8 +17,9 @@ use super::reload::Settings;
 use super::service::Service;
 use super::{finish, queue, recover, reload, service};
 use crate::api;
-use crate::config::{Config, Downloads, Loaded, data_folder_clash};
+use crate::config::{Config, Downloads, HookCommands, Loaded, data_folder_clash};
 use crate::control::{Control, Events};
+use crate::hooks::{EndedDownload, Hooks};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{NativeLedger, OpenError, Patience, SqliteLedger};
 use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
@@ -27,15 +28,17 @@ use crate::store::{DiskStore, FileStamp, OwnFiles};
 use crate::time::SmolClock;
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
 use crate::workers::Workers;
-use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Status, What};
+use regrip_core::classify::is_of_this_machine;
+use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Status, What, shown};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use smol::channel::{Receiver, bounded};
+use smol::channel::{Receiver, RecvError, Sender, bounded};
 use smol::future::FutureExt;
 use std::io::{self, stderr};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -158,27 +161,79 @@ fn serve_on(
     let limits = limits.map_or_else(DownloadsConfig::default, |d| d.engine.clone());
     let workers = Workers::new(limits.max_concurrent_downloads);
     let settings = Settings::new(config);
-    let control = control(&settings, ledger.clone(), limits, proxies)?;
+    let (send_ended, ended) = bounded(MOST_HOOKS);
+    let control = control(&settings, ledger.clone(), limits, proxies, send_ended)?;
     let own = control.engine().host().store.own();
     own.add_database(&folder.ledger());
     own.add(&folder.lock_file());
     own.add(&std::path::absolute(&file)?);
     reload::replace_and_protect(&control, &settings.get());
     let share = share(&settings.get(), own, ledger)?;
-    let running = Running { file, settings, api_keys, control, signals };
+    let running = Running { file, settings, api_keys, control, signals, ended };
     let done = workers.run(running.run(server, share, &threads));
     drop(folder);
     done
 }
 
-/// Tells the log, then whoever listens by the API.
+/// Tells the log, then whoever listens by the API, then the hooks.
 #[derive(Debug)]
-struct Listeners(Events);
+struct Listeners(Events, Sender<EndedDownload>);
 
 impl Listener for Listeners {
     fn hear(&self, event: &Event<'_>) {
         LogEvents.hear(event);
         self.0.hear(event);
+        let status = match &event.what {
+            What::Completed(_) => "completed",
+            // Trouble of this machine does not end a download: it is retried.
+            What::Failed(summary) if !summary.code.as_ref().is_some_and(is_of_this_machine) => "failed",
+            _ => return,
+        };
+        let ended = EndedDownload { id: event.id, path: event.path.to_owned(), url: event.url.to_owned(), status };
+        if self.1.try_send(ended).is_err() {
+            tracing::warn!(id = event.id, "too many commands of `hooks` are waiting: none is run for this download");
+        }
+    }
+}
+
+/// Downloads that wait for their command, at most.
+const MOST_HOOKS: usize = 1024;
+/// Lines of a command's output that are logged.
+const MOST_LINES: usize = 20;
+
+/// Runs the configured commands, until the server ends.
+async fn run_hooks(hooks: Arc<Hooks>, ended: Receiver<EndedDownload>, settings: Settings) {
+    let next = async || {
+        ended
+            .recv()
+            .or(async {
+                hooks.ending().await;
+                Err(RecvError)
+            })
+            .await
+    };
+    while let Ok(download) = next().await {
+        let config = settings.get();
+        let HookCommands { on_complete, on_fail } = &config.hooks;
+        let (name, command) = match download.status {
+            "completed" => ("onComplete", on_complete),
+            _ => ("onFail", on_fail),
+        };
+        let Some(command) = command else {
+            continue;
+        };
+        let (id, lines) = (download.id, AtomicUsize::new(0));
+        let log = |line: &str| {
+            if lines.fetch_add(1, Ordering::Relaxed) < MOST_LINES {
+                tracing::info!(id, line = ?shown(line), "output of hooks.{name}");
+            }
+        };
+        if let Err(fault) = hooks.run(command, &download, &config.secret_variables, &log).await {
+            tracing::warn!(id, error = %fault, "hooks.{name} failed");
+        }
+    }
+    if !ended.is_empty() {
+        tracing::warn!("the commands of `hooks` for {} downloads are not run", ended.len());
     }
 }
 
@@ -187,6 +242,7 @@ fn control<L: NativeLedger>(
     ledger: L,
     limits: DownloadsConfig,
     proxies: Proxies,
+    ended: Sender<EndedDownload>,
 ) -> Result<Control<L>, ServeError> {
     let config = settings.get();
     let events = Events::default();
@@ -200,7 +256,7 @@ fn control<L: NativeLedger>(
         store: DiskStore::new(),
         ledger,
         clock: SmolClock::default(),
-        listener: Arc::new(Listeners(events.clone())),
+        listener: Arc::new(Listeners(events.clone(), ended)),
     };
     let engine = Engine::new(host, limits, true)
         .map_err(|invalid| ServeError::Limit { key: invalid.key, found: invalid.found })?;
@@ -259,6 +315,8 @@ struct Running<L: NativeLedger> {
     api_keys: CurrentKeys,
     control: Control<L>,
     signals: Receiver<ServerSignal>,
+    /// Downloads that have ended, for the hooks.
+    ended: Receiver<EndedDownload>,
 }
 
 impl<L: NativeLedger> Running<L> {
@@ -275,6 +333,9 @@ impl<L: NativeLedger> Running<L> {
             server.run(&executor, answer, stopped).await;
         });
         tracing::info!("listening at http://{address}");
+        let hooks = Arc::new(Hooks::default());
+        let running_hooks = run_hooks(Arc::clone(&hooks), self.ended.clone(), self.settings.clone());
+        let running_hooks = threads.executor().spawn(running_hooks);
         let downloads = self.settings.get().downloads.clone();
         let service = match downloads {
             Some(downloads) => Some(self.begin(&downloads, threads).await?),
@@ -288,8 +349,10 @@ impl<L: NativeLedger> Running<L> {
         asked.or(self.control.engine().follow_changes()).await;
         tracing::info!("ending");
         drop(stop);
+        hooks.end();
         let all = async {
             self.control.end().await;
+            running_hooks.await;
             serving.await;
         };
         let too_late = async {
@@ -480,6 +543,7 @@ impl Listener for LogEvents {
                 tracing::warn!(id, attempt, delay_ms, error = error.as_str(), "attempt failed");
             }
             What::Waiting { why, .. } => tracing::warn!(id, why = why.as_str(), "waiting"),
+            What::Paused { bytes } => tracing::info!(id, ?file, bytes, "paused"),
             What::Completed(summary) => {
                 let (bytes, attempts) = (summary.bytes, summary.attempts);
                 let restarts = summary.restarts;

@@ -76,6 +76,8 @@ async fn after<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId, advic
             service.retries.forget(id);
             give_up(service, &entry, CALLED_OFF).await;
         }
+        // Its stubs stay claimed until it goes on or ends.
+        Status::Paused => service.retries.forget(id),
         // Its drive ended and it did not: another process has its part, the ledger refused, or it was taken up again.
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {
             service.retries.put(id);

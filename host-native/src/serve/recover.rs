@@ -8,7 +8,7 @@ use super::claims::PeerItem;
 use super::finish;
 use super::service::Service;
 use crate::ledger::{DownloadOrigin, NativeLedger};
-use regrip_core::{DownloadId, Error, PeerId};
+use regrip_core::{DownloadId, Error, PeerId, Status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,6 +17,9 @@ const IMPORTS_AT_ONCE: u32 = 64;
 
 /// Rows that are read at once.
 const READ_AT_ONCE: usize = 512;
+
+/// Paused downloads that are read at once.
+const PAUSED_AT_ONCE: u32 = 512;
 
 /// Claims, cleans up and puts in line. Starts nothing while files cannot be written.
 ///
@@ -30,6 +33,7 @@ pub(super) async fn recover<L: NativeLedger>(service: &Arc<Service<L>>) -> Resul
     if drive + superseded + lost > 0 {
         tracing::info!(drive, superseded, lost_attempts = lost, "an earlier run left downloads unfinished");
     }
+    claim_paused(service).await?;
     // All are claimed before any is begun, and the oldest is begun first.
     let mut by_source: BTreeMap<String, Vec<DownloadId>> = BTreeMap::new();
     for ids in recovered.drive.chunks(READ_AT_ONCE) {
@@ -53,6 +57,23 @@ pub(super) async fn recover<L: NativeLedger>(service: &Arc<Service<L>>) -> Resul
     }
     remove_finished_stubs(service).await?;
     finish::recover(service).await
+}
+
+/// Claims the stubs of paused downloads, which would otherwise be new work.
+async fn claim_paused<L: NativeLedger>(service: &Service<L>) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let page = service.control.ledger().list(&[Status::Paused], PAUSED_AT_ONCE, after).await?;
+        let Some(last) = page.last() else {
+            return Ok(());
+        };
+        after = Some(last.row.id);
+        for entry in &page {
+            if let Some(item) = finish::item_of(entry) {
+                service.claims.take_up(&item, entry.row.id, entry.stub_name.as_deref());
+            }
+        }
+    }
 }
 
 /// Resumes the imports that were under way, some at a time.

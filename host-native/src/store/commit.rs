@@ -25,10 +25,12 @@ use std::path::{Path, PathBuf};
 /// A copy yields to other tasks of the thread after this many bytes.
 const COPY_BYTES: u64 = 8 << 20;
 
-/// Renames the part to `destination` and makes the name durable. The lock is held until then.
+/// Renames the part to `destination` and makes the name durable. The lock is held until then. Before that the
+/// file gets its time, so that no crash leaves it at its destination with another one.
 pub(super) async fn commit(mut part: DiskPart, destination: &Path, replace: Replace) -> Result<Committed, Error> {
     part.settle().await?;
     check_still_named(&part)?;
+    part.set_time(&part.held.file);
     let system = part.system;
     let left = match check_destination(&part, destination, replace)? {
         // A process died between giving the second name and taking the first: take it now.
@@ -200,6 +202,7 @@ async fn copy_to(part: &DiskPart, copy: &Path) -> io::Result<()> {
     if copied != from.metadata()?.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    part.set_time(&to);
     (part.system.sync_data)(&to)
 }
 

@@ -28,6 +28,8 @@ pub struct DiskStore {
     folders: Arc<Folders>,
     own: OwnFiles,
     replaces_delivered_only: Arc<AtomicBool>,
+    /// A completed file gets the time of its Last-Modified.
+    pub(crate) remote_time: bool,
 }
 
 impl DiskStore {
@@ -44,6 +46,7 @@ impl DiskStore {
             folders: Arc::default(),
             own: OwnFiles::default(),
             replaces_delivered_only: Arc::default(),
+            remote_time: false,
         }
     }
 
@@ -92,15 +95,16 @@ impl PartStore for DiskStore {
         )
     }
 
-    async fn commit(&self, part: DiskPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
+    async fn commit(&self, mut part: DiskPart, destination: &str, replace: Replace) -> Result<Committed, Error> {
         let destination = Path::new(destination);
         self.own.check(destination)?;
+        part.last_modified = part.last_modified.filter(|_| self.remote_time);
         commit::commit(part, destination, replace).await
     }
 
     async fn find(&self, part: &str, destination: &str, committing: &Committing) -> Result<Found, Error> {
         // A part that is not a regular file is nobody's part.
-        let file = |path: &str| Ok(metadata(path.as_ref())?.filter(Metadata::is_file));
+        let file = |path: &str| metadata(path.as_ref()).map(|found| found.filter(Metadata::is_file));
         let (at_part, at_destination) = (file(part)?, file(destination)?);
         let is_file = |there: &Metadata| FileId::from(there).token() == committing.token;
         Ok(if at_part.as_ref().is_some_and(is_file) {

@@ -23,7 +23,7 @@ pub(crate) use commit::rename_new;
 pub use disk::{DiskStore, checksum_of, look_at};
 pub use lock::writer;
 pub use part::DiskPart;
-pub(crate) use path::NAME_BYTES;
+pub(crate) use path::{NAME_BYTES, file_in, resolved};
 pub use path::{OwnFiles, destination, is_same_folder, part_path};
 pub use stdout::{STDOUT, StdoutPart, StdoutStore};
 pub use version::{FileId, FileStamp, FileVersion};

@@ -17,10 +17,12 @@ use regrip_core::store::{DigestState, PartToken};
 use regrip_core::store::{Part, PartBytes};
 use regrip_core::{Algorithm, Error};
 use rustix::io::Errno;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// A read of the part: large enough to be cheap, small enough for many parts at once.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -28,6 +30,8 @@ const BLOCK_BYTES: usize = 256 << 10;
 const YIELD_BYTES: u64 = 4 << 20;
 /// Smaller files are not worth a reservation.
 const RESERVE_BYTES: u64 = 1 << 20;
+/// A Last-Modified further in the future is wrong, and not used.
+const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 
 /// A part file on disk.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub struct DiskPart {
     nameless: bool,
     /// A sync failed.
     poisoned: bool,
+    /// The time that the server states, if it is to be kept and can be right.
+    pub(super) last_modified: Option<SystemTime>,
 }
 
 impl DiskPart {
@@ -72,6 +78,7 @@ impl DiskPart {
             synced: 0,
             dirty: false,
             poisoned: false,
+            last_modified: None,
         })
     }
 
@@ -96,6 +103,13 @@ impl DiskPart {
         self.synced = self.end;
         self.dirty = false;
         Ok(())
+    }
+
+    /// Gives a file the time that the server states. A file system that cannot store it keeps its own.
+    pub(super) fn set_time(&self, file: &File) {
+        if let Some(at) = self.last_modified {
+            let _ = file.set_modified(at);
+        }
     }
 
     /// What is left to do before the part may get its final name.
@@ -206,6 +220,11 @@ impl Part for DiskPart {
     async fn flush(&mut self) -> Result<u64, Error> {
         self.make_durable().await?;
         Ok(self.synced)
+    }
+
+    fn note_last_modified(&mut self, last_modified: &str) {
+        let latest = SystemTime::now() + CLOCK_SKEW;
+        self.last_modified = httpdate::parse_http_date(last_modified).ok().filter(|at| *at <= latest);
     }
 
     fn token(&self) -> PartToken {

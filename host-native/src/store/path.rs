@@ -43,6 +43,16 @@ const EXTENSION_BYTES: usize = 64;
 /// # Errors
 /// `NameRefused` if `name` is not the name of a file in `dir`; `Disk` if `dir` cannot be resolved or is not UTF-8.
 pub fn destination(dir: &Path, name: &str) -> Result<PathBuf, Error> {
+    let here = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    let folder = here.canonicalize().map_err(|error| disk("find", here, error))?;
+    file_in(&folder, name)
+}
+
+/// The path of `name` in a folder whose path is absolute and [resolved]. The folder need not exist.
+///
+/// # Errors
+/// As [`destination`].
+pub(crate) fn file_in(folder: &Path, name: &str) -> Result<PathBuf, Error> {
     let why = match name {
         "" => Some("it is empty"),
         "." | ".." => Some("it names a folder"),
@@ -55,12 +65,10 @@ pub fn destination(dir: &Path, name: &str) -> Result<PathBuf, Error> {
         let name = name.to_owned();
         return Err(Error::NameRefused { name, why });
     }
-    let here = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    let folder = here.canonicalize().map_err(|error| disk("find", here, error))?;
     // The ledger keeps paths as text.
     if folder.to_str().is_none() {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8");
-        return Err(disk("use", &folder, source));
+        return Err(disk("use", folder, source));
     }
     Ok(folder.join(name))
 }
@@ -352,7 +360,7 @@ pub fn is_same_folder(one: &Path, other: &Path) -> bool {
 }
 
 /// The path with links and `..` resolved as far as it exists, and by its text beyond that.
-fn resolved(path: &Path) -> PathBuf {
+pub(crate) fn resolved(path: &Path) -> PathBuf {
     let mut resolved = PathBuf::new();
     for component in path.components() {
         match component {

@@ -94,6 +94,7 @@ impl HyperClient {
             return Ok(None);
         };
         let before = connection.received();
+        self.dialer.trace.note(|| format!("using the open connection to {}", route.origin));
         match self.exchange(&mut connection, request).await? {
             Ok(response) => Ok(Some((connection, response))),
             Err(_) if connection.received() == before => Ok(None),
@@ -147,11 +148,13 @@ fn headers(request: &Request, route: &ProxyRoute, has_body: bool) -> Result<Head
         for name in others.keys() {
             headers.remove(name);
         }
-        headers.extend(others.iter().map(|(name, value)| (name.clone(), value.clone())));
+        // As with curl, an empty value takes the header away.
+        let others = others.iter().filter(|(_, value)| !value.is_empty());
+        headers.extend(others.map(|(name, value)| (name.clone(), value.clone())));
     }
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if let Some(value) = route.forwarder().and_then(Proxy::authorization) {
-        headers.insert(header::PROXY_AUTHORIZATION, value.clone());
+        headers.insert(header::PROXY_AUTHORIZATION, value);
     }
     Ok(headers)
 }

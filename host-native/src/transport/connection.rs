@@ -17,7 +17,7 @@ use super::address_policy::Trial;
 use super::client::Pool;
 use super::dial::Dialed;
 use super::errors;
-use super::head::{HeadReader, MAX_KEPT_FIELDS};
+use super::head::{HeadReader, MAX_KEPT_FIELDS, Trace};
 use super::proxy::ProxyRoute;
 use crate::sync::lock;
 use async_io::{Async, Timer};
@@ -299,11 +299,15 @@ pub(super) struct Socket {
     head: Option<HeadReader>,
     /// A head that was received, and the bytes behind it; hyper gets it first.
     ready: Bytes,
+    trace: Trace,
+    /// The request head and the response head so far, if they are traced.
+    traced: [Vec<u8>; 2],
 }
 
 impl Socket {
-    pub(super) fn new(stream: Stream, meter: Arc<Meter>) -> Socket {
-        Socket { stream, meter, failed: None, head: None, ready: Bytes::new() }
+    pub(super) fn new(stream: Stream, meter: Arc<Meter>, trace: Trace) -> Socket {
+        let traced = Default::default();
+        Socket { stream, meter, failed: None, head: None, ready: Bytes::new(), trace, traced }
     }
 
     /// Receives until the head of the response is complete; `ready` has it then. Nothing is ready at the end of the stream,
@@ -319,7 +323,14 @@ impl Socket {
             self.meter.count(count);
             if count == 0 {
                 self.head = None;
-            } else if let Some(end) = head.read(&piece[..count]).map_err(io::Error::other)? {
+                continue;
+            }
+            let end = head.read(&piece[..count]).map_err(io::Error::other)?;
+            if self.trace.is_on() {
+                self.traced[1].extend_from_slice(&piece[..end.unwrap_or(count)]);
+            }
+            if let Some(end) = end {
+                self.trace.head('<', &std::mem::take(&mut self.traced[1]));
                 let mut ready = self.head.take().map_or_else(Vec::new, HeadReader::into_clean);
                 ready.extend_from_slice(&piece[end..count]);
                 self.ready = Bytes::from(ready);
@@ -407,7 +418,16 @@ fn decrypt(
 
 impl hyper::rt::Write for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().writer().poll_write(cx, bytes)
+        let socket = self.get_mut();
+        let count = ready!(socket.writer().poll_write(cx, bytes))?;
+        if socket.trace.is_on() {
+            // Only requests without a body are traced.
+            socket.traced[0].extend_from_slice(&bytes[..count]);
+            if socket.traced[0].ends_with(b"\r\n\r\n") {
+                socket.trace.head('>', &std::mem::take(&mut socket.traced[0]));
+            }
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

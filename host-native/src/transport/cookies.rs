@@ -1,4 +1,5 @@
-//! Cookies (RFC 6265): those that responses set are kept in memory, and sent back to whom they belong.
+//! Cookies (RFC 6265): those that responses set are kept in memory, beside those of a user's file, and sent back to whom they
+//! belong.
 //!
 //! It stands below the redirects, so that every response counts, the redirects and the errors included, and a redirect that
 //! sets a cookie is followed with it. Invariant: a value goes nowhere but into a request that RFC 6265 §5.4 sends it with;
@@ -11,10 +12,13 @@ use super::client::{Head, WireHeaders, head};
 use crate::sync::lock;
 use cookie_store::{Cookie, CookieDomain, CookieStore};
 use hyper::header::{self, HeaderMap, HeaderValue};
+use std::fmt;
 use std::sync::Mutex;
+use std::time::SystemTime;
 use surf::middleware::{Middleware, Next};
 use surf::utils::async_trait;
 use surf::{Client, Request, Response, Url};
+use url::Host;
 
 /// Longest cookie, with its attributes.
 const MAX_COOKIE_BYTES: usize = 8 * 1024;
@@ -28,9 +32,95 @@ const MAX_COOKIES: usize = 1000;
 /// Longest `Cookie` header of ours.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 
+/// Cookies that a user has. `Debug` does not print them.
+#[derive(Clone, Default)]
+pub struct CookieJar(CookieStore);
+
+/// A line of a cookie file that is not a cookie: its number, from 1 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "line {0} is not a cookie (7 fields separated by tabs: domain, subdomains, path, secure, expires, name, value)"
+)]
+pub struct NotACookie(pub usize);
+
+impl CookieJar {
+    /// Reads a cookie file as browsers and curl export it (Netscape's format). Cookies that expired are left out.
+    ///
+    /// # Errors
+    /// The first line that is neither a cookie nor a comment.
+    pub fn parse(file: &[u8]) -> Result<CookieJar, NotACookie> {
+        let mut store = CookieStore::default();
+        let text: String = file.iter().map(|&byte| char::from(byte)).collect();
+        for (index, line) in text.lines().enumerate() {
+            let line = line.strip_prefix("#HttpOnly_").unwrap_or(line);
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (url, max_age, cookie) = given(line).ok_or(NotACookie(index + 1))?;
+            let cookie = Cookie::parse(cookie, &url).map_err(|_| NotACookie(index + 1))?;
+            if max_age > 0 {
+                let _ = store.insert(cookie.into_owned(), &url);
+            }
+        }
+        Ok(CookieJar(store))
+    }
+
+    /// Returns `true` if a request for this URL carries one of them.
+    pub fn has_any_for(&self, url: &Url) -> bool {
+        !self.0.matches(url).is_empty()
+    }
+}
+
+/// A URL that may set the cookie of a line, the seconds it has left, and the cookie as a response sets it.
+fn given(line: &str) -> Option<(Url, i64, String)> {
+    let fields: Vec<&str> = line.trim_end_matches(['\r', '\n']).split('\t').collect();
+    let (&[domain, subdomains, path, secure, expires, name], value) = match &fields[..] {
+        [start @ .., value] if start.len() == 6 => (start.first_chunk::<6>()?, *value),
+        start if start.len() == 6 => (start.first_chunk::<6>()?, ""),
+        _ => return None,
+    };
+    let flag = |text: &str| match text.to_ascii_uppercase().as_str() {
+        "TRUE" => Some(true),
+        "FALSE" => Some(false),
+        _ => None,
+    };
+    let is_text = |text: &str| !text.contains(|letter: char| letter.is_ascii_control() || letter == ';');
+    if name.is_empty() || name.contains('=') || !path.starts_with('/') || ![path, name, value].into_iter().all(is_text)
+    {
+        return None;
+    }
+    let domain = domain.trim_start_matches('.');
+    let url = Url::parse(&format!("https://{domain}/")).ok().filter(|url| url.path() == "/" && url.port().is_none())?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let max_age = match expires.split('.').next()?.parse::<i64>().ok()? {
+        at @ 1.. => at.saturating_sub_unsigned(now).clamp(0, YEAR),
+        _ => YEAR, // of the session
+    };
+    let domain = match url.host()? {
+        Host::Domain(domain) if flag(subdomains)? => format!("; Domain={domain}"),
+        _ => String::new(),
+    };
+    let secure = if flag(secure)? { "; Secure" } else { "" };
+    let cookie = format!("{name}={value}; Path={path}; Max-Age={max_age}{domain}{secure}");
+    Some((url, max_age, cookie))
+}
+
+/// In seconds: longer than any run.
+const YEAR: i64 = 366 * 86_400;
+
+impl fmt::Debug for CookieJar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// The middleware that keeps them and sends them.
 #[derive(Default)]
-pub(super) struct Cookies(Mutex<CookieStore>);
+pub(super) struct Cookies {
+    store: Mutex<CookieStore>,
+    /// How many were given by the user; the bounds are for the others.
+    given: usize,
+}
 
 #[async_trait]
 impl Middleware for Cookies {
@@ -50,6 +140,11 @@ impl Middleware for Cookies {
 }
 
 impl Cookies {
+    pub(super) fn new(CookieJar(store): CookieJar) -> Cookies {
+        let given = store.iter_any().count();
+        Cookies { store: Mutex::new(store), given }
+    }
+
     fn keep(&self, url: &Url, head: &Head) {
         for value in head.headers.get_all(header::SET_COOKIE) {
             let text = value.as_bytes().iter().map(|&byte| char::from(byte));
@@ -58,7 +153,7 @@ impl Cookies {
                 continue;
             }
             if let Ok(cookie) = Cookie::parse(text, url) {
-                insert(&mut lock(&self.0), cookie.into_owned(), url);
+                insert(&mut lock(&self.store), self.given, cookie.into_owned(), url);
             }
         }
     }
@@ -66,7 +161,7 @@ impl Cookies {
     /// The `Cookie` header of a request, if any cookie that was kept belongs into it: the user's own cookies first, without
     /// those that the server has set anew.
     fn header(&self, url: &Url, given: &HeaderMap) -> Option<HeaderValue> {
-        let store = lock(&self.0);
+        let store = lock(&self.store);
         let mut kept = store.matches(url);
         if kept.is_empty() {
             return None;
@@ -101,8 +196,8 @@ fn latin_1(value: &HeaderValue) -> String {
     value.as_bytes().iter().map(|&byte| char::from(byte)).collect()
 }
 
-/// Keeps a cookie within the bounds. One that replaces another is always taken.
-fn insert(store: &mut CookieStore, cookie: Cookie<'static>, url: &Url) {
+/// Keeps a cookie within the bounds, which do not count `given` ones. One that replaces another is always taken.
+fn insert(store: &mut CookieStore, given: usize, cookie: Cookie<'static>, url: &Url) {
     let (CookieDomain::HostOnly(domain) | CookieDomain::Suffix(domain)) = &cookie.domain else {
         return;
     };
@@ -113,7 +208,7 @@ fn insert(store: &mut CookieStore, cookie: Cookie<'static>, url: &Url) {
     if !store.contains_any(domain, &cookie.path, cookie.name()) {
         let of_domain = |other: &&Cookie<'_>| other.domain.as_cow() == cookie.domain.as_cow();
         let count = store.iter_any().filter(of_domain).count();
-        if count >= MAX_OF_DOMAIN || store.iter_any().count() >= MAX_COOKIES {
+        if count >= MAX_OF_DOMAIN + given || store.iter_any().count() >= MAX_COOKIES + given {
             return;
         }
     }
@@ -241,6 +336,40 @@ mod tests {
         for number in 0..2 * MAX_COOKIES {
             set(&cookies, &format!("http://{number}.test/"), &["k=v"]);
         }
-        assert_eq!(lock(&cookies.0).iter_any().count(), MAX_COOKIES);
+        assert_eq!(lock(&cookies.store).iter_any().count(), MAX_COOKIES);
+    }
+
+    #[test]
+    fn a_cookie_of_a_file_goes_to_whom_the_file_says() {
+        let table = [
+            ("a.test\tFALSE\t/\tFALSE\t0\tk\tv", "http://a.test:81/x", true),
+            (".a.test\tFALSE\t/\tFALSE\t0\tk\tv", "http://a.test/", true),
+            ("a.test\tFALSE\t/\tFALSE\t0\tk\tv", "http://www.a.test/", false),
+            ("a.test\tTRUE\t/\tFALSE\t0\tk\tv", "http://www.a.test/", true),
+            ("a.test\tTRUE\t/\tFALSE\t0\tk\tv", "http://nota.test/", false),
+            ("#HttpOnly_.A.test\ttrue\t/\tfalse\t-1\tk\tv", "http://a.test/", true),
+            ("a.test\tTRUE\t/\tTRUE\t0\tk\tv", "http://a.test/", false),
+            ("a.test\tTRUE\t/\tTRUE\t0\tk\tv", "https://a.test/", true),
+            ("a.test\tTRUE\t/x\tFALSE\t0\tk\tv", "http://a.test/y", false),
+            ("a.test\tTRUE\t/x\tFALSE\t0\tk\tv", "http://a.test/x/y", true),
+            ("a.test\tTRUE\t/\tFALSE\t1000000000\tk\tv", "http://a.test/", false),
+            ("a.test\tTRUE\t/\tFALSE\t99999999999.5\tk\tv", "http://a.test/", true),
+            ("10.0.0.1\tTRUE\t/\tFALSE\t0\tk\tv", "http://10.0.0.1/", true),
+            ("# a.test\tTRUE\t/\tFALSE\t0\tk\tv", "http://a.test/", false),
+        ];
+        for (line, to, is_sent) in table {
+            let jar = CookieJar::parse(format!("\r\n{line}\r\n").as_bytes()).unwrap();
+            assert_eq!(jar.has_any_for(&url(to)), is_sent, "{line} to {to}");
+            assert_eq!(sent(&Cookies::new(jar), to, &[]), is_sent.then(|| "k=v".to_owned()), "{line} to {to}");
+        }
+    }
+
+    #[test]
+    fn cookies_of_a_file_leave_room_for_those_of_servers() {
+        let line = |number| format!("a.test\tFALSE\t/\tFALSE\t0\tk{number}\tv\n");
+        let file: String = (0..MAX_COOKIES).map(line).collect();
+        let cookies = Cookies::new(CookieJar::parse(file.as_bytes()).unwrap());
+        set(&cookies, "http://a.test/", &["new=1; Path=/deep/"]);
+        assert!(sent(&cookies, "http://a.test/deep/", &[]).unwrap().starts_with("new=1; "));
     }
 }

@@ -4,15 +4,16 @@
 //! connected to. The others are tried in turn, those that failed lately last, each with a head start of 250 ms, the families
 //! alternating (RFC 8305 §4, §5). The address of a proxy is the user's choice and is not judged.
 //!
-//! A tunnel is opened by `CONNECT` (RFC 9110 §9.3.6), before TLS. A proxy that answers 5xx or 429 is a network error and worth
-//! another attempt; any other refusal is permanent.
+//! A tunnel is opened by `CONNECT` (RFC 9110 §9.3.6) or by SOCKS 5 (RFC 1928, RFC 1929), before TLS. A proxy that answers 5xx or
+//! 429, or that cannot reach the origin, is a network error and worth another attempt; any other refusal is permanent. For
+//! `socks5` the origin's name is resolved here, and its addresses are judged as those of a direct connection.
 
 use super::address_policy::{Addresses, Reach, Trial};
 use super::connection::{Meter, Socket, Stream, buffered};
 use super::errors::{self, connecting, timed_out};
-use super::head::status_line;
+use super::head::{Trace, status_line};
 use super::options::{Origin, Timeouts};
-use super::proxy::{Proxy, ProxyRoute};
+use super::proxy::{Proxy, ProxyKind, ProxyRoute};
 use super::roots::Tls;
 use crate::sync::Replaceable;
 use async_io::{Async, Timer};
@@ -54,8 +55,12 @@ pub(super) struct Dialed {
 pub(super) struct Dialer {
     pub(super) timeouts: Replaceable<Timeouts>,
     pub(super) tls: Tls,
-    /// Addresses given for a host and port, in place of those that the name has.
+    /// Addresses given for a host (`*` for all others) and port, in place of those that the name has.
     pub(super) resolve: HashMap<(String, u16), Vec<IpAddr>>,
+    /// Only IPv6 addresses (`true`) or only IPv4 addresses (`false`).
+    pub(super) ipv6: Option<bool>,
+    /// Is given a line for each connection, and the heads that go through it.
+    pub(super) trace: Trace,
     /// Which addresses failed lately.
     pub(super) addresses: Addresses,
     /// The kernel's receive buffer, if it must be small.
@@ -80,13 +85,15 @@ pub(super) async fn dial(dialer: &Dialer, route: &ProxyRoute, reach: Reach) -> R
 
 async fn connect(dialer: &Dialer, route: &ProxyRoute, reach: Reach) -> Result<Dialed, Error> {
     let origin = &route.origin;
-    let ((mut stream, trial), peer) = match &route.proxy {
+    let ((stream, trial), peer) = match &route.proxy {
         None => {
-            let connected = to_origin(dialer, origin, reach).await?;
+            let addresses = allowed(origin, reach, dialer.lookup(origin.host(), origin.port()).await?)?;
+            let connected = first_to_connect(&dialer.addresses, alternating(addresses)).await?;
+            dialer.trace_connected(&connected, origin.host());
             let peer = connected.1.address().ip();
             (connected, Some(peer))
         }
-        Some(proxy) => (to_proxy(dialer, proxy).await?, route.literal()),
+        Some(proxy) => through_proxy(dialer, proxy, route, reach).await?,
     };
     if let Some(bytes) = dialer.receive_buffer_bytes {
         // If it cannot be had, the limit is kept here and shows later at the sender.
@@ -94,17 +101,13 @@ async fn connect(dialer: &Dialer, route: &ProxyRoute, reach: Reach) -> Result<Di
     }
     // A request is one small write; waiting for more to send with it would only delay it.
     let _ = stream.get_ref().set_nodelay(true);
-    let stream = if origin.is_https() {
-        if let Some(proxy) = &route.proxy {
-            open_tunnel(&mut stream, proxy, origin).await?;
-        }
-        secure(origin, &dialer.tls, stream).await?
-    } else {
-        Stream::Plain(stream)
+    let stream = match origin.is_https() {
+        true => secure(dialer, origin, stream).await?,
+        false => Stream::Plain(stream),
     };
     let meter = Arc::<Meter>::default();
     Ok(Dialed {
-        socket: Socket::new(stream, meter.clone()),
+        socket: Socket::new(stream, meter.clone(), dialer.trace.clone()),
         meter,
         peer,
         trial,
@@ -112,38 +115,93 @@ async fn connect(dialer: &Dialer, route: &ProxyRoute, reach: Reach) -> Result<Di
     })
 }
 
-async fn to_origin(dialer: &Dialer, origin: &Origin, reach: Reach) -> Result<Connected, Error> {
-    let found = match dialer.given(origin) {
-        Some(given) => given,
-        None => resolve(origin.host(), origin.port()).await?,
-    };
-    let allowed = allowed(origin, reach, found)?;
-    first_to_connect(&dialer.addresses, alternating(allowed)).await
+/// Connects to a proxy and has it open a tunnel, unless it is one that forwards requests. Returns who will answer, too, if
+/// that is known.
+async fn through_proxy(
+    dialer: &Dialer,
+    proxy: &Proxy,
+    route: &ProxyRoute,
+    reach: Reach,
+) -> Result<(Connected, Option<IpAddr>), Error> {
+    let origin = &route.origin;
+    let (mut stream, mut trial) = to_proxy(dialer, proxy).await?;
+    match proxy.kind() {
+        ProxyKind::Http if !origin.is_https() => {}
+        ProxyKind::Http => open_tunnel(&mut stream, proxy, origin, &dialer.trace).await?,
+        ProxyKind::Socks5h => open_socks(&mut stream, proxy, origin, origin.host()).await?,
+        ProxyKind::Socks5 => {
+            let found = allowed(origin, reach, dialer.lookup(origin.host(), origin.port()).await?)?;
+            let has_others = found.len() > 1;
+            let chosen = dialer.addresses.in_order(alternating(found)).into_iter().next();
+            let chosen = chosen.ok_or_else(|| Error::Network { what: "no address".to_owned(), source: None })?;
+            // From here on the address of the origin is tried, and the next attempt takes another one.
+            trial.end_well();
+            trial = dialer.addresses.try_out(chosen, has_others);
+            let host = match chosen.ip() {
+                IpAddr::V4(address) => Host::Ipv4(address),
+                IpAddr::V6(address) => Host::Ipv6(address),
+            };
+            open_socks(&mut stream, proxy, origin, &host).await?;
+            return Ok(((stream, trial), Some(chosen.ip())));
+        }
+    }
+    Ok(((stream, trial), route.literal()))
 }
 
 async fn to_proxy(dialer: &Dialer, proxy: &Proxy) -> Result<Connected, Error> {
     let connected = async {
-        let found = resolve(proxy.host(), proxy.port()).await?;
+        let found = dialer.lookup(proxy.host(), proxy.port()).await?;
         first_to_connect(&dialer.addresses, alternating(found)).await
     };
-    connected.await.map_err(|error| match error {
+    let connected = connected.await.map_err(|error| match error {
         Error::Network { what, source } => {
             let what = format!("the proxy {proxy}: {what}");
             Error::Network { what, source }
         }
         other => other,
-    })
+    })?;
+    dialer.trace_connected(&connected, format_args!("the proxy {proxy}"));
+    Ok(connected)
 }
 
 impl Dialer {
+    /// The addresses that were given for a host, else those that it has, of the family that was asked for.
+    async fn lookup(&self, host: &Host<String>, port: u16) -> Result<Vec<SocketAddr>, Error> {
+        let given = self.given(host, port);
+        let is_looked_up = given.is_none() && matches!(host, Host::Domain(_));
+        let mut found = match given {
+            Some(given) => given,
+            None => resolve(host, port).await?,
+        };
+        let Some(ipv6) = self.ipv6 else {
+            return Ok(found);
+        };
+        found.retain(|address| address.is_ipv6() == ipv6);
+        let family = if ipv6 { "IPv6" } else { "IPv4" };
+        match found.is_empty() {
+            false => Ok(found),
+            // The lookup of the other family may have failed.
+            true if is_looked_up => {
+                Err(Error::Network { what: format!("looking up {host}: no {family} address"), source: None })
+            }
+            true => Err(Error::AddressRefused(format!("{host} has no {family} address"))),
+        }
+    }
+
     /// The addresses that were given for a name, in place of a lookup.
-    fn given(&self, origin: &Origin) -> Option<Vec<SocketAddr>> {
-        let Host::Domain(name) = origin.host() else {
+    fn given(&self, host: &Host<String>, port: u16) -> Option<Vec<SocketAddr>> {
+        let Host::Domain(name) = host else {
             return None;
         };
-        let given = self.resolve.get(&(name.clone(), origin.port()))?;
-        let with_port = given.iter().map(|&address| SocketAddr::new(address, origin.port()));
+        let mut names = [name.as_str(), "*"].into_iter();
+        let given = names.find_map(|name| self.resolve.get(&(name.to_owned(), port)))?;
+        let with_port = given.iter().map(|&address| SocketAddr::new(address, port));
         Some(with_port.collect())
+    }
+
+    fn trace_connected(&self, (_, trial): &Connected, to: impl std::fmt::Display) {
+        let address = trial.address();
+        self.trace.note(|| format!("connected to {} ({to}) port {}", address.ip(), address.port()));
     }
 }
 
@@ -215,11 +273,17 @@ async fn connect_to(trial: Trial) -> Result<Connected, (SocketAddr, io::Error)> 
     }
 }
 
-async fn secure(origin: &Origin, tls: &Tls, stream: Async<TcpStream>) -> Result<Stream, Error> {
+async fn secure(dialer: &Dialer, origin: &Origin, stream: Async<TcpStream>) -> Result<Stream, Error> {
     let what = format!("the TLS handshake with {origin}");
     let name = server_name(origin.host()).map_err(|_| Error::Certificate(format!("{what}: invalid server name")))?;
-    let connector = TlsConnector::from(tls.config().await?);
+    let connector = TlsConnector::from(dialer.tls.config(origin).await?);
     let stream = connector.connect(name, buffered(stream)).await.map_err(|error| connecting(what, error))?;
+    let session = stream.get_ref().1;
+    if let (Some(version), Some(suite)) = (session.protocol_version(), session.negotiated_cipher_suite()) {
+        // rustls writes TLSv1_3.
+        let version = format!("{version:?}").replace('_', ".");
+        dialer.trace.note(|| format!("TLS connection using {version} / {:?}", suite.suite()));
+    }
     Ok(Stream::Tls(Box::new(stream)))
 }
 
@@ -243,9 +307,12 @@ pub(super) async fn open_tunnel(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     proxy: &Proxy,
     origin: &Origin,
+    trace: &Trace,
 ) -> Result<(), Error> {
     let about = |error| errors::connecting(format!("asking the proxy {proxy} for {origin}"), error);
-    stream.write_all(&request(proxy, origin)).await.map_err(about)?;
+    let request = request(proxy, origin);
+    stream.write_all(&request).await.map_err(about)?;
+    trace.head('>', &request);
     let mut answer = Vec::new();
     let end = loop {
         let mut piece = [0; 1024];
@@ -262,6 +329,7 @@ pub(super) async fn open_tunnel(
             return Err(Error::Protocol(text));
         }
     };
+    trace.head('<', &answer[..end]);
     judge(&answer, proxy, origin)?;
     if answer.len() > end {
         // In TLS it is the client that speaks first.
@@ -303,6 +371,98 @@ fn judge(answer: &[u8], proxy: &Proxy, origin: &Origin) -> Result<(), Error> {
         200..=299 => Ok(()),
         429 | 500..=599 => Err(Error::Network { what: format!("the proxy {}", answered()), source: None }),
         _ => Err(Error::ProxyRefused(answered())),
+    }
+}
+
+/// Asks a SOCKS proxy for a line to a host at the origin's port. On success the next byte on the stream is the origin's.
+///
+/// # Errors
+/// `Network`, `ProxyRefused`, `Protocol`.
+async fn open_socks(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    proxy: &Proxy,
+    origin: &Origin,
+    host: &Host<String>,
+) -> Result<(), Error> {
+    let about = |error| connecting(format!("asking the proxy {proxy} for {origin}"), error);
+    let malformed = || Error::Protocol(format!("cannot parse the answer of the proxy {proxy}"));
+    let hello: &[u8] = if proxy.login().is_some() { &[5, 2, 0, 2] } else { &[5, 1, 0] };
+    stream.write_all(hello).await.map_err(about)?;
+    let mut method = [0; 2];
+    stream.read_exact(&mut method).await.map_err(about)?;
+    match (method, proxy.login()) {
+        ([5, 0], _) => {}
+        ([5, 2], Some((user, password))) => {
+            let mut request = vec![1];
+            push_counted(&mut request, user)
+                .and_then(|()| push_counted(&mut request, password))
+                .ok_or_else(malformed)?;
+            stream.write_all(&request).await.map_err(about)?;
+            let mut status = [0; 2];
+            stream.read_exact(&mut status).await.map_err(about)?;
+            if status[1] != 0 {
+                return Err(Error::ProxyRefused(format!("wrong user or password for {proxy}")));
+            }
+        }
+        ([5, 255], None) => return Err(Error::ProxyRefused(format!("{proxy} wants a user and a password"))),
+        ([5, 255], Some(_)) => return Err(Error::ProxyRefused(format!("{proxy} takes no user and password"))),
+        _ => return Err(malformed()),
+    }
+    let mut request = vec![5, 1, 0];
+    match host {
+        Host::Ipv4(address) => request.extend([1].into_iter().chain(address.octets())),
+        Host::Ipv6(address) => request.extend([4].into_iter().chain(address.octets())),
+        Host::Domain(name) => {
+            request.push(3);
+            let refused = || Error::ProxyRefused("the host name is longer than 255 bytes".to_owned());
+            push_counted(&mut request, name).ok_or_else(refused)?;
+        }
+    }
+    request.extend(origin.port().to_be_bytes());
+    stream.write_all(&request).await.map_err(about)?;
+    let mut reply = [0; 5];
+    stream.read_exact(&mut reply).await.map_err(about)?;
+    let [5, code, _, kind, first] = reply else {
+        return Err(malformed());
+    };
+    if code != 0 {
+        return Err(socks_refusal(code, proxy, origin));
+    }
+    // The address that the proxy connects from, without its first byte, and the port.
+    let rest = match kind {
+        1 => 3 + 2,
+        3 => usize::from(first) + 2,
+        4 => 15 + 2,
+        _ => return Err(malformed()),
+    };
+    let mut bound = [0; 255 + 2];
+    stream.read_exact(&mut bound[..rest]).await.map_err(about)
+}
+
+/// Adds a text behind its length; `None` if that is more than 255 bytes.
+fn push_counted(request: &mut Vec<u8>, text: &str) -> Option<()> {
+    request.push(u8::try_from(text.len()).ok()?);
+    request.extend(text.bytes());
+    Some(())
+}
+
+/// The meaning of a reply (RFC 1928 §6). What the network caused is worth another attempt.
+fn socks_refusal(code: u8, proxy: &Proxy, origin: &Origin) -> Error {
+    let (why, by_network) = match code {
+        1 => ("general failure", true),
+        2 => ("not allowed by its rules", false),
+        3 => ("network unreachable", true),
+        4 => ("host unreachable", true),
+        5 => ("connection refused", true),
+        6 => ("time to live expired", true),
+        7 => ("command not supported", false),
+        8 => ("address type not supported", false),
+        _ => ("unknown reason", false),
+    };
+    let why = format!("{why} ({proxy} connecting to {origin})");
+    match by_network {
+        true => Error::Network { what: format!("the proxy refused: {why}"), source: None },
+        false => Error::ProxyRefused(why),
     }
 }
 

@@ -119,10 +119,10 @@ pub(super) fn answer(error: hyper::Error) -> Error {
     Error::network(what, error)
 }
 
-/// The error of the socket below an error of hyper.
+/// The error of the socket below an error of hyper, at any depth: a request that was cancelled by it has it further down.
 fn cause<E: std::error::Error + 'static>(error: &hyper::Error) -> Option<&E> {
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause?.get_ref()?.downcast_ref()
+    let mut causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.find_map(|cause| cause.downcast_ref::<io::Error>())?.get_ref()?.downcast_ref()
 }
 
 /// A body that broke off. Broken chunk framing is transient too: it is what a proxy that lost its own upstream leaves

@@ -13,6 +13,7 @@ use hyper::header::{self, HeaderName};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use regrip_core::transport::Headers;
 use std::fmt;
+use std::sync::Arc;
 
 /// Longest response head.
 pub(super) const MAX_HEAD_BYTES: usize = 256 * 1024;
@@ -31,7 +32,7 @@ const FRAMING: [HeaderName; 4] =
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONTENT_RANGE, header::CONTENT_ENCODING];
 
 /// The fields that are read beside [`Headers::NAMES`].
-const KEPT: [HeaderName; 3] = [header::CONNECTION, header::LOCATION, header::SET_COOKIE];
+const KEPT: [HeaderName; 4] = [header::CONNECTION, header::CONTENT_DISPOSITION, header::LOCATION, header::SET_COOKIE];
 
 /// What no URL has as it is, beside bytes that are not ASCII.
 const NOT_IN_A_URL: &AsciiSet = &CONTROLS.add(b' ');
@@ -272,6 +273,97 @@ fn refuse<T>(why: fmt::Arguments<'_>) -> Result<T, HeadRefused> {
     Err(HeadRefused(why.to_string()))
 }
 
+/// Is given connections and the heads of requests and responses as lines, as curl's `-v` shows them: without secrets and
+/// control characters. The default does nothing.
+#[derive(Clone, Default)]
+pub struct Trace(Option<Arc<ShowLines>>);
+
+type ShowLines = dyn Fn(&[String]) + Send + Sync;
+
+impl Trace {
+    /// Hands all lines of a head to `show` at once.
+    pub fn new(show: impl Fn(&[String]) + Send + Sync + 'static) -> Trace {
+        Trace(Some(Arc::new(show)))
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// A line about a connection, which is only made if it is shown.
+    pub(super) fn note(&self, line: impl FnOnce() -> String) {
+        if let Some(show) = &self.0 {
+            show(&[format!("* {}", line())]);
+        }
+    }
+
+    /// A head as it is on the wire, of a request (`>`) or a response (`<`).
+    pub(super) fn head(&self, mark: char, head: &[u8]) {
+        if let Some(show) = &self.0 {
+            show(&shown(mark, head));
+        }
+    }
+}
+
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Trace({})", self.is_on())
+    }
+}
+
+/// A field whose name contains one of these has a secret value.
+const SECRET_WORDS: [&str; 11] =
+    ["auth", "cookie", "credential", "csrf", "jwt", "key", "pass", "secret", "session", "signature", "token"];
+
+/// Fields whose value is a URL, or has one in it, with or without its scheme.
+const URL_FIELDS: [&str; 5] = ["content-location", "link", "location", "referer", "refresh"];
+
+fn shown(mark: char, head: &[u8]) -> Vec<String> {
+    let mut at_start = true; // a status line may follow an interim response
+    let head = head.strip_suffix(b"\n").unwrap_or(head);
+    let shown = |line: &[u8]| {
+        let line = String::from_utf8_lossy(without_line_end(line)).into_owned();
+        let text = line.replace(char::is_control, "?");
+        let is_start = std::mem::replace(&mut at_start, text.is_empty());
+        let text = match text.split_once('?') {
+            _ if text.is_empty() => text,
+            // Continues a field, whichever that was.
+            _ if !is_start && line.starts_with([' ', '\t']) => "***".to_owned(),
+            _ if !is_start => shown_field(&text),
+            Some((path, query)) if mark == '>' => {
+                format!("{path}?***{}", &query[query.find(' ').unwrap_or(query.len())..])
+            }
+            _ => text,
+        };
+        format!("{mark} {text}").trim_end().to_owned()
+    };
+    head.split(|&byte| byte == b'\n').map(shown).collect()
+}
+
+/// A field line without secrets: those in a value, and query and userinfo of URLs.
+fn shown_field(line: &str) -> String {
+    let Some((name, value)) = line.split_once(':') else {
+        return "***".to_owned();
+    };
+    let key = name.trim().to_ascii_lowercase();
+    if SECRET_WORDS.iter().any(|word| key.contains(word)) && !key.ends_with("-authenticate") {
+        return format!("{name}: ***");
+    }
+    if !value.contains("//") && !URL_FIELDS.contains(&key.as_str()) {
+        return line.to_owned();
+    }
+    let (url, query) = value.split_at(value.find(['?', '#']).unwrap_or(value.len()));
+    let without_userinfo = |(at, part): (usize, &str)| {
+        let (authority, path) = part.split_at(part.find('/').unwrap_or(part.len()));
+        match authority.rsplit_once('@') {
+            Some((_, host)) if at > 0 => format!("***@{host}{path}"),
+            _ => part.to_owned(),
+        }
+    };
+    let url: Vec<String> = url.split("//").enumerate().map(without_userinfo).collect();
+    format!("{name}:{}{}", url.join("//"), if query.is_empty() { "" } else { "?***" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -447,5 +539,23 @@ mod tests {
         assert!(kept(MAX_KEPT_FIELDS + 1).is_err());
         let cookies = fields(&"Set-Cookie: a=b\r\n".repeat(5000)).unwrap();
         assert_eq!(cookies.lines().count(), MAX_COOKIES);
+    }
+
+    #[test]
+    fn heads_are_shown_without_secrets_and_control_characters() {
+        let table = [
+            ('>', "GET /x?a=b HTTP/1.1\r\n", "> GET /x?*** HTTP/1.1"),
+            ('>', "GET http://a.test/x?a=b HTTP/1.1\r\n", "> GET http://a.test/x?*** HTTP/1.1"),
+            ('<', "HTTP/1.1 200 OK?\x1b[0m\r\n", "< HTTP/1.1 200 OK??[0m"),
+            ('<', "HTTP/1.1 100\n\nHTTP/1.1 200 OK: 1\n", "< HTTP/1.1 100|<|< HTTP/1.1 200 OK: 1"),
+            ('<', "H\r\nSet-Cookie : a=b\r\n c=d\r\nETag: \"a?b\"\r\n", "< H|< Set-Cookie : ***|< ***|< ETag: \"a?b\""),
+            ('<', "H\r\nSet-Cookie a=b\r\n: c\r\n", "< H|< ***|< : c"),
+            ('<', "H\r\nLocation: /x#token\r\nVia: //u:p@h/y//z@\r\n", "< H|< Location: /x?***|< Via: //***@h/y//***@"),
+            ('<', "H\nProxy-Authenticate: Basic\nKeep-Alive: 1\n", "< H|< Proxy-Authenticate: Basic|< Keep-Alive: 1"),
+            ('<', "H\nX-API-KEY: a\nX-\u{e9}: \u{9b}\n", "< H|< X-API-KEY: ***|< X-\u{e9}: ?"),
+        ];
+        for (mark, head, wanted) in table {
+            assert_eq!(shown(mark, head.as_bytes()).join("|"), wanted, "{head:?}");
+        }
     }
 }

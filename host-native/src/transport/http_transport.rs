@@ -51,8 +51,10 @@ impl HttpTransport {
         let backend = HyperClient {
             dialer: Dialer {
                 timeouts: timeouts.clone(),
-                tls: Tls::new(options.roots),
+                tls: Tls::new(options.roots, options.identity),
                 resolve: options.resolve,
+                ipv6: options.ipv6,
+                trace: options.trace,
                 addresses: Addresses::default(),
                 receive_buffer_bytes: rate.as_ref().and_then(Rate::receive_buffer_bytes),
             },
@@ -61,8 +63,9 @@ impl HttpTransport {
             pool: Arc::new(Pool::default()),
         };
         let credentials =
-            AddCredentials { for_all: options.headers, by_origin: by_origin.clone(), by_url: options.userinfo };
-        let client = Client::with_http_client(backend).with(credentials).with(FollowRedirects).with(Cookies::default());
+            AddCredentials { for_all: options.headers, by_origin: by_origin.clone(), by_url: options.by_url };
+        let cookies = Cookies::new(options.cookies);
+        let client = Client::with_http_client(backend).with(credentials).with(FollowRedirects).with(cookies);
         HttpTransport { client, rate, credentials: by_origin, timeouts, ahead: Mutex::default() }
     }
 
@@ -79,7 +82,8 @@ impl HttpTransport {
         self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept(&self, url: &str) -> Option<Response<HttpBody>> {
+    /// Takes the response that is kept for a download, if there is one.
+    pub(crate) fn kept(&self, url: &str) -> Option<Response<HttpBody>> {
         let mut ahead = self.ahead();
         let index = ahead.iter().position(|one| one.url == url)?;
         let one = ahead.swap_remove(index);
@@ -225,10 +229,10 @@ fn no_head() -> Error {
     Error::Protocol("a response without a head".to_owned())
 }
 
-/// The fields the core reads.
+/// The fields that the core reads, and the one that names a file.
 fn readable(headers: &HeaderMap) -> Headers {
     let of_name = |name| headers.get_all(name).iter().map(move |value| (name, value.as_bytes()));
-    Headers::NAMES.into_iter().flat_map(of_name).collect()
+    Headers::NAMES.into_iter().chain(["content-disposition"]).flat_map(of_name).collect()
 }
 
 /// The body of a response. Dropping it before its end closes the connection at once.

@@ -26,7 +26,9 @@ mod proxy;
 mod redirect;
 mod roots;
 
+pub use cookies::{CookieJar, NotACookie};
+pub use head::Trace;
 pub use http_transport::{HttpBody, HttpTransport};
 pub use options::{Credentials, Header, HeaderRefused, NotAnOrigin, Origin, TransportOptions};
 pub use proxy::{NamedProxy, NoProxy, Proxies, Proxy, ProxyUnusable};
-pub use roots::Roots;
+pub use roots::{Identity, Roots};

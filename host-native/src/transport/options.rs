@@ -5,12 +5,14 @@
 //! is not restored here. Those of a URL replace those of its origin, and these replace those for all.
 
 use super::client::{WireHeaders, add_wire_headers};
+use super::cookies::CookieJar;
+use super::head::Trace;
 use super::proxy::Proxies;
-use super::roots::Roots;
+use super::roots::{Identity, Roots};
 use crate::sync::Replaceable;
 use hyper::header::{self, HeaderName, HeaderValue};
 use regrip_core::DownloadsConfig;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU64;
@@ -35,14 +37,22 @@ pub struct TransportOptions {
     pub headers: Vec<Header>,
     /// Headers for one origin each.
     pub credentials: Vec<Credentials>,
-    /// `Authorization` for one URL each, without userinfo and fragment; see [`userinfo()`](Self::userinfo()).
-    pub userinfo: HashMap<Url, Header>,
+    /// Headers for one URL each, without userinfo and fragment; see [`header_of`](Self::header_of).
+    pub by_url: HashMap<Url, Vec<Header>>,
+    /// Cookies to begin with. Responses may replace them.
+    pub cookies: CookieJar,
     /// Which certificates are trusted.
     pub roots: Roots,
+    /// A certificate of our own, and the origins that get to see it if they ask for one.
+    pub identity: Option<(Identity, HashSet<Origin>)>,
     /// Which proxies are used.
     pub proxies: Proxies,
-    /// Addresses for a host name (in lower case) and port, in place of those that a lookup finds.
+    /// Addresses for a host name (in lower case, or `*` for all others) and port, in place of those that a lookup finds.
     pub resolve: HashMap<(String, u16), Vec<IpAddr>>,
+    /// Connect to IPv6 addresses only (`true`), or to IPv4 addresses only (`false`).
+    pub ipv6: Option<bool>,
+    /// Is given the heads of requests and responses.
+    pub trace: Trace,
     /// The rate that all bodies together keep to, if there is one.
     pub bytes_per_second: Option<NonZeroU64>,
 }
@@ -61,23 +71,29 @@ impl TransportOptions {
             headers_timeout: Duration::from_millis(config.headers_timeout_ms),
             headers: Vec::new(),
             credentials: Vec::new(),
-            userinfo: HashMap::new(),
+            by_url: HashMap::new(),
+            cookies: CookieJar::default(),
             roots: Roots::platform(),
+            identity: None,
             proxies: Proxies::default(),
             resolve: HashMap::new(),
+            ipv6: None,
+            trace: Trace::default(),
             bytes_per_second: None,
         }
     }
 
-    /// User and password for requests that start at `url` (RFC 7617), in place of those it had. Its own userinfo plays no
-    /// part. Another URL of the same origin is not served by them: it may have its own.
-    pub fn userinfo(&mut self, url: &Url, user: &str, password: &str) {
+    /// A header for requests that start at `url`, for example a login ([`Header::basic`]), in place of the one of that name that
+    /// it had. Its own userinfo is ignored. Another URL of the same origin does not get it: it may have its own.
+    pub fn header_of(&mut self, url: &Url, header: Header) {
         let mut url = url.clone();
         // Neither fails on a URL that has a host, and others are never asked for anything.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_fragment(None);
-        self.userinfo.insert(url, Header::basic(user, password));
+        let headers = self.by_url.entry(url).or_default();
+        headers.retain(|have| have.name != header.name);
+        headers.push(header);
     }
 }
 
@@ -136,7 +152,7 @@ impl Header {
         if RESERVED.contains(&parsed) {
             return Err(HeaderRefused { name: format!("{name:?}"), why: "it is set by regrip itself" });
         }
-        let mut value = HeaderValue::from_str(value.trim_matches([' ', '\t']))
+        let mut value = HeaderValue::from_bytes(value.trim_matches([' ', '\t']).as_bytes())
             .map_err(|_| refused("the value contains control characters"))?;
         value.set_sensitive(true);
         Ok(Header { name: parsed, value })
@@ -225,9 +241,9 @@ impl fmt::Display for Origin {
 }
 
 /// Schemes that are no secret.
-const KNOWN_SCHEMES: [&str; 17] = [
-    "http", "https", "ftp", "ftps", "sftp", "file", "data", "magnet", "s3", "ws", "wss", "gopher", "blob", "socks4",
-    "socks5", "socks5h", "rsync",
+const KNOWN_SCHEMES: [&str; 19] = [
+    "http", "https", "ftp", "ftps", "sftp", "file", "data", "magnet", "s3", "ws", "wss", "gopher", "blob", "socks",
+    "socks4", "socks4a", "socks5", "socks5h", "rsync",
 ];
 
 /// The scheme of a URL as it may be shown. Of `me:secret@host` the scheme is `me`, and it may be the secret.
@@ -257,7 +273,7 @@ pub(super) struct AddCredentials {
     /// For one origin each.
     pub(super) by_origin: Replaceable<Vec<Credentials>>,
     /// For one URL each.
-    pub(super) by_url: HashMap<Url, Header>,
+    pub(super) by_url: HashMap<Url, Vec<Header>>,
 }
 
 #[async_trait]
@@ -278,7 +294,7 @@ impl AddCredentials {
         let all = self.by_origin.get();
         let of_origin = all.iter();
         let of_origin = of_origin.filter(|credentials| Some(&credentials.origin) == origin.as_ref());
-        let own: Vec<_> = self.by_url.get(url).into_iter().collect();
+        let own: Vec<_> = self.by_url.get(url).into_iter().flatten().collect();
         let of_origin = of_origin.flat_map(|credentials| &credentials.headers);
         let closer = replace_more_general(own, of_origin);
         let all = replace_more_general(closer, &self.for_all);

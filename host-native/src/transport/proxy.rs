@@ -1,9 +1,9 @@
 //! Which way a request goes: straight to its origin, or through a proxy.
 //!
-//! An http request is sent to the proxy whole, with an absolute target (RFC 9112 §3.2.2); for https the proxy only lends a
-//! tunnel ([`dial`](super::dial)). Invariants: a proxy's user and password go to that proxy and nowhere else, and a connection
-//! through a proxy never stands in for a direct one. Names are resolved by the proxy: of a target behind it only literal
-//! addresses and `localhost` are judged ([`Reach`]).
+//! An http request is sent to an HTTP proxy whole, with an absolute target (RFC 9112 §3.2.2); for https, and always by a
+//! SOCKS proxy, the proxy only lends a tunnel ([`dial`](super::dial)). Invariants: a proxy's user and password go to that
+//! proxy and nowhere else, and a connection through a proxy never stands in for a direct one. Names are resolved by the proxy
+//! (except by `socks5`): of a target behind it only literal addresses and `localhost` are judged ([`Reach`]).
 //!
 //! There is no standard for `NO_PROXY`. [`NoProxy`] reads what curl and Go agree on, and either's additions: names with
 //! everything below them, addresses, networks, `*`, and a port after any of these. What cannot be read covers nothing.
@@ -11,7 +11,7 @@
 //! It reads no environment; `cli/get/network.rs` does.
 
 use super::address_policy::Reach;
-use super::options::{Origin, known_scheme};
+use super::options::{Header, Origin, known_scheme};
 use hyper::header::HeaderValue;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
@@ -19,37 +19,64 @@ use regrip_core::Error;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use surf::http::auth::BasicAuth;
 use url::{Host, Url};
 
-/// An HTTP proxy. `Debug` and `Display` leave its user and password out.
+/// How a proxy is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ProxyKind {
+    /// HTTP, unencrypted.
+    Http,
+    /// SOCKS 5 (RFC 1928); names are resolved here.
+    Socks5,
+    /// SOCKS 5; names are resolved by the proxy.
+    Socks5h,
+}
+
+/// A proxy. `Debug` and `Display` leave its user and password out.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
+    kind: ProxyKind,
     host: Host<String>,
     port: u16,
-    authorization: Option<HeaderValue>,
+    /// User and password, percent-decoded.
+    login: Option<(String, String)>,
 }
 
 impl Proxy {
-    /// Reads `http://user:password@host:port`. The scheme may be left out, and is http then; so may the port, which is 80
-    /// then.
+    /// Reads `http://user:password@host:port`, `socks5://…` or `socks5h://…`. The scheme may be left out, and is http then; so
+    /// may the port, which is 80 then, or 1080 for SOCKS.
     ///
     /// # Errors
-    /// What cannot be read, and proxies that speak anything but plain HTTP. The text is not repeated: it may hold a password.
+    /// What cannot be read, and proxies of other kinds. The text is not repeated: it may hold a password.
     pub fn parse(text: &str) -> Result<Proxy, ProxyUnusable> {
         let text = text.trim();
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let url = Url::parse(&with_scheme).map_err(|error| ProxyUnusable(format!("it is not a URL: {error}")))?;
-        if url.scheme() != "http" {
-            let scheme = known_scheme(&url).unwrap_or("not known");
-            return Err(ProxyUnusable(format!("its scheme is {scheme}, but only http proxies are supported")));
+        let not_a_url = |error| ProxyUnusable(format!("it is not a URL: {error}"));
+        let url = Url::parse(&with_scheme).map_err(not_a_url)?;
+        let (kind, port) = match url.scheme() {
+            "http" => (ProxyKind::Http, 80),
+            "socks5" => (ProxyKind::Socks5, 1080),
+            "socks5h" => (ProxyKind::Socks5h, 1080),
+            _ => {
+                let scheme = known_scheme(&url).unwrap_or("not known");
+                let why = format!("its scheme is {scheme}, but only http, socks5 and socks5h proxies are supported");
+                return Err(ProxyUnusable(why));
+            }
+        };
+        let host = url.host_str().filter(|host| !host.is_empty());
+        let host = host.ok_or_else(|| ProxyUnusable("it names no host".to_owned()))?;
+        let login = login(&url)?;
+        let is_long = |text: &str| text.len() > 255;
+        if kind != ProxyKind::Http && login.as_ref().is_some_and(|(user, password)| is_long(user) || is_long(password))
+        {
+            return Err(ProxyUnusable("its user or password is longer than 255 bytes".to_owned()));
         }
-        let host = url.host().ok_or_else(|| ProxyUnusable("it names no host".to_owned()))?;
-        Ok(Proxy {
-            host: host.to_owned(),
-            port: url.port_or_known_default().unwrap_or(80),
-            authorization: authorization(&url)?,
-        })
+        let host = Host::parse(host).map_err(not_a_url)?;
+        Ok(Proxy { kind, host, port: url.port().unwrap_or(port), login })
+    }
+
+    pub(super) fn kind(&self) -> ProxyKind {
+        self.kind
     }
 
     pub(super) fn host(&self) -> &Host<String> {
@@ -60,35 +87,32 @@ impl Proxy {
         self.port
     }
 
-    /// The value of `Proxy-Authorization`, if there is one.
-    pub(super) fn authorization(&self) -> Option<&HeaderValue> {
-        self.authorization.as_ref()
+    /// User and password, if it has them.
+    pub(super) fn login(&self) -> Option<(&str, &str)> {
+        self.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
+    }
+
+    /// The value of `Proxy-Authorization`, if it has one.
+    pub(super) fn authorization(&self) -> Option<HeaderValue> {
+        self.login().map(|(user, password)| Header::basic(user, password).parts().1.clone())
     }
 }
 
-fn authorization(url: &Url) -> Result<Option<HeaderValue>, ProxyUnusable> {
+fn login(url: &Url) -> Result<Option<(String, String)>, ProxyUnusable> {
     if url.username().is_empty() && url.password().is_none() {
         return Ok(None);
     }
-    let decode = |text: &str| percent_decode_str(text).decode_utf8().map(String::from);
-    let user = decode(url.username());
-    let password = decode(url.password().unwrap_or_default());
-    let (Ok(user), Ok(password)) = (user, password) else {
-        let why = "its user or password cannot be decoded";
-        return Err(ProxyUnusable(why.to_owned()));
+    let decode = |text| {
+        let decoded = percent_decode_str(text).decode_utf8().map(String::from);
+        decoded.map_err(|_| ProxyUnusable("its user or password cannot be decoded".to_owned()))
     };
-    let value = BasicAuth::new(user, password).value();
-    // Base64 has no character that a header cannot have.
-    let mut value = HeaderValue::from_str(value.as_str()).ok();
-    if let Some(value) = &mut value {
-        value.set_sensitive(true);
-    }
-    Ok(value)
+    Ok(Some((decode(url.username())?, decode(url.password().unwrap_or_default())?)))
 }
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
+        let scheme = format!("{:?}", self.kind).to_lowercase();
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
     }
 }
 
@@ -154,9 +178,9 @@ pub(super) struct ProxyRoute {
 }
 
 impl ProxyRoute {
-    /// The proxy that gets the whole request: that of an http origin.
+    /// The proxy that gets the whole request: an HTTP proxy of an http origin.
     pub(super) fn forwarder(&self) -> Option<&Proxy> {
-        self.proxy.as_deref().filter(|_| !self.origin.is_https())
+        self.proxy.as_deref().filter(|proxy| proxy.kind == ProxyKind::Http && !self.origin.is_https())
     }
 
     /// The address that will answer, as far as it is known before the dial: that of the URL itself, behind a proxy.
@@ -301,20 +325,31 @@ mod tests {
             ("[::1]:8080", "http://[::1]:8080", None),
             ("me:s%40crt@p.test:1", "http://p.test:1", Some("Basic bWU6c0BjcnQ=")),
             ("http://me@p.test:1/", "http://p.test:1", Some("Basic bWU6")),
+            ("socks5://P.test:80", "socks5://p.test:80", None),
+            ("socks5h://me:@127.1", "socks5h://127.0.0.1:1080", Some("Basic bWU6")),
+            ("SOCKS5://[::1]", "socks5://[::1]:1080", None),
         ];
         for (text, shown, authorization) in table {
             let proxy = Proxy::parse(text).unwrap();
-            let value = proxy.authorization().map(|value| value.to_str().unwrap());
+            let value = proxy.authorization();
+            let value = value.as_ref().map(|value| value.to_str().unwrap());
             assert_eq!((proxy.to_string().as_str(), value), (shown, authorization), "{text}");
             assert!(!format!("{proxy:?}").contains("me"), "{proxy:?}");
         }
     }
 
     #[test]
-    fn what_is_no_http_proxy_is_refused_without_being_repeated() {
+    fn an_unusable_proxy_is_refused_without_being_repeated() {
+        let long = format!("socks5://me:hunter2{}@p.test", "x".repeat(255));
         let table = [
             ("https://me:hunter2@p.test", "its scheme is https"),
-            ("socks5h://me:hunter2@p.test:1", "its scheme is socks5h"),
+            ("socks4://me:hunter2@p.test:1", "its scheme is socks4,"),
+            ("socks4a://me:hunter2@p.test:1", "its scheme is socks4a"),
+            ("hunter2://p.test:1", "its scheme is not known"),
+            ("socks5://me:hunter2@", "not a URL"),
+            ("socks5:///hunter2", "names no host"),
+            ("socks5h://me:hunter2@a b:1", "not a URL"),
+            (&long, "longer than 255 bytes"),
             ("http://me:hunter2@", "it is not a URL"),
             ("http://me:hunter2@p.test:99999", "it is not a URL"),
             ("http://me:%ff@p.test", "cannot be decoded"),

@@ -1,20 +1,25 @@
-//! Which certificates are trusted, and the TLS settings made from that.
+//! Which certificates are trusted, the certificate of our own, and the TLS settings made from that.
+//!
+//! Invariant: a certificate of our own is shown to the origins that it was given for, and to no other one.
 //!
 //! The platform's own store is asked first (what the administrator trusts, regrip trusts), Mozilla's list
 //! (`webpki-roots`) stands in if there is none, for example in a bare container. Reading the store takes tens of
 //! milliseconds, so it is read once, off the executor, when https is first used.
 
+use super::options::Origin;
 use async_lock::OnceCell;
 use regrip_core::Error;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::time_provider::TimeProvider;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -58,49 +63,94 @@ impl Roots {
     /// # Errors
     /// `Certificate` if it cannot be read or holds no certificate.
     pub fn and_pem(mut self, pem: &[u8]) -> Result<Roots, Error> {
-        let before = self.extra.len();
         let mut trial = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate =
-                certificate.map_err(|error| Error::Certificate(format!("cannot parse the PEM text: {error}")))?;
+        for certificate in certificates(pem)? {
             trial.add(certificate.clone()).map_err(unusable)?;
             self.extra.push(certificate);
         }
-        if self.extra.len() == before {
-            return Err(Error::Certificate("the PEM text contains no certificate".to_owned()));
-        }
         Ok(self)
+    }
+}
+
+/// The certificates in a PEM text, at least one.
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    match CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>() {
+        Ok(none) if none.is_empty() => Err(Error::Certificate("the PEM text contains no certificate".to_owned())),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(Error::Certificate(format!("cannot parse the PEM text: {error}"))),
+    }
+}
+
+/// A client certificate with its private key, which `Debug` does not print.
+#[derive(Clone, Debug)]
+pub struct Identity(Arc<CertifiedKey>);
+
+impl Identity {
+    /// Reads the texts of two PEM files, or of one that has both: the certificate with those that it was signed by, and its
+    /// key in PKCS #8, PKCS #1 or SEC 1.
+    ///
+    /// # Errors
+    /// `Certificate` if they cannot be read, if the key is encrypted, and if it is the key of another certificate.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Identity, Error> {
+        let refused = |why: &str| Error::Certificate(why.to_owned());
+        let chain = certificates(chain)?;
+        let has = |mark: &[u8]| key.windows(mark.len()).any(|text| text == mark);
+        if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") {
+            return Err(refused("the private key is encrypted; decrypt it first: openssl pkey -in FILE"));
+        }
+        // Errors of the parser may quote the text.
+        let key = PrivateKeyDer::from_pem_slice(key)
+            .map_err(|_| refused("the PEM text contains no private key in PKCS #8, PKCS #1 or SEC 1"))?;
+        let key = ring::default_provider().key_provider.load_private_key(key);
+        let key = key.map_err(|error| refused(&format!("cannot use the private key: {error}")))?;
+        // Unlike rustls, this reads certificates of version 1, too.
+        let is_of = |public: &[u8]| chain[0].windows(public.len()).any(|part| part == public);
+        if key.public_key().is_some_and(|public| !is_of(&public)) {
+            return Err(refused("the private key belongs to another certificate"));
+        }
+        Ok(Identity(Arc::new(CertifiedKey::new(chain, key))))
     }
 }
 
 /// The TLS settings, made when first asked for.
 pub(super) struct Tls {
     roots: Roots,
-    config: OnceCell<Arc<ClientConfig>>,
+    identity: Option<(Identity, HashSet<Origin>)>,
+    /// Without and with the certificate of our own.
+    configs: OnceCell<[Arc<ClientConfig>; 2]>,
 }
 
 impl Tls {
-    pub(super) fn new(roots: Roots) -> Tls {
-        Tls { roots, config: OnceCell::new() }
+    pub(super) fn new(roots: Roots, identity: Option<(Identity, HashSet<Origin>)>) -> Tls {
+        Tls { roots, identity, configs: OnceCell::new() }
     }
 
-    /// The settings.
+    /// The settings for connections to an origin.
     ///
     /// # Errors
     /// `Certificate` if no verifier can be made of the roots.
     ///
     /// # Cancel safety
     /// A dropped call leaves the next one to start again.
-    pub(super) async fn config(&self) -> Result<Arc<ClientConfig>, Error> {
+    pub(super) async fn config(&self, origin: &Origin) -> Result<Arc<ClientConfig>, Error> {
         let make = || async {
             let roots = self.roots.clone();
-            smol::unblock(move || client_config(roots)).await
+            let without = smol::unblock(move || client_config(roots)).await?;
+            let mut with = without.clone();
+            if let Some((Identity(pair), _)) = &self.identity {
+                with.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(pair)));
+                // What was negotiated with the certificate is not resumed without it, nor the other way round.
+                with.resumption = Resumption::default();
+            }
+            Ok::<_, Error>([without, with].map(Arc::new))
         };
-        self.config.get_or_try_init(make).await.cloned()
+        let [without, with] = self.configs.get_or_try_init(make).await?;
+        let is_shown = self.identity.as_ref().is_some_and(|(_, origins)| origins.contains(origin));
+        Ok(Arc::clone(if is_shown { with } else { without }))
     }
 }
 
-fn client_config(roots: Roots) -> Result<Arc<ClientConfig>, Error> {
+fn client_config(roots: Roots) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let given = roots.extra.clone();
     let mut verifier = verifier(roots, &provider)?;
@@ -114,7 +164,7 @@ fn client_config(roots: Roots) -> Result<Arc<ClientConfig>, Error> {
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// The wall clock. rustls' own panics before 1970; without a time it refuses certificates.

@@ -137,6 +137,63 @@ fn a_download_is_called_off_with_its_bytes_kept_and_taken_up_from_them() {
 }
 
 #[test]
+fn a_download_is_paused_with_its_bytes_kept_and_resumed_from_them() {
+    let bench = Bench::new();
+    let source = serving(FileScript::honest(film()).answer([Stall::after(100_000)]));
+    let id = bench.add(&source.url("/film.mkv"));
+    until_it_stalls(&bench, id);
+    let path = |what: &str| format!("/api/downloads/{id}/{what}");
+    let conflicts = |what: &str| {
+        let refused = bench.ask("POST", &path(what));
+        assert_eq!((refused.status, refused.code().as_str()), (409, "WrongState"), "{what}");
+    };
+    conflicts("resume");
+    let paused = bench.post(&path("pause"), "{}");
+    assert_eq!((paused.status, &paused.json()["status"]), (200, &json!("paused")), "{}", paused.text());
+    assert_eq!((&paused.json()["downloaded_bytes"], bench.control.drives_count()), (&json!(100_000), 0));
+    conflicts("pause");
+    conflicts("retry");
+    assert_eq!(bench.json("/api/downloads?status=paused")["downloads"][0]["id"], id);
+    assert!(bench.get("/metrics").text().contains("regrip_downloads{status=\"paused\"} 1"));
+    let resumed = bench.ask("POST", &path("resume"));
+    assert_eq!(resumed.status, 200, "{}", resumed.text());
+    bench.until(id, "completed");
+    assert_whole(&bench, "film.mkv");
+    let ranges: Vec<_> = source.log().into_iter().map(|entry| entry.range).collect();
+    assert_eq!(ranges, [None, Some("bytes=100000-".to_owned())]);
+    let attempts = bench.json(&path("timeline"));
+    assert_eq!(
+        (&attempts["attempts"][0]["outcome"], &attempts["attempts"][0]["code"]),
+        (&json!("interrupted"), &json!(null))
+    );
+    conflicts("pause");
+    conflicts("resume");
+    for what in ["pause", "resume"] {
+        assert_eq!(bench.ask("POST", &format!("/api/downloads/99/{what}")).status, 404);
+    }
+}
+
+#[test]
+fn a_download_that_is_added_paused_waits_for_its_resume() {
+    let bench = Bench::new();
+    let source = serving(FileScript::honest(film()));
+    let add =
+        |paused| bench.post("/api/downloads", &json!({ "url": source.url("/film.mkv"), "paused": paused }).to_string());
+    let added = add(json!(true));
+    assert_eq!((added.status, &added.json()["status"]), (201, &json!("paused")), "{}", added.text());
+    let known = add(json!(true));
+    assert_eq!((known.status, &known.json()["status"]), (200, &json!("paused")), "{}", known.text());
+    assert_eq!(source.log().len(), 0);
+    let wrong = add(json!("yes"));
+    assert_eq!(wrong.status, 400, "{}", wrong.text());
+    // Asking for it again without `paused` resumes it.
+    assert_eq!(add(json!(null)).status, 200);
+    bench.until(added.json()["id"].as_i64().unwrap(), "completed");
+    assert_whole(&bench, "film.mkv");
+    assert_eq!(add(json!(true)).json()["status"], "completed");
+}
+
+#[test]
 fn removing_a_running_download_calls_it_off_and_takes_its_part_along() {
     let bench = Bench::new();
     let source = serving(FileScript::honest(film()).answer([Stall::after(100_000)]));

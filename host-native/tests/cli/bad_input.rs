@@ -12,9 +12,18 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["file:///etc/passwd"], "only http and https"),
     (&["{url}", "-o", "folder"], "is a folder"),
     (&["{url}", "-o", "new/"], "is a folder"),
-    (&["{url}", "-o", "missing/film"], "does not exist"),
-    (&["{url}", "-d", "missing"], "does not exist"),
-    (&["{url}", "-d", "file"], "is not a folder"),
+    (&["{url}", "-d", "file"], "/file is not a folder"),
+    (&["{url}", "-d", "file/new/er"], "/file is not a folder"),
+    (&["{url}", "-o", "file/film"], "/file is not a folder"),
+    (&["{url}", "-d", "dangling/new"], "/dangling is a link to something that does not exist"),
+    (&["film", "-d", "missing"], "is not a URL"),
+    (&["{url}", "-d", "missing", "--checksum", "abc"], "64 hexadecimal digits"),
+    (&["{url}", "-N", "--on-exists", "fail"], "--newer replaces"),
+    (&["{url}", "--newer", "--on-exists", "rename"], "--newer replaces"),
+    (&["{url}", "-N", "-o", "-"], "--newer compares a file"),
+    (&["{url}", "-N", "--force"], "--force"),
+    (&["{url}", "--content-disposition", "-o", "film"], "--output"),
+    (&["{url}", "--content-disposition", "-o", "-"], "--output"),
     (&["{url}", "{url}2", "-o", "film"], "-o names one file"),
     (&["{url}", "{url}?other", "-d", "folder"], "both"),
     (&["{url}", "--sha256", "abc"], "64 hexadecimal digits"),
@@ -31,7 +40,7 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["{url}/%00"], "-o FILE"),
     (&["{url}/film.part"], "-o FILE"),
     (&["{url}", "--nonsense"], "--nonsense"),
-    (&["{url}", "--header", "hunter2"], "has no colon"),
+    (&["{url}", "--header", "hunter2"], "--header: it has no colon"),
     (&["{url}", "--header", "Range: hunter2"], "\"Range\" cannot be sent"),
     (&["{url}", "--header", "Proxy-Authorization: hunter2"], "by regrip itself"),
     (&["{url}", "--header", "A b: hunter2"], "not a header name"),
@@ -43,9 +52,37 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["{url}", "--cacert", "file"], "contains no certificate"),
     (&["{url}", "--cacert", "/dev/zero"], "too long"),
     (&["{url}", "--cacert", "file", "-k"], "--insecure"),
-    (&["{url}", "--proxy", "socks5://me:hunter2@127.0.0.1:1"], "socks5"),
-    (&["{url}", "--proxy", "https://me:hunter2@127.0.0.1:1"], "only http proxies"),
+    (&["{url}", "-A", "hunter2\u{1}"], "--user-agent: "),
+    (&["{url}", "-e", "hunter2\n"], "--referer: "),
+    (&["{url}", "-b", "hunter2=\u{7f}"], "--cookie: "),
+    (&["{url}", "--resolve", ""], "write HOST:PORT:ADDRESS"),
+    (&["{url}", "--resolve", "a.test:80"], "write HOST:PORT:ADDRESS"),
+    (&["{url}", "--resolve", "a.test:0:127.0.0.1"], "write HOST:PORT:ADDRESS"),
+    (&["{url}", "--resolve", "a.test:99999:127.0.0.1"], "write HOST:PORT:ADDRESS"),
+    (&["{url}", "--resolve", "a.test:80:hunter2"], "write HOST:PORT:ADDRESS"),
+    (&["{url}", "--resolve", "a.test:80:127.0.0.1,"], "write HOST:PORT:ADDRESS"),
+    (&["{url}", "--resolve", "a.test:80:127.0.0.1:80"], "write HOST:PORT:ADDRESS"),
+    (&["{url}", "--resolve", "127.0.0.1:80:127.0.0.1"], "write HOST:PORT:ADDRESS"),
+    (&["{url}", "--resolve", "a b:80:127.0.0.1"], "write HOST:PORT:ADDRESS"),
+    (&["{url}", "-4", "-6"], "--ipv6"),
+    (&["{url}", "--proxy", "socks4://me:hunter2@127.0.0.1:1"], "its scheme is socks4"),
+    (&["{url}", "--proxy", "socks4a://me:hunter2@127.0.0.1:1"], "its scheme is socks4a"),
+    (&["{url}", "--proxy", "socks5://"], "it names no host"),
+    (&["{url}", "--proxy", "https://me:hunter2@127.0.0.1:1"], "only http, socks5 and socks5h proxies"),
     (&["{url}", "--proxy", "http://"], "--proxy"),
+    (&["{url}", "-x", "0"], "1 to 16"),
+    (&["{url}", "-x", "17"], "1 to 16"),
+    (&["{url}", "--connections", "many"], "1 to 16"),
+    (&["{url}", "--mirror", "hunter2"], "--mirror: a string of 7 characters is not a URL"),
+    (&["{url}", "--mirror", "ftp://a/b"], "--mirror: ftp://a/b"),
+    (&["{url}", "{url}2", "--mirror", "http://a/b"], "--mirror is another source of one file"),
+    (&["{url}", "--checksum-file", "missing"], "--checksum-file missing: No such file"),
+    (&["{url}", "--checksum-file", "folder"], "--checksum-file folder: Is a directory"),
+    (&["{url}", "--checksum-file", "/dev/zero"], "larger than 16384 KiB"),
+    (&["{url}", "--checksum-file", "utf16"], "not UTF-8"),
+    (&["{url}", "--checksum-file", "file"], "no digest in it"),
+    (&["{url}", "--checksum-file", "file", "--no-digest"], "--no-digest"),
+    (&["-i", "-", "--checksum-file", "-"], "no URL"),
     (&["{url}", "--limit-rate", "0"], "--limit-rate"),
     (&["{url}", "--limit-rate", "fast"], "--limit-rate"),
     (&["-i", "missing"], "-i missing: No such file"),
@@ -61,6 +98,7 @@ fn bad_input_is_refused_before_anything_is_written() {
     let bench = Bench::serving(Script::one("/film", FileScript::honest(Version::new(1, 10))));
     std::fs::create_dir(bench.path("folder")).expect("a folder");
     std::fs::write(bench.path("file"), "mine").expect("a file");
+    std::os::unix::fs::symlink("nowhere", bench.path("dangling")).expect("linked");
     std::fs::write(bench.path("utf16"), b"\xff\xfeh\0").expect("a file");
     let url = bench.url("/film");
     for (arguments, message) in TABLE {
@@ -70,7 +108,7 @@ fn bad_input_is_refused_before_anything_is_written() {
         assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
         assert!(ran.err.contains(message), "{arguments:?}: {}", ran.err);
         assert!(!ran.err.contains("hunter2"), "{arguments:?}: {}", ran.err);
-        assert_eq!(bench.names(), ["file", "folder", "utf16"], "{arguments:?}");
+        assert_eq!(bench.names(), ["dangling", "file", "folder", "utf16"], "{arguments:?}");
         assert!(!bench.path("state").exists(), "{arguments:?}");
     }
     assert!(bench.server.log().is_empty(), "a request was made");

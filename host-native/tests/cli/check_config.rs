@@ -20,6 +20,7 @@ fn a_configuration_is_summed_up_without_its_secrets() {
         "peers": [{"name": "Anna", "url": "http://peer.example:5225", "apiKey": {"env": "ANNA_KEY"}, "headers": {"X-A": "hush"}}],
         "servers": [{"type": "radarr", "url": "http://nas/radarr"}],
         "share": ["/films"],
+        "hooks": {"onComplete": "curl -H hush", "onFail": "x"},
     }"#;
     for option in [&[][..], &["--config"]] {
         let ran = check(text, option);
@@ -32,6 +33,8 @@ data       /data
 peer       Anna (6a7d8929) at http://peer.example:5225, with an apiKey and 1 header
 radarr     radarr at http://nas/radarr, no headers
 share      /films
+onComplete a command, a string of 12 characters
+onFail     a command, a string of 1 character
 ";
         assert_eq!(ran.out, expected);
         let warning = "regrip: warning: config.jsonc: line 3: regrip.odd: is unknown and is ignored\n";

@@ -73,8 +73,9 @@ fn the_list_has_the_newest_change_first_and_says_why() {
     let lines: Vec<&str> = table.out.lines().collect();
     assert!(lines[0].starts_with("ID  STATUS"), "{table:?}");
     assert!(lines[1].contains("failed") && lines[1].contains("0% of 300 kB"), "{table:?}");
-    assert!(lines[2].contains("connection failed"), "{table:?}");
-    assert!(lines[3].contains("completed") && lines[3].contains("1.00 kB"), "{table:?}");
+    assert!(lines[2].contains("/broken -> ") && lines[2].ends_with("/broken"), "{table:?}");
+    assert!(lines[3].contains("connection failed"), "{table:?}");
+    assert!(lines[4].contains("completed") && lines[4].contains("1.00 kB"), "{table:?}");
     let json = bench.regrip(&["list", "--json"]).events();
     assert_eq!((&json[0]["id"], &json[1]["id"]), (&2.into(), &1.into()));
     assert_eq!(json[0]["attempts"], 2);

@@ -116,7 +116,7 @@ fn a_complete_file_is_left_without_a_request_and_the_run_says_since_when() {
     let ran = bench.run(&[&url]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(
-        ran.err.starts_with("film: complete since 20") && ran.err.contains("UTC; the server was not asked"),
+        ran.err.starts_with("film: unchanged, fetched 20") && ran.err.contains("UTC; the server was not asked"),
         "{}",
         ran.err
     );

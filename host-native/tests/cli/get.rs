@@ -200,6 +200,45 @@ fn some_failed_of_several_is_exit_1_and_the_others_are_there() {
 }
 
 #[test]
+fn each_file_has_one_line_and_the_last_one_counts_them() {
+    let bench =
+        Bench::serving(Script::one("/film", FileScript::honest(film())).file("/other", FileScript::honest(film())));
+    std::fs::write(bench.path("list"), "no url\n").expect("written");
+    let arguments = [&bench.url("/film"), &bench.url("/nothing"), &bench.url("/other"), "-i", "list"];
+    let ran = bench.run(&arguments);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{ran:?}");
+    assert!(ran.err.ends_with("\n2 of 4 done, 2 failed\n"), "{}", ran.err);
+    for name in ["film", "other"] {
+        // A slow machine may have said how far the file is.
+        let complete = format!("{name}: complete, 300 kB");
+        let lines = ran.err.lines().filter(|line| line.starts_with(&complete));
+        assert_eq!(lines.map(|line| line.len() <= 80).collect::<Vec<_>>(), [true], "{}", ran.err);
+    }
+    assert!(!ran.err.contains("fetching") && !ran.err.contains("sha256"), "{}", ran.err);
+    let ran = bench.run(&arguments);
+    assert!(ran.err.ends_with("\n2 of 4 done, 2 failed; 2 unchanged\n"), "{}", ran.err);
+    let ran = bench.run(&[&arguments[..], &["-q"]].concat());
+    assert!(!ran.err.contains(" done") && !ran.err.contains("unchanged"), "{}", ran.err);
+    let ran = bench.run(&[&arguments[..], &["--json"]].concat());
+    assert!(!ran.err.contains(" done") && ran.events().len() >= 3, "{ran:?}");
+    // One file needs no count.
+    assert!(!bench.run(&[&bench.url("/film")]).err.contains(" done"));
+}
+
+#[test]
+fn progress_in_json_has_the_speed_and_the_time_left() {
+    let script = Script::one("/film", FileScript::honest(film())).bytes_per_second(400_000);
+    let bench = Bench::serving(script);
+    let ran = bench.run(&[&bench.url("/film"), "--json"]);
+    let progress: Vec<_> = ran.events().into_iter().filter(|event| event["event"] == "progress").collect();
+    let last = progress.last().expect("progress");
+    assert!(last["bytes_per_sec"].as_u64() > Some(0), "{last}");
+    assert_eq!(last["eta_secs"], 0, "{last}");
+    let fields = ["bytes_per_sec", "eta_secs"].map(|name| progress[0].get(name).is_some());
+    assert_eq!(fields, [true, true], "null if it is unknown");
+}
+
+#[test]
 fn userinfo_authenticates_and_is_shown_nowhere() {
     let script = Script::one("/film", FileScript::honest(film())).require_header("Authorization", "Basic bWU6c2VjcmV0"); // me:secret
     let bench = Bench::serving(script);

@@ -1,12 +1,15 @@
 //! The binary itself: what is typed, what is seen, what is on the disk afterwards.
 
+mod addresses;
 mod bad_input;
 mod busy_server;
 mod check_config;
+mod credentials;
 mod demo_web;
 mod downloads;
 mod existing;
 mod faults;
+mod file_options;
 mod get;
 mod kill;
 mod list;
@@ -14,6 +17,7 @@ mod locks;
 mod manual;
 mod network;
 mod new_url;
+mod pause;
 #[path = "../proxy/mod.rs"]
 mod proxy;
 mod secrets;
@@ -23,3 +27,5 @@ mod stream;
 mod stub;
 mod support;
 mod surroundings;
+mod typed;
+mod verbose;

@@ -188,7 +188,7 @@ fn the_environment_names_proxies_and_who_needs_none() {
 #[test]
 fn a_proxy_variable_that_cannot_be_used_matters_only_to_a_url_that_needs_it() {
     let bench = Bench::serving(one());
-    let bad = ["socks5://me:hunter2@127.0.0.1:1", "https://me:hunter2@proxy:1", "me:hunter2@:::"];
+    let bad = ["socks4://me:hunter2@127.0.0.1:1", "https://me:hunter2@proxy:1", "me:hunter2@:::"];
     let other = ("no_proxy", "127.0.0.1,example.org");
     for bad in bad {
         for (variable, exception, needed) in [
@@ -214,7 +214,7 @@ fn a_redirect_to_a_scheme_whose_proxy_cannot_be_used_is_refused_and_never_goes_a
     let script = FileScript::honest(film()).answer([Redirect::to("https://127.0.0.1:1/film")]);
     let bench = Bench::serving(Script::one("/film", script));
     let mut command = bench.get(&[&bench.url("/film")]);
-    command.env("https_proxy", "socks5://me:hunter2@127.0.0.1:1");
+    command.env("https_proxy", "socks4://me:hunter2@127.0.0.1:1");
     let ran = Ran::of(command.output().expect("regrip runs"));
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.err.contains("https_proxy") && !ran.err.contains("hunter2"), "{}", ran.err);

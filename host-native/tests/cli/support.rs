@@ -52,6 +52,7 @@ impl Bench {
             .current_dir(self.folder.path())
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("HOME")
+            .env_remove("XDG_CONFIG_HOME")
             .env_remove("REGRIP_API_KEY")
             .env_remove("LANG")
             .env_remove("LC_ALL")
@@ -115,6 +116,7 @@ impl Bench {
 /// `regrip` with these arguments, anywhere.
 pub(crate) fn regrip(arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_regrip"));
+    command.env_remove("HOME").env_remove("XDG_CONFIG_HOME");
     Ran::of(command.args(arguments).output().expect("regrip runs"))
 }
 

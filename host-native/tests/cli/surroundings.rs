@@ -97,9 +97,13 @@ fn a_folder_that_cannot_be_read_takes_a_file_and_one_that_cannot_be_written_is_r
     assert_eq!(bench.server.log().len(), 2);
     for folder in ["closed", "locked"] {
         let ran = as_nobody(&bench, &mut bench.get(&[&url, "-d", folder])).expect("as before");
-        assert_eq!(ran.code, Some(2), "{ran:?}");
-        let why = format!("the folder {folder} cannot be written to");
-        assert!(ran.err.contains(&why), "{}", ran.err);
+        assert_eq!(ran.code, Some(3), "{ran:?}");
+        assert!(ran.err.contains(&format!("/{folder} cannot be written to")), "{}", ran.err);
+        let new = format!("{folder}/new");
+        let ran = as_nobody(&bench, &mut bench.get(&[&url, "-d", &new])).expect("as before");
+        assert!(matches!(ran.code, Some(2 | 3)), "{ran:?}");
+        assert!(ran.err.contains(&new), "{}", ran.err);
+        assert!(!bench.path("closed/new").exists());
     }
     assert_eq!(bench.server.log().len(), 2, "a request was made");
 }

@@ -82,6 +82,16 @@ fn what_is_missing_or_of_another_kind_is_named() {
             r#"{"servers": [{"type": "lidarr", "url": "http://a"}]}"#,
             "line 1: servers[0].type: found a string of 6 characters, expected \"radarr\" or \"sonarr\"",
         ),
+        (r#"{"hooks": "true"}"#, "line 1: hooks: found a string of 4 characters, expected an object"),
+        (
+            r#"{"hooks": {"onComplete": ""}}"#,
+            "line 1: hooks.onComplete: found an empty string, expected a command for sh -c",
+        ),
+        (
+            "{\"hooks\": {\n\"onFail\": \"a\\u0000b\"}}",
+            "line 2: hooks.onFail: found a string of 3 characters, expected a command for sh -c",
+        ),
+        (r#"{"hooks": {"onFail": ["true"]}}"#, "line 1: hooks.onFail: found a list, expected a string"),
         (r#"{"share": "/films"}"#, "line 1: share: found a string of 6 characters, expected a list"),
         (r#"{"share": [1]}"#, "line 1: share[0]: found a number, expected a string"),
         ("{\"regrip\": {},\n\"regrip\": {}}", "line 2: regrip: found a second time, expected once"),

@@ -56,6 +56,8 @@ fn the_example_has_every_knob() {
         "servers.headers",
         "servers.importPath",
         "share",
+        "hooks.onComplete",
+        "hooks.onFail",
     ]
     .map(str::to_owned)
     .into();

@@ -45,6 +45,15 @@ fn every_knob_of_the_engine_reaches_it() {
 }
 
 #[test]
+fn hooks_are_read_and_the_variables_of_secrets_are_known() {
+    let config = config(
+        r#"{"hooks": {"onComplete": "a; b"}, "regrip": {"apiKey": {"env": "KEY"}}, "peers": [{"url": "http://a", "name": "A"}]}"#,
+    );
+    assert_eq!((config.hooks.on_complete.as_deref(), config.hooks.on_fail), (Some("a; b"), None));
+    assert_eq!(config.secret_variables, ["KEY"]);
+}
+
+#[test]
 fn relative_paths_begin_at_the_folder_of_the_file() {
     let text = r#"{"downloads": {"watchPath": "in", "completedPath": "../out"}, "regrip": {"dataDir": "data"}, "share": ["films"]}"#;
     let config = config(text);

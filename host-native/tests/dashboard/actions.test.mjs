@@ -26,6 +26,25 @@ test("retry_and_cancel_move_a_download_and_are_said_to_screen_readers", async (t
   assert.equal(await button(page, "Cancel film.mkv").count(), 0);
 });
 
+test("pause_and_resume_move_a_download_also_if_another_client_asks_for_it", async (t) => {
+  const mock = new Mock();
+  mock.add({ filename: "film.mkv", status: "downloading", downloaded_bytes: 5e8, expected_bytes: 1e9 });
+  const page = await open(t, browser, await mock.start());
+  const row = rowOf(page, "film.mkv");
+  await button(page, "Pause film.mkv").click();
+  await page.locator("section.paused").locator(row).waitFor();
+  await sees(row, "500 MB of 1.00 GB kept");
+  await sees(page.locator("#summary"), "1\u00a0paused");
+  assert.equal(await button(page, "Pause film.mkv").count(), 0);
+  await button(page, "Resume film.mkv").click();
+  await page.locator("section.queued").locator(row).waitFor();
+  await eventually(async () => assert.equal(await page.locator("#said").textContent(), "film.mkv goes on"));
+  mock.emit("waiting", 1, { until: null, why: "paused" });
+  await page.locator("section.paused").locator(row).waitFor();
+  await button(page, "Cancel film.mkv").click();
+  await page.locator("section.cancelled").locator(row).waitFor();
+});
+
 test("what_the_api_refuses_is_said_at_the_row", async (t) => {
   const mock = new Mock();
   mock.add({ filename: "film.mkv", status: "downloading" });

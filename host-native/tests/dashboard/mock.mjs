@@ -297,6 +297,14 @@ export class Mock {
         if (status !== "failed" && status !== "cancelled") wrong();
         this.emit("queued", id);
         return [200, row];
+      case "POST pause":
+        if (finished || status === "committing" || status === "paused") wrong();
+        this.emit("waiting", id, { until: null, why: "paused" });
+        return [200, row];
+      case "POST resume":
+        if (status !== "paused") wrong();
+        this.emit("queued", id);
+        return [200, row];
       case "POST cancel":
         if (finished || status === "committing") wrong();
         this.emit("cancelled", id, summary(row));
@@ -344,7 +352,7 @@ const CHANGES = {
     waiting_until: time(Date.now() + event.delay_ms),
     waiting_why: event.error,
   }),
-  waiting: (event) => ({ status: "waiting", waiting_until: event.until, waiting_why: event.why }),
+  waiting: (event) => ({ status: event.until === null ? "paused" : "waiting", waiting_until: event.until, waiting_why: event.why }),
   completed: (event, row, at) => ({ ...ended("completed")(event), sha256_got: event.sha256, completed_at: at }),
   failed: ended("failed"),
   cancelled: ended("cancelled"),

@@ -87,6 +87,10 @@ test("errors_cancel_retry_and_a_stub_with_the_real_server", { skip: isMissing },
   const row = rowOf(page, "big.mkv");
   await page.locator("section.running").locator(row).waitFor();
   await sees(row, /\d+ %/);
+  await row.getByRole("button", { name: "Pause" }).click();
+  await page.locator("section.paused").locator(row).waitFor();
+  await row.getByRole("button", { name: "Resume" }).click();
+  await page.locator("section.running").locator(row).waitFor();
   await row.getByRole("button", { name: "Cancel" }).click();
   await page.locator("section.cancelled").locator(row).waitFor();
   await row.getByRole("button", { name: "Retry" }).click();

@@ -108,7 +108,7 @@ impl House {
         self.run(&mut self.command())
     }
 
-    fn run(&self, command: &mut Command) -> Served {
+    pub(crate) fn run(&self, command: &mut Command) -> Served {
         let number = std::fs::read_dir(self.folder.path()).map_or(0, Iterator::count);
         let path = self.path(&format!("log {number}"));
         let log = File::create(&path).expect("created");

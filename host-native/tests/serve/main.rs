@@ -5,6 +5,7 @@ mod ends;
 mod folders;
 mod house;
 mod import;
+mod pause;
 mod peer;
 mod radarr;
 mod readme;

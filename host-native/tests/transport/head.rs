@@ -80,7 +80,7 @@ fn each_url_has_the_user_and_password_that_were_given_for_it() {
     options.headers = vec![Header::basic("everybody", "")];
     let mut give = |path: &str, user: &str, password: &str| {
         let url = server.url(path).replace("http://", "http://not:this@");
-        options.userinfo(&url.parse().unwrap(), user, password);
+        options.header_of(&url.parse().unwrap(), Header::basic(user, password));
     };
     give("/one", "someone", "else");
     give("/one#part", "Aladdin", "open sesame");

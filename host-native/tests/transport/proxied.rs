@@ -1,6 +1,6 @@
 //! Through a proxy: what it gets to see, what the origin gets to see, and what is kept apart.
 
-use crate::proxy::Proxy as Relay;
+use crate::proxy::{Proxy as Relay, Socks};
 use crate::support::{Server, fetch, found, hold, ok, options};
 use regrip::transport::{Header, HttpTransport, NoProxy, Proxies, Proxy, TransportOptions};
 use regrip_core::Error;
@@ -163,4 +163,89 @@ fn a_proxy_that_is_not_there_is_named() {
     let error = fetch(&HttpTransport::new(through(&gone.to_string())), "http://a.test/").unwrap_err();
     assert!(matches!(error, Error::Network { .. }), "{error:?}");
     assert!(error.to_string().contains(&format!("the proxy http://{gone}")), "{error}");
+}
+
+/// A server that answers each request of a client with the next of these pieces, and closes.
+fn answering(pieces: &'static [&'static [u8]]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        for piece in pieces {
+            let _ = client.read(&mut [0; 4096]);
+            let _ = client.write_all(piece);
+        }
+        let _ = client.shutdown(std::net::Shutdown::Write);
+        while matches!(client.read(&mut [0; 4096]), Ok(1..)) {}
+    });
+    format!("socks5h://me:secret@{address}")
+}
+
+#[test]
+fn a_malformed_answer_of_a_socks_proxy_is_an_error() {
+    let table: [(&'static [&'static [u8]], &str); 12] = [
+        (&[], "Network"),
+        (&[b"\x05"], "Network"),
+        (&[b"HTTP/1.1 400 Bad Request\r\n\r\n"], "Protocol"),
+        (&[b"\x04\x00"], "Protocol"),
+        (&[b"\x05\x01"], "Protocol"),
+        (&[b"\x05\xff"], "ProxyRefused"),
+        (&[b"\x05\x02", b"\x01"], "Network"),
+        (&[b"\x05\x02", b"\x01\x01"], "ProxyRefused"),
+        (&[b"\x05\x00", b"\x05\x00\x00\x01\x00"], "Network"),
+        (&[b"\x05\x00", b"\x04\x00\x00\x01\x00"], "Protocol"),
+        (&[b"\x05\x00", b"\x05\x00\x00\x02\x00"], "Protocol"),
+        (&[b"\x05\x00", b"\x05\x00\x00\x03\xff"], "Network"),
+    ];
+    for (pieces, code) in table {
+        let error = fetch(&HttpTransport::new(through(&answering(pieces))), "http://a.test/").unwrap_err();
+        assert_eq!(error.code().as_str(), code, "{pieces:?}: {error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn the_connect_timeout_covers_a_socks_proxy() {
+    let silent = Server::new(|_| hold(""));
+    let mut options = through(&format!("socks5://{}", silent.address));
+    options.connect_timeout = Duration::from_millis(100);
+    let error = fetch(&HttpTransport::new(options), "http://127.0.0.1/").unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+}
+
+#[test]
+fn behind_a_socks_proxy_addresses_are_judged_if_they_are_looked_up_here() {
+    let secret = Server::new(|_| ok("secret"));
+    let to = secret.url("/");
+    let server = Server::new(move |_| found(&to));
+    let (name, port) = (format!("a.test:{}", server.address.port()), server.address.port());
+    let url = format!("http://{name}/");
+    let closed = [std::net::Ipv4Addr::new(169, 254, 169, 254).into()];
+    for (scheme, address, is_fetched) in [
+        ("socks5", server.address.ip(), true),
+        ("socks5", closed[0], false),
+        // Who answers is not known, so the redirect must not lead to this machine.
+        ("socks5h", server.address.ip(), false),
+    ] {
+        let socks = Socks::start(None, &[], &[(&name, server.address)]);
+        let mut options = through(&socks.url(scheme, ""));
+        options.resolve.insert(("a.test".to_owned(), port), vec![address]);
+        let fetched = fetch(&HttpTransport::new(options), &url);
+        assert_eq!(fetched.is_ok(), is_fetched, "{scheme} {address}: {fetched:?}");
+        assert!(is_fetched || matches!(fetched, Err(Error::AddressRefused(_))), "{fetched:?}");
+    }
+}
+
+#[test]
+fn another_address_is_tried_after_one_that_a_socks_proxy_cannot_reach() {
+    let server = Server::new(|_| ok("x"));
+    let socks = Socks::start(None, &[4], &[]);
+    let mut options = through(&socks.url("socks5", ""));
+    let addresses = ["127.0.0.9".parse().unwrap(), server.address.ip()];
+    options.resolve.insert(("a.test".to_owned(), server.address.port()), addresses.into());
+    let transport = HttpTransport::new(options);
+    let url = format!("http://a.test:{}/", server.address.port());
+    assert!(matches!(fetch(&transport, &url), Err(Error::Network { .. })));
+    assert_eq!(fetch(&transport, &url).unwrap().body, "x");
+    assert_eq!(socks.seen().len(), 2);
 }

@@ -1,10 +1,12 @@
 //! https: who is believed, and what a redirect may do with it.
 
 use crate::support::{Answer, Server, fetch, found, keep, ok, options, transport};
+use base64::Engine;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
-use regrip::transport::{HttpTransport, Roots};
+use regrip::transport::{HttpTransport, Identity, Roots};
 use regrip_core::Error;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::sync::Arc;
 
@@ -26,6 +28,12 @@ impl Authority {
     /// A transport that believes it.
     fn believer(&self) -> HttpTransport {
         believer_of(&self.issuer.pem())
+    }
+
+    /// A certificate for `name`, and its key.
+    fn pair(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+        let key = KeyPair::generate().unwrap();
+        (CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap(), key)
     }
 
     /// A server with a certificate for `name` that ends in the given year.
@@ -52,12 +60,30 @@ fn serving(
     key: &KeyPair,
     script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
 ) -> Server {
+    serving_clients_of(None, &rustls::version::TLS13, certificate, key, script)
+}
+
+/// The same for clients that have a certificate of an authority.
+fn serving_clients_of(
+    clients: Option<&Authority>,
+    version: &'static rustls::SupportedProtocolVersion,
+    certificate: &rcgen::Certificate,
+    key: &KeyPair,
+    script: impl Fn(&Seen) -> Answer + Send + Sync + 'static,
+) -> Server {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap());
+    let config = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&[version]).unwrap();
+    let config = match clients {
+        None => config.with_no_client_auth(),
+        Some(clients) => {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(clients.issuer.der().clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+            config.with_client_cert_verifier(verifier)
+        }
+    };
+    let config =
+        config.with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap());
     let config = Arc::new(config.unwrap());
     let wrap = move |stream| {
         let session = ServerConnection::new(config.clone()).unwrap();
@@ -131,6 +157,21 @@ fn a_certificate_signed_by_itself_as_an_authority_is_believed_where_it_was_given
         let error = fetch(&believer_of(&other.pem()), &https(&server, "/")).unwrap_err();
         assert!(matches!(error, Error::Certificate(_)), "{error:?}");
     }
+}
+
+#[test]
+fn a_given_address_changes_neither_the_name_in_the_certificate_nor_the_host_header() {
+    let authority = Authority::new();
+    let server = authority.server("films.test", 2999, |_| ok("x"));
+    let port = server.address.port();
+    for (name, is_believed) in [("films.test", true), ("other.test", false)] {
+        let mut options = options();
+        options.roots = Roots::none().and_pem(authority.issuer.pem().as_bytes()).unwrap();
+        options.resolve.insert((name.to_owned(), port), vec![server.address.ip()]);
+        let fetched = fetch(&HttpTransport::new(options), &format!("https://{name}:{port}/"));
+        assert_eq!(fetched.is_ok(), is_believed, "{name}: {fetched:?}");
+    }
+    assert_eq!(server.only_request().header("host"), Some(format!("films.test:{port}").as_str()));
 }
 
 #[test]
@@ -275,4 +316,48 @@ fn an_http_server_at_an_https_address_is_not_believed() {
     options.connect_timeout = std::time::Duration::from_millis(100);
     let error = fetch(&HttpTransport::new(options), &https(&server, "/")).unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+}
+
+/// The key as SEC 1 has it, which is a part of PKCS #8.
+fn sec1(key: &KeyPair) -> String {
+    let der = key.serialize_der();
+    let start = der.windows(4).position(|bytes| bytes == [0x04, 0x6d, 0x30, 0x6b]).unwrap() + 2;
+    let text = base64::engine::general_purpose::STANDARD.encode(&der[start..start + 0x6b + 2]);
+    format!("-----BEGIN EC PRIVATE KEY-----\n{text}\n-----END EC PRIVATE KEY-----\n")
+}
+
+#[test]
+fn a_client_certificate_is_shown_to_the_origins_it_was_given_for_and_to_no_other() {
+    let authority = Authority::new();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let (certificate, key) = authority.pair("127.0.0.1");
+        let asking = |script: Box<dyn Fn(&Seen) -> Answer + Send + Sync>| {
+            serving_clients_of(Some(&authority), version, &certificate, &key, script)
+        };
+        let other = asking(Box::new(|_| ok("other")));
+        let to = https(&other, "/");
+        let server = asking(Box::new(move |seen| if seen.target() == "/away" { found(&to) } else { ok("private") }));
+        let (mine, my_key) = authority.pair("me");
+        let transport = |identity: Option<Identity>| {
+            let mut options = options();
+            options.roots = Roots::none().and_pem(authority.issuer.pem().as_bytes()).unwrap();
+            let origins = [https(&server, "/").parse().unwrap()];
+            options.identity = identity.map(|identity| (identity, origins.into_iter().collect()));
+            HttpTransport::new(options)
+        };
+        let error = fetch(&transport(None), &https(&server, "/")).unwrap_err();
+        assert!(matches!(&error, Error::Tls(why) if why.contains("client certificate")), "{version:?} {error:?}");
+        let both = format!("{}{}", my_key.serialize_pem(), mine.pem());
+        for (certificates, key) in
+            [(mine.pem(), my_key.serialize_pem()), (mine.pem(), sec1(&my_key)), (both.clone(), both)]
+        {
+            let identity = Identity::from_pem(certificates.as_bytes(), key.as_bytes()).unwrap();
+            assert!(!format!("{identity:?}").contains("PRIVATE"));
+            let transport = transport(Some(identity));
+            assert_eq!(fetch(&transport, &https(&server, "/")).unwrap().body, "private");
+            let error = fetch(&transport, &https(&server, "/away")).unwrap_err();
+            assert!(matches!(&error, Error::Tls(why) if why.contains("client certificate")), "{error:?}");
+        }
+        assert!(other.seen().is_empty());
+    }
 }

@@ -5,7 +5,7 @@
 
 use regrip::config::{self, ConfigRefused, Problem};
 use regrip_core::Stub;
-use regrip_core::http::{ContentRange, Head, body_end, content_range, is_strong_etag};
+use regrip_core::http::{ContentRange, Head, body_end, content_range, is_strong_etag, suggested_name};
 use regrip_core::transport::{BodyEnd, Headers};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -79,6 +79,9 @@ pub fn header_grammar(bytes: &[u8]) {
         if let Ok(name) = std::str::from_utf8(name) {
             headers.push(name, value.get(1..).unwrap_or_default());
         }
+    }
+    for name in headers.all("content-disposition").filter_map(suggested_name) {
+        assert!(!name.contains(['/', '\\']));
     }
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
     let head = Head::read(206, &headers, body_end(&headers), wall);

@@ -14,7 +14,7 @@ use crate::store::{Committing, DigestState, PartToken};
 use std::time::{Duration, SystemTime};
 
 /// Changes of different kinds.
-pub(super) const KINDS: u8 = 16;
+pub(super) const KINDS: u8 = 18;
 
 /// A moment that a ledger keeps exactly: milliseconds are enough.
 pub(super) fn at(millisecond: u64) -> SystemTime {
@@ -152,6 +152,8 @@ impl Draw {
                 shrunk: self.maybe(Draw::text),
             }),
             14 => Change::Moved { url: self.text(), validators: self.validators(), terms: self.terms() },
+            15 => Change::Paused,
+            16 => Change::Unpaused,
             _ => Change::Terms(self.terms()),
         }
     }

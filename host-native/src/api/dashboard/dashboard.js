@@ -79,7 +79,7 @@ function count(section) {
 
 function drawSummary() {
   const rate = SECTIONS[0].ids.reduce((sum, id) => sum + (speed(id) ?? 0), 0);
-  const told = SECTIONS.slice(0, 4)
+  const told = SECTIONS.slice(0, 5)
     .filter((section) => section.ids.length > 0)
     .map((section) => `${count(section)} ${section.name}`);
   say(

@@ -42,7 +42,11 @@ const CHANGES = {
     waiting_until: new Date(Date.parse(event.at) + event.delay_ms).toISOString(),
     waiting_why: event.error,
   }),
-  waiting: (event) => ({ ...STANDS, status: "waiting", waiting_until: event.until, waiting_why: event.why }),
+  // Without an end it waits for a user: it is paused.
+  waiting: (event) =>
+    event.until === null
+      ? { ...STANDS, status: "paused" }
+      : { ...STANDS, status: "waiting", waiting_until: event.until, waiting_why: event.why },
   completed: (event) => ({ ...ended("completed")(event), sha256_got: event.sha256, completed_at: event.at }),
   failed: ended("failed"),
   cancelled: ended("cancelled"),

@@ -20,6 +20,7 @@ export const SECTIONS = [
   { name: "waiting", title: "Waiting", statuses: ["waiting"], order: bySoonest },
   { name: "failed", title: "Failed", statuses: ["failed"] },
   { name: "queued", title: "Queued", statuses: ["queued"] },
+  { name: "paused", title: "Paused", statuses: ["paused"] },
   { name: "done", title: "Done", statuses: ["completed", "import_queued"] },
   { name: "cancelled", title: "Cancelled", statuses: ["cancelled"] },
 ].map((section) => ({ ...section, ids: [], next: null, loaded: false })); // `ids` are replaced, never changed in place

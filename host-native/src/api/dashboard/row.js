@@ -59,6 +59,8 @@ export function describe(row) {
         figures: [],
         notes: joined(row.downloaded_bytes > 0 && `${kept} kept`, from, `since ${moment(row.created_at)}`),
       };
+    case "paused":
+      return { figures: [ago(row.updated_at)], notes: joined(`${kept} kept`, from, "resume goes on from there") };
     case "cancelled":
       return { figures: [ago(row.updated_at)], notes: joined(`${kept} kept`, from, "retry goes on from there") };
     default: {
@@ -79,9 +81,10 @@ export function describe(row) {
 }
 
 const ACTIONS = {
-  queued: ["cancel"],
-  downloading: ["cancel"],
-  waiting: ["cancel"],
+  queued: ["pause", "cancel"],
+  downloading: ["pause", "cancel"],
+  waiting: ["pause", "cancel"],
+  paused: ["resume", "cancel"],
   committing: [],
   failed: ["retry", "remove"],
   cancelled: ["retry", "remove"],
@@ -100,6 +103,8 @@ export class RowView {
     this.at.toggle.setAttribute("aria-controls", this.at.details.id);
     this.at.toggle.addEventListener("click", () => this.toggle());
     this.at.retry.addEventListener("click", () => this.act("retry", "is tried again"));
+    this.at.pause.addEventListener("click", () => this.act("pause", "is paused; its partial data is kept"));
+    this.at.resume.addEventListener("click", () => this.act("resume", "goes on"));
     this.at.cancel.addEventListener("click", () => this.act("cancel", "is cancelled; its partial data is kept"));
     this.at.remove.addEventListener("click", () => askToRemove(downloads.get(id), this.at.problem));
     this.at.earlier.addEventListener("click", () => {
@@ -126,7 +131,7 @@ export class RowView {
     while (this.at.figures.children.length < figures.length) this.at.figures.append(make("span"));
     while (this.at.figures.children.length > figures.length) this.at.figures.lastChild.remove();
     figures.forEach((figure, place) => say(this.at.figures.children[place], figure));
-    for (const action of ["retry", "cancel", "remove"]) {
+    for (const action of ["retry", "pause", "resume", "cancel", "remove"]) {
       const button = this.at[action];
       button.hidden = !(ACTIONS[row.status] ?? []).includes(action);
       const label = `${button.textContent} ${name}`;
@@ -138,7 +143,7 @@ export class RowView {
   updateBar(row, name) {
     const { bar } = this.at;
     const moving = row.status === "downloading" || row.status === "committing";
-    bar.hidden = !(moving || (row.status === "waiting" && row.expected_bytes !== null && row.downloaded_bytes > 0));
+    bar.hidden = !(moving || (["waiting", "paused"].includes(row.status) && row.expected_bytes !== null && row.downloaded_bytes > 0));
     bar.setAttribute("aria-label", name);
     // Of an unknown size nothing can be said: no value.
     if (row.expected_bytes === null) bar.removeAttribute("value");

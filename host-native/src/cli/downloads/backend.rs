@@ -95,16 +95,32 @@ pub(super) enum Writer {
     Server,
 }
 
-/// A download that was cancelled.
+impl BackendError {
+    /// Returns `true` if the state of the download forbids it, or the download is gone.
+    pub(super) fn is_about_state(&self) -> bool {
+        matches!(self, BackendError::Core(Error::WrongState { .. } | Error::NoSuchDownload(_)))
+    }
+}
+
+/// A download that was cancelled or paused.
 #[derive(Debug)]
-pub(super) struct Cancelled {
+pub(super) struct Stopped {
     /// Bytes in its part.
     pub(super) kept_bytes: u64,
     /// The process that still has its part open.
     pub(super) writer: Option<u32>,
 }
 
-/// How long to wait until the process of a cancelled download closes the part: it looks for changes twice a second, then
+impl Stopped {
+    /// Prints which process still has the part open, if one does.
+    pub(super) fn say_writer(&self) {
+        if let Some(pid) = self.writer {
+            say!("  process {pid} still has the part open");
+        }
+    }
+}
+
+/// How long to wait until the process of a cancelled or paused download closes the part: it looks for changes twice a second, then
 /// syncs.
 const LET_GO: Duration = Duration::from_secs(5);
 /// Between two looks.
@@ -189,9 +205,19 @@ impl StateFile {
     }
 
     /// Cancels a download, and waits a while until its process closes the part.
-    pub(super) async fn cancel(&self, id: DownloadId) -> Result<Cancelled, BackendError> {
-        let part = self.ledger.row(id).await?.new.part;
+    pub(super) async fn cancel(&self, id: DownloadId) -> Result<Stopped, BackendError> {
         self.engine(Arc::new(Silent))?.cancel(id).await?;
+        self.stopped(id).await
+    }
+
+    /// Pauses a download, and waits a while until its process closes the part.
+    pub(super) async fn pause(&self, id: DownloadId) -> Result<Stopped, BackendError> {
+        self.engine(Arc::new(Silent))?.pause(id).await?;
+        self.stopped(id).await
+    }
+
+    async fn stopped(&self, id: DownloadId) -> Result<Stopped, BackendError> {
+        let part = self.ledger.row(id).await?.new.part;
         let looks = LET_GO.as_millis() / LOOK.as_millis();
         let mut held = writer(Path::new(&part));
         for _ in 0..looks {
@@ -201,7 +227,7 @@ impl StateFile {
             Timer::after(LOOK).await;
             held = writer(Path::new(&part));
         }
-        Ok(Cancelled { kept_bytes: self.download(id).await?.downloaded_bytes, writer: held })
+        Ok(Stopped { kept_bytes: self.download(id).await?.downloaded_bytes, writer: held })
     }
 
     /// Deletes a download with its part. Returns it as it was.

@@ -1,4 +1,4 @@
-//! The commands on known downloads: `list`, `show`, `retry`, `cancel`, `remove`; and `add`, which gives a server a new one.
+//! The commands on known downloads: `list`, `show`, `retry`, `pause`, `resume`, `cancel`, `remove`; and `add`, which gives a server a new one.
 //!
 //! Each asks a [`Backend`], a state file or a running server, and prints the answer.
 
@@ -9,7 +9,7 @@ mod show;
 mod table;
 mod timeline;
 
-pub(crate) use retry::{add, retry};
+pub(crate) use retry::{Pause, Resume, add, resume, retry};
 
 use super::args::{BackendArgs, KnownDownload, List, Show};
 use super::output::{self, CommandResult, Exit, Layout};
@@ -18,6 +18,7 @@ use backend::{Backend, BackendError, StateFile};
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error, Status};
 use remote::RemoteError;
+use retry::Which;
 use serde_json::json;
 use std::time::{Duration, SystemTime};
 
@@ -67,6 +68,55 @@ pub(crate) fn show(args: &Show) -> CommandResult {
     })
 }
 
+/// `regrip pause`
+pub(crate) fn pause(args: &Pause) -> CommandResult {
+    let one = match args.which {
+        Which::One(id) => Some(id),
+        Which::All => None,
+    };
+    with(&args.place, one, async |backend| {
+        let mut none_yet = true;
+        loop {
+            // Those that are not running first: no other one starts in the place of one that stops.
+            let ids = match one {
+                Some(id) => vec![id],
+                None => of_statuses(backend, &[Status::Queued, Status::Waiting, Status::Downloading]).await?,
+            };
+            let mut again = false;
+            for id in ids {
+                match ask!(backend, pause(id)) {
+                    Ok(paused) => {
+                        let kept = text::bytes(paused.kept_bytes);
+                        say!("download {id} is paused; {kept} kept, `regrip resume {id}` resumes it");
+                        paused.say_writer();
+                        (again, none_yet) = (one.is_none(), false);
+                    }
+                    // It has changed since it was listed.
+                    Err(fault) if one.is_none() && fault.is_about_state() => {}
+                    Err(fault) => return Err(NotDone::advised(fault, |status| not_paused(id, status))),
+                }
+            }
+            if !again {
+                break;
+            }
+        }
+        if none_yet {
+            say!("nothing to pause");
+        }
+        Ok(Exit::Done)
+    })
+}
+
+/// The downloads with these statuses, one status after the other.
+async fn of_statuses(backend: &Backend, statuses: &[Status]) -> Result<Vec<DownloadId>, BackendError> {
+    let mut ids = Vec::new();
+    for status in statuses {
+        let downloads = ask!(backend, list(Some(*status)))?;
+        ids.extend(downloads.iter().map(|download| download.id));
+    }
+    Ok(ids)
+}
+
 /// `regrip cancel`
 pub(crate) fn cancel(args: &KnownDownload) -> CommandResult {
     let id = args.id;
@@ -75,9 +125,7 @@ pub(crate) fn cancel(args: &KnownDownload) -> CommandResult {
         let cancelled = cancelled.map_err(|fault| NotDone::advised(fault, |status| not_cancelled(id, status)))?;
         let kept = text::bytes(cancelled.kept_bytes);
         say!("download {id} is cancelled; {kept} kept, `regrip retry {id}` resumes it");
-        if let Some(pid) = cancelled.writer {
-            say!("  process {pid} still has the part open");
-        }
+        cancelled.say_writer();
         Ok(Exit::Done)
     })
 }
@@ -101,6 +149,15 @@ pub(crate) fn remove(args: &KnownDownload) -> CommandResult {
         say!("download {id} is removed; {what}");
         Ok(Exit::Done)
     })
+}
+
+/// Why a download cannot be paused, by its status.
+fn not_paused(id: DownloadId, status: Status) -> String {
+    match status {
+        Status::Paused => format!("`regrip resume {id}` resumes it"),
+        Status::Committing => not_cancelled(id, status),
+        _ => "only queued, running and waiting downloads can be paused".to_owned(),
+    }
 }
 
 /// Why a download cannot be cancelled, by its status.

@@ -3,7 +3,7 @@
 //! Invariant: the key comes from the environment or the configuration, is sent in one header to the server that was named,
 //! and is never printed.
 
-use super::backend::{BackendError, Cancelled, Shown, Writer};
+use super::backend::{BackendError, Shown, Stopped, Writer};
 use crate::api::{AttemptList, DownloadPage};
 use crate::config::Config;
 use crate::ledger::Download;
@@ -94,9 +94,14 @@ impl Remote {
         Ok((self.read(&body)?, status == 200))
     }
 
-    /// Resumes a download.
+    /// Retries a download.
     pub(super) async fn retry(&self, id: DownloadId) -> Result<Download, BackendError> {
         self.change(id, "retry").await
+    }
+
+    /// Resumes a paused download.
+    pub(super) async fn resume(&self, id: DownloadId) -> Result<Download, BackendError> {
+        self.change(id, "resume").await
     }
 
     async fn one(&self, id: DownloadId) -> Result<Download, BackendError> {
@@ -243,9 +248,14 @@ impl Remote {
         Ok(Shown { writer: writing.then_some(Writer::Server), attempts: timeline.attempts, download })
     }
 
-    pub(super) async fn cancel(&self, id: DownloadId) -> Result<Cancelled, BackendError> {
+    pub(super) async fn cancel(&self, id: DownloadId) -> Result<Stopped, BackendError> {
         let download = self.change(id, "cancel").await?;
-        Ok(Cancelled { kept_bytes: download.downloaded_bytes, writer: None })
+        Ok(Stopped { kept_bytes: download.downloaded_bytes, writer: None })
+    }
+
+    pub(super) async fn pause(&self, id: DownloadId) -> Result<Stopped, BackendError> {
+        let download = self.change(id, "pause").await?;
+        Ok(Stopped { kept_bytes: download.downloaded_bytes, writer: None })
     }
 
     pub(super) async fn remove(&self, id: DownloadId) -> Result<Download, BackendError> {

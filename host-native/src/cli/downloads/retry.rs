@@ -1,68 +1,216 @@
-//! `regrip retry`: resumes a failed or cancelled download, in this process or in the server that has it; and `regrip add`.
+//! `regrip retry` and `regrip resume`: take up failed, cancelled or paused downloads, in this process or in the server that
+//! has them; and `regrip add`.
 
 use super::backend::{Backend, StateFile};
 use super::remote::Remote;
-use super::{NotDone, print};
-use crate::cli::args::{AddArgs, Retry};
+use super::{NotDone, of_statuses, print};
+use crate::cli::args::{AddArgs, BackendArgs, Retry};
 use crate::cli::output::{CommandResult, Exit};
-use crate::cli::report::{Reporter, reporter};
+use crate::cli::report::{End, Reporter, reporter};
 use crate::cli::{drive, text};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::NativeLedger;
 use crate::workers::Workers;
+use futures::future::join_all;
 use regrip_core::record::Row;
 use regrip_core::{DownloadId, Engine, Error, Status, display_url};
 use serde_json::json;
 use std::cell::Cell;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Runs the command.
+/// One download, or all that the command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// This one.
+    One(DownloadId),
+    /// All.
+    All,
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Which::One(id) => id.fmt(formatter),
+            Which::All => formatter.write_str("all"),
+        }
+    }
+}
+
+fn which(typed: &str) -> Result<Which, String> {
+    match typed {
+        "all" => Ok(Which::All),
+        id => id.parse().map(Which::One).map_err(|_| "a number from `regrip list`, or `all`".to_owned()),
+    }
+}
+
+/// Arguments of `pause`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A paused download is not driven until `regrip resume`, or `regrip get` of the same URL, also after a
+restart of the server. Another regrip that is downloading it stops within a second, and this command
+waits for that. `all` pauses every queued, running and waiting download.
+
+Examples:
+  regrip pause 3
+  regrip pause all --config /etc/regrip/config.jsonc")]
+pub(crate) struct Pause {
+    /// The number in `regrip list`, or `all`
+    #[arg(value_name = "ID|all", value_parser = which)]
+    pub which: Which,
+    /// The state file or the server that has the downloads.
+    #[command(flatten)]
+    pub place: BackendArgs,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The download goes on from its partial data, and this command waits for its end, as `regrip get` does.
+A server resumes by itself, and this command does not wait. Downloads that need a user, a password or
+headers cannot be resumed here, because those are never stored: run the `regrip get` again.
+
+Examples:
+  regrip resume 3
+  regrip resume all --server http://nas:5225
+
+Exit codes: 0 completed, 1 failed or cannot be resumed, 3 disk or database unusable,
+130 interrupted.")]
+pub(crate) struct Resume {
+    /// The number in `regrip list`, or `all`
+    #[arg(value_name = "ID|all", value_parser = which)]
+    pub which: Which,
+    /// Print one JSON object per line on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Print errors only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// The state file or the server that has the downloads.
+    #[command(flatten)]
+    pub place: BackendArgs,
+}
+
+/// Runs `retry`.
 pub(crate) fn retry(args: &Retry) -> CommandResult {
-    match Backend::open(&args.known.place)? {
-        Backend::Server(server) => by_server(&server, args),
-        Backend::File(file) => here(&file, args),
-    }
+    let again = Again { command: "retry", which: Which::One(args.known.id), json: args.json, quiet: args.quiet };
+    again.run(&args.known.place)
 }
 
-fn by_server(server: &Remote, args: &Retry) -> CommandResult {
-    let id = args.known.id;
-    let download = smol::block_on(server.retry(id))
-        .map_err(|fault| NotDone::advised(fault, |status| not_retried(id, status)).ended(Some(id)))?;
-    if args.json {
-        return Ok(print([json!(download).to_string()]));
-    }
-    if !args.quiet {
-        say!("download {id} is resumed; `regrip show {id}` shows its progress");
-    }
-    Ok(Exit::Done)
+/// Runs `resume`.
+pub(crate) fn resume(args: &Resume) -> CommandResult {
+    Again { command: "resume", which: args.which, json: args.json, quiet: args.quiet }.run(&args.place)
 }
 
-fn here(file: &StateFile, args: &Retry) -> CommandResult {
-    let id = args.known.id;
-    if let Some(pid) = file.server() {
-        let line = format!("`regrip serve` (process {pid}) is using this state file");
-        let advice = format!("ask the server: regrip retry {id} --config FILE");
-        return Err((Exit::Failed, text::with_advice(&line, Some(&advice))));
-    }
-    let reporter = reporter(args.json, args.quiet);
-    let engine = file.engine(Arc::clone(&reporter) as Arc<dyn Listener>);
-    let requeued = engine.map_err(NotDone::from).and_then(|engine| Ok((smol::block_on(requeue(&engine, id))?, engine)));
-    let (row, engine) = requeued.map_err(|not_done| not_done.ended(Some(id)))?;
-    to_its_end(&engine, &reporter, &row)
+/// Takes up downloads: `retry` or `resume`.
+struct Again {
+    command: &'static str,
+    which: Which,
+    json: bool,
+    quiet: bool,
 }
 
-/// Puts a download back to `queued`, if it needs no credentials, which are not kept.
-async fn requeue(engine: &Engine<NativeHost<impl NativeLedger>>, id: DownloadId) -> Result<Row, NotDone> {
-    let row = engine.host().ledger.row(id).await?;
-    let retriable = matches!(row.status, Status::Failed | Status::Cancelled);
-    if retriable && !row.new.header_names.is_empty() {
-        let names = row.new.header_names.join(", ");
-        return Err(Error::CredentialsMissing { names }.into());
+impl Again {
+    fn run(&self, place: &BackendArgs) -> CommandResult {
+        let backend = Backend::open(place)?;
+        if let Backend::File(file) = &backend
+            && let Some(pid) = file.server()
+        {
+            let line = format!("`regrip serve` (process {pid}) is using this state file");
+            let advice = format!("ask the server: regrip {} {} --config FILE", self.command, self.which);
+            return Err((Exit::Failed, text::with_advice(&line, Some(&advice))));
+        }
+        let ids = match self.which {
+            Which::One(id) => Ok(vec![id]),
+            Which::All => smol::block_on(of_statuses(&backend, &[Status::Paused])),
+        };
+        let mut ids = ids.map_err(|fault| NotDone::from(fault).ended(None))?;
+        ids.sort_unstable();
+        if ids.is_empty() && !self.quiet {
+            say!("nothing to resume");
+        }
+        match backend {
+            Backend::Server(server) => self.by_server(&server, &ids),
+            Backend::File(file) => self.here(&file, &ids),
+        }
     }
-    let retried = engine.retry(id).await;
-    retried.map_err(|error| NotDone::advised(error.into(), |status| not_retried(id, status)))?;
-    Ok(row)
+
+    fn is_resume(&self) -> bool {
+        self.command == "resume"
+    }
+
+    /// Prints why one of several downloads cannot be taken up, and returns `true`; `false` if it is the only one.
+    fn passes_over(&self, id: DownloadId, not_done: &NotDone) -> bool {
+        let passes_over = self.which == Which::All;
+        if passes_over {
+            say!("regrip: {}", not_done.ended(Some(id)).1);
+        }
+        passes_over
+    }
+
+    fn by_server(&self, server: &Remote, ids: &[DownloadId]) -> CommandResult {
+        let mut exit = Exit::Done;
+        for &id in ids {
+            let download = smol::block_on(async {
+                match self.is_resume() {
+                    true => server.resume(id).await,
+                    false => server.retry(id).await,
+                }
+            });
+            match download.map_err(|fault| NotDone::advised(fault, |status| self.not_taken_up(id, status))) {
+                Ok(download) if self.json => exit = exit.max(print([json!(download).to_string()])),
+                Ok(_) if self.quiet => {}
+                Ok(_) => say!("download {id} is resumed; `regrip show {id}` shows its progress"),
+                Err(not_done) if self.passes_over(id, &not_done) => exit = exit.max(Exit::Failed),
+                Err(not_done) => return Err(not_done.ended(Some(id))),
+            }
+        }
+        Ok(exit)
+    }
+
+    fn here(&self, file: &StateFile, ids: &[DownloadId]) -> CommandResult {
+        let reporter = reporter(self.json, self.quiet);
+        let engine = file.engine(Arc::clone(&reporter) as Arc<dyn Listener>);
+        let engine = engine.map_err(|error| NotDone::from(error).ended(None))?;
+        let (mut rows, mut exit) = (Vec::new(), Exit::Done);
+        for &id in ids {
+            match smol::block_on(self.requeue(&engine, id)) {
+                Ok(row) => rows.push(row),
+                Err(not_done) if self.passes_over(id, &not_done) => exit = Exit::Failed,
+                Err(not_done) => return Err(not_done.ended(Some(id))),
+            }
+        }
+        Ok(exit.max(to_their_ends(&engine, &reporter, &rows)?))
+    }
+
+    /// Puts a download back to `queued`, if it needs no credentials, which are not kept.
+    async fn requeue(&self, engine: &Engine<NativeHost<impl NativeLedger>>, id: DownloadId) -> Result<Row, NotDone> {
+        let row = engine.host().ledger.row(id).await?;
+        let fits = match self.is_resume() {
+            true => row.status == Status::Paused,
+            false => matches!(row.status, Status::Failed | Status::Cancelled),
+        };
+        if fits && !row.new.header_names.is_empty() {
+            let names = row.new.header_names.join(", ");
+            return Err(Error::CredentialsMissing { names }.into());
+        }
+        let requeued = match self.is_resume() {
+            true => engine.resume(id).await,
+            false => engine.retry(id).await,
+        };
+        requeued.map_err(|error| NotDone::advised(error.into(), |status| self.not_taken_up(id, status)))?;
+        Ok(row)
+    }
+
+    fn not_taken_up(&self, id: DownloadId, status: Status) -> String {
+        match (self.is_resume(), status) {
+            (true, Status::Failed | Status::Cancelled) => format!("`regrip retry {id}` takes it up"),
+            (true, _) => "only paused downloads can be resumed".to_owned(),
+            (false, Status::Paused) => format!("`regrip resume {id}` resumes it"),
+            (false, status) => not_retried(id, status),
+        }
+    }
 }
 
 /// Why a download cannot be retried, by its status.
@@ -77,25 +225,27 @@ fn not_retried(id: DownloadId, status: Status) -> String {
     }
 }
 
-fn to_its_end(
+fn to_their_ends(
     engine: &Engine<NativeHost<impl NativeLedger>>,
     reporter: &Arc<dyn Reporter>,
-    row: &Row,
+    rows: &[Row],
 ) -> CommandResult {
     let signal = drive::first_signal()?;
-    let one = drive::one(engine.clone(), row.id, PathBuf::from(&row.new.destination));
+    let driven = rows.iter().map(|row| drive::one(engine.clone(), row.id, PathBuf::from(&row.new.destination)));
     let exit = drive::run(engine, &signal, &Workers::new(1), &Cell::new(false), async {
-        match one.await {
-            Ok(()) => Exit::Done,
-            Err(error) => Exit::from(&error),
-        }
+        let ended = join_all(driven).await.into_iter();
+        ended.map(|ended| ended.map_or_else(|error| Exit::from(&error), |()| Exit::Done)).max().unwrap_or_default()
     });
-    reporter.end(exit, &to_resume(row));
+    let files = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+    reporter.end(&End { exit, files, unusable: 0, to_resume: &to_resume(rows) });
     Ok(exit)
 }
 
-/// How to resume after Ctrl-C: the row is `queued` then, which `get` resumes.
-fn to_resume(row: &Row) -> String {
+/// How to resume after Ctrl-C: the rows are `queued` then, which `get` resumes.
+fn to_resume(rows: &[Row]) -> String {
+    let [row] = rows else {
+        return "run the `regrip get` of each of them again".to_owned();
+    };
     let url = row.new.source.url();
     if display_url(url) != url {
         return "run its `regrip get` again".to_owned();

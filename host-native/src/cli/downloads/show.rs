@@ -39,6 +39,7 @@ fn standing(shown: &Shown, now: Moment) -> String {
             let left = until.and_then(|at| now.until(at)).unwrap_or_default();
             format!("{status}, next attempt {}", text::in_a_while(left))
         }
+        (Status::Paused, _) => format!("{status}; `regrip resume {}` resumes it", download.id),
         _ => status.to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! The table of `list`: a line for each download, and below it the reason if it waits or failed.
+//! The table of `list`: a line for each download, below it where from and where to, and the reason if it waits or failed.
 
 use super::Moment;
 use crate::cli::output::Layout;
@@ -10,6 +10,8 @@ use regrip_core::Status;
 const NAME: usize = 20;
 /// Between two columns.
 const GAP: &str = "  ";
+/// Before what is below a line.
+const INDENT: &str = "    ";
 
 /// The columns beside the name, which is the third one.
 const HEAD: [&str; 5] = ["ID", "STATUS", "BYTES", "ATTEMPTS", "LAST CHANGE"];
@@ -22,10 +24,13 @@ pub(super) fn table(downloads: &[Download], now: Moment, layout: Layout) -> Vec<
     if downloads.is_empty() {
         return Vec::new();
     }
-    let head = ("FILE".to_owned(), HEAD.map(str::to_owned), None);
+    let width = layout.width.unwrap_or(usize::MAX);
+    let head = ("FILE".to_owned(), HEAD.map(str::to_owned), Vec::new());
     let rows = downloads.iter().map(|download| {
         let name = text::plain(&download.filename);
-        (name, cells(download, now), note(download, now))
+        let mut below = vec![from_to(download, width.saturating_sub(INDENT.len()), layout)];
+        below.extend(note(download, now));
+        (name, cells(download, now), below)
     });
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     let longest = |cells: &mut dyn Iterator<Item = &String>| {
@@ -35,12 +40,11 @@ pub(super) fn table(downloads: &[Download], now: Moment, layout: Layout) -> Vec<
     let widths: [usize; 5] =
         std::array::from_fn(|column| longest(&mut rows.iter().map(|(_, cells, _)| &cells[column])));
     let beside = |columns: &[usize]| -> usize { columns.iter().map(|column| widths[*column] + GAP.len()).sum() };
-    let width = layout.width.unwrap_or(usize::MAX);
     let columns = SHAPES.into_iter().find(|columns| beside(columns) + NAME <= width).unwrap_or(&[0, 1]);
     let room = width.saturating_sub(beside(columns)).max(1);
     let name_width = longest(&mut rows.iter().map(|(name, ..)| name)).min(room);
     let mut lines = Vec::new();
-    for (name, cells, note) in &rows {
+    for (name, cells, below) in &rows {
         let cells = columns.iter().map(|column| match column {
             0 | 3 => format!("{:>1$}", cells[*column], widths[*column]),
             _ => text::pad(&cells[*column], widths[*column]),
@@ -49,8 +53,7 @@ pub(super) fn table(downloads: &[Download], now: Moment, layout: Layout) -> Vec<
         let name = text::shorten(name, name_width, layout);
         cells.insert(2, text::pad(&name, name_width));
         lines.push(text::cut(cells.join(GAP).trim_end(), width, layout));
-        let note = note.as_ref().map(|note| format!("    {note}"));
-        lines.extend(note.map(|note| text::cut(&note, width, layout)));
+        lines.extend(below.iter().map(|line| text::cut(&format!("{INDENT}{line}"), width, layout)));
     }
     lines
 }
@@ -64,6 +67,23 @@ fn cells(download: &Download, now: Moment) -> [String; 5] {
         download.attempts.to_string(),
         changed.unwrap_or_default(),
     ]
+}
+
+/// `https://host/film.mkv → /films/film.mkv`; in less room the host, and the folder, because the file's name is in the line above.
+fn from_to(download: &Download, width: usize, layout: Layout) -> String {
+    let (url, path) = (text::plain(&download.url), text::plain(&download.dest_path));
+    let host = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let folder = path.rfind('/').and_then(|slash| path.get(..=slash)).unwrap_or(&path);
+    let arrow = if layout.unicode { " → " } else { " -> " };
+    let all =
+        [(url.as_str(), path.as_str()), (host, &path), (host, folder)].map(|(from, to)| format!("{from}{arrow}{to}"));
+    let fits = all.iter().find(|line| console::measure_text_width(line) <= width);
+    fits.cloned().unwrap_or_else(|| {
+        let room = width.saturating_sub(console::measure_text_width(arrow));
+        let from = text::shorten(host, room / 2, layout);
+        let left = room.saturating_sub(console::measure_text_width(&from));
+        format!("{from}{arrow}{}", text::shorten(folder, left, layout))
+    })
 }
 
 /// The reason why a download waits or failed.
@@ -126,10 +146,13 @@ mod tests {
             [
                 "ID  STATUS     FILE                                       BYTES           ATTEMPTS  LAST CHANGE",
                 "12  waiting    a.film.with.a.rather.long.name.s01e02.mkv  75% of 24.0 MB         3  1 min ago",
+                "    example.org → /films/a.film.with.a.rather.long.name.s01e02.mkv",
                 "    next attempt in 12 s: the server answered 503",
                 " 7  failed     b.iso                                      0 B                    1  1 min ago",
+                "    https://example.org/b.iso → /films/b.iso",
                 "    the server answered 404?[2J",
                 " 5  completed  c.iso                                      700 MB                 1  2 d ago",
+                "    https://example.org/c.iso → /films/c.iso",
             ]
         );
         assert_eq!(
@@ -137,10 +160,22 @@ mod tests {
             [
                 "ID  STATUS     FILE                           BYTES",
                 "12  waiting    a.film.with.a.rathe…01e02.mkv  75% of 24.0 MB",
+                "    example.org → /films/",
                 "    next attempt in 12 s: the server answered 503",
                 " 7  failed     b.iso                          0 B",
+                "    https://example.org/b.iso → /films/b.iso",
                 "    the server answered 404?[2J",
                 " 5  completed  c.iso                          700 MB",
+                "    https://example.org/c.iso → /films/c.iso",
+            ]
+        );
+        assert_eq!(
+            table(40)[..4],
+            [
+                "ID  STATUS     FILE",
+                "12  waiting    a.film.with.a.ra…1e02.mkv",
+                "    example.org → /films/",
+                "    next attempt in 12 s: the server an…",
             ]
         );
     }

@@ -1,11 +1,11 @@
 //! `regrip get`.
 
+mod ask;
 mod network;
 mod run;
 mod stream;
 mod target;
-mod unchanged;
 
 pub(super) use network::{proxies, unusable_proxy};
-pub(crate) use run::main;
+pub(crate) use run::{check, main};
 pub(crate) use target::Target;

@@ -24,13 +24,13 @@ use std::time::SystemTime;
 
 /// Streams the targets in the order given, and stops at the first one that fails: what followed would be in its place.
 pub(super) fn run(get: &Get, network: &NetworkOptions, targets: &[Target]) -> CommandResult {
-    let reporter = match get.json {
+    let reporter: Arc<dyn Reporter> = match get.json {
         true => Arc::new(Json::on_stderr()),
         false => reporter(false, get.quiet),
     };
     let config = config(get);
     let host = StreamHost {
-        transport: HttpTransport::new(network.options(&config, targets)),
+        transport: HttpTransport::new(network.options(&config, targets, &reporter)),
         store: StdoutStore::new(),
         ledger: RowsInMemory::default(),
         clock: SmolClock::default(),
@@ -81,7 +81,10 @@ async fn all(
                 }
             }
             // The reader closed it, as in `regrip get -o - URL | head`.
-            Err(_) if engine.host().store.is_closed() => return Exit::Failed,
+            Err(_) if engine.host().store.is_closed() => {
+                reporter.warn("standard output was closed before the end of the file");
+                return Exit::Failed;
+            }
             Err(error) => return Exit::from(&error),
         }
     }

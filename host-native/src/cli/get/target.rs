@@ -1,18 +1,21 @@
 //! The URLs of `get`, from the arguments and the lines of `-i`, and the file that each one goes to. Every error in them is
 //! found here, before anything is written.
 
+use super::network::header;
 use crate::cli::args::{Get, OnExists};
+use crate::cli::output::{CommandResult, Exit};
 use crate::cli::text;
-use crate::control::{BadAddress, Userinfo, file_name, parse_checksum, parse_url};
-use crate::store::STDOUT;
-use crate::text_file::without_mark;
+use crate::control::{BadAddress, ChecksumList, Userinfo, file_name, parse_checksum, parse_url};
+use crate::store::{STDOUT, file_in, resolved};
+use crate::text_file::{bounded, without_mark};
+use crate::transport::Header;
 use regrip_core::record::{DigestRow, DigestSource};
 use regrip_core::{Checksum, display_url};
 use rustix::fs::{Access, access};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, stdin};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader, ErrorKind, Read, stdin};
+use std::path::{Component, Path, PathBuf};
 use url::Url;
 
 /// A file to fetch.
@@ -24,15 +27,21 @@ pub(crate) struct Target {
     pub(crate) userinfo: Option<Userinfo>,
     /// Absolute, its folder canonical; [`STDOUT`] if that is where it goes.
     pub(crate) destination: PathBuf,
-    /// The digest it must have.
-    pub(crate) checksum: Option<Checksum>,
+    /// The server names it: the last segment of `destination` is only a substitute (`--content-disposition`).
+    pub(crate) named_by_server: bool,
+    /// The digests it must have.
+    pub(crate) checksums: Vec<Checksum>,
+    /// Headers of its own.
+    pub(crate) headers: Vec<Header>,
+    /// Other sources of the file, each with its userinfo.
+    pub(crate) mirrors: Vec<(Url, Option<Userinfo>)>,
 }
 
 impl Target {
     /// The digests that its row begins with.
     pub(super) fn digests(&self) -> Vec<DigestRow> {
         let given = |checksum| DigestRow::wanted(checksum, DigestSource::Caller);
-        self.checksum.clone().map(given).into_iter().collect()
+        self.checksums.iter().cloned().map(given).collect()
     }
 }
 
@@ -41,10 +50,12 @@ impl Target {
 pub(crate) struct Targets {
     /// In order; no two of them are the same.
     pub(crate) targets: Vec<Target>,
-    /// Several of them have one destination, and each is to get a name of its own.
+    /// Several of them have one destination, or may have, and each is to get a name of its own.
     pub(crate) collide: bool,
     /// What is said about each line of a list that cannot be used, in order.
     pub(crate) unusable: Vec<String>,
+    /// What is said about lines that have no effect, in order.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Reads the arguments. A line of a list that cannot be used keeps no other line from being used.
@@ -52,28 +63,44 @@ pub(crate) struct Targets {
 /// # Errors
 /// One or two lines: what was wrong, and what to do.
 pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
-    let Listed { urls, mut unusable } = typed(get)?;
+    let Listed { urls, mut unusable, warnings } = typed(get)?;
     if get.output.is_some() && !is_stream(get) && urls.len() > 1 {
         return Err(format!("-o names one file, but there are {} URLs\n  name a folder with -d instead", urls.len()));
     }
     if get.checksum.is_some() && urls.len() > 1 {
         return Err(format!("--checksum is the digest of one file, but there are {} URLs", urls.len()));
     }
+    if !get.mirror.is_empty() && urls.len() > 1 {
+        return Err(format!("--mirror is another source of one file, but there are {} URLs", urls.len()));
+    }
     let checksum = get.checksum.as_deref().map(parse_checksum).transpose();
     let checksum = checksum.map_err(|error| format!("--checksum: {error}"))?;
-    let output = output_folder(get)?;
-    let mut found = Targets::default();
+    if get.newer && is_stream(get) {
+        return Err("--newer compares a file, but -o - writes to standard output\n  name a file with -o".to_owned());
+    }
+    if get.newer && !matches!(get.on_exists, None | Some(OnExists::Overwrite)) {
+        return Err("--newer replaces an older file, but --on-exists keeps it\n  leave one of them out".to_owned());
+    }
+    let mirrors = mirrors(&get.mirror).map_err(|error| format!("--mirror: {error}"))?;
+    let output = output_folder(get.output.as_deref(), get.dir.as_deref())?;
+    let mut found = Targets { warnings, ..Targets::default() };
     let (mut known, mut files) = (HashSet::new(), HashMap::new());
     for typed in urls {
-        let target = target(output.as_ref(), &typed, checksum.clone()).and_then(|target| {
-            let is_shared = !is_stream(get) && is_shared(&target, &files, get.on_exists)?;
-            Ok((target, is_shared))
+        let target = target(get, output.as_ref(), &typed).and_then(|mut target| {
+            target.checksums.extend(checksum.clone());
+            target.mirrors.extend(mirrors.iter().cloned());
+            let collides = match target.named_by_server {
+                true => true, // perhaps: its name is not known yet
+                false => !is_stream(get) && is_shared(&target, &files, on_exists(get))?,
+            };
+            Ok((target, collides))
         });
         match (target, &typed.place) {
             // Two spellings of one URL, for example with another fragment.
-            (Ok((target, _)), _) if !known.insert((target.url.clone(), target.userinfo.clone())) => {}
-            (Ok((target, is_shared)), _) => {
-                found.collide |= is_shared;
+            (Ok((target, _)), _)
+                if !known.insert((target.url.clone(), target.userinfo.clone(), target.destination.clone())) => {}
+            (Ok((target, collides)), _) => {
+                found.collide |= collides;
                 files.insert(target.destination.clone(), target.url.clone());
                 found.targets.push(target);
             }
@@ -83,13 +110,63 @@ pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
     }
     unusable.sort_by_key(|(line, _)| *line);
     found.unusable = unusable.into_iter().map(|(_, text)| text).collect();
+    if let Some(file) = &get.checksum_file {
+        add_checksums(get, file, &mut found.targets)
+            .map_err(|why| format!("--checksum-file {}: {why}", file.display()))?;
+    }
     Ok(found)
 }
 
+/// `--on-exists`. `--newer` and `--force` replace the default.
+pub(super) fn on_exists(get: &Get) -> regrip_core::OnExists {
+    match get.on_exists.map_or(regrip_core::OnExists::Fail, Into::into) {
+        regrip_core::OnExists::Fail if get.force || get.newer => regrip_core::OnExists::Overwrite,
+        on_exists => on_exists,
+    }
+}
+
+/// Longest file of digests.
+const MAX_CHECKSUMS_BYTES: u64 = 16 << 20;
+
+/// Adds the digests of a list to the targets. A file is looked for by the name in its URL, then by its own.
+fn add_checksums(get: &Get, file: &Path, targets: &mut [Target]) -> Result<(), String> {
+    let text = match file == Path::new("-") {
+        true if get.input.as_deref() == Some(file) => return Err("-i reads standard input, too".to_owned()),
+        true => bounded(stdin().lock(), MAX_CHECKSUMS_BYTES),
+        false => File::open(file).and_then(|file| bounded(file, MAX_CHECKSUMS_BYTES)),
+    };
+    let list = ChecksumList::parse(&text.map_err(|error| error.to_string())?)?;
+    let is_only = targets.len() == 1;
+    for target in targets {
+        let of_url = file_name(&target.url).ok();
+        let of_file = target.destination.file_name().and_then(|name| name.to_str());
+        let names: Vec<&str> = of_url.iter().map(|name| name.as_str()).chain(of_file).collect();
+        for checksum in list.of(&names, is_only)? {
+            match target.checksums.iter().find(|have| have.algorithm == checksum.algorithm) {
+                Some(have) if *have != checksum => {
+                    let url = display_url(target.url.as_str());
+                    return Err(format!(
+                        "it has another {} for {url} than --checksum or the list of URLs",
+                        checksum.algorithm
+                    ));
+                }
+                Some(_) => {}
+                None => target.checksums.push(checksum),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn mirrors(typed: &[String]) -> Result<Vec<(Url, Option<Userinfo>)>, String> {
+    let urls = typed.iter().map(|url| parse_url(url));
+    urls.collect::<Result<_, _>>().map_err(|error| refusal(&error))
+}
+
 /// Returns `true` if another URL has the target's file and each can get a name of its own.
-fn is_shared(target: &Target, files: &HashMap<PathBuf, Url>, on_exists: OnExists) -> Result<bool, String> {
+fn is_shared(target: &Target, files: &HashMap<PathBuf, Url>, on_exists: regrip_core::OnExists) -> Result<bool, String> {
     match files.get(&target.destination) {
-        Some(other) if *other != target.url && on_exists != OnExists::Rename => Err(format!(
+        Some(other) if *other != target.url && on_exists != regrip_core::OnExists::Rename => Err(format!(
             "{} and {} would both be written to {}\n  choose --on-exists rename, or fetch them in two commands, each with its own -o",
             display_url(other.as_str()),
             display_url(target.url.as_str()),
@@ -104,25 +181,43 @@ pub(super) fn is_stream(get: &Get) -> bool {
     get.output.as_deref() == Some(Path::new("-"))
 }
 
-fn target(output: Option<&OutputFolder>, typed: &Typed, checksum: Option<Checksum>) -> Result<Target, String> {
+fn target(get: &Get, output: Option<&OutputFolder>, typed: &Typed) -> Result<Target, String> {
     let (url, userinfo) = parse_url(&typed.url).map_err(|error| refusal(&error))?;
-    let Some(output) = output else {
-        return Ok(Target { url, userinfo, destination: STDOUT.into(), checksum });
+    let mirrors = mirrors(&typed.mirrors)?;
+    let Own { out, dir, checksums, headers } = typed.own.clone();
+    let named_by_server = get.content_disposition && out.is_none();
+    let destination = STDOUT.into();
+    let mut target = Target { url, userinfo, destination, named_by_server, checksums, headers, mirrors };
+    let (Some(output), url) = (output, &target.url) else {
+        return Ok(target);
     };
-    let name = match &output.name {
-        Some(name) => name.clone(),
-        None => file_name(&url).map_err(|error| refusal(&error))?.as_str().to_owned(),
+    let of_line;
+    let output = match (dir.as_deref().or(get.dir.as_deref()), out) {
+        (_, None) if dir.is_none() => output,
+        (folder, out) => {
+            let file = out.map(|out| folder.unwrap_or(Path::new("")).join(out));
+            of_line = output_folder(file.as_deref(), folder)?;
+            of_line.as_ref().unwrap_or(output)
+        }
     };
-    let destination =
-        crate::store::destination(&output.folder, &name).map_err(|error| regrip_core::error::chain(&error))?;
-    Ok(Target { url, userinfo, destination, checksum })
+    let name = match (&output.name, file_name(url)) {
+        (Some(name), _) => name.clone(),
+        (None, Ok(name)) => name.as_str().to_owned(),
+        // Only for messages.
+        (None, Err(_)) if named_by_server => url.host_str().unwrap_or_default().to_owned(),
+        (None, Err(error)) => return Err(refusal(&error)),
+    };
+    target.destination = file_in(&output.folder, &name).map_err(|error| regrip_core::error::chain(&error))?;
+    Ok(target)
 }
 
 /// The error and the advice about a URL or name.
 fn refusal(error: &BadAddress) -> String {
     let advice = match error {
         BadAddress::NotAUrl { .. } => Some("write it with its scheme, for example https://host/file"),
-        BadAddress::Scheme(_) => Some("only http and https are fetched"),
+        BadAddress::Scheme(_) => {
+            Some("only http and https are fetched; a URL begins with its scheme: https://host/file")
+        }
         BadAddress::NoName(_) | BadAddress::NameNotText(_) | BadAddress::Name(_) => Some("name it with -o FILE"),
         _ => None,
     };
@@ -137,11 +232,11 @@ struct OutputFolder {
 }
 
 /// The folder that files go to; `None` for standard output.
-fn output_folder(get: &Get) -> Result<Option<OutputFolder>, String> {
-    if is_stream(get) {
+fn output_folder(output: Option<&Path>, dir: Option<&Path>) -> Result<Option<OutputFolder>, String> {
+    if output == Some(Path::new("-")) {
         return Ok(None);
     }
-    let (folder, name) = match &get.output {
+    let (folder, name) = match output {
         Some(output) => {
             if output.is_dir() || output.as_os_str().as_encoded_bytes().ends_with(b"/") {
                 return Err(format!("{} is a folder\n  name a file with -o, or the folder with -d", output.display()));
@@ -151,21 +246,59 @@ fn output_folder(get: &Get) -> Result<Option<OutputFolder>, String> {
             let folder = output.parent().map_or_else(PathBuf::new, Path::to_path_buf);
             (folder, Some(name.to_owned()))
         }
-        None => (get.dir.clone().unwrap_or_default(), None),
+        None => (dir.map(Path::to_path_buf).unwrap_or_default(), None),
     };
-    let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
-    let meant = folder.display();
-    if !folder.is_dir() {
-        return Err(if folder.exists() {
-            format!("{meant} is not a folder")
-        } else {
-            format!("the folder {meant} does not exist\n  make it first: mkdir -p {meant}")
-        });
+    Ok(Some(OutputFolder { folder: usable_folder(&folder)?, name }))
+}
+
+/// The absolute path of a folder, without links. It need not exist.
+///
+/// # Errors
+/// What is in its way.
+fn usable_folder(meant: &Path) -> Result<PathBuf, String> {
+    let here = if meant.as_os_str().is_empty() { Path::new(".") } else { meant };
+    let unusable = |error| format!("the folder {} cannot be used: {error}", here.display());
+    let folder = std::path::absolute(here).map_err(unusable)?;
+    for ancestor in folder.ancestors() {
+        match ancestor.symlink_metadata() {
+            Ok(_) if ancestor.is_dir() => break,
+            Ok(there) if there.is_symlink() && !ancestor.exists() => {
+                return Err(format!("{} is a link to something that does not exist", ancestor.display()));
+            }
+            Ok(_) => return Err(format!("{} is not a folder", ancestor.display())),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(unusable(error)),
+        }
     }
-    access(&folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-        format!("the folder {meant} cannot be written to: {error}\n  choose another one with -d or -o")
-    })?;
-    Ok(Some(OutputFolder { folder, name }))
+    Ok(resolved(&folder))
+}
+
+/// Creates the folders of files that are missing.
+///
+/// # Errors
+/// `Unusable`: a folder cannot be created or written to.
+pub(super) fn make_folders(targets: &[Target]) -> CommandResult<()> {
+    let mut made = None;
+    for folder in targets.iter().filter_map(|target| target.destination.parent()) {
+        if made.replace(folder) == Some(folder) {
+            continue;
+        }
+        let about = |what: &str, error: &dyn std::fmt::Display| {
+            let text = format!(
+                "the folder {} cannot be {what}: {error}\n  choose another one with -d or -o",
+                folder.display()
+            );
+            (Exit::Unusable, text)
+        };
+        let missing: Vec<&Path> = folder.ancestors().take_while(|one| !one.exists()).collect();
+        std::fs::create_dir_all(folder).map_err(|error| about("created", &error))?;
+        // So that a power failure does not take the folder of a completed file.
+        for parent in missing.iter().filter_map(|one| one.parent()) {
+            let _ = File::open(parent).and_then(|parent| parent.sync_all()); // not every file system can
+        }
+        access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| about("written to", &error))?;
+    }
+    Ok(())
 }
 
 /// Longest line.
@@ -183,6 +316,46 @@ pub(crate) struct Typed {
     pub(crate) url: String,
     /// The line of the list, for example 3 and `urls.txt, line 3`; `None` on the command line.
     pub(crate) place: Option<(usize, String)>,
+    /// Other sources of the file.
+    mirrors: Vec<String>,
+    own: Own,
+}
+
+/// What the indented lines below a URL say, as in a list of aria2.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Own {
+    out: Option<PathBuf>,
+    dir: Option<PathBuf>,
+    checksums: Vec<Checksum>,
+    headers: Vec<Header>,
+}
+
+impl Own {
+    /// Takes an option; `false` if it is unknown.
+    ///
+    /// # Errors
+    /// What is wrong with its value.
+    fn set(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        match name {
+            "out" => {
+                let out = PathBuf::from(value);
+                if value.is_empty() || !out.components().all(|part| matches!(part, Component::Normal(_))) {
+                    return Err("expected a name below the folder".to_owned());
+                }
+                self.out = Some(out);
+            }
+            "dir" if value.is_empty() => return Err("expected a folder".to_owned()),
+            "dir" => self.dir = Some(value.into()),
+            "checksum" => {
+                let checksum = parse_checksum(&value.replacen('=', ":", 1)).map_err(|error| error.to_string())?;
+                self.checksums.retain(|have| have.algorithm != checksum.algorithm);
+                self.checksums.push(checksum);
+            }
+            "header" => self.headers.push(header(value)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
 }
 
 impl Typed {
@@ -202,6 +375,8 @@ pub(crate) struct Listed {
     pub(crate) urls: Vec<Typed>,
     /// What is said about each line of the list that cannot be used, and the number of the line.
     pub(crate) unusable: Vec<(usize, String)>,
+    /// What is said about lines that have no effect.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Reads the arguments and the list.
@@ -209,8 +384,8 @@ pub(crate) struct Listed {
 /// # Errors
 /// One or two lines: a list that cannot be read, or that is empty.
 pub(crate) fn typed(get: &Get) -> Result<Listed, String> {
-    let arguments = get.urls.iter().map(|url| Typed { url: url.clone(), place: None });
-    let mut listed = Listed { urls: arguments.collect(), unusable: Vec::new() };
+    let argument = |url: &String| Typed { url: url.clone(), place: None, mirrors: Vec::new(), own: Own::default() };
+    let mut listed = Listed { urls: get.urls.iter().map(argument).collect(), ..Listed::default() };
     match &get.input {
         Some(path) if path == Path::new("-") => {
             lines("standard input", stdin().lock(), &mut listed)?;
@@ -223,7 +398,7 @@ pub(crate) fn typed(get: &Get) -> Result<Listed, String> {
         None => {}
     }
     let mut seen = HashSet::new();
-    listed.urls.retain(|typed| seen.insert(typed.url.clone()));
+    listed.urls.retain(|typed| seen.insert((typed.url.clone(), typed.own.out.clone(), typed.own.dir.clone())));
     if listed.urls.is_empty() && listed.unusable.is_empty() {
         return Err("there is no URL in the list\n  write one per line; lines that begin with # are ignored".to_owned());
     }
@@ -232,6 +407,7 @@ pub(crate) fn typed(get: &Get) -> Result<Listed, String> {
 
 fn lines(name: &str, mut list: impl BufRead, listed: &mut Listed) -> Result<(), String> {
     let mut line = Vec::new();
+    let mut above = Err("there is no URL above it");
     for number in 1.. {
         let place = format!("{name}, line {number}");
         line.clear();
@@ -252,28 +428,74 @@ fn lines(name: &str, mut list: impl BufRead, listed: &mut Listed) -> Result<(), 
                 list.skip_until(b'\n').map_err(unreadable)?;
             }
             listed.unusable.push((number, format!("{place}: longer than any URL")));
+            above = Err("");
             continue;
         }
-        match url(&line) {
-            Ok(None) => {}
-            Ok(Some(url)) => listed.urls.push(Typed { url: url.to_owned(), place: Some((number, place)) }),
-            Err(why) => listed.unusable.push((number, format!("{place}: {why}"))),
-        }
+        take_line(read_line(&line), number, place, &mut above, listed);
     }
     Ok(())
 }
 
-/// The URL on a line; `None` if the line is blank or a comment.
-fn url(line: &[u8]) -> Result<Option<&str>, &'static str> {
-    let text = std::str::from_utf8(line).map_err(|_| "not UTF-8")?;
-    let text = without_mark(text).trim();
-    if text.is_empty() || text.starts_with('#') {
-        return Ok(None);
+/// Takes a line. `above` is the URL that indented lines belong to: its index, or why there is none; empty if that was said.
+fn take_line(
+    line: Result<Line<'_>, &'static str>,
+    number: usize,
+    place: String,
+    above: &mut Result<usize, &'static str>,
+    listed: &mut Listed,
+) {
+    match line {
+        Ok(Line::Blank) => {}
+        Ok(Line::Urls(urls)) => {
+            let mut urls = urls.into_iter().map(str::to_owned);
+            let url = urls.next().unwrap_or_default();
+            let typed = Typed { url, place: Some((number, place)), mirrors: urls.collect(), own: Own::default() };
+            *above = Ok(listed.urls.len());
+            listed.urls.push(typed);
+        }
+        Ok(Line::Option(option, value)) => match above.map(|at| listed.urls[at].own.set(option, value)) {
+            Ok(Ok(true)) | Err("") => {}
+            Ok(Ok(false)) => listed.warnings.push(format!("{place}: {option}= is unknown and is ignored")),
+            // Without it, the file would have another name, or would not be checked.
+            Ok(Err(why)) => {
+                listed.unusable.push((number, format!("{place}: {option}=: {why}")));
+                listed.urls.pop();
+                *above = Err("");
+            }
+            Err(why) => listed.warnings.push(format!("{place}: {option}= is ignored: {why}")),
+        },
+        Err(why) => {
+            listed.unusable.push((number, format!("{place}: {why}")));
+            *above = Err("");
+        }
     }
-    if text.contains(char::is_whitespace) {
+}
+
+/// What is on a line of a list.
+enum Line<'a> {
+    /// Nothing, or a comment.
+    Blank,
+    /// A URL and its mirrors.
+    Urls(Vec<&'a str>),
+    /// An indented option, name and value, of the URL above.
+    Option(&'a str, &'a str),
+}
+
+fn read_line(line: &[u8]) -> Result<Line<'_>, &'static str> {
+    let text = std::str::from_utf8(line).map_err(|_| "not UTF-8")?;
+    let (text, is_indented) = (without_mark(text).trim(), text.starts_with([' ', '\t']));
+    if text.is_empty() || text.starts_with('#') {
+        return Ok(Line::Blank);
+    }
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'0'..=b'9'));
+    if let Some((name, value)) = text.split_once('=').filter(|(name, _)| is_indented && is_name(name)) {
+        return Ok(Line::Option(name, value.trim()));
+    }
+    let urls: Vec<&str> = text.split('\t').map(str::trim).filter(|url| !url.is_empty()).collect();
+    if urls.iter().any(|url| url.contains(char::is_whitespace)) {
         return Err("white space within a URL\n  write one URL per line, a space in it as %20");
     }
-    Ok(Some(text))
+    Ok(Line::Urls(urls))
 }
 
 #[cfg(test)]

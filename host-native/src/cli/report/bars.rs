@@ -1,12 +1,12 @@
 //! Progress bars on a terminal: a line for each file in progress; finished files scroll up.
 //!
-//! indicatif draws the lines and measures the speed. A thread sets what they say several times a second, so that countdowns
+//! indicatif draws the lines. A thread sets what they say several times a second, so that countdowns
 //! run and a resized terminal is filled.
 
 use super::progress::{Progress, Run};
-use super::{Reporter, WasDone, plain};
+use super::{End, Reporter, WasDone, plain};
 use crate::cli::get::Target;
-use crate::cli::output::{Exit, Layout};
+use crate::cli::output::Layout;
 use crate::cli::text;
 use crate::host::Listener;
 use crate::sync::lock;
@@ -72,7 +72,7 @@ impl Bars {
         Bars { all: MultiProgress::with_draw_target(target), files }
     }
 
-    /// Prints an ordinary line above the bars: it may be longer than the terminal is wide.
+    /// Prints an ordinary line above the bars.
     fn print(&self, line: impl std::fmt::Display) {
         self.all.suspend(|| say!("{line}"));
     }
@@ -198,9 +198,9 @@ fn numbers(file: &Progress, percent: Option<u64>, now: Instant, mut room: usize)
     let percent = percent.filter(|_| fits(4));
     let speed = fits(2 + 9).then(|| match silence {
         silence if silence >= SILENT => format!("idle {}s", silence.as_secs()),
-        _ => file.per_second().map_or_else(String::new, |speed| format!("{}/s", text::bytes(speed))),
+        _ => file.per_second.map_or_else(String::new, |speed| format!("{}/s", text::bytes(speed))),
     });
-    let left = fits(2 + 8).then(|| match file.left().filter(|_| silence < SILENT) {
+    let left = fits(2 + 8).then(|| match file.left.filter(|_| silence < SILENT) {
         Some(left) => FormattedDuration(left).to_string(),
         None => String::new(),
     });
@@ -227,7 +227,7 @@ impl Listener for Bars {
         let now = Instant::now();
         let mut files = lock(&self.files);
         let file = files.run.record(event, now);
-        let line = plain::line(event, file, now);
+        let line = plain::line(event, file, now, Layout::of_stderr());
         match &event.what {
             What::Queued => {
                 files.queued.insert(event.id);
@@ -254,7 +254,7 @@ impl Listener for Bars {
                 let (until, why) = (now.checked_add(left).unwrap_or(now), text::plain(why));
                 self.show(&mut files, event.id, Some(Wait { until, why }));
             }
-            What::Completed(_) | What::Failed(_) | What::Cancelled(_) => {
+            What::Completed(_) | What::Failed(_) | What::Cancelled(_) | What::Paused { .. } => {
                 files.queued.remove(&event.id);
                 if files.drawn.remove(&event.id).is_some()
                     && let Some(file) = files.run.file(event.id)
@@ -271,22 +271,28 @@ impl Listener for Bars {
 }
 
 impl Reporter for Bars {
+    fn note(&self, lines: &str) {
+        self.print(lines);
+    }
     fn was_done(&self, row: &Row, how: &WasDone) {
-        lock(&self.files).run.add_completed(row.downloaded);
-        self.print(plain::was_done(row, how));
+        lock(&self.files).run.add_unchanged();
+        self.print(plain::was_done(row, how, Layout::of_stderr()));
+    }
+    fn warn(&self, text: &str) {
+        self.print(format_args!("regrip: warning: {text}"));
     }
     fn refused(&self, target: &Target, error: &Error) {
         lock(&self.files).run.add_failed();
-        self.print(plain::refused(target, error));
+        self.print(plain::refused(target, error, Layout::of_stderr()));
     }
-    fn end(&self, exit: Exit, to_resume: &str) {
+    fn end(&self, end: &End<'_>) {
         let mut files = lock(&self.files);
         let _ = self.all.clear(); // fails if the terminal is gone
         // Removing a bar would draw the others once more.
         self.all.set_draw_target(ProgressDrawTarget::hidden());
         files.drawn.clear();
         files.footer = None;
-        plain::end(&files.run, exit, to_resume);
+        plain::end(&files.run, end);
     }
 }
 

@@ -5,7 +5,7 @@ mod plain;
 mod progress;
 
 use super::get::Target;
-use super::output::{self, Exit};
+use super::output::{self, Exit, Layout};
 use crate::control::object;
 use crate::host::Listener;
 use crate::time::rfc3339;
@@ -23,20 +23,42 @@ pub(crate) use plain::why;
 /// Why a file of an earlier run was not downloaded again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WasDone {
-    /// The server was not asked. When the file was completed, in RFC 3339.
-    NotAsked { completed_at: Option<String> },
+    /// The server was not asked, or for the name only. When the file was completed, in RFC 3339.
+    NotAsked { completed_at: Option<String>, named: bool },
     /// The server was asked and has no other version.
     Unchanged,
+    /// The server was asked and has no newer version than a file that regrip did not download.
+    NotNewer,
 }
 
 /// Shows downloads.
 pub(crate) trait Reporter: Listener {
     /// A file of an earlier run is complete and unchanged, so nothing was downloaded.
     fn was_done(&self, row: &Row, how: &WasDone);
+    /// Something the user should know, in one line or two.
+    fn warn(&self, text: &str) {
+        say!("regrip: warning: {text}");
+    }
     /// A target was refused before it became a row.
     fn refused(&self, target: &Target, error: &Error);
-    /// The run ended. If it was interrupted, `to_resume` says how to resume it: `run …`.
-    fn end(&self, exit: Exit, to_resume: &str);
+    /// Lines about something else: of `--verbose`, or the output of the user's command.
+    fn note(&self, lines: &str) {
+        say!("{lines}");
+    }
+    /// The run ended.
+    fn end(&self, end: &End<'_>);
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct End<'a> {
+    pub(crate) exit: Exit,
+    /// Files that were asked for.
+    pub(crate) files: u32,
+    /// Those among them that are lines of a list which cannot be used.
+    pub(crate) unusable: u32,
+    /// How to resume an interrupted run: `run …`.
+    pub(crate) to_resume: &'a str,
 }
 
 /// The reporter that fits the flags and the terminal.
@@ -82,7 +104,7 @@ impl Listener for Json {
 }
 
 impl Reporter for Json {
-    fn was_done(&self, row: &Row, _how: &WasDone) {
+    fn was_done(&self, row: &Row, how: &WasDone) {
         let summary = Summary {
             bytes: row.downloaded,
             attempts: row.attempts,
@@ -92,7 +114,18 @@ impl Reporter for Json {
         };
         let url = display_url(row.new.source.url());
         let what = What::Completed(summary);
-        self.line(&object(&Event { id: row.id, at: SystemTime::now(), url: &url, path: &row.new.destination, what }));
+        let event = Event { id: row.id, at: SystemTime::now(), url: &url, path: &row.new.destination, what };
+        let mut line = object(&event);
+        if *how == WasDone::NotNewer {
+            line["id"] = Value::Null; // it is no download
+        }
+        self.line(&line);
+    }
+
+    fn warn(&self, text: &str) {
+        if !self.on_stderr {
+            say!("regrip: warning: {text}");
+        }
     }
 
     fn refused(&self, target: &Target, error: &Error) {
@@ -107,7 +140,7 @@ impl Reporter for Json {
         }));
     }
 
-    fn end(&self, _exit: Exit, _to_resume: &str) {}
+    fn end(&self, _: &End<'_>) {}
 }
 
 /// Says nothing but errors.
@@ -117,17 +150,18 @@ pub(crate) struct Quiet;
 impl Listener for Quiet {
     fn hear(&self, event: &Event<'_>) {
         if let What::Failed(summary) = &event.what {
-            say!("{}", plain::failed(event.path, summary));
+            say!("{}", plain::failed(event.path, summary, Layout::of_stderr()));
         }
     }
 }
 
 impl Reporter for Quiet {
     fn was_done(&self, _row: &Row, _how: &WasDone) {}
+    fn warn(&self, _text: &str) {}
     fn refused(&self, target: &Target, error: &Error) {
-        say!("{}", plain::refused(target, error));
+        say!("{}", plain::refused(target, error, Layout::of_stderr()));
     }
-    fn end(&self, _exit: Exit, _to_resume: &str) {}
+    fn end(&self, _: &End<'_>) {}
 }
 
 /// Takes every event and prints nothing.

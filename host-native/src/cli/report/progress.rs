@@ -1,6 +1,7 @@
 //! How far each file of a run is, and the totals of a run.
 
-use super::plain;
+use super::{End, plain};
+use crate::cli::output::{Exit, Layout};
 use crate::cli::text;
 use indicatif::ProgressBar;
 use regrip_core::{DownloadId, Event, Summary, What};
@@ -14,13 +15,14 @@ pub(super) struct Progress {
     pub(super) name: String,
     /// The current attempt, or the last one.
     pub(super) attempt: u32,
-    /// Bytes in the part, the file's size if it is known, and the speed. Hidden until a reporter draws it.
+    /// Bytes in the part, and the file's size if it is known. Hidden until a reporter draws it.
     pub(super) bar: ProgressBar,
+    /// Bytes per second, averaged over the last seconds, if any were received.
+    pub(super) per_second: Option<u64>,
+    /// The time left at this speed.
+    pub(super) left: Option<Duration>,
     /// A response to the current attempt is being received.
     pub(super) answered: bool,
-    /// The last response announced another size than was known before.
-    pub(super) size_is_new: bool,
-    size_was_announced: bool,
     /// When data was received last, or the attempt began.
     received_at: Instant,
     begun: Instant,
@@ -35,8 +37,8 @@ impl Progress {
             attempt: 0,
             bar: ProgressBar::hidden(),
             answered: false,
-            size_is_new: false,
-            size_was_announced: false,
+            per_second: None,
+            left: None,
             received_at: now,
             begun: now,
             kept: 0,
@@ -53,38 +55,37 @@ impl Progress {
                 self.begin_at(*from, now);
             }
             What::Headers { expected_bytes, .. } => {
-                self.size_is_new = !self.size_was_announced || self.total() != *expected_bytes;
-                (self.answered, self.size_was_announced) = (true, true);
+                self.answered = true;
                 self.set_total(*expected_bytes);
-                // The time that connecting took does not count.
-                self.begin_at(self.bytes(), now);
+                self.received_at = now;
             }
-            What::Progress { bytes, total } => {
+            What::Progress { bytes, total, bytes_per_sec, eta_secs } => {
                 if *bytes > self.bytes() {
                     self.received_at = now;
                 }
                 self.set_total(*total);
                 self.bar.set_position(*bytes);
+                (self.per_second, self.left) = (*bytes_per_sec, eta_secs.map(Duration::from_secs));
             }
             What::Restart { discarded_bytes, .. } => {
                 let bytes = self.bytes().saturating_sub(*discarded_bytes);
-                (self.kept, self.size_was_announced) = (self.kept.min(bytes), false);
+                self.kept = self.kept.min(bytes);
                 self.begin_at(bytes, now);
             }
             What::Queued
             | What::Retrying { .. }
             | What::Waiting { .. }
+            | What::Paused { .. }
             | What::Completed(_)
             | What::Failed(_)
             | What::Cancelled(_) => {}
         }
     }
 
-    /// Measures the speed from this offset on: bytes before it were not received now.
     fn begin_at(&mut self, offset: u64, now: Instant) {
         self.received_at = now;
         self.bar.set_position(offset);
-        self.bar.reset_eta();
+        (self.per_second, self.left) = (None, None);
     }
 
     fn set_total(&self, total: Option<u64>) {
@@ -103,17 +104,6 @@ impl Progress {
     /// Size of the file, if it is known.
     pub(super) fn total(&self) -> Option<u64> {
         self.bar.length()
-    }
-
-    /// Bytes a second of the last seconds, if any were received.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "three digits are shown")]
-    pub(super) fn per_second(&self) -> Option<u64> {
-        Some(self.bar.per_sec() as u64).filter(|speed| *speed > 0)
-    }
-
-    /// The time left at this speed.
-    pub(super) fn left(&self) -> Option<Duration> {
-        Some(self.bar.eta()).filter(|left| !left.is_zero())
     }
 
     /// How long no data was received.
@@ -141,23 +131,29 @@ pub(super) struct Run {
     files: HashMap<DownloadId, Progress>,
     begun: Instant,
     completed: u32,
+    unchanged: u32,
     failed: u32,
+    cancelled: u32,
     bytes: u64,
 }
 
-/// With more files than this, a last line sums them up.
-const SUMMED_UP: u32 = 10;
+/// With more files than this, the closing line has the bytes and the time.
+const MEASURED: u32 = 10;
 
 impl Run {
     pub(super) fn begin(now: Instant) -> Self {
-        Run { files: HashMap::new(), begun: now, completed: 0, failed: 0, bytes: 0 }
+        Run { files: HashMap::new(), begun: now, completed: 0, unchanged: 0, failed: 0, cancelled: 0, bytes: 0 }
     }
 
     /// Records an event and returns the file's progress after it.
     pub(super) fn record(&mut self, event: &Event<'_>, now: Instant) -> &mut Progress {
         match &event.what {
-            What::Completed(summary) => self.add_completed(summary.bytes),
-            What::Failed(_) | What::Cancelled(_) => self.add_failed(),
+            What::Completed(summary) => {
+                self.completed += 1;
+                self.bytes = self.bytes.saturating_add(summary.bytes);
+            }
+            What::Failed(_) => self.failed += 1,
+            What::Cancelled(_) | What::Paused { .. } => self.cancelled += 1,
             _ => {}
         }
         let file = self.files.entry(event.id);
@@ -176,31 +172,41 @@ impl Run {
         self.files.get(&id)
     }
 
-    pub(super) fn add_completed(&mut self, bytes: u64) {
-        self.completed = self.completed.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(bytes);
+    /// A file of an earlier run is complete.
+    pub(super) fn add_unchanged(&mut self) {
+        self.unchanged += 1;
     }
 
+    /// A file was refused before it became a download.
     pub(super) fn add_failed(&mut self) {
-        self.failed = self.failed.saturating_add(1);
+        self.failed += 1;
     }
 
-    /// One line for all files, if there are many.
-    pub(super) fn total(&self, now: Instant) -> Option<String> {
-        let files = self.completed.saturating_add(self.failed);
-        if files <= SUMMED_UP {
+    /// The closing line, if there is more than one file: `3 of 4 done, 1 failed`.
+    pub(super) fn total(&self, end: &End<'_>, layout: Layout, now: Instant) -> Option<String> {
+        if end.files < 2 {
             return None;
         }
-        let failed = match self.failed {
-            0 => String::new(),
-            failed => format!(", {failed} not completed"),
+        let done = self.completed + self.unchanged;
+        let rest = end.files.saturating_sub(done + self.failed + self.cancelled);
+        // Without an interrupt, the rest has failed without a word: lines of the list that cannot be used.
+        let (failed, unfinished) = match end.exit {
+            Exit::Interrupted => (self.failed + end.unusable, rest.saturating_sub(end.unusable)),
+            _ => (self.failed + rest, 0),
         };
-        Some(format!(
-            "{files} files: {} completed{failed}; {} in {}",
-            self.completed,
-            text::bytes(self.bytes),
-            text::wait(now - self.begun)
-        ))
+        let counts = [
+            (',', failed, "failed"),
+            (',', self.cancelled, "cancelled"),
+            (',', unfinished, "unfinished"),
+            (';', self.unchanged, "unchanged"),
+        ];
+        let counts = counts.into_iter().filter(|(_, count, _)| *count > 0);
+        let mut details: Vec<String> = counts.map(|(comma, count, what)| format!("{comma} {count} {what}")).collect();
+        if end.files > MEASURED && self.completed > 0 {
+            details.push(format!("; {} in {}", text::bytes(self.bytes), text::wait(now - self.begun)));
+        }
+        let width = layout.width.map_or(usize::MAX, |width| width.saturating_sub(1));
+        Some(plain::with_details(format!("{done} of {} done", end.files), &details, width))
     }
 }
 
@@ -226,9 +232,11 @@ mod tests {
         run.record(&event(1, What::Started { attempt: 3, from }), start);
         let headers = What::Headers { expected_bytes: total, source: None, mismatch: false };
         let file = run.record(&event(1, headers), start);
-        assert_eq!((file.per_second(), file.left()), (None, None));
+        assert_eq!((file.per_second, file.left), (None, None));
         let (bytes, later) = (20_000_000, start + Duration::from_secs(2));
-        let file = run.record(&event(1, What::Progress { bytes, total }), later);
+        let what = What::Progress { bytes, total, bytes_per_sec: Some(1_000_000), eta_secs: Some(4) };
+        let file = run.record(&event(1, what), later);
+        assert_eq!((file.per_second, file.left), (Some(1_000_000), Some(Duration::from_secs(4))));
         assert_eq!((file.bytes(), file.total()), (20_000_000, total));
         let end = start + Duration::from_secs(12);
         assert_eq!(file.silence(end), Duration::from_secs(10));
@@ -239,16 +247,41 @@ mod tests {
     }
 
     #[test]
-    fn more_than_ten_files_are_summed_up() {
+    fn the_closing_line_counts_every_file_once() {
         let start = Instant::now();
-        let mut run = Run::begin(start);
-        for id in 1..=10 {
-            run.record(&event(id, What::Completed(summary(1_000_000))), start);
+        let run = |completed, unchanged, failed, cancelled| {
+            let mut run = Run::begin(start);
+            for id in 0..completed {
+                run.record(&event(id, What::Completed(summary(1_000_000))), start);
+            }
+            (0..unchanged).for_each(|_| run.add_unchanged());
+            (0..failed).for_each(|_| run.add_failed());
+            for id in 0..cancelled {
+                run.record(&event(id, What::Cancelled(summary(7))), start);
+            }
+            run
+        };
+        let (failed, interrupted) = (Exit::Failed, Exit::Interrupted);
+        // Done, unchanged, failed and cancelled ones, of how many, lines of the list that cannot be used.
+        let table = [
+            ((1, 0, 0, 0), 1, 0, Exit::Done, ""),
+            ((0, 0, 1, 0), 1, 0, failed, ""),
+            ((2, 0, 0, 0), 2, 0, Exit::Done, "2 of 2 done"),
+            ((3, 0, 1, 0), 4, 0, failed, "3 of 4 done, 1 failed"),
+            ((1, 2, 0, 0), 3, 0, Exit::Done, "3 of 3 done; 2 unchanged"),
+            ((1, 1, 1, 1), 5, 1, failed, "2 of 5 done, 2 failed, 1 cancelled; 1 unchanged"),
+            ((1, 0, 0, 0), 2, 1, failed, "1 of 2 done, 1 failed"),
+            ((1, 0, 0, 0), 5, 1, interrupted, "1 of 5 done, 1 failed, 3 unfinished"),
+            ((11, 0, 1, 0), 12, 0, failed, "11 of 12 done, 1 failed; 11.0 MB in 1 min 3 s"),
+            ((11, 3, 1, 0), 15, 0, failed, "14 of 15 done, 1 failed; 3 unchanged"),
+            ((0, 20, 0, 0), 20, 0, Exit::Done, "20 of 20 done; 20 unchanged"),
+        ];
+        for ((completed, unchanged, failed, cancelled), files, unusable, exit, line) in table {
+            let end = End { exit, files, unusable, to_resume: "" };
+            let layout = Layout { width: Some(50), unicode: true };
+            let now = start + Duration::from_secs(63);
+            let total = run(completed, unchanged, failed, cancelled).total(&end, layout, now);
+            assert_eq!(total.unwrap_or_default(), line);
         }
-        assert_eq!(run.total(start), None);
-        run.add_completed(500_000);
-        run.record(&event(12, What::Failed(summary(7))), start);
-        let end = start + Duration::from_secs(63);
-        assert_eq!(run.total(end).as_deref(), Some("12 files: 11 completed, 1 not completed; 10.5 MB in 1 min 3 s"));
     }
 }

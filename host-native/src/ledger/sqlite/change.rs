@@ -64,6 +64,8 @@ pub(super) fn apply(
         Change::Completed { size, warning } => row.completed(*size, warning.as_ref()),
         Change::Failed(failure) => row.failed(failure),
         Change::Cancelled => row.stands(Status::Cancelled),
+        Change::Paused => row.stands(Status::Paused),
+        Change::Unpaused => row.stands(Status::Queued),
         Change::Retried => row.retried(),
         Change::Terms(terms) => row.terms(terms),
     }?;

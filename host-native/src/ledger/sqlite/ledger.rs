@@ -137,6 +137,18 @@ impl NativeLedger for SqliteLedger {
         .await
     }
 
+    async fn rows_of_url(&self, url: &str, folder: &Path) -> Result<Vec<Row>, Error> {
+        let (url, folder) = (url.to_owned(), folder.to_string_lossy().trim_end_matches('/').to_owned());
+        self.queue
+            .read("reading downloads", move |transaction| {
+                // 0 is the character after the slash: the range is read from the index of destinations.
+                let select = "SELECT * FROM downloads
+                    WHERE dest_path > ?1 || '/' AND dest_path < ?1 || '0' AND url = ?2 ORDER BY id DESC";
+                rows::rows(transaction, select, [&folder, &url])
+            })
+            .await
+    }
+
     async fn close_open_attempts(&self) -> Result<usize, Error> {
         self.write("closing attempts", |transaction| catalogue::close_open(transaction, None)).await
     }
