@@ -34,8 +34,6 @@ use std::time::Duration;
 const PIECE_TIME_SECS: u64 = 2;
 /// The smallest piece; a piece is not split below twice this.
 const LEAST_PIECE_BYTES: u64 = 256 << 10;
-/// The largest piece of a connection whose rate is unknown.
-const FIRST_PIECE_BYTES: u64 = 4 << 20;
 /// How often a front piece is looked at while nothing arrives for it.
 const TICK: Duration = Duration::from_millis(500);
 /// A front piece without data for this long is requested again.
@@ -415,7 +413,8 @@ impl<K> State<K> {
         let connections = self.trial.allowed.max(1) as u64;
         let wanted = match self.rates.pop() {
             Some(rate) => rate.saturating_mul(PIECE_TIME_SECS),
-            None => FIRST_PIECE_BYTES.min(terms.size.saturating_sub(self.at) / connections),
+            // Its rate is unknown. If it is slow, others take over the rest.
+            None => terms.size.saturating_sub(self.at).div_ceil(connections),
         };
         let bytes = wanted.min(terms.share_bytes).max(LEAST_PIECE_BYTES).min(left);
         // The piece at the front needs no memory.
