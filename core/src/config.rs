@@ -4,7 +4,8 @@
 
 use crate::checksum::Algorithm;
 use crate::retry::{RetryPolicy, ZeroAttempts};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
 /// What to do if the destination exists.
@@ -35,6 +36,71 @@ impl OnExists {
     }
 }
 
+/// How many connections one download uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    /// This many, from 1 to [`MOST`](Self::MOST).
+    Fixed(u32),
+    /// Up to [`MOST_AUTO`](Self::MOST_AUTO), as long as another one raises the rate by a quarter.
+    Auto,
+}
+
+impl Connections {
+    /// The most that can be asked for.
+    pub const MOST: u32 = 16;
+    /// The most that `auto` opens.
+    pub const MOST_AUTO: u32 = 4;
+
+    /// Reads `auto` or a number from 1 to 16.
+    pub fn parse(text: &str) -> Option<Connections> {
+        if text == "auto" {
+            return Some(Connections::Auto);
+        }
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && (1..=Self::MOST).contains(number));
+        number.map(Connections::Fixed)
+    }
+
+    /// The most connections at once.
+    pub fn most(self) -> u32 {
+        match self {
+            Connections::Fixed(number) => number.clamp(1, Self::MOST),
+            Connections::Auto => Self::MOST_AUTO,
+        }
+    }
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Connections::Fixed(1)
+    }
+}
+
+impl Serialize for Connections {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Connections::Fixed(number) => serializer.serialize_u32(*number),
+            Connections::Auto => serializer.serialize_str("auto"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Connections {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u32),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Number(number) => number.to_string(),
+            Written::Text(text) => text,
+        };
+        Connections::parse(&text).ok_or_else(|| D::Error::custom("expected a number from 1 to 16, or \"auto\""))
+    }
+}
+
 /// The settings of the engine. Times are in milliseconds, sizes in bytes, as the names say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -43,6 +109,12 @@ pub struct DownloadsConfig {
     pub max_concurrent_downloads: u32,
     /// How many of these may use the same peer; `None` means max(1, n − 1).
     pub max_concurrent_per_peer: Option<u32>,
+    /// Connections that one download may use at once.
+    pub connections_per_download: Connections,
+    /// Connections to one origin, if downloads use several; at least 1.
+    pub connections_per_origin: u32,
+    /// Memory for bytes received before those in front of them, for all downloads together.
+    pub window_bytes: u64,
     /// Attempts in a row without progress, including the first; at least 1.
     pub max_download_attempts: u32,
     /// Attempts without progress over the life of a download; at least 1.
@@ -85,6 +157,9 @@ impl Default for DownloadsConfig {
         DownloadsConfig {
             max_concurrent_downloads: 3,
             max_concurrent_per_peer: None,
+            connections_per_download: Connections::default(),
+            connections_per_origin: 16,
+            window_bytes: 64 << 20,
             max_download_attempts: 5,
             max_total_attempts: 1000,
             retry_base_delay_ms: 1000,
@@ -127,6 +202,7 @@ impl DownloadsConfig {
         let at_least_1 = [
             ("maxConcurrentDownloads", self.max_concurrent_downloads),
             ("maxConcurrentPerPeer", self.max_concurrent_per_peer.unwrap_or(1)),
+            ("connectionsPerOrigin", self.connections_per_origin),
             ("maxDownloadAttempts", self.max_download_attempts),
             ("maxTotalAttempts", self.max_total_attempts),
         ];

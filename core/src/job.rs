@@ -17,6 +17,7 @@ use crate::record::{
     Status, Terms, Validators, Waiting,
 };
 use crate::store::{DigestState, OpenPart, Part};
+use crate::stripe::Window;
 use crate::time::{Clock, Instant};
 use crate::transport::Response;
 use std::future::Future;
@@ -59,6 +60,10 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) reachability: Option<Reachability>,
     /// Its seat at the origin that its bytes are from.
     pub(crate) seat: Seat,
+    /// The memory for bytes that wait for those in front of them.
+    pub(crate) window: Window,
+    /// Its source was found not to serve several connections.
+    pub(crate) one_connection: bool,
     /// The row, as stored in the ledger.
     pub(crate) row: Row,
     /// The number of the current attempt over the life of the row.
@@ -83,7 +88,14 @@ pub(crate) struct Job<'a, H: Host> {
 }
 
 impl<'a, H: Host> Job<'a, H> {
-    pub(crate) fn new(host: &'a H, config: Arc<DownloadsConfig>, digests: bool, row: Row, seat: Seat) -> Self {
+    pub(crate) fn new(
+        host: &'a H,
+        config: Arc<DownloadsConfig>,
+        digests: bool,
+        row: Row,
+        seat: Seat,
+        window: Window,
+    ) -> Self {
         let shown_url = display_url(row.new.source.url());
         Job {
             host,
@@ -91,6 +103,8 @@ impl<'a, H: Host> Job<'a, H> {
             digests,
             reachability: None,
             seat,
+            window,
+            one_connection: false,
             attempt: row.attempts,
             pending: None,
             is_own: false,

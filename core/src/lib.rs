@@ -130,7 +130,7 @@ pub mod transport;
 
 pub use checksum::{Algorithm, Checksum};
 pub use classify::{Class, class, is_transient};
-pub use config::{DownloadsConfig, OnExists};
+pub use config::{Connections, DownloadsConfig, OnExists};
 pub use engine::Engine;
 pub use error::Error;
 pub use error_code::ErrorCode;
@@ -157,6 +157,7 @@ mod pump;
 pub mod resume;
 pub mod semaphore;
 mod split;
+mod stripe;
 mod taking;
 #[cfg(feature = "testing")]
 pub mod testing;

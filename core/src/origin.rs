@@ -44,6 +44,8 @@ struct State {
     moving: usize,
     /// Downloads that have leave to move.
     inside: usize,
+    /// Connections beside the one that each of these has.
+    extra: usize,
     /// From this limit on it is lifted.
     ceiling: usize,
     /// How many may move, and since when, if the origin said that it is busy.
@@ -97,7 +99,7 @@ fn ceiling(is_peer: bool, config: &DownloadsConfig) -> usize {
 
 impl Origin {
     fn new(is_peer: bool, config: &DownloadsConfig) -> Origin {
-        let state = State { moving: 0, inside: 0, ceiling: ceiling(is_peer, config), limit: None };
+        let state = State { moving: 0, inside: 0, extra: 0, ceiling: ceiling(is_peer, config), limit: None };
         let origin = Origin { is_peer, permits: Semaphore::unlimited(), state: Mutex::new(state) };
         origin.apply();
         origin
@@ -195,6 +197,11 @@ impl Seat {
         Some(Inside(Arc::clone(&self.origin)))
     }
 
+    /// The connections that the origin takes if it takes `most` in all.
+    pub(crate) fn extras(&self, most: u32) -> Extras {
+        Extras { origin: Arc::clone(&self.origin), most: most as usize }
+    }
+
     /// Takes note of the outcome of a request: with a 200 or 206 bytes move.
     pub(crate) fn answered<B>(&self, answer: &Result<Response<B>, Error>) {
         let moves = matches!(answer, Ok(Response { status: 200 | 206, .. }));
@@ -238,6 +245,38 @@ impl Seat {
         let before = u32::try_from(self.origin.permits.waiting()).unwrap_or(u32::MAX);
         let latest = GROWTH.saturating_mul(before.saturating_add(1));
         Some(Busy { moving, latest })
+    }
+}
+
+/// The further connections that an origin takes, beside one for each download.
+#[derive(Debug)]
+pub(crate) struct Extras {
+    origin: Arc<Origin>,
+    most: usize,
+}
+
+impl Extras {
+    /// One more connection, without waiting; `None` if there are enough, or another download waits for the origin.
+    pub(crate) fn acquire(&self) -> Option<Extra> {
+        let is_wanted = self.origin.permits.waiting() > 0;
+        let mut state = lock(&self.origin.state);
+        let open = state.inside.max(1).saturating_add(state.extra);
+        if is_wanted || state.limit.is_some() || open >= self.most {
+            return None;
+        }
+        state.extra = state.extra.saturating_add(1);
+        Some(Extra(Arc::clone(&self.origin)))
+    }
+}
+
+/// A further connection to an origin. Dropping it makes room.
+#[derive(Debug)]
+pub(crate) struct Extra(Arc<Origin>);
+
+impl Drop for Extra {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0.state);
+        state.extra = state.extra.saturating_sub(1);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::event::What;
 use crate::host::{BodyOf, Host, PartOf, unless_alone};
 use crate::job::Job;
 use crate::store::{Digest, DigestState, Part, PartBytes};
+use crate::stripe::{Done, Feed};
 use crate::taking::{Differing, Taking, believe};
 use crate::time::{Clock, Instant};
 use crate::transport::{Body, Chunk, Transport};
@@ -91,7 +92,7 @@ impl<H: Host> Pump<H> {
         mut self,
         job: &mut Job<'_, H>,
         part: &mut PartOf<H>,
-        mut body: BodyOf<H>,
+        mut body: Feed<'_, H, impl Future<Output = Done>>,
         mut taking: Taking,
     ) -> Result<Pumped, Failed> {
         let clock = job.host.clock();
@@ -100,7 +101,7 @@ impl<H: Host> Pump<H> {
         let mut timer = pin!(clock.sleep(job.pending_left(clock.now()).map_or(left, |shown| shown.min(left))));
         let (mut at, end) = (taking.first, taking.end);
         let readable_from = self.offset.saturating_sub(part.rules().read_back_bytes);
-        let mut settled = false;
+        let (mut settled, paced) = (false, body.is_paced());
         loop {
             if at >= self.offset && !settled {
                 settled = true;
@@ -134,7 +135,9 @@ impl<H: Host> Pump<H> {
             let Some(chunk) = chunk? else { break };
             job.received = job.received.saturating_add(chunk.length());
             patience.got(chunk.length(), clock.now())?;
-            job.host.transport().pace(chunk.length()).await;
+            if !paced {
+                job.host.transport().pace(chunk.length()).await;
+            }
             let (chunk, _) = chunk.split_at(end.map_or(u64::MAX, |end| end - at));
             let (known, new) = chunk.split_at(self.offset.saturating_sub(at));
             let (from, upto) = (at, at + known.length());

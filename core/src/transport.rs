@@ -162,11 +162,19 @@ pub trait Transport {
 }
 
 /// The bytes of a response, in borrowed chunks.
-pub trait Body {
+pub trait Body: 'static {
     /// A chunk borrowed from the body, so that nothing is copied on the way to the disk.
-    type Chunk<'a>: Chunk
-    where
-        Self: 'a;
+    type Chunk<'a>: Chunk;
+
+    /// The bytes of a chunk, kept while they wait for those before them: a file that is received over several connections is
+    /// put in order in memory.
+    type Kept;
+
+    /// Keeps a chunk.
+    fn keep(chunk: Self::Chunk<'_>) -> Self::Kept;
+
+    /// Lends a kept chunk.
+    fn lend(kept: &Self::Kept) -> Self::Chunk<'_>;
 
     /// Waits for the next chunk, which is never empty. `None` is the proven end of the body: its length was reached, its last chunk
     /// was received, or the connection was closed and nothing else delimits the body.

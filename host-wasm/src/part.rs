@@ -74,7 +74,7 @@ extern "C" {
 }
 
 /// A chunk whose bytes stay on the JavaScript side. An empty one needs no array.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bytes {
     array: Option<Uint8Array>,
     length: u32,

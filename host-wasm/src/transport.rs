@@ -75,6 +75,15 @@ impl Drop for Stream {
 
 impl Body for Stream {
     type Chunk<'a> = Bytes;
+    type Kept = Bytes;
+
+    fn keep(chunk: Bytes) -> Bytes {
+        chunk
+    }
+
+    fn lend(kept: &Bytes) -> Bytes {
+        kept.clone()
+    }
 
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, Error>> {
         Pending::new(self.0.piece(), |piece| {

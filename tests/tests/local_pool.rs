@@ -98,6 +98,15 @@ struct Wire {
 
 impl Body for Wire {
     type Chunk<'a> = &'a [u8];
+    type Kept = Vec<u8>;
+
+    fn keep(chunk: &[u8]) -> Vec<u8> {
+        chunk.to_vec()
+    }
+
+    fn lend(kept: &Vec<u8>) -> &[u8] {
+        kept
+    }
 
     async fn chunk(&mut self) -> Result<Option<&[u8]>, Error> {
         let (from, to) = (self.at, self.until.min(self.at + 4096));

@@ -33,6 +33,7 @@ use crate::record::{
 };
 use crate::semaphore::Semaphore;
 use crate::store::PartStore;
+use crate::stripe::Window;
 use crate::time::Clock;
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
@@ -83,6 +84,7 @@ impl<H: Host> Engine<H> {
             Some(_) => format!("{:016x}", host.seed()),
             None => String::new(),
         };
+        let window = Window::new(config.window_bytes);
         Ok(Engine(Arc::new(Shared {
             host,
             digests,
@@ -93,6 +95,7 @@ impl<H: Host> Engine<H> {
             line: Line::default(),
             peers: Peers::default(),
             origins: Origins::default(),
+            window,
             doors: Mutex::default(),
             asked: Mutex::default(),
             accepted: Mutex::default(),

@@ -11,6 +11,7 @@ use crate::mutex::lock;
 use crate::origin::Origins;
 use crate::record::{DownloadId, Failure, Row, Source, Status, Terms};
 use crate::semaphore::Semaphore;
+use crate::stripe::Window;
 use futures::channel::oneshot;
 use litemap::LiteMap;
 use std::sync::{Arc, Mutex};
@@ -28,6 +29,7 @@ pub(super) struct Shared<H> {
     pub(super) line: Line,
     pub(super) peers: Peers,
     pub(super) origins: Origins,
+    pub(super) window: Window,
     /// By destination: held from reading its rows to inserting one.
     pub(super) doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
     /// By download: the request of the last call, until the part is locked and the request can be recorded.
@@ -86,7 +88,7 @@ impl<H: Host> Shared<H> {
     pub(super) fn job(&self, row: Row) -> Job<'_, H> {
         let config = self.config();
         let seat = self.origins.seat(&row.new.source, &config);
-        Job::new(&self.host, config, self.digests, row, seat)
+        Job::new(&self.host, config, self.digests, row, seat, self.window.clone())
     }
 
     /// Seats a job at the origin that is asked next: a URL that is on trial, or was, may be of another one than the first.

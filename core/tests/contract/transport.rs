@@ -142,6 +142,15 @@ impl Drop for FlawedBody {
 
 impl Body for FlawedBody {
     type Chunk<'a> = &'a [u8];
+    type Kept = Vec<u8>;
+
+    fn keep(chunk: &[u8]) -> Vec<u8> {
+        chunk.to_vec()
+    }
+
+    fn lend(kept: &Vec<u8>) -> &[u8] {
+        kept
+    }
 
     async fn chunk(&mut self) -> Result<Option<&[u8]>, Error> {
         self.turn += 1;

@@ -9,7 +9,7 @@ use super::share::ShareArgs;
 use super::stub::{STUB_EXAMPLES, StubCommand};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
-use regrip_core::{Algorithm, DownloadId, Status};
+use regrip_core::{Algorithm, Connections, DownloadId, Status};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
@@ -122,7 +122,8 @@ pub(crate) struct Get {
     #[arg(short, long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: u32,
 
-    /// Number of connections for a file, from 1 to 16, or auto. Today every file has one connection
+    /// Number of connections for a file, from 1 to 16, or auto (up to 4 while that helps). More than one needs a server with a
+    /// strong ETag and ranges
     #[arg(short = 'x', long, value_name = "N", value_parser = connections)]
     pub connections: Option<Connections>,
 
@@ -287,21 +288,8 @@ pub(crate) struct Get {
     pub verbose: bool,
 }
 
-/// How many connections fetch a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Connections {
-    /// As many as speed it up.
-    Auto,
-    /// This many, from 1 to 16.
-    Exactly(u8),
-}
-
 fn connections(typed: &str) -> Result<Connections, &'static str> {
-    let number = typed.parse().ok().filter(|number| (1..=16).contains(number));
-    match typed {
-        "auto" => Ok(Connections::Auto),
-        _ => number.map(Connections::Exactly).ok_or("a number from 1 to 16, or auto"),
-    }
+    Connections::parse(typed).ok_or("a number from 1 to 16, or auto")
 }
 
 /// Reads a number of bytes with or without a unit, as curl does.

@@ -1,23 +1,24 @@
 //! The `downloads` block.
 
 use super::model::{Config, Downloads};
-use super::object::{Block, Node, Notes, list, number, path, text};
+use super::object::{Block, Node, Notes, list, number, path, text, written};
 use crate::store::is_same_folder;
-use regrip_core::{DownloadsConfig, OnExists};
+use regrip_core::{Connections, DownloadsConfig, OnExists};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 type Count = fn(&mut DownloadsConfig) -> &mut u32;
 type Amount = fn(&mut DownloadsConfig) -> &mut u64;
 
-const COUNTS: [(&str, Count); 4] = [
+const COUNTS: [(&str, Count); 5] = [
     ("maxConcurrentDownloads", |config| &mut config.max_concurrent_downloads),
     ("maxDownloadAttempts", |config| &mut config.max_download_attempts),
     ("maxTotalAttempts", |config| &mut config.max_total_attempts),
     ("breakerFailures", |config| &mut config.breaker_failures),
+    ("connectionsPerOrigin", |config| &mut config.connections_per_origin),
 ];
 
-const AMOUNTS: [(&str, Amount); 11] = [
+const AMOUNTS: [(&str, Amount); 12] = [
     ("retryBaseDelayMs", |config| &mut config.retry_base_delay_ms),
     ("retryMaxDelayMs", |config| &mut config.retry_max_delay_ms),
     ("connectTimeoutMs", |config| &mut config.connect_timeout_ms),
@@ -29,6 +30,7 @@ const AMOUNTS: [(&str, Amount); 11] = [
     ("resumeOverlapBytes", |config| &mut config.resume_overlap_bytes),
     ("progressResetBytes", |config| &mut config.progress_reset_bytes),
     ("peerPatienceMs", |config| &mut config.peer_patience_ms),
+    ("windowBytes", |config| &mut config.window_bytes),
 ];
 
 /// Reads the block.
@@ -72,6 +74,12 @@ fn engine(block: &mut Block<'_>, node: &Node<'_>, notes: &mut Notes<'_>) -> (Dow
     }
     if let Some(knob) = take("maxConcurrentPerPeer") {
         config.max_concurrent_per_peer = number(&knob, notes);
+    }
+    if let Some(knob) = take("connectionsPerDownload") {
+        match written(&knob).as_deref().and_then(Connections::parse) {
+            Some(connections) => config.connections_per_download = connections,
+            None => knob.refuse("a number from 1 to 16, or \"auto\"", notes),
+        }
     }
     if let Some(knob) = take("extraRetryStatuses") {
         let listed = list(&knob, notes);

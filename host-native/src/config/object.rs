@@ -232,6 +232,15 @@ impl<'a> Node<'a> {
     }
 }
 
+/// The text of a string or a number, as written.
+pub(super) fn written(node: &Node<'_>) -> Option<String> {
+    match node.value {
+        Value::StringLit(string) => Some(string.value.clone().into_owned()),
+        Value::NumberLit(number) => Some(number.value.to_owned()),
+        _ => None,
+    }
+}
+
 /// A string.
 pub(super) fn text(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
     match node.value {

@@ -8,6 +8,15 @@ const KNOBS: &[(&str, &str)] = &[
     (r#""maxConcurrentDownloads": 0"#, "maxConcurrentDownloads: found 0, expected at least 1"),
     (r#""maxConcurrentPerPeer": 0"#, "maxConcurrentPerPeer: found 0, expected at least 1"),
     (
+        r#""connectionsPerDownload": 17"#,
+        "connectionsPerDownload: found a number, expected a number from 1 to 16, or \"auto\"",
+    ),
+    (
+        r#""connectionsPerDownload": "all""#,
+        "connectionsPerDownload: found a string of 3 characters, expected a number from 1 to 16, or \"auto\"",
+    ),
+    (r#""connectionsPerOrigin": 0"#, "connectionsPerOrigin: found 0, expected at least 1"),
+    (
         r#""maxDownloadAttempts": "5""#,
         "maxDownloadAttempts: found a string of 1 character, expected a whole number from 0 on",
     ),

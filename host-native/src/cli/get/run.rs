@@ -254,6 +254,7 @@ fn read_args(get: &Get) -> Result<(NetworkOptions, Targets), String> {
 pub(super) fn config(get: &Get) -> DownloadsConfig {
     DownloadsConfig {
         max_concurrent_downloads: get.jobs,
+        connections_per_download: get.connections.unwrap_or_default(),
         max_download_attempts: get.max_attempts,
         retry_base_delay_ms: get.retry_base_ms,
         retry_max_delay_ms: get.retry_max_ms,

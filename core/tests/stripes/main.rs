@@ -1,0 +1,269 @@
+//! One file over several connections: pieces in order, whatever a server does with them.
+
+#[path = "../world/mod.rs"]
+mod world;
+
+use regrip_core::config::Connections;
+use regrip_core::store::StoreRules;
+use regrip_core::testing::{Asked, Piece, Reply, new_download};
+use regrip_core::{DownloadsConfig, Error};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::LazyLock;
+use std::time::Duration;
+use world::{World, broken, bytes_of, reply, seconds};
+
+const SIZE: usize = 12 << 20;
+static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| bytes_of(1, SIZE));
+static OTHER: LazyLock<Vec<u8>> = LazyLock::new(|| bytes_of(2, SIZE));
+/// A connection transfers this much in each step of 100 ms: 640 kB/s.
+const STEP_BYTES: usize = 64 << 10;
+const STEP: Duration = Duration::from_millis(100);
+
+fn config(connections: u32) -> DownloadsConfig {
+    DownloadsConfig { connections_per_download: Connections::Fixed(connections), ..DownloadsConfig::default() }
+}
+
+/// The answer of an honest server whose line limits each connection.
+fn honest(content: &[u8], etag: &str, asked: &Asked) -> Reply {
+    let size = content.len();
+    let first = asked.first.unwrap_or(0) as usize;
+    let end = asked.last.map_or(size, |last| size.min(last as usize + 1));
+    let steps = content[first..end].chunks(STEP_BYTES);
+    let body = steps.flat_map(|step| [Piece::Wait(STEP), Piece::Bytes(step.to_vec())]).collect();
+    let (length, range) = ((end - first).to_string(), format!("bytes {first}-{}/{size}", end - 1));
+    match asked.first {
+        Some(_) => reply(206, &[("content-length", &length), ("content-range", &range), ("etag", etag)], body),
+        None => reply(200, &[("content-length", &length), ("etag", etag)], body),
+    }
+}
+
+/// A world whose server answers the n-th request (from 0) by `answer`, if that has one, else honestly.
+fn world(
+    config: DownloadsConfig,
+    mut answer: impl FnMut(usize, &Asked, Reply) -> Result<Reply, Error> + Send + 'static,
+) -> World {
+    let mut n = 0;
+    World::answering(config, move |asked| {
+        n += 1;
+        answer(n - 1, asked, honest(&CONTENT, "\"v1\"", asked))
+    })
+}
+
+fn ranges(world: &World) -> Vec<(u64, u64)> {
+    let requests = world.host.transport.requests();
+    requests.iter().filter_map(|asked| Some((asked.first?, asked.last?))).collect()
+}
+
+#[test]
+fn four_connections_take_a_quarter_of_the_time_and_receive_each_byte_once() {
+    let world = world(config(4), |_, _, honest| Ok(honest));
+    let summary = world.get().unwrap();
+    world.assert_whole(&CONTENT);
+    assert_eq!(summary.attempts, 1);
+    // 12 MiB at 640 kB/s are 19.2 s.
+    assert!(world.clock.elapsed() < seconds(7), "{:?}", world.clock.elapsed());
+    let ranges = ranges(&world);
+    assert_eq!(ranges.len(), 3, "{ranges:?}");
+    assert!(ranges.windows(2).all(|pair| pair[0].1 < pair[1].0), "{ranges:?}");
+    let if_ranges = world.host.transport.requests().into_iter().skip(1).map(|asked| asked.if_range);
+    assert!(if_ranges.into_iter().all(|if_range| if_range.as_deref() == Some("\"v1\"")));
+}
+
+#[test]
+fn without_a_strong_etag_one_connection_is_used() {
+    for etag in [Some("W/\"v1\""), None] {
+        let world = world(config(4), move |_, _, mut honest| {
+            honest.headers = honest.headers.all("content-length").map(|length| ("content-length", length)).collect();
+            honest.headers.push("etag", etag.unwrap_or("").as_bytes());
+            Ok(honest)
+        });
+        world.get().unwrap();
+        world.assert_whole(&CONTENT);
+        assert_eq!(world.host.transport.requests().len(), 1, "{etag:?}");
+    }
+}
+
+/// How a server answers one piece wrongly.
+type Wrong = fn(&Asked, Reply) -> Reply;
+
+const WRONG: [(&str, Wrong); 8] = [
+    ("the whole file", |_, _| honest(&CONTENT, "\"v1\"", &whole_file())),
+    ("another version", |asked, _| honest(&OTHER, "\"v2\"", asked)),
+    ("another version as a whole", |_, _| honest(&OTHER, "\"v2\"", &whole_file())),
+    ("no etag", |asked, honest| Reply { headers: without_etag(&honest), ..self::honest(&CONTENT, "", asked) }),
+    ("another size", |asked, _| honest(&CONTENT[..SIZE - 1], "\"v1\"", asked)),
+    ("other bytes than asked for", |asked, _| {
+        let first = asked.first.map(|first| first + 1);
+        honest(&CONTENT, "\"v1\"", &Asked { first, ..asked.clone() })
+    }),
+    ("429", |_, _| reply(429, &[("retry-after", "1")], Vec::new())),
+    ("503", |_, _| reply(503, &[], Vec::new())),
+];
+
+fn whole_file() -> Asked {
+    Asked { url: String::new(), first: None, last: None, if_range: None, at: Duration::ZERO }
+}
+
+fn without_etag(reply: &Reply) -> regrip_core::transport::Headers {
+    let names = ["content-length", "content-range"];
+    names.into_iter().filter_map(|name| Some((name, reply.headers.only(name)?.to_owned()))).collect()
+}
+
+#[test]
+fn an_answer_that_does_not_fit_a_piece_ends_striping_and_never_the_download() {
+    for (name, wrong) in WRONG {
+        for at in [1, 2, 3] {
+            let world =
+                world(config(4), move |n, asked, honest| Ok(if n == at { wrong(asked, honest) } else { honest }));
+            let summary = world.get().unwrap_or_else(|error| panic!("{name} {at}: {error}"));
+            assert!(world.file().as_ref() == Some(&CONTENT), "{name} {at}");
+            world.assert_at_rest();
+            assert_eq!((summary.attempts, summary.restarts), (1, 0), "{name} {at}");
+            let last = world.host.transport.requests().pop().unwrap();
+            assert_eq!(last.last, None, "{name} {at}: the rest is requested by one request");
+        }
+    }
+}
+
+#[test]
+fn a_new_version_in_the_middle_never_mixes() {
+    for changed_at in 1..6 {
+        let mut n = 0;
+        let world = World::answering(config(4), move |asked| {
+            n += 1;
+            let (now, etag) = if n > changed_at { (&OTHER, "\"v2\"") } else { (&CONTENT, "\"v1\"") };
+            let same = asked.if_range.as_deref().is_none_or(|if_range| if_range == etag);
+            Ok(honest(now, etag, &Asked { first: asked.first.filter(|_| same), ..asked.clone() }))
+        });
+        world.get().unwrap();
+        let file = world.file().unwrap();
+        assert!(file == *OTHER || file == *CONTENT, "changed at {changed_at}: a mix");
+        world.assert_at_rest();
+    }
+}
+
+#[test]
+fn a_piece_that_breaks_is_requested_again_without_costing_an_attempt() {
+    let world = world(config(4), |n, _, mut honest| {
+        if n % 2 == 1 {
+            honest.body.truncate(5);
+            honest.body.push(Piece::Break(broken()));
+        }
+        Ok(honest)
+    });
+    assert_eq!(world.get().unwrap().attempts, 1);
+    world.assert_whole(&CONTENT);
+}
+
+#[test]
+fn pieces_that_break_without_progress_fail_the_attempt_as_one_connection_would() {
+    let world = world(config(4), |n, _, honest| if n == 0 || n > 8 { Ok(honest) } else { Err(broken()) });
+    let summary = world.get().unwrap();
+    assert!(summary.attempts > 1, "{summary:?}");
+    world.assert_whole(&CONTENT);
+}
+
+#[test]
+fn a_front_piece_that_stands_still_is_requested_again_by_an_idle_connection() {
+    let world = world(config(3), |n, _, mut honest| {
+        if n == 1 {
+            honest.body.truncate(4);
+            honest.body.push(Piece::Forever);
+        }
+        Ok(honest)
+    });
+    assert_eq!(world.get().unwrap().attempts, 1);
+    world.assert_whole(&CONTENT);
+    assert!(world.clock.elapsed() < seconds(20), "{:?}", world.clock.elapsed());
+}
+
+#[test]
+fn a_slow_connection_does_not_hold_up_the_others() {
+    let world = world(config(4), |n, _, mut honest| {
+        if n == 2 {
+            for piece in &mut honest.body {
+                if let Piece::Wait(wait) = piece {
+                    *wait *= 50;
+                }
+            }
+        }
+        Ok(honest)
+    });
+    world.get().unwrap();
+    world.assert_whole(&CONTENT);
+    assert!(world.clock.elapsed() < seconds(20), "{:?}", world.clock.elapsed());
+}
+
+#[test]
+fn a_window_of_almost_nothing_slows_it_down_and_blocks_nothing() {
+    for window_bytes in [0, 1, 300 << 10, 1 << 20] {
+        let world = world(DownloadsConfig { window_bytes, ..config(4) }, |_, _, honest| Ok(honest));
+        world.get().unwrap();
+        world.assert_whole(&CONTENT);
+    }
+}
+
+#[test]
+fn a_sink_that_only_appends_gets_the_stripes_in_order() {
+    let world = world(config(4), |_, _, honest| Ok(honest));
+    world.host.store.set_rules(StoreRules { read_back_bytes: 0, truncate: false, durable_unit_bytes: 1 });
+    world.get().unwrap();
+    world.assert_whole(&CONTENT);
+    assert!(!ranges(&world).is_empty());
+}
+
+#[test]
+fn further_connections_to_one_origin_are_bounded_over_all_downloads() {
+    // One connection of each download is its own; the others share what is left.
+    for (per_origin, expected) in [(1, 2), (4, 5)] {
+        let config = DownloadsConfig { connections_per_origin: per_origin, ..config(8) };
+        let world = world(config, |_, _, honest| Ok(honest));
+        let [one, other] = ["/films/a.mkv", "/films/b.mkv"].map(|path| {
+            let accepted = world.run(world.engine.accept(new_download(&format!("{}?{path}", world::URL), path)));
+            accepted.unwrap().id
+        });
+        let mut most = 0;
+        let both = world.run(async {
+            let mut both = pin!(futures::future::join(world.engine.drive(one), world.engine.drive(other)));
+            poll_fn(|context| {
+                most = most.max(world.host.transport.open_bodies());
+                both.as_mut().poll(context)
+            })
+            .await
+        });
+        assert!(both.0.is_ok() && both.1.is_ok());
+        assert!(most <= expected, "{most} connections");
+        world.assert_at_rest();
+    }
+}
+
+#[test]
+fn a_cancel_ends_every_connection() {
+    let world = world(config(4), |_, _, honest| Ok(honest));
+    let id = world.accept();
+    let ended = world.run(async {
+        let cancel = async {
+            regrip_core::time::Clock::sleep(&world.clock, seconds(2)).await;
+            world.engine.cancel(id).await
+        };
+        futures::future::join(world.engine.drive(id), cancel).await
+    });
+    assert!(matches!(ended, (Err(Error::Cancelled), Ok(()))), "{ended:?}");
+    world.assert_at_rest();
+    let part = world.part().unwrap();
+    assert!(CONTENT.starts_with(&part) && !part.is_empty());
+    world.run(world.engine.retry(id)).unwrap();
+    world.drive(id).unwrap();
+    world.assert_whole(&CONTENT);
+}
+
+#[test]
+fn auto_keeps_adding_connections_only_while_that_helps() {
+    let config = DownloadsConfig { connections_per_download: Connections::Auto, ..DownloadsConfig::default() };
+    let world = world(config, |_, _, honest| Ok(honest));
+    world.get().unwrap();
+    world.assert_whole(&CONTENT);
+    assert!(world.clock.elapsed() < seconds(14), "{:?}", world.clock.elapsed());
+    assert!(!ranges(&world).is_empty());
+}
