@@ -164,7 +164,7 @@ def long_line(bench, binaries):
     bench.written["long"] = (
         f"### A long line: {size // MB} MB, 80 ms, 2 MB/s for each connection\n\n{table(HEADS, lines_of(done, size, targets))}"
         "\n\naria2c splits from 1 MiB on (`-k1M`); its default of 20 MiB would give this file to two connections. wget2 with"
-        " `--chunk-size` is no faster here than without, and rclone has several connections for its own backends only.\n\n"
+        " `--chunk-size` is no faster here than without, and `rclone copyurl` has one connection.\n\n"
         "![](bench/plots/long.svg)")
 
 
