@@ -193,6 +193,7 @@ impl<L: NativeLedger> Control<L> {
         let given = |checksum| DigestRow::wanted(checksum, DigestSource::Caller);
         let wanted = Wanted {
             source: Source::Url { url: url.into() },
+            mirrors: Vec::new(),
             header_names: Vec::new(),
             destination: destination(folder, name.as_str())?,
             release_size: None,

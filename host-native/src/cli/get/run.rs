@@ -74,6 +74,7 @@ impl Terms {
     fn wanted(&self, target: &Target) -> Wanted {
         Wanted {
             source: Source::Url { url: target.url.to_string() },
+            mirrors: target.mirrors.iter().map(|(url, _)| url.to_string()).collect(),
             header_names: self.network.header_names(target),
             destination: target.destination.clone(),
             release_size: None,
