@@ -329,9 +329,11 @@ impl Terms {
 }
 
 impl NewDownload {
-    /// Returns `true` if the other one is the same download: of the same source, or of one of its mirrors.
-    pub(crate) fn has_source(&self, source: &Source) -> bool {
-        self.source.is_same(source) || self.mirrors.iter().any(|mirror| mirror == source.url())
+    /// Returns `true` if a request for this source and these mirrors is for the same download: the same source, or one is a mirror
+    /// of the other.
+    pub fn is_same(&self, source: &Source, mirrors: &[String]) -> bool {
+        let is_in = |mirrors: &[String], url: &str| mirrors.iter().any(|mirror| mirror == url);
+        self.source.is_same(source) || is_in(&self.mirrors, source.url()) || is_in(mirrors, self.source.url())
     }
 }
 

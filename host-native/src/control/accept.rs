@@ -160,7 +160,7 @@ async fn place<L: NativeLedger>(
         return Ok(Candidate::Ours);
     };
     let rows = ledger.rows_for(&text(destination)).await?;
-    let newest = rows.first().filter(|row| row.new.source.is_same(&wanted.source));
+    let newest = rows.first().filter(|row| row.new.is_same(&wanted.source, &wanted.mirrors));
     match newest {
         Some(row) if !row.status.is_finished() => Ok(Candidate::Ours),
         Some(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => {

@@ -58,7 +58,7 @@ async fn all(
     for target in targets {
         let new = NewDownload {
             source: Source::Url { url: target.url.to_string() },
-            mirrors: Vec::new(),
+            mirrors: target.mirrors.iter().map(|(url, _)| url.to_string()).collect(),
             header_names: network.header_names(target),
             destination: STDOUT.to_owned(),
             part: STDOUT.to_owned(),
