@@ -22,7 +22,9 @@ use crate::job::{Candidate, Job, Pending, is_foreign, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
-use crate::record::{AttemptEnd, Change, DigestSource, DownloadId, Failure, NewAttempt, Outcome, RestartReason, Status, Terms};
+use crate::record::{
+    AttemptEnd, Change, DigestSource, DownloadId, Failure, NewAttempt, Outcome, RestartReason, Status, Terms,
+};
 use crate::retry::AskedBy;
 use crate::semaphore::Lane;
 use crate::store::{OpenPart, Part, PartStore};
@@ -471,7 +473,11 @@ async fn fail_over<H: Host>(
     let left = mirrors.len().saturating_sub(usize::from(dropped.is_some()));
     let alive = left.saturating_add(usize::from(job.sources.lost.is_none() && (transient || mirror.is_some())));
     job.sources.next.clone_from(&next);
-    let text = format!("{failed_url}: {}", chain(&*error));
+    let why = match &*error {
+        Error::DestinationBusy { .. } => "it serves another file than the first source".to_owned(),
+        error => chain(error),
+    };
+    let text = format!("{failed_url}: {why}");
     let failure = Failure { text: text.clone(), ..job.failure(&error) };
     if transient {
         job.sources.failed = job.sources.failed.saturating_add(1);

@@ -133,8 +133,7 @@ fn under_a_digest_a_source_that_lies_is_dropped_and_the_next_one_starts_over() {
 
 #[test]
 fn under_a_digest_that_no_source_has_the_download_fails() {
-    let (world, id, result) =
-        get(vec![given(&sha256(b"other"))], move |asked, _| Ok(honest(&content(1000), asked)));
+    let (world, id, result) = get(vec![given(&sha256(b"other"))], move |asked, _| Ok(honest(&content(1000), asked)));
     assert!(matches!(result, Err(Error::DigestMismatch { .. })), "{result:?}");
     assert_eq!(hosts(&world), ["first", "second", "third"]);
     assert_eq!(world.row(id).status, Status::Failed);

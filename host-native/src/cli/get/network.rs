@@ -7,8 +7,7 @@ use crate::cli::args::Get;
 use crate::cli::report::Reporter;
 use crate::control::Userinfo;
 use crate::transport::{
-    Credentials,
-    CookieJar, Header, Identity, NamedProxy, NoProxy, Origin, Proxies, Proxy, ProxyUnusable, Roots, Trace,
+    CookieJar, Credentials, Header, Identity, NamedProxy, NoProxy, Origin, Proxies, Proxy, ProxyUnusable, Roots, Trace,
     TransportOptions,
 };
 use regrip_core::DownloadsConfig;

@@ -63,7 +63,7 @@ async fn all(
             destination: STDOUT.to_owned(),
             part: STDOUT.to_owned(),
             on_exists: OnExists::Overwrite,
-            release_size: None,
+            release_size: target.size,
             digests: target.digests(),
             adopt: false,
         };
