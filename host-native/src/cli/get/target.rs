@@ -4,7 +4,6 @@
 use super::metalink::{self, is_metalink};
 use super::network::header;
 use crate::cli::args::{Get, OnExists};
-use crate::cli::output::{CommandResult, Exit};
 use crate::cli::text;
 use crate::control::{BadAddress, ChecksumList, Userinfo, add_checksum, file_name, parse_checksum, parse_url};
 use crate::store::{STDOUT, file_in, resolved};
