@@ -16,7 +16,6 @@ mod ledger;
 mod queue;
 mod rows;
 mod serve;
-mod shared;
 
 pub use database::Patience;
 pub(crate) use database::is_busy;
