@@ -103,14 +103,16 @@ impl NetworkOptions {
     ) -> TransportOptions {
         let TransportOptions { connect_timeout, headers_timeout, .. } = TransportOptions::new(config);
         let mut options = TransportOptions { connect_timeout, headers_timeout, ..self.transport.clone() };
-        let origins = || targets.iter().filter_map(|target| Origin::of(&target.url)).collect::<HashSet<_>>();
+        let trusted = || targets.iter().filter_map(|target| target.trusted.as_ref());
+        let origins = || trusted().filter_map(Origin::of).collect::<HashSet<_>>();
         options.identity = self.identity.clone().map(|identity| (identity, origins()));
         if self.verbose {
             let reporter = Arc::clone(reporter);
             options.trace = Trace::new(move |lines| reporter.note(&lines.join("\n")));
         }
-        if targets.iter().any(|target| !target.mirrors.is_empty()) {
-            // A mirror of another origin gets no more of them than a redirect to it does.
+        let is_untrusted = |target: &Target| !target.mirrors.is_empty() || target.trusted.as_ref() != Some(&target.url);
+        if targets.iter().any(is_untrusted) {
+            // A mirror or a source of a document gets no more of them at another origin than a redirect to it does.
             let is_public = |header: &Header| FOLLOWS.contains(&header.name());
             let (public, private): (Vec<_>, Vec<_>) = options.headers.drain(..).partition(is_public);
             options.headers = public;
@@ -127,7 +129,9 @@ impl NetworkOptions {
                 options.header_of(&target.url, login);
             }
             for header in &target.headers {
-                options.header_of(&target.url, header.clone());
+                if let Some(url) = &target.trusted {
+                    options.header_of(url, header.clone());
+                }
             }
         }
         options

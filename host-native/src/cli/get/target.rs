@@ -32,6 +32,9 @@ pub(crate) struct Target {
     pub(crate) checksums: Vec<Checksum>,
     /// Headers of its own.
     pub(crate) headers: Vec<Header>,
+    /// The URL that the user named: the file's or that of a Metalink document on a server. `None` if a document on the disk names the
+    /// sources. Only its origin gets the user's own headers and certificate.
+    pub(crate) trusted: Option<Url>,
     /// Other sources of the file, each with its userinfo.
     pub(crate) mirrors: Vec<(Url, Option<Userinfo>)>,
     /// Its size by a Metalink document.
@@ -183,10 +186,11 @@ pub(super) fn is_stream(get: &Get) -> bool {
 fn target(get: &Get, output: Option<&OutputFolder>, typed: &Typed) -> Result<Target, String> {
     let (url, userinfo) = parse_url(&typed.url).map_err(|error| refusal(&error))?;
     let mirrors = mirrors(&typed.mirrors)?;
-    let Own { out, dir, checksums, headers, size } = typed.own.clone();
+    let Own { out, dir, checksums, headers, size, document } = typed.own.clone();
+    let trusted = document.unwrap_or_else(|| Some(url.clone()));
     let named_by_server = get.content_disposition && out.is_none();
     let destination = STDOUT.into();
-    let mut target = Target { url, userinfo, destination, named_by_server, checksums, headers, mirrors, size };
+    let mut target = Target { url, userinfo, destination, named_by_server, checksums, headers, trusted, mirrors, size };
     let (Some(output), url) = (output, &target.url) else {
         return Ok(target);
     };
@@ -301,6 +305,8 @@ struct Own {
     headers: Vec<Header>,
     /// Only a Metalink document states it.
     size: Option<u64>,
+    /// The Metalink document that names it, and its URL unless it is on the disk.
+    document: Option<Option<Url>>,
 }
 
 impl Own {
@@ -427,6 +433,7 @@ fn expand(get: &Get, listed: &mut Listed, fetch: &dyn Fn(&Url) -> Result<String,
             let mut own = typed.own.clone();
             own.out = own.out.filter(|_| is_only).or(Some(file.name.into())).filter(|_| get.output.is_none());
             own.size = file.size;
+            own.document = Some(parse_url(&typed.url).ok().filter(|_| !is_path).map(|(url, _)| url));
             own.checksums.extend(file.checksum);
             let (url, place) = (sources.next().unwrap_or_default(), Some((0, shown.clone())));
             urls.push(Typed { url, place, mirrors: sources.collect(), own });
