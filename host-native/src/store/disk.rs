@@ -238,7 +238,8 @@ fn longest(file: &File, size: u64) -> Option<u64> {
 }
 
 /// fallocate(2), without changing the length. A request for more than the free space would take all of it for a moment, and other
-/// files would find the disk full, so the free space is checked first.
+/// files would find the disk full, so the free space is checked first. In a tmpfs that check is all: its blocks are pages of memory,
+/// and taking them all at once holds the transfer up while the server waits.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn reserve(file: &File, size: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
@@ -252,7 +253,8 @@ pub(super) fn reserve(file: &File, size: u64) -> io::Result<()> {
         allocate(size.min(4096))?;
         return Err(Errno::NOSPC.into());
     }
-    Ok(allocate(size)?)
+    let in_memory = rustix::fs::fstatfs(file).is_ok_and(|system| system.f_type == 0x0102_1994); // TMPFS_MAGIC of statfs(2)
+    Ok(allocate(if in_memory { 4096 } else { size })?)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
