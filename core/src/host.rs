@@ -58,7 +58,7 @@ pub(crate) type BodyOf<H> = <<H as Host>::Transport as Transport>::Body;
 /// Does work that a host which is [alone](Host::ALONE) never has. Only a future that checks this when it is polled and when it is
 /// dropped lets the compiler leave out the code: the states of an `async fn` stay, even if none of them is ever entered.
 pub(crate) fn unless_alone<H: Host, F: Future>(work: F) -> UnlessAlone<H, F> {
-    UnlessAlone(Some(Box::pin(work)), PhantomData)
+    UnlessAlone((!H::ALONE).then(|| Box::pin(work)), PhantomData)
 }
 
 /// See [`unless_alone`].

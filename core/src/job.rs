@@ -32,8 +32,19 @@ pub(crate) struct Candidate {
     pub(crate) same_path: bool,
     /// The terms of the request for it.
     pub(crate) terms: Terms,
-    /// The counts of the row, which do not include the trial.
-    pub(crate) bounds: Bounds,
+    /// The counts of the row, which do not include the trial of a user's URL. `None` for a mirror: its attempts count.
+    pub(crate) bounds: Option<Bounds>,
+}
+
+/// The sources of a download that has mirrors, while they take turns.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    /// The mirror to ask next; else the URL of the row.
+    pub(crate) next: Option<String>,
+    /// The final error of the URL of the row: it is not asked again.
+    pub(crate) lost: Option<Failed>,
+    /// Sources that failed for the time being, since the last wait.
+    pub(crate) failed: usize,
 }
 
 /// An attempt without a recorded change is recorded after this time, so that others see it.
@@ -80,6 +91,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) trial_bounds: Option<Bounds>,
     /// The behaviour of a URL on trial; it is recorded only after the proof.
     pub(crate) trial_behaviour: Behaviour,
+    /// The mirrors, while they take turns.
+    pub(crate) sources: Sources,
     /// Last-Modified of the last response whose bytes were taken: an adopted part has no validators.
     pub(crate) last_modified: Option<String>,
     /// A warning about a completed file.
@@ -112,6 +125,7 @@ impl<'a, H: Host> Job<'a, H> {
             candidate: None,
             trial_bounds: None,
             trial_behaviour: Behaviour::default(),
+            sources: Sources::default(),
             last_modified: None,
             warning: None,
             row,
@@ -331,6 +345,8 @@ impl<'a, H: Host> Job<'a, H> {
         self.record(change).await?;
         self.candidate = None;
         self.trial_bounds = None;
+        self.sources = Sources::default();
+        self.one_connection = false;
         self.shown_url = display_url(self.row.new.source.url());
         Ok(())
     }

@@ -40,7 +40,7 @@ pub trait Ledger {
     /// transaction, if the ledger can. Returns the number of the attempt.
     ///
     /// # Errors
-    /// As these two; if it is not one transaction, what came before the error is durable.
+    /// As these two; if it is not one transaction, the changes before the error are durable.
     async fn record_all(
         &self,
         id: DownloadId,

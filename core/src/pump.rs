@@ -120,6 +120,7 @@ impl<H: Host> Pump<H> {
                     Either::Right(((), _)) => {
                         if settled && job.has_pending() {
                             unless_alone::<H, _>(self.checkpoint(job, part)).await?;
+                            self.emit_progress(job, clock.now());
                         }
                         if let Some(error) = patience.spent(clock.now()) {
                             // The timer may be late, and data may have been received already.

@@ -188,7 +188,7 @@ pub(crate) struct Start<H: Host> {
     number: u32,
     first: u64,
     end: u64,
-    /// The body that is there already.
+    /// The body of the first response.
     body: Option<BodyOf<H>>,
     extra: Option<Extra>,
     registration: AbortRegistration,

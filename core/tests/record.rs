@@ -151,7 +151,13 @@ fn moved() -> Change {
     Change::Moved {
         url: "http://mirror.example/a".to_owned(),
         validators: Validators::default(),
-        terms: Terms { digests: Vec::new(), adopt: false, on_exists: OnExists::Rename, header_names: Vec::new() },
+        terms: Terms {
+            digests: Vec::new(),
+            adopt: false,
+            on_exists: OnExists::Rename,
+            header_names: Vec::new(),
+            mirrors: Vec::new(),
+        },
     }
 }
 
@@ -179,6 +185,7 @@ fn terms() -> Terms {
         adopt: true,
         on_exists: OnExists::Rename,
         header_names: vec!["cookie".to_owned()],
+        mirrors: Vec::new(),
     }
 }
 

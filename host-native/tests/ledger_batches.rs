@@ -19,6 +19,7 @@ const AT: SystemTime = UNIX_EPOCH;
 fn new(name: &str) -> NewDownload {
     NewDownload {
         source: Source::Url { url: format!("https://example.org/{name}") },
+        mirrors: Vec::new(),
         header_names: Vec::new(),
         destination: format!("/films/{name}"),
         part: format!("/films/{name}.part"),

@@ -28,6 +28,7 @@ fn at(millisecond: u64) -> SystemTime {
 fn new(name: &str) -> NewDownload {
     NewDownload {
         source: Source::Url { url: format!("https://example.org/{name}?key=1") },
+        mirrors: Vec::new(),
         header_names: vec!["authorization".to_owned()],
         destination: format!("/films/{name}"),
         part: format!("/films/{name}.part"),

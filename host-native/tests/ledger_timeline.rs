@@ -25,6 +25,7 @@ fn one_row() -> (TempDir, SqliteLedger, DownloadId) {
 fn add(ledger: &SqliteLedger) -> DownloadId {
     let new = NewDownload {
         source: Source::Url { url: "https://example.org/f".to_owned() },
+        mirrors: Vec::new(),
         header_names: Vec::new(),
         destination: "/films/f".to_owned(),
         part: "/films/f.part".to_owned(),

@@ -43,6 +43,11 @@ export interface FetchResponse {
 export interface Knobs {
   /** Downloads that transfer at the same time. Default 3, at least 1. */
   maxConcurrentDownloads?: number | undefined;
+  /**
+   * Connections per download, 1 to 16. Default 1. `"auto"`: up to 4, as long as another one raises the rate by a quarter. Needs a
+   * strong ETag and a known size; otherwise one connection is used. Bytes reach the sink in order; those ahead wait in memory (64 MiB at most per engine).
+   */
+  connections?: number | "auto" | undefined;
   /** Consecutive attempts without progress, including the first. Default 5, at least 1. */
   maxDownloadAttempts?: number | undefined;
   /** Attempts without progress over the life of a download. Default 1000. */

@@ -24,7 +24,7 @@ export function split(options) {
   const ofEngine = {};
   const rest = {};
   for (const [name, value] of Object.entries(options)) {
-    if (name in NUMBERS || name === "onExists" || name === "extraRetryStatuses") {
+    if (name in NUMBERS || ["connections", "onExists", "extraRetryStatuses"].includes(name)) {
       if (value !== undefined) ofEngine[name] = value;
     } else {
       rest[name] = value;
@@ -45,6 +45,7 @@ export function fieldsOf(options) {
   for (const [name, [least, most]] of Object.entries(NUMBERS)) {
     if (options[name] !== undefined) all[name] = whole(name, options[name], least, most);
   }
+  if (options.connections !== undefined) all.connections = connections(options.connections);
   if (options.onExists !== undefined) all.onExists = oneOf("onExists", options.onExists, ["overwrite", "fail", "rename"]);
   if (options.extraRetryStatuses !== undefined) {
     const statuses = [...options.extraRetryStatuses];
@@ -61,6 +62,13 @@ export function whole(name, value, least, most = SIZE) {
     throw new RangeError(`${name} is ${String(value)}, expected ${expected}`);
   }
   return value;
+}
+
+/** A number of connections; 0 stands for `auto`. */
+function connections(value) {
+  if (value === "auto") return 0;
+  if (Number.isInteger(value) && value >= 1 && value <= 16) return value;
+  throw new RangeError(`connections is ${String(value)}, expected a whole number from 1 to 16, or "auto"`);
 }
 
 function oneOf(name, value, all) {

@@ -239,6 +239,7 @@ pub(crate) fn read_new(record: &Fields) -> NewDownload {
     NewDownload {
         source: Source::Url { url: text("url") },
         // The names are in the record, and the other side misses them.
+        mirrors: Vec::new(),
         header_names: Vec::new(),
         destination: text("path"),
         part: text("part"),

@@ -1,6 +1,7 @@
 //! The options of an engine, read from an object. `js/options.js` has refused unknown names and invalid numbers before.
 
 use crate::fields::Fields;
+use regrip_core::config::Connections;
 use regrip_core::{DownloadsConfig, OnExists};
 
 /// The configuration; a missing option has its default.
@@ -10,6 +11,11 @@ pub(crate) fn config(options: &Fields) -> DownloadsConfig {
     let on_exists = options.text("onExists");
     DownloadsConfig {
         max_concurrent_downloads: options.small_or("maxConcurrentDownloads", usual.max_concurrent_downloads),
+        connections_per_download: match options.number("connections") {
+            None => usual.connections_per_download,
+            Some(0) => Connections::Auto,
+            Some(number) => Connections::Fixed(number as u32),
+        },
         max_download_attempts: options.small_or("maxDownloadAttempts", usual.max_download_attempts),
         max_total_attempts: options.small_or("maxTotalAttempts", usual.max_total_attempts),
         retry_base_delay_ms: options.number_or("retryBaseDelayMs", usual.retry_base_delay_ms),

@@ -16,7 +16,7 @@ use wasm_bindgen::prelude::*;
 #[wasm_bindgen]
 extern "C" {
     /// A piece of a file. (js-sys has it too, and beside it what every module would carry along.)
-    #[derive(Debug)]
+    #[derive(Clone, Debug)]
     pub type Uint8Array;
     #[wasm_bindgen(method, getter)]
     fn length(this: &Uint8Array) -> u32;

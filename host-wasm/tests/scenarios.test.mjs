@@ -160,11 +160,12 @@ function jumping(jumps) {
 }
 
 async function drive(scenario, world) {
-  const { download = {}, config = {}, cancel_at, calls = 1, expect } = scenario;
+  const { download = {}, cancel_at, calls = 1, expect } = scenario;
+  const { connectionsPerDownload: connections, ...config } = scenario.config ?? {};
   const events = [];
   let engine;
   try {
-    const options = { retryBaseDelayMs: 0, ...config, fetch: world.fetch };
+    const options = { retryBaseDelayMs: 0, ...config, connections, fetch: world.fetch };
     if (download.on_exists) options.onExists = download.on_exists;
     engine = new Engine(options);
   } catch (error) {

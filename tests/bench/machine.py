@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = {
     "curl": "curl",
     "wget": "wget",
+    "wget2": "wget2",
+    "axel": "axel",
     "aria2c": "aria2",
     "rclone": "rclone",
     "nginx": "nginx-light",
@@ -33,14 +35,28 @@ def program(name):
 def install(names):
     """Installs what is missing of the rivals."""
     missing = sorted({PACKAGES[name] for name in names if program(name) is None})
-    if not missing:
-        return
+    if missing:
+        apt_install(missing)
+
+
+def apt_install(missing):
+    """Installs Debian packages, or names them if that is not possible here."""
     sudo = [] if os.geteuid() == 0 else ["sudo"]
     if not shutil.which("apt-get") or (sudo and not shutil.which("sudo")):
         fail(f"install these first: {' '.join(missing)}")
     apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
     subprocess.run([*apt, "update", "-q"], check=True)
     subprocess.run([*apt, "install", "-q", "-y", "--no-install-recommends", *missing], check=True)
+
+
+def plotter():
+    """A Python that has matplotlib: this one, or Debian's with python3-matplotlib, which is installed if need be."""
+    has = lambda python: subprocess.run([python, "-c", "import matplotlib"], stderr=subprocess.DEVNULL).returncode == 0
+    for python in (sys.executable, "/usr/bin/python3"):
+        if Path(python).exists() and has(python):
+            return python
+    apt_install(["python3-matplotlib"])
+    return "/usr/bin/python3"
 
 
 def build():
@@ -62,7 +78,7 @@ def versions(regrip, names):
     for name in names:
         line = first_line(ask.get(name, [name, "--version"]))
         words = line.removeprefix("nginx version: ").replace(" version ", " ").split()
-        lines.append(" ".join(words[:3] if name == "wget" else words[:2]).replace("nginx/", "nginx "))
+        lines.append(" ".join(words[:3] if name.startswith("wget") else words[:2]).replace("nginx/", "nginx "))
     return ", ".join(lines)
 
 
@@ -70,7 +86,7 @@ def commit():
     """The commit, and whether the tree differs from it."""
     git = ["git", "-C", str(ROOT)]
     name = first_line([*git, "rev-parse", "--short=10", "HEAD"])
-    pages = [":!README.md", ":!tests/BENCHMARKS.md"]
+    pages = [":!README.md", ":!tests/BENCHMARKS.md", ":!tests/bench/plots"]
     changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", *pages]).returncode != 0
     return name + (" with changes" if changed else "")
 

@@ -18,6 +18,7 @@ pub(crate) fn new_download(scenario: &Scenario, url: String, destination: &str) 
     let download = &scenario.download;
     NewDownload {
         source: Source::Url { url },
+        mirrors: Vec::new(),
         header_names: download.headers.keys().cloned().collect(),
         destination: destination.to_owned(),
         part: format!("{destination}.part"),

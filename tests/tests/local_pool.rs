@@ -289,6 +289,7 @@ fn a_host_that_is_not_send_drives_a_download_through_a_cut_and_a_resume() {
     let engine = Engine::new(host, DownloadsConfig::default(), false).expect("the defaults are in range");
     let new = NewDownload {
         source: Source::Url { url: "http://peer.example/film.mkv".to_owned() },
+        mirrors: Vec::new(),
         header_names: Vec::new(),
         destination: "/films/film.mkv".to_owned(),
         part: "/films/film.mkv.part".to_owned(),

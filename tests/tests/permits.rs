@@ -44,7 +44,7 @@ on_every_host! {
 }
 
 fn no_more_downloads_move_at_once_than_there_are_permits<W: World>(world: fn(Setting) -> W) {
-    let world = world(Setting { permits: 2, files: vec![file([Trickle::every(2, 1000)]); 6] });
+    let world = world(Setting { permits: 2, files: vec![large_file([Trickle::every(2, 400_000)]); 6] });
     let ended = world.run(all(&world));
     assert!(ended.iter().all(Result::is_ok), "{ended:?}");
     assert_eq!(most_at_once(&world.events()), 2);
@@ -145,6 +145,11 @@ impl Setting {
 }
 
 /// A file of 5000 bytes, with these faults in its first answer.
+/// A file whose permit is held until it is complete: one of up to a MiB gives it back before its `completed` event.
+fn large_file<const N: usize>(faults: [Fault; N]) -> FileScript {
+    FileScript::honest(Version::new(1, 2 << 20).etag("\"v1\"")).answer(faults)
+}
+
 fn file<const N: usize>(faults: [Fault; N]) -> FileScript {
     FileScript::honest(Version::new(1, 5000).etag("\"v1\"")).answer(faults)
 }

@@ -48,7 +48,7 @@ pub fn admission(rows: &[Row], new: &NewDownload, new_url: NewUrl) -> Admission 
         true => Admission::Move(row.id),
         false => Admission::Busy(row.id),
     };
-    let same = |row: &&Row| row.new.source.is_same(&new.source);
+    let same = |row: &&Row| row.new.is_same(&new.source, &new.mirrors);
     let unfinished = || rows.iter().filter(|row| !row.status.is_finished());
     if let Some(row) = unfinished().filter(same).max_by_key(|row| row.durable) {
         return Admission::Known(row.id);

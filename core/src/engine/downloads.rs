@@ -221,11 +221,13 @@ impl<H: Host> Engine<H> {
         }
         if retries {
             lock(&self.0.asked).remove(&id);
-            self.record(id, &Change::Terms(Terms::of(&new))).await?;
+            let terms = Terms::again(&new, &row.new, row.new.source.url());
+            self.record(id, &Change::Terms(terms)).await?;
         } else {
             let url = new.source.url().to_owned();
+            let terms = Terms::again(&new, &row.new, if moves { &url } else { row.new.source.url() });
             let moving = moves.then(|| Moving { url, status: row.status, failure: row.failure.clone() });
-            lock(&self.0.asked).insert(id, Asked { terms: Terms::of(&new), moving });
+            lock(&self.0.asked).insert(id, Asked { terms, moving });
         }
         if retries || moves || !self.is_driven(id) {
             self.emit(id, &new, What::Queued);

@@ -13,15 +13,18 @@ use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Stop, StopSignal, stopped};
 use crate::bounds::{Bounds, Next};
 use crate::calls;
+use crate::classify::Class;
 use crate::error::{Error, Failed, chain};
-use crate::event::{Summary, What};
+use crate::event::{Summary, What, display_url};
 use crate::finish::{commit, repair};
 use crate::host::{Host, PartOf, unless_alone};
 use crate::job::{Candidate, Job, Pending, is_foreign, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
-use crate::record::{AttemptEnd, Change, DownloadId, NewAttempt, Outcome, Status};
+use crate::record::{
+    AttemptEnd, Change, DigestSource, DownloadId, Failure, NewAttempt, Outcome, RestartReason, Status, Terms,
+};
 use crate::retry::AskedBy;
 use crate::semaphore::Lane;
 use crate::store::{OpenPart, Part, PartStore};
@@ -191,6 +194,10 @@ async fn with_part<H: Host>(
         Ok(Err(error)) => Ok(error),
         Err(stop) => Err(stop),
     };
+    // A file with another digest has nothing that the next source could be compared with.
+    if matches!(&ended, Ok(error) if matches!(**error, Error::DigestMismatch { .. })) && has_other_source(job) {
+        job.restart(&mut part, RestartReason::DigestMismatch).await?;
+    }
     // The ledger numbers the attempt, whose end follows.
     if job.has_pending() {
         job.record_pending().await?;
@@ -230,7 +237,7 @@ async fn begin<H: Host>(
     match asked {
         Some(Asked { terms, moving: Some(moving) }) if moving.url != job.row.new.source.url() => {
             let same_path = same_but_for_query(&moving.url, job.row.new.source.url());
-            job.candidate = Some(Candidate { url: moving.url, same_path, terms, bounds: job.row.bounds });
+            job.candidate = Some(Candidate { url: moving.url, same_path, terms, bounds: Some(job.row.bounds) });
             job.row.bounds = job.trial_bounds.unwrap_or(job.row.bounds);
         }
         Some(Asked { terms, .. }) => {
@@ -238,6 +245,13 @@ async fn begin<H: Host>(
             lock(&shared.asked).remove(&job.row.id);
         }
         None => {}
+    }
+    if job.candidate.is_none()
+        && let Some(url) = job.sources.next.clone()
+    {
+        let same_path = same_but_for_query(&url, job.row.new.source.url());
+        let terms = terms_at(job, &url);
+        job.candidate = Some(Candidate { url, same_path, terms, bounds: None });
     }
     let stock = take_stock(job, part).await?;
     let from = stock.unwrap_or(0);
@@ -369,6 +383,10 @@ async fn retry_or_fail<H: Host>(
     offset: Option<u64>,
     random: &mut fastrand::Rng,
 ) -> Result<After<PartOf<H>>, Failed> {
+    let error = match fail_over(job, error, offset).await? {
+        Ok(after) => return Ok(after),
+        Err(error) => error,
+    };
     let Some(Follows { bounds, wait, busy }) = follows(job, &error, offset, random) else {
         return Err(error);
     };
@@ -376,7 +394,7 @@ async fn retry_or_fail<H: Host>(
         let (attempt, outcome) = (job.attempt, Outcome::Failed);
         let end = AttemptEnd { attempt, to, outcome, error: Some(job.failure(&error)), wait };
         // Attempts at a URL on trial count for this drive, and not for the row.
-        let of_row = job.candidate.as_ref().map(|candidate| candidate.bounds);
+        let of_row = job.candidate.as_ref().and_then(|candidate| candidate.bounds);
         job.trial_bounds = of_row.map(|_| bounds);
         job.record(Change::AttemptEnded { end, bounds: of_row.unwrap_or(bounds) }).await?;
     }
@@ -398,6 +416,96 @@ async fn retry_or_fail<H: Host>(
     job.record_wait(delay, why.clone()).await?;
     job.emit(What::Retrying { attempt: job.attempt, delay, asked_by, class: job.class(&error), error: why });
     Ok(After::Again(delay))
+}
+
+/// Returns `true` if the download has a source beside the one that is asked.
+fn has_other_source<H: Host>(job: &Job<'_, H>) -> bool {
+    let mirror = job.candidate.as_ref().filter(|candidate| candidate.bounds.is_none());
+    match mirror {
+        Some(mirror) => job.sources.lost.is_none() || job.row.new.mirrors.iter().any(|other| *other != mirror.url),
+        None => job.candidate.is_none() && !job.row.new.mirrors.is_empty(),
+    }
+}
+
+/// The terms of the row with `url` as its source, beside the other ones that are not lost.
+fn terms_at<H: Host>(job: &Job<'_, H>, url: &str) -> Terms {
+    let mut terms = Terms::of(&job.row.new);
+    terms.digests = job.row.digests.iter().filter(|row| row.source != DigestSource::ReprDigest).cloned().collect();
+    let old = job.row.new.source.url();
+    terms.mirrors.retain(|mirror| mirror != url);
+    if job.sources.lost.is_none() && old != url {
+        terms.mirrors.push(old.to_owned());
+    }
+    terms
+}
+
+/// Chooses the next source after a failed attempt. A source that fails for good is dropped: its error is in the timeline. One that
+/// fails for the time being is asked again after all others, which costs no attempt; a whole round of them costs one, with its wait.
+/// Returns the error if nothing follows from the sources.
+async fn fail_over<H: Host>(
+    job: &mut Job<'_, H>,
+    error: Failed,
+    offset: Option<u64>,
+) -> Result<Result<After<PartOf<H>>, Failed>, Failed> {
+    let on_trial = job.candidate.as_ref();
+    let mirror = on_trial.filter(|candidate| candidate.bounds.is_none()).map(|candidate| candidate.url.clone());
+    let is_of_user = on_trial.is_some() && mirror.is_none();
+    let Some(to) = offset.filter(|_| !is_of_user && !job.row.new.mirrors.is_empty() && error.is_of_source()) else {
+        return Ok(Err(error));
+    };
+    let bounds = job.row.bounds.after_attempt(to, job.received, job.config.progress_reset_bytes);
+    let transient = job.class(&error) == Class::Transient;
+    let progressed = bounds.in_all == job.row.bounds.in_all;
+    if transient && progressed && mirror.is_none() {
+        job.sources.failed = 0;
+        return Ok(Err(error));
+    }
+    let failed_url = display_url(job.url());
+    let mirrors = &job.row.new.mirrors;
+    let at = mirror.as_ref().and_then(|url| mirrors.iter().position(|known| known == url));
+    // The one after it; the row's own URL comes after the last.
+    let after = |index: usize| mirrors.get(index).cloned();
+    let dropped = mirror.clone().filter(|_| !transient);
+    let mut next = after(at.map_or(0, |at| at.saturating_add(1)));
+    if next.is_none() && (job.sources.lost.is_some() || (mirror.is_none() && !transient)) {
+        next = after(0).filter(|first| Some(first) != dropped.as_ref());
+    }
+    let left = mirrors.len().saturating_sub(usize::from(dropped.is_some()));
+    let alive = left.saturating_add(usize::from(job.sources.lost.is_none() && (transient || mirror.is_some())));
+    job.sources.next.clone_from(&next);
+    let why = match &*error {
+        Error::DestinationBusy { .. } => "it serves another file than the first source".to_owned(),
+        error => chain(error),
+    };
+    let text = format!("{failed_url}: {why}");
+    let failure = Failure { text: text.clone(), ..job.failure(&error) };
+    if transient {
+        job.sources.failed = job.sources.failed.saturating_add(1);
+        if job.sources.failed >= alive {
+            job.sources.failed = 0;
+            return Ok(Err(error));
+        }
+    } else if alive == 0 {
+        // The error of the first source says more than that of a mirror which it was compared with.
+        return Ok(Err(job.sources.lost.take().unwrap_or(error)));
+    }
+    let class = job.class(&error);
+    let bounds = Bounds { furthest: bounds.furthest, ..job.row.bounds };
+    let end = AttemptEnd { attempt: job.attempt, to, outcome: Outcome::Failed, error: Some(failure), wait: None };
+    job.record(Change::AttemptEnded { end, bounds }).await?;
+    if let Some(dropped) = &dropped {
+        let mut terms = terms_at(job, dropped);
+        terms.mirrors.retain(|url| url != job.row.new.source.url());
+        job.record(Change::Terms(terms)).await?;
+    } else if !transient {
+        job.sources.lost = Some(error);
+    }
+    let next = display_url(job.sources.next.as_deref().unwrap_or(job.row.new.source.url()));
+    let why = format!("{text}; next source: {next}");
+    job.record_wait(Duration::ZERO, why.clone()).await?;
+    let (attempt, delay, asked_by) = (job.attempt, Duration::ZERO, AskedBy::Jitter);
+    job.emit(What::Retrying { attempt, delay, asked_by, class, error: why });
+    Ok(Ok(After::Again(delay)))
 }
 
 /// What follows a failed attempt.

@@ -96,7 +96,10 @@ impl<H: Host> Shared<H> {
         let asked = lock(&self.asked).get(&job.row.id).cloned();
         let source = match asked.and_then(|asked| asked.moving) {
             Some(Moving { url, .. }) => Source::Url { url },
-            None => job.row.new.source.clone(),
+            None => match &job.sources.next {
+                Some(mirror) => Source::Url { url: mirror.clone() },
+                None => job.row.new.source.clone(),
+            },
         };
         let seat = self.origins.seat(&source, &job.config);
         if !seat.is_beside(&job.seat) {

@@ -19,6 +19,9 @@ use std::time::{Duration, SystemTime};
 pub struct NewDownload {
     /// The source.
     pub source: Source,
+    /// Other URLs of the same file, without userinfo, in the order in which they are tried.
+    #[serde(default)]
+    pub mirrors: Vec<String>,
     /// Names of the headers (and `authorization` for userinfo) that requests need. The ledger does not store their values.
     pub header_names: Vec<String>,
     /// Absolute path of the completed file.
@@ -293,6 +296,8 @@ pub struct Terms {
     pub on_exists: OnExists,
     /// Names of the headers that requests need and the ledger does not keep.
     pub header_names: Vec<String>,
+    /// Other URLs of the same file.
+    pub mirrors: Vec<String>,
 }
 
 impl Terms {
@@ -303,7 +308,32 @@ impl Terms {
             adopt: new.adopt,
             on_exists: new.on_exists,
             header_names: new.header_names.clone(),
+            mirrors: new.mirrors.clone(),
         }
+    }
+
+    /// The terms of another request for `row`, which goes on from `url`: its sources are added to those of the row.
+    pub(crate) fn again(new: &NewDownload, row: &NewDownload, url: &str) -> Self {
+        let own = match &new.source {
+            Source::Url { url } => Some(url),
+            Source::Peer { .. } => None,
+        };
+        let mut mirrors: Vec<String> = Vec::new();
+        for source in row.mirrors.iter().chain(own).chain(&new.mirrors) {
+            if source != url && !mirrors.contains(source) {
+                mirrors.push(source.clone());
+            }
+        }
+        Terms { mirrors, ..Terms::of(new) }
+    }
+}
+
+impl NewDownload {
+    /// Returns `true` if a request for this source and these mirrors is for the same download: the same source, or one is a mirror
+    /// of the other.
+    pub fn is_same(&self, source: &Source, mirrors: &[String]) -> bool {
+        let is_in = |mirrors: &[String], url: &str| mirrors.iter().any(|mirror| mirror == url);
+        self.source.is_same(source) || is_in(&self.mirrors, source.url()) || is_in(mirrors, self.source.url())
     }
 }
 

@@ -262,6 +262,7 @@ impl Row {
         self.new.adopt = terms.adopt;
         self.new.on_exists = terms.on_exists;
         self.new.header_names.clone_from(&terms.header_names);
+        self.new.mirrors.clone_from(&terms.mirrors);
     }
 
     fn stand(&mut self, status: Status) {

@@ -90,6 +90,7 @@ impl Host for FakeHost {
 pub fn new_download(url: &str, destination: &str) -> NewDownload {
     NewDownload {
         source: Source::Url { url: url.to_owned() },
+        mirrors: Vec::new(),
         header_names: Vec::new(),
         destination: destination.to_owned(),
         part: format!("{destination}.part"),

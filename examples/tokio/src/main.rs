@@ -72,6 +72,7 @@ async fn download(url: &str, path: &str) -> Result<Summary, Error> {
     let engine = Engine::new(host, DownloadsConfig::default(), true).expect("valid defaults");
     let new = NewDownload {
         source: Source::Url { url: url.to_owned() },
+        mirrors: Vec::new(),
         header_names: Vec::new(),
         part: format!("{destination}.part"),
         destination: destination.to_owned(),

@@ -156,6 +156,8 @@ pub(super) async fn timeline<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) ->
 #[serde(deny_unknown_fields)]
 struct Wish {
     url: String,
+    #[serde(default)]
+    mirrors: Vec<String>,
     filename: Option<String>,
     sha256: Option<String>,
     #[serde(alias = "digest", alias = "digests")]
@@ -197,7 +199,7 @@ pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> 
     let control = api.control.clone();
     let add = async move {
         let filename = wish.filename.as_deref();
-        control.add(&wish.url, filename, checksums, wish.paused == Some(true)).await
+        control.add(&wish.url, &wish.mirrors, filename, checksums, wish.paused == Some(true)).await
     };
     let accepted = api.change(add).await?;
     let status = match accepted.known {

@@ -127,7 +127,7 @@ pub(crate) struct Get {
     #[arg(short = 'x', long, value_name = "N", value_parser = connections)]
     pub connections: Option<Connections>,
 
-    /// Another source of the same file (one URL only); may be given several times. Today only the URL itself is used
+    /// Another source of the same file (one URL only), which takes over when one fails; may be given several times
     #[arg(long, value_name = "URL")]
     pub mirror: Vec<String>,
 

@@ -192,6 +192,7 @@ async fn fetch(
 fn new_download(url: &str, destination: &Path) -> NewDownload {
     NewDownload {
         source: Source::Url { url: url.to_owned() },
+        mirrors: Vec::new(),
         header_names: Vec::new(),
         destination: destination.to_string_lossy().into_owned(),
         part: part_path(destination).to_string_lossy().into_owned(),

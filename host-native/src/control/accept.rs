@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Wanted {
     /// Where its bytes come from.
     pub source: Source,
+    /// Other URLs of the same file, without userinfo.
+    pub mirrors: Vec<String>,
     /// Names of the headers that its requests need and the ledger does not keep.
     pub header_names: Vec<String>,
     /// Absolute, its folder canonical: see [`destination`](crate::store::destination).
@@ -158,7 +160,7 @@ async fn place<L: NativeLedger>(
         return Ok(Candidate::Ours);
     };
     let rows = ledger.rows_for(&text(destination)).await?;
-    let newest = rows.first().filter(|row| row.new.source.is_same(&wanted.source));
+    let newest = rows.first().filter(|row| row.new.is_same(&wanted.source, &wanted.mirrors));
     match newest {
         Some(row) if !row.status.is_finished() => Ok(Candidate::Ours),
         Some(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => {
@@ -223,6 +225,7 @@ async fn is_unchanged(
 fn new_download(wanted: &Wanted, destination: &Path) -> NewDownload {
     NewDownload {
         source: wanted.source.clone(),
+        mirrors: wanted.mirrors.clone(),
         header_names: wanted.header_names.clone(),
         destination: text(destination),
         part: text(&part_path(destination)),

@@ -177,7 +177,7 @@ impl<L: NativeLedger> Control<L> {
         }
     }
 
-    /// Downloads a URL into the completed folder, as `filename` or the URL's last segment. With `paused` the download is
+    /// Downloads a URL, or one of its mirrors, into the completed folder, as `filename` or the URL's last segment. With `paused` the download is
     /// paused then, whether it is new or known, unless it is complete or about to be.
     ///
     /// # Errors
@@ -185,15 +185,19 @@ impl<L: NativeLedger> Control<L> {
     pub(crate) async fn add(
         &self,
         url: &str,
+        mirrors: &[String],
         filename: Option<&str>,
         checksums: Vec<Checksum>,
         paused: bool,
     ) -> Result<Accepted, Refused> {
         let folder = self.completed().ok_or(Refused::NoDownloads)?;
-        let (url, userinfo) = address::parse_url(url)?;
-        if userinfo.is_some() {
-            return Err(Refused::Credentials);
-        }
+        let source = |url: &str| match address::parse_url(url)? {
+            (url, None) => Ok(url),
+            (_, Some(_)) => Err(Refused::Credentials),
+        };
+        let url = source(url)?;
+        let mirrors = mirrors.iter().map(|mirror| source(mirror).map(String::from));
+        let mirrors = mirrors.collect::<Result<_, Refused>>()?;
         let name = match filename {
             Some(name) => SafeName::new(name)?,
             None => address::file_name(&url)?,
@@ -201,6 +205,7 @@ impl<L: NativeLedger> Control<L> {
         let given = |checksum| DigestRow::wanted(checksum, DigestSource::Caller);
         let wanted = Wanted {
             source: Source::Url { url: url.into() },
+            mirrors,
             header_names: Vec::new(),
             destination: destination(folder, name.as_str())?,
             release_size: None,

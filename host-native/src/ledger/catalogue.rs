@@ -138,6 +138,9 @@ pub struct Download {
     pub kind: String,
     /// Where the bytes come from, without userinfo, query and fragment.
     pub url: String,
+    /// Other sources of the file, as `url`.
+    #[serde(default)]
+    pub mirrors: Vec<String>,
     /// The peer, by the digest of its URL.
     pub peer_id: Option<String>,
     /// The peer, as configured.
@@ -243,6 +246,7 @@ impl From<LedgerEntry> for Download {
             id: row.id,
             kind,
             url: display_url(row.new.source.url()),
+            mirrors: row.new.mirrors.iter().map(|mirror| display_url(mirror)).collect(),
             peer_id,
             peer_name,
             item_id,

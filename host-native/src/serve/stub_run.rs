@@ -141,6 +141,7 @@ async fn make_row<L: NativeLedger>(
     let named = |checksum| DigestRow::wanted(checksum, DigestSource::Peer);
     let wanted = Wanted {
         source: peer_client.client.source(&item.id)?,
+        mirrors: Vec::new(),
         header_names: names.collect(),
         destination: destination(&folder(service, item)?, release.filename.as_str())?,
         release_size: Some(release.size),

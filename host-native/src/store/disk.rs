@@ -16,7 +16,6 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -243,6 +242,7 @@ fn longest(file: &File, size: u64) -> Option<u64> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn reserve(file: &File, size: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
+    use std::os::unix::fs::MetadataExt;
     let allocate = |size| rustix::io::retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, 0, size));
     let system = rustix::fs::fstatvfs(file).ok();
     let system = system.filter(|system| system.f_blocks > 0); // else it has no size

@@ -9,7 +9,7 @@
 
 use super::disk::{disk, errno, foreign};
 use super::lock_file::{self, OwnLockFile};
-use super::path::{System, folder_of, no_flock};
+use super::path::{System, no_flock};
 use super::version::{FileId, is_absent, metadata};
 use regrip_core::Error;
 use regrip_core::store::OpenPart;
@@ -20,7 +20,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 /// The open files of this process, each by a link.
 const OPEN_FILES: &str = "/proc/self/fd";
@@ -29,6 +29,7 @@ const OPEN_FILES: &str = "/proc/self/fd";
 const TRIES: u32 = 16;
 
 /// How often the kernel's list of locks is read: an entry can be missed while others come and go.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const READS: u32 = 5;
 
 /// An open part that is locked. Dropping it unlocks it, even if a process being forked at this moment still has the open
@@ -91,10 +92,10 @@ pub(super) fn open_unnamed(path: &Path) -> Option<(Locked, Metadata)> {
         let mut options = OpenOptions::new();
         let flags = OFlags::TMPFILE | OFlags::CLOEXEC;
         options.read(true).write(true).custom_flags(flags.bits().cast_signed());
-        let file = options.open(folder_of(path)).ok()?;
+        let file = options.open(super::path::folder_of(path)).ok()?;
         let metadata = file.metadata().ok()?;
         let id = FileId::from(&metadata);
-        static NAMES: LazyLock<bool> = LazyLock::new(|| Path::new(OPEN_FILES).exists());
+        static NAMES: std::sync::LazyLock<bool> = std::sync::LazyLock::new(|| Path::new(OPEN_FILES).exists());
         let held = Locked { file: Arc::new(file), id, created: true, is_locked: false, lock_file: None };
         NAMES.then_some((held, metadata))
     }
@@ -233,12 +234,19 @@ fn changes_hands(path: &Path) -> Error {
     disk("lock", path, io::Error::other("it keeps being replaced"))
 }
 
-/// The process that holds the lock, from `/proc/locks`; `None` on other systems, and for a process we cannot see.
+/// The process that holds the lock, from `/proc/locks`; `None` for a process we cannot see.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 fn holder(id: FileId) -> Option<u32> {
     (0..READS).find_map(|_| holder_in(&std::fs::read_to_string("/proc/locks").ok()?, id))
 }
 
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn holder(_: FileId) -> Option<u32> {
+    None
+}
+
 /// Lines like `7: FLOCK  ADVISORY  WRITE 4713 fe:00:10019323 0 EOF`; one of a waiter has `->` after the number.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 fn holder_in(locks: &str, id: FileId) -> Option<u32> {
     let (major, minor) = (rustix::fs::major(id.device), rustix::fs::minor(id.device));
     let file = format!("{major:02x}:{minor:02x}:{}", id.inode);

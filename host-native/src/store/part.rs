@@ -370,11 +370,11 @@ impl PartBytes<&[u8]> for DiskPart {
 #[derive(Debug)]
 pub struct DiskDigest {
     algorithm: Algorithm,
-    taken: Mutex<Taken>,
+    taken: Mutex<Hashing>,
 }
 
 #[derive(Debug)]
-struct Taken {
+struct Hashing {
     /// `None` while it is on the other thread.
     hasher: Option<Hasher>,
     /// The block that is being hashed; it returns with its memory.
@@ -386,7 +386,7 @@ struct Taken {
 impl DiskDigest {
     fn new(hasher: Hasher) -> Self {
         let algorithm = hasher.algorithm();
-        let taken = Taken { hasher: Some(hasher), under_way: None, waiting: Vec::new() };
+        let taken = Hashing { hasher: Some(hasher), under_way: None, waiting: Vec::new() };
         DiskDigest { algorithm, taken: Mutex::new(taken) }
     }
 
@@ -414,7 +414,7 @@ impl DiskDigest {
     }
 
     /// The hasher, with all bytes in it. Waits for one block at most.
-    fn settled(taken: &mut Taken) -> Option<&mut Hasher> {
+    fn settled(taken: &mut Hashing) -> Option<&mut Hasher> {
         if let Some(under_way) = taken.under_way.take() {
             taken.hasher = Some(smol::block_on(under_way).0);
         }

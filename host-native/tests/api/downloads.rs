@@ -235,6 +235,7 @@ fn needing_a_header(bench: &Bench) -> i64 {
     let part = bench.file("secret.mkv.part").display().to_string();
     let new = NewDownload {
         source: Source::Url { url: "http://127.0.0.1:9/secret.mkv".to_owned() },
+        mirrors: Vec::new(),
         header_names: vec!["authorization".to_owned(), "x-token".to_owned()],
         destination: bench.file("secret.mkv").display().to_string(),
         part,

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 fn insert(bench: &Bench, name: &str, at: SystemTime) -> i64 {
     let new = NewDownload {
         source: Source::Url { url: format!("http://127.0.0.1:9/{name}") },
+        mirrors: Vec::new(),
         header_names: Vec::new(),
         destination: bench.file(name).display().to_string(),
         part: bench.file(&format!("{name}.part")).display().to_string(),

@@ -40,19 +40,25 @@ fn after_ctrl_c_the_same_command_goes_on_from_the_bytes_on_disk() {
 
 #[test]
 fn killed_ten_times_at_random_moments_it_still_ends_with_one_whole_file() {
-    let bench = slow(8_000_000);
-    let url = bench.url("/film");
-    for _ in 0..10 {
+    // The same total rate over one connection and over eight.
+    for (connections, bytes_per_second) in [("1", 8_000_000), ("8", 1_000_000)] {
+        let bench = slow(bytes_per_second);
+        let url = bench.url("/film");
         // Fewer attempts than kills: a kill costs none.
-        let mut child = bench.start(&[&url, "--max-attempts", "2"]);
-        std::thread::sleep(Duration::from_millis(fastrand::u64(1..120)));
-        child.kill().expect("killed");
-        child.wait().expect("ended");
+        let arguments = [&url, "-x", connections, "--max-attempts", "2"];
+        for _ in 0..10 {
+            let mut child = bench.start(&arguments);
+            std::thread::sleep(Duration::from_millis(fastrand::u64(1..120)));
+            child.kill().expect("killed");
+            child.wait().expect("ended");
+            let part = std::fs::read(bench.path("film.part")).unwrap_or_default();
+            assert!(part == Content::new(1, SIZE).bytes(0..part.len() as u64), "-x {connections}: a part with a gap");
+        }
+        let ran = bench.run(&arguments);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        bench.assert_is("film", Content::new(1, SIZE));
+        assert_eq!(bench.names(), ["film"]);
     }
-    let ran = bench.run(&[&url, "--max-attempts", "2", "--json"]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    bench.assert_is("film", Content::new(1, SIZE));
-    assert_eq!(bench.names(), ["film"]);
 }
 
 #[test]

@@ -181,6 +181,8 @@ fn every_command_of_the_table_for_users_of_other_programs_is_understood() {
     fs::copy(certificate.path("ca.pem"), bench.path("ca.pem")).expect("copied");
     fs::write(bench.path("netrc"), "machine host login me password secret\n").expect("written");
     fs::write(bench.path("SHA256SUMS"), format!("{}  film.mkv\n", "0".repeat(64))).expect("written");
+    let document = "<metalink><file name='film.mkv'><url>https://host/film.mkv</url></file></metalink>";
+    fs::write(bench.path("film.meta4"), document).expect("written");
     let manual = bench.regrip(&["man"]).out.replace("\\-", "-").replace("\\*(Aq", "'");
     let before = bench.names();
     let mut table = String::from("| curl, wget or aria2 | regrip |\n|---|---|\n");

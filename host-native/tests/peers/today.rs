@@ -127,6 +127,7 @@ fn its_file_arrives_whole_although_it_ignores_range_and_sends_no_validator() {
     let destination = bench.folder.path().join(release.filename.as_str());
     let new = NewDownload {
         source: bench.client.source(&release.id).expect("it is one"),
+        mirrors: Vec::new(),
         header_names: Vec::new(),
         part: part_path(&destination).to_string_lossy().into_owned(),
         destination: destination.to_string_lossy().into_owned(),

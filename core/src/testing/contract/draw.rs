@@ -94,6 +94,7 @@ impl Draw {
         };
         NewDownload {
             source,
+            mirrors: self.names(),
             header_names: self.names(),
             destination: format!("/films/{seed}/{}", self.text()),
             part: self.text(),
@@ -207,6 +208,7 @@ impl Draw {
             adopt: self.0.bool(),
             on_exists: self.on_exists(),
             header_names: self.names(),
+            mirrors: self.names(),
         }
     }
 

@@ -291,6 +291,7 @@ mod tests {
             dest_path: format!("/films/{name}"),
             part_path: format!("/films/{name}.part"),
             on_exists: OnExists::Fail,
+            mirrors: Vec::new(),
             header_names: Vec::new(),
             release_size: None,
             expected_bytes: None,

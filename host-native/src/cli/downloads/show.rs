@@ -70,6 +70,9 @@ fn facts(download: &Download, now: Moment) -> Vec<(&'static str, String)> {
             }
         }
     }
+    for mirror in &download.mirrors {
+        add("mirror", Some(mirror.clone()));
+    }
     if !download.header_names.is_empty() {
         let names = download.header_names.join(", ");
         add("needs", Some(format!("{names} (the values are not kept)")));

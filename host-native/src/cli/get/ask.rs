@@ -190,6 +190,7 @@ mod tests {
     fn row(validators: Validators) -> Row {
         let new = NewDownload {
             source: Source::Url { url: "http://host/film".to_owned() },
+            mirrors: Vec::new(),
             header_names: Vec::new(),
             destination: "/film".to_owned(),
             part: "/film.part".to_owned(),

@@ -1,6 +1,7 @@
 //! `regrip get`.
 
 mod ask;
+mod metalink;
 mod network;
 mod run;
 mod stream;

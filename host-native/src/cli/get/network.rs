@@ -5,22 +5,26 @@
 use super::target::Target;
 use crate::cli::args::Get;
 use crate::cli::report::Reporter;
+use crate::control::Userinfo;
 use crate::transport::{
-    CookieJar, Header, Identity, NamedProxy, NoProxy, Origin, Proxies, Proxy, ProxyUnusable, Roots, Trace,
+    CookieJar, Credentials, Header, Identity, NamedProxy, NoProxy, Origin, Proxies, Proxy, ProxyUnusable, Roots, Trace,
     TransportOptions,
 };
 use regrip_core::DownloadsConfig;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use url::Host;
+use url::{Host, Url};
 
 /// Longest file that an option names.
 const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// The headers that follow a redirect to another origin, and go to a mirror there.
+const FOLLOWS: [&str; 4] = ["user-agent", "referer", "accept", "accept-language"];
 
 /// What the arguments mean.
 #[derive(Debug)]
@@ -60,7 +64,9 @@ impl NetworkOptions {
     /// # Errors
     /// Two lines: which proxy cannot be used though a target needs it, and what to do.
     pub(crate) fn check(&self, targets: &[Target]) -> Result<(), String> {
-        let mut ways = targets.iter().map(|target| self.transport.proxies.check(&target.url));
+        let mirrors = targets.iter().flat_map(|target| target.mirrors.iter().map(|(url, _)| url));
+        let urls = targets.iter().map(|target| &target.url).chain(mirrors);
+        let mut ways = urls.map(|url| self.transport.proxies.check(url));
         ways.try_for_each(|way| way.map_err(|unusable| unusable_proxy(&unusable)))
     }
 
@@ -75,10 +81,14 @@ impl NetworkOptions {
 
     /// User and password of a target: those of its URL, else those that the netrc file has for its host.
     fn login(&self, target: &Target) -> Option<Header> {
-        if let Some((user, password)) = &target.userinfo {
+        self.login_of(&target.url, target.userinfo.as_ref())
+    }
+
+    fn login_of(&self, url: &Url, userinfo: Option<&Userinfo>) -> Option<Header> {
+        if let Some((user, password)) = userinfo {
             return Some(Header::basic(user, password));
         }
-        let host = target.url.host_str()?.trim_matches(['[', ']']);
+        let host = url.host_str()?.trim_matches(['[', ']']);
         let is_for = |machine: &Option<String>| machine.as_deref().is_none_or(|machine| machine == host);
         self.netrc.iter().find(|(machine, _)| is_for(machine)).map(|(_, login)| login.clone())
     }
@@ -93,18 +103,35 @@ impl NetworkOptions {
     ) -> TransportOptions {
         let TransportOptions { connect_timeout, headers_timeout, .. } = TransportOptions::new(config);
         let mut options = TransportOptions { connect_timeout, headers_timeout, ..self.transport.clone() };
-        let origins = || targets.iter().filter_map(|target| Origin::of(&target.url)).collect();
+        let trusted = || targets.iter().filter_map(|target| target.trusted.as_ref());
+        let origins = || trusted().filter_map(Origin::of).collect::<HashSet<_>>();
         options.identity = self.identity.clone().map(|identity| (identity, origins()));
         if self.verbose {
             let reporter = Arc::clone(reporter);
             options.trace = Trace::new(move |lines| reporter.note(&lines.join("\n")));
         }
+        let is_untrusted = |target: &Target| !target.mirrors.is_empty() || target.trusted.as_ref() != Some(&target.url);
+        if targets.iter().any(is_untrusted) {
+            // A mirror or a source of a document gets no more of them at another origin than a redirect to it does.
+            let is_public = |header: &Header| FOLLOWS.contains(&header.name());
+            let (public, private): (Vec<_>, Vec<_>) = options.headers.drain(..).partition(is_public);
+            options.headers = public;
+            let own = origins().into_iter().map(|origin| Credentials { origin, headers: private.clone() });
+            options.credentials.extend(own);
+        }
         for target in targets {
+            for (url, userinfo) in &target.mirrors {
+                if let Some(login) = self.login_of(url, userinfo.as_ref()) {
+                    options.header_of(url, login);
+                }
+            }
             if let Some(login) = self.login(target) {
                 options.header_of(&target.url, login);
             }
             for header in &target.headers {
-                options.header_of(&target.url, header.clone());
+                if let Some(url) = &target.trusted {
+                    options.header_of(url, header.clone());
+                }
             }
         }
         options

@@ -1,8 +1,9 @@
 //! Runs `get`: opens the state, accepts every target, drives them together, and says how each one ended.
 
 use super::ask::{Local, is_current, served_name};
+use super::metalink;
 use super::network::{NetworkOptions, network};
-use super::target::{Target, Targets, is_stream, make_folders, on_exists, targets};
+use super::target::{Target, Targets, is_stream, on_exists, targets};
 use crate::cli::args::Get;
 use crate::cli::drive;
 use crate::cli::output::{CommandResult, Exit, print};
@@ -22,20 +23,24 @@ use futures::stream::{self, FuturesUnordered};
 use regrip_core::engine::{Accepted as Admitted, NewUrl};
 use regrip_core::ledger::Ledger;
 use regrip_core::record::Row;
+use regrip_core::transport::Body;
 use regrip_core::{
     Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, SafeName, Source, Status, display_url,
 };
+use rustix::fs::{Access, access};
 use serde_json::json;
 use smol::Timer;
 use smol::future::FutureExt;
 use std::cell::Cell;
 use std::fmt;
+use std::fs::File;
 use std::future::{pending, poll_fn, ready};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
+use surf::http::Method;
 use url::Url;
 
 /// How many downloads may be waiting, for a permit or for another attempt, beside those whose bytes move. The rest of a long
@@ -74,9 +79,10 @@ impl Terms {
     fn wanted(&self, target: &Target) -> Wanted {
         Wanted {
             source: Source::Url { url: target.url.to_string() },
+            mirrors: target.mirrors.iter().map(|(url, _)| url.to_string()).collect(),
             header_names: self.network.header_names(target),
             destination: target.destination.clone(),
-            release_size: None,
+            release_size: target.size,
             digests: target.digests(),
             on_exists: self.on_exists,
             adopt: self.adopt,
@@ -133,7 +139,7 @@ impl OnComplete {
 /// Runs the command.
 pub(crate) fn main(get: &Get) -> CommandResult {
     let (network, targets) = read_args(get).map_err(|text| (Exit::Usage, text))?;
-    let Targets { targets, collide, unusable, warnings } = targets;
+    let Targets { targets, collide, unusable, warnings, failed } = targets;
     for warning in warnings.iter().filter(|_| !get.quiet) {
         say!("regrip: warning: {warning}");
     }
@@ -141,7 +147,7 @@ pub(crate) fn main(get: &Get) -> CommandResult {
         say!("regrip: {line}");
     }
     if targets.is_empty() {
-        return Ok(Exit::Usage);
+        return Ok(if failed { Exit::Failed } else { Exit::Usage });
     }
     let unusable_exit = match unusable.is_empty() {
         true => Exit::Done,
@@ -245,9 +251,64 @@ fn show_plan(get: &Get, targets: &[Target]) -> Exit {
 
 fn read_args(get: &Get) -> Result<(NetworkOptions, Targets), String> {
     let network = network(get, |name| std::env::var(name).ok())?;
-    let targets = targets(get)?;
+    let targets = targets(get, &|url| fetch_document(get, &network, url))?;
     network.check(&targets.targets)?;
     Ok((network, targets))
+}
+
+/// Creates the folders of files that are missing.
+///
+/// # Errors
+/// `Unusable`: a folder cannot be created or written to.
+fn make_folders(targets: &[Target]) -> CommandResult<()> {
+    let mut made = None;
+    for folder in targets.iter().filter_map(|target| target.destination.parent()) {
+        if made.replace(folder) == Some(folder) {
+            continue;
+        }
+        let about = |what: &str, error: &dyn std::fmt::Display| {
+            let text = format!(
+                "the folder {} cannot be {what}: {error}\n  choose another one with -d or -o",
+                folder.display()
+            );
+            (Exit::Unusable, text)
+        };
+        let missing: Vec<&Path> = folder.ancestors().take_while(|one| !one.exists()).collect();
+        std::fs::create_dir_all(folder).map_err(|error| about("created", &error))?;
+        // So that a power failure does not take the folder of a completed file.
+        for parent in missing.iter().filter_map(|one| one.parent()) {
+            let _ = File::open(parent).and_then(|parent| parent.sync_all()); // not every file system can
+        }
+        access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| about("written to", &error))?;
+    }
+    Ok(())
+}
+
+/// Fetches a Metalink document.
+fn fetch_document(get: &Get, network: &NetworkOptions, url: &Url) -> Result<String, String> {
+    let config = config(get);
+    let reporter = reporter(get.json, get.quiet);
+    let transport = HttpTransport::new(network.options(&config, &[], &reporter));
+    let said = |error: Error| regrip_core::error::chain(&error);
+    let read = async {
+        let response = transport.ask(Method::Get, url.as_str(), &[], None).await.map_err(said)?;
+        if response.status != 200 {
+            return Err(format!("the server answered {}", response.status));
+        }
+        let (mut body, mut bytes) = (response.body, Vec::new());
+        while let Some(chunk) = body.chunk().await.map_err(said)? {
+            bytes.extend_from_slice(chunk.as_ref());
+            if bytes.len() as u64 > metalink::MAX_BYTES {
+                break;
+            }
+        }
+        crate::text_file::bounded(&*bytes, metalink::MAX_BYTES).map_err(|error| error.to_string())
+    };
+    let late = Duration::from_millis(get.idle_timeout_ms);
+    smol::block_on(read.or(async {
+        smol::Timer::after(late).await;
+        Err(format!("no complete document within {} s", late.as_secs()))
+    }))
 }
 
 /// The limits that were typed.

@@ -58,11 +58,12 @@ async fn all(
     for target in targets {
         let new = NewDownload {
             source: Source::Url { url: target.url.to_string() },
+            mirrors: target.mirrors.iter().map(|(url, _)| url.to_string()).collect(),
             header_names: network.header_names(target),
             destination: STDOUT.to_owned(),
             part: STDOUT.to_owned(),
             on_exists: OnExists::Overwrite,
-            release_size: None,
+            release_size: target.size,
             digests: target.digests(),
             adopt: false,
         };

@@ -1,9 +1,9 @@
 //! The URLs of `get`, from the arguments and the lines of `-i`, and the file that each one goes to. Every error in them is
 //! found here, before anything is written.
 
+use super::metalink::{self, is_metalink};
 use super::network::header;
 use crate::cli::args::{Get, OnExists};
-use crate::cli::output::{CommandResult, Exit};
 use crate::cli::text;
 use crate::control::{BadAddress, ChecksumList, Userinfo, add_checksum, file_name, parse_checksum, parse_url};
 use crate::store::{STDOUT, file_in, resolved};
@@ -11,7 +11,6 @@ use crate::text_file::{bounded, without_mark};
 use crate::transport::Header;
 use regrip_core::record::{DigestRow, DigestSource};
 use regrip_core::{Checksum, display_url};
-use rustix::fs::{Access, access};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, stdin};
@@ -33,8 +32,13 @@ pub(crate) struct Target {
     pub(crate) checksums: Vec<Checksum>,
     /// Headers of its own.
     pub(crate) headers: Vec<Header>,
+    /// The URL that the user named: the file's or that of a Metalink document on a server. `None` if a document on the disk names the
+    /// sources. Only its origin gets the user's own headers and certificate.
+    pub(crate) trusted: Option<Url>,
     /// Other sources of the file, each with its userinfo.
     pub(crate) mirrors: Vec<(Url, Option<Userinfo>)>,
+    /// Its size by a Metalink document.
+    pub(crate) size: Option<u64>,
 }
 
 impl Target {
@@ -56,14 +60,18 @@ pub(crate) struct Targets {
     pub(crate) unusable: Vec<String>,
     /// What is said about lines that have no effect, in order.
     pub(crate) warnings: Vec<String>,
+    /// A Metalink document could not be fetched.
+    pub(crate) failed: bool,
 }
 
-/// Reads the arguments. A line of a list that cannot be used keeps no other line from being used.
+/// Reads the arguments. `fetch` gets a Metalink document. A line of a list that cannot be used keeps no other line from being used.
 ///
 /// # Errors
 /// One or two lines: what was wrong, and what to do.
-pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
-    let Listed { urls, mut unusable, warnings } = typed(get)?;
+pub(crate) fn targets(get: &Get, fetch: &dyn Fn(&Url) -> Result<String, String>) -> Result<Targets, String> {
+    let mut listed = typed(get)?;
+    expand(get, &mut listed, fetch)?;
+    let Listed { urls, mut unusable, warnings, failed } = listed;
     if get.output.is_some() && !is_stream(get) && urls.len() > 1 {
         return Err(format!("-o names one file, but there are {} URLs\n  name a folder with -d instead", urls.len()));
     }
@@ -83,7 +91,7 @@ pub(crate) fn targets(get: &Get) -> Result<Targets, String> {
     }
     let mirrors = mirrors(&get.mirror).map_err(|error| format!("--mirror: {error}"))?;
     let output = output_folder(get.output.as_deref(), get.dir.as_deref())?;
-    let mut found = Targets { warnings, ..Targets::default() };
+    let mut found = Targets { warnings, failed, ..Targets::default() };
     let (mut known, mut files) = (HashSet::new(), HashMap::new());
     for typed in urls {
         let target = target(get, output.as_ref(), &typed).and_then(|mut target| {
@@ -178,10 +186,11 @@ pub(super) fn is_stream(get: &Get) -> bool {
 fn target(get: &Get, output: Option<&OutputFolder>, typed: &Typed) -> Result<Target, String> {
     let (url, userinfo) = parse_url(&typed.url).map_err(|error| refusal(&error))?;
     let mirrors = mirrors(&typed.mirrors)?;
-    let Own { out, dir, checksums, headers } = typed.own.clone();
+    let Own { out, dir, checksums, headers, size, document } = typed.own.clone();
+    let trusted = document.unwrap_or_else(|| Some(url.clone()));
     let named_by_server = get.content_disposition && out.is_none();
     let destination = STDOUT.into();
-    let mut target = Target { url, userinfo, destination, named_by_server, checksums, headers, mirrors };
+    let mut target = Target { url, userinfo, destination, named_by_server, checksums, headers, trusted, mirrors, size };
     let (Some(output), url) = (output, &target.url) else {
         return Ok(target);
     };
@@ -267,34 +276,6 @@ fn usable_folder(meant: &Path) -> Result<PathBuf, String> {
     Ok(resolved(&folder))
 }
 
-/// Creates the folders of files that are missing.
-///
-/// # Errors
-/// `Unusable`: a folder cannot be created or written to.
-pub(super) fn make_folders(targets: &[Target]) -> CommandResult<()> {
-    let mut made = None;
-    for folder in targets.iter().filter_map(|target| target.destination.parent()) {
-        if made.replace(folder) == Some(folder) {
-            continue;
-        }
-        let about = |what: &str, error: &dyn std::fmt::Display| {
-            let text = format!(
-                "the folder {} cannot be {what}: {error}\n  choose another one with -d or -o",
-                folder.display()
-            );
-            (Exit::Unusable, text)
-        };
-        let missing: Vec<&Path> = folder.ancestors().take_while(|one| !one.exists()).collect();
-        std::fs::create_dir_all(folder).map_err(|error| about("created", &error))?;
-        // So that a power failure does not take the folder of a completed file.
-        for parent in missing.iter().filter_map(|one| one.parent()) {
-            let _ = File::open(parent).and_then(|parent| parent.sync_all()); // not every file system can
-        }
-        access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| about("written to", &error))?;
-    }
-    Ok(())
-}
-
 /// Longest line.
 const MAX_LINE_BYTES: u64 = 64 * 1024;
 
@@ -322,6 +303,10 @@ struct Own {
     dir: Option<PathBuf>,
     checksums: Vec<Checksum>,
     headers: Vec<Header>,
+    /// Only a Metalink document states it.
+    size: Option<u64>,
+    /// The Metalink document that names it, and its URL unless it is on the disk.
+    document: Option<Option<Url>>,
 }
 
 impl Own {
@@ -371,6 +356,8 @@ pub(crate) struct Listed {
     pub(crate) unusable: Vec<(usize, String)>,
     /// What is said about lines that have no effect.
     pub(crate) warnings: Vec<String>,
+    /// A Metalink document could not be fetched.
+    failed: bool,
 }
 
 /// Reads the arguments and the list.
@@ -383,6 +370,9 @@ pub(crate) fn typed(get: &Get) -> Result<Listed, String> {
     match &get.input {
         Some(path) if path == Path::new("-") => {
             lines("standard input", stdin().lock(), &mut listed)?;
+        }
+        Some(path) if path.to_str().is_some_and(is_metalink) => {
+            listed.urls.extend(path.to_str().map(|path| argument(&path.to_owned())))
         }
         Some(path) => {
             let name = path.display().to_string();
@@ -397,6 +387,60 @@ pub(crate) fn typed(get: &Get) -> Result<Listed, String> {
         return Err("there is no URL in the list\n  write one per line; lines that begin with # are ignored".to_owned());
     }
     Ok(listed)
+}
+
+/// Replaces each Metalink document by the files in it. With `-o FILE.meta4` it is a file as any other.
+///
+/// # Errors
+/// One or two lines: a document of the command line that cannot be used.
+fn expand(get: &Get, listed: &mut Listed, fetch: &dyn Fn(&Url) -> Result<String, String>) -> Result<(), String> {
+    if get.output.as_deref().and_then(Path::to_str).is_some_and(is_metalink) {
+        return Ok(());
+    }
+    let mut urls = Vec::new();
+    for typed in std::mem::take(&mut listed.urls) {
+        if !is_metalink(&typed.url) {
+            urls.push(typed);
+            continue;
+        }
+        let is_path = typed.place.is_none() && !typed.url.contains("://");
+        let shown = if is_path { typed.url.clone() } else { display_url(&typed.url) };
+        let text = match parse_url(&typed.url) {
+            _ if is_path => metalink::read(&typed.url),
+            Ok((url, _)) => fetch(&url),
+            Err(error) => Err(refusal(&error)),
+        };
+        let files = match text.and_then(|text| metalink::parse(&text)) {
+            Ok(files) => files,
+            Err(why) if is_path => return Err(format!("{shown}: {why}")),
+            Err(why) => {
+                let line = typed.place.as_ref().map_or(0, |(line, _)| *line);
+                listed.unusable.push((line, typed.error(&format!("{shown}: {why}"))));
+                listed.failed = true;
+                continue;
+            }
+        };
+        let is_only = files.len() == 1;
+        for file in files {
+            let file = match file {
+                Ok(file) => file,
+                Err(why) => {
+                    listed.unusable.push((0, format!("{shown}: {why}")));
+                    continue;
+                }
+            };
+            let mut sources = file.urls.into_iter();
+            let mut own = typed.own.clone();
+            own.out = own.out.filter(|_| is_only).or(Some(file.name.into())).filter(|_| get.output.is_none());
+            own.size = file.size;
+            own.document = Some(parse_url(&typed.url).ok().filter(|_| !is_path).map(|(url, _)| url));
+            own.checksums.extend(file.checksum);
+            let (url, place) = (sources.next().unwrap_or_default(), Some((0, shown.clone())));
+            urls.push(Typed { url, place, mirrors: sources.collect(), own });
+        }
+    }
+    listed.urls = urls;
+    Ok(())
 }
 
 fn lines(name: &str, mut list: impl BufRead, listed: &mut Listed) -> Result<(), String> {

@@ -337,11 +337,12 @@ impl Update<'_> {
     fn terms(&mut self, terms: &Terms) -> Result<(), Fault> {
         self.set(
             "adopt = :adopt, on_exists = :on_exists,
-             header_names = :header_names",
+             header_names = :header_names, mirrors = :mirrors",
             named_params! {
                 ":adopt": terms.adopt,
                 ":on_exists": terms.on_exists.name(),
                 ":header_names": rows::names(&terms.header_names)?,
+                ":mirrors": rows::names(&terms.mirrors)?,
             },
         )
     }

@@ -26,10 +26,10 @@ pub(super) fn insert(transaction: &Transaction<'_>, new: &NewDownload, at: Syste
         .prepare_cached(
             "INSERT INTO downloads (
                  kind, url, peer_id, peer_name, item_id, filename, dest_path, part_path, header_names, on_exists,
-                 adopt, release_size, status, created_at, updated_at
+                 mirrors, adopt, release_size, status, created_at, updated_at
              ) VALUES (
                  :kind, :url, :peer_id, :peer_name, :item_id, :filename, :dest_path, :part_path, :header_names, :on_exists,
-                 :adopt, :release_size, :status, :at, :at
+                 :mirrors, :adopt, :release_size, :status, :at, :at
              )",
         )?
         .execute(named_params! {
@@ -42,6 +42,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, new: &NewDownload, at: Syste
             ":dest_path": new.destination,
             ":part_path": new.part,
             ":header_names": names(&new.header_names)?,
+            ":mirrors": names(&new.mirrors)?,
             ":on_exists": new.on_exists.name(),
             ":adopt": new.adopt,
             ":release_size": new.release_size.map(integer),
@@ -53,9 +54,9 @@ pub(super) fn insert(transaction: &Transaction<'_>, new: &NewDownload, at: Syste
     Ok(id)
 }
 
-/// Header names, as one column keeps them.
-pub(super) fn names(header_names: &[String]) -> Result<String, Error> {
-    serde_json::to_string(header_names).map_err(|error| Error::ledger("writing header_names", error))
+/// Header names or URLs, as one column keeps them.
+pub(super) fn names(names: &[String]) -> Result<String, Error> {
+    serde_json::to_string(names).map_err(|error| Error::ledger("writing a list of names", error))
 }
 
 /// Reads one row.
@@ -173,8 +174,10 @@ fn read_new(columns: &Columns<'_>) -> Result<NewDownload, Error> {
     let destination = columns.get("dest_path")?;
     let part = columns.get("part_path")?;
     let header_names: String = columns.get("header_names")?;
+    let mirrors: String = columns.get("mirrors")?;
     Ok(NewDownload {
         source,
+        mirrors: serde_json::from_str(&mirrors).map_err(|error| columns.bad("mirrors", error))?,
         header_names: serde_json::from_str(&header_names).map_err(|error| columns.bad("header_names", error))?,
         destination,
         part,

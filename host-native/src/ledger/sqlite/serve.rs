@@ -215,22 +215,22 @@ fn record_imports(
 }
 
 /// Rows kept, more than a share has files; those noted longest ago go first.
-const ROWS: i64 = 400_000;
+const SHARED_DIGESTS: i64 = 400_000;
 
 impl SharedDigests for SqliteLedger {
     fn shared_digest(&self, path: Vec<u8>) -> BoxFuture<'_, Result<Option<SharedDigest>, Error>> {
-        let read = self.queue.read("reading a digest", move |transaction| find(transaction, &path));
+        let read = self.queue.read("reading a digest", move |transaction| find_digest(transaction, &path));
         read.boxed()
     }
 
     fn note_shared_digest(&self, path: Vec<u8>, digest: SharedDigest) -> BoxFuture<'_, Result<(), Error>> {
-        let write = self.write("noting a digest", move |transaction| note(transaction, &path, &digest));
+        let write = self.write("noting a digest", move |transaction| note_digest(transaction, &path, &digest));
         write.boxed()
     }
 }
 
 /// The digest noted for a path. Rows from before schema 6 do not say of which version theirs is, and do not count.
-fn find(connection: &Connection, path: &[u8]) -> Result<Option<SharedDigest>, Fault> {
+fn find_digest(connection: &Connection, path: &[u8]) -> Result<Option<SharedDigest>, Fault> {
     let select = "SELECT size, mtime_ns, sha256, device, inode, ctime_ns, etag FROM shared_digests
         WHERE path = ?1 AND device IS NOT NULL AND inode IS NOT NULL AND ctime_ns IS NOT NULL AND etag IS NOT NULL";
     let found = connection
@@ -256,7 +256,7 @@ fn find(connection: &Connection, path: &[u8]) -> Result<Option<SharedDigest>, Fa
 }
 
 /// Notes a digest, in place of an older one for the path.
-fn note(transaction: &Transaction<'_>, path: &[u8], digest: &SharedDigest) -> Result<(), Fault> {
+fn note_digest(transaction: &Transaction<'_>, path: &[u8], digest: &SharedDigest) -> Result<(), Fault> {
     let insert = "INSERT OR REPLACE INTO shared_digests (path, size, mtime_ns, sha256, device, inode, ctime_ns, etag)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
     let version = &digest.version;
@@ -271,7 +271,7 @@ fn note(transaction: &Transaction<'_>, path: &[u8], digest: &SharedDigest) -> Re
         digest.etag,
     ])?;
     let trim = "DELETE FROM shared_digests WHERE noted <= ?1";
-    let oldest = transaction.last_insert_rowid().saturating_sub(ROWS);
+    let oldest = transaction.last_insert_rowid().saturating_sub(SHARED_DIGESTS);
     transaction.prepare_cached(trim)?.execute([oldest])?;
     Ok(())
 }

@@ -1,0 +1,156 @@
+//! Several sources of one file: which takes over, what is proven before, and which is dropped.
+
+use crate::world::*;
+use regrip_core::record::{DigestRow, NewDownload};
+use regrip_core::testing::{Asked, Reply, new_download};
+use regrip_core::{DownloadId, Error, Status, Summary};
+use std::time::Duration;
+
+const FIRST: &str = "http://first.example/film.mkv";
+const SECOND: &str = "http://second.example/film.mkv";
+const THIRD: &str = "http://third.example/film.mkv";
+
+fn with_mirrors(digests: Vec<DigestRow>) -> NewDownload {
+    let mirrors = vec![SECOND.to_owned(), THIRD.to_owned()];
+    NewDownload { mirrors, digests, ..new_download(FIRST, FILE) }
+}
+
+/// A server of `file` that knows ranges.
+fn honest(file: &[u8], asked: &Asked) -> Reply {
+    match asked.first.filter(|&first| first > 0) {
+        Some(first) => rest(file, first as usize),
+        None => whole(file),
+    }
+}
+
+fn gone() -> Answer {
+    Ok(reply(404, &[], vec![]))
+}
+
+/// Downloads with the answer to each request and its number, from 0.
+fn get(
+    digests: Vec<DigestRow>,
+    answer: impl FnMut(&Asked, usize) -> Answer + Send + 'static,
+) -> (World, DownloadId, Result<Summary, Error>) {
+    let (mut answer, mut n) = (answer, 0);
+    let world = World::answering(config(), move |asked| {
+        n += 1;
+        answer(asked, n - 1)
+    });
+    let id = world.run(world.engine.accept(with_mirrors(digests))).expect("it is new").id;
+    let result = world.drive(id);
+    (world, id, result)
+}
+
+fn hosts(world: &World) -> Vec<String> {
+    let requests = world.host.transport.requests().into_iter();
+    requests.filter_map(|asked| Some(asked.url.split(['/', '.']).nth(2)?.to_owned())).collect()
+}
+
+#[test]
+fn a_source_that_fails_for_good_is_dropped_and_the_next_one_takes_over_at_once() {
+    let file = content(1000);
+    let (world, id, result) = get(vec![], move |asked, _| match &*asked.url {
+        FIRST => gone(),
+        _ => Ok(honest(&content(1000), asked)),
+    });
+    result.expect("the second source has it");
+    world.assert_whole(&file);
+    assert_eq!(hosts(&world), ["first", "second"]);
+    assert_eq!(world.clock.elapsed(), Duration::ZERO, "nothing to wait for");
+    assert_eq!((world.row(id).new.source.url(), &*world.row(id).new.mirrors), (SECOND, &[THIRD.to_owned()][..]));
+}
+
+#[test]
+fn the_next_source_goes_on_only_after_its_bytes_were_compared_even_under_the_same_etag() {
+    let file = content(100_000);
+    let (world, _, result) = get(vec![], move |asked, n| match (&*asked.url, n) {
+        (FIRST, 0) => cut(whole(&content(100_000)), 90_000),
+        (FIRST, _) => gone(),
+        _ => Ok(honest(&content(100_000), asked)),
+    });
+    result.expect("the second source has the same file");
+    world.assert_whole(&file);
+    assert_eq!(hosts(&world), ["first", "first", "second"]);
+    let (first, if_range) = world.asked().pop().expect("three requests");
+    assert_eq!((first, if_range), (Some(90_000 - 65_536), None), "64 KiB are compared");
+    assert_eq!(world.restarts(), []);
+}
+
+#[test]
+fn a_mirror_of_other_bytes_or_another_size_is_dropped_and_costs_no_byte() {
+    for other in [bytes_of(7, 1000), content(1001)] {
+        let file = content(1000);
+        let (world, id, result) = get(vec![], move |asked, n| match (&*asked.url, n) {
+            (FIRST, 0) => cut(whole(&content(1000)), 900),
+            (FIRST, _) => gone(),
+            (SECOND, _) => Ok(honest(&other, asked)),
+            _ => Ok(honest(&content(1000), asked)),
+        });
+        result.expect("the third source has the same file");
+        world.assert_whole(&file);
+        assert_eq!(world.restarts(), []);
+        assert_eq!(world.row(id).new.source.url(), THIRD);
+        assert_eq!(world.row(id).new.mirrors, [FIRST], "the second one is dropped");
+    }
+}
+
+#[test]
+fn if_no_source_has_the_file_the_error_of_the_first_one_is_reported_and_the_part_stays() {
+    let (world, id, result) = get(vec![], move |asked, n| match (&*asked.url, n) {
+        (FIRST, 0) => cut(whole(&content(1000)), 900),
+        (FIRST, _) => gone(),
+        _ => Ok(honest(&bytes_of(7, 1000), asked)),
+    });
+    assert!(matches!(result, Err(Error::Status { status: 404, .. })), "{result:?}");
+    assert_eq!(world.row(id).status, Status::Failed);
+    assert_eq!(world.part().as_deref(), Some(&content(1000)[..900]));
+    assert_eq!(world.row(id).new.source.url(), FIRST);
+}
+
+#[test]
+fn sources_that_fail_for_the_time_being_take_turns_and_a_round_costs_one_attempt() {
+    let (world, id, result) = get(vec![], move |_, _| Ok(reply(500, &[], vec![])));
+    assert!(matches!(result, Err(Error::Status { status: 500, .. })), "{result:?}");
+    let most = config().max_download_attempts as usize;
+    assert_eq!(hosts(&world).len(), 3 * most);
+    assert_eq!(hosts(&world)[..4], ["first", "second", "third", "first"]);
+    assert_eq!(world.row(id).new.mirrors.len(), 2, "none is dropped");
+}
+
+#[test]
+fn under_a_digest_a_source_that_lies_is_dropped_and_the_next_one_starts_over() {
+    let file = content(1000);
+    let (world, id, result) = get(vec![given(&sha256(&file))], move |asked, _| match &*asked.url {
+        FIRST | SECOND => Ok(honest(&bytes_of(7, 1000), asked)),
+        _ => Ok(honest(&content(1000), asked)),
+    });
+    result.expect("the third source is honest");
+    world.assert_whole(&file);
+    assert_eq!(hosts(&world), ["first", "second", "third"]);
+    assert_eq!(world.row(id).new.source.url(), THIRD);
+}
+
+#[test]
+fn under_a_digest_that_no_source_has_the_download_fails() {
+    let (world, id, result) = get(vec![given(&sha256(b"other"))], move |asked, _| Ok(honest(&content(1000), asked)));
+    assert!(matches!(result, Err(Error::DigestMismatch { .. })), "{result:?}");
+    assert_eq!(hosts(&world), ["first", "second", "third"]);
+    assert_eq!(world.row(id).status, Status::Failed);
+}
+
+#[test]
+fn a_download_that_moved_to_a_mirror_is_known_by_its_first_url_and_keeps_its_sources() {
+    let (world, id, result) = get(vec![], move |asked, n| match (&*asked.url, n) {
+        (FIRST, 0) => Err(broken()),
+        (SECOND, 1) => cut(whole(&content(1000)), 900),
+        _ => gone(),
+    });
+    result.expect_err("all are gone then");
+    assert_eq!(world.row(id).new.source.url(), SECOND);
+    assert_eq!(world.row(id).new.mirrors, [] as [String; 0], "the others are dropped");
+    let again = world.run(world.engine.accept(with_mirrors(vec![]))).expect("it is the same");
+    assert_eq!((again.id, again.known), (id, true));
+    let row = world.row(id);
+    assert_eq!((row.new.source.url(), &*row.new.mirrors), (SECOND, &[FIRST.to_owned(), THIRD.to_owned()][..]));
+}
