@@ -12,7 +12,7 @@
 //!
 //! Below `/api/v2/` is the API of another program, qBittorrent, for Radarr and Sonarr: see `qbittorrent`.
 //!
-//! `routes` is the table of routes, `auth` decides who may use them, `error` has the error responses. Nothing here decides
+//! `routes` is the table of routes and has the error responses, `auth` decides who may use them. Nothing here decides
 //! about downloads.
 //!
 //! Invariant: no answer has a secret in it: no key, no header's value, of a URL neither userinfo nor query.
@@ -20,7 +20,6 @@
 mod auth;
 mod dashboard;
 mod downloads;
-mod error;
 mod qbittorrent;
 mod routes;
 mod sessions;
@@ -28,16 +27,16 @@ mod status;
 mod torrent_json;
 
 use crate::control::Control;
+use crate::host::Workers;
 use crate::ledger::NativeLedger;
 use crate::server::{Answer, CurrentKeys, Refusal, Reply, Router};
-use crate::workers::Workers;
 use async_lock::Semaphore;
 use auth::Auth;
 pub(crate) use downloads::{AttemptList, DownloadPage};
-use error::ledger_busy;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use routes::ledger_busy;
 use smol::Timer;
 use std::future::Future;
 use std::sync::Arc;

@@ -69,6 +69,8 @@ pub(super) struct Shown {
     pub(super) download: Option<Download>,
     /// As qBittorrent names it.
     pub(super) state: &'static str,
+    /// Why it failed or does not begin.
+    pub(super) error: Option<String>,
     pub(super) size: u64,
     pub(super) completed: u64,
     pub(super) per_second: u64,
@@ -121,8 +123,7 @@ impl Shown {
 
     /// Why it failed, where a person finds it.
     fn error(&self) -> &str {
-        let error = self.download.as_ref().and_then(|download| download.error.as_deref());
-        error.filter(|_| !self.is_complete()).unwrap_or_default()
+        self.error.as_deref().filter(|_| !self.is_complete()).unwrap_or_default()
     }
 
     pub(super) fn properties(&self, save_path: &str) -> Value {
