@@ -42,7 +42,7 @@ LEFT_OUT = {("app", "shutdown"), ("auth", "login"), ("auth", "logout"), ("torren
 
 def methods():
     source = "\n".join(path.read_text() for path in Path(qbittorrentapi.__file__).parent.glob("*.py"))
-    found = {(name.lower(), method) for name, method in re.findall(r'_name=APINames\.(\w+),\s*_method="(\w+)"', source)}
+    found = {(qbittorrentapi.definitions.APINames[name].value, method) for name, method in re.findall(r'_name=APINames\.(\w+),\s*_method="(\w+)"', source)}
     found |= {("torrents", method) for method in ("pause", "resume", "stop", "start", "createCategory", "setCategory")}
     found -= LEFT_OUT
     # Those that change what the others read come last.
@@ -88,9 +88,13 @@ for api in apis:
         time.sleep(0.1)
     assert api.torrents_info(torrent_hashes=hash)[0].state in ("pausedDL", "stoppedDL", "checkingResumeData"), api.torrents_info()
 
+neither = []
 lines = [f"| method | qBittorrent {apis[0].app.version} | regrip | fields that regrip's answer lacks |", "|---|---|---|---|"]
 for name, method in methods():
     (their, their_json), (our, our_json) = [ask(api, name, method) for api in apis]
+    if their == our == "no (404)":
+        neither.append(f"{name}/{method}")
+        continue
     lacks = sorted(shape(their_json) - shape(our_json)) if their == our == "yes" else []
     lines.append(f"| {name}/{method} | {their} | {our} | {' '.join(lacks)} |")
 for name, path in [("transfer", "transfer/info"), ("sync", "sync/maindata")]:
@@ -105,9 +109,9 @@ lines.append("| app/shutdown | not called | no (404) |  |")
 text = f"""# The methods of qBittorrent's Web API
 
 Made by `tests/download-client/run` with PyPI's qbittorrent-api {version("qbittorrent-api")}: the same calls on both.
-A status in brackets is that of an error; 404 and 405 mean that there is no such method.
+A status in brackets is that of an error; 404 means that there is no such method, or that it has nothing of that name.
 
-""" + "\n".join(lines) + "\n"
+""" + "\n".join(lines) + f"\n\nNeither has, or found, {', '.join(neither)}.\n"
 known = Path(table)
 if os.environ.get("UPDATE") or not known.exists():
     known.write_text(text)

@@ -37,7 +37,7 @@ class Node:
     def __init__(self, name, *arguments):
         self.log = folder / f"{name}.log"
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen([regrip, *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=log)
+            self.process = subprocess.Popen([regrip, *arguments], cwd=folder, stdout=log, stderr=log)
         atexit.register(self.stop)
         listens = lambda: [word for word in self.log.read_text().split() if word.startswith("http://127.0.0.1:")]
         self.address = until(f"{name} listens", self.log.read_text, listens)[0].rstrip("/")
@@ -133,13 +133,14 @@ def configure():
 
 
 def registered(count):
-    all_saved = lambda: [len(server.saves) for server in (films, series)] == [count, count]
+    all_saved = lambda: min(len(server.saves) for server in (films, series)) >= count
     until(f"{count} entries are saved", lambda: (films.saves, films.wrong, series.wrong, node.log.read_text()), all_saved)
 
 
 # Registration: at a reload that says how to reach this node, although a server is not available at first and only warns then.
 configure()
 node = Node("node", "serve", "--config", "config.jsonc")
+until("it has read its configuration", node.log.read_text, lambda: "internalUrl is not configured" in node.log.read_text())
 assert not films.saves
 config["regrip"]["internalUrl"] = node.address
 series.warns_once = True

@@ -160,7 +160,10 @@ class Server:
                 self.send_header("Content-Type", "application/json; charset=utf-8")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(answer)
+                try:
+                    self.wfile.write(answer)
+                except OSError:
+                    pass  # the node was stopped
 
             do_GET = do_POST = do_PUT = do_DELETE = respond
 

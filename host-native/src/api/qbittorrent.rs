@@ -25,7 +25,7 @@ use regrip_core::classify::is_of_this_machine;
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error, PeerId, Status, display_url};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -228,6 +228,10 @@ async fn torrents<L: NativeLedger>(client: &Client<L>, mut asked: Asked) -> Hand
                 }
             }
             ok()
+        }
+        "downloadLimit" | "uploadLimit" => {
+            let selected = client.selected(&form)?.into_iter();
+            Ok(Reply::json(&selected.map(|torrent| (torrent.hash, 0)).collect::<BTreeMap<_, _>>()))
         }
         "setCategory" => client.set_category(&form).await,
         "createCategory" | "editCategory" => client.put_category(&form, asked.captured() == "createCategory").await,

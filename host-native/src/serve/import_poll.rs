@@ -394,8 +394,8 @@ pub(super) async fn keep_registered<L: NativeLedger>(service: Arc<Service<L>>) {
     let mut rest = FIRST_REST;
     let mut done = HashSet::new();
     let mut config = service.settings.get();
+    let mut wanted = wanted_by(&config);
     loop {
-        let wanted: Vec<(String, ImportServer)> = wanted(&config);
         let work = wanted.iter().filter(|(_, server)| !done.contains(&server.name)).map(async |(category, server)| {
             attempt(&service, &config, server, category).await.then(|| server.name.clone())
         });
@@ -424,6 +424,7 @@ pub(super) async fn keep_registered<L: NativeLedger>(service: Arc<Service<L>>) {
                     }
                 }
                 config = service.settings.get();
+                wanted = wanted_by(&config);
                 FIRST_REST
             }
             false => rest.saturating_mul(2).min(LONGEST_REST),
@@ -432,9 +433,12 @@ pub(super) async fn keep_registered<L: NativeLedger>(service: Arc<Service<L>>) {
 }
 
 /// The servers to register at, each with the category of its downloads there.
-fn wanted(config: &Config) -> Vec<(String, ImportServer)> {
+fn wanted_by(config: &Config) -> Vec<(String, ImportServer)> {
     let mut categories = HashSet::new();
     let servers = config.import_servers.iter().filter(|server| server.destination && server.autoregister.enable);
+    if config.server.internal_url.is_none() && servers.clone().next().is_some() {
+        tracing::info!("not registered in Radarr or Sonarr: regrip.internalUrl is not configured");
+    }
     let wanted = servers.map(|server| {
         let name = server.name.to_lowercase();
         let letters = name.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' });
