@@ -230,8 +230,7 @@ async fn torrents<L: NativeLedger>(client: &Client<L>, mut asked: Asked) -> Hand
             ok()
         }
         "downloadLimit" | "uploadLimit" => {
-            let selected = client.selected(&form)?.into_iter();
-            Ok(Reply::json(&selected.map(|torrent| (torrent.hash, 0)).collect::<BTreeMap<_, _>>()))
+            Ok(Reply::json(&client.selected(&form)?.into_iter().map(|one| (one.hash, 0)).collect::<BTreeMap<_, _>>()))
         }
         "setCategory" => client.set_category(&form).await,
         "createCategory" | "editCategory" => client.put_category(&form, asked.captured() == "createCategory").await,
@@ -383,8 +382,7 @@ impl<L: NativeLedger> Client<L> {
             _ => return Err(refused("urls: expected the http or https URL of a .torrent on each line".to_owned())),
         };
         let (control, shown) = (&self.api.control, display_url(url.as_str()));
-        let asked_at = asked.headers().get(HOST).and_then(|host| host.to_str().ok());
-        let asked_at = asked_at.map(|host| format!("http://{host}"));
+        let asked_at = asked.headers().get(HOST).and_then(|host| Some(format!("http://{}", host.to_str().ok()?)));
         let own = control.torrents().own_url().into_iter().chain(asked_at);
         let fetched = match own_stub(&url, own) {
             Some((peer, item)) => control.torrents().stub_of(peer, item).await.map(Bytes::from),
@@ -499,8 +497,7 @@ impl<L: NativeLedger> Client<L> {
     }
 
     async fn info(&self, form: &Form) -> Handled {
-        let hashes = form.text("hashes").to_ascii_lowercase();
-        let category = form.fields.get("category");
+        let (hashes, category) = (form.text("hashes").to_ascii_lowercase(), form.fields.get("category"));
         let mut found = Vec::new();
         for shown in self.all().await? {
             let torrent = &shown.torrent;
@@ -589,7 +586,7 @@ impl<L: NativeLedger> Client<L> {
     }
 }
 
-/// A state that leaves nothing to do is none of the client's business.
+/// A state that leaves nothing to do is fine.
 fn in_its_state(error: Error) -> Result<(), Error> {
     match error {
         Error::WrongState { .. } | Error::NoSuchDownload(_) => Ok(()),

@@ -361,7 +361,8 @@ impl Torrents {
     /// # Errors
     /// The error of the system.
     pub(crate) fn remove_stubs(&self, hash: &str) -> io::Result<()> {
-        for path in self.places(hash) {
+        let [queued, stopped, failed] = self.places(hash);
+        for path in [failed.with_extension("txt"), queued, stopped, failed] {
             match std::fs::remove_file(path) {
                 Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                     return Err(error);
@@ -543,6 +544,7 @@ pub(crate) fn hash_of(stub: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::{ServeTables, SqliteLedger};
 
     #[test]
     fn a_category_is_a_folder_below_the_completed_one_and_nothing_else() {
@@ -553,6 +555,50 @@ mod tests {
         let hostile = ["", "..", ".", "/etc", "a/..", "../a", "a//b", "a/", "a\\b", "a\nb", "a\0", "a/./b", &deep];
         for name in hostile {
             assert!(below(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_torrent_that_gets_its_download_while_it_is_deleted_is_not_forgotten_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(&folder.path().join("state.db")).unwrap();
+        let torrents = Torrents::default();
+        smol::block_on(async {
+            torrents.open(&ledger, folder.path().join("client")).await.unwrap();
+            let stub = Stub::new(PeerId::new("0123abcd").unwrap(), "1", "Film", 9).unwrap().write();
+            let torrent = torrents.read(&stub).unwrap();
+            let (hash, name) = (torrent.hash.clone(), torrent.stub_name());
+            torrents.add(&ledger, torrent, &stub, false).await.unwrap();
+            // Whoever deletes it has seen no download, and then there is one.
+            assert!(torrents.link(&ledger, &name, 7).await.unwrap());
+            assert!(!torrents.forget(&ledger, &hash, None).await.unwrap());
+            assert!(torrents.forget(&ledger, &hash, Some(7)).await.unwrap());
+            // The other way round: whoever makes the row learns that nobody wants it.
+            assert!(!torrents.link(&ledger, &name, 8).await.unwrap());
+            assert_eq!(torrents.get(&hash), None);
+            assert_eq!(ledger.client_records().await.unwrap(), []);
+        });
+    }
+
+    #[test]
+    fn a_url_of_torznab_is_ones_own_at_ones_own_address_only() {
+        let own = ["http://regrip:5225/base/", "http://127.0.0.1:5225"];
+        let found = |url: &str| {
+            let found = own_stub(&Url::parse(url).unwrap(), own.iter().map(|own| (*own).to_owned()));
+            found.map(|(peer, item)| format!("{peer} {item}"))
+        };
+        let item = Some("0123abcd film:42".to_owned());
+        for (url, wanted) in [
+            ("http://regrip:5225/base/torznab/download/0123abcd:film:42.torrent?apikey=a", &item),
+            ("http://127.0.0.1:5225/torznab/download/0123abcd%3Afilm%3A42.torrent", &item),
+            ("http://regrip:5225/torznab/download/0123abcd:film:42.torrent", &None),
+            ("https://127.0.0.1:5225/torznab/download/0123abcd:film:42.torrent", &None),
+            ("http://127.0.0.1:5226/torznab/download/0123abcd:film:42.torrent", &None),
+            ("http://127.0.0.1:5225/torznab/download/nobody:1.torrent", &None),
+            ("http://127.0.0.1:5225/torznab/download/0123abcd.torrent", &None),
+            ("http://127.0.0.1:5225/torznab/api", &None),
+        ] {
+            assert_eq!(found(url), *wanted, "{url}");
         }
     }
 }

@@ -117,7 +117,10 @@ async fn round<L: NativeLedger>(
     for (entry, imports) in &candidates {
         settle(service, config, entry, imports, &answers).await?;
     }
-    for torrent in &faults {
+    let peers: HashSet<&str> = faults.iter().map(|torrent| torrent.peer.as_str()).collect();
+    let answering = peers.into_iter().map(async |peer| (peer, peer_answers(service, peer).await));
+    let answering: HashMap<&str, bool> = join_all(answering).await.into_iter().collect();
+    for torrent in faults.iter().filter(|torrent| answering.get(torrent.peer.as_str()) == Some(&true)) {
         blocklist(service, config, torrent, &answers, asked).await?;
     }
     Ok(())
@@ -254,9 +257,6 @@ async fn blocklist<L: NativeLedger>(
 ) -> Result<(), Error> {
     let (ledger, torrents) = (service.control.ledger(), service.control.torrents());
     let why = torrent.fault.as_deref().unwrap_or_default();
-    if !peer_answers(service, torrent).await {
-        return Ok(());
-    }
     let mut told = false;
     let mut all_answered = true;
     for server in config.import_servers.iter().filter(|server| is_of(torrent, server, config)) {
@@ -295,13 +295,12 @@ async fn blocklist<L: NativeLedger>(
     Ok(())
 }
 
-/// Returns `true` if the peer of a torrent answers as a peer does: a 404 may also be that of a proxy in front of one that is
-/// away.
-async fn peer_answers<L: NativeLedger>(service: &Service<L>, torrent: &Torrent) -> bool {
-    let Some(peer) = PeerId::new(&torrent.peer).and_then(|peer| service.peers.get(&peer)) else {
-        return false;
-    };
-    peer.client.is_there().await
+/// Returns `true` if a peer answers as a peer does: a 404 may also be that of a proxy in front of one that is away.
+async fn peer_answers<L: NativeLedger>(service: &Service<L>, peer: &str) -> bool {
+    match PeerId::new(peer).and_then(|peer| service.peers.get(&peer)) {
+        Some(peer) => peer.client.is_there().await,
+        None => false,
+    }
 }
 
 /// What a server imported lately: the hashes of downloads, in lower case, and the paths of files as it saw them.

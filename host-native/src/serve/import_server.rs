@@ -27,7 +27,7 @@ use url::Url;
 const MOST_READ_BYTES: usize = 64 << 10;
 
 /// The largest answer that is used: a page of a queue or a history.
-const LARGEST_ANSWER_BYTES: usize = 16 << 20;
+const LARGEST_ANSWER_BYTES: usize = 8 << 20;
 
 /// How long an answer may take after its head.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -40,10 +40,11 @@ const ENDPOINT: &str = "/api/v3/command";
 
 /// Returns `true` if a server imports releases of that category: 2xxx are films, 5xxx series.
 pub(super) fn wants(server: &ImportServer, category: u32) -> bool {
-    match server.kind {
-        ImportServerKind::Radarr => category / 1000 == 2,
-        ImportServerKind::Sonarr => category / 1000 == 5,
-    }
+    server.destination
+        && match server.kind {
+            ImportServerKind::Radarr => category / 1000 == 2,
+            ImportServerKind::Sonarr => category / 1000 == 5,
+        }
 }
 
 /// Has a server import the file at `path`, which is the path as that server sees it.
