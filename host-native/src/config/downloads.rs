@@ -1,11 +1,12 @@
 //! The `downloads` block.
 
 use super::model::{Config, Downloads};
-use super::object::{Block, Node, Notes, list, number, path, text, written};
+use super::object::{Block, Node, Notes, flag, list, number, path, text, written};
 use crate::store::is_same_folder;
 use regrip_core::{Connections, DownloadsConfig, OnExists};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 type Count = fn(&mut DownloadsConfig) -> &mut u32;
 type Amount = fn(&mut DownloadsConfig) -> &mut u64;
@@ -33,23 +34,53 @@ const AMOUNTS: [(&str, Amount); 12] = [
     ("windowBytes", |config| &mut config.window_bytes),
 ];
 
+/// How often import servers are asked what they have imported, and at most how often.
+const IMPORT_POLL_INTERVAL: Duration = Duration::from_secs(30);
+const LEAST_IMPORT_POLL_MS: u64 = 1000;
+
 /// Reads the block.
 pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downloads> {
     let mut block = Block::open(node, notes)?;
-    let watch = block.need("watchPath", "the folder that stubs are dropped into", notes);
+    let watch_at = block.take("watchPath");
     let completed = block.need("completedPath", "the folder that files go to", notes);
     let (engine, on_exists_given) = engine(&mut block, node, notes);
+    let blocklist_failed = block.take("blocklistFailed").and_then(|knob| flag(&knob, notes)).unwrap_or(true);
+    let unlink_imported_files = block.take("unlinkImportedFiles").and_then(|knob| flag(&knob, notes)).unwrap_or(false);
+    let import_poll_interval = import_poll_interval(&mut block, notes);
     block.close(notes);
-    let (watch_at, completed_at) = (watch?, completed?);
-    let watch = path(&watch_at, notes);
-    let completed = path(&completed_at, notes);
-    let (watch, completed) = (watch?, completed?);
-    if is_same_folder(&watch, &completed) {
-        completed_at.refuse("another folder than watchPath", notes);
-    } else if is_same_folder(&watch.join("failed"), &completed) {
-        completed_at.refuse("another folder than failed in watchPath", notes);
+    let completed_at = completed?;
+    let watch = watch_at.and_then(|at| path(&at, notes));
+    let completed = path(&completed_at, notes)?;
+    if let Some(watch) = &watch {
+        if is_same_folder(watch, &completed) {
+            completed_at.refuse("another folder than watchPath", notes);
+        } else if is_same_folder(&watch.join("failed"), &completed) {
+            completed_at.refuse("another folder than failed in watchPath", notes);
+        }
     }
-    Some(Downloads { watch, completed, engine, on_exists_given })
+    Some(Downloads {
+        watch,
+        completed,
+        engine,
+        blocklist_failed,
+        import_poll_interval,
+        unlink_imported_files,
+        on_exists_given,
+    })
+}
+
+fn import_poll_interval(block: &mut Block<'_>, notes: &mut Notes<'_>) -> Duration {
+    let Some(knob) = block.take("importPollIntervalMs") else {
+        return IMPORT_POLL_INTERVAL;
+    };
+    match number(&knob, notes) {
+        Some(ms) if ms >= LEAST_IMPORT_POLL_MS => Duration::from_millis(ms),
+        Some(_) => {
+            knob.refuse("at least 1000 ms", notes);
+            IMPORT_POLL_INTERVAL
+        }
+        None => IMPORT_POLL_INTERVAL,
+    }
 }
 
 /// The settings of the engine, and whether `onExists` is among them. Those that cannot be read are noted and keep their

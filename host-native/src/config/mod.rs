@@ -16,6 +16,8 @@ mod secret;
 pub(crate) use downloads::data_folder_clash;
 pub use load::{ConfigRefused, Loaded, load, parse};
 pub(crate) use load::{Setting, SettingValue, settings};
-pub use model::{Config, Downloads, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
+pub use model::{
+    Autoregister, Config, Downloads, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of,
+};
 pub use object::Problem;
 pub use secret::Secret;

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default)]
@@ -47,12 +48,18 @@ impl fmt::Debug for HookCommands {
 /// The `downloads` block.
 #[derive(Clone, Debug)]
 pub struct Downloads {
-    /// The folder that stubs are dropped into.
-    pub watch: PathBuf,
+    /// The folder that stubs are dropped into, if there is one.
+    pub watch: Option<PathBuf>,
     /// The folder of completed files and of parts.
     pub completed: PathBuf,
     /// The settings of the engine, in range.
     pub engine: DownloadsConfig,
+    /// A release that is at fault is blocklisted at the server that grabbed it.
+    pub blocklist_failed: bool,
+    /// How often the import servers are asked what they have imported.
+    pub import_poll_interval: Duration,
+    /// An imported file loses its name in the completed folder.
+    pub unlink_imported_files: bool,
     /// `onExists` is in the file. Without it only files that regrip delivered are replaced.
     pub on_exists_given: bool,
 }
@@ -66,6 +73,8 @@ pub struct ServerConfig {
     pub api_key: Option<Secret>,
     /// The folder of the ledger, if it is configured.
     pub data_dir: Option<PathBuf>,
+    /// How Radarr and Sonarr reach this server, with a URL base if it has one there.
+    pub internal_url: Option<String>,
     /// Open the shared folders, one a peer.
     pub share_keys: Vec<ShareKey>,
 }
@@ -76,6 +85,7 @@ impl Default for ServerConfig {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5225),
             api_key: None,
             data_dir: None,
+            internal_url: None,
             share_keys: Vec::new(),
         }
     }
@@ -144,6 +154,25 @@ pub struct ImportServer {
     pub headers: Vec<Header>,
     /// The path of the completed folder on that server, if it is another one there.
     pub import_path: Option<String>,
+    /// It grabs releases from this server.
+    pub destination: bool,
+    /// This server registers itself there.
+    pub autoregister: Autoregister,
+}
+
+/// How this server registers itself at an import server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Autoregister {
+    /// It does.
+    pub enable: bool,
+    /// The priority of the indexer, from 1, the first, to 50.
+    pub priority: u32,
+}
+
+impl Default for Autoregister {
+    fn default() -> Self {
+        Autoregister { enable: true, priority: 1 }
+    }
 }
 
 /// The id of the peer that is configured with this URL: the first 8 hex digits of its SHA-256. The URL counts as it is

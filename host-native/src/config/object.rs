@@ -272,6 +272,17 @@ fn name_without(is_refused: impl Fn(char) -> bool, node: &Node<'_>, notes: &mut 
     Some(name)
 }
 
+/// `true` or `false`.
+pub(super) fn flag(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<bool> {
+    match node.value {
+        Value::BooleanLit(flag) => Some(flag.value),
+        _ => {
+            node.refuse("true or false", notes);
+            None
+        }
+    }
+}
+
 /// An integer that fits.
 pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<N> {
     let number = match node.value {

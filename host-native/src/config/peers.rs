@@ -1,7 +1,7 @@
 //! The blocks `peers`, `servers`, `regrip` and `share`.
 
-use super::model::{ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
-use super::object::{Block, Node, Notes, base_url, list, name, name_of_lines, path, text};
+use super::model::{Autoregister, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
+use super::object::{Block, Node, Notes, base_url, flag, list, name, name_of_lines, number, path, text};
 use super::secret::secret;
 use crate::transport::{Header, Origin};
 use std::path::PathBuf;
@@ -65,6 +65,8 @@ fn import_server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ImportServer>
     let name = block.take("name").and_then(|node| name_of_lines(&node, notes));
     let import_path = block.take("importPath").and_then(|node| text(&node, notes));
     let import_path = import_path.filter(|path| !path.is_empty());
+    let destination = block.take("destination").and_then(|node| flag(&node, notes)).unwrap_or(true);
+    let autoregister = block.take("autoregister").and_then(|node| autoregister(&node, notes)).unwrap_or_default();
     let headers = headers(&mut block, notes);
     block.close(notes);
     let (kind, url) = (kind?, url?);
@@ -77,7 +79,25 @@ fn import_server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ImportServer>
             return None;
         }
     };
-    Some(ImportServer { kind, name: name.unwrap_or_else(|| kind.name().to_owned()), url: url?, headers, import_path })
+    let name = name.unwrap_or_else(|| kind.name().to_owned());
+    Some(ImportServer { kind, name, url: url?, headers, import_path, destination, autoregister })
+}
+
+fn autoregister(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Autoregister> {
+    let mut block = Block::open(node, notes)?;
+    let mut read = Autoregister::default();
+    if let Some(enable) = block.take("enable").and_then(|node| flag(&node, notes)) {
+        read.enable = enable;
+    }
+    if let Some(node) = block.take("priority") {
+        match number(&node, notes) {
+            Some(priority) if (1..=50).contains(&priority) => read.priority = priority,
+            Some(_) => node.refuse("a number from 1 to 50", notes),
+            None => {}
+        }
+    }
+    block.close(notes);
+    Some(read)
 }
 
 /// `apiKey` and `headers`, ready to be sent. The key is not overridden by a header of its name.
@@ -133,6 +153,7 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
     server.api_key = key.as_ref().and_then(|key| secret(key, notes));
     let data_dir = block.take("dataDir");
     server.data_dir = data_dir.and_then(|folder| path(&folder, notes));
+    server.internal_url = block.take("internalUrl").and_then(|url| base_url(&url, notes));
     if let Some(keys) = block.take("shareKeys") {
         let keys = list(&keys, notes);
         server.share_keys = keys.iter().filter_map(|key| share_key(key, notes)).collect();

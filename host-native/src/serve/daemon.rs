@@ -15,11 +15,12 @@
 use super::folders::{DataFolder, DataFolderRefused};
 use super::reload::Settings;
 use super::service::Service;
-use super::{finish, queue, recover, reload, service};
+use super::{finish, import_poll, queue, recover, reload, service, stub_run};
 use crate::api;
 use crate::config::{Config, Downloads, HookCommands, Loaded, data_folder_clash};
 use crate::control::{Control, Events};
 use crate::hooks::{EndedDownload, Hooks};
+use crate::host::Workers;
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{NativeLedger, OpenError, Patience, SqliteLedger};
 use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
@@ -27,7 +28,6 @@ use crate::share::{Share, ShareError, ShareOptions};
 use crate::store::{DiskStore, FileStamp, OwnFiles};
 use crate::time::SmolClock;
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
-use crate::workers::Workers;
 use regrip_core::classify::is_of_this_machine;
 use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Status, What, shown};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -168,6 +168,9 @@ fn serve_on(
     own.add(&folder.lock_file());
     own.add(&std::path::absolute(&file)?);
     reload::replace_and_protect(&control, &settings.get());
+    if settings.get().downloads.is_some() {
+        smol::block_on(control.torrents().open(control.ledger(), folder.client()))?;
+    }
     let share = share(&settings.get(), own, ledger)?;
     let running = Running { file, settings, api_keys, control, signals, ended };
     let done = workers.run(running.run(server, share, &threads));
@@ -264,8 +267,8 @@ fn control<L: NativeLedger>(
     let completed = completed.map(|downloads| downloads.completed.clone());
     let control = Control::new(engine, events, completed);
     control.peers().configure(&config.peers);
-    if let Some(downloads) = &config.downloads {
-        control.stubs().watch(downloads.watch.clone());
+    if let Some(watch) = config.downloads.as_ref().and_then(|downloads| downloads.watch.clone()) {
+        control.stubs().watch(watch);
     }
     Ok(control)
 }
@@ -387,12 +390,17 @@ impl<L: NativeLedger> Running<L> {
         service.spawn(queue::run(Arc::clone(&service)));
         service.spawn(finish::retry_removals(Arc::clone(&service)));
         service.spawn(service::show_outages(Arc::clone(&service)));
+        service.spawn(service::look_at_client(Arc::clone(&service)));
+        service.spawn(import_poll::poll(Arc::clone(&service)));
+        service.spawn(import_poll::keep_registered(Arc::clone(&service)));
+        let stubs = Arc::clone(&service);
+        self.control.torrents().stubs_by(move |peer, item| stub_run::make_stub(Arc::clone(&stubs), peer, item).boxed());
         service.spawn(recover::go_on_with_imports(Arc::clone(&service)));
-        tracing::info!(
-            watch = %downloads.watch.display(),
-            completed = %downloads.completed.display(),
-            "watching for stubs"
-        );
+        let completed = downloads.completed.display();
+        match &downloads.watch {
+            Some(watch) => tracing::info!(watch = %watch.display(), %completed, "watching for stubs"),
+            None => tracing::info!(%completed, "taking downloads by the API: no watch folder is configured"),
+        }
         Ok(service)
     }
 

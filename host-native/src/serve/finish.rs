@@ -13,7 +13,7 @@ use super::service::Service;
 use super::stub_run;
 use crate::control::{End, PendingStub};
 use crate::ledger::{LedgerEntry, LeftStub, NativeLedger};
-use regrip_core::classify::is_of_this_machine;
+use regrip_core::classify::{is_of_the_release, is_of_this_machine};
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error, PeerId, Source, Status};
 use smol::Timer;
@@ -39,14 +39,20 @@ pub(super) fn on_end<L: NativeLedger>(service: &Arc<Service<L>>, end: &End) {
         return;
     }
     let advice = end.result.as_ref().err().and_then(Error::advice);
+    let is_at_fault = end.result.as_ref().err().is_some_and(is_of_the_release);
     let (service, id) = (Arc::clone(service), end.id);
     service.clone().spawn(async move {
-        after(&service, id, advice).await;
+        after(&service, id, advice, is_at_fault).await;
     });
 }
 
 /// Does what is to be done after a drive.
-async fn after<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId, advice: Option<&'static str>) {
+async fn after<L: NativeLedger>(
+    service: &Arc<Service<L>>,
+    id: DownloadId,
+    advice: Option<&'static str>,
+    is_at_fault: bool,
+) {
     let entry = match service.control.ledger().entry(id).await {
         Ok(entry) => entry,
         Err(Error::NoSuchDownload(_)) => {
@@ -63,14 +69,18 @@ async fn after<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId, advic
         }
     };
     match entry.row.status {
-        Status::Completed | Status::ImportQueued => {
+        Status::Completed | Status::ImportQueued | Status::Imported => {
             service.retries.forget(id);
             finish(service, id, false).await;
         }
         Status::Failed if failed_here(&entry) => wait(service, &entry),
         Status::Failed => {
             service.retries.forget(id);
+            if let Some(item) = item_of(&entry).filter(|_| is_at_fault) {
+                service.blame(&item, entry.stub_name.as_deref(), &failed_because(&entry)).await;
+            }
             give_up(service, &entry, &why(&failed_because(&entry), advice)).await;
+            service.control.torrents().ask_soon();
         }
         Status::Cancelled => {
             service.retries.forget(id);
@@ -132,7 +142,7 @@ pub(super) async fn fail_stubs<L: NativeLedger>(service: &Service<L>, item: &Pee
     while let Some(name) = stubs.next() {
         let mut failed = false;
         while let Err(error) = service.stubs.fail(&name, item, why) {
-            let folder = service.stubs.path().display();
+            let folder = service.stubs.path(&name).display();
             let trouble = format!("cannot move stubs in {folder} to failed/: {error}");
             service.control.troubles().note(MOVING_FAILS, &trouble);
             failed = true;
@@ -240,7 +250,7 @@ pub(super) fn remove<L: NativeLedger>(service: &Service<L>, name: &str, item: &P
 /// Claims a stub that cannot be removed, for this process and the next.
 pub(super) async fn leave<L: NativeLedger>(service: &Service<L>, name: &str, item: &PeerItem, error: &io::Error) {
     service.claims.leave(name, item);
-    note(service, error);
+    note(service, name, error);
     let stub =
         LeftStub { stub_name: name.to_owned(), peer_id: item.peer.as_str().to_owned(), item_id: item.id.clone() };
     if let Err(error) = service.control.ledger().note_left_stub(stub).await {
@@ -285,7 +295,7 @@ async fn try_all<L: NativeLedger>(service: &Service<L>) {
     for (name, item) in service.claims.left() {
         if let Err(error) = remove(service, &name, &item) {
             list(service, &name, &item, &error);
-            first_error.get_or_insert(error);
+            first_error.get_or_insert((name, error));
             continue;
         }
         match service.control.ledger().forget_left_stub(name.clone()).await {
@@ -300,13 +310,13 @@ async fn try_all<L: NativeLedger>(service: &Service<L>) {
         }
     }
     match first_error {
-        Some(error) => note(service, &error),
+        Some((name, error)) => note(service, &name, &error),
         None => service.control.troubles().over(REMOVING_FAILS),
     }
 }
 
-fn note<L: NativeLedger>(service: &Service<L>, error: &io::Error) {
-    let folder = service.stubs.path().display();
+fn note<L: NativeLedger>(service: &Service<L>, name: &str, error: &io::Error) {
+    let folder = service.stubs.path(name).display();
     let trouble = format!("cannot remove stubs of completed downloads in {folder}: {error}");
     service.control.troubles().note(REMOVING_FAILS, &trouble);
 }

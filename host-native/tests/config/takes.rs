@@ -1,7 +1,7 @@
 //! What is taken, and what it means.
 
 use crate::support::{config, errors, read};
-use regrip::config::{ImportServerKind, Problem};
+use regrip::config::{Autoregister, ImportServerKind, Problem};
 use regrip_core::{DownloadsConfig, OnExists};
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use std::path::Path;
 fn a_configuration_that_knows_only_the_paths_has_every_default() {
     let config = config(r#"{"downloads": {"watchPath": "/watch", "completedPath": "/done"}}"#);
     let downloads = config.downloads.expect("there is a block");
-    assert_eq!(downloads.watch, Path::new("/watch"));
+    assert_eq!(downloads.watch.as_deref(), Some(Path::new("/watch")));
     assert_eq!(downloads.completed, Path::new("/done"));
     assert_eq!(downloads.engine, DownloadsConfig::default());
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:5225");
@@ -58,7 +58,7 @@ fn relative_paths_begin_at_the_folder_of_the_file() {
     let text = r#"{"downloads": {"watchPath": "in", "completedPath": "../out"}, "regrip": {"dataDir": "data"}, "share": ["films"]}"#;
     let config = config(text);
     let downloads = config.downloads.expect("there is a block");
-    assert_eq!(downloads.watch, Path::new("/etc/regrip/in"));
+    assert_eq!(downloads.watch.as_deref(), Some(Path::new("/etc/regrip/in")));
     assert_eq!(downloads.completed, Path::new("/etc/regrip/../out"));
     assert_eq!(config.server.data_dir.as_deref(), Some(Path::new("/etc/regrip/data")));
     assert_eq!(config.share, [Path::new("/etc/regrip/films")]);
@@ -123,7 +123,7 @@ fn keys_that_are_not_known_are_named_and_passed_over() {
             {"url": "http://peer.example", "autoregister": true}
         ],
         "servers": [
-            {"type": "radarr", "url": "http://nas", "source": "a", "destination": {"b": []}}
+            {"type": "radarr", "url": "http://nas", "source": "a", "destination": false}
         ]
     }"#;
     let loaded = read(text).expect("it is one");
@@ -135,9 +135,53 @@ fn keys_that_are_not_known_are_named_and_passed_over() {
         "line 3: downloads.maxConcurentDownloads: is unknown and is ignored",
         "line 5: peers[0].autoregister: is not used by regrip and is ignored",
         "line 8: servers[0].source: is not used by regrip and is ignored",
-        "line 8: servers[0].destination: is not used by regrip and is ignored",
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn a_server_registers_everywhere_unless_it_is_told_not_to() {
+    let text = r#"{
+        "downloads": {"completedPath": "/done", "blocklistFailed": false, "importPollIntervalMs": 1000, "unlinkImportedFiles": true},
+        "regrip": {"internalUrl": "http://regrip:5225/base"},
+        "servers": [
+            {"type": "radarr", "url": "http://nas"},
+            {"type": "sonarr", "url": "http://nas", "destination": false, "autoregister": {"enable": false, "priority": 50}}
+        ]
+    }"#;
+    let config = read(text).expect("it is one").config;
+    let downloads = config.downloads.expect("there is a block");
+    assert_eq!((downloads.blocklist_failed, downloads.unlink_imported_files), (false, true));
+    assert_eq!(downloads.import_poll_interval.as_millis(), 1000);
+    assert_eq!(config.server.internal_url.as_deref(), Some("http://regrip:5225/base"));
+    let read = config.import_servers.iter().map(|server| (server.destination, server.autoregister));
+    let (by_default, off) = (Autoregister { enable: true, priority: 1 }, Autoregister { enable: false, priority: 50 });
+    assert_eq!(read.collect::<Vec<_>>(), [(true, by_default), (false, off)]);
+    let wrong = |block: &str, knob: &str| errors(&text.replace(block, knob)).join(", ");
+    for (block, knob, says) in [
+        (
+            r#""importPollIntervalMs": 1000"#,
+            r#""importPollIntervalMs": 999"#,
+            "downloads.importPollIntervalMs: found 999",
+        ),
+        (
+            r#""blocklistFailed": false"#,
+            r#""blocklistFailed": "no""#,
+            "downloads.blocklistFailed: found a string, expected true or false",
+        ),
+        (
+            r#""priority": 50"#,
+            r#""priority": 51"#,
+            "servers[1].autoregister.priority: found 51, expected a number from 1 to 50",
+        ),
+        (r#""priority": 50"#, r#""priority": 0"#, "servers[1].autoregister.priority"),
+        (r#"{"enable": false, "priority": 50}"#, "true", "servers[1].autoregister: found"),
+        ("http://regrip:5225/base", "regrip:5225", "regrip.internalUrl: found"),
+        ("http://regrip:5225/base", "http://u:secret@regrip", "regrip.internalUrl: found"),
+    ] {
+        let refused = wrong(block, knob);
+        assert!(refused.contains(says) && !refused.contains("secret"), "{knob}: {refused}");
+    }
 }
 
 #[test]

@@ -8,9 +8,9 @@ use crate::cli::args::{AddArgs, BackendArgs, Retry};
 use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::{Reporter, RunEnd, reporter};
 use crate::cli::{drive, text};
+use crate::host::Workers;
 use crate::host::{Listener, NativeHost};
 use crate::ledger::NativeLedger;
-use crate::workers::Workers;
 use futures::future::join_all;
 use regrip_core::record::Row;
 use regrip_core::{DownloadId, Engine, Error, Status, display_url};
@@ -215,7 +215,7 @@ impl Again {
 /// Why a download cannot be retried, by its status.
 fn not_retried(id: DownloadId, status: Status) -> String {
     match status {
-        Status::Completed | Status::ImportQueued => {
+        Status::Completed | Status::ImportQueued | Status::Imported => {
             format!("it is complete; to download it again, `regrip remove {id}`, then `regrip get` its URL")
         }
         _ => format!(

@@ -46,7 +46,7 @@ fn standing(shown: &Shown, now: Moment) -> String {
 
 fn facts(download: &Download, now: Moment) -> Vec<(&'static str, String)> {
     let mut facts = vec![("file", download.dest_path.clone()), ("from", from(download))];
-    let whole = matches!(download.status, Status::Completed | Status::ImportQueued);
+    let whole = download.status.is_complete();
     if !whole {
         facts.push(("part", download.part_path.clone()));
     }
@@ -83,7 +83,7 @@ fn facts(download: &Download, now: Moment) -> Vec<(&'static str, String)> {
     add("imported", download.import_state.clone());
     add("waits for", download.waiting_why.clone());
     match download.status {
-        Status::Completed | Status::ImportQueued => add("warning", download.error.clone()),
+        Status::Completed | Status::ImportQueued | Status::Imported => add("warning", download.error.clone()),
         _ => add("error", error(download)),
     }
     facts
@@ -105,7 +105,7 @@ fn size(download: &Download) -> String {
     };
     let Some(bytes) = download.expected_bytes else {
         return match download.status {
-            Status::Completed | Status::ImportQueued => {
+            Status::Completed | Status::ImportQueued | Status::Imported => {
                 format!("{}{mismatch}", exact(download.downloaded_bytes))
             }
             _ => "unknown so far".to_owned(),

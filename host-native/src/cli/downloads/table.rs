@@ -102,7 +102,7 @@ fn note(download: &Download, now: Moment) -> Option<String> {
 
 /// `24.0 MB` for a complete file, `75% of 24.0 MB` for a partial one, `18.0 MB` if its size is unknown.
 fn bytes(download: &Download) -> String {
-    let whole = matches!(download.status, Status::Completed | Status::ImportQueued);
+    let whole = download.status.is_complete();
     match download.expected_bytes {
         Some(total) if !whole => {
             format!("{}% of {}", text::percent(download.downloaded_bytes, total), text::bytes(total))
