@@ -1,9 +1,9 @@
 //! Reads a configuration file.
 
 use super::downloads::{self, OwnFolder, downloads};
-use super::model::{Config, HookCommands};
+use super::model::{Config, HookCommands, ServerConfig};
 use super::object::{Block, Node, Notes, Problem, text};
-use super::peers::{peers, server, servers, share};
+use super::peers::{Roles, peers, server, servers, servers_by_role, share};
 use crate::text_file;
 use jsonc_parser::ast::Value;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
@@ -157,14 +157,27 @@ fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
     if let Some(node) = &downloads_at {
         config.downloads = downloads(node, notes);
     }
-    if let Some(node) = block.take("regrip") {
-        config.server = server(&node, notes).unwrap_or_default();
+    let (own, jacks) = (block.take("regrip"), block.take("jack"));
+    if let (Some(_), Some(jacks)) = (&own, &jacks) {
+        notes.warn(jacks.at, &jacks.key, "is ignored: the regrip block is read");
+    }
+    let is_jacks = own.is_none() && jacks.is_some();
+    if is_jacks {
+        block.take("version"); // of the file's format
+    }
+    if let Some(node) = own.or(jacks) {
+        config.server = ServerConfig { is_jacks, ..server(&node, notes).unwrap_or_default() };
     }
     if let Some(node) = block.take("peers") {
-        config.peers = peers(&node, notes);
+        peers(&node, &mut config.peers, notes);
     }
     if let Some(node) = block.take("servers") {
-        config.import_servers = servers(&node, notes);
+        // jack's servers are both unless they say otherwise; here it is asked for.
+        let roles = Roles { source: is_jacks, destination: is_jacks, ..Roles::default() };
+        match node.value {
+            Value::Object(_) => servers_by_role(&node, block.take("indexer").as_ref(), &mut config, notes),
+            _ => servers(&node, roles, &mut config.import_servers, notes),
+        }
     }
     if let Some(node) = block.take("share") {
         config.share = share(&node, notes);

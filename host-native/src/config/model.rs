@@ -68,6 +68,23 @@ pub struct ServerConfig {
     pub data_dir: Option<PathBuf>,
     /// Open the shared folders, one a peer.
     pub share_keys: Vec<ShareKey>,
+    /// How Radarr and Sonarr reach this server, if it is configured.
+    pub internal_url: Option<String>,
+    /// How peers reach this server, for quick links.
+    pub external: Option<External>,
+    /// The block is jack's: its key was given to peers, who may go on to fetch with it.
+    pub is_jacks: bool,
+}
+
+/// How peers reach this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct External {
+    /// The name that a peer is offered for this server.
+    pub instance_name: Option<String>,
+    /// The address.
+    pub url: String,
+    /// Headers that get a peer through what is in front of this server.
+    pub headers: Vec<(String, Secret)>,
 }
 
 impl Default for ServerConfig {
@@ -77,6 +94,9 @@ impl Default for ServerConfig {
             api_key: None,
             data_dir: None,
             share_keys: Vec::new(),
+            internal_url: None,
+            external: None,
+            is_jacks: false,
         }
     }
 }
@@ -144,6 +164,29 @@ pub struct ImportServer {
     pub headers: Vec<Header>,
     /// The path of the completed folder on that server, if it is another one there.
     pub import_path: Option<String>,
+    /// Peers may fetch what it has files for.
+    pub source: bool,
+    /// Paths of its library, each with the path of the same folder here.
+    pub path_mapping: Vec<(String, PathBuf)>,
+    /// This server registers itself there.
+    pub destination: bool,
+    /// How it does.
+    pub autoregister: Autoregister,
+}
+
+/// How this server registers itself in Radarr or Sonarr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Autoregister {
+    /// It does so at all.
+    pub enable: bool,
+    /// The priority of the indexer, from 1.
+    pub priority: u32,
+}
+
+impl Default for Autoregister {
+    fn default() -> Self {
+        Autoregister { enable: true, priority: 1 }
+    }
 }
 
 /// The id of the peer that is configured with this URL: the first 8 hex digits of its SHA-256. The URL counts as it is

@@ -82,8 +82,10 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// Keys of the software that this protocol was designed for. regrip does not need them.
-const ELSEWHERE: [&str; 4] = ["jack", "source", "destination", "autoregister"];
+/// Keys of jack, the software that this protocol was designed for, that mean nothing here: it reads films' descriptions from
+/// TMDB, once shared a folder by way of Jellyfin, and has an import retry of its own.
+const ELSEWHERE: [&str; 5] =
+    ["tmdbApiKey", "mediaPath", "maxManualImportAttempts", "manualImportBackoffBaseMs", "manualImportBackoffMaxMs"];
 
 /// An object whose keys are being taken.
 pub(super) struct Block<'a> {
@@ -275,7 +277,7 @@ fn name_without(is_refused: impl Fn(char) -> bool, node: &Node<'_>, notes: &mut 
 /// An integer that fits.
 pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<N> {
     let number = match node.value {
-        Value::NumberLit(number) => number.value.parse::<u64>().ok(),
+        Value::NumberLit(number) => number.value.parse::<u64>().ok().or_else(|| whole(number.value)),
         _ => None,
     };
     let fits = number.and_then(|number| N::try_from(number).ok());
@@ -288,6 +290,25 @@ pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes<'_>) ->
         node.refuse_found(&found, "a whole number from 0 on", notes);
     }
     fits
+}
+
+/// `3.0` and `1e3`, which JSON does not distinguish from 3 and 1000.
+fn whole(written: &str) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = written.parse::<f64>().ok()?;
+    let is_whole = number.fract() == 0.0 && (0.0..=EXACT).contains(&number);
+    is_whole.then(|| format!("{number:.0}").parse().ok()).flatten()
+}
+
+/// True or false.
+pub(super) fn flag(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<bool> {
+    match node.value {
+        Value::BooleanLit(flag) => Some(flag.value),
+        _ => {
+            node.refuse("true or false", notes);
+            None
+        }
+    }
 }
 
 /// The elements of a list.
