@@ -1,7 +1,7 @@
 //! Bencode (BEP 3), as far as stubs need it: a strict parser, and a writer of strings and numbers.
 //!
 //! The parser refuses nesting deeper than [`DEEPEST`], bytes after the value, numbers with leading zeros and duplicate keys. It
-//! accepts unsorted keys, because not every writer sorts them and nothing is hashed here.
+//! accepts unsorted keys, because not every writer sorts them; what is hashed are the bytes as they are ([`raw`]).
 
 use std::collections::BTreeMap;
 
@@ -59,6 +59,20 @@ pub(crate) fn read(input: &[u8]) -> Result<Value<'_>, Flaw> {
         return Err(reader.flaw("bytes after the end"));
     }
     Ok(value)
+}
+
+/// The bytes of the value of a key of the outermost dictionary, as they are in the input.
+pub(crate) fn raw<'a>(input: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
+    let mut reader = Reader { input, at: 1 };
+    while input.first() == Some(&b'd') && reader.peek() != Some(b'e') {
+        let key = reader.string().ok()?;
+        let begin = reader.at;
+        reader.value(1).ok()?;
+        if key == wanted.as_bytes() {
+            return input.get(begin..reader.at);
+        }
+    }
+    None
 }
 
 /// Writes a string.

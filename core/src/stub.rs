@@ -123,6 +123,16 @@ impl Stub {
         Stub::new(peer, item, name, length.ok_or(foreign("its info has no length"))?)
     }
 
+    /// The `info` of a stub as its bytes are: their SHA-1 is the hash by which programs for torrents name it.
+    ///
+    /// ```
+    /// let bytes = b"d7:comment21:jack:1a2b3c4d:film:424:infod6:lengthi5e4:name4:Filmee";
+    /// assert_eq!(regrip_core::Stub::info(bytes), Some(&b"d6:lengthi5e4:name4:Filme"[..]));
+    /// ```
+    pub fn info(bytes: &[u8]) -> Option<&[u8]> {
+        bencode::raw(bytes, "info")
+    }
+
     /// The stub as bytes that [`read`](Self::read) accepts.
     pub fn write(&self) -> Vec<u8> {
         let mut out = Vec::new();

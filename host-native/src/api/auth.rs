@@ -64,14 +64,57 @@ impl Auth {
         Ok(Some(set_cookie(&token, LIFE.as_secs(), headers)))
     }
 
+    /// Opens a session of the download client's API. Returns its token, or "" if no key is needed; `None` if the key is wrong.
+    pub(super) fn log_in_client(
+        &self,
+        key: &str,
+        headers: &HeaderMap,
+        from: SocketAddr,
+    ) -> Result<Option<String>, Refusal> {
+        let (Some(keys), key_changes) = self.keys.get() else {
+            return Ok(Some(String::new()));
+        };
+        if !keys.fits(key.as_bytes()) {
+            return Ok(None);
+        }
+        let program = headers.get(USER_AGENT).map_or(&b""[..], |name| name.as_bytes());
+        let token = self.sessions.begin(Client::new(from.ip(), program), key_changes);
+        Ok(Some(token.map_err(no_random)?))
+    }
+
+    /// Ends a session of the download client's API.
+    pub(super) fn log_out_client(&self, token: &str) {
+        self.sessions.end(token);
+    }
+
+    /// Decides on a request to the download client's API: like the others, but with its own cookie (see
+    /// [`client_session`]) and with forms, which that API has; pages of other sites are refused by `Origin`, `Sec-Fetch-Site`
+    /// and `SameSite`.
+    pub(super) fn check_client(&self, head: &Parts, from: SocketAddr, entry: Entry) -> Result<(), Refusal> {
+        let headers = &head.headers;
+        match self.keys.get() {
+            (None, _) => Access::Loopback.check(headers, from)?,
+            (Some(_), _) if entry == Entry::Keyless => {}
+            (Some(keys), _) if headers.contains_key(&X_API_KEY) => Access::Keys(keys).check(headers, from)?,
+            (Some(_), key_changes) => match client_session(headers) {
+                Some((token, _)) if self.sessions.holds(token, key_changes) => {}
+                _ => return Err(Refusal::new(StatusCode::FORBIDDEN, "Forbidden", "Forbidden")),
+            },
+        }
+        match is_own_origin(headers) && !is_from_another_site(head) {
+            true => Ok(()),
+            false => Err(Refusal::new(StatusCode::UNAUTHORIZED, "ForeignOrigin", "Unauthorized")),
+        }
+    }
+
     /// Ends the session of the request's cookie. Returns the `Set-Cookie` that removes it.
     pub(super) fn log_out(&self, headers: &HeaderMap) -> String {
-        tokens(headers).for_each(|token| self.sessions.end(token));
+        tokens(headers, COOKIE_NAME).for_each(|token| self.sessions.end(token));
         set_cookie("", 0, headers)
     }
 
     fn holds_session(&self, headers: &HeaderMap, key_changes: u64) -> Result<(), Refusal> {
-        let mut tokens = tokens(headers);
+        let mut tokens = tokens(headers, COOKIE_NAME);
         match tokens.any(|token| self.sessions.holds(token, key_changes)) {
             true => Ok(()),
             false => Err(unauthorized()),
@@ -115,14 +158,20 @@ fn is_from_another_site(head: &Parts) -> bool {
 }
 
 /// The tokens of a request: other paths of this host may have set cookies of the same name.
-fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+fn tokens<'a>(headers: &'a HeaderMap, wanted: &'static str) -> impl Iterator<Item = &'a str> {
     let cookies = headers.get_all(COOKIE).iter();
     let pairs = cookies.filter_map(|cookie| cookie.to_str().ok());
     let pairs = pairs.flat_map(|cookie| cookie.split(';'));
-    pairs.filter_map(|pair| {
+    pairs.filter_map(move |pair| {
         let (name, value) = pair.trim().split_once('=')?;
-        (name == COOKIE_NAME).then_some(value)
+        (name == wanted).then_some(value)
     })
+}
+
+/// Token and user name, in hex, of a request to the download client's API. The name is not secret and proves nothing: who logs in
+/// may choose any.
+pub(super) fn client_session(headers: &HeaderMap) -> Option<(&str, &str)> {
+    tokens(headers, "SID").next()?.split_once('.')
 }
 
 /// `Secure` only if the browser uses TLS, to a proxy in front: otherwise it would not send the cookie back.

@@ -246,7 +246,7 @@ pub(super) async fn remove<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> H
 }
 
 /// With the current length of the part: the ledger has the one of the last checkpoint.
-fn up_to_date(entry: LedgerEntry) -> Download {
+pub(super) fn up_to_date(entry: LedgerEntry) -> Download {
     let mut download = Download::from(entry);
     if !download.status.is_finished()
         && let Ok(part) = std::fs::symlink_metadata(&download.part_path)

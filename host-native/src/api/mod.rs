@@ -10,6 +10,8 @@
 //! threads.run(server.run(threads.executor(), answer, stopped));     // first `control.end()`, which ends the event streams
 //! ```
 //!
+//! Below `/api/v2/` is the API of another program, qBittorrent, for Radarr and Sonarr: see `qbittorrent`.
+//!
 //! `routes` is the table of routes, `auth` decides who may use them, `error` has the error responses. Nothing here decides
 //! about downloads.
 //!
@@ -19,10 +21,11 @@ mod auth;
 mod dashboard;
 mod downloads;
 mod error;
-mod events;
+mod qbittorrent;
 mod routes;
 mod sessions;
 mod status;
+mod torrent_json;
 
 use crate::control::Control;
 use crate::ledger::NativeLedger;
@@ -92,9 +95,14 @@ impl<L: NativeLedger> Api<L> {
 pub fn router<L: NativeLedger>(control: Control<L>, keys: CurrentKeys) -> Answer {
     let auth = Arc::new(Auth::new(keys));
     let api = Api { control, auth: Arc::clone(&auth), turns: Semaphore::new(AT_ONCE), started: SystemTime::now() };
-    let answer = Router::new(Arc::new(api), routes::routes(), auth).answer();
+    let api = Arc::new(api);
+    let client = qbittorrent::router(Arc::clone(&api));
+    let answer = Router::new(api, routes::routes(), auth).answer();
     Arc::new(move |request, from| {
-        let reply = answer(request, from);
+        let reply = match request.uri().path().starts_with("/api/v2/") {
+            true => client(request, from),
+            false => answer(request, from),
+        };
         let reply = reply.map(|reply| {
             reply
                 .default_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))

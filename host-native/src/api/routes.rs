@@ -1,6 +1,6 @@
 //! The table. `openapi.json` describes it; a test compares the two.
 
-use super::{Api, Handled, auth, dashboard, downloads, events, status};
+use super::{Api, Handled, auth, dashboard, downloads, status};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Entry, Payload, Reply, Route};
 use bytes::Bytes;
@@ -41,7 +41,7 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(GET "/api/stubs", Keyed, status::stubs),
         route!(GET "/api/peers", Keyed, status::peers),
         route!(GET "/api/troubles", Keyed, status::troubles),
-        route!(GET "/api/events", Keyed, events::events),
+        route!(GET "/api/events", Keyed, status::events),
         route!(GET "/metrics", Keyed, status::metrics),
         route!(GET "/openapi.json", Keyed, description),
     ]

@@ -158,7 +158,8 @@ fn summary(config: &Config) -> String {
     };
     match &config.downloads {
         Some(downloads) => {
-            line("watch", downloads.watch.display().to_string());
+            let watch = downloads.watch.as_ref().map(|watch| watch.display().to_string());
+            line("watch", watch.unwrap_or_else(|| "no folder".to_owned()));
             line("completed", downloads.completed.display().to_string());
         }
         None => line("downloads", "none".to_owned()),

@@ -36,18 +36,19 @@ const AMOUNTS: [(&str, Amount); 12] = [
 /// Reads the block.
 pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downloads> {
     let mut block = Block::open(node, notes)?;
-    let watch = block.need("watchPath", "the folder that stubs are dropped into", notes);
+    let watch_at = block.take("watchPath");
     let completed = block.need("completedPath", "the folder that files go to", notes);
     let (engine, on_exists_given) = engine(&mut block, node, notes);
     block.close(notes);
-    let (watch_at, completed_at) = (watch?, completed?);
-    let watch = path(&watch_at, notes);
-    let completed = path(&completed_at, notes);
-    let (watch, completed) = (watch?, completed?);
-    if is_same_folder(&watch, &completed) {
-        completed_at.refuse("another folder than watchPath", notes);
-    } else if is_same_folder(&watch.join("failed"), &completed) {
-        completed_at.refuse("another folder than failed in watchPath", notes);
+    let completed_at = completed?;
+    let watch = watch_at.and_then(|at| path(&at, notes));
+    let completed = path(&completed_at, notes)?;
+    if let Some(watch) = &watch {
+        if is_same_folder(watch, &completed) {
+            completed_at.refuse("another folder than watchPath", notes);
+        } else if is_same_folder(&watch.join("failed"), &completed) {
+            completed_at.refuse("another folder than failed in watchPath", notes);
+        }
     }
     Some(Downloads { watch, completed, engine, on_exists_given })
 }

@@ -47,8 +47,8 @@ impl fmt::Debug for HookCommands {
 /// The `downloads` block.
 #[derive(Clone, Debug)]
 pub struct Downloads {
-    /// The folder that stubs are dropped into.
-    pub watch: PathBuf,
+    /// The folder that stubs are dropped into, if there is one.
+    pub watch: Option<PathBuf>,
     /// The folder of completed files and of parts.
     pub completed: PathBuf,
     /// The settings of the engine, in range.

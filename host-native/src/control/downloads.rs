@@ -5,6 +5,7 @@ use super::address::{self, BadAddress};
 use super::events::Events;
 use super::status::{Peers, Stubs, Troubles};
 use super::tasks::{DropOut, End, Tasks};
+use super::torrents::Torrents;
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
 use crate::store::destination;
@@ -52,6 +53,7 @@ pub(super) struct ControlInner<L: NativeLedger> {
     pub(super) events: Events,
     pub(super) stubs: Stubs,
     pub(super) peers: Peers,
+    pub(super) torrents: Torrents,
     pub(super) troubles: Troubles,
     pub(super) tasks: Tasks,
     pub(super) completed: Option<PathBuf>,
@@ -78,6 +80,7 @@ impl<L: NativeLedger> Control<L> {
             events,
             stubs: Stubs::default(),
             peers: Peers::default(),
+            torrents: Torrents::default(),
             troubles: Troubles::default(),
             tasks: Tasks::default(),
             completed,
@@ -108,6 +111,11 @@ impl<L: NativeLedger> Control<L> {
     /// The configured peers.
     pub fn peers(&self) -> &Peers {
         &self.0.peers
+    }
+
+    /// What was added by the API of the download client.
+    pub(crate) fn torrents(&self) -> &Torrents {
+        &self.0.torrents
     }
 
     /// What is wrong with the server's surroundings.

@@ -13,6 +13,7 @@ mod downloads;
 mod events;
 mod status;
 mod tasks;
+mod torrents;
 
 pub(crate) use accept::{Acceptance, Wanted, accept, foreign_file, is_complete};
 pub use address::BadAddress;
@@ -23,3 +24,4 @@ pub use events::{Events, Heard, Subscription};
 pub(crate) use status::PeerCard;
 pub use status::{Peers, PendingStub, Stubs, Troubles};
 pub use tasks::End;
+pub(crate) use torrents::{CLIENT_PREFIX, StubPlace, Torrent, TorrentError, below};

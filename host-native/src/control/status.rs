@@ -183,6 +183,11 @@ impl Stubs {
         lock(&self.0).stubs.values().take(most).cloned().collect()
     }
 
+    /// Returns `true` if the last request for a stub's release failed.
+    pub(crate) fn error(&self, stub_name: &str) -> bool {
+        lock(&self.0).stubs.get(stub_name).is_some_and(|stub| stub.error.is_some())
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         lock(&self.0).stubs.len()

@@ -17,7 +17,7 @@ mod sqlite;
 pub use catalogue::{AttemptLine, Catalogue, Download, LedgerEntry};
 pub(crate) use catalogue::{is_as_left, is_delivered};
 pub use native::{
-    DownloadOrigin, Import, ImportState, LeftStub, NativeLedger, ServeTables, SharedDigest, SharedDigests,
+    ClientRecord, DownloadOrigin, Import, ImportState, LeftStub, NativeLedger, ServeTables, SharedDigest, SharedDigests,
 };
 pub(crate) use sqlite::is_busy;
 pub use sqlite::{OpenError, Patience, SqliteLedger};

@@ -74,6 +74,29 @@ pub trait ServeTables {
         shown: String,
         at: SystemTime,
     ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// The records of the download client's API.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn client_records(&self) -> impl Future<Output = Result<Vec<ClientRecord>, Error>> + Send;
+
+    /// Writes a record in place of the one of its kind and key, or removes that.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    fn put_client_record(&self, record: ClientRecord) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// A record of the download client's API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientRecord {
+    /// `torrent` or `category`.
+    pub kind: String,
+    /// The torrent's hash or the category's name.
+    pub key: String,
+    /// JSON; `None` removes the record.
+    pub record: Option<String>,
 }
 
 /// The origin of a download.

@@ -168,6 +168,9 @@ fn serve_on(
     own.add(&folder.lock_file());
     own.add(&std::path::absolute(&file)?);
     reload::replace_and_protect(&control, &settings.get());
+    if settings.get().downloads.is_some() {
+        smol::block_on(control.torrents().open(control.ledger(), folder.client()))?;
+    }
     let share = share(&settings.get(), own, ledger)?;
     let running = Running { file, settings, api_keys, control, signals, ended };
     let done = workers.run(running.run(server, share, &threads));
@@ -264,8 +267,8 @@ fn control<L: NativeLedger>(
     let completed = completed.map(|downloads| downloads.completed.clone());
     let control = Control::new(engine, events, completed);
     control.peers().configure(&config.peers);
-    if let Some(downloads) = &config.downloads {
-        control.stubs().watch(downloads.watch.clone());
+    if let Some(watch) = config.downloads.as_ref().and_then(|downloads| downloads.watch.clone()) {
+        control.stubs().watch(watch);
     }
     Ok(control)
 }
@@ -387,12 +390,13 @@ impl<L: NativeLedger> Running<L> {
         service.spawn(queue::run(Arc::clone(&service)));
         service.spawn(finish::retry_removals(Arc::clone(&service)));
         service.spawn(service::show_outages(Arc::clone(&service)));
+        service.spawn(service::look_at_client(Arc::clone(&service)));
         service.spawn(recover::go_on_with_imports(Arc::clone(&service)));
-        tracing::info!(
-            watch = %downloads.watch.display(),
-            completed = %downloads.completed.display(),
-            "watching for stubs"
-        );
+        let completed = downloads.completed.display();
+        match &downloads.watch {
+            Some(watch) => tracing::info!(watch = %watch.display(), %completed, "watching for stubs"),
+            None => tracing::info!(%completed, "taking downloads by the API: no watch folder is configured"),
+        }
         Ok(service)
     }
 

@@ -132,7 +132,7 @@ pub(super) async fn fail_stubs<L: NativeLedger>(service: &Service<L>, item: &Pee
     while let Some(name) = stubs.next() {
         let mut failed = false;
         while let Err(error) = service.stubs.fail(&name, item, why) {
-            let folder = service.stubs.path().display();
+            let folder = service.stubs.path(&name).display();
             let trouble = format!("cannot move stubs in {folder} to failed/: {error}");
             service.control.troubles().note(MOVING_FAILS, &trouble);
             failed = true;
@@ -240,7 +240,7 @@ pub(super) fn remove<L: NativeLedger>(service: &Service<L>, name: &str, item: &P
 /// Claims a stub that cannot be removed, for this process and the next.
 pub(super) async fn leave<L: NativeLedger>(service: &Service<L>, name: &str, item: &PeerItem, error: &io::Error) {
     service.claims.leave(name, item);
-    note(service, error);
+    note(service, name, error);
     let stub =
         LeftStub { stub_name: name.to_owned(), peer_id: item.peer.as_str().to_owned(), item_id: item.id.clone() };
     if let Err(error) = service.control.ledger().note_left_stub(stub).await {
@@ -285,7 +285,7 @@ async fn try_all<L: NativeLedger>(service: &Service<L>) {
     for (name, item) in service.claims.left() {
         if let Err(error) = remove(service, &name, &item) {
             list(service, &name, &item, &error);
-            first_error.get_or_insert(error);
+            first_error.get_or_insert((name, error));
             continue;
         }
         match service.control.ledger().forget_left_stub(name.clone()).await {
@@ -300,13 +300,13 @@ async fn try_all<L: NativeLedger>(service: &Service<L>) {
         }
     }
     match first_error {
-        Some(error) => note(service, &error),
+        Some((name, error)) => note(service, &name, &error),
         None => service.control.troubles().over(REMOVING_FAILS),
     }
 }
 
-fn note<L: NativeLedger>(service: &Service<L>, error: &io::Error) {
-    let folder = service.stubs.path().display();
+fn note<L: NativeLedger>(service: &Service<L>, name: &str, error: &io::Error) {
+    let folder = service.stubs.path(name).display();
     let trouble = format!("cannot remove stubs of completed downloads in {folder}: {error}");
     service.control.troubles().note(REMOVING_FAILS, &trouble);
 }

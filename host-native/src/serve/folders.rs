@@ -92,6 +92,11 @@ impl DataFolder {
         self.path.join(LOCK)
     }
 
+    /// Where the stubs of the download client are.
+    pub fn client(&self) -> PathBuf {
+        self.path.join("client")
+    }
+
     /// Where the ledger is.
     pub fn ledger(&self) -> PathBuf {
         ledger_in(&self.path)

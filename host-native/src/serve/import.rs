@@ -13,7 +13,7 @@
 use super::import_command::{seen, send, wants};
 use super::reload::Settings;
 use crate::config::ImportServer;
-use crate::control::Control;
+use crate::control::{CLIENT_PREFIX, Control};
 use crate::ledger::{Import, ImportState, NativeLedger};
 use crate::sync::lock;
 use async_lock::Mutex;
@@ -105,6 +105,10 @@ impl<L: NativeLedger> Imports<L> {
 
     async fn tell_all(&self, id: DownloadId, again: bool) -> Result<(), Error> {
         let entry = self.control.ledger().entry(id).await?;
+        if entry.stub_name.is_some_and(|name| name.starts_with(CLIENT_PREFIX)) {
+            self.note(id, Vec::new(), "left to the server that added it to the download client".to_owned()).await;
+            return Ok(());
+        }
         let Some(json) = entry.release_json else {
             // By its URL: nobody knows what it is.
             return Ok(());

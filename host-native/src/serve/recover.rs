@@ -46,6 +46,7 @@ pub(super) async fn recover<L: NativeLedger>(service: &Arc<Service<L>>) -> Resul
                 continue;
             };
             service.claims.take_up(&item, id, stub_name.as_deref());
+            service.link(&item, id).await;
             let source = item.peer.as_str().to_owned();
             by_source.entry(source).or_default().push(id);
         }
@@ -71,6 +72,7 @@ async fn claim_paused<L: NativeLedger>(service: &Service<L>) -> Result<(), Error
         for entry in &page {
             if let Some(item) = finish::item_of(entry) {
                 service.claims.take_up(&item, entry.row.id, entry.stub_name.as_deref());
+                service.link(&item, entry.row.id).await;
             }
         }
     }

@@ -91,6 +91,7 @@ pub(super) fn replace_and_protect(control: &Control<impl NativeLedger>, config: 
     let downloads = config.downloads.as_ref();
     let given = downloads.is_some_and(|downloads| downloads.on_exists_given);
     store.replace_delivered_only(!given);
+    control.torrents().configure(config.import_servers.iter().map(|server| server.name.clone()).collect());
 }
 
 fn load_with_keys(file: &Path) -> Result<(Loaded, Option<Keys>), String> {

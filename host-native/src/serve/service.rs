@@ -9,11 +9,11 @@ use super::folders::CompletedFolder;
 use super::import::Imports;
 use super::queue::{LocalRetries, SourceQueues};
 use super::reload::Settings;
-use super::stub_folder::StubFolder;
+use super::stub_folder::{StubFolder, StubFolders, is_stubs_name};
 use super::stub_run;
 use super::watch::{Taken, Taker, Watch};
 use crate::config::{Downloads, Peer};
-use crate::control::{Control, PendingStub, Troubles};
+use crate::control::{CLIENT_PREFIX, Control, PendingStub, Troubles};
 use crate::host::NativeHost;
 use crate::ledger::{LedgerEntry, NativeLedger};
 use crate::peers::PeerClient;
@@ -23,6 +23,7 @@ use regrip_core::semaphore::Semaphore;
 use regrip_core::time::Clock;
 use regrip_core::{DownloadId, Engine, PeerId, Stub, shown};
 use smol::Executor;
+use smol::future::FutureExt;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
@@ -34,7 +35,7 @@ pub(super) struct Service<L: NativeLedger> {
     pub(super) control: Control<L>,
     pub(super) settings: Settings,
     pub(super) claims: Claims,
-    pub(super) stubs: StubFolder,
+    pub(super) stubs: StubFolders,
     pub(super) completed: CompletedFolder,
     pub(super) peers: PeerClients<L>,
     pub(super) imports: Imports<L>,
@@ -58,7 +59,10 @@ impl<L: NativeLedger> Service<L> {
         Arc::new(Service {
             settings,
             claims: Claims::default(),
-            stubs: StubFolder::new(&downloads.watch),
+            stubs: StubFolders {
+                watch: downloads.watch.as_deref().map(StubFolder::new),
+                client: StubFolder::new(&control.torrents().folder()),
+            },
             completed: CompletedFolder::new(&downloads.completed, control.troubles().clone()),
             peers,
             imports,
@@ -80,14 +84,18 @@ impl<L: NativeLedger> Service<L> {
     /// # Errors
     /// The system gave no thread.
     pub(super) fn watch(self: &Arc<Self>) -> io::Result<()> {
-        let watch = Watch::start(self.stubs.clone(), self)?;
+        let Some(folder) = self.stubs.watch.clone() else {
+            return Ok(());
+        };
+        let watch = Watch::start(folder, self)?;
         // It is started once.
         let _ = self.watch.set(watch);
         Ok(())
     }
 
-    /// Looks into the watch folder soon.
+    /// Looks into the folders of stubs soon.
     pub(super) fn look_soon(&self) {
+        self.control.torrents().look_soon();
         if let Some(watch) = self.watch.get() {
             watch.look_soon();
         }
@@ -95,8 +103,18 @@ impl<L: NativeLedger> Service<L> {
 
     /// Looks again at stubs whose peer was not known.
     pub(super) fn reconsider(&self) {
+        self.control.torrents().look_soon();
         if let Some(watch) = self.watch.get() {
             watch.reconsider();
+        }
+    }
+
+    /// Records which download the item's stubs of the download client are.
+    pub(super) async fn link(&self, item: &PeerItem, id: DownloadId) {
+        for name in self.claims.names(item) {
+            if let Err(error) = self.control.torrents().link(self.control.ledger(), &name, id).await {
+                tracing::error!(id, error = %chain(&error), "cannot record the download of a torrent");
+            }
         }
     }
 
@@ -185,8 +203,13 @@ impl<L: NativeLedger> Taker for Service<L> {
         let item = PeerItem::from(&stub);
         match self.claims.offer(name, &item) {
             Offered::NoRoom => return Taken::Later,
-            Offered::Joined if self.claims.download_of(&item).is_some() => {}
-            Offered::Joined => self.show(name, &stub),
+            Offered::Joined => match self.claims.download_of(&item) {
+                None => self.show(name, &stub),
+                Some(id) => {
+                    let service = Arc::clone(&self);
+                    self.spawn(async move { service.link(&item, id).await });
+                }
+            },
             Offered::New(unwanted) => {
                 self.show(name, &stub);
                 tracing::info!(stub = ?name, name = ?shown(&stub.name), peer = %stub.peer, "found a stub");
@@ -196,6 +219,10 @@ impl<L: NativeLedger> Taker for Service<L> {
         }
         self.stubs.forget_failure(name);
         Taken::Claimed
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.stubs.has(name)
     }
 
     fn claims(&self) -> &Claims {
@@ -296,5 +323,35 @@ fn look<L: NativeLedger>(service: &Service<L>) {
                 stub.next_try_at = SystemTime::now().checked_add(*due);
             });
         }
+    }
+}
+
+/// How often the stubs of the download client are looked at without a signal.
+const LOOK_AT_CLIENT_EVERY: Duration = Duration::from_secs(10);
+
+/// Takes the stubs of the download client as they are added, and lets go of those that were taken away. Never ends.
+pub(super) async fn look_at_client<L: NativeLedger>(service: Arc<Service<L>>) {
+    let signal = service.control.torrents().signal();
+    loop {
+        let folder = service.stubs.client.path();
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
+            let shown = format!("{CLIENT_PREFIX}{name}");
+            if !is_stubs_name(name.as_bytes()) || service.claims.has(&shown) {
+                continue;
+            }
+            if let Ok(stub) = service.stubs.client.read(&name) {
+                // One whose peer is not configured any more, or has no room now, is looked at again.
+                Arc::clone(&service).take(&shown, stub);
+            }
+        }
+        service.claims.keep_only(|name| !name.starts_with(CLIENT_PREFIX) || service.stubs.has(name));
+        let timer = async {
+            smol::Timer::after(LOOK_AT_CLIENT_EVERY).await;
+        };
+        let signalled = async {
+            let _ = signal.recv().await;
+        };
+        signalled.or(timer).await;
     }
 }

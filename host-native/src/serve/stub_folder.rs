@@ -1,11 +1,13 @@
-//! The watch folder as regrip touches it: stubs are read, removed when they are done, and moved to `failed/` when they
-//! failed for good.
+//! The folders of stubs as regrip touches them: stubs are read, removed when they are done, and moved to `failed/` when they
+//! failed for good. One is the watch folder, if there is one; the other is in the data folder and has the stubs that were added
+//! by the API of the download client. Their names begin with [`CLIENT_PREFIX`], which no file of the watch folder can.
 //!
 //! Invariants: whoever can write there may put anything there, so only a regular file is opened, no link is followed, and
 //! no more than the largest stub is read. A stub is removed or moved only while it still names the item that was worked
 //! on: what was put in its place meanwhile is new work.
 
 use super::claims::PeerItem;
+use crate::control::CLIENT_PREFIX;
 use crate::store::rename_new;
 use crate::time::rfc3339 as time;
 use regrip_core::Stub;
@@ -44,7 +46,79 @@ pub(super) enum NotTaken {
     Unreadable(io::Error),
 }
 
-/// The watch folder. No handle on it is kept: it may be another one tomorrow.
+/// The watch folder and the download client's.
+#[derive(Clone, Debug)]
+pub(super) struct StubFolders {
+    pub(super) watch: Option<StubFolder>,
+    pub(super) client: StubFolder,
+}
+
+impl StubFolders {
+    /// The folder of a stub, and its name there; `None` if it was in a watch folder and there is none now.
+    fn of<'a>(&self, name: &'a str) -> Option<(&StubFolder, &'a str)> {
+        match name.strip_prefix(CLIENT_PREFIX) {
+            Some(name) => Some((&self.client, name)),
+            None => self.watch.as_ref().map(|watch| (watch, name)),
+        }
+    }
+
+    /// The folder of a stub, to show.
+    pub(super) fn path(&self, name: &str) -> &Path {
+        self.of(name).map_or(self.client.path(), |(folder, _)| folder.path())
+    }
+
+    /// As [`StubFolder::names`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn names(&self, name: &str, item: &PeerItem) -> io::Result<bool> {
+        self.of(name).map_or(Ok(false), |(folder, name)| folder.names(name, item))
+    }
+
+    /// As [`StubFolder::find`], in both.
+    pub(super) fn find(&self, item: &PeerItem) -> Vec<String> {
+        let mut found = self.watch.as_ref().map(|watch| watch.find(item)).unwrap_or_default();
+        found.extend(self.client.find(item).into_iter().map(|name| format!("{CLIENT_PREFIX}{name}")));
+        found
+    }
+
+    /// As [`StubFolder::remove`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn remove(&self, name: &str, item: &PeerItem) -> io::Result<()> {
+        self.of(name).map_or(Ok(()), |(folder, name)| folder.remove(name, item))
+    }
+
+    /// As [`StubFolder::fail`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn fail(&self, name: &str, item: &PeerItem, why: &str) -> io::Result<()> {
+        self.of(name).map_or(Ok(()), |(folder, name)| folder.fail(name, item, why))
+    }
+
+    /// As [`StubFolder::remove_failed`].
+    pub(super) fn remove_failed(&self, name: &str, item: &PeerItem) {
+        if let Some((folder, name)) = self.of(name) {
+            folder.remove_failed(name, item);
+        }
+    }
+
+    /// As [`StubFolder::forget_failure`].
+    pub(super) fn forget_failure(&self, name: &str) {
+        if let Some((folder, name)) = self.of(name) {
+            folder.forget_failure(name);
+        }
+    }
+
+    /// Returns `true` if there is a file of a stub's name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.of(name).is_some_and(|(folder, name)| is_there(&folder.0.join(name)))
+    }
+}
+
+/// A folder of stubs. No handle on it is kept: it may be another one tomorrow.
 #[derive(Clone, Debug)]
 pub(super) struct StubFolder(PathBuf);
 

@@ -22,6 +22,7 @@ use regrip_core::{DownloadId, Error};
 use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::FutureExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -142,7 +143,7 @@ async fn make_row<L: NativeLedger>(
         source: peer_client.client.source(&item.id)?,
         mirrors: Vec::new(),
         header_names: names.collect(),
-        destination: destination(service.completed.path(), release.filename.as_str())?,
+        destination: destination(&folder(service, item)?, release.filename.as_str())?,
         release_size: Some(release.size),
         digests: release.sha256.clone().map(named).into_iter().collect(),
         on_exists: service.control.engine().config().on_exists,
@@ -175,6 +176,20 @@ async fn make_row<L: NativeLedger>(
     Ok(())
 }
 
+/// The folder that an item's file goes to, made if it is missing: that of the category under which it was added to the download
+/// client, else the completed folder.
+fn folder<L: NativeLedger>(service: &Service<L>, item: &PeerItem) -> Result<PathBuf, Error> {
+    let names = service.claims.names(item);
+    let category = names.iter().find_map(|name| service.control.torrents().folder_of(name));
+    let path = service.completed.path().join(category.unwrap_or_default());
+    std::fs::create_dir_all(&path).map_err(|error| Error::Disk {
+        what: "create",
+        path: path.display().to_string(),
+        source: Some(error.into()),
+    })?;
+    Ok(path)
+}
+
 /// Requests and records the release of a download whose row has none. Without it no import server can be chosen; if the
 /// peer has deleted the item, the file stays as it is.
 pub(super) async fn learn_release<L: NativeLedger>(service: &Service<L>, item: &PeerItem, id: DownloadId) {
@@ -198,7 +213,7 @@ async fn note<L: NativeLedger>(service: &Service<L>, item: &PeerItem, release: &
     loop {
         let json = Some(release.json.clone());
         match ledger.note_release(id, stub.clone(), json).await {
-            Ok(()) | Err(Error::NoSuchDownload(_)) => return,
+            Ok(()) | Err(Error::NoSuchDownload(_)) => return service.link(item, id).await,
             Err(error) => {
                 tracing::error!(id, error = %chain(&error), "cannot record the release yet");
                 Timer::after(rest_after(tries)).await;

@@ -42,6 +42,8 @@ const LOGGED_ONE_BY_ONE: usize = 20;
 pub(super) trait Taker: Send + Sync {
     /// Takes a stub, or says why not.
     fn take(self: Arc<Self>, name: &str, stub: Stub) -> Taken;
+    /// Returns `true` if there is a stub of that name.
+    fn has(&self, name: &str) -> bool;
     /// The stubs that are worked on.
     fn claims(&self) -> &Claims;
     /// What is wrong, for whoever wants to see it.
@@ -227,9 +229,7 @@ impl<T: Taker> Watching<T> {
                 self.consider(taker, &name, FileVersion::from(&metadata), &mut look);
             }
         }
-        taker
-            .claims()
-            .keep_only(|name| claimed.contains_key(name) || self.stubs.path().join(name).symlink_metadata().is_ok());
+        taker.claims().keep_only(|name| claimed.contains_key(name) || taker.has(name));
         Ok(look)
     }
 

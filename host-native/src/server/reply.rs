@@ -70,6 +70,13 @@ impl Reply {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
     }
 
+    /// Plain text.
+    pub fn text(status: StatusCode, text: impl Into<String>) -> Reply {
+        let text: String = text.into();
+        Reply::new(status, Payload::Bytes(text.into()))
+            .header(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"))
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Reply {
@@ -119,6 +126,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// A key was given and is wrong. The router counts it.
     pub is_wrong_key: bool,
+    /// The body is the message alone, as plain text.
+    pub is_plain: bool,
 }
 
 impl Refusal {
@@ -131,6 +140,7 @@ impl Refusal {
             field: None,
             retry_after: None,
             is_wrong_key: false,
+            is_plain: false,
         }
     }
 
@@ -152,6 +162,12 @@ impl Refusal {
         Refusal { is_wrong_key: true, ..self }
     }
 
+    /// Sends the message alone, as plain text.
+    #[must_use]
+    pub fn plain(self) -> Refusal {
+        Refusal { is_plain: true, ..self }
+    }
+
     /// 404.
     pub fn not_found(message: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::NOT_FOUND, "NotFound", message)
@@ -169,7 +185,10 @@ impl From<Refusal> for Reply {
         if let Some(field) = refusal.field {
             error["field"] = field.into();
         }
-        let reply = Reply::json_with(refusal.status, &json!({ "error": error }));
+        let reply = match refusal.is_plain {
+            true => Reply::text(refusal.status, refusal.message),
+            false => Reply::json_with(refusal.status, &json!({ "error": error })),
+        };
         match refusal.retry_after {
             None => reply,
             Some(wait) => {
@@ -192,10 +211,7 @@ pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Option<
     if !is_json(headers) {
         return Err(not_json());
     }
-    let bytes = match body {
-        Some(body) => whole(body).await?,
-        None => Bytes::new(),
-    };
+    let bytes = bytes(body, MOST_BYTES).await?;
     serde_json::from_slice(&bytes).map_err(|error| Refusal::bad_request(flaw(&error)))
 }
 
@@ -236,7 +252,11 @@ pub(crate) fn not_json() -> Refusal {
     )
 }
 
-async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
+/// Reads a body of at most so many bytes.
+pub(super) async fn bytes(body: Option<Incoming>, most: usize) -> Result<Bytes, Refusal> {
+    let Some(body) = body else {
+        return Ok(Bytes::new());
+    };
     let late = async {
         Timer::after(WITHIN).await;
         Err(Refusal::new(
@@ -245,14 +265,15 @@ async fn whole(body: Incoming) -> Result<Bytes, Refusal> {
             format!("the body was not received within {} s", WITHIN.as_secs()),
         ))
     };
-    read(body).or(late).await
+    read(body, most).or(late).await
 }
 
 /// A body that is a little too long is read to its end and thrown away: a client that is still sending would not see the
 /// answer, for what it sends to a closed connection resets that.
-async fn read(mut body: Incoming) -> Result<Bytes, Refusal> {
-    if body.size_hint().lower() > MOST_SKIPPED_BYTES as u64 {
-        return Err(too_large());
+async fn read(mut body: Incoming, most: usize) -> Result<Bytes, Refusal> {
+    let most_skipped = MOST_SKIPPED_BYTES.max(most);
+    if body.size_hint().lower() > most_skipped as u64 {
+        return Err(too_large(most));
     }
     let mut bytes = BytesMut::new();
     let mut length = 0;
@@ -262,19 +283,19 @@ async fn read(mut body: Incoming) -> Result<Bytes, Refusal> {
             continue; // trailers
         };
         length += data.len();
-        if length > MOST_SKIPPED_BYTES {
+        if length > most_skipped {
             break;
         }
-        if length <= MOST_BYTES {
+        if length <= most {
             bytes.extend_from_slice(&data);
         }
     }
-    match length > MOST_BYTES {
-        true => Err(too_large()),
+    match length > most {
+        true => Err(too_large(most)),
         false => Ok(bytes.freeze()),
     }
 }
 
-fn too_large() -> Refusal {
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLarge", format!("the body is larger than {MOST_BYTES} bytes"))
+fn too_large(most: usize) -> Refusal {
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLarge", format!("the body is larger than {most} bytes"))
 }

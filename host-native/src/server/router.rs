@@ -7,6 +7,7 @@ use super::guesses::{Guesses, Way};
 use super::places::Place;
 use super::reply;
 use super::reply::{Refusal, Reply};
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
@@ -69,6 +70,15 @@ impl Asked {
     pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Refusal> {
         let body = self.body.take();
         reply::json(&self.head.headers, body).await
+    }
+
+    /// Reads the body; once.
+    ///
+    /// # Errors
+    /// 413 if it is longer than `most` bytes, 408 if it is too slow, 400 if it ends early.
+    pub async fn bytes(&mut self, most: usize) -> Result<Bytes, Refusal> {
+        let body = self.body.take();
+        reply::bytes(body, most).await
     }
 
     /// The parameters of the query, decoded, in order.

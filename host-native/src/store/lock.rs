@@ -29,6 +29,7 @@ const OPEN_FILES: &str = "/proc/self/fd";
 const TRIES: u32 = 16;
 
 /// How often the kernel's list of locks is read: an entry can be missed while others come and go.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const READS: u32 = 5;
 
 /// An open part that is locked. Dropping it unlocks it, even if a process being forked at this moment still has the open

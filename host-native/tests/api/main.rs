@@ -12,6 +12,7 @@ mod list;
 mod load;
 mod locked;
 mod metrics;
+mod qbittorrent;
 mod status;
 mod support;
 mod tasks;

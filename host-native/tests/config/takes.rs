@@ -10,7 +10,7 @@ use std::path::Path;
 fn a_configuration_that_knows_only_the_paths_has_every_default() {
     let config = config(r#"{"downloads": {"watchPath": "/watch", "completedPath": "/done"}}"#);
     let downloads = config.downloads.expect("there is a block");
-    assert_eq!(downloads.watch, Path::new("/watch"));
+    assert_eq!(downloads.watch.as_deref(), Some(Path::new("/watch")));
     assert_eq!(downloads.completed, Path::new("/done"));
     assert_eq!(downloads.engine, DownloadsConfig::default());
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:5225");
@@ -58,7 +58,7 @@ fn relative_paths_begin_at_the_folder_of_the_file() {
     let text = r#"{"downloads": {"watchPath": "in", "completedPath": "../out"}, "regrip": {"dataDir": "data"}, "share": ["films"]}"#;
     let config = config(text);
     let downloads = config.downloads.expect("there is a block");
-    assert_eq!(downloads.watch, Path::new("/etc/regrip/in"));
+    assert_eq!(downloads.watch.as_deref(), Some(Path::new("/etc/regrip/in")));
     assert_eq!(downloads.completed, Path::new("/etc/regrip/../out"));
     assert_eq!(config.server.data_dir.as_deref(), Some(Path::new("/etc/regrip/data")));
     assert_eq!(config.share, [Path::new("/etc/regrip/films")]);

@@ -211,6 +211,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0009_full_responses.sql"),
     include_str!("../migrations/0010_digests.sql"),
     include_str!("../migrations/0011_mirrors.sql"),
+    include_str!("../migrations/0012_client_records.sql"),
 ];
 
 /// The schema's number in this version.

@@ -4,13 +4,12 @@
 //! file. What only shows downloads is read beside the writes, by a connection of its own: it sees all that was durable when
 //! it was asked for.
 //!
-//! Begin with `ledger`; `queue` and `database` say how statements are run. The tables of `serve` are in `serve`, that of a
-//! share in `shared`.
+//! Begin with `ledger`; `queue` and `database` say how statements are run. The tables of `serve` and of a
+//! share are in `serve`.
 
 mod catalogue;
 mod change;
 mod database;
-mod digests;
 mod file;
 mod ledger;
 mod queue;

@@ -1,10 +1,13 @@
-//! The tables of `serve`: what it notes on a download, stubs that are left, imports, SHA-256s of shared files.
+//! The tables of `serve`: what it notes on a download, stubs that are left, imports, the records of the download client,
+//! and SHA-256s of shared files.
 
 use super::database::Fault;
 use super::database::{integer, time};
 use super::ledger::{SqliteLedger, one};
 use super::rows;
-use crate::ledger::{DownloadOrigin, Import, ImportState, LeftStub, ServeTables, SharedDigest, SharedDigests};
+use crate::ledger::{
+    ClientRecord, DownloadOrigin, Import, ImportState, LeftStub, ServeTables, SharedDigest, SharedDigests,
+};
 use crate::store::{FileId, FileVersion};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -103,6 +106,36 @@ impl ServeTables for SqliteLedger {
         at: SystemTime,
     ) -> Result<(), Error> {
         self.write("noting an import", move |transaction| record_imports(transaction, id, &imports, &shown, at)).await
+    }
+
+    async fn client_records(&self) -> Result<Vec<ClientRecord>, Error> {
+        self.queue
+            .read("reading the download client's records", |transaction| {
+                let mut statement = transaction.prepare_cached("SELECT kind, key, record FROM client_records")?;
+                let found = statement.query_map([], |row| {
+                    Ok(ClientRecord { kind: row.get(0)?, key: row.get(1)?, record: row.get(2)? })
+                })?;
+                Ok(found.collect::<Result<_, _>>()?)
+            })
+            .await
+    }
+
+    async fn put_client_record(&self, record: ClientRecord) -> Result<(), Error> {
+        self.write("noting a record of the download client", move |transaction| {
+            let ClientRecord { kind, key, record } = &record;
+            match record {
+                Some(record) => {
+                    let insert = "INSERT OR REPLACE INTO client_records (kind, key, record) VALUES (?1, ?2, ?3)";
+                    transaction.prepare_cached(insert)?.execute([kind, key, record])?
+                }
+                None => {
+                    let delete = "DELETE FROM client_records WHERE kind = ?1 AND key = ?2";
+                    transaction.prepare_cached(delete)?.execute([kind, key])?
+                }
+            };
+            Ok(())
+        })
+        .await
     }
 }
 
