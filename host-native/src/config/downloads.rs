@@ -1,11 +1,12 @@
 //! The `downloads` block.
 
 use super::model::{Config, Downloads};
-use super::object::{Block, Node, Notes, list, number, path, text, written};
+use super::object::{Block, Node, Notes, flag, list, number, path, text, written};
 use crate::store::is_same_folder;
 use regrip_core::{Connections, DownloadsConfig, OnExists};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 type Count = fn(&mut DownloadsConfig) -> &mut u32;
 type Amount = fn(&mut DownloadsConfig) -> &mut u64;
@@ -33,12 +34,18 @@ const AMOUNTS: [(&str, Amount); 12] = [
     ("windowBytes", |config| &mut config.window_bytes),
 ];
 
+/// Between two looks at the history of Radarr and Sonarr.
+const IMPORT_POLL_MS: u64 = 30_000;
+
 /// Reads the block.
 pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downloads> {
     let mut block = Block::open(node, notes)?;
     let watch_at = block.take("watchPath");
     let completed = block.need("completedPath", "the folder that files go to", notes);
     let (engine, on_exists_given) = engine(&mut block, node, notes);
+    let poll = block.take("importPollIntervalMs").and_then(|node| number(&node, notes));
+    let mut switch = |name: &str| block.take(name).and_then(|node| flag(&node, notes));
+    let (blocklist, unlink) = (switch("blocklistFailed"), switch("unlinkImportedFiles"));
     block.close(notes);
     let completed_at = completed?;
     let watch = watch_at.and_then(|at| path(&at, notes));
@@ -50,7 +57,15 @@ pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downlo
             completed_at.refuse("another folder than failed in watchPath", notes);
         }
     }
-    Some(Downloads { watch, completed, engine, on_exists_given })
+    Some(Downloads {
+        watch,
+        completed,
+        engine,
+        on_exists_given,
+        import_poll: Duration::from_millis(poll.unwrap_or(IMPORT_POLL_MS)),
+        blocklist_failed: blocklist.unwrap_or(true),
+        unlink_imported: unlink.unwrap_or(false),
+    })
 }
 
 /// The settings of the engine, and whether `onExists` is among them. Those that cannot be read are noted and keep their

@@ -18,8 +18,9 @@ pub(crate) use downloads::data_folder_clash;
 pub use load::{ConfigRefused, Loaded, load, parse};
 pub(crate) use load::{Setting, SettingValue, settings};
 pub use model::{
-    Autoregister, Config, Downloads, External, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey,
-    id_of,
+    Autoregister, Config, Downloads, External, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig,
+    ShareKey, id_of,
 };
 pub use object::Problem;
+pub(crate) use object::base_url_flaw;
 pub use secret::Secret;

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A whole configuration.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +56,12 @@ pub struct Downloads {
     pub engine: DownloadsConfig,
     /// `onExists` is in the file. Without it only files that regrip delivered are replaced.
     pub on_exists_given: bool,
+    /// Between two looks at the history of the import servers.
+    pub import_poll: Duration,
+    /// Radarr and Sonarr are told to search again if a release is at fault.
+    pub blocklist_failed: bool,
+    /// The completed file's name is removed once it was imported.
+    pub unlink_imported: bool,
 }
 
 /// The `regrip` block.

@@ -334,17 +334,28 @@ pub(super) fn path(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<PathBuf> {
 /// The URL of a peer or server: http or https, without userinfo, query and fragment.
 pub(super) fn base_url(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
     let written = text(node, notes)?;
-    let flaw = match Url::parse(&written) {
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => "it is neither http nor https",
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            "it has a user or password in it; send them by headers"
-        }
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => "it has a ? or # in it",
-        Ok(_) => return Some(written),
-        Err(_) => "it is not a URL",
+    let Some(flaw) = base_url_flaw(&written) else {
+        return Some(written);
     };
     // A wrong one may have a password or a key in it, or be one.
     let expected = format!("an http or https URL: {flaw}");
     node.refuse_found(&display_url(&written), &expected, notes);
     None
+}
+
+/// Why a text cannot be the URL of a peer or server, if it cannot.
+pub(crate) fn base_url_flaw(written: &str) -> Option<&'static str> {
+    // The standard's parser leaves them out, so that another URL than the one that is shown would be asked.
+    if written.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
+        return Some("it has white space or control characters in it");
+    }
+    match Url::parse(written) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => Some("it is neither http nor https"),
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            Some("it has a user or password in it; send them by headers")
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => Some("it has a ? or # in it"),
+        Ok(_) => None,
+        Err(_) => Some("it is not a URL"),
+    }
 }

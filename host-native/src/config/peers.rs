@@ -66,12 +66,7 @@ pub(super) fn servers(node: &Node<'_>, roles: Roles, servers: &mut Vec<ImportSer
 
 /// Reads `servers` of jack's first versions: lists by role, and one `indexer` block for all destinations. Their sources were
 /// Jellyfin servers, which say nothing of releases.
-pub(super) fn servers_by_role(
-    node: &Node<'_>,
-    indexer: Option<&Node<'_>>,
-    config: &mut Config,
-    notes: &mut Notes<'_>,
-) {
+pub(super) fn servers_by_role(node: &Node<'_>, indexer: Option<&Node<'_>>, config: &mut Config, notes: &mut Notes<'_>) {
     let Some(mut block) = Block::open(node, notes) else {
         return;
     };
@@ -83,7 +78,11 @@ pub(super) fn servers_by_role(
         indexer.close(notes);
     }
     for source in block.take("sources").map(|node| list(&node, notes)).unwrap_or_default() {
-        notes.warn(source.at, &source.key, "is not used by regrip and is ignored: servers that share are Radarr and Sonarr");
+        notes.warn(
+            source.at,
+            &source.key,
+            "is not used by regrip and is ignored: servers that share are Radarr and Sonarr",
+        );
     }
     if let Some(node) = block.take("destinations") {
         let roles = Roles { source: false, destination: true, autoregister };
@@ -142,17 +141,7 @@ fn import_server(node: &Node<'_>, roles: Roles, notes: &mut Notes<'_>) -> Option
         }
     };
     let name = name.unwrap_or_else(|| kind.name().to_owned());
-    Some(ImportServer {
-        kind,
-        name,
-        url: url?,
-        headers,
-        import_path,
-        source,
-        path_mapping,
-        destination,
-        autoregister,
-    })
+    Some(ImportServer { kind, name, url: url?, headers, import_path, source, path_mapping, destination, autoregister })
 }
 
 /// Absolute paths of a server's library, of Unix or Windows, each with the path here.
@@ -245,15 +234,12 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
     Some(server)
 }
 
-/// Longest name that a peer is offered for this server, in characters.
-pub(super) const LONGEST_NAME: usize = 100;
-
 fn external(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<External> {
     let mut block = Block::open(node, notes)?;
     let url = block.need("url", "an http or https URL", notes);
     let instance_name = block.take("instanceName").and_then(|node| {
         let name = name(&node, notes)?;
-        if name.chars().count() > LONGEST_NAME {
+        if name.chars().count() > link::LONGEST_NAME {
             node.refuse("a name of at most 100 characters", notes);
         }
         Some(name.trim().to_owned())

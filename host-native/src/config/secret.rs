@@ -17,6 +17,24 @@ const LARGEST_BYTES: u64 = LONGEST_BYTES as u64 + 16;
 pub struct Secret(String);
 
 impl Secret {
+    /// A text that can be a secret.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) fn checked(text: String) -> Result<Secret, &'static str> {
+        if text.is_empty() {
+            Err("found nothing, expected a secret")
+        } else if text.trim().is_empty() {
+            Err("found nothing but white space, expected a secret")
+        } else if text.len() > LONGEST_BYTES {
+            Err("found more than 8 KiB, expected a secret")
+        } else if !text.chars().all(|letter| letter == ' ' || letter.is_ascii_graphic()) {
+            Err("found other than visible ASCII characters, expected what a header can carry")
+        } else {
+            Ok(Secret(text))
+        }
+    }
+
     /// The secret itself.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -42,19 +60,7 @@ pub(super) fn secret(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Secret> {
             None
         }
     }?;
-    let flaw = if found.is_empty() {
-        "found nothing, expected a secret"
-    } else if found.trim().is_empty() {
-        "found nothing but white space, expected a secret"
-    } else if found.len() > LONGEST_BYTES {
-        "found more than 8 KiB, expected a secret"
-    } else if !found.chars().all(|letter| letter == ' ' || letter.is_ascii_graphic()) {
-        "found other than visible ASCII characters, expected what a header can carry"
-    } else {
-        return Some(Secret(found));
-    };
-    notes.error(node.at, &node.key, flaw);
-    None
+    Secret::checked(found).map_err(|flaw| notes.error(node.at, &node.key, flaw)).ok()
 }
 
 fn from_elsewhere(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
