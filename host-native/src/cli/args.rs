@@ -4,6 +4,7 @@
 use super::demo::Demo;
 use super::downloads::{Pause, Resume};
 use super::manual::{Completions, Man};
+use super::migrate::Migrate;
 use super::serve::{CheckConfig, Serve};
 use super::share::ShareArgs;
 use super::stub::{STUB_EXAMPLES, StubCommand};
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     /// Create or inspect a stub, the small .torrent file that names an item of a peer
     #[command(subcommand, after_help = STUB_EXAMPLES)]
     Stub(StubCommand),
+    /// Take over the unfinished downloads of jack, and the keys that it issued to peers
+    Migrate(Migrate),
     /// Validate a configuration: print errors (exit code 2), warnings and the effective settings
     CheckConfig(CheckConfig),
     /// Print a shell completion script

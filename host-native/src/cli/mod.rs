@@ -13,6 +13,7 @@ mod downloads;
 mod drive;
 mod get;
 mod manual;
+mod migrate;
 mod report;
 mod serve;
 mod share;
@@ -61,6 +62,7 @@ fn run(command: &Command) -> CommandResult {
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::main(demo),
         Command::Stub(stub) => stub::main(stub),
+        Command::Migrate(migrate) => migrate::main(migrate),
         Command::CheckConfig(check) => serve::check_config(check),
         Command::Completions(completions) => Ok(manual::completions(completions)),
         Command::Man(_) => Ok(manual::man()),
