@@ -1,6 +1,6 @@
 //! The table. `openapi.json` describes it; a test compares the two.
 
-use super::{Api, Handled, auth, dashboard, downloads, status};
+use super::{Api, Handled, auth, dashboard, downloads, peers, status};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Entry, Payload, Reply, Route};
 use bytes::Bytes;
@@ -40,6 +40,14 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(POST "/api/downloads/{id}/resume", Keyed, downloads::resume),
         route!(GET "/api/stubs", Keyed, status::stubs),
         route!(GET "/api/peers", Keyed, status::peers),
+        route!(POST "/api/peers", Keyed, peers::add),
+        route!(DELETE "/api/peers/{id}", Keyed, peers::remove),
+        route!(POST "/api/peers/{id}/test", Keyed, peers::test),
+        route!(GET "/api/keys", Keyed, peers::keys),
+        route!(POST "/api/keys", Keyed, peers::create_key),
+        route!(DELETE "/api/keys/{id}", Keyed, peers::revoke_key),
+        route!(POST "/api/links", Keyed, peers::create_link),
+        route!(POST "/api/links/read", Keyed, peers::read_link),
         route!(GET "/api/troubles", Keyed, status::troubles),
         route!(GET "/api/events", Keyed, status::events),
         route!(GET "/metrics", Keyed, status::metrics),

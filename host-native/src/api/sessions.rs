@@ -12,8 +12,7 @@ use crate::sync::lock;
 use sha2::{Digest, Sha256};
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -63,7 +62,7 @@ impl Sessions {
     /// # Errors
     /// The system has no random numbers.
     pub(super) fn begin(&self, client: Client, key_changes: u64) -> io::Result<String> {
-        let token = random()?;
+        let token = crate::server::random()?;
         let now = Instant::now();
         let mut sessions = lock(&self.0);
         sessions.retain(|session| session.ends > now && session.key_changes == key_changes);
@@ -134,13 +133,6 @@ fn make_room(sessions: &mut Vec<Session>, client: Client, now: Instant) {
 
 fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
-}
-
-/// 256 bits from the system, as hex.
-fn random() -> io::Result<String> {
-    let mut bytes = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod drive;
 mod get;
 mod manual;
 mod migrate;
+mod peers;
 mod report;
 mod serve;
 mod share;
@@ -62,6 +63,8 @@ fn run(command: &Command) -> CommandResult {
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::main(demo),
         Command::Stub(stub) => stub::main(stub),
+        Command::Key(key) => peers::key(key),
+        Command::Link(link) => peers::link(link),
         Command::Migrate(migrate) => migrate::main(migrate),
         Command::CheckConfig(check) => serve::check_config(check),
         Command::Completions(completions) => Ok(manual::completions(completions)),

@@ -16,7 +16,7 @@ mod secret;
 
 pub(crate) use downloads::data_folder_clash;
 pub use load::{ConfigRefused, Loaded, load, parse};
-pub(crate) use load::{Setting, SettingValue, settings};
+pub(crate) use load::{EditRefused, Setting, SettingValue, add_peer, all_of, remove_peer, settings};
 pub use model::{
     Autoregister, Config, Downloads, External, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig,
     ShareKey, id_of,

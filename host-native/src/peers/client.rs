@@ -127,6 +127,17 @@ impl<L: NativeLedger> PeerClient<L> {
         lock(&self.version).clone()
     }
 
+    /// Makes a handshake, and a search that finds nothing, which needs the key. Returns the peer's version.
+    ///
+    /// # Errors
+    /// As [`item`](Self::item), after one attempt.
+    pub(crate) async fn test(&self) -> Result<Option<String>, Error> {
+        self.shake_hands().await?;
+        let url = format!("{}/peer/search?tmdbId=0", self.base());
+        self.ask(&url).await?;
+        Ok(self.version())
+    }
+
     /// Requests a release. `on_retry` is called with the error and the wait before each further attempt.
     ///
     /// # Errors

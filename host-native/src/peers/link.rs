@@ -47,7 +47,7 @@ pub struct QuickLink {
 
 /// Why a link is refused. It has nothing of the link in it that may be secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the link is refused: {0}")]
+#[error("refused: {0}")]
 pub struct LinkRefused(pub(crate) String);
 
 #[derive(Deserialize)]
@@ -121,14 +121,30 @@ impl QuickLink {
         if payload.v != 1 || payload.kind != "peer" {
             return Err(refused("it is not of version 1 and type \"peer\""));
         }
-        let link = QuickLink {
-            name: payload.name.trim().to_owned(),
-            url: payload.url,
-            api_key: Secret::checked(payload.api_key).map_err(|why| LinkRefused(format!("its apiKey: {why}")))?,
-            headers: checked_headers(payload.headers.0).map_err(LinkRefused)?,
-        };
-        link.check()?;
-        Ok(link)
+        QuickLink::of(payload.name, payload.url, payload.api_key, payload.headers.0)
+    }
+
+    /// A peer by its fields, as strictly as in a link.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn of(
+        name: String,
+        url: String,
+        api_key: String,
+        headers: Vec<(String, String)>,
+    ) -> Result<QuickLink, LinkRefused> {
+        let api_key = Secret::checked(api_key).map_err(|why| LinkRefused(format!("its apiKey: {why}")))?;
+        let headers = checked_headers(headers).map_err(LinkRefused)?;
+        QuickLink { name: name.trim().to_owned(), url, api_key, headers }.checked()
+    }
+
+    /// The link, if name and address can be those of a peer.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(crate) fn checked(self) -> Result<QuickLink, LinkRefused> {
+        self.check().map(|()| self)
     }
 
     /// The link as text.

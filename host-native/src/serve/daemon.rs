@@ -18,17 +18,18 @@ use super::service::Service;
 use super::{finish, queue, recover, reload, service};
 use crate::api;
 use crate::config::{Config, Downloads, HookCommands, Loaded, data_folder_clash};
-use crate::control::{Control, Events};
+use crate::control::{Control, Events, SettingsFile};
 use crate::hooks::{EndedDownload, Hooks};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{NativeLedger, OpenError, Patience, SqliteLedger};
-use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
-use crate::share::{Share, ShareError, ShareOptions};
+use crate::server::{Answer, CurrentKeys, Keys, Limits, Server, Threads};
+use crate::share::{PeerAccess, Share, ShareError, ShareOptions, library};
 use crate::store::{DiskStore, FileStamp, OwnFiles};
 use crate::time::SmolClock;
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
 use crate::workers::Workers;
 use regrip_core::classify::is_of_this_machine;
+use regrip_core::error::chain;
 use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Status, What, shown};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -37,9 +38,9 @@ use smol::future::FutureExt;
 use std::io::{self, stderr};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -146,7 +147,7 @@ fn serve_on(
     file: PathBuf,
     proxies: Proxies,
     folder: DataFolder,
-    signals: Receiver<ServerSignal>,
+    (ask, signals): (Sender<ServerSignal>, Receiver<ServerSignal>),
 ) -> Result<(), ServeError> {
     let listen = config.server.listen;
     if config.server.api_key.is_none() && !listen.ip().is_loopback() {
@@ -171,7 +172,12 @@ fn serve_on(
     if settings.get().downloads.is_some() {
         smol::block_on(control.torrents().open(control.ledger(), folder.client()))?;
     }
-    let share = share(&settings.get(), own, ledger)?;
+    let reload = move || {
+        // One that waits already reads the same file.
+        let _ = ask.try_send(ServerSignal::Reload);
+    };
+    control.configured_by(SettingsFile { path: file.clone(), reload: Box::new(reload) });
+    let share = share(&settings.get(), &api_keys, own, ledger)?;
     let running = Running { file, settings, api_keys, control, signals, ended };
     let done = workers.run(running.run(server, share, &threads));
     drop(folder);
@@ -283,31 +289,85 @@ pub(super) fn api_keys(config: &Config) -> Result<Option<Keys>, ServeError> {
     keys.map_err(|error| ServeError::Key(format!("regrip.apiKey: {error}")))
 }
 
-/// The shared folders; `own` are files of the server, which are never shared.
-fn share(config: &Config, own: &OwnFiles, ledger: impl NativeLedger) -> Result<Option<OpenShare>, ServeError> {
-    if config.share.is_empty() {
+/// The shared folders and libraries; `own` are files of the server, which are never shared.
+fn share(
+    config: &Config,
+    api_keys: &CurrentKeys,
+    own: &OwnFiles,
+    ledger: impl NativeLedger,
+) -> Result<Option<OpenShare>, ServeError> {
+    if config.share.is_empty() && !config.import_servers.iter().any(|server| server.source) {
         return Ok(None);
     }
-    let keys = config.server.share_keys.iter();
-    let access = match config.server.share_keys.is_empty() {
-        true => Access::Loopback,
-        false => Access::Keys(
-            Keys::new(keys.map(|key| key.api_key.reveal()))
-                .map_err(|error| ServeError::Key(format!("regrip.shareKeys: {error}")))?,
-        ),
+    let keys = config.server.share_keys.iter().map(|key| key.api_key.reveal());
+    let keys = match config.server.share_keys.is_empty() {
+        true => None,
+        false => {
+            let refused = |error| ServeError::Key(format!("regrip.shareKeys: {error}"));
+            Some(Keys::new(keys).map_err(refused)?)
+        }
     };
+    // jack's key opened the wire too, and its peers have it.
+    let server_keys = config.server.is_jacks.then(|| api_keys.clone());
+    let access = PeerAccess::new(keys, server_keys, ledger.clone());
     let mut options = ShareOptions::new(config.share.clone());
     options.own_files = own.clone();
     let share = Share::start(&options, ledger)?;
     let census = share.census();
     tracing::info!(files = census.files, bytes = census.bytes, "sharing");
-    Ok(Some(OpenShare { share, access }))
+    Ok(Some(OpenShare { share: Arc::new(share), access }))
 }
 
-/// Shared folders and who is let in.
+/// What is shared, and who is let in.
 struct OpenShare {
-    share: Share,
-    access: Access,
+    share: Arc<Share>,
+    access: PeerAccess,
+}
+
+/// Between two looks at a library, if no peer asks for anything.
+const READ_LIBRARIES_EVERY: Duration = Duration::from_secs(15 * 60);
+/// The same if one does, or after a failure.
+const READ_LIBRARIES_AFTER: Duration = Duration::from_secs(30);
+/// What a library that cannot be read is called among the troubles.
+const LIBRARY_TROUBLE: &str = "library";
+
+/// Reads the libraries of the servers that are sources, as long as the share is there.
+async fn follow_libraries<L: NativeLedger>(control: Control<L>, settings: Settings, share: Weak<Share>) {
+    let mut read: Option<(Instant, Arc<Config>)> = None;
+    let mut failed = false;
+    while let Some(share) = share.upgrade() {
+        let config = settings.get();
+        let is_due = match &read {
+            Some((at, before)) if Arc::ptr_eq(before, &config) => {
+                let is_asked = at.elapsed() >= READ_LIBRARIES_AFTER && (failed || share.take_asked());
+                is_asked || at.elapsed() >= READ_LIBRARIES_EVERY
+            }
+            _ => true,
+        };
+        if is_due {
+            let sources: Vec<_> = config.import_servers.iter().filter(|server| server.source).collect();
+            share.keep_libraries(&sources.iter().map(|server| server.name.as_str()).collect::<Vec<_>>());
+            let mut why = Vec::new();
+            for server in sources {
+                match library::fetch(control.engine().host(), server).await {
+                    Ok(files) => share.replace_library(&server.name, files),
+                    Err(error) => why.push(format!("{}: {}", shown(&server.name), chain(&error))),
+                }
+            }
+            failed = !why.is_empty();
+            match failed {
+                true => {
+                    let why = why.join("; ");
+                    let what = format!("a library cannot be read, and what was last read of it is shared: {why}");
+                    control.troubles().note(LIBRARY_TROUBLE, &what);
+                }
+                false => control.troubles().over(LIBRARY_TROUBLE),
+            }
+            read = Some((Instant::now(), config));
+        }
+        drop(share);
+        smol::Timer::after(Duration::from_secs(1)).await;
+    }
 }
 
 /// What runs until a signal.
@@ -339,6 +399,10 @@ impl<L: NativeLedger> Running<L> {
         let hooks = Arc::new(Hooks::default());
         let running_hooks = run_hooks(Arc::clone(&hooks), self.ended.clone(), self.settings.clone());
         let running_hooks = threads.executor().spawn(running_hooks);
+        if let Some(open) = &share {
+            let following = follow_libraries(self.control.clone(), self.settings.clone(), Arc::downgrade(&open.share));
+            threads.executor().spawn(following).detach();
+        }
         let downloads = self.settings.get().downloads.clone();
         let service = match downloads {
             Some(downloads) => Some(self.begin(&downloads, threads).await?),
@@ -370,7 +434,10 @@ impl<L: NativeLedger> Running<L> {
     fn answer(&self, share: Option<&OpenShare>) -> Answer {
         let api = api::router(self.control.clone(), self.api_keys.clone());
         match share {
-            Some(OpenShare { share, access }) => api::beside(api, share.router(access.clone()).answer()),
+            Some(OpenShare { share, access }) => {
+                let wire = share.router(access.clone()).answer();
+                api::beside(api, access.clone().guarding(wire))
+            }
             None => api,
         }
     }
@@ -429,14 +496,15 @@ pub(super) enum ServerSignal {
 ///
 /// # Errors
 /// The system refused the handlers.
-pub(super) fn listen() -> io::Result<Receiver<ServerSignal>> {
+pub(super) fn listen() -> io::Result<(Sender<ServerSignal>, Receiver<ServerSignal>)> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let (ask, asked) = bounded(4);
+    let by_api = ask.clone();
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut ending = false;
         for signal in signals.forever() {
             if signal == SIGHUP {
-                // Several at once mean what one means; there is always room for the end.
+                // Several at once mean what one means.
                 if ask.is_empty() {
                     let _ = ask.try_send(ServerSignal::Reload);
                 }
@@ -451,7 +519,7 @@ pub(super) fn listen() -> io::Result<Receiver<ServerSignal>> {
             }
         }
     })?;
-    Ok(asked)
+    Ok((by_api, asked))
 }
 
 /// Ends the process after a while, whatever hangs.
