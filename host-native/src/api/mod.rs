@@ -20,26 +20,24 @@
 mod auth;
 mod dashboard;
 mod downloads;
-mod error;
 mod peers;
 mod qbittorrent;
 mod routes;
-mod sessions;
 mod status;
 mod torrent_json;
 
 use crate::control::Control;
+use crate::host::Workers;
 use crate::ledger::NativeLedger;
 use crate::server::{Answer, CurrentKeys, Refusal, Reply, Router};
-use crate::workers::Workers;
 use async_lock::Semaphore;
 use auth::Auth;
 pub(crate) use downloads::{AttemptList, DownloadPage};
-use error::ledger_busy;
 use futures::FutureExt;
 use futures::future::{Either, select};
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 pub(crate) use peers::{link_of, shown_key};
+use routes::ledger_busy;
 use smol::Timer;
 use std::future::Future;
 use std::sync::Arc;

@@ -4,9 +4,8 @@
 use super::demo::Demo;
 use super::downloads::{Pause, Resume};
 use super::manual::{Completions, Man};
-use super::migrate::Migrate;
 use super::peers::{KEY_EXAMPLES, KeyCommand, LINK_EXAMPLES, LinkCommand};
-use super::serve::{CheckConfig, Serve};
+use super::serve::{CheckConfig, Migrate, Serve};
 use super::share::ShareArgs;
 use super::stub::{STUB_EXAMPLES, StubCommand};
 use clap::builder::{PossibleValuesParser, TypedValueParser};

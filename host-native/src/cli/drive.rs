@@ -7,8 +7,8 @@
 
 use super::output::{CommandResult, Exit, failed};
 use crate::host::NativeHost;
+use crate::host::Workers;
 use crate::ledger::NativeLedger;
-use crate::workers::Workers;
 use regrip_core::host::Host;
 use regrip_core::{DownloadId, Engine, Error};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};

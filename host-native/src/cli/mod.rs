@@ -13,7 +13,6 @@ mod downloads;
 mod drive;
 mod get;
 mod manual;
-mod migrate;
 mod peers;
 mod report;
 mod serve;
@@ -65,7 +64,7 @@ fn run(command: &Command) -> CommandResult {
         Command::Stub(stub) => stub::main(stub),
         Command::Key(key) => peers::key(key),
         Command::Link(link) => peers::link(link),
-        Command::Migrate(migrate) => migrate::main(migrate),
+        Command::Migrate(migrate) => serve::migrate(migrate),
         Command::CheckConfig(check) => serve::check_config(check),
         Command::Completions(completions) => Ok(manual::completions(completions)),
         Command::Man(_) => Ok(manual::man()),

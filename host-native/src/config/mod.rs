@@ -12,7 +12,6 @@ mod load;
 mod model;
 mod object;
 mod peers;
-mod secret;
 
 pub(crate) use downloads::data_folder_clash;
 pub use load::{ConfigRefused, Loaded, load, parse};
@@ -21,6 +20,5 @@ pub use model::{
     Autoregister, Config, Downloads, External, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig,
     ShareKey, id_of,
 };
-pub use object::Problem;
 pub(crate) use object::base_url_flaw;
-pub use secret::Secret;
+pub use object::{Problem, Secret};

@@ -1,6 +1,6 @@
 //! A configuration that was read. All paths are absolute, all secrets are read.
 
-use super::secret::Secret;
+use super::object::Secret;
 use crate::transport::{Credentials, Header, Origin};
 use regrip_core::{DownloadsConfig, PeerId};
 use sha2::{Digest, Sha256};

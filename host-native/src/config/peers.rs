@@ -3,8 +3,9 @@
 use super::model::{
     Autoregister, Config, External, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of,
 };
-use super::object::{Block, Node, Notes, base_url, flag, list, name, name_of_lines, number, path, text};
-use super::secret::{Secret, secret};
+use super::object::{
+    Block, Node, Notes, Secret, base_url, flag, list, name, name_of_lines, number, path, secret, text,
+};
 use crate::peers::link;
 use crate::transport::{Header, Origin};
 use std::path::PathBuf;

@@ -51,7 +51,7 @@ pub struct QuickLink {
 pub struct LinkRefused(pub(crate) String);
 
 #[derive(Deserialize)]
-struct Payload {
+struct LinkFields {
     v: u64,
     #[serde(rename = "type")]
     kind: String,
@@ -60,30 +60,30 @@ struct Payload {
     #[serde(rename = "apiKey")]
     api_key: String,
     #[serde(default)]
-    headers: Pairs,
+    headers: HeaderPairs,
 }
 
 /// The fields of an object in their order, a name that is there twice included.
 #[derive(Default)]
-struct Pairs(Vec<(String, String)>);
+struct HeaderPairs(Vec<(String, String)>);
 
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs, D::Error> {
-        struct OfPairs;
-        impl<'de> Visitor<'de> for OfPairs {
-            type Value = Pairs;
+impl<'de> Deserialize<'de> for HeaderPairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<HeaderPairs, D::Error> {
+        struct HeaderPairsVisitor;
+        impl<'de> Visitor<'de> for HeaderPairsVisitor {
+            type Value = HeaderPairs;
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object of strings")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HeaderPairs, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = map.next_entry()? {
                     pairs.push(pair);
                 }
-                Ok(Pairs(pairs))
+                Ok(HeaderPairs(pairs))
             }
         }
-        deserializer.deserialize_map(OfPairs)
+        deserializer.deserialize_map(HeaderPairsVisitor)
     }
 }
 
@@ -107,7 +107,7 @@ impl QuickLink {
             });
         };
         let json = BASE64.decode(encoded).map_err(|_| refused("what follows jack-link:v1: is not base64url"))?;
-        let payload: Payload = serde_json::from_slice(&json).map_err(|error| {
+        let payload: LinkFields = serde_json::from_slice(&json).map_err(|error| {
             use serde_json::error::Category;
             match error.classify() {
                 // The message may quote a value, of which one is the key.

@@ -15,21 +15,20 @@
 use super::folders::{DataFolder, DataFolderRefused};
 use super::reload::Settings;
 use super::service::Service;
-use super::{finish, queue, recover, reload, service};
+use super::{finish, queue, reload, service};
 use crate::api;
 use crate::config::{Config, Downloads, HookCommands, Loaded, data_folder_clash};
 use crate::control::{Control, Events, SettingsFile};
 use crate::hooks::{EndedDownload, Hooks};
+use crate::host::Workers;
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{NativeLedger, OpenError, Patience, SqliteLedger};
 use crate::server::{Answer, CurrentKeys, Keys, Limits, Server, Threads};
-use crate::share::{PeerAccess, Share, ShareError, ShareOptions, library};
+use crate::share::{PeerAccess, Share, ShareError, ShareOptions};
 use crate::store::{DiskStore, FileStamp, OwnFiles};
 use crate::time::SmolClock;
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
-use crate::workers::Workers;
 use regrip_core::classify::is_of_this_machine;
-use regrip_core::error::chain;
 use regrip_core::{Class, DownloadsConfig, Engine, Error, ErrorCode, Event, Row, Status, What, shown};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -38,9 +37,9 @@ use smol::future::FutureExt;
 use std::io::{self, stderr};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -324,52 +323,6 @@ struct OpenShare {
     access: PeerAccess,
 }
 
-/// Between two looks at a library, if no peer asks for anything.
-const READ_LIBRARIES_EVERY: Duration = Duration::from_secs(15 * 60);
-/// The same if one does, or after a failure.
-const READ_LIBRARIES_AFTER: Duration = Duration::from_secs(30);
-/// What a library that cannot be read is called among the troubles.
-const LIBRARY_TROUBLE: &str = "library";
-
-/// Reads the libraries of the servers that are sources, as long as the share is there.
-async fn follow_libraries<L: NativeLedger>(control: Control<L>, settings: Settings, share: Weak<Share>) {
-    let mut read: Option<(Instant, Arc<Config>)> = None;
-    let mut failed = false;
-    while let Some(share) = share.upgrade() {
-        let config = settings.get();
-        let is_due = match &read {
-            Some((at, before)) if Arc::ptr_eq(before, &config) => {
-                let is_asked = at.elapsed() >= READ_LIBRARIES_AFTER && (failed || share.take_asked());
-                is_asked || at.elapsed() >= READ_LIBRARIES_EVERY
-            }
-            _ => true,
-        };
-        if is_due {
-            let sources: Vec<_> = config.import_servers.iter().filter(|server| server.source).collect();
-            share.keep_libraries(&sources.iter().map(|server| server.name.as_str()).collect::<Vec<_>>());
-            let mut why = Vec::new();
-            for server in sources {
-                match library::fetch(control.engine().host(), server).await {
-                    Ok(files) => share.replace_library(&server.name, files),
-                    Err(error) => why.push(format!("{}: {}", shown(&server.name), chain(&error))),
-                }
-            }
-            failed = !why.is_empty();
-            match failed {
-                true => {
-                    let why = why.join("; ");
-                    let what = format!("a library cannot be read, and what was last read of it is shared: {why}");
-                    control.troubles().note(LIBRARY_TROUBLE, &what);
-                }
-                false => control.troubles().over(LIBRARY_TROUBLE),
-            }
-            read = Some((Instant::now(), config));
-        }
-        drop(share);
-        smol::Timer::after(Duration::from_secs(1)).await;
-    }
-}
-
 /// What runs until a signal.
 struct Running<L: NativeLedger> {
     file: PathBuf,
@@ -400,7 +353,8 @@ impl<L: NativeLedger> Running<L> {
         let running_hooks = run_hooks(Arc::clone(&hooks), self.ended.clone(), self.settings.clone());
         let running_hooks = threads.executor().spawn(running_hooks);
         if let Some(open) = &share {
-            let following = follow_libraries(self.control.clone(), self.settings.clone(), Arc::downgrade(&open.share));
+            let following =
+                service::follow_libraries(self.control.clone(), self.settings.clone(), Arc::downgrade(&open.share));
             threads.executor().spawn(following).detach();
         }
         let downloads = self.settings.get().downloads.clone();
@@ -452,13 +406,13 @@ impl<L: NativeLedger> Running<L> {
         self.control.begin_by(move |source, id| starting.drive(queue::source_name(source), id));
         // Said once, before anything waits for it.
         let _ = service.completed.check();
-        recover::recover(&service).await?;
+        queue::recover(&service).await?;
         service.watch()?;
         service.spawn(queue::run(Arc::clone(&service)));
         service.spawn(finish::retry_removals(Arc::clone(&service)));
         service.spawn(service::show_outages(Arc::clone(&service)));
         service.spawn(service::look_at_client(Arc::clone(&service)));
-        service.spawn(recover::go_on_with_imports(Arc::clone(&service)));
+        service.spawn(queue::go_on_with_imports(Arc::clone(&service)));
         let completed = downloads.completed.display();
         match &downloads.watch {
             Some(watch) => tracing::info!(watch = %watch.display(), %completed, "watching for stubs"),

@@ -22,7 +22,6 @@ mod folders;
 mod import;
 mod import_command;
 mod queue;
-mod recover;
 mod reload;
 mod service;
 mod stub_folder;

@@ -45,19 +45,19 @@ pub(crate) struct LibraryFile {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Title {
+struct LibraryTitle {
     id: u64,
     path: Option<String>,
     imdb_id: Option<String>,
     tmdb_id: Option<u64>,
     tvdb_id: Option<u64>,
     movie_file: Option<MediaFile>,
-    statistics: Option<Statistics>,
+    statistics: Option<SeriesStatistics>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Statistics {
+struct SeriesStatistics {
     #[serde(default)]
     episode_file_count: u64,
 }
@@ -74,7 +74,7 @@ struct MediaFile {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Episode {
+struct SeriesEpisode {
     id: u64,
     season_number: u64,
     episode_number: u64,
@@ -93,18 +93,18 @@ pub(crate) async fn fetch(
     let mut files = Vec::new();
     match server.kind {
         ImportServerKind::Radarr => {
-            for film in list::<Title>(host, server, "movie").await? {
+            for film in list::<LibraryTitle>(host, server, "movie").await? {
                 files.extend(film_of(server, &film));
             }
         }
         ImportServerKind::Sonarr => {
-            for series in list::<Title>(host, server, "series").await? {
+            for series in list::<LibraryTitle>(host, server, "series").await? {
                 if series.statistics.as_ref().is_some_and(|statistics| statistics.episode_file_count == 0) {
                     continue;
                 }
                 let id = series.id;
                 let media: Vec<MediaFile> = list(host, server, &format!("episodefile?seriesId={id}")).await?;
-                let episodes: Vec<Episode> = list(host, server, &format!("episode?seriesId={id}")).await?;
+                let episodes: Vec<SeriesEpisode> = list(host, server, &format!("episode?seriesId={id}")).await?;
                 files.extend(episodes_of(server, &series, &media, &episodes));
             }
         }
@@ -142,7 +142,7 @@ async fn list<T: DeserializeOwned>(
     Ok(values.into_iter().filter_map(|value| T::deserialize(value).ok()).collect())
 }
 
-fn film_of(server: &ImportServer, film: &Title) -> Option<LibraryFile> {
+fn film_of(server: &ImportServer, film: &LibraryTitle) -> Option<LibraryFile> {
     let media = film.movie_file.as_ref()?;
     let (root, path) = place(media.path.as_deref()?, film.path.as_deref(), &server.path_mapping)?;
     Some(LibraryFile {
@@ -157,8 +157,13 @@ fn film_of(server: &ImportServer, film: &Title) -> Option<LibraryFile> {
     })
 }
 
-fn episodes_of(server: &ImportServer, series: &Title, media: &[MediaFile], episodes: &[Episode]) -> Vec<LibraryFile> {
-    let mut by_file: BTreeMap<u64, Vec<&Episode>> = BTreeMap::new();
+fn episodes_of(
+    server: &ImportServer,
+    series: &LibraryTitle,
+    media: &[MediaFile],
+    episodes: &[SeriesEpisode],
+) -> Vec<LibraryFile> {
+    let mut by_file: BTreeMap<u64, Vec<&SeriesEpisode>> = BTreeMap::new();
     for episode in episodes.iter().filter(|episode| episode.episode_file_id != 0) {
         by_file.entry(episode.episode_file_id).or_default().push(episode);
     }
@@ -167,7 +172,7 @@ fn episodes_of(server: &ImportServer, series: &Title, media: &[MediaFile], episo
         held.sort_by_key(|episode| (episode.season_number, episode.episode_number));
         let (first, last) = (held.first()?, held.last()?);
         let (root, path) = place(media.path.as_deref()?, series.path.as_deref(), &server.path_mapping)?;
-        let id = |episode: &Episode| format!("{}:episode:{}", id_of(&server.url), episode.id);
+        let id = |episode: &SeriesEpisode| format!("{}:episode:{}", id_of(&server.url), episode.id);
         let last = if last.season_number == first.season_number { last } else { first };
         Some(LibraryFile {
             id: id(first),
@@ -188,7 +193,7 @@ fn episodes_of(server: &ImportServer, series: &Title, media: &[MediaFile], episo
 }
 
 /// What the server knows, and the file's names where it knows nothing.
-fn clues(title: &Title, path: &Path) -> Clues {
+fn clues(title: &LibraryTitle, path: &Path) -> Clues {
     let named = Clues::of(path.iter().filter_map(OsStr::to_str));
     let imdb = title.imdb_id.as_deref().and_then(|id| id.strip_prefix("tt")?.parse().ok());
     let known = |id: Option<u64>| id.filter(|id| *id != 0);

@@ -1,13 +1,12 @@
 //! Sharing folders with peers (spec §8, the peer wire): handshake, search, item and file.
 //!
-//! Begin with [`Share`]. `access` lets peers in, `library` has what Radarr and Sonarr list, `tree` walks the folders and opens files without following a link, `inventory` says what can be
+//! Begin with [`Share`]. `library` has what Radarr and Sonarr list, `tree` walks the folders and opens files without following a link, `inventory` says what can be
 //! found and under which id, `validators` decides whether a request gets the file, `digests` computes SHA-256s in the
 //! background.
 //!
 //! Invariants: nothing outside the folders is listed or opened; a path never leaves this machine, ids do; a digest is sent
 //! only for the very file, by size and time, that it was computed from.
 
-mod access;
 mod digests;
 mod inventory;
 pub(crate) mod library;
@@ -16,5 +15,5 @@ mod state;
 mod tree;
 mod validators;
 
-pub(crate) use access::{PeerAccess, issue};
+pub(crate) use routes::{PeerAccess, issue};
 pub use state::{Census, FolderError, Share, ShareError, ShareOptions};

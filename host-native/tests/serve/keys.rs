@@ -45,7 +45,8 @@ fn a_key_opens_the_wire_until_it_is_revoked_or_ends_while_the_server_runs() {
     assert_eq!(knock(&served, ""), 200, "without any key this machine is served");
     let anna = out(&house, &["key", "create", "Anna"]);
     assert!(anna.starts_with("regrip_") && anna.len() == 71, "{anna}");
-    let short: Value = serde_json::from_str(&out(&house, &["key", "create", "Ben", "--expires", "2s", "--json"])).unwrap();
+    let short: Value =
+        serde_json::from_str(&out(&house, &["key", "create", "Ben", "--expires", "2s", "--json"])).unwrap();
     let ben = short["key"].as_str().unwrap();
     assert_eq!((knock(&served, ""), knock(&served, "wrong")), (401, 401));
     assert_eq!((knock(&served, &anna), knock(&served, ben)), (200, 200));

@@ -27,9 +27,9 @@ impl Library {
             for stream in listener.incoming().flatten() {
                 let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
                 let target = lines.next().unwrap_or_default().split(' ').nth(1).unwrap_or_default().to_owned();
-                let has_key = lines.take_while(|line| !line.is_empty()).any(|line| {
-                    line.eq_ignore_ascii_case("x-api-key: library-key")
-                });
+                let has_key = lines
+                    .take_while(|line| !line.is_empty())
+                    .any(|line| line.eq_ignore_ascii_case("x-api-key: library-key"));
                 let answer = answers.lock().unwrap().get(&target).cloned();
                 let status = match (status.load(Ordering::SeqCst), &answer, has_key) {
                     (200, _, false) => 401,
@@ -100,21 +100,30 @@ fn what_radarr_and_sonarr_have_files_for_is_found_and_fetched_beside_shared_fold
     let radarr = Library::new(&[("/base/api/v3/movie", films)]);
     let path = |name: &str| format!("/tv/Show/Season 1/{name}");
     let sonarr = Library::new(&[
-        ("/base/api/v3/series", json!([
-            { "id": 1, "title": "Show", "path": "/tv/Show", "tvdbId": 55, "imdbId": "tt0000055",
-              "statistics": { "episodeFileCount": 2 } },
-            { "id": 2, "title": "None yet", "path": "/tv/None", "statistics": { "episodeFileCount": 0 } },
-        ])),
-        ("/base/api/v3/episodefile?seriesId=1", json!([
-            { "id": 10, "path": path("Show S01E01E02.mkv"), "size": 1 },
-            { "id": 11, "path": path("third.mkv"), "size": 1 },
-        ])),
-        ("/base/api/v3/episode?seriesId=1", json!([
-            { "id": 101, "seasonNumber": 1, "episodeNumber": 1, "episodeFileId": 10, "hasFile": true },
-            { "id": 102, "seasonNumber": 1, "episodeNumber": 2, "episodeFileId": 10, "hasFile": true },
-            { "id": 103, "seasonNumber": 1, "episodeNumber": 3, "episodeFileId": 11, "hasFile": true },
-            { "id": 104, "seasonNumber": 1, "episodeNumber": 4, "episodeFileId": 0, "hasFile": false },
-        ])),
+        (
+            "/base/api/v3/series",
+            json!([
+                { "id": 1, "title": "Show", "path": "/tv/Show", "tvdbId": 55, "imdbId": "tt0000055",
+                  "statistics": { "episodeFileCount": 2 } },
+                { "id": 2, "title": "None yet", "path": "/tv/None", "statistics": { "episodeFileCount": 0 } },
+            ]),
+        ),
+        (
+            "/base/api/v3/episodefile?seriesId=1",
+            json!([
+                { "id": 10, "path": path("Show S01E01E02.mkv"), "size": 1 },
+                { "id": 11, "path": path("third.mkv"), "size": 1 },
+            ]),
+        ),
+        (
+            "/base/api/v3/episode?seriesId=1",
+            json!([
+                { "id": 101, "seasonNumber": 1, "episodeNumber": 1, "episodeFileId": 10, "hasFile": true },
+                { "id": 102, "seasonNumber": 1, "episodeNumber": 2, "episodeFileId": 10, "hasFile": true },
+                { "id": 103, "seasonNumber": 1, "episodeNumber": 3, "episodeFileId": 11, "hasFile": true },
+                { "id": 104, "seasonNumber": 1, "episodeNumber": 4, "episodeFileId": 0, "hasFile": false },
+            ]),
+        ),
     ]);
     let media = |name: &str| house.path("media").join(name).display().to_string();
     house.config["servers"] = json!([
