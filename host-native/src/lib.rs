@@ -4,15 +4,6 @@
 //! core counts it, [`store`] writes it, [`ledger`] records the progress, [`time`] has the clock and [`host::Workers`] the threads.
 //! The modules that are not documented here belong to the binary; they are public only for its tests.
 
-mod hooks;
-pub mod host;
-pub mod ledger;
-pub mod store;
-mod sync;
-mod text_file;
-pub mod time;
-pub mod transport;
-
 #[doc(hidden)]
 pub mod api;
 #[doc(hidden)]
@@ -21,6 +12,9 @@ pub mod cli;
 pub mod config;
 #[doc(hidden)]
 pub mod control;
+mod hooks;
+pub mod host;
+pub mod ledger;
 #[doc(hidden)]
 pub mod peers;
 #[doc(hidden)]
@@ -29,3 +23,8 @@ pub mod serve;
 pub mod server;
 #[doc(hidden)]
 pub mod share;
+pub mod store;
+mod sync;
+mod text_file;
+pub mod time;
+pub mod transport;

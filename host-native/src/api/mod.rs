@@ -20,9 +20,9 @@
 mod auth;
 mod dashboard;
 mod downloads;
+mod peers;
 mod qbittorrent;
 mod routes;
-mod sessions;
 mod status;
 mod torrent_json;
 
@@ -36,6 +36,7 @@ pub(crate) use downloads::{AttemptList, DownloadPage};
 use futures::FutureExt;
 use futures::future::{Either, select};
 use hyper::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+pub(crate) use peers::{link_of, shown_key};
 use routes::ledger_busy;
 use smol::Timer;
 use std::future::Future;

@@ -1,6 +1,6 @@
 //! The table of routes, and the error responses. `openapi.json` describes both; a test compares the routes.
 
-use super::{Api, Handled, auth, dashboard, downloads, status};
+use super::{Api, Handled, auth, dashboard, downloads, peers, status};
 use crate::control::{BadAddress, Refused};
 use crate::ledger::{NativeLedger, is_busy};
 use crate::server::{Asked, Entry, Payload, Refusal, Reply, Route};
@@ -44,6 +44,14 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(POST "/api/downloads/{id}/resume", Keyed, downloads::resume),
         route!(GET "/api/stubs", Keyed, status::stubs),
         route!(GET "/api/peers", Keyed, status::peers),
+        route!(POST "/api/peers", Keyed, peers::add),
+        route!(DELETE "/api/peers/{id}", Keyed, peers::remove),
+        route!(POST "/api/peers/{id}/test", Keyed, peers::test),
+        route!(GET "/api/keys", Keyed, peers::keys),
+        route!(POST "/api/keys", Keyed, peers::create_key),
+        route!(DELETE "/api/keys/{id}", Keyed, peers::revoke_key),
+        route!(POST "/api/links", Keyed, peers::create_link),
+        route!(POST "/api/links/read", Keyed, peers::read_link),
         route!(GET "/api/troubles", Keyed, status::troubles),
         route!(GET "/api/events", Keyed, status::events),
         route!(GET "/metrics", Keyed, status::metrics),

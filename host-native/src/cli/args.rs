@@ -4,7 +4,8 @@
 use super::demo::Demo;
 use super::downloads::{Pause, Resume};
 use super::manual::{Completions, Man};
-use super::serve::{CheckConfig, Serve};
+use super::peers::{KEY_EXAMPLES, KeyCommand, LINK_EXAMPLES, LinkCommand};
+use super::serve::{CheckConfig, Migrate, Serve};
 use super::share::ShareArgs;
 use super::stub::{STUB_EXAMPLES, StubCommand};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -77,6 +78,14 @@ pub(crate) enum Command {
     /// Create or inspect a stub, the small .torrent file that names an item of a peer
     #[command(subcommand, after_help = STUB_EXAMPLES)]
     Stub(StubCommand),
+    /// Issue, list and revoke the keys of peers
+    #[command(subcommand, after_help = KEY_EXAMPLES)]
+    Key(KeyCommand),
+    /// Make a link by which somebody adds this server as a peer, or add the peer of a link
+    #[command(subcommand, after_help = LINK_EXAMPLES)]
+    Link(LinkCommand),
+    /// Take over the unfinished downloads of jack, and the keys that it issued to peers
+    Migrate(Migrate),
     /// Validate a configuration: print errors (exit code 2), warnings and the effective settings
     CheckConfig(CheckConfig),
     /// Print a shell completion script

@@ -13,6 +13,7 @@ mod downloads;
 mod drive;
 mod get;
 mod manual;
+mod peers;
 mod report;
 mod serve;
 mod share;
@@ -61,6 +62,9 @@ fn run(command: &Command) -> CommandResult {
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::main(demo),
         Command::Stub(stub) => stub::main(stub),
+        Command::Key(key) => peers::key(key),
+        Command::Link(link) => peers::link(link),
+        Command::Migrate(migrate) => serve::migrate(migrate),
         Command::CheckConfig(check) => serve::check_config(check),
         Command::Completions(completions) => Ok(manual::completions(completions)),
         Command::Man(_) => Ok(manual::man()),

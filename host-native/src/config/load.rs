@@ -1,13 +1,23 @@
 //! Reads a configuration file.
 
 use super::downloads::{self, OwnFolder, downloads};
-use super::model::{Config, HookCommands};
+use super::model::{Config, HookCommands, ServerConfig, id_of};
 use super::object::{Block, Node, Notes, Problem, text};
-use super::peers::{peers, server, servers, share};
+use super::peers::{Roles, peers, server, servers, servers_by_role, share};
+use crate::peers::QuickLink;
+use crate::store::FileStamp;
+use crate::sync::lock;
 use crate::text_file;
 use jsonc_parser::ast::Value;
+use jsonc_parser::cst::{CstInputValue, CstObject, CstRootNode};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+use regrip_core::error::chain;
+use regrip_core::{PeerId, shown};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, absolute};
+use std::sync::Mutex;
 
 /// Larger files are no configuration.
 const LARGEST_BYTES: u64 = 1 << 20;
@@ -90,6 +100,141 @@ fn ast<'a>(text: &'a str, notes: &mut Notes<'_>) -> Option<Value<'a>> {
     None
 }
 
+/// Why a configuration was not changed. The file is as it was then.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EditRefused {
+    /// The file as it is, or as it would be.
+    #[error("{}", all_of(.0))]
+    Wrong(#[from] ConfigRefused),
+    /// There is such a peer.
+    #[error("the peer {0} at this address is configured already: remove it first")]
+    Known(String),
+    /// Something else than a list is in the way.
+    #[error("peers is not a list in the configuration")]
+    Shape,
+    /// Somebody else changed it.
+    #[error("the configuration was changed meanwhile: try again")]
+    Changed,
+    /// It cannot be written.
+    #[error("the configuration cannot be written: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// All that is wrong, in one line.
+pub(crate) fn all_of(refused: &ConfigRefused) -> String {
+    match refused {
+        ConfigRefused::Wrong { errors, .. } => {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            errors.join("; ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Adds a peer to a configuration. Comments and all other text stay.
+///
+/// # Errors
+/// [`EditRefused`].
+pub(crate) fn add_peer(file: &Path, peer: &QuickLink) -> Result<PeerId, EditRefused> {
+    let id = id_of(&peer.url);
+    edit(file, |config, top| {
+        let origin = peer.url.parse().ok();
+        if let Some(known) = config.peers.iter().find(|known| Some(&known.origin) == origin.as_ref()) {
+            return Err(EditRefused::Known(shown(&known.name).into_owned()));
+        }
+        let text = |text: &str| CstInputValue::String(text.to_owned());
+        let mut fields = vec![
+            ("name".to_owned(), text(&peer.name)),
+            ("url".to_owned(), text(&peer.url)),
+            ("apiKey".to_owned(), text(peer.api_key.reveal())),
+        ];
+        if !peer.headers.is_empty() {
+            let headers = peer.headers.iter().map(|(name, value)| (name.clone(), text(value.reveal())));
+            fields.push(("headers".to_owned(), CstInputValue::Object(headers.collect())));
+        }
+        let peers = top.array_value_or_create("peers").ok_or(EditRefused::Shape)?;
+        peers.ensure_multiline();
+        peers.append(CstInputValue::Object(fields));
+        Ok(true)
+    })?;
+    Ok(id)
+}
+
+/// Removes a peer from a configuration, by its id. Returns `false` if there is none.
+///
+/// # Errors
+/// [`EditRefused`].
+pub(crate) fn remove_peer(file: &Path, id: &str) -> Result<bool, EditRefused> {
+    edit(file, |_, top| {
+        // jack's first versions had them among the servers.
+        let earlier = top.object_value("servers").and_then(|servers| servers.array_value("peers"));
+        let lists = [top.array_value("peers"), earlier];
+        let peers = lists.into_iter().flatten().flat_map(|list| list.elements());
+        let found = peers.filter(|peer| {
+            let url = peer.as_object().and_then(|peer| peer.get("url")?.value()?.as_string_lit()?.decoded_value().ok());
+            url.is_some_and(|url| id_of(&url).as_str() == id)
+        });
+        let found: Vec<_> = found.collect();
+        let is_there = !found.is_empty();
+        found.into_iter().for_each(jsonc_parser::cst::CstNode::remove);
+        Ok(is_there)
+    })
+}
+
+/// One change at a time in this process.
+static EDITING: Mutex<()> = Mutex::new(());
+
+/// Changes a configuration by `change`, if it is sound before and after that, in one step. A link stays one.
+fn edit(
+    file: &Path,
+    change: impl FnOnce(&Config, &CstObject) -> Result<bool, EditRefused>,
+) -> Result<bool, EditRefused> {
+    let _one = lock(&EDITING);
+    let file = file.canonicalize()?;
+    let stamp = |file: &Path| FileStamp::of(file).map_err(|error| std::io::Error::other(chain(&error)));
+    let before = stamp(&file)?;
+    let text = text_file::read(&file, LARGEST_BYTES)?;
+    let env = |name: &str| std::env::var(name).ok();
+    let Loaded { config, .. } = parse_file(&text, &file, &env)?;
+    let changed = {
+        let root = CstRootNode::parse(&text, &JSONC).map_err(|_| EditRefused::Shape)?;
+        let top = root.object_value().ok_or(EditRefused::Shape)?;
+        if !change(&config, &top)? {
+            return Ok(false);
+        }
+        root.to_string()
+    };
+    parse_file(&changed, &file, &env)?;
+    let beside = file.with_file_name(format!(".{}.new", file.file_name().unwrap_or_default().to_string_lossy()));
+    let old = std::fs::metadata(&file)?;
+    let written = write_beside(&beside, &old, &changed).and_then(|()| match stamp(&file)? == before {
+        true => std::fs::rename(&beside, &file).map(|()| true),
+        false => Ok(false),
+    });
+    if !matches!(written, Ok(true)) {
+        let _ = std::fs::remove_file(&beside); // it may not have been made
+    }
+    match written? {
+        true => {
+            File::open(file.parent().unwrap_or(&file))?.sync_all()?;
+            Ok(true)
+        }
+        false => Err(EditRefused::Changed),
+    }
+}
+
+/// Writes a file for the owner and with the mode of the one that it will replace.
+fn write_beside(path: &Path, old: &std::fs::Metadata, text: &str) -> std::io::Result<()> {
+    let _ = std::fs::remove_file(path); // left by a process that was killed
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    // Only root may give files away. Who may write here at all then owns it.
+    let (owner, group) = (rustix::fs::Uid::from_raw(old.uid()), rustix::fs::Gid::from_raw(old.gid()));
+    let _ = rustix::fs::fchown(&file, Some(owner), Some(group));
+    file.set_permissions(old.permissions())?;
+    file.sync_all()
+}
+
 /// A key of a file of settings that are named like options.
 pub(crate) struct Setting {
     pub(crate) key: String,
@@ -157,14 +302,27 @@ fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
     if let Some(node) = &downloads_at {
         config.downloads = downloads(node, notes);
     }
-    if let Some(node) = block.take("regrip") {
-        config.server = server(&node, notes).unwrap_or_default();
+    let (own, jacks) = (block.take("regrip"), block.take("jack"));
+    if let (Some(_), Some(jacks)) = (&own, &jacks) {
+        notes.warn(jacks.at, &jacks.key, "is ignored: the regrip block is read");
+    }
+    let is_jacks = own.is_none() && jacks.is_some();
+    if is_jacks {
+        block.take("version"); // of the file's format
+    }
+    if let Some(node) = own.or(jacks) {
+        config.server = ServerConfig { is_jacks, ..server(&node, notes).unwrap_or_default() };
     }
     if let Some(node) = block.take("peers") {
-        config.peers = peers(&node, notes);
+        peers(&node, &mut config.peers, notes);
     }
     if let Some(node) = block.take("servers") {
-        config.import_servers = servers(&node, notes);
+        // jack's servers are both unless they say otherwise; here it is asked for.
+        let roles = Roles { source: is_jacks, destination: is_jacks, ..Roles::default() };
+        match node.value {
+            Value::Object(_) => servers_by_role(&node, block.take("indexer").as_ref(), &mut config, notes),
+            _ => servers(&node, roles, &mut config.import_servers, notes),
+        }
     }
     if let Some(node) = block.take("share") {
         config.share = share(&node, notes);

@@ -1,8 +1,9 @@
 //! The configuration of `regrip serve`: JSONC, camelCase, with comments and trailing commas (spec §7).
 //!
 //! `load` reads a file; [`Config`] is what it means. All errors are reported at once, with key, line, value and expectation.
-//! Unknown keys are ignored with a warning, so that a configuration of the software that this protocol was designed for
-//! works unchanged.
+//! Unknown keys are ignored with a warning. A configuration of any version of jack, the software that this protocol was
+//! designed for, works unchanged: its `jack` block is read as `regrip`, and what had another name or place in earlier
+//! versions is read from there.
 //!
 //! Invariant: a secret is never printed, not in an error, not by `Debug`.
 
@@ -11,13 +12,13 @@ mod load;
 mod model;
 mod object;
 mod peers;
-mod secret;
 
 pub(crate) use downloads::data_folder_clash;
 pub use load::{ConfigRefused, Loaded, load, parse};
-pub(crate) use load::{Setting, SettingValue, settings};
+pub(crate) use load::{EditRefused, Setting, SettingValue, add_peer, all_of, remove_peer, settings};
 pub use model::{
-    Autoregister, Config, Downloads, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of,
+    Autoregister, Config, Downloads, External, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig,
+    ShareKey, id_of,
 };
-pub use object::Problem;
-pub use secret::Secret;
+pub(crate) use object::base_url_flaw;
+pub use object::{Problem, Secret};

@@ -1,6 +1,6 @@
 //! A configuration that was read. All paths are absolute, all secrets are read.
 
-use super::secret::Secret;
+use super::object::Secret;
 use crate::transport::{Credentials, Header, Origin};
 use regrip_core::{DownloadsConfig, PeerId};
 use sha2::{Digest, Sha256};
@@ -77,6 +77,21 @@ pub struct ServerConfig {
     pub internal_url: Option<String>,
     /// Open the shared folders, one a peer.
     pub share_keys: Vec<ShareKey>,
+    /// How peers reach this server, for quick links.
+    pub external: Option<External>,
+    /// The block is jack's: its key was given to peers, who may go on to fetch with it.
+    pub is_jacks: bool,
+}
+
+/// How peers reach this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct External {
+    /// The name that a peer is offered for this server.
+    pub instance_name: Option<String>,
+    /// The address.
+    pub url: String,
+    /// Headers that get a peer through what is in front of this server.
+    pub headers: Vec<(String, Secret)>,
 }
 
 impl Default for ServerConfig {
@@ -87,6 +102,8 @@ impl Default for ServerConfig {
             data_dir: None,
             internal_url: None,
             share_keys: Vec::new(),
+            external: None,
+            is_jacks: false,
         }
     }
 }
@@ -154,18 +171,22 @@ pub struct ImportServer {
     pub headers: Vec<Header>,
     /// The path of the completed folder on that server, if it is another one there.
     pub import_path: Option<String>,
-    /// It grabs releases from this server.
-    pub destination: bool,
+    /// Peers may fetch what it has files for.
+    pub source: bool,
+    /// Paths of its library, each with the path of the same folder here.
+    pub path_mapping: Vec<(String, PathBuf)>,
     /// This server registers itself there.
+    pub destination: bool,
+    /// How it does.
     pub autoregister: Autoregister,
 }
 
-/// How this server registers itself at an import server.
+/// How this server registers itself in Radarr or Sonarr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Autoregister {
-    /// It does.
+    /// It does so at all.
     pub enable: bool,
-    /// The priority of the indexer, from 1, the first, to 50.
+    /// The priority of the indexer, from 1.
     pub priority: u32,
 }
 

@@ -1,5 +1,8 @@
 //! Reads objects and single values, and notes errors and warnings about them. Keys that nobody takes are unknown.
+//!
+//! Secrets are given as they are, by the environment, or in a file.
 
+use crate::text_file::{self, without_mark};
 use jsonc_parser::ast::{ObjectProp, Value};
 use jsonc_parser::common::Ranged;
 use regrip_core::{display_url, redacted, shown};
@@ -82,8 +85,10 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// Keys of the software that this protocol was designed for. regrip does not need them.
-const ELSEWHERE: [&str; 4] = ["jack", "source", "destination", "autoregister"];
+/// Keys of jack, the software that this protocol was designed for, that mean nothing here: it reads films' descriptions from
+/// TMDB, once shared a folder by way of Jellyfin, and has an import retry of its own.
+const ELSEWHERE: [&str; 5] =
+    ["tmdbApiKey", "mediaPath", "maxManualImportAttempts", "manualImportBackoffBaseMs", "manualImportBackoffMaxMs"];
 
 /// An object whose keys are being taken.
 pub(super) struct Block<'a> {
@@ -286,7 +291,7 @@ pub(super) fn flag(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<bool> {
 /// An integer that fits.
 pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<N> {
     let number = match node.value {
-        Value::NumberLit(number) => number.value.parse::<u64>().ok(),
+        Value::NumberLit(number) => number.value.parse::<u64>().ok().or_else(|| whole(number.value)),
         _ => None,
     };
     let fits = number.and_then(|number| N::try_from(number).ok());
@@ -299,6 +304,25 @@ pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes<'_>) ->
         node.refuse_found(&found, "a whole number from 0 on", notes);
     }
     fits
+}
+
+/// `3.0` and `1e3`, which JSON does not distinguish from 3 and 1000.
+fn whole(written: &str) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let number = written.parse::<f64>().ok()?;
+    let is_whole = number.fract() == 0.0 && (0.0..=EXACT).contains(&number);
+    is_whole.then(|| format!("{number:.0}").parse().ok()).flatten()
+}
+
+/// True or false.
+pub(super) fn flag(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<bool> {
+    match node.value {
+        Value::BooleanLit(flag) => Some(flag.value),
+        _ => {
+            node.refuse("true or false", notes);
+            None
+        }
+    }
 }
 
 /// The elements of a list.
@@ -324,17 +348,138 @@ pub(super) fn path(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<PathBuf> {
 /// The URL of a peer or server: http or https, without userinfo, query and fragment.
 pub(super) fn base_url(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
     let written = text(node, notes)?;
-    let flaw = match Url::parse(&written) {
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => "it is neither http nor https",
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-            "it has a user or password in it; send them by headers"
-        }
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => "it has a ? or # in it",
-        Ok(_) => return Some(written),
-        Err(_) => "it is not a URL",
+    let Some(flaw) = base_url_flaw(&written) else {
+        return Some(written);
     };
     // A wrong one may have a password or a key in it, or be one.
     let expected = format!("an http or https URL: {flaw}");
     node.refuse_found(&display_url(&written), &expected, notes);
     None
+}
+
+/// Why a text cannot be the URL of a peer or server, if it cannot.
+pub(crate) fn base_url_flaw(written: &str) -> Option<&'static str> {
+    // The standard's parser leaves them out, so that another URL than the one that is shown would be asked.
+    if written.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
+        return Some("it has white space or control characters in it");
+    }
+    match Url::parse(written) {
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => Some("it is neither http nor https"),
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            Some("it has a user or password in it; send them by headers")
+        }
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => Some("it has a ? or # in it"),
+        Ok(_) => None,
+        Err(_) => Some("it is not a URL"),
+    }
+}
+
+/// No secret is longer; a file that is was meant to be another one.
+const LONGEST_BYTES: usize = 8 << 10;
+
+/// A file with a byte order mark, the longest secret and some ends of lines.
+const LARGEST_BYTES: u64 = LONGEST_BYTES as u64 + 16;
+
+/// A secret that was read. `Debug` prints `***` for it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// A text that can be a secret.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub(crate) fn checked(text: String) -> Result<Secret, &'static str> {
+        if text.is_empty() {
+            Err("found nothing, expected a secret")
+        } else if text.trim().is_empty() {
+            Err("found nothing but white space, expected a secret")
+        } else if text.len() > LONGEST_BYTES {
+            Err("found more than 8 KiB, expected a secret")
+        } else if !text.chars().all(|letter| letter == ' ' || letter.is_ascii_graphic()) {
+            Err("found other than visible ASCII characters, expected what a header can carry")
+        } else {
+            Ok(Secret(text))
+        }
+    }
+
+    /// The secret itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// What a secret may be given as.
+const EXPECTED: &str = r#"expected a string, {"env": "NAME"} or {"file": "/absolute/path"}"#;
+
+/// Reads a secret. No note contains it.
+pub(super) fn secret(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Secret> {
+    let found = match node.value {
+        Value::StringLit(_) => text(node, notes),
+        Value::Object(_) => from_elsewhere(node, notes),
+        _ => {
+            notes.error(node.at, &node.key, format!("found {}, {EXPECTED}", node.kind()));
+            None
+        }
+    }?;
+    Secret::checked(found).map_err(|flaw| notes.error(node.at, &node.key, flaw)).ok()
+}
+
+fn from_elsewhere(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<String> {
+    let mut block = Block::open_private(node, notes)?;
+    let (env, file) = (block.take("env"), block.take("file"));
+    block.close(notes);
+    match (env, file) {
+        (Some(name), None) => {
+            let variable = text(&name, notes)?;
+            let value = (notes.env)(&variable);
+            if value.is_none() {
+                // It may be the secret itself.
+                let what = format!("found {}, expected the name of a variable that the environment has", name.shown());
+                notes.error(name.at, &name.key, what);
+            }
+            notes.secret_variables.push(variable);
+            value.as_deref().map(line)
+        }
+        (None, Some(path)) => {
+            let file = text(&path, notes)?;
+            match read(&file) {
+                Ok(secret) => {
+                    notes.secret_files.push((path.key.clone(), file.into()));
+                    Some(secret)
+                }
+                Err(why) => {
+                    let found = path.shown();
+                    notes.error(path.at, &path.key, format!("found {found}, {why}"));
+                    None
+                }
+            }
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            notes.error(node.at, &node.key, format!("found neither one nor the other, {EXPECTED}"));
+            None
+        }
+    }
+}
+
+/// A secret without a byte order mark before it and the ends of lines after it.
+fn line(text: &str) -> String {
+    let text = without_mark(text);
+    text.trim_end_matches(['\r', '\n']).to_owned()
+}
+
+/// The one line of a file.
+fn read(file: &str) -> Result<String, String> {
+    if !Path::new(file).is_absolute() {
+        return Err("expected an absolute path".to_owned());
+    }
+    let text =
+        text_file::read(Path::new(file), LARGEST_BYTES).map_err(|error| format!("which cannot be read: {error}"))?;
+    Ok(line(&text))
 }

@@ -1,8 +1,12 @@
 //! The blocks `peers`, `servers`, `regrip` and `share`.
 
-use super::model::{Autoregister, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of};
-use super::object::{Block, Node, Notes, base_url, flag, list, name, name_of_lines, number, path, text};
-use super::secret::secret;
+use super::model::{
+    Autoregister, Config, External, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of,
+};
+use super::object::{
+    Block, Node, Notes, Secret, base_url, flag, list, name, name_of_lines, number, path, secret, text,
+};
+use crate::peers::link;
 use crate::transport::{Header, Origin};
 use std::path::PathBuf;
 
@@ -10,8 +14,7 @@ use std::path::PathBuf;
 const API_KEY: &str = "X-Api-Key";
 
 /// Reads `peers`.
-pub(super) fn peers(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<Peer> {
-    let mut peers: Vec<Peer> = Vec::new();
+pub(super) fn peers(node: &Node<'_>, peers: &mut Vec<Peer>, notes: &mut Notes<'_>) {
     for node in list(node, notes) {
         let Some(peer) = peer(&node, notes) else {
             continue;
@@ -24,7 +27,6 @@ pub(super) fn peers(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<Peer> {
         }
         peers.push(peer);
     }
-    peers
 }
 
 fn peer(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Peer> {
@@ -38,11 +40,18 @@ fn peer(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Peer> {
     Some(Peer { name: name.unwrap_or_else(|| origin.to_string()), id: id_of(&url), url, origin, headers })
 }
 
+/// What a server is unless it says otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Roles {
+    pub(super) source: bool,
+    pub(super) destination: bool,
+    pub(super) autoregister: Autoregister,
+}
+
 /// Reads `servers`.
-pub(super) fn servers(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<ImportServer> {
-    let mut servers: Vec<ImportServer> = Vec::new();
+pub(super) fn servers(node: &Node<'_>, roles: Roles, servers: &mut Vec<ImportServer>, notes: &mut Notes<'_>) {
     for node in list(node, notes) {
-        let Some(mut server) = import_server(&node, notes) else {
+        let Some(mut server) = import_server(&node, roles, notes) else {
             continue;
         };
         // Import results are recorded by name.
@@ -54,10 +63,52 @@ pub(super) fn servers(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<ImportServe
         }
         servers.push(server);
     }
-    servers
 }
 
-fn import_server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ImportServer> {
+/// Reads `servers` of jack's first versions: lists by role, and one `indexer` block for all destinations. Their sources were
+/// Jellyfin servers, which say nothing of releases.
+pub(super) fn servers_by_role(node: &Node<'_>, indexer: Option<&Node<'_>>, config: &mut Config, notes: &mut Notes<'_>) {
+    let Some(mut block) = Block::open(node, notes) else {
+        return;
+    };
+    let mut autoregister = Autoregister::default();
+    if let Some(indexer) = indexer
+        && let Some(mut indexer) = Block::open(indexer, notes)
+    {
+        read_autoregister(&mut indexer, "autoRegister", &mut autoregister, notes);
+        indexer.close(notes);
+    }
+    for source in block.take("sources").map(|node| list(&node, notes)).unwrap_or_default() {
+        notes.warn(
+            source.at,
+            &source.key,
+            "is not used by regrip and is ignored: servers that share are Radarr and Sonarr",
+        );
+    }
+    if let Some(node) = block.take("destinations") {
+        let roles = Roles { source: false, destination: true, autoregister };
+        servers(&node, roles, &mut config.import_servers, notes);
+    }
+    if let Some(node) = block.take("peers") {
+        peers(&node, &mut config.peers, notes);
+    }
+    block.close(notes);
+}
+
+fn read_autoregister(block: &mut Block<'_>, enable: &str, into: &mut Autoregister, notes: &mut Notes<'_>) {
+    if let Some(enable) = block.take(enable).and_then(|node| flag(&node, notes)) {
+        into.enable = enable;
+    }
+    if let Some(node) = block.take("priority") {
+        match number(&node, notes) {
+            Some(priority) if (1..=50).contains(&priority) => into.priority = priority,
+            Some(_) => node.refuse("a number from 1 to 50", notes),
+            None => {}
+        }
+    }
+}
+
+fn import_server(node: &Node<'_>, roles: Roles, notes: &mut Notes<'_>) -> Option<ImportServer> {
     const EXPECTED: &str = "\"radarr\" or \"sonarr\"";
     let mut block = Block::open(node, notes)?;
     let kind = block.need("type", EXPECTED, notes);
@@ -65,9 +116,20 @@ fn import_server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ImportServer>
     let name = block.take("name").and_then(|node| name_of_lines(&node, notes));
     let import_path = block.take("importPath").and_then(|node| text(&node, notes));
     let import_path = import_path.filter(|path| !path.is_empty());
-    let destination = block.take("destination").and_then(|node| flag(&node, notes)).unwrap_or(true);
-    let autoregister = block.take("autoregister").and_then(|node| autoregister(&node, notes)).unwrap_or_default();
     let headers = headers(&mut block, notes);
+    let mut role = |name: &str, otherwise: bool| {
+        let given = block.take(name).and_then(|node| flag(&node, notes));
+        given.unwrap_or(otherwise)
+    };
+    let (source, destination) = (role("source", roles.source), role("destination", roles.destination));
+    let path_mapping = block.take("pathMapping").map(|node| path_mapping(&node, notes)).unwrap_or_default();
+    let mut autoregister = roles.autoregister;
+    if let Some(node) = block.take("autoregister")
+        && let Some(mut block) = Block::open(&node, notes)
+    {
+        read_autoregister(&mut block, "enable", &mut autoregister, notes);
+        block.close(notes);
+    }
     block.close(notes);
     let (kind, url) = (kind?, url?);
     let url = base_url(&url, notes);
@@ -80,24 +142,26 @@ fn import_server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ImportServer>
         }
     };
     let name = name.unwrap_or_else(|| kind.name().to_owned());
-    Some(ImportServer { kind, name, url: url?, headers, import_path, destination, autoregister })
+    Some(ImportServer { kind, name, url: url?, headers, import_path, source, path_mapping, destination, autoregister })
 }
 
-fn autoregister(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Autoregister> {
-    let mut block = Block::open(node, notes)?;
-    let mut read = Autoregister::default();
-    if let Some(enable) = block.take("enable").and_then(|node| flag(&node, notes)) {
-        read.enable = enable;
-    }
-    if let Some(node) = block.take("priority") {
-        match number(&node, notes) {
-            Some(priority) if (1..=50).contains(&priority) => read.priority = priority,
-            Some(_) => node.refuse("a number from 1 to 50", notes),
-            None => {}
+/// Absolute paths of a server's library, of Unix or Windows, each with the path here.
+fn path_mapping(node: &Node<'_>, notes: &mut Notes<'_>) -> Vec<(String, PathBuf)> {
+    let Some(mut block) = Block::open(node, notes) else {
+        return Vec::new();
+    };
+    let mut mapping = Vec::new();
+    for (there, node) in block.rest() {
+        let is_absolute = there.starts_with(['/', '\\']) || there.get(1..2) == Some(":");
+        if !is_absolute {
+            let what = format!("found {there:?}, expected an absolute path of the server's library before the colon");
+            notes.error(node.at, &node.key, what);
+        }
+        if let Some(here) = path(&node, notes) {
+            mapping.push((there, here));
         }
     }
-    block.close(notes);
-    Some(read)
+    mapping
 }
 
 /// `apiKey` and `headers`, ready to be sent. The key is not overridden by a header of its name.
@@ -158,6 +222,10 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
         let keys = list(&keys, notes);
         server.share_keys = keys.iter().filter_map(|key| share_key(key, notes)).collect();
     }
+    // jack's name for it in its first versions.
+    let (internal, earlier) = (block.take("internalUrl"), block.take("baseUrl"));
+    server.internal_url = internal.or(earlier).and_then(|url| base_url(&url, notes));
+    server.external = block.take("external").and_then(|node| external(&node, notes));
     block.close(notes);
     if let Some(listen) = listen
         && key.is_none()
@@ -166,6 +234,35 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
         notes.warn(listen.at, &listen.key, "without an apiKey only this machine is served");
     }
     Some(server)
+}
+
+fn external(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<External> {
+    let mut block = Block::open(node, notes)?;
+    let url = block.need("url", "an http or https URL", notes);
+    let instance_name = block.take("instanceName").and_then(|node| {
+        let name = name(&node, notes)?;
+        if name.chars().count() > link::LONGEST_NAME {
+            node.refuse("a name of at most 100 characters", notes);
+        }
+        Some(name.trim().to_owned())
+    });
+    let mut headers: Vec<(String, Secret)> = Vec::new();
+    let given = block.take("headers");
+    if let Some(given) = &given
+        && let Some(mut block) = Block::open_private(given, notes)
+    {
+        for (name, node) in block.rest() {
+            let Some(value) = secret(&node, notes) else {
+                continue;
+            };
+            match link::check_header(&name, value.reveal(), headers.iter().map(|(name, _)| name.as_str())) {
+                Ok(_) => headers.push((name, value)),
+                Err(why) => notes.error(node.at, &node.key, format!("found a header that cannot be sent: {why}")),
+            }
+        }
+    }
+    block.close(notes);
+    Some(External { instance_name, url: base_url(&url?, notes)?, headers })
 }
 
 fn share_key(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ShareKey> {

@@ -58,6 +58,21 @@ pub(super) struct ControlInner<L: NativeLedger> {
     pub(super) tasks: Tasks,
     pub(super) completed: Option<PathBuf>,
     begin: OnceLock<Begin>,
+    pub(super) settings_file: OnceLock<SettingsFile>,
+}
+
+/// The configuration's file, which the API changes.
+pub(crate) struct SettingsFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Has it read again, soon.
+    pub reload: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for SettingsFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("SettingsFile").field(&self.path).finish()
+    }
 }
 
 type BeginFn = dyn Fn(&Source, DownloadId) + Send + Sync;
@@ -85,6 +100,7 @@ impl<L: NativeLedger> Control<L> {
             tasks: Tasks::default(),
             completed,
             begin: OnceLock::new(),
+            settings_file: OnceLock::new(),
         }))
     }
 
@@ -116,6 +132,17 @@ impl<L: NativeLedger> Control<L> {
     /// What was added by the API of the download client.
     pub(crate) fn torrents(&self) -> &Torrents {
         &self.0.torrents
+    }
+
+    /// Says where the configuration is, once.
+    pub(crate) fn configured_by(&self, file: SettingsFile) {
+        // The second of two is the same.
+        let _ = self.0.settings_file.set(file);
+    }
+
+    /// The configuration's file, if there is one.
+    pub(crate) fn settings_file(&self) -> Option<&SettingsFile> {
+        self.0.settings_file.get()
     }
 
     /// What is wrong with the server's surroundings.

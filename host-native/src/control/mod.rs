@@ -18,6 +18,7 @@ mod torrents;
 pub(crate) use accept::{Acceptance, Wanted, accept, foreign_file, is_complete};
 pub use address::BadAddress;
 pub(crate) use address::{ChecksumList, Userinfo, add_checksum, file_name, parse_checksum, parse_url};
+pub(crate) use downloads::SettingsFile;
 pub use downloads::{Control, Refused};
 pub(crate) use events::object;
 pub use events::{Events, Heard, Subscription};

@@ -17,7 +17,9 @@ mod sqlite;
 pub use catalogue::{AttemptLine, Catalogue, Download, LedgerEntry};
 pub(crate) use catalogue::{is_as_left, is_delivered};
 pub use native::{
-    ClientRecord, DownloadOrigin, Import, ImportState, LeftStub, NativeLedger, ServeTables, SharedDigest, SharedDigests,
+    ClientRecord, DownloadOrigin, Import, ImportState, LeftStub, NativeLedger, NewPeerKey, PeerKey, PeerKeys,
+    ServeTables, SharedDigest, SharedDigests, TakenOver,
 };
 pub(crate) use sqlite::is_busy;
+pub use sqlite::jack::{JackDownload, JackRefused, JackStatus, read_jack};
 pub use sqlite::{OpenError, Patience, SqliteLedger};

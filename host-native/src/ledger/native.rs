@@ -3,6 +3,7 @@
 use super::catalogue::Catalogue;
 use crate::store::{FileStamp, FileVersion};
 use futures::future::BoxFuture;
+use regrip_core::record::NewDownload;
 use regrip_core::send_ledger::SendLedger;
 use regrip_core::{DownloadId, Error, Row};
 use std::fmt;
@@ -85,6 +86,16 @@ pub trait ServeTables {
         shown: String,
         at: SystemTime,
     ) -> impl Future<Output = Result<(), Error>> + Send;
+    /// Adds downloads that another program began, and keys that it issued, all or none. What is known already (a download by its
+    /// destination and item, a key by its hash) is left as it is. Returns how many downloads and keys are new.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    fn take_over(
+        &self,
+        downloads: Vec<TakenOver>,
+        keys: Vec<NewPeerKey>,
+    ) -> impl Future<Output = Result<(usize, usize), Error>> + Send;
 
     /// The records of the download client's API.
     ///
@@ -187,7 +198,9 @@ impl ImportState {
 }
 
 /// A ledger of the native host. Clones are handles on the same ledger.
-pub trait NativeLedger: SendLedger + Catalogue + ServeTables + SharedDigests + Clone + Send + Sync + 'static {
+pub trait NativeLedger:
+    SendLedger + Catalogue + ServeTables + SharedDigests + PeerKeys + Clone + Send + Sync + 'static
+{
     /// Records the finished file's size and time, by which it is known to be unchanged later.
     ///
     /// # Errors
@@ -221,6 +234,85 @@ pub trait SharedDigests: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Ledger`, `DiskFull`.
     fn note_shared_digest(&self, path: Vec<u8>, digest: SharedDigest) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// The keys that were issued to peers. It can be made into an object: a guard needs nothing else of a ledger.
+pub trait PeerKeys: fmt::Debug + Send + Sync {
+    /// All of them, the revoked ones too, in the order in which they were issued.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn peer_keys(&self) -> BoxFuture<'_, Result<Vec<PeerKey>, Error>>;
+
+    /// Adds a key. Returns it, or `None` if a key in force has its name.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    fn add_peer_key(&self, new: NewPeerKey) -> BoxFuture<'_, Result<Option<PeerKey>, Error>>;
+
+    /// Revokes a key. Returns `false` if there is none of that id in force.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    fn revoke_peer_key(&self, id: i64, at: SystemTime) -> BoxFuture<'_, Result<bool, Error>>;
+
+    /// Notes that a key was used.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    fn note_peer_key_used(&self, id: i64, at: SystemTime) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// A key to issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPeerKey {
+    /// Whose it is.
+    pub name: String,
+    /// Its SHA-256.
+    pub hash: [u8; 32],
+    /// When it was issued.
+    pub created_at: SystemTime,
+    /// From then on it opens nothing.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// A key that was issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerKey {
+    /// Its number.
+    pub id: i64,
+    /// What it was issued as.
+    pub new: NewPeerKey,
+    /// When it last opened something, to a minute.
+    pub last_used_at: Option<SystemTime>,
+    /// When it was revoked.
+    pub revoked_at: Option<SystemTime>,
+}
+
+impl PeerKey {
+    /// Returns `true` if it opens something at that time.
+    pub fn is_in_force(&self, at: SystemTime) -> bool {
+        self.revoked_at.is_none() && self.new.expires_at.is_none_or(|end| at < end)
+    }
+}
+
+/// A download that another program began, whose part this ledger does not know yet.
+#[derive(Clone, Debug)]
+pub struct TakenOver {
+    /// What it is.
+    pub new: NewDownload,
+    /// What the peer said of it.
+    pub release_json: String,
+    /// The stub that asked for it.
+    pub stub_name: String,
+    /// Its record in the download client, by its key; the id of the download is put into it.
+    pub client_record: Option<(String, serde_json::Value)>,
+    /// When it began.
+    pub created_at: SystemTime,
+    /// It has failed, and with which error.
+    pub failed: Option<String>,
+    /// It is complete: its file, which is not imported yet.
+    pub complete: Option<FileStamp>,
 }
 
 /// The digest of one version of a shared file.

@@ -74,6 +74,32 @@ impl<T: FnMut(&Error, Duration)> RetryRules<AttemptFailed> for PeerRetry<T> {
     }
 }
 
+fn base(peer: &Peer) -> &str {
+    peer.url.trim_end_matches('/')
+}
+
+fn item_url(peer: &Peer, id: &str) -> Result<String, Error> {
+    // A URL's path has no such segment, encoded or not: it would name another resource (WHATWG URL, path state).
+    if matches!(id, "" | "." | "..") {
+        return Err(Error::NameRefused { name: id.to_owned(), why: "it cannot be the id of an item" });
+    }
+    let id = utf8_percent_encode(id, ENCODED);
+    Ok(format!("{}/peer/items/{id}", base(peer)))
+}
+
+/// Where a download of an item of a peer gets its bytes from.
+///
+/// # Errors
+/// `NameRefused` for an id that no path can have.
+pub(crate) fn source_of(peer: &Peer, id: &str) -> Result<Source, Error> {
+    Ok(Source::Peer {
+        peer_id: peer.id.as_str().to_owned(),
+        peer_name: peer.name.clone(),
+        item_id: id.to_owned(),
+        url: format!("{}/file", item_url(peer, id)?),
+    })
+}
+
 impl<L: NativeLedger> PeerClient<L> {
     /// A client for a configured peer, whose credentials the engine's transport has. Nothing is asked yet.
     pub fn new(engine: Engine<NativeHost<L>>, peer: Peer) -> Self {
@@ -99,6 +125,17 @@ impl<L: NativeLedger> PeerClient<L> {
     /// Its version, by the last handshake that worked.
     pub fn version(&self) -> Option<String> {
         lock(&self.version).clone()
+    }
+
+    /// Makes a handshake, and a search that finds nothing, which needs the key. Returns the peer's version.
+    ///
+    /// # Errors
+    /// As [`item`](Self::item), after one attempt.
+    pub(crate) async fn test(&self) -> Result<Option<String>, Error> {
+        self.shake_hands().await?;
+        let url = format!("{}/peer/search?tmdbId=0", self.base());
+        self.ask(&url).await?;
+        Ok(self.version())
     }
 
     /// Requests a release. `on_retry` is called with the error and the wait before each further attempt.
@@ -137,25 +174,15 @@ impl<L: NativeLedger> PeerClient<L> {
     /// # Errors
     /// `NameRefused` for an id that no path can have.
     pub fn source(&self, id: &str) -> Result<Source, Error> {
-        Ok(Source::Peer {
-            peer_id: self.peer.id.as_str().to_owned(),
-            peer_name: self.peer.name.clone(),
-            item_id: id.to_owned(),
-            url: format!("{}/file", self.item_url(id)?),
-        })
+        source_of(&self.peer, id)
     }
 
     fn base(&self) -> &str {
-        self.peer.url.trim_end_matches('/')
+        base(&self.peer)
     }
 
     fn item_url(&self, id: &str) -> Result<String, Error> {
-        // A URL's path has no such segment, encoded or not: it would name another resource (WHATWG URL, path state).
-        if matches!(id, "" | "." | "..") {
-            return Err(Error::NameRefused { name: id.to_owned(), why: "it cannot be the id of an item" });
-        }
-        let id = utf8_percent_encode(id, ENCODED);
-        Ok(format!("{}/peer/items/{id}", self.base()))
+        item_url(&self.peer, id)
     }
 
     /// Asks until there is an answer or no hope, by the engine's limits. While the peer cannot be reached no attempt is

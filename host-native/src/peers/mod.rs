@@ -4,8 +4,11 @@
 //! credentials reach its own origin and no other; it waits by the same line as the peer's downloads.
 
 mod client;
+pub(crate) mod link;
 mod release;
 
 pub use crate::config::id_of;
 pub use client::PeerClient;
+pub(crate) use client::source_of;
+pub use link::{LinkRefused, QuickLink};
 pub use release::{Query, Release};

@@ -15,16 +15,16 @@
 use super::folders::{DataFolder, DataFolderRefused};
 use super::reload::Settings;
 use super::service::Service;
-use super::{finish, import_poll, queue, recover, reload, service, stub_run};
+use super::{finish, import_poll, queue, reload, service, stub_run};
 use crate::api;
 use crate::config::{Config, Downloads, HookCommands, Loaded, data_folder_clash};
-use crate::control::{Control, Events};
+use crate::control::{Control, Events, SettingsFile};
 use crate::hooks::{EndedDownload, Hooks};
 use crate::host::Workers;
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{NativeLedger, OpenError, Patience, SqliteLedger};
-use crate::server::{Access, Answer, CurrentKeys, Keys, Limits, Server, Threads};
-use crate::share::{Share, ShareError, ShareOptions};
+use crate::server::{Answer, CurrentKeys, Keys, Limits, Server, Threads};
+use crate::share::{PeerAccess, Share, ShareError, ShareOptions};
 use crate::store::{DiskStore, FileStamp, OwnFiles};
 use crate::time::SmolClock;
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
@@ -146,7 +146,7 @@ fn serve_on(
     file: PathBuf,
     proxies: Proxies,
     folder: DataFolder,
-    signals: Receiver<ServerSignal>,
+    (ask, signals): (Sender<ServerSignal>, Receiver<ServerSignal>),
 ) -> Result<(), ServeError> {
     let listen = config.server.listen;
     if config.server.api_key.is_none() && !listen.ip().is_loopback() {
@@ -171,7 +171,12 @@ fn serve_on(
     if settings.get().downloads.is_some() {
         smol::block_on(control.torrents().open(control.ledger(), folder.client()))?;
     }
-    let share = share(&settings.get(), own, ledger)?;
+    let reload = move || {
+        // One that waits already reads the same file.
+        let _ = ask.try_send(ServerSignal::Reload);
+    };
+    control.configured_by(SettingsFile { path: file.clone(), reload: Box::new(reload) });
+    let share = share(&settings.get(), &api_keys, own, ledger)?;
     let running = Running { file, settings, api_keys, control, signals, ended };
     let done = workers.run(running.run(server, share, &threads));
     drop(folder);
@@ -283,31 +288,39 @@ pub(super) fn api_keys(config: &Config) -> Result<Option<Keys>, ServeError> {
     keys.map_err(|error| ServeError::Key(format!("regrip.apiKey: {error}")))
 }
 
-/// The shared folders; `own` are files of the server, which are never shared.
-fn share(config: &Config, own: &OwnFiles, ledger: impl NativeLedger) -> Result<Option<OpenShare>, ServeError> {
-    if config.share.is_empty() {
+/// The shared folders and libraries; `own` are files of the server, which are never shared.
+fn share(
+    config: &Config,
+    api_keys: &CurrentKeys,
+    own: &OwnFiles,
+    ledger: impl NativeLedger,
+) -> Result<Option<OpenShare>, ServeError> {
+    if config.share.is_empty() && !config.import_servers.iter().any(|server| server.source) {
         return Ok(None);
     }
-    let keys = config.server.share_keys.iter();
-    let access = match config.server.share_keys.is_empty() {
-        true => Access::Loopback,
-        false => Access::Keys(
-            Keys::new(keys.map(|key| key.api_key.reveal()))
-                .map_err(|error| ServeError::Key(format!("regrip.shareKeys: {error}")))?,
-        ),
+    let keys = config.server.share_keys.iter().map(|key| key.api_key.reveal());
+    let keys = match config.server.share_keys.is_empty() {
+        true => None,
+        false => {
+            let refused = |error| ServeError::Key(format!("regrip.shareKeys: {error}"));
+            Some(Keys::new(keys).map_err(refused)?)
+        }
     };
+    // jack's key opened the wire too, and its peers have it.
+    let server_keys = config.server.is_jacks.then(|| api_keys.clone());
+    let access = PeerAccess::new(keys, server_keys, ledger.clone());
     let mut options = ShareOptions::new(config.share.clone());
     options.own_files = own.clone();
     let share = Share::start(&options, ledger)?;
     let census = share.census();
     tracing::info!(files = census.files, bytes = census.bytes, "sharing");
-    Ok(Some(OpenShare { share, access }))
+    Ok(Some(OpenShare { share: Arc::new(share), access }))
 }
 
-/// Shared folders and who is let in.
+/// What is shared, and who is let in.
 struct OpenShare {
-    share: Share,
-    access: Access,
+    share: Arc<Share>,
+    access: PeerAccess,
 }
 
 /// What runs until a signal.
@@ -339,6 +352,11 @@ impl<L: NativeLedger> Running<L> {
         let hooks = Arc::new(Hooks::default());
         let running_hooks = run_hooks(Arc::clone(&hooks), self.ended.clone(), self.settings.clone());
         let running_hooks = threads.executor().spawn(running_hooks);
+        if let Some(open) = &share {
+            let following =
+                service::follow_libraries(self.control.clone(), self.settings.clone(), Arc::downgrade(&open.share));
+            threads.executor().spawn(following).detach();
+        }
         let downloads = self.settings.get().downloads.clone();
         let service = match downloads {
             Some(downloads) => Some(self.begin(&downloads, threads).await?),
@@ -370,7 +388,10 @@ impl<L: NativeLedger> Running<L> {
     fn answer(&self, share: Option<&OpenShare>) -> Answer {
         let api = api::router(self.control.clone(), self.api_keys.clone());
         match share {
-            Some(OpenShare { share, access }) => api::beside(api, share.router(access.clone()).answer()),
+            Some(OpenShare { share, access }) => {
+                let wire = share.router(access.clone()).answer();
+                api::beside(api, access.clone().guarding(wire))
+            }
             None => api,
         }
     }
@@ -385,7 +406,7 @@ impl<L: NativeLedger> Running<L> {
         self.control.begin_by(move |source, id| starting.drive(queue::source_name(source), id));
         // Said once, before anything waits for it.
         let _ = service.completed.check();
-        recover::recover(&service).await?;
+        queue::recover(&service).await?;
         service.watch()?;
         service.spawn(queue::run(Arc::clone(&service)));
         service.spawn(finish::retry_removals(Arc::clone(&service)));
@@ -395,7 +416,7 @@ impl<L: NativeLedger> Running<L> {
         service.spawn(import_poll::keep_registered(Arc::clone(&service)));
         let stubs = Arc::clone(&service);
         self.control.torrents().stubs_by(move |peer, item| stub_run::make_stub(Arc::clone(&stubs), peer, item).boxed());
-        service.spawn(recover::go_on_with_imports(Arc::clone(&service)));
+        service.spawn(queue::go_on_with_imports(Arc::clone(&service)));
         let completed = downloads.completed.display();
         match &downloads.watch {
             Some(watch) => tracing::info!(watch = %watch.display(), %completed, "watching for stubs"),
@@ -433,14 +454,15 @@ pub(super) enum ServerSignal {
 ///
 /// # Errors
 /// The system refused the handlers.
-pub(super) fn listen() -> io::Result<Receiver<ServerSignal>> {
+pub(super) fn listen() -> io::Result<(Sender<ServerSignal>, Receiver<ServerSignal>)> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let (ask, asked) = bounded(4);
+    let by_api = ask.clone();
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let mut ending = false;
         for signal in signals.forever() {
             if signal == SIGHUP {
-                // Several at once mean what one means; there is always room for the end.
+                // Several at once mean what one means.
                 if ask.is_empty() {
                     let _ = ask.try_send(ServerSignal::Reload);
                 }
@@ -455,7 +477,7 @@ pub(super) fn listen() -> io::Result<Receiver<ServerSignal>> {
             }
         }
     })?;
-    Ok(asked)
+    Ok((by_api, asked))
 }
 
 /// Ends the process after a while, whatever hangs.

@@ -23,7 +23,6 @@ mod import;
 mod import_poll;
 mod import_server;
 mod queue;
-mod recover;
 mod reload;
 mod service;
 mod stub_folder;

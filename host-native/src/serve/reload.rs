@@ -6,7 +6,7 @@
 
 use super::daemon::api_keys;
 use super::service::Service;
-use crate::config::{Config, ConfigRefused, Loaded, load};
+use crate::config::{Config, Loaded, all_of, load};
 use crate::control::Control;
 use crate::ledger::NativeLedger;
 use crate::server::{CurrentKeys, Keys};
@@ -107,17 +107,6 @@ fn loses_key(old: &Config, new: &Config) -> bool {
     !old.listen.ip().is_loopback() && old.api_key.is_some() && new.api_key.is_none()
 }
 
-/// All that is wrong, in one line.
-fn all_of(refused: &ConfigRefused) -> String {
-    match refused {
-        ConfigRefused::Wrong { errors, .. } => {
-            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            errors.join("; ")
-        }
-        other => other.to_string(),
-    }
-}
-
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let paths = |config: &Config| {
         let downloads = config.downloads.as_ref();
@@ -130,7 +119,12 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         (old.server.data_dir != new.server.data_dir, "regrip.dataDir"),
         (old.server.share_keys != new.server.share_keys, "regrip.shareKeys"),
         (old.share != new.share, "share"),
+        (is_source(new) && !is_source(old) && old.share.is_empty(), "the first server that is a source"),
     ];
     let differ = differ.into_iter().filter(|(differs, _)| *differs);
     differ.map(|(_, what)| what).collect()
+}
+
+fn is_source(config: &Config) -> bool {
+    config.import_servers.iter().any(|server| server.source)
 }

@@ -12,11 +12,12 @@ use super::reload::Settings;
 use super::stub_folder::{StubFolder, StubFolders, is_stubs_name};
 use super::stub_run;
 use super::watch::{Taken, Taker, Watch};
-use crate::config::{Downloads, Peer};
+use crate::config::{Config, Downloads, Peer};
 use crate::control::{CLIENT_PREFIX, Control, PendingStub, Troubles};
 use crate::host::NativeHost;
 use crate::ledger::{LedgerEntry, NativeLedger};
 use crate::peers::PeerClient;
+use crate::share::{Share, library};
 use crate::sync::{read, write};
 use regrip_core::error::chain;
 use regrip_core::semaphore::Semaphore;
@@ -28,8 +29,8 @@ use smol::future::FutureExt;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, OnceLock, RwLock};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, OnceLock, RwLock, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A server that downloads.
 pub(super) struct Service<L: NativeLedger> {
@@ -371,5 +372,51 @@ pub(super) async fn look_at_client<L: NativeLedger>(service: Arc<Service<L>>) {
             let _ = signal.recv().await;
         };
         signalled.or(timer).await;
+    }
+}
+
+/// Between two looks at a library, if no peer asks for anything.
+const READ_LIBRARIES_EVERY: Duration = Duration::from_secs(15 * 60);
+/// The same if one does, or after a failure.
+const READ_LIBRARIES_AFTER: Duration = Duration::from_secs(30);
+/// What a library that cannot be read is called among the troubles.
+const LIBRARY_TROUBLE: &str = "library";
+
+/// Reads the libraries of the servers that are sources, as long as the share is there.
+pub(super) async fn follow_libraries<L: NativeLedger>(control: Control<L>, settings: Settings, share: Weak<Share>) {
+    let mut read: Option<(Instant, Arc<Config>)> = None;
+    let mut failed = false;
+    while let Some(share) = share.upgrade() {
+        let config = settings.get();
+        let is_due = match &read {
+            Some((at, before)) if Arc::ptr_eq(before, &config) => {
+                let is_asked = at.elapsed() >= READ_LIBRARIES_AFTER && (failed || share.take_asked());
+                is_asked || at.elapsed() >= READ_LIBRARIES_EVERY
+            }
+            _ => true,
+        };
+        if is_due {
+            let sources: Vec<_> = config.import_servers.iter().filter(|server| server.source).collect();
+            share.keep_libraries(&sources.iter().map(|server| server.name.as_str()).collect::<Vec<_>>());
+            let mut why = Vec::new();
+            for server in sources {
+                match library::fetch(control.engine().host(), server).await {
+                    Ok(files) => share.replace_library(&server.name, files),
+                    Err(error) => why.push(format!("{}: {}", shown(&server.name), chain(&error))),
+                }
+            }
+            failed = !why.is_empty();
+            match failed {
+                true => {
+                    let why = why.join("; ");
+                    let what = format!("a library cannot be read, and what was last read of it is shared: {why}");
+                    control.troubles().note(LIBRARY_TROUBLE, &what);
+                }
+                false => control.troubles().over(LIBRARY_TROUBLE),
+            }
+            read = Some((Instant::now(), config));
+        }
+        drop(share);
+        smol::Timer::after(Duration::from_secs(1)).await;
     }
 }

@@ -15,6 +15,8 @@ use hyper::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
 use smol::channel::{Receiver, Sender, bounded};
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, RwLock};
 use subtle::{Choice, ConstantTimeEq};
@@ -98,6 +100,16 @@ impl fmt::Debug for Keys {
 
 fn digest(key: &[u8]) -> [u8; 32] {
     Sha256::digest(key).into()
+}
+
+/// 256 bits from the system, as hex.
+///
+/// # Errors
+/// The system has no random numbers.
+pub(crate) fn random() -> io::Result<String> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The rule of a server.

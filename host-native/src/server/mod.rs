@@ -12,8 +12,8 @@ mod reply;
 mod router;
 mod socket;
 
-pub(crate) use access::only;
 pub use access::{Access, CurrentKeys, Entry, Guard, Keys, KeysError, X_API_KEY, is_own_origin, unauthorized};
+pub(crate) use access::{only, random};
 pub(crate) use guesses::ClientNetwork;
 pub use listener::{Limits, Server};
 pub use reply::{Payload, Refusal, Reply};

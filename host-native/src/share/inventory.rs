@@ -4,11 +4,13 @@
 //! same path, the folder listed first counts. Ids of films and series, season and episode are read from names as Radarr, Sonarr,
 //! Plex and Jellyfin write them; nothing is guessed.
 
+use super::library::LibraryFile;
 use super::tree::FoundFile;
 use crate::store::FileVersion;
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -32,6 +34,8 @@ pub(super) struct Item {
     /// What it was when it was last looked at.
     pub(super) version: FileVersion,
     clues: Clues,
+    /// What a server knows of it, if it is of a library.
+    library: Option<Arc<LibraryFile>>,
 }
 
 impl Item {
@@ -46,17 +50,35 @@ impl Item {
             clues,
             path: found.path,
             version: found.version,
+            library: None,
+        }
+    }
+
+    /// A file of a server's library.
+    pub(super) fn of_library(file: &Arc<LibraryFile>, version: FileVersion) -> Item {
+        Item {
+            id: file.id.clone(),
+            root: Arc::clone(&file.root),
+            path: file.path.clone(),
+            filename: file.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            version,
+            clues: file.clues.clone(),
+            library: Some(Arc::clone(file)),
         }
     }
 
     /// The item as peers see it: how long its file is now, and its digest if that is known.
     pub(super) fn release(&self, size: u64, sha256: Option<String>) -> SharedRelease<'_> {
-        let stem = Path::new(&self.filename).file_stem();
+        let stem = Path::new(&self.filename).file_stem().and_then(|stem| stem.to_str());
+        let library = self.library.as_ref();
+        let title = library.and_then(|file| file.title.as_deref()).or(stem);
+        let is_series = library.map_or(self.clues.episodes.is_some(), |file| file.is_series);
         SharedRelease {
             id: &self.id,
-            title: stem.and_then(|stem| stem.to_str()).unwrap_or(&self.filename),
+            title: title.unwrap_or(&self.filename),
             filename: &self.filename,
-            category: if self.clues.episodes.is_some() { SERIES } else { FILMS },
+            category: if is_series { SERIES } else { FILMS },
+            quality: library.and_then(|file| file.quality.as_ref()),
             size,
             imdb_id: self.clues.imdb.map(|number| format!("tt{number:07}")),
             tmdb_id: self.clues.tmdb,
@@ -84,6 +106,8 @@ pub(super) struct SharedRelease<'a> {
     filename: &'a str,
     category: u32,
     size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quality: Option<&'a Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     imdb_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,14 +180,24 @@ pub(super) struct Inventory {
 impl Inventory {
     /// Of items in the order of their folders.
     pub(super) fn new(items: impl IntoIterator<Item = Arc<Item>>) -> Inventory {
+        let items: Vec<_> = items.into_iter().collect();
+        let of_libraries = items.iter().filter(|item| item.library.is_some());
+        let of_libraries: HashSet<_> = of_libraries.map(|item| item.root.join(&item.path)).collect();
         let mut inventory = Inventory::default();
         for item in items {
+            // What a server knows of a file is better than its names; by the id of its path it is still there.
+            let is_listed = item.library.is_some() || !of_libraries.contains(&item.root.join(&item.path));
             if inventory.by_id.contains_key(&item.id) {
                 inventory.shadowed += 1;
                 continue;
             }
+            for id in item.library.iter().flat_map(|file| &file.others) {
+                inventory.by_id.entry(id.clone()).or_insert_with(|| Arc::clone(&item));
+            }
             inventory.by_id.insert(item.id.clone(), Arc::clone(&item));
-            inventory.items.push(item);
+            if is_listed {
+                inventory.items.push(item);
+            }
         }
         inventory.items.sort_by(|one, other| {
             other.version.mtime_ns.cmp(&one.version.mtime_ns).then_with(|| one.path.cmp(&other.path))

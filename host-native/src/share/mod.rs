@@ -1,6 +1,6 @@
 //! Sharing folders with peers (spec §8, the peer wire): handshake, search, item and file.
 //!
-//! Begin with [`Share`]. `tree` walks the folders and opens files without following a link, `inventory` says what can be
+//! Begin with [`Share`]. `library` has what Radarr and Sonarr list, `tree` walks the folders and opens files without following a link, `inventory` says what can be
 //! found and under which id, `validators` decides whether a request gets the file, `digests` computes SHA-256s in the
 //! background.
 //!
@@ -9,9 +9,11 @@
 
 mod digests;
 mod inventory;
+pub(crate) mod library;
 mod routes;
 mod state;
 mod tree;
 mod validators;
 
+pub(crate) use routes::{PeerAccess, issue};
 pub use state::{Census, FolderError, Share, ShareError, ShareOptions};

@@ -2,16 +2,19 @@
 
 use super::digests::{self, Digests};
 use super::inventory::{Inventory, Item};
+use super::library::LibraryFile;
 use super::routes::ROUTES;
 use super::tree;
 use crate::ledger::SharedDigests;
 use crate::server::{Guard, Router};
-use crate::store::{FileVersion, OwnFiles};
+use crate::store::{FileId, FileVersion, OwnFiles};
 use crate::sync::{lock, read, write};
 use rustix::io::Errno;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -54,6 +57,10 @@ pub(super) struct Shelf {
     found: RwLock<Snapshot>,
     scan_when_asked_after: Duration,
     ask: SyncSender<()>,
+    /// What servers have files for, by the server's name.
+    libraries: Mutex<BTreeMap<String, Vec<Arc<LibraryFile>>>>,
+    /// A peer has asked since it was last looked at.
+    is_asked: AtomicBool,
 }
 
 /// What was found, and when.
@@ -76,7 +83,8 @@ impl Shelf {
         digests: Digests,
         ask: SyncSender<()>,
     ) -> Result<Shelf, FolderError> {
-        let found = look(&folders, &own, |folder, source| Err(FolderError { folder: folder.to_owned(), source }))?;
+        let unread = |folder: &Path, source| Err(FolderError { folder: folder.to_owned(), source });
+        let found = look(&folders, &own, &[], &Inventory::default(), unread)?;
         Ok(Shelf {
             folders,
             own,
@@ -85,6 +93,8 @@ impl Shelf {
             found: RwLock::new(found),
             scan_when_asked_after,
             ask,
+            libraries: Mutex::default(),
+            is_asked: AtomicBool::new(false),
         })
     }
 
@@ -106,7 +116,8 @@ impl Shelf {
             let of_it = before.items().iter().filter(|item| *item.root == *folder);
             Ok::<_, std::convert::Infallible>(of_it.cloned().collect())
         };
-        let Ok(found) = look(&self.folders, &self.own, kept);
+        let files: Vec<_> = lock(&self.libraries).values().flatten().cloned().collect();
+        let Ok(found) = look(&self.folders, &self.own, &files, &before, kept);
         let inventory = Arc::clone(&found.inventory);
         *write(&self.found) = found;
         self.digests.retain(|id| inventory.item(id).is_some());
@@ -128,6 +139,7 @@ impl Shelf {
 
     /// A peer asks for what may be new: has the folders looked through, unless that was done just now.
     pub(super) fn may_be_behind(&self) {
+        self.is_asked.store(true, Ordering::Relaxed);
         if read(&self.found).at.elapsed() >= self.scan_when_asked_after {
             self.ask_now();
         }
@@ -140,10 +152,12 @@ impl Shelf {
     }
 }
 
-/// Looks through the folders; `unread` says what counts for one that cannot be read.
+/// Looks through the folders and at the files of libraries; `unread` says what counts for a folder that cannot be read.
 fn look<E>(
     folders: &[Arc<Path>],
     own: &OwnFiles,
+    files: &[Arc<LibraryFile>],
+    before: &Inventory,
     unread: impl Fn(&Path, io::Error) -> Result<Vec<Arc<Item>>, E>,
 ) -> Result<Snapshot, E> {
     let mut census = Census::default();
@@ -163,11 +177,23 @@ fn look<E>(
         census.cut_short |= scan.cut_short;
         items.extend(scan.found.into_iter().map(|found| Arc::new(Item::new(folder, found))));
     }
+    items.extend(files.iter().filter_map(|file| look_at(file, &own, before)));
     let inventory = Inventory::new(items);
     census.files = inventory.items().len();
     census.bytes = inventory.bytes();
     census.shadowed = inventory.shadowed;
     Ok(Snapshot { inventory: Arc::new(inventory), census, at: Instant::now() })
+}
+
+/// A file of a library as it is now; `None` if it is gone, empty or not to be shared. While its folder is away, it is as it was.
+fn look_at(file: &Arc<LibraryFile>, own: &[FileId], before: &Inventory) -> Option<Arc<Item>> {
+    let version = tree::open_file(&file.root, &file.path).ok().and_then(|open| FileVersion::of_open_now(&open).ok());
+    match version {
+        Some(version) if version.size == 0 || own.contains(&version.id) => None,
+        Some(version) => Some(Arc::new(Item::of_library(file, version))),
+        None if !tree::is_there(&file.root) => before.item(&file.id).cloned(),
+        None => None,
+    }
 }
 
 /// The signal to stop, and waits that it ends.
@@ -268,6 +294,23 @@ impl Share {
     /// The result of the last scan of the folders.
     pub fn census(&self) -> Census {
         self.shelf.census()
+    }
+
+    /// Takes over what a server has files for, in place of what it had.
+    pub(crate) fn replace_library(&self, server: &str, files: Vec<LibraryFile>) {
+        let files = files.into_iter().map(Arc::new).collect();
+        lock(&self.shelf.libraries).insert(server.to_owned(), files);
+        self.shelf.ask_now();
+    }
+
+    /// Forgets the libraries of other servers than these.
+    pub(crate) fn keep_libraries(&self, servers: &[&str]) {
+        lock(&self.shelf.libraries).retain(|server, _| servers.contains(&server.as_str()));
+    }
+
+    /// Returns `true` if a peer has asked for what may be new since the last call.
+    pub(crate) fn take_asked(&self) -> bool {
+        self.shelf.is_asked.swap(false, Ordering::Relaxed)
     }
 
     /// Has the folders looked through soon.

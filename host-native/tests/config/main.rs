@@ -2,6 +2,7 @@
 
 mod errors;
 mod example;
+mod jack;
 mod secrets;
 mod support;
 mod sweep;

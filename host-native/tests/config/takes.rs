@@ -117,13 +117,13 @@ fn the_name_of_a_server_may_be_any_text_in_lines() {
 #[test]
 fn keys_that_are_not_known_are_named_and_passed_over() {
     let text = r#"{
-        "jack": {"port": 5225},
+        "jack": {"port": 5225, "tmdbApiKey": "a"},
         "downloads": {"watchPath": "/watch", "completedPath": "/done", "maxConcurentDownloads": 9},
         "peers": [
             {"url": "http://peer.example", "autoregister": true}
         ],
         "servers": [
-            {"type": "radarr", "url": "http://nas", "source": "a", "destination": false}
+            {"type": "radarr", "url": "http://nas", "sources": "a", "destinations": {"b": []}}
         ]
     }"#;
     let loaded = read(text).expect("it is one");
@@ -131,10 +131,12 @@ fn keys_that_are_not_known_are_named_and_passed_over() {
     assert_eq!(engine, DownloadsConfig::default());
     let told: Vec<_> = loaded.warnings.iter().map(Problem::to_string).collect();
     let expected = [
-        "line 2: jack: is not used by regrip and is ignored",
+        "line 2: jack.port: is unknown and is ignored",
+        "line 2: jack.tmdbApiKey: is not used by regrip and is ignored",
         "line 3: downloads.maxConcurentDownloads: is unknown and is ignored",
-        "line 5: peers[0].autoregister: is not used by regrip and is ignored",
-        "line 8: servers[0].source: is not used by regrip and is ignored",
+        "line 5: peers[0].autoregister: is unknown and is ignored",
+        "line 8: servers[0].sources: is unknown and is ignored",
+        "line 8: servers[0].destinations: is unknown and is ignored",
     ];
     assert_eq!(told, expected);
 }

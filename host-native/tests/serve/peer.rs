@@ -169,6 +169,9 @@ fn answer(out: &mut TcpStream, state: &State, target: &str, range: Option<&str>)
     if target == "/handshake" {
         return json_body(out, &json!({ "version": "0.1.0" }));
     }
+    if target.starts_with("/peer/search") {
+        return json_body(out, &json!({ "items": [] }));
+    }
     let Some(rest) = target.strip_prefix("/peer/items/") else {
         return status(out, 404);
     };

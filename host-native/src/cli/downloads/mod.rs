@@ -5,7 +5,6 @@
 mod backend;
 mod remote;
 mod retry;
-mod show;
 mod table;
 mod timeline;
 
@@ -64,7 +63,7 @@ pub(crate) fn show(args: &Show) -> CommandResult {
             let object = json!({ "download": shown.download, "attempts": shown.attempts });
             return Ok(print([object.to_string()]));
         }
-        Ok(print(show::show(&shown, Moment::now(), Layout::of_stdout())))
+        Ok(print(table::show(&shown, Moment::now(), Layout::of_stdout())))
     })
 }
 

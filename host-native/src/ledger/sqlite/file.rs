@@ -165,7 +165,7 @@ fn look_once(path: &Path) -> Result<(Verdict, bool), rusqlite::Error> {
 }
 
 /// The path as SQLite reads a URI.
-fn immutable(path: &Path) -> String {
+pub(super) fn immutable(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     for &byte in path.as_os_str().as_bytes() {
         match byte {
@@ -178,7 +178,7 @@ fn immutable(path: &Path) -> String {
     uri + "?immutable=1"
 }
 
-fn has_log(path: &Path) -> bool {
+pub(super) fn has_log(path: &Path) -> bool {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     std::fs::metadata(log).is_ok_and(|metadata| metadata.len() > 0)
@@ -212,6 +212,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0010_digests.sql"),
     include_str!("../migrations/0011_mirrors.sql"),
     include_str!("../migrations/0012_client_records.sql"),
+    include_str!("../migrations/0013_peer_keys.sql"),
 ];
 
 /// The schema's number in this version.

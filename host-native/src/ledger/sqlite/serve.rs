@@ -6,12 +6,13 @@ use super::database::{integer, time};
 use super::ledger::{SqliteLedger, one};
 use super::rows;
 use crate::ledger::{
-    ClientRecord, DownloadOrigin, Import, ImportState, LeftStub, ServeTables, SharedDigest, SharedDigests,
+    ClientRecord, DownloadOrigin, Import, ImportState, LeftStub, NewPeerKey, PeerKey, PeerKeys, ServeTables,
+    SharedDigest, SharedDigests, TakenOver,
 };
 use crate::store::{FileId, FileVersion};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use regrip_core::{DownloadId, Error, Status};
+use regrip_core::{Class, DownloadId, Error, Source, Status};
 use rusqlite::{Connection, OptionalExtension, ToSql, Transaction, named_params, params};
 use std::time::SystemTime;
 
@@ -121,6 +122,30 @@ impl ServeTables for SqliteLedger {
         .await
     }
 
+    async fn take_over(&self, downloads: Vec<TakenOver>, keys: Vec<NewPeerKey>) -> Result<(usize, usize), Error> {
+        self.write("taking over downloads", move |transaction| {
+            let mut new = (0, 0);
+            for download in &downloads {
+                new.0 += usize::from(take_over(transaction, download)?);
+            }
+            for key in &keys {
+                let known = "SELECT 1 FROM peer_keys WHERE hash = ?1";
+                if transaction.prepare_cached(known)?.exists([key.hash])? {
+                    continue;
+                }
+                let mut key = key.clone();
+                let (name, mut number) = (key.name.clone(), 1);
+                while add_key(transaction, &key)?.is_none() {
+                    number += 1;
+                    key.name = format!("{name} {number}");
+                }
+                new.1 += 1;
+            }
+            Ok(new)
+        })
+        .await
+    }
+
     async fn client_records(&self) -> Result<Vec<ClientRecord>, Error> {
         self.queue
             .read("reading the download client's records", |transaction| {
@@ -150,6 +175,109 @@ impl ServeTables for SqliteLedger {
         })
         .await
     }
+}
+
+/// Adds a download that another program began. Returns `false` if it is known.
+fn take_over(transaction: &Transaction<'_>, taken: &TakenOver) -> Result<bool, Fault> {
+    let Source::Peer { peer_id, item_id, .. } = &taken.new.source else {
+        return Ok(false);
+    };
+    let known = "SELECT 1 FROM downloads WHERE dest_path = ?1 AND peer_id = ?2 AND item_id = ?3";
+    if transaction.prepare_cached(known)?.exists([&taken.new.destination, peer_id, item_id])? {
+        return Ok(false);
+    }
+    let id = rows::insert(transaction, &taken.new, taken.created_at)?;
+    let set = "UPDATE downloads SET stub_name = ?2, release_json = ?3, status = ?4, error = ?5, error_class = ?6,
+        error_code = ?7, completed_at = ?8, downloaded_bytes = ?9, completed_size = ?9, completed_mtime_ns = ?10
+        WHERE id = ?1";
+    let (failed, complete) = (taken.failed.as_deref(), taken.complete);
+    let status = match (failed, complete) {
+        (_, Some(_)) => Status::Completed,
+        (Some(_), None) => Status::Failed,
+        (None, None) => Status::Queued,
+    };
+    let failed = failed.filter(|_| complete.is_none());
+    transaction.prepare_cached(set)?.execute(params![
+        id,
+        taken.stub_name,
+        taken.release_json,
+        status.name(),
+        failed.map(|error| regrip_core::shown(error)),
+        failed.map(|_| Class::Permanent.name()),
+        failed.map(|_| "TakenOver"),
+        complete.map(|_| time(taken.created_at)),
+        complete.map_or(0, |stamp| integer(stamp.size)),
+        complete.map(|stamp| stamp.mtime_ns),
+    ])?;
+    if let Some((key, record)) = &taken.client_record {
+        let mut record = record.clone();
+        record["download"] = id.into();
+        let insert = "INSERT OR IGNORE INTO client_records (kind, key, record) VALUES ('torrent', ?1, ?2)";
+        transaction.prepare_cached(insert)?.execute([key, &record.to_string()])?;
+    }
+    Ok(true)
+}
+
+impl PeerKeys for SqliteLedger {
+    fn peer_keys(&self) -> BoxFuture<'_, Result<Vec<PeerKey>, Error>> {
+        let read = self.queue.read("reading the keys of peers", |transaction| {
+            let mut statement = transaction.prepare_cached("SELECT * FROM peer_keys ORDER BY id")?;
+            let found = statement.query_map([], read_key)?;
+            Ok(found.collect::<Result<_, _>>()?)
+        });
+        read.boxed()
+    }
+
+    fn add_peer_key(&self, new: NewPeerKey) -> BoxFuture<'_, Result<Option<PeerKey>, Error>> {
+        self.write("adding a key", move |transaction| add_key(transaction, &new)).boxed()
+    }
+
+    fn revoke_peer_key(&self, id: i64, at: SystemTime) -> BoxFuture<'_, Result<bool, Error>> {
+        let write = self.write("revoking a key", move |transaction| {
+            let set = "UPDATE peer_keys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at IS NULL";
+            Ok(transaction.prepare_cached(set)?.execute(params![id, time(at)])? > 0)
+        });
+        write.boxed()
+    }
+
+    fn note_peer_key_used(&self, id: i64, at: SystemTime) -> BoxFuture<'_, Result<(), Error>> {
+        let write = self.write("noting the use of a key", move |transaction| {
+            let set = "UPDATE peer_keys SET last_used_at = ?2 WHERE id = ?1";
+            transaction.prepare_cached(set)?.execute(params![id, time(at)])?;
+            Ok(())
+        });
+        write.boxed()
+    }
+}
+
+fn add_key(transaction: &Transaction<'_>, new: &NewPeerKey) -> Result<Option<PeerKey>, Fault> {
+    let insert = "INSERT INTO peer_keys (name, hash, created_at, expires_at) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT DO NOTHING";
+    let params = params![new.name, new.hash, time(new.created_at), new.expires_at.map(time)];
+    if transaction.prepare_cached(insert)?.execute(params)? == 0 {
+        return Ok(None);
+    }
+    let id = transaction.last_insert_rowid();
+    Ok(Some(PeerKey { id, new: new.clone(), last_used_at: None, revoked_at: None }))
+}
+
+fn read_key(row: &rusqlite::Row<'_>) -> Result<PeerKey, rusqlite::Error> {
+    let at = |column: &str| {
+        let text: Option<String> = row.get(column)?;
+        Ok::<_, rusqlite::Error>(text.map(|text| humantime::parse_rfc3339(&text).unwrap_or(SystemTime::UNIX_EPOCH)))
+    };
+    Ok(PeerKey {
+        id: row.get("id")?,
+        new: NewPeerKey {
+            name: row.get("name")?,
+            hash: row.get("hash")?,
+            created_at: at("created_at")?.unwrap_or(SystemTime::UNIX_EPOCH),
+            // A time that cannot be read is over: the key opens nothing.
+            expires_at: at("expires_at")?,
+        },
+        last_used_at: at("last_used_at")?,
+        revoked_at: at("revoked_at")?,
+    })
 }
 
 /// The order of a `CROSS JOIN` is kept: see `what_is_left_to_import_is_found_by_an_index`.

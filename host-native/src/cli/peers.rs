@@ -1,0 +1,346 @@
+//! `regrip key` and `regrip link`: the keys of peers, and links by which servers become peers.
+//!
+//! Keys are changed in the database of the server, whether it runs or not: it reads them before each request of a peer. A peer is
+//! added to the configuration's file, which a running server is then signalled to read again.
+
+use super::output::{CommandResult, Exit, failed};
+use super::serve::{data_folder, read_config};
+use super::state::{self, StateLedger};
+use super::text;
+use crate::api::{link_of, shown_key};
+use crate::config::{Config, EditRefused, Secret, add_peer};
+use crate::ledger::{PeerKey, PeerKeys};
+use crate::peers::QuickLink;
+use crate::serve::{ledger_in, serving};
+use crate::share::issue;
+use crate::time::rfc3339;
+use clap::Subcommand;
+use console::Term;
+use regrip_core::display_url;
+use regrip_core::error::chain;
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{IsTerminal, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+pub(crate) const KEY_EXAMPLES: &str = "\
+A key opens what the server shares, and nothing else. It is printed once; the database keeps its SHA-256.
+A revoked key opens nothing from the next request on, also of a server that runs.
+
+Examples:
+  regrip key create Anna --expires 90days --config /etc/regrip/config.jsonc
+  regrip key list --config /etc/regrip/config.jsonc
+  regrip key revoke Anna --config /etc/regrip/config.jsonc";
+
+pub(crate) const LINK_EXAMPLES: &str = "\
+A link has the address of this server, a key of its own and the headers of regrip.external in it. Whoever
+has it can fetch what the server shares: send it over a channel that you trust.
+
+Examples:
+  regrip link create Anna --config /etc/regrip/config.jsonc
+  regrip link add - --config /etc/regrip/config.jsonc    paste the link; - keeps it out of the shell's history";
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Issue a key, and print it
+    Create(KeyCreate),
+    /// List the keys
+    List(KeyList),
+    /// Revoke a key
+    Revoke(KeyRevoke),
+}
+
+/// What to do with links.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LinkCommand {
+    /// Issue a key, and print a link with it
+    Create(LinkCreate),
+    /// Show what a link says, and add it as a peer once that is confirmed
+    Add(LinkAdd),
+}
+
+/// The server whose keys they are.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyPlace {
+    /// The configuration of the server; without it, the one that has no configured dataDir
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Arguments of `key create`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyCreate {
+    /// Whose key it is
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// When it ends: a time (2027-01-31) or from now on (90days, 12h)
+    #[arg(long, value_name = "WHEN", value_parser = end)]
+    pub expires: Option<SystemTime>,
+    /// Print the key with what is known of it as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// The server.
+    #[command(flatten)]
+    pub place: KeyPlace,
+}
+
+/// Arguments of `key list`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyList {
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+    /// The server.
+    #[command(flatten)]
+    pub place: KeyPlace,
+}
+
+/// Arguments of `key revoke`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KeyRevoke {
+    /// Its name, or its number in `regrip key list`
+    #[arg(value_name = "NAME|ID")]
+    pub key: String,
+    /// The server.
+    #[command(flatten)]
+    pub place: KeyPlace,
+}
+
+/// Arguments of `link create`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LinkCreate {
+    /// Whose key it is
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// When the key ends: a time (2027-01-31) or from now on (90days, 12h)
+    #[arg(long, value_name = "WHEN", value_parser = end)]
+    pub expires: Option<SystemTime>,
+    /// The configuration of the server, whose regrip.external the link has
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Arguments of `link add`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LinkAdd {
+    /// The link; - is standard input
+    #[arg(value_name = "LINK")]
+    pub link: String,
+    /// Another name for the peer
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// The configuration to which the peer is added; comments stay
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// A time from now on, or a date.
+fn end(typed: &str) -> Result<SystemTime, String> {
+    let at = match humantime::parse_duration(typed) {
+        Ok(wait) => SystemTime::now().checked_add(wait),
+        Err(_) => {
+            let date = if typed.len() == 10 { format!("{typed}T00:00:00Z") } else { typed.to_owned() };
+            humantime::parse_rfc3339_weak(&date).ok()
+        }
+    };
+    // What the database cannot write is beyond any key.
+    let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    let at = at.filter(|at| *at <= latest).ok_or("expected a time such as 2027-01-31, or 90days from now on")?;
+    if at > SystemTime::now() { Ok(at) } else { Err("this time is over".to_owned()) }
+}
+
+/// Runs `key`.
+pub(super) fn key(command: &KeyCommand) -> CommandResult {
+    match command {
+        KeyCommand::Create(args) => create_key(args),
+        KeyCommand::List(args) => list_keys(args),
+        KeyCommand::Revoke(args) => revoke_key(args),
+    }
+}
+
+fn ledger(place: &KeyPlace) -> CommandResult<StateLedger> {
+    let config = match &place.config {
+        Some(file) => read_config(file)?.config,
+        None => Config::default(),
+    };
+    ledger_of(&config)
+}
+
+fn ledger_of(config: &Config) -> CommandResult<StateLedger> {
+    let unusable = |text| (Exit::Unusable, text);
+    let folder = data_folder(config).map_err(unusable)?;
+    state::open_at(&ledger_in(&folder)).map_err(unusable)
+}
+
+/// Issues a key, and says what it is known by.
+fn issue_to(name: &str, expires: Option<SystemTime>, ledger: &StateLedger) -> CommandResult<(String, PeerKey)> {
+    let (key, new) = issue(name, expires).map_err(|why| (Exit::Usage, why))?;
+    let added = smol::block_on(ledger.add_peer_key(new)).map_err(unwritten)?;
+    let added = added.ok_or_else(|| {
+        let line = format!("a key named {:?} is in force already", name.trim());
+        (Exit::Failed, text::with_advice(&line, Some("revoke it first, or choose another name")))
+    })?;
+    Ok((key, added))
+}
+
+fn unwritten(error: regrip_core::Error) -> (Exit, String) {
+    failed::<String>(Exit::Unusable, "the keys cannot be changed")(chain(&error))
+}
+
+fn create_key(args: &KeyCreate) -> CommandResult {
+    let (key, added) = issue_to(&args.name, args.expires, &ledger(&args.place)?)?;
+    if args.json {
+        let mut shown = shown_key(&added);
+        shown["key"] = key.into();
+        out!("{shown}");
+    } else {
+        out!("{key}");
+        say!("regrip: this is key {} for {}; it is not shown again", added.id, text::plain(&added.new.name));
+    }
+    Ok(Exit::Done)
+}
+
+fn all_keys(ledger: &StateLedger) -> CommandResult<Vec<PeerKey>> {
+    let keys = smol::block_on(ledger.peer_keys());
+    keys.map_err(|error| failed::<String>(Exit::Unusable, "the keys cannot be read")(chain(&error)))
+}
+
+fn list_keys(args: &KeyList) -> CommandResult {
+    let keys = all_keys(&ledger(&args.place)?)?;
+    if args.json {
+        keys.iter().for_each(|key| out!("{}", shown_key(key)));
+        return Ok(Exit::Done);
+    }
+    if keys.is_empty() {
+        say!("regrip: no key was issued; `regrip key create NAME` issues one");
+        return Ok(Exit::Done);
+    }
+    let day = |at: SystemTime| rfc3339(at).chars().take(10).collect::<String>();
+    out!("{:>4}  {:<8}  {:<10}  {:<10}  {:<10}  NAME", "ID", "STATE", "CREATED", "EXPIRES", "LAST USED");
+    for key in keys {
+        let state = match key.is_in_force(SystemTime::now()) {
+            true => "in force",
+            false if key.revoked_at.is_some() => "revoked",
+            false => "expired",
+        };
+        let or_never = |at: Option<SystemTime>| at.map_or_else(|| "never".to_owned(), day);
+        let (created, name) = (day(key.new.created_at), text::plain(&key.new.name));
+        let (expires, used) = (or_never(key.new.expires_at), or_never(key.last_used_at));
+        out!("{:>4}  {state:<8}  {created:<10}  {expires:<10}  {used:<10}  {name}", key.id);
+    }
+    Ok(Exit::Done)
+}
+
+fn revoke_key(args: &KeyRevoke) -> CommandResult {
+    let ledger = ledger(&args.place)?;
+    let keys = all_keys(&ledger)?;
+    let mut in_force = keys.iter().filter(|key| key.revoked_at.is_none());
+    // A name goes before a number, which it may look like.
+    let by_name = in_force.clone().find(|key| key.new.name == args.key);
+    let found = by_name.or_else(|| in_force.find(|key| key.id.to_string() == args.key));
+    let Some(found) = found else {
+        let line = format!("no key {:?} is in force", args.key);
+        return Err((Exit::Failed, text::with_advice(&line, Some("`regrip key list` shows all of them"))));
+    };
+    smol::block_on(ledger.revoke_peer_key(found.id, SystemTime::now())).map_err(unwritten)?;
+    out!("revoked key {} for {}", found.id, text::plain(&found.new.name));
+    Ok(Exit::Done)
+}
+
+/// Runs `link`.
+pub(super) fn link(command: &LinkCommand) -> CommandResult {
+    match command {
+        LinkCommand::Create(args) => create_link(args),
+        LinkCommand::Add(args) => add_link(args),
+    }
+}
+
+fn create_link(args: &LinkCreate) -> CommandResult {
+    let config = read_config(&args.config)?.config;
+    let unlinkable = |refused: crate::peers::LinkRefused| (Exit::Usage, refused.to_string());
+    // Checked before a key is issued, which nobody would have.
+    let link = link_of(config.server.external.as_ref(), String::new()).map_err(unlinkable)?;
+    if config.share.is_empty() && !config.import_servers.iter().any(|server| server.source) {
+        say!("regrip: warning: this configuration shares nothing: see share and servers[].source");
+    }
+    warn_plain(&link.url);
+    let (key, added) = issue_to(&args.name, args.expires, &ledger_of(&config)?)?;
+    let api_key = Secret::checked(key).map_err(|why| (Exit::Usage, why.to_owned()))?;
+    out!("{}", QuickLink { api_key, ..link }.write().map_err(unlinkable)?);
+    let name = text::plain(&added.new.name);
+    say!("regrip: whoever has this link has key {} for {name}; it is not shown again", added.id);
+    Ok(Exit::Done)
+}
+
+fn warn_plain(url: &str) {
+    if url.starts_with("http:") {
+        say!("regrip: warning: {} is not encrypted: the key can be read on the way", display_url(url));
+    }
+}
+
+fn add_link(args: &LinkAdd) -> CommandResult {
+    let typed = match args.link.as_str() {
+        "-" => {
+            let mut typed = String::new();
+            let most = std::io::stdin().take(1 << 20);
+            most.take(1 << 20).read_to_string(&mut typed).map_err(failed(Exit::Usage, "the link cannot be read"))?;
+            typed
+        }
+        link => link.to_owned(),
+    };
+    let refused = |refused: crate::peers::LinkRefused| (Exit::Usage, format!("the link is {refused}"));
+    let link = QuickLink::read(&typed).map_err(refused)?;
+    let name = args.name.clone().unwrap_or_else(|| link.name.clone());
+    let link = QuickLink { name, ..link }.checked().map_err(refused)?;
+    let names: Vec<_> = link.headers.iter().map(|(name, _)| name.as_str()).collect();
+    say!("name     {}", link.name);
+    say!("url      {}", display_url(&link.url));
+    say!("key      of {} characters", link.api_key.reveal().len());
+    say!("headers  {}", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    warn_plain(&link.url);
+    if !args.yes && !is_confirmed(&args.config, args.link == "-")? {
+        return Err((Exit::Failed, "not added".to_owned()));
+    }
+    let id = add_peer(&args.config, &link).map_err(|error| {
+        let exit = match error {
+            EditRefused::Io(_) => Exit::Unusable,
+            EditRefused::Changed => Exit::Failed,
+            EditRefused::Wrong(_) | EditRefused::Known(_) | EditRefused::Shape => Exit::Usage,
+        };
+        (exit, format!("{}: {error}", args.config.display()))
+    })?;
+    out!("added {} ({id}) to {}", link.name, args.config.display());
+    warn_readable(&args.config);
+    let config = read_config(&args.config)?.config;
+    let server = data_folder(&config).ok().and_then(|folder| serving(&folder));
+    let pid = server.and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    match pid.map(|pid| kill_process(pid, Signal::HUP)) {
+        Some(Ok(())) => out!("the running server reads it now"),
+        Some(Err(error)) => say!("regrip: the running server cannot be signalled ({error}): send it SIGHUP"),
+        None => {}
+    }
+    Ok(Exit::Done)
+}
+
+/// Asks on the terminal.
+fn is_confirmed(config: &Path, is_stdin_used: bool) -> CommandResult<bool> {
+    let usage = "nobody was asked, for there is no terminal: confirm it with --yes".to_owned();
+    let term = Term::stderr();
+    if !term.is_term() || (!is_stdin_used && !std::io::stdin().is_terminal()) {
+        return Err((Exit::Usage, usage));
+    }
+    let _ = term.write_str(&format!("Add this peer to {}? [y/N] ", config.display()));
+    let answer = term.read_line().map_err(failed(Exit::Failed, "the answer cannot be read"))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn warn_readable(config: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    if std::fs::metadata(config).is_ok_and(|file| file.mode() & 0o044 != 0) {
+        say!("regrip: warning: others can read {}, which has the peer's key now", config.display());
+    }
+}
