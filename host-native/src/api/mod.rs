@@ -23,6 +23,7 @@ mod events;
 mod routes;
 mod sessions;
 mod status;
+mod torznab;
 
 use crate::control::Control;
 use crate::ledger::NativeLedger;
@@ -56,6 +57,8 @@ struct Api<L: NativeLedger> {
     auth: Arc<Auth>,
     /// Permits to query the ledger.
     turns: Semaphore,
+    /// When Torznab first listed each release.
+    first_listed: torznab::FirstListed,
     started: SystemTime,
 }
 
@@ -91,8 +94,15 @@ impl<L: NativeLedger> Api<L> {
 /// The API as a server takes it. Without a key only this machine is served.
 pub fn router<L: NativeLedger>(control: Control<L>, keys: CurrentKeys) -> Answer {
     let auth = Arc::new(Auth::new(keys));
-    let api = Api { control, auth: Arc::clone(&auth), turns: Semaphore::new(AT_ONCE), started: SystemTime::now() };
-    let answer = Router::new(Arc::new(api), routes::routes(), auth).answer();
+    let api = Api {
+        control,
+        auth: Arc::clone(&auth),
+        turns: Semaphore::new(AT_ONCE),
+        first_listed: torznab::FirstListed::default(),
+        started: SystemTime::now(),
+    };
+    let router = Router::new(Arc::new(api), routes::routes(), auth);
+    let answer = router.refusing("/torznab/", torznab::refusal).answer();
     Arc::new(move |request, from| {
         let reply = answer(request, from);
         let reply = reply.map(|reply| {

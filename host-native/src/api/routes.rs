@@ -1,6 +1,6 @@
 //! The table. `openapi.json` describes it; a test compares the two.
 
-use super::{Api, Handled, auth, dashboard, downloads, events, status};
+use super::{Api, Handled, auth, dashboard, downloads, events, status, torznab};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Entry, Payload, Reply, Route};
 use bytes::Bytes;
@@ -44,6 +44,8 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(GET "/api/events", Keyed, events::events),
         route!(GET "/metrics", Keyed, status::metrics),
         route!(GET "/openapi.json", Keyed, description),
+        route!(GET "/torznab/api", QueryKeyed, torznab::api),
+        route!(GET "/torznab/download/{stub}", QueryKeyed, torznab::download),
     ]
 }
 
@@ -76,7 +78,7 @@ mod tests {
             }
         }
         let routes = routes::<SqliteLedger>().iter().map(|route| {
-            let open = route.entry != Entry::Keyed;
+            let open = !matches!(route.entry, Entry::Keyed | Entry::QueryKeyed);
             (route.method.to_string(), route.path.to_owned(), open)
         });
         assert_eq!(routes.collect::<BTreeSet<_>>(), described);

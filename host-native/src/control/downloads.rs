@@ -5,8 +5,10 @@ use super::address::{self, BadAddress};
 use super::events::Events;
 use super::status::{Peers, Stubs, Troubles};
 use super::tasks::{DropOut, End, Tasks};
+use crate::config::Peer;
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
+use crate::peers::PeerClients;
 use crate::store::destination;
 use crate::workers::Workers;
 use regrip_core::Checksum;
@@ -52,6 +54,7 @@ pub(super) struct ControlInner<L: NativeLedger> {
     pub(super) events: Events,
     pub(super) stubs: Stubs,
     pub(super) peers: Peers,
+    peer_clients: PeerClients<L>,
     pub(super) troubles: Troubles,
     pub(super) tasks: Tasks,
     pub(super) completed: Option<PathBuf>,
@@ -74,6 +77,7 @@ impl<L: NativeLedger> Control<L> {
     /// nothing is downloaded.
     pub fn new(engine: Engine<NativeHost<L>>, events: Events, completed: Option<PathBuf>) -> Self {
         Control(Arc::new(ControlInner {
+            peer_clients: PeerClients::new(engine.clone()),
             engine,
             events,
             stubs: Stubs::default(),
@@ -108,6 +112,17 @@ impl<L: NativeLedger> Control<L> {
     /// The configured peers.
     pub fn peers(&self) -> &Peers {
         &self.0.peers
+    }
+
+    /// Applies a configuration of peers: to what is shown of them, and to their clients.
+    pub fn configure_peers(&self, peers: &[Peer]) {
+        self.0.peers.configure(peers);
+        self.0.peer_clients.configure(peers);
+    }
+
+    /// The clients of the configured peers.
+    pub(crate) fn peer_clients(&self) -> &PeerClients<L> {
+        &self.0.peer_clients
     }
 
     /// What is wrong with the server's surroundings.

@@ -8,4 +8,5 @@ mod release;
 
 pub use crate::config::id_of;
 pub use client::PeerClient;
+pub(crate) use client::{ENCODED, KnownPeer, PeerClients};
 pub use release::{Query, Release};

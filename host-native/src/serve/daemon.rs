@@ -263,7 +263,7 @@ fn control<L: NativeLedger>(
     let completed = config.downloads.as_ref();
     let completed = completed.map(|downloads| downloads.completed.clone());
     let control = Control::new(engine, events, completed);
-    control.peers().configure(&config.peers);
+    control.configure_peers(&config.peers);
     if let Some(downloads) = &config.downloads {
         control.stubs().watch(downloads.watch.clone());
     }

@@ -15,3 +15,7 @@ mod metrics;
 mod status;
 mod support;
 mod tasks;
+mod torznab;
+#[allow(dead_code, reason = "the transport's tests use all of it")]
+#[path = "../transport/support.rs"]
+mod wire;

@@ -2,7 +2,7 @@
 
 use super::database::Fault;
 use super::database::{integer, time};
-use super::{catalogue, digests, rows};
+use super::{catalogue, rows};
 use crate::store::FileStamp;
 use regrip_core::record::{
     Behaviour, Change, DownloadId, Failure, KnownSize, Restart, RestartReason, Status, Terms, Validators, Waiting,
@@ -88,7 +88,7 @@ fn apply_one(row: &mut Update<'_>, change: &Change, at: SystemTime) -> Result<()
         Change::Retried => row.retried(),
         Change::Terms(terms) => row.terms(terms),
     }?;
-    digests::apply(transaction, id, change)
+    rows::apply_to_digests(transaction, id, change)
 }
 
 /// Refuses what the row's status does not admit. In the transaction that writes, so that of two processes one comes first.

@@ -10,7 +10,6 @@
 mod catalogue;
 mod change;
 mod database;
-mod digests;
 mod file;
 mod ledger;
 mod queue;

@@ -1,14 +1,16 @@
-//! A row of the table `downloads` and the core's [`Row`].
+//! A row of the table `downloads` and the core's [`Row`], and the rows of the table `digests`: the core says what a change
+//! means for these, so they are read, changed and written anew.
 
 use super::database::Fault;
 use super::database::{Columns, integer, time};
-use super::digests;
 use regrip_core::bounds::Bounds;
 use regrip_core::classify::Class;
 use regrip_core::record::{
-    Behaviour, DownloadId, Failure, KnownSize, Mark, NewDownload, Row, SizeSource, Source, Status, Validators, Waiting,
+    Behaviour, Change, DigestRow, DigestSource, DownloadId, Failure, KnownSize, Mark, NewDownload, Row, SizeSource,
+    Source, Status, Validators, Waiting,
 };
 use regrip_core::store::Committing;
+use regrip_core::store::DigestState;
 use regrip_core::store::PartToken;
 use regrip_core::{Error, OnExists};
 use rusqlite::{Connection, OptionalExtension, Params, Transaction, named_params};
@@ -50,7 +52,7 @@ pub(super) fn insert(transaction: &Transaction<'_>, new: &NewDownload, at: Syste
             ":at": time(at),
         })?;
     let id = transaction.last_insert_rowid();
-    digests::write(transaction, id, &new.digests)?;
+    write_digests(transaction, id, &new.digests)?;
     Ok(id)
 }
 
@@ -112,7 +114,7 @@ pub(super) fn read(connection: &Connection, row: &rusqlite::Row<'_>) -> Result<R
     let durable = columns.count("durable_bytes")?;
     let epoch = columns.get("boot_id")?;
     let responses = columns.count("responses")?;
-    let digests = digests::read(connection, id)?;
+    let digests = read_digests(connection, id)?;
     let digest_restarted = columns.get("digest_restarted")?;
     let restarts = columns.count("restarts")?;
     let bounds = Bounds {
@@ -220,4 +222,63 @@ fn read_failure(columns: &Columns<'_>) -> Result<Option<Failure>, Error> {
         code: columns.word("error_code", |code| code.parse().ok())?,
         text,
     }))
+}
+
+/// The digests of a download, in order.
+pub(super) fn read_digests(connection: &Connection, id: DownloadId) -> Result<Vec<DigestRow>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT * FROM digests WHERE download_id = ?1 ORDER BY position")?;
+    let rows = statement.query_and_then([id], |row| {
+        let columns = Columns::new(row, id);
+        let algorithm = columns.word("algorithm", |name| name.parse().ok())?;
+        let source = columns.word("source", DigestSource::named)?;
+        let wanted = columns.get("wanted")?;
+        let state: Option<Vec<u8>> = columns.get("state")?;
+        let offset = columns.count_if_any("state_offset")?;
+        let got = columns.get("got")?;
+        let state = state.zip(offset);
+        Ok::<_, Fault>(DigestRow {
+            algorithm,
+            source,
+            wanted,
+            state: state.map(|(state, offset)| DigestState { offset, state }),
+            got,
+        })
+    })?;
+    rows.collect()
+}
+
+/// Writes the digests of a download in place of those that it has.
+pub(super) fn write_digests(transaction: &Transaction<'_>, id: DownloadId, digests: &[DigestRow]) -> Result<(), Fault> {
+    transaction.prepare_cached("DELETE FROM digests WHERE download_id = ?1")?.execute([id])?;
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO digests (download_id, position, algorithm, source, wanted, state, state_offset, got)
+         VALUES (:id, :position, :algorithm, :source, :wanted, :state, :offset, :got)",
+    )?;
+    for (position, row) in digests.iter().enumerate() {
+        insert.execute(named_params! {
+            ":id": id,
+            ":position": integer(position as u64),
+            ":algorithm": row.algorithm.name(),
+            ":source": row.source.name(),
+            ":wanted": row.wanted,
+            ":state": row.state.as_ref().map(|saved| &saved.state),
+            ":offset": row.state.as_ref().map(|saved| integer(saved.offset)),
+            ":got": row.got,
+        })?;
+    }
+    Ok(())
+}
+
+/// Does to the digests of a download what a change means for them.
+pub(super) fn apply_to_digests(transaction: &Transaction<'_>, id: DownloadId, change: &Change) -> Result<(), Fault> {
+    if matches!(change, Change::Claimed(_) | Change::AttemptEnded { .. } | Change::Completed { .. }) {
+        return Ok(()); // the frequent ones that mean nothing for them
+    }
+    let before = read_digests(transaction, id)?;
+    let mut after = before.clone();
+    DigestRow::apply(&mut after, change);
+    match before == after {
+        true => Ok(()),
+        false => write_digests(transaction, id, &after),
+    }
 }
