@@ -10,10 +10,11 @@
 //! threads.run(server.run(threads.executor(), answer, stopped));     // first `control.end()`, which ends the event streams
 //! ```
 //!
-//! `routes` is the table of routes, `auth` decides who may use them, `error` has the error responses. Nothing here decides
+//! `routes` is the table of routes, `torznab` is the indexer for Radarr and Sonarr, `auth` decides who may use them, `error` has the error responses. Nothing here decides
 //! about downloads.
 //!
-//! Invariant: no answer has a secret in it: no key, no header's value, of a URL neither userinfo nor query.
+//! Invariant: no answer has a secret in it: no key, no header's value, of a URL neither userinfo nor query. The links of
+//! `torznab` carry the key of their own request.
 
 mod auth;
 mod dashboard;
