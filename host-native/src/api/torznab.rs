@@ -532,3 +532,15 @@ fn item(xml: &mut Xml, listed: &FeedItem, link: &LinkBase) -> io::Result<()> {
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undated_release_keeps_the_date_of_its_first_appearance() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let dates = FirstListed::default();
+        assert_eq!((dates.of("a:1", at(5)), dates.of("a:1", at(9)), dates.of("a:2", at(9))), (at(5), at(5), at(9)));
+    }
+}

@@ -119,7 +119,7 @@ impl<L: NativeLedger> PeerClient<L> {
     /// As [`item`](Self::item).
     pub async fn item_once(&self, id: &str) -> Result<Release, Error> {
         let url = self.item_url(id)?;
-        let answered = self.attempt(&url, LARGEST_BYTES).await;
+        let answered = self.attempt(&url, LARGEST_BYTES, ONCE_PATIENCE).await;
         Release::read(answered.map_err(|failed| failed.error)?)
     }
 
@@ -134,7 +134,7 @@ impl<L: NativeLedger> PeerClient<L> {
         }
         let base = format!("{}/peer/search", self.base());
         let url = Url::parse_with_params(&base, query.pairs()).map_err(unreadable)?;
-        let answered = self.attempt(url.as_str(), LARGEST_SEARCH_BYTES).await;
+        let answered = self.attempt(url.as_str(), LARGEST_SEARCH_BYTES, ONCE_PATIENCE).await;
         let SearchResult { items } = answered.map_err(|failed| failed.error)?;
         let releases = items.into_iter().take(MOST_RELEASES).map(Release::read);
         Ok(releases.filter_map(Result::ok).collect())
@@ -177,14 +177,19 @@ impl<L: NativeLedger> PeerClient<L> {
         let config = self.engine.config();
         let policy = config.retry_policy();
         let policy = policy.map_err(|error| Error::Protocol(error.to_string()))?;
+        let patience = Duration::from_millis(config.peer_patience_ms);
         let mut rules = PeerRetry { on_retry, config };
         let mut random = fastrand::Rng::with_seed(host.seed());
-        let attempt = |_| self.attempt(url, LARGEST_BYTES);
+        let attempt = |_| self.attempt(url, LARGEST_BYTES, patience);
         retry(&policy, &host.clock, &mut random, &mut rules, attempt).await.map_err(|failed| failed.error)
     }
 
-    async fn attempt<T: DeserializeOwned>(&self, url: &str, most_bytes: usize) -> Result<T, AttemptFailed> {
-        let patience = Duration::from_millis(self.engine.config().peer_patience_ms);
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        most_bytes: usize,
+        patience: Duration,
+    ) -> Result<T, AttemptFailed> {
         let probe = || self.shake_hands();
         let reached = self.line.reachable(&self.engine.host().clock, patience, probe);
         reached.await.map_err(|error| AttemptFailed { error, for_good: true })?;
@@ -228,6 +233,9 @@ impl<L: NativeLedger> PeerClient<L> {
         }
     }
 }
+
+/// What a request that is made once waits for the probe of an unreachable peer.
+const ONCE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Requests that one peer gets at once.
 const ASKED_AT_ONCE: usize = 8;

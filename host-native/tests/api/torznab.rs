@@ -258,12 +258,6 @@ fn the_feed_is_newest_first_with_stable_dates_and_in_pages() {
     assert_eq!(titles(&bench, "t=search&limit=9999999").len(), 252);
     assert_eq!(titles(&bench, "t=search&offset=4294967295&limit=4294967295"), [""; 0]);
     assert_eq!(titles(&bench, "t=search&limit=0").len(), 100);
-    let undated = |reply: Reply| reply.text().split("Undated").nth(1).map(|rest| rest[..300].to_owned());
-    assert_eq!(
-        undated(ask(&bench, "t=search")),
-        undated(ask(&bench, "t=search")),
-        "the date is that of the first time"
-    );
     let reply = ask(&bench, "t=search&limit=1");
     let root = document(&reply.text());
     assert_eq!(root.one("channel").one("torznab:response").attribute("total"), "252");
@@ -333,13 +327,16 @@ fn a_peer_that_does_not_answer_costs_the_others_nothing_and_its_error_is_shown()
     let silent = Server::new(|_| hold(""));
     let old = Server::new(|_| ok(r#"{"version": "0.0.1"}"#));
     let good = peer(vec![film("1", "Film", "2026-01-01T00:00:00Z")]);
-    let limits = DownloadsConfig { headers_timeout_ms: 300, ..DownloadsConfig::default() };
+    let limits = DownloadsConfig { headers_timeout_ms: 1000, ..DownloadsConfig::default() };
     let bench = with_peers(
         How { config: limits, ..How::default() },
         &[("old -- ]]>--", &old), ("good", &good), ("silent", &silent)],
     );
-    let reply = ask(&bench, "t=search").text();
-    assert_eq!(read(&reply).unwrap().len(), 1);
+    // On a busy machine the good one may be late, too.
+    let reply = crate::support::until(|| {
+        let reply = ask(&bench, "t=search").text();
+        (read(&reply).unwrap().len() == 1).then_some(reply)
+    });
     assert!(reply.contains("<!-- peer silent: "), "{reply}");
     assert!(reply.contains("the peer speaks version 0.0.1"), "{reply}");
     let peers = bench.json("/api/peers");
@@ -354,7 +351,8 @@ fn a_peer_that_does_not_answer_costs_the_others_nothing_and_its_error_is_shown()
         bench.json("/api/peers")["peers"][2]["next_probe_at"].is_string().then_some(())
     });
     let before = silent.seen().len();
-    assert!(ask(&bench, "t=search").text().contains("<!-- peer silent: "));
+    let reply = ask(&bench, "t=search").text();
+    assert!(reply.contains("<!-- peer silent: ") && !reply.contains("no answer within"), "{reply}");
     assert_eq!(silent.seen().len(), before);
 }
 
@@ -483,8 +481,13 @@ fn a_stub_that_cannot_be_made_is_an_error_with_a_status() {
     let away = Server::new(|_| hold(""));
     let good = peer(vec![film("1", "Film", "2026-01-01T00:00:00Z")]);
     let limits = DownloadsConfig { headers_timeout_ms: 300, ..DownloadsConfig::default() };
-    let bench = with_peers(How { config: limits, ..How::default() }, &[("good", &good), ("away", &away)]);
-    let (good, away) = (config::id_of(&good.url("")), config::id_of(&away.url("")));
+    let impatient = with_peers(How { config: limits, ..How::default() }, &[("away", &away)]);
+    let away = config::id_of(&away.url(""));
+    let late = impatient.with("GET", &format!("/torznab/download/{away}:1.torrent?apikey={KEY}"), "", "");
+    assert_eq!((late.status, late.header("retry-after")), (503, Some("10")));
+    assert!(read(&late.text()).is_err());
+    let bench = with_peers(How::default(), &[("good", &good)]);
+    let good = config::id_of(&good.url(""));
     for (name, status) in [
         (format!("{good}:1.torrent"), 200),
         (format!("{good}%3A1.torrent"), 200),
@@ -494,7 +497,7 @@ fn a_stub_that_cannot_be_made_is_an_error_with_a_status() {
         (format!("{good}:1"), 404),
         ("00000000:1.torrent".to_owned(), 404),
         ("..%2F..%2Fetc:1.torrent".to_owned(), 404),
-        (format!("{away}:1.torrent"), 503),
+        (format!("{away}:1.torrent"), 404),
     ] {
         let reply = bench.with("GET", &format!("/torznab/download/{name}?apikey={KEY}"), "", "");
         assert_eq!(reply.status, status, "{name}: {}", reply.text());
