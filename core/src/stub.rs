@@ -13,6 +13,17 @@ pub const LARGEST_BYTES: usize = 64 << 10;
 /// The longest item id and name, in bytes.
 const LONGEST_TEXT_BYTES: usize = 1024;
 
+/// Pieces that a stub claims if a piece can be long enough, and at most.
+const PIECES: u64 = 64;
+const MOST_PIECES: u64 = 2048;
+
+/// Torrent libraries read the length of a piece as a 32-bit integer.
+const SMALLEST_PIECE_BYTES: u64 = 16 << 10;
+const LARGEST_PIECE_BYTES: u64 = 1 << 30;
+
+/// Stands for a SHA-1, which nothing compares.
+const PIECE_HASH: &str = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
 /// The prefixes of a comment. The first is that of jack, the software whose protocol this is.
 const SCHEMES: [&str; 2] = ["jack", "regrip"];
 
@@ -138,15 +149,36 @@ impl Stub {
         let mut out = Vec::new();
         out.extend_from_slice(b"d");
         bencode::write_text("comment", &mut out);
-        bencode::write_text(&format!("regrip:{}:{}", self.peer, self.item), &mut out);
+        bencode::write_text(&self.source(), &mut out);
         bencode::write_text("info", &mut out);
-        out.extend_from_slice(b"d");
+        out.extend_from_slice(&self.info());
+        out.extend_from_slice(b"e");
+        out
+    }
+
+    /// The `info` of [`write`](Self::write), whose SHA-1 is the info hash. Radarr and Sonarr read a stub with a torrent library,
+    /// so it has pieces (of zeros); `source` makes the hash differ between items of the same name and length.
+    pub fn info(&self) -> Vec<u8> {
+        let piece = self.length.div_ceil(PIECES).checked_next_power_of_two().unwrap_or(LARGEST_PIECE_BYTES);
+        let piece = piece.clamp(SMALLEST_PIECE_BYTES, LARGEST_PIECE_BYTES);
+        let pieces = self.length.div_ceil(piece).clamp(1, MOST_PIECES);
+        let mut out = b"d".to_vec();
         bencode::write_text("length", &mut out);
         bencode::write_number(self.length, &mut out);
         bencode::write_text("name", &mut out);
         bencode::write_text(&self.name, &mut out);
-        out.extend_from_slice(b"ee");
+        bencode::write_text("piece length", &mut out);
+        bencode::write_number(piece, &mut out);
+        bencode::write_text("pieces", &mut out);
+        bencode::write_text(&(0..pieces).map(|_| PIECE_HASH).collect::<String>(), &mut out);
+        bencode::write_text("source", &mut out);
+        bencode::write_text(&self.source(), &mut out);
+        out.extend_from_slice(b"e");
         out
+    }
+
+    fn source(&self) -> String {
+        format!("regrip:{}:{}", self.peer, self.item)
     }
 }
 

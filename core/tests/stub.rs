@@ -172,6 +172,29 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
+fn a_stub_is_a_torrent_whose_info_differs_with_the_item() {
+    let peer = PeerId::new("1a2b3c4d").expect("eight digits");
+    for (length, piece, pieces) in [
+        (0, 16 << 10, 1),
+        (1, 16 << 10, 1),
+        ((16 << 10) + 1, 16 << 10, 2),
+        (60_000_000_000, 1 << 30, 56),
+        (i64::MAX as u64, 1 << 30, 2048),
+    ] {
+        let stub = Stub::new(peer.clone(), "42", "Film.mkv", length).expect("it can be one");
+        let hashes = "\0".repeat(20 * pieces);
+        let info = format!(
+            "d6:lengthi{length}e4:name8:Film.mkv12:piece lengthi{piece}e6:pieces{}:{hashes}6:source18:regrip:1a2b3c4d:42e",
+            hashes.len()
+        );
+        assert_eq!(String::from_utf8(stub.info()), Ok(info.clone()), "{length}");
+        assert!(stub.write().ends_with(format!("4:info{info}e").as_bytes()) && stub.write().len() < LARGEST_BYTES);
+        let other = Stub::new(peer.clone(), "43", "Film.mkv", length).expect("it can be one");
+        assert_ne!(stub.info(), other.info());
+    }
+}
+
+#[test]
 fn no_bytes_make_the_reader_panic() {
     let mut random = fastrand::Rng::with_seed(40);
     let stub = with("jack:1a2b3c4d:film:42", INFO).into_bytes();

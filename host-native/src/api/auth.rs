@@ -1,8 +1,8 @@
 //! Decides which requests may use the API.
 //!
 //! With a configured key: requests with the key in `X-Api-Key`, or with the cookie of a session. Without one: only this
-//! machine, under its own name ([`Access::Loopback`]). A key in the URL opens nothing. A session ends when the key is
-//! changed.
+//! machine, under its own name ([`Access::Loopback`]). A key in the URL opens Torznab, whose clients send it there, and nothing
+//! else. A session ends when the key is changed.
 //!
 //! Against other sites' pages in a user's browser, which can send requests along with the cookie, or from this machine:
 //! the cookie is `SameSite=Strict`; an `Origin` must be the server's own; a request that says it comes from another site
@@ -27,6 +27,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use smol::channel::Receiver;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -38,7 +39,7 @@ use subtle::{Choice, ConstantTimeEq};
 /// The cookie's name.
 const COOKIE_NAME: &str = "regrip_session";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The API's guard.
 #[derive(Debug)]
@@ -144,6 +145,11 @@ impl Guard for Auth {
             (Some(keys), _) if headers.contains_key(&X_API_KEY) => {
                 Access::Keys(keys).check(headers, from)?;
             }
+            (Some(keys), key_changes) if entry == Entry::QueryKeyed => match query_key(pairs(head)) {
+                Some(key) if keys.fits(key.as_bytes()) => {}
+                Some(_) => return Err(unauthorized().wrong_key()),
+                None => self.holds_session(headers, key_changes)?,
+            },
             (Some(_), key_changes) => self.holds_session(headers, key_changes)?,
         }
         if !is_own_origin(headers) || is_from_another_site(head) {
@@ -165,6 +171,15 @@ fn is_from_another_site(head: &Parts) -> bool {
     let site = only(&head.headers, &SEC_FETCH_SITE);
     let foreign = site.is_some_and(|site| !matches!(site, b"same-origin" | b"none"));
     foreign && !(head.method == Method::GET && head.uri.path() == "/")
+}
+
+fn pairs(head: &Parts) -> url::form_urlencoded::Parse<'_> {
+    url::form_urlencoded::parse(head.uri.query().unwrap_or_default().as_bytes())
+}
+
+/// The first parameter `apikey` of a query that is not empty.
+pub(super) fn query_key<'a>(mut pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>) -> Option<Cow<'a, str>> {
+    pairs.find(|(name, value)| name == "apikey" && !value.is_empty()).map(|(_, value)| value)
 }
 
 /// The tokens of a request: other paths of this host may have set cookies of the same name.

@@ -12,10 +12,11 @@
 //!
 //! Below `/api/v2/` is the API of another program, qBittorrent, for Radarr and Sonarr: see `qbittorrent`.
 //!
-//! `routes` is the table of routes and has the error responses, `auth` decides who may use them. Nothing here decides
+//! `torznab` is the indexer for them, `routes` is the table of routes and has the error responses, `auth` decides who may use them. Nothing here decides
 //! about downloads.
 //!
-//! Invariant: no answer has a secret in it: no key, no header's value, of a URL neither userinfo nor query.
+//! Invariant: no answer has a secret in it: no key, no header's value, of a URL neither userinfo nor query. The links of
+//! `torznab` carry the key of their own request.
 
 mod auth;
 mod dashboard;
@@ -25,6 +26,7 @@ mod qbittorrent;
 mod routes;
 mod status;
 mod torrent_json;
+mod torznab;
 
 use crate::control::Control;
 use crate::host::Workers;
@@ -59,6 +61,8 @@ struct Api<L: NativeLedger> {
     auth: Arc<Auth>,
     /// Permits to query the ledger.
     turns: Semaphore,
+    /// When Torznab first listed each release.
+    first_listed: torznab::FirstListed,
     started: SystemTime,
 }
 
@@ -94,10 +98,17 @@ impl<L: NativeLedger> Api<L> {
 /// The API as a server takes it. Without a key only this machine is served.
 pub fn router<L: NativeLedger>(control: Control<L>, keys: CurrentKeys) -> Answer {
     let auth = Arc::new(Auth::new(keys));
-    let api = Api { control, auth: Arc::clone(&auth), turns: Semaphore::new(AT_ONCE), started: SystemTime::now() };
+    let api = Api {
+        control,
+        auth: Arc::clone(&auth),
+        turns: Semaphore::new(AT_ONCE),
+        first_listed: torznab::FirstListed::default(),
+        started: SystemTime::now(),
+    };
     let api = Arc::new(api);
     let client = qbittorrent::router(Arc::clone(&api));
-    let answer = Router::new(api, routes::routes(), auth).answer();
+    let router = Router::new(api, routes::routes(), auth);
+    let answer = router.refusing("/torznab/", torznab::refusal).answer();
     Arc::new(move |request, from| {
         let reply = match request.uri().path().starts_with("/api/v2/") {
             true => client(request, from),

@@ -1,6 +1,6 @@
 //! The table of routes, and the error responses. `openapi.json` describes both; a test compares the routes.
 
-use super::{Api, Handled, auth, dashboard, downloads, peers, status};
+use super::{Api, Handled, auth, dashboard, downloads, peers, status, torznab};
 use crate::control::{BadAddress, Refused};
 use crate::ledger::{NativeLedger, is_busy};
 use crate::server::{Asked, Entry, Payload, Refusal, Reply, Route};
@@ -56,6 +56,8 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(GET "/api/events", Keyed, status::events),
         route!(GET "/metrics", Keyed, status::metrics),
         route!(GET "/openapi.json", Keyed, description),
+        route!(GET "/torznab/api", QueryKeyed, torznab::api),
+        route!(GET "/torznab/download/{stub}", QueryKeyed, torznab::download),
     ]
 }
 
@@ -161,7 +163,7 @@ mod tests {
             }
         }
         let routes = routes::<SqliteLedger>().iter().map(|route| {
-            let open = route.entry != Entry::Keyed;
+            let open = !matches!(route.entry, Entry::Keyed | Entry::QueryKeyed);
             (route.method.to_string(), route.path.to_owned(), open)
         });
         assert_eq!(routes.collect::<BTreeSet<_>>(), described);

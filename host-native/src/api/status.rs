@@ -50,7 +50,7 @@ fn peer<L: NativeLedger>(api: &Api<L>, card: PeerCard) -> Value {
     let mut peer = json!({
         "id": card.id, "name": card.name, "url": card.url,
         "version": seen.version, "reachable": seen.answered, "since": seen.since.map(rfc3339),
-        "error": seen.error, "probes": 0, "next_probe_at": null,
+        "error": seen.error, "probes": 0, "next_probe_at": null, "last_search": seen.last_search,
     });
     let engine = api.control.engine();
     if let Some(outage) = engine.reachability(&card.id).outage() {

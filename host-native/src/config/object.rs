@@ -314,17 +314,6 @@ fn whole(written: &str) -> Option<u64> {
     is_whole.then(|| format!("{number:.0}").parse().ok()).flatten()
 }
 
-/// True or false.
-pub(super) fn flag(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<bool> {
-    match node.value {
-        Value::BooleanLit(flag) => Some(flag.value),
-        _ => {
-            node.refuse("true or false", notes);
-            None
-        }
-    }
-}
-
 /// The elements of a list.
 pub(super) fn list<'a>(node: &Node<'a>, notes: &mut Notes<'_>) -> Vec<Node<'a>> {
     let Value::Array(array) = node.value else {

@@ -6,9 +6,11 @@ use super::events::Events;
 use super::status::{Peers, Stubs, Troubles};
 use super::tasks::{DropOut, End, Tasks};
 use super::torrents::Torrents;
+use crate::config::Peer;
 use crate::host::NativeHost;
 use crate::host::Workers;
 use crate::ledger::NativeLedger;
+use crate::peers::PeerClients;
 use crate::store::destination;
 use regrip_core::Checksum;
 use regrip_core::engine::{Accepted, NewUrl};
@@ -54,6 +56,7 @@ pub(super) struct ControlInner<L: NativeLedger> {
     pub(super) stubs: Stubs,
     pub(super) peers: Peers,
     pub(super) torrents: Torrents,
+    peer_clients: PeerClients<L>,
     pub(super) troubles: Troubles,
     pub(super) tasks: Tasks,
     pub(super) completed: Option<PathBuf>,
@@ -91,6 +94,7 @@ impl<L: NativeLedger> Control<L> {
     /// nothing is downloaded.
     pub fn new(engine: Engine<NativeHost<L>>, events: Events, completed: Option<PathBuf>) -> Self {
         Control(Arc::new(ControlInner {
+            peer_clients: PeerClients::new(engine.clone()),
             engine,
             events,
             stubs: Stubs::default(),
@@ -143,6 +147,17 @@ impl<L: NativeLedger> Control<L> {
     /// The configuration's file, if there is one.
     pub(crate) fn settings_file(&self) -> Option<&SettingsFile> {
         self.0.settings_file.get()
+    }
+
+    /// Applies a configuration of peers: to what is shown of them, and to their clients.
+    pub fn configure_peers(&self, peers: &[Peer]) {
+        self.0.peers.configure(peers);
+        self.0.peer_clients.configure(peers);
+    }
+
+    /// The clients of the configured peers.
+    pub(crate) fn peer_clients(&self) -> &PeerClients<L> {
+        &self.0.peer_clients
     }
 
     /// What is wrong with the server's surroundings.

@@ -55,6 +55,20 @@ pub(crate) struct PeerSeen {
     pub since: Option<SystemTime>,
     /// Why it did not answer as a peer does.
     pub error: Option<String>,
+    /// The last Torznab search that asked it.
+    pub last_search: Option<LastSearch>,
+}
+
+/// How a peer answered a search.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct LastSearch {
+    /// When it answered or its time was over.
+    #[serde(serialize_with = "time")]
+    pub at: SystemTime,
+    /// The number of releases; `None` if it failed.
+    pub releases: Option<usize>,
+    /// Why it failed.
+    pub error: Option<String>,
 }
 
 /// All of them, in the order of the configuration. Clones are the same board.
@@ -86,6 +100,17 @@ impl Peers {
     /// A peer did not answer, or not as a peer does.
     pub fn failed(&self, id: &str, error: String, at: SystemTime) {
         self.see(id, false, at, |seen| seen.error = Some(error));
+    }
+
+    /// A search of a peer found this many releases, or failed.
+    pub(crate) fn searched(&self, id: &str, found: Result<usize, String>, at: SystemTime) {
+        if let Some(card) = lock(&self.0).iter_mut().find(|card| card.id == id) {
+            let (releases, error) = match found {
+                Ok(count) => (Some(count), None),
+                Err(error) => (None, Some(error)),
+            };
+            card.seen.last_search = Some(LastSearch { at, releases, error });
+        }
     }
 
     /// All of them.

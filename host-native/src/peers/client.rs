@@ -7,7 +7,7 @@ use super::release::{self, Query, Release};
 use crate::config::Peer;
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
-use crate::sync::lock;
+use crate::sync::{lock, read as read_lock, write};
 use crate::transport::HttpBody;
 use async_lock::Mutex;
 use futures::future::{Either, select};
@@ -18,20 +18,22 @@ use regrip_core::host::Host;
 use regrip_core::http::Head;
 use regrip_core::peer::{NoAnswer, Reachability};
 use regrip_core::retry::{RetryRules, Retrying, retry};
+use regrip_core::semaphore::Semaphore;
 use regrip_core::time::Clock;
 use regrip_core::transport::{Body, Response};
-use regrip_core::{DownloadsConfig, Engine, Error, Source};
+use regrip_core::{DownloadsConfig, Engine, Error, PeerId, Source};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use url::Url;
 
 /// What stands for itself in a path (RFC 3986 §2.3).
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(crate) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A peer, as it is asked.
 pub struct PeerClient<L: NativeLedger> {
@@ -148,19 +150,30 @@ impl<L: NativeLedger> PeerClient<L> {
         Release::read(self.ask_persistently(&url, on_retry).await?)
     }
 
-    /// Searches it. Releases that are none, or whose files no safe name has, are left out.
+    /// Requests a release once: whoever waits for it asks again.
     ///
     /// # Errors
     /// As [`item`](Self::item).
-    pub async fn search(&self, query: &Query, on_retry: impl FnMut(&Error, Duration)) -> Result<Vec<Release>, Error> {
+    pub async fn item_once(&self, id: &str) -> Result<Release, Error> {
+        let url = self.item_url(id)?;
+        let answered = self.attempt(&url, LARGEST_BYTES, ONCE_PATIENCE).await;
+        Release::read(answered.map_err(|failed| failed.error)?)
+    }
+
+    /// Searches it once. Releases that are none, or whose files no safe name has, are left out.
+    ///
+    /// # Errors
+    /// As [`item`](Self::item).
+    pub async fn search(&self, query: &Query) -> Result<Vec<Release>, Error> {
         #[derive(Deserialize)]
         struct SearchResult {
             items: Vec<Value>,
         }
         let base = format!("{}/peer/search", self.base());
         let url = Url::parse_with_params(&base, query.pairs()).map_err(unreadable)?;
-        let SearchResult { items } = self.ask_persistently(url.as_str(), on_retry).await?;
-        let releases = items.into_iter().map(Release::read);
+        let answered = self.attempt(url.as_str(), LARGEST_SEARCH_BYTES, ONCE_PATIENCE).await;
+        let SearchResult { items } = answered.map_err(|failed| failed.error)?;
+        let releases = items.into_iter().take(MOST_RELEASES).map(Release::read);
         Ok(releases.filter_map(Result::ok).collect())
     }
 
@@ -196,24 +209,29 @@ impl<L: NativeLedger> PeerClient<L> {
         let config = self.engine.config();
         let policy = config.retry_policy();
         let policy = policy.map_err(|error| Error::Protocol(error.to_string()))?;
+        let patience = Duration::from_millis(config.peer_patience_ms);
         let mut rules = PeerRetry { on_retry, config };
         let mut random = fastrand::Rng::with_seed(host.seed());
-        let attempt = |_| self.attempt(url);
+        let attempt = |_| self.attempt(url, LARGEST_BYTES, patience);
         retry(&policy, &host.clock, &mut random, &mut rules, attempt).await.map_err(|failed| failed.error)
     }
 
-    async fn attempt<T: DeserializeOwned>(&self, url: &str) -> Result<T, AttemptFailed> {
-        let patience = Duration::from_millis(self.engine.config().peer_patience_ms);
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        most_bytes: usize,
+        patience: Duration,
+    ) -> Result<T, AttemptFailed> {
         let probe = || self.shake_hands();
         let reached = self.line.reachable(&self.engine.host().clock, patience, probe);
         reached.await.map_err(|error| AttemptFailed { error, for_good: true })?;
-        let answer = self.greet_then_ask(url).await;
+        let answer = self.greet_then_ask(url, most_bytes).await;
         // An answer that was cut off is worth another attempt, so it is read here.
         let value = answer.and_then(|json| read(&json));
         value.map_err(|error| AttemptFailed { error, for_good: false })
     }
 
-    async fn greet_then_ask(&self, url: &str) -> Result<Vec<u8>, Error> {
+    async fn greet_then_ask(&self, url: &str, most_bytes: usize) -> Result<Vec<u8>, Error> {
         {
             let mut greeted = self.greeted.lock().await;
             if !*greeted {
@@ -221,7 +239,7 @@ impl<L: NativeLedger> PeerClient<L> {
                 *greeted = true;
             }
         }
-        let answer = self.ask(url).await;
+        let answer = self.ask(url, most_bytes).await;
         if answer.as_ref().err().and_then(NoAnswer::of).is_some() {
             // Who comes back may be another version.
             *self.greeted.lock().await = false;
@@ -230,17 +248,17 @@ impl<L: NativeLedger> PeerClient<L> {
     }
 
     async fn shake_hands(&self) -> Result<(), Error> {
-        let handshake = self.ask(&format!("{}/handshake", self.base())).await?;
+        let handshake = self.ask(&format!("{}/handshake", self.base()), LARGEST_BYTES).await?;
         *lock(&self.version) = Some(release::check(&handshake)?);
         Ok(())
     }
 
-    async fn ask(&self, url: &str) -> Result<Vec<u8>, Error> {
+    async fn ask(&self, url: &str, most_bytes: usize) -> Result<Vec<u8>, Error> {
         let (host, config) = (self.engine.host(), self.engine.config());
         let head = host.transport.get_noting_origin(url).await;
         self.line.note(&host.clock, config.breaker_failures, &head);
         let (head, crossed) = head?;
-        let body = body(head, host, &config).await;
+        let body = body(head, host, &config, most_bytes).await;
         match crossed {
             None => body,
             Some(crossed) => from_elsewhere(body, &crossed),
@@ -248,12 +266,72 @@ impl<L: NativeLedger> PeerClient<L> {
     }
 }
 
+/// What a request that is made once waits for the probe of an unreachable peer.
+const ONCE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Requests that one peer gets at once.
+const ASKED_AT_ONCE: usize = 8;
+
+/// A peer and those who ask it.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownPeer<L: NativeLedger> {
+    pub(crate) client: Arc<PeerClient<L>>,
+    /// Whoever asks holds a permit.
+    pub(crate) turns: Semaphore,
+}
+
+/// The clients of all configured peers. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerClients<L: NativeLedger> {
+    engine: Engine<NativeHost<L>>,
+    known: Arc<RwLock<HashMap<PeerId, KnownPeer<L>>>>,
+}
+
+impl<L: NativeLedger> PeerClients<L> {
+    pub(crate) fn new(engine: Engine<NativeHost<L>>) -> Self {
+        PeerClients { engine, known: Arc::default() }
+    }
+
+    /// Applies a configuration. The handshake of a peer that did not change stays valid.
+    pub(crate) fn configure(&self, peers: &[Peer]) {
+        let mut known = write(&self.known);
+        let before = std::mem::take(&mut *known);
+        for peer in peers {
+            let kept = before.get(&peer.id).filter(|kept| kept.client.peer() == peer).cloned();
+            let kept = kept.or_else(|| {
+                let client = Arc::new(PeerClient::new(self.engine.clone(), peer.clone()));
+                Some(KnownPeer { client, turns: Semaphore::new(ASKED_AT_ONCE).ok()? })
+            });
+            known.extend(kept.map(|kept| (peer.id.clone(), kept)));
+        }
+    }
+
+    /// The peer of that id.
+    pub(crate) fn get(&self, id: &PeerId) -> Option<KnownPeer<L>> {
+        read_lock(&self.known).get(id).cloned()
+    }
+
+    /// The name of the peer of that id.
+    pub(crate) fn name(&self, id: &PeerId) -> Option<String> {
+        read_lock(&self.known).get(id).map(|known| known.client.peer().name.clone())
+    }
+
+    /// All of them.
+    pub(crate) fn list(&self) -> Vec<KnownPeer<L>> {
+        read_lock(&self.known).values().cloned().collect()
+    }
+}
+
 fn unreadable(error: url::ParseError) -> Error {
     Error::Protocol(format!("invalid address: {error}"))
 }
 
-/// Largest answer. A search with a thousand releases is below.
+/// Largest handshake or release.
 const LARGEST_BYTES: usize = 256 << 10;
+
+/// Largest result of a search: without an id it is all that the peer has. Releases beyond the first are left out.
+const LARGEST_SEARCH_BYTES: usize = 16 << 20;
+const MOST_RELEASES: usize = 5000;
 
 /// The body of a 200.
 ///
@@ -264,6 +342,7 @@ pub(super) async fn body(
     response: Response<HttpBody>,
     host: &NativeHost<impl NativeLedger>,
     config: &DownloadsConfig,
+    most_bytes: usize,
 ) -> Result<Vec<u8>, Error> {
     let Response { status, headers, end, body } = response;
     let head = Head::read(status, &headers, end, host.clock.wall());
@@ -279,7 +358,7 @@ pub(super) async fn body(
     }
     let after = Duration::from_millis(config.headers_timeout_ms);
     let too_late = pin!(host.clock.sleep(after));
-    match select(pin!(all(body)), too_late).await {
+    match select(pin!(all(body, most_bytes)), too_late).await {
         Either::Left((read, _)) => read,
         Either::Right(((), _)) => {
             let timeout = Timeout::Idle;
@@ -305,12 +384,12 @@ pub(super) fn from_elsewhere(body: Result<Vec<u8>, Error>, crossed: &str) -> Res
     Err(Error::RedirectRefused(format!("{crossed}; {why}")))
 }
 
-async fn all(mut body: HttpBody) -> Result<Vec<u8>, Error> {
+async fn all(mut body: HttpBody, most_bytes: usize) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     while let Some(chunk) = body.chunk().await? {
         bytes.extend_from_slice(chunk);
-        if bytes.len() > LARGEST_BYTES {
-            let what = format!("an answer of more than {LARGEST_BYTES} bytes");
+        if bytes.len() > most_bytes {
+            let what = format!("an answer of more than {most_bytes} bytes");
             return Err(Error::Protocol(what));
         }
     }

@@ -11,4 +11,5 @@ pub use crate::config::id_of;
 pub use client::PeerClient;
 pub(crate) use client::source_of;
 pub use link::{LinkRefused, QuickLink};
+pub(crate) use client::{ENCODED, KnownPeer, PeerClients};
 pub use release::{Query, Release};

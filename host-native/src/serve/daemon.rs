@@ -271,7 +271,7 @@ fn control<L: NativeLedger>(
     let completed = config.downloads.as_ref();
     let completed = completed.map(|downloads| downloads.completed.clone());
     let control = Control::new(engine, events, completed);
-    control.peers().configure(&config.peers);
+    control.configure_peers(&config.peers);
     if let Some(watch) = config.downloads.as_ref().and_then(|downloads| downloads.watch.clone()) {
         control.stubs().watch(watch);
     }

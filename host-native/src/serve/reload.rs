@@ -71,12 +71,9 @@ pub(super) fn reload<L: NativeLedger>(
     }
     replace_and_protect(control, &config);
     settings.replace(config);
-    match service {
-        Some(service) => {
-            service.peers.configure(&settings.get().peers);
-            service.reconsider();
-        }
-        None => control.peers().configure(&settings.get().peers),
+    control.configure_peers(&settings.get().peers);
+    if let Some(service) = service {
+        service.reconsider();
     }
     control.troubles().over(TROUBLE);
     tracing::info!("configuration reloaded");

@@ -12,24 +12,21 @@ use super::reload::Settings;
 use super::stub_folder::{StubFolder, StubFolders, is_stubs_name};
 use super::stub_run;
 use super::watch::{Taken, Taker, Watch};
-use crate::config::{Config, Downloads, Peer};
+use crate::config::{Config, Downloads};
 use crate::control::{CLIENT_PREFIX, Control, PendingStub, Troubles};
-use crate::host::NativeHost;
 use crate::ledger::{LedgerEntry, NativeLedger};
-use crate::peers::PeerClient;
+use crate::peers::PeerClients;
 use crate::share::{Share, library};
-use crate::sync::{read, write};
 use regrip_core::error::chain;
-use regrip_core::semaphore::Semaphore;
 use regrip_core::time::Clock;
-use regrip_core::{DownloadId, Engine, PeerId, Stub, shown};
+use regrip_core::{DownloadId, Stub, shown};
 use smol::Executor;
 use smol::channel::{Receiver, Sender, bounded};
 use smol::future::FutureExt;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::sync::{Arc, OnceLock, RwLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 /// A server that downloads.
@@ -56,8 +53,7 @@ impl<L: NativeLedger> Service<L> {
         downloads: &Downloads,
         executor: Arc<Executor<'static>>,
     ) -> Arc<Self> {
-        let peers = PeerClients::new(control.clone());
-        peers.configure(&settings.get().peers);
+        let peers = control.peer_clients().clone();
         let imports = Imports::new(control.clone(), settings.clone(), downloads.completed.clone());
         Arc::new(Service {
             settings,
@@ -251,61 +247,6 @@ impl<L: NativeLedger> Taker for Service<L> {
     fn troubles(&self) -> &Troubles {
         self.control.troubles()
     }
-}
-
-/// Releases that one peer is asked for at once.
-const ASKED_AT_ONCE: usize = 8;
-
-/// A peer and those who ask it.
-#[derive(Clone)]
-pub(super) struct KnownPeer<L: NativeLedger> {
-    pub(super) client: Arc<PeerClient<L>>,
-    /// Whoever asks holds a permit.
-    pub(super) turns: Semaphore,
-}
-
-/// All of them, by what stubs call them.
-pub(super) struct PeerClients<L: NativeLedger> {
-    control: Control<L>,
-    known: RwLock<HashMap<PeerId, KnownPeer<L>>>,
-}
-
-impl<L: NativeLedger> PeerClients<L> {
-    pub(super) fn new(control: Control<L>) -> Self {
-        PeerClients { control, known: RwLock::default() }
-    }
-
-    /// Takes over a configuration. Of a peer that stays as it was the handshake holds.
-    pub(super) fn configure(&self, peers: &[Peer]) {
-        self.control.peers().configure(peers);
-        let mut known = write(&self.known);
-        let before = std::mem::take(&mut *known);
-        for peer in peers {
-            let kept = before.get(&peer.id).filter(|kept| kept.client.peer() == peer);
-            let kept = kept.cloned().or_else(|| meet(self.control.engine(), peer));
-            if let Some(kept) = kept {
-                known.insert(peer.id.clone(), kept);
-            }
-        }
-    }
-
-    /// The peer of that id.
-    pub(super) fn get(&self, id: &PeerId) -> Option<KnownPeer<L>> {
-        read(&self.known).get(id).cloned()
-    }
-
-    /// The name of the peer of that id.
-    pub(super) fn name(&self, id: &PeerId) -> Option<String> {
-        let held = read(&self.known);
-        held.get(id).map(|known| known.client.peer().name.clone())
-    }
-}
-
-fn meet<L: NativeLedger>(engine: &Engine<NativeHost<L>>, peer: &Peer) -> Option<KnownPeer<L>> {
-    Some(KnownPeer {
-        client: Arc::new(PeerClient::new(engine.clone(), peer.clone())),
-        turns: Semaphore::new(ASKED_AT_ONCE).ok()?,
-    })
 }
 
 /// How often the lines are looked at.

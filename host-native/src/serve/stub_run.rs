@@ -111,7 +111,7 @@ async fn step<L: NativeLedger>(
 async fn ask<L: NativeLedger>(
     service: &Service<L>,
     item: &PeerItem,
-    peer_client: &super::service::KnownPeer<L>,
+    peer_client: &crate::peers::KnownPeer<L>,
 ) -> Result<Release, Error> {
     let _turn = peer_client.turns.acquire().await;
     let (client, peers) = (&peer_client.client, service.control.peers());
@@ -135,7 +135,7 @@ async fn make_row<L: NativeLedger>(
     service: &Arc<Service<L>>,
     item: &PeerItem,
     release: &Release,
-    peer_client: &super::service::KnownPeer<L>,
+    peer_client: &crate::peers::KnownPeer<L>,
 ) -> Result<(), Error> {
     service.completed.check().map_err(|why| Error::Disk {
         what: "use",

@@ -139,6 +139,8 @@ pub enum Entry {
     Keyless,
     /// Whoever has a key.
     Keyed,
+    /// Whoever has a key, which may also be the parameter `apikey` of the query, as Torznab has it.
+    QueryKeyed,
 }
 
 impl Guard for Access {
@@ -146,7 +148,7 @@ impl Guard for Access {
         match entry {
             Entry::Anyone => Ok(()),
             Entry::Keyless if matches!(self, Access::Keys(_)) => Ok(()),
-            Entry::Keyless | Entry::Keyed => Access::check(self, &head.headers, from),
+            Entry::Keyless | Entry::Keyed | Entry::QueryKeyed => Access::check(self, &head.headers, from),
         }
     }
 }

@@ -111,12 +111,27 @@ pub struct Router<S: 'static> {
     routes: &'static [Route<S>],
     guard: Arc<dyn Guard>,
     guesses: Guesses,
+    special: Option<(&'static str, RefusalForm)>,
 }
+
+/// Writes a refusal.
+type RefusalForm = fn(Refusal) -> Reply;
 
 impl<S: Send + Sync> Router<S> {
     /// A router.
     pub fn new(state: Arc<S>, routes: &'static [Route<S>], guard: Arc<dyn Guard>) -> Self {
-        Router { state, routes, guard, guesses: Guesses::default() }
+        Router { state, routes, guard, guesses: Guesses::default(), special: None }
+    }
+
+    /// Writes the refusals of paths with this prefix in another form than JSON.
+    #[must_use]
+    pub fn refusing(self, prefix: &'static str, form: fn(Refusal) -> Reply) -> Self {
+        Router { special: Some((prefix, form)), ..self }
+    }
+
+    fn form(&self, path: &str) -> RefusalForm {
+        let special = self.special.filter(|(prefix, _)| path.starts_with(prefix));
+        special.map_or(Reply::from, |(_, form)| form)
     }
 
     /// The router as a server takes it.
@@ -127,7 +142,8 @@ impl<S: Send + Sync> Router<S> {
 
     async fn respond(self: Arc<Self>, request: Request<Incoming>, from: SocketAddr) -> Reply {
         let (head, body) = request.into_parts();
-        let (handler, mut asked) = match self.find(head, from) {
+        let form = self.form(head.uri.path());
+        let (handler, mut asked) = match self.find(head, from, form) {
             Ok(found) => found,
             Err(reply) => return *reply,
         };
@@ -135,9 +151,9 @@ impl<S: Send + Sync> Router<S> {
         let handled = AssertUnwindSafe(handler(Arc::clone(&self.state), asked));
         match handled.catch_unwind().await {
             Ok(Ok(reply)) => reply,
-            Ok(Err(refusal)) => self.refuse(refusal, from, Way::Login).into(),
+            Ok(Err(refusal)) => form(self.refuse(refusal, from, Way::Login)),
             // It has been printed; the other requests go on.
-            Err(_) => Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Bug", "this is a bug in regrip").into(),
+            Err(_) => form(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Bug", "this is a bug in regrip")),
         }
     }
 
@@ -149,15 +165,15 @@ impl<S: Send + Sync> Router<S> {
         }
     }
 
-    fn find(&self, head: Parts, from: SocketAddr) -> Result<(Handler<S>, Asked), Box<Reply>> {
+    fn find(&self, head: Parts, from: SocketAddr, form: RefusalForm) -> Result<(Handler<S>, Asked), Box<Reply>> {
         let path = head.uri.path();
         let here = |route: &&Route<S>| captured(route.path, path).is_some();
         let method = if head.method == Method::HEAD { &Method::GET } else { &head.method };
         let route = self.routes.iter().filter(here).find(|route| route.method == method);
         let entry = route.map_or(Entry::Keyed, |route| route.entry);
         let checked = self.guard.check(&head, from, entry);
-        checked.map_err(|refusal| self.refuse(refusal, from, Way::Header))?;
-        if let (Entry::Keyed, Some(place)) = (entry, head.extensions.get::<Place>()) {
+        checked.map_err(|refusal| Box::new(form(self.refuse(refusal, from, Way::Header))))?;
+        if let (Entry::Keyed | Entry::QueryKeyed, Some(place)) = (entry, head.extensions.get::<Place>()) {
             place.is_known();
         }
         let Some(route) = route else {
@@ -183,12 +199,6 @@ impl<S: Send + Sync> Router<S> {
         let refusal =
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "this path does not take that method");
         Reply::from(refusal).text_header(ALLOW, &allowed.join(", "))
-    }
-}
-
-impl From<Refusal> for Box<Reply> {
-    fn from(refusal: Refusal) -> Self {
-        Box::new(refusal.into())
     }
 }
 

@@ -6,7 +6,9 @@
 
 use super::library::LibraryFile;
 use super::tree::FoundFile;
+use super::validators::whole_seconds;
 use crate::store::FileVersion;
+use crate::time::rfc3339;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -85,6 +87,7 @@ impl Item {
             tvdb_id: self.clues.tvdb,
             season: self.clues.season,
             episode: self.clues.episodes.as_ref().map(|episodes| *episodes.start()),
+            publish_date: whole_seconds(self.version.mtime_ns).map(rfc3339),
             sha256,
         }
     }
@@ -118,6 +121,9 @@ pub(super) struct SharedRelease<'a> {
     season: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     episode: Option<u64>,
+    /// When the file last changed, as jack dates its releases.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish_date: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<String>,
 }

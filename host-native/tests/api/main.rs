@@ -16,3 +16,7 @@ mod qbittorrent;
 mod status;
 mod support;
 mod tasks;
+mod torznab;
+#[allow(dead_code, reason = "the transport's tests use all of it")]
+#[path = "../transport/support.rs"]
+mod wire;

@@ -68,6 +68,8 @@ pub(crate) struct Bench {
     /// What opens the API now.
     pub(crate) keys: CurrentKeys,
     key: Option<&'static str>,
+    /// The share of the completed folder.
+    pub(crate) share: Option<Share>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -96,11 +98,13 @@ impl Bench {
         let address = server.address();
         let keys = CurrentKeys::new(how.key.map(|key| Keys::new([key]).unwrap()));
         let mut answer = api::router(control.clone(), keys.clone());
+        let mut shared = None;
         if let Some(key) = how.shared_with {
             let options = ShareOptions::new(vec![folder.path().join("completed")]);
             let share = Share::start(&options, control.ledger().clone()).unwrap();
             let access = Access::Keys(Keys::new([key]).unwrap());
             answer = api::beside(answer, share.router(access).answer());
+            shared = Some(share);
         }
         let (stop, stopped) = bounded::<()>(1);
         let ending = control.clone();
@@ -112,7 +116,7 @@ impl Bench {
             };
             smol::block_on(server.run(threads.executor(), answer, stopped));
         });
-        Bench { folder, control, address, keys, key: how.key, stop: Some(stop), thread: Some(thread) }
+        Bench { folder, control, address, keys, key: how.key, share: shared, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Tells it to stop and waits until it has.

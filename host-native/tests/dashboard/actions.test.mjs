@@ -150,3 +150,108 @@ test("a_server_that_does_not_answer_is_said_in_the_dialog", async (t) => {
   await page.keyboard.press("Enter");
   await sees(page.locator("#adding"), "The server does not answer");
 });
+
+test("several_are_selected_and_one_action_is_done_to_those_that_can_have_it", async (t) => {
+  const mock = new Mock();
+  for (let number = 1; number <= 6; number += 1) mock.add({ filename: `queued-${number}.mkv` });
+  mock.add({ filename: "broken.mkv", status: "failed" });
+  mock.add({ filename: "whole.mkv", status: "completed" });
+  const page = await open(t, browser, await mock.start());
+  await rowOf(page, "queued-1.mkv").waitFor();
+  const bar = page.locator("#selected");
+  assert.equal(await bar.isVisible(), false);
+  await page.getByLabel("Select queued-1.mkv").check();
+  await page.getByLabel("Select queued-2.mkv").check();
+  await page.getByLabel("Select broken.mkv").check();
+  await sees(bar, "3 selected");
+  assert.equal(await button(page, "Resume 1").count(), 0);
+  mock.refuse("POST /api/downloads/2/pause", 409, "WrongState", "download 2 is committing");
+  await button(page, "Pause 2").focus();
+  await page.keyboard.press("Enter");
+  await page.locator("section.paused").locator(rowOf(page, "queued-1.mkv")).waitFor();
+  await sees(rowOf(page, "queued-2.mkv"), "download 2 is committing");
+  await eventually(async () => assert.equal(await page.locator("#said").textContent(), "1 download paused, 1 failed"));
+  await button(page, "Retry 1").click();
+  await page.locator("section.queued").locator(rowOf(page, "broken.mkv")).waitFor();
+  await button(page, "Clear selection").click();
+  await bar.waitFor({ state: "hidden" });
+  assert.equal(asked(mock, "POST /api/downloads/3"), 0, "who is not selected is left alone");
+
+  // All that the filter shows, and no other.
+  await page.getByLabel("Filter by name, peer or URL").fill("QUEUED mkv");
+  await button(page, "Select all").click();
+  await sees(bar, "6 selected");
+  await button(page, "Resume 1").waitFor();
+  await button(page, "Cancel 6").click();
+  await eventually(async () => assert.equal(await page.locator("section.cancelled .row").count(), 6));
+  assert.equal(mock.row(7).status, "queued");
+  assert.equal(asked(mock, "POST /api/downloads/7/cancel"), 0);
+  // What the filter no longer shows is no longer selected.
+  await page.getByLabel("Filter by name, peer or URL").fill("broken");
+  await bar.waitFor({ state: "hidden" });
+  await page.getByLabel("Filter by name, peer or URL").fill("");
+  await rowOf(page, "whole.mkv").waitFor();
+  assert.equal(await page.locator(".row input:checked").count(), 0);
+});
+
+test("rows_are_filtered_and_sorted", async (t) => {
+  const mock = new Mock();
+  const files = [
+    ["Film 10.mkv", 3e9, "attic"],
+    ["Film 9.mkv", 9e9, "cellar"],
+    ["film 11.mkv", 1e9, "attic"],
+  ];
+  for (const [filename, size, peer_name] of files)
+    mock.add({ filename, status: "paused", expected_bytes: size, downloaded_bytes: 5e8, peer_name, peer_id: "c0ffee01" });
+  const page = await open(t, browser, await mock.start());
+  await rowOf(page, "Film 9.mkv").waitFor();
+  const names = () => page.locator("section.paused .name").allTextContents();
+  const sorted = async (label, ...order) => {
+    await page.getByLabel("Sort by").selectOption({ label });
+    await eventually(async () => assert.deepEqual(await names(), order));
+  };
+  await sorted("By name", "Film 9.mkv", "Film 10.mkv", "film 11.mkv");
+  await sorted("Largest first", "Film 9.mkv", "Film 10.mkv", "film 11.mkv");
+  await sorted("Most complete first", "film 11.mkv", "Film 10.mkv", "Film 9.mkv");
+  await sorted("Newest first", "film 11.mkv", "Film 9.mkv", "Film 10.mkv");
+  const filter = page.getByLabel("Filter by name, peer or URL");
+  await filter.fill(" ATTIC 1 ");
+  await eventually(async () => assert.deepEqual(await names(), ["film 11.mkv", "Film 10.mkv"]));
+  await sees(page.locator("section.paused h2"), "2 of 3");
+  await filter.fill("<img src=x>");
+  await sees(page, "No loaded download matches the filter.");
+  await filter.fill("");
+  await sorted("Usual order", "film 11.mkv", "Film 9.mkv", "Film 10.mkv");
+  assert.equal(await page.getByText("No loaded download matches the filter.").count(), 0);
+});
+
+test("the_last_minutes_are_drawn_once_something_is_received", async (t) => {
+  const mock = new Mock();
+  const { id } = mock.add({ filename: "film.mkv", status: "downloading", expected_bytes: 1e9 });
+  const page = await open(t, browser, await mock.start());
+  await sees(page, "Live");
+  const figure = page.locator("#speeds");
+  assert.equal(await figure.isVisible(), false);
+  let bytes = 0;
+  await eventually(async () => {
+    mock.emit("progress", id, { bytes: (bytes += 1e6), total: 1e9 });
+    assert.match(await figure.textContent(), /^Last 5 minutes · now [\d.]+ [kMG]B\/s · at most [\d.]+ [kMG]B\/s$/);
+  });
+  assert.match(await figure.locator("path.line").getAttribute("d"), /^M[\d.]+ [\d.]+L/);
+});
+
+test("what_a_search_of_a_peer_found_or_why_it_failed_is_shown", async (t) => {
+  const mock = new Mock();
+  const at = new Date().toISOString();
+  const peer = { url: "http://a", version: null, reachable: null, since: null, next_probe_at: null, error: null };
+  mock.peers = [
+    { ...peer, id: "1", name: "anna", last_search: { at, releases: 12, error: null } },
+    { ...peer, id: "2", name: "bob", last_search: { at, releases: null, error: "no answer within 10 s<b>" } },
+    { ...peer, id: "3", name: "carl", last_search: null },
+  ];
+  const page = await open(t, browser, await mock.start());
+  const of = (name) => page.locator("#peers li", { hasText: name });
+  await sees(of("anna"), /last search .*: 12 releases/);
+  await sees(of("bob"), /last search failed .*: no answer within 10 s<b>/);
+  assert.equal(await of("carl").getByText("search").count(), 0);
+});

@@ -193,6 +193,7 @@ export async function scene(options) {
       since: ago(500000),
       next_probe_at: null,
       error: null,
+      last_search: { at: ago(130), releases: 214, error: null },
     },
     {
       id: "deadbeef",
@@ -203,6 +204,7 @@ export async function scene(options) {
       since: ago(4400),
       next_probe_at: ahead(140),
       error: "connection failed: connecting to 192.0.2.7:5225: no route to host",
+      last_search: { at: ago(130), releases: null, error: "no answer within 10 s" },
     },
     {
       id: "00112233",

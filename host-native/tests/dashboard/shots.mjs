@@ -29,6 +29,10 @@ for (const colorScheme of ["light", "dark"]) {
     await sees(page, "Live");
     await run(mock, 10);
     await shot(page, "board", width, colorScheme);
+    await page.getByLabel("Select Meridian").check();
+    await page.getByLabel("Select A Quiet").check();
+    await shot(page, "selected", width, colorScheme);
+    await page.getByRole("button", { name: "Clear selection" }).click();
     await rowOf(page, "Meridian").locator(".name").click();
     await rowOf(page, "Meridian").locator("svg").waitFor();
     await shot(page, "timeline", width, colorScheme);

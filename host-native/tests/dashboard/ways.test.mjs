@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { launch, open, rowOf, sees } from "./browser.mjs";
 import { Mock } from "./mock.mjs";
-import { scene } from "./scene.mjs";
+import { run, scene } from "./scene.mjs";
 
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let browser;
@@ -42,6 +42,12 @@ for (const colorScheme of ["light", "dark"]) {
     await rowOf(page, "Meridian").locator(".name").click();
     await rowOf(page, "Meridian").locator("svg").waitFor();
     assert.deepEqual(await breaches(page), []);
+    await run(mock, 8);
+    await page.locator("#speeds svg").waitFor();
+    await button(page, "Select all").click();
+    await page.locator("#selected").waitFor();
+    assert.deepEqual(await breaches(page), []);
+    await button(page, "Clear selection").click();
     await button(page, "Add a URL").click();
     await button(page, "Add").click();
     assert.deepEqual(await breaches(page), []);
@@ -83,13 +89,18 @@ for (const width of [360, 320]) {
       await rowOf(page, name).locator(".name").click();
       await rowOf(page, name).locator("dl > dt").first().waitFor();
     }
+    await run(mock, 8);
+    await page.locator("#speeds svg").waitFor();
+    await button(page, "Select all").click();
+    await page.locator("#selected").waitFor();
     assert.deepEqual(await tooWide(page), { scroll: 0, out: [] });
+    await button(page, "Clear selection").click();
     await button(page, "Add a URL").click();
     await button(page, "Add").click();
     assert.deepEqual(await tooWide(page), { scroll: 0, out: [] });
     // A finger needs room.
     const small = await page
-      .locator("button:visible, input:visible")
+      .locator("button:visible, input:visible, select:visible")
       .evaluateAll((all) =>
         all.map((one) => [one.textContent, one.getBoundingClientRect().height]).filter(([, height]) => height < 32),
       );
@@ -139,7 +150,16 @@ test("a_keyboard_is_enough", async (t) => {
   await page.locator("section.queued").locator(rowOf(page, "two.mkv")).waitFor();
   assert.equal(await focus(), "two.mkv", "its row, now that the button is gone");
 
-  await tabTo("Remove one.mkv", "Shift+Tab");
+  await tabTo("Select two.mkv", "Shift+Tab");
+  await keyboard.press("Space");
+  await page.locator("#selected").waitFor();
+  await tabTo("Cancel 1", "Shift+Tab");
+  await keyboard.press("Enter");
+  await page.locator("section.cancelled").locator(rowOf(page, "two.mkv")).waitFor();
+  assert.equal(await focus(), "Clear selection", "the button is gone, the selection is not");
+  await keyboard.press("Enter");
+
+  await tabTo("Remove one.mkv");
   await keyboard.press("Enter");
   await sees(page, "Remove this download?");
   await tabTo("Remove");

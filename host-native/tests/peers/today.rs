@@ -86,7 +86,7 @@ fn a_search_says_what_is_looked_for_and_leaves_out_what_is_no_release() {
     let server = peer(move |_| ok(&found));
     let bench = Bench::of(&server);
     let query = Query { imdb_id: Some("tt0133093".to_owned()), season: Some(1), ..Query::default() };
-    let releases = smol::block_on(bench.client.search(&query, |_, _| {})).expect("it answers");
+    let releases = smol::block_on(bench.client.search(&query)).expect("it answers");
     assert_eq!(releases.len(), 1);
     assert_eq!(targets(&server)[1], "/peer/search?imdbId=tt0133093&season=1");
 }
@@ -110,7 +110,7 @@ fn asking_may_cross_threads() {
     let server = peer(|_| ok(RELEASE));
     let bench = Bench::of(&server);
     assert_send(bench.client.item("1", |_, _| {}));
-    assert_send(bench.client.search(&Query::default(), |_, _| {}));
+    assert_send(bench.client.search(&Query::default()));
 }
 
 // S19, S21

@@ -8,7 +8,8 @@ import { SECTIONS, allSoon, downloads, known, onChange, readMore, readSides } fr
 import { prepareRemoving } from "./removing.js";
 import { RowView, views } from "./row.js";
 import { drawSides, prepareSides } from "./sides.js";
-import { meters, speed } from "./speed.js";
+import { drawSelection, isArranged, isFiltered, prepareSelecting, shown } from "./selecting.js";
+import { drawSpeeds, meters, speed } from "./speed.js";
 import { isConnected, prepareLeaving, stayConnected, tryNow } from "./stream.js";
 import { bytes, failure, joined, plain } from "./words.js";
 
@@ -42,6 +43,7 @@ function draw(all = false) {
   empty.first.hidden = known.watchPath === null;
   empty.none.hidden = known.watchPath !== null;
   say(empty.folder, plain(known.watchPath));
+  drawSelection();
   drawSides();
   drawSummary();
   keepFocus(held, heir);
@@ -49,12 +51,12 @@ function draw(all = false) {
 
 function drawSection(section, all) {
   const { at } = section;
-  const rows = section.ids.map((id) => downloads.get(id));
-  if (section.order) rows.sort(section.order);
-  const idle = section.name === "running" && rows.length === 0 && downloads.size > 0;
-  at.section.hidden = rows.length === 0 && !idle;
+  const rows = shown(section);
+  const idle = section.name === "running" && rows.length === 0 && downloads.size > 0 && !isFiltered();
+  at.section.hidden = rows.length === 0 && !idle && section.next === null;
   at.none.hidden = !idle;
-  say(at.count, rows.length === 0 ? "" : count(section));
+  const matching = isFiltered() ? `${rows.length.toLocaleString("en")} of ` : "";
+  say(at.count, section.ids.length === 0 ? "" : `${matching}${count(section)}`);
   at.more.hidden = section.next === null;
   const ticking = all || section.order !== undefined;
   for (const row of rows) {
@@ -62,7 +64,7 @@ function drawSection(section, all) {
     const view = views.get(row.id);
     if (ticking || view.drawn !== row) view.update(row);
   }
-  if (section.arranged === section.ids && !section.order) return;
+  if (section.arranged === section.ids && !section.order && !isArranged()) return;
   arrange(
     at.list,
     rows.map((row) => views.get(row.id).element),
@@ -77,8 +79,10 @@ function count(section) {
   return Math.max(whole, section.ids.length).toLocaleString("en");
 }
 
+const rateOfAll = () => SECTIONS[0].ids.reduce((sum, id) => sum + (speed(id) ?? 0), 0);
+
 function drawSummary() {
-  const rate = SECTIONS[0].ids.reduce((sum, id) => sum + (speed(id) ?? 0), 0);
+  const rate = rateOfAll();
   const told = SECTIONS.slice(0, 5)
     .filter((section) => section.ids.length > 0)
     .map((section) => `${count(section)} ${section.name}`);
@@ -141,6 +145,7 @@ prepareAdding();
 prepareRemoving();
 prepareLeaving();
 prepareSides();
+prepareSelecting();
 onChange(redraw);
 parts(page("trouble")).now.addEventListener("click", tryNow);
 addEventListener("online", tryNow);
@@ -154,6 +159,7 @@ every(10, () => {
   // How much is safe on the disk has no event.
   for (const id of SECTIONS[0].ids) views.get(id)?.rereadSoon();
 });
+setInterval(() => drawSpeeds(rateOfAll()), 1000);
 every(5, () => readSides().catch(() => {}));
 every(60, allSoon);
 stayConnected();

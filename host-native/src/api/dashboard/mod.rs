@@ -45,7 +45,7 @@ const FILES: &[File] = files! {
     "text/css; charset=utf-8": "dashboard.css";
     "text/javascript; charset=utf-8":
         "adding.js" "api.js" "dashboard.js" "elements.js" "events.js" "known.js" "login.js" "removing.js" "row.js"
-        "sides.js" "speed.js" "stream.js" "timeline.js" "words.js";
+        "selecting.js" "sides.js" "speed.js" "stream.js" "timeline.js" "words.js";
 };
 
 pub(super) async fn index<L: NativeLedger>(_: Arc<Api<L>>, _: Asked) -> Handled {

@@ -80,7 +80,7 @@ export function describe(row) {
   }
 }
 
-const ACTIONS = {
+export const ACTIONS = {
   queued: ["pause", "cancel"],
   downloading: ["pause", "cancel"],
   waiting: ["pause", "cancel"],
@@ -93,6 +93,13 @@ const ACTIONS = {
   imported: ["remove"],
 };
 
+const DONE = {
+  retry: "is tried again",
+  pause: "is paused; its partial data is kept",
+  resume: "goes on",
+  cancel: "is cancelled; its partial data is kept",
+};
+
 export class RowView {
   constructor(id) {
     this.id = id;
@@ -103,10 +110,8 @@ export class RowView {
     this.at.details.id = `details-${id}`;
     this.at.toggle.setAttribute("aria-controls", this.at.details.id);
     this.at.toggle.addEventListener("click", () => this.toggle());
-    this.at.retry.addEventListener("click", () => this.act("retry", "is tried again"));
-    this.at.pause.addEventListener("click", () => this.act("pause", "is paused; its partial data is kept"));
-    this.at.resume.addEventListener("click", () => this.act("resume", "goes on"));
-    this.at.cancel.addEventListener("click", () => this.act("cancel", "is cancelled; its partial data is kept"));
+    for (const action of Object.keys(DONE)) this.at[action].addEventListener("click", () => this.act(action));
+    this.at.select.value = id;
     this.at.remove.addEventListener("click", () => askToRemove(downloads.get(id), this.at.problem));
     this.at.earlier.addEventListener("click", () => {
       this.all = true;
@@ -126,6 +131,7 @@ export class RowView {
     const { figures, why = "", advice: told = "", notes } = describe(row);
     const name = plain(row.filename);
     say(this.at.name, name);
+    this.at.select.setAttribute("aria-label", `Select ${name}`);
     say(this.at.why, why);
     say(this.at.advice, told);
     say(this.at.notes, notes);
@@ -151,20 +157,24 @@ export class RowView {
     else bar.value = row.expected_bytes === 0 ? 1 : Math.min(1, row.downloaded_bytes / row.expected_bytes);
   }
 
-  async act(action, told) {
+  // Returns `true` once it is done; what fails is shown at the row.
+  async act(action) {
     const button = this.at[action];
-    if (button.getAttribute("aria-disabled") === "true") return;
+    if (button.getAttribute("aria-disabled") === "true") return false;
+    let done = false;
     button.setAttribute("aria-disabled", "true");
     say(this.at.problem, "");
     try {
       await api(`downloads/${this.id}/${action}`, { method: "POST", body: {} });
-      say(page("said"), `${this.at.name.textContent} ${told}`);
+      done = true;
+      say(page("said"), `${this.at.name.textContent} ${DONE[action]}`);
       take(await api(`downloads/${this.id}`));
     } catch (error) {
       if (error.status === 404) drop(this.id);
       else say(this.at.problem, failure(error));
     }
     button.removeAttribute("aria-disabled");
+    return done;
   }
 
   async toggle() {

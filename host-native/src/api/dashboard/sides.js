@@ -2,7 +2,7 @@
 
 import { make, page, refill, say } from "./elements.js";
 import { PAGE, known } from "./known.js";
-import { bytes, inAWhile, joined, moment, plain } from "./words.js";
+import { ago, bytes, counted, inAWhile, joined, moment, plain } from "./words.js";
 
 let stubsShown = PAGE;
 
@@ -43,7 +43,13 @@ function peerItem(peer) {
     peer.url,
     joined(since, probe, peer.version && `version ${peer.version}`),
     peer.error,
+    peer.last_search && searched(peer.last_search, peer.error),
   );
+}
+
+function searched({ at, releases, error }, known) {
+  if (error === null) return `last search ${ago(at)}: ${counted(releases, "release")}`;
+  return `last search failed ${ago(at)}${error === known ? "" : `: ${error}`}`;
 }
 
 function troubleItem(trouble) {
