@@ -10,14 +10,14 @@ use crate::event::{Event, Summary, What, display_url};
 use crate::host::{Host, PartOf, unless_alone};
 use crate::ledger::Ledger;
 use crate::name::last_segment;
-use crate::origin::Seat;
+use crate::origin::{Origins, Seat};
 use crate::peer::Reachability;
+use crate::pieces::Window;
 use crate::record::{
     AttemptEnd, Behaviour, Change, DigestRow, DigestSource, Failure, NewAttempt, Outcome, Restart, RestartReason, Row,
     Status, Terms, Validators, Waiting,
 };
 use crate::store::{DigestState, OpenPart, Part};
-use crate::stripe::Window;
 use crate::time::{Clock, Instant};
 use crate::transport::Response;
 use std::future::Future;
@@ -71,6 +71,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) reachability: Option<Reachability>,
     /// Its seat at the origin that its bytes are from.
     pub(crate) seat: Seat,
+    /// All origins: those of its mirrors count the connections to them.
+    pub(crate) origins: &'a Origins,
     /// The memory for bytes that wait for those in front of them.
     pub(crate) window: Window,
     /// Its source was found not to serve several connections.
@@ -107,7 +109,7 @@ impl<'a, H: Host> Job<'a, H> {
         digests: bool,
         row: Row,
         seat: Seat,
-        window: Window,
+        (origins, window): (&'a Origins, Window),
     ) -> Self {
         let shown_url = display_url(row.new.source.url());
         Job {
@@ -116,6 +118,7 @@ impl<'a, H: Host> Job<'a, H> {
             digests,
             reachability: None,
             seat,
+            origins,
             window,
             one_connection: false,
             attempt: row.attempts,
@@ -288,7 +291,9 @@ impl<'a, H: Host> Job<'a, H> {
         let of_trial = trial.map_or(&[][..], |candidate| &candidate.terms.digests);
         let of_row =
             self.row.digests.iter().filter(move |row| trial.is_none() || row.source == DigestSource::ReprDigest);
-        of_trial.iter().chain(of_row).filter(|_| self.digests)
+        // Nothing else vouches for bytes of several sources.
+        let is_needed = |row: &&DigestRow| self.digests || row.source == DigestSource::SeveralSources;
+        of_trial.iter().chain(of_row).filter(is_needed)
     }
 
     /// The algorithms of the digests to compute.

@@ -153,6 +153,7 @@ mod job;
 mod mutex;
 mod origin;
 pub mod peer;
+mod pieces;
 mod pump;
 pub mod resume;
 pub mod semaphore;

@@ -22,9 +22,7 @@ use crate::job::{Candidate, Job, Pending, is_foreign, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
-use crate::record::{
-    AttemptEnd, Change, DigestSource, DownloadId, Failure, NewAttempt, Outcome, RestartReason, Status, Terms,
-};
+use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, RestartReason, Status, Terms};
 use crate::retry::AskedBy;
 use crate::semaphore::Lane;
 use crate::store::{OpenPart, Part, PartStore};
@@ -429,8 +427,7 @@ fn has_other_source<H: Host>(job: &Job<'_, H>) -> bool {
 
 /// The terms of the row with `url` as its source, beside the other ones that are not lost.
 fn terms_at<H: Host>(job: &Job<'_, H>, url: &str) -> Terms {
-    let mut terms = Terms::of(&job.row.new);
-    terms.digests = job.row.digests.iter().filter(|row| row.source != DigestSource::ReprDigest).cloned().collect();
+    let mut terms = Terms::of_row(&job.row);
     let old = job.row.new.source.url();
     terms.mirrors.retain(|mirror| mirror != url);
     if job.sources.lost.is_none() && old != url {

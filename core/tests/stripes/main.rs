@@ -1,5 +1,6 @@
 //! One file over several connections: pieces in order, whatever a server does with them.
 
+mod sources;
 #[path = "../world/mod.rs"]
 mod world;
 
