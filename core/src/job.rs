@@ -45,6 +45,8 @@ pub(crate) struct Sources {
     pub(crate) lost: Option<Failed>,
     /// Sources that failed for the time being, since the last wait.
     pub(crate) failed: usize,
+    /// They were asked because the peer of the row cannot be reached.
+    pub(crate) without_peer: bool,
 }
 
 /// An attempt without a recorded change is recorded after this time, so that others see it.
@@ -256,7 +258,9 @@ impl<'a, H: Host> Job<'a, H> {
     /// Records the outcome of a request.
     pub(crate) fn note<B>(&self, answer: &Result<Response<B>, Error>) {
         self.seat.answered(answer);
+        // A mirror is no request to the peer.
         if !H::ALONE
+            && self.candidate.is_none()
             && let Some(peer) = &self.reachability
         {
             peer.note(self.host.clock(), self.config.breaker_failures, answer);
@@ -346,12 +350,16 @@ impl<'a, H: Host> Job<'a, H> {
         let Some(candidate) = self.candidate.clone() else {
             return Ok(());
         };
+        let candidate_is_same_path = candidate.same_path;
         let change = Change::Moved { url: candidate.url, validators, terms: candidate.terms };
         self.record(change).await?;
         self.candidate = None;
         self.trial_bounds = None;
         self.sources = Sources::default();
         self.one_connection = false;
+        if !candidate_is_same_path {
+            self.reachability = None; // that of another peer, or of none
+        }
         self.shown_url = display_url(self.row.new.source.url());
         Ok(())
     }

@@ -6,7 +6,8 @@
 //!
 //! With several sources, an idle connection goes to the one that failed least, then to the one with the fewest connections. A
 //! source whose answer does not fit, or that breaks again and again without progress, is not asked any more. When no source is
-//! left, no further piece is requested, and all after the first gap is dropped.
+//! left, no further piece is requested, and all after the first gap is dropped; the first response goes on if nothing was received
+//! after it.
 //!
 //! It requests nothing and sees no response ([`stripe`](crate::stripe)).
 
@@ -438,6 +439,23 @@ impl<K> State<K> {
                 running.abort();
             }
         }
+        // While nothing was received after it, the first response itself goes on to the end of the file.
+        let is_first = self.pieces.front().is_some_and(|first| first.number == 1 && first.running.is_some());
+        let is_empty = self.pieces.get(1).is_some_and(|piece| piece.next == piece.first && piece.chunks.is_empty());
+        if index == 1 && is_first && is_empty {
+            if let Some(piece) = self.pieces.pop_back() {
+                terms.window.release(piece.reserved);
+            }
+            if let Some(first) = self.pieces.front_mut() {
+                first.end = terms.size;
+            }
+            self.ended = Some(None);
+        }
+    }
+
+    /// Returns `true` if the rest is to be requested by one request.
+    pub(crate) fn ended_early(&self, terms: &Terms) -> bool {
+        matches!(self.ended, Some(None)) && self.at < terms.size
     }
 
     /// Looks for the number of connections that is worth having: one more as long as that raises the rate by a quarter.

@@ -168,7 +168,7 @@ impl<'h, H: Host> Table<'h, H> {
 
     /// Returns `true` if an answer ended striping: the rest is to be requested by one request.
     pub(crate) fn ended_early(&self) -> bool {
-        matches!(lock(&self.state).ended, Some(None))
+        lock(&self.state).ended_early(&self.terms)
     }
 
     /// Requests the bytes from `first` up to `end`, and judges the answer.

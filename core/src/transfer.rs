@@ -518,7 +518,11 @@ async fn drop_liars<H: Host>(job: &mut Job<'_, H>, liars: Vec<(String, Error)>) 
             terms.mirrors.retain(|mirror| *mirror != url);
             job.record(Change::Terms(terms)).await?;
             let dropped = format!("{} is no longer a source: {}", display_url(&url), chain(&error));
-            job.warning.get_or_insert(Error::Protocol(dropped));
+            let before = match job.warning.take() {
+                Some(Error::Protocol(before)) => before + "; ",
+                _ => String::new(),
+            };
+            job.warning = Some(Error::Protocol(before + &dropped));
         }
     }
     Ok(())
@@ -545,7 +549,7 @@ fn table<'h, H: Host>(job: &Job<'h, H>, taking: &Taking, offset: u64) -> Option<
     let wanted: Vec<_> = job.digests().filter(|row| row.is_given()).filter_map(DigestRow::checksum).collect();
     // Once the digest showed that a source lies, the bytes are from one source only.
     if !H::ALONE && !wanted.is_empty() && !job.row.digest_restarted {
-        let others = job.row.new.mirrors.iter().map(|url| PieceSource {
+        let others = job.row.new.mirrors.iter().filter(|url| *url != job.url()).map(|url| PieceSource {
             url: url.clone(),
             validators: Validators::default(),
             behaviour: Behaviour::default(),

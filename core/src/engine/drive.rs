@@ -8,7 +8,7 @@
 use super::admission::same_but_for_query;
 use super::claim::while_claimed;
 use super::line::Turn;
-use super::permits::{Leave, leave_to_move};
+use super::permits::{Leave, is_out, leave_to_move};
 use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Stop, StopSignal, stopped};
 use crate::bounds::{Bounds, Next};
@@ -112,6 +112,9 @@ async fn run<H: Host>(
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
     let mut lane = Lane::Arriving;
     loop {
+        if !H::ALONE {
+            ask_mirrors_first(job);
+        }
         shared.seat(job);
         let permits = leave_to_move(shared, job, signal, lane, &mut turn).await?;
         job.config = shared.config();
@@ -138,6 +141,16 @@ async fn run<H: Host>(
                 lane = Lane::Returning;
             }
         }
+    }
+}
+
+/// If the peer cannot be reached, each mirror is asked once before the download waits for it.
+fn ask_mirrors_first<H: Host>(job: &mut Job<'_, H>) {
+    if !is_out(job) {
+        job.sources.without_peer &= job.sources.next.is_some();
+    } else if !job.sources.without_peer && job.sources.lost.is_none() {
+        job.sources.without_peer = true;
+        job.sources.next = job.row.new.mirrors.first().cloned();
     }
 }
 

@@ -248,6 +248,11 @@ impl<L: NativeLedger> PeerClients<L> {
         read(&self.known).get(id).cloned()
     }
 
+    /// All but the one of that id.
+    pub(super) fn others(&self, id: &PeerId) -> Vec<KnownPeer<L>> {
+        read(&self.known).iter().filter(|(other, _)| *other != id).map(|(_, peer)| peer.clone()).collect()
+    }
+
     /// The name of the peer of that id.
     pub(super) fn name(&self, id: &PeerId) -> Option<String> {
         let held = read(&self.known);
