@@ -215,7 +215,7 @@ impl<H: Host> Pump<H> {
     /// Records how the bytes are mixed before the first of that kind is written. From then on the digests that vouch for bytes of
     /// several sources stay, even if a later request does not give them.
     async fn record_mixture(&mut self, job: &mut Job<'_, H>, part: &PartOf<H>, now: Mixture) -> Result<(), Failed> {
-        if now.sources && !self.mixture.sources {
+        if !H::ALONE && now.sources && !self.mixture.sources {
             let terms = Terms::vouched(&job.row);
             job.record(Change::Terms(terms)).await?;
         }

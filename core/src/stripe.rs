@@ -177,6 +177,8 @@ impl<'h, H: Host> Table<'h, H> {
         let Some(PieceSource { url, behaviour, .. }) = terms.sources.get(source) else {
             return Err(Ended::Unfit(None));
         };
+        // A host that is alone has one source.
+        let is_other = !H::ALONE && source > 0;
         let known = lock(&self.state).sources.get(source).map(|known| known.validators.clone());
         let validators = known.unwrap_or_default();
         let sends_if_range = transport.rules(url).if_range && !behaviour.ignores_if_range;
@@ -184,7 +186,7 @@ impl<'h, H: Host> Table<'h, H> {
         let range = ByteRange { first, last: Some(end.saturating_sub(1)) };
         let asked = Request { url, range: Some(range), if_range: if_range.as_deref() };
         let Response { status, headers, end: body_end, body } =
-            transport.get(asked).await.map_err(|error| match source > 0 && !is_transient(&error, &[]) {
+            transport.get(asked).await.map_err(|error| match is_other && !is_transient(&error, &[]) {
                 true => Ended::Unfit(Some(error)),
                 false => Ended::Broken(error),
             })?;
@@ -198,11 +200,11 @@ impl<'h, H: Host> Table<'h, H> {
             digests: &[],
             behaviour,
         };
-        let lie = (source > 0).then(|| self.lie(&head)).flatten();
+        let lie = is_other.then(|| self.lie(&head)).flatten();
         match verdict(&ask, held, &head) {
             // A source that sends less than was asked for is asked for the rest, as if the connection had broken.
             Verdict::Append { end: got, .. } if got <= end && lie.is_none() => {
-                if let Some(known) = lock(&self.state).sources.get_mut(source).filter(|_| source > 0) {
+                if let Some(known) = lock(&self.state).sources.get_mut(source).filter(|_| is_other) {
                     known.validators = head.validators;
                 }
                 Ok(body)

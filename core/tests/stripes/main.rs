@@ -5,6 +5,7 @@ mod sources;
 mod world;
 
 use regrip_core::config::Connections;
+use regrip_core::record::{NewDownload, Source};
 use regrip_core::store::StoreRules;
 use regrip_core::testing::{Asked, Piece, Reply, new_download};
 use regrip_core::{DownloadsConfig, Error};
@@ -310,4 +311,26 @@ fn auto_keeps_adding_connections_only_while_that_helps() {
     world.assert_whole(&CONTENT);
     assert!(world.clock.elapsed() < seconds(14), "{:?}", world.clock.elapsed());
     assert!(!ranges(&world).is_empty());
+}
+
+#[test]
+fn no_further_connection_is_opened_while_another_download_waits_for_the_origin() {
+    let config = DownloadsConfig { max_concurrent_per_peer: Some(1), ..config(4) };
+    let world = world(config, |_, _, honest| Ok(honest));
+    let [one, other] = ["1", "2"].map(|item| {
+        let source = Source::Peer {
+            peer_id: "aabbccdd".to_owned(),
+            peer_name: "Peer".to_owned(),
+            item_id: item.to_owned(),
+            url: format!("{}?{item}", world::URL),
+        };
+        let new = NewDownload { source, ..new_download(world::URL, &format!("/films/{item}.mkv")) };
+        world.run(world.engine.accept(new)).unwrap().id
+    });
+    let both = world.run(async { futures::future::join(world.engine.drive(one), world.engine.drive(other)).await });
+    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
+    let requests = world.host.transport.requests();
+    let of = |item: &str| requests.iter().filter(|asked| asked.url.ends_with(item)).count();
+    assert_eq!(of("?1"), 1, "the other one waits all the time: {requests:?}");
+    assert!(of("?2") > 1, "nothing waits any more: {requests:?}");
 }

@@ -235,8 +235,8 @@ fn a_mirror_takes_over_and_what_is_no_url_is_refused() {
         (json!(["ftp://host/a"]), "ftp://host/a"),
         (json!(["hunter2"]), "a string of 7 characters"),
         (json!([with_login]), ""),
-        (json!("http://host/a"), "mirrors"),
-        (json!([1]), "mirrors"),
+        (json!("http://host/a"), "expected a sequence"),
+        (json!([1]), "expected a string"),
     ] {
         let reply = add(mirrors);
         assert_eq!(reply.status, 400, "{}", reply.text());
