@@ -157,6 +157,7 @@ mod pieces;
 mod pump;
 pub mod resume;
 pub mod semaphore;
+mod sources;
 mod split;
 mod stripe;
 mod taking;

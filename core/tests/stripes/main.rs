@@ -316,7 +316,8 @@ fn auto_keeps_adding_connections_only_while_that_helps() {
 #[test]
 fn no_further_connection_is_opened_while_another_download_waits_for_the_origin() {
     let config = DownloadsConfig { max_concurrent_per_peer: Some(1), ..config(4) };
-    let world = world(config, |_, _, honest| Ok(honest));
+    // The second one waits before the first one has bytes.
+    let world = world(config, |n, _, honest| Ok(Reply { delay: if n == 0 { STEP } else { Duration::ZERO }, ..honest }));
     let [one, other] = ["1", "2"].map(|item| {
         let source = Source::Peer {
             peer_id: "aabbccdd".to_owned(),
