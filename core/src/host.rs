@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 pub trait Host {
     /// `true` if no other process shares the ledger, no download is from a peer, and the store has no
     /// [unnamed](PartStore::unnamed) parts. The code for these is left out then, which makes a WebAssembly module smaller: nothing is
-    /// claimed, and no download waits for a peer.
+    /// claimed, no download waits for a peer, and all pieces of a file are from one source.
     const ALONE: bool = false;
     /// The type of the transport.
     type Transport: Transport;

@@ -10,14 +10,14 @@ use crate::event::{Event, Summary, What, display_url};
 use crate::host::{Host, PartOf, unless_alone};
 use crate::ledger::Ledger;
 use crate::name::last_segment;
-use crate::origin::Seat;
+use crate::origin::{Origins, Seat};
 use crate::peer::Reachability;
+use crate::pieces::Window;
 use crate::record::{
     AttemptEnd, Behaviour, Change, DigestRow, DigestSource, Failure, NewAttempt, Outcome, Restart, RestartReason, Row,
     Status, Terms, Validators, Waiting,
 };
 use crate::store::{DigestState, OpenPart, Part};
-use crate::stripe::Window;
 use crate::time::{Clock, Instant};
 use crate::transport::Response;
 use std::future::Future;
@@ -45,6 +45,8 @@ pub(crate) struct Sources {
     pub(crate) lost: Option<Failed>,
     /// Sources that failed for the time being, since the last wait.
     pub(crate) failed: usize,
+    /// They were asked because the peer of the row cannot be reached.
+    pub(crate) without_peer: bool,
 }
 
 /// An attempt without a recorded change is recorded after this time, so that others see it.
@@ -71,6 +73,8 @@ pub(crate) struct Job<'a, H: Host> {
     pub(crate) reachability: Option<Reachability>,
     /// Its seat at the origin that its bytes are from.
     pub(crate) seat: Seat,
+    /// All origins: those of its mirrors count the connections to them.
+    pub(crate) origins: &'a Origins,
     /// The memory for bytes that wait for those in front of them.
     pub(crate) window: Window,
     /// Its source was found not to serve several connections.
@@ -107,7 +111,7 @@ impl<'a, H: Host> Job<'a, H> {
         digests: bool,
         row: Row,
         seat: Seat,
-        window: Window,
+        (origins, window): (&'a Origins, Window),
     ) -> Self {
         let shown_url = display_url(row.new.source.url());
         Job {
@@ -116,6 +120,7 @@ impl<'a, H: Host> Job<'a, H> {
             digests,
             reachability: None,
             seat,
+            origins,
             window,
             one_connection: false,
             attempt: row.attempts,
@@ -253,7 +258,9 @@ impl<'a, H: Host> Job<'a, H> {
     /// Records the outcome of a request.
     pub(crate) fn note<B>(&self, answer: &Result<Response<B>, Error>) {
         self.seat.answered(answer);
+        // A mirror is no request to the peer.
         if !H::ALONE
+            && self.candidate.is_none()
             && let Some(peer) = &self.reachability
         {
             peer.note(self.host.clock(), self.config.breaker_failures, answer);
@@ -288,7 +295,9 @@ impl<'a, H: Host> Job<'a, H> {
         let of_trial = trial.map_or(&[][..], |candidate| &candidate.terms.digests);
         let of_row =
             self.row.digests.iter().filter(move |row| trial.is_none() || row.source == DigestSource::ReprDigest);
-        of_trial.iter().chain(of_row).filter(|_| self.digests)
+        // Nothing else vouches for bytes of several sources.
+        let is_needed = |row: &&DigestRow| self.digests || row.source == DigestSource::SeveralSources;
+        of_trial.iter().chain(of_row).filter(is_needed)
     }
 
     /// The algorithms of the digests to compute.
@@ -341,12 +350,16 @@ impl<'a, H: Host> Job<'a, H> {
         let Some(candidate) = self.candidate.clone() else {
             return Ok(());
         };
+        let candidate_is_same_path = candidate.same_path;
         let change = Change::Moved { url: candidate.url, validators, terms: candidate.terms };
         self.record(change).await?;
         self.candidate = None;
         self.trial_bounds = None;
         self.sources = Sources::default();
         self.one_connection = false;
+        if !candidate_is_same_path {
+            self.reachability = None; // that of another peer, or of none
+        }
         self.shown_url = display_url(self.row.new.source.url());
         Ok(())
     }

@@ -260,7 +260,7 @@ impl Extras {
     pub(crate) fn acquire(&self) -> Option<Extra> {
         let is_wanted = self.origin.permits.waiting() > 0;
         let mut state = lock(&self.origin.state);
-        let open = state.inside.max(1).saturating_add(state.extra);
+        let open = state.inside.saturating_add(state.extra);
         if is_wanted || state.limit.is_some() || open >= self.most {
             return None;
         }

@@ -9,6 +9,8 @@ use crate::error::{Error, Failed, Timeout};
 use crate::event::What;
 use crate::host::{BodyOf, Host, PartOf, unless_alone};
 use crate::job::Job;
+use crate::pieces::Mixture;
+use crate::record::{Change, Terms};
 use crate::store::{Digest, DigestState, Part, PartBytes};
 use crate::stripe::{Done, Feed};
 use crate::taking::{Differing, Taking, believe};
@@ -47,6 +49,8 @@ pub(crate) struct Pump<H: Host> {
     checkpoint_at: Instant,
     progress_at: Instant,
     speed: Speed,
+    /// As it is recorded.
+    mixture: Mixture,
 }
 
 impl<H: Host> Pump<H> {
@@ -54,7 +58,9 @@ impl<H: Host> Pump<H> {
     pub(crate) fn at(job: &Job<'_, H>, offset: u64) -> Self {
         let now = job.host.clock().now();
         let speed = Speed::from(now, offset);
-        Pump { offset, digests: Vec::new(), checkpoint_offset: None, checkpoint_at: now, progress_at: now, speed }
+        let mixture = Mixture::default();
+        let (digests, checkpoint_offset) = (Vec::new(), None);
+        Pump { offset, digests, checkpoint_offset, checkpoint_at: now, progress_at: now, speed, mixture }
     }
 
     /// Starts at `offset`, the part's length, with the digests of the bytes before it.
@@ -101,7 +107,7 @@ impl<H: Host> Pump<H> {
         let mut timer = pin!(clock.sleep(job.pending_left(clock.now()).map_or(left, |shown| shown.min(left))));
         let (mut at, end) = (taking.first, taking.end);
         let readable_from = self.offset.saturating_sub(part.rules().read_back_bytes);
-        let (mut settled, paced) = (false, body.is_paced());
+        let (mut settled, table) = (false, body.table());
         loop {
             if at >= self.offset && !settled {
                 settled = true;
@@ -136,8 +142,11 @@ impl<H: Host> Pump<H> {
             let Some(chunk) = chunk? else { break };
             job.received = job.received.saturating_add(chunk.length());
             patience.got(chunk.length(), clock.now())?;
-            if !paced {
+            if table.is_none() {
                 job.host.transport().pace(chunk.length()).await;
+            }
+            if let Some(table) = table {
+                self.record_mixture(job, part, table.mixture()).await?;
             }
             let (chunk, _) = chunk.split_at(end.map_or(u64::MAX, |end| end - at));
             let (known, new) = chunk.split_at(self.offset.saturating_sub(at));
@@ -200,6 +209,21 @@ impl<H: Host> Pump<H> {
         // Including the digests that only this response states.
         self.take_up_digests(job, part).await?;
         self.speed = Speed::from(job.host.clock().now(), kept);
+        Ok(())
+    }
+
+    /// Records how the bytes are mixed before the first of that kind is written. From then on the digests that vouch for bytes of
+    /// several sources stay, even if a later request does not give them.
+    async fn record_mixture(&mut self, job: &mut Job<'_, H>, part: &PartOf<H>, now: Mixture) -> Result<(), Failed> {
+        if !H::ALONE && now.sources && !self.mixture.sources {
+            let terms = Terms::vouched(&job.row);
+            job.record(Change::Terms(terms)).await?;
+        }
+        if now.responses && !self.mixture.responses {
+            let (stated, epoch) = (Vec::new(), part.epoch());
+            job.record(Change::Resumed { size: None, mismatch: false, stated, epoch }).await?;
+        }
+        self.mixture = now;
         Ok(())
     }
 

@@ -138,9 +138,9 @@ impl Stub {
     ///
     /// ```
     /// let bytes = b"d7:comment21:jack:1a2b3c4d:film:424:infod6:lengthi5e4:name4:Filmee";
-    /// assert_eq!(regrip_core::Stub::info(bytes), Some(&b"d6:lengthi5e4:name4:Filme"[..]));
+    /// assert_eq!(regrip_core::Stub::info_of(bytes), Some(&b"d6:lengthi5e4:name4:Filme"[..]));
     /// ```
-    pub fn info(bytes: &[u8]) -> Option<&[u8]> {
+    pub fn info_of(bytes: &[u8]) -> Option<&[u8]> {
         bencode::raw(bytes, "info")
     }
 

@@ -8,19 +8,19 @@
 
 use crate::calls;
 use crate::checksum::Checksum;
-use crate::config::Connections;
 use crate::error::{Error, Failed};
 use crate::event::{What, without_query};
 use crate::host::{BodyOf, Host, PartOf, unless_alone};
-use crate::http::{Head, is_strong_etag};
+use crate::http::Head;
 use crate::job::Job;
 use crate::pump::{Pump, Pumped};
-use crate::record::{Behaviour, Change, DigestRow, DigestSource, KnownSize, RestartReason, SizeSource, Validators};
+use crate::record::{Behaviour, Change, DigestRow, KnownSize, RestartReason, SizeSource, Validators};
 use crate::resume::{
     Ask, Held, Plan, Usable, Verdict, is_odd_page, is_unproven, plan, stored_as_sent, usable, verdict, verdict_on_plain,
 };
+use crate::sources::{drop_liars, table};
 use crate::store::Part;
-use crate::stripe::{Table, Terms as PieceTerms, feed};
+use crate::stripe::feed;
 use crate::taking::{Differing, Taking, another_file, believe, check_candidate, headers_event, mismatches};
 use crate::time::Clock;
 use crate::transport::{BodyEnd, ByteRange, Request, Response, Transport};
@@ -405,8 +405,7 @@ fn wants_coded<H: Host>(job: &Job<'_, H>, head: &Head) -> bool {
     let path = without_query(job.url());
     let announced = job.row.new.release_size;
     let has_size = announced.is_some() && head.end == announced.map(BodyEnd::Length).ok_or_else(String::new);
-    let given = |row: &DigestRow| row.wanted.is_some() && row.source != DigestSource::ReprDigest;
-    has_size || job.digests().any(given) || stored_as_sent(coding, [job.file_name(), path])
+    has_size || job.digests().any(DigestRow::is_given) || stored_as_sent(coding, [job.file_name(), path])
 }
 
 /// A response with the file from its first byte.
@@ -486,7 +485,13 @@ async fn take_up<H: Host>(
     let end = End { size: taking.size, ends_file: taking.marked };
     let differing = taking.differing;
     let table = table(job, &taking, part.length().await?);
-    let pumped = pump.run(job, part, feed(table.as_ref(), body), taking).await?;
+    let pumped = pump.run(job, part, feed(table.as_ref(), body), taking).await;
+    if !H::ALONE
+        && let Some(table) = &table
+    {
+        drop_liars(job, table.liars()).await?;
+    }
+    let pumped = pumped?;
     let ended_early = table.is_some_and(|table| table.ended_early());
     match pumped {
         Pumped::All(_) if ended_early => {
@@ -498,31 +503,6 @@ async fn take_up<H: Host>(
         Pumped::Different if differing == Differing::GiveUp => Err(another_file(job).into()),
         Pumped::Different => compared_or_over::<H>(part, RestartReason::OverlapMismatch, None),
     }
-}
-
-/// The table of several connections, if the response is the rest of a version that pieces can be requested of.
-fn table<'h, H: Host>(job: &Job<'h, H>, taking: &Taking, offset: u64) -> Option<Table<'h, H>> {
-    let (config, size) = (&job.config, taking.size?.bytes);
-    let connections = config.connections_per_download;
-    let strong = taking.validators.etag.as_deref().is_some_and(is_strong_etag);
-    let is_rest = taking.first == offset && taking.end == Some(size) && size > offset;
-    let refused = job.one_connection || job.candidate.is_some() || job.row.behaviour.refuses_ranges;
-    if connections.most() < 2 || !strong || !is_rest || refused {
-        return None;
-    }
-    let terms = PieceTerms {
-        url: job.url().to_owned(),
-        validators: taking.validators.clone(),
-        size,
-        behaviour: job.row.behaviour.clone(),
-        connections: connections.most() as usize,
-        auto: connections == Connections::Auto,
-        progress_bytes: config.progress_reset_bytes,
-        share_bytes: config.window_bytes / u64::from(connections.most()),
-        window: job.window.clone(),
-        extras: job.seat.extras(config.connections_per_origin),
-    };
-    Some(Table::new(job.host, terms, offset))
 }
 
 /// What a transfer states about the end of the file.

@@ -10,14 +10,11 @@ use crate::store::Part;
 
 /// Refuses two digests of one algorithm that differ, including those that a response states: one of them is wrong.
 pub(crate) fn check_digests<H: Host>(job: &Job<'_, H>, stated: &[Checksum]) -> Result<(), Failed> {
-    if !job.digests {
-        return Ok(());
-    }
     // A digest that an earlier response stated belongs to its version: the file may be another one now.
     let given = job.digests().filter(|row| row.source != DigestSource::ReprDigest);
     let mut known: Vec<(Checksum, DigestSource)> = Vec::new();
     known.extend(given.filter_map(|row| Some((row.checksum()?, row.source))));
-    known.extend(stated.iter().map(|one| (one.clone(), DigestSource::ReprDigest)));
+    known.extend(stated.iter().filter(|_| job.digests).map(|one| (one.clone(), DigestSource::ReprDigest)));
     for (second, second_source) in &known {
         let same = |(first, _): &&(Checksum, _)| first.algorithm == second.algorithm;
         if let Some((first, first_source)) = known.iter().find(same)
@@ -45,7 +42,7 @@ pub(crate) async fn cannot_be_hashed<H: Host>(
         return Ok(false);
     }
     for row in job.digests() {
-        let needed = row.wanted.is_some() && row.source != DigestSource::ReprDigest;
+        let needed = row.is_given();
         let saved = job.row.digest_state(row.algorithm);
         if needed && part.digest(row.algorithm, saved, offset).await?.is_none() {
             return Ok(true);

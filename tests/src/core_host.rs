@@ -9,6 +9,7 @@ use crate::scenario::{Address, Jump, PATH, Scenario, There};
 use regrip_core::error::Error;
 use regrip_core::testing::{Asked, FakeHost, FakeTransport, Reply, VirtualClock};
 use regrip_core::time::Clock;
+use regrip_core::transport::ByteRange;
 use regrip_core::{Engine, What};
 use regrip_faultd::faults::Fault;
 use regrip_faultd::{Request, Site};
@@ -160,7 +161,7 @@ impl Peers {
         let (origin, target) = origin_of(url).unwrap_or((PEER, PATH));
         let mut request = Request::get(target);
         if let Some(first) = asked.first {
-            request = request.with("Range", &format!("bytes={first}-"));
+            request = request.with("Range", &ByteRange { first, last: asked.last }.to_string());
         }
         if let Some(validator) = &asked.if_range {
             request = request.with("If-Range", validator);

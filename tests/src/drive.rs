@@ -1,6 +1,6 @@
 //! Asks an engine for a download, as often as the scenario says. The same on every host.
 
-use crate::scenario::Scenario;
+use crate::scenario::{PATH, Scenario};
 use futures::future::{Either, select};
 use regrip_core::engine::Engine;
 use regrip_core::host::Host;
@@ -16,9 +16,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The download that a scenario asks for.
 pub(crate) fn new_download(scenario: &Scenario, url: String, destination: &str) -> NewDownload {
     let download = &scenario.download;
+    let origin = url.strip_suffix(PATH).unwrap_or(&url);
+    let mirrors = download.mirrors.iter().map(|mirror| mirror.replace("{origin}", origin)).collect();
     NewDownload {
+        mirrors,
         source: Source::Url { url },
-        mirrors: Vec::new(),
         header_names: download.headers.keys().cloned().collect(),
         destination: destination.to_owned(),
         part: format!("{destination}.part"),

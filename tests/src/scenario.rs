@@ -152,6 +152,8 @@ pub struct Download {
     pub later: Vec<Digest>,
     /// The size by the release's metadata.
     pub release_size: Option<u64>,
+    /// Other URLs of the file; `{origin}` is the peer.
+    pub mirrors: Vec<String>,
     /// Take up a part that no row claims.
     pub adopt: bool,
     /// What to do if the destination exists.
@@ -169,6 +171,7 @@ impl Default for Download {
             digests: Vec::new(),
             later: Vec::new(),
             release_size: None,
+            mirrors: Vec::new(),
             adopt: false,
             on_exists: OnExists::default(),
             headers: BTreeMap::new(),

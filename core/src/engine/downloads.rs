@@ -28,12 +28,12 @@ use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Origins;
 use crate::peer::Reachability;
+use crate::pieces::Window;
 use crate::record::{
     Change, DigestRow, DigestSource, DownloadId, Mark, NewDownload, Restart, RestartReason, Row, Status, Terms,
 };
 use crate::semaphore::Semaphore;
 use crate::store::PartStore;
-use crate::stripe::Window;
 use crate::time::Clock;
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
@@ -505,7 +505,8 @@ fn is_refused_by_a_digest(row: &Row) -> bool {
 /// request. If the wanted digest is still the same, the bytes no longer count; if it is another one, they may be the right ones.
 fn disowned_for(row: &Row, new: &NewDownload) -> Option<Change> {
     let wanted = |rows: &[DigestRow]| -> Vec<Checksum> {
-        let rows = rows.iter().filter(|row| row.source != DigestSource::ReprDigest);
+        let of_part = [DigestSource::ReprDigest, DigestSource::SeveralSources];
+        let rows = rows.iter().filter(|row| !of_part.contains(&row.source));
         rows.filter_map(DigestRow::checksum).collect()
     };
     let refused = is_refused_by_a_digest(row) && wanted(&row.digests) == wanted(&new.digests);

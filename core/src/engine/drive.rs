@@ -8,7 +8,7 @@
 use super::admission::same_but_for_query;
 use super::claim::while_claimed;
 use super::line::Turn;
-use super::permits::{Leave, leave_to_move};
+use super::permits::{Leave, is_out, leave_to_move};
 use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Stop, StopSignal, stopped};
 use crate::bounds::{Bounds, Next};
@@ -22,9 +22,7 @@ use crate::job::{Candidate, Job, Pending, is_foreign, overruled};
 use crate::ledger::Ledger;
 use crate::mutex::lock;
 use crate::origin::Busy;
-use crate::record::{
-    AttemptEnd, Change, DigestSource, DownloadId, Failure, NewAttempt, Outcome, RestartReason, Status, Terms,
-};
+use crate::record::{AttemptEnd, Change, DownloadId, Failure, NewAttempt, Outcome, RestartReason, Status, Terms};
 use crate::retry::AskedBy;
 use crate::semaphore::Lane;
 use crate::store::{OpenPart, Part, PartStore};
@@ -114,6 +112,9 @@ async fn run<H: Host>(
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
     let mut lane = Lane::Arriving;
     loop {
+        if !H::ALONE {
+            ask_mirrors_first(job);
+        }
         shared.seat(job);
         let permits = leave_to_move(shared, job, signal, lane, &mut turn).await?;
         job.config = shared.config();
@@ -140,6 +141,16 @@ async fn run<H: Host>(
                 lane = Lane::Returning;
             }
         }
+    }
+}
+
+/// If the peer cannot be reached, each mirror is asked once before the download waits for it.
+fn ask_mirrors_first<H: Host>(job: &mut Job<'_, H>) {
+    if !is_out(job) {
+        job.sources.without_peer &= job.sources.next.is_some();
+    } else if !job.sources.without_peer && job.sources.lost.is_none() {
+        job.sources.without_peer = true;
+        job.sources.next = job.row.new.mirrors.first().cloned();
     }
 }
 
@@ -429,8 +440,7 @@ fn has_other_source<H: Host>(job: &Job<'_, H>) -> bool {
 
 /// The terms of the row with `url` as its source, beside the other ones that are not lost.
 fn terms_at<H: Host>(job: &Job<'_, H>, url: &str) -> Terms {
-    let mut terms = Terms::of(&job.row.new);
-    terms.digests = job.row.digests.iter().filter(|row| row.source != DigestSource::ReprDigest).cloned().collect();
+    let mut terms = Terms::of_row(&job.row);
     let old = job.row.new.source.url();
     terms.mirrors.retain(|mirror| mirror != url);
     if job.sources.lost.is_none() && old != url {

@@ -41,8 +41,9 @@ pub(super) async fn leave_to_move<H: Host>(
     }
 }
 
-fn is_out<H: Host>(job: &Job<'_, H>) -> bool {
-    let peer = job.reachability.as_ref();
+/// Returns `true` if the peer that is asked next cannot be reached.
+pub(super) fn is_out<H: Host>(job: &Job<'_, H>) -> bool {
+    let peer = job.reachability.as_ref().filter(|_| job.sources.next.is_none());
     !H::ALONE && peer.is_some_and(|peer| peer.outage().is_some())
 }
 

@@ -9,9 +9,9 @@ use crate::host::Host;
 use crate::job::Job;
 use crate::mutex::lock;
 use crate::origin::Origins;
+use crate::pieces::Window;
 use crate::record::{DownloadId, Failure, Row, Source, Status, Terms};
 use crate::semaphore::Semaphore;
-use crate::stripe::Window;
 use futures::channel::oneshot;
 use litemap::LiteMap;
 use std::sync::{Arc, Mutex};
@@ -88,7 +88,7 @@ impl<H: Host> Shared<H> {
     pub(super) fn job(&self, row: Row) -> Job<'_, H> {
         let config = self.config();
         let seat = self.origins.seat(&row.new.source, &config);
-        Job::new(&self.host, config, self.digests, row, seat, self.window.clone())
+        Job::new(&self.host, config, self.digests, row, seat, (&self.origins, self.window.clone()))
     }
 
     /// Seats a job at the origin that is asked next: a URL that is on trial, or was, may be of another one than the first.

@@ -16,6 +16,8 @@ pub enum DigestSource {
     ReprDigest,
     /// Nobody: it is to be computed.
     Asked,
+    /// Whoever asked, before bytes of several sources were mixed in the part. It stays as long as they are there.
+    SeveralSources,
 }
 
 impl DigestSource {
@@ -26,20 +28,20 @@ impl DigestSource {
             DigestSource::Peer => "peer",
             DigestSource::ReprDigest => "repr_digest",
             DigestSource::Asked => "asked",
+            DigestSource::SeveralSources => "several_sources",
         }
     }
 
     /// The source of that name.
     pub fn named(name: &str) -> Option<DigestSource> {
-        [DigestSource::Caller, DigestSource::Peer, DigestSource::ReprDigest, DigestSource::Asked]
-            .into_iter()
-            .find(|source| source.name() == name)
+        use DigestSource::{Asked, Caller, Peer, ReprDigest, SeveralSources};
+        [Caller, Peer, ReprDigest, Asked, SeveralSources].into_iter().find(|source| source.name() == name)
     }
 
     /// As a text calls it.
     pub fn title(self) -> &'static str {
         match self {
-            DigestSource::Caller | DigestSource::Asked => "the caller",
+            DigestSource::Caller | DigestSource::Asked | DigestSource::SeveralSources => "the caller",
             DigestSource::Peer => "the peer",
             DigestSource::ReprDigest => "Repr-Digest",
         }
@@ -72,6 +74,11 @@ impl DigestRow {
     /// A digest to compute.
     pub fn asked(algorithm: Algorithm) -> Self {
         DigestRow { algorithm, source: DigestSource::Asked, wanted: None, state: None, got: None }
+    }
+
+    /// Returns `true` if the caller or a release states it: it vouches for the whole file.
+    pub(crate) fn is_given(&self) -> bool {
+        self.wanted.is_some() && self.source != DigestSource::ReprDigest
     }
 
     /// The checksum that the file must have.

@@ -283,8 +283,8 @@ impl DigestRow {
         match change {
             Change::Fresh { kept, stated, .. } => {
                 let old = std::mem::take(rows);
-                let others = |row: &&DigestRow| row.source != DigestSource::ReprDigest;
-                rows.extend(old.iter().filter(others).cloned());
+                let of_part = [DigestSource::ReprDigest, DigestSource::SeveralSources];
+                rows.extend(old.iter().filter(|row| !of_part.contains(&row.source)).cloned());
                 rows.extend(stated.iter().map(|checksum| stated_row(checksum, &old)));
                 for row in rows {
                     row.state = row.state.take().filter(|state| state.offset <= *kept);
@@ -310,7 +310,9 @@ impl DigestRow {
                 }
             }
             Change::Restart(_) => {
-                rows.retain(|row| row.source != DigestSource::ReprDigest);
+                // Neither the version nor the mixture of which they say something is left.
+                let of_part = [DigestSource::ReprDigest, DigestSource::SeveralSources];
+                rows.retain(|row| !of_part.contains(&row.source));
                 for row in rows {
                     (row.state, row.got) = (None, None);
                 }
@@ -323,7 +325,10 @@ impl DigestRow {
             }
             Change::Terms(terms) | Change::Moved { terms, .. } => {
                 let old = std::mem::take(rows);
-                rows.extend(terms.digests.iter().map(|row| like(row.clone(), &old)));
+                let vouching = vouching(&old, &terms.digests);
+                let others = |row: &&DigestRow| vouching.is_empty() || row.source != DigestSource::SeveralSources;
+                rows.extend(terms.digests.iter().filter(others).map(|row| like(row.clone(), &old)));
+                rows.extend(vouching);
                 let stated = |row: &DigestRow| row.source == DigestSource::ReprDigest;
                 rows.extend(old.into_iter().filter(stated));
             }
@@ -340,6 +345,18 @@ impl DigestRow {
             | Change::Unpaused => {}
         }
     }
+}
+
+/// The digests that vouch for the bytes of several sources in the part, if there are such: those that are given now, else the old ones.
+fn vouching(old: &[DigestRow], now: &[DigestRow]) -> Vec<DigestRow> {
+    let vouches = |row: &&DigestRow| row.source == DigestSource::SeveralSources;
+    if !old.iter().any(|row| vouches(&row)) {
+        return Vec::new();
+    }
+    let given = now.iter().filter(|row| row.is_given() && !vouches(row));
+    let given: Vec<_> =
+        given.map(|row| like(DigestRow { source: DigestSource::SeveralSources, ..row.clone() }, old)).collect();
+    if given.is_empty() { old.iter().filter(vouches).cloned().collect() } else { given }
 }
 
 fn stated_row(checksum: &Checksum, rows: &[DigestRow]) -> DigestRow {

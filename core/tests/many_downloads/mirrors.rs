@@ -1,9 +1,9 @@
 //! Several sources of one file: which takes over, what is proven before, and which is dropped.
 
 use crate::world::*;
-use regrip_core::record::{DigestRow, NewDownload};
+use regrip_core::record::{DigestRow, NewDownload, Source};
 use regrip_core::testing::{Asked, Reply, new_download};
-use regrip_core::{DownloadId, Error, Status, Summary};
+use regrip_core::{DownloadId, DownloadsConfig, Error, Status, Summary};
 use std::time::Duration;
 
 const FIRST: &str = "http://first.example/film.mkv";
@@ -137,6 +137,32 @@ fn under_a_digest_that_no_source_has_the_download_fails() {
     assert!(matches!(result, Err(Error::DigestMismatch { .. })), "{result:?}");
     assert_eq!(hosts(&world), ["first", "second", "third"]);
     assert_eq!(world.row(id).status, Status::Failed);
+}
+
+#[test]
+fn while_the_peer_cannot_be_reached_its_mirrors_are_asked_before_the_download_waits() {
+    let config = DownloadsConfig { breaker_failures: 1, ..config() };
+    let world = World::answering(config, |asked| match &*asked.url {
+        FIRST => Err(broken()),
+        SECOND => Ok(reply(500, &[], vec![])),
+        _ => Ok(honest(&content(1000), asked)),
+    });
+    for (number, asked) in [(1, &["first", "second", "third"][..]), (2, &["second", "third"])] {
+        let before = hosts(&world).len();
+        let source = Source::Peer {
+            peer_id: "aabbccdd".to_owned(),
+            peer_name: "Peer".to_owned(),
+            item_id: "1".to_owned(),
+            url: FIRST.to_owned(),
+        };
+        let file = format!("/films/{number}.mkv");
+        let new = NewDownload { source, ..with_mirrors(vec![]) };
+        let new = NewDownload { part: format!("{file}.part"), destination: file, ..new };
+        let id = world.run(world.engine.accept(new)).expect("it is new").id;
+        world.drive(id).expect("the third source has it");
+        assert_eq!(hosts(&world)[before..], *asked);
+        assert_eq!(world.clock.elapsed(), Duration::ZERO, "nothing is waited for");
+    }
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! One file over several connections: pieces in order, whatever a server does with them.
 
+mod sources;
 #[path = "../world/mod.rs"]
 mod world;
 
 use regrip_core::config::Connections;
+use regrip_core::record::{NewDownload, Source};
 use regrip_core::store::StoreRules;
 use regrip_core::testing::{Asked, Piece, Reply, new_download};
 use regrip_core::{DownloadsConfig, Error};
@@ -120,8 +122,10 @@ fn an_answer_that_does_not_fit_a_piece_ends_striping_and_never_the_download() {
             assert!(world.file().as_ref() == Some(&CONTENT), "{name} {at}");
             world.assert_at_rest();
             assert_eq!((summary.attempts, summary.restarts), (1, 0), "{name} {at}");
-            let last = world.host.transport.requests().pop().unwrap();
-            assert_eq!(last.last, None, "{name} {at}: the rest is requested by one request");
+            // The first response goes on, or the rest is requested by one request.
+            let (requests, misfit) = (world.host.transport.requests(), at + 1);
+            let is_rest = |asked: &Asked| asked.last.is_none();
+            assert!(requests[misfit..].iter().all(|asked| is_rest(asked) || asked.at == Duration::ZERO), "{name} {at}");
         }
     }
 }
@@ -157,8 +161,49 @@ fn a_piece_that_breaks_is_requested_again_without_costing_an_attempt() {
 }
 
 #[test]
+fn the_first_response_goes_on_to_the_end_if_the_server_takes_no_second_connection() {
+    for refusal in [|| Ok(reply(503, &[], Vec::new())), || Err(broken())] as [fn() -> Result<Reply, Error>; 2] {
+        let world = world(config(4), move |n, _, honest| if n == 0 { Ok(honest) } else { refusal() });
+        assert_eq!(world.get().unwrap().attempts, 1);
+        world.assert_whole(&CONTENT);
+    }
+}
+
+#[test]
+fn a_pause_amid_pieces_keeps_those_up_to_the_first_gap_and_a_resume_goes_on_from_there() {
+    let world = world(config(4), |_, _, honest| Ok(honest));
+    let id = world.accept();
+    let ended = world.run(async {
+        let pause = async {
+            regrip_core::time::Clock::sleep(&world.clock, seconds(2)).await;
+            world.engine.pause(id).await
+        };
+        futures::future::join(world.engine.drive(id), pause).await
+    });
+    assert!(matches!(ended, (Err(Error::Paused), Ok(()))), "{ended:?}");
+    world.assert_at_rest();
+    let part = world.part().unwrap();
+    assert!(CONTENT.starts_with(&part) && !part.is_empty());
+    let before = world.host.transport.requests().len();
+    world.run(world.engine.resume(id)).unwrap();
+    world.drive(id).unwrap();
+    world.assert_whole(&CONTENT);
+    let requests = world.host.transport.requests();
+    assert_eq!(requests[before].first, Some(part.len() as u64));
+    assert!(requests.len() > before + 1, "it resumes over several connections");
+}
+
+#[test]
 fn pieces_that_break_without_progress_fail_the_attempt_as_one_connection_would() {
-    let world = world(config(4), |n, _, honest| if n == 0 || n > 8 { Ok(honest) } else { Err(broken()) });
+    let world = world(config(4), |n, _, mut honest| match n {
+        0 => {
+            honest.body.truncate(5);
+            honest.body.push(Piece::Break(broken()));
+            Ok(honest)
+        }
+        1..=6 => Err(broken()),
+        _ => Ok(honest),
+    });
     let summary = world.get().unwrap();
     assert!(summary.attempts > 1, "{summary:?}");
     world.assert_whole(&CONTENT);
@@ -266,4 +311,27 @@ fn auto_keeps_adding_connections_only_while_that_helps() {
     world.assert_whole(&CONTENT);
     assert!(world.clock.elapsed() < seconds(14), "{:?}", world.clock.elapsed());
     assert!(!ranges(&world).is_empty());
+}
+
+#[test]
+fn no_further_connection_is_opened_while_another_download_waits_for_the_origin() {
+    let config = DownloadsConfig { max_concurrent_per_peer: Some(1), ..config(4) };
+    // The second one waits before the first one has bytes.
+    let world = world(config, |n, _, honest| Ok(Reply { delay: if n == 0 { STEP } else { Duration::ZERO }, ..honest }));
+    let [one, other] = ["1", "2"].map(|item| {
+        let source = Source::Peer {
+            peer_id: "aabbccdd".to_owned(),
+            peer_name: "Peer".to_owned(),
+            item_id: item.to_owned(),
+            url: format!("{}?{item}", world::URL),
+        };
+        let new = NewDownload { source, ..new_download(world::URL, &format!("/films/{item}.mkv")) };
+        world.run(world.engine.accept(new)).unwrap().id
+    });
+    let both = world.run(async { futures::future::join(world.engine.drive(one), world.engine.drive(other)).await });
+    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
+    let requests = world.host.transport.requests();
+    let of = |item: &str| requests.iter().filter(|asked| asked.url.ends_with(item)).count();
+    assert_eq!(of("?1"), 1, "the other one waits all the time: {requests:?}");
+    assert!(of("?2") > 1, "nothing waits any more: {requests:?}");
 }

@@ -136,7 +136,8 @@ pub(crate) struct Get {
     #[arg(short = 'x', long, value_name = "N", value_parser = connections)]
     pub connections: Option<Connections>,
 
-    /// Another source of the same file (one URL only), which takes over when one fails; may be given several times
+    /// Another source of the same file (one URL only), which takes over when one fails; may be given several times. With
+    /// --connections and a digest, pieces are fetched from all of them at once
     #[arg(long, value_name = "URL")]
     pub mirror: Vec<String>,
 

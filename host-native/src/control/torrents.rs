@@ -263,7 +263,7 @@ impl Torrents {
     /// `Stub`, `OtherItem`.
     pub(crate) fn read(&self, bytes: &[u8]) -> Result<Torrent, TorrentError> {
         let stub = Stub::read(bytes)?;
-        let info = Stub::info(bytes).unwrap_or_default();
+        let info = Stub::info_of(bytes).unwrap_or_default();
         let hash = Hasher::of(Algorithm::Sha1, info).hex;
         let known = self.get(&hash);
         if known.is_some_and(|known| known.peer != stub.peer.as_str() || known.item != stub.item) {

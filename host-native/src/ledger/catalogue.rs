@@ -242,6 +242,12 @@ impl From<LedgerEntry> for Download {
             }
         };
         let size = row.known_size();
+        let of_sources = |digest: &DigestRow| digest.source == DigestSource::SeveralSources;
+        let is_given = |digest: &DigestRow| {
+            row.digests.iter().any(|other| !of_sources(other) && other.checksum() == digest.checksum())
+        };
+        let digests = row.digests.iter().filter(|digest| !of_sources(digest) || !is_given(digest));
+        let digests = digests.cloned().map(DownloadDigest::from).collect();
         Download {
             id: row.id,
             kind,
@@ -266,7 +272,7 @@ impl From<LedgerEntry> for Download {
             last_modified: row.validators.last_modified,
             sha256_wanted,
             sha256_got,
-            digests: row.digests.into_iter().map(DownloadDigest::from).collect(),
+            digests,
             attempts: row.attempts,
             restarts: row.restarts,
             status: row.status,

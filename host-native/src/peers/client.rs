@@ -136,7 +136,7 @@ impl<L: NativeLedger> PeerClient<L> {
     pub(crate) async fn test(&self) -> Result<Option<String>, Error> {
         self.shake_hands().await?;
         let url = format!("{}/peer/search?tmdbId=0", self.base());
-        self.ask(&url).await?;
+        self.ask(&url, LARGEST_BYTES).await?;
         Ok(self.version())
     }
 
@@ -309,6 +309,11 @@ impl<L: NativeLedger> PeerClients<L> {
     /// The peer of that id.
     pub(crate) fn get(&self, id: &PeerId) -> Option<KnownPeer<L>> {
         read_lock(&self.known).get(id).cloned()
+    }
+
+    /// All but the one of that id.
+    pub(crate) fn others(&self, id: &PeerId) -> Vec<KnownPeer<L>> {
+        read_lock(&self.known).iter().filter(|(other, _)| *other != id).map(|(_, peer)| peer.clone()).collect()
     }
 
     /// The name of the peer of that id.

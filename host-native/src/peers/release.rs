@@ -68,6 +68,22 @@ impl Release {
     }
 }
 
+impl Release {
+    /// The search that finds the same film or episode at another peer; `None` if no id is known.
+    pub fn query(&self) -> Option<Query> {
+        let kept: Value = serde_json::from_str(&self.json).ok()?;
+        let number = |name: &str| kept.get(name).and_then(Value::as_u64);
+        let query = Query {
+            imdb_id: kept.get("imdbId").and_then(Value::as_str).map(str::to_owned),
+            tmdb_id: number("tmdbId"),
+            tvdb_id: number("tvdbId"),
+            season: number("season"),
+            episode: number("episode"),
+        };
+        (query.imdb_id.is_some() || query.tmdb_id.is_some() || query.tvdb_id.is_some()).then_some(query)
+    }
+}
+
 /// What is kept of a release: its values with their texts cut, as far as they fit. Those that have a meaning here always do.
 fn kept(release: &Value) -> Value {
     let mut kept = Map::new();

@@ -14,6 +14,7 @@ use crate::control::{Acceptance, Wanted, accept};
 use crate::ledger::NativeLedger;
 use crate::peers::Release;
 use crate::store::destination;
+use futures::future::join_all;
 use regrip_core::classify::{is_of_the_release, is_of_this_machine};
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::error::chain;
@@ -31,6 +32,9 @@ use std::time::{Duration, SystemTime};
 /// The longest wait for what may be over at any moment and costs little to look at: a destination that is in use, a folder
 /// that is gone.
 const LONGEST_REST: Duration = Duration::from_secs(15);
+
+/// The time that the other peers have to say if they share a release, too.
+const OTHERS_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// How far it got.
 enum Step {
@@ -147,7 +151,7 @@ async fn make_row<L: NativeLedger>(
     let named = |checksum| DigestRow::wanted(checksum, DigestSource::Peer);
     let wanted = Wanted {
         source: peer_client.client.source(&item.id)?,
-        mirrors: Vec::new(),
+        mirrors: other_sources(service, item, release).await,
         header_names: names.collect(),
         destination: destination(&folder(service, item)?, release.filename.as_str())?,
         release_size: Some(release.size),
@@ -241,6 +245,30 @@ pub(super) async fn make_stub<L: NativeLedger>(
     let release = ask(&service, &item, &peer_client).await?;
     let stub = Stub::new(item.peer, &item.id, &release.title, release.size);
     Ok(stub.map_err(|refused| Error::Protocol(refused.to_string()))?.write())
+}
+
+/// The URLs of the same file at other peers: those that can be reached and share a release of this size and digest. Without a digest
+/// nothing shows that it is the same.
+async fn other_sources<L: NativeLedger>(service: &Service<L>, item: &PeerItem, release: &Release) -> Vec<String> {
+    let Some(query) = release.query().filter(|_| release.sha256.is_some()) else {
+        return Vec::new();
+    };
+    let asked = service.peers.others(&item.peer).into_iter().filter(|peer| peer.client.line().outage().is_none());
+    let asked = asked.map(async |peer| {
+        let search = async {
+            let _turn = peer.turns.acquire().await;
+            peer.client.search(&query).await.ok()
+        };
+        let late = async {
+            Timer::after(OTHERS_ANSWER_WITHIN).await;
+            None
+        };
+        let found = search.or(late).await?;
+        let same = found.iter().find(|other| other.size == release.size && other.sha256 == release.sha256)?;
+        let source = peer.client.source(&same.id).ok()?;
+        Some(source.url().to_owned())
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 /// Requests and records the release of a download whose row has none. Without it no import server can be chosen; if the

@@ -8,7 +8,7 @@ use regrip_core::ledger::Ledger;
 use regrip_core::record::{Change, Failure, NewDownload};
 use regrip_core::time::Clock;
 use regrip_core::{OnExists, Source};
-use regrip_faultd::faults::{Cut, Stall};
+use regrip_faultd::faults::{Cut, Stall, Status};
 use regrip_faultd::{Content, FileScript, Script, Server, Version};
 use serde_json::json;
 
@@ -219,6 +219,34 @@ fn removing_a_running_download_calls_it_off_and_takes_its_part_along() {
     bench.until(anew, "completed");
     assert_eq!(bench.ask("DELETE", &format!("/api/downloads/{anew}")).status, 204);
     assert_whole(&bench, "film.mkv");
+}
+
+#[test]
+fn a_mirror_takes_over_and_what_is_no_url_is_refused() {
+    let bench = Bench::new();
+    let script = Script::one("/film.mkv", FileScript::honest(film()).then([Status::code(404)]));
+    let source = Server::start(script.file("/mirror", FileScript::honest(film()))).unwrap();
+    let [url, mirror] = ["/film.mkv", "/mirror"].map(|path| source.url(path));
+    let add = |mirrors: serde_json::Value| {
+        bench.post("/api/downloads", &json!({ "url": url, "mirrors": mirrors }).to_string())
+    };
+    let with_login = mirror.replace("http://", "http://me:hunter2@");
+    for (mirrors, why) in [
+        (json!(["ftp://host/a"]), "ftp://host/a"),
+        (json!(["hunter2"]), "a string of 7 characters"),
+        (json!([with_login]), ""),
+        (json!("http://host/a"), "expected a sequence"),
+        (json!([1]), "expected a string"),
+    ] {
+        let reply = add(mirrors);
+        assert_eq!(reply.status, 400, "{}", reply.text());
+        assert!(reply.text().contains(why) && !reply.text().contains("hunter2"), "{}", reply.text());
+    }
+    let reply = add(json!([format!("{mirror}?token=secret")]));
+    assert_eq!((reply.status, &reply.json()["mirrors"]), (201, &json!([mirror])), "{}", reply.text());
+    let done = bench.until(reply.json()["id"].as_i64().unwrap(), "completed");
+    assert_whole(&bench, "film.mkv");
+    assert_eq!((&done["url"], &done["mirrors"]), (&json!(mirror), &json!([])), "the first one is gone");
 }
 
 #[test]

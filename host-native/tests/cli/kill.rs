@@ -1,6 +1,7 @@
 //! Signals: Ctrl-C, SIGTERM, and SIGKILL at random moments (C03, C05–C08).
 
 use crate::support::{Bench, Ran, length};
+use regrip_faultd::faults::{Stall, Trickle};
 use regrip_faultd::{Content, FileScript, Script, Version};
 use std::time::Duration;
 
@@ -124,4 +125,29 @@ fn many_small_files_killed_again_and_again_are_all_whole_in_the_end() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
     (0..count).for_each(|number| bench.assert_is(&name(number), Content::new(number, 3000)));
     assert_eq!(bench.names().len() as u64, count, "{:?}", bench.names());
+}
+
+#[test]
+fn killed_amid_the_bytes_of_a_source_that_lies_a_later_run_without_the_digest_ends_with_the_file() {
+    const MIXED: u64 = 4_000_000;
+    let version = |seed| Version::new(seed, MIXED).etag("\"v1\"");
+    let slow = Trickle::every(20, 20_000);
+    let film = FileScript::honest(version(1)).answer([slow.clone()]).answer([slow]);
+    let script = Script::one("/film", film)
+        .file("/liar", FileScript::honest(version(2)))
+        .file("/silent", FileScript::honest(version(1)).then([Stall::after(0)]));
+    let bench = Bench::serving(script);
+    let [url, liar, silent] = ["/film", "/liar", "/silent"].map(|path| bench.url(path));
+    let sha256 = Content::new(1, MIXED).sha256();
+    let mut child = bench.start(&[&url, "-x", "3", "--checksum", &sha256, "--mirror", &liar, "--mirror", &silent]);
+    // The third piece stands still for a while: until then the part ends with those of the liar.
+    wait_for_bytes(&bench, 2_600_000);
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let part = std::fs::read(bench.path("film.part")).expect("the part is kept");
+    assert!(part != Content::new(1, MIXED).bytes(0..part.len() as u64), "{} bytes are of the film only", part.len());
+    let ran = bench.run(&[&url]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.err.contains("the complete file has another digest"), "{ran:?}");
+    bench.assert_is("film", Content::new(1, MIXED));
 }

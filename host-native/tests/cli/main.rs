@@ -15,6 +15,7 @@ mod kill;
 mod list;
 mod locks;
 mod manual;
+mod metalink;
 mod network;
 mod new_url;
 mod pause;

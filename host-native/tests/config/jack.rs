@@ -122,7 +122,7 @@ fn every_key_of_its_downloads_block_is_known() {
     let engine = &downloads.engine;
     assert_eq!((engine.max_concurrent_downloads, engine.max_download_attempts), (3, 13));
     assert_eq!(engine.retry_max_delay_ms, 1_800_000);
-    assert_eq!((downloads.import_poll.as_millis(), downloads.unlink_imported), (45_000, true));
+    assert_eq!((downloads.import_poll_interval.as_millis(), downloads.unlink_imported_files), (45_000, true));
     let server = &config.import_servers[0];
     assert!(!server.source && !server.destination);
     assert_eq!(server.autoregister, Autoregister { enable: false, priority: 7 });

@@ -30,6 +30,8 @@ struct State {
     redirects: Mutex<HashMap<String, String>>,
     /// Sends validators, and takes ranges.
     honest: AtomicBool,
+    /// States ids and digests, and can be searched.
+    described: AtomicBool,
     /// Closes every connection without an answer.
     away: AtomicBool,
     /// Bytes a second and connection; 0 is as fast as it goes.
@@ -80,6 +82,11 @@ impl Peer {
 
     pub(crate) fn honest(self) -> Peer {
         self.state.honest.store(true, Ordering::SeqCst);
+        self
+    }
+
+    pub(crate) fn described(self) -> Peer {
+        self.state.described.store(true, Ordering::SeqCst);
         self
     }
 
@@ -169,6 +176,14 @@ fn answer(out: &mut TcpStream, state: &State, target: &str, range: Option<&str>)
     if target == "/handshake" {
         return json_body(out, &json!({ "version": "0.1.0" }));
     }
+    if let Some((_, query)) = target.split_once("/peer/search?")
+        && state.described.load(Ordering::SeqCst)
+    {
+        let items = state.items.lock().unwrap();
+        let found = items.iter().filter(|(id, _)| query == format!("imdbId=tt{id}"));
+        let found: Vec<_> = found.map(|(id, item)| release(state, id, item)).collect();
+        return json_body(out, &json!({ "items": found }));
+    }
     if target.starts_with("/peer/search") {
         return json_body(out, &json!({ "items": [] }));
     }
@@ -195,11 +210,19 @@ fn answer(out: &mut TcpStream, state: &State, target: &str, range: Option<&str>)
     if let Some(refused) = refused {
         return status(out, refused);
     }
-    let release = json!({
+    json_body(out, &release(state, id, &item))
+}
+
+fn release(state: &State, id: &str, item: &Item) -> serde_json::Value {
+    let mut release = json!({
         "id": id, "title": "A title", "filename": item.filename, "category": item.category,
         "size": item.content.size, "quality": "1080p",
     });
-    json_body(out, &release)
+    if state.described.load(Ordering::SeqCst) {
+        release["imdbId"] = json!(format!("tt{id}"));
+        release["sha256"] = json!(item.content.sha256());
+    }
+    release
 }
 
 fn status(out: &mut TcpStream, code: u16) -> std::io::Result<()> {

@@ -160,3 +160,23 @@ fn a_download_whose_process_died_before_it_noted_the_release_is_imported_all_the
     assert_eq!(radarr.got().len(), 1);
     served.stop();
 }
+
+#[test]
+fn a_film_that_two_peers_share_goes_on_from_the_other_one_with_its_own_key() {
+    let (first, second, other) = (Peer::new().honest(), Peer::new().honest(), Peer::new().honest());
+    let [first, second, other] = [first, second, other].map(Peer::described);
+    let film = first.film(1, 2_000_000);
+    second.film(1, 2_000_000);
+    other.film(1, 1_999_999);
+    second.key("of the second");
+    first.rate(1_000_000);
+    let mut house = House::with(&[&first, &second, &other]);
+    house.config["peers"][1]["apiKey"] = serde_json::json!("of the second");
+    let _served = house.start();
+    house.drop_stub("Film.torrent", &first, 1);
+    wait_until("bytes come", || house.part_bytes("Film 1.mkv") > 0);
+    first.away(true);
+    house.wait_for_file("Film 1.mkv", film);
+    assert!(second.fetched(1) > 0, "{:?}", second.asked());
+    assert_eq!(other.fetched(1), 0, "it has another file");
+}

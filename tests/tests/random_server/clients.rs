@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Makes this program the command itself.
 pub(crate) const AS_COMMAND: &str = "REGRIP_RANDOM_AS_COMMAND";
+/// Connections per download; 1 if it is not set.
+pub(crate) const CONNECTIONS: &str = "REGRIP_RANDOM_CONNECTIONS";
 /// A run that takes longer is stuck.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_micros(500);
@@ -32,6 +34,7 @@ pub(crate) struct Job<'j> {
     pub(crate) sha256: Option<&'j str>,
     pub(crate) overwrite: bool,
     pub(crate) max_attempts: usize,
+    pub(crate) connections: u64,
     /// In JavaScript it is ended by its signal; else the process is killed.
     pub(crate) by_signal: bool,
 }
@@ -72,6 +75,7 @@ fn native(job: &Job<'_>, due: impl Fn(Duration) -> bool) -> Result<Ended, String
     command.args(["get", "--json"]);
     command.args(["--retry-base-ms", "0", "--retry-max-ms", "1"]);
     command.args(["--max-attempts", &job.max_attempts.to_string()]);
+    command.args(["-x", &job.connections.to_string()]);
     command.arg("--state").arg(job.folder.join("state.db"));
     command.arg("-o").arg(&job.file);
     if let Some(sha256) = job.sha256 {
@@ -144,7 +148,7 @@ impl Node {
     fn run(&mut self, job: &Job<'_>, due: impl Fn(Duration) -> bool) -> Result<(Ended, bool), String> {
         self.say(&json!({
             "url": job.url, "to": job.file, "folder": job.folder, "sha256": job.sha256, "overwrite": job.overwrite,
-            "maxAttempts": job.max_attempts,
+            "maxAttempts": job.max_attempts, "connections": job.connections,
         }))?;
         let begun = Instant::now();
         let mut ended = Ended::default();

@@ -14,13 +14,14 @@
 //! out: no client can distinguish them.
 //!
 //! `REGRIP_RANDOM_SEEDS=20000` runs more seeds, `REGRIP_RANDOM_FIRST=77` begins with that one, `REGRIP` names another binary.
+//! `REGRIP_RANDOM_CONNECTIONS=8` fetches over that many connections, files of up to 4.8 MB.
 //! `REGRIP_RANDOM_CLIENT=node` has the package in `host-wasm/pkg` fetch, which `host-wasm/build` makes.
 
 mod clients;
 mod server;
 mod versions;
 
-use clients::{AS_COMMAND, Client, Ended, Job};
+use clients::{AS_COMMAND, CONNECTIONS, Client, Ended, Job};
 
 use fastrand::Rng;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -56,6 +57,7 @@ fn all() -> Result<(), Failed> {
     };
     let first = number("REGRIP_RANDOM_FIRST", 0)?;
     let end = first + number("REGRIP_RANDOM_SEEDS", SEEDS)?;
+    let connections = number(CONNECTIONS, 1)?;
     let in_node = match std::env::var("REGRIP_RANDOM_CLIENT").as_deref() {
         Err(_) | Ok("native") => false,
         Ok("node") => true,
@@ -74,10 +76,10 @@ fn all() -> Result<(), Failed> {
                 if seed >= end {
                     return broken;
                 }
-                if let Err(why) = run(seed, &mut client) {
+                if let Err(why) = run(seed, connections, &mut client) {
                     let node = if in_node { "REGRIP_RANDOM_CLIENT=node " } else { "" };
                     let report = format!(
-                        "seed {seed}: {why}\nreplay: {node}REGRIP_RANDOM_FIRST={seed} REGRIP_RANDOM_SEEDS=1 cargo test -p regrip-tests \
+                        "seed {seed}: {why}\nreplay: {node}{CONNECTIONS}={connections} REGRIP_RANDOM_FIRST={seed} REGRIP_RANDOM_SEEDS=1 cargo test -p regrip-tests \
                          --test random_server\n"
                     );
                     eprintln!("{report}");
@@ -99,6 +101,7 @@ fn all() -> Result<(), Failed> {
 /// One seed: a server, a folder, and several runs of a client.
 struct Run<'c> {
     client: &'c mut Client,
+    connections: u64,
     server: Server,
     folder: tempfile::TempDir,
     sha256: Option<String>,
@@ -111,11 +114,12 @@ struct Run<'c> {
     refused: bool,
 }
 
-fn run(seed: u64, client: &mut Client) -> Result<(), String> {
+fn run(seed: u64, connections: u64, client: &mut Client) -> Result<(), String> {
     let mut rng = Rng::with_seed(seed);
     let mut run = Run {
         client,
-        server: Server::start(Site::new(rng.fork())),
+        connections,
+        server: Server::start(Site::new(rng.fork(), scale(connections))),
         folder: tempfile::tempdir().map_err(|error| error.to_string())?,
         sha256: None,
         overwrite: rng.u8(..5) == 0,
@@ -127,6 +131,11 @@ fn run(seed: u64, client: &mut Client) -> Result<(), String> {
     let requests = run.server.site().requests.join("\n  ");
     let sizes: Vec<_> = run.server.site().entities.iter().map(|one| (one.bytes.len(), one.etag.clone())).collect();
     result.map_err(|why| format!("{why}\n  entities {sizes:?}, sha256 {:?}\n  {requests}", run.sha256))
+}
+
+/// How much larger files are, so that several connections have pieces.
+fn scale(connections: u64) -> usize {
+    if connections > 1 { 16 } else { 1 }
 }
 
 impl Run<'_> {
@@ -174,7 +183,8 @@ impl Run<'_> {
         let asked_before = self.server.site().requests.len();
         let ended_after = (may_end && rng.u8(..5) == 0).then(|| Duration::from_micros(rng.u64(..60_000)));
         self.server.site().kill_now = false;
-        self.server.site().kill_after_bytes = (may_end && rng.u8(..5) == 0).then(|| rng.usize(..400_000));
+        self.server.site().kill_after_bytes =
+            (may_end && rng.u8(..5) == 0).then(|| rng.usize(..400_000 * scale(self.connections)));
         let job = Job {
             url: self.server.url(),
             folder: self.folder.path(),
@@ -182,6 +192,7 @@ impl Run<'_> {
             sha256: self.sha256.as_deref(),
             overwrite: self.overwrite,
             max_attempts: MAX_ATTEMPTS,
+            connections: self.connections,
             by_signal: rng.bool(),
         };
         let due = |passed: Duration| ended_after.is_some_and(|after| passed >= after) || self.server.site().kill_now;
@@ -223,7 +234,8 @@ impl Run<'_> {
         }
         // With `overwrite` the server is asked first whether the file has changed.
         let asking = if self.overwrite { MAX_ATTEMPTS } else { 0 };
-        if ended.requests > 3 * ended.attempts.max(1) + asking {
+        // Pieces are further requests: their number is for the tests of the core.
+        if self.connections == 1 && ended.requests > 3 * ended.attempts.max(1) + asking {
             return wrong("too many requests");
         }
         if ended.attempts > ATTEMPTS_OF_A_RUN {

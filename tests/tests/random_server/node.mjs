@@ -13,13 +13,14 @@ for await (const line of createInterface({ input: process.stdin })) {
   else run(job);
 }
 
-async function run({ url, to, folder, sha256, overwrite, maxAttempts }) {
+async function run({ url, to, folder, sha256, overwrite, maxAttempts, connections }) {
   aborted = new AbortController();
   const { signal } = aborted;
   // An engine of its own: nothing is left of earlier runs but files.
   const engine = new Engine({
     folder,
     maxDownloadAttempts: maxAttempts,
+    connections,
     retryBaseDelayMs: 0,
     retryMaxDelayMs: 1,
     onExists: overwrite ? "overwrite" : "fail",

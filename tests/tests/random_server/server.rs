@@ -36,8 +36,16 @@ pub(crate) struct Site {
 /// What was asked.
 struct Asked {
     first: Option<usize>,
+    last: Option<usize>,
     if_range: Option<String>,
     if_none_match: Option<String>,
+}
+
+impl Asked {
+    /// The length of the range, if it names its last byte.
+    fn length(&self) -> Option<usize> {
+        Some((self.last? + 1).saturating_sub(self.first?))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -60,10 +68,15 @@ enum Framing {
 }
 
 impl Site {
-    pub(crate) fn new(mut rng: Rng) -> Site {
+    /// With `scale` above 1 the versions of a strong ETag are larger by that factor: others have no pieces.
+    pub(crate) fn new(mut rng: Rng, scale: usize) -> Site {
         let telling = Telling::drawn(&mut rng);
         let loose = rng.u8(..4) == 0;
-        let entities = versions(&mut rng, telling, loose);
+        let mut entities = versions(&mut rng, telling, loose);
+        for entity in entities.iter_mut().filter(|one| one.etag.as_ref().is_some_and(|etag| etag.starts_with('"'))) {
+            let more = entity.bytes.len() * (scale - 1);
+            entity.bytes.extend(noise(&mut rng, more));
+        }
         Site {
             versions: entities.len(),
             served: vec![false; entities.len()],
@@ -143,7 +156,7 @@ impl Site {
         let matches = asked.if_range.is_none() || self.names_current(asked.if_range.as_deref());
         match asked.first.filter(|_| matches) {
             Some(first) if first >= self.current().bytes.len() => self.unsatisfied(asked),
-            Some(first) => self.part(current, first, None, asked.if_range.as_deref()),
+            Some(first) => self.part(current, first, asked.length(), asked.if_range.as_deref()),
             None => self.whole(current),
         }
     }
@@ -228,30 +241,30 @@ impl Site {
         }
         match kind {
             // Although the If-Range names another version.
-            0 => self.part(current, first, None, if_range),
+            0 => self.part(current, first, asked.length(), if_range),
             1 => {
                 let near = [first.saturating_sub(1), (first + 1).min(total - 1), 0, self.rng.usize(..total)];
                 let from = near[self.rng.usize(..4)];
                 self.part(current, from, None, if_range)
             }
             2 => {
-                let mut reply = self.part(current, first, None, if_range);
+                let mut reply = self.part(current, first, asked.length(), if_range);
                 let more = total + self.rng.usize(1..100);
                 set(&mut reply, "Content-Range", format!("bytes {first}-{}/{more}", total - 1));
                 reply
             }
             3 => {
-                let mut reply = self.part(current, first, None, if_range);
+                let mut reply = self.part(current, first, asked.length(), if_range);
                 self.rotate(current, &mut reply);
                 reply
             }
             4 => {
-                let mut reply = self.part(current, first, None, if_range);
+                let mut reply = self.part(current, first, asked.length(), if_range);
                 reply.fields.retain(|(name, _)| *name != "ETag" && *name != "Last-Modified");
                 reply
             }
             5 => {
-                let mut reply = self.part(current, first, None, if_range);
+                let mut reply = self.part(current, first, asked.length(), if_range);
                 if let Some((_, etag)) = reply.fields.iter_mut().find(|(name, _)| *name == "ETag") {
                     *etag = format!("W/{}", etag.trim_start_matches("W/"));
                 }
@@ -262,12 +275,12 @@ impl Site {
                 self.part(current, first, Some(length), if_range)
             }
             7 => {
-                let mut reply = self.part(current, first, None, if_range);
+                let mut reply = self.part(current, first, asked.length(), if_range);
                 reply.status = 200;
                 reply
             }
             8 => {
-                let mut reply = self.part(current, first, None, if_range);
+                let mut reply = self.part(current, first, asked.length(), if_range);
                 reply.fields.retain(|(name, _)| *name != "Content-Range");
                 if self.rng.bool() {
                     set(&mut reply, "Content-Type", "multipart/byteranges; boundary=x".to_owned());
@@ -467,8 +480,10 @@ fn read_request(stream: &mut TcpStream) -> Option<Asked> {
         let found = fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
         found.map(|(_, value)| value.trim().to_owned())
     };
-    let first = field("range").and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse().ok());
-    Some(Asked { first, if_range: field("if-range"), if_none_match: field("if-none-match") })
+    let range = field("range").unwrap_or_default();
+    let mut ends = range.strip_prefix("bytes=").unwrap_or_default().split('-').map(|end| end.parse().ok());
+    let (first, last) = (ends.next().flatten(), ends.next().flatten());
+    Some(Asked { first, last, if_range: field("if-range"), if_none_match: field("if-none-match") })
 }
 
 fn send(stream: &mut TcpStream, reply: &Reply, site: &Mutex<Site>) -> Option<()> {

@@ -183,7 +183,7 @@ impl Draw {
     }
 
     fn digest_rows(&mut self) -> Vec<DigestRow> {
-        let sources = [DigestSource::Caller, DigestSource::Peer];
+        let sources = [DigestSource::Caller, DigestSource::Peer, DigestSource::SeveralSources];
         let row = |draw: &mut Self| DigestRow {
             algorithm: draw.algorithm(),
             source: draw.of(&sources, DigestSource::Asked),

@@ -8,22 +8,29 @@
 //! Under which name it has the file (`--content-disposition`): a GET.
 //!
 //! In both cases the response is kept for the download that follows, so that it is sent once.
+//!
+//! For the Metalink document that names the files: a GET, whose body is read.
 
+use super::metalink;
 use crate::cli::report::Reporter;
 use crate::cli::text;
 use crate::host::NativeHost;
 use crate::ledger::NativeLedger;
 use crate::store::FileStamp;
-use crate::transport::{Header, HttpBody};
+use crate::text_file::bounded;
+use crate::time::SmolClock;
+use crate::transport::{Header, HttpBody, HttpTransport};
 use regrip_core::classify::is_transient;
-use regrip_core::error::chain;
+use regrip_core::error::{Timeout, chain};
 use regrip_core::host::Host;
 use regrip_core::http::{Head, suggested_name};
 use regrip_core::record::{Row, Validators};
 use regrip_core::retry::{RetryRules, Retrying};
 use regrip_core::time::Clock;
-use regrip_core::transport::{Request, Response, Transport};
-use regrip_core::{Engine, Error, display_url, retry};
+use regrip_core::transport::{Body, Request, Response, Transport};
+use regrip_core::{DownloadsConfig, Engine, Error, display_url, retry};
+use smol::Timer;
+use smol::future::FutureExt;
 use std::time::{Duration, SystemTime};
 use surf::http::Method;
 
@@ -97,7 +104,7 @@ pub(super) async fn served_name<L: NativeLedger>(
     let host = engine.host();
     repeated(engine, AskRules { reporter, url }, async || {
         let response = host.transport.get(Request { url, range: None, if_range: None }).await?;
-        check_status(host, &response)?;
+        check_status(&response, host.clock.wall())?;
         let name = response.headers.only("content-disposition").and_then(suggested_name);
         if response.status == 200 {
             host.transport.keep(url, response);
@@ -105,6 +112,38 @@ pub(super) async fn served_name<L: NativeLedger>(
         Ok(name)
     })
     .await
+}
+
+/// The text of a Metalink document on a server.
+///
+/// # Errors
+/// As [`is_current`]; `Protocol` if it is too large or no text.
+pub(super) async fn document(
+    transport: &HttpTransport,
+    config: &DownloadsConfig,
+    reporter: &dyn Reporter,
+    url: &str,
+) -> Result<String, Error> {
+    let (clock, after) = (SmolClock::default(), config.idle_timeout());
+    let policy = config.retry_policy().map_err(|error| Error::Protocol(error.to_string()))?;
+    let (mut random, mut rules) = (fastrand::Rng::new(), AskRules { reporter, url });
+    let read = async || {
+        let response = transport.ask(Method::Get, url, &[], None).await?;
+        check_status(&response, clock.wall())?;
+        let (mut body, mut bytes) = (response.body, Vec::new());
+        while let Some(chunk) = body.chunk().await? {
+            bytes.extend_from_slice(chunk.as_ref());
+            if bytes.len() as u64 > metalink::MAX_BYTES {
+                break;
+            }
+        }
+        bounded(&*bytes, metalink::MAX_BYTES).map_err(|error| Error::Protocol(error.to_string()))
+    };
+    let late = async || {
+        Timer::after(after).await;
+        Err(Error::Timeout { timeout: Timeout::Idle, after })
+    };
+    retry(&policy, &clock, &mut random, &mut rules, async |_| read().or(late()).await).await
 }
 
 async fn repeated<L: NativeLedger, T>(
@@ -140,7 +179,7 @@ async fn ask<L: NativeLedger>(host: &NativeHost<L>, local: &Local<'_>, condition
     let url = local.row.new.source.url();
     let headers = std::slice::from_ref(condition);
     let response = host.transport.ask(Method::Get, url, headers, None).await?;
-    check_status(host, &response)?;
+    check_status(&response, host.clock.wall())?;
     let headers = &response.headers;
     match response.status {
         304 => Ok(true),
@@ -162,12 +201,12 @@ async fn ask<L: NativeLedger>(host: &NativeHost<L>, local: &Local<'_>, condition
     }
 }
 
-fn check_status<L: NativeLedger>(host: &NativeHost<L>, response: &Response<HttpBody>) -> Result<(), Error> {
+fn check_status(response: &Response<HttpBody>, wall: SystemTime) -> Result<(), Error> {
     let Response { status, headers, end, .. } = response;
     match *status {
         400..=599 => Err(Error::Status {
             status: *status,
-            retry_after: Head::read(*status, headers, end.clone(), host.clock.wall()).retry_after,
+            retry_after: Head::read(*status, headers, end.clone(), wall).retry_after,
         }),
         _ => Ok(()),
     }

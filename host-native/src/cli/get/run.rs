@@ -1,7 +1,6 @@
 //! Runs `get`: opens the state, accepts every target, drives them together, and says how each one ended.
 
 use super::ask::{Local, is_current, served_name};
-use super::metalink;
 use super::network::{NetworkOptions, network};
 use super::target::{Target, Targets, is_stream, on_exists, targets};
 use crate::cli::args::Get;
@@ -23,7 +22,6 @@ use futures::stream::{self, FuturesUnordered};
 use regrip_core::engine::{Accepted as Admitted, NewUrl};
 use regrip_core::ledger::Ledger;
 use regrip_core::record::Row;
-use regrip_core::transport::Body;
 use regrip_core::{
     Algorithm, DownloadId, DownloadsConfig, Engine, Error, OnExists, SafeName, Source, Status, display_url,
 };
@@ -40,7 +38,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use surf::http::Method;
 use url::Url;
 
 /// How many downloads may be waiting, for a permit or for another attempt, beside those whose bytes move. The rest of a long
@@ -251,7 +248,7 @@ fn show_plan(get: &Get, targets: &[Target]) -> Exit {
 
 fn read_args(get: &Get) -> Result<(NetworkOptions, Targets), String> {
     let network = network(get, |name| std::env::var(name).ok())?;
-    let targets = targets(get, &|url| fetch_document(get, &network, url))?;
+    let targets = targets(get, &|document| fetch_document(get, &network, document))?;
     network.check(&targets.targets)?;
     Ok((network, targets))
 }
@@ -285,30 +282,12 @@ fn make_folders(targets: &[Target]) -> CommandResult<()> {
 }
 
 /// Fetches a Metalink document.
-fn fetch_document(get: &Get, network: &NetworkOptions, url: &Url) -> Result<String, String> {
-    let config = config(get);
-    let reporter = reporter(get.json, get.quiet);
-    let transport = HttpTransport::new(network.options(&config, &[], &reporter));
-    let said = |error: Error| regrip_core::error::chain(&error);
-    let read = async {
-        let response = transport.ask(Method::Get, url.as_str(), &[], None).await.map_err(said)?;
-        if response.status != 200 {
-            return Err(format!("the server answered {}", response.status));
-        }
-        let (mut body, mut bytes) = (response.body, Vec::new());
-        while let Some(chunk) = body.chunk().await.map_err(said)? {
-            bytes.extend_from_slice(chunk.as_ref());
-            if bytes.len() as u64 > metalink::MAX_BYTES {
-                break;
-            }
-        }
-        crate::text_file::bounded(&*bytes, metalink::MAX_BYTES).map_err(|error| error.to_string())
-    };
-    let late = Duration::from_millis(get.idle_timeout_ms);
-    smol::block_on(read.or(async {
-        smol::Timer::after(late).await;
-        Err(format!("no complete document within {} s", late.as_secs()))
-    }))
+fn fetch_document(get: &Get, network: &NetworkOptions, document: Target) -> Result<String, String> {
+    let (config, reporter) = (config(get), reporter(get.json, get.quiet));
+    let url = document.url.to_string();
+    let transport = HttpTransport::new(network.options(&config, &[document], &reporter));
+    let text = smol::block_on(super::ask::document(&transport, &config, &*reporter, &url));
+    text.map_err(|error| regrip_core::error::chain(&error))
 }
 
 /// The limits that were typed.

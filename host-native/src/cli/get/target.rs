@@ -68,7 +68,7 @@ pub(crate) struct Targets {
 ///
 /// # Errors
 /// One or two lines: what was wrong, and what to do.
-pub(crate) fn targets(get: &Get, fetch: &dyn Fn(&Url) -> Result<String, String>) -> Result<Targets, String> {
+pub(crate) fn targets(get: &Get, fetch: &dyn Fn(Target) -> Result<String, String>) -> Result<Targets, String> {
     let mut listed = typed(get)?;
     expand(get, &mut listed, fetch)?;
     let Listed { urls, mut unusable, warnings, failed } = listed;
@@ -393,7 +393,7 @@ pub(crate) fn typed(get: &Get) -> Result<Listed, String> {
 ///
 /// # Errors
 /// One or two lines: a document of the command line that cannot be used.
-fn expand(get: &Get, listed: &mut Listed, fetch: &dyn Fn(&Url) -> Result<String, String>) -> Result<(), String> {
+fn expand(get: &Get, listed: &mut Listed, fetch: &dyn Fn(Target) -> Result<String, String>) -> Result<(), String> {
     if get.output.as_deref().and_then(Path::to_str).is_some_and(is_metalink) {
         return Ok(());
     }
@@ -405,10 +405,9 @@ fn expand(get: &Get, listed: &mut Listed, fetch: &dyn Fn(&Url) -> Result<String,
         }
         let is_path = typed.place.is_none() && !typed.url.contains("://");
         let shown = if is_path { typed.url.clone() } else { display_url(&typed.url) };
-        let text = match parse_url(&typed.url) {
-            _ if is_path => metalink::read(&typed.url),
-            Ok((url, _)) => fetch(&url),
-            Err(error) => Err(refusal(&error)),
+        let text = match is_path {
+            true => metalink::read(&typed.url),
+            false => target(get, None, &typed).and_then(fetch),
         };
         let files = match text.and_then(|text| metalink::parse(&text)) {
             Ok(files) => files,
