@@ -11,7 +11,6 @@ use regrip::share::{Share, ShareOptions};
 use regrip::store::DiskStore;
 use regrip::time::SmolClock;
 use regrip::transport::{HttpTransport, TransportOptions};
-use regrip::host::Workers;
 use regrip_core::{DownloadsConfig, Engine};
 use serde_json::Value;
 use smol::channel::{Sender, bounded};

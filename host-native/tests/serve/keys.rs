@@ -102,7 +102,7 @@ fn keys_and_links_are_made_and_revoked_by_the_api() {
     let key = made["key"].as_str().unwrap();
     assert_eq!(knock(&served, key), 200);
     let listed = served.get("/api/keys");
-    assert_eq!(listed["keys"][0]["expires_at"], "2100-01-01T00:00:00Z");
+    assert_eq!(listed["keys"][0]["expires_at"], "2100-01-01T00:00:00.000Z");
     assert!(!listed.to_string().contains(key), "{listed}");
     for (body, status) in [
         (r#"{"name": "Anna"}"#, 409),

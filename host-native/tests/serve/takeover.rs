@@ -64,7 +64,7 @@ fn add(database: &Connection, house: &House, peer: &Peer, number: u64, status: &
     let to = to.display().to_string();
     let params = params![
         format!("{number}.torrent"),
-        id_of(&peer.url()).as_str(),
+        id_of(&peer.url()).as_str().to_owned(),
         number.to_string(),
         format!("Film {number}.mkv"),
         to,
