@@ -19,8 +19,8 @@ use std::task::{Context, Poll};
 
 /// Everything that a host supplies.
 pub trait Host {
-    /// `true` if no other process shares the ledger, no download is from a peer, and the store has no
-    /// [unnamed](PartStore::unnamed) parts. The code for these is left out then, which makes a WebAssembly module smaller: nothing is
+    /// `true` if no other process shares the ledger, no download is from a peer or has mirrors, and the store
+    /// has no [unnamed](PartStore::unnamed) parts. The code for these is left out then, which makes a WebAssembly module smaller: nothing is
     /// claimed, and no download waits for a peer.
     const ALONE: bool = false;
     /// The type of the transport.

@@ -195,8 +195,9 @@ async fn with_part<H: Host>(
         Err(stop) => Err(stop),
     };
     // A file with another digest has nothing that the next source could be compared with.
-    if matches!(&ended, Ok(error) if matches!(**error, Error::DigestMismatch { .. })) && has_other_source(job) {
-        job.restart(&mut part, RestartReason::DigestMismatch).await?;
+    let is_mismatch = matches!(&ended, Ok(error) if matches!(**error, Error::DigestMismatch { .. }));
+    if !H::ALONE && is_mismatch && has_other_source(job) {
+        unless_alone::<H, _>(job.restart(&mut part, RestartReason::DigestMismatch)).await?;
     }
     // The ledger numbers the attempt, whose end follows.
     if job.has_pending() {
@@ -246,7 +247,8 @@ async fn begin<H: Host>(
         }
         None => {}
     }
-    if job.candidate.is_none()
+    if !H::ALONE
+        && job.candidate.is_none()
         && let Some(url) = job.sources.next.clone()
     {
         let same_path = same_but_for_query(&url, job.row.new.source.url());
@@ -383,9 +385,12 @@ async fn retry_or_fail<H: Host>(
     offset: Option<u64>,
     random: &mut fastrand::Rng,
 ) -> Result<After<PartOf<H>>, Failed> {
-    let error = match fail_over(job, error, offset).await? {
-        Ok(after) => return Ok(after),
-        Err(error) => error,
+    let error = match H::ALONE {
+        true => error,
+        false => match unless_alone::<H, _>(fail_over(job, error, offset)).await? {
+            Ok(after) => return Ok(after),
+            Err(error) => error,
+        },
     };
     let Some(Follows { bounds, wait, busy }) = follows(job, &error, offset, random) else {
         return Err(error);

@@ -96,7 +96,7 @@ impl<H: Host> Shared<H> {
         let asked = lock(&self.asked).get(&job.row.id).cloned();
         let source = match asked.and_then(|asked| asked.moving) {
             Some(Moving { url, .. }) => Source::Url { url },
-            None => match &job.sources.next {
+            None => match job.sources.next.as_ref().filter(|_| !H::ALONE) {
                 Some(mirror) => Source::Url { url: mirror.clone() },
                 None => job.row.new.source.clone(),
             },
