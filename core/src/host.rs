@@ -74,11 +74,3 @@ impl<H: Host, F: Future> Future for UnlessAlone<H, F> {
         }
     }
 }
-
-impl<H: Host, F> Drop for UnlessAlone<H, F> {
-    fn drop(&mut self) {
-        if H::ALONE {
-            std::mem::forget(self.0.take()); // it is never there
-        }
-    }
-}

@@ -13,7 +13,7 @@ use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Stop, StopSignal, stopped};
 use crate::bounds::{Bounds, Next};
 use crate::calls;
-use crate::classify::Class;
+use crate::classify::{Class, is_of_source};
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What, display_url};
 use crate::finish::{commit, repair};
@@ -455,7 +455,7 @@ async fn fail_over<H: Host>(
     let on_trial = job.candidate.as_ref();
     let mirror = on_trial.filter(|candidate| candidate.bounds.is_none()).map(|candidate| candidate.url.clone());
     let is_of_user = on_trial.is_some() && mirror.is_none();
-    let Some(to) = offset.filter(|_| !is_of_user && !job.row.new.mirrors.is_empty() && error.is_of_source()) else {
+    let Some(to) = offset.filter(|_| !is_of_user && !job.row.new.mirrors.is_empty() && is_of_source(&error)) else {
         return Ok(Err(error));
     };
     let bounds = job.row.bounds.after_attempt(to, job.received, job.config.progress_reset_bytes);

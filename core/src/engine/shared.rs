@@ -31,7 +31,7 @@ pub(super) struct Shared<H> {
     pub(super) origins: Origins,
     pub(super) window: Window,
     /// By destination: held from reading its rows to inserting one.
-    pub(super) doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
+    pub(super) doors: Mutex<LiteMap<String, Semaphore>>,
     /// By download: the request of the last call, until the part is locked and the request can be recorded.
     pub(super) asked: Mutex<LiteMap<DownloadId, Asked>>,
     /// Downloads that were accepted but are not driven yet.
