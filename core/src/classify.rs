@@ -31,48 +31,69 @@ impl Class {
     }
 }
 
+/// Where the cause of an error is.
+#[derive(PartialEq, Eq)]
+enum Cause {
+    /// In the source: another one may do better.
+    Source,
+    /// In this machine: its disk, its ledger, another process.
+    Machine,
+    /// In the download.
+    Download,
+}
+
+/// The class and the cause of every error. The status of the server decides on the class of `Status`.
+fn kind(code: &ErrorCode) -> (Class, Cause) {
+    match code {
+        ErrorCode::Network
+        | ErrorCode::ConnectTimeout
+        | ErrorCode::HeadersTimeout
+        | ErrorCode::IdleTimeout
+        | ErrorCode::LowSpeed
+        | ErrorCode::Incomplete
+        | ErrorCode::Shrunk => (Class::Transient, Cause::Source),
+        ErrorCode::TooManyFiles => (Class::Transient, Cause::Machine),
+        ErrorCode::Status
+        | ErrorCode::Protocol
+        | ErrorCode::Certificate
+        | ErrorCode::Tls
+        | ErrorCode::RedirectRefused
+        | ErrorCode::AddressRefused
+        | ErrorCode::ProxyRefused
+        | ErrorCode::Coded
+        | ErrorCode::UnexpectedPage
+        | ErrorCode::NotResumable
+        | ErrorCode::UnknownSize
+        | ErrorCode::TooLarge
+        | ErrorCode::DigestMismatch
+        | ErrorCode::DigestConflict
+        | ErrorCode::DestinationBusy => (Class::Permanent, Cause::Source),
+        ErrorCode::DiskFull | ErrorCode::Disk | ErrorCode::Ledger | ErrorCode::PartLocked => {
+            (Class::Permanent, Cause::Machine)
+        }
+        ErrorCode::TooManyRestarts
+        | ErrorCode::ForeignPart
+        | ErrorCode::DestinationExists
+        | ErrorCode::DestinationRefused
+        | ErrorCode::NameRefused
+        | ErrorCode::CredentialsMissing
+        | ErrorCode::NoSuchDownload
+        | ErrorCode::WrongState
+        | ErrorCode::Lost
+        | ErrorCode::Superseded
+        | ErrorCode::Cancelled
+        | ErrorCode::Paused
+        | ErrorCode::Interrupted
+        | ErrorCode::Other(_) => (Class::Permanent, Cause::Download),
+    }
+}
+
 /// The class of an error. `extra_retry_statuses` are the 4xx statuses that the configuration (`extraRetryStatuses`) treats as
 /// transient.
 pub fn class(error: &Error, extra_retry_statuses: &[u16]) -> Class {
     match error {
-        Error::Network { .. }
-        | Error::Timeout { .. }
-        | Error::LowSpeed { .. }
-        | Error::Incomplete { .. }
-        | Error::Shrunk { .. }
-        | Error::TooManyFiles { .. } => Class::Transient,
         Error::Status { status, .. } => class_of_status(*status, extra_retry_statuses),
-        Error::Protocol(_)
-        | Error::Certificate(_)
-        | Error::Tls(_)
-        | Error::RedirectRefused(_)
-        | Error::AddressRefused(_)
-        | Error::ProxyRefused(_)
-        | Error::Coded(_)
-        | Error::UnexpectedPage { .. }
-        | Error::NotResumable
-        | Error::UnknownSize
-        | Error::TooLarge { .. }
-        | Error::TooManyRestarts { .. }
-        | Error::DigestMismatch { .. }
-        | Error::DigestConflict { .. }
-        | Error::ForeignPart { .. }
-        | Error::PartLocked { .. }
-        | Error::DestinationExists { .. }
-        | Error::DestinationRefused { .. }
-        | Error::DestinationBusy { .. }
-        | Error::NameRefused { .. }
-        | Error::CredentialsMissing { .. }
-        | Error::DiskFull { .. }
-        | Error::Disk { .. }
-        | Error::Ledger { .. }
-        | Error::NoSuchDownload(_)
-        | Error::WrongState { .. }
-        | Error::Lost
-        | Error::Superseded { .. }
-        | Error::Cancelled
-        | Error::Paused
-        | Error::Interrupted => Class::Permanent,
+        error => kind(&error.code()).0,
     }
 }
 
@@ -106,8 +127,10 @@ pub fn is_of_the_release(error: &Error) -> bool {
 
 /// Returns `true` if the cause is this machine (its disk, its ledger, another process), not the source or the download.
 pub fn is_of_this_machine(code: &ErrorCode) -> bool {
-    matches!(
-        code,
-        ErrorCode::DiskFull | ErrorCode::Disk | ErrorCode::TooManyFiles | ErrorCode::Ledger | ErrorCode::PartLocked
-    )
+    kind(code).1 == Cause::Machine
+}
+
+/// Returns `true` if another source of the file may do better.
+pub(crate) fn is_of_source(error: &Error) -> bool {
+    kind(&error.code()).1 == Cause::Source
 }

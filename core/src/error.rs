@@ -316,33 +316,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns `true` if another source of the file may do better.
-    pub(crate) fn is_of_source(&self) -> bool {
-        matches!(
-            self,
-            Error::Network { .. }
-                | Error::Timeout { .. }
-                | Error::LowSpeed { .. }
-                | Error::Incomplete { .. }
-                | Error::Shrunk { .. }
-                | Error::Status { .. }
-                | Error::Protocol(_)
-                | Error::Certificate(_)
-                | Error::Tls(_)
-                | Error::RedirectRefused(_)
-                | Error::AddressRefused(_)
-                | Error::ProxyRefused(_)
-                | Error::Coded(_)
-                | Error::UnexpectedPage { .. }
-                | Error::NotResumable
-                | Error::UnknownSize
-                | Error::TooLarge { .. }
-                | Error::DigestMismatch { .. }
-                | Error::DigestConflict { .. }
-                | Error::DestinationBusy { .. }
-        )
-    }
-
     /// The stable name a program can match: the ledger's `error_code`, the API's and the events' `code`.
     pub fn code(&self) -> ErrorCode {
         match self {

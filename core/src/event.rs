@@ -164,7 +164,7 @@ fn without_secrets(url: &str) -> Option<String> {
     let (scheme, host, path) = scheme_host_and_path(url)?;
     let mut known = KNOWN_SCHEMES.iter();
     known.find(|known| scheme.eq_ignore_ascii_case(known))?;
-    is_host(host).then(|| format!("{scheme}://{host}{path}"))
+    is_host(host).then(|| [scheme, "://", host, path].concat())
 }
 
 /// The parts of a URL that may be shown. The host includes the port.

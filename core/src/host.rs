@@ -19,8 +19,8 @@ use std::task::{Context, Poll};
 
 /// Everything that a host supplies.
 pub trait Host {
-    /// `true` if no other process shares the ledger, no download is from a peer, and the store has no
-    /// [unnamed](PartStore::unnamed) parts. The code for these is left out then, which makes a WebAssembly module smaller: nothing is
+    /// `true` if no other process shares the ledger, no download is from a peer or has mirrors, and the store
+    /// has no [unnamed](PartStore::unnamed) parts. The code for these is left out then, which makes a WebAssembly module smaller: nothing is
     /// claimed, no download waits for a peer, and all pieces of a file are from one source.
     const ALONE: bool = false;
     /// The type of the transport.
@@ -71,14 +71,6 @@ impl<H: Host, F: Future> Future for UnlessAlone<H, F> {
         match self.0.as_mut().filter(|_| !H::ALONE) {
             Some(work) => work.as_mut().poll(context),
             None => Poll::Pending,
-        }
-    }
-}
-
-impl<H: Host, F> Drop for UnlessAlone<H, F> {
-    fn drop(&mut self) {
-        if H::ALONE {
-            std::mem::forget(self.0.take()); // it is never there
         }
     }
 }

@@ -307,7 +307,7 @@ fn origin(url: &str) -> String {
         _ => "",
     };
     let host = host.strip_suffix(default).unwrap_or(&host);
-    format!("{scheme}://{host}")
+    [&scheme, "://", host].concat()
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(crate) enum Pumped {
 
 /// A part that is being filled, at its end.
 pub(crate) struct Pump<H: Host> {
-    offset: u64,
+    pub(crate) offset: u64,
     digests: Vec<DigestOf<H>>,
     checkpoint_offset: Option<u64>,
     checkpoint_at: Instant,

@@ -4,7 +4,7 @@
 //! permit was granted, the permit goes to the next one.
 //!
 //! [`async_lock::Semaphore`] only wakes a waiter on release, and whoever polls first takes the permit, so newcomers can overtake;
-//! nor can its number of permits be lowered. Use async-lock if neither matters, as this project does for its mutexes.
+//! nor can its number of permits be lowered. Use async-lock if neither matters.
 
 use crate::mutex::{Arc, Mutex, MutexGuard, lock};
 use std::future::Future;
@@ -63,6 +63,18 @@ impl Semaphore {
     pub(crate) fn unlimited() -> Self {
         let state = State { limit: usize::MAX, used: 0, next_ticket: 0, waiting: Vec::new(), granted: Vec::new() };
         Semaphore(Arc::new(Mutex::new(state)))
+    }
+
+    /// Creates a semaphore with one permit.
+    pub(crate) fn single() -> Self {
+        let semaphore = Semaphore::unlimited();
+        semaphore.state().limit = 1;
+        semaphore
+    }
+
+    /// Returns `true` if a permit, a waiter or another clone exists.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
     }
 
     /// Waits for a permit. Dropping the [`Permit`] releases it.

@@ -484,7 +484,7 @@ async fn take_up<H: Host>(
 ) -> Result<Step, Failed> {
     let end = End { size: taking.size, ends_file: taking.marked };
     let differing = taking.differing;
-    let table = table(job, &taking, part.length().await?);
+    let table = table(job, &taking, pump.offset);
     let pumped = pump.run(job, part, feed(table.as_ref(), body), taking).await;
     if !H::ALONE
         && let Some(table) = &table
@@ -496,7 +496,7 @@ async fn take_up<H: Host>(
     match pumped {
         Pumped::All(_) if ended_early => {
             job.one_connection = true;
-            let offset = part.length().await?;
+            let offset = calls::length(part).await?;
             first_step(job, part, offset).await
         }
         Pumped::All(digests) => whole(job, part, end, digests).await,

@@ -95,7 +95,14 @@ impl Headers {
 
     /// All values of a field, in order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(have, _)| have == name).map(|(_, value)| value.trim_ascii())
+        self.values(name).into_iter()
+    }
+
+    /// Not an iterator itself: its code would exist once per caller, and the wasm module travels over the network.
+    #[inline(never)]
+    fn values<'a>(&'a self, name: &str) -> Vec<&'a str> {
+        let fields = self.0.iter().filter(|(have, _)| have == name);
+        fields.map(|(_, value)| value.trim_ascii()).collect()
     }
 
     /// The value of a field that occurs exactly once.

@@ -4,8 +4,8 @@
 use regrip_core::Checksum;
 use regrip_core::Error;
 use regrip_core::http::{
-    ContentRange, Head, body_end, content_range, is_strong_etag, is_strong_last_modified, parse_retry_after,
-    repr_digests, suggested_name, validators,
+    ContentRange, Head, body_end, content_range, is_strong_etag, is_strong_last_modified, parse_date,
+    parse_retry_after, repr_digests, suggested_name, validators,
 };
 use regrip_core::transport::{BodyEnd, Headers};
 use std::time::{Duration, SystemTime};
@@ -220,7 +220,7 @@ fn a_last_modified_is_strong_from_sixty_seconds_before_the_date_on() {
         ("Thu, 01 Jan 2026 00:01:00 GMT", false),
         ("Thu, 01 Jan 2026 00:02:00 GMT", false),
         ("Fri, 31 Dec 1999 23:59:59 GMT", true),
-        // httpdate refuses a date whose weekday is another.
+        // A date whose weekday is another is refused.
         ("Wed, 31 Dec 1999 23:59:59 GMT", false),
         ("Wednesday, 31-Dec-25 00:00:00 GMT", true),
         ("yesterday", false),
@@ -299,7 +299,7 @@ fn a_retry_after_in_seconds_is_digits_only_and_saturates() {
 
 // T04
 #[test]
-fn a_retry_after_date_is_what_httpdate_reads() {
+fn a_retry_after_date_is_an_http_date() {
     let year = 31_536_000;
     let rows = [
         ("Thu, 01 Jan 2026 00:00:30 GMT", Some(30)),
@@ -433,5 +433,36 @@ fn a_content_disposition_suggests_the_last_segment_of_its_name() {
     ];
     for (value, name) in table {
         assert_eq!(suggested_name(value).as_deref(), name, "{value}");
+    }
+}
+
+#[test]
+fn a_date_is_read_as_httpdate_reads_it() {
+    let reads_the_same = |text: &str| assert_eq!(parse_date(text), httpdate::parse_http_date(text).ok(), "{text:?}");
+    let mut random = fastrand::Rng::with_seed(1);
+    let weekdays = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+    for day in (0..30_000).step_by(11) {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(day * 86_400 + random.u64(0..86_400));
+        let date = httpdate::fmt_http_date(time);
+        assert_eq!(parse_date(&date), Some(time));
+        let (number, month, year, clock) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
+        let weekday = weekdays[day as usize % 7];
+        reads_the_same(&format!("{weekday}, {number}-{month}-{} {clock} GMT", &year[2..]));
+        reads_the_same(&format!("{} {month} {number} {clock} {year}", &weekday[..3]));
+        let spaced = number.strip_prefix('0').map_or(number.to_owned(), |digit| format!(" {digit}"));
+        reads_the_same(&format!("{} {month} {spaced} {clock} {year}", &weekday[..3]));
+        // One byte of it is another one.
+        let mut wrong = date.into_bytes();
+        let at = random.usize(..wrong.len());
+        wrong[at] = random.u8(b' '..=b'z');
+        reads_the_same(&String::from_utf8_lossy(&wrong));
+        wrong.truncate(at);
+        reads_the_same(&String::from_utf8_lossy(&wrong));
+    }
+    for year in (1970..10_000).step_by(30) {
+        for weekday in weekdays {
+            reads_the_same(&format!("{}, 29 Feb {year} 00:00:00 GMT", &weekday[..3]));
+            reads_the_same(&format!("{}, 31 Dec {year} 23:59:59 GMT", &weekday[..3]));
+        }
     }
 }

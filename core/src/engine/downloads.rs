@@ -7,8 +7,8 @@
 //! ahead of those that never started. It is also released while a peer cannot be reached or an origin is busy with other
 //! downloads; such a wait uses no attempt.
 //!
-//! A lock that is held over an await is async-lock's `Mutex`: one per destination, from looking for a row to inserting one, so
-//! that there is no gap between check and claim.
+//! A lock that is held over an await is a semaphore with one permit: one per destination, from looking for a row to inserting one,
+//! so that there is no gap between check and claim.
 
 use super::admission::{Accepted, Admission, NewUrl, admission, missing};
 use super::drive;
@@ -176,7 +176,7 @@ impl<H: Host> Engine<H> {
         let asked = self.0.config().digest;
         new.digests.extend(asked.map(DigestRow::asked)); // beside one that is wanted, it costs nothing
         let door = self.door(&new.destination);
-        let _inside = door.lock().await;
+        let _inside = door.acquire().await;
         let ledger = self.0.host.ledger();
         let rows = ledger.rows_for(&new.destination).await?;
         let admission = match admission(&rows, &new, new_url) {
@@ -294,7 +294,7 @@ impl<H: Host> Engine<H> {
         };
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
-        let _inside = door.lock().await;
+        let _inside = door.acquire().await;
         let row = self.0.host.ledger().row(id).await?;
         let wrong_state = |status: Status| Err(Error::WrongState { id, status });
         if row.status == done || !row.status.admits(&change) {
@@ -373,7 +373,7 @@ impl<H: Host> Engine<H> {
     pub async fn retry(&self, id: DownloadId) -> Result<(), Error> {
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
-        let _inside = door.lock().await;
+        let _inside = door.acquire().await;
         let row = self.0.host.ledger().row(id).await?;
         if !matches!(row.status, Status::Failed | Status::Cancelled) {
             return Err(row.wrong_state());
@@ -394,7 +394,7 @@ impl<H: Host> Engine<H> {
     pub async fn remove(&self, id: DownloadId) -> Result<(), Error> {
         let row = self.0.host.ledger().row(id).await?;
         let door = self.door(&row.new.destination);
-        let _inside = door.lock().await;
+        let _inside = door.acquire().await;
         lock(&self.0.accepted).remove(&id);
         self.0.take_inserted(id);
         let row = self.0.host.ledger().row(id).await?;
@@ -466,11 +466,11 @@ impl<H: Host> Engine<H> {
         writer.map(|(_, writer)| writer.send(stop))
     }
 
-    fn door(&self, destination: &str) -> Arc<async_lock::Mutex<()>> {
+    fn door(&self, destination: &str) -> Semaphore {
         let mut doors = lock(&self.0.doors);
-        // Locks that nobody holds are no longer needed.
-        doors.retain(|_, door| Arc::strong_count(door) > 1);
-        Arc::clone(doors.entry(destination.to_owned()).or_default())
+        // Doors that nobody holds are no longer needed.
+        doors.retain(|_, door| door.is_shared());
+        doors.entry(destination.to_owned()).or_insert_with(Semaphore::single).clone()
     }
 
     async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Error> {

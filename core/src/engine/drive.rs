@@ -13,7 +13,7 @@ use super::shared::{Asked, Moving, Shared, enter};
 use super::stop::{Stop, StopSignal, stopped};
 use crate::bounds::{Bounds, Next};
 use crate::calls;
-use crate::classify::Class;
+use crate::classify::{Class, is_of_source};
 use crate::error::{Error, Failed, chain};
 use crate::event::{Summary, What, display_url};
 use crate::finish::{commit, repair};
@@ -206,8 +206,9 @@ async fn with_part<H: Host>(
         Err(stop) => Err(stop),
     };
     // A file with another digest has nothing that the next source could be compared with.
-    if matches!(&ended, Ok(error) if matches!(**error, Error::DigestMismatch { .. })) && has_other_source(job) {
-        job.restart(&mut part, RestartReason::DigestMismatch).await?;
+    let is_mismatch = matches!(&ended, Ok(error) if matches!(**error, Error::DigestMismatch { .. }));
+    if !H::ALONE && is_mismatch && has_other_source(job) {
+        unless_alone::<H, _>(job.restart(&mut part, RestartReason::DigestMismatch)).await?;
     }
     // The ledger numbers the attempt, whose end follows.
     if job.has_pending() {
@@ -257,7 +258,8 @@ async fn begin<H: Host>(
         }
         None => {}
     }
-    if job.candidate.is_none()
+    if !H::ALONE
+        && job.candidate.is_none()
         && let Some(url) = job.sources.next.clone()
     {
         let same_path = same_but_for_query(&url, job.row.new.source.url());
@@ -394,9 +396,12 @@ async fn retry_or_fail<H: Host>(
     offset: Option<u64>,
     random: &mut fastrand::Rng,
 ) -> Result<After<PartOf<H>>, Failed> {
-    let error = match fail_over(job, error, offset).await? {
-        Ok(after) => return Ok(after),
-        Err(error) => error,
+    let error = match H::ALONE {
+        true => error,
+        false => match unless_alone::<H, _>(fail_over(job, error, offset)).await? {
+            Ok(after) => return Ok(after),
+            Err(error) => error,
+        },
     };
     let Some(Follows { bounds, wait, busy }) = follows(job, &error, offset, random) else {
         return Err(error);
@@ -460,7 +465,7 @@ async fn fail_over<H: Host>(
     let on_trial = job.candidate.as_ref();
     let mirror = on_trial.filter(|candidate| candidate.bounds.is_none()).map(|candidate| candidate.url.clone());
     let is_of_user = on_trial.is_some() && mirror.is_none();
-    let Some(to) = offset.filter(|_| !is_of_user && !job.row.new.mirrors.is_empty() && error.is_of_source()) else {
+    let Some(to) = offset.filter(|_| !is_of_user && !job.row.new.mirrors.is_empty() && is_of_source(&error)) else {
         return Ok(Err(error));
     };
     let bounds = job.row.bounds.after_attempt(to, job.received, job.config.progress_reset_bytes);

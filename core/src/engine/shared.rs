@@ -31,7 +31,7 @@ pub(super) struct Shared<H> {
     pub(super) origins: Origins,
     pub(super) window: Window,
     /// By destination: held from reading its rows to inserting one.
-    pub(super) doors: Mutex<LiteMap<String, Arc<async_lock::Mutex<()>>>>,
+    pub(super) doors: Mutex<LiteMap<String, Semaphore>>,
     /// By download: the request of the last call, until the part is locked and the request can be recorded.
     pub(super) asked: Mutex<LiteMap<DownloadId, Asked>>,
     /// Downloads that were accepted but are not driven yet.
@@ -96,7 +96,7 @@ impl<H: Host> Shared<H> {
         let asked = lock(&self.asked).get(&job.row.id).cloned();
         let source = match asked.and_then(|asked| asked.moving) {
             Some(Moving { url, .. }) => Source::Url { url },
-            None => match &job.sources.next {
+            None => match job.sources.next.as_ref().filter(|_| !H::ALONE) {
                 Some(mirror) => Source::Url { url: mirror.clone() },
                 None => job.row.new.source.clone(),
             },

@@ -1,6 +1,7 @@
 //! The facts of a response head that the verdict needs.
 
 use super::content_range::{ContentRange, content_range};
+use super::date::parse_date;
 use super::digest::repr_digests;
 use super::retry_after::parse_retry_after;
 use super::validator::validators;
@@ -36,7 +37,7 @@ impl Head {
     /// Reads a response head. `end` comes from the transport. `wall` is the local clock, which a Retry-After date is compared with
     /// if the response has no Date.
     pub fn read(status: u16, headers: &Headers, end: Result<BodyEnd, String>, wall: SystemTime) -> Head {
-        let now = headers.only("date").and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or(wall);
+        let now = headers.only("date").and_then(parse_date).unwrap_or(wall);
         let multipart = headers
             .all("content-type")
             .any(|value| value.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/")));

@@ -1,6 +1,7 @@
 //! Parsers of the header fields that decide whether bytes belong to the same version.
 
 mod content_range;
+mod date;
 mod digest;
 mod disposition;
 mod framing;
@@ -9,6 +10,7 @@ mod retry_after;
 mod validator;
 
 pub use content_range::{ContentRange, content_range};
+pub use date::parse_date;
 pub use digest::repr_digests;
 pub use disposition::suggested_name;
 pub use framing::body_end;

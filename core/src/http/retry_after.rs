@@ -1,5 +1,6 @@
 //! `Retry-After` (RFC 9110 §10.2.3): delay-seconds or an HTTP-date.
 
+use super::date::parse_date;
 use std::time::{Duration, SystemTime};
 
 /// The delay that a `Retry-After` asks for. Seconds are digits only and saturate. A date in the past is zero. Anything else is
@@ -10,6 +11,6 @@ pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
-    let then = httpdate::parse_http_date(value).ok()?;
+    let then = parse_date(value)?;
     Some(then.duration_since(now).unwrap_or_default())
 }

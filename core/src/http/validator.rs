@@ -1,5 +1,6 @@
 //! ETag and Last-Modified: the fields that distinguish versions of a file (RFC 9110 §8.8).
 
+use super::date::parse_date;
 use crate::record::Validators;
 use crate::split::cut;
 use crate::transport::Headers;
@@ -20,7 +21,7 @@ pub fn is_strong_etag(etag: &str) -> bool {
 
 /// Returns `true` if a Last-Modified is at least 60 s older than the Date of the same response.
 pub fn is_strong_last_modified(last_modified: &str, date: &str) -> bool {
-    let (Ok(modified), Ok(date)) = (httpdate::parse_http_date(last_modified), httpdate::parse_http_date(date)) else {
+    let (Some(modified), Some(date)) = (parse_date(last_modified), parse_date(date)) else {
         return false;
     };
     date.duration_since(modified).is_ok_and(|age| age >= STRONG_AFTER)

@@ -7,6 +7,7 @@
 use super::breaker::{Breaker, NoAnswer, Outage};
 use crate::error::Error;
 use crate::mutex::lock;
+use crate::semaphore::Semaphore;
 use crate::time::Clock;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
@@ -19,11 +20,17 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct Reachability(Arc<Line>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Line {
     state: Mutex<State>,
     /// Held by the prober.
-    prober: async_lock::Mutex<()>,
+    prober: Semaphore,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Line { state: Mutex::default(), prober: Semaphore::single() }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +94,7 @@ impl Reachability {
         }
         let deadline = clock.now().after(patience);
         let turn = {
-            let turn = self.0.prober.lock();
+            let turn = self.0.prober.acquire();
             match select(pin!(turn), pin!(clock.sleep(patience))).await {
                 Either::Left((turn, _)) => turn,
                 Either::Right(((), _)) => return self.give_up(),

@@ -261,8 +261,8 @@ impl Row {
     fn take_terms(&mut self, terms: &Terms) {
         self.new.adopt = terms.adopt;
         self.new.on_exists = terms.on_exists;
-        self.new.header_names.clone_from(&terms.header_names);
-        self.new.mirrors.clone_from(&terms.mirrors);
+        self.new.header_names = terms.header_names.clone();
+        self.new.mirrors = terms.mirrors.clone();
     }
 
     fn stand(&mut self, status: Status) {
