@@ -10,6 +10,6 @@ mod release;
 pub use crate::config::id_of;
 pub use client::PeerClient;
 pub(crate) use client::source_of;
-pub use link::{LinkRefused, QuickLink};
 pub(crate) use client::{ENCODED, KnownPeer, PeerClients};
+pub use link::{LinkRefused, QuickLink};
 pub use release::{Query, Release};
