@@ -231,9 +231,10 @@ node.stop()
 before = (len(films.entries["downloadclient"]), len(films.entries["indexer"]))
 config["regrip"]["listen"] = node.address.removeprefix("http://")
 configure()
-saves = len(films.saves)
+saves = [len(server.saves) for server in (films, series)]
 node = Node("again", "serve", "--config", "config.jsonc")
-until("registered again", node.log.read_text, lambda: len(films.saves) >= saves + 2)
+until("registered again", node.log.read_text,
+      lambda: all(len(server.saves) >= before + 2 for server, before in zip((films, series), saves)))
 assert (len(films.entries["downloadclient"]), len(films.entries["indexer"])) == before == (1, 1)
 node.stop()
 friend.stop()

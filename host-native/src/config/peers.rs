@@ -92,7 +92,7 @@ fn autoregister(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Autoregister> 
     if let Some(node) = block.take("priority") {
         match number(&node, notes) {
             Some(priority) if (1..=50).contains(&priority) => read.priority = priority,
-            Some(_) => node.refuse("a number from 1 to 50", notes),
+            Some(found) => node.refuse_found(&found.to_string(), "a number from 1 to 50", notes),
             None => {}
         }
     }
