@@ -201,7 +201,8 @@ gone = stub("no-such-item", "Film.Two.2021.GONE")
 films.alternatives[info_hash(gone)] = (stub(items["Film Three (2022).mkv"], "Film.Two.2021.OTHER"), "Film.Two.2021.OTHER")
 gone = films.grab(gone, "Film.Two.2021.GONE")
 until("blocklisted", lambda: (films.queue(), node.log.read_text()), lambda: films.blocked == [gone])
-[other] = [hash for hash, item in films.tracked.items() if item["title"].endswith("OTHER")]
+others = lambda: [hash for hash, item in list(films.tracked.items()) if item["title"].endswith("OTHER")]
+[other] = until("another release is grabbed", films.queue, others)
 until("imported", lambda: (films.queue(), node.log.read_text()), lambda: imported(films, other))
 row_is("Film Three (2022).mkv", "imported")
 deletes = [path for method, path in films.requests if method == "DELETE"]
@@ -231,9 +232,10 @@ node.stop()
 before = (len(films.entries["downloadclient"]), len(films.entries["indexer"]))
 config["regrip"]["listen"] = node.address.removeprefix("http://")
 configure()
-saves = len(films.saves)
+saves = [len(server.saves) for server in (films, series)]
 node = Node("again", "serve", "--config", "config.jsonc")
-until("registered again", node.log.read_text, lambda: len(films.saves) >= saves + 2)
+until("registered again", node.log.read_text,
+      lambda: all(len(server.saves) >= before + 2 for server, before in zip((films, series), saves)))
 assert (len(films.entries["downloadclient"]), len(films.entries["indexer"])) == before == (1, 1)
 node.stop()
 friend.stop()

@@ -152,6 +152,8 @@ class Server:
                     status, answer = fake.answer(self.command, url.path, query, body, self.headers)
                 except Refused as refused:
                     status, answer = refused.status, refused.answer
+                except urllib.error.URLError as error:
+                    status, answer = 400, [failure("Host", f"Unable to connect: {error}")]
                 except Exception as error:  # what the real one could not read either
                     fake.wrong.append(f"{self.command} {self.path}: {error!r}")
                     status, answer = 500, {"message": repr(error)}

@@ -9,7 +9,7 @@
 
 use super::auth::{Auth, client_session};
 use super::downloads::up_to_date;
-use super::torrent_json::{Form, Shown, fits, order, server_state, with_constants};
+use super::torrent_json::{Form, ShownTorrent, fits, order, server_state, with_constants};
 use super::{Api, Handled};
 use crate::control::{StubPlace, Torrent, TorrentError, below, fetch_stub, own_stub};
 use crate::ledger::{NativeLedger, is_as_left};
@@ -45,14 +45,14 @@ const MOST_ADDED: usize = 64;
 const RATE_OVER: Duration = Duration::from_secs(1);
 
 /// The handlers' state.
-struct Client<L: NativeLedger> {
+struct TorrentApi<L: NativeLedger> {
     api: Arc<Api<L>>,
-    rates: Mutex<HashMap<String, Rate>>,
+    rates: Mutex<HashMap<String, MeasuredRate>>,
     responses: AtomicU64,
 }
 
 /// Bytes of a download between two requests.
-struct Rate {
+struct MeasuredRate {
     at: Instant,
     bytes: u64,
     per_second: u64,
@@ -70,11 +70,11 @@ impl Guard for ClientGuard {
 /// The API as a server takes it.
 pub(super) fn router<L: NativeLedger>(api: Arc<Api<L>>) -> Answer {
     let guard = Arc::new(ClientGuard(Arc::clone(&api.auth)));
-    let client = Client { api, rates: Mutex::default(), responses: AtomicU64::new(0) };
+    let client = TorrentApi { api, rates: Mutex::default(), responses: AtomicU64::new(0) };
     Router::new(Arc::new(client), routes(), guard).answer()
 }
 
-const fn routes<L: NativeLedger>() -> &'static [Route<Client<L>>] {
+const fn routes<L: NativeLedger>() -> &'static [Route<TorrentApi<L>>] {
     macro_rules! route {
         ($method:ident $path:literal, $entry:ident, $handler:path) => {
             Route {
@@ -122,7 +122,7 @@ impl From<TorrentError> for Refusal {
     }
 }
 
-async fn log_in<L: NativeLedger>(client: &Client<L>, mut asked: Asked) -> Handled {
+async fn log_in<L: NativeLedger>(client: &TorrentApi<L>, mut asked: Asked) -> Handled {
     let form = Form::read(&mut asked).await?;
     let password = form.text("password").trim();
     let Some(token) = client.api.auth.log_in_client(password, asked.headers(), asked.from())? else {
@@ -135,14 +135,14 @@ async fn log_in<L: NativeLedger>(client: &Client<L>, mut asked: Asked) -> Handle
     ok().map(|reply| reply.text_header(SET_COOKIE, &cookie))
 }
 
-async fn log_out<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
+async fn log_out<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
     if let Some((token, _)) = client_session(asked.headers()) {
         client.api.auth.log_out_client(token);
     }
     ok().map(|reply| reply.text_header(SET_COOKIE, "SID=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))
 }
 
-async fn app<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
+async fn app<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
     match asked.captured() {
         "version" => Ok(Reply::text(StatusCode::OK, VERSION)),
         "webapiVersion" => Ok(Reply::text(StatusCode::OK, WEB_API_VERSION)),
@@ -161,7 +161,7 @@ async fn app<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
     }
 }
 
-async fn transfer<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
+async fn transfer<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
     match asked.captured() {
         "info" => Ok(Reply::json(&server_state(&client.all().await?))),
         "speedLimitsMode" | "downloadLimit" | "uploadLimit" => Ok(Reply::text(StatusCode::OK, "0")),
@@ -170,7 +170,7 @@ async fn transfer<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled 
     }
 }
 
-async fn sync<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
+async fn sync<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
     let rid = client.responses.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
     match asked.captured() {
         "maindata" => {
@@ -198,14 +198,14 @@ const NO_EFFECT: &str = "setShareLimits setForceStart topPrio bottomPrio increas
     toggleSequentialDownload toggleFirstLastPiecePrio setAutoManagement setDownloadLimit setUploadLimit filePrio \
     addTags removeTags createTags deleteTags addPeers addTrackers editTracker removeTrackers setTags addWebSeeds";
 
-async fn read<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
+async fn read<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
     match READS.contains(&asked.captured()) {
         true => torrents(client, asked).await,
         false => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "Method Not Allowed")),
     }
 }
 
-async fn torrents<L: NativeLedger>(client: &Client<L>, mut asked: Asked) -> Handled {
+async fn torrents<L: NativeLedger>(client: &TorrentApi<L>, mut asked: Asked) -> Handled {
     let form = Form::read(&mut asked).await?;
     match asked.captured() {
         "info" => client.info(&form).await,
@@ -249,7 +249,7 @@ async fn torrents<L: NativeLedger>(client: &Client<L>, mut asked: Asked) -> Hand
     }
 }
 
-impl<L: NativeLedger> Client<L> {
+impl<L: NativeLedger> TorrentApi<L> {
     /// The completed folder or one below it.
     fn save_path(&self, folder: &str) -> String {
         let completed = self.api.control.completed().unwrap_or(Path::new(""));
@@ -480,7 +480,7 @@ impl<L: NativeLedger> Client<L> {
     }
 
     /// The torrent of `hash`, or 404.
-    async fn one(&self, form: &Form) -> Result<Shown, Refusal> {
+    async fn one(&self, form: &Form) -> Result<ShownTorrent, Refusal> {
         let hash = form.need("hash")?.to_ascii_lowercase();
         match self.api.control.torrents().get(&hash) {
             Some(torrent) => self.shown(torrent).await,
@@ -488,7 +488,7 @@ impl<L: NativeLedger> Client<L> {
         }
     }
 
-    async fn all(&self) -> Result<Vec<Shown>, Refusal> {
+    async fn all(&self) -> Result<Vec<ShownTorrent>, Refusal> {
         let mut all = Vec::new();
         for torrent in self.api.control.torrents().list() {
             all.push(self.shown(torrent).await?);
@@ -525,7 +525,7 @@ impl<L: NativeLedger> Client<L> {
         Ok(Reply::json(&found.into_iter().skip(skip).take(take).collect::<Vec<_>>()))
     }
 
-    async fn shown(&self, torrent: Torrent) -> Result<Shown, Refusal> {
+    async fn shown(&self, torrent: Torrent) -> Result<ShownTorrent, Refusal> {
         let _turn = self.api.turns.acquire().await;
         let control = &self.api.control;
         let entry = match torrent.download {
@@ -569,18 +569,18 @@ impl<L: NativeLedger> Client<L> {
         let size = download.as_ref().and_then(|download| download.expected_bytes).unwrap_or(torrent.length);
         let completed = download.as_ref().map_or(0, |download| download.downloaded_bytes).min(size);
         let per_second = if state == "downloading" { self.rate(&torrent.hash, completed) } else { 0 };
-        Ok(Shown { torrent, download, state, error, size, completed, per_second })
+        Ok(ShownTorrent { torrent, download, state, error, size, completed, per_second })
     }
 
     /// Bytes per second since an earlier request.
     fn rate(&self, hash: &str, bytes: u64) -> u64 {
         let mut rates = lock(&self.rates);
         let now = Instant::now();
-        let rate = rates.entry(hash.to_owned()).or_insert(Rate { at: now, bytes, per_second: 0 });
+        let rate = rates.entry(hash.to_owned()).or_insert(MeasuredRate { at: now, bytes, per_second: 0 });
         let passed = now.duration_since(rate.at);
         if passed >= RATE_OVER {
             let moved = u128::from(bytes.saturating_sub(rate.bytes)) * 1000 / passed.as_millis().max(1);
-            *rate = Rate { at: now, bytes, per_second: u64::try_from(moved).unwrap_or(u64::MAX) };
+            *rate = MeasuredRate { at: now, bytes, per_second: u64::try_from(moved).unwrap_or(u64::MAX) };
         }
         rate.per_second
     }

@@ -64,7 +64,7 @@ impl Form {
 }
 
 /// A torrent with its download, at one moment.
-pub(super) struct Shown {
+pub(super) struct ShownTorrent {
     pub(super) torrent: Torrent,
     pub(super) download: Option<Download>,
     /// As qBittorrent names it.
@@ -76,7 +76,7 @@ pub(super) struct Shown {
     pub(super) per_second: u64,
 }
 
-impl Shown {
+impl ShownTorrent {
     fn is_complete(&self) -> bool {
         self.state == "stoppedUP"
     }
@@ -147,7 +147,7 @@ impl Shown {
 }
 
 /// Returns `true` if a torrent is among those of a filter of `torrents/info`.
-pub(super) fn fits(filter: &str, shown: &Shown) -> bool {
+pub(super) fn fits(filter: &str, shown: &ShownTorrent) -> bool {
     let (state, complete) = (shown.state, shown.is_complete());
     match filter {
         "downloading" => !complete,
@@ -173,7 +173,7 @@ pub(super) fn order(one: &Value, other: &Value) -> std::cmp::Ordering {
     }
 }
 
-pub(super) fn server_state(all: &[Shown]) -> Value {
+pub(super) fn server_state(all: &[ShownTorrent]) -> Value {
     let own = json!({
         "dl_info_data": all.iter().map(|shown| shown.completed).sum::<u64>(),
         "dl_info_speed": all.iter().map(|shown| shown.per_second).sum::<u64>(),

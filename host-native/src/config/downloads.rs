@@ -75,8 +75,8 @@ fn import_poll_interval(block: &mut Block<'_>, notes: &mut Notes<'_>) -> Duratio
     };
     match number(&knob, notes) {
         Some(ms) if ms >= LEAST_IMPORT_POLL_MS => Duration::from_millis(ms),
-        Some(_) => {
-            knob.refuse("at least 1000 ms", notes);
+        Some(ms) => {
+            knob.refuse_found(&ms.to_string(), "at least 1000 ms", notes);
             IMPORT_POLL_INTERVAL
         }
         None => IMPORT_POLL_INTERVAL,

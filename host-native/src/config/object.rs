@@ -231,7 +231,8 @@ impl<'a> Node<'a> {
         self.refuse_found(&self.shown(), expected, notes);
     }
 
-    fn refuse_found(&self, found: &str, expected: &str, notes: &mut Notes<'_>) {
+    /// Notes that a value was found that is no secret.
+    pub(super) fn refuse_found(&self, found: &str, expected: &str, notes: &mut Notes<'_>) {
         let what = format!("found {found}, expected {expected}");
         notes.error(self.at, &self.key, what);
     }

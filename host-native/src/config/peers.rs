@@ -102,7 +102,7 @@ fn read_autoregister(block: &mut Block<'_>, enable: &str, into: &mut Autoregiste
     if let Some(node) = block.take("priority") {
         match number(&node, notes) {
             Some(priority) if (1..=50).contains(&priority) => into.priority = priority,
-            Some(_) => node.refuse("a number from 1 to 50", notes),
+            Some(found) => node.refuse_found(&found.to_string(), "a number from 1 to 50", notes),
             None => {}
         }
     }

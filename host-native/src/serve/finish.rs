@@ -80,7 +80,9 @@ async fn after<L: NativeLedger>(
                 service.blame(&item, entry.stub_name.as_deref(), &failed_because(&entry)).await;
             }
             give_up(service, &entry, &why(&failed_because(&entry), advice)).await;
-            service.control.torrents().ask_soon();
+            if is_at_fault {
+                service.control.torrents().ask_soon();
+            }
         }
         Status::Cancelled => {
             service.retries.forget(id);

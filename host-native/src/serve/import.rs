@@ -148,7 +148,6 @@ impl<L: NativeLedger> Imports<L> {
         };
         let accepted = |name: &String| Import { state: ImportState::Accepted, ..Import::new(name) };
         self.note(id, names.iter().map(accepted).collect(), line).await;
-        self.control.torrents().ask_soon();
     }
 
     /// The names of the servers that import a category.

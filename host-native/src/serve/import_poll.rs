@@ -73,9 +73,6 @@ pub(super) async fn poll<L: NativeLedger>(service: Arc<Service<L>>) {
     let mut asked = HashMap::new();
     loop {
         let config = service.settings.get();
-        if let Err(error) = round(&service, &config, &mut asked).await {
-            tracing::error!(error = %chain(&error), "cannot read the downloads that are to be imported");
-        }
         let interval = config.downloads.as_ref().map_or(LONGEST_REST, |downloads| downloads.import_poll_interval);
         let timer = async {
             Timer::after(interval).await;
@@ -84,6 +81,9 @@ pub(super) async fn poll<L: NativeLedger>(service: Arc<Service<L>>) {
             let _ = signal.recv().await;
         };
         signalled.or(timer).await;
+        if let Err(error) = round(&service, &service.settings.get(), &mut asked).await {
+            tracing::error!(error = %chain(&error), "cannot read the downloads that are to be imported");
+        }
     }
 }
 

@@ -56,11 +56,15 @@ pub(super) async fn run<L: NativeLedger>(service: Arc<Service<L>>, item: PeerIte
             Step::Failed(error) => {
                 let why = finish::why(&chain(&error), error.advice());
                 tracing::error!(item = ?item.id, peer = %item.peer, error = %chain(&error), "the stub failed");
-                if is_of_the_release(&error) {
+                let is_at_fault = is_of_the_release(&error);
+                if is_at_fault {
                     service.blame(&item, None, &why).await;
                 }
                 finish::fail_stubs(&service, &item, &[], &why).await;
-                return service.control.torrents().ask_soon();
+                if is_at_fault {
+                    service.control.torrents().ask_soon();
+                }
+                return;
             }
             Step::Wait(error) => {
                 let rest = rest_after(tries).min(LONGEST_REST);

@@ -169,7 +169,7 @@ fn a_server_registers_everywhere_unless_it_is_told_not_to() {
         (
             r#""blocklistFailed": false"#,
             r#""blocklistFailed": "no""#,
-            "downloads.blocklistFailed: found a string, expected true or false",
+            "downloads.blocklistFailed: found a string of 2 characters, expected true or false",
         ),
         (
             r#""priority": 50"#,
