@@ -177,7 +177,7 @@ impl QuickLink {
         }
         match base_url_flaw(&self.url) {
             None => Ok(()),
-            Some(flaw) => Err(LinkRefused(format!("its url {}: {flaw}", display_url(&self.url)))),
+            Some(flaw) => Err(LinkRefused(format!("its url ({}): {flaw}", display_url(&self.url)))),
         }
     }
 }
