@@ -85,7 +85,7 @@ fn what_a_request_brings_in_the_wrong_place_is_not_repeated() {
     let log = served.log.text();
     assert_hidden(&log, "the log");
     served.stop();
-    for name in house.names("data") {
+    for name in house.names("data").into_iter().filter(|name| house.path("data").join(name).is_file()) {
         let kept = std::fs::read(house.path("data").join(&name)).expect("read");
         assert_hidden(&String::from_utf8_lossy(&kept), &name);
     }
