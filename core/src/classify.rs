@@ -90,6 +90,20 @@ pub fn is_transient(error: &Error, extra_retry_statuses: &[u16]) -> bool {
     class(error, extra_retry_statuses) == Class::Transient
 }
 
+/// Returns `true` if the release itself is at fault, so that another release of the same film may do: it is gone at its source,
+/// its bytes or its size are not what was announced, or its file has an unsafe name. Credentials, a source that cannot be
+/// reached, this machine and a cancel are no fault of the release.
+pub fn is_of_the_release(error: &Error) -> bool {
+    match error {
+        Error::Status { status, .. } => matches!(status, 404 | 410),
+        Error::DigestMismatch { .. }
+        | Error::DigestConflict { .. }
+        | Error::Shrunk { .. }
+        | Error::NameRefused { .. } => true,
+        _ => false,
+    }
+}
+
 /// Returns `true` if the cause is this machine (its disk, its ledger, another process), not the source or the download.
 pub fn is_of_this_machine(code: &ErrorCode) -> bool {
     matches!(

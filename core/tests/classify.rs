@@ -1,6 +1,6 @@
 //! Transient or permanent (spec §4): every kind of error, and every status.
 
-use regrip_core::classify::class_of_status;
+use regrip_core::classify::{class_of_status, is_of_the_release};
 use regrip_core::error::Timeout;
 use regrip_core::{Algorithm, Checksum, Class, Error, Status, class, is_transient};
 use std::collections::BTreeSet;
@@ -148,4 +148,17 @@ fn an_error_with_its_sources_is_one_line() {
     let error = Error::network("connecting to peer.example:80", source);
     let line = regrip_core::error::chain(&error);
     assert_eq!(line, "connection failed: connecting to peer.example:80: no route to host");
+}
+
+#[test]
+fn only_what_another_release_can_mend_is_the_releases_fault() {
+    for (error, _, code) in table() {
+        let expected = match &error {
+            Error::Status { status, .. } => matches!(status, 404 | 410),
+            _ => ["DigestMismatch", "DigestConflict", "Shrunk", "NameRefused"].contains(&code),
+        };
+        assert_eq!(is_of_the_release(&error), expected, "{code}: {error}");
+    }
+    let of_the_release: Vec<u16> = (400..=599).filter(|code| is_of_the_release(&status(*code))).collect();
+    assert_eq!(of_the_release, [404, 410]);
 }

@@ -22,6 +22,7 @@ fn every_status_has_its_word_and_is_found_by_it() {
         (Status::Committing, "committing"),
         (Status::Completed, "completed"),
         (Status::ImportQueued, "import_queued"),
+        (Status::Imported, "imported"),
         (Status::Failed, "failed"),
         (Status::Cancelled, "cancelled"),
     ];

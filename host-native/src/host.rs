@@ -1,8 +1,7 @@
-//! The native implementation of the core's host.
+//! The native implementation of the core's host, and the threads that transfers run on.
 //!
-//! [`Workers`] are the threads that transfers run on. Disk writes are synchronous in a transfer's own task, so one slow disk
-//! must not stop the timers of the others: as many threads as there are downloads at once, up to the number of cores. A
-//! single download runs on the calling thread.
+//! Disk writes are synchronous in a transfer's own task, so one slow disk must not stop the timers of the others: there are as
+//! many threads as there are downloads at once, up to the number of cores. A single download runs on the calling thread.
 
 use crate::ledger::{NativeLedger, is_delivered};
 use crate::store::{DiskStore, FileStamp};

@@ -1,7 +1,7 @@
 //! The native host of regrip: HTTP by surf on a transport of its own, part files, a SQLite ledger, and the command line.
 //!
 //! A program that downloads files needs [`host::NativeHost`] and its parts: [`transport`] reads a byte from the socket, the
-//! core counts it, [`store`] writes it, [`ledger`] records the progress, [`time`] has the clock and [`workers`] the threads.
+//! core counts it, [`store`] writes it, [`ledger`] records the progress, [`time`] has the clock and [`host::Workers`] the threads.
 //! The modules that are not documented here belong to the binary; they are public only for its tests.
 
 #[doc(hidden)]

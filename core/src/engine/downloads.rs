@@ -492,7 +492,7 @@ fn order(mark: &Mark) -> (&str, Reverse<(bool, u64)>, DownloadId) {
 
 /// Returns `true` if a row claims its part and has not renamed it.
 fn has_part(row: &Row) -> bool {
-    row.claimed && !matches!(row.status, Status::Completed | Status::ImportQueued)
+    row.claimed && !row.status.is_complete()
 }
 
 /// Returns `true` if a download failed because the file has another digest.

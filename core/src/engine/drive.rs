@@ -65,7 +65,7 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         job.reachability = shared.peers.of_source(&job.row.new.source);
     }
     match job.row.status {
-        Status::Completed | Status::ImportQueued => return Ok(job.summary(None)),
+        Status::Completed | Status::ImportQueued | Status::Imported => return Ok(job.summary(None)),
         Status::Failed | Status::Cancelled => return Err(job.row.wrong_state().into()),
         Status::Paused => return close(&mut job, Err(Error::Paused.into()), None).await,
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
@@ -339,7 +339,7 @@ async fn was_completed<H: Host>(job: &mut Job<'_, H>, error: &Error) -> bool {
         return false;
     }
     match calls::row(job.host, job.row.id).await {
-        Ok(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => job.row = row,
+        Ok(row) if row.status.is_complete() => job.row = row,
         _ => return false,
     }
     if job.row.claimed {
@@ -351,7 +351,7 @@ async fn was_completed<H: Host>(job: &mut Job<'_, H>, error: &Error) -> bool {
 /// Gives up a part that was only opened. An empty one may have been created by that: after its row was removed, so that no row
 /// claims it, or beside the file that another process has completed.
 async fn leave<H: Host>(job: &Job<'_, H>, mut part: PartOf<H>, error: Failed) -> Result<After<PartOf<H>>, Failed> {
-    let done = matches!(job.row.status, Status::Completed | Status::ImportQueued);
+    let done = job.row.status.is_complete();
     let ended = !matches!(*error, Error::Ledger { .. });
     if part.is_named() && (done || (ended && calls::length(&mut part).await.is_ok_and(|length| length == 0))) {
         drop(part);

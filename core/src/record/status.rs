@@ -20,6 +20,8 @@ pub enum Status {
     Completed,
     /// The file is at its final name, and an import server was asked to import it.
     ImportQueued,
+    /// An import server has imported the file; it may be at its final name no longer.
+    Imported,
     /// The download failed.
     Failed,
     /// A user cancelled it; the part is kept.
@@ -37,13 +39,14 @@ impl Status {
             Status::Committing => "committing",
             Status::Completed => "completed",
             Status::ImportQueued => "import_queued",
+            Status::Imported => "imported",
             Status::Failed => "failed",
             Status::Cancelled => "cancelled",
         }
     }
 
     /// All statuses, in the order in which a download goes through them.
-    pub const ALL: [Status; 9] = [
+    pub const ALL: [Status; 10] = [
         Status::Queued,
         Status::Downloading,
         Status::Waiting,
@@ -51,6 +54,7 @@ impl Status {
         Status::Committing,
         Status::Completed,
         Status::ImportQueued,
+        Status::Imported,
         Status::Failed,
         Status::Cancelled,
     ];
@@ -64,8 +68,13 @@ impl Status {
     pub fn is_finished(self) -> bool {
         match self {
             Status::Queued | Status::Downloading | Status::Waiting | Status::Paused | Status::Committing => false,
-            Status::Completed | Status::ImportQueued | Status::Failed | Status::Cancelled => true,
+            Status::Completed | Status::ImportQueued | Status::Imported | Status::Failed | Status::Cancelled => true,
         }
+    }
+
+    /// Returns `true` if the file got its final name.
+    pub fn is_complete(self) -> bool {
+        matches!(self, Status::Completed | Status::ImportQueued | Status::Imported)
     }
 
     /// Returns `true` if the download is driven without a user: it has not ended and is not paused.

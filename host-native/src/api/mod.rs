@@ -12,7 +12,7 @@
 //!
 //! Below `/api/v2/` is the API of another program, qBittorrent, for Radarr and Sonarr: see `qbittorrent`.
 //!
-//! `routes` is the table of routes, `auth` decides who may use them, `error` has the error responses. Nothing here decides
+//! `routes` is the table of routes and has the error responses, `auth` decides who may use them. Nothing here decides
 //! about downloads.
 //!
 //! Invariant: no answer has a secret in it: no key, no header's value, of a URL neither userinfo nor query.

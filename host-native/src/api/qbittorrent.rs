@@ -4,31 +4,34 @@
 //! not exist: such methods are accepted without an effect, and what would change a file (another folder, another name) is refused.
 //! Answers are plain text or JSON, as there. `README.md` lists the methods and what differs from qBittorrent.
 //!
-//! Invariants: of a request's texts only safe names become paths, below the completed folder; no URL of a request is fetched; a
-//! file is deleted only if it is still as regrip delivered it.
+//! Invariants: of a request's texts only safe names become paths, below the completed folder; what a URL of a request answers is
+//! read as a stub and is nothing else; a file is deleted only if it is still as regrip delivered it.
 
 use super::auth::{Auth, client_session};
 use super::downloads::up_to_date;
-use super::torrent_json::{Form, Shown, fits, order, server_state, with_constants};
+use super::torrent_json::{Form, ShownTorrent, fits, order, server_state, with_constants};
 use super::{Api, Handled};
-use crate::control::{StubPlace, Torrent, TorrentError, below};
+use crate::control::{StubPlace, Torrent, TorrentError, below, fetch_stub, own_stub};
 use crate::ledger::{NativeLedger, is_as_left};
 use crate::server::{Answer, Asked, Entry, Guard, Refusal, Reply, Route, Router};
 use crate::store::look_at;
 use crate::sync::lock;
+use bytes::Bytes;
 use futures::FutureExt;
-use hyper::header::SET_COOKIE;
+use hyper::header::{HOST, SET_COOKIE};
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use regrip_core::classify::is_of_this_machine;
-use regrip_core::{DownloadId, Error, PeerId, Status};
+use regrip_core::error::chain;
+use regrip_core::{DownloadId, Error, PeerId, Status, display_url};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
+use url::Url;
 
 /// The version of qBittorrent that is claimed, and of its Web API: from these on a finished torrent is `stoppedUP`.
 const VERSION: &str = "v5.0.4";
@@ -36,18 +39,20 @@ const WEB_API_VERSION: &str = "2.11.4";
 
 /// The longest user name that is kept in the cookie, in bytes.
 const LONGEST_USER_BYTES: usize = 256;
+/// Torrents of one request.
+const MOST_ADDED: usize = 64;
 /// The shortest time that a rate is measured over.
 const RATE_OVER: Duration = Duration::from_secs(1);
 
 /// The handlers' state.
-struct Client<L: NativeLedger> {
+struct TorrentApi<L: NativeLedger> {
     api: Arc<Api<L>>,
-    rates: Mutex<HashMap<String, Rate>>,
+    rates: Mutex<HashMap<String, MeasuredRate>>,
     responses: AtomicU64,
 }
 
 /// Bytes of a download between two requests.
-struct Rate {
+struct MeasuredRate {
     at: Instant,
     bytes: u64,
     per_second: u64,
@@ -65,11 +70,11 @@ impl Guard for ClientGuard {
 /// The API as a server takes it.
 pub(super) fn router<L: NativeLedger>(api: Arc<Api<L>>) -> Answer {
     let guard = Arc::new(ClientGuard(Arc::clone(&api.auth)));
-    let client = Client { api, rates: Mutex::default(), responses: AtomicU64::new(0) };
+    let client = TorrentApi { api, rates: Mutex::default(), responses: AtomicU64::new(0) };
     Router::new(Arc::new(client), routes(), guard).answer()
 }
 
-const fn routes<L: NativeLedger>() -> &'static [Route<Client<L>>] {
+const fn routes<L: NativeLedger>() -> &'static [Route<TorrentApi<L>>] {
     macro_rules! route {
         ($method:ident $path:literal, $entry:ident, $handler:path) => {
             Route {
@@ -117,7 +122,7 @@ impl From<TorrentError> for Refusal {
     }
 }
 
-async fn log_in<L: NativeLedger>(client: &Client<L>, mut asked: Asked) -> Handled {
+async fn log_in<L: NativeLedger>(client: &TorrentApi<L>, mut asked: Asked) -> Handled {
     let form = Form::read(&mut asked).await?;
     let password = form.text("password").trim();
     let Some(token) = client.api.auth.log_in_client(password, asked.headers(), asked.from())? else {
@@ -130,14 +135,14 @@ async fn log_in<L: NativeLedger>(client: &Client<L>, mut asked: Asked) -> Handle
     ok().map(|reply| reply.text_header(SET_COOKIE, &cookie))
 }
 
-async fn log_out<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
+async fn log_out<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
     if let Some((token, _)) = client_session(asked.headers()) {
         client.api.auth.log_out_client(token);
     }
     ok().map(|reply| reply.text_header(SET_COOKIE, "SID=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"))
 }
 
-async fn app<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
+async fn app<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
     match asked.captured() {
         "version" => Ok(Reply::text(StatusCode::OK, VERSION)),
         "webapiVersion" => Ok(Reply::text(StatusCode::OK, WEB_API_VERSION)),
@@ -156,7 +161,7 @@ async fn app<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
     }
 }
 
-async fn transfer<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
+async fn transfer<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
     match asked.captured() {
         "info" => Ok(Reply::json(&server_state(&client.all().await?))),
         "speedLimitsMode" | "downloadLimit" | "uploadLimit" => Ok(Reply::text(StatusCode::OK, "0")),
@@ -165,7 +170,7 @@ async fn transfer<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled 
     }
 }
 
-async fn sync<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
+async fn sync<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
     let rid = client.responses.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
     match asked.captured() {
         "maindata" => {
@@ -189,42 +194,18 @@ const READS: [&str; 9] =
     ["info", "properties", "files", "trackers", "webseeds", "pieceStates", "categories", "tags", "count"];
 
 /// Methods without an effect here.
-const NO_EFFECT: [&str; 25] = [
-    "setShareLimits",
-    "setForceStart",
-    "topPrio",
-    "bottomPrio",
-    "increasePrio",
-    "decreasePrio",
-    "recheck",
-    "reannounce",
-    "setSuperSeeding",
-    "toggleSequentialDownload",
-    "toggleFirstLastPiecePrio",
-    "setAutoManagement",
-    "setDownloadLimit",
-    "setUploadLimit",
-    "filePrio",
-    "addTags",
-    "removeTags",
-    "createTags",
-    "deleteTags",
-    "addPeers",
-    "addTrackers",
-    "editTracker",
-    "removeTrackers",
-    "setTags",
-    "addWebSeeds",
-];
+const NO_EFFECT: &str = "setShareLimits setForceStart topPrio bottomPrio increasePrio decreasePrio recheck reannounce setSuperSeeding \
+    toggleSequentialDownload toggleFirstLastPiecePrio setAutoManagement setDownloadLimit setUploadLimit filePrio \
+    addTags removeTags createTags deleteTags addPeers addTrackers editTracker removeTrackers setTags addWebSeeds";
 
-async fn read<L: NativeLedger>(client: &Client<L>, asked: Asked) -> Handled {
+async fn read<L: NativeLedger>(client: &TorrentApi<L>, asked: Asked) -> Handled {
     match READS.contains(&asked.captured()) {
         true => torrents(client, asked).await,
         false => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "Method Not Allowed")),
     }
 }
 
-async fn torrents<L: NativeLedger>(client: &Client<L>, mut asked: Asked) -> Handled {
+async fn torrents<L: NativeLedger>(client: &TorrentApi<L>, mut asked: Asked) -> Handled {
     let form = Form::read(&mut asked).await?;
     match asked.captured() {
         "info" => client.info(&form).await,
@@ -248,6 +229,9 @@ async fn torrents<L: NativeLedger>(client: &Client<L>, mut asked: Asked) -> Hand
             }
             ok()
         }
+        "downloadLimit" | "uploadLimit" => {
+            Ok(Reply::json(&client.selected(&form)?.into_iter().map(|one| (one.hash, 0)).collect::<BTreeMap<_, _>>()))
+        }
         "setCategory" => client.set_category(&form).await,
         "createCategory" | "editCategory" => client.put_category(&form, asked.captured() == "createCategory").await,
         "removeCategories" => {
@@ -260,12 +244,12 @@ async fn torrents<L: NativeLedger>(client: &Client<L>, mut asked: Asked) -> Hand
             Err(conflict("the folder of a download is chosen when it is added, by its category"))
         }
         "rename" | "renameFile" | "renameFolder" => Err(conflict("the peer's release names the file")),
-        method if NO_EFFECT.contains(&method) => ok(),
+        method if NO_EFFECT.split(' ').any(|name| name == method) => ok(),
         _ => unknown(),
     }
 }
 
-impl<L: NativeLedger> Client<L> {
+impl<L: NativeLedger> TorrentApi<L> {
     /// The completed folder or one below it.
     fn save_path(&self, folder: &str) -> String {
         let completed = self.api.control.completed().unwrap_or(Path::new(""));
@@ -318,9 +302,9 @@ impl<L: NativeLedger> Client<L> {
         if !category.is_empty() && !self.api.control.torrents().categories().contains_key(category) {
             return Err(conflict("there is no such category"));
         }
-        for torrent in self.selected(form)? {
-            let torrent = Torrent { category: category.to_owned(), ..torrent };
-            self.api.control.torrents().put(self.api.control.ledger(), torrent).await?;
+        for Torrent { hash, .. } in self.selected(form)? {
+            let set = |torrent: &mut Torrent| category.clone_into(&mut torrent.category);
+            self.api.control.torrents().change(self.api.control.ledger(), &hash, set).await?;
         }
         ok()
     }
@@ -331,10 +315,14 @@ impl<L: NativeLedger> Client<L> {
         if control.completed().is_none() {
             return Err(conflict("this server downloads nothing: its configuration has no downloads block"));
         }
-        if !form.text("urls").trim().is_empty() {
-            return Err(conflict("URLs are not fetched: download the .torrent and add it as a file"));
+        let mut files = form.files.clone();
+        for url in form.text("urls").lines().map(str::trim).filter(|url| !url.is_empty()) {
+            if files.len() >= MOST_ADDED {
+                return Err(Refusal::bad_request(format!("more than {MOST_ADDED} torrents are given")));
+            }
+            files.push(self.fetch(url, asked).await?);
         }
-        if form.files.is_empty() {
+        if files.is_empty() {
             return Err(Refusal::bad_request("no torrent is given"));
         }
         let category = form.text("category");
@@ -349,7 +337,7 @@ impl<L: NativeLedger> Client<L> {
         let user = client_session(asked.headers()).and_then(|(_, user)| unhex(user));
         let added_on = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut new = Vec::new();
-        for file in &form.files {
+        for file in &files {
             let torrent = torrents.read(file)?;
             let peers = control.peers().list();
             if let Some(peer) = PeerId::new(&torrent.peer)
@@ -381,6 +369,26 @@ impl<L: NativeLedger> Client<L> {
             }
         }
         ok()
+    }
+
+    /// The stub at a URL. One of this server's own Torznab is made here; any other one is fetched.
+    async fn fetch(&self, url: &str, asked: &Asked) -> Result<Bytes, Refusal> {
+        let refused = |what: String| Refusal::from(TorrentError::Url(what));
+        let url = match Url::parse(url) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") => url,
+            Ok(url) if url.scheme() == "magnet" => {
+                return Err(refused("magnet links name no item of a peer: add the .torrent or its URL".to_owned()));
+            }
+            _ => return Err(refused("urls: expected the http or https URL of a .torrent on each line".to_owned())),
+        };
+        let (control, shown) = (&self.api.control, display_url(url.as_str()));
+        let asked_at = asked.headers().get(HOST).and_then(|host| Some(format!("http://{}", host.to_str().ok()?)));
+        let own = control.torrents().own_url().into_iter().chain(asked_at);
+        let fetched = match own_stub(&url, own) {
+            Some((peer, item)) => control.torrents().stub_of(peer, item).await.map(Bytes::from),
+            None => fetch_stub(control.engine().host(), url.as_str()).await,
+        };
+        fetched.map_err(|error| refused(format!("no stub at {shown}: {}", chain(&error))))
     }
 
     /// The torrents of `hashes`; unknown ones are skipped, as by qBittorrent.
@@ -426,13 +434,28 @@ impl<L: NativeLedger> Client<L> {
         }
     }
 
-    /// Deletes a torrent. With files also its partial data and, if nobody has changed it since, the completed file.
+    /// Deletes a torrent. With files also its partial data and, if nobody has changed it since, the completed file. The row of
+    /// a download that was left to a server stays: it is not known yet if that server has imported it.
     async fn delete(&self, torrent: Torrent, with_files: bool) -> Result<(), Refusal> {
-        let (control, torrents) = (self.api.control.clone(), self.api.control.torrents());
-        torrents.remove_stubs(&torrent.hash).map_err(TorrentError::Io)?;
-        if let Some((id, status)) = self.status(&torrent).await? {
+        let (hash, torrents) = (&torrent.hash, self.api.control.torrents());
+        torrents.remove_stubs(hash).map_err(TorrentError::Io)?;
+        // Its row may be made at this moment: then it has a download that it did not have before.
+        while let Some(torrent) = torrents.get(hash) {
+            self.delete_download(&torrent, with_files).await?;
+            if torrents.forget(self.api.control.ledger(), hash, torrent.download).await? {
+                break;
+            }
+        }
+        lock(&self.rates).remove(hash);
+        torrents.ask_soon();
+        Ok(())
+    }
+
+    async fn delete_download(&self, torrent: &Torrent, with_files: bool) -> Result<(), Refusal> {
+        let control = self.api.control.clone();
+        if let Some((id, status)) = self.status(torrent).await? {
             match (status, with_files) {
-                (Status::Completed | Status::ImportQueued, true) => {
+                (Status::Completed | Status::ImportQueued | Status::Imported, true) => {
                     let entry = control.ledger().entry(id).await?;
                     let path = Path::new(&entry.row.new.destination);
                     if let Ok(Some(stamp)) = look_at(path) {
@@ -441,19 +464,23 @@ impl<L: NativeLedger> Client<L> {
                             false => tracing::warn!(id, "the file was changed since its download: it is not deleted"),
                         }
                     }
-                    self.api.change(async move { control.remove(id).await }).await?;
+                    if status == Status::Completed {
+                        self.api.change(async move { control.remove(id).await }).await?;
+                    }
                 }
                 (_, true) => self.api.change(async move { control.remove(id).await }).await?,
-                (Status::Completed | Status::ImportQueued | Status::Failed | Status::Cancelled, false) => {}
+                (
+                    Status::Completed | Status::ImportQueued | Status::Imported | Status::Failed | Status::Cancelled,
+                    false,
+                ) => {}
                 (_, false) => self.api.change(async move { control.cancel(id).await.or_else(in_its_state) }).await?,
             }
         }
-        lock(&self.rates).remove(&torrent.hash);
-        Ok(torrents.forget(self.api.control.ledger(), &torrent.hash).await?)
+        Ok(())
     }
 
     /// The torrent of `hash`, or 404.
-    async fn one(&self, form: &Form) -> Result<Shown, Refusal> {
+    async fn one(&self, form: &Form) -> Result<ShownTorrent, Refusal> {
         let hash = form.need("hash")?.to_ascii_lowercase();
         match self.api.control.torrents().get(&hash) {
             Some(torrent) => self.shown(torrent).await,
@@ -461,7 +488,7 @@ impl<L: NativeLedger> Client<L> {
         }
     }
 
-    async fn all(&self) -> Result<Vec<Shown>, Refusal> {
+    async fn all(&self) -> Result<Vec<ShownTorrent>, Refusal> {
         let mut all = Vec::new();
         for torrent in self.api.control.torrents().list() {
             all.push(self.shown(torrent).await?);
@@ -470,8 +497,7 @@ impl<L: NativeLedger> Client<L> {
     }
 
     async fn info(&self, form: &Form) -> Handled {
-        let hashes = form.text("hashes").to_ascii_lowercase();
-        let category = form.fields.get("category");
+        let (hashes, category) = (form.text("hashes").to_ascii_lowercase(), form.fields.get("category"));
         let mut found = Vec::new();
         for shown in self.all().await? {
             let torrent = &shown.torrent;
@@ -499,7 +525,7 @@ impl<L: NativeLedger> Client<L> {
         Ok(Reply::json(&found.into_iter().skip(skip).take(take).collect::<Vec<_>>()))
     }
 
-    async fn shown(&self, torrent: Torrent) -> Result<Shown, Refusal> {
+    async fn shown(&self, torrent: Torrent) -> Result<ShownTorrent, Refusal> {
         let _turn = self.api.turns.acquire().await;
         let control = &self.api.control;
         let entry = match torrent.download {
@@ -509,9 +535,11 @@ impl<L: NativeLedger> Client<L> {
             },
             None => None,
         };
+        let name = torrent.stub_name();
         let is_local = entry.as_ref().and_then(|entry| entry.row.failure.as_ref());
         let is_local = is_local.is_some_and(|failure| is_of_this_machine(&failure.code));
         let download = entry.map(up_to_date);
+        let mut error = download.as_ref().and_then(|download| download.error.clone());
         let state = match &download {
             Some(download) => match download.status {
                 Status::Queued => "queuedDL",
@@ -520,40 +548,45 @@ impl<L: NativeLedger> Client<L> {
                 Status::Failed if is_local => "stalledDL",
                 Status::Paused | Status::Cancelled => "stoppedDL",
                 Status::Committing => "moving",
-                Status::Completed | Status::ImportQueued => "stoppedUP",
+                Status::Completed | Status::ImportQueued | Status::Imported => "stoppedUP",
                 Status::Failed => "error",
             },
             None => match control.torrents().place(&torrent.hash) {
-                StubPlace::Queued => match control.stubs().error(&torrent.stub_name()) {
-                    true => "stalledDL",
-                    false => "queuedDL",
-                },
+                StubPlace::Queued => {
+                    let is_known = control.peers().list().iter().any(|peer| peer.id == torrent.peer);
+                    let unknown = || (!is_known).then(|| format!("no peer {} is configured", torrent.peer));
+                    error = control.stubs().error(&name).or_else(unknown);
+                    if error.is_some() { "stalledDL" } else { "queuedDL" }
+                }
                 StubPlace::Stopped => "stoppedDL",
-                StubPlace::Failed => "error",
+                StubPlace::Failed => {
+                    error = control.torrents().why_failed(&torrent.hash);
+                    "error"
+                }
                 StubPlace::Gone => "missingFiles",
             },
         };
         let size = download.as_ref().and_then(|download| download.expected_bytes).unwrap_or(torrent.length);
         let completed = download.as_ref().map_or(0, |download| download.downloaded_bytes).min(size);
         let per_second = if state == "downloading" { self.rate(&torrent.hash, completed) } else { 0 };
-        Ok(Shown { torrent, download, state, size, completed, per_second })
+        Ok(ShownTorrent { torrent, download, state, error, size, completed, per_second })
     }
 
     /// Bytes per second since an earlier request.
     fn rate(&self, hash: &str, bytes: u64) -> u64 {
         let mut rates = lock(&self.rates);
         let now = Instant::now();
-        let rate = rates.entry(hash.to_owned()).or_insert(Rate { at: now, bytes, per_second: 0 });
+        let rate = rates.entry(hash.to_owned()).or_insert(MeasuredRate { at: now, bytes, per_second: 0 });
         let passed = now.duration_since(rate.at);
         if passed >= RATE_OVER {
             let moved = u128::from(bytes.saturating_sub(rate.bytes)) * 1000 / passed.as_millis().max(1);
-            *rate = Rate { at: now, bytes, per_second: u64::try_from(moved).unwrap_or(u64::MAX) };
+            *rate = MeasuredRate { at: now, bytes, per_second: u64::try_from(moved).unwrap_or(u64::MAX) };
         }
         rate.per_second
     }
 }
 
-/// A state that leaves nothing to do is none of the client's business.
+/// A state that leaves nothing to do is fine.
 fn in_its_state(error: Error) -> Result<(), Error> {
     match error {
         Error::WrongState { .. } | Error::NoSuchDownload(_) => Ok(()),

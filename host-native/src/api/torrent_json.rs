@@ -64,17 +64,19 @@ impl Form {
 }
 
 /// A torrent with its download, at one moment.
-pub(super) struct Shown {
+pub(super) struct ShownTorrent {
     pub(super) torrent: Torrent,
     pub(super) download: Option<Download>,
     /// As qBittorrent names it.
     pub(super) state: &'static str,
+    /// Why it failed or does not begin.
+    pub(super) error: Option<String>,
     pub(super) size: u64,
     pub(super) completed: u64,
     pub(super) per_second: u64,
 }
 
-impl Shown {
+impl ShownTorrent {
     fn is_complete(&self) -> bool {
         self.state == "stoppedUP"
     }
@@ -121,8 +123,7 @@ impl Shown {
 
     /// Why it failed, where a person finds it.
     fn error(&self) -> &str {
-        let error = self.download.as_ref().and_then(|download| download.error.as_deref());
-        error.filter(|_| !self.is_complete()).unwrap_or_default()
+        self.error.as_deref().filter(|_| !self.is_complete()).unwrap_or_default()
     }
 
     pub(super) fn properties(&self, save_path: &str) -> Value {
@@ -146,7 +147,7 @@ impl Shown {
 }
 
 /// Returns `true` if a torrent is among those of a filter of `torrents/info`.
-pub(super) fn fits(filter: &str, shown: &Shown) -> bool {
+pub(super) fn fits(filter: &str, shown: &ShownTorrent) -> bool {
     let (state, complete) = (shown.state, shown.is_complete());
     match filter {
         "downloading" => !complete,
@@ -172,7 +173,7 @@ pub(super) fn order(one: &Value, other: &Value) -> std::cmp::Ordering {
     }
 }
 
-pub(super) fn server_state(all: &[Shown]) -> Value {
+pub(super) fn server_state(all: &[ShownTorrent]) -> Value {
     let own = json!({
         "dl_info_data": all.iter().map(|shown| shown.completed).sum::<u64>(),
         "dl_info_speed": all.iter().map(|shown| shown.per_second).sum::<u64>(),

@@ -396,6 +396,7 @@ fn client_record(download: &JackDownload, config: &Config) -> Option<(String, Va
         server: server.map(|server| server.name.clone()),
         added_on: added.as_secs(),
         download: None,
+        fault: None,
     };
     Some((hash, serde_json::to_value(torrent).ok()?))
 }

@@ -34,8 +34,9 @@ const AMOUNTS: [(&str, Amount); 12] = [
     ("windowBytes", |config| &mut config.window_bytes),
 ];
 
-/// Between two looks at the history of Radarr and Sonarr.
-const IMPORT_POLL_MS: u64 = 30_000;
+/// How often import servers are asked what they have imported, and at most how often.
+const IMPORT_POLL_INTERVAL: Duration = Duration::from_secs(30);
+const LEAST_IMPORT_POLL_MS: u64 = 1000;
 
 /// Reads the block.
 pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downloads> {
@@ -43,9 +44,9 @@ pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downlo
     let watch_at = block.take("watchPath");
     let completed = block.need("completedPath", "the folder that files go to", notes);
     let (engine, on_exists_given) = engine(&mut block, node, notes);
-    let poll = block.take("importPollIntervalMs").and_then(|node| number(&node, notes));
-    let mut switch = |name: &str| block.take(name).and_then(|node| flag(&node, notes));
-    let (blocklist, unlink) = (switch("blocklistFailed"), switch("unlinkImportedFiles"));
+    let blocklist_failed = block.take("blocklistFailed").and_then(|knob| flag(&knob, notes)).unwrap_or(true);
+    let unlink_imported_files = block.take("unlinkImportedFiles").and_then(|knob| flag(&knob, notes)).unwrap_or(false);
+    let import_poll_interval = import_poll_interval(&mut block, notes);
     block.close(notes);
     let completed_at = completed?;
     let watch = watch_at.and_then(|at| path(&at, notes));
@@ -61,11 +62,25 @@ pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downlo
         watch,
         completed,
         engine,
+        blocklist_failed,
+        import_poll_interval,
+        unlink_imported_files,
         on_exists_given,
-        import_poll: Duration::from_millis(poll.unwrap_or(IMPORT_POLL_MS)),
-        blocklist_failed: blocklist.unwrap_or(true),
-        unlink_imported: unlink.unwrap_or(false),
     })
+}
+
+fn import_poll_interval(block: &mut Block<'_>, notes: &mut Notes<'_>) -> Duration {
+    let Some(knob) = block.take("importPollIntervalMs") else {
+        return IMPORT_POLL_INTERVAL;
+    };
+    match number(&knob, notes) {
+        Some(ms) if ms >= LEAST_IMPORT_POLL_MS => Duration::from_millis(ms),
+        Some(ms) => {
+            knob.refuse_found(&ms.to_string(), "at least 1000 ms", notes);
+            IMPORT_POLL_INTERVAL
+        }
+        None => IMPORT_POLL_INTERVAL,
+    }
 }
 
 /// The settings of the engine, and whether `onExists` is among them. Those that cannot be read are noted and keep their

@@ -54,14 +54,14 @@ pub struct Downloads {
     pub completed: PathBuf,
     /// The settings of the engine, in range.
     pub engine: DownloadsConfig,
+    /// A release that is at fault is blocklisted at the server that grabbed it.
+    pub blocklist_failed: bool,
+    /// How often the import servers are asked what they have imported.
+    pub import_poll_interval: Duration,
+    /// An imported file loses its name in the completed folder.
+    pub unlink_imported_files: bool,
     /// `onExists` is in the file. Without it only files that regrip delivered are replaced.
     pub on_exists_given: bool,
-    /// Between two looks at the history of the import servers.
-    pub import_poll: Duration,
-    /// Radarr and Sonarr are told to search again if a release is at fault.
-    pub blocklist_failed: bool,
-    /// The completed file's name is removed once it was imported.
-    pub unlink_imported: bool,
 }
 
 /// The `regrip` block.
@@ -73,10 +73,10 @@ pub struct ServerConfig {
     pub api_key: Option<Secret>,
     /// The folder of the ledger, if it is configured.
     pub data_dir: Option<PathBuf>,
+    /// How Radarr and Sonarr reach this server, with a URL base if it has one there.
+    pub internal_url: Option<String>,
     /// Open the shared folders, one a peer.
     pub share_keys: Vec<ShareKey>,
-    /// How Radarr and Sonarr reach this server, if it is configured.
-    pub internal_url: Option<String>,
     /// How peers reach this server, for quick links.
     pub external: Option<External>,
     /// The block is jack's: its key was given to peers, who may go on to fetch with it.
@@ -100,8 +100,8 @@ impl Default for ServerConfig {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5225),
             api_key: None,
             data_dir: None,
-            share_keys: Vec::new(),
             internal_url: None,
+            share_keys: Vec::new(),
             external: None,
             is_jacks: false,
         }
@@ -175,18 +175,18 @@ pub struct ImportServer {
     pub source: bool,
     /// Paths of its library, each with the path of the same folder here.
     pub path_mapping: Vec<(String, PathBuf)>,
-    /// This server registers itself there.
+    /// It grabs releases from this server.
     pub destination: bool,
-    /// How it does.
+    /// This server registers itself there.
     pub autoregister: Autoregister,
 }
 
-/// How this server registers itself in Radarr or Sonarr.
+/// How this server registers itself at an import server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Autoregister {
-    /// It does so at all.
+    /// It does.
     pub enable: bool,
-    /// The priority of the indexer, from 1.
+    /// The priority of the indexer, from 1, the first, to 50.
     pub priority: u32,
 }
 

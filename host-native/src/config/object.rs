@@ -231,7 +231,8 @@ impl<'a> Node<'a> {
         self.refuse_found(&self.shown(), expected, notes);
     }
 
-    fn refuse_found(&self, found: &str, expected: &str, notes: &mut Notes<'_>) {
+    /// Notes that a value was found that is no secret.
+    pub(super) fn refuse_found(&self, found: &str, expected: &str, notes: &mut Notes<'_>) {
         let what = format!("found {found}, expected {expected}");
         notes.error(self.at, &self.key, what);
     }
@@ -277,6 +278,17 @@ fn name_without(is_refused: impl Fn(char) -> bool, node: &Node<'_>, notes: &mut 
     Some(name)
 }
 
+/// `true` or `false`.
+pub(super) fn flag(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<bool> {
+    match node.value {
+        Value::BooleanLit(flag) => Some(flag.value),
+        _ => {
+            node.refuse("true or false", notes);
+            None
+        }
+    }
+}
+
 /// An integer that fits.
 pub(super) fn number<N: TryFrom<u64>>(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<N> {
     let number = match node.value {
@@ -301,17 +313,6 @@ fn whole(written: &str) -> Option<u64> {
     let number = written.parse::<f64>().ok()?;
     let is_whole = number.fract() == 0.0 && (0.0..=EXACT).contains(&number);
     is_whole.then(|| format!("{number:.0}").parse().ok()).flatten()
-}
-
-/// True or false.
-pub(super) fn flag(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<bool> {
-    match node.value {
-        Value::BooleanLit(flag) => Some(flag.value),
-        _ => {
-            node.refuse("true or false", notes);
-            None
-        }
-    }
 }
 
 /// The elements of a list.

@@ -44,7 +44,6 @@ fn peer(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Peer> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Roles {
     pub(super) source: bool,
-    pub(super) destination: bool,
     pub(super) autoregister: Autoregister,
 }
 
@@ -86,7 +85,7 @@ pub(super) fn servers_by_role(node: &Node<'_>, indexer: Option<&Node<'_>>, confi
         );
     }
     if let Some(node) = block.take("destinations") {
-        let roles = Roles { source: false, destination: true, autoregister };
+        let roles = Roles { source: false, autoregister };
         servers(&node, roles, &mut config.import_servers, notes);
     }
     if let Some(node) = block.take("peers") {
@@ -101,8 +100,8 @@ fn read_autoregister(block: &mut Block<'_>, enable: &str, into: &mut Autoregiste
     }
     if let Some(node) = block.take("priority") {
         match number(&node, notes) {
-            Some(0) => node.refuse("a number from 1 on", notes),
-            Some(priority) => into.priority = priority,
+            Some(priority) if (1..=50).contains(&priority) => into.priority = priority,
+            Some(found) => node.refuse_found(&found.to_string(), "a number from 1 to 50", notes),
             None => {}
         }
     }
@@ -117,11 +116,8 @@ fn import_server(node: &Node<'_>, roles: Roles, notes: &mut Notes<'_>) -> Option
     let import_path = block.take("importPath").and_then(|node| text(&node, notes));
     let import_path = import_path.filter(|path| !path.is_empty());
     let headers = headers(&mut block, notes);
-    let mut role = |name: &str, otherwise: bool| {
-        let given = block.take(name).and_then(|node| flag(&node, notes));
-        given.unwrap_or(otherwise)
-    };
-    let (source, destination) = (role("source", roles.source), role("destination", roles.destination));
+    let source = block.take("source").and_then(|node| flag(&node, notes)).unwrap_or(roles.source);
+    let destination = block.take("destination").and_then(|node| flag(&node, notes)).unwrap_or(true);
     let path_mapping = block.take("pathMapping").map(|node| path_mapping(&node, notes)).unwrap_or_default();
     let mut autoregister = roles.autoregister;
     if let Some(node) = block.take("autoregister")

@@ -8,7 +8,7 @@ use crate::store::{FileStamp, NAME_BYTES, checksum_of, look_at, part_path};
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::record::{DigestRow, NewDownload, Row};
 use regrip_core::store::{Found, PartStore};
-use regrip_core::{Engine, Error, OnExists, Source, Status};
+use regrip_core::{Engine, Error, OnExists, Source};
 use std::path::{Path, PathBuf};
 
 /// A file that is wanted.
@@ -163,7 +163,7 @@ async fn place<L: NativeLedger>(
     let newest = rows.first().filter(|row| row.new.is_same(&wanted.source, &wanted.mirrors));
     match newest {
         Some(row) if !row.status.is_finished() => Ok(Candidate::Ours),
-        Some(row) if matches!(row.status, Status::Completed | Status::ImportQueued) => {
+        Some(row) if row.status.is_complete() => {
             let unchanged = is_unchanged(ledger, row, destination, stamp, wanted).await?;
             Ok(if unchanged { Candidate::Done(Box::new(row.clone()), stamp) } else { Candidate::Taken(stamp) })
         }
@@ -179,8 +179,7 @@ async fn place<L: NativeLedger>(
 /// `Disk`, `Ledger`.
 pub(crate) async fn is_complete(ledger: &impl NativeLedger, url: &str, destination: &Path) -> Result<bool, Error> {
     let rows = ledger.rows_for(&text(destination)).await?;
-    let is_done =
-        |row: &&Row| matches!(row.status, Status::Completed | Status::ImportQueued) && row.new.source.url() == url;
+    let is_done = |row: &&Row| row.status.is_complete() && row.new.source.url() == url;
     match (rows.first().filter(is_done), look_at(destination)?) {
         (Some(row), Some(stamp)) => is_as_left(ledger, row, ledger.entry(row.id).await?.completed_stamp(), stamp).await,
         _ => Ok(false),

@@ -25,4 +25,4 @@ pub use events::{Events, Heard, Subscription};
 pub(crate) use status::PeerCard;
 pub use status::{Peers, PendingStub, Stubs, Troubles};
 pub use tasks::End;
-pub(crate) use torrents::{CLIENT_PREFIX, StubPlace, Torrent, TorrentError, below};
+pub(crate) use torrents::{CLIENT_PREFIX, StubPlace, Torrent, TorrentError, below, fetch_stub, hash_of, own_stub};

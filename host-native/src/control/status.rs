@@ -183,9 +183,9 @@ impl Stubs {
         lock(&self.0).stubs.values().take(most).cloned().collect()
     }
 
-    /// Returns `true` if the last request for a stub's release failed.
-    pub(crate) fn error(&self, stub_name: &str) -> bool {
-        lock(&self.0).stubs.get(stub_name).is_some_and(|stub| stub.error.is_some())
+    /// Why the last request for a stub's release failed.
+    pub(crate) fn error(&self, stub_name: &str) -> Option<String> {
+        lock(&self.0).stubs.get(stub_name)?.error.clone()
     }
 
     /// How many there are.
@@ -208,7 +208,7 @@ impl Stubs {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Trouble {
     /// What it concerns: `watch folder`, `completed folder`, `configuration`, and the like.
-    pub what: &'static str,
+    pub what: String,
     /// What is wrong, in one line.
     pub message: String,
     /// Since when something is wrong with it.
@@ -218,11 +218,11 @@ pub(crate) struct Trouble {
 
 /// All there is, by what it concerns. Clones are the same board.
 #[derive(Clone, Debug, Default)]
-pub struct Troubles(Arc<Mutex<BTreeMap<&'static str, Trouble>>>);
+pub struct Troubles(Arc<Mutex<BTreeMap<String, Trouble>>>);
 
 impl Troubles {
     /// Something is wrong. It is logged unless it is known.
-    pub fn note(&self, what: &'static str, message: &str) {
+    pub fn note(&self, what: &str, message: &str) {
         let mut held = lock(&self.0);
         let known = held.get(what);
         if known.is_some_and(|known| known.message == message) {
@@ -231,11 +231,11 @@ impl Troubles {
         tracing::error!("{message}");
         let since = known.map_or_else(SystemTime::now, |known| known.since);
         let message = message.to_owned();
-        held.insert(what, Trouble { what, message, since });
+        held.insert(what.to_owned(), Trouble { what: what.to_owned(), message, since });
     }
 
     /// It is over, if it was there.
-    pub fn over(&self, what: &'static str) {
+    pub fn over(&self, what: &str) {
         if let Some(trouble) = lock(&self.0).remove(what) {
             tracing::info!("over: {}", trouble.message);
         }

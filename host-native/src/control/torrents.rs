@@ -6,25 +6,40 @@
 //! Invariants: the record is written before the stub, and removed after it. A category is a folder below the completed one: its
 //! name is made of safe names.
 
+use crate::host::NativeHost;
 use crate::ledger::{ClientRecord, NativeLedger};
 use crate::sync::lock;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use percent_encoding::percent_decode_str;
+use regrip_core::error::Timeout;
 use regrip_core::hasher::Hasher;
-use regrip_core::stub::StubRefused;
+use regrip_core::stub::{LARGEST_BYTES, StubRefused};
+use regrip_core::time::Clock;
+use regrip_core::transport::{Body, Response};
 use regrip_core::{Algorithm, DownloadId, Error, PeerId, SafeName, Stub};
 use serde::{Deserialize, Serialize};
 use smol::channel::{Receiver, Sender, bounded};
+use smol::future::or;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use url::Url;
 
 /// How the names of these stubs begin: no file's name in the watch folder has a slash.
 pub(crate) const CLIENT_PREFIX: &str = "client/";
 
 /// Torrents and categories at once, each.
 const MOST: usize = 10_000;
+/// How long a stub may take after the head of its response.
+const STUB_WITHIN: Duration = Duration::from_secs(30);
+/// The largest text beside a stub that failed.
+const MOST_WHY_BYTES: u64 = 64 << 10;
 /// Folders of a category, one below the other.
 const DEEPEST: usize = 8;
 
@@ -51,6 +66,9 @@ pub(crate) struct Torrent {
     pub added_on: u64,
     /// Its download, once there is one.
     pub download: Option<DownloadId>,
+    /// Why its release is at fault, until the server that grabbed it was told.
+    #[serde(default)]
+    pub fault: Option<String>,
 }
 
 impl Torrent {
@@ -82,6 +100,9 @@ pub(crate) enum TorrentError {
     /// A stub of somebody else.
     #[error("no peer {0} is configured")]
     UnknownPeer(PeerId),
+    /// Something else than the URL of a stub.
+    #[error("{0}")]
+    Url(String),
     /// Another item has this hash.
     #[error("a torrent with this hash is another item of a peer: delete it first")]
     OtherItem,
@@ -101,20 +122,40 @@ pub(crate) enum TorrentError {
 
 /// All of them. Clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct Torrents(Arc<Mutex<Inner>>, (Sender<()>, Receiver<()>));
+pub(crate) struct Torrents {
+    inner: Arc<Mutex<Inner>>,
+    /// Held while a record is read, changed and written.
+    changing: Arc<async_lock::Mutex<()>>,
+    /// The folder of stubs has changed.
+    look: (Sender<()>, Receiver<()>),
+    /// Import servers may have something new to say.
+    ask: (Sender<()>, Receiver<()>),
+}
 
-#[derive(Debug, Default)]
+/// Makes the stub of an item of a peer.
+type StubSource = dyn Fn(PeerId, String) -> BoxFuture<'static, Result<Vec<u8>, Error>> + Send + Sync;
+
+#[derive(Default)]
 struct Inner {
     folder: PathBuf,
     servers: Vec<String>,
+    /// How other programs reach this server.
+    own_url: Option<String>,
+    stub_source: Option<Arc<StubSource>>,
     torrents: BTreeMap<String, Torrent>,
     /// Their paths below the completed folder, by name.
     categories: BTreeMap<String, String>,
 }
 
+impl fmt::Debug for Inner {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Inner").field("torrents", &self.torrents).finish_non_exhaustive()
+    }
+}
+
 impl Default for Torrents {
     fn default() -> Self {
-        Torrents(Arc::default(), bounded(1))
+        Torrents { inner: Arc::default(), changing: Arc::default(), look: bounded(1), ask: bounded(1) }
     }
 }
 
@@ -130,7 +171,7 @@ impl Torrents {
             source: Some(error.into()),
         })?;
         let records = ledger.client_records().await?;
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         inner.folder = folder;
         for ClientRecord { kind, key, record } in records {
             let record = record.unwrap_or_default();
@@ -145,38 +186,75 @@ impl Torrents {
 
     /// The folder of stubs.
     pub(crate) fn folder(&self) -> PathBuf {
-        lock(&self.0).folder.clone()
+        lock(&self.inner).folder.clone()
     }
 
-    /// Takes over the names of the configured servers.
-    pub(crate) fn configure(&self, servers: Vec<String>) {
-        lock(&self.0).servers = servers;
+    /// Takes over the names of the configured servers, and how they reach this one.
+    pub(crate) fn configure(&self, servers: Vec<String>, own_url: Option<String>) {
+        let mut inner = lock(&self.inner);
+        (inner.servers, inner.own_url) = (servers, own_url);
+    }
+
+    /// How other programs reach this server, if it is configured.
+    pub(crate) fn own_url(&self) -> Option<String> {
+        lock(&self.inner).own_url.clone()
+    }
+
+    /// Makes stubs by this function from now on.
+    pub(crate) fn stubs_by(
+        &self,
+        source: impl Fn(PeerId, String) -> BoxFuture<'static, Result<Vec<u8>, Error>> + Send + Sync + 'static,
+    ) {
+        lock(&self.inner).stub_source = Some(Arc::new(source));
+    }
+
+    /// The stub of an item, whose release is requested from its peer.
+    ///
+    /// # Errors
+    /// As the request; `Protocol` if no such peer is configured.
+    pub(crate) async fn stub_of(&self, peer: PeerId, item: String) -> Result<Vec<u8>, Error> {
+        let source = lock(&self.inner).stub_source.clone();
+        match source {
+            Some(source) => source(peer, item).await,
+            None => Err(Error::Protocol("the server is still starting".to_owned())),
+        }
     }
 
     /// The configured server of that name.
     pub(crate) fn server(&self, name: &str) -> Option<String> {
-        lock(&self.0).servers.iter().find(|server| *server == name).cloned()
+        lock(&self.inner).servers.iter().find(|server| *server == name).cloned()
     }
 
     /// Signals that the folder of stubs has changed.
     pub(crate) fn look_soon(&self) {
         // One pending signal is enough.
-        let _ = self.1.0.try_send(());
+        let _ = self.look.0.try_send(());
     }
 
     /// What [`look_soon`](Self::look_soon) sends to.
     pub(crate) fn signal(&self) -> Receiver<()> {
-        self.1.1.clone()
+        self.look.1.clone()
+    }
+
+    /// Has the import servers asked soon.
+    pub(crate) fn ask_soon(&self) {
+        // One pending signal is enough.
+        let _ = self.ask.0.try_send(());
+    }
+
+    /// What [`ask_soon`](Self::ask_soon) sends to.
+    pub(crate) fn ask_signal(&self) -> Receiver<()> {
+        self.ask.1.clone()
     }
 
     /// All torrents, by hash.
     pub(crate) fn list(&self) -> Vec<Torrent> {
-        lock(&self.0).torrents.values().cloned().collect()
+        lock(&self.inner).torrents.values().cloned().collect()
     }
 
     /// The torrent of a hash.
     pub(crate) fn get(&self, hash: &str) -> Option<Torrent> {
-        lock(&self.0).torrents.get(hash).cloned()
+        lock(&self.inner).torrents.get(hash).cloned()
     }
 
     /// The torrent of a stub, without its place: who adds it decides that.
@@ -202,6 +280,7 @@ impl Torrents {
             server: None,
             added_on: 0,
             download: None,
+            fault: None,
         })
     }
 
@@ -217,10 +296,12 @@ impl Torrents {
         stopped: bool,
     ) -> Result<(), TorrentError> {
         let hash = torrent.hash.clone();
-        if lock(&self.0).torrents.len() >= MOST {
+        if lock(&self.inner).torrents.len() >= MOST {
             return Err(TorrentError::TooMany);
         }
+        let turn = self.changing.lock().await;
         self.put(ledger, torrent).await?;
+        drop(turn);
         self.remove_stubs(&hash)?;
         let folder = self.folder();
         let temporary = folder.join(format!(".{hash}.tmp"));
@@ -234,28 +315,44 @@ impl Torrents {
         Ok(())
     }
 
-    /// Writes the record of a torrent.
-    ///
-    /// # Errors
-    /// `Ledger`.
-    pub(crate) async fn put(&self, ledger: &impl NativeLedger, torrent: Torrent) -> Result<(), Error> {
+    async fn put(&self, ledger: &impl NativeLedger, torrent: Torrent) -> Result<(), Error> {
         let record = serde_json::to_string(&torrent).ok();
         let (kind, key) = ("torrent".to_owned(), torrent.hash.clone());
         ledger.put_client_record(ClientRecord { kind, key, record }).await?;
-        lock(&self.0).torrents.insert(torrent.hash.clone(), torrent);
+        lock(&self.inner).torrents.insert(torrent.hash.clone(), torrent);
         Ok(())
     }
 
-    /// Records the download that the stub of this name is, if it is one of these.
+    /// Changes the record of a torrent. Returns `false` if there is none.
     ///
     /// # Errors
     /// `Ledger`.
-    pub(crate) async fn link(&self, ledger: &impl NativeLedger, stub: &str, id: DownloadId) -> Result<(), Error> {
-        match hash_of(stub).and_then(|hash| self.get(hash)) {
-            Some(torrent) if torrent.download != Some(id) => {
-                self.put(ledger, Torrent { download: Some(id), ..torrent }).await
-            }
-            _ => Ok(()),
+    pub(crate) async fn change(
+        &self,
+        ledger: &impl NativeLedger,
+        hash: &str,
+        change: impl FnOnce(&mut Torrent),
+    ) -> Result<bool, Error> {
+        let _turn = self.changing.lock().await;
+        let Some(before) = self.get(hash) else {
+            return Ok(false);
+        };
+        let mut after = before.clone();
+        change(&mut after);
+        if after != before {
+            self.put(ledger, after).await?;
+        }
+        Ok(true)
+    }
+
+    /// Records the download that the stub of this name is, if it is one of these. Returns `false` if its torrent was deleted.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    pub(crate) async fn link(&self, ledger: &impl NativeLedger, stub: &str, id: DownloadId) -> Result<bool, Error> {
+        match hash_of(stub) {
+            Some(hash) => self.change(ledger, hash, |torrent| torrent.download = Some(id)).await,
+            None => Ok(true),
         }
     }
 
@@ -264,7 +361,8 @@ impl Torrents {
     /// # Errors
     /// The error of the system.
     pub(crate) fn remove_stubs(&self, hash: &str) -> io::Result<()> {
-        for path in self.places(hash) {
+        let [queued, stopped, failed] = self.places(hash);
+        for path in [failed.with_extension("txt"), queued, stopped, failed] {
             match std::fs::remove_file(path) {
                 Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                     return Err(error);
@@ -276,15 +374,25 @@ impl Torrents {
         Ok(())
     }
 
-    /// Removes the record of a torrent, after its stub.
+    /// Removes the record of a torrent, after its stub, unless it has another download than this one by now. Returns `true` if
+    /// there is no record any more.
     ///
     /// # Errors
     /// `Ledger`.
-    pub(crate) async fn forget(&self, ledger: &impl NativeLedger, hash: &str) -> Result<(), Error> {
+    pub(crate) async fn forget(
+        &self,
+        ledger: &impl NativeLedger,
+        hash: &str,
+        download: Option<DownloadId>,
+    ) -> Result<bool, Error> {
+        let _turn = self.changing.lock().await;
+        if self.get(hash).is_some_and(|torrent| torrent.download != download) {
+            return Ok(false);
+        }
         let (kind, key) = ("torrent".to_owned(), hash.to_owned());
         ledger.put_client_record(ClientRecord { kind, key, record: None }).await?;
-        lock(&self.0).torrents.remove(hash);
-        Ok(())
+        lock(&self.inner).torrents.remove(hash);
+        Ok(true)
     }
 
     /// Where the stub of a torrent is.
@@ -297,6 +405,13 @@ impl Torrents {
             (_, _, true) => StubPlace::Failed,
             _ => StubPlace::Gone,
         }
+    }
+
+    /// What is written beside a stub that failed.
+    pub(crate) fn why_failed(&self, hash: &str) -> Option<String> {
+        let [_, _, failed] = self.places(hash);
+        let text = crate::text_file::read(&failed.with_extension("txt"), MOST_WHY_BYTES).ok()?;
+        text.lines().skip(1).find(|line| !line.is_empty()).map(str::to_owned)
     }
 
     /// Stops the work on a stub.
@@ -339,7 +454,7 @@ impl Torrents {
 
     /// All categories with their folders below the completed one.
     pub(crate) fn categories(&self) -> BTreeMap<String, String> {
-        lock(&self.0).categories.clone()
+        lock(&self.inner).categories.clone()
     }
 
     /// Writes a category; without a folder it is removed.
@@ -354,13 +469,13 @@ impl Torrents {
     ) -> Result<(), TorrentError> {
         if folder.is_some() {
             below(name)?;
-            if lock(&self.0).categories.len() >= MOST {
+            if lock(&self.inner).categories.len() >= MOST {
                 return Err(TorrentError::TooMany);
             }
         }
         let (kind, key) = ("category".to_owned(), name.to_owned());
         ledger.put_client_record(ClientRecord { kind, key, record: folder.clone() }).await?;
-        let mut inner = lock(&self.0);
+        let mut inner = lock(&self.inner);
         match folder {
             Some(folder) => inner.categories.insert(name.to_owned(), folder),
             None => inner.categories.remove(name),
@@ -381,13 +496,55 @@ pub(crate) fn below(path: &str) -> Result<String, TorrentError> {
     }
 }
 
-fn hash_of(stub: &str) -> Option<&str> {
+/// Peer and item of a URL of this server's own Torznab: `/torznab/download/{peerId}:{itemId}.torrent` at one of its `own`
+/// addresses.
+pub(crate) fn own_stub(url: &Url, mut own: impl Iterator<Item = String>) -> Option<(PeerId, String)> {
+    let base = own.find_map(|own| Url::parse(&own).ok().filter(|own| own.origin() == url.origin()))?;
+    let path = url.path().strip_prefix(base.path().trim_end_matches('/'))?;
+    let name = path.strip_prefix("/torznab/download/")?.strip_suffix(".torrent")?;
+    let name = percent_decode_str(name).decode_utf8().ok()?;
+    let (peer, item) = name.split_once(':')?;
+    Some((PeerId::new(peer)?, item.to_owned()))
+}
+
+/// Fetches a stub, by the rules for redirects and addresses that downloads have.
+///
+/// # Errors
+/// `Status`, `Protocol` for anything but a 200 and for a body that is too large, `Timeout`; else as the transport.
+pub(crate) async fn fetch_stub(host: &NativeHost<impl NativeLedger>, url: &str) -> Result<Bytes, Error> {
+    let (Response { status, mut body, .. }, _) = host.transport.get_noting_origin(url).await?;
+    if status != 200 {
+        return Err(match status {
+            400..=599 => Error::Status { status, retry_after: None },
+            _ => Error::Protocol(format!("the status is {status}")),
+        });
+    }
+    let read = async {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.chunk().await? {
+            bytes.extend_from_slice(chunk);
+            if bytes.len() > LARGEST_BYTES {
+                return Err(Error::Protocol(format!("it is larger than {LARGEST_BYTES} bytes")));
+            }
+        }
+        Ok(Bytes::from(bytes))
+    };
+    let too_late = async {
+        host.clock.sleep(STUB_WITHIN).await;
+        Err(Error::Timeout { timeout: Timeout::Idle, after: STUB_WITHIN })
+    };
+    or(read, too_late).await
+}
+
+/// The hash of the torrent whose stub has this name, as it is listed.
+pub(crate) fn hash_of(stub: &str) -> Option<&str> {
     stub.strip_prefix(CLIENT_PREFIX)?.strip_suffix(".torrent")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::{ServeTables, SqliteLedger};
 
     #[test]
     fn a_category_is_a_folder_below_the_completed_one_and_nothing_else() {
@@ -398,6 +555,50 @@ mod tests {
         let hostile = ["", "..", ".", "/etc", "a/..", "../a", "a//b", "a/", "a\\b", "a\nb", "a\0", "a/./b", &deep];
         for name in hostile {
             assert!(below(name).is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_torrent_that_gets_its_download_while_it_is_deleted_is_not_forgotten_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(&folder.path().join("state.db")).unwrap();
+        let torrents = Torrents::default();
+        smol::block_on(async {
+            torrents.open(&ledger, folder.path().join("client")).await.unwrap();
+            let stub = Stub::new(PeerId::new("0123abcd").unwrap(), "1", "Film", 9).unwrap().write();
+            let torrent = torrents.read(&stub).unwrap();
+            let (hash, name) = (torrent.hash.clone(), torrent.stub_name());
+            torrents.add(&ledger, torrent, &stub, false).await.unwrap();
+            // Whoever deletes it has seen no download, and then there is one.
+            assert!(torrents.link(&ledger, &name, 7).await.unwrap());
+            assert!(!torrents.forget(&ledger, &hash, None).await.unwrap());
+            assert!(torrents.forget(&ledger, &hash, Some(7)).await.unwrap());
+            // The other way round: whoever makes the row learns that nobody wants it.
+            assert!(!torrents.link(&ledger, &name, 8).await.unwrap());
+            assert_eq!(torrents.get(&hash), None);
+            assert_eq!(ledger.client_records().await.unwrap(), []);
+        });
+    }
+
+    #[test]
+    fn a_url_of_torznab_is_ones_own_at_ones_own_address_only() {
+        let own = ["http://regrip:5225/base/", "http://127.0.0.1:5225"];
+        let found = |url: &str| {
+            let found = own_stub(&Url::parse(url).unwrap(), own.iter().map(|own| (*own).to_owned()));
+            found.map(|(peer, item)| format!("{peer} {item}"))
+        };
+        let item = Some("0123abcd film:42".to_owned());
+        for (url, wanted) in [
+            ("http://regrip:5225/base/torznab/download/0123abcd:film:42.torrent?apikey=a", &item),
+            ("http://127.0.0.1:5225/torznab/download/0123abcd%3Afilm%3A42.torrent", &item),
+            ("http://regrip:5225/torznab/download/0123abcd:film:42.torrent", &None),
+            ("https://127.0.0.1:5225/torznab/download/0123abcd:film:42.torrent", &None),
+            ("http://127.0.0.1:5226/torznab/download/0123abcd:film:42.torrent", &None),
+            ("http://127.0.0.1:5225/torznab/download/nobody:1.torrent", &None),
+            ("http://127.0.0.1:5225/torznab/download/0123abcd.torrent", &None),
+            ("http://127.0.0.1:5225/torznab/api", &None),
+        ] {
+            assert_eq!(found(url), *wanted, "{url}");
         }
     }
 }

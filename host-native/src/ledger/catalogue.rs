@@ -84,7 +84,7 @@ impl LedgerEntry {
     /// The finished file's size and time, if the download stands completed.
     pub fn completed_stamp(&self) -> Option<FileStamp> {
         match self.row.status {
-            Status::Completed | Status::ImportQueued => self.stamp,
+            Status::Completed | Status::ImportQueued | Status::Imported => self.stamp,
             _ => None,
         }
     }
@@ -294,7 +294,7 @@ pub(crate) async fn is_delivered(
     stamp: FileStamp,
 ) -> Result<bool, Error> {
     for row in ledger.rows_for(&destination.to_string_lossy()).await? {
-        let is_completed = matches!(row.status, Status::Completed | Status::ImportQueued);
+        let is_completed = row.status.is_complete();
         if is_completed {
             let recorded = ledger.entry(row.id).await?.completed_stamp();
             if is_as_left(ledger, &row, recorded, stamp).await? {

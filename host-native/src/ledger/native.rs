@@ -86,6 +86,16 @@ pub trait ServeTables {
         downloads: Vec<TakenOver>,
         keys: Vec<NewPeerKey>,
     ) -> impl Future<Output = Result<(usize, usize), Error>> + Send;
+    /// Records that a server imported a completed download, and the line that is shown of it.
+    ///
+    /// # Errors
+    /// As [`record_imports`](Self::record_imports).
+    fn record_imported(
+        &self,
+        id: DownloadId,
+        shown: String,
+        at: SystemTime,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// The records of the download client's API.
     ///

@@ -164,6 +164,11 @@ impl<L: NativeLedger> PeerClient<L> {
         Ok(releases.filter_map(Result::ok).collect())
     }
 
+    /// Returns `true` if it answers a handshake now.
+    pub async fn is_there(&self) -> bool {
+        self.shake_hands().await.is_ok()
+    }
+
     /// Where a download of an item gets its bytes from.
     ///
     /// # Errors

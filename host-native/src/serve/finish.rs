@@ -13,7 +13,7 @@ use super::service::Service;
 use super::stub_run;
 use crate::control::{End, PendingStub};
 use crate::ledger::{LedgerEntry, LeftStub, NativeLedger};
-use regrip_core::classify::is_of_this_machine;
+use regrip_core::classify::{is_of_the_release, is_of_this_machine};
 use regrip_core::error::chain;
 use regrip_core::{DownloadId, Error, PeerId, Source, Status};
 use smol::Timer;
@@ -39,14 +39,20 @@ pub(super) fn on_end<L: NativeLedger>(service: &Arc<Service<L>>, end: &End) {
         return;
     }
     let advice = end.result.as_ref().err().and_then(Error::advice);
+    let is_at_fault = end.result.as_ref().err().is_some_and(is_of_the_release);
     let (service, id) = (Arc::clone(service), end.id);
     service.clone().spawn(async move {
-        after(&service, id, advice).await;
+        after(&service, id, advice, is_at_fault).await;
     });
 }
 
 /// Does what is to be done after a drive.
-async fn after<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId, advice: Option<&'static str>) {
+async fn after<L: NativeLedger>(
+    service: &Arc<Service<L>>,
+    id: DownloadId,
+    advice: Option<&'static str>,
+    is_at_fault: bool,
+) {
     let entry = match service.control.ledger().entry(id).await {
         Ok(entry) => entry,
         Err(Error::NoSuchDownload(_)) => {
@@ -63,14 +69,20 @@ async fn after<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId, advic
         }
     };
     match entry.row.status {
-        Status::Completed | Status::ImportQueued => {
+        Status::Completed | Status::ImportQueued | Status::Imported => {
             service.retries.forget(id);
             finish(service, id, false).await;
         }
         Status::Failed if failed_here(&entry) => wait(service, &entry),
         Status::Failed => {
             service.retries.forget(id);
+            if let Some(item) = item_of(&entry).filter(|_| is_at_fault) {
+                service.blame(&item, entry.stub_name.as_deref(), &failed_because(&entry)).await;
+            }
             give_up(service, &entry, &why(&failed_because(&entry), advice)).await;
+            if is_at_fault {
+                service.control.torrents().ask_soon();
+            }
         }
         Status::Cancelled => {
             service.retries.forget(id);

@@ -1,6 +1,6 @@
 //! Imports by Radarr and Sonarr: which servers a completed file is reported to, and how each import stands.
 //!
-//! Begin with [`Imports`]; one request is in `import_command`. The state of each import is in the ledger. The line that is shown
+//! Begin with [`Imports`]; one request is in `import_server`. The state of each import is in the ledger. The line that is shown
 //! is for people, and nothing reads it back:
 //!
 //! ```text
@@ -10,10 +10,10 @@
 //! Invariants: no error here fails a download; the state is recorded after every attempt, so that the next process resumes where
 //! this one ended. A server that is down delays no other server.
 
-use super::import_command::{seen, send, wants};
+use super::import_server::{seen, send, wants};
 use super::reload::Settings;
 use crate::config::ImportServer;
-use crate::control::{CLIENT_PREFIX, Control};
+use crate::control::{Control, hash_of};
 use crate::ledger::{Import, ImportState, NativeLedger};
 use crate::sync::lock;
 use async_lock::Mutex;
@@ -105,8 +105,10 @@ impl<L: NativeLedger> Imports<L> {
 
     async fn tell_all(&self, id: DownloadId, again: bool) -> Result<(), Error> {
         let entry = self.control.ledger().entry(id).await?;
-        if entry.stub_name.is_some_and(|name| name.starts_with(CLIENT_PREFIX)) {
-            self.note(id, Vec::new(), "left to the server that added it to the download client".to_owned()).await;
+        let client = entry.stub_name.as_deref().and_then(hash_of).map(|hash| self.control.torrents().get(hash));
+        if let Some(torrent) = client {
+            let server = torrent.and_then(|torrent| torrent.server).filter(|name| self.server(name).is_some());
+            self.leave(id, server, entry.release_json.as_deref()).await;
             return Ok(());
         }
         let Some(json) = entry.release_json else {
@@ -132,6 +134,20 @@ impl<L: NativeLedger> Imports<L> {
         import.change(|_| {}).await;
         join_all(pending.iter().map(|name| import.tell(name))).await;
         Ok(())
+    }
+
+    /// Leaves a download to the server that added it to the download client, or if that is unknown to those that may have:
+    /// they ask for it themselves.
+    async fn leave(&self, id: DownloadId, server: Option<String>, release: Option<&str>) {
+        let category = release.and_then(|json| serde_json::from_str(json).ok());
+        let wanting = category.map(|ReleaseCategory { category }| self.wanting(category)).unwrap_or_default();
+        let names = server.map_or(wanting, |server| vec![server]);
+        let line = match names.is_empty() {
+            true => "left to the program that added it to the download client".to_owned(),
+            false => format!("left to {}", names.join(", ")),
+        };
+        let accepted = |name: &String| Import { state: ImportState::Accepted, ..Import::new(name) };
+        self.note(id, names.iter().map(accepted).collect(), line).await;
     }
 
     /// The names of the servers that import a category.

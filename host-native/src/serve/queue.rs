@@ -146,7 +146,9 @@ async fn try_again<L: NativeLedger>(service: &Arc<Service<L>>, id: DownloadId) {
         }
     };
     match row.status {
-        Status::Completed | Status::ImportQueued | Status::Cancelled | Status::Paused => service.retries.forget(id),
+        Status::Completed | Status::ImportQueued | Status::Imported | Status::Cancelled | Status::Paused => {
+            service.retries.forget(id)
+        }
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {
             service.drive(source_name(&row.new.source), id);
         }

@@ -46,16 +46,16 @@ pub(super) fn reload<L: NativeLedger>(
         keys.replace(new_keys);
         server.api_key = config.server.api_key;
     }
+    server.internal_url = config.server.internal_url;
     // What needs a restart stays as it was, so that the next reload says it again.
     let config = Config {
         server,
         share: old.share.clone(),
         downloads: match (&old.downloads, config.downloads) {
-            (Some(old), Some(new)) => Some(crate::config::Downloads {
-                engine: new.engine,
-                on_exists_given: new.on_exists_given,
-                ..old.clone()
-            }),
+            (Some(old), Some(new)) => {
+                let (watch, completed) = (old.watch.clone(), old.completed.clone());
+                Some(crate::config::Downloads { watch, completed, ..new })
+            }
             (old, _) => old.clone(),
         },
         ..config
@@ -91,7 +91,8 @@ pub(super) fn replace_and_protect(control: &Control<impl NativeLedger>, config: 
     let downloads = config.downloads.as_ref();
     let given = downloads.is_some_and(|downloads| downloads.on_exists_given);
     store.replace_delivered_only(!given);
-    control.torrents().configure(config.import_servers.iter().map(|server| server.name.clone()).collect());
+    let servers = config.import_servers.iter().map(|server| server.name.clone());
+    control.torrents().configure(servers.collect(), config.server.internal_url.clone());
 }
 
 fn load_with_keys(file: &Path) -> Result<(Loaded, Option<Keys>), String> {

@@ -24,6 +24,7 @@ use regrip_core::semaphore::Semaphore;
 use regrip_core::time::Clock;
 use regrip_core::{DownloadId, Engine, PeerId, Stub, shown};
 use smol::Executor;
+use smol::channel::{Receiver, Sender, bounded};
 use smol::future::FutureExt;
 use std::collections::HashMap;
 use std::future::Future;
@@ -43,6 +44,7 @@ pub(super) struct Service<L: NativeLedger> {
     pub(super) queues: SourceQueues,
     pub(super) retries: LocalRetries,
     watch: OnceLock<Watch>,
+    reloads: (Sender<()>, Receiver<()>),
     executor: Arc<Executor<'static>>,
 }
 
@@ -70,6 +72,7 @@ impl<L: NativeLedger> Service<L> {
             queues: SourceQueues::default(),
             retries: LocalRetries::default(),
             watch: OnceLock::new(),
+            reloads: bounded(1),
             executor,
             control,
         })
@@ -102,8 +105,10 @@ impl<L: NativeLedger> Service<L> {
         }
     }
 
-    /// Looks again at stubs whose peer was not known.
+    /// Looks again at stubs whose peer was not known, and registers again: the configuration is another one.
     pub(super) fn reconsider(&self) {
+        // One pending signal is enough.
+        let _ = self.reloads.0.try_send(());
         self.control.torrents().look_soon();
         if let Some(watch) = self.watch.get() {
             watch.reconsider();
@@ -111,12 +116,23 @@ impl<L: NativeLedger> Service<L> {
     }
 
     /// Records which download the item's stubs of the download client are.
-    pub(super) async fn link(&self, item: &PeerItem, id: DownloadId) {
-        for name in self.claims.names(item) {
-            if let Err(error) = self.control.torrents().link(self.control.ledger(), &name, id).await {
+    /// Returns `false` if all its stubs were of torrents that are deleted.
+    pub(super) async fn link(&self, item: &PeerItem, id: DownloadId) -> bool {
+        let names = self.claims.names(item);
+        let mut is_wanted = names.is_empty();
+        for name in names {
+            let linked = self.control.torrents().link(self.control.ledger(), &name, id).await;
+            is_wanted |= linked.unwrap_or_else(|error| {
                 tracing::error!(id, error = %chain(&error), "cannot record the download of a torrent");
-            }
+                true
+            });
         }
+        is_wanted
+    }
+
+    /// Signals that the configuration was replaced.
+    pub(super) fn reloaded(&self) -> Receiver<()> {
+        self.reloads.1.clone()
     }
 
     /// Drives a download when it is its turn.
@@ -208,7 +224,9 @@ impl<L: NativeLedger> Taker for Service<L> {
                 None => self.show(name, &stub),
                 Some(id) => {
                     let service = Arc::clone(&self);
-                    self.spawn(async move { service.link(&item, id).await });
+                    self.spawn(async move {
+                        service.link(&item, id).await;
+                    });
                 }
             },
             Offered::New(unwanted) => {

@@ -14,14 +14,16 @@ use crate::control::{Acceptance, Wanted, accept};
 use crate::ledger::NativeLedger;
 use crate::peers::Release;
 use crate::store::destination;
-use regrip_core::classify::is_of_this_machine;
-use regrip_core::engine::NewUrl;
+use regrip_core::classify::{is_of_the_release, is_of_this_machine};
+use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::error::chain;
 use regrip_core::record::{DigestRow, DigestSource};
-use regrip_core::{DownloadId, Error};
+use regrip_core::{DownloadId, Error, PeerId, Stub};
 use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::FutureExt;
+use std::fs::DirBuilder;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -50,7 +52,15 @@ pub(super) async fn run<L: NativeLedger>(service: Arc<Service<L>>, item: PeerIte
             Step::Failed(error) => {
                 let why = finish::why(&chain(&error), error.advice());
                 tracing::error!(item = ?item.id, peer = %item.peer, error = %chain(&error), "the stub failed");
-                return finish::fail_stubs(&service, &item, &[], &why).await;
+                let is_at_fault = is_of_the_release(&error);
+                if is_at_fault {
+                    service.blame(&item, None, &why).await;
+                }
+                finish::fail_stubs(&service, &item, &[], &why).await;
+                if is_at_fault {
+                    service.control.torrents().ask_soon();
+                }
+                return;
             }
             Step::Wait(error) => {
                 let rest = rest_after(tries).min(LONGEST_REST);
@@ -154,7 +164,9 @@ async fn make_row<L: NativeLedger>(
     match accept(service.control.engine(), &wanted).await? {
         Acceptance::Drive(accepted, path) => {
             service.claims.drives(item, accepted.id);
-            note(service, item, release, accepted.id).await;
+            if !note(service, item, release, accepted.id).await {
+                return drop_row(service, item, accepted).await;
+            }
             if accepted.known {
                 tracing::info!(id = accepted.id, file = ?path, "the stub belongs to a known download");
             }
@@ -176,18 +188,63 @@ async fn make_row<L: NativeLedger>(
     Ok(())
 }
 
+/// Lets go of a row that was made while the client deleted its torrent.
+async fn drop_row<L: NativeLedger>(service: &Service<L>, item: &PeerItem, accepted: Accepted) -> Result<(), Error> {
+    let dropped = match accepted.known {
+        true => service.control.cancel(accepted.id).await,
+        false => service.control.remove(accepted.id).await,
+    };
+    let_go(service, item, "its torrent was deleted");
+    match dropped {
+        Err(Error::WrongState { .. } | Error::NoSuchDownload(_)) => Ok(()),
+        dropped => dropped,
+    }
+}
+
 /// The folder that an item's file goes to, made if it is missing: that of the category under which it was added to the download
-/// client, else the completed folder.
+/// client, else the completed folder. No link is followed below that one.
 fn folder<L: NativeLedger>(service: &Service<L>, item: &PeerItem) -> Result<PathBuf, Error> {
     let names = service.claims.names(item);
     let category = names.iter().find_map(|name| service.control.torrents().folder_of(name));
-    let path = service.completed.path().join(category.unwrap_or_default());
-    std::fs::create_dir_all(&path).map_err(|error| Error::Disk {
-        what: "create",
-        path: path.display().to_string(),
-        source: Some(error.into()),
-    })?;
+    let mut path = service.completed.path().to_owned();
+    for name in category.iter().flat_map(|category| category.split('/')).filter(|name| !name.is_empty()) {
+        path.push(name);
+        let made = match DirBuilder::new().create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match path.symlink_metadata() {
+                Ok(there) if there.is_dir() => Ok(()),
+                Ok(_) => Err(io::Error::new(
+                    io::ErrorKind::NotADirectory,
+                    "the folder of a category must be a folder, not a link",
+                )),
+                Err(error) => Err(error),
+            },
+            made => made,
+        };
+        made.map_err(|error| Error::Disk {
+            what: "create",
+            path: path.display().to_string(),
+            source: Some(error.into()),
+        })?;
+    }
     Ok(path)
+}
+
+/// The stub of an item of a peer, as Torznab offers it: by its title.
+///
+/// # Errors
+/// As the request for the release; `Protocol` if the peer is not configured or its title cannot be in a stub.
+pub(super) async fn make_stub<L: NativeLedger>(
+    service: Arc<Service<L>>,
+    peer: PeerId,
+    id: String,
+) -> Result<Vec<u8>, Error> {
+    let Some(peer_client) = service.peers.get(&peer) else {
+        return Err(Error::Protocol(format!("no peer {peer} is configured")));
+    };
+    let item = PeerItem { peer, id };
+    let release = ask(&service, &item, &peer_client).await?;
+    let stub = Stub::new(item.peer, &item.id, &release.title, release.size);
+    Ok(stub.map_err(|refused| Error::Protocol(refused.to_string()))?.write())
 }
 
 /// Requests and records the release of a download whose row has none. Without it no import server can be chosen; if the
@@ -197,7 +254,9 @@ pub(super) async fn learn_release<L: NativeLedger>(service: &Service<L>, item: &
         return;
     };
     match ask(service, item, &peer_client).await {
-        Ok(release) => note(service, item, &release, id).await,
+        Ok(release) => {
+            note(service, item, &release, id).await;
+        }
         Err(error) => {
             tracing::warn!(id, error = %chain(&error), "cannot get the release: the file is not imported");
         }
@@ -205,8 +264,8 @@ pub(super) async fn learn_release<L: NativeLedger>(service: &Service<L>, item: &
 }
 
 /// Notes the release, by which the import knows its servers, and the stub, by which the next process knows its claim. The
-/// row is there, so this goes on until the ledger takes it.
-async fn note<L: NativeLedger>(service: &Service<L>, item: &PeerItem, release: &Release, id: DownloadId) {
+/// row is there, so this goes on until the ledger takes it. Returns `false` as [`Service::link`].
+async fn note<L: NativeLedger>(service: &Service<L>, item: &PeerItem, release: &Release, id: DownloadId) -> bool {
     let stub = service.claims.names(item).into_iter().next();
     let ledger = service.control.ledger();
     let mut tries = 0;

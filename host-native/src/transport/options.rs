@@ -172,7 +172,7 @@ impl Header {
         self.name.as_str()
     }
 
-    pub(super) fn parts(&self) -> (&HeaderName, &HeaderValue) {
+    pub(crate) fn parts(&self) -> (&HeaderName, &HeaderValue) {
         (&self.name, &self.value)
     }
 }

@@ -1,6 +1,6 @@
 //! The download client's API: who is let in. What it does is tested by `tests/download-client`.
 
-use crate::support::{Bench, KEY, Reply};
+use crate::support::{Bench, How, KEY, Reply};
 
 fn log_in(bench: &Bench, password: &str) -> Reply {
     let body = format!("username=radarr&password={password}");
@@ -36,4 +36,37 @@ fn wrong_passwords_of_the_download_client_are_slowed() {
     let statuses: Vec<u16> = (0..40).map(|_| log_in(&bench, "wrong").status).collect();
     assert!(statuses.starts_with(&[200; 30]) && statuses.contains(&429), "{statuses:?}");
     assert_eq!(log_in(&bench, KEY).text(), "Ok.");
+}
+
+#[test]
+fn without_a_key_the_download_client_answers_this_machine_under_its_own_name_only() {
+    let bench = Bench::how(How { key: None, ..How::default() });
+    let get = |headers: &str| bench.with("GET", "/api/v2/app/version", headers, "").status;
+    assert_eq!(get(""), 200);
+    for forged in [
+        "Host: evil.example\r\n",
+        "Host: localhost.evil.example\r\n",
+        "Origin: http://evil.example\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "X-Forwarded-For: 10.0.0.1\r\n",
+    ] {
+        assert!(matches!(get(forged), 401 | 403), "{forged}");
+    }
+}
+
+#[test]
+fn a_session_outlives_log_ins_by_the_thousand() {
+    let bench = Bench::new();
+    let log_in = |program: &str| {
+        let headers = format!("Content-Type: application/x-www-form-urlencoded\r\nUser-Agent: {program}\r\n");
+        bench.with("POST", "/api/v2/auth/login", &headers, &format!("password={KEY}"))
+    };
+    let cookie = log_in("Radarr").header("set-cookie").unwrap().to_owned();
+    let cookie = format!("Cookie: {}\r\n", cookie.split(';').next().unwrap());
+    let status = || bench.with("GET", "/api/v2/app/version", &cookie, "").status;
+    assert_eq!(status(), 200);
+    for _ in 0..1000 {
+        assert_eq!(log_in("a loop").status, 200);
+    }
+    assert_eq!(status(), 200);
 }

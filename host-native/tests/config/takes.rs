@@ -1,7 +1,7 @@
 //! What is taken, and what it means.
 
 use crate::support::{config, errors, read};
-use regrip::config::{ImportServerKind, Problem};
+use regrip::config::{Autoregister, ImportServerKind, Problem};
 use regrip_core::{DownloadsConfig, OnExists};
 use std::path::Path;
 
@@ -139,6 +139,51 @@ fn keys_that_are_not_known_are_named_and_passed_over() {
         "line 8: servers[0].destinations: is unknown and is ignored",
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn a_server_registers_everywhere_unless_it_is_told_not_to() {
+    let text = r#"{
+        "downloads": {"completedPath": "/done", "blocklistFailed": false, "importPollIntervalMs": 1000, "unlinkImportedFiles": true},
+        "regrip": {"internalUrl": "http://regrip:5225/base"},
+        "servers": [
+            {"type": "radarr", "url": "http://nas"},
+            {"type": "sonarr", "url": "http://nas", "destination": false, "autoregister": {"enable": false, "priority": 50}}
+        ]
+    }"#;
+    let config = read(text).expect("it is one").config;
+    let downloads = config.downloads.expect("there is a block");
+    assert_eq!((downloads.blocklist_failed, downloads.unlink_imported_files), (false, true));
+    assert_eq!(downloads.import_poll_interval.as_millis(), 1000);
+    assert_eq!(config.server.internal_url.as_deref(), Some("http://regrip:5225/base"));
+    let read = config.import_servers.iter().map(|server| (server.destination, server.autoregister));
+    let (by_default, off) = (Autoregister { enable: true, priority: 1 }, Autoregister { enable: false, priority: 50 });
+    assert_eq!(read.collect::<Vec<_>>(), [(true, by_default), (false, off)]);
+    let wrong = |block: &str, knob: &str| errors(&text.replace(block, knob)).join(", ");
+    for (block, knob, says) in [
+        (
+            r#""importPollIntervalMs": 1000"#,
+            r#""importPollIntervalMs": 999"#,
+            "downloads.importPollIntervalMs: found 999",
+        ),
+        (
+            r#""blocklistFailed": false"#,
+            r#""blocklistFailed": "no""#,
+            "downloads.blocklistFailed: found a string of 2 characters, expected true or false",
+        ),
+        (
+            r#""priority": 50"#,
+            r#""priority": 51"#,
+            "servers[1].autoregister.priority: found 51, expected a number from 1 to 50",
+        ),
+        (r#""priority": 50"#, r#""priority": 0"#, "servers[1].autoregister.priority"),
+        (r#"{"enable": false, "priority": 50}"#, "true", "servers[1].autoregister: found"),
+        ("http://regrip:5225/base", "regrip:5225", "regrip.internalUrl: found"),
+        ("http://regrip:5225/base", "http://u:secret@regrip", "regrip.internalUrl: found"),
+    ] {
+        let refused = wrong(block, knob);
+        assert!(refused.contains(says) && !refused.contains("secret"), "{knob}: {refused}");
+    }
 }
 
 #[test]

@@ -322,7 +322,13 @@ impl Served {
         self.exchange_body(method, target, headers, "")
     }
 
-    fn exchange_body(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    pub(crate) fn exchange_body(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, String) {
         let length = body.len();
         let address = self.address();
         let mut stream = TcpStream::connect(&address).expect("it listens");

@@ -355,7 +355,7 @@ async fn bring<S: LedgerUnderTest>(
             ledger.begin_attempt(id, &NewAttempt { at: at(0), from: 0 }).await?;
             return Ok(true);
         }
-        Status::ImportQueued => {
+        Status::ImportQueued | Status::Imported => {
             let set = subject.set_status(id, status).await;
             if !set {
                 ledger.remove(id).await?;

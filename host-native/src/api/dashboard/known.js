@@ -21,7 +21,7 @@ export const SECTIONS = [
   { name: "failed", title: "Failed", statuses: ["failed"] },
   { name: "queued", title: "Queued", statuses: ["queued"] },
   { name: "paused", title: "Paused", statuses: ["paused"] },
-  { name: "done", title: "Done", statuses: ["completed", "import_queued"] },
+  { name: "done", title: "Done", statuses: ["completed", "import_queued", "imported"] },
   { name: "cancelled", title: "Cancelled", statuses: ["cancelled"] },
 ].map((section) => ({ ...section, ids: [], next: null, loaded: false })); // `ids` are replaced, never changed in place
 

@@ -11,7 +11,7 @@ let removing = null;
 export function askToRemove(row, problem) {
   const dialog = page("removing");
   const at = parts(dialog);
-  const done = row.status === "completed" || row.status === "import_queued";
+  const done = ["completed", "import_queued", "imported"].includes(row.status);
   removing = { id: row.id, problem };
   say(at.name, plain(row.filename));
   say(

@@ -90,6 +90,7 @@ const ACTIONS = {
   cancelled: ["retry", "remove"],
   completed: ["remove"],
   import_queued: ["remove"],
+  imported: ["remove"],
 };
 
 export class RowView {
@@ -214,7 +215,7 @@ export class RowView {
 
 export function facts(row) {
   const exact = (count) => (count < 1000 ? bytes(count) : `${bytes(count)} (${count.toLocaleString("en")} bytes)`);
-  const done = row.status === "completed" || row.status === "import_queued";
+  const done = ["completed", "import_queued", "imported"].includes(row.status);
   return [
     ["File", row.dest_path],
     ["Part", done ? null : row.part_path],

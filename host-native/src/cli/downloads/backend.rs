@@ -175,7 +175,7 @@ impl StateFile {
 
     /// With the current length of the part: the ledger has the one of the last checkpoint.
     fn up_to_date(mut download: Download) -> Download {
-        let whole = matches!(download.status, Status::Completed | Status::ImportQueued);
+        let whole = download.status.is_complete();
         if !whole && let Ok(part) = std::fs::symlink_metadata(&download.part_path) {
             download.downloaded_bytes = part.len();
         }

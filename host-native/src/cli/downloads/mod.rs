@@ -140,7 +140,7 @@ pub(crate) fn remove(args: &KnownDownload) -> CommandResult {
             fault => NotDone::from(fault),
         })?;
         let what = match removed.status {
-            Status::Completed | Status::ImportQueued => {
+            Status::Completed | Status::ImportQueued | Status::Imported => {
                 format!("the file stays: {}", text::plain(&removed.dest_path))
             }
             _ => "its partial data is deleted".to_owned(),

@@ -215,7 +215,7 @@ impl Again {
 /// Why a download cannot be retried, by its status.
 fn not_retried(id: DownloadId, status: Status) -> String {
     match status {
-        Status::Completed | Status::ImportQueued => {
+        Status::Completed | Status::ImportQueued | Status::Imported => {
             format!("it is complete; to download it again, `regrip remove {id}`, then `regrip get` its URL")
         }
         _ => format!(

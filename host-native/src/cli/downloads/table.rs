@@ -105,7 +105,7 @@ fn note(download: &Download, now: Moment) -> Option<String> {
 
 /// `24.0 MB` for a complete file, `75% of 24.0 MB` for a partial one, `18.0 MB` if its size is unknown.
 fn bytes(download: &Download) -> String {
-    let whole = matches!(download.status, Status::Completed | Status::ImportQueued);
+    let whole = download.status.is_complete();
     match download.expected_bytes {
         Some(total) if !whole => {
             format!("{}% of {}", text::percent(download.downloaded_bytes, total), text::bytes(total))
@@ -153,7 +153,7 @@ fn standing(shown: &Shown, now: Moment) -> String {
 
 fn facts(download: &Download, now: Moment) -> Vec<(&'static str, String)> {
     let mut facts = vec![("file", download.dest_path.clone()), ("from", from(download))];
-    let whole = matches!(download.status, Status::Completed | Status::ImportQueued);
+    let whole = download.status.is_complete();
     if !whole {
         facts.push(("part", download.part_path.clone()));
     }
@@ -190,7 +190,7 @@ fn facts(download: &Download, now: Moment) -> Vec<(&'static str, String)> {
     add("imported", download.import_state.clone());
     add("waits for", download.waiting_why.clone());
     match download.status {
-        Status::Completed | Status::ImportQueued => add("warning", download.error.clone()),
+        Status::Completed | Status::ImportQueued | Status::Imported => add("warning", download.error.clone()),
         _ => add("error", error(download)),
     }
     facts
@@ -212,7 +212,7 @@ fn size(download: &Download) -> String {
     };
     let Some(bytes) = download.expected_bytes else {
         return match download.status {
-            Status::Completed | Status::ImportQueued => {
+            Status::Completed | Status::ImportQueued | Status::Imported => {
                 format!("{}{mismatch}", exact(download.downloaded_bytes))
             }
             _ => "unknown so far".to_owned(),

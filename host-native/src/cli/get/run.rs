@@ -422,7 +422,7 @@ async fn all(accepting: &Accepting<'_>, targets: Vec<Target>, bounds: Bounds) ->
 /// Prints the digest of a file, if it is complete, as sha256sum does.
 async fn print_checksum(engine: &StateEngine, id: DownloadId, algorithm: Algorithm) -> Result<(), Error> {
     let row = engine.host().ledger.row(id).await?;
-    if !matches!(row.status, Status::Completed | Status::ImportQueued) {
+    if !row.status.is_complete() {
         return Ok(());
     }
     let path = &row.new.destination;
@@ -482,7 +482,7 @@ impl Accepting<'_> {
             is_served
                 && match status {
                     Status::Failed | Status::Cancelled => *claimed,
-                    Status::Completed | Status::ImportQueued => keeps && destination.exists(),
+                    Status::Completed | Status::ImportQueued | Status::Imported => keeps && destination.exists(),
                     _ => true,
                 }
         });

@@ -133,6 +133,19 @@ impl ServeTables for SqliteLedger {
         .await
     }
 
+    async fn record_imported(&self, id: DownloadId, shown: String, at: SystemTime) -> Result<(), Error> {
+        self.write("noting an import", move |transaction| {
+            let status = rows::row(transaction, id)?.status;
+            if !status.is_complete() {
+                return Err(Error::WrongState { id, status }.into());
+            }
+            let set = "UPDATE downloads SET import_state = ?2, status = ?3, updated_at = ?4 WHERE id = ?1";
+            let params = params![id, shown, Status::Imported.name(), time(at)];
+            one(id, transaction.prepare_cached(set)?.execute(params)?)
+        })
+        .await
+    }
+
     async fn client_records(&self) -> Result<Vec<ClientRecord>, Error> {
         self.queue
             .read("reading the download client's records", |transaction| {
@@ -316,7 +329,7 @@ fn record_imports(
     let accepted = imports.iter().any(|import| import.state == ImportState::Accepted);
     let after = match (status, accepted) {
         (Status::Completed, true) => Status::ImportQueued,
-        (Status::Completed | Status::ImportQueued, _) => status,
+        (Status::Completed | Status::ImportQueued | Status::Imported, _) => status,
         _ => return Err(Error::WrongState { id, status }.into()),
     };
     let set = "UPDATE downloads SET import_state = ?2, status = ?3, updated_at = ?4 WHERE id = ?1";

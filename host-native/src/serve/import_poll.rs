@@ -1,0 +1,521 @@
+//! What Radarr and Sonarr did with what they grabbed: asked at intervals, since they notify nobody.
+//!
+//! Imported, by their history: the download is `imported`. Not importable, by their queue: the reason is shown. A release that is
+//! at fault is removed from the queue of the server that grabbed it and blocklisted there, so that it searches again.
+//!
+//! Registration is here too: a server that cannot be reached is asked again.
+//!
+//! Invariants: a download is taken for imported, and a file for superfluous, only because a server said so. A server that is
+//! down delays no other server. What is asked and read is bounded.
+
+use super::claims::PeerItem;
+use super::import_server::{OwnEntry, call, register, seen};
+use super::service::Service;
+use crate::config::{Config, ImportServer, ImportServerKind};
+use crate::control::{CLIENT_PREFIX, StubPlace, Torrent, hash_of};
+use crate::ledger::{Import, ImportState, LedgerEntry, NativeLedger, is_as_left};
+use crate::store::look_at;
+use futures::future::join_all;
+use regrip_core::error::chain;
+use regrip_core::host::Host;
+use regrip_core::time::Clock;
+use regrip_core::{Error, PeerId, Status};
+use serde::Deserialize;
+use serde_json::Value;
+use smol::Timer;
+use smol::future::FutureExt;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use surf::http::Method;
+
+/// Downloads that are asked about at once: those that changed last.
+const MOST_CANDIDATES: u32 = 256;
+/// Records of one page, and pages of one answer.
+const PAGE: usize = 200;
+const MOST_PAGES: usize = 10;
+/// The longest reason that is shown, in characters.
+const LONGEST_REASON: usize = 500;
+/// How often a server is asked for a release that it does not have in its queue.
+const MOST_ASKED: u32 = 60;
+
+/// Between two attempts to register, at first and at most.
+const FIRST_REST: Duration = Duration::from_secs(5);
+const LONGEST_REST: Duration = Duration::from_secs(300);
+
+/// A page of a queue or of a history.
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    records: Vec<Value>,
+}
+
+/// What a server said of a download.
+#[derive(Default)]
+struct ServerAnswer {
+    /// Hashes and paths of what it imported; `None` if it did not answer.
+    imported: Option<HashSet<String>>,
+    /// By hash.
+    queue: Option<HashMap<String, QueueItem>>,
+}
+
+/// A download in a server's queue.
+struct QueueItem {
+    id: i64,
+    /// Why it is not imported.
+    reason: Option<String>,
+}
+
+/// Asks at the configured intervals, and when something has happened. Never ends.
+pub(super) async fn poll<L: NativeLedger>(service: Arc<Service<L>>) {
+    let signal = service.control.torrents().ask_signal();
+    let mut asked = HashMap::new();
+    loop {
+        let config = service.settings.get();
+        let interval = config.downloads.as_ref().map_or(LONGEST_REST, |downloads| downloads.import_poll_interval);
+        let timer = async {
+            Timer::after(interval).await;
+        };
+        let signalled = async {
+            let _ = signal.recv().await;
+        };
+        signalled.or(timer).await;
+        if let Err(error) = round(&service, &service.settings.get(), &mut asked).await {
+            tracing::error!(error = %chain(&error), "cannot read the downloads that are to be imported");
+        }
+    }
+}
+
+async fn round<L: NativeLedger>(
+    service: &Service<L>,
+    config: &Config,
+    asked: &mut HashMap<String, u32>,
+) -> Result<(), Error> {
+    let ledger = service.control.ledger();
+    let mut candidates = Vec::new();
+    for entry in ledger.list(&[Status::ImportQueued], MOST_CANDIDATES, None).await? {
+        let imports = ledger.imports(entry.row.id).await?;
+        candidates.push((entry, imports));
+    }
+    let faults = faults(service, config).await?;
+    asked.retain(|hash, _| faults.iter().any(|torrent| torrent.hash == *hash));
+    let grabbed = |server: &ImportServer| faults.iter().any(|torrent| is_of(torrent, server, config));
+    let awaited = |server: &ImportServer| {
+        let mut imports = candidates.iter().flat_map(|(_, imports)| imports);
+        imports.any(|import| import.server == server.name && import.state == ImportState::Accepted)
+    };
+    let asking = config.import_servers.iter().map(async |server| {
+        let (grabbed, awaited) = (grabbed(server), awaited(server));
+        let answer = ServerAnswer {
+            imported: if awaited { history(service, server).await } else { None },
+            queue: if grabbed || awaited { queue(service, server).await } else { None },
+        };
+        (server.name.clone(), answer)
+    });
+    let answers: BTreeMap<String, ServerAnswer> = join_all(asking).await.into_iter().collect();
+    for (entry, imports) in &candidates {
+        settle(service, config, entry, imports, &answers).await?;
+    }
+    let peers: HashSet<&str> = faults.iter().map(|torrent| torrent.peer.as_str()).collect();
+    let answering = peers.into_iter().map(async |peer| (peer, peer_answers(service, peer).await));
+    let answering: HashMap<&str, bool> = join_all(answering).await.into_iter().collect();
+    for torrent in faults.iter().filter(|torrent| answering.get(torrent.peer.as_str()) == Some(&true)) {
+        blocklist(service, config, torrent, &answers, asked).await?;
+    }
+    Ok(())
+}
+
+/// Decides what became of a download that servers were left or asked to import.
+async fn settle<L: NativeLedger>(
+    service: &Service<L>,
+    config: &Config,
+    entry: &LedgerEntry,
+    imports: &[Import],
+    answers: &BTreeMap<String, ServerAnswer>,
+) -> Result<(), Error> {
+    let hash = entry.stub_name.as_deref().and_then(hash_of).unwrap_or_default();
+    let accepted: Vec<&str> = (imports.iter().filter(|import| import.state == ImportState::Accepted))
+        .map(|import| import.server.as_str())
+        .collect();
+    let mut all_answered = !accepted.is_empty();
+    let mut lines = Vec::new();
+    for server in config.import_servers.iter().filter(|server| accepted.contains(&server.name.as_str())) {
+        let answer = answers.get(&server.name);
+        let Some(imported) = answer.and_then(|answer| answer.imported.as_ref()) else {
+            all_answered = false;
+            continue;
+        };
+        let path = service.seen_by(server, &entry.row.new.destination);
+        if imported.contains(hash) || path.is_some_and(|path| imported.contains(&path)) {
+            return become_imported(service, config, entry, &server.name).await;
+        }
+        let item = answer.and_then(|answer| answer.queue.as_ref()?.get(hash));
+        if let Some(item) = item.filter(|_| !hash.is_empty()) {
+            lines.push(match &item.reason {
+                Some(reason) => format!("not imported by {}: {reason}", server.name),
+                None => format!("left to {}", server.name),
+            });
+        }
+    }
+    let destination = Path::new(&entry.row.new.destination);
+    if all_answered
+        && !hash.is_empty()
+        && service.control.torrents().get(hash).is_none()
+        && look_at(destination)?.is_none()
+    {
+        // Its client deleted it with its file, and nobody had imported it.
+        tracing::info!(id = entry.row.id, "deleted by the download client's API before it was imported");
+        return service.control.remove(entry.row.id).await;
+    }
+    let line = lines.join("; ");
+    if !line.is_empty() && entry.import_state.as_deref() != Some(&line) {
+        tracing::info!(id = entry.row.id, line, "import");
+        note(service, entry, imports, line).await?;
+    }
+    Ok(())
+}
+
+async fn note<L: NativeLedger>(
+    service: &Service<L>,
+    entry: &LedgerEntry,
+    imports: &[Import],
+    line: String,
+) -> Result<(), Error> {
+    let at = service.control.engine().host().clock().wall();
+    match service.control.ledger().record_imports(entry.row.id, imports.to_vec(), line, at).await {
+        // It was removed, or taken up again.
+        Err(Error::NoSuchDownload(_) | Error::WrongState { .. }) => Ok(()),
+        noted => noted,
+    }
+}
+
+async fn become_imported<L: NativeLedger>(
+    service: &Service<L>,
+    config: &Config,
+    entry: &LedgerEntry,
+    server: &str,
+) -> Result<(), Error> {
+    let (id, ledger) = (entry.row.id, service.control.ledger());
+    let at = service.control.engine().host().clock().wall();
+    match ledger.record_imported(id, format!("imported by {server}"), at).await {
+        Err(Error::NoSuchDownload(_) | Error::WrongState { .. }) => return Ok(()),
+        noted => noted?,
+    }
+    tracing::info!(id, server, "imported");
+    let unlink = config.downloads.as_ref().is_some_and(|downloads| downloads.unlink_imported_files);
+    let path = Path::new(&entry.row.new.destination);
+    if unlink
+        && let Some(stamp) = look_at(path)?
+        && is_as_left(ledger, &entry.row, entry.completed_stamp(), stamp).await?
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!(id, %error, "cannot remove the imported file");
+    }
+    Ok(())
+}
+
+/// Torrents whose release is at fault, as far as servers are to be told. Those that were taken up again are let go.
+async fn faults<L: NativeLedger>(service: &Service<L>, config: &Config) -> Result<Vec<Torrent>, Error> {
+    let (ledger, torrents) = (service.control.ledger(), service.control.torrents());
+    let wanted = config.downloads.as_ref().is_some_and(|downloads| downloads.blocklist_failed);
+    let mut faults = Vec::new();
+    for torrent in torrents.list() {
+        if torrent.fault.is_none() {
+            continue;
+        }
+        let failed = match torrent.download {
+            Some(id) => matches!(ledger.row(id).await, Ok(row) if row.status == Status::Failed),
+            None => torrents.place(&torrent.hash) == StubPlace::Failed,
+        };
+        match failed && wanted {
+            true => faults.push(torrent),
+            false => {
+                torrents.change(ledger, &torrent.hash, |torrent| torrent.fault = None).await?;
+            }
+        }
+    }
+    Ok(faults)
+}
+
+/// Returns `true` if a server may have grabbed a torrent: it added it, or whoever did gave no server's name.
+fn is_of(torrent: &Torrent, server: &ImportServer, config: &Config) -> bool {
+    let known = |name: &String| config.import_servers.iter().any(|server| server.name == *name);
+    match torrent.server.as_ref().filter(|name| known(name)) {
+        Some(name) => *name == server.name,
+        None => server.destination,
+    }
+}
+
+/// Removes a torrent from the queues of the servers that grabbed it, with blocklisting.
+async fn blocklist<L: NativeLedger>(
+    service: &Service<L>,
+    config: &Config,
+    torrent: &Torrent,
+    answers: &BTreeMap<String, ServerAnswer>,
+    asked: &mut HashMap<String, u32>,
+) -> Result<(), Error> {
+    let (ledger, torrents) = (service.control.ledger(), service.control.torrents());
+    let why = torrent.fault.as_deref().unwrap_or_default();
+    let mut told = false;
+    let mut all_answered = true;
+    for server in config.import_servers.iter().filter(|server| is_of(torrent, server, config)) {
+        let Some(queue) = answers.get(&server.name).and_then(|answer| answer.queue.as_ref()) else {
+            all_answered = false;
+            continue;
+        };
+        let Some(item) = queue.get(&torrent.hash) else {
+            continue;
+        };
+        let endpoint = format!("/api/v3/queue/{}?removeFromClient=true&blocklist=true&skipRedownload=false", item.id);
+        match call(service.control.engine().host(), server, Method::Delete, &endpoint, None, &[]).await {
+            Ok(_) => {
+                told = true;
+                tracing::warn!(
+                    server = server.name,
+                    torrent = torrent.name,
+                    why,
+                    "blocklisted: the release is at fault"
+                );
+            }
+            Err(error) => {
+                all_answered = false;
+                tracing::warn!(server = server.name, torrent = torrent.name, %error, "cannot blocklist a release yet");
+            }
+        }
+    }
+    let times = asked.entry(torrent.hash.clone()).or_default();
+    *times = times.saturating_add(u32::from(all_answered));
+    if all_answered && (told || *times >= MOST_ASKED) {
+        if !told {
+            tracing::warn!(torrent = torrent.name, why, "no server has this failed release in its queue");
+        }
+        torrents.change(ledger, &torrent.hash, |torrent| torrent.fault = None).await?;
+    }
+    Ok(())
+}
+
+/// Returns `true` if a peer answers as a peer does: a 404 may also be that of a proxy in front of one that is away.
+async fn peer_answers<L: NativeLedger>(service: &Service<L>, peer: &str) -> bool {
+    match PeerId::new(peer).and_then(|peer| service.peers.get(&peer)) {
+        Some(peer) => peer.client.is_there().await,
+        None => false,
+    }
+}
+
+/// What a server imported lately: the hashes of downloads, in lower case, and the paths of files as it saw them.
+async fn history<L: NativeLedger>(service: &Service<L>, server: &ImportServer) -> Option<HashSet<String>> {
+    let mut imported = HashSet::new();
+    let endpoint = "/api/v3/history?sortKey=date&sortDirection=descending";
+    for record in pages(service, server, endpoint).await? {
+        if record["eventType"] != "downloadFolderImported" {
+            continue;
+        }
+        let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        imported.extend(text(&record["downloadId"]).map(|hash| hash.to_ascii_lowercase()));
+        imported.extend(text(&record["data"]["droppedPath"]));
+    }
+    Some(imported)
+}
+
+/// The downloads in a server's queue, by hash in lower case.
+async fn queue<L: NativeLedger>(service: &Service<L>, server: &ImportServer) -> Option<HashMap<String, QueueItem>> {
+    let unknown = match server.kind {
+        ImportServerKind::Radarr => "includeUnknownMovieItems",
+        ImportServerKind::Sonarr => "includeUnknownSeriesItems",
+    };
+    let mut queue = HashMap::new();
+    for record in pages(service, server, &format!("/api/v3/queue?{unknown}=true")).await? {
+        if let (Some(hash), Some(id)) = (record["downloadId"].as_str(), record["id"].as_i64()) {
+            queue.insert(hash.to_ascii_lowercase(), QueueItem { id, reason: reason(&record) });
+        }
+    }
+    Some(queue)
+}
+
+/// Why a download in a queue is not imported, if the server says that it is not going to.
+fn reason(record: &Value) -> Option<String> {
+    let is_left =
+        matches!(record["trackedDownloadState"].as_str(), Some("importPending" | "importBlocked" | "importFailed"));
+    let is_wrong = matches!(record["trackedDownloadStatus"].as_str(), Some("warning" | "error"));
+    if !is_left || !is_wrong {
+        return None;
+    }
+    let listed = record["statusMessages"].as_array().into_iter().flatten();
+    let messages = listed.flat_map(|status| status["messages"].as_array().into_iter().flatten());
+    let mut texts: Vec<&str> = messages.filter_map(Value::as_str).collect();
+    texts.extend(record["errorMessage"].as_str());
+    texts.dedup();
+    let text = texts.join(", ").replace(|letter: char| letter.is_control(), " ");
+    Some(text.chars().take(LONGEST_REASON).collect())
+}
+
+/// The records of an endpoint, page by page; `None` if the server does not answer.
+async fn pages<L: NativeLedger>(service: &Service<L>, server: &ImportServer, endpoint: &str) -> Option<Vec<Value>> {
+    let host = service.control.engine().host();
+    let trouble = import_state_at(server);
+    let mut records = Vec::new();
+    for page in 1..=MOST_PAGES {
+        let endpoint = format!("{endpoint}&page={page}&pageSize={PAGE}");
+        let answer = call(host, server, Method::Get, &endpoint, None, &[]).await;
+        let read = answer.map_err(|error| error.to_string());
+        let read = read.and_then(|json| serde_json::from_value::<Page>(json).map_err(|error| error.to_string()));
+        match read {
+            Ok(page) => {
+                let is_last = page.records.len() < PAGE;
+                records.extend(page.records);
+                if is_last {
+                    break;
+                }
+            }
+            Err(why) => {
+                service.control.troubles().note(&trouble, &format!("cannot ask {}: {why}", server.name));
+                return None;
+            }
+        }
+    }
+    service.control.troubles().over(&trouble);
+    Some(records)
+}
+
+/// What trouble with a server is called.
+fn registration_at(server: &ImportServer) -> String {
+    format!("registration at {}", server.name)
+}
+
+fn import_state_at(server: &ImportServer) -> String {
+    format!("import state at {}", server.name)
+}
+
+/// Registers this server where that is configured, again after a change of the configuration, and until it works. Never ends.
+pub(super) async fn keep_registered<L: NativeLedger>(service: Arc<Service<L>>) {
+    let signal = service.reloaded();
+    let mut rest = FIRST_REST;
+    let mut done = HashSet::new();
+    let mut config = service.settings.get();
+    let mut wanted = wanted_by(&config);
+    loop {
+        let work = wanted.iter().filter(|(_, server)| !done.contains(&server.name)).map(async |(category, server)| {
+            attempt(&service, &config, server, category).await.then(|| server.name.clone())
+        });
+        let registered = join_all(work).await.into_iter().flatten().collect::<Vec<_>>();
+        done.extend(registered);
+        let is_over = wanted.iter().all(|(_, server)| done.contains(&server.name));
+        let timer = async {
+            match is_over {
+                true => std::future::pending().await,
+                false => {
+                    Timer::after(rest).await;
+                }
+            }
+            false
+        };
+        let reloaded = async {
+            let _ = signal.recv().await;
+            true
+        };
+        rest = match reloaded.or(timer).await {
+            true => {
+                done.clear();
+                for server in &config.import_servers {
+                    for what in [registration_at(server), import_state_at(server)] {
+                        service.control.troubles().over(&what);
+                    }
+                }
+                config = service.settings.get();
+                wanted = wanted_by(&config);
+                FIRST_REST
+            }
+            false => rest.saturating_mul(2).min(LONGEST_REST),
+        };
+    }
+}
+
+/// The servers to register at, each with the category of its downloads there.
+fn wanted_by(config: &Config) -> Vec<(String, ImportServer)> {
+    let mut categories = HashSet::new();
+    let servers = config.import_servers.iter().filter(|server| server.destination && server.autoregister.enable);
+    if config.server.internal_url.is_none() && servers.clone().next().is_some() {
+        tracing::info!("not registered in Radarr or Sonarr: regrip.internalUrl is not configured");
+    }
+    let wanted = servers.map(|server| {
+        let name = server.name.to_lowercase();
+        let letters = name.chars().map(|letter| if letter.is_alphanumeric() { letter } else { '-' });
+        let name: String = letters.take(60).collect();
+        let name = name.trim_matches('-').to_owned();
+        let name = if name.is_empty() { server.kind.name().to_owned() } else { name };
+        let mut numbered = (1_u32..).map(|number| if number == 1 { name.clone() } else { format!("{name}-{number}") });
+        let category = numbered.find(|name| categories.insert(name.clone())).unwrap_or(name.clone());
+        (category, server.clone())
+    });
+    match &config.server.internal_url {
+        Some(_) => wanted.collect(),
+        None => Vec::new(),
+    }
+}
+
+async fn attempt<L: NativeLedger>(
+    service: &Service<L>,
+    config: &Config,
+    server: &ImportServer,
+    category: &str,
+) -> bool {
+    let trouble = registration_at(server);
+    let troubles = service.control.troubles();
+    let (Some(url), Some(key)) = (&config.server.internal_url, &config.server.api_key) else {
+        troubles.note(&trouble, &format!("cannot register at {}: regrip.apiKey is not configured", server.name));
+        return false;
+    };
+    let own = OwnEntry { url: url.trim_end_matches('/'), key: key.reveal(), category };
+    match register(service.control.engine().host(), server, &own).await {
+        Ok(()) => {
+            troubles.over(&trouble);
+            tracing::info!(server = server.name, category, "registered as indexer and download client");
+            true
+        }
+        Err(error) => {
+            troubles.note(&trouble, &format!("cannot register at {}: {error}", server.name));
+            false
+        }
+    }
+}
+
+impl<L: NativeLedger> Service<L> {
+    /// The path of a file as a server sees it, if it does.
+    fn seen_by(&self, server: &ImportServer, file: &str) -> Option<String> {
+        seen(file, self.completed.path(), server.import_path.as_deref()).ok()
+    }
+
+    /// Records that the release of an item is at fault, with its torrents, and has the servers told.
+    pub(super) async fn blame(&self, item: &PeerItem, noted: Option<&str>, why: &str) {
+        let mut names = self.claims.names(item);
+        names.extend(noted.map(str::to_owned));
+        let (ledger, torrents) = (self.control.ledger(), self.control.torrents());
+        for hash in names.iter().filter(|name| name.starts_with(CLIENT_PREFIX)).filter_map(|name| hash_of(name)) {
+            let why = why.lines().next().unwrap_or_default().to_owned();
+            if let Err(error) = torrents.change(ledger, hash, |torrent| torrent.fault = Some(why)).await {
+                tracing::error!(error = %chain(&error), "cannot record that a release is at fault");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_download_that_a_server_does_not_import_has_its_reasons() {
+        let record = |state: &str, status: &str| {
+            json!({ "trackedDownloadState": state, "trackedDownloadStatus": status, "errorMessage": "No files",
+                "statusMessages": [{ "title": "Film", "messages": ["Not an upgrade\nfor it", "Sample"] }] })
+        };
+        let why = Some("Not an upgrade for it, Sample, No files".to_owned());
+        assert_eq!(reason(&record("importPending", "warning")), why);
+        assert_eq!(reason(&record("importBlocked", "error")), why);
+        assert_eq!(reason(&record("importPending", "ok")), None);
+        assert_eq!(reason(&record("downloading", "warning")), None);
+        assert_eq!(reason(&json!({})), None);
+    }
+}
