@@ -2,7 +2,7 @@
 //!
 //! [`router`] turns a [`Control`] into the request handler of a [`Server`](crate::server::Server). If the same server shares
 //! folders with peers, [`beside`] puts both on one address: the peers' keys open the peer wire and nothing else, the
-//! server's key opens the API and nothing else.
+//! server's key opens the API and nothing else (one of a configuration of jack opens both).
 //!
 //! ```text
 //! let api = api::router(control.clone(), CurrentKeys::new(Some(Keys::new([key])?)));

@@ -317,8 +317,8 @@ fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
         peers(&node, &mut config.peers, notes);
     }
     if let Some(node) = block.take("servers") {
-        // jack's servers are both unless they say otherwise; here it is asked for.
-        let roles = Roles { source: is_jacks, destination: is_jacks, ..Roles::default() };
+        // jack's servers share unless they say otherwise; here it is asked for.
+        let roles = Roles { source: is_jacks, ..Roles::default() };
         match node.value {
             Value::Object(_) => servers_by_role(&node, block.take("indexer").as_ref(), &mut config, notes),
             _ => servers(&node, roles, &mut config.import_servers, notes),

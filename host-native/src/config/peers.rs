@@ -44,7 +44,6 @@ fn peer(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Peer> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Roles {
     pub(super) source: bool,
-    pub(super) destination: bool,
     pub(super) autoregister: Autoregister,
 }
 
@@ -86,7 +85,7 @@ pub(super) fn servers_by_role(node: &Node<'_>, indexer: Option<&Node<'_>>, confi
         );
     }
     if let Some(node) = block.take("destinations") {
-        let roles = Roles { source: false, destination: true, autoregister };
+        let roles = Roles { source: false, autoregister };
         servers(&node, roles, &mut config.import_servers, notes);
     }
     if let Some(node) = block.take("peers") {
@@ -117,11 +116,8 @@ fn import_server(node: &Node<'_>, roles: Roles, notes: &mut Notes<'_>) -> Option
     let import_path = block.take("importPath").and_then(|node| text(&node, notes));
     let import_path = import_path.filter(|path| !path.is_empty());
     let headers = headers(&mut block, notes);
-    let mut role = |name: &str, otherwise: bool| {
-        let given = block.take(name).and_then(|node| flag(&node, notes));
-        given.unwrap_or(otherwise)
-    };
-    let (source, destination) = (role("source", roles.source), role("destination", roles.destination));
+    let source = block.take("source").and_then(|node| flag(&node, notes)).unwrap_or(roles.source);
+    let destination = block.take("destination").and_then(|node| flag(&node, notes)).unwrap_or(true);
     let path_mapping = block.take("pathMapping").map(|node| path_mapping(&node, notes)).unwrap_or_default();
     let mut autoregister = roles.autoregister;
     if let Some(node) = block.take("autoregister")
@@ -217,7 +213,6 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
     server.api_key = key.as_ref().and_then(|key| secret(key, notes));
     let data_dir = block.take("dataDir");
     server.data_dir = data_dir.and_then(|folder| path(&folder, notes));
-    server.internal_url = block.take("internalUrl").and_then(|url| base_url(&url, notes));
     if let Some(keys) = block.take("shareKeys") {
         let keys = list(&keys, notes);
         server.share_keys = keys.iter().filter_map(|key| share_key(key, notes)).collect();

@@ -305,7 +305,12 @@ impl Share {
 
     /// Forgets the libraries of other servers than these.
     pub(crate) fn keep_libraries(&self, servers: &[&str]) {
-        lock(&self.shelf.libraries).retain(|server, _| servers.contains(&server.as_str()));
+        let mut libraries = lock(&self.shelf.libraries);
+        let before = libraries.len();
+        libraries.retain(|server, _| servers.contains(&server.as_str()));
+        if libraries.len() < before {
+            self.shelf.ask_now();
+        }
     }
 
     /// Returns `true` if a peer has asked for what may be new since the last call.
