@@ -23,16 +23,24 @@ pub(crate) fn read(path: &Path, most_bytes: u64) -> io::Result<String> {
 /// # Errors
 /// As [`read`].
 pub(crate) fn bounded(file: impl Read, most_bytes: u64) -> io::Result<String> {
+    match String::from_utf8(bytes(file, most_bytes)?) {
+        Ok(text) => Ok(without_mark(&text).to_owned()),
+        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")),
+    }
+}
+
+/// Reads at most `most_bytes` bytes from an open file.
+///
+/// # Errors
+/// The system's error; `FileTooLarge` for a larger one.
+pub(crate) fn bytes(file: impl Read, most_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most_bytes.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most_bytes {
         let what = format!("it is larger than {} KiB", most_bytes >> 10);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(without_mark(&text).to_owned()),
-        Err(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")),
-    }
+    Ok(bytes)
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -10,7 +10,6 @@ use crate::host::NativeHost;
 use crate::host::Workers;
 use crate::ledger::NativeLedger;
 use regrip_core::host::Host;
-use regrip_core::{DownloadId, Engine, Error};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use smol::Timer;
@@ -44,14 +43,6 @@ pub(crate) fn run<T, H: Host>(
         }
     };
     workers.run(work.or(end_on_signal).or(engine.follow_changes()))
-}
-
-/// Drives one download.
-///
-/// # Errors
-/// As [`Engine::drive`].
-pub(crate) async fn one(engine: Engine<NativeHost<impl NativeLedger>>, id: DownloadId) -> Result<(), Error> {
-    engine.drive(id).await.map(drop)
 }
 
 /// The meaning of a signal.

@@ -230,10 +230,10 @@ fn to_their_ends(
     rows: &[Row],
 ) -> CommandResult {
     let signal = drive::first_signal()?;
-    let driven = rows.iter().map(|row| drive::one(engine.clone(), row.id));
+    let driven = rows.iter().map(|row| engine.drive(row.id));
     let exit = drive::run(engine, &signal, &Workers::new(1), &Cell::new(false), async {
         let ended = join_all(driven).await.into_iter();
-        ended.map(Exit::from).max().unwrap_or_default()
+        ended.map(|ended| Exit::from(ended.map(drop))).max().unwrap_or_default()
     });
     reporter.end(&RunEnd { exit, files: rows.len(), unusable: 0, to_resume: &to_resume(rows) });
     Ok(exit)

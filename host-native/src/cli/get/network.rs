@@ -6,6 +6,7 @@ use super::target::Target;
 use crate::cli::args::Get;
 use crate::cli::report::Reporter;
 use crate::control::Userinfo;
+use crate::text_file;
 use crate::transport::{
     CookieJar, Credentials, Header, Identity, NamedProxy, NoProxy, Origin, Proxies, Proxy, ProxyUnusable, Roots, Trace,
     TransportOptions,
@@ -358,11 +359,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other("it is too long"));
-    }
+    let mut bytes = text_file::bytes(file, MAX_FILE_BYTES)?;
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);
     }

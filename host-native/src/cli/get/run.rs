@@ -362,11 +362,11 @@ async fn all(accepting: &Accepting<'_>, targets: Vec<Target>, bounds: Bounds) ->
             }
             Ok(Accepted::Drive(Admitted { id, .. }, destination)) => {
                 ids.push(id);
-                let one = drive::one((*engine).clone(), id);
+                let engine = (*engine).clone();
                 let on_complete = terms.on_complete.clone();
                 // The first poll is here: downloads start in that order.
                 let mut one = Box::pin(async move {
-                    one.await?;
+                    engine.drive(id).await?;
                     match on_complete {
                         Some(on_complete) => on_complete.run(id, &target.url, &destination).await,
                         None => Ok(()),
