@@ -422,7 +422,8 @@ mod tests {
         let json = serde_json::to_value(item.release(10, Some("ab".to_owned()))).unwrap();
         let wanted = serde_json::json!({
             "id": item.id, "title": "Show S01E02.1080p", "filename": "Show S01E02.1080p.mkv", "category": 5000,
-            "size": 10, "tvdbId": 5, "season": 1, "episode": 2, "sha256": "ab",
+            "size": 10, "tvdbId": 5, "season": 1, "episode": 2, "publishDate": "1970-01-01T00:00:00.000Z",
+            "sha256": "ab",
         });
         assert_eq!(json, wanted);
     }
