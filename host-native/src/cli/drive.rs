@@ -6,9 +6,8 @@
 //! commands that reload their keys.
 
 use super::output::{CommandResult, Exit, failed};
-use crate::host::NativeHost;
 use crate::host::Workers;
-use crate::ledger::NativeLedger;
+use regrip_core::Engine;
 use regrip_core::host::Host;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
