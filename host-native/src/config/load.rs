@@ -1,10 +1,10 @@
 //! Reads a configuration file.
 
 use super::downloads::{self, OwnFolder, downloads};
+use super::link::QuickLink;
 use super::model::{Config, HookCommands, ServerConfig, id_of};
 use super::object::{Block, Node, Notes, Problem, text};
 use super::peers::{Roles, peers, server, servers, servers_by_role, share};
-use crate::peers::QuickLink;
 use crate::store::FileStamp;
 use crate::sync::lock;
 use crate::text_file;

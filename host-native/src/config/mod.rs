@@ -1,4 +1,4 @@
-//! The configuration of `regrip serve`: JSONC, camelCase, with comments and trailing commas (spec §7).
+//! The configuration of `regrip serve`: JSONC, camelCase, with comments and trailing commas.
 //!
 //! `load` reads a file; [`Config`] is what it means. All errors are reported at once, with key, line, value and expectation.
 //! Unknown keys are ignored with a warning. A configuration of any version of jack, the software that this protocol was
@@ -8,17 +8,18 @@
 //! Invariant: a secret is never printed, not in an error, not by `Debug`.
 
 mod downloads;
+mod link;
 mod load;
 mod model;
 mod object;
 mod peers;
 
 pub(crate) use downloads::data_folder_clash;
+pub use link::{LinkRefused, QuickLink};
 pub use load::{ConfigRefused, Loaded, load, parse};
 pub(crate) use load::{EditRefused, Setting, SettingValue, add_peer, all_of, remove_peer, settings};
 pub use model::{
     Autoregister, Config, Downloads, External, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig,
     ShareKey, id_of,
 };
-pub(crate) use object::base_url_flaw;
 pub use object::{Problem, Secret};

@@ -1,12 +1,12 @@
 //! The blocks `peers`, `servers`, `regrip` and `share`.
 
+use super::link;
 use super::model::{
     Autoregister, Config, External, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of,
 };
 use super::object::{
     Block, Node, Notes, Secret, base_url, flag, list, name, name_of_lines, number, path, secret, text,
 };
-use crate::peers::link;
 use crate::transport::{Header, Origin};
 use std::path::PathBuf;
 

@@ -447,7 +447,7 @@ impl Torrents {
         [folder.join(&name), folder.join(format!("{hash}.stopped")), folder.join("failed").join(&name)]
     }
 
-    /// The folder below the completed one for the file of a stub; `None` if it is none of these.
+    /// The folder below the completed one for the file of a stub; `None` if it is not a stub's category.
     pub(crate) fn folder_of(&self, stub: &str) -> Option<String> {
         hash_of(stub).and_then(|hash| self.get(hash)).map(|torrent| torrent.folder)
     }

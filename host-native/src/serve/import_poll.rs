@@ -126,7 +126,7 @@ async fn round<L: NativeLedger>(
     Ok(())
 }
 
-/// Decides what became of a download that servers were left or asked to import.
+/// Decides what a download is now that servers were left or asked to import.
 async fn settle<L: NativeLedger>(
     service: &Service<L>,
     config: &Config,

@@ -252,7 +252,7 @@ pub(crate) fn not_json() -> Refusal {
     )
 }
 
-/// Reads a body of at most so many bytes.
+/// Reads a body of at most `most` bytes.
 pub(super) async fn bytes(body: Option<Incoming>, most: usize) -> Result<Bytes, Refusal> {
     let Some(body) = body else {
         return Ok(Bytes::new());

@@ -1,10 +1,10 @@
-//! Quick links: one line that carries all that somebody needs to add this server as a peer (spec §8). jack reads and writes
+//! Quick links: one line that carries all that somebody needs to add this server as a peer. jack reads and writes
 //! the same ones.
 //!
 //! A link is `jack-link:v1:` and the base64url of a JSON object. Whoever has it has the key in it, so it is as secret as that
 //! key. Links come from strangers: nothing in one is used before [`QuickLink::read`] has checked all of it.
 
-use crate::config::{Secret, base_url_flaw};
+use super::object::{Secret, base_url_flaw};
 use crate::transport::Header;
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
