@@ -66,7 +66,7 @@ pub(crate) struct Torrent {
     pub added_on: u64,
     /// Its download, once there is one.
     pub download: Option<DownloadId>,
-    /// Why its release is at fault, until the server that grabbed it was told.
+    /// Why its release is at fault, until it is blocklisted.
     #[serde(default)]
     pub fault: Option<String>,
 }

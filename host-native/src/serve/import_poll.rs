@@ -215,7 +215,7 @@ async fn become_imported<L: NativeLedger>(
     Ok(())
 }
 
-/// Torrents whose release is at fault, as far as servers are to be told. Those that were taken up again are let go.
+/// Torrents whose release is at fault and not blocklisted yet. Those that were taken up again are let go.
 async fn faults<L: NativeLedger>(service: &Service<L>, config: &Config) -> Result<Vec<Torrent>, Error> {
     let (ledger, torrents) = (service.control.ledger(), service.control.torrents());
     let wanted = config.downloads.as_ref().is_some_and(|downloads| downloads.blocklist_failed);
@@ -257,7 +257,7 @@ async fn blocklist<L: NativeLedger>(
 ) -> Result<(), Error> {
     let (ledger, torrents) = (service.control.ledger(), service.control.torrents());
     let why = torrent.fault.as_deref().unwrap_or_default();
-    let mut told = false;
+    let mut blocked = false;
     let mut all_answered = true;
     for server in config.import_servers.iter().filter(|server| is_of(torrent, server, config)) {
         let Some(queue) = answers.get(&server.name).and_then(|answer| answer.queue.as_ref()) else {
@@ -270,7 +270,7 @@ async fn blocklist<L: NativeLedger>(
         let endpoint = format!("/api/v3/queue/{}?removeFromClient=true&blocklist=true&skipRedownload=false", item.id);
         match call(service.control.engine().host(), server, Method::Delete, &endpoint, None, &[]).await {
             Ok(_) => {
-                told = true;
+                blocked = true;
                 tracing::warn!(
                     server = server.name,
                     torrent = torrent.name,
@@ -286,8 +286,8 @@ async fn blocklist<L: NativeLedger>(
     }
     let times = asked.entry(torrent.hash.clone()).or_default();
     *times = times.saturating_add(u32::from(all_answered));
-    if all_answered && (told || *times >= MOST_ASKED) {
-        if !told {
+    if all_answered && (blocked || *times >= MOST_ASKED) {
+        if !blocked {
             tracing::warn!(torrent = torrent.name, why, "no server has this failed release in its queue");
         }
         torrents.change(ledger, &torrent.hash, |torrent| torrent.fault = None).await?;
@@ -387,7 +387,7 @@ fn import_state_at(server: &ImportServer) -> String {
     format!("import state at {}", server.name)
 }
 
-/// Registers this server where that is configured, again after a change of the configuration, and until it works. Never ends.
+/// Registers this server as configured, again after a change of the configuration, and until it works. Never ends.
 pub(super) async fn keep_registered<L: NativeLedger>(service: Arc<Service<L>>) {
     let signal = service.reloaded();
     let mut rest = FIRST_REST;
@@ -486,7 +486,7 @@ impl<L: NativeLedger> Service<L> {
         seen(file, self.completed.path(), server.import_path.as_deref()).ok()
     }
 
-    /// Records that the release of an item is at fault, with its torrents, and has the servers told.
+    /// Records that the release of an item is at fault, with its torrents: it will be blocklisted.
     pub(super) async fn blame(&self, item: &PeerItem, noted: Option<&str>, why: &str) {
         let mut names = self.claims.names(item);
         names.extend(noted.map(str::to_owned));
