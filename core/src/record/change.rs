@@ -1,7 +1,6 @@
 //! The changes to a row, and which status admits each.
 
-use super::digest::{DigestRow, DigestSource};
-use super::row::Row;
+use super::digest::DigestRow;
 use super::source::Source;
 use super::status::Status;
 use super::version::{Behaviour, KnownSize, Validators};
@@ -311,24 +310,6 @@ impl Terms {
             header_names: new.header_names.clone(),
             mirrors: new.mirrors.clone(),
         }
-    }
-
-    /// The terms of a row as they are.
-    pub(crate) fn of_row(row: &Row) -> Self {
-        let own = |row: &&DigestRow| row.source != DigestSource::ReprDigest;
-        Terms { digests: row.digests.iter().filter(own).cloned().collect(), ..Terms::of(&row.new) }
-    }
-
-    /// The same, with the digests that are given as those that vouch for bytes of several sources.
-    pub(crate) fn vouched(row: &Row) -> Self {
-        let mut terms = Terms::of_row(row);
-        if terms.digests.iter().all(|row| row.source != DigestSource::SeveralSources) {
-            let given = terms.digests.iter().filter(|row| row.is_given());
-            let vouching: Vec<_> =
-                given.map(|row| DigestRow { source: DigestSource::SeveralSources, ..row.clone() }).collect();
-            terms.digests.extend(vouching);
-        }
-        terms
     }
 
     /// The terms of another request for `row`, which goes on from `url`: its sources are added to those of the row.
