@@ -10,7 +10,7 @@ use crate::event::What;
 use crate::host::{BodyOf, Host, PartOf, unless_alone};
 use crate::job::Job;
 use crate::pieces::Mixture;
-use crate::record::{Change, Terms};
+use crate::record::Change;
 use crate::store::{Digest, DigestState, Part, PartBytes};
 use crate::stripe::{Done, Feed};
 use crate::taking::{Differing, Taking, believe};
@@ -216,7 +216,7 @@ impl<H: Host> Pump<H> {
     /// several sources stay, even if a later request does not give them.
     async fn record_mixture(&mut self, job: &mut Job<'_, H>, part: &PartOf<H>, now: Mixture) -> Result<(), Failed> {
         if !H::ALONE && now.sources && !self.mixture.sources {
-            let terms = Terms::vouched(&job.row);
+            let terms = job.row.vouched_terms();
             job.record(Change::Terms(terms)).await?;
         }
         if now.responses && !self.mixture.responses {

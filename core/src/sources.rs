@@ -12,7 +12,7 @@ use crate::http::is_strong_etag;
 use crate::job::Job;
 use crate::origin::Seat;
 use crate::pieces::{PieceSource, Terms as PieceTerms};
-use crate::record::{Behaviour, Change, DigestRow, Source, Terms, Validators};
+use crate::record::{Behaviour, Change, DigestRow, Source, Validators};
 use crate::stripe::Table;
 use crate::taking::Taking;
 
@@ -23,7 +23,7 @@ const LEAST_STRIPED_BYTES: u64 = 1 << 20;
 pub(crate) async fn drop_liars<H: Host>(job: &mut Job<'_, H>, liars: Vec<(String, Error)>) -> Result<(), Failed> {
     for (url, error) in liars {
         if job.class(&error) == Class::Permanent && job.row.new.mirrors.contains(&url) {
-            let mut terms = Terms::of_row(&job.row);
+            let mut terms = job.row.terms();
             terms.mirrors.retain(|mirror| *mirror != url);
             job.record(Change::Terms(terms)).await?;
             let why = match error {

@@ -445,7 +445,7 @@ fn has_other_source<H: Host>(job: &Job<'_, H>) -> bool {
 
 /// The terms of the row with `url` as its source, beside the other ones that are not lost.
 fn terms_at<H: Host>(job: &Job<'_, H>, url: &str) -> Terms {
-    let mut terms = Terms::of_row(&job.row);
+    let mut terms = job.row.terms();
     let old = job.row.new.source.url();
     terms.mirrors.retain(|mirror| mirror != url);
     if job.sources.lost.is_none() && old != url {

@@ -156,6 +156,24 @@ impl Row {
         found
     }
 
+    /// Its terms as they are.
+    pub(crate) fn terms(&self) -> Terms {
+        let own = |row: &&DigestRow| row.source != DigestSource::ReprDigest;
+        Terms { digests: self.digests.iter().filter(own).cloned().collect(), ..Terms::of(&self.new) }
+    }
+
+    /// The same, with the digests that are given as those that vouch for bytes of several sources.
+    pub(crate) fn vouched_terms(&self) -> Terms {
+        let mut terms = self.terms();
+        if terms.digests.iter().all(|row| row.source != DigestSource::SeveralSources) {
+            let given = terms.digests.iter().filter(|row| row.is_given());
+            let vouching: Vec<_> =
+                given.map(|row| DigestRow { source: DigestSource::SeveralSources, ..row.clone() }).collect();
+            terms.digests.extend(vouching);
+        }
+        terms
+    }
+
     /// The error for a change that the status does not admit.
     pub fn wrong_state(&self) -> Error {
         Error::WrongState { id: self.id, status: self.status }
