@@ -61,7 +61,7 @@ fn read(form: &[u8], mut text: &[u8]) -> Option<SystemTime> {
     if form.starts_with(b"W") {
         year += if year < 70 { 2000 } else { 1900 };
     }
-    let leap = |year: u64| u64::from(year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+    let leap = |year: u64| u64::from(year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)));
     let first =
         |month: usize| MONTHS.get(month).map_or(365, |(_, days)| *days) + if month > 1 { leap(year) } else { 0 };
     let before = year.checked_sub(1970)? * 365 + (1970..year).map(leap).sum::<u64>();

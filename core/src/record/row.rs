@@ -365,26 +365,6 @@ impl DigestRow {
     }
 }
 
-impl Terms {
-    /// The terms of a row as they are.
-    pub(crate) fn of_row(row: &Row) -> Self {
-        let own = |row: &&DigestRow| row.source != DigestSource::ReprDigest;
-        Terms { digests: row.digests.iter().filter(own).cloned().collect(), ..Terms::of(&row.new) }
-    }
-
-    /// The same, with the digests that are given as those that vouch for bytes of several sources.
-    pub(crate) fn vouched(row: &Row) -> Self {
-        let mut terms = Terms::of_row(row);
-        if terms.digests.iter().all(|row| row.source != DigestSource::SeveralSources) {
-            let given = terms.digests.iter().filter(|row| row.is_given());
-            let vouching: Vec<_> =
-                given.map(|row| DigestRow { source: DigestSource::SeveralSources, ..row.clone() }).collect();
-            terms.digests.extend(vouching);
-        }
-        terms
-    }
-}
-
 /// The digests that vouch for the bytes of several sources in the part, if there are such: those that are given now, else the old ones.
 fn vouching(old: &[DigestRow], now: &[DigestRow]) -> Vec<DigestRow> {
     let vouches = |row: &&DigestRow| row.source == DigestSource::SeveralSources;
