@@ -4,9 +4,8 @@
 use super::demo::Demo;
 use super::downloads::{Pause, Resume};
 use super::manual::{Completions, Man};
-use super::peers::{KEY_EXAMPLES, KeyCommand, LINK_EXAMPLES, LinkCommand};
+use super::peers::{KEY_EXAMPLES, KeyCommand, LINK_EXAMPLES, LinkCommand, ShareArgs};
 use super::serve::{CheckConfig, Migrate, Serve};
-use super::share::ShareArgs;
 use super::stub::{STUB_EXAMPLES, StubCommand};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};

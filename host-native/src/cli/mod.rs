@@ -16,7 +16,6 @@ mod manual;
 mod peers;
 mod report;
 mod serve;
-mod share;
 mod state;
 mod stub;
 mod text;
@@ -58,7 +57,7 @@ fn run(command: &Command) -> CommandResult {
         Command::Remove(remove) => downloads::remove(remove),
         Command::Add(add) => downloads::add(add),
         Command::Serve(serve) => serve::main(serve),
-        Command::Share(share) => share::main(share),
+        Command::Share(share) => peers::share(share),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::main(demo),
         Command::Stub(stub) => stub::main(stub),
