@@ -1,11 +1,11 @@
-// Prepares the JavaScript around a module for being imported anywhere: `node importable.mjs FOLDER [NAMES]`.
+// Prepares the JavaScript around a module for being imported anywhere: `node importable.mjs FOLDER`.
 //
 // Importing `core.js` does no work, and its users need no TextDecoder: jsdom has none. The module's bytes become JavaScript (`core-bytes.js`)
 // for Node and for `require`, so that a bundle of a program for Node needs no file beside it.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const [folder, names] = process.argv.slice(2);
+const [folder] = process.argv.slice(2);
 const scriptPath = join(folder, "core.js");
 let script = readFileSync(scriptPath, "utf8");
 
@@ -27,13 +27,6 @@ for (const name of ["CoreFinalization", "HeldFinalization", "PermitsFinalization
 }
 // Where the module is, each platform says by itself.
 replace(/ {4}if \(module_or_path === undefined\) \{\n.+import\.meta\.url\);\n {4}\}\n/, "");
-// The names of imports and exports that wasm-opt has shortened in the module.
-if (names) {
-  const { imports, exports } = JSON.parse(readFileSync(names, "utf8"));
-  for (const [, name, short] of imports) replace(` ${name}: function(`, ` ${short}: function(`);
-  replace('"./core_bg.js": import0', '"a": import0');
-  for (const [name, short] of exports) script = script.replace(new RegExp(`\\bwasm\\.${name}\\b`, "g"), () => `wasm.${short}`);
-}
 writeFileSync(scriptPath, script);
 
 const bytes = readFileSync(join(folder, "core_bg.wasm")).toString("base64");

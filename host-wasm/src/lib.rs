@@ -3,8 +3,6 @@
 //! Everything outside is asked of one JavaScript object (`host`); no byte of a file enters wasm memory. The idiomatic
 //! interface is in `host-wasm/js`; what is exported here is what that is built on.
 
-#[cfg(target_arch = "wasm32")]
-mod alloc;
 mod clock;
 #[cfg(feature = "contract")]
 mod contract;
