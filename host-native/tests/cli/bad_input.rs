@@ -50,7 +50,7 @@ const TABLE: &[(&[&str], &str)] = &[
     (&["{url}", "--cacert", "missing"], "--cacert missing: No such file"),
     (&["{url}", "--cacert", "folder"], "--cacert folder"),
     (&["{url}", "--cacert", "file"], "contains no certificate"),
-    (&["{url}", "--cacert", "/dev/zero"], "too long"),
+    (&["{url}", "--cacert", "/dev/zero"], "larger than"),
     (&["{url}", "--cacert", "file", "-k"], "--insecure"),
     (&["{url}", "-A", "hunter2\u{1}"], "--user-agent: "),
     (&["{url}", "-e", "hunter2\n"], "--referer: "),
