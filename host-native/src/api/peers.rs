@@ -122,7 +122,8 @@ fn settings_file<L: NativeLedger>(api: &Api<L>) -> Result<&SettingsFile, Refusal
 pub(super) async fn create_link<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> Handled {
     let wish: NewKey = asked.json().await?;
     let config = load(&settings_file(&api)?.path).map_err(EditRefused::from)?.config;
-    let mut link = link_of(config.server.external.as_ref(), String::new())?;
+    let link = link_of(config.server.external.as_ref(), String::new());
+    let mut link = link.map_err(|refused| conflict("NoExternalUrl", refused.to_string()))?;
     let (key, shown) = issue_key(&api, wish).await?;
     link.api_key = Secret::checked(key).map_err(Refusal::bad_request)?;
     Ok(Reply::json_with(StatusCode::CREATED, &json!({ "link": link.write()?, "key": shown })))
