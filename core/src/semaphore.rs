@@ -3,7 +3,7 @@
 //! Invariant: a released permit goes directly to the first waiter, so newcomers cannot barge. If a waiter is dropped after its
 //! permit was granted, the permit goes to the next one.
 //!
-//! [`async_lock::Semaphore`] only wakes a waiter on release, and whoever polls first takes the permit, so newcomers can overtake;
+//! async-lock's semaphore only wakes a waiter on release, and whoever polls first takes the permit, so newcomers can overtake;
 //! nor can its number of permits be lowered. Use async-lock if neither matters.
 
 use crate::mutex::{Arc, Mutex, MutexGuard, lock};

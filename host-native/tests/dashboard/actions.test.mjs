@@ -236,8 +236,8 @@ test("the_last_minutes_are_drawn_once_something_is_received", async (t) => {
   await eventually(async () => {
     mock.emit("progress", id, { bytes: (bytes += 1e6), total: 1e9 });
     assert.match(await figure.textContent(), /^Last 5 minutes · now [\d.]+ [kMG]B\/s · at most [\d.]+ [kMG]B\/s$/);
+    assert.match(await figure.locator("path.line").getAttribute("d"), /^M[\d.]+ [\d.]+L/);
   });
-  assert.match(await figure.locator("path.line").getAttribute("d"), /^M[\d.]+ [\d.]+L/);
 });
 
 test("what_a_search_of_a_peer_found_or_why_it_failed_is_shown", async (t) => {
