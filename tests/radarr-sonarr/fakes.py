@@ -285,9 +285,7 @@ class Server:
             with opener.open(url, timeout=60) as answer:
                 assert b"<caps" in answer.read()
         except urllib.error.HTTPError as error:
-            # A build without Torznab has nothing there.
-            if error.code not in (401, 404):
-                raise Refused(400, [failure("", f"Unable to connect to indexer: {error}")])
+            raise Refused(400, [failure("", f"Unable to connect to indexer: {error}")])
 
     # What it does by itself.
 
