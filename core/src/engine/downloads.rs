@@ -29,9 +29,7 @@ use crate::mutex::lock;
 use crate::origin::Origins;
 use crate::peer::Reachability;
 use crate::pieces::Window;
-use crate::record::{
-    Change, DigestRow, DigestSource, DownloadId, Mark, NewDownload, Restart, RestartReason, Row, Status, Terms,
-};
+use crate::record::{Change, DigestRow, DownloadId, Mark, NewDownload, Restart, RestartReason, Row, Status, Terms};
 use crate::semaphore::Semaphore;
 use crate::store::PartStore;
 use crate::time::Clock;
@@ -505,8 +503,7 @@ fn is_refused_by_a_digest(row: &Row) -> bool {
 /// request. If the wanted digest is still the same, the bytes no longer count; if it is another one, they may be the right ones.
 fn disowned_for(row: &Row, new: &NewDownload) -> Option<Change> {
     let wanted = |rows: &[DigestRow]| -> Vec<Checksum> {
-        let of_part = [DigestSource::ReprDigest, DigestSource::SeveralSources];
-        let rows = rows.iter().filter(|row| !of_part.contains(&row.source));
+        let rows = rows.iter().filter(|row| !row.source.is_of_part());
         rows.filter_map(DigestRow::checksum).collect()
     };
     let refused = is_refused_by_a_digest(row) && wanted(&row.digests) == wanted(&new.digests);

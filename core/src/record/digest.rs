@@ -38,6 +38,11 @@ impl DigestSource {
         [Caller, Peer, ReprDigest, Asked, SeveralSources].into_iter().find(|source| source.name() == name)
     }
 
+    /// Returns `true` if it says something of the bytes in the part, and goes with them.
+    pub(crate) fn is_of_part(self) -> bool {
+        matches!(self, DigestSource::ReprDigest | DigestSource::SeveralSources)
+    }
+
     /// As a text calls it.
     pub fn title(self) -> &'static str {
         match self {

@@ -301,8 +301,7 @@ impl DigestRow {
         match change {
             Change::Fresh { kept, stated, .. } => {
                 let old = std::mem::take(rows);
-                let of_part = [DigestSource::ReprDigest, DigestSource::SeveralSources];
-                rows.extend(old.iter().filter(|row| !of_part.contains(&row.source)).cloned());
+                rows.extend(old.iter().filter(|row| !row.source.is_of_part()).cloned());
                 rows.extend(stated.iter().map(|checksum| stated_row(checksum, &old)));
                 for row in rows {
                     row.state = row.state.take().filter(|state| state.offset <= *kept);
@@ -329,8 +328,7 @@ impl DigestRow {
             }
             Change::Restart(_) => {
                 // Neither the version nor the mixture of which they say something is left.
-                let of_part = [DigestSource::ReprDigest, DigestSource::SeveralSources];
-                rows.retain(|row| !of_part.contains(&row.source));
+                rows.retain(|row| !row.source.is_of_part());
                 for row in rows {
                     (row.state, row.got) = (None, None);
                 }
