@@ -56,7 +56,7 @@ export function drawSpeeds(rate) {
   const x = (one) => (SPAN - time + one.time).toFixed(1);
   const points = history.map((one) => `${x(one)} ${(TALL * (1 - one.rate / peak)).toFixed(1)}`).join("L");
   const size = { viewBox: `0 0 ${SPAN} ${TALL}`, preserveAspectRatio: "none", "aria-hidden": "true" };
-  const told = joined(
+  const caption = joined(
     "Last 5 minutes",
     `now ${bytes(Math.round(rate))}/s`,
     `at most ${bytes(Math.round(peak))}/s`,
@@ -68,6 +68,6 @@ export function drawSpeeds(rate) {
       make("path", { class: "kept", d: `M${x(history[0])} ${TALL}L${points}L${SPAN} ${TALL}Z` }),
       make("path", { class: "line", "vector-effect": "non-scaling-stroke", d: `M${points}` }),
     ),
-    make("figcaption", { class: "hint" }, told),
+    make("figcaption", { class: "hint" }, caption),
   ]);
 }
