@@ -385,7 +385,7 @@ impl<L: NativeLedger> TorrentApi<L> {
         let asked_at = asked.headers().get(HOST).and_then(|host| Some(format!("http://{}", host.to_str().ok()?)));
         let own = control.torrents().own_url().into_iter().chain(asked_at);
         let fetched = match own_stub(&url, own) {
-            Some((peer, item)) => control.torrents().stub_of(peer, item).await.map(Bytes::from),
+            Some((peer, item)) => control.stub(peer, &item).await.map(Bytes::from),
             None => fetch_stub(control.engine().host(), url.as_str()).await,
         };
         fetched.map_err(|error| refused(format!("no stub at {shown}: {}", chain(&error))))

@@ -112,7 +112,7 @@ pub(super) async fn download<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) ->
         asking.client.item_once(&id).await
     });
     let stub = match release.await {
-        Ok(release) => stub(&peer, &item, &release),
+        Ok(release) => release.stub(peer, &item).ok(),
         Err(Failure::Peer(error @ (Error::Status { status: 404 | 410, .. } | Error::NameRefused { .. }))) => {
             return Err(Refusal::not_found(chain(&error)));
         }
@@ -314,11 +314,6 @@ async fn answer<L: NativeLedger, T: Send + 'static>(
     }
 }
 
-/// The stub of a release, if one can name it. BEP 3: the name of a torrent with one file is the file's.
-fn stub(peer: &PeerId, item: &str, release: &Release) -> Option<Stub> {
-    Stub::new(peer.clone(), item, release.filename.as_str(), release.size).ok()
-}
-
 /// A release as it is listed.
 #[derive(Debug)]
 struct FeedItem {
@@ -336,7 +331,7 @@ struct FeedItem {
 impl FeedItem {
     /// `None` if no stub or no XML can name it.
     fn new(peer: &PeerId, release: &Release, first_listed: &FirstListed) -> Option<FeedItem> {
-        let stub = stub(peer, &release.id, release).filter(|stub| stub.item.chars().all(is_xml))?;
+        let stub = release.stub(peer.clone(), &release.id).ok().filter(|stub| stub.item.chars().all(is_xml))?;
         let said: Value = serde_json::from_str(&release.json).unwrap_or_default();
         // Radarr and Sonarr read 32 bits.
         let number = |name: &str| said[name].as_u64().filter(|number| i32::try_from(*number).is_ok());

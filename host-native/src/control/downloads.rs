@@ -14,13 +14,14 @@ use crate::peers::PeerClients;
 use crate::store::destination;
 use regrip_core::Checksum;
 use regrip_core::engine::{Accepted, NewUrl};
+use regrip_core::error::chain;
 use regrip_core::record::{DigestRow, DigestSource};
-use regrip_core::{DownloadId, Engine, Error, Row, SafeName, Source, Status};
+use regrip_core::{DownloadId, Engine, Error, PeerId, Row, SafeName, Source, Status};
 use smol::Timer;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Between two signals to end: a task that has only begun misses the first.
 const END_EVERY: Duration = Duration::from_millis(20);
@@ -153,6 +154,22 @@ impl<L: NativeLedger> Control<L> {
     pub fn configure_peers(&self, peers: &[Peer]) {
         self.0.peers.configure(peers);
         self.0.peer_clients.configure(peers);
+    }
+
+    /// The stub of an item, as Torznab offers it. Its release is requested from the peer, repeatedly if need be.
+    ///
+    /// # Errors
+    /// As [`PeerClient::item`](crate::peers::PeerClient::item); `Protocol` if the peer is not configured or no stub can name the item.
+    pub(crate) async fn stub(&self, peer: PeerId, item: &str) -> Result<Vec<u8>, Error> {
+        let Some(known) = self.0.peer_clients.get(&peer) else {
+            return Err(Error::Protocol(format!("no peer {peer} is configured")));
+        };
+        let _turn = known.turns.acquire().await;
+        let failed = |error: &Error| self.0.peers.failed(peer.as_str(), chain(error), SystemTime::now());
+        let release = known.client.item(item, |error, _| failed(error)).await.inspect_err(failed)?;
+        self.0.peers.answered(peer.as_str(), known.client.version(), SystemTime::now());
+        let stub = release.stub(peer, item).map_err(|refused| Error::Protocol(refused.to_string()))?;
+        Ok(stub.write())
     }
 
     /// The clients of the configured peers.

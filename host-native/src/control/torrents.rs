@@ -10,7 +10,6 @@ use crate::host::NativeHost;
 use crate::ledger::{ClientRecord, NativeLedger};
 use crate::sync::lock;
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use percent_encoding::percent_decode_str;
 use regrip_core::error::Timeout;
 use regrip_core::hasher::Hasher;
@@ -132,16 +131,12 @@ pub(crate) struct Torrents {
     ask: (Sender<()>, Receiver<()>),
 }
 
-/// Makes the stub of an item of a peer.
-type StubSource = dyn Fn(PeerId, String) -> BoxFuture<'static, Result<Vec<u8>, Error>> + Send + Sync;
-
 #[derive(Default)]
 struct Inner {
     folder: PathBuf,
     servers: Vec<String>,
     /// How other programs reach this server.
     own_url: Option<String>,
-    stub_source: Option<Arc<StubSource>>,
     torrents: BTreeMap<String, Torrent>,
     /// Their paths below the completed folder, by name.
     categories: BTreeMap<String, String>,
@@ -198,26 +193,6 @@ impl Torrents {
     /// How other programs reach this server, if it is configured.
     pub(crate) fn own_url(&self) -> Option<String> {
         lock(&self.inner).own_url.clone()
-    }
-
-    /// Makes stubs by this function from now on.
-    pub(crate) fn stubs_by(
-        &self,
-        source: impl Fn(PeerId, String) -> BoxFuture<'static, Result<Vec<u8>, Error>> + Send + Sync + 'static,
-    ) {
-        lock(&self.inner).stub_source = Some(Arc::new(source));
-    }
-
-    /// The stub of an item, whose release is requested from its peer.
-    ///
-    /// # Errors
-    /// As the request; `Protocol` if no such peer is configured.
-    pub(crate) async fn stub_of(&self, peer: PeerId, item: String) -> Result<Vec<u8>, Error> {
-        let source = lock(&self.inner).stub_source.clone();
-        match source {
-            Some(source) => source(peer, item).await,
-            None => Err(Error::Protocol("the server is still starting".to_owned())),
-        }
     }
 
     /// The configured server of that name.

@@ -1,7 +1,7 @@
 //! What a peer says about itself and its items, and the parameters of a search.
 
-use regrip_core::{Algorithm, Checksum};
-use regrip_core::{Error, SafeName, shown};
+use regrip_core::stub::StubRefused;
+use regrip_core::{Algorithm, Checksum, Error, PeerId, SafeName, Stub, shown};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -45,6 +45,14 @@ struct Fields {
 }
 
 impl Release {
+    /// The stub of `item` of a peer, whose release this is. It has the file's name, as BEP 3 has it for a torrent of one file.
+    ///
+    /// # Errors
+    /// `Foreign` if no stub can name the item.
+    pub(crate) fn stub(&self, peer: PeerId, item: &str) -> Result<Stub, StubRefused> {
+        Stub::new(peer, item, self.filename.as_str(), self.size)
+    }
+
     /// Reads what a peer said.
     ///
     /// # Errors

@@ -15,7 +15,7 @@
 use super::folders::{DataFolder, DataFolderRefused};
 use super::reload::Settings;
 use super::service::Service;
-use super::{finish, import_poll, queue, reload, service, stub_run};
+use super::{finish, import_poll, queue, reload, service};
 use crate::api;
 use crate::config::{Config, Downloads, HookCommands, Loaded, data_folder_clash};
 use crate::control::{Control, Events, SettingsFile};
@@ -414,8 +414,6 @@ impl<L: NativeLedger> Running<L> {
         service.spawn(service::look_at_client(Arc::clone(&service)));
         service.spawn(import_poll::poll(Arc::clone(&service)));
         service.spawn(import_poll::keep_registered(Arc::clone(&service)));
-        let stubs = Arc::clone(&service);
-        self.control.torrents().stubs_by(move |peer, item| stub_run::make_stub(Arc::clone(&stubs), peer, item).boxed());
         service.spawn(queue::go_on_with_imports(Arc::clone(&service)));
         let completed = downloads.completed.display();
         match &downloads.watch {

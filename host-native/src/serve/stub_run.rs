@@ -19,7 +19,7 @@ use regrip_core::classify::{is_of_the_release, is_of_this_machine};
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::error::chain;
 use regrip_core::record::{DigestRow, DigestSource};
-use regrip_core::{DownloadId, Error, PeerId, Stub};
+use regrip_core::{DownloadId, Error};
 use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::FutureExt;
@@ -231,24 +231,6 @@ fn folder<L: NativeLedger>(service: &Service<L>, item: &PeerItem) -> Result<Path
         })?;
     }
     Ok(path)
-}
-
-/// The stub of an item of a peer, as Torznab offers it: by its title.
-///
-/// # Errors
-/// As the request for the release; `Protocol` if the peer is not configured or its title cannot be in a stub.
-pub(super) async fn make_stub<L: NativeLedger>(
-    service: Arc<Service<L>>,
-    peer: PeerId,
-    id: String,
-) -> Result<Vec<u8>, Error> {
-    let Some(peer_client) = service.peers.get(&peer) else {
-        return Err(Error::Protocol(format!("no peer {peer} is configured")));
-    };
-    let item = PeerItem { peer, id };
-    let release = ask(&service, &item, &peer_client).await?;
-    let stub = Stub::new(item.peer, &item.id, &release.title, release.size);
-    Ok(stub.map_err(|refused| Error::Protocol(refused.to_string()))?.write())
 }
 
 /// The URLs of the same file at other peers: those that can be reached and share a release of this size and digest. Without a digest
