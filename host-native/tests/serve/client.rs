@@ -122,5 +122,9 @@ fn a_url_is_fetched_if_it_is_that_of_a_stub_and_refused_if_not() {
     assert_eq!(served.torrents("add", &[("urls", &urls)]), (200, "Ok.".to_owned()));
     house.wait_for_file("Film 1.mkv", first);
     house.wait_for_file("Film 2.mkv", second);
+    // Named as Torznab names it, by the file: else the item would have two info hashes.
+    let torrents = served.get("/api/v2/torrents/info");
+    let names: Vec<_> = torrents.as_array().unwrap().iter().map(|torrent| &torrent["name"]).collect();
+    assert!(names.contains(&&serde_json::json!("Film 1.mkv")), "{names:?}");
     served.stop();
 }
