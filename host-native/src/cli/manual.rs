@@ -60,19 +60,22 @@ fn write_manual(page: &mut Vec<u8>) -> io::Result<()> {
         write_subcommand(subcommand, page)?;
     }
     write_notes(&main, page)?;
-    write_habits(page)?;
+    write_habits(page);
     main.render_version_section(page)
 }
 
 /// What users of other programs type.
-fn write_habits(page: &mut Vec<u8>) -> io::Result<()> {
+fn write_habits(page: &mut Vec<u8>) {
     let mut section = Roff::new();
     section.control("SH", ["FROM CURL, WGET AND ARIA2"]);
     for (elsewhere, here) in habits().table {
         let plain = |text: String| text.replace('`', "");
         section.control("TP", []).text([bold(plain(elsewhere))]).text([roman(plain(here))]);
     }
-    section.to_writer(page)
+    // `\\:` is where roff may break a word: a digest with its algorithm is longer than a line of 80 columns.
+    let break_long = |word: &str| if word.len() > 60 { word.replace(':', ":\\:") } else { word.to_owned() };
+    let text = section.to_roff();
+    page.extend(text.split_inclusive([' ', '\n']).map(break_long).collect::<String>().into_bytes());
 }
 
 fn write_subcommand(command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
