@@ -74,6 +74,11 @@ pub(crate) async fn take_stock<H: Host>(job: &mut Job<'_, H>, part: &mut PartOf<
         adopt(job, part, length).await?;
         return Ok(Ok(length));
     }
+    if job.row.epoch.is_none() && job.row.restarts > 0 {
+        // Left of bytes that are recorded as discarded.
+        calls::truncate(part, 0).await?;
+        return Ok(Ok(0));
+    }
     let recorded = job.row.epoch.as_deref();
     let unbroken = recorded.map(|epoch| part.is_of_epoch(epoch));
     match usable(length, job.row.durable, unbroken) {

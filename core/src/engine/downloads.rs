@@ -208,13 +208,10 @@ impl<H: Host> Engine<H> {
             _ => None,
         };
         if let Some(again) = again {
-            match self.record(id, &again).await {
+            match self.take_up(id, disowned_for(row, &new), again).await {
                 // Another process takes it up at this moment.
                 Err(Error::WrongState { .. }) if retries || !row.status.is_finished() => {}
                 recorded => recorded?,
-            }
-            if let Some(disowned) = disowned_for(row, &new) {
-                self.record(id, &disowned).await?;
             }
         }
         if retries {
@@ -377,12 +374,18 @@ impl<H: Host> Engine<H> {
             return Err(row.wrong_state());
         }
         lock(&self.0.asked).remove(&id);
-        if is_refused_by_a_digest(&row) {
-            self.record(id, &disowned(&row)).await?;
-        }
-        self.record(id, &Change::Retried).await?;
+        self.take_up(id, is_refused_by_a_digest(&row).then(|| disowned(&row)), Change::Retried).await?;
         self.emit(id, &row.new, What::Queued);
         Ok(())
+    }
+
+    /// Records that a download is taken up again, and before that, that its bytes no longer count: a process that dies in between must
+    /// not leave bytes that a digest has refused to one that does not know it. What was discarded does not count against fresh bounds.
+    async fn take_up(&self, id: DownloadId, disowned: Option<Change>, again: Change) -> Result<(), Error> {
+        self.0.take_inserted(id);
+        let changes: Vec<Change> = disowned.into_iter().chain([again]).collect();
+        let at = self.0.host.clock().wall();
+        self.0.host.ledger().record_all(id, None, &changes, at).await.map(drop)
     }
 
     /// Deletes a download and its part. Keeps a completed file.

@@ -208,7 +208,13 @@ async fn with_part<H: Host>(
     // A file with another digest has nothing that the next source could be compared with.
     let is_mismatch = matches!(&ended, Ok(error) if matches!(**error, Error::DigestMismatch { .. }));
     if !H::ALONE && is_mismatch && has_other_source(job) {
-        unless_alone::<H, _>(job.restart(&mut part, RestartReason::DigestMismatch)).await?;
+        let restarted = unless_alone::<H, _>(job.restart(&mut part, RestartReason::DigestMismatch)).await;
+        // The source is dropped for good, so there are no more such restarts than sources.
+        if let Err(error) = restarted
+            && !matches!(*error, Error::TooManyRestarts { .. })
+        {
+            return Err(error);
+        }
     }
     // The ledger numbers the attempt, whose end follows.
     if job.has_pending() {

@@ -89,12 +89,27 @@ impl MemoryStore {
 
     /// Simulates a power loss and a boot: data that was not synced is lost, and so are all locks.
     pub fn lose_power(&self) {
+        self.lose_power_but(|synced, _written| synced.to_vec());
+    }
+
+    /// Simulates a power loss after which a file has the bytes that `keep` returns. It is called with the synced and with all written
+    /// bytes of each file: a disk keeps the synced ones, and of the others any part, or zeros in their place.
+    pub fn lose_power_but(&self, mut keep: impl FnMut(&[u8], &[u8]) -> Vec<u8>) {
         let mut disk = self.disk();
         disk.boots += 1;
         for file in disk.files.values_mut() {
-            file.bytes = file.synced.clone();
+            if file.bytes != file.synced {
+                file.bytes = keep(&file.synced, &file.bytes);
+                file.synced = file.bytes.clone();
+            }
             file.locked = false;
         }
+    }
+
+    /// The number of synced bytes of the file or part with this name.
+    pub fn synced(&self, path: &str) -> Option<u64> {
+        let disk = self.disk();
+        disk.names.get(path).and_then(|inode| disk.files.get(inode)).map(|file| file.synced.len() as u64)
     }
 
     /// Simulates the death of the process: locks are released, written data stays.

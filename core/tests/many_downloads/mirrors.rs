@@ -132,6 +132,19 @@ fn under_a_digest_a_source_that_lies_is_dropped_and_the_next_one_starts_over() {
 }
 
 #[test]
+fn the_limit_of_restarts_does_not_stop_the_search_for_an_honest_source() {
+    let file = content(1000);
+    let lowest = DownloadsConfig { max_download_attempts: 1, ..config() };
+    let world = World::answering(lowest, move |asked| match &*asked.url {
+        FIRST | SECOND => Ok(honest(&bytes_of(7, 1000), asked)),
+        _ => Ok(honest(&content(1000), asked)),
+    });
+    let id = world.run(world.engine.accept(with_mirrors(vec![given(&sha256(&file))]))).expect("it is new").id;
+    world.drive(id).expect("the third source is honest");
+    world.assert_whole(&file);
+}
+
+#[test]
 fn under_a_digest_that_no_source_has_the_download_fails() {
     let (world, id, result) = get(vec![given(&sha256(b"other"))], move |asked, _| Ok(honest(&content(1000), asked)));
     assert!(matches!(result, Err(Error::DigestMismatch { .. })), "{result:?}");

@@ -328,3 +328,28 @@ fn a_retry_of_what_a_digest_refused_asks_the_server_again() {
     result.expect("the server has the wanted file by now");
     world.assert_whole(&file);
 }
+
+#[test]
+fn a_download_that_a_digest_refused_can_be_asked_for_again_under_the_lowest_limits() {
+    let (old, file) = (bytes_of(2, 1000), content(1000));
+    let lowest = DownloadsConfig { max_download_attempts: 1, ..config() };
+    let world = World::scripted(lowest, [Ok(whole(&old)), Ok(whole(&file))]);
+    get(&world, wanting(&sha256(&file))).expect_err("it is another file");
+    // The refused bytes are discarded once: fresh limits do not count them, nor what is left of them in the part.
+    get(&world, wanting(&sha256(&file))).expect("the server has the wanted file by now");
+    world.assert_whole(&file);
+    let restarts = world.host.ledger.timeline(1).iter().filter(|line| line.restart.is_some()).count();
+    assert_eq!(restarts, 1);
+}
+
+#[test]
+fn a_process_that_dies_while_it_takes_up_what_a_digest_refused_does_not_trust_the_bytes() {
+    let (old, file) = (bytes_of(2, 1000), content(1000));
+    let world = World::scripted(config(), [Ok(whole(&old)), Ok(whole(&file))]);
+    get(&world, wanting(&sha256(&file))).expect_err("it is another file");
+    world.host.ledger.fail_after(Some(1));
+    get(&world, wanting(&sha256(&file))).expect_err("the ledger fails after one change");
+    world.host.ledger.fail_after(None);
+    get(&world, wanting(&sha256(&file))).expect("the server has the wanted file by now");
+    world.assert_whole(&file);
+}
