@@ -1,0 +1,521 @@
+//! One run: a world from a seed, processes that die in it, and a last one that nothing happens to.
+
+use crate::host::{SimHost, SimLedger, SimStore, SimTransport};
+use crate::server::{Origin, Version};
+use crate::world::{Kind, World};
+use futures::future::{Either, join_all, select};
+use regrip_core::checksum::Algorithm;
+use regrip_core::config::{Connections, DownloadsConfig, OnExists};
+use regrip_core::error::Error;
+use regrip_core::hasher::Hasher;
+use regrip_core::record::{DigestRow, DigestSource, DownloadId, NewDownload, Row, Source, Status};
+use regrip_core::testing::{Asked, FakeTransport, MemoryLedger, MemoryStore, Reply, VirtualClock};
+use regrip_core::time::Clock;
+use regrip_core::{Engine, Summary};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+/// How large the worlds are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// One small file on one connection: thousands of runs a second.
+    Small,
+    /// Up to four files, some large enough for several connections and sources.
+    Full,
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The model.
+    pub model: Model,
+    /// Faults that do not happen, by their numbers.
+    pub without: BTreeSet<u32>,
+    /// The first process dies at this effect, and not at a random one.
+    pub dies_at: Option<u64>,
+    /// Keeps the log.
+    pub traced: bool,
+}
+
+impl Options {
+    /// A run as the seed has it.
+    pub fn new(model: Model) -> Self {
+        Options { model, without: BTreeSet::new(), dies_at: None, traced: false }
+    }
+}
+
+/// What became of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The invariant that did not hold.
+    pub violation: Option<String>,
+    /// The faults that happened.
+    pub faults: Vec<(u32, String)>,
+    /// The number of effects.
+    pub effects: u64,
+    /// Identifies the log.
+    pub log_hash: u64,
+    /// The log, if it was wanted.
+    pub trace: Vec<String>,
+}
+
+/// Most processes that die in a run.
+const MOST_LIVES: u64 = 4;
+
+/// How often a user asks for the same file again once nothing fails any more. A limit of one attempt is reached by what a user has to
+/// know of, such as a file that is smaller than before.
+const MOST_CALLS: u32 = 3;
+
+/// Runs a seed.
+pub fn run(seed: u64, options: &Options) -> Report {
+    let world = World::new(seed, &options.without, options.traced);
+    let mut run = Run::new(&world, options.model);
+    let mut lives = world.below("lives", MOST_LIVES) + 1;
+    let mut dies_at = options.dies_at;
+    while lives > 0 && world.violation().is_none() {
+        lives -= 1;
+        let crash = dies_at.take().or_else(|| run.random_crash());
+        run.live(crash, lives);
+    }
+    if world.violation().is_none() {
+        run.end_well();
+    }
+    Report {
+        violation: world.violation(),
+        faults: world.faults(),
+        effects: world.effects(),
+        log_hash: world.log_hash(),
+        trace: world.trace(),
+    }
+}
+
+/// A download of the run, with the versions that its servers have had.
+#[derive(Debug)]
+struct Planned {
+    new: NewDownload,
+    versions: Vec<Version>,
+    /// What a source serves that has another file.
+    lie: Option<Version>,
+    has_digest: bool,
+}
+
+type Origins = Arc<Mutex<BTreeMap<String, Origin>>>;
+
+struct Run {
+    world: World,
+    clock: VirtualClock,
+    store: MemoryStore,
+    ledger: MemoryLedger,
+    origins: Origins,
+    planned: Vec<Planned>,
+    config: DownloadsConfig,
+}
+
+impl Run {
+    fn new(world: &World, model: Model) -> Self {
+        let mut run = Run {
+            world: world.clone(),
+            clock: VirtualClock::default(),
+            store: MemoryStore::default(),
+            ledger: MemoryLedger::default(),
+            origins: Origins::default(),
+            planned: Vec::new(),
+            config: config(world, model),
+        };
+        if world.one_in("unnamed parts", 3) {
+            run.store.keep_unnamed(1 << 20);
+        }
+        let downloads = if model == Model::Small { 1 } else { world.below("downloads", 4) + 1 };
+        for number in 0..downloads {
+            let planned = run.plan(model, number);
+            run.planned.push(planned);
+        }
+        run
+    }
+
+    fn plan(&self, model: Model, number: u64) -> Planned {
+        let world = &self.world;
+        let sizes: &[u64] = match model {
+            Model::Small => &[0, 1, 100, 16_384, 70_000, 150_000],
+            Model::Full => &[0, 1, 65_536, 200_000, 1_100_000, 2_300_000, 2_300_000],
+        };
+        let size = world.pick("size", sizes);
+        let version = |version: u64| {
+            let other = world.pick("size of another version", &[size, size, size / 2, size + 1000]);
+            Version::new(number, version, if version == 0 { size } else { other })
+        };
+        let versions: Vec<Version> = (0..3).map(version).collect();
+        let (here, mirror, liar) = (url("here", number), url("mirror", number), url("liar", number));
+        let mut origins = locked(&self.origins);
+        origins.insert(here.clone(), Origin::new(world, "here", versions.clone()));
+        let (mut mirrors, mut lie) = (Vec::new(), None);
+        let has_digest = world.one_in("digest", 3);
+        if model == Model::Full && world.one_in("mirror", 2) {
+            origins.insert(mirror.clone(), Origin::new(world, "mirror", versions.clone()));
+            mirrors.push(mirror);
+            if has_digest && world.one_in("liar", 3) {
+                lie = Some(Version::new(number + 100, 7, size));
+                origins.insert(liar.clone(), Origin::new(world, "liar", lie.iter().cloned().collect()));
+                mirrors.push(liar);
+            }
+        }
+        let digest =
+            versions.first().filter(|_| has_digest).map(|version| Hasher::of(Algorithm::Sha256, &version.bytes));
+        let destination = format!("/films/{number}");
+        let new = NewDownload {
+            source: Source::Url { url: here },
+            mirrors,
+            header_names: Vec::new(),
+            part: format!("{destination}.part"),
+            destination,
+            on_exists: OnExists::Overwrite,
+            release_size: None,
+            digests: digest.into_iter().map(|digest| DigestRow::wanted(digest, DigestSource::Caller)).collect(),
+            adopt: false,
+        };
+        Planned { new, versions, lie, has_digest }
+    }
+
+    fn random_crash(&self) -> Option<u64> {
+        let world = &self.world;
+        if !world.fault(Kind::Crash, 2, "the process will die") {
+            return None;
+        }
+        let most = world.pick("how soon", &[10, 60, 400]);
+        Some(1 + world.below("at which effect", most))
+    }
+
+    fn host(&self) -> SimHost {
+        let world = self.world.clone();
+        let origins = Arc::clone(&self.origins);
+        let answer = move |asked: &Asked| match locked(&origins).get_mut(&asked.url) {
+            Some(origin) => origin.answer(asked),
+            None => Ok(Reply { status: 404, ..Reply::default() }),
+        };
+        let inner = FakeTransport::new(self.clock.clone(), answer)
+            .with_headers_timeout(Duration::from_millis(self.config.headers_timeout_ms));
+        SimHost {
+            clock: self.clock.clone(),
+            transport: SimTransport { inner, world: world.clone() },
+            store: SimStore { inner: self.store.clone(), world: world.clone() },
+            ledger: SimLedger { inner: self.ledger.clone(), store: self.store.clone(), world: world.clone() },
+            seeds: Cell::new(world.below("seed of the host", 1 << 32)),
+            world,
+        }
+    }
+
+    /// One process, to its end or its death.
+    fn live(&mut self, dies_after: Option<u64>, lives_left: u64) {
+        let world = self.world.clone();
+        world.log(&format!("a process begins; it dies after {dies_after:?} effects"));
+        world.begin_life(dies_after);
+        if world.fault(Kind::Clock, 6, "the wall clock jumps") {
+            let hours = Duration::from_secs(3600 * world.below("hours", 5000));
+            self.clock.set_wall(std::time::UNIX_EPOCH + hours);
+        }
+        let Some(engine) = self.engine() else { return };
+        let end = match lives_left {
+            // Some processes are ended before they are ready, as by a signal.
+            1.. if world.fault(Kind::User, 4, "the process is ended") => Some(self.random_time()),
+            _ => None,
+        };
+        let ran = self.clock.run(until_death(&world, self.work(&engine, end)));
+        self.after_life(&engine, ran);
+        drop(engine);
+        if world.is_dead() {
+            self.die();
+        }
+        self.check_rest();
+    }
+
+    fn engine(&self) -> Option<Engine<SimHost>> {
+        match Engine::new(self.host(), self.config.clone(), true) {
+            Ok(engine) => Some(engine),
+            Err(error) => {
+                self.world.violate(format!("the configuration is refused: {error}"));
+                None
+            }
+        }
+    }
+
+    fn after_life<T>(&self, engine: &Engine<SimHost>, ran: Option<Option<T>>) {
+        match ran {
+            None => self.world.violate("nothing moves any more".to_owned()),
+            Some(None) => {}
+            Some(Some(_)) if engine.permits_used() != 0 || engine.permits_waiting() != 0 => {
+                self.world.violate(format!("{} permits are used after the end", engine.permits_used()));
+            }
+            Some(Some(_)) if engine.host().transport.inner.open_bodies() != 0 => {
+                self.world.violate("a connection is open after the end".to_owned());
+            }
+            Some(Some(_)) => {}
+        }
+    }
+
+    /// What a process does: takes up what is there, accepts everything, drives it.
+    async fn work(&self, engine: &Engine<SimHost>, end: Option<Duration>) {
+        let drives = async {
+            if let (Ok(first), Ok(second)) = (engine.recover().await, engine.recover().await)
+                && first.drive != second.drive
+            {
+                self.world.violate("recovering twice is not recovering once".to_owned());
+            }
+            join_all(self.planned.iter().map(|planned| self.one(engine, planned))).await;
+        };
+        let Some(end) = end else { return drives.await };
+        if let Either::Right((_, drives)) = select(pin!(drives), pin!(self.clock.sleep(end))).await {
+            engine.end();
+            drives.await;
+        }
+    }
+
+    /// One download, as a user has it: accepted, driven, perhaps stopped and taken up again.
+    async fn one(&self, engine: &Engine<SimHost>, planned: &Planned) {
+        // A complete file is not asked for again; that would be another download.
+        if self.is_complete(planned) {
+            return;
+        }
+        let Ok(accepted) = engine.accept(planned.new.clone()).await else { return };
+        let world = &self.world;
+        for _ in 0..3 {
+            let stops = world.fault(Kind::User, 3, "a user stops a download");
+            let mut drive = pin!(engine.drive(accepted.id));
+            let driven = if stops {
+                let wait = self.random_time();
+                match select(drive.as_mut(), pin!(self.clock.sleep(wait))).await {
+                    Either::Left((driven, _)) => driven,
+                    Either::Right(_) => {
+                        let _ = match world.below("how", 2) {
+                            0 => engine.cancel(accepted.id).await,
+                            _ => engine.pause(accepted.id).await,
+                        };
+                        drive.await
+                    }
+                }
+            } else {
+                drive.await
+            };
+            self.check_end(accepted.id, planned, &driven).await;
+            let again = match driven {
+                Err(Error::Cancelled) => engine.retry(accepted.id).await,
+                Err(Error::Paused) => engine.resume(accepted.id).await,
+                _ => return,
+            };
+            if again.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn random_time(&self) -> Duration {
+        Duration::from_millis(self.world.pick("when", &[0, 1, 100, 5_000, 100_000]))
+    }
+
+    async fn check_end(&self, id: DownloadId, planned: &Planned, driven: &Result<Summary, Error>) {
+        if driven.is_ok() {
+            self.check_file(planned, true);
+            // `committing` if the ledger fails at the very end; the next process finishes that.
+            let status = self.ledger_row(id).map(|row| row.status);
+            if !matches!(status, Some(Status::Completed | Status::Committing)) {
+                self.world.violate(format!("download {id} is said to be complete, its row says {status:?}"));
+            }
+        }
+    }
+
+    fn is_complete(&self, planned: &Planned) -> bool {
+        let is_of = |row: &Row| row.new.destination == planned.new.destination && row.status == Status::Completed;
+        self.ledger.rows().iter().any(is_of)
+    }
+
+    fn ledger_row(&self, id: DownloadId) -> Option<Row> {
+        self.ledger.rows().into_iter().find(|row| row.id == id)
+    }
+
+    /// The file is one whole version, or absent.
+    fn check_file(&self, planned: &Planned, must_exist: bool) {
+        let destination = &planned.new.destination;
+        let known = |bytes: &Vec<u8>| planned.versions.iter().any(|version| *version.bytes == *bytes);
+        let wanted = |bytes: &Vec<u8>| planned.versions.first().is_some_and(|version| *version.bytes == *bytes);
+        match self.store.file(destination) {
+            None if must_exist => self.world.violate(format!("{destination} is complete and does not exist")),
+            Some(bytes) if !known(&bytes) => {
+                self.world.violate(format!("{destination} is no version that a server had: {} bytes", bytes.len()));
+            }
+            Some(bytes) if planned.has_digest && !wanted(&bytes) => {
+                self.world.violate(format!("{destination} has not the digest it must have"));
+            }
+            _ => {}
+        }
+        if must_exist && self.store.synced(destination) != self.store.file(destination).map(|bytes| bytes.len() as u64)
+        {
+            self.world.violate(format!("{destination} is complete and not synced"));
+        }
+    }
+
+    /// The end of a process that died.
+    fn die(&self) {
+        let world = &self.world;
+        if !world.fault(Kind::Power, 2, "and the machine loses power") {
+            return self.store.crash();
+        }
+        self.store.lose_power_but(|synced, written| {
+            let kept = synced.len()
+                + usize::try_from(world.below("kept", (written.len().saturating_sub(synced.len())) as u64 + 1))
+                    .unwrap_or(0);
+            let mut bytes = written.get(..kept.min(written.len())).unwrap_or_default().to_vec();
+            if written.len() < synced.len() {
+                // Cut, and the cut not synced: either may be there.
+                bytes = if world.one_in("the cut is lost", 2) { synced.to_vec() } else { written.to_vec() };
+            } else if world.one_in("zeros", 2) {
+                bytes.resize(written.len(), 0);
+            }
+            bytes
+        });
+    }
+
+    /// What holds between two processes.
+    fn check_rest(&self) {
+        for planned in &self.planned {
+            self.check_file(planned, false);
+        }
+        if self.store.open_parts() != 0 {
+            self.world.violate("a part is locked, and no process is alive".to_owned());
+        }
+        let mut destinations = BTreeSet::new();
+        for row in self.ledger.rows() {
+            if !destinations.insert(row.new.destination.clone()) {
+                self.world.violate(format!("two rows for {}", row.new.destination));
+            }
+            self.check_part(&row);
+        }
+    }
+
+    /// The durable bytes of a part begin one version, unless they are of several sources, under a digest.
+    fn check_part(&self, row: &Row) {
+        let Some(planned) = self.planned.iter().find(|planned| planned.new.destination == row.new.destination) else {
+            return;
+        };
+        let several = row.digests.iter().any(|digest| digest.source == DigestSource::SeveralSources);
+        if !row.claimed || !row.status.is_active() || row.durable == 0 || several || row.committing.is_some() {
+            return;
+        }
+        let bytes = self.store.file(&row.new.part).unwrap_or_default();
+        // A process may die after it discarded the part and before it recorded that.
+        if bytes.is_empty() {
+            return;
+        }
+        // By its date a coded body is the same version, and nothing is compared; the digest at the end refuses the file.
+        if planned.has_digest && self.config.resume_overlap_bytes == 0 {
+            return;
+        }
+        let durable = usize::try_from(row.durable).unwrap_or(usize::MAX);
+        let Some(start) = bytes.get(..durable) else {
+            return self.world.violate(format!(
+                "{durable} bytes of {} are durable, {} exist",
+                row.new.part,
+                bytes.len()
+            ));
+        };
+        let mut known = planned.versions.iter().chain(&planned.lie);
+        // Under a digest a coded body may be the file.
+        let is_coded = |version: &Version| {
+            let coded = version.bytes.iter().map(|byte| !byte);
+            planned.has_digest && coded.zip(start).all(|(coded, byte)| coded == *byte)
+        };
+        if !known.any(|version| version.bytes.starts_with(start) || is_coded(version)) {
+            self.world.violate(format!("the first {durable} bytes of {} are of no version", row.new.part));
+        }
+    }
+
+    /// The last process: nothing fails any more, so every download must complete.
+    fn end_well(&mut self) {
+        let world = self.world.clone();
+        world.log("the last process begins");
+        world.calm_down();
+        world.begin_life(None);
+        for (url, origin) in locked(&self.origins).iter_mut() {
+            let wants_first =
+                self.planned.iter().any(|planned| planned.has_digest && number(&planned.new) == number_of(url));
+            origin.calm_down(wants_first);
+        }
+        let Some(engine) = self.engine() else { return };
+        let ran = self.clock.run(until_death(&world, async {
+            let _ = engine.recover().await;
+            join_all(self.planned.iter().map(|planned| async {
+                let mut last = Ok(());
+                for _ in 0..MOST_CALLS {
+                    if !self.is_complete(planned) {
+                        last =
+                            async { engine.drive(engine.accept(planned.new.clone()).await?.id).await.map(drop) }.await;
+                    }
+                }
+                if let Err(error) = last {
+                    world
+                        .violate(format!("{} fails although nothing fails any more: {error}", planned.new.destination));
+                }
+                self.check_file(planned, true);
+            }))
+            .await;
+        }));
+        self.after_life(&engine, ran);
+        drop(engine);
+        self.check_rest();
+        let parts: Vec<String> = self.store.names().into_iter().filter(|name| name.ends_with(".part")).collect();
+        if !parts.is_empty() {
+            world.violate(format!("parts are left after the end: {parts:?}"));
+        }
+        if self.clock.timers() != 0 {
+            world.violate("a timer is left after the end".to_owned());
+        }
+    }
+}
+
+fn config(world: &World, model: Model) -> DownloadsConfig {
+    let connections = match model {
+        Model::Small => Connections::Fixed(1),
+        Model::Full => Connections::Fixed(u32::try_from(world.pick("connections", &[1, 2, 4, 8])).unwrap_or(1)),
+    };
+    DownloadsConfig {
+        max_concurrent_downloads: u32::try_from(world.pick("permits", &[1, 1, 3])).unwrap_or(1),
+        max_concurrent_per_peer: None,
+        connections_per_download: connections,
+        connections_per_origin: u32::try_from(world.pick("per origin", &[1, 3, 16])).unwrap_or(1),
+        window_bytes: world.pick("window", &[0, 300_000, 64 << 20]),
+        max_download_attempts: u32::try_from(world.pick("attempts", &[1, 2, 5])).unwrap_or(1),
+        resume_overlap_bytes: world.pick("overlap", &[0, 65_536, 65_536]),
+        progress_reset_bytes: world.pick("progress", &[0, 1, 65_536]),
+        ..DownloadsConfig::default()
+    }
+}
+
+/// Runs a process until it ends or dies.
+async fn until_death<T>(world: &World, process: impl Future<Output = T>) -> Option<T> {
+    let mut process = pin!(process);
+    poll_fn(|context| match process.as_mut().poll(context) {
+        _ if world.is_dead() => Poll::Ready(None),
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+fn url(origin: &str, number: u64) -> String {
+    format!("http://{origin}.test/{number}")
+}
+
+fn number(new: &NewDownload) -> &str {
+    number_of(new.source.url())
+}
+
+fn number_of(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or_default()
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
