@@ -3,7 +3,7 @@
 
 use super::output::{CommandResult, Exit, failed};
 use super::report::{self, Reporter};
-use super::state::StateLedger;
+use crate::state::StateLedger;
 use super::{drive, text};
 use crate::host::Workers;
 use crate::host::{Listener, NativeHost};

@@ -8,7 +8,7 @@ use crate::cli::args::BackendArgs;
 use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::Silent;
 use crate::cli::serve::{data_folder, read_config};
-use crate::cli::state::{self, StateLedger};
+use crate::state::{self, StateLedger};
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{AttemptLine, Catalogue, Download};
 use crate::serve::{ledger_in, serving};

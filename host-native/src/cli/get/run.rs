@@ -7,7 +7,7 @@ use crate::cli::args::Get;
 use crate::cli::drive;
 use crate::cli::output::{CommandResult, Exit, print};
 use crate::cli::report::{Reporter, RunEnd, WasDone, reporter};
-use crate::cli::state::{self, Opened, StateLedger};
+use crate::state::{self, Opened, StateLedger};
 use crate::cli::text;
 use crate::control::{Acceptance, Wanted, accept, file_name, foreign_file, is_complete, parse_checksum};
 use crate::hooks::{EndedDownload, HookFault, Hooks};
