@@ -302,7 +302,12 @@ impl DownloadRequest {
             header_names: header_names.into_iter().collect(),
             destination,
             release_size: None,
-            digests: self.checksums.iter().cloned().map(|checksum| DigestRow::wanted(checksum, DigestSource::Caller)).collect(),
+            digests: self
+                .checksums
+                .iter()
+                .cloned()
+                .map(|checksum| DigestRow::wanted(checksum, DigestSource::Caller))
+                .collect(),
             on_exists: self.on_exists,
             adopt: self.adopt,
             again: self.on_exists == OnExists::Overwrite,

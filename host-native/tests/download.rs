@@ -114,6 +114,19 @@ async fn on_tokio_a_dropped_download_is_resumed_by_the_next_call() {
 }
 
 #[tokio::test]
+#[cfg(feature = "cli")]
+async fn the_command_resumes_what_a_program_began() {
+    let place = Place::serving(FileScript::honest(version()).answer([Stall::after(REACHED)]));
+    place.start_and_drop().await;
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_regrip"));
+    let command = command.arg(place.server.url("/film.mkv")).arg("-o").arg(place.path("films/film.mkv"));
+    let output = command.args(["--proxy", "", "--state"]).arg(place.path("state.db")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    place.assert_whole(&version());
+    assert_eq!(place.requests(), [(200, None), (206, from(REACHED))]);
+}
+
+#[tokio::test]
 async fn a_file_that_is_replaced_between_two_calls_is_never_mixed_with_the_old_version() {
     let new = Version::new(2, SIZE).etag("\"v2\"");
     let file = FileScript::honest(version()).version(new.clone());

@@ -187,7 +187,7 @@ impl ResumableBody {
             Plan::Finish => return Ok(false),
             Plan::Ranged(ask) => ask,
             Plan::Plain => {
-                // Not a byte was handed on, so any version will do.
+                // No byte was handed on yet, so any version will do.
                 let body = Box::pin(get_with(&self.client, &self.url, self.policy)).await?;
                 *self = ResumableBody { attempts: self.attempts, ..body };
                 return Ok(true);

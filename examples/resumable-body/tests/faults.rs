@@ -18,9 +18,8 @@ fn version() -> Version {
 }
 
 fn client() -> Client {
-    let tls = rustls::ClientConfig::builder()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
+    let tls =
+        rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
     Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap()
 }
 
@@ -87,7 +86,7 @@ async fn a_range_that_ends_before_the_file_is_followed_by_another_one() {
 }
 
 #[tokio::test]
-async fn a_file_that_changed_ends_the_stream_and_not_a_byte_of_it_is_handed_on() {
+async fn a_file_that_changed_ends_the_stream_before_its_first_byte() {
     assert_ends(&cut_then(vec![Replace::with(1)]), "validator_changed").await;
 }
 
@@ -140,7 +139,8 @@ async fn attempts_without_a_new_byte_are_bounded() {
 
 #[tokio::test]
 async fn a_status_that_no_attempt_changes_is_returned_at_once() {
-    let server = Server::start(Script::one("/big.tar", FileScript::honest(version()).then([Status::code(404)]))).unwrap();
+    let server =
+        Server::start(Script::one("/big.tar", FileScript::honest(version()).then([Status::code(404)]))).unwrap();
     let (bytes, error) = read(&server).await;
     assert!(bytes.is_empty() && matches!(error, Some(Error::Status { status: 404, .. })), "{error:?}");
     assert_eq!(requests(&server).len(), 1);
@@ -148,7 +148,8 @@ async fn a_status_that_no_attempt_changes_is_returned_at_once() {
 
 #[tokio::test]
 async fn a_chunked_body_goes_on_after_a_cut_and_ends_with_its_last_chunk() {
-    let file = FileScript::honest(version()).answer([Chunked::of(9_000), Cut::after(REACHED)]).then([Chunked::of(9_000)]);
+    let file =
+        FileScript::honest(version()).answer([Chunked::of(9_000), Cut::after(REACHED)]).then([Chunked::of(9_000)]);
     let server = Server::start(Script::one("/big.tar", file)).unwrap();
     assert_whole(&server).await;
     assert_eq!(requests(&server)[1].1.as_deref(), Some("bytes=1000000-"));

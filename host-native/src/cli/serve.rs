@@ -4,12 +4,12 @@
 
 use super::output::{CommandResult, Exit, failed};
 use super::{get, text};
-use crate::state;
 use crate::config::{Config, ConfigRefused, Loaded, Peer, Problem, data_folder_clash, load};
 use crate::control::{CLIENT_PREFIX, Torrent};
 use crate::ledger::{JackDownload, JackStatus, ServeTables, TakenOver, read_jack};
 use crate::peers::{id_of, source_of};
 use crate::serve::{self, DataFolder, DataFolderRefused, LogFormat, ServeError, ServeOptions};
+use crate::state;
 use crate::store::{FileStamp, destination, part_path};
 use regrip_core::error::chain;
 use regrip_core::hasher::Hasher;

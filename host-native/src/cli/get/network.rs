@@ -8,8 +8,7 @@ use crate::cli::report::Reporter;
 use crate::control::Userinfo;
 use crate::text_file;
 use crate::transport::{
-    CookieJar, Credentials, Header, Identity, Origin, Proxies, Proxy, ProxyUnusable, Roots, Trace,
-    TransportOptions,
+    CookieJar, Credentials, Header, Identity, Origin, Proxies, Proxy, ProxyUnusable, Roots, Trace, TransportOptions,
 };
 use regrip_core::DownloadsConfig;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -393,8 +392,8 @@ pub(crate) fn unusable_proxy(unusable: &ProxyUnusable) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::NamedProxy;
     use crate::cli::args::{Args, Command};
+    use crate::transport::NamedProxy;
     use clap::Parser;
 
     fn get(arguments: &[&str]) -> Get {
