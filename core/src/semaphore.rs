@@ -3,11 +3,49 @@
 //! Invariant: a released permit goes directly to the first waiter, so newcomers cannot barge. If a waiter is dropped after its
 //! permit was granted, the permit goes to the next one.
 //!
-//! async-lock's semaphore only wakes a waiter on release, and whoever polls first takes the permit, so newcomers can overtake;
-//! nor can its number of permits be lowered. Use async-lock if neither matters.
+//! ```
+//! use regrip_core::Semaphore;
+//!
+//! # futures::executor::block_on(async {
+//! let semaphore = Semaphore::new(2)?; // clones share the permits
+//! let first = semaphore.acquire().await; // may be sent to another task; dropping it releases it
+//! let second = semaphore.try_acquire().ok_or("busy")?;
+//! assert!(semaphore.try_acquire().is_none());
+//! semaphore.resize(3)?;
+//! assert!(semaphore.try_acquire().is_some());
+//! # drop((first, second));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+//!
+//! Six tasks, two at a time:
+//!
+//! ```
+//! use futures::future::join_all;
+//! use regrip_core::{Semaphore, testing::VirtualClock, time::Clock};
+//! use std::time::Duration;
+//!
+//! let (clock, semaphore) = (VirtualClock::default(), Semaphore::new(2)?);
+//! let tasks = (0..6).map(|_| async {
+//!     let _permit = semaphore.acquire().await;
+//!     clock.sleep(Duration::from_secs(1)).await;
+//! });
+//! clock.run(join_all(tasks)).ok_or("deadlock")?;
+//! assert_eq!(clock.elapsed(), Duration::from_secs(3));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # When not to use it
+//!
+//! - If neither the order nor resizing matters: async-lock's semaphore is smaller and needs no lock for a free permit. It only
+//!   wakes a waiter on release, and whoever polls first takes the permit, so newcomers can overtake; its number of permits
+//!   cannot be lowered.
+//! - For blocking threads, for several permits at once, or for a semaphore that can be closed: tokio's can do the last two.
+//! - To guard data: use a mutex.
 
 use crate::mutex::{Arc, Mutex, MutexGuard, lock};
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -51,25 +89,12 @@ impl Semaphore {
     /// # Errors
     /// [`ZeroPermits`] if `permits` is 0.
     pub fn new(permits: usize) -> Result<Self, ZeroPermits> {
-        if permits == 0 {
-            return Err(ZeroPermits);
-        }
-        let semaphore = Semaphore::unlimited();
-        semaphore.state().limit = permits;
-        Ok(semaphore)
+        NonZeroUsize::new(permits).map(Semaphore::from).ok_or(ZeroPermits)
     }
 
     /// Creates a semaphore that grants every permit, until it is resized.
     pub(crate) fn unlimited() -> Self {
-        let state = State { limit: usize::MAX, used: 0, next_ticket: 0, waiting: Vec::new(), granted: Vec::new() };
-        Semaphore(Arc::new(Mutex::new(state)))
-    }
-
-    /// Creates a semaphore with one permit.
-    pub(crate) fn single() -> Self {
-        let semaphore = Semaphore::unlimited();
-        semaphore.state().limit = 1;
-        semaphore
+        Semaphore::from(NonZeroUsize::MAX)
     }
 
     /// Returns `true` if a permit, a waiter or another clone exists.
@@ -134,6 +159,15 @@ impl Semaphore {
         for waker in woken {
             waker.wake();
         }
+    }
+}
+
+impl From<NonZeroUsize> for Semaphore {
+    /// A semaphore with this many permits, for example `std::thread::available_parallelism()?.into()`.
+    fn from(permits: NonZeroUsize) -> Self {
+        let limit = permits.get();
+        let state = State { limit, used: 0, next_ticket: 0, waiting: Vec::new(), granted: Vec::new() };
+        Semaphore(Arc::new(Mutex::new(state)))
     }
 }
 

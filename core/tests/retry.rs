@@ -3,6 +3,7 @@
 use regrip_core::random::Random;
 use regrip_core::retry::{AskedBy, RetryRules, Retrying};
 use regrip_core::testing::{Constant, VirtualClock};
+use regrip_core::time::Clock;
 use regrip_core::{RetryPolicy, retry};
 use std::future::ready;
 use std::time::Duration;
@@ -237,4 +238,44 @@ fn a_future_dropped_in_its_wait_leaves_no_timer() {
     drop(future);
     assert_eq!(clock.timers(), 0);
     assert_eq!(watch.0.len(), 1);
+}
+
+#[test]
+fn closures_decide_about_attempts_delays_and_see_each_retry() {
+    let (clock, seen) = (VirtualClock::default(), std::cell::RefCell::new(Vec::new()));
+    let asking = Fault { retry_after: Some(ms(300)), ..fault(2) };
+    let operation = |n| ready(Err::<(), _>(if n == 2 { asking.clone() } else { fault(n) }));
+    let future = policy(9, ms(100), ms(1000))
+        .retry(|delay| clock.sleep(delay), Constant(50), operation)
+        .when(|error| error.number < 4)
+        .retry_after(|error| error.retry_after)
+        .on_retry(|retrying| seen.borrow_mut().push((retrying.attempt, retrying.delay, retrying.asked_by)));
+    assert_eq!(clock.run(future), Some(Err(fault(4))));
+    let expected = [(1, ms(50), AskedBy::Jitter), (2, ms(300), AskedBy::RetryAfter), (3, ms(200), AskedBy::Jitter)];
+    assert_eq!((seen.into_inner(), clock.elapsed()), (expected.to_vec(), ms(550)));
+}
+
+#[test]
+fn without_rules_every_error_is_tried_again_and_the_order_of_the_rules_does_not_matter() {
+    let (clock, policy) = (VirtualClock::default(), policy(3, MS, MS));
+    let operation = |n| ready(Err::<(), _>(fault(n)));
+    let future = policy.retry(|delay| clock.sleep(delay), |most| most, operation);
+    assert_eq!(clock.run(future), Some(Err(fault(3))));
+    let future = policy.retry(|delay| clock.sleep(delay), |most| most, operation).on_retry(|_| {}).when(|_| false);
+    assert_eq!(clock.run(future), Some(Err(fault(1))));
+}
+
+#[test]
+fn the_failed_operation_is_dropped_before_the_delay() {
+    let (clock, held) = (VirtualClock::default(), std::rc::Rc::new(()));
+    let operation = |_| {
+        let held = held.clone();
+        async move {
+            let _held = held;
+            Err::<(), _>(())
+        }
+    };
+    let mut future = Box::pin(policy(2, MS, MS).retry(|delay| clock.sleep(delay), |most| most, operation));
+    clock.run(async { assert!(futures::poll!(future.as_mut()).is_pending()) });
+    assert_eq!((std::rc::Rc::strong_count(&held), clock.timers()), (1, 1));
 }

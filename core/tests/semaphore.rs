@@ -64,6 +64,13 @@ fn zero_permits_are_refused_at_first_and_later() {
 }
 
 #[test]
+fn a_number_that_cannot_be_zero_needs_no_result() {
+    let semaphore = Semaphore::from(std::num::NonZeroUsize::MIN);
+    let held = semaphore.try_acquire();
+    assert!(held.is_some() && semaphore.try_acquire().is_none());
+}
+
+#[test]
 fn no_more_permits_are_out_than_there_are() {
     let semaphore = semaphore(3);
     let held: Vec<Permit> = std::iter::from_fn(|| semaphore.try_acquire()).collect();

@@ -4,7 +4,7 @@
 //! must not stop the timers of the others: as many threads as there are downloads at once, up to the number of cores. A
 //! single download runs on the calling thread.
 
-use crate::ledger::{NativeLedger, is_delivered};
+use crate::ledger::{FileLedger, is_delivered};
 use crate::store::{DiskStore, FileStamp};
 use crate::time::SmolClock;
 use crate::transport::HttpTransport;
@@ -23,7 +23,7 @@ pub trait Listener: Send + Sync {
     fn hear(&self, event: &Event<'_>);
 }
 
-/// The native host, on any [ledger](NativeLedger).
+/// The native host, on any [ledger](FileLedger).
 pub struct NativeHost<L> {
     /// Sends requests.
     pub transport: HttpTransport,
@@ -43,7 +43,7 @@ impl<L> fmt::Debug for NativeHost<L> {
     }
 }
 
-impl<L: NativeLedger> Host for NativeHost<L> {
+impl<L: FileLedger> Host for NativeHost<L> {
     type Transport = HttpTransport;
     type Store = DiskStore;
     type Ledger = L;

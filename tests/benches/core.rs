@@ -6,44 +6,16 @@ use backon::{BackoffBuilder, ExponentialBuilder, Retryable};
 use criterion::{BenchmarkId, Criterion};
 use futures::executor::block_on;
 use futures::future::join_all;
-use regrip_core::retry::{RetryPolicy, RetryRules, retry};
-use regrip_core::semaphore::Semaphore;
-use regrip_core::time::{Clock, Instant};
+use regrip_core::random::Random;
+use regrip_core::{RetryPolicy, Semaphore};
 use std::cell::Cell;
 use std::future::{Future, ready};
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 const BASE: Duration = Duration::from_millis(100);
 const CAP: Duration = Duration::from_secs(10);
-
-/// A clock whose waits are over at once.
-struct Idle;
-
-impl Clock for Idle {
-    fn now(&self) -> Instant {
-        Instant::default()
-    }
-    fn wall(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH
-    }
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + use<> {
-        black_box(duration);
-        ready(())
-    }
-}
-
-struct Always;
-
-impl RetryRules<u32> for Always {
-    fn is_retryable(&self, _: &u32) -> bool {
-        true
-    }
-    fn retry_after(&self, _: &u32) -> Option<Duration> {
-        None
-    }
-}
 
 /// Succeeds at its `wanted`th call.
 fn call(calls: &Cell<u32>, wanted: u32) -> Result<u32, u32> {
@@ -60,8 +32,12 @@ fn retries(criterion: &mut Criterion) {
             let mut random = fastrand::Rng::with_seed(1);
             bencher.iter(|| {
                 let calls = Cell::new(0);
-                let operation = async |_| call(&calls, wanted);
-                block_on(retry(&policy, &Idle, &mut random, &mut Always, operation))
+                let operation = |_| ready(call(&calls, wanted));
+                let sleep = |delay| {
+                    black_box(delay);
+                    ready(())
+                };
+                block_on(policy.retry(sleep, |most| random.up_to(most), operation))
             });
         });
         group.bench_function(BenchmarkId::new(case, "backon"), |bencher| {

@@ -38,7 +38,7 @@ fn sqlite_is_known_to_its_folder_and_its_ledger_to_those_who_open_it() {
         naming.map(|(file, _)| file.as_str()).collect()
     };
     assert_eq!(naming("rusqlite"), Vec::<&str>::new());
-    let opening = ["cli/state.rs", "ledger/mod.rs", "serve/daemon.rs"];
+    let opening = ["ledger/mod.rs", "serve/daemon.rs", "state.rs"];
     assert_eq!(naming("SqliteLedger"), opening);
 }
 

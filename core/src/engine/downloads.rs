@@ -34,6 +34,7 @@ use crate::semaphore::Semaphore;
 use crate::store::PartStore;
 use crate::time::Clock;
 use std::cmp::Reverse;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -471,7 +472,7 @@ impl<H: Host> Engine<H> {
         let mut doors = lock(&self.0.doors);
         // Doors that nobody holds are no longer needed.
         doors.retain(|_, door| door.is_shared());
-        doors.entry(destination.to_owned()).or_insert_with(Semaphore::single).clone()
+        doors.entry(destination.to_owned()).or_insert_with(|| NonZeroUsize::MIN.into()).clone()
     }
 
     async fn record(&self, id: DownloadId, change: &Change) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use crate::time::Clock;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +30,7 @@ struct Line {
 
 impl Default for Line {
     fn default() -> Self {
-        Line { state: Mutex::default(), prober: Semaphore::single() }
+        Line { state: Mutex::default(), prober: Semaphore::from(NonZeroUsize::MIN) }
     }
 }
 

@@ -5,6 +5,43 @@
 //! only after the server proved, by a strong validator or by the bytes themselves, that it belongs to the ones before it.
 //! They follow RFC 9110 §13.1.5, §14 and §15.3.7.
 //!
+//! They work with any HTTP client: the caller sends the request and reads the body. The parsers of the fields are in
+//! [`http`](crate::http). A body that goes on after a cut, over reqwest, is `examples/resumable-body` in the repository.
+//!
+//! ```
+//! use regrip_core::http::{Head, body_end};
+//! use regrip_core::record::Validators;
+//! use regrip_core::resume::{Held, Plan, Verdict, plan, verdict};
+//! use regrip_core::store::StoreRules;
+//! use regrip_core::transport::{Headers, RequestRules};
+//! use std::time::SystemTime;
+//!
+//! // 700 of 1000 bytes of the version "v1" are on disk.
+//! let validators = Validators { etag: Some("\"v1\"".into()), ..Validators::default() };
+//! let held = Held::new(700, Some(1000), &validators);
+//! let Plan::Ranged(ask) = plan(held, 65536, RequestRules::FREE, StoreRules::FILE) else { panic!() };
+//! // Range: bytes=700-, If-Range: "v1"
+//! assert_eq!((ask.first, ask.if_range.as_ref().map(|value| value.value())), (700, Some("\"v1\"")));
+//!
+//! let respond = |etag| {
+//!     let fields = [("content-range", "bytes 700-999/1000"), ("content-length", "300"), ("etag", etag)];
+//!     let headers: Headers = fields.into_iter().collect();
+//!     Head::read(206, &headers, body_end(&headers), SystemTime::UNIX_EPOCH)
+//! };
+//! assert!(matches!(verdict(&ask, held, &respond("\"v1\"")), Verdict::Append { end: 1000, .. }));
+//! assert!(matches!(verdict(&ask, held, &respond("\"v2\"")), Verdict::AskWhole { .. }));
+//! ```
+//!
+//! # When not to use it
+//!
+//! - If a file on disk is all that is wanted: the crate `regrip` does it in one call.
+//! - For storage that verifies every piece by a digest of its own (OCI layers, Git LFS, torrents): fetch and check the
+//!   pieces; no validator says as much.
+//! - For responses to POST, or of a URL that generates its content anew each time: no two of them are one version.
+//! - If the client decodes content codings on the way: offsets count coded bytes. Turn that off.
+//!
+//! # The rules
+//!
 //! N is the number of the part's bytes that count, S the first byte asked for.
 //!
 //! | situation | request |

@@ -48,6 +48,16 @@ pub struct Held<'a> {
     pub behaviour: &'a Behaviour,
 }
 
+/// A URL about which nothing is known.
+static UNKNOWN: Behaviour = Behaviour { ignores_if_range: false, refuses_ranges: false, shrunk: None };
+
+impl<'a> Held<'a> {
+    /// The first `offset` bytes of a version, without digests and of a URL about which nothing else is known.
+    pub fn new(offset: u64, size: Option<u64>, validators: &'a Validators) -> Held<'a> {
+        Held { offset, size, announced: None, validators, digests: &[], behaviour: &UNKNOWN }
+    }
+}
+
 /// What to request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {

@@ -3,10 +3,9 @@
 #[cfg(feature = "demo")]
 use super::demo::Demo;
 use super::downloads::{Pause, Resume};
-use super::manual::{Completions, Man};
-use super::peers::{KEY_EXAMPLES, KeyCommand, LINK_EXAMPLES, LinkCommand, ShareArgs};
+use super::output::{Completions, Man};
+use super::peers::{KEY_EXAMPLES, KeyCommand, LINK_EXAMPLES, LinkCommand, STUB_EXAMPLES, ShareArgs, StubCommand};
 use super::serve::{CheckConfig, Migrate, Serve};
-use super::stub::{STUB_EXAMPLES, StubCommand};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use regrip_core::{Algorithm, Connections, DownloadId, Status};

@@ -3,10 +3,10 @@
 
 use super::output::{CommandResult, Exit, failed};
 use super::report::{self, Reporter};
-use super::state::StateLedger;
 use super::{drive, text};
 use crate::host::Workers;
 use crate::host::{Listener, NativeHost};
+use crate::state::StateLedger;
 use crate::store::{DiskStore, checksum_of, part_path};
 use crate::sync::lock;
 use crate::time::SmolClock;

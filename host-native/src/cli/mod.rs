@@ -12,12 +12,9 @@ mod demo;
 mod downloads;
 mod drive;
 mod get;
-mod manual;
 mod peers;
 mod report;
 mod serve;
-mod state;
-mod stub;
 mod text;
 mod typed;
 
@@ -60,12 +57,12 @@ fn run(command: &Command) -> CommandResult {
         Command::Share(share) => peers::share(share),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::main(demo),
-        Command::Stub(stub) => stub::main(stub),
+        Command::Stub(stub) => peers::stub(stub),
         Command::Key(key) => peers::key(key),
         Command::Link(link) => peers::link(link),
         Command::Migrate(migrate) => serve::migrate(migrate),
         Command::CheckConfig(check) => serve::check_config(check),
-        Command::Completions(completions) => Ok(manual::completions(completions)),
-        Command::Man(_) => Ok(manual::man()),
+        Command::Completions(completions) => Ok(output::completions(completions)),
+        Command::Man(_) => Ok(output::man()),
     }
 }

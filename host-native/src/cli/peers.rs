@@ -3,28 +3,32 @@
 //! Keys are changed in the database of the server, whether it runs or not: it reads them before each request of a peer. A peer is
 //! added to the configuration's file, which a running server is then signalled to read again.
 //!
-//! `regrip share` serves folders to peers, and nothing else.
+//! `regrip share` serves folders to peers, and nothing else. `regrip stub` creates and shows stubs, each of which names an item of a
+//! peer.
 
 use super::drive::{self, Signal};
 use super::output::{CommandResult, Exit, failed};
 use super::serve::{data_folder, read_config};
-use super::state::{self, StateLedger};
 use super::text;
 use crate::api::{link_of, shown_key};
 use crate::config::{Config, EditRefused, Secret, add_peer};
 use crate::ledger::{PeerKey, PeerKeys};
-use crate::peers::QuickLink;
+use crate::peers::{QuickLink, id_of};
 use crate::serve::{LogFormat, ledger_in, serving, start_log};
 use crate::server::{CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{Census, Share, ShareOptions, issue};
+use crate::state::{self, StateLedger};
 use crate::text_file;
 use crate::time::rfc3339;
+use crate::transport::Origin;
 use clap::Subcommand;
 use console::Term;
-use regrip_core::display_url;
 use regrip_core::error::chain;
+use regrip_core::stub::LARGEST_BYTES;
+use regrip_core::{SafeName, Stub, display_url};
 use rustix::process::{Pid, kill_process};
-use std::io::{IsTerminal, Read, Write, stdout};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write, stdout};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -479,4 +483,104 @@ fn announce(census: &Census, server: &Server) {
     if census.cut_short {
         say!("regrip: the folders have more files, or deeper ones, than can be shared");
     }
+}
+
+pub(crate) const STUB_EXAMPLES: &str = "\
+Examples:
+  regrip stub create --peer https://anna.example --item 42 --name Film --length 60000000000
+  regrip stub inspect Film.torrent";
+
+/// What to do with a stub.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StubCommand {
+    /// Create a stub; an existing file is not touched
+    Create(StubCreate),
+    /// Print the contents of a stub, or why it is not one (exit code 1)
+    Inspect(StubInspect),
+}
+
+/// Arguments of `stub create`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StubCreate {
+    /// The peer's URL, exactly as in the configuration of the server that gets the stub
+    #[arg(long, value_name = "URL")]
+    pub peer: String,
+
+    /// The peer's id of the item
+    #[arg(long, value_name = "ID")]
+    pub item: String,
+
+    /// A name to show; the peer's release names the file
+    #[arg(long)]
+    pub name: String,
+
+    /// Size of the item in bytes
+    #[arg(long, value_name = "N")]
+    pub length: u64,
+
+    /// The file to write [default: NAME.torrent]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Arguments of `stub inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StubInspect {
+    /// The stub
+    pub file: PathBuf,
+}
+
+/// Creates a stub, for tests and for users whose indexer creates none, or prints what one contains.
+pub(super) fn stub(args: &StubCommand) -> CommandResult {
+    match args {
+        StubCommand::Create(args) => create_stub(args),
+        StubCommand::Inspect(args) => inspect_stub(args),
+    }
+}
+
+fn create_stub(args: &StubCreate) -> CommandResult {
+    let (stub, file) = stub_of(args).map_err(|text| (Exit::Usage, text))?;
+    let what = format!("cannot write {}", file.display());
+    // An existing file is not touched.
+    File::create_new(&file)
+        .and_then(|mut file| file.write_all(&stub.write()))
+        .map_err(failed(Exit::Unusable, &what))?;
+    out!("{}", file.display());
+    Ok(Exit::Done)
+}
+
+/// The stub, and the file it goes to.
+fn stub_of(args: &StubCreate) -> Result<(Stub, PathBuf), String> {
+    if args.peer.parse::<Origin>().is_err() {
+        return Err(format!("--peer {} is not an http or https URL", regrip_core::display_url(&args.peer)));
+    }
+    let stub =
+        Stub::new(id_of(&args.peer), &args.item, &args.name, args.length).map_err(|refused| refused.to_string())?;
+    let file = match &args.output {
+        Some(file) => file.clone(),
+        None => {
+            let name = format!("{}.torrent", args.name);
+            let name = SafeName::new(&name).map_err(|error| format!("{error}; name it by -o FILE"))?;
+            PathBuf::from(name.as_str())
+        }
+    };
+    Ok((stub, file))
+}
+
+fn inspect_stub(args: &StubInspect) -> CommandResult {
+    let file = args.file.display();
+    let bytes = read_stub(&args.file).map_err(failed(Exit::Usage, &format!("cannot read {file}")))?;
+    let stub = Stub::read(&bytes).map_err(failed(Exit::Failed, &format!("{file} is not a stub")))?;
+    out!("peer    {}", stub.peer);
+    out!("item    {}", stub.item);
+    out!("name    {}", stub.name);
+    out!("length  {}", stub.length);
+    Ok(Exit::Done)
+}
+
+/// Reads a file, at most one byte more than a stub may have.
+fn read_stub(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(LARGEST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

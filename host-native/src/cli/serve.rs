@@ -3,12 +3,13 @@
 //! `regrip migrate` takes over what jack has not finished. Its configuration is used as it is: peers and secrets stay in it.
 
 use super::output::{CommandResult, Exit, failed};
-use super::{get, state, text};
+use super::{get, text};
 use crate::config::{Config, ConfigRefused, Loaded, Peer, Problem, data_folder_clash, load};
 use crate::control::{CLIENT_PREFIX, Torrent};
 use crate::ledger::{JackDownload, JackStatus, ServeTables, TakenOver, read_jack};
 use crate::peers::{id_of, source_of};
 use crate::serve::{self, DataFolder, DataFolderRefused, LogFormat, ServeError, ServeOptions};
+use crate::state;
 use crate::store::{FileStamp, destination, part_path};
 use regrip_core::error::chain;
 use regrip_core::hasher::Hasher;

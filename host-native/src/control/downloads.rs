@@ -1,11 +1,11 @@
 //! Adds, retries, pauses, cancels and removes the downloads of this process.
 
-use super::accept::{Acceptance, Wanted, accept};
-use super::address::{self, BadAddress};
 use super::events::Events;
 use super::status::{Peers, Stubs, Troubles};
 use super::tasks::{DropOut, End, Tasks};
 use super::torrents::Torrents;
+use crate::accept::{Acceptance, Wanted, accept};
+use crate::address::{self, BadAddress};
 use crate::config::Peer;
 use crate::host::NativeHost;
 use crate::host::Workers;

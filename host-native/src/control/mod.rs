@@ -7,17 +7,15 @@
 //! Invariants: a download has one task at a time; if it is started again meanwhile, the row is looked at again when the task
 //! ends. A slow subscriber loses events and learns that it did; it never delays a download.
 
-mod accept;
-mod address;
 mod downloads;
 mod events;
 mod status;
 mod tasks;
 mod torrents;
 
-pub(crate) use accept::{Acceptance, Wanted, accept, foreign_file, is_complete};
-pub use address::BadAddress;
-pub(crate) use address::{ChecksumList, Userinfo, add_checksum, file_name, parse_checksum, parse_url};
+pub(crate) use crate::accept::{Acceptance, Wanted, accept, foreign_file, is_complete};
+pub use crate::address::BadAddress;
+pub(crate) use crate::address::{ChecksumList, Userinfo, add_checksum, file_name, parse_checksum, parse_url};
 pub(crate) use downloads::SettingsFile;
 pub use downloads::{Control, Refused};
 pub(crate) use events::object;

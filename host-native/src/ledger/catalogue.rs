@@ -4,6 +4,7 @@ use super::NativeLedger;
 use crate::store::FileStamp;
 use crate::time::rfc3339 as time;
 use regrip_core::record::{DigestRow, DigestSource, DownloadId, Row, SizeSource, Source};
+use regrip_core::send_ledger::SendLedger;
 use regrip_core::{Algorithm, Error, OnExists, Status, display_url};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -290,19 +291,47 @@ impl From<LedgerEntry> for Download {
     }
 }
 
+/// What accepting a download and replacing a file need of a ledger. A [`NativeLedger`] has it.
+pub trait FileLedger: SendLedger + Clone + Send + Sync + 'static {
+    /// The size and time of the finished file as they were noted, if the download stands completed, and when it was completed.
+    ///
+    /// # Errors
+    /// `NoSuchDownload`, `Ledger`.
+    fn completion(
+        &self,
+        id: DownloadId,
+    ) -> impl Future<Output = Result<(Option<FileStamp>, Option<String>), Error>> + Send;
+
+    /// As [`NativeLedger::stamp`].
+    ///
+    /// # Errors
+    /// `NoSuchDownload`, `Ledger`, `DiskFull`.
+    fn note_stamp(&self, id: DownloadId, stamp: FileStamp) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+impl<L: NativeLedger> FileLedger for L {
+    async fn completion(&self, id: DownloadId) -> Result<(Option<FileStamp>, Option<String>), Error> {
+        let entry = self.entry(id).await?;
+        Ok((entry.completed_stamp(), entry.completed_at))
+    }
+    async fn note_stamp(&self, id: DownloadId, stamp: FileStamp) -> Result<(), Error> {
+        self.stamp(id, stamp).await
+    }
+}
+
 /// Returns `true` if a download of this ledger delivered the file and nobody has changed it since.
 ///
 /// # Errors
 /// `Ledger`.
 pub(crate) async fn is_delivered(
-    ledger: &impl NativeLedger,
+    ledger: &impl FileLedger,
     destination: &Path,
     stamp: FileStamp,
 ) -> Result<bool, Error> {
     for row in ledger.rows_for(&destination.to_string_lossy()).await? {
         let is_completed = row.status.is_complete();
         if is_completed {
-            let recorded = ledger.entry(row.id).await?.completed_stamp();
+            let (recorded, _) = ledger.completion(row.id).await?;
             if is_as_left(ledger, &row, recorded, stamp).await? {
                 return Ok(true);
             }
@@ -316,7 +345,7 @@ pub(crate) async fn is_delivered(
 /// # Errors
 /// `Ledger`.
 pub(crate) async fn is_as_left(
-    ledger: &impl Catalogue,
+    ledger: &impl FileLedger,
     row: &Row,
     recorded: Option<FileStamp>,
     stamp: FileStamp,
@@ -325,7 +354,7 @@ pub(crate) async fn is_as_left(
         Some(recorded) => Ok(recorded == stamp),
         // Killed between the commit and its stamp: nobody wrote to it since, if it is older than the commit.
         None => {
-            let completed_at = ledger.entry(row.id).await?.completed_at;
+            let (_, completed_at) = ledger.completion(row.id).await?;
             Ok(stamp.size == row.downloaded && is_older(stamp, completed_at.as_deref()))
         }
     }

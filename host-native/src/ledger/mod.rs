@@ -3,7 +3,8 @@
 //! Read [`NativeLedger`] first: it is all that a ledger must offer. The engine writes by [`SendLedger`], what only shows
 //! downloads reads by [`Catalogue`], `serve` has its tables ([`ServeTables`]) and a share its own ([`SharedDigests`]).
 //! [`SqliteLedger`], in the folder `sqlite`, is the only one; another ledger would be another folder, named only
-//! at the place that opens it. Nothing here decides about downloads.
+//! at the place that opens it. The library without the feature `sqlite` needs less, a [`FileLedger`], and keeps it in memory.
+//! Nothing here decides about downloads.
 //!
 //! Invariant: a call returns after its transaction is durable, and the row it leaves is the one
 //! [`Row::apply`](regrip_core::record::Row::apply) describes. Several processes may share a ledger.
@@ -11,15 +12,23 @@
 //! [`SendLedger`]: regrip_core::send_ledger::SendLedger
 
 mod catalogue;
+#[cfg(any(not(feature = "sqlite"), test))]
+mod memory;
 mod native;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
-pub use catalogue::{AttemptLine, Catalogue, Download, LedgerEntry};
+pub use catalogue::{AttemptLine, Catalogue, Download, FileLedger, LedgerEntry};
 pub(crate) use catalogue::{is_as_left, is_delivered};
+#[cfg(not(feature = "sqlite"))]
+pub(crate) use memory::MemoryLedger;
 pub use native::{
     ClientRecord, DownloadOrigin, Import, ImportState, LeftStub, NativeLedger, NewPeerKey, PeerKey, PeerKeys,
     ServeTables, SharedDigest, SharedDigests, TakenOver,
 };
+#[cfg(feature = "sqlite")]
 pub(crate) use sqlite::is_busy;
+#[cfg(feature = "sqlite")]
 pub use sqlite::jack::{JackDownload, JackRefused, JackStatus, read_jack};
+#[cfg(feature = "sqlite")]
 pub use sqlite::{OpenError, Patience, SqliteLedger};

@@ -17,7 +17,6 @@ use regrip_core::error::{Timeout, chain};
 use regrip_core::host::Host;
 use regrip_core::http::Head;
 use regrip_core::peer::{NoAnswer, Reachability};
-use regrip_core::retry::{RetryRules, Retrying, retry};
 use regrip_core::semaphore::Semaphore;
 use regrip_core::time::Clock;
 use regrip_core::transport::{Body, Response};
@@ -56,24 +55,6 @@ impl<L: NativeLedger> fmt::Debug for PeerClient<L> {
 struct AttemptFailed {
     error: Error,
     for_good: bool,
-}
-
-/// Decides about another attempt, and reports it.
-struct PeerRetry<T> {
-    on_retry: T,
-    config: Arc<DownloadsConfig>,
-}
-
-impl<T: FnMut(&Error, Duration)> RetryRules<AttemptFailed> for PeerRetry<T> {
-    fn is_retryable(&self, failed: &AttemptFailed) -> bool {
-        !failed.for_good && is_transient(&failed.error, &self.config.extra_retry_statuses)
-    }
-    fn retry_after(&self, failed: &AttemptFailed) -> Option<Duration> {
-        failed.error.retry_after()
-    }
-    fn on_retry(&mut self, retrying: Retrying<'_, AttemptFailed>) {
-        (self.on_retry)(&retrying.error.error, retrying.delay);
-    }
 }
 
 fn base(peer: &Peer) -> &str {
@@ -203,17 +184,20 @@ impl<L: NativeLedger> PeerClient<L> {
     async fn ask_persistently<T: DeserializeOwned>(
         &self,
         url: &str,
-        on_retry: impl FnMut(&Error, Duration),
+        mut on_retry: impl FnMut(&Error, Duration),
     ) -> Result<T, Error> {
         let host = self.engine.host();
         let config = self.engine.config();
         let policy = config.retry_policy();
         let policy = policy.map_err(|error| Error::Protocol(error.to_string()))?;
         let patience = Duration::from_millis(config.peer_patience_ms);
-        let mut rules = PeerRetry { on_retry, config };
-        let mut random = fastrand::Rng::with_seed(host.seed());
-        let attempt = |_| self.attempt(url, LARGEST_BYTES, patience);
-        retry(&policy, &host.clock, &mut random, &mut rules, attempt).await.map_err(|failed| failed.error)
+        let random = fastrand::Rng::with_seed(host.seed());
+        let attempts = policy
+            .retry(|delay| host.clock.sleep(delay), random, |_| self.attempt(url, LARGEST_BYTES, patience))
+            .when(|failed| !failed.for_good && is_transient(&failed.error, &config.extra_retry_statuses))
+            .retry_after(|failed| failed.error.retry_after())
+            .on_retry(|retrying| on_retry(&retrying.error.error, retrying.delay));
+        attempts.await.map_err(|failed| failed.error)
     }
 
     async fn attempt<T: DeserializeOwned>(

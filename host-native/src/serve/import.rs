@@ -20,15 +20,13 @@ use async_lock::Mutex;
 use futures::future::join_all;
 use regrip_core::error::chain;
 use regrip_core::host::Host;
-use regrip_core::retry::{RetryRules, Retrying, retry};
 use regrip_core::semaphore::Semaphore;
 use regrip_core::time::Clock;
-use regrip_core::{DownloadId, DownloadsConfig, Error, is_transient};
+use regrip_core::{DownloadId, Error, is_transient};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Commands that one server gets at once.
@@ -52,19 +50,6 @@ pub(crate) struct Imports<L: NativeLedger> {
     under_way: std::sync::Mutex<HashSet<DownloadId>>,
     /// By server.
     queues: std::sync::Mutex<HashMap<String, Semaphore>>,
-}
-
-/// The core's retry, by the configured policy.
-struct ImportRetry(Arc<DownloadsConfig>);
-
-impl RetryRules<Error> for ImportRetry {
-    fn is_retryable(&self, error: &Error) -> bool {
-        is_transient(error, &self.0.extra_retry_statuses)
-    }
-    fn retry_after(&self, error: &Error) -> Option<Duration> {
-        error.retry_after()
-    }
-    fn on_retry(&mut self, _: Retrying<'_, Error>) {}
 }
 
 /// One download's import.
@@ -227,14 +212,16 @@ impl<L: NativeLedger> ImportRun<'_, L> {
         let (host, config) = (engine.host(), engine.config());
         let policy = config.retry_policy();
         let policy = policy.map_err(|error| Error::Protocol(error.to_string()))?;
-        let mut random = fastrand::Rng::with_seed(host.seed());
+        let random = fastrand::Rng::with_seed(host.seed());
         let _turn = match self.imports.queue(name) {
             Some(queue) => Some(queue.acquire().await),
             None => None,
         };
-        let attempt = |_| self.attempt(name);
-        let mut rules = ImportRetry(config);
-        retry(&policy, host.clock(), &mut random, &mut rules, attempt).await
+        policy
+            .retry(|delay| host.clock().sleep(delay), random, |_| self.attempt(name))
+            .when(|error| is_transient(error, &config.extra_retry_statuses))
+            .retry_after(Error::retry_after)
+            .await
     }
 
     async fn attempt(&self, name: &str) -> Result<(), Error> {

@@ -8,7 +8,7 @@
 //! There is no standard for `NO_PROXY`. [`NoProxy`] reads what curl and Go agree on, and either's additions: names with
 //! everything below them, addresses, networks, `*`, and a port after any of these. What cannot be read covers nothing.
 //!
-//! It reads no environment; `cli/get/network.rs` does.
+//! It reads no environment; [`Proxies::of_environment`] is given what reads it.
 
 use super::address_policy::Reach;
 use super::options::{Header, Origin, known_scheme};
@@ -149,6 +149,31 @@ pub struct Proxies {
 }
 
 impl Proxies {
+    /// The proxies that `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` name, as curl reads them. A variable that cannot
+    /// be used is an error only for URLs that need it.
+    pub fn of_environment(environment: impl Fn(&str) -> Option<String>) -> Proxies {
+        let variable = |names: [&'static str; 2]| {
+            let mut values = names.into_iter().map(|name| (name, environment(name)));
+            values.find_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
+        };
+        // Behind a web server, its clients choose HTTP_PROXY (httpoxy).
+        let cgi = environment("REQUEST_METHOD").is_some();
+        let http = if cgi { ["http_proxy", "http_proxy"] } else { ["http_proxy", "HTTP_PROXY"] };
+        let of_scheme = |names| {
+            let found = variable(names).or_else(|| variable(["all_proxy", "ALL_PROXY"]));
+            found.map(|(name, text)| match Proxy::parse(&text) {
+                Ok(proxy) => Ok(Arc::new(proxy)),
+                Err(unusable) => Err(unusable.named_by(name)),
+            })
+        };
+        let except = variable(["no_proxy", "NO_PROXY"]);
+        Proxies {
+            http: of_scheme(http),
+            https: of_scheme(["https_proxy", "HTTPS_PROXY"]),
+            except: NoProxy::parse(&except.map(|(_, list)| list).unwrap_or_default()),
+        }
+    }
+
     /// Checks that there is a way to the origin of a URL.
     ///
     /// # Errors

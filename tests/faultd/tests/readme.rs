@@ -85,3 +85,10 @@ fn every_fault_can_be_written_as_the_readme_says() {
         assert_eq!(serde_json::from_str::<Fault>(&written).expect("it is read back"), fault, "{json}");
     }
 }
+
+#[test]
+fn the_test_in_the_readme_is_one_that_runs() {
+    let shown = README.split("```rust\n").find(|block| block.contains("should_panic"));
+    let shown = shown.and_then(|block| block.split("\n```").next()).expect("there is one");
+    assert!(include_str!("truncated.rs").contains(shown));
+}

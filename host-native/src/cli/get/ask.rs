@@ -25,10 +25,10 @@ use regrip_core::error::{Timeout, chain};
 use regrip_core::host::Host;
 use regrip_core::http::{Head, suggested_name};
 use regrip_core::record::{Row, Validators};
-use regrip_core::retry::{RetryRules, Retrying};
+use regrip_core::retry::Retrying;
 use regrip_core::time::Clock;
 use regrip_core::transport::{Body, Request, Response, Transport};
-use regrip_core::{DownloadsConfig, Engine, Error, display_url, retry};
+use regrip_core::{DownloadsConfig, Engine, Error, display_url};
 use smol::Timer;
 use smol::future::FutureExt;
 use std::time::{Duration, SystemTime};
@@ -88,8 +88,7 @@ pub(super) async fn is_current<L: NativeLedger>(
     let Some(condition) = local.condition() else {
         return Ok(false);
     };
-    let rules = AskRules { reporter, url: local.row.new.source.url() };
-    repeated(engine, rules, || ask(engine.host(), &local, &condition)).await
+    repeated(engine, reporter, local.row.new.source.url(), || ask(engine.host(), &local, &condition)).await
 }
 
 /// The name by the Content-Disposition of the server's response, a stranger's; `None` if it has none.
@@ -102,7 +101,7 @@ pub(super) async fn served_name<L: NativeLedger>(
     url: &str,
 ) -> Result<Option<String>, Error> {
     let host = engine.host();
-    repeated(engine, AskRules { reporter, url }, async || {
+    repeated(engine, reporter, url, async || {
         let response = host.transport.get(Request { url, range: None, if_range: None }).await?;
         check_status(&response, host.clock.wall())?;
         let name = response.headers.only("content-disposition").and_then(suggested_name);
@@ -126,7 +125,6 @@ pub(super) async fn document(
 ) -> Result<String, Error> {
     let (clock, after) = (SmolClock::default(), config.idle_timeout());
     let policy = config.retry_policy().map_err(|error| Error::Protocol(error.to_string()))?;
-    let (mut random, mut rules) = (fastrand::Rng::new(), AskRules { reporter, url });
     let read = async || {
         let response = transport.ask(Method::Get, url, &[], None).await?;
         check_status(&response, clock.wall())?;
@@ -143,36 +141,34 @@ pub(super) async fn document(
         Timer::after(after).await;
         Err(Error::Timeout { timeout: Timeout::Idle, after })
     };
-    retry(&policy, &clock, &mut random, &mut rules, async |_| read().or(late()).await).await
+    policy
+        .retry(Timer::after, fastrand::Rng::new(), async |_| read().or(late()).await)
+        .when(|error| is_transient(error, &[]))
+        .retry_after(Error::retry_after)
+        .on_retry(|retrying| warn(reporter, url, &retrying))
+        .await
 }
 
 async fn repeated<L: NativeLedger, T>(
     engine: &Engine<NativeHost<L>>,
-    mut rules: AskRules<'_>,
+    reporter: &dyn Reporter,
+    url: &str,
     once: impl AsyncFn() -> Result<T, Error>,
 ) -> Result<T, Error> {
     let policy = engine.config().retry_policy();
     let policy = policy.map_err(|error| Error::Protocol(error.to_string()))?;
-    let mut random = fastrand::Rng::with_seed(engine.host().seed());
-    retry(&policy, &engine.host().clock, &mut random, &mut rules, async |_| once().await).await
+    let random = fastrand::Rng::with_seed(engine.host().seed());
+    policy
+        .retry(Timer::after, random, async |_| once().await)
+        .when(|error| is_transient(error, &[]))
+        .retry_after(Error::retry_after)
+        .on_retry(|retrying| warn(reporter, url, &retrying))
+        .await
 }
 
-struct AskRules<'a> {
-    reporter: &'a dyn Reporter,
-    url: &'a str,
-}
-
-impl RetryRules<Error> for AskRules<'_> {
-    fn is_retryable(&self, error: &Error) -> bool {
-        is_transient(error, &[])
-    }
-    fn retry_after(&self, error: &Error) -> Option<Duration> {
-        error.retry_after()
-    }
-    fn on_retry(&mut self, retrying: Retrying<'_, Error>) {
-        let (url, why) = (display_url(self.url), chain(retrying.error));
-        self.reporter.warn(&format!("{url}: {why}; asking again {}", text::in_a_while(retrying.delay)));
-    }
+fn warn(reporter: &dyn Reporter, url: &str, retrying: &Retrying<'_, Error>) {
+    let (url, why) = (display_url(url), chain(retrying.error));
+    reporter.warn(&format!("{url}: {why}; asking again {}", text::in_a_while(retrying.delay)));
 }
 
 async fn ask<L: NativeLedger>(host: &NativeHost<L>, local: &Local<'_>, condition: &Header) -> Result<bool, Error> {

@@ -8,8 +8,7 @@ use crate::cli::report::Reporter;
 use crate::control::Userinfo;
 use crate::text_file;
 use crate::transport::{
-    CookieJar, Credentials, Header, Identity, NamedProxy, NoProxy, Origin, Proxies, Proxy, ProxyUnusable, Roots, Trace,
-    TransportOptions,
+    CookieJar, Credentials, Header, Identity, Origin, Proxies, Proxy, ProxyUnusable, Roots, Trace, TransportOptions,
 };
 use regrip_core::DownloadsConfig;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -373,33 +372,16 @@ fn read_all(file: impl Read) -> io::Result<Vec<u8>> {
 /// # Errors
 /// Why `--proxy` cannot be used.
 pub(crate) fn proxies(typed: Option<&str>, environment: impl Fn(&str) -> Option<String>) -> Result<Proxies, String> {
-    let variable = |names: [&'static str; 2]| {
-        let mut values = names.into_iter().map(|name| (name, environment(name)));
-        values.find_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)))
-    };
-    let except = variable(["no_proxy", "NO_PROXY"]);
-    let except = NoProxy::parse(&except.map(|(_, list)| list).unwrap_or_default());
-    if except.is_everybody() || typed == Some("") {
+    let of_environment = Proxies::of_environment(environment);
+    if of_environment.except.is_everybody() || typed == Some("") {
         return Ok(Proxies::default());
     }
-    if let Some(typed) = typed {
-        let proxy = proxy("--proxy", typed);
-        let proxy = proxy.map_err(|unusable| unusable_proxy(&unusable))?;
-        return Ok(Proxies { http: Some(Ok(Arc::clone(&proxy))), https: Some(Ok(proxy)), except });
-    }
-    // Behind a web server, its clients choose HTTP_PROXY (httpoxy).
-    let cgi = environment("REQUEST_METHOD").is_some();
-    let http = if cgi { ["http_proxy", "http_proxy"] } else { ["http_proxy", "HTTP_PROXY"] };
-    let of_scheme = |names| {
-        let found = variable(names).or_else(|| variable(["all_proxy", "ALL_PROXY"]));
-        found.map(|(name, text)| proxy(name, &text))
+    let Some(typed) = typed else {
+        return Ok(of_environment);
     };
-    Ok(Proxies { http: of_scheme(http), https: of_scheme(["https_proxy", "HTTPS_PROXY"]), except })
-}
-
-fn proxy(named_by: &str, text: &str) -> NamedProxy {
-    let proxy = Proxy::parse(text).map_err(|unusable| unusable.named_by(named_by))?;
-    Ok(Arc::new(proxy))
+    let proxy = Proxy::parse(typed).map_err(|unusable| unusable_proxy(&unusable.named_by("--proxy")))?;
+    let proxy = Arc::new(proxy);
+    Ok(Proxies { http: Some(Ok(Arc::clone(&proxy))), https: Some(Ok(proxy)), ..of_environment })
 }
 
 /// A proxy that is needed and cannot be used, and what to do.
@@ -411,6 +393,7 @@ pub(crate) fn unusable_proxy(unusable: &ProxyUnusable) -> String {
 mod tests {
     use super::*;
     use crate::cli::args::{Args, Command};
+    use crate::transport::NamedProxy;
     use clap::Parser;
 
     fn get(arguments: &[&str]) -> Get {

@@ -1,6 +1,5 @@
 //! Where the state file is, and the ledger in it.
 
-use super::text;
 use crate::ledger::{OpenError, SqliteLedger};
 use std::env;
 use std::path::{Path, PathBuf};
@@ -75,6 +74,6 @@ pub(crate) fn open_at(path: &Path) -> Result<StateLedger, String> {
 }
 
 fn unusable(path: &Path, error: &OpenError) -> String {
-    let line = format!("the state file {} cannot be used: {}", path.display(), regrip_core::error::chain(error));
-    text::with_advice(&line, Some("name another one with --state"))
+    let why = regrip_core::error::chain(error);
+    format!("the state file {} cannot be used: {why}\n  name another one with --state", path.display())
 }

@@ -3,7 +3,7 @@
 //! Used by `get`, the API and stubs.
 
 use crate::host::NativeHost;
-use crate::ledger::{NativeLedger, is_as_left, is_delivered};
+use crate::ledger::{FileLedger, is_as_left, is_delivered};
 use crate::store::{FileStamp, NAME_BYTES, checksum_of, look_at, part_path};
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::record::{DigestRow, NewDownload, Row};
@@ -61,7 +61,7 @@ enum Candidate {
 /// # Errors
 /// `DestinationExists`, `DestinationRefused`, `DestinationBusy`, `CredentialsMissing`, `Disk`, `Ledger`; nothing was written
 /// then.
-pub(crate) async fn accept<L: NativeLedger>(
+pub(crate) async fn accept<L: FileLedger>(
     engine: &Engine<NativeHost<L>>,
     wanted: &Wanted,
 ) -> Result<Acceptance, Error> {
@@ -108,7 +108,7 @@ pub(crate) async fn accept<L: NativeLedger>(
 ///
 /// # Errors
 /// `DestinationRefused`, `Disk`, `Ledger`.
-pub(crate) async fn foreign_file<L: NativeLedger>(
+pub(crate) async fn foreign_file<L: FileLedger>(
     engine: &Engine<NativeHost<L>>,
     wanted: &Wanted,
 ) -> Result<Option<(FileStamp, Box<Row>)>, Error> {
@@ -150,7 +150,7 @@ fn start_of(text: &str, bytes: usize) -> &str {
     &text[..end]
 }
 
-async fn place<L: NativeLedger>(
+async fn place<L: FileLedger>(
     engine: &Engine<NativeHost<L>>,
     destination: &Path,
     wanted: &Wanted,
@@ -177,17 +177,17 @@ async fn place<L: NativeLedger>(
 ///
 /// # Errors
 /// `Disk`, `Ledger`.
-pub(crate) async fn is_complete(ledger: &impl NativeLedger, url: &str, destination: &Path) -> Result<bool, Error> {
+pub(crate) async fn is_complete(ledger: &impl FileLedger, url: &str, destination: &Path) -> Result<bool, Error> {
     let rows = ledger.rows_for(&text(destination)).await?;
     let is_done = |row: &&Row| row.status.is_complete() && row.new.source.url() == url;
     match (rows.first().filter(is_done), look_at(destination)?) {
-        (Some(row), Some(stamp)) => is_as_left(ledger, row, ledger.entry(row.id).await?.completed_stamp(), stamp).await,
+        (Some(row), Some(stamp)) => is_as_left(ledger, row, ledger.completion(row.id).await?.0, stamp).await,
         _ => Ok(false),
     }
 }
 
 /// Returns `true` if the destination is the file whose commit was interrupted.
-async fn is_its_file<L: NativeLedger>(engine: &Engine<NativeHost<L>>, row: &Row) -> Result<bool, Error> {
+async fn is_its_file<L: FileLedger>(engine: &Engine<NativeHost<L>>, row: &Row) -> Result<bool, Error> {
     let Some(committing) = &row.committing else {
         return Ok(false);
     };
@@ -198,13 +198,13 @@ async fn is_its_file<L: NativeLedger>(engine: &Engine<NativeHost<L>>, row: &Row)
 
 /// Returns `true` if the file is still the one the row completed, and has the digests wanted now.
 async fn is_unchanged(
-    ledger: &impl NativeLedger,
+    ledger: &impl FileLedger,
     row: &Row,
     destination: &Path,
     stamp: FileStamp,
     wanted: &Wanted,
 ) -> Result<bool, Error> {
-    let recorded = ledger.entry(row.id).await?.completed_stamp();
+    let recorded = ledger.completion(row.id).await?.0;
     if !is_as_left(ledger, row, recorded, stamp).await? {
         return Ok(false);
     }
@@ -216,7 +216,7 @@ async fn is_unchanged(
         };
     }
     if right && recorded.is_none() {
-        ledger.stamp(row.id, stamp).await?;
+        ledger.note_stamp(row.id, stamp).await?;
     }
     Ok(right)
 }
