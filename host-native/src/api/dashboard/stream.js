@@ -97,6 +97,7 @@ function connected() {
   noteChange(true);
   page("trouble").hidden = true;
   page("board").hidden = false;
+  page("pages").hidden = false;
   page("board").classList.remove("stale");
   page("add").hidden = false;
   page("leave").hidden = !hasLoggedIn();
