@@ -47,11 +47,11 @@ class Node:
 
 
 class BadLine(threading.Thread):
-    """Forwards connections, and cuts the first `cuts` that carry more than `bytes`."""
+    """Forwards connections, and cuts the first `cuts` that carry more than `bytes`. A reading is forwarded after `rest` seconds."""
 
-    def __init__(self, to, cuts, bytes):
+    def __init__(self, to, cuts, bytes, rest=0):
         super().__init__(daemon=True)
-        self.to, self.cuts, self.bytes, self.cut = to, cuts, bytes, 0
+        self.to, self.cuts, self.bytes, self.rest, self.cut = to, cuts, bytes, rest, 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.start()
@@ -72,6 +72,7 @@ class BadLine(threading.Thread):
                     self.cut += 1
                     sink.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                     break
+                time.sleep(self.rest)
                 sink.sendall(data)
         except OSError:
             pass
@@ -83,8 +84,8 @@ class BadLine(threading.Thread):
             end.close()
 
 
-def ask(base, path, body=None, method=None):
-    headers = {"X-Api-Key": KEY, **({"Content-Type": "application/json"} if body is not None else {})}
+def ask(base, path, body=None, method=None, key=KEY):
+    headers = {"X-Api-Key": key, **({"Content-Type": "application/json"} if body is not None else {})}
     body = None if body is None else json.dumps(body).encode()
     with opener.open(urllib.request.Request(base + path, body, headers, method=method), timeout=60) as answer:
         return json.loads(answer.read() or b"null")

@@ -28,18 +28,16 @@ def write(name, config):
 
 
 # The friend is reached through the line only; its link says so.
-line = BadLine(None, 0, 1_000_000)
+line = BadLine(None, 0, 1_000_000, 0.004)
 write("friend.jsonc", {"regrip": {"listen": "127.0.0.1:0", "apiKey": KEY, "dataDir": "friend-data", "external": {"url": line.address}},
                        "share": ["friend"]})
 friend = Node("friend", "serve", "--config", "friend.jsonc")
 host, port = friend.address.removeprefix("http://").rsplit(":", 1)
 line.to = (host, int(port))
-shared = lambda: [item for item in ask(line.address, "/peer/search")["items"]]
 
 films = Server("radarr", "a" * 32, folder / "films")
 config = {
-    "downloads": {"completedPath": "completed", "retryBaseDelayMs": 10, "retryMaxDelayMs": 100, "importPollIntervalMs": 1000,
-                  "limitRate": "3M"},
+    "downloads": {"completedPath": "completed", "retryBaseDelayMs": 10, "retryMaxDelayMs": 3000, "importPollIntervalMs": 1000},
     "regrip": {"listen": "127.0.0.1:0", "apiKey": KEY, "dataDir": "data"},
     "servers": [{"type": "radarr", "name": "Films", "url": films.url, "apiKey": films.key}],
 }
@@ -120,7 +118,9 @@ def replace():
     os.replace(new, files["changed"])
 
 
-until("the digest is known", say, lambda: all("sha256" in item for item in shared() if item["filename"] == names["changed"]))
+key = ask(friend.address, "/api/keys", {"name": "looks"})["key"]
+shared = lambda: ask(friend.address, "/peer/search", key=key)["items"]
+until("the digest is known", shared, lambda: all("sha256" in item for item in shared() if item["filename"] == names["changed"]))
 spoil_and_see("0000003", "changed", "whole", replace)
 assert films.blocked == films.faults, (films.blocked, films.faults)
 assert not films.wrong, films.wrong

@@ -435,7 +435,7 @@ impl<L: NativeLedger> TorrentApi<L> {
     }
 
     /// Deletes a torrent. With files also its partial data and, if nobody has changed it since, the completed file. The row of
-    /// a download that was left to a server stays: it is not known yet if that server has imported it.
+    /// a download that was left to a server, or is about to be, stays: it is not known yet if that server has imported it.
     async fn delete(&self, torrent: Torrent, with_files: bool) -> Result<(), Refusal> {
         let (hash, torrents) = (&torrent.hash, self.api.control.torrents());
         torrents.remove_stubs(hash).map_err(TorrentError::Io)?;
@@ -464,7 +464,7 @@ impl<L: NativeLedger> TorrentApi<L> {
                             false => tracing::warn!(id, "the file was changed since its download: it is not deleted"),
                         }
                     }
-                    if status == Status::Completed {
+                    if status == Status::Completed && entry.import_state.is_some() {
                         self.api.change(async move { control.remove(id).await }).await?;
                     }
                 }

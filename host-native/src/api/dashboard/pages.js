@@ -110,7 +110,7 @@ function withButtons(item, key, name, ...buttons) {
     return element;
   });
   item.dataset.key = key;
-  item.append(make("div", { class: "actions" }, ...elements));
+  if (elements.length > 0) item.append(make("div", { class: "actions" }, ...elements));
   if (result) item.append(make("p", { class: result.bad ? "wrong" : "note" }, plain(result.text)));
   return item;
 }
@@ -210,7 +210,10 @@ const STATES = { off: "not registered", pending: "registering", registered: "reg
 function serverItem({ name, type, url, category, registration, error, tried_at: tried }) {
   const kind = type === "radarr" ? "Radarr" : "Sonarr";
   const facts = joined(kind, url, category && `category ${category}`);
-  return sideItem(name, STATES[registration], registration === "failed", facts, tried && moment(tried), error);
+  const hasFailed = registration === "failed";
+  const item = sideItem(name, STATES[registration], hasFailed, facts, tried && moment(tried));
+  if (error) item.append(make("p", hasFailed ? { class: "wrong" } : null, plain(error)));
+  return item;
 }
 
 async function register() {
