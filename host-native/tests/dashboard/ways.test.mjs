@@ -152,7 +152,7 @@ test("a_link_leads_past_the_header", async (t) => {
   const page = await open(t, browser, await scene());
   await sees(page, "Live");
   await page.keyboard.press("Tab");
-  assert.equal(await page.evaluate(() => document.activeElement.innerText), "Skip to the downloads");
+  assert.equal(await page.evaluate(() => document.activeElement.innerText), "Skip to the content");
   await page.keyboard.press("Enter");
   assert.equal(await page.evaluate(() => document.activeElement.id), "board");
 });
