@@ -1,102 +1,12 @@
 """From a grab to `imported`, and from a release that is at fault to another one, with two regrip nodes and a bad line between."""
 
-import atexit
 import json
 import random
 import signal
-import socket
 import subprocess
-import sys
-import threading
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 
 from fakes import Refused, Server, info_hash
-
-regrip, folder = Path(sys.argv[1]), Path(sys.argv[2])
-KEY = "the-key-of-this-node"
-PATIENCE = 60
-opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def until(what, say, result):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        found = result()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{what}: {say()}")
-
-
-class Node:
-    """`regrip` with its log; `address` is where it listens."""
-
-    def __init__(self, name, *arguments):
-        self.log = folder / f"{name}.log"
-        with open(self.log, "w") as log:
-            self.process = subprocess.Popen([regrip, *arguments], cwd=folder, stdout=log, stderr=log)
-        atexit.register(self.stop)
-        listens = lambda: [word for word in self.log.read_text().split() if word.startswith("http://127.0.0.1:")]
-        self.address = until(f"{name} listens", self.log.read_text, listens)[0].rstrip("/")
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
-
-
-class BadLine(threading.Thread):
-    """Forwards connections, and cuts the first `cuts` that carry more than `bytes`."""
-
-    def __init__(self, to, cuts, bytes):
-        super().__init__(daemon=True)
-        self.to, self.cuts, self.bytes, self.cut = to, cuts, bytes, 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.start()
-
-    def run(self):
-        while True:
-            near, _ = self.listener.accept()
-            far = socket.create_connection(self.to)
-            threading.Thread(target=self.copy, args=(near, far, None), daemon=True).start()
-            threading.Thread(target=self.copy, args=(far, near, self.bytes), daemon=True).start()
-
-    def copy(self, source, sink, most):
-        done = 0
-        try:
-            while data := source.recv(16 << 10):
-                done += len(data)
-                if most is not None and done > most and self.cut < self.cuts:
-                    self.cut += 1
-                    sink.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                    break
-                sink.sendall(data)
-        except OSError:
-            pass
-        for end in (source, sink):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            end.close()
-
-
-def ask(path, base=None):
-    request = urllib.request.Request((base or node.address) + path, headers={"X-Api-Key": KEY})
-    with opener.open(request, timeout=60) as answer:
-        return json.load(answer)
-
-
-def row(name):
-    return next((row for row in ask("/api/downloads")["downloads"] if row["filename"] == name), None)
-
-
-def row_is(name, status, line=None):
-    fits = lambda: (found := row(name)) and found["status"] == status and (line is None or line in (found["import_state"] or ""))
-    until(f"{name} is {status} ({line})", lambda: (row(name), node.log.read_text()), fits)
+from nodes import KEY, BadLine, Node, ask, folder, regrip, row_is, row_of, until
 
 
 def stub(item, title, peer=None, size=1_000_000):
@@ -112,7 +22,7 @@ for name in ["Film One (2020).mkv", "Film Two (2021).mkv", "Film Three (2022).mk
     (folder / "friend" / name).write_bytes(random.randbytes(1_000_000))
 friend = Node("friend", "share", "friend", "--listen", "127.0.0.1:0", "--state", "friend.db")
 line = BadLine(("127.0.0.1", int(friend.address.rsplit(":", 1)[1])), 4, 300_000)
-items = {item["filename"]: item["id"] for item in ask("/peer/search", friend.address)["items"]}
+items = {item["filename"]: item["id"] for item in ask(friend.address, "/peer/search")["items"]}
 
 films, series = Server("radarr", "a" * 32, folder / "films"), Server("sonarr", "b" * 32, folder / "series")
 films.unavailable = 1
@@ -169,13 +79,21 @@ def refuse(*_):
     raise Refused(400, [{"propertyName": "Host", "errorMessage": f"cannot connect with {KEY}"}])
 films.save = refuse
 node.process.send_signal(signal.SIGHUP)
-troubles = lambda: [trouble["message"] for trouble in ask("/api/troubles")["troubles"]]
+troubles = lambda: [trouble["message"] for trouble in ask(node.address, "/api/troubles")["troubles"]]
 shown = lambda: [text for text in troubles() if "My Films" in text and "cannot connect with ***" in text]
 until("the refusal is shown", troubles, shown)
 assert KEY not in node.log.read_text()
+listed = lambda: ask(node.address, "/api/servers")["servers"]
+cards = lambda: [(card["name"], card["registration"], card["category"]) for card in listed()]
+until("both were tried", listed, lambda: cards() == [("My Films", "failed", "my-films"), ("Series", "registered", "series")])
+servers = listed()
+assert "cannot connect with ***" in servers[0]["error"] and servers[1]["error"] is None, servers
 films.save = films.save_as_usual
-node.process.send_signal(signal.SIGHUP)
-until("the trouble is over", troubles, lambda: not troubles())
+servers = ask(node.address, "/api/servers/register", method="POST")["servers"]
+assert [(card["registration"], card["error"]) for card in servers] == [("registered", None)] * 2, servers
+assert not troubles()
+described = ask(node.address, "/openapi.json")["components"]["schemas"]["Server"]
+assert set(described["required"]) == set(described["properties"]) == set(servers[0]), servers
 
 # A film: grabbed, its transfer cut again and again, completed, imported and removed by Radarr.
 film = films.grab(stub(items["Film One (2020).mkv"], "Film.One.2020"), "Film.One.2020")
@@ -183,7 +101,7 @@ def imported(server, hash):
     server.refresh()
     return server.tracked[hash]["state"] == "imported"
 until("imported", lambda: (films.queue(), node.log.read_text()), lambda: imported(films, film))
-row_is("Film One (2020).mkv", "imported", "imported by My Films")
+row_is(node, "Film One (2020).mkv", "imported", "imported by My Films")
 assert line.cut > 0
 assert (folder / "films" / "Film One (2020).mkv").read_bytes() == (folder / "friend" / "Film One (2020).mkv").read_bytes()
 assert not (folder / "completed" / "my-films" / "Film One (2020).mkv").exists()
@@ -191,7 +109,7 @@ assert not (folder / "completed" / "my-films" / "Film One (2020).mkv").exists()
 # An episode that Sonarr copies and leaves: regrip removes its own name of it.
 show = series.grab(stub(items["Show S01E01.mkv"], "Show.S01E01"), "Show.S01E01")
 until("imported", lambda: (series.queue(), node.log.read_text()), lambda: imported(series, show))
-row_is("Show S01E01.mkv", "imported", "imported by Series")
+row_is(node, "Show S01E01.mkv", "imported", "imported by Series")
 until("unlinked", lambda: "", lambda: not (folder / "completed" / "series" / "Show S01E01.mkv").exists())
 assert (folder / "series" / "Show S01E01.mkv").exists()
 
@@ -204,7 +122,7 @@ until("blocklisted", lambda: (films.queue(), node.log.read_text()), lambda: film
 others = lambda: [hash for hash, item in list(films.tracked.items()) if item["title"].endswith("OTHER")]
 [other] = until("another release is grabbed", films.queue, others)
 until("imported", lambda: (films.queue(), node.log.read_text()), lambda: imported(films, other))
-row_is("Film Three (2022).mkv", "imported")
+row_is(node, "Film Three (2022).mkv", "imported")
 deletes = [path for method, path in films.requests if method == "DELETE"]
 assert deletes and all("blocklist=true" in path and "removeFromClient=true" in path and "skipRedownload=false" in path for path in deletes)
 assert gone not in json.loads(films.client.ask("torrents/info"))
@@ -215,8 +133,8 @@ films.rejected[info_hash(rejected)] = "Not an upgrade for existing movie file"
 films.grab(rejected, "Locked.2020")
 def shows_why():
     films.refresh()
-    return "Not an upgrade" in ((row("Locked (2020).mkv") or {}).get("import_state") or "")
-until("the reason is shown", lambda: (row("Locked (2020).mkv"), node.log.read_text()), shows_why)
+    return "Not an upgrade" in ((row_of(node, "Locked (2020).mkv") or {}).get("import_state") or "")
+until("the reason is shown", lambda: (row_of(node, "Locked (2020).mkv"), node.log.read_text()), shows_why)
 away = films.grab(stub("1", "Away.2020", "http://127.0.0.1:9"), "Away.2020")
 def failed():
     films.refresh()

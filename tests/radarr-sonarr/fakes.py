@@ -19,6 +19,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+import xml.etree.ElementTree
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -289,6 +290,33 @@ class Server:
 
     # What it does by itself.
 
+    def search(self, parameters):
+        """The releases that its indexer has for a film or an episode: titles, info hashes and links, in the order of the feed."""
+        [entry] = self.entries["indexer"].values()
+        values = {field["name"]: field.get("value") for field in entry["fields"]}
+        kind = "movie" if self.kind == "radarr" else "tvsearch"
+        query = {"t": kind, "cat": ",".join(map(str, values["categories"])), "extended": 1, "apikey": values["apiKey"], "offset": 0,
+                 "limit": 100, **parameters}
+        feed = self.fetch(f"{values['baseUrl']}{values['apiPath']}?{urllib.parse.urlencode(query)}")
+        attribute = "{http://torznab.com/schemas/2015/feed}attr"
+        return [(item.findtext("title"), next(at.get("value") for at in item.iter(attribute) if at.get("name") == "infohash"),
+                 item.find("enclosure").get("url")) for item in xml.etree.ElementTree.fromstring(feed).iter("item")]
+
+    def fetch(self, url):
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=60) as answer:
+            return answer.read()
+
+    def search_and_grab(self, parameters):
+        """Grabs the first release that is not blocked: its link is fetched here, without any header, and added as a file."""
+        for title, hash, url in self.search(parameters):
+            if hash not in self.blocked:
+                stub = self.fetch(url)
+                assert info_hash(stub) == hash, title
+                self.grab(stub, title)
+                self.tracked[hash]["query"] = parameters
+                return hash
+        return None
+
     def grab(self, stub, title):
         """Adds a release to the download client, as after a search."""
         hash = info_hash(stub)
@@ -356,4 +384,6 @@ class Server:
             self.note("downloadFailed", hash, {})
             if query.get("skipRedownload") != "true" and hash in self.alternatives:
                 self.grab(*self.alternatives[hash])
+            elif query.get("skipRedownload") != "true" and "query" in item:
+                self.search_and_grab(item["query"])
         return {}

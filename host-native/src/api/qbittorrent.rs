@@ -339,9 +339,8 @@ impl<L: NativeLedger> TorrentApi<L> {
         let mut new = Vec::new();
         for file in &files {
             let torrent = torrents.read(file)?;
-            let peers = control.peers().list();
             if let Some(peer) = PeerId::new(&torrent.peer)
-                && !peers.iter().any(|known| known.id == peer.as_str())
+                && !control.peers().list().iter().any(|known| known.id == peer.as_str())
             {
                 return Err(TorrentError::UnknownPeer(peer).into());
             }
@@ -382,7 +381,8 @@ impl<L: NativeLedger> TorrentApi<L> {
             _ => return Err(refused("urls: expected the http or https URL of a .torrent on each line".to_owned())),
         };
         let (control, shown) = (&self.api.control, display_url(url.as_str()));
-        let asked_at = asked.headers().get(HOST).and_then(|host| Some(format!("http://{}", host.to_str().ok()?)));
+        let host = asked.headers().get(HOST).and_then(|host| host.to_str().ok());
+        let asked_at = host.into_iter().flat_map(|host| ["http", "https"].map(|scheme| format!("{scheme}://{host}")));
         let own = control.torrents().own_url().into_iter().chain(asked_at);
         let fetched = match own_stub(&url, own) {
             Some((peer, item)) => control.stub(peer, &item).await.map(Bytes::from),
@@ -435,7 +435,7 @@ impl<L: NativeLedger> TorrentApi<L> {
     }
 
     /// Deletes a torrent. With files also its partial data and, if nobody has changed it since, the completed file. The row of
-    /// a download that was left to a server stays: it is not known yet if that server has imported it.
+    /// a download that was left to a server, or is about to be, stays: it is not known yet if that server has imported it.
     async fn delete(&self, torrent: Torrent, with_files: bool) -> Result<(), Refusal> {
         let (hash, torrents) = (&torrent.hash, self.api.control.torrents());
         torrents.remove_stubs(hash).map_err(TorrentError::Io)?;
@@ -464,7 +464,7 @@ impl<L: NativeLedger> TorrentApi<L> {
                             false => tracing::warn!(id, "the file was changed since its download: it is not deleted"),
                         }
                     }
-                    if status == Status::Completed {
+                    if status == Status::Completed && entry.import_state.is_some() {
                         self.api.change(async move { control.remove(id).await }).await?;
                     }
                 }

@@ -52,6 +52,8 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(DELETE "/api/keys/{id}", Keyed, peers::revoke_key),
         route!(POST "/api/links", Keyed, peers::create_link),
         route!(POST "/api/links/read", Keyed, peers::read_link),
+        route!(GET "/api/servers", Keyed, status::servers),
+        route!(POST "/api/servers/register", Keyed, status::register),
         route!(GET "/api/troubles", Keyed, status::troubles),
         route!(GET "/api/events", Keyed, status::events),
         route!(GET "/metrics", Keyed, status::metrics),

@@ -1,9 +1,9 @@
-//! The state of the server: `/api/stubs`, `/api/peers`, `/api/troubles`, and `/metrics` in the Prometheus text format 0.0.4.
+//! The state of the server: `/api/stubs`, `/api/peers`, `/api/servers`, `/api/troubles`, and `/metrics` in the Prometheus text format 0.0.4.
 //!
 //! `/api/events`: what happens, as server-sent events (WHATWG HTML, server-sent events), each an object as `--json` prints
 //! it. `{"event":"lagged"}` says that some are missing: a client then reads the lists again.
 
-use super::{Api, Handled};
+use super::{Api, Handled, LOOK_EVERY};
 use crate::control::{Heard, PeerCard, Subscription};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Payload, Refusal, Reply};
@@ -27,6 +27,9 @@ use std::time::{Duration, SystemTime};
 
 /// Stubs shown at once.
 const MOST_STUBS: usize = 1000;
+
+/// How long a registration may take before its request is answered all the same.
+const REGISTERED_WITHIN: Duration = Duration::from_secs(15);
 
 pub(super) async fn stubs<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {
     let stubs = api.control.stubs();
@@ -63,6 +66,22 @@ fn peer<L: NativeLedger>(api: &Api<L>, card: PeerCard) -> Value {
         peer["next_probe_at"] = at(outage.next_probe).into();
     }
     peer
+}
+
+pub(super) async fn servers<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {
+    Ok(Reply::json(&json!({ "servers": api.control.servers().list() })))
+}
+
+/// Registers this server again, and answers with the results that there are in time.
+pub(super) async fn register<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {
+    let board = api.control.servers();
+    board.register();
+    let mut waited = Duration::ZERO;
+    while board.list().iter().any(|card| card.registration == "pending") && waited < REGISTERED_WITHIN {
+        silence(LOOK_EVERY).await;
+        waited += LOOK_EVERY;
+    }
+    servers(api, asked).await
 }
 
 pub(super) async fn troubles<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {

@@ -91,7 +91,7 @@ pub(super) async fn api<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Hand
     listed.sort_by(|one, other| other.at.cmp(&one.at).then_with(|| one.guid().cmp(&other.guid())));
     let end = search.offset.saturating_add(search.limit).min(listed.len());
     let page = listed.get(search.offset..end).unwrap_or_default();
-    let link = LinkBase::of(&asked);
+    let link = LinkBase::of(api.control.torrents().own_url(), &asked);
     Ok(document(StatusCode::OK, |xml| feed(xml, page, search.offset, listed.len(), &link, &failures)))
 }
 
@@ -384,21 +384,24 @@ fn guid(stub: &Stub) -> String {
     format!("{}:{}", stub.peer, stub.item)
 }
 
-/// Where the links of a feed lead: to the server under the name that the request had for it, with the key of the request,
-/// because Radarr and Sonarr fetch a stub without any header.
+/// Where the links of a feed lead: to `regrip.internalUrl` or, without one, to the server under the name that the request had for
+/// it; with the key of the request, because Radarr and Sonarr fetch a stub without any header.
 struct LinkBase {
     base: String,
     query: String,
 }
 
 impl LinkBase {
-    fn of(asked: &Asked) -> LinkBase {
+    fn of(own_url: Option<String>, asked: &Asked) -> LinkBase {
         let headers = asked.headers();
         let text = |name: &HeaderName| only(headers, name).and_then(|value| std::str::from_utf8(value).ok());
         let scheme = if text(&X_FORWARDED_PROTO) == Some("https") { "https" } else { "http" };
         let key = query_key(asked.query()).or_else(|| text(&X_API_KEY).map(Cow::Borrowed));
         LinkBase {
-            base: text(&HOST).map_or_else(String::new, |host| format!("{scheme}://{host}")),
+            base: match (own_url, text(&HOST)) {
+                (Some(url), _) => url.trim_end_matches('/').to_owned(),
+                (None, host) => host.map_or_else(String::new, |host| format!("{scheme}://{host}")),
+            },
             query: key.map_or_else(String::new, |key| format!("?apikey={}", utf8_percent_encode(&key, ENCODED))),
         }
     }

@@ -1,7 +1,7 @@
 //! Adds, retries, pauses, cancels and removes the downloads of this process.
 
 use super::events::Events;
-use super::status::{Peers, Stubs, Troubles};
+use super::status::{ImportServers, Peers, Stubs, Troubles};
 use super::tasks::{DropOut, End, Tasks};
 use super::torrents::Torrents;
 use crate::accept::{Acceptance, Wanted, accept};
@@ -56,6 +56,7 @@ pub(super) struct ControlInner<L: NativeLedger> {
     pub(super) events: Events,
     pub(super) stubs: Stubs,
     pub(super) peers: Peers,
+    servers: ImportServers,
     pub(super) torrents: Torrents,
     peer_clients: PeerClients<L>,
     pub(super) troubles: Troubles,
@@ -100,6 +101,7 @@ impl<L: NativeLedger> Control<L> {
             events,
             stubs: Stubs::default(),
             peers: Peers::default(),
+            servers: ImportServers::default(),
             torrents: Torrents::default(),
             troubles: Troubles::default(),
             tasks: Tasks::default(),
@@ -132,6 +134,11 @@ impl<L: NativeLedger> Control<L> {
     /// The configured peers.
     pub fn peers(&self) -> &Peers {
         &self.0.peers
+    }
+
+    /// The configured Radarr and Sonarr servers.
+    pub(crate) fn servers(&self) -> &ImportServers {
+        &self.0.servers
     }
 
     /// What was added by the API of the download client.

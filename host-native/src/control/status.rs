@@ -10,6 +10,7 @@ use crate::sync::lock;
 use crate::time::rfc3339;
 use regrip_core::{display_url, shown};
 use serde::{Serialize, Serializer};
+use smol::channel::{Receiver, Sender, bounded};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -226,6 +227,74 @@ impl Stubs {
     /// The watched folder, if there is one.
     pub(crate) fn watch_path(&self) -> Option<PathBuf> {
         lock(&self.0).watch.clone()
+    }
+}
+
+/// A configured Radarr or Sonarr.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct ServerCard {
+    /// As configured.
+    pub name: String,
+    /// `radarr` or `sonarr`.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// As it may be shown.
+    pub url: String,
+    /// The category of its downloads; `None` if this server does not register itself there.
+    pub category: Option<String>,
+    /// `off`, `pending`, `registered` or `failed`.
+    pub registration: &'static str,
+    /// Why it is off or failed, with the whole answer.
+    pub error: Option<String>,
+    /// When it was registered, or refused, last.
+    #[serde(serialize_with = "time_if_any")]
+    pub tried_at: Option<SystemTime>,
+}
+
+/// All of them, and the signal to register again. Clones are the same board.
+#[derive(Clone, Debug)]
+pub(crate) struct ImportServers {
+    cards: Arc<Mutex<Vec<ServerCard>>>,
+    again: (Sender<()>, Receiver<()>),
+}
+
+impl Default for ImportServers {
+    fn default() -> Self {
+        ImportServers { cards: Arc::default(), again: bounded(1) }
+    }
+}
+
+impl ImportServers {
+    /// Takes over a configuration.
+    pub(crate) fn configure(&self, cards: Vec<ServerCard>) {
+        *lock(&self.cards) = cards;
+    }
+
+    /// The result of a registration.
+    pub(crate) fn tried(&self, name: &str, result: Result<(), String>) {
+        if let Some(card) = lock(&self.cards).iter_mut().find(|card| card.name == name) {
+            card.registration = if result.is_ok() { "registered" } else { "failed" };
+            (card.error, card.tried_at) = (result.err(), Some(SystemTime::now()));
+        }
+    }
+
+    /// Has all of them registered again, which are `pending` until then.
+    pub(crate) fn register(&self) {
+        for card in lock(&self.cards).iter_mut().filter(|card| card.registration != "off") {
+            card.registration = "pending";
+        }
+        // One pending signal is enough.
+        let _ = self.again.0.try_send(());
+    }
+
+    /// What [`register`](Self::register) sends to.
+    pub(crate) fn signal(&self) -> Receiver<()> {
+        self.again.1.clone()
+    }
+
+    /// All of them, in the order of the configuration.
+    pub(crate) fn list(&self) -> Vec<ServerCard> {
+        lock(&self.cards).clone()
     }
 }
 

@@ -12,14 +12,14 @@ use super::claims::PeerItem;
 use super::import_server::{OwnEntry, call, register, seen};
 use super::service::Service;
 use crate::config::{Config, ImportServer, ImportServerKind};
-use crate::control::{CLIENT_PREFIX, StubPlace, Torrent, hash_of};
+use crate::control::{CLIENT_PREFIX, ServerCard, StubPlace, Torrent, hash_of};
 use crate::ledger::{Import, ImportState, LedgerEntry, NativeLedger, is_as_left};
 use crate::store::look_at;
 use futures::future::join_all;
 use regrip_core::error::chain;
 use regrip_core::host::Host;
 use regrip_core::time::Clock;
-use regrip_core::{Error, PeerId, Status};
+use regrip_core::{Error, PeerId, Status, display_url};
 use serde::Deserialize;
 use serde_json::Value;
 use smol::Timer;
@@ -387,13 +387,14 @@ fn import_state_at(server: &ImportServer) -> String {
     format!("import state at {}", server.name)
 }
 
-/// Registers this server as configured, again after a change of the configuration, and until it works. Never ends.
+/// Registers this server as configured, again after a change of the configuration or on request, and until it works. Never ends.
 pub(super) async fn keep_registered<L: NativeLedger>(service: Arc<Service<L>>) {
-    let signal = service.reloaded();
+    let (signal, requests) = (service.reloaded(), service.control.servers().signal());
     let mut rest = FIRST_REST;
     let mut done = HashSet::new();
     let mut config = service.settings.get();
     let mut wanted = wanted_by(&config);
+    service.control.servers().configure(cards(&config, &wanted));
     loop {
         let work = wanted.iter().filter(|(_, server)| !done.contains(&server.name)).map(async |(category, server)| {
             attempt(&service, &config, server, category).await.then(|| server.name.clone())
@@ -410,11 +411,11 @@ pub(super) async fn keep_registered<L: NativeLedger>(service: Arc<Service<L>>) {
             }
             false
         };
-        let reloaded = async {
-            let _ = signal.recv().await;
+        let signalled = async {
+            let _ = signal.recv().or(requests.recv()).await;
             true
         };
-        rest = match reloaded.or(timer).await {
+        rest = match signalled.or(timer).await {
             true => {
                 done.clear();
                 for server in &config.import_servers {
@@ -424,6 +425,7 @@ pub(super) async fn keep_registered<L: NativeLedger>(service: Arc<Service<L>>) {
                 }
                 config = service.settings.get();
                 wanted = wanted_by(&config);
+                service.control.servers().configure(cards(&config, &wanted));
                 FIRST_REST
             }
             false => rest.saturating_mul(2).min(LONGEST_REST),
@@ -454,30 +456,50 @@ fn wanted_by(config: &Config) -> Vec<(String, ImportServer)> {
     }
 }
 
+/// The configured servers before they are registered at.
+fn cards(config: &Config, wanted: &[(String, ImportServer)]) -> Vec<ServerCard> {
+    let card = |server: &ImportServer| {
+        let category = wanted.iter().find(|(_, wanted)| wanted.name == server.name).map(|(name, _)| name.clone());
+        let is_asked_for = server.destination && server.autoregister.enable;
+        let lacks_url = (is_asked_for && category.is_none()).then(|| "regrip.internalUrl is not configured".to_owned());
+        ServerCard {
+            name: server.name.clone(),
+            kind: server.kind.name(),
+            url: display_url(&server.url),
+            registration: if category.is_some() { "pending" } else { "off" },
+            category,
+            error: lacks_url,
+            tried_at: None,
+        }
+    };
+    config.import_servers.iter().map(card).collect()
+}
+
+/// Returns `true` if this server is registered there now.
 async fn attempt<L: NativeLedger>(
     service: &Service<L>,
     config: &Config,
     server: &ImportServer,
     category: &str,
 ) -> bool {
-    let trouble = registration_at(server);
-    let troubles = service.control.troubles();
-    let (Some(url), Some(key)) = (&config.server.internal_url, &config.server.api_key) else {
-        troubles.note(&trouble, &format!("cannot register at {}: regrip.apiKey is not configured", server.name));
-        return false;
+    let (trouble, control) = (registration_at(server), &service.control);
+    let result = match (&config.server.internal_url, &config.server.api_key) {
+        (Some(url), Some(key)) => {
+            let own = OwnEntry { url: url.trim_end_matches('/'), key: key.reveal(), category };
+            register(control.engine().host(), server, &own).await.map_err(|error| error.to_string())
+        }
+        _ => Err("regrip.apiKey is not configured".to_owned()),
     };
-    let own = OwnEntry { url: url.trim_end_matches('/'), key: key.reveal(), category };
-    match register(service.control.engine().host(), server, &own).await {
+    match &result {
         Ok(()) => {
-            troubles.over(&trouble);
+            control.troubles().over(&trouble);
             tracing::info!(server = server.name, category, "registered as indexer and download client");
-            true
         }
-        Err(error) => {
-            troubles.note(&trouble, &format!("cannot register at {}: {error}", server.name));
-            false
-        }
+        Err(why) => control.troubles().note(&trouble, &format!("cannot register at {}: {why}", server.name)),
     }
+    let is_registered = result.is_ok();
+    control.servers().tried(&server.name, result);
+    is_registered
 }
 
 impl<L: NativeLedger> Service<L> {

@@ -31,6 +31,27 @@ fn a_session_of_the_download_client_is_opened_by_the_key_and_ended_by_logout() {
 }
 
 #[test]
+fn the_session_of_the_dashboard_opens_the_download_client_to_its_own_page_only() {
+    let bench = Bench::new();
+    let body = format!(r#"{{"key": "{KEY}"}}"#);
+    let reply = bench.with("POST", "/api/session", "Content-Type: application/json\r\n", &body);
+    let cookie = reply.header("set-cookie").expect("a session").split(';').next().unwrap_or_default().to_owned();
+    let status = |headers: &str| bench.with("GET", "/api/v2/app/version", headers, "").status;
+    for (headers, wanted) in [
+        (format!("Cookie: {cookie}\r\n"), 200),
+        (format!("Cookie: {cookie}\r\nSec-Fetch-Site: same-origin\r\nOrigin: http://localhost\r\n"), 200),
+        (format!("Cookie: {cookie}\r\nSec-Fetch-Site: cross-site\r\n"), 401),
+        (format!("Cookie: {cookie}\r\nOrigin: http://elsewhere.example\r\n"), 401),
+        (format!("Cookie: {cookie}0\r\n"), 403),
+        ("Cookie: regrip_session=\r\n".to_owned(), 403),
+    ] {
+        assert_eq!(status(&headers), wanted, "{headers}");
+    }
+    bench.with("DELETE", "/api/session", &format!("Cookie: {cookie}\r\n"), "");
+    assert_eq!(status(&format!("Cookie: {cookie}\r\n")), 403);
+}
+
+#[test]
 fn wrong_passwords_of_the_download_client_are_slowed() {
     let bench = Bench::new();
     let statuses: Vec<u16> = (0..40).map(|_| log_in(&bench, "wrong").status).collect();

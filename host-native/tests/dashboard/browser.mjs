@@ -1,7 +1,10 @@
 // A browser for the tests, and what every test asks of a page: no error, nothing against its policy, nothing from elsewhere.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { chromium } from "playwright-core";
 
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const QUIET = [
   "--disable-gpu",
   "--disable-quic",
@@ -69,3 +72,21 @@ export async function eventually(test, within = 15000) {
 
 /** The row of a download, by the beginning of its name. */
 export const rowOf = (page, name) => page.locator(".row").filter({ has: page.locator(".name", { hasText: name }) });
+
+/** What axe finds against WCAG 2.2 AA and good practice, contrast included. */
+export async function breaches(page) {
+  // Not through the page's own policy: as the browser's own script.
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target} ${node.failureSummary}`));
+}
+
+/** How much wider than the window the page is, and what sticks out. */
+export const tooWide = (page) =>
+  page.evaluate(() => {
+    const width = document.documentElement.clientWidth;
+    const out = [...document.querySelectorAll("body *")].filter(
+      (one) => one.checkVisibility() && !one.closest("svg") && one.getBoundingClientRect().right > width + 0.5,
+    );
+    return { scroll: document.documentElement.scrollWidth - width, out: out.map((one) => one.outerHTML.slice(0, 120)) };
+  });

@@ -32,6 +32,13 @@ export class Mock {
     this.stubs = [];
     this.peers = [];
     this.troubles = [];
+    this.keys = [];
+    this.servers = [];
+    /** Releases of the catalogue, and errors of peers. */
+    this.releases = [];
+    this.failures = [];
+    /** Bodies of changes beside downloads, by `METHOD /path`, in order. */
+    this.bodies = [];
     this.watchPath = "/srv/regrip/watch";
     /** `METHOD /path?query` of each request to the API, in order. */
     this.requests = [];
@@ -166,13 +173,13 @@ export class Mock {
     const url = new URL(request.url, this.origin);
     response.setHeader("date", new Date(Date.now() + this.ahead).toUTCString());
     try {
-      if (!url.pathname.startsWith("/api/")) return await this.#file(url.pathname, response);
+      if (!url.pathname.startsWith("/api/") && url.pathname !== "/torznab/api") return await this.#file(url.pathname, response);
       const asked = `${request.method} ${url.pathname}${url.search}`;
       this.requests.push(asked);
       const planned = this.#refusals.findIndex((one) => asked.startsWith(one.request));
       if (planned >= 0) throw this.#refusals.splice(planned, 1)[0].refusal;
       const [status, body, headers] = await this.#api(request, url, response);
-      const text = body === null ? "" : JSON.stringify(body);
+      const text = body === null ? "" : typeof body === "string" ? body : JSON.stringify(body);
       const held = this.#held.findIndex((one) => asked.startsWith(one.request));
       if (held >= 0) {
         const [{ until, reach }] = this.#held.splice(held, 1);
@@ -209,7 +216,7 @@ export class Mock {
     if (method !== "GET" && request.headers.origin !== this.origin)
       throw new Refusal(403, "ForeignOrigin", "the request comes from another site's page");
     const body = await json(request);
-    const path = url.pathname.slice("/api/".length);
+    const path = url.pathname === "/torznab/api" ? "torznab" : url.pathname.slice("/api/".length);
     if (path === "session" && method === "POST") return this.#logIn(body);
     const token = /regrip_session=([^;]+)/.exec(request.headers.cookie ?? "")?.[1];
     if (this.key !== null && !this.#sessions.has(token))
@@ -221,13 +228,62 @@ export class Mock {
     if (path === "events") return this.#stream(request, response);
     if (path === "stubs")
       return [200, { stubs: this.stubs.slice(0, 1000), total: this.stubs.length, watch_path: this.watchPath }];
-    if (path === "peers") return [200, { peers: this.peers }];
+    const side = this.#side(method, path, body);
+    if (side) return side;
     if (path === "troubles") return [200, { troubles: this.troubles }];
     const [, id, action = ""] = path.split("/");
     if (id === undefined) return method === "GET" ? [200, this.#list(url.searchParams)] : this.#accept(body);
     const row = this.#rows.get(Number(id));
     if (!row) throw new Refusal(404, "NoSuchDownload", `there is no download ${id}`);
     return this.#one(`${method} ${action}`, row);
+  }
+
+  /** Peers, keys, links, servers and the catalogue. */
+  #side(method, path, body) {
+    const [kind, id, action] = path.split("/");
+    if (!["peers", "keys", "links", "servers", "torznab", "v2"].includes(kind)) return null;
+    if (method !== "GET") this.bodies.push([`${method} /api/${path}`, body]);
+    const asked = `${method} ${action ?? (kind === "peers" || kind === "keys" ? (id === undefined ? kind : `${kind}/id`) : path)}`;
+    switch (asked) {
+      case "GET torznab":
+        return [200, feed(this.releases, this.failures)];
+      case "POST add":
+        return [200, "Ok."];
+      case "GET peers":
+        return [200, { peers: this.peers }];
+      case "POST peers":
+        this.peers.push(peer(`id-of-${this.peers.length}`, "berta", { url: "https://berta.example" }));
+        return [201, { id: this.peers.at(-1).id }];
+      case "DELETE peers/id":
+        this.peers = this.peers.filter((one) => one.id !== id);
+        return [204, null];
+      case "POST test": {
+        const { reachable, error } = this.peers.find((one) => one.id === id);
+        return [200, reachable ? { ok: true, version: "0.9.1", error: null } : { ok: false, version: null, error }];
+      }
+      case "POST links/read":
+        if (!body.link.startsWith("jack-link:v1:"))
+          throw new Refusal(400, "LinkRefused", "a quick link begins with jack-link:v1:", "link");
+        return [200, { name: "berta", url: "https://berta.example", header_names: ["CF-Access"] }];
+      case "GET keys":
+        return [200, { keys: this.keys }];
+      case "POST keys":
+      case "POST links": {
+        if (!body.name) throw new Refusal(400, "BadRequest", "a name is needed", "name");
+        this.keys.push(key(this.keys.length + 1, body.name, { expires_at: body.expires_at ?? null }));
+        return [201, kind === "keys" ? { ...this.keys.at(-1), key: "regrip_secret" } : { link: "jack-link:v1:secret", key: this.keys.at(-1) }];
+      }
+      case "DELETE keys/id":
+        this.keys.find((one) => String(one.id) === id).revoked_at = time(Date.now());
+        return [204, null];
+      case "POST servers/register":
+        this.servers = this.servers.map((one) => (one.registration === "off" ? one : { ...one, registration: "registered", error: null }));
+        return [200, { servers: this.servers }];
+      case "GET servers":
+        return [200, { servers: this.servers }];
+      default:
+        throw new Refusal(404, "NotFound", "there is nothing at this path");
+    }
   }
 
   #logIn(body) {
@@ -367,9 +423,64 @@ export function summary(row, fields = {}) {
 /** As the ledger writes times. */
 export const time = (at) => new Date(at).toISOString();
 
+/** A peer that is reachable. */
+export const peer = (id, name, fields = {}) => ({
+  id,
+  name,
+  url: `https://${name}.example`,
+  version: "0.9.1",
+  reachable: true,
+  since: "2026-11-29T10:00:00.000Z",
+  error: null,
+  probes: 0,
+  next_probe_at: null,
+  last_search: null,
+  ...fields,
+});
+
+/** A key in force. */
+export const key = (id, name, fields = {}) => ({
+  id,
+  name,
+  created_at: "2026-11-01T10:00:00.000Z",
+  expires_at: null,
+  last_used_at: null,
+  revoked_at: null,
+  ...fields,
+});
+
+/** Radarr, registered. */
+export const server = (name, fields = {}) => ({
+  name,
+  type: "radarr",
+  url: "http://radarr:7878",
+  category: "films",
+  registration: "registered",
+  error: null,
+  tried_at: "2026-11-29T10:00:00.000Z",
+  ...fields,
+});
+
+/** As Torznab has it. */
+function feed(releases, failures) {
+  const escaped = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+  const items = releases.map(
+    ({ id, title, size, category }) =>
+      `<item><title>${escaped(title)}</title><guid isPermaLink="false">${id}</guid><pubDate>Sun, 29 Nov 2026 10:00:00 GMT</pubDate>` +
+      `<category>${category}</category><size>${size}</size><link>http://regrip:5225/torznab/download/${id}.torrent</link></item>`,
+  );
+  const comments = failures.map((failed) => `<!-- ${failed.replaceAll("-", "- ")} -->`);
+  return (
+    `<?xml version="1.0"?><rss xmlns:torznab="http://torznab.com/schemas/2015/feed"><channel>` +
+    `<torznab:response offset="0" total="${releases.length}"/>${comments.join("")}${items.join("")}</channel></rss>`
+  );
+}
+
 async function json(request) {
   const chunks = await request.toArray();
   if (chunks.length === 0) return null;
+  if (request.headers["content-type"].startsWith("application/x-www-form-urlencoded"))
+    return Object.fromEntries(new URLSearchParams(Buffer.concat(chunks).toString()));
   if (request.headers["content-type"] !== "application/json")
     throw new Refusal(415, "NotJson", "the body must be JSON");
   return JSON.parse(Buffer.concat(chunks));

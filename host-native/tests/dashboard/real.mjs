@@ -1,11 +1,13 @@
 // The real server and its sources: `regrip serve` at REGRIP, the fault server at REGRIP_FAULTD, in a folder of their own.
 import { execFile, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { promisify } from "node:util";
+import { sees } from "./browser.mjs";
 
 /** Why it cannot be tested here; false where it can. */
 export const isMissing =
@@ -31,15 +33,26 @@ async function started(program, options, stream, pattern) {
   throw new Error(`${program} does not start: ${said.join("\n")}`);
 }
 
+/** Logs in, once with a wrong key. */
+export async function logIn(page, server) {
+  await page.getByLabel("API key").fill("wrong");
+  await page.keyboard.press("Enter");
+  await sees(page, "key is wrong");
+  await page.getByLabel("API key").fill(server.key);
+  await page.keyboard.press("Enter");
+  await sees(page, "Live");
+}
+
 export class Real {
   constructor(script) {
     this.script = script;
     this.key = "correct-horse-battery";
   }
 
-  async start() {
+  /** `share`: a film is shared, under an address that quick links can have. */
+  async start({ share = false } = {}) {
     this.folder = await mkdtemp(join(tmpdir(), "regrip-dashboard-"));
-    for (const name of ["watch", "completed", "data"]) await mkdir(join(this.folder, name), { recursive: true });
+    for (const name of ["watch", "completed", "data", "share"]) await mkdir(join(this.folder, name), { recursive: true });
     const scriptFile = join(this.folder, "script.json");
     await writeFile(scriptFile, JSON.stringify(this.script));
     this.source = await started(process.env.REGRIP_FAULTD, ["--script", scriptFile], "stdout", /^listening on (\S+)$/);
@@ -57,7 +70,20 @@ export class Real {
         peers: [{ name: "cellar", url: NOBODY, apiKey: "k" }],
       }),
     );
-    await this.#serve("127.0.0.1:0");
+    if (share) return this.#sharing();
+    await this.#serve();
+    return this;
+  }
+
+  /** Its own address is known only once it has listened there. */
+  async #sharing() {
+    await writeFile(join(this.folder, "share", "Film (2020).mkv"), randomBytes(3_000_000));
+    await this.#serve();
+    await this.kill();
+    const config = JSON.parse(await readFile(this.config, "utf8"));
+    Object.assign(config.regrip, { listen: new URL(this.origin).host, external: { instanceName: "friend", url: this.origin } });
+    await writeFile(this.config, JSON.stringify({ ...config, share: [join(this.folder, "share")] }));
+    await this.#serve();
     return this;
   }
 

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { eventually, launch, open, rowOf, sees } from "./browser.mjs";
-import { Real, isMissing } from "./real.mjs";
+import { Real, isMissing, logIn } from "./real.mjs";
 
 let browser;
 before(async () => {
@@ -24,15 +24,6 @@ const SCRIPT = {
   },
   bytes_per_second: 2_000_000,
 };
-
-async function logIn(page, server) {
-  await page.getByLabel("API key").fill("wrong");
-  await page.keyboard.press("Enter");
-  await sees(page, "key is wrong");
-  await page.getByLabel("API key").fill(server.key);
-  await page.keyboard.press("Enter");
-  await sees(page, "Live");
-}
 
 async function add(page, url, fields = {}) {
   await page.getByRole("button", { name: "Add a URL" }).first().click();

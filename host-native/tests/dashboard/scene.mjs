@@ -1,5 +1,5 @@
 // A server in the middle of its work: something in every section, and what strangers may call their files.
-import { Mock, time } from "./mock.mjs";
+import { Mock, key, peer, server, time } from "./mock.mjs";
 
 const ago = (seconds) => time(Date.now() - seconds * 1000);
 const ahead = (seconds) => ago(-seconds);
@@ -245,4 +245,31 @@ export async function run(mock, steps = 12) {
       });
     await new Promise((resolve) => setTimeout(resolve, 250));
   }
+}
+
+/** Pages beside the downloads, with something of everything. */
+export async function pages() {
+  const mock = new Mock();
+  mock.peers = [
+    peer("aaaa0001", "anna", { last_search: { at: time(Date.now()), releases: 120, error: null } }),
+    peer("bbbb0002", "bob", { reachable: false, version: null, error: "connection failed: the name bob.example is unknown" }),
+  ];
+  mock.keys = [
+    key(1, "anna", { last_used_at: time(Date.now() - 600_000) }),
+    key(2, "a friend with a very long name who lives far away in the mountains", { expires_at: "2030-01-31T23:59:59.000Z" }),
+    key(3, "carl", { revoked_at: "2026-11-20T12:00:00.000Z" }),
+  ];
+  const refusal = '[{"propertyName":"Host","errorMessage":"Unable to connect to qBittorrent, check your host and credentials","isWarning":false}]';
+  mock.servers = [
+    server("Films"),
+    server("Series", { type: "sonarr", url: "http://sonarr:8989/base", category: "series", registration: "failed", error: `/api/v3/downloadclient was answered with 400: ${refusal}` }),
+    server("Anime", { type: "sonarr", category: null, registration: "off", tried_at: null }),
+  ];
+  mock.releases = [
+    { id: "aaaa0001:1", title: "Meridian (2016) 2160p", size: 8.4e9, category: 2045 },
+    { id: "aaaa0001:2", title: "A.Very.Long.Release.Name.Of.A.Film.That.Nobody.Has.Seen.2019.1080p.BluRay.x264-GROUP", size: 12.1e9, category: 2040 },
+    { id: "aaaa0001:3", title: "Harbour S02E03 1080p", size: 1.2e9, category: 5040 },
+  ];
+  mock.failures = ["peer bob: connection failed: the name bob.example is unknown"];
+  return mock.start();
 }

@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { launch, visit, rowOf, sees } from "./browser.mjs";
 import { Mock } from "./mock.mjs";
-import { run, scene } from "./scene.mjs";
+import { pages, run, scene } from "./scene.mjs";
 
 const folder = process.argv[2];
 await mkdir(folder, { recursive: true });
@@ -12,17 +12,17 @@ const browser = await launch();
 // From the top, not so far down that it could not be looked at.
 async function shot(page, name, width, scheme) {
   const height = await page.evaluate(() => document.documentElement.scrollHeight);
-  const clip = { x: 0, y: 0, width, height: Math.min(height, width === 360 ? 1300 : 1000) };
+  const clip = { x: 0, y: 0, width, height: Math.min(height, width === 390 ? 1300 : 1000) };
   await page.screenshot({ path: join(folder, `${name}-${width}-${scheme}.png`), fullPage: true, clip });
 }
 
 for (const colorScheme of ["light", "dark"]) {
-  for (const width of [1400, 360]) {
+  for (const width of [1280, 390]) {
     const options = {
       colorScheme,
-      viewport: { width, height: width === 360 ? 740 : 900 },
-      deviceScaleFactor: width === 360 ? 2 : 1,
-      hasTouch: width === 360,
+      viewport: { width, height: width === 390 ? 740 : 900 },
+      deviceScaleFactor: width === 390 ? 2 : 1,
+      hasTouch: width === 390,
     };
     const mock = await scene();
     const { page } = await visit(browser, mock.origin, options);
@@ -49,6 +49,17 @@ for (const colorScheme of ["light", "dark"]) {
     await sees(page, "Not connected");
     await page.evaluate(() => scrollTo(0, 0));
     await page.screenshot({ path: join(folder, `lost-${width}-${colorScheme}.png`) });
+
+    const beside = await pages();
+    const side = await visit(browser, beside.origin, options);
+    await sees(side.page, "Live");
+    for (const name of ["Catalogue", "Peers", "Keys", "Servers"]) {
+      await side.page.getByRole("navigation").getByRole("link", { name, exact: true }).click();
+      if (name === "Catalogue") await side.page.getByRole("button", { name: "Search" }).click();
+      await side.page.locator(".page:visible li").first().waitFor();
+      await shot(side.page, name.toLowerCase(), width, colorScheme);
+    }
+    await beside.stop();
 
     const empty = await new Mock({ key: "k" }).start();
     const other = await visit(browser, empty.origin, options);

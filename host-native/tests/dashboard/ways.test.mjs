@@ -1,13 +1,10 @@
 // Everyone's ways to it: a phone, a keyboard, the dark, a screen reader, and nothing that moves.
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { launch, open, rowOf, sees } from "./browser.mjs";
+import { breaches, launch, open, rowOf, sees, tooWide } from "./browser.mjs";
 import { Mock } from "./mock.mjs";
 import { run, scene } from "./scene.mjs";
 
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let browser;
 before(async () => {
   browser = await launch();
@@ -15,24 +12,6 @@ before(async () => {
 after(() => browser.close());
 
 const button = (page, name) => page.getByRole("button", { name, exact: true });
-
-/** What axe finds against WCAG 2.2 AA and good practice, contrast included. */
-async function breaches(page) {
-  // Not through the page's own policy: as the browser's own script.
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
-  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target} ${node.failureSummary}`));
-}
-
-/** How much wider than the window the page is, and what sticks out. */
-const tooWide = (page) =>
-  page.evaluate(() => {
-    const width = document.documentElement.clientWidth;
-    const out = [...document.querySelectorAll("body *")].filter(
-      (one) => one.checkVisibility() && !one.closest("svg") && one.getBoundingClientRect().right > width + 0.5,
-    );
-    return { scroll: document.documentElement.scrollWidth - width, out: out.map((one) => one.outerHTML.slice(0, 120)) };
-  });
 
 for (const colorScheme of ["light", "dark"]) {
   test(`axe_finds_nothing_in_the_${colorScheme}`, async (t) => {
@@ -173,7 +152,7 @@ test("a_link_leads_past_the_header", async (t) => {
   const page = await open(t, browser, await scene());
   await sees(page, "Live");
   await page.keyboard.press("Tab");
-  assert.equal(await page.evaluate(() => document.activeElement.innerText), "Skip to the downloads");
+  assert.equal(await page.evaluate(() => document.activeElement.innerText), "Skip to the content");
   await page.keyboard.press("Enter");
   assert.equal(await page.evaluate(() => document.activeElement.id), "board");
 });

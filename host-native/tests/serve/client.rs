@@ -79,6 +79,32 @@ fn the_folder_of_a_category_is_never_a_link_that_leads_elsewhere() {
 }
 
 #[test]
+fn a_link_of_torznab_leads_to_the_internal_url_and_is_grabbed_by_it() {
+    let peer = Peer::new().described();
+    let film = peer.film(1_234_567, 1000);
+    let mut house = House::with(&[&peer]);
+    let link_of = |served: &Served| {
+        let feed = served.get("/torznab/api?t=movie&imdbid=1234567").to_string();
+        let link = feed.split("<link>").nth(2).and_then(|rest| rest.split("</link>").next());
+        link.unwrap_or_else(|| panic!("{feed}")).to_owned()
+    };
+    let path = format!("/torznab/download/{}:1234567.torrent", id_of(&peer.url()));
+    for internal in ["http://regrip:5225/base/", "http://regrip:5225/base", "https://regrip"] {
+        house.config["regrip"]["internalUrl"] = internal.into();
+        let served = house.start();
+        let link = link_of(&served);
+        assert_eq!(link, format!("{}{path}", internal.trim_end_matches('/')));
+        assert_eq!(served.torrents("add", &[("urls", &link), ("category", "films")]), (200, "Ok.".to_owned()));
+        served.stop();
+    }
+    house.config["regrip"].as_object_mut().expect("a block").remove("internalUrl");
+    let served = house.start();
+    assert_eq!(link_of(&served), format!("http://{}{path}", served.address()));
+    house.wait_for_file("films/Film 1234567.mkv", film);
+    served.stop();
+}
+
+#[test]
 fn a_url_is_fetched_if_it_is_that_of_a_stub_and_refused_if_not() {
     let peer = Peer::new();
     let (first, second) = (peer.film(1, 1000), peer.film(2, 2000));

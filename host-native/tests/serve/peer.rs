@@ -72,6 +72,13 @@ impl Peer {
         self.item(number, &format!("Film {number}.mkv"), 2000, size)
     }
 
+    /// A film of the same name and size with other bytes.
+    pub(crate) fn other_film(&self, number: u64, size: u64) {
+        self.film(number, size);
+        let mut items = self.state.items.lock().unwrap();
+        items.entry(number.to_string()).and_modify(|item| item.content = Content::new(number + 1, size));
+    }
+
     pub(crate) fn item(&self, number: u64, filename: &str, category: u32, size: u64) -> Content {
         let content = Content::new(number, size);
         let item = Item { filename: filename.to_owned(), category, content };

@@ -18,18 +18,26 @@ export function onLocked(callback) {
 let ahead = 0;
 export const now = () => Date.now() - ahead;
 
+// A body is sent as JSON, or as the form it is. Text that is not JSON is returned as it is.
 export async function api(path, { method = "GET", body } = {}) {
-  const response = await fetch(`api/${path}`, {
+  const isForm = body instanceof URLSearchParams;
+  const response = await fetch(path.startsWith("torznab/") ? path : `api/${path}`, {
     method,
     cache: "no-store",
-    headers: body ? { "content-type": "application/json" } : {},
-    body: body && JSON.stringify(body),
-    signal: AbortSignal.timeout(20000),
+    headers: body && !isForm ? { "content-type": "application/json" } : {},
+    body: isForm ? body : body && JSON.stringify(body),
+    signal: AbortSignal.timeout(30000),
   });
   const difference = Date.now() - Date.parse(response.headers.get("date"));
   ahead = Math.abs(difference) > 2000 ? difference : 0;
-  const answer = response.status === 204 ? null : await response.json().catch(() => null);
+  const text = await response.text();
+  let answer = text || null;
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    // Torznab, and the API of the download client.
+  }
   if (response.ok) return answer;
   if (response.status === 401 && path !== "session") locked();
-  throw new Refused(response.status, answer?.error);
+  throw new Refused(response.status, answer?.error ?? (isForm && { message: text }));
 }

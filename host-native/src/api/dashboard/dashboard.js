@@ -6,6 +6,7 @@ import { arrange, page, parts, say } from "./elements.js";
 import { prepareAdding } from "./adding.js";
 import { SECTIONS, allSoon, downloads, known, onChange, readMore, readSides } from "./known.js";
 import { prepareRemoving } from "./removing.js";
+import { drawPage, preparePages, readPage } from "./pages.js";
 import { RowView, views } from "./row.js";
 import { drawSides, prepareSides } from "./sides.js";
 import { drawSelection, isArranged, isFiltered, prepareSelecting, shown } from "./selecting.js";
@@ -45,6 +46,7 @@ function draw(all = false) {
   say(empty.folder, plain(known.watchPath));
   drawSelection();
   drawSides();
+  drawPage();
   drawSummary();
   keepFocus(held, heir);
 }
@@ -145,6 +147,7 @@ prepareAdding();
 prepareRemoving();
 prepareLeaving();
 prepareSides();
+preparePages();
 prepareSelecting();
 onChange(redraw);
 parts(page("trouble")).now.addEventListener("click", tryNow);
@@ -160,6 +163,6 @@ every(10, () => {
   for (const id of SECTIONS[0].ids) views.get(id)?.rereadSoon();
 });
 setInterval(() => drawSpeeds(rateOfAll()), 1000);
-every(5, () => readSides().catch(() => {}));
+every(5, () => Promise.all([readSides(), readPage()]).catch(() => {}));
 every(60, allSoon);
 stayConnected();

@@ -26,14 +26,18 @@ export function arrange(list, wanted) {
   });
 }
 
-// Puts new children in place of those that differ, so that a selection and the focus outlast what stays the same.
+// Puts new children in place of those that differ, so that a selection and the focus outlast what stays the same. A button that
+// had the focus passes it on to the one of the same label.
 export function refill(list, wanted) {
+  const label = list.contains(document.activeElement) && document.activeElement.getAttribute("aria-label");
   wanted.forEach((child, place) => {
     const there = list.children[place];
     if (!there) list.append(child);
     else if (!there.isEqualNode(child)) there.replaceWith(child);
   });
   while (list.children.length > wanted.length) list.lastElementChild.remove();
+  if (label && !list.contains(document.activeElement))
+    [...list.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === label)?.focus();
 }
 
 // Shows the error of a field beside it; none if the text is empty.

@@ -28,7 +28,7 @@ export const SECTIONS = [
 export const downloads = new Map();
 // Beside them: how many there are by status (null if the API does not have them), peers, pending stubs and their folder, and
 // what is wrong with the server's surroundings.
-export const known = { counts: null, troubles: [], peers: [], stubs: [], stubsInAll: 0, watchPath: null };
+export const known = { counts: null, troubles: [], peers: [], stubs: [], stubsInAll: 0, watchPath: null, keys: [], servers: [] };
 
 let changed = () => {};
 

@@ -14,6 +14,7 @@ export function logIn() {
   const key = page("key");
   const wrong = page("key-wrong");
   page("board").hidden = true;
+  page("pages").hidden = true;
   page("trouble").hidden = true;
   page("add").hidden = true;
   page("leave").hidden = true;

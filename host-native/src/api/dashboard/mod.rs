@@ -44,7 +44,7 @@ macro_rules! files {
 const FILES: &[File] = files! {
     "text/css; charset=utf-8": "dashboard.css";
     "text/javascript; charset=utf-8":
-        "adding.js" "api.js" "dashboard.js" "elements.js" "events.js" "known.js" "login.js" "removing.js" "row.js"
+        "adding.js" "api.js" "dashboard.js" "elements.js" "events.js" "known.js" "login.js" "pages.js" "removing.js" "row.js"
         "selecting.js" "sides.js" "speed.js" "stream.js" "timeline.js" "words.js";
 };
 

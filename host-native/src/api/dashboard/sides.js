@@ -6,7 +6,7 @@ import { ago, bytes, counted, inAWhile, joined, moment, plain } from "./words.js
 
 let stubsShown = PAGE;
 
-function sideItem(title, state, bad, ...lines) {
+export function sideItem(title, state, bad, ...lines) {
   const told = make("span", bad ? { class: "bad" } : null, state);
   return make(
     "li",
@@ -32,7 +32,7 @@ function stubItem(stub) {
   );
 }
 
-function peerItem(peer) {
+export function peerItem(peer) {
   const state = peer.reachable === null ? "not asked yet" : peer.reachable ? "reachable" : "not reachable";
   const since = peer.since && `since ${moment(peer.since)}`;
   const probe = peer.next_probe_at && `asked again ${inAWhile(peer.next_probe_at)}`;

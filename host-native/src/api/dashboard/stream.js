@@ -5,6 +5,7 @@ import { page, parts, say } from "./elements.js";
 import { hear } from "./events.js";
 import { downloads, noteChange, readAll, readSides } from "./known.js";
 import { hasLoggedIn, logIn } from "./login.js";
+import { readPage } from "./pages.js";
 import { forgetSpeeds } from "./speed.js";
 import { failure, time } from "./words.js";
 
@@ -57,7 +58,7 @@ export async function stayConnected() {
       const first = heard.next();
       first.catch(() => {});
       for (const row of downloads.values()) row.heard = "";
-      await Promise.all([readAll(), readSides()]);
+      await Promise.all([readAll(), readSides(), readPage()]);
       connected();
       failures = 0;
       for (let next = await first; !next.done; next = await heard.next()) hear(next.value);
@@ -97,6 +98,7 @@ function connected() {
   noteChange(true);
   page("trouble").hidden = true;
   page("board").hidden = false;
+  page("pages").hidden = false;
   page("board").classList.remove("stale");
   page("add").hidden = false;
   page("leave").hidden = !hasLoggedIn();
