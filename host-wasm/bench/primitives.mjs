@@ -2,14 +2,13 @@
 // of it is overhead.
 import pLimit from "p-limit";
 import pRetry from "p-retry";
-import { Semaphore, load, retry } from "../pkg/node.js";
+import { Semaphore, retry } from "../pkg/retry.js";
 import { rounds, table, timed } from "./rounds.mjs";
 
 /** Under way at once, where there are more tasks than permits. */
 const CROWD = 64;
 
 export async function primitives({ runs, cycles }) {
-  await load();
   const work = async () => 1;
   const permits = new Semaphore(4);
   const limit = pLimit(4);
