@@ -40,8 +40,13 @@ export class Host {
     const job = this.jobs.get(event.path);
     if (job) this.line.note(job, event);
     if (event.event === "failed" && job?.sources.mayFollow(event.code)) job.held = event;
-    else if (event.event === "cancelled" && job?.transfer.paused) this.pass(job, job.event("waiting", { why: "paused" }));
+    else if (event.event === "cancelled" && job?.transfer.paused) this.#tellPaused(job, event);
     else this.pass(job, event);
+  }
+
+  #tellPaused(job, { bytes }) {
+    job.transfer.facts.bytes = bytes;
+    this.pass(job, job.event("waiting", { why: "paused" }));
   }
 
   /** Gives an event to all who listen. */
@@ -142,7 +147,7 @@ export class Job {
 
   constructor({ transfer, chosen, partName, ledger, platform }) {
     const { id, url, path, terms } = transfer;
-    Object.assign(this, { transfer, id, url, path, partName, ledger, platform, mirrors: terms.mirrors, priority: terms.priority });
+    Object.assign(this, { transfer, id, url, path, partName, ledger, platform, mirrors: terms.mirrors, priority: terms.priority, call: transfer.call });
     this.ownSink = Boolean(chosen.own);
     this.part = new Part(this, chosen.sink, partName);
   }

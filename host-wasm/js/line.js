@@ -1,4 +1,4 @@
-// The order in which downloads of one engine start: by priority, then first come, first served.
+// The order in which downloads of one engine start: by priority, then in the order of the calls.
 //
 // The core starts them in the order in which they reach its queue, so that they are let through to it only when a permit is
 // free. A download that waits for its origin (429, 503) must not keep others from starting: of such an origin, one is let
@@ -6,7 +6,7 @@
 
 export class Line {
   #limit;
-  /** Downloads that wait here: `{ job, priority, open }`, the first one at the start. */
+  /** Downloads that wait here: `{ job, open }`, the first one at the start. */
   #waiting = [];
   /** Those that were let through and have not started. */
   #ahead = new Set();
@@ -24,8 +24,8 @@ export class Line {
 
   /** A promise of the job's turn; undefined if it is its turn now. */
   enter(job) {
-    const place = this.#waiting.findIndex(({ priority }) => priority < job.priority);
-    const waiter = { job, priority: job.priority, open: undefined };
+    const waiter = { job, open: undefined };
+    const place = this.#waiting.findIndex((other) => isBefore(job, other.job));
     this.#all.add(job);
     this.#waiting.splice(place < 0 ? this.#waiting.length : place, 0, waiter);
     this.advance();
@@ -83,5 +83,7 @@ export class Line {
     waiter.open?.();
   }
 }
+
+const isBefore = (one, other) => one.priority > other.priority || (one.priority === other.priority && one.call < other.call);
 
 const originOf = (job) => new URL(job.url).origin;

@@ -25,6 +25,7 @@ export const isKnob = (name) => Object.hasOwn(NUMBERS, name) || ["connections", 
 
 /** Splits options into those of an engine and the rest. An undefined option counts as missing. */
 export function split(options) {
+  if (options === null || typeof options !== "object") throw new TypeError(`options is ${found(options)}, expected an object`);
   const ofEngine = {};
   const rest = {};
   for (const [name, value] of Object.entries(options)) {

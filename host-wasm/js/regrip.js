@@ -85,6 +85,7 @@ class Downloads {
   /** Sinks that bring no name have one as long as they live, and with it what is known of their bytes. */
   #names = new WeakMap();
   #unnamed = 0;
+  #calls = 0;
   #sinks = new FinalizationRegistry((name) => {
     this.#host.passing.remove(name);
     this.#host.forget(name);
@@ -173,6 +174,7 @@ class Downloads {
   }
 
   async retry(id, options = {}) {
+    refuseOdd(options);
     return this.#resume(await this.#recordOf(id), options);
   }
 
@@ -187,7 +189,7 @@ class Downloads {
 
   async resume(id, options = {}) {
     refuseOdd(options);
-    const paused = [...this.#driven.values()].filter((transfer) => transfer.paused && (id === undefined || transfer.id === id));
+    const paused = [...this.#driven.values()].filter((transfer) => transfer.paused?.isOver === false && (id === undefined || transfer.id === id));
     if (id !== undefined && (paused.length === 0 || options.url !== undefined || options.to !== undefined)) return this.retry(id, options);
     const downloads = paused.map((transfer) => this.#join(transfer, options));
     return id === undefined ? downloads : downloads[0];
@@ -270,6 +272,7 @@ class Downloads {
       return download;
     }
     const transfer = new Transfer(terms, this.#host.idOf(terms.path), same ? known.over : undefined);
+    transfer.call = ++this.#calls;
     if (!known || same) this.#driven.set(terms.path, transfer);
     transfer.add(download);
     transfer.over = this.#run(transfer);
@@ -374,7 +377,7 @@ class Downloads {
     const { transfer } = job;
     try {
       for (;;) {
-        if (transfer.paused) await this.#resumed(job);
+        while (transfer.paused) await this.#resumed(job);
         const failure = await this.#attempts(core, job, terms);
         if (!failure) break;
         if (transfer.paused && failure.all.code === "cancelled") continue;
@@ -427,8 +430,10 @@ class Downloads {
   /** Waits until a paused job is resumed. A cancel ends the wait. */
   async #resumed(job) {
     const { transfer } = job;
+    const { paused } = transfer;
     try {
-      await unlessAborted(transfer.paused.over, transfer.stopped);
+      await unlessAborted(paused.over, transfer.stopped);
+      if (transfer.paused === paused) transfer.paused = undefined;
     } catch (reason) {
       transfer.paused = undefined;
       const { facts } = transfer;
@@ -512,7 +517,7 @@ class Downloads {
   #sinkOf(to) {
     const { path, sink } = this.#platform.sinkFor(to, this.#folder);
     if (path !== undefined) return { path, sink, persistent: true };
-    if (sink?.size === undefined || sink.write === undefined) throw new TypeError(`to is ${found(to)}, expected ${this.#platform.places}, or an object with size() and write()`);
+    if (typeof sink?.size !== "function" || typeof sink.write !== "function") throw new TypeError(`to is ${found(to)}, expected ${this.#platform.places}, or an object with size() and write()`);
     const persistent = Boolean(sink.persistent);
     if (persistent && !(sink.name && sink.flush)) throw new TypeError("a persistent sink has a name and flush()");
     const own = persistent && !this.#platform.isFile(sink);

@@ -60,9 +60,12 @@ function decoded(text) {
 /** Pairs of lower-case names and values. */
 function headersOf(given = {}, authorization) {
   if (given === null || typeof given !== "object") throw new TypeError(`headers is ${found(given)}, expected an object or pairs of name and value`);
+  const pairs = Symbol.iterator in given ? [...given].map(([name, value]) => [name, value]) : Object.entries(given);
+  const empty = pairs.find(([, value]) => value === undefined || value === null);
+  if (empty) throw new TypeError(`headers has no value for ${empty[0]}`);
   let headers;
   try {
-    headers = new Headers(Symbol.iterator in given ? [...given].map(([name, value]) => [name, value]) : given);
+    headers = new Headers(pairs);
   } catch {
     // Its own words would show the value.
     throw new TypeError("headers has a name or value that no HTTP header can have");

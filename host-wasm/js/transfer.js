@@ -11,13 +11,15 @@ export class Transfer {
   url;
   /** Those of the first caller: what the core was asked for. */
   terms;
+  /** Counts the calls that began a transfer. */
+  call;
   /** Resolves once nothing of it is under way any more. */
   over;
   /** The transfer of the same file that has to end first. */
   predecessor;
   /** Asks the core to end it; returns false if it is too late. */
   stopBy;
-  /** `{ over, resume() }` while it is paused, or is to be. */
+  /** `{ over, isOver, resume() }` while it is paused, or is to be. */
   paused;
   /** Digests of the bytes by algorithm, once they are computed, or why one cannot be. */
   digests = new Map();
@@ -99,8 +101,8 @@ export class Transfer {
 
   /** Has the core end it until it is resumed. Returns false if it is too late. */
   pause() {
-    if (this.paused) return true;
-    const paused = {};
+    if (this.paused && !this.paused.isOver) return true;
+    const paused = { isOver: false };
     paused.over = new Promise((resume) => (paused.resume = resume));
     this.paused = paused;
     // Before it is accepted, and while it changes its source, nothing runs that could be ended.
@@ -108,9 +110,11 @@ export class Transfer {
     return this.paused !== undefined;
   }
 
+  /** The core may still be ending it: until it has, it counts as paused. */
   resume() {
-    this.paused?.resume();
-    this.paused = undefined;
+    if (!this.paused) return;
+    this.paused.isOver = true;
+    this.paused.resume();
   }
 
   /** The other end of the sink takes no more. */

@@ -26,14 +26,15 @@ test("a paused download gives its permit back, keeps its bytes, and goes on from
   const events = [];
   const engine = new Engine({ ...QUICK, folder: world.folder, maxConcurrentDownloads: 1 });
   const one = engine.start({ url: url("one"), to: "one", sha256: true, onEvent: (event) => events.push(event) });
-  await at(events, "headers", 2_000_000);
+  await at(events, "headers", 1);
   const two = engine.start({ url: url("two"), to: "two" });
   await engine.pause(one.id);
   await two.done;
   assert.deepEqual([names(events).at(-1), events.at(-1).why], ["waiting", "paused"]);
   const [record] = await engine.list();
-  assert.deepEqual([record.status, record.bytes, record.attempts], ["paused", 2_000_000, 1]);
-  assert.equal((await readFile(join(world.folder, "one.part"))).length, 2_000_000);
+  const { bytes } = record;
+  assert.deepEqual([record.status, record.attempts, bytes > 0 && bytes <= 2_000_000], ["paused", 1, true]);
+  assert.ok((await readFile(join(world.folder, "one.part"))).equals(world.one.subarray(0, bytes)));
 
   const other = new Engine({ ...QUICK, folder: world.folder });
   assert.deepEqual((await other.list()).map(({ status }) => status), ["paused"]);
@@ -45,7 +46,7 @@ test("a paused download gives its permit back, keeps its bytes, and goes on from
   assert.deepEqual([summary.attempts, summary.sha256, same.bytes], [2, sha256(world.one), summary.bytes]);
   await assertFile(join(world.folder, "one"), world.one);
   assert.deepEqual(names(events), ["queued", "started", "headers", "waiting", "queued", "started", "headers", "completed"]);
-  assert.equal(from((await world.faultd.gets("/one"))[1]), 2_000_000);
+  assert.equal(from((await world.faultd.gets("/one"))[1]), bytes);
 });
 
 test("a paused stream goes on too, and all downloads are paused and resumed together", async () => {
@@ -54,7 +55,7 @@ test("a paused stream goes on too, and all downloads are paused and resumed toge
   const [sink, events] = [new MemorySink(), []];
   const stream = new WritableStream({ write: (chunk) => sink.write(chunk) });
   const downloads = [engine.start({ url: url("one"), to: stream, onEvent: (event) => events.push(event) }), engine.start({ url: url("two"), to: "two" })];
-  await at(events, "headers", 2_000_000);
+  await at(events, "headers", 1);
   await until(async () => (await world.faultd.gets("/two")).length > 0);
   await engine.pause();
   await until(async () => (await engine.list()).every(({ status }) => status === "paused"));
