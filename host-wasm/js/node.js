@@ -41,7 +41,6 @@ const platform = {
     if (to instanceof WritableStream) return { sink: new StreamSink(to) };
     if (typeof to !== "string" && !isUrl(to)) return { sink: to };
     const name = nameOf("to", to);
-    if (name === "") throw new TypeError("to is empty, expected a path");
     const sink = new FileSink(isAbsolute(name) ? name : `${resolve(nameOf("folder", folder))}/${name}`);
     return { path: sink.name, sink };
   },
