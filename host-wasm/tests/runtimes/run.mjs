@@ -24,6 +24,7 @@ try {
   await install();
   await main();
 } finally {
+  await report();
   await server.stop();
   await rm(folder, { recursive: true, force: true });
 }
@@ -74,18 +75,26 @@ async function main() {
     // These two do not follow \`new URL(…, import.meta.url)\`: the README says which files go along.
     const copied = name === "esbuild" || name === "Rollup";
     if (built === true && copied) for (const asset of assets) await exec("cp", ["-R", join(folder, "node_modules/regrip", asset), out(page)]);
-    rows.push([name, built === true ? await browse(chromium, process.env.REGRIP_CHROMIUM, `/${page}/index.html`) : built]);
+    note(name, built === true ? await browse(chromium, process.env.REGRIP_CHROMIUM, `/${page}/index.html`) : built);
   }
-  rows.splice(4, 0, ["Chromium", rows.find(([name]) => name === "Vite")[1]]);
-  rows.splice(5, 0, ["Firefox", await browse(firefox, process.env.REGRIP_FIREFOX, "/vite/index.html")]);
+  note("Chromium", rows.find(([name]) => name === "Vite")[1]);
+  note("Firefox", await browse(firefox, process.env.REGRIP_FIREFOX, "/vite/index.html"));
+}
+
+/** The table of what was tried. */
+async function report() {
   const table = ["| | |", "|---|---|", ...rows.map(([name, works]) => `| ${name} | ${works === true ? "yes" : works === undefined ? "not tried" : "no"} |`)].join("\n");
   console.log(table);
-  for (const [name, works] of rows) if (typeof works === "string") console.error(`\n${name}: ${works.slice(0, 2000)}`);
   if (process.argv.includes("--write")) {
     const text = await readFile(README, "utf8");
     await writeFile(README, text.replace(/(<!-- runtimes -->\n)[^]*?(<!-- \/runtimes -->)/, (_, begin, end) => `${begin}${table}\n${end}`));
   }
   process.exitCode = rows.some(([, works]) => typeof works === "string") ? 1 : 0;
+}
+
+function note(name, works) {
+  rows.push([name, works]);
+  console.error(`${name}: ${works === true ? "yes" : works}`);
 }
 
 /** The films and their faults, from the beginning. */
@@ -97,7 +106,7 @@ const play = () => {
 async function run(name, program, options) {
   await play();
   const works = await attempt(() => exec(program, options, { cwd: folder, timeout: 120_000, env: { ...process.env, NODE_OPTIONS: "", CI: "1" } }));
-  rows.push([name, typeof works === "string" && /ENOENT/.test(works) && works.includes(program) ? undefined : works]);
+  note(name, typeof works === "string" && /ENOENT/.test(works) && works.includes(program) ? undefined : works);
 }
 
 async function browse(type, executablePath, path) {
