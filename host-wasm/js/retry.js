@@ -4,7 +4,7 @@
 import { found, milliseconds, optional, refuseUnknown, signalGiven, whole } from "./checks.js";
 
 const OPTIONS = ["maxAttempts", "baseDelayMs", "maxDelayMs", "isRetryable", "retryAfter", "sleep", "random", "onRetry", "signal"];
-const FUNCTIONS = ["isRetryable", "retryAfter", "sleep", "random", "onRetry"];
+const NO_FUNCTIONS = ["maxAttempts", "baseDelayMs", "maxDelayMs", "signal"];
 
 const MOST = 2 ** 32 - 1;
 /** The longest time that core counts, in seconds, and the longest delay that it draws, in nanoseconds. */
@@ -16,7 +16,7 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 export async function retry(operation, options = {}) {
   if (typeof operation !== "function") throw new TypeError(`operation is ${found(operation)}, expected a function`);
   refuseUnknown(options, OPTIONS);
-  for (const name of FUNCTIONS) optional(name, options[name], "function");
+  for (const name of Object.keys(options)) if (!NO_FUNCTIONS.includes(name)) optional(name, options[name], "function");
   const { maxAttempts = 5, baseDelayMs = 1000, maxDelayMs = 60_000, isRetryable = isTransient } = options;
   const signal = signalGiven(options.signal);
   whole("maxAttempts", maxAttempts, 1, MOST);
