@@ -1,9 +1,8 @@
 // Tries the package, as npm would publish it, in every runtime, build and test runner there is here, and writes the table of
 // yes and no into the README: `host-wasm/tests/runtimes/run.mjs [--write]`. Needs REGRIP_FAULTD, and REGRIP_CHROMIUM or
-// REGRIP_FIREFOX for browsers; the rest is installed by npm into a folder of its own.
+// REGRIP_FIREFOX for browsers; the rest is installed by npm into `target/runtimes`, which takes a few minutes once.
 import { execFile } from "node:child_process";
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -15,7 +14,10 @@ const exec = promisify(execFile);
 const README = here("../../js/README.md");
 const FILM = { seed: 1, size: 3_000_000, etag: '"one"' };
 
-const folder = await mkdtemp(join(tmpdir(), "regrip-runtimes-"));
+/** Kept: what npm installs is large. */
+const folder = here("../../../target/runtimes");
+await rm(join(folder, "pages"), { recursive: true, force: true });
+await mkdir(join(folder, "pages"), { recursive: true });
 const bin = (path) => join(folder, "node_modules", path);
 const server = await startFaultd("--pages", `/=${join(folder, "pages")}`);
 const faultd = new Faultd(server.origin);
@@ -26,7 +28,6 @@ try {
 } finally {
   await report();
   await server.stop();
-  await rm(folder, { recursive: true, force: true });
 }
 
 async function install() {
@@ -34,9 +35,8 @@ async function install() {
   const { stdout } = await exec("npm", ["pack", "--json", "--pack-destination", folder], { cwd: here("../../pkg") });
   manifest.dependencies.regrip = `file:${[JSON.parse(stdout)].flat()[0].filename}`;
   await writeFile(join(folder, "package.json"), JSON.stringify(manifest));
-  await exec("npm", ["install", "--no-audit", "--no-fund", "--no-package-lock"], { cwd: folder });
+  await exec("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", "--no-package-lock"], { cwd: folder });
   await copyFile(here("suite.mjs"), join(folder, "suite.mjs"));
-  await mkdir(join(folder, "pages"));
 }
 
 async function main() {
@@ -98,10 +98,10 @@ function note(name, works) {
 }
 
 /** The films and their faults, from the beginning. */
-const play = () => {
+function play() {
   const cut = { versions: [FILM], answers: [[{ cut: { after: 1_000_000 } }]] };
   return faultd.play({ files: { "/cut-1": cut, "/cut-2": cut, "/gone": { versions: [FILM], then: [{ status: { code: 404 } }] } } });
-};
+}
 
 async function run(name, program, options) {
   await play();
