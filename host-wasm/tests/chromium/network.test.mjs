@@ -226,7 +226,7 @@ test("custom headers go along, to another origin too where it allows them", asyn
 });
 
 test("the primitives work in a page without the module, and a fetch goes on after a cut", async () => {
-  const url = await serve(CUT);
+  const url = await serve([CUT]);
   const page = await open();
   const fetched = await page.evaluate(async (url) => [...new Uint8Array(await crypto.subtle.digest("SHA-256", await (await regrip.resumableFetch(url, { retryBaseDelayMs: 1 })).arrayBuffer()))], url);
   assert.equal(Buffer.from(fetched).toString("hex"), sha256(world.one));
