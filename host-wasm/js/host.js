@@ -168,7 +168,8 @@ export class Job {
   /** What is sent to its present URL. Another origin than the one that was asked for gets no secret of that one. */
   get headersSent() {
     const own = new Headers(this.headers);
-    const headers = new URL(this.url).origin === new URL(this.transfer.url).origin ? own : crossing(own);
+    const isOwn = this.url === this.transfer.url || new URL(this.url).origin === new URL(this.transfer.url).origin;
+    const headers = isOwn ? own : crossing(own);
     if (this.#authorization !== undefined) headers.set("authorization", this.#authorization);
     return headers;
   }
