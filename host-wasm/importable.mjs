@@ -20,7 +20,7 @@ function textEncoder() {
 }
 `);
 replace(/cachedTextEncoder\.(encode|encodeInto)\(/g, "textEncoder().$1(");
-for (const name of ["CoreFinalization", "HeldFinalization", "PermitsFinalization", "CLOSURE_DTORS"]) {
+for (const name of ["CoreFinalization", "CLOSURE_DTORS"]) {
   const made = new RegExp(`const ${name} = \\(typeof[^;]+new FinalizationRegistry\\((.+)\\);\n`);
   const [, free] = made.exec(script) ?? [];
   replace(made, `let ${name}Registry;\nconst ${name} = {\n    register: (...given) => (${name}Registry ??= new FinalizationRegistry(${free})).register(...given),\n    unregister: (token) => ${name}Registry?.unregister(token),\n};\n`);

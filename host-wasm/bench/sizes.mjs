@@ -11,6 +11,7 @@ export async function sizes() {
     "`core_bg.wasm`, loaded when first needed": await readFile(here("../pkg/core_bg.wasm")),
     "`sha256.wasm`, loaded in a browser when a digest is first asked for": await readFile(here("../pkg/sha256.wasm")),
     "the JavaScript for a browser": await bundled(`export * from ${JSON.stringify(here("../pkg/web.js"))}`),
+    "`regrip/retry`": await bundled(`export * from ${JSON.stringify(here("../pkg/retry.js"))}`),
     "p-retry": await bundled('export * from "p-retry"; export { default } from "p-retry"'),
     "p-limit": await bundled('export * from "p-limit"; export { default } from "p-limit"'),
     "p-queue": await bundled('export * from "p-queue"; export { default } from "p-queue"'),

@@ -1,13 +1,14 @@
 // What Node and browsers have in common. `node.d.ts` and `web.d.ts` add what only one of them has, `index.d.ts` has both.
 //
 // It compiles with and without the types of the DOM and of Node: what the global classes are is asked of the project.
-/// <reference lib="esnext.disposable" />
+import type { Signal } from "./retry.js";
 
 /** A class of the project's platform or, if its types are missing, the part of it that is needed. */
 type Global<Name extends string, Otherwise> = typeof globalThis extends { [name in Name]: { prototype: infer Instance } } ? Instance : Otherwise;
 
-export type Signal = Global<"AbortSignal", { readonly aborted: boolean; readonly reason: any }>;
-export type Address = string | Global<"URL", { readonly href: string }>;
+export type Address = string | Global<"URL", { readonly href: string; readonly protocol: string }>;
+
+export * from "./retry.js";
 
 /** A `WritableStream` of bytes. */
 export interface ByteStream {
@@ -226,7 +227,7 @@ export type DownloadEvent = { id: number; at: number; url: string; path: string 
   /** The speed is the average of the last seconds. Both are missing if they are unknown. */
   | { event: "progress"; bytes: number; total?: number; bytesPerSec?: number; etaSecs?: number }
   | { event: "restart"; reason: RestartReason; discardedBytes: number }
-  | { event: "retrying"; attempt: number; delayMs: number; askedBy: "jitter" | "retry_after"; class: "transient"; error: string }
+  | { event: "retrying"; attempt: number; delayMs: number; askedBy: "jitter" | "retry_after"; class: "transient" | "permanent"; error: string }
   /** `until` is missing if it is unknown: the machine is offline. */
   | { event: "waiting"; until?: number; why: string }
   | { event: "completed"; bytes: number; attempts: number; restarts: number; sha256?: string; digests?: string[]; warning?: string }
@@ -282,6 +283,18 @@ export interface JobOptions {
   onEvent?: ((event: AnyDownloadEvent) => void) | undefined;
   /** Adopt a part file that the ledger does not know, after comparing its end with the source. */
   adoptPart?: boolean | undefined;
+  /**
+   * Other URLs of the same file. If a source fails for good, or has used up its attempts, the next one continues from the
+   * bytes so far, after proving that it serves the same file. `headers` stay at the origin of the first URL.
+   */
+  mirrors?: Iterable<Address> | undefined;
+  /**
+   * Called if the server answers 401, 403 or 410: returns a new URL for the same file, such as one with a new signature, or
+   * nothing. The download continues there, after proving that it is the same file; at most `maxDownloadAttempts` times in a row without new data.
+   */
+  onExpired?: ((expired: { url: string; status: number; path: string }) => Address | null | undefined | Promise<Address | null | undefined>) | undefined;
+  /** Downloads that wait for a permit start by priority, the highest first, then in the order of their calls. A whole number, default 0. */
+  priority?: number | undefined;
 }
 
 export type HeadersLike = Record<string, string> | Iterable<readonly [string, string]> | Global<"Headers", never>;
@@ -315,6 +328,7 @@ export interface ResumeOptions {
   headers?: (url: string) => HeadersLike | undefined;
   signal?: Signal | undefined;
   onEvent?: ((event: AnyDownloadEvent) => void) | undefined;
+  onExpired?: JobOptions["onExpired"];
 }
 
 /** Downloads that share permits and a ledger. */
@@ -335,10 +349,17 @@ export interface EngineBase<To> {
   list(): Promise<DownloadRecord[]>;
   /** Cancels a download; the partial data is kept. */
   cancel(id: number): Promise<void>;
+  /**
+   * Pauses a download of this engine, or all of them: the permit is released and the partial data is kept. Their `done` stays pending
+   * until they are resumed. A paused download is not continued by `resumeUnfinished`. Fails with `WrongState` if it is too late.
+   */
+  pause(id?: number): Promise<void>;
+  /** Continues all paused downloads of this engine. */
+  resume(): Promise<Download[]>;
   /** Retries a failed or cancelled download with fresh attempt counts. */
   retry(id: number, options?: JobOptions): Promise<Download>;
   /**
-   * Continues a download that is not running, however it ended. `url` replaces the original URL; `to`: the sink, if the bytes
+   * Continues a download that is paused or not running, however it ended. `url` replaces the original URL; `to`: the sink, if the bytes
    * are in one of your own.
    */
   resume(id: number, options?: JobOptions & { url?: Address | undefined; to?: To | undefined }): Promise<Download>;
@@ -348,64 +369,34 @@ export interface EngineBase<To> {
   configure(options: Knobs): Promise<void>;
 }
 
+/** A class as the project has it, and a bare object if it has none. */
+type Web<Name extends string> = Global<Name, object>;
+
+export interface ResumableOptions extends Knobs {
+  /** Your own `fetch`. Default: the global one. */
+  fetch?: ((input: any, init?: any) => Promise<any>) | undefined;
+  onExpired?: JobOptions["onExpired"];
+  /** Exceptions from it are ignored. */
+  onEvent?: ((event: AnyDownloadEvent) => void) | undefined;
+}
+
+/**
+ * A `fetch` whose body continues after a cut. Status, headers and `url` are those of the first answer. If the connection breaks
+ * while the body is read, the rest is requested with `Range` and `If-Range`, and appended only if it is proven to be of the same version; otherwise the body
+ * errors with a `RegripError`.
+ *
+ * Passed through unchanged: methods other than GET, requests with a `Range`, and answers that cannot be continued: a status other than 200,
+ * no `Content-Length`, a `Content-Encoding`, neither a strong ETag nor a strong Last-Modified.
+ *
+ * `init` is that of `fetch` with the options above. `Accept-Encoding: identity` is sent unless you give another one.
+ */
+export function resumableFetch(input: Address | Web<"Request">, init?: ResumableOptions & FetchInit): Promise<Web<"Response">>;
+
+/** The `RequestInit` of the project's `fetch`; without one, any options. */
+export type FetchInit = typeof globalThis extends { fetch(input: any, init?: infer Init): any } ? Omit<NonNullable<Init>, keyof ResumableOptions> : Record<string, unknown>;
+
 /**
  * Loads the WebAssembly module. Asynchronous functions load it themselves when they first need it. `source`: a URL, a
  * Response, the bytes, or a WebAssembly.Module.
  */
 export function load(source?: string | object): Promise<void>;
-
-// ---- the primitives alone ----
-
-export interface RetryOptions<E = unknown> {
-  /** Including the first. Default 5. 0, NaN and fractions are refused (RangeError) before the operation is called. */
-  maxAttempts?: number | undefined;
-  /** Default 1000. 0: no wait. */
-  baseDelayMs?: number | undefined;
-  /** Default 60 000. */
-  maxDelayMs?: number | undefined;
-  /** Default `isTransient`. */
-  isRetryable?: ((error: E) => boolean) | undefined;
-  /** A delay in milliseconds that replaces the jitter, capped at `maxDelayMs`. Default: the error's `retryAfterMs`. */
-  retryAfter?: ((error: E) => number | null | undefined) | undefined;
-  /** Default `setTimeout`. */
-  sleep?: ((ms: number, signal?: Signal) => Promise<void>) | undefined;
-  /** From 0 up to and without 1. Default `Math.random`. */
-  random?: (() => number) | undefined;
-  onRetry?: ((retry: { attempt: number; delayMs: number; askedBy: "jitter" | "retry_after"; error: E }) => void) | undefined;
-  /** Ends it with the signal's reason, also during a wait. */
-  signal?: Signal | undefined;
-}
-
-/** Runs the operation with the number of its attempt (the first is 1) until it succeeds, fails permanently, or runs out of attempts. */
-export function retry<T, E = unknown>(operation: (attempt: number) => T | Promise<T>, options?: RetryOptions<E>): Promise<Awaited<T>>;
-
-/** A counting semaphore, first come, first served. */
-export class Semaphore {
-  /** Throws a RangeError unless `permits` is a whole number from 1. */
-  constructor(permits: number);
-  /** Waits for a permit. */
-  acquire(options?: { signal?: Signal | undefined }): Promise<Permit>;
-  /** Runs `work` with a permit and releases it afterwards, also after an exception. */
-  run<T>(work: () => T | Promise<T>, options?: { signal?: Signal | undefined }): Promise<Awaited<T>>;
-  /** Changes the number of permits. Permits in use stay valid. */
-  resize(permits: number): void;
-  /** Permits in use. */
-  readonly used: number;
-  readonly waiting: number;
-}
-
-export interface Permit {
-  /** Releases the permit; a second call does nothing. */
-  release(): void;
-  /** The same, for `using`. */
-  [Symbol.dispose](): void;
-}
-
-/** The wait after attempt `attempt` (the first is 1): uniform from 0 to min(maxDelayMs, baseDelayMs · 2^(attempt−1)). In a browser after `load()`. */
-export function backoffDelay(attempt: number, options?: { baseDelayMs?: number | undefined; maxDelayMs?: number | undefined; random?: (() => number) | undefined }): number;
-
-/** A `Retry-After` in milliseconds; null if it is missing or malformed. `now`: milliseconds since 1970, or a Date. In a browser after `load()`. */
-export function parseRetryAfter(value: string | null | undefined, now?: number | Date): number | null;
-
-/** Returns true if another attempt makes sense: by an error's `class`, else by its `status`, else by its name and code. In a browser after `load()` if it has a status. */
-export function isTransient(error: unknown): boolean;

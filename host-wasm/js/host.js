@@ -2,8 +2,9 @@
 import { Failed, messageOf } from "./errors.js";
 import { Fields } from "./fields.js";
 import { MemoryLedger } from "./ledgers/memory.js";
+import { Line } from "./line.js";
 import { Part } from "./part.js";
-import { Request } from "./request.js";
+import { Request, crossing } from "./request.js";
 import { shown, withDigestRows } from "./terms.js";
 
 /** What sets a URL apart from the same one for another destination: a fragment, which no request and no record has. */
@@ -19,8 +20,9 @@ export class Host {
   #ids = new Map();
   #lastId = 0;
 
-  /** `network`: see `request.js`. */
-  constructor({ platform, ledger, network, onEvent }) {
+  /** `network`: see `request.js`; `permits`: returns their number. */
+  constructor({ platform, ledger, network, onEvent, permits }) {
+    this.line = new Line(permits);
     this.platform = platform;
     this.ledger = ledger;
     this.network = network;
@@ -36,8 +38,27 @@ export class Host {
   tell({ all: event }) {
     if (event.digests) event.digests = event.digests.split(" ");
     const job = this.jobs.get(event.path);
+    if (job) this.line.note(job, event);
+    if (event.event === "failed" && job?.sources.mayFollow(event.code)) job.held = event;
+    else if (event.event === "cancelled" && job?.transfer.paused) this.#tellPaused(job, event);
+    else this.pass(job, event);
+  }
+
+  #tellPaused(job, { bytes }) {
+    job.transfer.facts.bytes = bytes;
+    this.pass(job, job.event("waiting", { why: "paused" }));
+  }
+
+  /** Gives an event to all who listen. */
+  pass(job, event) {
     quietly(this.onEvent, event);
     job?.tell(event);
+  }
+
+  /** A promise of a download's turn; undefined if it is its turn now. */
+  turn(id) {
+    const job = this.jobs.get(this.pathOf(id));
+    return job && this.line.enter(job);
   }
 
   maySendIfRange(url) {
@@ -75,9 +96,17 @@ export class Host {
   save({ all: record }) {
     const job = this.jobs.get(record.path);
     record.url = unmarked(record.url);
+    // The core is run again when the download is resumed.
+    if (record.status === "cancelled" && job.transfer.paused) record.status = "paused";
+    if (job.mirrors.length > 0) record.mirrors = job.mirrors.map(({ url }) => url);
     if (job.ownSink) record.ownSink = true;
     if (job.headerNames.length > 0) record.headerNames = job.headerNames.join(",");
     job.record = record;
+    return this.keep(job, record);
+  }
+
+  /** Saves a record, or removes one that is of no more use. */
+  keep(job, record) {
     const { ledger } = job;
     const ended = record.status === "failed" || record.status === "cancelled";
     job.ofUse = !(record.status === "completed" || (ended && !record.claimed));
@@ -104,16 +133,21 @@ export class Job {
   /** The last event. */
   ended;
   record;
+  /** The event of a failure, until it is known that there is no other source. */
+  held;
+  /** Where it continues after an error of its source. */
+  sources;
   /** True if its record is worth keeping. */
   ofUse = true;
   /** What was thrown last on this side, by the code that the core was given for it. */
   #causes = new Map();
   #recording;
+  /** That of a user in the URL of another source. */
+  #authorization;
 
   constructor({ transfer, chosen, partName, ledger, platform }) {
-    const { id, url, path } = transfer;
-    Object.assign(this, { transfer, id, url, path, partName, ledger, platform });
-    this.shownUrl = shown(url);
+    const { id, url, path, terms } = transfer;
+    Object.assign(this, { transfer, id, url, path, partName, ledger, platform, mirrors: terms.mirrors, priority: terms.priority, call: transfer.call });
     this.ownSink = Boolean(chosen.own);
     this.part = new Part(this, chosen.sink, partName);
   }
@@ -123,8 +157,32 @@ export class Job {
     return marked(this.url, this.id);
   }
 
+  get shownUrl() {
+    return shown(this.url);
+  }
+
   get headers() {
     return this.transfer.headers;
+  }
+
+  /** What is sent to its present URL. Another origin than the one that was asked for gets no secret of that one. */
+  get headersSent() {
+    const own = new Headers(this.headers);
+    const isOwn = this.url === this.transfer.url || new URL(this.url).origin === new URL(this.transfer.url).origin;
+    const headers = isOwn ? own : crossing(own);
+    if (this.#authorization !== undefined) headers.set("authorization", this.#authorization);
+    return headers;
+  }
+
+  /** It continues from another source. */
+  moveTo({ url, authorization }) {
+    this.url = url;
+    this.#authorization = authorization;
+    this.held = undefined;
+  }
+
+  event(event, facts) {
+    return { event, id: this.id, at: Date.now(), url: this.shownUrl, path: this.path, ...facts };
   }
 
   tell(event) {
@@ -134,8 +192,7 @@ export class Job {
 
   /** It waits for something that no clock knows. */
   waits(why) {
-    const { id, shownUrl: url, path } = this;
-    this.tell({ event: "waiting", id, at: Date.now(), url, path, why });
+    this.tell(this.event("waiting", { why }));
   }
 
   failed(failure) {

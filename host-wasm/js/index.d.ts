@@ -18,6 +18,7 @@ export class Engine implements EngineBase<To> {
   resumeUnfinished: EngineBase<To>["resumeUnfinished"];
   list: EngineBase<To>["list"];
   cancel: EngineBase<To>["cancel"];
+  pause: EngineBase<To>["pause"];
   retry: EngineBase<To>["retry"];
   resume: EngineBase<To>["resume"];
   remove: EngineBase<To>["remove"];

@@ -13,7 +13,7 @@ export function loadBy(found) {
 /** Loads the module, from `source` if given. */
 export function load(source) {
   if (loaded) return Promise.resolve();
-  loading ??= Promise.resolve(source === undefined ? loader.async() : core.default({ module_or_path: source })).then(
+  loading ??= Promise.resolve(source === undefined ? loader() : core.default({ module_or_path: source })).then(
     () => {
       loaded = true;
     },
@@ -28,15 +28,5 @@ export function load(source) {
 /** The module's exports, once it is loaded. */
 export async function needed() {
   if (!loaded) await load();
-  return core;
-}
-
-/** The same, synchronously. */
-export function neededNow(what) {
-  if (!loaded) {
-    if (!loader.sync) throw new Error(`${what} needs the module: await load() first`);
-    loader.sync();
-    loaded = true;
-  }
   return core;
 }

@@ -6,7 +6,7 @@ export type To = Address | Sink | ByteStream;
 
 export interface NodeEngineOptions extends EngineOptions {
   /** Base of relative paths, and the folder of `resumeUnfinished` and `list`. Default: the working directory. */
-  folder?: string | undefined;
+  folder?: Address | undefined;
 }
 
 /** Downloads that share permits and a ledger. */
@@ -17,6 +17,7 @@ export class Engine implements EngineBase<To> {
   resumeUnfinished: EngineBase<To>["resumeUnfinished"];
   list: EngineBase<To>["list"];
   cancel: EngineBase<To>["cancel"];
+  pause: EngineBase<To>["pause"];
   retry: EngineBase<To>["retry"];
   resume: EngineBase<To>["resume"];
   remove: EngineBase<To>["remove"];
@@ -28,7 +29,7 @@ export function download(url: Address, to: To, options?: JobOptions & Knobs & { 
 
 /** Writes to `<path>.part` and renames it to `path` when it is complete. */
 export class FileSink implements Sink {
-  constructor(path: string);
+  constructor(path: Address);
   admit(): Promise<void>;
   readonly name: string;
   readonly persistent: true;
@@ -44,7 +45,7 @@ export class FileSink implements Sink {
 
 /** Records in files beside the parts: `<part>.json`. */
 export class FileLedger implements Ledger {
-  constructor(folder?: string);
+  constructor(folder?: Address);
   load(path: string): Promise<object | undefined>;
   save(path: string, record: object): Promise<void>;
   remove(path: string): Promise<void>;

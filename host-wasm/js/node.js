@@ -3,14 +3,14 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { lstat } from "node:fs/promises";
 import { isAbsolute, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import bytes from "./core-bytes.js";
+import { isUrl } from "./checks.js";
 import { Cookies } from "./cookies.js";
 import { initSync } from "./core.js";
 import { FileLedger } from "./ledgers/file.js";
 import { loadBy } from "./load.js";
 import { lock } from "./lock-file.js";
-import { partPath } from "./paths.js";
+import { nameOf, partPath } from "./paths.js";
 import { on } from "./regrip.js";
 import { FileSink } from "./sinks/file.js";
 import { StreamSink } from "./sinks/stream.js";
@@ -20,7 +20,7 @@ function read() {
   initSync({ module: Buffer.from(bytes, "base64") });
 }
 
-loadBy({ sync: read, async: read });
+loadBy(read);
 
 let boot;
 
@@ -36,11 +36,12 @@ function bootId() {
 }
 
 const platform = {
+  places: "a path, a file: URL, a WritableStream",
   sinkFor(to, folder = ".") {
     if (to instanceof WritableStream) return { sink: new StreamSink(to) };
-    if (typeof to !== "string" && !(to instanceof URL)) return { sink: to };
-    const name = to instanceof URL ? fileURLToPath(to) : to;
-    const sink = new FileSink(isAbsolute(name) ? name : `${resolve(folder)}/${name}`);
+    if (typeof to !== "string" && !isUrl(to)) return { sink: to };
+    const name = nameOf("to", to);
+    const sink = new FileSink(isAbsolute(name) ? name : `${resolve(nameOf("folder", folder))}/${name}`);
     return { path: sink.name, sink };
   },
   ledgerFor: ({ folder }) => new FileLedger(folder),
@@ -73,5 +74,6 @@ const platform = {
 const made = /* @__PURE__ */ on(platform);
 export const Engine = /* @__PURE__ */ (() => made.Engine)();
 export const download = /* @__PURE__ */ (() => made.download)();
+export const resumableFetch = /* @__PURE__ */ (() => made.resumableFetch)();
 export { FileLedger, FileSink };
 export * from "./common.js";

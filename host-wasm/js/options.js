@@ -1,4 +1,5 @@
 // The options of an engine. Invalid ones are refused here; the defaults are the core's.
+import { found, whole } from "./checks.js";
 import { Fields } from "./fields.js";
 
 const COUNT = 2 ** 32 - 1;
@@ -19,24 +20,22 @@ const NUMBERS = {
   progressResetBytes: [0, SIZE],
 };
 
+/** Returns true for the name of an option of an engine. */
+export const isKnob = (name) => Object.hasOwn(NUMBERS, name) || ["connections", "onExists", "extraRetryStatuses"].includes(name);
+
 /** Splits options into those of an engine and the rest. An undefined option counts as missing. */
 export function split(options) {
+  if (options === null || typeof options !== "object") throw new TypeError(`options is ${found(options)}, expected an object`);
   const ofEngine = {};
   const rest = {};
   for (const [name, value] of Object.entries(options)) {
-    if (name in NUMBERS || ["connections", "onExists", "extraRetryStatuses"].includes(name)) {
+    if (isKnob(name)) {
       if (value !== undefined) ofEngine[name] = value;
     } else {
       rest[name] = value;
     }
   }
   return [ofEngine, rest];
-}
-
-/** Refuses an unknown option: a misspelt one would do nothing. */
-export function refuseUnknown(options, known) {
-  const odd = Object.keys(options).find((name) => !known.includes(name));
-  if (odd !== undefined) throw new TypeError(`there is no option ${odd}`);
 }
 
 /** Options as the module takes them. */
@@ -48,30 +47,23 @@ export function fieldsOf(options) {
   if (options.connections !== undefined) all.connections = connections(options.connections);
   if (options.onExists !== undefined) all.onExists = oneOf("onExists", options.onExists, ["overwrite", "fail", "rename"]);
   if (options.extraRetryStatuses !== undefined) {
-    const statuses = [...options.extraRetryStatuses];
+    const given = options.extraRetryStatuses;
+    if (typeof given === "string" || typeof given?.[Symbol.iterator] !== "function") throw new TypeError(`extraRetryStatuses is ${found(given)}, expected an array of statuses`);
+    const statuses = [...given];
     for (const status of statuses) whole("extraRetryStatuses", status, 400, 499);
     all.extraRetryStatuses = btoa(String.fromCharCode(...new Uint8Array(Uint16Array.from(statuses).buffer)));
   }
   return new Fields(all);
 }
 
-/** A whole number from `least` to `most`, or a RangeError. */
-export function whole(name, value, least, most = SIZE) {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    const expected = value > most ? `at most ${most}` : `a whole number from ${least}`;
-    throw new RangeError(`${name} is ${String(value)}, expected ${expected}`);
-  }
-  return value;
-}
-
 /** A number of connections; 0 stands for `auto`. */
 function connections(value) {
   if (value === "auto") return 0;
   if (Number.isInteger(value) && value >= 1 && value <= 16) return value;
-  throw new RangeError(`connections is ${String(value)}, expected a whole number from 1 to 16, or "auto"`);
+  throw new RangeError(`connections is ${found(value)}, expected a whole number from 1 to 16, or "auto"`);
 }
 
 function oneOf(name, value, all) {
-  if (!all.includes(value)) throw new RangeError(`${name} is ${String(value)}, expected ${all.join(", ")}`);
+  if (!all.includes(value)) throw new RangeError(`${name} is ${found(value)}, expected ${all.join(", ")}`);
   return value;
 }

@@ -2,6 +2,16 @@
 // finds what the other left.
 import { createHash } from "node:crypto";
 import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { found, isUrl } from "./checks.js";
+
+/** The path that a caller gave as a text or a `file:` URL. */
+export function nameOf(what, given) {
+  if (typeof given === "string") return given;
+  if (!isUrl(given)) throw new TypeError(`${what} is ${found(given)}, expected a path or a file: URL`);
+  if (given.protocol !== "file:") throw new TypeError(`${what} has the scheme ${given.protocol.slice(0, -1)}, expected a path or a file: URL`);
+  return fileURLToPath(given.href);
+}
 
 /** Longest file name, in bytes. */
 export const NAME_BYTES = 255;

@@ -5,6 +5,7 @@
 //   lock(path)            → { unlock(), check()? }; throws an error with code PartLocked
 //   exists(path)          → whether a finished file is there
 //   newHasher(algorithm, state) → { hasher, restored }
+//   places                → what `to` may be, for an error
 //   isFile(sink)          → whether it writes what a path or name stands for
 //   partOf(path)?         → the name of its part; else with `.part`
 //   whenOnline()          → a promise while there is no network, else undefined
@@ -13,12 +14,15 @@
 //   addsIdentity          → whether `fetch` adds `accept-encoding: identity` to a range by itself
 //   maySendIfRange(url), sendNoIfRange(url)?, bootId()
 import { unlessAborted } from "./abort.js";
+import { found, isUrl, optional, refuseUnknown } from "./checks.js";
 import { Download } from "./download.js";
-import { RegripError, diskFailure, failureEvent, messageOf, refusalCode } from "./errors.js";
+import { RegripError, cancelled, diskFailure, failureEvent, messageOf, refusalCode } from "./errors.js";
+import { resumableFetchBy } from "./fetch.js";
 import { Fields } from "./fields.js";
 import { Host, Job, quietly } from "./host.js";
-import { fieldsOf, refuseUnknown, split } from "./options.js";
+import { fieldsOf, split } from "./options.js";
 import { needed } from "./load.js";
+import { Sources } from "./sources.js";
 import { digestsOf, names, rowsOf, shown, termsOf } from "./terms.js";
 import { Transfer } from "./transfer.js";
 
@@ -40,7 +44,7 @@ export function on(platform) {
       super(platform, options);
     }
   }
-  return { Engine, download: downloadBy(Engine) };
+  return { Engine, download: downloadBy(Engine), resumableFetch: resumableFetchBy(Engine, platform) };
 }
 
 /** One call, one file. Calls with the same options share an engine, and so do calls for the same file at the same time. */
@@ -81,6 +85,7 @@ class Downloads {
   /** Sinks that bring no name have one as long as they live, and with it what is known of their bytes. */
   #names = new WeakMap();
   #unnamed = 0;
+  #calls = 0;
   #sinks = new FinalizationRegistry((name) => {
     this.#host.passing.remove(name);
     this.#host.forget(name);
@@ -92,7 +97,8 @@ class Downloads {
     const [ofEngine, rest] = split(options);
     refuseUnknown(rest, ENGINE_OPTIONS);
     fieldsOf(ofEngine); // refuses what is out of range
-    if (rest.fetch !== undefined && typeof rest.fetch !== "function") throw new TypeError("fetch is no function");
+    for (const name of ["fetch", "onEvent"]) optional(name, rest[name], "function");
+    ledgerGiven(rest.ledger);
     this.#platform = platform;
     this.#folder = rest.folder;
     this.#options = ofEngine;
@@ -108,25 +114,30 @@ class Downloads {
       addsIdentity: !own && platform.addsIdentity,
     };
     const ledger = rest.ledger ?? platform.ledgerFor(rest);
-    this.#host = new Host({ platform, ledger, network: this.#network, onEvent: rest.onEvent });
+    this.#host = new Host({ platform, ledger, network: this.#network, onEvent: rest.onEvent, permits: () => this.#options.maxConcurrentDownloads ?? 3 });
   }
 
-  start({ to, ...job }) {
+  start(given) {
+    refuseOdd(given, "job");
+    const { to, ...job } = given;
     const record = to === undefined && typeof job.path === "string" && typeof job.url === "string";
     const terms = { ...(record ? fromListed(job) : termsOf(job)), ...this.#sinkOf(record ? job.path : to) };
     return this.#enter(new Download(terms));
   }
 
   download(url, to, options = {}) {
+    refuseOdd(options);
     return this.start({ url, to, ...options }).done;
   }
 
-  async resumeUnfinished({ headers, signal, onEvent, ...rest } = {}) {
-    refuseUnknown(rest, []);
+  async resumeUnfinished(options = {}) {
+    refuseUnknown(options, ["headers", "signal", "onEvent", "onExpired"]);
+    const { headers, ...job } = options;
+    optional("headers", headers, "function");
     const records = await this.#host.ledger.list();
     return records
       .filter((record) => UNFINISHED.includes(record.status) && !this.#driven.has(record.path))
-      .map((record) => this.#resume(record, { headers: headers?.(record.url), signal, onEvent }));
+      .map((record) => this.#resume(record, { headers: headers?.(record.url), ...job }));
   }
 
   async list() {
@@ -163,11 +174,36 @@ class Downloads {
   }
 
   async retry(id, options = {}) {
+    refuseOdd(options);
     return this.#resume(await this.#recordOf(id), options);
   }
 
-  resume(id, options) {
-    return this.retry(id, options);
+  /** Has a download that runs, or each of them, give its permit back and wait until it is resumed. */
+  async pause(id) {
+    const transfers = id === undefined ? [...this.#driven.values()] : [this.#driven.get(this.#host.pathOf(id))];
+    for (const transfer of transfers) {
+      if (!transfer) throw noSuch(id);
+      if (!transfer.pause() && id !== undefined) throw wrongState(id, "committing");
+    }
+  }
+
+  async resume(id, options = {}) {
+    refuseOdd(options);
+    const paused = [...this.#driven.values()].filter((transfer) => transfer.paused?.isOver === false && (id === undefined || transfer.id === id));
+    if (id !== undefined && (paused.length === 0 || options.url !== undefined || options.to !== undefined)) return this.retry(id, options);
+    const downloads = paused.map((transfer) => this.#join(transfer, options));
+    return id === undefined ? downloads : downloads[0];
+  }
+
+  /** Continues a paused download, for those who wait for it and for a new caller. */
+  #join(transfer, { signal, onEvent, ...rest }) {
+    refuseUnknown(rest, ["headers"]);
+    const { terms } = transfer;
+    const { headers } = termsOf({ url: terms.url, signal, onEvent, headers: rest.headers ?? terms.headers });
+    const download = new Download({ ...terms, headers, signal, onEvent, digests: [] });
+    transfer.add(download);
+    transfer.resume();
+    return download;
   }
 
   async remove(id) {
@@ -198,7 +234,7 @@ class Downloads {
 
   /** Returns true if a call for this would join a running download. */
   [fetches](url, to) {
-    if (typeof to === "string" || to instanceof URL) {
+    if (typeof to === "string" || isUrl(to)) {
       const known = this.#driven.get(this.#sinkOf(to).path);
       return known !== undefined && URL.canParse(url) && names(termsOf({ url }).url, known.url);
     }
@@ -209,6 +245,7 @@ class Downloads {
 
   #resume(record, { url, to, ...options }) {
     const { headerNames, path } = record;
+    if (options.mirrors === undefined && record.mirrors) options.mirrors = record.mirrors;
     if (headerNames && !options.headers) return Download.failed(missing(record));
     if (record.ownSink && to === undefined) return Download.failed(ownSink(path));
     return this.start({ ...resumedBy(record, options), url: url ?? record.url, to: to ?? path, ...options });
@@ -228,11 +265,14 @@ class Downloads {
     const same = known !== undefined && names(terms.url, known.url);
     if (same && known.admits(terms)) {
       const conflict = known.conflict(terms);
-      if (conflict === undefined) known.add(download);
-      else download.fail(digestConflict(...conflict));
+      if (conflict === undefined) {
+        known.add(download);
+        known.resume();
+      } else download.fail(digestConflict(...conflict));
       return download;
     }
     const transfer = new Transfer(terms, this.#host.idOf(terms.path), same ? known.over : undefined);
+    transfer.call = ++this.#calls;
     if (!known || same) this.#driven.set(terms.path, transfer);
     transfer.add(download);
     transfer.over = this.#run(transfer);
@@ -270,9 +310,10 @@ class Downloads {
     const { job, unlock } = await this.#inTurn(() => this.#begin(transfer, terms));
     transfer.begun = true;
     try {
-      transfer.stopBy = () => core.cancel(job.id);
+      transfer.stopBy = () => this.#stop(core, job);
       return await this.#drive(core, job, terms);
     } finally {
+      this.#host.line.leave(job);
       await job.settled();
       this.#host.jobs.delete(job.path);
       if (!job.ofUse) this.#host.forget(job.path);
@@ -324,33 +365,89 @@ class Downloads {
     if (record && transfer.terms.listed) Object.assign(transfer.terms, { ...wantedBy(record), ...given(transfer.terms) });
     const partName = this.#platform.partOf?.(path) ?? `${path}.part`;
     const job = new Job({ transfer, chosen, partName, ledger, platform: this.#platform });
+    job.sources = new Sources(job, transfer.terms, this.#options.maxDownloadAttempts ?? 5);
     sink.whenBroken?.((reason) => transfer.breakOff(reason));
     jobs.set(path, job);
     this.#driven.set(path, transfer);
     return job;
   }
 
-  async #drive(core, job, { digests, adoptPart, expectedBytes, sink }) {
-    const failure = await core.run(
-      new Fields({
-        url: job.markedUrl,
-        path: job.path,
-        part: job.partName,
-        onExists: this.#options.onExists ?? "overwrite",
-        adopt: Boolean(adoptPart),
-        releaseBytes: expectedBytes,
-        digests: rowsOf(digests),
-      }),
-    );
-    if (!failure) {
-      const { bytes, attempts, restarts, warning } = job.ended;
-      const summary = { id: job.id, url: job.shownUrl, path: job.path, bytes, attempts, restarts };
-      if (warning !== undefined) summary.warning = warning;
-      return summary;
+  /** Runs the core until the file is complete: again after a pause, and from another source if one failed. */
+  async #drive(core, job, terms) {
+    const { transfer } = job;
+    try {
+      for (;;) {
+        while (transfer.paused) await this.#resumed(job);
+        const failure = await this.#attempts(core, job, terms);
+        if (!failure) break;
+        if (transfer.paused && failure.all.code === "cancelled") continue;
+        await this.#moveOn(job, errorOf(failure.all, job));
+      }
+    } catch (error) {
+      await abandon(terms.sink, transfer.reasonOf(error), error);
+      throw error;
     }
-    const error = errorOf(failure.all, job);
-    await abandon(sink, job.transfer.reasonOf(error), error);
-    throw error;
+    const { bytes, attempts, restarts, warning } = job.ended;
+    const summary = { id: job.id, url: job.shownUrl, path: job.path, bytes, attempts, restarts };
+    if (warning !== undefined) summary.warning = warning;
+    return summary;
+  }
+
+  /** One run of the core; resolves to its failure. */
+  async #attempts(core, job, { digests, adoptPart, expectedBytes }) {
+    try {
+      return await core.run(
+        new Fields({
+          url: job.markedUrl,
+          path: job.path,
+          part: job.partName,
+          onExists: this.#options.onExists ?? "overwrite",
+          adopt: adoptPart,
+          releaseBytes: expectedBytes,
+          digests: rowsOf(digests),
+        }),
+      );
+    } finally {
+      job.transfer.running = false;
+      this.#host.line.leave(job);
+    }
+  }
+
+  /** Has the job continue from its next source, or ends it with the error. */
+  async #moveOn(job, error) {
+    const { held, transfer } = job;
+    try {
+      const next = await job.sources.after(error);
+      if (held) this.#host.pass(job, Sources.event(held, transfer.facts.attempts, next.url));
+      job.moveTo(next);
+    } catch (thrown) {
+      if (held && transfer.stopped.aborted) this.#host.pass(job, { ...held, event: "cancelled", code: "cancelled", class: "permanent", error: "cancelled", advice: undefined });
+      else if (held) this.#host.pass(job, failureEvent("failed", held, { ...held, ...factsOf(thrown) }));
+      throw thrown;
+    }
+  }
+
+  /** Waits until a paused job is resumed. A cancel ends the wait. */
+  async #resumed(job) {
+    const { transfer } = job;
+    const { paused } = transfer;
+    try {
+      await unlessAborted(paused.over, transfer.stopped);
+      if (transfer.paused === paused) transfer.paused = undefined;
+    } catch (reason) {
+      transfer.paused = undefined;
+      const { facts } = transfer;
+      if (job.record) await this.#host.keep(job, { ...job.record, status: "cancelled" });
+      this.#host.pass(job, failureEvent("cancelled", job.event(), cancelled(reason, facts)));
+      throw reason;
+    }
+  }
+
+  /** Has the core end a job. One that waits for its turn is let through, for only then the core can end it. */
+  #stop(core, job) {
+    if (!this.#host.line.release(job)) return core.cancel(job.id);
+    setTimeout(() => core.cancel(job.id));
+    return true;
   }
 
   /** Resolves to what unlocks it. */
@@ -420,7 +517,7 @@ class Downloads {
   #sinkOf(to) {
     const { path, sink } = this.#platform.sinkFor(to, this.#folder);
     if (path !== undefined) return { path, sink, persistent: true };
-    if (sink?.size === undefined || sink.write === undefined) throw new TypeError("there is nothing to download to: a name, or an object with size() and write()");
+    if (typeof sink?.size !== "function" || typeof sink.write !== "function") throw new TypeError(`to is ${found(to)}, expected ${this.#platform.places}, or an object with size() and write()`);
     const persistent = Boolean(sink.persistent);
     if (persistent && !(sink.name && sink.flush)) throw new TypeError("a persistent sink has a name and flush()");
     const own = persistent && !this.#platform.isFile(sink);
@@ -459,8 +556,8 @@ async function abandon(sink, reason, error) {
 // ---- what a caller gave ----
 
 /** The terms of what `list` showed: what else was asked for is in the record. */
-function fromListed({ url, headers, signal, onEvent, sha256, digest, adoptPart }) {
-  return { ...termsOf({ url, headers, signal, onEvent, sha256, digest, adoptPart }), listed: true };
+function fromListed({ url, headers, signal, onEvent, sha256, digest, adoptPart, mirrors, onExpired, priority }) {
+  return { ...termsOf({ url, headers, signal, onEvent, sha256, digest, adoptPart, mirrors, onExpired, priority }), listed: true };
 }
 
 /** What a record says that its download was asked for with. */
@@ -478,6 +575,16 @@ function given({ digests, adoptPart }) {
   return { ...(digests.length > 0 && { digests }), ...(adoptPart && { adoptPart }) };
 }
 
+function refuseOdd(value, name = "options") {
+  if (value === null || typeof value !== "object") throw new TypeError(`${name} is ${found(value)}, expected an object`);
+}
+
+function ledgerGiven(ledger) {
+  if (ledger === undefined) return;
+  const missing = ["load", "save", "remove", "list"].filter((name) => typeof ledger?.[name] !== "function");
+  if (missing.length > 0) throw new TypeError(`ledger is ${found(ledger)} without ${missing.join(", ")}, expected a Ledger`);
+}
+
 function timeoutOf({ connectTimeoutMs = 30_000, headersTimeoutMs = 60_000 }) {
   return connectTimeoutMs + headersTimeoutMs;
 }
@@ -491,8 +598,10 @@ function numbered(path, number) {
 
 // ---- errors ----
 
+const factsOf = ({ code, class: itsClass, message: error, advice }) => ({ code, class: itsClass, error, message: error, advice });
+
 function errorOf({ code, class: itsClass, message, advice, status, retryAfterMs }, job) {
-  const { attempts = 0, restarts, bytes } = job.ended ?? {};
+  const { attempts = 0, restarts, bytes } = job.held ?? job.ended ?? {};
   return new RegripError(message, {
     name: code === "cancelled" ? "AbortError" : undefined,
     cause: job.causeOf(code),

@@ -43,7 +43,7 @@ export class Request {
     this.#network = network;
     this.#url = url;
     this.#first = first;
-    this.#headers = new Headers(job.headers);
+    this.#headers = new Headers(job.headersSent);
     // Without a range `fetch` asks for codings. A negative one asks for none: the server refused it before.
     if (first >= 0) this.#headers.set("range", `bytes=${first}-${last === Infinity ? "" : last}`);
     if (ifRange !== undefined) this.#headers.set("if-range", ifRange);
@@ -230,7 +230,8 @@ export class Request {
 /** Not of the page's own origin. */
 const isElsewhere = (url) => new URL(url).origin !== globalThis.location?.origin;
 
-const crossing = (headers) => new Headers([...headers].filter(([name]) => CROSSING.includes(name)));
+/** What of these headers goes along to another origin. */
+export const crossing = (headers) => new Headers([...headers].filter(([name]) => CROSSING.includes(name)));
 
 /** Each `Set-Cookie` field by itself; `node-fetch` gives them by `raw()`. */
 const setCookies = (headers) => headers.getSetCookie?.() ?? headers.raw?.()["set-cookie"] ?? [];

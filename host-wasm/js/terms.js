@@ -1,7 +1,7 @@
 // What a caller asks for, in its normal form.
-import { refuseUnknown, whole } from "./options.js";
+import { found, isUrl, optional, refuseUnknown, signalGiven, whole } from "./checks.js";
 
-const JOB_OPTIONS = ["sha256", "digest", "headers", "signal", "onEvent", "adoptPart", "expectedBytes"];
+const JOB_OPTIONS = ["sha256", "digest", "headers", "signal", "onEvent", "adoptPart", "expectedBytes", "mirrors", "onExpired", "priority"];
 
 /** What `fetch` or the engine sets: a caller's value would change which bytes are sent. */
 const OURS = ["accept-encoding", "range", "if-range"];
@@ -10,25 +10,38 @@ const OURS = ["accept-encoding", "range", "if-range"];
 export function termsOf({ url: given, ...options }) {
   refuseUnknown(options, JOB_OPTIONS);
   const { url, authorization } = addressOf(given);
-  const { expectedBytes, signal, onEvent } = options;
+  const { expectedBytes, priority = 0 } = options;
+  if (!Number.isInteger(priority)) throw new RangeError(`priority is ${found(priority)}, expected a whole number`);
   return {
     url,
     headers: headersOf(options.headers, authorization),
     digests: digestsGiven(options),
     expectedBytes: expectedBytes === undefined ? undefined : whole("expectedBytes", expectedBytes, 0),
-    adoptPart: Boolean(options.adoptPart),
-    signal: signal ?? undefined,
-    onEvent,
+    adoptPart: optional("adoptPart", options.adoptPart, "boolean") ?? false,
+    signal: signalGiven(options.signal),
+    onEvent: optional("onEvent", options.onEvent, "function"),
+    mirrors: mirrorsOf(options.mirrors),
+    onExpired: optional("onExpired", options.onExpired, "function"),
+    priority,
   };
 }
 
 /** A URL as the core compares it: a fragment is no part of it, and a user with password is a header. */
-function addressOf(given) {
-  const address = new URL(given, globalThis.location?.href);
-  if (address.protocol !== "http:" && address.protocol !== "https:") throw new TypeError(`${address.protocol} is not downloaded: http and https are`);
+export function addressOf(given, what = "url") {
+  const base = globalThis.location?.href;
+  if (typeof given !== "string" && !isUrl(given)) throw new TypeError(`${what} is ${found(given)}, expected a URL`);
+  // A text that is no URL may hold a secret.
+  if (!URL.canParse(given, base)) throw new TypeError(`${what} is not a valid URL`);
+  const address = new URL(given, base);
+  if (address.protocol !== "http:" && address.protocol !== "https:") throw new TypeError(`${what} has the scheme ${address.protocol.slice(0, -1)}, expected http or https`);
   const authorization = address.username || address.password ? basic(address) : undefined;
   address.username = address.password = address.hash = "";
   return { url: address.href, authorization };
+}
+
+function mirrorsOf(mirrors = []) {
+  if (typeof mirrors === "string" || typeof mirrors?.[Symbol.iterator] !== "function") throw new TypeError(`mirrors is ${found(mirrors)}, expected an array of URLs`);
+  return [...mirrors].map((mirror) => addressOf(mirror, "a URL in mirrors"));
 }
 
 function basic({ username, password }) {
@@ -46,8 +59,17 @@ function decoded(text) {
 
 /** Pairs of lower-case names and values. */
 function headersOf(given = {}, authorization) {
-  const pairs = Symbol.iterator in given ? [...given].map(([name, value]) => [name, value]) : given;
-  const headers = new Headers(pairs);
+  if (given === null || typeof given !== "object") throw new TypeError(`headers is ${found(given)}, expected an object or pairs of name and value`);
+  const pairs = Symbol.iterator in given ? [...given].map(([name, value]) => [name, value]) : Object.entries(given);
+  const empty = pairs.find(([, value]) => value === undefined || value === null);
+  if (empty) throw new TypeError(`headers has no value for ${empty[0]}`);
+  let headers;
+  try {
+    headers = new Headers(pairs);
+  } catch {
+    // Its own words would show the value.
+    throw new TypeError("headers has a name or value that no HTTP header can have");
+  }
   if (authorization !== undefined && !headers.has("authorization")) headers.set("authorization", authorization);
   for (const name of OURS) headers.delete(name);
   return [...headers];

@@ -11,12 +11,16 @@ export class Transfer {
   url;
   /** Those of the first caller: what the core was asked for. */
   terms;
+  /** Counts the calls that began a transfer. */
+  call;
   /** Resolves once nothing of it is under way any more. */
   over;
   /** The transfer of the same file that has to end first. */
   predecessor;
-  /** Asks the core to end it. */
+  /** Asks the core to end it; returns false if it is too late. */
   stopBy;
+  /** `{ over, isOver, resume() }` while it is paused, or is to be. */
+  paused;
   /** Digests of the bytes by algorithm, once they are computed, or why one cannot be. */
   digests = new Map();
   digestError;
@@ -28,6 +32,8 @@ export class Transfer {
   begun = false;
   /** `{ reason }` once the sink's other end cancelled it. */
   broken;
+  /** True while the core drives it. */
+  running = false;
   #callers = new Set();
   #headers;
   #accepted = false;
@@ -93,6 +99,24 @@ export class Transfer {
     this.stop();
   }
 
+  /** Has the core end it until it is resumed. Returns false if it is too late. */
+  pause() {
+    if (this.paused && !this.paused.isOver) return true;
+    const paused = { isOver: false };
+    paused.over = new Promise((resume) => (paused.resume = resume));
+    this.paused = paused;
+    // Before it is accepted, and while it changes its source, nothing runs that could be ended.
+    if (this.running && this.stopBy && !this.stopBy()) this.paused = undefined;
+    return this.paused !== undefined;
+  }
+
+  /** The core may still be ending it: until it has, it counts as paused. */
+  resume() {
+    if (!this.paused) return;
+    this.paused.isOver = true;
+    this.paused.resume();
+  }
+
   /** The other end of the sink takes no more. */
   breakOff(reason) {
     this.broken ??= { reason };
@@ -108,9 +132,9 @@ export class Transfer {
   tell(event) {
     this.#note(event);
     if (event.event === "queued") {
-      this.#accepted = true;
+      this.#accepted = this.running = true;
       // The core drives it right after this event.
-      if (this.#stopped.signal.aborted) queueMicrotask(() => this.stop());
+      if (this.#stopped.signal.aborted || this.paused) queueMicrotask(() => this.stopBy?.());
     }
     for (const download of this.#callers) {
       if (event.event === "failed" && this.#goesOn(download, event.code)) continue;

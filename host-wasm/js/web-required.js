@@ -8,4 +8,4 @@ function read() {
   initSync({ module: Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0)) });
 }
 
-loadBy({ sync: read, async: read });
+loadBy(read);

@@ -11,7 +11,7 @@ import { existing, removeFile as remove } from "./sinks/private-file.js";
 import { StreamSink } from "./sinks/stream.js";
 import init from "./core.js";
 
-loadBy({ sync: undefined, async: whenOnlineAgain });
+loadBy(whenOnlineAgain);
 
 /** Loads the module; if the network is down, as soon as it is up again. */
 async function whenOnlineAgain() {
@@ -36,7 +36,9 @@ const elsewhere = new Set();
 const held = new Set();
 
 const platform = {
+  places: "a name, a file handle, a WritableStream",
   sinkFor(to) {
+    if (to === "") throw new TypeError("to is empty, expected a name");
     if (typeof to === "string") return { path: to, sink: new OpfsSink(to) };
     if (to instanceof WritableStream && !("createWritable" in to)) return { sink: new StreamSink(to) };
     if (typeof to?.createWritable === "function") {
@@ -116,5 +118,6 @@ export async function saveAs(name, { suggestedName = name.split("/").at(-1), pic
 const made = /* @__PURE__ */ on(platform);
 export const Engine = /* @__PURE__ */ (() => made.Engine)();
 export const download = /* @__PURE__ */ (() => made.download)();
+export const resumableFetch = /* @__PURE__ */ (() => made.resumableFetch)();
 export { HandleSink, IndexedDbLedger, OpfsSink };
 export * from "./common.js";

@@ -22,6 +22,10 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn tell(this: &JsHost, event: Fields);
 
+    /// Undefined, or a promise that resolves when this download may be driven.
+    #[wasm_bindgen(method)]
+    pub(crate) fn turn(this: &JsHost, id: f64) -> JsValue;
+
     #[wasm_bindgen(method, js_name = maySendIfRange)]
     pub(crate) fn may_send_if_range(this: &JsHost, url: &str) -> bool;
     #[wasm_bindgen(method)]
@@ -47,7 +51,7 @@ pub(crate) struct WebHost {
     transport: Fetch,
     parts: Parts,
     rows: Rows,
-    js: Rc<JsHost>,
+    pub(crate) js: Rc<JsHost>,
 }
 
 impl WebHost {

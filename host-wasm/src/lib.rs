@@ -14,16 +14,14 @@ mod ledger;
 mod options;
 mod part;
 mod pending;
-mod primitives;
 mod transport;
 
 #[cfg(feature = "contract")]
 pub use contract::{check, promises};
-pub use primitives::{Held, Permits, backoff_delay, is_transient_status, retry, retry_after_ms};
 
 use fields::Fields;
 use host::{JsHost, WebHost};
-use pending::spawn;
+use pending::{Pending, spawn};
 use regrip_core::engine::NewUrl;
 use regrip_core::host::Host;
 use regrip_core::{DownloadId, OnExists, class};
@@ -72,7 +70,11 @@ impl Core {
                 OnExists::Overwrite | OnExists::Fail => NewUrl::Any,
             };
             let ended = match engine.accept_with(new, new_url).await {
-                Ok(accepted) => engine.drive(accepted.id).await.map(drop),
+                Ok(accepted) => {
+                    // It never rejects.
+                    let _ = Pending::done(engine.host().js.turn(accepted.id as f64)).await;
+                    engine.drive(accepted.id).await.map(drop)
+                }
                 Err(error) => Err(error),
             };
             let host = engine.host();
@@ -93,7 +95,7 @@ impl Core {
     }
 }
 
-/// What should not come here: `js/options.js` and `js/retry.js` look first, and have better words for it.
+/// What should not come here: `js/options.js` looks first, and has better words for it.
 pub(crate) fn out_of_range<E>(_: E) -> JsValue {
     JsValue::from_str("a number is out of range")
 }

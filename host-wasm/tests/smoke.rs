@@ -4,7 +4,6 @@
 use regrip_core::http::parse_retry_after;
 use regrip_core::testing::{FakeHost, Served, new_download};
 use regrip_core::{DownloadsConfig, Engine};
-use regrip_wasm::{backoff_delay, is_transient_status, retry_after_ms};
 use std::time::{Duration, UNIX_EPOCH};
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -31,14 +30,4 @@ fn a_date_is_a_delay() {
     let now = UNIX_EPOCH + Duration::from_secs(784_111_770);
     let delay = parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now);
     assert_eq!(delay, Some(Duration::from_secs(7)));
-    let ms = retry_after_ms("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_770_000.0);
-    assert_eq!(ms, Some(7000.0));
-}
-
-#[wasm_bindgen_test]
-fn numbers_cross_the_border_as_they_are() {
-    assert_eq!(backoff_delay(4, 1000.0, 60_000.0, 0.5).unwrap(), 4000.0);
-    assert!(backoff_delay(u32::MAX, 1000.0, 60_000.0, 0.999_999).unwrap() <= 60_000.0);
-    assert!(is_transient_status(503));
-    assert!(!is_transient_status(404));
 }

@@ -1,7 +1,7 @@
 // Records in files beside the parts: `<part>.json`, replaced as a whole.
 import { open, readFile, readdir, rename, unlink } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { partPath, recordPath } from "../paths.js";
+import { nameOf, partPath, recordPath } from "../paths.js";
 
 const SUFFIX = ".part.json";
 
@@ -10,7 +10,7 @@ export class FileLedger {
 
   /** `list` looks into this folder. */
   constructor(folder = ".") {
-    this.#folder = resolve(folder);
+    this.#folder = resolve(nameOf("folder", folder));
   }
 
   async load(path) {

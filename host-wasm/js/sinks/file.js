@@ -4,7 +4,7 @@
 import { constants } from "node:fs";
 import { link, lstat, open, readFile, rename, unlink } from "node:fs/promises";
 import { basename, dirname, resolve, sep } from "node:path";
-import { NAME_BYTES, partPath } from "../paths.js";
+import { NAME_BYTES, nameOf, partPath } from "../paths.js";
 
 /** Chunks are gathered to batches of this many bytes: one is written while the next one fills. */
 const BATCH_BYTES = 1 << 20;
@@ -29,7 +29,8 @@ export class FileSink {
   /** The batch that is written. It rejects from the first failure on, so that nothing is written beyond a hole. */
   #written = Promise.resolve();
 
-  constructor(path) {
+  constructor(given) {
+    const path = nameOf("path", given);
     this.name = resolve(path);
     this.#part = partPath(this.name);
     this.#asFolder = path.endsWith("/") || path.endsWith(sep);

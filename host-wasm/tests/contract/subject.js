@@ -36,7 +36,7 @@ export class Subject {
     if (!this.#jobs.has(path)) {
       const { platform, ledger } = this.host;
       const sink = this.sinkFor?.(path);
-      const transfer = { id: this.#jobs.size + 1, url: "", path, headers: [], algorithms: [], digests: new Map(), tell() {} };
+      const transfer = { id: this.#jobs.size + 1, url: "", path, headers: [], terms: { mirrors: [], priority: 0 }, algorithms: [], digests: new Map(), tell() {} };
       const job = new Job({ transfer, chosen: { sink }, partName: `${path}.part`, ledger, platform });
       this.#jobs.set(path, Object.assign(job, { sink }));
     }

@@ -61,7 +61,7 @@ const USE = `
 test("the package has what it needs and nothing else", async () => {
   const expected = /^(LICENSE|README\.md|package\.json|[a-z_0-9-]+\.(js|cjs|wasm|d\.ts|d\.cts)|(sinks|ledgers)\/[a-z-]+\.js)$/;
   assert.deepEqual(files.filter((path) => !expected.test(path)), []);
-  for (const path of ["LICENSE", "README.md", "core_bg.wasm", "sha256.wasm", "node.js", "node.cjs", "web.js", "opfs-worker.js", "node.d.ts", "node.d.cts", "web.cjs", "web.d.ts", "web.d.cts", "index.d.ts", "index.d.cts"]) {
+  for (const path of ["LICENSE", "README.md", "core_bg.wasm", "sha256.wasm", "node.js", "node.cjs", "web.js", "opfs-worker.js", "node.d.ts", "node.d.cts", "web.cjs", "retry.js", "retry.cjs", "retry.d.ts", "retry.d.cts", "web.d.ts", "web.d.cts", "index.d.ts", "index.d.cts"]) {
     assert.ok(files.includes(path), path);
   }
   const manifest = JSON.parse(await readFile(here("../../pkg/package.json"), "utf8"));
@@ -93,9 +93,10 @@ test("importing it does no work: no module is compiled before it is needed", asy
       const Own = WebAssembly[name];
       WebAssembly[name] = class extends Own { constructor(...given) { super(...given); compiled++; } };
     }
-    const { parseRetryAfter } = await import("regrip");
+    const { load, retry } = await import("regrip");
+    await (await import("regrip/retry")).retry(() => retry(() => 1));
     const before = compiled;
-    parseRetryAfter("1");
+    await load();
     console.log(JSON.stringify([before, compiled > 0]));`;
   assert.deepEqual(await printed(path, "use.js", program), [0, true]);
 });
@@ -121,11 +122,16 @@ test("bundled for Node it runs by itself", async () => {
   await runsAlone((to) => build({ root: path, logLevel: "error", ssr: { noExternal: true }, build: { ssr: "use.mjs", outDir: to, emptyOutDir: true } }).then(() => writeFile(join(to, "package.json"), '{"type": "module"}')));
 });
 
-test("bundled for Node, one of the primitives alone finds the module too", async () => {
+test("the primitives alone are imported, required and bundled without the module", async () => {
   const path = await project("one", { type: "module" });
-  await writeFile(join(path, "use.mjs"), `import { parseRetryAfter } from "regrip"; console.log(parseRetryAfter("2"));`);
-  await esbuild({ entryPoints: [join(path, "use.mjs")], bundle: true, platform: "node", format: "esm", outfile: join(path, "main.mjs"), logLevel: "error" });
-  assert.equal((await run(process.execPath, ["main.mjs"], { cwd: path })).stdout, "2000\n");
+  await writeFile(join(path, "use.mjs"), `import { parseRetryAfter } from "regrip/retry"; console.log(parseRetryAfter("2"));`);
+  await writeFile(join(path, "use.cjs"), `const { parseRetryAfter } = require("regrip/retry"); console.log(parseRetryAfter("2"));`);
+  for (const name of ["use.mjs", "use.cjs"]) {
+    const { outputFiles } = await esbuild({ entryPoints: [join(path, name)], bundle: true, platform: "node", format: "cjs", write: false, outfile: "main.cjs", minify: true });
+    assert.ok(outputFiles[0].contents.length < 8_000, `${name}: ${outputFiles[0].contents.length} bytes`);
+    await writeFile(join(path, "main.cjs"), outputFiles[0].contents);
+    for (const program of [name, "main.cjs"]) assert.equal((await run(process.execPath, [program], { cwd: path })).stdout, "2000\n");
+  }
 });
 
 test("it is imported and required where there is none of what a browser has, as in jsdom, and the primitives work by require", async () => {
@@ -183,7 +189,7 @@ test("its types compile with every resolution, with and without those of the DOM
 
 test("the types name what is there, and all of it", async () => {
   const options = { ...NODENEXT, lib: DOM, ...NO_TYPES };
-  for (const name of ["node", "web"]) {
+  for (const name of ["node", "web", "retry"]) {
     const types = here(`../../pkg/${name}.d.ts`);
     const program = ts.createProgram([types], compilerOptions(options));
     const checker = program.getTypeChecker();
