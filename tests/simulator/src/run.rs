@@ -49,7 +49,7 @@ impl Options {
     }
 }
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The invariant that did not hold.
