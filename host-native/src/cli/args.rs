@@ -6,6 +6,7 @@ use super::downloads::{Pause, Resume};
 use super::output::{Completions, Man};
 use super::peers::{KEY_EXAMPLES, KeyCommand, LINK_EXAMPLES, LinkCommand, STUB_EXAMPLES, ShareArgs, StubCommand};
 use super::serve::{CheckConfig, Migrate, Serve};
+use crate::config::{bytes_per_second, permissions};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use regrip_core::{Algorithm, Connections, DownloadId, Status};
@@ -266,6 +267,10 @@ pub(crate) struct Get {
     #[arg(short = 'R', long)]
     pub remote_time: bool,
 
+    /// Give the complete file these permissions, in octal, whatever the umask is
+    #[arg(long, value_name = "MODE", value_parser = file_mode)]
+    pub file_mode: Option<u32>,
+
     /// Name the file as the server's Content-Disposition says; without a usable one, by the URL
     #[arg(long, conflicts_with = "output")]
     pub content_disposition: bool,
@@ -300,18 +305,13 @@ fn connections(typed: &str) -> Result<Connections, &'static str> {
     Connections::parse(typed).ok_or("a number from 1 to 16, or auto")
 }
 
-/// Reads a number of bytes with or without a unit, as curl does.
-fn rate(typed: &str) -> Result<NonZeroU64, String> {
-    let (digits, unit) = match typed.char_indices().last() {
-        Some((at, 'k' | 'K')) => (&typed[..at], 1 << 10),
-        Some((at, 'm' | 'M')) => (&typed[..at], 1 << 20),
-        Some((at, 'g' | 'G')) => (&typed[..at], 1 << 30),
-        _ => (typed, 1_u64),
-    };
-    let only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let bytes = digits.parse::<u64>().ok().filter(|_| only_digits);
-    let bytes = bytes.and_then(|bytes| bytes.checked_mul(unit));
-    bytes.and_then(NonZeroU64::new).ok_or_else(|| "a number of bytes from 1 on, for example 500k or 2M".to_owned())
+fn rate(typed: &str) -> Result<NonZeroU64, &'static str> {
+    bytes_per_second(typed).ok_or("a number of bytes from 1 on, for example 500k or 2M")
+}
+
+/// Reads permissions in octal.
+fn file_mode(typed: &str) -> Result<u32, &'static str> {
+    permissions(typed).ok_or("permissions in octal that let the owner read and write, for example 640")
 }
 
 fn shell_command(typed: &str) -> Result<String, String> {

@@ -5,6 +5,7 @@ use super::object::{Block, Node, Notes, flag, list, number, path, text, written}
 use crate::store::is_same_folder;
 use regrip_core::{Connections, DownloadsConfig, OnExists};
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,6 +48,8 @@ pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downlo
     let blocklist_failed = block.take("blocklistFailed").and_then(|knob| flag(&knob, notes)).unwrap_or(true);
     let unlink_imported_files = block.take("unlinkImportedFiles").and_then(|knob| flag(&knob, notes)).unwrap_or(false);
     let import_poll_interval = import_poll_interval(&mut block, notes);
+    let limit_rate = block.take("limitRate").and_then(|knob| limit_rate(&knob, notes));
+    let file_mode = block.take("fileMode").and_then(|knob| file_mode(&knob, notes));
     block.close(notes);
     let completed_at = completed?;
     let watch = watch_at.and_then(|at| path(&at, notes));
@@ -65,8 +68,48 @@ pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downlo
         blocklist_failed,
         import_poll_interval,
         unlink_imported_files,
+        limit_rate,
+        file_mode,
         on_exists_given,
     })
+}
+
+/// Reads a rate in bytes per second, with or without a unit, as curl does: `500k`, `2M`, `1G`, in powers of 1024.
+pub(crate) fn bytes_per_second(written: &str) -> Option<NonZeroU64> {
+    let (digits, unit) = match written.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&written[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&written[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&written[..at], 1 << 30),
+        _ => (written, 1_u64),
+    };
+    let only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let bytes = digits.parse::<u64>().ok().filter(|_| only_digits);
+    NonZeroU64::new(bytes?.checked_mul(unit)?)
+}
+
+/// Reads permissions in octal, such as `640`; `None` for anything else, and if the owner could not read and write the file.
+pub(crate) fn permissions(written: &str) -> Option<u32> {
+    let digits = (3..=4).contains(&written.len()) && written.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(written, 8).ok().filter(|_| digits)?;
+    (mode <= 0o777 && mode & 0o600 == 0o600).then_some(mode)
+}
+
+/// A number of bytes per second, or text as `regrip get --limit-rate` takes it.
+fn limit_rate(knob: &Node<'_>, notes: &mut Notes<'_>) -> Option<NonZeroU64> {
+    let rate = written(knob).and_then(|rate| bytes_per_second(&rate));
+    if rate.is_none() {
+        knob.refuse("bytes per second from 1 on, for example 500000 or \"2M\"", notes);
+    }
+    rate
+}
+
+/// Text: as a number it would look decimal.
+fn file_mode(knob: &Node<'_>, notes: &mut Notes<'_>) -> Option<u32> {
+    let mode = permissions(&text(knob, notes)?);
+    if mode.is_none() {
+        knob.refuse("permissions in octal that let the owner read and write, for example \"0640\"", notes);
+    }
+    mode
 }
 
 fn import_poll_interval(block: &mut Block<'_>, notes: &mut Notes<'_>) -> Duration {

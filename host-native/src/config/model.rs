@@ -6,6 +6,7 @@ use regrip_core::{DownloadsConfig, PeerId};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,6 +61,10 @@ pub struct Downloads {
     pub import_poll_interval: Duration,
     /// An imported file loses its name in the completed folder.
     pub unlink_imported_files: bool,
+    /// The rate of all downloads together, in bytes per second, if it is limited.
+    pub limit_rate: Option<NonZeroU64>,
+    /// The permissions of completed files; without them the umask decides.
+    pub file_mode: Option<u32>,
     /// `onExists` is in the file. Without it only files that regrip delivered are replaced.
     pub on_exists_given: bool,
 }

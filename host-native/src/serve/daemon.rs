@@ -257,6 +257,7 @@ fn control<L: NativeLedger>(
     let options = TransportOptions {
         credentials: config.peers.iter().map(|peer| peer.credentials()).collect(),
         proxies,
+        bytes_per_second: config.downloads.as_ref().and_then(|downloads| downloads.limit_rate),
         ..TransportOptions::new(&limits)
     };
     let host = NativeHost {

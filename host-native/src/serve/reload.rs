@@ -63,7 +63,9 @@ pub(super) fn reload<L: NativeLedger>(
     if let Some(downloads) = &config.downloads {
         let engine = &downloads.engine;
         let credentials = config.peers.iter().map(|peer| peer.credentials()).collect();
-        control.engine().host().transport.reconfigure(engine, credentials);
+        let transport = &control.engine().host().transport;
+        transport.reconfigure(engine, credentials);
+        transport.limit_rate(downloads.limit_rate);
         if let Err(invalid) = control.engine().reconfigure(engine.clone()) {
             // It was checked when it was read.
             tracing::error!("downloads.{} cannot be {}", invalid.key, invalid.found);
@@ -88,6 +90,7 @@ pub(super) fn replace_and_protect(control: &Control<impl NativeLedger>, config: 
     let downloads = config.downloads.as_ref();
     let given = downloads.is_some_and(|downloads| downloads.on_exists_given);
     store.replace_delivered_only(!given);
+    store.set_file_mode(downloads.and_then(|downloads| downloads.file_mode));
     let servers = config.import_servers.iter().map(|server| server.name.clone());
     control.torrents().configure(servers.collect(), config.server.internal_url.clone());
 }

@@ -26,10 +26,10 @@ use std::path::{Path, PathBuf};
 const COPY_BYTES: u64 = 8 << 20;
 
 /// Renames the part to `destination` and makes the name durable. The lock is held until then. Before that the
-/// file gets its time, so that no crash leaves it at its destination with another one.
+/// file gets its permissions and time, so that no crash leaves it at its destination with others.
 pub(super) async fn commit(mut part: DiskPart, destination: &Path, replace: Replace) -> Result<Committed, Error> {
     part.settle().await?;
-    part.set_time(&part.held.file);
+    part.set_mode_and_time(&part.held.file);
     let system = part.system;
     if !part.named {
         if (system.link_open)(&part.held.file, destination).is_ok() {
@@ -210,7 +210,7 @@ async fn copy_to(part: &DiskPart, copy: &Path) -> io::Result<()> {
     if copied != from.metadata()?.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    part.set_time(&to);
+    part.set_mode_and_time(&to);
     (part.system.sync_data)(&to)
 }
 

@@ -18,7 +18,7 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Keeps part files on disk.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct DiskStore {
     folders: Arc<Folders>,
     own: OwnFiles,
     replaces_delivered_only: Arc<AtomicBool>,
+    /// The permissions of a completed file; 0 leaves them to the umask.
+    file_mode: Arc<AtomicU32>,
     /// A completed file gets the time of its Last-Modified.
     pub(crate) remote_time: bool,
 }
@@ -46,6 +48,7 @@ impl DiskStore {
             folders: Arc::default(),
             own: OwnFiles::default(),
             replaces_delivered_only: Arc::default(),
+            file_mode: Arc::default(),
             remote_time: false,
         }
     }
@@ -58,6 +61,11 @@ impl DiskStore {
     /// Says whether `overwrite` replaces only what regrip itself delivered: so it is if the user did not ask for it.
     pub fn replace_delivered_only(&self, only: bool) {
         self.replaces_delivered_only.store(only, Ordering::Relaxed);
+    }
+
+    /// Sets the permissions of files that complete from now on; `None` leaves them to the umask.
+    pub fn set_file_mode(&self, mode: Option<u32>) {
+        self.file_mode.store(mode.unwrap_or(0), Ordering::Relaxed);
     }
 
     pub(crate) fn replaces_delivered_only(&self) -> bool {
@@ -109,6 +117,7 @@ impl PartStore for DiskStore {
         let destination = Path::new(destination);
         self.own.check(destination)?;
         part.last_modified = part.last_modified.filter(|_| self.remote_time);
+        part.mode = self.file_mode.load(Ordering::Relaxed);
         commit::commit(part, destination, replace).await
     }
 

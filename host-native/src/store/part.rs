@@ -19,9 +19,9 @@ use regrip_core::store::{Part, PartBytes};
 use regrip_core::{Algorithm, Error};
 use rustix::io::Errno;
 use smol::Task;
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -63,6 +63,8 @@ pub struct DiskPart {
     poisoned: bool,
     /// The time that the server states, if it is to be kept and can be right.
     pub(super) last_modified: Option<SystemTime>,
+    /// The permissions of the complete file; 0 leaves them as they are.
+    pub(super) mode: u32,
 }
 
 impl DiskPart {
@@ -90,6 +92,7 @@ impl DiskPart {
             dirty: false,
             poisoned: false,
             last_modified: None,
+            mode: 0,
         }
     }
 
@@ -123,8 +126,11 @@ impl DiskPart {
         Ok(())
     }
 
-    /// Gives a file the time that the server states. A file system that cannot store it keeps its own.
-    pub(super) fn set_time(&self, file: &File) {
+    /// Gives a file its permissions and the time that the server states. A file system that cannot store them keeps its own.
+    pub(super) fn set_mode_and_time(&self, file: &File) {
+        if self.mode != 0 {
+            let _ = file.set_permissions(Permissions::from_mode(self.mode));
+        }
         if let Some(at) = self.last_modified {
             let _ = file.set_modified(at);
         }

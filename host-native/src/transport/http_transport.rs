@@ -16,6 +16,7 @@ use regrip_core::http::body_end;
 use regrip_core::transport::{Body, Headers, Request, RequestRules, Response, Transport};
 use regrip_core::{DownloadsConfig, Error};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use surf::http::Method;
@@ -24,7 +25,7 @@ use surf::{Client, RequestBuilder, Url};
 /// Fetches over HTTP/1.1, with and without TLS. Cheap to share by reference; one for a process is enough.
 pub struct HttpTransport {
     client: Client,
-    rate: Option<Rate>,
+    rate: Replaceable<Option<Rate>>,
     credentials: Replaceable<Vec<Credentials>>,
     timeouts: Replaceable<Timeouts>,
     ahead: Mutex<Vec<Ahead>>,
@@ -66,6 +67,7 @@ impl HttpTransport {
             AddCredentials { for_all: options.headers, by_origin: by_origin.clone(), by_url: options.by_url };
         let cookies = Cookies::new(options.cookies);
         let client = Client::with_http_client(backend).with(credentials).with(FollowRedirects).with(cookies);
+        let rate = Replaceable::new(rate);
         HttpTransport { client, rate, credentials: by_origin, timeouts, ahead: Mutex::default() }
     }
 
@@ -97,6 +99,11 @@ impl HttpTransport {
             headers: Duration::from_millis(config.headers_timeout_ms),
         });
         self.credentials.replace(credentials);
+    }
+
+    /// Limits the rate of all bodies together, from the next chunk on.
+    pub fn limit_rate(&self, bytes_per_second: Option<NonZeroU64>) {
+        self.rate.replace(bytes_per_second.map(Rate::new));
     }
 
     /// Sends JSON by a POST, with these headers, and waits for the response head. It is sent once, whatever happens, and
@@ -158,7 +165,7 @@ impl HttpTransport {
             body: HttpBody {
                 body: response.take_body(),
                 lent: 0,
-                most: self.rate.as_ref().map_or(usize::MAX, Rate::piece_bytes),
+                most: self.rate.get().as_ref().as_ref().map_or(usize::MAX, Rate::piece_bytes),
             },
         };
         Ok((response, crossed))
@@ -191,7 +198,7 @@ impl Transport for HttpTransport {
     }
 
     async fn pace(&self, bytes: u64) {
-        if let Some(rate) = &self.rate {
+        if let Some(rate) = &*self.rate.get() {
             rate.take(bytes).await;
         }
     }

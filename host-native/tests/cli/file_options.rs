@@ -355,6 +355,27 @@ fn missing_folders_are_created_with_the_usual_permissions() {
 }
 
 #[test]
+fn a_file_has_the_permissions_that_are_asked_for_small_or_large_and_after_a_cut() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |bench: &Bench| std::fs::metadata(bench.path("film")).expect("there").permissions().mode() & 0o777;
+    for script in [
+        FileScript::honest(film(1)),
+        FileScript::honest(film(1)).answer([Cut::after(100_000)]),
+        FileScript::honest(Version::new(1, 2_000_000).etag("\"1\"")).answer([Cut::after(1_500_000)]),
+    ] {
+        let bench = one(script);
+        ok(&bench, &[&bench.url("/film"), "--file-mode", "606"]);
+        assert_eq!(mode(&bench), 0o606);
+    }
+    let bench = one(FileScript::honest(film(1)));
+    for wrong in ["", "9", "888", "0400", "4755", "rw-r--r--"] {
+        let ran = bench.run(&[&bench.url("/film"), "--file-mode", wrong]);
+        assert_eq!(ran.code, Some(2), "{wrong}: {ran:?}");
+        assert!(ran.err.contains("--file-mode") && ran.err.contains("octal"), "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_folder_that_the_system_refuses_to_create_is_exit_3() {
     let bench = one(FileScript::honest(film(1)));
     let ran = bench.run(&[&bench.url("/film"), "-d", "/proc/new/folder"]);

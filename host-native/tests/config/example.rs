@@ -46,6 +46,8 @@ fn the_example_has_every_knob() {
         "downloads.importPollIntervalMs",
         "downloads.blocklistFailed",
         "downloads.unlinkImportedFiles",
+        "downloads.limitRate",
+        "downloads.fileMode",
         "regrip.internalUrl",
         "regrip.external.instanceName",
         "regrip.external.url",

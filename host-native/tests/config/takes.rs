@@ -199,3 +199,31 @@ fn who_serves_others_without_a_key_is_warned() {
         assert_eq!(!loaded.warnings.is_empty(), warned, "{block}");
     }
 }
+
+#[test]
+fn a_rate_and_permissions_are_read_as_the_command_reads_them() {
+    let read_with = |knob: &str| {
+        let text = format!(r#"{{"downloads": {{"completedPath": "/done", {knob}}}}}"#);
+        let downloads = read(&text).expect("it is one").config.downloads.expect("there is a block");
+        (downloads.limit_rate.map(u64::from), downloads.file_mode)
+    };
+    assert_eq!(read_with(r#""digest": "md5""#), (None, None));
+    assert_eq!(read_with(r#""limitRate": 500"#), (Some(500), None));
+    assert_eq!(read_with(r#""limitRate": "2M", "fileMode": "0640""#), (Some(2 << 20), Some(0o640)));
+    assert_eq!(read_with(r#""fileMode": "664""#), (None, Some(0o664)));
+    for (knob, says) in [
+        (r#""limitRate": 0"#, "downloads.limitRate: found"),
+        (r#""limitRate": -1"#, "downloads.limitRate: found"),
+        (r#""limitRate": "fast""#, "bytes per second"),
+        (r#""limitRate": "99999999999999999999G""#, "bytes per second"),
+        (r#""limitRate": true"#, "downloads.limitRate: found"),
+        (r#""fileMode": 640"#, "downloads.fileMode: found"),
+        (r#""fileMode": "888""#, "permissions in octal"),
+        (r#""fileMode": "0440""#, "permissions in octal"),
+        (r#""fileMode": "4755""#, "permissions in octal"),
+        (r#""fileMode": """#, "permissions in octal"),
+    ] {
+        let refused = errors(&format!(r#"{{"downloads": {{"completedPath": "/done", {knob}}}}}"#)).join(", ");
+        assert!(refused.contains(says), "{knob}: {refused}");
+    }
+}

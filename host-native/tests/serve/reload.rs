@@ -81,3 +81,35 @@ fn another_key_is_in_force_at_once_and_the_one_before_opens_nothing() {
     assert_eq!(served.log.count("restart regrip to apply"), 0);
     served.stop();
 }
+
+#[test]
+fn a_rate_and_permissions_hold_from_the_next_file_on() {
+    use std::os::unix::fs::PermissionsExt;
+    let peer = Peer::new();
+    let [first, second, _] = [peer.film(1, 1000), peer.film(2, 1000), peer.film(3, 8 << 20)];
+    let mut house = House::with(&[&peer]);
+    house.config["downloads"]["fileMode"] = "0606".into();
+    let served = house.start();
+    let mode = |house: &House, name: &str| {
+        std::fs::metadata(house.path("completed").join(name)).expect("there").permissions().mode() & 0o777
+    };
+    house.drop_stub("1.torrent", &peer, 1);
+    house.wait_for_file("Film 1.mkv", first);
+    assert_eq!(mode(&house, "Film 1.mkv"), 0o606);
+    let again = |house: &mut House, key: &str, value: serde_json::Value, times: usize| {
+        house.config["downloads"][key] = value;
+        house.write_config();
+        served.signal("HUP");
+        wait_until("it is read again", || served.log.count("configuration reloaded") == times);
+    };
+    again(&mut house, "fileMode", "640".into(), 1);
+    house.drop_stub("2.torrent", &peer, 2);
+    house.wait_for_file("Film 2.mkv", second);
+    assert_eq!(mode(&house, "Film 2.mkv"), 0o640);
+    // At a byte per second this one does not end, and the process does.
+    again(&mut house, "limitRate", 1.into(), 2);
+    house.drop_stub("3.torrent", &peer, 3);
+    wait_until("its part is there", || house.path("completed/Film 3.mkv.part").exists());
+    assert!(!house.path("completed/Film 3.mkv").exists());
+    served.stop();
+}

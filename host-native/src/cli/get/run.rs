@@ -319,6 +319,7 @@ fn engine(
     }
     let mut store = DiskStore::new();
     store.remote_time = get.remote_time;
+    store.set_file_mode(get.file_mode);
     store.own().add_database(&path);
     store.replace_delivered_only(get.force && get.on_exists.is_none());
     let host = NativeHost {
