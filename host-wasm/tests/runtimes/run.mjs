@@ -1,12 +1,13 @@
 // Tries the package, as npm would publish it, in every runtime, build and test runner there is here, and writes the table of
-// yes and no into the README: `host-wasm/tests/runtimes/run.mjs [--write]`. Needs REGRIP_FAULTD, and REGRIP_CHROMIUM or
-// REGRIP_FIREFOX for browsers; the rest is installed by npm into `target/runtimes`, which takes a few minutes once.
-import { execFile } from "node:child_process";
-import { copyFile, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+// yes and no into the README: `host-wasm/tests/runtimes/run.mjs [--write]`. Needs REGRIP_FAULTD, and REGRIP_CHROMIUM and
+// REGRIP_FIREFOX (Debian: firefox-esr) for browsers; the rest is installed by npm into `target/runtimes`, which takes a few minutes once.
+import { execFile, spawn } from "node:child_process";
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { chromium, firefox } from "playwright-core";
+import { chromium } from "playwright-core";
 import { Faultd, sha256, startFaultd } from "../faultd.mjs";
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -45,7 +46,7 @@ async function main() {
   const facts = `{ url: ${JSON.stringify(faultd.origin)}, wanted: "${wanted}"`;
   const use = (to, name = "regrip") => `import * as regrip from "${name}"; import { suite } from "./suite.mjs"; await suite(regrip, ${facts}, to: ${to} });`;
   await writeFile(join(folder, "node.mjs"), `import { tmpdir } from "node:os"; ${use('`${tmpdir()}/regrip-${Math.random()}`')} console.log("done");`);
-  await writeFile(join(folder, "page.js"), `${use('"film"')}`.replace(/await suite(.+);/, 'suite$1.then(() => (document.title = "done"), (error) => (document.title = String(error?.stack ?? error)));'));
+  await writeFile(join(folder, "page.js"), `${use('"film"')}`.replace(/await suite(.+);/, 'suite$1.then(() => (document.title = "done"), (error) => (document.title = String(error?.stack ?? error))).then(() => fetch(`/ended?${encodeURIComponent(document.title)}`));'));
 
   await run("Node 20", bin("node20/bin/node"), ["node.mjs"]);
   await run("Node 22", bin("node22/bin/node"), ["node.mjs"]);
@@ -78,7 +79,7 @@ async function main() {
     note(name, built === true ? await browse(chromium, process.env.REGRIP_CHROMIUM, `/${page}/index.html`) : built);
   }
   note("Chromium", rows.find(([name]) => name === "Vite")[1]);
-  note("Firefox", await browse(firefox, process.env.REGRIP_FIREFOX, "/vite/index.html"));
+  note("Firefox", await firefox(process.env.REGRIP_FIREFOX, "/vite/index.html"));
 }
 
 /** The table of what was tried. */
@@ -124,6 +125,30 @@ async function browse(type, executablePath, path) {
       await browser.close();
     }
   });
+}
+
+/** Firefox as it is packaged, which takes no orders: the page says itself how it ended. */
+async function firefox(program, path) {
+  if (!program) return undefined;
+  await play();
+  const profile = await mkdtemp(join(tmpdir(), "regrip-firefox-"));
+  const browser = spawn(program, ["--headless", "--no-remote", "--profile", profile, faultd.url(path)], { stdio: "ignore", env: { ...process.env, HOME: profile } });
+  const ended = new Promise((done) => browser.once("close", done));
+  try {
+    return await attempt(async () => {
+      for (let tries = 0; tries < 300; tries += 1) {
+        const said = (await faultd.log()).find((entry) => entry.path.startsWith("/ended"));
+        if (said?.path === "/ended?done") return;
+        if (said) throw new Error(decodeURIComponent(said.path));
+        await new Promise((done) => setTimeout(done, 200));
+      }
+      throw new Error("the page did not end within a minute");
+    });
+  } finally {
+    browser.kill();
+    await ended;
+    await rm(profile, { recursive: true, force: true });
+  }
 }
 
 /** True, or what went wrong. */
