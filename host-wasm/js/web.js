@@ -16,11 +16,13 @@ loadBy(whenOnlineAgain);
 /** Loads the module; if the network is down, as soon as it is up again. */
 async function whenOnlineAgain() {
   for (;;) {
+    const wasOnline = navigator.onLine !== false;
     try {
       return await init({ module_or_path: new URL("./core_bg.wasm", import.meta.url) });
     } catch (error) {
+      // Of an attempt that began without a network the failure says nothing, even if there is one by now.
       const online = platform.whenOnline();
-      if (!online) throw error;
+      if (!online && wasOnline) throw error;
       await online;
     }
   }
