@@ -14,7 +14,7 @@ export class Sources {
   #job;
   #mirrors;
   #onExpired;
-  /** URLs that were supplied since bytes were last added, and at most so many in a row. */
+  /** How many URLs were supplied since bytes were last added, and the limit. */
   #supplied = 0;
   #most;
   #furthest = 0;
@@ -34,7 +34,7 @@ export class Sources {
     return !OWN.test(code) && (this.#mirrors.length > 0 || this.#onExpired !== undefined);
   }
 
-  /** The next source, `{ url, authorization }`. If there is none, rejects with the error that the download ends with. */
+  /** The next source, `{ url, authorization }`. If none is left, rejects with the error that the download ends with. */
   async after(error) {
     if (OWN.test(error.code)) throw error;
     this.#first ??= error;

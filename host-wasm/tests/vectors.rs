@@ -188,11 +188,11 @@ fn retry_run(random: &mut fastrand::Rng) -> Value {
         calls = attempt;
         ready(failures[attempt as usize - 1].clone().map_or(Ok(()), Err))
     }));
-    let told = |failure: &Option<Failure>| {
+    let described = |failure: &Option<Failure>| {
         failure.as_ref().map(|Failure(transient, after)| json!({ "class": if *transient { "transient" } else { "permanent" }, "retryAfterMs": after }))
     };
     json!({
-        "maxAttempts": attempts, "baseDelayMs": base, "maxDelayMs": cap, "random": drawn, "failures": failures.iter().map(told).collect::<Vec<_>>(),
+        "maxAttempts": attempts, "baseDelayMs": base, "maxDelayMs": cap, "random": drawn, "failures": failures.iter().map(described).collect::<Vec<_>>(),
         "calls": calls, "succeeds": ended.is_ok(), "retries": observed.0,
     })
 }

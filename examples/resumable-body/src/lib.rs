@@ -49,7 +49,7 @@ pub async fn get(client: &Client, url: &str) -> Result<ResumableBody, Error> {
 /// Requests a body. `policy` limits the attempts in a row that bring no new byte, the first request included.
 ///
 /// # Errors
-/// `Status`, `Network` and others, if no attempt was answered with a file; `UnknownSize` if a cut body could not be told from a
+/// `Status`, `Network` and others, if no attempt was answered with a file; `UnknownSize` if a cut body could not be distinguished from a
 /// complete one.
 pub async fn get_with(client: &Client, url: &str, policy: RetryPolicy) -> Result<ResumableBody, Error> {
     let (response, head) = policy
@@ -180,7 +180,7 @@ impl ResumableBody {
         }
     }
 
-    /// Requests the rest. Returns `false` if there is none.
+    /// Requests the rest. Returns `false` if nothing is left to request.
     async fn resume(&mut self) -> Result<bool, Error> {
         let held = Held::new(self.offset, self.size, &self.validators);
         let ask = match plan(held, 0, RequestRules::FREE, CONSUMER) {

@@ -14,8 +14,7 @@ mod model;
 mod object;
 mod peers;
 
-pub(crate) use downloads::data_folder_clash;
-pub(crate) use downloads::{bytes_per_second, permissions};
+pub(crate) use downloads::{bytes_per_second, data_folder_clash, permissions};
 pub use link::{LinkRefused, QuickLink};
 pub use load::{ConfigRefused, Loaded, load, parse};
 pub(crate) use load::{EditRefused, Setting, SettingValue, add_peer, all_of, remove_peer, settings};

@@ -26,7 +26,7 @@ pub struct SimHost {
     pub store: SimStore,
     /// Its ledger.
     pub ledger: SimLedger,
-    /// Where it is.
+    /// The world that it is a part of.
     pub world: World,
     /// The last seed that it gave away.
     pub seeds: Cell<u64>,
@@ -64,7 +64,7 @@ impl Host for SimHost {
 pub struct SimTransport {
     /// Its servers.
     pub inner: FakeTransport,
-    /// Where it is.
+    /// The world that it is a part of.
     pub world: World,
 }
 
@@ -86,7 +86,7 @@ impl Transport for SimTransport {
 pub struct SimStore {
     /// Its files, which outlive the process.
     pub inner: MemoryStore,
-    /// Where it is.
+    /// The world that it is a part of.
     pub world: World,
 }
 
@@ -229,7 +229,7 @@ pub struct SimLedger {
     pub inner: MemoryLedger,
     /// The disk, to check what is recorded of it.
     pub store: MemoryStore,
-    /// Where it is.
+    /// The world that it is a part of.
     pub world: World,
 }
 
