@@ -6,6 +6,8 @@ use super::model::{Config, HookCommands, ServerConfig, id_of};
 use super::object::{Block, Node, Notes, Problem, text};
 use super::peers::{Roles, peers, server, servers, servers_by_role, share};
 use crate::store::FileStamp;
+#[cfg(feature = "fleet")]
+use crate::store::is_object;
 use crate::sync::lock;
 use crate::text_file;
 use jsonc_parser::ast::Value;
@@ -335,6 +337,10 @@ fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
     config.secret_files = notes.secret_files.iter().map(|(_, file)| file.clone()).collect();
     if let (Some(node), Some(downloads)) = (downloads_at, &config.downloads) {
         check_folders(&node, &downloads.completed, &config, notes);
+        #[cfg(feature = "fleet")]
+        if is_object(&downloads.completed) && config.server.s3.is_none() {
+            notes.error(node.at, "downloads.completedPath", "found object storage, expected its access in regrip.s3");
+        }
     }
     Some(config)
 }

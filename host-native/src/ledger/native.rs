@@ -219,6 +219,10 @@ pub trait NativeLedger:
     /// # Errors
     /// `Ledger`, `DiskFull`.
     fn close_open_attempts(&self) -> impl Future<Output = Result<usize, Error>> + Send;
+
+    /// The record of uploads to object storage.
+    #[cfg(feature = "fleet")]
+    fn uploads(&self) -> std::sync::Arc<dyn crate::store::UploadLedger>;
 }
 
 /// The table of a share. It can be made into an object: a share needs nothing else of a ledger.
