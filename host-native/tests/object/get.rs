@@ -116,7 +116,6 @@ fn after_a_kill_the_parts_that_were_acknowledged_count_and_a_digest_goes_on() {
     let place = Place::serving(Script::one("/film", film(size)).bytes_per_second(20_000_000));
     let sha256 = format!("sha256:{}", Content::new(1, size).sha256());
     place.killed_after(3, &["--checksum", &sha256]);
-    place.storage.clear_log();
     let ran = place.run(&["--checksum", &sha256, "--json"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(!ran.story().contains(&"restart".to_owned()), "{ran:?}");
@@ -248,10 +247,9 @@ fn an_object_that_appears_meanwhile_is_kept_and_the_upload_too() {
     assert_eq!(place.storage.object("film").as_deref(), Some(&b"rival"[..]));
     assert_eq!(place.storage.uploads(), 1);
     // Nothing is fetched or sent again to replace it.
-    let (fetched, sent) = (place.ranges().len(), place.storage.parts_sent().len());
     let ran = place.run(&["--on-exists", "overwrite"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert_eq!((place.ranges().len(), place.storage.parts_sent().len()), (fetched, sent), "{ran:?}");
+    assert_eq!((place.ranges().len(), place.storage.parts_sent().len()), (1, 0), "{ran:?}");
     place.assert_object_is(Content::new(1, PART + 1));
     place.storage.rule(|_| Act::Pass);
 }
@@ -292,7 +290,6 @@ fn a_storage_that_is_busy_is_asked_again_and_one_that_refuses_a_part_keeps_the_o
     assert_eq!(ran.code, Some(3), "{ran:?}");
     assert!(ran.err.contains("cannot upload a part of s3://") && ran.err.contains("403 AccessDenied"), "{ran:?}");
     place.storage.rule(|_| Act::Pass);
-    place.storage.clear_log();
     let ran = place.run(&[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert_eq!(place.ranges()[1], Some(format!("bytes={PART}-")));

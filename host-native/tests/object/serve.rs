@@ -211,3 +211,17 @@ fn what_is_wrong_with_the_storage_ends_the_start() {
         assert!(ran.err.contains(text) && !ran.err.contains("hunter2"), "{completed} {ran:?}");
     }
 }
+
+#[test]
+fn the_configuration_of_the_example_is_read_without_a_warning() {
+    let text = include_str!("../../../examples/fleet/config.jsonc");
+    let variable = |name: &str| match name {
+        "REGRIP_DATABASE" => Some("postgres://regrip:secret@db.example/regrip".to_owned()),
+        name => name.starts_with("REGRIP_").then(|| "a-secret-of-enough-length".to_owned()),
+    };
+    let loaded = regrip::config::parse(text, "/etc/regrip".as_ref(), &variable).expect("a configuration");
+    let unknown = |problem: &&regrip::config::Problem| problem.key != "regrip.ledger";
+    assert_eq!(loaded.warnings.iter().filter(unknown).count(), 0, "{:?}", loaded.warnings);
+    assert!(loaded.config.server.s3.is_some());
+    assert_eq!(loaded.config.downloads.map(|downloads| downloads.completed), Some("s3://models/library".into()));
+}

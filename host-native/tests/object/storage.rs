@@ -52,6 +52,8 @@ pub(crate) struct Storage {
     pub(crate) bucket: String,
     address: SocketAddr,
     shared: Arc<Shared>,
+    /// Each has an access key of its own.
+    runs: AtomicU32,
 }
 
 impl Storage {
@@ -73,7 +75,7 @@ impl Storage {
                 std::thread::spawn(move || serve(connection, &serving));
             }
         });
-        let storage = Storage { bucket, address, shared };
+        let storage = Storage { bucket, address, shared, runs: AtomicU32::new(0) };
         assert_eq!(storage.ask("PUT", "", b"").0, 200, "the bucket is made");
         storage
     }
@@ -96,9 +98,11 @@ impl Storage {
         self.shared.log.lock().unwrap().clear();
     }
 
-    /// Number and size of each part that was sent.
+    /// Number and size of each part that the last run sent. What a killed one had sent may arrive later.
     pub(crate) fn parts_sent(&self) -> Vec<(usize, usize)> {
-        let mut parts: Vec<_> = self.log().into_iter().filter(|asked| asked.is("PUT", "partNumber=")).collect();
+        let key = format!("Credential=run-{}%2F", self.runs.load(Ordering::Relaxed));
+        let is_part = |asked: &Asked| asked.is("PUT", "partNumber=") && asked.target.contains(&key);
+        let mut parts: Vec<_> = self.log().into_iter().filter(is_part).collect();
         let number = |asked: &Asked| asked.target.split("partNumber=").nth(1)?.split('&').next()?.parse().ok();
         parts.sort_by_key(number);
         parts.iter().map(|asked| (number(asked).expect("a number"), asked.bytes)).collect()
@@ -139,7 +143,7 @@ impl Storage {
     /// Sets the environment of a command so that it uses the storage.
     pub(crate) fn environment(&self, command: &mut Command) {
         command
-            .env("AWS_ACCESS_KEY_ID", "access")
+            .env("AWS_ACCESS_KEY_ID", format!("run-{}", self.runs.fetch_add(1, Ordering::Relaxed) + 1))
             .env("AWS_SECRET_ACCESS_KEY", "hunter2")
             .env("AWS_ENDPOINT_URL", self.endpoint())
             .env_remove("AWS_REGION")
