@@ -334,6 +334,11 @@ fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
     config.secret_variables.clone_from(&notes.secret_variables);
     config.secret_files = notes.secret_files.iter().map(|(_, file)| file.clone()).collect();
     if let (Some(node), Some(downloads)) = (downloads_at, &config.downloads) {
+        if config.server.postgres.is_some() && !downloads.completed_is_shared {
+            let what = "found a folder, which the other workers of regrip.ledger may not have; if all of them see the same one there, \
+                set downloads.completedPathIsShared to true";
+            notes.error(node.at, "downloads.completedPath", what);
+        }
         check_folders(&node, &downloads.completed, &config, notes);
     }
     Some(config)
