@@ -11,7 +11,7 @@
 //!
 //! | entry point | does | page |
 //! |---|---|---|
-//! | [`RetryPolicy::retry`] | a bounded number of attempts with full jitter, or the delay that a server asked for | [`retry`](mod@retry) |
+//! | [`RetryPolicy::retry`] | a bounded number of attempts with full jitter, or the delay that a server asked for | [`retry`] |
 //! | [`Semaphore`] | limits what runs at once; fair, can be resized, loses no permit when a waiter is dropped | [`semaphore`] |
 //! | [`resume::plan`], [`resume::verdict`] | what to request for partial data, and what to do with the response | [`resume`] |
 //! | [`Engine`] | all of it, for many downloads, with a record that survives crashes | [`engine`] |
@@ -67,7 +67,7 @@ pub use event::{Event, Summary, What, display_url};
 pub use host::Host;
 pub use name::SafeName;
 pub use record::{Change, DownloadId, Row, Source, Status};
-pub use retry::{RetryPolicy, retry};
+pub use retry::RetryPolicy;
 pub use semaphore::Semaphore;
 pub use shown::{redacted, shown};
 pub use stub::{PeerId, Stub};

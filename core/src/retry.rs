@@ -63,7 +63,6 @@
 //! attempt count.
 
 use crate::random::Random;
-use crate::time::Clock;
 use pin_project_lite::pin_project;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -146,7 +145,7 @@ impl RetryPolicy {
         O: FnMut(u32) -> A,
         A: Future<Output = Result<T, E>>,
     {
-        let rules = Closures { when: always as _, retry_after: never as _, on_retry: ignore as _ };
+        let rules = Rules { when: always as _, retry_after: never as _, on_retry: ignore as _ };
         Retry { policy: self, sleep, random, operation, rules, attempt: 1, state: State::Due }
     }
 
@@ -202,59 +201,16 @@ pub struct Retrying<'a, E> {
     pub error: &'a E,
 }
 
-/// How to interpret the caller's errors, and an observer.
-pub trait RetryRules<E> {
-    /// Returns `true` if another attempt may succeed.
-    fn is_retryable(&self, error: &E) -> bool;
-    /// The delay that the error asks for, such as a `Retry-After`.
-    fn retry_after(&self, error: &E) -> Option<Duration>;
-    /// Called after each failed attempt that another one follows.
-    fn on_retry(&mut self, _retrying: Retrying<'_, E>) {}
-}
-
-impl<E, R: RetryRules<E>> RetryRules<E> for &mut R {
-    fn is_retryable(&self, error: &E) -> bool {
-        (**self).is_retryable(error)
-    }
-    fn retry_after(&self, error: &E) -> Option<Duration> {
-        (**self).retry_after(error)
-    }
-    fn on_retry(&mut self, retrying: Retrying<'_, E>) {
-        (**self).on_retry(retrying);
-    }
-}
-
-/// Like [`RetryPolicy::retry`], for a host, whose clock and rules are types.
-///
-/// # Errors
-/// As [`RetryPolicy::retry`].
-///
-/// # Cancel safety
-/// As [`RetryPolicy::retry`].
-pub async fn retry<T, E, A>(
-    policy: &RetryPolicy,
-    clock: &impl Clock,
-    random: &mut impl Random,
-    rules: &mut impl RetryRules<E>,
-    operation: impl FnMut(u32) -> A,
-) -> Result<T, E>
-where
-    // Not `AsyncFnMut`: the compiler cannot yet tell whether its futures are `Send` if they borrow.
-    A: Future<Output = Result<T, E>>,
-{
-    policy.retry(|delay| clock.sleep(delay), |most| random.up_to(most), operation).rules(rules).await
-}
-
-/// The rules of a [`Retry`], as closures.
+/// How a [`Retry`] interprets the caller's errors, and its observer.
 #[derive(Clone, Copy)]
-pub struct Closures<W, F, O> {
+pub struct Rules<W, F, O> {
     when: W,
     retry_after: F,
     on_retry: O,
 }
 
 /// The rules of a [`Retry`] that was given none.
-pub type AlwaysRetry<E> = Closures<fn(&E) -> bool, fn(&E) -> Option<Duration>, fn(Retrying<'_, E>)>;
+pub type AlwaysRetry<E> = Rules<fn(&E) -> bool, fn(&E) -> Option<Duration>, fn(Retrying<'_, E>)>;
 
 fn always<E>(_: &E) -> bool {
     true
@@ -263,23 +219,6 @@ fn never<E>(_: &E) -> Option<Duration> {
     None
 }
 fn ignore<E>(_: Retrying<'_, E>) {}
-
-impl<E, W, F, O> RetryRules<E> for Closures<W, F, O>
-where
-    W: Fn(&E) -> bool,
-    F: Fn(&E) -> Option<Duration>,
-    O: FnMut(Retrying<'_, E>),
-{
-    fn is_retryable(&self, error: &E) -> bool {
-        (self.when)(error)
-    }
-    fn retry_after(&self, error: &E) -> Option<Duration> {
-        (self.retry_after)(error)
-    }
-    fn on_retry(&mut self, retrying: Retrying<'_, E>) {
-        (self.on_retry)(retrying);
-    }
-}
 
 pin_project! {
     /// A future that runs an operation with retries; see [`RetryPolicy::retry`].
@@ -313,51 +252,45 @@ impl<S, D, N, O, A, R> fmt::Debug for Retry<S, D, N, O, A, R> {
     }
 }
 
-impl<S, D, N, O, A, R> Retry<S, D, N, O, A, R> {
-    /// Replaces all rules.
-    pub fn rules<R2>(self, rules: R2) -> Retry<S, D, N, O, A, R2> {
-        let Retry { policy, sleep, random, operation, attempt, state, .. } = self;
-        Retry { policy, sleep, random, operation, rules, attempt, state }
-    }
-}
-
-impl<S, D, N, O, A, T, E, W, F, P> Retry<S, D, N, O, A, Closures<W, F, P>>
+impl<S, D, N, O, A, T, E, W, F, P> Retry<S, D, N, O, A, Rules<W, F, P>>
 where
     A: Future<Output = Result<T, E>>,
 {
     /// Another attempt follows only after errors for which `when` returns `true`.
-    pub fn when<W2: Fn(&E) -> bool>(self, when: W2) -> Retry<S, D, N, O, A, Closures<W2, F, P>> {
+    pub fn when<W2: Fn(&E) -> bool>(self, when: W2) -> Retry<S, D, N, O, A, Rules<W2, F, P>> {
         let Retry { policy, sleep, random, operation, rules, attempt, state } = self;
-        let rules = Closures { when, retry_after: rules.retry_after, on_retry: rules.on_retry };
+        let rules = Rules { when, retry_after: rules.retry_after, on_retry: rules.on_retry };
         Retry { policy, sleep, random, operation, rules, attempt, state }
     }
 
     /// The delay that an error asks for, such as a `Retry-After`. It replaces the one of the policy, up to `max_delay`.
-    pub fn retry_after<F2>(self, retry_after: F2) -> Retry<S, D, N, O, A, Closures<W, F2, P>>
+    pub fn retry_after<F2>(self, retry_after: F2) -> Retry<S, D, N, O, A, Rules<W, F2, P>>
     where
         F2: Fn(&E) -> Option<Duration>,
     {
         let Retry { policy, sleep, random, operation, rules, attempt, state } = self;
-        let rules = Closures { when: rules.when, retry_after, on_retry: rules.on_retry };
+        let rules = Rules { when: rules.when, retry_after, on_retry: rules.on_retry };
         Retry { policy, sleep, random, operation, rules, attempt, state }
     }
 
     /// Called after each failed attempt that another one follows, before the delay.
-    pub fn on_retry<P2: FnMut(Retrying<'_, E>)>(self, on_retry: P2) -> Retry<S, D, N, O, A, Closures<W, F, P2>> {
+    pub fn on_retry<P2: FnMut(Retrying<'_, E>)>(self, on_retry: P2) -> Retry<S, D, N, O, A, Rules<W, F, P2>> {
         let Retry { policy, sleep, random, operation, rules, attempt, state } = self;
-        let rules = Closures { when: rules.when, retry_after: rules.retry_after, on_retry };
+        let rules = Rules { when: rules.when, retry_after: rules.retry_after, on_retry };
         Retry { policy, sleep, random, operation, rules, attempt, state }
     }
 }
 
-impl<S, D, N, O, A, R, T, E> Future for Retry<S, D, N, O, A, R>
+impl<S, D, N, O, A, T, E, W, F, P> Future for Retry<S, D, N, O, A, Rules<W, F, P>>
 where
     S: FnMut(Duration) -> D,
     D: Future,
     N: Random,
     O: FnMut(u32) -> A,
     A: Future<Output = Result<T, E>>,
-    R: RetryRules<E>,
+    W: Fn(&E) -> bool,
+    F: Fn(&E) -> Option<Duration>,
+    P: FnMut(Retrying<'_, E>),
 {
     type Output = Result<T, E>;
 
@@ -387,12 +320,12 @@ where
             };
             this.state.set(State::Ended);
             let attempt = *this.attempt;
-            if attempt >= this.policy.max_attempts.get() || !this.rules.is_retryable(&error) {
+            if attempt >= this.policy.max_attempts.get() || !(this.rules.when)(&error) {
                 return Poll::Ready(Err(error));
             }
-            let retry_after = this.rules.retry_after(&error);
+            let retry_after = (this.rules.retry_after)(&error);
             let (delay, asked_by) = this.policy.wait(attempt, retry_after, this.random);
-            this.rules.on_retry(Retrying { attempt, delay, asked_by, error: &error });
+            (this.rules.on_retry)(Retrying { attempt, delay, asked_by, error: &error });
             *this.attempt += 1;
             match delay.is_zero() {
                 true => this.state.set(State::Due),

@@ -1,10 +1,10 @@
 //! The retry loop and its waits (spec §2).
 
+use regrip_core::RetryPolicy;
 use regrip_core::random::Random;
-use regrip_core::retry::{AskedBy, RetryRules, Retrying};
+use regrip_core::retry::{AskedBy, Retrying};
 use regrip_core::testing::{Constant, VirtualClock};
 use regrip_core::time::Clock;
-use regrip_core::{RetryPolicy, retry};
 use std::future::ready;
 use std::time::Duration;
 
@@ -30,17 +30,12 @@ fn fault(number: u32) -> Fault {
     Fault { number, transient: true, retry_after: None }
 }
 
+/// What the observer of a run saw.
 #[derive(Default)]
 struct Watch(Vec<(u32, Duration, AskedBy, Fault)>);
 
-impl RetryRules<Fault> for Watch {
-    fn is_retryable(&self, error: &Fault) -> bool {
-        error.transient
-    }
-    fn retry_after(&self, error: &Fault) -> Option<Duration> {
-        error.retry_after
-    }
-    fn on_retry(&mut self, retrying: Retrying<'_, Fault>) {
+impl Watch {
+    fn see(&mut self, retrying: Retrying<'_, Fault>) {
         let Retrying { attempt, delay, asked_by, error } = retrying;
         self.0.push((attempt, delay, asked_by, error.clone()));
     }
@@ -53,12 +48,18 @@ struct Ran<T> {
     took: Duration,
 }
 
-fn run<T>(policy: RetryPolicy, mut random: impl Random, mut operation: impl FnMut(u32) -> Result<T, Fault>) -> Ran<T> {
+fn run<T>(policy: RetryPolicy, random: impl Random, mut operation: impl FnMut(u32) -> Result<T, Fault>) -> Ran<T> {
     let (clock, mut watch, mut calls) = (VirtualClock::default(), Watch::default(), Vec::new());
-    let result = clock.run(retry(&policy, &clock, &mut random, &mut watch, |attempt| {
+    let counted = |attempt| {
         calls.push(attempt);
         ready(operation(attempt))
-    }));
+    };
+    let retry = policy
+        .retry(|delay| clock.sleep(delay), random, counted)
+        .when(|error| error.transient)
+        .retry_after(|error| error.retry_after)
+        .on_retry(|retrying| watch.see(retrying));
+    let result = clock.run(retry);
     assert_eq!(clock.timers(), 0);
     Ran { result: result.expect("it ends"), calls, watch, took: clock.elapsed() }
 }
@@ -231,13 +232,14 @@ fn a_zero_base_is_no_wait_and_sets_no_timer() {
 #[test]
 fn a_future_dropped_in_its_wait_leaves_no_timer() {
     let (clock, policy) = (VirtualClock::default(), policy(5, MS, MS));
-    let (mut random, mut watch) = (Constant(100), Watch::default());
-    let mut future = Box::pin(retry(&policy, &clock, &mut random, &mut watch, async |n| Err::<(), _>(fault(n))));
+    let mut seen = 0;
+    let retry = policy.retry(|delay| clock.sleep(delay), Constant(100), async |n| Err::<(), _>(fault(n)));
+    let mut future = Box::pin(retry.on_retry(|_| seen += 1));
     clock.run(async { assert!(futures::poll!(future.as_mut()).is_pending()) });
     assert_eq!(clock.timers(), 1);
     drop(future);
     assert_eq!(clock.timers(), 0);
-    assert_eq!(watch.0.len(), 1);
+    assert_eq!(seen, 1);
 }
 
 #[test]

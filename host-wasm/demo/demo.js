@@ -70,7 +70,7 @@ async function takeUp() {
 }
 
 function add(film) {
-  const buttons = { go: (row) => (row.running ? attempt(() => engine.cancel(row.id)) : start(row)), replace: exchange, save, remove: (row) => attempt(() => remove(row)) };
+  const buttons = { go: (row) => (row.running ? attempt(() => engine.pause(row.id)) : start(row)), replace: exchange, save, remove: (row) => attempt(() => remove(row)) };
   const row = new Row(film, element("film"), buttons);
   rows.set(film.name, row);
   element("films").append(row.element);
@@ -99,13 +99,15 @@ function save(row) {
 
 async function remove(row) {
   if (row.state === "whole") await regrip.removeFile(row.name);
-  else if (row.id !== undefined) await engine.remove(row.id);
+  else if (row.id !== undefined) {
+    await engine.cancel(row.id).catch(() => {}); // a paused download is still the engine's
+    await engine.remove(row.id);
+  }
   row.gone();
 }
 
 async function startOver() {
   for (const row of rows.values()) {
-    if (row.running) await engine.cancel(row.id).catch(() => {});
     if (row.state !== "idle") await remove(row);
     row.version = 0;
     row.draw();
@@ -134,7 +136,7 @@ function wordsOf(event) {
     case "completed":
       return `whole: ${megabytes(event.bytes)}${event.sha256 ? `, SHA-256 ${event.sha256.slice(0, 16)}…` : ""}`;
     case "cancelled":
-      return "paused";
+      return "stopped";
     case "failed":
       return `${event.error}${event.advice ? ` (${event.advice})` : ""}`;
   }

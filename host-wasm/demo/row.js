@@ -81,7 +81,8 @@ export class Row {
         break;
       case "waiting":
         this.#until = event.until;
-        this.#set("waiting", event.why);
+        if (event.why === "paused") this.#set("paused");
+        else this.#set("waiting", event.why);
         break;
       case "completed":
         this.#bytes = this.#total = event.bytes;
@@ -104,7 +105,7 @@ export class Row {
     this.#attempts = attempts;
     this.#restarts = restarts;
     this.#starts = bytes > 0 ? [0] : [];
-    if (status === "cancelled") this.#set("paused");
+    if (status === "paused" || status === "cancelled") this.#set("paused");
     else if (status === "failed") this.#set("failed", reason(error));
     else this.#set("queued");
     this.draw();

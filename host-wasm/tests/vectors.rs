@@ -7,16 +7,15 @@
 use regrip_core::classify::class_of_status;
 use regrip_core::http::parse_retry_after;
 use regrip_core::random::Random;
-use regrip_core::retry::{RetryRules, Retrying};
+use regrip_core::retry::Retrying;
 use regrip_core::semaphore::{Acquire, Permit, Semaphore};
-use regrip_core::time::{Clock, Instant};
 use regrip_core::{Class, RetryPolicy};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::future::{Future, ready};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors.json");
 
@@ -143,36 +142,6 @@ fn retry_afters() -> Vec<Value> {
 #[derive(Clone, Debug)]
 struct Failure(bool, Option<u64>);
 
-struct Sleepless;
-
-impl Clock for Sleepless {
-    fn now(&self) -> Instant {
-        Instant::default()
-    }
-    fn wall(&self) -> SystemTime {
-        UNIX_EPOCH
-    }
-    fn sleep(&self, _: Duration) -> impl Future<Output = ()> + use<> {
-        ready(())
-    }
-}
-
-#[derive(Default)]
-struct Observed(Vec<Value>);
-
-impl RetryRules<Failure> for Observed {
-    fn is_retryable(&self, error: &Failure) -> bool {
-        error.0
-    }
-    fn retry_after(&self, error: &Failure) -> Option<Duration> {
-        error.1.map(Duration::from_millis)
-    }
-    fn on_retry(&mut self, retrying: Retrying<'_, Failure>) {
-        let Retrying { attempt, delay, asked_by, .. } = retrying;
-        self.0.push(json!({ "attempt": attempt, "delayMs": ms(delay), "askedBy": asked_by.name() }));
-    }
-}
-
 fn retry_run(random: &mut fastrand::Rng) -> Value {
     let attempts = random.u32(1..8);
     let (base, cap, drawn) = (random.u64(0..3000), random.u64(0..9000), random.f64());
@@ -183,17 +152,25 @@ fn retry_run(random: &mut fastrand::Rng) -> Value {
         })
         .collect();
     let policy = RetryPolicy::new(attempts, Duration::from_millis(base), Duration::from_millis(cap)).unwrap();
-    let (mut observed, mut calls) = (Observed::default(), 0);
-    let ended = finished(regrip_core::retry(&policy, &Sleepless, &mut Drawn(drawn), &mut observed, |attempt| {
+    let (mut observed, mut calls) = (Vec::new(), 0);
+    let operation = |attempt| {
         calls = attempt;
         ready(failures[attempt as usize - 1].clone().map_or(Ok(()), Err))
-    }));
+    };
+    let retry = policy
+        .retry(|_| ready(()), Drawn(drawn), operation)
+        .when(|error| error.0)
+        .retry_after(|error| error.1.map(Duration::from_millis))
+        .on_retry(|Retrying { attempt, delay, asked_by, .. }| {
+            observed.push(json!({ "attempt": attempt, "delayMs": ms(delay), "askedBy": asked_by.name() }));
+        });
+    let ended = finished(retry);
     let described = |failure: &Option<Failure>| {
         failure.as_ref().map(|Failure(transient, after)| json!({ "class": if *transient { "transient" } else { "permanent" }, "retryAfterMs": after }))
     };
     json!({
         "maxAttempts": attempts, "baseDelayMs": base, "maxDelayMs": cap, "random": drawn, "failures": failures.iter().map(described).collect::<Vec<_>>(),
-        "calls": calls, "succeeds": ended.is_ok(), "retries": observed.0,
+        "calls": calls, "succeeds": ended.is_ok(), "retries": observed,
     })
 }
 

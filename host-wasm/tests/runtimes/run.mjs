@@ -46,7 +46,7 @@ async function main() {
   const facts = `{ url: ${JSON.stringify(faultd.origin)}, wanted: "${wanted}"`;
   const use = (to, name = "regrip") => `import * as regrip from "${name}"; import { suite } from "./suite.mjs"; await suite(regrip, ${facts}, to: ${to} });`;
   await writeFile(join(folder, "node.mjs"), `import { tmpdir } from "node:os"; ${use('`${tmpdir()}/regrip-${Math.random()}`')} console.log("done");`);
-  await writeFile(join(folder, "page.js"), `${use('"film"')}`.replace(/await suite(.+);/, 'suite$1.then(() => (document.title = "done"), (error) => (document.title = String(error?.stack ?? error))).then(() => fetch(`/ended?${encodeURIComponent(document.title)}`));'));
+  await writeFile(join(folder, "page.js"), `${use('"film"')}`.replace(/await suite(.+);/, 'suite$1.then(() => (document.title = "done"), (error) => (document.title = String(error?.stack ?? error))).then(() => fetch(`/ended/${encodeURIComponent(document.title)}`));'));
 
   await run("Node 20", bin("node20/bin/node"), ["node.mjs"]);
   await run("Node 22", bin("node22/bin/node"), ["node.mjs"]);
@@ -137,8 +137,8 @@ async function firefox(program, path) {
   try {
     return await attempt(async () => {
       for (let tries = 0; tries < 300; tries += 1) {
-        const said = (await faultd.log()).find((entry) => entry.path.startsWith("/ended"));
-        if (said?.path === "/ended?done") return;
+        const said = (await faultd.log()).find((entry) => entry.path.startsWith("/ended/"));
+        if (said?.path === "/ended/done") return;
         if (said) throw new Error(decodeURIComponent(said.path));
         await new Promise((done) => setTimeout(done, 200));
       }
