@@ -224,7 +224,8 @@ async fn is_unchanged(
     Ok(right)
 }
 
-fn new_download(wanted: &Wanted, destination: &Path) -> NewDownload {
+/// The row of what is wanted.
+pub(crate) fn new_download(wanted: &Wanted, destination: &Path) -> NewDownload {
     NewDownload {
         source: wanted.source.clone(),
         mirrors: wanted.mirrors.clone(),

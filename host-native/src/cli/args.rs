@@ -467,24 +467,29 @@ Example:
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The server downloads the URL into its completed folder; this command does not wait for the end. A
-known URL is not downloaded twice.
+known URL is not downloaded twice. A list has one URL per line, as `get -i` reads it, with out= and
+checksum= below a URL; it is sent in one request, and sending it again adds nothing.
 
 Examples:
   regrip add https://host/film.mkv --config /etc/regrip/config.jsonc
+  regrip add -i urls.txt --config /etc/regrip/config.jsonc
   REGRIP_API_KEY=... regrip add https://host/film.mkv --server http://nas:5225
 
-Exit codes: 0 accepted, 1 refused or no server, 2 wrong usage.")]
+Exit codes: 0 accepted, 1 refused (in part) or no server, 2 wrong usage.")]
 pub(crate) struct AddArgs {
     /// What to download: http or https
-    #[arg(value_name = "URL")]
-    pub url: String,
+    #[arg(value_name = "URL", required_unless_present = "input")]
+    pub url: Option<String>,
+    /// A list of URLs instead; - is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["url", "name", "checksum"])]
+    pub input: Option<PathBuf>,
     /// The file's name [default: the last segment of the URL]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// The digest that the file must have: sha256, sha512, sha1 or md5, a colon and its hexadecimal digits
     #[arg(long, alias = "sha256", value_name = "ALGORITHM:HEX")]
     pub checksum: Option<String>,
-    /// Print the download as one JSON object
+    /// Print the download, or the result of a list, as one JSON object
     #[arg(long)]
     pub json: bool,
     /// The server.

@@ -45,6 +45,7 @@ pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downlo
     let watch_at = block.take("watchPath");
     let completed = block.need("completedPath", "the folder that files go to", notes);
     let (engine, on_exists_given) = engine(&mut block, node, notes);
+    let is_shared = block.take("completedPathIsShared").and_then(|knob| flag(&knob, notes)).unwrap_or(false);
     let blocklist_failed = block.take("blocklistFailed").and_then(|knob| flag(&knob, notes)).unwrap_or(true);
     let unlink_imported_files = block.take("unlinkImportedFiles").and_then(|knob| flag(&knob, notes)).unwrap_or(false);
     let import_poll_interval = import_poll_interval(&mut block, notes);
@@ -64,6 +65,7 @@ pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downlo
     Some(Downloads {
         watch,
         completed,
+        completed_is_shared: is_shared,
         engine,
         blocklist_failed,
         import_poll_interval,

@@ -85,6 +85,13 @@ pub enum ServeError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] OpenError),
+    /// The database.
+    #[cfg(feature = "fleet")]
+    #[error(transparent)]
+    Database(#[from] crate::ledger::DatabaseRefused),
+    /// The configuration names a database, which this program cannot use.
+    #[error("this regrip was built without the feature `fleet`, which regrip.ledger needs")]
+    NoPostgres,
     /// The ledger, once it was open.
     #[error(transparent)]
     Core(#[from] Error),
@@ -140,8 +147,19 @@ pub fn serve(options: ServeOptions) -> Result<(), ServeError> {
     if let Some(clash) = data_folder_clash(&config, folder.path()) {
         return Err(ServeError::Folders(clash));
     }
-    let ledger = SqliteLedger::open_with(&folder.ledger(), Patience::SERVER)?;
-    serve_on(ledger, config, options.file, options.proxies, folder, signals)
+    match &config.server.postgres {
+        None => {
+            let ledger = SqliteLedger::open_with(&folder.ledger(), Patience::SERVER)?;
+            serve_on(ledger, config, options.file, options.proxies, folder, signals)
+        }
+        #[cfg(feature = "fleet")]
+        Some(postgres) => {
+            let ledger = crate::ledger::PostgresLedger::open(postgres.url.reveal(), postgres.lease)?;
+            serve_on(ledger, config, options.file, options.proxies, folder, signals)
+        }
+        #[cfg(not(feature = "fleet"))]
+        Some(_) => Err(ServeError::NoPostgres),
+    }
 }
 
 /// Runs a server on an open ledger, in its locked data folder, until a signal ends it.
@@ -267,8 +285,8 @@ fn control<L: NativeLedger>(
         bytes_per_second: config.downloads.as_ref().and_then(|downloads| downloads.limit_rate),
         ..TransportOptions::new(&limits)
     };
-    #[cfg_attr(not(feature = "fleet"), allow(unused_mut))]
     let mut store = FileStore::new();
+    store.takes_over = ledger.lease().is_some();
     #[cfg(feature = "fleet")]
     if let Some((s3, completed)) = config.server.s3.clone().zip(config.downloads.as_ref().map(|all| &all.completed)) {
         let prefix = format!("{}/", completed.display());
@@ -379,7 +397,7 @@ impl<L: NativeLedger> Running<L> {
         }
         let downloads = self.settings.get().downloads.clone();
         let service = match downloads {
-            Some(downloads) => Some(self.begin(&downloads, threads).await?),
+            Some(downloads) => Some(self.begin(&downloads, threads, address).await?),
             None => {
                 settle(&self.control).await?;
                 tracing::warn!("the configuration has no downloads block: downloading is disabled");
@@ -393,6 +411,7 @@ impl<L: NativeLedger> Running<L> {
         hooks.end();
         let all = async {
             self.control.end().await;
+            queue::sign_off(&self.control).await;
             running_hooks.await;
             serving.await;
         };
@@ -417,7 +436,12 @@ impl<L: NativeLedger> Running<L> {
     }
 
     /// Takes up what was left, and then stubs.
-    async fn begin(&self, downloads: &Downloads, threads: &Threads) -> Result<Arc<Service<L>>, ServeError> {
+    async fn begin(
+        &self,
+        downloads: &Downloads,
+        threads: &Threads,
+        address: SocketAddr,
+    ) -> Result<Arc<Service<L>>, ServeError> {
         let executor = Arc::clone(threads.executor());
         let service = Service::new(self.control.clone(), self.settings.clone(), downloads, executor);
         let ending = Arc::clone(&service);
@@ -429,6 +453,9 @@ impl<L: NativeLedger> Running<L> {
         queue::recover(&service).await?;
         service.watch()?;
         service.spawn(queue::run(Arc::clone(&service)));
+        service.spawn(queue::work(Arc::clone(&service)));
+        service.spawn(queue::report(self.control.clone(), address));
+        service.spawn(queue::settle_elsewhere(Arc::clone(&service)));
         service.spawn(finish::retry_removals(Arc::clone(&service)));
         service.spawn(service::show_outages(Arc::clone(&service)));
         service.spawn(service::look_at_client(Arc::clone(&service)));

@@ -3,6 +3,9 @@
 mod bad_input;
 mod contract;
 mod get;
+#[path = "../support/postgres.rs"]
+#[allow(dead_code, reason = "the tests of the fleet use more of it")]
+mod postgres;
 mod serve;
 mod storage;
 #[path = "../cli/support.rs"]

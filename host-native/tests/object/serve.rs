@@ -1,5 +1,6 @@
 //! `regrip serve` whose completed folder is a prefix in a bucket.
 
+use crate::postgres::Schema;
 use crate::storage::Storage;
 use crate::support::Ran;
 use regrip_faultd::{Content, FileScript, Script, Server, Version};
@@ -16,6 +17,8 @@ struct House {
     folder: TempDir,
     storage: Storage,
     source: Server,
+    /// The database of several workers.
+    schema: Option<Schema>,
 }
 
 /// A running server.
@@ -34,7 +37,7 @@ impl Drop for Serving {
 impl House {
     fn serving(script: Script) -> House {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        House { folder, storage: Storage::new(), source: Server::start(script).expect("a free port") }
+        House { folder, storage: Storage::new(), source: Server::start(script).expect("a free port"), schema: None }
     }
 
     /// The configuration, with these values in place of the usual ones.
@@ -63,7 +66,17 @@ impl House {
     }
 
     fn start(&self) -> Serving {
-        let mut child = self.command(&self.config(&self.prefix(), self.s3())).spawn().expect("regrip starts");
+        self.start_as("data")
+    }
+
+    /// Starts a server with this data folder.
+    fn start_as(&self, data: &str) -> Serving {
+        let mut config = self.config(&self.prefix(), self.s3());
+        config["regrip"]["dataDir"] = data.into();
+        if let Some(schema) = &self.schema {
+            config["regrip"]["ledger"] = json!({ "postgres": schema.url(), "leaseMs": 2000 });
+        }
+        let mut child = self.command(&config).spawn().expect("regrip starts");
         let mut log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let address =
             log.by_ref().map_while(Result::ok).find_map(|line| Some(line.split_once("http://")?.1.to_owned()));
@@ -224,4 +237,60 @@ fn the_configuration_of_the_example_is_read_without_a_warning() {
     assert_eq!(loaded.warnings.iter().filter(unknown).count(), 0, "{:?}", loaded.warnings);
     assert!(loaded.config.server.s3.is_some());
     assert_eq!(loaded.config.downloads.map(|downloads| downloads.completed), Some("s3://models/library".into()));
+}
+
+/// Two workers on one database, of which the first drives a slow download; `None` without a database.
+fn two_workers(size: u64) -> Option<(House, Serving, Serving)> {
+    if std::env::var_os("REGRIP_TEST_POSTGRES").is_none() {
+        eprintln!("SKIPPED: no database; run `tests/fleet/run tests/fleet/s3`");
+        return None;
+    }
+    let script = script(size).bytes_per_second(8_000_000);
+    let house = House { schema: Some(Schema::new()), ..House::serving(script) };
+    let first = house.start_as("one");
+    let (status, added) = first.add(&house.source.url("/film"), "film.bin");
+    assert_eq!(status, 201, "{added}");
+    house.storage.wait(|log| log.iter().filter(|asked| asked.is("PUT", "partNumber=")).count() > 1);
+    let second = house.start_as("two");
+    Some((house, first, second))
+}
+
+fn signal(server: &Serving, name: &str) {
+    let kill = Command::new("kill").args(["-s", name, &server.child.id().to_string()]).status();
+    assert!(kill.expect("kill runs").success());
+}
+
+#[test]
+fn another_worker_goes_on_from_the_parts_after_a_kill() {
+    let size = 8 * PART;
+    let Some((house, mut first, second)) = two_workers(size) else { return };
+    first.child.kill().expect("killed");
+    let download = second.wait(1, "completed");
+    assert_eq!(download["restarts"], 0, "{download}");
+    house.object("film.bin", Content::new(1, size));
+    let ranges: Vec<_> = house.source.log().into_iter().map(|entry| entry.range).collect();
+    assert!(matches!(&ranges[..], [None, Some(from)] if from != "bytes=0-"), "{ranges:?}");
+    assert_eq!(house.storage.uploads(), 0);
+}
+
+#[test]
+fn a_worker_that_was_stopped_for_longer_than_its_lease_uploads_nothing_that_counts() {
+    let size = 8 * PART;
+    let Some((house, first, second)) = two_workers(size) else { return };
+    signal(&first, "STOP");
+    let schema = house.schema.as_ref().expect("a database");
+    let owner = || schema.execute("SELECT coalesce(owner, '') FROM downloads");
+    let before = owner();
+    for _ in 0..6_000 {
+        if owner() != before {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // It wakes up while the other one is in the middle of the file.
+    signal(&first, "CONT");
+    second.wait(1, "completed");
+    house.object("film.bin", Content::new(1, size));
+    assert_eq!(house.storage.uploads(), 0);
+    assert_eq!(schema.execute("SELECT count(*) FROM uploads"), "0");
 }
