@@ -88,7 +88,7 @@ async fn check_uploads(ledger: &dyn UploadLedger, object: &str) {
         assert_eq!(again, Upload { generation: 2, ..new.clone() }, "a second time changes nothing");
     }
     let first = (object(), "first".to_owned());
-    assert_eq!(ledger.uploads_to_abort(Some(object())).await.unwrap(), [first.clone()]);
+    assert_eq!(ledger.uploads_to_abort(Some(object())).await.unwrap(), std::slice::from_ref(&first));
     assert!(ledger.add_uploaded_part(object(), "first".to_owned(), part(1, "late")).await.is_err());
     ledger.begin_upload(object(), "second".to_owned()).await.unwrap();
     ledger.end_upload(object(), UploadEnd::Completed).await.unwrap();
