@@ -10,6 +10,19 @@ pub trait Ledger {
     /// Adds a row with status `queued`.
     async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error>;
 
+    /// [Adds](Self::insert) those for whose destination there is no row, in this order, and returns their ids: in one transaction, if
+    /// the ledger can. Of several for one destination the first is added.
+    async fn insert_new(&self, new: &[NewDownload], at: SystemTime) -> Result<Vec<Option<DownloadId>>, Error> {
+        let mut ids = Vec::new();
+        for new in new {
+            ids.push(match self.rows_for(&new.destination).await?.is_empty() {
+                true => Some(self.insert(new, at).await?),
+                false => None,
+            });
+        }
+        Ok(ids)
+    }
+
     /// Reads a row.
     ///
     /// # Errors
@@ -76,6 +89,15 @@ pub trait Ledger {
     async fn claim(&self, id: DownloadId, owner: &str, until: SystemTime) -> Result<bool, Error> {
         let _ = (id, owner, until);
         Ok(true)
+    }
+
+    /// Gives a claim of `owner` back before its end, so that another process need not wait for that. It is no error if there is none.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    async fn release(&self, id: DownloadId, owner: &str) -> Result<(), Error> {
+        let _ = (id, owner);
+        Ok(())
     }
 
     /// Waits until another process may have changed rows; never returns if that is impossible.

@@ -14,6 +14,24 @@ pub trait SendLedger: Sync {
     /// As [`Ledger::insert`].
     fn insert(&self, new: &NewDownload, at: SystemTime) -> impl Future<Output = Result<DownloadId, Error>> + Send;
 
+    /// As [`Ledger::insert_new`].
+    fn insert_new(
+        &self,
+        new: &[NewDownload],
+        at: SystemTime,
+    ) -> impl Future<Output = Result<Vec<Option<DownloadId>>, Error>> + Send {
+        async move {
+            let mut ids = Vec::new();
+            for new in new {
+                ids.push(match self.rows_for(&new.destination).await?.is_empty() {
+                    true => Some(self.insert(new, at).await?),
+                    false => None,
+                });
+            }
+            Ok(ids)
+        }
+    }
+
     /// As [`Ledger::row`].
     fn row(&self, id: DownloadId) -> impl Future<Output = Result<Row, Error>> + Send;
 
@@ -58,6 +76,12 @@ pub trait SendLedger: Sync {
         ready(Ok(true))
     }
 
+    /// As [`Ledger::release`].
+    fn release(&self, id: DownloadId, owner: &str) -> impl Future<Output = Result<(), Error>> + Send {
+        let _ = (id, owner);
+        ready(Ok(()))
+    }
+
     /// As [`Ledger::changes`].
     fn changes(&self) -> impl Future<Output = ()> + Send {
         pending()
@@ -67,6 +91,10 @@ pub trait SendLedger: Sync {
 impl<L: SendLedger> Ledger for L {
     async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error> {
         SendLedger::insert(self, new, at).await
+    }
+
+    async fn insert_new(&self, new: &[NewDownload], at: SystemTime) -> Result<Vec<Option<DownloadId>>, Error> {
+        SendLedger::insert_new(self, new, at).await
     }
 
     async fn row(&self, id: DownloadId) -> Result<Row, Error> {
@@ -109,6 +137,10 @@ impl<L: SendLedger> Ledger for L {
 
     async fn claim(&self, id: DownloadId, owner: &str, until: SystemTime) -> Result<bool, Error> {
         SendLedger::claim(self, id, owner, until).await
+    }
+
+    async fn release(&self, id: DownloadId, owner: &str) -> Result<(), Error> {
+        SendLedger::release(self, id, owner).await
     }
 
     async fn changes(&self) {

@@ -1,21 +1,22 @@
-//! The ledger's contract, kept by SQLite: two handles on one file, as two processes have them.
+//! The ledger's contract, kept by every ledger: two handles on one, as two processes have them.
 
+#[allow(unused)] // what other tests use of it
+#[path = "support/ledgers.rs"]
+mod ledgers;
+
+use ledgers::Sqlite;
 use regrip::ledger::SqliteLedger;
 use regrip_core::DownloadId;
 use regrip_core::record::Status;
 use regrip_core::testing::contract::ledger::{LedgerUnderTest, check_all};
 use smol::{Timer, block_on};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
-
-/// A ledger's file.
-struct Sqlite(PathBuf);
 
 impl LedgerUnderTest for Sqlite {
     type Ledger = SqliteLedger;
 
     fn open(&self) -> SqliteLedger {
-        SqliteLedger::open(&self.0).unwrap()
+        Sqlite::open(self)
     }
     fn now(&self) -> SystemTime {
         SystemTime::now()
@@ -27,7 +28,7 @@ impl LedgerUnderTest for Sqlite {
         true
     }
     async fn set_status(&self, id: DownloadId, status: Status) -> bool {
-        let file = rusqlite::Connection::open(&self.0).unwrap();
+        let file = rusqlite::Connection::open(self.path()).unwrap();
         let set = "UPDATE downloads SET status = ?2 WHERE id = ?1";
         file.execute(set, (id, status.name())).unwrap() == 1
     }
@@ -35,12 +36,40 @@ impl LedgerUnderTest for Sqlite {
 
 #[test]
 fn sqlite_keeps_the_contract_of_a_ledger() {
-    // In memory if that is possible: a commit waits for the disk.
-    let memory = Path::new("/dev/shm");
-    let folder = match memory.is_dir() {
-        true => tempfile::tempdir_in(memory).unwrap(),
-        false => tempfile::tempdir().unwrap(),
-    };
-    let subject = Sqlite(folder.path().join("ledger.db"));
-    block_on(check_all(&subject, &[])).unwrap();
+    block_on(check_all(&Sqlite::new(), &[])).unwrap();
+}
+
+#[cfg(feature = "fleet")]
+mod fleet {
+    use super::*;
+    use crate::ledgers::postgres::Schema;
+    use regrip::ledger::PostgresLedger;
+
+    impl LedgerUnderTest for Schema {
+        type Ledger = PostgresLedger;
+
+        fn open(&self) -> PostgresLedger {
+            Schema::open(self)
+        }
+        fn now(&self) -> SystemTime {
+            SystemTime::now()
+        }
+        async fn pass(&self, time: Duration) {
+            Timer::after(time).await;
+        }
+        fn is_shared(&self) -> bool {
+            true
+        }
+        async fn set_status(&self, id: DownloadId, status: Status) -> bool {
+            let name = status.name();
+            let record = format!("jsonb_set(record::jsonb, '{{status}}', '\"{name}\"')::json");
+            self.execute(&format!("UPDATE downloads SET status = '{name}', record = {record} WHERE id = {id}"));
+            true
+        }
+    }
+
+    #[test]
+    fn postgres_keeps_the_contract_of_a_ledger() {
+        block_on(check_all(&Schema::new(), &[])).unwrap();
+    }
 }

@@ -1,23 +1,22 @@
 //! Listing and removing rows, and what is done with values that make no sense.
 
-use regrip::ledger::{Catalogue, Import, ImportState, LedgerEntry, NativeLedger, ServeTables, SqliteLedger};
+#[path = "support/ledgers.rs"]
+mod ledgers;
+
+use ledgers::{Sqlite, on_every_ledger};
+use regrip::ledger::{Import, ImportState, LedgerEntry, NativeLedger};
 use regrip::store::FileStamp;
 use regrip_core::ledger::Ledger;
 use regrip_core::record::*;
 use regrip_core::{Error, OnExists};
 use smol::block_on;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tempfile::TempDir;
 
-/// In memory if possible: a commit waits for the disk.
-fn folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
-}
-
-fn open(folder: &TempDir) -> SqliteLedger {
-    SqliteLedger::open(&folder.path().join("ledger.db")).unwrap()
+on_every_ledger! {
+    what_was_removed_is_gone_with_its_attempts_and_its_id_never_comes_back,
+    the_list_is_ordered_by_the_last_change_and_pages_lose_nothing,
+    an_entry_tells_when_things_happened_and_what_the_host_noted,
+    an_import_is_gone_on_with_until_no_server_is_pending,
 }
 
 /// Milliseconds are what the ledger keeps.
@@ -39,10 +38,7 @@ fn new(name: &str) -> NewDownload {
     }
 }
 
-#[test]
-fn what_was_removed_is_gone_with_its_attempts_and_its_id_never_comes_back() {
-    let folder = folder();
-    let ledger = open(&folder);
+fn what_was_removed_is_gone_with_its_attempts_and_its_id_never_comes_back(ledger: &impl NativeLedger) {
     block_on(async {
         let id = ledger.insert(&new("f"), at(0)).await.unwrap();
         let attempt = NewAttempt { at: at(1), from: 0 };
@@ -61,10 +57,7 @@ fn what_was_removed_is_gone_with_its_attempts_and_its_id_never_comes_back() {
     });
 }
 
-#[test]
-fn the_list_is_ordered_by_the_last_change_and_pages_lose_nothing() {
-    let folder = folder();
-    let ledger = open(&folder);
+fn the_list_is_ordered_by_the_last_change_and_pages_lose_nothing(ledger: &impl NativeLedger) {
     block_on(async {
         let mut ids = Vec::new();
         for number in 0..7 {
@@ -95,10 +88,7 @@ fn the_list_is_ordered_by_the_last_change_and_pages_lose_nothing() {
     });
 }
 
-#[test]
-fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
-    let folder = folder();
-    let ledger = open(&folder);
+fn an_entry_tells_when_things_happened_and_what_the_host_noted(ledger: &impl NativeLedger) {
     block_on(async {
         let id = ledger.insert(&new("f.mkv"), at(0)).await.unwrap();
         let first = NewAttempt { at: at(1), from: 0 };
@@ -142,10 +132,7 @@ fn an_entry_tells_when_things_happened_and_what_the_host_noted() {
     });
 }
 
-#[test]
-fn an_import_is_gone_on_with_until_no_server_is_pending() {
-    let folder = folder();
-    let ledger = open(&folder);
+fn an_import_is_gone_on_with_until_no_server_is_pending(ledger: &impl NativeLedger) {
     let import = |server: &str, state| Import { state, ..Import::new(server) };
     let accepted = import("Films", ImportState::Accepted);
     let failed = import("pending at dawn", ImportState::Failed);
@@ -207,11 +194,11 @@ fn a_senseless_value_is_an_error_that_names_row_and_column() {
         ("committing_size", "3"),
         ("error", "'no class'"),
     ];
-    let folder = folder();
-    let ledger = open(&folder);
+    let place = Sqlite::new();
+    let ledger = place.open();
     for (column, value) in cases {
         let id = block_on(ledger.insert(&new(column), at(0))).unwrap();
-        set(&folder, id, column, value);
+        set(&place, id, column, value);
         let error = block_on(ledger.row(id)).unwrap_err();
         assert_eq!(error.code().as_str(), "Ledger", "{column}");
         let text = error.to_string();
@@ -224,16 +211,16 @@ fn a_senseless_value_is_an_error_that_names_row_and_column() {
 
 #[test]
 fn a_row_of_a_status_from_a_later_version_is_kept_and_not_driven() {
-    let folder = folder();
-    let ledger = open(&folder);
+    let place = Sqlite::new();
+    let ledger = place.open();
     let id = block_on(ledger.insert(&new("f"), at(0))).unwrap();
-    set(&folder, id, "status", "'dancing'");
+    set(&place, id, "status", "'dancing'");
     assert!(block_on(ledger.unfinished_marks()).unwrap().is_empty());
     assert_eq!(block_on(ledger.row(id)).unwrap_err().code().as_str(), "Ledger");
 }
 
-fn set(folder: &TempDir, id: i64, column: &str, value: &str) {
-    let file = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();
+fn set(place: &Sqlite, id: i64, column: &str, value: &str) {
+    let file = rusqlite::Connection::open(place.path()).unwrap();
     let set = format!("UPDATE downloads SET {column} = {value} WHERE id = {id}");
     assert_eq!(file.execute(&set, []).unwrap(), 1);
 }

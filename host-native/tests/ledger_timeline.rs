@@ -1,6 +1,10 @@
 //! The attempts of a download, line by line.
 
-use regrip::ledger::{AttemptLine, Catalogue, NativeLedger, SqliteLedger};
+#[path = "support/ledgers.rs"]
+mod ledgers;
+
+use ledgers::{Sqlite, on_every_ledger};
+use regrip::ledger::{AttemptLine, Catalogue, NativeLedger};
 use regrip_core::bounds::Bounds;
 use regrip_core::classify::Class;
 use regrip_core::ledger::Ledger;
@@ -9,20 +13,18 @@ use regrip_core::retry::AskedBy;
 use regrip_core::{ErrorCode, OnExists};
 use smol::block_on;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tempfile::TempDir;
 
 fn at(second: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(second)
 }
 
-fn one_row() -> (TempDir, SqliteLedger, DownloadId) {
-    let folder = tempfile::tempdir().unwrap();
-    let ledger = SqliteLedger::open(&folder.path().join("ledger.db")).unwrap();
-    let id = add(&ledger);
-    (folder, ledger, id)
+on_every_ledger! {
+    a_line_tells_its_attempt_from_start_to_end,
+    restarts_are_noted_on_their_attempt_and_on_no_other,
+    a_line_left_open_by_a_killed_process_is_closed_as_lost_by_the_next_attempt,
 }
 
-fn add(ledger: &SqliteLedger) -> DownloadId {
+fn add(ledger: &impl NativeLedger) -> DownloadId {
     let new = NewDownload {
         source: Source::Url { url: "https://example.org/f".to_owned() },
         mirrors: Vec::new(),
@@ -37,7 +39,7 @@ fn add(ledger: &SqliteLedger) -> DownloadId {
     block_on(ledger.insert(&new, at(0))).unwrap()
 }
 
-fn begin(ledger: &SqliteLedger, id: DownloadId, second: u64, from: u64) -> u32 {
+fn begin(ledger: &impl NativeLedger, id: DownloadId, second: u64, from: u64) -> u32 {
     let at = at(second);
     block_on(ledger.begin_attempt(id, &NewAttempt { at, from })).unwrap()
 }
@@ -46,10 +48,9 @@ fn checkpoint(downloaded: u64) -> Change {
     Change::Checkpoint { downloaded, durable: downloaded, epoch: "boot".to_owned(), digests: Vec::new() }
 }
 
-#[test]
-fn a_line_tells_its_attempt_from_start_to_end() {
-    let (_folder, ledger, id) = one_row();
-    let attempt = begin(&ledger, id, 1, 10);
+fn a_line_tells_its_attempt_from_start_to_end(ledger: &impl NativeLedger) {
+    let id = add(ledger);
+    let attempt = begin(ledger, id, 1, 10);
     let open = block_on(ledger.timeline(id)).unwrap();
     assert_eq!((open[0].ended_at.as_deref(), &open[0].outcome), (None, &None));
 
@@ -87,13 +88,12 @@ fn a_line_tells_its_attempt_from_start_to_end() {
     assert_eq!(block_on(ledger.timeline(id)).unwrap(), [wanted]);
 }
 
-#[test]
-fn restarts_are_noted_on_their_attempt_and_on_no_other() {
-    let (_folder, ledger, id) = one_row();
-    let other = add(&ledger);
-    begin(&ledger, other, 1, 0);
-    begin(&ledger, id, 1, 0);
-    begin(&ledger, id, 2, 0);
+fn restarts_are_noted_on_their_attempt_and_on_no_other(ledger: &impl NativeLedger) {
+    let id = add(ledger);
+    let other = add(ledger);
+    begin(ledger, other, 1, 0);
+    begin(ledger, id, 1, 0);
+    begin(ledger, id, 2, 0);
     for (reason, discarded) in [(RestartReason::RangeIgnored, 5), (RestartReason::DigestMismatch, 7)] {
         let attempt = 2;
         let change = Change::Restart(Restart { attempt, reason, discarded });
@@ -108,12 +108,11 @@ fn restarts_are_noted_on_their_attempt_and_on_no_other() {
     assert_eq!(others[0].restart_reason, None);
 }
 
-#[test]
-fn a_line_left_open_by_a_killed_process_is_closed_as_lost_by_the_next_attempt() {
-    let (_folder, ledger, id) = one_row();
-    begin(&ledger, id, 1, 0);
+fn a_line_left_open_by_a_killed_process_is_closed_as_lost_by_the_next_attempt(ledger: &impl NativeLedger) {
+    let id = add(ledger);
+    begin(ledger, id, 1, 0);
     block_on(ledger.record(id, &checkpoint(64), at(5))).unwrap();
-    assert_eq!(begin(&ledger, id, 9, 64), 2);
+    assert_eq!(begin(ledger, id, 9, 64), 2);
 
     let lines = block_on(ledger.timeline(id)).unwrap();
     let ends: Vec<_> = lines.iter().map(|line| line.outcome.as_deref()).collect();
@@ -125,14 +124,16 @@ fn a_line_left_open_by_a_killed_process_is_closed_as_lost_by_the_next_attempt() 
 
 #[test]
 fn open_lines_can_be_closed_all_at_once_and_ended_ones_stay_as_they_are() {
-    let (_folder, ledger, id) = one_row();
-    let other = add(&ledger);
-    let attempt = begin(&ledger, id, 1, 0);
+    let place = Sqlite::new();
+    let ledger = &place.open();
+    let id = add(ledger);
+    let other = add(ledger);
+    let attempt = begin(ledger, id, 1, 0);
     let end = AttemptEnd { attempt, to: 3, outcome: Outcome::Interrupted, error: None, wait: None };
     let bounds = Bounds::default();
     block_on(ledger.record(id, &Change::AttemptEnded { end, bounds }, at(2))).unwrap();
-    begin(&ledger, id, 3, 3);
-    begin(&ledger, other, 3, 0);
+    begin(ledger, id, 3, 3);
+    begin(ledger, other, 3, 0);
 
     assert_eq!(block_on(ledger.close_open_attempts()).unwrap(), 2);
     assert_eq!(block_on(ledger.close_open_attempts()).unwrap(), 0);

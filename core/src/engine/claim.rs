@@ -34,6 +34,15 @@ pub(super) async fn while_claimed<H: Host, T>(
     }
 }
 
+/// Gives the claim back: the drive has ended, and others need not wait for the end of its lease.
+pub(super) async fn release<H: Host>(shared: &Shared<H>, id: DownloadId) {
+    let ledger = shared.host.ledger();
+    if ledger.lease().is_some() {
+        // If it fails, the claim ends by itself.
+        let _ = ledger.release(id, &shared.owner).await;
+    }
+}
+
 /// Extends the claim three times per lease. Returns when it is lost or about to end; never, if nothing is claimed.
 async fn lost<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Option<Duration>) {
     let Some(lease) = lease else {

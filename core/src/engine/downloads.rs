@@ -108,6 +108,11 @@ impl<H: Host> Engine<H> {
         &self.0.host
     }
 
+    /// The name of this process in [claims](Ledger::claim); empty if its ledger has none.
+    pub fn owner(&self) -> &str {
+        &self.0.owner
+    }
+
     /// The number of permits in use.
     pub fn permits_used(&self) -> usize {
         self.0.permits.used()
@@ -171,6 +176,24 @@ impl<H: Host> Engine<H> {
         Ok(accepted)
     }
 
+    /// Accepts downloads whose destination no row has, together. For each of the others returns `None`, and nothing happens:
+    /// [`accept`](Self::accept) it alone.
+    ///
+    /// # Errors
+    /// `Ledger`; nothing changes, if the ledger can take all of them in one transaction.
+    pub async fn accept_new(&self, mut new: Vec<NewDownload>) -> Result<Vec<Option<DownloadId>>, Error> {
+        let asked = self.0.config().digest;
+        new.iter_mut().for_each(|new| new.digests.extend(asked.map(DigestRow::asked)));
+        let ids = self.0.host.ledger().insert_new(&new, self.0.host.clock().wall()).await?;
+        for (id, new) in ids.iter().zip(&new) {
+            if let Some(id) = *id {
+                lock(&self.0.accepted).insert(id, ());
+                self.emit(id, new, What::Queued);
+            }
+        }
+        Ok(ids)
+    }
+
     async fn admit(&self, mut new: NewDownload, new_url: NewUrl) -> Result<Accepted, Failed> {
         let asked = self.0.config().digest;
         new.digests.extend(asked.map(DigestRow::asked)); // beside one that is wanted, it costs nothing
@@ -186,7 +209,8 @@ impl<H: Host> Engine<H> {
             Admission::New => {
                 let id = ledger.insert(&new, self.0.host.clock().wall()).await?;
                 self.emit(id, &new, What::Queued);
-                if !H::ALONE {
+                // With leases others may drive it.
+                if !H::ALONE && ledger.lease().is_none() {
                     lock(&self.0.inserted).insert(id, Box::new(Row::new(id, new)));
                 }
                 return Ok(Accepted { id, known: false });

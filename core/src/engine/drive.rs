@@ -6,7 +6,7 @@
 //! The larger steps are boxed: one future of all of them would be large, and so would be its code.
 
 use super::admission::same_but_for_query;
-use super::claim::while_claimed;
+use super::claim::{release, while_claimed};
 use super::line::Turn;
 use super::permits::{Leave, is_out, leave_to_move};
 use super::shared::{Asked, Moving, Shared, enter};
@@ -74,7 +74,11 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
     let asked = lock(&shared.asked).remove(&id);
     let moving = asked.and_then(|asked| asked.moving);
     let before = moving.filter(|moving| moving.url != job.row.new.source.url());
-    close(&mut job, ended, before).await
+    let closed = close(&mut job, ended, before).await;
+    if !H::ALONE {
+        unless_alone::<H, _>(release(shared, id)).await;
+    }
+    closed
 }
 
 /// Finishes a commit that a crash interrupted, and does nothing else.
@@ -108,6 +112,11 @@ async fn run<H: Host>(
     let mut turn = Some(turn).filter(|_| !is_committing);
     if repair(job, wanted.as_deref()).await? {
         return Ok(());
+    }
+    if !H::ALONE && shared.host.ledger().lease().is_some() {
+        // Until it was claimed, others may have driven it. From here on nobody else does.
+        job.row = calls::row(&shared.host, job.row.id).await?;
+        job.is_own = job.row.status == Status::Queued && job.row.attempts == 0 && !job.row.claimed;
     }
     let mut random = fastrand::Rng::with_seed(shared.host.seed());
     let mut lane = Lane::Arriving;

@@ -272,6 +272,15 @@ impl Ledger for MemoryLedger {
         })
     }
 
+    async fn release(&self, id: DownloadId, owner: &str) -> Result<(), Error> {
+        self.write(|tables| {
+            if tables.claims.get(&id).is_some_and(|(other, _)| other == owner) {
+                tables.claims.remove(&id);
+            }
+            Ok(())
+        })
+    }
+
     async fn changes(&self) {
         let Some(leases) = &self.leases else {
             return pending().await;

@@ -79,6 +79,16 @@ impl Ledger for Flawed {
         Ok(id)
     }
 
+    async fn insert_new(&self, new: &[NewDownload], at: SystemTime) -> Result<Vec<Option<DownloadId>>, Error> {
+        let mut ids = self.rows.insert_new(new, at).await?;
+        if self.flaw == "adds everything" {
+            for (id, new) in ids.iter_mut().zip(new).filter(|(id, _)| id.is_none()) {
+                *id = Some(self.rows.insert(new, at).await?);
+            }
+        }
+        Ok(ids)
+    }
+
     async fn row(&self, id: DownloadId) -> Result<Row, Error> {
         self.rows.row(id).await
     }
@@ -150,6 +160,13 @@ impl Ledger for Flawed {
         })
     }
 
+    async fn release(&self, id: DownloadId, owner: &str) -> Result<(), Error> {
+        match self.flaw {
+            "takes no claim back" => Ok(()),
+            _ => self.rows.release(id, owner).await,
+        }
+    }
+
     async fn changes(&self) {
         match self.flaw {
             "notices no change" => pending().await,
@@ -178,6 +195,7 @@ fn a_ledger_that_breaks_a_promise_is_found_out() {
         ("of_a_cancel_and_a_commit_exactly_one_counts", "completes what was cancelled"),
         ("what_is_recorded_is_there_for_every_handle", "keeps its rows to itself"),
         ("ids_are_never_reused", "uses ids again"),
+        ("of_many_that_are_added_together_those_of_new_destinations_are_new", "adds everything"),
         ("rows_of_a_destination_are_listed_newest_first", "lists the oldest first"),
         ("the_marks_are_those_of_the_unfinished_rows", "marks the wrong rows as committing"),
         ("the_marks_are_those_of_the_unfinished_rows", "marks finished rows"),
@@ -186,6 +204,7 @@ fn a_ledger_that_breaks_a_promise_is_found_out() {
         ("a_claim_has_one_owner_until_it_ends", "gives a claim to everybody"),
         ("a_claim_has_one_owner_until_it_ends", "lets anybody write"),
         ("a_claim_has_one_owner_until_it_ends", "extends no claim"),
+        ("a_claim_has_one_owner_until_it_ends", "takes no claim back"),
         ("a_change_by_another_handle_is_noticed", "notices no change"),
     ];
     assert_all_broken(PROMISES, &broken);

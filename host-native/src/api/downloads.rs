@@ -1,7 +1,7 @@
 //! `/api/downloads` and what is below it.
 
 use super::{Api, Handled};
-use crate::control::parse_checksum;
+use crate::control::{AskedDownload, parse_checksum};
 use crate::ledger::{AttemptLine, Download, LedgerEntry, NativeLedger};
 use crate::server::{Asked, Payload, Refusal, Reply};
 use hyper::StatusCode;
@@ -190,24 +190,104 @@ impl Wish {
         let sha256 = self.sha256.iter().map(|typed| read("sha256", typed));
         sha256.chain(several.iter().map(|typed| read("checksum", typed))).collect()
     }
+
+    fn read(self) -> Result<AskedDownload, Refusal> {
+        let checksums = self.checksums()?;
+        let Wish { url, mirrors, filename, paused, .. } = self;
+        Ok(AskedDownload { url, mirrors, filename, checksums, paused: paused == Some(true) })
+    }
 }
 
 pub(super) async fn add<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> Handled {
-    let wish: Wish = asked.json().await?;
-    let checksums = wish.checksums()?;
+    let wish = asked.json::<Wish>().await?.read()?;
     let _turn = api.turns.acquire().await;
     let control = api.control.clone();
-    let add = async move {
-        let filename = wish.filename.as_deref();
-        control.add(&wish.url, &wish.mirrors, filename, checksums, wish.paused == Some(true)).await
-    };
-    let accepted = api.change(add).await?;
+    let accepted = api.change(async move { control.add(&wish).await }).await?;
     let status = match accepted.known {
         true => StatusCode::OK,
         false => StatusCode::CREATED,
     };
     let reply = shown(&api, accepted.id, status).await?;
     Ok(reply.text_header(LOCATION, &format!("/api/downloads/{}", accepted.id)))
+}
+
+/// Many downloads.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Batch {
+    downloads: Vec<Wish>,
+}
+
+/// Longest body of a batch.
+const LARGEST_BATCH_BYTES: usize = 64 << 20;
+/// Most downloads of a batch.
+const LARGEST_BATCH: usize = 100_000;
+/// Refusals that are listed.
+const MOST_REFUSED: usize = 1000;
+
+/// The result of a batch.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct BatchReply {
+    /// New ones.
+    pub(crate) added: usize,
+    /// Those that were known.
+    pub(crate) known: usize,
+    /// Those that were not accepted.
+    pub(crate) refused: usize,
+    /// Why, for the first of these.
+    pub(crate) errors: Vec<BatchError>,
+}
+
+/// Why a download of a batch was not accepted.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct BatchError {
+    /// Its place in the batch, from 0.
+    pub(crate) index: usize,
+    /// The refusal's code.
+    pub(crate) code: String,
+    /// What is said about it.
+    pub(crate) message: String,
+}
+
+pub(super) async fn add_all<L: NativeLedger>(api: Arc<Api<L>>, mut asked: Asked) -> Handled {
+    let batch: Batch = asked.json_up_to(LARGEST_BATCH_BYTES).await?;
+    if batch.downloads.len() > LARGEST_BATCH {
+        return Err(Refusal::bad_request(format!("more than {LARGEST_BATCH} downloads")).about("downloads"));
+    }
+    let (mut places, mut readable, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, wish) in batch.downloads.into_iter().enumerate() {
+        match wish.read() {
+            Ok(wish) => {
+                places.push(place);
+                readable.push(wish);
+            }
+            Err(refusal) => refusals.push((place, refusal)),
+        }
+    }
+    let _turn = api.turns.acquire().await;
+    let control = api.control.clone();
+    let results = api.change(async move { Ok::<_, Refusal>(control.add_all(&readable).await) }).await?;
+    let mut reply = BatchReply { added: 0, known: 0, refused: 0, errors: Vec::new() };
+    for (place, result) in places.into_iter().zip(results) {
+        match result {
+            Some(Ok(accepted)) if accepted.known => reply.known += 1,
+            Some(Ok(_)) => reply.added += 1,
+            Some(Err(refused)) => refusals.push((place, refused.into())),
+            None => {
+                let code = StatusCode::SERVICE_UNAVAILABLE;
+                refusals.push((place, Refusal::new(code, "Ending", "the server is shutting down: send it again")));
+            }
+        }
+    }
+    refusals.sort_by_key(|(place, _)| *place);
+    reply.refused = refusals.len();
+    let error = |(index, refusal): (usize, Refusal)| BatchError {
+        index,
+        code: refusal.code.to_string(),
+        message: refusal.message,
+    };
+    reply.errors = refusals.into_iter().take(MOST_REFUSED).map(error).collect();
+    Ok(Reply::json(&reply))
 }
 
 pub(super) async fn retry<L: NativeLedger>(api: Arc<Api<L>>, asked: Asked) -> Handled {

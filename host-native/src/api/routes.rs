@@ -35,6 +35,7 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(DELETE "/api/session", Keyless, auth::log_out),
         route!(GET "/api/downloads", Keyed, downloads::list),
         route!(POST "/api/downloads", Keyed, downloads::add),
+        route!(POST "/api/downloads/batch", Keyed, downloads::add_all),
         route!(GET "/api/downloads/{id}", Keyed, downloads::one),
         route!(DELETE "/api/downloads/{id}", Keyed, downloads::remove),
         route!(GET "/api/downloads/{id}/timeline", Keyed, downloads::timeline),
@@ -52,6 +53,7 @@ pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
         route!(DELETE "/api/keys/{id}", Keyed, peers::revoke_key),
         route!(POST "/api/links", Keyed, peers::create_link),
         route!(POST "/api/links/read", Keyed, peers::read_link),
+        route!(GET "/api/workers", Keyed, status::workers),
         route!(GET "/api/servers", Keyed, status::servers),
         route!(POST "/api/servers/register", Keyed, status::register),
         route!(GET "/api/troubles", Keyed, status::troubles),
@@ -76,7 +78,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The ledger does not answer. `more` is the consequence for the request.
 pub(super) fn ledger_busy(more: &str) -> Refusal {
-    let message = format!("another program keeps the ledger locked, or its disk hangs{more}");
+    let message =
+        format!("the ledger does not answer: another program keeps it locked, or its disk or its server hangs{more}");
     let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "LedgerBusy", message);
     refusal.retry_after(AGAIN_AFTER)
 }

@@ -68,6 +68,16 @@ fn peer<L: NativeLedger>(api: &Api<L>, card: PeerCard) -> Value {
     peer
 }
 
+/// The workers that share the ledger; none if it is this server's own.
+pub(super) async fn workers<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {
+    let _turn = api.turns.acquire().await;
+    let workers = match api.control.ledger().fleet() {
+        Some(fleet) => fleet.workers().await?,
+        None => Vec::new(),
+    };
+    Ok(Reply::json(&json!({ "workers": workers })))
+}
+
 pub(super) async fn servers<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {
     Ok(Reply::json(&json!({ "servers": api.control.servers().list() })))
 }

@@ -117,12 +117,13 @@ pub(crate) struct Get {
     #[arg(short = 'i', long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
-    /// Write to this file (one URL only); - is standard output: several files follow each other, no partial data is kept,
+    /// Write to this file (one URL only), or to object storage: s3://bucket/key, with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    /// AWS_REGION and AWS_ENDPOINT_URL in the environment; - is standard output: several files follow each other, no partial data is kept,
     /// and --json writes to standard error
     #[arg(short = 'o', long = "output", value_name = "FILE", conflicts_with = "dir")]
     pub output: Option<PathBuf>,
 
-    /// Write into this folder; it is created if it is missing
+    /// Write into this folder, which is created if it is missing, or below s3://bucket/prefix
     #[arg(short = 'd', short_alias = 'P', long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
@@ -466,24 +467,29 @@ Example:
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 The server downloads the URL into its completed folder; this command does not wait for the end. A
-known URL is not downloaded twice.
+known URL is not downloaded twice. A list has one URL per line, as `get -i` reads it, with out= and
+checksum= below a URL; it is sent in one request, and sending it again adds nothing.
 
 Examples:
   regrip add https://host/film.mkv --config /etc/regrip/config.jsonc
+  regrip add -i urls.txt --config /etc/regrip/config.jsonc
   REGRIP_API_KEY=... regrip add https://host/film.mkv --server http://nas:5225
 
-Exit codes: 0 accepted, 1 refused or no server, 2 wrong usage.")]
+Exit codes: 0 accepted, 1 refused (in part) or no server, 2 wrong usage.")]
 pub(crate) struct AddArgs {
     /// What to download: http or https
-    #[arg(value_name = "URL")]
-    pub url: String,
+    #[arg(value_name = "URL", required_unless_present = "input")]
+    pub url: Option<String>,
+    /// A list of URLs instead; - is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["url", "name", "checksum"])]
+    pub input: Option<PathBuf>,
     /// The file's name [default: the last segment of the URL]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// The digest that the file must have: sha256, sha512, sha1 or md5, a colon and its hexadecimal digits
     #[arg(long, alias = "sha256", value_name = "ALGORITHM:HEX")]
     pub checksum: Option<String>,
-    /// Print the download as one JSON object
+    /// Print the download, or the result of a list, as one JSON object
     #[arg(long)]
     pub json: bool,
     /// The server.

@@ -6,7 +6,7 @@ use super::output::{CommandResult, Exit, failed};
 use super::{get, text};
 use crate::config::{Config, ConfigRefused, Loaded, Peer, Problem, data_folder_clash, load};
 use crate::control::{CLIENT_PREFIX, Torrent};
-use crate::ledger::{JackDownload, JackStatus, ServeTables, TakenOver, read_jack};
+use crate::ledger::{JackDownload, JackStatus, TakenOver, read_jack};
 use crate::peers::{id_of, source_of};
 use crate::serve::{self, DataFolder, DataFolderRefused, LogFormat, ServeError, ServeOptions};
 use crate::state;
@@ -126,9 +126,13 @@ pub(crate) fn data_folder(config: &Config) -> Result<PathBuf, String> {
 
 fn exit(error: &ServeError) -> Exit {
     match error {
-        ServeError::DataFolder(_) | ServeError::Ledger(_) | ServeError::Core(_) | ServeError::System(_) => {
-            Exit::Unusable
-        }
+        ServeError::DataFolder(_)
+        | ServeError::Ledger(_)
+        | ServeError::Core(_)
+        | ServeError::Storage(_)
+        | ServeError::System(_) => Exit::Unusable,
+        #[cfg(feature = "fleet")]
+        ServeError::Database(refused) if !refused.is_of_settings() => Exit::Unusable,
         _ => Exit::Usage,
     }
 }
@@ -142,6 +146,7 @@ fn advice(error: &ServeError) -> Option<&'static str> {
         ServeError::Listen { .. } => Some("name another address by regrip.listen"),
         ServeError::NoKey(_) => Some("set regrip.apiKey, or listen at 127.0.0.1"),
         ServeError::Core(error) => text::advice(error),
+        ServeError::NoPostgres => Some("cargo install with --features fleet, or use the Debian package"),
         _ => None,
     }
 }
@@ -180,6 +185,9 @@ fn summary(config: &Config) -> String {
     line("listen", format!("{}, {key}", config.server.listen));
     if let Some(folder) = &config.server.data_dir {
         line("data", folder.display().to_string());
+    }
+    if let Some(postgres) = &config.server.postgres {
+        line("ledger", format!("a Postgres database, with leases of {} ms", postgres.lease.as_millis()));
     }
     for peer in &config.peers {
         let (id, url) = (&peer.id, display_url(&peer.url));

@@ -19,7 +19,7 @@ pub use link::{LinkRefused, QuickLink};
 pub use load::{ConfigRefused, Loaded, load, parse};
 pub(crate) use load::{EditRefused, Setting, SettingValue, add_peer, all_of, remove_peer, settings};
 pub use model::{
-    Autoregister, Config, Downloads, External, HookCommands, ImportServer, ImportServerKind, Peer, ServerConfig,
-    ShareKey, id_of,
+    Autoregister, Config, Downloads, External, HookCommands, ImportServer, ImportServerKind, Peer, Postgres,
+    ServerConfig, ShareKey, id_of,
 };
 pub use object::{Problem, Secret};

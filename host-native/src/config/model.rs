@@ -53,6 +53,8 @@ pub struct Downloads {
     pub watch: Option<PathBuf>,
     /// The folder of completed files and of parts.
     pub completed: PathBuf,
+    /// All workers of a fleet see the same folder there.
+    pub completed_is_shared: bool,
     /// The settings of the engine, in range.
     pub engine: DownloadsConfig,
     /// A release that is at fault is blocklisted at the server that grabbed it.
@@ -78,14 +80,28 @@ pub struct ServerConfig {
     pub api_key: Option<Secret>,
     /// The folder of the ledger, if it is configured.
     pub data_dir: Option<PathBuf>,
+    /// The database that is the ledger instead of a file in that folder.
+    pub postgres: Option<Postgres>,
     /// How Radarr and Sonarr reach this server, with a URL base if it has one there.
     pub internal_url: Option<String>,
     /// Open the shared folders, one a peer.
     pub share_keys: Vec<ShareKey>,
     /// How peers reach this server, for quick links.
     pub external: Option<External>,
+    /// The object storage that `completedPath` may name.
+    #[cfg(feature = "fleet")]
+    pub s3: Option<crate::store::S3Settings>,
     /// The block is jack's: its key was given to peers, who may go on to fetch with it.
     pub is_jacks: bool,
+}
+
+/// The ledger of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Postgres {
+    /// The database's URL, with a password in it.
+    pub url: Secret,
+    /// How long a worker has a download without saying that it still does.
+    pub lease: Duration,
 }
 
 /// How peers reach this server.
@@ -105,9 +121,12 @@ impl Default for ServerConfig {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5225),
             api_key: None,
             data_dir: None,
+            postgres: None,
             internal_url: None,
             share_keys: Vec::new(),
             external: None,
+            #[cfg(feature = "fleet")]
+            s3: None,
             is_jacks: false,
         }
     }

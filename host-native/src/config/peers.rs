@@ -2,13 +2,14 @@
 
 use super::link;
 use super::model::{
-    Autoregister, Config, External, ImportServer, ImportServerKind, Peer, ServerConfig, ShareKey, id_of,
+    Autoregister, Config, External, ImportServer, ImportServerKind, Peer, Postgres, ServerConfig, ShareKey, id_of,
 };
 use super::object::{
     Block, Node, Notes, Secret, base_url, flag, list, name, name_of_lines, number, path, secret, text,
 };
 use crate::transport::{Header, Origin};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// What carries a peer's or a server's key.
 const API_KEY: &str = "X-Api-Key";
@@ -213,6 +214,7 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
     server.api_key = key.as_ref().and_then(|key| secret(key, notes));
     let data_dir = block.take("dataDir");
     server.data_dir = data_dir.and_then(|folder| path(&folder, notes));
+    server.postgres = block.take("ledger").and_then(|node| postgres(&node, notes));
     if let Some(keys) = block.take("shareKeys") {
         let keys = list(&keys, notes);
         server.share_keys = keys.iter().filter_map(|key| share_key(key, notes)).collect();
@@ -221,6 +223,15 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
     let (internal, earlier) = (block.take("internalUrl"), block.take("baseUrl"));
     server.internal_url = internal.or(earlier).and_then(|url| base_url(&url, notes));
     server.external = block.take("external").and_then(|node| external(&node, notes));
+    let s3 = block.take("s3");
+    #[cfg(feature = "fleet")]
+    {
+        server.s3 = s3.and_then(|node| object_storage(&node, notes));
+    }
+    #[cfg(not(feature = "fleet"))]
+    if let Some(node) = s3 {
+        notes.error(node.at, &node.key, "this build of regrip has no object storage");
+    }
     block.close(notes);
     if let Some(listen) = listen
         && key.is_none()
@@ -229,6 +240,51 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
         notes.warn(listen.at, &listen.key, "without an apiKey only this machine is served");
     }
     Some(server)
+}
+
+/// Reads `s3`. Without an endpoint it is Amazon's, which needs a region.
+#[cfg(feature = "fleet")]
+fn object_storage(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<crate::store::S3Settings> {
+    let mut block = Block::open(node, notes)?;
+    let endpoint = block.take("endpoint").map(|node| base_url(&node, notes));
+    let region = block.take("region").and_then(|node| text(&node, notes));
+    let key = block.need("accessKey", "the id of an access key", notes).and_then(|node| secret(&node, notes));
+    let secret = block.need("secretKey", "the secret of that key", notes).and_then(|node| secret(&node, notes));
+    let path_style = block.take("pathStyle").and_then(|node| flag(&node, notes));
+    block.close(notes);
+    let endpoint = match endpoint {
+        Some(None) => return None, // that was noted
+        Some(endpoint) => endpoint,
+        None => None,
+    };
+    let keys = (key?.reveal().to_owned(), secret?.reveal().to_owned(), None);
+    crate::store::S3Settings::new(endpoint.as_deref(), region, keys, path_style)
+        .map_err(|(name, why)| notes.error(node.at, &format!("{}.{name}", node.key), why))
+        .ok()
+}
+
+/// A lease that is shorter could not be extended in time over a slow network; a longer one keeps others waiting too long.
+const LEASE_MS: std::ops::RangeInclusive<u64> = 2_000..=3_600_000;
+
+fn postgres(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Postgres> {
+    let mut block = Block::open(node, notes)?;
+    let (at, lease) = (block.need("postgres", "a database's URL", notes), block.take("leaseMs"));
+    block.close(notes);
+    let mut lease_ms = 30_000;
+    if let Some(lease) = lease {
+        match number(&lease, notes) {
+            Some(ms) if LEASE_MS.contains(&ms) => lease_ms = ms,
+            Some(ms) => lease.refuse_found(&ms.to_string(), "2000 to 3600000 ms", notes),
+            None => {}
+        }
+    }
+    let at = at?;
+    let url = secret(&at, notes)?;
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme)) {
+        notes.error(at.at, &at.key, "expected postgres://USER:PASSWORD@HOST/DATABASE");
+        return None;
+    }
+    Some(Postgres { url, lease: Duration::from_millis(lease_ms) })
 }
 
 fn external(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<External> {

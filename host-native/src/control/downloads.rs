@@ -4,20 +4,21 @@ use super::events::Events;
 use super::status::{ImportServers, Peers, Stubs, Troubles};
 use super::tasks::{DropOut, End, Tasks};
 use super::torrents::Torrents;
-use crate::accept::{Acceptance, Wanted, accept};
+use crate::accept::{Acceptance, Wanted, accept, new_download};
 use crate::address::{self, BadAddress};
 use crate::config::Peer;
 use crate::host::NativeHost;
 use crate::host::Workers;
 use crate::ledger::NativeLedger;
 use crate::peers::PeerClients;
-use crate::store::destination;
+use crate::store::{destination, look_at, part_path};
 use regrip_core::Checksum;
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::error::chain;
 use regrip_core::record::{DigestRow, DigestSource};
 use regrip_core::{DownloadId, Engine, Error, PeerId, Row, SafeName, Source, Status};
 use smol::Timer;
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -25,6 +26,24 @@ use std::time::{Duration, SystemTime};
 
 /// Between two signals to end: a task that has only begun misses the first.
 const END_EVERY: Duration = Duration::from_millis(20);
+
+/// Downloads that are added in one transaction.
+const BATCH: usize = 1000;
+
+/// What a client asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AskedDownload {
+    /// Where the file is.
+    pub(crate) url: String,
+    /// Other URLs of it.
+    pub(crate) mirrors: Vec<String>,
+    /// Its name, if not the URL's last segment.
+    pub(crate) filename: Option<String>,
+    /// The digests that it must have.
+    pub(crate) checksums: Vec<Checksum>,
+    /// It is not to be downloaded yet.
+    pub(crate) paused: bool,
+}
 
 /// Why a request was refused.
 #[derive(Debug, thiserror::Error)]
@@ -243,47 +262,16 @@ impl<L: NativeLedger> Control<L> {
         }
     }
 
-    /// Downloads a URL, or one of its mirrors, into the completed folder, as `filename` or the URL's last segment. With `paused` the download is
-    /// paused then, whether it is new or known, unless it is complete or about to be.
+    /// Downloads a file into the completed folder. If it is to be paused, it is paused then, whether it is new or known, unless it is
+    /// complete or about to be.
     ///
     /// # Errors
     /// [`Refused`]; nothing was changed then.
-    pub(crate) async fn add(
-        &self,
-        url: &str,
-        mirrors: &[String],
-        filename: Option<&str>,
-        checksums: Vec<Checksum>,
-        paused: bool,
-    ) -> Result<Accepted, Refused> {
-        let folder = self.completed().ok_or(Refused::NoDownloads)?;
-        let source = |url: &str| match address::parse_url(url)? {
-            (url, None) => Ok(url),
-            (_, Some(_)) => Err(Refused::Credentials),
-        };
-        let url = source(url)?;
-        let mirrors = mirrors.iter().map(|mirror| source(mirror).map(String::from));
-        let mirrors = mirrors.collect::<Result<_, Refused>>()?;
-        let name = match filename {
-            Some(name) => SafeName::new(name)?,
-            None => address::file_name(&url)?,
-        };
-        let given = |checksum| DigestRow::wanted(checksum, DigestSource::Caller);
-        let wanted = Wanted {
-            source: Source::Url { url: url.into() },
-            mirrors,
-            header_names: Vec::new(),
-            destination: destination(folder, name.as_str())?,
-            release_size: None,
-            digests: checksums.into_iter().map(given).collect(),
-            on_exists: self.0.engine.config().on_exists,
-            adopt: false,
-            again: false,
-            new_url: NewUrl::SamePath,
-        };
+    pub(crate) async fn add(&self, asked: &AskedDownload) -> Result<Accepted, Refused> {
+        let wanted = self.wanted(asked)?;
         match accept(&self.0.engine, &wanted).await? {
             Acceptance::Drive(accepted, _) => {
-                match paused {
+                match asked.paused {
                     true => match self.pause(accepted.id).await {
                         Ok(()) | Err(Error::WrongState { .. }) => {}
                         Err(error) => return Err(error.into()),
@@ -294,6 +282,80 @@ impl<L: NativeLedger> Control<L> {
             }
             Acceptance::Done(row) => Ok(Accepted { id: row.id, known: true }),
         }
+    }
+
+    /// Adds many downloads, each as [`add`](Self::add) does, and those of new files together. Doing it again adds nothing. `None` if a
+    /// server that ends has not come to it.
+    pub(crate) async fn add_all(&self, asked: &[AskedDownload]) -> Vec<Option<Result<Accepted, Refused>>> {
+        let mut results: Vec<_> = asked.iter().map(|_| None).collect();
+        for from in (0..asked.len()).step_by(BATCH) {
+            if self.is_ending() {
+                break;
+            }
+            let places = from..asked.len().min(from + BATCH);
+            let (mut new, mut seen) = (Vec::new(), HashSet::new());
+            for place in places.clone() {
+                match self.wanted(&asked[place]) {
+                    Ok(wanted) if !asked[place].paused && self.is_new(&wanted) => {
+                        if seen.insert(wanted.destination.clone()) {
+                            new.push((place, wanted));
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(refused) => results[place] = Some(Err(refused)),
+                }
+            }
+            let rows = new.iter().map(|(_, wanted)| new_download(wanted, &wanted.destination)).collect();
+            // If it fails, each is tried alone and says why it cannot be added.
+            let ids = self.0.engine.accept_new(rows).await.unwrap_or_default();
+            for ((place, wanted), id) in new.iter().zip(ids) {
+                if let Some(id) = id {
+                    self.begin(&wanted.source, id);
+                    results[*place] = Some(Ok(Accepted { id, known: false }));
+                }
+            }
+            for place in places {
+                if results[place].is_none() {
+                    results[place] = Some(self.add(&asked[place]).await);
+                }
+            }
+        }
+        results
+    }
+
+    /// Returns `true` if nothing is at the destination and no other rule needs a look at it.
+    fn is_new(&self, wanted: &Wanted) -> bool {
+        let own = self.0.engine.host().store.own();
+        let is_own = own.check(&wanted.destination).and_then(|()| own.check(&part_path(&wanted.destination))).is_err();
+        !is_own && matches!(look_at(&wanted.destination), Ok(None))
+    }
+
+    fn wanted(&self, asked: &AskedDownload) -> Result<Wanted, Refused> {
+        let folder = self.completed().ok_or(Refused::NoDownloads)?;
+        let source = |url: &str| match address::parse_url(url)? {
+            (url, None) => Ok(url),
+            (_, Some(_)) => Err(Refused::Credentials),
+        };
+        let url = source(&asked.url)?;
+        let mirrors = asked.mirrors.iter().map(|mirror| source(mirror).map(String::from));
+        let mirrors = mirrors.collect::<Result<_, Refused>>()?;
+        let name = match &asked.filename {
+            Some(name) => SafeName::new(name)?,
+            None => address::file_name(&url)?,
+        };
+        let given = |checksum: &Checksum| DigestRow::wanted(checksum.clone(), DigestSource::Caller);
+        Ok(Wanted {
+            source: Source::Url { url: url.into() },
+            mirrors,
+            header_names: Vec::new(),
+            destination: destination(folder, name.as_str())?,
+            release_size: None,
+            digests: asked.checksums.iter().map(given).collect(),
+            on_exists: self.0.engine.config().on_exists,
+            adopt: false,
+            again: false,
+            new_url: NewUrl::SamePath,
+        })
     }
 
     /// Resumes a failed or cancelled download with fresh bounds.
@@ -375,6 +437,17 @@ impl<L: NativeLedger> Control<L> {
         self.0.engine.remove(id).await?;
         self.call_hooks(&row);
         Ok(())
+    }
+
+    /// Waits until the process ends.
+    pub(crate) async fn ending(&self) {
+        // Nothing is ever sent: it closes.
+        let _ = self.0.tasks.ending().recv().await;
+    }
+
+    /// Returns `true` once the process ends.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.0.tasks.ending().is_closed()
     }
 
     /// Ends every drive because the process ends, and waits until they are gone: rows go back to `queued`, parts are

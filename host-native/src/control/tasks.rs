@@ -42,12 +42,23 @@ struct Drive {
 struct TaskTable {
     drives: HashMap<DownloadId, Drive>,
     hooks: Vec<Hook>,
-    ending: bool,
+    /// Gone once everything is ending.
+    going_on: Option<Sender<Infallible>>,
 }
 
 /// The table.
-#[derive(Default)]
-pub(super) struct Tasks(Mutex<TaskTable>);
+pub(super) struct Tasks {
+    table: Mutex<TaskTable>,
+    /// Closes once everything is ending.
+    ending: Receiver<Infallible>,
+}
+
+impl Default for Tasks {
+    fn default() -> Self {
+        let (going_on, ending) = bounded(1);
+        Tasks { table: Mutex::new(TaskTable { going_on: Some(going_on), ..TaskTable::default() }), ending }
+    }
+}
 
 impl fmt::Debug for Tasks {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,8 +69,8 @@ impl fmt::Debug for Tasks {
 impl Tasks {
     /// Returns `true` if the caller now owns the download; otherwise it has a task, or everything is ending.
     pub(super) fn enter(&self, id: DownloadId) -> bool {
-        let mut state = lock(&self.0);
-        if state.ending {
+        let mut state = lock(&self.table);
+        if state.going_on.is_none() {
             return false;
         }
         if let Some(drive) = state.drives.get_mut(&id) {
@@ -74,12 +85,12 @@ impl Tasks {
 
     /// Leaves the table, unless the download was started again. Returns `true` if it left.
     pub(super) fn leave(&self, id: DownloadId) -> bool {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.table);
         let again = match state.drives.get_mut(&id) {
             Some(drive) => std::mem::take(&mut drive.again),
             None => false,
         };
-        if again && !state.ending {
+        if again && state.going_on.is_some() {
             return false;
         }
         state.drives.remove(&id);
@@ -88,33 +99,38 @@ impl Tasks {
 
     /// Leaves the table in any case, for a task that was dropped.
     pub(super) fn drop_out(&self, id: DownloadId) {
-        lock(&self.0).drives.remove(&id);
+        lock(&self.table).drives.remove(&id);
     }
 
     /// A channel that closes when the task of a download is gone; `None` if it has none.
     pub(super) fn going(&self, id: DownloadId) -> Option<Receiver<Infallible>> {
-        let state = lock(&self.0);
+        let state = lock(&self.table);
         state.drives.get(&id).map(|drive| drive.going.clone())
     }
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        lock(&self.0).drives.len()
+        lock(&self.table).drives.len()
     }
 
     /// No more from now on.
     pub(super) fn end(&self) {
-        lock(&self.0).ending = true;
+        lock(&self.table).going_on = None;
+    }
+
+    /// Closes once there are no more.
+    pub(super) fn ending(&self) -> &Receiver<Infallible> {
+        &self.ending
     }
 
     /// Adds a hook.
     pub(super) fn hook(&self, hook: Hook) {
-        lock(&self.0).hooks.push(hook);
+        lock(&self.table).hooks.push(hook);
     }
 
     /// Calls every hook. Not under the lock: a hook may start a task.
     pub(super) fn tell(&self, end: &End) {
-        let hooks = lock(&self.0).hooks.clone();
+        let hooks = lock(&self.table).hooks.clone();
         for hook in hooks {
             hook(end);
         }

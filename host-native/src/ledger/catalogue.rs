@@ -71,6 +71,8 @@ pub struct LedgerEntry {
     pub import_state: Option<String>,
     /// The finished file's size and time, as they were noted.
     pub stamp: Option<FileStamp>,
+    /// The worker that has claimed it, if workers share the ledger.
+    pub worker: Option<String>,
     /// When it was accepted.
     pub created_at: String,
     /// When its first attempt began.
@@ -201,6 +203,9 @@ pub struct Download {
     pub error_code: Option<String>,
     /// How telling the servers about it went.
     pub import_state: Option<String>,
+    /// The worker that drives it, if several share the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
     /// When it was accepted.
     pub created_at: String,
     /// When its first attempt began.
@@ -283,6 +288,7 @@ impl From<LedgerEntry> for Download {
             error_class: row.failure.as_ref().map(|failure| failure.class.name().to_owned()),
             error_code: row.failure.map(|failure| failure.code.to_string()),
             import_state: entry.import_state,
+            worker: entry.worker,
             created_at: entry.created_at,
             started_at: entry.started_at,
             updated_at: entry.updated_at,

@@ -2,8 +2,8 @@
 //!
 //! Read [`NativeLedger`] first: it is all that a ledger must offer. The engine writes by [`SendLedger`], what only shows
 //! downloads reads by [`Catalogue`], `serve` has its tables ([`ServeTables`]) and a share its own ([`SharedDigests`]).
-//! [`SqliteLedger`], in the folder `sqlite`, is the only one; another ledger would be another folder, named only
-//! at the place that opens it. The library without the feature `sqlite` needs less, a [`FileLedger`], and keeps it in memory.
+//! [`SqliteLedger`], in the folder `sqlite`, is that of one machine, [`PostgresLedger`], in the folder `postgres`, that of a fleet;
+//! each is named only at the place that opens it. The library without the feature `sqlite` needs less, a [`FileLedger`], and keeps it in memory.
 //! Nothing here decides about downloads.
 //!
 //! Invariant: a call returns after its transaction is durable, and the row it leaves is the one
@@ -15,6 +15,8 @@ mod catalogue;
 #[cfg(any(not(feature = "sqlite"), test))]
 mod memory;
 mod native;
+#[cfg(feature = "fleet")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -23,12 +25,22 @@ pub(crate) use catalogue::{is_as_left, is_delivered};
 #[cfg(not(feature = "sqlite"))]
 pub(crate) use memory::MemoryLedger;
 pub use native::{
-    ClientRecord, DownloadOrigin, Import, ImportState, LeftStub, NativeLedger, NewPeerKey, PeerKey, PeerKeys,
-    ServeTables, SharedDigest, SharedDigests, TakenOver,
+    ClaimLimits, ClientRecord, DownloadLease, DownloadOrigin, Fleet, FleetWorker, Import, ImportState, LeftStub,
+    NativeLedger, NewPeerKey, PeerKey, PeerKeys, ServeTables, SharedDigest, SharedDigests, TakenOver, WorkerReport,
 };
-#[cfg(feature = "sqlite")]
-pub(crate) use sqlite::is_busy;
+#[cfg(feature = "fleet")]
+pub use postgres::{DatabaseRefused, PostgresLedger, TargetRefused};
 #[cfg(feature = "sqlite")]
 pub use sqlite::jack::{JackDownload, JackRefused, JackStatus, read_jack};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{OpenError, Patience, SqliteLedger};
+
+/// Returns `true` if an error is that the ledger did not answer: another program kept the file locked, or the database is gone.
+#[cfg(feature = "cli")]
+pub(crate) fn is_busy(error: &regrip_core::Error) -> bool {
+    #[cfg(feature = "fleet")]
+    if postgres::is_gone(error) {
+        return true;
+    }
+    sqlite::is_busy(error)
+}

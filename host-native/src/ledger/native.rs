@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use regrip_core::record::NewDownload;
 use regrip_core::send_ledger::SendLedger;
 use regrip_core::{DownloadId, Error, Row};
+use serde::Serialize;
 use std::fmt;
 use std::path::Path;
 use std::time::SystemTime;
@@ -86,16 +87,6 @@ pub trait ServeTables {
         shown: String,
         at: SystemTime,
     ) -> impl Future<Output = Result<(), Error>> + Send;
-    /// Adds downloads that another program began, and keys that it issued, all or none. What is known already (a download by its
-    /// destination and item, a key by its hash) is left as it is. Returns how many downloads and keys are new.
-    ///
-    /// # Errors
-    /// `Ledger`, `DiskFull`.
-    fn take_over(
-        &self,
-        downloads: Vec<TakenOver>,
-        keys: Vec<NewPeerKey>,
-    ) -> impl Future<Output = Result<(usize, usize), Error>> + Send;
 
     /// The records of the download client's API.
     ///
@@ -213,12 +204,119 @@ pub trait NativeLedger:
     /// `Ledger`.
     fn rows_of_url(&self, url: &str, folder: &Path) -> impl Future<Output = Result<Vec<Row>, Error>> + Send;
 
+    /// What the ledger offers to workers that share its downloads, if it can be shared so.
+    fn fleet(&self) -> Option<&dyn Fleet> {
+        None
+    }
+
     /// Closes the attempts that killed processes left open, as `lost`, and returns how many. For a process that has the
     /// ledger to itself: another one's attempts look the same.
     ///
     /// # Errors
     /// `Ledger`, `DiskFull`.
     fn close_open_attempts(&self) -> impl Future<Output = Result<usize, Error>> + Send;
+
+    /// The record of uploads to object storage.
+    #[cfg(feature = "fleet")]
+    fn uploads(&self) -> std::sync::Arc<dyn crate::store::UploadLedger>;
+}
+
+/// Workers that share the downloads of a ledger: any of them drives any download, one at a time. It can be made into an object.
+pub trait Fleet: fmt::Debug + Send + Sync {
+    /// Claims downloads that nobody drives, oldest first.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn claim_next<'a>(&'a self, owner: &'a str, limits: ClaimLimits) -> BoxFuture<'a, Result<Vec<DownloadId>, Error>>;
+
+    /// Waits until there may be more to claim: something was announced.
+    fn announced(&self) -> BoxFuture<'_, ()>;
+
+    /// Says that a worker is there. One that has not said so for longer than a lease is taken to be lost.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn report(&self, worker: WorkerReport) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// Forgets a worker that has ended.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn sign_off<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// All workers, by name, with what they drive.
+    ///
+    /// # Errors
+    /// `Ledger`.
+    fn workers(&self) -> BoxFuture<'_, Result<Vec<FleetWorker>, Error>>;
+}
+
+/// How many downloads a worker claims at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimLimits {
+    /// At most.
+    pub most: u32,
+    /// Of the URLs of one origin, in the whole fleet.
+    pub of_origin: u32,
+    /// Of one peer, in the whole fleet.
+    pub of_peer: u32,
+}
+
+/// What a worker says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerReport {
+    /// Its name in claims.
+    pub id: String,
+    /// Its machine.
+    pub host: String,
+    /// Its process there.
+    pub pid: u32,
+    /// Where its API is.
+    pub address: String,
+    /// Downloads that it drives at once.
+    pub permits: u32,
+    /// It takes no more.
+    pub draining: bool,
+}
+
+/// A worker as the others see it. Times are RFC 3339 in UTC, by the database's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FleetWorker {
+    /// Its name in claims, and in the field `worker` of downloads.
+    pub id: String,
+    /// Its machine.
+    pub host: String,
+    /// Its process there.
+    pub pid: u32,
+    /// Where its API is.
+    pub address: String,
+    /// The running version.
+    pub version: String,
+    /// `working`, `draining` or `lost`.
+    pub state: &'static str,
+    /// Downloads that it drives at once.
+    pub permits: u32,
+    /// Its start.
+    pub started_at: String,
+    /// When it last said that it is there.
+    pub seen_at: String,
+    /// What it drives, oldest first: at most a hundred.
+    pub leases: Vec<DownloadLease>,
+    /// How many there are.
+    pub leases_count: u64,
+}
+
+/// A download that a worker has claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DownloadLease {
+    /// The download.
+    pub id: DownloadId,
+    /// The file's name.
+    pub filename: String,
+    /// When it was claimed.
+    pub claimed_at: String,
+    /// The rest of the lease, in milliseconds; negative if it was not extended in time.
+    pub ends_in_ms: i64,
 }
 
 /// The table of a share. It can be made into an object: a share needs nothing else of a ledger.

@@ -136,6 +136,11 @@ impl Claims {
         lock(&self.0).drives(item, download);
     }
 
+    /// The downloads that items were claimed for.
+    pub(super) fn downloads(&self) -> Vec<DownloadId> {
+        lock(&self.0).downloads.keys().copied().collect()
+    }
+
     /// The item that a download was claimed for.
     pub(super) fn item_of(&self, download: DownloadId) -> Option<PeerItem> {
         let held = lock(&self.0);

@@ -7,6 +7,9 @@
 //! Local trouble (a full disk, a missing folder, a locked database) fails no download for good. [`LocalRetries`] retries after a
 //! wait that grows to an hour. Free space and the folder are checked every 30 seconds instead, without a request or a log line.
 //!
+//! Workers that share a ledger have no such queues: [`work`] claims what nobody drives, as permits become free, and whoever is
+//! told to drive a download looks for work. A stub is settled by the worker that took it, whoever drove its download.
+//!
 //! [`recover`] takes up what an earlier process left unfinished, before the watch folder is looked at: every stub of an
 //! unfinished download is claimed before the first look, so none of them makes a second row, however fast its drive fails. The
 //! stub of a download that was completed by a process that died before it removed the stub goes before its import goes on,
@@ -15,14 +18,17 @@
 use super::claims::PeerItem;
 use super::finish;
 use super::service::Service;
-use crate::ledger::{DownloadOrigin, NativeLedger};
+use crate::control::Control;
+use crate::ledger::{ClaimLimits, DownloadOrigin, NativeLedger, WorkerReport};
 use crate::sync::lock;
 use futures::future::{Either, select};
 use regrip_core::error::chain;
 use regrip_core::semaphore::{Permit, Semaphore};
 use regrip_core::{DownloadId, Error, ErrorCode, PeerId, Row, Source, Status};
 use smol::channel::{Receiver, Sender, bounded, unbounded};
+use smol::future::FutureExt;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -188,7 +194,6 @@ pub(super) fn source_name(source: &Source) -> &str {
 const UNDER_WAY: usize = 64;
 
 /// A queue for each source: each peer of the configuration, and one for plain URLs.
-#[derive(Default)]
 pub(super) struct SourceQueues {
     /// By source.
     lines: Mutex<HashMap<String, Sender<DownloadId>>>,
@@ -196,6 +201,14 @@ pub(super) struct SourceQueues {
     waiting: Mutex<HashSet<DownloadId>>,
     /// The permits of those under way.
     places: Mutex<HashMap<DownloadId, Permit>>,
+    /// There may be something to claim, or room for it.
+    work: (Sender<()>, Receiver<()>),
+}
+
+impl Default for SourceQueues {
+    fn default() -> Self {
+        SourceQueues { lines: Mutex::default(), waiting: Mutex::default(), places: Mutex::default(), work: bounded(1) }
+    }
 }
 
 impl SourceQueues {
@@ -217,6 +230,117 @@ impl SourceQueues {
     /// A download is no longer under way.
     pub(super) fn left(&self, id: DownloadId) {
         lock(&self.places).remove(&id);
+        self.look_for_work();
+    }
+
+    /// Has [`work`] look whether there is something to claim.
+    pub(super) fn look_for_work(&self) {
+        // One pending signal is enough.
+        let _ = self.work.0.try_send(());
+    }
+}
+
+/// How often a worker looks for work that was not announced, such as downloads of a worker that was lost.
+const CLAIM_EVERY: Duration = Duration::from_secs(3);
+
+/// Claims downloads of a shared ledger as there is room for them, and drives them, until the server ends.
+pub(super) async fn work<L: NativeLedger>(service: Arc<Service<L>>) {
+    let (control, ledger) = (&service.control, service.control.ledger());
+    let (Some(fleet), Some(lease)) = (ledger.fleet(), ledger.lease()) else {
+        return;
+    };
+    let owner = control.engine().owner();
+    while !control.is_ending() {
+        service.completed.usable().await;
+        let config = control.engine().config();
+        let (of_origin, of_peer) = (config.max_concurrent_per_peer.unwrap_or(u32::MAX), config.permits_per_peer());
+        let claimed = match room(control) {
+            0 => Ok(Vec::new()),
+            most => fleet.claim_next(owner, ClaimLimits { most, of_origin, of_peer }).await,
+        };
+        match claimed {
+            Ok(ids) => {
+                for id in ids {
+                    match control.is_ending() {
+                        false => control.drive(id),
+                        true => drop(ledger.release(id, owner).await), // it ends by itself otherwise
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(error = %chain(&error), "cannot claim downloads"),
+        }
+        let news = async {
+            let _ = service.queues.work.1.recv().await;
+        };
+        let timer = async {
+            smol::Timer::after(CLAIM_EVERY.min(lease / 4)).await;
+        };
+        fleet.announced().or(news).or(timer).await;
+    }
+}
+
+/// Downloads that may begin now: as many as permits are free. Those in a backoff hold none, and are bounded besides.
+fn room<L: NativeLedger>(control: &Control<L>) -> u32 {
+    let engine = control.engine();
+    let limit = engine.config().max_concurrent_downloads as usize;
+    let free = limit.saturating_sub(engine.permits_used() + engine.permits_waiting());
+    let bound = (limit + UNDER_WAY).saturating_sub(control.drives_count());
+    u32::try_from(free.min(bound)).unwrap_or(u32::MAX)
+}
+
+/// Says again and again that this worker is there, until the server ends.
+pub(super) async fn report<L: NativeLedger>(control: Control<L>, address: SocketAddr) {
+    let (Some(fleet), Some(lease)) = (control.ledger().fleet(), control.ledger().lease()) else {
+        return;
+    };
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    loop {
+        let draining = control.is_ending();
+        let report = WorkerReport {
+            id: control.engine().owner().to_owned(),
+            host: host.clone(),
+            pid: std::process::id(),
+            address: address.to_string(),
+            permits: control.engine().config().max_concurrent_downloads,
+            draining,
+        };
+        if let Err(error) = fleet.report(report).await {
+            tracing::warn!(error = %chain(&error), "cannot report this worker");
+        }
+        if draining {
+            return;
+        }
+        let timer = async {
+            smol::Timer::after(lease / 3).await;
+        };
+        control.ending().or(timer).await;
+    }
+}
+
+/// Forgets this worker among those that share the ledger: it has ended.
+pub(super) async fn sign_off<L: NativeLedger>(control: &Control<L>) {
+    if let Some(fleet) = control.ledger().fleet() {
+        // If it fails, the worker is shown as lost for a while.
+        let _ = fleet.sign_off(control.engine().owner()).await;
+    }
+}
+
+/// How often stubs are looked at whose downloads another worker may have ended.
+const SETTLE_EVERY: Duration = Duration::from_secs(5);
+
+/// Does what follows the end of a download for the stubs of this worker, if another one drove it. Never ends.
+pub(super) async fn settle_elsewhere<L: NativeLedger>(service: Arc<Service<L>>) {
+    if service.control.ledger().fleet().is_none() {
+        return;
+    }
+    loop {
+        smol::Timer::after(SETTLE_EVERY).await;
+        for id in service.claims.downloads() {
+            let row = service.control.ledger().row(id).await;
+            if row.is_ok_and(|row| row.status.is_finished()) {
+                service.control.drive(id); // which does no more than that
+            }
+        }
     }
 }
 
@@ -249,6 +373,11 @@ const PAUSED_AT_ONCE: u32 = 512;
 /// `Ledger`.
 pub(super) async fn recover<L: NativeLedger>(service: &Arc<Service<L>>) -> Result<(), Error> {
     let (engine, ledger) = (service.control.engine(), service.control.ledger());
+    if ledger.fleet().is_some() {
+        // What is left is claimed by whoever has room; only the stubs that wait in this worker's folders are its own.
+        claim_paused(service).await?;
+        return finish::recover(service).await;
+    }
     let lost = ledger.close_open_attempts().await?;
     let recovered = engine.recover().await?;
     let (drive, superseded) = (recovered.drive.len(), recovered.superseded.len());

@@ -131,9 +131,12 @@ impl<L: NativeLedger> Service<L> {
         self.reloads.1.clone()
     }
 
-    /// Drives a download when it is its turn.
+    /// Drives a download when it is its turn. If workers share the ledger, that is the turn of whoever claims it first.
     pub(super) fn drive(self: &Arc<Self>, source: &str, id: DownloadId) {
-        self.queues.push(self, source, id);
+        match self.control.ledger().fleet() {
+            None => self.queues.push(self, source, id),
+            Some(_) => self.queues.look_for_work(),
+        }
     }
 
     /// Ends the claim of an item whose stubs were `settled`; those that joined meanwhile are returned and go on.

@@ -200,18 +200,22 @@ impl From<Refusal> for Reply {
 }
 
 /// Longest body.
-const MOST_BYTES: usize = 64 << 10;
+pub(super) const MOST_BYTES: usize = 64 << 10;
 /// A longer one is not even read to its end.
 const MOST_SKIPPED_BYTES: usize = 1 << 20;
 /// The time for a body, however steadily it is received.
 const WITHIN: Duration = Duration::from_secs(20);
 
 /// Reads a body as JSON.
-pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Option<Incoming>) -> Result<T, Refusal> {
+pub(super) async fn json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Option<Incoming>,
+    most: usize,
+) -> Result<T, Refusal> {
     if !is_json(headers) {
         return Err(not_json());
     }
-    let bytes = bytes(body, MOST_BYTES).await?;
+    let bytes = bytes(body, most).await?;
     serde_json::from_slice(&bytes).map_err(|error| Refusal::bad_request(flaw(&error)))
 }
 

@@ -68,8 +68,16 @@ impl Asked {
     /// 415 if its Content-Type is not JSON, 413 if it is too long, 408 if it is too slow, 400 if it does not have the
     /// expected fields.
     pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Refusal> {
+        self.json_up_to(reply::MOST_BYTES).await
+    }
+
+    /// The same, for a body of at most `most` bytes.
+    ///
+    /// # Errors
+    /// As [`json`](Self::json).
+    pub async fn json_up_to<T: DeserializeOwned>(&mut self, most: usize) -> Result<T, Refusal> {
         let body = self.body.take();
-        reply::json(&self.head.headers, body).await
+        reply::json(&self.head.headers, body, most).await
     }
 
     /// Reads the body; once.

@@ -32,6 +32,8 @@ pub struct DiskStore {
     file_mode: Arc<AtomicU32>,
     /// A completed file gets the time of its Last-Modified.
     pub(crate) remote_time: bool,
+    /// The ledger says who writes a part: who has its claim may take it from a process that still has it locked.
+    pub(crate) takes_over: bool,
 }
 
 impl DiskStore {
@@ -50,7 +52,16 @@ impl DiskStore {
             replaces_delivered_only: Arc::default(),
             file_mode: Arc::default(),
             remote_time: false,
+            takes_over: false,
         }
+    }
+
+    /// The stamp of the file at a destination; `None` if nothing is there.
+    ///
+    /// # Errors
+    /// As [`look_at`].
+    pub async fn look_at(&self, destination: &Path) -> Result<Option<FileStamp>, Error> {
+        look_at(destination)
     }
 
     /// Files of regrip's own, to which no download is written.
@@ -99,7 +110,14 @@ impl PartStore for DiskStore {
     async fn open(&self, part: &str, how: OpenPart) -> Result<DiskPart, Error> {
         let path = Path::new(part);
         self.own.check(path)?;
-        let held = lock::open(path, how, &self.system)?;
+        let held = match lock::open(path, how, &self.system) {
+            Err(Error::PartLocked { .. }) if self.takes_over && how == OpenPart::Claimed => {
+                let from = path.to_owned();
+                smol::unblock(move || lock::replace_by_copy(&from)).await?;
+                lock::open(path, how, &self.system)?
+            }
+            opened => opened?,
+        };
         let metadata = held.file.metadata().map_err(|error| disk("look at", path, error))?;
         Ok(self.part(held, path, &metadata, true))
     }

@@ -140,6 +140,28 @@ pub(super) fn open_existing(path: &Path, system: &System) -> Result<Option<Locke
     Err(changes_hands(path))
 }
 
+/// Puts a copy of a part in its place. Its writer, which is stopped or cut off, goes on writing to a file without a name, and what
+/// it does cannot reach the copy.
+pub(super) fn replace_by_copy(path: &Path) -> Result<(), Error> {
+    let fail = |error| disk("copy", path, error);
+    let Some(mut from) = existing(path)? else {
+        return Ok(());
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // A longer name than the part's may be too long.
+    let name: String = name.chars().rev().take(100).collect::<Vec<_>>().into_iter().rev().collect();
+    let beside = path.with_file_name(format!(".{:016x}.{name}", fastrand::u64(..)));
+    let copied = options().create_new(true).open(&beside).and_then(|mut to| {
+        io::copy(&mut from, &mut to)?;
+        to.sync_all()?;
+        std::fs::rename(&beside, path)
+    });
+    copied.map_err(|error| {
+        let _ = std::fs::remove_file(&beside); // the first error is reported
+        fail(error)
+    })
+}
+
 /// The process that is writing the part now, if the system knows. Does not lock: a process that is about to lock the part is
 /// not disturbed.
 pub fn writer(path: &Path) -> Option<u32> {

@@ -31,4 +31,6 @@ pub use head::Trace;
 pub use http_transport::{HttpBody, HttpTransport};
 pub use options::{Credentials, Header, HeaderRefused, NotAnOrigin, Origin, TransportOptions};
 pub use proxy::{NamedProxy, NoProxy, Proxies, Proxy, ProxyUnusable};
+#[cfg(feature = "fleet")]
+pub(crate) use roots::client_config as tls_config;
 pub use roots::{Identity, Roots};

@@ -150,7 +150,7 @@ impl Tls {
     }
 }
 
-fn client_config(roots: Roots) -> Result<ClientConfig, Error> {
+pub(crate) fn client_config(roots: Roots) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let given = roots.extra.clone();
     let mut verifier = verifier(roots, &provider)?;

@@ -32,6 +32,7 @@ export class Mock {
     this.stubs = [];
     this.peers = [];
     this.troubles = [];
+    this.workers = [];
     this.keys = [];
     this.servers = [];
     /** Releases of the catalogue, and errors of peers. */
@@ -230,6 +231,7 @@ export class Mock {
       return [200, { stubs: this.stubs.slice(0, 1000), total: this.stubs.length, watch_path: this.watchPath }];
     const side = this.#side(method, path, body);
     if (side) return side;
+    if (path === "workers") return [200, { workers: this.workers }];
     if (path === "troubles") return [200, { troubles: this.troubles }];
     const [, id, action = ""] = path.split("/");
     if (id === undefined) return method === "GET" ? [200, this.#list(url.searchParams)] : this.#accept(body);

@@ -210,7 +210,7 @@ pub(crate) fn stub(peer: &Peer, number: u64) -> Vec<u8> {
 }
 
 /// Waits until something is so.
-pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");

@@ -40,6 +40,7 @@ promises! { LedgerUnderTest:
     of_a_cancel_and_a_commit_exactly_one_counts,
     what_is_recorded_is_there_for_every_handle,
     ids_are_never_reused,
+    of_many_that_are_added_together_those_of_new_destinations_are_new,
     rows_of_a_destination_are_listed_newest_first,
     the_marks_are_those_of_the_unfinished_rows,
     attempts_are_counted_without_a_gap,
@@ -175,6 +176,32 @@ pub async fn ids_are_never_reused<S: LedgerUnderTest>(subject: &S) -> Result<(),
     Ok(())
 }
 
+/// Those that are added are rows like any other, and adding all of them a second time adds nothing.
+pub async fn of_many_that_are_added_together_those_of_new_destinations_are_new<S: LedgerUnderTest>(
+    subject: &S,
+) -> Result<(), Broken> {
+    let (one, other) = (subject.open(), subject.open());
+    let there = one.insert(&named("together-1"), at(0)).await?;
+    let names = ["together-0", "together-1", "together-2", "together-0"];
+    let new: Vec<NewDownload> = names.iter().map(|name| named(name)).collect();
+    let ids = one.insert_new(&new, at(1)).await?;
+    let [Some(first), None, Some(second), None] = ids[..] else {
+        return Err(Broken::because(format!("{ids:?}")));
+    };
+    ensure!(there < first && first < second, "{ids:?} after {there}");
+    for (id, new) in [first, second].into_iter().zip(new.iter().step_by(2)) {
+        let row = other.row(id).await?;
+        ensure!(row == Row::new(id, new.clone()), "{row:?}");
+    }
+    let again = other.insert_new(&new, at(2)).await?;
+    ensure!(again == [None; 4], "{again:?} the second time");
+    one.remove(first).await?;
+    let again = one.insert_new(&new, at(3)).await?;
+    ensure!(matches!(again[..], [Some(_), None, None, None]), "{again:?} after a removal");
+    ensure!(one.insert_new(&[], at(4)).await?.is_empty(), "ids of nothing");
+    Ok(())
+}
+
 /// Those of other destinations are left out.
 pub async fn rows_of_a_destination_are_listed_newest_first<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let ledger = subject.open();
@@ -269,7 +296,7 @@ pub async fn a_removed_row_is_gone<S: LedgerUnderTest>(subject: &S) -> Result<()
 }
 
 /// If the ledger [leases](Ledger::lease): of two owners one gets the claim and can extend it; the other one gets it after
-/// its end, or when the row is finished. Whoever has no claim can only cancel and pause. Without leases everybody gets it.
+/// its end, when it is given back, or when the row is finished. Whoever has no claim can only cancel and pause. Without leases everybody gets it.
 pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(subject: &S) -> Result<(), Broken> {
     let (one, other) = (subject.open(), subject.open());
     let id = one.insert(&named("claimed"), at(0)).await?;
@@ -315,6 +342,10 @@ pub async fn a_claim_has_one_owner_until_it_ends<S: LedgerUnderTest>(subject: &S
     other.record(id, &Change::Retried, at(8)).await?;
     let free = one.claim(id, "one", until()).await?;
     ensure!(free, "the claim outlives the end of its row");
+    other.release(id, "other").await?;
+    ensure!(!other.claim(id, "other", until()).await?, "a claim is given back by who does not have it");
+    one.release(id, "one").await?;
+    ensure!(other.claim(id, "other", until()).await?, "the claim outlives its release");
     let gone = one.claim(i64::MAX, "one", until()).await;
     ensure_fails!(gone, Error::NoSuchDownload(_), "claiming nothing");
     Ok(())

@@ -28,7 +28,7 @@ export const SECTIONS = [
 export const downloads = new Map();
 // Beside them: how many there are by status (null if the API does not have them), peers, pending stubs and their folder, and
 // what is wrong with the server's surroundings.
-export const known = { counts: null, troubles: [], peers: [], stubs: [], stubsInAll: 0, watchPath: null, keys: [], servers: [] };
+export const known = { counts: null, troubles: [], peers: [], workers: [], stubs: [], stubsInAll: 0, watchPath: null, keys: [], servers: [] };
 
 let changed = () => {};
 
@@ -182,13 +182,17 @@ export const importSoon = soon(3000, readLatest);
 export const allSoon = soon(500, readAll);
 
 export async function readSides() {
-  const [stubsAnswer, peersAnswer, troublesAnswer] = await Promise.all([api("stubs"), api("peers"), api("troubles")]);
+  const lists = ["stubs", "peers", "troubles", "workers"];
+  const [stubsAnswer, peersAnswer, troublesAnswer, workersAnswer] = await Promise.all(lists.map((name) => api(name)));
   Object.assign(known, {
     stubs: stubsAnswer.stubs,
     stubsInAll: stubsAnswer.total ?? stubsAnswer.stubs.length,
     watchPath: stubsAnswer.watch_path ?? null,
     peers: peersAnswer.peers,
     troubles: troublesAnswer.troubles,
+    workers: workersAnswer.workers,
   });
+  // What other workers do is no event here.
+  if (known.workers.length > 1) latestSoon();
   changed();
 }

@@ -1,4 +1,4 @@
-// Beside the downloads: what is wrong with the server, pending stubs, peers.
+// Beside the downloads: what is wrong with the server, pending stubs, workers, peers.
 
 import { make, page, refill, say } from "./elements.js";
 import { PAGE, known } from "./known.js";
@@ -56,7 +56,23 @@ function troubleItem(trouble) {
   return sideItem(trouble.what, "", false, trouble.message, `since ${moment(trouble.since)}`);
 }
 
+function workerItem(worker) {
+  const shown = worker.leases.map((lease) => lease.filename);
+  const more = worker.leases_count - shown.length;
+  return sideItem(
+    `${worker.host} ${worker.pid}`,
+    worker.state,
+    worker.state === "lost",
+    joined(worker.address, `up to ${worker.permits} at once`, `seen ${ago(worker.seen_at)}`),
+    joined(...shown, more > 0 && `${more} more`),
+  );
+}
+
 export function drawSides() {
+  page("workers").hidden = known.workers.length === 0;
+  say(page("workers").querySelector(".count"), known.workers.length.toLocaleString("en"));
+  refill(page("workers").querySelector("ul"), known.workers.map(workerItem));
+
   page("troubles").hidden = known.troubles.length === 0;
   refill(page("troubles").querySelector("ul"), known.troubles.map(troubleItem));
   page("stubs").hidden = known.stubs.length === 0;

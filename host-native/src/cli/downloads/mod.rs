@@ -312,6 +312,7 @@ mod tests {
             error_class: None,
             error_code: None,
             import_state: None,
+            worker: None,
             created_at: "2026-10-20T11:00:00.000Z".to_owned(),
             started_at: None,
             updated_at: "2026-10-20T11:59:00.000Z".to_owned(),

@@ -4,7 +4,7 @@
 //! and is never printed.
 
 use super::backend::{BackendError, Shown, Stopped, Writer};
-use crate::api::{AttemptList, DownloadPage};
+use crate::api::{AttemptList, BatchReply, DownloadPage};
 use crate::config::Config;
 use crate::ledger::Download;
 use crate::transport::{Header, HttpTransport, TransportOptions};
@@ -12,7 +12,7 @@ use regrip_core::transport::{Body, Response};
 use regrip_core::{DownloadId, DownloadsConfig, Error, Status, display_url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use surf::http::Method;
@@ -92,6 +92,13 @@ impl Remote {
         let said = self.ask(Method::Post, "/api/downloads", Some(wish.to_string()));
         let (status, body) = said.await?;
         Ok((self.read(&body)?, status == 200))
+    }
+
+    /// Asks for many downloads, each as the API takes it.
+    pub(super) async fn add_all(&self, downloads: &[Value]) -> Result<BatchReply, BackendError> {
+        let body = json!({ "downloads": downloads }).to_string();
+        let (_, body) = self.ask(Method::Post, "/api/downloads/batch", Some(body)).await?;
+        Ok(self.read(&body)?)
     }
 
     /// Retries a download.

@@ -5,6 +5,7 @@ use super::backend::{Backend, StateFile};
 use super::remote::Remote;
 use super::{NotDone, of_statuses, print};
 use crate::cli::args::{AddArgs, BackendArgs, Retry};
+use crate::cli::get::read_list;
 use crate::cli::output::{CommandResult, Exit};
 use crate::cli::report::{Reporter, RunEnd, reporter};
 use crate::cli::{drive, text};
@@ -14,9 +15,10 @@ use crate::ledger::NativeLedger;
 use futures::future::join_all;
 use regrip_core::record::Row;
 use regrip_core::{DownloadId, Engine, Error, Status, display_url};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::cell::Cell;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// One download, or all that the command is for.
@@ -251,6 +253,49 @@ fn to_resume(rows: &[Row]) -> String {
     format!("run regrip get {} -o {}", text::shell_word(url), text::shell_word(&row.new.destination))
 }
 
+/// Downloads that are sent in one request.
+const AT_ONCE: usize = 100_000;
+
+/// Adds the downloads of a list. What is refused keeps no other one from being added.
+fn add_list(server: &Remote, list: &Path, as_json: bool) -> CommandResult {
+    let listed = read_list(list).map_err(|text| (Exit::Usage, text))?;
+    for line in listed.warnings.iter().chain(listed.unusable.iter().map(|(_, line)| line)) {
+        say!("regrip: {line}");
+    }
+    let (mut wishes, mut refused) = (Vec::new(), listed.unusable.len());
+    for typed in &listed.urls {
+        match typed.wish() {
+            Ok(wish) => wishes.push((typed, wish)),
+            Err(why) => {
+                refused += 1;
+                say!("regrip: {}", typed.error(&why));
+            }
+        }
+    }
+    let (mut added, mut known) = (0, 0);
+    for wishes in wishes.chunks(AT_ONCE) {
+        let bodies: Vec<Value> = wishes.iter().map(|(_, wish)| wish.clone()).collect();
+        let reply = smol::block_on(server.add_all(&bodies)).map_err(|fault| NotDone::from(fault).ended(None))?;
+        for error in &reply.errors {
+            if let Some((typed, _)) = wishes.get(error.index) {
+                say!("regrip: {}", typed.error(&text::plain(&error.message)));
+            }
+        }
+        let unlisted = reply.refused - reply.errors.len().min(reply.refused);
+        if unlisted > 0 {
+            say!("regrip: {unlisted} more were refused");
+        }
+        added += reply.added;
+        known += reply.known;
+        refused += reply.refused;
+    }
+    match as_json {
+        true => drop(print([json!({ "added": added, "known": known, "refused": refused }).to_string()])),
+        false => say!("{added} added, {known} known already, {refused} refused"),
+    }
+    Ok(if refused == 0 { Exit::Done } else { Exit::Failed })
+}
+
 /// Runs `add`.
 pub(crate) fn add(args: &AddArgs) -> CommandResult {
     let Backend::Server(server) = Backend::open(&args.place)? else {
@@ -258,7 +303,11 @@ pub(crate) fn add(args: &AddArgs) -> CommandResult {
         let advice = "name it with --server URL, or by its configuration with --config FILE";
         return Err((Exit::Failed, text::with_advice(line, Some(advice))));
     };
-    let added = server.add(&args.url, args.name.as_deref(), args.checksum.as_deref());
+    if let Some(list) = &args.input {
+        return add_list(&server, list, args.json);
+    }
+    let url = args.url.as_deref().unwrap_or_default(); // clap requires one of the two
+    let added = server.add(url, args.name.as_deref(), args.checksum.as_deref());
     let (download, known) = smol::block_on(added).map_err(|fault| NotDone::from(fault).ended(None))?;
     if args.json {
         return Ok(print([json!(download).to_string()]));

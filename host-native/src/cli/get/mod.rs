@@ -9,4 +9,4 @@ mod target;
 
 pub(super) use network::{proxies, unusable_proxy};
 pub(crate) use run::{check, main};
-pub(crate) use target::Target;
+pub(crate) use target::{Target, read_list};

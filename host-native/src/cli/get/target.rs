@@ -6,11 +6,12 @@ use super::network::header;
 use crate::cli::args::{Get, OnExists};
 use crate::cli::text;
 use crate::control::{BadAddress, ChecksumList, Userinfo, add_checksum, file_name, parse_checksum, parse_url};
-use crate::store::{STDOUT, file_in, resolved};
+use crate::store::{STDOUT, checked_object, file_in, is_object, resolved};
 use crate::text_file::{bounded, without_mark};
 use crate::transport::Header;
 use regrip_core::record::{DigestRow, DigestSource};
 use regrip_core::{Checksum, display_url};
+use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, stdin};
@@ -211,6 +212,9 @@ fn target(get: &Get, output: Option<&OutputFolder>, typed: &Typed) -> Result<Tar
         (None, Err(error)) => return Err(refusal(&error)),
     };
     target.destination = file_in(&output.folder, &name).map_err(|error| regrip_core::error::chain(&error))?;
+    if is_object(&target.destination) {
+        checked_object(&target.destination, "")?;
+    }
     Ok(target)
 }
 
@@ -241,6 +245,9 @@ fn output_folder(output: Option<&Path>, dir: Option<&Path>) -> Result<Option<Out
     }
     let (folder, name) = match output {
         Some(output) => {
+            if is_object(output) {
+                checked_object(output, "")?;
+            }
             if output.is_dir() || output.as_os_str().as_encoded_bytes().ends_with(b"/") {
                 return Err(format!("{} is a folder\n  name a file with -o, or the folder with -d", output.display()));
             }
@@ -259,6 +266,9 @@ fn output_folder(output: Option<&Path>, dir: Option<&Path>) -> Result<Option<Out
 /// # Errors
 /// What is in its way.
 fn usable_folder(meant: &Path) -> Result<PathBuf, String> {
+    if is_object(meant) {
+        return checked_object(meant, "/name");
+    }
     let here = if meant.as_os_str().is_empty() { Path::new(".") } else { meant };
     let unusable = |error| format!("the folder {} cannot be used: {error}", here.display());
     let folder = std::path::absolute(here).map_err(unusable)?;
@@ -347,6 +357,27 @@ impl Typed {
     }
 }
 
+impl Typed {
+    /// As the API of a server takes it.
+    ///
+    /// # Errors
+    /// What the server cannot do.
+    pub(crate) fn wish(&self) -> Result<Value, String> {
+        let Own { out, dir, checksums, headers, .. } = &self.own;
+        if dir.is_some() || !headers.is_empty() {
+            return Err(
+                "dir= and header= are for `regrip get`: the server has one folder, and keeps no headers".to_owned()
+            );
+        }
+        let checksums: Vec<String> = checksums.iter().map(ToString::to_string).collect();
+        let mut wish = json!({ "url": self.url, "mirrors": self.mirrors, "filename": out });
+        if !checksums.is_empty() {
+            wish["checksum"] = checksums.into();
+        }
+        Ok(wish)
+    }
+}
+
 /// What was typed, as far as it can be read.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
@@ -368,25 +399,45 @@ pub(crate) fn typed(get: &Get) -> Result<Listed, String> {
     let argument = |url: &String| Typed { url: url.clone(), place: None, mirrors: Vec::new(), own: Own::default() };
     let mut listed = Listed { urls: get.urls.iter().map(argument).collect(), ..Listed::default() };
     match &get.input {
-        Some(path) if path == Path::new("-") => {
-            lines("standard input", stdin().lock(), &mut listed)?;
-        }
         Some(path) if path.to_str().is_some_and(is_metalink) => {
             listed.urls.extend(path.to_str().map(|path| argument(&path.to_owned())))
         }
-        Some(path) => {
-            let name = path.display().to_string();
-            let file = File::open(path).map_err(|error| format!("-i {name}: {error}"))?;
-            lines(&name, BufReader::new(file), &mut listed)?;
-        }
+        Some(path) => lines_of(path, &mut listed)?,
         None => {}
     }
-    let mut seen = HashSet::new();
-    listed.urls.retain(|typed| seen.insert((typed.url.clone(), typed.own.out.clone(), typed.own.dir.clone())));
-    if listed.urls.is_empty() && listed.unusable.is_empty() {
-        return Err("there is no URL in the list\n  write one per line; lines that begin with # are ignored".to_owned());
+    listed.each_once()
+}
+
+/// Reads a list.
+///
+/// # Errors
+/// As [`typed`].
+pub(crate) fn read_list(path: &Path) -> Result<Listed, String> {
+    let mut listed = Listed::default();
+    lines_of(path, &mut listed)?;
+    listed.each_once()
+}
+
+fn lines_of(path: &Path, listed: &mut Listed) -> Result<(), String> {
+    if path == Path::new("-") {
+        return lines("standard input", stdin().lock(), listed);
     }
-    Ok(listed)
+    let name = path.display().to_string();
+    let file = File::open(path).map_err(|error| format!("-i {name}: {error}"))?;
+    lines(&name, BufReader::new(file), listed)
+}
+
+impl Listed {
+    fn each_once(mut self) -> Result<Listed, String> {
+        let mut seen = HashSet::new();
+        self.urls.retain(|typed| seen.insert((typed.url.clone(), typed.own.out.clone(), typed.own.dir.clone())));
+        match self.urls.is_empty() && self.unusable.is_empty() {
+            true => {
+                Err("there is no URL in the list\n  write one per line; lines that begin with # are ignored".to_owned())
+            }
+            false => Ok(self),
+        }
+    }
 }
 
 /// Replaces each Metalink document by the files in it. With `-o FILE.meta4` it is a file as any other.

@@ -128,6 +128,7 @@ fn read(connection: &Connection, row: &rusqlite::Row<'_>, with_release: bool) ->
         },
         import_state: columns.get("import_state")?,
         stamp: size.zip(mtime_ns).map(|(size, mtime_ns)| FileStamp { size, mtime_ns }),
+        worker: None,
         created_at: columns.get("created_at")?,
         started_at: columns.get("started_at")?,
         updated_at: columns.get("updated_at")?,

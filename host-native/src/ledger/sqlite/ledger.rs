@@ -73,6 +73,19 @@ impl SendLedger for SqliteLedger {
         self.write("adding a download", move |transaction| rows::insert(transaction, &new, at)).await
     }
 
+    async fn insert_new(&self, new: &[NewDownload], at: SystemTime) -> Result<Vec<Option<DownloadId>>, Error> {
+        let new = new.to_vec();
+        self.write("adding downloads", move |transaction| {
+            let mut known = transaction.prepare_cached("SELECT 1 FROM downloads WHERE dest_path = ?1")?;
+            let add = |new: &NewDownload| match known.exists([&new.destination])? {
+                true => Ok(None),
+                false => rows::insert(transaction, new, at).map(Some),
+            };
+            new.iter().map(add).collect()
+        })
+        .await
+    }
+
     async fn row(&self, id: DownloadId) -> Result<Row, Error> {
         self.queue.read("reading a download", move |transaction| rows::row(transaction, id)).await
     }
@@ -167,6 +180,11 @@ impl NativeLedger for SqliteLedger {
 
     async fn close_open_attempts(&self) -> Result<usize, Error> {
         self.write("closing attempts", |transaction| catalogue::close_open(transaction, None)).await
+    }
+
+    #[cfg(feature = "fleet")]
+    fn uploads(&self) -> Arc<dyn crate::store::UploadLedger> {
+        Arc::new(self.clone())
     }
 }
 

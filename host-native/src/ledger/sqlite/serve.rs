@@ -122,30 +122,6 @@ impl ServeTables for SqliteLedger {
         .await
     }
 
-    async fn take_over(&self, downloads: Vec<TakenOver>, keys: Vec<NewPeerKey>) -> Result<(usize, usize), Error> {
-        self.write("taking over downloads", move |transaction| {
-            let mut new = (0, 0);
-            for download in &downloads {
-                new.0 += usize::from(take_over(transaction, download)?);
-            }
-            for key in &keys {
-                let known = "SELECT 1 FROM peer_keys WHERE hash = ?1";
-                if transaction.prepare_cached(known)?.exists([key.hash])? {
-                    continue;
-                }
-                let mut key = key.clone();
-                let (name, mut number) = (key.name.clone(), 1);
-                while add_key(transaction, &key)?.is_none() {
-                    number += 1;
-                    key.name = format!("{name} {number}");
-                }
-                new.1 += 1;
-            }
-            Ok(new)
-        })
-        .await
-    }
-
     async fn client_records(&self) -> Result<Vec<ClientRecord>, Error> {
         self.queue
             .read("reading the download client's records", |transaction| {
@@ -172,6 +148,37 @@ impl ServeTables for SqliteLedger {
                 }
             };
             Ok(())
+        })
+        .await
+    }
+}
+
+impl SqliteLedger {
+    /// Adds downloads that another program began, and keys that it issued, all or none. What is known already (a download by its
+    /// destination and item, a key by its hash) is left as it is. Returns how many downloads and keys are new.
+    ///
+    /// # Errors
+    /// `Ledger`, `DiskFull`.
+    pub async fn take_over(&self, downloads: Vec<TakenOver>, keys: Vec<NewPeerKey>) -> Result<(usize, usize), Error> {
+        self.write("taking over downloads", move |transaction| {
+            let mut new = (0, 0);
+            for download in &downloads {
+                new.0 += usize::from(take_over(transaction, download)?);
+            }
+            for key in &keys {
+                let known = "SELECT 1 FROM peer_keys WHERE hash = ?1";
+                if transaction.prepare_cached(known)?.exists([key.hash])? {
+                    continue;
+                }
+                let mut key = key.clone();
+                let (name, mut number) = (key.name.clone(), 1);
+                while add_key(transaction, &key)?.is_none() {
+                    number += 1;
+                    key.name = format!("{name} {number}");
+                }
+                new.1 += 1;
+            }
+            Ok(new)
         })
         .await
     }

@@ -1,0 +1,113 @@
+//! A worker is killed, stopped, cut off from the database or ends: another one goes on with what it had, and every file is
+//! delivered once.
+
+use crate::house::wait_until;
+use crate::support::{Fleet, Proxy, SIZE, Worker, eventually};
+use std::time::Duration;
+
+/// Who has the download, and until it is nobody's.
+fn owner(fleet: &Fleet) -> String {
+    fleet.schema.execute("SELECT coalesce(owner, '') FROM downloads")
+}
+
+/// A worker drives a slow download and has bytes of it; the other one has nothing to do.
+fn two(fleet: &Fleet, first: Worker) -> (Worker, Worker) {
+    first.add(fleet, 0);
+    wait_until("bytes are there", || fleet.part_bytes("0.mkv") > 300_000);
+    assert_eq!(owner(fleet), first.id());
+    (first, fleet.worker())
+}
+
+/// The file was fetched in two requests, and the second went on from bytes of the first.
+fn assert_resumed(fleet: &Fleet) {
+    fleet.wait_for(0);
+    let ranges = fleet.ranges(0);
+    assert_eq!(ranges.len(), 2, "{ranges:?}");
+    let from = ranges[1].as_deref().and_then(|range| range.strip_prefix("bytes=")?.trim_end_matches('-').parse().ok());
+    assert!(from.is_some_and(|from: u64| (300_000..SIZE).contains(&from)), "{ranges:?}");
+    assert_eq!(fleet.schema.execute("SELECT count(*) FROM downloads"), "1");
+}
+
+#[test]
+fn another_worker_goes_on_after_a_kill() {
+    let fleet = Fleet::new(1, 1_000_000);
+    let (first, second) = two(&fleet, fleet.worker());
+    let lost = first.id();
+    first.served.kill();
+    wait_until("the other one has it", || owner(&fleet) == second.id());
+    let workers = second.get("/api/workers");
+    let state = |id: &str| {
+        let workers = workers["workers"].as_array().unwrap();
+        workers.iter().find(|worker| worker["id"] == id).unwrap()["state"].clone()
+    };
+    assert_eq!((state(&lost), state(&second.id())), ("lost".into(), "working".into()));
+    assert_resumed(&fleet);
+    fleet.assert_clean();
+}
+
+#[test]
+fn a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing_more() {
+    let fleet = Fleet::new(1, 1_000_000);
+    let (first, second) = two(&fleet, fleet.worker());
+    first.served.signal("STOP");
+    wait_until("the other one has it", || owner(&fleet) == second.id());
+    let before = fleet.schema.execute("SELECT token FROM downloads");
+    // It goes on while the other one is in the middle of the file.
+    first.served.signal("CONT");
+    assert_resumed(&fleet);
+    let outcomes = "SELECT string_agg(line->>'outcome', ',' ORDER BY attempt) FROM attempts";
+    assert_eq!(fleet.schema.execute(outcomes), "lost,completed");
+    assert_ne!(fleet.schema.execute("SELECT token FROM downloads"), before, "the end of a claim takes a token");
+    // It is a worker like any other again.
+    first.get("/api/workers");
+    fleet.assert_clean();
+}
+
+#[test]
+fn a_worker_that_is_cut_off_from_the_database_stops_before_its_lease_ends() {
+    let fleet = Fleet::new(1, 500_000);
+    let url = fleet.schema.url();
+    let port = url.split(['@', '/']).nth(3).and_then(|at| at.split(':').nth(1)).unwrap().to_owned();
+    let proxy = Proxy::to(port.parse().unwrap());
+    let through = url.replace(&format!(":{port}/"), &format!(":{}/", proxy.port));
+    let (first, second) = two(&fleet, Worker::start(fleet.house(&through)));
+    proxy.cut(true);
+    wait_until("the other one has it", || owner(&fleet) == second.id());
+    // The origin sends to one of them only.
+    let log = fleet.origin.log();
+    assert!(log[0].peer_closed, "{log:?}");
+    proxy.cut(false);
+    assert_resumed(&fleet);
+    eventually("it is back", || match first.served.ask_with("/api/workers", &[("X-Api-Key", "hush")]) {
+        (200, _) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    fleet.assert_clean();
+}
+
+#[test]
+fn a_worker_that_ends_gives_its_downloads_back_at_once() {
+    // Far longer than any test waits.
+    let fleet = Fleet { lease: Duration::from_secs(3600), ..Fleet::new(1, 1_000_000) };
+    let (first, second) = two(&fleet, fleet.worker());
+    first.served.stop();
+    assert_resumed(&fleet);
+    let workers = second.get("/api/workers");
+    assert_eq!(workers["workers"].as_array().map(Vec::len), Some(1), "{workers}");
+    fleet.assert_clean();
+}
+
+#[test]
+fn a_cancel_at_one_worker_ends_the_download_of_another_one() {
+    let fleet = Fleet::new(1, 200_000);
+    let (first, second) = two(&fleet, fleet.worker());
+    let shown = second.get("/api/downloads/1");
+    assert_eq!(shown["worker"], first.id());
+    let (status, body) = second.post("/api/downloads/1/cancel", &serde_json::json!({}));
+    assert!((200..300).contains(&status), "{status}: {body}");
+    wait_until("the connection is closed", || fleet.origin.log()[0].peer_closed);
+    assert_eq!(second.get("/api/downloads/1")["status"], "cancelled");
+    let (status, body) = first.post("/api/downloads/1/retry", &serde_json::json!({}));
+    assert!((200..300).contains(&status), "{status}: {body}");
+    wait_until("it is driven again", || !owner(&fleet).is_empty());
+}
