@@ -26,6 +26,44 @@ fn within(at: SystemTime) -> SystemTime {
     SystemTime::UNIX_EPOCH + since.unwrap_or_default().min(LAST)
 }
 
+/// Durations, counted by how long they were.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram(std::sync::Mutex<DurationCounts>);
+
+/// What a [`Histogram`] has counted.
+#[derive(Clone, Debug, Default)]
+pub struct DurationCounts {
+    /// How many were at most as long as each of [`DurationCounts::BOUNDS`], those of the shorter ones left out.
+    pub(crate) counts: [u64; DurationCounts::BOUNDS.len()],
+    /// All.
+    pub(crate) count: u64,
+    /// All of them together.
+    pub(crate) sum: Duration,
+}
+
+impl DurationCounts {
+    /// In seconds: a request to a database is near the first, a large download near the last.
+    pub(crate) const BOUNDS: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.5, 10.0, 60.0, 600.0];
+}
+
+impl Histogram {
+    /// Counts one.
+    pub(crate) fn count(&self, duration: Duration) {
+        let mut counts = crate::sync::lock(&self.0);
+        let seconds = duration.as_secs_f64();
+        if let Some(place) = DurationCounts::BOUNDS.iter().position(|bound| seconds <= *bound) {
+            counts.counts[place] += 1;
+        }
+        counts.count += 1;
+        counts.sum = counts.sum.saturating_add(duration);
+    }
+
+    /// What was counted so far.
+    pub(crate) fn counts(&self) -> DurationCounts {
+        crate::sync::lock(&self.0).clone()
+    }
+}
+
 /// The monotonic clock since its creation, the wall clock, and timers of the async-io reactor.
 #[derive(Clone, Copy, Debug)]
 pub struct SmolClock {

@@ -170,7 +170,7 @@ impl<H: Host> Engine<H> {
     /// As [`accept`](Self::accept).
     pub async fn accept_with(&self, new: NewDownload, new_url: NewUrl) -> Result<Accepted, Error> {
         let accepted = self.admit(new, new_url).await.map_err(Failed::unboxed)?;
-        if !self.is_driven(accepted.id) {
+        if !self.is_driven(accepted.id) && !self.is_shared() {
             lock(&self.0.accepted).insert(accepted.id, ());
         }
         Ok(accepted)
@@ -187,7 +187,9 @@ impl<H: Host> Engine<H> {
         let ids = self.0.host.ledger().insert_new(&new, self.0.host.clock().wall()).await?;
         for (id, new) in ids.iter().zip(&new) {
             if let Some(id) = *id {
-                lock(&self.0.accepted).insert(id, ());
+                if !self.is_shared() {
+                    lock(&self.0.accepted).insert(id, ());
+                }
                 self.emit(id, new, What::Queued);
             }
         }
@@ -202,15 +204,17 @@ impl<H: Host> Engine<H> {
         let ledger = self.0.host.ledger();
         let rows = ledger.rows_for(&new.destination).await?;
         let admission = match admission(&rows, &new, new_url) {
-            Admission::Move(id) if self.is_driven(id) || self.is_accepted(id) => Admission::Busy(id),
+            // What other processes drive is not known here.
+            Admission::Move(id) if self.is_shared() || self.is_driven(id) || self.is_accepted(id) => {
+                Admission::Busy(id)
+            }
             admission => admission,
         };
         let (id, retries, moves) = match admission {
             Admission::New => {
                 let id = ledger.insert(&new, self.0.host.clock().wall()).await?;
                 self.emit(id, &new, What::Queued);
-                // With leases others may drive it.
-                if !H::ALONE && ledger.lease().is_none() {
+                if !H::ALONE && !self.is_shared() {
                     lock(&self.0.inserted).insert(id, Box::new(Row::new(id, new)));
                 }
                 return Ok(Accepted { id, known: false });
@@ -243,7 +247,7 @@ impl<H: Host> Engine<H> {
             lock(&self.0.asked).remove(&id);
             let terms = Terms::again(&new, &row.new, row.new.source.url());
             self.record(id, &Change::Terms(terms)).await?;
-        } else {
+        } else if !self.is_shared() {
             let url = new.source.url().to_owned();
             let terms = Terms::again(&new, &row.new, if moves { &url } else { row.new.source.url() });
             let moving = moves.then(|| Moving { url, status: row.status, failure: row.failure.clone() });
@@ -479,6 +483,11 @@ impl<H: Host> Engine<H> {
     /// Returns `true` if this process has accepted the download and will drive it.
     fn is_accepted(&self, id: DownloadId) -> bool {
         lock(&self.0.accepted).contains_key(&id)
+    }
+
+    /// Returns `true` if any process that shares the ledger may drive what this one accepts.
+    fn is_shared(&self) -> bool {
+        !H::ALONE && self.0.host.ledger().lease().is_some()
     }
 
     fn is_driven(&self, id: DownloadId) -> bool {

@@ -29,6 +29,7 @@ macro_rules! route {
 pub(super) const fn routes<L: NativeLedger>() -> &'static [Route<Api<L>>] {
     &[
         route!(GET "/ping", Anyone, auth::ping),
+        route!(GET "/ready", Anyone, status::ready),
         route!(GET "/", Keyless, dashboard::index),
         route!(GET "/dashboard/{file}", Keyless, dashboard::file),
         route!(POST "/api/session", Keyless, auth::log_in),

@@ -7,7 +7,7 @@ use super::{Api, Handled, LOOK_EVERY};
 use crate::control::{Heard, PeerCard, Subscription};
 use crate::ledger::NativeLedger;
 use crate::server::{Asked, Payload, Refusal, Reply};
-use crate::time::rfc3339;
+use crate::time::{DurationCounts, rfc3339};
 use async_io::Timer;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -76,6 +76,17 @@ pub(super) async fn workers<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Hand
         None => Vec::new(),
     };
     Ok(Reply::json(&json!({ "workers": workers })))
+}
+
+/// For a load balancer: no requests should be sent here while the server ends, or its ledger does not answer.
+pub(super) async fn ready<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {
+    let state = match (api.control.is_ending(), api.control.ledger().is_stuck()) {
+        (true, _) => "draining",
+        (false, true) => "ledger does not answer",
+        (false, false) => "ready",
+    };
+    let status = if state == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    Ok(Reply::json_with(status, &json!({ "status": state })))
 }
 
 pub(super) async fn servers<L: NativeLedger>(api: Arc<Api<L>>, _: Asked) -> Handled {
@@ -167,6 +178,14 @@ fn text<L: NativeLedger>(api: &Api<L>, counts: &[(Status, u64)]) -> String {
     peer_metrics(&mut page, api);
     let waiting = control.ledger().waiting_requests();
     page.gauge("ledger_waiting_requests", "Requests that wait for the database.", waiting);
+    let help = "How long drives took that completed their download, waits included.";
+    page.histogram("download_seconds", help, &control.completed_durations());
+    if let Some(fleet) = control.ledger().fleet() {
+        page.family("worker_info", "gauge", "The name of this worker among those that share the ledger.");
+        page.sample(&[("worker", engine.owner())], 1);
+        page.gauge("worker_draining", "1 if this worker takes no more downloads.", u8::from(control.is_ending()));
+        page.histogram("ledger_request_seconds", "How long the database took to answer.", &fleet.answered());
+    }
     let subscribers = control.events().subscribers_count();
     page.gauge("event_subscribers", "Subscribers to events.", subscribers);
     page.text
@@ -212,6 +231,18 @@ impl MetricsText {
         // Writing to a String does not fail.
         let _ = writeln!(self.text, "# HELP regrip_{name} {help}\n# TYPE regrip_{name} {kind}");
         self.family = name;
+    }
+
+    fn histogram(&mut self, name: &'static str, help: &str, counted: &DurationCounts) {
+        self.family(name, "histogram", help);
+        let mut below = 0;
+        for (bound, count) in DurationCounts::BOUNDS.iter().zip(counted.counts) {
+            below += count;
+            let _ = writeln!(self.text, "regrip_{name}_bucket{{le=\"{bound}\"}} {below}");
+        }
+        let (count, sum) = (counted.count, counted.sum.as_secs_f64());
+        let _ = writeln!(self.text, "regrip_{name}_bucket{{le=\"+Inf\"}} {count}");
+        let _ = writeln!(self.text, "regrip_{name}_sum {sum}\nregrip_{name}_count {count}");
     }
 
     fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {

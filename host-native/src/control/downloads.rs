@@ -12,6 +12,8 @@ use crate::host::Workers;
 use crate::ledger::NativeLedger;
 use crate::peers::PeerClients;
 use crate::store::{destination, look_at, part_path};
+use crate::time::DurationCounts;
+use futures::stream::{self, StreamExt};
 use regrip_core::Checksum;
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::error::chain;
@@ -29,6 +31,8 @@ const END_EVERY: Duration = Duration::from_millis(20);
 
 /// Downloads that are added in one transaction.
 const BATCH: usize = 1000;
+/// Downloads of a batch that are looked at alone, at once.
+const AT_ONCE: usize = 16;
 
 /// What a client asks for.
 #[derive(Clone, Debug, Default)]
@@ -218,6 +222,11 @@ impl<L: NativeLedger> Control<L> {
         self.0.tasks.count()
     }
 
+    /// How long drives took that completed their download, waits included.
+    pub(crate) fn completed_durations(&self) -> DurationCounts {
+        self.0.tasks.completed.counts()
+    }
+
     /// Calls a hook at every end of a task from now on, in that task, before it leaves the table.
     /// A hook must not block. A download may end several times, for example if it is retried.
     pub fn on_end(&self, hook: impl Fn(&End) + Send + Sync + 'static) {
@@ -314,10 +323,11 @@ impl<L: NativeLedger> Control<L> {
                     results[*place] = Some(Ok(Accepted { id, known: false }));
                 }
             }
-            for place in places {
-                if results[place].is_none() {
-                    results[place] = Some(self.add(&asked[place]).await);
-                }
+            let alone: Vec<usize> = places.filter(|place| results[*place].is_none()).collect();
+            let adding = alone.into_iter().map(|place| async move { (place, self.add(&asked[place]).await) });
+            let mut adding = stream::iter(adding).buffer_unordered(AT_ONCE);
+            while let Some((place, result)) = adding.next().await {
+                results[place] = Some(result);
             }
         }
         results

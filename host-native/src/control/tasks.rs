@@ -6,6 +6,7 @@
 use super::downloads::Control;
 use crate::ledger::NativeLedger;
 use crate::sync::lock;
+use crate::time::Histogram;
 use regrip_core::error::chain;
 use regrip_core::host::Host;
 use regrip_core::record::{Change, Failure, Row};
@@ -51,12 +52,15 @@ pub(super) struct Tasks {
     table: Mutex<TaskTable>,
     /// Closes once everything is ending.
     ending: Receiver<Infallible>,
+    /// How long it took to complete downloads.
+    pub(super) completed: Histogram,
 }
 
 impl Default for Tasks {
     fn default() -> Self {
         let (going_on, ending) = bounded(1);
-        Tasks { table: Mutex::new(TaskTable { going_on: Some(going_on), ..TaskTable::default() }), ending }
+        let table = Mutex::new(TaskTable { going_on: Some(going_on), ..TaskTable::default() });
+        Tasks { table, ending, completed: Histogram::default() }
     }
 }
 
@@ -141,7 +145,11 @@ impl<L: NativeLedger> Control<L> {
     /// Drives a download and calls the hooks, again if it was started again meanwhile.
     pub(super) async fn drive_until_done(&self, id: DownloadId) {
         loop {
+            let begun = std::time::Instant::now();
             let result = self.drive_once(id).await;
+            if result.is_ok() {
+                self.0.tasks.completed.count(begun.elapsed());
+            }
             self.0.events.forget(id);
             self.0.tasks.tell(&End { id, result });
             if self.0.tasks.leave(id) {

@@ -2,6 +2,7 @@
 
 use super::catalogue::Catalogue;
 use crate::store::{FileStamp, FileVersion};
+use crate::time::DurationCounts;
 use futures::future::BoxFuture;
 use regrip_core::record::NewDownload;
 use regrip_core::send_ledger::SendLedger;
@@ -243,6 +244,9 @@ pub trait Fleet: fmt::Debug + Send + Sync {
     /// # Errors
     /// `Ledger`.
     fn sign_off<'a>(&'a self, owner: &'a str) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// How long requests to the database took that were answered.
+    fn answered(&self) -> DurationCounts;
 
     /// All workers, by name, with what they drive.
     ///

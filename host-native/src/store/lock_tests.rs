@@ -358,3 +358,27 @@ fn the_lock_file_of_a_long_name_has_a_name_that_fits() {
         assert_eq!(name, if shortened { 69 } else { length + 5 });
     }
 }
+
+#[test]
+fn who_takes_a_part_over_gets_a_copy_that_the_old_writer_cannot_reach() {
+    let place = LockedFolder::new();
+    let mut old = place.open(System::default(), OpenPart::Create).unwrap();
+    block_on(old.write(0, b"first bytes", &mut [])).unwrap();
+    let mut store = DiskStore::on(System::default());
+    let part = place.part.to_str().unwrap();
+    let locked = block_on(store.open(part, OpenPart::Claimed));
+    assert!(matches!(locked, Err(Error::PartLocked { .. })), "{locked:?}");
+
+    store.takes_over = true;
+    let mut new = block_on(store.open(part, OpenPart::Claimed)).unwrap();
+    assert_eq!(block_on(new.length()).unwrap(), 11);
+    block_on(old.write(11, b"late", &mut [])).unwrap();
+    block_on(old.truncate(0)).unwrap();
+    block_on(new.write(11, b"!", &mut [])).unwrap();
+    assert_eq!(fs::read(&place.part).unwrap(), b"first bytes!");
+    drop(old);
+    assert_eq!(fs::read(&place.part).unwrap(), b"first bytes!");
+    assert_eq!(place.names(), ["film.mkv.part"]);
+    let third = block_on(DiskStore::on(System::default()).open(part, OpenPart::Claimed));
+    assert!(matches!(third, Err(Error::PartLocked { .. })), "the copy is locked: {third:?}");
+}

@@ -62,3 +62,21 @@ fn bytes_attempts_restarts_queue_and_permits_are_counted() {
         assert_eq!(after[name], value, "{name}");
     }
 }
+
+#[test]
+fn durations_are_counted_in_buckets_and_a_server_that_works_is_ready() {
+    let bench = Bench::new();
+    let source = Server::start(Script::one("/film.mkv", FileScript::honest(Version::new(1, 1000)))).unwrap();
+    let id = bench.add(&source.url("/film.mkv"));
+    bench.until(id, "completed");
+    let after = until(|| Some(samples(&bench)).filter(|samples| samples["regrip_download_seconds_count"] == 1.0));
+    assert_eq!(after["regrip_download_seconds_bucket{le=\"+Inf\"}"], 1.0);
+    assert_eq!(after["regrip_download_seconds_bucket{le=\"600\"}"], 1.0);
+    assert!(after["regrip_download_seconds_sum"] > 0.0);
+    assert!(!after.contains_key("regrip_ledger_request_seconds_count"), "only a fleet has it");
+
+    let ready = bench.with("GET", "/ready", "Host: balancer.example\r\n", "");
+    assert_eq!((ready.status, ready.text()), (200, "{\"status\":\"ready\"}".into()));
+    let workers = bench.get("/api/workers").text();
+    assert_eq!(workers, "{\"workers\":[]}");
+}

@@ -260,3 +260,41 @@ fn a_server_that_is_not_there_or_is_none_is_said_to_be() {
         assert_eq!(bench.regrip(arguments).code, Some(2), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_list_is_added_in_one_request_and_adding_it_again_adds_nothing() {
+    let bench = Bench::serving(source());
+    let server = Serve::any_port(&bench);
+    let lines = [
+        "# films".to_owned(),
+        bench.url("/other.mkv"),
+        "  out=first.mkv".to_owned(),
+        format!("{}\t{}", bench.url("/gone.mkv"), bench.url("/other.mkv")), // with a mirror
+        format!("  checksum=sha-256={}", Content::new(1, SIZE).sha256()),
+        "ftp://host.example/other.mkv".to_owned(),
+        bench.url("/with a space.mkv"),
+        bench.url("/other.mkv?other"),
+        "  dir=elsewhere".to_owned(),
+    ];
+    std::fs::write(bench.path("urls.txt"), lines.join("\n")).expect("written");
+    let add = || with_key(&bench, &["add", "-i", "urls.txt", "--json", "--server", &server.url]);
+    let first = add();
+    assert_eq!(first.code, Some(1), "{first:?}");
+    for said in ["urls.txt, line 6: ", "urls.txt, line 7: white space", "urls.txt, line 8: dir= and header="] {
+        assert!(first.err.contains(said), "{said}: {first:?}");
+    }
+    let counts = |ran: &Ran| ["added", "known", "refused"].map(|name| ran.events()[0][name].as_u64());
+    assert_eq!(counts(&first), [Some(2), Some(0), Some(3)], "{first:?}");
+    assert_eq!(counts(&add()), [Some(0), Some(2), Some(3)]);
+    for id in [1, 2] {
+        wait_until(&bench, &server, id, |row| row["status"] == "completed");
+    }
+    bench.assert_is("completed/first.mkv", Content::new(1, SIZE));
+    bench.assert_is("completed/gone.mkv", Content::new(1, SIZE));
+    assert_eq!(counts(&add()), [Some(0), Some(2), Some(3)], "complete ones are known, too");
+
+    let typed = with_key(&bench, &["add", "-i", "urls.txt", "--name", "x", "--server", &server.url]);
+    assert_eq!(typed.code, Some(2), "{typed:?}");
+    let missing = with_key(&bench, &["add", "-i", "no-such-list", "--server", &server.url]);
+    assert_eq!(missing.code, Some(2), "{missing:?}");
+}

@@ -320,6 +320,31 @@ test("trouble_of_the_server_is_shown_while_it_lasts", async (t) => {
   await page.locator("#troubles").waitFor({ state: "hidden" });
 });
 
+test("workers_that_share_the_ledger_are_listed_with_what_they_drive", async (t) => {
+  const mock = await new Mock().start();
+  const now = new Date().toISOString();
+  const worker = (host, state, names) => ({
+    id: host,
+    host,
+    pid: 7,
+    address: "10.0.0.1:5225",
+    version: "0.1.0",
+    state,
+    permits: 3,
+    started_at: now,
+    seen_at: now,
+    leases: names.map((filename, number) => ({ id: number + 1, filename, claimed_at: now, ends_in_ms: 20000 })),
+    leases_count: names.length,
+  });
+  const page = await open(t, browser, mock);
+  assert.equal(await page.locator("#workers").isHidden(), true);
+  mock.workers = [worker("alpha", "working", ["film.mkv"]), worker("<b>beta</b>", "lost", [])];
+  await sees(page.locator("#workers"), "alpha 7");
+  await sees(page.locator("#workers"), "film.mkv");
+  await sees(page.locator("#workers"), "<b>beta</b> 7");
+  assert.equal(await page.locator("#workers .bad").innerText(), "lost");
+});
+
 test("many_stubs_are_shown_by_pages", async (t) => {
   const mock = new Mock();
   mock.stubs = Array.from({ length: 1200 }, (_, number) => ({

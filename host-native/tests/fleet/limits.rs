@@ -2,6 +2,7 @@
 
 use crate::house::wait_until;
 use crate::support::{Fleet, Worker};
+use serde_json::json;
 use std::collections::HashSet;
 
 #[test]
@@ -40,4 +41,40 @@ fn the_limit_of_an_origin_holds_for_all_workers_together() {
     assert_eq!(most, 1);
     (0..4).for_each(|number| fleet.assert_is(number));
     assert_eq!(fleet.schema.execute("SELECT count(*) FROM origin_leases"), "0");
+}
+
+#[test]
+fn a_batch_is_added_once_even_if_two_workers_get_it_at_the_same_time() {
+    let fleet = Fleet::new(0, 0);
+    let paused = |worker: Worker| {
+        let downloads = (0..3000).map(|number| json!({ "url": fleet.origin.url(&format!("/{number}.mkv")) }));
+        let downloads: Vec<_> = downloads.collect();
+        let (status, result) = worker.post("/api/downloads/batch", &json!({ "downloads": downloads }));
+        assert_eq!(status, 200, "{result}");
+        assert_eq!(result["refused"], 0, "{result}");
+        (result["added"].as_u64().unwrap(), result["known"].as_u64().unwrap())
+    };
+    let workers = [fleet.worker(), fleet.worker()];
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let added = workers.map(|worker| scope.spawn(|| paused(worker)));
+        added.map(|added| added.join().unwrap()).into()
+    });
+    let added: u64 = results.iter().map(|(added, _)| added).sum();
+    let known: u64 = results.iter().map(|(_, known)| known).sum();
+    assert_eq!((added, known), (3000, 3000), "{results:?}");
+    assert_eq!(fleet.schema.execute("SELECT count(*) FROM downloads"), "3000");
+}
+
+#[test]
+fn a_worker_says_how_the_database_answers_and_whether_it_is_ready() {
+    let fleet = Fleet::new(1, 0);
+    let worker = fleet.worker();
+    worker.add(&fleet, 0);
+    fleet.wait_for(0);
+    let metrics = worker.get("/metrics");
+    let metrics = metrics.as_str().unwrap();
+    let count = metrics.lines().find_map(|line| line.strip_prefix("regrip_ledger_request_seconds_count "));
+    assert!(count.is_some_and(|count| count.parse::<u64>().unwrap() > 5), "{metrics}");
+    assert!(metrics.contains(&format!("regrip_worker_info{{worker=\"{}\"}} 1", worker.id())), "{metrics}");
+    assert_eq!(worker.get("/ready")["status"], "ready");
 }

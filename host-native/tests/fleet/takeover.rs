@@ -3,6 +3,7 @@
 
 use crate::house::wait_until;
 use crate::support::{Fleet, Proxy, SIZE, Worker, eventually};
+use serde_json::json;
 use std::time::Duration;
 
 /// Who has the download, and until it is nobody's.
@@ -76,6 +77,10 @@ fn a_worker_that_is_cut_off_from_the_database_stops_before_its_lease_ends() {
     // The origin sends to one of them only.
     let log = fleet.origin.log();
     assert!(log[0].peer_closed, "{log:?}");
+    eventually("it is not ready", || match first.served.ask("GET", "/ready") {
+        (503, _) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
     proxy.cut(false);
     assert_resumed(&fleet);
     eventually("it is back", || match first.served.ask_with("/api/workers", &[("X-Api-Key", "hush")]) {
@@ -110,4 +115,47 @@ fn a_cancel_at_one_worker_ends_the_download_of_another_one() {
     let (status, body) = first.post("/api/downloads/1/retry", &serde_json::json!({}));
     assert!((200..300).contains(&status), "{status}: {body}");
     wait_until("it is driven again", || !owner(&fleet).is_empty());
+}
+
+/// Kills and pauses of random workers, by a seed. `REGRIP_FLEET_FAULTS=100 REGRIP_FLEET_FILES=200` for many of them.
+#[test]
+fn whatever_happens_to_workers_each_file_is_delivered_once() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let files = number("REGRIP_FLEET_FILES").unwrap_or(20);
+    let faults = number("REGRIP_FLEET_FAULTS").unwrap_or(8);
+    let seed = number("REGRIP_FLEET_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("REGRIP_FLEET_SEED={seed}");
+    // So slow that there is something left to do until the last fault.
+    let fleet = Fleet::new(files, 1_500_000);
+    let mut workers = [fleet.worker(), fleet.worker(), fleet.worker()];
+    let urls = (0..files).map(|number| json!({ "url": fleet.origin.url(&format!("/{number}.mkv")) }));
+    let (status, added) = workers[0].post("/api/downloads/batch", &json!({ "downloads": urls.collect::<Vec<_>>() }));
+    assert_eq!((status, added["added"].as_u64()), (200, Some(files)), "{added}");
+    let mut state = seed;
+    // A linear congruential generator; its high bits are random enough.
+    let mut draw = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for _ in 0..faults {
+        std::thread::sleep(Duration::from_millis(draw(700))); // the moment of a fault is what is drawn
+        let victim = draw(3) as usize;
+        if draw(2) == 0 {
+            let killed = std::mem::replace(&mut workers[victim], fleet.worker());
+            killed.served.kill();
+        } else {
+            workers[victim].served.signal("STOP");
+            std::thread::sleep(Duration::from_millis(draw(2 * fleet.lease.as_millis() as u64)));
+            workers[victim].served.signal("CONT");
+        }
+    }
+    wait_until("all are complete", || {
+        fleet.schema.execute("SELECT count(*) FROM downloads WHERE status <> 'completed'") == "0"
+    });
+    (0..files).for_each(|number| fleet.assert_is(number));
+    let twice = "SELECT string_agg(download_id::text, ',') FROM (SELECT download_id FROM attempts
+        WHERE line->>'outcome' = 'completed' GROUP BY download_id HAVING count(*) > 1) twice";
+    assert_eq!(fleet.schema.execute(twice), "");
+    workers.into_iter().for_each(|worker| worker.served.stop());
+    fleet.assert_clean();
 }

@@ -5,7 +5,7 @@ use super::link::Param;
 use super::stored::get;
 use crate::ledger::{ClaimLimits, DownloadLease, Fleet, FleetWorker, WorkerReport};
 use crate::sync::lock;
-use crate::time::rfc3339;
+use crate::time::{DurationCounts, rfc3339};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use regrip_core::{DownloadId, Error};
@@ -73,7 +73,8 @@ const CLAIM_NEXT: &str = "
 
 const REPORT: &str = "
     INSERT INTO workers (id, host, pid, address, version, permits, draining, seen_at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())
+    SELECT $1, $2, $3::bigint, $4, $5, $6::bigint, $7::boolean, clock_timestamp()
+    WHERE NOT $7 OR EXISTS (SELECT FROM workers WHERE id = $1) -- one that has signed off stays so
     ON CONFLICT (id) DO UPDATE
     SET permits = excluded.permits, draining = excluded.draining, seen_at = excluded.seen_at";
 
@@ -135,6 +136,10 @@ impl Fleet for PostgresLedger {
             self.link.run("signing off a worker", delete, &[&owner]).await.map(drop)
         };
         forget.boxed()
+    }
+
+    fn answered(&self) -> DurationCounts {
+        self.link.answered()
     }
 
     fn workers(&self) -> BoxFuture<'_, Result<Vec<FleetWorker>, Error>> {

@@ -139,7 +139,6 @@ impl SendLedger for PostgresLedger {
     }
 
     async fn remove(&self, id: DownloadId) -> Result<(), Error> {
-        // A second time finds nothing, and the row may have been there the first time: then it is gone, as it should be.
         let delete = "WITH gone AS (DELETE FROM downloads WHERE id = $1 RETURNING id),
                 lines AS (DELETE FROM attempts USING gone WHERE download_id = gone.id),
                 ended AS (DELETE FROM origin_leases USING gone WHERE download_id = gone.id)

@@ -6,9 +6,11 @@
 
 use super::target::{ConnectError, Target};
 use crate::sync::lock;
+use crate::time::{DurationCounts, Histogram};
 use futures::future::{Either, select};
 use regrip_core::Error;
 use smol::channel::{Receiver, Sender, bounded};
+use smol::future::FutureExt;
 use smol::{Task, Timer};
 use std::collections::HashMap;
 use std::io;
@@ -40,6 +42,7 @@ pub(super) struct Link {
     /// Since when no request was answered, if the last one was not.
     failing: Mutex<Option<Instant>>,
     waiting: AtomicUsize,
+    answered: Histogram,
     /// Two wait for what is announced.
     news: [(Sender<()>, Receiver<()>); 2],
 }
@@ -86,6 +89,7 @@ impl Link {
             current: async_lock::Mutex::default(),
             failing: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            answered: Histogram::default(),
             news: [bounded(1), bounded(1)],
         }
     }
@@ -117,6 +121,11 @@ impl Link {
         self.waiting.load(Ordering::Relaxed)
     }
 
+    /// How long answers took.
+    pub(super) fn answered(&self) -> DurationCounts {
+        self.answered.counts()
+    }
+
     /// Runs a statement that may run twice.
     ///
     /// # Errors
@@ -133,8 +142,10 @@ impl Link {
         let until = Instant::now() + self.patience;
         let _waiting = Waiting::new(&self.waiting);
         loop {
+            let asked = Instant::now();
             let fault = match self.once(sql, params).await {
                 Ok(rows) => {
+                    self.answered.count(asked.elapsed());
                     *lock(&self.failing) = None;
                     return Ok(rows);
                 }
@@ -165,7 +176,12 @@ impl Link {
     }
 
     async fn once(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
-        let session = self.session().await.map_err(|error| Fault::Gone(error.into()))?;
+        let late = async {
+            Timer::after(ANSWER_WITHIN).await;
+            Err(Gone::Late(self.target.to_string()))
+        };
+        let session = async { Ok(self.session().await?) };
+        let session = session.or(late).await.map_err(Fault::Gone)?;
         let answer = pin!(session.ask(sql, params));
         match select(answer, Timer::after(ANSWER_WITHIN)).await {
             Either::Left((Ok(rows), _)) => Ok(rows),
@@ -256,9 +272,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Another transaction was in the way.
+/// Another transaction was in the way, or the database too busy.
 fn is_conflict(error: &tokio_postgres::Error) -> bool {
-    let codes = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::LOCK_NOT_AVAILABLE];
+    let codes = [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::LOCK_NOT_AVAILABLE,
+        SqlState::QUERY_CANCELED,
+    ];
     error.code().is_some_and(|code| codes.contains(code))
 }
 
@@ -274,7 +295,6 @@ fn is_broken(error: &tokio_postgres::Error) -> bool {
         SqlState::CANNOT_CONNECT_NOW,
         SqlState::TOO_MANY_CONNECTIONS,
         SqlState::READ_ONLY_SQL_TRANSACTION,
-        SqlState::QUERY_CANCELED,
         SqlState::FEATURE_NOT_SUPPORTED,
     ];
     codes.contains(code) || code.code().starts_with("08")

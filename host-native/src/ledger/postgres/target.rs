@@ -33,8 +33,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Set up once for each connection. A server may be configured to answer before a commit is durable, or to never end a statement.
 const SETTINGS: &str = "
     SELECT set_config('synchronous_commit', 'on', FALSE) WHERE current_setting('synchronous_commit') = 'off';
-    SET statement_timeout = '30s';
-    SET lock_timeout = '10s'";
+    SET statement_timeout = '9s';
+    SET lock_timeout = '8s'";
 
 /// What a connection is told of.
 pub(super) const CHANNEL: &str = "regrip";
