@@ -27,7 +27,7 @@ impl Asked {
     }
 }
 
-/// What becomes of a request.
+/// How the proxy treats a request.
 pub(crate) enum Act {
     /// It is passed on, and its answer back.
     Pass,
@@ -84,7 +84,7 @@ impl Storage {
         format!("http://{}", self.address)
     }
 
-    /// Sets what becomes of requests from now on.
+    /// Sets how requests are treated from now on.
     pub(crate) fn rule(&self, rule: impl FnMut(&Asked) -> Act + Send + 'static) {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
     }

@@ -170,7 +170,7 @@ pub(super) struct ObjectHead {
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum StorageFault {
     /// There was no usable answer.
     #[error(transparent)]
     Transport(#[from] Error),
@@ -186,13 +186,13 @@ fn shown_message(message: &str) -> String {
     }
 }
 
-impl Fault {
+impl StorageFault {
     pub(super) fn is(&self, wanted: &str) -> bool {
-        matches!(self, Fault::Refused { code, .. } if code == wanted)
+        matches!(self, StorageFault::Refused { code, .. } if code == wanted)
     }
 
     fn has_status(&self, wanted: &[u16]) -> bool {
-        matches!(self, Fault::Refused { status, .. } if wanted.contains(status))
+        matches!(self, StorageFault::Refused { status, .. } if wanted.contains(status))
     }
 
     /// Something is at the destination already (If-None-Match).
@@ -203,8 +203,8 @@ impl Fault {
     /// Another attempt may succeed.
     fn is_transient(&self) -> bool {
         match self {
-            Fault::Transport(error) => is_transient(error, &[]),
-            Fault::Refused { status, code, .. } => {
+            StorageFault::Transport(error) => is_transient(error, &[]),
+            StorageFault::Refused { status, code, .. } => {
                 let codes =
                     ["RequestTimeout", "ConditionalRequestConflict", "OperationAborted", "InternalError", "SlowDown"];
                 class_of_status(*status, &[408]) == Class::Transient || codes.contains(&code.as_str())
@@ -214,8 +214,8 @@ impl Fault {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Fault::Transport(error) => error.retry_after(),
-            Fault::Refused { retry_after, .. } => *retry_after,
+            StorageFault::Transport(error) => error.retry_after(),
+            StorageFault::Refused { retry_after, .. } => *retry_after,
         }
     }
 
@@ -275,7 +275,7 @@ impl S3Client {
     }
 
     /// Begins an upload, and returns its id.
-    pub(super) async fn create(&self, object: &ObjectName, tag: &str) -> Result<String, Fault> {
+    pub(super) async fn create(&self, object: &ObjectName, tag: &str) -> Result<String, StorageFault> {
         let keys = &self.settings.credentials;
         self.retry(async || {
             let bucket = self.bucket(object)?;
@@ -294,7 +294,7 @@ impl S3Client {
         id: &str,
         number: u16,
         bytes: Bytes,
-    ) -> Result<String, Fault> {
+    ) -> Result<String, StorageFault> {
         let keys = &self.settings.credentials;
         let hashed = bytes.clone();
         let md5 = smol::unblock(move || {
@@ -318,7 +318,7 @@ impl S3Client {
         &self,
         object: &ObjectName,
         id: &str,
-    ) -> Result<Option<Vec<(u16, u64, String)>>, Fault> {
+    ) -> Result<Option<Vec<(u16, u64, String)>>, StorageFault> {
         let keys = &self.settings.credentials;
         let mut parts = Vec::new();
         let mut after = None;
@@ -350,14 +350,14 @@ impl S3Client {
     /// Completes an upload from these parts and no others. A failed answer says nothing: the object's tag tells if it was made.
     ///
     /// # Errors
-    /// As the storage says; [`is_precondition`](Fault::is_precondition) if `if_new` and something else is there.
+    /// As the storage says; [`is_precondition`](StorageFault::is_precondition) if `if_new` and something else is there.
     pub(super) async fn complete(
         &self,
         object: &ObjectName,
         (id, tag): (&str, &str),
         parts: &[UploadedPart],
         if_new: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), StorageFault> {
         let keys = &self.settings.credentials;
         let headers: &[(&str, &str)] = if if_new { &[("if-none-match", "*")] } else { &[] };
         self.retry(async || {
@@ -382,7 +382,7 @@ impl S3Client {
     }
 
     /// Aborts an upload, until the storage no longer knows it.
-    pub(super) async fn abort(&self, object: &ObjectName, id: &str) -> Result<(), Fault> {
+    pub(super) async fn abort(&self, object: &ObjectName, id: &str) -> Result<(), StorageFault> {
         let keys = &self.settings.credentials;
         let mut tries = 0;
         loop {
@@ -399,7 +399,7 @@ impl S3Client {
                 None => return Ok(()),
                 Some(parts) if tries == ABORTS => {
                     let message = format!("{} parts of an aborted upload are still there", parts.len());
-                    return Err(Fault::Refused { status: 409, code: String::new(), message, retry_after: None });
+                    return Err(StorageFault::Refused { status: 409, code: String::new(), message, retry_after: None });
                 }
                 Some(_) => {
                     Timer::after(self.policy.base_delay).await;
@@ -409,7 +409,7 @@ impl S3Client {
     }
 
     /// The object of that name; `None` if there is none, or none that may be looked at.
-    pub(super) async fn head(&self, object: &ObjectName) -> Result<Option<ObjectHead>, Fault> {
+    pub(super) async fn head(&self, object: &ObjectName) -> Result<Option<ObjectHead>, StorageFault> {
         let keys = &self.settings.credentials;
         let answer = self.retry(async || {
             let bucket = self.bucket(object)?;
@@ -429,21 +429,24 @@ impl S3Client {
         }))
     }
 
-    fn bucket(&self, object: &ObjectName) -> Result<Bucket, Fault> {
+    fn bucket(&self, object: &ObjectName) -> Result<Bucket, StorageFault> {
         let S3Settings { endpoint, region, path_style, .. } = &self.settings;
         let style = if *path_style { UrlStyle::Path } else { UrlStyle::VirtualHost };
         Bucket::new(endpoint.clone(), style, object.bucket().to_owned(), region.clone()).map_err(unreadable)
     }
 
-    async fn retry<T, A: Future<Output = Result<T, Fault>>>(&self, operation: impl FnMut() -> A) -> Result<T, Fault> {
+    async fn retry<T, A: Future<Output = Result<T, StorageFault>>>(
+        &self,
+        operation: impl FnMut() -> A,
+    ) -> Result<T, StorageFault> {
         let mut operation = operation;
         let sleep = |delay| async move {
             Timer::after(delay).await;
         };
         self.policy
             .retry(sleep, fastrand::Rng::new(), |_| operation())
-            .when(Fault::is_transient)
-            .retry_after(Fault::retry_after)
+            .when(StorageFault::is_transient)
+            .retry_after(StorageFault::retry_after)
             .await
     }
 
@@ -453,7 +456,7 @@ impl S3Client {
         mut action: A,
         headers: &[(&str, &str)],
         body: Bytes,
-    ) -> Result<Answer, Fault> {
+    ) -> Result<Answer, StorageFault> {
         let mut sent = Vec::new();
         for (name, value) in headers {
             action.headers_mut().insert((*name).to_owned(), (*value).to_owned());
@@ -501,14 +504,14 @@ fn element<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 }
 
 /// The fault in an error document.
-fn refused(status: u16, text: &str, retry_after: Option<Duration>) -> Fault {
+fn refused(status: u16, text: &str, retry_after: Option<Duration>) -> StorageFault {
     let of = |name| element(text, name).unwrap_or_default().to_owned();
     let (code, message) = (of("Code"), of("Message"));
-    Fault::Refused { status, code, message, retry_after }
+    StorageFault::Refused { status, code, message, retry_after }
 }
 
-fn unreadable(why: impl fmt::Display) -> Fault {
-    Fault::Transport(Error::Protocol(format!("the storage's answer cannot be used: {why}")))
+fn unreadable(why: impl fmt::Display) -> StorageFault {
+    StorageFault::Transport(Error::Protocol(format!("the storage's answer cannot be used: {why}")))
 }
 
 #[cfg(test)]

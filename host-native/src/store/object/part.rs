@@ -300,6 +300,11 @@ impl PartBytes<&[u8]> for ObjectPart {
             let size = self.part_bytes();
             let room = usize::try_from(size.saturating_sub(self.buffer.len() as u64)).unwrap_or(usize::MAX);
             let (piece, after) = rest.split_at(room.min(rest.len()));
+            if self.buffer.is_empty() {
+                // Grown by doubling, it would have room for much more than a part.
+                let left = self.size.map_or(size, |size| size.saturating_sub(self.end())).min(size);
+                self.buffer.reserve_exact(usize::try_from(left).unwrap_or_default().max(piece.len()));
+            }
             self.buffer.extend_from_slice(piece);
             for digest in digests.iter_mut() {
                 digest.update(piece).await;

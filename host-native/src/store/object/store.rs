@@ -26,10 +26,10 @@ pub(super) const SUFFIX: &str = ".part";
 
 /// Keeps parts as multipart uploads. Clones are the same store.
 #[derive(Clone, Debug)]
-pub struct ObjectStore(Arc<Inner>);
+pub struct ObjectStore(Arc<StoreState>);
 
 #[derive(Debug)]
-struct Inner {
+struct StoreState {
     client: S3Client,
     ledger: Arc<dyn UploadLedger>,
     /// The folder of locks: two processes that share a ledger never write one object at once.
@@ -70,7 +70,7 @@ impl ObjectStore {
             ..options
         };
         let client = S3Client::new(settings, HttpTransport::new(options), policy);
-        ObjectStore(Arc::new(Inner { client, ledger, locks, prefix: prefix.to_owned(), kept: Mutex::default() }))
+        ObjectStore(Arc::new(StoreState { client, ledger, locks, prefix: prefix.to_owned(), kept: Mutex::default() }))
     }
 
     /// Checks that uploads to an object can be begun, without beginning one.
