@@ -27,7 +27,7 @@ pub(crate) async fn commit<H: Host>(
     if !part.is_named() {
         unless_alone::<H, _>(name_if_taken(job, &mut part)).await?;
     }
-    job.flush(&mut part).await?;
+    let durable = job.flush(&mut part).await?;
     let Whole { size, digests } = whole;
     let committing = Committing { token: part.token(), size };
     job.record(Change::Committing { committing, digests }).await?;
@@ -39,7 +39,7 @@ pub(crate) async fn commit<H: Host>(
         Err(error) => {
             // Without a claim, the part got its own name in the commit; if it is foreign, something else had that, too.
             if H::ALONE || job.row.claimed || !is_foreign(&error) {
-                keep_whole(job, size).await?;
+                keep_whole(job, size, durable).await?;
             }
             return Err(error);
         }
@@ -86,14 +86,15 @@ async fn completed<H: Host>(job: &mut Job<'_, H>, size: u64, warning: Option<Fai
     changes.iter().for_each(|change| job.row.apply(change));
 }
 
-/// Records that every byte of the part is durable: even after a reboot none of it is requested again.
-async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64) -> Result<(), Failed> {
+/// Records how far the part is durable: all of a file, and even after a reboot none of it is requested again. Of a store that makes
+/// the last bytes durable by its commit, they may be missing.
+async fn keep_whole<H: Host>(job: &mut Job<'_, H>, size: u64, durable: u64) -> Result<(), Failed> {
     if !job.row.claimed && !H::ALONE {
         unless_alone::<H, _>(job.record(Change::Claimed(true))).await?;
     }
     // The part is closed by now; the row has the epoch it was written in.
     let epoch = job.row.epoch.clone().unwrap_or_default();
-    job.record(Change::Checkpoint { downloaded: size, durable: size, epoch, digests: Vec::new() }).await
+    job.record(Change::Checkpoint { downloaded: size, durable, epoch, digests: Vec::new() }).await
 }
 
 /// Finishes a commit that a crash interrupted; repeating it changes nothing more. Returns `false` if the download has to continue: the

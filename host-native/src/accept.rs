@@ -4,7 +4,7 @@
 
 use crate::host::NativeHost;
 use crate::ledger::{FileLedger, is_as_left, is_delivered};
-use crate::store::{FileStamp, NAME_BYTES, checksum_of, look_at, part_path};
+use crate::store::{FileStamp, NAME_BYTES, checksum_of, is_object, look_at, part_path};
 use regrip_core::engine::{Accepted, NewUrl};
 use regrip_core::record::{DigestRow, NewDownload, Row};
 use regrip_core::store::{Found, PartStore};
@@ -94,7 +94,9 @@ pub(crate) async fn accept<L: FileLedger>(
             Err(Error::DestinationBusy { .. }) if wanted.on_exists == OnExists::Rename => {}
             // Another download gave its file that name since it was looked at.
             Ok(accepted)
-                if wanted.on_exists == OnExists::Rename && !accepted.known && look_at(&destination)?.is_some() =>
+                if wanted.on_exists == OnExists::Rename
+                    && !accepted.known
+                    && store.look_at(&destination).await?.is_some() =>
             {
                 engine.remove(accepted.id).await?;
             }
@@ -156,7 +158,7 @@ async fn place<L: FileLedger>(
     wanted: &Wanted,
 ) -> Result<Candidate, Error> {
     let ledger = &engine.host().ledger;
-    let Some(stamp) = look_at(destination)? else {
+    let Some(stamp) = engine.host().store.look_at(destination).await? else {
         return Ok(Candidate::Ours);
     };
     let rows = ledger.rows_for(&text(destination)).await?;
@@ -212,6 +214,7 @@ async fn is_unchanged(
     for checksum in wanted.digests.iter().filter_map(DigestRow::checksum) {
         right &= match row.got(checksum.algorithm) {
             Some(got) => got == checksum.hex,
+            None if is_object(destination) => false, // it cannot be read
             None => checksum_of(destination, checksum.algorithm)? == checksum,
         };
     }

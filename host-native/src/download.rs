@@ -11,7 +11,7 @@ use crate::host::{Listener, NativeHost};
 use crate::ledger::MemoryLedger as Record;
 #[cfg(feature = "sqlite")]
 use crate::state::{Opened, StateLedger as Record};
-use crate::store::{DiskStore, destination};
+use crate::store::{FileStore, destination};
 use crate::time::SmolClock;
 use crate::transport::{Header, HttpTransport, Proxies, TransportOptions};
 use futures::future::BoxFuture;
@@ -233,7 +233,7 @@ impl DownloadRequest {
         let path = self.destination()?;
         let folder = path.parent().unwrap_or(Path::new("/"));
         let (ledger, file) = self.record(folder)?;
-        let store = DiskStore::new();
+        let store = FileStore::new();
         if let Some(file) = file {
             store.own().add_database(&file);
         }

@@ -5,7 +5,7 @@
 //! single download runs on the calling thread.
 
 use crate::ledger::{FileLedger, is_delivered};
-use crate::store::{DiskStore, FileStamp};
+use crate::store::FileStore;
 use crate::time::SmolClock;
 use crate::transport::HttpTransport;
 use regrip_core::host::Host;
@@ -28,7 +28,7 @@ pub struct NativeHost<L> {
     /// Sends requests.
     pub transport: HttpTransport,
     /// Writes parts.
-    pub store: DiskStore,
+    pub store: FileStore,
     /// Records downloads.
     pub ledger: L,
     /// The clock.
@@ -45,14 +45,14 @@ impl<L> fmt::Debug for NativeHost<L> {
 
 impl<L: FileLedger> Host for NativeHost<L> {
     type Transport = HttpTransport;
-    type Store = DiskStore;
+    type Store = FileStore;
     type Ledger = L;
     type Clock = SmolClock;
 
     fn transport(&self) -> &HttpTransport {
         &self.transport
     }
-    fn store(&self) -> &DiskStore {
+    fn store(&self) -> &FileStore {
         &self.store
     }
     fn ledger(&self) -> &L {
@@ -73,7 +73,7 @@ impl<L: FileLedger> Host for NativeHost<L> {
             return Ok(true);
         }
         let destination = Path::new(&row.new.destination);
-        match FileStamp::of(destination)? {
+        match self.store.look_at(destination).await? {
             Some(stamp) => is_delivered(&self.ledger, destination, stamp).await,
             // A file that appears there from now on is not ours.
             None => Ok(false),

@@ -18,6 +18,7 @@
 //! | none | [`download`]; the record is in memory |
 //! | `sqlite` | the record is the command's state file, so later processes and `regrip list` know the download |
 //! | `cli` (default) | the command `regrip` with its server, API, shares and peers; includes `sqlite` |
+//! | `fleet` | object storage, and a ledger in Postgres; includes `cli` |
 //! | `demo` (default) | `regrip demo`, with a fault server in the binary; includes `cli` |
 //!
 //! A library wants `default-features = false, features = ["sqlite"]`. Without `sqlite` a download resumes within its process. In a

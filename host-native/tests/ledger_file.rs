@@ -336,7 +336,7 @@ fn a_newer_schema_is_refused_and_not_a_byte_changes() {
     drop(newer);
     let before = snapshot(&folder);
     match SqliteLedger::open(&path).unwrap_err() {
-        OpenError::Newer { found, known, .. } => assert_eq!((found, known), (99, 13)),
+        OpenError::Newer { found, known, .. } => assert_eq!((found, known), (99, 14)),
         other => panic!("{other:?}"),
     }
     assert!(snapshot(&folder) == before);

@@ -6,7 +6,7 @@ use crate::outcome::Outcome;
 use crate::scenario::{Address, Odd, PATH, Scenario, There};
 use regrip::host::{Listener, NativeHost};
 use regrip::ledger::SqliteLedger;
-use regrip::store::DiskStore;
+use regrip::store::FileStore;
 use regrip::time::SmolClock;
 use regrip::transport::{Header, HttpTransport, Roots, TransportOptions};
 use regrip_core::ledger::Ledger;
@@ -34,7 +34,7 @@ pub fn run(scenario: &Scenario) -> Result<Outcome, String> {
     let heard = Arc::new(Heard::default());
     let host = NativeHost {
         transport: transport(scenario, &config, &peers)?,
-        store: DiskStore::new(),
+        store: FileStore::new(),
         ledger: SqliteLedger::open(&disk.ledger()).map_err(text)?,
         clock: SmolClock::default(),
         listener: Arc::clone(&heard) as Arc<dyn Listener>,

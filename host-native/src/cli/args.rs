@@ -117,12 +117,13 @@ pub(crate) struct Get {
     #[arg(short = 'i', long, value_name = "FILE")]
     pub input: Option<PathBuf>,
 
-    /// Write to this file (one URL only); - is standard output: several files follow each other, no partial data is kept,
+    /// Write to this file (one URL only), or to object storage: s3://bucket/key, with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    /// AWS_REGION and AWS_ENDPOINT_URL in the environment; - is standard output: several files follow each other, no partial data is kept,
     /// and --json writes to standard error
     #[arg(short = 'o', long = "output", value_name = "FILE", conflicts_with = "dir")]
     pub output: Option<PathBuf>,
 
-    /// Write into this folder; it is created if it is missing
+    /// Write into this folder, which is created if it is missing, or below s3://bucket/prefix
     #[arg(short = 'd', short_alias = 'P', long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 

@@ -7,7 +7,7 @@ use super::{drive, text};
 use crate::host::Workers;
 use crate::host::{Listener, NativeHost};
 use crate::state::StateLedger;
-use crate::store::{DiskStore, checksum_of, part_path};
+use crate::store::{FileStore, checksum_of, part_path};
 use crate::sync::lock;
 use crate::time::SmolClock;
 use crate::transport::{HttpTransport, TransportOptions};
@@ -164,7 +164,7 @@ fn engine(
     let config = DownloadsConfig { retry_base_delay_ms: 200, idle_timeout_ms: 700, ..DownloadsConfig::default() };
     let host = NativeHost {
         transport: HttpTransport::new(TransportOptions::new(&config)),
-        store: DiskStore::new(),
+        store: FileStore::new(),
         ledger: StateLedger::open(&folder.0.join("state.db"))?,
         clock: SmolClock::default(),
         listener: seen,

@@ -126,9 +126,11 @@ pub(crate) fn data_folder(config: &Config) -> Result<PathBuf, String> {
 
 fn exit(error: &ServeError) -> Exit {
     match error {
-        ServeError::DataFolder(_) | ServeError::Ledger(_) | ServeError::Core(_) | ServeError::System(_) => {
-            Exit::Unusable
-        }
+        ServeError::DataFolder(_)
+        | ServeError::Ledger(_)
+        | ServeError::Core(_)
+        | ServeError::Storage(_)
+        | ServeError::System(_) => Exit::Unusable,
         #[cfg(feature = "fleet")]
         ServeError::Database(refused) if !refused.is_of_settings() => Exit::Unusable,
         _ => Exit::Usage,

@@ -2,7 +2,7 @@
 
 use super::model::{Config, Downloads};
 use super::object::{Block, Node, Notes, flag, list, number, path, text, written};
-use crate::store::is_same_folder;
+use crate::store::{checked_object, is_object, is_same_folder};
 use regrip_core::{Connections, DownloadsConfig, OnExists};
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -54,7 +54,7 @@ pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downlo
     block.close(notes);
     let completed_at = completed?;
     let watch = watch_at.and_then(|at| path(&at, notes));
-    let completed = path(&completed_at, notes)?;
+    let completed = completed_path(&completed_at, notes)?;
     if let Some(watch) = &watch {
         if is_same_folder(watch, &completed) {
             completed_at.refuse("another folder than watchPath", notes);
@@ -74,6 +74,17 @@ pub(super) fn downloads(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<Downlo
         file_mode,
         on_exists_given,
     })
+}
+
+/// A folder, or a prefix in object storage.
+fn completed_path(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<PathBuf> {
+    match written(node).filter(|text| is_object(text.as_ref())) {
+        Some(text) => {
+            let checked = checked_object(text.as_ref(), "/name");
+            checked.map_err(|why| notes.error(node.at, &node.key, why.lines().next().unwrap_or_default())).ok()
+        }
+        None => path(node, notes),
+    }
 }
 
 /// Reads a rate in bytes per second, with or without a unit, as curl does: `500k`, `2M`, `1G`, in powers of 1024.

@@ -5,7 +5,7 @@ use super::link::QuickLink;
 use super::model::{Config, HookCommands, ServerConfig, id_of};
 use super::object::{Block, Node, Notes, Problem, text};
 use super::peers::{Roles, peers, server, servers, servers_by_role, share};
-use crate::store::FileStamp;
+use crate::store::{FileStamp, is_object};
 use crate::sync::lock;
 use crate::text_file;
 use jsonc_parser::ast::Value;
@@ -334,12 +334,16 @@ fn read(text: &str, notes: &mut Notes<'_>) -> Option<Config> {
     config.secret_variables.clone_from(&notes.secret_variables);
     config.secret_files = notes.secret_files.iter().map(|(_, file)| file.clone()).collect();
     if let (Some(node), Some(downloads)) = (downloads_at, &config.downloads) {
-        if config.server.postgres.is_some() && !downloads.completed_is_shared {
+        if config.server.postgres.is_some() && !downloads.completed_is_shared && !is_object(&downloads.completed) {
             let what = "found a folder, which the other workers of regrip.ledger may not have; if all of them see the same one there, \
                 set downloads.completedPathIsShared to true";
             notes.error(node.at, "downloads.completedPath", what);
         }
         check_folders(&node, &downloads.completed, &config, notes);
+        #[cfg(feature = "fleet")]
+        if is_object(&downloads.completed) && config.server.s3.is_none() {
+            notes.error(node.at, "downloads.completedPath", "found object storage, expected its access in regrip.s3");
+        }
     }
     Some(config)
 }

@@ -88,6 +88,9 @@ pub struct ServerConfig {
     pub share_keys: Vec<ShareKey>,
     /// How peers reach this server, for quick links.
     pub external: Option<External>,
+    /// The object storage that `completedPath` may name.
+    #[cfg(feature = "fleet")]
+    pub s3: Option<crate::store::S3Settings>,
     /// The block is jack's: its key was given to peers, who may go on to fetch with it.
     pub is_jacks: bool,
 }
@@ -122,6 +125,8 @@ impl Default for ServerConfig {
             internal_url: None,
             share_keys: Vec::new(),
             external: None,
+            #[cfg(feature = "fleet")]
+            s3: None,
             is_jacks: false,
         }
     }

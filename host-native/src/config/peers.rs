@@ -223,6 +223,15 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
     let (internal, earlier) = (block.take("internalUrl"), block.take("baseUrl"));
     server.internal_url = internal.or(earlier).and_then(|url| base_url(&url, notes));
     server.external = block.take("external").and_then(|node| external(&node, notes));
+    let s3 = block.take("s3");
+    #[cfg(feature = "fleet")]
+    {
+        server.s3 = s3.and_then(|node| object_storage(&node, notes));
+    }
+    #[cfg(not(feature = "fleet"))]
+    if let Some(node) = s3 {
+        notes.error(node.at, &node.key, "this build of regrip has no object storage");
+    }
     block.close(notes);
     if let Some(listen) = listen
         && key.is_none()
@@ -231,6 +240,27 @@ pub(super) fn server(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<ServerCon
         notes.warn(listen.at, &listen.key, "without an apiKey only this machine is served");
     }
     Some(server)
+}
+
+/// Reads `s3`. Without an endpoint it is Amazon's, which needs a region.
+#[cfg(feature = "fleet")]
+fn object_storage(node: &Node<'_>, notes: &mut Notes<'_>) -> Option<crate::store::S3Settings> {
+    let mut block = Block::open(node, notes)?;
+    let endpoint = block.take("endpoint").map(|node| base_url(&node, notes));
+    let region = block.take("region").and_then(|node| text(&node, notes));
+    let key = block.need("accessKey", "the id of an access key", notes).and_then(|node| secret(&node, notes));
+    let secret = block.need("secretKey", "the secret of that key", notes).and_then(|node| secret(&node, notes));
+    let path_style = block.take("pathStyle").and_then(|node| flag(&node, notes));
+    block.close(notes);
+    let endpoint = match endpoint {
+        Some(None) => return None, // that was noted
+        Some(endpoint) => endpoint,
+        None => None,
+    };
+    let keys = (key?.reveal().to_owned(), secret?.reveal().to_owned(), None);
+    crate::store::S3Settings::new(endpoint.as_deref(), region, keys, path_style)
+        .map_err(|(name, why)| notes.error(node.at, &format!("{}.{name}", node.key), why))
+        .ok()
 }
 
 /// A lease that is shorter could not be extended in time over a slow network; a longer one keeps others waiting too long.

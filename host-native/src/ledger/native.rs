@@ -216,6 +216,10 @@ pub trait NativeLedger:
     /// # Errors
     /// `Ledger`, `DiskFull`.
     fn close_open_attempts(&self) -> impl Future<Output = Result<usize, Error>> + Send;
+
+    /// The record of uploads to object storage.
+    #[cfg(feature = "fleet")]
+    fn uploads(&self) -> std::sync::Arc<dyn crate::store::UploadLedger>;
 }
 
 /// Workers that share the downloads of a ledger: any of them drives any download, one at a time. It can be made into an object.

@@ -25,7 +25,9 @@ use crate::host::{Listener, NativeHost};
 use crate::ledger::{NativeLedger, OpenError, Patience, SqliteLedger};
 use crate::server::{Answer, CurrentKeys, Keys, Limits, Server, Threads};
 use crate::share::{PeerAccess, Share, ShareError, ShareOptions};
-use crate::store::{DiskStore, FileStamp, OwnFiles};
+use crate::store::{FileStamp, FileStore, OwnFiles};
+#[cfg(feature = "fleet")]
+use crate::store::{ObjectStore, is_object};
 use crate::time::SmolClock;
 use crate::transport::{HttpTransport, Proxies, TransportOptions};
 use regrip_core::classify::is_of_this_machine;
@@ -121,6 +123,9 @@ pub enum ServeError {
     /// A key that opens nothing.
     #[error("{0}")]
     Key(String),
+    /// The object storage that `completedPath` names cannot be used.
+    #[error("{0}")]
+    Storage(String),
     /// The system gave no thread or no signal.
     #[error("the system refused")]
     System(#[from] io::Error),
@@ -180,7 +185,7 @@ fn serve_on(
     let workers = Workers::new(limits.max_concurrent_downloads);
     let settings = Settings::new(config);
     let (send_ended, ended) = bounded(MOST_HOOKS);
-    let control = control(&settings, ledger.clone(), limits, proxies, send_ended)?;
+    let control = control(&settings, ledger.clone(), limits, proxies, send_ended, folder.path())?;
     let own = control.engine().host().store.own();
     own.add_database(&folder.ledger());
     own.add(&folder.lock_file());
@@ -269,6 +274,8 @@ fn control<L: NativeLedger>(
     limits: DownloadsConfig,
     proxies: Proxies,
     ended: Sender<EndedDownload>,
+    #[cfg_attr(not(feature = "fleet"), allow(unused_variables, reason = "object storage has locks there"))]
+    folder: &Path,
 ) -> Result<Control<L>, ServeError> {
     let config = settings.get();
     let events = Events::default();
@@ -278,8 +285,18 @@ fn control<L: NativeLedger>(
         bytes_per_second: config.downloads.as_ref().and_then(|downloads| downloads.limit_rate),
         ..TransportOptions::new(&limits)
     };
-    let mut store = DiskStore::new();
+    let mut store = FileStore::new();
     store.takes_over = ledger.lease().is_some();
+    #[cfg(feature = "fleet")]
+    if let Some((s3, completed)) = config.server.s3.clone().zip(config.downloads.as_ref().map(|all| &all.completed)) {
+        let prefix = format!("{}/", completed.display());
+        let policy = limits.retry_policy().map_err(|error| ServeError::Storage(error.to_string()))?;
+        let objects = ObjectStore::new(s3, options.clone(), policy, ledger.uploads(), folder.to_owned(), &prefix);
+        if is_object(completed) {
+            smol::block_on(objects.check(&format!("{prefix}name"))).map_err(ServeError::Storage)?;
+            store.objects = Some(objects);
+        }
+    }
     let host = NativeHost {
         transport: HttpTransport::new(options),
         store,
@@ -445,6 +462,8 @@ impl<L: NativeLedger> Running<L> {
         service.spawn(import_poll::poll(Arc::clone(&service)));
         service.spawn(import_poll::keep_registered(Arc::clone(&service)));
         service.spawn(queue::go_on_with_imports(Arc::clone(&service)));
+        #[cfg(feature = "fleet")]
+        service.spawn(abort_uploads(self.control.engine().host().store.objects.clone()));
         let completed = downloads.completed.display();
         match &downloads.watch {
             Some(watch) => tracing::info!(watch = %watch.display(), %completed, "watching for stubs"),
@@ -463,6 +482,20 @@ impl<L: NativeLedger> Running<L> {
                 share.look_again();
             }
         }
+    }
+}
+
+/// How often uploads are aborted that were given up and could not be aborted then.
+#[cfg(feature = "fleet")]
+const ABORT_EVERY: Duration = Duration::from_secs(3600);
+
+#[cfg(feature = "fleet")]
+async fn abort_uploads(objects: Option<ObjectStore>) {
+    while let Some(objects) = &objects {
+        if let Err(error) = objects.abort_uploads(None).await {
+            tracing::warn!(error = %regrip_core::error::chain(&error), "an upload that was given up is not aborted yet");
+        }
+        smol::Timer::after(ABORT_EVERY).await;
     }
 }
 

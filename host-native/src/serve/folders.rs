@@ -5,7 +5,7 @@
 //! mounted, and files written in its place would be lost.
 
 use crate::control::Troubles;
-use crate::store::writer;
+use crate::store::{is_object, writer};
 use rustix::fs::{Access, OFlags, access};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -182,6 +182,7 @@ impl CompletedFolder {
 
     fn flaw(&self) -> Option<String> {
         match std::fs::metadata(&self.path) {
+            _ if is_object(&self.path) => None, // each download says what is wrong
             Err(error) => Some(format!("cannot be used: {error}; make or mount it")),
             Ok(metadata) if !metadata.is_dir() => Some("is not a folder".to_owned()),
             Ok(_) if self.mounted && is_mount_point(&self.path) == Some(false) => {

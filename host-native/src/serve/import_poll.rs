@@ -162,7 +162,7 @@ async fn settle<L: NativeLedger>(
     if all_answered
         && !hash.is_empty()
         && service.control.torrents().get(hash).is_none()
-        && look_at(destination)?.is_none()
+        && service.control.engine().host().store.look_at(destination).await?.is_none()
     {
         // Its client deleted it with its file, and nobody had imported it.
         tracing::info!(id = entry.row.id, "deleted by the download client's API before it was imported");

@@ -118,6 +118,8 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         (loses_key(old, new), "regrip.apiKey"),
         (old.server.data_dir != new.server.data_dir, "regrip.dataDir"),
         (old.server.share_keys != new.server.share_keys, "regrip.shareKeys"),
+        #[cfg(feature = "fleet")]
+        (old.server.s3 != new.server.s3, "regrip.s3"),
         (old.server.postgres != new.server.postgres, "regrip.ledger"),
         (old.share != new.share, "share"),
         (is_source(new) && !is_source(old) && old.share.is_empty(), "the first server that is a source"),

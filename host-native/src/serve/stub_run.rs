@@ -13,7 +13,7 @@ use super::service::Service;
 use crate::control::{Acceptance, Wanted, accept};
 use crate::ledger::NativeLedger;
 use crate::peers::Release;
-use crate::store::destination;
+use crate::store::{destination, is_object};
 use futures::future::join_all;
 use regrip_core::classify::{is_of_the_release, is_of_this_machine};
 use regrip_core::engine::{Accepted, NewUrl};
@@ -213,6 +213,9 @@ fn folder<L: NativeLedger>(service: &Service<L>, item: &PeerItem) -> Result<Path
     let mut path = service.completed.path().to_owned();
     for name in category.iter().flat_map(|category| category.split('/')).filter(|name| !name.is_empty()) {
         path.push(name);
+        if is_object(&path) {
+            continue;
+        }
         let made = match DirBuilder::new().create(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match path.symlink_metadata() {
                 Ok(there) if there.is_dir() => Ok(()),

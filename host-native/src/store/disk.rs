@@ -56,6 +56,14 @@ impl DiskStore {
         }
     }
 
+    /// The stamp of the file at a destination; `None` if nothing is there.
+    ///
+    /// # Errors
+    /// As [`look_at`].
+    pub async fn look_at(&self, destination: &Path) -> Result<Option<FileStamp>, Error> {
+        look_at(destination)
+    }
+
     /// Files of regrip's own, to which no download is written.
     pub fn own(&self) -> &OwnFiles {
         &self.own

@@ -14,6 +14,8 @@ mod lock;
 mod lock_file;
 #[cfg(test)]
 mod lock_tests;
+#[cfg(feature = "fleet")]
+mod object;
 mod part;
 mod path;
 mod stdout;
@@ -22,8 +24,16 @@ mod version;
 pub(crate) use commit::rename_new;
 pub use disk::{DiskStore, checksum_of, look_at};
 pub use lock::writer;
+#[cfg(feature = "fleet")]
+pub use object::{
+    FilePart, FileStore, ObjectName, ObjectPart, ObjectStore, S3Settings, Upload, UploadEnd, UploadLedger, UploadedPart,
+};
 pub use part::{DiskDigest, DiskPart};
-pub(crate) use path::{NAME_BYTES, file_in, resolved};
-pub use path::{OwnFiles, destination, is_same_folder, part_path};
+pub(crate) use path::{NAME_BYTES, checked_object, file_in, resolved};
+pub use path::{OwnFiles, destination, is_object, is_same_folder, part_path};
 pub use stdout::{STDOUT, StdoutPart, StdoutStore};
 pub use version::{FileId, FileStamp, FileVersion};
+
+/// The store of a host. With the feature `fleet` it has object storage beside the disk.
+#[cfg(not(feature = "fleet"))]
+pub type FileStore = DiskStore;

@@ -390,13 +390,13 @@ struct Hashing {
 }
 
 impl DiskDigest {
-    fn new(hasher: Hasher) -> Self {
+    pub(super) fn new(hasher: Hasher) -> Self {
         let algorithm = hasher.algorithm();
         let taken = Hashing { hasher: Some(hasher), under_way: None, waiting: Vec::new() };
         DiskDigest { algorithm, taken: Mutex::new(taken) }
     }
 
-    async fn update(&mut self, chunk: &[u8]) {
+    pub(super) async fn update(&mut self, chunk: &[u8]) {
         let taken = self.taken.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(hasher) = taken.hasher.as_mut().filter(|_| !has_other_core()) {
             return hasher.update(chunk);

@@ -44,6 +44,9 @@ const EXTENSION_BYTES: usize = 64;
 /// # Errors
 /// `NameRefused` if `name` is not the name of a file in `dir`; `Disk` if `dir` cannot be resolved or is not UTF-8.
 pub fn destination(dir: &Path, name: &str) -> Result<PathBuf, Error> {
+    if is_object(dir) {
+        return file_in(dir, name);
+    }
     let here = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     let folder = here.canonicalize().map_err(|error| disk("find", here, error))?;
     file_in(&folder, name)
@@ -74,8 +77,44 @@ pub(crate) fn file_in(folder: &Path, name: &str) -> Result<PathBuf, Error> {
     Ok(folder.join(name))
 }
 
-/// `<destination>.part`. Where that name would exceed 255 bytes, the SHA-256 of the file's name, its extension and `.part`.
+/// How the name of an object begins.
+const OBJECT: &str = "s3://";
+
+/// Returns `true` if a path is the name of an object in object storage, or of a prefix there: `s3://bucket/key`.
+pub fn is_object(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().starts_with(OBJECT.as_bytes())
+}
+
+/// The name of an object, or with `below` that of a prefix, which needs no slash at its end.
+///
+/// # Errors
+/// It is no such name, or this build has no object storage.
+#[cfg(feature = "fleet")]
+pub(crate) fn checked_object(meant: &Path, below: &str) -> Result<PathBuf, String> {
+    let text = meant.to_str().unwrap_or_default();
+    let text = if below.is_empty() { text } else { text.trim_end_matches('/') };
+    match super::object::ObjectName::parse(&format!("{text}{below}")) {
+        Ok(_) => Ok(text.into()),
+        Err(why) => Err(format!("{} cannot be used: {why}\n  write s3://bucket/key", meant.display())),
+    }
+}
+
+#[cfg(not(feature = "fleet"))]
+pub(crate) fn checked_object(meant: &Path, _below: &str) -> Result<PathBuf, String> {
+    Err(format!(
+        "{}: this build of regrip has no object storage\n  the Debian package and the container image have it, and a build with --features fleet",
+        meant.display()
+    ))
+}
+
+/// `<destination>.part`. Where that name would exceed 255 bytes, the SHA-256 of the file's name, its extension and `.part`;
+/// the names of objects have no such limit.
 pub fn part_path(destination: &Path) -> PathBuf {
+    if is_object(destination) {
+        let mut part = destination.as_os_str().to_owned();
+        part.push(SUFFIX);
+        return part.into();
+    }
     let name = destination.file_name().unwrap_or_default();
     destination.with_file_name(part_name(name))
 }

@@ -1,6 +1,6 @@
 //! surf's `HttpClient` on hyper: one request, one response, over an idle connection or a new one.
 //!
-//! It says which headers go on the wire, bounds the wait for the head, and repeats a request in one case only: a GET or HEAD
+//! It says which headers go on the wire, bounds the wait for the head, and repeats a request in one case only: a GET, HEAD or PUT
 //! over an idle connection that died without a byte of an answer, once, over a new connection. Every other retry is the core's
 //! decision. Redirects and credentials are middleware, above.
 //!
@@ -50,7 +50,10 @@ impl fmt::Debug for HyperClient {
 #[async_trait]
 impl HttpClient for HyperClient {
     async fn send(&self, mut request: Request) -> Result<Response, surf::Error> {
-        let body = Bytes::from(request.take_body().into_bytes().await?);
+        let body = match request.ext().get::<WireBody>() {
+            Some(WireBody(bytes)) => bytes.clone(),
+            None => Bytes::from(request.take_body().into_bytes().await?),
+        };
         self.fetch(&request, body).await.map_err(errors::into_surf)
     }
 }
@@ -86,8 +89,8 @@ impl HyperClient {
         reach: Reach,
         request: Outgoing,
     ) -> Result<Option<Answered>, Error> {
-        // A POST that dies on a pooled connection could not be sent again, so it never goes over one.
-        if !matches!(*request.method(), hyper::Method::GET | hyper::Method::HEAD) {
+        // A POST that dies on a pooled connection could not be sent again, so it never goes over one. A PUT is the same twice.
+        if !matches!(*request.method(), hyper::Method::GET | hyper::Method::HEAD | hyper::Method::PUT) {
             return Ok(None);
         }
         let Some(mut connection) = self.pool.take(route, reach) else {
@@ -287,6 +290,10 @@ pub(crate) struct Head {
 pub(crate) fn head(response: &surf::Response) -> Option<&Head> {
     response.ext::<Head>()
 }
+
+/// The body of a request, without a copy.
+#[derive(Clone, Debug)]
+pub(super) struct WireBody(pub(super) Bytes);
 
 /// Request headers that http-types cannot hold or must not see. They replace those of the same name.
 #[derive(Clone, Debug, Default)]

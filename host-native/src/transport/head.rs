@@ -32,7 +32,13 @@ const FRAMING: [HeaderName; 4] =
     [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONTENT_RANGE, header::CONTENT_ENCODING];
 
 /// The fields that are read beside [`Headers::NAMES`].
-const KEPT: [HeaderName; 4] = [header::CONNECTION, header::CONTENT_DISPOSITION, header::LOCATION, header::SET_COOKIE];
+const KEPT: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::CONTENT_DISPOSITION,
+    header::LOCATION,
+    header::SET_COOKIE,
+    HeaderName::from_static("x-amz-meta-regrip-upload"),
+];
 
 /// What no URL has as it is, beside bytes that are not ASCII.
 const NOT_IN_A_URL: &AsciiSet = &CONTROLS.add(b' ');

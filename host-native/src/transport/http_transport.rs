@@ -1,7 +1,7 @@
 //! The core's `Transport`: every request goes through one surf client.
 
 use super::address_policy::Addresses;
-use super::client::{Head, HyperClient, Pool, add_wire_headers, head};
+use super::client::{Head, HyperClient, Pool, WireBody, add_wire_headers, head};
 use super::connection::Rate;
 use super::cookies::Cookies;
 use super::dial::Dialer;
@@ -10,6 +10,7 @@ use super::options::{AddCredentials, Credentials, Header, Timeouts, TransportOpt
 use super::redirect::{Crossed, FollowRedirects};
 use super::roots::Tls;
 use crate::sync::Replaceable;
+use bytes::Bytes;
 use futures::AsyncBufReadExt;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use regrip_core::http::body_end;
@@ -130,11 +131,24 @@ impl HttpTransport {
         headers: &[Header],
         json: Option<String>,
     ) -> Result<Response<HttpBody>, Error> {
-        let mut outgoing = RequestBuilder::new(method, parse(url)?);
-        if let Some(json) = json {
-            outgoing = outgoing.body(surf::Body::from_string(json)).content_type(surf::http::mime::JSON);
-        }
-        let mut outgoing = outgoing.build();
+        let mut headers = headers.to_vec();
+        headers.extend(json.as_ref().and_then(|_| Header::new("Content-Type", "application/json").ok()));
+        self.send_bytes(method, url, &headers, json.unwrap_or_default().into()).await
+    }
+
+    /// Sends a request of any method, once, with these headers and bytes, and waits for the response head.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub(crate) async fn send_bytes(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[Header],
+        bytes: Bytes,
+    ) -> Result<Response<HttpBody>, Error> {
+        let mut outgoing = RequestBuilder::new(method, parse(url)?).build();
+        outgoing.set_ext(WireBody(bytes));
         add_wire_headers(&mut outgoing, headers.iter().map(Header::parts));
         self.send(outgoing).await
     }
@@ -236,10 +250,13 @@ fn no_head() -> Error {
     Error::Protocol("a response without a head".to_owned())
 }
 
-/// The fields that the core reads, and the one that names a file.
+/// The fields beside those of the core: one names a file, one an upload to object storage.
+const OTHERS: [&str; 2] = ["content-disposition", "x-amz-meta-regrip-upload"];
+
+/// The fields that are read.
 fn readable(headers: &HeaderMap) -> Headers {
     let of_name = |name| headers.get_all(name).iter().map(move |value| (name, value.as_bytes()));
-    Headers::NAMES.into_iter().chain(["content-disposition"]).flat_map(of_name).collect()
+    Headers::NAMES.into_iter().chain(OTHERS).flat_map(of_name).collect()
 }
 
 /// The body of a response. Dropping it before its end closes the connection at once.

@@ -8,7 +8,7 @@ use regrip::host::Workers;
 use regrip::ledger::SqliteLedger;
 use regrip::server::{Access, CurrentKeys, Keys, Limits, Server, Threads};
 use regrip::share::{Share, ShareOptions};
-use regrip::store::DiskStore;
+use regrip::store::FileStore;
 use regrip::time::SmolClock;
 use regrip::transport::{HttpTransport, TransportOptions};
 use regrip_core::{DownloadsConfig, Engine};
@@ -86,7 +86,7 @@ impl Bench {
         let events = Events::default();
         let host = NativeHost {
             transport: HttpTransport::new(TransportOptions::new(&how.config)),
-            store: DiskStore::new(),
+            store: FileStore::new(),
             ledger: SqliteLedger::open(&folder.path().join("state.db")).unwrap(),
             clock: SmolClock::default(),
             listener: Arc::new(events.clone()),

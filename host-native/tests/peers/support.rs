@@ -5,7 +5,7 @@ use regrip::config::{Config, parse};
 use regrip::host::{Listener, NativeHost};
 use regrip::ledger::SqliteLedger;
 use regrip::peers::PeerClient;
-use regrip::store::DiskStore;
+use regrip::store::FileStore;
 use regrip::time::SmolClock;
 use regrip::transport::{HttpTransport, Roots, TransportOptions};
 use regrip_core::{DownloadsConfig, Engine, Event};
@@ -51,7 +51,7 @@ impl Bench {
         };
         let host = NativeHost {
             transport: HttpTransport::new(options),
-            store: DiskStore::default(),
+            store: FileStore::default(),
             ledger: SqliteLedger::open(&folder.path().join("state.db")).expect("a new ledger"),
             clock: SmolClock::default(),
             listener: Arc::new(Deaf),

@@ -12,9 +12,13 @@ use crate::host::{Listener, NativeHost};
 use crate::ledger::{AttemptLine, Catalogue, Download};
 use crate::serve::{ledger_in, serving};
 use crate::state::{self, StateLedger};
-use crate::store::{DiskStore, writer};
+use crate::store::{FileStore, writer};
+#[cfg(feature = "fleet")]
+use crate::store::{ObjectStore, S3Settings};
 use crate::time::SmolClock;
 use crate::transport::{HttpTransport, TransportOptions};
+#[cfg(feature = "fleet")]
+use regrip_core::RetryPolicy;
 use regrip_core::ledger::Ledger;
 use regrip_core::{DownloadId, DownloadsConfig, Engine, Error, Status};
 use smol::Timer;
@@ -130,6 +134,9 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct StateFile {
     ledger: StateLedger,
     server: Option<u32>,
+    /// Its folder, with the locks of object storage.
+    #[cfg(feature = "fleet")]
+    folder: PathBuf,
 }
 
 impl StateFile {
@@ -147,7 +154,12 @@ impl StateFile {
         }
         let ledger = state::open_at(&path).map_err(|text| (Exit::Unusable, text))?;
         let server = path.parent().and_then(serving);
-        Ok(StateFile { ledger, server })
+        Ok(StateFile {
+            ledger,
+            server,
+            #[cfg(feature = "fleet")]
+            folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
+        })
     }
 
     /// Returns `true` if there is no default one.
@@ -163,9 +175,18 @@ impl StateFile {
     /// Creates an engine on it.
     pub(super) fn engine(&self, listener: Arc<dyn Listener>) -> Result<Engine<NativeHost<StateLedger>>, Error> {
         let config = DownloadsConfig::default();
+        let options = TransportOptions::new(&config);
+        #[cfg_attr(not(feature = "fleet"), allow(unused_mut))]
+        let mut store = FileStore::new();
+        #[cfg(feature = "fleet")]
+        if let Ok(settings) = S3Settings::of_environment(|name| std::env::var(name).ok()) {
+            let (ledger, locks) = (Arc::new(self.ledger.clone()), self.folder.clone());
+            store.objects =
+                Some(ObjectStore::new(settings, options.clone(), RetryPolicy::default(), ledger, locks, ""));
+        }
         let host = NativeHost {
-            transport: HttpTransport::new(TransportOptions::new(&config)),
-            store: DiskStore::new(),
+            transport: HttpTransport::new(options),
+            store,
             ledger: self.ledger.clone(),
             clock: SmolClock::default(),
             listener,

@@ -14,9 +14,13 @@ use crate::host::Workers;
 use crate::host::{Listener, NativeHost};
 use crate::ledger::{Catalogue, NativeLedger};
 use crate::state::{self, Opened, StateLedger};
-use crate::store::{DiskStore, FileStamp, checksum_of, part_path};
+use crate::store::{FileStamp, FileStore, checksum_of, is_object, part_path};
+#[cfg(feature = "fleet")]
+use crate::store::{ObjectStore, S3Settings};
 use crate::time::SmolClock;
 use crate::transport::HttpTransport;
+#[cfg(feature = "fleet")]
+use crate::transport::TransportOptions;
 use futures::StreamExt;
 use futures::stream::{self, FuturesUnordered};
 use regrip_core::engine::{Accepted as Admitted, NewUrl};
@@ -212,7 +216,7 @@ pub(crate) fn check(get: &Get) -> Result<(), String> {
 
 /// Prints where each target would be written to and what is there.
 fn show_plan(get: &Get, targets: &[Target]) -> Exit {
-    let folder = targets.first().and_then(|target| target.destination.parent());
+    let folder = targets.first().and_then(|target| target.destination.parent()).filter(|folder| !is_object(folder));
     let ledger = state::existing(get.state.as_ref(), folder.unwrap_or(Path::new(".")));
     let mut lines = String::new();
     for target in targets {
@@ -224,6 +228,7 @@ fn show_plan(get: &Get, targets: &[Target]) -> Exit {
             smol::block_on(is_complete(ledger, target.url.as_str(), &target.destination)).ok()
         };
         let found = match length(&target.destination).filter(|_| !is_stream(get)) {
+            _ if is_object(&target.destination) => "unknown",
             Some(_) if is_complete() == Some(true) => "complete",
             Some(_) => "exists",
             None if part.is_some() => "part",
@@ -236,6 +241,7 @@ fn show_plan(get: &Get, targets: &[Target]) -> Exit {
         } else {
             let found = match (found, part) {
                 ("complete", _) => "complete since an earlier run".to_owned(),
+                ("unknown", _) => "object storage, which was not asked".to_owned(),
                 ("exists", _) => "a file of that name exists".to_owned(),
                 (_, Some(bytes)) => format!("{} of partial data", text::bytes(bytes)),
                 _ => "not there yet".to_owned(),
@@ -259,7 +265,8 @@ fn read_args(get: &Get) -> Result<(NetworkOptions, Targets), String> {
 /// `Unusable`: a folder cannot be created or written to.
 fn make_folders(targets: &[Target]) -> CommandResult<()> {
     let mut made = None;
-    for folder in targets.iter().filter_map(|target| target.destination.parent()) {
+    let folders = targets.iter().filter_map(|target| target.destination.parent());
+    for folder in folders.filter(|folder| !is_object(folder)) {
         if made.replace(folder) == Some(folder) {
             continue;
         }
@@ -311,25 +318,61 @@ fn engine(
     reporter: &Arc<dyn Reporter>,
 ) -> CommandResult<StateEngine> {
     let config = config(get);
-    let folder = targets.first().and_then(|target| target.destination.parent());
+    let folder = targets.first().and_then(|target| target.destination.parent()).filter(|folder| !is_object(folder));
     let state = state::open(get.state.as_ref(), folder.unwrap_or(Path::new(".")));
     let Opened { path, ledger, warning } = state.map_err(|text| (Exit::Unusable, text))?;
     if let Some(warning) = warning.filter(|_| !get.quiet) {
         say!("regrip: {warning}");
     }
-    let mut store = DiskStore::new();
+    let mut store = FileStore::new();
     store.remote_time = get.remote_time;
     store.set_file_mode(get.file_mode);
     store.own().add_database(&path);
     store.replace_delivered_only(get.force && get.on_exists.is_none());
+    let options = network.options(&config, targets, reporter);
+    #[cfg(feature = "fleet")]
+    if let Some(target) = targets.iter().find(|target| is_object(&target.destination)) {
+        store.objects = Some(objects(get, &config, options.clone(), (&path, &ledger), target)?);
+    }
     let host = NativeHost {
-        transport: HttpTransport::new(network.options(&config, targets, reporter)),
+        transport: HttpTransport::new(options),
         store,
         ledger,
         clock: SmolClock::default(),
         listener: Arc::clone(reporter) as Arc<dyn Listener>,
     };
     Engine::new(host, config, !get.no_digest).map_err(|error| (Exit::Usage, error.to_string()))
+}
+
+/// The object storage that the environment names, if it can be used for a target.
+#[cfg(feature = "fleet")]
+fn objects(
+    get: &Get,
+    config: &DownloadsConfig,
+    options: TransportOptions,
+    (state, ledger): (&Path, &StateLedger),
+    target: &Target,
+) -> CommandResult<ObjectStore> {
+    let without = [
+        (get.adopt_part, "--adopt-part"),
+        (get.remote_time, "--remote-time"),
+        (get.file_mode.is_some(), "--file-mode"),
+    ];
+    if let Some((_, option)) = without.iter().find(|(given, _)| *given) {
+        return Err((Exit::Usage, format!("{option} is for files, and the destination is object storage")));
+    }
+    let settings = S3Settings::of_environment(|name| std::env::var(name).ok()).map_err(|why| (Exit::Usage, why))?;
+    let policy = config.retry_policy().map_err(|error| (Exit::Usage, error.to_string()))?;
+    let locks = state.parent().unwrap_or(Path::new(".")).to_owned();
+    let objects = ObjectStore::new(settings, options, policy, Arc::new(ledger.clone()), locks, "");
+    let ready = async {
+        objects.check(&target.destination.to_string_lossy()).await?;
+        // What cannot be aborted now stays in the ledger.
+        let _ = objects.abort_uploads(None).await;
+        Ok(())
+    };
+    smol::block_on(ready).map_err(|why: String| (Exit::Unusable, why))?;
+    Ok(objects)
 }
 
 /// How many targets are named and accepted and how many downloads driven at once.
@@ -527,7 +570,7 @@ impl Accepting<'_> {
             let completed_at = engine.host().ledger.entry(row.id).await?.completed_at;
             return Ok(Accepted::Done(row, WasDone::NotAsked { completed_at, named: asked }));
         }
-        let stamp = FileStamp::of(&wanted.destination)?.filter(|_| terms.newer);
+        let stamp = engine.host().store.look_at(&wanted.destination).await?.filter(|_| terms.newer);
         if self.is_current(&row, stamp).await? {
             return Ok(Accepted::Done(row, WasDone::Unchanged));
         }

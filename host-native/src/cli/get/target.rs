@@ -6,7 +6,7 @@ use super::network::header;
 use crate::cli::args::{Get, OnExists};
 use crate::cli::text;
 use crate::control::{BadAddress, ChecksumList, Userinfo, add_checksum, file_name, parse_checksum, parse_url};
-use crate::store::{STDOUT, file_in, resolved};
+use crate::store::{STDOUT, checked_object, file_in, is_object, resolved};
 use crate::text_file::{bounded, without_mark};
 use crate::transport::Header;
 use regrip_core::record::{DigestRow, DigestSource};
@@ -212,6 +212,9 @@ fn target(get: &Get, output: Option<&OutputFolder>, typed: &Typed) -> Result<Tar
         (None, Err(error)) => return Err(refusal(&error)),
     };
     target.destination = file_in(&output.folder, &name).map_err(|error| regrip_core::error::chain(&error))?;
+    if is_object(&target.destination) {
+        checked_object(&target.destination, "")?;
+    }
     Ok(target)
 }
 
@@ -242,6 +245,9 @@ fn output_folder(output: Option<&Path>, dir: Option<&Path>) -> Result<Option<Out
     }
     let (folder, name) = match output {
         Some(output) => {
+            if is_object(output) {
+                checked_object(output, "")?;
+            }
             if output.is_dir() || output.as_os_str().as_encoded_bytes().ends_with(b"/") {
                 return Err(format!("{} is a folder\n  name a file with -o, or the folder with -d", output.display()));
             }
@@ -260,6 +266,9 @@ fn output_folder(output: Option<&Path>, dir: Option<&Path>) -> Result<Option<Out
 /// # Errors
 /// What is in its way.
 fn usable_folder(meant: &Path) -> Result<PathBuf, String> {
+    if is_object(meant) {
+        return checked_object(meant, "/name");
+    }
     let here = if meant.as_os_str().is_empty() { Path::new(".") } else { meant };
     let unusable = |error| format!("the folder {} cannot be used: {error}", here.display());
     let folder = std::path::absolute(here).map_err(unusable)?;

@@ -224,6 +224,10 @@ impl NativeLedger for PostgresLedger {
         self.rows(select, &[&folder, &url]).await
     }
 
+    fn uploads(&self) -> Arc<dyn crate::store::UploadLedger> {
+        Arc::new(self.clone())
+    }
+
     fn fleet(&self) -> Option<&dyn Fleet> {
         Some(self)
     }

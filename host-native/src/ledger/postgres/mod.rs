@@ -15,6 +15,7 @@ mod link;
 mod schema;
 mod serve;
 mod stored;
+mod uploads;
 
 pub use address::BadDatabaseUrl;
 pub use ledger::PostgresLedger;

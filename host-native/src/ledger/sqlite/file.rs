@@ -213,6 +213,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0011_mirrors.sql"),
     include_str!("../migrations/0012_client_records.sql"),
     include_str!("../migrations/0013_peer_keys.sql"),
+    include_str!("../migrations/0014_uploads.sql"),
 ];
 
 /// The schema's number in this version.

@@ -181,6 +181,11 @@ impl NativeLedger for SqliteLedger {
     async fn close_open_attempts(&self) -> Result<usize, Error> {
         self.write("closing attempts", |transaction| catalogue::close_open(transaction, None)).await
     }
+
+    #[cfg(feature = "fleet")]
+    fn uploads(&self) -> Arc<dyn crate::store::UploadLedger> {
+        Arc::new(self.clone())
+    }
 }
 
 impl Catalogue for SqliteLedger {

@@ -16,6 +16,8 @@ mod ledger;
 mod queue;
 mod rows;
 mod serve;
+#[cfg(feature = "fleet")]
+mod uploads;
 
 pub use database::Patience;
 pub(crate) use database::is_busy;
