@@ -8,7 +8,7 @@ use crate::error::{Error, Failed};
 use crate::host::{Host, unless_alone};
 use crate::ledger::Ledger;
 use crate::record::DownloadId;
-use crate::time::Clock;
+use crate::time::{Clock, Instant};
 use futures::future::{Either, select};
 use std::future::{Future, pending};
 use std::pin::pin;
@@ -22,13 +22,14 @@ pub(super) async fn while_claimed<H: Host, T>(
     work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<T, Failed> {
     let lease = shared.host.ledger().lease().filter(|_| !H::ALONE);
+    let asked_at = shared.host.clock().now();
     if let Some(lease) = lease
         && !unless_alone::<H, _>(extend(shared, id, lease)).await?
     {
         return Err(taken(part));
     }
     // Poll the claim first: after the machine was suspended, it is checked before another byte is written.
-    match select(unless_alone::<H, _>(lost(shared, id, lease)), pin!(work)).await {
+    match select(unless_alone::<H, _>(lost(shared, id, lease, asked_at)), pin!(work)).await {
         Either::Left(((), _)) => Err(taken(part)),
         Either::Right((done, _)) => done,
     }
@@ -44,13 +45,14 @@ pub(super) async fn release<H: Host>(shared: &Shared<H>, id: DownloadId) {
 }
 
 /// Extends the claim three times per lease. Returns when it is lost or about to end; never, if nothing is claimed.
-async fn lost<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Option<Duration>) {
+///
+/// The lease counts from when it was asked for, at `extended_at` for the first time: the answer may have taken long.
+async fn lost<H: Host>(shared: &Shared<H>, id: DownloadId, lease: Option<Duration>, mut extended_at: Instant) {
     let Some(lease) = lease else {
         return pending().await;
     };
     let clock = shared.host.clock();
     let step = lease / 3;
-    let mut extended_at = clock.now();
     loop {
         clock.sleep(step).await;
         let asked_at = clock.now();

@@ -141,7 +141,7 @@ impl Worker {
     }
 }
 
-/// Passes connections on to the database, until it is cut: then not a byte passes, and nobody is told.
+/// Passes connections on to the database until it is cut: then no byte passes, and no end is closed.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     is_cut: Arc<AtomicBool>,

@@ -4,6 +4,7 @@ use super::link::Link;
 use super::schema::{self, DatabaseRefused, Unconnected};
 use super::stored::{self, Stored, Transaction, columns, get};
 use super::target::Target;
+use crate::host::entropy;
 use crate::ledger::{Fleet, NativeLedger};
 use crate::store::FileStamp;
 use crate::sync::lock;
@@ -207,7 +208,7 @@ impl NativeLedger for PostgresLedger {
         let set = "UPDATE downloads SET completed_size = $2, completed_mtime_ns = $3, revision = $4 WHERE id = $1
             RETURNING id";
         let params: [super::link::Param<'_>; 4] =
-            [&id, &stored::integer(stamp.size), &stamp.mtime_ns, &fastrand::i64(..)];
+            [&id, &stored::integer(stamp.size), &stamp.mtime_ns, &entropy().cast_signed()];
         match self.link.run("noting a finished file", set, &params).await?.is_empty() {
             true => Err(Error::NoSuchDownload(id)),
             false => Ok(()),
