@@ -204,7 +204,7 @@ pub struct Download {
     /// How telling the servers about it went.
     pub import_state: Option<String>,
     /// The worker that drives it, if several share the ledger.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub worker: Option<String>,
     /// When it was accepted.
     pub created_at: String,

@@ -29,7 +29,7 @@ pub use native::{
     NativeLedger, NewPeerKey, PeerKey, PeerKeys, ServeTables, SharedDigest, SharedDigests, TakenOver, WorkerReport,
 };
 #[cfg(feature = "fleet")]
-pub use postgres::{DatabaseRefused, PostgresLedger, TargetRefused};
+pub use postgres::{BadDatabaseUrl, DatabaseRefused, PostgresLedger};
 #[cfg(feature = "sqlite")]
 pub use sqlite::jack::{JackDownload, JackRefused, JackStatus, read_jack};
 #[cfg(feature = "sqlite")]

@@ -141,7 +141,7 @@ impl Worker {
     }
 }
 
-/// Passes connections on to the database until it is cut: then no byte passes, and no end is closed.
+/// Passes connections on to the database, until it is cut: then no data passes, and no connection is closed.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     is_cut: Arc<AtomicBool>,

@@ -19,13 +19,14 @@ fn two(fleet: &Fleet, first: Worker) -> (Worker, Worker) {
     (first, fleet.worker())
 }
 
-/// The file was fetched in two requests, and the second went on from bytes of the first.
+/// The file was fetched in several requests, each of which went on from bytes of those before. On a loaded machine a worker may be
+/// late with its lease, so there may be more than two.
 fn assert_resumed(fleet: &Fleet) {
     fleet.wait_for(0);
     let ranges = fleet.ranges(0);
-    assert_eq!(ranges.len(), 2, "{ranges:?}");
-    let from = ranges[1].as_deref().and_then(|range| range.strip_prefix("bytes=")?.trim_end_matches('-').parse().ok());
-    assert!(from.is_some_and(|from: u64| (300_000..SIZE).contains(&from)), "{ranges:?}");
+    let from = |range: &Option<String>| range.as_deref()?.strip_prefix("bytes=")?.trim_end_matches('-').parse().ok();
+    let goes_on = |range: &Option<String>| from(range).is_some_and(|from: u64| (300_000..SIZE).contains(&from));
+    assert!(ranges.len() > 1 && ranges[1..].iter().all(goes_on), "{ranges:?}");
     assert_eq!(fleet.schema.execute("SELECT count(*) FROM downloads"), "1");
 }
 
@@ -56,8 +57,11 @@ fn a_worker_that_was_stopped_for_longer_than_its_lease_writes_nothing_more() {
     // It goes on while the other one is in the middle of the file.
     first.served.signal("CONT");
     assert_resumed(&fleet);
-    let outcomes = "SELECT string_agg(line->>'outcome', ',' ORDER BY attempt) FROM attempts";
-    assert_eq!(fleet.schema.execute(outcomes), "lost,completed");
+    let outcomes = "SELECT string_agg(coalesce(line->>'outcome', 'open') || ':' || coalesce(line->>'error', ''), ',' ORDER BY attempt)
+        FROM attempts";
+    let outcomes = fleet.schema.execute(outcomes);
+    assert!(outcomes.starts_with("lost:") && outcomes.ends_with("completed:"), "{outcomes}");
+    assert_eq!(outcomes.matches("completed").count(), 1, "{outcomes}");
     assert_ne!(fleet.schema.execute("SELECT token FROM downloads"), before, "the end of a claim takes a token");
     // It is a worker like any other again.
     first.get("/api/workers");

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 /// How long a claim lasts in tests.
-pub(crate) const LEASE: Duration = Duration::from_secs(2);
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
 
 /// A schema of its own, with nothing in it. It goes with the server.
 pub(crate) struct Schema(String);

@@ -1,9 +1,9 @@
 //! A ledger in a Postgres database. Its other halves are in `catalogue` and `serve`.
 
+use super::address::DatabaseAddress;
 use super::link::Link;
 use super::schema::{self, DatabaseRefused, Unconnected};
 use super::stored::{self, Stored, Transaction, columns, get};
-use super::target::Target;
 use crate::host::entropy;
 use crate::ledger::{Fleet, NativeLedger};
 use crate::store::FileStamp;
@@ -53,7 +53,7 @@ impl PostgresLedger {
     /// # Errors
     /// [`DatabaseRefused`]; a database of another program or a newer version is left as it is.
     pub fn open(url: &str, lease: Duration) -> Result<Self, DatabaseRefused> {
-        let target = Target::parse(url)?;
+        let target = DatabaseAddress::parse(url)?;
         let link = Link::new(target.clone(), PATIENCE);
         smol::block_on(async {
             link.open().await.map_err(|error| DatabaseRefused::Connect(Unconnected::from(error)))?;

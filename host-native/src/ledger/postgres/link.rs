@@ -4,7 +4,7 @@
 //! end. Invariant: a statement that is run here may run twice, if the connection broke before its answer came. Each is written so
 //! that the second time changes nothing.
 
-use super::target::{ConnectError, Target};
+use super::address::{ConnectError, DatabaseAddress};
 use crate::sync::lock;
 use crate::time::{DurationCounts, Histogram};
 use futures::future::{Either, select};
@@ -35,7 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const DOWN_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) struct Link {
-    target: Target,
+    target: DatabaseAddress,
     /// How long a request is repeated.
     patience: Duration,
     current: async_lock::Mutex<Current>,
@@ -49,13 +49,13 @@ pub(super) struct Link {
 
 #[derive(Default)]
 struct Current {
-    session: Option<Arc<Session>>,
+    session: Option<Arc<OpenLink>>,
     /// Connections in a row that could not be opened.
     failures: u32,
 }
 
 /// An open connection and the statements that it knows.
-struct Session {
+struct OpenLink {
     client: Client,
     statements: Mutex<HashMap<&'static str, Statement>>,
     /// Moves its bytes.
@@ -74,7 +74,7 @@ pub(super) enum Gone {
 }
 
 /// How a request ended.
-enum Fault {
+enum Unanswered {
     /// It may be repeated.
     Gone(Gone),
     /// The database refused it.
@@ -82,7 +82,7 @@ enum Fault {
 }
 
 impl Link {
-    pub(super) fn new(target: Target, patience: Duration) -> Self {
+    pub(super) fn new(target: DatabaseAddress, patience: Duration) -> Self {
         Link {
             target,
             patience,
@@ -140,7 +140,7 @@ impl Link {
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, Error> {
         let until = Instant::now() + self.patience;
-        let _waiting = Waiting::new(&self.waiting);
+        let _waiting = PendingRequest::new(&self.waiting);
         loop {
             let asked = Instant::now();
             let fault = match self.once(sql, params).await {
@@ -152,11 +152,11 @@ impl Link {
                 Err(fault) => fault,
             };
             match fault {
-                Fault::Refused(source) if source.code() == Some(&SqlState::DISK_FULL) => {
+                Unanswered::Refused(source) if source.code() == Some(&SqlState::DISK_FULL) => {
                     return Err(Error::DiskFull { path: self.target.to_string(), source: Some(source.into()) });
                 }
-                Fault::Refused(source) => return Err(Error::ledger(what, source)),
-                Fault::Gone(gone) => {
+                Unanswered::Refused(source) => return Err(Error::ledger(what, source)),
+                Unanswered::Gone(gone) => {
                     lock(&self.failing).get_or_insert_with(Instant::now);
                     if Instant::now() >= until {
                         return Err(Error::ledger(what, gone));
@@ -175,13 +175,13 @@ impl Link {
         }
     }
 
-    async fn once(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
+    async fn once(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, Unanswered> {
         let late = async {
             Timer::after(ANSWER_WITHIN).await;
             Err(Gone::Late(self.target.to_string()))
         };
         let session = async { Ok(self.session().await?) };
-        let session = session.or(late).await.map_err(Fault::Gone)?;
+        let session = session.or(late).await.map_err(Unanswered::Gone)?;
         let answer = pin!(session.ask(sql, params));
         match select(answer, Timer::after(ANSWER_WITHIN)).await {
             Either::Left((Ok(rows), _)) => Ok(rows),
@@ -191,19 +191,19 @@ impl Link {
                 } else if is_broken(&error) {
                     self.forget(&session).await;
                 } else {
-                    return Err(Fault::Refused(error));
+                    return Err(Unanswered::Refused(error));
                 }
-                Err(Fault::Gone(Gone::Broken(self.target.to_string(), error)))
+                Err(Unanswered::Gone(Gone::Broken(self.target.to_string(), error)))
             }
             Either::Right(_) => {
                 self.forget(&session).await;
-                Err(Fault::Gone(Gone::Late(self.target.to_string())))
+                Err(Unanswered::Gone(Gone::Late(self.target.to_string())))
             }
         }
     }
 
     /// The open connection, or another one. Of many who ask, one connects.
-    async fn session(&self) -> Result<Arc<Session>, ConnectError> {
+    async fn session(&self) -> Result<Arc<OpenLink>, ConnectError> {
         let mut current = self.current.lock().await;
         if let Some(session) = current.session.as_ref().filter(|session| !session.client.is_closed()) {
             return Ok(Arc::clone(session));
@@ -220,7 +220,7 @@ impl Link {
         Ok(session)
     }
 
-    async fn connect(&self) -> Result<Arc<Session>, ConnectError> {
+    async fn connect(&self) -> Result<Arc<OpenLink>, ConnectError> {
         let news = self.news.each_ref().map(|(sender, _)| sender.clone());
         let notified = move || {
             for sender in &news {
@@ -230,10 +230,10 @@ impl Link {
         };
         let (client, driver) = self.target.connect(notified.clone()).await?;
         notified(); // what was announced before was not received
-        Ok(Arc::new(Session { client, statements: Mutex::default(), _driver: driver }))
+        Ok(Arc::new(OpenLink { client, statements: Mutex::default(), _driver: driver }))
     }
 
-    async fn forget(&self, session: &Arc<Session>) {
+    async fn forget(&self, session: &Arc<OpenLink>) {
         let mut current = self.current.lock().await;
         if current.session.as_ref().is_some_and(|open| Arc::ptr_eq(open, session)) {
             current.session = None;
@@ -241,7 +241,7 @@ impl Link {
     }
 }
 
-impl Session {
+impl OpenLink {
     async fn ask(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, tokio_postgres::Error> {
         let known = lock(&self.statements).get(sql).cloned();
         let statement = match known {
@@ -257,16 +257,16 @@ impl Session {
 }
 
 /// Counts a request while it waits.
-struct Waiting<'a>(&'a AtomicUsize);
+struct PendingRequest<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> PendingRequest<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
-        Waiting(count)
+        PendingRequest(count)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

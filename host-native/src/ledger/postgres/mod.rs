@@ -7,6 +7,7 @@
 //! Read [`PostgresLedger`] first, then [`link`], which repeats what was not answered. Leases are measured by the database's clock
 //! alone: those of workers may be wrong.
 
+mod address;
 mod catalogue;
 mod fleet;
 mod ledger;
@@ -14,10 +15,9 @@ mod link;
 mod schema;
 mod serve;
 mod stored;
-mod target;
 mod uploads;
 
+pub use address::BadDatabaseUrl;
 pub use ledger::PostgresLedger;
 pub(crate) use link::is_gone;
 pub use schema::DatabaseRefused;
-pub use target::TargetRefused;

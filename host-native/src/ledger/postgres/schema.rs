@@ -1,7 +1,7 @@
 //! The database's tables: made in an empty database, brought up to date in one that is ours, and never touched in another one.
 
+use super::address::{BadDatabaseUrl, ConnectError, DatabaseAddress};
 use super::link::Link;
-use super::target::{ConnectError, Target, TargetRefused};
 use regrip_core::Error;
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ const LOCK: i64 = 0x7265_6772_6970;
 pub enum DatabaseRefused {
     /// The URL names none.
     #[error("regrip.ledger.postgres is not a database's URL")]
-    Url(#[from] TargetRefused),
+    Url(#[from] BadDatabaseUrl),
     /// It cannot be connected to.
     #[error("cannot open the ledger")]
     Connect(#[source] Unconnected),
@@ -64,7 +64,7 @@ impl DatabaseRefused {
 }
 
 /// Checks whose the database is, and brings it up to date.
-pub(super) async fn settle(link: &Link, target: &Target) -> Result<(), DatabaseRefused> {
+pub(super) async fn settle(link: &Link, target: &DatabaseAddress) -> Result<(), DatabaseRefused> {
     let unusable = |source: Error| DatabaseRefused::Unusable { at: target.to_string(), source: source.into() };
     let at = version(link).await.map_err(unusable)?;
     let known = i32::try_from(MIGRATIONS.len()).unwrap_or(i32::MAX);

@@ -193,7 +193,7 @@ impl Transaction<'_> {
 /// Adds a row.
 pub(super) async fn insert(link: &Link, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error> {
     let what = "adding a download";
-    let columns = Columns::of(std::slice::from_ref(new), what)?;
+    let columns = NewRows::of(std::slice::from_ref(new), what)?;
     let rows = link
         .run(
             what,
@@ -221,7 +221,7 @@ pub(super) async fn insert_new(
     at: SystemTime,
 ) -> Result<Vec<Option<DownloadId>>, Error> {
     let what = "adding downloads";
-    let columns = Columns::of(new, what)?;
+    let columns = NewRows::of(new, what)?;
     let rows = link
         .run(
             what,
@@ -247,7 +247,7 @@ pub(super) async fn insert_new(
 }
 
 /// New rows, column by column.
-struct Columns<'a> {
+struct NewRows<'a> {
     records: Vec<String>,
     destinations: Vec<Cow<'a, str>>,
     urls: Vec<Cow<'a, str>>,
@@ -256,7 +256,7 @@ struct Columns<'a> {
     items: Vec<Option<Cow<'a, str>>>,
 }
 
-impl<'a> Columns<'a> {
+impl<'a> NewRows<'a> {
     fn of(new: &'a [NewDownload], what: &str) -> Result<Self, Error> {
         let record = |new: &NewDownload| serde_json::to_string(&Row::new(0, new.clone()));
         let item = |new: &'a NewDownload| match &new.source {
@@ -265,7 +265,7 @@ impl<'a> Columns<'a> {
         };
         let records = new.iter().map(record).collect::<Result<_, _>>();
         let (peers, items) = new.iter().map(item).unzip();
-        Ok(Columns {
+        Ok(NewRows {
             records: records.map_err(|error| Error::ledger(what, error))?,
             destinations: new.iter().map(|new| searched(&new.destination)).collect(),
             urls: new.iter().map(|new| searched(new.source.url())).collect(),

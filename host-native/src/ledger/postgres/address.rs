@@ -41,7 +41,7 @@ pub(super) const CHANNEL: &str = "regrip";
 
 /// Where a database is. Prints without its password.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(super) struct DatabaseAddress {
     config: tokio_postgres::Config,
     verifies: bool,
     root: Option<PathBuf>,
@@ -52,7 +52,7 @@ pub(super) struct Target {
 /// A URL that names no database. Says no part of the URL, which may have a password in it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct TargetRefused(String);
+pub struct BadDatabaseUrl(String);
 
 /// A connection that failed, or was refused.
 #[derive(Debug, thiserror::Error)]
@@ -89,13 +89,13 @@ impl ConnectError {
     }
 }
 
-impl Target {
+impl DatabaseAddress {
     /// Reads `postgres://USER:PASSWORD@HOST:PORT/DATABASE?OPTIONS`.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn parse(url: &str) -> Result<Target, TargetRefused> {
-        let refused = |why: String| TargetRefused(why);
+    pub(super) fn parse(url: &str) -> Result<DatabaseAddress, BadDatabaseUrl> {
+        let refused = |why: String| BadDatabaseUrl(why);
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(refused("expected postgres://USER@HOST/DATABASE".to_owned()));
         }
@@ -132,7 +132,7 @@ impl Target {
         });
         let name = format!("{}/{}", hosts.collect::<Vec<_>>().join(","), config.get_dbname().unwrap_or_default());
         verifies |= root.is_some();
-        Ok(Target { config, verifies, root, name })
+        Ok(DatabaseAddress { config, verifies, root, name })
     }
 
     /// Connects to the first of the hosts that takes writes. Notifications go to `notified`, and so does the end of the connection.
@@ -171,11 +171,11 @@ impl Target {
                 let stream =
                     TcpStream::connect((host.as_str(), port)).await.map_err(|error| self.unreachable(error))?;
                 let _ = stream.set_nodelay(true); // without it requests are slower, and nothing else
-                Socket(Box::new(stream))
+                DatabaseSocket(Box::new(stream))
             }
             Host::Unix(folder) => {
                 let stream = UnixStream::connect(socket_in(folder, port)).await;
-                Socket(Box::new(stream.map_err(|error| self.unreachable(error))?))
+                DatabaseSocket(Box::new(stream.map_err(|error| self.unreachable(error))?))
             }
         };
         let mut config = self.config.clone();
@@ -235,20 +235,20 @@ fn socket_in(folder: &Path, port: u16) -> PathBuf {
     folder.join(format!(".s.PGSQL.{port}"))
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for DatabaseAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.name)
     }
 }
 
 /// A socket of smol, with or without TLS, as tokio-postgres takes it.
-struct Socket(Box<dyn ReadWrite>);
+struct DatabaseSocket(Box<dyn ReadWrite>);
 
 trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
 
-impl tokio::io::AsyncRead for Socket {
+impl tokio::io::AsyncRead for DatabaseSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -259,7 +259,7 @@ impl tokio::io::AsyncRead for Socket {
     }
 }
 
-impl tokio::io::AsyncWrite for Socket {
+impl tokio::io::AsyncWrite for DatabaseSocket {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut *self.0).poll_write(context, data)
     }
@@ -271,7 +271,7 @@ impl tokio::io::AsyncWrite for Socket {
     }
 }
 
-impl TlsStream for Socket {
+impl TlsStream for DatabaseSocket {
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
@@ -280,15 +280,15 @@ impl TlsStream for Socket {
 /// Begins TLS, if there is to be any.
 struct Secure(Option<(TlsConnector, ServerName<'static>)>);
 
-impl TlsConnect<Socket> for Secure {
-    type Stream = Socket;
+impl TlsConnect<DatabaseSocket> for Secure {
+    type Stream = DatabaseSocket;
     type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Socket>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = io::Result<DatabaseSocket>> + Send>>;
 
-    fn connect(self, socket: Socket) -> Self::Future {
+    fn connect(self, socket: DatabaseSocket) -> Self::Future {
         match self.0 {
             Some((connector, name)) => {
-                Box::pin(async move { Ok(Socket(Box::new(connector.connect(name, socket.0).await?))) })
+                Box::pin(async move { Ok(DatabaseSocket(Box::new(connector.connect(name, socket.0).await?))) })
             }
             None => Box::pin(ready(Err(io::ErrorKind::Unsupported.into()))),
         }
@@ -307,7 +307,7 @@ mod tests {
             ("postgres://me:secret@one.test,two.test:7/fleet?sslmode=disable", "one.test:5432,two.test:7/fleet"),
             ("postgres:///fleet?host=/run/postgresql&user=me", "/run/postgresql/.s.PGSQL.5432/fleet"),
         ] {
-            assert_eq!(Target::parse(url).unwrap_or_else(|error| panic!("{url}: {error}")).to_string(), shown);
+            assert_eq!(DatabaseAddress::parse(url).unwrap_or_else(|error| panic!("{url}: {error}")).to_string(), shown);
         }
     }
 
@@ -321,7 +321,7 @@ mod tests {
             "host=db.test password=secret",
             "postgres://",
         ] {
-            let refused = Target::parse(url).err().unwrap_or_else(|| panic!("{url} is taken")).to_string();
+            let refused = DatabaseAddress::parse(url).err().unwrap_or_else(|| panic!("{url} is taken")).to_string();
             assert!(!refused.is_empty() && !refused.contains("sec"), "{url}: {refused}");
         }
     }
