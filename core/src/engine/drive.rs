@@ -69,7 +69,20 @@ pub(super) async fn drive<H: Host>(shared: &Shared<H>, id: DownloadId) -> Result
         Status::Queued | Status::Downloading | Status::Waiting | Status::Committing => {}
     }
     let part = job.row.new.part.clone();
-    let ended = while_claimed(shared, id, &part, run(shared, &mut job, &mut signal, turn)).await;
+    let claimed = async {
+        if !H::ALONE && shared.host.ledger().lease().is_some() {
+            // Only from here on nothing in another process changes the row.
+            job.row = calls::row(&shared.host, id).await?;
+            if job.row.status.is_complete() {
+                return Ok(());
+            }
+            if !job.row.status.is_active() {
+                return Err(overruled(job.row.wrong_state()));
+            }
+        }
+        run(shared, &mut job, &mut signal, turn).await
+    };
+    let ended = while_claimed(shared, id, &part, claimed).await;
     // The request counts for this drive, and for no later one.
     let asked = lock(&shared.asked).remove(&id);
     let moving = asked.and_then(|asked| asked.moving);
@@ -607,12 +620,11 @@ async fn last_word<H: Host>(job: &mut Job<'_, H>, error: &Error, before: Option<
         },
     };
     let sweeps = !is_trial && matches!(change, Change::Failed(_));
-    job.record(change).await?;
     if sweeps {
-        // The error is reported even if this fails.
+        // Before the end is recorded: after it the part may be of another process that retries. The error is reported even if this fails.
         let _ = sweep(job).await;
     }
-    Ok(())
+    job.record(change).await
 }
 
 /// Removes the empty part of a failed download.
