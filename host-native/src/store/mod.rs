@@ -16,6 +16,9 @@ mod lock_file;
 mod lock_tests;
 mod part;
 mod path;
+#[cfg(test)]
+#[path = "../../tests/store/power_loss.rs"]
+mod power_loss;
 mod stdout;
 mod version;
 
