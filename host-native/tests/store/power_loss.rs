@@ -210,7 +210,7 @@ impl Host for TestHost {
 struct Story {
     name: &'static str,
     versions: Vec<Vec<u8>>,
-    /// The first response breaks after so many bytes; those after it are of the last version.
+    /// The first response breaks after this number of bytes; those after it are of the last version.
     cut: Option<usize>,
     /// Something has the name already.
     existing: bool,

@@ -343,7 +343,7 @@ impl Run {
         if let Either::Left(((), _)) = select(pin!(looks), pin!(engine.follow_changes::<()>())).await {}
     }
 
-    /// Drives what is to be driven and nobody else has, to its end.
+    /// Drives every unfinished download that nobody else has to its end.
     async fn take_turn(&self, engine: &Engine<SimHost>) {
         for row in self.ledger.rows() {
             // As a user does who comes back to it.

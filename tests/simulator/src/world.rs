@@ -290,7 +290,7 @@ impl World {
         self.state().fault_points
     }
 
-    /// Notes that so many bytes were compared with those of a server.
+    /// Notes that this number of bytes was compared with those of a server.
     pub fn compared(&self, bytes: u64) {
         self.state().compared += bytes;
     }
