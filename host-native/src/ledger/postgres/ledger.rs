@@ -79,6 +79,11 @@ fn is_of_user(change: &Change) -> bool {
     matches!(change, Change::Cancelled | Change::Paused | Change::Retried | Change::Unpaused)
 }
 
+/// The process of an owner. Its drives have one after the other the claim on a download, and the claim's token keeps them apart.
+fn worker(owner: &str) -> &str {
+    owner.split_once('-').map_or(owner, |(worker, _)| worker)
+}
+
 impl SendLedger for PostgresLedger {
     async fn insert(&self, new: &NewDownload, at: SystemTime) -> Result<DownloadId, Error> {
         stored::insert(&self.link, new, at).await
@@ -167,7 +172,7 @@ impl SendLedger for PostgresLedger {
                 UPDATE origin_leases SET lease_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
                 WHERE download_id = $1 AND owner = $2 AND EXISTS (SELECT FROM claimed))
             SELECT (SELECT token FROM claimed) AS token FROM downloads WHERE id = $1";
-        let found = self.link.run("claiming a download", claim, &[&id, &owner, &self.lease_ms()]).await?;
+        let found = self.link.run("claiming a download", claim, &[&id, &worker(owner), &self.lease_ms()]).await?;
         let row = found.first().ok_or(Error::NoSuchDownload(id))?;
         let token: Option<i64> = get(row, id, "token")?;
         if let Some(token) = token {
@@ -185,7 +190,7 @@ impl SendLedger for PostgresLedger {
                 WHERE id = $1 AND owner = $2 AND token = $3 RETURNING id),
             ended AS (DELETE FROM origin_leases USING released WHERE download_id = released.id)
             SELECT pg_notify('regrip', '') FROM released";
-        self.link.run("releasing a download", release, &[&id, &owner, &token]).await.map(drop)
+        self.link.run("releasing a download", release, &[&id, &worker(owner), &token]).await.map(drop)
     }
 
     /// Returns when a worker announced something, and now and then without that.
